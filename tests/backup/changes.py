@@ -1,6 +1,7 @@
 """The cases of changes: a cluster whose members and disks are gone comes back as it was some seconds before, or at any revision or time
 since its snapshot, and nothing that goes wrong with its changes goes unnoticed."""
 
+import hashlib
 import json
 import os
 import random
@@ -8,24 +9,27 @@ import shutil
 import time
 import urllib.request
 
-from bench import KEYS, LARGE_MB, PATIENCE_S, flip
+from bench import KEYS, LARGE_MB, PATIENCE_S, flip, frozen
 from source import Writer, encoded
 
 EVERY_S = 4
 # how often the process is killed
 KILLS = 8
-GAP, EVENTS = "gap", "events"
 
 
-def spans(place, ending=EVENTS):
-    """First and last revisions of the segments, in order."""
+def segments(place):
+    """Generation, first revision, number and path of the segments, in order."""
     found = []
     for at, _, files in os.walk(place.path("changes")):
         for name in files:
             numbers, dot, end = name.partition(".")
-            if dot and end == ending:
+            if dot and end == "events":
                 found.append((*map(int, numbers.split("-")), os.path.join(at, name)))
     return sorted(found)
+
+
+def generations(place):
+    return sorted({generation for generation, *_ in segments(place)})
 
 
 def told(running):
@@ -146,15 +150,12 @@ class Changes:
         self.stored(running, writer.log[0][2])
         running.process.terminate()
         running.done().good()
-        stored = spans(place)
-        assert stored[-1][1] == last, (stored[-1], last)
-        for (_, before, _), (first, *_) in zip(stored, stored[1:]):
-            assert first == before + 1, (before, first)
-        assert not spans(place, GAP)
+        stored = segments(place)
+        assert len(generations(place)) == 1, stored
         member = self.begun(place)
         assert member.revision() == last and member.hash_at(last) == source.hash_at(last)
         # as it had before: a compaction during the stream changes nothing of what is stored
-        middle = stored[len(stored) // 2][1]
+        middle = stored[len(stored) // 2][1] - 1
         for each in (source, member):
             each.compact(middle)
         assert member.hash_at(last) == source.hash_at(last)
@@ -166,11 +167,12 @@ class Changes:
         source, place, running = self.source_with_changes("witan", kind, 1)
         source.fill(100)
         self.stored(running, source.revision())
+        before = told(running)["revision"]
         running.process.kill()
         running.done()
-        before = spans(place)[-1][1]
         source.fill(100)
-        source.compact(source.revision())
+        lost = source.revision()
+        source.compact(lost)
         running = self.bench.changes(source, place, "1s")
         eventually("the gap is told", lambda: told(running)["gaps"] == 1)
         source.fill(100)
@@ -181,11 +183,12 @@ class Changes:
         source.fill(100)
         self.stored(running, source.revision())
         assert told(running)["gaps"] == 1 and told(running)["error"] is None, told(running)
+        eventually("a backup bridges the gap", lambda: any(name.startswith("after-gap-") for name in self.bench.listed(place)))
         running.process.terminate()
         running.done().good()
-        ((first, end, _),) = spans(place, GAP)
-        assert first == before + 1 and any(name.startswith("after-gap-") for name in self.bench.listed(place))
-        *_, done = self.fetched(place, "--to-revision", str(end - 1))
+        older, newer = generations(place)
+        assert min(first for generation, first, *_ in segments(place) if generation == newer) == lost
+        *_, done = self.fetched(place, "--to-revision", str(before + 1))
         assert "compacted before they could be kept" in done.refused("ChangesMissing").result["message"]
         member = self.begun(place)
         assert member.revision() == source.revision()
@@ -201,15 +204,15 @@ class Changes:
         for _ in range(3):
             source.fill(100)
             self.stored(running, source.revision())
-        stored = spans(place)
+        stored = segments(place)
         assert len(stored) >= 3, stored
         file, folder, done = self.fetched(place)
         done.good()
-        first, last, path = stored[1]
+        (_, first, _, path), last = stored[1], stored[2][1] - 1
         copy = os.path.join(folder, os.path.basename(path))
         flip(copy)
         member = bench.member()
-        assert f"{os.path.basename(path)} is broken" in bench.restore(file, member, folder).stderr
+        assert f"{os.path.basename(path)}: it is broken" in bench.restore(file, member, folder).stderr
         os.remove(copy)
         assert f"the changes of the revisions {first} to {last} are missing" in bench.restore(file, member, folder).stderr
         assert not os.path.exists(member.data)
@@ -220,7 +223,9 @@ class Changes:
         # up to it all is there
         self.begun(place, "--to-revision", str(first - 1)).end()
         saved = bench.save(source, place, "second", "--keep-last", "1").good().result
-        assert saved["removed"] == ["first"] and all(end > saved["revision"] for _, end, _ in spans(place)), (saved, spans(place))
+        # the one with the revision of the backup stays
+        older = [first for _, first, *_ in segments(place) if first <= saved["revision"]]
+        assert saved["removed"] == ["first"] and len(older) == 1, (saved, segments(place))
         source.fill(100)
         self.stored(running, source.revision())
         running.process.terminate()
@@ -228,6 +233,105 @@ class Changes:
         member = self.begun(place)
         assert member.revision() == source.revision()
         member.end()
+        source.end()
+
+    def back_to(self, source, place, revision):
+        """The cluster goes back to a revision, and keeps its id: it is restored under its name and URLs."""
+        file, folder, done = self.fetched(place, "--to-revision", str(revision))
+        done.good()
+        source.end()
+        shutil.rmtree(source.data)
+        restored = self.bench.restore(file, source, folder)
+        assert restored.returncode == 0, restored.stderr
+        source.start()
+        source.enter()
+        assert source.revision() == revision
+
+    def changes_cut_back(self, kind, *, runs):
+        """A cluster goes back to an earlier revision and keeps its id, while the process runs or does not. What is written then has revisions
+        that are stored already, and a restore has it, and nothing of what it replaces."""
+        source, place, running = self.source_with_changes("witan", kind, 1)
+        base = source.revision()
+        for n in range(20):
+            source.ask("kv/put", key=encoded(f"old/{n}"), value=encoded("x"))
+        old = source.revision()
+        hash_of_old = source.hash_at(old)
+        self.stored(running, old)
+        if not runs:
+            running.process.terminate()
+            running.done().good()
+        self.back_to(source, place, base + 5)
+        # as many, so that the last revision does not tell; and the first ones are the same again
+        for n in range(5, 25 if not runs else 10):
+            source.ask("kv/put", key=encoded(f"{'old' if n < 8 else 'new'}/{n}"), value=encoded("x"))
+        if not runs:
+            running = self.bench.changes(source, place, "1s")
+        eventually("another generation begins", lambda: told(running)["gaps"] == 1)
+        eventually("a backup goes with it", lambda: any(name.startswith("after-gap-") for name in self.bench.listed(place)))
+        for n in range(30, 40):
+            source.ask("kv/put", key=encoded(f"new/{n}"), value=encoded("x"))
+        last = source.revision()
+        eventually("its changes are stored", lambda: told(running)["revision"] == last)
+        running.process.terminate()
+        running.done().good()
+        assert len(generations(place)) == 2, segments(place)
+        member = self.begun(place)
+        assert member.revision() == last and member.hash_at(last) == source.hash_at(last)
+        member.end()
+        # what was before is there, and goes on to nothing else
+        member = self.begun(place, "--name", "first", "--to-revision", str(old))
+        assert member.hash_at(old) == hash_of_old
+        member.end()
+        for wanted in (["--to-revision", str(old + 1)], []):
+            message = self.fetched(place, "--name", "first", *wanted)[2].refused("ChangesMissing").result["message"]
+            assert f"the last revision is {old}" in message and "later points are restored from a backup" in message, message
+        source.end()
+
+    def changes_cut_back_unnoticed(self, kind):
+        self.changes_cut_back(kind, runs=False)
+
+    def changes_cut_back_running(self, kind):
+        self.changes_cut_back(kind, runs=True)
+
+    def changes_twice(self, kind):
+        """A process is frozen, another one goes on, and the first one wakes up: it ends, and no point in time is another one than before."""
+        source, place, first = self.source_with_changes("witan", kind, 1)
+        source.fill(10)
+        self.stored(first, source.revision())
+        with frozen(first.process):
+            source.fill(10)
+            second = self.bench.changes(source, place, "1s")
+            self.stored(second, source.revision())
+            middle, at = source.revision(), time.time()
+            time.sleep(0.01)
+            source.fill(10)
+            self.stored(second, source.revision())
+            before = [segments(place), open(os.path.join(self.fetched(place, "--to-time", stamp(at))[1], "target.json")).read()]
+            assert json.loads(before[1])["revision"] == middle, before
+        message = first.done().refused("AlreadyExists").result["message"]
+        assert "another process" in message, message
+        assert [segments(place), open(os.path.join(self.fetched(place, "--to-time", stamp(at))[1], "target.json")).read()] == before
+        second.process.terminate()
+        second.done().good()
+        source.end()
+
+    def changes_of_another_version(self, kind):
+        """Segments that another version has written are not touched, and nothing is written beside them."""
+        source, place, running = self.source_with_changes("witan", kind, 1)
+        source.fill(10)
+        self.stored(running, source.revision())
+        running.process.terminate()
+        running.done().good()
+        for *_, path in segments(place):
+            with open(path, "rb") as file:
+                body = file.read()[8:-32]
+            with open(path, "wb") as file:
+                file.write(b"WITANCH2" + body + hashlib.sha256(b"WITANCH2" + body).digest())
+        before = segments(place)
+        source.fill(10)
+        self.bench.changes(source, place, "1s").done().refused("ForeignFormat")
+        self.fetched(place)[2].refused("ForeignFormat")
+        assert segments(place) == before
         source.end()
 
     def changes_bounded(self):
@@ -239,7 +343,7 @@ class Changes:
         self.stored(running, source.revision())
         running.process.terminate()
         rss = running.done().good().rss
-        sizes = [os.path.getsize(path) for *_, path in spans(place)]
+        sizes = [os.path.getsize(path) for *_, path in segments(place)]
         print(f"        {rss >> 20} MiB for {sum(sizes) >> 20} MiB in {len(sizes)} segments")
         assert sum(sizes) > LARGE_MB // 2 << 20 and max(sizes) < 12 << 20 and rss < LARGE_MB // 4 << 20, (sizes, rss)
         source.end()
@@ -249,5 +353,7 @@ BOTH = ("s3", "file")
 LIST = [
     *(("lost_seconds", of, kind) for of, kind in (("witan", "s3"), ("witan", "file"), ("etcd", "s3"))),
     *((name, kind) for name in ("changes_killed", "changes_damaged") for kind in BOTH),
-    ("changes_compacted", "file"), ("changes_bounded",),
+    *((name, "file") for name in ("changes_compacted", "changes_cut_back_running", "changes_cut_back_unnoticed", "changes_of_another_version")),
+    *(("changes_twice", kind) for kind in BOTH),
+    ("changes_bounded",),
 ]

@@ -1,14 +1,17 @@
 //! `backup changes`: stores the changes since the last snapshot, again and again, so that a restore can go to any revision.
 //!
-//! `feed` receives the changes, `pending` holds them until they are stored, and `segments` stores them. `archive` joins the
-//! three for one cluster, `archiver` follows the cluster from member to member, and `serve` reports the progress.
+//! `feed` receives the changes, `pending` holds them until they are stored, `segments` stores them as a log, and `tail` is its
+//! end. `archive` joins them for one cluster. `archiver` follows the cluster from member to member: `history` shows whether a
+//! member goes on from the log. `serve` reports the progress.
 
 mod archive;
 mod archiver;
 mod feed;
+pub(crate) mod history;
 mod pending;
 pub(crate) mod segments;
 mod serve;
+mod tail;
 
 use std::{pin::pin, time::Duration};
 
@@ -40,7 +43,7 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
     if let Some(on) = flags.listen {
         serve::serve(on, status).await?;
     }
-    let mut archiver = Archiver::new(&members, &store, stop, tell);
+    let mut archiver = Archiver::new(members, &store, stop, tell);
     // half of the time to wait, the other half for the store
     let mut ticks = interval(flags.every / 2);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -50,24 +53,24 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
             signal = stop.asked() => {
                 tracing::info!(signal, "storing the last changes");
                 let last = within(archiver.store_all()).await;
+                drop(within(archiver.end()).await);
                 return last.inspect_err(|error| {
                     tracing::warn!(%error, "the last changes are not stored; the next process goes on with them");
                 });
             }
             // before messages, of which there may always be one
             _ = ticks.tick() => None,
-            message = archiver.next() => Some(message),
+            event = archiver.next() => Some(event),
         };
         let outcome = {
             let mut step = pin!(async {
                 match next {
-                    Some(message) => archiver.take(message).await,
+                    Some(event) => archiver.take(event).await,
                     None => archiver.look().await,
                 }
             });
             tokio::select! {
                 outcome = &mut step => outcome,
-                // a snapshot that is saved ends in order
                 _ = stop.asked() => within(&mut step).await,
             }
         };
@@ -98,6 +101,7 @@ fn is_final(reason: Reason) -> bool {
         Reason::WrongCredentials
         | Reason::NoSuchBucket
         | Reason::AlreadyExists
+        | Reason::ForeignFormat
         | Reason::LocalDisk
         | Reason::Internal => true,
         Reason::SourceUnreachable

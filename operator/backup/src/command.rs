@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
 use jiff::Timestamp;
 
-use crate::{fetch::Until, location::Location, retention::Retention, save::Extras};
+use crate::{fetch::Until, location::Location, retention::Retention};
 
 /// Commands about backups.
 #[derive(Debug, Clone, Subcommand)]
@@ -87,10 +87,9 @@ pub struct SaveFlags {
 }
 
 impl SaveFlags {
-    /// Returns what belongs to the backup besides its snapshot.
-    pub(crate) fn extras(&self) -> Extras {
-        let kept = Retention { keep_last: self.keep_last, keep_within: self.keep_within };
-        Extras { kept, hash_keys: self.hash_keys }
+    /// Returns which other backups stay.
+    pub(crate) fn retention(&self) -> Retention {
+        Retention { keep_last: self.keep_last, keep_within: self.keep_within }
     }
 }
 

@@ -18,6 +18,7 @@ use witan_members::{
 };
 
 use crate::{
+    changes::history,
     command::ClientFlags,
     digest::DIGEST_BYTES,
     http::system_authorities,
@@ -46,6 +47,7 @@ const WINDOW_BYTES: u32 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Members {
     members: Vec<(String, Channel)>,
+    tls: ClientTlsConfig,
     login: Option<Login>,
     has_certificate: bool,
 }
@@ -54,12 +56,7 @@ impl Members {
     /// Reads the files of the flags. Connections are made by the first call.
     pub(crate) fn new(endpoints: &[String], flags: &ClientFlags) -> Result<Self, BackupError> {
         let tls = tls(flags)?;
-        let members = endpoints.iter().map(|url| {
-            let channel = channel(url, &tls)
-                .map_err(|error| internal(format!("--endpoints {url}: {}", innermost(&error))))?;
-            Ok((url.clone(), channel))
-        });
-        let members = members.collect::<Result<_, _>>()?;
+        let members = channels(endpoints.iter(), &tls)?;
         let login = match (&flags.user, &flags.password_file) {
             (Some(name), Some(file)) => {
                 let password =
@@ -69,7 +66,18 @@ impl Members {
             }
             _ => None,
         };
-        Ok(Self { members, login, has_certificate: flags.cert.is_some() })
+        Ok(Self { members, tls, login, has_certificate: flags.cert.is_some() })
+    }
+
+    /// Returns the same members with new connections: the address of one may be that of a service, which chooses another member
+    /// for a new connection alone.
+    pub(crate) fn anew(&self) -> Result<Self, BackupError> {
+        Ok(Self {
+            members: channels(self.members.iter().map(|(url, _)| url), &self.tls)?,
+            tls: self.tls.clone(),
+            login: self.login.clone(),
+            has_certificate: self.has_certificate,
+        })
     }
 
     /// Returns the channel to a member.
@@ -127,6 +135,17 @@ impl Members {
 }
 
 impl Source for Members {
+    async fn mark(&self, member: &Standing) -> Result<Option<String>, BackupError> {
+        let revision = member.revision;
+        if revision <= 1 {
+            return Ok(None);
+        }
+        let read = history::read(self, &member.endpoint, (revision, revision)).await?;
+        let first = read.and_then(|marks| marks.into_iter().next());
+        let mark = first.filter(|mark| mark.revision == revision);
+        Ok(mark.map(|mark| mark.digest))
+    }
+
     async fn survey(&self) -> Vec<Result<Standing, BackupError>> {
         let asked: FuturesUnordered<_> = self
             .members
@@ -208,6 +227,19 @@ fn tls(flags: &ClientFlags) -> Result<ClientTlsConfig, BackupError> {
         tls = tls.identity(pair);
     }
     Ok(tls)
+}
+
+/// Makes a channel for each URL.
+fn channels<'a>(
+    urls: impl Iterator<Item = &'a String>,
+    tls: &ClientTlsConfig,
+) -> Result<Vec<(String, Channel)>, BackupError> {
+    let channels = urls.map(|url| {
+        let channel = channel(url, tls)
+            .map_err(|error| internal(format!("--endpoints {url}: {}", innermost(&error))))?;
+        Ok((url.clone(), channel))
+    });
+    channels.collect()
 }
 
 /// Makes a channel that connects at its first call.

@@ -25,6 +25,8 @@ pub enum Reason {
     AlreadyExists,
     /// The stored file does not fit its digest.
     BackupBroken,
+    /// Another version of this program has written the stored file.
+    ForeignFormat,
     /// Changes after a snapshot are not stored, or not yet.
     ChangesMissing,
     /// The file on the local disk cannot be written.

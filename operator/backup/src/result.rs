@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::reason::BackupError;
+use crate::{changes::history::Mark, reason::BackupError};
 
 /// Kubernetes keeps this many bytes of a termination message.
 const RESULT_BYTES_MAX: usize = 4096;
@@ -36,12 +36,40 @@ pub struct BackupRecord {
     pub started_at: Timestamp,
     /// When the snapshot was stored.
     pub completed_at: Timestamp,
+    /// SHA-256 of all changes of the revision in hex, by which changes are known to be of the same history; none if the revision
+    /// was compacted or nothing was changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
+    /// Whether it was taken because the stored changes could not be gone on with. No retention counts it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub begins_changes: bool,
     /// Names of the backups that were removed after this one had succeeded, as many as fit.
     #[serde(default)]
     pub removed: Vec<String>,
     /// A failure after this backup had succeeded, such as the removal of another one, or that there is no hash of the keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+}
+
+/// For serde: what is not set is left out.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+impl BackupRecord {
+    /// Whether it can be known that changes are of its history.
+    pub(crate) fn shows_history(&self) -> bool {
+        self.mark.is_some() || self.revision <= 1
+    }
+
+    /// Whether changes of its revision are of its history. Before the first change there is but one.
+    pub(crate) fn has_mark(&self, found: &Mark) -> bool {
+        self.revision <= 1 || self.mark.as_ref() == Some(&found.digest)
+    }
 }
 
 /// The hash of the keys at the revision of the record, as a member has computed it.

@@ -25,7 +25,8 @@ pub(crate) struct Retention {
 impl Retention {
     /// Returns the names of the complete backups that go, the oldest first. The newest one and `saved` stay always, and so do
     /// those of other clusters than that of `saved`: a new cluster under the name of a lost one must not remove what is left
-    /// of it.
+    /// of it. Those from which changes had to go on are not counted: they go when a backup before them is not kept any more,
+    /// and one after them is.
     fn excess(self, complete: &[BackupRecord], saved: &str, now: Timestamp) -> Vec<String> {
         if self == Self::default() {
             return Vec::new();
@@ -35,7 +36,8 @@ impl Retention {
         let of_cluster = complete
             .iter()
             .filter(|record| Some(&record.cluster_id) == own);
-        let mut newest_first: Vec<_> = of_cluster.collect();
+        let (beginnings, mut newest_first): (Vec<_>, Vec<_>) =
+            of_cluster.partition(|record| record.begins_changes && record.name != saved);
         newest_first.sort_by(|a, b| (b.started_at, &b.name).cmp(&(a.started_at, &a.name)));
         let count = self
             .keep_last
@@ -45,11 +47,25 @@ impl Retention {
             let age = Duration::try_from(now.duration_since(record.started_at)).unwrap_or_default();
             self.keep_within.is_none_or(|within| age > within)
         };
-        let excess = newest_first.into_iter().skip(count.max(1));
+        let excess = newest_first.iter().copied().skip(count.max(1));
         let excess = excess.filter(|record| record.name != saved && is_old(record));
-        let mut names: Vec<_> = excess.map(|record| record.name.clone()).collect();
-        names.reverse();
-        names
+        let mut excess: Vec<_> = excess.collect();
+        let stays = |record: &&&BackupRecord| {
+            record.shows_history() && !excess.iter().any(|gone| gone.name == record.name)
+        };
+        let oldest = newest_first
+            .iter()
+            .rev()
+            .find(stays)
+            .map(|oldest| oldest.started_at);
+        let is_before =
+            |record: &&BackupRecord| oldest.is_some_and(|oldest| record.started_at < oldest);
+        excess.extend(beginnings.into_iter().filter(is_before));
+        excess.sort_by(|a, b| (a.started_at, &a.name).cmp(&(b.started_at, &b.name)));
+        excess
+            .into_iter()
+            .map(|record| record.name.clone())
+            .collect()
     }
 }
 
@@ -96,9 +112,12 @@ async fn prune_changes(
     let stay = complete
         .iter()
         .filter(|record| record.cluster_id == *id && !removed.contains(&record.name));
-    match stay.map(|record| record.revision).min() {
-        Some(oldest) => SegmentStore::of(store, id)?.prune(oldest).await,
-        None => Ok(()),
+    let stay = stay.filter(|record| record.shows_history());
+    let stay = stay.map(|record| (record.started_at.as_millisecond(), record.revision));
+    let stay: Vec<_> = stay.collect();
+    match stay.is_empty() {
+        true => Ok(()),
+        false => SegmentStore::of(store, id)?.prune(&stay).await,
     }
 }
 
@@ -160,6 +179,30 @@ mod tests {
         ];
         let excess = kept.excess(&all, "d", Timestamp::from_second(60).unwrap());
         assert_eq!(excess, ["c"]);
+    }
+
+    /// A cluster whose changes are compacted too fast would remove all backups by those that bridge.
+    #[test]
+    fn a_backup_that_begins_changes_takes_no_place() {
+        let kept = Retention { keep_last: Some(1), keep_within: None };
+        let ordinary = |name, at| BackupRecord { mark: Some("ab".to_owned()), ..record(name, at) };
+        let begins = |name, at| BackupRecord { begins_changes: true, ..ordinary(name, at) };
+        let all = [
+            ordinary("a", 10),
+            begins("b", 20),
+            ordinary("c", 30),
+            begins("d", 40),
+            begins("e", 50),
+        ];
+        let excess = |all: &[BackupRecord], saved: &str| {
+            kept.excess(all, saved, Timestamp::from_second(60).unwrap())
+                .concat()
+        };
+        assert_eq!(excess(&all, "c"), "ab");
+        // no changes go on from the backup that stays
+        let mut all = all;
+        all[2].mark = None;
+        assert_eq!(excess(&all, "c"), "a");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     name::{self, DATA, RECORD},
     progress::{Progress, size},
     reason::{BackupError, Reason},
-    result::{BackupRecord, KeysHash},
+    result::{BackupRecord, CommandResult, KeysHash},
     retention::{self, Retention},
     source::{self, Snapshot, Source, Standing},
     stop::Stop,
@@ -18,43 +18,63 @@ use crate::{
     upload::PartUpload,
 };
 
-/// Saves a backup as the flags say.
+/// A backup to save.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewBackup<'a> {
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// Whether changes are to go on from it.
+    pub(crate) begins_changes: bool,
+    /// Whether its record has the hash of the keys.
+    pub(crate) hash_keys: bool,
+}
+
+/// Saves a backup as the flags say, notes its record as the result, and then applies the retention.
 pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, BackupError> {
     name::check_new(&flags.name)?;
     let members = Members::new(&flags.members.endpoints, &flags.members.client)?;
     let store = Store::create(&flags.to, &flags.s3)?;
-    save(&store, &members, &flags.name, flags.extras(), stop).await
-}
-
-/// What belongs to a backup besides its snapshot.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Extras {
-    /// Which other backups stay.
-    pub(crate) kept: Retention,
-    /// Whether the record has the hash of the keys.
-    pub(crate) hash_keys: bool,
-}
-
-impl Extras {
-    /// A retention, and no hash.
-    pub(crate) const fn of(kept: Retention) -> Self {
-        Self { kept, hash_keys: false }
+    let new = NewBackup {
+        name: &flags.name,
+        begins_changes: false,
+        hash_keys: flags.hash_keys,
+    };
+    let record = save(&store, &members, new, stop).await?;
+    if let Some(path) = &flags.result {
+        // a retention that is ended by a deadline takes nothing from the success
+        let noted = CommandResult::Backup(record.clone()).write(path);
+        noted.map_err(|error| {
+            BackupError::new(
+                Reason::Internal,
+                format!("--result {}: {error}", path.display()),
+            )
+        })?;
     }
+    Ok(retain(&store, record, flags.retention(), stop).await)
 }
 
-/// Saves a backup, or returns the record of the one that has its name, and applies the retention.
+/// Saves a backup, or returns the record of the one that has its name.
 pub(crate) async fn save(
     store: &Store,
     source: &impl Source,
-    name: &str,
-    extras: Extras,
+    new: NewBackup<'_>,
     stop: &Stop,
 ) -> Result<BackupRecord, BackupError> {
-    let mut record = match stop.or(existing(store, name)).await? {
-        Some(record) => record,
-        None => take(store, source, name, extras, stop).await?,
-    };
-    let removal = async { Ok(retention::apply(store, extras.kept, name).await) };
+    match stop.or(existing(store, new.name)).await? {
+        Some(record) => Ok(record),
+        None => take(store, source, new, stop).await,
+    }
+}
+
+/// Applies the retention after a backup has succeeded, and notes in its record what was removed.
+async fn retain(
+    store: &Store,
+    mut record: BackupRecord,
+    kept: Retention,
+    stop: &Stop,
+) -> BackupRecord {
+    let name = &record.name;
+    let removal = async { Ok(retention::apply(store, kept, name).await) };
     // the backup has succeeded, whatever happens to the others
     let (removed, problem) = stop
         .or(removal)
@@ -65,9 +85,9 @@ pub(crate) async fn save(
         record.warning = Some(format!("the retention was not applied: {error}"));
     }
     if let Some(warning) = &record.warning {
-        tracing::warn!(name, "{warning}");
+        tracing::warn!(name = record.name, "{warning}");
     }
-    Ok(record)
+    record
 }
 
 /// Returns the record of a complete backup of this name; `None` if there is none. A record whose snapshot is gone or has
@@ -100,8 +120,7 @@ async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, Bac
 async fn take(
     store: &Store,
     source: &impl Source,
-    name: &str,
-    extras: Extras,
+    new: NewBackup<'_>,
     stop: &Stop,
 ) -> Result<BackupRecord, BackupError> {
     let members = stop
@@ -109,7 +128,7 @@ async fn take(
         .await?;
     let mut errors: Vec<BackupError> = Vec::new();
     for member in &members {
-        match attempt(store, source, member, name, extras, stop).await {
+        match attempt(store, source, member, new, stop).await {
             Ok(record) => return Ok(record),
             Err(error) if error.is_of_source() => {
                 tracing::warn!(endpoint = member.endpoint, %error, "failed to get a snapshot of a member");
@@ -130,7 +149,7 @@ enum Stored {
     /// The snapshot is stored.
     Snapshot(Digested),
     /// Another process has saved the backup in the meantime.
-    Earlier(BackupRecord),
+    Earlier(Box<BackupRecord>),
 }
 
 /// Streams the snapshot of a member into the store; its record is written last.
@@ -138,12 +157,12 @@ async fn attempt(
     store: &Store,
     source: &impl Source,
     member: &Standing,
-    name: &str,
-    extras: Extras,
+    new: NewBackup<'_>,
     stop: &Stop,
 ) -> Result<BackupRecord, BackupError> {
-    let started_at = now();
-    let before = match extras.hash_keys {
+    let (name, started_at) = (new.name, now());
+    let mark = stop.or(mark(source, member, new)).await?;
+    let before = match new.hash_keys {
         true => Some(stop.or(hash(source, member)).await?),
         false => None,
     };
@@ -158,7 +177,7 @@ async fn attempt(
     let stored = stop.or(async {
         let digested = receive(snapshot, member, &mut upload, store, name).await?;
         if let Some(record) = existing(store, name).await? {
-            return Ok(Stored::Earlier(record));
+            return Ok(Stored::Earlier(Box::new(record)));
         }
         let completed = upload.complete().await;
         completed.map_err(|error| store.upload_failed(name, &error))?;
@@ -168,7 +187,7 @@ async fn attempt(
         Ok(Stored::Snapshot(digested)) => digested,
         Ok(Stored::Earlier(record)) => {
             upload.abort().await;
-            return Ok(record);
+            return Ok(*record);
         }
         Err(error) => {
             upload.abort().await;
@@ -195,6 +214,8 @@ async fn attempt(
         keys_hash,
         started_at,
         completed_at: now(),
+        mark,
+        begins_changes: new.begins_changes,
         removed: Vec::new(),
         warning,
     };
@@ -230,6 +251,29 @@ fn both(before: Hashed, after: Hashed) -> Hashed {
 
 fn not_compared(why: &str) -> String {
     format!("the keys of the backup cannot be compared with those of the cluster: {why}")
+}
+
+/// Reads what shows the history of a member. Without it a backup is none from which changes go on.
+async fn mark(
+    source: &impl Source,
+    member: &Standing,
+    new: NewBackup<'_>,
+) -> Result<Option<String>, BackupError> {
+    let revision = member.revision;
+    match source.mark(member).await {
+        Ok(None) if new.begins_changes && revision > 1 => {
+            let message = format!(
+                "{}: the changes of revision {revision} were compacted, so that it cannot be shown what goes on from it",
+                member.endpoint
+            );
+            Err(BackupError::new(Reason::SourceRefused, message))
+        }
+        Err(error) if !new.begins_changes => {
+            tracing::warn!(%error, "no changes can be restored after this backup");
+            Ok(None)
+        }
+        read => read,
+    }
 }
 
 /// Passes the bytes of a snapshot to the upload; an error if they do not fit their digest.

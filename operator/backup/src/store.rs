@@ -5,7 +5,9 @@ use std::{fmt, path::PathBuf, sync::Arc};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
-use object_store::{ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, path::Path};
+use object_store::{
+    ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, local::LocalFileSystem, path::Path,
+};
 
 use crate::{
     command::S3Flags,
@@ -189,6 +191,16 @@ impl Store {
         let put = self.objects.put(&self.path(file), bytes.into()).await;
         put.map(drop)
             .map_err(|error| self.failed("write", file, &error))
+    }
+
+    /// Writes a file that does not exist yet; returns whether it has. One that exists stays as it is.
+    pub(crate) async fn put_new(&self, file: &str, bytes: Bytes) -> Result<bool, BackupError> {
+        let (path, options) = (self.path(file), PutOptions::from(PutMode::Create));
+        match self.objects.put_opts(&path, bytes.into(), options).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(self.failed("write", file, &error)),
+        }
     }
 
     /// Begins to write the snapshot of a backup.

@@ -55,6 +55,8 @@ pub(crate) fn record(name: &str, second: i64) -> BackupRecord {
         keys_hash: None,
         started_at: Timestamp::from_second(second).unwrap(),
         completed_at: Timestamp::from_second(second + 1).unwrap(),
+        mark: None,
+        begins_changes: false,
         removed: Vec::new(),
         warning: None,
     }
@@ -100,20 +102,16 @@ impl Sent {
 #[derive(Debug)]
 pub(crate) struct TestSource {
     sent: Mutex<VecDeque<Sent>>,
-    hashes: Mutex<VecDeque<KeysHash>>,
+    /// What shows their history.
+    pub(crate) mark: Option<String>,
+    /// Their hashes of keys, one after the other; they answer with no further one.
+    pub(crate) hashes: Mutex<VecDeque<KeysHash>>,
 }
 
 impl TestSource {
     pub(crate) fn new(sent: impl IntoIterator<Item = Sent>) -> Self {
-        Self {
-            sent: Mutex::new(sent.into_iter().collect()),
-            hashes: Mutex::default(),
-        }
-    }
-
-    /// Has the members answer with these hashes, one after the other, and with no further one.
-    pub(crate) fn hashing(self, hashes: impl IntoIterator<Item = KeysHash>) -> Self {
-        Self { hashes: Mutex::new(hashes.into_iter().collect()), ..self }
+        let sent = Mutex::new(sent.into_iter().collect());
+        Self { sent, mark: Some("ab".to_owned()), hashes: Mutex::default() }
     }
 
     /// Returns how many of the members were not asked.
@@ -127,6 +125,10 @@ impl Source for TestSource {
         (0..self.left())
             .map(|at| Ok(standing(&format!("http://{at}"))))
             .collect()
+    }
+
+    async fn mark(&self, _member: &Standing) -> Result<Option<String>, BackupError> {
+        Ok(self.mark.clone())
     }
 
     async fn snapshot(&self, _endpoint: &str) -> Result<Snapshot, BackupError> {

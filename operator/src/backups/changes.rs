@@ -27,8 +27,8 @@ const LOOK: Duration = Duration::from_secs(15);
 const SOON: Duration = Duration::from_secs(3);
 /// How long the pod may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
-/// How long a pod that is deleted may hold back the next one, after its time has passed: its node may be gone.
-const ENDING: SignedDuration = SignedDuration::from_secs(30);
+/// By how much the time of the pod may be ahead of this clock: the clocks of two nodes differ by less.
+const AHEAD: SignedDuration = SignedDuration::from_secs(10);
 /// The delay that is granted in addition to twice the schedule's time: the pod may have just begun.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
 
@@ -83,7 +83,8 @@ impl Backups {
             Ok(wanted) => wanted,
             Err(trouble) => return Ok(trouble.map(|why| Seen { told: None, trouble: Some(why) })),
         };
-        if !pods.iter().any(|pod| holds_back(pod, now)) {
+        // also one that ends: two at once would store changes twice
+        if pods.is_empty() {
             let created = api.create(&PostParams::default(), &wanted).await;
             let created = refused("pod", created).map_err(cannot("create the pod of changes"))?;
             return Ok(Some(Seen { told: None, trouble: created.err() }));
@@ -125,21 +126,19 @@ fn has_ended(pod: &Pod) -> bool {
     matches!(phase, Some("Failed" | "Succeeded"))
 }
 
-/// Whether a pod stores changes, or does so for a moment longer: two at once would store them twice.
-fn holds_back(pod: &Pod, now: Timestamp) -> bool {
-    match &pod.metadata.deletion_timestamp {
-        Some(until) => now.duration_since(until.0) < ENDING,
-        None => true,
-    }
-}
-
 /// Asks the pod that runs.
 async fn seen(pods: &[Pod]) -> Seen {
     let runs = pods
         .iter()
         .find(|pod| pod.metadata.deletion_timestamp.is_none());
     let Some(pod) = runs else {
-        return Seen::default();
+        let ends = pods.first().map(|pod| {
+            let (name, node) = (pod.name_any(), pod.spec.as_ref());
+            let node = node.and_then(|spec| spec.node_name.as_deref());
+            let node = node.unwrap_or_default();
+            format!("pod {name} has not ended yet; if node {node} is gone for good, delete the pod by force")
+        });
+        return Seen { told: None, trouble: ends };
     };
     let trouble = progress::crash(pod);
     let address = pod
@@ -201,14 +200,20 @@ pub(super) fn status(
     let created = schedule.creation_timestamp().map_or(now, |time| time.0);
     let last = status.last_time.as_ref().map_or(created, |time| time.0);
     let late = SignedDuration::from_secs(2 * i64::from(every.every_seconds)) + GRACE;
-    let lags = now.duration_since(last) > late;
-    let (value, reason) = match (lags, &seen.trouble) {
+    let age = now.duration_since(last);
+    let is_ahead = age < -AHEAD;
+    let (value, reason) = match (age > late || is_ahead, &seen.trouble) {
         (true, _) => ("False", "Late"),
         (false, Some(_)) => ("True", "Delayed"),
         (false, None) if status.last_time.is_none() => ("Unknown", "Starting"),
         (false, None) => ("True", "Stored"),
     };
-    let message = seen.trouble.clone().unwrap_or_default();
+    let ahead = is_ahead.then(|| {
+        format!(
+            "the changes have times up to {last}: the clock of the pod that stores them is ahead"
+        )
+    });
+    let message = ahead.or_else(|| seen.trouble.clone()).unwrap_or_default();
     let conditions = before.map_or(&[][..], |status| &status.conditions);
     let kind = ["ChangesStored", value, reason];
     let generation = schedule.metadata.generation;

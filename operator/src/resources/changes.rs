@@ -70,7 +70,8 @@ pub fn changes_pod(
         init.for_each(|init| init.retain(|container| container.image.is_some()));
     }
     let metadata = ObjectMeta {
-        generate_name: Some(format!("{}-changes-", schedule.name_any())),
+        // the API server makes no second pod of this name, which would store the changes twice
+        name: Some(format!("{}-changes", schedule.name_any())),
         namespace: Some(cluster.namespace.clone()),
         owner_references: Some(vec![owner(schedule)]),
         ..template.metadata.unwrap_or_default()

@@ -4,7 +4,9 @@
 use std::{fs, io, path::Path};
 
 use witan_api::{
-    changes::{self, ChangeGroup, GrantedLease, Span, TARGET, Target, revision},
+    changes::{
+        ChangeGroup, GrantedLease, LogReader, Segment, Span, TARGET, Target, Unreadable, revision,
+    },
     v3::mvccpb::{Event, event::EventType},
 };
 use witan_machine::{
@@ -31,21 +33,25 @@ pub enum ChangesError {
     /// The folder does not say up to which revision it goes.
     #[error("{0}: it does not name a revision: fetch the backup and its changes again")]
     NoTarget(String),
-    /// A segment is not what was written.
-    #[error("{path} is broken: {why}")]
-    Broken {
+    /// A segment is not what was written, or one before it is missing.
+    #[error("{path}: {why}")]
+    Unreadable {
         /// The segment.
         path: String,
         /// Why.
-        why: String,
+        why: Unreadable,
     },
-    /// A segment is missing.
-    #[error("{folder}: {missing}")]
-    Missing {
+    /// The first segments are missing.
+    #[error(
+        "{folder}: the changes begin with revision {first}, and the snapshot has revision {last}: fetch them again"
+    )]
+    Later {
         /// The folder.
         folder: String,
-        /// The revisions.
-        missing: changes::Missing,
+        /// The first revision that is there.
+        first: i64,
+        /// The last revision of the snapshot.
+        last: i64,
     },
     /// The last segments are missing.
     #[error(
@@ -98,17 +104,25 @@ impl<'a> ChangesFolder<'a> {
         let names = entries.map(|entry| Ok(entry?.file_name()));
         let names: io::Result<Vec<_>> = names.collect();
         let names = names.map_err(unread(self.folder))?;
-        let spans: Vec<_> = names
+        let mut spans: Vec<_> = names
             .iter()
             .filter_map(|name| Span::parse(name.to_str()?))
             .collect();
-        let chain = changes::chain(&spans, machine.kv.revision(), target);
+        spans.sort_unstable();
         let folder = || self.folder.display().to_string();
-        let chain = chain.map_err(|missing| ChangesError::Missing { folder: folder(), missing })?;
+        let last = machine.kv.revision();
+        if let Some(first) = spans.first().map(|span| span.first)
+            && first > last + 1
+            && last < target
+        {
+            return Err(ChangesError::Later { folder: folder(), first, last });
+        }
         // they are the revisions of another cluster, whose state this is
         machine.members.follows = true;
-        for span in chain {
-            self.apply_segment(span, machine)?;
+        let mut log = LogReader::default();
+        for span in spans {
+            let segment = self.read(span, &mut log)?;
+            self.apply_segment(span, segment, machine)?;
         }
         machine.members.follows = false;
         let last = machine.kv.revision();
@@ -118,12 +132,21 @@ impl<'a> ChangesFolder<'a> {
         }
     }
 
-    fn apply_segment(&self, span: Span, machine: &mut StateMachine) -> Result<(), ChangesError> {
+    fn read(&self, span: Span, log: &mut LogReader) -> Result<Segment, ChangesError> {
         let path = self.folder.join(span.file_name());
         let bytes = fs::read(&path).map_err(unread(&path))?;
-        let name = || path.display().to_string();
-        let segment = changes::decode(span, &bytes)
-            .map_err(|why| ChangesError::Broken { path: name(), why })?;
+        let path = path.display().to_string();
+        let read = log.read(span, &bytes);
+        read.map_err(|why| ChangesError::Unreadable { path, why })
+    }
+
+    fn apply_segment(
+        &self,
+        span: Span,
+        segment: Segment,
+        machine: &mut StateMachine,
+    ) -> Result<(), ChangesError> {
+        let name = || self.folder.join(span.file_name()).display().to_string();
         for revision in revisions(segment.groups) {
             if revision.revision > self.target.revision {
                 break;
@@ -207,10 +230,8 @@ fn follow(machine: &mut StateMachine, operation: &FollowOperation) -> Result<(),
 mod tests {
     use std::path::PathBuf;
 
-    use witan_api::{
-        changes::{Segment, SpanKind},
-        v3::mvccpb::KeyValue,
-    };
+    use bytes::Bytes;
+    use witan_api::{changes, v3::mvccpb::KeyValue};
     use witan_machine::kv::{Kv, Range};
 
     use super::*;
@@ -250,12 +271,10 @@ mod tests {
             fs::create_dir_all(&folder.0).unwrap();
             folder.put(
                 2,
-                3,
                 vec![event("a", 2, 1), event("leased", 2, 1), event("a", 3, 2)],
             );
             folder.put(
                 4,
-                5,
                 vec![event("a", 4, 0), event("b", 4, 1), event("a", 5, 1)],
             );
             let json = serde_json::to_vec(&Target { revision: target, at_least: false });
@@ -263,18 +282,21 @@ mod tests {
             folder
         }
 
-        fn put(&self, first: i64, last: i64, events: Vec<Event>) {
+        fn put(&self, first: i64, events: Vec<Event>) {
+            let before = fs::read(self.segment(2)).ok().filter(|_| first > 2);
             let segment = Segment {
                 cluster_id: 7,
                 groups: vec![ChangeGroup { time_ms: 1, events }],
                 leases: vec![GrantedLease { id: 9, ttl_s: 60 }],
+                previous: before.map_or(Bytes::new(), |bytes| changes::digest(&bytes)),
+                covered_ms: 0,
             };
-            fs::write(self.segment(first, last), changes::encode(&segment)).unwrap();
+            fs::write(self.segment(first), changes::encode(&segment)).unwrap();
         }
 
-        fn segment(&self, first: i64, last: i64) -> PathBuf {
-            self.0
-                .join(Span { first, last, kind: SpanKind::Events }.file_name())
+        fn segment(&self, first: i64) -> PathBuf {
+            let span = Span { generation: 1, first, number: 0 };
+            self.0.join(span.file_name())
         }
 
         fn apply(&self) -> Result<StateMachine, String> {
@@ -325,7 +347,7 @@ mod tests {
             assert!(error.contains(words), "{error}");
         };
         let rewrite = |folder: &Folder, change: &dyn Fn(&mut Vec<u8>)| {
-            let path = folder.segment(4, 5);
+            let path = folder.segment(4);
             let mut bytes = fs::read(&path).unwrap();
             change(&mut bytes);
             fs::write(path, bytes).unwrap();
@@ -337,11 +359,15 @@ mod tests {
             rewrite(folder, &|bytes| bytes.truncate(20))
         });
         refused("end", "end at revision 3, and 5", &|folder| {
-            fs::remove_file(folder.segment(4, 5)).unwrap();
+            fs::remove_file(folder.segment(4)).unwrap();
         });
-        refused("hole", "revisions 2 to 3 are missing", &|folder| {
-            fs::remove_file(folder.segment(2, 3)).unwrap();
-        });
+        refused(
+            "hole",
+            "begin with revision 4, and the snapshot has revision 1",
+            &|folder| {
+                fs::remove_file(folder.segment(2)).unwrap();
+            },
+        );
         refused(
             "target",
             "fetch the backup and its changes again",
@@ -350,7 +376,7 @@ mod tests {
             },
         );
         refused("other", "does not fit the snapshot", &|folder| {
-            folder.put(4, 5, vec![event("a", 4, 1), event("a", 5, 2)]);
+            folder.put(4, vec![event("a", 4, 1), event("a", 5, 2)]);
         });
     }
 }

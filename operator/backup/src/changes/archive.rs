@@ -5,26 +5,32 @@ use std::{collections::BTreeSet, mem};
 use bytes::Bytes;
 use jiff::Timestamp;
 use witan_api::{
-    changes::{self, GrantedLease, Segment, Span, SpanKind},
+    changes::{self, GrantedLease, Segment},
     v3::etcdserverpb::WatchResponse,
 };
 
-use super::{
-    feed::Feed,
-    pending::Pending,
-    segments::{Covered, SegmentStore},
-};
+use super::{feed::Feed, pending::Pending, segments::SegmentStore, tail::Tail};
 use crate::{
-    inventory,
     reason::{BackupError, Reason},
     store::Store,
 };
 
-/// How often a quiet cluster is noted in the store, in milliseconds.
+/// How often it is stored that a quiet cluster has no changes, in milliseconds.
 const QUIET_MS: i64 = 60_000;
+
+/// By how much a stored time may be ahead of this clock, in milliseconds: the clocks of two nodes differ by less.
+const AHEAD_MS: i64 = 10_000;
 
 /// Leases whose time is in a segment already. Beyond this number all are forgotten, and asked for again.
 const LEASES_KNOWN_MAX: usize = 100_000;
+
+/// The last revision of the cluster at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) revision: i64,
+    /// In milliseconds since 1970.
+    pub(super) time_ms: i64,
+}
 
 /// The changes of one cluster that are received, and how far they are stored.
 pub(super) struct ClusterArchive {
@@ -32,84 +38,78 @@ pub(super) struct ClusterArchive {
     pub(super) segments: SegmentStore,
     pub(super) feed: Option<Feed>,
     pub(super) pending: Pending,
+    /// The end of the log; `None` before it is known where the first segment of a generation begins.
+    pub(super) tail: Option<Tail>,
+    /// The newest generation in the store.
+    pub(super) newest: Option<i64>,
+    /// Whether no backup belongs to the generation yet, which does not go on from one before.
+    pub(super) needs_backup: bool,
     /// Leases that the next segment tells of.
     leases: Vec<GrantedLease>,
     /// Leases that a segment tells of.
     known_leases: BTreeSet<i64>,
+    /// Whether the store is known to refuse a second segment in one place.
+    is_checked: bool,
     /// A segment that the store has not taken yet.
-    unsent: Option<(Span, Bytes)>,
-    /// The last stored revision.
-    pub(super) stored: i64,
+    unsent: Option<(Segment, Bytes)>,
     /// The last revision of the cluster at a time, until it is stored.
-    pub(super) asked: Option<Covered>,
-    /// Until when changes are stored.
-    pub(super) covered: Option<Covered>,
-    /// When the store last got a segment or `covered.json`.
+    pub(super) asked: Option<Asked>,
+    /// Until when changes are stored, in milliseconds since 1970.
+    pub(super) covered_ms: Option<i64>,
+    /// The time in the last stored segment, in milliseconds since 1970.
     noted_ms: i64,
 }
 
 impl ClusterArchive {
-    /// Finds where to go on: behind the last stored revision, else behind the newest snapshot, else behind `revision`.
-    pub(super) async fn of(
-        location: &Store,
-        cluster_id: u64,
-        revision: i64,
-    ) -> Result<Self, BackupError> {
-        let hex = format!("{cluster_id:x}");
-        let segments = SegmentStore::of(location, &hex)?;
+    /// Finds the end of the log.
+    pub(super) async fn of(location: &Store, cluster_id: u64) -> Result<Self, BackupError> {
+        let segments = SegmentStore::of(location, &format!("{cluster_id:x}"))?;
         segments.sweep();
-        let mut spans = segments.spans().await?;
-        spans.sort_by_key(|span| span.last);
-        let mut time_ms = segments
-            .covered()
-            .await?
-            .map_or(0, |covered| covered.time.as_millisecond());
-        let mut stored = None;
-        while let Some(span) = spans.pop() {
-            if span.kind == SpanKind::Events {
-                match segments.read(span).await {
-                    Ok((segment, _)) => {
-                        let last = segment.groups.last();
-                        time_ms = time_ms.max(last.map_or(0, |group| group.time_ms));
-                    }
-                    // the members may still have its changes
-                    Err(error) if error.reason == Reason::BackupBroken => {
-                        tracing::warn!(%error, "the last segment is stored again");
-                        segments.delete(span).await?;
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            stored = Some(span.last);
-            break;
-        }
-        let stored = match stored {
-            Some(stored) => stored,
-            None => {
-                let mut records = inventory::complete(location).await?.into_iter();
-                let newest = records.find(|record| record.cluster_id == hex);
-                newest.map_or(revision, |record| record.revision)
-            }
-        };
-        tracing::info!(
-            to = segments.folder_url(),
-            stored,
-            "storing the changes behind this revision"
-        );
-        Ok(Self {
+        let spans = segments.spans().await?;
+        let tail = Tail::read(&segments, &spans).await?;
+        let mut archive = Self {
             cluster_id,
             segments,
             feed: None,
-            pending: Pending::after(stored, time_ms),
+            pending: Pending::after(0, 0),
+            tail: None,
+            newest: spans.last().map(|span| span.generation),
+            needs_backup: false,
             leases: Vec::new(),
             known_leases: BTreeSet::new(),
+            is_checked: false,
             unsent: None,
-            stored,
             asked: None,
-            covered: None,
-            noted_ms: time_ms,
-        })
+            covered_ms: None,
+            noted_ms: 0,
+        };
+        if let Some(tail) = tail {
+            archive.go_on(tail);
+        }
+        Ok(archive)
+    }
+
+    /// Goes on behind the end of a log.
+    pub(super) fn go_on(&mut self, tail: Tail) {
+        tracing::info!(
+            to = self.segments.folder_url(),
+            generation = tail.at.generation,
+            stored = tail.stored(),
+            "storing the changes behind this revision"
+        );
+        self.pending = Pending::after(tail.stored(), tail.time_ms);
+        self.noted_ms = tail.time_ms;
+        (self.asked, self.tail) = (None, Some(tail));
+    }
+
+    /// Returns the last stored revision.
+    pub(super) fn stored(&self) -> i64 {
+        self.tail.as_ref().map_or(0, Tail::stored)
+    }
+
+    /// Whether the last stored time is later than this clock, so that a change has no time that fits behind it.
+    pub(super) fn is_ahead(&self, now_ms: i64) -> bool {
+        self.pending.time_ms() > now_ms + AHEAD_MS
     }
 
     /// Adds the changes of a message.
@@ -129,30 +129,34 @@ impl ClusterArchive {
     /// Ends the watch.
     pub(super) fn close(&mut self) {
         self.feed = None;
+        self.asked = None;
         self.pending.drop_part();
     }
 
-    /// Stores all whole revisions that were received.
+    /// Stores all whole revisions that were received, and now and then that there were none.
     pub(super) async fn store_all(&mut self) -> Result<(), BackupError> {
         loop {
             if self.unsent.is_none() {
                 self.learn_leases().await;
                 self.unsent = self.cut();
             }
-            let Some((span, bytes)) = &self.unsent else {
+            let (Some((segment, bytes)), Some(tail)) = (&self.unsent, &mut self.tail) else {
                 break;
             };
-            self.segments.put(*span, bytes.clone()).await?;
-            tracing::debug!(first = span.first, last = span.last, "stored changes");
-            self.stored = span.last;
-            self.noted_ms = Timestamp::now().as_millisecond();
+            let at = tail.at;
+            self.segments.append(at, bytes.clone()).await?;
+            if !self.is_checked {
+                self.segments.check_refusal(at, bytes.clone()).await?;
+                self.is_checked = true;
+            }
+            tail.push(at, segment, bytes);
+            tracing::debug!(first = at.first, last = tail.stored(), "stored changes");
+            self.noted_ms = tail.time_ms;
+            self.newest = Some(at.generation);
+            if segment.covered_ms > 0 {
+                self.covered_ms = Some(segment.covered_ms);
+            }
             self.unsent = None;
-        }
-        if let Some(asked) = self.asked.take_if(|asked| asked.revision <= self.stored) {
-            let revision = self.stored;
-            self.covered = Some(Covered { revision, ..asked });
-            // a change that comes later is not of a time that is covered
-            self.pending.not_before(asked.time.as_millisecond());
         }
         Ok(())
     }
@@ -173,30 +177,89 @@ impl ClusterArchive {
         self.leases.extend(granted);
     }
 
-    /// Makes a segment of all whole revisions; `None` if there are none.
-    fn cut(&mut self) -> Option<(Span, Bytes)> {
+    /// Makes a segment of all whole revisions, and of the time until which there are no others. `None` if there is nothing to
+    /// store.
+    fn cut(&mut self) -> Option<(Segment, Bytes)> {
+        let tail = self.tail.as_ref()?;
         let groups = self.pending.take_whole();
-        let last = groups.last()?.last();
-        let span = Span { first: self.stored + 1, last, kind: SpanKind::Events };
-        let leases = mem::take(&mut self.leases);
-        let segment = Segment { cluster_id: self.cluster_id, groups, leases };
-        Some((span, changes::encode(&segment).into()))
-    }
-
-    /// Notes in the store now and then that a quiet cluster has no changes.
-    pub(super) async fn note(&mut self) -> Result<(), BackupError> {
-        let due = |covered: &Covered| covered.time.as_millisecond() >= self.noted_ms + QUIET_MS;
-        if let Some(covered) = self.covered.filter(due) {
-            self.segments.put_covered(covered).await?;
-            self.noted_ms = covered.time.as_millisecond();
+        let last = groups.last().map_or(tail.stored(), |group| group.last());
+        let covered = self.asked.take_if(|asked| asked.revision <= last);
+        let covered_ms = covered.map_or(0, |asked| asked.time_ms);
+        if covered_ms > 0 {
+            self.covered_ms = Some(covered_ms)
+                .filter(|_| groups.is_empty())
+                .or(self.covered_ms);
+            // a change that comes later is not of a time that is covered
+            self.pending.not_before(covered_ms + 1);
         }
-        Ok(())
+        if groups.is_empty() && covered_ms < self.noted_ms + QUIET_MS {
+            return None;
+        }
+        let segment = Segment {
+            cluster_id: self.cluster_id,
+            groups,
+            leases: mem::take(&mut self.leases),
+            previous: tail.previous.clone(),
+            covered_ms,
+        };
+        let bytes = changes::encode(&segment).into();
+        Some((segment, bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::testing::changes::segment;
+
+    /// Makes an archive whose log ends with revision 5, which was received at a time.
+    async fn archive(time_ms: i64) -> ClusterArchive {
+        let store = Store::of_test(Arc::new(InMemory::new()));
+        let mut archive = ClusterArchive::of(&store, 7).await.unwrap();
+        archive.go_on(Tail::begin(1_000, 4));
+        let events = segment(7, &[(0, &[5])]).groups.remove(0).events;
+        archive.pending.add(events, false, time_ms).unwrap();
+        archive.store_all().await.unwrap();
+        ClusterArchive::of(&store, 7).await.unwrap()
     }
 
-    /// Goes on behind a later revision.
-    pub(super) fn go_on_behind(&mut self, revision: i64) {
-        self.stored = self.stored.max(revision);
-        self.pending.go_on_behind(self.stored);
-        self.asked = None;
+    async fn ends(archive: &ClusterArchive) -> (usize, i64, Option<i64>) {
+        let segments = archive.segments.spans().await.unwrap().len();
+        (segments, archive.stored(), archive.covered_ms)
+    }
+
+    #[tokio::test]
+    async fn a_time_is_covered_when_its_changes_are_stored() {
+        let mut archive = archive(2_000).await;
+        assert_eq!(ends(&archive).await, (1, 5, None));
+        let asked = |revision, time_ms| Some(Asked { revision, time_ms });
+        // revision 6 is not there yet
+        archive.asked = asked(6, 70_000);
+        archive.store_all().await.unwrap();
+        assert_eq!(ends(&archive).await, (1, 5, None));
+        let events = segment(7, &[(0, &[6])]).groups.remove(0).events;
+        archive.pending.add(events, false, 70_001).unwrap();
+        archive.store_all().await.unwrap();
+        assert_eq!(ends(&archive).await, (2, 6, Some(70_000)));
+        // quiet times are stored once in a minute
+        archive.asked = asked(6, 130_000);
+        archive.store_all().await.unwrap();
+        assert_eq!(ends(&archive).await, (2, 6, Some(130_000)));
+        archive.asked = asked(6, 130_001);
+        archive.store_all().await.unwrap();
+        assert_eq!(ends(&archive).await, (3, 6, Some(130_001)));
+        // no later change has a time that is covered
+        assert_eq!(archive.pending.time_ms(), 130_002);
+    }
+
+    #[tokio::test]
+    async fn a_stored_time_may_be_ahead_by_seconds() {
+        let archive = archive(50_000).await;
+        assert!(archive.is_ahead(50_000 - AHEAD_MS - 1));
+        assert!(!archive.is_ahead(50_000 - AHEAD_MS));
     }
 }

@@ -40,10 +40,23 @@ pub(super) enum FeedEnd {
     Failed(BackupError),
 }
 
+/// A cluster as a member sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Id of the cluster.
+    pub(super) cluster_id: u64,
+    /// Its last revision.
+    pub(super) revision: i64,
+    /// Its term, which is another one when members have started with other data.
+    pub(super) term: u64,
+}
+
 /// A watch on all keys at a member.
 #[derive(Debug)]
 pub(super) struct Feed {
     endpoint: String,
+    /// The last answer to [`Feed::ask`].
+    head: Head,
     watch: Streaming<WatchResponse>,
     kv: KvClient<Channel>,
     leases: LeaseClient<Channel>,
@@ -78,6 +91,7 @@ impl Feed {
         tracing::info!(endpoint, from, "watching all keys");
         Ok(Self {
             endpoint: endpoint.to_owned(),
+            head: Head::default(),
             watch: watch.into_inner(),
             kv: KvClient::new(channel.clone()),
             leases: LeaseClient::new(channel.clone()),
@@ -109,9 +123,8 @@ impl Feed {
         }
     }
 
-    /// Returns the id and the last revision of the cluster by a linearizable read, which a member that is cut off cannot
-    /// answer.
-    pub(super) async fn revision(&mut self) -> Result<(u64, i64), BackupError> {
+    /// Asks for the last revision of the cluster by a linearizable read, which a member that is cut off cannot answer.
+    pub(super) async fn ask(&mut self) -> Result<Head, BackupError> {
         let range = RangeRequest {
             key: FIRST_KEY.into(),
             keys_only: true,
@@ -121,7 +134,14 @@ impl Feed {
         let answer = within(ANSWER_TIMEOUT, asked).await;
         let answer = answer.map_err(|status| failed(&self.endpoint, "read a key of", &status))?;
         let header = answer.into_inner().header.unwrap_or_default();
-        Ok((header.cluster_id, header.revision))
+        let (cluster_id, revision, term) = (header.cluster_id, header.revision, header.raft_term);
+        self.head = Head { cluster_id, revision, term };
+        Ok(self.head)
+    }
+
+    /// Returns the last answer to [`Self::ask`].
+    pub(super) fn head(&self) -> Head {
+        self.head
     }
 
     /// Asks for which times leases were granted; as many as answer in time.

@@ -122,9 +122,9 @@ impl Pending {
         self.last
     }
 
-    /// Forgets all changes and goes on behind a revision.
-    pub(super) fn go_on_behind(&mut self, last: i64) {
-        *self = Self::after(last, self.time_ms);
+    /// Returns the time before which no change is.
+    pub(super) fn time_ms(&self) -> i64 {
+        self.time_ms
     }
 
     /// Later changes are not of an earlier time than this.

@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
     time::Duration,
 };
 
@@ -14,12 +13,14 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::reason::{BackupError, Reason};
 
-/// How long a client may take. Clients are served one after the other.
+/// How long a client may take.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// Clients that are served at once: a few may be slow, and the operator is still answered. The next ones wait to be accepted.
+const CONNECTIONS_MAX: usize = 64;
 
 /// How far the changes of a cluster are stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,35 +38,43 @@ pub struct ChangesStatus {
     pub error: Option<String>,
 }
 
-/// Listens on an address and serves the status for as long as the process runs.
+/// Listens on an address and serves the status for as long as the process runs. Returns the address.
 pub(super) async fn serve(
     on: SocketAddr,
     status: watch::Receiver<ChangesStatus>,
-) -> Result<(), BackupError> {
+) -> Result<SocketAddr, BackupError> {
     let mut bound = TcpListener::bind(on).await;
     if bound.is_err() && on.is_ipv6() && on.ip().is_unspecified() {
         // the kernel has no IPv6
         bound = TcpListener::bind((Ipv4Addr::UNSPECIFIED, on.port())).await;
     }
-    let listener = bound
-        .map_err(|error| BackupError::new(Reason::Internal, format!("--listen {on}: {error}")))?;
+    let failed = |error| BackupError::new(Reason::Internal, format!("--listen {on}: {error}"));
+    let listener = bound.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
     tokio::spawn(async move {
+        let mut served = JoinSet::new();
         loop {
+            while served.len() >= CONNECTIONS_MAX {
+                drop(served.join_next().await);
+            }
+            while served.try_join_next().is_some() {}
             // a connection that fails at once says nothing about the next one
             let Ok((stream, _)) = listener.accept().await else {
                 tokio::task::yield_now().await;
                 continue;
             };
-            let status = Arc::new(status.borrow().clone());
-            let answer = service_fn(move |_| std::future::ready(answer(&status)));
-            let served = http1::Builder::new()
-                .keep_alive(false)
-                .serve_connection(TokioIo::new(stream), answer);
-            // a client that is slow or gone is its own trouble
-            drop(tokio::time::timeout(CONNECTION_TIMEOUT, served).await);
+            let status = status.clone();
+            served.spawn(async move {
+                let answer = service_fn(move |_| std::future::ready(answer(&status.borrow())));
+                let served = http1::Builder::new()
+                    .keep_alive(false)
+                    .serve_connection(TokioIo::new(stream), answer);
+                // a client that is slow or gone is its own trouble
+                drop(tokio::time::timeout(CONNECTION_TIMEOUT, served).await);
+            });
         }
     });
-    Ok(())
+    Ok(address)
 }
 
 fn answer(status: &ChangesStatus) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -74,4 +83,37 @@ fn answer(status: &ChangesStatus) -> Result<Response<Full<Bytes>>, Infallible> {
     let kind = header::HeaderValue::from_static("application/json");
     answer.headers_mut().insert(header::CONTENT_TYPE, kind);
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    /// Any pod can connect, and the operator waits for 2 s.
+    #[tokio::test]
+    async fn clients_that_say_nothing_hold_nobody_up() {
+        let status = ChangesStatus { revision: 7, ..ChangesStatus::default() };
+        let (_tell, status) = watch::channel(status);
+        let on = serve((Ipv4Addr::LOCALHOST, 0).into(), status)
+            .await
+            .unwrap();
+        let mut silent = Vec::new();
+        for _ in 0..CONNECTIONS_MAX / 2 {
+            silent.push(TcpStream::connect(on).await.unwrap());
+        }
+        let mut client = TcpStream::connect(on).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        assert!(text.contains("\"revision\":7"), "{text}");
+        // none of them had to be ended first
+        let read = silent[0].try_read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(read, Err(std::io::ErrorKind::WouldBlock));
+    }
 }

@@ -3,11 +3,11 @@
 use std::{fs, path::Path};
 
 use jiff::Timestamp;
-use witan_api::changes::{self, Missing, Segment, Span, TARGET, Target};
+use witan_api::changes::{self, LogReader, Segment, Span, TARGET, Target};
 
 use super::{PartialFile, of_disk};
 use crate::{
-    changes::segments::SegmentStore,
+    changes::{history::mark_of, segments::SegmentStore},
     reason::{BackupError, Reason},
     result::BackupRecord,
     store::Store,
@@ -45,14 +45,17 @@ impl std::fmt::Display for Until {
     }
 }
 
+/// By how much times may differ that two clocks have taken, in milliseconds.
+const CLOCKS_MS: i64 = 10_000;
+
 /// The end of the changes that are fetched so far.
 struct Reached {
     /// The last wanted revision so far.
     revision: i64,
-    /// When the last change was received.
-    time: Option<Timestamp>,
-    /// Whether a change was found that is later than the time that is wanted.
-    is_past: bool,
+    /// The last time so far, in milliseconds since 1970.
+    time_ms: i64,
+    /// Whether it is certain that the wanted changes are all there.
+    is_whole: bool,
 }
 
 /// Fetches the changes after a snapshot into a folder. Returns the revision to which they go.
@@ -63,57 +66,30 @@ pub(super) async fn fetch(
     to: &Path,
 ) -> Result<i64, BackupError> {
     let segments = SegmentStore::of(store, &record.cluster_id)?;
-    // before the segments, so that they are at least as far as it says
-    let covered = segments.covered().await?;
     let spans = segments.spans().await?;
-    let last = match until {
-        Until::Revision(revision) => revision,
-        Until::Newest | Until::Time(_) => i64::MAX,
-    };
-    let (chain, missing) = match changes::chain(&spans, record.revision, last) {
-        Ok(chain) => (chain, None),
-        // a time may be before what is missing
-        Err(missing) if matches!(until, Until::Time(_)) => {
-            let before = changes::chain(&spans, record.revision, missing.first - 1);
-            (before.unwrap_or_default(), Some(missing))
-        }
-        Err(missing) => return Err(of_missing(&segments, missing)),
-    };
+    let started_ms = record.started_at.as_millisecond();
+    let generation = changes::generation_at(&spans, started_ms);
+    let own = spans
+        .iter()
+        .filter(|span| Some(span.generation) == generation);
+    let own: Vec<_> = own.copied().collect();
+    let later = spans.iter().map(|span| span.generation);
+    let later = later.filter(|one| Some(*one) > generation).min();
     empty(to)?;
-    let mut reached = Reached { revision: record.revision, time: None, is_past: false };
-    for span in chain {
-        let (segment, bytes) = segments.read(span).await?;
-        let before = reached.revision;
-        reached.take(&segment, until);
-        if reached.revision > before {
-            let path = to.join(span.file_name());
-            fs::write(&path, bytes).map_err(|error| of_disk(&path, &error))?;
-        }
-        if reached.is_past {
-            break;
-        }
+    let mut reached = Reached { revision: record.revision, time_ms: 0, is_whole: false };
+    reached.is_whole = matches!(until, Until::Revision(revision) if revision <= record.revision);
+    if !reached.is_whole {
+        let after = after(&segments, &own, record)?;
+        collect(&segments, after, (record, until), to, &mut reached).await?;
     }
-    let is_there = match until {
-        Until::Newest => true,
-        Until::Revision(revision) => reached.revision >= revision,
-        Until::Time(time) => {
-            let is_covered =
-                covered.is_some_and(|at| at.time >= time && at.revision <= reached.revision);
-            reached.is_past || (is_covered && missing.is_none())
-        }
-    };
-    if !is_there {
-        return Err(missing.map_or_else(
-            || {
-                not_stored(
-                    &segments,
-                    until,
-                    &reached,
-                    covered.map(|covered| covered.time),
-                )
-            },
-            |missing| of_missing(&segments, missing),
-        ));
+    if until == Until::Newest {
+        reached.is_whole = later.is_none();
+    }
+    if let (Until::Time(time), true) = (until, reached.is_whole) {
+        is_credible(time, reached.time_ms, later)?;
+    }
+    if !reached.is_whole {
+        return Err(not_stored(&segments, until, &reached, later));
     }
     let revision = match until {
         Until::Revision(revision) => revision,
@@ -129,17 +105,126 @@ pub(super) async fn fetch(
     Ok(revision)
 }
 
+/// Returns the segments of a generation from the one on that has the revision of a snapshot.
+fn after<'a>(
+    segments: &SegmentStore,
+    own: &'a [Span],
+    record: &BackupRecord,
+) -> Result<&'a [Span], BackupError> {
+    // before revision 2 nothing was changed
+    let revision = record.revision.max(2);
+    match (
+        own.iter().rposition(|span| span.first <= revision),
+        own.first(),
+    ) {
+        (Some(at), _) => Ok(&own[at..]),
+        (None, None) => Ok(own),
+        (None, Some(first)) => {
+            let message = format!(
+                "{}: the changes begin with revision {}, and the backup {} has revision {}: begin from a later backup",
+                segments.folder_url(),
+                first.first,
+                record.name,
+                record.revision
+            );
+            Err(BackupError::new(Reason::ChangesMissing, message))
+        }
+    }
+}
+
+/// Fetches segments until they have what is wanted, or to their end.
+async fn collect(
+    segments: &SegmentStore,
+    spans: &[Span],
+    (record, until): (&BackupRecord, Until),
+    to: &Path,
+    reached: &mut Reached,
+) -> Result<(), BackupError> {
+    let mut log = LogReader::default();
+    for span in spans {
+        let (segment, bytes) = segments
+            .read(*span, |span, bytes| log.read(span, bytes))
+            .await?;
+        if (span.first..=span.last(&segment)).contains(&record.revision) {
+            check_history(segments, record, &segment)?;
+        }
+        reached.take(&segment, until)?;
+        // the restore skips what the snapshot has
+        let path = to.join(span.file_name());
+        fs::write(&path, bytes).map_err(|error| of_disk(&path, &error))?;
+        if reached.is_whole {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a segment with the revision of a snapshot has the changes that the snapshot has.
+fn check_history(
+    segments: &SegmentStore,
+    record: &BackupRecord,
+    segment: &Segment,
+) -> Result<(), BackupError> {
+    let mark = mark_of(&segment.groups, record.revision);
+    if mark.is_some_and(|mark| record.has_mark(&mark)) {
+        return Ok(());
+    }
+    let (folder, name, revision) = (segments.folder_url(), &record.name, record.revision);
+    let message = format!(
+        "{folder}: it cannot be shown that the backup {name} and these changes are of one history, as they do not have the same \
+         changes at revision {revision}: take another backup"
+    );
+    Err(BackupError::new(Reason::ChangesMissing, message))
+}
+
+/// Refuses a time that was taken by a clock that was ahead: what was received in truth before another time may be behind it.
+fn is_credible(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(), BackupError> {
+    let now_ms = Timestamp::now().as_millisecond();
+    let end_ms = later.map_or(now_ms, |later| later.min(now_ms));
+    if found_ms <= end_ms + CLOCKS_MS {
+        return Ok(());
+    }
+    let found = Timestamp::from_millisecond(found_ms).unwrap_or_default();
+    let message = format!(
+        "the changes around {wanted} have times up to {found}, of a clock that was ahead, so that it is not certain which were \
+         there at that time: restore to a revision"
+    );
+    Err(BackupError::new(Reason::ChangesMissing, message))
+}
+
 impl Reached {
-    fn take(&mut self, segment: &Segment, until: Until) {
+    /// Takes the changes of the next segment that are wanted.
+    fn take(&mut self, segment: &Segment, until: Until) -> Result<(), BackupError> {
         for group in &segment.groups {
-            let time = Timestamp::from_millisecond(group.time_ms).ok();
-            if matches!(until, Until::Time(wanted) if time.is_none_or(|time| time > wanted)) {
-                self.is_past = true;
-                return;
+            self.pass(group.time_ms)?;
+            if matches!(until, Until::Time(wanted) if group.time_ms > wanted.as_millisecond()) {
+                self.is_whole = true;
+                return Ok(());
             }
-            self.time = time;
             self.revision = self.revision.max(group.last());
         }
+        if segment.covered_ms > 0 {
+            self.pass(segment.covered_ms.max(self.time_ms))?;
+        }
+        self.is_whole = match until {
+            Until::Newest => false,
+            Until::Revision(revision) => self.revision >= revision,
+            Until::Time(wanted) => segment.covered_ms >= wanted.as_millisecond(),
+        };
+        Ok(())
+    }
+
+    /// Goes on to a time, which is not before the last one.
+    fn pass(&mut self, time_ms: i64) -> Result<(), BackupError> {
+        if time_ms < self.time_ms {
+            let message = format!(
+                "the times of the changes after revision {} go back",
+                self.revision
+            );
+            return Err(BackupError::new(Reason::BackupBroken, message));
+        }
+        self.time_ms = time_ms;
+        Ok(())
     }
 }
 
@@ -169,23 +254,27 @@ fn empty(folder: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-fn of_missing(segments: &SegmentStore, missing: Missing) -> BackupError {
-    let message = format!("{}: {missing}", segments.folder_url());
-    BackupError::new(Reason::ChangesMissing, message)
-}
-
 fn not_stored(
     segments: &SegmentStore,
     until: Until,
     reached: &Reached,
-    covered: Option<Timestamp>,
+    later: Option<i64>,
 ) -> BackupError {
     let (folder, last) = (segments.folder_url(), reached.revision);
-    let time = reached.time.max(covered);
+    let time = Timestamp::from_millisecond(reached.time_ms);
+    let time = time.ok().filter(|_| reached.time_ms > 0);
     let time = time.map(|time| format!(", at {time}")).unwrap_or_default();
+    let later = later.and_then(|later| Timestamp::from_millisecond(later).ok());
+    let later = later.map(|later| {
+        format!(
+            "; the cluster did not go on from it, or its changes were compacted before they could be kept: later points are \
+             restored from a backup that was begun at {later} or later"
+        )
+    });
     let message = format!(
         "{folder}: the changes up to {until} are not stored: the last revision is {last}{time}; --to-revision {last} restores all \
-         that is there"
+         that is there{}",
+        later.unwrap_or_default()
     );
     BackupError::new(Reason::ChangesMissing, message)
 }

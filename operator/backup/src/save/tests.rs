@@ -15,8 +15,6 @@ use crate::{
     upload::PART_BYTES,
 };
 
-const ALL: Extras = Extras::of(Retention { keep_last: None, keep_within: None });
-
 /// Two parts and a half.
 const LARGE: usize = PART_BYTES / 2 * 5;
 
@@ -41,7 +39,8 @@ async fn save_as(
     name: &str,
 ) -> Result<BackupRecord, BackupError> {
     let (_asked, stop) = Stop::by_test();
-    save(store, source, name, ALL, &stop).await
+    let new = NewBackup { name, begins_changes: false, hash_keys: false };
+    save(store, source, new, &stop).await
 }
 
 #[tokio::test]
@@ -125,7 +124,7 @@ async fn a_backup_that_exists_is_the_result() {
 async fn a_record_has_the_hash_of_the_keys_if_nothing_was_compacted_meanwhile() {
     let (_asked, stop) = Stop::by_test();
     let at = |compact_revision| KeysHash { hash: 7, compact_revision };
-    let extras = Extras { hash_keys: true, ..ALL };
+    let new = |hash_keys| NewBackup { name: "a", begins_changes: false, hash_keys };
     for (hashes, expected, says) in [
         (vec![at(3), at(3)], Some(at(3)), None),
         (vec![at(3), at(4)], None, Some("compacted")),
@@ -133,16 +132,18 @@ async fn a_record_has_the_hash_of_the_keys_if_nothing_was_compacted_meanwhile() 
         (vec![], None, Some("no answer")),
     ] {
         let (_, store) = memory();
-        let source = TestSource::new([Sent::file(&snapshot(500))]).hashing(hashes);
-        let saved = save(&store, &source, "a", extras, &stop).await.unwrap();
+        let mut source = TestSource::new([Sent::file(&snapshot(500))]);
+        source.hashes = std::sync::Mutex::new(hashes.into());
+        let saved = save(&store, &source, new(true), &stop).await.unwrap();
         assert_eq!(saved.keys_hash, expected);
         let warning = saved.warning.clone().unwrap_or_default();
         assert_eq!(saved.warning.is_some(), says.is_some(), "{warning}");
         assert!(warning.contains(says.unwrap_or_default()), "{warning}");
     }
     let (_, store) = memory();
-    let source = TestSource::new([Sent::file(&snapshot(500))]).hashing([at(3), at(3)]);
-    let saved = save(&store, &source, "a", ALL, &stop).await.unwrap();
+    let mut source = TestSource::new([Sent::file(&snapshot(500))]);
+    source.hashes = std::sync::Mutex::new([at(3), at(3)].into());
+    let saved = save(&store, &source, new(false), &stop).await.unwrap();
     assert_eq!(saved.keys_hash, None, "nobody has asked for it");
 }
 
@@ -166,9 +167,10 @@ async fn retention_removes_after_a_success() {
         record.started_at = Timestamp::from_second(i64::from(name.as_bytes()[0])).unwrap();
         store.put_record(&record).await.unwrap();
     }
-    let kept = Extras::of(Retention { keep_last: Some(2), keep_within: None });
+    let kept = Retention { keep_last: Some(2), keep_within: None };
     let source = TestSource::new([Sent::file(&snapshot(700))]);
-    let saved = save(&store, &source, "d", kept, &stop).await.unwrap();
+    let saved = save_as(&store, &source, "d").await.unwrap();
+    let saved = retain(&store, saved, kept, &stop).await;
     assert_eq!(
         (saved.removed, saved.warning),
         (vec!["a".to_owned(), "b".to_owned()], None)

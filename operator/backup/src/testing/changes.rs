@@ -22,6 +22,6 @@ pub(crate) fn segment(cluster_id: u64, groups: &[(i64, &[i64])]) -> Segment {
     Segment {
         cluster_id,
         groups: groups.iter().map(group).collect(),
-        leases: Vec::new(),
+        ..Segment::default()
     }
 }

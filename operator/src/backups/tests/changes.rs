@@ -54,6 +54,7 @@ async fn one_pod_stores_changes_while_a_schedule_asks_for_it() {
             "--result=/dev/termination-log",
         ]
     );
+    assert_eq!(pod["metadata"]["name"], "hourly-changes", "only one can be");
     assert!(pod["metadata"]["labels"].get("witan.dev/cluster").is_none());
     // the next pass makes one of the new spec
     let other = with_changes(json!({"changes": {"everySeconds": 6}}), json!({}));
@@ -119,6 +120,17 @@ fn a_status_says_how_far_changes_are_stored() {
     assert_eq!(shown(&silent, now), is(7, "True", "Delayed"));
     let late = time("2026-01-01T13:00:41Z");
     assert_eq!(shown(&silent, late), is(7, "False", "Late"));
+    // a time of a clock that is ahead says nothing about what is stored
+    let ahead = told(9, "2026-01-01T13:00:31Z");
+    assert_eq!(shown(&ahead, now), is(9, "False", "Late"));
+    let (_, condition) = status(&of, &ahead, every, now);
+    assert!(
+        condition.message.contains("is ahead"),
+        "{}",
+        condition.message
+    );
+    let near = told(9, "2026-01-01T13:00:30Z");
+    assert_eq!(shown(&near, now), is(9, "True", "Stored"));
     let first = with_changes(json!({}), json!({}));
     let created = first.metadata.creation_timestamp.clone().expect("a time").0;
     let (_, condition) = status(&first, &Seen::default(), every, created);

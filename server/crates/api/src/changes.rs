@@ -1,20 +1,37 @@
-//! The changes of a cluster as backups keep them: segments of consecutive revisions, which a restore applies after a snapshot.
+//! The changes of a cluster as backups keep them: segments, which a restore applies after a snapshot.
 //!
-//! A segment is a file `FIRST-LAST.events`: a mark, one message, and the SHA-256 of both. Where revisions were compacted before
-//! they could be kept, `FIRST-LAST.gap` says so. Not here: who writes segments (`operator/backup`) and who applies them (the
-//! server's `offline`).
+//! Segments are a log. A generation is a run of consecutive revisions of one history: where revisions were compacted before they
+//! could be kept, or the cluster went back to an earlier revision, a new generation begins. A segment is a file
+//! `GENERATION-FIRST-NUMBER.events`: a mark, one message, and the SHA-256 of both. Its name follows from the segment before it,
+//! which it names by its digest, so that one name is one place in the log. Not here: who writes segments (`operator/backup`) and
+//! who applies them (the server's `offline`).
 
+use std::fmt;
+
+use bytes::Bytes;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::v3::mvccpb::Event;
 
-/// The first bytes of a segment, with the version of its format.
-const MARK: &[u8; 8] = b"WITANCH1";
+/// The first bytes of a segment of any version.
+const MARK: &[u8; 7] = b"WITANCH";
+
+/// The version of the format, in the byte behind [`MARK`].
+const VERSION: u8 = b'1';
 
 /// Bytes of a SHA-256.
 const DIGEST_BYTES: usize = 32;
+
+/// The last revision that a name may have: far beyond any cluster, and far enough from the end of 64 bits for sums.
+pub const REVISION_MAX: i64 = i64::MAX / 4;
+
+/// The last generation that a name may have, in milliseconds since 1970: the year 9999, the last one that has a date.
+pub const GENERATION_MAX: i64 = 253_000_000_000_000;
+
+/// The last number that a name may have: one for each minute of a thousand years.
+const NUMBER_MAX: u32 = 1 << 29;
 
 /// Name of the file that says up to which revision the segments beside it are applied.
 pub const TARGET: &str = "target.json";
@@ -29,7 +46,7 @@ pub struct Target {
     pub at_least: bool,
 }
 
-/// Consecutive revisions of a cluster.
+/// Consecutive revisions of a cluster; none if nothing was changed for a while.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Segment {
     /// Id of the cluster.
@@ -41,6 +58,12 @@ pub struct Segment {
     /// The leases that keys got, as far as members told of them.
     #[prost(message, repeated, tag = "3")]
     pub leases: Vec<GrantedLease>,
+    /// The digest of the segment before; empty in the first one of a generation.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub previous: Bytes,
+    /// All changes that were made until then are in this segment or before it, in milliseconds since 1970; 0 if it is not known.
+    #[prost(int64, tag = "5")]
+    pub covered_ms: i64,
 }
 
 /// The time for which a lease was granted.
@@ -57,7 +80,7 @@ pub struct GrantedLease {
 /// Changes that were received at the same time.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ChangeGroup {
-    /// When they were received, in milliseconds since 1970. It never decreases within a cluster.
+    /// When they were received, in milliseconds since 1970. It never decreases within a generation.
     #[prost(int64, tag = "1")]
     pub time_ms: i64,
     /// The changes in the order of revisions, and as they were made within one.
@@ -77,121 +100,137 @@ pub fn revision(event: &Event) -> i64 {
     event.kv.as_ref().map_or(0, |pair| pair.mod_revision)
 }
 
-/// Whether revisions are in a segment or missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SpanKind {
-    /// A segment has them.
-    Events,
-    /// They were compacted before they could be kept.
-    Gap,
-}
-
-/// Revisions that a file is about, as its name says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The place of a segment in the log, as its name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
-    /// The first revision.
+    /// The generation: when it was begun, in milliseconds since 1970.
+    pub generation: i64,
+    /// The first revision that the segment may have.
     pub first: i64,
-    /// The last revision.
-    pub last: i64,
-    /// Whether they are there.
-    pub kind: SpanKind,
+    /// The number of segments without changes before it that begin with the same revision.
+    pub number: u32,
 }
 
 impl Span {
-    /// Returns the name of the file; names are in the order of revisions.
+    /// Returns the name of the file; names are in the order of the log.
     pub fn file_name(self) -> String {
-        let ending = match self.kind {
-            SpanKind::Events => "events",
-            SpanKind::Gap => "gap",
-        };
-        format!("{:020}-{:020}.{ending}", self.first, self.last)
+        let Self { generation, first, number } = self;
+        format!("{generation:015}-{first:020}-{number:06}.events")
     }
 
     /// Parses the name of a file; `None` if it is none of ours.
     pub fn parse(name: &str) -> Option<Self> {
-        let (numbers, ending) = name.split_once('.')?;
-        let (first, last) = numbers.split_once('-')?;
-        let kind = match ending {
-            "events" => SpanKind::Events,
-            "gap" => SpanKind::Gap,
-            _ => return None,
-        };
-        let span = Self { first: first.parse().ok()?, last: last.parse().ok()?, kind };
-        (span.first > 0 && span.first <= span.last && span.file_name() == name).then_some(span)
+        let mut numbers = name.strip_suffix(".events")?.split('-');
+        let mut next = || numbers.next()?.parse::<i64>().ok();
+        let (generation, first, number) = (next()?, next()?, next()?);
+        let span = Self { generation, first, number: u32::try_from(number).ok()? };
+        let is_sound = (1..=GENERATION_MAX).contains(&generation)
+            && (1..=REVISION_MAX).contains(&first)
+            && span.number <= NUMBER_MAX
+            && span.file_name() == name;
+        is_sound.then_some(span)
+    }
+
+    /// Returns the last revision of the segment in this place; the one before it if it has none.
+    pub fn last(self, segment: &Segment) -> i64 {
+        segment
+            .groups
+            .last()
+            .map_or(self.first - 1, ChangeGroup::last)
+    }
+
+    /// Returns the place behind the segment in this place.
+    #[must_use]
+    pub fn next(self, segment: &Segment) -> Self {
+        match segment.groups.is_empty() {
+            true => Self { number: self.number + 1, ..self },
+            false => Self { first: self.last(segment) + 1, number: 0, ..self },
+        }
     }
 }
 
-/// Revisions that no segment has, though later ones are there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Missing {
-    /// The first of them.
-    pub first: i64,
-    /// The last of them.
-    pub last: i64,
-    /// Whether it is known that they were never kept; otherwise a segment was lost.
-    pub is_gap: bool,
+/// Returns the generation to which a snapshot belongs that was begun at a time: the last one that had begun, else the first one.
+/// Whether it does is shown by the changes of its revision alone.
+pub fn generation_at(spans: &[Span], time_ms: i64) -> Option<i64> {
+    let generations = || spans.iter().map(|span| span.generation);
+    let begun = generations().filter(|generation| *generation <= time_ms);
+    begun.max().or_else(|| generations().min())
 }
 
-impl std::fmt::Display for Missing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { first, last, is_gap } = *self;
-        let why = match is_gap {
-            true => "they were compacted before they could be kept: begin from a later snapshot",
-            false => {
-                "a segment is lost: restore to an earlier revision or begin from a later snapshot"
-            }
-        };
-        write!(
-            f,
-            "the changes of the revisions {first} to {last} are missing: {why}"
-        )
+/// Why a file is not read as a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// Another version of this program has written it.
+    Foreign(char),
+    /// It is not what was written.
+    Broken(String),
+    /// Segments before it are not there, which had these revisions.
+    Missing {
+        /// The first one.
+        first: i64,
+        /// The last one.
+        last: i64,
+    },
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Foreign(version) => write!(
+                f,
+                "it has version {version:?} of its format: read it with the version of this program that has written it"
+            ),
+            Self::Broken(why) => write!(f, "it is broken: {why}"),
+            Self::Missing { first, last } => write!(
+                f,
+                "the changes of the revisions {first} to {last} are missing: a segment before it is lost: restore to an \
+                 earlier revision or begin from a later snapshot"
+            ),
+        }
     }
 }
 
-/// Returns the segments to apply to a state at revision `after`, in order, so that it has the revisions up to `to` if they are
-/// there. Segments may overlap: two processes may have kept the same revisions for a moment.
-///
-/// # Errors
-/// Revisions up to `to` are missing before later ones.
-pub fn chain(spans: &[Span], after: i64, to: i64) -> Result<Vec<Span>, Missing> {
-    let mut sorted: Vec<_> = spans.to_vec();
-    sorted.sort_by_key(|span| (span.first, span.last));
-    let (gaps, events): (Vec<Span>, Vec<Span>) = sorted
-        .into_iter()
-        .partition(|span| span.kind == SpanKind::Gap);
-    let (mut chain, mut next, mut at) = (Vec::new(), after + 1, 0);
-    while next <= to {
-        let mut longest: Option<Span> = None;
-        while let Some(span) = events.get(at).filter(|span| span.first <= next) {
-            longest = longest
-                .filter(|known: &Span| known.last >= span.last)
-                .or(Some(*span));
-            at += 1;
+/// Reads the segments of a generation in their order, each of which must follow the one before it.
+#[derive(Clone, Debug, Default)]
+pub struct LogReader {
+    /// The place of the next segment, and the digest of the one before.
+    next: Option<(Span, Bytes)>,
+}
+
+impl LogReader {
+    /// Decodes the next segment.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(&mut self, span: Span, bytes: &[u8]) -> Result<Segment, Unreadable> {
+        if let Some((next, _)) = &self.next
+            && *next != span
+        {
+            let last = (span.first - 1).max(next.first);
+            return Err(Unreadable::Missing { first: next.first, last });
         }
-        match longest.filter(|span| span.last >= next) {
-            Some(span) => {
-                next = span.last + 1;
-                chain.push(span);
-            }
-            // one that lies within those before
-            None if longest.is_some() => {}
-            None => break,
+        let segment = decode(span, bytes)?;
+        if let Some((_, digest)) = &self.next
+            && *digest != segment.previous
+        {
+            let why = "it does not follow the segment that is stored before it".to_owned();
+            return Err(Unreadable::Broken(why));
         }
+        self.next = Some((span.next(&segment), digest(bytes)));
+        Ok(segment)
     }
-    match events.get(at) {
-        Some(later) if next <= to => {
-            let last = (later.first - 1).min(to);
-            let is_gap = gaps.iter().any(|gap| gap.first <= next && next <= gap.last);
-            Err(Missing { first: next, last, is_gap })
-        }
-        Some(_) | None => Ok(chain),
-    }
+}
+
+/// Returns the digest of an encoded segment, by which the next one names it.
+pub fn digest(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(&bytes[bytes.len().saturating_sub(DIGEST_BYTES)..])
 }
 
 /// Encodes a segment.
 pub fn encode(segment: &Segment) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(MARK.len() + segment.encoded_len() + DIGEST_BYTES);
+    let mut bytes = Vec::with_capacity(MARK.len() + 1 + segment.encoded_len() + DIGEST_BYTES);
     bytes.extend_from_slice(MARK);
+    bytes.push(VERSION);
     segment
         .encode(&mut bytes)
         .expect("a vector has room for any message");
@@ -200,45 +239,50 @@ pub fn encode(segment: &Segment) -> Vec<u8> {
     bytes
 }
 
-/// Decodes a segment, which must have exactly the revisions that its name says.
+/// Decodes a segment, whose revisions must begin with that of its name and follow one another.
 ///
 /// # Errors
-/// What is wrong with it, for people.
-pub fn decode(span: Span, bytes: &[u8]) -> Result<Segment, String> {
+/// What is wrong with it.
+pub fn decode(span: Span, bytes: &[u8]) -> Result<Segment, Unreadable> {
+    let broken = |why: &str| Unreadable::Broken(why.to_owned());
+    let is_other = |version: &&u8| **version != VERSION;
+    if let Some(version) = bytes
+        .strip_prefix(MARK)
+        .and_then(<[u8]>::first)
+        .filter(is_other)
+    {
+        return Err(Unreadable::Foreign(char::from(*version)));
+    }
     let body = bytes
         .len()
         .checked_sub(DIGEST_BYTES)
         .map(|length| bytes.split_at(length));
-    let (body, digest) = body.ok_or("it is too short for a segment")?;
+    let (body, digest) = body.ok_or_else(|| broken("it is too short for a segment"))?;
     if Sha256::digest(body).as_slice() != digest {
-        return Err("it does not fit the digest at its end".to_owned());
+        return Err(broken("it does not fit the digest at its end"));
     }
-    let message = body
-        .strip_prefix(MARK)
-        .ok_or("it is no segment of this version")?;
-    let segment =
-        Segment::decode(message).map_err(|error| format!("it cannot be decoded: {error}"))?;
-    let mut last = span.first - 1;
-    for group in &segment.groups {
-        let begins_anew = group
-            .events
-            .first()
-            .is_some_and(|event| revision(event) == last + 1);
-        let follows = group.events.iter().all(|event| {
-            let step = revision(event) - last;
-            last = revision(event);
-            (0..=1).contains(&step)
-        });
-        if !(begins_anew && follows) {
-            return Err("its revisions do not follow one another".to_owned());
-        }
-    }
-    match last == span.last && !segment.groups.is_empty() {
+    let message = body.strip_prefix(MARK).and_then(|rest| rest.get(1..));
+    let message = message.ok_or_else(|| broken("it is no segment"))?;
+    let segment = Segment::decode(message)
+        .map_err(|error| Unreadable::Broken(format!("it cannot be decoded: {error}")))?;
+    match follow_one_another(span.first - 1, &segment.groups) {
         true => Ok(segment),
-        false => Err(format!(
-            "it ends with revision {last}, which is not that of its name"
-        )),
+        false => Err(broken("its revisions do not follow one another")),
     }
+}
+
+/// Whether the revisions of groups follow `last` one by one, and each is in one group.
+fn follow_one_another(mut last: i64, groups: &[ChangeGroup]) -> bool {
+    groups.iter().all(|group| {
+        let begins = group.events.first();
+        let begins_anew = begins.is_some_and(|event| revision(event) == last + 1);
+        begins_anew
+            && group.events.iter().all(|event| {
+                let follows = revision(event) == last || revision(event) == last + 1;
+                last = revision(event);
+                follows
+            })
+    })
 }
 
 #[cfg(test)]

@@ -2,48 +2,78 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use object_store::memory::InMemory;
-use witan_api::changes::SpanKind;
 
 use super::*;
-use crate::{
-    changes::segments::Covered,
-    testing::{TestFolder, changes::segment, record},
-};
+use crate::testing::{TestFolder, changes::segment, record};
+
+/// When the first generation begins.
+const FIRST: i64 = 1_000;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-/// The backup has revision 12; of the revisions 11 to 20 two were received each 10 s, from second 100 on.
+fn span(first: i64) -> Span {
+    Span { generation: FIRST, first, number: 0 }
+}
+
+/// Stores segments of a generation, each of which follows the one before.
+async fn append(store: &SegmentStore, begin: Span, log: &[Segment]) {
+    let (mut at, mut previous) = (begin, Bytes::new());
+    for segment in log {
+        let bytes = Bytes::from(changes::encode(&Segment { previous, ..segment.clone() }));
+        store.append(at, bytes.clone()).await.unwrap();
+        (at, previous) = (at.next(segment), changes::digest(&bytes));
+    }
+}
+
+/// Of the revisions 11 to 20 two were received each 10 s, from second 100 on.
+fn log() -> [Segment; 2] {
+    [
+        segment(0xcafe, &[(100_000, &[11, 12]), (110_000, &[13, 14])]),
+        segment(
+            0xcafe,
+            &[
+                (120_000, &[15, 16]),
+                (130_000, &[17, 18]),
+                (140_000, &[19, 20]),
+            ],
+        ),
+    ]
+}
+
 async fn segments() -> (Store, SegmentStore) {
     let store = Store::of_test(Arc::new(InMemory::new()));
     let segments = SegmentStore::of(&store, "cafe").unwrap();
-    let groups: [(i64, &[i64]); 5] = [
-        (100_000, &[11, 12]),
-        (110_000, &[13, 14]),
-        (120_000, &[15, 16]),
-        (130_000, &[17, 18]),
-        (140_000, &[19, 20]),
-    ];
-    for groups in [&groups[..2], &groups[2..]] {
-        let bytes = changes::encode(&segment(0xcafe, groups));
-        let (first, last) = (groups[0].1[0], groups[groups.len() - 1].1[1]);
-        let span = Span { first, last, kind: SpanKind::Events };
-        segments.put(span, bytes.into()).await.unwrap();
-    }
+    append(&segments, span(11), &log()).await;
     (store, segments)
 }
 
-fn span(first: i64, last: i64) -> Span {
-    Span { first, last, kind: SpanKind::Events }
+/// A backup with revision 12 of that history.
+fn backup(second: i64) -> BackupRecord {
+    let mark = mark_of(&log()[0].groups, 12).map(|mark| mark.digest);
+    BackupRecord { mark, ..record("first", second) }
+}
+
+fn quiet(covered_s: i64) -> Segment {
+    Segment { covered_ms: covered_s * 1000, ..segment(0xcafe, &[]) }
 }
 
 /// Fetches into a new folder; returns the target and the names of the segments.
 async fn fetched(store: &Store, until: Until) -> Result<(Target, Vec<Span>), BackupError> {
+    fetched_after(store, &backup(10), until).await
+}
+
+async fn fetched_after(
+    store: &Store,
+    record: &BackupRecord,
+    until: Until,
+) -> Result<(Target, Vec<Span>), BackupError> {
     let folder = TestFolder::new("fetch-changes");
     let to = folder.path().join("changes");
-    fetch(store, &record("first", 10), until, &to).await?;
+    fetch(store, record, until, &to).await?;
     let target = serde_json::from_slice(&fs::read(to.join(TARGET)).unwrap()).unwrap();
     let names = fs::read_dir(&to)
         .unwrap()
@@ -51,7 +81,7 @@ async fn fetched(store: &Store, until: Until) -> Result<(Target, Vec<Span>), Bac
     let mut spans: Vec<_> = names
         .filter_map(|name| Span::parse(name.to_str()?))
         .collect();
-    spans.sort_by_key(|span| span.first);
+    spans.sort_unstable();
     Ok((target, spans))
 }
 
@@ -64,7 +94,7 @@ async fn missing(store: &Store, until: Until, words: &str) {
 #[tokio::test]
 async fn changes_go_to_the_target() {
     let (store, _) = segments().await;
-    let (all, first) = (vec![span(11, 14), span(15, 20)], vec![span(11, 14)]);
+    let (all, first) = (vec![span(11), span(15)], vec![span(11)]);
     let exact = |revision| Target { revision, at_least: false };
     let newest = Target { revision: 20, at_least: true };
     for (until, target, spans) in [
@@ -74,70 +104,157 @@ async fn changes_go_to_the_target() {
         (Until::Revision(14), exact(14), first.clone()),
         (Until::Revision(12), exact(12), Vec::new()),
         (Until::Time(at(139)), exact(18), all.clone()),
-        (Until::Time(at(130)), exact(18), all),
-        (Until::Time(at(119)), exact(14), first.clone()),
+        (Until::Time(at(130)), exact(18), all.clone()),
+        (Until::Time(at(119)), exact(14), all),
         // the snapshot has later ones than those that had come
-        (Until::Time(at(99)), exact(12), Vec::new()),
+        (Until::Time(at(99)), exact(12), first),
     ] {
         assert_eq!(fetched(&store, until).await, Ok((target, spans)), "{until}");
     }
 }
 
+/// The members of a new cluster fetch one after the other, and must begin from one revision.
 #[tokio::test]
 async fn a_time_is_refused_until_it_is_known_what_was_there() {
-    let (store, segments) = segments().await;
+    let store = Store::of_test(Arc::new(InMemory::new()));
+    let segments = SegmentStore::of(&store, "cafe").unwrap();
+    let [first, second] = log();
+    let more = segment(0xcafe, &[(150_001, &[21])]);
+    let whole = [first, second, quiet(149), quiet(150), more];
+    append(&segments, span(11), &whole[..3]).await;
     missing(&store, Until::Revision(21), "the last revision is 20").await;
     missing(&store, Until::Time(at(150)), "--to-revision 20").await;
-    let until = |revision, second| Covered { revision, time: at(second) };
-    segments.put_covered(until(20, 149)).await.unwrap();
     missing(&store, Until::Time(at(150)), "1970-01-01T00:02:29Z").await;
-    // it tells of a segment that is not there
-    segments.put_covered(until(21, 150)).await.unwrap();
-    missing(&store, Until::Time(at(150)), "the last revision is 20").await;
-    segments.put_covered(until(20, 150)).await.unwrap();
-    let (target, _) = fetched(&store, Until::Time(at(150))).await.unwrap();
-    assert_eq!(target.revision, 20);
+    for length in [4, 5] {
+        let store = Store::of_test(Arc::new(InMemory::new()));
+        let segments = SegmentStore::of(&store, "cafe").unwrap();
+        append(&segments, span(11), &whole[..length]).await;
+        let (target, _) = fetched(&store, Until::Time(at(150))).await.unwrap();
+        assert_eq!(target.revision, 20);
+    }
 }
 
 #[tokio::test]
 async fn a_lost_or_broken_segment_is_refused() {
     let (store, segments) = segments().await;
-    let bytes = changes::encode(&segment(0xcafe, &[(150_000, &[25, 26])]));
-    segments.put(span(25, 26), bytes.into()).await.unwrap();
+    let later = changes::encode(&segment(0xcafe, &[(150_000, &[25, 26])]));
+    segments.append(span(25), later.into()).await.unwrap();
     missing(
         &store,
         Until::Newest,
-        "revisions 21 to 24 are missing: a segment is lost",
+        "revisions 21 to 24 are missing: a segment",
     )
     .await;
     missing(&store, Until::Time(at(145)), "revisions 21 to 24").await;
-    assert_eq!(
-        fetched(&store, Until::Time(at(135)))
-            .await
-            .unwrap()
-            .0
-            .revision,
-        18
-    );
-    let gap = Span { kind: SpanKind::Gap, ..span(21, 24) };
-    segments.put(gap, Vec::new().into()).await.unwrap();
-    missing(&store, Until::Newest, "compacted before they could be kept").await;
+    let (target, _) = fetched(&store, Until::Time(at(135))).await.unwrap();
+    assert_eq!(target.revision, 18);
+    let store = Store::of_test(Arc::new(InMemory::new()));
+    let segments = SegmentStore::of(&store, "cafe").unwrap();
     segments
-        .put(span(11, 14), vec![1; 100].into())
+        .append(span(11), vec![1; 100].into())
         .await
         .unwrap();
     let error = fetched(&store, Until::Revision(20)).await.unwrap_err();
     assert_eq!(error.reason, Reason::BackupBroken);
 }
 
+/// The first segments are removed with the backups before them, and those that remain need a later backup.
+#[tokio::test]
+async fn changes_that_begin_later_are_refused() {
+    let store = Store::of_test(Arc::new(InMemory::new()));
+    let segments = SegmentStore::of(&store, "cafe").unwrap();
+    append(&segments, span(15), &log()[1..]).await;
+    for until in [Until::Newest, Until::Revision(16), Until::Time(at(125))] {
+        missing(&store, until, "the changes begin with revision 15").await;
+    }
+}
+
+/// A quorum was lost and recovered from a member that was behind: its revisions from 15 on are others.
+#[tokio::test]
+async fn two_histories_are_never_mixed() {
+    let (store, segments) = segments().await;
+    let mut other = segment(0xcafe, &[(210_000, &[14, 15]), (220_000, &[16])]);
+    for event in other.groups.iter_mut().flat_map(|group| &mut group.events) {
+        event.kv.as_mut().unwrap().value = "other".into();
+    }
+    let generation = 200_000;
+    let begin = Span { generation, first: 14, number: 0 };
+    append(&segments, begin, std::slice::from_ref(&other)).await;
+    // the one before has its own points
+    let (target, spans) = fetched(&store, Until::Revision(19)).await.unwrap();
+    assert_eq!((target.revision, spans), (19, vec![span(11), span(15)]));
+    missing(
+        &store,
+        Until::Newest,
+        "a backup that was begun at 1970-01-01T00:03:20Z",
+    )
+    .await;
+    missing(&store, Until::Revision(21), "the last revision is 20").await;
+    missing(&store, Until::Time(at(215)), "the last revision is 20").await;
+    // and so has that which was begun since
+    let of = |revision, groups| BackupRecord {
+        revision,
+        mark: mark_of(groups, revision).map(|mark| mark.digest),
+        ..record("second", 200)
+    };
+    let own = of(14, &other.groups);
+    let (target, spans) = fetched_after(&store, &own, Until::Newest).await.unwrap();
+    assert_eq!((target.revision, spans), (16, vec![begin]));
+    // one of the former history, saved before it was known, and one of which nothing is known
+    for wrong in [of(15, &log()[1].groups), of(15, &[])] {
+        let error = fetched_after(&store, &wrong, Until::Newest)
+            .await
+            .unwrap_err();
+        assert!(error.message.contains("are of one history"), "{error}");
+    }
+}
+
+/// The clock of the process that stored the second segment was ahead.
+#[tokio::test]
+async fn a_time_of_a_clock_that_was_ahead_is_refused() {
+    let ahead = segment(0xcafe, &[(900_000, &[15, 16])]);
+    let [first, _] = log();
+    let store = Store::of_test(Arc::new(InMemory::new()));
+    let segments = SegmentStore::of(&store, "cafe").unwrap();
+    append(&segments, span(11), &[first.clone(), ahead.clone()]).await;
+    let begin = Span { generation: 150_000, first: 16, number: 0 };
+    append(
+        &segments,
+        begin,
+        &[segment(0xcafe, &[(160_000, &[16, 17])])],
+    )
+    .await;
+    missing(&store, Until::Time(at(120)), "of a clock that was ahead").await;
+    let (target, _) = fetched(&store, Until::Time(at(105))).await.unwrap();
+    assert_eq!(target.revision, 12);
+    // without a generation behind it, this clock tells
+    let far = Timestamp::now().as_millisecond() + 60_000;
+    let ahead = segment(0xcafe, &[(far, &[15, 16])]);
+    let store = Store::of_test(Arc::new(InMemory::new()));
+    let segments = SegmentStore::of(&store, "cafe").unwrap();
+    append(&segments, span(11), &[first.clone(), ahead]).await;
+    missing(&store, Until::Time(at(120)), "of a clock that was ahead").await;
+    // nor are times taken that go back
+    let store = Store::of_test(Arc::new(InMemory::new()));
+    let segments = SegmentStore::of(&store, "cafe").unwrap();
+    append(
+        &segments,
+        span(11),
+        &[first, segment(0xcafe, &[(105_000, &[15])])],
+    )
+    .await;
+    let error = fetched(&store, Until::Time(at(120))).await.unwrap_err();
+    assert!(error.message.contains("go back"), "{error}");
+}
+
 #[tokio::test]
 async fn only_a_folder_of_changes_is_overwritten() {
     let (store, _) = segments().await;
-    let (folder, record) = (TestFolder::new("fetch-again"), record("first", 10));
+    let (folder, record) = (TestFolder::new("fetch-again"), backup(10));
     for until in [Until::Newest, Until::Revision(13)] {
         fetch(&store, &record, until, folder.path()).await.unwrap();
     }
-    assert!(!folder.path().join(span(15, 20).file_name()).exists());
+    assert!(!folder.path().join(span(15).file_name()).exists());
     fs::write(folder.path().join("mine.txt"), "").unwrap();
     let error = fetch(&store, &record, Until::Newest, folder.path())
         .await

@@ -1,14 +1,10 @@
-//! Segments are whole or refused, and their chain has no hole.
+//! Segments are whole or refused, and follow one another without a hole.
 
 use super::*;
 use crate::v3::mvccpb::KeyValue;
 
-fn span(first: i64, last: i64) -> Span {
-    Span { first, last, kind: SpanKind::Events }
-}
-
-fn gap(first: i64, last: i64) -> Span {
-    Span { kind: SpanKind::Gap, ..span(first, last) }
+fn span(first: i64, number: u32) -> Span {
+    Span { generation: 1_000, first, number }
 }
 
 fn segment(groups: &[&[i64]]) -> Segment {
@@ -23,21 +19,38 @@ fn segment(groups: &[&[i64]]) -> Segment {
     let groups = groups
         .iter()
         .map(|revisions| ChangeGroup { time_ms: 5, events: revisions.iter().map(event).collect() });
-    Segment { cluster_id: 7, groups: groups.collect(), leases: Vec::new() }
+    Segment {
+        cluster_id: 7,
+        groups: groups.collect(),
+        ..Segment::default()
+    }
 }
 
 #[test]
-fn names_are_in_the_order_of_revisions() {
-    assert!(span(9, 9).file_name() < span(10, 11).file_name());
-    for known in [span(2, 30), gap(2, 30)] {
+fn names_are_in_the_order_of_the_log() {
+    let ordered = [
+        span(9, 0),
+        span(9, 1),
+        span(10, 0),
+        Span { generation: 1_001, ..span(2, 0) },
+    ];
+    for pair in ordered.windows(2) {
+        assert!(pair[0] < pair[1] && pair[0].file_name() < pair[1].file_name());
+    }
+    for known in ordered {
         assert_eq!(Span::parse(&known.file_name()), Some(known));
     }
     let wrong = [
         "",
-        "1-2.events",
-        "covered.json",
-        &span(3, 2).file_name(),
+        "1-2-3.events",
+        "1000-9-0.events",
         &span(0, 2).file_name(),
+        // sums with it would wrap
+        &span(i64::MAX, 0).file_name(),
+        &span(3, u32::MAX).file_name(),
+        &Span { generation: i64::MAX, ..span(3, 0) }.file_name(),
+        &Span { generation: 0, ..span(3, 0) }.file_name(),
+        &span(3, 0).file_name().replace("events", "gap"),
     ];
     for name in wrong {
         assert_eq!(Span::parse(name), None, "{name}");
@@ -48,61 +61,101 @@ fn names_are_in_the_order_of_revisions() {
 fn a_segment_is_whole_or_refused() {
     let sound = segment(&[&[4, 4, 5], &[6]]);
     let bytes = encode(&sound);
-    assert_eq!(decode(span(4, 6), &bytes), Ok(sound));
+    assert_eq!(decode(span(4, 0), &bytes), Ok(sound));
     for at in 0..bytes.len() {
         let mut flipped = bytes.clone();
         flipped[at] ^= 1;
-        assert!(decode(span(4, 6), &flipped).is_err(), "byte {at}");
-        assert!(decode(span(4, 6), &bytes[..at]).is_err(), "cut at {at}");
+        assert!(decode(span(4, 0), &flipped).is_err(), "byte {at}");
+        assert!(decode(span(4, 0), &bytes[..at]).is_err(), "cut at {at}");
     }
-    for wrong in [span(4, 5), span(4, 7), span(3, 6), span(5, 6)] {
+    for wrong in [span(3, 0), span(5, 0), span(REVISION_MAX, 0)] {
         assert!(decode(wrong, &bytes).is_err(), "{wrong:?}");
     }
-    let unordered: [&[&[i64]]; 5] = [
+    let unordered: [&[&[i64]]; 6] = [
         &[&[4, 6]],
         &[&[4], &[4, 5, 6]],
         &[&[4], &[], &[5, 6]],
         &[&[4, 5], &[5, 6]],
-        &[],
+        &[&[4, i64::MIN]],
+        &[&[i64::MAX]],
     ];
     for groups in unordered {
         assert!(
-            decode(span(4, 6), &encode(&segment(groups))).is_err(),
+            decode(span(4, 0), &encode(&segment(groups))).is_err(),
             "{groups:?}"
         );
     }
 }
 
+/// A program that does not know a format must not take its files for damaged ones.
 #[test]
-fn segments_follow_a_snapshot() {
-    let stored = [span(21, 30), span(1, 10), span(11, 20)];
-    assert_eq!(
-        chain(&stored, 10, i64::MAX),
-        Ok(vec![span(11, 20), span(21, 30)])
-    );
-    assert_eq!(chain(&stored, 15, 20), Ok(vec![span(11, 20)]));
-    assert_eq!(chain(&stored, 30, i64::MAX), Ok(Vec::new()));
-    assert_eq!(chain(&stored, 40, 50), Ok(Vec::new()));
-    let overlapping = [span(1, 10), span(1, 14), span(5, 8), span(12, 20)];
-    assert_eq!(
-        chain(&overlapping, 0, i64::MAX),
-        Ok(vec![span(1, 14), span(12, 20)])
-    );
-    let nested = [span(1, 14), span(15, 15), span(3, 9), span(16, 17)];
-    assert_eq!(
-        chain(&nested, 0, i64::MAX),
-        Ok(vec![span(1, 14), span(15, 15), span(16, 17)])
-    );
+fn another_version_is_not_broken() {
+    let mut bytes = encode(&segment(&[&[4]]));
+    bytes[7] = b'2';
+    let length = bytes.len() - DIGEST_BYTES;
+    let digest = Sha256::digest(&bytes[..length]);
+    bytes[length..].copy_from_slice(&digest);
+    assert_eq!(decode(span(4, 0), &bytes), Err(Unreadable::Foreign('2')));
+}
+
+/// Encodes segments of a log, each of which names the one before it.
+fn log(segments: &[Segment]) -> Vec<(Span, Vec<u8>)> {
+    let (mut at, mut previous, mut log) = (span(4, 0), Bytes::new(), Vec::new());
+    for segment in segments {
+        let bytes = encode(&Segment { previous, ..segment.clone() });
+        let next = at.next(segment);
+        previous = digest(&bytes);
+        log.push((at, bytes));
+        at = next;
+    }
+    log
+}
+
+fn read(log: &[(Span, Vec<u8>)]) -> Result<(), Unreadable> {
+    let mut reader = LogReader::default();
+    log.iter()
+        .try_for_each(|(span, bytes)| reader.read(*span, bytes).map(drop))
 }
 
 #[test]
-fn what_is_missing_is_named() {
-    let stored = [span(1, 10), span(21, 30), gap(31, 40), span(41, 50)];
-    let lost = Missing { first: 11, last: 20, is_gap: false };
-    assert_eq!(chain(&stored, 0, i64::MAX), Err(lost));
-    assert_eq!(chain(&stored, 0, 10), Ok(vec![span(1, 10)]));
-    assert_eq!(chain(&stored, 0, 12), Err(Missing { last: 12, ..lost }));
-    let known = Missing { first: 31, last: 40, is_gap: true };
-    assert_eq!(chain(&stored, 25, i64::MAX), Err(known));
-    assert_eq!(chain(&stored, 40, i64::MAX), Ok(vec![span(41, 50)]));
+fn segments_follow_one_another() {
+    let log = log(&[
+        segment(&[&[4, 5]]),
+        segment(&[]),
+        segment(&[]),
+        segment(&[&[6, 7, 8]]),
+        segment(&[&[9]]),
+    ]);
+    let names: Vec<_> = log
+        .iter()
+        .map(|(span, _)| (span.first, span.number))
+        .collect();
+    assert_eq!(names, [(4, 0), (6, 0), (6, 1), (6, 2), (9, 0)]);
+    assert_eq!(read(&log), Ok(()));
+    assert_eq!(read(&log[2..]), Ok(()), "the older ones are removed");
+    for (lost, first, last) in [(1, 6, 6), (3, 6, 8)] {
+        let mut holed = log.clone();
+        holed.remove(lost);
+        assert_eq!(read(&holed), Err(Unreadable::Missing { first, last }));
+    }
+}
+
+/// Two processes, or two histories of a cluster, have had the same revisions.
+#[test]
+fn a_segment_of_another_log_is_refused() {
+    let mut mixed = log(&[segment(&[&[4, 5]]), segment(&[&[6]])]);
+    let other = log(&[segment(&[&[4], &[5]]), segment(&[&[6]])]);
+    mixed[1] = other[1].clone();
+    assert!(matches!(read(&mixed), Err(Unreadable::Broken(_))));
+    assert_eq!(read(&other), Ok(()));
+}
+
+#[test]
+fn a_snapshot_belongs_to_the_generation_of_its_time() {
+    let of = |generation| Span { generation, ..span(3, 0) };
+    let spans = [of(10), of(10), of(20)];
+    for (time, generation) in [(9, 10), (10, 10), (19, 10), (20, 20), (99, 20)] {
+        assert_eq!(generation_at(&spans, time), Some(generation), "{time}");
+    }
+    assert_eq!(generation_at(&[], 9), None);
 }

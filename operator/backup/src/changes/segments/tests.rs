@@ -1,0 +1,113 @@
+//! A segment is written once, read as it was written, and stays while a snapshot needs it.
+
+use std::sync::Arc;
+
+use object_store::memory::InMemory;
+use witan_api::changes::LogReader;
+
+use super::*;
+use crate::testing::{TestFolder, changes::segment};
+
+fn span(first: i64) -> Span {
+    Span { generation: 1_000, first, number: 0 }
+}
+
+fn bytes(cluster_id: u64, revisions: &[i64]) -> Bytes {
+    changes::encode(&segment(cluster_id, &[(5, revisions)])).into()
+}
+
+fn memory() -> SegmentStore {
+    SegmentStore::of(&Store::of_test(Arc::new(InMemory::new())), "7").unwrap()
+}
+
+#[tokio::test]
+async fn each_cluster_has_its_segments() {
+    let folder = TestFolder::new("segments");
+    let at = format!("file://{}/deep", folder.path().display())
+        .parse()
+        .unwrap();
+    let on_disk = Store::create(&at, &crate::command::S3Flags::default()).unwrap();
+    for store in [Store::of_test(Arc::new(InMemory::new())), on_disk] {
+        let (segments, other) = (
+            SegmentStore::of(&store, "7").unwrap(),
+            SegmentStore::of(&store, "8").unwrap(),
+        );
+        assert!(segments.spans().await.unwrap().is_empty());
+        segments.append(span(3), bytes(7, &[3])).await.unwrap();
+        segments.append(span(2), bytes(7, &[2])).await.unwrap();
+        assert_eq!(segments.spans().await.unwrap(), [span(2), span(3)]);
+        assert!(other.spans().await.unwrap().is_empty());
+        assert!(
+            store.files().await.unwrap().is_empty(),
+            "no files of backups"
+        );
+        // again, because the answer was lost; and another process
+        segments.append(span(3), bytes(7, &[3])).await.unwrap();
+        let error = segments
+            .append(span(3), bytes(7, &[3, 4]))
+            .await
+            .unwrap_err();
+        assert_eq!(error.reason, Reason::AlreadyExists, "{error}");
+        let (read, stored) = segments.read(span(3), changes::decode).await.unwrap();
+        assert_eq!((read.cluster_id, stored), (7, bytes(7, &[3]).to_vec()));
+        segments.prune(&[(2_000, 3)]).await.unwrap();
+        assert_eq!(segments.spans().await.unwrap(), [span(3)]);
+    }
+    assert!(SegmentStore::of(&Store::of_test(Arc::new(InMemory::new())), "../7").is_err());
+}
+
+#[tokio::test]
+async fn a_segment_that_is_not_what_was_written_is_refused() {
+    let mut flipped = bytes(7, &[2]).to_vec();
+    flipped[20] ^= 1;
+    let mut foreign = bytes(7, &[2]).to_vec();
+    foreign[7] = b'2';
+    for (wrong, reason) in [
+        (flipped.into(), Reason::BackupBroken),
+        (bytes(7, &[3]), Reason::BackupBroken),
+        (bytes(8, &[2]), Reason::BackupBroken),
+        (foreign.into(), Reason::ForeignFormat),
+    ] {
+        let segments = memory();
+        segments.append(span(2), wrong).await.unwrap();
+        let error = segments.read(span(2), changes::decode).await.unwrap_err();
+        assert_eq!(error.reason, reason, "{error}");
+    }
+    let segments = memory();
+    for first in [2, 4] {
+        segments
+            .append(span(first), bytes(7, &[first]))
+            .await
+            .unwrap();
+    }
+    let mut log = LogReader::default();
+    segments
+        .read(span(2), |span, bytes| log.read(span, bytes))
+        .await
+        .unwrap();
+    let read = segments.read(span(4), |span, bytes| log.read(span, bytes));
+    assert_eq!(read.await.unwrap_err().reason, Reason::ChangesMissing);
+}
+
+/// The generations 10 and 20 have segments that begin with the revisions 2, 5 and 8.
+#[test]
+fn segments_stay_while_a_snapshot_needs_them() {
+    let mut spans = Vec::new();
+    for generation in [10, 20] {
+        spans.extend([2, 5, 8].map(|first| Span { generation, first, number: 0 }));
+    }
+    let removed = |kept: &[(i64, i64)]| {
+        let unneeded = unneeded(&spans, kept);
+        unneeded
+            .into_iter()
+            .map(|span| (span.generation, span.first))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(removed(&[(11, 1), (22, 1)]), []);
+    // the one with the revision of the snapshot stays
+    assert_eq!(removed(&[(11, 8), (22, 1)]), [(10, 2), (10, 5)]);
+    assert_eq!(removed(&[(11, 7), (12, 9), (22, 5)]), [(10, 2), (20, 2)]);
+    // a generation that no snapshot has any more goes, but not the newest
+    assert_eq!(removed(&[(22, 1)]), [(10, 2), (10, 5), (10, 8)]);
+    assert_eq!(removed(&[(11, 1)]), []);
+}

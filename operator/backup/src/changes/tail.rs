@@ -1,0 +1,141 @@
+//! The end of the log of a cluster: where the next segment goes, and what shows that a member goes on from it.
+
+use bytes::Bytes;
+use witan_api::changes::{self, ChangeGroup, Segment, Span};
+
+use super::{
+    history::{Mark, marks},
+    segments::SegmentStore,
+};
+use crate::reason::{BackupError, Reason};
+
+/// The end of a generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tail {
+    /// The place of the next segment.
+    pub(super) at: Span,
+    /// The digest of the last segment; empty before the first one.
+    pub(super) previous: Bytes,
+    /// The marks of the last stored revisions.
+    pub(super) marks: Vec<Mark>,
+    /// The last stored time.
+    pub(super) time_ms: i64,
+}
+
+impl Tail {
+    /// Begins a generation behind a revision.
+    pub(super) fn begin(generation: i64, stored: i64) -> Self {
+        let at = Span { generation, first: stored + 1, number: 0 };
+        Self { at, previous: Bytes::new(), marks: Vec::new(), time_ms: 0 }
+    }
+
+    /// Reads the end of the newest generation; `None` if it cannot be gone on with, because it is damaged.
+    pub(super) async fn read(
+        segments: &SegmentStore,
+        spans: &[Span],
+    ) -> Result<Option<Self>, BackupError> {
+        let Some(last) = spans.last().copied() else {
+            return Ok(None);
+        };
+        let mut tail = Self::begin(last.generation, last.first - 1);
+        let before = spans.iter().rev();
+        let before = before.filter(|span| span.generation == last.generation);
+        // many without changes may have followed the last one with changes
+        let before = before.copied().find(|span| span.first < last.first);
+        for span in [before, Some(last)].into_iter().flatten() {
+            match segments.read(span, changes::decode).await {
+                Ok((segment, bytes)) => tail.push(span, &segment, &bytes),
+                Err(error) if error.reason == Reason::BackupBroken => {
+                    tracing::error!(%error, "the end of the stored changes is damaged");
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(tail))
+    }
+
+    /// Goes on behind a stored segment.
+    pub(super) fn push(&mut self, span: Span, segment: &Segment, bytes: &[u8]) {
+        self.at = span.next(segment);
+        self.previous = changes::digest(bytes);
+        let received = segment.groups.last();
+        let received = received.map_or(0, |group: &ChangeGroup| group.time_ms);
+        self.time_ms = self.time_ms.max(received).max(segment.covered_ms);
+        if !segment.groups.is_empty() {
+            self.marks = marks(&segment.groups);
+        }
+    }
+
+    /// Returns the last stored revision.
+    pub(super) fn stored(&self) -> i64 {
+        self.at.first - 1
+    }
+
+    /// Whether nothing of the generation is stored.
+    pub(super) fn is_new(&self) -> bool {
+        self.previous.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::{store::Store, testing::changes::segment};
+
+    async fn stored(log: &[Segment]) -> (SegmentStore, Tail) {
+        let store = Store::of_test(Arc::new(InMemory::new()));
+        let segments = SegmentStore::of(&store, "7").unwrap();
+        let mut tail = Tail::begin(1_000, 4);
+        for segment in log {
+            let segment = Segment { previous: tail.previous.clone(), ..segment.clone() };
+            let (at, bytes) = (tail.at, Bytes::from(changes::encode(&segment)));
+            segments.append(at, bytes.clone()).await.unwrap();
+            tail.push(at, &segment, &bytes);
+        }
+        (segments, tail)
+    }
+
+    #[tokio::test]
+    async fn the_log_goes_on_where_it_ended() {
+        let quiet = |covered_ms| Segment { covered_ms, ..segment(7, &[]) };
+        let log = [
+            segment(7, &[(100, &[5, 6])]),
+            segment(7, &[(200, &[7])]),
+            quiet(300),
+            quiet(400),
+        ];
+        for length in 1..=log.len() {
+            let (segments, tail) = stored(&log[..length]).await;
+            let spans = segments.spans().await.unwrap();
+            let read = Tail::read(&segments, &spans).await.unwrap().unwrap();
+            assert_eq!((read.at, &read.previous), (tail.at, &tail.previous));
+            assert_eq!((read.marks, read.time_ms), (tail.marks, tail.time_ms));
+        }
+        let (segments, tail) = stored(&log).await;
+        assert_eq!((tail.stored(), tail.at.number, tail.time_ms), (7, 2, 400));
+        assert!(Tail::read(&segments, &[]).await.unwrap().is_none());
+    }
+
+    /// The members may have what a damaged segment had, and nothing of the store may be lost for it.
+    #[tokio::test]
+    async fn nothing_is_deleted_that_cannot_be_read() {
+        let mut broken = changes::encode(&segment(7, &[(100, &[5])]));
+        broken.truncate(50);
+        let mut foreign = changes::encode(&segment(7, &[(100, &[5])]));
+        foreign[7] = b'2';
+        for (bytes, reason) in [(broken, None), (foreign, Some(Reason::ForeignFormat))] {
+            let (segments, _) = stored(&[]).await;
+            let at = Tail::begin(1_000, 4).at;
+            segments.append(at, bytes.into()).await.unwrap();
+            let spans = segments.spans().await.unwrap();
+            let read = Tail::read(&segments, &spans).await;
+            assert_eq!(read.map_err(|error| error.reason).err(), reason);
+            assert_eq!(segments.spans().await.unwrap(), [at]);
+        }
+    }
+}
