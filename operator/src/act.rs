@@ -131,13 +131,7 @@ impl<M: Members> Actor<'_, M> {
             Step::RequestCertificate(role) => self.request(role).await?,
             Step::OwnCertificate(role) => self.own(role).await?,
             Step::RotateAuthority(to) => self.rotate(to).await?,
-            Step::BeginRecovery(ordinal) => {
-                status.recovery = Some(RecoveryStatus {
-                    member: self.cluster.member(ordinal),
-                    phase: RecoveryPhase::Running,
-                    started_at: report::time(self.observation.seen.now),
-                });
-            }
+            Step::BeginRecovery(ordinal) => self.begin_recovery(ordinal, status),
             Step::BeginBootstrap { members, discovery_url } => {
                 let from = self.cluster.restore.as_ref();
                 status.restored_from = from.map(|from| from.point.url());
@@ -186,18 +180,31 @@ impl<M: Members> Actor<'_, M> {
             }
             Step::GrowClaim { ordinal, bytes } => self.grow(ordinal, bytes).await?,
             Step::DisarmCorrupt(id) => self.change(Some(id), Change::DisarmCorrupt(id)).await?,
-            Step::Compact(revision) => {
-                self.change(None, Change::Compact(revision)).await?;
-                status.compaction = Some(CompactionStatus {
-                    compacted_at: report::time(self.observation.seen.now),
-                    revision,
-                    disarmed: false,
-                });
-            }
+            Step::Compact(revision) => self.compact(revision, status).await?,
             Step::DisarmNoSpace => self.disarm(status).await?,
             Step::EnableAuth => self.change(None, Change::EnableAuth(self.root()?)).await?,
             Step::DisableAuth => self.change(None, Change::DisableAuth).await?,
         }
+        Ok(())
+    }
+
+    /// Records that a member goes on alone.
+    fn begin_recovery(&self, ordinal: Ordinal, status: &mut EtcdClusterStatus) {
+        status.recovery = Some(RecoveryStatus {
+            member: self.cluster.member(ordinal),
+            phase: RecoveryPhase::Running,
+            started_at: report::time(self.observation.seen.now),
+        });
+    }
+
+    /// Compacts keys up to a revision, and records that.
+    async fn compact(&self, revision: i64, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
+        self.change(None, Change::Compact(revision)).await?;
+        status.compaction = Some(CompactionStatus {
+            compacted_at: report::time(self.observation.seen.now),
+            revision,
+            disarmed: false,
+        });
         Ok(())
     }
 

@@ -56,14 +56,22 @@ pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed) -> Next {
     }
 }
 
-/// Whether a cluster may go back: a majority of the disks that its last restore has kept is there.
+/// Whether a cluster may go back to the disks that its last restore has kept.
 pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed) -> Next {
+    match cannot_return(cluster, seen) {
+        Some(why) => Next::End(Err(why)),
+        None => Next::Begin(None),
+    }
+}
+
+/// Returns why a cluster cannot go back; `None` if a majority of the disks that its last restore has kept is there.
+fn cannot_return(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     if let Some(name) = elsewhere(cluster, seen) {
-        return Next::End(Err(format!("{name} {FOREIGN}")));
+        return Some(format!("{name} {FOREIGN}"));
     }
     let kept = last(cluster).filter(|last| last.kept_cluster_id.is_some());
     let Some(kept) = kept.map(|last| &last.kept_disks) else {
-        return Next::End(Err(NOTHING_KEPT.to_owned()));
+        return Some(NOTHING_KEPT.to_owned());
     };
     let usable = |name: &String| {
         let ordinal = cluster.ordinal_of_claim(name);
@@ -71,14 +79,13 @@ pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed) -> Next {
         claim.is_some_and(|claim| !claim.deleting && !claim.lost)
     };
     let found = kept.iter().filter(|name| usable(name)).count();
-    if found >= quorum(kept.len()) {
-        return Next::Begin(None);
-    }
-    Next::End(Err(format!(
-        "{found} of the {} disks that were kept are there, which is no majority: {}",
-        kept.len(),
-        kept.join(", ")
-    )))
+    (found < quorum(kept.len())).then(|| {
+        format!(
+            "{found} of the {} disks that were kept are there, which is no majority: {}",
+            kept.len(),
+            kept.join(", ")
+        )
+    })
 }
 
 /// Returns a member that is no pod of the cluster.
@@ -97,9 +104,9 @@ pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Obse
         if operation.spec.restore.is_some() {
             return Next::CheckBackup;
         }
-        return match may_return(cluster, seen) {
-            Next::Begin(_) => Next::Record(Box::new(returning(operation, cluster, seen))),
-            other => other,
+        return match cannot_return(cluster, seen) {
+            Some(why) => Next::End(Err(why)),
+            None => Next::Record(Box::new(returning(operation, cluster, seen))),
         };
     };
     match record.phase {

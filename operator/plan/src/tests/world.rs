@@ -476,38 +476,32 @@ impl World {
                 }
                 self.delete_pod(*ordinal);
             }
-            Step::DeleteClaim(ordinal) => {
-                if let Some(claim) = self.claims.get_mut(ordinal) {
-                    claim.deleting = true;
-                }
-            }
-            Step::RetireClaim { ordinal, held } => {
-                if let Some(claim) = self.claims.get_mut(ordinal) {
-                    (claim.retired, claim.held) = (true, *held);
-                }
-            }
-            Step::ReviveClaim(ordinal) => {
-                if let Some(claim) = self.claims.get_mut(ordinal) {
-                    (claim.retired, claim.held) = (false, false);
-                }
-            }
+            Step::DeleteClaim(ordinal) => self.with_claim(*ordinal, |claim| claim.deleting = true),
+            Step::RetireClaim { ordinal, held } => self.with_claim(*ordinal, |claim| {
+                (claim.retired, claim.held) = (true, *held);
+            }),
+            Step::ReviveClaim(ordinal) => self.with_claim(*ordinal, |claim| {
+                (claim.retired, claim.held) = (false, false);
+            }),
             Step::BeginRestored { first, members } => self.begin_restored(*first, *members),
             Step::ReturnToDisks => self.return_to_disks(),
             Step::ApplyClaim { ordinal, peer_tls } => {
                 let served = self.status.cluster_id.is_some();
-                if let Some(claim) = self.claims.get_mut(ordinal) {
+                self.with_claim(*ordinal, |claim| {
                     claim.peer_tls = *peer_tls;
                     claim.served |= served;
-                }
+                });
             }
             Step::GrowClaim { ordinal, bytes } => {
-                if let Some(claim) = self.claims.get_mut(ordinal) {
-                    claim.bytes = *bytes;
-                }
+                self.with_claim(*ordinal, |claim| claim.bytes = *bytes);
             }
             Step::Compact(_) | Step::DisarmNoSpace => {}
             Step::DisarmCorrupt(id) => self.stale_corrupt.retain(|stale| stale != id),
         }
+    }
+
+    fn with_claim(&mut self, ordinal: Ordinal, change: impl FnOnce(&mut FakeClaim)) {
+        self.claims.get_mut(&ordinal).map(change);
     }
 
     fn start(&mut self, ordinal: Ordinal, bootstrap: &Bootstrap, peer_tls: PeerTls, role: Role) {
