@@ -9,7 +9,7 @@ import shutil
 import time
 import urllib.request
 
-from bench import KEYS, LARGE_MB, PATIENCE_S, flip, frozen
+from bench import KEYS, LARGE_MB, PATIENCE_S, flip, frozen, size
 from source import Writer, encoded
 
 EVERY_S = 4
@@ -197,6 +197,36 @@ class Changes:
         member.end()
         source.end()
 
+    def changes_overtaken(self, kind):
+        """Revisions are compacted again while the backup is saved from which changes go on: it stays the only one."""
+        bench, place, source = self.bench, self.bench.place(kind), self.large
+        bench.save(source, place, "first").good()
+        put = lambda n: source.ask("kv/put", key=encoded(f"overtaken/{n}"), value=encoded("x"))
+        put(0)
+        source.compact(source.revision())
+        running = bench.changes(source, place, "1s")
+        begun = lambda: sum(size(place.folder)) > (LARGE_MB + 8 << 20)
+        for n in range(1, 4):
+            eventually("a backup is being saved", begun)
+            put(n)
+            last = source.revision()
+            self.stored(running, last)
+            source.compact(last)
+        bridges = lambda: [name for name in bench.listed(place) if name.startswith("after-gap-")]
+        eventually("it is saved", bridges)
+        put(4)
+        last = source.revision()
+        self.stored(running, last)
+        running.process.terminate()
+        running.done().good()
+        assert len(bridges()) == 1 and len(generations(place)) == 1, (bridges(), segments(place))
+        file, folder, done = self.fetched(place)
+        done.good()
+        member = bench.restored(file, folder)
+        assert member.revision() == last
+        member.end()
+        shutil.rmtree(place.folder)
+
     def changes_damaged(self, kind):
         """A segment that is lost or has another bit is refused, in the store and in the folder of a restore; old ones go with their backup."""
         bench = self.bench
@@ -353,7 +383,7 @@ BOTH = ("s3", "file")
 LIST = [
     *(("lost_seconds", of, kind) for of, kind in (("witan", "s3"), ("witan", "file"), ("etcd", "s3"))),
     *((name, kind) for name in ("changes_killed", "changes_damaged") for kind in BOTH),
-    *((name, "file") for name in ("changes_compacted", "changes_cut_back_running", "changes_cut_back_unnoticed", "changes_of_another_version")),
+    *((name, "file") for name in ("changes_compacted", "changes_cut_back_running", "changes_cut_back_unnoticed", "changes_of_another_version", "changes_overtaken")),
     *(("changes_twice", kind) for kind in BOTH),
     ("changes_bounded",),
 ]

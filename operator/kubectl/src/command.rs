@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub(super) use flags::{BackupFlags, LogFlags, RestoreFlags, TopFlags};
+pub(super) use flags::{BackupFlags, ChartValues, ConvertFlags, LogFlags, RestoreFlags, TopFlags};
 
 /// Shows and mends clusters of Witan in Kubernetes.
 #[derive(Debug, Parser)]
@@ -167,6 +167,8 @@ pub(super) enum PluginCommand {
         #[arg(long, value_name = "NAME", default_value = "witan-system")]
         operator_namespace: String,
     },
+    /// Prints YAML of other operators of etcd, or of a chart, as resources of Witan. Comments say what is not converted.
+    Convert(ConvertFlags),
     /// Prints the completion of a shell.
     Completion {
         /// The shell.

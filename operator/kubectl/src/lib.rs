@@ -11,6 +11,7 @@
 mod acts;
 mod backups;
 mod command;
+mod convert;
 mod decode;
 mod facts;
 mod forward;
@@ -114,6 +115,9 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
         clap_complete::generate(shell, &mut PluginLine::command(), PROGRAM, &mut text);
         return print(&String::from_utf8_lossy(&text));
     }
+    if let PluginCommand::Convert(flags) = &line.command {
+        return convert::run(flags);
+    }
     let target = Target::new(&line.target).await?;
     match line.command {
         PluginCommand::Status { cluster: Some(name), format, .. } => {
@@ -166,8 +170,8 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
         PluginCommand::Report { cluster, file, operator_namespace } => {
             report::run(&target, &cluster, file, &operator_namespace).await
         }
-        // answered above: it needs no API server
-        PluginCommand::Completion { .. } => Ok(()),
+        // answered above: they need no API server
+        PluginCommand::Convert(_) | PluginCommand::Completion { .. } => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Brings the changes of a cluster from its members to its segments.
 
-use std::{future, sync::Arc};
+use std::future;
 
 use futures_util::future::LocalBoxFuture;
 use jiff::Timestamp;
@@ -30,7 +30,7 @@ use crate::{
 
 /// Archives the changes of the cluster that the endpoints belong to.
 pub(super) struct Archiver<'a> {
-    members: Arc<Members>,
+    members: Members,
     location: &'a Store,
     stop: &'a Stop,
     tell: watch::Sender<ChangesStatus>,
@@ -57,7 +57,7 @@ impl<'a> Archiver<'a> {
         tell: watch::Sender<ChangesStatus>,
     ) -> Self {
         Self {
-            members: Arc::new(members),
+            members,
             location,
             stop,
             tell,
@@ -129,7 +129,7 @@ impl<'a> Archiver<'a> {
         }
         self.turn += 1;
         match self.members.anew() {
-            Ok(members) => self.members = Arc::new(members),
+            Ok(members) => self.members = members,
             Err(error) => tracing::warn!(%error, "the connections to the members stay as they are"),
         }
         error
@@ -164,7 +164,7 @@ impl<'a> Archiver<'a> {
         }
         let needs_backup = |archive: &ClusterArchive| archive.needs_backup;
         if self.saving.is_none() && self.archive.as_ref().is_some_and(needs_backup) {
-            self.save();
+            self.save()?;
         }
         self.ask().await
     }
@@ -334,17 +334,18 @@ impl<'a> Archiver<'a> {
         Ok(!records.is_empty() && !records.iter().any(|record| fits(record, &spans)))
     }
 
-    /// Begins to save a backup.
-    fn save(&mut self) {
+    /// Begins to save a backup, by connections of its own: the watch does not wait for the snapshot.
+    fn save(&mut self) -> Result<(), BackupError> {
         let name = Timestamp::now()
             .strftime("after-gap-%Y%m%dT%H%M%SZ")
             .to_string();
         tracing::info!(name, "saving a backup from which the changes go on");
-        let (location, stop, members) = (self.location, self.stop, self.members.clone());
+        let (location, stop, members) = (self.location, self.stop, self.members.anew()?);
         self.saving = Some(Box::pin(async move {
             let new = NewBackup { name: &name, begins_changes: true, hash_keys: false };
-            save::save(location, members.as_ref(), new, stop).await
+            save::save(location, &members, new, stop).await
         }));
+        Ok(())
     }
 
     /// Stores all whole revisions that were received.

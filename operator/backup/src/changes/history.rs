@@ -34,9 +34,10 @@ pub(crate) struct Mark {
     pub(crate) digest: String,
 }
 
-/// Returns the marks of the last revisions.
-pub(super) fn marks(groups: &[ChangeGroup]) -> Vec<Mark> {
-    let events: Vec<&Event> = groups.iter().flat_map(|group| &group.events).collect();
+/// Returns the marks of the last revisions up to `last`.
+pub(super) fn marks(groups: &[ChangeGroup], last: i64) -> Vec<Mark> {
+    let events = groups.iter().flat_map(|group| &group.events);
+    let events: Vec<&Event> = events.filter(|event| revision(event) <= last).collect();
     let revisions = events.chunk_by(|a, b| revision(a) == revision(b));
     let mut marks: Vec<_> = revisions.rev().take(MARKS_MAX).map(mark).collect();
     marks.reverse();
@@ -115,7 +116,7 @@ async fn receive(
             }
             groups.extend(pending.take_whole());
             if groups.last().is_some_and(|group| group.last() >= last) {
-                return Ok(Some(marks(&groups)));
+                return Ok(Some(marks(&groups, last)));
             }
         }
     }
@@ -131,7 +132,7 @@ mod tests {
         for event in &mut groups[0].events {
             event.kv.as_mut().unwrap().value = value.into();
         }
-        marks(&groups)
+        marks(&groups, 1000)
     }
 
     #[test]
@@ -169,9 +170,11 @@ mod tests {
         assert_eq!(mark_of(&two, 5), mark_of(&one, 5));
         assert_ne!(mark_of(&two, 6), mark_of(&one, 6));
         assert_eq!(mark_of(&two, 7), None);
-        assert_eq!(marks(&two).last(), mark_of(&two, 6).as_ref());
-        let revisions: Vec<_> = (1..=250).collect();
-        let last = marks_of(&revisions, "");
-        assert_eq!((last.len(), last[0].revision), (MARKS_MAX, 151));
+        assert_eq!(marks(&two, 6).last(), mark_of(&two, 6).as_ref());
+        assert_eq!(marks(&two, 5), marks(&one, 5));
+        // a member sends more than it was asked for
+        let revisions: Vec<_> = (1..=900).collect();
+        let read = marks(&segment(7, &[(5, &revisions)]).groups, 250);
+        assert_eq!((read.len(), read[0].revision), (MARKS_MAX, 151));
     }
 }

@@ -63,7 +63,7 @@ impl Tail {
         let received = received.map_or(0, |group: &ChangeGroup| group.time_ms);
         self.time_ms = self.time_ms.max(received).max(segment.covered_ms);
         if !segment.groups.is_empty() {
-            self.marks = marks(&segment.groups);
+            self.marks = marks(&segment.groups, self.stored());
         }
     }
 

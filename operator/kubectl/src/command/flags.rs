@@ -1,6 +1,8 @@
 //! Flags of commands that have many.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
 
 use super::{Decode, FormatFlag, MemberFlags};
 
@@ -90,4 +92,25 @@ pub(crate) struct TopFlags {
     /// The members.
     #[command(flatten)]
     pub(crate) members: MemberFlags,
+}
+
+/// Flags of `convert`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConvertFlags {
+    /// The file; - is stdin.
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) filename: PathBuf,
+    /// What a document without apiVersion is. Other documents say what they are.
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(crate) from: Option<ChartValues>,
+    /// Name of the cluster that values of a chart become: the full name of the release.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
+/// Formats that have no apiVersion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ChartValues {
+    /// Values of the bitnami chart etcd.
+    Bitnami,
 }

@@ -38,6 +38,7 @@ fn commands_that_make_no_sense_are_refused() {
         "diff orders /a",
         "diff orders /a@0",
         "revert orders @5",
+        "convert --from helm",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }
@@ -52,6 +53,8 @@ fn commands_are_read() {
         "recover orders orders-1 --yes",
         "top orders --prefix /registry --decode k8s",
         "revert orders /a@7 --yes",
+        "convert",
+        "convert -f values.yaml --from bitnami --name shop-etcd",
         "completion bash",
     ] {
         assert!(parse(line).is_ok(), "{line}");
