@@ -138,6 +138,17 @@ pub enum Step {
     DisableAuth,
 }
 
+const BUDGET_DELETED: &str = "deleting the pod disruption budget";
+
+const LEARNER_ADDED: &str = "adding member {member} as a learner";
+
+const URL_CHANGED: &str = "changing the peer URL of member {member}";
+
+const QUOTA_USED_UP: &str =
+    "the quota is used up, and spec.selfHealing.compactOnNoSpace asks for it";
+
+const SPACE_FREED: &str = "lowering the alarm NOSPACE: the compaction has freed space";
+
 const RECOVERY_BEGUN: &str = "member {member} goes on alone, because the annotation \
     witan.dev/recover-quorum names it: the others are stopped, their disks are kept and not started again";
 
@@ -195,10 +206,7 @@ impl Step {
                 let text = format!("an eviction must leave {voters} voters");
                 tell.all("DisruptionBudgetApplied", text)
             }
-            Step::ApplyBudget(None) => tell.all(
-                "DisruptionBudgetDeleted",
-                "deleting the pod disruption budget",
-            ),
+            Step::ApplyBudget(None) => tell.all("DisruptionBudgetDeleted", BUDGET_DELETED),
             Step::IssueCertificate(role) => {
                 tell.all("CertificateIssued", of("issuing the certificate", role))
             }
@@ -224,11 +232,7 @@ impl Step {
                 let text = format!("starting member {{member}} ({:?})", plan.bootstrap.kind());
                 tell.pod(plan.ordinal, "MemberStarted", text)
             }
-            Step::AddLearner { ordinal, .. } => tell.pod(
-                *ordinal,
-                "MemberAdded",
-                "adding member {member} as a learner",
-            ),
+            Step::AddLearner { ordinal, .. } => tell.pod(*ordinal, "MemberAdded", LEARNER_ADDED),
             Step::Promote(id) => {
                 tell.member(*id, "LearnerPromoted", "giving member {member} its vote")
             }
@@ -240,29 +244,21 @@ impl Step {
                 tell.pod(*ordinal, "MemberLabeled", text)
             }
             Step::MoveLeader { from, to } => {
-                let text = format!(
-                    "handing leadership over from {} to {{member}}",
-                    tell.name_of(*from)
-                );
+                let from = tell.name_of(*from);
+                let text = format!("handing leadership over from {from} to {{member}}");
                 tell.member(*to, "LeaderTransferred", text)
             }
             Step::RemoveMember { id, reason } => reason.notice(tell.name_of(*id)),
-            Step::UpdatePeerUrl { id, .. } => tell.member(
-                *id,
-                "PeerUrlUpdated",
-                "changing the peer URL of member {member}",
-            ),
+            Step::UpdatePeerUrl { id, .. } => tell.member(*id, "PeerUrlUpdated", URL_CHANGED),
             Step::DeletePod { ordinal, reason } => reason.notice(format!("{cluster}-{ordinal}")),
             Step::DeleteClaim(ordinal) => {
                 let text = "deleting the claim of the removed member {member}";
                 tell.pod(*ordinal, "ClaimDeleted", text)
             }
             Step::RetireClaim { ordinal, held } => {
-                let until = if *held {
-                    " until another one votes"
-                } else {
-                    ""
-                };
+                let until = held
+                    .then_some(" until another one votes")
+                    .unwrap_or_default();
                 let text = format!("keeping the claim of the removed member {{member}}{until}");
                 tell.pod(*ordinal, "ClaimRetained", text)
             }
@@ -288,15 +284,10 @@ impl Step {
                 tell.all("AlarmCleared", text)
             }
             Step::Compact(revision) => {
-                let text = format!(
-                    "compacting up to revision {revision}: the quota is used up, and spec.selfHealing.compactOnNoSpace asks for it"
-                );
+                let text = format!("compacting up to revision {revision}: {QUOTA_USED_UP}");
                 tell.all("KeysCompacted", text)
             }
-            Step::DisarmNoSpace => tell.all(
-                "AlarmCleared",
-                "lowering the alarm NOSPACE: the compaction has freed space",
-            ),
+            Step::DisarmNoSpace => tell.all("AlarmCleared", SPACE_FREED),
             Step::EnableAuth => tell.all("AuthEnabled", "turning authentication on"),
             Step::DisableAuth => tell.all("AuthDisabled", "turning authentication off"),
         })
