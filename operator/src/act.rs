@@ -14,7 +14,9 @@ use std::fmt::Debug;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Client, ResourceExt as _};
 use serde_json::json;
-use witan_crd::{EtcdClusterStatus, RecoveryPhase, RecoveryStatus};
+use witan_crd::{
+    CompactionStatus, EtcdClusterStatus, RecoveryPhase, RecoveryStatus, RestorePhase, RestorePoint,
+};
 use witan_members::{Address, CallError, Change, Login, Members};
 use witan_plan::model::{Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop};
 
@@ -23,7 +25,7 @@ use crate::{
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     options::Environment,
     report,
-    resources::{self, Cluster, RETIRED, ROLE, ResourceError, RestoreFrom},
+    resources::{self, Cluster, RETIRED, ROLE, ResourceError},
 };
 
 /// Why a step failed. The step may still have been done.
@@ -129,15 +131,10 @@ impl<M: Members> Actor<'_, M> {
             Step::RequestCertificate(role) => self.request(role).await?,
             Step::OwnCertificate(role) => self.own(role).await?,
             Step::RotateAuthority(to) => self.rotate(to).await?,
-            Step::BeginRecovery(ordinal) => {
-                status.recovery = Some(RecoveryStatus {
-                    member: self.cluster.member(ordinal),
-                    phase: RecoveryPhase::Running,
-                    started_at: report::time(self.observation.seen.now),
-                });
-            }
+            Step::BeginRecovery(ordinal) => self.begin_recovery(ordinal, status),
             Step::BeginBootstrap { members, discovery_url } => {
-                status.restored_from = self.cluster.restore.as_ref().map(RestoreFrom::url);
+                let from = self.cluster.restore.as_ref();
+                status.restored_from = from.map(|from| from.point.url());
                 begin(status, members, discovery_url);
             }
             Step::CreateDiscoveryToken(members) => {
@@ -175,13 +172,50 @@ impl<M: Members> Actor<'_, M> {
                 self.delete(claim, "delete the claim of a member").await?;
             }
             Step::RetireClaim { ordinal, held } => self.retire(ordinal, held).await?,
+            Step::ReviveClaim(ordinal) => self.revive(ordinal).await?,
+            Step::BeginRestored { first, members } => begin_restored(status, first, members),
+            Step::ReturnToDisks => return_to_disks(status),
             Step::ApplyClaim { ordinal, peer_tls } => {
                 self.apply_claim(ordinal, peer_tls, None).await?;
             }
             Step::GrowClaim { ordinal, bytes } => self.grow(ordinal, bytes).await?,
             Step::DisarmCorrupt(id) => self.change(Some(id), Change::DisarmCorrupt(id)).await?,
+            Step::Compact(revision) => self.compact(revision, status).await?,
+            Step::DisarmNoSpace => self.disarm(status).await?,
             Step::EnableAuth => self.change(None, Change::EnableAuth(self.root()?)).await?,
             Step::DisableAuth => self.change(None, Change::DisableAuth).await?,
+        }
+        Ok(())
+    }
+
+    /// Records that a member goes on alone.
+    fn begin_recovery(&self, ordinal: Ordinal, status: &mut EtcdClusterStatus) {
+        status.recovery = Some(RecoveryStatus {
+            member: self.cluster.member(ordinal),
+            phase: RecoveryPhase::Running,
+            started_at: report::time(self.observation.seen.now),
+        });
+    }
+
+    /// Compacts keys up to a revision, and records that.
+    async fn compact(&self, revision: i64, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
+        self.change(None, Change::Compact(revision)).await?;
+        status.compaction = Some(CompactionStatus {
+            compacted_at: report::time(self.observation.seen.now),
+            revision,
+            disarmed: false,
+        });
+        Ok(())
+    }
+
+    /// Lowers the alarm NOSPACE of all members that have it.
+    async fn disarm(&self, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
+        let members = self.observation.seen.members();
+        for member in members.filter(|member| member.no_space) {
+            self.change(None, Change::DisarmNoSpace(member.id)).await?;
+        }
+        if let Some(compaction) = &mut status.compaction {
+            compaction.disarmed = true;
         }
         Ok(())
     }
@@ -204,6 +238,14 @@ impl<M: Members> Actor<'_, M> {
         let value = if held { HELD } else { "true" };
         let what = "annotate the claim of a removed member";
         self.annotate(ordinal, [RETIRED, value], what).await
+    }
+
+    /// Takes the annotation [`RETIRED`] of a claim away, so that its member starts from it again.
+    async fn revive(&self, ordinal: Ordinal) -> Result<(), ActError> {
+        let live = self.observation.objects.claim(ordinal);
+        let marks = json!({"annotations": {RETIRED: null}});
+        let what = "take the annotation of a claim away that is used again";
+        self.mark(live, marks, what).await
     }
 
     /// Annotates the claim of a member.
@@ -378,6 +420,37 @@ fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<Str
         let discovery = status.discovery.get_or_insert_default();
         discovery.url = Some(url);
         discovery.expected = i32::try_from(members).ok();
+    }
+}
+
+/// Records in the status that new members begin from the snapshot of the restore, as those of a new cluster do.
+fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) {
+    let Some(restore) = &mut status.restore else {
+        return;
+    };
+    restore.phase = RestorePhase::Starting;
+    restore.first_ordinal = i32::try_from(first).ok();
+    status.restored_from = restore.source.as_ref().map(RestorePoint::url);
+    status.cluster_id = None;
+    end_recovery(status);
+    // the first members know each other by a list, whatever they did at the first bootstrap
+    status.discovery = None;
+    begin(status, members, None);
+}
+
+/// Records in the status that the members start from the disks that an earlier restore has kept.
+fn return_to_disks(status: &mut EtcdClusterStatus) {
+    if let Some(restore) = &mut status.restore {
+        restore.phase = RestorePhase::Starting;
+        status.cluster_id.clone_from(&restore.cluster_id);
+    }
+    end_recovery(status);
+}
+
+/// Records that a recovery has no effect any more: its survivor is no member of a cluster on other disks.
+fn end_recovery(status: &mut EtcdClusterStatus) {
+    if let Some(recovery) = &mut status.recovery {
+        recovery.phase = RecoveryPhase::Done;
     }
 }
 

@@ -5,7 +5,7 @@
 //! done twice changes nothing the second time.
 
 mod changes;
-mod progress;
+pub(crate) mod progress;
 mod schedule;
 #[cfg(test)]
 mod tests;
@@ -409,7 +409,8 @@ fn worsened(before: &[Condition], after: &[Condition]) -> Option<String> {
     Some(format!("{}: {}", after.reason, after.message))
 }
 
-fn is_owned<K: Resource>(object: &K, owner: Option<&str>) -> bool {
+/// Whether an object has an owner of this uid.
+pub(crate) fn is_owned<K: Resource>(object: &K, owner: Option<&str>) -> bool {
     let owners = object.owner_references().iter();
     let mut uids = owners.map(|owner| owner.uid.as_str());
     uids.any(|uid| Some(uid) == owner)

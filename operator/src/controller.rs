@@ -376,7 +376,13 @@ impl<M: Members> Scope<M> {
         // the record of a step is written before anything depends on it; other steps are announced before they are done
         let records = matches!(
             step,
-            Step::BeginBootstrap { .. } | Step::BeginRecovery(_) | Step::CreateDiscoveryToken(_)
+            Step::BeginBootstrap { .. }
+                | Step::BeginRecovery(_)
+                | Step::CreateDiscoveryToken(_)
+                | Step::BeginRestored { .. }
+                | Step::ReturnToDisks
+                | Step::Compact(_)
+                | Step::DisarmNoSpace
         );
         let mut done = Ok(());
         if records {

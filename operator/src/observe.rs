@@ -36,6 +36,7 @@ use witan_plan::model::{
 use crate::resources::{self, Cluster, Object, Ownership, tls};
 
 pub use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address};
+pub(crate) use restore::find_backup;
 pub use restore::{RestoreSource, restore_source};
 pub use secrets::{Secrets, SecretsSeen};
 

@@ -1,12 +1,14 @@
 //! EtcdOperations: what a person asks of a cluster once. The loop over them: which one may begin, its record, its end.
 //!
-//! An operation asks for what an annotation of the EtcdCluster or a call to members does; nothing here stops or starts a
-//! member. Its status is written before it touches anything, so that it goes on after a restart of the operator, and a
+//! An operation asks for what an annotation of the EtcdCluster, a record in its status or a call to members does; nothing here
+//! stops or starts a member. Its status is written before it touches anything, so that it goes on after a restart of the operator, and a
 //! finished one is never taken up again.
 
 mod compare;
+mod deadline;
 mod decide;
 mod record;
+mod restore;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +37,7 @@ use crate::{
         status::{self, Written},
         watches,
     },
-    observe::{Objects, Observation, ObserveError, observe},
+    observe::{Objects, Observation, ObserveError, find_backup, observe},
     resources::{Cluster, ResourceError},
 };
 use compare::{Compared, compare, verdict};
@@ -119,11 +121,18 @@ impl<M: Members> Operations<M> {
         let Some(cluster) = found.filter(began_on) else {
             return self.without_cluster(operation, runs).await;
         };
+        if runs && let Some(text) = deadline::exceeded(operation, &cluster) {
+            let failure = Failure { reason: "DeadlineExceeded", text };
+            let status = described(operation);
+            return self
+                .end_as(operation, Some(&cluster), status, Err(failure))
+                .await;
+        }
         let mut named = self.operator.environment.cluster(&cluster)?;
         let observation = self.observe(&mut named).await?;
         let at = At { operation, cluster: &named, observation: &observation };
         if runs {
-            let next = advance(verb, &status, &named, &observation.seen);
+            let next = advance(verb, operation, &named, &observation.seen);
             return self.advance(&at, next).await;
         }
         // others must not be listed before a beginning is recorded
@@ -181,9 +190,20 @@ impl<M: Members> Operations<M> {
                     .await;
             }
             Next::Begin(member) => member,
-            Next::Annotate(..) | Next::MoveLeader { .. } | Next::Compare => None,
+            Next::Annotate(..)
+            | Next::MoveLeader { .. }
+            | Next::Compare
+            | Next::CheckBackup
+            | Next::Record(_) => None,
         };
         let mut status = described(at.operation);
+        if let Some(asked) = &at.operation.spec.restore {
+            let client = &self.operator.client;
+            match find_backup(client, &at.cluster.namespace, asked).await? {
+                Ok(source) => status.source = Some(source),
+                Err(why) => return self.hold(at.operation, why).await,
+            }
+        }
         status.phase = Some(OperationPhase::Running);
         status.started_at = Some(now());
         status.cluster_uid = at.cluster.resource.uid();
@@ -205,6 +225,8 @@ impl<M: Members> Operations<M> {
         let progress = match next {
             Next::End(result) => return self.end(at.operation, Some(cluster), result).await,
             Next::Compare => return self.compare(at).await,
+            Next::CheckBackup => return self.check_backup(at).await,
+            Next::Record(record) => return self.record(at, *record).await,
             Next::Annotate(key, value) => {
                 self.annotate(cluster, key, json!(value)).await?;
                 format!("the EtcdCluster has the annotation {key}: {value}")
@@ -216,10 +238,7 @@ impl<M: Members> Operations<M> {
             Next::Watch(progress) | Next::Hold(progress) => progress,
             Next::Begin(_) => String::new(),
         };
-        let mut status = described(at.operation);
-        status.progress = Some(progress);
-        self.write(at.operation, status).await?;
-        Ok(Action::requeue(LOOK))
+        self.watch(at.operation, progress).await
     }
 
     async fn move_leader(
@@ -236,10 +255,34 @@ impl<M: Members> Operations<M> {
         self.operator.members.change(&leader, &change).await
     }
 
-    /// Compares the keys of all members, and ends the operation with the result.
+    /// Compares the keys of all members, and ends the operation with the result. Members of a restored cluster that cannot be
+    /// asked are asked again.
     async fn compare(&self, at: &At<'_>) -> Result<Action, OperationError> {
+        let restored = restore::recorded(at.operation, at.cluster);
+        match self.hashes(at).await {
+            Compared::Again(why) => self.watch(at.operation, why).await,
+            Compared::Silent(why) if restored.is_some() => self.watch(at.operation, why).await,
+            Compared::Silent(why) => {
+                self.end(at.operation, Some(at.cluster.resource), Err(why))
+                    .await
+            }
+            Compared::Hashes(revision, hashes) => {
+                let mut result = verdict(revision, &hashes);
+                if let Some(restored) = restored {
+                    result = restore::result(restored, &at.cluster.namespace, result);
+                }
+                let mut status = described(at.operation);
+                (status.revision, status.hashes) = (Some(revision), hashes);
+                let result = result.map_err(Failure::from);
+                self.end_as(at.operation, Some(at.cluster.resource), status, result)
+                    .await
+            }
+        }
+    }
+
+    /// Asks all members for the hashes of their keys, if all of them have an address.
+    async fn hashes(&self, at: &At<'_>) -> Compared {
         let seen = &at.observation.seen;
-        let cluster = at.cluster.resource;
         let unknown = seen.members().find(|member| {
             let address = |ordinal| at.observation.addresses.get(&ordinal);
             member.ordinal.and_then(address).is_none()
@@ -248,25 +291,9 @@ impl<M: Members> Operations<M> {
         if addresses.is_empty() || unknown.is_some() {
             let name = unknown.map(|member| seen.name_of(&at.cluster.name, member.id));
             let name = name.unwrap_or_else(|| "any member".to_owned());
-            let text = format!("cannot ask {name}: no pod of it has an address");
-            return self.end(at.operation, Some(cluster), Err(text)).await;
+            return Compared::Silent(format!("cannot ask {name}: no pod of it has an address"));
         }
-        match compare(&self.operator.members, &addresses).await {
-            Compared::Again(why) => {
-                let mut status = described(at.operation);
-                status.progress = Some(why);
-                self.write(at.operation, status).await?;
-                Ok(Action::requeue(LOOK))
-            }
-            Compared::Silent(why) => self.end(at.operation, Some(cluster), Err(why)).await,
-            Compared::Hashes(revision, hashes) => {
-                let result = verdict(revision, &hashes);
-                let mut status = described(at.operation);
-                (status.revision, status.hashes) = (Some(revision), hashes);
-                self.end_as(at.operation, Some(cluster), status, result)
-                    .await
-            }
-        }
+        compare(&self.operator.members, &addresses).await
     }
 
     /// Records that an operation waits.
@@ -285,6 +312,7 @@ impl<M: Members> Operations<M> {
         result: Result<String, String>,
     ) -> Result<Action, OperationError> {
         let status = described(operation);
+        let result = result.map_err(Failure::from);
         self.end_as(operation, cluster, status, result).await
     }
 
@@ -294,20 +322,26 @@ impl<M: Members> Operations<M> {
         operation: &EtcdOperation,
         cluster: Option<&EtcdCluster>,
         mut status: EtcdOperationStatus,
-        result: Result<String, String>,
+        result: Result<String, Failure>,
     ) -> Result<Action, OperationError> {
         let succeeded = result.is_ok();
-        let (phase, reason) = match succeeded {
-            true => (OperationPhase::Succeeded, "OperationSucceeded"),
-            false => (OperationPhase::Failed, "OperationFailed"),
+        let (phase, event, why, text) = match result {
+            Ok(text) => (
+                OperationPhase::Succeeded,
+                "OperationSucceeded",
+                "Done",
+                text,
+            ),
+            Err(Failure { reason, text }) => {
+                (OperationPhase::Failed, "OperationFailed", reason, text)
+            }
         };
-        let (Ok(text) | Err(text)) = result;
         status.phase = Some(phase);
         status.started_at.get_or_insert_with(now);
         status.completed_at = Some(now());
         status.progress = None;
         status.message = Some(text.clone());
-        if !self.write(operation, status).await? {
+        if !self.write_as(operation, status, why).await? {
             return Ok(Action::requeue(LOOK));
         }
         if let (Some(verb), Some(namespace)) = (operation.spec.verb(), operation.namespace()) {
@@ -316,7 +350,7 @@ impl<M: Members> Operations<M> {
             metrics.operation([&namespace, cluster, verb.name()], succeeded);
         }
         if let Some(cluster) = cluster {
-            self.tell(operation, cluster, reason, text).await;
+            self.tell(operation, cluster, event, text).await;
             self.clean(operation, cluster).await?;
         }
         Ok(Action::requeue(Duration::ZERO))
@@ -338,7 +372,9 @@ impl<M: Members> Operations<M> {
                 | Verb::Restart
                 | Verb::Defragment
                 | Verb::RotateCertificates
-                | Verb::ConsistencyCheck,
+                | Verb::ConsistencyCheck
+                | Verb::Restore(_)
+                | Verb::UndoRestore,
             )
             | None => None,
         };
@@ -370,13 +406,28 @@ impl<M: Members> Operations<M> {
         Ok(())
     }
 
-    /// Writes the status of an operation exactly as it was read; `false` if it has changed since: its watch brings it again.
+    /// Writes the status of an operation that has not ended.
     async fn write(
         &self,
         operation: &EtcdOperation,
-        mut status: EtcdOperationStatus,
+        status: EtcdOperationStatus,
     ) -> Result<bool, OperationError> {
-        status.conditions = conditions(operation, &status);
+        let reason = match status.phase {
+            Some(OperationPhase::Running) => "Running",
+            Some(OperationPhase::Pending | OperationPhase::Succeeded | OperationPhase::Failed)
+            | None => "Pending",
+        };
+        self.write_as(operation, status, reason).await
+    }
+
+    /// Writes the status of an operation exactly as it was read; `false` if it has changed since: its watch brings it again.
+    async fn write_as(
+        &self,
+        operation: &EtcdOperation,
+        mut status: EtcdOperationStatus,
+        reason: &str,
+    ) -> Result<bool, OperationError> {
+        status.conditions = conditions(operation, &status, reason);
         if operation.status.as_ref() == Some(&status) {
             return Ok(true);
         }
@@ -430,6 +481,18 @@ impl<M: Members> Operations<M> {
             deleted => drop(deleted.map_err(cannot("delete the EtcdOperation"))?),
         }
         Ok(Action::await_change())
+    }
+}
+
+/// Why an operation has failed: the reason of its condition, and the text for people.
+struct Failure {
+    reason: &'static str,
+    text: String,
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self { reason: "Failed", text }
     }
 }
 

@@ -11,9 +11,12 @@ use std::collections::BTreeSet;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use witan_crd::{
     CLUSTER, CertificateStatus, EtcdClusterSpec, EtcdClusterStatus, MemberPhase, MemberStatus,
-    OperationStatus, RecoveryPhase, RecoveryStatus, quorum,
+    OperationStatus, RecoveryPhase, RecoveryStatus, RestorePhase, RestoreStatus, quorum,
 };
-use witan_plan::model::{MemberSeen, Membership, Notice, Observed, Ordinal, Step, UnixSeconds};
+use witan_plan::{
+    AGAIN_SECONDS,
+    model::{MemberSeen, Membership, Notice, Observed, Ordinal, Step, UnixSeconds},
+};
 
 use crate::{metrics::ClusterState, resources::Cluster};
 
@@ -79,6 +82,8 @@ pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatu
         discovery: discovery(of, seen),
         restored_from: of.before.restored_from.clone(),
         recovery: recovery(of, seen),
+        restore: restore(of.before, seen),
+        compaction: of.before.compaction.clone(),
         certificates: certificates(of.cluster, seen),
         conditions: Vec::new(),
     };
@@ -126,6 +131,17 @@ fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     let phase = RecoveryPhase::Done;
     let ended = || RecoveryStatus { member, phase, started_at: time(seen.now) };
     known.or_else(|| serves.then(ended))
+}
+
+/// Returns the restore in place: it is done once a quorum of the members that it has started serves.
+fn restore(before: &EtcdClusterStatus, seen: &Observed) -> Option<RestoreStatus> {
+    let known = before.restore.clone()?;
+    let id = seen.membership.as_ref().and_then(cluster_id);
+    let own = id.is_some() && (before.cluster_id.is_none() || before.cluster_id == id);
+    Some(match known.phase {
+        RestorePhase::Starting if own => RestoreStatus { phase: RestorePhase::Done, ..known },
+        RestorePhase::Starting | RestorePhase::Stopping | RestorePhase::Done => known,
+    })
 }
 
 /// Whether there is a disk of no member from which one could be started.
@@ -332,12 +348,28 @@ fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
 const NO_SPACE: &str = "the quota is used up and v3 refuses writes: compact or delete keys, of which kubectl witan top shows the \
     largest prefixes, or raise spec.options.quotaBackendBytes; then run etcdctl alarm disarm";
 
-/// Returns the raised alarms, with what to do where the operator does nothing, for people.
-fn alarm_words(alarms: &[String]) -> String {
-    let raised = alarms.join(", ");
-    match alarms.iter().any(|alarm| alarm.starts_with("NOSPACE")) {
-        true => format!("{raised}: {NO_SPACE}"),
-        false => raised,
+/// Returns the raised alarms, with what the operator has done and what is left to do, for people.
+fn alarm_words(status: &EtcdClusterStatus) -> String {
+    let raised = status.alarms.join(", ");
+    let full = status
+        .alarms
+        .iter()
+        .any(|alarm| alarm.starts_with("NOSPACE"));
+    match &status.compaction {
+        _ if !full => raised,
+        None => format!("{raised}: {NO_SPACE}"),
+        Some(last) => {
+            let (revision, at) = (last.revision, last.compacted_at.0);
+            let then = match last.disarmed {
+                true => "has lowered the alarm, which was raised again",
+                false => "that has not freed enough so far",
+            };
+            format!(
+                "{raised}: {NO_SPACE}. The operator has compacted up to revision {revision} at {at}, and {then}; where \
+                 spec.selfHealing.compactOnNoSpace asks for it, it compacts again {} minutes after that",
+                AGAIN_SECONDS / 60
+            )
+        }
     }
 }
 
@@ -405,6 +437,8 @@ pub(crate) fn time(unix_s: i64) -> Time {
 
 #[cfg(test)]
 mod tests {
+    use witan_crd::CompactionStatus;
+
     use super::*;
 
     /// The API server refuses a list with two entries of one name, and with it the whole status.
@@ -445,11 +479,22 @@ mod tests {
 
     #[test]
     fn a_full_store_says_what_to_do() {
-        let raised = ["NOSPACE:a-0", "CORRUPT:a-1"].map(str::to_owned);
-        let words = alarm_words(&raised);
+        let alarms = ["NOSPACE:a-0", "CORRUPT:a-1"].map(str::to_owned).to_vec();
+        let mut status = EtcdClusterStatus { alarms, ..EtcdClusterStatus::default() };
+        let words = alarm_words(&status);
         assert!(words.starts_with("NOSPACE:a-0, CORRUPT:a-1: "), "{words}");
         assert!(words.contains("quotaBackendBytes"), "{words}");
-        assert_eq!(alarm_words(&raised[1..]), "CORRUPT:a-1");
+        for (disarmed, says) in [(false, "not freed enough"), (true, "raised again")] {
+            status.compaction =
+                Some(CompactionStatus { compacted_at: time(0), revision: 7, disarmed });
+            let words = alarm_words(&status);
+            assert!(
+                words.contains("up to revision 7") && words.contains(says),
+                "{words}"
+            );
+        }
+        status.alarms.remove(0);
+        assert_eq!(alarm_words(&status), "CORRUPT:a-1");
     }
 
     #[test]

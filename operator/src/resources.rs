@@ -28,11 +28,12 @@ pub use budget::budget;
 pub use changes::{CHANGES, STATUS_PORT, changes_pod};
 pub use claim::{claim, grown, onto};
 pub use names::{
-    BACKUP, BACKUP_OF, CLUSTER_ID, Cluster, MANAGER, MEMBER, PEER_TLS, REFUSED, RETIRED, ROLE,
-    ROTATED_AT, SCHEDULE, SERVICE, SPEC, START, TEMPLATE, TRUST, VERSION, client_service_name,
+    BACKUP, BACKUP_OF, CLUSTER_ID, Cluster, MANAGER, MEMBER, OPERATION, PEER_TLS, REFUSED, RETIRED,
+    ROLE, ROTATED_AT, SCHEDULE, SERVICE, SPEC, START, TEMPLATE, TRUST, VERSION,
+    client_service_name,
 };
 pub use pod::{pod, template};
-pub use restore::{RESTORE, RestoreFrom, RestoreTo};
+pub use restore::{RESTORE, RestoreFrom, check, check_name};
 pub use services::{client_service, peer_service};
 pub use store::location;
 use witan_crd::{CLUSTER, EtcdCluster};

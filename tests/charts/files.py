@@ -1,9 +1,10 @@
-"""Alerts with their runbook and unit tests, workflows, and the Dockerfile as text.
+"""Alerts with their runbook and unit tests, workflows, the Dockerfile as text, and krew's manifest of the plugin.
 
 What does not live here: whether the series of alerts and dashboards exist (live.py), and whether the Dockerfile builds
 (tests/image/run).
 """
 
+import hashlib
 import pathlib
 import re
 import subprocess
@@ -18,6 +19,7 @@ RUNBOOK = deploy.ROOT / "docs" / "operating" / "runbook.md"
 TESTS = pathlib.Path(__file__).parent / "rules"
 WORKFLOWS = deploy.ROOT / ".github" / "workflows"
 DOCKERFILE = deploy.ROOT / "Dockerfile"
+RENDER = deploy.ROOT / "deploy" / "krew" / "render"
 
 SEVERITIES = {"info", "warning", "critical"}
 
@@ -73,6 +75,38 @@ def check_nightly() -> None:
         assert any(command.endswith(wanted) for command in commands), f"no workflow with a schedule runs {wanted}"
 
 
+def check_krew(folder: pathlib.Path) -> None:
+    """krew's manifest names the archives that the workflow makes, with their digests."""
+    version, digests = "1.2.3-rc.1", {}
+    for arch in ("amd64", "arm64"):
+        archive = folder / f"kubectl-witan-{version}-linux-{arch}.tar.gz"
+        archive.write_text(arch)
+        digests[arch] = hashlib.sha256(arch.encode()).hexdigest()
+    code, said = said_by(str(RENDER), version, str(folder))
+    assert code == 0, said
+    plugin = yaml.safe_load(said)
+    assert (plugin["kind"], plugin["metadata"]["name"], plugin["spec"]["version"]) == ("Plugin", "witan", f"v{version}")
+    # krew's guideline
+    assert len(plugin["spec"]["shortDescription"]) <= 50
+    platforms = {one["selector"]["matchLabels"]["arch"]: one for one in plugin["spec"]["platforms"]}
+    assert platforms.keys() == digests.keys()
+    for arch, one in platforms.items():
+        name = f"kubectl-witan-{version}-linux-{arch}"
+        assert one["sha256"] == digests[arch], arch
+        assert one["uri"].endswith(f"/releases/download/v{version}/{name}.tar.gz"), one["uri"]
+        assert one["bin"] == "kubectl-witan" and {"from": "*/kubectl-witan", "to": "."} in one["files"]
+    archive.unlink()
+    code, said = said_by(str(RENDER), version, str(folder))
+    assert code != 0 and archive.name in said, said
+    # what the release is made of
+    jobs = yaml.safe_load((WORKFLOWS / "release.yml").read_text())["jobs"]
+    assert jobs["programs"]["env"]["PLUGIN"] == "kubectl-witan-${{ needs.version.outputs.version }}-linux-${{ matrix.arch }}"
+    commands = "\n".join(step.get("run", "") for job in jobs.values() for step in job["steps"])
+    for wanted in ('install "dist/$ARCHIVE/witan-operator" "dist/$PLUGIN/kubectl-witan"', 'cp LICENSE "dist/$PLUGIN/"',
+                   'deploy/krew/render "$VERSION" release'):
+        assert wanted in commands, f"the release does not run {wanted}"
+
+
 def check_dockerfile() -> None:
     """Rules that hadolint does not have."""
     text = re.sub(r"\\\n", " ", DOCKERFILE.read_text())
@@ -125,6 +159,8 @@ def run(report) -> None:
         wrong.write_text((WORKFLOWS / "release.yml").read_text().replace("runs-on:", "runs-on-no:", 1))
         code, said = said_by("actionlint", "-shellcheck=", "-pyflakes=", str(wrong))
         assert code != 0 and "runs-on" in said, said
+    with report.case("krew's manifest of the plugin"), tempfile.TemporaryDirectory() as folder:
+        check_krew(pathlib.Path(folder))
     with report.case("hadolint Dockerfile"):
         code, said = said_by("hadolint", str(DOCKERFILE))
         assert code == 0 and not said, said

@@ -1,6 +1,7 @@
 """Backups and restores: to a bucket of a real S3 server over TLS and to a volume, at set times, of clusters with certificates and users,
 and what goes wrong on the way. What cases use is in `trouble.py`, `drive.py` and `store.py`."""
 
+import json
 import os
 import random
 import time
@@ -69,6 +70,10 @@ class Backups:
         with self.brief("kept"):
             self.back_up("first", "kept", self.s3(serverSideEncryption="AES256"), verify="Restore")
             status = self.stored("first")
+            assert not status.get("message"), f"the restored keys were not compared: {status}"
+            with open(self.bucket.path(f"etcd/prod/kept/{status['name']}.json")) as file:
+                record = json.load(file)
+            assert record["keysHash"]["hash"] == int(self.hash_at("kept", record["revision"])[0]), record
             keys = [key for key in self.bucket.keys("etcd/prod/kept/")]
             assert keys == [f"etcd/prod/kept/{status['name']}.{end}" for end in ("db", "json")], keys
             assert os.path.getsize(self.bucket.path(keys[0])) == status["bytes"], status

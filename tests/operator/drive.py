@@ -27,8 +27,10 @@ from plugin import Plugin
 from recovery import Recovery
 from refusals import Refusals
 from release import Release
+from restores import Restores
 from same_name import SameName
 from secure import Secure
+from space import Space
 from trouble import IMAGE, Trouble
 from world import OPERATOR_NAMESPACE, World
 
@@ -66,7 +68,7 @@ class Writer:
         self.process.wait()
 
 
-class Drive(Backups, Operations, Plugin, Recovery, Secure, Issued, Fleet, Release, Documents, Trouble, Refusals, Outside, SameName):
+class Drive(Backups, Operations, Plugin, Recovery, Restores, Secure, Space, Issued, Fleet, Release, Documents, Trouble, Refusals, Outside, SameName):
     def __init__(self):
         self.world = World(os.environ["WITAN_BIN"], os.environ["OPERATOR_BIN"], os.environ["KUBE_BIN"])
         self.rows, self.writers, self.noted = [], {}, {}
@@ -486,6 +488,9 @@ BRIEF = [
     "operations", "operations_documents",
     # backups
     "backup_restore", "backup_volume", "backup_troubles", "backup_schedule", "point_in_time", "backup_kills", "backup_users", "backup_documents",
+    "restore_in_place",
+    # a full store
+    "full_store",
     # kubectl witan
     "plugin_status", "plugin_acts",
 ]
@@ -504,10 +509,10 @@ WRITTEN = {
     **dict.fromkeys(("client_tls", "rotate_tls", "rotate_authority", "lose_authority", "users"), "safe"), "corrupt": "altered", "chart_upgrade": "charted", "cert_manager": ISSUED,
 }
 # Cases in which writes may fail: a process ends without a warning, or there is no member.
-LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate", "lost_node", "lost_node_replaced", "recover_quorum", "recover_old_disks", "operations")
+LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate", "lost_node", "lost_node_replaced", "recover_quorum", "recover_old_disks", "operations", "restore_in_place")
 # Steps of the operator that a case may cost, refused ones among them: a loop without a brake takes more within seconds.
 STEPS_MAX = 60
-STEPS = {"operator_kills": 400, "fleet": 10**6, "chart_upgrade": 120, "rotate_authority": 120, "lose_authority": 120, "users": 80, "cert_manager": 90, "operator_upgrade": 90, "operations": 150}
+STEPS = {"operator_kills": 400, "fleet": 10**6, "chart_upgrade": 120, "rotate_authority": 120, "lose_authority": 120, "users": 80, "cert_manager": 90, "operator_upgrade": 90, "operations": 150, "restore_in_place": 150}
 
 
 def main():

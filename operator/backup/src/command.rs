@@ -74,6 +74,10 @@ pub struct SaveFlags {
     /// The time within which backups are kept: 30d, 12h, 1h30m (units w, d, h, m, s).
     #[arg(long, value_name = "TIME", value_parser = time_span)]
     pub(crate) keep_within: Option<Duration>,
+    /// Whether the record of the backup has the hash of the keys as the member computes it, with which `witan snapshot restore
+    /// --compare` compares what it has restored.
+    #[arg(long)]
+    pub(crate) hash_keys: bool,
     /// File to which the result is written as JSON of at most 4096 bytes, such as /dev/termination-log.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
@@ -160,6 +164,9 @@ pub struct FetchFlags {
     /// --name, the newest backup is taken that is not later.
     #[arg(long, value_name = "TIME", requires = "changes")]
     pub(crate) to_time: Option<Timestamp>,
+    /// File to which the record of the backup is written, for `witan snapshot restore --compare`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
     /// Does nothing if this folder exists and is not empty.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) unless_exists: Option<PathBuf>,

@@ -46,7 +46,13 @@ pub(crate) async fn run(
             .as_deref()
             .map(|folder| (folder, flags.until())),
     };
-    stop.or(fetch(&store, wanted, &flags.file)).await.map(Some)
+    let fetched = stop.or(fetch(&store, wanted, &flags.file)).await?;
+    if let (Some(path), CommandResult::Backup(record)) = (&flags.record, &fetched) {
+        let json = serde_json::to_vec(record).map_err(io::Error::from);
+        let written = json.and_then(|json| fs::write(path, json));
+        written.map_err(|error| of_disk(path, &error))?;
+    }
+    Ok(Some(fetched))
 }
 
 /// A backup to fetch, with its changes.

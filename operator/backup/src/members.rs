@@ -9,7 +9,8 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 use witan_api::v3::etcdserverpb::{
-    SnapshotRequest, SnapshotResponse, StatusRequest, maintenance_client::MaintenanceClient,
+    HashKvRequest, SnapshotRequest, SnapshotResponse, StatusRequest,
+    maintenance_client::MaintenanceClient,
 };
 use witan_members::{
     Login,
@@ -22,6 +23,7 @@ use crate::{
     digest::DIGEST_BYTES,
     http::system_authorities,
     reason::{BackupError, Reason},
+    result::KeysHash,
     source::{Snapshot, Source, Standing},
     store_error::innermost,
 };
@@ -30,6 +32,8 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a member may take to answer a call.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a member may take to read all its keys for a hash.
+const HASH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a member may take to send the first piece of a snapshot, which it prepares.
 const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
 /// How long a member may take to send the next piece.
@@ -171,6 +175,18 @@ impl Source for Members {
         let rest = stream::try_unfold(stream, move |stream| next(endpoint.clone(), stream));
         let pieces = stream::iter([Ok(first.blob)]).chain(rest).boxed();
         Ok(Snapshot { total, pieces })
+    }
+
+    async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError> {
+        let channel = self.channel(endpoint)?;
+        let token = self.token(endpoint, channel).await?;
+        let mut client = MaintenanceClient::new(channel.clone());
+        let asked = client.hash_kv(request(HashKvRequest { revision }, token));
+        let answer = within(HASH_TIMEOUT, asked).await;
+        let answer =
+            answer.map_err(|status| failed(endpoint, "ask for a hash of keys", &status))?;
+        let answer = answer.into_inner();
+        Ok(KeysHash { hash: answer.hash, compact_revision: answer.compact_revision })
     }
 }
 

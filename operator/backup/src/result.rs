@@ -29,6 +29,9 @@ pub struct BackupRecord {
     pub cluster_id: String,
     /// Version of the member.
     pub version: String,
+    /// The hash of the keys, if it was asked for, and keys were not compacted while the snapshot was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_hash: Option<KeysHash>,
     /// When the member was asked.
     pub started_at: Timestamp,
     /// When the snapshot was stored.
@@ -43,7 +46,7 @@ pub struct BackupRecord {
     /// Names of the backups that were removed after this one had succeeded, as many as fit.
     #[serde(default)]
     pub removed: Vec<String>,
-    /// A failure after this backup had succeeded, such as the removal of another one.
+    /// A failure after this backup had succeeded, such as the removal of another one, or that there is no hash of the keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
@@ -67,6 +70,16 @@ impl BackupRecord {
     pub(crate) fn has_mark(&self, found: &Mark) -> bool {
         self.revision <= 1 || self.mark.as_ref() == Some(&found.digest)
     }
+}
+
+/// The hash of the keys at the revision of the record, as a member has computed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeysHash {
+    /// The hash, which etcd calls HashKV.
+    pub hash: u32,
+    /// The revision up to which the keys were compacted; not positive if they never were.
+    pub compact_revision: i64,
 }
 
 /// A file of etcd without a record, that was fetched.

@@ -10,7 +10,7 @@ use crate::{
     name::{self, DATA, RECORD},
     progress::{Progress, size},
     reason::{BackupError, Reason},
-    result::{BackupRecord, CommandResult},
+    result::{BackupRecord, CommandResult, KeysHash},
     retention::{self, Retention},
     source::{self, Snapshot, Source, Standing},
     stop::Stop,
@@ -25,6 +25,8 @@ pub(crate) struct NewBackup<'a> {
     pub(crate) name: &'a str,
     /// Whether changes are to go on from it.
     pub(crate) begins_changes: bool,
+    /// Whether its record has the hash of the keys.
+    pub(crate) hash_keys: bool,
 }
 
 /// Saves a backup as the flags say, notes its record as the result, and then applies the retention.
@@ -32,7 +34,11 @@ pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, 
     name::check_new(&flags.name)?;
     let members = Members::new(&flags.members.endpoints, &flags.members.client)?;
     let store = Store::create(&flags.to, &flags.s3)?;
-    let new = NewBackup { name: &flags.name, begins_changes: false };
+    let new = NewBackup {
+        name: &flags.name,
+        begins_changes: false,
+        hash_keys: flags.hash_keys,
+    };
     let record = save(&store, &members, new, stop).await?;
     if let Some(path) = &flags.result {
         // a retention that is ended by a deadline takes nothing from the success
@@ -75,7 +81,9 @@ async fn retain(
         .await
         .unwrap_or_else(|error| (Vec::new(), Some(error)));
     record.removed = removed;
-    record.warning = problem.map(|error| format!("the retention was not applied: {error}"));
+    if let Some(error) = problem {
+        record.warning = Some(format!("the retention was not applied: {error}"));
+    }
     if let Some(warning) = &record.warning {
         tracing::warn!(name = record.name, "{warning}");
     }
@@ -154,6 +162,10 @@ async fn attempt(
 ) -> Result<BackupRecord, BackupError> {
     let (name, started_at) = (new.name, now());
     let mark = stop.or(mark(source, member, new)).await?;
+    let before = match new.hash_keys {
+        true => Some(stop.or(hash(source, member)).await?),
+        false => None,
+    };
     let snapshot = stop.or(source.snapshot(&member.endpoint)).await?;
     let total = size(snapshot.total);
     tracing::info!(
@@ -182,6 +194,15 @@ async fn attempt(
             return Err(error);
         }
     };
+    let hashed = match before {
+        Some(before) => Some(both(before, stop.or(hash(source, member)).await?)),
+        None => None,
+    };
+    let (keys_hash, warning) = match hashed {
+        Some(Ok(hash)) => (Some(hash), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, None),
+    };
     let record = BackupRecord {
         name: name.to_owned(),
         location: store.url(&format!("{name}{DATA}")),
@@ -190,12 +211,13 @@ async fn attempt(
         sha256: digested.sha256,
         cluster_id: format!("{:x}", member.cluster_id),
         version: member.version.clone(),
+        keys_hash,
         started_at,
         completed_at: now(),
         mark,
         begins_changes: new.begins_changes,
         removed: Vec::new(),
-        warning: None,
+        warning,
     };
     stop.or(store.put_record(&record)).await?;
     tracing::info!(
@@ -205,6 +227,30 @@ async fn attempt(
         "saved the backup"
     );
     Ok(record)
+}
+
+/// The hash of the keys of a member, or why there is none, for people.
+type Hashed = Result<KeysHash, String>;
+
+/// Asks a member for the hash of its keys at the revision that its snapshot has at least.
+async fn hash(source: &impl Source, member: &Standing) -> Result<Hashed, BackupError> {
+    let answer = source.keys_hash(&member.endpoint, member.revision).await;
+    Ok(answer.map_err(|error| not_compared(&error.message)))
+}
+
+/// Returns the hash that fits the snapshot between two answers: keys that were compacted between them may be in it or not.
+fn both(before: Hashed, after: Hashed) -> Hashed {
+    let (before, after) = (before?, after?);
+    match before == after {
+        true => Ok(before),
+        false => Err(not_compared(
+            "keys were compacted while the snapshot was made",
+        )),
+    }
+}
+
+fn not_compared(why: &str) -> String {
+    format!("the keys of the backup cannot be compared with those of the cluster: {why}")
 }
 
 /// Reads what shows the history of a member. Without it a backup is none from which changes go on.

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use crate::reason::{BackupError, Reason};
+use crate::{
+    reason::{BackupError, Reason},
+    result::KeysHash,
+};
 
 /// A follower that lacks more entries than this is asked last: its snapshot would be old.
 const ENTRIES_BEHIND_MAX: u64 = 1000;
@@ -18,6 +21,9 @@ pub(crate) trait Source {
 
     /// Asks a member for a snapshot, and waits for the first piece.
     async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError>;
+
+    /// Asks a member for the hash of its keys at a revision.
+    async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError>;
 }
 
 /// A member's answer to Status.

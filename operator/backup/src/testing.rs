@@ -19,8 +19,8 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    reason::BackupError,
-    result::BackupRecord,
+    reason::{BackupError, Reason},
+    result::{BackupRecord, KeysHash},
     source::{Snapshot, Source, Standing},
 };
 
@@ -52,6 +52,7 @@ pub(crate) fn record(name: &str, second: i64) -> BackupRecord {
         sha256: "00".to_owned(),
         cluster_id: "cafe".to_owned(),
         version: "3.6.0".to_owned(),
+        keys_hash: None,
         started_at: Timestamp::from_second(second).unwrap(),
         completed_at: Timestamp::from_second(second + 1).unwrap(),
         mark: None,
@@ -103,12 +104,14 @@ pub(crate) struct TestSource {
     sent: Mutex<VecDeque<Sent>>,
     /// What shows their history.
     pub(crate) mark: Option<String>,
+    /// Their hashes of keys, one after the other; they answer with no further one.
+    pub(crate) hashes: Mutex<VecDeque<KeysHash>>,
 }
 
 impl TestSource {
     pub(crate) fn new(sent: impl IntoIterator<Item = Sent>) -> Self {
         let sent = Mutex::new(sent.into_iter().collect());
-        Self { sent, mark: Some("ab".to_owned()) }
+        Self { sent, mark: Some("ab".to_owned()), hashes: Mutex::default() }
     }
 
     /// Returns how many of the members were not asked.
@@ -137,6 +140,12 @@ impl Source for TestSource {
             pieces.boxed()
         };
         Ok(Snapshot { total, pieces })
+    }
+
+    async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError> {
+        assert_eq!(revision, standing(endpoint).revision);
+        let known = self.hashes.lock().unwrap().pop_front();
+        known.ok_or_else(|| BackupError::new(Reason::SourceUnreachable, "no answer"))
     }
 }
 

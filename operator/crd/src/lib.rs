@@ -46,17 +46,18 @@ pub use operation::{
 };
 pub use options::{CompactionMode, LogLevel, MetricsDetail, Options};
 pub use pods::{
-    AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, EvictionPolicy, OnCorruption,
-    PeerService, PullPolicy, SelfHealing, ServiceType, Services, UpdateKind, UpdateStrategy,
+    AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, CompactOnNoSpace,
+    EvictionPolicy, OnCorruption, PeerService, PullPolicy, SelfHealing, ServiceType, Services,
+    UpdateKind, UpdateStrategy,
 };
-pub use restore::Restore;
+pub use restore::{Restore, RestorePhase, RestorePoint, RestoreStatus};
 pub use security::{
     Auth, CertManagerCertificate, CertificateSource, IssuerRef, ManagedCertificate, PeerTlsSource,
     SecretRef, ServerTlsSource, Tls,
 };
 pub use status::{
-    CertificateStatus, DiscoveryStatus, EtcdClusterStatus, MemberPhase, MemberStatus,
-    OperationStatus, RecoveryPhase, RecoveryStatus,
+    CertificateStatus, CompactionStatus, DiscoveryStatus, EtcdClusterStatus, MemberPhase,
+    MemberStatus, OperationStatus, RecoveryPhase, RecoveryStatus,
 };
 pub use storage::{AccessMode, ClaimRetention, Medium, Retention, Storage};
 pub use text::{ByteQuantity, OpenObject, Span};

@@ -10,6 +10,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::restore::{Restore, RestorePoint};
+
 /// One operation on a cluster.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
@@ -53,7 +55,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self == oldSelf").message("the spec of an EtcdOperation is immutable: create another EtcdOperation").reason(Reason::FieldValueForbidden),
-    validation = Rule::new("[has(self.moveLeader), has(self.replaceMember), has(self.restart), has(self.defragment), has(self.rotateCertificates), has(self.consistencyCheck), has(self.recoverQuorum)].filter(given, given).size() == 1").message("an operation needs exactly one of moveLeader, replaceMember, restart, defragment, rotateCertificates, consistencyCheck, recoverQuorum")
+    validation = Rule::new("[has(self.moveLeader), has(self.replaceMember), has(self.restart), has(self.defragment), has(self.rotateCertificates), has(self.consistencyCheck), has(self.recoverQuorum), has(self.restore), has(self.undoRestore)].filter(given, given).size() == 1").message("an operation needs exactly one of moveLeader, replaceMember, restart, defragment, rotateCertificates, consistencyCheck, recoverQuorum, restore, undoRestore")
 )]
 pub struct EtcdOperationSpec {
     /// Name of the EtcdCluster, in the same namespace.
@@ -80,6 +82,18 @@ pub struct EtcdOperationSpec {
     /// Lets one member go on alone after the disks of most others are lost, as the annotation `witan.dev/recover-quorum` does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recover_quorum: Option<RecoverQuorum>,
+    /// Stops all members, keeps their disks, and starts as many new members from a backup, in the same EtcdCluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore: Option<Restore>,
+    /// Stops all members and goes back to the disks that the last restore has kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo_restore: Option<NoSettings>,
+    /// How many seconds the operation may take from its beginning; as long as it needs by default. One that takes longer fails
+    /// with the reason DeadlineExceeded. It has no effect on `restore`, `undoRestore` and `recoverQuorum` once they have begun to
+    /// stop members.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 31_536_000))]
+    pub active_deadline_seconds: Option<i64>,
     /// How many seconds the resource is kept after the operation has ended; a day by default.
     #[serde(default = "day")]
     #[schemars(range(min = 0, max = 31_536_000))]
@@ -120,7 +134,7 @@ pub struct RecoverQuorum {
 }
 
 /// The action that an operation asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verb<'a> {
     /// `moveLeader`.
     MoveLeader(&'a MoveLeader),
@@ -136,11 +150,15 @@ pub enum Verb<'a> {
     ConsistencyCheck,
     /// `recoverQuorum`.
     RecoverQuorum(&'a RecoverQuorum),
+    /// `restore`.
+    Restore(&'a Restore),
+    /// `undoRestore`.
+    UndoRestore,
 }
 
 impl Verb<'_> {
     /// The verbs by name.
-    pub const NAMES: [&'static str; 7] = [
+    pub const NAMES: [&'static str; 9] = [
         "MoveLeader",
         "ReplaceMember",
         "Restart",
@@ -148,11 +166,23 @@ impl Verb<'_> {
         "RotateCertificates",
         "ConsistencyCheck",
         "RecoverQuorum",
+        "Restore",
+        "UndoRestore",
     ];
 
     /// Returns the name: for people, and as a label of a metric.
     pub fn name(self) -> &'static str {
-        let [mov, replace, restart, defragment, rotate, check, recover] = Self::NAMES;
+        let [
+            mov,
+            replace,
+            restart,
+            defragment,
+            rotate,
+            check,
+            recover,
+            restore,
+            undo,
+        ] = Self::NAMES;
         match self {
             Verb::MoveLeader(_) => mov,
             Verb::ReplaceMember(_) => replace,
@@ -161,6 +191,8 @@ impl Verb<'_> {
             Verb::RotateCertificates => rotate,
             Verb::ConsistencyCheck => check,
             Verb::RecoverQuorum(_) => recover,
+            Verb::Restore(_) => restore,
+            Verb::UndoRestore => undo,
         }
     }
 }
@@ -177,6 +209,8 @@ impl EtcdOperationSpec {
             .or_else(|| of(self.rotate_certificates, Verb::RotateCertificates))
             .or_else(|| of(self.consistency_check, Verb::ConsistencyCheck))
             .or_else(|| self.recover_quorum.as_ref().map(Verb::RecoverQuorum))
+            .or_else(|| self.restore.as_ref().map(Verb::Restore))
+            .or_else(|| of(self.undo_restore, Verb::UndoRestore))
     }
 }
 
@@ -215,6 +249,9 @@ pub struct EtcdOperationStatus {
     /// Its id in hexadecimal.
     #[serde(rename = "memberID", skip_serializing_if = "Option::is_none")]
     pub member_id: Option<String>,
+    /// The snapshot that a restore begins from, as it was found when the operation began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<RestorePoint>,
     /// The revision at which keys were compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,

@@ -133,6 +133,25 @@ pub struct SelfHealing {
     pub node_lost_after: Option<Span>,
     /// Whether a member whose data differs from that of the others is replaced, or reported alone.
     pub on_corruption: OnCorruption,
+    /// Compacts keys when the alarm NOSPACE is raised, and lowers it if that has freed enough, at most every ten minutes. Nobody
+    /// but a person does by default: watchers and reads of the revisions that are compacted fail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compact_on_no_space: Option<CompactOnNoSpace>,
+}
+
+/// How much history is given up when the store is full.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CompactOnNoSpace {
+    /// How many of the last revisions are kept.
+    #[schemars(range(min = 0))]
+    pub keep_revisions: i64,
+}
+
+impl Default for CompactOnNoSpace {
+    fn default() -> Self {
+        Self { keep_revisions: 10_000 }
+    }
 }
 
 impl Default for SelfHealing {
@@ -142,6 +161,7 @@ impl Default for SelfHealing {
             unhealthy_after: Span("5m".to_owned()),
             node_lost_after: None,
             on_corruption: OnCorruption::Replace,
+            compact_on_no_space: None,
         }
     }
 }

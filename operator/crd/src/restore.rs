@@ -1,7 +1,8 @@
-//! The backup that a new cluster begins from.
+//! The backup that a cluster begins from, and the record of a restore in place.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{backup::BackupStore, security::SecretRef};
@@ -42,4 +43,84 @@ pub struct Restore {
     #[serde(default)]
     #[schemars(range(min = 0, max = 4_000_000_000_000_000_i64))]
     pub bump_revision: i64,
+}
+
+/// One snapshot of a store, and the end of the changes after it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RestorePoint {
+    /// The store.
+    pub store: BackupStore,
+    /// URL of the folder of the snapshot.
+    pub location: String,
+    /// Name of the backup, or of the file.
+    pub name: String,
+    /// The revision up to which changes are restored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_revision: Option<i64>,
+    /// The time up to which changes are restored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_time: Option<Time>,
+    /// Number to add to all revisions.
+    #[serde(default)]
+    pub bump_revision: i64,
+}
+
+impl RestorePoint {
+    /// Returns the URL of the snapshot and the end of the changes, as the status records them.
+    pub fn url(&self) -> String {
+        let url = format!("{}/{}", self.location, self.name);
+        match (self.to_revision, &self.to_time) {
+            (Some(revision), _) => format!("{url}@{revision}"),
+            (None, Some(time)) => format!("{url}@{}", time.0),
+            (None, None) => url,
+        }
+    }
+}
+
+/// A restore in place, which is recorded before a member is stopped.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreStatus {
+    /// Name of the EtcdOperation that asked for it.
+    pub operation: String,
+    /// Its uid.
+    #[serde(rename = "operationUID")]
+    pub operation_uid: String,
+    /// The number of restores of this cluster from a backup. The token of the cluster contains it, so that each restored
+    /// cluster has an id of its own.
+    pub number: i32,
+    /// Its stage.
+    pub phase: RestorePhase,
+    /// When it was recorded.
+    pub started_at: Time,
+    /// The snapshot that all members begin from; none if the cluster goes back to disks that an earlier restore has kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<RestorePoint>,
+    /// The lowest ordinal of the members that begin from the snapshot, once they may start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_ordinal: Option<i32>,
+    /// Claims that the cluster goes back to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<String>,
+    /// Id of the cluster on these disks, in hexadecimal.
+    #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
+    /// Claims of the members that were stopped. They are kept, and no member starts from them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_disks: Vec<String>,
+    /// Id of the cluster on the kept disks, in hexadecimal; none if it never served.
+    #[serde(rename = "keptClusterID", skip_serializing_if = "Option::is_none")]
+    pub kept_cluster_id: Option<String>,
+}
+
+/// The stage of a restore in place.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestorePhase {
+    /// The members are stopped, and their disks are set aside.
+    Stopping,
+    /// The members start from the snapshot, or from the disks that the cluster goes back to.
+    Starting,
+    /// A quorum has served.
+    Done,
 }

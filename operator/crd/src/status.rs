@@ -1,10 +1,12 @@
 //! The status that the operator reports. It follows from observation alone, except for the few facts that a later pass
 //! needs (`clusterID`, `admittedSpec`, `bootstrapMembers`, `discovery.url`, `restoredFrom`,
-//! `recovery`).
+//! `recovery`, `restore`, `compaction`).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::restore::RestoreStatus;
 
 /// Status of an EtcdCluster.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -79,6 +81,12 @@ pub struct EtcdClusterStatus {
     /// The recovery that the annotation `witan.dev/recover-quorum` has asked for; it is recorded before anything is changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoveryStatus>,
+    /// The last restore in place; it is recorded before a member is stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreStatus>,
+    /// The last compaction that the operator has asked for, because the alarm NOSPACE was raised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compaction: Option<CompactionStatus>,
     /// Certificates that the operator issued.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -185,6 +193,18 @@ pub enum RecoveryPhase {
     Running,
     /// A quorum serves. The annotation has no effect any more; without it the next one has.
     Done,
+}
+
+/// A compaction for the alarm NOSPACE.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CompactionStatus {
+    /// When it was done.
+    pub compacted_at: Time,
+    /// The revision up to which keys were compacted.
+    pub revision: i64,
+    /// Whether the alarm was lowered after it.
+    pub disarmed: bool,
 }
 
 /// The discovery token and the registered members.

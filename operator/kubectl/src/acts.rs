@@ -237,6 +237,7 @@ mod tests {
             leader_id: 0,
             version: "1.0.0".to_owned(),
             db_size: 0,
+            quota: None,
             revision: 7,
             raft_index,
             raft_applied_index: raft_index,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub(super) use flags::{BackupFlags, LogFlags, RestoreFlags, TopFlags};
+pub(super) use flags::{BackupFlags, ChartValues, ConvertFlags, LogFlags, RestoreFlags, TopFlags};
 
 /// Shows and mends clusters of Witan in Kubernetes.
 #[derive(Debug, Parser)]
@@ -104,7 +104,7 @@ pub(super) enum PluginCommand {
     },
     /// Prints the logs of members.
     Logs(LogFlags),
-    /// Counts keys and estimates their bytes by prefix.
+    /// Counts keys and estimates their bytes by prefix, or shows who reads, writes and watches them.
     Top(TopFlags),
     /// Lists the versions of a key, the newest first, until its creation or the last compaction.
     History {
@@ -167,6 +167,8 @@ pub(super) enum PluginCommand {
         #[arg(long, value_name = "NAME", default_value = "witan-system")]
         operator_namespace: String,
     },
+    /// Prints YAML of other operators of etcd, or of a chart, as resources of Witan. Comments say what is not converted.
+    Convert(ConvertFlags),
     /// Prints the completion of a shell.
     Completion {
         /// The shell.
@@ -198,6 +200,15 @@ pub(super) enum Format {
 pub(super) enum Decode {
     /// As objects that the API server of Kubernetes stores.
     K8s,
+}
+
+/// Kinds of rows of `top --rates`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum By {
+    /// The first two segments of the path of keys.
+    Prefix,
+    /// The address of a client.
+    Client,
 }
 
 /// How members are reached.

@@ -11,6 +11,7 @@
 mod acts;
 mod backups;
 mod command;
+mod convert;
 mod decode;
 mod facts;
 mod forward;
@@ -18,6 +19,7 @@ mod history;
 mod keys;
 mod logs;
 mod output;
+mod page;
 mod reach;
 mod report;
 mod revert;
@@ -114,6 +116,9 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
         clap_complete::generate(shell, &mut PluginLine::command(), PROGRAM, &mut text);
         return print(&String::from_utf8_lossy(&text));
     }
+    if let PluginCommand::Convert(flags) = &line.command {
+        return convert::run(flags);
+    }
     let target = Target::new(&line.target).await?;
     match line.command {
         PluginCommand::Status { cluster: Some(name), format, .. } => {
@@ -166,8 +171,8 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
         PluginCommand::Report { cluster, file, operator_namespace } => {
             report::run(&target, &cluster, file, &operator_namespace).await
         }
-        // answered above: it needs no API server
-        PluginCommand::Completion { .. } => Ok(()),
+        // answered above: they need no API server
+        PluginCommand::Convert(_) | PluginCommand::Completion { .. } => Ok(()),
     }
 }
 

@@ -199,6 +199,9 @@ impl GrpcMembers {
             leader_id: status.leader,
             version: status.version,
             db_size: u64::try_from(status.db_size).unwrap_or(0),
+            quota: u64::try_from(status.db_size_quota)
+                .ok()
+                .filter(|quota| *quota > 0),
             revision: header.revision,
             raft_index: status.raft_index,
             raft_applied_index: status.raft_applied_index,
@@ -288,6 +291,11 @@ impl GrpcMembers {
             }
             Change::DisarmCorrupt(id) => {
                 let (action, alarm) = (AlarmAction::Deactivate, pb::AlarmType::Corrupt);
+                self.alarm(of, action, *id, alarm).await.map(drop)
+            }
+            Change::Compact(revision) => self.compact(of, *revision).await,
+            Change::DisarmNoSpace(id) => {
+                let (action, alarm) = (AlarmAction::Deactivate, pb::AlarmType::Nospace);
                 self.alarm(of, action, *id, alarm).await.map(drop)
             }
             Change::EnableAuth(root) => self.enable_auth(of, root).await,

@@ -123,6 +123,8 @@ pub struct Report {
     pub version: String,
     /// Size of its store in bytes.
     pub db_size: u64,
+    /// Bytes that its state may take; `None` without a quota.
+    pub quota: Option<u64>,
     /// The revision of its key space; 1 while it is empty.
     pub revision: i64,
     /// Index of the last entry of its log.
@@ -208,6 +210,10 @@ pub enum Change {
     MoveLeader(u64),
     /// Lowers the alarm CORRUPT of a member.
     DisarmCorrupt(u64),
+    /// Compacts keys up to a revision.
+    Compact(i64),
+    /// Lowers the alarm NOSPACE of a member.
+    DisarmNoSpace(u64),
     /// Turns authentication on, after adding the user root and its role.
     EnableAuth(Login),
     /// Turns authentication off.

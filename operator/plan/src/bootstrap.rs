@@ -9,7 +9,7 @@
 
 use witan_crd::Discovery;
 
-use super::{idle, objects::secrets_missing, pass::Pass, soon};
+use super::{idle, objects::secrets_missing, pass::Pass, restore::first_ordinal, soon};
 use crate::model::{
     Bootstrap, ClaimSeen, Ordinal, Part, PodPhase, PodPlan, PodSeen, Role, Step, Stop, Why,
 };
@@ -40,7 +40,8 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     };
     let members = u32::try_from(members).unwrap_or_default();
     let mut refused = None;
-    for ordinal in 0..members {
+    let first = first_ordinal(pass);
+    for ordinal in first..first + members {
         if pass.seen.no_backup.is_some() {
             break;
         }
@@ -122,16 +123,15 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     }
     // All of them get the same list of URLs, even if the spec changes during the first start.
     let pods = pass.pods().map(|(_, pod)| pod.peer_tls);
-    let first = pods
-        .chain(pass.seen.claims().map(|claim| claim.peer_tls))
-        .next();
+    let claims = pass.seen.claims().filter(|claim| !claim.retired);
+    let first = pods.chain(claims.map(|claim| claim.peer_tls)).next();
     let discovery = pass.status.discovery.as_ref();
     let url = discovery.and_then(|discovery| discovery.url.clone());
     Step::StartMember(PodPlan {
         ordinal,
         bootstrap: match url {
             Some(url) => Bootstrap::Discovery { url },
-            None => Bootstrap::New { members },
+            None => Bootstrap::New { first: first_ordinal(pass), members },
         },
         peer_tls: first.unwrap_or_else(|| pass.peer_tls_of_new()),
         role: Role::Voter,

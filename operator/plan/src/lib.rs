@@ -12,9 +12,11 @@ mod objects;
 mod pass;
 mod recover;
 mod repair;
+mod restore;
 mod roll;
 mod rotate;
 mod scale;
+mod space;
 mod stop;
 
 use std::time::Duration;
@@ -23,6 +25,7 @@ use witan_crd::{EtcdClusterSpec, EtcdClusterStatus};
 
 use model::{Observed, Step, Why};
 use pass::{Joined, Pass};
+pub use space::AGAIN_SECONDS;
 
 /// When to look again at a state that only a person or a change of an object can end.
 pub const IDLE: Duration = Duration::from_secs(60);
@@ -35,6 +38,7 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
     let pass = Pass { spec, status, seen };
     let early = stop::deleting(&pass)
         .or_else(|| stop::paused(&pass))
+        .or_else(|| restore::stop(&pass))
         .or_else(|| stop::other_cluster(&pass))
         .or_else(|| objects::next_object_step(&pass))
         .or_else(|| stop::hibernate(&pass))
@@ -76,6 +80,7 @@ fn serve(joined: &Joined<'_>) -> Step {
         learner::advance,
         repair::replace,
         repair::disarm,
+        space::free,
     ] {
         match verb(joined) {
             Some(step) if !step.acts() => wait = wait.or(Some(step)),

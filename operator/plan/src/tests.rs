@@ -11,7 +11,9 @@ mod properties;
 mod random;
 mod recovery;
 mod refusals;
+mod restore;
 mod shown;
+mod space;
 mod world;
 
 use crate::model::{Step, Why};

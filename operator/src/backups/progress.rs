@@ -103,7 +103,8 @@ pub(super) fn is_over(job: &Job) -> bool {
     condition(job, "Complete").is_some() || condition(job, "Failed").is_some()
 }
 
-fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition> {
+/// Returns the condition of a job that is true and of this kind.
+pub(crate) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
     conditions
         .iter()
@@ -127,7 +128,7 @@ fn saved(pod: &Pod) -> Option<BackupRecord> {
 }
 
 /// Returns why a pod has failed or cannot start, as reason and message; `None` if nothing is wrong.
-fn trouble(pod: &Pod) -> Option<(String, String)> {
+pub(crate) fn trouble(pod: &Pod) -> Option<(String, String)> {
     let name = pod.name_any();
     let found = containers(pod).find_map(|container| {
         let state = container.state.as_ref()?;

@@ -139,6 +139,11 @@ fn a_verification_reads_the_backup_back_and_restores_it() {
         arguments(restore)[..3],
         ["snapshot", "restore", "/var/lib/scratch/snapshot.db"]
     );
+    // the restored keys are compared with the hash in the record
+    let record = "/var/lib/scratch/record.json";
+    assert!(arguments(&init[0]).contains(&"--hash-keys"));
+    assert!(arguments(&init[1]).contains(&format!("--record={record}").as_str()));
+    assert!(arguments(restore).contains(&format!("--compare={record}").as_str()));
     assert_eq!(pod["nodeSelector"]["zone"], "a");
     let labels = &template["metadata"]["labels"];
     assert_eq!(

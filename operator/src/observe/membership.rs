@@ -152,6 +152,8 @@ fn member(entry: &MemberEntry, reports: &[(&str, &Report)]) -> MemberSeen {
         version: own.map(|own| own.version.clone()),
         raft_index: own.map_or(0, |own| own.raft_applied_index),
         db_size: own.map_or(0, |own| own.db_size),
+        quota: own.and_then(|own| own.quota),
+        revision: own.map_or(0, |own| own.revision),
         corrupt,
         no_space: raised(AlarmType::Nospace),
     }
@@ -198,6 +200,7 @@ mod tests {
             leader_id,
             version: "3.7.3".to_owned(),
             db_size: 20480,
+            quota: None,
             revision: 1,
             raft_index: 9,
             raft_applied_index: 9,

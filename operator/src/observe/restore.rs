@@ -1,12 +1,15 @@
-//! The backup that a new cluster begins from. It is looked up until the cluster has served.
+//! The backup that a cluster begins from. It is looked up until the cluster has served.
 
 use kube::{Api, Client};
-use witan_crd::{BackupPhase, EtcdBackup, Restore};
+use witan_crd::{BackupPhase, EtcdBackup, Restore, RestorePoint};
 
 use super::ObserveError;
-use crate::resources::{Cluster, RestoreFrom, RestoreTo, location};
+use crate::resources::{Cluster, RestoreFrom, location};
 
-/// The backup of `spec.bootstrap.restore`.
+const ANOTHER: &str = "spec.bootstrap.restore names another backup, or another end of its changes, than that from which the first \
+    members have begun";
+
+/// The backup of `spec.bootstrap.restore`, or of a restore in place.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RestoreSource {
     /// The snapshot.
@@ -25,71 +28,79 @@ pub async fn restore_source(
     cluster: &Cluster<'_>,
     image: &str,
 ) -> Result<Option<RestoreSource>, ObserveError> {
+    if cluster.id().is_some() {
+        return Ok(None);
+    }
+    let from =
+        |point| RestoreSource::Found(Box::new(RestoreFrom { point, image: image.to_owned() }));
+    let status = cluster.resource.status.as_ref();
+    // members of a cluster that is restored in place begin from what that restore has recorded
+    if let Some(restore) = status.and_then(|status| status.restore.as_ref()) {
+        return Ok(restore.source.clone().map(from));
+    }
     let bootstrap = cluster.spec().bootstrap.as_ref();
-    let asked = bootstrap.and_then(|bootstrap| bootstrap.restore.as_ref());
-    let Some(asked) = asked.filter(|_| cluster.id().is_none()) else {
+    let Some(asked) = bootstrap.and_then(|bootstrap| bootstrap.restore.as_ref()) else {
         return Ok(None);
     };
-    let found = |store, location, name| {
-        let (bump_revision, image) = (asked.bump_revision, image.to_owned());
-        let to = match (asked.to_revision, &asked.to_time) {
-            (Some(revision), _) => Some(RestoreTo::Revision(revision)),
-            (None, time) => time.as_ref().map(|time| RestoreTo::Time(time.0)),
-        };
-        RestoreSource::Found(Box::new(RestoreFrom {
-            store,
-            location,
-            name,
-            to,
-            bump_revision,
-            image,
-        }))
+    let point = match find_backup(client, &cluster.namespace, asked).await? {
+        Ok(point) => point,
+        Err(missing) => return Ok(Some(RestoreSource::Missing(missing))),
+    };
+    if is_another(cluster, &point) {
+        return Ok(Some(RestoreSource::Missing(ANOTHER.to_owned())));
+    }
+    Ok(Some(from(point)))
+}
+
+/// Looks up a backup; why it cannot be used, for people, if it is not there or not complete.
+///
+/// # Errors
+/// The API server does not answer, or does not let the operator read.
+pub(crate) async fn find_backup(
+    client: &Client,
+    namespace: &str,
+    asked: &Restore,
+) -> Result<Result<RestorePoint, String>, ObserveError> {
+    let point = |store, location, name| RestorePoint {
+        store,
+        location,
+        name,
+        to_revision: asked.to_revision,
+        to_time: asked.to_time.clone(),
+        bump_revision: asked.bump_revision,
     };
     if let Some(store) = &asked.store {
         let name = asked.name.clone().unwrap_or_default();
-        return Ok(Some(found(store.clone(), location(store, &[]), name)));
+        return Ok(Ok(point(store.clone(), location(store, &[]), name)));
     }
     let name = named(asked);
-    let missing = |why: &str| {
-        Ok(Some(RestoreSource::Missing(format!(
-            "EtcdBackup {name} {why}"
-        ))))
-    };
-    let api = Api::<EtcdBackup>::namespaced(client.clone(), &cluster.namespace);
+    let missing = |why: &str| Ok(Err(format!("EtcdBackup {name} {why}")));
+    let api = Api::<EtcdBackup>::namespaced(client.clone(), namespace);
     let backup = api.get_opt(name).await;
     let backup = backup.map_err(|source| ObserveError { what: "the EtcdBackup", source })?;
     let Some(backup) = backup else {
-        return missing("does not exist, and spec.bootstrap.restore names it");
+        return missing(&format!("does not exist in namespace {namespace}"));
     };
     let status = backup.status.unwrap_or_default();
-    let source = match (status.phase, status.location, status.name) {
+    match (status.phase, status.location, status.name) {
         (Some(BackupPhase::Succeeded), Some(location), Some(stored)) => {
-            found(backup.spec.settings.store, location, stored)
+            Ok(Ok(point(backup.spec.settings.store, location, stored)))
         }
         (Some(BackupPhase::Failed), ..) => {
             let said = status.message.unwrap_or_default();
-            return missing(&format!("has failed: {said}"));
+            missing(&format!("has failed: {said}"))
         }
         (Some(BackupPhase::Pending | BackupPhase::Running | BackupPhase::Succeeded) | None, ..) => {
-            return missing("has not succeeded yet");
+            missing("has not succeeded yet")
         }
-    };
-    if is_another(cluster, &source) {
-        return missing(
-            "or the end of its changes is another one than that from which the first members have begun",
-        );
     }
-    Ok(Some(source))
 }
 
 /// Whether the members that have begun were started from another snapshot: all of them must begin from the same one.
-fn is_another(cluster: &Cluster<'_>, source: &RestoreSource) -> bool {
+fn is_another(cluster: &Cluster<'_>, point: &RestorePoint) -> bool {
     let status = cluster.resource.status.as_ref();
     let recorded = status.and_then(|status| status.restored_from.as_ref());
-    let RestoreSource::Found(from) = source else {
-        return false;
-    };
-    recorded.is_some_and(|recorded| *recorded != from.url())
+    recorded.is_some_and(|recorded| *recorded != point.url())
 }
 
 fn named(asked: &Restore) -> &str {
@@ -147,13 +158,13 @@ mod tests {
             let Some(RestoreSource::Found(from)) = found(&fake, status).await else {
                 panic!("it is complete");
             };
-            assert_eq!(from.url(), "s3://b/lost/first-1");
+            assert_eq!(from.point.url(), "s3://b/lost/first-1");
         }
         put(
             &fake,
             json!({"phase": "Succeeded", "location": "s3://b/lost", "name": "first-2"}),
         );
-        says(found(&fake, recorded).await, "another one");
+        says(found(&fake, recorded).await, "names another backup");
         assert_eq!(
             found(&fake, json!({"clusterID": "c1"})).await,
             None,

@@ -61,9 +61,7 @@ fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
         .filter(|(_, name)| !objects.services.contains_key(name))
         .map(|(part, _)| part);
     let budget = objects.budget.is_none().then_some(Part::Budget);
-    let first = cluster.resource.status.as_ref();
-    let first = first.and_then(|status| u32::try_from(status.bootstrap_members?).ok());
-    let wanted = cluster.spec().members().max(first.unwrap_or(0));
+    let wanted = cluster.spec().members().max(first_members(cluster));
     let durable = cluster.spec().is_durable();
     let lacks = |ordinal: &Ordinal| {
         !objects.pods.contains_key(ordinal) || (durable && !objects.claims.contains_key(ordinal))
@@ -81,6 +79,16 @@ fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     let all = services.chain(budget).chain(of_members);
     all.filter(|part| !objects.taken.contains_key(part))
         .collect()
+}
+
+/// Returns the end of the ordinals of the first members; 0 before they are recorded.
+fn first_members(cluster: &Cluster<'_>) -> Ordinal {
+    let status = cluster.resource.status.as_ref();
+    let members = status.and_then(|status| status.bootstrap_members);
+    let restore = status.and_then(|status| status.restore.as_ref());
+    let first = restore.and_then(|restore| restore.first_ordinal);
+    let ordinal = |number: Option<i32>| number.and_then(|number| Ordinal::try_from(number).ok());
+    ordinal(members).unwrap_or(0) + ordinal(first).unwrap_or(0)
 }
 
 /// Returns the object of this name and its owner; `None` if there is none, or if it belongs to the cluster.

@@ -3,11 +3,12 @@
 //! Verbs that an annotation of the EtcdCluster can ask for set that annotation, and wait for what `plan` makes of it.
 
 use witan_crd::{
-    EtcdOperationStatus, RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT, ROTATE_AUTHORITY,
-    RecoveryPhase, UpdateKind, Verb,
+    EtcdOperation, EtcdOperationStatus, RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT,
+    ROTATE_AUTHORITY, RecoveryPhase, RestoreStatus, UpdateKind, Verb,
 };
 use witan_plan::model::{MemberId, MemberSeen, Membership, Observed, Rotation};
 
+use super::restore::{self, UNFINISHED};
 use crate::resources::Cluster;
 
 const NO_QUORUM: &str = "waits for a quorum of the members to serve";
@@ -32,6 +33,10 @@ pub(super) enum Next {
     MoveLeader { from: MemberId, to: MemberId },
     /// The keys of all members are compared.
     Compare,
+    /// The backup is restored in a scratch directory.
+    CheckBackup,
+    /// The status of the EtcdCluster records a restore.
+    Record(Box<RestoreStatus>),
     /// The cluster is on the way.
     Watch(String),
     /// It is done, or cannot be done.
@@ -47,7 +52,9 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> N
         | Verb::ReplaceMember(_)
         | Verb::Restart
         | Verb::RotateCertificates
-        | Verb::RecoverQuorum(_) => {}
+        | Verb::RecoverQuorum(_)
+        | Verb::Restore(_)
+        | Verb::UndoRestore => {}
     }
     let spec = cluster.spec();
     if spec.paused {
@@ -56,7 +63,15 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> N
     if spec.replicas == 0 {
         return Next::Hold("the EtcdCluster hibernates: spec.replicas is 0".to_owned());
     }
+    let restores = matches!(verb, Verb::Restore(_) | Verb::UndoRestore);
+    if let Some(by) = restore::under_way(cluster).filter(|_| !restores) {
+        return Next::Hold(format!(
+            "the restore of EtcdOperation {by} has not ended: {UNFINISHED}"
+        ));
+    }
     match verb {
+        Verb::Restore(_) => return restore::may_restore(cluster, seen),
+        Verb::UndoRestore => return restore::may_return(cluster, seen),
         Verb::RecoverQuorum(of) => return recovers(cluster, seen, &of.survivor),
         Verb::RotateCertificates if !issues(cluster) => {
             return Next::End(Err(NO_CERTIFICATES.to_owned()));
@@ -89,17 +104,20 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> N
         | Verb::RotateCertificates
         | Verb::Defragment
         | Verb::ConsistencyCheck
-        | Verb::RecoverQuorum(_) => Next::Begin(None),
+        | Verb::RecoverQuorum(_)
+        | Verb::Restore(_)
+        | Verb::UndoRestore => Next::Begin(None),
     }
 }
 
 /// Returns what an operation that has begun does next.
 pub(super) fn advance(
     verb: Verb<'_>,
-    status: &EtcdOperationStatus,
+    operation: &EtcdOperation,
     cluster: &Cluster<'_>,
     seen: &Observed,
 ) -> Next {
+    let status = &operation.status.clone().unwrap_or_default();
     let mark = status.started_at.as_ref();
     let mark = mark.map(|at| at.0.to_string()).unwrap_or_default();
     let asks = |key: &'static str, value: &str| {
@@ -148,6 +166,7 @@ pub(super) fn advance(
                 .or_else(|| asks(RECOVER_QUORUM, &of.survivor))
                 .unwrap_or_else(watch)
         }
+        Verb::Restore(_) | Verb::UndoRestore => restore::next(operation, cluster, seen),
     }
 }
 
@@ -249,7 +268,7 @@ fn parsed(status: &EtcdOperationStatus) -> MemberId {
 
 /// Whether as many members as the spec asks for vote and serve from pods that stay; with `updated`, from pods with the
 /// present template.
-fn settled(cluster: &Cluster<'_>, seen: &Observed, updated: bool) -> bool {
+pub(super) fn settled(cluster: &Cluster<'_>, seen: &Observed, updated: bool) -> bool {
     confirmed(seen).is_some_and(|list| {
         let all = list.members.len() == cluster.spec().members() as usize;
         all && list.members.iter().all(|member| {
@@ -270,7 +289,7 @@ fn issues(cluster: &Cluster<'_>) -> bool {
 }
 
 /// Returns what the operator does to the cluster now, as its status says.
-fn progress(cluster: &Cluster<'_>) -> String {
+pub(super) fn progress(cluster: &Cluster<'_>) -> String {
     let status = cluster.resource.status.clone().unwrap_or_default();
     let now = status.operation.and_then(|now| now.message);
     let mut conditions = status.conditions.into_iter();

@@ -51,12 +51,12 @@ fn requested_by(operation: &EtcdOperation) -> Option<String> {
 pub(super) fn conditions(
     operation: &EtcdOperation,
     status: &EtcdOperationStatus,
+    reason: &str,
 ) -> Vec<Condition> {
-    let (value, reason) = match status.phase {
-        Some(OperationPhase::Succeeded) => ("True", "Done"),
-        Some(OperationPhase::Failed) => ("False", "Failed"),
-        Some(OperationPhase::Running) => ("Unknown", "Running"),
-        Some(OperationPhase::Pending) | None => ("Unknown", "Pending"),
+    let value = match status.phase {
+        Some(OperationPhase::Succeeded) => "True",
+        Some(OperationPhase::Failed) => "False",
+        Some(OperationPhase::Running | OperationPhase::Pending) | None => "Unknown",
     };
     let text = status.message.clone().or_else(|| status.progress.clone());
     let made = report::condition(

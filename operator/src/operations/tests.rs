@@ -1,5 +1,7 @@
 //! Operations against a fake API server, without members.
 
+mod restore;
+
 use serde_json::{Value, json};
 
 use super::*;

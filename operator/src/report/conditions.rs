@@ -206,9 +206,7 @@ fn degraded(
         .collect();
     match notice.filter(|notice| notice.warning) {
         Some(notice) => state(true, notice.reason, notice.message.clone()),
-        None if !status.alarms.is_empty() => {
-            state(true, "AlarmActive", alarm_words(&status.alarms))
-        }
+        None if !status.alarms.is_empty() => state(true, "AlarmActive", alarm_words(status)),
         None if !unhealthy.is_empty() => state(
             true,
             "MemberUnhealthy",
@@ -247,11 +245,7 @@ fn up_to_date(status: &EtcdClusterStatus) -> ConditionState {
 
 fn alarm(status: &EtcdClusterStatus) -> ConditionState {
     let raised = !status.alarms.is_empty();
-    flag(
-        raised,
-        ["AlarmRaised", "NoAlarm"],
-        alarm_words(&status.alarms),
-    )
+    flag(raised, ["AlarmRaised", "NoAlarm"], alarm_words(status))
 }
 
 #[cfg(test)]

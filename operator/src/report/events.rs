@@ -61,7 +61,7 @@ pub fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> Vec<Noti
         }
     }
     match (before.alarms.is_empty(), after.alarms.is_empty()) {
-        (true, false) => notices.push(notice("AlarmRaised", &alarm_words(&after.alarms), true)),
+        (true, false) => notices.push(notice("AlarmRaised", &alarm_words(after), true)),
         (false, true) => notices.push(notice("AlarmCleared", "no alarm is raised any more", false)),
         (true, true) | (false, false) => {}
     }

@@ -225,6 +225,9 @@ fn save(backup: &EtcdBackup, cluster: &Cluster<'_>) -> (Vec<String>, Vec<(Volume
         format!("--name={}", stored_name(backup)),
         RESULT.to_owned(),
     ]);
+    if backup.spec.settings.verify == Verify::Restore {
+        args.push("--hash-keys".to_owned());
+    }
     args.extend(retention(backup.spec.retention.as_ref()));
     (args, secrets)
 }
@@ -273,6 +276,7 @@ fn fetch(backup: &EtcdBackup) -> Vec<String> {
         format!("--from={}", location(backup)),
         format!("--name={}", stored_name(backup)),
         format!("--file={SCRATCH}/snapshot.db"),
+        format!("--record={SCRATCH}/record.json"),
         RESULT.to_owned(),
     ]
 }
@@ -284,6 +288,7 @@ fn restore() -> Vec<String> {
         "snapshot",
         "restore",
         &format!("{SCRATCH}/snapshot.db"),
+        &format!("--compare={SCRATCH}/record.json"),
         &format!("--data-dir={SCRATCH}/data"),
         "--name=verify",
         &format!("--initial-cluster=verify={url}"),

@@ -76,7 +76,7 @@ fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
             "initial-advertise-peer-urls",
             &cluster.peer_url(plan.ordinal, plan.peer_tls),
         ),
-        flag("initial-cluster-token", &cluster.uid),
+        flag("initial-cluster-token", &cluster.token()),
     ]
 }
 
@@ -89,7 +89,7 @@ fn bootstrap(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     };
     let (state, members) = match &plan.bootstrap {
         Bootstrap::Discovery { url } => return vec![flag("discovery", url)],
-        Bootstrap::New { members } => ("new", (0..*members).map(own).collect()),
+        Bootstrap::New { first, members } => ("new", (*first..first + members).map(own).collect()),
         Bootstrap::Restart | Bootstrap::Forced => ("existing", vec![own(plan.ordinal)]),
         Bootstrap::Join { members } => {
             let pairs = members.iter().flat_map(|member| {

@@ -19,6 +19,8 @@ pub const ROLE: &str = "witan.dev/role";
 pub const BACKUP: &str = "witan.dev/backup";
 /// Label of a job and its pods: the EtcdCluster whose backup they take. It is not [`CLUSTER`], which selects members.
 pub const BACKUP_OF: &str = "witan.dev/backup-of";
+/// Label of a job and its pods: the uid of the EtcdOperation that they are for.
+pub const OPERATION: &str = "witan.dev/operation";
 /// Label of an EtcdBackup: the EtcdBackupSchedule that has created it.
 pub const SCHEDULE: &str = "witan.dev/backup-schedule";
 /// Label of services: `client` or `peer`.
@@ -111,6 +113,17 @@ impl<'a> Cluster<'a> {
     /// Returns the id that the status of the cluster records; `None` until a quorum has served.
     pub fn id(&self) -> Option<&'a str> {
         self.resource.status.as_ref()?.cluster_id.as_deref()
+    }
+
+    /// Returns the token of the cluster, from which the ids of cluster and members follow: a cluster that is restored in place
+    /// has others.
+    pub(super) fn token(&self) -> String {
+        let status = self.resource.status.as_ref();
+        let restore = status.and_then(|status| status.restore.as_ref());
+        match restore.map(|restore| restore.number) {
+            None | Some(0) => self.uid.clone(),
+            Some(number) => format!("{}-{number}", self.uid),
+        }
     }
 
     /// Returns the name of the service for clients.

@@ -136,7 +136,7 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     Ok(Pod { metadata, spec: Some(spec), status: None })
 }
 
-fn list<T: DeserializeOwned>(
+pub(super) fn list<T: DeserializeOwned>(
     field: &'static str,
     items: &[OpenObject],
 ) -> Result<Vec<T>, ResourceError> {

@@ -1,69 +1,41 @@
 //! The init containers by which a first member begins from a backup: one reads the snapshot from its store, the other makes
 //! the data directory of it. Both do nothing if the member has data.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Container, Volume, VolumeMount},
-    jiff::Timestamp,
+    api::{
+        batch::v1::{Job, JobSpec},
+        core::v1::{
+            Container, EmptyDirVolumeSource, PodSpec, PodTemplateSpec, Volume, VolumeMount,
+        },
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use witan_crd::BackupStore;
-use witan_plan::model::PodPlan;
+use kube::ResourceExt as _;
+use witan_crd::{EtcdOperation, RestorePoint};
+use witan_plan::model::{Bootstrap, PeerTls, PodPlan, Role};
 
 use super::{
-    backup,
+    ResourceError, backup,
     flags::{self, VOLUME},
-    names::Cluster,
-    store,
+    names::{Cluster, OPERATION},
+    owner, pod, store,
 };
 
 /// Name of the container that makes the data directory.
 pub const RESTORE: &str = "restore";
 
-/// A snapshot in a store.
+/// How often a failed pod of a check is followed by another one.
+const RETRIES: i32 = 2;
+
+/// The snapshot that first members begin from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RestoreFrom {
-    /// The store.
-    pub store: BackupStore,
-    /// The URL of the folder of the snapshot.
-    pub location: String,
-    /// The name of the backup, or of the file.
-    pub name: String,
-    /// How far the changes after it are restored.
-    pub to: Option<RestoreTo>,
-    /// Number to add to all revisions.
-    pub bump_revision: i64,
+    /// The snapshot.
+    pub point: RestorePoint,
     /// The image of `witan-operator`.
     pub image: String,
-}
-
-/// The end of the changes that are restored.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RestoreTo {
-    /// A revision.
-    Revision(i64),
-    /// A time.
-    Time(Timestamp),
-}
-
-impl fmt::Display for RestoreTo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Revision(revision) => revision.fmt(f),
-            Self::Time(time) => time.fmt(f),
-        }
-    }
-}
-
-impl RestoreFrom {
-    /// Returns the URL of the snapshot and the end of the changes, as the status records them.
-    pub fn url(&self) -> String {
-        let url = format!("{}/{}", self.location, self.name);
-        match &self.to {
-            Some(to) => format!("{url}@{to}"),
-            None => url,
-        }
-    }
 }
 
 /// Makes the init containers of a first member, and the volumes that they need besides the member's own.
@@ -77,25 +49,28 @@ pub(super) fn containers(
         mount_path: VOLUME.to_owned(),
         ..VolumeMount::default()
     };
-    let access = store::access(&from.store, true);
+    let RestoreFrom { point, image } = from;
+    let access = store::access(&point.store, true);
     let file = format!("{VOLUME}/restore.db");
     let mut fetch = vec![
         "backup".to_owned(),
         "fetch".to_owned(),
-        format!("--from={}", from.location),
-        format!("--name={}", from.name),
+        format!("--from={}", point.location),
+        format!("--name={}", point.name),
         format!("--file={file}"),
         format!("--unless-exists={VOLUME}/data"),
         "--result=/dev/termination-log".to_owned(),
     ];
     fetch.extend(access.flags);
     let changes = format!("--changes={VOLUME}/restore.changes");
-    if let Some(to) = &from.to {
-        fetch.push(changes.clone());
-        fetch.push(match to {
-            RestoreTo::Revision(_) => format!("--to-revision={to}"),
-            RestoreTo::Time(_) => format!("--to-time={to}"),
-        });
+    let revision = point.to_revision.map(|to| format!("--to-revision={to}"));
+    let time = point
+        .to_time
+        .as_ref()
+        .map(|to| format!("--to-time={}", to.0));
+    let to = revision.or(time);
+    if let Some(to) = &to {
+        fetch.extend([changes.clone(), to.clone()]);
     }
     let mut restore = vec![
         "snapshot".to_owned(),
@@ -104,9 +79,9 @@ pub(super) fn containers(
         "--skip-existing".to_owned(),
         "--remove-snapshot".to_owned(),
     ];
-    restore.extend(from.to.as_ref().map(|_| changes));
-    if from.bump_revision > 0 {
-        restore.push(format!("--bump-revision={}", from.bump_revision));
+    restore.extend(to.map(|_| changes));
+    if point.bump_revision > 0 {
+        restore.push(format!("--bump-revision={}", point.bump_revision));
         restore.push("--mark-compacted".to_owned());
     }
     restore.extend(flags::restore(cluster, plan));
@@ -115,7 +90,7 @@ pub(super) fn containers(
             args: Some(fetch),
             env: Some(access.env),
             volume_mounts: Some([vec![data.clone()], access.mounts].concat()),
-            ..backup::container("fetch", &from.image)
+            ..backup::container("fetch", image)
         },
         Container {
             args: Some(restore),
@@ -124,4 +99,67 @@ pub(super) fn containers(
         },
     ];
     (containers, access.volumes)
+}
+
+/// Makes the job that proves that a backup can be restored, before members are stopped for it: its pod does what a first member
+/// does, in a scratch directory.
+///
+/// # Errors
+/// A part of the spec does not fit into a pod.
+pub fn check(
+    cluster: &Cluster<'_>,
+    operation: &EtcdOperation,
+    from: &RestoreFrom,
+) -> Result<Job, ResourceError> {
+    let plan = PodPlan {
+        ordinal: 0,
+        bootstrap: Bootstrap::New { first: 0, members: 1 },
+        peer_tls: PeerTls::Off,
+        role: Role::Voter,
+    };
+    let (mut containers, mut volumes) = containers(cluster, &plan, from);
+    let main = containers.pop();
+    volumes.push(Volume {
+        name: "data".to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
+        ..Volume::default()
+    });
+    let mut labels: BTreeMap<String, String> = backup::labels(cluster);
+    labels.insert(OPERATION.to_owned(), operation.uid().unwrap_or_default());
+    let spec = cluster.spec();
+    let pod = PodSpec {
+        restart_policy: Some("Never".to_owned()),
+        init_containers: Some(containers),
+        containers: main.into_iter().collect(),
+        volumes: Some(volumes),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        service_account_name: spec.service_account_name.clone(),
+        image_pull_secrets: Some(pod::pull_secrets(cluster)),
+        node_selector: Some(spec.node_selector.clone()),
+        tolerations: Some(pod::list("tolerations", &spec.tolerations)?),
+        security_context: Some(pod::security()),
+        ..PodSpec::default()
+    };
+    let meta = |name| ObjectMeta { name, labels: Some(labels.clone()), ..ObjectMeta::default() };
+    let template = PodTemplateSpec { metadata: Some(meta(None)), spec: Some(pod) };
+    Ok(Job {
+        metadata: ObjectMeta {
+            namespace: Some(cluster.namespace.clone()),
+            owner_references: Some(vec![owner(operation)]),
+            ..meta(Some(check_name(operation)))
+        },
+        spec: Some(JobSpec {
+            backoff_limit: Some(RETRIES),
+            active_deadline_seconds: operation.spec.active_deadline_seconds,
+            template,
+            ..JobSpec::default()
+        }),
+        status: None,
+    })
+}
+
+/// Returns the name of the job of an operation. It has the uid, because the name of an operation may be too long for a job.
+pub fn check_name(operation: &EtcdOperation) -> String {
+    format!("restore-check-{}", operation.uid().unwrap_or_default())
 }

@@ -41,7 +41,7 @@ fn full() -> EtcdCluster {
 fn first(ordinal: u32, peer_tls: PeerTls) -> PodPlan {
     PodPlan {
         ordinal,
-        bootstrap: Bootstrap::New { members: 3 },
+        bootstrap: Bootstrap::New { first: 0, members: 3 },
         peer_tls,
         role: Role::Voter,
     }
@@ -326,7 +326,7 @@ fn flags_are_those_of_the_server() {
         peer_urls: vec!["http://elsewhere:2380".to_owned()],
     };
     let starts = [
-        Bootstrap::New { members: 3 },
+        Bootstrap::New { first: 0, members: 3 },
         Bootstrap::Discovery { url: "https://d/t".to_owned() },
         Bootstrap::Join { members: vec![join] },
         Bootstrap::Restart,

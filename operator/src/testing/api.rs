@@ -161,6 +161,10 @@ impl State {
         }
         let mut changed = live;
         merge(&mut changed, &asked.body);
+        // fields of the only manager of a status that it does not name any more are removed
+        if asked.path.ends_with("/status") && asked.query.contains("force=true") {
+            changed["status"] = asked.body["status"].clone();
+        }
         (StatusCode::OK, self.store(&path, changed))
     }
 

@@ -11,6 +11,7 @@ mod adopt;
 #[cfg(feature = "planted-panics")]
 mod alter;
 mod changes;
+mod compare;
 pub(crate) mod digest;
 mod etcdutl;
 mod export;
@@ -115,6 +116,17 @@ pub enum OfflineError {
     /// The revision to hash does not exist.
     #[error("mvcc: required revision is a future revision")]
     FutureRevision,
+    /// The record to compare with cannot be read.
+    #[error("--compare {path}: {reason}")]
+    Record {
+        /// Path of the record.
+        path: String,
+        /// The fault.
+        reason: String,
+    },
+    /// The keys are not those of the member that the snapshot is of.
+    #[error("{0}")]
+    OtherKeys(String),
     /// There are no data.
     #[error("{0}: there is no member's data")]
     NoData(String),
@@ -203,6 +215,8 @@ impl OfflineError {
             | Self::DirectoryNotEmpty(_)
             | Self::Compacted
             | Self::FutureRevision
+            | Self::Record { .. }
+            | Self::OtherKeys(_)
             | Self::NoData(_)
             | Self::TargetVersion(_)
             | Self::Config(_)
@@ -302,6 +316,10 @@ struct RestoreArguments {
     /// Folder of changes to apply after the snapshot, which `witan-operator backup fetch` has written.
     #[arg(long, value_name = "FOLDER")]
     changes: Option<PathBuf>,
+    /// Record of the backup, which `witan-operator backup fetch --record` has written: if it has a hash of the keys, the keys of
+    /// the snapshot must have the same.
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
     /// Remove FILE and the folder of changes once the data directory is there.
     #[arg(long)]
     remove_snapshot: bool,

@@ -12,7 +12,7 @@ use witan_snapshot::{self as snapshot, RestoreOptions};
 use witan_storage::{self as storage, DataIdentity};
 
 use super::{
-    OfflineError, RestoreArguments, changes::ChangesFolder, digest, progress::ProgressBar,
+    OfflineError, RestoreArguments, changes::ChangesFolder, compare, digest, progress::ProgressBar,
 };
 use crate::bootstrap::{self, Start};
 
@@ -48,6 +48,9 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
         bar.advance(bytes)
     });
     let found = found.map_err(OfflineError::broken(&arguments.file))?;
+    let compared = arguments.compare.as_deref();
+    let compared = compared.map(|record| compare::keys(record, &found.machine.kv));
+    let compared = compared.transpose()?.unwrap_or_default();
     let View { machine: first, position } = *genesis;
     let mut machine = found.machine;
     if let Some(changes) = changes {
@@ -62,7 +65,7 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
         machine.tree = first.tree;
     }
     let text = format!(
-        "restored {} into {}: revision {}, {} keys, member {} of cluster {:x}\n",
+        "restored {} into {}: revision {}, {} keys, member {} of cluster {:x}{compared}\n",
         arguments.file.display(),
         dir.display(),
         machine.kv.revision(),

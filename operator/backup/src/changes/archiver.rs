@@ -226,7 +226,7 @@ impl<'a> Archiver<'a> {
         tracing::info!(name, "saving a backup from which the changes go on");
         let (location, stop, members) = (self.location, self.stop, self.members.anew()?);
         self.saving = Some(Box::pin(async move {
-            let new = NewBackup { name: &name, begins_changes: true };
+            let new = NewBackup { name: &name, begins_changes: true, hash_keys: false };
             save::save(location, &members, new, stop).await
         }));
         Ok(())

@@ -39,7 +39,7 @@ async fn save_as(
     name: &str,
 ) -> Result<BackupRecord, BackupError> {
     let (_asked, stop) = Stop::by_test();
-    let new = NewBackup { name, begins_changes: false };
+    let new = NewBackup { name, begins_changes: false, hash_keys: false };
     save(store, source, new, &stop).await
 }
 
@@ -117,6 +117,34 @@ async fn a_backup_that_exists_is_the_result() {
         .await
         .unwrap_err();
     assert_eq!(refused.reason, Reason::AlreadyExists);
+}
+
+/// What is restored is compared with it: keys that were compacted in between would differ for no fault.
+#[tokio::test]
+async fn a_record_has_the_hash_of_the_keys_if_nothing_was_compacted_meanwhile() {
+    let (_asked, stop) = Stop::by_test();
+    let at = |compact_revision| KeysHash { hash: 7, compact_revision };
+    let new = |hash_keys| NewBackup { name: "a", begins_changes: false, hash_keys };
+    for (hashes, expected, says) in [
+        (vec![at(3), at(3)], Some(at(3)), None),
+        (vec![at(3), at(4)], None, Some("compacted")),
+        (vec![at(3)], None, Some("no answer")),
+        (vec![], None, Some("no answer")),
+    ] {
+        let (_, store) = memory();
+        let mut source = TestSource::new([Sent::file(&snapshot(500))]);
+        source.hashes = std::sync::Mutex::new(hashes.into());
+        let saved = save(&store, &source, new(true), &stop).await.unwrap();
+        assert_eq!(saved.keys_hash, expected);
+        let warning = saved.warning.clone().unwrap_or_default();
+        assert_eq!(saved.warning.is_some(), says.is_some(), "{warning}");
+        assert!(warning.contains(says.unwrap_or_default()), "{warning}");
+    }
+    let (_, store) = memory();
+    let mut source = TestSource::new([Sent::file(&snapshot(500))]);
+    source.hashes = std::sync::Mutex::new([at(3), at(3)].into());
+    let saved = save(&store, &source, new(false), &stop).await.unwrap();
+    assert_eq!(saved.keys_hash, None, "nobody has asked for it");
 }
 
 #[tokio::test]

@@ -35,9 +35,16 @@ fn commands_that_make_no_sense_are_refused() {
         "logs orders --previous --follow",
         "move-leader orders orders-1 --cacert a",
         "top orders --user root",
+        "top orders --by client",
+        "top orders --seconds 9",
+        "top orders --rates --seconds 0",
+        "top orders --rates --seconds 31",
+        "top orders --rates --prefix /a",
+        "top orders --rates --decode k8s",
         "diff orders /a",
         "diff orders /a@0",
         "revert orders @5",
+        "convert --from helm",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }
@@ -51,7 +58,11 @@ fn commands_are_read() {
         "restore again --from nightly --dry-run",
         "recover orders orders-1 --yes",
         "top orders --prefix /registry --decode k8s",
+        "top orders --rates",
+        "top orders --rates --seconds 30 --by client --rows 5 -o yaml",
         "revert orders /a@7 --yes",
+        "convert",
+        "convert -f values.yaml --from bitnami --name shop-etcd",
         "completion bash",
     ] {
         assert!(parse(line).is_ok(), "{line}");

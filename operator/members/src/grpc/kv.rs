@@ -1,4 +1,5 @@
-//! Keys, which the operator itself never reads: people do, by the plugin for kubectl. It asks for their hashes.
+//! Keys, which the operator itself never reads: people do, by the plugin for kubectl. It asks for their hashes and compacts
+//! them.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use witan_api::v3::etcdserverpb::{
 
 use super::{
     super::{Address, CallError, KeysHash},
-    Call, GrpcMembers,
+    Call, GrpcMembers, unless,
 };
 
 /// How long a page of keys or a transaction may take.
@@ -23,6 +24,8 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 const RANGE: Call = Call { name: "Range", timeout: KEYS_TIMEOUT };
 const TXN: Call = Call { name: "Txn", timeout: KEYS_TIMEOUT };
 
+const COMPACT: Call = Call { name: "Compact", timeout: KEYS_TIMEOUT };
+
 const HASH_KV: Call = Call { name: "HashKV", timeout: HASH_TIMEOUT };
 
 impl GrpcMembers {
@@ -34,6 +37,16 @@ impl GrpcMembers {
         });
         let answer = answer.await?;
         Ok(KeysHash { hash: answer.hash, compact_revision: answer.compact_revision })
+    }
+
+    /// Compacts keys up to a revision. One that was compacted before is no error.
+    pub(super) async fn compact(&self, of: &Address, revision: i64) -> Result<(), CallError> {
+        let body = pb::CompactionRequest { revision, physical: false };
+        let compacted = self.call(of, COMPACT, body, |channel, request| async move {
+            KvClient::new(channel).compact(request).await
+        });
+        let already = "required revision has been compacted";
+        unless(compacted.await.map(drop), already)
     }
 
     /// Reads keys.

@@ -48,6 +48,10 @@ pub struct MemberSeen {
     pub raft_index: u64,
     /// Bytes of its key space.
     pub db_size: u64,
+    /// Bytes that its state may take; `None` without a quota.
+    pub quota: Option<u64>,
+    /// The revision of its key space.
+    pub revision: i64,
     /// The alarm CORRUPT is raised for it.
     pub corrupt: bool,
     /// The alarm NOSPACE is raised for it.

@@ -88,6 +88,8 @@ pub enum Stop {
     Hibernated,
     /// Another member goes on alone.
     Recovery,
+    /// The cluster begins again from a backup, or goes back to earlier disks.
+    Restore,
 }
 
 impl Stop {
@@ -119,6 +121,10 @@ impl Stop {
                 "another member goes on alone, because the annotation witan.dev/recover-quorum names it",
             ),
             Stop::Hibernated => ("MemberHibernated", "spec.replicas is 0"),
+            Stop::Restore => (
+                "MemberStopped",
+                "an EtcdOperation restores the cluster; its disk is kept",
+            ),
         };
         let message = format!("stopping pod {pod}: {because}");
         Notice { reason, member: Some(pod), message, warning: false }

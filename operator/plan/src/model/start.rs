@@ -20,8 +20,10 @@ pub struct PodPlan {
 /// A starting member's flags about its cluster. A member with data on its disk ignores them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bootstrap {
-    /// `--initial-cluster-state=new` with ordinals 0 to `members` - 1.
+    /// `--initial-cluster-state=new` with `members` ordinals from `first` on.
     New {
+        /// The lowest ordinal.
+        first: Ordinal,
         /// The number of members.
         members: u32,
     },

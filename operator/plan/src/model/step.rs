@@ -115,8 +115,23 @@ pub enum Step {
         /// Bytes.
         bytes: u64,
     },
+    /// Takes the mark of a retired claim away: its member starts from it again.
+    ReviveClaim(Ordinal),
+    /// Records that a restored cluster begins with new members, whose disks are new; all earlier disks are retired.
+    BeginRestored {
+        /// The lowest ordinal of the members.
+        first: Ordinal,
+        /// The number of members.
+        members: u32,
+    },
+    /// Records that the cluster goes on with the disks that a restore has kept.
+    ReturnToDisks,
     /// Lowers the alarm CORRUPT of a removed member.
     DisarmCorrupt(MemberId),
+    /// Compacts keys up to a revision, because the alarm NOSPACE is raised, and records that.
+    Compact(i64),
+    /// Lowers the alarm NOSPACE after a compaction, and records that.
+    DisarmNoSpace,
     /// Creates the user `root` with the password of its secret, and turns authentication on.
     EnableAuth,
     /// Turns authentication off.
@@ -125,6 +140,8 @@ pub enum Step {
 
 const RECOVERY_BEGUN: &str = "member {member} goes on alone, because the annotation \
     witan.dev/recover-quorum names it: the others are stopped, their disks are kept and not started again";
+
+const RETURNED: &str = "going back to the disks that the last restore has kept";
 
 impl Step {
     /// Returns the kind of the step, a label of a metric: the name of its variant.
@@ -249,6 +266,15 @@ impl Step {
                 let text = format!("keeping the claim of the removed member {{member}}{until}");
                 tell.pod(*ordinal, "ClaimRetained", text)
             }
+            Step::ReviveClaim(ordinal) => {
+                let text = "the claim of {member} is used again";
+                tell.pod(*ordinal, "ClaimRevived", text)
+            }
+            Step::BeginRestored { members, .. } => {
+                let text = format!("beginning a cluster of {members} members from the backup");
+                tell.all("RestoreBegun", text)
+            }
+            Step::ReturnToDisks => tell.all("RestoreUndone", RETURNED),
             Step::ApplyClaim { ordinal, .. } => {
                 let text = "applying owner and labels of the claim of {member}";
                 tell.pod(*ordinal, "ClaimApplied", text)
@@ -261,6 +287,16 @@ impl Step {
                 let text = format!("lowering the alarm CORRUPT of the removed member {id:x}");
                 tell.all("AlarmCleared", text)
             }
+            Step::Compact(revision) => {
+                let text = format!(
+                    "compacting up to revision {revision}: the quota is used up, and spec.selfHealing.compactOnNoSpace asks for it"
+                );
+                tell.all("KeysCompacted", text)
+            }
+            Step::DisarmNoSpace => tell.all(
+                "AlarmCleared",
+                "lowering the alarm NOSPACE: the compaction has freed space",
+            ),
             Step::EnableAuth => tell.all("AuthEnabled", "turning authentication on"),
             Step::DisableAuth => tell.all("AuthDisabled", "turning authentication off"),
         })

@@ -71,7 +71,7 @@ fn the_first_members_start_together() {
     let news = world.taken.iter().filter(|step| {
         matches!(
             step,
-            Step::StartMember(PodPlan { bootstrap: Bootstrap::New { members: 3 }, .. })
+            Step::StartMember(PodPlan { bootstrap: Bootstrap::New { first: 0, members: 3 }, .. })
         )
     });
     assert!(news.count() >= 3);
@@ -118,7 +118,8 @@ fn a_size_that_changes_during_the_first_start_changes_it_afterwards() {
     world.spec.replicas = 5;
     world.settle();
     let sizes = world.taken.iter().filter_map(|step| {
-        let Step::StartMember(PodPlan { bootstrap: Bootstrap::New { members }, .. }) = step else {
+        let Step::StartMember(PodPlan { bootstrap: Bootstrap::New { members, .. }, .. }) = step
+        else {
             return None;
         };
         Some(*members)

@@ -27,6 +27,11 @@ impl World {
                     self.judge_stop(step, member.id, *reason);
                 }
             }
+            Step::RetireClaim { held: false, .. } | Step::ReviveClaim(_) if self.stops_all() => {
+                self.judge_set_aside(step);
+            }
+            Step::ReviveClaim(_) => panic!("only a restore uses a disk again: {step:?}"),
+            Step::BeginRestored { .. } | Step::ReturnToDisks => self.judge_exchange(step),
             Step::DeleteClaim(ordinal) | Step::RetireClaim { ordinal, .. } => {
                 assert!(self.has_quorum(), "only a confirmed list counts: {step:?}");
                 assert!(
@@ -69,6 +74,8 @@ impl World {
             | Step::ApplyClaim { .. }
             | Step::GrowClaim { .. }
             | Step::DisarmCorrupt(_)
+            | Step::Compact(_)
+            | Step::DisarmNoSpace
             | Step::EnableAuth
             | Step::DisableAuth => {}
         }
@@ -98,6 +105,12 @@ impl World {
                 "none of the others starts beside the survivor: {step:?}"
             );
         }
+        let claim = self.claims.get(&ordinal);
+        assert!(
+            !claim.is_some_and(|claim| claim.retired),
+            "no member starts from a disk that was set aside: {step:?}"
+        );
+        assert!(!self.stops_all(), "all are stopped for a restore: {step:?}");
         let first = matches!(bootstrap, Bootstrap::New { .. });
         let born = self.status.cluster_id.is_some();
         assert!(!(first && born), "a cluster begins once: {step:?}");
@@ -228,6 +241,10 @@ impl World {
 
     /// Asserts that a stop leaves a quorum, unless there are only one or two voters.
     fn judge_stop(&self, step: &Step, id: MemberId, reason: Stop) {
+        if reason == Stop::Restore {
+            assert!(self.stops_all(), "a person has asked for it: {step:?}");
+            return;
+        }
         if reason == Stop::Hibernated || !self.has_quorum() {
             return;
         }

@@ -148,6 +148,8 @@ impl World {
                 10
             },
             db_size: 0,
+            quota: None,
+            revision: 1,
             corrupt: member.corrupt,
             no_space: false,
         });

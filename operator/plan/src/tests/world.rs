@@ -92,6 +92,8 @@ pub(super) struct World {
     pub(super) claims: BTreeMap<Ordinal, FakeClaim>,
     /// Empty until a majority of the first members has run.
     pub(super) members: Vec<FakeMember>,
+    /// The members of the cluster on the disks that a restore has kept.
+    pub(super) kept_members: Vec<FakeMember>,
     pub(super) leader: Option<MemberId>,
     pub(super) fenced: BTreeSet<Ordinal>,
     pub(super) stale_corrupt: Vec<MemberId>,
@@ -119,6 +121,7 @@ impl World {
             pods: BTreeMap::new(),
             claims: BTreeMap::new(),
             members: Vec::new(),
+            kept_members: Vec::new(),
             leader: None,
             fenced: BTreeSet::new(),
             stale_corrupt: Vec::new(),
@@ -291,8 +294,8 @@ impl World {
         };
         let https = pod.peer_tls == PeerTls::On;
         let id = match &pod.bootstrap {
-            Bootstrap::New { members } if self.members.is_empty() => {
-                self.form(*members, https);
+            Bootstrap::New { first, members } if self.members.is_empty() => {
+                self.form(*first, *members, https);
                 1000 + u64::from(ordinal)
             }
             Bootstrap::Discovery { .. } if self.members.is_empty() => {
@@ -300,7 +303,7 @@ impl World {
                     return;
                 }
                 let members = self.status.bootstrap_members.unwrap_or_default();
-                self.form(u32::try_from(members).unwrap_or_default(), https);
+                self.form(0, u32::try_from(members).unwrap_or_default(), https);
                 1000 + u64::from(ordinal)
             }
             Bootstrap::Join { members } if quorate => {
@@ -352,9 +355,9 @@ impl World {
     }
 
     /// Makes the first members of the cluster known to each other, once the first of them runs.
-    fn form(&mut self, members: u32, https: bool) {
+    fn form(&mut self, first: Ordinal, members: u32, https: bool) {
         assert!(self.status.cluster_id.is_none(), "a cluster begins once");
-        self.members = (0..members)
+        self.members = (first..first + members)
             .map(|ordinal| FakeMember {
                 id: 1000 + u64::from(ordinal),
                 ordinal: Some(ordinal),
@@ -407,6 +410,7 @@ impl World {
             self.status.cluster_id = Some(format!("{CLUSTER_ID:x}"));
         }
         self.report_recovery();
+        self.report_restore();
         self.report_silence();
         let corrupt = self.members.iter().any(|member| member.corrupt);
         if !corrupt {
@@ -472,30 +476,32 @@ impl World {
                 }
                 self.delete_pod(*ordinal);
             }
-            Step::DeleteClaim(ordinal) => {
-                if let Some(claim) = self.claims.get_mut(ordinal) {
-                    claim.deleting = true;
-                }
-            }
-            Step::RetireClaim { ordinal, held } => {
-                if let Some(claim) = self.claims.get_mut(ordinal) {
-                    (claim.retired, claim.held) = (true, *held);
-                }
-            }
+            Step::DeleteClaim(ordinal) => self.with_claim(*ordinal, |claim| claim.deleting = true),
+            Step::RetireClaim { ordinal, held } => self.with_claim(*ordinal, |claim| {
+                (claim.retired, claim.held) = (true, *held);
+            }),
+            Step::ReviveClaim(ordinal) => self.with_claim(*ordinal, |claim| {
+                (claim.retired, claim.held) = (false, false);
+            }),
+            Step::BeginRestored { first, members } => self.begin_restored(*first, *members),
+            Step::ReturnToDisks => self.return_to_disks(),
             Step::ApplyClaim { ordinal, peer_tls } => {
                 let served = self.status.cluster_id.is_some();
-                if let Some(claim) = self.claims.get_mut(ordinal) {
+                self.with_claim(*ordinal, |claim| {
                     claim.peer_tls = *peer_tls;
                     claim.served |= served;
-                }
+                });
             }
             Step::GrowClaim { ordinal, bytes } => {
-                if let Some(claim) = self.claims.get_mut(ordinal) {
-                    claim.bytes = *bytes;
-                }
+                self.with_claim(*ordinal, |claim| claim.bytes = *bytes);
             }
+            Step::Compact(_) | Step::DisarmNoSpace => {}
             Step::DisarmCorrupt(id) => self.stale_corrupt.retain(|stale| stale != id),
         }
+    }
+
+    fn with_claim(&mut self, ordinal: Ordinal, change: impl FnOnce(&mut FakeClaim)) {
+        self.claims.get_mut(&ordinal).map(change);
     }
 
     fn start(&mut self, ordinal: Ordinal, bootstrap: &Bootstrap, peer_tls: PeerTls, role: Role) {

@@ -91,6 +91,10 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     (
         "docs/operating/kubectl.md",
+        "kubectl krew install --manifest-url=https://github.com/witan/witan/releases/download/v0.1.0/krew-witan.yaml",
+    ),
+    (
+        "docs/operating/kubectl.md",
         "ln -s \"$(command -v witan-operator)\" /usr/local/bin/kubectl-witan",
     ),
     (
@@ -103,6 +107,10 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     ("docs/operating/kubectl.md", "kubectl witan top orders"),
     ("docs/operating/kubectl.md", "kubectl witan report orders"),
+    (
+        "docs/operating/kubectl.md",
+        "kubectl witan convert -f cluster.yaml > orders.yaml",
+    ),
     (
         "docs/operating/kubernetes-backup.md",
         "kubectl create secret generic s3 --from-literal=AWS_ACCESS_KEY_ID=$KEY --from-literal=AWS_SECRET_ACCESS_KEY=$SECRET",

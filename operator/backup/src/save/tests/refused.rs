@@ -125,7 +125,7 @@ async fn a_signal_aborts_the_upload() {
     let saving = save(
         &store,
         &source,
-        NewBackup { name: "a", begins_changes: false },
+        NewBackup { name: "a", begins_changes: false, hash_keys: false },
         &stop,
     );
     let signal = async {

@@ -1,0 +1,94 @@
+//! Pods of the chart, and how they are updated.
+
+use serde_json::Map;
+
+use super::{
+    super::{fields::Fields, made::Made, pods, values::choice},
+    values::{LISTS_OF_POD, WORDS_OF_POD},
+};
+
+/// Takes all settings of pods.
+pub(super) fn convert(fields: &mut Fields, made: &mut Made) {
+    pods::additional(fields, made, "commonLabels", "commonAnnotations");
+    pods::labels(fields, made, "podLabels", "podAnnotations");
+    pods::resources(fields, made, "resources");
+    let preset = fields.text("podAntiAffinityPreset");
+    let preset = preset.map(|preset| {
+        if preset.is_empty() {
+            "none".to_owned()
+        } else {
+            preset
+        }
+    });
+    if !pods::affinity(fields, made, "affinity", &[]) {
+        made.set_some(
+            "podAntiAffinityPreset",
+            preset.filter(|preset| ["none", "hard"].contains(&preset.as_str())),
+        );
+    }
+    pods::spread(fields, made, "topologySpreadConstraints", &[]);
+    pods::node_selector(fields, made, "nodeSelector");
+    pods::tolerations(fields, made, "tolerations");
+    pods::class(fields, made, "priorityClassName", "priorityClassName");
+    if fields.switch("serviceAccount.create") == Some(false) {
+        pods::class(fields, made, "serviceAccount.name", "serviceAccountName");
+    }
+    pods::pull_secrets(fields, made, "global.imagePullSecrets");
+    pods::pull_secrets(fields, made, "image.pullSecrets");
+    let policy = pods::pull_policy(fields, "image.pullPolicy");
+    made.set_some(
+        "imagePullPolicy",
+        policy.filter(|policy| policy != "IfNotPresent"),
+    );
+    if let Some(mounts) = fields.list("extraVolumeMounts") {
+        pods::add_to_container(
+            made,
+            Map::from_iter([("volumeMounts".to_owned(), mounts.into())]),
+        );
+    }
+    for container in fields.list("sidecars").unwrap_or_default() {
+        pods::add_sidecar(fields, made, "sidecars", container);
+    }
+    for (path, target) in LISTS_OF_POD {
+        let list = fields.list(path);
+        made.set_some(&format!("podTemplate.spec.{target}"), list);
+    }
+    for path in WORDS_OF_POD {
+        let word = fields.word(path);
+        made.set_some(&format!("podTemplate.spec.{path}"), word);
+    }
+    let target = "podTemplate.spec.shareProcessNamespace";
+    let shared = fields.switch("shareProcessNamespace");
+    made.set_some(target, shared.filter(|shared| *shared));
+    let grace = "terminationGracePeriodSeconds";
+    if let Some(seconds) = fields.word(grace) {
+        match seconds.parse::<u32>() {
+            Ok(seconds) => made.set(&format!("podTemplate.spec.{grace}"), seconds),
+            Err(_) => fields.refuse(grace, format!("{seconds} is no number of seconds")),
+        }
+    }
+    strategies(fields, made);
+}
+
+/// How members are updated and evicted, and which disks are kept.
+fn strategies(fields: &mut Fields, made: &mut Made) {
+    let kind = choice(
+        fields,
+        "updateStrategy.type",
+        &["RollingUpdate", "OnDelete"],
+    );
+    made.set_some(
+        "updateStrategy.type",
+        kind.filter(|kind| kind == "OnDelete"),
+    );
+    if fields.switch("pdb.create") == Some(false) {
+        made.set("podDisruptionBudget.enabled", false);
+    }
+    pods::budget(fields, made, "pdb.minAvailable", "pdb.maxUnavailable");
+    let retention = "persistentVolumeClaimRetentionPolicy";
+    let on = fields.switch(&format!("{retention}.enabled")) == Some(true);
+    for key in ["whenDeleted", "whenScaled"] {
+        let kept = choice(fields, &format!("{retention}.{key}"), &["Retain", "Delete"]);
+        made.set_some(&format!("{retention}.{key}"), kept.filter(|_| on));
+    }
+}

@@ -1,0 +1,167 @@
+//! The documents of a file of YAML, as objects of JSON; lists of Kubernetes are taken apart.
+
+use serde::Deserialize as _;
+use serde_json::{Map, Number, Value};
+use serde_yaml::Value as Yaml;
+
+/// A document, and where it is in the file.
+#[derive(Debug)]
+pub(super) struct Document {
+    /// Its number, and that of the item if it comes from a list.
+    pub(super) place: String,
+    /// Its fields.
+    pub(super) fields: Map<String, Value>,
+}
+
+impl Document {
+    /// Returns a text of the document, such as its kind; empty if it has none.
+    pub(super) fn text(&self, key: &str) -> &str {
+        let value = self.fields.get(key).and_then(Value::as_str);
+        value.unwrap_or_default()
+    }
+
+    /// Returns the kind and name for people.
+    pub(super) fn title(&self) -> String {
+        let metadata = |key: &str| self.fields.get("metadata")?.get(key)?.as_str();
+        let mut title = self.text("kind").to_owned();
+        if let Some(name) = metadata("name") {
+            let namespace = metadata("namespace").map(|name| format!("{name}/"));
+            title.push(' ');
+            title.push_str(&namespace.unwrap_or_default());
+            title.push_str(name);
+        }
+        title
+    }
+}
+
+/// Reads all documents of a file. The error is for people: where the mistake is.
+pub(super) fn read(text: &str) -> Result<Vec<Document>, String> {
+    let mut documents = Vec::new();
+    for (n, part) in serde_yaml::Deserializer::from_str(text).enumerate() {
+        let place = format!("document {}", n + 1);
+        let mut yaml = Yaml::deserialize(part).map_err(|error| format!("{place}: {error}"))?;
+        let merged = yaml.apply_merge();
+        merged.map_err(|error| format!("{place}: {error}"))?;
+        match json(yaml, "").map_err(|reason| format!("{place}: {reason}"))? {
+            Value::Null => {}
+            Value::Object(fields) => take_apart(place, fields, &mut documents)?,
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                return Err(format!("{place} is no object with fields"));
+            }
+        }
+    }
+    Ok(documents)
+}
+
+/// Adds a document, or the items of a list of Kubernetes, as `kubectl get -o yaml` prints it.
+fn take_apart(
+    place: String,
+    mut fields: Map<String, Value>,
+    documents: &mut Vec<Document>,
+) -> Result<(), String> {
+    let kind = fields.get("kind").and_then(Value::as_str);
+    let is_list = kind.is_some_and(|kind| kind.ends_with("List"));
+    if !is_list || !fields.get("items").is_some_and(Value::is_array) {
+        documents.push(Document { place, fields });
+        return Ok(());
+    }
+    let Some(Value::Array(items)) = fields.remove("items") else {
+        return Ok(());
+    };
+    for (n, item) in items.into_iter().enumerate() {
+        let place = format!("{place}, items[{n}]");
+        let Value::Object(fields) = item else {
+            return Err(format!("{place} is no object with fields"));
+        };
+        documents.push(Document { place, fields });
+    }
+    Ok(())
+}
+
+/// Returns YAML as JSON, which is what Kubernetes knows.
+fn json(yaml: Yaml, path: &str) -> Result<Value, String> {
+    match yaml {
+        Yaml::Null => Ok(Value::Null),
+        Yaml::Bool(switch) => Ok(Value::Bool(switch)),
+        Yaml::String(text) => Ok(Value::String(text)),
+        Yaml::Number(number) => {
+            let whole = number.as_i64().map(Number::from);
+            let whole = whole.or_else(|| number.as_u64().map(Number::from));
+            let found = whole.or_else(|| number.as_f64().and_then(Number::from_f64));
+            let found = found.ok_or_else(|| format!("{path} is no number of JSON: {number}"));
+            found.map(Value::Number)
+        }
+        Yaml::Sequence(items) => {
+            let items = items.into_iter().enumerate();
+            let items = items.map(|(n, item)| json(item, &format!("{path}[{n}]")));
+            items.collect::<Result<_, _>>().map(Value::Array)
+        }
+        Yaml::Mapping(fields) => {
+            let mut object = Map::new();
+            for (key, value) in fields {
+                let Yaml::String(key) = key else {
+                    return Err(format!(
+                        "a key of {path} is no text: put it into quotes: {key:?}"
+                    ));
+                };
+                let dot = if path.is_empty() { "" } else { "." };
+                let value = json(value, &format!("{path}{dot}{key}"))?;
+                object.insert(key, value);
+            }
+            Ok(Value::Object(object))
+        }
+        Yaml::Tagged(tagged) => Err(format!(
+            "{path} has the tag {}, which Kubernetes does not know",
+            tagged.tag
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_taken_apart() {
+        let text = "kind: List\nitems: [{kind: A}, {kind: B, metadata: {name: b, namespace: n}}]\n---\n---\nkind: C\n";
+        let titles: Vec<_> = read(text).unwrap().iter().map(Document::title).collect();
+        assert_eq!(titles, ["A", "B n/b", "C"]);
+    }
+
+    #[test]
+    fn a_mistake_is_said_with_its_place() {
+        for (text, said) in [
+            (
+                "a: 1\n---\nb: {c: 1, c: 2}\n",
+                "document 2: b: duplicate entry",
+            ),
+            (
+                "a: 1\nb: c: d\n",
+                "mapping values are not allowed in this context at line 2 column 5",
+            ),
+            ("a: {1: x}\n", "a key of a is no text"),
+            ("a: [!secret x]\n", "a[0] has the tag !secret"),
+            ("a: .inf\n", "a is no number of JSON"),
+            ("- a\n", "document 1 is no object"),
+            (
+                "kind: List\nitems: [1]\n",
+                "document 1, items[0] is no object",
+            ),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+
+    /// Aliases that multiply, and nesting without an end.
+    #[test]
+    fn hostile_yaml_is_refused() {
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for n in 1..12 {
+            let list = vec![format!("*a{}", n - 1); 9].join(", ");
+            bomb.push_str(&format!("a{n}: &a{n} [{list}]\n"));
+        }
+        assert!(read(&bomb).is_err());
+        assert!(read(&"[".repeat(100_000)).is_err());
+    }
+}

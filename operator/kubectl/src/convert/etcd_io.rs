@@ -1,0 +1,156 @@
+//! Resources of the etcd-operator of etcd's own project: `operator.etcd.io/v1alpha1`.
+
+use serde_json::json;
+
+use super::{
+    IMAGE, Outcome, VERSION,
+    disks::{self, ACCESS_MODES},
+    fields::Fields,
+    finish_cluster,
+    made::{Kind, Made},
+    pods, server, tls,
+    values::{amount, choice, seconds},
+};
+
+/// Annotations of the other operator.
+const OWN: [&str; 1] = ["operator.etcd.io/"];
+
+/// Size of a disk if the document has none that is possible: ours.
+const SIZE_DEFAULT: &str = "8Gi";
+
+/// Fields of certificates that have no counterpart, below `autoCfg` and `certManagerCfg`.
+const OF_CERTIFICATES: [(&str, &str); 3] = [
+    (
+        "commonName",
+        "the operator chooses the subjects of certificates",
+    ),
+    (
+        "organizations",
+        "the operator chooses the subjects of certificates",
+    ),
+    (
+        "caBundleSecret",
+        "members trust the authority that signs their certificates",
+    ),
+];
+
+/// Converts a resource.
+pub(super) fn convert(kind: &str, fields: &mut Fields) -> Result<Outcome, String> {
+    match kind {
+        "EtcdCluster" => cluster(fields).map(|made| Outcome::Made(vec![made])),
+        _ => Ok(Outcome::UNKNOWN),
+    }
+}
+
+fn cluster(fields: &mut Fields) -> Result<Made, String> {
+    let mut made = Made::of(Kind::Cluster, fields, &OWN)?;
+    let name = made.name().to_owned();
+    let renamed = [
+        ("app", name.as_str(), "witan.dev/cluster", name.as_str()),
+        (
+            "controller",
+            name.as_str(),
+            "witan.dev/cluster",
+            name.as_str(),
+        ),
+    ];
+    storage(fields, &mut made);
+    disks::replicas(fields, &mut made, "spec.size");
+    certificates(fields, &mut made)?;
+    pods::labels(
+        fields,
+        &mut made,
+        "spec.podTemplate.metadata.labels",
+        "spec.podTemplate.metadata.annotations",
+    );
+    pods::affinity(
+        fields,
+        &mut made,
+        "spec.podTemplate.spec.affinity",
+        &renamed,
+    );
+    pods::node_selector(fields, &mut made, "spec.podTemplate.spec.nodeSelector");
+    pods::tolerations(fields, &mut made, "spec.podTemplate.spec.tolerations");
+    let flags = server::of_arguments(fields, "spec.etcdOptions");
+    server::options(fields, &mut made, flags);
+    // clients know the members by names below this Service, which is the only one there
+    made.services(fields, None, Some(&name));
+    fields.gone("spec.version", VERSION);
+    fields.gone("spec.imageRegistry", IMAGE);
+    finish_cluster(fields, &made);
+    Ok(made)
+}
+
+fn storage(fields: &mut Fields, made: &mut Made) {
+    if !fields.has("spec.storageSpec") {
+        disks::empty_dir(fields, made, json!({}));
+        return;
+    }
+    let size = amount(fields, "spec.storageSpec.volumeSizeRequest");
+    made.set(
+        "storage.size",
+        size.unwrap_or_else(|| SIZE_DEFAULT.to_owned()),
+    );
+    pods::class(
+        fields,
+        made,
+        "spec.storageSpec.storageClassName",
+        "storage.storageClassName",
+    );
+    let mode = choice(fields, "spec.storageSpec.accessModes", &ACCESS_MODES);
+    made.set_some("storage.accessModes", mode.map(|mode| json!([mode])));
+    fields.gone(
+        "spec.storageSpec.volumeSizeLimit",
+        "a claim has a size and no limit",
+    );
+    fields.gone(
+        "spec.storageSpec.pvcName",
+        "each member has a claim of its own",
+    );
+}
+
+fn certificates(fields: &mut Fields, made: &mut Made) -> Result<(), String> {
+    if !fields.has("spec.tls") {
+        return Ok(());
+    }
+    let provider = fields
+        .word("spec.tls.provider")
+        .unwrap_or_else(|| "auto".to_owned());
+    let (given, source) = match provider.as_str() {
+        "cert-manager" => ("spec.tls.providerCfg.certManagerCfg", "certManager"),
+        _ => ("spec.tls.providerCfg.autoCfg", "managed"),
+    };
+    if source == "certManager" {
+        let issuer = (format!("{given}.issuerName"), format!("{given}.issuerKind"));
+        tls::issuer(fields, made, (&issuer.0, &issuer.1), &tls::PORTS)?;
+        tls::about_issuers(fields);
+    } else {
+        for port in tls::PORTS {
+            made.set(&format!("tls.{port}.managed"), json!({}));
+        }
+        if provider != "auto" {
+            let reason = format!("{provider} is not known: the operator issues the certificates");
+            fields.refuse("spec.tls.provider", reason);
+        }
+    }
+    if let Some(seconds) = seconds(fields, &format!("{given}.validityDuration")) {
+        for port in tls::PORTS {
+            if let Err(reason) = tls::validity(made, port, source, seconds) {
+                fields.refuse(&format!("{given}.validityDuration"), reason);
+                break;
+            }
+        }
+    }
+    let names = format!("{given}.altNames.dnsNames");
+    tls::more_names(
+        fields,
+        made,
+        &names,
+        &format!("{given}.altNames.ipAddresses"),
+    );
+    for (key, reason) in OF_CERTIFICATES {
+        fields.gone(&format!("{given}.{key}"), reason);
+    }
+    fields.notes.by_hand("clients have to show a certificate of the cluster's authority, or set spec.tls.client.clientCertAuth: false");
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! Comments above a converted resource: what was not converted and why, what a person has to do, what differs.
+
+use serde_json::Value;
+
+/// How many characters of a value a comment shows.
+const SHOWN_MAX: usize = 60;
+
+/// What a comment is about, in the order in which comments are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Topic {
+    NotConverted,
+    ByHand,
+    Note,
+    Data,
+}
+
+impl Topic {
+    fn word(self) -> &'static str {
+        match self {
+            Self::NotConverted => "not converted",
+            Self::ByHand => "by hand",
+            Self::Note => "note",
+            Self::Data => "data",
+        }
+    }
+}
+
+/// Comments above a resource.
+#[derive(Debug, Default)]
+pub(super) struct Notes(Vec<(Topic, String)>);
+
+impl Notes {
+    /// A field has no counterpart, or its value is not possible.
+    pub(super) fn not_converted(&mut self, path: &str, reason: impl AsRef<str>) {
+        let text = format!("{path}: {}", reason.as_ref());
+        self.0.push((Topic::NotConverted, text));
+    }
+
+    /// A person has to do something before or after the resource is created.
+    pub(super) fn by_hand(&mut self, text: impl Into<String>) {
+        self.0.push((Topic::ByHand, text.into()));
+    }
+
+    /// The result differs from the document, or shows a default of the other operator.
+    pub(super) fn note(&mut self, text: impl Into<String>) {
+        self.0.push((Topic::Note, text.into()));
+    }
+
+    /// Where the data comes from.
+    pub(super) fn data(&mut self, text: impl Into<String>) {
+        self.0.push((Topic::Data, text.into()));
+    }
+
+    /// Adds the notes of a part.
+    pub(super) fn append(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
+
+    /// Returns the comments, each on a line of its own.
+    pub(super) fn text(mut self) -> String {
+        self.0.sort_by_key(|(topic, _)| *topic);
+        let lines = self.0.iter();
+        lines
+            .map(|(topic, text)| comment(&format!("{}: {text}", topic.word())))
+            .collect()
+    }
+}
+
+/// Returns a line of comment. Texts of the document end no line, or the rest of them would be YAML.
+pub(super) fn comment(text: &str) -> String {
+    let mut line = "# ".to_owned();
+    for c in text.chars() {
+        if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line.push('\n');
+    line
+}
+
+/// Returns a value as a comment shows it.
+pub(super) fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            value.to_string()
+        }
+    };
+    let mut start: String = text.chars().take(SHOWN_MAX).collect();
+    if start.len() < text.len() {
+        start.push('…');
+    }
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_comment_is_one_line() {
+        assert_eq!(comment("a\nb: c\u{85}d"), "# a\\nb: c\\u{85}d\n");
+        assert_eq!(shown(&json!("a".repeat(61))).chars().count(), 61);
+    }
+
+    #[test]
+    fn topics_are_in_order() {
+        let mut notes = Notes::default();
+        notes.data("empty");
+        notes.by_hand("secret");
+        notes.not_converted("spec.a", "no");
+        notes.not_converted("spec.b", "no");
+        let text = "# not converted: spec.a: no\n# not converted: spec.b: no\n# by hand: secret\n# data: empty\n";
+        assert_eq!(notes.text(), text);
+    }
+}

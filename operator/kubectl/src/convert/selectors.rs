@@ -1,0 +1,168 @@
+//! Selectors of labels in affinities and spreads: members have other labels than the pods of another operator, and an
+//! anti-affinity that selects no pod keeps no two members apart.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{made::Made, notes::shown};
+
+/// A label of the other operator's pods: key and value, and those of members in their place.
+pub(super) type Renamed<'a> = (&'a str, &'a str, &'a str, &'a str);
+
+/// Replaces labels in all selectors of a value.
+pub(super) fn rename(value: &mut Value, renamed: &[Renamed<'_>]) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                if key == "labelSelector" {
+                    rename_in(value, renamed);
+                } else {
+                    rename(value, renamed);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| rename(item, renamed)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn rename_in(selector: &mut Value, renamed: &[Renamed<'_>]) {
+    if let Some(labels) = selector
+        .get_mut("matchLabels")
+        .and_then(Value::as_object_mut)
+    {
+        let old = std::mem::take(labels);
+        for (key, value) in old {
+            let found = renamed
+                .iter()
+                .find(|(old, was, ..)| *old == key && value == *was);
+            match found {
+                Some((_, _, new, now)) => labels.insert((*new).to_owned(), (*now).into()),
+                None => labels.insert(key, value),
+            };
+        }
+    }
+    let expressions = selector.get_mut("matchExpressions");
+    for expression in expressions
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        let found = renamed.iter().find(|(old, was, ..)| {
+            expression["key"] == *old && expression["values"] == json!([was])
+        });
+        if let Some((_, _, new, now)) = found {
+            expression["key"] = (*new).into();
+            expression["values"] = json!([now]);
+        }
+    }
+}
+
+/// Returns the selectors of an affinity's anti-affinity, or of spread constraints, that select no member of the cluster.
+pub(super) fn that_miss(value: &Value, made: &Made) -> Vec<String> {
+    let labels = labels_of_members(made);
+    let mut found = Vec::new();
+    collect(value, &mut found);
+    let missed = found
+        .into_iter()
+        .filter(|selector| !selects(selector, &labels));
+    missed.map(shown).collect()
+}
+
+fn collect<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match key.as_str() {
+                    "labelSelector" => found.push(value),
+                    // these are about pods of other applications
+                    "podAffinity" => {}
+                    _ => collect(value, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The labels of every member, as the operator makes them, and those of the spec.
+fn labels_of_members(made: &Made) -> BTreeMap<String, Value> {
+    let own = [
+        ("app.kubernetes.io/name", "etcd"),
+        ("app.kubernetes.io/component", "etcd"),
+        ("app.kubernetes.io/instance", made.name()),
+        ("app.kubernetes.io/managed-by", "witan-operator"),
+        ("app.kubernetes.io/part-of", "witan"),
+        ("witan.dev/cluster", made.name()),
+        ("witan.dev/role", "voter"),
+    ];
+    let given = ["additionalMetadata.labels", "podTemplate.metadata.labels"];
+    let given = given.iter().filter_map(|path| made.get(path)?.as_object());
+    let given = given
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.clone()));
+    let own = own.map(|(key, value)| (key.to_owned(), Value::from(value)));
+    given.chain(own).collect()
+}
+
+fn selects(selector: &Value, labels: &BTreeMap<String, Value>) -> bool {
+    let none = Map::new();
+    let pairs = selector["matchLabels"].as_object().unwrap_or(&none);
+    let mut expressions = selector["matchExpressions"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    let equal = pairs
+        .iter()
+        .all(|(key, value)| labels.get(key) == Some(value));
+    equal
+        && expressions.all(|expression| {
+            let label = labels.get(expression["key"].as_str().unwrap_or_default());
+            let values = expression["values"].as_array();
+            let listed = label.is_some_and(|label| values.is_some_and(|all| all.contains(label)));
+            match expression["operator"].as_str() {
+                Some("In") => listed,
+                Some("NotIn") => !listed,
+                Some("Exists") => label.is_some(),
+                Some("DoesNotExist") => label.is_none(),
+                Some(_) | None => false,
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::made::Kind, *};
+
+    #[test]
+    fn labels_of_the_other_operator_become_those_of_members() {
+        let mut affinity = json!({"podAntiAffinity": {"required": [
+            {"labelSelector": {"matchLabels": {"etcd_cluster": "orders", "tier": "db"}}},
+            {"labelSelector": {"matchExpressions": [{"key": "etcd_cluster", "operator": "In", "values": ["orders"]}]}},
+            {"labelSelector": {"matchLabels": {"etcd_cluster": "carts"}}},
+        ]}});
+        let renamed = [("etcd_cluster", "orders", "witan.dev/cluster", "orders")];
+        rename(&mut affinity, &renamed);
+        let terms = &affinity["podAntiAffinity"]["required"];
+        let labels = json!({"witan.dev/cluster": "orders", "tier": "db"});
+        assert_eq!(terms[0]["labelSelector"]["matchLabels"], labels);
+        let key = &terms[1]["labelSelector"]["matchExpressions"][0]["key"];
+        assert_eq!(key, "witan.dev/cluster");
+        let mut made = Made::named(Kind::Cluster, "orders").unwrap();
+        made.set("podTemplate.metadata.labels", json!({"tier": "db"}));
+        let missed = [r#"{"matchLabels":{"etcd_cluster":"carts"}}"#];
+        assert_eq!(that_miss(&affinity, &made), missed);
+    }
+
+    #[test]
+    fn an_affinity_to_other_applications_is_no_mistake() {
+        let made = Made::named(Kind::Cluster, "orders").unwrap();
+        let selector = json!({"labelSelector": {"matchLabels": {"app": "web"}}});
+        let affinity = json!({"podAffinity": {"required": [selector]}});
+        assert!(that_miss(&affinity, &made).is_empty());
+        let spread = json!([selector]);
+        assert_eq!(that_miss(&spread, &made).len(), 1);
+    }
+}

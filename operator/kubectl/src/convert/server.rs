@@ -1,0 +1,335 @@
+//! Flags of etcd, as other operators and charts pass them on: `spec.options` has those with a type, `extraArgs` the rest.
+
+mod flags;
+
+use serde_json::Value;
+
+pub(super) use self::flags::{Flag, of_arguments, of_object, of_variables};
+use super::{fields::Fields, made::Made, values::is_amount};
+
+/// Flags that the operator sets, which the rules of the definition refuse in `extraArgs`.
+const OF_OPERATOR: [&str; 26] = [
+    "name",
+    "data-dir",
+    "wal-dir",
+    "config-file",
+    "initial-cluster",
+    "initial-cluster-state",
+    "initial-cluster-token",
+    "initial-advertise-peer-urls",
+    "advertise-client-urls",
+    "listen-peer-urls",
+    "listen-client-urls",
+    "listen-client-http-urls",
+    "listen-metrics-urls",
+    "discovery",
+    "discovery-srv",
+    "force-new-cluster",
+    "cert-file",
+    "key-file",
+    "trusted-ca-file",
+    "peer-cert-file",
+    "peer-key-file",
+    "peer-trusted-ca-file",
+    "client-cert-auth",
+    "peer-client-cert-auth",
+    "auto-tls",
+    "peer-auto-tls",
+];
+
+/// Flags that have no effect here, because there is no bbolt, and because Witan decides by itself how much of the log it keeps.
+const WITHOUT_EFFECT: [&str; 7] = [
+    "snapshot-count",
+    "max-snapshots",
+    "max-wals",
+    "backend-bbolt-freelist-type",
+    "backend-batch-interval",
+    "backend-batch-limit",
+    "logger",
+];
+
+/// Most flags in `extraArgs`, and most characters of their values.
+const EXTRA_MAX: usize = 64;
+const EXTRA_VALUE_MAX: usize = 1024;
+
+/// Bounds of the definition.
+const HEARTBEAT_MIN: i64 = 10;
+const ELECTION_MIN: i64 = 50;
+const ELECTION_MAX: i64 = 50_000;
+const REQUEST_MIN: i64 = 1024;
+const RETENTION_MAX: usize = 32;
+
+/// How many heartbeats an election timeout has at least, as etcd itself demands.
+const HEARTBEATS: i64 = 5;
+
+/// Milliseconds of heartbeat and election timeout if nothing sets them, here and in etcd.
+const HEARTBEAT_DEFAULT: i64 = 100;
+const ELECTION_DEFAULT: i64 = 1000;
+
+/// Units of a quota.
+const UNITS: [(u64, &str); 2] = [(1 << 30, "Gi"), (1 << 20, "Mi")];
+
+/// Sets the options that the flags ask for.
+pub(super) fn options(fields: &mut Fields, made: &mut Made, flags: Vec<Flag>) {
+    for flag in flags {
+        if let Err(reason) = option(made, &flag) {
+            fields.notes.not_converted(&flag.path, reason);
+        }
+    }
+    retention(fields, made);
+    timeouts(fields, made);
+}
+
+/// Sets the option of a flag; the error says why there is none.
+pub(super) fn option(made: &mut Made, flag: &Flag) -> Result<(), String> {
+    let value = flag.value.trim();
+    let number = |least: i64, most: i64| {
+        let number = value.parse().ok();
+        let number = number.filter(|number| (least..=most).contains(number));
+        number.ok_or_else(|| format!("{value} is not possible here"))
+    };
+    let one_of = |words: &[&str]| {
+        let known = words.contains(&value);
+        known
+            .then(|| value.to_owned())
+            .ok_or_else(|| format!("{value} is none of {}", words.join(", ")))
+    };
+    let switch = || {
+        value
+            .parse::<bool>()
+            .map_err(|_| format!("{value} is neither true nor false"))
+    };
+    match flag.name.as_str() {
+        "quota-backend-bytes" => quota(made, value)?,
+        "auto-compaction-mode" => {
+            made.set(
+                "options.autoCompactionMode",
+                one_of(&["periodic", "revision"])?,
+            );
+        }
+        "auto-compaction-retention" => {
+            let start = value.starts_with(|c: char| c.is_ascii_digit());
+            if !start || value.len() > RETENTION_MAX || !is_retention(value) {
+                return Err(format!(
+                    "{value} is neither a time nor a number of revisions"
+                ));
+            }
+            made.set("options.autoCompactionRetention", value);
+        }
+        "heartbeat-interval" => {
+            made.set(
+                "options.heartbeatIntervalMs",
+                number(HEARTBEAT_MIN, i64::from(i32::MAX))?,
+            );
+        }
+        "election-timeout" => {
+            made.set(
+                "options.electionTimeoutMs",
+                number(ELECTION_MIN, ELECTION_MAX)?,
+            );
+        }
+        "max-request-bytes" => made.set("options.maxRequestBytes", number(REQUEST_MIN, i64::MAX)?),
+        "max-txn-ops" => made.set("options.maxTxnOps", number(1, i64::from(i32::MAX))?),
+        "log-level" => made.set(
+            "options.logLevel",
+            one_of(&["debug", "info", "warn", "error"])?,
+        ),
+        "debug" if switch()? => made.set("options.logLevel", "debug"),
+        "debug" => {}
+        "metrics" => made.set("options.metrics", one_of(&["basic", "extensive"])?),
+        "enable-v2" => made.set("options.enableV2", switch()?),
+        "enable-grpc-gateway" => made.set("options.enableGRPCGateway", switch()?),
+        name => extra(made, name, value)?,
+    }
+    Ok(())
+}
+
+fn is_retention(value: &str) -> bool {
+    let mut dots = value.match_indices('.');
+    let dot = dots.next();
+    let after = dot.is_none_or(|(at, _)| value[at + 1..].starts_with(|c: char| c.is_ascii_digit()));
+    let before = dot.is_none_or(|(at, _)| value[..at].chars().all(|c| c.is_ascii_digit()));
+    let mut rest = value.chars().filter(|c| *c != '.');
+    dots.next().is_none()
+        && before
+        && after
+        && rest.all(|c| c.is_ascii_digit() || c.is_ascii_lowercase())
+}
+
+fn quota(made: &mut Made, value: &str) -> Result<(), String> {
+    if value == "0" {
+        return Ok(());
+    }
+    if !is_amount(value) {
+        return Err(format!(
+            "{value} is no amount of bytes; without one it is 2Gi"
+        ));
+    }
+    // a number of bytes is easier to read with a unit
+    let bytes = value.parse::<u64>().ok();
+    let unit = UNITS
+        .iter()
+        .find(|(length, _)| bytes.is_some_and(|bytes| bytes.is_multiple_of(*length)));
+    let short = unit
+        .zip(bytes)
+        .map(|((length, unit), bytes)| format!("{}{unit}", bytes / length));
+    made.set(
+        "options.quotaBackendBytes",
+        short.unwrap_or_else(|| value.to_owned()),
+    );
+    Ok(())
+}
+
+fn extra(made: &mut Made, name: &str, value: &str) -> Result<(), String> {
+    if OF_OPERATOR.contains(&name) {
+        return Err("the operator sets it".to_owned());
+    }
+    if WITHOUT_EFFECT.contains(&name) {
+        return Err("it has no effect here (docs/reference/flags.md)".to_owned());
+    }
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || !name.chars().all(plain) {
+        return Err(format!("{name:?} is no flag of etcd"));
+    }
+    let all = made.get("options.extraArgs").and_then(Value::as_object);
+    let count = all.map_or(0, serde_json::Map::len);
+    if count >= EXTRA_MAX || value.chars().count() > EXTRA_VALUE_MAX {
+        return Err(format!(
+            "extraArgs has {EXTRA_MAX} flags of {EXTRA_VALUE_MAX} characters at most"
+        ));
+    }
+    made.set(&format!("options.extraArgs.{name}"), value);
+    Ok(())
+}
+
+/// Sets the retention that etcd has by default, which is none: ours would drop the history that clients of the old cluster may
+/// read.
+fn retention(fields: &mut Fields, made: &mut Made) {
+    let mode = made.get("options.autoCompactionMode").cloned();
+    let given = made
+        .get("options.autoCompactionRetention")
+        .and_then(Value::as_str);
+    if let Some(given) = given {
+        let number = given.chars().all(|c| c.is_ascii_digit());
+        if mode.is_some_and(|mode| mode == "revision") && !number {
+            let text = format!(
+                "spec.options.autoCompactionRetention: {given} is no number of revisions, so that the mode is periodic"
+            );
+            fields.notes.by_hand(text);
+            made.set("options.autoCompactionMode", "periodic");
+        }
+        return;
+    }
+    made.set("options.autoCompactionRetention", "0");
+    fields.notes.note(
+        "spec.options.autoCompactionRetention: the old cluster keeps all revisions until a client compacts them; leave it out to keep those of the last hour",
+    );
+}
+
+/// Removes timeouts that etcd would refuse, too.
+fn timeouts(fields: &mut Fields, made: &mut Made) {
+    let read = |path: &str, default| made.get(path).and_then(Value::as_i64).unwrap_or(default);
+    let heartbeat = read("options.heartbeatIntervalMs", HEARTBEAT_DEFAULT);
+    let election = read("options.electionTimeoutMs", ELECTION_DEFAULT);
+    if election >= heartbeat.saturating_mul(HEARTBEATS) {
+        return;
+    }
+    let path = "heartbeat-interval, election-timeout";
+    let reason = format!(
+        "{heartbeat} and {election}: an election timeout has {HEARTBEATS} heartbeats at least"
+    );
+    fields.notes.not_converted(path, reason);
+    made.remove("options.heartbeatIntervalMs");
+    made.remove("options.electionTimeoutMs");
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{super::made::Kind, *};
+    use witan_crd::definition;
+
+    fn made(flags: &[&str]) -> (String, String) {
+        let mut made = Made::named(Kind::Cluster, "orders").unwrap();
+        let mut fields = Fields::new(json!({"args": flags}));
+        let flags = of_arguments(&mut fields, "args");
+        options(&mut fields, &mut made, flags);
+        (
+            made.get("options").unwrap().to_string(),
+            fields.finish().text(),
+        )
+    }
+
+    #[test]
+    fn arguments_are_written_in_three_ways() {
+        let (options, notes) = made(&[
+            "--heartbeat-interval=200",
+            "-election-timeout",
+            "2000",
+            "--auto-compaction-retention 1h30m",
+            "stray",
+            "--pre-vote",
+        ]);
+        assert_eq!(
+            options,
+            r#"{"heartbeatIntervalMs":200,"electionTimeoutMs":2000,"autoCompactionRetention":"1h30m","extraArgs":{"pre-vote":"true"}}"#
+        );
+        assert_eq!(notes, "# not converted: args[4]: stray is no flag\n");
+    }
+
+    #[test]
+    fn values_that_the_definition_refuses_are_named() {
+        let (options, notes) = made(&[
+            "--heartbeat-interval=900",
+            "--quota-backend-bytes=-1",
+            "--auto-compaction-mode=revision",
+            "--auto-compaction-retention=5m",
+            "--log-level=panic",
+            "--data-dir=/x",
+            "--max-wals=3",
+        ]);
+        let expected = r#"{"autoCompactionMode":"periodic","autoCompactionRetention":"5m"}"#;
+        assert_eq!(options, expected);
+        for path in [
+            "heartbeat-interval, election-timeout",
+            "args[1]",
+            "args[4]",
+            "args[5]",
+            "args[6]",
+        ] {
+            assert!(
+                notes.contains(&format!("# not converted: {path}: ")),
+                "{path}: {notes}"
+            );
+        }
+        assert!(notes.contains("by hand: spec.options.autoCompactionRetention"));
+    }
+
+    #[test]
+    fn retentions_are_those_of_the_schema() {
+        for sound in ["0", "1h", "1.5h", "100", "1h30m"] {
+            assert!(is_retention(sound), "{sound}");
+        }
+        for wrong in ["1.", "1h.5", "1.2.3", "1H", "-1"] {
+            assert!(!is_retention(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_definition_refuses_the_same_flags() {
+        let text = serde_json::to_string(&definition()).unwrap();
+        let rule = text
+            .split("!(k in [")
+            .nth(1)
+            .unwrap()
+            .split(']')
+            .next()
+            .unwrap();
+        let refused: Vec<_> = rule
+            .split(',')
+            .map(|flag| flag.trim_matches('\''))
+            .collect();
+        assert_eq!(refused, OF_OPERATOR);
+    }
+}

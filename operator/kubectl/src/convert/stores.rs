@@ -1,0 +1,218 @@
+//! Where backups are, and when they are taken.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    fields::Fields,
+    made::Made,
+    values::{is_name, name, reference},
+};
+
+/// Bounds of the definition: lengths of a bucket's name, of a prefix, an endpoint and a region; seconds between changes.
+const BUCKET_MIN: usize = 3;
+const BUCKET_MAX: usize = 63;
+const PREFIX_MAX: usize = 512;
+const ENDPOINT_MAX: usize = 512;
+const REGION_MAX: usize = 64;
+const CHANGES_MIN: u64 = 2;
+const CHANGES_MAX: u64 = 3600;
+
+/// Most backups that a retention counts.
+const KEEP_MAX: i64 = 10_000;
+
+/// Most characters of a schedule, and of the name of a restored file.
+const SCHEDULE_MAX: usize = 128;
+const FILE_MAX: usize = 200;
+
+/// Fields of a five-field schedule.
+const CRON_FIELDS: usize = 5;
+
+/// Intervals in seconds that a schedule of five fields keeps exactly.
+const INTERVALS: [(u64, &str); 20] = [
+    (60, "* * * * *"),
+    (120, "*/2 * * * *"),
+    (180, "*/3 * * * *"),
+    (240, "*/4 * * * *"),
+    (300, "*/5 * * * *"),
+    (360, "*/6 * * * *"),
+    (600, "*/10 * * * *"),
+    (720, "*/12 * * * *"),
+    (900, "*/15 * * * *"),
+    (1200, "*/20 * * * *"),
+    (1800, "*/30 * * * *"),
+    (3600, "@hourly"),
+    (7200, "0 */2 * * *"),
+    (10_800, "0 */3 * * *"),
+    (14_400, "0 */4 * * *"),
+    (21_600, "0 */6 * * *"),
+    (28_800, "0 */8 * * *"),
+    (43_200, "0 */12 * * *"),
+    (86_400, "@daily"),
+    (604_800, "@weekly"),
+];
+
+/// Paths of the parts of a bucket.
+pub(super) struct Bucket<'a> {
+    pub(super) endpoint: &'a str,
+    pub(super) region: &'a str,
+    pub(super) path_style: &'a str,
+    pub(super) secret: &'a str,
+}
+
+/// Makes an S3 store of a bucket and a prefix. `None` if one of its parts is not possible: a backup that went elsewhere
+/// would be worse than none.
+pub(super) fn s3(
+    fields: &mut Fields,
+    bucket: &str,
+    prefix: &str,
+    parts: &Bucket<'_>,
+) -> Option<Value> {
+    let mut store = Map::from_iter([("bucket".to_owned(), bucket.into())]);
+    let prefix = prefix.trim_matches('/');
+    let endpoint = fields.word(parts.endpoint);
+    let region = fields.word(parts.region);
+    let style = fields.switch(parts.path_style);
+    let secret = name(fields, parts.secret);
+    if !is_bucket(bucket) || !is_prefix(prefix) {
+        return None;
+    }
+    if !prefix.is_empty() {
+        store.insert("prefix".to_owned(), prefix.into());
+    }
+    if let Some(endpoint) = endpoint {
+        let scheme = ["http://", "https://"]
+            .iter()
+            .any(|scheme| endpoint.starts_with(scheme));
+        if !scheme || endpoint.len() > ENDPOINT_MAX {
+            return None;
+        }
+        store.insert("endpoint".to_owned(), endpoint.into());
+    }
+    if let Some(region) = region.filter(|region| region.len() <= REGION_MAX) {
+        store.insert("region".to_owned(), region.into());
+    }
+    if style == Some(true) {
+        store.insert("pathStyle".to_owned(), true.into());
+    }
+    if let Some(secret) = secret {
+        store.insert("credentialsSecretRef".to_owned(), reference(&secret));
+    }
+    Some(json!({"s3": store}))
+}
+
+/// Makes a store of a volume.
+pub(super) fn volume(claim: &str, folder: &str) -> Option<Value> {
+    let folder = folder.trim_matches('/');
+    if !is_name(claim) || !is_prefix(folder) {
+        return None;
+    }
+    let mut store = json!({"claimName": claim});
+    if !folder.is_empty() {
+        store["prefix"] = folder.into();
+    }
+    Some(json!({"persistentVolumeClaim": store}))
+}
+
+fn is_bucket(name: &str) -> bool {
+    (BUCKET_MIN..=BUCKET_MAX).contains(&name.len()) && is_name(&format!("{name}0"))
+}
+
+/// Whether a text is a prefix of keys, or a folder.
+fn is_prefix(text: &str) -> bool {
+    let part = |part: &str| {
+        let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        !part.is_empty() && !part.starts_with('.') && part.chars().all(inner)
+    };
+    text.len() <= PREFIX_MAX && (text.is_empty() || text.split('/').all(part))
+}
+
+/// Splits the key of a snapshot into its folder and its name; `None` if it cannot be restored by these.
+pub(super) fn file(key: &str) -> Option<(&str, &str)> {
+    let key = key.trim_matches('/');
+    let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));
+    let sound = !name.is_empty() && name.len() <= FILE_MAX && !name.contains('/');
+    (sound && is_prefix(name) && is_prefix(folder)).then_some((folder, name))
+}
+
+/// Returns the schedule of an interval, and whether it keeps it exactly; otherwise it is the next shorter one.
+pub(super) fn every(seconds: u64) -> (&'static str, bool) {
+    let mut found = INTERVALS
+        .iter()
+        .rev()
+        .filter(|(length, _)| *length <= seconds);
+    match found.next() {
+        Some((length, schedule)) => (schedule, *length == seconds),
+        None => ("* * * * *", false),
+    }
+}
+
+/// Takes a schedule of cron.
+pub(super) fn schedule(fields: &mut Fields, path: &str) -> Option<String> {
+    let text = fields.word(path)?;
+    let five = text.split_whitespace().count() == CRON_FIELDS;
+    if text.len() <= SCHEDULE_MAX && (five || text.starts_with('@')) {
+        return Some(text);
+    }
+    fields.refuse(
+        path,
+        format!("{text} has not the five fields of a schedule"),
+    );
+    None
+}
+
+/// Keeps the last backups.
+pub(super) fn keep_last(fields: &mut Fields, made: &mut Made, path: &str, number: i64) {
+    if (1..=KEEP_MAX).contains(&number) {
+        made.set("retention.keepLast", number);
+    } else {
+        fields.refuse(
+            path,
+            format!("{number}: 1 to {KEEP_MAX} backups are kept, or all without a retention"),
+        );
+    }
+}
+
+/// Stores the changes between backups every so many seconds.
+pub(super) fn changes(made: &mut Made, seconds: u64) {
+    made.set(
+        "changes.everySeconds",
+        seconds.clamp(CHANGES_MIN, CHANGES_MAX),
+    );
+}
+
+/// Says how the secret of a bucket has to look.
+pub(super) fn credentials(fields: &mut Fields, secret: &str, keys: &str) {
+    fields.notes.by_hand(format!(
+        "secret {secret}: it has {keys}; an EtcdBackup reads AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (docs/operating/kubernetes-backup.md)"
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_of_intervals() {
+        assert_eq!(every(125), ("*/2 * * * *", false));
+        assert_eq!(every(3600), ("@hourly", true));
+        assert_eq!(every(5), ("* * * * *", false));
+        assert_eq!(every(3 * 86_400), ("@daily", false));
+    }
+
+    #[test]
+    fn parts_of_stores_are_those_of_the_schema() {
+        for sound in ["", "a", "etcd.backup", "a/b_c/d-e"] {
+            assert!(is_prefix(sound), "{sound}");
+        }
+        for wrong in ["a//b", ".a", "a/../b", "a b", "/a"] {
+            assert!(!is_prefix(wrong), "{wrong}");
+        }
+        for wrong in ["ab", "Ab1", "-abc", &"a".repeat(64)] {
+            assert!(!is_bucket(wrong), "{wrong}");
+        }
+        assert!(is_bucket("my.bucket-"));
+        assert_eq!(file("/a/b/old.db"), Some(("a/b", "old.db")));
+        assert_eq!(file("old.db"), Some(("", "old.db")));
+        assert_eq!(file("a/ b.db"), None);
+    }
+}

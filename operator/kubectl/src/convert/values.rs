@@ -1,0 +1,180 @@
+//! Values as the schema of our resources has them: amounts, durations, names.
+
+use serde_json::{Value, json};
+
+use super::fields::Fields;
+use witan_crd::ByteQuantity;
+
+/// Most characters of an amount.
+const AMOUNT_MAX: usize = 32;
+
+/// Most characters of the name of an object.
+const NAME_MAX: usize = 253;
+
+/// Most characters of the name of a Service.
+const SERVICE_MAX: usize = 63;
+
+/// Most digits of a number in a span of time.
+const SPAN_DIGITS_MAX: u64 = 999_999;
+
+/// Whether a text is an amount of bytes that the schema takes.
+pub(super) fn is_amount(text: &str) -> bool {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    text.len() <= AMOUNT_MAX
+        && !digits.ends_with('.')
+        && ByteQuantity(text.to_owned()).bytes().is_some()
+}
+
+/// Takes an amount of bytes.
+pub(super) fn amount(fields: &mut Fields, path: &str) -> Option<String> {
+    let text = fields.word(path)?;
+    if is_amount(&text) {
+        return Some(text);
+    }
+    let reason = format!("{text} is no amount of bytes such as 8Gi");
+    fields.refuse(path, reason);
+    None
+}
+
+/// Whether a text names an object of Kubernetes.
+pub(super) fn is_name(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    let outer = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.len() <= NAME_MAX
+        && text.chars().all(inner)
+        && text.starts_with(outer)
+        && text.ends_with(outer)
+}
+
+/// Whether a text names a Service.
+pub(super) fn is_service_name(text: &str) -> bool {
+    is_name(text)
+        && text.len() <= SERVICE_MAX
+        && !text.contains('.')
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
+/// Takes the name of an object of the same namespace.
+pub(super) fn name(fields: &mut Fields, path: &str) -> Option<String> {
+    let text = fields.word(path)?;
+    if is_name(&text) {
+        return Some(text);
+    }
+    let reason = format!("{text} is no name of an object");
+    fields.refuse(path, reason);
+    None
+}
+
+/// Returns a reference to an object by its name.
+pub(super) fn reference(name: &str) -> Value {
+    json!({"name": name})
+}
+
+/// Takes a text of at most `most` characters.
+pub(super) fn bounded(fields: &mut Fields, path: &str, most: usize) -> Option<String> {
+    let text = fields.word(path)?;
+    if text.chars().count() <= most {
+        return Some(text);
+    }
+    fields.refuse(path, format!("it has more than {most} characters"));
+    None
+}
+
+/// Takes a word out of a list.
+pub(super) fn choice(fields: &mut Fields, path: &str, of: &[&str]) -> Option<String> {
+    let text = fields.word(path)?;
+    if of.contains(&text.as_str()) {
+        return Some(text);
+    }
+    let reason = format!("{text} is none of {}", of.join(", "));
+    fields.refuse(path, reason);
+    None
+}
+
+/// Takes a span of time as Go writes it, with days for etcd-operator: `1h30m`, `365d`.
+pub(super) fn seconds(fields: &mut Fields, path: &str) -> Option<u64> {
+    let text = fields.word(path)?;
+    let read = seconds_of(&text);
+    if read.is_none() {
+        let reason = format!("{text} is no span of time in whole seconds");
+        fields.refuse(path, reason);
+    }
+    read
+}
+
+fn seconds_of(text: &str) -> Option<u64> {
+    let mut seconds = 0_u64;
+    let mut number = String::new();
+    for c in text.chars() {
+        let factor = match c {
+            '0'..='9' => {
+                number.push(c);
+                continue;
+            }
+            'd' => 86_400,
+            'h' => 3600,
+            'm' => 60,
+            's' => 1,
+            _ => return None,
+        };
+        let part: u64 = number.parse().ok()?;
+        seconds = seconds.checked_add(part.checked_mul(factor)?)?;
+        number.clear();
+    }
+    (number.is_empty() && !text.is_empty()).then_some(seconds)
+}
+
+/// Returns a span of time in the largest unit that it is whole in; `None` if the schema has no room for it.
+pub(super) fn span(seconds: u64) -> Option<String> {
+    let units = [(3600, 'h'), (60, 'm'), (1, 's')];
+    let (length, unit) = units
+        .iter()
+        .find(|(length, _)| seconds.is_multiple_of(*length))?;
+    let number = seconds / length;
+    (number <= SPAN_DIGITS_MAX).then(|| format!("{number}{unit}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_those_of_the_schema() {
+        for sound in ["8Gi", "1.5Gi", "1024"] {
+            assert!(is_amount(sound), "{sound}");
+        }
+        for wrong in ["", "1.", "1.Gi", "8Ei", "1e9", "-1", "100m"] {
+            assert!(!is_amount(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn spans_are_those_of_the_schema() {
+        for (go, ours) in [
+            ("365d", "8760h"),
+            ("100d12h", "2412h"),
+            ("1h30m", "90m"),
+            ("43200s", "12h"),
+            ("125s", "125s"),
+            ("0s", "0h"),
+        ] {
+            let seconds = seconds_of(go).unwrap();
+            assert_eq!(span(seconds).as_deref(), Some(ours), "{go}");
+        }
+        for wrong in ["", "5", "1.5h", "500ms", "1w", "h"] {
+            assert_eq!(seconds_of(wrong), None, "{wrong}");
+        }
+        assert_eq!(span(1_000_001), None);
+    }
+
+    #[test]
+    fn names() {
+        assert!(is_name("a-b.c1") && is_service_name("a-b1"));
+        for wrong in ["", "-a", "a-", "A", "a_b"] {
+            assert!(!is_name(wrong), "{wrong}");
+        }
+        for wrong in ["1a", "a.b", &"a".repeat(64)] {
+            assert!(!is_service_name(wrong), "{wrong}");
+        }
+    }
+}

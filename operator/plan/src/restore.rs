@@ -1,0 +1,69 @@
+//! Restores in place: all members are stopped, their disks are set aside, and as many new members begin from a backup.
+//!
+//! The status records the restore before a member is stopped, and names the disks. No member starts until all pods have ended
+//! and all earlier disks are retired: two of the old members could serve as a quorum beside the new ones. The new members get
+//! ordinals of their own, so that the old claims are never theirs. To go back, the same is done with the disks exchanged.
+
+use witan_crd::{RestorePhase, RestoreStatus};
+
+use super::{idle, pass::Pass, soon};
+use crate::model::{Ordinal, Step, Stop, Why};
+
+/// Returns the next step of a restore whose members may not start yet; `None` if there is none.
+pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
+    let restore = pass.status.restore.as_ref();
+    let restore = restore.filter(|one| one.phase == RestorePhase::Stopping)?;
+    let running = pass.pods().find(|(_, pod)| !pod.deleting);
+    if let Some((ordinal, _)) = running {
+        return Some(Step::DeletePod { ordinal, reason: Stop::Restore });
+    }
+    if let Some((ordinal, _)) = pass.pods().next() {
+        return Some(soon(Why::PodEnding(ordinal)));
+    }
+    if let Some(step) = set_aside(pass, restore) {
+        return Some(step);
+    }
+    let members = pass.spec.members();
+    Some(match restore.source {
+        // the number of members is recorded with the beginning
+        Some(_) if members == 0 => idle(Why::Hibernated),
+        Some(_) => Step::BeginRestored { first: above(pass), members },
+        None => Step::ReturnToDisks,
+    })
+}
+
+/// Retires the first claim that no member may start from, or revives the first one that the cluster goes back to.
+fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
+    let wanted: Vec<_> = restore.disks.iter().filter_map(|name| of(name)).collect();
+    pass.seen.ordinals.iter().find_map(|(ordinal, seen)| {
+        let ordinal = *ordinal;
+        let claim = seen.claim.as_ref().filter(|claim| !claim.deleting)?;
+        let starts = wanted.contains(&ordinal);
+        let aside = claim.retired && !claim.held;
+        match (starts, aside) {
+            (true, _) => claim.retired.then_some(Step::ReviveClaim(ordinal)),
+            (false, false) => Some(Step::RetireClaim { ordinal, held: false }),
+            (false, true) => None,
+        }
+    })
+}
+
+/// Returns the ordinal in the name of a claim.
+fn of(claim: &str) -> Option<Ordinal> {
+    claim.rsplit_once('-')?.1.parse().ok()
+}
+
+/// Returns the lowest ordinal above all that have a pod or a claim.
+fn above(pass: &Pass<'_>) -> Ordinal {
+    let last = pass.seen.ordinals.keys().next_back();
+    last.map_or(0, |last| last + 1)
+}
+
+/// Returns the lowest ordinal of the first members: not 0 after a restore.
+pub(super) fn first_ordinal(pass: &Pass<'_>) -> Ordinal {
+    let restore = pass.status.restore.as_ref();
+    let first = restore.and_then(|restore| restore.first_ordinal);
+    first
+        .and_then(|first| Ordinal::try_from(first).ok())
+        .unwrap_or_default()
+}

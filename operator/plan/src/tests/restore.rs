@@ -1,0 +1,315 @@
+//! A cluster is restored in place, or goes back to the disks that a restore has kept.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use witan_crd::{RestorePhase, RestorePoint, RestoreStatus};
+
+use super::{
+    cases::{break_pod, cluster, started, stopped},
+    properties, why,
+    world::World,
+};
+use crate::model::{Bootstrap, Ordinal, PodPlan, Step, Why};
+
+/// Histories of the property.
+const CASES: u64 = 300;
+
+impl World {
+    /// Reports the restore as `report` does.
+    pub(super) fn report_restore(&mut self) {
+        if let Some(restore) = &mut self.status.restore
+            && restore.phase == RestorePhase::Starting
+            && self.leader.is_some()
+        {
+            restore.phase = RestorePhase::Done;
+        }
+    }
+
+    /// Whether the members are stopped for a restore.
+    pub(super) fn stops_all(&self) -> bool {
+        self.phase() == Some(RestorePhase::Stopping)
+    }
+
+    fn phase(&self) -> Option<RestorePhase> {
+        Some(self.status.restore.as_ref()?.phase)
+    }
+
+    pub(super) fn begin_restored(&mut self, first: Ordinal, members: u32) {
+        self.kept_members = std::mem::take(&mut self.members);
+        (self.leader, self.status.cluster_id) = (None, None);
+        self.status.discovery = None;
+        self.status.bootstrap_members = i32::try_from(members).ok();
+        if let Some(restore) = &mut self.status.restore {
+            restore.phase = RestorePhase::Starting;
+            restore.first_ordinal = i32::try_from(first).ok();
+        }
+    }
+
+    pub(super) fn return_to_disks(&mut self) {
+        std::mem::swap(&mut self.kept_members, &mut self.members);
+        self.leader = None;
+        if let Some(restore) = &mut self.status.restore {
+            restore.phase = RestorePhase::Starting;
+            self.status.cluster_id.clone_from(&restore.cluster_id);
+        }
+    }
+
+    /// Asserts that a disk is set aside only while no member runs.
+    pub(super) fn judge_set_aside(&self, step: &Step) {
+        assert!(self.pods.is_empty(), "no member runs: {step:?}");
+    }
+
+    /// Asserts that no member of either cluster runs, and that none can start from a disk of the other.
+    pub(super) fn judge_exchange(&self, step: &Step) {
+        assert!(self.stops_all(), "a person has asked for it: {step:?}");
+        assert!(self.pods.is_empty(), "no member runs: {step:?}");
+        let restore = self.status.restore.as_ref().expect("a record");
+        for (ordinal, claim) in &self.claims {
+            let wanted = restore.disks.contains(&name(*ordinal));
+            assert!(
+                claim.deleting || claim.retired != wanted,
+                "{ordinal} is set aside, or used again: {step:?}"
+            );
+        }
+        if let Step::BeginRestored { first, members } = step {
+            let mut new = *first..first + members;
+            let old = new.find(|ordinal| self.claims.contains_key(ordinal));
+            assert_eq!(old, None, "the disks are new: {step:?}");
+        }
+    }
+
+    /// Records a restore as an EtcdOperation does once its backup was found to be whole.
+    fn restore(&mut self) {
+        let claims = self.claims.iter();
+        let used = claims.filter(|(_, claim)| !claim.retired && !claim.deleting);
+        let number = self.status.restore.as_ref().map_or(0, |last| last.number);
+        self.status.restore = Some(RestoreStatus {
+            operation: "restore".to_owned(),
+            operation_uid: format!("r{number}"),
+            number: number + 1,
+            phase: RestorePhase::Stopping,
+            started_at: Time(jiff::Timestamp::from_second(self.now).expect("a time")),
+            source: Some(RestorePoint::default()),
+            first_ordinal: None,
+            disks: Vec::new(),
+            cluster_id: None,
+            kept_disks: used.map(|(ordinal, _)| name(*ordinal)).collect(),
+            kept_cluster_id: self.status.cluster_id.clone(),
+        });
+    }
+
+    /// Records a return as an EtcdOperation does.
+    fn undo(&mut self) {
+        let last = self.status.restore.clone().expect("a restore");
+        let claims = self.claims.iter();
+        let used = claims.filter(|(_, claim)| !claim.retired && !claim.deleting);
+        let kept = used.map(|(ordinal, _)| name(*ordinal));
+        // nothing was exchanged yet
+        if last.phase == RestorePhase::Stopping {
+            self.kept_members = self.members.clone();
+        }
+        self.status.restore = Some(RestoreStatus {
+            phase: RestorePhase::Stopping,
+            source: None,
+            kept_disks: kept
+                .filter(|name| !last.kept_disks.contains(name))
+                .collect(),
+            kept_cluster_id: self.status.cluster_id.clone(),
+            disks: last.kept_disks.clone(),
+            cluster_id: last.kept_cluster_id.clone(),
+            ..last
+        });
+    }
+
+    /// Whether the members of the cluster on the kept disks have their data there.
+    fn can_go_back(&self) -> bool {
+        let stopping = self.stops_all();
+        let members = match stopping {
+            true => &self.members,
+            false => &self.kept_members,
+        };
+        let voters: Vec<_> = members.iter().filter(|member| !member.learner).collect();
+        let whole = voters.iter().filter(|member| {
+            let claim = member.ordinal.and_then(|ordinal| self.claims.get(&ordinal));
+            claim.is_some_and(|claim| {
+                let usable = !claim.lost && !claim.deleting && !claim.damaged;
+                usable && claim.data == Some(member.id)
+            })
+        });
+        let known = self.status.restore.as_ref();
+        let served = known.is_some_and(|known| known.kept_cluster_id.is_some());
+        let named = known.is_some_and(|known| {
+            let has =
+                |at: Option<Ordinal>| at.is_some_and(|at| known.kept_disks.contains(&name(at)));
+            voters.iter().all(|voter| has(voter.ordinal))
+        });
+        served && named && !voters.is_empty() && whole.count() == voters.len()
+    }
+
+    /// The data of all disks from which a member may start.
+    fn data(&self) -> Vec<Option<u64>> {
+        let used = self.claims.values().filter(|claim| !claim.retired);
+        used.map(|claim| claim.data).collect()
+    }
+}
+
+fn name(ordinal: Ordinal) -> String {
+    format!("data-world-{ordinal}")
+}
+
+fn is_first(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::StartMember(PodPlan { bootstrap: Bootstrap::New { .. }, .. })
+    )
+}
+
+fn removes(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::RemoveMember { .. } | Step::AddLearner { .. } | Step::DeleteClaim(_)
+    )
+}
+
+#[test]
+fn all_are_stopped_and_new_members_begin_on_new_disks() {
+    let mut world = cluster(3);
+    let before = [0, 1, 2].map(|ordinal| world.disk(ordinal));
+    world.restore();
+    world.settle();
+    assert_eq!(world.phase(), Some(RestorePhase::Done));
+    assert!([0, 1, 2].iter().all(|old| stopped(&world).contains(old)));
+    assert!(!world.took(removes), "{:#?}", world.last());
+    let mut new = started(&world);
+    new.sort_unstable();
+    new.dedup();
+    assert_eq!(new, [3, 4, 5]);
+    assert_eq!([0, 1, 2].map(|ordinal| world.disk(ordinal)), before);
+    assert!([0, 1, 2].iter().all(|old| world.claims[old].retired));
+    // the disks of before stay, whatever the cluster does later
+    world.spec.replicas = 5;
+    world.settle();
+    world.spec.replicas = 1;
+    world.settle();
+    assert_eq!([0, 1, 2].map(|ordinal| world.disk(ordinal)), before);
+}
+
+#[test]
+fn a_dead_cluster_is_restored() {
+    let mut world = cluster(3);
+    for ordinal in [0, 1, 2] {
+        break_pod(&mut world, ordinal, None);
+    }
+    world.elapse(60);
+    world.restore();
+    world.settle();
+    assert_eq!(world.phase(), Some(RestorePhase::Done));
+    assert_eq!(world.voters(), 3);
+}
+
+/// A pod on a node that is cut off may still run, and two of them are a quorum of the old cluster.
+#[test]
+fn no_member_begins_while_an_old_one_may_run() {
+    let mut world = cluster(3);
+    world.cut(2);
+    world.restore();
+    assert!(
+        !world.run(100, |_, step| is_first(step)),
+        "{:#?}",
+        world.last()
+    );
+    let last = world.pass();
+    assert_eq!(why(&last), Some(&Why::PodEnding(2)), "{last:?}");
+    world.join(2);
+    world.settle();
+    assert!(world.took(is_first));
+}
+
+#[test]
+fn the_cluster_goes_back_to_the_disks_that_were_kept() {
+    let mut world = cluster(3);
+    let before = world.data();
+    world.restore();
+    world.settle();
+    let restored = world.data();
+    for wanted in [&before, &restored, &before] {
+        world.taken.clear();
+        world.undo();
+        world.settle();
+        assert_eq!(world.data(), *wanted);
+        assert!(!world.took(is_first) && !world.took(removes));
+        assert_eq!(world.phase(), Some(RestorePhase::Done));
+    }
+}
+
+/// The new members do not start, and nothing has served: the disks of before are used again.
+#[test]
+fn a_restore_that_cannot_end_is_undone() {
+    let mut world = cluster(3);
+    let before = world.data();
+    world.missing_secret = true;
+    world.restore();
+    assert!(
+        !world.run(100, |world, _| world.phase() == Some(RestorePhase::Done)),
+        "{:#?}",
+        world.last()
+    );
+    world.missing_secret = false;
+    world.pods.values_mut().for_each(|pod| pod.broken = true);
+    world.undo();
+    world.settle();
+    assert_eq!(world.data(), before);
+}
+
+#[test]
+fn a_restore_is_undone_before_the_members_are_stopped() {
+    let mut world = cluster(3);
+    let before = world.data();
+    world.restore();
+    world.pass();
+    world.undo();
+    world.settle();
+    assert_eq!(world.data(), before);
+    assert!(!world.took(is_first));
+}
+
+#[test]
+fn nothing_begins_while_the_cluster_is_to_have_no_members() {
+    let mut world = cluster(3);
+    world.restore();
+    world.pass();
+    world.spec.replicas = 0;
+    assert!(
+        !world.run(50, |_, step| is_first(step)),
+        "{:#?}",
+        world.last()
+    );
+    world.spec.replicas = 3;
+    world.settle();
+    assert_eq!(world.phase(), Some(RestorePhase::Done));
+}
+
+/// Clusters of any size with any history are restored while they suffer faults, and go back. `judge` looks at each step.
+#[test]
+fn restores_end_whatever_happens() {
+    let (mut restored, mut undone) = (0, 0);
+    for seed in 0..CASES {
+        let mut world = properties::world(seed);
+        properties::disturb(&mut world);
+        if !world.spec.is_durable() || world.members.iter().any(|one| one.ordinal.is_none()) {
+            continue;
+        }
+        let served = world.status.cluster_id.is_some();
+        world.restore();
+        properties::disturb(&mut world);
+        if served && world.random.below(2) == 0 && world.can_go_back() {
+            world.undo();
+            undone += 1;
+            properties::disturb(&mut world);
+        }
+        properties::converge(&mut world);
+        assert_eq!(world.phase(), Some(RestorePhase::Done), "SEED={seed}");
+        restored += 1;
+    }
+    assert!(restored > CASES / 2, "{restored} restores");
+    assert!(undone > CASES / 20, "{undone} of them were undone");
+}

@@ -1,0 +1,87 @@
+//! A store that is full, where the spec asks for compactions.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use witan_crd::{CompactOnNoSpace, CompactionStatus, SelfHealing};
+
+use super::{cases::cluster, world::World};
+use crate::{
+    AGAIN_SECONDS,
+    model::{MemberSeen, Observed, Step},
+};
+
+const QUOTA: u64 = 1000;
+
+/// A cluster of three at revision 500, of which 100 are kept.
+fn full() -> (World, Observed) {
+    let mut world = cluster(3);
+    let compact_on_no_space = Some(CompactOnNoSpace { keep_revisions: 100 });
+    world.spec.self_healing = Some(SelfHealing { compact_on_no_space, ..SelfHealing::default() });
+    let mut seen = world.observe();
+    of_members(&mut seen, |member| {
+        (member.revision, member.db_size) = (500, QUOTA);
+        (member.quota, member.no_space) = (Some(QUOTA), true);
+    });
+    (world, seen)
+}
+
+fn of_members(seen: &mut Observed, change: impl Fn(&mut MemberSeen)) {
+    let list = seen.membership.as_mut().expect("members");
+    list.members.iter_mut().for_each(change);
+}
+
+/// Records a compaction some seconds ago.
+fn compacted(world: &mut World, seconds: i64, disarmed: bool) {
+    let at = jiff::Timestamp::from_second(world.now - seconds).expect("a time");
+    world.status.compaction =
+        Some(CompactionStatus { compacted_at: Time(at), revision: 400, disarmed });
+}
+
+#[test]
+fn keys_are_compacted_only_where_the_spec_asks_for_it() {
+    let (mut world, seen) = full();
+    assert_eq!(world.plan(&seen), Step::Compact(400));
+    world.spec.self_healing = None;
+    assert_eq!(world.plan(&seen), Step::Done);
+}
+
+#[test]
+fn the_alarm_is_lowered_once_there_is_room() {
+    let (mut world, mut seen) = full();
+    compacted(&mut world, 1, false);
+    assert_eq!(world.plan(&seen), Step::Done, "it is as full as before");
+    of_members(&mut seen, |member| member.db_size = QUOTA - 1);
+    assert_eq!(world.plan(&seen), Step::DisarmNoSpace);
+    compacted(&mut world, 1, true);
+    assert_eq!(world.plan(&seen), Step::Done, "it was lowered once");
+}
+
+/// A store that is filled again and again loses its history at most every ten minutes.
+#[test]
+fn no_compaction_follows_another_at_once() {
+    let (mut world, seen) = full();
+    for disarmed in [false, true] {
+        compacted(&mut world, AGAIN_SECONDS - 1, disarmed);
+        assert_eq!(world.plan(&seen), Step::Done);
+        compacted(&mut world, AGAIN_SECONDS, disarmed);
+        assert_eq!(world.plan(&seen), Step::Compact(400));
+    }
+}
+
+/// The disk, or the tree of v2: history is not what fills it.
+#[test]
+fn no_history_is_given_up_where_keys_do_not_fill_the_store() {
+    for (quota, db_size) in [(Some(QUOTA), QUOTA / 2 - 1), (None, QUOTA)] {
+        let (world, mut seen) = full();
+        of_members(&mut seen, |member| {
+            (member.quota, member.db_size) = (quota, db_size);
+        });
+        assert_eq!(world.plan(&seen), Step::Done);
+    }
+    let (world, mut seen) = full();
+    of_members(&mut seen, |member| member.revision = 100);
+    assert_eq!(
+        world.plan(&seen),
+        Step::Done,
+        "there is no history to give up"
+    );
+}

@@ -1,0 +1,49 @@
+//! The time limit of a running operation.
+
+use kube::ResourceExt as _;
+use witan_crd::{EtcdCluster, EtcdOperation, RECOVER_QUORUM, REPLACE_MEMBER, RecoveryPhase, Verb};
+
+use super::record::now;
+
+/// Returns the text about an operation whose `activeDeadlineSeconds` are over; `None` before, without a limit, and once members
+/// are stopped for a restore or a recovery, which cannot be left half done.
+pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Option<String> {
+    let limit = operation.spec.active_deadline_seconds?;
+    let begun = operation.status.as_ref()?.started_at.as_ref()?;
+    let age = now().0.as_second().saturating_sub(begun.0.as_second());
+    if age < limit || has_stopped_members(operation, cluster) {
+        return None;
+    }
+    let rest = match operation.spec.verb()? {
+        Verb::ReplaceMember(_) => format!("the annotation {REPLACE_MEMBER} is removed"),
+        Verb::RecoverQuorum(_) => format!("the annotation {RECOVER_QUORUM} is removed"),
+        Verb::Restart | Verb::RotateCertificates => {
+            "the operator goes on with the members that are left, as the annotation of the EtcdCluster asks".to_owned()
+        }
+        Verb::Restore(_) | Verb::UndoRestore => "no member was stopped".to_owned(),
+        Verb::MoveLeader(_) | Verb::Defragment | Verb::ConsistencyCheck => {
+            "nothing was changed".to_owned()
+        }
+    };
+    let progress = operation.status.as_ref()?.progress.clone();
+    let progress = progress.map(|last| format!("; at last: {last}"));
+    Some(format!(
+        "it has not ended within the {limit} s of spec.activeDeadlineSeconds; {rest}{}",
+        progress.unwrap_or_default()
+    ))
+}
+
+/// Whether the status of the cluster records that members are stopped for this operation.
+fn has_stopped_members(operation: &EtcdOperation, cluster: &EtcdCluster) -> bool {
+    let Some(status) = &cluster.status else {
+        return false;
+    };
+    let restore = status.restore.as_ref();
+    let restores = restore.is_some_and(|one| Some(&one.operation_uid) == operation.uid().as_ref());
+    let recovers = status.recovery.as_ref().is_some_and(|recovery| {
+        let asked = operation.spec.recover_quorum.as_ref();
+        let same = asked.is_some_and(|asked| asked.survivor == recovery.member);
+        same && recovery.phase == RecoveryPhase::Running
+    });
+    restores || recovers
+}

@@ -1,0 +1,221 @@
+//! Restores in place: whether one may begin, and its record in the status of the EtcdCluster.
+//!
+//! The backup is restored in a scratch directory first (`check`). Then the record is written; `plan` stops and starts members as
+//! it says, whatever becomes of the EtcdOperation.
+
+mod check;
+
+use kube::ResourceExt as _;
+use witan_crd::{EtcdOperation, RestorePhase, RestorePoint, RestoreStatus, quorum};
+use witan_plan::model::{Observed, Ordinal};
+
+use super::{
+    decide::{Next, progress, settled},
+    record::now,
+};
+use crate::resources::Cluster;
+
+const NO_DISKS: &str = "the members have no disks that could be kept: delete the EtcdCluster, and create one that begins from the \
+    backup (spec.bootstrap.restore)";
+
+const FOREIGN: &str = "is no pod of this EtcdCluster, so that the operator cannot stop it: remove it from the cluster first";
+
+const NOTHING_KEPT: &str = "there is nothing to go back to: no restore of this EtcdCluster has kept disks that have served";
+
+const GO_BACK: &str = "to go back to the disks of before, delete this EtcdOperation and create one with undoRestore: {}";
+
+/// What to do about a restore whose EtcdOperation was deleted.
+pub(super) const UNFINISHED: &str = "wait, or create an EtcdOperation with undoRestore: {}";
+
+/// Returns the name of the operation whose restore has stopped members and has not ended.
+pub(super) fn under_way<'a>(cluster: &Cluster<'a>) -> Option<&'a str> {
+    let restore = last(cluster).filter(|last| last.phase != RestorePhase::Done)?;
+    Some(&restore.operation)
+}
+
+/// Returns the record of the last restore of a cluster.
+fn last<'a>(cluster: &Cluster<'a>) -> Option<&'a RestoreStatus> {
+    cluster.resource.status.as_ref()?.restore.as_ref()
+}
+
+/// Returns the record that an operation has made in the status of its cluster.
+pub(super) fn recorded<'a>(
+    operation: &EtcdOperation,
+    cluster: &Cluster<'a>,
+) -> Option<&'a RestoreStatus> {
+    let uid = operation.uid();
+    last(cluster).filter(|last| Some(&last.operation_uid) == uid.as_ref())
+}
+
+/// Whether a cluster may be restored from a backup: all of its members can be stopped, and have disks to keep.
+pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed) -> Next {
+    match elsewhere(cluster, seen) {
+        _ if !cluster.spec().is_durable() => Next::End(Err(NO_DISKS.to_owned())),
+        Some(name) => Next::End(Err(format!("{name} {FOREIGN}"))),
+        None => Next::Begin(None),
+    }
+}
+
+/// Whether a cluster may go back to the disks that its last restore has kept.
+pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed) -> Next {
+    match cannot_return(cluster, seen) {
+        Some(why) => Next::End(Err(why)),
+        None => Next::Begin(None),
+    }
+}
+
+/// Returns why a cluster cannot go back; `None` if a majority of the disks that its last restore has kept is there.
+fn cannot_return(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
+    if let Some(name) = elsewhere(cluster, seen) {
+        return Some(format!("{name} {FOREIGN}"));
+    }
+    let kept = last(cluster).filter(|last| last.kept_cluster_id.is_some());
+    let Some(kept) = kept.map(|last| &last.kept_disks) else {
+        return Some(NOTHING_KEPT.to_owned());
+    };
+    let usable = |name: &String| {
+        let ordinal = cluster.ordinal_of_claim(name);
+        let claim = ordinal.and_then(|ordinal| seen.claim(ordinal));
+        claim.is_some_and(|claim| !claim.deleting && !claim.lost)
+    };
+    let found = kept.iter().filter(|name| usable(name)).count();
+    (found < quorum(kept.len())).then(|| {
+        format!(
+            "{found} of the {} disks that were kept are there, which is no majority: {}",
+            kept.len(),
+            kept.join(", ")
+        )
+    })
+}
+
+/// Returns a member that is no pod of the cluster.
+fn elsewhere(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
+    let now = seen.members().find(|member| member.ordinal.is_none());
+    let status = cluster.resource.status.as_ref();
+    let mut known = status.into_iter().flat_map(|status| &status.members);
+    let known = known.find(|member| member.ordinal.is_none());
+    now.map(|member| seen.name_of(&cluster.name, member.id))
+        .or_else(|| known.map(|member| member.name.clone()))
+}
+
+/// Returns what a restore that has begun does next.
+pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) -> Next {
+    let Some(record) = recorded(operation, cluster) else {
+        if operation.spec.restore.is_some() {
+            return Next::CheckBackup;
+        }
+        return match cannot_return(cluster, seen) {
+            Some(why) => Next::End(Err(why)),
+            None => Next::Record(Box::new(returning(operation, cluster, seen))),
+        };
+    };
+    match record.phase {
+        RestorePhase::Stopping => Next::Watch(progress(cluster)),
+        RestorePhase::Starting if record.source.is_some() => {
+            Next::Watch(format!("{}; {GO_BACK}", progress(cluster)))
+        }
+        RestorePhase::Starting => Next::Watch(progress(cluster)),
+        RestorePhase::Done if settled(cluster, seen, true) => Next::Compare,
+        RestorePhase::Done => Next::Watch(progress(cluster)),
+    }
+}
+
+/// Returns the result of a restore for people: which keys were compared, and what becomes of the disks.
+pub(super) fn result(
+    restore: &RestoreStatus,
+    namespace: &str,
+    compared: Result<String, String>,
+) -> Result<String, String> {
+    let from = match &restore.source {
+        Some(source) => format!("the cluster serves with the data of {}", source.url()),
+        None => format!("the cluster serves from {}", restore.disks.join(", ")),
+    };
+    let (all, list) = (restore.kept_disks.join(", "), restore.kept_disks.join(" "));
+    let delete = format!("to delete them: kubectl delete pvc --namespace {namespace} {list}");
+    let kept = match &restore.kept_cluster_id {
+        _ if all.is_empty() => String::new(),
+        Some(_) => format!(
+            "; the disks of before are kept: {all}; to go back to them create an EtcdOperation with undoRestore: {{}}, {delete}"
+        ),
+        None => format!("; the disks of members that have never served are kept: {all}; {delete}"),
+    };
+    let text = |compared: String| format!("{from}; {compared}{kept}");
+    compared.map(text).map_err(text)
+}
+
+/// Returns the record of a restore from a backup.
+fn restoring(
+    operation: &EtcdOperation,
+    cluster: &Cluster<'_>,
+    seen: &Observed,
+    source: RestorePoint,
+) -> RestoreStatus {
+    let last = last(cluster);
+    let (kept_disks, kept_cluster_id) = match last.filter(|last| last.phase != RestorePhase::Done) {
+        // what the present members have is worth less than what was kept for them
+        Some(last) if last.source.is_some() => {
+            (last.kept_disks.clone(), last.kept_cluster_id.clone())
+        }
+        Some(last) => (last.disks.clone(), last.cluster_id.clone()),
+        None => in_use(cluster, seen, &[]),
+    };
+    RestoreStatus {
+        number: last.map_or(1, |last| last.number + 1),
+        source: Some(source),
+        kept_disks,
+        kept_cluster_id,
+        ..begun(operation)
+    }
+}
+
+/// Returns the record of a return to the disks that the last restore has kept.
+fn returning(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) -> RestoreStatus {
+    let Some(last) = last(cluster) else {
+        return begun(operation);
+    };
+    let (kept_disks, kept_cluster_id) = match (last.phase, &last.source) {
+        (RestorePhase::Done, _) => in_use(cluster, seen, &[]),
+        (RestorePhase::Stopping | RestorePhase::Starting, None) => {
+            (last.disks.clone(), last.cluster_id.clone())
+        }
+        (RestorePhase::Stopping | RestorePhase::Starting, Some(_)) => {
+            (in_use(cluster, seen, &last.kept_disks).0, None)
+        }
+    };
+    RestoreStatus {
+        number: last.number,
+        disks: last.kept_disks.clone(),
+        cluster_id: last.kept_cluster_id.clone(),
+        kept_disks,
+        kept_cluster_id,
+        ..begun(operation)
+    }
+}
+
+/// Returns the record of a restore without its disks.
+fn begun(operation: &EtcdOperation) -> RestoreStatus {
+    RestoreStatus {
+        operation: operation.name_any(),
+        operation_uid: operation.uid().unwrap_or_default(),
+        number: 0,
+        phase: RestorePhase::Stopping,
+        started_at: now(),
+        source: None,
+        first_ordinal: None,
+        disks: Vec::new(),
+        cluster_id: None,
+        kept_disks: Vec::new(),
+        kept_cluster_id: None,
+    }
+}
+
+/// Returns the claims from which a member may start, but for some, and the id of their cluster.
+fn in_use(cluster: &Cluster<'_>, seen: &Observed, but: &[String]) -> (Vec<String>, Option<String>) {
+    let claims = seen.ordinals.iter().filter(|(_, at)| {
+        let claim = at.claim.as_ref();
+        claim.is_some_and(|claim| !claim.retired && !claim.deleting)
+    });
+    let names = claims.map(|(ordinal, _): (&Ordinal, _)| cluster.claim(*ordinal));
+    let names = names.filter(|name| !but.contains(name)).collect();
+    (names, cluster.id().map(str::to_owned))
+}

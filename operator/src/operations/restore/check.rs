@@ -1,0 +1,125 @@
+//! The check of a backup before members are stopped for it, and the write of the record.
+
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use kube::{
+    Api, ResourceExt as _,
+    api::{ListParams, PostParams},
+    runtime::controller::Action,
+};
+use witan_crd::{EtcdOperation, RestoreStatus};
+use witan_members::Members;
+
+use super::{
+    super::{At, LOOK, OperationError, Operations, record::described},
+    restoring,
+};
+use crate::{
+    backups::{is_owned, progress as jobs},
+    controller::{
+        failure::cannot,
+        status::{self, Written},
+    },
+    resources::{OPERATION, RestoreFrom, check, check_name},
+};
+
+const CHECKS: &str = "the backup is restored in a scratch directory, before a member is stopped";
+
+impl<M: Members> Operations<M> {
+    /// Has a job restore the backup in a scratch directory; once it has, records the restore. If the backup cannot be restored the
+    /// operation ends, and no member was stopped.
+    pub(in crate::operations) async fn check_backup(
+        &self,
+        at: &At<'_>,
+    ) -> Result<Action, OperationError> {
+        let (operation, cluster) = (at.operation, at.cluster);
+        let source = operation.status.as_ref().and_then(|one| one.source.clone());
+        let Some(source) = source else {
+            let text = "status.source is lost: create another EtcdOperation".to_owned();
+            return self.end(operation, Some(cluster.resource), Err(text)).await;
+        };
+        let api = Api::<Job>::namespaced(self.operator.client.clone(), &cluster.namespace);
+        let found = api.get_opt(&check_name(operation)).await;
+        let found = found.map_err(cannot("read the job of the check"))?;
+        let Some(job) = found.filter(|job| is_owned(job, operation.uid().as_deref())) else {
+            let image = self.operator.environment.backup_image.clone();
+            let wanted = check(cluster, operation, &RestoreFrom { point: source, image })?;
+            return match api.create(&PostParams::default(), &wanted).await {
+                Err(kube::Error::Api(refusal)) if [400, 403, 422].contains(&refusal.code) => {
+                    let text = format!(
+                        "the API server refuses the job of the check: {}",
+                        refusal.message
+                    );
+                    self.end(operation, Some(cluster.resource), Err(text)).await
+                }
+                // an earlier pass has created it
+                Err(kube::Error::Api(refusal)) if refusal.code == 409 => {
+                    self.watch(operation, CHECKS.to_owned()).await
+                }
+                created => {
+                    created.map_err(cannot("create the job of the check"))?;
+                    self.watch(operation, CHECKS.to_owned()).await
+                }
+            };
+        };
+        if jobs::condition(&job, "Complete").is_some() {
+            let record = restoring(operation, cluster, &at.observation.seen, source);
+            return self.record(at, record).await;
+        }
+        let trouble = self.trouble(at).await?;
+        let Some(failed) = jobs::condition(&job, "Failed") else {
+            let trouble = trouble.map(|said| format!("{CHECKS}: {said}"));
+            return self
+                .watch(operation, trouble.unwrap_or_else(|| CHECKS.to_owned()))
+                .await;
+        };
+        let said = trouble.or_else(|| failed.message.clone());
+        let text = format!(
+            "the backup cannot be restored, and no member was stopped: {}",
+            said.unwrap_or_default()
+        );
+        self.end(operation, Some(cluster.resource), Err(text)).await
+    }
+
+    /// Returns why the last pod of the check does not run, or has failed.
+    async fn trouble(&self, at: &At<'_>) -> Result<Option<String>, OperationError> {
+        let pods = Api::<Pod>::namespaced(self.operator.client.clone(), &at.cluster.namespace);
+        let uid = at.operation.uid().unwrap_or_default();
+        let of = ListParams::default().labels(&format!("{OPERATION}={uid}"));
+        let list = pods.list(&of).await;
+        let mut list = list.map_err(cannot("list the pods of the check"))?.items;
+        list.sort_by_key(|pod| pod.creation_timestamp().map(|time| time.0));
+        let trouble = list.iter().rev().find_map(jobs::trouble);
+        Ok(trouble.map(|(_, message)| message))
+    }
+
+    /// Writes the record of a restore into the status of its cluster, exactly as that was read; if it has changed since, the next
+    /// pass does.
+    pub(in crate::operations) async fn record(
+        &self,
+        at: &At<'_>,
+        record: RestoreStatus,
+    ) -> Result<Action, OperationError> {
+        let mut after = at.cluster.resource.status.clone().unwrap_or_default();
+        after.restore = Some(record);
+        let api = self.clusters(at.operation);
+        let written = status::write(&api, at.cluster.resource, &after).await;
+        let written = written.map_err(cannot("record the restore in the EtcdCluster"))?;
+        let text = match written {
+            Written::Yes => "the members are stopped, and their disks are kept",
+            Written::Gone | Written::Stale => "the EtcdCluster has changed: it is read again",
+        };
+        self.watch(at.operation, text.to_owned()).await
+    }
+
+    /// Records the progress of a running operation.
+    pub(in crate::operations) async fn watch(
+        &self,
+        operation: &EtcdOperation,
+        progress: String,
+    ) -> Result<Action, OperationError> {
+        let mut status = described(operation);
+        status.progress = Some(progress);
+        self.write(operation, status).await?;
+        Ok(Action::requeue(LOOK))
+    }
+}

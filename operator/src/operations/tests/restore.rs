@@ -1,0 +1,342 @@
+//! Restores in place, and the time limit of operations. Each pass is that of another operator.
+
+use serde_json::{Value, json};
+use witan_crd::{EtcdOperationStatus, OperationPhase};
+
+use super::{CLUSTER, EARLY, LATE, annotation, ask, pass, put_cluster, recovery, started};
+use crate::testing::api::FakeApi;
+
+/// A cluster that has served, with a disk for each of three members.
+fn put_served(fake: &FakeApi, status: &Value) {
+    let mut full = json!({
+        "clusterID": "c1", "bootstrapMembers": 3,
+        "members": [{"name": "orders-0", "ordinal": 0}],
+    });
+    for (key, value) in status.as_object().expect("fields") {
+        full[key] = value.clone();
+    }
+    put_cluster(fake, "u1", &json!({"status": full}));
+    for ordinal in 0..3 {
+        let name = format!("data-orders-{ordinal}");
+        fake.put(json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name, "namespace": "shop", "labels": {"witan.dev/cluster": "orders"}},
+            "spec": {},
+        }));
+    }
+}
+
+fn put_backup(fake: &FakeApi, phase: &str) {
+    fake.put(json!({
+        "apiVersion": "witan.dev/v1", "kind": "EtcdBackup",
+        "metadata": {"name": "monday", "namespace": "shop"},
+        "spec": {"clusterRef": {"name": "orders"}, "store": {"s3": {"bucket": "b"}}},
+        "status": {"phase": phase, "location": "s3://b/shop/orders", "name": "monday-1"},
+    }));
+}
+
+fn restore() -> Value {
+    json!({"restore": {"backupRef": {"name": "monday"}, "bumpRevision": 1000}})
+}
+
+async fn next(fake: &FakeApi, name: &str) -> EtcdOperationStatus {
+    pass(fake, &started(fake), name).await
+}
+
+/// Ends the job of the check of an operation.
+fn end_check(fake: &FakeApi, operation: &str, condition: &str) {
+    let mut job = fake
+        .get(&format!("/jobs/restore-check-{operation}"))
+        .expect("a job");
+    job["status"] =
+        json!({"conditions": [{"type": condition, "status": "True", "message": "no more tries"}]});
+    fake.put(job);
+}
+
+fn record(fake: &FakeApi) -> Value {
+    fake.get(CLUSTER).expect("the cluster")["status"]["restore"].clone()
+}
+
+/// Puts the record of the restore at another stage, as passes over the cluster do.
+fn at_stage(fake: &FakeApi, phase: &str) {
+    let mut cluster = fake.get(CLUSTER).expect("the cluster");
+    cluster["status"]["restore"]["phase"] = json!(phase);
+    fake.put(cluster);
+}
+
+#[tokio::test]
+async fn a_backup_is_restored_in_a_scratch_directory_before_the_restore_is_recorded() {
+    let fake = FakeApi::default();
+    put_served(&fake, &json!({}));
+    ask(&fake, "again", EARLY, &restore());
+    let waits = next(&fake, "again").await;
+    assert_eq!(waits.phase, Some(OperationPhase::Pending));
+    assert!(
+        waits
+            .message
+            .unwrap_or_default()
+            .contains("monday does not exist")
+    );
+    put_backup(&fake, "Succeeded");
+    let begun = next(&fake, "again").await;
+    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+    assert_eq!(
+        begun.source.map(|source| source.name).as_deref(),
+        Some("monday-1")
+    );
+    // another backup of that name is another one
+    put_backup(&fake, "Failed");
+    for _ in 0..2 {
+        let checks = next(&fake, "again").await.progress.unwrap_or_default();
+        assert!(checks.contains("scratch directory"), "{checks}");
+        assert_eq!(record(&fake), Value::Null, "it is not known to be whole");
+    }
+    let job = fake.get("/jobs/restore-check-again").expect("one job");
+    let pod = &job["spec"]["template"]["spec"];
+    let fetch = pod["initContainers"][0]["args"].to_string();
+    assert!(fetch.contains("--from=s3://b/shop/orders") && fetch.contains("--name=monday-1"));
+    let restores = pod["containers"][0]["args"].to_string();
+    assert!(restores.contains("--bump-revision=1000") && restores.contains("--mark-compacted"));
+    let volumes = pod["volumes"].to_string();
+    assert!(
+        !volumes.contains("data-orders"),
+        "no disk of a member: {volumes}"
+    );
+    end_check(&fake, "again", "Complete");
+    next(&fake, "again").await;
+    let made = record(&fake);
+    assert_eq!(made["phase"], "Stopping");
+    assert_eq!(
+        made["keptDisks"],
+        json!(["data-orders-0", "data-orders-1", "data-orders-2"])
+    );
+    assert_eq!(
+        (&made["keptClusterID"], &made["number"]),
+        (&json!("c1"), &json!(1))
+    );
+    let again = next(&fake, "again").await;
+    assert_eq!(again.phase, Some(OperationPhase::Running));
+    assert_eq!(record(&fake), made, "it is recorded once");
+    at_stage(&fake, "Starting");
+    let says = next(&fake, "again").await.progress.unwrap_or_default();
+    assert!(says.contains("undoRestore"), "{says}");
+    assert_eq!(record(&fake)["phase"], "Starting");
+}
+
+#[tokio::test]
+async fn a_backup_that_cannot_be_restored_stops_no_member() {
+    let fake = FakeApi::default();
+    put_served(&fake, &json!({}));
+    put_backup(&fake, "Succeeded");
+    ask(&fake, "again", EARLY, &restore());
+    next(&fake, "again").await;
+    next(&fake, "again").await;
+    let ended = json!({"terminated": {"exitCode": 1, "message": r#"{"reason": "BackupBroken", "message": "the checksum differs"}"#}});
+    fake.put(json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "shop", "labels": {"witan.dev/operation": "again"}},
+        "status": {"initContainerStatuses": [{"name": "fetch", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": ended}]},
+    }));
+    let running = next(&fake, "again").await;
+    assert!(
+        running
+            .progress
+            .unwrap_or_default()
+            .contains("the checksum differs")
+    );
+    end_check(&fake, "again", "Failed");
+    let failed = next(&fake, "again").await;
+    assert_eq!(failed.phase, Some(OperationPhase::Failed));
+    let says = failed.message.unwrap_or_default();
+    assert!(
+        says.contains("no member was stopped") && says.contains("the checksum differs"),
+        "{says}"
+    );
+    assert_eq!(record(&fake), Value::Null);
+}
+
+#[tokio::test]
+async fn a_restore_begins_only_where_it_can_be_undone() {
+    let fake = FakeApi::default();
+    put_backup(&fake, "Succeeded");
+    let memory = json!({"spec": {"storage": {"medium": "Memory"}}});
+    let elsewhere = json!({"status": {"members": [{"name": "far"}]}});
+    for (cluster, says) in [(memory, "no disks"), (elsewhere, "far is no pod")] {
+        put_cluster(&fake, "u1", &cluster);
+        ask(&fake, "again", EARLY, &restore());
+        let failed = next(&fake, "again").await;
+        assert_eq!(failed.phase, Some(OperationPhase::Failed));
+        let said = failed.message.unwrap_or_default();
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+/// Returns a record of a restore that has kept the disks 0 to 2.
+fn kept(phase: &str) -> Value {
+    json!({
+        "operation": "gone", "operationUID": "gone", "number": 1, "phase": phase, "startedAt": EARLY,
+        "source": {"store": {}, "location": "s3://b", "name": "x"}, "firstOrdinal": 3,
+        "keptDisks": ["data-orders-0", "data-orders-1", "data-orders-2"], "keptClusterID": "c0",
+    })
+}
+
+#[tokio::test]
+async fn the_disks_that_were_kept_are_gone_back_to() {
+    let fake = FakeApi::default();
+    put_served(&fake, &json!({}));
+    let undo = json!({"undoRestore": {}});
+    ask(&fake, "back", EARLY, &undo);
+    let failed = next(&fake, "back").await;
+    assert!(
+        failed
+            .message
+            .unwrap_or_default()
+            .contains("nothing to go back to")
+    );
+    put_served(
+        &fake,
+        &json!({"clusterID": null, "restore": kept("Starting")}),
+    );
+    for lost in [0, 1] {
+        fake.remove(&format!("/data-orders-{lost}"));
+    }
+    ask(&fake, "back", EARLY, &undo);
+    let failed = next(&fake, "back").await;
+    assert!(
+        failed
+            .message
+            .unwrap_or_default()
+            .contains("1 of the 3 disks")
+    );
+    put_served(
+        &fake,
+        &json!({"clusterID": null, "restore": kept("Starting")}),
+    );
+    fake.remove("/data-orders-1");
+    // others wait for the end of the restore, though its operation is gone
+    ask(&fake, "other", EARLY, &recovery());
+    let held = next(&fake, "other").await;
+    assert!(
+        held.message
+            .unwrap_or_default()
+            .contains("EtcdOperation gone")
+    );
+    fake.remove("/etcdoperations/other");
+    ask(&fake, "back", EARLY, &undo);
+    next(&fake, "back").await;
+    next(&fake, "back").await;
+    let made = record(&fake);
+    assert_eq!(
+        (&made["phase"], &made["source"]),
+        (&json!("Stopping"), &Value::Null)
+    );
+    assert_eq!(made["disks"], kept("")["keptDisks"]);
+    assert_eq!(
+        (&made["clusterID"], &made["keptClusterID"]),
+        (&json!("c0"), &Value::Null)
+    );
+}
+
+/// What was kept first stays kept: members that have never served have nothing that is worth more.
+#[tokio::test]
+async fn another_restore_after_one_that_never_served_keeps_the_first_disks() {
+    let fake = FakeApi::default();
+    put_backup(&fake, "Succeeded");
+    for (phase, id, disks, kept_id) in [
+        ("Starting", Value::Null, kept("")["keptDisks"].clone(), "c0"),
+        (
+            "Done",
+            json!("c1"),
+            json!(["data-orders-0", "data-orders-1", "data-orders-2"]),
+            "c1",
+        ),
+    ] {
+        put_served(&fake, &json!({"clusterID": id, "restore": kept(phase)}));
+        ask(&fake, "again", EARLY, &restore());
+        next(&fake, "again").await;
+        next(&fake, "again").await;
+        end_check(&fake, "again", "Complete");
+        next(&fake, "again").await;
+        let made = record(&fake);
+        assert_eq!(
+            (&made["keptDisks"], &made["keptClusterID"]),
+            (&disks, &json!(kept_id))
+        );
+        assert_eq!(made["number"], 2, "its members have other ids");
+        fake.remove("/jobs/restore-check-again");
+    }
+}
+
+#[tokio::test]
+async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
+    let fake = FakeApi::default();
+    put_cluster(&fake, "u1", &json!({}));
+    let mut spec = recovery();
+    spec["activeDeadlineSeconds"] = json!(60);
+    ask(&fake, "lost", EARLY, &spec);
+    next(&fake, "lost").await;
+    next(&fake, "lost").await;
+    assert_eq!(annotation(&fake), "orders-1");
+    assert_eq!(
+        next(&fake, "lost").await.phase,
+        Some(OperationPhase::Running)
+    );
+    let long_ago = |fake: &FakeApi| {
+        let mut operation = fake.get("/etcdoperations/lost").expect("an operation");
+        operation["status"]["startedAt"] = json!(EARLY);
+        fake.put(operation);
+    };
+    long_ago(&fake);
+    // members were stopped: it cannot be left half done
+    let mut cluster = fake.get(CLUSTER).expect("the cluster");
+    cluster["status"] =
+        json!({"recovery": {"member": "orders-1", "phase": "Running", "startedAt": LATE}});
+    fake.put(cluster.clone());
+    assert_eq!(
+        next(&fake, "lost").await.phase,
+        Some(OperationPhase::Running)
+    );
+    assert_eq!(annotation(&fake), "orders-1");
+    cluster["status"] = json!({});
+    fake.put(cluster);
+    let failed = next(&fake, "lost").await;
+    assert_eq!(failed.phase, Some(OperationPhase::Failed));
+    assert_eq!(failed.conditions[0].reason, "DeadlineExceeded");
+    let says = failed.message.unwrap_or_default();
+    assert!(
+        says.contains("60 s of spec.activeDeadlineSeconds"),
+        "{says}"
+    );
+    assert_eq!(annotation(&fake), Value::Null, "nothing begins later");
+}
+
+#[tokio::test]
+async fn a_recorded_restore_does_not_fail_after_its_time() {
+    let fake = FakeApi::default();
+    put_served(&fake, &json!({}));
+    put_backup(&fake, "Succeeded");
+    let mut spec = restore();
+    spec["activeDeadlineSeconds"] = json!(60);
+    ask(&fake, "again", EARLY, &spec);
+    next(&fake, "again").await;
+    next(&fake, "again").await;
+    end_check(&fake, "again", "Complete");
+    next(&fake, "again").await;
+    let mut operation = fake.get("/etcdoperations/again").expect("an operation");
+    operation["status"]["startedAt"] = json!(EARLY);
+    fake.put(operation.clone());
+    assert_eq!(
+        next(&fake, "again").await.phase,
+        Some(OperationPhase::Running)
+    );
+    let mut cluster = fake.get(CLUSTER).expect("the cluster");
+    cluster["status"]["restore"] = Value::Null;
+    fake.put(cluster);
+    let failed = next(&fake, "again").await;
+    assert!(
+        failed
+            .message
+            .unwrap_or_default()
+            .contains("no member was stopped")
+    );
+}

@@ -1,0 +1,107 @@
+//! Compares the keys of a snapshot with those that a member had, by their hash in the record of the backup.
+
+use std::{fs, path::Path};
+
+use serde::Deserialize;
+use witan_machine::kv::Kv;
+use witan_snapshot as snapshot;
+
+use super::OfflineError;
+
+/// What is read of a record; `witan-operator backup save` has written it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record {
+    /// The snapshot has at least this revision.
+    revision: i64,
+    /// Its keys at that revision.
+    keys_hash: Option<KeysHash>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KeysHash {
+    hash: u32,
+    /// Not positive if keys were never compacted.
+    compact_revision: i64,
+}
+
+/// Compares the keys with the hash in a record; returns what to add to the report. A record without a hash is compared with
+/// nothing.
+pub(super) fn keys(record: &Path, kv: &Kv) -> Result<String, OfflineError> {
+    let unreadable =
+        |reason: String| OfflineError::Record { path: record.display().to_string(), reason };
+    let text = fs::read(record).map_err(|error| unreadable(error.to_string()))?;
+    let record: Record =
+        serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+    let Some(wanted) = record.keys_hash else {
+        return Ok(", keys not compared: the record has no hash of them".to_owned());
+    };
+    let revision = record.revision;
+    let compacted = (kv.compacted().max(0), wanted.compact_revision.max(0));
+    let found = kv.hash_revision(revision).ok();
+    let found = found.map(|revision| snapshot::of_keys(kv, revision));
+    if compacted.0 == compacted.1 && found == Some(wanted.hash) {
+        return Ok(format!(
+            ", keys equal to those of the cluster at revision {revision}"
+        ));
+    }
+    let found = found.map_or_else(|| "none".to_owned(), |hash| hash.to_string());
+    Err(OfflineError::OtherKeys(format!(
+        "the keys of the snapshot are not those that the cluster had at revision {revision}: their hash is {found} with compaction \
+         {}, and was {} with compaction {}",
+        compacted.0, wanted.hash, compacted.1
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use witan_machine::StateMachine;
+
+    use super::*;
+
+    fn compared(name: &str, record: &str) -> Result<String, String> {
+        let path = format!("witan-compare-{}-{name}", std::process::id());
+        let path: PathBuf = std::env::temp_dir().join(path);
+        fs::write(&path, record).unwrap();
+        let found = keys(&path, &StateMachine::default().kv);
+        fs::remove_file(&path).unwrap();
+        found.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_snapshot_with_other_keys_or_another_compaction_is_refused() {
+        let own = snapshot::of_keys(&StateMachine::default().kv, 1);
+        let record = |hash: u32, compacted: i64| {
+            format!(
+                "{{\"revision\":1,\"keysHash\":{{\"hash\":{hash},\"compactRevision\":{compacted}}},\"name\":\"a\"}}"
+            )
+        };
+        for never in [-1, 0] {
+            let found = compared("equal", &record(own, never)).unwrap();
+            assert!(
+                found.contains("equal to those of the cluster at revision 1"),
+                "{found}"
+            );
+        }
+        for other in [record(own ^ 1, 0), record(own, 1)] {
+            let error = compared("other", &other).unwrap_err();
+            assert!(
+                error.contains("are not those that the cluster had at revision 1"),
+                "{error}"
+            );
+        }
+        let later = record(own, 0).replace("\"revision\":1", "\"revision\":2");
+        let error = compared("later", &later).unwrap_err();
+        assert!(error.contains("hash is none"), "{error}");
+    }
+
+    #[test]
+    fn a_record_without_a_hash_is_compared_with_nothing() {
+        let found = compared("none", "{\"revision\":1}").unwrap();
+        assert!(found.contains("not compared"), "{found}");
+        assert!(compared("broken", "{").unwrap_err().contains("--compare"));
+    }
+}

@@ -1,0 +1,90 @@
+"""A cluster is restored in place, and goes back to its disks, while the operator is killed at each stage.
+
+What cases use is in `trouble.py`, `drive.py`, `backups.py` and `operations.py`."""
+
+from api import condition, eventually
+from operations import OPERATIONS
+
+
+class Restores:
+    """What `Drive` inherits."""
+
+    def restore_record(self, name):
+        return self.cluster(name).get("status", {}).get("restore", {})
+
+    def has_key(self, name, key):
+        """Whether all members have a key, or none."""
+        found = {bool(answer.get("kvs")) for answer in self.ask(name, "/v3/kv/range", {"key": key}).values()}
+        assert len(found) == 1, found
+        return found.pop()
+
+    def kill_at(self, name, *stages):
+        """Kills the operator once the record of the restore has come to each of these stages, or further."""
+        order = ("", "Stopping", "Starting", "Done")
+        for stage in stages:
+            eventually(f"the restore is {stage}", lambda stage=stage: order.index(self.restore_record(name).get("phase", "")) >= order.index(stage), 90)
+            self.world.kill("operator")
+            self.start_operator()
+
+    def until_restored(self, operation, name):
+        status = self.until_phase(operation, "Succeeded", "Failed", patience_s=240)
+        assert status["phase"] == "Succeeded" and len({each["hash"] for each in status["hashes"]}) == 1 and len(status["hashes"]) == 3, status
+        self.until_ready("a restored cluster", name)
+        return status
+
+    # cases
+
+    def restore_in_place(self):
+        """A backup, more writes, and a restore in the same EtcdCluster: the keys of the backup with an equal hash, the old disks kept, and
+        then used again with all that was written."""
+        name = "rewound"
+        with self.brief(name):
+            self.back_up("good", name, self.s3())
+            revision = self.stored("good")["revision"]
+            then, _ = self.hash_at(name, revision)
+            self.put(name, "since", "the backup")
+            self.all_acknowledged_are_there(name)
+            # what it has written since the backup will not be there
+            self.writers.pop(name).end()
+            now = self.hash_at(name)
+            members, disks = self.members_and_disks(name)
+            identity, pods = self.cluster(name)["status"]["clusterID"], self.identities(name)
+            place = {"store": self.s3(prefix=f"etcd/prod/{name}"), "name": "absent"}
+            self.operate("wrong", name, restore=place)
+            failed = self.until_phase("wrong", "Failed")
+            assert "no member was stopped" in failed["message"] and "absent" in failed["message"], failed
+            assert self.identities(name) == pods and not self.restore_record(name), "nothing was begun"
+            self.operate("late", name, restore={"backupRef": {"name": "good"}}, activeDeadlineSeconds=1)
+            late = self.until_phase("late", "Failed")
+            assert condition({"status": late}, "Succeeded")[1] == "DeadlineExceeded", late
+            assert self.identities(name) == pods and not self.restore_record(name), "nothing was begun"
+            self.operate("again", name, restore={"backupRef": {"name": "good"}})
+            self.until_phase("again", "Running")
+            self.world.kill("operator")
+            self.start_operator()
+            self.operate("waits", name, consistencyCheck={})
+            self.kill_at(name, "Stopping", "Starting")
+            status = self.until_restored("again", name)
+            self.until_phase("waits", "Succeeded")
+            assert self.hash_at(name, revision)[0] == then, "other keys than the backup has"
+            assert not self.has_key(name, "c2luY2U="), "that was written after the backup"
+            after, kept = self.members_and_disks(name)
+            assert not set(after.values()) & set(members.values()), (members, after)
+            assert self.cluster(name)["status"]["clusterID"] != identity
+            assert all(kept.get(disk) == uid for disk, uid in disks.items()), (disks, kept)
+            assert all(disk in status["message"] for disk in disks) and "kubectl delete pvc" in status["message"], status["message"]
+            self.put(name, "later", "in the restored cluster")
+            self.operate("back", name, undoRestore={})
+            self.kill_at(name, "Stopping")
+            self.until_restored("back", name)
+            after, kept = self.members_and_disks(name)
+            assert {each: after.get(each) for each in members} == members and self.cluster(name)["status"]["clusterID"] == identity
+            assert self.has_key(name, "c2luY2U=") and not self.has_key(name, "bGF0ZXI="), "the disks of before have their keys"
+            assert self.hash_at(name, int(now[1]))[0] == now[0]
+            # a pod that is lost later comes back as always
+            self.write(name)
+            self.comes_back(name, self.follower(name))
+            self.until_ready("a pod is back", name)
+        self.forget("good")
+        for operation in ("wrong", "late", "again", "waits", "back"):
+            self.api.delete(f"{OPERATIONS}/{operation}")
