@@ -203,11 +203,14 @@ async fn a_later_restart_is_that_of_an_operation_as_well() {
         put_cluster(&fake, "u1", &json!({"metadata": metadata}));
         ask(&fake, "all", EARLY, &json!({"restart": {}}));
         let mut operation = fake.get("/etcdoperations/all").expect("the operation");
-        operation["status"] = json!({"phase": "Running", "startedAt": LATE, "clusterUid": "u1"});
+        operation["status"] = json!({"phase": "Running", "startedAt": LATE, "clusterUID": "u1"});
         fake.put(operation);
-        pass(&fake, &operations, "all").await;
+        let status = pass(&fake, &operations, "all").await;
         let cluster = fake.get(CLUSTER).expect("the cluster");
-        assert_eq!(cluster["metadata"]["annotations"][RESTARTED_AT], after);
+        assert_eq!(
+            cluster["metadata"]["annotations"][RESTARTED_AT], after,
+            "{found} {status:?}"
+        );
     }
 }
 
