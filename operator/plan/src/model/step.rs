@@ -143,6 +143,21 @@ const RECOVERY_BEGUN: &str = "member {member} goes on alone, because the annotat
 
 const RETURNED: &str = "going back to the disks that the last restore has kept";
 
+const DELETED: &str = "deleting the claim of the removed member {member}";
+const REVIVED: &str = "the claim of {member} is used again";
+const APPLIED: &str = "applying owner and labels of the claim of {member}";
+const FREED: &str = "lowering the alarm NOSPACE: the compaction has freed space";
+
+fn restored(members: u32) -> String {
+    format!("beginning a cluster of {members} members from the backup")
+}
+
+fn compacted(revision: i64) -> String {
+    format!(
+        "compacting up to revision {revision}: the quota is used up, and spec.selfHealing.compactOnNoSpace asks for it"
+    )
+}
+
 impl Step {
     /// Returns the kind of the step, a label of a metric: the name of its variant.
     pub fn kind(&self) -> String {
@@ -253,10 +268,7 @@ impl Step {
                 "changing the peer URL of member {member}",
             ),
             Step::DeletePod { ordinal, reason } => reason.notice(format!("{cluster}-{ordinal}")),
-            Step::DeleteClaim(ordinal) => {
-                let text = "deleting the claim of the removed member {member}";
-                tell.pod(*ordinal, "ClaimDeleted", text)
-            }
+            Step::DeleteClaim(ordinal) => tell.pod(*ordinal, "ClaimDeleted", DELETED),
             Step::RetireClaim { ordinal, held } => {
                 let until = if *held {
                     " until another one votes"
@@ -266,19 +278,10 @@ impl Step {
                 let text = format!("keeping the claim of the removed member {{member}}{until}");
                 tell.pod(*ordinal, "ClaimRetained", text)
             }
-            Step::ReviveClaim(ordinal) => {
-                let text = "the claim of {member} is used again";
-                tell.pod(*ordinal, "ClaimRevived", text)
-            }
-            Step::BeginRestored { members, .. } => {
-                let text = format!("beginning a cluster of {members} members from the backup");
-                tell.all("RestoreBegun", text)
-            }
+            Step::ReviveClaim(ordinal) => tell.pod(*ordinal, "ClaimRevived", REVIVED),
+            Step::BeginRestored { members, .. } => tell.all("RestoreBegun", restored(*members)),
             Step::ReturnToDisks => tell.all("RestoreUndone", RETURNED),
-            Step::ApplyClaim { ordinal, .. } => {
-                let text = "applying owner and labels of the claim of {member}";
-                tell.pod(*ordinal, "ClaimApplied", text)
-            }
+            Step::ApplyClaim { ordinal, .. } => tell.pod(*ordinal, "ClaimApplied", APPLIED),
             Step::GrowClaim { ordinal, bytes } => {
                 let text = format!("growing the claim of {{member}} to {bytes} bytes");
                 tell.pod(*ordinal, "StorageResized", text)
@@ -287,16 +290,8 @@ impl Step {
                 let text = format!("lowering the alarm CORRUPT of the removed member {id:x}");
                 tell.all("AlarmCleared", text)
             }
-            Step::Compact(revision) => {
-                let text = format!(
-                    "compacting up to revision {revision}: the quota is used up, and spec.selfHealing.compactOnNoSpace asks for it"
-                );
-                tell.all("KeysCompacted", text)
-            }
-            Step::DisarmNoSpace => tell.all(
-                "AlarmCleared",
-                "lowering the alarm NOSPACE: the compaction has freed space",
-            ),
+            Step::Compact(revision) => tell.all("KeysCompacted", compacted(*revision)),
+            Step::DisarmNoSpace => tell.all("AlarmCleared", FREED),
             Step::EnableAuth => tell.all("AuthEnabled", "turning authentication on"),
             Step::DisableAuth => tell.all("AuthDisabled", "turning authentication off"),
         })
