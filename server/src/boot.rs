@@ -578,6 +578,7 @@ fn serve(
         job_limits: witan_dialect::JobLimits::default(),
         blocking: witan_dialect::blocking::BlockingPool::of_processors(),
         authenticator,
+        sampler: witan_dialect::sampling::Sampler::default(),
     };
     let ctx = Context::new(node.clone(), shared);
     let calls = witan_v3::Services::new(ctx.clone());

@@ -104,7 +104,7 @@ pub(super) enum PluginCommand {
     },
     /// Prints the logs of members.
     Logs(LogFlags),
-    /// Counts keys and estimates their bytes by prefix.
+    /// Counts keys and estimates their bytes by prefix, or shows who reads, writes and watches them.
     Top(TopFlags),
     /// Lists the versions of a key, the newest first, until its creation or the last compaction.
     History {
@@ -200,6 +200,15 @@ pub(super) enum Format {
 pub(super) enum Decode {
     /// As objects that the API server of Kubernetes stores.
     K8s,
+}
+
+/// Kinds of rows of `top --rates`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum By {
+    /// The first two segments of the path of keys.
+    Prefix,
+    /// The address of a client.
+    Client,
 }
 
 /// How members are reached.

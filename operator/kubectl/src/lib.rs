@@ -19,6 +19,7 @@ mod history;
 mod keys;
 mod logs;
 mod output;
+mod page;
 mod reach;
 mod report;
 mod revert;

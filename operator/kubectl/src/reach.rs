@@ -106,9 +106,13 @@ impl Reach {
 
     /// Returns why a member did not answer: if no connection through the API server was made, why not.
     pub(super) fn why(&self, member: &str, error: &CallError) -> String {
-        let forward = self.forwards.get(member);
-        let failure = forward.and_then(Forward::failure);
-        failure.unwrap_or_else(|| error.to_string())
+        self.forward_failure(member)
+            .unwrap_or_else(|| error.to_string())
+    }
+
+    /// Returns why no connection to a member was made through the API server.
+    pub(super) fn forward_failure(&self, member: &str) -> Option<String> {
+        self.forwards.get(member).and_then(Forward::failure)
     }
 
     /// Returns the leader, and what it reports.

@@ -1,6 +1,8 @@
 //! `top`: how many keys there are below each prefix, and about how many bytes. Keys are read in pages without their values;
-//! of each prefix some values are read, and the others are taken for as long. Requests are paced, and rows are bounded.
+//! of each prefix some values are read, and the others are taken for as long. Requests are paced, and rows are bounded. Who
+//! reads, writes and watches keys is in `rates`.
 
+mod rates;
 #[cfg(test)]
 mod tests;
 
@@ -65,8 +67,11 @@ struct Row {
     kind: Option<String>,
 }
 
-/// Counts the keys of a cluster.
+/// Counts the keys of a cluster, or has its members count their requests.
 pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginError> {
+    if flags.rates.rates {
+        return rates::run(target, flags).await;
+    }
     let keys = Keys::open(target, &flags.cluster, &flags.members).await?;
     let mut pace = pace(flags.rate);
     let mut pages = keys.pages(flags.prefix.as_bytes(), None);

@@ -141,12 +141,18 @@ async fn serve(
         reply::drain(&mut payload).await;
         return HttpResponse::Ok().finish();
     }
+    let websocket = websocket::is_requested(request);
+    if (websocket || !request.method().is_safe())
+        && let Err(refusal) = check_origin(request, &front.ctx.settings)
+    {
+        if !websocket {
+            reply::drain(&mut payload).await;
+        }
+        return *refusal;
+    }
     let route = match limit_to_surface(surface, route(&front.ctx.settings, path), path) {
-        Route::V3 if websocket::is_requested(request) => {
-            return match check_origin(request, &front.ctx.settings) {
-                Ok(()) => websocket::begin(&front.ctx, request, payload, path),
-                Err(refusal) => *refusal,
-            };
+        Route::V3 if websocket => {
+            return websocket::begin(&front.ctx, request, payload, path);
         }
         Route::V3 => return v3::gateway::handle(&front.ctx, request, payload, path).await,
         Route::Resource(route) => route,
@@ -249,8 +255,8 @@ fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<Http
     Err(reply::text(StatusCode::MISDIRECTED_REQUEST, &message).into())
 }
 
-/// Refuses WebSockets of pages of other origins unless `--cors` names the origin: browsers open
-/// them without a preflight request and show the answers to the page. Other clients send no origin.
+/// Refuses writes and WebSockets of pages of other origins unless `--cors` names the origin: browsers send forms and texts
+/// by POST, and open WebSockets, without a preflight request. Other clients send no origin.
 fn check_origin(request: &HttpRequest, settings: &Settings) -> Result<(), Box<HttpResponse>> {
     let Some(origin) = request.headers().get(ORIGIN) else {
         return Ok(());
@@ -262,7 +268,7 @@ fn check_origin(request: &HttpRequest, settings: &Settings) -> Result<(), Box<Ht
     }
     let shown = String::from_utf8_lossy(origin.as_bytes());
     let message = format!(
-        "This member opens no WebSocket for pages of {shown:?}.\n\
+        "This member takes no writes and no WebSockets of pages of {shown:?}.\n\
          Start it with --cors {shown:?} if they may call it."
     );
     Err(reply::text(StatusCode::FORBIDDEN, &message).into())

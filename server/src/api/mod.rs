@@ -6,3 +6,4 @@ mod health;
 pub mod http;
 mod log_level;
 mod ops;
+mod top;

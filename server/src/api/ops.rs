@@ -1,19 +1,21 @@
-//! Operator endpoints: /version, /metrics, /debug/vars. Health has its own file.
+//! Operator endpoints: /version, /metrics, /debug/vars. Health and /debug/top have files of their own.
 
 use std::fmt::Write as _;
 
 use actix_web::{HttpRequest, HttpResponse, http::header::CONTENT_TYPE, web};
 use serde_json::json;
-use witan_api::peer::NOT_DECIDED;
+use witan_api::{peer::NOT_DECIDED, top::PATH as TOP};
 use witan_base::{metrics, version};
 use witan_dialect::{Context, reply};
 use witan_machine::view::View;
 
-use super::health;
+use super::{health, top};
 
 /// Whether a cleaned path is one of those that [`handle`] answers.
 pub(crate) fn serves(path: &[u8]) -> bool {
-    matches!(path, b"/version" | b"/debug/vars") || serves_on_metrics(path)
+    matches!(path, b"/version" | b"/debug/vars")
+        || path == TOP.as_bytes()
+        || serves_on_metrics(path)
 }
 
 /// Whether a cleaned path is also served on the URLs for metrics.
@@ -41,6 +43,7 @@ pub(crate) async fn handle(
         "/version" => version(ctx).await,
         "/metrics" => metrics(ctx).await,
         "/debug/vars" => vars(ctx, request),
+        TOP => top::handle(ctx, request).await,
         _ => health::handle(ctx, request, path).await,
     })
 }

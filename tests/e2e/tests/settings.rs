@@ -284,6 +284,33 @@ fn browsers_and_hosts() {
     assert_eq!(seen[0][3].0, 421);
 }
 
+/// A browser sends the forms and texts of a page to wherever the page likes; etcd executes them.
+#[test]
+fn pages_of_other_origins_write_nothing() {
+    let allowed = "http://allowed.example:80";
+    let server = Launch::witan().arg(format!("--cors={allowed}")).start();
+    let write = |path: &str, origin: Option<&str>, body: &[u8]| {
+        let kind = match path.starts_with("/v3") {
+            true => "text/plain",
+            false => "application/x-www-form-urlencoded",
+        };
+        let mut headers = vec![("Content-Type", kind)];
+        headers.extend(origin.map(|origin| ("Origin", origin)));
+        let answer = http::try_once(&server.address(), "POST", path, &headers, body);
+        answer.expect("an answer").status
+    };
+    let of_v3: (_, &[u8]) = ("/v3/kv/put", br#"{"key": "YQ==", "value": "Yg=="}"#);
+    let of_v2: (_, &[u8]) = ("/v2/keys/queue", b"value=b");
+    for ((path, body), done) in [(of_v3, 200), (of_v2, 201)] {
+        assert_eq!(write(path, Some(allowed), body), done);
+        assert_eq!(write(path, None, body), done);
+        assert_eq!(write(path, Some(&server.url()), body), done);
+        for other in ["http://other.example", "null"] {
+            assert_eq!(write(path, Some(other), body), 403, "{path} {other}");
+        }
+    }
+}
+
 /// A browser opens a WebSocket to wherever a page likes; etcd takes every origin.
 #[test]
 fn pages_of_other_origins_open_no_websocket() {

@@ -48,6 +48,10 @@ const SLEEPS: &[(&str, &str)] = &[
         "a keep-alive of an ending lease looks again until it has ended, as in etcd",
     ),
     (
+        "server/src/api/top.rs",
+        "requests are counted for the seconds that the caller names",
+    ),
+    (
         "server/src/bootstrap/discover/registry.rs",
         "the pause between two tries to reach a registry",
     ),

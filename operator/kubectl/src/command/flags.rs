@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use witan_api::top::{SECONDS, SECONDS_DEFAULT};
 
-use super::{Decode, FormatFlag, MemberFlags};
+use super::{By, Decode, FormatFlag, MemberFlags};
 
 /// Flags of `backup`.
 #[derive(Debug, Clone, Args)]
@@ -77,7 +78,7 @@ pub(crate) struct TopFlags {
     /// How many segments of the path are a row.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=8))]
     pub(crate) depth: u16,
-    /// How many rows, those with the most bytes first.
+    /// How many rows, those with the most bytes or requests first.
     #[arg(long, default_value_t = 20)]
     pub(crate) rows: usize,
     /// Requests a second. Each reads at most 1000 keys or one value.
@@ -86,6 +87,9 @@ pub(crate) struct TopFlags {
     /// Shows what kind of objects there are below a prefix.
     #[arg(long, value_enum)]
     pub(crate) decode: Option<Decode>,
+    /// Who reads, writes and watches instead.
+    #[command(flatten)]
+    pub(crate) rates: RatesFlags,
     /// Format.
     #[command(flatten)]
     pub(crate) format: FormatFlag,
@@ -113,4 +117,19 @@ pub(crate) struct ConvertFlags {
 pub(crate) enum ChartValues {
     /// Values of the bitnami chart etcd.
     Bitnami,
+}
+
+/// Flags of `top --rates`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RatesFlags {
+    /// Shows who reads, writes and watches: all members count their requests for some seconds. Asks for the user root if
+    /// authentication is on.
+    #[arg(long, conflicts_with_all = ["prefix", "depth", "rate", "decode"])]
+    pub(crate) rates: bool,
+    /// Seconds for which requests are counted.
+    #[arg(long, requires = "rates", default_value_t = SECONDS_DEFAULT, value_parser = clap::value_parser!(u64).range(*SECONDS.start()..=*SECONDS.end()))]
+    pub(crate) seconds: u64,
+    /// Kind of rows.
+    #[arg(long, requires = "rates", value_enum, default_value_t = By::Prefix)]
+    pub(crate) by: By,
 }

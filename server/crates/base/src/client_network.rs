@@ -2,10 +2,14 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError, Weak},
 };
+
+/// Bits of an IPv6 address that a client has for itself.
+const HOST_BITS: u32 = 64;
 
 /// The network of a client: an IPv4 address, or the first half of an IPv6 address. It knows its connection,
 /// too, which does not count when networks are compared.
@@ -47,16 +51,24 @@ impl Hash for ClientNetwork {
     }
 }
 
+impl fmt::Display for ClientNetwork {
+    /// Writes an IPv4 address, an IPv6 network such as `2001:db8::/64`, or `unknown`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.network {
+            Some(IpAddr::V4(address)) => write!(f, "{address}"),
+            Some(IpAddr::V6(first)) => write!(f, "{first}/{}", 128 - HOST_BITS),
+            None => f.write_str("unknown"),
+        }
+    }
+}
+
 impl ClientNetwork {
     /// Returns the network of an address. Clients without an address, for instance on a Unix socket, share
     /// one.
     pub fn of(address: Option<IpAddr>) -> Self {
         let network = address.map(|address| match address.to_canonical() {
             IpAddr::V4(address) => IpAddr::V4(address),
-            IpAddr::V6(address) => {
-                const HOST_BITS: u32 = 64;
-                IpAddr::V6((address.to_bits() >> HOST_BITS << HOST_BITS).into())
-            }
+            IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> HOST_BITS << HOST_BITS).into()),
         });
         Self(Connection { network, port: 0 })
     }
@@ -132,6 +144,9 @@ mod tests {
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
         assert_eq!(of("::ffff:127.0.0.1"), of("127.0.0.1"));
         assert_ne!(of("127.0.0.1"), of("127.0.0.2"));
+        let shown = ["2001:db8::ffff:1", "::ffff:127.0.0.1"].map(|text| of(text).to_string());
+        assert_eq!(shown, ["2001:db8::/64", "127.0.0.1"]);
+        assert_eq!(ClientNetwork::default().to_string(), "unknown");
         let peer = |port| ClientNetwork::of_peer(Some(([127, 0, 0, 1], port).into()));
         assert_eq!(peer(1), of("127.0.0.1"));
         assert_eq!(peer(1), peer(2));

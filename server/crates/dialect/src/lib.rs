@@ -3,7 +3,7 @@
 //!
 //! Reading order: this file → `access`, `basic_auth` (who may) → `reply`, `rendering` (answers of HTTP/1) → `blocking`,
 //! `fair_semaphore`, `job_limits` (work that takes long) → `client` (whether it is still there) → `read_counters`, and the
-//! series of each dialect.
+//! series of each dialect → `sampling` (who reads and writes which keys, while somebody asks).
 
 pub mod access;
 pub mod basic_auth;
@@ -16,11 +16,14 @@ mod job_limits;
 pub mod read_counters;
 pub mod rendering;
 pub mod reply;
+pub mod sampling;
 pub mod v2_metrics;
 mod v3_metrics;
 
 use std::{ops::Deref, sync::Arc};
 
+use actix_web::HttpRequest;
+use witan_api::top::KeySpace;
 use witan_auth::{Authenticator, Credentials, PasswordSource};
 use witan_base::{client_network::ClientNetwork, metrics::MetricsPage, panics::PanicMetrics};
 use witan_config::Settings;
@@ -33,6 +36,7 @@ pub use v2_metrics::V2Metrics;
 pub use v3_metrics::V3Metrics;
 
 use blocking::BlockingPool;
+use sampling::{KeyOperation, Sampler};
 
 /// State that all handlers share.
 #[derive(Debug)]
@@ -57,6 +61,8 @@ pub struct SharedContext {
     pub blocking: BlockingPool,
     /// Authenticates callers.
     pub authenticator: Arc<Authenticator>,
+    /// Counts operations on keys while somebody asks.
+    pub sampler: Sampler,
 }
 
 /// The context of a request: cheap to clone, since each request has its own.
@@ -100,6 +106,24 @@ impl Context {
     /// Returns this context, credentials included, for a request from this network.
     pub fn of_client(&self, client: ClientNetwork) -> Self {
         self.of(self.caller.clone(), client)
+    }
+
+    /// Counts an operation on a key of v3, or on a range from it on, while a sample is taken.
+    #[inline]
+    pub fn count_key(&self, operation: KeyOperation, key: &[u8]) {
+        if self.sampler.is_on() {
+            self.sampler
+                .count(self.node.client(), KeySpace::V3, operation, key);
+        }
+    }
+
+    /// Counts an operation on a key of v2's tree, which a request of v2 or v1 asks for, while a sample is taken.
+    #[inline]
+    pub fn count_tree_key(&self, request: &HttpRequest, operation: KeyOperation, key: &[u8]) {
+        if self.sampler.is_on() {
+            let client = ClientNetwork::of_peer(request.peer_addr());
+            self.sampler.count(client, KeySpace::V2, operation, key);
+        }
     }
 
     /// Identifies the sender of a password for the queue of hashes.

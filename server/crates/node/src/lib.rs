@@ -347,12 +347,23 @@ impl Node {
     /// may match. Take a view after registering, so that no event is missed.
     pub fn watch(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
         self.shared.metrics.tree_watch_requests.inc();
-        self.shared.watchers.register(watch)
+        self.shared.watchers.register(watch, self.client)
     }
 
     /// Registers a stream of v3 watchers.
     pub fn watch_stream(&self) -> WatchStream {
-        self.shared.watch_streams.add_stream()
+        self.shared.watch_streams.add_stream(self.client)
+    }
+
+    /// Calls `visit` with the first key of each range of v3 that a stream watches, the stream's client, and its watchers of
+    /// that range. There may be millions: call it on a thread that may take its time.
+    pub fn visit_watchers(&self, visit: impl FnMut(&[u8], ClientNetwork, u32)) {
+        self.shared.watch_streams.visit(visit);
+    }
+
+    /// Calls `visit` with the path of each watcher of v2, and its client. Call it as [`Node::visit_watchers`].
+    pub fn visit_tree_watchers(&self, visit: impl FnMut(&[u8], ClientNetwork)) {
+        self.shared.watchers.visit(visit);
     }
 
     /// Completes when the process begins to stop, so that long responses (watches, snapshots) can end.

@@ -193,7 +193,9 @@ fn a_hundred_thousand_waits() {
                 _ => format!("/apart/{i}"),
             };
             let watch = Watch { path: path.into(), recursive: i % 3 == 1, registered: 0 };
-            watchers.register(watch).expect("there is room")
+            watchers
+                .register(watch, ClientNetwork::default())
+                .expect("there is room")
         })
         .collect();
     let grown = witan_base::metrics::resident_bytes().saturating_sub(before);
@@ -214,6 +216,12 @@ fn a_hundred_thousand_waits() {
         let woken = waiter.woken().now_or_never().is_some();
         assert_eq!(woken, i % 3 != 2, "watcher {i}");
     }
+    let mut visited = 0;
+    watchers.visit(|path, client| {
+        assert!(path.starts_with(b"/") && client == ClientNetwork::default());
+        visited += 1;
+    });
+    assert_eq!(visited, WAITS);
     drop(waiters);
     assert_eq!(watchers.len(), 0);
 }

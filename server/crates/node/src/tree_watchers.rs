@@ -6,7 +6,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use bytes::Bytes;
 use tokio::sync::Notify;
+use witan_base::client_network::ClientNetwork;
 use witan_replica::watch::{WatchHub, WatcherId};
 use witan_tree::{Tree, Watch};
 
@@ -20,18 +22,33 @@ pub(super) struct TreeWatchers(Arc<Mutex<TreeWatchState>>);
 #[derive(Debug, Default)]
 struct TreeWatchState {
     hub: WatchHub,
-    wakers: HashMap<WatcherId, Arc<Notify>>,
+    wakers: HashMap<WatcherId, TreeWaker>,
 }
 
+#[derive(Debug)]
+struct TreeWaker {
+    notify: Arc<Notify>,
+    client: ClientNetwork,
+}
+
+/// Watchers that are looked at before others may use the registry.
+const VISITED_AT_ONCE: usize = 1024;
+
 impl TreeWatchers {
-    pub(super) fn register(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
+    /// Registers a watcher of a client.
+    pub(super) fn register(
+        &self,
+        watch: Watch,
+        client: ClientNetwork,
+    ) -> Result<TreeWatcher, NodeError> {
         let notify = Arc::new(Notify::new());
         let mut watch_state = self.watch_state();
         let id = watch_state
             .hub
             .register(&watch)
             .map_err(|_| NodeError::TooMany)?;
-        watch_state.wakers.insert(id, notify.clone());
+        let waker = TreeWaker { notify: notify.clone(), client };
+        watch_state.wakers.insert(id, waker);
         Ok(TreeWatcher { id, notify, watchers: self.clone() })
     }
 
@@ -50,13 +67,39 @@ impl TreeWatchers {
                 .wakers
                 .get(&id)
                 .into_iter()
-                .for_each(|b| b.notify_one())
+                .for_each(|waker| waker.notify.notify_one())
         };
         match tree.events_since(since) {
             Some(events) => {
                 events.for_each(|e| watch_state.hub.affected_by(e).into_iter().for_each(ring))
             }
             None => watch_state.hub.all().for_each(ring),
+        }
+    }
+
+    /// Calls `visit` with the path and the client of each watcher. The registry is free while `visit` runs, because the
+    /// replica's thread needs it, too.
+    pub(super) fn visit(&self, mut visit: impl FnMut(&[u8], ClientNetwork)) {
+        let mut last = None;
+        loop {
+            let watch_state = self.watch_state();
+            let some: Vec<(WatcherId, Bytes, ClientNetwork)> = watch_state
+                .hub
+                .after(last)
+                .take(VISITED_AT_ONCE)
+                .filter_map(|(id, path)| {
+                    let waker = watch_state.wakers.get(&id)?;
+                    Some((id, path.clone(), waker.client))
+                })
+                .collect();
+            drop(watch_state);
+            let Some((id, ..)) = some.last() else {
+                return;
+            };
+            last = Some(*id);
+            for (_, path, client) in &some {
+                visit(path, *client);
+            }
         }
     }
 

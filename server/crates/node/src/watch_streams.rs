@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::sync::Notify;
+use witan_base::client_network::ClientNetwork;
 use witan_machine::{
     kv::{Kv, Location},
     limits::STATES_BEFORE_COMPACTION_MAX,
@@ -36,6 +37,9 @@ const MATCHES_PER_TURN_MAX: usize = 1 << 19;
 
 /// Watcher groups that are unregistered before others may use the registry.
 const UNREGISTERED_AT_ONCE: usize = 1024;
+
+/// Slots of watcher groups that are looked at before others may use the registry.
+const VISITED_AT_ONCE: usize = 1024;
 
 /// The watcher groups, and how to wake their streams. The lock is held for look-ups only, never
 /// across an await.
@@ -63,6 +67,7 @@ struct WatchState {
 struct StreamWaker {
     completion_queue: Arc<CompletionQueue>,
     notify: Arc<Notify>,
+    client: ClientNetwork,
 }
 
 impl WatchStreams {
@@ -73,14 +78,15 @@ impl WatchStreams {
         watch_state.end = Some(kv.end());
     }
 
-    /// Registers a stream without watchers, which is woken on the calling worker.
-    pub(super) fn add_stream(&self) -> WatchStream {
+    /// Registers a stream of a client without watchers, which is woken on the calling worker.
+    pub(super) fn add_stream(&self, client: ClientNetwork) -> WatchStream {
         let notify = Arc::new(Notify::new());
         let mut watch_state = self.watch_state();
         let id = watch_state.groups.add_stream();
         let waker = StreamWaker {
             completion_queue: CompletionQueue::current(),
             notify: notify.clone(),
+            client,
         };
         watch_state.wakers.insert(id, waker);
         WatchStream { id, notify, streams: self.clone() }
@@ -137,6 +143,32 @@ impl WatchStreams {
     pub(super) fn wake_all(&self, completions: &mut CompletionBatch) {
         for waker in self.watch_state().wakers.values() {
             completions.wake(waker.completion_queue.clone(), waker.notify.clone());
+        }
+    }
+
+    /// Calls `visit` with the first key of each watched range, the client that watches it, and its watchers of it in one
+    /// stream. The registry is free while `visit` runs, because the replica's thread needs it, too.
+    pub(super) fn visit(&self, mut visit: impl FnMut(&[u8], ClientNetwork, u32)) {
+        let mut from = 0;
+        loop {
+            let watch_state = self.watch_state();
+            let some: Vec<(Arc<[u8]>, ClientNetwork, u32)> = watch_state
+                .groups
+                .in_slots(from..from + VISITED_AT_ONCE)
+                .filter_map(|(key, stream, watchers)| {
+                    let waker = watch_state.wakers.get(&stream)?;
+                    Some((key.clone(), waker.client, watchers))
+                })
+                .collect();
+            from += VISITED_AT_ONCE;
+            let is_last = from >= watch_state.groups.slots();
+            drop(watch_state);
+            for (key, client, watchers) in &some {
+                visit(key, *client, *watchers);
+            }
+            if is_last {
+                return;
+            }
         }
     }
 
@@ -217,7 +249,7 @@ pub struct WatchStream {
 }
 
 impl WatchStream {
-    /// Registers a watcher group. Returns it with the published revision.
+    /// Registers a group of one watcher. Returns it with the published revision.
     pub fn register(&self, span: &WatchRange) -> Result<(WatcherGroupId, i64), NodeError> {
         let mut watch_state = self.streams.watch_state();
         let id = watch_state
@@ -225,6 +257,18 @@ impl WatchStream {
             .register(self.id, span)
             .map_err(|_| NodeError::TooMany)?;
         Ok((id, watch_state.published))
+    }
+
+    /// Counts one more watcher of a group. Returns the published revision.
+    pub fn join(&self, id: WatcherGroupId) -> i64 {
+        let mut watch_state = self.streams.watch_state();
+        watch_state.groups.join(id);
+        watch_state.published
+    }
+
+    /// Counts one watcher of a group less, which has others.
+    pub fn leave(&self, id: WatcherGroupId) {
+        self.streams.watch_state().groups.leave(id);
     }
 
     /// Removes watcher groups, some at a time, because the replica's thread needs the registry, too.
@@ -301,7 +345,7 @@ mod tests {
             let mut kv = Kv::default();
             let streams = WatchStreams::default();
             streams.begin(&kv);
-            let stream = streams.add_stream();
+            let stream = streams.add_stream(ClientNetwork::default());
             let span = WatchRange::new(b"key", b"");
             let (group, _) = stream.register(&span).expect("there is room");
             let mut completions = CompletionBatch::default();
@@ -318,6 +362,37 @@ mod tests {
             streams.notify(&kv, &mut completions);
             assert_eq!(noted(stream.take(0)), [(group, second, 0)]);
             stream.unregister([(group, &span)].into_iter());
+        });
+    }
+
+    /// More than are looked at together, some of which have ended.
+    #[test]
+    fn all_watchers_are_visited_with_their_clients() {
+        const MANY: usize = 2 * VISITED_AT_ONCE + 1;
+        let client = |last: u8| ClientNetwork::of(Some([10, 0, 0, last].into()));
+        actix_rt::System::new().block_on(async {
+            let streams = WatchStreams::default();
+            let (one, two) = (streams.add_stream(client(1)), streams.add_stream(client(2)));
+            let span = |at: usize| WatchRange::new(format!("{at:04}").as_bytes(), b"");
+            let register = |at| one.register(&span(at)).expect("there is room").0;
+            let groups: Vec<_> = (0..MANY).map(register).collect();
+            for at in (0..MANY).step_by(2) {
+                one.unregister([(groups[at], &span(at))].into_iter());
+            }
+            let (other, _) = two.register(&span(MANY)).expect("there is room");
+            two.join(other);
+            two.join(other);
+            two.leave(other);
+            let mut found = Vec::new();
+            streams.visit(|key, client, watchers| {
+                let key = String::from_utf8_lossy(key).into_owned();
+                found.push((key, client.to_string(), watchers));
+            });
+            found.sort();
+            let expect = |at: usize| (format!("{at:04}"), "10.0.0.1".to_owned(), 1);
+            let mut expect: Vec<_> = (1..MANY).step_by(2).map(expect).collect();
+            expect.push((format!("{MANY:04}"), "10.0.0.2".to_owned(), 2));
+            assert_eq!(found, expect);
         });
     }
 }

@@ -9,7 +9,10 @@ mod interval_tree;
 pub mod keys;
 pub mod range;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use bytes::Bytes;
 
@@ -80,6 +83,15 @@ impl WatchHub {
     /// events since the last wake-up.
     pub fn all(&self) -> impl Iterator<Item = WatcherId> {
         self.watched.keys().copied()
+    }
+
+    /// The watchers that were registered after this one, `None` for all, in the order of their registration, each with the
+    /// path that it watches.
+    pub fn after(&self, id: Option<WatcherId>) -> impl Iterator<Item = (WatcherId, &Bytes)> {
+        let first = id.map_or(Bound::Unbounded, Bound::Excluded);
+        self.watched
+            .range((first, Bound::Unbounded))
+            .map(|(id, (path, _))| (*id, path))
     }
 
     /// The watchers that `event` may concern, each once: those of its node, recursive ones of the
@@ -167,6 +179,10 @@ mod tests {
         assert_eq!(hub.affected_by(&event(Action::Set, "/a/b", false)), [above]);
         assert_eq!(hub.len(), 5);
         assert_eq!(hub.all().count(), 5);
+        assert_eq!(hub.after(None).count(), 5);
+        let after: Vec<_> = hub.after(Some(below)).collect();
+        let (deep_path, beside_path) = (Bytes::from("/a/b/c/d"), Bytes::from("/a/b!"));
+        assert_eq!(after, [(deep, &deep_path), (beside, &beside_path)]);
     }
 
     #[test]

@@ -32,6 +32,7 @@ use witan_dialect::{
     read_counters::ReadCounters,
     rendering,
     reply::{self, FramedBody},
+    sampling::KeyOperation,
 };
 use witan_gocompat::text::Sink;
 use witan_machine::auth::path_permissions::PathAccess;
@@ -98,6 +99,7 @@ impl V1Dialect {
         {
             return Ok(reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT));
         }
+        self.count(request, &asked);
         let client = ClientNetwork::of_peer(request.peer_addr());
         let node = &self.ctx.node.of_client(client);
         let answers = reply::answers_budget(request);
@@ -130,6 +132,23 @@ impl V1Dialect {
         Ok(framed(
             rendering::body(&self.ctx, request, least_bytes, write).await,
         ))
+    }
+}
+
+impl V1Dialect {
+    /// Counts a read or a write of a key while a sample is taken.
+    fn count(&self, request: &HttpRequest, asked: &V1Request) {
+        let (operation, key) = match asked {
+            V1Request::Get { key } => (KeyOperation::Read, key),
+            V1Request::Put(put) => (KeyOperation::Write, &put.key),
+            V1Request::Delete { key } => (KeyOperation::Write, key),
+            V1Request::Watch { .. }
+            | V1Request::MachineRecords { .. }
+            | V1Request::Leader
+            | V1Request::Machines
+            | V1Request::Stats(_) => return,
+        };
+        self.ctx.count_tree_key(request, operation, key);
     }
 }
 

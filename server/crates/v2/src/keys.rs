@@ -17,6 +17,7 @@ use witan_dialect::{
     blocking::{INLINE_BYTES, INLINE_ITEMS},
     rendering::{self, Renderer},
     reply,
+    sampling::KeyOperation,
 };
 use witan_gocompat::{mime, text::Sink};
 use witan_logging::LogLimit;
@@ -68,6 +69,14 @@ impl Intent {
             Self::Write(WriteMethod::Put) => HttpMethod::Put,
             Self::Write(WriteMethod::Post) => HttpMethod::Post,
             Self::Write(WriteMethod::Delete) => HttpMethod::Delete,
+        }
+    }
+
+    /// Returns whether this request counts as a read or as a write.
+    fn key_operation(self) -> KeyOperation {
+        match self {
+            Self::Get | Self::Head => KeyOperation::Read,
+            Self::Write(_) => KeyOperation::Write,
         }
     }
 
@@ -132,6 +141,10 @@ async fn serve(
     metrics.received(method);
     let began = Instant::now();
     let watches = intent == Intent::Get && params.wait && !params.quorum;
+    if !watches {
+        let ctx = &dialect.ctx;
+        ctx.count_tree_key(request, intent.key_operation(), &key);
+    }
     let answer = execute(dialect, request, intent, key, params).await;
     if !watches {
         let status = match &answer {

@@ -7,7 +7,7 @@ use witan_api::v3::etcdserverpb::{
     RangeRequest, RangeResponse, RangeStreamResponse, ResponseHeader,
     range_request::{SortOrder, SortTarget},
 };
-use witan_dialect::{Context, blocking::BlockingPool};
+use witan_dialect::{Context, blocking::BlockingPool, sampling::KeyOperation};
 use witan_machine::kv::{self, Kv, NextPart, RangePartBounds};
 
 use super::{
@@ -32,6 +32,7 @@ pub(super) async fn range_stream(
 ) -> Result<impl Stream<Item = Result<RangeStreamResponse, Status>> + Send + use<>, Status> {
     range::check(&request)?;
     check(&request)?;
+    ctx.count_key(KeyOperation::Read, &request.key);
     let view = range::view_for(ctx, &request).await?;
     let kv = view.machine.kv.clone();
     let header = header::at(&ctx.node, kv.revision());

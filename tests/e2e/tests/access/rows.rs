@@ -3,7 +3,10 @@
 
 use std::{fmt, io, time::Duration};
 
-use witan_api::access::{Access, CallerKind, GRPC, GrpcRoute, HTTP, gateway_paths};
+use witan_api::{
+    access::{Access, CallerKind, GRPC, GrpcRoute, HTTP, gateway_paths},
+    top,
+};
 use witan_e2e::{
     http::Connection,
     wait,
@@ -112,6 +115,8 @@ fn path(path: &str, method: &str) -> String {
         // one that was not made: that it is unknown is said to everybody
         ("/<token>", "PUT" | "DELETE") => format!("/{TOKEN}/1"),
         ("/<token>", _) => format!("/{TOKEN}"),
+        // the shortest
+        (top::PATH, _) => format!("{path}?seconds=1"),
         ("/v2/auth/users", "GET") => format!("{path}/root"),
         ("/v2/auth/users" | "/v2/auth/roles", "PUT" | "DELETE") => format!("{path}/somebody"),
         _ => path.to_owned(),

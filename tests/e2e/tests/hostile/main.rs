@@ -13,6 +13,7 @@ mod long;
 mod many;
 mod overload;
 mod pings;
+mod sampled;
 mod shares;
 mod slow;
 mod stage;

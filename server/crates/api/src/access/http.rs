@@ -1,7 +1,7 @@
 //! All HTTP/1 paths except those of the gateway, with their methods.
 
 use super::Access::{self, Public, Root, V2Keys, V3User};
-use crate::discovery;
+use crate::{discovery, top};
 
 /// The resource behind a path, which selects its handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,7 +22,7 @@ pub enum Resource {
     StatsLeader,
     /// Counters of operations on v2's keys.
     StatsStore,
-    /// Versions, metrics, health checks, variables.
+    /// Versions, metrics, health checks, variables, who uses which keys.
     Operations,
     /// The log level, which can be changed.
     LogLevel,
@@ -98,6 +98,8 @@ pub const HTTP: &[HttpRoute] = &[
     one("/metrics", Resource::Operations, &[("GET", Public), ("HEAD", Public), ("POST", Public), ("PUT", Public), ("DELETE", Public)]),
     // shows the command line and raft's state
     one("/debug/vars", Resource::Operations, &[("GET", Root)]),
+    // shows names of keys, and addresses of clients
+    one(top::PATH, Resource::Operations, &[("GET", Root)]),
     one("/config/local/log", Resource::LogLevel, &[("PUT", Root)]),
     one("/follow", Resource::Follow, &[("GET", Root)]),
     one("/follow/cut-over", Resource::Follow, &[("POST", Root)]),

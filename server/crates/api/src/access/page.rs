@@ -18,7 +18,8 @@ gateway and WebSockets take the token; every other path of HTTP/1 takes Basic au
 but keys of v2 and v1 takes the token, too. `Authenticate` gives tokens as soon as either authentication is
 on.
 
-`/follow` says how far a cluster has followed another one, and `/follow/cut-over` has it take that one's place.
+`/debug/top` says which prefixes of keys are read, written and watched by which clients, never values; certificates
+prove no user there, as on any path of HTTP/1. `/follow` says how far a cluster has followed another one, and `/follow/cut-over` has it take that one's place.
 
 `/<token>` is a token of discovery, 32 hexadecimal digits. It is a secret of 128 bits: anyone who knows it may
 register a member, because a member without a cluster has no user yet. To make a token requires root as soon

@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     sync::Arc,
 };
 
@@ -54,7 +55,11 @@ pub struct WatcherGroups {
 
 #[derive(Debug)]
 struct WatcherGroup {
+    /// The first key of its range.
+    key: Arc<[u8]>,
     stream: u32,
+    /// How many watchers the stream has for the range.
+    watchers: u32,
     pending: Option<Box<PendingChanges>>,
 }
 
@@ -130,7 +135,7 @@ impl WatcherGroups {
         self.len() == 0
     }
 
-    /// Registers a group, which is notified from the next change on. An error if there are
+    /// Registers a group of one watcher, which is notified from the next change on. An error if there are
     /// [`WATCHER_GROUPS_MAX`] groups.
     pub fn register(
         &mut self,
@@ -140,14 +145,49 @@ impl WatcherGroups {
         if self.len() >= WATCHER_GROUPS_MAX {
             return Err(TooManyWatcherGroups);
         }
-        let id = self
-            .groups
-            .put(WatcherGroup { stream: stream.0, pending: None });
+        let group = WatcherGroup {
+            key: span.key.clone(),
+            stream: stream.0,
+            watchers: 1,
+            pending: None,
+        };
+        let id = self.groups.put(group);
         match span.end {
             RangeEnd::One => self.exact.entry(span.key.clone()).or_default().insert(id),
             RangeEnd::At(_) | RangeEnd::Never => self.ranges.entry(span, |ids| ids.insert(id)),
         }
         Ok(WatcherGroupId(id))
+    }
+
+    /// Counts one more watcher of a group.
+    pub fn join(&mut self, id: WatcherGroupId) {
+        if let Some(group) = self.groups.get_mut(id.0) {
+            group.watchers += 1;
+        }
+    }
+
+    /// Counts one watcher of a group less. The group stays until it is unregistered.
+    pub fn leave(&mut self, id: WatcherGroupId) {
+        if let Some(group) = self.groups.get_mut(id.0) {
+            group.watchers -= 1;
+        }
+    }
+
+    /// Number of slots for groups, of which some may be empty: see [`Self::in_slots`].
+    pub fn slots(&self) -> usize {
+        self.groups.slots.len()
+    }
+
+    /// Iterates over the groups in some slots: the first key of each, its stream and its number of watchers. A group keeps
+    /// its slot, so a reader that takes some slots at a time misses none that stays.
+    pub fn in_slots(
+        &self,
+        slots: Range<usize>,
+    ) -> impl Iterator<Item = (&Arc<[u8]>, WatchStreamId, u32)> {
+        let slots = self.groups.slots.iter().skip(slots.start).take(slots.len());
+        slots
+            .flatten()
+            .map(|group| (&group.key, WatchStreamId(group.stream), group.watchers))
     }
 
     /// Unregisters a group of this range; its pending changes are dropped.
@@ -425,6 +465,33 @@ mod tests {
         hub.notify(b"b", places[1], 5, |_| {});
         let taken = hub.take(two);
         assert_eq!((taken.len(), taken[0].1.revision), (1, 5));
+    }
+
+    #[test]
+    fn groups_in_slots_have_their_watchers() {
+        let mut hub = WatcherGroups::default();
+        let (one, two) = (hub.add_stream(), hub.add_stream());
+        let range = WatchRange::new(b"a", b"c");
+        let first = hub.register(one, &range).unwrap();
+        let gone = WatchRange::new(b"b", b"");
+        let second = hub.register(one, &gone).unwrap();
+        hub.register(two, &range).unwrap();
+        hub.join(first);
+        hub.join(first);
+        hub.leave(first);
+        hub.unregister(second, &gone);
+        assert_eq!(hub.slots(), 3);
+        let found = |slots: Range<usize>| -> Vec<_> {
+            hub.in_slots(slots)
+                .map(|(key, stream, watchers)| (key.to_vec(), stream, watchers))
+                .collect()
+        };
+        let (of_one, of_two) = ((b"a".to_vec(), one, 2), (b"a".to_vec(), two, 1));
+        assert_eq!(found(0..9), [of_one.clone(), of_two.clone()]);
+        assert_eq!(
+            (found(0..2), found(2..3), found(3..9)),
+            (vec![of_one], vec![of_two], vec![])
+        );
     }
 
     #[test]

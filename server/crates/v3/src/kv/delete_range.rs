@@ -1,6 +1,7 @@
 //! DeleteRange: deletes a key or a range.
 
 use witan_api::v3::etcdserverpb::{DeleteRangeRequest, DeleteRangeResponse};
+use witan_dialect::sampling::KeyOperation;
 use witan_machine::kv::{self, DeleteReply};
 
 use super::{
@@ -17,6 +18,7 @@ pub(crate) async fn delete_range(
 ) -> RpcResult<DeleteRangeResponse> {
     check(&request)?;
     fits(ctx, &request)?;
+    ctx.count_key(KeyOperation::Write, &request.key);
     let delete = operation(request);
     authorize::before_proposal(ctx, |caller| caller.delete(&delete)).await?;
     let many = |state: &kv::Kv| state.delete_reads_beyond(&delete, LARGE_READ_KEYS);

@@ -1,11 +1,12 @@
 //! The calls of the key space, a file each: validation, authorization, the operation for the core, and the
 //! answer. Keys and values are shared, never copied.
 //!
-//! Reading order: this file (common parts) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`.
+//! Reading order: this file (common parts) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`, `executed`.
 //! `range_stream` sends a range in parts.
 
 mod compact;
 pub(crate) mod delete_range;
+mod executed;
 mod overlap;
 pub(crate) mod put;
 pub(crate) mod range;

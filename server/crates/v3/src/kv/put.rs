@@ -1,6 +1,7 @@
 //! Put: sets the value of a key.
 
 use witan_api::v3::etcdserverpb::{PutRequest, PutResponse};
+use witan_dialect::sampling::KeyOperation;
 use witan_machine::kv::{self, PutReply};
 
 use super::{Context, Header, RpcResult, authorize, fits, header, key_value};
@@ -10,6 +11,7 @@ use crate::error::RpcError;
 pub(crate) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResponse> {
     check(&request)?;
     fits(ctx, &request)?;
+    ctx.count_key(KeyOperation::Write, &request.key);
     let put = operation(request);
     let caller = authorize::before_proposal(ctx, |caller| caller.put(&put)).await?;
     let done = ctx.node.propose_for(put, caller).await?;

@@ -6,6 +6,7 @@ use witan_api::v3::etcdserverpb::{
     RangeRequest, RangeResponse,
     range_request::{SortOrder, SortTarget},
 };
+use witan_dialect::sampling::KeyOperation;
 use witan_machine::{
     kv::{self, RangeReply},
     view::View,
@@ -26,6 +27,7 @@ pub(crate) async fn range(
     request: RangeRequest,
 ) -> RpcResult<WithPermit<RangeResponse>> {
     let began = Instant::now();
+    ctx.count_key(KeyOperation::Read, &request.key);
     let answer = execute(ctx, client, request).await;
     ctx.node
         .request_took(RequestType::Range, answer.is_ok(), began.elapsed());

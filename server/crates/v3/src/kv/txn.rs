@@ -1,6 +1,6 @@
 //! Txn: compare, then do one of two lists of operations under one revision.
 //!
-//! `overlap` checks which operations may not be combined.
+//! `overlap` checks which operations may not be combined, `executed` says which were executed.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use witan_node::RequestType;
 
 use super::{
     ClientNetwork, Context, FairPermit, Header, LARGE_READ_KEYS, ReadSize, Refusal as _, RpcResult,
-    WithPermit, authorize, delete_range, fits, header, overlap::BranchWrites, permit_if,
+    WithPermit, authorize, delete_range, executed, fits, header, overlap::BranchWrites, permit_if,
     propose_in, put, range, read,
 };
 use crate::error::RpcError;
@@ -29,9 +29,36 @@ const TXNS_NESTED_MAX: usize = 48;
 /// `--max-txn-ops`. etcd bounds each list alone, so nesting multiplies without bound.
 const TXN_LISTS_MAX: usize = 64;
 
+/// Checks and executes a transaction, and counts its operations while a sample is taken.
+pub(crate) async fn txn(
+    ctx: &Context,
+    client: ClientNetwork,
+    request: TxnRequest,
+) -> RpcResult<WithPermit<TxnResponse>> {
+    if ctx.sampler.is_on() {
+        // a separate future, so that the usual one stays small
+        return Box::pin(counted(ctx, client, request)).await;
+    }
+    execute(ctx, client, request).await
+}
+
+/// Executes a transaction and counts the operations that were executed.
+async fn counted(
+    ctx: &Context,
+    client: ClientNetwork,
+    request: TxnRequest,
+) -> RpcResult<WithPermit<TxnResponse>> {
+    let asked = request.clone();
+    let done = execute(ctx, client, request).await?;
+    executed::each(&asked, &done.answer, &mut |operation, key| {
+        ctx.count_key(operation, key)
+    });
+    Ok(done)
+}
+
 /// Checks and executes a transaction: on a frozen state if it only reads, else through the log. One
 /// that may read many keys holds a permit until its answer is encoded.
-pub(crate) async fn txn(
+async fn execute(
     ctx: &Context,
     client: ClientNetwork,
     request: TxnRequest,

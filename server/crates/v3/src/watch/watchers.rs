@@ -217,7 +217,7 @@ impl StreamWatchers {
             if let Some(group) = self.groups.get_mut(group_id) {
                 group.insert(id);
             }
-            return Ok((*group_id, reader.published()));
+            return Ok((*group_id, reader.join(*group_id)));
         }
         let (group_id, published) = reader.register(&span).map_err(|_| WatchError::TooMany)?;
         let group = WatcherGroup::of_one(span.clone(), id);
@@ -241,6 +241,7 @@ impl StreamWatchers {
         group.prev_kv -= usize::from(watcher.flags.prev_kv);
         self.key_bytes -= span_bytes(&group.span);
         if !group.remove(id) {
+            reader.leave(watcher.group_id);
             return Some((watcher, None));
         }
         if let Some(group) = self.groups.remove(&watcher.group_id) {

@@ -1,0 +1,148 @@
+//! A page of a member, over TCP and over TLS.
+
+use std::{
+    io::{BufRead as _, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener},
+    thread::{self, JoinHandle},
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned, pki_types::PrivatePkcs8KeyDer,
+    server::WebPkiClientVerifier,
+};
+use witan_members::Login;
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const NAME: &str = "orders-0.orders.prod.svc";
+
+/// Answers one request with a status and a text, and returns its lines.
+fn answer(mut stream: impl Read + Write, status: &str) -> Vec<String> {
+    let mut reader = BufReader::new(&mut stream);
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("a line");
+        let line = line.trim_end();
+        if line.is_empty() {
+            break;
+        }
+        lines.push(line.to_owned());
+    }
+    let text = format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\nwords");
+    stream.write_all(text.as_bytes()).expect("it is read");
+    lines
+}
+
+/// Serves one request, over TLS with these settings.
+fn serve(status: &'static str, tls: Option<ServerConfig>) -> (SocketAddr, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let serving = thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a connection");
+        match tls {
+            None => answer(stream, status),
+            Some(tls) => {
+                let session = ServerConnection::new(Arc::new(tls)).expect("a session");
+                answer(StreamOwned::new(session, stream), status)
+            }
+        }
+    });
+    (address, serving)
+}
+
+fn address(of: SocketAddr, tls: Option<ClientTls>, password: Option<&str>) -> Address {
+    let login = |password: &str| Login { user: "root".into(), password: password.into() };
+    Address {
+        member: "orders-0".to_owned(),
+        authority: of.to_string(),
+        server_name: NAME.to_owned(),
+        tls: tls.map(Arc::new),
+        login: password.map(login),
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_read_as_a_user() {
+    let (at, served) = serve("200 OK", None);
+    let page = get(
+        &address(at, None, Some("p:q")),
+        "/debug/top?seconds=1",
+        PATIENCE,
+    )
+    .await;
+    assert_eq!(page.unwrap(), b"words");
+    let lines = served.join().unwrap();
+    assert_eq!(lines[0], "GET /debug/top?seconds=1 HTTP/1.1");
+    let proof = "authorization: Basic cm9vdDpwOnE=".to_owned();
+    assert!(lines.contains(&proof), "{lines:?}");
+    let (at, served) = serve("401 Unauthorized", None);
+    match get(&address(at, None, None), "/", PATIENCE).await {
+        Err(PageError::Status(StatusCode::UNAUTHORIZED, text)) => assert_eq!(text, "words"),
+        other => panic!("{other:?}"),
+    }
+    let lines = served.join().unwrap();
+    assert!(
+        !lines.iter().any(|line| line.starts_with("authorization")),
+        "{lines:?}"
+    );
+}
+
+fn pem(kind: &str, der: &[u8]) -> Vec<u8> {
+    let lines = STANDARD.encode(der);
+    format!("-----BEGIN {kind}-----\n{lines}\n-----END {kind}-----\n").into_bytes()
+}
+
+/// Certificates of an authority, for the member of this name and for the plugin.
+fn certificates(name: &str) -> (ServerConfig, ClientTls) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let issue = |name: &str| {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.signed_by(&key, &authority).unwrap(), key)
+    };
+    let (own, own_key) = issue("plugin");
+    let client = ClientTls {
+        authorities: pem("CERTIFICATE", authority.der()),
+        certificate: pem("CERTIFICATE", own.der()),
+        key: pem("PRIVATE KEY", &own_key.serialize_der()),
+    };
+    let (of_member, key) = issue(name);
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der().clone()).unwrap();
+    let provider = Arc::new(ring::default_provider());
+    let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+    let server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(clients.build().unwrap())
+        .with_single_cert(
+            vec![of_member.der().clone()],
+            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        );
+    (server.unwrap(), client)
+}
+
+#[tokio::test]
+async fn both_sides_show_certificates() {
+    let (server, client) = certificates(NAME);
+    let (at, served) = serve("200 OK", Some(server));
+    let page = get(&address(at, Some(client), None), "/", PATIENCE).await;
+    assert_eq!(page.unwrap(), b"words");
+    assert_eq!(served.join().unwrap()[0], "GET / HTTP/1.1");
+}
+
+#[tokio::test]
+async fn a_member_of_another_name_is_refused() {
+    let (server, client) = certificates("somebody.else");
+    let (at, served) = serve("200 OK", Some(server));
+    match get(&address(at, Some(client), None), "/", PATIENCE).await {
+        Err(PageError::Failed(why)) => assert!(why.contains("certificate"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(served.join().is_err(), "nothing was asked");
+}

@@ -1,0 +1,49 @@
+//! Tables of what members have counted.
+
+use super::*;
+use crate::testing::{fixture, golden};
+
+#[test]
+fn tables_by_prefix_and_by_client() {
+    let rates: Rates = fixture("rates.yaml");
+    golden("rates-prefix.txt", &rates.text(By::Prefix, 4));
+    golden("rates-client.txt", &rates.text(By::Client, 20));
+}
+
+/// Programs read what each member has said.
+#[test]
+fn json_has_the_pages_of_all_members() {
+    let rates: Rates = fixture("rates.yaml");
+    let json = serde_json::to_value(&rates).unwrap();
+    let [first, .., last] = json["members"].as_array().unwrap().as_slice() else {
+        panic!("{json}");
+    };
+    assert_eq!(first["member"], "orders-0");
+    assert_eq!(first["rows"][0]["keySpace"], "v3");
+    assert_eq!(first["rows"][0]["reads"], 2100);
+    assert!(first.get("error").is_none() && last.get("rows").is_none());
+    assert!(last["error"].as_str().unwrap().contains("older"));
+}
+
+#[test]
+fn a_member_without_a_page_says_why() {
+    let old = words(PageError::Status(
+        StatusCode::NOT_FOUND,
+        "404 page not found".to_owned(),
+    ));
+    assert!(old.contains("older than this plugin"), "{old}");
+    let locked = words(PageError::Status(StatusCode::UNAUTHORIZED, String::new()));
+    assert!(locked.contains("--password-file"), "{locked}");
+    let busy = r#"{"message":"this member counts"}"#.to_owned();
+    let busy = words(PageError::Status(StatusCode::TOO_MANY_REQUESTS, busy));
+    assert!(
+        busy.starts_with("429") && busy.contains("this member counts"),
+        "{busy}"
+    );
+}
+
+#[test]
+fn rates_have_digits_that_count() {
+    let shown = [0.0, 0.033, 0.25, 9.96, 99.4, 1234.5].map(rate);
+    assert_eq!(shown, ["0", "0.03", "0.25", "10.0", "99.4", "1234"]);
+}

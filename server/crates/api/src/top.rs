@@ -1,0 +1,134 @@
+//! The page `/debug/top`: which prefixes and clients the requests and watchers of one member belong to. The member
+//! counts its requests while it is asked; it shows no values. etcd has no such page.
+
+use std::{
+    iter::Sum,
+    ops::{AddAssign, RangeInclusive},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// The path of the page.
+pub const PATH: &str = "/debug/top";
+/// Seconds for which requests are counted: fewer would show chance, more would keep others from asking.
+pub const SECONDS: RangeInclusive<u64> = 1..=30;
+/// The seconds of a request that does not name them.
+pub const SECONDS_DEFAULT: u64 = 5;
+
+/// The page.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TopPage {
+    /// Seconds for which requests were counted.
+    pub seconds: f64,
+    /// Prefixes by client, those with the largest counts first.
+    pub rows: Vec<TopRow>,
+    /// Counts of further prefixes, by client.
+    pub others: Vec<TopOthers>,
+}
+
+/// The requests and watchers of a client below a prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TopRow {
+    /// The key space of the prefix.
+    pub key_space: KeySpace,
+    /// The first segments of the keys' paths, as text.
+    pub prefix: String,
+    /// An IPv4 address, or the first half of an IPv6 address.
+    pub client: String,
+    /// Their counts.
+    #[serde(flatten)]
+    pub counts: TopCounts,
+}
+
+/// The requests and watchers of a client below prefixes that have no row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TopOthers {
+    /// As in [`TopRow`]; `None` for further clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// Their counts.
+    #[serde(flatten)]
+    pub counts: TopCounts,
+}
+
+/// A key space. v1 has that of v2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeySpace {
+    /// The tree of v2.
+    V2,
+    /// The keys of v3.
+    V3,
+}
+
+/// Counts of requests and watchers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopCounts {
+    /// Operations that read keys.
+    pub reads: u64,
+    /// Operations that put or delete keys.
+    pub writes: u64,
+    /// Watchers that are open.
+    pub watchers: u64,
+}
+
+impl TopCounts {
+    /// The measure by which rows are ordered, and kept.
+    pub fn total(self) -> u64 {
+        self.reads + self.writes + self.watchers
+    }
+}
+
+impl AddAssign for TopCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.reads += other.reads;
+        self.writes += other.writes;
+        self.watchers += other.watchers;
+    }
+}
+
+impl Sum for TopCounts {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, counts| {
+            sum += counts;
+            sum
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_flat_json() {
+        let counts = TopCounts { reads: 1, writes: 2, watchers: 3 };
+        let page = TopPage {
+            seconds: 5.0,
+            rows: vec![TopRow {
+                key_space: KeySpace::V3,
+                prefix: "/a/b/".into(),
+                client: "10.0.0.1".into(),
+                counts,
+            }],
+            others: vec![TopOthers { client: None, counts }],
+        };
+        let json = serde_json::to_string(&page).unwrap();
+        assert_eq!(
+            json,
+            r#"{"seconds":5.0,"rows":[{"keySpace":"v3","prefix":"/a/b/","client":"10.0.0.1","reads":1,"writes":2,"watchers":3}],"others":[{"reads":1,"writes":2,"watchers":3}]}"#
+        );
+        assert_eq!(serde_json::from_str::<TopPage>(&json).unwrap(), page);
+        assert_eq!(
+            page.rows
+                .iter()
+                .map(|row| row.counts)
+                .sum::<TopCounts>()
+                .total(),
+            6
+        );
+    }
+}

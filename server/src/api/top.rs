@@ -1,0 +1,108 @@
+//! `/debug/top`: which prefixes and clients the requests and watchers of this member belong to. Requests are counted while
+//! one caller waits; watchers are counted at the end of that time, on a thread of its own.
+
+use std::time::{Duration, Instant};
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::{StatusCode, header::CONTENT_TYPE},
+};
+use witan_api::top::{KeySpace, SECONDS, SECONDS_DEFAULT, TopCounts, TopPage};
+use witan_base::client_network::ClientNetwork;
+use witan_dialect::{Context, client::Disconnect, reply, sampling::Tally};
+use witan_gocompat::query::Query;
+use witan_node::Node;
+
+/// Rows of an answer, so that it has 2 MB at most. A person reads fewer.
+const ROWS_MAX: usize = 1000;
+
+const TAKEN: &str =
+    "this member counts its requests for another caller, for 30 seconds at most: try again then";
+const STOPPING: &str = "this member is stopping";
+
+/// Answers a GET: 200 with the page after so many seconds; 400 if they are invalid, 429 while another caller is answered,
+/// 503 if the member stops.
+pub(super) async fn handle(ctx: &Context, request: &HttpRequest) -> HttpResponse {
+    let Some(seconds) = seconds(request.query_string()) else {
+        let (least, most) = (SECONDS.start(), SECONDS.end());
+        let message = format!("seconds is a whole number from {least} to {most}");
+        return refuse(StatusCode::BAD_REQUEST, &message);
+    };
+    let Some(mut sample) = ctx.sampler.begin() else {
+        return refuse(StatusCode::TOO_MANY_REQUESTS, TAKEN);
+    };
+    let client = Disconnect::of(request);
+    let began = Instant::now();
+    let ended = tokio::select! {
+        () = tokio::time::sleep(Duration::from_secs(seconds)) => true,
+        () = client.disconnected() => false,
+        () = ctx.node.stopping() => false,
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    let requests = sample.stop();
+    if !ended {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
+    }
+    let (node, client) = (
+        ctx.node.clone(),
+        ClientNetwork::of_peer(request.peer_addr()),
+    );
+    let write = move || page(&node, requests, seconds);
+    match ctx.job_limits.run(client, write).await {
+        Ok(page) => HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, reply::JSON))
+            .body(reply::framed(request, page)),
+        Err(fault) => refuse(StatusCode::SERVICE_UNAVAILABLE, &fault.to_string()),
+    }
+}
+
+fn refuse(status: StatusCode, message: &str) -> HttpResponse {
+    reply::error_message(HttpResponseBuilder::new(status), message.to_owned())
+}
+
+/// Returns the seconds that a query asks for; `None` if it asks for others than there may be.
+fn seconds(query: &str) -> Option<u64> {
+    let query = Query::of(query);
+    let Some(asked) = query.all("seconds").next() else {
+        return Some(SECONDS_DEFAULT);
+    };
+    let asked = asked.parse().ok();
+    asked.filter(|asked| SECONDS.contains(asked))
+}
+
+/// Counts the watchers of the member and returns the page as JSON. Takes about a second for millions of watchers.
+fn page(node: &Node, requests: impl IntoIterator<Item = Tally>, seconds: f64) -> Vec<u8> {
+    let mut all = Tally::default();
+    requests.into_iter().for_each(|tally| all.merge(tally));
+    let watchers = |watchers| TopCounts { watchers, ..TopCounts::default() };
+    node.visit_watchers(|key, client, count| {
+        all.add(client, KeySpace::V3, key, watchers(u64::from(count)));
+    });
+    node.visit_tree_watchers(|path, client| all.add(client, KeySpace::V2, path, watchers(1)));
+    let (rows, others) = all.largest(ROWS_MAX);
+    let page = TopPage { seconds, rows, others };
+    serde_json::to_vec(&page).expect("it has texts for keys")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_bounded() {
+        let table = [
+            ("", Some(5)),
+            ("other=1", Some(5)),
+            ("seconds=1", Some(1)),
+            ("seconds=30&seconds=x", Some(30)),
+            ("seconds=0", None),
+            ("seconds=31", None),
+            ("seconds=", None),
+            ("seconds=-1", None),
+            ("seconds=1.5", None),
+        ];
+        for (query, expect) in table {
+            assert_eq!(seconds(query), expect, "{query}");
+        }
+    }
+}

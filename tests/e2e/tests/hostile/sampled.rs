@@ -1,0 +1,153 @@
+//! More prefixes than `/debug/top` has rows for, of requests and of watchers: memory and the answer are bounded, and others
+//! go on while requests are counted.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream};
+use tonic::transport::{Channel, Endpoint};
+use witan_api::{
+    top::{PATH, TopCounts, TopPage},
+    v3::etcdserverpb::{
+        RangeRequest, RequestOp, TxnRequest, WatchCreateRequest, WatchRequest, kv_client::KvClient,
+        request_op::Request, watch_client::WatchClient, watch_request::RequestUnion,
+    },
+};
+use witan_e2e::{Launch, Server, grpc, http, wait};
+
+use crate::stage::{NOISE, SLACK_BYTES, grown, longest_wait};
+
+/// Many times the rows that a member keeps.
+const PREFIXES: usize = 100_000;
+
+/// Prefixes that one transaction touches, as many as the default allows.
+const TOGETHER: usize = 128;
+
+/// Another client's longest wait: one that shares its worker with whoever touches the prefixes.
+const WAIT_MAX: Duration = NOISE.saturating_mul(2);
+
+/// Rows of an answer, and its bytes, at most.
+const ROWS_MAX: usize = 1000;
+const ANSWER_BYTES_MAX: usize = 2 << 20;
+
+fn ask(server: &Server, seconds: u64) -> TopPage {
+    let target = format!("{PATH}?seconds={seconds}");
+    let answer = http::once(&server.address(), "GET", &target, "");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(
+        answer.body.len() <= ANSWER_BYTES_MAX,
+        "{}",
+        answer.body.len()
+    );
+    let page: TopPage = serde_json::from_slice(&answer.body).expect("a page");
+    assert!(page.rows.len() <= ROWS_MAX);
+    page
+}
+
+fn sum(page: &TopPage) -> TopCounts {
+    let rows = page.rows.iter().map(|row| row.counts);
+    rows.chain(page.others.iter().map(|other| other.counts))
+        .sum()
+}
+
+fn key(at: usize) -> String {
+    format!("/{at:06}{}/k", "x".repeat(200))
+}
+
+/// Reads keys of new prefixes until `done`. Returns how many it has read.
+async fn touch(client: &mut KvClient<Channel>, done: &AtomicBool) -> usize {
+    let mut touched = 0;
+    while !done.load(Ordering::SeqCst) {
+        let ranges = (touched..touched + TOGETHER).map(|at| RequestOp {
+            request: Some(Request::RequestRange(RangeRequest {
+                key: key(at).into(),
+                ..RangeRequest::default()
+            })),
+        });
+        let txn = TxnRequest { success: ranges.collect(), ..TxnRequest::default() };
+        client.txn(txn).await.expect("reads");
+        touched += TOGETHER;
+    }
+    touched
+}
+
+#[test]
+fn many_prefixes_are_read_while_requests_are_counted() {
+    let server = Launch::witan().start();
+    let runtime = grpc::runtime();
+    let other = Endpoint::from_shared(server.url()).expect("a URL");
+    let other = other.local_address(Some([127, 0, 0, 2].into()));
+    let (mut client, mut other) = runtime.block_on(async {
+        let other = other.connect().await.expect("the server accepts");
+        (
+            KvClient::new(grpc::connect(&server.address()).await),
+            KvClient::new(other),
+        )
+    });
+    wait::undisturbed(|| {
+        let done = AtomicBool::new(false);
+        let count = || {
+            thread::scope(|scope| {
+                let touching = scope.spawn(|| runtime.block_on(touch(&mut client, &done)));
+                let asks = scope.spawn(|| ask(&server, 10));
+                while !asks.is_finished() {
+                    let hot = RangeRequest { key: "/hot/k".into(), ..RangeRequest::default() };
+                    runtime.block_on(other.range(hot)).expect("a read");
+                }
+                done.store(true, Ordering::SeqCst);
+                (
+                    asks.join().expect("a page"),
+                    touching.join().expect("reads"),
+                )
+            })
+        };
+        let (((page, touched), waited), grown) = grown(&server, || longest_wait(&server, count));
+        assert!(grown <= SLACK_BYTES, "grew by {grown} bytes");
+        let hot = page.rows.iter().find(|row| row.prefix == "/hot/");
+        assert_eq!(hot.expect("it is read most").client, "127.0.0.2");
+        let reads = sum(&page).reads as usize;
+        if touched < PREFIXES || reads < PREFIXES {
+            return Err(format!(
+                "{touched} prefixes were touched, {reads} reads counted"
+            ));
+        }
+        match waited <= WAIT_MAX {
+            true => Ok(()),
+            false => Err(format!("another client waited {waited:?}")),
+        }
+    });
+}
+
+#[test]
+fn many_prefixes_are_watched() {
+    let server = Launch::witan().start();
+    grpc::runtime().block_on(async {
+        let create = |at: usize| WatchRequest {
+            request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
+                key: key(at).into(),
+                ..WatchCreateRequest::default()
+            })),
+        };
+        let requests = stream::iter((0..PREFIXES).map(create)).chain(stream::pending());
+        let mut watch = WatchClient::new(grpc::connect(&server.address()).await);
+        let mut answers = watch.watch(requests).await.expect("a stream").into_inner();
+        for _ in 0..PREFIXES {
+            let answer = answers.message().await.expect("no error");
+            assert!(answer.expect("an answer").created);
+        }
+        wait::undisturbed(|| {
+            let count = || longest_wait(&server, || ask(&server, 1));
+            let ((page, waited), grown) = grown(&server, count);
+            assert_eq!(sum(&page).watchers as usize, PREFIXES);
+            assert!(grown <= SLACK_BYTES, "grew by {grown} bytes");
+            match waited <= WAIT_MAX {
+                true => Ok(()),
+                false => Err(format!("another client waited {waited:?}")),
+            }
+        });
+        drop(answers);
+    });
+}

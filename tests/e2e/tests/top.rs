@@ -1,0 +1,304 @@
+//! `/debug/top`: who reads, writes and watches which keys of a member. What it costs others, and how large its answer can
+//! become, is tested in `hostile`; who may ask for it in `access`.
+
+use std::{net::IpAddr, thread, time::Duration};
+
+use futures_util::stream;
+use tokio::sync::mpsc;
+use tonic::{
+    Streaming,
+    transport::{Channel, Endpoint},
+};
+use witan_api::{
+    top::{KeySpace, PATH, TopCounts, TopPage},
+    v3::etcdserverpb::{
+        Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+        WatchCancelRequest, WatchCreateRequest, WatchRequest, WatchResponse, compare,
+        kv_client::KvClient, request_op::Request, watch_client::WatchClient,
+        watch_request::RequestUnion,
+    },
+};
+use witan_e2e::{
+    Launch, Server, grpc,
+    http::{self, Connection},
+    wait,
+};
+
+const ONE: [u8; 4] = [127, 0, 0, 1];
+const TWO: [u8; 4] = [127, 0, 0, 2];
+
+/// Rounds that may be counted in part, at the beginning and at the end of a sample.
+const PARTS: u64 = 2;
+
+/// A look at an answer that may have come.
+const LOOK: Duration = Duration::from_millis(1);
+
+fn ask(server: &Server, seconds: u64) -> TopPage {
+    let answer = http::once(&server.address(), "GET", &target(seconds), "");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    serde_json::from_slice(&answer.body).expect("a page")
+}
+
+fn target(seconds: u64) -> String {
+    format!("{PATH}?seconds={seconds}")
+}
+
+fn counts(page: &TopPage, key_space: KeySpace, prefix: &str, client: [u8; 4]) -> TopCounts {
+    let client = IpAddr::from(client).to_string();
+    let rows = page
+        .rows
+        .iter()
+        .filter(|row| (row.key_space, &*row.prefix, &*row.client) == (key_space, prefix, &*client));
+    rows.map(|row| row.counts).sum()
+}
+
+async fn channel_from(server: &Server, address: [u8; 4]) -> Channel {
+    let endpoint = Endpoint::from_shared(server.url()).expect("a URL");
+    let endpoint = endpoint.local_address(Some(address.into()));
+    endpoint.connect().await.expect("the server accepts")
+}
+
+fn put(key: &str) -> PutRequest {
+    PutRequest { key: key.to_owned().into(), ..PutRequest::default() }
+}
+
+fn range(key: &str) -> RangeRequest {
+    RangeRequest { key: key.to_owned().into(), ..RangeRequest::default() }
+}
+
+fn op(request: Request) -> RequestOp {
+    RequestOp { request: Some(request) }
+}
+
+/// Each dialect and each kind of operation, from two addresses.
+async fn round(server: &Server, one: &mut KvClient<Channel>, two: &mut KvClient<Channel>) {
+    one.put(put("/top/a/1")).await.expect("a put");
+    one.range(range("/top/a/1")).await.expect("a range");
+    let below = RangeRequest { range_end: "/top/a0".into(), ..range("/top/a/") };
+    one.range(below).await.expect("a range");
+    let both = TxnRequest {
+        success: vec![
+            op(Request::RequestPut(put("/top/b/1"))),
+            op(Request::RequestRange(range("/top/b/2"))),
+        ],
+        failure: vec![op(Request::RequestPut(put("/top/never/1")))],
+        ..TxnRequest::default()
+    };
+    two.txn(both).await.expect("a transaction");
+    let exists_not = Compare {
+        key: "/top/b/1".into(),
+        target: compare::CompareTarget::Version.into(),
+        target_union: Some(compare::TargetUnion::Version(0)),
+        ..Compare::default()
+    };
+    let failing = TxnRequest {
+        compare: vec![exists_not],
+        success: vec![op(Request::RequestPut(put("/top/never/1")))],
+        failure: vec![op(Request::RequestRange(range("/top/d/1")))],
+    };
+    two.txn(failing).await.expect("a transaction");
+    let delete = DeleteRangeRequest { key: "/top/b/3".into(), ..DeleteRangeRequest::default() };
+    two.delete_range(delete).await.expect("a deletion");
+    for (method, path, body) in [
+        ("PUT", "/v2/keys/top/c/1", "value=1"),
+        ("GET", "/v2/keys/top/c/1", ""),
+        ("GET", "/v1/keys/top/c/1", ""),
+        ("POST", "/v3/kv/range", r#"{"key":"L3RvcC9lLzE="}"#),
+    ] {
+        let answer = http::once(&server.address(), method, path, body);
+        assert!(
+            matches!(answer.status, 200 | 201),
+            "{path}: {}",
+            answer.text()
+        );
+    }
+}
+
+#[test]
+fn requests_are_counted_by_prefix_and_client_while_somebody_asks() {
+    let server = Launch::witan().start();
+    let runtime = grpc::runtime();
+    let (mut one, mut two) = runtime.block_on(async {
+        let (one, two) = (
+            channel_from(&server, ONE).await,
+            channel_from(&server, TWO).await,
+        );
+        (KvClient::new(one), KvClient::new(two))
+    });
+    runtime
+        .block_on(one.put(put("/top/before/1")))
+        .expect("a put");
+    let (page, rounds) = thread::scope(|scope| {
+        let asks = scope.spawn(|| ask(&server, 2));
+        let mut rounds = 0;
+        while !asks.is_finished() {
+            runtime.block_on(round(&server, &mut one, &mut two));
+            rounds += 1;
+        }
+        (asks.join().expect("a page"), rounds)
+    });
+    runtime
+        .block_on(one.put(put("/top/after/1")))
+        .expect("a put");
+    assert!(page.seconds >= 2.0 && page.others.is_empty(), "{page:?}");
+    let counted = counts(&page, KeySpace::V3, "/top/a/", ONE).writes;
+    assert!((1..=rounds).contains(&counted), "{counted} of {rounds}");
+    for (key_space, prefix, client, reads, writes) in [
+        (KeySpace::V3, "/top/a/", ONE, 2, 1),
+        (KeySpace::V3, "/top/b/", TWO, 1, 2),
+        (KeySpace::V3, "/top/d/", TWO, 1, 0),
+        (KeySpace::V3, "/top/e/", ONE, 1, 0),
+        (KeySpace::V2, "/top/c/", ONE, 2, 1),
+    ] {
+        let found = counts(&page, key_space, prefix, client);
+        for (found, each) in [(found.reads, reads), (found.writes, writes)] {
+            let wrong = found.abs_diff(each * counted);
+            assert!(wrong <= each * PARTS, "{prefix}: {found}, {counted} rounds");
+        }
+        assert_eq!(found.watchers, 0, "{prefix}");
+    }
+    let prefixes = page
+        .rows
+        .iter()
+        .filter(|row| row.prefix.starts_with("/top/"));
+    assert_eq!(prefixes.count(), 5, "{page:?}");
+}
+
+/// A watch stream whose requests are sent one by one.
+struct Watching {
+    requests: mpsc::Sender<WatchRequest>,
+    answers: Streaming<WatchResponse>,
+}
+
+impl Watching {
+    /// Opens a stream with these ranges, and waits until all are watched.
+    async fn open(channel: Channel, ranges: &[(&str, &str)]) -> Self {
+        let (requests, queue) = mpsc::channel::<WatchRequest>(16);
+        for (key, end) in ranges {
+            let create = WatchCreateRequest {
+                key: (*key).to_owned().into(),
+                range_end: (*end).to_owned().into(),
+                ..WatchCreateRequest::default()
+            };
+            let create = Some(RequestUnion::CreateRequest(create));
+            let sent = requests.send(WatchRequest { request_union: create }).await;
+            sent.expect("the stream is open");
+        }
+        let queue = stream::unfold(queue, async |mut queue| Some((queue.recv().await?, queue)));
+        let queue = Box::pin(queue);
+        let answers = WatchClient::new(channel).watch(queue).await;
+        let mut answers = answers.expect("a stream").into_inner();
+        for _ in ranges {
+            assert!(
+                answers
+                    .message()
+                    .await
+                    .expect("no error")
+                    .expect("an answer")
+                    .created
+            );
+        }
+        Self { requests, answers }
+    }
+
+    async fn cancel(&mut self, watch_id: i64) {
+        let cancel = Some(RequestUnion::CancelRequest(WatchCancelRequest { watch_id }));
+        let sent = self
+            .requests
+            .send(WatchRequest { request_union: cancel })
+            .await;
+        sent.expect("the stream is open");
+        assert!(
+            self.answers
+                .message()
+                .await
+                .expect("no error")
+                .expect("an answer")
+                .canceled
+        );
+    }
+}
+
+#[test]
+fn watchers_are_counted_in_all_dialects() {
+    let server = Launch::witan().start();
+    let runtime = grpc::runtime();
+    let below = ("/watch/a/", "/watch/a0");
+    let (mut one, two) = runtime.block_on(async {
+        let (one, two) = (
+            channel_from(&server, ONE).await,
+            channel_from(&server, TWO).await,
+        );
+        let key = ("/watch/b/1", "");
+        let one = Watching::open(one, &[below, below, key, below]).await;
+        (one, Watching::open(two, &[below]).await)
+    });
+    let waits: Vec<Connection> = ["/v2/keys/watch/c/1?wait=true", "/v1/watch/watch/c/1"]
+        .map(|target| {
+            let mut connection = Connection::open(&server.address()).expect("it accepts");
+            connection
+                .send("GET", target, &[], b"")
+                .expect("it is sent");
+            connection
+        })
+        .into();
+    let watchers = |expect: &[(KeySpace, &str, [u8; 4], u64)]| {
+        wait::until_true("watchers are as they should be", || {
+            let page = ask(&server, 1);
+            let all: TopCounts = page.rows.iter().map(|row| row.counts).sum();
+            let as_expected = expect.iter().all(|(key_space, prefix, client, watchers)| {
+                counts(&page, *key_space, prefix, *client).watchers == *watchers
+            });
+            as_expected && all.watchers == expect.iter().map(|(.., watchers)| watchers).sum::<u64>()
+        });
+    };
+    let (a, b, c) = ("/watch/a/", "/watch/b/", "/watch/c/");
+    let both = [(KeySpace::V3, a, TWO, 1), (KeySpace::V3, b, ONE, 1)];
+    let waiting = (KeySpace::V2, c, ONE, 2);
+    watchers(&[(KeySpace::V3, a, ONE, 3), both[0], both[1], waiting]);
+    runtime.block_on(one.cancel(1));
+    drop(waits);
+    watchers(&[(KeySpace::V3, a, ONE, 2), both[0], both[1]]);
+    runtime.block_on(one.cancel(0));
+    drop(two);
+    watchers(&[(KeySpace::V3, a, ONE, 1), both[1]]);
+    runtime.block_on(one.cancel(3));
+    watchers(&[both[1]]);
+}
+
+#[test]
+fn one_asks_at_a_time_and_for_few_seconds() {
+    let server = Launch::witan().start();
+    for wrong in ["0", "31", "x", ""] {
+        let answer = http::once(
+            &server.address(),
+            "GET",
+            &format!("{PATH}?seconds={wrong}"),
+            "",
+        );
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        assert!(answer.text().contains("from 1 to 30"), "{}", answer.text());
+    }
+    let longest = || {
+        let mut connection = Connection::open(&server.address()).expect("it accepts");
+        connection
+            .send("GET", &target(30), &[], b"")
+            .expect("it is sent");
+        connection
+    };
+    let status = |seconds| http::once(&server.address(), "GET", &target(seconds), "").status;
+    let mut first = longest();
+    wait::until_true("another one is refused", || {
+        if first.ready(LOOK).expect("it lives") {
+            // a look has come before it and refused it
+            first = longest();
+        }
+        status(1) == 429
+    });
+    assert!(!first.ready(LOOK).expect("it lives"));
+    // who does not wait any longer keeps nobody from asking
+    drop(first);
+    wait::until_true("the next one is answered", || status(1) == 200);
+    let refused = http::once(&server.address(), "POST", PATH, "");
+    assert_eq!(refused.status, 405);
+}
