@@ -183,6 +183,12 @@ impl<M: Members> Operations<M> {
     /// Records that an operation begins, waits, or has ended already.
     async fn begin(&self, at: &At<'_>, next: Next) -> Result<Action, OperationError> {
         let member = match next {
+            Next::Hold(why) | Next::Watch(why) if at.operation.spec.recover_quorum.is_some() => {
+                let text =
+                    format!("{why}; a recovery does not wait: create it again when it is needed");
+                let cluster = Some(at.cluster.resource);
+                return self.end(at.operation, cluster, Err(text)).await;
+            }
             Next::Hold(why) | Next::Watch(why) => return self.hold(at.operation, why).await,
             Next::End(result) => {
                 return self
@@ -316,7 +322,8 @@ impl<M: Members> Operations<M> {
         self.end_as(operation, cluster, status, result).await
     }
 
-    /// Records the end of an operation, tells of it, and takes back an annotation that has no effect any more.
+    /// Takes back an annotation that has no effect any more, records the end of the operation, and tells of it. In this order:
+    /// an operation that has ended is not taken up again.
     async fn end_as(
         &self,
         operation: &EtcdOperation,
@@ -341,6 +348,9 @@ impl<M: Members> Operations<M> {
         status.completed_at = Some(now());
         status.progress = None;
         status.message = Some(text.clone());
+        if let Some(cluster) = cluster {
+            self.clean(operation, cluster).await?;
+        }
         if !self.write_as(operation, status, why).await? {
             return Ok(Action::requeue(LOOK));
         }
@@ -351,7 +361,6 @@ impl<M: Members> Operations<M> {
         }
         if let Some(cluster) = cluster {
             self.tell(operation, cluster, event, text).await;
-            self.clean(operation, cluster).await?;
         }
         Ok(Action::requeue(Duration::ZERO))
     }

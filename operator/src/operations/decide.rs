@@ -2,6 +2,7 @@
 //!
 //! Verbs that an annotation of the EtcdCluster can ask for set that annotation, and wait for what `plan` makes of it.
 
+use k8s_openapi::jiff::Timestamp;
 use witan_crd::{
     EtcdOperation, EtcdOperationStatus, RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT,
     ROTATE_AUTHORITY, RecoveryPhase, RestoreStatus, UpdateKind, Verb,
@@ -120,10 +121,24 @@ pub(super) fn advance(
     let status = &operation.status.clone().unwrap_or_default();
     let mark = status.started_at.as_ref();
     let mark = mark.map(|at| at.0.to_string()).unwrap_or_default();
-    let asks = |key: &'static str, value: &str| {
-        let present = cluster.resource.metadata.annotations.as_ref();
-        let present = present.and_then(|all| all.get(key));
-        (present.map(String::as_str) != Some(value)).then(|| Next::Annotate(key, value.to_owned()))
+    let present = |key: &str| {
+        let all = cluster.resource.metadata.annotations.as_ref()?;
+        all.get(key).map(String::as_str)
+    };
+    // the name of a member: a person may have named another one since
+    let asks = |key: &'static str, value: &str| match present(key) {
+        Some(found) if found == value => None,
+        Some(found) => Some(Next::End(Err(format!(
+            "the EtcdCluster has the annotation {key}: {found}, which this operation does not replace by {value}: remove the \
+             annotation, and create the operation again"
+        )))),
+        None => Some(Next::Annotate(key, value.to_owned())),
+    };
+    // a time: what was asked for later is done for this operation as well
+    let marks = |key: &'static str| {
+        let found = present(key).and_then(|found| found.parse::<Timestamp>().ok());
+        let asked = status.started_at.as_ref().map(|at| at.0);
+        (found.is_none() || found < asked).then(|| Next::Annotate(key, mark.clone()))
     };
     let watch = || Next::Watch(progress(cluster));
     match verb {
@@ -144,14 +159,14 @@ pub(super) fn advance(
             );
             ended(settled(cluster, seen, false), text).unwrap_or_else(watch)
         }
-        Verb::Restart => asks(RESTARTED_AT, &mark)
+        Verb::Restart => marks(RESTARTED_AT)
             .or_else(|| ended(settled(cluster, seen, true), "all members were restarted"))
             .unwrap_or_else(watch),
         Verb::RotateCertificates if !issues(cluster) => Next::End(Err(NO_CERTIFICATES.to_owned())),
         Verb::RotateCertificates => {
             let rests = !seen.authority.asked && seen.authority.rotation == Rotation::Rest;
             let text = "all members have certificates of the next authority, and trust no other";
-            asks(ROTATE_AUTHORITY, &mark)
+            marks(ROTATE_AUTHORITY)
                 .or_else(|| ended(rests && settled(cluster, seen, true), text))
                 .unwrap_or_else(watch)
         }
@@ -161,7 +176,10 @@ pub(super) fn advance(
             let done = recorded.is_some_and(|recovery| {
                 recovery.member == of.survivor && recovery.phase == RecoveryPhase::Done
             });
-            let text = format!("a quorum serves with the data of {}", of.survivor);
+            let text = format!(
+                "a quorum serves: {} went on alone, or the others came back before it had to",
+                of.survivor
+            );
             ended(done, text)
                 .or_else(|| asks(RECOVER_QUORUM, &of.survivor))
                 .unwrap_or_else(watch)

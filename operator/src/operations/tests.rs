@@ -4,6 +4,8 @@ mod restore;
 
 use serde_json::{Value, json};
 
+use witan_crd::RESTARTED_AT;
+
 use super::*;
 use crate::{
     controller::Limits,
@@ -123,7 +125,7 @@ async fn an_operation_goes_on_after_a_restart_and_runs_once() {
 async fn one_operation_of_a_cluster_runs_at_a_time() {
     let fake = FakeApi::default();
     put_cluster(&fake, "u1", &json!({}));
-    let spec = recovery();
+    let spec = json!({"consistencyCheck": {}});
     ask(&fake, "second", LATE, &spec);
     ask(&fake, "first", EARLY, &spec);
     let operations = started(&fake);
@@ -139,6 +141,74 @@ async fn one_operation_of_a_cluster_runs_at_a_time() {
         waits.unwrap_or_default().contains("first"),
         "one that runs comes first"
     );
+}
+
+/// A recovery that begins when nobody expects it any more would stop members that serve.
+#[tokio::test]
+async fn a_recovery_begins_at_once_or_fails() {
+    let fake = FakeApi::default();
+    let operations = started(&fake);
+    for more in [
+        json!({"spec": {"paused": true}}),
+        json!({"spec": {"replicas": 0}}),
+    ] {
+        put_cluster(&fake, "u1", &more);
+        ask(&fake, "lost", EARLY, &recovery());
+        let failed = pass(&fake, &operations, "lost").await;
+        assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
+    }
+    put_cluster(&fake, "u1", &json!({}));
+    ask(&fake, "check", EARLY, &json!({"consistencyCheck": {}}));
+    pass(&fake, &operations, "check").await;
+    ask(&fake, "lost", LATE, &recovery());
+    let failed = pass(&fake, &operations, "lost").await;
+    let says = failed.message.unwrap_or_default();
+    assert!(says.contains("EtcdOperation check"), "{says}");
+    assert_eq!(failed.phase, Some(OperationPhase::Failed));
+    assert_eq!(annotation(&fake), Value::Null);
+}
+
+#[tokio::test]
+async fn an_operation_replaces_no_annotation_of_a_person() {
+    let fake = FakeApi::default();
+    put_cluster(&fake, "u1", &json!({}));
+    ask(&fake, "lost", EARLY, &recovery());
+    let operations = started(&fake);
+    pass(&fake, &operations, "lost").await;
+    let mut cluster = fake.get(CLUSTER).expect("the cluster");
+    cluster["metadata"]["annotations"] = json!({RECOVER_QUORUM: "orders-2"});
+    fake.put(cluster);
+    let failed = pass(&fake, &operations, "lost").await;
+    assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
+    let says = failed.message.unwrap_or_default();
+    assert!(says.contains("orders-2"), "{says}");
+    assert_eq!(annotation(&fake), "orders-2");
+}
+
+#[tokio::test]
+async fn a_later_restart_is_that_of_an_operation_as_well() {
+    let fake = FakeApi::default();
+    let operations = started(&fake);
+    for (found, after) in [
+        (json!({}), LATE),
+        (json!({RESTARTED_AT: "by hand"}), LATE),
+        (json!({RESTARTED_AT: EARLY}), LATE),
+        (
+            json!({RESTARTED_AT: "2026-01-02T03:04:07Z"}),
+            "2026-01-02T03:04:07Z",
+        ),
+    ] {
+        let metadata =
+            json!({"name": "orders", "namespace": "shop", "uid": "u1", "annotations": found});
+        put_cluster(&fake, "u1", &json!({"metadata": metadata}));
+        ask(&fake, "all", EARLY, &json!({"restart": {}}));
+        let mut operation = fake.get("/etcdoperations/all").expect("the operation");
+        operation["status"] = json!({"phase": "Running", "startedAt": LATE, "clusterUid": "u1"});
+        fake.put(operation);
+        pass(&fake, &operations, "all").await;
+        let cluster = fake.get(CLUSTER).expect("the cluster");
+        assert_eq!(cluster["metadata"]["annotations"][RESTARTED_AT], after);
+    }
 }
 
 #[tokio::test]

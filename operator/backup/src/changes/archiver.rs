@@ -1,29 +1,26 @@
-//! Brings the changes of a cluster from its members to its segments.
+//! Brings the changes of a cluster from its members to its segments. Where it goes on is decided in `beginning`.
+
+mod beginning;
 
 use std::future;
 
 use futures_util::future::LocalBoxFuture;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use witan_api::{
-    changes::{Span, generation_at},
-    v3::etcdserverpb::WatchResponse,
-};
+use witan_api::v3::etcdserverpb::WatchResponse;
 
 use super::{
     archive::{Asked, ClusterArchive},
-    feed::{Feed, FeedEnd, Head},
-    history,
+    feed::{Feed, FeedEnd},
     serve::ChangesStatus,
     tail::Tail,
 };
 use crate::{
-    inventory,
     members::Members,
     reason::{BackupError, Reason},
     result::BackupRecord,
     save::{self, NewBackup},
-    source::{self, Source as _, Standing},
+    source::{self, Source as _},
     stop::Stop,
     store::Store,
 };
@@ -221,119 +218,6 @@ impl<'a> Archiver<'a> {
         opened
     }
 
-    /// Opens the watch where the log ends, else where a new generation begins.
-    async fn go_on(
-        &self,
-        archive: &mut ClusterArchive,
-        member: &Standing,
-    ) -> Result<(), BackupError> {
-        let now_ms = Timestamp::now().as_millisecond();
-        if archive.is_ahead(now_ms) {
-            archive.tail = None;
-        }
-        if let Some(tail) = archive.tail.take_if(|tail| !tail.is_new()) {
-            let mut feed =
-                Feed::open(&self.members, &member.endpoint, archive.pending.last() + 1).await;
-            let known = match &mut feed {
-                Ok(feed) => self.has_history(feed, &tail).await,
-                Err(error) => Err(error.clone()),
-            };
-            // a failure says nothing about the history
-            let is_known = known.inspect_err(|_| archive.tail = Some(tail.clone()))?;
-            if is_known {
-                archive.needs_backup = self.needs_backup(archive).await?;
-                (archive.tail, archive.feed) = (Some(tail), Some(feed?));
-                return Ok(());
-            }
-            tracing::warn!(
-                stored = tail.stored(),
-                "the cluster does not go on from the stored changes, or has compacted what shows it: a new generation begins"
-            );
-        }
-        self.begin(archive, member).await
-    }
-
-    /// Whether a member has the history whose end is stored.
-    async fn has_history(&self, feed: &mut Feed, tail: &Tail) -> Result<bool, BackupError> {
-        let Head { revision, .. } = feed.ask().await?;
-        if revision < tail.stored() {
-            return Ok(false);
-        }
-        let (Some(first), Some(last)) = (tail.marks.first(), tail.marks.last()) else {
-            // there were no changes before
-            return Ok(tail.stored() <= 1);
-        };
-        let range = (first.revision, last.revision);
-        let read = history::read(&self.members, feed.endpoint(), range).await?;
-        Ok(read.is_some_and(|read| history::is_same(&tail.marks, &read)))
-    }
-
-    /// Begins a generation. The first one goes on from the newest backup if it can, others need one of their own.
-    async fn begin(
-        &self,
-        archive: &mut ClusterArchive,
-        member: &Standing,
-    ) -> Result<(), BackupError> {
-        let now_ms = Timestamp::now().as_millisecond();
-        if let Some(newest) = archive.newest.filter(|newest| *newest >= now_ms) {
-            let time = Timestamp::from_millisecond(newest).unwrap_or_default();
-            let message = format!(
-                "{} has changes since {time}, which is in the future: correct the clock, or move these changes away",
-                archive.segments.folder_url()
-            );
-            return Err(BackupError::new(Reason::ChangesMissing, message));
-        }
-        let records = self.records(archive.cluster_id).await?;
-        let newest = records.first().filter(|_| archive.newest.is_none());
-        let connected = match newest {
-            Some(record) => self.connected(record, member).await?,
-            None => None,
-        };
-        // nothing was changed before revision 2
-        let first = connected.unwrap_or(member.revision).max(2);
-        let mut feed = Feed::open(&self.members, &member.endpoint, first).await?;
-        feed.ask().await?;
-        if archive.newest.is_some() {
-            self.tell.send_modify(|status| status.gaps += 1);
-        }
-        // without any backup, somebody is to take the first one
-        archive.needs_backup = connected.is_none() && !records.is_empty();
-        archive.go_on(Tail::begin(now_ms, first - 1));
-        archive.feed = Some(feed);
-        Ok(())
-    }
-
-    /// Returns the records of the complete backups of a cluster, the newest first.
-    async fn records(&self, cluster_id: u64) -> Result<Vec<BackupRecord>, BackupError> {
-        let mut records = inventory::complete(self.location).await?;
-        records.retain(|record| record.cluster_id == format!("{cluster_id:x}"));
-        Ok(records)
-    }
-
-    /// Returns the first revision of changes that go on from a backup; `None` if the member has compacted it or has another
-    /// history.
-    async fn connected(
-        &self,
-        record: &BackupRecord,
-        member: &Standing,
-    ) -> Result<Option<i64>, BackupError> {
-        let first = record.revision.max(2);
-        if first > member.revision {
-            return Ok((record.revision <= 1).then_some(first));
-        }
-        let read = history::read(&self.members, &member.endpoint, (first, first)).await?;
-        let mark = read.as_deref().and_then(<[_]>::first);
-        let is_same = mark.is_some_and(|mark| mark.revision == first && record.has_mark(mark));
-        Ok(is_same.then_some(first))
-    }
-
-    /// Whether backups are there, and no changes after the newest generation's beginning go on from one of them.
-    async fn needs_backup(&self, archive: &ClusterArchive) -> Result<bool, BackupError> {
-        let spans = archive.segments.spans().await?;
-        let records = self.records(archive.cluster_id).await?;
-        Ok(!records.is_empty() && !records.iter().any(|record| fits(record, &spans)))
-    }
-
     /// Begins to save a backup, by connections of its own: the watch does not wait for the snapshot.
     fn save(&mut self) -> Result<(), BackupError> {
         let name = Timestamp::now()
@@ -375,44 +259,5 @@ impl<'a> Archiver<'a> {
     /// Notes why changes are not stored.
     pub(super) fn failed(&self, message: String) {
         self.tell.send_modify(|status| status.error = Some(message));
-    }
-}
-
-/// Whether the changes of the newest generation go on from a backup.
-fn fits(record: &BackupRecord, spans: &[Span]) -> bool {
-    let newest = spans.last().map(|span| span.generation);
-    let first = spans.iter().find(|span| Some(span.generation) == newest);
-    let begun_ms = record.started_at.as_millisecond();
-    record.shows_history()
-        && generation_at(spans, begun_ms) == newest
-        && first.is_some_and(|first| first.first <= record.revision.max(2))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::record;
-
-    /// The test's backups have revision 12.
-    #[test]
-    fn a_backup_is_needed_until_changes_go_on_from_one() {
-        let at = |generation, first| Span { generation, first, number: 0 };
-        let backup = |second| BackupRecord { mark: Some("ab".to_owned()), ..record("a", second) };
-        let (first, later) = (at(10_000, 12), at(20_000, 12));
-        assert!(fits(&backup(15), &[first]));
-        assert!(
-            fits(&backup(5), &[first]),
-            "the first generation goes on from it"
-        );
-        assert!(!fits(&backup(15), &[at(10_000, 13)]), "it is earlier");
-        assert!(
-            !fits(&backup(15), &[first, later]),
-            "it is of the one before"
-        );
-        assert!(fits(&backup(20), &[first, later]));
-        assert!(
-            !fits(&record("a", 20), &[first, later]),
-            "nothing shows its history"
-        );
     }
 }

@@ -138,25 +138,21 @@ pub enum Step {
     DisableAuth,
 }
 
+const BUDGET_DELETED: &str = "deleting the pod disruption budget";
+
+const LEARNER_ADDED: &str = "adding member {member} as a learner";
+
+const URL_CHANGED: &str = "changing the peer URL of member {member}";
+
+const QUOTA_USED_UP: &str =
+    "the quota is used up, and spec.selfHealing.compactOnNoSpace asks for it";
+
+const SPACE_FREED: &str = "lowering the alarm NOSPACE: the compaction has freed space";
+
 const RECOVERY_BEGUN: &str = "member {member} goes on alone, because the annotation \
     witan.dev/recover-quorum names it: the others are stopped, their disks are kept and not started again";
 
 const RETURNED: &str = "going back to the disks that the last restore has kept";
-
-const DELETED: &str = "deleting the claim of the removed member {member}";
-const REVIVED: &str = "the claim of {member} is used again";
-const APPLIED: &str = "applying owner and labels of the claim of {member}";
-const FREED: &str = "lowering the alarm NOSPACE: the compaction has freed space";
-
-fn restored(members: u32) -> String {
-    format!("beginning a cluster of {members} members from the backup")
-}
-
-fn compacted(revision: i64) -> String {
-    format!(
-        "compacting up to revision {revision}: the quota is used up, and spec.selfHealing.compactOnNoSpace asks for it"
-    )
-}
 
 impl Step {
     /// Returns the kind of the step, a label of a metric: the name of its variant.
@@ -210,10 +206,7 @@ impl Step {
                 let text = format!("an eviction must leave {voters} voters");
                 tell.all("DisruptionBudgetApplied", text)
             }
-            Step::ApplyBudget(None) => tell.all(
-                "DisruptionBudgetDeleted",
-                "deleting the pod disruption budget",
-            ),
+            Step::ApplyBudget(None) => tell.all("DisruptionBudgetDeleted", BUDGET_DELETED),
             Step::IssueCertificate(role) => {
                 tell.all("CertificateIssued", of("issuing the certificate", role))
             }
@@ -239,11 +232,7 @@ impl Step {
                 let text = format!("starting member {{member}} ({:?})", plan.bootstrap.kind());
                 tell.pod(plan.ordinal, "MemberStarted", text)
             }
-            Step::AddLearner { ordinal, .. } => tell.pod(
-                *ordinal,
-                "MemberAdded",
-                "adding member {member} as a learner",
-            ),
+            Step::AddLearner { ordinal, .. } => tell.pod(*ordinal, "MemberAdded", LEARNER_ADDED),
             Step::Promote(id) => {
                 tell.member(*id, "LearnerPromoted", "giving member {member} its vote")
             }
@@ -255,33 +244,37 @@ impl Step {
                 tell.pod(*ordinal, "MemberLabeled", text)
             }
             Step::MoveLeader { from, to } => {
-                let text = format!(
-                    "handing leadership over from {} to {{member}}",
-                    tell.name_of(*from)
-                );
+                let from = tell.name_of(*from);
+                let text = format!("handing leadership over from {from} to {{member}}");
                 tell.member(*to, "LeaderTransferred", text)
             }
             Step::RemoveMember { id, reason } => reason.notice(tell.name_of(*id)),
-            Step::UpdatePeerUrl { id, .. } => tell.member(
-                *id,
-                "PeerUrlUpdated",
-                "changing the peer URL of member {member}",
-            ),
+            Step::UpdatePeerUrl { id, .. } => tell.member(*id, "PeerUrlUpdated", URL_CHANGED),
             Step::DeletePod { ordinal, reason } => reason.notice(format!("{cluster}-{ordinal}")),
-            Step::DeleteClaim(ordinal) => tell.pod(*ordinal, "ClaimDeleted", DELETED),
+            Step::DeleteClaim(ordinal) => {
+                let text = "deleting the claim of the removed member {member}";
+                tell.pod(*ordinal, "ClaimDeleted", text)
+            }
             Step::RetireClaim { ordinal, held } => {
-                let until = if *held {
-                    " until another one votes"
-                } else {
-                    ""
-                };
+                let until = held
+                    .then_some(" until another one votes")
+                    .unwrap_or_default();
                 let text = format!("keeping the claim of the removed member {{member}}{until}");
                 tell.pod(*ordinal, "ClaimRetained", text)
             }
-            Step::ReviveClaim(ordinal) => tell.pod(*ordinal, "ClaimRevived", REVIVED),
-            Step::BeginRestored { members, .. } => tell.all("RestoreBegun", restored(*members)),
+            Step::ReviveClaim(ordinal) => {
+                let text = "the claim of {member} is used again";
+                tell.pod(*ordinal, "ClaimRevived", text)
+            }
+            Step::BeginRestored { members, .. } => {
+                let text = format!("beginning a cluster of {members} members from the backup");
+                tell.all("RestoreBegun", text)
+            }
             Step::ReturnToDisks => tell.all("RestoreUndone", RETURNED),
-            Step::ApplyClaim { ordinal, .. } => tell.pod(*ordinal, "ClaimApplied", APPLIED),
+            Step::ApplyClaim { ordinal, .. } => {
+                let text = "applying owner and labels of the claim of {member}";
+                tell.pod(*ordinal, "ClaimApplied", text)
+            }
             Step::GrowClaim { ordinal, bytes } => {
                 let text = format!("growing the claim of {{member}} to {bytes} bytes");
                 tell.pod(*ordinal, "StorageResized", text)
@@ -290,8 +283,11 @@ impl Step {
                 let text = format!("lowering the alarm CORRUPT of the removed member {id:x}");
                 tell.all("AlarmCleared", text)
             }
-            Step::Compact(revision) => tell.all("KeysCompacted", compacted(*revision)),
-            Step::DisarmNoSpace => tell.all("AlarmCleared", FREED),
+            Step::Compact(revision) => {
+                let text = format!("compacting up to revision {revision}: {QUOTA_USED_UP}");
+                tell.all("KeysCompacted", text)
+            }
+            Step::DisarmNoSpace => tell.all("AlarmCleared", SPACE_FREED),
             Step::EnableAuth => tell.all("AuthEnabled", "turning authentication on"),
             Step::DisableAuth => tell.all("AuthDisabled", "turning authentication off"),
         })
