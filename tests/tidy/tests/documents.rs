@@ -18,13 +18,12 @@ const OPERATOR: &str = "docs/reference/operator.md";
 const OPERATOR_METRICS: &str = "operator/src/metrics.rs";
 
 /// Flags of other programs that documents name by themselves, and whose they are.
-const FOREIGN_FLAGS: [(&str, &str); 11] = [
+const FOREIGN_FLAGS: [(&str, &str); 10] = [
     ("--all", "tests/run"),
     ("--bin", "cargo"),
     ("--bump-revision", "witan snapshot restore"),
     ("--changes", "witan snapshot restore"),
     ("--compare", "witan snapshot restore"),
-    ("--hash-keys", "witan-operator backup save"),
     ("--mark-compacted", "witan snapshot restore"),
     ("--remove-snapshot", "witan snapshot restore"),
     ("--rev", "etcdctl"),
