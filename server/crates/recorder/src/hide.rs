@@ -40,7 +40,7 @@ impl Hider {
 
     /// Hides what a command holds, in place.
     pub(crate) fn hide(&self, entry: &mut Entry) {
-        hide_passwords(entry);
+        hide_secrets(entry);
         if let Some(key) = &self.key {
             each_value(entry, &mut |value| {
                 let mut hidden = BytesMut::with_capacity(HIDDEN_BYTES);
@@ -117,12 +117,16 @@ fn filled(hidden: &Bytes) -> Bytes {
     hash.take(length.min(VALUE_BYTES_MAX)).collect()
 }
 
-fn hide_passwords(entry: &mut Entry) {
+fn hide_secrets(entry: &mut Entry) {
     let zeros = |password: &Bytes| Bytes::from(vec![0; password.len()]);
     match &mut entry.command {
         Some(Command::Auth(command)) => match &mut command.operation {
             Some(AuthOperation::UserAdd(user)) => user.password = zeros(&user.password),
             Some(AuthOperation::UserPassword(user)) => user.password = zeros(&user.password),
+            // with the index of its entry it is a token
+            Some(AuthOperation::Authenticate(login)) => {
+                login.prefix = "0".repeat(login.prefix.len());
+            }
             Some(AuthOperation::Paths(paths)) => match &mut paths.operation {
                 Some(PathAuthOperation::UserCreate(user)) => user.password = zeros(&user.password),
                 Some(PathAuthOperation::UserUpdate(user)) => user.password = zeros(&user.password),
@@ -139,7 +143,6 @@ fn hide_passwords(entry: &mut Entry) {
             Some(
                 AuthOperation::Enable(_)
                 | AuthOperation::Disable(_)
-                | AuthOperation::Authenticate(_)
                 | AuthOperation::UserDelete(_)
                 | AuthOperation::UserGrant(_)
                 | AuthOperation::UserRevoke(_)

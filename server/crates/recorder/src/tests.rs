@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use witan_machine::{
     StateMachine,
-    auth::{AuthOperation, UserAdd},
+    auth::{AuthOperation, Authenticate, UserAdd},
     command::{Command, Entry},
     kv::{Compare, CompareTarget, KvOperation, Put, TargetValue, Txn, TxnOp, TxnOpKind},
     member::{Member, MemberId},
@@ -35,6 +35,8 @@ use crate::{
 const SECRET: &str = "a-secret-value-that-is-long";
 /// The same of a password's hash.
 const PASSWORD: &str = "$2a$10$hash-of-a-password";
+/// The same of the random part of a token.
+const TOKEN: &str = "random-part-of-a-token";
 
 /// A folder that goes with the test.
 struct Folder(PathBuf);
@@ -135,11 +137,13 @@ fn commands() -> Vec<Command> {
         password: PASSWORD.into(),
         ..UserAdd::default()
     };
+    let login = Authenticate { user: "user".into(), prefix: TOKEN.into() };
     vec![
         KvOperation::Put(put(SECRET)).into(),
         KvOperation::Txn(swap).into(),
         Command::Tree(TreeCommand { operation: Some(TreeOperation::Set(set)) }),
         AuthOperation::UserAdd(user).into(),
+        AuthOperation::Authenticate(login).into(),
     ]
 }
 
@@ -197,19 +201,19 @@ fn a_recording_is_reproduced_without_its_values() {
         (2, 1, 1),
         "{applied:?}"
     );
-    assert!(!folder.holds(SECRET) && !folder.holds(PASSWORD));
+    assert!(!folder.holds(SECRET) && !folder.holds(PASSWORD) && !folder.holds(TOKEN));
     assert!(folder.holds("key"));
 }
 
 #[test]
-fn values_are_kept_if_asked_for_and_passwords_never() {
+fn values_are_kept_if_asked_for_and_passwords_and_tokens_never() {
     let folder = Folder::new("values");
     run(folder.ring(8 << 20, true), 10);
     assert_eq!(
         replay(&only(&folder.0), &mut |_| {}).verdict,
         Verdict::Reproduced
     );
-    assert!(folder.holds(SECRET) && !folder.holds(PASSWORD));
+    assert!(folder.holds(SECRET) && !folder.holds(PASSWORD) && !folder.holds(TOKEN));
 }
 
 #[test]
