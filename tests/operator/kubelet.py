@@ -86,8 +86,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             while piece := member.recv(16384):
                 self.send(BINARY, b"\0" + piece)
             self.send(CLOSE, b"")
-        except OSError:
-            pass  # one of the two has ended
+        except (OSError, ValueError):
+            pass  # one of the two has ended, or the other thread has closed its file
 
     def send(self, kind, content):
         length = bytes([len(content)]) if len(content) < 126 else b"\x7e" + struct.pack(">H", len(content))

@@ -102,7 +102,7 @@ impl Sent {
 #[derive(Debug)]
 pub(crate) struct TestSource {
     sent: Mutex<VecDeque<Sent>>,
-    /// What shows their history.
+    /// The mark of their history.
     pub(crate) mark: Option<String>,
     /// Their hashes of keys, one after the other; they answer with no further one.
     pub(crate) hashes: Mutex<VecDeque<KeysHash>>,

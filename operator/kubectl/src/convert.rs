@@ -76,7 +76,7 @@ const OWN_GROUP: &str = "witan.dev/";
 /// Converts a resource of a kind.
 type Converter = fn(&str, &mut Fields) -> Result<Outcome, String>;
 
-/// What became of a document.
+/// The result for a document.
 enum Outcome {
     /// Resources of ours.
     Made(Vec<Made>),

@@ -24,7 +24,7 @@ const NOTHING_KEPT: &str = "there is nothing to go back to: no restore of this E
 
 const GO_BACK: &str = "to go back to the disks of before, delete this EtcdOperation and create one with undoRestore: {}";
 
-/// What to do about a restore whose EtcdOperation was deleted.
+/// The way out of a restore whose EtcdOperation was deleted.
 pub(super) const UNFINISHED: &str = "wait, or create an EtcdOperation with undoRestore: {}";
 
 /// Returns the name of the operation whose restore has stopped members and has not ended.

@@ -8,7 +8,7 @@ use witan_snapshot as snapshot;
 
 use super::OfflineError;
 
-/// What is read of a record; `witan-operator backup save` has written it.
+/// The fields of a record that are read; `witan-operator backup save` has written it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {

@@ -38,7 +38,7 @@ pub(super) struct Archiver<'a> {
     saving: Option<LocalBoxFuture<'a, Result<BackupRecord, BackupError>>>,
 }
 
-/// What the archiver waits for.
+/// The events that the archiver waits for.
 pub(super) enum Event {
     /// A message of the watch, or its end.
     Message(Result<WatchResponse, FeedEnd>),

@@ -119,7 +119,7 @@ async fn a_backup_that_exists_is_the_result() {
     assert_eq!(refused.reason, Reason::AlreadyExists);
 }
 
-/// What is restored is compared with it: keys that were compacted in between would differ for no fault.
+/// The restored keys are compared with it: keys that were compacted in between would differ for no fault.
 #[tokio::test]
 async fn a_record_has_the_hash_of_the_keys_if_nothing_was_compacted_meanwhile() {
     let (_asked, stop) = Stop::by_test();

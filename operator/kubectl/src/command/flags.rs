@@ -104,7 +104,7 @@ pub(crate) struct ConvertFlags {
     /// The file; - is stdin.
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub(crate) filename: PathBuf,
-    /// What a document without apiVersion is. Other documents say what they are.
+    /// Format of documents without apiVersion. Other documents name theirs.
     #[arg(long, value_enum, value_name = "KIND")]
     pub(crate) from: Option<ChartValues>,
     /// Name of the cluster that values of a chart become: the full name of the release.

@@ -5,7 +5,7 @@ use serde_json::Value;
 /// How many characters of a value a comment shows.
 const SHOWN_MAX: usize = 60;
 
-/// What a comment is about, in the order in which comments are printed.
+/// The subject of a comment, in the order in which comments are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Topic {
     NotConverted,

@@ -237,7 +237,7 @@ async fn the_disks_that_were_kept_are_gone_back_to() {
     );
 }
 
-/// What was kept first stays kept: members that have never served have nothing that is worth more.
+/// The disks that were kept first stay kept: members that have never served have nothing that is worth more.
 #[tokio::test]
 async fn another_restore_after_one_that_never_served_keeps_the_first_disks() {
     let fake = FakeApi::default();

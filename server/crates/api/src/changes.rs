@@ -201,7 +201,7 @@ impl LogReader {
     /// Decodes the next segment.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The fault.
     pub fn read(&mut self, span: Span, bytes: &[u8]) -> Result<Segment, Unreadable> {
         if let Some((next, _)) = &self.next
             && *next != span
@@ -242,7 +242,7 @@ pub fn encode(segment: &Segment) -> Vec<u8> {
 /// Decodes a segment, whose revisions must begin with that of its name and follow one another.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault.
 pub fn decode(span: Span, bytes: &[u8]) -> Result<Segment, Unreadable> {
     let broken = |why: &str| Unreadable::Broken(why.to_owned());
     let is_other = |version: &&u8| **version != VERSION;

@@ -10,7 +10,7 @@ use super::super::{
 /// Providers whose stores speak S3.
 const SPEAK_S3: [&str; 7] = ["S3", "s3", "aws", "OCS", "ocs", "openshift", "stackit"];
 
-/// What druid's sidecar keeps by default, and for how long it keeps backups in the policy Exponential, in hours: the oldest
+/// Backups that druid's sidecar keeps by default, and for how long it keeps backups in the policy Exponential, in hours: the oldest
 /// ones of that policy are those of the weeks of a month.
 const KEEP_DEFAULT: i64 = 7;
 const EXPONENTIAL: &str = "672h";

@@ -1,4 +1,4 @@
-//! What the API server would refuse of a resource: types, fields, bounds and rules of its definition.
+//! The refusals of the API server for a resource: types, fields, bounds and rules of its definition.
 
 use std::{cell::RefCell, collections::BTreeMap};
 

@@ -188,7 +188,7 @@ mod tests {
         assert_eq!((rows[2].3, others), (1, vec![rest]));
     }
 
-    /// What is asked for most begins after many prefixes that are asked for once, and goes on between others.
+    /// The most requested prefix begins after many prefixes that are asked for once, and goes on between others.
     #[test]
     fn memory_is_bounded_and_what_is_large_stays() {
         let mut tally = Tally::default();
