@@ -62,7 +62,7 @@ class Plugin:
 
     def plugin_status(self):
         """A person looks at a cluster, takes a backup and restores it, and sends a report."""
-        with self.brief("shown", writes=False), self.kubelets():
+        with self.brief("shown", writes=False, options={"extraArgs": {"flight-recorder-megabytes": "8"}}), self.kubelets():
             text = eventually("all members are shown", lambda: (lambda text: text if "WHY" in text else None)(self.witan("status", "shown")))
             assert "Cluster in healthy state" in text and "Last backup  none" in text, text
             assert self.row(text, self.leader("shown"))[2:4] == ["leader", "yes"], text
@@ -73,12 +73,26 @@ class Plugin:
             self.backed_up_and_restored()
             self.witan("report", "shown", "--file", "report.tar.gz", "--operator-namespace", "witan-system")
             with tarfile.open(self.world.path("report.tar.gz")) as archive:
-                files = {name: archive.extractfile(name).read().decode() for name in archive.getnames()}
+                files = {name: archive.extractfile(name).read() for name in archive.getnames()}
+            recordings = {name: files.pop(name) for name in list(files) if name.startswith("report/recordings/")}
+            assert not any(b"a value of mine" in recording for recording in recordings.values()), "values stay where they are"
+            self.replayed(recordings)
+            files = {name: text.decode() for name, text in files.items()}
             assert "Cluster in healthy state" in files["report/status.txt"], files
             assert "etcd_server_has_leader 1" in files["report/metrics/shown-0.txt"], sorted(files)
             assert files["report/logs/shown-0.log"], sorted(files)
             assert not any("a value of mine" in text for text in files.values()), "values stay where they are"
         subprocess.run(["bash", "-n"], input=self.witan("completion", "bash"), text=True, check=True)
+
+    def replayed(self, recordings):
+        """What all members have recorded can be executed."""
+        assert sorted(recordings) == [f"report/recordings/shown-{number}.rec" for number in range(3)], sorted(recordings)
+        for name, recording in recordings.items():
+            path = self.world.path(os.path.basename(name))
+            with open(path, "wb") as file:
+                file.write(recording)
+            done = subprocess.run([os.environ["WITAN_BIN"], "replay", path, "--to", "0"], capture_output=True, text=True, timeout=180)
+            assert done.returncode == 0 and ": reproduced " in done.stdout, f"{name}: {done.stdout}{done.stderr}"
 
     def backed_up_and_restored(self):
         spec = {"clusterRef": {"name": "shown"}, "schedule": "0 0 1 1 *", "store": self.s3()}

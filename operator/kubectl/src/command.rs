@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub(super) use flags::{BackupFlags, ChartValues, ConvertFlags, LogFlags, RestoreFlags, TopFlags};
+pub(super) use flags::{
+    BackupFlags, ChartValues, ConvertFlags, LogFlags, ReportFlags, RestoreFlags, TopFlags,
+};
 
 /// Shows and mends clusters of Witan in Kubernetes.
 #[derive(Debug, Parser)]
@@ -157,16 +159,7 @@ pub(super) enum PluginCommand {
         members: MemberFlags,
     },
     /// Collects what support needs into a file: resources, events, logs, metrics; no values, no secrets.
-    Report {
-        /// The EtcdCluster.
-        cluster: String,
-        /// The file; CLUSTER-report.tar.gz by default.
-        #[arg(long, value_name = "PATH")]
-        file: Option<PathBuf>,
-        /// Namespace of the operator.
-        #[arg(long, value_name = "NAME", default_value = "witan-system")]
-        operator_namespace: String,
-    },
+    Report(ReportFlags),
     /// Prints YAML of other operators of etcd, or of a chart, as resources of Witan. Comments say what is not converted.
     Convert(ConvertFlags),
     /// Prints the completion of a shell.

@@ -168,9 +168,7 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
             let keys = keys::Keys::open(&target, &cluster, &members).await?;
             revert::run(&keys, &at, yes).await
         }
-        PluginCommand::Report { cluster, file, operator_namespace } => {
-            report::run(&target, &cluster, file, &operator_namespace).await
-        }
+        PluginCommand::Report(flags) => report::run(&target, &flags).await,
         // answered above: they need no API server
         PluginCommand::Convert(_) | PluginCommand::Completion { .. } => Ok(()),
     }

@@ -19,9 +19,6 @@ use witan_members::{Address, ClientTls};
 
 use super::chain;
 
-/// Bytes of a page at most.
-const PAGE_BYTES_MAX: usize = 4 << 20;
-
 /// Why there is no page.
 #[derive(Debug)]
 pub(super) enum PageError {
@@ -31,13 +28,14 @@ pub(super) enum PageError {
     Failed(String),
 }
 
-/// Reads a page of a member, as the user of its address, whose password Basic authentication takes.
+/// Reads a page of a member of at most so many bytes, as the user of its address, whose password Basic authentication takes.
 pub(super) async fn get(
     of: &Address,
     path: &str,
     patience: Duration,
+    bytes_max: usize,
 ) -> Result<Vec<u8>, PageError> {
-    let got = tokio::time::timeout(patience, fetch(of, path)).await;
+    let got = tokio::time::timeout(patience, fetch(of, path, bytes_max)).await;
     let (status, body) = got
         .map_err(|_| PageError::Failed(format!("no answer in {} s", patience.as_secs())))?
         .map_err(PageError::Failed)?;
@@ -48,7 +46,11 @@ pub(super) async fn get(
     Err(PageError::Status(status, text))
 }
 
-async fn fetch(of: &Address, path: &str) -> Result<(StatusCode, Vec<u8>), String> {
+async fn fetch(
+    of: &Address,
+    path: &str,
+    bytes_max: usize,
+) -> Result<(StatusCode, Vec<u8>), String> {
     let name = ServerName::try_from(of.server_name.clone()).map_err(|error| chain(&error))?;
     let connector = HttpsConnectorBuilder::new()
         .with_tls_config(settings(of.tls.as_deref())?)
@@ -68,7 +70,7 @@ async fn fetch(of: &Address, path: &str) -> Result<(StatusCode, Vec<u8>), String
     let answer = client.request(request).await;
     let answer = answer.map_err(|error| chain(&error))?;
     let status = answer.status();
-    let body = Limited::new(answer.into_body(), PAGE_BYTES_MAX);
+    let body = Limited::new(answer.into_body(), bytes_max);
     let body = body.collect().await;
     let body = body.map_err(|error| chain(error.as_ref()))?;
     Ok((status, body.to_bytes().to_vec()))

@@ -1,6 +1,8 @@
 //! `report`: what support needs, in one file. Nothing in it is a value of a key or the content of a secret; values of
 //! environment variables are removed.
 
+mod recordings;
+
 use std::{io::Write as _, path::PathBuf};
 
 use flate2::{Compression, write::GzEncoder};
@@ -14,10 +16,12 @@ use kube::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use witan_crd::{CLUSTER, ports};
+use witan_crd::{CLUSTER, EtcdCluster, ports};
 
 use super::{
-    PluginError, chain, facts, of_kube,
+    PluginError, chain,
+    command::ReportFlags,
+    facts, of_kube,
     output::{print, yaml},
     status,
     tar::Archive,
@@ -44,12 +48,8 @@ struct Bundle {
 }
 
 /// Writes the report about a cluster.
-pub(super) async fn run(
-    target: &Target,
-    cluster: &str,
-    file: Option<PathBuf>,
-    operator_namespace: &str,
-) -> Result<(), PluginError> {
+pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), PluginError> {
+    let cluster = flags.cluster.as_str();
     let facts = facts::one(target, cluster).await?;
     let now = Timestamp::now();
     let time = u64::try_from(now.as_second()).unwrap_or(0);
@@ -70,7 +70,11 @@ pub(super) async fn run(
     for pod in pods.iter().flatten() {
         bundle.pod(target, pod, ports::METRICS).await?;
     }
-    let operator = Target { namespace: operator_namespace.to_owned(), ..target.clone() };
+    bundle.recordings(target, &facts.cluster, flags).await?;
+    let operator = Target {
+        namespace: flags.operator_namespace.clone(),
+        ..target.clone()
+    };
     let name = ListParams::default().labels("app.kubernetes.io/name=witan-operator");
     let operators = operator.list::<Pod>(&name, "pods of the operator").await;
     if operators.as_ref().is_ok_and(Vec::is_empty) {
@@ -81,6 +85,7 @@ pub(super) async fn run(
     for pod in operators.iter().flatten() {
         bundle.pod(&operator, pod, OPERATOR_METRICS_PORT).await?;
     }
+    let file = flags.file.clone();
     let file = file.unwrap_or_else(|| PathBuf::from(format!("{cluster}-report.tar.gz")));
     let missing = bundle.missing.clone();
     let bytes = bundle.finish(target).await?;
@@ -156,6 +161,36 @@ impl Bundle {
                 Ok(())
             }
         }
+    }
+
+    /// Adds what members have recorded, one after the other: each takes memory.
+    async fn recordings(
+        &mut self,
+        target: &Target,
+        cluster: &EtcdCluster,
+        flags: &ReportFlags,
+    ) -> Result<(), PluginError> {
+        let reach = match recordings::open(target, cluster, &flags.members).await {
+            Ok(Some(reach)) => reach,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                self.missing.push(format!("recordings: {error}"));
+                return Ok(());
+            }
+        };
+        for at in 0..reach.addresses.len() {
+            let Some(recording) = recordings::read(&reach, at).await else {
+                continue;
+            };
+            let member = recording.member;
+            match recording.bytes {
+                Ok(bytes) => self.add(&format!("recordings/{member}.rec"), &bytes)?,
+                Err(error) => self
+                    .missing
+                    .push(format!("the recording of {member}: {error}")),
+            }
+        }
+        Ok(())
     }
 
     /// Adds versions and what is missing; returns the bytes of the file.

@@ -31,7 +31,7 @@ use witan_v3::{
     gateway::{openapi, websocket},
 };
 
-use super::{follow, log_level, ops};
+use super::{follow, log_level, ops, recorder::Recordings};
 use crate::follow::FollowHandle;
 
 /// A request target above this is answered 414. etcd drops such connections at 4 KiB.
@@ -45,6 +45,7 @@ pub struct HttpFrontend {
     v2: v2::V2Dialect,
     discovery: discovery::DiscoveryService,
     follow: Option<FollowHandle>,
+    recordings: Recordings,
 }
 
 /// Who serves a path.
@@ -59,13 +60,14 @@ enum Route {
 
 impl HttpFrontend {
     /// Creates the front of the running member with its dialects.
-    pub(crate) fn new(ctx: Context, follow: Option<FollowHandle>) -> Self {
+    pub(crate) fn new(ctx: Context, follow: Option<FollowHandle>, recordings: Recordings) -> Self {
         let reads = Arc::new(ReadCounters::default());
         Self {
             v1: v1::V1Dialect::new(ctx.clone(), reads.clone()),
             v2: v2::V2Dialect::new(ctx.clone(), reads),
             discovery: discovery::DiscoveryService::new(ctx.clone()),
             follow,
+            recordings,
             ctx,
         }
     }
@@ -190,6 +192,10 @@ async fn serve_resource(
         Resource::Follow => {
             reply::drain(&mut payload).await;
             follow::handle(&front.ctx, front.follow.as_ref(), request, path).await
+        }
+        Resource::FlightRecorder => {
+            reply::drain(&mut payload).await;
+            front.recordings.handle(&front.ctx, request).await
         }
         Resource::OpenApi => {
             reply::drain(&mut payload).await;
@@ -354,6 +360,7 @@ mod tests {
             ("/health", Some(Resource::Operations)),
             ("/version/", None),
             ("/config/local/log", Some(Resource::LogLevel)),
+            ("/debug/flight-recorder", Some(Resource::FlightRecorder)),
             ("/v3x/kv/put", None),
             ("/openapi.json", Some(Resource::OpenApi)),
             ("/new", Some(Resource::NewToken)),

@@ -1,5 +1,7 @@
 //! The flight recorder of a member, as its flags ask for it.
 
+use std::path::PathBuf;
+
 use witan_base::version;
 use witan_config::{Config, FlightRecorder};
 use witan_recorder::{RecordedReplica, Ring, RingSettings, Sink};
@@ -18,14 +20,20 @@ pub(super) fn start_recorded(
         .map_err(|source| BootError::corrupt(&config.data_dir, source))
 }
 
+/// The folder of the flight recorder's files, if it is on.
+pub(super) fn folder(config: &Config) -> Option<PathBuf> {
+    let records = config.settings.flight_recorder.bytes > 0;
+    records.then(|| config.data_dir.join("recorder"))
+}
+
 /// Opens the flight recorder, if it is on.
 fn open(config: &Config, member: u64) -> Result<Option<Box<dyn Sink>>, BootError> {
     let FlightRecorder { bytes, values } = config.settings.flight_recorder;
-    if bytes == 0 {
+    let Some(folder) = folder(config) else {
         return Ok(None);
-    }
+    };
     let ring = Ring::open(RingSettings {
-        folder: config.data_dir.join("recorder"),
+        folder,
         bytes,
         member,
         version: version::WITAN.into(),

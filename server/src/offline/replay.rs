@@ -4,12 +4,12 @@ use std::{fmt::Write as _, io};
 
 use serde_json::json;
 use witan_machine::member::MemberId;
-use witan_recorder::{Recording, Replayed, ShownTurn, Verdict, read, replay as execute};
+use witan_recorder::{Replayed, ShownTurn, Verdict, replay as execute};
 
 use super::{OfflineError, ReplayArguments};
 
 /// How a turn is written.
-type Form = fn(&Recording, &ShownTurn<'_>) -> String;
+type Form = fn(&ShownTurn<'_>) -> String;
 
 /// Executes the recordings of a file or folder, and writes their turns to `out`. Returns what came of them; an error if not
 /// all are reproduced.
@@ -22,19 +22,16 @@ pub(super) fn replay(
         "json" => json_line,
         _ => return Err(OfflineError::Format),
     };
-    let recordings = read(&arguments.recording)?;
-    let (mut said, mut all_equal) = (String::new(), true);
-    for recording in &recordings {
-        let mut written = Ok(());
-        let replayed = execute(recording, &mut |turn| {
-            if written.is_ok() && (arguments.from..=arguments.to).contains(&turn.number) {
-                written = out.write_all(form(recording, turn).as_bytes());
-            }
-        });
-        written.map_err(OfflineError::Output)?;
-        all_equal &= replayed.verdict == Verdict::Reproduced && replayed.faults.is_empty();
-        said += &result(recording, &replayed);
-    }
+    let mut written = Ok(());
+    let replayed = execute(&arguments.recording, &mut |turn| {
+        if written.is_ok() && (arguments.from..=arguments.to).contains(&turn.number) {
+            written = out.write_all(form(turn).as_bytes());
+        }
+    })?;
+    written.map_err(OfflineError::Output)?;
+    let equal = |it: &Replayed| it.verdict == Verdict::Reproduced && it.faults.is_empty();
+    let all_equal = replayed.iter().all(equal);
+    let said: String = replayed.iter().map(result).collect();
     match all_equal {
         true => Ok(said),
         false => Err(OfflineError::NotReproduced(said.trim_end().to_owned())),
@@ -42,12 +39,12 @@ pub(super) fn replay(
 }
 
 /// Milliseconds from the start of a recording to a turn.
-fn since_ms(recording: &Recording, turn: &ShownTurn<'_>) -> i64 {
-    turn.at_ns.saturating_sub(recording.head.began_ns) / 1_000_000
+fn since_ms(turn: &ShownTurn<'_>) -> i64 {
+    turn.at_ns.saturating_sub(turn.head.began_ns) / 1_000_000
 }
 
-fn simple(recording: &Recording, turn: &ShownTurn<'_>) -> String {
-    let at = since_ms(recording, turn);
+fn simple(turn: &ShownTurn<'_>) -> String {
+    let at = since_ms(turn);
     let mark = match turn.equal {
         Some(true) => "",
         Some(false) => ", DIFFERS",
@@ -63,24 +60,24 @@ fn simple(recording: &Recording, turn: &ShownTurn<'_>) -> String {
         text += &format!("  > {input}\n");
     }
     for effect in turn.effects {
-        let outcome = match effect.outcome.as_str() {
+        let outcome = match effect.outcome().as_str() {
             "" => String::new(),
             outcome => format!(": {outcome}"),
         };
-        text += &format!("  < {}{outcome}\n", effect.text);
+        text += &format!("  < {}{outcome}\n", effect.text());
     }
     text
 }
 
-fn json_line(recording: &Recording, turn: &ShownTurn<'_>) -> String {
+fn json_line(turn: &ShownTurn<'_>) -> String {
     let effects = turn.effects.iter();
     let effects: Vec<_> = effects
-        .map(|effect| json!({"text": effect.text, "outcome": effect.outcome}))
+        .map(|effect| json!({"text": effect.text(), "outcome": effect.outcome()}))
         .collect();
     let line = json!({
-        "member": MemberId(recording.head.member).to_string(),
+        "member": MemberId(turn.head.member).to_string(),
         "turn": turn.number,
-        "sinceMs": since_ms(recording, turn),
+        "sinceMs": since_ms(turn),
         "inputs": turn.inputs,
         "effects": effects,
         "equal": turn.equal,
@@ -89,15 +86,17 @@ fn json_line(recording: &Recording, turn: &ShownTurn<'_>) -> String {
 }
 
 /// Formats the result of a replay: a line, and the effects that differ.
-fn result(recording: &Recording, replayed: &Replayed) -> String {
-    let head = &recording.head;
+fn result(replayed: &Replayed) -> String {
+    let Replayed { head, read, equal, first, .. } = replayed;
     let (member, began) = (MemberId(head.member), head.began_ns / 1_000_000_000);
     let mut text = format!(
         "member {member}, witan {}, recorded from Unix time {began} on: ",
         head.version
     );
-    let Replayed { read, equal, .. } = replayed;
     let _ = match &replayed.verdict {
+        Verdict::Reproduced if *first > 1 => {
+            writeln!(text, "reproduced {equal} turns, from turn {first} on")
+        }
         Verdict::Reproduced => writeln!(text, "reproduced {equal} turns"),
         Verdict::Shown { why } => {
             writeln!(
@@ -106,10 +105,13 @@ fn result(recording: &Recording, replayed: &Replayed) -> String {
             )
         }
         Verdict::Differs { turn, expected, got, whole } => {
-            let _ = writeln!(text, "differs at turn {turn}, after {equal} equal turns");
+            let _ = writeln!(
+                text,
+                "differs at turn {turn}; {equal} of {read} turns are equal"
+            );
             for (effects, whose) in [(expected, "recorded"), (got, "replayed")] {
                 for effect in effects {
-                    let _ = writeln!(text, "  {whose}: {} {}", effect.text, effect.outcome);
+                    let _ = writeln!(text, "  {whose}: {} {}", effect.text(), effect.outcome());
                 }
             }
             if *whole {

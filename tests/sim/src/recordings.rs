@@ -1,8 +1,11 @@
 //! Recordings of the members' processes, and their replay.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
 
-use witan_recorder::{RecordingFile, Replayed, Sink, Verdict, read, replay};
+use witan_recorder::{RecordingFile, Replayed, Sink, Twin, Verdict, replay};
 
 use crate::{
     scenario::Scenario,
@@ -19,6 +22,31 @@ pub fn record(scenario: Scenario, folder: &Path) -> world::Verdict {
     })
 }
 
+/// What twins of members did in a run.
+#[derive(Debug, Default)]
+pub struct Twins {
+    /// How many there were.
+    pub made: u64,
+    /// How turns of some of them differ from those of their members.
+    pub differs: Vec<String>,
+}
+
+/// Runs a scenario with a second core beside each member, which is made of its frozen replica again and again.
+pub fn run_with_twins(scenario: Scenario) -> Twins {
+    let twins = Arc::new(Mutex::new(Twins::default()));
+    let verdict = sweep::judge(scenario, || {
+        let mut world = World::new(scenario, false);
+        world.twins = Some(twins.clone());
+        world
+    });
+    let mut twins = twins.lock().expect("nobody panics with it");
+    let violation = verdict.violation;
+    twins
+        .differs
+        .extend(violation.map(|it| sweep::failure(&scenario, &it)));
+    std::mem::take(&mut *twins)
+}
+
 /// Executes the recordings of a folder with the core of this program, file by file in the order of their names.
 pub fn replay_all(folder: &Path) -> std::io::Result<Vec<(PathBuf, Replayed)>> {
     let files: Result<Vec<PathBuf>, _> = std::fs::read_dir(folder)?
@@ -28,10 +56,8 @@ pub fn replay_all(folder: &Path) -> std::io::Result<Vec<(PathBuf, Replayed)>> {
     files.sort();
     let mut replayed = Vec::new();
     for file in files {
-        let recordings = read(&file).map_err(std::io::Error::other)?;
-        for recording in recordings {
-            replayed.push((file.clone(), replay(&recording, &mut |_| {})));
-        }
+        let done = replay(&file, &mut |_| {}).map_err(std::io::Error::other)?;
+        replayed.extend(done.into_iter().map(|it| (file.clone(), it)));
     }
     Ok(replayed)
 }
@@ -51,7 +77,7 @@ pub fn tell(file: &Path, replayed: &Replayed) -> String {
             let mut text = format!("{name}: differs at turn {turn}, {keys}\n");
             for (effects, whose) in [(expected, "recorded"), (got, "replayed")] {
                 for effect in effects {
-                    text += &format!("  {whose}: {} {}\n", effect.text, effect.outcome);
+                    text += &format!("  {whose}: {} {}\n", effect.text(), effect.outcome());
                 }
             }
             text
@@ -62,6 +88,19 @@ pub fn tell(file: &Path, replayed: &Replayed) -> String {
 impl World {
     /// Where the next process of a member is recorded, if it is.
     pub(crate) fn recorder(&self, id: u64) -> Option<Box<dyn Sink>> {
+        if let Some(twins) = &self.twins {
+            let twins = twins.clone();
+            return Some(Box::new(Twin::new(
+                id,
+                Box::new(move |differs| {
+                    let mut twins = twins.lock().expect("nobody panics with it");
+                    match differs {
+                        Some(differs) => twins.differs.push(differs),
+                        None => twins.made += 1,
+                    }
+                }),
+            )));
+        }
         let process = self.members[(id - 1) as usize].incarnation + 1;
         let path = self
             .recordings

@@ -2,7 +2,11 @@
 //!
 //! Time advances from event to event of one ordered queue; nothing else happens anywhere.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use witan_machine::{member::MemberRegistry, versions::Release, view::View};
 use witan_replica::{
@@ -21,6 +25,7 @@ use crate::{
     net::{Net, Packet},
     operator::{Operator, person},
     oracle::{End, Oracle},
+    recordings::Twins,
     rng::Rng,
     scenario::{Scenario, UNITS_PER_TICK},
     trace::Trace,
@@ -258,6 +263,8 @@ pub struct World {
     pub(crate) directories: Directories,
     /// The folder in which each process of a member is recorded.
     pub(crate) recordings: Option<PathBuf>,
+    /// Where twins of the members report, if there are any.
+    pub(crate) twins: Option<Arc<Mutex<Twins>>>,
     pub(crate) net: Net,
     pub(crate) transfers: BTreeMap<(u64, u64), Transfer>,
     pub(crate) truth: Truth,
@@ -310,6 +317,7 @@ impl World {
             disks,
             directories: Directories::default(),
             recordings: None,
+            twins: None,
             net: Net { delay_max, ..Net::calm() },
             transfers: BTreeMap::new(),
             truth,

@@ -98,6 +98,22 @@ pub(crate) struct TopFlags {
     pub(crate) members: MemberFlags,
 }
 
+/// Flags of `report`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReportFlags {
+    /// The EtcdCluster.
+    pub(crate) cluster: String,
+    /// The file; CLUSTER-report.tar.gz by default.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) file: Option<PathBuf>,
+    /// Namespace of the operator.
+    #[arg(long, value_name = "NAME", default_value = "witan-system")]
+    pub(crate) operator_namespace: String,
+    /// The members, which are asked for their recordings.
+    #[command(flatten)]
+    pub(crate) members: MemberFlags,
+}
+
 /// Flags of `convert`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ConvertFlags {

@@ -11,11 +11,13 @@ use rustls::{
     ServerConfig, ServerConnection, StreamOwned, pki_types::PrivatePkcs8KeyDer,
     server::WebPkiClientVerifier,
 };
-use witan_members::Login;
 
 use super::*;
+use witan_members::Login;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of the page.
+const BYTES: usize = 5;
 const NAME: &str = "orders-0.orders.prod.svc";
 
 /// Answers one request with a status and a text, and returns its lines.
@@ -71,6 +73,7 @@ async fn a_page_is_read_as_a_user() {
         &address(at, None, Some("p:q")),
         "/debug/top?seconds=1",
         PATIENCE,
+        BYTES,
     )
     .await;
     assert_eq!(page.unwrap(), b"words");
@@ -79,7 +82,7 @@ async fn a_page_is_read_as_a_user() {
     let proof = "authorization: Basic cm9vdDpwOnE=".to_owned();
     assert!(lines.contains(&proof), "{lines:?}");
     let (at, served) = serve("401 Unauthorized", None);
-    match get(&address(at, None, None), "/", PATIENCE).await {
+    match get(&address(at, None, None), "/", PATIENCE, BYTES).await {
         Err(PageError::Status(StatusCode::UNAUTHORIZED, text)) => assert_eq!(text, "words"),
         other => panic!("{other:?}"),
     }
@@ -88,6 +91,16 @@ async fn a_page_is_read_as_a_user() {
         !lines.iter().any(|line| line.starts_with("authorization")),
         "{lines:?}"
     );
+}
+
+#[tokio::test]
+async fn a_page_that_is_too_long_is_refused() {
+    let (at, served) = serve("200 OK", None);
+    match get(&address(at, None, None), "/", PATIENCE, BYTES - 1).await {
+        Err(PageError::Failed(why)) => assert!(why.contains("length limit"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    served.join().unwrap();
 }
 
 fn pem(kind: &str, der: &[u8]) -> Vec<u8> {
@@ -131,7 +144,7 @@ fn certificates(name: &str) -> (ServerConfig, ClientTls) {
 async fn both_sides_show_certificates() {
     let (server, client) = certificates(NAME);
     let (at, served) = serve("200 OK", Some(server));
-    let page = get(&address(at, Some(client), None), "/", PATIENCE).await;
+    let page = get(&address(at, Some(client), None), "/", PATIENCE, BYTES).await;
     assert_eq!(page.unwrap(), b"words");
     assert_eq!(served.join().unwrap()[0], "GET / HTTP/1.1");
 }
@@ -140,7 +153,7 @@ async fn both_sides_show_certificates() {
 async fn a_member_of_another_name_is_refused() {
     let (server, client) = certificates("somebody.else");
     let (at, served) = serve("200 OK", Some(server));
-    match get(&address(at, Some(client), None), "/", PATIENCE).await {
+    match get(&address(at, Some(client), None), "/", PATIENCE, BYTES).await {
         Err(PageError::Failed(why)) => assert!(why.contains("certificate"), "{why}"),
         other => panic!("{other:?}"),
     }

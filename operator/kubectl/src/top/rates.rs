@@ -24,6 +24,8 @@ use crate::{
 
 /// How long a member may take beside the seconds in which it counts requests.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Bytes of a page at most.
+const PAGE_BYTES_MAX: usize = 4 << 20;
 /// Characters of a name that are shown.
 const NAME_MAX: usize = 80;
 
@@ -53,7 +55,7 @@ pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginE
     let path = format!("{PATH}?seconds={seconds}");
     let patience = Duration::from_secs(seconds) + PATIENCE;
     let asked = reach.addresses.iter().map(async |address| {
-        let got = page::get(address, &path, patience).await;
+        let got = page::get(address, &path, patience, PAGE_BYTES_MAX).await;
         let read = got.map_err(words).and_then(|json| {
             serde_json::from_slice(&json)
                 .map_err(|error| format!("its page is unreadable: {error}"))

@@ -23,7 +23,9 @@ pub fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRoute> {
         | Resource::Token => settings.enable_v2,
         Resource::OpenApi => settings.enable_grpc_gateway,
         Resource::Console => settings.enable_console,
-        Resource::Operations | Resource::LogLevel | Resource::Follow => true,
+        Resource::Operations | Resource::LogLevel | Resource::FlightRecorder | Resource::Follow => {
+            true
+        }
     };
     on.then_some(route)
 }

@@ -8,13 +8,17 @@ use std::fmt;
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     auth_error,
     record::{CorruptRecord, RecordChange},
 };
 
 /// The id of a lease, as clients and servers choose it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct LeaseId(pub i64);
 
 impl LeaseId {

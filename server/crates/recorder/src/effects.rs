@@ -1,16 +1,22 @@
-//! The effects of a turn, as they are noted on the replica's thread and as a person reads it.
+//! The effects of a turn, as they are noted on the replica's thread and as a file holds them.
+
+use std::fmt::Debug;
 
 use bytes::Bytes;
 use witan_machine::{Reply, StateMachine, member::MemberId, view::View};
 use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
     long_command::{ExecutedCommand, LongCommand},
-    replica::{Halt, Replica, Status},
+    message_head::MessageHead,
+    replica::{Halt, Replica, Role, Status},
 };
 
-use crate::format::Effect;
+use crate::format::{
+    AnswerGiven, AppliedEntry, Effect, EffectKind, Now, Outcome, Persisted, Place, ReadReleased,
+    Sent,
+};
 
-/// One effect: cheap to note, made readable on another thread.
+/// One effect: cheap to note, made smaller on another thread.
 #[derive(Debug)]
 pub(crate) enum RawEffect {
     Install {
@@ -36,7 +42,7 @@ pub(crate) enum RawEffect {
     Apply {
         index: u64,
         ticket: Option<Ticket>,
-        reply: &'static str,
+        reply: u32,
         revision: i64,
         hashed: bool,
     },
@@ -68,96 +74,125 @@ impl RawEffect {
         size_of::<Self>() + more
     }
 
-    pub(crate) fn show(&self) -> Effect {
-        let mut outcome = String::new();
-        let text = match self {
-            Self::Install { index, term } => format!("install snapshot {index}/{term}"),
-            Self::Persist { entries, hard_state, syncs } => persist(entries, hard_state, *syncs),
-            Self::Send { to, message, snapshot } => {
-                let state = snapshot.map(|(index, term)| format!(" with state {index}/{term}"));
-                let (text, state) = (Replica::describe(message), state.unwrap_or_default());
-                format!("send to {to}: {text}, {} bytes{state}", message.len())
+    /// The effect as a file holds it.
+    pub(crate) fn readable(self) -> Effect {
+        let place = |(index, term)| Place { index, term };
+        let kind = match self {
+            Self::Install { index, term } => EffectKind::Install(Place { index, term }),
+            Self::Persist { entries, hard_state, syncs } => EffectKind::Persist(Persisted {
+                first: entries.first().map_or(0, |(index, ..)| *index),
+                entries: entries.len() as u64,
+                term: entries.last().map_or(0, |(_, term, _)| *term),
+                bytes: entries.iter().map(|(.., bytes)| *bytes as u64).sum(),
+                hard_state,
+                synced: syncs,
+            }),
+            Self::Send { to: MemberId(to), message, snapshot } => {
+                let head = MessageHead::of(&message);
+                let other = match &head {
+                    Some(_) => String::new(),
+                    None => Replica::describe(&message),
+                };
+                let (bytes, state) = (message.len() as u64, snapshot.map(place));
+                EffectKind::Send(Sent { to, bytes, head, other, state })
             }
-            Self::Execute { index, elsewhere } => {
-                let place = if *elsewhere { "elsewhere" } else { "here" };
-                format!("execute {index} {place}")
-            }
+            Self::Execute { index, elsewhere: false } => EffectKind::ExecuteHere(index),
+            Self::Execute { index, elsewhere: true } => EffectKind::ExecuteElsewhere(index),
             Self::Apply { index, ticket, reply, revision, hashed } => {
-                let hashed = if *hashed { ", to be hashed" } else { "" };
-                outcome = format!("{reply}, revision {revision}{hashed}");
-                match ticket {
-                    Some(Ticket(ticket)) => format!("apply {index} for request {ticket}"),
-                    None => format!("apply {index}"),
-                }
+                let outcome = Some(Outcome { reply, revision, hashed });
+                let ticket = ticket.map(|Ticket(ticket)| ticket);
+                EffectKind::Apply(AppliedEntry { index, ticket, outcome })
             }
-            Self::Readable { ticket, index } => {
-                format!("read for request {} at {index}", ticket.0)
+            Self::Readable { ticket: Ticket(ticket), index } => {
+                EffectKind::Readable(ReadReleased { ticket, index })
             }
-            Self::Unanswered(ticket, why) => format!("no reply for request {}: {why:?}", ticket.0),
-            Self::LeaseAnswered(ticket, answer) => {
-                format!("answer for request {}: {answer:?}", ticket.0)
-            }
-            Self::Status(status) => show_status(status),
-            Self::Halt(halt) => format!("end: {halt}"),
+            Self::Unanswered(ticket, why) => answer(ticket, true, &why),
+            Self::LeaseAnswered(ticket, lease) => answer(ticket, false, &lease),
+            Self::Status(status) => EffectKind::Now(Now {
+                role: number_of(status.role),
+                term: status.term,
+                leader: status.leader.0,
+                committed: status.committed,
+                applied: status.applied,
+            }),
+            Self::Halt(halt) => EffectKind::End(halt.to_string()),
         };
-        Effect { text, outcome }
+        Effect { kind: Some(kind) }
     }
 }
 
-fn show_status(status: &Status) -> String {
-    let Status { leader, term, committed, applied, role, .. } = status;
-    let leader = match *leader {
-        MemberId::NONE => "none".into(),
-        leader => leader.to_string(),
-    };
-    format!(
-        "now {role:?} of term {term}, leader {leader}, committed {committed}, applied {applied}"
-    )
+fn answer(Ticket(ticket): Ticket, unanswered: bool, what: &dyn Debug) -> EffectKind {
+    let text = format!("{what:?}");
+    EffectKind::Answer(AnswerGiven { ticket, unanswered, text })
 }
 
-fn persist(entries: &[(u64, u64, usize)], hard_state: &Option<Bytes>, syncs: bool) -> String {
-    let mut text = String::from("persist");
-    if let (Some((first, ..)), Some((last, term, _))) = (entries.first(), entries.last()) {
-        let bytes: usize = entries.iter().map(|(.., bytes)| bytes).sum();
-        text += &format!(" entries {first}..={last} of term {term}, {bytes} bytes,");
-    }
-    if let Some(state) = hard_state {
-        text += &format!(" hard state {},", Replica::describe_hard_state(state));
-    }
-    text + if syncs { " synced" } else { " not synced" }
+/// Roles by their numbers in a recording.
+pub(crate) const ROLES: [Role; 4] = [
+    Role::Follower,
+    Role::PreCandidate,
+    Role::Candidate,
+    Role::Leader,
+];
+
+fn number_of(role: Role) -> u32 {
+    let place = ROLES.iter().position(|it| *it == role);
+    place.expect("ROLES has all of them") as u32
 }
 
-/// The kind of a reply; its texts may hold values.
-fn reply(reply: &Reply) -> &'static str {
-    let or = |fine: bool, good, bad| if fine { good } else { bad };
+/// Kinds of replies by their numbers in a recording.
+pub(crate) const REPLIES: [&str; 19] = [
+    "nothing",
+    "v3 keys: done",
+    "v3 keys: refused",
+    "lease: done",
+    "lease: refused",
+    "v2 keys: done",
+    "v2 keys: refused",
+    "attributes of a member recorded",
+    "cluster version recorded",
+    "members: changed",
+    "members: refused",
+    "downgrade target recorded",
+    "alarm changed",
+    "alarm unchanged",
+    "users: done",
+    "users: refused",
+    "following: done",
+    "following: refused",
+    "a reply of a later release",
+];
+
+/// The number of a reply's kind; its texts may hold values.
+fn reply(reply: &Reply) -> u32 {
+    let or = |fine: bool, good| if fine { good } else { good + 1 };
     match reply {
-        Reply::Kv(kv) => or(kv.is_ok(), "v3 keys: done", "v3 keys: refused"),
-        Reply::Lease(lease) => or(lease.is_ok(), "lease: done", "lease: refused"),
-        Reply::Tree(tree) => or(tree.is_ok(), "v2 keys: done", "v2 keys: refused"),
-        Reply::Published => "attributes of a member recorded",
-        Reply::ClusterVersionSet => "cluster version recorded",
-        Reply::MembershipChanged(it) => or(it.is_ok(), "members: changed", "members: refused"),
-        Reply::DowngradeSet => "downgrade target recorded",
-        Reply::Alarm(it) => or(it.is_some(), "alarm changed", "alarm unchanged"),
-        Reply::Auth(auth) => or(auth.is_ok(), "users: done", "users: refused"),
-        Reply::Followed(it) => or(it.is_ok(), "following: done", "following: refused"),
-        Reply::Nothing => "nothing",
+        Reply::Nothing => 0,
+        Reply::Kv(kv) => or(kv.is_ok(), 1),
+        Reply::Lease(lease) => or(lease.is_ok(), 3),
+        Reply::Tree(tree) => or(tree.is_ok(), 5),
+        Reply::Published => 7,
+        Reply::ClusterVersionSet => 8,
+        Reply::MembershipChanged(it) => or(it.is_ok(), 9),
+        Reply::DowngradeSet => 11,
+        Reply::Alarm(it) => or(it.is_some(), 12),
+        Reply::Auth(auth) => or(auth.is_ok(), 14),
+        Reply::Followed(it) => or(it.is_ok(), 16),
     }
 }
 
-/// Runs a turn; returns its effects, and as the last ones the status, if it is the `first` turn or the status has changed,
-/// and why the member must end.
+/// Runs a turn; returns its effects, and as the last ones the status, if role, term or leader are others than after the turn
+/// `before`, and why the member must end. That entries are committed and applied other effects say.
 pub(crate) fn turn(
     replica: &mut Replica,
     host: &mut dyn Host,
-    first: bool,
+    before: &mut Option<Status>,
 ) -> (Vec<RawEffect>, Result<(), Halt>) {
-    let before = replica.status();
     let mut noting = NotingHost { host, effects: Vec::new() };
     let halted = replica.turn(&mut noting);
     let mut effects = noting.effects;
     let status = replica.status();
-    if first || status != before {
+    let led = |status: &Status| (status.role, status.term, status.leader);
+    if before.replace(status).as_ref().map(led) != Some(led(&status)) {
         effects.push(RawEffect::Status(status));
     }
     effects.extend(halted.err().map(RawEffect::Halt));

@@ -14,18 +14,21 @@ use witan_machine::{
     view::View,
 };
 use witan_replica::{
-    host::{Envelope, LeaseQuestion, Recovered},
-    replica::{AutoCompaction, Config},
+    host::{Connection, Envelope, LeaseQuestion, Recovered},
+    replica::{AutoCompaction, Config, FrozenReplica},
     wire,
 };
 
 use crate::{
+    effects::RawEffect,
     format::{
-        self, DecisionTaken, Effect, Gap, Head, Input, InputKind, LeaseAsked, LogEntry, MAGIC,
-        Part, Proposal, Received, Settings, Start, Turn,
+        DecisionTaken, Effect, FRAME_BYTES_MAX, Frozen, Gap, Head, Input, InputKind, LeaseAsked,
+        LogEntry, MAGIC, Part, Proposal, Received, Settings, Start, Turn,
     },
+    frame,
     hide::Hider,
     recorded::{RawInput, RawTurn, Sink},
+    replay::encode_frozen,
     state,
 };
 
@@ -34,60 +37,92 @@ use crate::{
 pub(crate) struct Encoder {
     pub(crate) head: Head,
     hider: Hider,
+    settings: Option<Settings>,
 }
 
 impl Encoder {
     pub(crate) fn new(head: Head) -> Self {
-        Self { hider: Hider::new(head.values), head }
+        Self { hider: Hider::new(head.values), head, settings: None }
     }
 
     /// Begins a file.
     pub(crate) fn head(&self, into: &mut Vec<u8>) {
         into.extend_from_slice(MAGIC);
-        format::put(into, Part::Head(self.head.clone()));
+        self.put(into, Part::Head(self.head.clone()));
+    }
+
+    fn put(&self, into: &mut Vec<u8>, part: Part) -> bool {
+        frame::put(into, part, FRAME_BYTES_MAX)
     }
 
     /// Appends with what a replica began. One that is too large is left out, and the recording is only shown.
-    pub(crate) fn start(&self, config: &Config, recovered: &Recovered, into: &mut Vec<u8>) {
+    pub(crate) fn start(&mut self, config: &Config, recovered: &Recovered, into: &mut Vec<u8>) {
+        self.settings = Some(settings(config));
         let log = recovered.records.iter().map(|record| LogEntry {
             index: record.index,
             term: record.term,
             payload: wire::map_record(&record.payload, &mut |data| self.hider.hide_encoded(&data)),
         });
         let start = Start {
-            settings: Some(settings(config)),
+            settings: self.settings.clone(),
             state: recovered.checkpoint.as_ref().map(state::store),
             hard_state: recovered.hard_state.clone(),
             log: log.collect(),
         };
-        format::put(into, Part::Start(start));
+        self.put(into, Part::Start(start));
     }
 
-    pub(crate) fn gap(from: u64, to: u64, into: &mut Vec<u8>) {
-        format::put(into, Part::Gap(Gap { from, to }));
+    /// Appends a replica as it is after a turn, if that takes at most `bytes_max`: else the turns behind it are shown, or
+    /// executed from an earlier place on.
+    pub(crate) fn frozen(
+        &self,
+        after: u64,
+        replica: FrozenReplica,
+        bytes_max: usize,
+        into: &mut Vec<u8>,
+    ) {
+        let FrozenReplica { view, mut state } = replica;
+        state.map_commands(&mut |data| self.hider.hide_encoded(&data));
+        state.map_connections(&mut |connection| self.hider.hide_connection(connection));
+        let frozen = Frozen {
+            settings: self.settings.clone(),
+            state: Some(state::store(&view)),
+            replica: encode_frozen(&state).into(),
+            after,
+        };
+        frame::put(into, Part::Frozen(frozen), bytes_max);
+    }
+
+    pub(crate) fn gap(&self, from: u64, to: u64, into: &mut Vec<u8>) {
+        self.put(into, Part::Gap(Gap { from, to }));
     }
 
     pub(crate) fn turn(&self, turn: RawTurn, at_ns: i64, into: &mut Vec<u8>) {
+        let turn = self.readable(turn, at_ns);
+        let number = turn.number;
+        if let Err(bytes) = frame::put_turn(into, &turn) {
+            let inputs = vec![Input { kind: Some(InputKind::Omitted(bytes as u64)) }];
+            let turn = Turn { number, at_ns, inputs, effects: Vec::new() };
+            self.put(into, Part::Turn(turn));
+        }
+    }
+
+    /// A turn as a file holds it.
+    pub(crate) fn readable(&self, turn: RawTurn, at_ns: i64) -> Turn {
         let RawTurn { number, inputs, effects } = turn;
-        let effects: Vec<Effect> = effects.iter().map(|effect| effect.show()).collect();
+        let effects: Vec<Effect> = effects.into_iter().map(RawEffect::readable).collect();
         let inputs: Vec<Input> = inputs
             .into_iter()
             .map(|input| Input { kind: Some(self.input(input)) })
             .collect();
-        let turn = Turn { number, at_ns, inputs, effects };
-        let bytes = turn.encoded_len() as u64;
-        if !format::put(into, Part::Turn(turn)) {
-            let inputs = vec![Input { kind: Some(InputKind::Omitted(bytes)) }];
-            format::put(
-                into,
-                Part::Turn(Turn { number, at_ns, inputs, effects: Vec::new() }),
-            );
-        }
+        Turn { number, at_ns, inputs, effects }
     }
 
     fn entry(&self, mut entry: Entry) -> Bytes {
         self.hider.hide(&mut entry);
-        entry.encode_to_vec().into()
+        let mut encoded = vec![0; entry.encoded_len()];
+        entry.encode_raw(&mut &mut encoded[..]);
+        encoded.into()
     }
 
     fn input(&self, input: RawInput) -> InputKind {
@@ -102,13 +137,16 @@ impl Encoder {
             RawInput::Turned(turned) => InputKind::Turned(turned),
             RawInput::Rebuild => InputKind::Rebuild(true),
             RawInput::Transfer(to) => InputKind::Transfer(to),
-            RawInput::Propose(ticket, connection, now_ns, entry) => InputKind::Propose(Proposal {
-                ticket: ticket.0,
-                connection_high: (connection.0 >> 64) as u64,
-                connection_low: connection.0 as u64,
-                now_ns,
-                entry: self.entry(*entry),
-            }),
+            RawInput::Propose(ticket, connection, now_ns, entry) => {
+                let Connection(connection) = self.hider.hide_connection(connection);
+                InputKind::Propose(Proposal {
+                    ticket: ticket.0,
+                    connection_high: (connection >> 64) as u64,
+                    connection_low: connection as u64,
+                    now_ns,
+                    entry: self.entry(*entry),
+                })
+            }
             RawInput::Decide(members, now_ns, entry) => InputKind::Decide(DecisionTaken {
                 members: Some(state::store(&view_of(*members))),
                 now_ns,
@@ -202,10 +240,13 @@ impl Sink for RecordingFile {
         self.write();
     }
 
-    fn turn(&mut self, turn: RawTurn) {
+    fn turn(&mut self, turn: RawTurn) -> bool {
         self.encoder.turn(turn, 0, &mut self.bytes);
         self.write();
+        false
     }
+
+    fn frozen(&mut self, _after: u64, _replica: Box<FrozenReplica>) {}
 
     fn close(&mut self) {}
 }

@@ -2,22 +2,22 @@
 //! bytes each, lowest first, and the payload, a [`Frame`]. Field numbers never change.
 
 use bytes::Bytes;
-use prost::Message as _;
+use witan_replica::message_head::MessageHead;
 
 /// How each file begins.
-pub const MAGIC: &[u8; 8] = b"WITANFR1";
+pub const MAGIC: &[u8; 8] = b"WITANFR2";
+
+/// How files of earlier releases begin, whose turns say more.
+pub const EARLIER_MAGIC: &[u8; 8] = b"WITANFR1";
 
 /// The largest payload that is read or written: a start may hold the log of a member.
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
-
-/// Bytes before the payload of a frame.
-const HEADER_BYTES: usize = 8;
 
 /// The payload of a frame.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Frame {
     /// Its kind.
-    #[prost(oneof = "Part", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "Part", tags = "1, 2, 3, 4, 5")]
     pub part: Option<Part>,
 }
 
@@ -27,7 +27,7 @@ pub enum Part {
     /// The first frame of each file.
     #[prost(message, tag = "1")]
     Head(Head),
-    /// The second one of the file in which the recording of a process begins.
+    /// The second one of the file in which the recording of a process begins: with what its replica began.
     #[prost(message, tag = "2")]
     Start(Start),
     /// One turn.
@@ -36,6 +36,9 @@ pub enum Part {
     /// Turns that were not kept.
     #[prost(message, tag = "4")]
     Gap(Gap),
+    /// A replica between two turns, from which a replay can go on.
+    #[prost(message, tag = "5")]
+    Frozen(Frozen),
 }
 
 /// Which process wrote a file.
@@ -70,6 +73,23 @@ pub struct Start {
     /// The log on disk.
     #[prost(message, repeated, tag = "4")]
     pub log: Vec<LogEntry>,
+}
+
+/// A replica between two turns.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Frozen {
+    /// Its settings.
+    #[prost(message, optional, tag = "1")]
+    pub settings: Option<Settings>,
+    /// The state, without keys.
+    #[prost(message, optional, tag = "2")]
+    pub state: Option<State>,
+    /// Everything else, with hidden values, as JSON: it follows the core's own structs, and so the release.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub replica: Bytes,
+    /// The number of the turn before.
+    #[prost(uint64, tag = "4")]
+    pub after: u64,
 }
 
 /// The settings of a replica.
@@ -160,15 +180,170 @@ pub struct Turn {
     pub effects: Vec<Effect>,
 }
 
-/// One effect.
+/// One effect, in numbers. [`Effect::text`] is for people.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Effect {
-    /// Kind, terms, indexes, lengths.
-    #[prost(string, tag = "1")]
-    pub text: String,
+    /// Its kind.
+    #[prost(oneof = "EffectKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    pub kind: Option<EffectKind>,
+}
+
+/// The kinds of effects: the calls of `Host`, and what has changed at the end of a turn.
+#[derive(Clone, PartialEq, Eq, prost::Oneof)]
+#[expect(missing_docs, reason = "each is a call of `Host`, or says what it is")]
+pub enum EffectKind {
+    #[prost(message, tag = "1")]
+    Install(Place),
+    #[prost(message, tag = "2")]
+    Persist(Persisted),
+    #[prost(message, tag = "3")]
+    Send(Sent),
+    /// A command of this index, here.
+    #[prost(uint64, tag = "4")]
+    ExecuteHere(u64),
+    /// The same, on another thread.
+    #[prost(uint64, tag = "5")]
+    ExecuteElsewhere(u64),
+    #[prost(message, tag = "6")]
+    Apply(AppliedEntry),
+    #[prost(message, tag = "7")]
+    Readable(ReadReleased),
+    /// Why a request gets no reply, or the answer about a lease.
+    #[prost(message, tag = "8")]
+    Answer(AnswerGiven),
+    /// Role, term or leader have changed.
+    #[prost(message, tag = "9")]
+    Now(Now),
+    /// The member must end.
+    #[prost(string, tag = "10")]
+    End(String),
+}
+
+/// A place of the log.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Place {
+    /// Its index.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    /// Its term.
+    #[prost(uint64, tag = "2")]
+    pub term: u64,
+}
+
+/// Entries and a hard state on their way to the disk.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Persisted {
+    /// Index of the first entry.
+    #[prost(uint64, tag = "1")]
+    pub first: u64,
+    /// How many entries.
+    #[prost(uint64, tag = "2")]
+    pub entries: u64,
+    /// The term of the last one.
+    #[prost(uint64, tag = "3")]
+    pub term: u64,
+    /// Bytes of all of them.
+    #[prost(uint64, tag = "4")]
+    pub bytes: u64,
+    /// The hard state, as on disk.
+    #[prost(bytes = "bytes", optional, tag = "5")]
+    pub hard_state: Option<Bytes>,
+    /// Whether raft asks for a sync.
+    #[prost(bool, tag = "6")]
+    pub synced: bool,
+}
+
+/// A message to another member.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Sent {
+    /// The receiver.
+    #[prost(fixed64, tag = "1")]
+    pub to: u64,
+    /// Its length.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+    /// A message of raft.
+    #[prost(message, optional, tag = "3")]
+    pub head: Option<MessageHead>,
+    /// Any other message.
+    #[prost(string, tag = "4")]
+    pub other: String,
+    /// The state that goes with it.
+    #[prost(message, optional, tag = "5")]
+    pub state: Option<Place>,
+}
+
+/// An entry that was executed.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct AppliedEntry {
+    /// Its index.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    /// The request that waits for it.
+    #[prost(uint64, optional, tag = "2")]
+    pub ticket: Option<u64>,
     /// The part that depends on keys and nodes, which the start of the recording may lack.
-    #[prost(string, tag = "2")]
-    pub outcome: String,
+    #[prost(message, optional, tag = "3")]
+    pub outcome: Option<Outcome>,
+}
+
+/// What came of a command.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Outcome {
+    /// Place of the kind of reply in `effects::REPLIES`.
+    #[prost(uint32, tag = "1")]
+    pub reply: u32,
+    /// The v3 revision after it.
+    #[prost(int64, tag = "2")]
+    pub revision: i64,
+    /// Whether the state after it is to be hashed.
+    #[prost(bool, tag = "3")]
+    pub hashed: bool,
+}
+
+/// A linearizable read that may see the state.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct ReadReleased {
+    /// The request.
+    #[prost(uint64, tag = "1")]
+    pub ticket: u64,
+    /// The applied index.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+}
+
+/// The answer to a request.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct AnswerGiven {
+    /// The request.
+    #[prost(uint64, tag = "1")]
+    pub ticket: u64,
+    /// Whether it gets no reply.
+    #[prost(bool, tag = "2")]
+    pub unanswered: bool,
+    /// The answer, or why there is none.
+    #[prost(string, tag = "3")]
+    pub text: String,
+}
+
+/// The state of raft at the end of a turn.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Now {
+    /// Place of the role in `effects::ROLES`.
+    #[prost(uint32, tag = "1")]
+    pub role: u32,
+    /// The term.
+    #[prost(uint64, tag = "2")]
+    pub term: u64,
+    /// The leader, 0 for none.
+    #[prost(fixed64, tag = "3")]
+    pub leader: u64,
+    /// The commit index.
+    #[prost(uint64, tag = "4")]
+    pub committed: u64,
+    /// The applied index.
+    #[prost(uint64, tag = "5")]
+    pub applied: u64,
 }
 
 /// One input.
@@ -277,7 +452,7 @@ pub struct Proposal {
     #[prost(uint64, tag = "2")]
     pub connection_high: u64,
     /// See `connection_high`.
-    #[prost(uint64, tag = "3")]
+    #[prost(fixed64, tag = "3")]
     pub connection_low: u64,
     /// The wall clock.
     #[prost(sfixed64, tag = "4")]
@@ -338,64 +513,4 @@ pub struct Gap {
     /// The last of them.
     #[prost(uint64, tag = "2")]
     pub to: u64,
-}
-
-/// Appends a frame; `false`, and nothing, if it is larger than is read.
-pub(crate) fn put(into: &mut Vec<u8>, part: Part) -> bool {
-    let frame = Frame { part: Some(part) };
-    let length = frame.encoded_len();
-    if length > FRAME_BYTES_MAX {
-        return false;
-    }
-    let begin = into.len();
-    into.extend_from_slice(&[0; HEADER_BYTES]);
-    frame.encode_raw(into);
-    let crc = crc32fast::hash(&into[begin + HEADER_BYTES..]);
-    let length = u32::try_from(length).expect("it is at most FRAME_BYTES_MAX");
-    into[begin..begin + 4].copy_from_slice(&length.to_le_bytes());
-    into[begin + 4..begin + HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
-    true
-}
-
-/// Why no further frame is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FrameFault {
-    /// The bytes end within it: the process was killed while it wrote, or the file was cut.
-    #[error("ends within a frame")]
-    Cut,
-    /// The checksum differs, or the length is impossible, or the payload does not decode.
-    #[error("is damaged")]
-    Damaged,
-}
-
-/// Takes the next frame off the front of `bytes`; `None` at their end.
-pub(crate) fn take(bytes: &mut Bytes) -> Option<Result<Part, FrameFault>> {
-    if bytes.is_empty() {
-        return None;
-    }
-    Some(take_one(bytes))
-}
-
-fn take_one(bytes: &mut Bytes) -> Result<Part, FrameFault> {
-    let number = |at: usize| {
-        let four = bytes.get(at..at + 4).ok_or(FrameFault::Cut)?;
-        Ok(u32::from_le_bytes(
-            four.try_into().expect("it has four bytes"),
-        ))
-    };
-    let (length, crc) = (number(0)? as usize, number(4)?);
-    if length > FRAME_BYTES_MAX {
-        return Err(FrameFault::Damaged);
-    }
-    if bytes.len() < HEADER_BYTES + length {
-        return Err(FrameFault::Cut);
-    }
-    let payload = bytes.slice(HEADER_BYTES..HEADER_BYTES + length);
-    if crc32fast::hash(&payload) != crc {
-        return Err(FrameFault::Damaged);
-    }
-    let frame = Frame::decode(payload).map_err(|_| FrameFault::Damaged)?;
-    let part = frame.part.ok_or(FrameFault::Damaged)?;
-    *bytes = bytes.slice(HEADER_BYTES + length..);
-    Ok(part)
 }

@@ -1,7 +1,7 @@
 //! Commands without their values: a value becomes its length and a hash, of which a replay makes other bytes of that length.
 //! So entries and messages have the sizes that they had, and values that are equal stay equal. The hash has a key that is
-//! forgotten with the process: values cannot be guessed by their hashes. Passwords' hashes become zeros, whatever is asked
-//! for.
+//! forgotten with the process: values cannot be guessed by their hashes. Connections of clients are hidden in the same way.
+//! Passwords' hashes become zeros, whatever is asked for.
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -13,6 +13,7 @@ use witan_machine::{
     follow::FollowOperation,
     kv::{KvOperation, TargetValue, Txn, TxnOpKind},
 };
+use witan_replica::host::Connection;
 use witan_tree::TreeOperation;
 
 /// The first byte of an encoded command that this release knows, as in the log.
@@ -23,8 +24,8 @@ const UNKNOWN: u8 = 0xfe;
 /// Bytes of a hidden value: its length and its hash.
 const HIDDEN_BYTES: usize = 12;
 
-/// The largest value that a replay makes up again.
-const VALUE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of values that a replay makes up for one core: so much memory its keys take, whatever a file says.
+const FILLED_BYTES_MAX: usize = 1 << 30;
 
 /// Hides values on their way into a file.
 #[derive(Debug)]
@@ -43,12 +44,20 @@ impl Hider {
         hide_secrets(entry);
         if let Some(key) = &self.key {
             each_value(entry, &mut |value| {
-                let mut hidden = BytesMut::with_capacity(HIDDEN_BYTES);
-                hidden.put_u32_le(u32::try_from(value.len()).unwrap_or(u32::MAX));
-                hidden.put_u64_le(key.hash_one(&value[..]));
-                *value = hidden.freeze();
+                let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
+                let mut hidden = [0; HIDDEN_BYTES];
+                hidden[..4].copy_from_slice(&length.to_le_bytes());
+                hidden[4..].copy_from_slice(&key.hash_one(&value[..]).to_le_bytes());
+                *value = Bytes::copy_from_slice(&hidden);
             });
         }
+    }
+
+    /// A number in the place of that of a connection, which is made of the address of its client. Equal ones stay equal,
+    /// and nothing else counts.
+    pub(crate) fn hide_connection(&self, Connection(number): Connection) -> Connection {
+        let hidden = |key: &RandomState| key.hash_one(number).into();
+        Connection(self.key.as_ref().map_or(number, hidden))
     }
 
     /// Hides what an encoded command holds. One that does not decode, or of which not all is known, becomes its length.
@@ -73,24 +82,35 @@ impl Hider {
 }
 
 /// Makes up the values that a recording holds as lengths and hashes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Filler {
     /// Whether values are in clear.
-    pub(crate) values: bool,
+    values: bool,
+    /// Bytes that may be made up.
+    left: usize,
 }
 
 impl Filler {
-    pub(crate) fn fill(self, entry: &mut Entry) {
+    pub(crate) fn new(values: bool) -> Self {
+        Self { values, left: FILLED_BYTES_MAX }
+    }
+
+    /// Whether a value was left out, because values together have more bytes than [`FILLED_BYTES_MAX`].
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.left == 0
+    }
+
+    pub(crate) fn fill(&mut self, entry: &mut Entry) {
         if !self.values {
-            each_value(entry, &mut |value| *value = filled(value));
+            each_value(entry, &mut |value| *value = self.filled(value));
         }
     }
 
-    pub(crate) fn fill_encoded(self, data: &Bytes) -> Bytes {
+    pub(crate) fn fill_encoded(&mut self, data: &Bytes) -> Bytes {
         match data.split_first() {
             Some((&UNKNOWN, length)) => {
                 let length = length.try_into().map_or(0, u32::from_le_bytes) as usize;
-                vec![UNKNOWN; length.min(VALUE_BYTES_MAX)].into()
+                vec![UNKNOWN; self.take(length)].into()
             }
             Some((&KNOWN, _)) => {
                 let Ok(mut entry) = Entry::decode(data.slice(1..)) else {
@@ -105,16 +125,23 @@ impl Filler {
             Some(_) | None => data.clone(),
         }
     }
-}
 
-/// Bytes of the length that a hidden value says, which repeat its hash.
-fn filled(hidden: &Bytes) -> Bytes {
-    let Some((length, hash)) = hidden.split_at_checked(4) else {
-        return hidden.clone();
-    };
-    let length = length.try_into().map_or(0, u32::from_le_bytes) as usize;
-    let hash = hash.iter().copied().cycle();
-    hash.take(length.min(VALUE_BYTES_MAX)).collect()
+    /// Bytes of the length that a hidden value says, which repeat its hash.
+    fn filled(&mut self, hidden: &Bytes) -> Bytes {
+        let Some((length, hash)) = hidden.split_at_checked(4) else {
+            return hidden.clone();
+        };
+        let length = length.try_into().map_or(0, u32::from_le_bytes) as usize;
+        let hash = hash.iter().copied().cycle();
+        hash.take(self.take(length)).collect()
+    }
+
+    /// Takes so many bytes of those that are left; if there are too few, none, and none is left.
+    fn take(&mut self, bytes: usize) -> usize {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.unwrap_or(0);
+        left.map_or(0, |_| bytes)
+    }
 }
 
 fn hide_secrets(entry: &mut Entry) {

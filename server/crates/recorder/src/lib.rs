@@ -9,11 +9,13 @@
 //! (`server/src/offline`).
 //!
 //! Reading order: `recorded` (the seam) → `effects` → `format` (what a file holds) → `encode`, `hide`, `state` (how it comes
-//! there) → `ring` → `read` → `replay`.
+//! there) → `frame`, `ring` → `read` → `replay`, `text` → `handed` (the files for another machine) → `twin` (a proof).
 
 mod effects;
 mod encode;
 pub mod format;
+mod frame;
+mod handed;
 mod hide;
 mod read;
 mod recorded;
@@ -22,9 +24,13 @@ mod ring;
 mod state;
 #[cfg(test)]
 mod tests;
+mod text;
+mod twin;
 
 pub use encode::RecordingFile;
-pub use read::{ReadError, Recording, read};
+pub use handed::HandedFiles;
+pub use read::ReadError;
 pub use recorded::{RecordedReplica, Sink};
 pub use replay::{Replayed, ShownTurn, Verdict, replay};
 pub use ring::{Ring, RingSettings};
+pub use twin::Twin;

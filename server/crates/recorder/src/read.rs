@@ -2,19 +2,16 @@
 //! altered is read up to there.
 
 use std::{
-    fs, io,
+    fs::File,
+    io::{self, BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
 };
 
-use bytes::Bytes;
-
 use crate::{
-    format::{self, FrameFault, Gap, Head, MAGIC, Part, Start, Turn},
+    format::{EARLIER_MAGIC, Frozen, Gap, Head, MAGIC, Part, Start, Turn},
+    frame::{self, FrameFault, Next},
     ring,
 };
-
-/// The largest file that is read.
-const FILE_BYTES_MAX: u64 = 1 << 30;
 
 /// Why nothing can be read.
 #[derive(Debug, thiserror::Error)]
@@ -30,108 +27,135 @@ pub enum ReadError {
     /// The folder has no file of a recording.
     #[error("{0}: no file of a recording (00000001.rec, …) is there")]
     Empty(String),
+    /// A file of an earlier release.
+    #[error("{0}: an earlier release of Witan has recorded it: replay it with that one")]
+    Earlier(String),
     /// Another kind of file.
     #[error("{0}: is not a recording: it does not begin as one, or its first frame is damaged")]
     Foreign(String),
-    /// Larger than any that the recorder writes.
-    #[error("{0}: is larger than {FILE_BYTES_MAX} bytes")]
-    TooLarge(String),
 }
 
-/// The recording of one process.
-#[derive(Debug)]
-pub struct Recording {
-    /// Which process.
-    pub head: Head,
-    /// The frames behind the heads of its files, in order.
-    files: Vec<(PathBuf, Bytes)>,
-}
-
-/// One step of reading a recording.
+/// What is read of a file, or of the files of a folder.
 #[derive(Debug)]
 pub(crate) enum Step {
+    /// A file begins, with the process that wrote it.
+    Head(Head),
     Start(Box<Start>),
+    Frozen(Box<Frozen>),
     Turn(Turn),
     Gap(Gap),
-    /// The rest of a file cannot be read; whether it is the last one.
+    /// The rest of a file, or of a part of it, cannot be read.
     Fault {
         file: PathBuf,
-        at: usize,
         fault: FrameFault,
-        last: bool,
     },
 }
 
-/// Reads a file, or the files of a folder: one recording for each process that wrote there, in order.
-pub fn read(path: &Path) -> Result<Vec<Recording>, ReadError> {
+/// The files of recordings, which are read one after the other.
+#[derive(Debug)]
+pub(crate) struct Recordings {
+    files: std::vec::IntoIter<PathBuf>,
+    /// The present file, and whether its head is yet to come.
+    file: Option<(PathBuf, BufReader<File>, bool)>,
+}
+
+/// Opens a file, or the files of a folder. The first one is read up to its head.
+pub(crate) fn open(path: &Path) -> Result<Recordings, ReadError> {
     let io = |source| ReadError::Io { path: path.display().to_string(), source };
     let mut files = vec![path.to_path_buf()];
-    if fs::metadata(path).map_err(io)?.is_dir() {
+    if std::fs::metadata(path).map_err(io)?.is_dir() {
         let numbers = ring::numbers(path).map_err(io)?;
-        let name = |number| path.join(format!("{number:08}.{}", ring::ENDING));
-        files = numbers.into_iter().map(name).collect();
+        files = numbers
+            .into_iter()
+            .map(|number| ring::path(path, number))
+            .collect();
     }
     if files.is_empty() {
         return Err(ReadError::Empty(path.display().to_string()));
     }
-    let mut recordings: Vec<Recording> = Vec::new();
-    for file in files {
-        let (head, rest) = read_file(&file)?;
-        match recordings.last_mut() {
-            Some(last) if last.head == head => last.files.push((file, rest)),
-            Some(_) | None => recordings.push(Recording { head, files: vec![(file, rest)] }),
-        }
+    for file in &files {
+        check(file)?;
     }
-    Ok(recordings)
+    Ok(Recordings { files: files.into_iter(), file: None })
 }
 
-fn read_file(path: &Path) -> Result<(Head, Bytes), ReadError> {
+/// Checks that a file begins as a recording does.
+fn check(path: &Path) -> Result<(), ReadError> {
     let name = || path.display().to_string();
     let io = |source| ReadError::Io { path: name(), source };
-    if fs::metadata(path).map_err(io)?.len() > FILE_BYTES_MAX {
-        return Err(ReadError::TooLarge(name()));
+    let mut file = BufReader::new(File::open(path).map_err(io)?);
+    if file.fill_buf().map_err(io)?.starts_with(EARLIER_MAGIC) {
+        return Err(ReadError::Earlier(name()));
     }
-    let bytes = Bytes::from(fs::read(path).map_err(io)?);
-    if !bytes.starts_with(MAGIC) {
-        return Err(ReadError::Foreign(name()));
+    let foreign = || ReadError::Foreign(name());
+    match frame::take(&mut file) {
+        Ok(Next::Begin) => {}
+        Ok(Next::Part(_) | Next::End) | Err(_) => return Err(foreign()),
     }
-    let mut rest = bytes.slice(MAGIC.len()..);
-    match format::take(&mut rest) {
-        Some(Ok(Part::Head(head))) => Ok((head, rest)),
-        Some(Ok(Part::Start(_) | Part::Turn(_) | Part::Gap(_)) | Err(_)) | None => {
-            Err(ReadError::Foreign(name()))
+    match frame::take(&mut file) {
+        Ok(Next::Part(Part::Head(_))) => Ok(()),
+        Ok(Next::Part(_) | Next::Begin | Next::End) | Err(_) => Err(foreign()),
+    }
+}
+
+impl Recordings {
+    /// Reads the next step; `None` at the end of the last file.
+    pub(crate) fn next(&mut self) -> Option<Step> {
+        loop {
+            let (path, mut file, mut begins) = match self.file.take() {
+                Some(file) => file,
+                None => {
+                    let path = self.files.next()?;
+                    match File::open(&path) {
+                        Ok(file) => (path, BufReader::new(file), false),
+                        Err(error) => return Some(Step::Fault { file: path, fault: error.into() }),
+                    }
+                }
+            };
+            let step = match frame::take(&mut file) {
+                Ok(Next::End) => continue,
+                Ok(Next::Begin) => {
+                    begins = true;
+                    None
+                }
+                Ok(Next::Part(Part::Head(head))) if begins => {
+                    begins = false;
+                    Some(Step::Head(head))
+                }
+                Ok(Next::Part(_)) if begins => Some(damaged(&path)),
+                Ok(Next::Part(Part::Head(_))) => Some(damaged(&path)),
+                Ok(Next::Part(Part::Start(start))) => Some(Step::Start(Box::new(start))),
+                Ok(Next::Part(Part::Frozen(frozen))) => Some(Step::Frozen(Box::new(frozen))),
+                Ok(Next::Part(Part::Turn(turn))) => Some(Step::Turn(turn)),
+                Ok(Next::Part(Part::Gap(gap))) => Some(Step::Gap(gap)),
+                Err(fault) => Some(Step::Fault { file: path.clone(), fault }),
+            };
+            // what is behind a fault may be anything, but for a part that begins as a file does
+            let has_fault = matches!(step, Some(Step::Fault { .. }));
+            if !has_fault || skip_to_begin(&mut file) {
+                self.file = Some((path, file, begins || has_fault));
+            }
+            if step.is_some() {
+                return step;
+            }
         }
     }
 }
 
-impl Recording {
-    /// All that can be read, in order.
-    pub(crate) fn steps(&self) -> impl Iterator<Item = Step> {
-        self.files
-            .iter()
-            .enumerate()
-            .flat_map(|(place, (file, bytes))| {
-                let last = place + 1 == self.files.len();
-                let (mut rest, mut ended) = (bytes.clone(), false);
-                std::iter::from_fn(move || {
-                    if ended {
-                        return None;
-                    }
-                    let at = bytes.len() - rest.len();
-                    Some(match format::take(&mut rest)? {
-                        Ok(Part::Start(start)) => Step::Start(Box::new(start)),
-                        Ok(Part::Turn(turn)) => Step::Turn(turn),
-                        Ok(Part::Gap(gap)) => Step::Gap(gap),
-                        Ok(Part::Head(_)) => {
-                            ended = true;
-                            Step::Fault { file: file.clone(), at, fault: FrameFault::Damaged, last }
-                        }
-                        Err(fault) => {
-                            ended = true;
-                            Step::Fault { file: file.clone(), at, fault, last }
-                        }
-                    })
-                })
-            })
+fn damaged(path: &Path) -> Step {
+    Step::Fault { file: path.to_path_buf(), fault: FrameFault::Damaged }
+}
+
+/// Reads up to and with the next bytes with which files begin; `false` if there are none.
+fn skip_to_begin(file: &mut BufReader<File>) -> bool {
+    let mut last = [0; MAGIC.len()];
+    for byte in file.bytes() {
+        let Ok(byte) = byte else { return false };
+        last.rotate_left(1);
+        last[MAGIC.len() - 1] = byte;
+        if last == *MAGIC {
+            return true;
+        }
     }
+    false
 }

@@ -12,7 +12,9 @@ use witan_machine::{
 use witan_replica::{
     host::{Connection, Envelope, Host, LeaseQuestion, ProposalRejected, Recovered, Ticket},
     long_command::ExecutedCommand,
-    replica::{Config, Halt, MessageFault, PeerEvent, Replica, TransferRefused},
+    replica::{
+        Config, FrozenReplica, Halt, MessageFault, PeerEvent, Replica, Status, TransferRefused,
+    },
 };
 
 use crate::{
@@ -36,8 +38,10 @@ pub(crate) const EVENTS: [PeerEvent; 7] = [
 pub trait Sink: Send {
     /// Takes with what the replica began.
     fn start(&mut self, config: Config, recovered: Recovered);
-    /// Takes a turn.
-    fn turn(&mut self, turn: RawTurn);
+    /// Takes a turn. Returns whether the replica is to be frozen as it is after that turn.
+    fn turn(&mut self, turn: RawTurn) -> bool;
+    /// Takes the replica as it is after a turn. It may come later than it was asked for, or never.
+    fn frozen(&mut self, after: u64, replica: Box<FrozenReplica>);
     /// Writes all that was taken: the process ends.
     fn close(&mut self);
 }
@@ -109,6 +113,8 @@ struct Recording {
     sink: Box<dyn Sink>,
     turns: u64,
     inputs: Vec<RawInput>,
+    /// The status after the last turn.
+    status: Option<Status>,
 }
 
 /// A [`Replica`], recorded or not. Reads go to the replica, inputs through the methods here.
@@ -144,7 +150,7 @@ impl RecordedReplica {
     ) -> Result<Self, CorruptRecord> {
         let recording = sink.map(|mut sink| {
             sink.start(config.clone(), recovered.clone());
-            Box::new(Recording { sink, turns: 0, inputs: Vec::new() })
+            Box::new(Recording { sink, turns: 0, inputs: Vec::new(), status: None })
         });
         Ok(Self { replica: Replica::new(config, recovered)?, recording })
     }
@@ -278,13 +284,15 @@ impl RecordedReplica {
         let Some(recording) = &mut self.recording else {
             return self.replica.turn(host);
         };
-        let (effects, halted) = effects::turn(&mut self.replica, host, recording.turns == 0);
+        let (effects, halted) = effects::turn(&mut self.replica, host, &mut recording.status);
         recording.turns += 1;
         let inputs = std::mem::take(&mut recording.inputs);
         let number = recording.turns;
-        recording.sink.turn(RawTurn { number, inputs, effects });
+        let freezes = recording.sink.turn(RawTurn { number, inputs, effects });
         if halted.is_err() {
             recording.sink.close();
+        } else if freezes && let Some(frozen) = self.replica.freeze() {
+            recording.sink.frozen(number, Box::new(frozen));
         }
         halted
     }

@@ -2,6 +2,11 @@
 //! thread of its own makes the frames and writes them. The replica's thread only puts a turn into a bounded queue; when that
 //! is full, turns are left out and the file says so.
 //!
+//! Each file begins with the replica as it is then, so that the ring can be executed when its first files have gone. When a
+//! file is nearly full, the replica's thread is asked to freeze the replica after its next turn, and again until that is
+//! possible; a file that is full before ends all the same. The same is asked for once in a file behind turns that were left
+//! out.
+//!
 //! Turns are written every [`WRITE_INTERVAL`]: those of the last one are lost when the process is killed.
 
 use std::{
@@ -15,7 +20,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use witan_replica::{host::Recovered, replica::Config};
+use witan_replica::{
+    host::Recovered,
+    replica::{Config, FrozenReplica},
+};
 
 use crate::{
     encode::Encoder,
@@ -25,6 +33,12 @@ use crate::{
 
 /// Files of a ring.
 const SEGMENTS: u64 = 8;
+
+/// A file begins with a frozen replica as soon as the one before has this part of its size, in percent.
+const FREEZE_PERCENT: u64 = 75;
+
+/// A frozen replica takes this part of a file at most.
+const FROZEN_PARTS: u64 = 4;
 
 /// The ending of their names; before it stands their number.
 pub(crate) const ENDING: &str = "rec";
@@ -53,11 +67,24 @@ pub struct RingSettings {
 #[derive(Debug, Default)]
 struct Queued {
     start: Option<Box<(Config, Recovered)>>,
-    turns: VecDeque<(i64, RawTurn)>,
+    noted: VecDeque<Noted>,
     bytes: usize,
+    /// Whether the replica is to be frozen after a turn.
+    freezes: bool,
+    /// Whether a frozen replica is queued.
+    is_frozen: bool,
     /// Turns that were left out since the last that was queued.
     left_out: Option<(u64, u64)>,
     closed: bool,
+}
+
+/// What waits for the thread.
+#[derive(Debug)]
+pub(crate) enum Noted {
+    /// A turn, and when it ended.
+    Turn(i64, RawTurn),
+    /// The replica after the turn of this number.
+    Frozen(u64, Box<FrozenReplica>),
 }
 
 #[derive(Debug, Default)]
@@ -82,23 +109,7 @@ pub struct Ring {
 impl Ring {
     /// Makes the folder and the first file, and starts the thread.
     pub fn open(settings: RingSettings) -> io::Result<Self> {
-        let head = Head {
-            began_ns: now_ns(),
-            member: settings.member,
-            version: settings.version,
-            values: settings.values,
-        };
-        let mut files = Files {
-            encoder: Encoder::new(head),
-            folder: settings.folder,
-            segment_bytes: settings.bytes / SEGMENTS,
-            number: 0,
-            file: None,
-            written: 0,
-        };
-        fs::create_dir_all(&files.folder)?;
-        files.number = numbers(&files.folder)?.last().copied().unwrap_or(0);
-        files.begin_next()?;
+        let files = Files::open(settings)?;
         let queue = Arc::new(Queue::default());
         let thread = thread::Builder::new().name("recorder".into());
         let shared = queue.clone();
@@ -112,16 +123,23 @@ impl Sink for Ring {
         self.queue.lock().start = Some(Box::new((config, recovered)));
     }
 
-    fn turn(&mut self, turn: RawTurn) {
+    fn turn(&mut self, turn: RawTurn) -> bool {
         let bytes = turn.bytes();
         let mut queued = self.queue.lock();
         if queued.bytes + bytes > QUEUE_BYTES_MAX || queued.left_out.is_some() {
             let first = queued.left_out.map_or(turn.number, |(first, _)| first);
             queued.left_out = Some((first, turn.number));
-            return;
+            return false;
         }
         queued.bytes += bytes;
-        queued.turns.push_back((now_ns(), turn));
+        queued.noted.push_back(Noted::Turn(now_ns(), turn));
+        queued.freezes
+    }
+
+    fn frozen(&mut self, after: u64, replica: Box<FrozenReplica>) {
+        let mut queued = self.queue.lock();
+        (queued.freezes, queued.is_frozen) = (false, true);
+        queued.noted.push_back(Noted::Frozen(after, replica));
     }
 
     fn close(&mut self) {
@@ -149,7 +167,6 @@ fn now_ns() -> i64 {
 
 /// Writes what is queued until the ring is closed, or a file cannot be written.
 fn run(queue: &Queue, mut files: Files) {
-    let mut frames = Vec::new();
     loop {
         let queued = queue.lock();
         let waited = queue
@@ -158,29 +175,22 @@ fn run(queue: &Queue, mut files: Files) {
         let (mut queued, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let closed = queued.closed;
         let start = queued.start.take();
-        let turns = std::mem::take(&mut queued.turns);
+        let noted = std::mem::take(&mut queued.noted);
         let left_out = queued.left_out.take();
-        queued.bytes = 0;
+        (queued.bytes, queued.is_frozen) = (0, false);
         drop(queued);
-        if let Some((config, recovered)) = start.map(|start| *start) {
-            files.encoder.start(&config, &recovered, &mut frames);
-        }
-        let mut written = Ok(());
-        for (at_ns, turn) in turns {
-            files.encoder.turn(turn, at_ns, &mut frames);
-            if frames.len() as u64 >= files.segment_bytes {
-                written = written.and_then(|()| files.write(&mut frames));
+        match files.write_all(start, noted, left_out) {
+            Ok(freezes) => {
+                let mut queued = queue.lock();
+                queued.freezes = freezes && !queued.is_frozen;
             }
-        }
-        if let Some((from, to)) = left_out {
-            Encoder::gap(from, to, &mut frames);
-        }
-        if let Err(error) = written.and_then(|()| files.write(&mut frames)) {
-            let folder = files.folder.display();
-            tracing::error!(%folder, %error, "the flight recorder ends: its file cannot be written");
-            // turns are left out from now on
-            queue.lock().left_out = Some((0, 0));
-            return;
+            Err(error) => {
+                let folder = files.folder.display();
+                tracing::error!(%folder, %error, "the flight recorder ends: its file cannot be written");
+                // turns are left out from now on
+                queue.lock().left_out = Some((0, 0));
+                return;
+            }
         }
         if closed {
             return;
@@ -188,51 +198,135 @@ fn run(queue: &Queue, mut files: Files) {
     }
 }
 
-struct Files {
+/// The files of a ring on the side of their thread.
+#[derive(Debug)]
+pub(crate) struct Files {
     encoder: Encoder,
     folder: PathBuf,
     segment_bytes: u64,
     number: u64,
     file: Option<File>,
+    /// Bytes in the present file.
     written: u64,
+    frames: Vec<u8>,
+    /// Whether turns were left out behind which the present file has no frozen replica, and may have one.
+    has_gap: bool,
+    /// Whether the present file may have no other frozen replica.
+    is_frozen: bool,
 }
 
 impl Files {
-    fn write(&mut self, frames: &mut Vec<u8>) -> io::Result<()> {
-        if frames.is_empty() {
+    /// Makes the folder and the first file.
+    pub(crate) fn open(settings: RingSettings) -> io::Result<Self> {
+        let head = Head {
+            began_ns: now_ns(),
+            member: settings.member,
+            version: settings.version,
+            values: settings.values,
+        };
+        let mut files = Self {
+            encoder: Encoder::new(head),
+            folder: settings.folder,
+            segment_bytes: settings.bytes / SEGMENTS,
+            number: 0,
+            file: None,
+            written: 0,
+            frames: Vec::new(),
+            has_gap: false,
+            is_frozen: false,
+        };
+        fs::create_dir_all(&files.folder)?;
+        files.number = numbers(&files.folder)?.last().copied().unwrap_or(0);
+        files.begin_next()?;
+        Ok(files)
+    }
+
+    /// Writes what was queued. Returns whether the replica is to be frozen.
+    pub(crate) fn write_all(
+        &mut self,
+        start: Option<Box<(Config, Recovered)>>,
+        noted: VecDeque<Noted>,
+        left_out: Option<(u64, u64)>,
+    ) -> io::Result<bool> {
+        if let Some((config, recovered)) = start.map(|start| *start) {
+            self.encoder.start(&config, &recovered, &mut self.frames);
+        }
+        for noted in noted {
+            match noted {
+                Noted::Turn(at_ns, turn) => self.encoder.turn(turn, at_ns, &mut self.frames),
+                Noted::Frozen(after, replica) => self.frozen(after, *replica)?,
+            }
+            if self.frames.len() as u64 >= self.segment_bytes {
+                self.write()?;
+            }
+        }
+        if let Some((from, to)) = left_out {
+            self.encoder.gap(from, to, &mut self.frames);
+            self.has_gap = !self.is_frozen;
+        }
+        self.write()?;
+        Ok(self.is_nearly_full() || self.has_gap)
+    }
+
+    fn is_nearly_full(&self) -> bool {
+        self.written >= self.segment_bytes / 100 * FREEZE_PERCENT
+    }
+
+    /// Begins a file with a frozen replica, or puts one behind a gap into the present file.
+    fn frozen(&mut self, after: u64, replica: FrozenReplica) -> io::Result<()> {
+        self.write()?;
+        if self.is_nearly_full() {
+            self.begin_next()?;
+        } else {
+            self.is_frozen = true;
+        }
+        self.has_gap = false;
+        let bytes_max = usize::try_from(self.segment_bytes / FROZEN_PARTS).unwrap_or(usize::MAX);
+        self.encoder
+            .frozen(after, replica, bytes_max, &mut self.frames);
+        Ok(())
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if self.frames.is_empty() {
             return Ok(());
         }
         if self.written >= self.segment_bytes {
             self.begin_next()?;
         }
         if let Some(file) = &mut self.file {
-            file.write_all(frames)?;
+            file.write_all(&self.frames)?;
         }
-        self.written += frames.len() as u64;
-        frames.clear();
+        self.written += self.frames.len() as u64;
+        self.frames.clear();
         Ok(())
     }
 
     /// Begins the next file, and removes those that are too old.
     fn begin_next(&mut self) -> io::Result<()> {
         self.number += 1;
-        let path = self.folder.join(format!("{:08}.{ENDING}", self.number));
         let mut options = OpenOptions::new();
         // keys are in clear
         let options = options.write(true).create_new(true).mode(0o600);
-        let mut file = options.open(path)?;
+        let mut file = options.open(path(&self.folder, self.number))?;
         let mut head = Vec::new();
         self.encoder.head(&mut head);
         file.write_all(&head)?;
         self.written = head.len() as u64;
         self.file = Some(file);
+        (self.has_gap, self.is_frozen) = (false, false);
         for old in numbers(&self.folder)? {
             if old + SEGMENTS <= self.number {
-                fs::remove_file(self.folder.join(format!("{old:08}.{ENDING}")))?;
+                fs::remove_file(path(&self.folder, old))?;
             }
         }
         Ok(())
     }
+}
+
+/// The file of this number.
+pub(crate) fn path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:08}.{ENDING}"))
 }
 
 /// The numbers of the files in a folder, ascending.

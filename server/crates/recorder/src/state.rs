@@ -17,17 +17,9 @@ const FIRST_REVISION: i64 = 1;
 /// Returns the part of a state that a recording holds.
 pub(crate) fn store(view: &View) -> State {
     let machine = &view.machine;
-    let mut nodes = 0;
-    machine
-        .tree
-        .without_counts()
-        .changes(None, &mut |_, _| nodes += 1);
     let tree_index = machine.tree.index();
-    let mut empty = 0;
-    if let Ok(tree) = Tree::at_index(tree_index) {
-        tree.changes(None, &mut |_, _| empty += 1);
-    }
-    let whole = machine.kv.is_empty() && machine.kv.revision() == FIRST_REVISION && nodes == empty;
+    let no_keys = machine.kv.is_empty() && machine.kv.revision() == FIRST_REVISION;
+    let whole = no_keys && has_no_nodes(machine);
     let mut records = Vec::new();
     let mut bare = view.clone();
     bare.machine.kv = StateMachine::default().kv;
@@ -47,6 +39,18 @@ pub(crate) fn store(view: &View) -> State {
     machine.changes_beside_keys(None, &mut |change| keep(change, |section| section == LEASE));
     records.sort_by(|a, b| a.key.cmp(&b.key));
     State { records, revision: machine.kv.revision(), tree_index, whole }
+}
+
+fn has_no_nodes(machine: &StateMachine) -> bool {
+    let (mut nodes, mut empty) = (0, 0);
+    machine
+        .tree
+        .without_counts()
+        .changes(None, &mut |_, _| nodes += 1);
+    if let Ok(tree) = Tree::at_index(machine.tree.index()) {
+        tree.changes(None, &mut |_, _| empty += 1);
+    }
+    nodes == empty
 }
 
 /// The state of which a recording holds this.

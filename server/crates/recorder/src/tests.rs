@@ -1,6 +1,10 @@
 //! A sole member, recorded and executed again; and files that were cut, altered, or have lost their start.
 
+mod golden;
+mod hostile;
+
 use std::{
+    collections::VecDeque,
     fs,
     path::{Path, PathBuf},
 };
@@ -19,16 +23,19 @@ use witan_replica::{
         Applied, Connection, Envelope, Host, Lane, LeaseAnswer, LogBatch, Recovered, Ticket,
         Unanswered,
     },
-    replica::{Config, genesis},
+    replica::{Config, FrozenReplica, genesis},
 };
 use witan_tree::{Set, TreeCommand, TreeOperation};
 
 use crate::{
-    RecordedReplica, Recording, Ring, RingSettings, Verdict,
-    format::{self, Gap, MAGIC, Part},
-    read,
+    RecordedReplica, Replayed, Ring, RingSettings, ShownTurn, Sink, Verdict,
+    format::{FRAME_BYTES_MAX, Gap, MAGIC, Part},
+    frame::{self, Next},
+    hide::Hider,
     read::ReadError,
+    recorded::RawTurn,
     replay::replay,
+    ring::{Files, Noted},
 };
 
 /// A value that nobody may read in a file.
@@ -49,9 +56,13 @@ impl Folder {
         Self(folder)
     }
 
-    fn ring(&self, bytes: u64, values: bool) -> Ring {
+    fn settings(&self, bytes: u64, values: bool) -> RingSettings {
         let (folder, version) = (self.0.clone(), "test".into());
-        Ring::open(RingSettings { folder, bytes, member: 1, version, values }).unwrap()
+        RingSettings { folder, bytes, member: 1, version, values }
+    }
+
+    fn ring(&self, bytes: u64, values: bool) -> Ring {
+        Ring::open(self.settings(bytes, values)).unwrap()
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -79,6 +90,42 @@ impl Drop for Folder {
     }
 }
 
+/// The files of a ring, written with each turn, so that a replica is frozen as soon as that is asked for.
+struct Directly {
+    files: Files,
+    /// The turn that is left out, as if the thread were behind.
+    left_out: u64,
+}
+
+impl Directly {
+    fn open(settings: RingSettings) -> Self {
+        Self { files: Files::open(settings).unwrap(), left_out: 0 }
+    }
+}
+
+impl Sink for Directly {
+    fn start(&mut self, config: Config, recovered: Recovered) {
+        let start = Some(Box::new((config, recovered)));
+        let noted = VecDeque::new();
+        self.files.write_all(start, noted, None).unwrap();
+    }
+
+    fn turn(&mut self, turn: RawTurn) -> bool {
+        let (noted, gap) = match turn.number == self.left_out {
+            true => (VecDeque::new(), Some((turn.number, turn.number))),
+            false => ([Noted::Turn(0, turn)].into(), None),
+        };
+        self.files.write_all(None, noted, gap).unwrap()
+    }
+
+    fn frozen(&mut self, after: u64, replica: Box<FrozenReplica>) {
+        let noted = [Noted::Frozen(after, replica)].into();
+        self.files.write_all(None, noted, None).unwrap();
+    }
+
+    fn close(&mut self) {}
+}
+
 /// A host without a world.
 struct Nowhere;
 
@@ -93,7 +140,7 @@ impl Host for Nowhere {
     fn lease_answered(&mut self, _: Ticket, _: LeaseAnswer) {}
 }
 
-fn started(sink: Ring) -> RecordedReplica {
+fn started(sink: impl Sink + 'static) -> RecordedReplica {
     let config = Config {
         id: 1,
         election_ticks: 10,
@@ -150,26 +197,43 @@ fn commands() -> Vec<Command> {
 /// Runs a member for some turns, in which it executes the commands.
 fn run(sink: Ring, turns: u64) {
     let mut replica = started(sink);
-    let mut commands = commands().into_iter();
-    for turn in 1..=turns {
-        replica.advance_clock(turn * 100_000_000);
-        if let Some(command) = commands.next() {
-            let entry: Box<Entry> = Entry::unstamped(command, None);
-            replica
-                .propose(Ticket(2 * turn), Connection(1), 5, entry)
-                .unwrap();
-            replica.read(Ticket(2 * turn + 1)).unwrap();
-        }
-        replica.tick(5);
-        replica.turn(&mut Nowhere).unwrap();
-        replica.turned(turn * 100_000_000 + 1, 1000);
-    }
+    (1..=turns).for_each(|turn| step(&mut replica, turn));
 }
 
-fn only(path: &Path) -> Recording {
-    let mut recordings = read(path).unwrap();
-    assert_eq!(recordings.len(), 1);
-    recordings.remove(0)
+/// Runs a turn.
+fn step(replica: &mut RecordedReplica, turn: u64) {
+    replica.advance_clock(turn * 100_000_000);
+    if let Some(command) = commands().into_iter().nth(turn as usize - 1) {
+        let entry: Box<Entry> = Entry::unstamped(command, None);
+        replica
+            .propose(Ticket(2 * turn), Connection(1), 5, entry)
+            .unwrap();
+        replica.read(Ticket(2 * turn + 1)).unwrap();
+    }
+    replica.tick(5);
+    replica.turn(&mut Nowhere).unwrap();
+    replica.turned(turn * 100_000_000 + 1, 1000);
+}
+
+/// The replay of a folder with the recording of one process.
+fn played(path: &Path, show: &mut dyn FnMut(&ShownTurn<'_>)) -> Replayed {
+    let mut replayed = replay(path, show).unwrap();
+    assert_eq!(replayed.len(), 1);
+    replayed.remove(0)
+}
+
+fn quietly(path: &Path) -> Replayed {
+    played(path, &mut |_| {})
+}
+
+/// Writes a file again with other parts.
+fn alter(file: &Path, mut change: impl FnMut(Part) -> Part) {
+    let bytes = fs::read(file).unwrap();
+    let (mut rest, mut altered) = (&bytes[MAGIC.len()..], MAGIC.to_vec());
+    while let Next::Part(part) = frame::take(&mut rest).unwrap() {
+        assert!(frame::put(&mut altered, change(part), FRAME_BYTES_MAX));
+    }
+    fs::write(file, altered).unwrap();
 }
 
 #[test]
@@ -177,11 +241,11 @@ fn a_recording_is_reproduced_without_its_values() {
     let folder = Folder::new("reproduced");
     run(folder.ring(8 << 20, false), 30);
     let mut applied = Vec::new();
-    let replayed = replay(&only(&folder.0), &mut |turn| {
+    let replayed = played(&folder.0, &mut |turn| {
         let effects = turn.effects.iter();
         applied.extend(
             effects
-                .map(|effect| effect.outcome.clone())
+                .map(|effect| effect.outcome())
                 .filter(|it| !it.is_empty()),
         );
     });
@@ -206,13 +270,20 @@ fn a_recording_is_reproduced_without_its_values() {
 }
 
 #[test]
+fn connections_are_numbers_that_stay_equal() {
+    let [one, other] = [Connection(1 << 64 | 5), Connection(1 << 64 | 6)];
+    let hider = Hider::new(false);
+    let hidden = hider.hide_connection(one);
+    assert_eq!(hidden, hider.hide_connection(one));
+    assert!(hidden != hider.hide_connection(other) && hidden.0 >> 64 == 0);
+    assert_ne!(hidden, Hider::new(false).hide_connection(one));
+}
+
+#[test]
 fn values_are_kept_if_asked_for_and_passwords_and_tokens_never() {
     let folder = Folder::new("values");
     run(folder.ring(8 << 20, true), 10);
-    assert_eq!(
-        replay(&only(&folder.0), &mut |_| {}).verdict,
-        Verdict::Reproduced
-    );
+    assert_eq!(quietly(&folder.0).verdict, Verdict::Reproduced);
     assert!(folder.holds(SECRET) && !folder.holds(PASSWORD) && !folder.holds(TOKEN));
 }
 
@@ -225,14 +296,13 @@ fn a_file_that_was_cut_is_used_up_to_there() {
     let (mut before, mut cuts) = (0, 0);
     for length in (0..=whole.len()).step_by(97) {
         fs::write(&file, &whole[..length]).unwrap();
-        let recordings = match read(&folder.0) {
-            Ok(recordings) => recordings,
+        let replayed = match replay(&folder.0, &mut |_| {}) {
+            Ok(mut replayed) => replayed.remove(0),
             Err(error) => {
                 assert!(matches!(error, ReadError::Foreign(_)), "{error}");
                 continue;
             }
         };
-        let replayed = replay(&recordings[0], &mut |_| {});
         assert!(
             replayed.equal == replayed.read && replayed.read >= before,
             "{length}"
@@ -253,7 +323,7 @@ fn a_flipped_bit_is_found_and_what_is_before_is_used() {
     let at = bytes.len() / 2;
     bytes[at] ^= 4;
     fs::write(&file, bytes).unwrap();
-    let replayed = replay(&only(&folder.0), &mut |_| {});
+    let replayed = quietly(&folder.0);
     assert!((1..30).contains(&replayed.equal), "{replayed:?}");
     let [fault] = &replayed.faults[..] else {
         panic!("{replayed:?}")
@@ -265,20 +335,15 @@ fn a_flipped_bit_is_found_and_what_is_before_is_used() {
 fn other_effects_are_found_at_their_turn() {
     let folder = Folder::new("other");
     run(folder.ring(8 << 20, false), 30);
-    let file = folder.files().remove(0);
-    let mut rest = Bytes::from(fs::read(&file).unwrap()).slice(MAGIC.len()..);
-    let mut altered = MAGIC.to_vec();
-    while let Some(part) = format::take(&mut rest) {
-        let mut part = part.unwrap();
+    alter(&folder.files()[0], |mut part| {
         if let Part::Turn(turn) = &mut part
             && turn.number == 3
         {
             turn.effects.pop();
         }
-        assert!(format::put(&mut altered, part));
-    }
-    fs::write(&file, altered).unwrap();
-    let replayed = replay(&only(&folder.0), &mut |_| {});
+        part
+    });
+    let replayed = quietly(&folder.0);
     let Verdict::Differs { turn: 3, expected, got, whole: true } = &replayed.verdict else {
         panic!("{replayed:?}")
     };
@@ -289,19 +354,36 @@ fn other_effects_are_found_at_their_turn() {
 }
 
 #[test]
-fn the_ring_is_bounded_and_shows_what_it_holds_without_the_start() {
+fn a_ring_that_has_lost_its_start_is_executed_from_where_its_first_file_begins() {
     let folder = Folder::new("bounded");
-    let bytes = 16 << 10;
-    run(folder.ring(bytes, false), 3000);
+    let bytes = 256 << 10;
+    let mut replica = started(Directly::open(folder.settings(bytes, false)));
+    (1..=12_000).for_each(|turn| step(&mut replica, turn));
+    drop(replica);
     let files = folder.files();
     assert_eq!(files.len(), 8);
+    assert!(!files[0].ends_with("00000001.rec"));
     let held: u64 = files
         .iter()
         .map(|file| fs::metadata(file).unwrap().len())
         .sum();
-    // turns come to the thread in handfuls, each of which ends in one file
-    assert!(held < 8 * bytes, "{held}");
-    let replayed = replay(&only(&folder.0), &mut |turn| assert_eq!(turn.equal, None));
+    assert!(held <= bytes, "{held}");
+    let replayed = quietly(&folder.0);
+    assert_eq!(replayed.verdict, Verdict::Reproduced, "{replayed:?}");
+    assert!(replayed.first > 1 && replayed.equal == replayed.read);
+    // each file can be executed alone
+    for file in &files {
+        let alone = quietly(file);
+        assert_eq!(alone.verdict, Verdict::Reproduced, "{alone:?}");
+    }
+}
+
+#[test]
+fn without_a_frozen_replica_a_ring_that_has_lost_its_start_is_shown() {
+    let folder = Folder::new("shown");
+    // a replica takes more than it has
+    run(folder.ring(16 << 10, false), 3000);
+    let replayed = played(&folder.0, &mut |turn| assert_eq!(turn.equal, None));
     let Verdict::Shown { why } = &replayed.verdict else {
         panic!("{replayed:?}")
     };
@@ -317,32 +399,41 @@ fn each_process_has_a_recording_of_its_own() {
     let folder = Folder::new("processes");
     run(folder.ring(8 << 20, false), 10);
     run(folder.ring(8 << 20, false), 20);
-    let recordings = read(&folder.0).unwrap();
-    let turns = recordings.iter().map(|it| replay(it, &mut |_| {}).equal);
-    assert_eq!(turns.collect::<Vec<_>>(), [10, 20]);
+    let replayed = replay(&folder.0, &mut |_| {}).unwrap();
+    let equal: Vec<u64> = replayed.iter().map(|it| it.equal).collect();
+    assert_eq!(equal, [10, 20]);
 }
 
 #[test]
 fn turns_behind_a_gap_are_only_shown() {
     let folder = Folder::new("gap");
     run(folder.ring(8 << 20, false), 30);
-    let file = folder.files().remove(0);
-    let mut rest = Bytes::from(fs::read(&file).unwrap()).slice(MAGIC.len()..);
-    let mut altered = MAGIC.to_vec();
-    while let Some(part) = format::take(&mut rest) {
-        let part = match part.unwrap() {
-            Part::Turn(turn) if turn.number == 11 => Part::Gap(Gap { from: 11, to: 11 }),
-            part @ (Part::Head(_) | Part::Start(_) | Part::Turn(_) | Part::Gap(_)) => part,
-        };
-        assert!(format::put(&mut altered, part));
-    }
-    fs::write(&file, altered).unwrap();
-    let replayed = replay(&only(&folder.0), &mut |_| {});
+    alter(&folder.files()[0], |part| match part {
+        Part::Turn(turn) if turn.number == 11 => Part::Gap(Gap { from: 11, to: 11 }),
+        part
+        @ (Part::Head(_) | Part::Start(_) | Part::Turn(_) | Part::Gap(_) | Part::Frozen(_)) => part,
+    });
+    let replayed = quietly(&folder.0);
     let Verdict::Shown { why } = &replayed.verdict else {
         panic!("{replayed:?}")
     };
     assert!(why.contains("turns 11 to 11 were left out"), "{why}");
     assert_eq!((replayed.read, replayed.equal), (29, 10));
+}
+
+#[test]
+fn behind_a_gap_a_frozen_replica_is_executed() {
+    let folder = Folder::new("thawed");
+    let files = Directly::open(folder.settings(8 << 20, false));
+    let mut replica = started(Directly { left_out: 11, ..files });
+    (1..=30).for_each(|turn| step(&mut replica, turn));
+    drop(replica);
+    let replayed = quietly(&folder.0);
+    let Verdict::Shown { why } = &replayed.verdict else {
+        panic!("{replayed:?}")
+    };
+    assert!(why.contains("turns 11 to 11 were left out"), "{why}");
+    assert_eq!((replayed.read, replayed.equal), (29, 29));
 }
 
 #[test]
@@ -359,7 +450,7 @@ fn a_turn_that_the_queue_has_no_room_for_is_left_out() {
     });
     replica.turn(&mut Nowhere).unwrap();
     drop(replica);
-    let replayed = replay(&only(&folder.0), &mut |_| {});
+    let replayed = quietly(&folder.0);
     let Verdict::Shown { why } = &replayed.verdict else {
         panic!("{replayed:?}")
     };
@@ -370,9 +461,10 @@ fn a_turn_that_the_queue_has_no_room_for_is_left_out() {
 #[test]
 fn what_is_no_recording_is_refused() {
     let folder = Folder::new("foreign");
-    assert!(matches!(read(&folder.0), Err(ReadError::Io { .. })));
+    let read = |folder: &Folder| replay(&folder.0, &mut |_| {});
+    assert!(matches!(read(&folder), Err(ReadError::Io { .. })));
     fs::create_dir(&folder.0).unwrap();
-    assert!(matches!(read(&folder.0), Err(ReadError::Empty(_))));
+    assert!(matches!(read(&folder), Err(ReadError::Empty(_))));
     fs::write(folder.0.join("00000009.rec"), "text").unwrap();
-    assert!(matches!(read(&folder.0), Err(ReadError::Foreign(_))));
+    assert!(matches!(read(&folder), Err(ReadError::Foreign(_))));
 }

@@ -1,5 +1,6 @@
 //! The batches of proposals that wait for their answers, in their order.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use crate::{
@@ -8,7 +9,7 @@ use crate::{
     replica::{Role, Status},
 };
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct BatchesInFlight {
     batches: VecDeque<Batch>,
     /// Bytes for which their proposals count.
@@ -16,7 +17,7 @@ pub(crate) struct BatchesInFlight {
 }
 
 /// A batch of proposals that were handed in together.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Batch {
     /// Ticket of the last of them that came from this process.
     pub(crate) ticket: Option<Ticket>,

@@ -12,6 +12,8 @@
 //! `lease_requests`).
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
 use witan_machine::lease::LeaseId;
 
 use crate::{
@@ -20,12 +22,13 @@ use crate::{
 };
 
 /// Proposals for the leader of a term.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 pub(crate) struct ForwardedProposals {
     #[prost(uint64, tag = "1")]
     pub(crate) term: u64,
     /// Encoded entries, stamped by the sender.
     #[prost(bytes = "bytes", repeated, tag = "2")]
+    #[serde(with = "crate::hex_bytes::list")]
     pub(crate) entries: Vec<Bytes>,
     /// Which message of the sending process it is: the leader takes it once, and a refusal says it again, so that a
     /// copy of the refusal that comes late does not count for a later message.

@@ -1,6 +1,7 @@
 //! Everything outside of the core: one trait, and the values that cross it.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     lessor::Renewal,
@@ -14,11 +15,11 @@ use witan_machine::{
 
 /// Identifies one waiting request of this process. The shell assigns the numbers and never reuses
 /// one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Ticket(pub u64);
 
 /// The connection of a client, among which those share the log that wait for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Connection(pub u128);
 
 /// One raft entry in the form in which it reaches the disk and comes back from it.
@@ -127,7 +128,7 @@ pub enum Unanswered {
 }
 
 /// A question about a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration, Serialize, Deserialize)]
 pub enum LeaseQuestion {
     /// Give it its full TTL again.
     Renew = 0,
@@ -136,7 +137,7 @@ pub enum LeaseQuestion {
 }
 
 /// The leader's answer about a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LeaseAnswer {
     /// To a keep-alive.
     Renewal(Renewal),

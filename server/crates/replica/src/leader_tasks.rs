@@ -6,6 +6,7 @@ pub(crate) mod auto_compaction;
 
 use auto_compaction::{AutoCompaction, AutoCompactor};
 use raft::{RawNode, SnapshotStatus};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::{
@@ -19,7 +20,7 @@ use witan_tree::{ExpireNodes, TreeOperation};
 /// Ticks for which the last answer of a member is remembered.
 const HEARD_TICKS: u64 = 1000;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LeaderTasks {
     /// Automatic compaction of the v3 key space.
     pub(crate) compaction: AutoCompactor,
@@ -39,6 +40,20 @@ impl LeaderTasks {
             heard: BTreeMap::new(),
             lessor: Lessor::default(),
         }
+    }
+
+    /// A copy without the order of the checks of leases, for [`Self::thaw`].
+    pub(crate) fn freeze(&self) -> Self {
+        Self {
+            compaction: self.compaction.clone(),
+            snapshots: self.snapshots.clone(),
+            heard: self.heard.clone(),
+            lessor: self.lessor.freeze(),
+        }
+    }
+
+    pub(crate) fn thaw(self) -> Self {
+        Self { lessor: self.lessor.thaw(), ..self }
     }
 
     /// The commands to propose now: removal of expired v2 nodes and leases, and checkpoints of the

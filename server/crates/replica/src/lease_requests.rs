@@ -1,6 +1,7 @@
 //! Requests about leases that wait for the leader's answer. To ask again does no harm, so a request
 //! is repeated until it is answered or timed out.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use witan_machine::lease::LeaseId;
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// The receiver of the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum LeaseAsker {
     /// A request of this process.
     Own(Ticket),
@@ -26,7 +27,7 @@ pub(crate) enum LeaseAsker {
 
 /// An answer that a leader gives once it is proven that it still leads the term, and that its state was not
 /// behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UnprovenAnswer {
     pub(crate) term: u64,
     pub(crate) asker: LeaseAsker,
@@ -37,7 +38,7 @@ pub(crate) struct UnprovenAnswer {
     pub(crate) applied: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct LeaseRequest {
     lease: LeaseId,
     question: LeaseQuestion,
@@ -46,7 +47,7 @@ struct LeaseRequest {
     asked: Option<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LeaseRequests {
     incarnation: u32,
     waiting: BTreeMap<u64, LeaseRequest>,
@@ -57,6 +58,10 @@ pub(crate) struct LeaseRequests {
 impl LeaseRequests {
     pub(crate) fn new(incarnation: u32) -> Self {
         Self { incarnation, waiting: BTreeMap::new(), unsent: Vec::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     pub(crate) fn is_full(&self) -> bool {

@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 
 use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
 
 use crate::limits::{
     LEASE_CHECKPOINT_S_MAX, LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINTS_PER_ENTRY,
@@ -23,7 +24,7 @@ use witan_machine::lease::{
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// Result of a keep-alive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Renewal {
     /// The lease has its full TTL again.
     Renewed {
@@ -40,7 +41,7 @@ pub enum Renewal {
 }
 
 /// One lease's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct LeaseTimer {
     /// When the lease expires.
     deadline_ns: u64,
@@ -54,8 +55,30 @@ struct LeaseTimer {
 }
 
 /// A frozen copy of the deadlines of all leases.
-#[derive(Clone, Debug, Default)]
-pub struct LeaseDeadlines(OrdMap<LeaseId, LeaseTimer>);
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LeaseDeadlines(#[serde(with = "as_list")] OrdMap<LeaseId, LeaseTimer>);
+
+/// The timers of a frozen replica: `imbl` is built without serde.
+mod as_list {
+    use imbl::OrdMap;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{LeaseId, LeaseTimer};
+
+    pub(super) fn serialize<S: Serializer>(
+        timers: &OrdMap<LeaseId, LeaseTimer>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(timers)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<OrdMap<LeaseId, LeaseTimer>, D::Error> {
+        let timers = Vec::<(LeaseId, LeaseTimer)>::deserialize(from)?;
+        Ok(timers.into_iter().collect())
+    }
+}
 
 impl LeaseDeadlines {
     /// Nanoseconds that a lease has left at `monotonic_ns`, negative when it is overdue; `None` if it is unknown.
@@ -74,12 +97,14 @@ impl LeaseDeadlines {
 }
 
 /// All timers of a leader.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Lessor {
     /// The term in which this member leads, once it has applied all entries of earlier terms.
     term: Option<u64>,
     monotonic_ns: u64,
     deadlines: LeaseDeadlines,
+    /// Made of the deadlines when a frozen lessor thaws.
+    #[serde(skip)]
     next_checks: BTreeSet<(u64, LeaseId)>,
     /// Leases whose time starts with the next clock update, with their durations.
     starting: Vec<(LeaseId, u64)>,
@@ -247,6 +272,26 @@ impl Lessor {
                 timer.checkpointed_to = last;
             }
         }
+    }
+
+    /// A copy without the order of the checks: the timers are shared, so it takes no longer with many leases.
+    pub(crate) fn freeze(&self) -> Self {
+        Self {
+            term: self.term,
+            monotonic_ns: self.monotonic_ns,
+            deadlines: self.deadlines.clone(),
+            next_checks: BTreeSet::new(),
+            starting: self.starting.clone(),
+            checkpointing: self.checkpointing.clone(),
+            checkpoint_s: self.checkpoint_s,
+        }
+    }
+
+    /// Makes a whole one of what [`Self::freeze`] returned.
+    pub(crate) fn thaw(mut self) -> Self {
+        let timers = self.deadlines.0.iter();
+        self.next_checks = timers.map(|(id, timer)| (timer.check_at_ns, *id)).collect();
+        self
     }
 
     /// Sets the seconds between two checkpoints of a lease (simulator).

@@ -9,11 +9,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::{host::Ticket, limits::WAITING_REQUESTS_MAX, ticket_map::TicketMap};
 use witan_machine::command::Stamp;
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Proposals {
     member: u64,
     incarnation: u32,
@@ -26,7 +27,7 @@ pub(crate) struct Proposals {
     forwarded: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct WaitingProposal {
     /// The tick in which it came.
     since: u64,
@@ -34,7 +35,7 @@ struct WaitingProposal {
 }
 
 /// How far a proposal has come.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Stage {
     /// It is held before it is handed in, so it is in no log.
     Held,
@@ -59,15 +60,16 @@ impl Stage {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct ProposalCopy {
     /// Where it was handed in; `None` while it is certain that it is in no log.
     handed_in: Option<HandedIn>,
+    #[serde(with = "crate::hex_bytes")]
     data: Bytes,
 }
 
 /// The one place where an entry may have been appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HandedIn {
     pub(crate) term: u64,
     pub(crate) leader: u64,
@@ -89,6 +91,15 @@ impl Proposals {
     }
 
     /// How many tickets wait.
+    /// Replaces each encoded command that is kept by what `map` makes of it.
+    pub(crate) fn map_commands(&mut self, map: &mut dyn FnMut(Bytes) -> Bytes) {
+        let copies = self
+            .waiting
+            .values_mut()
+            .filter_map(|it| it.stage.copy_mut());
+        copies.for_each(|copy| copy.data = map(std::mem::take(&mut copy.data)));
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }

@@ -11,6 +11,7 @@
 //! the name of an earlier one, late acknowledgments of the earlier one would confirm what arrived between
 //! the two.
 
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
@@ -29,7 +30,7 @@ const READER: Source = Source::Client(Connection(0));
 /// A request context on the wire: member, seed and number, 8 bytes each.
 type Context = [u64; 3];
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct ReadIndexRound {
     /// Number of the first try; those up to the last number given belong to this round.
     first_number: u64,
@@ -58,7 +59,7 @@ pub(crate) struct ReadIndexTry {
 }
 
 /// A request that waits until the index of its confirmed round is applied.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct ConfirmedRound {
     /// The index to wait for.
     index: u64,
@@ -83,7 +84,7 @@ pub(crate) struct Released {
     pub(crate) questions: Vec<UnprovenAnswer>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ReadIndexQueue {
     member: u64,
     seed: u64,
@@ -122,6 +123,13 @@ impl ReadIndexQueue {
             number: 0,
             taken: BTreeMap::new(),
         }
+    }
+
+    /// How many reads and unproven answers wait.
+    pub(crate) fn len(&self) -> usize {
+        let round = self.round.as_ref();
+        let in_round = round.map_or(0, |round| round.tickets.len() + round.unproven.len());
+        self.open.len() + self.open_unproven.len() + self.confirmed_len + in_round
     }
 
     /// Whether [`WAITING_REQUESTS_MAX`] reads and unproven answers wait, without those of the round in

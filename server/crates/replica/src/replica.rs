@@ -8,6 +8,7 @@ mod boot;
 mod disk_room;
 mod forced;
 mod forwarding;
+mod frozen;
 mod group_commit;
 mod leases;
 mod log_lost;
@@ -30,10 +31,12 @@ use raft::{
 
 pub use boot::genesis;
 pub use forced::{ForceError, ForcedCluster};
+pub use frozen::{FrozenReplica, FrozenState};
 pub use message_check::MessageFault;
 pub use peers::{PeerEvent, TransferRefused};
 
 pub use crate::{host::ProposalRejected, leader_tasks::auto_compaction::AutoCompaction};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     batches_in_flight::BatchesInFlight,
@@ -45,6 +48,7 @@ use crate::{
     limits::{APPLY_QUEUE_BYTES_MAX, TERM_RISE_MAX},
     log::MemoryLog,
     long_command::ExecutedCommand,
+    message_head::MessageHead,
     proposals::Proposals,
     read_index::ReadIndexQueue,
     request_group::RequestGroup,
@@ -134,7 +138,7 @@ pub struct Status {
 }
 
 /// Raft role of a member.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "raft's names")]
 pub enum Role {
     #[default]
@@ -142,6 +146,17 @@ pub enum Role {
     PreCandidate,
     Candidate,
     Leader,
+}
+
+impl Role {
+    fn of(state: StateRole) -> Self {
+        match state {
+            StateRole::Follower => Self::Follower,
+            StateRole::PreCandidate => Self::PreCandidate,
+            StateRole::Candidate => Self::Candidate,
+            StateRole::Leader => Self::Leader,
+        }
+    }
 }
 
 /// One member: raft, its log in memory and the state machine.
@@ -177,7 +192,7 @@ pub struct Replica {
     /// Number of campaigns since the start.
     campaigns: u64,
     /// Role and term at the last check, to count campaigns.
-    role_and_term: (StateRole, u64),
+    role_and_term: (Role, u64),
     /// Indexes of the last two durable checkpoints, older first.
     durable_checkpoints: (u64, u64),
     /// A commit index that raft advanced after the last persist.
@@ -476,12 +491,7 @@ impl Replica {
             term: raft.term,
             committed: raft.raft_log.committed,
             applied: self.raft.store().position().index,
-            role: match raft.state {
-                StateRole::Follower => Role::Follower,
-                StateRole::PreCandidate => Role::PreCandidate,
-                StateRole::Candidate => Role::Candidate,
-                StateRole::Leader => Role::Leader,
-            },
+            role: Role::of(raft.state),
         }
     }
 
@@ -517,17 +527,11 @@ impl Replica {
 
     /// Formats the message inside an envelope for recordings and for traces of the simulator.
     pub fn describe(message: &Bytes) -> String {
+        if let Some(head) = MessageHead::of(message) {
+            return head.to_string();
+        }
         match PeerMessage::decode(message) {
-            Ok(PeerMessage::Raft(m)) => format!(
-                "{:?} term={} log={}/{} commit={} entries={} reject={}",
-                m.get_msg_type(),
-                m.term,
-                m.index,
-                m.log_term,
-                m.commit,
-                m.entries.len(),
-                m.reject
-            ),
+            Ok(PeerMessage::Raft(_)) => "message of raft".into(),
             Ok(PeerMessage::Proposals(m) | PeerMessage::ProposalsAgain(m)) => {
                 format!("Proposals term={} entries={}", m.term, m.entries.len())
             }
@@ -579,8 +583,8 @@ impl Replica {
     /// begun. A draw restarts raft's count of ticks, so no tick sees it when a turn follows within an election timeout.
     fn set_election_timeout(&mut self) {
         let raft = &mut self.raft.raft;
-        let campaigning = matches!(raft.state, StateRole::Candidate | StateRole::PreCandidate);
-        let now = (raft.state, raft.term);
+        let now = (Role::of(raft.state), raft.term);
+        let campaigning = matches!(now.0, Role::Candidate | Role::PreCandidate);
         if campaigning && self.role_and_term != now {
             self.campaigns += 1;
         }

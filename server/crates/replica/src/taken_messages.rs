@@ -1,13 +1,14 @@
 //! Which messages with proposals a leader has taken in its term. A follower sends one again when it may have been lost,
 //! and neither copy may be taken after the other.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 use crate::limits::{LOST_MESSAGES_MAX, TAKEN_PROCESSES_MAX};
 
 /// See the module's description. A message of another term is never taken, so the first one of the next term that this
 /// member leads empties this.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct TakenMessages {
     term: u64,
     /// By member and incarnation, in the order of their latest messages.
@@ -36,7 +37,7 @@ impl TakenMessages {
 }
 
 /// Numbers of messages of one process that have come. It counts them from 1 on, and most come in order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct TakenNumbers {
     highest: u64,
     /// Numbers below it that have not come.

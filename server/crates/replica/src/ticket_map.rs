@@ -9,11 +9,12 @@
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
+use serde::{Deserialize, Serialize};
 
 use crate::host::Ticket;
 
 /// Values by ticket.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TicketMap<T>(HashMap<Ticket, T, FixedState>);
 
 impl<T> Default for TicketMap<T> {
@@ -62,6 +63,11 @@ impl<T> TicketMap<T> {
         let mut selected: Vec<_> = selected.collect();
         selected.sort_unstable();
         selected
+    }
+
+    /// All values, in no order.
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.values_mut()
     }
 
     /// Lists all values.

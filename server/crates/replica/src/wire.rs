@@ -3,7 +3,7 @@
 
 use bytes::{BufMut as _, Bytes};
 use prost::Message as _;
-use protobuf::Message as _;
+use protobuf::{Message as _, ProtobufEnum as _};
 use raft::eraftpb::{
     ConfChange, ConfChangeType, Entry as RaftEntry, EntryType, HardState, Message, MessageType,
 };
@@ -26,7 +26,7 @@ const KIND_CONF_CHANGE: u8 = 1;
 const KIND_CONF_CHANGE_V2: u8 = 2;
 
 /// Kinds of messages between members, their first byte.
-const MESSAGE_RAFT: u8 = 0;
+pub(crate) const MESSAGE_RAFT: u8 = 0;
 const MESSAGE_PROPOSALS: u8 = 1;
 const MESSAGE_REFUSED: u8 = 2;
 const MESSAGE_LEASE_REQUESTS: u8 = 3;
@@ -260,6 +260,11 @@ pub(crate) fn decode_hard_state(bytes: &Bytes) -> Result<HardState, CorruptRecor
     })
 }
 
+/// Raft's name of a kind of message.
+pub(crate) fn kind_of_message(kind: i32) -> Option<MessageType> {
+    MessageType::from_i32(kind)
+}
+
 /// A message between members.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum PeerMessage {
@@ -347,7 +352,8 @@ pub fn map_commands(message: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Opt
     Some(mapped.encode())
 }
 
-fn map_each(proposals: &mut ForwardedProposals, map: &mut dyn FnMut(Bytes) -> Bytes) {
+/// Replaces each command of a message by what `map` makes of its encoding.
+pub(crate) fn map_each(proposals: &mut ForwardedProposals, map: &mut dyn FnMut(Bytes) -> Bytes) {
     for entry in &mut proposals.entries {
         *entry = map(std::mem::take(entry));
     }

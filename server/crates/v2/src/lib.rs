@@ -38,6 +38,7 @@ fn methods(resource: Resource) -> &'static str {
         Resource::V1
         | Resource::Operations
         | Resource::LogLevel
+        | Resource::FlightRecorder
         | Resource::Follow
         | Resource::OpenApi
         | Resource::Console
@@ -89,6 +90,7 @@ impl V2Dialect {
                 Resource::V1
                 | Resource::Operations
                 | Resource::LogLevel
+                | Resource::FlightRecorder
                 | Resource::Follow
                 | Resource::OpenApi
                 | Resource::Console

@@ -48,6 +48,7 @@ fn is_v2(resource: Resource) -> bool {
         Resource::V1
         | Resource::Operations
         | Resource::LogLevel
+        | Resource::FlightRecorder
         | Resource::Follow
         | Resource::OpenApi
         | Resource::Console => false,

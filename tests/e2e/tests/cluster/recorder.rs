@@ -7,10 +7,13 @@ use std::{
 };
 
 use serde_json::Value;
-use witan_e2e::{Cluster, Kind, Launch, Server, Writers};
+use witan_e2e::{Cluster, Kind, Launch, Server, Writers, wait};
 
 /// A value that nobody may read in a file.
 const SECRET: &str = "nobody-may-read-this-value";
+
+/// What members hand out of their recordings.
+const PAGE: &str = "/debug/flight-recorder";
 
 /// Acknowledged writes before and after the leader is killed.
 const WRITES: u64 = 100;
@@ -42,7 +45,12 @@ fn replay(path: &Path, more: &[&str]) -> Output {
 
 /// Replays what a member has recorded, which must be reproduced. Returns the turns.
 fn reproduced(server: &Server) -> Vec<Value> {
-    let said = replay(&folder(server), &["-w", "json"]);
+    reproduced_from(&folder(server))
+}
+
+/// Replays a file or folder, which must be reproduced. Returns the turns.
+fn reproduced_from(path: &Path) -> Vec<Value> {
+    let said = replay(path, &["-w", "json"]);
     let (text, error) = (
         String::from_utf8_lossy(&said.stdout),
         String::from_utf8_lossy(&said.stderr),
@@ -109,6 +117,31 @@ fn a_change_of_the_leader_is_recorded_and_replayed() {
 }
 
 #[test]
+fn a_ring_that_has_lost_its_start_is_handed_out_while_it_is_written_and_replayed() {
+    let cluster = Cluster::start_with(3, &["--flight-recorder-megabytes=1"]);
+    let written = cluster
+        .member(0)
+        .http("PUT", "/v2/keys/a", &format!("value={SECRET}"));
+    assert_eq!(written.status, 201, "{}", written.text());
+    let writers = Writers::start(8, &cluster.addresses());
+    for member in cluster.members() {
+        wait::until_true("the first file goes", || {
+            !folder(member).join("00000001.rec").exists()
+        });
+        let page = member.http("GET", PAGE, "");
+        assert_eq!(page.status, 200, "{}", page.text());
+        let file = member.dir().join("handed.rec");
+        fs::write(&file, &page.body).expect("the page is kept");
+        let turns = reproduced_from(&file);
+        let first = turns[0]["turn"].as_u64().expect("a number");
+        assert!(first > 1 && turns.len() > 100, "{first}, {}", turns.len());
+        let secret = SECRET.as_bytes();
+        assert!(!page.body.windows(secret.len()).any(|it| it == secret));
+    }
+    writers.stop();
+}
+
+#[test]
 fn values_are_recorded_when_asked_for() {
     let mut server = Launch::witan()
         .arg("--flight-recorder-megabytes=64")
@@ -116,6 +149,13 @@ fn values_are_recorded_when_asked_for() {
         .start();
     let written = server.http("PUT", "/v2/keys/a", &format!("value={SECRET}"));
     assert_eq!(written.status, 201, "{}", written.text());
+    // nobody gets them who cannot read the disk
+    let refused = server.http("GET", PAGE, "");
+    assert!(
+        refused.status == 404 && refused.text().contains("values in clear"),
+        "{}",
+        refused.text()
+    );
     assert_eq!(server.terminate().code(), Some(0));
     reproduced(&server);
     assert!(holds(&server, SECRET));
@@ -125,6 +165,12 @@ fn values_are_recorded_when_asked_for() {
 fn nothing_is_recorded_unless_asked_for() {
     let server = Launch::witan().start();
     assert!(!folder(&server).exists());
+    let refused = server.http("GET", PAGE, "");
+    assert!(
+        refused.status == 404 && refused.text().contains("--flight-recorder-megabytes"),
+        "{}",
+        refused.text()
+    );
     let said = replay(&folder(&server), &[]);
     let error = String::from_utf8_lossy(&said.stderr);
     assert_eq!(said.status.code(), Some(1));

@@ -26,6 +26,8 @@ pub enum Resource {
     Operations,
     /// The log level, which can be changed.
     LogLevel,
+    /// What the flight recorder has recorded.
+    FlightRecorder,
     /// How far another cluster was followed, and the cut-over.
     Follow,
     /// OpenAPI document of the gateway.
@@ -98,6 +100,8 @@ pub const HTTP: &[HttpRoute] = &[
     one("/metrics", Resource::Operations, &[("GET", Public), ("HEAD", Public), ("POST", Public), ("PUT", Public), ("DELETE", Public)]),
     // shows the command line and raft's state
     one("/debug/vars", Resource::Operations, &[("GET", Root)]),
+    // shows keys, names of users and addresses of members
+    one("/debug/flight-recorder", Resource::FlightRecorder, &[("GET", Root)]),
     // shows names of keys, and addresses of clients
     one(top::PATH, Resource::Operations, &[("GET", Root)]),
     one("/config/local/log", Resource::LogLevel, &[("PUT", Root)]),

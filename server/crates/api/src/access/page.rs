@@ -18,6 +18,7 @@ gateway and WebSockets take the token; every other path of HTTP/1 takes Basic au
 but keys of v2 and v1 takes the token, too. `Authenticate` gives tokens as soon as either authentication is
 on.
 
+`/debug/flight-recorder` has keys and names of users in clear, and values as hashes.
 `/debug/top` says which prefixes of keys are read, written and watched by which clients, never values; certificates
 prove no user there, as on any path of HTTP/1. `/follow` says how far a cluster has followed another one, and `/follow/cut-over` has it take that one's place.
 

@@ -8,7 +8,7 @@ use witan_replica::{
     wire,
 };
 
-use super::Player;
+use super::player::Player;
 use crate::{
     format::{InputKind, Received, Simulated},
     recorded::EVENTS,
@@ -17,16 +17,16 @@ use crate::{
 
 /// Hands an input to the core; `Err` says why that is not possible.
 pub(super) fn hand_in(player: &mut Player, input: &InputKind) -> Result<(), String> {
-    let filler = player.filler;
-    let entry = |encoded: &bytes::Bytes| {
+    if let InputKind::Receive(received) = input {
+        return receive(player, received);
+    }
+    let filler = &mut player.filler;
+    let mut entry = |encoded: &bytes::Bytes| {
         let mut entry = Entry::decode(encoded.clone())
             .map_err(|error| format!("a command does not decode: {error}"))?;
         filler.fill(&mut entry);
         Ok::<_, String>(Box::new(entry))
     };
-    if let InputKind::Receive(received) = input {
-        return receive(player, received);
-    }
     let replica = &mut player.replica;
     match input {
         InputKind::Tick(now_ns) => replica.tick(*now_ns),
@@ -95,7 +95,7 @@ fn receive(player: &mut Player, received: &Received) -> Result<(), String> {
         let view = state::restore(state).map_err(|error| error.to_string())?;
         snapshot = Some(Box::new(view));
     }
-    let filler = player.filler;
+    let filler = &mut player.filler;
     let filled = wire::map_commands(&received.message, &mut |data| filler.fill_encoded(&data));
     player.replica.receive(Envelope {
         to: MemberId(received.to),

@@ -1,6 +1,7 @@
 //! Automatic compaction on etcd 3.6's schedule, counted in ticks. An idle leader also proposes the
 //! sweeps that free the space of a compaction.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use witan_machine::{
@@ -32,7 +33,7 @@ pub enum AutoCompaction {
 }
 
 /// See the module's description.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct AutoCompactor {
     schedule: Option<Schedule>,
     /// Revision and tick of the last proposed compaction, until it is known whether the log
@@ -40,13 +41,13 @@ pub(crate) struct AutoCompactor {
     in_flight: Option<(i64, u64)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Schedule {
     Periodic(Periodic),
     Revisions(Revisions),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Periodic {
     period: u64,
     /// Ticks between two checks.
@@ -62,7 +63,7 @@ struct Periodic {
     begun: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Revisions {
     keep: i64,
     check_interval_ticks: u64,

@@ -44,6 +44,10 @@ pub(super) struct ExecutingCommand {
 }
 
 impl ApplyQueue {
+    pub(super) fn with_turn_keys_max(turn_keys_max: u64) -> Self {
+        Self { turn_keys_max, ..Self::default() }
+    }
+
     /// Stores the result of the command that the host executes; drops it if a snapshot has replaced the state
     /// meanwhile.
     pub(super) fn executed(&mut self, command: Box<ExecutedCommand>) {
@@ -51,6 +55,11 @@ impl ApplyQueue {
         if executing.is_some_and(|executing| executing.index == command.index) {
             self.executed = Some(command);
         }
+    }
+
+    /// Whether nothing waits here, and the host executes nothing.
+    pub(super) fn is_idle(&self) -> bool {
+        self.entries.is_empty() && self.executing.is_none() && self.executed.is_none()
     }
 
     pub(super) fn push(&mut self, entries: Vec<RaftEntry>) {
@@ -66,7 +75,7 @@ impl ApplyQueue {
 
     /// Drops all queued entries and the command that the host executes: an installed snapshot holds them.
     pub(super) fn clear(&mut self) {
-        *self = Self { turn_keys_max: self.turn_keys_max, ..Self::default() };
+        *self = Self::with_turn_keys_max(self.turn_keys_max);
     }
 
     /// Adds the keys on which a command works to those of this turn. Returns whether the host is to execute it: the

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, StateRole, eraftpb::HardState};
+use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, eraftpb::HardState};
 
-use super::{ApplyQueue, Config, DiskRoom, PendingRemoval, Replica, proposing::ProposalBatch};
+use super::{
+    ApplyQueue, Config, DiskRoom, PendingRemoval, Replica, Role, proposing::ProposalBatch,
+};
 use crate::{
     batches_in_flight::BatchesInFlight,
     host::Recovered,
@@ -95,7 +97,7 @@ impl Replica {
             ticks: 0,
             term_max: hard_term + TERM_RISE_MAX,
             campaigns: 0,
-            role_and_term: (StateRole::Follower, 0),
+            role_and_term: (Role::Follower, 0),
             durable_checkpoints: (0, place.index),
             commit_unpersisted: false,
             rebuilds: false,
@@ -125,7 +127,7 @@ impl Replica {
     }
 }
 
-fn raft_config(config: &Config, applied: u64) -> RaftConfig {
+pub(super) fn raft_config(config: &Config, applied: u64) -> RaftConfig {
     RaftConfig {
         id: config.id,
         election_tick: config.election_ticks,

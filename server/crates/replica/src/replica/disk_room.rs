@@ -9,6 +9,7 @@ use raft::{
     StateRole,
     eraftpb::{Entry as RaftEntry, Message, MessageType},
 };
+use serde::{Deserialize, Serialize};
 
 use super::Replica;
 use crate::wire;
@@ -21,7 +22,7 @@ const HANDOVER_TIMEOUTS: u64 = 3;
 const ENTRY_BYTES: u64 = 64;
 
 /// The room for the log, as the host measured it, without what was taken since.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct DiskRoom {
     left_bytes: u64,
     full: bool,

@@ -2,6 +2,7 @@
 //! members forward. They are held in a `RequestGroup` until they are due.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::{Replica, Role, Status, proposing::NotAppended};
 use crate::{
@@ -16,15 +17,49 @@ use crate::{
 use witan_machine::{command::Entry, member::MemberId};
 
 /// A request that waits for the proposals in flight.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum HeldProposal {
     /// A proposal of this process.
-    Own { ticket: Ticket, entry: Box<Entry> },
+    Own {
+        ticket: Ticket,
+        #[serde(with = "as_bytes")]
+        entry: Box<Entry>,
+    },
     /// A message with proposals of another member.
     Forwarded {
         from: u64,
         message: ForwardedProposals,
     },
+}
+
+/// A command entry of a frozen replica, as in the log.
+mod as_bytes {
+    use serde::{Deserializer, Serializer, de::Error};
+    use witan_machine::command::Entry;
+
+    use crate::{hex_bytes, wire};
+
+    pub(super) fn serialize<S: Serializer>(entry: &Entry, to: S) -> Result<S::Ok, S::Error> {
+        hex_bytes::serialize(&wire::encode_entry(entry).into(), to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Box<Entry>, D::Error> {
+        let entry = wire::decode_entry(&hex_bytes::deserialize(from)?);
+        entry.map(Box::new).map_err(D::Error::custom)
+    }
+}
+
+impl HeldProposal {
+    /// Replaces each command by what `map` makes of its encoding.
+    pub(super) fn map_commands(&mut self, map: &mut dyn FnMut(Bytes) -> Bytes) {
+        match self {
+            Self::Own { entry, .. } => {
+                let mapped = map(wire::encode_entry(entry).into());
+                **entry = wire::decode_entry(&mapped).unwrap_or_default();
+            }
+            Self::Forwarded { message, .. } => wire::map_each(message, map),
+        }
+    }
 }
 
 impl Replica {

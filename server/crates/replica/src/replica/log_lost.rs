@@ -6,13 +6,14 @@
 //! answers with the help of a quorum, and whose context nobody but the leader gets.
 
 use raft::eraftpb::{Entry, Message, MessageType};
+use serde::{Deserialize, Serialize};
 
 use super::{Halt, Replica};
 use crate::{host::Lane, wire::PeerMessage};
 use witan_machine::member::MemberId;
 
 /// Evidence of a leader for entries that the log does not hold.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct BeyondLog {
     leader: u64,
     term: u64,

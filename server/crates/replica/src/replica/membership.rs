@@ -8,6 +8,7 @@ use raft::{
     GetEntriesContext, INVALID_INDEX, StateRole,
     eraftpb::{ConfChange, ConfChangeType, EntryType, Message, MessageType},
 };
+use serde::{Deserialize, Serialize};
 
 use super::{Halt, Replica};
 use crate::{
@@ -21,7 +22,7 @@ use witan_machine::member::MemberId;
 const LEARNER_READY_PERCENT: u64 = 90;
 
 /// The member whose removal is in the log of this leader and not executed, looked up once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct PendingRemoval {
     /// Term and index up to which changes of membership can be in the log.
     until: (u64, u64),

@@ -7,6 +7,7 @@ use raft::{
     INVALID_INDEX, ProgressState, SnapshotStatus, StateRole,
     eraftpb::{Message, MessageType},
 };
+use serde::{Deserialize, Serialize};
 
 use super::Replica;
 use crate::{
@@ -51,7 +52,7 @@ pub enum TransferRefused {
 }
 
 /// The last acknowledgment of this member: to whom, in which term, up to which index, and in which tick.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Acknowledgment {
     tick: u64,
     to: u64,
@@ -61,7 +62,7 @@ pub(super) struct Acknowledgment {
 
 /// Campaigns of a follower whose leader's process ended. Nothing but the wait for the election timeout is
 /// left out: those that still hear the leader refuse the pre-vote.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Failover {
     /// The leader whose process ended, and the term that it led.
     ended: (u64, u64),

@@ -50,6 +50,12 @@ pub(super) struct ProposalBatch {
     bytes: u64,
 }
 
+impl ProposalBatch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
 impl Replica {
     /// Proposes the command of an entry for a client at the Unix time `now_ns`, and stamps the entry; the permissions
     /// of its caller are checked when it is executed. The result comes through `Host::applied` with the same ticket, or

@@ -1,0 +1,98 @@
+//! The files of a ring as one stream of bytes, for a caller who asks for them while they are written: file behind file, each
+//! up to the end of its last whole frame, as [`crate::replay()`] reads them. Files with values in clear are left out.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read as _, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    format::{FRAME_BYTES_MAX, MAGIC, Part},
+    frame::{self, HEADER_BYTES, Next},
+    ring,
+};
+
+/// Bytes that are read at once.
+const CHUNK_BYTES: u64 = 256 << 10;
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct HandedFiles {
+    paths: std::vec::IntoIter<PathBuf>,
+    /// The present file, and how many bytes of it are still to come.
+    file: Option<(File, u64)>,
+}
+
+impl HandedFiles {
+    /// Lists the files of a folder. They are opened one after the other; what was removed until then is left out.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let numbers = ring::numbers(folder)?.into_iter();
+        let paths: Vec<PathBuf> = numbers.map(|number| ring::path(folder, number)).collect();
+        Ok(Self { paths: paths.into_iter(), file: None })
+    }
+
+    /// Reads the next bytes; `None` behind the last ones.
+    pub fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
+        loop {
+            let Some((file, left)) = &mut self.file else {
+                let Some(path) = self.paths.next() else {
+                    return Ok(None);
+                };
+                self.file = open(&path)?;
+                continue;
+            };
+            let mut chunk = Vec::new();
+            file.take(CHUNK_BYTES.min(*left)).read_to_end(&mut chunk)?;
+            *left -= chunk.len() as u64;
+            if *left == 0 || chunk.is_empty() {
+                self.file = None;
+            }
+            if !chunk.is_empty() {
+                return Ok(Some(chunk.into()));
+            }
+        }
+    }
+}
+
+/// Opens a file, with the length of what is whole; `None` if it is gone, does not begin as a recording does, or holds values
+/// in clear.
+fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut frames = BufReader::new(&file);
+    let begins = matches!(frame::take(&mut frames), Ok(Next::Begin));
+    let hidden = begins
+        && matches!(frame::take(&mut frames), Ok(Next::Part(Part::Head(head))) if !head.values);
+    if !hidden {
+        return Ok(None);
+    }
+    let whole = whole_bytes(&file)?;
+    let mut file = file;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(Some((file, whole)))
+}
+
+/// The length of a file up to the end of its last whole frame, by the lengths of its frames.
+fn whole_bytes(mut file: &File) -> io::Result<u64> {
+    let all = file.metadata()?.len();
+    file.seek(SeekFrom::Start(MAGIC.len() as u64))?;
+    let mut frames = BufReader::new(file);
+    let mut whole = MAGIC.len() as u64;
+    let mut header = [0; HEADER_BYTES];
+    while frame::fill(&mut frames, &mut header)? == HEADER_BYTES {
+        let (length, _) = frame::fields(header);
+        let end = whole + (HEADER_BYTES + length) as u64;
+        if length > FRAME_BYTES_MAX || end > all {
+            break;
+        }
+        frames.seek_relative(length as i64)?;
+        whole = end;
+    }
+    Ok(whole)
+}

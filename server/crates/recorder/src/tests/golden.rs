@@ -1,0 +1,231 @@
+//! The bytes of the format: a file that this release has written must be read by each later one that does not refuse it.
+
+use std::{fs, path::PathBuf};
+
+use witan_replica::{message_head::MessageHead, wire};
+
+use super::*;
+use crate::format::{
+    AnswerGiven, AppliedEntry, DecisionTaken, Effect, EffectKind, Frozen, Head, Input, InputKind,
+    LeaseAsked, LogEntry, Now, Outcome, PeerReport, Persisted, Place, Proposal, ReadReleased,
+    Received, Record, Sent, Settings, Simulated, Start, State, Turn, Turned,
+};
+
+fn state() -> State {
+    let record = Record { key: b"k".to_vec(), value: b"v".to_vec() };
+    State {
+        records: vec![record],
+        revision: 7,
+        tree_index: 8,
+        whole: true,
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        election_ticks: 10,
+        heartbeat_ticks: 1,
+        election_ns: 1_000_000_000,
+        seed: 0x5eed,
+        pre_vote: true,
+        request_ticks: 50,
+        compact_revisions: vec![1000, 300],
+        compact_periodic: vec![36_000, 36_000],
+    }
+}
+
+fn inputs() -> Vec<InputKind> {
+    vec![
+        InputKind::Tick(-1),
+        InputKind::AdvanceClock(300),
+        InputKind::Receive(Received {
+            from: 2,
+            to: 1,
+            message: "message".into(),
+            snapshot: Some(state()),
+        }),
+        InputKind::PeerEvent(PeerReport { member: 2, event: 3 }),
+        InputKind::Durable(4),
+        InputKind::Executed(5),
+        InputKind::LogRoom(6),
+        InputKind::Turned(Turned { monotonic_ns: 7, sync_ns: 8 }),
+        InputKind::Rebuild(true),
+        InputKind::Transfer(9),
+        InputKind::Propose(Proposal {
+            ticket: 10,
+            connection_high: 11,
+            connection_low: 12,
+            now_ns: 13,
+            entry: "entry".into(),
+        }),
+        InputKind::Decide(DecisionTaken {
+            members: Some(state()),
+            now_ns: 14,
+            entry: "entry".into(),
+        }),
+        InputKind::Read(15),
+        InputKind::AskAboutLease(LeaseAsked { ticket: 16, lease: -17, renews: true }),
+        InputKind::DropHeld(true),
+        InputKind::Simulated(Simulated {
+            long_command_keys: Some(18),
+            keep_entries: Some(19),
+            lease_seconds: Some(20),
+        }),
+        InputKind::Omitted(21),
+    ]
+}
+
+fn effects() -> Vec<Effect> {
+    let head = MessageHead {
+        kind: 3,
+        term: 1,
+        index: 2,
+        log_term: 3,
+        commit: 4,
+        entries: 5,
+        reject: true,
+    };
+    let outcome = Outcome { reply: 1, revision: -6, hashed: true };
+    let kinds = vec![
+        EffectKind::Install(Place { index: 7, term: 8 }),
+        EffectKind::Persist(Persisted {
+            first: 9,
+            entries: 10,
+            term: 11,
+            bytes: 12,
+            hard_state: Some(wire::hard_state(2, 1, 3)),
+            synced: true,
+        }),
+        EffectKind::Send(Sent {
+            to: 2,
+            bytes: 13,
+            head: Some(head),
+            other: String::new(),
+            state: Some(Place { index: 14, term: 15 }),
+        }),
+        EffectKind::Send(Sent { other: "Proposals".into(), ..Sent::default() }),
+        EffectKind::ExecuteHere(16),
+        EffectKind::ExecuteElsewhere(17),
+        EffectKind::Apply(AppliedEntry { index: 18, ticket: Some(19), outcome: Some(outcome) }),
+        EffectKind::Readable(ReadReleased { ticket: 20, index: 21 }),
+        EffectKind::Answer(AnswerGiven { ticket: 22, unanswered: true, text: "Expired".into() }),
+        EffectKind::Now(Now { role: 3, term: 23, leader: 1, committed: 24, applied: 25 }),
+        EffectKind::End("removed".into()),
+    ];
+    kinds
+        .into_iter()
+        .map(|kind| Effect { kind: Some(kind) })
+        .collect()
+}
+
+#[test]
+fn effects_are_shown_in_words() {
+    let shown: Vec<String> = effects()
+        .iter()
+        .map(|effect| match effect.outcome().as_str() {
+            "" => effect.text(),
+            outcome => format!("{}: {outcome}", effect.text()),
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "install snapshot 7/8",
+            "persist entries 9..=18 of term 11, 12 bytes, hard state term 2 vote 1 commit 3, synced",
+            "send to 2: MsgAppend term=1 log=2/3 commit=4 entries=5 reject=true, 13 bytes with \
+             state 14/15",
+            "send to 0: Proposals, 0 bytes",
+            "execute 16 here",
+            "execute 17 elsewhere",
+            "apply 18 for request 19: v3 keys: done, revision -6, to be hashed",
+            "read for request 20 at 21",
+            "no reply for request 22: Expired",
+            "now Leader of term 23, leader 1, committed 24, applied 25",
+            "end: removed",
+        ]
+    );
+}
+
+fn parts() -> Vec<Part> {
+    let entry = LogEntry { index: 1, term: 2, payload: "record".into() };
+    let inputs = inputs().into_iter().map(|kind| Input { kind: Some(kind) });
+    vec![
+        Part::Head(Head {
+            began_ns: 1_795_649_066_000_000_000,
+            member: 0x474f_8fd6,
+            version: "0.1.0".into(),
+            values: false,
+        }),
+        Part::Start(Start {
+            settings: Some(settings()),
+            state: Some(state()),
+            hard_state: Some("hard".into()),
+            log: vec![entry],
+        }),
+        Part::Turn(Turn {
+            number: 1,
+            at_ns: 1_795_649_066_000_000_001,
+            inputs: inputs.collect(),
+            effects: effects(),
+        }),
+        Part::Gap(Gap { from: 2, to: 3 }),
+        Part::Frozen(Frozen {
+            settings: Some(settings()),
+            state: Some(state()),
+            replica: "{}".into(),
+            after: 3,
+        }),
+    ]
+}
+
+#[test]
+fn the_format_is_that_of_earlier_releases() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/format.rec");
+    let mut written = MAGIC.to_vec();
+    for part in parts() {
+        assert!(frame::put(&mut written, part, FRAME_BYTES_MAX));
+    }
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &written).unwrap();
+    }
+    let golden = fs::read(&path).unwrap();
+    assert_eq!(golden, written, "UPDATE=1 cargo test -p witan-recorder");
+    let mut rest = &golden[..];
+    assert!(matches!(frame::take(&mut rest), Ok(Next::Begin)));
+    for part in parts() {
+        let Next::Part(read) = frame::take(&mut rest).unwrap() else {
+            panic!("{part:?}")
+        };
+        assert_eq!(read, part);
+    }
+    assert!(matches!(frame::take(&mut rest), Ok(Next::End)));
+}
+
+#[test]
+fn a_turn_is_encoded_in_one_pass_as_any_frame() {
+    let Part::Turn(turn) = parts().swap_remove(2) else {
+        panic!("the third is a turn")
+    };
+    let mut bytes = Vec::new();
+    frame::put_turn(&mut bytes, &turn).unwrap();
+    let Next::Part(Part::Turn(read)) = frame::take(&mut &bytes[..]).unwrap() else {
+        panic!("{bytes:?}")
+    };
+    assert_eq!(read, turn);
+    let large = Received {
+        message: vec![0; FRAME_BYTES_MAX].into(),
+        ..Received::default()
+    };
+    let input = Input { kind: Some(InputKind::Receive(large)) };
+    let turn = Turn { inputs: vec![input], ..turn };
+    assert!(frame::put_turn(&mut bytes, &turn).unwrap_err() > FRAME_BYTES_MAX);
+}
+
+#[test]
+fn a_file_of_an_earlier_release_is_refused_with_words() {
+    let folder = Folder::new("earlier");
+    fs::create_dir(&folder.0).unwrap();
+    fs::write(folder.0.join("00000001.rec"), b"WITANFR1 and more").unwrap();
+    let refused = replay(&folder.0, &mut |_| {}).unwrap_err().to_string();
+    assert!(refused.contains("an earlier release"), "{refused}");
+}

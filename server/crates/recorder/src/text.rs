@@ -1,0 +1,114 @@
+//! Effects as a person reads them.
+
+use std::fmt::Write as _;
+
+use witan_machine::member::MemberId;
+use witan_replica::replica::Replica;
+
+use crate::{
+    effects::{REPLIES, ROLES},
+    format::{AppliedEntry, Effect, EffectKind, Now, Outcome, Persisted, Sent},
+};
+
+impl Effect {
+    /// What happens: kinds, terms, indexes, lengths.
+    pub fn text(&self) -> String {
+        let Some(kind) = &self.kind else {
+            return "an effect of a later release".into();
+        };
+        match kind {
+            EffectKind::Install(place) => {
+                format!("install snapshot {}/{}", place.index, place.term)
+            }
+            EffectKind::Persist(persisted) => persist(persisted),
+            EffectKind::Send(sent) => send(sent),
+            EffectKind::ExecuteHere(index) => format!("execute {index} here"),
+            EffectKind::ExecuteElsewhere(index) => format!("execute {index} elsewhere"),
+            EffectKind::Apply(AppliedEntry { index, ticket: None, .. }) => format!("apply {index}"),
+            EffectKind::Apply(AppliedEntry { index, ticket: Some(ticket), .. }) => {
+                format!("apply {index} for request {ticket}")
+            }
+            EffectKind::Readable(read) => {
+                format!("read for request {} at {}", read.ticket, read.index)
+            }
+            EffectKind::Answer(answer) => {
+                let what = match answer.unanswered {
+                    true => "no reply for",
+                    false => "answer for",
+                };
+                format!("{what} request {}: {}", answer.ticket, answer.text)
+            }
+            EffectKind::Now(now) => state_of_raft(now),
+            EffectKind::End(why) => format!("end: {why}"),
+        }
+    }
+
+    /// What came of a command; empty for all other effects.
+    pub fn outcome(&self) -> String {
+        let Some(EffectKind::Apply(AppliedEntry { outcome: Some(outcome), .. })) = &self.kind
+        else {
+            return String::new();
+        };
+        let Outcome { reply, revision, hashed } = outcome;
+        let reply = REPLIES.get(*reply as usize).or(REPLIES.last());
+        let hashed = if *hashed { ", to be hashed" } else { "" };
+        format!(
+            "{}, revision {revision}{hashed}",
+            reply.copied().unwrap_or_default()
+        )
+    }
+
+    /// The effect without what depends on keys and nodes.
+    pub(crate) fn without_outcome(&self) -> Self {
+        let mut bare = self.clone();
+        if let Some(EffectKind::Apply(applied)) = &mut bare.kind {
+            applied.outcome = None;
+        }
+        bare
+    }
+}
+
+fn persist(persisted: &Persisted) -> String {
+    let mut text = String::from("persist");
+    if persisted.entries > 0 {
+        let Persisted { first, entries, term, bytes, .. } = persisted;
+        let last = first.saturating_add(entries - 1);
+        let _ = write!(
+            text,
+            " entries {first}..={last} of term {term}, {bytes} bytes,"
+        );
+    }
+    if let Some(state) = &persisted.hard_state {
+        let _ = write!(text, " hard state {},", Replica::describe_hard_state(state));
+    }
+    text + if persisted.synced {
+        " synced"
+    } else {
+        " not synced"
+    }
+}
+
+fn send(sent: &Sent) -> String {
+    let Sent { to, bytes, head, other, state } = sent;
+    let mut text = format!("send to {}: ", MemberId(*to));
+    let _ = match head {
+        Some(head) => write!(text, "{head}"),
+        None => write!(text, "{other}"),
+    };
+    let _ = write!(text, ", {bytes} bytes");
+    if let Some(state) = state {
+        let _ = write!(text, " with state {}/{}", state.index, state.term);
+    }
+    text
+}
+
+fn state_of_raft(now: &Now) -> String {
+    let Now { role, term, leader, committed, applied } = now;
+    let leader = match MemberId(*leader) {
+        MemberId::NONE => "none".into(),
+        leader => leader.to_string(),
+    };
+    let role = ROLES.get(*role as usize);
+    let role = role.map_or("role of a later release".into(), |role| format!("{role:?}"));
+    format!("now {role} of term {term}, leader {leader}, committed {committed}, applied {applied}")
+}

@@ -1,0 +1,86 @@
+//! What a person wants to know of a message of raft, read without its entries.
+
+use std::fmt;
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use crate::wire;
+
+/// See the module's description.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct MessageHead {
+    /// Raft's kind of message.
+    #[prost(int32, tag = "1")]
+    pub kind: i32,
+    /// The term.
+    #[prost(uint64, tag = "2")]
+    pub term: u64,
+    /// The index of the entry before those that it carries, or what the kind means by it.
+    #[prost(uint64, tag = "3")]
+    pub index: u64,
+    /// Its term.
+    #[prost(uint64, tag = "4")]
+    pub log_term: u64,
+    /// The commit index.
+    #[prost(uint64, tag = "5")]
+    pub commit: u64,
+    /// How many entries it carries.
+    #[prost(uint64, tag = "6")]
+    pub entries: u64,
+    /// Whether it refuses.
+    #[prost(bool, tag = "7")]
+    pub reject: bool,
+}
+
+/// The fields of raft's message that a head has: entries are not copied.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RaftFields {
+    #[prost(int32, tag = "1")]
+    kind: i32,
+    #[prost(uint64, tag = "4")]
+    term: u64,
+    #[prost(uint64, tag = "5")]
+    log_term: u64,
+    #[prost(uint64, tag = "6")]
+    index: u64,
+    #[prost(bytes = "bytes", repeated, tag = "7")]
+    entries: Vec<Bytes>,
+    #[prost(uint64, tag = "8")]
+    commit: u64,
+    #[prost(bool, tag = "10")]
+    reject: bool,
+}
+
+impl MessageHead {
+    /// The head of an encoded message between members; `None` for one that is not raft's, or does not decode.
+    pub fn of(message: &Bytes) -> Option<Self> {
+        if message.first() != Some(&wire::MESSAGE_RAFT) {
+            return None;
+        }
+        let fields = RaftFields::decode(message.slice(1..)).ok()?;
+        Some(Self {
+            kind: fields.kind,
+            term: fields.term,
+            index: fields.index,
+            log_term: fields.log_term,
+            commit: fields.commit,
+            entries: fields.entries.len() as u64,
+            reject: fields.reject,
+        })
+    }
+}
+
+impl fmt::Display for MessageHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { term, index, log_term, commit, entries, reject, .. } = self;
+        match wire::kind_of_message(self.kind) {
+            Some(kind) => write!(f, "{kind:?}")?,
+            None => write!(f, "message of kind {}", self.kind)?,
+        }
+        write!(
+            f,
+            " term={term} log={index}/{log_term} commit={commit} entries={entries} reject={reject}"
+        )
+    }
+}

@@ -1,0 +1,86 @@
+//! `/debug/flight-recorder`: what the flight recorder of this member has recorded, as one stream that `witan replay` reads.
+
+use std::{path::PathBuf, sync::Arc};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::CONTENT_TYPE},
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use witan_dialect::{Context, reply};
+use witan_recorder::HandedFiles;
+
+/// The flight recorder's files, and who may read them.
+#[derive(Debug)]
+pub(crate) struct Recordings {
+    /// Their folder; `None` if this member does not record.
+    folder: Option<PathBuf>,
+    /// One caller reads them at a time.
+    readers: Arc<Semaphore>,
+}
+
+impl Recordings {
+    /// Creates them with the folder of a member that records.
+    pub(crate) fn new(folder: Option<PathBuf>) -> Self {
+        Self { folder, readers: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Answers a request for all files: 404 if this member does not record, 429 while another caller reads them.
+    pub(super) async fn handle(&self, ctx: &Context, request: &HttpRequest) -> HttpResponse {
+        if !reply::allows(request, "GET") {
+            return reply::method_not_allowed(Some("GET"));
+        }
+        let Some(folder) = self.folder.clone() else {
+            let text = "this member records nothing; see --flight-recorder-megabytes";
+            return reply::text(StatusCode::NOT_FOUND, text);
+        };
+        let Ok(permit) = self.readers.clone().try_acquire_owned() else {
+            let text = "another caller reads the recording of this member; try again";
+            return reply::text(StatusCode::TOO_MANY_REQUESTS, text);
+        };
+        let opened = ctx.blocking.run(move || {
+            let mut files = HandedFiles::open(&folder)?;
+            Ok::<_, std::io::Error>((files.next_chunk()?, files))
+        });
+        let (first, files) = match opened.await {
+            Ok(Ok((Some(first), files))) => (first, files),
+            Ok(Ok((None, _))) => {
+                let text = "the recording has values in clear, which are not handed out; \
+                            copy DATA_DIR/recorder";
+                return reply::text(StatusCode::NOT_FOUND, text);
+            }
+            Ok(Err(error)) => {
+                let text = format!("the flight recorder's files cannot be read: {error}");
+                return reply::text(StatusCode::INTERNAL_SERVER_ERROR, &text);
+            }
+            Err(error) => return reply::text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        };
+        let mut response = HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, "application/octet-stream"))
+            .streaming(body(ctx.clone(), first, files, permit));
+        reply::end_with_connection(request, &mut response);
+        response
+    }
+}
+
+/// The bytes of all files, read as the client takes them. An error cuts the body.
+fn body(
+    ctx: Context,
+    first: Bytes,
+    files: HandedFiles,
+    permit: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
+    let rest = stream::unfold((ctx, Some(files), permit), async |(ctx, files, permit)| {
+        let mut files = files?;
+        let read = ctx.blocking.run(move || (files.next_chunk(), files)).await;
+        match read {
+            Ok((Ok(chunk), files)) => Some((Ok(chunk?), (ctx, Some(files), permit))),
+            Ok((Err(error), _)) => Some((Err(error), (ctx, None, permit))),
+            // the process ends
+            Err(_) => None,
+        }
+    });
+    stream::iter([Ok(first)]).chain(rest)
+}
