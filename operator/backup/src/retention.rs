@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     changes::segments::SegmentStore,
-    inventory,
+    inventory::{self, Entry},
     name::{DATA, RECORD},
     reason::BackupError,
     result::BackupRecord,
     store::Store,
 };
+
+/// A listing of many pages may have the record of a backup that is just saved, and not its snapshot; it is complete before
+/// this time.
+const LISTED_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// The backups that stay; all of them without a limit. A backup stays while either limit keeps it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,8 +29,8 @@ pub(crate) struct Retention {
 impl Retention {
     /// Returns the names of the complete backups that go, the oldest first. The newest one and `saved` stay always, and so do
     /// those of other clusters than that of `saved`: a new cluster under the name of a lost one must not remove what is left
-    /// of it. Those from which changes had to go on are not counted: they go when a backup before them is not kept any more,
-    /// and one after them is.
+    /// of it. Backups taken to restart the change log (`begins_changes`) do not count toward `keep_last`. One goes once no
+    /// older backup is kept and a newer one is.
     fn excess(self, complete: &[BackupRecord], saved: &str, now: Timestamp) -> Vec<String> {
         if self == Self::default() {
             return Vec::new();
@@ -80,22 +84,43 @@ pub(crate) async fn apply(
     if retention == Retention::default() {
         return (removed, None);
     }
-    let complete = match inventory::complete(store).await {
-        Ok(complete) => complete,
+    let now = Timestamp::now();
+    let entries = match inventory::entries(store).await {
+        Ok(entries) => entries,
         Err(error) => return (removed, Some(error)),
     };
-    for name in retention.excess(&complete, saved, Timestamp::now()) {
-        // without its record it does not count any more, whatever happens to the snapshot
-        for file in [format!("{name}{RECORD}"), format!("{name}{DATA}")] {
-            if let Err(error) = store.delete(&file).await {
-                return (removed, Some(error));
-            }
+    for name in half_removed(&entries, now) {
+        if let Err(error) = remove(store, name).await {
+            return (removed, Some(error));
+        }
+    }
+    let complete = entries.into_iter().filter(Entry::is_complete);
+    let complete: Vec<_> = complete.filter_map(|entry| entry.record).collect();
+    for name in retention.excess(&complete, saved, now) {
+        if let Err(error) = remove(store, &name).await {
+            return (removed, Some(error));
         }
         tracing::info!(name, "removed a backup that the retention does not keep");
         removed.push(name);
     }
     let pruned = prune_changes(store, &complete, &removed, saved).await;
     (removed, pruned.err())
+}
+
+/// Deletes the snapshot of a backup and then its record: a record without a snapshot shows that a removal was interrupted.
+async fn remove(store: &Store, name: &str) -> Result<(), BackupError> {
+    store.delete(&format!("{name}{DATA}")).await?;
+    store.delete(&format!("{name}{RECORD}")).await
+}
+
+/// Returns the names of backups whose removal was interrupted: a record is written after its snapshot, and deleted after it.
+fn half_removed(entries: &[Entry], now: Timestamp) -> impl Iterator<Item = &str> {
+    let is_half = move |entry: &&Entry| {
+        let is_alone = entry.record.is_some() && entry.bytes.is_none();
+        is_alone && now.duration_since(entry.written_at) > LISTED_AFTER
+    };
+    let half = entries.iter().filter(is_half);
+    half.map(|entry| entry.name.as_str())
 }
 
 /// Removes the changes of the cluster of `saved` that are older than its oldest backup that stays.
@@ -211,5 +236,37 @@ mod tests {
         let all = [record("a", 100), record("b", 200)];
         let excess = kept.excess(&all, "b", Timestamp::from_second(60).unwrap());
         assert_eq!(excess, [] as [&str; 0]);
+    }
+
+    /// The record alone says what is left to delete, so that it goes last.
+    #[tokio::test]
+    async fn a_snapshot_is_deleted_before_its_record() {
+        let (store, requests) = crate::testing::s3::start(None).await;
+        remove(&store, "a").await.unwrap();
+        let requests = requests.lock().unwrap().join(" ");
+        let at = |part| requests.find(part).unwrap();
+        assert!(at("a.db") < at("a.json"), "{requests}");
+    }
+
+    #[test]
+    fn an_interrupted_removal_is_completed_and_nothing_else_is_removed() {
+        let old = Timestamp::from_second(0).unwrap();
+        let entry = |name: &str, record, bytes, written_at| Entry {
+            name: name.to_owned(),
+            record,
+            bytes,
+            written_at,
+        };
+        let of = |name| Some(record(name, 10));
+        let now = Timestamp::from_second(7200).unwrap();
+        let all = [
+            entry("whole", of("whole"), Some(1032), old),
+            entry("half", of("half"), None, old),
+            entry("new", of("new"), None, now),
+            // a file of a person
+            entry("own", None, Some(1032), old),
+        ];
+        let half: Vec<_> = half_removed(&all, now).collect();
+        assert_eq!(half, ["half"]);
     }
 }

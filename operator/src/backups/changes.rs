@@ -202,8 +202,10 @@ pub(super) fn status(
     let late = SignedDuration::from_secs(2 * i64::from(every.every_seconds)) + GRACE;
     let age = now.duration_since(last);
     let is_ahead = age < -AHEAD;
+    let needs_backup = seen.told.as_ref().is_some_and(|told| told.needs_backup);
     let (value, reason) = match (age > late || is_ahead, &seen.trouble) {
         (true, _) => ("False", "Late"),
+        (false, Some(_)) if needs_backup => ("False", "BackupMissing"),
         (false, Some(_)) => ("True", "Delayed"),
         (false, None) if status.last_time.is_none() => ("Unknown", "Starting"),
         (false, None) => ("True", "Stored"),
@@ -221,7 +223,7 @@ pub(super) fn status(
     (status, condition)
 }
 
-/// Whether the changes of the last seconds are not stored.
+/// Whether the changes of the last seconds are not stored, or cannot be restored.
 pub(super) fn are_late(condition: &Condition) -> bool {
     condition.status == "False"
 }

@@ -1,8 +1,9 @@
 //! Brings the changes of a cluster from its members to its segments. Where it goes on is decided in `beginning`.
 
 mod beginning;
+mod retry;
 
-use std::future;
+use std::{future, time::Instant};
 
 use futures_util::future::LocalBoxFuture;
 use jiff::Timestamp;
@@ -24,6 +25,7 @@ use crate::{
     stop::Stop,
     store::Store,
 };
+use retry::Retry;
 
 /// Archives the changes of the cluster that the endpoints belong to.
 pub(super) struct Archiver<'a> {
@@ -36,6 +38,7 @@ pub(super) struct Archiver<'a> {
     archive: Option<ClusterArchive>,
     /// A backup that is saved while changes are received.
     saving: Option<LocalBoxFuture<'a, Result<BackupRecord, BackupError>>>,
+    retry: Retry,
 }
 
 /// The events that the archiver waits for.
@@ -61,6 +64,7 @@ impl<'a> Archiver<'a> {
             turn: 0,
             archive: None,
             saving: None,
+            retry: Retry::default(),
         }
     }
 
@@ -98,7 +102,8 @@ impl<'a> Archiver<'a> {
         let failure = match event {
             Event::Saved(saved) => {
                 let begun = archive.tail.as_ref().map(|tail| tail.at.generation);
-                let record = saved?;
+                let record = saved.inspect_err(|error| self.retry.failed(error, Instant::now()))?;
+                self.retry = Retry::default();
                 let begun_ms = record.started_at.as_millisecond();
                 // another generation may have begun since
                 archive.needs_backup &= begun.is_none_or(|begun| begun_ms < begun);
@@ -141,8 +146,24 @@ impl<'a> Archiver<'a> {
         }
         // what is stored already may be all there is
         self.store_all().await?;
-        self.tell.send_modify(|status| status.error = None);
+        self.note_success();
         Ok(())
+    }
+
+    /// Notes that changes are stored. A failed backup without which they cannot be restored stays in the status.
+    fn note_success(&self) {
+        let needs_backup = self.is_backup_missing();
+        let failed = self.retry.message().filter(|_| needs_backup);
+        self.tell.send_modify(|status| {
+            status.needs_backup = needs_backup;
+            status.error = failed.map(str::to_owned);
+        });
+    }
+
+    fn is_backup_missing(&self) -> bool {
+        self.archive
+            .as_ref()
+            .is_some_and(|archive| archive.needs_backup)
     }
 
     /// Opens the watch if there is none, and learns the cluster's last revision.
@@ -159,11 +180,29 @@ impl<'a> Archiver<'a> {
         if !self.archive.as_ref().is_some_and(is_open) {
             self.open().await?;
         }
-        let needs_backup = |archive: &ClusterArchive| archive.needs_backup;
-        if self.saving.is_none() && self.archive.as_ref().is_some_and(needs_backup) {
-            self.save()?;
-        }
+        self.save_if_due(Instant::now()).await?;
         self.ask().await
+    }
+
+    /// Begins to save the backup that the generation needs, unless a failure was too short ago.
+    async fn save_if_due(&mut self, now: Instant) -> Result<(), BackupError> {
+        if self.saving.is_some() || !self.is_backup_missing() || !self.retry.is_due(now) {
+            return Ok(());
+        }
+        // a schedule or a person may have saved one since
+        if self.retry.message().is_some()
+            && let Some(archive) = &self.archive
+        {
+            let still = self.needs_backup(archive).await?;
+            if let Some(archive) = &mut self.archive {
+                archive.needs_backup = still;
+            }
+            if !still {
+                self.retry = Retry::default();
+                return Ok(());
+            }
+        }
+        self.save()
     }
 
     /// Learns the cluster's last revision, and whether the watch is still one on its history.
@@ -259,5 +298,54 @@ impl<'a> Archiver<'a> {
     /// Notes why changes are not stored.
     pub(super) fn failed(&self, message: String) {
         self.tell.send_modify(|status| status.error = Some(message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::{command::ClientFlags, testing::record};
+
+    /// Each try reads a whole snapshot of a member, and a tick is 5 s.
+    #[tokio::test]
+    async fn a_failed_backup_waits_for_its_next_try_and_stays_in_the_status() {
+        let store = Store::of_test(Arc::new(InMemory::new()));
+        let (_asked, stop) = Stop::by_test();
+        let (tell, status) = watch::channel(ChangesStatus::default());
+        let endpoints = ["http://127.0.0.1:1".to_owned()];
+        let members = Members::new(&endpoints, &ClientFlags::default()).unwrap();
+        let mut archiver = Archiver::new(members, &store, &stop, tell);
+        // its cluster has a backup, from which no changes go on
+        let of_cluster = BackupRecord { cluster_id: "7".to_owned(), ..record("a", 20) };
+        store.put("a.db", vec![0; 1032].into()).await.unwrap();
+        store.put_record(&of_cluster).await.unwrap();
+        let mut archive = ClusterArchive::of(&store, 7).await.unwrap();
+        archive.go_on(Tail::begin(1_000, 4));
+        archive.needs_backup = true;
+        archiver.archive = Some(archive);
+        archiver.save_if_due(Instant::now()).await.unwrap();
+        assert!(archiver.saving.take().is_some());
+        archiver.note_success();
+        assert_eq!(
+            (status.borrow().needs_backup, status.borrow().error.as_ref()),
+            (true, None)
+        );
+        let full = BackupError::new(Reason::StoreFull, "no space");
+        archiver.take(Event::Saved(Err(full))).await.unwrap_err();
+        archiver.save_if_due(Instant::now()).await.unwrap();
+        assert!(archiver.saving.is_none(), "it waits");
+        archiver.note_success();
+        let error = status.borrow().error.clone().unwrap();
+        assert!(error.contains("no space"), "{error}");
+        let later = Instant::now() + Duration::from_secs(30);
+        archiver.save_if_due(later).await.unwrap();
+        assert!(archiver.saving.take().is_some());
+        archiver.take(Event::Saved(Ok(of_cluster))).await.unwrap();
+        archiver.note_success();
+        assert_eq!(*status.borrow(), ChangesStatus::default());
     }
 }

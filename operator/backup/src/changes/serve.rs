@@ -21,6 +21,8 @@ use crate::reason::{BackupError, Reason};
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// Clients that are served at once: a few may be slow, and the operator is still answered. The next ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
+/// Pause after a connection that could not be accepted: a process without free file descriptors does not spin.
+const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 
 /// How far the changes of a cluster are stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +36,10 @@ pub struct ChangesStatus {
     pub time: Option<Timestamp>,
     /// How often revisions were compacted before they could be stored, since this process began.
     pub gaps: u64,
-    /// Why changes are not stored at the moment, for people.
+    /// Whether the stored changes cannot be restored, because no backup is there that they start from.
+    #[serde(default)]
+    pub needs_backup: bool,
+    /// Why changes are not stored at the moment, or why they cannot be restored, for people.
     pub error: Option<String>,
 }
 
@@ -58,10 +63,13 @@ pub(super) async fn serve(
                 drop(served.join_next().await);
             }
             while served.try_join_next().is_some() {}
-            // a connection that fails at once says nothing about the next one
-            let Ok((stream, _)) = listener.accept().await else {
-                tokio::task::yield_now().await;
-                continue;
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection; trying again");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    continue;
+                }
             };
             let status = status.clone();
             served.spawn(async move {

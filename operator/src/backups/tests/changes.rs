@@ -118,6 +118,12 @@ fn a_status_says_how_far_changes_are_stored() {
     assert_eq!(shown(&later, now), is(9, "True", "Stored"));
     let silent = Seen { told: None, trouble: Some("no answer".to_owned()) };
     assert_eq!(shown(&silent, now), is(7, "True", "Delayed"));
+    // a backup is on its way, or has failed
+    let mut unrestorable = told(9, "2026-01-01T13:00:15Z");
+    unrestorable.told.as_mut().expect("an answer").needs_backup = true;
+    assert_eq!(shown(&unrestorable, now), is(9, "True", "Stored"));
+    unrestorable.trouble = Some("the bucket is full".to_owned());
+    assert_eq!(shown(&unrestorable, now), is(9, "False", "BackupMissing"));
     let late = time("2026-01-01T13:00:41Z");
     assert_eq!(shown(&silent, late), is(7, "False", "Late"));
     // a time of a clock that is ahead says nothing about what is stored

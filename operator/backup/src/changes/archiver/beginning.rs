@@ -120,7 +120,7 @@ impl Archiver<'_> {
     }
 
     /// Whether backups are there, and no changes after the newest generation's beginning go on from one of them.
-    async fn needs_backup(&self, archive: &ClusterArchive) -> Result<bool, BackupError> {
+    pub(super) async fn needs_backup(&self, archive: &ClusterArchive) -> Result<bool, BackupError> {
         let spans = archive.segments.spans().await?;
         let records = self.records(archive.cluster_id).await?;
         Ok(!records.is_empty() && !records.iter().any(|record| fits(record, &spans)))

@@ -1,0 +1,66 @@
+//! When a backup that has failed is tried again: each try reads a whole snapshot of a member.
+
+use std::time::{Duration, Instant};
+
+use crate::reason::BackupError;
+
+/// The wait after the first failure.
+const WAIT_MIN: Duration = Duration::from_secs(30);
+/// The longest wait: a store that is full or slow for hours costs a member at most two snapshots in an hour.
+const WAIT_MAX: Duration = Duration::from_secs(1800);
+
+/// The last failure of a backup; each one in a row doubles the wait.
+#[derive(Debug, Default)]
+pub(super) struct Retry {
+    failed: Option<Failed>,
+}
+
+#[derive(Debug)]
+struct Failed {
+    message: String,
+    wait: Duration,
+    until: Instant,
+}
+
+impl Retry {
+    /// Notes a failure.
+    pub(super) fn failed(&mut self, error: &BackupError, now: Instant) {
+        let wait = self.failed.as_ref().map_or(WAIT_MIN, |last| last.wait * 2);
+        let wait = wait.min(WAIT_MAX);
+        let message = format!(
+            "the stored changes cannot be restored: the backup that they start from failed, and is tried again after {} s: {}",
+            wait.as_secs(),
+            error.message
+        );
+        self.failed = Some(Failed { message, wait, until: now + wait });
+    }
+
+    /// Whether the backup may be tried.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.failed.as_ref().is_none_or(|last| now >= last.until)
+    }
+
+    /// Returns the last failure, for status and log.
+    pub(super) fn message(&self) -> Option<&str> {
+        self.failed.as_ref().map(|last| last.message.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reason::Reason;
+
+    #[test]
+    fn the_wait_doubles_up_to_its_bound() {
+        let (now, mut retry) = (Instant::now(), Retry::default());
+        assert!(retry.is_due(now));
+        for wait in [30, 60, 120, 240, 480, 960, 1800, 1800] {
+            retry.failed(&BackupError::new(Reason::StoreFull, "no space"), now);
+            let wait = Duration::from_secs(wait);
+            assert!(!retry.is_due(now + wait - Duration::from_millis(1)));
+            assert!(retry.is_due(now + wait));
+        }
+        assert!(retry.message().unwrap().ends_with("no space"));
+    }
+}
