@@ -42,10 +42,13 @@ use crate::{
 };
 use compare::{Compared, compare, verdict};
 use decide::{Next, advance, begin};
-use record::{conditions, described, first, now};
+use record::{conditions, described, first, now, phase};
 
-/// When to look again at an operation that runs or waits: its cluster is polled at most this often.
+/// When to look again at an operation that runs: its cluster is polled at most this often.
 const LOOK: Duration = Duration::from_secs(2);
+/// When to look again at an operation that waits: nothing says when it can begin, and a cluster is asked too much by looks of
+/// many that wait.
+const HOLD: Duration = Duration::from_secs(10);
 /// When to repeat a pass that failed.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -128,6 +131,10 @@ impl<M: Members> Operations<M> {
                 .end_as(operation, Some(&cluster), status, Err(failure))
                 .await;
         }
+        // those that wait for another one ask no member
+        if !runs && let Some(why) = self.ahead(operation).await? {
+            return self.refuse_or_hold(operation, &cluster, why).await;
+        }
         let mut named = self.operator.environment.cluster(&cluster)?;
         let observation = self.observe(&mut named).await?;
         let at = At { operation, cluster: &named, observation: &observation };
@@ -138,9 +145,7 @@ impl<M: Members> Operations<M> {
         // others must not be listed before a beginning is recorded
         let turn = self.turn.lock().await;
         let next = match self.ahead(operation).await? {
-            Some(other) => Next::Hold(format!(
-                "waits for EtcdOperation {other}, which comes first on this cluster"
-            )),
+            Some(why) => Next::Hold(why),
             None => begin(verb, &named, &observation.seen),
         };
         let done = self.begin(&at, next).await;
@@ -157,11 +162,16 @@ impl<M: Members> Operations<M> {
         Ok(observe(cluster, objects, secrets, &operator.members).await)
     }
 
-    /// Returns the operation of the same cluster that comes before this one: the running one, else an older one.
+    /// Returns the text about the operation of the same cluster that comes before this one.
     async fn ahead(&self, of: &EtcdOperation) -> Result<Option<String>, OperationError> {
         let list = self.operations(of).list(&ListParams::default()).await;
         let list = list.map_err(cannot("list the EtcdOperations"))?;
-        Ok(first(of, &list.items))
+        Ok(first(of, &list.items).map(|other| {
+            let (name, phase) = (other.name_any(), phase(other));
+            format!(
+                "EtcdOperation {name} ({phase:?}) comes first on this cluster: wait for its end, or delete it to go before it"
+            )
+        }))
     }
 
     /// Ends an operation whose cluster is gone, or waits for the cluster.
@@ -183,13 +193,10 @@ impl<M: Members> Operations<M> {
     /// Records that an operation begins, waits, or has ended already.
     async fn begin(&self, at: &At<'_>, next: Next) -> Result<Action, OperationError> {
         let member = match next {
-            Next::Hold(why) | Next::Watch(why) if at.operation.spec.recover_quorum.is_some() => {
-                let text =
-                    format!("{why}; a recovery does not wait: create it again when it is needed");
-                let cluster = Some(at.cluster.resource);
-                return self.end(at.operation, cluster, Err(text)).await;
+            Next::Hold(why) | Next::Watch(why) => {
+                let cluster = at.cluster.resource;
+                return self.refuse_or_hold(at.operation, cluster, why).await;
             }
-            Next::Hold(why) | Next::Watch(why) => return self.hold(at.operation, why).await,
             Next::End(result) => {
                 return self
                     .end(at.operation, Some(at.cluster.resource), result)
@@ -302,13 +309,27 @@ impl<M: Members> Operations<M> {
         compare(&self.operator.members, &addresses).await
     }
 
+    /// Records that an operation waits; ends a recovery, which would stop members when nobody expects it any more.
+    async fn refuse_or_hold(
+        &self,
+        operation: &EtcdOperation,
+        cluster: &EtcdCluster,
+        why: String,
+    ) -> Result<Action, OperationError> {
+        if operation.spec.recover_quorum.is_none() {
+            return self.hold(operation, why).await;
+        }
+        let text = format!("{why}; a recovery does not wait: create it again after that");
+        self.end(operation, Some(cluster), Err(text)).await
+    }
+
     /// Records that an operation waits.
     async fn hold(&self, operation: &EtcdOperation, why: String) -> Result<Action, OperationError> {
         let mut status = described(operation);
         status.phase = Some(OperationPhase::Pending);
         status.message = Some(why);
         self.write(operation, status).await?;
-        Ok(Action::requeue(LOOK))
+        Ok(Action::requeue(HOLD))
     }
 
     async fn end(

@@ -1,22 +1,26 @@
-//! The record of an operation, which is its status, and the order of operations on one cluster.
+//! The status of an operation, and the order of operations on one cluster.
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
 };
 use kube::ResourceExt as _;
-use witan_crd::{EtcdOperation, EtcdOperationStatus, OperationPhase};
+use witan_crd::{EtcdOperation, EtcdOperationStatus, OperationPhase, Verb};
 
 use crate::report;
 
-/// Returns the name of the operation that comes before `of` on the same cluster: the running one, else the oldest that
-/// waits.
-pub(super) fn first(of: &EtcdOperation, all: &[EtcdOperation]) -> Option<String> {
-    let phase = |each: &EtcdOperation| each.status.as_ref().and_then(|status| status.phase);
+/// Returns the operation that comes before `of` on the same cluster: the running one, else the most urgent and then the oldest
+/// that waits.
+pub(super) fn first<'a>(of: &EtcdOperation, all: &'a [EtcdOperation]) -> Option<&'a EtcdOperation> {
     let rank = |each: &EtcdOperation| {
-        let waits = phase(each) != Some(OperationPhase::Running);
+        let waits = phase(each) != OperationPhase::Running;
         let created = each.creation_timestamp().map(|time| time.0);
-        (waits, created, each.name_any())
+        (
+            waits,
+            each.spec.verb().map(urgency),
+            created,
+            each.name_any(),
+        )
     };
     let others = all.iter().filter(|each| {
         let done = each
@@ -24,10 +28,34 @@ pub(super) fn first(of: &EtcdOperation, all: &[EtcdOperation]) -> Option<String>
             .as_ref()
             .is_some_and(|status| status.completed_at.is_some());
         let same = each.spec.cluster_name == of.spec.cluster_name && each.uid() != of.uid();
-        same && !done && each.metadata.deletion_timestamp.is_none()
+        let is_known = each.spec.verb().is_some();
+        same && is_known && !done && each.metadata.deletion_timestamp.is_none()
     });
     let best = others.min_by_key(|each| rank(each))?;
-    (rank(best) < rank(of)).then(|| best.name_any())
+    (rank(best) < rank(of)).then_some(best)
+}
+
+/// Returns the phase of an operation; that of a new one is Pending.
+pub(super) fn phase(operation: &EtcdOperation) -> OperationPhase {
+    let status = operation.status.as_ref();
+    status
+        .and_then(|status| status.phase)
+        .unwrap_or(OperationPhase::Pending)
+}
+
+/// What repairs a cluster does not wait for what waits for the cluster to serve. The lowest number goes first.
+fn urgency(verb: Verb<'_>) -> u8 {
+    match verb {
+        Verb::RecoverQuorum(_) => 0,
+        Verb::UndoRestore => 1,
+        Verb::Restore(_) => 2,
+        Verb::MoveLeader(_)
+        | Verb::ReplaceMember(_)
+        | Verb::Restart
+        | Verb::Defragment
+        | Verb::RotateCertificates
+        | Verb::ConsistencyCheck => 3,
+    }
 }
 
 /// Returns the status of an operation with the facts about its request.

@@ -17,11 +17,15 @@ const CLUSTER: &str = "/etcdclusters/orders";
 
 /// An operator as it is after a start.
 fn started(fake: &FakeApi) -> Operations<NoMembers> {
+    started_with(fake, "witan:1.0.0")
+}
+
+fn started_with(fake: &FakeApi, member_image: &str) -> Operations<NoMembers> {
     let operator = Operator::new(
         fake.client(),
         NoMembers,
         Arc::new(Metrics::new().expect("series")),
-        environment("witan:1.0.0"),
+        environment(member_image),
         "test",
         Limits { passes: 1, rollouts: 1 },
     );
@@ -143,6 +147,46 @@ async fn one_operation_of_a_cluster_runs_at_a_time() {
     );
 }
 
+/// Each observation reads all objects of the cluster and asks all members; many operations may wait.
+#[tokio::test]
+async fn an_operation_that_waits_for_another_does_not_observe_the_cluster() {
+    let fake = FakeApi::default();
+    put_cluster(&fake, "u1", &json!({}));
+    let spec = json!({"consistencyCheck": {}});
+    ask(&fake, "first", EARLY, &spec);
+    ask(&fake, "second", LATE, &spec);
+    // an image without a repository: this operator cannot observe a cluster
+    let operations = started_with(&fake, "");
+    let read = |name: &str| {
+        let found = fake.get(&format!("/etcdoperations/{name}"));
+        serde_json::from_value::<EtcdOperation>(found.expect("the operation")).expect("its type")
+    };
+    assert!(operations.take(&read("first")).await.is_err());
+    let waits = pass(&fake, &operations, "second").await;
+    assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
+}
+
+/// A restore waits for its backup, and a restart for a quorum: the way out must not wait for them.
+#[tokio::test]
+async fn what_repairs_a_cluster_goes_before_what_waits() {
+    let fake = FakeApi::default();
+    put_cluster(&fake, "u1", &json!({}));
+    let operations = started(&fake);
+    let lost = json!({"restore": {"backupRef": {"name": "gone"}}});
+    for (name, spec) in [("all", json!({"restart": {}})), ("back", lost)] {
+        ask(&fake, name, EARLY, &spec);
+        let waits = pass(&fake, &operations, name).await;
+        assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
+    }
+    ask(&fake, "lost", LATE, &recovery());
+    let waits = pass(&fake, &operations, "all").await.message;
+    let waits = waits.unwrap_or_default();
+    assert!(waits.contains("EtcdOperation lost (Pending)"), "{waits}");
+    assert!(waits.contains("delete it"), "{waits}");
+    let begun = pass(&fake, &operations, "lost").await;
+    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+}
+
 /// A recovery that begins when nobody expects it any more would stop members that serve.
 #[tokio::test]
 async fn a_recovery_begins_at_once_or_fails() {
@@ -163,7 +207,8 @@ async fn a_recovery_begins_at_once_or_fails() {
     ask(&fake, "lost", LATE, &recovery());
     let failed = pass(&fake, &operations, "lost").await;
     let says = failed.message.unwrap_or_default();
-    assert!(says.contains("EtcdOperation check"), "{says}");
+    assert!(says.contains("EtcdOperation check (Running)"), "{says}");
+    assert!(says.contains("delete it"), "{says}");
     assert_eq!(failed.phase, Some(OperationPhase::Failed));
     assert_eq!(annotation(&fake), Value::Null);
 }
