@@ -65,18 +65,18 @@ pub(super) fn status(
         status.message = saved.warning;
     }
     let trouble = pods.iter().rev().find_map(|pod| trouble(pod));
-    if condition(job, "Complete").is_some() && status.revision.is_none() {
-        status.phase = Some(BackupPhase::Failed);
-        status.message = Some(NOTHING_SAID.to_owned());
-        return with_condition(status, backup, "ResultMissing", now);
-    }
     if let Some(done) = condition(job, "Complete") {
-        status.phase = Some(BackupPhase::Succeeded);
         let completed = job
             .status
             .as_ref()
             .and_then(|status| status.completion_time.clone());
         status.completed_at = completed.or_else(|| done.last_transition_time.clone());
+        if status.revision.is_none() {
+            status.phase = Some(BackupPhase::Failed);
+            status.message = Some(NOTHING_SAID.to_owned());
+            return with_condition(status, backup, "ResultMissing", now);
+        }
+        status.phase = Some(BackupPhase::Succeeded);
         return with_condition(status, backup, "Stored", now);
     }
     if let Some(failed) = condition(job, "Failed") {

@@ -205,6 +205,14 @@ fn a_status_tells_what_was_stored() {
     assert_eq!(running.conditions[0].reason, "StoreUnreachable");
 
     let done = json!({"conditions": [{"type": "Complete", "status": "True"}], "completionTime": "2026-01-02T03:06:00Z"});
+    // its pods may be gone before they were read
+    let lost = progress::status(&backup, &of_job(done.clone()), &[], now);
+    assert_eq!(lost.phase, Some(BackupPhase::Failed));
+    assert_eq!(lost.conditions[0].reason, "ResultMissing");
+    assert_eq!(
+        lost.completed_at.map(|at| at.0),
+        Some(time("2026-01-02T03:06:00Z"))
+    );
     let status = progress::status(&backup, &of_job(done), &pods, now);
     assert_eq!(status.phase, Some(BackupPhase::Succeeded));
     assert_eq!(
