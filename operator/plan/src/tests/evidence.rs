@@ -27,8 +27,7 @@ fn keeps_who_answers(ordinal: Ordinal, reason: &Why, node_lost_after: Option<Spa
     world.cut(ordinal);
     world.elapse(1);
     world.run(400, |_, _| false);
-    let last = world.pass();
-    assert_eq!(why(&last), Some(reason), "{:?}", world.last());
+    world.waits_for(reason);
     world.delete_pod(ordinal);
     world.run(400, |_, _| false);
     assert!(removals(&world).is_empty(), "{:?}", world.last());
@@ -81,8 +80,7 @@ fn a_pod_is_made_again_once_an_hour() {
         world.pass();
     }
     assert_eq!(stopped(&world), [2]);
-    let last = world.pass();
-    assert_eq!(why(&last), Some(&Why::Silent(2)), "{last:?}");
+    world.waits_for(&Why::Silent(2));
     assert!(removals(&world).is_empty());
 }
 
@@ -107,8 +105,7 @@ fn exit_codes_tell_a_bad_disk_from_all_else() {
         world.elapse(1);
         world.run(400, |_, _| false);
         assert!(removals(&world).is_empty(), "{code}");
-        let last = world.pass();
-        assert_eq!(why(&last), Some(&Why::Exited(1, code)), "{last:?}");
+        world.waits_for(&Why::Exited(1, code));
     }
 }
 
