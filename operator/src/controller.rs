@@ -23,9 +23,12 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use k8s_openapi::api::{
-    core::v1::{PersistentVolumeClaim, Pod, Service},
-    policy::v1::PodDisruptionBudget,
+use k8s_openapi::{
+    api::{
+        core::v1::{PersistentVolumeClaim, Pod, Service},
+        policy::v1::PodDisruptionBudget,
+    },
+    jiff::Timestamp,
 };
 use kube::{
     Api, Client, ResourceExt as _,
@@ -42,7 +45,7 @@ use tracing::Instrument as _;
 use witan_crd::{EtcdCluster, EtcdClusterStatus};
 use witan_members::Members;
 use witan_plan::{
-    model::{Notice, Refusal, Step, Why},
+    model::{Notice, Refusal, Step, UnixSeconds, Why},
     plan,
 };
 
@@ -115,6 +118,7 @@ pub struct Operator<M> {
     passes: Semaphore,
     rollouts: Rollouts,
     limit: u32,
+    acting_since: UnixSeconds,
     ends: AtomicBool,
     tried: AllTried,
 }
@@ -134,7 +138,7 @@ struct Scope<M> {
 }
 
 impl<M: Members> Operator<M> {
-    /// Makes an operator.
+    /// Makes an operator that acts from now on.
     pub fn new(
         client: Client,
         members: M,
@@ -153,6 +157,7 @@ impl<M: Members> Operator<M> {
             passes: Semaphore::new(limits.passes.into()),
             rollouts: Rollouts::new(limits.rollouts),
             limit: limits.passes.into(),
+            acting_since: Timestamp::now().as_second(),
             ends: AtomicBool::new(false),
             tried: AllTried::default(),
             client,
@@ -490,6 +495,7 @@ impl<M: Members> Scope<M> {
         cluster.restore = restore;
         let mut observation = observe(cluster, objects, secrets, &operator.members).await;
         observation.seen.no_backup = no_backup;
+        observation.seen.acting_since = operator.acting_since;
         let refused = |tried: &mut Tried| tried.refused(&observation.seen, Instant::now());
         let refused = operator
             .tried

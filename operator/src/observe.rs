@@ -230,6 +230,7 @@ pub async fn observe<M: Members>(
     let now = Timestamp::now().as_second();
     let seen = Observed {
         now,
+        acting_since: now,
         deleting: resource.metadata.deletion_timestamp.is_some(),
         generation: resource.metadata.generation.unwrap_or(0),
         ordinals: ordinals(cluster, &objects, now),

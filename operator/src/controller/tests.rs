@@ -10,7 +10,7 @@ use witan_crd::EtcdCluster;
 use super::{Limits, Operator, Scope};
 use crate::{
     metrics::Metrics,
-    observe::Stores,
+    observe::{Objects, Stores},
     testing::{NoMembers, api::FakeApi, environment},
 };
 
@@ -38,11 +38,14 @@ fn scope(fake: &FakeApi) -> Scope<NoMembers> {
     Scope { operator: Arc::new(operator), stores }
 }
 
+async fn read(scope: &Scope<NoMembers>) -> EtcdCluster {
+    let api = Api::<EtcdCluster>::namespaced(scope.operator.client.clone(), "shop");
+    api.get("orders").await.expect("the cluster")
+}
+
 /// Runs one pass that acts; returns whether it finished.
 async fn pass(scope: &Scope<NoMembers>) -> bool {
-    let api = Api::<EtcdCluster>::namespaced(scope.operator.client.clone(), "shop");
-    let known = api.get("orders").await.expect("the cluster");
-    scope.act(&known).await.is_ok()
+    scope.act(&read(scope).await).await.is_ok()
 }
 
 /// Type, reason and note of all events.
@@ -50,6 +53,20 @@ fn events(fake: &FakeApi) -> Vec<[String; 3]> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let told = |event: &Value| ["type", "reason", "note"].map(|field| text(&event[field]));
     fake.all("/events/").iter().map(told).collect()
+}
+
+/// `plan` counts no time before that as silence of a member.
+#[tokio::test]
+async fn a_pass_knows_since_when_the_operator_acts() {
+    let fake = FakeApi::default();
+    let mut scope = scope(&fake);
+    let operator = Arc::get_mut(&mut scope.operator).expect("the only owner");
+    operator.acting_since = 5;
+    cluster(&fake, 1, &json!({}));
+    let read = read(&scope).await;
+    let mut named = scope.operator.environment.cluster(&read).expect("names");
+    let observation = scope.observe(&mut named, Objects::default(), true).await;
+    assert_eq!(observation.expect("a pass").seen.acting_since, 5);
 }
 
 /// Kubernetes counts events of one reason together and shows only the first note.

@@ -216,6 +216,23 @@ fn a_member_on_a_lost_node_is_replaced_after_the_time_in_the_spec() {
     assert!(world.member(3).is_some());
 }
 
+/// The status says since when a member is silent, and nobody has looked for most of that time.
+#[test]
+fn time_without_an_operator_is_no_silence() {
+    let mut world = cluster(3);
+    let node_lost_after = Some(Span("20m".to_owned()));
+    world.spec.self_healing = Some(SelfHealing { node_lost_after, ..SelfHealing::default() });
+    break_pod(&mut world, 1, None);
+    world.cut(1);
+    world.delete_pod(1);
+    world.run(20, |_, _| false);
+    world.elapse(3600);
+    world.acting_since = world.now;
+    let removed = world.run(2000, |_, step| matches!(step, Step::RemoveMember { .. }));
+    let waited = world.now - world.acting_since;
+    assert!(removed && waited >= 1200, "{waited} s: {:?}", world.last());
+}
+
 #[test]
 fn the_annotation_replaces_a_member_at_once_and_once() {
     let mut world = cluster(3);

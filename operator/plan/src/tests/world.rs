@@ -73,6 +73,8 @@ pub(super) struct FakeMember {
 pub(super) struct World {
     pub(super) random: Random,
     pub(super) now: i64,
+    /// When the operator has started last.
+    pub(super) acting_since: i64,
     pub(super) spec: EtcdClusterSpec,
     pub(super) status: EtcdClusterStatus,
     pub(super) template: u32,
@@ -107,6 +109,7 @@ impl World {
         Self {
             random: Random(seed),
             now: 1_000_000,
+            acting_since: 0,
             spec,
             status: EtcdClusterStatus::default(),
             template: 0,
