@@ -54,7 +54,8 @@ use crate::{
     backups::Backups,
     metrics::Metrics,
     observe::{
-        Objects, Observation, ObserveError, RestoreSource, Secrets, Stores, observe, restore_source,
+        Objects, Observation, ObserveError, RestoreSource, Secrets, Stores, fetched_revision,
+        observe, restore_source,
     },
     operations::Operations,
     options::Environment,
@@ -515,7 +516,11 @@ impl<M: Members> Scope<M> {
         step: &Step,
     ) -> EtcdClusterStatus {
         let of = Subject { cluster, before: facts };
-        let status = report::status(of, &observation.seen, step);
+        let mut status = report::status(of, &observation.seen, step);
+        if status.restored_from.is_some() && status.restored_revision.is_none() {
+            let pods = observation.objects.pods.values();
+            status.restored_revision = pods.map(AsRef::as_ref).find_map(fetched_revision);
+        }
         let state = report::state(cluster.spec(), &observation.seen, &status);
         self.operator
             .metrics
