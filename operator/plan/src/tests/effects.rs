@@ -90,6 +90,8 @@ impl World {
 
     fn start(&mut self, ordinal: Ordinal, bootstrap: &Bootstrap, peer_tls: PeerTls, role: Role) {
         if self.spec.is_durable() {
+            // Without a quorum the pod of a learner is made as that of a voter.
+            let learns = self.member(ordinal).is_some_and(|member| member.learner);
             let bytes = Storage::requested(self.spec.storage.as_ref()).bytes();
             let claim = self.claims.entry(ordinal).or_insert_with(|| FakeClaim {
                 bytes: bytes.unwrap_or_default(),
@@ -97,7 +99,7 @@ impl World {
             });
             claim.peer_tls = peer_tls;
             claim.served |= self.status.cluster_id.is_some();
-            claim.voted |= role == Role::Voter;
+            claim.voted |= role == Role::Voter && !learns;
             // The operator ends between two calls.
             if self.random.below(10) == 0 {
                 return;

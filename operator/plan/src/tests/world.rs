@@ -248,14 +248,14 @@ impl World {
             .is_none_or(|ordinal| self.runs(ordinal) && self.disk(ordinal) == Some(member.id))
     }
 
-    /// Whether a member's process runs on its own data and others can reach it.
+    /// Whether a member's process runs on its own data and others can reach it, if there is another voter.
     pub(super) fn serves(&self, member: &FakeMember) -> bool {
         let Some(ordinal) = member.ordinal else {
             return true;
         };
         let pod = self.pods.get(&ordinal);
         let tls = pod.is_some_and(|pod| (pod.peer_tls == PeerTls::On) == member.https);
-        self.answers(member) && (tls || self.members.len() == 1)
+        self.answers(member) && (tls || (!member.learner && self.voters() == 1))
     }
 
     pub(super) fn voters(&self) -> usize {
