@@ -5,6 +5,7 @@
 
 mod apply_queue;
 mod boot;
+mod deferred_commits;
 mod disk_room;
 mod forced;
 mod forwarding;
@@ -56,6 +57,7 @@ use crate::{
     wire::PeerMessage,
 };
 use apply_queue::ApplyQueue;
+use deferred_commits::DeferredCommits;
 use disk_room::DiskRoom;
 use group_commit::HeldProposal;
 use log_lost::BeyondLog;
@@ -185,6 +187,7 @@ pub struct Replica {
     /// The last probe of each member: its tick and the index before its entries.
     probes: BTreeMap<u64, (u64, u64)>,
     acknowledged: peers::Acknowledgment,
+    deferred_commits: DeferredCommits,
     /// Ticks since the start.
     ticks: u64,
     /// The highest term that messages raise this member's to in the present election timeout.
@@ -297,11 +300,15 @@ impl Replica {
     }
 
     /// When [`Self::advance_clock`] and a turn are due, in nanoseconds of the monotonic clock, if nothing comes
-    /// before: a campaign or held requests wait for it. The next tick may be earlier.
+    /// before: a campaign, held requests or a commit index wait for it. The next tick may be earlier.
     pub fn wake_at_ns(&self) -> Option<u64> {
         let failover = self.failover.filter(|_| self.may_campaign());
         let failover = failover.map(|failover| failover.at_ns);
-        let held = [self.proposals_due_ns(), self.reads_due_ns()];
+        let held = [
+            self.proposals_due_ns(),
+            self.reads_due_ns(),
+            self.commits_due_ns(),
+        ];
         failover.into_iter().chain(held.into_iter().flatten()).min()
     }
 
