@@ -18,13 +18,13 @@ mod message_check;
 mod peers;
 mod proposing;
 mod reads;
+mod simulated;
 #[cfg(test)]
 mod tests;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
 use raft::{
     RawNode, StateRole,
     eraftpb::{Message, MessageType},
@@ -49,7 +49,6 @@ use crate::{
     limits::{APPLY_QUEUE_BYTES_MAX, TERM_RISE_MAX},
     log::MemoryLog,
     long_command::ExecutedCommand,
-    message_head::MessageHead,
     proposals::Proposals,
     read_index::ReadIndexQueue,
     request_group::RequestGroup,
@@ -448,27 +447,6 @@ impl Replica {
         self.apply_queue.executed(command);
     }
 
-    /// Has the host execute commands of fewer keys than usual (simulator).
-    pub fn set_long_command_keys(&mut self, keys: u64) {
-        self.apply_queue.turn_keys_max = keys;
-    }
-
-    /// Keeps so many entries in memory for members that were away (simulator: its runs are short).
-    pub fn keep_entries(&mut self, entries: u64) {
-        self.raft.mut_store().keep_entries(entries);
-    }
-
-    /// Records the remaining time of leases so often (simulator: its leases are short).
-    pub fn checkpoint_leases_each(&mut self, seconds: i64) {
-        self.leader_tasks.lessor.set_checkpoint_interval(seconds);
-    }
-
-    /// The index of the first entry in memory (simulator).
-    pub fn log_begins(&self) -> u64 {
-        use raft::Storage as _;
-        self.raft.store().first_index().unwrap_or_default()
-    }
-
     /// Drains raft until it is quiet. The only place effects happen (I3).
     ///
     /// After a [`Halt`] the replica must not be used any more.
@@ -499,55 +477,6 @@ impl Replica {
             committed: raft.raft_log.committed,
             applied: self.raft.store().position().index,
             role: Role::of(raft.state),
-        }
-    }
-
-    /// The term in which the sender of the message inside an envelope leads, if it says that it does (simulator).
-    pub fn led_term(message: &Bytes) -> Option<u64> {
-        match PeerMessage::decode(message) {
-            Ok(PeerMessage::Raft(message)) => matches!(
-                message.get_msg_type(),
-                MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot
-            )
-            .then_some(message.term),
-            Ok(
-                PeerMessage::Proposals(_)
-                | PeerMessage::ProposalsAgain(_)
-                | PeerMessage::Refused(_)
-                | PeerMessage::LeaseRequests(_)
-                | PeerMessage::LeaseAnswer(_),
-            )
-            | Err(_) => None,
-        }
-    }
-
-    /// Formats a hard state of a [`crate::host::LogBatch`] for recordings.
-    pub fn describe_hard_state(bytes: &Bytes) -> String {
-        match crate::wire::decode_hard_state(bytes) {
-            Ok(state) => {
-                let vote = MemberId(state.vote);
-                format!("term {} vote {vote} commit {}", state.term, state.commit)
-            }
-            Err(error) => error.to_string(),
-        }
-    }
-
-    /// Formats the message inside an envelope for recordings and for traces of the simulator.
-    pub fn describe(message: &Bytes) -> String {
-        if let Some(head) = MessageHead::of(message) {
-            return head.to_string();
-        }
-        match PeerMessage::decode(message) {
-            Ok(PeerMessage::Raft(_)) => "message of raft".into(),
-            Ok(PeerMessage::Proposals(m) | PeerMessage::ProposalsAgain(m)) => {
-                format!("Proposals term={} entries={}", m.term, m.entries.len())
-            }
-            Ok(
-                other @ (PeerMessage::Refused(_)
-                | PeerMessage::LeaseRequests(_)
-                | PeerMessage::LeaseAnswer(_)),
-            ) => format!("{other:?}"),
-            Err(error) => error.to_string(),
         }
     }
 
