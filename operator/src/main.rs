@@ -28,8 +28,8 @@ const BACKUP_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
-    if let Some(rest) = witan_kubectl::arguments(&arguments) {
-        return witan_kubectl::run(rest);
+    if let Some(code) = witan_kubectl::run_by_name(&arguments) {
+        return code;
     }
     let ended = match CommandLine::parse().command() {
         Command::Crd => print_definition().map(|()| ExitCode::SUCCESS),

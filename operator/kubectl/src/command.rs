@@ -7,7 +7,6 @@ mod tests;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
 
 pub(super) use flags::{
     BackupFlags, ChartValues, ConvertFlags, LogFlags, ReportFlags, RestoreFlags, TopFlags,
@@ -70,7 +69,7 @@ pub(super) enum PluginCommand {
     /// Creates an EtcdCluster that begins from a backup, with the spec of the cluster that was backed up. With --in-place the data
     /// of an EtcdCluster is replaced, and with --undo it goes back to its old disks.
     Restore(RestoreFlags),
-    /// Has another voter lead.
+    /// Transfers leadership to another voter.
     MoveLeader {
         /// The EtcdCluster.
         cluster: String,
@@ -87,11 +86,11 @@ pub(super) enum PluginCommand {
         /// The member.
         member: String,
     },
-    /// Goes on with one member after the disks of most others are lost. What only they had is lost.
+    /// Forces a new cluster from one surviving member, after the disks of most others are lost. What only they had is lost.
     Recover {
         /// The EtcdCluster.
         cluster: String,
-        /// The member that goes on alone.
+        /// The surviving member.
         member: String,
         /// Does not ask.
         #[arg(long)]
@@ -163,11 +162,6 @@ pub(super) enum PluginCommand {
     Report(ReportFlags),
     /// Prints YAML of other operators of etcd, or of a chart, as resources of Witan. Comments say what is not converted.
     Convert(ConvertFlags),
-    /// Prints the completion of a shell.
-    Completion {
-        /// The shell.
-        shell: Shell,
-    },
 }
 
 /// The format of what is listed.

@@ -1,5 +1,5 @@
 //! The plugin `kubectl witan`: what a person asks of clusters, in words and tables. The program is this plugin when it is
-//! called as `kubectl-witan`, and after `witan-operator kubectl`.
+//! called as `kubectl-witan`, and after `witan-operator kubectl`; called as `kubectl_complete-witan` it completes command lines.
 //!
 //! It reads the same resources, the same secrets and the same members as the operator, and neither uses the other: the program
 //! calls both.
@@ -11,6 +11,7 @@
 mod acts;
 mod backups;
 mod command;
+mod completion;
 mod convert;
 mod decode;
 mod facts;
@@ -54,6 +55,8 @@ use self::{
 
 /// The name by which kubectl finds the plugin.
 const PROGRAM: &str = "kubectl-witan";
+/// The name by which kubectl finds what completes its command line.
+const COMPLETION: &str = "kubectl_complete-witan";
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -84,10 +87,23 @@ impl PluginError {
     }
 }
 
-/// Returns the arguments after the program's name if it was called as the plugin; `None` for the operator.
-pub fn arguments(all: &[OsString]) -> Option<&[OsString]> {
+/// Runs the plugin if the program was called by one of its names; `None` for the operator.
+pub fn run_by_name(all: &[OsString]) -> Option<ExitCode> {
+    if let Some(words) = arguments(all, COMPLETION) {
+        let words: Vec<String> = words
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        let printed = print(&completion::answer(PluginLine::command(), &words));
+        return Some(printed.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS));
+    }
+    arguments(all, PROGRAM).map(run)
+}
+
+/// Returns the arguments after the program's name if it is this one.
+fn arguments<'a>(all: &'a [OsString], wanted: &str) -> Option<&'a [OsString]> {
     let (program, rest) = all.split_first()?;
-    (Path::new(program).file_name() == Some(OsStr::new(PROGRAM))).then_some(rest)
+    (Path::new(program).file_name() == Some(OsStr::new(wanted))).then_some(rest)
 }
 
 /// Runs the plugin, and tells its error.
@@ -113,11 +129,6 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
 }
 
 async fn command(line: PluginLine) -> Result<(), PluginError> {
-    if let PluginCommand::Completion { shell } = line.command {
-        let mut text = Vec::new();
-        clap_complete::generate(shell, &mut PluginLine::command(), PROGRAM, &mut text);
-        return print(&String::from_utf8_lossy(&text));
-    }
     if let PluginCommand::Convert(flags) = &line.command {
         return convert::run(flags);
     }
@@ -171,8 +182,8 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
             revert::run(&keys, &at, yes).await
         }
         PluginCommand::Report(flags) => report::run(&target, &flags).await,
-        // answered above: they need no API server
-        PluginCommand::Convert(_) | PluginCommand::Completion { .. } => Ok(()),
+        // answered above: it needs no API server
+        PluginCommand::Convert(_) => Ok(()),
     }
 }
 
@@ -209,7 +220,7 @@ mod tests {
     fn the_name_of_the_program_decides() {
         let line = |program: &str| [OsString::from(program), OsString::from("status")];
         assert_eq!(
-            arguments(&line("/usr/bin/kubectl-witan")),
+            arguments(&line("/usr/bin/kubectl-witan"), PROGRAM),
             Some(&line("")[1..])
         );
         for other in [
@@ -217,7 +228,7 @@ mod tests {
             "/usr/bin/kubectl-witan2",
             "kubectl-witan/witan",
         ] {
-            assert_eq!(arguments(&line(other)), None, "{other}");
+            assert_eq!(arguments(&line(other), PROGRAM), None, "{other}");
         }
     }
 }

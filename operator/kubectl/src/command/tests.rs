@@ -74,7 +74,6 @@ fn commands_are_read() {
         "revert orders /a@7 --yes",
         "convert",
         "convert -f values.yaml --from bitnami --name shop-etcd",
-        "completion bash",
     ] {
         assert!(parse(line).is_ok(), "{line}");
     }

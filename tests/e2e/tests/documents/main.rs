@@ -99,6 +99,10 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     (
         "docs/operating/kubectl.md",
+        "ln -s \"$(command -v kubectl-witan)\" /usr/local/bin/kubectl_complete-witan",
+    ),
+    (
+        "docs/operating/kubectl.md",
         "kubectl witan backup orders --like orders-daily --wait",
     ),
     (
