@@ -7,11 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::ListParams};
 use witan_crd::{CLUSTER, EtcdCluster, is_ready, ports};
 
-use crate::{
-    observe::client_address,
-    options::Environment,
-    resources::{Cluster, client_service_name},
-};
+use crate::{observe::client_address, options::Environment, resources::Cluster};
 
 /// How long the service has to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -114,7 +110,7 @@ async fn service(
     let serving = serving.get(&service).await;
     let serving =
         serving.map_err(|source| DiscoveryError::Lookup { service: service.clone(), source })?;
-    let name = client_service_name(&serving);
+    let name = serving.client_service();
     let shown = format!("http://{name}.{namespace}.svc:{}", ports::CLIENT);
     Ok((format!("http://{address}"), shown))
 }

@@ -30,7 +30,6 @@ pub use claim::{claim, grown, onto};
 pub use names::{
     BACKUP, BACKUP_OF, CLUSTER_ID, Cluster, MANAGER, MEMBER, OPERATION, PEER_TLS, REFUSED, RETIRED,
     ROLE, ROTATED_AT, SCHEDULE, SERVICE, SPEC, START, TEMPLATE, TRUST, VERSION,
-    client_service_name,
 };
 pub use pod::{pod, template};
 pub use restore::{FETCH, RESTORE, RestoreFrom, check, check_name};

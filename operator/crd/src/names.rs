@@ -12,8 +12,8 @@ pub const CLUSTER: &str = "witan.dev/cluster";
 pub const CLIENT_TLS: &str = "witan.dev/client-tls";
 /// Annotation of an EtcdCluster: a new value restarts all members, one at a time.
 pub const RESTARTED_AT: &str = "witan.dev/restartedAt";
-/// Annotation of an EtcdCluster: a new value has the operator's authority of the cluster followed by another one. On the
-/// authority's secret: the value that was heeded.
+/// Annotation of an EtcdCluster: a new value rotates the CA that the operator has made for the cluster. On the CA's secret: the
+/// last value that was acted on.
 pub const ROTATE_AUTHORITY: &str = "witan.dev/rotate-authority";
 /// Annotation of an EtcdCluster: how long clients have after each step of a rotation.
 pub const AUTHORITY_OVERLAP: &str = "witan.dev/authority-overlap";
@@ -21,8 +21,8 @@ pub const AUTHORITY_OVERLAP: &str = "witan.dev/authority-overlap";
 pub const FENCED_MEMBERS: &str = "witan.dev/fenced-members";
 /// Annotation of an EtcdCluster: the id of a member to replace at once, in hexadecimal as in the status.
 pub const REPLACE_MEMBER: &str = "witan.dev/replace-member";
-/// Annotation of an EtcdCluster without a quorum: the member that goes on alone, as the name of its pod, because the disks of
-/// most others are lost.
+/// Annotation of an EtcdCluster without a quorum: the member from which a new cluster is forced, as the name of its pod,
+/// because the disks of most others are lost.
 pub const RECOVER_QUORUM: &str = "witan.dev/recover-quorum";
 /// Annotation of an EtcdCluster: the generation at which the leader may restart.
 pub const ALLOW_LEADER_RESTART: &str = "witan.dev/allow-leader-restart";
@@ -69,6 +69,14 @@ impl EtcdCluster {
     pub fn peer_service(&self) -> String {
         let given = self.given_peer_service();
         given.map_or_else(|| format!("{}-peer", self.name_any()), str::to_owned)
+    }
+
+    /// Returns the name of the service for clients.
+    pub fn client_service(&self) -> String {
+        let services = self.spec.services.as_ref();
+        let client = services.and_then(|services| services.client.as_ref());
+        let given = client.and_then(|client| client.name.clone());
+        given.unwrap_or_else(|| format!("{}-client", self.name_any()))
     }
 
     /// Returns the DNS name by which other pods find a member.

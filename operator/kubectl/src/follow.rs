@@ -1,12 +1,15 @@
 //! How an object goes on until it has ended: each change of its progress is a line on stderr.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, pin::pin};
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Resource,
-    runtime::{WatchStreamExt as _, watcher},
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Event, watcher},
+    },
 };
 use serde::de::DeserializeOwned;
 
@@ -42,17 +45,41 @@ where
         + 'static,
 {
     let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut changes = watcher(target.api::<K>(), only).applied_objects().boxed();
+    let changes = watcher(target.api::<K>(), only).default_backoff();
+    follow_events(pin!(changes), (kind, name), stage).await
+}
+
+/// Does what `follow` does with the events of a watch, which begins again by itself after an error.
+async fn follow_events<K>(
+    mut changes: impl Stream<Item = Result<Event<K>, watcher::Error>> + Unpin,
+    (kind, name): (&str, &str),
+    stage: impl Fn(K) -> Stage,
+) -> Result<(), PluginError> {
     let mut said = String::new();
-    loop {
-        let next = changes.try_next().await.map_err(|error| {
-            let why = super::chain(&error);
-            PluginError::Words(format!("cannot watch {kind} {name}: {why}"))
-        })?;
-        let Some(object) = next else {
-            let text = format!("the watch of {kind} {name} ended");
-            return Err(PluginError::Words(text));
+    let mut is_listed = false;
+    while let Some(event) = changes.next().await {
+        let object = match event {
+            Ok(Event::Apply(object) | Event::InitApply(object)) => object,
+            Ok(Event::Init) => {
+                is_listed = false;
+                continue;
+            }
+            Ok(Event::InitDone) if is_listed => continue,
+            Ok(Event::InitDone | Event::Delete(_)) => {
+                let text = format!("{kind} {name} was deleted before it had ended");
+                return Err(PluginError::Words(text));
+            }
+            Err(error) => {
+                let why = super::chain(&error);
+                let text = format!("cannot watch {kind} {name}: {why}");
+                if is_refused(&error) {
+                    return Err(PluginError::Words(text));
+                }
+                tell(&format!("{text}; trying again"));
+                continue;
+            }
         };
+        is_listed = true;
         match stage(object) {
             Stage::Succeeded(text) => return print(&format!("succeeded: {text}\n")),
             Stage::Failed(why) => {
@@ -63,6 +90,68 @@ where
                 said = text;
             }
             Stage::Runs(_) => {}
+        }
+    }
+    let text = format!("the watch of {kind} {name} ended");
+    Err(PluginError::Words(text))
+}
+
+/// Whether the API server refuses the watch: another try gets the same answer.
+fn is_refused(error: &watcher::Error) -> bool {
+    matches!(
+        error,
+        watcher::Error::InitialListFailed(kube::Error::Api(refusal))
+            | watcher::Error::WatchStartFailed(kube::Error::Api(refusal))
+            if [401, 403, 404].contains(&refusal.code)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt as _, stream};
+
+    use super::*;
+
+    type Events = Vec<Result<Event<&'static str>, watcher::Error>>;
+
+    fn followed(events: Events) -> Result<(), String> {
+        let stage = |text: &str| match text {
+            "done" => Stage::Succeeded(text.to_owned()),
+            _ => Stage::Runs(text.to_owned()),
+        };
+        let named = ("EtcdBackup", "now");
+        let followed = follow_events(stream::iter(events), named, stage).now_or_never();
+        followed
+            .expect("all events are there")
+            .map_err(|error| error.to_string())
+    }
+
+    fn listed(object: &'static str) -> Events {
+        vec![
+            Ok(Event::Init),
+            Ok(Event::InitApply(object)),
+            Ok(Event::InitDone),
+        ]
+    }
+
+    #[test]
+    fn a_watch_that_breaks_goes_on() {
+        let mut events = listed("runs");
+        events.push(Err(watcher::Error::NoResourceVersion));
+        events.extend(listed("runs"));
+        events.push(Ok(Event::Apply("done")));
+        assert_eq!(followed(events), Ok(()));
+    }
+
+    #[test]
+    fn a_deleted_object_has_an_end() {
+        let mut while_watched = listed("runs");
+        while_watched.push(Ok(Event::Delete("runs")));
+        let mut between = listed("runs");
+        between.extend([Ok(Event::Init), Ok(Event::InitDone)]);
+        for events in [while_watched, between] {
+            let said = followed(events).unwrap_err();
+            assert!(said.contains("was deleted"), "{said}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use k8s_openapi::api::core::v1::Pod;
@@ -15,6 +16,9 @@ use tokio::{
 use witan_crd::ports;
 
 use super::of_kube;
+
+/// Pause after a connection that could not be accepted: a process without free file descriptors does not spin.
+const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 
 /// A port that leads to a pod until this is dropped.
 #[derive(Debug)]
@@ -59,7 +63,15 @@ async fn accept(
     pod: String,
     failure: Arc<Mutex<Option<String>>>,
 ) {
-    while let Ok((socket, _)) = listener.accept().await {
+    loop {
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                *lock(&failure) = Some(format!("cannot accept a connection to {pod}: {error}"));
+                tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
         let (pods, pod, failure) = (pods.clone(), pod.clone(), failure.clone());
         tokio::spawn(async move {
             let done = carry(socket, &pods, &pod).await;

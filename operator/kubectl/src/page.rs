@@ -17,7 +17,10 @@ use rustls::{
 };
 use witan_members::{Address, ClientTls};
 
-use super::chain;
+use super::{chain, table::clipped};
+
+/// Characters of an answer that are shown.
+const ANSWER_MAX: usize = 200;
 
 /// Why there is no page.
 #[derive(Debug)]
@@ -26,6 +29,20 @@ pub(super) enum PageError {
     Status(StatusCode, String),
     /// It was not reached, or did not answer in time.
     Failed(String),
+}
+
+impl PageError {
+    /// Returns why there is no page, and what to do.
+    pub(super) fn words(self) -> String {
+        match self {
+            Self::Status(StatusCode::UNAUTHORIZED, _) => {
+                "it asks for the password of a user with the role root; see --user and --password-file"
+                    .to_owned()
+            }
+            Self::Status(status, text) => format!("{status}: {}", clipped(&text, ANSWER_MAX)),
+            Self::Failed(why) => why,
+        }
+    }
 }
 
 /// Reads a page of a member of at most so many bytes, as the user of its address, whose password Basic authentication takes.

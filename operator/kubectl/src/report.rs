@@ -7,7 +7,7 @@ use std::{io::Write as _, path::PathBuf};
 
 use flate2::{Compression, write::GzEncoder};
 use k8s_openapi::{
-    api::core::v1::{Event, PersistentVolumeClaim, Pod},
+    api::core::v1::{Event, ObjectReference, PersistentVolumeClaim, Pod},
     jiff::Timestamp,
 };
 use kube::{
@@ -16,12 +16,13 @@ use kube::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use witan_crd::{CLUSTER, EtcdCluster, ports};
+use witan_crd::{CLUSTER, CONTAINER, EtcdCluster, ports};
 
 use super::{
     PluginError, chain,
     command::ReportFlags,
-    facts, of_kube,
+    facts::{self, Facts},
+    of_kube,
     output::{print, yaml},
     status,
     tar::Archive,
@@ -33,6 +34,10 @@ const LOG_LINES: i64 = 5_000;
 const LOG_BYTES: i64 = 5 << 20;
 /// The port of the operator's metrics.
 const OPERATOR_METRICS_PORT: i32 = 8080;
+/// Name of the operator's container, as chart and manifest have it.
+const OPERATOR_CONTAINER: &str = "operator";
+/// Length of the part that Kubernetes adds to the name of a job for its pods.
+const POD_SUFFIX: usize = 5;
 /// Fields that hold the spec once more, or that nobody needs.
 const LEFT_OUT: [&str; 3] = [
     "managedFields",
@@ -65,10 +70,10 @@ pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), Plug
     let claims = target.list::<PersistentVolumeClaim>(&own, "claims").await;
     bundle.list("claims.yaml", &claims)?;
     let events = target.list::<Event>(&ListParams::default(), "events").await;
-    let events = events.map(|events| of_cluster(events, cluster));
+    let events = events.map(|events| of_cluster(events, &facts));
     bundle.list("events.yaml", &events)?;
     for pod in pods.iter().flatten() {
-        bundle.pod(target, pod, ports::METRICS).await?;
+        bundle.pod(target, pod, (CONTAINER, ports::METRICS)).await?;
     }
     bundle.recordings(target, &facts.cluster, flags).await?;
     let operator = Target {
@@ -83,7 +88,8 @@ pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), Plug
     }
     bundle.list("operator.yaml", &operators)?;
     for pod in operators.iter().flatten() {
-        bundle.pod(&operator, pod, OPERATOR_METRICS_PORT).await?;
+        let own = (OPERATOR_CONTAINER, OPERATOR_METRICS_PORT);
+        bundle.pod(&operator, pod, own).await?;
     }
     let file = flags.file.clone();
     let file = file.unwrap_or_else(|| PathBuf::from(format!("{cluster}-report.tar.gz")));
@@ -128,10 +134,14 @@ impl Bundle {
     }
 
     /// Adds the logs of a pod, those from before a restart, and its metrics.
-    async fn pod(&mut self, target: &Target, pod: &Pod, metrics: i32) -> Result<(), PluginError> {
+    async fn pod(
+        &mut self,
+        target: &Target,
+        pod: &Pod,
+        (preferred, metrics): (&str, i32),
+    ) -> Result<(), PluginError> {
         let name = pod.name_any();
-        let container = pod.spec.as_ref().and_then(|spec| spec.containers.first());
-        let container = container.map(|container| container.name.clone());
+        let container = container(pod, preferred);
         let status = pod.status.as_ref();
         let restarted = status.and_then(|status| status.container_statuses.as_ref());
         let restarted = restarted.is_some_and(|all| all.iter().any(|own| own.restart_count > 0));
@@ -178,10 +188,8 @@ impl Bundle {
                 return Ok(());
             }
         };
-        for at in 0..reach.addresses.len() {
-            let Some(recording) = recordings::read(&reach, at).await else {
-                continue;
-            };
+        for address in &reach.addresses {
+            let recording = recordings::read(&reach, address).await;
             let member = recording.member;
             match recording.bytes {
                 Ok(bytes) => self.add(&format!("recordings/{member}.rec"), &bytes)?,
@@ -225,15 +233,46 @@ async fn page(target: &Target, pod: &str, port: i32) -> Result<String, String> {
         .map_err(|error| of_kube(&error))
 }
 
-/// Keeps the events about a cluster and about its members, claims and services.
-fn of_cluster(mut events: Vec<Event>, cluster: &str) -> Vec<Event> {
-    let members = format!("{cluster}-");
-    events.retain(|event| {
-        let name = event.involved_object.name.as_deref().unwrap_or_default();
-        let name = name.strip_prefix("data-").unwrap_or(name);
-        name == cluster || name.starts_with(&members)
-    });
+/// Returns the container whose log is read: a pod may have injected ones before it.
+fn container(pod: &Pod, preferred: &str) -> Option<String> {
+    let all = &pod.spec.as_ref()?.containers;
+    let found = all.iter().find(|each| each.name == preferred);
+    found.or(all.first()).map(|each| each.name.clone())
+}
+
+/// Keeps the events about a cluster and the objects that belong to it.
+fn of_cluster(mut events: Vec<Event>, facts: &Facts) -> Vec<Event> {
+    events.retain(|event| is_about(&event.involved_object, facts));
     events
+}
+
+/// Whether an object belongs to a cluster. Objects of a cluster `orders-eu` begin with `orders-` as well.
+fn is_about(object: &ObjectReference, facts: &Facts) -> bool {
+    let cluster = &facts.cluster;
+    let name = object.name.as_deref().unwrap_or_default();
+    let is_backup = |name: &str| facts.backups.iter().any(|each| each.name_any() == name);
+    match object.kind.as_deref().unwrap_or_default() {
+        "EtcdCluster" => name == cluster.name_any(),
+        "EtcdBackup" | "Job" => is_backup(name),
+        "EtcdBackupSchedule" => facts.schedules.iter().any(|each| each.name_any() == name),
+        "Pod" => {
+            let of_job = name.rsplit_once('-');
+            let of_job = of_job.filter(|(_, suffix)| suffix.len() == POD_SUFFIX);
+            cluster.ordinal(name).is_some() || of_job.is_some_and(|(job, _)| is_backup(job))
+        }
+        "PersistentVolumeClaim" => {
+            let member = name.strip_prefix("data-");
+            member.is_some_and(|member| cluster.ordinal(member).is_some())
+        }
+        // services, budgets
+        _ => [
+            cluster.name_any(),
+            cluster.client_service(),
+            cluster.peer_service(),
+        ]
+        .iter()
+        .any(|own| own == name),
+    }
 }
 
 /// Removes what is left out, and the values of environment variables.
@@ -288,11 +327,53 @@ mod tests {
 
     #[test]
     fn events_are_those_of_the_cluster() {
-        let event = |name: &str| -> Event {
-            serde_json::from_value(json!({"metadata": {}, "involvedObject": {"name": name}}))
+        let event = |(kind, name): (&str, &str)| -> Event {
+            let object = json!({"kind": kind, "name": name});
+            serde_json::from_value(json!({"metadata": {}, "involvedObject": object})).unwrap()
+        };
+        let of = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "witan.dev/v1", "kind": kind, "metadata": {"name": name, "namespace": "shop"}, "spec": spec});
+        let backup = json!({"clusterRef": {"name": "orders"}, "store": {"s3": {"bucket": "b"}}});
+        let facts: Facts = serde_json::from_value(json!({
+            "cluster": of("EtcdCluster", "orders", json!({})),
+            "backups": [of("EtcdBackup", "nightly-1", backup)],
+        }))
+        .unwrap();
+        let own = [
+            ("EtcdCluster", "orders"),
+            ("Pod", "orders-0"),
+            ("PersistentVolumeClaim", "data-orders-0"),
+            ("Service", "orders-client"),
+            ("Service", "orders-peer"),
+            ("EtcdBackup", "nightly-1"),
+            ("Job", "nightly-1"),
+            ("Pod", "nightly-1-x7k2p"),
+        ];
+        let foreign = [
+            ("EtcdCluster", "orders-0"),
+            ("EtcdCluster", "orders-eu"),
+            ("Pod", "orders-eu-0"),
+            ("PersistentVolumeClaim", "data-orders-eu-0"),
+            ("Service", "orders-eu"),
+            ("EtcdBackup", "orders-eu-1"),
+            ("Pod", "ordersx"),
+        ];
+        let events = own.iter().chain(&foreign).copied().map(event).collect();
+        let kept = of_cluster(events, &facts).into_iter();
+        let kept: Vec<_> = kept
+            .filter_map(|event| event.involved_object.name)
+            .collect();
+        assert_eq!(kept, own.map(|(_, name)| name));
+    }
+
+    #[test]
+    fn the_log_is_that_of_the_member_beside_injected_containers() {
+        let pod = |names: &[&str]| -> Pod {
+            let containers: Vec<_> = names.iter().map(|name| json!({"name": name})).collect();
+            serde_json::from_value(json!({"metadata": {}, "spec": {"containers": containers}}))
                 .unwrap()
         };
-        let all = ["orders", "orders-0", "data-orders-0", "ordersx", "other"].map(event);
-        assert_eq!(of_cluster(all.to_vec(), "orders").len(), 3);
+        let of = |names| container(&pod(names), CONTAINER);
+        assert_eq!(of(&["proxy", CONTAINER]).as_deref(), Some(CONTAINER));
+        assert_eq!(of(&["operator"]).as_deref(), Some("operator"));
     }
 }

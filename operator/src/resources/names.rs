@@ -128,7 +128,7 @@ impl<'a> Cluster<'a> {
 
     /// Returns the name of the service for clients.
     pub fn client_service(&self) -> String {
-        client_service_name(self.resource)
+        self.resource.client_service()
     }
 
     /// Returns the name of the service of members.
@@ -224,14 +224,6 @@ impl<'a> Cluster<'a> {
         labels.insert(MEMBER.to_owned(), self.member(ordinal));
         meta
     }
-}
-
-/// Returns the name of the service for clients of a cluster: that of the spec, else `<name>-client`.
-pub fn client_service_name(resource: &EtcdCluster) -> String {
-    let services = resource.spec.services.as_ref();
-    let client = services.and_then(|services| services.client.as_ref());
-    let given = client.and_then(|client| client.name.clone());
-    given.unwrap_or_else(|| format!("{}-client", resource.name_any()))
 }
 
 pub(super) fn scheme(tls: bool) -> &'static str {

@@ -159,3 +159,11 @@ async fn a_member_of_another_name_is_refused() {
     }
     assert!(served.join().is_err(), "nothing was asked");
 }
+
+#[test]
+fn a_refusal_says_what_to_do() {
+    let refused = PageError::Status(StatusCode::UNAUTHORIZED, String::new());
+    assert!(refused.words().contains("--password-file"));
+    let busy = PageError::Status(StatusCode::TOO_MANY_REQUESTS, "try again".to_owned());
+    assert_eq!(busy.words(), "429 Too Many Requests: try again");
+}

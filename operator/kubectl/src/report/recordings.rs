@@ -2,17 +2,10 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
 use witan_crd::EtcdCluster;
+use witan_members::Address;
 
-use super::super::{
-    PluginError,
-    command::MemberFlags,
-    page::{self, PageError},
-    reach::Reach,
-    table::clipped,
-    target::Target,
-};
+use super::super::{PluginError, command::MemberFlags, page, reach::Reach, target::Target};
 
 /// The flag of members that record.
 const FLAG: &str = "flight-recorder-megabytes";
@@ -22,8 +15,6 @@ const PAGE: &str = "/debug/flight-recorder";
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Bytes of a recording at most: it is held in memory, and a report is sent to somebody.
 const BYTES_MAX: usize = 256 << 20;
-/// Characters of an answer that are shown.
-const ANSWER_MAX: usize = 200;
 
 /// The recording of a member, or why it is missing.
 pub(super) struct MemberRecording {
@@ -49,28 +40,15 @@ fn records(cluster: &EtcdCluster) -> bool {
     options.is_some_and(|options| options.extra_args.contains_key(FLAG))
 }
 
-/// Reads the recording of the member at this place of those that were found.
-pub(super) async fn read(reach: &Reach, at: usize) -> Option<MemberRecording> {
-    let address = reach.addresses.get(at)?;
+/// Reads the recording of a member.
+pub(super) async fn read(reach: &Reach, address: &Address) -> MemberRecording {
     let member = address.member.clone();
     let got = page::get(address, PAGE, PATIENCE, BYTES_MAX).await;
     let bytes = got.map_err(|error| {
         let forward = reach.forward_failure(&member);
-        forward.unwrap_or_else(|| words(error))
+        forward.unwrap_or_else(|| error.words())
     });
-    Some(MemberRecording { member, bytes })
-}
-
-/// Returns why there is no recording, for people.
-fn words(error: PageError) -> String {
-    match error {
-        PageError::Status(StatusCode::UNAUTHORIZED, _) => {
-            "it asks for the password of a user with the role root; see --user and --password-file"
-                .to_owned()
-        }
-        PageError::Status(status, text) => format!("{status}: {}", clipped(&text, ANSWER_MAX)),
-        PageError::Failed(why) => why,
-    }
+    MemberRecording { member, bytes }
 }
 
 #[cfg(test)]
@@ -91,13 +69,5 @@ mod tests {
         assert!(records(&cluster(json!({"extraArgs": {FLAG: "64"}}))));
         assert!(!records(&cluster(json!({"extraArgs": {"other": "64"}}))));
         assert!(!records(&cluster(json!({}))));
-    }
-
-    #[test]
-    fn a_refusal_says_what_to_do() {
-        let refused = PageError::Status(StatusCode::UNAUTHORIZED, String::new());
-        assert!(words(refused).contains("--password-file"));
-        let busy = PageError::Status(StatusCode::TOO_MANY_REQUESTS, "try again".to_owned());
-        assert_eq!(words(busy), "429 Too Many Requests: try again");
     }
 }

@@ -88,12 +88,7 @@ fn words(error: PageError) -> String {
         PageError::Status(StatusCode::NOT_FOUND, _) => {
             format!("it has no page {PATH}: its version is older than this plugin")
         }
-        PageError::Status(StatusCode::UNAUTHORIZED, _) => {
-            "it asks for the password of a user with the role root; see --user and --password-file"
-                .to_owned()
-        }
-        PageError::Status(status, text) => format!("{status}: {}", clipped(&text, 200)),
-        PageError::Failed(why) => why,
+        error @ (PageError::Status(..) | PageError::Failed(_)) => error.words(),
     }
 }
 
