@@ -28,6 +28,13 @@ async function roles() {
 }
 
 export const cases = {
+  async an_address_without_a_view_shows_the_cluster() {
+    // a name that every object of the language has
+    const page = await open("toString");
+    await drawing(page).waitFor();
+    await page.end();
+  },
+
   async the_cluster_is_drawn_and_live() {
     const { leader } = await roles();
     const page = await open("cluster", { port: ports[leader], height: 860 });

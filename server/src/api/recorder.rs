@@ -12,6 +12,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witan_dialect::{Context, reply};
 use witan_recorder::HandedFiles;
 
+/// The answer if no file can be handed out.
+const NOTHING: &str = "there is no recording to hand out: nothing is recorded yet, the recorder has ended with an error (see the \
+    log of this member), or its files have values in clear (--flight-recorder-values), which are not handed out (copy \
+    DATA_DIR/recorder)";
+
 /// The flight recorder's files, and who may read them.
 #[derive(Debug)]
 pub(crate) struct Recordings {
@@ -46,11 +51,7 @@ impl Recordings {
         });
         let (first, files) = match opened.await {
             Ok(Ok((Some(first), files))) => (first, files),
-            Ok(Ok((None, _))) => {
-                let text = "the recording has values in clear, which are not handed out; \
-                            copy DATA_DIR/recorder";
-                return reply::text(StatusCode::NOT_FOUND, text);
-            }
+            Ok(Ok((None, _))) => return reply::text(StatusCode::NOT_FOUND, NOTHING),
             Ok(Err(error)) => {
                 let text = format!("the flight recorder's files cannot be read: {error}");
                 return reply::text(StatusCode::INTERNAL_SERVER_ERROR, &text);

@@ -18,7 +18,7 @@ let leave = new AbortController();
 /** Splits `#view?name=value`. */
 function place() {
   const [id, query] = location.hash.slice(1).split("?", 2);
-  return { id: id in VIEWS ? id : "cluster", params: new URLSearchParams(query ?? "") };
+  return { id: Object.hasOwn(VIEWS, id) ? id : "cluster", params: new URLSearchParams(query ?? "") };
 }
 
 function mark(current) {

@@ -99,7 +99,14 @@ async function swap(work, node, mine) {
 }
 
 async function conflict(work, node, mine) {
-  const { node: now } = await v2(at(node.key));
+  let now;
+  try {
+    ({ node: now } = await v2(at(node.key)));
+  } catch (error) {
+    // deleted since, or no answer
+    work.append(trouble(error));
+    return;
+  }
   const [theirs, yours] = [now.value ?? "", mine ?? ""].map(fromText);
   const panel = h("div", { class: "card bad conflict", role: "alert", tabindex: "-1" },
     h("h3", {}, "Somebody else was faster"),
