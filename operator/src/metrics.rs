@@ -123,7 +123,7 @@ impl Metrics {
             backups: counters("witan_operator_backups_total", "Backups of a cluster that have ended, by result.", &["namespace", "name", "result"])?,
             operations: counters("witan_operator_operations_total", "Operations on a cluster that have ended, by verb and result.", &["namespace", "name", "verb", "result"])?,
             backup_success: schedules("witan_operator_backup_schedule_last_success_timestamp_seconds", "When the last successful backup of a schedule was completed.")?,
-            backup_overdue: schedules("witan_operator_backup_schedule_overdue", "1 if no backup has succeeded since two times of the schedule.")?,
+            backup_overdue: schedules("witan_operator_backup_schedule_overdue", "1 if the last two backups of the schedule have not succeeded.")?,
             changes_last: schedules("witan_operator_backup_changes_last_timestamp_seconds", "All changes of a schedule's cluster that were made until this time are stored.")?,
             changes_late: schedules("witan_operator_backup_changes_late", "1 if a schedule stores changes, and those of the last seconds are not stored.")?,
             process: ProcessSeries::register(&registry)?,

@@ -39,7 +39,7 @@ impl SnapshotDigest {
         self.tail.extend_from_slice(tail);
     }
 
-    /// Returns what the bytes tell, after the last one.
+    /// Returns length, SHA-256 and whether the trailing digest matches, after the last byte.
     pub(crate) fn finish(mut self) -> Digested {
         let found = self.hash.clone().finalize();
         let sound = self.bytes > DIGEST_BYTES as u64 && found.as_slice() == self.tail;

@@ -84,7 +84,7 @@ impl Members {
     pub(crate) fn channel(&self, endpoint: &str) -> Result<&Channel, BackupError> {
         let known = self.members.iter().find(|(url, _)| url == endpoint);
         let known = known.map(|(_, channel)| channel);
-        known.ok_or_else(|| internal(format!("{endpoint} is no endpoint")))
+        known.ok_or_else(|| internal(format!("{endpoint} is not in --endpoints")))
     }
 
     /// Returns the token of the user at a member; `None` without a user, or if the member checks none.

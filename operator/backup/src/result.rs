@@ -40,7 +40,7 @@ pub struct BackupRecord {
     /// was compacted or nothing was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<String>,
-    /// Whether it was taken because the stored changes could not be gone on with. No retention counts it.
+    /// Whether it was taken because a new generation of changes needed a backup to start from. `keep_last` does not count it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub begins_changes: bool,
     /// Names of the backups that were removed after this one had succeeded, as many as fit.
@@ -66,7 +66,7 @@ impl BackupRecord {
         self.mark.is_some() || self.revision <= 1
     }
 
-    /// Whether changes of its revision are of its history. Before the first change there is but one.
+    /// Whether changes at its revision belong to the history of this backup. At revision 1 there is nothing to compare.
     pub(crate) fn has_mark(&self, found: &Mark) -> bool {
         self.revision <= 1 || self.mark.as_ref() == Some(&found.digest)
     }

@@ -23,8 +23,8 @@ const PAUSES: BackoffConfig = BackoffConfig {
     base: 3.0,
 };
 
-/// The variables of AWS that are used; others, which could change what a request means, are not. An empty one is as good as
-/// none.
+/// The variables of AWS that are used; others, which could change what a request means, are ignored. An empty one counts as
+/// unset.
 const VARIABLES: [&str; 11] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",

@@ -253,7 +253,7 @@ fn not_compared(why: &str) -> String {
     format!("the keys of the backup cannot be compared with those of the cluster: {why}")
 }
 
-/// Reads what shows the history of a member. Without it a backup is none from which changes go on.
+/// Reads what shows the history of a member. Without it no changes can be applied to the backup.
 async fn mark(
     source: &impl Source,
     member: &Standing,
@@ -263,7 +263,7 @@ async fn mark(
     match source.mark(member).await {
         Ok(None) if new.begins_changes && revision > 1 => {
             let message = format!(
-                "{}: the changes of revision {revision} were compacted, so that it cannot be shown what goes on from it",
+                "{}: revision {revision} was compacted, so that the backup cannot be matched with stored changes; another backup is of a later revision",
                 member.endpoint
             );
             Err(BackupError::new(Reason::SourceRefused, message))

@@ -28,8 +28,8 @@ pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Deletes what killed processes have left: of the same file at once, of others when nobody writes it any more. A failure
-/// only leaves space in use.
+/// Deletes partial files of killed uploads: those of `file` at once, those of others once they are abandoned. A failure only
+/// leaves space in use.
 pub(crate) fn sweep(folder: &Path, file: &str) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;

@@ -141,7 +141,10 @@ fn of_s3(doing: Doing<'_>, code: &str, message: &str, is_refused: bool) -> Backu
             Reason::WrongCredentials,
             "check the credentials and their permissions",
         ),
-        _ => (Reason::StoreUnreachable, "the store does not do it"),
+        _ => (
+            Reason::StoreUnreachable,
+            "the store refused the request for a reason that is not known here: see its documentation and log",
+        ),
     };
     let message = message.trim().trim_end_matches('.');
     let stated = if message.is_empty() {

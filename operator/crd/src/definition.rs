@@ -53,7 +53,7 @@ pub fn definition() -> CustomResourceDefinition {
     serde_json::from_value(definition).expect("it was a definition before")
 }
 
-/// Removes from the schema what the derive adds and the API server does not need.
+/// Removes `nullable: true`, and the `anyOf` beside `x-kubernetes-int-or-string`: the API server needs neither.
 fn strip(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {

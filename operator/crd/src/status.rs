@@ -182,7 +182,7 @@ pub struct OperationStatus {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RecoveryStatus {
-    /// The member that goes on alone.
+    /// The member from which a new cluster is forced.
     pub member: String,
     /// Its stage.
     pub phase: RecoveryPhase,

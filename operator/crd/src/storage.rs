@@ -87,9 +87,9 @@ impl Default for ClaimRetention {
 /// Whether a claim is kept.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retention {
-    /// It is.
+    /// The claim is kept.
     Retain,
-    /// It is deleted.
+    /// The claim is deleted.
     Delete,
 }
 

@@ -85,7 +85,7 @@ fn known(resource: &EtcdCluster, cluster: &str, member: &str) -> Result<MemberSt
     })
 }
 
-/// Asks the operator to restart all members.
+/// Sets the annotation `witan.dev/restartedAt`, by which the operator restarts all members.
 pub(super) async fn restart(target: &Target, cluster: &str) -> Result<(), PluginError> {
     let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     target.annotate(cluster, RESTARTED_AT, &now).await?;
@@ -128,7 +128,7 @@ pub(super) async fn recover(
     }
     target.annotate(cluster, RECOVER_QUORUM, member).await?;
     print(&format!(
-        "{member} goes on alone; see kubectl witan status {cluster}\n"
+        "a new cluster is forced from {member}; see kubectl witan status {cluster}\n"
     ))
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Difference
     let (_, newest) = keys.get(prefix, 0).await?;
     if at.revision > newest {
         let text = format!(
-            "revision {} is not reached: the newest is {newest}",
+            "revision {} does not exist yet; the newest is {newest}",
             at.revision
         );
         return Err(PluginError::Words(text));
@@ -117,7 +117,7 @@ impl<'a> Side<'a> {
 fn explained(error: CallError, at: &PrefixAt) -> PluginError {
     if error.says("compacted") {
         let text = format!(
-            "revision {} is compacted: what the keys were then is not kept",
+            "revision {} was compacted, and its values are gone: choose a later revision",
             at.revision
         );
         return PluginError::Words(text);
@@ -171,7 +171,7 @@ pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), Plu
     if found.keys.is_empty() {
         return Ok(());
     }
-    check(&found, keys.txn_ops_max)?;
+    refuse_unrevertible(&found, keys.txn_ops_max)?;
     if !yes {
         return print("nothing was done; --yes does it in one transaction\n");
     }
@@ -201,8 +201,8 @@ pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), Plu
     ))
 }
 
-/// Whether one transaction can bring the keys back.
-fn check(found: &Differences, ops_max: usize) -> Result<(), PluginError> {
+/// Refuses what one transaction cannot bring back: too many keys, and keys that had a lease.
+fn refuse_unrevertible(found: &Differences, ops_max: usize) -> Result<(), PluginError> {
     let count = found.keys.len();
     if count > ops_max {
         return Err(PluginError::Words(format!(

@@ -6,7 +6,7 @@ mod members;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::ResourceExt as _;
-use witan_crd::{EtcdClusterStatus, RecoveryPhase};
+use witan_crd::{EtcdClusterStatus, RECOVER_QUORUM, RecoveryPhase};
 
 use super::{
     facts::Facts,
@@ -155,7 +155,7 @@ fn operator(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String
     );
     let stale = asked.zip(seen).filter(|(asked, seen)| seen < asked);
     let stale = stale.map(|(asked, seen)| {
-        format!("; it has not seen generation {asked} of the spec yet, its report is about {seen}")
+        format!("; this status is for generation {seen}, the spec is at {asked}")
     });
     let does = match &status.operation {
         _ if seen.is_none() => "has not reported yet".to_owned(),
@@ -202,9 +202,11 @@ fn recovery(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     let since = age(recovery.started_at.0, now);
     let member = &recovery.member;
     Some(match recovery.phase {
-        RecoveryPhase::Running => format!("{member} goes on alone, begun {since} ago"),
+        RecoveryPhase::Running => {
+            format!("a new cluster is forced from {member}, begun {since} ago")
+        }
         RecoveryPhase::Done => {
-            format!("done with {member}, begun {since} ago; the annotation may be removed")
+            format!("done with {member}, begun {since} ago; remove the annotation {RECOVER_QUORUM}")
         }
     })
 }

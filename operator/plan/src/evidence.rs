@@ -66,8 +66,8 @@ pub(super) fn condemns(joined: &Joined<'_>, pod: &PodSeen) -> bool {
     })
 }
 
-/// Whether the pod of a silent member was recreated a short time ago.
-pub(super) fn was_remade(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
+/// Whether the pod of a silent member was recreated within the last hour, by the annotation `witan.dev/remade-at` of its claim.
+pub(super) fn recreated_within_hour(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
     let remade = joined.pass.claim(ordinal).and_then(|claim| claim.remade);
     remade.is_some_and(|at| joined.now().saturating_sub(at) < REMADE_SECONDS)
 }

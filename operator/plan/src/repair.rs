@@ -172,7 +172,7 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
         match judge(joined, ordinal, member) {
             VoterDecision::Well => {}
             VoterDecision::Wait(step) => wait = wait.or(Some(step)),
-            VoterDecision::Remake if heals && !evidence::was_remade(joined, ordinal) => {
+            VoterDecision::Remake if heals && !evidence::recreated_within_hour(joined, ordinal) => {
                 let reason = Stop::Silent;
                 return Some(Step::DeletePod { ordinal, reason });
             }

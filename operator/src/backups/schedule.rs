@@ -104,7 +104,7 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
     let parsed = Times::parse(&schedule.spec.schedule).and_then(|times| {
         let next = times
             .after(now)
-            .ok_or("spec.schedule has no time that ever comes")?;
+            .ok_or("spec.schedule never matches a date")?;
         Ok((times, next))
     });
     let (times, next) = match parsed {
@@ -152,7 +152,7 @@ fn standing(overdue: bool, newest: &[&EtcdBackup]) -> (&'static str, String) {
         .find(|backup| !phase_of(backup).is_some_and(is_end));
     let waits = active.and_then(|backup| says(backup, "has not succeeded yet"));
     if overdue {
-        let late = "no backup has succeeded since two times of the schedule";
+        let late = "the last two backups of the schedule have not succeeded";
         let why = waits.or(failed);
         return (
             "Overdue",

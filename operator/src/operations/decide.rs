@@ -38,7 +38,7 @@ pub(super) enum Next {
     CheckBackup,
     /// The status of the EtcdCluster records a restore.
     Record(Box<RestoreStatus>),
-    /// The cluster is on the way.
+    /// The cluster has not reached the goal yet.
     Watch(String),
     /// It is done, or cannot be done.
     End(Result<String, String>),

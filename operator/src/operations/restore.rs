@@ -18,11 +18,11 @@ use crate::resources::Cluster;
 const NO_DISKS: &str = "the members have no disks that could be kept: delete the EtcdCluster, and create one that begins from the \
     backup (spec.bootstrap.restore)";
 
-const FOREIGN: &str = "is no pod of this EtcdCluster, so that the operator cannot stop it: remove it from the cluster first";
+const FOREIGN: &str = "is no pod of this EtcdCluster, so that the operator cannot stop it: remove it with etcdctl member remove first";
 
 const NOTHING_KEPT: &str = "there is nothing to go back to: no restore of this EtcdCluster has kept disks that have served";
 
-const GO_BACK: &str = "to go back to the disks of before, delete this EtcdOperation and create one with undoRestore: {}";
+const GO_BACK: &str = "to go back to the previous disks, delete this EtcdOperation and create one with undoRestore: {}";
 
 /// The way out of a restore whose EtcdOperation was deleted.
 pub(super) const UNFINISHED: &str = "wait, or create an EtcdOperation with undoRestore: {}";
@@ -140,7 +140,7 @@ pub(super) fn result(
     let kept = match &restore.kept_cluster_id {
         _ if all.is_empty() => String::new(),
         Some(_) => format!(
-            "; the disks of before are kept: {all}; to go back to them create an EtcdOperation with undoRestore: {{}}, {delete}"
+            "; the previous disks are kept: {all}; to go back to them create an EtcdOperation with undoRestore: {{}}, {delete}"
         ),
         None => format!("; the disks of members that have never served are kept: {all}; {delete}"),
     };

@@ -65,8 +65,8 @@ fn mark(events: &[&Event]) -> Mark {
     Mark { revision, digest: hex }
 }
 
-/// Whether a member has the history of the marks: of `read`, its marks from some revision on, those of the same revisions are
-/// the same, and the last one is among them.
+/// Whether the marks that were read from a member equal the known ones at every common revision, and include the last known
+/// revision.
 pub(super) fn is_same(known: &[Mark], read: &[Mark]) -> bool {
     let last = known.last().map_or(0, |mark| mark.revision);
     let both = read.iter().filter(|mark| mark.revision <= last);

@@ -111,7 +111,7 @@ impl Pending {
         leased.map(|pair| (pair.lease, pair.create_revision == pair.mod_revision))
     }
 
-    /// Whether the changes fill a segment, and nothing more is to be received. Of a revision that is larger, the rest is.
+    /// Whether the changes fill a segment, and nothing more is to be received. A larger revision is received to its end.
     pub(super) fn is_full(&self) -> bool {
         let first = self.groups.first().and_then(|group| group.events.first());
         let has_whole = self.is_whole || first.is_some_and(|first| revision(first) < self.last);

@@ -177,7 +177,7 @@ fn check_history(
     Err(BackupError::new(Reason::ChangesMissing, message))
 }
 
-/// Refuses a time that was taken by a clock that was ahead: what was received in truth before another time may be behind it.
+/// Refuses a time that was taken by a clock that was ahead: a change may have a later time than its real one.
 fn is_credible(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(), BackupError> {
     let now_ms = Timestamp::now().as_millisecond();
     let end_ms = later.map_or(now_ms, |later| later.min(now_ms));
@@ -186,8 +186,8 @@ fn is_credible(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(
     }
     let found = Timestamp::from_millisecond(found_ms).unwrap_or_default();
     let message = format!(
-        "the changes around {wanted} have times up to {found}, of a clock that was ahead, so that it is not certain which were \
-         there at that time: restore to a revision"
+        "the changes around {wanted} have times up to {found}, of a clock that was ahead, so that the state at {wanted} is \
+         not certain: restore to a revision (toRevision, --to-revision)"
     );
     Err(BackupError::new(Reason::ChangesMissing, message))
 }

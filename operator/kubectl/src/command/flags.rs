@@ -79,7 +79,7 @@ pub(crate) struct LogFlags {
     /// Goes on until it is interrupted.
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// Of the container before the last restart.
+    /// Prints the log of the previous container.
     #[arg(long, conflicts_with = "follow")]
     pub(crate) previous: bool,
     /// How many of the last lines of each member.
@@ -107,7 +107,7 @@ pub(crate) struct TopFlags {
     /// Shows what kind of objects there are below a prefix.
     #[arg(long, value_enum)]
     pub(crate) decode: Option<Decode>,
-    /// Who reads, writes and watches instead.
+    /// What the members count.
     #[command(flatten)]
     pub(crate) rates: RatesFlags,
     /// Format.

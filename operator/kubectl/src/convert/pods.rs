@@ -75,7 +75,7 @@ pub(super) fn affinity(
     };
     let mut affinity = Value::Object(affinity);
     rename(&mut affinity, renamed);
-    warn(fields, made, "spec.affinity", &affinity);
+    note_selectors_without_match(fields, made, "spec.affinity", &affinity);
     made.set("affinity", affinity);
     true
 }
@@ -87,11 +87,12 @@ pub(super) fn spread(fields: &mut Fields, made: &mut Made, path: &str, renamed: 
     };
     let mut list = Value::Array(list);
     rename(&mut list, renamed);
-    warn(fields, made, "spec.topologySpreadConstraints", &list);
+    note_selectors_without_match(fields, made, "spec.topologySpreadConstraints", &list);
     made.set("topologySpreadConstraints", list);
 }
 
-fn warn(fields: &mut Fields, made: &Made, field: &str, value: &Value) {
+/// Notes each selector of labels that matches no member.
+fn note_selectors_without_match(fields: &mut Fields, made: &Made, field: &str, value: &Value) {
     for selector in that_miss(value, made) {
         let text = format!(
             "{field}: the selector {selector} selects no member: their label is witan.dev/cluster: {}",

@@ -203,7 +203,7 @@ fn extra(made: &mut Made, name: &str, value: &str) -> Result<(), String> {
 }
 
 /// Sets the retention that etcd has by default, which is none: ours would drop the history that clients of the old cluster may
-/// read.
+/// read. A retention that is no number makes the mode `periodic`, as in etcd.
 fn retention(fields: &mut Fields, made: &mut Made) {
     let mode = made.get("options.autoCompactionMode").cloned();
     let given = made

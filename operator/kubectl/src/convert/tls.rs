@@ -38,7 +38,7 @@ pub(super) fn secret(
     Some(secret)
 }
 
-/// Says that the authority is in a secret of its own there.
+/// Notes that the other operator keeps the CA in a separate secret.
 pub(super) fn authority(fields: &mut Fields, path: &str, secret: &str) {
     if let Some(from) = name(fields, path)
         && from != secret

@@ -54,7 +54,7 @@ pub(super) fn is_service_name(text: &str) -> bool {
         && text.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
-/// Takes the name of an object of the same namespace.
+/// Takes a field that must be a valid name of a Kubernetes object.
 pub(super) fn name(fields: &mut Fields, path: &str) -> Option<String> {
     let text = fields.word(path)?;
     if is_name(&text) {

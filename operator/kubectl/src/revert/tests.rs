@@ -56,9 +56,14 @@ fn each_operation_has_its_condition() {
 
 #[test]
 fn what_one_transaction_cannot_do_is_refused() {
-    assert!(check(&found(), 3).is_ok());
-    assert!(check(&found(), 2).is_err());
+    assert!(refuse_unrevertible(&found(), 3).is_ok());
+    assert!(refuse_unrevertible(&found(), 2).is_err());
     let mut leased = found();
     leased.keys[0].lease_then = 5;
-    assert!(check(&leased, 3).unwrap_err().to_string().contains("lease"));
+    assert!(
+        refuse_unrevertible(&leased, 3)
+            .unwrap_err()
+            .to_string()
+            .contains("lease")
+    );
 }

@@ -86,7 +86,7 @@ pub enum Stop {
     Fenced,
     /// `spec.replicas` is 0.
     Hibernated,
-    /// Another member goes on alone.
+    /// A new cluster is forced from another member.
     Recovery,
     /// The cluster begins again from a backup, or goes back to earlier disks.
     Restore,
@@ -118,7 +118,7 @@ impl Stop {
             ),
             Stop::Recovery => (
                 "MemberStopped",
-                "another member goes on alone, because the annotation witan.dev/recover-quorum names it",
+                "a new cluster is forced from another member, because the annotation witan.dev/recover-quorum names it",
             ),
             Stop::Hibernated => ("MemberHibernated", "spec.replicas is 0"),
             Stop::Restore => (

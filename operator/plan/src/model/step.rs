@@ -149,7 +149,7 @@ const QUOTA_USED_UP: &str =
 
 const SPACE_FREED: &str = "lowering the alarm NOSPACE: the compaction has freed space";
 
-const RECOVERY_BEGUN: &str = "member {member} goes on alone, because the annotation \
+const RECOVERY_BEGUN: &str = "a new cluster is forced from member {member}, because the annotation \
     witan.dev/recover-quorum names it: the others are stopped, their disks are kept and not started again";
 
 const RETURNED: &str = "going back to the disks that the last restore has kept";

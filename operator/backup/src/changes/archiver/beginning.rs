@@ -39,7 +39,7 @@ impl Archiver<'_> {
             }
             tracing::warn!(
                 stored = tail.stored(),
-                "the cluster does not go on from the stored changes, or has compacted what shows it: a new generation begins"
+                "the history of the member differs from the stored changes, or was compacted: a new generation begins"
             );
         }
         self.begin(archive, member).await
@@ -119,7 +119,7 @@ impl Archiver<'_> {
         Ok(is_same.then_some(first))
     }
 
-    /// Whether backups are there, and no changes after the newest generation's beginning go on from one of them.
+    /// Whether the newest generation starts from no backup although backups exist.
     pub(super) async fn needs_backup(&self, archive: &ClusterArchive) -> Result<bool, BackupError> {
         let spans = archive.segments.spans().await?;
         let records = self.records(archive.cluster_id).await?;
