@@ -35,7 +35,8 @@ impl<M: Members> Operations<M> {
         let (operation, cluster) = (at.operation, at.cluster);
         let source = operation.status.as_ref().and_then(|one| one.source.clone());
         let Some(mut source) = source else {
-            let text = "status.source was removed from this EtcdOperation: create another one".to_owned();
+            let text =
+                "status.source was removed from this EtcdOperation: create another one".to_owned();
             return self.end(operation, Some(cluster.resource), Err(text)).await;
         };
         let api = Api::<Job>::namespaced(self.operator.client.clone(), &cluster.namespace);
