@@ -1,13 +1,14 @@
 //! `report`: what support needs, in one file. Nothing in it is a value of a key or the content of a secret; values of
 //! environment variables are removed.
 
+mod events;
 mod recordings;
 
 use std::{io::Write as _, path::PathBuf};
 
 use flate2::{Compression, write::GzEncoder};
 use k8s_openapi::{
-    api::core::v1::{Event, ObjectReference, PersistentVolumeClaim, Pod},
+    api::core::v1::{Event, PersistentVolumeClaim, Pod},
     jiff::Timestamp,
 };
 use kube::{
@@ -21,8 +22,7 @@ use witan_crd::{CLUSTER, CONTAINER, EtcdCluster, ports};
 use super::{
     PluginError, chain,
     command::ReportFlags,
-    facts::{self, Facts},
-    of_kube,
+    facts, of_kube,
     output::{print, yaml},
     status,
     tar::Archive,
@@ -36,8 +36,6 @@ const LOG_BYTES: i64 = 5 << 20;
 const OPERATOR_METRICS_PORT: i32 = 8080;
 /// Name of the operator's container, as chart and manifest have it.
 const OPERATOR_CONTAINER: &str = "operator";
-/// Length of the part that Kubernetes adds to the name of a job for its pods.
-const POD_SUFFIX: usize = 5;
 /// Fields that hold the spec once more, or that nobody needs.
 const LEFT_OUT: [&str; 3] = [
     "managedFields",
@@ -70,7 +68,7 @@ pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), Plug
     let claims = target.list::<PersistentVolumeClaim>(&own, "claims").await;
     bundle.list("claims.yaml", &claims)?;
     let events = target.list::<Event>(&ListParams::default(), "events").await;
-    let events = events.map(|events| of_cluster(events, &facts));
+    let events = events.map(|events| events::of_cluster(events, &facts));
     bundle.list("events.yaml", &events)?;
     for pod in pods.iter().flatten() {
         bundle.pod(target, pod, (CONTAINER, ports::METRICS)).await?;
@@ -240,41 +238,6 @@ fn container(pod: &Pod, preferred: &str) -> Option<String> {
     found.or(all.first()).map(|each| each.name.clone())
 }
 
-/// Keeps the events about a cluster and the objects that belong to it.
-fn of_cluster(mut events: Vec<Event>, facts: &Facts) -> Vec<Event> {
-    events.retain(|event| is_about(&event.involved_object, facts));
-    events
-}
-
-/// Whether an object belongs to a cluster. Objects of a cluster `orders-eu` begin with `orders-` as well.
-fn is_about(object: &ObjectReference, facts: &Facts) -> bool {
-    let cluster = &facts.cluster;
-    let name = object.name.as_deref().unwrap_or_default();
-    let is_backup = |name: &str| facts.backups.iter().any(|each| each.name_any() == name);
-    match object.kind.as_deref().unwrap_or_default() {
-        "EtcdCluster" => name == cluster.name_any(),
-        "EtcdBackup" | "Job" => is_backup(name),
-        "EtcdBackupSchedule" => facts.schedules.iter().any(|each| each.name_any() == name),
-        "Pod" => {
-            let of_job = name.rsplit_once('-');
-            let of_job = of_job.filter(|(_, suffix)| suffix.len() == POD_SUFFIX);
-            cluster.ordinal(name).is_some() || of_job.is_some_and(|(job, _)| is_backup(job))
-        }
-        "PersistentVolumeClaim" => {
-            let member = name.strip_prefix("data-");
-            member.is_some_and(|member| cluster.ordinal(member).is_some())
-        }
-        // services, budgets
-        _ => [
-            cluster.name_any(),
-            cluster.client_service(),
-            cluster.peer_service(),
-        ]
-        .iter()
-        .any(|own| own == name),
-    }
-}
-
 /// Removes what is left out, and the values of environment variables.
 fn scrub(json: &mut Value) {
     match json {
@@ -323,46 +286,6 @@ mod tests {
             text.contains(REMOVED) && text.contains("secretKeyRef"),
             "{text}"
         );
-    }
-
-    #[test]
-    fn events_are_those_of_the_cluster() {
-        let event = |(kind, name): (&str, &str)| -> Event {
-            let object = json!({"kind": kind, "name": name});
-            serde_json::from_value(json!({"metadata": {}, "involvedObject": object})).unwrap()
-        };
-        let of = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "witan.dev/v1", "kind": kind, "metadata": {"name": name, "namespace": "shop"}, "spec": spec});
-        let backup = json!({"clusterRef": {"name": "orders"}, "store": {"s3": {"bucket": "b"}}});
-        let facts: Facts = serde_json::from_value(json!({
-            "cluster": of("EtcdCluster", "orders", json!({})),
-            "backups": [of("EtcdBackup", "nightly-1", backup)],
-        }))
-        .unwrap();
-        let own = [
-            ("EtcdCluster", "orders"),
-            ("Pod", "orders-0"),
-            ("PersistentVolumeClaim", "data-orders-0"),
-            ("Service", "orders-client"),
-            ("Service", "orders-peer"),
-            ("EtcdBackup", "nightly-1"),
-            ("Job", "nightly-1"),
-            ("Pod", "nightly-1-x7k2p"),
-        ];
-        let foreign = [
-            ("EtcdCluster", "orders-0"),
-            ("EtcdCluster", "orders-eu"),
-            ("Pod", "orders-eu-0"),
-            ("PersistentVolumeClaim", "data-orders-eu-0"),
-            ("Service", "orders-eu"),
-            ("EtcdBackup", "orders-eu-1"),
-            ("Pod", "ordersx"),
-        ];
-        let events = own.iter().chain(&foreign).copied().map(event).collect();
-        let kept = of_cluster(events, &facts).into_iter();
-        let kept: Vec<_> = kept
-            .filter_map(|event| event.involved_object.name)
-            .collect();
-        assert_eq!(kept, own.map(|(_, name)| name));
     }
 
     #[test]
