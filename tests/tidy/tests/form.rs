@@ -48,6 +48,14 @@ const SLEEPS: &[(&str, &str)] = &[
         "a keep-alive of an ending lease looks again until it has ended, as in etcd",
     ),
     (
+        "operator/backup/src/changes/serve.rs",
+        "the pause after a connection that could not be accepted",
+    ),
+    (
+        "operator/kubectl/src/forward.rs",
+        "the pause after a connection that could not be accepted",
+    ),
+    (
         "server/src/api/top.rs",
         "requests are counted for the seconds that the caller names",
     ),
