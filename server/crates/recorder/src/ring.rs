@@ -1,6 +1,6 @@
-//! The files of a recording in production: a ring of [`SEGMENTS`] files, the oldest of which goes when another one begins. A
-//! thread of its own makes the frames and writes them. The replica's thread only puts a turn into a bounded queue; when that
-//! is full, turns are left out and the file says so.
+//! The files of a recording in production: a ring of files, the oldest of which go when another one begins, so that all
+//! together keep to their size. A thread of its own writes them. The replica's thread only puts a turn into a bounded queue;
+//! when that is full, turns are left out and the file says so.
 //!
 //! Each file begins with the replica as it is then, so that the ring can be executed when its first files have gone. When a
 //! file is nearly full, the replica's thread is asked to freeze the replica after its next turn, and again until that is
@@ -10,7 +10,6 @@
 //! Turns are written every [`WRITE_INTERVAL`]: those of the last one are lost when the process is killed.
 
 use std::{
-    collections::VecDeque,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -28,11 +27,18 @@ use witan_replica::{
 use crate::{
     encode::Encoder,
     format::Head,
-    recorded::{RawTurn, Sink},
+    frame,
+    hide::Hider,
+    noted::{NotedTurn, TURN_BYTES_MAX},
+    recorded::Sink,
 };
 
-/// Files of a ring.
+/// Full files of a ring.
 const SEGMENTS: u64 = 8;
+
+/// A file counts at least so much: starts one behind the other make as many small files as a folder should have, and not
+/// more.
+const COUNTED_BYTES_MIN: u64 = 64 << 10;
 
 /// A file begins with a frozen replica as soon as the one before has this part of its size, in percent.
 const FREEZE_PERCENT: u64 = 75;
@@ -44,7 +50,10 @@ const FROZEN_PARTS: u64 = 4;
 pub(crate) const ENDING: &str = "rec";
 
 /// Bytes of turns that wait for the thread.
-const QUEUE_BYTES_MAX: usize = 16 << 20;
+const QUEUE_BYTES_MAX: usize = TURN_BYTES_MAX;
+
+/// Memory of the queue that is kept for the next turns.
+const SPARE_BYTES_MAX: usize = 1 << 20;
 
 /// How often the thread writes.
 const WRITE_INTERVAL: Duration = Duration::from_millis(20);
@@ -54,7 +63,7 @@ const WRITE_INTERVAL: Duration = Duration::from_millis(20);
 pub struct RingSettings {
     /// The folder, which is made.
     pub folder: PathBuf,
-    /// Bytes of all files together, but for the frame that each ends with.
+    /// Bytes of all files together, but for a frame that is larger than a file.
     pub bytes: u64,
     /// The member.
     pub member: u64,
@@ -67,8 +76,10 @@ pub struct RingSettings {
 #[derive(Debug, Default)]
 struct Queued {
     start: Option<Box<(Config, Recovered)>>,
-    noted: VecDeque<Noted>,
+    noted: Vec<Noted>,
     bytes: usize,
+    /// Memory for frames.
+    spare: Vec<u8>,
     /// Whether the replica is to be frozen after a turn.
     freezes: bool,
     /// Whether a frozen replica is queued.
@@ -78,11 +89,27 @@ struct Queued {
     closed: bool,
 }
 
+impl Queued {
+    /// The frames at the end of the queue.
+    fn frames(&mut self) -> &mut Vec<u8> {
+        if !matches!(self.noted.last(), Some(Noted::Frames(_))) {
+            self.noted
+                .push(Noted::Frames(std::mem::take(&mut self.spare)));
+        }
+        match self.noted.last_mut() {
+            Some(Noted::Frames(frames)) => frames,
+            Some(Noted::Turn(..) | Noted::Frozen(..)) | None => &mut self.spare,
+        }
+    }
+}
+
 /// What waits for the thread.
 #[derive(Debug)]
 pub(crate) enum Noted {
-    /// A turn, and when it ended.
-    Turn(i64, RawTurn),
+    /// Turns as a file holds them.
+    Frames(Vec<u8>),
+    /// A turn that is not yet encoded, and when it ended.
+    Turn(i64, NotedTurn),
     /// The replica after the turn of this number.
     Frozen(u64, Box<FrozenReplica>),
 }
@@ -103,6 +130,7 @@ impl Queue {
 #[derive(Debug)]
 pub struct Ring {
     queue: Arc<Queue>,
+    encoder: Encoder,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -112,18 +140,19 @@ impl Ring {
         let files = Files::open(settings)?;
         let queue = Arc::new(Queue::default());
         let thread = thread::Builder::new().name("recorder".into());
-        let shared = queue.clone();
+        let (shared, encoder) = (queue.clone(), files.encoder.clone());
         let thread = Some(thread.spawn(move || run(&shared, files))?);
-        Ok(Self { queue, thread })
+        Ok(Self { queue, encoder, thread })
     }
 }
 
 impl Sink for Ring {
-    fn start(&mut self, config: Config, recovered: Recovered) {
+    fn start(&mut self, config: Config, recovered: Recovered) -> Hider {
         self.queue.lock().start = Some(Box::new((config, recovered)));
+        self.encoder.hider.clone()
     }
 
-    fn turn(&mut self, turn: RawTurn) -> bool {
+    fn turn(&mut self, turn: &mut NotedTurn) -> bool {
         let bytes = turn.bytes();
         let mut queued = self.queue.lock();
         if queued.bytes + bytes > QUEUE_BYTES_MAX || queued.left_out.is_some() {
@@ -132,14 +161,17 @@ impl Sink for Ring {
             return false;
         }
         queued.bytes += bytes;
-        queued.noted.push_back(Noted::Turn(now_ns(), turn));
+        match turn.is_encoded() {
+            true => self.encoder.turn(turn, now_ns(), queued.frames()),
+            false => queued.noted.push(Noted::Turn(now_ns(), turn.take())),
+        }
         queued.freezes
     }
 
     fn frozen(&mut self, after: u64, replica: Box<FrozenReplica>) {
         let mut queued = self.queue.lock();
         (queued.freezes, queued.is_frozen) = (false, true);
-        queued.noted.push_back(Noted::Frozen(after, replica));
+        queued.noted.push(Noted::Frozen(after, replica));
     }
 
     fn close(&mut self) {
@@ -183,6 +215,7 @@ fn run(queue: &Queue, mut files: Files) {
             Ok(freezes) => {
                 let mut queued = queue.lock();
                 queued.freezes = freezes && !queued.is_frozen;
+                queued.spare = files.take_spare();
             }
             Err(error) => {
                 let folder = files.folder.display();
@@ -201,14 +234,20 @@ fn run(queue: &Queue, mut files: Files) {
 /// The files of a ring on the side of their thread.
 #[derive(Debug)]
 pub(crate) struct Files {
-    encoder: Encoder,
+    pub(crate) encoder: Encoder,
     folder: PathBuf,
+    /// Bytes of all files.
+    bytes: u64,
+    /// Bytes of a full one.
     segment_bytes: u64,
     number: u64,
     file: Option<File>,
     /// Bytes in the present file.
     written: u64,
-    frames: Vec<u8>,
+    /// Whether there is more in it than its head.
+    has_frames: bool,
+    /// Memory of frames that were written.
+    spare: Vec<u8>,
     /// Whether turns were left out behind which the present file has no frozen replica, and may have one.
     has_gap: bool,
     /// Whether the present file may have no other frozen replica.
@@ -227,11 +266,13 @@ impl Files {
         let mut files = Self {
             encoder: Encoder::new(head),
             folder: settings.folder,
+            bytes: settings.bytes,
             segment_bytes: settings.bytes / SEGMENTS,
             number: 0,
             file: None,
             written: 0,
-            frames: Vec::new(),
+            has_frames: false,
+            spare: Vec::new(),
             has_gap: false,
             is_frozen: false,
         };
@@ -245,65 +286,105 @@ impl Files {
     pub(crate) fn write_all(
         &mut self,
         start: Option<Box<(Config, Recovered)>>,
-        noted: VecDeque<Noted>,
+        noted: Vec<Noted>,
         left_out: Option<(u64, u64)>,
     ) -> io::Result<bool> {
+        let mut frames = Vec::new();
         if let Some((config, recovered)) = start.map(|start| *start) {
-            self.encoder.start(&config, &recovered, &mut self.frames);
+            self.encoder.start(&config, &recovered, &mut frames);
+            self.write(&frames)?;
         }
         for noted in noted {
+            frames.clear();
             match noted {
-                Noted::Turn(at_ns, turn) => self.encoder.turn(turn, at_ns, &mut self.frames),
-                Noted::Frozen(after, replica) => self.frozen(after, *replica)?,
+                Noted::Frames(encoded) => {
+                    self.write(&encoded)?;
+                    self.spare = encoded;
+                }
+                Noted::Turn(at_ns, turn) => self.encoder.turn(&turn, at_ns, &mut frames),
+                Noted::Frozen(after, replica) => {
+                    self.begin_frozen()?;
+                    let bytes_max = self.segment_bytes / FROZEN_PARTS;
+                    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+                    self.encoder.frozen(after, *replica, bytes_max, &mut frames);
+                }
             }
-            if self.frames.len() as u64 >= self.segment_bytes {
-                self.write()?;
-            }
+            self.write(&frames)?;
         }
         if let Some((from, to)) = left_out {
-            self.encoder.gap(from, to, &mut self.frames);
+            frames.clear();
+            self.encoder.gap(from, to, &mut frames);
+            self.write(&frames)?;
             self.has_gap = !self.is_frozen;
         }
-        self.write()?;
         Ok(self.is_nearly_full() || self.has_gap)
+    }
+
+    /// The memory of frames that were written, for the next ones.
+    fn take_spare(&mut self) -> Vec<u8> {
+        let mut spare = std::mem::take(&mut self.spare);
+        spare.clear();
+        spare.shrink_to(SPARE_BYTES_MAX);
+        spare
     }
 
     fn is_nearly_full(&self) -> bool {
         self.written >= self.segment_bytes / 100 * FREEZE_PERCENT
     }
 
-    /// Begins a file with a frozen replica, or puts one behind a gap into the present file.
-    fn frozen(&mut self, after: u64, replica: FrozenReplica) -> io::Result<()> {
-        self.write()?;
+    /// Begins a file for a frozen replica, or has it follow a gap in the present file.
+    fn begin_frozen(&mut self) -> io::Result<()> {
         if self.is_nearly_full() {
             self.begin_next()?;
         } else {
             self.is_frozen = true;
         }
         self.has_gap = false;
-        let bytes_max = usize::try_from(self.segment_bytes / FROZEN_PARTS).unwrap_or(usize::MAX);
-        self.encoder
-            .frozen(after, replica, bytes_max, &mut self.frames);
         Ok(())
     }
 
-    fn write(&mut self) -> io::Result<()> {
-        if self.frames.is_empty() {
-            return Ok(());
+    /// Writes frames, into the next file if the present one has no room for them.
+    fn write(&mut self, mut frames: &[u8]) -> io::Result<()> {
+        while !frames.is_empty() {
+            let mut bytes = frame::first_frames(frames, self.room());
+            if bytes == 0 {
+                if self.has_frames {
+                    self.begin_next()?;
+                }
+                // one that is larger than a file is a file
+                bytes = frame::first_frames(frames, self.room()).max(frame::first_frame(frames));
+            }
+            let (first, rest) = frames.split_at(bytes);
+            if let Some(file) = &mut self.file {
+                file.write_all(first)?;
+            }
+            self.written += bytes as u64;
+            self.has_frames = true;
+            frames = rest;
         }
-        if self.written >= self.segment_bytes {
-            self.begin_next()?;
-        }
-        if let Some(file) = &mut self.file {
-            file.write_all(&self.frames)?;
-        }
-        self.written += self.frames.len() as u64;
-        self.frames.clear();
         Ok(())
     }
 
-    /// Begins the next file, and removes those that are too old.
+    /// Bytes for which the present file has room.
+    fn room(&self) -> u64 {
+        self.segment_bytes.saturating_sub(self.written)
+    }
+
+    /// Begins the next file, and removes the oldest ones for which the ring has no room then.
     fn begin_next(&mut self) -> io::Result<()> {
+        let mut room = self.bytes.saturating_sub(self.segment_bytes);
+        let least = COUNTED_BYTES_MIN.min(self.segment_bytes);
+        for old in numbers(&self.folder)?.into_iter().rev() {
+            let path = path(&self.folder, old);
+            let counted = fs::metadata(&path)?.len().max(least);
+            match room.checked_sub(counted) {
+                Some(left) => room = left,
+                None => {
+                    room = 0;
+                    fs::remove_file(path)?;
+                }
+            }
+        }
         self.number += 1;
         let mut options = OpenOptions::new();
         // keys are in clear
@@ -314,12 +395,7 @@ impl Files {
         file.write_all(&head)?;
         self.written = head.len() as u64;
         self.file = Some(file);
-        (self.has_gap, self.is_frozen) = (false, false);
-        for old in numbers(&self.folder)? {
-            if old + SEGMENTS <= self.number {
-                fs::remove_file(path(&self.folder, old))?;
-            }
-        }
+        (self.has_frames, self.has_gap, self.is_frozen) = (false, false, false);
         Ok(())
     }
 }
