@@ -5,7 +5,10 @@ use std::io::{self, Read};
 use bytes::Bytes;
 use prost::Message as _;
 
-use crate::format::{FRAME_BYTES_MAX, Frame, MAGIC, Part, Turn};
+use crate::{
+    bounds,
+    format::{FRAME_BYTES_MAX, Frame, MAGIC, Part, Turn},
+};
 
 /// Field and type of [`Part::Turn`] in a [`Frame`], and with its length in four bytes of 7 bits.
 const TURN_KEY: u8 = 3 << 3 | 2;
@@ -20,7 +23,7 @@ const _: () = assert!(
     FRAME_BYTES_MAX < u32::from_le_bytes([MAGIC[0], MAGIC[1], MAGIC[2], MAGIC[3]]) as usize
 );
 
-/// Appends a frame; `false`, and nothing, if its payload is larger than `max`.
+/// Appends a frame; `false`, and nothing, if its payload is larger than `max` or has too many parts.
 pub(crate) fn put(into: &mut Vec<u8>, part: Part, max: usize) -> bool {
     let frame = Frame { part: Some(part) };
     let length = frame.encoded_len();
@@ -30,11 +33,10 @@ pub(crate) fn put(into: &mut Vec<u8>, part: Part, max: usize) -> bool {
     let begin = into.len();
     into.extend_from_slice(&[0; HEADER_BYTES]);
     frame.encode_raw(into);
-    finish(into, begin);
-    true
+    finish(into, begin)
 }
 
-/// Why a turn is not kept: it has so many bytes.
+/// Why a turn is not kept: it has so many bytes, or too many parts.
 #[derive(Debug)]
 pub(crate) struct Oversized(pub(crate) usize);
 
@@ -61,16 +63,20 @@ pub(crate) fn put_turn(
     into.extend_from_slice(&header);
     rest.encode_raw(into);
     into.extend_from_slice(fields);
-    finish(into, begin);
-    Ok(())
+    finish(into, begin).then_some(()).ok_or(Oversized(length))
 }
 
-/// Writes length and checksum of the frame from `begin` on.
-fn finish(into: &mut [u8], begin: usize) {
+/// Writes length and checksum of the frame from `begin` on; `false` if it has too many parts and was removed.
+fn finish(into: &mut Vec<u8>, begin: usize) -> bool {
     let (header, payload) = into[begin..].split_at_mut(HEADER_BYTES);
+    if !bounds::is_small(payload) && bounds::check_frame(payload).is_err() {
+        into.truncate(begin);
+        return false;
+    }
     let length = u32::try_from(payload.len()).expect("it is at most FRAME_BYTES_MAX");
     header[..4].copy_from_slice(&length.to_le_bytes());
     header[4..].copy_from_slice(&crc32fast::hash(payload).to_le_bytes());
+    true
 }
 
 /// The length of the first frame.
@@ -101,7 +107,7 @@ pub(crate) enum FrameFault {
     /// The bytes end within it: the process was killed while it wrote, or the file was cut.
     #[error("ends within a frame")]
     Cut,
-    /// The checksum differs, or the length is impossible, or the payload does not decode.
+    /// The checksum differs, or the length is impossible, or the payload does not decode or has too many parts.
     #[error("is damaged")]
     Damaged,
     /// The file cannot be read.
@@ -144,6 +150,7 @@ pub(crate) fn take(from: &mut impl Read) -> Result<Next, FrameFault> {
     if crc32fast::hash(&payload) != crc {
         return Err(FrameFault::Damaged);
     }
+    bounds::check_frame(&payload).map_err(|_| FrameFault::Damaged)?;
     let frame = Frame::decode(Bytes::from(payload)).map_err(|_| FrameFault::Damaged)?;
     frame.part.map(Next::Part).ok_or(FrameFault::Damaged)
 }

@@ -16,10 +16,10 @@ use witan_machine::{
 use witan_replica::host::Connection;
 use witan_tree::TreeOperation;
 
-use crate::value_hash::ValueHash;
+use crate::{bounds, value_hash::ValueHash};
 
 /// The first byte of an encoded command that this release knows, as in the log.
-const KNOWN: u8 = 1;
+pub(crate) const KNOWN: u8 = 1;
 /// The first byte of one that it does not know; its length follows in four bytes, lowest first.
 const UNKNOWN: u8 = 0xfe;
 
@@ -130,6 +130,9 @@ impl Filler {
             Some((&UNKNOWN, length)) => {
                 let length = length.try_into().map_or(0, u32::from_le_bytes) as usize;
                 vec![UNKNOWN; self.take(length)].into()
+            }
+            Some((&KNOWN, _)) if bounds::check_command(data).is_err() => {
+                vec![UNKNOWN; self.take(data.len())].into()
             }
             Some((&KNOWN, _)) => {
                 let Ok(mut entry) = Entry::decode(data.slice(1..)) else {

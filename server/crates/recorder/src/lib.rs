@@ -9,8 +9,9 @@
 //! (`server/src/offline`).
 //!
 //! Reading order: `recorded` (the seam) → `effects` → `format` (what a file holds) → `noted`, `hide`, `value_hash`, `state`
-//! (how it comes there) → `encode`, `frame`, `ring` → `read` → `replay`, `text` → `handed` (the files for another machine) → `twin` (a proof).
+//! (how it comes there) → `encode`, `frame`, `ring` → `bounds`, `read` → `replay`, `text` → `handed` (the files for another machine) → `twin` (a proof).
 
+mod bounds;
 mod effects;
 mod encode;
 pub mod format;

@@ -56,6 +56,8 @@ impl ValueHash {
     }
 }
 
+// a call for each pair takes longer than the product
+#[inline]
 fn product((pair, [low_key, high_key]): (&[u8; PAIR_BYTES], &[u64; 2])) -> u128 {
     let pair = u128::from_le_bytes(*pair);
     let (low, high) = (pair as u64, (pair >> 64) as u64);
