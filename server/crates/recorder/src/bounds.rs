@@ -4,10 +4,7 @@
 use prost::encoding::{WireType, decode_key, decode_varint};
 use witan_replica::wire;
 
-use crate::{
-    format::{PARTS_MAX, Part},
-    hide::KNOWN,
-};
+use crate::{format::PARTS_MAX, hide::KNOWN};
 
 /// Fields of a command, and of what it consists of. A value in clear may look like so many fields if it has 2 MiB.
 const COMMAND_FIELDS_MAX: usize = 1 << 20;
@@ -93,18 +90,22 @@ pub(crate) fn is_small(payload: &[u8]) -> bool {
     payload.len() / 2 < PARTS_MAX
 }
 
-fn count(of: Of, bytes: &[u8], left: &mut usize) -> Result<(), TooMany> {
-    each_field(bytes, left, &mut |tag, bytes, left| match field(of, tag) {
-        Field::Message(inner) => count(inner, bytes, left),
-        Field::Between => match bytes.split_first() {
-            Some((&wire::MESSAGE_RAFT, raft)) => count(Of::Raft, raft, left),
-            Some((_, other)) => count(Of::Other, other, left),
-            None => Ok(()),
-        },
-        Field::Command => check_command(bytes),
-        Field::Numbers => take(left, bytes.len()),
-        Field::Bytes => Ok(()),
-    })
+fn count(of: Of, mut rest: &[u8], left: &mut usize) -> Result<(), TooMany> {
+    while let Some((tag, bytes)) = next_field(&mut rest) {
+        take(left, 1)?;
+        match field(of, tag) {
+            Field::Message(inner) => count(inner, bytes, left)?,
+            Field::Between => match bytes.split_first() {
+                Some((&wire::MESSAGE_RAFT, raft)) => count(Of::Raft, raft, left)?,
+                Some((_, other)) => count(Of::Other, other, left)?,
+                None => {}
+            },
+            Field::Command => check_command(bytes)?,
+            Field::Numbers => take(left, bytes.len())?,
+            Field::Bytes => {}
+        }
+    }
+    Ok(())
 }
 
 /// Checks that an encoded command, which may begin with the byte of its kind, has at most [`COMMAND_FIELDS_MAX`] fields. All
@@ -114,13 +115,15 @@ pub(crate) fn check_command(data: &[u8]) -> Result<(), TooMany> {
     count_all(fields, DEPTH_MAX, &mut { COMMAND_FIELDS_MAX })
 }
 
-fn count_all(bytes: &[u8], depth: u32, left: &mut usize) -> Result<(), TooMany> {
+fn count_all(mut rest: &[u8], depth: u32, left: &mut usize) -> Result<(), TooMany> {
     let Some(depth) = depth.checked_sub(1) else {
         return Ok(());
     };
-    each_field(bytes, left, &mut |_, bytes, left| {
-        count_all(bytes, depth, left)
-    })
+    while let Some((_, bytes)) = next_field(&mut rest) {
+        take(left, 1)?;
+        count_all(bytes, depth, left)?;
+    }
+    Ok(())
 }
 
 fn take(left: &mut usize, parts: usize) -> Result<(), TooMany> {
@@ -128,30 +131,20 @@ fn take(left: &mut usize, parts: usize) -> Result<(), TooMany> {
     Ok(())
 }
 
-/// Counts the fields of a message, and calls `visit` with each that has bytes. Ends where the message does not decode.
-fn each_field(
-    mut bytes: &[u8],
-    left: &mut usize,
-    visit: &mut dyn FnMut(u32, &[u8], &mut usize) -> Result<(), TooMany>,
-) -> Result<(), TooMany> {
-    while let Ok((tag, wire_type)) = decode_key(&mut bytes) {
-        take(left, 1)?;
-        let length = match wire_type {
-            WireType::Varint => decode_varint(&mut bytes).map(|_| 0),
-            // what is in a group is counted although decoders skip it
-            WireType::StartGroup | WireType::EndGroup => Ok(0),
-            WireType::SixtyFourBit => Ok(8),
-            WireType::ThirtyTwoBit => Ok(4),
-            WireType::LengthDelimited => decode_varint(&mut bytes),
-        };
-        let length = length.ok().and_then(|length| usize::try_from(length).ok());
-        let Some((field, rest)) = length.and_then(|length| bytes.split_at_checked(length)) else {
-            break;
-        };
-        if wire_type == WireType::LengthDelimited {
-            visit(tag, field, left)?;
-        }
-        bytes = rest;
-    }
-    Ok(())
+/// Takes the number of the next field of a message, and its bytes if it has a length. `None` behind the last one, and where
+/// the message does not decode.
+fn next_field<'a>(rest: &mut &'a [u8]) -> Option<(u32, &'a [u8])> {
+    let (tag, wire_type) = decode_key(rest).ok()?;
+    let length = match wire_type {
+        WireType::Varint => decode_varint(rest).map(|_| 0).ok()?,
+        WireType::SixtyFourBit => 8,
+        WireType::ThirtyTwoBit => 4,
+        WireType::LengthDelimited => decode_varint(rest).ok()?,
+        // what is in a group is counted although decoders skip it
+        WireType::StartGroup | WireType::EndGroup => 0,
+    };
+    let (bytes, behind) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+    *rest = behind;
+    let has_length = wire_type == WireType::LengthDelimited;
+    Some((tag, if has_length { bytes } else { &[] }))
 }
