@@ -9,11 +9,13 @@
 //! (`server/src/offline`).
 //!
 //! Reading order: `recorded` (the seam) → `effects` → `format` (what a file holds) → `noted`, `hide`, `value_hash`, `state`
-//! (how it comes there) → `encode`, `frame`, `ring` → `bounds`, `read` → `replay`, `text` → `handed` (the files for another machine) → `twin` (a proof).
+//! (how it comes there) → `encode`, `frame`, `files`, `ring` → `bounds`, `read` → `replay`, `text` → `handed` (the files for
+//! another machine) → `twin` (a proof).
 
 mod bounds;
 mod effects;
 mod encode;
+mod files;
 pub mod format;
 mod frame;
 mod handed;

@@ -28,13 +28,14 @@ use witan_tree::{Set, TreeCommand, TreeOperation};
 
 use crate::{
     RecordedReplica, Replayed, Ring, RingSettings, ShownTurn, Sink, Verdict,
+    files::Files,
     format::{FRAME_BYTES_MAX, Gap, InputKind, MAGIC, Part},
     frame::{self, Next},
     hide::Hider,
     noted::NotedTurn,
     read::ReadError,
     replay::replay,
-    ring::{Files, Noted},
+    ring::Noted,
 };
 
 /// A value that nobody may read in a file.
