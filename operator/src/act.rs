@@ -135,6 +135,7 @@ impl<M: Members> Actor<'_, M> {
             Step::BeginBootstrap { members, discovery_url } => {
                 let from = self.cluster.restore.as_ref();
                 status.restored_from = from.map(|from| from.point.url());
+                status.restored_revision = from.and_then(|from| from.point.to_revision);
                 begin(status, members, discovery_url);
             }
             Step::CreateDiscoveryToken(members) => {
@@ -430,7 +431,9 @@ fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) 
     };
     restore.phase = RestorePhase::Starting;
     restore.first_ordinal = i32::try_from(first).ok();
-    status.restored_from = restore.source.as_ref().map(RestorePoint::url);
+    let source = restore.source.as_ref();
+    status.restored_from = source.map(RestorePoint::url);
+    status.restored_revision = source.and_then(|source| source.to_revision);
     status.cluster_id = None;
     end_recovery(status);
     // the first members know each other by a list, whatever they did at the first bootstrap
@@ -444,6 +447,7 @@ fn return_to_disks(status: &mut EtcdClusterStatus) {
         restore.phase = RestorePhase::Starting;
         status.cluster_id.clone_from(&restore.cluster_id);
     }
+    (status.restored_from, status.restored_revision) = (None, None);
     end_recovery(status);
 }
 

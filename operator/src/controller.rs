@@ -23,9 +23,12 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use k8s_openapi::api::{
-    core::v1::{PersistentVolumeClaim, Pod, Service},
-    policy::v1::PodDisruptionBudget,
+use k8s_openapi::{
+    api::{
+        core::v1::{PersistentVolumeClaim, Pod, Service},
+        policy::v1::PodDisruptionBudget,
+    },
+    jiff::Timestamp,
 };
 use kube::{
     Api, Client, ResourceExt as _,
@@ -42,7 +45,7 @@ use tracing::Instrument as _;
 use witan_crd::{EtcdCluster, EtcdClusterStatus};
 use witan_members::Members;
 use witan_plan::{
-    model::{Notice, Refusal, Step, Why},
+    model::{Notice, Refusal, Step, UnixSeconds, Why},
     plan,
 };
 
@@ -51,7 +54,8 @@ use crate::{
     backups::Backups,
     metrics::Metrics,
     observe::{
-        Objects, Observation, ObserveError, RestoreSource, Secrets, Stores, observe, restore_source,
+        Objects, Observation, ObserveError, RestoreSource, Secrets, Stores, fetched_revision,
+        observe, restore_source,
     },
     operations::Operations,
     options::Environment,
@@ -115,6 +119,7 @@ pub struct Operator<M> {
     passes: Semaphore,
     rollouts: Rollouts,
     limit: u32,
+    acting_since: UnixSeconds,
     ends: AtomicBool,
     tried: AllTried,
 }
@@ -134,7 +139,7 @@ struct Scope<M> {
 }
 
 impl<M: Members> Operator<M> {
-    /// Makes an operator.
+    /// Makes an operator that acts from now on.
     pub fn new(
         client: Client,
         members: M,
@@ -153,6 +158,7 @@ impl<M: Members> Operator<M> {
             passes: Semaphore::new(limits.passes.into()),
             rollouts: Rollouts::new(limits.rollouts),
             limit: limits.passes.into(),
+            acting_since: Timestamp::now().as_second(),
             ends: AtomicBool::new(false),
             tried: AllTried::default(),
             client,
@@ -490,6 +496,7 @@ impl<M: Members> Scope<M> {
         cluster.restore = restore;
         let mut observation = observe(cluster, objects, secrets, &operator.members).await;
         observation.seen.no_backup = no_backup;
+        observation.seen.acting_since = operator.acting_since;
         let refused = |tried: &mut Tried| tried.refused(&observation.seen, Instant::now());
         let refused = operator
             .tried
@@ -509,7 +516,11 @@ impl<M: Members> Scope<M> {
         step: &Step,
     ) -> EtcdClusterStatus {
         let of = Subject { cluster, before: facts };
-        let status = report::status(of, &observation.seen, step);
+        let mut status = report::status(of, &observation.seen, step);
+        if status.restored_from.is_some() && status.restored_revision.is_none() {
+            let pods = observation.objects.pods.values();
+            status.restored_revision = pods.map(AsRef::as_ref).find_map(fetched_revision);
+        }
         let state = report::state(cluster.spec(), &observation.seen, &status);
         self.operator
             .metrics

@@ -36,8 +36,8 @@ use witan_plan::model::{
 use crate::resources::{self, Cluster, Object, Ownership, tls};
 
 pub use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address};
-pub(crate) use restore::find_backup;
 pub use restore::{RestoreSource, restore_source};
+pub(crate) use restore::{fetched_revision, find_backup};
 pub use secrets::{Secrets, SecretsSeen};
 
 /// The objects of one cluster.
@@ -230,6 +230,7 @@ pub async fn observe<M: Members>(
     let now = Timestamp::now().as_second();
     let seen = Observed {
         now,
+        acting_since: now,
         deleting: resource.metadata.deletion_timestamp.is_some(),
         generation: resource.metadata.generation.unwrap_or(0),
         ordinals: ordinals(cluster, &objects, now),

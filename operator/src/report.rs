@@ -81,6 +81,7 @@ pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatu
         operation: operation(of.before, notice.as_ref(), next, seen.now),
         discovery: discovery(of, seen),
         restored_from: of.before.restored_from.clone(),
+        restored_revision: of.before.restored_revision,
         recovery: recovery(of, seen),
         restore: restore(of.before, seen),
         compaction: of.before.compaction.clone(),

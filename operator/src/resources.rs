@@ -33,7 +33,7 @@ pub use names::{
     client_service_name,
 };
 pub use pod::{pod, template};
-pub use restore::{RESTORE, RestoreFrom, check, check_name};
+pub use restore::{FETCH, RESTORE, RestoreFrom, check, check_name};
 pub use services::{client_service, peer_service};
 pub use store::location;
 use witan_crd::{CLUSTER, EtcdCluster};

@@ -216,6 +216,7 @@ class Backups:
             self.apply("again", replicas=3, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, bootstrap=bootstrap)
             self.until_ready("a cluster at a point in time", "again")
             assert self.hash_at("again") == (then, revision), (self.hash_at("again"), then, revision)
+            assert self.cluster("again")["status"]["restoredRevision"] == int(revision), self.cluster("again")["status"]
             # the cluster is gone, so that nothing is to be stored
             running = lambda: self.api.items(f"{CORE}/pods?labelSelector=witan.dev/backup-changes%3Dticking")
             eventually("its pod ends", lambda: not running())

@@ -12,6 +12,7 @@ from api import MERGE, eventually
 from backups import BACKUPS, SCHEDULES
 from kubelet import Kubelet
 from node import NODES, Nodes
+from operations import OPERATIONS
 from trouble import CLUSTERS, CORE, DELETE
 
 # of the machine, which the API server reaches
@@ -106,10 +107,27 @@ class Plugin:
             self.witan("restore", "again", "--from", "by-plugin")
             self.until_ready("a cluster that the plugin has restored", "again")
             assert self.key("again", "kept") == "a value of mine"
+            self.restored_in_place("again")
         finally:
             self.remove("again")
+            for operation in self.api.items(OPERATIONS):
+                if operation["spec"]["clusterName"] == "again":
+                    self.api.delete(f"{OPERATIONS}/{operation['metadata']['name']}")
             self.api.delete(f"{SCHEDULES}/yearly")
             self.api.delete(f"{BACKUPS}/by-plugin")
+
+    def restored_in_place(self, name):
+        """Back to the backup, after the name of the cluster was typed, and back to what was written since."""
+        self.put(name, "kept", "another value")
+        restore = ["restore", name, "--from", "by-plugin", "--in-place", "--wait"]
+        assert "nothing to go back to" in self.witan("restore", name, "--undo", "--yes", fails=True)
+        assert "nothing was done" in self.witan(*restore, fails=True, text="other\n") and self.key(name, "kept") == "another value"
+        assert "succeeded: the cluster serves with the data of" in self.witan(*restore, text=f"{name}\n")
+        eventually("the restored cluster is seen", lambda: self.is_ready(name))
+        assert self.key(name, "kept") == "a value of mine" and "Restored     from" in self.witan("status", name)
+        assert "succeeded: the cluster serves from" in self.witan("restore", name, "--undo", "--yes", "--wait")
+        eventually("the cluster of the old disks is seen", lambda: self.is_ready(name))
+        assert self.key(name, "kept") == "another value"
 
     def plugin_acts(self):
         """A person moves the leader, reads and reverts keys, restarts, replaces, and goes on with one member."""

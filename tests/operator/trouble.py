@@ -31,11 +31,11 @@ class Trouble:
         """A cluster for one case, with a client that writes to it; deleted at the end."""
         self.apply(name, **{"replicas": replicas, "storage": {"size": "1Gi"}, "persistentVolumeClaimRetentionPolicy": DELETE,
                             "selfHealing": {"unhealthyAfter": f"{PATIENCE_S}s"}, **spec})
-        disks = set()
+        disks, steps = set(), self.world.steps()
         try:
             if ready:
                 self.until_ready("a cluster for a case", name, replicas)
-            self.world.steps()
+                assert self.world.steps() > steps, "the operator's steps are not counted"
             disks = self.claims(name)
             if ready and writes:
                 self.write(name)

@@ -11,6 +11,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
+import time
 
 from api import Api, eventually
 from ports import free_port
@@ -34,8 +36,8 @@ class World:
         self.processes = {}
         self.token = secrets.token_hex(16)
         self.ports = {name: free_port() for name in ("store", "peer", "controllers", "scheduler", "metrics", "health", f"{SECOND}-metrics", f"{SECOND}-health")}
-        # steps of operators that have ended, and of those that run, as they were last seen
-        self.steps_before, self.steps_seen = 0, {}
+        # steps that were counted so far, and the counters of each operator as they were last seen
+        self.steps_counted, self.steps_seen, self.steps_lock = 0, {}, threading.Lock()
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -57,8 +59,9 @@ class World:
 
     def kill(self, name, how=signal.SIGKILL):
         self.steps()
-        self.steps_before += self.steps_seen.pop(name, 0)
         process = self.processes.pop(name)
+        with self.steps_lock:
+            self.steps_seen.pop(name, None)
         process.send_signal(how)
         process.wait()
 
@@ -167,14 +170,26 @@ class World:
         return connection.getresponse().read().decode()
 
     def steps(self):
-        """Steps that operators have taken or tried since the beginning."""
-        counters = ("witan_operator_steps_total{", "witan_operator_reconcile_errors_total{")
-        for name in {FIRST, SECOND} & set(self.processes):
-            try:
-                self.steps_seen[name] = sum(float(line.split()[-1]) for line in self.operator_metrics(name).splitlines() if line.startswith(counters))
-            except (OSError, http.client.HTTPException):
-                pass  # it is starting, stopped, or has ended
-        return self.steps_before + sum(self.steps_seen.values())
+        """Steps that operators have taken or tried on EtcdClusters since the beginning. An operator forgets those of a deleted cluster:
+        what was seen of them stays counted."""
+        kinds = ("witan_operator_steps_total{", "witan_operator_reconcile_errors_total{")
+        with self.steps_lock:
+            for name in {FIRST, SECOND} & set(self.processes):
+                try:
+                    lines = [line.rsplit(" ", 1) for line in self.operator_metrics(name).splitlines() if line.startswith(kinds)]
+                except (OSError, http.client.HTTPException):
+                    continue  # it is starting, stopped, or has ended
+                before, after = self.steps_seen.get(name, {}), {series: int(float(value)) for series, value in lines}
+                # a counter that is lower than before is that of a cluster which was made again
+                self.steps_counted += sum(value - before.get(series, 0) if value >= before.get(series, 0) else value for series, value in after.items())
+                self.steps_seen[name] = after
+            return self.steps_counted
+
+    def count_steps(self):
+        """Looks at the counters all the time, as those of a cluster go with it."""
+        while True:
+            self.steps()
+            time.sleep(1)
 
     def end(self, keep):
         """Ends every process, clients first, the store last, and removes the folder or says where it is."""

@@ -19,7 +19,7 @@ use crate::{
     name::{self, DATA},
     progress::{Progress, size},
     reason::{BackupError, Reason},
-    result::{BackupRecord, CommandResult, PlainFile},
+    result::{BackupRecord, CommandResult, FetchedBackup, PlainFile},
     stop::Stop,
     store::Store,
 };
@@ -47,8 +47,8 @@ pub(crate) async fn run(
             .map(|folder| (folder, flags.until())),
     };
     let fetched = stop.or(fetch(&store, wanted, &flags.file)).await?;
-    if let (Some(path), CommandResult::Backup(record)) = (&flags.record, &fetched) {
-        let json = serde_json::to_vec(record).map_err(io::Error::from);
+    if let (Some(path), CommandResult::Fetched(fetched)) = (&flags.record, &fetched) {
+        let json = serde_json::to_vec(&fetched.record).map_err(io::Error::from);
         let written = json.and_then(|json| fs::write(path, json));
         written.map_err(|error| of_disk(path, &error))?;
     }
@@ -97,13 +97,14 @@ pub(crate) async fn fetch(
         let message = format!("{url} is broken: {broken}; fetch another backup");
         return Err(BackupError::new(Reason::BackupBroken, message));
     }
+    let mut to_revision = None;
     if let (Some((folder, until)), Some(record)) = (wanted.changes, &record) {
-        changes::fetch(store, record, until, folder).await?;
+        to_revision = Some(changes::fetch(store, record, until, folder).await?);
     }
     partial.keep().await?;
     tracing::info!(path = %to.display(), bytes = digested.bytes, "fetched the backup, its digest fits");
     Ok(match record {
-        Some(record) => CommandResult::Backup(record),
+        Some(record) => CommandResult::Fetched(FetchedBackup { record, to_revision }),
         None => {
             let Digested { bytes, sha256, .. } = digested;
             CommandResult::File(PlainFile { name: file, location: url, bytes, sha256 })

@@ -82,6 +82,18 @@ pub struct KeysHash {
     pub compact_revision: i64,
 }
 
+/// A fetched backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FetchedBackup {
+    /// Its record.
+    #[serde(flatten)]
+    pub record: BackupRecord,
+    /// The revision to which the changes go that were fetched with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_revision: Option<i64>,
+}
+
 /// A file of etcd without a record, that was fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct PlainFile {
@@ -99,8 +111,10 @@ pub(crate) struct PlainFile {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum CommandResult {
-    /// A stored or fetched backup.
+    /// A stored backup.
     Backup(BackupRecord),
+    /// A fetched backup.
+    Fetched(FetchedBackup),
     /// A fetched file without a record.
     File(PlainFile),
     /// Why there is none.
@@ -127,7 +141,7 @@ impl CommandResult {
     /// Takes about this many bytes away, at least one; returns whether there was something to take.
     fn shorten(&mut self, bytes: usize) -> bool {
         match self {
-            Self::Backup(record) => {
+            Self::Backup(record) | Self::Fetched(FetchedBackup { record, .. }) => {
                 if record.removed.pop().is_some() {
                     return true;
                 }

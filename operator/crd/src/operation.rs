@@ -100,8 +100,13 @@ pub struct EtcdOperationSpec {
     pub ttl_seconds_after_finished: i64,
 }
 
+impl EtcdOperationSpec {
+    /// How many seconds the resource is kept by default: a day.
+    pub const TTL_DEFAULT_S: i64 = 24 * 3600;
+}
+
 fn day() -> i64 {
-    24 * 3600
+    EtcdOperationSpec::TTL_DEFAULT_S
 }
 
 /// An operation without settings.

@@ -128,7 +128,8 @@ pub struct SelfHealing {
     /// How long a member may be silent before its pod is recreated, or, without a disk, it is replaced.
     pub unhealthy_after: Span,
     /// How long a silent member's node may not report, or its pod may not end, before the member is replaced although its
-    /// disk may come back. It waits for the node or for a person by default.
+    /// disk may come back. Counts from the start of the operator at the earliest. It waits for the node or for a person by
+    /// default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_lost_after: Option<Span>,
     /// Whether a member whose data differs from that of the others is replaced, or reported alone.

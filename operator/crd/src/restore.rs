@@ -55,7 +55,7 @@ pub struct RestorePoint {
     pub location: String,
     /// Name of the backup, or of the file.
     pub name: String,
-    /// The revision up to which changes are restored.
+    /// The revision up to which changes are restored; with `toTime` the last one of that time, once it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_revision: Option<i64>,
     /// The time up to which changes are restored.
@@ -67,12 +67,12 @@ pub struct RestorePoint {
 }
 
 impl RestorePoint {
-    /// Returns the URL of the snapshot and the end of the changes, as the status records them.
+    /// Returns the URL of the snapshot and the end of the changes that was asked for, as the status records them.
     pub fn url(&self) -> String {
         let url = format!("{}/{}", self.location, self.name);
         match (self.to_revision, &self.to_time) {
-            (Some(revision), _) => format!("{url}@{revision}"),
-            (None, Some(time)) => format!("{url}@{}", time.0),
+            (_, Some(time)) => format!("{url}@{}", time.0),
+            (Some(revision), None) => format!("{url}@{revision}"),
             (None, None) => url,
         }
     }

@@ -78,6 +78,10 @@ pub struct EtcdClusterStatus {
     /// URL of the snapshot that the first members begin from, recorded before the first pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored_from: Option<String>,
+    /// The revision up to which the changes after that snapshot were restored. Of a time it is the one that the first member has
+    /// found, and later ones restore up to it, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored_revision: Option<i64>,
     /// The recovery that the annotation `witan.dev/recover-quorum` has asked for; it is recorded before anything is changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoveryStatus>,

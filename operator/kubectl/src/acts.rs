@@ -1,7 +1,5 @@
 //! `move-leader`, `replace`, `recover` and `restart`: what a person asks of a cluster.
 
-use std::io::{BufRead as _, Write as _};
-
 use k8s_openapi::jiff::Timestamp;
 use witan_crd::{EtcdCluster, MemberStatus, RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT, quorum};
 use witan_members::{Answer, Change, Members as _, Report};
@@ -9,7 +7,7 @@ use witan_members::{Answer, Change, Members as _, Report};
 use super::{
     PluginError,
     command::MemberFlags,
-    output::print,
+    output::{confirmed, print},
     reach::Reach,
     table::{Table, UNKNOWN, clipped, or_unknown, yes},
     target::Target,
@@ -198,20 +196,6 @@ fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
         ));
     }
     text
-}
-
-/// Whether the user types the name of the cluster.
-fn confirmed(cluster: &str) -> Result<bool, PluginError> {
-    let failed = |error| PluginError::Words(format!("cannot ask: {error}; see --yes"));
-    let mut out = std::io::stderr();
-    write!(out, "Type the name of the cluster to go on: ").map_err(failed)?;
-    out.flush().map_err(failed)?;
-    let mut line = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .map_err(failed)?;
-    Ok(line.trim() == cluster)
 }
 
 #[cfg(test)]

@@ -1,25 +1,20 @@
-//! `backup`, `backups` and `restore`: EtcdBackups, and the EtcdCluster that begins from one.
+//! `backup` and `backups`: EtcdBackups.
 
 #[cfg(test)]
 mod tests;
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::jiff::Timestamp;
-use kube::{
-    ResourceExt as _,
-    api::{ListParams, PostParams},
-    runtime::{WatchStreamExt as _, watcher},
-};
+use kube::{ResourceExt as _, api::ListParams};
 use serde_json::json;
 use witan_crd::{
-    BackupPhase, BackupSettings, BootstrapSource, EtcdBackup, EtcdBackupSchedule, EtcdBackupSpec,
-    EtcdCluster, EtcdClusterSpec, REPLICAS_DEFAULT, Restore, SecretRef, Verify,
+    BackupPhase, BackupSettings, EtcdBackup, EtcdBackupSchedule, EtcdBackupSpec, SecretRef, Verify,
 };
 
 use super::{
     PluginError,
-    command::{BackupFlags, RestoreFlags},
-    output::{print, tell, yaml},
+    command::BackupFlags,
+    follow::{Stage, follow},
+    output::print,
     table::{Table, age, or_unknown},
     target::Target,
 };
@@ -86,15 +81,11 @@ pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), 
         (None, location) => settings(location.as_deref().unwrap_or_default(), flags)?,
     };
     let backup = backup(flags, settings, Timestamp::now());
-    let created = target
-        .api::<EtcdBackup>()
-        .create(&PostParams::default(), &backup)
-        .await;
     let name = backup.name_any();
-    created.map_err(|error| PluginError::api(format!("create EtcdBackup {name}"), error))?;
+    target.create("EtcdBackup", &backup).await?;
     print(&format!("etcdbackup/{name} created\n"))?;
     if flags.wait {
-        wait(target, &name).await?;
+        follow(target, ("EtcdBackup", &name), stage).await?;
     }
     Ok(())
 }
@@ -145,103 +136,20 @@ fn settings(location: &str, flags: &BackupFlags) -> Result<BackupSettings, Plugi
     settings.map_err(|error| PluginError::Words(format!("{location:?}: {error}")))
 }
 
-/// Tells how a backup goes on until it has succeeded; an error if it fails.
-async fn wait(target: &Target, name: &str) -> Result<(), PluginError> {
-    let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut changes = watcher(target.api::<EtcdBackup>(), only)
-        .applied_objects()
-        .boxed();
-    let mut told = String::new();
-    loop {
-        let next = changes.try_next().await;
-        let next = next.map_err(|error| {
-            PluginError::Words(format!(
-                "cannot watch EtcdBackup {name}: {}",
-                super::chain(&error)
-            ))
-        })?;
-        let Some(backup) = next else {
-            return Err(PluginError::Words(format!(
-                "the watch of EtcdBackup {name} ended"
-            )));
-        };
-        let status = backup.status.unwrap_or_default();
-        let message = status.message.clone().unwrap_or_default();
-        match status.phase {
-            Some(BackupPhase::Succeeded) => {
-                let revision = or_unknown(status.revision.map(|revision| revision.to_string()));
-                let (size, location) = (or_unknown(status.size), or_unknown(status.location));
-                return print(&format!(
-                    "succeeded: revision {revision}, {size}, in {location}\n"
-                ));
-            }
-            Some(BackupPhase::Failed) => {
-                return Err(PluginError::Words(format!(
-                    "EtcdBackup {name} failed: {message}"
-                )));
-            }
-            Some(phase @ (BackupPhase::Pending | BackupPhase::Running)) => {
-                let line = format!("{phase:?} {message}");
-                if line != told {
-                    tell(line.trim_end());
-                    told = line;
-                }
-            }
-            None => {}
+/// Returns how far a backup is.
+fn stage(backup: EtcdBackup) -> Stage {
+    let status = backup.status.unwrap_or_default();
+    let message = status.message.unwrap_or_default();
+    match status.phase {
+        Some(BackupPhase::Succeeded) => {
+            let revision = or_unknown(status.revision.map(|revision| revision.to_string()));
+            let (size, location) = (or_unknown(status.size), or_unknown(status.location));
+            Stage::Succeeded(format!("revision {revision}, {size}, in {location}"))
         }
-    }
-}
-
-/// Creates an EtcdCluster that begins from a backup, or prints it.
-pub(super) async fn restore(target: &Target, flags: &RestoreFlags) -> Result<(), PluginError> {
-    let backup: EtcdBackup = target.get("EtcdBackup", &flags.from).await?;
-    let succeeded = backup.status.as_ref().and_then(|status| status.phase);
-    if succeeded != Some(BackupPhase::Succeeded) {
-        let from = &flags.from;
-        return Err(PluginError::Words(format!(
-            "EtcdBackup {from} has not succeeded"
-        )));
-    }
-    let of = &backup.spec.cluster_ref.name;
-    let old = target.cluster(of).await.map_err(|error| {
-        PluginError::Words(format!(
-            "{error}. The new cluster would have its spec: create one with spec.bootstrap.restore by hand"
-        ))
-    })?;
-    let made = EtcdCluster::new(&flags.name, restored(&old.spec, flags));
-    if flags.dry_run {
-        return print(&yaml(&made)?);
-    }
-    let created = target
-        .api::<EtcdCluster>()
-        .create(&PostParams::default(), &made)
-        .await;
-    let name = &flags.name;
-    created.map_err(|error| PluginError::api(format!("create EtcdCluster {name}"), error))?;
-    print(&format!(
-        "etcdcluster/{name} created; see kubectl witan status {name}\n"
-    ))
-}
-
-/// Returns the spec of a cluster that begins from a backup of one with the spec `old`. Its Services have default names,
-/// because those of the old one may still exist.
-fn restored(old: &EtcdClusterSpec, flags: &RestoreFlags) -> EtcdClusterSpec {
-    let mut spec = old.clone();
-    let restore = Restore {
-        backup_ref: Some(SecretRef { name: flags.from.clone() }),
-        bump_revision: flags.bump_revision,
-        ..Restore::default()
-    };
-    spec.bootstrap = Some(BootstrapSource { discovery: None, restore: Some(restore) });
-    spec.paused = false;
-    if spec.replicas == 0 {
-        spec.replicas = REPLICAS_DEFAULT;
-    }
-    if let Some(services) = &mut spec.services {
-        if let Some(client) = &mut services.client {
-            client.name = None;
+        Some(BackupPhase::Failed) => Stage::Failed(message),
+        Some(phase @ (BackupPhase::Pending | BackupPhase::Running)) => {
+            Stage::Runs(format!("{phase:?} {message}"))
         }
-        services.peer = None;
+        None => Stage::Runs(String::new()),
     }
-    spec
 }

@@ -67,7 +67,8 @@ pub(super) enum PluginCommand {
         #[command(flatten)]
         format: FormatFlag,
     },
-    /// Creates an EtcdCluster that begins from a backup, with the spec of the cluster that was backed up.
+    /// Creates an EtcdCluster that begins from a backup, with the spec of the cluster that was backed up. With --in-place the data
+    /// of an EtcdCluster is replaced, and with --undo it goes back to its old disks.
     Restore(RestoreFlags),
     /// Has another voter lead.
     MoveLeader {

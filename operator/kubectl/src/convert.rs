@@ -57,9 +57,15 @@ const FORMATS: [(&str, &str, Converter); 5] = [
         "EtcdCluster, EtcdBackup",
         coreos::convert,
     ),
-    ("operator.etcd.io/v1alpha1", "EtcdCluster", etcd_io::convert),
+    (
+        "operator.etcd.io/v1alpha1",
+        "EtcdCluster",
+        |kind, fields| only_clusters(kind, fields, etcd_io::cluster),
+    ),
     ("druid.gardener.cloud/v1alpha1", "Etcd", druid::convert),
-    ("etcd.aenix.io/v1alpha1", "EtcdCluster", aenix::convert),
+    ("etcd.aenix.io/v1alpha1", "EtcdCluster", |kind, fields| {
+        only_clusters(kind, fields, aenix::cluster)
+    }),
     (
         "etcd-operator.cozystack.io/v1alpha2",
         "EtcdCluster, EtcdSnapshot",
@@ -215,6 +221,18 @@ fn known() -> String {
         "Known are {} and values of the bitnami chart etcd",
         formats.join(", ")
     )
+}
+
+/// Converts a resource of an operator whose only kind is EtcdCluster.
+fn only_clusters(
+    kind: &str,
+    fields: &mut Fields,
+    cluster: fn(&mut Fields) -> Result<Made, String>,
+) -> Result<Outcome, String> {
+    match kind {
+        "EtcdCluster" => cluster(fields).map(|made| Outcome::Made(vec![made])),
+        _ => Ok(Outcome::UNKNOWN),
+    }
 }
 
 /// Adds the comments that every cluster has: about its memory and its data.

@@ -14,6 +14,7 @@ mod command;
 mod convert;
 mod decode;
 mod facts;
+mod follow;
 mod forward;
 mod history;
 mod keys;
@@ -22,6 +23,7 @@ mod output;
 mod page;
 mod reach;
 mod report;
+mod restore;
 mod revert;
 mod status;
 mod table;
@@ -141,7 +143,7 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
                 backups::table(all, Timestamp::now())
             })
         }
-        PluginCommand::Restore(flags) => backups::restore(&target, &flags).await,
+        PluginCommand::Restore(flags) => restore::run(&target, &flags).await,
         PluginCommand::MoveLeader { cluster, member, members } => {
             acts::move_leader(&target, &cluster, &member, &members).await
         }

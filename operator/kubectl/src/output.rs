@@ -1,6 +1,6 @@
-//! Output to stdout and stderr.
+//! Output to stdout and stderr, and the question before what cannot be taken back.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::{BufRead as _, ErrorKind, Write as _};
 
 use serde::Serialize;
 
@@ -20,6 +20,20 @@ pub(super) fn print(text: &str) -> Result<(), PluginError> {
 /// Prints a line about progress to stderr.
 pub(super) fn tell(text: &str) {
     drop(writeln!(std::io::stderr(), "{text}"));
+}
+
+/// Whether the user types the name of the cluster.
+pub(super) fn confirmed(cluster: &str) -> Result<bool, PluginError> {
+    let failed = |error| PluginError::Words(format!("cannot ask: {error}; see --yes"));
+    let mut out = std::io::stderr();
+    write!(out, "Type the name of the cluster to go on: ").map_err(failed)?;
+    out.flush().map_err(failed)?;
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(failed)?;
+    Ok(line.trim() == cluster)
 }
 
 /// Prints a value in the format that was asked for.

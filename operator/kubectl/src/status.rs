@@ -129,6 +129,7 @@ fn head(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
         ("Endpoint", or_unknown(status.client_endpoint.clone())),
         ("Last backup", backups::summary(facts, now)),
     ];
+    lines.extend(restored(status).map(|text| ("Restored", text)));
     lines.extend(recovery(status, now).map(|text| ("Recovery", text)));
     lines.extend(discovery(status).map(|text| ("Discovery", text)));
     let mut text = String::new();
@@ -186,6 +187,14 @@ fn waits(status: &EtcdClusterStatus) -> String {
         || "nothing to do".to_owned(),
         |each| format!("waits, {}: {}", each.reason, each.message),
     )
+}
+
+/// Returns the snapshot that the first members began from, and the revision to which the changes after it go.
+fn restored(status: &EtcdClusterStatus) -> Option<String> {
+    let from = status.restored_from.as_ref()?;
+    let revision = status.restored_revision;
+    let revision = revision.map(|revision| format!(", up to revision {revision}"));
+    Some(format!("from {from}{}", revision.unwrap_or_default()))
 }
 
 fn recovery(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {

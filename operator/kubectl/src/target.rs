@@ -5,10 +5,10 @@ use std::fmt::Debug;
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Config, Resource,
-    api::{ListParams, Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use witan_crd::EtcdCluster;
 
@@ -110,6 +110,22 @@ impl Target {
                 error,
             )
         })
+    }
+
+    /// Creates an object.
+    pub(super) async fn create<K>(&self, kind: &str, object: &K) -> Result<(), PluginError>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + Serialize
+            + Debug,
+    {
+        let name = object.meta().name.as_deref().unwrap_or_default();
+        let created = self.api().create(&PostParams::default(), object).await;
+        created
+            .map(drop)
+            .map_err(|error| PluginError::api(format!("create {kind} {name}"), error))
     }
 
     /// Sets an annotation of a cluster.

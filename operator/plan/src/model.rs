@@ -41,6 +41,8 @@ pub type UnixSeconds = i64;
 pub struct Observed {
     /// Time of the observation.
     pub now: UnixSeconds,
+    /// Since when this operator acts: its start, or the time at which it became the leader among its replicas.
+    pub acting_since: UnixSeconds,
     /// The EtcdCluster has a deletion timestamp, or its namespace has.
     pub deleting: bool,
     /// `metadata.generation` of the EtcdCluster.

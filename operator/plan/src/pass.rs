@@ -252,7 +252,8 @@ impl<'a> Joined<'a> {
         !pod.ready && self.now().saturating_sub(pod.ready_changed) >= patience
     }
 
-    /// Whether a member has not answered for this long, as the status records it.
+    /// Whether a member has not answered for this long, as the status records it. Time in which no operator looked does
+    /// not count: it may have answered then.
     pub(super) fn silent_for(&self, ordinal: Ordinal, span: &Span) -> bool {
         let known = self.pass.status.members.iter();
         let since = known
@@ -262,7 +263,10 @@ impl<'a> Joined<'a> {
                     .is_some_and(|at| u32::try_from(at) == Ok(ordinal))
             })
             .find_map(|known| known.silent_since.as_ref());
-        since.is_some_and(|since| self.now().saturating_sub(since.0.as_second()) >= span.seconds())
+        since.is_some_and(|since| {
+            let since = since.0.as_second().max(self.pass.seen.acting_since);
+            self.now().saturating_sub(since) >= span.seconds()
+        })
     }
 
     pub(super) fn has_learner(&self) -> bool {

@@ -2,9 +2,11 @@
 
 mod authority;
 mod cases;
+mod effects;
 mod evidence;
 mod faults;
 mod judge;
+mod life;
 mod objects;
 mod planned;
 mod properties;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use http::StatusCode;
 use kube::{Api, runtime::reflector};
 use serde_json::{Value, json};
-use witan_crd::EtcdCluster;
+use witan_crd::{EtcdCluster, EtcdClusterStatus};
+use witan_plan::model::Step;
 
 use super::{Limits, Operator, Scope};
 use crate::{
     metrics::Metrics,
-    observe::Stores,
+    observe::{Objects, Stores},
     testing::{NoMembers, api::FakeApi, environment},
 };
 
@@ -38,11 +39,14 @@ fn scope(fake: &FakeApi) -> Scope<NoMembers> {
     Scope { operator: Arc::new(operator), stores }
 }
 
+async fn read(scope: &Scope<NoMembers>) -> EtcdCluster {
+    let api = Api::<EtcdCluster>::namespaced(scope.operator.client.clone(), "shop");
+    api.get("orders").await.expect("the cluster")
+}
+
 /// Runs one pass that acts; returns whether it finished.
 async fn pass(scope: &Scope<NoMembers>) -> bool {
-    let api = Api::<EtcdCluster>::namespaced(scope.operator.client.clone(), "shop");
-    let known = api.get("orders").await.expect("the cluster");
-    scope.act(&known).await.is_ok()
+    scope.act(&read(scope).await).await.is_ok()
 }
 
 /// Type, reason and note of all events.
@@ -50,6 +54,52 @@ fn events(fake: &FakeApi) -> Vec<[String; 3]> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let told = |event: &Value| ["type", "reason", "note"].map(|field| text(&event[field]));
     fake.all("/events/").iter().map(told).collect()
+}
+
+/// `plan` counts no time before that as silence of a member.
+#[tokio::test]
+async fn a_pass_knows_since_when_the_operator_acts() {
+    let fake = FakeApi::default();
+    let mut scope = scope(&fake);
+    let operator = Arc::get_mut(&mut scope.operator).expect("the only owner");
+    operator.acting_since = 5;
+    cluster(&fake, 1, &json!({}));
+    let read = read(&scope).await;
+    let mut named = scope.operator.environment.cluster(&read).expect("names");
+    let observation = scope.observe(&mut named, Objects::default(), true).await;
+    assert_eq!(observation.expect("a pass").seen.acting_since, 5);
+}
+
+/// Others begin later, and the store may have more by then.
+#[tokio::test]
+async fn the_revision_that_a_first_member_has_fetched_is_recorded() {
+    let fake = FakeApi::default();
+    let scope = scope(&fake);
+    cluster(&fake, 1, &json!({}));
+    let read = read(&scope).await;
+    let mut named = scope.operator.environment.cluster(&read).expect("names");
+    let observation = scope.observe(&mut named, Objects::default(), true).await;
+    let mut observation = observation.expect("a pass");
+    let fetched = json!({
+        "name": "first", "location": "s3://b/first.db", "revision": 70, "bytes": 1, "sha256": "", "clusterId": "c1",
+        "version": "1.0.0", "startedAt": "2026-01-02T03:04:05Z", "completedAt": "2026-01-02T03:04:05Z", "toRevision": 77,
+    });
+    let ended = json!({"terminated": {"exitCode": 0, "message": fetched.to_string()}});
+    let pod = json!({"metadata": {}, "status": {"initContainerStatuses": [
+        {"name": "fetch", "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": ended},
+    ]}});
+    let pod = serde_json::from_value(pod).expect("a pod");
+    observation.objects.pods.insert(0, Arc::new(pod));
+    let mut before = EtcdClusterStatus::default();
+    for (from, known, expected) in [
+        (None, None, None),
+        (Some("s3://b/first@later"), None, Some(77)),
+        (Some("s3://b/first@later"), Some(76), Some(76)),
+    ] {
+        (before.restored_from, before.restored_revision) = (from.map(str::to_owned), known);
+        let after = scope.report(&named, &before, &observation, &Step::Done);
+        assert_eq!(after.restored_revision, expected, "{from:?}");
+    }
 }
 
 /// Kubernetes counts events of one reason together and shows only the first note.

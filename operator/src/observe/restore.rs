@@ -1,10 +1,12 @@
 //! The backup that a cluster begins from. It is looked up until the cluster has served.
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
+use witan_backup::FetchedBackup;
 use witan_crd::{BackupPhase, EtcdBackup, Restore, RestorePoint};
 
 use super::ObserveError;
-use crate::resources::{Cluster, RestoreFrom, location};
+use crate::resources::{Cluster, FETCH, RestoreFrom, location};
 
 const ANOTHER: &str = "spec.bootstrap.restore names another backup, or another end of its changes, than that from which the first \
     members have begun";
@@ -42,14 +44,26 @@ pub async fn restore_source(
     let Some(asked) = bootstrap.and_then(|bootstrap| bootstrap.restore.as_ref()) else {
         return Ok(None);
     };
-    let point = match find_backup(client, &cluster.namespace, asked).await? {
+    let mut point = match find_backup(client, &cluster.namespace, asked).await? {
         Ok(point) => point,
         Err(missing) => return Ok(Some(RestoreSource::Missing(missing))),
     };
     if is_another(cluster, &point) {
         return Ok(Some(RestoreSource::Missing(ANOTHER.to_owned())));
     }
+    if point.to_time.is_some() {
+        point.to_revision = status.and_then(|status| status.restored_revision);
+    }
     Ok(Some(from(point)))
+}
+
+/// Returns the revision to which the changes go that a pod has fetched with its backup; `None` if it has fetched none.
+pub(crate) fn fetched_revision(pod: &Pod) -> Option<i64> {
+    let init = pod.status.as_ref()?.init_container_statuses.as_ref()?;
+    let fetch = init.iter().find(|container| container.name == FETCH)?;
+    let ended = fetch.state.as_ref()?.terminated.as_ref()?;
+    let fetched: FetchedBackup = serde_json::from_str(ended.message.as_deref()?).ok()?;
+    fetched.to_revision.filter(|_| ended.exit_code == 0)
 }
 
 /// Looks up a backup; why it cannot be used, for people, if it is not there or not complete.
@@ -117,11 +131,23 @@ mod tests {
     use crate::testing::api::FakeApi;
 
     async fn found(fake: &FakeApi, status: serde_json::Value) -> Option<RestoreSource> {
-        let cluster = json!({
+        found_to(fake, &json!({}), status).await
+    }
+
+    /// Looks the backup up with more fields of `restore`.
+    async fn found_to(
+        fake: &FakeApi,
+        more: &serde_json::Value,
+        status: serde_json::Value,
+    ) -> Option<RestoreSource> {
+        let mut cluster = json!({
             "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
             "metadata": {"name": "again", "namespace": "shop", "uid": "u"},
             "spec": {"bootstrap": {"restore": {"backupRef": {"name": "first"}}}}, "status": status,
         });
+        for (key, value) in more.as_object().expect("fields") {
+            cluster["spec"]["bootstrap"]["restore"][key] = value.clone();
+        }
         let cluster: EtcdCluster = serde_json::from_value(cluster).expect("a cluster");
         let named = Cluster::new(&cluster, "witan:1.0.0").expect("names");
         let source = restore_source(&fake.client(), &named, "operator:1.0.0").await;
@@ -170,5 +196,29 @@ mod tests {
             None,
             "it has served"
         );
+    }
+    #[tokio::test]
+    async fn later_members_begin_from_the_revision_that_the_first_has_found() {
+        let fake = FakeApi::default();
+        put(
+            &fake,
+            json!({"phase": "Succeeded", "location": "s3://b/lost", "name": "first-1"}),
+        );
+        let to_time = json!({"toTime": "2026-01-02T03:04:05Z"});
+        let from = "s3://b/lost/first-1@2026-01-02T03:04:05Z";
+        for (status, revision) in [
+            (json!({}), None),
+            (
+                json!({"restoredFrom": from, "restoredRevision": 77}),
+                Some(77),
+            ),
+        ] {
+            let source = found_to(&fake, &to_time, status).await;
+            let Some(RestoreSource::Found(found)) = source else {
+                panic!("{source:?}");
+            };
+            assert_eq!(found.point.to_revision, revision);
+            assert_eq!(found.point.url(), from, "it is the same end");
+        }
     }
 }

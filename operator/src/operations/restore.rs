@@ -127,7 +127,12 @@ pub(super) fn result(
     compared: Result<String, String>,
 ) -> Result<String, String> {
     let from = match &restore.source {
-        Some(source) => format!("the cluster serves with the data of {}", source.url()),
+        Some(source) => {
+            let revision = source.to_revision.filter(|_| source.to_time.is_some());
+            let revision = revision.map(|revision| format!(" (revision {revision})"));
+            let (url, revision) = (source.url(), revision.unwrap_or_default());
+            format!("the cluster serves with the data of {url}{revision}")
+        }
         None => format!("the cluster serves from {}", restore.disks.join(", ")),
     };
     let (all, list) = (restore.kept_disks.join(", "), restore.kept_disks.join(" "));

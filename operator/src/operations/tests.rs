@@ -67,6 +67,13 @@ async fn pass(fake: &FakeApi, by: &Operations<NoMembers>, name: &str) -> EtcdOpe
     serde_json::from_value(after["status"].clone()).unwrap_or_default()
 }
 
+/// Asserts that a text for people has these words.
+#[track_caller]
+fn says(text: Option<String>, words: &str) {
+    let text = text.unwrap_or_default();
+    assert!(text.contains(words), "{text}");
+}
+
 fn annotation(fake: &FakeApi) -> Value {
     fake.get(CLUSTER).expect("the cluster")["metadata"]["annotations"][RECOVER_QUORUM].clone()
 }
@@ -131,16 +138,12 @@ async fn one_operation_of_a_cluster_runs_at_a_time() {
     let operations = started(&fake);
     let waits = pass(&fake, &operations, "second").await;
     assert_eq!(waits.phase, Some(OperationPhase::Pending));
-    let says = waits.message.unwrap_or_default();
-    assert!(says.contains("EtcdOperation first"), "{says}");
+    says(waits.message, "EtcdOperation first");
     let begun = pass(&fake, &operations, "first").await;
     assert_eq!(begun.phase, Some(OperationPhase::Running));
     ask(&fake, "older", "2026-01-01T00:00:00Z", &spec);
-    let waits = pass(&fake, &operations, "older").await.message;
-    assert!(
-        waits.unwrap_or_default().contains("first"),
-        "one that runs comes first"
-    );
+    // one that runs comes first
+    says(pass(&fake, &operations, "older").await.message, "first");
 }
 
 /// A recovery that begins when nobody expects it any more would stop members that serve.
@@ -162,8 +165,7 @@ async fn a_recovery_begins_at_once_or_fails() {
     pass(&fake, &operations, "check").await;
     ask(&fake, "lost", LATE, &recovery());
     let failed = pass(&fake, &operations, "lost").await;
-    let says = failed.message.unwrap_or_default();
-    assert!(says.contains("EtcdOperation check"), "{says}");
+    says(failed.message, "EtcdOperation check");
     assert_eq!(failed.phase, Some(OperationPhase::Failed));
     assert_eq!(annotation(&fake), Value::Null);
 }
@@ -180,8 +182,7 @@ async fn an_operation_replaces_no_annotation_of_a_person() {
     fake.put(cluster);
     let failed = pass(&fake, &operations, "lost").await;
     assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
-    let says = failed.message.unwrap_or_default();
-    assert!(says.contains("orders-2"), "{says}");
+    says(failed.message, "orders-2");
     assert_eq!(annotation(&fake), "orders-2");
 }
 
@@ -240,10 +241,10 @@ async fn what_cannot_be_done_is_said_at_once_and_the_record_goes_after_its_time(
     let operations = started(&fake);
     let done = pass(&fake, &operations, "a").await;
     assert_eq!(done.phase, Some(OperationPhase::Succeeded), "{done:?}");
-    assert!(done.message.unwrap_or_default().contains("not needed"));
+    says(done.message, "not needed");
     pass(&fake, &operations, "a").await;
     assert_eq!(fake.get("/etcdoperations/a"), None, "its time is over");
-    for (spec, says) in [
+    for (spec, words) in [
         (json!({"rotateCertificates": {}}), "issues no certificate"),
         (
             json!({"recoverQuorum": {"survivor": "other-1"}}),
@@ -253,10 +254,9 @@ async fn what_cannot_be_done_is_said_at_once_and_the_record_goes_after_its_time(
         ask(&fake, "b", EARLY, &spec);
         let failed = pass(&fake, &operations, "b").await;
         assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
-        let said = failed.message.unwrap_or_default();
-        assert!(said.contains(says), "{said}");
+        says(failed.message, words);
     }
-    for (more, says) in [
+    for (more, words) in [
         (json!({"spec": {"paused": true}}), "spec.paused"),
         (json!({"spec": {"replicas": 0}}), "hibernates"),
         (json!({}), "quorum"),
@@ -265,7 +265,6 @@ async fn what_cannot_be_done_is_said_at_once_and_the_record_goes_after_its_time(
         ask(&fake, "c", EARLY, &json!({"restart": {}}));
         let held = pass(&fake, &operations, "c").await;
         assert_eq!(held.phase, Some(OperationPhase::Pending), "{held:?}");
-        let said = held.message.unwrap_or_default();
-        assert!(said.contains(says), "{said}");
+        says(held.message, words);
     }
 }

@@ -23,6 +23,9 @@ use super::{
     owner, pod, store,
 };
 
+/// Name of the container that reads the snapshot from its store.
+pub const FETCH: &str = "fetch";
+
 /// Name of the container that makes the data directory.
 pub const RESTORE: &str = "restore";
 
@@ -90,7 +93,7 @@ pub(super) fn containers(
             args: Some(fetch),
             env: Some(access.env),
             volume_mounts: Some([vec![data.clone()], access.mounts].concat()),
-            ..backup::container("fetch", image)
+            ..backup::container(FETCH, image)
         },
         Container {
             args: Some(restore),

@@ -106,8 +106,9 @@ pub async fn drive_paced(
         }
         input.reserve(READ_BYTES);
         tokio::select! {
-            request = due.recv(), if more && !free.is_empty() => match request.zip(free.pop()) {
-                Some(((key, at), slot)) => {
+            request = due.recv(), if more && !free.is_empty() => match request {
+                Some((key, at)) => {
+                    let slot = free.pop().expect("one is free");
                     begun[slot] = at;
                     wire.ask(slot, key, &mut out);
                 }

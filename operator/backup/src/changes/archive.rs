@@ -1,6 +1,9 @@
 //! The archive of one cluster: its changes on their way from a member to the segments.
 
-use std::{collections::BTreeSet, mem};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -44,8 +47,8 @@ pub(super) struct ClusterArchive {
     pub(super) newest: Option<i64>,
     /// Whether no backup belongs to the generation yet, which does not go on from one before.
     pub(super) needs_backup: bool,
-    /// Leases that the next segment tells of.
-    leases: Vec<GrantedLease>,
+    /// Leases that the next segment tells of, with their times in seconds.
+    leases: BTreeMap<i64, i64>,
     /// Leases that a segment tells of.
     known_leases: BTreeSet<i64>,
     /// Whether the store is known to refuse a second segment in one place.
@@ -75,7 +78,7 @@ impl ClusterArchive {
             tail: None,
             newest: spans.last().map(|span| span.generation),
             needs_backup: false,
-            leases: Vec::new(),
+            leases: BTreeMap::new(),
             known_leases: BTreeSet::new(),
             is_checked: false,
             unsent: None,
@@ -163,18 +166,29 @@ impl ClusterArchive {
 
     /// Asks for the times of leases that keys have got.
     async fn learn_leases(&mut self) {
-        let Some(feed) = &mut self.feed else {
-            return;
-        };
         if self.known_leases.len() > LEASES_KNOWN_MAX {
             self.known_leases.clear();
         }
-        let new: BTreeSet<_> = self.pending.leases().collect();
-        let new: Vec<_> = new.difference(&self.known_leases).copied().collect();
-        let granted = feed.granted(&new).await;
-        self.known_leases
-            .extend(granted.iter().map(|lease| lease.id));
-        self.leases.extend(granted);
+        let leases = self.leases_to_ask();
+        let Some(feed) = &mut self.feed else {
+            return;
+        };
+        for GrantedLease { id, ttl_s } in feed.granted(&leases).await {
+            self.known_leases.insert(id);
+            self.leases.insert(id, ttl_s);
+        }
+    }
+
+    /// Returns the leases whose times the next segment needs, those that no segment tells of first. A lease that is known and
+    /// gets a new key may be another one of the same id: the end of a lease deletes its keys.
+    fn leases_to_ask(&self) -> Vec<i64> {
+        let is_new = |id: &i64| !self.known_leases.contains(id);
+        let leases = self.pending.leases();
+        let asked = leases.filter(|(id, creates)| *creates || is_new(id));
+        let asked: BTreeSet<_> = asked.map(|(id, _)| id).collect();
+        let (mut new, known): (Vec<_>, Vec<_>) = asked.into_iter().partition(is_new);
+        new.extend(known);
+        new
     }
 
     /// Makes a segment of all whole revisions, and of the time until which there are no others. `None` if there is nothing to
@@ -198,7 +212,10 @@ impl ClusterArchive {
         let segment = Segment {
             cluster_id: self.cluster_id,
             groups,
-            leases: mem::take(&mut self.leases),
+            leases: mem::take(&mut self.leases)
+                .into_iter()
+                .map(|(id, ttl_s)| GrantedLease { id, ttl_s })
+                .collect(),
             previous: tail.previous.clone(),
             covered_ms,
         };
@@ -254,6 +271,24 @@ mod tests {
         assert_eq!(ends(&archive).await, (3, 6, Some(130_001)));
         // no later change has a time that is covered
         assert_eq!(archive.pending.time_ms(), 130_002);
+    }
+
+    /// Its keys were deleted with the first lease of that id, which may have had another time.
+    #[tokio::test]
+    async fn a_known_lease_is_asked_for_again_when_it_gets_a_new_key() {
+        let mut archive = archive(2_000).await;
+        archive.known_leases = [7, 8].into();
+        let mut put = |revision, create_revision, lease| {
+            let mut events = segment(7, &[(0, &[revision])]).groups.remove(0).events;
+            let pair = events[0].kv.as_mut().unwrap();
+            (pair.create_revision, pair.lease) = (create_revision, lease);
+            archive.pending.add(events, false, 3_000).unwrap();
+            archive.leases_to_ask()
+        };
+        assert_eq!(put(6, 2, 7), [0; 0], "its key is written again");
+        assert_eq!(put(7, 7, 8), [8]);
+        assert_eq!(put(8, 3, 9), [9, 8], "those that are not known first");
+        assert_eq!(put(9, 9, 0), [9, 8], "a key without a lease");
     }
 
     #[tokio::test]

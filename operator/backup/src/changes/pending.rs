@@ -103,11 +103,12 @@ impl Pending {
         vec![part]
     }
 
-    /// Returns the leases that keys have got, some of them more than once.
-    pub(super) fn leases(&self) -> impl Iterator<Item = i64> {
+    /// Returns the leases that keys have got, some of them more than once, and whether the key was created by that.
+    pub(super) fn leases(&self) -> impl Iterator<Item = (i64, bool)> {
         let events = self.groups.iter().flat_map(|group| &group.events);
         let pairs = events.filter_map(|event| event.kv.as_ref());
-        pairs.map(|pair| pair.lease).filter(|lease| *lease != 0)
+        let leased = pairs.filter(|pair| pair.lease != 0);
+        leased.map(|pair| (pair.lease, pair.create_revision == pair.mod_revision))
     }
 
     /// Whether the changes fill a segment, and nothing more is to be received. Of a revision that is larger, the rest is.

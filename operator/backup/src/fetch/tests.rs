@@ -130,3 +130,23 @@ fn only_an_empty_or_missing_folder_is_filled() {
     fs::write(folder.path().join("x"), "").unwrap();
     assert!(has_entries(folder.path()).unwrap());
 }
+
+/// All that is asked for is a time, and others have to know to which revision it has led.
+#[tokio::test]
+async fn the_result_has_the_revision_of_the_changes() {
+    let (_, store) = store().await;
+    let folder = TestFolder::new("fetch-changes");
+    let to = folder.path().join("snapshot.db");
+    let changes = folder.path().join("changes");
+    let revision = record("old", 10).revision;
+    for (changes, expected) in [
+        (None, None),
+        (Some((&*changes, Until::Revision(revision))), Some(revision)),
+    ] {
+        let wanted = Wanted { name: Some("old"), changes };
+        let done = fetch(&store, wanted, &to).await.unwrap();
+        let json = serde_json::to_value(done).unwrap();
+        assert_eq!(json["toRevision"].as_i64(), expected, "{json}");
+        assert_eq!(json["name"], "old");
+    }
+}

@@ -1,7 +1,10 @@
 //! Tables and manifests of backups.
 
 use super::{
-    super::testing::{facts, golden, now},
+    super::{
+        output::yaml,
+        testing::{facts, golden, now},
+    },
     *,
 };
 
@@ -47,17 +50,4 @@ fn names_of_backups_are_short() {
     flags.cluster = "c".repeat(45);
     let made = backup(&flags, settings("pvc://disk", &flags).unwrap(), now());
     assert_eq!(made.name_any().len(), 52);
-}
-
-#[test]
-fn a_restored_cluster_has_the_spec_of_the_old_one() {
-    let old = facts("healthy.yaml").cluster;
-    let flags = RestoreFlags {
-        name: "again".to_owned(),
-        from: "orders-daily-7".to_owned(),
-        bump_revision: 1000,
-        dry_run: true,
-    };
-    let made = EtcdCluster::new("again", restored(&old.spec, &flags));
-    golden("restored.yaml", &yaml(&made).unwrap());
 }

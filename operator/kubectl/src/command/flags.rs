@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use k8s_openapi::jiff::Timestamp;
 use witan_api::top::{SECONDS, SECONDS_DEFAULT};
 
 use super::{By, Decode, FormatFlag, MemberFlags};
@@ -34,19 +35,38 @@ pub(crate) struct BackupFlags {
 }
 
 /// Flags of `restore`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
+#[command(group(clap::ArgGroup::new("operation").args(["in_place", "undo"])))]
 pub(crate) struct RestoreFlags {
-    /// Name of the new EtcdCluster.
+    /// Name of the new EtcdCluster; with --in-place or --undo of the one that is restored.
     pub(crate) name: String,
     /// The EtcdBackup.
-    #[arg(long, value_name = "BACKUP")]
-    pub(crate) from: String,
+    #[arg(long, value_name = "BACKUP", required_unless_present = "undo")]
+    pub(crate) from: Option<String>,
+    /// Puts the data of the backup in the place of the data of an EtcdCluster, whose disks are kept.
+    #[arg(long)]
+    pub(crate) in_place: bool,
+    /// Goes back to the disks that the last restore in place has kept.
+    #[arg(long, conflicts_with_all = ["from", "to_revision", "to_time", "bump_revision"])]
+    pub(crate) undo: bool,
+    /// Also restores the changes after the backup, up to this revision.
+    #[arg(long, value_name = "REVISION", conflicts_with = "to_time", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) to_revision: Option<i64>,
+    /// Also restores the changes after the backup that were received until this time, such as 2026-01-31T12:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to_time: Option<Timestamp>,
     /// Added to all revisions, so that clients which keep watching begin anew.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=4_000_000_000_000_000))]
     pub(crate) bump_revision: i64,
-    /// Prints the EtcdCluster as YAML and creates nothing.
+    /// Prints the resource as YAML and creates nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Does not ask before the members of an EtcdCluster are stopped.
+    #[arg(long, requires = "operation")]
+    pub(crate) yes: bool,
+    /// Waits until the restore in place, or the way back from it, has succeeded or failed.
+    #[arg(long, requires = "operation")]
+    pub(crate) wait: bool,
 }
 
 /// Flags of `logs`.

@@ -3,7 +3,7 @@
 use serde_json::{Map, json};
 
 use super::{
-    Outcome, disks,
+    disks,
     fields::Fields,
     finish_cluster,
     made::{Kind, Made},
@@ -20,26 +20,14 @@ const SIZE_DEFAULT: &str = "4Gi";
 /// Types of Services that the definition has.
 pub(super) const SERVICE_TYPES: [&str; 3] = ["ClusterIP", "NodePort", "LoadBalancer"];
 
-/// Converts a resource.
-pub(super) fn convert(kind: &str, fields: &mut Fields) -> Result<Outcome, String> {
-    match kind {
-        "EtcdCluster" => cluster(fields).map(|made| Outcome::Made(vec![made])),
-        _ => Ok(Outcome::UNKNOWN),
-    }
-}
-
-fn cluster(fields: &mut Fields) -> Result<Made, String> {
+/// Converts a cluster.
+pub(super) fn cluster(fields: &mut Fields) -> Result<Made, String> {
     let mut made = Made::of(Kind::Cluster, fields, &OWN)?;
     let name = made.name().to_owned();
     storage(fields, &mut made);
     disks::replicas(fields, &mut made, "spec.replicas");
     security(fields, &mut made);
-    pods::labels(
-        fields,
-        &mut made,
-        "spec.podTemplate.metadata.labels",
-        "spec.podTemplate.metadata.annotations",
-    );
+    pods::labels_of_template(fields, &mut made);
     fields.gone(
         "spec.podTemplate.metadata.name",
         "the operator names the pods",

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    IMAGE, Outcome, VERSION,
+    IMAGE, VERSION,
     disks::{self, ACCESS_MODES},
     fields::Fields,
     finish_cluster,
@@ -34,15 +34,8 @@ const OF_CERTIFICATES: [(&str, &str); 3] = [
     ),
 ];
 
-/// Converts a resource.
-pub(super) fn convert(kind: &str, fields: &mut Fields) -> Result<Outcome, String> {
-    match kind {
-        "EtcdCluster" => cluster(fields).map(|made| Outcome::Made(vec![made])),
-        _ => Ok(Outcome::UNKNOWN),
-    }
-}
-
-fn cluster(fields: &mut Fields) -> Result<Made, String> {
+/// Converts a cluster.
+pub(super) fn cluster(fields: &mut Fields) -> Result<Made, String> {
     let mut made = Made::of(Kind::Cluster, fields, &OWN)?;
     let name = made.name().to_owned();
     let renamed = [
@@ -57,12 +50,7 @@ fn cluster(fields: &mut Fields) -> Result<Made, String> {
     storage(fields, &mut made);
     disks::replicas(fields, &mut made, "spec.size");
     certificates(fields, &mut made)?;
-    pods::labels(
-        fields,
-        &mut made,
-        "spec.podTemplate.metadata.labels",
-        "spec.podTemplate.metadata.annotations",
-    );
+    pods::labels_of_template(fields, &mut made);
     pods::affinity(
         fields,
         &mut made,

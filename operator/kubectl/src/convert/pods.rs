@@ -43,6 +43,12 @@ pub(super) fn labels(fields: &mut Fields, made: &mut Made, labels: &str, annotat
     }
 }
 
+/// Takes labels and annotations of the pods from `spec.podTemplate`.
+pub(super) fn labels_of_template(fields: &mut Fields, made: &mut Made) {
+    let metadata = |key| format!("spec.podTemplate.metadata.{key}");
+    labels(fields, made, &metadata("labels"), &metadata("annotations"));
+}
+
 /// Takes labels and annotations of all objects of the cluster.
 pub(super) fn additional(fields: &mut Fields, made: &mut Made, labels: &str, annotations: &str) {
     for (key, path) in [("labels", labels), ("annotations", annotations)] {

@@ -27,8 +27,7 @@ fn keeps_who_answers(ordinal: Ordinal, reason: &Why, node_lost_after: Option<Spa
     world.cut(ordinal);
     world.elapse(1);
     world.run(400, |_, _| false);
-    let last = world.pass();
-    assert_eq!(why(&last), Some(reason), "{:?}", world.last());
+    world.waits_for(reason);
     world.delete_pod(ordinal);
     world.run(400, |_, _| false);
     assert!(removals(&world).is_empty(), "{:?}", world.last());
@@ -81,8 +80,7 @@ fn a_pod_is_made_again_once_an_hour() {
         world.pass();
     }
     assert_eq!(stopped(&world), [2]);
-    let last = world.pass();
-    assert_eq!(why(&last), Some(&Why::Silent(2)), "{last:?}");
+    world.waits_for(&Why::Silent(2));
     assert!(removals(&world).is_empty());
 }
 
@@ -107,8 +105,7 @@ fn exit_codes_tell_a_bad_disk_from_all_else() {
         world.elapse(1);
         world.run(400, |_, _| false);
         assert!(removals(&world).is_empty(), "{code}");
-        let last = world.pass();
-        assert_eq!(why(&last), Some(&Why::Exited(1, code)), "{last:?}");
+        world.waits_for(&Why::Exited(1, code));
     }
 }
 
@@ -217,6 +214,23 @@ fn a_member_on_a_lost_node_is_replaced_after_the_time_in_the_spec() {
     assert!(world.pods.contains_key(&1), "it still does not end");
     assert!(world.claims.contains_key(&1), "its disk may come back");
     assert!(world.member(3).is_some());
+}
+
+/// The status says since when a member is silent, and nobody has looked for most of that time.
+#[test]
+fn time_without_an_operator_is_no_silence() {
+    let mut world = cluster(3);
+    let node_lost_after = Some(Span("20m".to_owned()));
+    world.spec.self_healing = Some(SelfHealing { node_lost_after, ..SelfHealing::default() });
+    break_pod(&mut world, 1, None);
+    world.cut(1);
+    world.delete_pod(1);
+    world.run(20, |_, _| false);
+    world.elapse(3600);
+    world.acting_since = world.now;
+    let removed = world.run(2000, |_, step| matches!(step, Step::RemoveMember { .. }));
+    let waited = world.now - world.acting_since;
+    assert!(removed && waited >= 1200, "{waited} s: {:?}", world.last());
 }
 
 #[test]

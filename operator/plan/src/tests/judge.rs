@@ -231,7 +231,7 @@ impl World {
             let since = known
                 .filter(|known| known.id == Some(format!("{id:x}")))
                 .find_map(|known| known.silent_since.as_ref());
-            let silent = since.map(|since| seen.now - since.0.as_second());
+            let silent = since.map(|since| seen.now - since.0.as_second().max(seen.acting_since));
             assert!(
                 patience.is_some() && silent >= patience,
                 "its node is given up as the spec says: {step:?}"

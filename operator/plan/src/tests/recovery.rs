@@ -80,10 +80,8 @@ fn the_survivor_goes_on_alone_and_gets_new_members() {
     let mut world = cluster(3);
     let survivor = world.member(1).expect("a member").id;
     lose(&mut world, [0, 2]);
-    assert!(
-        !world.run(50, |_, step| is_forced(step)),
-        "nobody has asked"
-    );
+    // nobody has asked
+    world.never(50, is_forced);
     world.recover = Some(1);
     world.settle();
     assert!(world.took(is_forced));
@@ -122,13 +120,8 @@ fn the_survivor_waits_until_no_other_pod_is_left() {
     world.cut(2);
     world.elapse(30);
     world.recover = Some(1);
-    assert!(
-        !world.run(100, |_, step| is_forced(step)),
-        "{:#?}",
-        world.last()
-    );
-    let last = world.pass();
-    assert_eq!(why(&last), Some(&Why::PodEnding(2)), "{last:?}");
+    world.never(100, is_forced);
+    world.waits_for(&Why::PodEnding(2));
     world.join(2);
     world.settle();
     assert!(world.took(is_forced));
@@ -141,10 +134,8 @@ fn a_cluster_with_a_quorum_is_left_alone_then_and_later() {
     world.settle();
     assert_eq!(phase(&world), Some(RecoveryPhase::Done));
     lose(&mut world, [0, 2]);
-    assert!(
-        !world.run(50, |_, step| is_forced(step)),
-        "the annotation is from before"
-    );
+    // the annotation is from before
+    world.never(50, is_forced);
     // it is taken away and set again
     world.recover = None;
     world.pass();
@@ -158,9 +149,8 @@ fn a_member_without_a_disk_cannot_go_on() {
     let mut world = cluster(3);
     lose(&mut world, [0, 2]);
     world.recover = Some(2);
-    assert!(!world.run(50, |_, step| step.acts()), "{:#?}", world.last());
-    let last = world.pass();
-    assert_eq!(why(&last), Some(&Why::CannotRecover(2)), "{last:?}");
+    world.never(50, Step::acts);
+    world.waits_for(&Why::CannotRecover(2));
     assert_eq!(phase(&world), None, "nothing is begun");
 }
 
@@ -170,7 +160,7 @@ fn a_fenced_member_stays_down() {
     lose(&mut world, [0, 2]);
     world.fenced.insert(1);
     world.recover = Some(1);
-    assert!(!world.run(50, |_, step| step.acts()), "{:#?}", world.last());
+    world.never(50, Step::acts);
     world.fenced.clear();
     world.settle();
     assert!(world.took(is_forced));
@@ -194,11 +184,8 @@ fn another_survivor_can_be_named() {
     let stuck = world.pass();
     assert!(!stuck.acts(), "{stuck:?}");
     world.recover = None;
-    assert!(
-        !world.run(20, |_, step| step.acts()),
-        "it cannot be undone: {:#?}",
-        world.last()
-    );
+    // it cannot be undone
+    world.never(20, Step::acts);
     world.recover = Some(2);
     world.settle();
     assert_eq!(phase(&world), Some(RecoveryPhase::Done));

@@ -5,7 +5,7 @@ use witan_crd::{RestorePhase, RestorePoint, RestoreStatus};
 
 use super::{
     cases::{break_pod, cluster, started, stopped},
-    properties, why,
+    properties,
     world::World,
 };
 use crate::model::{Bootstrap, Ordinal, PodPlan, Step, Why};
@@ -212,13 +212,8 @@ fn no_member_begins_while_an_old_one_may_run() {
     let mut world = cluster(3);
     world.cut(2);
     world.restore();
-    assert!(
-        !world.run(100, |_, step| is_first(step)),
-        "{:#?}",
-        world.last()
-    );
-    let last = world.pass();
-    assert_eq!(why(&last), Some(&Why::PodEnding(2)), "{last:?}");
+    world.never(100, is_first);
+    world.waits_for(&Why::PodEnding(2));
     world.join(2);
     world.settle();
     assert!(world.took(is_first));
@@ -278,11 +273,7 @@ fn nothing_begins_while_the_cluster_is_to_have_no_members() {
     world.restore();
     world.pass();
     world.spec.replicas = 0;
-    assert!(
-        !world.run(50, |_, step| is_first(step)),
-        "{:#?}",
-        world.last()
-    );
+    world.never(50, is_first);
     world.spec.replicas = 3;
     world.settle();
     assert_eq!(world.phase(), Some(RestorePhase::Done));

@@ -46,6 +46,7 @@ impl World {
         };
         let mut seen = Observed {
             now: self.now,
+            acting_since: self.acting_since,
             deleting: false,
             generation: 1,
             ordinals,

@@ -1,16 +1,14 @@
-//! A fake cluster: pods, claims and members with just enough of raft to know the effect of a step. The invariants of
-//! steps are in `judge`.
+//! A fake cluster: pods, claims and members with just enough of raft to know the effect of a step. What happens to it is
+//! in `life`, the effects of steps are in `effects`, and their invariants in `judge`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use witan_crd::{
-    DiscoveryStatus, EtcdClusterSpec, EtcdClusterStatus, RecoveryPhase, Storage, quorum,
-};
+use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, quorum};
 
-use super::{authority::Authority, random::Random};
+use super::{authority::Authority, random::Random, why};
 use crate::{
-    model::{Bootstrap, MemberId, Observed, Obstacle, Ordinal, PeerTls, PodPlan, Role, Step, Stop},
+    model::{Bootstrap, MemberId, Observed, Obstacle, Ordinal, PeerTls, Role, Step, Why},
     plan,
 };
 
@@ -75,6 +73,8 @@ pub(super) struct FakeMember {
 pub(super) struct World {
     pub(super) random: Random,
     pub(super) now: i64,
+    /// When the operator has started last.
+    pub(super) acting_since: i64,
     pub(super) spec: EtcdClusterSpec,
     pub(super) status: EtcdClusterStatus,
     pub(super) template: u32,
@@ -109,6 +109,7 @@ impl World {
         Self {
             random: Random(seed),
             now: 1_000_000,
+            acting_since: 0,
             spec,
             status: EtcdClusterStatus::default(),
             template: 0,
@@ -169,6 +170,20 @@ impl World {
             self.elapse(3);
         }
         false
+    }
+
+    /// Runs passes, and asserts that none of them takes such a step.
+    #[track_caller]
+    pub(super) fn never(&mut self, passes: usize, is: impl Fn(&Step) -> bool) {
+        let taken = self.run(passes, |_, step| is(step));
+        assert!(!taken, "{:#?}", self.last());
+    }
+
+    /// Runs one pass, and asserts what it waits for.
+    #[track_caller]
+    pub(super) fn waits_for(&mut self, expected: &Why) {
+        let step = self.pass();
+        assert_eq!(why(&step), Some(expected), "{step:?} {:?}", self.last());
     }
 
     pub(super) fn settle(&mut self) {
@@ -233,14 +248,14 @@ impl World {
             .is_none_or(|ordinal| self.runs(ordinal) && self.disk(ordinal) == Some(member.id))
     }
 
-    /// Whether a member's process runs on its own data and others can reach it.
+    /// Whether a member's process runs on its own data and others can reach it, if there is another voter.
     pub(super) fn serves(&self, member: &FakeMember) -> bool {
         let Some(ordinal) = member.ordinal else {
             return true;
         };
         let pod = self.pods.get(&ordinal);
         let tls = pod.is_some_and(|pod| (pod.peer_tls == PeerTls::On) == member.https);
-        self.answers(member) && (tls || self.members.len() == 1)
+        self.answers(member) && (tls || (!member.learner && self.voters() == 1))
     }
 
     pub(super) fn voters(&self) -> usize {
@@ -254,154 +269,6 @@ impl World {
 
     pub(super) fn has_quorum(&self) -> bool {
         !self.members.is_empty() && self.serving() >= quorum(self.voters())
-    }
-
-    /// Lets seconds pass: pods come and go, members start and elect.
-    pub(super) fn elapse(&mut self, seconds: i64) {
-        for _ in 0..seconds {
-            self.now += 1;
-            let now = self.now;
-            self.pods
-                .retain(|_, pod| pod.gone_at.is_none_or(|at| at > now));
-            let pods: BTreeSet<_> = self.pods.keys().copied().collect();
-            self.claims
-                .retain(|ordinal, claim| !claim.deleting || pods.contains(ordinal));
-            let missing = self.missing_secret;
-            self.pods.values_mut().for_each(|pod| pod.waits &= missing);
-            for ordinal in pods {
-                self.boot(ordinal);
-            }
-            self.carry_secrets();
-            self.elect();
-            self.probe();
-        }
-    }
-
-    fn boot(&mut self, ordinal: Ordinal) {
-        if !self.runs(ordinal) {
-            return;
-        }
-        if let Some(id) = self.disk(ordinal) {
-            let forced = |pod: &FakePod| pod.bootstrap == Bootstrap::Forced;
-            if self.pods.get(&ordinal).is_some_and(forced) {
-                self.members.retain(|member| member.id == id);
-            }
-            return;
-        }
-        let quorate = self.has_quorum();
-        let Some(pod) = self.pods.get(&ordinal) else {
-            return;
-        };
-        let https = pod.peer_tls == PeerTls::On;
-        let id = match &pod.bootstrap {
-            Bootstrap::New { first, members } if self.members.is_empty() => {
-                self.form(*first, *members, https);
-                1000 + u64::from(ordinal)
-            }
-            Bootstrap::Discovery { .. } if self.members.is_empty() => {
-                if !self.all_have_come() {
-                    return;
-                }
-                let members = self.status.bootstrap_members.unwrap_or_default();
-                self.form(0, u32::try_from(members).unwrap_or_default(), https);
-                1000 + u64::from(ordinal)
-            }
-            Bootstrap::Join { members } if quorate => {
-                let ids: BTreeSet<_> = members.iter().map(|member| member.id).collect();
-                let now: BTreeSet<_> = self.members.iter().map(|member| member.id).collect();
-                let own = self
-                    .member(ordinal)
-                    .filter(|own| !own.started && ids == now);
-                let Some(own) = own else { return };
-                own.id
-            }
-            Bootstrap::New { .. } | Bootstrap::Discovery { .. }
-                if self.member(ordinal).is_some_and(|own| !own.started) =>
-            {
-                1000 + u64::from(ordinal)
-            }
-            Bootstrap::New { .. }
-            | Bootstrap::Join { .. }
-            | Bootstrap::Discovery { .. }
-            | Bootstrap::Forced
-            | Bootstrap::Restart => return,
-        };
-        self.write(ordinal, id);
-    }
-
-    fn write(&mut self, ordinal: Ordinal, id: MemberId) {
-        if let Some(member) = self.members.iter_mut().find(|member| member.id == id) {
-            member.started = true;
-        }
-        if self.spec.is_durable() {
-            if let Some(claim) = self.claims.get_mut(&ordinal) {
-                claim.data = Some(id);
-            }
-        } else if let Some(pod) = self.pods.get_mut(&ordinal) {
-            pod.data = Some(id);
-        }
-    }
-
-    fn begin(&mut self, members: u32, url: Option<String>) {
-        self.status.bootstrap_members = i32::try_from(members).ok();
-        self.status.discovery =
-            url.map(|url| DiscoveryStatus { url: Some(url), ..DiscoveryStatus::default() });
-    }
-
-    /// Whether as many members run as the discovery token is for.
-    fn all_have_come(&self) -> bool {
-        let come = self.pods.keys().filter(|ordinal| self.runs(**ordinal));
-        i32::try_from(come.count()).ok() == self.status.bootstrap_members
-    }
-
-    /// Makes the first members of the cluster known to each other, once the first of them runs.
-    fn form(&mut self, first: Ordinal, members: u32, https: bool) {
-        assert!(self.status.cluster_id.is_none(), "a cluster begins once");
-        self.members = (first..first + members)
-            .map(|ordinal| FakeMember {
-                id: 1000 + u64::from(ordinal),
-                ordinal: Some(ordinal),
-                https,
-                started: false,
-                learner: false,
-                corrupt: false,
-                caught_up_at: 0,
-            })
-            .collect();
-    }
-
-    pub(super) fn elect(&mut self) {
-        let leads = |world: &Self, id| {
-            let mut members = world.members.iter();
-            members.any(|member| member.id == id && !member.learner && world.serves(member))
-        };
-        if !self.has_quorum() {
-            self.leader = None;
-        } else if self.leader.is_none_or(|id| !leads(self, id)) {
-            let candidates: Vec<_> = self.members.iter().map(|member| member.id).collect();
-            let candidates: Vec<_> = candidates
-                .into_iter()
-                .filter(|id| leads(self, *id))
-                .collect();
-            self.leader = self.random.pick(&candidates);
-        }
-    }
-
-    /// Sets the readiness of pods as the kubelet would: of voters that serve and have a leader.
-    pub(super) fn probe(&mut self) {
-        let quorate = self.leader.is_some();
-        let ordinals: Vec<_> = self.pods.keys().copied().collect();
-        for ordinal in ordinals {
-            let member = self.member(ordinal);
-            let ready = member.is_some_and(|member| !member.learner && self.serves(member));
-            let now = self.now;
-            if let Some(pod) = self.pods.get_mut(&ordinal)
-                && pod.ready != (ready && quorate && !pod.cut)
-            {
-                pod.ready = ready && quorate && !pod.cut;
-                pod.ready_changed = now;
-            }
-        }
     }
 
     /// Writes the part of a pass's report that the next pass reads.
@@ -426,165 +293,5 @@ impl World {
                 observed_generation: None,
             });
         }
-    }
-
-    /// Does what a step says, as the API server and the members would.
-    pub(super) fn act(&mut self, step: &Step) {
-        match step {
-            Step::Done
-            | Step::Wait { .. }
-            | Step::EnableAuth
-            | Step::DisableAuth
-            | Step::RequestCertificate(_)
-            | Step::OwnCertificate(_) => {}
-            Step::ApplyServices => self.services = true,
-            Step::ApplyBudget(min_available) => self.budget = *min_available,
-            Step::IssueCertificate(role) => self.authority.issue(*role),
-            Step::RotateAuthority(to) => {
-                self.authority.rotate(*to, self.now);
-                self.template += 1;
-            }
-            Step::BeginRecovery(at) => self.record_recovery(Some(*at), RecoveryPhase::Running),
-            Step::BeginBootstrap { members, discovery_url } => {
-                self.begin(*members, discovery_url.clone())
-            }
-            Step::CreateDiscoveryToken(members) => {
-                self.begin(*members, Some("http://d/token".to_owned()));
-            }
-            Step::StartMember(PodPlan { ordinal, bootstrap, peer_tls, role }) => {
-                self.start(*ordinal, bootstrap, *peer_tls, *role);
-            }
-            Step::AddLearner { ordinal, peer_tls } => self.add(*ordinal, *peer_tls),
-            Step::Promote(id) => self.change(*id, |member| member.learner = false),
-            Step::LabelPod { ordinal, role } => {
-                if let Some(pod) = self.pods.get_mut(ordinal) {
-                    pod.role = *role;
-                }
-                if let Some(claim) = self.claims.get_mut(ordinal) {
-                    claim.voted |= *role == Role::Voter;
-                }
-            }
-            Step::MoveLeader { to, .. } => self.leader = Some(*to),
-            Step::RemoveMember { id, .. } => self.remove(*id),
-            Step::UpdatePeerUrl { id, peer_tls, .. } => {
-                self.change(*id, |member| member.https = *peer_tls == PeerTls::On);
-            }
-            Step::DeletePod { ordinal, reason } => {
-                let claim = self.claims.get_mut(ordinal);
-                if let Some(claim) = claim.filter(|_| *reason == Stop::Silent) {
-                    claim.remade = Some(self.now);
-                }
-                self.delete_pod(*ordinal);
-            }
-            Step::DeleteClaim(ordinal) => self.with_claim(*ordinal, |claim| claim.deleting = true),
-            Step::RetireClaim { ordinal, held } => self.with_claim(*ordinal, |claim| {
-                (claim.retired, claim.held) = (true, *held);
-            }),
-            Step::ReviveClaim(ordinal) => self.with_claim(*ordinal, |claim| {
-                (claim.retired, claim.held) = (false, false);
-            }),
-            Step::BeginRestored { first, members } => self.begin_restored(*first, *members),
-            Step::ReturnToDisks => self.return_to_disks(),
-            Step::ApplyClaim { ordinal, peer_tls } => {
-                let served = self.status.cluster_id.is_some();
-                self.with_claim(*ordinal, |claim| {
-                    claim.peer_tls = *peer_tls;
-                    claim.served |= served;
-                });
-            }
-            Step::GrowClaim { ordinal, bytes } => {
-                self.with_claim(*ordinal, |claim| claim.bytes = *bytes);
-            }
-            Step::Compact(_) | Step::DisarmNoSpace => {}
-            Step::DisarmCorrupt(id) => self.stale_corrupt.retain(|stale| stale != id),
-        }
-    }
-
-    fn with_claim(&mut self, ordinal: Ordinal, change: impl FnOnce(&mut FakeClaim)) {
-        self.claims.get_mut(&ordinal).map(change);
-    }
-
-    fn start(&mut self, ordinal: Ordinal, bootstrap: &Bootstrap, peer_tls: PeerTls, role: Role) {
-        if self.spec.is_durable() {
-            let bytes = Storage::requested(self.spec.storage.as_ref()).bytes();
-            let claim = self.claims.entry(ordinal).or_insert_with(|| FakeClaim {
-                bytes: bytes.unwrap_or_default(),
-                ..FakeClaim::default()
-            });
-            claim.peer_tls = peer_tls;
-            claim.served |= self.status.cluster_id.is_some();
-            claim.voted |= role == Role::Voter;
-            // The operator ends between two calls.
-            if self.random.below(10) == 0 {
-                return;
-            }
-        }
-        let runs_at = self.now + self.random.seconds(12);
-        self.pods.entry(ordinal).or_insert(FakePod {
-            template: self.template,
-            peer_tls,
-            bootstrap: bootstrap.clone(),
-            role,
-            gone_at: None,
-            deleted_at: 0,
-            cut: false,
-            waits: self.missing_secret,
-            exit: None,
-            runs_at,
-            broken: false,
-            ended: false,
-            obstacle: None,
-            ready: false,
-            ready_changed: self.now,
-            data: None,
-            certificate: match peer_tls {
-                PeerTls::Off => Vec::new(),
-                PeerTls::Ready | PeerTls::On => self.authority.of_members(),
-            },
-        });
-    }
-
-    fn add(&mut self, ordinal: Ordinal, peer_tls: PeerTls) {
-        self.next_id += 1;
-        let caught_up_at = self.now + self.random.seconds(40);
-        self.members.push(FakeMember {
-            id: self.next_id,
-            ordinal: Some(ordinal),
-            https: peer_tls == PeerTls::On,
-            started: false,
-            learner: true,
-            corrupt: false,
-            caught_up_at,
-        });
-    }
-
-    fn change(&mut self, id: MemberId, change: impl Fn(&mut FakeMember)) {
-        self.members
-            .iter_mut()
-            .filter(|member| member.id == id)
-            .for_each(change);
-    }
-
-    pub(super) fn remove(&mut self, id: MemberId) {
-        let gone = self.members.iter().filter(|member| member.id == id);
-        self.stale_corrupt
-            .extend(gone.filter(|member| member.corrupt).map(|member| member.id));
-        self.members.retain(|member| member.id != id);
-        self.elect();
-    }
-
-    pub(super) fn delete_pod(&mut self, ordinal: Ordinal) {
-        let at = self.now + 1 + self.random.seconds(10);
-        if let Some(pod) = self
-            .pods
-            .get_mut(&ordinal)
-            .filter(|pod| pod.gone_at.is_none())
-        {
-            // A node that is cut off does not hear of it.
-            pod.gone_at = Some(if pod.cut { i64::MAX } else { at });
-            pod.deleted_at = self.now;
-        }
-        self.elect();
-        self.probe();
     }
 }

@@ -19,6 +19,7 @@ use crate::{
         failure::cannot,
         status::{self, Written},
     },
+    observe::fetched_revision,
     resources::{OPERATION, RestoreFrom, check, check_name},
 };
 
@@ -33,7 +34,7 @@ impl<M: Members> Operations<M> {
     ) -> Result<Action, OperationError> {
         let (operation, cluster) = (at.operation, at.cluster);
         let source = operation.status.as_ref().and_then(|one| one.source.clone());
-        let Some(source) = source else {
+        let Some(mut source) = source else {
             let text = "status.source is lost: create another EtcdOperation".to_owned();
             return self.end(operation, Some(cluster.resource), Err(text)).await;
         };
@@ -61,11 +62,16 @@ impl<M: Members> Operations<M> {
                 }
             };
         };
+        let pods = self.pods(at).await?;
         if jobs::condition(&job, "Complete").is_some() {
+            if source.to_time.is_some() {
+                source.to_revision = pods.iter().rev().find_map(fetched_revision);
+            }
             let record = restoring(operation, cluster, &at.observation.seen, source);
             return self.record(at, record).await;
         }
-        let trouble = self.trouble(at).await?;
+        let trouble = pods.iter().rev().find_map(jobs::trouble);
+        let trouble = trouble.map(|(_, message)| message);
         let Some(failed) = jobs::condition(&job, "Failed") else {
             let trouble = trouble.map(|said| format!("{CHECKS}: {said}"));
             return self
@@ -80,16 +86,15 @@ impl<M: Members> Operations<M> {
         self.end(operation, Some(cluster.resource), Err(text)).await
     }
 
-    /// Returns why the last pod of the check does not run, or has failed.
-    async fn trouble(&self, at: &At<'_>) -> Result<Option<String>, OperationError> {
+    /// Lists the pods of the check, the newest last.
+    async fn pods(&self, at: &At<'_>) -> Result<Vec<Pod>, OperationError> {
         let pods = Api::<Pod>::namespaced(self.operator.client.clone(), &at.cluster.namespace);
         let uid = at.operation.uid().unwrap_or_default();
         let of = ListParams::default().labels(&format!("{OPERATION}={uid}"));
         let list = pods.list(&of).await;
         let mut list = list.map_err(cannot("list the pods of the check"))?.items;
         list.sort_by_key(|pod| pod.creation_timestamp().map(|time| time.0));
-        let trouble = list.iter().rev().find_map(jobs::trouble);
-        Ok(trouble.map(|(_, message)| message))
+        Ok(list)
     }
 
     /// Writes the record of a restore into the status of its cluster, exactly as that was read; if it has changed since, the next

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use witan_crd::{EtcdOperationStatus, OperationPhase};
 
-use super::{CLUSTER, EARLY, LATE, annotation, ask, pass, put_cluster, recovery, started};
+use super::{CLUSTER, EARLY, LATE, annotation, ask, pass, put_cluster, recovery, says, started};
 use crate::testing::api::FakeApi;
 
 /// A cluster that has served, with a disk for each of three members.
@@ -53,6 +53,34 @@ fn end_check(fake: &FakeApi, operation: &str, condition: &str) {
     fake.put(job);
 }
 
+/// Puts the pod of the check of an operation, whose container `fetch` has ended so.
+fn end_fetch(fake: &FakeApi, operation: &str, exit_code: i32, said: &Value) {
+    let ended = json!({"terminated": {"exitCode": exit_code, "message": said.to_string()}});
+    fake.put(json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "shop", "labels": {"witan.dev/operation": operation}},
+        "status": {"initContainerStatuses": [{"name": "fetch", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": ended}]},
+    }));
+}
+
+/// Runs an operation to the record of its restore.
+async fn recorded(fake: &FakeApi, operation: &str) -> Value {
+    next(fake, operation).await;
+    next(fake, operation).await;
+    end_check(fake, operation, "Complete");
+    next(fake, operation).await;
+    record(fake)
+}
+
+/// Has a running operation have begun long ago.
+fn begun_early(fake: &FakeApi, operation: &str) {
+    let mut operation = fake
+        .get(&format!("/etcdoperations/{operation}"))
+        .expect("an operation");
+    operation["status"]["startedAt"] = json!(EARLY);
+    fake.put(operation);
+}
+
 fn record(fake: &FakeApi) -> Value {
     fake.get(CLUSTER).expect("the cluster")["status"]["restore"].clone()
 }
@@ -71,12 +99,7 @@ async fn a_backup_is_restored_in_a_scratch_directory_before_the_restore_is_recor
     ask(&fake, "again", EARLY, &restore());
     let waits = next(&fake, "again").await;
     assert_eq!(waits.phase, Some(OperationPhase::Pending));
-    assert!(
-        waits
-            .message
-            .unwrap_or_default()
-            .contains("monday does not exist")
-    );
+    says(waits.message, "monday does not exist");
     put_backup(&fake, "Succeeded");
     let begun = next(&fake, "again").await;
     assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
@@ -87,8 +110,7 @@ async fn a_backup_is_restored_in_a_scratch_directory_before_the_restore_is_recor
     // another backup of that name is another one
     put_backup(&fake, "Failed");
     for _ in 0..2 {
-        let checks = next(&fake, "again").await.progress.unwrap_or_default();
-        assert!(checks.contains("scratch directory"), "{checks}");
+        says(next(&fake, "again").await.progress, "scratch directory");
         assert_eq!(record(&fake), Value::Null, "it is not known to be whole");
     }
     let job = fake.get("/jobs/restore-check-again").expect("one job");
@@ -118,8 +140,7 @@ async fn a_backup_is_restored_in_a_scratch_directory_before_the_restore_is_recor
     assert_eq!(again.phase, Some(OperationPhase::Running));
     assert_eq!(record(&fake), made, "it is recorded once");
     at_stage(&fake, "Starting");
-    let says = next(&fake, "again").await.progress.unwrap_or_default();
-    assert!(says.contains("undoRestore"), "{says}");
+    says(next(&fake, "again").await.progress, "undoRestore");
     assert_eq!(record(&fake)["phase"], "Starting");
 }
 
@@ -131,28 +152,39 @@ async fn a_backup_that_cannot_be_restored_stops_no_member() {
     ask(&fake, "again", EARLY, &restore());
     next(&fake, "again").await;
     next(&fake, "again").await;
-    let ended = json!({"terminated": {"exitCode": 1, "message": r#"{"reason": "BackupBroken", "message": "the checksum differs"}"#}});
-    fake.put(json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "p", "namespace": "shop", "labels": {"witan.dev/operation": "again"}},
-        "status": {"initContainerStatuses": [{"name": "fetch", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": ended}]},
-    }));
+    let said = json!({"reason": "BackupBroken", "message": "the checksum differs"});
+    end_fetch(&fake, "again", 1, &said);
     let running = next(&fake, "again").await;
-    assert!(
-        running
-            .progress
-            .unwrap_or_default()
-            .contains("the checksum differs")
-    );
+    says(running.progress, "the checksum differs");
     end_check(&fake, "again", "Failed");
     let failed = next(&fake, "again").await;
     assert_eq!(failed.phase, Some(OperationPhase::Failed));
-    let says = failed.message.unwrap_or_default();
-    assert!(
-        says.contains("no member was stopped") && says.contains("the checksum differs"),
-        "{says}"
-    );
+    says(failed.message.clone(), "no member was stopped");
+    says(failed.message, "the checksum differs");
     assert_eq!(record(&fake), Value::Null);
+}
+
+/// The check has found it: all members begin from that revision, whatever the store has later.
+#[tokio::test]
+async fn the_revision_of_a_time_is_recorded_before_members_are_stopped() {
+    for (exit_code, revision) in [(0, json!(77)), (1, Value::Null)] {
+        let fake = FakeApi::default();
+        put_served(&fake, &json!({}));
+        put_backup(&fake, "Succeeded");
+        let mut spec = restore();
+        spec["restore"]["toTime"] = json!(LATE);
+        ask(&fake, "again", EARLY, &spec);
+        let fetched = json!({
+            "name": "monday-1", "location": "s3://b/shop/orders/monday-1.db", "revision": 70, "bytes": 1, "sha256": "",
+            "clusterId": "c1", "version": "1.0.0", "startedAt": EARLY, "completedAt": EARLY, "toRevision": 77,
+        });
+        end_fetch(&fake, "again", exit_code, &fetched);
+        let source = recorded(&fake, "again").await["source"].clone();
+        assert_eq!(
+            (&source["toTime"], &source["toRevision"]),
+            (&json!(LATE), &revision)
+        );
+    }
 }
 
 #[tokio::test]
@@ -161,13 +193,12 @@ async fn a_restore_begins_only_where_it_can_be_undone() {
     put_backup(&fake, "Succeeded");
     let memory = json!({"spec": {"storage": {"medium": "Memory"}}});
     let elsewhere = json!({"status": {"members": [{"name": "far"}]}});
-    for (cluster, says) in [(memory, "no disks"), (elsewhere, "far is no pod")] {
+    for (cluster, words) in [(memory, "no disks"), (elsewhere, "far is no pod")] {
         put_cluster(&fake, "u1", &cluster);
         ask(&fake, "again", EARLY, &restore());
         let failed = next(&fake, "again").await;
         assert_eq!(failed.phase, Some(OperationPhase::Failed));
-        let said = failed.message.unwrap_or_default();
-        assert!(said.contains(says), "{said}");
+        says(failed.message, words);
     }
 }
 
@@ -187,12 +218,7 @@ async fn the_disks_that_were_kept_are_gone_back_to() {
     let undo = json!({"undoRestore": {}});
     ask(&fake, "back", EARLY, &undo);
     let failed = next(&fake, "back").await;
-    assert!(
-        failed
-            .message
-            .unwrap_or_default()
-            .contains("nothing to go back to")
-    );
+    says(failed.message, "nothing to go back to");
     put_served(
         &fake,
         &json!({"clusterID": null, "restore": kept("Starting")}),
@@ -202,12 +228,7 @@ async fn the_disks_that_were_kept_are_gone_back_to() {
     }
     ask(&fake, "back", EARLY, &undo);
     let failed = next(&fake, "back").await;
-    assert!(
-        failed
-            .message
-            .unwrap_or_default()
-            .contains("1 of the 3 disks")
-    );
+    says(failed.message, "1 of the 3 disks");
     put_served(
         &fake,
         &json!({"clusterID": null, "restore": kept("Starting")}),
@@ -216,11 +237,7 @@ async fn the_disks_that_were_kept_are_gone_back_to() {
     // others wait for the end of the restore, though its operation is gone
     ask(&fake, "other", EARLY, &recovery());
     let held = next(&fake, "other").await;
-    assert!(
-        held.message
-            .unwrap_or_default()
-            .contains("EtcdOperation gone")
-    );
+    says(held.message, "EtcdOperation gone");
     fake.remove("/etcdoperations/other");
     ask(&fake, "back", EARLY, &undo);
     next(&fake, "back").await;
@@ -253,11 +270,7 @@ async fn another_restore_after_one_that_never_served_keeps_the_first_disks() {
     ] {
         put_served(&fake, &json!({"clusterID": id, "restore": kept(phase)}));
         ask(&fake, "again", EARLY, &restore());
-        next(&fake, "again").await;
-        next(&fake, "again").await;
-        end_check(&fake, "again", "Complete");
-        next(&fake, "again").await;
-        let made = record(&fake);
+        let made = recorded(&fake, "again").await;
         assert_eq!(
             (&made["keptDisks"], &made["keptClusterID"]),
             (&disks, &json!(kept_id))
@@ -281,12 +294,7 @@ async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
         next(&fake, "lost").await.phase,
         Some(OperationPhase::Running)
     );
-    let long_ago = |fake: &FakeApi| {
-        let mut operation = fake.get("/etcdoperations/lost").expect("an operation");
-        operation["status"]["startedAt"] = json!(EARLY);
-        fake.put(operation);
-    };
-    long_ago(&fake);
+    begun_early(&fake, "lost");
     // members were stopped: it cannot be left half done
     let mut cluster = fake.get(CLUSTER).expect("the cluster");
     cluster["status"] =
@@ -302,11 +310,7 @@ async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
     let failed = next(&fake, "lost").await;
     assert_eq!(failed.phase, Some(OperationPhase::Failed));
     assert_eq!(failed.conditions[0].reason, "DeadlineExceeded");
-    let says = failed.message.unwrap_or_default();
-    assert!(
-        says.contains("60 s of spec.activeDeadlineSeconds"),
-        "{says}"
-    );
+    says(failed.message, "60 s of spec.activeDeadlineSeconds");
     assert_eq!(annotation(&fake), Value::Null, "nothing begins later");
 }
 
@@ -318,13 +322,8 @@ async fn a_recorded_restore_does_not_fail_after_its_time() {
     let mut spec = restore();
     spec["activeDeadlineSeconds"] = json!(60);
     ask(&fake, "again", EARLY, &spec);
-    next(&fake, "again").await;
-    next(&fake, "again").await;
-    end_check(&fake, "again", "Complete");
-    next(&fake, "again").await;
-    let mut operation = fake.get("/etcdoperations/again").expect("an operation");
-    operation["status"]["startedAt"] = json!(EARLY);
-    fake.put(operation.clone());
+    recorded(&fake, "again").await;
+    begun_early(&fake, "again");
     assert_eq!(
         next(&fake, "again").await.phase,
         Some(OperationPhase::Running)
@@ -333,10 +332,5 @@ async fn a_recorded_restore_does_not_fail_after_its_time() {
     cluster["status"]["restore"] = Value::Null;
     fake.put(cluster);
     let failed = next(&fake, "again").await;
-    assert!(
-        failed
-            .message
-            .unwrap_or_default()
-            .contains("no member was stopped")
-    );
+    says(failed.message, "no member was stopped");
 }

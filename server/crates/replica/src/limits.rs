@@ -50,6 +50,9 @@ pub const TAKEN_PROCESSES_MAX: usize = 4;
 /// Ticks after which a ReadIndex round that brought no answer is issued again.
 pub const READ_INDEX_RETRY_TICKS: u64 = 5;
 
+/// Nanoseconds for which a leader waits for the next append to carry a commit index that nobody waits for.
+pub const COMMIT_DEFERRAL_NS: u64 = 1_000_000;
+
 /// Nanoseconds between the first campaigns of two members whose leader's process ended: the first of them
 /// mostly wins within that time.
 pub const FAILOVER_STEP_NS: u64 = 20_000_000;

@@ -5,6 +5,7 @@
 
 mod apply_queue;
 mod boot;
+mod deferred_commits;
 mod disk_room;
 mod forced;
 mod forwarding;
@@ -17,13 +18,13 @@ mod message_check;
 mod peers;
 mod proposing;
 mod reads;
+mod simulated;
 #[cfg(test)]
 mod tests;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
 use raft::{
     RawNode, StateRole,
     eraftpb::{Message, MessageType},
@@ -48,7 +49,6 @@ use crate::{
     limits::{APPLY_QUEUE_BYTES_MAX, TERM_RISE_MAX},
     log::MemoryLog,
     long_command::ExecutedCommand,
-    message_head::MessageHead,
     proposals::Proposals,
     read_index::ReadIndexQueue,
     request_group::RequestGroup,
@@ -56,6 +56,7 @@ use crate::{
     wire::PeerMessage,
 };
 use apply_queue::ApplyQueue;
+use deferred_commits::DeferredCommits;
 use disk_room::DiskRoom;
 use group_commit::HeldProposal;
 use log_lost::BeyondLog;
@@ -185,6 +186,7 @@ pub struct Replica {
     /// The last probe of each member: its tick and the index before its entries.
     probes: BTreeMap<u64, (u64, u64)>,
     acknowledged: peers::Acknowledgment,
+    deferred_commits: DeferredCommits,
     /// Ticks since the start.
     ticks: u64,
     /// The highest term that messages raise this member's to in the present election timeout.
@@ -297,11 +299,15 @@ impl Replica {
     }
 
     /// When [`Self::advance_clock`] and a turn are due, in nanoseconds of the monotonic clock, if nothing comes
-    /// before: a campaign or held requests wait for it. The next tick may be earlier.
+    /// before: a campaign, held requests or a commit index wait for it. The next tick may be earlier.
     pub fn wake_at_ns(&self) -> Option<u64> {
         let failover = self.failover.filter(|_| self.may_campaign());
         let failover = failover.map(|failover| failover.at_ns);
-        let held = [self.proposals_due_ns(), self.reads_due_ns()];
+        let held = [
+            self.proposals_due_ns(),
+            self.reads_due_ns(),
+            self.commits_due_ns(),
+        ];
         failover.into_iter().chain(held.into_iter().flatten()).min()
     }
 
@@ -441,27 +447,6 @@ impl Replica {
         self.apply_queue.executed(command);
     }
 
-    /// Has the host execute commands of fewer keys than usual (simulator).
-    pub fn set_long_command_keys(&mut self, keys: u64) {
-        self.apply_queue.turn_keys_max = keys;
-    }
-
-    /// Keeps so many entries in memory for members that were away (simulator: its runs are short).
-    pub fn keep_entries(&mut self, entries: u64) {
-        self.raft.mut_store().keep_entries(entries);
-    }
-
-    /// Records the remaining time of leases so often (simulator: its leases are short).
-    pub fn checkpoint_leases_each(&mut self, seconds: i64) {
-        self.leader_tasks.lessor.set_checkpoint_interval(seconds);
-    }
-
-    /// The index of the first entry in memory (simulator).
-    pub fn log_begins(&self) -> u64 {
-        use raft::Storage as _;
-        self.raft.store().first_index().unwrap_or_default()
-    }
-
     /// Drains raft until it is quiet. The only place effects happen (I3).
     ///
     /// After a [`Halt`] the replica must not be used any more.
@@ -492,55 +477,6 @@ impl Replica {
             committed: raft.raft_log.committed,
             applied: self.raft.store().position().index,
             role: Role::of(raft.state),
-        }
-    }
-
-    /// The term in which the sender of the message inside an envelope leads, if it says that it does (simulator).
-    pub fn led_term(message: &Bytes) -> Option<u64> {
-        match PeerMessage::decode(message) {
-            Ok(PeerMessage::Raft(message)) => matches!(
-                message.get_msg_type(),
-                MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot
-            )
-            .then_some(message.term),
-            Ok(
-                PeerMessage::Proposals(_)
-                | PeerMessage::ProposalsAgain(_)
-                | PeerMessage::Refused(_)
-                | PeerMessage::LeaseRequests(_)
-                | PeerMessage::LeaseAnswer(_),
-            )
-            | Err(_) => None,
-        }
-    }
-
-    /// Formats a hard state of a [`crate::host::LogBatch`] for recordings.
-    pub fn describe_hard_state(bytes: &Bytes) -> String {
-        match crate::wire::decode_hard_state(bytes) {
-            Ok(state) => {
-                let vote = MemberId(state.vote);
-                format!("term {} vote {vote} commit {}", state.term, state.commit)
-            }
-            Err(error) => error.to_string(),
-        }
-    }
-
-    /// Formats the message inside an envelope for recordings and for traces of the simulator.
-    pub fn describe(message: &Bytes) -> String {
-        if let Some(head) = MessageHead::of(message) {
-            return head.to_string();
-        }
-        match PeerMessage::decode(message) {
-            Ok(PeerMessage::Raft(_)) => "message of raft".into(),
-            Ok(PeerMessage::Proposals(m) | PeerMessage::ProposalsAgain(m)) => {
-                format!("Proposals term={} entries={}", m.term, m.entries.len())
-            }
-            Ok(
-                other @ (PeerMessage::Refused(_)
-                | PeerMessage::LeaseRequests(_)
-                | PeerMessage::LeaseAnswer(_)),
-            ) => format!("{other:?}"),
-            Err(error) => error.to_string(),
         }
     }
 

@@ -103,6 +103,10 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     (
         "docs/operating/kubectl.md",
+        "kubectl witan restore orders --from orders-daily-8 --in-place --to-time 2026-11-25T03:00:00Z --bump-revision 1000000000 --wait",
+    ),
+    (
+        "docs/operating/kubectl.md",
         "kubectl witan move-leader orders orders-2",
     ),
     ("docs/operating/kubectl.md", "kubectl witan top orders"),

@@ -94,6 +94,7 @@ impl Replica {
             disk_room: DiskRoom::default(),
             probes: BTreeMap::new(),
             acknowledged: Default::default(),
+            deferred_commits: Default::default(),
             ticks: 0,
             term_max: hard_term + TERM_RISE_MAX,
             campaigns: 0,

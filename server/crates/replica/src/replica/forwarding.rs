@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use raft::StateRole;
 
-use super::{Replica, proposing::NotAppended};
+use super::{Replica, deferred_commits::DeferredCommits, proposing::NotAppended};
 use crate::{
     forward::{ForwardedProposals, RefusalReason, RefusedProposal, RefusedProposals},
     host::{Lane, ProposalRejected, Ticket},
@@ -125,7 +125,11 @@ impl Replica {
                 self.batch_entry(from, &entry, data)
             };
             let reason = match done {
-                Ok(()) => continue,
+                Ok(()) => {
+                    let index = self.last_index() + self.batch.len();
+                    self.deferred_commits.forwarded(from, index);
+                    continue;
+                }
                 Err(NotAppended::NotNow) => RefusalReason::from(None),
                 Err(NotAppended::Refused(refusal)) => RefusalReason::from(Some(refusal)),
             };
@@ -171,6 +175,7 @@ impl Replica {
         if now != self.term_and_leader {
             self.term_and_leader = now;
             self.handovers = 0;
+            self.deferred_commits = DeferredCommits::default();
             self.proposals.later_is_now();
             self.lease_requests.ask_again();
             self.read_index.drop_unproven();

@@ -13,8 +13,8 @@ use raft::RawNode;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApplyQueue, BeyondLog, Config, DiskRoom, Failover, HeldProposal, PendingRemoval, Replica, Role,
-    boot, peers::Acknowledgment, proposing::ProposalBatch,
+    ApplyQueue, BeyondLog, Config, DeferredCommits, DiskRoom, Failover, HeldProposal,
+    PendingRemoval, Replica, Role, boot, peers::Acknowledgment, proposing::ProposalBatch,
 };
 use crate::{
     batches_in_flight::BatchesInFlight,
@@ -58,6 +58,7 @@ pub struct FrozenState {
     disk_room: DiskRoom,
     probes: BTreeMap<u64, (u64, u64)>,
     acknowledged: Acknowledgment,
+    deferred_commits: DeferredCommits,
     ticks: u64,
     term_max: u64,
     campaigns: u64,
@@ -117,6 +118,7 @@ impl Replica {
             disk_room: self.disk_room,
             probes: self.probes.clone(),
             acknowledged: self.acknowledged,
+            deferred_commits: self.deferred_commits.clone(),
             ticks: self.ticks,
             term_max: self.term_max,
             campaigns: self.campaigns,
@@ -166,6 +168,7 @@ impl Replica {
             disk_room: _,
             probes: _,
             acknowledged: _,
+            deferred_commits: _,
             ticks: _,
             term_max: _,
             campaigns: _,
@@ -221,6 +224,7 @@ impl Replica {
             disk_room: state.disk_room,
             probes: state.probes,
             acknowledged: state.acknowledged,
+            deferred_commits: state.deferred_commits,
             ticks: state.ticks,
             term_max: state.term_max,
             campaigns: state.campaigns,

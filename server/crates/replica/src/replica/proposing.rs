@@ -54,6 +54,10 @@ impl ProposalBatch {
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+
+    pub(super) fn len(&self) -> u64 {
+        self.entries.len() as u64
+    }
 }
 
 impl Replica {
@@ -195,7 +199,7 @@ impl Replica {
         self.batch.entries.push(proposed);
         if entry.command.as_ref().is_some_and(changes_version) {
             let raft = &self.raft.raft;
-            let index = raft.raft_log.last_index() + self.batch.entries.len() as u64;
+            let index = raft.raft_log.last_index() + self.batch.len();
             self.version_change = (raft.term, index);
         }
         if change.is_some() {
@@ -226,6 +230,7 @@ impl Replica {
             return;
         }
         let batch = std::mem::take(&mut self.batch);
+        self.deferred_commits.appended(self.monotonic_ns);
         let mut message = Message::default();
         message.set_msg_type(MessageType::MsgPropose);
         message.from = self.config.id;

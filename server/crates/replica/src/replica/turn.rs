@@ -29,6 +29,7 @@ pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Hal
     replica.hand_in_due();
     loop {
         replica.notice_leader();
+        replica.send_due_commits();
         replica.hand_in_proposals();
         replica.append_batch();
         replica.hand_in_lease_requests();
@@ -351,7 +352,7 @@ fn answer(replica: &mut Replica, host: &mut dyn Host, applied: Vec<Applied>) {
     }
 }
 
-/// Gives messages of raft to the host, without repetitions and those that [`envelope`] drops.
+/// Gives messages of raft to the host, without repetitions, commit indexes that wait, and those that [`envelope`] drops.
 fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
     if messages.is_empty() {
         return;
@@ -359,7 +360,10 @@ fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
     let envelopes: Vec<Envelope> = messages
         .into_iter()
         .filter_map(|message| {
-            if replica.is_repeated_probe(&message) || replica.is_repeated_acknowledgment(&message) {
+            if replica.is_repeated_probe(&message)
+                || replica.is_repeated_acknowledgment(&message)
+                || replica.defers_commit(&message)
+            {
                 return None;
             }
             envelope(replica, message)

@@ -2,6 +2,7 @@
 //! each other, who leads next, and who belongs to them.
 
 mod catch_up;
+mod deferred_commits;
 mod disk_room;
 mod failover;
 mod held;
@@ -43,6 +44,7 @@ struct World {
     applied: Vec<Applied>,
     leases: BTreeMap<u64, LeaseAnswer>,
     unanswered: Vec<(Ticket, Unanswered)>,
+    read: Vec<Ticket>,
     installs: u64,
     /// Whether long commands are executed later, and the one that waits.
     executes_later: bool,
@@ -72,7 +74,9 @@ impl Host for World {
         }
         Some(Box::new(command.execute()))
     }
-    fn readable(&mut self, _: &[Ticket], _: &View) {}
+    fn readable(&mut self, tickets: &[Ticket], _: &View) {
+        self.read.extend(tickets);
+    }
     fn unanswered(&mut self, requests: &[(Ticket, Unanswered)]) {
         self.unanswered.extend(requests);
     }

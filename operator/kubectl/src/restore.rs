@@ -1,0 +1,241 @@
+//! `restore`: an EtcdCluster that begins from a backup, a restore in place, and the way back from it. The latter two are
+//! EtcdOperations.
+
+#[cfg(test)]
+mod tests;
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::ResourceExt as _;
+use witan_crd::{
+    BackupPhase, BootstrapSource, EtcdBackup, EtcdCluster, EtcdClusterSpec, EtcdOperation,
+    EtcdOperationSpec, NoSettings, OperationPhase, REPLICAS_DEFAULT, Restore, RestorePhase,
+    SecretRef,
+};
+
+use super::{
+    PluginError,
+    command::RestoreFlags,
+    follow::{Stage, follow},
+    output::{confirmed, print, yaml},
+    table::{age, or_unknown},
+    target::Target,
+};
+
+/// Restores as the flags say, or prints the resource that would do it.
+pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), PluginError> {
+    let backup = match &flags.from {
+        Some(from) => Some(complete(target, from).await?),
+        None => None,
+    };
+    match backup {
+        Some(backup) if !flags.in_place => new_cluster(target, flags, &backup).await,
+        backup => in_place(target, flags, backup.as_ref()).await,
+    }
+}
+
+/// Reads a backup, which has to be complete.
+async fn complete(target: &Target, name: &str) -> Result<EtcdBackup, PluginError> {
+    let backup: EtcdBackup = target.get("EtcdBackup", name).await?;
+    let phase = backup.status.as_ref().and_then(|status| status.phase);
+    if phase != Some(BackupPhase::Succeeded) {
+        let text = format!("EtcdBackup {name} has not succeeded");
+        return Err(PluginError::Words(text));
+    }
+    Ok(backup)
+}
+
+/// Creates an EtcdCluster that begins from a backup.
+async fn new_cluster(
+    target: &Target,
+    flags: &RestoreFlags,
+    backup: &EtcdBackup,
+) -> Result<(), PluginError> {
+    let of = &backup.spec.cluster_ref.name;
+    let old = target.cluster(of).await.map_err(|error| {
+        PluginError::Words(format!(
+            "{error}. The new cluster would have its spec: create one with spec.bootstrap.restore by hand"
+        ))
+    })?;
+    let made = EtcdCluster::new(&flags.name, restored(&old.spec, flags));
+    if flags.dry_run {
+        return print(&yaml(&made)?);
+    }
+    target.create("EtcdCluster", &made).await?;
+    let name = &flags.name;
+    print(&format!(
+        "etcdcluster/{name} created; see kubectl witan status {name}\n"
+    ))
+}
+
+/// Returns the spec of a cluster that begins from a backup of one with the spec `old`. Its Services have default names,
+/// because those of the old one may still exist.
+fn restored(old: &EtcdClusterSpec, flags: &RestoreFlags) -> EtcdClusterSpec {
+    let mut spec = old.clone();
+    spec.bootstrap = Some(BootstrapSource { discovery: None, restore: wanted(flags) });
+    spec.paused = false;
+    if spec.replicas == 0 {
+        spec.replicas = REPLICAS_DEFAULT;
+    }
+    if let Some(services) = &mut spec.services {
+        if let Some(client) = &mut services.client {
+            client.name = None;
+        }
+        services.peer = None;
+    }
+    spec
+}
+
+/// Returns the backup to restore, and how far; `None` if the flags name none.
+fn wanted(flags: &RestoreFlags) -> Option<Restore> {
+    let name = flags.from.clone()?;
+    Some(Restore {
+        backup_ref: Some(SecretRef { name }),
+        to_revision: flags.to_revision,
+        to_time: flags.to_time.map(Time),
+        bump_revision: flags.bump_revision,
+        ..Restore::default()
+    })
+}
+
+/// Creates the EtcdOperation that replaces the data of a cluster by that of a backup, or goes back to its kept disks, once the
+/// user has agreed; waits for its end if asked to.
+async fn in_place(
+    target: &Target,
+    flags: &RestoreFlags,
+    backup: Option<&EtcdBackup>,
+) -> Result<(), PluginError> {
+    let cluster = target.cluster(&flags.name).await?;
+    let now = Timestamp::now();
+    let made = operation(flags, now);
+    if flags.dry_run {
+        return print(&yaml(&made)?);
+    }
+    let warning = match backup {
+        Some(backup) => replaces(&cluster, backup, flags, now),
+        None => {
+            let warning = returns(&cluster).map_err(PluginError::Words)?;
+            has_ended(target, &cluster).await?;
+            warning
+        }
+    };
+    print(&warning)?;
+    if !flags.yes && !confirmed(&flags.name)? {
+        return Err(PluginError::words("nothing was done"));
+    }
+    target.create("EtcdOperation", &made).await?;
+    let name = made.name_any();
+    print(&format!(
+        "etcdoperation/{name} created; see kubectl get etcdop {name} -o wide\n"
+    ))?;
+    if flags.wait {
+        follow(target, ("EtcdOperation", &name), stage).await?;
+    }
+    Ok(())
+}
+
+/// Makes the EtcdOperation that the flags ask for.
+fn operation(flags: &RestoreFlags, now: Timestamp) -> EtcdOperation {
+    let verb = if flags.undo {
+        "undo-restore"
+    } else {
+        "restore"
+    };
+    let name = format!("{}-{verb}-{}", flags.name, now.strftime("%Y%m%d-%H%M%S"));
+    let spec = EtcdOperationSpec {
+        cluster_name: flags.name.clone(),
+        restore: wanted(flags),
+        undo_restore: flags.undo.then_some(NoSettings {}),
+        ttl_seconds_after_finished: EtcdOperationSpec::TTL_DEFAULT_S,
+        ..EtcdOperationSpec::default()
+    };
+    EtcdOperation::new(&name, spec)
+}
+
+/// Returns what the user has to know before the data of a cluster is replaced.
+fn replaces(
+    cluster: &EtcdCluster,
+    backup: &EtcdBackup,
+    flags: &RestoreFlags,
+    now: Timestamp,
+) -> String {
+    let (name, from) = (cluster.name_any(), backup.name_any());
+    let status = backup.status.clone().unwrap_or_default();
+    let revision = or_unknown(status.revision.map(|revision| revision.to_string()));
+    let taken = or_unknown(status.completed_at.map(|at| age(at.0, now) + " ago"));
+    let revision_to = flags.to_revision.map(|to| format!("revision {to}"));
+    let to = revision_to.or(flags.to_time.map(|to| to.to_string()));
+    let changes = to.map(|to| format!(", with the changes up to {to}"));
+    let of = &backup.spec.cluster_ref.name;
+    let other = match *of == name {
+        true => String::new(),
+        false => format!("It is a backup of another cluster, {of}.\n"),
+    };
+    let watches = match flags.bump_revision {
+        0 => "Clients that keep watching may miss changes without --bump-revision.\n",
+        _ => "",
+    };
+    format!(
+        "The data of {name} is replaced by that of EtcdBackup {from}: revision {revision}, {taken}{}.\n{other}\
+         All members are stopped once it has been restored in a scratch directory, and clients are cut off until the new members \
+         serve.\nLater writes are on the old disks alone, which are kept: kubectl witan restore {name} --undo goes back to them.\n\
+         {watches}",
+        changes.unwrap_or_default(),
+    )
+}
+
+/// Returns what the user has to know before a cluster goes back to the disks that were kept; an error if there are none.
+fn returns(cluster: &EtcdCluster) -> Result<String, String> {
+    let name = cluster.name_any();
+    let last = cluster
+        .status
+        .as_ref()
+        .and_then(|status| status.restore.as_ref());
+    let Some(last) = last.filter(|last| last.kept_cluster_id.is_some()) else {
+        let text = format!(
+            "there is nothing to go back to: no restore of {name} has kept disks that have served"
+        );
+        return Err(text);
+    };
+    let (disks, operation) = (last.kept_disks.join(", "), &last.operation);
+    Ok(format!(
+        "{name} goes back to the disks that EtcdOperation {operation} has kept: {disks}.\n\
+         All members are stopped, and clients are cut off until those of these disks serve.\nWhat was written since the restore \
+         is on the present disks alone, which are kept in turn.\n"
+    ))
+}
+
+/// Fails if the EtcdOperation of the last restore has not ended: the one that goes back would wait for it.
+async fn has_ended(target: &Target, cluster: &EtcdCluster) -> Result<(), PluginError> {
+    let last = cluster
+        .status
+        .as_ref()
+        .and_then(|status| status.restore.as_ref());
+    let Some(last) = last.filter(|last| last.phase != RestorePhase::Done) else {
+        return Ok(());
+    };
+    let name = &last.operation;
+    let found = target.api::<EtcdOperation>().get_opt(name).await;
+    let found =
+        found.map_err(|error| PluginError::api(format!("read EtcdOperation {name}"), error))?;
+    let ends = |found: &EtcdOperation| found.uid().as_ref() == Some(&last.operation_uid);
+    if found.is_none_or(|found| !ends(&found)) {
+        return Ok(());
+    }
+    Err(PluginError::Words(format!(
+        "EtcdOperation {name} has not ended, and the way back would wait for it: delete it, which alone changes nothing (kubectl \
+         delete etcdop {name}), and try again"
+    )))
+}
+
+/// Returns how far an operation is.
+fn stage(operation: EtcdOperation) -> Stage {
+    let status = operation.status.unwrap_or_default();
+    let message = status.message.unwrap_or_default();
+    match status.phase {
+        Some(OperationPhase::Succeeded) => Stage::Succeeded(message),
+        Some(OperationPhase::Failed) => Stage::Failed(message),
+        Some(OperationPhase::Running) => Stage::Runs(status.progress.unwrap_or_default()),
+        Some(OperationPhase::Pending) => Stage::Runs(format!("Pending {message}")),
+        None => Stage::Runs(String::new()),
+    }
+}

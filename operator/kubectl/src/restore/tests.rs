@@ -1,0 +1,108 @@
+//! Manifests and warnings of restores.
+
+use serde_json::json;
+use witan_crd::{EtcdClusterStatus, EtcdOperationStatus, RestorePoint, RestoreStatus};
+
+use super::{
+    super::testing::{facts, golden, now},
+    *,
+};
+
+fn flags(name: &str) -> RestoreFlags {
+    RestoreFlags {
+        name: name.to_owned(),
+        from: Some("orders-daily-8".to_owned()),
+        bump_revision: 1000,
+        ..RestoreFlags::default()
+    }
+}
+
+fn undo() -> RestoreFlags {
+    RestoreFlags {
+        name: "orders".to_owned(),
+        undo: true,
+        ..RestoreFlags::default()
+    }
+}
+
+/// The cluster `orders` after a restore in place.
+fn restored_in_place(kept_cluster_id: Option<&str>) -> EtcdCluster {
+    let mut cluster = facts("healthy.yaml").cluster;
+    let restore = RestoreStatus {
+        operation: "back-to-monday".to_owned(),
+        operation_uid: "u".to_owned(),
+        number: 1,
+        phase: RestorePhase::Done,
+        started_at: Time(now()),
+        source: Some(RestorePoint::default()),
+        first_ordinal: Some(3),
+        disks: vec![],
+        cluster_id: None,
+        kept_disks: ["data-orders-0", "data-orders-1"]
+            .map(str::to_owned)
+            .to_vec(),
+        kept_cluster_id: kept_cluster_id.map(str::to_owned),
+    };
+    let status = cluster
+        .status
+        .get_or_insert_with(EtcdClusterStatus::default);
+    status.restore = Some(restore);
+    cluster
+}
+
+#[test]
+fn a_restored_cluster_has_the_spec_of_the_old_one() {
+    let old = facts("healthy.yaml").cluster;
+    let made = EtcdCluster::new("again", restored(&old.spec, &flags("again")));
+    golden("restored.yaml", &yaml(&made).unwrap());
+}
+
+#[test]
+fn restores_in_place_are_operations() {
+    let to_time = Some("2026-11-25T03:00:00Z".parse().unwrap());
+    let flags = RestoreFlags { to_time, in_place: true, ..flags("orders") };
+    let made = [operation(&flags, now()), operation(&undo(), now())];
+    let text = made.map(|made| yaml(&made).unwrap()).join("---\n");
+    golden("restore-in-place.yaml", &text);
+}
+
+#[test]
+fn who_restores_in_place_knows_what_follows() {
+    let facts = facts("healthy.yaml");
+    let backup = &facts.backups[1];
+    let plain = RestoreFlags { bump_revision: 0, ..flags("orders") };
+    let later = RestoreFlags { to_revision: Some(700_400), ..flags("carts") };
+    let carts = EtcdCluster::new("carts", facts.cluster.spec.clone());
+    let warnings = [
+        replaces(&facts.cluster, backup, &plain, now()),
+        replaces(&carts, backup, &later, now()),
+        returns(&restored_in_place(Some("c1"))).unwrap(),
+    ];
+    golden("restore-in-place.txt", &warnings.join("\n"));
+}
+
+#[test]
+fn only_disks_that_have_served_are_gone_back_to() {
+    for cluster in [facts("healthy.yaml").cluster, restored_in_place(None)] {
+        let why = returns(&cluster).unwrap_err();
+        assert!(why.starts_with("there is nothing to go back to"), "{why}");
+    }
+}
+
+#[test]
+fn an_operation_is_followed_to_its_end() {
+    let stage_of = |status| {
+        let mut operation = operation(&undo(), now());
+        let status: EtcdOperationStatus = serde_json::from_value(status).unwrap();
+        operation.status = Some(status);
+        stage(operation)
+    };
+    let pending = stage_of(json!({"phase": "Pending", "message": "waits for a"}));
+    assert_eq!(pending, Stage::Runs("Pending waits for a".to_owned()));
+    let runs = stage_of(json!({"phase": "Running", "progress": "stops", "message": "old"}));
+    assert_eq!(runs, Stage::Runs("stops".to_owned()));
+    let failed = stage_of(json!({"phase": "Failed", "message": "no"}));
+    assert_eq!(failed, Stage::Failed("no".to_owned()));
+    let succeeded = stage_of(json!({"phase": "Succeeded", "message": "it serves"}));
+    assert_eq!(succeeded, Stage::Succeeded("it serves".to_owned()));
+}

@@ -1,0 +1,150 @@
+//! What happens in the fake cluster by itself: pods come and go, members start and elect.
+
+use std::collections::BTreeSet;
+
+use super::world::{FakeMember, FakePod, World};
+use crate::model::{Bootstrap, MemberId, Ordinal, PeerTls};
+
+impl World {
+    /// Lets seconds pass: pods come and go, members start and elect.
+    pub(super) fn elapse(&mut self, seconds: i64) {
+        for _ in 0..seconds {
+            self.now += 1;
+            let now = self.now;
+            self.pods
+                .retain(|_, pod| pod.gone_at.is_none_or(|at| at > now));
+            let pods: BTreeSet<_> = self.pods.keys().copied().collect();
+            self.claims
+                .retain(|ordinal, claim| !claim.deleting || pods.contains(ordinal));
+            let missing = self.missing_secret;
+            self.pods.values_mut().for_each(|pod| pod.waits &= missing);
+            for ordinal in pods {
+                self.boot(ordinal);
+            }
+            self.carry_secrets();
+            self.elect();
+            self.probe();
+        }
+    }
+
+    fn boot(&mut self, ordinal: Ordinal) {
+        if !self.runs(ordinal) {
+            return;
+        }
+        if let Some(id) = self.disk(ordinal) {
+            let forced = |pod: &FakePod| pod.bootstrap == Bootstrap::Forced;
+            if self.pods.get(&ordinal).is_some_and(forced) {
+                self.members.retain(|member| member.id == id);
+            }
+            return;
+        }
+        let quorate = self.has_quorum();
+        let Some(pod) = self.pods.get(&ordinal) else {
+            return;
+        };
+        let https = pod.peer_tls == PeerTls::On;
+        let id = match &pod.bootstrap {
+            Bootstrap::New { first, members } if self.members.is_empty() => {
+                self.form(*first, *members, https);
+                1000 + u64::from(ordinal)
+            }
+            Bootstrap::Discovery { .. } if self.members.is_empty() => {
+                if !self.all_have_come() {
+                    return;
+                }
+                let members = self.status.bootstrap_members.unwrap_or_default();
+                self.form(0, u32::try_from(members).unwrap_or_default(), https);
+                1000 + u64::from(ordinal)
+            }
+            Bootstrap::Join { members } if quorate => {
+                let ids: BTreeSet<_> = members.iter().map(|member| member.id).collect();
+                let now: BTreeSet<_> = self.members.iter().map(|member| member.id).collect();
+                let own = self
+                    .member(ordinal)
+                    .filter(|own| !own.started && ids == now);
+                let Some(own) = own else { return };
+                own.id
+            }
+            Bootstrap::New { .. } | Bootstrap::Discovery { .. }
+                if self.member(ordinal).is_some_and(|own| !own.started) =>
+            {
+                1000 + u64::from(ordinal)
+            }
+            Bootstrap::New { .. }
+            | Bootstrap::Join { .. }
+            | Bootstrap::Discovery { .. }
+            | Bootstrap::Forced
+            | Bootstrap::Restart => return,
+        };
+        self.write(ordinal, id);
+    }
+
+    fn write(&mut self, ordinal: Ordinal, id: MemberId) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.id == id) {
+            member.started = true;
+        }
+        if self.spec.is_durable() {
+            if let Some(claim) = self.claims.get_mut(&ordinal) {
+                claim.data = Some(id);
+            }
+        } else if let Some(pod) = self.pods.get_mut(&ordinal) {
+            pod.data = Some(id);
+        }
+    }
+
+    /// Whether as many members run as the discovery token is for.
+    fn all_have_come(&self) -> bool {
+        let come = self.pods.keys().filter(|ordinal| self.runs(**ordinal));
+        i32::try_from(come.count()).ok() == self.status.bootstrap_members
+    }
+
+    /// Makes the first members of the cluster known to each other, once the first of them runs.
+    fn form(&mut self, first: Ordinal, members: u32, https: bool) {
+        assert!(self.status.cluster_id.is_none(), "a cluster begins once");
+        self.members = (first..first + members)
+            .map(|ordinal| FakeMember {
+                id: 1000 + u64::from(ordinal),
+                ordinal: Some(ordinal),
+                https,
+                started: false,
+                learner: false,
+                corrupt: false,
+                caught_up_at: 0,
+            })
+            .collect();
+    }
+
+    pub(super) fn elect(&mut self) {
+        let leads = |world: &Self, id| {
+            let mut members = world.members.iter();
+            members.any(|member| member.id == id && !member.learner && world.serves(member))
+        };
+        if !self.has_quorum() {
+            self.leader = None;
+        } else if self.leader.is_none_or(|id| !leads(self, id)) {
+            let candidates: Vec<_> = self.members.iter().map(|member| member.id).collect();
+            let candidates: Vec<_> = candidates
+                .into_iter()
+                .filter(|id| leads(self, *id))
+                .collect();
+            self.leader = self.random.pick(&candidates);
+        }
+    }
+
+    /// Sets the readiness of pods as the kubelet would: of voters that serve and have a leader.
+    pub(super) fn probe(&mut self) {
+        let quorate = self.leader.is_some();
+        let ordinals: Vec<_> = self.pods.keys().copied().collect();
+        for ordinal in ordinals {
+            let member = self.member(ordinal);
+            let ready = member.is_some_and(|member| !member.learner && self.serves(member));
+            let now = self.now;
+            if let Some(pod) = self.pods.get_mut(&ordinal)
+                && pod.ready != (ready && quorate && !pod.cut)
+            {
+                pod.ready = ready && quorate && !pod.cut;
+                pod.ready_changed = now;
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Settings and views of a replica for the simulator and for recordings.
+
+use bytes::Bytes;
+use raft::eraftpb::MessageType;
+use witan_machine::member::MemberId;
+
+use super::Replica;
+use crate::{
+    message_head::MessageHead,
+    wire::{self, PeerMessage},
+};
+
+impl Replica {
+    /// Has the host execute commands of fewer keys than usual (simulator).
+    pub fn set_long_command_keys(&mut self, keys: u64) {
+        self.apply_queue.turn_keys_max = keys;
+    }
+
+    /// Keeps so many entries in memory for members that were away (simulator: its runs are short).
+    pub fn keep_entries(&mut self, entries: u64) {
+        self.raft.mut_store().keep_entries(entries);
+    }
+
+    /// Records the remaining time of leases so often (simulator: its leases are short).
+    pub fn checkpoint_leases_each(&mut self, seconds: i64) {
+        self.leader_tasks.lessor.set_checkpoint_interval(seconds);
+    }
+
+    /// The index of the first entry in memory (simulator).
+    pub fn log_begins(&self) -> u64 {
+        use raft::Storage as _;
+        self.raft.store().first_index().unwrap_or_default()
+    }
+
+    /// The term in which the sender of the message inside an envelope leads, if it says that it does (simulator).
+    pub fn led_term(message: &Bytes) -> Option<u64> {
+        match PeerMessage::decode(message) {
+            Ok(PeerMessage::Raft(message)) => matches!(
+                message.get_msg_type(),
+                MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot
+            )
+            .then_some(message.term),
+            Ok(
+                PeerMessage::Proposals(_)
+                | PeerMessage::ProposalsAgain(_)
+                | PeerMessage::Refused(_)
+                | PeerMessage::LeaseRequests(_)
+                | PeerMessage::LeaseAnswer(_),
+            )
+            | Err(_) => None,
+        }
+    }
+
+    /// Formats a hard state of a [`crate::host::LogBatch`] for recordings.
+    pub fn describe_hard_state(bytes: &Bytes) -> String {
+        match wire::decode_hard_state(bytes) {
+            Ok(state) => {
+                let vote = MemberId(state.vote);
+                format!("term {} vote {vote} commit {}", state.term, state.commit)
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// Formats the message inside an envelope for recordings and for traces of the simulator.
+    pub fn describe(message: &Bytes) -> String {
+        if let Some(head) = MessageHead::of(message) {
+            return head.to_string();
+        }
+        match PeerMessage::decode(message) {
+            Ok(PeerMessage::Raft(_)) => "message of raft".into(),
+            Ok(PeerMessage::Proposals(m) | PeerMessage::ProposalsAgain(m)) => {
+                format!("Proposals term={} entries={}", m.term, m.entries.len())
+            }
+            Ok(
+                other @ (PeerMessage::Refused(_)
+                | PeerMessage::LeaseRequests(_)
+                | PeerMessage::LeaseAnswer(_)),
+            ) => format!("{other:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+}
