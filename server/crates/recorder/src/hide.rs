@@ -60,13 +60,18 @@ impl Hider {
         let Some(hash) = &self.hash else {
             return with(entry);
         };
-        let mut values = Vec::new();
+        // most commands have one value
+        let (mut first, mut more) = (None, Vec::new());
         each_value(entry, &mut |value| {
             let hidden = hidden(hash, value);
-            values.push(mem::replace(value, hidden));
+            let value = mem::replace(value, hidden);
+            match first {
+                None => first = Some(value),
+                Some(_) => more.push(value),
+            }
         });
         with(entry);
-        let mut values = values.into_iter();
+        let mut values = first.into_iter().chain(more);
         each_value(entry, &mut |value| {
             *value = values.next().unwrap_or_default()
         });

@@ -18,7 +18,9 @@ use witan_replica::{
 };
 
 use crate::{
-    format::{DecisionTaken, Effect, EffectKind, Input, InputKind, Proposal, Received},
+    format::{
+        AppliedEntry, DecisionTaken, Effect, EffectKind, Input, InputKind, Outcome, Received,
+    },
     frame::{self, Oversized},
     hide::Hider,
     state,
@@ -30,11 +32,28 @@ pub(crate) const TURN_BYTES_MAX: usize = 16 << 20;
 /// Memory that is kept for the next turn.
 const SPARE_BYTES_MAX: usize = 1 << 20;
 
-/// Fields of a [`crate::format::Turn`], of its inputs and of a [`Proposal`].
+/// Fields of a [`crate::format::Turn`], of its inputs and effects, and of a [`crate::format::Proposal`] and an
+/// [`AppliedEntry`].
 const INPUTS: u32 = 3;
 const EFFECTS: u32 = 4;
 const PROPOSE: u32 = 11;
 const ENTRY: u32 = 5;
+const APPLY: u32 = 6;
+const OUTCOME: u32 = 3;
+
+/// A [`crate::format::Proposal`] without its command. To compare an empty field of bytes with nothing takes 60 ns where the
+/// comparison reads ahead of an address that does not exist.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct ProposalHead {
+    #[prost(uint64, tag = "1")]
+    ticket: u64,
+    #[prost(uint64, tag = "2")]
+    connection_high: u64,
+    #[prost(fixed64, tag = "3")]
+    connection_low: u64,
+    #[prost(sfixed64, tag = "4")]
+    now_ns: i64,
+}
 
 /// See the module's description.
 #[derive(Debug)]
@@ -95,9 +114,15 @@ impl NotedTurn {
     }
 
     pub(crate) fn effect(&mut self, kind: EffectKind) {
-        if !self.is_full() {
-            append(&mut self.fields, EFFECTS, &Effect { kind: Some(kind) });
+        if self.is_full() {
+            return;
         }
+        if let EffectKind::Apply(applied) = &kind
+            && let Some(outcome) = applied.outcome
+        {
+            return append_applied(&mut self.fields, *applied, outcome);
+        }
+        append(&mut self.fields, EFFECTS, &Effect { kind: Some(kind) });
     }
 
     pub(crate) fn receive(&mut self, envelope: &Envelope) {
@@ -120,16 +145,15 @@ impl NotedTurn {
             return;
         }
         let Connection(connection) = self.hider.hide_connection(connection);
-        let proposal = Proposal {
+        let head = ProposalHead {
             ticket: ticket.0,
             connection_high: (connection >> 64) as u64,
             connection_low: connection as u64,
             now_ns,
-            ..Proposal::default()
         };
         let fields = &mut self.fields;
         self.hider
-            .with_hidden(entry, |entry| append_proposal(fields, &proposal, entry));
+            .with_hidden(entry, |entry| append_proposal(fields, head, entry));
     }
 
     pub(crate) fn decide(&mut self, members: &MemberRegistry, now_ns: i64, entry: &mut Entry) {
@@ -190,23 +214,40 @@ fn append(fields: &mut Vec<u8>, tag: u32, of: &impl Message) {
     message::encode(tag, of, &mut room(fields, bytes));
 }
 
-/// Appends an input as [`append`] does with a proposal that has this entry. The entry is not encoded for itself, and its
+/// Appends an input as [`append`] does with a proposal of this entry. The entry is not encoded for itself, and its
 /// length is counted once and not at each level.
-fn append_proposal(fields: &mut Vec<u8>, proposal: &Proposal, entry: &Entry) {
-    let of = |tag, bytes: usize| {
-        encoding::key_len(tag) + encoding::encoded_len_varint(bytes as u64) + bytes
-    };
+fn append_proposal(fields: &mut Vec<u8>, head: ProposalHead, entry: &Entry) {
     let entry_bytes = entry.encoded_len();
-    let proposal_bytes = proposal.encoded_len() + of(ENTRY, entry_bytes);
-    let input_bytes = of(PROPOSE, proposal_bytes);
-    let mut to = room(fields, of(INPUTS, input_bytes));
-    let begin = |tag, bytes: usize, to: &mut &mut [u8]| {
-        encoding::encode_key(tag, WireType::LengthDelimited, to);
-        encoding::encode_varint(bytes as u64, to);
-    };
-    begin(INPUTS, input_bytes, &mut to);
-    begin(PROPOSE, proposal_bytes, &mut to);
-    proposal.encode_raw(&mut to);
-    begin(ENTRY, entry_bytes, &mut to);
+    let proposal_bytes = head.encoded_len() + nested_len(ENTRY, entry_bytes);
+    let input_bytes = nested_len(PROPOSE, proposal_bytes);
+    let mut to = room(fields, nested_len(INPUTS, input_bytes));
+    begin_nested(INPUTS, input_bytes, &mut to);
+    begin_nested(PROPOSE, proposal_bytes, &mut to);
+    head.encode_raw(&mut to);
+    begin_nested(ENTRY, entry_bytes, &mut to);
     entry.encode_raw(&mut to);
+}
+
+/// Appends an effect as [`append`] does, of which there are as many as commands, in half of the time.
+fn append_applied(fields: &mut Vec<u8>, applied: AppliedEntry, outcome: Outcome) {
+    let head = AppliedEntry { outcome: None, ..applied };
+    let outcome_bytes = outcome.encoded_len();
+    let applied_bytes = head.encoded_len() + nested_len(OUTCOME, outcome_bytes);
+    let effect_bytes = nested_len(APPLY, applied_bytes);
+    let mut to = room(fields, nested_len(EFFECTS, effect_bytes));
+    begin_nested(EFFECTS, effect_bytes, &mut to);
+    begin_nested(APPLY, applied_bytes, &mut to);
+    head.encode_raw(&mut to);
+    begin_nested(OUTCOME, outcome_bytes, &mut to);
+    outcome.encode_raw(&mut to);
+}
+
+/// The length of a message in another one.
+fn nested_len(tag: u32, bytes: usize) -> usize {
+    encoding::key_len(tag) + encoding::encoded_len_varint(bytes as u64) + bytes
+}
+
+fn begin_nested(tag: u32, bytes: usize, to: &mut &mut [u8]) {
+    encoding::encode_key(tag, WireType::LengthDelimited, to);
+    encoding::encode_varint(bytes as u64, to);
 }
