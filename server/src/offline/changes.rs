@@ -198,12 +198,20 @@ fn write(
     revision: FollowedRevision,
     leases: &[GrantedLease],
 ) -> Result<(), FollowError> {
+    let known = |id: i64| leases.iter().find(|known| known.id == id);
+    // one that has ended and was granted again may have another TTL; one that has keys stays
+    let created = revision.writes.iter().filter(|write| write.version == 1);
+    let ended = created.filter_map(|write| known(write.lease).map(|lease| lease.id));
+    let ended: Vec<i64> = ended.collect();
+    if !ended.is_empty() {
+        let leases = FollowLeases { granted: Vec::new(), ended };
+        follow(machine, &FollowOperation::Leases(leases))?;
+    }
     let operation = FollowOperation::Revisions(FollowRevisions { revisions: vec![revision] });
     loop {
         match follow(machine, &operation) {
             Err(FollowError::LeaseNotFound { lease }) => {
-                let known = leases.iter().find(|known| known.id == lease.0);
-                let ttl_s = known.map_or(TTL_MAX_S, |known| known.ttl_s);
+                let ttl_s = known(lease.0).map_or(TTL_MAX_S, |known| known.ttl_s);
                 let granted = vec![LeaseGrant { id: lease.0, ttl_s }];
                 let leases = FollowLeases { granted, ended: Vec::new() };
                 follow(machine, &FollowOperation::Leases(leases))?;
@@ -283,11 +291,16 @@ mod tests {
         }
 
         fn put(&self, first: i64, events: Vec<Event>) {
+            self.put_with(first, events, 60);
+        }
+
+        /// A segment in which the lease has this TTL.
+        fn put_with(&self, first: i64, events: Vec<Event>, ttl_s: i64) {
             let before = fs::read(self.segment(2)).ok().filter(|_| first > 2);
             let segment = Segment {
                 cluster_id: 7,
                 groups: vec![ChangeGroup { time_ms: 1, events }],
-                leases: vec![GrantedLease { id: 9, ttl_s: 60 }],
+                leases: vec![GrantedLease { id: 9, ttl_s }],
                 previous: before.map_or(Bytes::new(), |bytes| changes::digest(&bytes)),
                 covered_ms: 0,
             };
@@ -336,6 +349,21 @@ mod tests {
         let kv = Folder::new("some", 3).apply().unwrap().kv;
         let a = newest(&kv, b"a");
         assert_eq!((kv.revision(), a.version), (3, 2));
+    }
+
+    #[test]
+    fn a_lease_that_was_granted_again_has_its_new_ttl() {
+        let ttl_s = |events| {
+            let folder = Folder::new("again", 5);
+            folder.put_with(4, events, 10);
+            let kv = folder.apply().unwrap().kv;
+            let lease = kv.leases().get(witan_machine::lease::LeaseId(9));
+            lease.map(|lease| lease.ttl_s)
+        };
+        let again = vec![event("leased", 4, 0), event("leased", 5, 1)];
+        assert_eq!(ttl_s(again), Some(10));
+        let lived_on = vec![event("a", 4, 0), event("leased", 5, 2)];
+        assert_eq!(ttl_s(lived_on), Some(60));
     }
 
     #[test]

@@ -1,8 +1,7 @@
-//! The effects of a turn, as they are noted on the replica's thread and as a file holds them.
+//! The effects of a turn, as they are noted while it runs and as a file holds them.
 
 use std::fmt::Debug;
 
-use bytes::Bytes;
 use witan_machine::{Reply, StateMachine, member::MemberId, view::View};
 use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
@@ -12,114 +11,8 @@ use witan_replica::{
 };
 
 use crate::format::{
-    AnswerGiven, AppliedEntry, Effect, EffectKind, Now, Outcome, Persisted, Place, ReadReleased,
-    Sent,
+    AnswerGiven, AppliedEntry, EffectKind, Now, Outcome, Persisted, Place, ReadReleased, Sent,
 };
-
-/// One effect: cheap to note, made smaller on another thread.
-#[derive(Debug)]
-pub(crate) enum RawEffect {
-    Install {
-        index: u64,
-        term: u64,
-    },
-    /// Index, term and length of each entry.
-    Persist {
-        entries: Vec<(u64, u64, usize)>,
-        hard_state: Option<Bytes>,
-        syncs: bool,
-    },
-    Send {
-        to: MemberId,
-        message: Bytes,
-        snapshot: Option<(u64, u64)>,
-    },
-    /// Whether another thread executes it.
-    Execute {
-        index: u64,
-        elsewhere: bool,
-    },
-    Apply {
-        index: u64,
-        ticket: Option<Ticket>,
-        reply: u32,
-        revision: i64,
-        hashed: bool,
-    },
-    Readable {
-        ticket: Ticket,
-        index: u64,
-    },
-    Unanswered(Ticket, Unanswered),
-    LeaseAnswered(Ticket, LeaseAnswer),
-    Status(Status),
-    Halt(Halt),
-}
-
-impl RawEffect {
-    /// Bytes that it keeps in memory.
-    pub(crate) fn bytes(&self) -> usize {
-        let more = match self {
-            Self::Persist { entries, .. } => entries.len() * size_of::<(u64, u64, usize)>(),
-            Self::Send { message, .. } => message.len(),
-            Self::Install { .. }
-            | Self::Execute { .. }
-            | Self::Apply { .. }
-            | Self::Readable { .. }
-            | Self::Unanswered(..)
-            | Self::LeaseAnswered(..)
-            | Self::Status(_)
-            | Self::Halt(_) => 0,
-        };
-        size_of::<Self>() + more
-    }
-
-    /// The effect as a file holds it.
-    pub(crate) fn readable(self) -> Effect {
-        let place = |(index, term)| Place { index, term };
-        let kind = match self {
-            Self::Install { index, term } => EffectKind::Install(Place { index, term }),
-            Self::Persist { entries, hard_state, syncs } => EffectKind::Persist(Persisted {
-                first: entries.first().map_or(0, |(index, ..)| *index),
-                entries: entries.len() as u64,
-                term: entries.last().map_or(0, |(_, term, _)| *term),
-                bytes: entries.iter().map(|(.., bytes)| *bytes as u64).sum(),
-                hard_state,
-                synced: syncs,
-            }),
-            Self::Send { to: MemberId(to), message, snapshot } => {
-                let head = MessageHead::of(&message);
-                let other = match &head {
-                    Some(_) => String::new(),
-                    None => Replica::describe(&message),
-                };
-                let (bytes, state) = (message.len() as u64, snapshot.map(place));
-                EffectKind::Send(Sent { to, bytes, head, other, state })
-            }
-            Self::Execute { index, elsewhere: false } => EffectKind::ExecuteHere(index),
-            Self::Execute { index, elsewhere: true } => EffectKind::ExecuteElsewhere(index),
-            Self::Apply { index, ticket, reply, revision, hashed } => {
-                let outcome = Some(Outcome { reply, revision, hashed });
-                let ticket = ticket.map(|Ticket(ticket)| ticket);
-                EffectKind::Apply(AppliedEntry { index, ticket, outcome })
-            }
-            Self::Readable { ticket: Ticket(ticket), index } => {
-                EffectKind::Readable(ReadReleased { ticket, index })
-            }
-            Self::Unanswered(ticket, why) => answer(ticket, true, &why),
-            Self::LeaseAnswered(ticket, lease) => answer(ticket, false, &lease),
-            Self::Status(status) => EffectKind::Now(Now {
-                role: number_of(status.role),
-                term: status.term,
-                leader: status.leader.0,
-                committed: status.committed,
-                applied: status.applied,
-            }),
-            Self::Halt(halt) => EffectKind::End(halt.to_string()),
-        };
-        Effect { kind: Some(kind) }
-    }
-}
 
 fn answer(Ticket(ticket): Ticket, unanswered: bool, what: &dyn Debug) -> EffectKind {
     let text = format!("{what:?}");
@@ -180,69 +73,75 @@ fn reply(reply: &Reply) -> u32 {
     }
 }
 
-/// Runs a turn; returns its effects, and as the last ones the status, if role, term or leader are others than after the turn
+/// Runs a turn and notes its effects, and as the last ones the status, if role, term or leader are others than after the turn
 /// `before`, and why the member must end. That entries are committed and applied other effects say.
 pub(crate) fn turn(
     replica: &mut Replica,
     host: &mut dyn Host,
     before: &mut Option<Status>,
-) -> (Vec<RawEffect>, Result<(), Halt>) {
-    let mut noting = NotingHost { host, effects: Vec::new() };
-    let halted = replica.turn(&mut noting);
-    let mut effects = noting.effects;
+    note: &mut dyn FnMut(EffectKind),
+) -> Result<(), Halt> {
+    let halted = replica.turn(&mut NotingHost { host, note });
     let status = replica.status();
     let led = |status: &Status| (status.role, status.term, status.leader);
     if before.replace(status).as_ref().map(led) != Some(led(&status)) {
-        effects.push(RawEffect::Status(status));
+        note(EffectKind::Now(Now {
+            role: number_of(status.role),
+            term: status.term,
+            leader: status.leader.0,
+            committed: status.committed,
+            applied: status.applied,
+        }));
     }
-    effects.extend(halted.err().map(RawEffect::Halt));
-    (effects, halted)
+    if let Err(halt) = &halted {
+        note(EffectKind::End(halt.to_string()));
+    }
+    halted
 }
 
 /// Notes the effects of a turn on their way to the host.
 struct NotingHost<'a> {
     host: &'a mut dyn Host,
-    effects: Vec<RawEffect>,
+    note: &'a mut dyn FnMut(EffectKind),
 }
 
 impl Host for NotingHost<'_> {
     fn install(&mut self, snapshot: &View) {
         let (index, term) = (snapshot.position.index, snapshot.position.term);
-        self.effects.push(RawEffect::Install { index, term });
+        (self.note)(EffectKind::Install(Place { index, term }));
         self.host.install(snapshot);
     }
 
     fn persist(&mut self, batch: &LogBatch) {
-        let entries = batch.records.iter();
-        self.effects.push(RawEffect::Persist {
-            entries: entries
-                .map(|it| (it.index, it.term, it.payload.len()))
-                .collect(),
-            hard_state: batch.hard_state.clone(),
-            syncs: batch.must_sync,
-        });
+        let LogBatch { records, hard_state, must_sync } = batch;
+        (self.note)(EffectKind::Persist(Persisted {
+            first: records.first().map_or(0, |record| record.index),
+            entries: records.len() as u64,
+            term: records.last().map_or(0, |record| record.term),
+            bytes: records
+                .iter()
+                .map(|record| record.payload.len() as u64)
+                .sum(),
+            hard_state: hard_state.clone(),
+            synced: *must_sync,
+        }));
         self.host.persist(batch);
     }
 
     fn send(&mut self, envelopes: Vec<Envelope>) {
-        let noted = envelopes.iter().map(|envelope| RawEffect::Send {
-            to: envelope.to,
-            message: envelope.message.clone(),
-            snapshot: envelope
-                .snapshot
-                .as_ref()
-                .map(|view| (view.position.index, view.position.term)),
-        });
-        self.effects.extend(noted);
+        for envelope in &envelopes {
+            (self.note)(EffectKind::Send(sent(envelope)));
+        }
         self.host.send(envelopes);
     }
 
     fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
-        let (index, at) = (command.index(), self.effects.len());
+        let index = command.index();
         let executed = self.host.execute(command);
-        let elsewhere = executed.is_none();
-        self.effects
-            .insert(at, RawEffect::Execute { index, elsewhere });
+        (self.note)(match executed {
+            Some(_) => EffectKind::ExecuteHere(index),
+            None => EffectKind::ExecuteElsewhere(index),
+        });
         executed
     }
 
@@ -251,34 +150,53 @@ impl Host for NotingHost<'_> {
     }
 
     fn applied(&mut self, applied: Vec<Applied>, view: &View) {
-        self.effects
-            .extend(applied.iter().map(|it| RawEffect::Apply {
-                index: it.index,
-                ticket: it.ticket,
+        for it in &applied {
+            let outcome = Some(Outcome {
                 reply: reply(&it.outcome.reply),
                 revision: it.outcome.revision,
                 hashed: it.hashed.is_some(),
+            });
+            let ticket = it.ticket.map(|Ticket(ticket)| ticket);
+            (self.note)(EffectKind::Apply(AppliedEntry {
+                index: it.index,
+                ticket,
+                outcome,
             }));
+        }
         self.host.applied(applied, view);
     }
 
     fn readable(&mut self, tickets: &[Ticket], view: &View) {
         let index = view.position.index;
-        let noted = tickets.iter();
-        self.effects
-            .extend(noted.map(|ticket| RawEffect::Readable { ticket: *ticket, index }));
+        for &Ticket(ticket) in tickets {
+            (self.note)(EffectKind::Readable(ReadReleased { ticket, index }));
+        }
         self.host.readable(tickets, view);
     }
 
     fn unanswered(&mut self, requests: &[(Ticket, Unanswered)]) {
-        let noted = requests.iter();
-        self.effects
-            .extend(noted.map(|(ticket, why)| RawEffect::Unanswered(*ticket, *why)));
+        for (ticket, why) in requests {
+            (self.note)(answer(*ticket, true, why));
+        }
         self.host.unanswered(requests);
     }
 
-    fn lease_answered(&mut self, ticket: Ticket, answer: LeaseAnswer) {
-        self.effects.push(RawEffect::LeaseAnswered(ticket, answer));
-        self.host.lease_answered(ticket, answer);
+    fn lease_answered(&mut self, ticket: Ticket, lease: LeaseAnswer) {
+        (self.note)(answer(ticket, false, &lease));
+        self.host.lease_answered(ticket, lease);
     }
+}
+
+fn sent(envelope: &Envelope) -> Sent {
+    let Envelope { to: MemberId(to), message, snapshot, .. } = envelope;
+    let head = MessageHead::of(message);
+    let other = match &head {
+        Some(_) => String::new(),
+        None => Replica::describe(message),
+    };
+    let state = snapshot.as_ref().map(|view| {
+        let (index, term) = (view.position.index, view.position.term);
+        Place { index, term }
+    });
+    Sent { to: *to, bytes: message.len() as u64, head, other, state }
 }

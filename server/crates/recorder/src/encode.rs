@@ -6,37 +6,30 @@ use std::{
     path::Path,
 };
 
-use bytes::Bytes;
-use prost::Message as _;
-use witan_machine::{
-    command::Entry,
-    member::{MemberId, MemberRegistry},
-    view::View,
-};
 use witan_replica::{
-    host::{Connection, Envelope, LeaseQuestion, Recovered},
+    host::Recovered,
     replica::{AutoCompaction, Config, FrozenReplica},
     wire,
 };
 
 use crate::{
-    effects::RawEffect,
     format::{
-        DecisionTaken, Effect, FRAME_BYTES_MAX, Frozen, Gap, Head, Input, InputKind, LeaseAsked,
-        LogEntry, MAGIC, Part, Proposal, Received, Settings, Start, Turn,
+        FRAME_BYTES_MAX, Frozen, Gap, Head, Input, InputKind, LogEntry, MAGIC, Part, Settings,
+        Start, Turn,
     },
-    frame,
+    frame::{self, Oversized},
     hide::Hider,
-    recorded::{RawInput, RawTurn, Sink},
+    noted::NotedTurn,
+    recorded::Sink,
     replay::encode_frozen,
     state,
 };
 
-/// Makes frames of what the replica's thread has noted.
-#[derive(Debug)]
+/// Makes the frames of a recording.
+#[derive(Clone, Debug)]
 pub(crate) struct Encoder {
     pub(crate) head: Head,
-    hider: Hider,
+    pub(crate) hider: Hider,
     settings: Option<Settings>,
 }
 
@@ -97,93 +90,13 @@ impl Encoder {
         self.put(into, Part::Gap(Gap { from, to }));
     }
 
-    pub(crate) fn turn(&self, turn: RawTurn, at_ns: i64, into: &mut Vec<u8>) {
-        let turn = self.readable(turn, at_ns);
-        let number = turn.number;
-        if let Err(bytes) = frame::put_turn(into, &turn) {
+    pub(crate) fn turn(&self, turn: &NotedTurn, at_ns: i64, into: &mut Vec<u8>) {
+        if let Err(Oversized(bytes)) = turn.put(at_ns, into) {
             let inputs = vec![Input { kind: Some(InputKind::Omitted(bytes as u64)) }];
-            let turn = Turn { number, at_ns, inputs, effects: Vec::new() };
+            let turn = Turn { number: turn.number, at_ns, inputs, effects: Vec::new() };
             self.put(into, Part::Turn(turn));
         }
     }
-
-    /// A turn as a file holds it.
-    pub(crate) fn readable(&self, turn: RawTurn, at_ns: i64) -> Turn {
-        let RawTurn { number, inputs, effects } = turn;
-        let effects: Vec<Effect> = effects.into_iter().map(RawEffect::readable).collect();
-        let inputs: Vec<Input> = inputs
-            .into_iter()
-            .map(|input| Input { kind: Some(self.input(input)) })
-            .collect();
-        Turn { number, at_ns, inputs, effects }
-    }
-
-    fn entry(&self, mut entry: Entry) -> Bytes {
-        self.hider.hide(&mut entry);
-        let mut encoded = vec![0; entry.encoded_len()];
-        entry.encode_raw(&mut &mut encoded[..]);
-        encoded.into()
-    }
-
-    fn input(&self, input: RawInput) -> InputKind {
-        match input {
-            RawInput::Tick(now_ns) => InputKind::Tick(now_ns),
-            RawInput::AdvanceClock(at_ns) => InputKind::AdvanceClock(at_ns),
-            RawInput::Receive(envelope) => InputKind::Receive(self.received(*envelope)),
-            RawInput::PeerEvent(report) => InputKind::PeerEvent(report),
-            RawInput::Durable(index) => InputKind::Durable(index),
-            RawInput::Executed(index) => InputKind::Executed(index),
-            RawInput::LogRoom(bytes) => InputKind::LogRoom(bytes),
-            RawInput::Turned(turned) => InputKind::Turned(turned),
-            RawInput::Rebuild => InputKind::Rebuild(true),
-            RawInput::Transfer(to) => InputKind::Transfer(to),
-            RawInput::Propose(ticket, connection, now_ns, entry) => {
-                let Connection(connection) = self.hider.hide_connection(connection);
-                InputKind::Propose(Proposal {
-                    ticket: ticket.0,
-                    connection_high: (connection >> 64) as u64,
-                    connection_low: connection as u64,
-                    now_ns,
-                    entry: self.entry(*entry),
-                })
-            }
-            RawInput::Decide(members, now_ns, entry) => InputKind::Decide(DecisionTaken {
-                members: Some(state::store(&view_of(*members))),
-                now_ns,
-                entry: self.entry(*entry),
-            }),
-            RawInput::Read(ticket) => InputKind::Read(ticket.0),
-            RawInput::AskAboutLease(ticket, lease, question) => {
-                InputKind::AskAboutLease(LeaseAsked {
-                    ticket: ticket.0,
-                    lease: lease.0,
-                    renews: question == LeaseQuestion::Renew,
-                })
-            }
-            RawInput::DropHeld => InputKind::DropHeld(true),
-            RawInput::Simulated(settings) => InputKind::Simulated(settings),
-        }
-    }
-
-    fn received(&self, envelope: Envelope) -> Received {
-        let Envelope {
-            from: MemberId(from), to: MemberId(to), message, snapshot, ..
-        } = envelope;
-        let hidden = wire::map_commands(&message, &mut |data| self.hider.hide_encoded(&data));
-        Received {
-            from,
-            to,
-            message: hidden.unwrap_or_default(),
-            snapshot: snapshot.as_deref().map(state::store),
-        }
-    }
-}
-
-/// A state that holds these members and nothing else.
-fn view_of(members: MemberRegistry) -> View {
-    let mut view = View::default();
-    view.machine.members = members;
-    view
 }
 
 fn settings(config: &Config) -> Settings {
@@ -234,13 +147,14 @@ impl RecordingFile {
 }
 
 impl Sink for RecordingFile {
-    fn start(&mut self, config: Config, recovered: Recovered) {
+    fn start(&mut self, config: Config, recovered: Recovered) -> Hider {
         self.encoder.head(&mut self.bytes);
         self.encoder.start(&config, &recovered, &mut self.bytes);
         self.write();
+        self.encoder.hider.clone()
     }
 
-    fn turn(&mut self, turn: RawTurn) -> bool {
+    fn turn(&mut self, turn: &mut NotedTurn) -> bool {
         self.encoder.turn(turn, 0, &mut self.bytes);
         self.write();
         false

@@ -10,9 +10,9 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    files,
     format::{FRAME_BYTES_MAX, MAGIC, Part},
     frame::{self, HEADER_BYTES, Next},
-    ring,
 };
 
 /// Bytes that are read at once.
@@ -29,8 +29,8 @@ pub struct HandedFiles {
 impl HandedFiles {
     /// Lists the files of a folder. They are opened one after the other; what was removed until then is left out.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        let numbers = ring::numbers(folder)?.into_iter();
-        let paths: Vec<PathBuf> = numbers.map(|number| ring::path(folder, number)).collect();
+        let numbers = files::numbers(folder)?.into_iter();
+        let paths: Vec<PathBuf> = numbers.map(|number| files::path(folder, number)).collect();
         Ok(Self { paths: paths.into_iter(), file: None })
     }
 

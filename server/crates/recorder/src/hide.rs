@@ -3,7 +3,7 @@
 //! forgotten with the process: values cannot be guessed by their hashes. Connections of clients are hidden in the same way.
 //! Passwords' hashes become zeros, whatever is asked for.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::{mem, sync::Arc};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
@@ -16,8 +16,10 @@ use witan_machine::{
 use witan_replica::host::Connection;
 use witan_tree::TreeOperation;
 
+use crate::{bounds, value_hash::ValueHash};
+
 /// The first byte of an encoded command that this release knows, as in the log.
-const KNOWN: u8 = 1;
+pub(crate) const KNOWN: u8 = 1;
 /// The first byte of one that it does not know; its length follows in four bytes, lowest first.
 const UNKNOWN: u8 = 0xfe;
 
@@ -28,36 +30,58 @@ const HIDDEN_BYTES: usize = 12;
 const FILLED_BYTES_MAX: usize = 1 << 30;
 
 /// Hides values on their way into a file.
-#[derive(Debug)]
-pub(crate) struct Hider {
+#[derive(Clone, Debug)]
+pub struct Hider {
     /// `None` if values stay as they are.
-    key: Option<RandomState>,
+    hash: Option<Arc<ValueHash>>,
 }
 
 impl Hider {
     pub(crate) fn new(values: bool) -> Self {
-        Self { key: (!values).then(RandomState::new) }
+        let hash = (!values).then(|| Arc::new(ValueHash::new()));
+        Self { hash }
     }
 
     /// Hides what a command holds, in place.
     pub(crate) fn hide(&self, entry: &mut Entry) {
         hide_secrets(entry);
-        if let Some(key) = &self.key {
-            each_value(entry, &mut |value| {
-                let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
-                let mut hidden = [0; HIDDEN_BYTES];
-                hidden[..4].copy_from_slice(&length.to_le_bytes());
-                hidden[4..].copy_from_slice(&key.hash_one(&value[..]).to_le_bytes());
-                *value = Bytes::copy_from_slice(&hidden);
-            });
+        if let Some(hash) = &self.hash {
+            each_value(entry, &mut |value| *value = hidden(hash, value));
         }
+    }
+
+    /// Calls `with` with the command as [`Self::hide`] leaves it, which then is as it was: a copy costs more.
+    pub(crate) fn with_hidden(&self, entry: &mut Entry, with: impl FnOnce(&Entry)) {
+        if let Some(Command::Auth(_) | Command::Follow(_)) = &entry.command {
+            let mut copy = entry.clone();
+            self.hide(&mut copy);
+            return with(&copy);
+        }
+        let Some(hash) = &self.hash else {
+            return with(entry);
+        };
+        // most commands have one value
+        let (mut first, mut more) = (None, Vec::new());
+        each_value(entry, &mut |value| {
+            let hidden = hidden(hash, value);
+            let value = mem::replace(value, hidden);
+            match first {
+                None => first = Some(value),
+                Some(_) => more.push(value),
+            }
+        });
+        with(entry);
+        let mut values = first.into_iter().chain(more);
+        each_value(entry, &mut |value| {
+            *value = values.next().unwrap_or_default()
+        });
     }
 
     /// A number in the place of that of a connection, which is made of the address of its client. Equal ones stay equal,
     /// and nothing else counts.
     pub(crate) fn hide_connection(&self, Connection(number): Connection) -> Connection {
-        let hidden = |key: &RandomState| key.hash_one(number).into();
-        Connection(self.key.as_ref().map_or(number, hidden))
+        let hidden = |hash: &Arc<ValueHash>| hash.of_number(number).into();
+        Connection(self.hash.as_ref().map_or(number, hidden))
     }
 
     /// Hides what an encoded command holds. One that does not decode, or of which not all is known, becomes its length.
@@ -112,6 +136,9 @@ impl Filler {
                 let length = length.try_into().map_or(0, u32::from_le_bytes) as usize;
                 vec![UNKNOWN; self.take(length)].into()
             }
+            Some((&KNOWN, _)) if bounds::check_command(data).is_err() => {
+                vec![UNKNOWN; self.take(data.len())].into()
+            }
             Some((&KNOWN, _)) => {
                 let Ok(mut entry) = Entry::decode(data.slice(1..)) else {
                     return data.clone();
@@ -144,6 +171,16 @@ impl Filler {
     }
 }
 
+/// A value as its length and its hash.
+fn hidden(hash: &ValueHash, value: &Bytes) -> Bytes {
+    let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
+    let mut hidden = [0; HIDDEN_BYTES];
+    hidden[..4].copy_from_slice(&length.to_le_bytes());
+    hidden[4..].copy_from_slice(&hash.of_value(value).to_le_bytes());
+    Bytes::copy_from_slice(&hidden)
+}
+
+/// Hides passwords and tokens, which only commands of users and those of a cluster that follows hold.
 fn hide_secrets(entry: &mut Entry) {
     let zeros = |password: &Bytes| Bytes::from(vec![0; password.len()]);
     match &mut entry.command {

@@ -1,22 +1,26 @@
 //! The flight recorder: what a replica takes in and brings about, kept in a bounded ring of files, and executed again.
 //!
 //! The core is pure: the same inputs on the same start have the same effects. [`RecordedReplica`] stands between the thread
-//! that owns a replica and the replica, notes each input and each effect, and hands them to a [`Sink`] turn by turn.
-//! [`Ring`] writes them to files on a thread of its own, which also hides values. [`replay()`] executes a recording with the
-//! core of this program and compares.
+//! that owns a replica and the replica, notes each input and each effect with hidden values, and hands them to a [`Sink`] turn
+//! by turn. [`Ring`] writes them to files on a thread of its own. [`replay()`] executes a recording with the core of this
+//! program and compares.
 //!
 //! Not here: what a command means, who asks for a recording (`witan_config`), and how a replay is printed
 //! (`server/src/offline`).
 //!
-//! Reading order: `recorded` (the seam) → `effects` → `format` (what a file holds) → `encode`, `hide`, `state` (how it comes
-//! there) → `frame`, `ring` → `read` → `replay`, `text` → `handed` (the files for another machine) → `twin` (a proof).
+//! Reading order: `recorded` (the seam) → `effects` → `format` (what a file holds) → `noted`, `hide`, `value_hash`, `state`
+//! (how it comes there) → `encode`, `frame`, `files`, `ring` → `bounds`, `read` → `replay`, `text` → `handed` (the files for
+//! another machine) → `twin` (a proof).
 
+mod bounds;
 mod effects;
 mod encode;
+mod files;
 pub mod format;
 mod frame;
 mod handed;
 mod hide;
+mod noted;
 mod read;
 mod recorded;
 mod replay;
@@ -26,6 +30,7 @@ mod state;
 mod tests;
 mod text;
 mod twin;
+mod value_hash;
 
 pub use encode::RecordingFile;
 pub use handed::HandedFiles;

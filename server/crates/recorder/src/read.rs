@@ -8,9 +8,9 @@ use std::{
 };
 
 use crate::{
+    files,
     format::{EARLIER_MAGIC, Frozen, Gap, Head, MAGIC, Part, Start, Turn},
     frame::{self, FrameFault, Next},
-    ring,
 };
 
 /// Why nothing can be read.
@@ -64,10 +64,10 @@ pub(crate) fn open(path: &Path) -> Result<Recordings, ReadError> {
     let io = |source| ReadError::Io { path: path.display().to_string(), source };
     let mut files = vec![path.to_path_buf()];
     if std::fs::metadata(path).map_err(io)?.is_dir() {
-        let numbers = ring::numbers(path).map_err(io)?;
+        let numbers = files::numbers(path).map_err(io)?;
         files = numbers
             .into_iter()
-            .map(|number| ring::path(path, number))
+            .map(|number| files::path(path, number))
             .collect();
     }
     if files.is_empty() {

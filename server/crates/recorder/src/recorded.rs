@@ -2,7 +2,6 @@
 
 use std::ops::Deref;
 
-use prost::Message as _;
 use witan_machine::{
     command::{Command, Entry},
     lease::LeaseId,
@@ -18,8 +17,10 @@ use witan_replica::{
 };
 
 use crate::{
-    effects::{self, RawEffect},
-    format::{PeerReport, Simulated, Turned},
+    effects,
+    format::{InputKind, LeaseAsked, PeerReport, Simulated, Turned},
+    hide::Hider,
+    noted::NotedTurn,
     replay,
 };
 
@@ -36,83 +37,20 @@ pub(crate) const EVENTS: [PeerEvent; 7] = [
 
 /// Where a recording goes. Nothing here may block.
 pub trait Sink: Send {
-    /// Takes with what the replica began.
-    fn start(&mut self, config: Config, recovered: Recovered);
+    /// Takes with what the replica began. Returns what hides values in its turns.
+    fn start(&mut self, config: Config, recovered: Recovered) -> Hider;
     /// Takes a turn. Returns whether the replica is to be frozen as it is after that turn.
-    fn turn(&mut self, turn: RawTurn) -> bool;
+    fn turn(&mut self, turn: &mut NotedTurn) -> bool;
     /// Takes the replica as it is after a turn. It may come later than it was asked for, or never.
     fn frozen(&mut self, after: u64, replica: Box<FrozenReplica>);
     /// Writes all that was taken: the process ends.
     fn close(&mut self);
 }
 
-/// A turn as the replica's thread notes it.
-#[derive(Debug)]
-pub struct RawTurn {
-    pub(crate) number: u64,
-    pub(crate) inputs: Vec<RawInput>,
-    pub(crate) effects: Vec<RawEffect>,
-}
-
-impl RawTurn {
-    /// Bytes that it keeps in memory.
-    pub(crate) fn bytes(&self) -> usize {
-        let inputs = self.inputs.iter().map(RawInput::bytes);
-        let effects = self.effects.iter().map(RawEffect::bytes);
-        size_of::<Self>() + inputs.sum::<usize>() + effects.sum::<usize>()
-    }
-}
-
-/// An input as the replica's thread notes it: what is large is shared, not copied.
-#[derive(Debug)]
-pub(crate) enum RawInput {
-    Tick(i64),
-    AdvanceClock(u64),
-    Receive(Box<Envelope>),
-    PeerEvent(PeerReport),
-    Durable(u64),
-    Executed(u64),
-    LogRoom(u64),
-    Turned(Turned),
-    Rebuild,
-    Transfer(u64),
-    Propose(Ticket, Connection, i64, Box<Entry>),
-    Decide(Box<MemberRegistry>, i64, Box<Entry>),
-    Read(Ticket),
-    AskAboutLease(Ticket, LeaseId, LeaseQuestion),
-    DropHeld,
-    Simulated(Simulated),
-}
-
-impl RawInput {
-    fn bytes(&self) -> usize {
-        let more = match self {
-            Self::Receive(envelope) => size_of::<Envelope>() + envelope.message.len(),
-            Self::Propose(.., entry) | Self::Decide(.., entry) => {
-                size_of::<Entry>() + entry.encoded_len()
-            }
-            Self::Tick(_)
-            | Self::AdvanceClock(_)
-            | Self::PeerEvent(_)
-            | Self::Durable(_)
-            | Self::Executed(_)
-            | Self::LogRoom(_)
-            | Self::Turned(_)
-            | Self::Rebuild
-            | Self::Transfer(_)
-            | Self::Read(_)
-            | Self::AskAboutLease(..)
-            | Self::DropHeld
-            | Self::Simulated(_) => 0,
-        };
-        size_of::<Self>() + more
-    }
-}
-
 struct Recording {
     sink: Box<dyn Sink>,
-    turns: u64,
-    inputs: Vec<RawInput>,
+    /// The turn that is to come, or under way.
+    turn: NotedTurn,
     /// The status after the last turn.
     status: Option<Status>,
 }
@@ -149,30 +87,36 @@ impl RecordedReplica {
         sink: Option<Box<dyn Sink>>,
     ) -> Result<Self, CorruptRecord> {
         let recording = sink.map(|mut sink| {
-            sink.start(config.clone(), recovered.clone());
-            Box::new(Recording { sink, turns: 0, inputs: Vec::new(), status: None })
+            let hider = sink.start(config.clone(), recovered.clone());
+            let mut turn = NotedTurn::new(hider);
+            turn.next();
+            Box::new(Recording { sink, turn, status: None })
         });
         Ok(Self { replica: Replica::new(config, recovered)?, recording })
     }
 
-    fn note(&mut self, input: impl FnOnce() -> RawInput) {
+    fn note(&mut self, input: impl FnOnce() -> InputKind) {
+        self.note_with(|turn| turn.input(input()));
+    }
+
+    fn note_with(&mut self, note: impl FnOnce(&mut NotedTurn)) {
         if let Some(recording) = &mut self.recording {
-            recording.inputs.push(input());
+            note(&mut recording.turn);
         }
     }
 
     pub fn tick(&mut self, now_ns: i64) {
-        self.note(|| RawInput::Tick(now_ns));
+        self.note(|| InputKind::Tick(now_ns));
         self.replica.tick(now_ns);
     }
 
     pub fn advance_clock(&mut self, monotonic_ns: u64) {
-        self.note(|| RawInput::AdvanceClock(monotonic_ns));
+        self.note(|| InputKind::AdvanceClock(monotonic_ns));
         self.replica.advance_clock(monotonic_ns);
     }
 
     pub fn receive(&mut self, envelope: Envelope) -> Option<MessageFault> {
-        self.note(|| RawInput::Receive(Box::new(envelope.clone())));
+        self.note_with(|turn| turn.receive(&envelope));
         self.replica.receive(envelope)
     }
 
@@ -180,33 +124,33 @@ impl RecordedReplica {
         self.note(|| {
             let place = EVENTS.iter().position(|it| *it == event);
             let event = place.expect("EVENTS has all of them") as u32;
-            RawInput::PeerEvent(PeerReport { member: member.0, event })
+            InputKind::PeerEvent(PeerReport { member: member.0, event })
         });
         self.replica.peer_event(member, event);
     }
 
     pub fn durable(&mut self, index: u64) -> Option<u64> {
-        self.note(|| RawInput::Durable(index));
+        self.note(|| InputKind::Durable(index));
         self.replica.durable(index)
     }
 
     pub fn executed(&mut self, command: Box<ExecutedCommand>) {
-        self.note(|| RawInput::Executed(command.index()));
+        self.note(|| InputKind::Executed(command.index()));
         self.replica.executed(command);
     }
 
     pub fn set_log_room(&mut self, bytes: u64) {
-        self.note(|| RawInput::LogRoom(bytes));
+        self.note(|| InputKind::LogRoom(bytes));
         self.replica.set_log_room(bytes);
     }
 
     pub fn turned(&mut self, monotonic_ns: u64, sync_ns: u64) {
-        self.note(|| RawInput::Turned(Turned { monotonic_ns, sync_ns }));
+        self.note(|| InputKind::Turned(Turned { monotonic_ns, sync_ns }));
         self.replica.turned(monotonic_ns, sync_ns);
     }
 
     pub fn rebuild(&mut self) {
-        self.note(|| RawInput::Rebuild);
+        self.note(|| InputKind::Rebuild(true));
         self.replica.rebuild();
     }
 
@@ -214,7 +158,7 @@ impl RecordedReplica {
         &mut self,
         to: Option<MemberId>,
     ) -> Result<MemberId, TransferRefused> {
-        self.note(|| RawInput::Transfer(to.map_or(0, |MemberId(id)| id)));
+        self.note(|| InputKind::Transfer(to.map_or(0, |MemberId(id)| id)));
         self.replica.transfer_leadership(to)
     }
 
@@ -223,9 +167,9 @@ impl RecordedReplica {
         ticket: Ticket,
         connection: Connection,
         now_ns: i64,
-        entry: Box<Entry>,
+        mut entry: Box<Entry>,
     ) -> Result<(), ProposalRejected> {
-        self.note(|| RawInput::Propose(ticket, connection, now_ns, entry.clone()));
+        self.note_with(|turn| turn.propose(ticket, connection, now_ns, &mut entry));
         self.replica.propose(ticket, connection, now_ns, entry)
     }
 
@@ -235,15 +179,15 @@ impl RecordedReplica {
         now_ns: i64,
         command: Command,
     ) -> bool {
-        self.note(|| {
-            let entry = Entry::unstamped(command.clone(), None);
-            RawInput::Decide(Box::new(members.clone()), now_ns, entry)
+        self.note_with(|turn| {
+            let mut entry = Entry::unstamped(command.clone(), None);
+            turn.decide(members, now_ns, &mut entry);
         });
         self.replica.propose_decision(members, now_ns, command)
     }
 
     pub fn read(&mut self, ticket: Ticket) -> Result<(), ProposalRejected> {
-        self.note(|| RawInput::Read(ticket));
+        self.note(|| InputKind::Read(ticket.0));
         self.replica.read(ticket)
     }
 
@@ -253,12 +197,18 @@ impl RecordedReplica {
         lease: LeaseId,
         question: LeaseQuestion,
     ) -> Result<(), ProposalRejected> {
-        self.note(|| RawInput::AskAboutLease(ticket, lease, question));
+        self.note(|| {
+            InputKind::AskAboutLease(LeaseAsked {
+                ticket: ticket.0,
+                lease: lease.0,
+                renews: question == LeaseQuestion::Renew,
+            })
+        });
         self.replica.ask_about_lease(ticket, lease, question)
     }
 
     pub fn drop_held(&mut self) -> Vec<Ticket> {
-        self.note(|| RawInput::DropHeld);
+        self.note(|| InputKind::DropHeld(true));
         self.replica.drop_held()
     }
 
@@ -275,7 +225,7 @@ impl RecordedReplica {
     }
 
     fn simulate(&mut self, settings: Simulated) {
-        self.note(|| RawInput::Simulated(settings));
+        self.note(|| InputKind::Simulated(settings));
         replay::simulate(&mut self.replica, settings);
     }
 
@@ -284,15 +234,16 @@ impl RecordedReplica {
         let Some(recording) = &mut self.recording else {
             return self.replica.turn(host);
         };
-        let (effects, halted) = effects::turn(&mut self.replica, host, &mut recording.status);
-        recording.turns += 1;
-        let inputs = std::mem::take(&mut recording.inputs);
-        let number = recording.turns;
-        let freezes = recording.sink.turn(RawTurn { number, inputs, effects });
+        let Recording { sink, turn, status } = &mut **recording;
+        let note = &mut |effect| turn.effect(effect);
+        let halted = effects::turn(&mut self.replica, host, status, note);
+        let freezes = sink.turn(turn);
+        let number = turn.number;
+        turn.next();
         if halted.is_err() {
-            recording.sink.close();
+            sink.close();
         } else if freezes && let Some(frozen) = self.replica.freeze() {
-            recording.sink.frozen(number, Box::new(frozen));
+            sink.frozen(number, Box::new(frozen));
         }
         halted
     }

@@ -1,20 +1,14 @@
-//! The files of a recording in production: a ring of [`SEGMENTS`] files, the oldest of which goes when another one begins. A
-//! thread of its own makes the frames and writes them. The replica's thread only puts a turn into a bounded queue; when that
-//! is full, turns are left out and the file says so.
+//! A recording in production: the replica's thread puts turns into a bounded queue, and a thread of its own writes them to the
+//! files of a ring. When the queue is full, turns are left out and the file says so.
 //!
-//! Each file begins with the replica as it is then, so that the ring can be executed when its first files have gone. When a
-//! file is nearly full, the replica's thread is asked to freeze the replica after its next turn, and again until that is
-//! possible; a file that is full before ends all the same. The same is asked for once in a file behind turns that were left
-//! out.
+//! Each file begins with the replica as it is then, so that the ring can be executed when its first files have gone: the
+//! replica's thread is asked to freeze the replica after its next turn, and again until that is possible.
 //!
 //! Turns are written every [`WRITE_INTERVAL`]: those of the last one are lost when the process is killed.
 
 use std::{
-    collections::VecDeque,
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    io,
+    path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, SystemTime},
@@ -27,24 +21,14 @@ use witan_replica::{
 
 use crate::{
     encode::Encoder,
-    format::Head,
-    recorded::{RawTurn, Sink},
+    files::Files,
+    hide::Hider,
+    noted::{NotedTurn, TURN_BYTES_MAX},
+    recorded::Sink,
 };
 
-/// Files of a ring.
-const SEGMENTS: u64 = 8;
-
-/// A file begins with a frozen replica as soon as the one before has this part of its size, in percent.
-const FREEZE_PERCENT: u64 = 75;
-
-/// A frozen replica takes this part of a file at most.
-const FROZEN_PARTS: u64 = 4;
-
-/// The ending of their names; before it stands their number.
-pub(crate) const ENDING: &str = "rec";
-
 /// Bytes of turns that wait for the thread.
-const QUEUE_BYTES_MAX: usize = 16 << 20;
+const QUEUE_BYTES_MAX: usize = TURN_BYTES_MAX;
 
 /// How often the thread writes.
 const WRITE_INTERVAL: Duration = Duration::from_millis(20);
@@ -54,7 +38,7 @@ const WRITE_INTERVAL: Duration = Duration::from_millis(20);
 pub struct RingSettings {
     /// The folder, which is made.
     pub folder: PathBuf,
-    /// Bytes of all files together, but for the frame that each ends with.
+    /// Bytes of all files together, but for a frame that is larger than a file.
     pub bytes: u64,
     /// The member.
     pub member: u64,
@@ -67,8 +51,10 @@ pub struct RingSettings {
 #[derive(Debug, Default)]
 struct Queued {
     start: Option<Box<(Config, Recovered)>>,
-    noted: VecDeque<Noted>,
+    noted: Vec<Noted>,
     bytes: usize,
+    /// Memory for frames.
+    spare: Vec<u8>,
     /// Whether the replica is to be frozen after a turn.
     freezes: bool,
     /// Whether a frozen replica is queued.
@@ -78,11 +64,27 @@ struct Queued {
     closed: bool,
 }
 
+impl Queued {
+    /// The frames at the end of the queue.
+    fn frames(&mut self) -> &mut Vec<u8> {
+        if !matches!(self.noted.last(), Some(Noted::Frames(_))) {
+            self.noted
+                .push(Noted::Frames(std::mem::take(&mut self.spare)));
+        }
+        match self.noted.last_mut() {
+            Some(Noted::Frames(frames)) => frames,
+            Some(Noted::Turn(..) | Noted::Frozen(..)) | None => &mut self.spare,
+        }
+    }
+}
+
 /// What waits for the thread.
 #[derive(Debug)]
 pub(crate) enum Noted {
-    /// A turn, and when it ended.
-    Turn(i64, RawTurn),
+    /// Turns as a file holds them.
+    Frames(Vec<u8>),
+    /// A turn that is not yet encoded, and when it ended.
+    Turn(i64, NotedTurn),
     /// The replica after the turn of this number.
     Frozen(u64, Box<FrozenReplica>),
 }
@@ -103,6 +105,7 @@ impl Queue {
 #[derive(Debug)]
 pub struct Ring {
     queue: Arc<Queue>,
+    encoder: Encoder,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -112,18 +115,19 @@ impl Ring {
         let files = Files::open(settings)?;
         let queue = Arc::new(Queue::default());
         let thread = thread::Builder::new().name("recorder".into());
-        let shared = queue.clone();
+        let (shared, encoder) = (queue.clone(), files.encoder.clone());
         let thread = Some(thread.spawn(move || run(&shared, files))?);
-        Ok(Self { queue, thread })
+        Ok(Self { queue, encoder, thread })
     }
 }
 
 impl Sink for Ring {
-    fn start(&mut self, config: Config, recovered: Recovered) {
+    fn start(&mut self, config: Config, recovered: Recovered) -> Hider {
         self.queue.lock().start = Some(Box::new((config, recovered)));
+        self.encoder.hider.clone()
     }
 
-    fn turn(&mut self, turn: RawTurn) -> bool {
+    fn turn(&mut self, turn: &mut NotedTurn) -> bool {
         let bytes = turn.bytes();
         let mut queued = self.queue.lock();
         if queued.bytes + bytes > QUEUE_BYTES_MAX || queued.left_out.is_some() {
@@ -132,14 +136,17 @@ impl Sink for Ring {
             return false;
         }
         queued.bytes += bytes;
-        queued.noted.push_back(Noted::Turn(now_ns(), turn));
+        match turn.is_encoded() {
+            true => self.encoder.turn(turn, now_ns(), queued.frames()),
+            false => queued.noted.push(Noted::Turn(now_ns(), turn.take())),
+        }
         queued.freezes
     }
 
     fn frozen(&mut self, after: u64, replica: Box<FrozenReplica>) {
         let mut queued = self.queue.lock();
         (queued.freezes, queued.is_frozen) = (false, true);
-        queued.noted.push_back(Noted::Frozen(after, replica));
+        queued.noted.push(Noted::Frozen(after, replica));
     }
 
     fn close(&mut self) {
@@ -158,7 +165,8 @@ impl Drop for Ring {
     }
 }
 
-fn now_ns() -> i64 {
+/// Unix time.
+pub(crate) fn now_ns() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| {
         i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
@@ -183,6 +191,7 @@ fn run(queue: &Queue, mut files: Files) {
             Ok(freezes) => {
                 let mut queued = queue.lock();
                 queued.freezes = freezes && !queued.is_frozen;
+                queued.spare = files.take_spare();
             }
             Err(error) => {
                 let folder = files.folder.display();
@@ -196,149 +205,4 @@ fn run(queue: &Queue, mut files: Files) {
             return;
         }
     }
-}
-
-/// The files of a ring on the side of their thread.
-#[derive(Debug)]
-pub(crate) struct Files {
-    encoder: Encoder,
-    folder: PathBuf,
-    segment_bytes: u64,
-    number: u64,
-    file: Option<File>,
-    /// Bytes in the present file.
-    written: u64,
-    frames: Vec<u8>,
-    /// Whether turns were left out behind which the present file has no frozen replica, and may have one.
-    has_gap: bool,
-    /// Whether the present file may have no other frozen replica.
-    is_frozen: bool,
-}
-
-impl Files {
-    /// Makes the folder and the first file.
-    pub(crate) fn open(settings: RingSettings) -> io::Result<Self> {
-        let head = Head {
-            began_ns: now_ns(),
-            member: settings.member,
-            version: settings.version,
-            values: settings.values,
-        };
-        let mut files = Self {
-            encoder: Encoder::new(head),
-            folder: settings.folder,
-            segment_bytes: settings.bytes / SEGMENTS,
-            number: 0,
-            file: None,
-            written: 0,
-            frames: Vec::new(),
-            has_gap: false,
-            is_frozen: false,
-        };
-        fs::create_dir_all(&files.folder)?;
-        files.number = numbers(&files.folder)?.last().copied().unwrap_or(0);
-        files.begin_next()?;
-        Ok(files)
-    }
-
-    /// Writes what was queued. Returns whether the replica is to be frozen.
-    pub(crate) fn write_all(
-        &mut self,
-        start: Option<Box<(Config, Recovered)>>,
-        noted: VecDeque<Noted>,
-        left_out: Option<(u64, u64)>,
-    ) -> io::Result<bool> {
-        if let Some((config, recovered)) = start.map(|start| *start) {
-            self.encoder.start(&config, &recovered, &mut self.frames);
-        }
-        for noted in noted {
-            match noted {
-                Noted::Turn(at_ns, turn) => self.encoder.turn(turn, at_ns, &mut self.frames),
-                Noted::Frozen(after, replica) => self.frozen(after, *replica)?,
-            }
-            if self.frames.len() as u64 >= self.segment_bytes {
-                self.write()?;
-            }
-        }
-        if let Some((from, to)) = left_out {
-            self.encoder.gap(from, to, &mut self.frames);
-            self.has_gap = !self.is_frozen;
-        }
-        self.write()?;
-        Ok(self.is_nearly_full() || self.has_gap)
-    }
-
-    fn is_nearly_full(&self) -> bool {
-        self.written >= self.segment_bytes / 100 * FREEZE_PERCENT
-    }
-
-    /// Begins a file with a frozen replica, or puts one behind a gap into the present file.
-    fn frozen(&mut self, after: u64, replica: FrozenReplica) -> io::Result<()> {
-        self.write()?;
-        if self.is_nearly_full() {
-            self.begin_next()?;
-        } else {
-            self.is_frozen = true;
-        }
-        self.has_gap = false;
-        let bytes_max = usize::try_from(self.segment_bytes / FROZEN_PARTS).unwrap_or(usize::MAX);
-        self.encoder
-            .frozen(after, replica, bytes_max, &mut self.frames);
-        Ok(())
-    }
-
-    fn write(&mut self) -> io::Result<()> {
-        if self.frames.is_empty() {
-            return Ok(());
-        }
-        if self.written >= self.segment_bytes {
-            self.begin_next()?;
-        }
-        if let Some(file) = &mut self.file {
-            file.write_all(&self.frames)?;
-        }
-        self.written += self.frames.len() as u64;
-        self.frames.clear();
-        Ok(())
-    }
-
-    /// Begins the next file, and removes those that are too old.
-    fn begin_next(&mut self) -> io::Result<()> {
-        self.number += 1;
-        let mut options = OpenOptions::new();
-        // keys are in clear
-        let options = options.write(true).create_new(true).mode(0o600);
-        let mut file = options.open(path(&self.folder, self.number))?;
-        let mut head = Vec::new();
-        self.encoder.head(&mut head);
-        file.write_all(&head)?;
-        self.written = head.len() as u64;
-        self.file = Some(file);
-        (self.has_gap, self.is_frozen) = (false, false);
-        for old in numbers(&self.folder)? {
-            if old + SEGMENTS <= self.number {
-                fs::remove_file(path(&self.folder, old))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The file of this number.
-pub(crate) fn path(folder: &Path, number: u64) -> PathBuf {
-    folder.join(format!("{number:08}.{ENDING}"))
-}
-
-/// The numbers of the files in a folder, ascending.
-pub(crate) fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
-    let mut numbers = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_stem().and_then(|name| name.to_str());
-        if path.extension().is_some_and(|ending| ending == ENDING) {
-            numbers.extend(name.and_then(|name| name.parse::<u64>().ok()));
-        }
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
 }

@@ -14,15 +14,12 @@ use crate::format::{Record, State};
 /// Revision of a key space in which nothing was written.
 const FIRST_REVISION: i64 = 1;
 
-/// Returns the part of a state that a recording holds.
+/// Returns the part of a state that a recording holds. Keys and nodes are not looked at: they may be millions.
 pub(crate) fn store(view: &View) -> State {
     let machine = &view.machine;
-    let tree_index = machine.tree.index();
     let no_keys = machine.kv.is_empty() && machine.kv.revision() == FIRST_REVISION;
-    let whole = no_keys && has_no_nodes(machine);
+    let no_nodes = machine.tree.size_bytes() == 0;
     let mut records = Vec::new();
-    let mut bare = view.clone();
-    bare.machine.kv = StateMachine::default().kv;
     let mut keep = |change: RecordChange, sections: fn(u8) -> bool| {
         if let RecordChange::Put { key, mut value } = change
             && key.first().is_some_and(|section| sections(*section))
@@ -33,24 +30,22 @@ pub(crate) fn store(view: &View) -> State {
             records.push(Record { key, value });
         }
     };
+    let mut bare = view.clone();
+    bare.machine.kv = StateMachine::default().kv;
+    bare.machine.tree = Tree::default();
     bare.changes(None, &mut |change| {
         keep(change, |section| section != TREE && section != LEASE)
     });
-    machine.changes_beside_keys(None, &mut |change| keep(change, |section| section == LEASE));
+    bare.machine.kv = machine.kv.clone();
+    bare.machine
+        .changes_beside_keys(None, &mut |change| keep(change, |section| section == LEASE));
     records.sort_by(|a, b| a.key.cmp(&b.key));
-    State { records, revision: machine.kv.revision(), tree_index, whole }
-}
-
-fn has_no_nodes(machine: &StateMachine) -> bool {
-    let (mut nodes, mut empty) = (0, 0);
-    machine
-        .tree
-        .without_counts()
-        .changes(None, &mut |_, _| nodes += 1);
-    if let Ok(tree) = Tree::at_index(machine.tree.index()) {
-        tree.changes(None, &mut |_, _| empty += 1);
+    State {
+        records,
+        revision: machine.kv.revision(),
+        tree_index: machine.tree.index(),
+        whole: no_keys && no_nodes,
     }
-    nodes == empty
 }
 
 /// The state of which a recording holds this.

@@ -4,7 +4,6 @@ mod golden;
 mod hostile;
 
 use std::{
-    collections::VecDeque,
     fs,
     path::{Path, PathBuf},
 };
@@ -29,13 +28,14 @@ use witan_tree::{Set, TreeCommand, TreeOperation};
 
 use crate::{
     RecordedReplica, Replayed, Ring, RingSettings, ShownTurn, Sink, Verdict,
-    format::{FRAME_BYTES_MAX, Gap, MAGIC, Part},
+    files::Files,
+    format::{FRAME_BYTES_MAX, Gap, InputKind, MAGIC, Part},
     frame::{self, Next},
     hide::Hider,
+    noted::NotedTurn,
     read::ReadError,
-    recorded::RawTurn,
     replay::replay,
-    ring::{Files, Noted},
+    ring::Noted,
 };
 
 /// A value that nobody may read in a file.
@@ -104,22 +104,22 @@ impl Directly {
 }
 
 impl Sink for Directly {
-    fn start(&mut self, config: Config, recovered: Recovered) {
+    fn start(&mut self, config: Config, recovered: Recovered) -> Hider {
         let start = Some(Box::new((config, recovered)));
-        let noted = VecDeque::new();
-        self.files.write_all(start, noted, None).unwrap();
+        self.files.write_all(start, Vec::new(), None).unwrap();
+        Hider::new(false)
     }
 
-    fn turn(&mut self, turn: RawTurn) -> bool {
+    fn turn(&mut self, turn: &mut NotedTurn) -> bool {
         let (noted, gap) = match turn.number == self.left_out {
-            true => (VecDeque::new(), Some((turn.number, turn.number))),
-            false => ([Noted::Turn(0, turn)].into(), None),
+            true => (Vec::new(), Some((turn.number, turn.number))),
+            false => (vec![Noted::Turn(0, turn.take())], None),
         };
         self.files.write_all(None, noted, gap).unwrap()
     }
 
     fn frozen(&mut self, after: u64, replica: Box<FrozenReplica>) {
-        let noted = [Noted::Frozen(after, replica)].into();
+        let noted = vec![Noted::Frozen(after, replica)];
         self.files.write_all(None, noted, None).unwrap();
     }
 
@@ -456,6 +456,59 @@ fn a_turn_that_the_queue_has_no_room_for_is_left_out() {
     };
     assert!(why.contains("turns 2 to 2 were left out"), "{why}");
     assert_eq!(replayed.equal, 1);
+}
+
+#[test]
+fn quick_restarts_leave_the_first_recording() {
+    let folder = Folder::new("restarts");
+    for _ in 0..20 {
+        run(folder.ring(2 << 20, false), 3);
+    }
+    let replayed = replay(&folder.0, &mut |_| {}).unwrap();
+    assert!(replayed.iter().all(|it| it.equal == 3), "{replayed:?}");
+    assert_eq!((replayed.len(), folder.files().len()), (20, 20));
+    assert!(folder.files()[0].ends_with("00000001.rec"));
+}
+
+#[test]
+fn a_ring_has_a_bounded_number_of_files() {
+    let folder = Folder::new("many");
+    for _ in 0..40 {
+        run(folder.ring(1 << 20, false), 3);
+    }
+    // each counts as 64 KiB, and the last one as a full file of 128 KiB
+    assert_eq!(folder.files().len(), 15);
+    assert!(folder.files()[14].ends_with("00000040.rec"));
+}
+
+#[test]
+fn frames_that_are_queued_together_keep_files_to_their_size() {
+    let folder = Folder::new("together");
+    let settings = folder.settings(256 << 10, false);
+    let mut files = Files::open(settings).unwrap();
+    let mut turn = NotedTurn::new(Hider::new(false));
+    let mut frames = Vec::new();
+    let put = |turn: &mut NotedTurn, frames: &mut Vec<u8>| {
+        turn.next();
+        turn.input(InputKind::Durable(turn.number));
+        files.encoder.turn(turn, 0, frames);
+    };
+    (0..5000).for_each(|_| put(&mut turn, &mut frames));
+    let all = frames.len();
+    files
+        .write_all(None, vec![Noted::Frames(frames)], None)
+        .unwrap();
+    let sizes = folder
+        .files()
+        .into_iter()
+        .map(|file| fs::metadata(file).unwrap().len());
+    let sizes: Vec<u64> = sizes.collect();
+    assert!(
+        all > 100 << 10 && sizes.iter().all(|size| *size <= 32 << 10),
+        "{all} {sizes:?}"
+    );
+    let replayed = quietly(&folder.0);
+    assert_eq!((replayed.read, replayed.faults.len()), (5000, 0));
 }
 
 #[test]

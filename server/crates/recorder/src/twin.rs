@@ -8,8 +8,11 @@ use witan_replica::{
 
 use crate::{
     encode::Encoder,
-    format::{Head, Turn},
-    recorded::{RawTurn, Sink},
+    format::{Head, Part, Turn},
+    frame::{self, Next},
+    hide::Hider,
+    noted::NotedTurn,
+    recorded::Sink,
     replay::{Player, decode_frozen, encode_frozen},
 };
 
@@ -60,14 +63,19 @@ impl Twin {
 }
 
 impl Sink for Twin {
-    fn start(&mut self, config: Config, _recovered: Recovered) {
+    fn start(&mut self, config: Config, _recovered: Recovered) -> Hider {
         self.config = Some(config);
+        self.encoder.hider.clone()
     }
 
-    fn turn(&mut self, turn: RawTurn) -> bool {
+    fn turn(&mut self, turn: &mut NotedTurn) -> bool {
         if self.player.is_some() {
-            let turn = self.encoder.readable(turn, 0);
-            self.play(&turn);
+            let mut bytes = Vec::new();
+            self.encoder.turn(turn, 0, &mut bytes);
+            match frame::take(&mut &bytes[..]) {
+                Ok(Next::Part(Part::Turn(turn))) => self.play(&turn),
+                other => (self.report)(Some(format!("a turn is read as {other:?}"))),
+            }
         }
         self.player.is_none() || self.turns >= TURNS
     }

@@ -26,7 +26,7 @@ const KIND_CONF_CHANGE: u8 = 1;
 const KIND_CONF_CHANGE_V2: u8 = 2;
 
 /// Kinds of messages between members, their first byte.
-pub(crate) const MESSAGE_RAFT: u8 = 0;
+pub const MESSAGE_RAFT: u8 = 0;
 const MESSAGE_PROPOSALS: u8 = 1;
 const MESSAGE_REFUSED: u8 = 2;
 const MESSAGE_LEASE_REQUESTS: u8 = 3;

@@ -10,6 +10,7 @@ use witan_replica::{
 
 use super::player::Player;
 use crate::{
+    bounds,
     format::{InputKind, Received, Simulated},
     recorded::EVENTS,
     state,
@@ -22,6 +23,8 @@ pub(super) fn hand_in(player: &mut Player, input: &InputKind) -> Result<(), Stri
     }
     let filler = &mut player.filler;
     let mut entry = |encoded: &bytes::Bytes| {
+        let many = |_| "a command has more fields than a replay decodes".to_owned();
+        bounds::check_command(encoded).map_err(many)?;
         let mut entry = Entry::decode(encoded.clone())
             .map_err(|error| format!("a command does not decode: {error}"))?;
         filler.fill(&mut entry);

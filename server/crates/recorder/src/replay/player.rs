@@ -18,7 +18,7 @@ use witan_replica::{
 
 use super::{Verdict, input};
 use crate::{
-    effects::{self, RawEffect},
+    effects,
     format::{Effect, EffectKind, Frozen, Settings, Start, Turn},
     hide::Filler,
     state,
@@ -136,10 +136,11 @@ impl Player {
             | None => None,
         });
         self.host.elsewhere = elsewhere.collect();
-        let (noted, _) = effects::turn(&mut self.replica, &mut self.host, &mut self.status);
-        Ok(in_order(
-            noted.into_iter().map(RawEffect::readable).collect(),
-        ))
+        let mut effects = Vec::new();
+        let note = &mut |kind| effects.push(Effect { kind: Some(kind) });
+        // why the member must end is among them
+        let _ = effects::turn(&mut self.replica, &mut self.host, &mut self.status, note);
+        Ok(in_order(effects))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
+use prost::Message as _;
 use witan_replica::{message_head::MessageHead, wire};
 
 use super::*;
@@ -10,6 +11,7 @@ use crate::format::{
     LeaseAsked, LogEntry, Now, Outcome, PeerReport, Persisted, Place, Proposal, ReadReleased,
     Received, Record, Sent, Settings, Simulated, Start, State, Turn, Turned,
 };
+use crate::noted::TURN_BYTES_MAX;
 
 fn state() -> State {
     let record = Record { key: b"k".to_vec(), value: b"v".to_vec() };
@@ -201,24 +203,90 @@ fn the_format_is_that_of_earlier_releases() {
     assert!(matches!(frame::take(&mut rest), Ok(Next::End)));
 }
 
-#[test]
-fn a_turn_is_encoded_in_one_pass_as_any_frame() {
-    let Part::Turn(turn) = parts().swap_remove(2) else {
-        panic!("the third is a turn")
-    };
+/// A turn as it is read after it was noted.
+fn noted(turn: &NotedTurn) -> Turn {
     let mut bytes = Vec::new();
-    frame::put_turn(&mut bytes, &turn).unwrap();
+    turn.put(-5, &mut bytes).unwrap();
     let Next::Part(Part::Turn(read)) = frame::take(&mut &bytes[..]).unwrap() else {
         panic!("{bytes:?}")
     };
-    assert_eq!(read, turn);
+    read
+}
+
+#[test]
+fn a_turn_that_is_noted_is_read_as_it_was() {
+    let mut turn = NotedTurn::new(Hider::new(false));
+    turn.next();
+    // a message is encoded later and keeps its place
+    let envelope = Envelope {
+        to: MemberId(1),
+        from: MemberId(2),
+        lane: Lane::Control,
+        message: "no message".into(),
+        snapshot: None,
+    };
+    turn.receive(&envelope);
+    inputs().into_iter().for_each(|kind| turn.input(kind));
+    turn.receive(&envelope);
+    effects()
+        .into_iter()
+        .flat_map(|it| it.kind)
+        .for_each(|kind| turn.effect(kind));
+    let received = Received { from: 2, to: 1, ..Received::default() };
+    let mut expected = vec![InputKind::Receive(received.clone())];
+    expected.extend(inputs());
+    expected.push(InputKind::Receive(received));
+    let expected = expected.into_iter().map(|kind| Input { kind: Some(kind) });
+    let turn = noted(&turn);
+    assert_eq!((turn.number, turn.at_ns), (1, -5));
+    assert_eq!(turn.inputs, expected.collect::<Vec<Input>>());
+    assert_eq!(turn.effects, effects());
+}
+
+#[test]
+fn a_command_is_noted_without_its_values_and_stays_as_it_was() {
+    let hider = Hider::new(false);
+    for command in commands() {
+        let mut turn = NotedTurn::new(hider.clone());
+        let mut entry = Entry::unstamped(command, None);
+        let before = entry.clone();
+        turn.propose(Ticket(7), Connection(1 << 64), 8, &mut entry);
+        assert_eq!(entry, before);
+        hider.hide(&mut entry);
+        assert_ne!(entry, before);
+        let connection = hider.hide_connection(Connection(1 << 64));
+        let proposal = Proposal {
+            ticket: 7,
+            connection_high: 0,
+            connection_low: connection.0 as u64,
+            now_ns: 8,
+            entry: entry.encode_to_vec().into(),
+        };
+        let kind = Some(InputKind::Propose(proposal));
+        assert_eq!(noted(&turn).inputs, [Input { kind }]);
+    }
+}
+
+#[test]
+fn a_turn_that_is_too_large_is_omitted() {
+    let mut turn = NotedTurn::new(Hider::new(false));
     let large = Received {
-        message: vec![0; FRAME_BYTES_MAX].into(),
+        message: vec![0; TURN_BYTES_MAX].into(),
         ..Received::default()
     };
-    let input = Input { kind: Some(InputKind::Receive(large)) };
-    let turn = Turn { inputs: vec![input], ..turn };
-    assert!(frame::put_turn(&mut bytes, &turn).unwrap_err() > FRAME_BYTES_MAX);
+    turn.input(InputKind::Receive(large));
+    // nothing more is noted
+    let bytes = turn.bytes();
+    inputs().into_iter().for_each(|kind| turn.input(kind));
+    effects()
+        .into_iter()
+        .flat_map(|it| it.kind)
+        .for_each(|kind| turn.effect(kind));
+    assert_eq!(turn.bytes(), bytes);
+    let refused = turn.put(0, &mut Vec::new()).unwrap_err();
+    assert!(refused.0 > TURN_BYTES_MAX);
+    turn.next();
+    assert!(turn.bytes() == 0 && noted(&turn).inputs.is_empty());
 }
 
 #[test]

@@ -6,8 +6,12 @@ use prost::Message as _;
 
 use super::*;
 use crate::{
-    format::{Frame, Frozen, Input, InputKind, Proposal, Turn},
+    bounds,
+    format::{
+        Effect, Frame, Frozen, Input, InputKind, LogEntry, PARTS_MAX, Proposal, Record, Turn,
+    },
     frame::HEADER_BYTES,
+    hide::Filler,
 };
 
 /// Altered recordings that are executed.
@@ -95,13 +99,17 @@ fn an_altered_recording_with_right_checksums_ends_with_words() {
 
 /// The replay of a small recording with other parts before the turn 11.
 fn with(folder: &str, parts: Vec<Part>) -> Replayed {
+    let parts = parts.into_iter();
+    let payloads = parts.map(|part| Frame { part: Some(part) }.encode_to_vec());
+    with_payloads(folder, payloads.collect())
+}
+
+/// The same with the payloads of frames.
+fn with_payloads(folder: &str, more: Vec<Vec<u8>>) -> Replayed {
     let folder = Folder::new(folder);
     run(folder.ring(8 << 20, false), 30);
     let path = folder.files().remove(0);
     let mut altered = payloads(&fs::read(&path).unwrap());
-    let more = parts
-        .into_iter()
-        .map(|part| Frame { part: Some(part) }.encode_to_vec());
     altered.splice(12.., more);
     fs::write(&path, file(&altered)).unwrap();
     quietly(&folder.0)
@@ -132,6 +140,89 @@ fn values_do_not_take_more_memory_than_a_bound() {
         "{replayed:?}"
     );
     assert_eq!(replayed.equal, 10);
+}
+
+/// Bytes as a field of each of these numbers in the one before.
+fn nested(tags: &[u32], bytes: Vec<u8>) -> Vec<u8> {
+    tags.iter().rev().fold(bytes, |bytes, tag| {
+        let mut field = Vec::new();
+        prost::encoding::bytes::encode(*tag, &bytes, &mut field);
+        field
+    })
+}
+
+/// Places in frames where many small parts may be: the numbers of the fields on the way, the first bytes there, and a part.
+const MANY: [(&[u32], &[u8], &[u8]); 10] = [
+    // inputs, effects, settings, records, the log
+    (&[3], &[], &[3 << 3 | 2, 0]),
+    (&[3], &[], &[4 << 3 | 2, 0]),
+    // behind a group, which decoders skip
+    (&[3], &[9 << 3 | 3, 9 << 3 | 4], &[4 << 3 | 2, 0]),
+    (&[2, 1, 8], &[], &[1]),
+    (&[2, 2], &[], &[1 << 3 | 2, 0]),
+    (&[5, 2], &[], &[1 << 3 | 2, 0]),
+    (&[2], &[], &[4 << 3 | 2, 0]),
+    // records of a state that is received, and of members
+    (&[3, 3, 3, 4], &[], &[1 << 3 | 2, 0]),
+    (&[3, 3, 12, 1], &[], &[1 << 3 | 2, 0]),
+    // entries of a message of raft
+    (&[3, 3, 3, 3], &[0], &[7 << 3 | 2, 0]),
+];
+
+#[test]
+fn parts_of_a_frame_are_counted_before_they_are_decoded() {
+    for (at, (tags, first, part)) in MANY.into_iter().enumerate() {
+        let payload = |parts| nested(tags, [first, &part.repeat(parts)].concat());
+        let few = payload(PARTS_MAX - 16);
+        assert!(bounds::check_frame(&few).is_ok(), "{at}");
+        assert!(Frame::decode(&few[..]).is_ok(), "{at}");
+        let replayed = with_payloads(&format!("parts-{at}"), vec![payload(PARTS_MAX)]);
+        let fault = replayed.faults.iter().any(|it| it.contains("is damaged"));
+        assert!(fault && replayed.equal == 10, "{at}: {replayed:?}");
+    }
+}
+
+#[test]
+fn a_part_takes_little_memory() {
+    let sizes = [
+        size_of::<Input>(),
+        size_of::<Effect>(),
+        size_of::<Record>(),
+        size_of::<LogEntry>(),
+    ];
+    assert!(sizes.iter().all(|size| *size <= 250), "{sizes:?}");
+}
+
+#[test]
+fn a_turn_with_too_many_parts_is_not_written() {
+    let mut turn = NotedTurn::new(Hider::new(false));
+    let mut put = |inputs| {
+        turn.next();
+        (0..inputs).for_each(|index| turn.input(InputKind::Durable(index)));
+        turn.put(0, &mut Vec::new()).is_ok()
+    };
+    // an input is a part, and what it consists of another one
+    assert!(put(PARTS_MAX as u64 / 2 - 4));
+    assert!(!put(PARTS_MAX as u64 / 2 + 4));
+}
+
+#[test]
+fn fields_of_a_command_are_counted_before_they_are_decoded() {
+    let operations = [2 << 3 | 2, 0].repeat(2 << 20);
+    // the transaction of a command of keys
+    let txn = KvOperation::Txn(Txn::default()).into();
+    let encoded = Entry::unstamped(txn, None).encode_to_vec();
+    let tags = [encoded[0], encoded[2]].map(|key| u32::from(key >> 3));
+    let entry = nested(&tags, operations);
+    assert!(Entry::decode(&entry[..]).is_ok());
+    let proposal = Proposal { entry: entry.clone().into(), ..Proposal::default() };
+    let replayed = with("fields", vec![turn(InputKind::Propose(proposal))]);
+    assert!(why(&replayed).contains("more fields"), "{replayed:?}");
+    assert_eq!(replayed.equal, 10);
+    // as a part of a message it becomes one that this release does not know
+    let data = [&[1][..], &entry].concat();
+    let filled = Filler::new(false).fill_encoded(&data.clone().into());
+    assert_eq!(filled, vec![0xfe; data.len()]);
 }
 
 /// The replay of a ring's second file, in whose frozen replica something is replaced.

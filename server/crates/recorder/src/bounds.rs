@@ -1,0 +1,150 @@
+//! How many parts a frame and a command may have. Decoded, a part of two bytes takes up to a hundred times as much memory, so
+//! that the length of a file says little about it: parts are counted before they are decoded.
+
+use prost::encoding::{WireType, decode_key, decode_varint};
+use witan_replica::wire;
+
+use crate::{format::PARTS_MAX, hide::KNOWN};
+
+/// Fields of a command, and of what it consists of. A value in clear may look like so many fields if it has 2 MiB.
+const COMMAND_FIELDS_MAX: usize = 1 << 20;
+
+/// More than this no decoder goes down into a message.
+const DEPTH_MAX: u32 = 100;
+
+/// There are more parts than a bound.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooMany;
+
+/// The messages of which parts are counted.
+#[derive(Clone, Copy)]
+enum Of {
+    Frame,
+    Start,
+    Frozen,
+    Settings,
+    State,
+    Turn,
+    Input,
+    Received,
+    Decision,
+    Raft,
+    RaftEntry,
+    /// Any other: its own fields are counted.
+    Other,
+}
+
+/// What a decoder makes of a field.
+enum Field {
+    Message(Of),
+    /// A message between members.
+    Between,
+    /// A change of raft's configuration comes with its command.
+    Command,
+    /// Numbers, one behind the other.
+    Numbers,
+    Bytes,
+}
+
+fn field(of: Of, tag: u32) -> Field {
+    match (of, tag) {
+        (Of::Frame, 2) => Field::Message(Of::Start),
+        (Of::Frame, 3) => Field::Message(Of::Turn),
+        (Of::Frame, 5) => Field::Message(Of::Frozen),
+        (Of::Start | Of::Frozen, 1) => Field::Message(Of::Settings),
+        (Of::Start | Of::Frozen, 2) | (Of::Received, 4) | (Of::Decision, 1) => {
+            Field::Message(Of::State)
+        }
+        (Of::Turn, 3) => Field::Message(Of::Input),
+        (Of::Input, 3) => Field::Message(Of::Received),
+        (Of::Input, 12) => Field::Message(Of::Decision),
+        (Of::Received, 3) => Field::Between,
+        (Of::Raft, 7) => Field::Message(Of::RaftEntry),
+        (Of::RaftEntry, 6) => Field::Command,
+        (Of::Settings, _) => Field::Numbers,
+        (
+            Of::Frame
+            | Of::Start
+            | Of::Frozen
+            | Of::State
+            | Of::Turn
+            | Of::Input
+            | Of::Received
+            | Of::Decision
+            | Of::Raft
+            | Of::RaftEntry
+            | Of::Other,
+            _,
+        ) => Field::Bytes,
+    }
+}
+
+/// Checks that the payload of a frame has at most [`PARTS_MAX`] parts.
+pub(crate) fn check_frame(payload: &[u8]) -> Result<(), TooMany> {
+    count(Of::Frame, payload, &mut { PARTS_MAX })
+}
+
+/// Whether so few bytes cannot have too many parts: each takes two at least, or is a number of a byte in a setting, of which
+/// a writer makes few.
+pub(crate) fn is_small(payload: &[u8]) -> bool {
+    payload.len() / 2 < PARTS_MAX
+}
+
+fn count(of: Of, mut rest: &[u8], left: &mut usize) -> Result<(), TooMany> {
+    while let Some((tag, bytes)) = next_field(&mut rest) {
+        take(left, 1)?;
+        match field(of, tag) {
+            Field::Message(inner) => count(inner, bytes, left)?,
+            Field::Between => match bytes.split_first() {
+                Some((&wire::MESSAGE_RAFT, raft)) => count(Of::Raft, raft, left)?,
+                Some((_, other)) => count(Of::Other, other, left)?,
+                None => {}
+            },
+            Field::Command => check_command(bytes)?,
+            Field::Numbers => take(left, bytes.len())?,
+            Field::Bytes => {}
+        }
+    }
+    Ok(())
+}
+
+/// Checks that an encoded command, which may begin with the byte of its kind, has at most [`COMMAND_FIELDS_MAX`] fields. All
+/// bytes in it are taken for messages, so that this knows no command.
+pub(crate) fn check_command(data: &[u8]) -> Result<(), TooMany> {
+    let fields = data.strip_prefix(&[KNOWN]).unwrap_or(data);
+    count_all(fields, DEPTH_MAX, &mut { COMMAND_FIELDS_MAX })
+}
+
+fn count_all(mut rest: &[u8], depth: u32, left: &mut usize) -> Result<(), TooMany> {
+    let Some(depth) = depth.checked_sub(1) else {
+        return Ok(());
+    };
+    while let Some((_, bytes)) = next_field(&mut rest) {
+        take(left, 1)?;
+        count_all(bytes, depth, left)?;
+    }
+    Ok(())
+}
+
+fn take(left: &mut usize, parts: usize) -> Result<(), TooMany> {
+    *left = left.checked_sub(parts).ok_or(TooMany)?;
+    Ok(())
+}
+
+/// Takes the number of the next field of a message, and its bytes if it has a length. `None` behind the last one, and where
+/// the message does not decode.
+fn next_field<'a>(rest: &mut &'a [u8]) -> Option<(u32, &'a [u8])> {
+    let (tag, wire_type) = decode_key(rest).ok()?;
+    let length = match wire_type {
+        WireType::Varint => decode_varint(rest).map(|_| 0).ok()?,
+        WireType::SixtyFourBit => 8,
+        WireType::ThirtyTwoBit => 4,
+        WireType::LengthDelimited => decode_varint(rest).ok()?,
+        // what is in a group is counted although decoders skip it
+        WireType::StartGroup | WireType::EndGroup => 0,
+    };
+    let (bytes, behind) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+    *rest = behind;
+    let has_length = wire_type == WireType::LengthDelimited;
+    Some((tag, if has_length { bytes } else { &[] }))
+}

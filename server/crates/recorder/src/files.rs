@@ -1,0 +1,226 @@
+//! The files of a ring, the oldest of which go when another one begins, so that all together keep to their size. When a file is
+//! nearly full, the next one begins as soon as there is a frozen replica for it, and when it is full without. A frozen replica
+//! is also asked for once in a file behind turns that were left out.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use witan_replica::{host::Recovered, replica::Config};
+
+use crate::{
+    encode::Encoder,
+    format::Head,
+    frame,
+    ring::{Noted, RingSettings, now_ns},
+};
+
+/// Full files of a ring.
+const SEGMENTS: u64 = 8;
+
+/// A file counts at least so much: starts one behind the other make as many small files as a folder should have, and not
+/// more.
+const COUNTED_BYTES_MIN: u64 = 64 << 10;
+
+/// A file begins with a frozen replica as soon as the one before has this part of its size, in percent.
+const FREEZE_PERCENT: u64 = 75;
+
+/// A frozen replica takes this part of a file at most.
+const FROZEN_PARTS: u64 = 4;
+
+/// The ending of their names; before it stands their number.
+pub(crate) const ENDING: &str = "rec";
+
+/// Memory of the queue that is kept for the next turns.
+const SPARE_BYTES_MAX: usize = 1 << 20;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) encoder: Encoder,
+    pub(crate) folder: PathBuf,
+    /// Bytes of all files.
+    bytes: u64,
+    /// Bytes of a full one.
+    segment_bytes: u64,
+    number: u64,
+    file: Option<File>,
+    /// Bytes in the present file.
+    written: u64,
+    /// Whether there is more in it than its head.
+    has_frames: bool,
+    /// Memory of frames that were written.
+    spare: Vec<u8>,
+    /// Whether turns were left out behind which the present file has no frozen replica, and may have one.
+    has_gap: bool,
+    /// Whether the present file may have no other frozen replica.
+    is_frozen: bool,
+}
+
+impl Files {
+    /// Makes the folder and the first file.
+    pub(crate) fn open(settings: RingSettings) -> io::Result<Self> {
+        let head = Head {
+            began_ns: now_ns(),
+            member: settings.member,
+            version: settings.version,
+            values: settings.values,
+        };
+        let mut files = Self {
+            encoder: Encoder::new(head),
+            folder: settings.folder,
+            bytes: settings.bytes,
+            segment_bytes: settings.bytes / SEGMENTS,
+            number: 0,
+            file: None,
+            written: 0,
+            has_frames: false,
+            spare: Vec::new(),
+            has_gap: false,
+            is_frozen: false,
+        };
+        fs::create_dir_all(&files.folder)?;
+        files.number = numbers(&files.folder)?.last().copied().unwrap_or(0);
+        files.begin_next()?;
+        Ok(files)
+    }
+
+    /// Writes what was queued. Returns whether the replica is to be frozen.
+    pub(crate) fn write_all(
+        &mut self,
+        start: Option<Box<(Config, Recovered)>>,
+        noted: Vec<Noted>,
+        left_out: Option<(u64, u64)>,
+    ) -> io::Result<bool> {
+        let mut frames = Vec::new();
+        if let Some((config, recovered)) = start.map(|start| *start) {
+            self.encoder.start(&config, &recovered, &mut frames);
+            self.write(&frames)?;
+        }
+        for noted in noted {
+            frames.clear();
+            match noted {
+                Noted::Frames(encoded) => {
+                    self.write(&encoded)?;
+                    self.spare = encoded;
+                }
+                Noted::Turn(at_ns, turn) => self.encoder.turn(&turn, at_ns, &mut frames),
+                Noted::Frozen(after, replica) => {
+                    self.begin_frozen()?;
+                    let bytes_max = self.segment_bytes / FROZEN_PARTS;
+                    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+                    self.encoder.frozen(after, *replica, bytes_max, &mut frames);
+                }
+            }
+            self.write(&frames)?;
+        }
+        if let Some((from, to)) = left_out {
+            frames.clear();
+            self.encoder.gap(from, to, &mut frames);
+            self.write(&frames)?;
+            self.has_gap = !self.is_frozen;
+        }
+        Ok(self.is_nearly_full() || self.has_gap)
+    }
+
+    /// The memory of frames that were written, for the next ones.
+    pub(crate) fn take_spare(&mut self) -> Vec<u8> {
+        let mut spare = std::mem::take(&mut self.spare);
+        spare.clear();
+        spare.shrink_to(SPARE_BYTES_MAX);
+        spare
+    }
+
+    fn is_nearly_full(&self) -> bool {
+        self.written >= self.segment_bytes / 100 * FREEZE_PERCENT
+    }
+
+    /// Begins a file for a frozen replica, or has it follow a gap in the present file.
+    fn begin_frozen(&mut self) -> io::Result<()> {
+        if self.is_nearly_full() {
+            self.begin_next()?;
+        } else {
+            self.is_frozen = true;
+        }
+        self.has_gap = false;
+        Ok(())
+    }
+
+    /// Writes frames, into the next file if the present one has no room for them.
+    fn write(&mut self, mut frames: &[u8]) -> io::Result<()> {
+        while !frames.is_empty() {
+            let mut bytes = frame::first_frames(frames, self.room());
+            if bytes == 0 {
+                if self.has_frames {
+                    self.begin_next()?;
+                }
+                // one that is larger than a file is a file
+                bytes = frame::first_frames(frames, self.room()).max(frame::first_frame(frames));
+            }
+            let (first, rest) = frames.split_at(bytes);
+            if let Some(file) = &mut self.file {
+                file.write_all(first)?;
+            }
+            self.written += bytes as u64;
+            self.has_frames = true;
+            frames = rest;
+        }
+        Ok(())
+    }
+
+    /// Bytes for which the present file has room.
+    fn room(&self) -> u64 {
+        self.segment_bytes.saturating_sub(self.written)
+    }
+
+    /// Begins the next file, and removes the oldest ones for which the ring has no room then.
+    fn begin_next(&mut self) -> io::Result<()> {
+        let mut room = self.bytes.saturating_sub(self.segment_bytes);
+        let least = COUNTED_BYTES_MIN.min(self.segment_bytes);
+        for old in numbers(&self.folder)?.into_iter().rev() {
+            let path = path(&self.folder, old);
+            let counted = fs::metadata(&path)?.len().max(least);
+            match room.checked_sub(counted) {
+                Some(left) => room = left,
+                None => {
+                    room = 0;
+                    fs::remove_file(path)?;
+                }
+            }
+        }
+        self.number += 1;
+        let mut options = OpenOptions::new();
+        // keys are in clear
+        let options = options.write(true).create_new(true).mode(0o600);
+        let mut file = options.open(path(&self.folder, self.number))?;
+        let mut head = Vec::new();
+        self.encoder.head(&mut head);
+        file.write_all(&head)?;
+        self.written = head.len() as u64;
+        self.file = Some(file);
+        (self.has_frames, self.has_gap, self.is_frozen) = (false, false, false);
+        Ok(())
+    }
+}
+
+/// The file of this number.
+pub(crate) fn path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:08}.{ENDING}"))
+}
+
+/// The numbers of the files in a folder, ascending.
+pub(crate) fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_stem().and_then(|name| name.to_str());
+        if path.extension().is_some_and(|ending| ending == ENDING) {
+            numbers.extend(name.and_then(|name| name.parse::<u64>().ok()));
+        }
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
