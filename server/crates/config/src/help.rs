@@ -23,6 +23,9 @@ Usage:
   witan info DIR
     Show what the data directory of a stopped member holds (witan info --help).
 
+  witan replay FILE|DIR
+    Execute what a flight recorder has recorded, and compare (witan replay --help).
+
   witan follow --from URLS [flags]
   witan follow status | cut-over [--endpoint URL]
     Copy a running etcd, follow it and take its place (witan follow --help).

@@ -91,16 +91,9 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     (
         "docs/operating/kubectl.md",
-        "kubectl krew install --manifest-url=https://github.com/witan/witan/releases/download/v0.1.0/krew-witan.yaml",
+        "cargo build --release --bin witan-operator",
     ),
-    (
-        "docs/operating/kubectl.md",
-        "ln -s \"$(command -v witan-operator)\" /usr/local/bin/kubectl-witan",
-    ),
-    (
-        "docs/operating/kubectl.md",
-        "ln -s \"$(command -v kubectl-witan)\" /usr/local/bin/kubectl_complete-witan",
-    ),
+    ("docs/operating/kubectl.md", "kubectl witan status"),
     (
         "docs/operating/kubectl.md",
         "kubectl witan backup orders --like orders-daily --wait",
@@ -137,7 +130,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     (
         "docs/operating/kubernetes-backup.md",
-        "witan-operator backup save --endpoints http://127.0.0.1:2379 --to file:///srv/backups --name monday",
+        "NAME=\"plain-$(date -u +%Y%m%dT%H%M%SZ)\"",
     ),
     (
         "docs/operating/kubernetes-backup.md",
@@ -145,7 +138,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     (
         "docs/operating/kubernetes-backup.md",
-        "witan-operator backup fetch --from file:///srv/backups --file newest.db --changes changes --to-time 2026-11-25T18:30:00Z",
+        "witan-operator backup fetch --from file:///srv/backups --file newest.db --changes changes",
     ),
     ("docs/operating/operations.md", "kubectl create -f - <<END"),
     (
