@@ -141,6 +141,12 @@ const NOT_RUN: &[(&str, &str)] = &[
         "witan-operator backup fetch --from file:///srv/backups --file newest.db --changes changes",
     ),
     ("docs/operating/operations.md", "kubectl create -f - <<END"),
+    ("docs/operating/runbook.md", "CLUSTER=orders"),
+    (
+        "docs/operating/runbook.md",
+        "etcdctl --user \"root:$(kubectl get secret orders-root -o go-template='{{.data.password | base64decode}}')\" member list",
+    ),
+    ("docs/start/cluster.md", "witan info m1.etcd"),
     (
         "docs/start/cluster.md",
         "CLUSTER=m1=http://127.0.0.1:7001,m2=http://127.0.0.1:7002,m3=http://127.0.0.1:7003",
