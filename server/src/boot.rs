@@ -379,7 +379,7 @@ fn start_node(
 ) -> Result<RunningMember, BootError> {
     let OpenedDisk {
         storage,
-        space,
+        mut space,
         recovered,
         checkpoint,
         identity,
@@ -387,7 +387,8 @@ fn start_node(
         metrics: storage_metrics,
     } = disk;
     let settings = replica_config(config, identity.member_id);
-    let replica = recorder::start_recorded(config, settings, recovered)?;
+    space.check();
+    let replica = recorder::start_recorded(config, (settings, recovered), space.seen())?;
     let (frozen, to_hash) = FrozenStates::new(config.corruption.compactions.is_some());
     let parts = NodeParts {
         replica,

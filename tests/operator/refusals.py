@@ -4,6 +4,7 @@ and other repairs go on.
 Each case has a cluster of its own; what cases use is in `trouble.py` and `drive.py`."""
 
 import base64
+import time
 
 from api import Refused, eventually
 from trouble import ABSENT, CORE, PATIENCE_S
@@ -28,7 +29,15 @@ class Refusals:
         """A quota refuses the disk of a new member: it is said, each voter that loses its pod comes back, and growth follows the quota."""
         name, path = "limited", f"{CORE}/resourcequotas"
         with self.brief(name):
-            there = len(self.api.items(f"{CORE}/persistentvolumeclaims"))
+            claims = lambda: {each["metadata"]["uid"] for each in self.api.items(f"{CORE}/persistentvolumeclaims")}
+
+            def settled():
+                before = claims()
+                time.sleep(3)
+                return before if before == claims() else None
+
+            # those of a cluster that was just deleted would leave room in the quota
+            there = len(eventually("no claim comes or goes", settled))
             self.api.create(path, {"metadata": {"name": "disks"}, "spec": {"hard": {"persistentvolumeclaims": str(there)}}})
             try:
                 eventually("the quota counts", lambda: self.api.get(f"{path}/disks").get("status", {}).get("used"))

@@ -122,6 +122,7 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let error = table::printed(&error.to_string());
             drop(writeln!(std::io::stderr(), "kubectl witan: {error}"));
             ExitCode::FAILURE
         }

@@ -114,7 +114,7 @@ fn head(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
     let id = status.cluster_id.as_ref().map(|id| format!(", id {id}"));
     let mut lines = vec![
         ("Cluster", name + &id.unwrap_or_default()),
-        ("Phase", phase(facts)),
+        ("Phase", clipped(&phase(facts), MESSAGE_MAX)),
         ("Members", members::summary(facts)),
         ("Operator", operator(facts, status, now)),
         (

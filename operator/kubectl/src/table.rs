@@ -116,6 +116,15 @@ pub(super) fn clipped(text: &str, max: usize) -> String {
     line
 }
 
+/// Returns text of several lines of which each character can be printed: an error may quote what a stranger has written.
+pub(super) fn printed(text: &str) -> String {
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| line.chars().map(printable).collect())
+        .collect();
+    lines.join("\n")
+}
+
 /// Returns the character; its escape if a terminal would not print it, or would print others in another order.
 fn printable(c: char) -> String {
     match c {
@@ -136,6 +145,7 @@ mod tests {
         let mut table = Table::new(["KEY"]);
         table.row(["a\u{1b}[2K\r\nb\u{202e}c".to_owned()]);
         assert_eq!(table.to_string(), "KEY\na\\u{1b}[2K\\r\\nb\\u{202e}c\n");
+        assert_eq!(printed("a\nb\u{1b}[2K"), "a\nb\\u{1b}[2K");
     }
 
     #[test]

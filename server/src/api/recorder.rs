@@ -4,7 +4,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        StatusCode,
+        header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    },
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
@@ -60,6 +63,7 @@ impl Recordings {
         };
         let mut response = HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, "application/octet-stream"))
+            .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
             .streaming(body(ctx.clone(), first, files, permit));
         reply::end_with_connection(request, &mut response);
         response

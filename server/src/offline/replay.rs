@@ -57,14 +57,14 @@ fn simple(turn: &ShownTurn<'_>) -> String {
         at % 1000
     );
     for input in &turn.inputs {
-        text += &format!("  > {input}\n");
+        text += &format!("  > {}\n", printable(input));
     }
     for effect in turn.effects {
         let outcome = match effect.outcome().as_str() {
             "" => String::new(),
             outcome => format!(": {outcome}"),
         };
-        text += &format!("  < {}{outcome}\n", effect.text());
+        text += &format!("  < {}{outcome}\n", printable(&effect.text()));
     }
     text
 }
@@ -91,7 +91,7 @@ fn result(replayed: &Replayed) -> String {
     let (member, began) = (MemberId(head.member), head.began_ns / 1_000_000_000);
     let mut text = format!(
         "member {member}, witan {}, recorded from Unix time {began} on: ",
-        head.version
+        printable(&head.version)
     );
     let _ = match &replayed.verdict {
         Verdict::Reproduced if *first > 1 => {
@@ -101,7 +101,8 @@ fn result(replayed: &Replayed) -> String {
         Verdict::Shown { why } => {
             writeln!(
                 text,
-                "reproduced {equal} of {read} turns, the others are only shown: {why}"
+                "reproduced {equal} of {read} turns, the others are only shown: {}",
+                printable(why)
             )
         }
         Verdict::Differs { turn, expected, got, whole } => {
@@ -111,7 +112,8 @@ fn result(replayed: &Replayed) -> String {
             );
             for (effects, whose) in [(expected, "recorded"), (got, "replayed")] {
                 for effect in effects {
-                    let _ = writeln!(text, "  {whose}: {} {}", effect.text(), effect.outcome());
+                    let shown = printable(&effect.text());
+                    let _ = writeln!(text, "  {whose}: {shown} {}", effect.outcome());
                 }
             }
             if *whole {
@@ -125,7 +127,33 @@ fn result(replayed: &Replayed) -> String {
         }
     };
     for fault in replayed.faults.iter().chain(&replayed.cut) {
-        let _ = writeln!(text, "  {fault}");
+        let _ = writeln!(text, "  {}", printable(fault));
     }
     text
+}
+
+/// A text of a recording, which a stranger may have made, without what moves a terminal's cursor, begins a line or changes the
+/// order of characters.
+fn printable(text: &str) -> String {
+    let reorders = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().fold(String::new(), |mut shown, c| {
+        match c.is_control() || reorders(c) {
+            true => shown.extend(c.escape_unicode()),
+            false => shown.push(c),
+        }
+        shown
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn a_recording_cannot_move_the_cursor_or_forge_a_line() {
+        assert_eq!(
+            printable("a\u{1b}[2J\nreproduced\u{202e}é"),
+            "a\\u{1b}[2J\\u{a}reproduced\\u{202e}é"
+        );
+    }
 }

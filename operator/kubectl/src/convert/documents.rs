@@ -4,6 +4,17 @@ use serde::Deserialize as _;
 use serde_json::{Map, Number, Value};
 use serde_yaml::Value as Yaml;
 
+use crate::table::clipped;
+
+/// Brackets of YAML, one in another: the parser allows 128 levels, and counts them when it has read them all.
+const BRACKETS_MAX: usize = 1000;
+
+/// Bytes for which the aliases of a file may stand, if each stood for the whole file.
+const EXPANDED_BYTES_MAX: usize = 256 << 20;
+
+/// Characters of an error: it may name a key of any length.
+const ERROR_CHARS_MAX: usize = 400;
+
 /// A document, and where it is in the file.
 #[derive(Debug)]
 pub(super) struct Document {
@@ -36,13 +47,14 @@ impl Document {
 
 /// Reads all documents of a file. The error is for people: where the mistake is.
 pub(super) fn read(text: &str) -> Result<Vec<Document>, String> {
+    check_cost(text)?;
     let mut documents = Vec::new();
     for (n, part) in serde_yaml::Deserializer::from_str(text).enumerate() {
         let place = format!("document {}", n + 1);
         let mut yaml = Yaml::deserialize(part).map_err(|error| format!("{place}: {error}"))?;
         let merged = yaml.apply_merge();
         merged.map_err(|error| format!("{place}: {error}"))?;
-        match json(yaml, "").map_err(|reason| format!("{place}: {reason}"))? {
+        match json(yaml).map_err(|wrong| format!("{place}: {}", wrong.text()))? {
             Value::Null => {}
             Value::Object(fields) => take_apart(place, fields, &mut documents)?,
             Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
@@ -78,8 +90,64 @@ fn take_apart(
     Ok(())
 }
 
+/// Refuses text of which the parser would make much more than it holds, or at which it would work for minutes: aliases to large
+/// nodes, and brackets in brackets.
+fn check_cost(text: &str) -> Result<(), String> {
+    let (mut depth, mut deepest, mut aliases) = (0_usize, 0, 0_usize);
+    let mut before = [b'\n'; 2];
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ if before[1] == b'*' && byte.is_ascii_alphanumeric() => {
+                aliases += usize::from(b" \t\n[,:{".contains(&before[0]));
+            }
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+        before = [before[1], byte];
+    }
+    if deepest > BRACKETS_MAX {
+        return Err(format!(
+            "it has more than {BRACKETS_MAX} open brackets one in another"
+        ));
+    }
+    if aliases.saturating_mul(text.len()) > EXPANDED_BYTES_MAX {
+        return Err(format!(
+            "its {aliases} aliases may stand for more than {} MiB: write them out",
+            EXPANDED_BYTES_MAX >> 20
+        ));
+    }
+    Ok(())
+}
+
+/// A value that JSON does not have, and the path to it, the last step first.
+struct NoJson {
+    steps: Vec<String>,
+    reason: String,
+}
+
+impl NoJson {
+    fn new(reason: impl Into<String>) -> Self {
+        Self { steps: Vec::new(), reason: reason.into() }
+    }
+
+    /// The same, seen from the parent.
+    fn within(mut self, step: impl FnOnce() -> String) -> Self {
+        self.steps.push(step());
+        self
+    }
+
+    /// Returns the error with its path, for people.
+    fn text(&self) -> String {
+        let path: String = self.steps.iter().rev().map(String::as_str).collect();
+        let path = path.strip_prefix('.').unwrap_or(&path);
+        clipped(&format!("{path} {}", self.reason), ERROR_CHARS_MAX)
+    }
+}
+
 /// Returns YAML as JSON, which is what Kubernetes knows.
-fn json(yaml: Yaml, path: &str) -> Result<Value, String> {
+fn json(yaml: Yaml) -> Result<Value, NoJson> {
     match yaml {
         Yaml::Null => Ok(Value::Null),
         Yaml::Bool(switch) => Ok(Value::Bool(switch)),
@@ -88,32 +156,32 @@ fn json(yaml: Yaml, path: &str) -> Result<Value, String> {
             let whole = number.as_i64().map(Number::from);
             let whole = whole.or_else(|| number.as_u64().map(Number::from));
             let found = whole.or_else(|| number.as_f64().and_then(Number::from_f64));
-            let found = found.ok_or_else(|| format!("{path} is no number of JSON: {number}"));
+            let found = found.ok_or_else(|| NoJson::new(format!("is no number of JSON: {number}")));
             found.map(Value::Number)
         }
         Yaml::Sequence(items) => {
             let items = items.into_iter().enumerate();
-            let items = items.map(|(n, item)| json(item, &format!("{path}[{n}]")));
+            let items = items
+                .map(|(n, item)| json(item).map_err(|wrong| wrong.within(|| format!("[{n}]"))));
             items.collect::<Result<_, _>>().map(Value::Array)
         }
         Yaml::Mapping(fields) => {
             let mut object = Map::new();
             for (key, value) in fields {
                 let Yaml::String(key) = key else {
-                    return Err(format!(
-                        "a key of {path} is no text: put it into quotes: {key:?}"
-                    ));
+                    return Err(NoJson::new(format!(
+                        "has a key that is no text: put it into quotes: {key:?}"
+                    )));
                 };
-                let dot = if path.is_empty() { "" } else { "." };
-                let value = json(value, &format!("{path}{dot}{key}"))?;
+                let value = json(value).map_err(|wrong| wrong.within(|| format!(".{key}")))?;
                 object.insert(key, value);
             }
             Ok(Value::Object(object))
         }
-        Yaml::Tagged(tagged) => Err(format!(
-            "{path} has the tag {}, which Kubernetes does not know",
+        Yaml::Tagged(tagged) => Err(NoJson::new(format!(
+            "has the tag {}, which Kubernetes does not know",
             tagged.tag
-        )),
+        ))),
     }
 }
 
@@ -139,7 +207,7 @@ mod tests {
                 "a: 1\nb: c: d\n",
                 "mapping values are not allowed in this context at line 2 column 5",
             ),
-            ("a: {1: x}\n", "a key of a is no text"),
+            ("a: {1: x}\n", "a has a key that is no text"),
             ("a: [!secret x]\n", "a[0] has the tag !secret"),
             ("a: .inf\n", "a is no number of JSON"),
             ("- a\n", "document 1 is no object"),
@@ -163,5 +231,14 @@ mod tests {
         }
         assert!(read(&bomb).is_err());
         assert!(read(&"[".repeat(100_000)).is_err());
+        assert!(read(&format!("a: {}", "[".repeat(100_000))).is_err());
+        let large = format!(
+            "q: &a {}\nl: [{}]\n",
+            "x".repeat(1 << 20),
+            "*a, ".repeat(300)
+        );
+        assert!(read(&large).unwrap_err().contains("aliases"), "bytes");
+        let path = format!("? {}\n: [{}]\n", "k".repeat(1 << 20), "x, ".repeat(200_000));
+        assert_eq!(read(&path).unwrap().len(), 1);
     }
 }

@@ -191,11 +191,7 @@ impl Files {
                 }
             }
         }
-        self.number += 1;
-        let mut options = OpenOptions::new();
-        // keys are in clear
-        let options = options.write(true).create_new(true).mode(0o600);
-        let mut file = options.open(path(&self.folder, self.number))?;
+        let mut file = self.create_next()?;
         let mut head = Vec::new();
         self.encoder.head(&mut head);
         file.write_all(&head)?;
@@ -204,6 +200,21 @@ impl Files {
         (self.has_frames, self.has_gap, self.is_frozen) = (false, false, false);
         Ok(())
     }
+
+    /// Creates the file of the next number that nobody else has taken.
+    fn create_next(&mut self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        // keys are in clear
+        let options = options.write(true).create_new(true).mode(0o600);
+        loop {
+            let next = self.number.checked_add(1);
+            self.number = next.ok_or_else(|| io::Error::other("no number is left for a file"))?;
+            match options.open(path(&self.folder, self.number)) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                opened => return opened,
+            }
+        }
+    }
 }
 
 /// The file of this number.
@@ -211,14 +222,17 @@ pub(crate) fn path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:08}.{ENDING}"))
 }
 
-/// The numbers of the files in a folder, ascending.
+/// The numbers of the files in a folder, ascending. Whatever else somebody has put there is left alone.
 pub(crate) fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_stem().and_then(|name| name.to_str());
-        if path.extension().is_some_and(|ending| ending == ENDING) {
-            numbers.extend(name.and_then(|name| name.parse::<u64>().ok()));
+        let entry = entry?;
+        let found = entry.path();
+        let name = found.file_stem().and_then(|name| name.to_str());
+        let number = name.and_then(|name| name.parse().ok());
+        let number = number.filter(|number| path(folder, *number) == found);
+        if entry.file_type()?.is_file() {
+            numbers.extend(number);
         }
     }
     numbers.sort_unstable();

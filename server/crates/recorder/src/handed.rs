@@ -24,24 +24,32 @@ pub struct HandedFiles {
     paths: std::vec::IntoIter<PathBuf>,
     /// The present file, and how many bytes of it are still to come.
     file: Option<(File, u64)>,
+    /// Whether bytes of a file were read.
+    has_begun: bool,
 }
 
 impl HandedFiles {
-    /// Lists the files of a folder. They are opened one after the other; what was removed until then is left out.
+    /// Lists the files of a folder. They are opened one after the other.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let numbers = files::numbers(folder)?.into_iter();
         let paths: Vec<PathBuf> = numbers.map(|number| files::path(folder, number)).collect();
-        Ok(Self { paths: paths.into_iter(), file: None })
+        Ok(Self { paths: paths.into_iter(), file: None, has_begun: false })
     }
 
-    /// Reads the next bytes; `None` behind the last ones.
+    /// Reads the next bytes; `None` behind the last ones. An error if the ring has removed a file in the middle: the caller
+    /// reads slower than the member records.
     pub fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             let Some((file, left)) = &mut self.file else {
                 let Some(path) = self.paths.next() else {
                     return Ok(None);
                 };
-                self.file = open(&path)?;
+                self.file = match open(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && !self.has_begun => {
+                        None
+                    }
+                    opened => opened?,
+                };
                 continue;
             };
             let mut chunk = Vec::new();
@@ -51,20 +59,16 @@ impl HandedFiles {
                 self.file = None;
             }
             if !chunk.is_empty() {
+                self.has_begun = true;
                 return Ok(Some(chunk.into()));
             }
         }
     }
 }
 
-/// Opens a file, with the length of what is whole; `None` if it is gone, does not begin as a recording does, or holds values
-/// in clear.
+/// Opens a file, with the length of what is whole; `None` if it does not begin as a recording does, or holds values in clear.
 fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    let file = File::open(path)?;
     let mut frames = BufReader::new(&file);
     let begins = matches!(frame::take(&mut frames), Ok(Next::Begin));
     let hidden = begins

@@ -37,5 +37,5 @@ pub use handed::HandedFiles;
 pub use read::ReadError;
 pub use recorded::{RecordedReplica, Sink};
 pub use replay::{Replayed, ShownTurn, Verdict, replay};
-pub use ring::{Ring, RingSettings};
+pub use ring::{IsLow, Ring, RingSettings};
 pub use twin::Twin;

@@ -101,9 +101,12 @@ impl Queue {
     }
 }
 
+/// Whether the disk has so little room that nothing is recorded: what is left belongs to the log.
+pub type IsLow = Box<dyn Fn() -> bool + Send>;
+
 /// See the module's description.
-#[derive(Debug)]
 pub struct Ring {
+    is_low: IsLow,
     queue: Arc<Queue>,
     encoder: Encoder,
     thread: Option<JoinHandle<()>>,
@@ -111,13 +114,19 @@ pub struct Ring {
 
 impl Ring {
     /// Makes the folder and the first file, and starts the thread.
-    pub fn open(settings: RingSettings) -> io::Result<Self> {
+    pub fn open(settings: RingSettings, is_low: IsLow) -> io::Result<Self> {
+        if is_low() {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                "the disk has too little room",
+            ));
+        }
         let files = Files::open(settings)?;
         let queue = Arc::new(Queue::default());
         let thread = thread::Builder::new().name("recorder".into());
         let (shared, encoder) = (queue.clone(), files.encoder.clone());
         let thread = Some(thread.spawn(move || run(&shared, files))?);
-        Ok(Self { queue, encoder, thread })
+        Ok(Self { is_low, queue, encoder, thread })
     }
 }
 
@@ -130,7 +139,8 @@ impl Sink for Ring {
     fn turn(&mut self, turn: &mut NotedTurn) -> bool {
         let bytes = turn.bytes();
         let mut queued = self.queue.lock();
-        if queued.bytes + bytes > QUEUE_BYTES_MAX || queued.left_out.is_some() {
+        let is_full = queued.bytes + bytes > QUEUE_BYTES_MAX || queued.left_out.is_some();
+        if is_full || (self.is_low)() {
             let first = queued.left_out.map_or(turn.number, |(first, _)| first);
             queued.left_out = Some((first, turn.number));
             return false;

@@ -1,5 +1,6 @@
 //! A sole member, recorded and executed again; and files that were cut, altered, or have lost their start.
 
+mod folder;
 mod golden;
 mod hostile;
 
@@ -62,7 +63,7 @@ impl Folder {
     }
 
     fn ring(&self, bytes: u64, values: bool) -> Ring {
-        Ring::open(self.settings(bytes, values)).unwrap()
+        Ring::open(self.settings(bytes, values), Box::new(|| false)).unwrap()
     }
 
     fn files(&self) -> Vec<PathBuf> {

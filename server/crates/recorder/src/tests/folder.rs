@@ -1,0 +1,54 @@
+//! The folder of a ring: what somebody else has put there, a disk without room, and a caller who reads slower than the ring
+//! goes on.
+
+use std::{fs, io::ErrorKind, os::unix::fs::symlink};
+
+use super::*;
+use crate::HandedFiles;
+
+#[test]
+fn what_the_ring_has_not_made_is_left_alone() {
+    let folder = Folder::new("alone");
+    fs::create_dir_all(folder.0.join("00000002.rec")).unwrap();
+    for name in ["5.rec", "+5.rec", "data.txt"] {
+        fs::write(folder.0.join(name), "text").unwrap();
+    }
+    symlink("/nowhere", folder.0.join("00000003.rec")).unwrap();
+    // more starts than the ring has files
+    (0..40).for_each(|_| run(folder.ring(1 << 20, false), 1));
+    assert!(folder.0.join("00000042.rec").is_file());
+    for name in ["00000002.rec", "5.rec", "+5.rec", "data.txt"] {
+        assert!(folder.0.join(name).exists(), "{name}");
+    }
+    assert!(folder.0.join("00000003.rec").is_symlink());
+}
+
+#[test]
+fn nothing_is_written_to_a_disk_without_room() {
+    let folder = Folder::new("low");
+    let refused = Ring::open(folder.settings(1 << 20, false), Box::new(|| true));
+    assert_eq!(refused.err().unwrap().kind(), ErrorKind::StorageFull);
+    assert!(!folder.0.exists());
+}
+
+#[test]
+fn a_caller_whom_the_ring_overtakes_gets_an_error() {
+    let folder = Folder::new("overtaken");
+    (0..3).for_each(|_| run(folder.ring(1 << 20, false), 1));
+    let gone = |removed: usize, after: usize| {
+        let mut handed = HandedFiles::open(&folder.0).unwrap();
+        (0..after).for_each(|_| assert!(handed.next_chunk().unwrap().is_some()));
+        let path = folder.files().remove(removed);
+        let bytes = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let next = handed.next_chunk().map(|chunk| chunk.is_some());
+        fs::write(path, bytes).unwrap();
+        next.map_err(|error| error.kind())
+    };
+    assert_eq!(gone(1, 1), Err(ErrorKind::NotFound));
+    assert_eq!(
+        gone(0, 0),
+        Ok(true),
+        "before the first byte nothing is lost"
+    );
+}
