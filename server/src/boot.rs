@@ -387,8 +387,7 @@ fn start_node(
         metrics: storage_metrics,
     } = disk;
     let settings = replica_config(config, identity.member_id);
-    space.check();
-    let replica = recorder::start_recorded(config, (settings, recovered), space.seen())?;
+    let replica = recorder::start_recorded(config, (settings, recovered), &mut space)?;
     let (frozen, to_hash) = FrozenStates::new(config.corruption.compactions.is_some());
     let parts = NodeParts {
         replica,

@@ -6,7 +6,7 @@ use witan_base::version;
 use witan_config::{Config, FlightRecorder};
 use witan_recorder::{RecordedReplica, Ring, RingSettings, Sink};
 use witan_replica::{host::Recovered, replica};
-use witan_storage::SpaceStatus;
+use witan_storage::{SpaceMonitor, SpaceStatus};
 
 use super::BootError;
 
@@ -14,9 +14,10 @@ use super::BootError;
 pub(super) fn start_recorded(
     config: &Config,
     (settings, recovered): (replica::Config, Recovered),
-    space: Arc<SpaceStatus>,
+    space: &mut SpaceMonitor,
 ) -> Result<RecordedReplica, BootError> {
-    let sink = open(config, settings.id, space);
+    space.check();
+    let sink = open(config, settings.id, space.seen());
     RecordedReplica::new(settings, recovered, sink)
         .map_err(|source| BootError::corrupt(&config.data_dir, source))
 }
