@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, io};
 
 use serde_json::json;
+use witan_base::panics::UnwindScope;
 use witan_machine::member::MemberId;
 use witan_recorder::{Replayed, ShownTurn, Verdict, replay as execute};
 
@@ -23,6 +24,8 @@ pub(super) fn replay(
         _ => return Err(OfflineError::Format),
     };
     let mut written = Ok(());
+    // a panic of the core is a result, not the end of the process
+    let _scope = UnwindScope::begin();
     let replayed = execute(&arguments.recording, &mut |turn| {
         if written.is_ok() && (arguments.from..=arguments.to).contains(&turn.number) {
             written = out.write_all(form(turn).as_bytes());

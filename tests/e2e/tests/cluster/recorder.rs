@@ -137,8 +137,36 @@ fn a_ring_that_has_lost_its_start_is_handed_out_while_it_is_written_and_replayed
         assert!(first > 1 && turns.len() > 100, "{first}, {}", turns.len());
         let secret = SECRET.as_bytes();
         assert!(!page.body.windows(secret.len()).any(|it| it == secret));
+        fs::write(&file, with_impossible_replica(page.body)).expect("it is altered");
+        let said = replay(&file, &["--to", "0"]);
+        let error = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status.code(), Some(1), "{error}");
+        assert!(error.contains("the core panics: "), "{error}");
     }
     writers.stop();
+}
+
+/// A recording in which the first frozen replica has an election timeout that raft refuses by a panic.
+fn with_impossible_replica(mut bytes: Vec<u8>) -> Vec<u8> {
+    const TIMEOUT: &[u8] = b"\"election_timeout\":";
+    let found = bytes.windows(TIMEOUT.len()).position(|it| it == TIMEOUT);
+    let at = found.expect("a frozen replica") + TIMEOUT.len();
+    bytes[at..at + 2].copy_from_slice(b"99");
+    let mut frame = 0;
+    loop {
+        if bytes[frame..].starts_with(b"WITANFR2") {
+            frame += 8;
+        }
+        let length = bytes[frame..frame + 4].try_into().expect("four bytes");
+        let end = frame + 8 + u32::from_le_bytes(length) as usize;
+        if (frame..end).contains(&at) {
+            let mut sum = flate2::Crc::new();
+            sum.update(&bytes[frame + 8..end]);
+            bytes[frame + 4..frame + 8].copy_from_slice(&sum.sum().to_le_bytes());
+            return bytes;
+        }
+        frame = end;
+    }
 }
 
 #[test]

@@ -6,7 +6,6 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use witan_base::panics::UnwindScope;
 use witan_machine::{StateMachine, record::CorruptRecord, view::View};
 use witan_replica::{
     host::{
@@ -172,7 +171,6 @@ fn in_order(mut effects: Vec<Effect>) -> Vec<Effect> {
 
 /// Runs a core, which panics at what contradicts raft: a file may say anything.
 fn caught<T, E: ToString>(run: impl FnOnce() -> Result<T, E>) -> Result<Result<T, String>, String> {
-    let _guard = UnwindScope::begin();
     let done = catch_unwind(AssertUnwindSafe(run));
     done.map(|done| done.map_err(|error| error.to_string()))
         .map_err(|panic| format!("the core panics: {}", words(&*panic)))

@@ -256,8 +256,6 @@ fn a_log_of_a_frozen_replica_has_no_more_entries_than_a_bound() {
 
 #[test]
 fn a_panic_of_the_core_is_a_verdict() {
-    // as the program does, whose process would end
-    witan_base::panics::install_hook();
     let bad = r#""waiting":{"5":{"since":18446744073709551615,"stage":{"Copied":{"handed_in":null,"data":"ff"}}}},"held":[5]"#;
     let replayed = with_frozen("panic", &[(r#""waiting":{},"held":[]"#, bad)]);
     assert!(
