@@ -475,6 +475,7 @@ fn replica_config(config: &Config, id: MemberId) -> replica::Config {
             .auto_compaction
             .map(|wanted| compaction_in_ticks(wanted, config)),
         request_ticks: u64::try_from(in_ticks(request_timeout(config))).unwrap_or(u64::MAX),
+        tuning: replica::Tuning::default(),
     }
 }
 

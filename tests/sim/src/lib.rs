@@ -32,6 +32,7 @@ pub mod recordings;
 mod releases;
 pub mod rng;
 pub mod scenario;
+mod sinks;
 pub mod sweep;
 pub mod trace;
 mod transfer;

@@ -12,7 +12,7 @@ use witan_recorder::RecordedReplica;
 use witan_replica::{
     host::Ticket,
     long_command::LongCommand,
-    replica::{Config, Halt, PeerEvent, Status},
+    replica::{Config, Halt, PeerEvent, Status, Tuning},
 };
 
 use crate::{
@@ -506,14 +506,7 @@ impl World {
             let view = recovered.checkpoint.clone().unwrap_or_default();
             let hard_state = recovered.hard_state.clone();
             let sink = self.recorder(id);
-            let mut replica = RecordedReplica::new(self.settings(id), recovered, sink)?;
-            replica.keep_entries(self.climate.log_entries);
-            if let Some(keys) = self.scenario.long_command_keys() {
-                replica.set_long_command_keys(keys);
-            }
-            if self.scenario.has_lease_questions() {
-                replica.checkpoint_leases_each(1);
-            }
+            let replica = RecordedReplica::new(self.settings(id), recovered, sink)?;
             Ok(Some((replica, view, hard_state, members)))
         });
         let (replica, view, hard_state, members) = match started {
@@ -564,6 +557,18 @@ impl World {
             pre_vote: self.climate.pre_vote,
             compaction: None,
             request_ticks: self.scenario.request_ticks(),
+            tuning: self.tuning(),
+        }
+    }
+
+    /// Bounds that are reached in a short run.
+    fn tuning(&self) -> Tuning {
+        let usual = Tuning::default();
+        let keys = self.scenario.long_command_keys();
+        Tuning {
+            long_command_keys: keys.unwrap_or(usual.long_command_keys),
+            catch_up_entries: self.climate.log_entries,
+            lease_checkpoint_s: self.scenario.has_lease_questions().then_some(1),
         }
     }
 }

@@ -5,10 +5,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use witan_recorder::{RecordingFile, Replayed, Sink, Twin, Verdict, replay};
+use witan_recorder::{Replayed, Sink, Verdict, replay};
 
 use crate::{
     scenario::Scenario,
+    sinks::{RecordingFile, Twin},
     sweep,
     world::{self, World},
 };
@@ -90,16 +91,13 @@ impl World {
     pub(crate) fn recorder(&self, id: u64) -> Option<Box<dyn Sink>> {
         if let Some(twins) = &self.twins {
             let twins = twins.clone();
-            return Some(Box::new(Twin::new(
-                id,
-                Box::new(move |differs| {
-                    let mut twins = twins.lock().expect("nobody panics with it");
-                    match differs {
-                        Some(differs) => twins.differs.push(differs),
-                        None => twins.made += 1,
-                    }
-                }),
-            )));
+            return Some(Box::new(Twin::new(Box::new(move |differs| {
+                let mut twins = twins.lock().expect("nobody panics with it");
+                match differs {
+                    Some(differs) => twins.differs.push(differs),
+                    None => twins.made += 1,
+                }
+            }))));
         }
         let process = self.members[(id - 1) as usize].incarnation + 1;
         let path = self

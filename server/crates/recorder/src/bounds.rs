@@ -22,7 +22,6 @@ enum Of {
     Frame,
     Start,
     Frozen,
-    Settings,
     State,
     Turn,
     Input,
@@ -41,8 +40,6 @@ enum Field {
     Between,
     /// A change of raft's configuration comes with its command.
     Command,
-    /// Numbers, one behind the other.
-    Numbers,
     Bytes,
 }
 
@@ -51,7 +48,6 @@ fn field(of: Of, tag: u32) -> Field {
         (Of::Frame, 2) => Field::Message(Of::Start),
         (Of::Frame, 3) => Field::Message(Of::Turn),
         (Of::Frame, 5) => Field::Message(Of::Frozen),
-        (Of::Start | Of::Frozen, 1) => Field::Message(Of::Settings),
         (Of::Start | Of::Frozen, 2) | (Of::Received, 4) | (Of::Decision, 1) => {
             Field::Message(Of::State)
         }
@@ -61,7 +57,6 @@ fn field(of: Of, tag: u32) -> Field {
         (Of::Received, 3) => Field::Between,
         (Of::Raft, 7) => Field::Message(Of::RaftEntry),
         (Of::RaftEntry, 6) => Field::Command,
-        (Of::Settings, _) => Field::Numbers,
         (
             Of::Frame
             | Of::Start
@@ -84,8 +79,7 @@ pub(crate) fn check_frame(payload: &[u8]) -> Result<(), TooMany> {
     count(Of::Frame, payload, &mut { PARTS_MAX })
 }
 
-/// Whether so few bytes cannot have too many parts: each takes two at least, or is a number of a byte in a setting, of which
-/// a writer makes few.
+/// Whether so few bytes cannot have too many parts: each takes two at least.
 pub(crate) fn is_small(payload: &[u8]) -> bool {
     payload.len() / 2 < PARTS_MAX
 }
@@ -101,7 +95,6 @@ fn count(of: Of, mut rest: &[u8], left: &mut usize) -> Result<(), TooMany> {
                 None => {}
             },
             Field::Command => check_command(bytes)?,
-            Field::Numbers => take(left, bytes.len())?,
             Field::Bytes => {}
         }
     }

@@ -1,45 +1,46 @@
 //! A recording as the bytes of a file.
 
-use std::{
-    fs::File,
-    io::{self, Write as _},
-    path::Path,
-};
-
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use witan_machine::record::CorruptRecord;
 use witan_replica::{
     host::Recovered,
-    replica::{AutoCompaction, Config, FrozenReplica},
+    replica::{Config, FrozenReplica},
     wire,
 };
 
 use crate::{
     format::{
-        FRAME_BYTES_MAX, Frozen, Gap, Head, Input, InputKind, LogEntry, MAGIC, Part, Settings,
-        Start, Turn,
+        FRAME_BYTES_MAX, Frozen, Gap, Head, Input, InputKind, LogEntry, MAGIC, Part, Start, Turn,
     },
-    frame::{self, Oversized},
+    frame,
     hide::Hider,
     noted::NotedTurn,
-    recorded::Sink,
-    replay::encode_frozen,
     state,
 };
 
 /// Makes the frames of a recording.
 #[derive(Clone, Debug)]
-pub(crate) struct Encoder {
-    pub(crate) head: Head,
-    pub(crate) hider: Hider,
-    settings: Option<Settings>,
+pub struct Encoder {
+    head: Head,
+    hider: Hider,
+    /// The settings of the replica, once they are known.
+    config: Bytes,
 }
 
 impl Encoder {
-    pub(crate) fn new(head: Head) -> Self {
-        Self { hider: Hider::new(head.values), head, settings: None }
+    /// Begins a recording.
+    pub fn new(head: Head) -> Self {
+        Self { hider: Hider::new(head.values), head, config: Bytes::new() }
+    }
+
+    /// What hides values in turns.
+    pub fn hider(&self) -> Hider {
+        self.hider.clone()
     }
 
     /// Begins a file.
-    pub(crate) fn head(&self, into: &mut Vec<u8>) {
+    pub fn head(&self, into: &mut Vec<u8>) {
         into.extend_from_slice(MAGIC);
         self.put(into, Part::Head(self.head.clone()));
     }
@@ -49,15 +50,15 @@ impl Encoder {
     }
 
     /// Appends with what a replica began. One that is too large is left out, and the recording is only shown.
-    pub(crate) fn start(&mut self, config: &Config, recovered: &Recovered, into: &mut Vec<u8>) {
-        self.settings = Some(settings(config));
+    pub fn start(&mut self, config: &Config, recovered: &Recovered, into: &mut Vec<u8>) {
+        self.config = to_json(config).into();
         let log = recovered.records.iter().map(|record| LogEntry {
             index: record.index,
             term: record.term,
             payload: wire::map_record(&record.payload, &mut |data| self.hider.hide_encoded(&data)),
         });
         let start = Start {
-            settings: self.settings.clone(),
+            config: self.config.clone(),
             state: recovered.checkpoint.as_ref().map(state::store),
             hard_state: recovered.hard_state.clone(),
             log: log.collect(),
@@ -78,9 +79,9 @@ impl Encoder {
         state.map_commands(&mut |data| self.hider.hide_encoded(&data));
         state.map_connections(&mut |connection| self.hider.hide_connection(connection));
         let frozen = Frozen {
-            settings: self.settings.clone(),
+            config: self.config.clone(),
             state: Some(state::store(&view)),
-            replica: encode_frozen(&state).into(),
+            replica: to_json(&state).into(),
             after,
         };
         frame::put(into, Part::Frozen(frozen), bytes_max);
@@ -90,77 +91,27 @@ impl Encoder {
         self.put(into, Part::Gap(Gap { from, to }));
     }
 
-    pub(crate) fn turn(&self, turn: &NotedTurn, at_ns: i64, into: &mut Vec<u8>) {
-        if let Err(Oversized(bytes)) = turn.put(at_ns, into) {
-            let inputs = vec![Input { kind: Some(InputKind::Omitted(bytes as u64)) }];
+    /// Appends a turn. Of one that is too large only its length is kept.
+    pub fn turn(&self, turn: &NotedTurn, at_ns: i64, into: &mut Vec<u8>) {
+        if !turn.put(at_ns, into) {
+            let omitted = InputKind::Omitted(turn.bytes() as u64);
+            let inputs = vec![Input { kind: Some(omitted) }];
             let turn = Turn { number: turn.number, at_ns, inputs, effects: Vec::new() };
             self.put(into, Part::Turn(turn));
         }
     }
 }
 
-fn settings(config: &Config) -> Settings {
-    let (mut revisions, mut periodic) = (Vec::new(), Vec::new());
-    match config.compaction {
-        Some(AutoCompaction::Revisions { keep, check_interval_ticks }) => {
-            revisions = vec![keep, check_interval_ticks.cast_signed()];
-        }
-        Some(AutoCompaction::Periodic { period, hour }) => periodic = vec![period, hour],
-        None => {}
-    }
-    Settings {
-        election_ticks: config.election_ticks as u64,
-        heartbeat_ticks: config.heartbeat_ticks as u64,
-        election_ns: config.election_ns,
-        seed: config.seed,
-        pre_vote: config.pre_vote,
-        request_ticks: config.request_ticks,
-        compact_revisions: revisions,
-        compact_periodic: periodic,
-    }
+/// A part of a recording that follows the core's own structs, and so the release.
+pub(crate) fn to_json(part: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(part).expect("it has no maps that JSON lacks")
 }
 
-/// A recording in one file without a bound, written by the thread that records: for the simulator.
-#[derive(Debug)]
-pub struct RecordingFile {
-    file: File,
-    encoder: Encoder,
-    bytes: Vec<u8>,
-}
-
-impl RecordingFile {
-    /// Creates the file of a member. `began_ns` tells its processes apart.
-    pub fn create(path: &Path, member: u64, began_ns: i64) -> io::Result<Self> {
-        let head = Head { began_ns, member, version: String::new(), values: false };
-        Ok(Self {
-            file: File::create(path)?,
-            encoder: Encoder::new(head),
-            bytes: Vec::new(),
-        })
-    }
-
-    fn write(&mut self) {
-        let written = self.file.write_all(&self.bytes);
-        written.expect("a recording of the simulator can be written");
-        self.bytes.clear();
-    }
-}
-
-impl Sink for RecordingFile {
-    fn start(&mut self, config: Config, recovered: Recovered) -> Hider {
-        self.encoder.head(&mut self.bytes);
-        self.encoder.start(&config, &recovered, &mut self.bytes);
-        self.write();
-        self.encoder.hider.clone()
-    }
-
-    fn turn(&mut self, turn: &mut NotedTurn) -> bool {
-        self.encoder.turn(turn, 0, &mut self.bytes);
-        self.write();
-        false
-    }
-
-    fn frozen(&mut self, _after: u64, _replica: Box<FrozenReplica>) {}
-
-    fn close(&mut self) {}
+/// Reads what [`to_json`] has made.
+pub(crate) fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, CorruptRecord> {
+    serde_json::from_slice(json).map_err(|error| {
+        CorruptRecord::new(format!(
+            "its settings or its frozen replica are of another release: {error}"
+        ))
+    })
 }

@@ -15,6 +15,7 @@ use crate::{
     encode::Encoder,
     format::Head,
     frame,
+    noted::SPARE_BYTES_MAX,
     ring::{Noted, RingSettings, now_ns},
 };
 
@@ -33,9 +34,6 @@ const FROZEN_PARTS: u64 = 4;
 
 /// The extension of the files, after their number.
 pub(crate) const ENDING: &str = "rec";
-
-/// Memory of the queue that is kept for the next turns.
-const SPARE_BYTES_MAX: usize = 1 << 20;
 
 /// See the module's description.
 #[derive(Debug)]

@@ -5,10 +5,7 @@ use bytes::Bytes;
 use witan_replica::message_head::MessageHead;
 
 /// How each file begins.
-pub const MAGIC: &[u8; 8] = b"WITANFR2";
-
-/// How files of earlier releases begin, whose turns say more.
-pub const EARLIER_MAGIC: &[u8; 8] = b"WITANFR1";
+pub const MAGIC: &[u8; 8] = b"WITANREC";
 
 /// The largest payload that is read or written: a start may hold the log of a member.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
@@ -65,9 +62,9 @@ pub struct Head {
 /// With what a replica began.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Start {
-    /// Its settings.
-    #[prost(message, optional, tag = "1")]
-    pub settings: Option<Settings>,
+    /// Its settings, as JSON: they follow the core's own structs, and so the release.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub config: Bytes,
     /// The checkpoint, without keys.
     #[prost(message, optional, tag = "2")]
     pub state: Option<State>,
@@ -82,9 +79,9 @@ pub struct Start {
 /// A replica between two turns.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Frozen {
-    /// Its settings.
-    #[prost(message, optional, tag = "1")]
-    pub settings: Option<Settings>,
+    /// Its settings as JSON.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub config: Bytes,
     /// The state, without keys.
     #[prost(message, optional, tag = "2")]
     pub state: Option<State>,
@@ -94,35 +91,6 @@ pub struct Frozen {
     /// The number of the turn before.
     #[prost(uint64, tag = "4")]
     pub after: u64,
-}
-
-/// The settings of a replica.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Settings {
-    /// Ticks of an election timeout.
-    #[prost(uint64, tag = "1")]
-    pub election_ticks: u64,
-    /// Ticks between heartbeats.
-    #[prost(uint64, tag = "2")]
-    pub heartbeat_ticks: u64,
-    /// The election timeout.
-    #[prost(uint64, tag = "3")]
-    pub election_ns: u64,
-    /// Seeds the jitter of elections.
-    #[prost(fixed64, tag = "4")]
-    pub seed: u64,
-    /// Whether members ask before they campaign.
-    #[prost(bool, tag = "5")]
-    pub pre_vote: bool,
-    /// After so many ticks a request is forgotten.
-    #[prost(uint64, tag = "6")]
-    pub request_ticks: u64,
-    /// Automatic compaction: revisions to keep, and ticks between two looks.
-    #[prost(int64, repeated, tag = "7")]
-    pub compact_revisions: Vec<i64>,
-    /// Automatic compaction: the period and an hour in ticks.
-    #[prost(uint64, repeated, tag = "8")]
-    pub compact_periodic: Vec<u64>,
 }
 
 /// A state without v3 keys and v2 nodes.
@@ -356,7 +324,7 @@ pub struct Input {
     /// Its kind.
     #[prost(
         oneof = "InputKind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
     )]
     pub kind: Option<InputKind>,
 }
@@ -399,11 +367,8 @@ pub enum InputKind {
     AskAboutLease(LeaseAsked),
     #[prost(bool, tag = "15")]
     DropHeld(bool),
-    /// Settings of the simulator.
-    #[prost(message, tag = "16")]
-    Simulated(Simulated),
     /// An input that was too large to keep, in bytes.
-    #[prost(uint64, tag = "17")]
+    #[prost(uint64, tag = "16")]
     Omitted(u64),
 }
 
@@ -492,20 +457,6 @@ pub struct LeaseAsked {
     /// Whether it is to be kept alive, or its remaining time is asked for.
     #[prost(bool, tag = "3")]
     pub renews: bool,
-}
-
-/// Settings that only the simulator changes.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub struct Simulated {
-    /// Keys of a long command.
-    #[prost(uint64, optional, tag = "1")]
-    pub long_command_keys: Option<u64>,
-    /// Entries kept in memory.
-    #[prost(uint64, optional, tag = "2")]
-    pub keep_entries: Option<u64>,
-    /// Seconds between checkpoints of leases.
-    #[prost(int64, optional, tag = "3")]
-    pub lease_seconds: Option<i64>,
 }
 
 /// Turns that were not kept, because the thread that writes was behind.

@@ -7,13 +7,8 @@ use prost::Message as _;
 
 use crate::{
     bounds,
-    format::{FRAME_BYTES_MAX, Frame, MAGIC, Part, Turn},
+    format::{FRAME_BYTES_MAX, Frame, MAGIC, Part},
 };
-
-/// Field and type of [`Part::Turn`] in a [`Frame`], and with its length in four bytes of 7 bits.
-const TURN_KEY: u8 = 3 << 3 | 2;
-const TURN_HEADER_BYTES: usize = 5;
-const _: () = assert!(FRAME_BYTES_MAX < 1 << 28);
 
 /// Bytes before the payload of a frame.
 pub(crate) const HEADER_BYTES: usize = 8;
@@ -27,47 +22,22 @@ const _: () = assert!(
 pub(crate) fn put(into: &mut Vec<u8>, part: Part, max: usize) -> bool {
     let frame = Frame { part: Some(part) };
     let length = frame.encoded_len();
-    if length > max.min(FRAME_BYTES_MAX) {
+    length <= max && put_payload(into, length, |into| frame.encode_raw(into))
+}
+
+/// Appends a frame with a payload of this length, which `write` appends; `false`, and nothing, if it is larger than
+/// [`FRAME_BYTES_MAX`] or has too many parts.
+pub(crate) fn put_payload(
+    into: &mut Vec<u8>,
+    length: usize,
+    write: impl FnOnce(&mut Vec<u8>),
+) -> bool {
+    if length > FRAME_BYTES_MAX {
         return false;
     }
     let begin = into.len();
     into.extend_from_slice(&[0; HEADER_BYTES]);
-    frame.encode_raw(into);
-    finish(into, begin)
-}
-
-/// Why a turn is not kept: it has so many bytes, or too many parts.
-#[derive(Debug)]
-pub(crate) struct Oversized(pub(crate) usize);
-
-/// Appends a turn with these fields, inputs and effects, as [`put`] does.
-pub(crate) fn put_turn(
-    into: &mut Vec<u8>,
-    number: u64,
-    at_ns: i64,
-    fields: &[u8],
-) -> Result<(), Oversized> {
-    let rest = Turn { number, at_ns, ..Turn::default() };
-    let length = rest.encoded_len() + fields.len();
-    if TURN_HEADER_BYTES + length > FRAME_BYTES_MAX {
-        return Err(Oversized(length));
-    }
-    let begin = into.len();
-    // a length in a fixed number of bytes: protobuf allows bytes of 7 bits that are zero
-    let mut header = [TURN_KEY; TURN_HEADER_BYTES];
-    for (place, byte) in header[1..].iter_mut().enumerate() {
-        *byte = (length >> (7 * place)) as u8 | 0x80;
-    }
-    header[TURN_HEADER_BYTES - 1] &= 0x7f;
-    into.extend_from_slice(&[0; HEADER_BYTES]);
-    into.extend_from_slice(&header);
-    rest.encode_raw(into);
-    into.extend_from_slice(fields);
-    finish(into, begin).then_some(()).ok_or(Oversized(length))
-}
-
-/// Writes length and checksum of the frame from `begin` on; `false` if it has too many parts and was removed.
-fn finish(into: &mut Vec<u8>, begin: usize) -> bool {
+    write(into);
     let (header, payload) = into[begin..].split_at_mut(HEADER_BYTES);
     if !bounds::is_small(payload) && bounds::check_frame(payload).is_err() {
         into.truncate(begin);

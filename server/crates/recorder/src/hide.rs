@@ -37,7 +37,8 @@ pub struct Hider {
 }
 
 impl Hider {
-    pub(crate) fn new(values: bool) -> Self {
+    /// Begins to hide values under a new key, unless they stay in clear.
+    pub fn new(values: bool) -> Self {
         let hash = (!values).then(|| Arc::new(ValueHash::new()));
         Self { hash }
     }

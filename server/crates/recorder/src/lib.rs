@@ -10,7 +10,7 @@
 //!
 //! Reading order: `recorded` (the seam) → `effects` → `format` (what a file holds) → `noted`, `hide`, `value_hash`, `state`
 //! (how it comes there) → `encode`, `frame`, `files`, `ring` → `bounds`, `read` → `replay`, `text` → `handed` (the files for
-//! another machine) → `twin` (a proof).
+//! another machine). The simulator records and replays with a sink of its own.
 
 mod bounds;
 mod effects;
@@ -29,13 +29,13 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod text;
-mod twin;
 mod value_hash;
 
-pub use encode::RecordingFile;
+pub use encode::Encoder;
 pub use handed::HandedFiles;
+pub use hide::Hider;
+pub use noted::NotedTurn;
 pub use read::ReadError;
 pub use recorded::{RecordedReplica, Sink};
-pub use replay::{Replayed, ShownTurn, Verdict, replay};
+pub use replay::{Player, Replayed, ShownTurn, Verdict, replay};
 pub use ring::{IsLow, Ring, RingSettings};
-pub use twin::Twin;

@@ -3,6 +3,7 @@
 //!
 //! Messages of other members, which may come with a whole state, are shared and left to the thread that writes.
 
+use bytes::BufMut;
 use prost::{
     Message,
     encoding::{self, WireType, message},
@@ -19,21 +20,20 @@ use witan_replica::{
 
 use crate::{
     format::{
-        AppliedEntry, DecisionTaken, Effect, EffectKind, Input, InputKind, Outcome, Received,
+        AppliedEntry, DecisionTaken, Effect, EffectKind, FRAME_BYTES_MAX, Input, InputKind,
+        Outcome, Part, Received, Turn,
     },
-    frame::{self, Oversized},
+    frame::{self, Next},
     hide::Hider,
     state,
 };
 
-/// Bytes of a turn. What has more is left out.
-pub(crate) const TURN_BYTES_MAX: usize = 16 << 20;
+/// Memory that is kept for the next turns.
+pub(crate) const SPARE_BYTES_MAX: usize = 1 << 20;
 
-/// Memory that is kept for the next turn.
-const SPARE_BYTES_MAX: usize = 1 << 20;
-
-/// Fields of a [`crate::format::Turn`], of its inputs and effects, and of a [`crate::format::Proposal`] and an
+/// Fields of a [`crate::format::Frame`], of a [`Turn`], of its inputs and effects, and of a [`crate::format::Proposal`] and an
 /// [`AppliedEntry`].
+const TURN: u32 = 3;
 const INPUTS: u32 = 3;
 const EFFECTS: u32 = 4;
 const PROPOSE: u32 = 11;
@@ -104,7 +104,7 @@ impl NotedTurn {
     }
 
     fn is_full(&self) -> bool {
-        self.bytes() > TURN_BYTES_MAX
+        self.bytes() > FRAME_BYTES_MAX
     }
 
     pub(crate) fn input(&mut self, kind: InputKind) {
@@ -169,13 +169,13 @@ impl NotedTurn {
         }));
     }
 
-    /// Appends the frame of the turn, if it is not too large.
-    pub(crate) fn put(&self, at_ns: i64, into: &mut Vec<u8>) -> Result<(), Oversized> {
+    /// Appends the frame of the turn; `false`, and nothing, if it is too large.
+    pub(crate) fn put(&self, at_ns: i64, into: &mut Vec<u8>) -> bool {
         if self.is_full() {
-            return Err(Oversized(self.bytes()));
+            return false;
         }
         if self.is_encoded() {
-            return frame::put_turn(into, self.number, at_ns, &self.fields);
+            return put_turn(into, self.number, at_ns, &self.fields);
         }
         let (mut fields, mut from) = (Vec::new(), 0);
         for (at, envelope) in &self.received {
@@ -185,7 +185,17 @@ impl NotedTurn {
             from = *at;
         }
         fields.extend_from_slice(&self.fields[from..]);
-        frame::put_turn(into, self.number, at_ns, &fields)
+        put_turn(into, self.number, at_ns, &fields)
+    }
+
+    /// The turn as it is read from a file; `None` if it is too large for one.
+    pub fn read(&self) -> Option<Turn> {
+        let mut frame = Vec::new();
+        self.put(0, &mut frame);
+        let Ok(Next::Part(Part::Turn(turn))) = frame::take(&mut &frame[..]) else {
+            return None;
+        };
+        Some(turn)
     }
 
     fn readable(&self, envelope: &Envelope) -> Received {
@@ -200,6 +210,17 @@ impl NotedTurn {
             snapshot: snapshot.as_deref().map(state::store),
         }
     }
+}
+
+/// Appends the frame of a turn with these inputs and effects.
+fn put_turn(into: &mut Vec<u8>, number: u64, at_ns: i64, fields: &[u8]) -> bool {
+    let head = Turn { number, at_ns, ..Turn::default() };
+    let turn_bytes = head.encoded_len() + fields.len();
+    frame::put_payload(into, nested_len(TURN, turn_bytes), |into| {
+        begin_nested(TURN, turn_bytes, into);
+        head.encode_raw(into);
+        into.extend_from_slice(fields);
+    })
 }
 
 /// Makes room for bytes: a slice takes them one by one faster than a vector.
@@ -247,7 +268,7 @@ fn nested_len(tag: u32, bytes: usize) -> usize {
     encoding::key_len(tag) + encoding::encoded_len_varint(bytes as u64) + bytes
 }
 
-fn begin_nested(tag: u32, bytes: usize, to: &mut &mut [u8]) {
+fn begin_nested(tag: u32, bytes: usize, to: &mut impl BufMut) {
     encoding::encode_key(tag, WireType::LengthDelimited, to);
     encoding::encode_varint(bytes as u64, to);
 }

@@ -3,13 +3,13 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, Read as _},
+    io::{self, BufReader, Read as _},
     path::{Path, PathBuf},
 };
 
 use crate::{
     files,
-    format::{EARLIER_MAGIC, Frozen, Gap, Head, MAGIC, Part, Start, Turn},
+    format::{Frozen, Gap, Head, MAGIC, Part, Start, Turn},
     frame::{self, FrameFault, Next},
 };
 
@@ -27,9 +27,6 @@ pub enum ReadError {
     /// The folder has no file of a recording.
     #[error("{0}: no file of a recording (00000001.rec, …) is there")]
     Empty(String),
-    /// A file of an earlier release.
-    #[error("{0}: an earlier release of Witan has recorded it: replay it with that one")]
-    Earlier(String),
     /// Another kind of file.
     #[error("{0}: is not a recording: it does not begin as one, or its first frame is damaged")]
     Foreign(String),
@@ -84,9 +81,6 @@ fn check(path: &Path) -> Result<(), ReadError> {
     let name = || path.display().to_string();
     let io = |source| ReadError::Io { path: name(), source };
     let mut file = BufReader::new(File::open(path).map_err(io)?);
-    if file.fill_buf().map_err(io)?.starts_with(EARLIER_MAGIC) {
-        return Err(ReadError::Earlier(name()));
-    }
     let foreign = || ReadError::Foreign(name());
     match frame::take(&mut file) {
         Ok(Next::Begin) => {}

@@ -18,10 +18,9 @@ use witan_replica::{
 
 use crate::{
     effects,
-    format::{InputKind, LeaseAsked, PeerReport, Simulated, Turned},
+    format::{InputKind, LeaseAsked, PeerReport, Turned},
     hide::Hider,
     noted::NotedTurn,
-    replay,
 };
 
 /// The reports of the transport, by their numbers in a recording.
@@ -210,23 +209,6 @@ impl RecordedReplica {
     pub fn drop_held(&mut self) -> Vec<Ticket> {
         self.note(|| InputKind::DropHeld(true));
         self.replica.drop_held()
-    }
-
-    pub fn set_long_command_keys(&mut self, keys: u64) {
-        self.simulate(Simulated { long_command_keys: Some(keys), ..Simulated::default() });
-    }
-
-    pub fn keep_entries(&mut self, entries: u64) {
-        self.simulate(Simulated { keep_entries: Some(entries), ..Simulated::default() });
-    }
-
-    pub fn checkpoint_leases_each(&mut self, seconds: i64) {
-        self.simulate(Simulated { lease_seconds: Some(seconds), ..Simulated::default() });
-    }
-
-    fn simulate(&mut self, settings: Simulated) {
-        self.note(|| InputKind::Simulated(settings));
-        replay::simulate(&mut self.replica, settings);
     }
 
     /// As [`Replica::turn`]; the turn is recorded when it has ended.

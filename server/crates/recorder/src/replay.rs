@@ -6,8 +6,7 @@
 mod input;
 mod player;
 
-pub(crate) use input::simulate;
-pub(crate) use player::{Player, decode_frozen, encode_frozen};
+pub use player::Player;
 
 use std::path::{Path, PathBuf};
 
@@ -92,7 +91,7 @@ pub fn replay(
             // the head of the first file was looked at before
             (_, None) => {}
             (Step::Start(start), Some(run)) => run.start(&start),
-            (Step::Frozen(frozen), Some(run)) => run.frozen(*frozen),
+            (Step::Frozen(frozen), Some(run)) => run.frozen(&frozen),
             (Step::Gap(Gap { from, to }), Some(run)) => {
                 run.last = to;
                 run.shown(format!(
@@ -166,17 +165,17 @@ impl Run {
 
     fn start(&mut self, start: &Start) {
         if self.last == 0 {
-            let player = Player::start(self.head.member, start, self.filler());
+            let player = Player::start(start, self.filler());
             self.begin(player);
         }
     }
 
     /// Begins with a frozen replica, unless a core goes on.
-    fn frozen(&mut self, frozen: Frozen) {
+    fn frozen(&mut self, frozen: &Frozen) {
         let after = frozen.after;
         let follows = self.last == after || self.read == 0;
         if follows && self.player.is_none() {
-            let player = Player::thaw(self.head.member, frozen, self.filler());
+            let player = Player::thaw(frozen, self.filler());
             self.begin(player);
             self.last = after;
         }

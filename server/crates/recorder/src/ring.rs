@@ -20,15 +20,12 @@ use witan_replica::{
 };
 
 use crate::{
-    encode::Encoder,
-    files::Files,
-    hide::Hider,
-    noted::{NotedTurn, TURN_BYTES_MAX},
+    encode::Encoder, files::Files, format::FRAME_BYTES_MAX, hide::Hider, noted::NotedTurn,
     recorded::Sink,
 };
 
-/// Bytes of turns that wait for the thread.
-const QUEUE_BYTES_MAX: usize = TURN_BYTES_MAX;
+/// Bytes of turns that wait for the thread: one of the largest.
+const QUEUE_BYTES_MAX: usize = FRAME_BYTES_MAX;
 
 /// How often the thread writes.
 const WRITE_INTERVAL: Duration = Duration::from_millis(20);
@@ -133,7 +130,7 @@ impl Ring {
 impl Sink for Ring {
     fn start(&mut self, config: Config, recovered: Recovered) -> Hider {
         self.queue.lock().start = Some(Box::new((config, recovered)));
-        self.encoder.hider.clone()
+        self.encoder.hider()
     }
 
     fn turn(&mut self, turn: &mut NotedTurn) -> bool {

@@ -23,7 +23,7 @@ use witan_replica::{
         Applied, Connection, Envelope, Host, Lane, LeaseAnswer, LogBatch, Recovered, Ticket,
         Unanswered,
     },
-    replica::{Config, FrozenReplica, genesis},
+    replica::{Config, FrozenReplica, Tuning, genesis},
 };
 use witan_tree::{Set, TreeCommand, TreeOperation};
 
@@ -151,6 +151,7 @@ fn started(sink: impl Sink + 'static) -> RecordedReplica {
         pre_vote: true,
         compaction: None,
         request_ticks: 50,
+        tuning: Tuning::default(),
     };
     let member = Member { id: 1, name: "m1".into(), ..Member::default() };
     let recovered = Recovered {
@@ -494,7 +495,7 @@ fn frames_that_are_queued_together_keep_files_to_their_size() {
         turn.input(InputKind::Durable(turn.number));
         files.encoder.turn(turn, 0, frames);
     };
-    (0..5000).for_each(|_| put(&mut turn, &mut frames));
+    (0..6000).for_each(|_| put(&mut turn, &mut frames));
     let all = frames.len();
     files
         .write_all(None, vec![Noted::Frames(frames)], None)
@@ -509,7 +510,7 @@ fn frames_that_are_queued_together_keep_files_to_their_size() {
         "{all} {sizes:?}"
     );
     let replayed = quietly(&folder.0);
-    assert_eq!((replayed.read, replayed.faults.len()), (5000, 0));
+    assert_eq!((replayed.read, replayed.faults.len()), (6000, 0));
 }
 
 #[test]

@@ -33,12 +33,12 @@ pub(crate) struct LeaderTasks {
 }
 
 impl LeaderTasks {
-    pub(crate) fn new(compaction: Option<AutoCompaction>) -> Self {
+    pub(crate) fn new(compaction: Option<AutoCompaction>, lease_checkpoint_s: Option<i64>) -> Self {
         Self {
             compaction: AutoCompactor::new(compaction),
             snapshots: BTreeMap::new(),
             heard: BTreeMap::new(),
-            lessor: Lessor::default(),
+            lessor: Lessor::new(lease_checkpoint_s),
         }
     }
 

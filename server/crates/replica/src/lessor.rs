@@ -110,7 +110,7 @@ pub(crate) struct Lessor {
     starting: Vec<(LeaseId, u64)>,
     /// Leases with a checkpoint that was due and whose index is not known yet.
     checkpointing: Vec<LeaseId>,
-    /// Seconds between two checkpoints of a lease, if not by its TTL (simulator).
+    /// Seconds between two checkpoints of a lease, if not by its TTL.
     checkpoint_s: Option<i64>,
 }
 
@@ -139,6 +139,10 @@ impl DueLeases {
 }
 
 impl Lessor {
+    pub(crate) fn new(checkpoint_s: Option<i64>) -> Self {
+        Self { checkpoint_s, ..Self::default() }
+    }
+
     /// Sets the term that this member leads, `None` if it does not lead; the same term again changes nothing.
     /// Drops all timers and, on a leader, starts one for each lease: its remaining TTL plus `extension_ns`
     /// nanoseconds.
@@ -292,11 +296,6 @@ impl Lessor {
         let timers = self.deadlines.0.iter();
         self.next_checks = timers.map(|(id, timer)| (timer.check_at_ns, *id)).collect();
         self
-    }
-
-    /// Sets the seconds between two checkpoints of a lease (simulator).
-    pub(crate) fn set_checkpoint_interval(&mut self, seconds: i64) {
-        self.checkpoint_s = Some(seconds);
     }
 
     /// Starts a lease with `span_ns` nanoseconds to live: provisionally from now, finally from the next clock

@@ -46,7 +46,7 @@ use crate::{
     leader_tasks::LeaderTasks,
     lease_requests::LeaseRequests,
     lessor::LeaseDeadlines,
-    limits::{APPLY_QUEUE_BYTES_MAX, TERM_RISE_MAX},
+    limits::{APPLY_QUEUE_BYTES_MAX, CATCH_UP_ENTRIES, LONG_COMMAND_KEYS, TERM_RISE_MAX},
     log::MemoryLog,
     long_command::ExecutedCommand,
     proposals::Proposals,
@@ -65,7 +65,7 @@ use peers::Failover;
 use witan_machine::{StateMachine, member::MemberId, view::View};
 
 /// Settings of a replica.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Config {
     /// Own member id, as raft takes it.
     pub id: u64,
@@ -85,6 +85,29 @@ pub struct Config {
     pub compaction: Option<AutoCompaction>,
     /// Ticks after which the shell has reported a timeout for a request; the core forgets it then.
     pub request_ticks: u64,
+    /// Bounds that are smaller in short runs.
+    pub tuning: Tuning,
+}
+
+/// Bounds that members never change. The simulator and tests do, because their runs are short.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Tuning {
+    /// A command on more keys is executed by the host while raft goes on.
+    pub long_command_keys: u64,
+    /// Applied entries that are kept in memory for members that were away.
+    pub catch_up_entries: u64,
+    /// Seconds between two checkpoints of a lease; `None` follows its length.
+    pub lease_checkpoint_s: Option<i64>,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            long_command_keys: LONG_COMMAND_KEYS,
+            catch_up_entries: CATCH_UP_ENTRIES,
+            lease_checkpoint_s: None,
+        }
+    }
 }
 
 /// Why a member must end. Nothing more can be asked of its replica.

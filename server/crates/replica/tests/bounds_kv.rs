@@ -20,7 +20,7 @@ use witan_replica::{
     host::{
         Applied, Connection, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered,
     },
-    replica::{Config, Replica, genesis},
+    replica::{Config, Replica, Tuning, genesis},
 };
 
 const KEYS: u64 = 1000;
@@ -373,6 +373,7 @@ fn config(seed: u64) -> Config {
         pre_vote: true,
         compaction: None,
         request_ticks: 70,
+        tuning: Tuning::default(),
     }
 }
 

@@ -11,7 +11,7 @@ use witan_replica::{
     host::{
         Applied, Connection, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered,
     },
-    replica::{Config, Replica, Role, genesis},
+    replica::{Config, Replica, Role, Tuning, genesis},
 };
 
 const ID: u64 = 7;
@@ -60,6 +60,7 @@ fn config(seed: u64) -> Config {
         pre_vote: true,
         compaction: None,
         request_ticks: 70,
+        tuning: Tuning::default(),
     }
 }
 

@@ -154,7 +154,7 @@ fn with_impossible_replica(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes[at..at + 2].copy_from_slice(b"99");
     let mut frame = 0;
     loop {
-        if bytes[frame..].starts_with(b"WITANFR2") {
+        if bytes[frame..].starts_with(b"WITANREC") {
             frame += 8;
         }
         let length = bytes[frame..frame + 4].try_into().expect("four bytes");

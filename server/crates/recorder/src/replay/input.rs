@@ -11,7 +11,7 @@ use witan_replica::{
 use super::player::Player;
 use crate::{
     bounds,
-    format::{InputKind, Received, Simulated},
+    format::{InputKind, Received},
     recorded::EVENTS,
     state,
 };
@@ -80,7 +80,6 @@ pub(super) fn hand_in(player: &mut Player, input: &InputKind) -> Result<(), Stri
             let _ = replica.ask_about_lease(Ticket(asked.ticket), LeaseId(asked.lease), question);
         }
         InputKind::DropHeld(_) => drop(replica.drop_held()),
-        InputKind::Simulated(settings) => simulate(replica, *settings),
         InputKind::Omitted(bytes) => {
             return Err(format!(
                 "the inputs of a turn had {bytes} bytes and were not kept"
@@ -108,19 +107,6 @@ fn receive(player: &mut Player, received: &Received) -> Result<(), String> {
         snapshot,
     });
     Ok(())
-}
-
-/// Changes settings that only the simulator changes.
-pub(crate) fn simulate(replica: &mut Replica, settings: Simulated) {
-    if let Some(keys) = settings.long_command_keys {
-        replica.set_long_command_keys(keys);
-    }
-    if let Some(entries) = settings.keep_entries {
-        replica.keep_entries(entries);
-    }
-    if let Some(seconds) = settings.lease_seconds {
-        replica.checkpoint_leases_each(seconds);
-    }
 }
 
 /// An input in a line.
@@ -173,7 +159,6 @@ pub(super) fn show(input: &InputKind) -> String {
             )
         }
         InputKind::DropHeld(_) => "drop held requests".into(),
-        InputKind::Simulated(settings) => format!("{settings:?}"),
         InputKind::Omitted(bytes) => format!("inputs of {bytes} bytes that were not kept"),
     }
 }

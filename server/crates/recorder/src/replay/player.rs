@@ -12,20 +12,21 @@ use witan_replica::{
         Applied, Envelope, Host, LeaseAnswer, LogBatch, LogRecord, Recovered, Ticket, Unanswered,
     },
     long_command::{ExecutedCommand, LongCommand},
-    replica::{AutoCompaction, Config, FrozenReplica, FrozenState, Replica, Status},
+    replica::{Config, FrozenReplica, FrozenState, Replica, Status},
     wire,
 };
 
 use super::{Verdict, input};
 use crate::{
     effects,
-    format::{Effect, EffectKind, Frozen, Settings, Start, Turn},
+    encode::{from_json, to_json},
+    format::{Effect, EffectKind, Frozen, Start, Turn},
     hide::Filler,
     state,
 };
 
 /// See the module's description.
-pub(crate) struct Player {
+pub struct Player {
     pub(super) replica: Replica,
     pub(super) filler: Filler,
     pub(super) host: ReplayHost,
@@ -36,12 +37,32 @@ pub(crate) struct Player {
 }
 
 impl Player {
+    fn of(replica: Replica, filler: Filler, whole: bool) -> Self {
+        Self {
+            replica,
+            filler,
+            host: ReplayHost::default(),
+            whole,
+            status: None,
+        }
+    }
+
+    fn thawed(
+        config: Config,
+        frozen: FrozenReplica,
+        filler: Filler,
+        whole: bool,
+    ) -> Result<Self, CorruptRecord> {
+        let replica = Replica::thaw(config, frozen)?;
+        let status = Some(replica.status());
+        Ok(Self { status, ..Self::of(replica, filler, whole) })
+    }
+
     /// A core that begins as a process did. `Err` says why that is not possible.
-    pub(crate) fn start(member: u64, start: &Start, mut filler: Filler) -> Result<Self, String> {
+    pub(crate) fn start(start: &Start, mut filler: Filler) -> Result<Self, String> {
         let begun = caught(|| {
-            let (Some(settings), Some(state)) = (&start.settings, &start.state) else {
-                return Err(CorruptRecord::new("the start is not whole"));
-            };
+            let state = start.state.as_ref();
+            let state = state.ok_or_else(|| CorruptRecord::new("the start is not whole"))?;
             let records = start.log.iter().map(|entry| LogRecord {
                 index: entry.index,
                 term: entry.term,
@@ -52,55 +73,47 @@ impl Player {
                 checkpoint: Some(state::restore(state)?),
                 hard_state: start.hard_state.clone(),
             };
-            Ok((
-                Replica::new(config(member, settings), recovered)?,
-                state.whole,
-            ))
+            let replica = Replica::new(from_json(&start.config)?, recovered)?;
+            Ok::<_, CorruptRecord>(Self::of(replica, filler, state.whole))
         });
-        let (replica, whole) = begun.flatten()?;
-        Ok(Self {
-            replica,
-            filler,
-            host: ReplayHost::default(),
-            whole,
-            status: None,
-        })
+        begun.flatten()
     }
 
     /// A core that goes on as the one that was frozen. `Err` says why that is not possible.
-    pub(crate) fn thaw(member: u64, frozen: Frozen, mut filler: Filler) -> Result<Self, String> {
+    pub(crate) fn thaw(frozen: &Frozen, mut filler: Filler) -> Result<Self, String> {
         let begun = caught(|| {
-            let (Some(settings), Some(state)) = (&frozen.settings, &frozen.state) else {
-                return Err(CorruptRecord::new("the frozen replica is not whole"));
-            };
-            let mut replica = decode_frozen(&frozen.replica)?;
+            let state = frozen.state.as_ref();
+            let state =
+                state.ok_or_else(|| CorruptRecord::new("the frozen replica is not whole"))?;
+            let mut replica: FrozenState = from_json(&frozen.replica)?;
             replica.map_commands(&mut |data| filler.fill_encoded(&data));
-            let frozen = FrozenReplica { view: state::restore(state)?, state: replica };
-            Ok((
-                Replica::thaw(config(member, settings), frozen)?,
-                state.whole,
-            ))
+            let view = state::restore(state)?;
+            let replica = FrozenReplica { view, state: replica };
+            Self::thawed(from_json(&frozen.config)?, replica, filler, state.whole)
         });
-        let (replica, whole) = begun.flatten()?;
-        let status = Some(replica.status());
-        Ok(Self { replica, filler, host: ReplayHost::default(), whole, status })
+        begun.flatten()
     }
 
-    /// A core with a state that holds all keys.
-    pub(crate) fn twin(config: Config, frozen: FrozenReplica) -> Result<Self, CorruptRecord> {
-        let (filler, host) = (Filler::new(true), ReplayHost::default());
-        let replica = Replica::thaw(config, frozen)?;
-        let status = Some(replica.status());
-        Ok(Self { replica, filler, host, whole: true, status })
+    /// A core that goes on as one that was frozen in this process, whose state holds all keys. All else takes the way through
+    /// a file.
+    pub fn twin(config: Config, frozen: FrozenReplica) -> Result<Self, CorruptRecord> {
+        let FrozenReplica { view, state } = frozen;
+        let state = from_json(&to_json(&state))?;
+        Self::thawed(
+            config,
+            FrozenReplica { view, state },
+            Filler::new(true),
+            true,
+        )
     }
 
     /// Whether the state holds all keys.
-    pub(crate) fn is_whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         self.whole
     }
 
     /// Executes a turn. Returns how it differs, if it does; `Err` if it cannot be executed.
-    pub(crate) fn turn(&mut self, turn: &Turn) -> Result<Option<Verdict>, String> {
+    pub fn turn(&mut self, turn: &Turn) -> Result<Option<Verdict>, String> {
         let got = caught(|| self.execute(turn)).flatten()?;
         if self.filler.is_exhausted() {
             return Err("it has more bytes of values than a replay makes up".into());
@@ -162,42 +175,6 @@ fn words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("without a word")
-}
-
-/// The frozen state of a replica as a recording holds it.
-pub(crate) fn decode_frozen(json: &[u8]) -> Result<FrozenState, CorruptRecord> {
-    serde_json::from_slice(json).map_err(|error| {
-        CorruptRecord::new(format!("a frozen replica of another release: {error}"))
-    })
-}
-
-/// See [`decode_frozen`].
-pub(crate) fn encode_frozen(state: &FrozenState) -> Vec<u8> {
-    serde_json::to_vec(state).expect("it has no maps that JSON lacks")
-}
-
-fn config(member: u64, settings: &Settings) -> Config {
-    let compaction = match (
-        &settings.compact_revisions[..],
-        &settings.compact_periodic[..],
-    ) {
-        (&[keep, interval], _) => {
-            let check_interval_ticks = interval.cast_unsigned();
-            Some(AutoCompaction::Revisions { keep, check_interval_ticks })
-        }
-        (_, &[period, hour]) => Some(AutoCompaction::Periodic { period, hour }),
-        (_, _) => None,
-    };
-    Config {
-        id: member,
-        election_ticks: usize::try_from(settings.election_ticks).unwrap_or(usize::MAX),
-        heartbeat_ticks: usize::try_from(settings.heartbeat_ticks).unwrap_or(usize::MAX),
-        election_ns: settings.election_ns,
-        seed: settings.seed,
-        pre_vote: settings.pre_vote,
-        compaction,
-        request_ticks: settings.request_ticks,
-    }
 }
 
 /// A world that takes all effects and does nothing.

@@ -9,9 +9,8 @@ use super::*;
 use crate::format::{
     AnswerGiven, AppliedEntry, DecisionTaken, Effect, EffectKind, Frozen, Head, Input, InputKind,
     LeaseAsked, LogEntry, Now, Outcome, PeerReport, Persisted, Place, Proposal, ReadReleased,
-    Received, Record, Sent, Settings, Simulated, Start, State, Turn, Turned,
+    Received, Record, Sent, Start, State, Turn, Turned,
 };
-use crate::noted::TURN_BYTES_MAX;
 
 fn state() -> State {
     let record = Record { key: b"k".to_vec(), value: b"v".to_vec() };
@@ -20,19 +19,6 @@ fn state() -> State {
         revision: 7,
         tree_index: 8,
         whole: true,
-    }
-}
-
-fn settings() -> Settings {
-    Settings {
-        election_ticks: 10,
-        heartbeat_ticks: 1,
-        election_ns: 1_000_000_000,
-        seed: 0x5eed,
-        pre_vote: true,
-        request_ticks: 50,
-        compact_revisions: vec![1000, 300],
-        compact_periodic: vec![36_000, 36_000],
     }
 }
 
@@ -68,12 +54,7 @@ fn inputs() -> Vec<InputKind> {
         InputKind::Read(15),
         InputKind::AskAboutLease(LeaseAsked { ticket: 16, lease: -17, renews: true }),
         InputKind::DropHeld(true),
-        InputKind::Simulated(Simulated {
-            long_command_keys: Some(18),
-            keep_entries: Some(19),
-            lease_seconds: Some(20),
-        }),
-        InputKind::Omitted(21),
+        InputKind::Omitted(18),
     ]
 }
 
@@ -159,7 +140,7 @@ fn parts() -> Vec<Part> {
             values: false,
         }),
         Part::Start(Start {
-            settings: Some(settings()),
+            config: "{}".into(),
             state: Some(state()),
             hard_state: Some("hard".into()),
             log: vec![entry],
@@ -172,7 +153,7 @@ fn parts() -> Vec<Part> {
         }),
         Part::Gap(Gap { from: 2, to: 3 }),
         Part::Frozen(Frozen {
-            settings: Some(settings()),
+            config: "{}".into(),
             state: Some(state()),
             replica: "{}".into(),
             after: 3,
@@ -203,16 +184,6 @@ fn the_format_is_that_of_earlier_releases() {
     assert!(matches!(frame::take(&mut rest), Ok(Next::End)));
 }
 
-/// A turn as it is read after it was noted.
-fn noted(turn: &NotedTurn) -> Turn {
-    let mut bytes = Vec::new();
-    turn.put(-5, &mut bytes).unwrap();
-    let Next::Part(Part::Turn(read)) = frame::take(&mut &bytes[..]).unwrap() else {
-        panic!("{bytes:?}")
-    };
-    read
-}
-
 #[test]
 fn a_turn_that_is_noted_is_read_as_it_was() {
     let mut turn = NotedTurn::new(Hider::new(false));
@@ -237,8 +208,8 @@ fn a_turn_that_is_noted_is_read_as_it_was() {
     expected.extend(inputs());
     expected.push(InputKind::Receive(received));
     let expected = expected.into_iter().map(|kind| Input { kind: Some(kind) });
-    let turn = noted(&turn);
-    assert_eq!((turn.number, turn.at_ns), (1, -5));
+    let turn = turn.read().unwrap();
+    assert_eq!((turn.number, turn.at_ns), (1, 0));
     assert_eq!(turn.inputs, expected.collect::<Vec<Input>>());
     assert_eq!(turn.effects, effects());
 }
@@ -263,7 +234,7 @@ fn a_command_is_noted_without_its_values_and_stays_as_it_was() {
             entry: entry.encode_to_vec().into(),
         };
         let kind = Some(InputKind::Propose(proposal));
-        assert_eq!(noted(&turn).inputs, [Input { kind }]);
+        assert_eq!(turn.read().unwrap().inputs, [Input { kind }]);
     }
 }
 
@@ -271,7 +242,7 @@ fn a_command_is_noted_without_its_values_and_stays_as_it_was() {
 fn a_turn_that_is_too_large_is_omitted() {
     let mut turn = NotedTurn::new(Hider::new(false));
     let large = Received {
-        message: vec![0; TURN_BYTES_MAX].into(),
+        message: vec![0; FRAME_BYTES_MAX].into(),
         ..Received::default()
     };
     turn.input(InputKind::Receive(large));
@@ -283,17 +254,7 @@ fn a_turn_that_is_too_large_is_omitted() {
         .flat_map(|it| it.kind)
         .for_each(|kind| turn.effect(kind));
     assert_eq!(turn.bytes(), bytes);
-    let refused = turn.put(0, &mut Vec::new()).unwrap_err();
-    assert!(refused.0 > TURN_BYTES_MAX);
+    assert!(turn.read().is_none());
     turn.next();
-    assert!(turn.bytes() == 0 && noted(&turn).inputs.is_empty());
-}
-
-#[test]
-fn a_file_of_an_earlier_release_is_refused_with_words() {
-    let folder = Folder::new("earlier");
-    fs::create_dir(&folder.0).unwrap();
-    fs::write(folder.0.join("00000001.rec"), b"WITANFR1 and more").unwrap();
-    let refused = replay(&folder.0, &mut |_| {}).unwrap_err().to_string();
-    assert!(refused.contains("an earlier release"), "{refused}");
+    assert!(turn.bytes() == 0 && turn.read().unwrap().inputs.is_empty());
 }

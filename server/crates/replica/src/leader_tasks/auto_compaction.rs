@@ -14,7 +14,7 @@ use witan_machine::{
 const CHECKS_PER_PERIOD: u64 = 10;
 
 /// Which old revisions a leader compacts automatically.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AutoCompaction {
     /// Keeps revisions that are younger than a period.
     Periodic {

@@ -25,7 +25,6 @@ pub(crate) struct FrozenLog {
     unapplied: Vec<UnappliedEntry>,
     #[serde(with = "crate::hex_bytes")]
     hard_state: Bytes,
-    catch_up_entries: u64,
 }
 
 /// Entries in a row that look the same from outside.
@@ -72,13 +71,16 @@ impl MemoryLog {
             applied,
             unapplied,
             hard_state: wire::encode_hard_state(&self.hard_state),
-            catch_up_entries: self.catch_up_entries,
         })
     }
 
     /// The log of which this is a copy, with zeros in applied entries. `CorruptRecord` if there is none, or raft would
     /// refuse it.
-    pub(crate) fn thaw(position: Position, frozen: FrozenLog) -> Result<Self, CorruptRecord> {
+    pub(crate) fn thaw(
+        position: Position,
+        frozen: FrozenLog,
+        catch_up_entries: u64,
+    ) -> Result<Self, CorruptRecord> {
         let hard_state = wire::decode_hard_state(&frozen.hard_state)?;
         let runs = &frozen.applied;
         let applied = runs
@@ -114,7 +116,7 @@ impl MemoryLog {
             entries: entries.into(),
             hard_state,
             position,
-            catch_up_entries: frozen.catch_up_entries,
+            catch_up_entries,
         })
     }
 }

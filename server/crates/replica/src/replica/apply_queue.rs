@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 
 use raft::eraftpb::{ConfChange, Entry as RaftEntry};
 
-use crate::{limits::LONG_COMMAND_KEYS, long_command::ExecutedCommand};
+use crate::long_command::ExecutedCommand;
 use witan_machine::{StateMachine, command::Entry};
 
 /// Committed entries that are not applied. Empty between turns unless the host executes a command.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ApplyQueue {
     entries: VecDeque<RaftEntry>,
     pub(super) bytes: usize,
@@ -18,21 +18,6 @@ pub(super) struct ApplyQueue {
     pub(super) executed: Option<Box<ExecutedCommand>>,
     /// Keys on which the commands of this turn worked.
     pub(super) turn_keys: u64,
-    /// [`LONG_COMMAND_KEYS`], and fewer in the simulator.
-    pub(super) turn_keys_max: u64,
-}
-
-impl Default for ApplyQueue {
-    fn default() -> Self {
-        Self {
-            entries: VecDeque::new(),
-            bytes: 0,
-            executing: None,
-            executed: None,
-            turn_keys: 0,
-            turn_keys_max: LONG_COMMAND_KEYS,
-        }
-    }
 }
 
 /// The place of a command in the log, and the change of membership that it is.
@@ -44,10 +29,6 @@ pub(super) struct ExecutingCommand {
 }
 
 impl ApplyQueue {
-    pub(super) fn with_turn_keys_max(turn_keys_max: u64) -> Self {
-        Self { turn_keys_max, ..Self::default() }
-    }
-
     /// Stores the result of the command that the host executes; drops it if a snapshot has replaced the state
     /// meanwhile.
     pub(super) fn executed(&mut self, command: Box<ExecutedCommand>) {
@@ -75,14 +56,19 @@ impl ApplyQueue {
 
     /// Drops all queued entries and the command that the host executes: an installed snapshot holds them.
     pub(super) fn clear(&mut self) {
-        *self = Self::with_turn_keys_max(self.turn_keys_max);
+        *self = Self::default();
     }
 
     /// Adds the keys on which a command works to those of this turn. Returns whether the host is to execute it: the
-    /// sum reaches `turn_keys_max`. A command without such keys is long only if that bound is 0.
-    pub(super) fn charge(&mut self, machine: &StateMachine, command: &Entry) -> bool {
-        let keys = machine.work(command, self.turn_keys_max);
+    /// sum reaches `keys_max`. A command without such keys is long only if that bound is 0.
+    pub(super) fn charge(
+        &mut self,
+        machine: &StateMachine,
+        command: &Entry,
+        keys_max: u64,
+    ) -> bool {
+        let keys = machine.work(command, keys_max);
         self.turn_keys = self.turn_keys.saturating_add(keys);
-        self.turn_keys >= self.turn_keys_max && (keys > 0 || self.turn_keys_max == 0)
+        self.turn_keys >= keys_max && (keys > 0 || keys_max == 0)
     }
 }

@@ -87,7 +87,7 @@ impl Replica {
             read_index: ReadIndexQueue::new(config.id, config.seed),
             lease_requests: LeaseRequests::new(incarnation(config.seed)),
             lease_answers: Vec::new(),
-            leader_tasks: LeaderTasks::new(config.compaction),
+            leader_tasks: LeaderTasks::new(config.compaction, config.tuning.lease_checkpoint_s),
             raft,
             machine: checkpoint.machine,
             apply_queue: ApplyQueue::default(),
@@ -118,6 +118,8 @@ impl Replica {
             config,
         };
         replica.notice_own_removal();
+        let store = replica.raft.mut_store();
+        store.keep_entries(replica.config.tuning.catch_up_entries);
         if replica.is_sole_voter() {
             replica
                 .raft

@@ -45,7 +45,6 @@ pub struct FrozenReplica {
 pub struct FrozenState {
     raft: FrozenRaft,
     log: FrozenLog,
-    turn_keys_max: u64,
     proposals: Proposals,
     group: RequestGroup<HeldProposal>,
     forwarded_bytes: BTreeMap<u64, usize>,
@@ -105,7 +104,6 @@ impl Replica {
         let state = FrozenState {
             raft: raft_state::freeze(&self.raft, self.status().role)?,
             log: self.raft.store().freeze()?,
-            turn_keys_max: self.apply_queue.turn_keys_max,
             proposals: self.proposals.clone(),
             group: self.group.clone(),
             forwarded_bytes: self.forwarded_bytes.clone(),
@@ -201,7 +199,7 @@ impl Replica {
     pub fn thaw(config: Config, frozen: FrozenReplica) -> Result<Self, CorruptRecord> {
         let FrozenReplica { view: View { machine, position }, state } = frozen;
         let applied = position.index;
-        let log = MemoryLog::thaw(position, state.log)?;
+        let log = MemoryLog::thaw(position, state.log, config.tuning.catch_up_entries)?;
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let mut raft = RawNode::new(&boot::raft_config(&config, applied), log, &logger)
             .map_err(|e| CorruptRecord::new(format!("raft refuses the frozen state: {e}")))?;
@@ -210,7 +208,7 @@ impl Replica {
             config,
             raft,
             machine,
-            apply_queue: ApplyQueue::with_turn_keys_max(state.turn_keys_max),
+            apply_queue: ApplyQueue::default(),
             proposals: state.proposals,
             group: state.group,
             forwarded_bytes: state.forwarded_bytes,

@@ -1,4 +1,4 @@
-//! Settings and views of a replica for the simulator and for recordings.
+//! Views of a replica for the simulator and for recordings.
 
 use bytes::Bytes;
 use raft::eraftpb::MessageType;
@@ -11,21 +11,6 @@ use crate::{
 };
 
 impl Replica {
-    /// Has the host execute commands of fewer keys than usual (simulator).
-    pub fn set_long_command_keys(&mut self, keys: u64) {
-        self.apply_queue.turn_keys_max = keys;
-    }
-
-    /// Keeps so many entries in memory for members that were away (simulator: its runs are short).
-    pub fn keep_entries(&mut self, entries: u64) {
-        self.raft.mut_store().keep_entries(entries);
-    }
-
-    /// Records the remaining time of leases so often (simulator: its leases are short).
-    pub fn checkpoint_leases_each(&mut self, seconds: i64) {
-        self.leader_tasks.lessor.set_checkpoint_interval(seconds);
-    }
-
     /// The index of the first entry in memory (simulator).
     pub fn log_begins(&self) -> u64 {
         use raft::Storage as _;

@@ -6,7 +6,7 @@ mod removal;
 use bytes::Bytes;
 use raft::eraftpb::{Entry as RaftEntry, EntryType, Message, MessageType};
 
-use super::{Config, Halt, LeaderTasks, MessageFault, PeerEvent, Replica, Role, genesis};
+use super::{Config, Halt, LeaderTasks, MessageFault, PeerEvent, Replica, Role, Tuning, genesis};
 use crate::{
     forward::{RefusalReason, RefusedProposal, RefusedProposals},
     host::{
@@ -84,6 +84,7 @@ fn started(disk: Recovered) -> Replica {
         pre_vote: true,
         compaction: None,
         request_ticks: 70,
+        tuning: Tuning::default(),
     };
     Replica::new(config, disk).expect("a healthy disk")
 }
@@ -433,7 +434,7 @@ fn an_unknown_command_ends_the_member_and_changes_nothing() {
 
 #[test]
 fn one_snapshot_at_a_time_goes_to_a_member_until_its_end_is_reported() {
-    let mut leader_tasks = LeaderTasks::new(None);
+    let mut leader_tasks = LeaderTasks::new(None, None);
     assert!(leader_tasks.begin_snapshot(3, 10));
     assert!(!leader_tasks.begin_snapshot(3, 1000));
     assert!(leader_tasks.begin_snapshot(4, 1000));

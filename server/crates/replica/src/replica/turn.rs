@@ -256,7 +256,11 @@ fn apply_one(
         false => ReadResults::Discard,
     };
     let place = ExecutingCommand { index, term: entry.term, change };
-    if !replica.apply_queue.charge(&replica.machine, &command) {
+    let keys_max = replica.config.tuning.long_command_keys;
+    let is_long = replica
+        .apply_queue
+        .charge(&replica.machine, &command, keys_max);
+    if !is_long {
         let outcome = replica.machine.apply_with(&command, results);
         return Ok(Some(conclude(replica, place, &command, outcome)));
     }

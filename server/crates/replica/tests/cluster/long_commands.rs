@@ -18,9 +18,10 @@ fn delete_all() -> kv::KvOperation {
 
 /// Three members with some keys, whose hosts take their time for a command of so many.
 fn cluster() -> Cluster {
-    let mut cluster = Cluster::new(&[1, 2, 3]);
-    for (replica, world) in cluster.members.values_mut() {
-        replica.set_long_command_keys(KEYS);
+    let ids = [1, 2, 3];
+    let tuning = Tuning { long_command_keys: KEYS, ..Tuning::default() };
+    let mut cluster = Cluster::begun_with(first_state(&ids), &ids, tuning);
+    for (_, world) in cluster.members.values_mut() {
         world.executes_later = true;
     }
     let leader = cluster.leader().expect("it leads");

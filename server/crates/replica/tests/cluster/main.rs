@@ -30,7 +30,7 @@ use witan_replica::{
         Ticket, Unanswered,
     },
     long_command::{ExecutedCommand, LongCommand},
-    replica::{Config, Halt, PeerEvent, Replica, Role, genesis},
+    replica::{Config, Halt, PeerEvent, Replica, Role, Tuning, genesis},
 };
 
 const TICK_NS: u64 = 100_000_000;
@@ -118,7 +118,7 @@ fn first_state(ids: &[u64]) -> View {
     state
 }
 
-fn replica(id: u64, state: View) -> Replica {
+fn replica(id: u64, state: View, tuning: Tuning) -> Replica {
     let config = Config {
         id,
         election_ticks: ELECTION_TICKS as usize,
@@ -128,6 +128,7 @@ fn replica(id: u64, state: View) -> Replica {
         pre_vote: true,
         compaction: None,
         request_ticks: 70,
+        tuning,
     };
     let recovered = Recovered { checkpoint: Some(state), ..Recovered::default() };
     Replica::new(config, recovered).expect("a new member starts")
@@ -135,13 +136,13 @@ fn replica(id: u64, state: View) -> Replica {
 
 impl Cluster {
     fn new(ids: &[u64]) -> Self {
-        Self::begun_with(first_state(ids), ids)
+        Self::begun_with(first_state(ids), ids, Tuning::default())
     }
 
-    fn begun_with(state: View, ids: &[u64]) -> Self {
+    fn begun_with(state: View, ids: &[u64], tuning: Tuning) -> Self {
         let mut cluster = Self::default();
         for id in ids {
-            let member = (replica(*id, state.clone()), World::default());
+            let member = (replica(*id, state.clone(), tuning), World::default());
             cluster.members.insert(*id, member);
         }
         cluster.until(|cluster| cluster.leader().is_some());
@@ -150,7 +151,10 @@ impl Cluster {
 
     /// A process of a member that has no state yet.
     fn join(&mut self, id: u64) {
-        let member = (replica(id, View::default()), World::default());
+        let member = (
+            replica(id, View::default(), Tuning::default()),
+            World::default(),
+        );
         self.members.insert(id, member);
     }
 

@@ -13,7 +13,10 @@ fn differing(id: u64) -> Cluster {
     let mut cluster = Cluster::default();
     for member in [1, 2, 3] {
         let state = if member == id { &other } else { &state };
-        let member_and_world = (replica(member, state.clone()), World::default());
+        let member_and_world = (
+            replica(member, state.clone(), Tuning::default()),
+            World::default(),
+        );
         cluster.members.insert(member, member_and_world);
     }
     cluster.until(|cluster| cluster.leader().is_some());

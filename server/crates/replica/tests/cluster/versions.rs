@@ -144,7 +144,7 @@ fn the_leader_of_a_cluster_that_follows_refuses_the_writes_of_all_members() {
     let ids = [1, 2, 3];
     let mut state = first_state(&ids);
     state.machine.members.follows = true;
-    let mut cluster = Cluster::begun_with(state, &ids);
+    let mut cluster = Cluster::begun_with(state, &ids, Tuning::default());
     let refused = Unanswered::Refused(ProposalRejected::Follows);
     for member in ids {
         let ticket = Ticket(cluster.propose(member, put("a")));
