@@ -36,7 +36,7 @@ fn open(config: &Config, member: u64, space: Arc<SpaceStatus>) -> Option<Box<dyn
         bytes,
         member,
         version: version::WITAN.into(),
-        values,
+        values_in_clear: values,
     };
     let folder = settings.folder.clone();
     match Ring::open(settings, Box::new(move || space.is_low())) {

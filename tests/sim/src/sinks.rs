@@ -28,7 +28,12 @@ pub(crate) struct RecordingFile {
 impl RecordingFile {
     /// Creates the file of a member. `began_ns` tells its processes apart.
     pub(crate) fn create(path: &Path, member: u64, began_ns: i64) -> io::Result<Self> {
-        let head = Head { began_ns, member, version: String::new(), values: false };
+        let head = Head {
+            began_ns,
+            member,
+            version: String::new(),
+            values_in_clear: false,
+        };
         Ok(Self {
             file: File::create(path)?,
             encoder: Encoder::new(head),

@@ -31,7 +31,11 @@ pub struct Encoder {
 impl Encoder {
     /// Begins a recording.
     pub fn new(head: Head) -> Self {
-        Self { hider: Hider::new(head.values), head, config: Bytes::new() }
+        Self {
+            hider: Hider::new(head.values_in_clear),
+            head,
+            config: Bytes::new(),
+        }
     }
 
     /// What hides values in turns.

@@ -65,7 +65,7 @@ impl Files {
             began_ns: now_ns(),
             member: settings.member,
             version: settings.version,
-            values: settings.values,
+            values_in_clear: settings.values_in_clear,
         };
         let mut files = Self {
             encoder: Encoder::new(head),

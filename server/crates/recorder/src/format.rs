@@ -56,7 +56,7 @@ pub struct Head {
     pub version: String,
     /// Whether values are in clear.
     #[prost(bool, tag = "4")]
-    pub values: bool,
+    pub values_in_clear: bool,
 }
 
 /// With what a replica began.

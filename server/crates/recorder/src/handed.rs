@@ -72,7 +72,7 @@ fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
     let mut frames = BufReader::new(&file);
     let begins = matches!(frame::take(&mut frames), Ok(Next::Begin));
     let hidden = begins
-        && matches!(frame::take(&mut frames), Ok(Next::Part(Part::Head(head))) if !head.values);
+        && matches!(frame::take(&mut frames), Ok(Next::Part(Part::Head(head))) if !head.values_in_clear);
     if !hidden {
         return Ok(None);
     }

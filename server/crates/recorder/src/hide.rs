@@ -29,6 +29,10 @@ const HIDDEN_BYTES: usize = 12;
 /// Bytes of values that a replay makes up for one core: so much memory its keys take, whatever a file says.
 const FILLED_BYTES_MAX: usize = 1 << 30;
 
+/// Where the discovery service keeps new clusters, in the tree of v2. The next part of a path is the token of one: who knows it
+/// may register there.
+const REGISTRY: &[u8] = b"/_etcd/registry/";
+
 /// Hides values on their way into a file.
 #[derive(Clone, Debug)]
 pub struct Hider {
@@ -38,8 +42,8 @@ pub struct Hider {
 
 impl Hider {
     /// Begins to hide values under a new key, unless they stay in clear.
-    pub fn new(values: bool) -> Self {
-        let hash = (!values).then(|| Arc::new(ValueHash::new()));
+    pub fn new(values_in_clear: bool) -> Self {
+        let hash = (!values_in_clear).then(|| Arc::new(ValueHash::new()));
         Self { hash }
     }
 
@@ -48,12 +52,16 @@ impl Hider {
         hide_secrets(entry);
         if let Some(hash) = &self.hash {
             each_value(entry, &mut |value| *value = hidden(hash, value));
+            if let Some(path) = path_with_token(entry) {
+                *path = without_token(hash, path);
+            }
         }
     }
 
     /// Calls `with` with the command as [`Self::hide`] leaves it, which then is as it was: a copy costs more.
     pub(crate) fn with_hidden(&self, entry: &mut Entry, with: impl FnOnce(&Entry)) {
-        if let Some(Command::Auth(_) | Command::Follow(_)) = &entry.command {
+        let is_rare = matches!(&entry.command, Some(Command::Auth(_) | Command::Follow(_)));
+        if is_rare || path_with_token(entry).is_some() {
             let mut copy = entry.clone();
             self.hide(&mut copy);
             return with(&copy);
@@ -109,15 +117,15 @@ impl Hider {
 /// Makes up the values that a recording holds as lengths and hashes.
 #[derive(Clone, Debug)]
 pub(crate) struct Filler {
-    /// Whether values are in clear.
-    values: bool,
+    /// Whether nothing is to be made up.
+    values_in_clear: bool,
     /// Bytes that may be made up.
     left: usize,
 }
 
 impl Filler {
-    pub(crate) fn new(values: bool) -> Self {
-        Self { values, left: FILLED_BYTES_MAX }
+    pub(crate) fn new(values_in_clear: bool) -> Self {
+        Self { values_in_clear, left: FILLED_BYTES_MAX }
     }
 
     /// Whether a value was left out, because values together have more bytes than [`FILLED_BYTES_MAX`].
@@ -125,12 +133,15 @@ impl Filler {
         self.left == 0
     }
 
+    /// Replaces the hidden values of a command by bytes of their lengths.
     pub(crate) fn fill(&mut self, entry: &mut Entry) {
-        if !self.values {
+        if !self.values_in_clear {
             each_value(entry, &mut |value| *value = self.filled(value));
         }
     }
 
+    /// Does the same with an encoded command. One that was hidden as a whole, or has too many fields, becomes one that no release
+    /// knows.
     pub(crate) fn fill_encoded(&mut self, data: &Bytes) -> Bytes {
         match data.split_first() {
             Some((&UNKNOWN, length)) => {
@@ -179,6 +190,38 @@ fn hidden(hash: &ValueHash, value: &Bytes) -> Bytes {
     hidden[..4].copy_from_slice(&length.to_le_bytes());
     hidden[4..].copy_from_slice(&hash.of_value(value).to_le_bytes());
     Bytes::copy_from_slice(&hidden)
+}
+
+/// The path of a command of v2 that names a discovery token.
+fn path_with_token(entry: &mut Entry) -> Option<&mut Bytes> {
+    let Some(Command::Tree(command)) = &mut entry.command else {
+        return None;
+    };
+    let path = match command.operation.as_mut()? {
+        TreeOperation::Set(set) => &mut set.path,
+        TreeOperation::Create(create) => &mut create.path,
+        TreeOperation::Update(update) => &mut update.path,
+        TreeOperation::CompareAndSwap(swap) => &mut swap.path,
+        TreeOperation::CompareAndDelete(delete) => &mut delete.path,
+        TreeOperation::Delete(delete) => &mut delete.path,
+        TreeOperation::Expire(_) => return None,
+    };
+    path.starts_with(REGISTRY).then_some(path)
+}
+
+/// A path with the digits of a hash in the place of its token, as many as that has: a replay executes it as it is.
+fn without_token(hash: &ValueHash, path: &Bytes) -> Bytes {
+    let (registry, rest) = path.split_at(REGISTRY.len());
+    let slash = rest.iter().position(|byte| *byte == b'/');
+    let (token, below) = rest.split_at(slash.unwrap_or(rest.len()));
+    let digits = format!("{:016x}", hash.of_value(token)).into_bytes();
+    let digits = digits.iter().cycle().take(token.len());
+    registry
+        .iter()
+        .chain(digits)
+        .chain(below)
+        .copied()
+        .collect()
 }
 
 /// Hides passwords and tokens, which only commands of users and those of a cluster that follows hold.

@@ -160,7 +160,7 @@ impl Run {
     }
 
     fn filler(&self) -> Filler {
-        Filler::new(self.head.values)
+        Filler::new(self.head.values_in_clear)
     }
 
     fn start(&mut self, start: &Start) {

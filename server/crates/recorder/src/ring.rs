@@ -42,7 +42,7 @@ pub struct RingSettings {
     /// The version of the program.
     pub version: String,
     /// Whether values are kept in clear.
-    pub values: bool,
+    pub values_in_clear: bool,
 }
 
 #[derive(Debug, Default)]

@@ -25,7 +25,7 @@ use witan_replica::{
     },
     replica::{Config, FrozenReplica, Tuning, genesis},
 };
-use witan_tree::{Set, TreeCommand, TreeOperation};
+use witan_tree::{Create, Set, TreeCommand, TreeOperation};
 
 use crate::{
     RecordedReplica, Replayed, Ring, RingSettings, ShownTurn, Sink, Verdict,
@@ -45,6 +45,8 @@ const SECRET: &str = "a-secret-value-that-is-long";
 const PASSWORD: &str = "$2a$10$hash-of-a-password";
 /// The same of the random part of a token.
 const TOKEN: &str = "random-part-of-a-token";
+/// A token of the discovery service.
+const CLUSTER: &str = "e77afb997af5a84983baa98fd42cf12f";
 
 /// A folder that goes with the test.
 struct Folder(PathBuf);
@@ -57,13 +59,13 @@ impl Folder {
         Self(folder)
     }
 
-    fn settings(&self, bytes: u64, values: bool) -> RingSettings {
+    fn settings(&self, bytes: u64, values_in_clear: bool) -> RingSettings {
         let (folder, version) = (self.0.clone(), "test".into());
-        RingSettings { folder, bytes, member: 1, version, values }
+        RingSettings { folder, bytes, member: 1, version, values_in_clear }
     }
 
-    fn ring(&self, bytes: u64, values: bool) -> Ring {
-        Ring::open(self.settings(bytes, values), Box::new(|| false)).unwrap()
+    fn ring(&self, bytes: u64, values_in_clear: bool) -> Ring {
+        Ring::open(self.settings(bytes, values_in_clear), Box::new(|| false)).unwrap()
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -181,6 +183,11 @@ fn commands() -> Vec<Command> {
         ..Txn::default()
     };
     let set = Set { path: "/v2".into(), value: value(), ..Set::default() };
+    let register = Create {
+        path: format!("/_etcd/registry/{CLUSTER}/1").into(),
+        value: value(),
+        ..Create::default()
+    };
     let user = UserAdd {
         name: "user".into(),
         password: PASSWORD.into(),
@@ -191,6 +198,7 @@ fn commands() -> Vec<Command> {
         KvOperation::Put(put(SECRET)).into(),
         KvOperation::Txn(swap).into(),
         Command::Tree(TreeCommand { operation: Some(TreeOperation::Set(set)) }),
+        Command::Tree(TreeCommand { operation: Some(TreeOperation::Create(register)) }),
         AuthOperation::UserAdd(user).into(),
         AuthOperation::Authenticate(login).into(),
     ]
@@ -264,10 +272,11 @@ fn a_recording_is_reproduced_without_its_values() {
             done("v2 keys: done"),
             done("users: done")
         ),
-        (2, 1, 1),
+        (2, 2, 1),
         "{applied:?}"
     );
     assert!(!folder.holds(SECRET) && !folder.holds(PASSWORD) && !folder.holds(TOKEN));
+    assert!(!folder.holds(CLUSTER) && folder.holds("/_etcd/registry/"));
     assert!(folder.holds("key"));
 }
 

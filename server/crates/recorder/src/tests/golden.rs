@@ -137,7 +137,7 @@ fn parts() -> Vec<Part> {
             began_ns: 1_795_649_066_000_000_000,
             member: 0x474f_8fd6,
             version: "0.1.0".into(),
-            values: false,
+            values_in_clear: false,
         }),
         Part::Start(Start {
             config: "{}".into(),
