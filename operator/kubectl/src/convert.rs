@@ -2,7 +2,8 @@
 //!
 //! It is a function from text to text. `documents` reads the YAML. The file of a format takes the fields that it knows out of a
 //! [`Fields`] and sets those of a [`Made`]; what nobody takes is named in a comment. `pods`, `disks`, `tls`, `server` and `stores`
-//! are what formats share; values that our definition would refuse are named there, so that every result is accepted.
+//! are what formats share. `schema` reads our definitions: a value that they would refuse is named, so that every result is
+//! accepted.
 
 mod aenix;
 mod bitnami;
@@ -16,6 +17,7 @@ mod fields;
 mod made;
 mod notes;
 mod pods;
+mod schema;
 mod selectors;
 mod server;
 mod stores;

@@ -13,7 +13,7 @@ use super::{
     fields::Fields,
     finish_cluster,
     made::{Kind, Made},
-    pods::CLASS_MAX,
+    schema::fits,
     server::{self, Flag},
     stores,
     values::{amount, choice, name, reference},
@@ -109,7 +109,7 @@ fn storage(fields: &mut Fields, made: &mut Made) {
         "global.defaultStorageClass",
     ] {
         let found = fields.word(path);
-        class = class.or(found.filter(|class| class.len() <= CLASS_MAX));
+        class = class.or(found.filter(|class| fits("storage.storageClassName", class)));
     }
     let modes = fields.list("persistence.accessModes");
     let selector = fields.object("persistence.selector");

@@ -149,7 +149,12 @@ fn backup(fields: &mut Fields) -> Result<Outcome, String> {
         .number("spec.backupPolicy.timeoutInSecond")
         .filter(|n| *n > 0);
     let timeout = timeout.and_then(|seconds| u64::try_from(seconds).ok());
-    made.set_some("timeout", timeout.and_then(span));
+    made.put(
+        fields,
+        "spec.backupPolicy.timeoutInSecond",
+        "timeout",
+        timeout.map(span),
+    );
     fields.gone(
         "spec.clientTLSSecret",
         "the operator uses its own certificate",

@@ -5,7 +5,7 @@ use super::{
     fields::Fields,
     finish_cluster,
     made::{Kind, Made},
-    pods::{self, CLASS_MAX},
+    pods,
     server::{self, Flag},
     stores::{self, Bucket},
     tls,
@@ -44,11 +44,9 @@ fn cluster(fields: &mut Fields) -> Result<Made, String> {
     let medium = choice(fields, "spec.storage.medium", &["Memory"]);
     made.set_some("storage.medium", medium);
     // an empty class is one, too: that of volumes which nobody provisions
-    let class = fields.text("spec.storage.storageClassName");
-    made.set_some(
-        "storage.storageClassName",
-        class.filter(|class| class.len() <= CLASS_MAX),
-    );
+    let path = "spec.storage.storageClassName";
+    let class = fields.text(path);
+    made.put(fields, path, "storage.storageClassName", class);
     disks::replicas(fields, &mut made, "spec.replicas");
     restore(fields, &mut made);
     certificates(fields, &mut made)?;

@@ -2,9 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{fields::Fields, made::Made, pods::CLASS_MAX, values::is_amount};
+use super::{
+    fields::Fields,
+    made::{Kind, Made},
+    schema,
+    values::is_amount,
+};
 
-/// Access modes that the definition has, of which a claim has four at most.
+/// Access modes that the definition has.
 pub(super) const ACCESS_MODES: [&str; 3] = ["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"];
 
 /// Takes the spec of a claim.
@@ -76,24 +81,17 @@ fn simple(claim: &Map<String, Value>, default: Option<&str>) -> Option<Value> {
                 is_amount(&text).then_some(())?;
                 storage.insert("size".to_owned(), size.clone());
             }
-            "storageClassName" => {
-                value.as_str().filter(|name| name.len() <= CLASS_MAX)?;
-                storage.insert("storageClassName".to_owned(), value.clone());
-            }
-            "accessModes" => {
-                let modes = value
-                    .as_array()
-                    .filter(|modes| modes.len() <= ACCESS_MODES.len())?;
-                let known = |mode: &Value| ACCESS_MODES.iter().any(|known| mode == known);
-                modes.iter().all(known).then_some(())?;
-                if !modes.is_empty() {
-                    storage.insert("accessModes".to_owned(), value.clone());
-                }
+            "accessModes" if *value == json!([]) => {}
+            "storageClassName" | "accessModes" => {
+                storage.insert(key.clone(), value.clone());
             }
             _ => return None,
         }
     }
-    storage.contains_key("size").then(|| Value::Object(storage))
+    let has_size = storage.contains_key("size");
+    let storage = Value::Object(storage);
+    let fits = schema::check(Kind::Cluster, "storage", &storage).is_ok();
+    (has_size && fits).then_some(storage)
 }
 
 /// Gives members a directory of their node, as the document asks for.
@@ -126,7 +124,7 @@ pub(super) fn replicas(fields: &mut Fields, made: &mut Made, path: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::made::Kind, *};
+    use super::*;
 
     fn storage(claim: Value, size: Option<&str>) -> String {
         let mut made = Made::named(Kind::Cluster, "orders").unwrap();

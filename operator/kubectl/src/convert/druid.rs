@@ -7,10 +7,10 @@ use super::{
     fields::Fields,
     finish_cluster,
     made::{Kind, Made},
-    pods::{self, CLASS_MAX},
+    pods,
     server::{self, Flag},
     tls,
-    values::{amount, bounded},
+    values::amount,
 };
 
 /// Annotations of the other operator.
@@ -117,8 +117,8 @@ fn cluster(fields: &mut Fields) -> Result<Outcome, String> {
         "storage.size",
         size.unwrap_or_else(|| SIZE_DEFAULT.to_owned()),
     );
-    let class = bounded(fields, "spec.storageClass", CLASS_MAX);
-    made.set_some("storage.storageClassName", class);
+    let class = "storage.storageClassName";
+    pods::class(fields, &mut made, "spec.storageClass", class);
     disks::replicas(fields, &mut made, "spec.replicas");
     certificates(fields, &mut made);
     pods::labels(fields, &mut made, "spec.labels", "spec.annotations");
@@ -158,8 +158,14 @@ fn services(fields: &mut Fields, made: &mut Made) {
         let texts = fields.texts(path);
         made.set_some(&format!("services.client.{key}"), texts);
     }
-    let distribution = bounded(fields, "spec.etcd.clientService.trafficDistribution", 63);
-    made.set_some("services.client.trafficDistribution", distribution);
+    let distribution = "spec.etcd.clientService.trafficDistribution";
+    let value = fields.word(distribution);
+    made.put(
+        fields,
+        distribution,
+        "services.client.trafficDistribution",
+        value,
+    );
     for (path, port) in PORTS {
         if fields.number(path).is_some_and(|number| number != port) {
             fields.refuse(

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     fields::{Fields, take},
+    schema,
     values::{is_name, is_service_name},
 };
 use witan_crd::{EtcdBackupScheduleSpec, EtcdBackupSpec, EtcdClusterSpec};
@@ -34,7 +35,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Cluster => "EtcdCluster",
             Self::Backup => "EtcdBackup",
@@ -158,6 +159,29 @@ impl Made {
     pub(super) fn set_some(&mut self, path: &str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
             self.set(path, value);
+        }
+    }
+
+    /// Sets a field of the spec; the error says why the definition refuses the value.
+    pub(super) fn try_set(&mut self, path: &str, value: impl Into<Value>) -> Result<(), String> {
+        let value = value.into();
+        schema::check(self.kind, path, &value)?;
+        self.set(path, value);
+        Ok(())
+    }
+
+    /// Sets a field of the spec to what was taken at `from`, or says there that the definition refuses it.
+    pub(super) fn put(
+        &mut self,
+        fields: &mut Fields,
+        from: &str,
+        path: &str,
+        value: Option<impl Into<Value>>,
+    ) {
+        if let Some(value) = value
+            && let Err(reason) = self.try_set(path, value)
+        {
+            fields.refuse(from, reason);
         }
     }
 

@@ -10,21 +10,8 @@ use super::{
     fields::{Fields, text_of},
     made::Made,
     selectors::{Renamed, rename, that_miss},
-    values::{bounded, choice, is_name, reference},
+    values::{choice, is_name, reference},
 };
-
-/// Bounds of the definition: pull secrets, tolerations, spread constraints, node labels, labels of all objects.
-const PULL_SECRETS_MAX: usize = 16;
-const TOLERATIONS_MAX: usize = 32;
-const SPREAD_MAX: usize = 8;
-const NODE_LABELS_MAX: usize = 32;
-const ADDITIONAL_MAX: usize = 64;
-
-/// Most pods of a budget, as a number or a percentage.
-const SHARE_MAX: u16 = 100;
-
-/// Most characters of a name of a priority class, a service account or a storage class.
-pub(super) const CLASS_MAX: usize = 253;
 
 /// Why security contexts are left out.
 pub(super) const SECURITY: &str =
@@ -52,14 +39,8 @@ pub(super) fn labels_of_template(fields: &mut Fields, made: &mut Made) {
 /// Takes labels and annotations of all objects of the cluster.
 pub(super) fn additional(fields: &mut Fields, made: &mut Made, labels: &str, annotations: &str) {
     for (key, path) in [("labels", labels), ("annotations", annotations)] {
-        let Some(texts) = fields.texts(path) else {
-            continue;
-        };
-        if texts.len() > ADDITIONAL_MAX {
-            fields.refuse(path, format!("there are more than {ADDITIONAL_MAX}"));
-        } else {
-            made.set(&format!("additionalMetadata.{key}"), texts);
-        }
+        let texts = fields.texts(path);
+        made.put(fields, path, &format!("additionalMetadata.{key}"), texts);
     }
 }
 
@@ -82,13 +63,17 @@ pub(super) fn affinity(
 
 /// Takes spread constraints, as the affinity.
 pub(super) fn spread(fields: &mut Fields, made: &mut Made, path: &str, renamed: &[Renamed<'_>]) {
-    let Some(list) = objects(fields, path, SPREAD_MAX) else {
+    let Some(list) = fields.list(path) else {
         return;
     };
     let mut list = Value::Array(list);
     rename(&mut list, renamed);
-    note_selectors_without_match(fields, made, "spec.topologySpreadConstraints", &list);
-    made.set("topologySpreadConstraints", list);
+    match made.try_set("topologySpreadConstraints", list.clone()) {
+        Ok(()) => {
+            note_selectors_without_match(fields, made, "spec.topologySpreadConstraints", &list);
+        }
+        Err(reason) => fields.refuse(path, reason),
+    }
 }
 
 /// Notes each selector of labels that matches no member.
@@ -104,24 +89,20 @@ fn note_selectors_without_match(fields: &mut Fields, made: &Made, field: &str, v
 
 /// Takes the labels of nodes.
 pub(super) fn node_selector(fields: &mut Fields, made: &mut Made, path: &str) {
-    let Some(labels) = fields.texts(path) else {
-        return;
-    };
-    if labels.len() > NODE_LABELS_MAX {
-        fields.refuse(path, format!("there are more than {NODE_LABELS_MAX}"));
-    } else {
-        made.set("nodeSelector", labels);
-    }
+    let labels = fields.texts(path);
+    made.put(fields, path, "nodeSelector", labels);
 }
 
 /// Takes tolerations.
 pub(super) fn tolerations(fields: &mut Fields, made: &mut Made, path: &str) {
-    made.set_some("tolerations", objects(fields, path, TOLERATIONS_MAX));
+    let list = fields.list(path);
+    made.put(fields, path, "tolerations", list);
 }
 
 /// Takes names of classes: of the pods' priority, or their service account.
 pub(super) fn class(fields: &mut Fields, made: &mut Made, path: &str, target: &str) {
-    made.set_some(target, bounded(fields, path, CLASS_MAX));
+    let name = fields.word(path);
+    made.put(fields, path, target, name);
 }
 
 /// Takes secrets to pull the image with, as names or as objects with a name.
@@ -148,10 +129,8 @@ pub(super) fn pull_secrets(fields: &mut Fields, made: &mut Made, path: &str) {
             Value::String(name) => Some(name),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
         };
-        let name = name.filter(|name| is_name(name) && secrets.len() < PULL_SECRETS_MAX);
-        let Some(name) = name else {
-            let reason = format!("the name of a secret is expected, {PULL_SECRETS_MAX} at most");
-            fields.refuse(&place, reason);
+        let Some(name) = name.filter(|name| is_name(name)) else {
+            fields.refuse(&place, "the name of a secret is expected");
             continue;
         };
         let secret = reference(&name);
@@ -159,9 +138,8 @@ pub(super) fn pull_secrets(fields: &mut Fields, made: &mut Made, path: &str) {
             secrets.push(secret);
         }
     }
-    if !secrets.is_empty() {
-        made.set("imagePullSecrets", secrets);
-    }
+    let secrets = (!secrets.is_empty()).then_some(secrets);
+    made.put(fields, path, "imagePullSecrets", secrets);
 }
 
 /// Takes how many members an eviction may take: a number or a share.
@@ -171,30 +149,22 @@ pub(super) fn budget(fields: &mut Fields, made: &mut Made, least: &str, most: &s
             continue;
         };
         let text = text_of(&value).unwrap_or_default();
-        let number = text.trim_end_matches('%').parse::<u16>().ok();
-        let sound = number.is_some_and(|number| number <= SHARE_MAX);
-        if !sound || made.get("podDisruptionBudget").is_some() {
-            fields.refuse(
+        let target = format!("podDisruptionBudget.{key}");
+        let number = text.trim_end_matches('%').parse::<u16>();
+        let is_second = made.get("podDisruptionBudget").is_some();
+        match number {
+            // a percentage has the bounds of a number
+            Ok(number) if !is_second && made.try_set(&target, number).is_ok() => {
+                if text.ends_with('%') {
+                    made.set(&target, text);
+                }
+            }
+            Ok(_) | Err(_) => fields.refuse(
                 path,
                 "one of minAvailable and maxUnavailable is possible, as a number or a percentage",
-            );
-        } else if text.ends_with('%') {
-            made.set(&format!("podDisruptionBudget.{key}"), text);
-        } else {
-            made.set(&format!("podDisruptionBudget.{key}"), number);
+            ),
         }
     }
-}
-
-/// Takes a list of objects, of which the definition allows `most`.
-fn objects(fields: &mut Fields, path: &str, most: usize) -> Option<Vec<Value>> {
-    let list = fields.list(path)?;
-    if list.len() <= most && list.iter().all(Value::is_object) {
-        return Some(list);
-    }
-    let reason = format!("a list of {most} objects at most is expected");
-    fields.refuse(path, reason);
-    None
 }
 
 /// Takes when an image is pulled.

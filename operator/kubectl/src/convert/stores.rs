@@ -4,25 +4,14 @@ use serde_json::{Map, Value, json};
 
 use super::{
     fields::Fields,
-    made::Made,
+    made::{Kind, Made},
+    schema::{self, fits},
     values::{is_name, name, reference},
 };
 
-/// Bounds of the definition: lengths of a bucket's name, of a prefix, an endpoint and a region; seconds between changes.
-const BUCKET_MIN: usize = 3;
-const BUCKET_MAX: usize = 63;
-const PREFIX_MAX: usize = 512;
-const ENDPOINT_MAX: usize = 512;
-const REGION_MAX: usize = 64;
+/// Bounds of the definition in seconds: an interval beyond them becomes the nearest one.
 const CHANGES_MIN: u64 = 2;
 const CHANGES_MAX: u64 = 3600;
-
-/// Most backups that a retention counts.
-const KEEP_MAX: i64 = 10_000;
-
-/// Most characters of a schedule, and of the name of a restored file.
-const SCHEDULE_MAX: usize = 128;
-const FILE_MAX: usize = 200;
 
 /// Fields of a five-field schedule.
 const CRON_FIELDS: usize = 5;
@@ -73,22 +62,13 @@ pub(super) fn s3(
     let region = fields.word(parts.region);
     let style = fields.switch(parts.path_style);
     let secret = name(fields, parts.secret);
-    if !is_bucket(bucket) || !is_prefix(prefix) {
-        return None;
-    }
     if !prefix.is_empty() {
         store.insert("prefix".to_owned(), prefix.into());
     }
     if let Some(endpoint) = endpoint {
-        let scheme = ["http://", "https://"]
-            .iter()
-            .any(|scheme| endpoint.starts_with(scheme));
-        if !scheme || endpoint.len() > ENDPOINT_MAX {
-            return None;
-        }
         store.insert("endpoint".to_owned(), endpoint.into());
     }
-    if let Some(region) = region.filter(|region| region.len() <= REGION_MAX) {
+    if let Some(region) = region {
         store.insert("region".to_owned(), region.into());
     }
     if style == Some(true) {
@@ -97,41 +77,33 @@ pub(super) fn s3(
     if let Some(secret) = secret {
         store.insert("credentialsSecretRef".to_owned(), reference(&secret));
     }
-    Some(json!({"s3": store}))
+    possible(json!({"s3": store}))
 }
 
 /// Makes a store of a volume.
 pub(super) fn volume(claim: &str, folder: &str) -> Option<Value> {
     let folder = folder.trim_matches('/');
-    if !is_name(claim) || !is_prefix(folder) {
+    if !is_name(claim) {
         return None;
     }
     let mut store = json!({"claimName": claim});
     if !folder.is_empty() {
         store["prefix"] = folder.into();
     }
-    Some(json!({"persistentVolumeClaim": store}))
+    possible(json!({"persistentVolumeClaim": store}))
 }
 
-fn is_bucket(name: &str) -> bool {
-    (BUCKET_MIN..=BUCKET_MAX).contains(&name.len()) && is_name(&format!("{name}0"))
-}
-
-/// Whether a text is a prefix of keys, or a folder.
-fn is_prefix(text: &str) -> bool {
-    let part = |part: &str| {
-        let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        !part.is_empty() && !part.starts_with('.') && part.chars().all(inner)
-    };
-    text.len() <= PREFIX_MAX && (text.is_empty() || text.split('/').all(part))
+/// Returns a store if the definition takes it.
+fn possible(store: Value) -> Option<Value> {
+    let checked = schema::check(Kind::Backup, "store", &store);
+    checked.is_ok().then_some(store)
 }
 
 /// Splits the key of a snapshot into its folder and its name; `None` if it cannot be restored by these.
 pub(super) fn file(key: &str) -> Option<(&str, &str)> {
     let key = key.trim_matches('/');
     let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));
-    let sound = !name.is_empty() && name.len() <= FILE_MAX && !name.contains('/');
-    (sound && is_prefix(name) && is_prefix(folder)).then_some((folder, name))
+    fits("bootstrap.restore.name", name).then_some((folder, name))
 }
 
 /// Returns the schedule of an interval, and whether it keeps it exactly; otherwise it is the next shorter one.
@@ -150,7 +122,8 @@ pub(super) fn every(seconds: u64) -> (&'static str, bool) {
 pub(super) fn schedule(fields: &mut Fields, path: &str) -> Option<String> {
     let text = fields.word(path)?;
     let five = text.split_whitespace().count() == CRON_FIELDS;
-    if text.len() <= SCHEDULE_MAX && (five || text.starts_with('@')) {
+    let fits = schema::check(Kind::Schedule, "schedule", &text.as_str().into()).is_ok();
+    if fits && (five || text.starts_with('@')) {
         return Some(text);
     }
     fields.refuse(
@@ -162,14 +135,7 @@ pub(super) fn schedule(fields: &mut Fields, path: &str) -> Option<String> {
 
 /// Keeps the last backups.
 pub(super) fn keep_last(fields: &mut Fields, made: &mut Made, path: &str, number: i64) {
-    if (1..=KEEP_MAX).contains(&number) {
-        made.set("retention.keepLast", number);
-    } else {
-        fields.refuse(
-            path,
-            format!("{number}: 1 to {KEEP_MAX} backups are kept, or all without a retention"),
-        );
-    }
+    made.put(fields, path, "retention.keepLast", Some(number));
 }
 
 /// Stores the changes between backups every so many seconds.
@@ -201,16 +167,12 @@ mod tests {
 
     #[test]
     fn parts_of_stores_are_those_of_the_schema() {
-        for sound in ["", "a", "etcd.backup", "a/b_c/d-e"] {
-            assert!(is_prefix(sound), "{sound}");
+        for sound in ["", "a", "etcd.backup", "a/b_c/d-e", "/a/"] {
+            assert!(volume("claim", sound).is_some(), "{sound}");
         }
-        for wrong in ["a//b", ".a", "a/../b", "a b", "/a"] {
-            assert!(!is_prefix(wrong), "{wrong}");
+        for wrong in ["a//b", ".a", "a/../b", "a b"] {
+            assert_eq!(volume("claim", wrong), None, "{wrong}");
         }
-        for wrong in ["ab", "Ab1", "-abc", &"a".repeat(64)] {
-            assert!(!is_bucket(wrong), "{wrong}");
-        }
-        assert!(is_bucket("my.bucket-"));
         assert_eq!(file("/a/b/old.db"), Some(("a/b", "old.db")));
         assert_eq!(file("old.db"), Some(("", "old.db")));
         assert_eq!(file("a/ b.db"), None);

@@ -3,7 +3,7 @@
 
 mod judge;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -62,10 +62,41 @@ fn the_definition_accepts_what_is_made() {
 fn the_judge_knows_fields_bounds_and_rules() {
     let judge = Judge::new();
     for (spec, said) in [
-        (json!({"replicas": 99}), "out of its bounds"),
-        (json!({"replicas": "3"}), "is no integer"),
+        (
+            json!({"replicas": 99}),
+            "99 is not possible: it has at most 9",
+        ),
+        (json!({"replicas": "3"}), "3 is no integer"),
+        (
+            json!({"options": {"electionTimeoutMs": 5}}),
+            "5 is not possible: it has at least 50",
+        ),
+        (
+            json!({"options": {"maxTxnOps": 3_000_000_000_i64}}),
+            "it has at most 2147483647",
+        ),
+        (
+            json!({"options": {"logLevel": "panic"}}),
+            "panic is none of debug, info, warn, error",
+        ),
+        (
+            json!({"options": {"extraArgs": {"a": "x".repeat(1025)}}}),
+            "it has at most 1024 characters",
+        ),
+        (
+            json!({"tls": {"peer": {"additionalDNSNames": ["a", 1]}}}),
+            "1 is no string",
+        ),
+        (
+            json!({"tolerations": vec![json!({}); 33]}),
+            "it has at most 32 items",
+        ),
+        (
+            json!({"nodeSelector": BTreeMap::from_iter((0..33).map(|n| (n.to_string(), "a")))}),
+            "it has at most 32 fields",
+        ),
         (json!({"size": 3}), "spec.size is the name in the coreos"),
-        (json!({"unheardOf": 3}), "unknown field spec.unheardOf"),
+        (json!({"unheardOf": 3}), "there is no field unheardOf"),
         (json!({"storage": {"size": "8 Gi"}}), "does not match"),
         (json!({"storage": {}}), "storage needs exactly one of"),
         (

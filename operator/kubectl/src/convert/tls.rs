@@ -1,21 +1,12 @@
 //! TLS and users.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     fields::Fields,
     made::Made,
-    values::{bounded, is_name, name, reference, span},
+    values::{is_name, name, reference, span},
 };
-
-/// Bounds of the definition: further names of a certificate, and their characters.
-const NAMES_MAX: usize = 32;
-const DNS_NAME_MAX: usize = 253;
-const ADDRESS_MAX: usize = 45;
-
-/// Most characters of the name of an issuer, and of its kind.
-const ISSUER_MAX: usize = 253;
-const KIND_MAX: usize = 63;
 
 /// The two ports.
 pub(super) const PORTS: [&str; 2] = ["peer", "client"];
@@ -56,15 +47,16 @@ pub(super) fn issuer(
     paths: (&str, &str),
     ports: &[&str],
 ) -> Result<(), String> {
-    let name = bounded(fields, paths.0, ISSUER_MAX);
+    let name = fields.word(paths.0);
     let name = name.ok_or_else(|| format!("{} is missing: the issuer", fields.path(paths.0)))?;
     let mut issuer = reference(&name);
-    if let Some(kind) = bounded(fields, paths.1, KIND_MAX) {
+    if let Some(kind) = fields.word(paths.1) {
         issuer["kind"] = kind.into();
     }
     for port in ports {
         let target = format!("tls.{port}.certManager.issuerRef");
-        made.set(&target, issuer.clone());
+        let set = made.try_set(&target, issuer.clone());
+        set.map_err(|reason| format!("{}: {reason}", fields.path(paths.0)))?;
     }
     Ok(())
 }
@@ -86,30 +78,21 @@ pub(super) fn validity(
     if seconds < 60 {
         return Err("a certificate is valid for a minute at least".to_owned());
     }
-    let length = span(seconds).ok_or("it is too long")?;
-    made.set(&format!("tls.{port}.{source}.duration"), length);
-    Ok(())
+    made.try_set(&format!("tls.{port}.{source}.duration"), span(seconds))
 }
 
 /// Takes further names of the certificates of both ports.
 pub(super) fn more_names(fields: &mut Fields, made: &mut Made, names: &str, addresses: &str) {
-    for (path, target, most) in [
-        (names, "additionalDNSNames", DNS_NAME_MAX),
-        (addresses, "additionalIPAddresses", ADDRESS_MAX),
+    for (path, target) in [
+        (names, "additionalDNSNames"),
+        (addresses, "additionalIPAddresses"),
     ] {
         let Some(list) = fields.list(path) else {
             continue;
         };
-        let sound = |name: &Value| name.as_str().is_some_and(|name| name.len() <= most);
-        if list.len() > NAMES_MAX || !list.iter().all(sound) {
-            fields.refuse(
-                path,
-                format!("a list of {NAMES_MAX} names at most is expected"),
-            );
-            continue;
-        }
-        for port in PORTS {
-            made.set(&format!("tls.{port}.{target}"), list.clone());
+        let set = |port| made.try_set(&format!("tls.{port}.{target}"), list.clone());
+        if let Err(reason) = PORTS.into_iter().try_for_each(set) {
+            fields.refuse(path, reason);
         }
     }
 }

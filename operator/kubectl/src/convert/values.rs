@@ -2,27 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::fields::Fields;
-use witan_crd::ByteQuantity;
+use super::{fields::Fields, schema::fits};
 
-/// Most characters of an amount.
-const AMOUNT_MAX: usize = 32;
-
-/// Most characters of the name of an object.
-const NAME_MAX: usize = 253;
-
-/// Most characters of the name of a Service.
-const SERVICE_MAX: usize = 63;
-
-/// Most digits of a number in a span of time.
-const SPAN_DIGITS_MAX: u64 = 999_999;
-
-/// Whether a text is an amount of bytes that the schema takes.
+/// Whether a text is an amount of bytes that the definition takes.
 pub(super) fn is_amount(text: &str) -> bool {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    text.len() <= AMOUNT_MAX
-        && !digits.ends_with('.')
-        && ByteQuantity(text.to_owned()).bytes().is_some()
+    fits("storage.size", text)
 }
 
 /// Takes an amount of bytes.
@@ -38,20 +22,12 @@ pub(super) fn amount(fields: &mut Fields, path: &str) -> Option<String> {
 
 /// Whether a text names an object of Kubernetes.
 pub(super) fn is_name(text: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
-    let outer = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.len() <= NAME_MAX
-        && text.chars().all(inner)
-        && text.starts_with(outer)
-        && text.ends_with(outer)
+    fits("tls.peer.secretRef.name", text)
 }
 
 /// Whether a text names a Service.
 pub(super) fn is_service_name(text: &str) -> bool {
-    is_name(text)
-        && text.len() <= SERVICE_MAX
-        && !text.contains('.')
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
+    fits("services.client.name", text)
 }
 
 /// Takes a field that must be a valid name of a Kubernetes object.
@@ -68,16 +44,6 @@ pub(super) fn name(fields: &mut Fields, path: &str) -> Option<String> {
 /// Returns a reference to an object by its name.
 pub(super) fn reference(name: &str) -> Value {
     json!({"name": name})
-}
-
-/// Takes a text of at most `most` characters.
-pub(super) fn bounded(fields: &mut Fields, path: &str, most: usize) -> Option<String> {
-    let text = fields.word(path)?;
-    if text.chars().count() <= most {
-        return Some(text);
-    }
-    fields.refuse(path, format!("it has more than {most} characters"));
-    None
 }
 
 /// Takes a word out of a list.
@@ -124,14 +90,14 @@ fn seconds_of(text: &str) -> Option<u64> {
     (number.is_empty() && !text.is_empty()).then_some(seconds)
 }
 
-/// Returns a span of time in the largest unit that it is whole in; `None` if the schema has no room for it.
-pub(super) fn span(seconds: u64) -> Option<String> {
-    let units = [(3600, 'h'), (60, 'm'), (1, 's')];
-    let (length, unit) = units
+/// Returns a span of time in the largest unit that it is whole in.
+pub(super) fn span(seconds: u64) -> String {
+    let units = [(3600, 'h'), (60, 'm')];
+    let found = units
         .iter()
-        .find(|(length, _)| seconds.is_multiple_of(*length))?;
-    let number = seconds / length;
-    (number <= SPAN_DIGITS_MAX).then(|| format!("{number}{unit}"))
+        .find(|(length, _)| seconds.is_multiple_of(*length));
+    let (length, unit) = found.unwrap_or(&(1, 's'));
+    format!("{}{unit}", seconds / length)
 }
 
 #[cfg(test)]
@@ -149,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_those_of_the_schema() {
+    fn spans_are_in_the_largest_unit() {
         for (go, ours) in [
             ("365d", "8760h"),
             ("100d12h", "2412h"),
@@ -159,12 +125,11 @@ mod tests {
             ("0s", "0h"),
         ] {
             let seconds = seconds_of(go).unwrap();
-            assert_eq!(span(seconds).as_deref(), Some(ours), "{go}");
+            assert_eq!(span(seconds), ours, "{go}");
         }
         for wrong in ["", "5", "1.5h", "500ms", "1w", "h"] {
             assert_eq!(seconds_of(wrong), None, "{wrong}");
         }
-        assert_eq!(span(1_000_001), None);
     }
 
     #[test]
