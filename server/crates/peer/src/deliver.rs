@@ -19,7 +19,7 @@ use witan_transport::PeerStream;
 use super::{
     Shared,
     dial::DialError,
-    frame::{self, FrameKind},
+    frame::{self, FrameKind, SNAPSHOT_NOTE_BYTES_MAX},
     handshake::{Handshake, StreamKind},
     link::{Link, Peer},
     snapshot::{self, SendError, Transfer},
@@ -31,9 +31,6 @@ const ATTEMPTS: u32 = 6;
 
 /// The delay before the second attempt; doubled before each further one.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-
-/// Bytes of the message with a snapshot, which contains only the configuration.
-const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 /// Why a snapshot was not delivered by one stream.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +106,7 @@ pub(super) async fn receive_snapshot(
     mut stream: Box<dyn PeerStream>,
     hello: &Handshake,
 ) -> io::Result<()> {
-    let first = frame::read_exact(&mut stream, MESSAGE_BYTES_MAX);
+    let first = frame::read_exact(&mut stream, SNAPSHOT_NOTE_BYTES_MAX);
     let first = timeout(shared.settings.read_timeout, first).await;
     let first = first.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     if first.kind != FrameKind::Message {

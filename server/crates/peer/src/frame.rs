@@ -16,6 +16,10 @@ pub(super) const HEADER_BYTES: usize = 8;
 /// The longest contents of a frame: the maximum of three bytes.
 pub(super) const FRAME_BYTES_MAX: usize = (1 << 24) - 1;
 
+/// The longest contents of a frame beside a snapshot's records: the message that comes with it, which contains only the
+/// configuration, and its receiver's answers: a resume with its key, an outcome with its reason.
+pub(super) const SNAPSHOT_NOTE_BYTES_MAX: usize = 1 << 20;
+
 /// Bytes of a raft message in addition to its entries.
 const MESSAGE_OVERHEAD_BYTES: usize = 64 << 10;
 

@@ -14,7 +14,8 @@ pub(super) const MAGIC: [u8; 7] = *b"\x89WITANP";
 /// The version of the protocol, which follows [`MAGIC`].
 pub(super) const PROTOCOL: u8 = 1;
 
-/// Bytes of the longest contents of a handshake or its answer; URLs beyond it are left out.
+/// Bytes of what opens or keeps a stream: a handshake, from which URLs beyond it are left out, its answer, a pong, and the
+/// body of a request.
 pub(super) const HANDSHAKE_BYTES_MAX: usize = 2 << 10;
 
 /// The kind of messages on a stream.

@@ -17,13 +17,10 @@ use witan_gocompat::text;
 use witan_machine::member::{Member, MemberRegistry};
 use witan_transport::PeerStream;
 
-use super::{Shared, hash, page::Page};
+use super::{Shared, handshake::HANDSHAKE_BYTES_MAX, hash, page::Page};
 
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 8 << 10;
-
-/// Bytes of a request's body.
-const BODY_BYTES_MAX: usize = 1 << 10;
 
 /// Answers the request that begins with `first`. The caller bounds the time.
 pub(super) async fn answer(
@@ -57,7 +54,7 @@ async fn respond(request: Request<Incoming>, shared: &Shared) -> Result<Page, Pa
     }
     check_method(&head.method)?;
     check_cluster(&head.headers, members.cluster_id)?;
-    let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
+    let body = Limited::new(body, HANDSHAKE_BYTES_MAX).collect().await;
     let body = body
         .map_err(|_| Page::bad_request("error reading body"))?
         .to_bytes();

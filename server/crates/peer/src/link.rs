@@ -23,7 +23,7 @@ use super::{
     Shared,
     dial::{DialError, PeerConnection},
     frame::{Frame, FrameBatch, FrameKind, FrameReader},
-    handshake::{Handshake, Refusal, StreamKind},
+    handshake::{HANDSHAKE_BYTES_MAX, Handshake, Refusal, StreamKind},
     lanes::Lanes,
     metrics::PeerSeries,
     queue::{Batch, LaneQueue},
@@ -31,9 +31,6 @@ use super::{
 
 /// Interval of pings, which measure round-trip times and show that the other side still reads.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Contents of the longest frame that comes back on a stream.
-const ANSWER_BYTES_MAX: usize = 64;
 
 /// The first delay between two attempts after the first of them, which comes at once.
 const RETRY_FIRST: Duration = Duration::from_millis(5);
@@ -326,7 +323,7 @@ impl Link {
     /// Reads pongs and measures round trips by them until the stream ends; returns why. Fails if nothing
     /// comes for the read timeout.
     async fn read(&self, stream: impl AsyncRead + Unpin, begun: Instant) -> io::Error {
-        let mut reader = FrameReader::new(stream, ANSWER_BYTES_MAX);
+        let mut reader = FrameReader::new(stream, HANDSHAKE_BYTES_MAX);
         loop {
             let frame = match reader.next(self.shared.settings.read_timeout).await {
                 Ok(Some(frame)) => frame,

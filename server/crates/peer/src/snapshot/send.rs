@@ -16,10 +16,7 @@ use super::{
     wire::{Begin, FORMAT, Outcome, Part, Resume},
     write,
 };
-use crate::frame::FrameReader;
-
-/// The longest frame that a receiver sends: a resume with its key, or an outcome with its reason.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
+use crate::frame::{FrameReader, SNAPSHOT_NOTE_BYTES_MAX};
 
 /// Why a snapshot did not arrive.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +62,7 @@ pub(in super::super) async fn send(
 ) -> Result<(), SendError> {
     let timer = transfer.metrics.sends.begin(transfer.member);
     let (reading, mut writing) = tokio::io::split(stream);
-    let mut reader = FrameReader::new(reading, ANSWER_BYTES_MAX);
+    let mut reader = FrameReader::new(reading, SNAPSHOT_NOTE_BYTES_MAX);
     let position = &view.position;
     let begin = Begin {
         format: FORMAT,
