@@ -3,7 +3,7 @@
 //!
 //! actix routes nothing: its matching would decode paths in its own way and lose `%2F` and `//`.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -31,7 +31,7 @@ use witan_v3::{
     gateway::{openapi, websocket},
 };
 
-use super::{follow, log_level, ops, recorder::Recordings};
+use super::{follow, log_level, ops, recorder};
 use crate::follow::FollowHandle;
 
 /// A request target above this is answered 414. etcd drops such connections at 4 KiB.
@@ -45,7 +45,8 @@ pub struct HttpFrontend {
     v2: v2::V2Dialect,
     discovery: discovery::DiscoveryService,
     follow: Option<FollowHandle>,
-    recordings: Recordings,
+    /// The folder of the flight recorder, if this member records.
+    recordings: Option<PathBuf>,
 }
 
 /// Who serves a path.
@@ -60,7 +61,11 @@ enum Route {
 
 impl HttpFrontend {
     /// Creates the front of the running member with its dialects.
-    pub(crate) fn new(ctx: Context, follow: Option<FollowHandle>, recordings: Recordings) -> Self {
+    pub(crate) fn new(
+        ctx: Context,
+        follow: Option<FollowHandle>,
+        recordings: Option<PathBuf>,
+    ) -> Self {
         let reads = Arc::new(ReadCounters::default());
         Self {
             v1: v1::V1Dialect::new(ctx.clone(), reads.clone()),
@@ -195,7 +200,7 @@ async fn serve_resource(
         }
         Resource::FlightRecorder => {
             reply::drain(&mut payload).await;
-            front.recordings.handle(&front.ctx, request).await
+            recorder::handle(&front.ctx, front.recordings.clone(), request).await
         }
         Resource::OpenApi => {
             reply::drain(&mut payload).await;

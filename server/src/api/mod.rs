@@ -6,5 +6,5 @@ mod health;
 pub mod http;
 mod log_level;
 mod ops;
-pub(crate) mod recorder;
+mod recorder;
 mod top;

@@ -1,6 +1,6 @@
 //! `/debug/flight-recorder`: what the flight recorder of this member has recorded, as one stream that `witan replay` reads.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -11,8 +11,8 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use witan_dialect::{Context, reply};
+use witan_base::client_network::ClientNetwork;
+use witan_dialect::{Context, fair_semaphore::FairPermit, reply};
 use witan_recorder::HandedFiles;
 
 /// The answer if no file can be handed out.
@@ -20,54 +20,44 @@ const NOTHING: &str = "there is no recording to hand out: nothing is recorded ye
     log of this member), or its files have values in clear (--flight-recorder-values), which are not handed out (copy \
     DATA_DIR/recorder)";
 
-/// The flight recorder's files, and who may read them.
-#[derive(Debug)]
-pub(crate) struct Recordings {
-    /// Their folder; `None` if this member does not record.
+/// Answers a request for all files in the folder: 404 if this member does not record, 429 while as many callers as may at once
+/// are sent snapshots or recordings.
+pub(super) async fn handle(
+    ctx: &Context,
     folder: Option<PathBuf>,
-    /// One caller reads them at a time.
-    readers: Arc<Semaphore>,
-}
-
-impl Recordings {
-    /// Creates them with the folder of a member that records.
-    pub(crate) fn new(folder: Option<PathBuf>) -> Self {
-        Self { folder, readers: Arc::new(Semaphore::new(1)) }
+    request: &HttpRequest,
+) -> HttpResponse {
+    if !reply::allows(request, "GET") {
+        return reply::method_not_allowed(Some("GET"));
     }
-
-    /// Answers a request for all files: 404 if this member does not record, 429 while another caller reads them.
-    pub(super) async fn handle(&self, ctx: &Context, request: &HttpRequest) -> HttpResponse {
-        if !reply::allows(request, "GET") {
-            return reply::method_not_allowed(Some("GET"));
+    let Some(folder) = folder else {
+        let text = "this member records nothing; see --flight-recorder-megabytes";
+        return reply::text(StatusCode::NOT_FOUND, text);
+    };
+    let client = ClientNetwork::of_peer(request.peer_addr());
+    let Some(permit) = ctx.job_limits.snapshot(client) else {
+        let text = "other callers read snapshots or the recording of this member; try again";
+        return reply::text(StatusCode::TOO_MANY_REQUESTS, text);
+    };
+    let opened = ctx.blocking.run(move || {
+        let mut files = HandedFiles::open(&folder)?;
+        Ok::<_, std::io::Error>((files.next_chunk()?, files))
+    });
+    let (first, files) = match opened.await {
+        Ok(Ok((Some(first), files))) => (first, files),
+        Ok(Ok((None, _))) => return reply::text(StatusCode::NOT_FOUND, NOTHING),
+        Ok(Err(error)) => {
+            let text = format!("the flight recorder's files cannot be read: {error}");
+            return reply::text(StatusCode::INTERNAL_SERVER_ERROR, &text);
         }
-        let Some(folder) = self.folder.clone() else {
-            let text = "this member records nothing; see --flight-recorder-megabytes";
-            return reply::text(StatusCode::NOT_FOUND, text);
-        };
-        let Ok(permit) = self.readers.clone().try_acquire_owned() else {
-            let text = "another caller reads the recording of this member; try again";
-            return reply::text(StatusCode::TOO_MANY_REQUESTS, text);
-        };
-        let opened = ctx.blocking.run(move || {
-            let mut files = HandedFiles::open(&folder)?;
-            Ok::<_, std::io::Error>((files.next_chunk()?, files))
-        });
-        let (first, files) = match opened.await {
-            Ok(Ok((Some(first), files))) => (first, files),
-            Ok(Ok((None, _))) => return reply::text(StatusCode::NOT_FOUND, NOTHING),
-            Ok(Err(error)) => {
-                let text = format!("the flight recorder's files cannot be read: {error}");
-                return reply::text(StatusCode::INTERNAL_SERVER_ERROR, &text);
-            }
-            Err(error) => return reply::text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
-        };
-        let mut response = HttpResponse::Ok()
-            .insert_header((CONTENT_TYPE, "application/octet-stream"))
-            .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-            .streaming(body(ctx.clone(), first, files, permit));
-        reply::end_with_connection(request, &mut response);
-        response
-    }
+        Err(error) => return reply::text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    };
+    let mut response = HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "application/octet-stream"))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .streaming(body(ctx.clone(), first, files, permit));
+    reply::end_with_connection(request, &mut response);
+    response
 }
 
 /// The bytes of all files, read as the client takes them. An error cuts the body.
@@ -75,7 +65,7 @@ fn body(
     ctx: Context,
     first: Bytes,
     files: HandedFiles,
-    permit: OwnedSemaphorePermit,
+    permit: FairPermit,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
     let rest = stream::unfold((ctx, Some(files), permit), async |(ctx, files, permit)| {
         let mut files = files?;

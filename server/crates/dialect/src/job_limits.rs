@@ -12,7 +12,7 @@ use super::{
 /// transactions. Others wait.
 const JOBS_MAX: usize = 4;
 
-/// Snapshots that are sent at once, at the pace of who receives them; more are refused.
+/// Snapshots and recordings that are sent at once, at the pace of who receives them; more are refused.
 const SNAPSHOTS_MAX: usize = 2 * JOBS_MAX;
 
 /// Limits how many hash and defragment jobs, large reads and snapshots run at once. Clones share
@@ -35,7 +35,7 @@ impl Default for JobLimits {
 }
 
 impl JobLimits {
-    /// Takes a permit for a client's snapshot; `None` if all permits, or those of the client's network, are taken.
+    /// Takes a permit for a snapshot or a recording for a client; `None` if all permits, or those of the client's network, are taken.
     pub fn snapshot(&self, client: ClientNetwork) -> Option<FairPermit> {
         self.snapshots.try_take(client)
     }
