@@ -84,8 +84,6 @@ impl From<NodeError> for V1Error {
 
 #[cfg(test)]
 mod tests {
-    use witan_api::v1::error::V1ErrorBody;
-
     use super::*;
 
     /// What no request of `tests/e2e/tests/v1` is answered with.
@@ -112,8 +110,6 @@ mod tests {
             let mut body = Vec::new();
             V1Error::new(code, cause).write(&mut body);
             assert_eq!(String::from_utf8_lossy(&body), expect);
-            let read: V1ErrorBody = serde_json::from_slice(&body).unwrap();
-            assert_eq!((read.error_code, read.cause.as_str()), (code.code(), cause));
         }
     }
 }

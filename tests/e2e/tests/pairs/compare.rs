@@ -2,7 +2,6 @@
 //! listing may differ; nothing else may.
 
 use serde_json::Value;
-use witan_api::v2::keys;
 
 use crate::pair::{Answer, Pair};
 
@@ -130,7 +129,7 @@ fn replaced(text: &str, mark: &str, mut with: impl FnMut(&str) -> (usize, String
 fn same_set(recorded: &str, given: &str) -> bool {
     let sorted = |text: &str| -> Option<Value> {
         let mut value: Value = serde_json::from_str(&text.replace("(seconds)", "1")).ok()?;
-        let _: keys::Event = serde_json::from_value(value.clone()).ok()?;
+        value.get("action")?;
         sort(&mut value["node"]);
         Some(value)
     };

@@ -1,22 +1,7 @@
 //! The error table of v1: number, message and HTTP status, all frozen. The numbers are not v2's:
 //! 400 and 500 mean something else here.
 
-use serde::{Deserialize, Serialize};
-
 use crate::error_table::error_table;
-
-/// Body of every error; no newline follows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct V1ErrorBody {
-    /// Number of the error, see [`ErrorCode`].
-    pub error_code: u16,
-    /// Fixed text of the error.
-    pub message: String,
-    /// Details, such as the key; left out when empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub cause: String,
-}
 
 error_table! {
     /// Cause: the key.

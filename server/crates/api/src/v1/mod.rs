@@ -4,17 +4,12 @@
 //! Field order and omission rules are part of the contract: clients compare bytes.
 
 pub mod error;
-pub mod keys;
 pub mod stats;
 
 /// Prefix of the key space.
 pub const KEYS: &str = "/v1/keys";
 /// Prefix of long polls.
 pub const WATCH: &str = "/v1/watch";
-/// The client URLs of all members, as text.
-pub const MACHINES: &str = "/v1/machines";
-/// Prefix of the statistics.
-pub const STATS: &str = "/v1/stats";
 /// Read-only directory of the key space with a file for each member, by name.
 pub const MACHINE_RECORDS: &str = "/_etcd/machines";
 /// First components of keys that cannot be written.

@@ -1,24 +1,7 @@
 //! The error table of `/v2/keys`: number, message and HTTP status. Clients switch on the number
 //! and print the message, so all three are frozen.
 
-use serde::{Deserialize, Serialize};
-
 use crate::error_table::error_table;
-
-/// Body of every error of `/v2/keys`; a newline follows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ErrorBody {
-    /// Number of the error, see [`ErrorCode`].
-    pub error_code: u16,
-    /// Fixed text of the error.
-    pub message: String,
-    /// Details, such as the path; left out when empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub cause: String,
-    /// Current index of the store; 0 for a request that was refused before it reached the store.
-    pub index: u64,
-}
 
 error_table! {
     /// Cause: the first missing path.

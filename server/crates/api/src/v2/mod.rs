@@ -5,7 +5,6 @@
 
 pub mod auth;
 pub mod error;
-pub mod keys;
 pub mod members;
 pub mod stats;
 
@@ -13,10 +12,6 @@ pub mod stats;
 pub const KEYS: &str = "/v2/keys";
 /// Prefix of the member list.
 pub const MEMBERS: &str = "/v2/members";
-/// The client URLs of all members, as text.
-pub const MACHINES: &str = "/v2/machines";
-/// Prefix of the statistics.
-pub const STATS: &str = "/v2/stats";
 
 /// Header: id of the cluster, lower hex without leading zeros. On every answer below
 /// [`KEYS`] and [`MEMBERS`].
