@@ -220,11 +220,11 @@ impl Made {
 
     /// Returns the resource.
     pub(super) fn finish(self) -> Result<Value, String> {
-        let spec = match self.kind {
+        let spec = schema::check_spec(self.kind, &self.spec).and_then(|()| match self.kind {
             Kind::Cluster => canonical::<EtcdClusterSpec>(&self.spec),
             Kind::Backup => canonical::<EtcdBackupSpec>(&self.spec),
             Kind::Schedule => canonical::<EtcdBackupScheduleSpec>(&self.spec),
-        };
+        });
         let kind = self.kind.word();
         let spec = spec.map_err(|reason| format!("it makes no {kind}: spec: {reason}"))?;
         Ok(json!({
@@ -247,22 +247,19 @@ fn set(value: &mut Value, path: &str, new: Value) {
 fn canonical<S: DeserializeOwned + Serialize>(spec: &Value) -> Result<Value, String> {
     let typed: S = serde_json::from_value(spec.clone()).map_err(|error| error.to_string())?;
     let mut full = serde_json::to_value(typed).map_err(|error| error.to_string())?;
-    keep(&mut full, spec)?;
+    keep(&mut full, spec);
     Ok(full)
 }
 
 /// Keeps the fields that are given.
-fn keep(full: &mut Value, given: &Value) -> Result<(), String> {
+fn keep(full: &mut Value, given: &Value) {
     let (Value::Object(full), Value::Object(given)) = (full, given) else {
-        return Ok(());
+        return;
     };
     full.retain(|key, _| given.contains_key(key));
-    for (key, value) in given {
-        let found = full.get_mut(key);
-        let found = found.ok_or_else(|| format!("there is no field {key}"))?;
-        keep(found, value)?;
+    for (key, value) in full {
+        keep(value, &given[key]);
     }
-    Ok(())
 }
 
 #[cfg(test)]
