@@ -215,13 +215,7 @@ async fn serve_resource(
         }
         Resource::NewToken => front.discovery.new_token(request, payload).await,
         Resource::Token => front.discovery.registry(request, payload, path).await,
-        Resource::Keys
-        | Resource::Members
-        | Resource::Auth
-        | Resource::Machines
-        | Resource::StatsSelf
-        | Resource::StatsLeader
-        | Resource::StatsStore => front.v2.handle(resource, request, payload, path).await,
+        Resource::V2(resource) => front.v2.handle(resource, request, payload, path).await,
     }
 }
 
@@ -336,14 +330,16 @@ fn add_origin(request: &HttpRequest, settings: &Settings, response: &mut HttpRes
 
 #[cfg(test)]
 mod tests {
+    use witan_api::access::V2Resource;
+
     use super::*;
 
     #[test]
     fn paths_go_to_their_dialect() {
         let table: &[(&str, Option<Resource>)] = &[
-            ("/v2/keys", Some(Resource::Keys)),
-            ("/v2/keys/", Some(Resource::Keys)),
-            ("/v2/keys/a/b", Some(Resource::Keys)),
+            ("/v2/keys", Some(Resource::V2(V2Resource::Keys))),
+            ("/v2/keys/", Some(Resource::V2(V2Resource::Keys))),
+            ("/v2/keys/a/b", Some(Resource::V2(V2Resource::Keys))),
             ("/v2/keysfoo", None),
             ("/v2", None),
             ("/", None),
@@ -353,11 +349,11 @@ mod tests {
             ("/leader", Some(Resource::V1)),
             ("/v1", None),
             ("/v2/leader", None),
-            ("/v2/machines", Some(Resource::Machines)),
+            ("/v2/machines", Some(Resource::V2(V2Resource::Machines))),
             ("/v2/machines/", None),
-            ("/v2/members", Some(Resource::Members)),
-            ("/v2/members/x", Some(Resource::Members)),
-            ("/v2/stats/self", Some(Resource::StatsSelf)),
+            ("/v2/members", Some(Resource::V2(V2Resource::Members))),
+            ("/v2/members/x", Some(Resource::V2(V2Resource::Members))),
+            ("/v2/stats/self", Some(Resource::V2(V2Resource::StatsSelf))),
             ("/v2/stats/self/", None),
             ("/v2/stats/", None),
             ("/v2/stats", None),

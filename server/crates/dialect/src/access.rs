@@ -12,15 +12,7 @@ pub fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRoute> {
     let route = HttpRoute::of(path)?;
     let on = match route.resource {
         Resource::V1 => settings.enable_v1,
-        Resource::Keys
-        | Resource::Members
-        | Resource::Auth
-        | Resource::Machines
-        | Resource::StatsSelf
-        | Resource::StatsLeader
-        | Resource::StatsStore
-        | Resource::NewToken
-        | Resource::Token => settings.enable_v2,
+        Resource::V2(_) | Resource::NewToken | Resource::Token => settings.enable_v2,
         Resource::OpenApi => settings.enable_grpc_gateway,
         Resource::Console => settings.enable_console,
         Resource::Operations | Resource::LogLevel | Resource::FlightRecorder | Resource::Follow => {

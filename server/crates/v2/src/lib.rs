@@ -22,28 +22,17 @@ pub mod watch;
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use witan_api::access::Resource;
+use witan_api::access::V2Resource;
 use witan_dialect::{Context, read_counters::ReadCounters, reply};
 
-/// Returns the methods that a resource of v2 serves, as `Allow` lists them; empty for resources of
-/// other dialects.
-fn methods(resource: Resource) -> &'static str {
+/// Returns the methods that a resource serves, as `Allow` lists them.
+fn methods(resource: V2Resource) -> &'static str {
     match resource {
-        Resource::Keys => "HEAD,GET,PUT,POST,DELETE",
-        Resource::Members => "GET,POST,DELETE,PUT",
-        Resource::Auth => "GET,HEAD,PUT,POST,DELETE",
-        Resource::Machines => "GET,HEAD",
-        Resource::StatsSelf | Resource::StatsLeader | Resource::StatsStore => "GET",
-        // other dialects'
-        Resource::V1
-        | Resource::Operations
-        | Resource::LogLevel
-        | Resource::FlightRecorder
-        | Resource::Follow
-        | Resource::OpenApi
-        | Resource::Console
-        | Resource::NewToken
-        | Resource::Token => "",
+        V2Resource::Keys => "HEAD,GET,PUT,POST,DELETE",
+        V2Resource::Members => "GET,POST,DELETE,PUT",
+        V2Resource::Auth => "GET,HEAD,PUT,POST,DELETE",
+        V2Resource::Machines => "GET,HEAD",
+        V2Resource::StatsSelf | V2Resource::StatsLeader | V2Resource::StatsStore => "GET",
     }
 }
 
@@ -70,7 +59,7 @@ impl V2Dialect {
     /// Answers a request for one of v2's resources, whose sender was authorized, and drains its body.
     pub async fn handle(
         &self,
-        resource: Resource,
+        resource: V2Resource,
         request: &HttpRequest,
         mut payload: web::Payload,
         path: &[u8],
@@ -80,22 +69,15 @@ impl V2Dialect {
             reply::method_not_allowed(Some(allow))
         } else {
             match resource {
-                Resource::Keys => keys::handle(self, request, &mut payload, path).await,
-                Resource::Members => members::handle(&self.ctx, request, &mut payload, path).await,
-                Resource::Auth => auth::handle(&self.ctx, request, &mut payload, path).await,
-                Resource::Machines => members::machines(&self.ctx, request).await,
-                Resource::StatsSelf => stats::of_self(&self.ctx, request),
-                Resource::StatsLeader => stats::of_leader(&self.ctx, request),
-                Resource::StatsStore => stats::of_store(self, request).await,
-                Resource::V1
-                | Resource::Operations
-                | Resource::LogLevel
-                | Resource::FlightRecorder
-                | Resource::Follow
-                | Resource::OpenApi
-                | Resource::Console
-                | Resource::NewToken
-                | Resource::Token => reply::not_found(),
+                V2Resource::Keys => keys::handle(self, request, &mut payload, path).await,
+                V2Resource::Members => {
+                    members::handle(&self.ctx, request, &mut payload, path).await
+                }
+                V2Resource::Auth => auth::handle(&self.ctx, request, &mut payload, path).await,
+                V2Resource::Machines => members::machines(&self.ctx, request).await,
+                V2Resource::StatsSelf => stats::of_self(&self.ctx, request),
+                V2Resource::StatsLeader => stats::of_leader(&self.ctx, request),
+                V2Resource::StatsStore => stats::of_store(self, request).await,
             }
         };
         reply::drain(&mut payload).await;

@@ -35,24 +35,10 @@ fn raft_index(server: &Server) -> String {
 }
 
 fn is_v2(resource: Resource) -> bool {
-    match resource {
-        Resource::Keys
-        | Resource::Members
-        | Resource::Auth
-        | Resource::Machines
-        | Resource::StatsSelf
-        | Resource::StatsLeader
-        | Resource::StatsStore
-        | Resource::NewToken
-        | Resource::Token => true,
-        Resource::V1
-        | Resource::Operations
-        | Resource::LogLevel
-        | Resource::FlightRecorder
-        | Resource::Follow
-        | Resource::OpenApi
-        | Resource::Console => false,
-    }
+    matches!(
+        resource,
+        Resource::V2(_) | Resource::NewToken | Resource::Token
+    )
 }
 
 #[test]

@@ -8,20 +8,8 @@ use crate::{discovery, top};
 pub enum Resource {
     /// Keys, watches, members and counters of v1.
     V1,
-    /// Keys of v2.
-    Keys,
-    /// Members in v2's form.
-    Members,
-    /// v2's users and roles, and whether its authentication is on.
-    Auth,
-    /// Client URLs of all members, as text.
-    Machines,
-    /// Counters of the member.
-    StatsSelf,
-    /// Statistics that the leader has of its followers.
-    StatsLeader,
-    /// Counters of operations on v2's keys.
-    StatsStore,
+    /// One of v2.
+    V2(V2Resource),
     /// Versions, metrics, health checks, variables, who uses which keys.
     Operations,
     /// The log level, which can be changed.
@@ -38,6 +26,25 @@ pub enum Resource {
     NewToken,
     /// A token of discovery with the members that have registered.
     Token,
+}
+
+/// The resources of v2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum V2Resource {
+    /// Keys of v2.
+    Keys,
+    /// Members in v2's form.
+    Members,
+    /// v2's users and roles, and whether its authentication is on.
+    Auth,
+    /// Client URLs of all members, as text.
+    Machines,
+    /// Counters of the member.
+    StatsSelf,
+    /// Statistics that the leader has of its followers.
+    StatsLeader,
+    /// Counters of operations on v2's keys.
+    StatsStore,
 }
 
 /// The paths that belong to a route.
@@ -72,15 +79,15 @@ const MANAGED: &[(&str, Access)] = &[("GET", Root), ("PUT", Root), ("DELETE", Ro
 /// All routes; the first one that matches a path counts.
 #[rustfmt::skip]
 pub const HTTP: &[HttpRoute] = &[
-    tree("/v2/keys", Resource::Keys, &[("GET", V2Keys), ("HEAD", V2Keys), ("PUT", V2Keys), ("POST", V2Keys), ("DELETE", V2Keys)]),
-    tree("/v2/members", Resource::Members, &[("GET", V3User), ("POST", Root), ("PUT", Root), ("DELETE", Root)]),
-    one("/v2/auth/enable", Resource::Auth, &[("GET", Public), ("PUT", Root), ("DELETE", Root)]),
-    tree("/v2/auth/users", Resource::Auth, MANAGED),
-    tree("/v2/auth/roles", Resource::Auth, MANAGED),
-    one("/v2/machines", Resource::Machines, READ_BY_USERS),
-    one("/v2/stats/self", Resource::StatsSelf, SHOWN_TO_USERS),
-    one("/v2/stats/leader", Resource::StatsLeader, SHOWN_TO_USERS),
-    one("/v2/stats/store", Resource::StatsStore, SHOWN),
+    tree("/v2/keys", Resource::V2(V2Resource::Keys), &[("GET", V2Keys), ("HEAD", V2Keys), ("PUT", V2Keys), ("POST", V2Keys), ("DELETE", V2Keys)]),
+    tree("/v2/members", Resource::V2(V2Resource::Members), &[("GET", V3User), ("POST", Root), ("PUT", Root), ("DELETE", Root)]),
+    one("/v2/auth/enable", Resource::V2(V2Resource::Auth), &[("GET", Public), ("PUT", Root), ("DELETE", Root)]),
+    tree("/v2/auth/users", Resource::V2(V2Resource::Auth), MANAGED),
+    tree("/v2/auth/roles", Resource::V2(V2Resource::Auth), MANAGED),
+    one("/v2/machines", Resource::V2(V2Resource::Machines), READ_BY_USERS),
+    one("/v2/stats/self", Resource::V2(V2Resource::StatsSelf), SHOWN_TO_USERS),
+    one("/v2/stats/leader", Resource::V2(V2Resource::StatsLeader), SHOWN_TO_USERS),
+    one("/v2/stats/store", Resource::V2(V2Resource::StatsStore), SHOWN),
     // the members as files, which requests can only read
     tree("/v1/keys/_etcd/machines", Resource::V1, SHOWN_TO_USERS),
     tree("/v1/keys", Resource::V1, &[("GET", V2Keys), ("PUT", V2Keys), ("POST", V2Keys), ("DELETE", V2Keys)]),

@@ -13,7 +13,7 @@ mod http;
 mod page;
 
 pub use grpc::{CallType, GRPC, GrpcRoute, gateway_paths};
-pub use http::{HTTP, HttpRoute, PathScope, Resource};
+pub use http::{HTTP, HttpRoute, PathScope, Resource, V2Resource};
 pub use page::markdown;
 
 /// Access that a route requires of its caller.
