@@ -22,23 +22,23 @@ const _: () = assert!(
 pub(crate) fn put(into: &mut Vec<u8>, part: Part, max: usize) -> bool {
     let frame = Frame { part: Some(part) };
     let length = frame.encoded_len();
-    length <= max && put_payload(into, length, |into| frame.encode_raw(into))
+    length <= max && put_payload(into, length, |mut to| frame.encode_raw(&mut to))
 }
 
-/// Appends a frame with a payload of this length, which `write` appends; `false`, and nothing, if it is larger than
+/// Appends a frame with a payload of this length, which `write` fills in; `false`, and nothing, if it is larger than
 /// [`FRAME_BYTES_MAX`] or has too many parts.
 pub(crate) fn put_payload(
     into: &mut Vec<u8>,
     length: usize,
-    write: impl FnOnce(&mut Vec<u8>),
+    write: impl FnOnce(&mut [u8]),
 ) -> bool {
     if length > FRAME_BYTES_MAX {
         return false;
     }
     let begin = into.len();
-    into.extend_from_slice(&[0; HEADER_BYTES]);
-    write(into);
+    into.resize(begin + HEADER_BYTES + length, 0);
     let (header, payload) = into[begin..].split_at_mut(HEADER_BYTES);
+    write(payload);
     if !bounds::is_small(payload) && bounds::check_frame(payload).is_err() {
         into.truncate(begin);
         return false;

@@ -3,7 +3,6 @@
 //!
 //! Messages of other members, which may come with a whole state, are shared and left to the thread that writes.
 
-use bytes::BufMut;
 use prost::{
     Message,
     encoding::{self, WireType, message},
@@ -216,10 +215,10 @@ impl NotedTurn {
 fn put_turn(into: &mut Vec<u8>, number: u64, at_ns: i64, fields: &[u8]) -> bool {
     let head = Turn { number, at_ns, ..Turn::default() };
     let turn_bytes = head.encoded_len() + fields.len();
-    frame::put_payload(into, nested_len(TURN, turn_bytes), |into| {
-        begin_nested(TURN, turn_bytes, into);
-        head.encode_raw(into);
-        into.extend_from_slice(fields);
+    frame::put_payload(into, nested_len(TURN, turn_bytes), |mut to| {
+        begin_nested(TURN, turn_bytes, &mut to);
+        head.encode_raw(&mut to);
+        to.copy_from_slice(fields);
     })
 }
 
@@ -268,7 +267,7 @@ fn nested_len(tag: u32, bytes: usize) -> usize {
     encoding::key_len(tag) + encoding::encoded_len_varint(bytes as u64) + bytes
 }
 
-fn begin_nested(tag: u32, bytes: usize, to: &mut impl BufMut) {
+fn begin_nested(tag: u32, bytes: usize, to: &mut &mut [u8]) {
     encoding::encode_key(tag, WireType::LengthDelimited, to);
     encoding::encode_varint(bytes as u64, to);
 }
