@@ -17,11 +17,11 @@ const DEPTH_MAX: u32 = 100;
 pub(crate) struct TooMany;
 
 /// The messages of which parts are counted.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Of {
     Frame,
+    /// And of a frozen replica.
     Start,
-    Frozen,
     State,
     Turn,
     Input,
@@ -34,6 +34,7 @@ enum Of {
 }
 
 /// The type that a decoder gives a field.
+#[derive(Clone, Copy)]
 enum Field {
     Message(Of),
     /// A message between members.
@@ -43,35 +44,27 @@ enum Field {
     Bytes,
 }
 
+/// The fields that are no plain bytes, by their messages and numbers.
+const FIELDS: [(Of, u32, Field); 12] = [
+    (Of::Frame, 2, Field::Message(Of::Start)),
+    (Of::Frame, 3, Field::Message(Of::Turn)),
+    (Of::Frame, 5, Field::Message(Of::Start)),
+    (Of::Start, 2, Field::Message(Of::State)),
+    (Of::Turn, 3, Field::Message(Of::Input)),
+    (Of::Input, 3, Field::Message(Of::Received)),
+    (Of::Input, 12, Field::Message(Of::Decision)),
+    (Of::Received, 3, Field::Between),
+    (Of::Received, 4, Field::Message(Of::State)),
+    (Of::Decision, 1, Field::Message(Of::State)),
+    (Of::Raft, 7, Field::Message(Of::RaftEntry)),
+    (Of::RaftEntry, 6, Field::Command),
+];
+
 fn field(of: Of, tag: u32) -> Field {
-    match (of, tag) {
-        (Of::Frame, 2) => Field::Message(Of::Start),
-        (Of::Frame, 3) => Field::Message(Of::Turn),
-        (Of::Frame, 5) => Field::Message(Of::Frozen),
-        (Of::Start | Of::Frozen, 2) | (Of::Received, 4) | (Of::Decision, 1) => {
-            Field::Message(Of::State)
-        }
-        (Of::Turn, 3) => Field::Message(Of::Input),
-        (Of::Input, 3) => Field::Message(Of::Received),
-        (Of::Input, 12) => Field::Message(Of::Decision),
-        (Of::Received, 3) => Field::Between,
-        (Of::Raft, 7) => Field::Message(Of::RaftEntry),
-        (Of::RaftEntry, 6) => Field::Command,
-        (
-            Of::Frame
-            | Of::Start
-            | Of::Frozen
-            | Of::State
-            | Of::Turn
-            | Of::Input
-            | Of::Received
-            | Of::Decision
-            | Of::Raft
-            | Of::RaftEntry
-            | Of::Other,
-            _,
-        ) => Field::Bytes,
-    }
+    let found = FIELDS
+        .iter()
+        .find(|(message, number, _)| (*message, *number) == (of, tag));
+    found.map_or(Field::Bytes, |(_, _, field)| *field)
 }
 
 /// Checks that the payload of a frame has at most [`PARTS_MAX`] parts.

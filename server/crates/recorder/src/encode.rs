@@ -53,7 +53,7 @@ impl Encoder {
         frame::put(into, part, FRAME_BYTES_MAX)
     }
 
-    /// Appends with what a replica began. One that is too large is left out, and the recording is only shown.
+    /// Appends the settings and the state with which a replica begins. A start that is too large is left out, and the recording is only shown.
     pub fn start(&mut self, config: &Config, recovered: &Recovered, into: &mut Vec<u8>) {
         self.config = to_json(config).into();
         let log = recovered.records.iter().map(|record| LogEntry {

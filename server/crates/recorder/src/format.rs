@@ -28,7 +28,7 @@ pub enum Part {
     /// The first frame of each file.
     #[prost(message, tag = "1")]
     Head(Head),
-    /// The second one of the file in which the recording of a process begins: with what its replica began.
+    /// The second one of the file in which the recording of a process begins: how its replica began.
     #[prost(message, tag = "2")]
     Start(Start),
     /// One turn.
@@ -59,7 +59,7 @@ pub struct Head {
     pub values_in_clear: bool,
 }
 
-/// With what a replica began.
+/// The settings and the state with which a replica began.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Start {
     /// Its settings, as JSON: they follow the core's own structs, and so the release.

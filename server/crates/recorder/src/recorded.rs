@@ -36,7 +36,7 @@ pub(crate) const EVENTS: [PeerEvent; 7] = [
 
 /// Where a recording goes. Nothing here may block.
 pub trait Sink: Send {
-    /// Takes with what the replica began. Returns what hides values in its turns.
+    /// Takes the settings and the state with which the replica begins. Returns what hides values in its turns.
     fn start(&mut self, config: Config, recovered: Recovered) -> Hider;
     /// Takes a turn. Returns whether the replica is to be frozen as it is after that turn.
     fn turn(&mut self, turn: &mut NotedTurn) -> bool;

@@ -116,7 +116,10 @@ impl Player {
     pub fn turn(&mut self, turn: &Turn) -> Result<Option<Verdict>, String> {
         let got = caught(|| self.execute(turn)).flatten()?;
         if self.filler.is_exhausted() {
-            return Err("it has more bytes of values than a replay makes up".into());
+            return Err(
+                "the values of this recording have more bytes than a replay makes up (1 GiB)"
+                    .into(),
+            );
         }
         let expected = in_order(turn.effects.clone());
         let same = |(a, b): (&Effect, &Effect)| match self.whole {
@@ -174,7 +177,7 @@ fn caught<T, E: ToString>(run: impl FnOnce() -> Result<T, E>) -> Result<Result<T
 fn words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("without a word")
+        .unwrap_or("without a message")
 }
 
 /// A world that takes all effects and does nothing.

@@ -136,7 +136,7 @@ fn values_do_not_take_more_memory_than_a_bound() {
     let proposal = Proposal { entry: entry.encode_to_vec().into(), ..Proposal::default() };
     let replayed = with("values-max", vec![turn(InputKind::Propose(proposal))]);
     assert!(
-        why(&replayed).contains("more bytes of values"),
+        why(&replayed).contains("have more bytes than a replay makes up"),
         "{replayed:?}"
     );
     assert_eq!(replayed.equal, 10);
