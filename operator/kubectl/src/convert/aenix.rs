@@ -89,7 +89,7 @@ fn security(fields: &mut Fields, made: &mut Made) {
         None,
     );
     if let Some(peer) = &peer {
-        tls::authority(fields, &path("peerTrustedCASecret"), peer);
+        tls::ca_secret(fields, &path("peerTrustedCASecret"), peer);
     }
     let server = tls::secret(
         fields,
@@ -99,15 +99,15 @@ fn security(fields: &mut Fields, made: &mut Made) {
         None,
     );
     if let Some(server) = &server {
-        // the flags of its members ask clients for a certificate where they know an authority for it
+        // the flags of its members ask clients for a certificate where they know a CA for it
         made.set(
             "tls.client.clientCertAuth",
             fields.has(&path("clientTrustedCASecret")),
         );
-        tls::authority(fields, &path("clientTrustedCASecret"), server);
+        tls::ca_secret(fields, &path("clientTrustedCASecret"), server);
         let target = "tls.client.operatorSecretRef";
         let operator = tls::secret(fields, made, &path("clientSecret"), target, None);
-        tls::authority(
+        tls::ca_secret(
             fields,
             &path("serverTrustedCASecret"),
             operator.as_ref().unwrap_or(server),

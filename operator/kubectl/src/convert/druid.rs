@@ -214,11 +214,11 @@ fn certificates(fields: &mut Fields, made: &mut Made) {
         let Some(secret) = tls::secret(fields, made, &path, target, None) else {
             continue;
         };
-        tls::authority(fields, &format!("{from}.tlsCASecretRef.name"), &secret);
+        tls::ca_secret(fields, &format!("{from}.tlsCASecretRef.name"), &secret);
         let key = fields.word(&format!("{from}.tlsCASecretRef.dataKey"));
         if let Some(key) = key.filter(|key| key != "ca.crt") {
             fields.notes.by_hand(format!(
-                "secret {secret}: the authority is in the key {key} there, and has to be in ca.crt"
+                "secret {secret}: the CA is in the key {key} there, and has to be in ca.crt"
             ));
         }
     }
@@ -238,7 +238,7 @@ fn certificates(fields: &mut Fields, made: &mut Made) {
     );
     fields.gone(
         &format!("{peer}.skipClientSANVerification"),
-        "members always skip it, and check the authority",
+        "members always skip it, and check the CA",
     );
     for secret in ["tlsCASecretRef", "serverTLSSecretRef", "clientTLSSecretRef"] {
         for port in ["clientUrlTls", "peerUrlTls"] {

@@ -30,7 +30,7 @@ const OF_CERTIFICATES: [(&str, &str); 3] = [
     ),
     (
         "caBundleSecret",
-        "members trust the authority that signs their certificates",
+        "members trust the CA that signs their certificates",
     ),
 ];
 
@@ -139,6 +139,6 @@ fn certificates(fields: &mut Fields, made: &mut Made) -> Result<(), String> {
     for (key, reason) in OF_CERTIFICATES {
         fields.gone(&format!("{given}.{key}"), reason);
     }
-    fields.notes.by_hand("clients have to show a certificate of the cluster's authority, or set spec.tls.client.clientCertAuth: false");
+    fields.notes.by_hand("clients have to show a certificate of the cluster's CA, or set spec.tls.client.clientCertAuth: false");
     Ok(())
 }

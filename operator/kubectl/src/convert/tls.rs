@@ -30,7 +30,7 @@ pub(super) fn secret(
 }
 
 /// Notes that the other operator keeps the CA in a separate secret.
-pub(super) fn authority(fields: &mut Fields, path: &str, secret: &str) {
+pub(super) fn ca_secret(fields: &mut Fields, path: &str, secret: &str) {
     if let Some(from) = name(fields, path)
         && from != secret
     {
