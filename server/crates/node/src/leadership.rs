@@ -8,7 +8,7 @@ use witan_machine::{
     member::{MemberId, MemberRegistry},
 };
 
-use super::{LoopRequest, Node, NodeError, TransferError};
+use super::{LoopRequest, Node, NodeError, TransferError, reconfiguration::Connection};
 
 impl Node {
     /// Hands leadership over to a member, or to the one that lags least, and waits until it leads, at most as
@@ -55,7 +55,8 @@ impl Node {
         }
         let leader = self.status().leader;
         let elsewhere = leader != MemberId::NONE && leader != self.identity().member_id;
-        if elsewhere && !self.shared.peer_links.since(leader, begun_ns) {
+        let connection = self.shared.peer_links.connection(leader, begun_ns);
+        if elsewhere && connection != Connection::Settled {
             return NodeError::ConnectionLost;
         }
         NodeError::Timeout

@@ -37,11 +37,6 @@ impl PeerLinks {
         self.lock().remove(&member);
     }
 
-    /// Forgets both when a member was connected and when it was lost.
-    pub(super) fn forget(&self, member: MemberId) {
-        self.lock().remove(&member);
-    }
-
     /// Returns how a member is connected: `Settled` since `before_ns` or earlier, `Recent` since then, or
     /// `Lost`.
     pub(super) fn connection(&self, member: MemberId, before_ns: i64) -> Connection {
@@ -50,13 +45,6 @@ impl PeerLinks {
             Some(since) if *since <= before_ns => Connection::Settled,
             Some(_) => Connection::Recent,
         }
-    }
-
-    /// Whether a member is connected since `before_ns` or earlier.
-    pub(super) fn since(&self, member: MemberId, before_ns: i64) -> bool {
-        self.lock()
-            .get(&member)
-            .is_some_and(|since| *since <= before_ns)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<MemberId, i64>> {

@@ -183,7 +183,7 @@ impl Node {
     /// Forgets the numbers of a member that left.
     pub fn forget_peer(&self, member: MemberId) {
         let links = &self.shared.peer_links;
-        links.forget(member);
+        links.lost(member);
         links.stats.lock().followers.remove(&member);
     }
 
