@@ -38,7 +38,7 @@ use witan_transport::{
 use disk::OpenedDisk;
 pub use error::BootError;
 
-use crate::api;
+use crate::api::http::HttpFrontend;
 use crate::{
     adopt::{self, Adopted, Progress},
     bootstrap::{
@@ -583,8 +583,7 @@ fn serve(
     };
     let ctx = Context::new(node.clone(), shared);
     let calls = witan_v3::Services::new(ctx.clone());
-    let recordings = recorder::folder(config);
-    let front = Arc::new(api::http::HttpFrontend::new(ctx, follow, recordings));
+    let front = Arc::new(HttpFrontend::new(ctx, follow, recorder::folder(config)));
     let served = Handlers {
         http: move |surface, request, payload| {
             let front = front.clone();

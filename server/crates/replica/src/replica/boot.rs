@@ -62,16 +62,15 @@ impl Replica {
             Some(bytes) => wire::decode_hard_state(bytes)?,
             None => HardState { term: place.term, ..HardState::default() },
         };
-        let mut entries = Vec::with_capacity(recovered.records.len());
-        for record in &recovered.records {
-            entries.push(wire::decode_record(record)?);
-        }
+        let entries = recovered.records.iter().map(wire::decode_record);
+        let entries = entries.collect::<Result<Vec<_>, _>>()?;
         let removed = check(&place, &entries, &hard_state)?;
         // raft panics if the applied index is above the given commit index.
         hard_state.commit = hard_state.commit.max(place.index);
         hard_state.term = hard_state.term.max(place.term);
         let hard_term = hard_state.term;
-        let log = MemoryLog::new(place.clone(), entries, hard_state);
+        let mut log = MemoryLog::new(place.clone(), entries, hard_state);
+        log.keep_entries(config.tuning.catch_up_entries);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raft = RawNode::new(&raft_config(&config, place.index), log, &logger)
             .map_err(|e| CorruptRecord::new(format!("raft refuses the recovered state: {e}")))?;
@@ -118,8 +117,6 @@ impl Replica {
             config,
         };
         replica.notice_own_removal();
-        let store = replica.raft.mut_store();
-        store.keep_entries(replica.config.tuning.catch_up_entries);
         if replica.is_sole_voter() {
             replica
                 .raft
