@@ -237,6 +237,18 @@ fn only_clusters(
     }
 }
 
+/// Refuses numbers of ports other than those of members.
+fn ports(fields: &mut Fields, ports: &[(&str, i64)]) {
+    for (path, port) in ports {
+        if fields.number(path).is_some_and(|number| number != *port) {
+            fields.refuse(
+                path,
+                "members listen on 2379 for clients and on 2380 for one another",
+            );
+        }
+    }
+}
+
 /// Adds the comments that every cluster has: about its memory and its data.
 fn finish_cluster(fields: &mut Fields, made: &Made) {
     about_memory(&mut fields.notes, made);

@@ -13,6 +13,7 @@ use super::{
     fields::Fields,
     finish_cluster,
     made::{Kind, Made},
+    ports,
     schema::fits,
     server::{self, Flag},
     stores,
@@ -198,14 +199,7 @@ fn services(fields: &mut Fields, made: &mut Made) {
         "services.client.annotations",
         fields.texts("service.annotations"),
     );
-    for (path, port) in PORTS {
-        if fields.number(path).is_some_and(|number| number != port) {
-            fields.refuse(
-                path,
-                "members listen on 2379 for clients and on 2380 for one another",
-            );
-        }
-    }
+    ports(fields, &PORTS);
 }
 
 /// The backups of `disasterRecovery`, which go to a volume.

@@ -7,7 +7,7 @@ use super::{
     fields::Fields,
     finish_cluster,
     made::{Kind, Made},
-    pods,
+    pods, ports,
     server::{self, Flag},
     tls,
     values::amount,
@@ -166,14 +166,7 @@ fn services(fields: &mut Fields, made: &mut Made) {
         "services.client.trafficDistribution",
         value,
     );
-    for (path, port) in PORTS {
-        if fields.number(path).is_some_and(|number| number != port) {
-            fields.refuse(
-                path,
-                "members listen on 2379 for clients and on 2380 for one another",
-            );
-        }
-    }
+    ports(fields, &PORTS);
 }
 
 fn options(fields: &mut Fields, made: &mut Made) {

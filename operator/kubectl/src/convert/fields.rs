@@ -100,6 +100,14 @@ impl Fields {
         (!list.is_empty()).then_some(list)
     }
 
+    /// Takes the items of a list, each with its path.
+    pub(super) fn items(&mut self, path: &str) -> impl Iterator<Item = (String, Value)> + use<> {
+        let items = self.list(path).unwrap_or_default();
+        let path = path.to_owned();
+        let numbered = items.into_iter().enumerate();
+        numbered.map(move |(n, item)| (format!("{path}[{n}]"), item))
+    }
+
     /// Takes an object of texts, such as labels.
     pub(super) fn texts(&mut self, path: &str) -> Option<Map<String, Value>> {
         let mut object = self.object(path)?;

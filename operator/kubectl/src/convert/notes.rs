@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-/// How many characters of a value a comment shows.
-const SHOWN_MAX: usize = 60;
+use super::super::{decode::SHOWN_MAX, table::clipped};
 
 /// The subject of a comment, in the order in which comments are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,11 +87,7 @@ pub(super) fn shown(value: &Value) -> String {
             value.to_string()
         }
     };
-    let mut start: String = text.chars().take(SHOWN_MAX).collect();
-    if start.len() < text.len() {
-        start.push('…');
-    }
-    start
+    clipped(&text, SHOWN_MAX)
 }
 
 #[cfg(test)]

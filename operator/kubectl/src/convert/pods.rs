@@ -112,13 +112,7 @@ pub(super) fn pull_secrets(fields: &mut Fields, made: &mut Made, path: &str) {
         .and_then(Value::as_array)
         .cloned()
         .unwrap_or_default();
-    for (n, secret) in fields
-        .list(path)
-        .unwrap_or_default()
-        .into_iter()
-        .enumerate()
-    {
-        let place = format!("{path}[{n}]");
+    for (place, secret) in fields.items(path) {
         let name = match secret {
             Value::Object(_) => {
                 let mut secret = Fields::at(secret, fields.path(&place));

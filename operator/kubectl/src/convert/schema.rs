@@ -59,10 +59,8 @@ pub(super) fn check_spec(kind: Kind, spec: &Value) -> Result<(), String> {
 
 /// The schema of a field; `null` if there is none.
 fn below<'a>(schema: &'a Value, key: &str) -> &'a Value {
-    match &schema["properties"][key] {
-        Value::Null => &schema["additionalProperties"],
-        property => property,
-    }
+    let property = Some(&schema["properties"][key]).filter(|it| !it.is_null());
+    property.unwrap_or(&schema["additionalProperties"])
 }
 
 /// Whether the definition of a cluster takes a text of a field.

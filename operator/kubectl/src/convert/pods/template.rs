@@ -54,13 +54,7 @@ pub(in super::super) fn pod_spec(
     pod.gone("subdomain", "the operator names the pods");
     pod.gone("restartPolicy", "the operator sets it");
     let mut flags = Vec::new();
-    for (n, item) in pod
-        .list("containers")
-        .unwrap_or_default()
-        .into_iter()
-        .enumerate()
-    {
-        let place = format!("containers[{n}]");
+    for (place, item) in pod.items("containers") {
         if item["name"] == CONTAINER {
             let mut own = Fields::at(item, pod.path(&place));
             flags.extend(container(&mut own, made));

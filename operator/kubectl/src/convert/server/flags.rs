@@ -16,13 +16,7 @@ pub(in super::super) struct Flag {
 /// Takes variables of a container; those of etcd are flags.
 pub(in super::super) fn of_variables(fields: &mut Fields, path: &str) -> Vec<Flag> {
     let mut flags = Vec::new();
-    for (n, item) in fields
-        .list(path)
-        .unwrap_or_default()
-        .into_iter()
-        .enumerate()
-    {
-        let place = format!("{path}[{n}]");
+    for (place, item) in fields.items(path) {
         let shown = shown(&item);
         let mut variable = Fields::at(item, fields.path(&place));
         let name = variable.word("name").unwrap_or_default();
@@ -45,12 +39,7 @@ pub(in super::super) fn of_variables(fields: &mut Fields, path: &str) -> Vec<Fla
 pub(in super::super) fn of_arguments(fields: &mut Fields, path: &str) -> Vec<Flag> {
     let mut flags: Vec<Flag> = Vec::new();
     let mut open = false;
-    for (n, argument) in fields
-        .list(path)
-        .unwrap_or_default()
-        .into_iter()
-        .enumerate()
-    {
+    for (place, argument) in fields.items(path) {
         let text = argument.as_str().unwrap_or_default().trim();
         let dashed = text.strip_prefix("--").or_else(|| text.strip_prefix('-'));
         match (dashed, flags.last_mut()) {
@@ -59,7 +48,7 @@ pub(in super::super) fn of_arguments(fields: &mut Fields, path: &str) -> Vec<Fla
                 open = pair.is_none();
                 let (name, value) = pair.unwrap_or((flag, "true"));
                 flags.push(Flag {
-                    path: fields.path(&format!("{path}[{n}]")),
+                    path: fields.path(&place),
                     name: name.to_owned(),
                     value: value.trim().to_owned(),
                 });
@@ -70,7 +59,7 @@ pub(in super::super) fn of_arguments(fields: &mut Fields, path: &str) -> Vec<Fla
             }
             (None, _) => {
                 let reason = format!("{} is no flag", shown(&argument));
-                fields.refuse(&format!("{path}[{n}]"), reason);
+                fields.refuse(&place, reason);
             }
         }
     }
