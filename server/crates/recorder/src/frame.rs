@@ -7,7 +7,7 @@ use prost::Message as _;
 
 use crate::{
     bounds,
-    format::{FRAME_BYTES_MAX, Frame, MAGIC, Part},
+    format::{FRAME_BYTES_MAX, Frame, Head, MAGIC, Part},
 };
 
 /// Bytes before the payload of a frame.
@@ -92,6 +92,17 @@ pub(crate) enum Next {
     Begin,
     Part(Part),
     End,
+}
+
+/// Reads how a file begins; `None` if it is not as a recording does.
+pub(crate) fn take_head(from: &mut impl Read) -> Option<Head> {
+    let Ok(Next::Begin) = take(from) else {
+        return None;
+    };
+    let Ok(Next::Part(Part::Head(head))) = take(from) else {
+        return None;
+    };
+    Some(head)
 }
 
 /// Reads what stands next.

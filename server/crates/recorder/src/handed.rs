@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use crate::{
     files,
-    format::{FRAME_BYTES_MAX, MAGIC, Part},
-    frame::{self, HEADER_BYTES, Next},
+    format::{FRAME_BYTES_MAX, MAGIC},
+    frame::{self, HEADER_BYTES},
 };
 
 /// Bytes that are read at once.
@@ -69,11 +69,8 @@ impl HandedFiles {
 /// Opens a file, with the length of what is whole; `None` if it does not begin as a recording does, or holds values in clear.
 fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
     let file = File::open(path)?;
-    let mut frames = BufReader::new(&file);
-    let begins = matches!(frame::take(&mut frames), Ok(Next::Begin));
-    let hidden = begins
-        && matches!(frame::take(&mut frames), Ok(Next::Part(Part::Head(head))) if !head.values_in_clear);
-    if !hidden {
+    let head = frame::take_head(&mut BufReader::new(&file));
+    if head.is_none_or(|head| head.values_in_clear) {
         return Ok(None);
     }
     let whole = whole_bytes(&file)?;

@@ -81,15 +81,8 @@ fn check(path: &Path) -> Result<(), ReadError> {
     let name = || path.display().to_string();
     let io = |source| ReadError::Io { path: name(), source };
     let mut file = BufReader::new(File::open(path).map_err(io)?);
-    let foreign = || ReadError::Foreign(name());
-    match frame::take(&mut file) {
-        Ok(Next::Begin) => {}
-        Ok(Next::Part(_) | Next::End) | Err(_) => return Err(foreign()),
-    }
-    match frame::take(&mut file) {
-        Ok(Next::Part(Part::Head(_))) => Ok(()),
-        Ok(Next::Part(_) | Next::Begin | Next::End) | Err(_) => Err(foreign()),
-    }
+    let head = frame::take_head(&mut file);
+    head.map(drop).ok_or_else(|| ReadError::Foreign(name()))
 }
 
 impl Recordings {

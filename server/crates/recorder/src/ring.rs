@@ -1,5 +1,5 @@
 //! A recording in production: the replica's thread puts turns into a bounded queue, and a thread of its own writes them to the
-//! files of a ring. When the queue is full, turns are left out and the file says so.
+//! files of a ring. When the queue holds as much as the largest turn, further ones are left out and the file says so.
 //!
 //! Each file begins with the replica as it is then, so that the ring can be executed when its first files have gone: the
 //! replica's thread is asked to freeze the replica after its next turn, and again until that is possible.
@@ -23,9 +23,6 @@ use crate::{
     encode::Encoder, files::Files, format::FRAME_BYTES_MAX, hide::Hider, noted::NotedTurn,
     recorded::Sink,
 };
-
-/// Bytes of turns that wait for the thread: one of the largest.
-const QUEUE_BYTES_MAX: usize = FRAME_BYTES_MAX;
 
 /// How often the thread writes.
 const WRITE_INTERVAL: Duration = Duration::from_millis(20);
@@ -136,7 +133,7 @@ impl Sink for Ring {
     fn turn(&mut self, turn: &mut NotedTurn) -> bool {
         let bytes = turn.bytes();
         let mut queued = self.queue.lock();
-        let is_full = queued.bytes + bytes > QUEUE_BYTES_MAX || queued.left_out.is_some();
+        let is_full = queued.bytes + bytes > FRAME_BYTES_MAX || queued.left_out.is_some();
         if is_full || (self.is_low)() {
             let first = queued.left_out.map_or(turn.number, |(first, _)| first);
             queued.left_out = Some((first, turn.number));
