@@ -6,7 +6,7 @@ use witan_replica::{
     host::{
         Applied, Envelope, Host, LeaseAnswer, LogBatch, LogRecord, Recovered, Ticket, Unanswered,
     },
-    replica::{Config, Replica, genesis},
+    replica::{Config, Replica, Tuning, genesis},
     wire,
 };
 use witan_storage::fuzz::{entry_frame, entry_unframe, log_kept, log_whole_until};
@@ -141,6 +141,7 @@ pub fn sole_member() -> (Config, Recovered) {
         pre_vote: true,
         compaction: None,
         request_ticks: 70,
+        tuning: Tuning::default(),
     };
     let recovered = Recovered {
         checkpoint: Some(genesis(1, vec![member])),
