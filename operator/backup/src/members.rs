@@ -40,8 +40,11 @@ const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
 const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often an idle connection is probed, and how long the answer may take; etcd refuses more than one in 5 s.
 const PROBE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(20));
-/// Bytes that a member may send before they are read. A piece has 32 KiB.
-const WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes of one stream that a member may send before they are read. A piece has 32 KiB.
+pub(crate) const WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes of a connection that a member may send before they are read: the most that HTTP/2 allows, so that a watch which is not
+/// read holds up no answer on its connection. Each of its few streams still has [`WINDOW_BYTES`] at most.
+const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
 /// Members by their URLs.
 #[derive(Debug)]
@@ -254,7 +257,7 @@ fn channel(url: &str, tls: &ClientTlsConfig) -> Result<Channel, tonic::transport
         .http2_keep_alive_interval(PROBE.0)
         .keep_alive_timeout(PROBE.1)
         .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES);
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     let is_tls = endpoint.uri().scheme_str() == Some("https");
     let endpoint = if is_tls {
         endpoint.tls_config(tls.clone())?
