@@ -51,11 +51,10 @@ use witan_plan::{
 
 use crate::{
     act::{ActError, Actor},
-    backups::Backups,
+    backups::{Backups, progress::fetched_revision},
     metrics::Metrics,
     observe::{
-        Objects, Observation, ObserveError, RestoreSource, Secrets, Stores, fetched_revision,
-        observe, restore_source,
+        Objects, Observation, ObserveError, RestoreSource, Secrets, Stores, observe, restore_source,
     },
     operations::Operations,
     options::Environment,

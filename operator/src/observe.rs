@@ -36,8 +36,8 @@ use witan_plan::model::{
 use crate::resources::{self, Cluster, Object, Ownership, tls};
 
 pub use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address};
+pub(crate) use restore::find_backup;
 pub use restore::{RestoreSource, restore_source};
-pub(crate) use restore::{fetched_revision, find_backup};
 pub use secrets::{Secrets, SecretsSeen};
 
 /// The objects of one cluster.

@@ -46,8 +46,8 @@ use record::{conditions, described, first, now, phase};
 
 /// When to look again at an operation that runs: its cluster is polled at most this often.
 const LOOK: Duration = Duration::from_secs(2);
-/// When to look again at an operation that waits: nothing says when it can begin, and a cluster is asked too much by looks of
-/// many that wait.
+/// When to look again at an operation that waits. No event says when it can begin, and frequent looks of many operations would
+/// load the members.
 const HOLD: Duration = Duration::from_secs(10);
 /// When to repeat a pass that failed.
 const RETRY: Duration = Duration::from_secs(5);

@@ -67,7 +67,7 @@ pub struct RestorePoint {
 }
 
 impl RestorePoint {
-    /// Returns the URL of the snapshot and the end of the changes that was asked for, as the status records them.
+    /// Returns the URL of the snapshot and the requested end of the changes, as the status records them.
     pub fn url(&self) -> String {
         let url = format!("{}/{}", self.location, self.name);
         match (self.to_revision, &self.to_time) {

@@ -1,4 +1,4 @@
-//! What `kubectl witan` can be completed with. kubectl runs the program `kubectl_complete-witan` with the words of the line, and
+//! Completion of `kubectl witan`. kubectl runs the program `kubectl_complete-witan` with the words of the line, and
 //! reads one candidate per line.
 
 use clap::{Arg, Command};

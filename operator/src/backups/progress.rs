@@ -9,13 +9,16 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::ResourceExt as _;
-use serde::Deserialize;
-use witan_backup::BackupRecord;
+use serde::{Deserialize, de::DeserializeOwned};
+use witan_backup::{BackupRecord, FetchedBackup};
 use witan_crd::{BackupPhase, EtcdBackup, EtcdBackupStatus};
 
 use crate::{
     report::{self, rounded},
-    resources::backup::{SAVE, location, stored_name},
+    resources::{
+        FETCH,
+        backup::{SAVE, location, stored_name},
+    },
 };
 
 /// What `witan-operator backup` writes into its termination message when it fails.
@@ -121,7 +124,17 @@ fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
 
 /// Returns what a pod has stored; `None` unless it has stored something.
 fn saved(pod: &Pod) -> Option<BackupRecord> {
-    let container = containers(pod).find(|container| container.name == SAVE)?;
+    result(pod, SAVE)
+}
+
+/// Returns the revision to which the changes go that a pod has fetched with its backup; `None` if it has fetched none.
+pub(crate) fn fetched_revision(pod: &Pod) -> Option<i64> {
+    result::<FetchedBackup>(pod, FETCH)?.to_revision
+}
+
+/// Returns the termination message of a container that has succeeded.
+fn result<T: DeserializeOwned>(pod: &Pod, name: &str) -> Option<T> {
+    let container = containers(pod).find(|container| container.name == name)?;
     let ended = container.state.as_ref()?.terminated.as_ref()?;
     let succeeded = ended.exit_code == 0;
     succeeded.then(|| serde_json::from_str(ended.message.as_deref()?).ok())?

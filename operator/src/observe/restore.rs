@@ -1,12 +1,10 @@
 //! The backup that a cluster begins from. It is looked up until the cluster has served.
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
-use witan_backup::FetchedBackup;
 use witan_crd::{BackupPhase, EtcdBackup, Restore, RestorePoint};
 
 use super::ObserveError;
-use crate::resources::{Cluster, FETCH, RestoreFrom, location};
+use crate::resources::{Cluster, RestoreFrom, location};
 
 const ANOTHER: &str = "spec.bootstrap.restore names another backup, or another end of its changes, than that from which the first \
     members have begun";
@@ -55,15 +53,6 @@ pub async fn restore_source(
         point.to_revision = status.and_then(|status| status.restored_revision);
     }
     Ok(Some(from(point)))
-}
-
-/// Returns the revision to which the changes go that a pod has fetched with its backup; `None` if it has fetched none.
-pub(crate) fn fetched_revision(pod: &Pod) -> Option<i64> {
-    let init = pod.status.as_ref()?.init_container_statuses.as_ref()?;
-    let fetch = init.iter().find(|container| container.name == FETCH)?;
-    let ended = fetch.state.as_ref()?.terminated.as_ref()?;
-    let fetched: FetchedBackup = serde_json::from_str(ended.message.as_deref()?).ok()?;
-    fetched.to_revision.filter(|_| ended.exit_code == 0)
 }
 
 /// Looks up a backup; why it cannot be used, for people, if it is not there or not complete.

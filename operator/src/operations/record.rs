@@ -43,7 +43,7 @@ pub(super) fn phase(operation: &EtcdOperation) -> OperationPhase {
         .unwrap_or(OperationPhase::Pending)
 }
 
-/// What repairs a cluster does not wait for what waits for the cluster to serve. The lowest number goes first.
+/// Operations that repair a cluster go before those that wait until it serves. The lowest number goes first.
 fn urgency(verb: Verb<'_>) -> u8 {
     match verb {
         Verb::RecoverQuorum(_) => 0,

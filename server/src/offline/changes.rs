@@ -1,12 +1,10 @@
 //! The changes that a restore applies after its snapshot, from the folder into which `witan-operator backup fetch` has written
 //! them.
 
-use std::{fs, io, path::Path};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 use witan_api::{
-    changes::{
-        ChangeGroup, GrantedLease, LogReader, Segment, Span, TARGET, Target, Unreadable, revision,
-    },
+    changes::{ChangeGroup, LogReader, Segment, Span, TARGET, Target, Unreadable, revision},
     v3::mvccpb::{Event, event::EventType},
 };
 use witan_machine::{
@@ -147,11 +145,13 @@ impl<'a> ChangesFolder<'a> {
         machine: &mut StateMachine,
     ) -> Result<(), ChangesError> {
         let name = || self.folder.join(span.file_name()).display().to_string();
+        let leases = segment.leases.iter().map(|lease| (lease.id, lease.ttl_s));
+        let leases: BTreeMap<i64, i64> = leases.collect();
         for revision in revisions(segment.groups) {
             if revision.revision > self.target.revision {
                 break;
             }
-            write(machine, revision, &segment.leases)
+            write(machine, revision, &leases)
                 .map_err(|source| ChangesError::Refused { path: name(), source })?;
         }
         Ok(())
@@ -192,17 +192,17 @@ fn written(event: Event) -> FollowedWrite {
     }
 }
 
-/// Writes a revision, and before it the leases that were granted after the snapshot. One of which nothing is known has no end.
+/// Writes a revision, and before it the leases that were granted after the snapshot, with their times in seconds. One of which
+/// nothing is known has no end.
 fn write(
     machine: &mut StateMachine,
     revision: FollowedRevision,
-    leases: &[GrantedLease],
+    leases: &BTreeMap<i64, i64>,
 ) -> Result<(), FollowError> {
-    let known = |id: i64| leases.iter().find(|known| known.id == id);
     // one that has ended and was granted again may have another TTL; one that has keys stays
     let created = revision.writes.iter().filter(|write| write.version == 1);
-    let ended = created.filter_map(|write| known(write.lease).map(|lease| lease.id));
-    let ended: Vec<i64> = ended.collect();
+    let leased = created.map(|write| write.lease);
+    let ended: Vec<i64> = leased.filter(|id| leases.contains_key(id)).collect();
     if !ended.is_empty() {
         let leases = FollowLeases { granted: Vec::new(), ended };
         follow(machine, &FollowOperation::Leases(leases))?;
@@ -211,7 +211,7 @@ fn write(
     loop {
         match follow(machine, &operation) {
             Err(FollowError::LeaseNotFound { lease }) => {
-                let ttl_s = known(lease.0).map_or(TTL_MAX_S, |known| known.ttl_s);
+                let ttl_s = leases.get(&lease.0).copied().unwrap_or(TTL_MAX_S);
                 let granted = vec![LeaseGrant { id: lease.0, ttl_s }];
                 let leases = FollowLeases { granted, ended: Vec::new() };
                 follow(machine, &FollowOperation::Leases(leases))?;
@@ -239,7 +239,10 @@ mod tests {
     use std::path::PathBuf;
 
     use bytes::Bytes;
-    use witan_api::{changes, v3::mvccpb::KeyValue};
+    use witan_api::{
+        changes::{self, GrantedLease},
+        v3::mvccpb::KeyValue,
+    };
     use witan_machine::kv::{Kv, Range};
 
     use super::*;

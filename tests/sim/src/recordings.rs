@@ -22,7 +22,7 @@ pub fn record(scenario: Scenario, folder: &Path) -> world::Verdict {
     })
 }
 
-/// What twins of members did in a run.
+/// Counts of what the twins of members did in a run.
 #[derive(Debug, Default)]
 pub struct Twins {
     /// How many there were.

@@ -131,7 +131,7 @@ fn only_an_empty_or_missing_folder_is_filled() {
     assert!(has_entries(folder.path()).unwrap());
 }
 
-/// All that is asked for is a time, and others have to know to which revision it has led.
+/// A restore to a time names no revision; later members need the one that it has led to.
 #[tokio::test]
 async fn the_result_has_the_revision_of_the_changes() {
     let (_, store) = store().await;

@@ -107,7 +107,7 @@ pub(crate) struct TopFlags {
     /// Shows what kind of objects there are below a prefix.
     #[arg(long, value_enum)]
     pub(crate) decode: Option<Decode>,
-    /// What the members count.
+    /// Rates that the members count.
     #[command(flatten)]
     pub(crate) rates: RatesFlags,
     /// Format.
@@ -129,7 +129,7 @@ pub(crate) struct ReportFlags {
     /// Namespace of the operator.
     #[arg(long, value_name = "NAME", default_value = "witan-system")]
     pub(crate) operator_namespace: String,
-    /// The members, which are asked for their recordings.
+    /// The members whose recordings are read.
     #[command(flatten)]
     pub(crate) members: MemberFlags,
 }

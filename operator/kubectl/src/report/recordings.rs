@@ -1,4 +1,4 @@
-//! What the flight recorders of members have recorded, for a report: keys and names, no values.
+//! The recordings of the members' flight recorders, for a report: keys and names, no values.
 
 use std::time::Duration;
 

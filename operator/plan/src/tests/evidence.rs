@@ -194,15 +194,21 @@ fn a_pod_that_does_not_end_blocks_no_growth() {
     assert!(world.member(3).is_some());
 }
 
-/// A node goes, and its pod does not end: the spec says for how long its disk is waited for.
-#[test]
-fn a_member_on_a_lost_node_is_replaced_after_the_time_in_the_spec() {
+/// The node of member 1 is gone, whose pod does not end; the spec gives it 20 minutes.
+fn with_lost_node() -> World {
     let mut world = cluster(3);
     let node_lost_after = Some(Span("20m".to_owned()));
     world.spec.self_healing = Some(SelfHealing { node_lost_after, ..SelfHealing::default() });
     break_pod(&mut world, 1, None);
     world.cut(1);
     world.delete_pod(1);
+    world
+}
+
+/// A node goes, and its pod does not end: the spec says for how long its disk is waited for.
+#[test]
+fn a_member_on_a_lost_node_is_replaced_after_the_time_in_the_spec() {
+    let mut world = with_lost_node();
     let began = world.now;
     assert!(
         world.run(2000, |world, _| world.serving() == 3),
@@ -219,12 +225,7 @@ fn a_member_on_a_lost_node_is_replaced_after_the_time_in_the_spec() {
 /// The status says since when a member is silent, and nobody has looked for most of that time.
 #[test]
 fn time_without_an_operator_is_no_silence() {
-    let mut world = cluster(3);
-    let node_lost_after = Some(Span("20m".to_owned()));
-    world.spec.self_healing = Some(SelfHealing { node_lost_after, ..SelfHealing::default() });
-    break_pod(&mut world, 1, None);
-    world.cut(1);
-    world.delete_pod(1);
+    let mut world = with_lost_node();
     world.run(20, |_, _| false);
     world.elapse(3600);
     world.acting_since = world.now;

@@ -1,4 +1,4 @@
-//! What happens in the fake cluster by itself: pods come and go, members start and elect.
+//! Events of the fake cluster that no step causes: pods come and go, members start and elect.
 
 use std::collections::BTreeSet;
 

@@ -19,7 +19,6 @@ use crate::{
         failure::cannot,
         status::{self, Written},
     },
-    observe::fetched_revision,
     resources::{OPERATION, RestoreFrom, check, check_name},
 };
 
@@ -66,7 +65,7 @@ impl<M: Members> Operations<M> {
         let pods = self.pods(at).await?;
         if jobs::condition(&job, "Complete").is_some() {
             if source.to_time.is_some() {
-                source.to_revision = pods.iter().rev().find_map(fetched_revision);
+                source.to_revision = pods.iter().rev().find_map(jobs::fetched_revision);
             }
             let record = restoring(operation, cluster, &at.observation.seen, source);
             return self.record(at, record).await;

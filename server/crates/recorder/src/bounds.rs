@@ -34,7 +34,7 @@ enum Of {
     Other,
 }
 
-/// What a decoder makes of a field.
+/// The type that a decoder gives a field.
 enum Field {
     Message(Of),
     /// A message between members.

@@ -1,6 +1,6 @@
 //! The files of a ring, the oldest of which go when another one begins, so that all together keep to their size. When a file is
 //! nearly full, the next one begins as soon as there is a frozen replica for it, and when it is full without. A frozen replica
-//! is also asked for once in a file behind turns that were left out.
+//! is also requested once in a file behind turns that were left out.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -31,7 +31,7 @@ const FREEZE_PERCENT: u64 = 75;
 /// A frozen replica takes this part of a file at most.
 const FROZEN_PARTS: u64 = 4;
 
-/// The ending of their names; before it stands their number.
+/// The extension of the files, after their number.
 pub(crate) const ENDING: &str = "rec";
 
 /// Memory of the queue that is kept for the next turns.

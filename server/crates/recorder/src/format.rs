@@ -291,7 +291,7 @@ pub struct AppliedEntry {
     pub outcome: Option<Outcome>,
 }
 
-/// What came of a command.
+/// The outcome of a command.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Outcome {
     /// Place of the kind of reply in `effects::REPLIES`.

@@ -115,7 +115,7 @@ pub(crate) enum FrameFault {
     Io(#[from] io::Error),
 }
 
-/// What stands next in a file.
+/// The next item of a file.
 #[derive(Debug)]
 pub(crate) enum Next {
     /// A file begins: there may be several, one behind the other.

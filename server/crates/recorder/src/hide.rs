@@ -1,7 +1,7 @@
 //! Commands without their values: a value becomes its length and a hash, of which a replay makes other bytes of that length.
 //! So entries and messages have the sizes that they had, and values that are equal stay equal. The hash has a key that is
 //! forgotten with the process: values cannot be guessed by their hashes. Connections of clients are hidden in the same way.
-//! Passwords' hashes become zeros, whatever is asked for.
+//! Passwords' hashes become zeros, with any settings.
 
 use std::{mem, sync::Arc};
 

@@ -35,7 +35,7 @@ pub enum ReadError {
     Foreign(String),
 }
 
-/// What is read of a file, or of the files of a folder.
+/// The parts that are read of a file, or of the files of a folder.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// A file begins, with the process that wrote it.

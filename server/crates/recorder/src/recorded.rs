@@ -41,7 +41,7 @@ pub trait Sink: Send {
     fn start(&mut self, config: Config, recovered: Recovered) -> Hider;
     /// Takes a turn. Returns whether the replica is to be frozen as it is after that turn.
     fn turn(&mut self, turn: &mut NotedTurn) -> bool;
-    /// Takes the replica as it is after a turn. It may come later than it was asked for, or never.
+    /// Takes the replica as it is after a turn. It may come later than the request for it, or never.
     fn frozen(&mut self, after: u64, replica: Box<FrozenReplica>);
     /// Writes all that was taken: the process ends.
     fn close(&mut self);

@@ -78,7 +78,7 @@ impl Queued {
     }
 }
 
-/// What waits for the thread.
+/// An item of the queue of the thread.
 #[derive(Debug)]
 pub(crate) enum Noted {
     /// Turns as a file holds them.

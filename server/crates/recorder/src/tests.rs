@@ -91,7 +91,7 @@ impl Drop for Folder {
     }
 }
 
-/// The files of a ring, written with each turn, so that a replica is frozen as soon as that is asked for.
+/// The files of a ring, written with each turn, so that a replica is frozen as soon as the ring requests it.
 struct Directly {
     files: Files,
     /// The turn that is left out, as if the thread were behind.

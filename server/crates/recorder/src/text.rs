@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Effect {
-    /// What happens: kinds, terms, indexes, lengths.
+    /// The effect in words: kinds, terms, indexes, lengths.
     pub fn text(&self) -> String {
         let Some(kind) = &self.kind else {
             return "an effect of a later release".into();
@@ -43,7 +43,7 @@ impl Effect {
         }
     }
 
-    /// What came of a command; empty for all other effects.
+    /// The outcome of a command; empty for all other effects.
     pub fn outcome(&self) -> String {
         let Some(EffectKind::Apply(AppliedEntry { outcome: Some(outcome), .. })) = &self.kind
         else {

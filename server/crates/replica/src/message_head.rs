@@ -1,4 +1,4 @@
-//! What a person wants to know of a message of raft, read without its entries.
+//! The fields of a raft message that a person needs, read without its entries.
 
 use std::fmt;
 

@@ -12,7 +12,7 @@ use witan_e2e::{Cluster, Kind, Launch, Server, Writers, wait};
 /// A value that nobody may read in a file.
 const SECRET: &str = "nobody-may-read-this-value";
 
-/// What members hand out of their recordings.
+/// The page from which members hand out their recordings.
 const PAGE: &str = "/debug/flight-recorder";
 
 /// Acknowledged writes before and after the leader is killed.

@@ -120,20 +120,11 @@ impl Player {
             let kind = input.kind.as_ref().ok_or("an input of a later release")?;
             input::hand_in(self, kind)?;
         }
-        let elsewhere = turn.effects.iter().filter_map(|effect| match effect.kind {
-            Some(EffectKind::ExecuteElsewhere(index)) => Some(index),
-            Some(
-                EffectKind::Install(_)
-                | EffectKind::Persist(_)
-                | EffectKind::Send(_)
-                | EffectKind::ExecuteHere(_)
-                | EffectKind::Apply(_)
-                | EffectKind::Readable(_)
-                | EffectKind::Answer(_)
-                | EffectKind::Now(_)
-                | EffectKind::End(_),
-            )
-            | None => None,
+        let elsewhere = turn.effects.iter().filter_map(|effect| {
+            let Some(EffectKind::ExecuteElsewhere(index)) = effect.kind else {
+                return None;
+            };
+            Some(index)
         });
         self.host.elsewhere = elsewhere.collect();
         let mut effects = Vec::new();
@@ -147,20 +138,11 @@ impl Player {
 /// Messages in a row by their receivers: raft lists members in the order of a hash map, which knows how many members there
 /// were.
 fn in_order(mut effects: Vec<Effect>) -> Vec<Effect> {
-    let receiver = |effect: &Effect| match &effect.kind {
-        Some(EffectKind::Send(sent)) => Some(sent.to),
-        Some(
-            EffectKind::Install(_)
-            | EffectKind::Persist(_)
-            | EffectKind::ExecuteHere(_)
-            | EffectKind::ExecuteElsewhere(_)
-            | EffectKind::Apply(_)
-            | EffectKind::Readable(_)
-            | EffectKind::Answer(_)
-            | EffectKind::Now(_)
-            | EffectKind::End(_),
-        )
-        | None => None,
+    let receiver = |effect: &Effect| {
+        let Some(EffectKind::Send(sent)) = &effect.kind else {
+            return None;
+        };
+        Some(sent.to)
     };
     let messages = |a: &Effect, b: &Effect| receiver(a).is_some() && receiver(b).is_some();
     for messages in effects.chunk_by_mut(messages) {

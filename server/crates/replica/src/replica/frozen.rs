@@ -40,7 +40,7 @@ pub struct FrozenReplica {
     pub state: FrozenState,
 }
 
-/// What a replica holds beside its state and settings.
+/// The fields of a replica beside its state and settings.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FrozenState {
     raft: FrozenRaft,

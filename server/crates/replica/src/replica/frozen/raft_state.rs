@@ -35,7 +35,7 @@ struct FrozenRead {
     acknowledged_by: Vec<u64>,
 }
 
-/// What a leader knows of the log of a member.
+/// The progress of a member's log, as the leader knows it.
 #[derive(Debug, Serialize, Deserialize)]
 struct FrozenProgress {
     member: u64,
