@@ -6,7 +6,7 @@
 //!
 //! Texts follow from what was read: `status`, `backups` and the others are pure, and each has a golden file in
 //! `testdata`. `target` is the API server, `reach` the members. The plugin acts as the user of the kubeconfig, by
-//! resources and annotations that a person could write by hand.
+//! resources that a person could write by hand.
 
 mod acts;
 mod backups;
@@ -156,16 +156,16 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
             })
         }
         PluginCommand::Restore(flags) => restore::run(&target, &flags).await,
-        PluginCommand::MoveLeader { cluster, member, members } => {
-            acts::move_leader(&target, &cluster, &member, &members).await
+        PluginCommand::MoveLeader { cluster, member, wait } => {
+            acts::move_leader(&target, &cluster, member, wait).await
         }
-        PluginCommand::Replace { cluster, member } => {
-            acts::replace(&target, &cluster, &member).await
+        PluginCommand::Replace { cluster, member, wait } => {
+            acts::replace(&target, &cluster, member, wait).await
         }
-        PluginCommand::Recover { cluster, member, yes, members } => {
-            acts::recover(&target, (&cluster, &member), yes, &members).await
+        PluginCommand::Recover { cluster, member, yes, wait, members } => {
+            acts::recover(&target, (&cluster, member), (yes, wait), &members).await
         }
-        PluginCommand::Restart { cluster } => acts::restart(&target, &cluster).await,
+        PluginCommand::Restart { cluster, wait } => acts::restart(&target, &cluster, wait).await,
         PluginCommand::Logs(flags) => logs::run(&target, &flags).await,
         PluginCommand::Top(flags) => top::run(&target, &flags).await,
         PluginCommand::History { cluster, of, rev, limit, decode, format, members } => {
