@@ -378,7 +378,7 @@ impl Backups {
 }
 
 /// Makes the reason for people of the API server's refusal to create an object of this kind.
-fn refused<K>(
+pub(crate) fn refused<K>(
     kind: &str,
     created: Result<K, kube::Error>,
 ) -> Result<Result<K, String>, kube::Error> {

@@ -86,14 +86,6 @@ impl EtcdCluster {
     }
 }
 
-/// Whether the condition `Ready` of a pod is true.
-pub fn is_ready(pod: &Pod) -> bool {
-    let status = pod.status.as_ref();
-    let conditions = status.and_then(|status| status.conditions.as_ref());
-    let mut conditions = conditions.into_iter().flatten();
-    conditions.any(|each| each.type_ == "Ready" && each.status == "True")
-}
-
 /// Whether a member speaks TLS to clients, by the annotation of its pod: the spec may have changed since the
 /// pod was made.
 pub fn speaks_tls(pod: &Pod) -> bool {
