@@ -4,7 +4,7 @@ mod restore;
 
 use serde_json::{Value, json};
 
-use witan_crd::RESTARTED_AT;
+use witan_crd::{RECOVER_QUORUM, RESTARTED_AT};
 
 use super::*;
 use crate::{
