@@ -38,7 +38,8 @@ pub use changes::{BackupChanges, BackupChangesStatus};
 pub use definition::{definition, definitions};
 pub use names::{
     ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, CLIENT_TLS, CLUSTER, CONTAINER, FENCED_MEMBERS,
-    RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT, ROTATE_AUTHORITY, ports, quorum, speaks_tls,
+    RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT, ROTATE_AUTHORITY, ordinal, ports, quorum,
+    speaks_tls,
 };
 pub use operation::{
     EtcdOperation, EtcdOperationSpec, EtcdOperationStatus, MemberHash, MoveLeader, NoSettings,

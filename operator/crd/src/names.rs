@@ -45,6 +45,13 @@ pub fn quorum(voters: usize) -> usize {
     voters / 2 + 1
 }
 
+/// Returns the ordinal at the end of the name of a member, pod or claim; `None` for a name of another form, such as `a-01`.
+pub fn ordinal(name: &str) -> Option<u32> {
+    let (_, text) = name.rsplit_once('-')?;
+    let ordinal: u32 = text.parse().ok()?;
+    (ordinal.to_string() == text).then_some(ordinal)
+}
+
 impl EtcdCluster {
     /// Returns the name of the member with an ordinal, which its pod and its label have, too.
     pub fn member(&self, ordinal: u32) -> String {
@@ -53,10 +60,7 @@ impl EtcdCluster {
 
     /// Returns the ordinal in the name of a member or pod; `None` for a name of another form, such as `a-01`.
     pub fn ordinal(&self, member: &str) -> Option<u32> {
-        let name = self.name_any();
-        let number = member.strip_prefix(&name)?.strip_prefix('-')?;
-        let ordinal = number.parse().ok()?;
-        (self.member(ordinal) == member).then_some(ordinal)
+        ordinal(member).filter(|ordinal| self.member(*ordinal) == member)
     }
 
     /// Returns the name that the spec gives to the service of members.
