@@ -138,15 +138,15 @@ impl Members {
 }
 
 impl Source for Members {
-    async fn mark(&self, member: &Standing) -> Result<Option<String>, BackupError> {
+    async fn revision_digest(&self, member: &Standing) -> Result<Option<String>, BackupError> {
         let revision = member.revision;
         if revision <= 1 {
             return Ok(None);
         }
         let read = history::read(self, &member.endpoint, (revision, revision)).await?;
-        let first = read.and_then(|marks| marks.into_iter().next());
-        let mark = first.filter(|mark| mark.revision == revision);
-        Ok(mark.map(|mark| mark.digest))
+        let first = read.and_then(|digests| digests.into_iter().next());
+        let found = first.filter(|found| found.revision == revision);
+        Ok(found.map(|found| found.digest))
     }
 
     async fn survey(&self) -> Vec<Result<Standing, BackupError>> {

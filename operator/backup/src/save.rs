@@ -161,7 +161,7 @@ async fn attempt(
     stop: &Stop,
 ) -> Result<BackupRecord, BackupError> {
     let (name, started_at) = (new.name, now());
-    let mark = stop.or(mark(source, member, new)).await?;
+    let revision_digest = stop.or(revision_digest(source, member, new)).await?;
     let before = match new.hash_keys {
         true => Some(stop.or(hash(source, member)).await?),
         false => None,
@@ -214,7 +214,7 @@ async fn attempt(
         keys_hash,
         started_at,
         completed_at: now(),
-        mark,
+        revision_digest,
         begins_changes: new.begins_changes,
         removed: Vec::new(),
         warning,
@@ -254,13 +254,13 @@ fn not_compared(why: &str) -> String {
 }
 
 /// Reads what shows the history of a member. Without it no changes can be applied to the backup.
-async fn mark(
+async fn revision_digest(
     source: &impl Source,
     member: &Standing,
     new: NewBackup<'_>,
 ) -> Result<Option<String>, BackupError> {
     let revision = member.revision;
-    match source.mark(member).await {
+    match source.revision_digest(member).await {
         Ok(None) if new.begins_changes && revision > 1 => {
             let message = format!(
                 "{}: revision {revision} was compacted, so that the backup cannot be matched with stored changes; another backup is of a later revision",

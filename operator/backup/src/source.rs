@@ -16,8 +16,8 @@ pub(crate) trait Source {
     /// Asks all members for their status; the answers are in the order in which they came.
     async fn survey(&self) -> Vec<Result<Standing, BackupError>>;
 
-    /// Returns what shows the history of a member at its revision; `None` if the revision was compacted, or nothing was changed.
-    async fn mark(&self, member: &Standing) -> Result<Option<String>, BackupError>;
+    /// Returns the digest of a member at its revision; `None` if the revision was compacted, or nothing was changed.
+    async fn revision_digest(&self, member: &Standing) -> Result<Option<String>, BackupError>;
 
     /// Asks a member for a snapshot, and waits for the first piece.
     async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError>;

@@ -55,7 +55,7 @@ pub(crate) fn record(name: &str, second: i64) -> BackupRecord {
         keys_hash: None,
         started_at: Timestamp::from_second(second).unwrap(),
         completed_at: Timestamp::from_second(second + 1).unwrap(),
-        mark: None,
+        revision_digest: None,
         begins_changes: false,
         removed: Vec::new(),
         warning: None,
@@ -102,8 +102,8 @@ impl Sent {
 #[derive(Debug)]
 pub(crate) struct TestSource {
     sent: Mutex<VecDeque<Sent>>,
-    /// The mark of their history.
-    pub(crate) mark: Option<String>,
+    /// The digest of their revision.
+    pub(crate) revision_digest: Option<String>,
     /// Their hashes of keys, one after the other; they answer with no further one.
     pub(crate) hashes: Mutex<VecDeque<KeysHash>>,
 }
@@ -111,7 +111,11 @@ pub(crate) struct TestSource {
 impl TestSource {
     pub(crate) fn new(sent: impl IntoIterator<Item = Sent>) -> Self {
         let sent = Mutex::new(sent.into_iter().collect());
-        Self { sent, mark: Some("ab".to_owned()), hashes: Mutex::default() }
+        Self {
+            sent,
+            revision_digest: Some("ab".to_owned()),
+            hashes: Mutex::default(),
+        }
     }
 
     /// Returns how many of the members were not asked.
@@ -127,8 +131,8 @@ impl Source for TestSource {
             .collect()
     }
 
-    async fn mark(&self, _member: &Standing) -> Result<Option<String>, BackupError> {
-        Ok(self.mark.clone())
+    async fn revision_digest(&self, _member: &Standing) -> Result<Option<String>, BackupError> {
+        Ok(self.revision_digest.clone())
     }
 
     async fn snapshot(&self, _endpoint: &str) -> Result<Snapshot, BackupError> {

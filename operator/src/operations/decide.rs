@@ -127,8 +127,8 @@ pub(super) fn advance(
     seen: &Observed,
 ) -> Next {
     let status = &operation.status.clone().unwrap_or_default();
-    let mark = status.started_at.as_ref();
-    let mark = mark.map(|at| at.0.to_string()).unwrap_or_default();
+    let stamp = status.started_at.as_ref();
+    let stamp = stamp.map(|at| at.0.to_string()).unwrap_or_default();
     let present = |key: &str| {
         let all = cluster.resource.metadata.annotations.as_ref()?;
         all.get(key).map(String::as_str)
@@ -143,10 +143,10 @@ pub(super) fn advance(
         None => Some(Next::Annotate(key, value.to_owned())),
     };
     // a time: what was asked for later is done for this operation as well
-    let marks = |key: &'static str| {
+    let stamps = |key: &'static str| {
         let found = present(key).and_then(|found| found.parse::<Timestamp>().ok());
         let asked = status.started_at.as_ref().map(|at| at.0);
-        (found.is_none() || found < asked).then(|| Next::Annotate(key, mark.clone()))
+        (found.is_none() || found < asked).then(|| Next::Annotate(key, stamp.clone()))
     };
     let watch = || Next::Watch(progress(cluster));
     match verb {
@@ -167,14 +167,14 @@ pub(super) fn advance(
             );
             ended(settled(cluster, seen, false), text).unwrap_or_else(watch)
         }
-        Verb::Restart => marks(RESTARTED_AT)
+        Verb::Restart => stamps(RESTARTED_AT)
             .or_else(|| ended(settled(cluster, seen, true), "all members were restarted"))
             .unwrap_or_else(watch),
         Verb::RotateCertificates if !issues(cluster) => Next::End(Err(NO_CERTIFICATES.to_owned())),
         Verb::RotateCertificates => {
             let rests = !seen.authority.asked && seen.authority.rotation == Rotation::Rest;
             let text = "all members have certificates of the next authority, and trust no other";
-            marks(ROTATE_AUTHORITY)
+            stamps(ROTATE_AUTHORITY)
                 .or_else(|| ended(rests && settled(cluster, seen, true), text))
                 .unwrap_or_else(watch)
         }
