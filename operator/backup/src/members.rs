@@ -24,7 +24,7 @@ use crate::{
     http::system_authorities,
     reason::{BackupError, Reason},
     result::KeysHash,
-    source::{Snapshot, Source, Standing},
+    source::{Report, Snapshot, Source},
     store_error::innermost,
 };
 
@@ -114,7 +114,7 @@ impl Members {
         }
     }
 
-    async fn status(&self, endpoint: &str, channel: &Channel) -> Result<Standing, BackupError> {
+    async fn status(&self, endpoint: &str, channel: &Channel) -> Result<Report, BackupError> {
         let token = self.token(endpoint, channel).await?;
         let mut client = MaintenanceClient::new(channel.clone());
         let status = within(
@@ -125,7 +125,7 @@ impl Members {
         let status = status.map_err(|status| failed(endpoint, "ask for its status", &status))?;
         let status = status.into_inner();
         let header = status.header.unwrap_or_default();
-        Ok(Standing {
+        Ok(Report {
             endpoint: endpoint.to_owned(),
             is_leader: status.leader == header.member_id,
             is_learner: status.is_learner,
@@ -138,7 +138,7 @@ impl Members {
 }
 
 impl Source for Members {
-    async fn revision_digest(&self, member: &Standing) -> Result<Option<String>, BackupError> {
+    async fn revision_digest(&self, member: &Report) -> Result<Option<String>, BackupError> {
         let revision = member.revision;
         if revision <= 1 {
             return Ok(None);
@@ -149,7 +149,7 @@ impl Source for Members {
         Ok(found.map(|found| found.digest))
     }
 
-    async fn survey(&self) -> Vec<Result<Standing, BackupError>> {
+    async fn survey(&self) -> Vec<Result<Report, BackupError>> {
         let asked: FuturesUnordered<_> = self
             .members
             .iter()

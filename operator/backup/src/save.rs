@@ -12,7 +12,7 @@ use crate::{
     reason::{BackupError, Reason},
     result::{BackupRecord, CommandResult, KeysHash},
     retention::{self, Retention},
-    source::{self, Snapshot, Source, Standing},
+    source::{self, Report, Snapshot, Source},
     stop::Stop,
     store::Store,
     upload::PartUpload,
@@ -156,7 +156,7 @@ enum Stored {
 async fn attempt(
     store: &Store,
     source: &impl Source,
-    member: &Standing,
+    member: &Report,
     new: NewBackup<'_>,
     stop: &Stop,
 ) -> Result<BackupRecord, BackupError> {
@@ -229,11 +229,11 @@ async fn attempt(
     Ok(record)
 }
 
-/// The hash of the keys of a member, or why there is none, for people.
+/// The hash of the keys of a member, or why there is none, as text.
 type Hashed = Result<KeysHash, String>;
 
 /// Asks a member for the hash of its keys at the revision that its snapshot has at least.
-async fn hash(source: &impl Source, member: &Standing) -> Result<Hashed, BackupError> {
+async fn hash(source: &impl Source, member: &Report) -> Result<Hashed, BackupError> {
     let answer = source.keys_hash(&member.endpoint, member.revision).await;
     Ok(answer.map_err(|error| not_compared(&error.message)))
 }
@@ -256,7 +256,7 @@ fn not_compared(why: &str) -> String {
 /// Reads what shows the history of a member. Without it no changes can be applied to the backup.
 async fn revision_digest(
     source: &impl Source,
-    member: &Standing,
+    member: &Report,
     new: NewBackup<'_>,
 ) -> Result<Option<String>, BackupError> {
     let revision = member.revision;
@@ -279,7 +279,7 @@ async fn revision_digest(
 /// Passes the bytes of a snapshot to the upload; an error if they do not fit their digest.
 async fn receive(
     mut snapshot: Snapshot,
-    member: &Standing,
+    member: &Report,
     upload: &mut PartUpload,
     store: &Store,
     name: &str,

@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     reason::{BackupError, Reason},
     result::{BackupRecord, KeysHash},
-    source::{Snapshot, Source, Standing},
+    source::{Report, Snapshot, Source},
 };
 
 /// Returns the SHA-256 of bytes in hex.
@@ -63,8 +63,8 @@ pub(crate) fn record(name: &str, second: i64) -> BackupRecord {
 }
 
 /// Returns a follower.
-pub(crate) fn standing(endpoint: &str) -> Standing {
-    Standing {
+pub(crate) fn report(endpoint: &str) -> Report {
+    Report {
         endpoint: endpoint.to_owned(),
         is_leader: false,
         is_learner: false,
@@ -125,13 +125,13 @@ impl TestSource {
 }
 
 impl Source for TestSource {
-    async fn survey(&self) -> Vec<Result<Standing, BackupError>> {
+    async fn survey(&self) -> Vec<Result<Report, BackupError>> {
         (0..self.left())
-            .map(|at| Ok(standing(&format!("http://{at}"))))
+            .map(|at| Ok(report(&format!("http://{at}"))))
             .collect()
     }
 
-    async fn revision_digest(&self, _member: &Standing) -> Result<Option<String>, BackupError> {
+    async fn revision_digest(&self, _member: &Report) -> Result<Option<String>, BackupError> {
         Ok(self.revision_digest.clone())
     }
 
@@ -147,7 +147,7 @@ impl Source for TestSource {
     }
 
     async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError> {
-        assert_eq!(revision, standing(endpoint).revision);
+        assert_eq!(revision, report(endpoint).revision);
         let known = self.hashes.lock().unwrap().pop_front();
         known.ok_or_else(|| BackupError::new(Reason::SourceUnreachable, "no answer"))
     }

@@ -9,7 +9,7 @@ use crate::{
     inventory,
     reason::{BackupError, Reason},
     result::BackupRecord,
-    source::Standing,
+    source::Report,
 };
 
 impl Archiver<'_> {
@@ -17,7 +17,7 @@ impl Archiver<'_> {
     pub(super) async fn go_on(
         &self,
         archive: &mut ClusterArchive,
-        member: &Standing,
+        member: &Report,
     ) -> Result<(), BackupError> {
         let now_ms = Timestamp::now().as_millisecond();
         if archive.is_ahead(now_ms) {
@@ -64,7 +64,7 @@ impl Archiver<'_> {
     async fn begin(
         &self,
         archive: &mut ClusterArchive,
-        member: &Standing,
+        member: &Report,
     ) -> Result<(), BackupError> {
         let now_ms = Timestamp::now().as_millisecond();
         if let Some(newest) = archive.newest.filter(|newest| *newest >= now_ms) {
@@ -107,7 +107,7 @@ impl Archiver<'_> {
     async fn connected(
         &self,
         record: &BackupRecord,
-        member: &Standing,
+        member: &Report,
     ) -> Result<Option<i64>, BackupError> {
         let first = record.revision.max(2);
         if first > member.revision {
