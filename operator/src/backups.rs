@@ -165,7 +165,7 @@ impl Backups {
         })
     }
 
-    /// Creates the job of a backup; the reason for people if its cluster does not exist, or another backup of it runs.
+    /// Creates the job of a backup; the reason as text if its cluster does not exist, or another backup of it runs.
     async fn begin(
         &self,
         backup: &EtcdBackup,
@@ -203,7 +203,7 @@ impl Backups {
         }
     }
 
-    /// Reads a cluster; the reason for people if it does not exist.
+    /// Reads a cluster; the reason as text if it does not exist.
     async fn cluster(
         &self,
         namespace: &str,
@@ -377,7 +377,7 @@ impl Backups {
     }
 }
 
-/// Makes the reason for people of the API server's refusal to create an object of this kind.
+/// Makes the reason as text of the API server's refusal to create an object of this kind.
 pub(crate) fn refused<K>(
     kind: &str,
     created: Result<K, kube::Error>,

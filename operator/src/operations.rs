@@ -495,7 +495,7 @@ impl<M: Members> Operations<M> {
     }
 }
 
-/// Why an operation has failed: the reason of its condition, and the text for people.
+/// Why an operation has failed: the reason of its condition, and its text.
 struct Failure {
     reason: &'static str,
     text: String,

@@ -141,7 +141,7 @@ class Plugin:
         assert self.key(name, "kept") == "another value"
 
     def plugin_acts(self):
-        """A person moves the leader, reads and reverts keys, restarts, replaces, and goes on with one member."""
+        """A person moves the leader, reads and reverts keys, restarts, replaces, and forces a new cluster."""
         with self.brief("moved", writes=False), self.kubelets():
             follower = next(pod for pod in sorted(self.pods("moved")) if pod != self.leader("moved"))
             assert self.witan("move-leader", "moved", follower, "--wait").endswith(f"succeeded: {follower} leads\n")

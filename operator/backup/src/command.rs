@@ -135,7 +135,7 @@ pub struct ListFlags {
 /// Format of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ListFormat {
-    /// A table for people.
+    /// A table.
     Table,
     /// An array of JSON.
     Json,

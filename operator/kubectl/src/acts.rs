@@ -202,7 +202,7 @@ fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
         .filter(|known| known.id.is_some() && !known.is_learner);
     let voters = voters.count();
     let mut text = format!(
-        "\nNo quorum of {} of the {voters} voters serves. {member} would go on alone: writes that only the others have are \
+        "\nNo quorum of {} of the {voters} voters serves. A new cluster would be forced from {member}: writes that only the others have are \
          lost, and their disks are not started again.\n",
         quorum(voters.max(1)),
     );

@@ -153,8 +153,8 @@ pub(super) enum PluginCommand {
         #[command(flatten)]
         members: MemberFlags,
     },
-    /// Brings the keys below a prefix back to an earlier revision, in one transaction that fails if one of them changes
-    /// meanwhile. Only shows what it would do without --yes.
+    /// Brings the keys below a prefix back to an earlier revision, in one transaction that fails if one of them has
+    /// changed since it was read. Only shows what it would do without --yes.
     Revert {
         /// The EtcdCluster.
         cluster: String,
@@ -184,7 +184,7 @@ pub(super) struct FormatFlag {
 /// Formats of what is listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people.
+    /// A table.
     Table,
     /// JSON.
     Json,

@@ -36,7 +36,7 @@ const GRACE: SignedDuration = SignedDuration::from_secs(30);
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Seen {
     /// The pod's answer; `None` if it did not answer.
-    pub(super) told: Option<ChangesStatus>,
+    pub(super) answer: Option<ChangesStatus>,
     /// Why changes are not stored.
     pub(super) trouble: Option<String>,
 }
@@ -44,7 +44,7 @@ pub(super) struct Seen {
 impl Seen {
     /// Returns when to look again.
     pub(super) fn again(&self) -> Duration {
-        if self.told.is_some() { LOOK } else { SOON }
+        if self.answer.is_some() { LOOK } else { SOON }
     }
 }
 
@@ -81,18 +81,18 @@ impl Backups {
         }
         let wanted = match wanted {
             Ok(wanted) => wanted,
-            Err(trouble) => return Ok(trouble.map(|why| Seen { told: None, trouble: Some(why) })),
+            Err(trouble) => return Ok(trouble.map(|why| Seen { answer: None, trouble: Some(why) })),
         };
         // also one that ends: two at once would store changes twice
         if pods.is_empty() {
             let created = api.create(&PostParams::default(), &wanted).await;
             let created = refused("pod", created).map_err(cannot("create the pod of changes"))?;
-            return Ok(Some(Seen { told: None, trouble: created.err() }));
+            return Ok(Some(Seen { answer: None, trouble: created.err() }));
         }
         Ok(Some(seen(&pods).await))
     }
 
-    /// Makes the pod that a schedule asks for; the reason for people if it cannot be made.
+    /// Makes the pod that a schedule asks for; the reason as text if it cannot be made.
     async fn wanted(
         &self,
         schedule: &EtcdBackupSchedule,
@@ -138,7 +138,7 @@ async fn seen(pods: &[Pod]) -> Seen {
             let node = node.unwrap_or_default();
             format!("pod {name} has not ended yet; if node {node} is gone for good, delete the pod by force")
         });
-        return Seen { told: None, trouble: ends };
+        return Seen { answer: None, trouble: ends };
     };
     let trouble = progress::crash(pod);
     let address = pod
@@ -146,7 +146,7 @@ async fn seen(pods: &[Pod]) -> Seen {
         .as_ref()
         .and_then(|status| status.pod_ip.as_deref());
     let Some(address) = address.filter(|_| trouble.is_none()) else {
-        return Seen { told: None, trouble };
+        return Seen { answer: None, trouble };
     };
     let host = match address.contains(':') {
         true => format!("[{address}]"),
@@ -157,13 +157,13 @@ async fn seen(pods: &[Pod]) -> Seen {
     let name = pod.name_any();
     match tokio::time::timeout(ANSWER, answer).await {
         Ok(Ok(json)) => {
-            let told: Option<ChangesStatus> = serde_json::from_str(&json).ok();
-            let trouble = told.as_ref().and_then(|told| told.error.clone());
-            Seen { told, trouble }
+            let answer: Option<ChangesStatus> = serde_json::from_str(&json).ok();
+            let trouble = answer.as_ref().and_then(|answer| answer.error.clone());
+            Seen { answer, trouble }
         }
-        Ok(Err(error)) => Seen { told: None, trouble: Some(format!("pod {name}: {error}")) },
+        Ok(Err(error)) => Seen { answer: None, trouble: Some(format!("pod {name}: {error}")) },
         Err(_) => Seen {
-            told: None,
+            answer: None,
             trouble: Some(format!("pod {name} does not answer")),
         },
     }
@@ -180,11 +180,11 @@ pub(super) fn status(
     let known = before
         .and_then(|status| status.changes.clone())
         .unwrap_or_default();
-    let told = seen.told.as_ref().filter(|told| told.time.is_some());
-    let status = told.map_or(known.clone(), |told| BackupChangesStatus {
-        last_revision: Some(told.revision),
-        last_time: told.time.map(Time),
-        cluster_id: Some(told.cluster_id.clone()),
+    let answer = seen.answer.as_ref().filter(|answer| answer.time.is_some());
+    let status = answer.map_or(known.clone(), |answer| BackupChangesStatus {
+        last_revision: Some(answer.revision),
+        last_time: answer.time.map(Time),
+        cluster_id: Some(answer.cluster_id.clone()),
     });
     // each write of the status brings the next pass: it must not write again
     let later = match (&known.last_time, &status.last_time) {
@@ -202,7 +202,10 @@ pub(super) fn status(
     let late = SignedDuration::from_secs(2 * i64::from(every.every_seconds)) + GRACE;
     let age = now.duration_since(last);
     let is_ahead = age < -AHEAD;
-    let needs_backup = seen.told.as_ref().is_some_and(|told| told.needs_backup);
+    let needs_backup = seen
+        .answer
+        .as_ref()
+        .is_some_and(|answer| answer.needs_backup);
     let (value, reason) = match (age > late || is_ahead, &seen.trouble) {
         (true, _) => ("False", "Late"),
         (false, Some(_)) if needs_backup => ("False", "BackupMissing"),

@@ -185,7 +185,7 @@ pub(super) fn advance(
                 recovery.member == of.survivor && recovery.phase == RecoveryPhase::Done
             });
             let text = format!(
-                "a quorum serves: {} went on alone, or the others came back before it had to",
+                "a quorum serves: a new cluster was forced from {}, or the others came back before",
                 of.survivor
             );
             ended(done, text)

@@ -120,7 +120,7 @@ pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Obse
     }
 }
 
-/// Returns the result of a restore for people: which keys were compared, and what becomes of the disks.
+/// Returns the text of the result of a restore: which keys were compared, and what becomes of the disks.
 pub(super) fn result(
     restore: &RestoreStatus,
     namespace: &str,

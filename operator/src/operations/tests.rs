@@ -71,7 +71,7 @@ async fn pass(fake: &FakeApi, by: &Operations<NoMembers>, name: &str) -> EtcdOpe
     serde_json::from_value(after["status"].clone()).unwrap_or_default()
 }
 
-/// Asserts that a text for people has these words.
+/// Asserts that a text has these words.
 #[track_caller]
 fn says(text: Option<String>, words: &str) {
     let text = text.unwrap_or_default();
@@ -82,7 +82,7 @@ fn annotation(fake: &FakeApi) -> Value {
     fake.get(CLUSTER).expect("the cluster")["metadata"]["annotations"][RECOVER_QUORUM].clone()
 }
 
-/// The spec of an operation that lets `orders-1` go on alone.
+/// The spec of an operation that forces a new cluster from `orders-1`.
 fn recovery() -> Value {
     json!({"recoverQuorum": {"survivor": "orders-1"}})
 }

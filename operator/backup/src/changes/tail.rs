@@ -29,7 +29,7 @@ impl Tail {
         Self { at, previous: Bytes::new(), digests: Vec::new(), time_ms: 0 }
     }
 
-    /// Reads the end of the newest generation; `None` if it cannot be gone on with, because it is damaged.
+    /// Reads the end of the newest generation; `None` if it is damaged, so that nothing can follow it.
     pub(super) async fn read(
         segments: &SegmentStore,
         ids: &[SegmentId],

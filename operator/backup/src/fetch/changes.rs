@@ -179,8 +179,8 @@ fn is_credible(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(
     }
     let found = Timestamp::from_millisecond(found_ms).unwrap_or_default();
     let message = format!(
-        "the changes around {wanted} have times up to {found}, of a clock that was ahead, so that the state at {wanted} is \
-         not certain: restore to a revision (toRevision, --to-revision)"
+        "the clock that stamped the changes around {wanted} was ahead (up to {found}), so that the state at {wanted} is not \
+         certain: restore to a revision (toRevision, --to-revision)"
     );
     Err(BackupError::new(Reason::ChangesMissing, message))
 }

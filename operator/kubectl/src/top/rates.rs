@@ -82,7 +82,7 @@ pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginE
     })
 }
 
-/// Returns why a member has no page, for people.
+/// Returns why a member has no page, as text.
 fn words(error: PageError) -> String {
     match error {
         PageError::Status(StatusCode::NOT_FOUND, _) => {
