@@ -3,8 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use witan_crd::{
-    EtcdCluster, EtcdOperation, EtcdOperationSpec, MoveLeader, NoSettings, OperationPhase,
-    RecoverQuorum, ReplaceMember, quorum,
+    EtcdCluster, EtcdOperation, EtcdOperationSpec, OperationPhase, RecoverQuorum, quorum,
 };
 use witan_members::Answer;
 
@@ -21,46 +20,15 @@ use super::{
 /// Widest cell of an error in a table.
 const ERROR_MAX: usize = 100;
 
-/// Asks for another leader.
-pub(super) async fn move_leader(
-    target: &Target,
-    cluster: &str,
-    member: String,
-    wait: bool,
-) -> Result<(), PluginError> {
-    let move_leader = Some(MoveLeader { to: Some(member) });
-    let spec = EtcdOperationSpec { move_leader, ..EtcdOperationSpec::default() };
-    ask_of_known(target, (cluster, "move-leader"), spec, wait).await
-}
-
-/// Asks for the replacement of a member.
-pub(super) async fn replace(
-    target: &Target,
-    cluster: &str,
-    name: String,
-    wait: bool,
-) -> Result<(), PluginError> {
-    let replace_member = Some(ReplaceMember { name });
-    let spec = EtcdOperationSpec { replace_member, ..EtcdOperationSpec::default() };
-    ask_of_known(target, (cluster, "replace"), spec, wait).await
-}
-
-/// Asks for a restart of all members.
-pub(super) async fn restart(target: &Target, cluster: &str, wait: bool) -> Result<(), PluginError> {
-    let restart = Some(NoSettings {});
-    let spec = EtcdOperationSpec { restart, ..EtcdOperationSpec::default() };
-    ask_of_known(target, (cluster, "restart"), spec, wait).await
-}
-
-/// Creates the operation if its cluster exists: one without would wait for it.
-async fn ask_of_known(
+/// Creates an operation if its cluster exists: one without would wait for it.
+pub(super) async fn ask_of_known(
     target: &Target,
     (cluster, verb): (&str, &str),
-    spec: EtcdOperationSpec,
+    asked: EtcdOperationSpec,
     wait: bool,
 ) -> Result<(), PluginError> {
     target.cluster(cluster).await?;
-    let made = operation((cluster, verb), spec, Timestamp::now());
+    let made = operation((cluster, verb), asked, Timestamp::now());
     ask(target, &made, wait).await
 }
 

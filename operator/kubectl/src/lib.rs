@@ -44,6 +44,7 @@ use std::{
 
 use clap::{CommandFactory as _, Parser as _};
 use k8s_openapi::jiff::Timestamp;
+use witan_crd::{EtcdOperationSpec, MoveLeader, NoSettings, ReplaceMember};
 use witan_members::CallError;
 
 use self::{
@@ -157,15 +158,23 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
         }
         PluginCommand::Restore(flags) => restore::run(&target, &flags).await,
         PluginCommand::MoveLeader { cluster, member, wait } => {
-            acts::move_leader(&target, &cluster, member, wait).await
+            let move_leader = Some(MoveLeader { to: Some(member) });
+            let asked = EtcdOperationSpec { move_leader, ..EtcdOperationSpec::default() };
+            acts::ask_of_known(&target, (&cluster, "move-leader"), asked, wait).await
         }
         PluginCommand::Replace { cluster, member, wait } => {
-            acts::replace(&target, &cluster, member, wait).await
+            let replace_member = Some(ReplaceMember { name: member });
+            let asked = EtcdOperationSpec { replace_member, ..EtcdOperationSpec::default() };
+            acts::ask_of_known(&target, (&cluster, "replace"), asked, wait).await
         }
         PluginCommand::Recover { cluster, member, yes, wait, members } => {
             acts::recover(&target, (&cluster, member), (yes, wait), &members).await
         }
-        PluginCommand::Restart { cluster, wait } => acts::restart(&target, &cluster, wait).await,
+        PluginCommand::Restart { cluster, wait } => {
+            let restart = Some(NoSettings {});
+            let asked = EtcdOperationSpec { restart, ..EtcdOperationSpec::default() };
+            acts::ask_of_known(&target, (&cluster, "restart"), asked, wait).await
+        }
         PluginCommand::Logs(flags) => logs::run(&target, &flags).await,
         PluginCommand::Top(flags) => top::run(&target, &flags).await,
         PluginCommand::History { cluster, of, rev, limit, decode, format, members } => {

@@ -183,11 +183,11 @@ fn returns(cluster: &EtcdCluster) -> Result<String, String> {
         );
         return Err(text);
     };
-    let (disks, operation) = (last.kept_disks.join(", "), &last.operation);
+    let (claims, operation) = (last.kept_disks.join(", "), &last.operation);
     Ok(format!(
-        "{name} goes back to the disks that EtcdOperation {operation} has kept: {disks}.\n\
-         All members are stopped, and clients are cut off until those of these disks serve.\nWhat was written since the restore \
-         is on the present disks alone, which are kept in turn.\n"
+        "{name} goes back to the PVCs that EtcdOperation {operation} has kept: {claims}.\n\
+         All members are stopped, and clients are cut off until those of these PVCs serve.\nWhat was written since the restore \
+         is on the present PVCs alone, which are kept in turn.\n"
     ))
 }
 
