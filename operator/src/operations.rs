@@ -79,7 +79,7 @@ impl<M: Members> Operations<M> {
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
         let api = watches::api(&self.operator.client, namespace);
         let passes = Controller::new(api, watcher::Config::default()).run(
-            async |operation, this: Arc<Self>| this.take(&operation).await,
+            async |operation, this: Arc<Self>| this.reconcile(&operation).await,
             |operation: Arc<EtcdOperation>, error, _| {
                 log_pass(&*operation, error);
                 Action::requeue(RETRY)
@@ -100,7 +100,7 @@ impl<M: Members> Operations<M> {
     }
 
     /// Takes an operation one step further, and removes it when its time is over.
-    async fn take(&self, operation: &EtcdOperation) -> Result<Action, OperationError> {
+    async fn reconcile(&self, operation: &EtcdOperation) -> Result<Action, OperationError> {
         let status = operation.status.clone().unwrap_or_default();
         if operation.metadata.deletion_timestamp.is_some() {
             return Ok(Action::await_change());

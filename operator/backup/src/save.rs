@@ -62,7 +62,7 @@ pub(crate) async fn save(
 ) -> Result<BackupRecord, BackupError> {
     match stop.or(existing(store, new.name)).await? {
         Some(record) => Ok(record),
-        None => take(store, source, new, stop).await,
+        None => save_from_any(store, source, new, stop).await,
     }
 }
 
@@ -117,7 +117,7 @@ async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, Bac
 }
 
 /// Takes the snapshot of one member; of the next one if a member fails.
-async fn take(
+async fn save_from_any(
     store: &Store,
     source: &impl Source,
     new: NewBackup<'_>,

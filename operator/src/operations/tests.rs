@@ -66,7 +66,7 @@ async fn pass(fake: &FakeApi, by: &Operations<NoMembers>, name: &str) -> EtcdOpe
     let path = format!("/etcdoperations/{name}");
     let read = fake.get(&path).expect("the operation");
     let operation: EtcdOperation = serde_json::from_value(read).expect("an operation");
-    by.take(&operation).await.expect("a pass");
+    by.reconcile(&operation).await.expect("a pass");
     let after = fake.get(&path).unwrap_or_default();
     serde_json::from_value(after["status"].clone()).unwrap_or_default()
 }
@@ -164,7 +164,7 @@ async fn an_operation_that_waits_for_another_does_not_observe_the_cluster() {
         let found = fake.get(&format!("/etcdoperations/{name}"));
         serde_json::from_value::<EtcdOperation>(found.expect("the operation")).expect("its type")
     };
-    assert!(operations.take(&read("first")).await.is_err());
+    assert!(operations.reconcile(&read("first")).await.is_err());
     let waits = pass(&fake, &operations, "second").await;
     assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
 }

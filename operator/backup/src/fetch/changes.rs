@@ -141,7 +141,7 @@ async fn collect(
         if (id.first..=id.last(&segment)).contains(&record.revision) {
             check_history(segments, record, &segment)?;
         }
-        reached.take(&segment, until)?;
+        reached.advance(&segment, until)?;
         // the restore skips what the snapshot has
         let path = to.join(id.file_name());
         fs::write(&path, bytes).map_err(|error| of_disk(&path, &error))?;
@@ -186,8 +186,8 @@ fn is_credible(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(
 }
 
 impl Reached {
-    /// Takes the changes of the next segment that are wanted.
-    fn take(&mut self, segment: &Segment, until: Until) -> Result<(), BackupError> {
+    /// Goes on over the changes of the next segment that are wanted.
+    fn advance(&mut self, segment: &Segment, until: Until) -> Result<(), BackupError> {
         for group in &segment.groups {
             self.pass(group.time_ms)?;
             if matches!(until, Until::Time(wanted) if group.time_ms > wanted.as_millisecond()) {
