@@ -49,25 +49,25 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> N
     let begun = match verb {
         Verb::Defragment => Ok(Next::End(Ok(DEFRAGMENT.to_owned()))),
         Verb::ConsistencyCheck => Ok(Next::Begin(None)),
-        Verb::Restore(_) => runs(cluster).map(|()| restore::may_restore(cluster, seen)),
-        Verb::UndoRestore => runs(cluster).map(|()| restore::may_return(cluster, seen)),
-        Verb::RecoverQuorum(of) => rests(cluster).map(|()| recovers(cluster, seen, &of.survivor)),
+        Verb::Restore(_) => managed(cluster).map(|()| restore::may_restore(cluster, seen)),
+        Verb::UndoRestore => managed(cluster).map(|()| restore::may_return(cluster, seen)),
+        Verb::RecoverQuorum(of) => free(cluster).map(|()| recovers(cluster, seen, &of.survivor)),
         Verb::MoveLeader(of) => {
-            serves(cluster, seen).map(|list| successor(cluster, seen, list, of.to.as_deref()))
+            serving(cluster, seen).map(|list| successor(cluster, seen, list, of.to.as_deref()))
         }
         Verb::ReplaceMember(of) => {
-            serves(cluster, seen).map(|list| replaced(cluster, seen, list, &of.name))
+            serving(cluster, seen).map(|list| replaced(cluster, seen, list, &of.name))
         }
         Verb::RotateCertificates if !issues(cluster) => {
-            rests(cluster).map(|()| Next::End(Err(NO_CERTIFICATES.to_owned())))
+            free(cluster).map(|()| Next::End(Err(NO_CERTIFICATES.to_owned())))
         }
-        Verb::Restart | Verb::RotateCertificates => restarts(cluster, seen),
+        Verb::Restart | Verb::RotateCertificates => may_restart(cluster, seen),
     };
     begun.unwrap_or_else(|held| held)
 }
 
 /// Fails while the operator does not act on the cluster.
-fn runs(cluster: &Cluster<'_>) -> Result<(), Next> {
+fn managed(cluster: &Cluster<'_>) -> Result<(), Next> {
     let spec = cluster.spec();
     let why = if spec.paused {
         "spec.paused of the EtcdCluster stops the operator"
@@ -80,8 +80,8 @@ fn runs(cluster: &Cluster<'_>) -> Result<(), Next> {
 }
 
 /// Fails while the operator does not act on the cluster, or restores it.
-fn rests(cluster: &Cluster<'_>) -> Result<(), Next> {
-    runs(cluster)?;
+fn free(cluster: &Cluster<'_>) -> Result<(), Next> {
+    managed(cluster)?;
     restore::under_way(cluster).map_or(Ok(()), |by| {
         let text = format!("the restore of EtcdOperation {by} has not ended: {UNFINISHED}");
         Err(Next::Hold(text))
@@ -89,18 +89,18 @@ fn rests(cluster: &Cluster<'_>) -> Result<(), Next> {
 }
 
 /// Returns the list of members, if a quorum serves and nothing else is done to the cluster.
-fn serves<'a>(cluster: &Cluster<'_>, seen: &'a Observed) -> Result<&'a Membership, Next> {
-    rests(cluster)?;
+fn serving<'a>(cluster: &Cluster<'_>, seen: &'a Observed) -> Result<&'a Membership, Next> {
+    free(cluster)?;
     confirmed(seen).ok_or_else(|| Next::Hold(NO_QUORUM.to_owned()))
 }
 
 /// Begins what restarts all members, if that is possible without a loss.
-fn restarts(cluster: &Cluster<'_>, seen: &Observed) -> Result<Next, Next> {
-    rests(cluster)?;
+fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Next, Next> {
+    free(cluster)?;
     let spec = cluster.spec();
     let why = if spec.update_strategy().kind == UpdateKind::OnDelete {
         "spec.updateStrategy is OnDelete: the operator restarts no member by itself"
-    } else if serves(cluster, seen)?.voters().count() == 1 && !spec.is_durable() {
+    } else if serving(cluster, seen)?.voters().count() == 1 && !spec.is_durable() {
         "the only member has no disk: a restart would lose all data"
     } else {
         return Ok(Next::Begin(None));
