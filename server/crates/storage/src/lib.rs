@@ -14,7 +14,7 @@
 //! of `run`s that `manifest` lists and `merge` reads as one (`reuse` lists those that need not be written again,
 //! `read_ahead` lets a start use two cores) → `checkpointer` (the thread that writes it) → `received` (snapshots of
 //! other members) and `install` (how one becomes the checkpoint). `folder` is their shared state. `space` watches the
-//! free space, `ledger` allocates it to the threads, `retry` repeats a write of the log that found none. `files` makes
+//! free space, `ledger` allocates it to the threads, `log_writer` repeats a write of the log that found none. `files` makes
 //! things durable. `create` makes a directory at once. `wal_dir` places the log elsewhere. `etcd` recognizes etcd's.
 //! `retention` keeps outdated entries and runs for copies of the directory.
 //!
@@ -37,6 +37,7 @@ mod install;
 mod ledger;
 mod lock;
 mod log;
+mod log_writer;
 mod low_priority;
 mod manifest;
 mod merge;
@@ -45,7 +46,7 @@ mod read_ahead;
 mod received;
 mod record_stream;
 mod retention;
-mod retry;
+
 mod reuse;
 mod run;
 mod space;

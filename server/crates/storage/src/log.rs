@@ -5,7 +5,7 @@
 //! in memory and written with the next one. So at most one record on disk is unsynced at any time, on which
 //! [`super::tail`] relies.
 //!
-//! A write that finds no space is repeated once with the space of the ballast (`retry`). Any other failed write or sync
+//! A write that finds no space is repeated once with the space of the ballast (`log_writer`). Any other failed write or sync
 //! ends the process: the contents of the disk are unknown then, so nothing may be acknowledged.
 
 use std::{
@@ -34,8 +34,8 @@ use super::{
     format::Origin,
     ledger::Ledger,
     lock::wait_until_unlocked,
+    log_writer::LogFiles,
     retention::{self, Outdated},
-    retry::Retrying,
     space::checkpoint_log_bytes,
     tail,
 };
@@ -62,7 +62,7 @@ const FRAME_HEADER_BYTES: usize = 1 + 8 + 8 + 4;
 
 /// The log of one member.
 pub struct RaftLog {
-    engine: Engine<Retrying<Files>>,
+    engine: Engine<LogFiles<Files>>,
     dir: PathBuf,
     log_start: LogStart,
     last: u64,
@@ -167,7 +167,7 @@ impl RaftLog {
             false => 0,
         };
         let config = config(dir, worth, outdated_max)?;
-        let files = Arc::new(Retrying { files: Files, ledger });
+        let files = Arc::new(LogFiles { files: Files, ledger });
         let engine = Engine::open_with_file_system(config, files).map_err(|e| refusal(dir, e))?;
         let mut log = Self {
             engine,

@@ -1,0 +1,255 @@
+//! How the engine writes the log's files.
+//!
+//! - A write that finds no space deletes the ballast and is repeated once. If it fails again, the engine reports the error.
+//! - The bytes behind a write are written as zeros before they are used. The engine only reserves them, and a file system
+//!   records with each sync which reserved blocks have content by now: appending 1.3 KB takes 39 us of CPU that way and 30 us
+//!   in blocks with content, 8 KB 56 and 38 us.
+
+use std::{
+    io::{self, Seek, SeekFrom, Write},
+    path::Path,
+    sync::Arc,
+};
+
+use raft_engine::env::{FileSystem, Permission, WriteExt};
+
+use super::{files::make_private, ledger::Ledger};
+
+/// Bytes behind a write that are written as zeros at once. Few writes wait for them, and those not long.
+const ZEROS_BYTES: u64 = 256 << 10;
+/// Bytes of a write of zeros. The page cache keeps the bytes of a larger one together, and each sync would write them all.
+const PAGE_BYTES: u64 = 4096;
+
+/// The engine's file system, with writes that are repeated after the ballast is deleted.
+pub(super) struct LogFiles<F> {
+    pub(super) files: F,
+    pub(super) ledger: Arc<Ledger>,
+}
+
+/// Writer of one file, whose writes are repeated, into blocks with content.
+pub(super) struct Writer<W> {
+    inner: W,
+    ledger: Arc<Ledger>,
+    /// Where the next write goes.
+    at: u64,
+    /// Where the bytes end that were written, also as zeros.
+    zeroed: u64,
+    /// Where the reserved bytes end.
+    allocated: u64,
+}
+
+impl<W: Write + Seek> Writer<W> {
+    /// Writes zeros into the reserved bytes behind the last write, unless it has ended in front of earlier zeros.
+    fn write_zeros(&mut self) -> io::Result<()> {
+        if self.at <= self.zeroed {
+            return Ok(());
+        }
+        self.zeroed = self.at;
+        let end = self.allocated.min(self.at + ZEROS_BYTES);
+        while self.zeroed < end {
+            let to = end.min((self.zeroed / PAGE_BYTES + 1) * PAGE_BYTES);
+            let zeros = &[0; PAGE_BYTES as usize][..(to - self.zeroed) as usize];
+            // without the zeros, the next writes only take longer
+            if self.inner.write_all(zeros).is_err() {
+                break;
+            }
+            self.zeroed = to;
+        }
+        self.inner.seek(SeekFrom::Start(self.at)).map(|_| ())
+    }
+}
+
+/// Runs `step`; if it finds no space, deletes the ballast and runs it once more.
+fn retried<T>(ledger: &Ledger, mut step: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    match step() {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ) =>
+        {
+            let _turn = ledger.make_room();
+            step()
+        }
+        done => done,
+    }
+}
+
+impl<F: FileSystem> FileSystem for LogFiles<F> {
+    type Handle = F::Handle;
+    type Reader = F::Reader;
+    type Writer = Writer<F::Writer>;
+
+    fn create<P: AsRef<Path>>(&self, path: P) -> io::Result<F::Handle> {
+        let made = retried(&self.ledger, || self.files.create(&path))?;
+        // a file system without modes was warned of at the start
+        let _ = make_private(path.as_ref());
+        Ok(made)
+    }
+
+    fn open<P: AsRef<Path>>(&self, path: P, permission: Permission) -> io::Result<F::Handle> {
+        self.files.open(path, permission)
+    }
+
+    fn delete<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
+        self.files.delete(path)
+    }
+
+    fn rename<P: AsRef<Path>>(&self, from: P, to: P) -> io::Result<()> {
+        retried(&self.ledger, || self.files.rename(&from, &to))
+    }
+
+    fn new_reader(&self, handle: Arc<F::Handle>) -> io::Result<F::Reader> {
+        self.files.new_reader(handle)
+    }
+
+    fn new_writer(&self, handle: Arc<F::Handle>) -> io::Result<Self::Writer> {
+        Ok(Writer {
+            inner: self.files.new_writer(handle)?,
+            ledger: self.ledger.clone(),
+            at: 0,
+            zeroed: 0,
+            allocated: 0,
+        })
+    }
+}
+
+impl<W: Write + Seek> Write for Writer<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = retried(&self.ledger, || self.inner.write(bytes))?;
+        self.at += written as u64;
+        self.write_zeros()?;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<W: Seek> Seek for Writer<W> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.at = self.inner.seek(to)?;
+        Ok(self.at)
+    }
+}
+
+impl<W: WriteExt> WriteExt for Writer<W> {
+    fn truncate(&mut self, offset: usize) -> io::Result<()> {
+        (self.at, self.zeroed, self.allocated) = (offset as u64, 0, 0);
+        self.inner.truncate(offset)
+    }
+
+    /// Reserves space in the file, without a second try: the engine continues if that fails.
+    fn allocate(&mut self, offset: usize, size: usize) -> io::Result<()> {
+        self.inner.allocate(offset, size)?;
+        self.allocated = (offset + size) as u64;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file in memory whose writes of zeros behind `space` fail.
+    #[derive(Default)]
+    struct Memory {
+        bytes: io::Cursor<Vec<u8>>,
+        space: u64,
+        writes: Vec<usize>,
+    }
+
+    impl Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let zeros = bytes.iter().all(|byte| *byte == 0);
+            if zeros && self.bytes.position() + bytes.len() as u64 > self.space {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.writes.push(bytes.len());
+            self.bytes.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Seek for Memory {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.bytes.seek(to)
+        }
+    }
+
+    impl WriteExt for Memory {
+        fn truncate(&mut self, offset: usize) -> io::Result<()> {
+            self.bytes.get_mut().truncate(offset);
+            self.bytes.set_position(offset as u64);
+            Ok(())
+        }
+
+        fn allocate(&mut self, _offset: usize, _size: usize) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn writer(space: u64) -> Writer<Memory> {
+        Writer {
+            inner: Memory { space, ..Memory::default() },
+            ledger: Arc::new(Ledger::default()),
+            at: 0,
+            zeroed: 0,
+            allocated: 0,
+        }
+    }
+
+    #[test]
+    fn writes_go_into_pages_of_zeros_that_end_with_the_reserved_bytes() {
+        let mut file = writer(u64::MAX);
+        file.allocate(0, 500 << 10).unwrap();
+        let mut expected = Vec::new();
+        for byte in 1..=250 {
+            let record = vec![byte; 2000];
+            file.write_all(&record).unwrap();
+            expected.extend(record);
+            let found = file.inner.bytes.get_ref();
+            let (records, zeros) = found.split_at(expected.len());
+            assert!(records == expected, "record {byte}");
+            assert!(zeros.iter().all(|byte| *byte == 0), "record {byte}");
+            assert!(found.len() as u64 <= 500 << 10);
+        }
+        assert_eq!(file.inner.bytes.get_ref().len(), 500 << 10);
+        let pages = |bytes: &&usize| **bytes != 2000;
+        assert!(
+            file.inner
+                .writes
+                .iter()
+                .filter(pages)
+                .all(|bytes| *bytes as u64 <= PAGE_BYTES)
+        );
+        let zeros: usize = file.inner.writes.iter().filter(pages).sum();
+        assert!(zeros <= 500 << 10, "{zeros} bytes of zeros");
+    }
+
+    #[test]
+    fn zeros_that_find_no_space_are_left_out() {
+        let mut file = writer(10_000);
+        file.allocate(0, 1 << 20).unwrap();
+        file.write_all(&[7; 9000]).unwrap();
+        file.write_all(&[8; 9000]).unwrap();
+        assert_eq!(
+            file.inner.bytes.get_ref()[..],
+            [[7; 9000], [8; 9000]].concat()
+        );
+    }
+
+    #[test]
+    fn a_file_that_was_cut_gets_no_zeros_until_bytes_are_reserved() {
+        let mut file = writer(u64::MAX);
+        file.allocate(0, 1 << 20).unwrap();
+        file.write_all(&[7; 100]).unwrap();
+        file.truncate(100).unwrap();
+        file.write_all(&[8; 100]).unwrap();
+        assert_eq!(file.inner.bytes.get_ref().len(), 200);
+    }
+}
