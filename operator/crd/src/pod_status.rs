@@ -86,3 +86,59 @@ fn of_pod(pod: &Pod) -> Option<Trouble> {
     let message = scheduled.message.clone().unwrap_or_default();
     Some(Trouble { reason, message })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(status: &Value) -> Pod {
+        serde_json::from_value(json!({"status": status})).expect("a pod")
+    }
+
+    fn container(state: &Value) -> Value {
+        json!([{"name": "etcd", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state}])
+    }
+
+    #[test]
+    fn a_pod_says_why_it_does_not_run() {
+        let ended = |code: i32, message: &str| json!({"containerStatuses": container(&json!({"terminated": {"exitCode": code, "message": message}}))});
+        let waiting = |reason: &str| json!({"containerStatuses": container(&json!({"waiting": {"reason": reason, "message": "no such tag"}}))});
+        let scheduled = |reason: &str| json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": reason, "message": "0/3 nodes"}]});
+        let own = r#"{"reason": "BackupBroken", "message": "bit 7"}"#;
+        let evicted = json!({"phase": "Failed", "reason": "Evicted", "message": "no memory"});
+        for (status, expected) in [
+            (ended(0, ""), None),
+            (
+                ended(2, ""),
+                Some(("ContainerFailed", "container etcd ended with exit code 2")),
+            ),
+            (
+                ended(1, "x\n"),
+                Some((
+                    "ContainerFailed",
+                    "container etcd ended with exit code 1: x",
+                )),
+            ),
+            (ended(1, own), Some(("BackupBroken", "bit 7"))),
+            (
+                waiting("ErrImagePull"),
+                Some(("ErrImagePull", "no such tag")),
+            ),
+            (waiting("ContainerCreating"), None),
+            (
+                scheduled("Unschedulable"),
+                Some(("Unschedulable", "0/3 nodes")),
+            ),
+            (scheduled("SchedulingGated"), None),
+            (evicted, Some(("Evicted", "no memory"))),
+        ] {
+            let found = trouble(&pod(&status));
+            let found = found
+                .as_ref()
+                .map(|found| (found.reason.as_str(), found.message.as_str()));
+            assert_eq!(found, expected, "{status}");
+        }
+    }
+}
