@@ -45,7 +45,7 @@ use std::{
 use clap::{CommandFactory as _, Parser as _};
 use k8s_openapi::jiff::Timestamp;
 use witan_crd::{EtcdOperationSpec, MoveLeader, NoSettings, ReplaceMember};
-use witan_members::CallError;
+use witan_members::{CallError, page::chain};
 
 use self::{
     command::{PluginCommand, PluginLine},
@@ -205,21 +205,6 @@ fn of_kube(error: &kube::Error) -> String {
         return status.message.clone();
     }
     chain(error)
-}
-
-/// Returns an error and its causes, each once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -13,11 +13,12 @@ use kube::{
 };
 use witan_backup::ChangesStatus;
 use witan_crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule};
+use witan_members::page;
 
 use super::{BackupError, Backups, is_owned, progress, refused, scheduled};
 use crate::{
     controller::failure::cannot,
-    discovery, report,
+    report,
     resources::{CHANGES, STATUS_PORT, changes_pod, is_current},
 };
 
@@ -27,6 +28,8 @@ const LOOK: Duration = Duration::from_secs(15);
 const SOON: Duration = Duration::from_secs(3);
 /// How long the pod may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
+/// Bytes of its answer at most: the texts in it are short.
+const ANSWER_BYTES_MAX: usize = 16 << 10;
 /// By how much the time of the pod may be ahead of this clock: the clocks of two nodes differ by less.
 const AHEAD: SignedDuration = SignedDuration::from_secs(10);
 /// The delay that is granted in addition to twice the schedule's time: the pod may have just begun.
@@ -153,19 +156,16 @@ async fn seen(pods: &[Pod]) -> Seen {
         false => address.to_owned(),
     };
     let url = format!("http://{host}:{STATUS_PORT}/");
-    let answer = discovery::get(&url);
-    let name = pod.name_any();
-    match tokio::time::timeout(ANSWER, answer).await {
-        Ok(Ok(json)) => {
-            let answer: Option<ChangesStatus> = serde_json::from_str(&json).ok();
+    match page::get(&url, None, ANSWER, ANSWER_BYTES_MAX).await {
+        Ok(json) => {
+            let answer: Option<ChangesStatus> = serde_json::from_slice(&json).ok();
             let trouble = answer.as_ref().and_then(|answer| answer.error.clone());
             Seen { answer, trouble }
         }
-        Ok(Err(error)) => Seen { answer: None, trouble: Some(format!("pod {name}: {error}")) },
-        Err(_) => Seen {
-            answer: None,
-            trouble: Some(format!("pod {name} does not answer")),
-        },
+        Err(error) => {
+            let trouble = format!("pod {}: {error}", pod.name_any());
+            Seen { answer: None, trouble: Some(trouble) }
+        }
     }
 }
 
