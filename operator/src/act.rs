@@ -189,7 +189,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Records that a member goes on alone.
+    /// Records that a new cluster is forced from a member.
     fn begin_recovery(&self, ordinal: Ordinal, status: &mut EtcdClusterStatus) {
         status.recovery = Some(RecoveryStatus {
             member: self.cluster.member(ordinal),

@@ -89,7 +89,7 @@ impl Backups {
         )
         .owns(self.api::<Job>(namespace), ours)
         .run(
-            async |backup, this: Arc<Self>| this.take(&backup).await,
+            async |backup, this: Arc<Self>| this.reconcile(&backup).await,
             |backup, error, _| failed(&*backup, error),
             self.clone(),
         );
@@ -108,7 +108,7 @@ impl Backups {
             created,
         )
         .run(
-            async |schedule, this: Arc<Self>| this.follow(&schedule).await,
+            async |schedule, this: Arc<Self>| this.reconcile_schedule(&schedule).await,
             |schedule, error, _| failed(&*schedule, error),
             self.clone(),
         );
@@ -131,7 +131,7 @@ impl Backups {
     }
 
     /// Makes the job of a backup, unless it exists, and writes the status that follows from it.
-    async fn take(&self, backup: &EtcdBackup) -> Result<Action, BackupError> {
+    async fn reconcile(&self, backup: &EtcdBackup) -> Result<Action, BackupError> {
         let before = backup.status.clone().unwrap_or_default();
         if before.is_finished() || backup.metadata.deletion_timestamp.is_some() {
             return Ok(Action::await_change());
@@ -165,7 +165,7 @@ impl Backups {
         })
     }
 
-    /// Creates the job of a backup; the reason for people if its cluster does not exist, or another backup of it runs.
+    /// Creates the job of a backup; the reason as text if its cluster does not exist, or another backup of it runs.
     async fn begin(
         &self,
         backup: &EtcdBackup,
@@ -203,7 +203,7 @@ impl Backups {
         }
     }
 
-    /// Reads a cluster; the reason for people if it does not exist.
+    /// Reads a cluster; the reason as text if it does not exist.
     async fn cluster(
         &self,
         namespace: &str,
@@ -269,7 +269,10 @@ impl Backups {
     }
 
     /// Creates the backup that a schedule is due for, deletes old ones, and writes the status.
-    async fn follow(&self, schedule: &EtcdBackupSchedule) -> Result<Action, BackupError> {
+    async fn reconcile_schedule(
+        &self,
+        schedule: &EtcdBackupSchedule,
+    ) -> Result<Action, BackupError> {
         let (namespace, name) = (
             schedule.namespace().unwrap_or_default(),
             schedule.name_any(),
@@ -307,7 +310,7 @@ impl Backups {
                 deleted => drop(deleted.map_err(cannot("delete an old EtcdBackup"))?),
             }
         }
-        self.follow_changes(schedule, &mut due).await?;
+        self.reconcile_changes(schedule, &mut due).await?;
         let success = due.status.last_success_time.as_ref();
         let success = success.map(|time| time.0.as_second());
         self.metrics
@@ -324,7 +327,7 @@ impl Backups {
     }
 
     /// Keeps the pod of a schedule that stores changes, and adds to its status how far they are.
-    async fn follow_changes(
+    async fn reconcile_changes(
         &self,
         schedule: &EtcdBackupSchedule,
         due: &mut schedule::Due,
@@ -377,8 +380,8 @@ impl Backups {
     }
 }
 
-/// Makes the reason for people of the API server's refusal to create an object of this kind.
-fn refused<K>(
+/// Makes the reason as text of the API server's refusal to create an object of this kind.
+pub(crate) fn refused<K>(
     kind: &str,
     created: Result<K, kube::Error>,
 ) -> Result<Result<K, String>, kube::Error> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::ListParams};
 use witan_crd::{CLUSTER, EtcdCluster, is_ready, ports};
+use witan_members::page;
 
 use crate::{observe::client_address, options::Environment, resources::Cluster};
 
@@ -57,10 +58,9 @@ pub async fn create_token(
     let (ask, shown) = service(client, cluster, environment).await?;
     let url = format!("{}/new?size={members}", ask.trim_end_matches('/'));
     let no_token = |why: String| DiscoveryError::NoToken { url: url.clone(), why };
-    let answer = tokio::time::timeout(TIMEOUT, get(&url)).await;
-    let token = answer
-        .map_err(|_| no_token("no answer in time".to_owned()))?
-        .map_err(no_token)?;
+    let answer = page::get(&url, None, TIMEOUT, ANSWER_MAX_BYTES).await;
+    let answer = answer.map_err(|error| no_token(error.to_string()))?;
+    let token = String::from_utf8_lossy(&answer);
     // the token's URL has the host of the request, but members reach the service by another name
     let token = token
         .trim()
@@ -113,28 +113,4 @@ async fn service(
     let name = serving.client_service();
     let shown = format!("http://{name}.{namespace}.svc:{}", ports::CLIENT);
     Ok((format!("http://{address}"), shown))
-}
-
-/// Gets a URL over plain HTTP and returns the body, which has at most [`ANSWER_MAX_BYTES`]. Any status but
-/// 2xx is an error.
-pub(crate) async fn get(url: &str) -> Result<String, String> {
-    let http = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
-        .build_http::<String>();
-    let url = url
-        .parse::<http::Uri>()
-        .map_err(|error| error.to_string())?;
-    let answer = http.get(url).await.map_err(|error| error.to_string())?;
-    let status = answer.status();
-    let body = http_body_util::BodyExt::collect(http_body_util::Limited::new(
-        answer.into_body(),
-        ANSWER_MAX_BYTES,
-    ))
-    .await;
-    let text =
-        String::from_utf8_lossy(&body.map_err(|error| error.to_string())?.to_bytes()).into_owned();
-    if status.is_success() {
-        Ok(text)
-    } else {
-        Err(format!("{status}: {text}"))
-    }
 }

@@ -23,10 +23,7 @@ use kube::{
 };
 use serde_json::json;
 use tokio::sync::Mutex;
-use witan_crd::{
-    EtcdCluster, EtcdOperation, EtcdOperationStatus, OperationPhase, RECOVER_QUORUM,
-    REPLACE_MEMBER, Verb,
-};
+use witan_crd::{EtcdCluster, EtcdOperation, EtcdOperationStatus, OperationPhase, Verb};
 use witan_members::{Address, CallError, Change, Members};
 use witan_plan::model::{MemberId, Notice};
 
@@ -41,7 +38,7 @@ use crate::{
     resources::{Cluster, ResourceError},
 };
 use compare::{Compared, compare, verdict};
-use decide::{Next, advance, begin};
+use decide::{Next, advance, annotation, begin};
 use record::{conditions, described, first, now, phase};
 
 /// When to look again at an operation that runs: its cluster is polled at most this often.
@@ -82,7 +79,7 @@ impl<M: Members> Operations<M> {
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
         let api = watches::api(&self.operator.client, namespace);
         let passes = Controller::new(api, watcher::Config::default()).run(
-            async |operation, this: Arc<Self>| this.take(&operation).await,
+            async |operation, this: Arc<Self>| this.reconcile(&operation).await,
             |operation: Arc<EtcdOperation>, error, _| {
                 log_pass(&*operation, error);
                 Action::requeue(RETRY)
@@ -103,7 +100,7 @@ impl<M: Members> Operations<M> {
     }
 
     /// Takes an operation one step further, and removes it when its time is over.
-    async fn take(&self, operation: &EtcdOperation) -> Result<Action, OperationError> {
+    async fn reconcile(&self, operation: &EtcdOperation) -> Result<Action, OperationError> {
         let status = operation.status.clone().unwrap_or_default();
         if operation.metadata.deletion_timestamp.is_some() {
             return Ok(Action::await_change());
@@ -386,30 +383,14 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(Duration::ZERO))
     }
 
-    /// Removes the annotation of an operation that has ended, if it is still there: it has no effect any more, except that
-    /// the one of a recovery keeps the next from beginning.
+    /// Removes the annotation of an operation that has ended, if it is still there.
     async fn clean(
         &self,
         operation: &EtcdOperation,
         cluster: &EtcdCluster,
     ) -> Result<(), OperationError> {
-        let status = operation.status.clone().unwrap_or_default();
-        let own = match operation.spec.verb() {
-            Some(Verb::ReplaceMember(_)) => status.member_id.map(|id| (REPLACE_MEMBER, id)),
-            Some(Verb::RecoverQuorum(of)) => Some((RECOVER_QUORUM, of.survivor.clone())),
-            Some(
-                Verb::MoveLeader(_)
-                | Verb::Restart
-                | Verb::Defragment
-                | Verb::RotateCertificates
-                | Verb::ConsistencyCheck
-                | Verb::Restore(_)
-                | Verb::UndoRestore,
-            )
-            | None => None,
-        };
-        let runs = status.phase == Some(OperationPhase::Running);
-        match own.filter(|(key, value)| runs && cluster.annotations().get(*key) == Some(value)) {
+        let own = annotation(operation).filter(|_| phase(operation) == OperationPhase::Running);
+        match own.filter(|(key, value)| cluster.annotations().get(*key) == Some(value)) {
             Some((key, _)) => self.annotate(cluster, key, json!(null)).await,
             None => Ok(()),
         }
@@ -514,7 +495,7 @@ impl<M: Members> Operations<M> {
     }
 }
 
-/// Why an operation has failed: the reason of its condition, and the text for people.
+/// Why an operation has failed: the reason of its condition, and its text.
 struct Failure {
     reason: &'static str,
     text: String,

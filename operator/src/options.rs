@@ -174,7 +174,7 @@ fn names(list: &[String]) -> Vec<String> {
 pub enum LogFormat {
     /// A JSON object per line.
     Json,
-    /// Text for people.
+    /// Human-readable text.
     Text,
 }
 

@@ -349,7 +349,7 @@ fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
 const NO_SPACE: &str = "the quota is used up and v3 refuses writes: compact or delete keys, of which kubectl witan top shows the \
     largest prefixes, or raise spec.options.quotaBackendBytes; then run etcdctl alarm disarm";
 
-/// Returns the raised alarms, with what the operator has done and what is left to do, for people.
+/// Returns the raised alarms, with what the operator has done and what is left to do, as text.
 fn alarm_words(status: &EtcdClusterStatus) -> String {
     let raised = status.alarms.join(", ");
     let full = status

@@ -131,7 +131,7 @@ pub fn ownership<K: ResourceExt>(cluster: &Cluster<'_>, object: &K) -> Ownership
     Ownership::Ours
 }
 
-/// Describes an object of this kind that has the name of a cluster's, for people.
+/// Describes an object of this kind that has the name of a cluster's, as text.
 pub fn holder<K: ResourceExt>(cluster: &Cluster<'_>, kind: &str, object: &K) -> Holder {
     let owners = object.owner_references();
     let controls = |owner: &&OwnerReference| owner.controller == Some(true);

@@ -118,11 +118,14 @@ class Plugin:
             self.restored_in_place("again")
         finally:
             self.remove("again")
-            for operation in self.api.items(OPERATIONS):
-                if operation["spec"]["clusterName"] == "again":
-                    self.api.delete(f"{OPERATIONS}/{operation['metadata']['name']}")
+            self.forget_operations("again")
             self.api.delete(f"{SCHEDULES}/yearly")
             self.api.delete(f"{BACKUPS}/by-plugin")
+
+    def forget_operations(self, cluster):
+        for operation in self.api.items(OPERATIONS):
+            if operation["spec"]["clusterName"] == cluster:
+                self.api.delete(f"{OPERATIONS}/{operation['metadata']['name']}")
 
     def restored_in_place(self, name):
         """Back to the backup, after the name of the cluster was typed, and back to what was written since."""
@@ -138,26 +141,25 @@ class Plugin:
         assert self.key(name, "kept") == "another value"
 
     def plugin_acts(self):
-        """A person moves the leader, reads and reverts keys, restarts, replaces, and goes on with one member."""
+        """A person moves the leader, reads and reverts keys, restarts, replaces, and forces a new cluster."""
         with self.brief("moved", writes=False), self.kubelets():
-            for number in range(2):
-                follower = next(pod for pod in sorted(self.pods("moved")) if pod != self.leader("moved"))
-                # once through the API server, and once directly
-                members = ",".join(f"{pod['status']['podIP']}:2379" for pod in self.pods("moved").values())
-                way = ["--endpoints", members] if number else []
-                assert self.witan("move-leader", "moved", follower, *way) == f"{follower} leads\n"
-                eventually("the operator sees the leader", lambda: self.leader("moved") == follower)
-            assert "is no voter of moved" in self.witan("move-leader", "moved", "moved-9", fails=True)
+            follower = next(pod for pod in sorted(self.pods("moved")) if pod != self.leader("moved"))
+            assert self.witan("move-leader", "moved", follower, "--wait").endswith(f"succeeded: {follower} leads\n")
+            eventually("the operator sees the leader", lambda: self.leader("moved") == follower)
+            assert "is no voter" in self.witan("move-leader", "moved", "moved-9", "--wait", fails=True)
+            members = ",".join(f"{pod['status']['podIP']}:2379" for pod in self.pods("moved").values())
+            assert "0 keys, about 0 B" in self.witan("top", "moved", "--endpoints", members), "without the API server"
             assert self.leader("moved") in self.witan("logs", "moved") and self.witan("logs", "moved", "moved-0", "--tail", "1").count("\n") == 1
             self.keys_of_plugin()
             ids = lambda: {each["name"]: each.get("id") for each in self.cluster("moved")["status"]["members"]}
             before, pods = ids(), {pod["metadata"]["uid"] for pod in self.pods("moved").values()}
-            self.witan("restart", "moved")
+            assert "succeeded: all members were restarted" in self.witan("restart", "moved", "--wait")
             eventually("all pods are others", lambda: self.is_ready("moved") and not pods & {pod["metadata"]["uid"] for pod in self.pods("moved").values()})
-            self.witan("replace", "moved", "moved-2")
+            assert "has taken the place of moved-2" in self.witan("replace", "moved", "moved-2", "--wait")
             eventually("another member has come", lambda: before["moved-2"] not in ids().values() and self.is_ready("moved"))
             assert "a quorum serves" in self.witan("recover", "moved", "moved-0", "--yes", fails=True)
             self.recovered()
+        self.forget_operations("moved")
         self.with_users()
 
     def keys_of_plugin(self):
@@ -188,7 +190,7 @@ class Plugin:
         lost = lambda: "Available" in self.witan("status", "moved") and "False" in self.witan("status", "moved")
         eventually("the quorum is lost", lost)
         assert "nothing was done" in eventually("the quorum is lost for the plugin", lambda: self.refused_recovery(survivor))
-        self.witan("recover", "moved", survivor, text="moved\n")
+        assert "etcdoperation/moved-recover-" in self.witan("recover", "moved", survivor, text="moved\n")
         self.until_ready("after the loss of a quorum", "moved", patience_s=180)
         assert self.key("moved", "/a/x/1") == "old"
 
@@ -206,8 +208,9 @@ class Plugin:
             with self.kubelets():
                 assert "0 keys, about 0 B" in self.witan("top", "locked")
                 assert "1 member counted for 1 s" in self.witan("top", "locked", "--rates", "--seconds", "1")
-                assert self.witan("move-leader", "locked", "locked-0") == "locked-0 leads already\n"
+                assert "succeeded: locked-0 leads already" in self.witan("move-leader", "locked", "locked-0", "--wait")
             assert "locked-operator-tls" in self.witan("status", "locked")
         finally:
             self.remove("locked")
+            self.forget_operations("locked")
             self.api.delete(f"{CORE}/secrets/locked-root")

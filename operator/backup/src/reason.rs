@@ -35,13 +35,13 @@ pub enum Reason {
     Internal,
 }
 
-/// A failure: why, for programs, and what was wrong, where, and what to do, for people.
+/// A failure: why, for programs, and what was wrong, where, and what to do, as text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub struct BackupError {
     /// Why.
     pub reason: Reason,
-    /// The fault and what to do about it, for people.
+    /// The fault and what to do about it, as text.
     pub message: String,
 }
 

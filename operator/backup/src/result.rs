@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{changes::history::Mark, reason::BackupError};
+use crate::{changes::history::RevisionDigest, reason::BackupError};
 
 /// Kubernetes keeps this many bytes of a termination message.
 const RESULT_BYTES_MAX: usize = 4096;
@@ -39,7 +39,7 @@ pub struct BackupRecord {
     /// SHA-256 of all changes of the revision in hex, by which changes are known to be of the same history; none if the revision
     /// was compacted or nothing was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mark: Option<String>,
+    pub revision_digest: Option<String>,
     /// Whether it was taken because a new generation of changes needed a backup to start from. `keep_last` does not count it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub begins_changes: bool,
@@ -63,12 +63,12 @@ fn is_false(value: &bool) -> bool {
 impl BackupRecord {
     /// Whether it can be known that changes are of its history.
     pub(crate) fn shows_history(&self) -> bool {
-        self.mark.is_some() || self.revision <= 1
+        self.revision_digest.is_some() || self.revision <= 1
     }
 
     /// Whether changes at its revision belong to the history of this backup. At revision 1 there is nothing to compare.
-    pub(crate) fn has_mark(&self, found: &Mark) -> bool {
-        self.revision <= 1 || self.mark.as_ref() == Some(&found.digest)
+    pub(crate) fn has_digest(&self, found: &RevisionDigest) -> bool {
+        self.revision <= 1 || self.revision_digest.as_ref() == Some(&found.digest)
     }
 }
 

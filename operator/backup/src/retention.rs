@@ -210,7 +210,8 @@ mod tests {
     #[test]
     fn a_backup_that_begins_changes_takes_no_place() {
         let kept = Retention { keep_last: Some(1), keep_within: None };
-        let ordinary = |name, at| BackupRecord { mark: Some("ab".to_owned()), ..record(name, at) };
+        let ordinary =
+            |name, at| BackupRecord { revision_digest: Some("ab".to_owned()), ..record(name, at) };
         let begins = |name, at| BackupRecord { begins_changes: true, ..ordinary(name, at) };
         let all = [
             ordinary("a", 10),
@@ -226,7 +227,7 @@ mod tests {
         assert_eq!(excess(&all, "c"), "ab");
         // no changes go on from the backup that stays
         let mut all = all;
-        all[2].mark = None;
+        all[2].revision_digest = None;
         assert_eq!(excess(&all, "c"), "a");
     }
 

@@ -12,7 +12,7 @@ use crate::{
     reason::{BackupError, Reason},
     result::{BackupRecord, CommandResult, KeysHash},
     retention::{self, Retention},
-    source::{self, Snapshot, Source, Standing},
+    source::{self, Report, Snapshot, Source},
     stop::Stop,
     store::Store,
     upload::PartUpload,
@@ -62,7 +62,7 @@ pub(crate) async fn save(
 ) -> Result<BackupRecord, BackupError> {
     match stop.or(existing(store, new.name)).await? {
         Some(record) => Ok(record),
-        None => take(store, source, new, stop).await,
+        None => save_from_any(store, source, new, stop).await,
     }
 }
 
@@ -117,7 +117,7 @@ async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, Bac
 }
 
 /// Takes the snapshot of one member; of the next one if a member fails.
-async fn take(
+async fn save_from_any(
     store: &Store,
     source: &impl Source,
     new: NewBackup<'_>,
@@ -156,12 +156,12 @@ enum Stored {
 async fn attempt(
     store: &Store,
     source: &impl Source,
-    member: &Standing,
+    member: &Report,
     new: NewBackup<'_>,
     stop: &Stop,
 ) -> Result<BackupRecord, BackupError> {
     let (name, started_at) = (new.name, now());
-    let mark = stop.or(mark(source, member, new)).await?;
+    let revision_digest = stop.or(revision_digest(source, member, new)).await?;
     let before = match new.hash_keys {
         true => Some(stop.or(hash(source, member)).await?),
         false => None,
@@ -214,7 +214,7 @@ async fn attempt(
         keys_hash,
         started_at,
         completed_at: now(),
-        mark,
+        revision_digest,
         begins_changes: new.begins_changes,
         removed: Vec::new(),
         warning,
@@ -229,11 +229,11 @@ async fn attempt(
     Ok(record)
 }
 
-/// The hash of the keys of a member, or why there is none, for people.
+/// The hash of the keys of a member, or why there is none, as text.
 type Hashed = Result<KeysHash, String>;
 
 /// Asks a member for the hash of its keys at the revision that its snapshot has at least.
-async fn hash(source: &impl Source, member: &Standing) -> Result<Hashed, BackupError> {
+async fn hash(source: &impl Source, member: &Report) -> Result<Hashed, BackupError> {
     let answer = source.keys_hash(&member.endpoint, member.revision).await;
     Ok(answer.map_err(|error| not_compared(&error.message)))
 }
@@ -254,13 +254,13 @@ fn not_compared(why: &str) -> String {
 }
 
 /// Reads what shows the history of a member. Without it no changes can be applied to the backup.
-async fn mark(
+async fn revision_digest(
     source: &impl Source,
-    member: &Standing,
+    member: &Report,
     new: NewBackup<'_>,
 ) -> Result<Option<String>, BackupError> {
     let revision = member.revision;
-    match source.mark(member).await {
+    match source.revision_digest(member).await {
         Ok(None) if new.begins_changes && revision > 1 => {
             let message = format!(
                 "{}: revision {revision} was compacted, so that the backup cannot be matched with stored changes; another backup is of a later revision",
@@ -279,7 +279,7 @@ async fn mark(
 /// Passes the bytes of a snapshot to the upload; an error if they do not fit their digest.
 async fn receive(
     mut snapshot: Snapshot,
-    member: &Standing,
+    member: &Report,
     upload: &mut PartUpload,
     store: &Store,
     name: &str,

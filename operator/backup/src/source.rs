@@ -14,10 +14,10 @@ const ENTRIES_BEHIND_MAX: u64 = 1000;
 /// The members of a cluster.
 pub(crate) trait Source {
     /// Asks all members for their status; the answers are in the order in which they came.
-    async fn survey(&self) -> Vec<Result<Standing, BackupError>>;
+    async fn survey(&self) -> Vec<Result<Report, BackupError>>;
 
-    /// Returns what shows the history of a member at its revision; `None` if the revision was compacted, or nothing was changed.
-    async fn mark(&self, member: &Standing) -> Result<Option<String>, BackupError>;
+    /// Returns the digest of a member at its revision; `None` if the revision was compacted, or nothing was changed.
+    async fn revision_digest(&self, member: &Report) -> Result<Option<String>, BackupError>;
 
     /// Asks a member for a snapshot, and waits for the first piece.
     async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError>;
@@ -28,7 +28,7 @@ pub(crate) trait Source {
 
 /// A member's answer to Status.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct Report {
     /// URL of the member.
     pub(crate) endpoint: String,
     /// Whether it is the leader.
@@ -56,9 +56,9 @@ pub(crate) struct Snapshot {
 /// Returns the members that answered, in the order in which they are asked for a snapshot: followers first, then the
 /// leader, which has more to do, then followers that are far behind. At least one.
 pub(crate) fn in_order(
-    answers: Vec<Result<Standing, BackupError>>,
-) -> Result<Vec<Standing>, BackupError> {
-    let (mut standing, mut errors) = (Vec::new(), Vec::new());
+    answers: Vec<Result<Report, BackupError>>,
+) -> Result<Vec<Report>, BackupError> {
+    let (mut reports, mut errors) = (Vec::new(), Vec::new());
     for answer in answers {
         match answer {
             Ok(member) if member.is_learner => errors.push(BackupError::new(
@@ -68,12 +68,12 @@ pub(crate) fn in_order(
                     member.endpoint
                 ),
             )),
-            Ok(member) => standing.push(member),
+            Ok(member) => reports.push(member),
             Err(error) => errors.push(error),
         }
     }
-    if let Some(first) = standing.first()
-        && let Some(other) = standing
+    if let Some(first) = reports.first()
+        && let Some(other) = reports
             .iter()
             .find(|member| member.cluster_id != first.cluster_id)
     {
@@ -83,7 +83,7 @@ pub(crate) fn in_order(
         );
         return Err(BackupError::new(Reason::SourceRefused, message));
     }
-    if standing.is_empty() {
+    if reports.is_empty() {
         let refused = errors
             .iter()
             .any(|error| error.reason == Reason::SourceRefused);
@@ -98,30 +98,30 @@ pub(crate) fn in_order(
     for error in errors {
         tracing::warn!(%error, "a member is left out");
     }
-    let newest = standing
+    let newest = reports
         .iter()
         .map(|member| member.applied)
         .max()
         .unwrap_or(0);
     // a stable sort keeps the order of the answers
-    standing.sort_by_key(|member| {
+    reports.sort_by_key(|member| {
         let is_far_behind = newest - member.applied > ENTRIES_BEHIND_MAX;
         (is_far_behind, member.is_leader)
     });
-    Ok(standing)
+    Ok(reports)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::standing;
+    use crate::testing::report;
 
     #[test]
     fn the_leader_is_asked_after_followers_that_are_up_to_date() {
-        let leader = Standing { is_leader: true, applied: 5000, ..standing("leader") };
-        let near = |name| Standing { applied: 4000, ..standing(name) };
-        let far = Standing { applied: 3999, ..standing("far") };
-        let learner = Standing { is_learner: true, ..standing("learner") };
+        let leader = Report { is_leader: true, applied: 5000, ..report("leader") };
+        let near = |name| Report { applied: 4000, ..report(name) };
+        let far = Report { applied: 3999, ..report("far") };
+        let learner = Report { is_learner: true, ..report("learner") };
         let answers = [far, learner, leader, near("b"), near("a")].map(Ok);
         let gone = Err(BackupError::new(Reason::SourceUnreachable, "gone"));
         let order = in_order(answers.into_iter().chain([gone]).collect()).unwrap();
@@ -147,8 +147,8 @@ mod tests {
 
     #[test]
     fn endpoints_of_two_clusters_are_refused() {
-        let other = Standing { cluster_id: 8, ..standing("b") };
-        let error = in_order(vec![Ok(standing("a")), Ok(other)]).unwrap_err();
+        let other = Report { cluster_id: 8, ..report("b") };
+        let error = in_order(vec![Ok(report("a")), Ok(other)]).unwrap_err();
         assert_eq!(error.reason, Reason::SourceRefused);
     }
 }

@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     reason::{BackupError, Reason},
     result::{BackupRecord, KeysHash},
-    source::{Snapshot, Source, Standing},
+    source::{Report, Snapshot, Source},
 };
 
 /// Returns the SHA-256 of bytes in hex.
@@ -55,7 +55,7 @@ pub(crate) fn record(name: &str, second: i64) -> BackupRecord {
         keys_hash: None,
         started_at: Timestamp::from_second(second).unwrap(),
         completed_at: Timestamp::from_second(second + 1).unwrap(),
-        mark: None,
+        revision_digest: None,
         begins_changes: false,
         removed: Vec::new(),
         warning: None,
@@ -63,8 +63,8 @@ pub(crate) fn record(name: &str, second: i64) -> BackupRecord {
 }
 
 /// Returns a follower.
-pub(crate) fn standing(endpoint: &str) -> Standing {
-    Standing {
+pub(crate) fn report(endpoint: &str) -> Report {
+    Report {
         endpoint: endpoint.to_owned(),
         is_leader: false,
         is_learner: false,
@@ -102,8 +102,8 @@ impl Sent {
 #[derive(Debug)]
 pub(crate) struct TestSource {
     sent: Mutex<VecDeque<Sent>>,
-    /// The mark of their history.
-    pub(crate) mark: Option<String>,
+    /// The digest of their revision.
+    pub(crate) revision_digest: Option<String>,
     /// Their hashes of keys, one after the other; they answer with no further one.
     pub(crate) hashes: Mutex<VecDeque<KeysHash>>,
 }
@@ -111,7 +111,11 @@ pub(crate) struct TestSource {
 impl TestSource {
     pub(crate) fn new(sent: impl IntoIterator<Item = Sent>) -> Self {
         let sent = Mutex::new(sent.into_iter().collect());
-        Self { sent, mark: Some("ab".to_owned()), hashes: Mutex::default() }
+        Self {
+            sent,
+            revision_digest: Some("ab".to_owned()),
+            hashes: Mutex::default(),
+        }
     }
 
     /// Returns how many of the members were not asked.
@@ -121,14 +125,14 @@ impl TestSource {
 }
 
 impl Source for TestSource {
-    async fn survey(&self) -> Vec<Result<Standing, BackupError>> {
+    async fn survey(&self) -> Vec<Result<Report, BackupError>> {
         (0..self.left())
-            .map(|at| Ok(standing(&format!("http://{at}"))))
+            .map(|at| Ok(report(&format!("http://{at}"))))
             .collect()
     }
 
-    async fn mark(&self, _member: &Standing) -> Result<Option<String>, BackupError> {
-        Ok(self.mark.clone())
+    async fn revision_digest(&self, _member: &Report) -> Result<Option<String>, BackupError> {
+        Ok(self.revision_digest.clone())
     }
 
     async fn snapshot(&self, _endpoint: &str) -> Result<Snapshot, BackupError> {
@@ -143,7 +147,7 @@ impl Source for TestSource {
     }
 
     async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError> {
-        assert_eq!(revision, standing(endpoint).revision);
+        assert_eq!(revision, report(endpoint).revision);
         let known = self.hashes.lock().unwrap().pop_front();
         known.ok_or_else(|| BackupError::new(Reason::SourceUnreachable, "no answer"))
     }

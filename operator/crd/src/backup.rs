@@ -195,7 +195,7 @@ pub struct BackupRetention {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EtcdBackupStatus {
-    /// Summary for people.
+    /// Human-readable summary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<BackupPhase>,
     /// When the job was created.
@@ -216,7 +216,7 @@ pub struct EtcdBackupStatus {
     /// Size of the snapshot in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
-    /// The same for people.
+    /// The same, rounded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,
     /// SHA-256 of the stored file in hexadecimal.
@@ -231,7 +231,7 @@ pub struct EtcdBackupStatus {
     /// Attempts that have failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_attempts: Option<i32>,
-    /// Why it has not succeeded, for people.
+    /// Why it has not succeeded, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// `Succeeded`: True, False after the last attempt, Unknown before.

@@ -13,6 +13,7 @@ mod definition;
 mod names;
 mod operation;
 mod options;
+mod pod_status;
 mod pods;
 mod restore;
 mod security;
@@ -37,7 +38,7 @@ pub use changes::{BackupChanges, BackupChangesStatus};
 pub use definition::{definition, definitions};
 pub use names::{
     ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, CLIENT_TLS, CLUSTER, CONTAINER, FENCED_MEMBERS,
-    RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT, ROTATE_AUTHORITY, is_ready, ports, quorum,
+    RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT, ROTATE_AUTHORITY, ordinal, ports, quorum,
     speaks_tls,
 };
 pub use operation::{
@@ -45,6 +46,7 @@ pub use operation::{
     OperationPhase, RecoverQuorum, ReplaceMember, Verb,
 };
 pub use options::{CompactionMode, LogLevel, MetricsDetail, Options};
+pub use pod_status::{Trouble, containers, failure, is_ready, pod_condition, trouble};
 pub use pods::{
     AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, CompactOnNoSpace,
     EvictionPolicy, OnCorruption, PeerService, PullPolicy, SelfHealing, ServiceType, Services,

@@ -45,6 +45,13 @@ pub fn quorum(voters: usize) -> usize {
     voters / 2 + 1
 }
 
+/// Returns the ordinal at the end of the name of a member, pod or claim; `None` for a name of another form, such as `a-01`.
+pub fn ordinal(name: &str) -> Option<u32> {
+    let (_, text) = name.rsplit_once('-')?;
+    let ordinal: u32 = text.parse().ok()?;
+    (ordinal.to_string() == text).then_some(ordinal)
+}
+
 impl EtcdCluster {
     /// Returns the name of the member with an ordinal, which its pod and its label have, too.
     pub fn member(&self, ordinal: u32) -> String {
@@ -53,10 +60,7 @@ impl EtcdCluster {
 
     /// Returns the ordinal in the name of a member or pod; `None` for a name of another form, such as `a-01`.
     pub fn ordinal(&self, member: &str) -> Option<u32> {
-        let name = self.name_any();
-        let number = member.strip_prefix(&name)?.strip_prefix('-')?;
-        let ordinal = number.parse().ok()?;
-        (self.member(ordinal) == member).then_some(ordinal)
+        ordinal(member).filter(|ordinal| self.member(*ordinal) == member)
     }
 
     /// Returns the name that the spec gives to the service of members.
@@ -84,14 +88,6 @@ impl EtcdCluster {
         let (service, namespace) = (self.peer_service(), self.namespace().unwrap_or_default());
         format!("{}.{service}.{namespace}.svc", self.member(ordinal))
     }
-}
-
-/// Whether the condition `Ready` of a pod is true.
-pub fn is_ready(pod: &Pod) -> bool {
-    let status = pod.status.as_ref();
-    let conditions = status.and_then(|status| status.conditions.as_ref());
-    let mut conditions = conditions.into_iter().flatten();
-    conditions.any(|each| each.type_ == "Ready" && each.status == "True")
 }
 
 /// Whether a member speaks TLS to clients, by the annotation of its pod: the spec may have changed since the

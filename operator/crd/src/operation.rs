@@ -79,7 +79,7 @@ pub struct EtcdOperationSpec {
     /// Compares the hashes of the keys of all members at one revision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consistency_check: Option<NoSettings>,
-    /// Lets one member go on alone after the disks of most others are lost, as the annotation `witan.dev/recover-quorum` does.
+    /// Forces a new cluster from one member after the disks of most others are lost, as the annotation `witan.dev/recover-quorum` does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recover_quorum: Option<RecoverQuorum>,
     /// Stops all members, keeps their disks, and starts as many new members from a backup, in the same EtcdCluster.
@@ -130,7 +130,7 @@ pub struct ReplaceMember {
     pub name: String,
 }
 
-/// Lets one member go on alone.
+/// Forces a new cluster from one member.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoverQuorum {
     /// Name of the member, which has its disk.
@@ -175,7 +175,7 @@ impl Verb<'_> {
         "UndoRestore",
     ];
 
-    /// Returns the name: for people, and as a label of a metric.
+    /// Returns the name, which is shown, and is a label of a metric.
     pub fn name(self) -> &'static str {
         let [
             mov,
@@ -226,7 +226,7 @@ pub struct EtcdOperationStatus {
     /// The action, as the field of the spec names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verb: Option<String>,
-    /// Summary for people.
+    /// Human-readable summary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<OperationPhase>,
     /// When it began. It is recorded before anything is changed.
@@ -235,7 +235,7 @@ pub struct EtcdOperationStatus {
     /// When it succeeded or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
-    /// The result, or why it has not begun, for people.
+    /// The result, or why it has not begun, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// The present progress, as last observed.

@@ -15,7 +15,7 @@ pub struct EtcdClusterStatus {
     /// Generation of the spec that this status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Summary for people.
+    /// Human-readable summary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// Members of the cluster.
@@ -171,7 +171,7 @@ pub struct OperationStatus {
     /// The member concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
-    /// Message for people.
+    /// Human-readable message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Since when.

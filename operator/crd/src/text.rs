@@ -104,23 +104,7 @@ impl Span {
 
     /// Returns the length of the span; zero if the text is none, which the schema refuses.
     pub fn duration(&self) -> Duration {
-        let mut seconds = 0_u64;
-        let mut number = 0_u64;
-        for c in self.0.chars() {
-            let factor = match c {
-                'h' => 3600,
-                'm' => 60,
-                's' => 1,
-                digit => {
-                    let digit = u64::from(digit.to_digit(10).unwrap_or_default());
-                    number = number.saturating_mul(10).saturating_add(digit);
-                    continue;
-                }
-            };
-            seconds = seconds.saturating_add(number.saturating_mul(factor));
-            number = 0;
-        }
-        Duration::from_secs(seconds)
+        humantime::parse_duration(&self.0).unwrap_or_default()
     }
 
     /// Returns the length of the span in seconds.

@@ -1,12 +1,16 @@
-//! `move-leader`, `replace`, `recover` and `restart`: what a person asks of a cluster.
+//! `move-leader`, `replace`, `recover` and `restart`: EtcdOperations, and those that `restore` creates.
 
 use k8s_openapi::jiff::Timestamp;
-use witan_crd::{EtcdCluster, MemberStatus, RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT, quorum};
-use witan_members::{Answer, Change, Members as _, Report};
+use kube::ResourceExt as _;
+use witan_crd::{
+    EtcdCluster, EtcdOperation, EtcdOperationSpec, OperationPhase, RecoverQuorum, quorum,
+};
+use witan_members::Answer;
 
 use super::{
     PluginError,
     command::MemberFlags,
+    follow::{Stage, follow},
     output::{confirmed, print},
     reach::Reach,
     table::{Table, UNKNOWN, clipped, or_unknown, yes},
@@ -16,93 +20,72 @@ use super::{
 /// Widest cell of an error in a table.
 const ERROR_MAX: usize = 100;
 
-/// Hands leadership over to a voter.
-pub(super) async fn move_leader(
+/// Creates an operation if its cluster exists: one without would wait for it.
+pub(super) async fn ask_of_known(
     target: &Target,
-    cluster: &str,
-    member: &str,
-    flags: &MemberFlags,
+    (cluster, verb): (&str, &str),
+    asked: EtcdOperationSpec,
+    wait: bool,
 ) -> Result<(), PluginError> {
-    let resource = target.cluster(cluster).await?;
-    let reach = Reach::open(target, &resource, flags).await?;
-    let (leader, report) = reach.leader(&reach.survey().await)?;
-    let to = voter(&report, cluster, member)?;
-    if to == report.leader_id {
-        return print(&format!("{member} leads already\n"));
+    target.cluster(cluster).await?;
+    let made = operation((cluster, verb), asked, Timestamp::now());
+    ask(target, &made, wait).await
+}
+
+/// Makes an operation on a cluster, whose name has the verb and the time.
+pub(super) fn operation(
+    (cluster, verb): (&str, &str),
+    asked: EtcdOperationSpec,
+    now: Timestamp,
+) -> EtcdOperation {
+    let name = format!("{cluster}-{verb}-{}", now.strftime("%Y%m%d-%H%M%S"));
+    let spec = EtcdOperationSpec {
+        cluster_name: cluster.to_owned(),
+        ttl_seconds_after_finished: EtcdOperationSpec::TTL_DEFAULT_S,
+        ..asked
+    };
+    EtcdOperation::new(&name, spec)
+}
+
+/// Creates an operation, and waits for its end if asked to.
+pub(super) async fn ask(
+    target: &Target,
+    made: &EtcdOperation,
+    wait: bool,
+) -> Result<(), PluginError> {
+    target.create("EtcdOperation", made).await?;
+    let name = made.name_any();
+    print(&format!(
+        "etcdoperation/{name} created; see kubectl get etcdop {name} -o wide\n"
+    ))?;
+    if wait {
+        follow(target, ("EtcdOperation", &name), stage).await?;
     }
-    reach
-        .members
-        .change(&[leader], &Change::MoveLeader(to))
-        .await?;
-    print(&format!("{member} leads\n"))
+    Ok(())
 }
 
-/// Returns the id of a voter by its name.
-fn voter(report: &Report, cluster: &str, member: &str) -> Result<u64, PluginError> {
-    let voters = || report.members.iter().filter(|entry| !entry.learner);
-    let found = voters()
-        .find(|entry| entry.name == member)
-        .map(|entry| entry.id);
-    found.ok_or_else(|| {
-        let names: Vec<_> = voters().map(|entry| entry.name.as_str()).collect();
-        let names = names.join(", ");
-        PluginError::Words(format!(
-            "{member} is no voter of {cluster}; its voters: {names}"
-        ))
-    })
+/// Returns how far an operation is.
+fn stage(operation: EtcdOperation) -> Stage {
+    let status = operation.status.unwrap_or_default();
+    let message = status.message.unwrap_or_default();
+    match status.phase {
+        Some(OperationPhase::Succeeded) => Stage::Succeeded(message),
+        Some(OperationPhase::Failed) => Stage::Failed(message),
+        Some(OperationPhase::Running) => Stage::Runs(status.progress.unwrap_or_default()),
+        Some(OperationPhase::Pending) => Stage::Runs(format!("Pending {message}")),
+        None => Stage::Runs(String::new()),
+    }
 }
 
-/// Asks the operator to replace a member.
-pub(super) async fn replace(
-    target: &Target,
-    cluster: &str,
-    member: &str,
-) -> Result<(), PluginError> {
-    let resource = target.cluster(cluster).await?;
-    let id = id(&resource, cluster, member)?;
-    target.annotate(cluster, REPLACE_MEMBER, &id).await?;
-    print(&format!(
-        "{member} (id {id}) is replaced with its disk once a quorum of the others serves; see kubectl witan status {cluster}\n"
-    ))
-}
-
-/// Returns the id of a member by the status of its cluster.
-fn id(resource: &EtcdCluster, cluster: &str, member: &str) -> Result<String, PluginError> {
-    let found = known(resource, cluster, member)?;
-    let none = || PluginError::Words(format!("{member} has no id: it is not in the cluster"));
-    found.id.ok_or_else(none)
-}
-
-fn known(resource: &EtcdCluster, cluster: &str, member: &str) -> Result<MemberStatus, PluginError> {
-    let all = resource.status.clone().unwrap_or_default().members;
-    let names: Vec<_> = all.iter().map(|known| known.name.clone()).collect();
-    let found = all.into_iter().find(|known| known.name == member);
-    found.ok_or_else(|| {
-        let names = names.join(", ");
-        PluginError::Words(format!(
-            "{cluster} has no member {member}; its members: {names}"
-        ))
-    })
-}
-
-/// Sets the annotation `witan.dev/restartedAt`, by which the operator restarts all members.
-pub(super) async fn restart(target: &Target, cluster: &str) -> Result<(), PluginError> {
-    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    target.annotate(cluster, RESTARTED_AT, &now).await?;
-    print(&format!(
-        "the members of {cluster} restart one at a time, the leader last; see kubectl witan status {cluster}\n"
-    ))
-}
-
-/// Asks the operator to go on with one member, after the user has seen who answers.
+/// Asks for a new cluster that is forced from one member, after the user has seen who answers.
 pub(super) async fn recover(
     target: &Target,
-    (cluster, member): (&str, &str),
-    yes: bool,
+    (cluster, survivor): (&str, String),
+    (yes, wait): (bool, bool),
     flags: &MemberFlags,
 ) -> Result<(), PluginError> {
     let resource = target.cluster(cluster).await?;
-    known(&resource, cluster, member)?;
+    check_member(&resource, &survivor)?;
     // without any running pod nobody can be asked, and the disk of the survivor still counts
     let answers = match Reach::open(target, &resource, flags).await {
         Ok(reach) => {
@@ -122,14 +105,27 @@ pub(super) async fn recover(
         let text = "a quorum serves: there is nothing to recover, and a lost member is replaced without it";
         return Err(PluginError::words(text));
     }
-    print(&warning(&resource, &answers, member))?;
+    print(&warning(&resource, &answers, &survivor))?;
     if !yes && !confirmed(cluster)? {
         return Err(PluginError::words("nothing was done"));
     }
-    target.annotate(cluster, RECOVER_QUORUM, member).await?;
-    print(&format!(
-        "a new cluster is forced from {member}; see kubectl witan status {cluster}\n"
-    ))
+    let recover_quorum = Some(RecoverQuorum { survivor });
+    let spec = EtcdOperationSpec { recover_quorum, ..EtcdOperationSpec::default() };
+    let made = operation((cluster, "recover"), spec, Timestamp::now());
+    ask(target, &made, wait).await
+}
+
+/// Fails if the status of a cluster has no member of a name.
+fn check_member(resource: &EtcdCluster, member: &str) -> Result<(), PluginError> {
+    let all = resource.status.clone().unwrap_or_default().members;
+    let names: Vec<_> = all.into_iter().map(|known| known.name).collect();
+    if names.iter().any(|name| name == member) {
+        return Ok(());
+    }
+    let (cluster, names) = (resource.name_any(), names.join(", "));
+    Err(PluginError::Words(format!(
+        "{cluster} has no member {member}; its members: {names}"
+    )))
 }
 
 /// Returns who answers, and what they know.
@@ -174,7 +170,7 @@ fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
         .filter(|known| known.id.is_some() && !known.is_learner);
     let voters = voters.count();
     let mut text = format!(
-        "\nNo quorum of {} of the {voters} voters serves. {member} would go on alone: writes that only the others have are \
+        "\nNo quorum of {} of the {voters} voters serves. A new cluster would be forced from {member}: writes that only the others have are \
          lost, and their disks are not started again.\n",
         quorum(voters.max(1)),
     );
@@ -200,10 +196,12 @@ fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use witan_members::{CallError, MemberEntry};
+    use serde_json::json;
+    use witan_crd::EtcdOperationStatus;
+    use witan_members::{CallError, MemberEntry, Report};
 
     use super::{
-        super::testing::{facts, golden},
+        super::testing::{facts, golden, now},
         *,
     };
 
@@ -256,19 +254,30 @@ mod tests {
     }
 
     #[test]
-    fn members_have_names() {
+    fn a_survivor_is_a_member() {
         let cluster = facts("healthy.yaml").cluster;
-        assert_eq!(id(&cluster, "orders", "orders-1").unwrap(), "b2");
-        let error = id(&cluster, "orders", "orders-9").unwrap_err().to_string();
-        assert!(
-            error.ends_with("its members: orders-0, orders-1, orders-2"),
-            "{error}"
-        );
-        let report = report(1, true);
-        assert_eq!(voter(&report, "orders", "orders-0").unwrap(), 1);
-        assert!(
-            voter(&report, "orders", "orders-1").is_err(),
-            "a learner cannot lead"
-        );
+        assert!(check_member(&cluster, "orders-1").is_ok());
+        let error = check_member(&cluster, "orders-9").unwrap_err().to_string();
+        let all = "its members: orders-0, orders-1, orders-2";
+        assert!(error.ends_with(all), "{error}");
+    }
+
+    #[test]
+    fn an_operation_is_followed_to_its_end() {
+        let stage_of = |status| {
+            let spec = EtcdOperationSpec::default();
+            let mut made = operation(("orders", "restart"), spec, now());
+            let status: EtcdOperationStatus = serde_json::from_value(status).unwrap();
+            made.status = Some(status);
+            stage(made)
+        };
+        let pending = stage_of(json!({"phase": "Pending", "message": "waits for a"}));
+        assert_eq!(pending, Stage::Runs("Pending waits for a".to_owned()));
+        let runs = stage_of(json!({"phase": "Running", "progress": "stops", "message": "old"}));
+        assert_eq!(runs, Stage::Runs("stops".to_owned()));
+        let failed = stage_of(json!({"phase": "Failed", "message": "no"}));
+        assert_eq!(failed, Stage::Failed("no".to_owned()));
+        let succeeded = stage_of(json!({"phase": "Succeeded", "message": "it serves"}));
+        assert_eq!(succeeded, Stage::Succeeded("it serves".to_owned()));
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn table(all: &[EtcdBackup], now: Timestamp) -> String {
 
 /// Creates an EtcdBackup, and waits for its end if asked to.
 pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), PluginError> {
-    // a name with a typing error would make a backup that waits for ever
+    // a name with a typing error would make a backup that waits forever
     target.cluster(&flags.cluster).await?;
     let settings = match (&flags.like, &flags.to) {
         (Some(schedule), _) => {

@@ -75,9 +75,9 @@ pub(super) enum PluginCommand {
         cluster: String,
         /// The voter that is to lead.
         member: String,
-        /// The members.
-        #[command(flatten)]
-        members: MemberFlags,
+        /// Waits until it has succeeded or failed.
+        #[arg(long)]
+        wait: bool,
     },
     /// Replaces a member and its disk by a new one, once a quorum of the others serves.
     Replace {
@@ -85,6 +85,9 @@ pub(super) enum PluginCommand {
         cluster: String,
         /// The member.
         member: String,
+        /// Waits until it has succeeded or failed.
+        #[arg(long)]
+        wait: bool,
     },
     /// Forces a new cluster from one surviving member, after the disks of most others are lost. What only they had is lost.
     Recover {
@@ -95,6 +98,9 @@ pub(super) enum PluginCommand {
         /// Does not ask.
         #[arg(long)]
         yes: bool,
+        /// Waits until it has succeeded or failed.
+        #[arg(long)]
+        wait: bool,
         /// The members.
         #[command(flatten)]
         members: MemberFlags,
@@ -103,6 +109,9 @@ pub(super) enum PluginCommand {
     Restart {
         /// The EtcdCluster.
         cluster: String,
+        /// Waits until it has succeeded or failed.
+        #[arg(long)]
+        wait: bool,
     },
     /// Prints the logs of members.
     Logs(LogFlags),
@@ -144,8 +153,8 @@ pub(super) enum PluginCommand {
         #[command(flatten)]
         members: MemberFlags,
     },
-    /// Brings the keys below a prefix back to an earlier revision, in one transaction that fails if one of them changes
-    /// meanwhile. Only shows what it would do without --yes.
+    /// Brings the keys below a prefix back to an earlier revision, in one transaction that fails if one of them has
+    /// changed since it was read. Only shows what it would do without --yes.
     Revert {
         /// The EtcdCluster.
         cluster: String,
@@ -175,7 +184,7 @@ pub(super) struct FormatFlag {
 /// Formats of what is listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people.
+    /// A table.
     Table,
     /// JSON.
     Json,

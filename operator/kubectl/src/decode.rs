@@ -21,7 +21,7 @@ pub(super) struct Stored {
     pub(super) name: String,
 }
 
-/// Returns a value for people.
+/// Returns a value as text.
 pub(super) fn shown(value: &[u8], decode: Option<Decode>) -> String {
     if let Some(Decode::K8s) = decode
         && let Some(stored) = stored(value)

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ContainerState, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt as _, api::ListParams};
 use serde::{Deserialize, Serialize};
 use witan_crd::{
-    CLUSTER, EtcdBackup, EtcdBackupSchedule, EtcdCluster, EtcdClusterStatus, is_ready,
+    CLUSTER, EtcdBackup, EtcdBackupSchedule, EtcdCluster, EtcdClusterStatus, containers, is_ready,
+    trouble,
 };
 
 use super::{PluginError, target::Target};
@@ -61,40 +62,14 @@ impl Facts {
 
 impl PodFact {
     fn of(pod: &Pod) -> Self {
-        let status = pod.status.clone().unwrap_or_default();
-        let containers = status.container_statuses.unwrap_or_default();
-        let all = status.init_container_statuses.unwrap_or_default();
-        let all: Vec<_> = all.into_iter().chain(containers).collect();
-        let waits = all
-            .iter()
-            .find_map(|container| waits(container.state.as_ref()?));
-        let conditions = status.conditions.unwrap_or_default();
-        let unscheduled = conditions
-            .iter()
-            .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
-        let unscheduled = unscheduled.and_then(|condition| condition.message.clone());
         Self {
             name: pod.name_any(),
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
             ready: is_ready(pod),
-            restarts: all.iter().map(|container| container.restart_count).sum(),
-            waits: unscheduled.or(waits),
+            restarts: containers(pod).map(|each| each.restart_count).sum(),
+            waits: trouble(pod).map(|found| format!("{}: {}", found.reason, found.message)),
         }
     }
-}
-
-/// Returns why a container does not run.
-fn waits(state: &ContainerState) -> Option<String> {
-    if let Some(ended) = state
-        .terminated
-        .as_ref()
-        .filter(|ended| ended.exit_code != 0)
-    {
-        return Some(format!("ended with exit code {}", ended.exit_code));
-    }
-    let waiting = state.waiting.as_ref()?;
-    let words = [&waiting.reason, &waiting.message].into_iter().flatten();
-    Some(words.cloned().collect::<Vec<_>>().join(": "))
 }
 
 /// Reads one cluster.

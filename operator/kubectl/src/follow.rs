@@ -19,7 +19,7 @@ use super::{
     target::Target,
 };
 
-/// How far an object is, for people.
+/// How far an object is, as text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// It has not ended.

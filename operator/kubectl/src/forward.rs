@@ -90,7 +90,7 @@ async fn carry(mut socket: TcpStream, pods: &Api<Pod>, pod: &str) -> Result<(), 
     let Some(mut stream) = forwarder.take_stream(port) else {
         return Err(format!("port-forward to {pod}: no stream"));
     };
-    // an end without a word is a connection that was closed
+    // an end without an error is a connection that was closed
     drop(copy_bidirectional(&mut socket, &mut stream).await);
     drop(stream);
     forwarder.abort();

@@ -35,7 +35,7 @@ struct Version {
     bytes: u64,
     /// Its lease in hexadecimal.
     lease: Option<String>,
-    /// The value for people.
+    /// The value as text.
     value: String,
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Texts follow from what was read: `status`, `backups` and the others are pure, and each has a golden file in
 //! `testdata`. `target` is the API server, `reach` the members. The plugin acts as the user of the kubeconfig, by
-//! resources and annotations that a person could write by hand.
+//! resources that a person could write by hand.
 
 mod acts;
 mod backups;
@@ -44,7 +44,8 @@ use std::{
 
 use clap::{CommandFactory as _, Parser as _};
 use k8s_openapi::jiff::Timestamp;
-use witan_members::CallError;
+use witan_crd::{EtcdOperationSpec, MoveLeader, NoSettings, ReplaceMember};
+use witan_members::{CallError, page::chain};
 
 use self::{
     command::{PluginCommand, PluginLine},
@@ -156,16 +157,24 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
             })
         }
         PluginCommand::Restore(flags) => restore::run(&target, &flags).await,
-        PluginCommand::MoveLeader { cluster, member, members } => {
-            acts::move_leader(&target, &cluster, &member, &members).await
+        PluginCommand::MoveLeader { cluster, member, wait } => {
+            let move_leader = Some(MoveLeader { to: Some(member) });
+            let asked = EtcdOperationSpec { move_leader, ..EtcdOperationSpec::default() };
+            acts::ask_of_known(&target, (&cluster, "move-leader"), asked, wait).await
         }
-        PluginCommand::Replace { cluster, member } => {
-            acts::replace(&target, &cluster, &member).await
+        PluginCommand::Replace { cluster, member, wait } => {
+            let replace_member = Some(ReplaceMember { name: member });
+            let asked = EtcdOperationSpec { replace_member, ..EtcdOperationSpec::default() };
+            acts::ask_of_known(&target, (&cluster, "replace"), asked, wait).await
         }
-        PluginCommand::Recover { cluster, member, yes, members } => {
-            acts::recover(&target, (&cluster, &member), yes, &members).await
+        PluginCommand::Recover { cluster, member, yes, wait, members } => {
+            acts::recover(&target, (&cluster, member), (yes, wait), &members).await
         }
-        PluginCommand::Restart { cluster } => acts::restart(&target, &cluster).await,
+        PluginCommand::Restart { cluster, wait } => {
+            let restart = Some(NoSettings {});
+            let asked = EtcdOperationSpec { restart, ..EtcdOperationSpec::default() };
+            acts::ask_of_known(&target, (&cluster, "restart"), asked, wait).await
+        }
         PluginCommand::Logs(flags) => logs::run(&target, &flags).await,
         PluginCommand::Top(flags) => top::run(&target, &flags).await,
         PluginCommand::History { cluster, of, rev, limit, decode, format, members } => {
@@ -196,21 +205,6 @@ fn of_kube(error: &kube::Error) -> String {
         return status.message.clone();
     }
     chain(error)
-}
-
-/// Returns an error and its causes, each once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -6,9 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{ResourceExt, api::ListParams};
 use witan_crd::{CLUSTER, CertificateRole, EtcdCluster, speaks_tls};
-use witan_members::{
-    Address, Answer, CallError, ClientTls, GrpcMembers, Login, Members as _, Report,
-};
+use witan_members::{Address, Answer, CallError, ClientTls, GrpcMembers, Login, Members as _};
 
 use super::{PluginError, command::MemberFlags, forward::Forward, target::Target};
 
@@ -115,16 +113,6 @@ impl Reach {
         self.forwards.get(member).and_then(Forward::failure)
     }
 
-    /// Returns the leader, and what it reports.
-    pub(super) fn leader(&self, answers: &[Answer]) -> Result<(Address, Report), PluginError> {
-        let leads = |report: &Report| report.linearizable && report.leader_id == report.member_id;
-        let found = answers.iter().find_map(|answer| {
-            let report = answer.report.as_ref().ok().filter(|report| leads(report))?;
-            Some((self.address(answer)?.clone(), report.clone()))
-        });
-        found.ok_or_else(|| self.none("no leader was reached", answers))
-    }
-
     /// Returns the address of a member that answers, rather of one that does not lead.
     pub(super) fn any(&self, answers: &[Answer]) -> Result<Address, PluginError> {
         let answering = answers.iter().filter_map(|answer| {
@@ -134,15 +122,13 @@ impl Reach {
         });
         let best = answering.min_by_key(|(alone, leads, _)| (*alone, *leads));
         let best = best.map(|(_, _, address)| address.clone());
-        best.ok_or_else(|| self.none("no member answers", answers))
-    }
-
-    fn none(&self, what: &str, answers: &[Answer]) -> PluginError {
-        let said = answers.iter().filter_map(|answer| {
-            let error = answer.report.as_ref().err()?;
-            Some(format!("\n  {}", self.why(&answer.member, error)))
-        });
-        PluginError::Words(format!("{what}{}", said.collect::<String>()))
+        best.ok_or_else(|| {
+            let said = answers.iter().filter_map(|answer| {
+                let error = answer.report.as_ref().err()?;
+                Some(format!("\n  {}", self.why(&answer.member, error)))
+            });
+            PluginError::Words(format!("no member answers{}", said.collect::<String>()))
+        })
     }
 }
 

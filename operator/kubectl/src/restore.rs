@@ -8,14 +8,12 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt as _;
 use witan_crd::{
     BackupPhase, BootstrapSource, EtcdBackup, EtcdCluster, EtcdClusterSpec, EtcdOperation,
-    EtcdOperationSpec, NoSettings, OperationPhase, REPLICAS_DEFAULT, Restore, RestorePhase,
-    SecretRef,
+    EtcdOperationSpec, NoSettings, REPLICAS_DEFAULT, Restore, RestorePhase, SecretRef,
 };
 
 use super::{
-    PluginError,
+    PluginError, acts,
     command::RestoreFlags,
-    follow::{Stage, follow},
     output::{confirmed, print, yaml},
     table::{age, or_unknown},
     target::Target,
@@ -122,15 +120,7 @@ async fn in_place(
     if !flags.yes && !confirmed(&flags.name)? {
         return Err(PluginError::words("nothing was done"));
     }
-    target.create("EtcdOperation", &made).await?;
-    let name = made.name_any();
-    print(&format!(
-        "etcdoperation/{name} created; see kubectl get etcdop {name} -o wide\n"
-    ))?;
-    if flags.wait {
-        follow(target, ("EtcdOperation", &name), stage).await?;
-    }
-    Ok(())
+    acts::ask(target, &made, flags.wait).await
 }
 
 /// Makes the EtcdOperation that the flags ask for.
@@ -140,15 +130,12 @@ fn operation(flags: &RestoreFlags, now: Timestamp) -> EtcdOperation {
     } else {
         "restore"
     };
-    let name = format!("{}-{verb}-{}", flags.name, now.strftime("%Y%m%d-%H%M%S"));
     let spec = EtcdOperationSpec {
-        cluster_name: flags.name.clone(),
         restore: wanted(flags),
         undo_restore: flags.undo.then_some(NoSettings {}),
-        ttl_seconds_after_finished: EtcdOperationSpec::TTL_DEFAULT_S,
         ..EtcdOperationSpec::default()
     };
-    EtcdOperation::new(&name, spec)
+    acts::operation((&flags.name, verb), spec, now)
 }
 
 /// Returns what the user has to know before the data of a cluster is replaced.
@@ -196,11 +183,11 @@ fn returns(cluster: &EtcdCluster) -> Result<String, String> {
         );
         return Err(text);
     };
-    let (disks, operation) = (last.kept_disks.join(", "), &last.operation);
+    let (claims, operation) = (last.kept_disks.join(", "), &last.operation);
     Ok(format!(
-        "{name} goes back to the disks that EtcdOperation {operation} has kept: {disks}.\n\
-         All members are stopped, and clients are cut off until those of these disks serve.\nWhat was written since the restore \
-         is on the present disks alone, which are kept in turn.\n"
+        "{name} goes back to the PVCs that EtcdOperation {operation} has kept: {claims}.\n\
+         All members are stopped, and clients are cut off until those of these PVCs serve.\nWhat was written since the restore \
+         is on the present PVCs alone, which are kept in turn.\n"
     ))
 }
 
@@ -225,17 +212,4 @@ async fn has_ended(target: &Target, cluster: &EtcdCluster) -> Result<(), PluginE
         "EtcdOperation {name} has not ended, and the way back would wait for it: delete it, which alone changes nothing (kubectl \
          delete etcdop {name}), and try again"
     )))
-}
-
-/// Returns how far an operation is.
-fn stage(operation: EtcdOperation) -> Stage {
-    let status = operation.status.unwrap_or_default();
-    let message = status.message.unwrap_or_default();
-    match status.phase {
-        Some(OperationPhase::Succeeded) => Stage::Succeeded(message),
-        Some(OperationPhase::Failed) => Stage::Failed(message),
-        Some(OperationPhase::Running) => Stage::Runs(status.progress.unwrap_or_default()),
-        Some(OperationPhase::Pending) => Stage::Runs(format!("Pending {message}")),
-        None => Stage::Runs(String::new()),
-    }
 }

@@ -181,7 +181,8 @@ pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), Plu
             Change::Added => None,
             Change::Changed | Change::Deleted => {
                 let (old, _) = keys.get(&each.bytes, at.revision).await?;
-                let gone = || PluginError::Words(format!("{} was compacted meanwhile", each.key));
+                let gone =
+                    || PluginError::Words(format!("{} was compacted after it was found", each.key));
                 Some(old.ok_or_else(gone)?.value.to_vec())
             }
         };
@@ -190,7 +191,7 @@ pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), Plu
     }
     let answer = keys.txn(request).await?;
     if !answer.succeeded {
-        let text = "a key changed meanwhile: nothing was done; run it again";
+        let text = "a key changed after it was read: nothing was done; run it again";
         return Err(PluginError::words(text));
     }
     let revision = answer.header.map_or(0, |header| header.revision);

@@ -1,4 +1,4 @@
-//! Tables, ages and sizes for people. Nothing here knows what a row is about.
+//! Tables, ages and sizes as text. Nothing here knows what a row is about.
 
 use std::fmt::Write as _;
 

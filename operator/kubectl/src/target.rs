@@ -5,11 +5,10 @@ use std::fmt::Debug;
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Config, Resource,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    api::{ListParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::json;
 use witan_crd::EtcdCluster;
 
 use super::{PluginError, command::TargetFlags};
@@ -126,22 +125,6 @@ impl Target {
         created
             .map(drop)
             .map_err(|error| PluginError::api(format!("create {kind} {name}"), error))
-    }
-
-    /// Sets an annotation of a cluster.
-    pub(super) async fn annotate(
-        &self,
-        cluster: &str,
-        annotation: &str,
-        value: &str,
-    ) -> Result<(), PluginError> {
-        let patch = json!({"metadata": {"annotations": {annotation: value}}});
-        let api = self.api::<EtcdCluster>();
-        let done = api
-            .patch(cluster, &PatchParams::default(), &Patch::Merge(&patch))
-            .await;
-        done.map(drop)
-            .map_err(|error| PluginError::api(format!("annotate EtcdCluster {cluster}"), error))
     }
 }
 

@@ -76,7 +76,7 @@ pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginE
     let mut pace = pace(flags.rate);
     let mut pages = keys.pages(flags.prefix.as_bytes(), None);
     let mut count = Count { with_kinds: flags.decode.is_some(), ..Count::default() };
-    let mut told = Instant::now();
+    let mut shown = Instant::now();
     loop {
         pace.tick().await;
         let page = pages.next().await?;
@@ -85,13 +85,13 @@ pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginE
         }
         for key in count.add(&page, flags) {
             pace.tick().await;
-            // a key that is gone meanwhile is left out
+            // a key that was deleted since is left out
             if let (Some(found), _) = keys.get(&key, 0).await? {
                 count.sample(&found, flags);
             }
         }
-        if told.elapsed() >= TELL {
-            told = Instant::now();
+        if shown.elapsed() >= TELL {
+            shown = Instant::now();
             tell(&format!("{} keys so far", count.keys));
         }
     }

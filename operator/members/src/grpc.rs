@@ -413,9 +413,7 @@ const AUTH_DISABLE: Call = change("AuthDisable");
 
 /// Makes a channel that connects at its first call, and again after a failure.
 fn connect(to: &Address) -> Result<Channel, tonic::transport::Error> {
-    let scheme = if to.tls.is_some() { "https" } else { "http" };
-    let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", to.authority))?
-        .connect_timeout(CONNECT_TIMEOUT);
+    let mut endpoint = Endpoint::from_shared(to.url(""))?.connect_timeout(CONNECT_TIMEOUT);
     if let Some(tls) = &to.tls {
         let config = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(&tls.authorities))

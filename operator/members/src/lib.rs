@@ -6,6 +6,7 @@
 //! `plan` decides what follows from the answers.
 
 mod grpc;
+pub mod page;
 pub mod session;
 
 use std::{future::Future, sync::Arc};
@@ -84,6 +85,14 @@ pub struct Address {
     pub tls: Option<Arc<ClientTls>>,
     /// Set if the cluster has users.
     pub login: Option<Login>,
+}
+
+impl Address {
+    /// Returns the URL of a page.
+    pub fn url(&self, path: &str) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.authority)
+    }
 }
 
 /// A member in the list of members.

@@ -1,4 +1,4 @@
-//! Goes on with one member after the disks of most others are lost, because a person has asked for it by an annotation.
+//! Forces a new cluster from one member after the disks of most others are lost, because a person has asked for it by an annotation.
 //!
 //! The others could still form a quorum without the survivor, and acknowledge other writes than it does. Therefore none of
 //! their pods may be left before it starts alone, and none is started until their disks are kept aside, which `repair` does
@@ -6,7 +6,7 @@
 //! named, and nothing else ends the recovery: the survivor may have removed the others from its log. The status records the end,
 //! too: an annotation that was forgotten does nothing when a quorum is lost for the second time.
 
-use witan_crd::{RecoveryPhase, quorum};
+use witan_crd::{RecoveryPhase, ordinal, quorum};
 
 use super::{idle, pass::Pass, soon};
 use crate::model::{Bootstrap, Ordinal, PodPhase, PodPlan, Role, StartKind, Step, Stop, Why};
@@ -38,8 +38,7 @@ pub(super) fn is_running(pass: &Pass<'_>) -> bool {
 /// Returns the recorded survivor and stage.
 fn recorded(pass: &Pass<'_>) -> Option<(Ordinal, RecoveryPhase)> {
     let recorded = pass.status.recovery.as_ref()?;
-    let (_, ordinal) = recorded.member.rsplit_once('-')?;
-    Some((ordinal.parse().ok()?, recorded.phase))
+    Some((ordinal(&recorded.member)?, recorded.phase))
 }
 
 /// Whether too few pods are ready for a quorum, as their kubelets say: where only the operator does not reach the members,

@@ -4,7 +4,7 @@
 //! and all earlier disks are retired: two of the old members could serve as a quorum beside the new ones. The new members get
 //! ordinals of their own, so that the old claims are never theirs. To go back, the same is done with the disks exchanged.
 
-use witan_crd::{RestorePhase, RestoreStatus};
+use witan_crd::{RestorePhase, RestoreStatus, ordinal};
 
 use super::{idle, pass::Pass, soon};
 use crate::model::{Ordinal, Step, Stop, Why};
@@ -34,7 +34,11 @@ pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
 
 /// Retires the first claim that no member may start from, or revives the first one that the cluster goes back to.
 fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
-    let wanted: Vec<_> = restore.disks.iter().filter_map(|name| of(name)).collect();
+    let wanted: Vec<_> = restore
+        .disks
+        .iter()
+        .filter_map(|name| ordinal(name))
+        .collect();
     pass.seen.ordinals.iter().find_map(|(ordinal, seen)| {
         let ordinal = *ordinal;
         let claim = seen.claim.as_ref().filter(|claim| !claim.deleting)?;
@@ -46,11 +50,6 @@ fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
             (false, true) => None,
         }
     })
-}
-
-/// Returns the ordinal in the name of a claim.
-fn of(claim: &str) -> Option<Ordinal> {
-    claim.rsplit_once('-')?.1.parse().ok()
 }
 
 /// Returns the lowest ordinal above all that have a pod or a claim.

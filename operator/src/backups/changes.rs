@@ -13,11 +13,12 @@ use kube::{
 };
 use witan_backup::ChangesStatus;
 use witan_crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule};
+use witan_members::page;
 
 use super::{BackupError, Backups, is_owned, progress, refused, scheduled};
 use crate::{
     controller::failure::cannot,
-    discovery, report,
+    report,
     resources::{CHANGES, STATUS_PORT, changes_pod, is_current},
 };
 
@@ -27,6 +28,8 @@ const LOOK: Duration = Duration::from_secs(15);
 const SOON: Duration = Duration::from_secs(3);
 /// How long the pod may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
+/// Bytes of its answer at most: the texts in it are short.
+const ANSWER_BYTES_MAX: usize = 16 << 10;
 /// By how much the time of the pod may be ahead of this clock: the clocks of two nodes differ by less.
 const AHEAD: SignedDuration = SignedDuration::from_secs(10);
 /// The delay that is granted in addition to twice the schedule's time: the pod may have just begun.
@@ -36,7 +39,7 @@ const GRACE: SignedDuration = SignedDuration::from_secs(30);
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Seen {
     /// The pod's answer; `None` if it did not answer.
-    pub(super) told: Option<ChangesStatus>,
+    pub(super) answer: Option<ChangesStatus>,
     /// Why changes are not stored.
     pub(super) trouble: Option<String>,
 }
@@ -44,7 +47,7 @@ pub(super) struct Seen {
 impl Seen {
     /// Returns when to look again.
     pub(super) fn again(&self) -> Duration {
-        if self.told.is_some() { LOOK } else { SOON }
+        if self.answer.is_some() { LOOK } else { SOON }
     }
 }
 
@@ -81,18 +84,18 @@ impl Backups {
         }
         let wanted = match wanted {
             Ok(wanted) => wanted,
-            Err(trouble) => return Ok(trouble.map(|why| Seen { told: None, trouble: Some(why) })),
+            Err(trouble) => return Ok(trouble.map(|why| Seen { answer: None, trouble: Some(why) })),
         };
         // also one that ends: two at once would store changes twice
         if pods.is_empty() {
             let created = api.create(&PostParams::default(), &wanted).await;
             let created = refused("pod", created).map_err(cannot("create the pod of changes"))?;
-            return Ok(Some(Seen { told: None, trouble: created.err() }));
+            return Ok(Some(Seen { answer: None, trouble: created.err() }));
         }
         Ok(Some(seen(&pods).await))
     }
 
-    /// Makes the pod that a schedule asks for; the reason for people if it cannot be made.
+    /// Makes the pod that a schedule asks for; the reason as text if it cannot be made.
     async fn wanted(
         &self,
         schedule: &EtcdBackupSchedule,
@@ -138,7 +141,7 @@ async fn seen(pods: &[Pod]) -> Seen {
             let node = node.unwrap_or_default();
             format!("pod {name} has not ended yet; if node {node} is gone for good, delete the pod by force")
         });
-        return Seen { told: None, trouble: ends };
+        return Seen { answer: None, trouble: ends };
     };
     let trouble = progress::crash(pod);
     let address = pod
@@ -146,26 +149,23 @@ async fn seen(pods: &[Pod]) -> Seen {
         .as_ref()
         .and_then(|status| status.pod_ip.as_deref());
     let Some(address) = address.filter(|_| trouble.is_none()) else {
-        return Seen { told: None, trouble };
+        return Seen { answer: None, trouble };
     };
     let host = match address.contains(':') {
         true => format!("[{address}]"),
         false => address.to_owned(),
     };
     let url = format!("http://{host}:{STATUS_PORT}/");
-    let answer = discovery::get(&url);
-    let name = pod.name_any();
-    match tokio::time::timeout(ANSWER, answer).await {
-        Ok(Ok(json)) => {
-            let told: Option<ChangesStatus> = serde_json::from_str(&json).ok();
-            let trouble = told.as_ref().and_then(|told| told.error.clone());
-            Seen { told, trouble }
+    match page::get(&url, None, ANSWER, ANSWER_BYTES_MAX).await {
+        Ok(json) => {
+            let answer: Option<ChangesStatus> = serde_json::from_slice(&json).ok();
+            let trouble = answer.as_ref().and_then(|answer| answer.error.clone());
+            Seen { answer, trouble }
         }
-        Ok(Err(error)) => Seen { told: None, trouble: Some(format!("pod {name}: {error}")) },
-        Err(_) => Seen {
-            told: None,
-            trouble: Some(format!("pod {name} does not answer")),
-        },
+        Err(error) => {
+            let trouble = format!("pod {}: {error}", pod.name_any());
+            Seen { answer: None, trouble: Some(trouble) }
+        }
     }
 }
 
@@ -180,11 +180,11 @@ pub(super) fn status(
     let known = before
         .and_then(|status| status.changes.clone())
         .unwrap_or_default();
-    let told = seen.told.as_ref().filter(|told| told.time.is_some());
-    let status = told.map_or(known.clone(), |told| BackupChangesStatus {
-        last_revision: Some(told.revision),
-        last_time: told.time.map(Time),
-        cluster_id: Some(told.cluster_id.clone()),
+    let answer = seen.answer.as_ref().filter(|answer| answer.time.is_some());
+    let status = answer.map_or(known.clone(), |answer| BackupChangesStatus {
+        last_revision: Some(answer.revision),
+        last_time: answer.time.map(Time),
+        cluster_id: Some(answer.cluster_id.clone()),
     });
     // each write of the status brings the next pass: it must not write again
     let later = match (&known.last_time, &status.last_time) {
@@ -202,7 +202,10 @@ pub(super) fn status(
     let late = SignedDuration::from_secs(2 * i64::from(every.every_seconds)) + GRACE;
     let age = now.duration_since(last);
     let is_ahead = age < -AHEAD;
-    let needs_backup = seen.told.as_ref().is_some_and(|told| told.needs_backup);
+    let needs_backup = seen
+        .answer
+        .as_ref()
+        .is_some_and(|answer| answer.needs_backup);
     let (value, reason) = match (age > late || is_ahead, &seen.trouble) {
         (true, _) => ("False", "Late"),
         (false, Some(_)) if needs_backup => ("False", "BackupMissing"),

@@ -3,15 +3,15 @@
 use k8s_openapi::{
     api::{
         batch::v1::{Job, JobCondition},
-        core::v1::{ContainerState, ContainerStatus, Pod},
+        core::v1::Pod,
     },
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::Timestamp,
 };
 use kube::ResourceExt as _;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use witan_backup::{BackupRecord, FetchedBackup};
-use witan_crd::{BackupPhase, EtcdBackup, EtcdBackupStatus};
+use witan_crd::{BackupPhase, EtcdBackup, EtcdBackupStatus, Trouble, containers, failure, trouble};
 
 use crate::{
     report::{self, rounded},
@@ -20,13 +20,6 @@ use crate::{
         backup::{SAVE, location, stored_name},
     },
 };
-
-/// What `witan-operator backup` writes into its termination message when it fails.
-#[derive(Debug, Deserialize)]
-struct Failed {
-    reason: String,
-    message: String,
-}
 
 const NOTHING_SAID: &str = "the job has completed, and none of its pods tells what was stored: look into the store, and \
     create another EtcdBackup";
@@ -67,7 +60,7 @@ pub(super) fn status(
         status.version = Some(saved.version);
         status.message = saved.warning;
     }
-    let trouble = pods.iter().rev().find_map(|pod| trouble(pod));
+    let trouble = pods.iter().rev().find_map(|pod| pod_trouble(pod));
     if let Some(done) = condition(job, "Complete") {
         let completed = job
             .status
@@ -85,13 +78,15 @@ pub(super) fn status(
     if let Some(failed) = condition(job, "Failed") {
         status.phase = Some(BackupPhase::Failed);
         status.completed_at = failed.last_transition_time.clone();
-        let job_says = failed.message.clone().unwrap_or_default();
-        let (reason, message) = trouble.unwrap_or_else(|| ("JobFailed".to_owned(), job_says));
+        let Trouble { reason, message } = trouble.unwrap_or_else(|| Trouble {
+            reason: "JobFailed".to_owned(),
+            message: failed.message.clone().unwrap_or_default(),
+        });
         status.message = Some(message);
         return with_condition(status, backup, &reason, now);
     }
     status.phase = Some(BackupPhase::Running);
-    let (reason, message) = trouble.unzip();
+    let (reason, message) = trouble.map(|found| (found.reason, found.message)).unzip();
     status.message = message;
     with_condition(
         status,
@@ -114,14 +109,6 @@ pub(crate) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition
         .find(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// Returns the statuses of all containers of a pod, the init containers first.
-fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
-    let status = pod.status.as_ref();
-    let init = status.and_then(|status| status.init_container_statuses.as_ref());
-    let main = status.and_then(|status| status.container_statuses.as_ref());
-    init.into_iter().chain(main).flatten()
-}
-
 /// Returns what a pod has stored; `None` unless it has stored something.
 fn saved(pod: &Pod) -> Option<BackupRecord> {
     result(pod, SAVE)
@@ -140,67 +127,24 @@ fn result<T: DeserializeOwned>(pod: &Pod, name: &str) -> Option<T> {
     succeeded.then(|| serde_json::from_str(ended.message.as_deref()?).ok())?
 }
 
-/// Returns why a pod has failed or cannot start, as reason and message; `None` if nothing is wrong.
-pub(crate) fn trouble(pod: &Pod) -> Option<(String, String)> {
-    let name = pod.name_any();
-    let found = containers(pod).find_map(|container| {
-        let state = container.state.as_ref()?;
-        ended(&container.name, state).or_else(|| waits(state))
-    });
-    let (reason, message) = found.or_else(|| ended_pod(pod))?;
-    Some((reason, format!("pod {name}: {message}")))
-}
-
 /// Returns why a pod that is restarted again and again does not run, or cannot start; `None` while it runs.
 pub(super) fn crash(pod: &Pod) -> Option<String> {
     let last = containers(pod).find_map(|container| {
         container.state.as_ref()?.waiting.as_ref()?;
-        ended(&container.name, container.last_state.as_ref()?)
+        failure(&container.name, container.last_state.as_ref()?)
     });
-    let last = last.map(|(_, message)| format!("pod {}: {message}", pod.name_any()));
-    last.or_else(|| trouble(pod).map(|(_, message)| message))
+    let found = last.or_else(|| trouble(pod));
+    found.map(|found| named(pod, found).message)
 }
 
-/// Returns why a container has ended with an error.
-fn ended(container: &str, state: &ContainerState) -> Option<(String, String)> {
-    let ended = state
-        .terminated
-        .as_ref()
-        .filter(|ended| ended.exit_code != 0)?;
-    let said = ended.message.as_deref().unwrap_or_default().trim();
-    Some(match serde_json::from_str::<Failed>(said) {
-        Ok(failed) => (failed.reason, failed.message),
-        Err(_) => {
-            let code = ended.exit_code;
-            let text = format!("container {container} ended with exit code {code}: {said}");
-            ("ContainerFailed".to_owned(), text)
-        }
-    })
+/// Returns why a pod has failed or cannot start, with its name; `None` if nothing is wrong.
+pub(crate) fn pod_trouble(pod: &Pod) -> Option<Trouble> {
+    trouble(pod).map(|found| named(pod, found))
 }
 
-/// Returns why a container cannot start; `None` while it is about to.
-fn waits(state: &ContainerState) -> Option<(String, String)> {
-    let waiting = state.waiting.as_ref()?;
-    let reason = waiting.reason.clone()?;
-    let normal = ["ContainerCreating", "PodInitializing"];
-    let message = waiting.message.clone().unwrap_or_else(|| reason.clone());
-    (!normal.contains(&reason.as_str())).then_some((reason, message))
-}
-
-/// Returns why a pod as a whole has failed, such as an eviction, or cannot be scheduled.
-fn ended_pod(pod: &Pod) -> Option<(String, String)> {
-    let status = pod.status.as_ref()?;
-    if status.phase.as_deref() == Some("Failed") {
-        let reason = status.reason.clone()?;
-        let message = status.message.clone().unwrap_or_else(|| reason.clone());
-        return Some((reason, message));
-    }
-    let conditions = status.conditions.as_ref()?;
-    let mut unscheduled = conditions.iter().filter(|condition| {
-        condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("Unschedulable")
-    });
-    let message = unscheduled.next()?.message.clone().unwrap_or_default();
-    Some(("Unschedulable".to_owned(), message))
+fn named(pod: &Pod, trouble: Trouble) -> Trouble {
+    let message = format!("pod {}: {}", pod.name_any(), trouble.message);
+    Trouble { message, ..trouble }
 }
 
 /// Adds the condition `Succeeded` to a status, with its message.

@@ -45,7 +45,7 @@ pub(super) struct Due {
 struct Times(Cron);
 
 impl Times {
-    /// Parses five fields or a nickname such as `@daily`; an error for people otherwise.
+    /// Parses five fields or a nickname such as `@daily`; an error as text otherwise.
     fn parse(text: &str) -> Result<Self, String> {
         let parser = CronParser::builder()
             .seconds(Seconds::Disallowed)

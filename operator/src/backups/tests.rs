@@ -435,14 +435,14 @@ async fn a_backup_waits_for_its_cluster_and_then_gets_one_job() {
     let backups = backups(&fake);
     let waits = backup(json!({"store": s3()}));
     fake.put(serde_json::to_value(&waits).expect("JSON"));
-    backups.take(&read(&fake)).await.expect("a pass");
+    backups.reconcile(&read(&fake)).await.expect("a pass");
     let status = read(&fake).status.expect("a status");
     assert_eq!(status.phase, Some(BackupPhase::Pending));
     let text = "EtcdCluster orders does not exist in namespace shop";
     assert_eq!(status.message.as_deref(), Some(text));
     fake.put(serde_json::to_value(cluster(json!({}))).expect("JSON"));
     for _ in 0..2 {
-        backups.take(&read(&fake)).await.expect("a pass");
+        backups.reconcile(&read(&fake)).await.expect("a pass");
         assert_eq!(fake.all("/jobs/").len(), 1);
         let status = read(&fake).status.expect("a status");
         assert_eq!(status.phase, Some(BackupPhase::Running));
@@ -462,14 +462,14 @@ async fn one_backup_of_a_cluster_is_taken_at_a_time() {
         }},
     });
     fake.put(other.clone());
-    backups.take(&read(&fake)).await.expect("a pass");
+    backups.reconcile(&read(&fake)).await.expect("a pass");
     let status = read(&fake).status.expect("a status");
     assert_eq!(status.phase, Some(BackupPhase::Pending));
     let says = status.message.unwrap_or_default();
     assert!(says.contains("EtcdBackup first"), "{says}");
     other["status"] = json!({"conditions": [{"type": "Failed", "status": "True"}]});
     fake.put(other);
-    backups.take(&read(&fake)).await.expect("a pass");
+    backups.reconcile(&read(&fake)).await.expect("a pass");
     let status = read(&fake).status.expect("a status");
     assert_eq!(status.phase, Some(BackupPhase::Running));
 }
@@ -483,7 +483,10 @@ async fn the_job_of_another_owner_is_left_alone() {
         "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "now", "namespace": "shop"},
         "status": {"conditions": [{"type": "Complete", "status": "True"}]},
     }));
-    backups(&fake).take(&read(&fake)).await.expect("a pass");
+    backups(&fake)
+        .reconcile(&read(&fake))
+        .await
+        .expect("a pass");
     let status = read(&fake).status.expect("a status");
     assert_eq!(status.phase, Some(BackupPhase::Pending));
 }

@@ -52,8 +52,8 @@ async fn pass(scope: &Scope<NoMembers>) -> bool {
 /// Type, reason and note of all events.
 fn events(fake: &FakeApi) -> Vec<[String; 3]> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let told = |event: &Value| ["type", "reason", "note"].map(|field| text(&event[field]));
-    fake.all("/events/").iter().map(told).collect()
+    let seen = |event: &Value| ["type", "reason", "note"].map(|field| text(&event[field]));
+    fake.all("/events/").iter().map(seen).collect()
 }
 
 /// `plan` counts no time before that as silence of a member.
@@ -114,16 +114,16 @@ async fn each_refusal_is_a_warning_of_its_own() {
         fake.refuse("/orders-peer", "", (StatusCode::FORBIDDEN, words));
         assert!(!pass(&scope).await, "{words}");
     }
-    let told = events(&fake);
+    let seen = events(&fake);
     for words in all {
         let meant = |[kind, reason, note]: &[String; 3]| {
             let said = note.contains(&words[..20]) && note.len() <= 1024;
             kind == "Warning" && reason == "StepRefused" && said
         };
         assert_eq!(
-            told.iter().filter(|event| meant(event)).count(),
+            seen.iter().filter(|event| meant(event)).count(),
             1,
-            "{told:?}"
+            "{seen:?}"
         );
     }
 }

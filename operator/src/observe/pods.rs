@@ -2,12 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use k8s_openapi::api::core::v1::{
-    ContainerStatus, PersistentVolumeClaim, Pod, PodCondition, PodStatus,
-};
+use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use witan_crd::{ByteQuantity, CONTAINER, is_ready, ports, speaks_tls};
+use witan_crd::{ByteQuantity, CONTAINER, containers, is_ready, pod_condition, ports, speaks_tls};
 use witan_members::Address;
 use witan_plan::model::{
     ClaimSeen, ObjectState, Obstacle, Ordinal, PeerTls, PodPhase, PodSeen, Role, StartKind,
@@ -62,7 +60,7 @@ fn restores_in_vain(cluster: &Cluster<'_>, pod: &Pod) -> bool {
 /// Reads what the plan needs of a pod from its status, labels and annotations. While the spec makes no template no pod
 /// counts as outdated.
 pub(super) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSeen {
-    let ready = condition(pod, "Ready");
+    let ready = pod_condition(pod, "Ready");
     let peer_tls = marked(pod.annotations(), PEER_TLS).unwrap_or(PeerTls::Off);
     let created = pod
         .creation_timestamp()
@@ -203,7 +201,7 @@ fn is_overdue<K: Resource>(object: &K, now: UnixSeconds) -> bool {
 /// Returns why a pod is not ready, for a reason that a new disk would not repair (its node, the scheduler or a
 /// container), with the message about it; `None` if there is no such reason.
 fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
-    let is = |kind, value: &str| condition(pod, kind).filter(|found| found.status == value);
+    let is = |kind, value: &str| pod_condition(pod, kind).filter(|found| found.status == value);
     if let (Some(ready), Some(_)) = (is("Ready", "False"), is("ContainersReady", "True")) {
         // when a node does not report, the control plane sets `Ready` to false and changes nothing else
         let gate = ready.reason.as_deref() == Some("ReadinessGatesNotReady");
@@ -219,14 +217,9 @@ fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
     {
         return Some((Obstacle::Unschedulable, said(scheduled.message.as_ref())));
     }
-    containers(pod.status.as_ref()?)
+    containers(pod)
         .filter(|container| !container.ready)
         .find_map(container_obstacle)
-}
-
-fn containers(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
-    let containers = status.container_statuses.iter();
-    containers.chain(&status.init_container_statuses).flatten()
 }
 
 /// Returns the first [`SHOWN_BYTES`] bytes of a text; `None` for an empty one.
@@ -270,15 +263,6 @@ fn exit(pod: &Pod) -> Option<i32> {
         last.terminated.as_ref().filter(|_| state.running.is_none())
     });
     ended.map(|ended| ended.exit_code)
-}
-
-fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
-    pod.status
-        .as_ref()?
-        .conditions
-        .as_ref()?
-        .iter()
-        .find(|condition| condition.type_ == kind)
 }
 
 /// Whether an image tag is a version, such as `1.2.3` or `v1.2.3-rc.1`, but not `latest` or a digest.

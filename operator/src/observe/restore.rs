@@ -14,7 +14,7 @@ const ANOTHER: &str = "spec.bootstrap.restore names another backup, or another e
 pub enum RestoreSource {
     /// The snapshot.
     Found(Box<RestoreFrom>),
-    /// Why there is none, for people.
+    /// Why there is none, as text.
     Missing(String),
 }
 
@@ -55,7 +55,7 @@ pub async fn restore_source(
     Ok(Some(from(point)))
 }
 
-/// Looks up a backup; why it cannot be used, for people, if it is not there or not complete.
+/// Looks up a backup; why it cannot be used, as text, if it is not there or not complete.
 ///
 /// # Errors
 /// The API server does not answer, or does not let the operator read.

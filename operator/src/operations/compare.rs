@@ -57,7 +57,7 @@ fn judge(revision: i64, found: Vec<(String, KeysHash)>) -> Compared {
     Compared::Hashes(revision, found.into_iter().map(text).collect())
 }
 
-/// Returns the result for people: which members differ from most others.
+/// Returns the text of the result: which members differ from most others.
 pub(super) fn verdict(revision: i64, hashes: &[MemberHash]) -> Result<String, String> {
     let mut groups = BTreeMap::<&str, Vec<&str>>::new();
     for of in hashes {

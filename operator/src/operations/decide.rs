@@ -46,69 +46,77 @@ pub(super) enum Next {
 
 /// Returns whether and with what an operation begins.
 pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> Next {
-    match verb {
-        Verb::Defragment => return Next::End(Ok(DEFRAGMENT.to_owned())),
-        Verb::ConsistencyCheck => return Next::Begin(None),
-        Verb::MoveLeader(_)
-        | Verb::ReplaceMember(_)
-        | Verb::Restart
-        | Verb::RotateCertificates
-        | Verb::RecoverQuorum(_)
-        | Verb::Restore(_)
-        | Verb::UndoRestore => {}
-    }
-    let spec = cluster.spec();
-    if spec.paused {
-        return Next::Hold("spec.paused of the EtcdCluster stops the operator".to_owned());
-    }
-    if spec.replicas == 0 {
-        return Next::Hold("the EtcdCluster hibernates: spec.replicas is 0".to_owned());
-    }
-    let restores = matches!(verb, Verb::Restore(_) | Verb::UndoRestore);
-    if let Some(by) = restore::under_way(cluster).filter(|_| !restores) {
-        return Next::Hold(format!(
-            "the restore of EtcdOperation {by} has not ended: {UNFINISHED}"
-        ));
-    }
-    match verb {
-        Verb::Restore(_) => return restore::may_restore(cluster, seen),
-        Verb::UndoRestore => return restore::may_return(cluster, seen),
-        Verb::RecoverQuorum(of) => return recovers(cluster, seen, &of.survivor),
+    let begun = match verb {
+        Verb::Defragment => Ok(Next::End(Ok(DEFRAGMENT.to_owned()))),
+        Verb::ConsistencyCheck => Ok(Next::Begin(None)),
+        Verb::Restore(_) => managed(cluster).map(|()| restore::may_restore(cluster, seen)),
+        Verb::UndoRestore => managed(cluster).map(|()| restore::may_return(cluster, seen)),
+        Verb::RecoverQuorum(of) => free(cluster).map(|()| recovers(cluster, seen, &of.survivor)),
+        Verb::MoveLeader(of) => {
+            serving(cluster, seen).map(|list| successor(cluster, seen, list, of.to.as_deref()))
+        }
+        Verb::ReplaceMember(of) => {
+            serving(cluster, seen).map(|list| replaced(cluster, seen, list, &of.name))
+        }
         Verb::RotateCertificates if !issues(cluster) => {
-            return Next::End(Err(NO_CERTIFICATES.to_owned()));
+            free(cluster).map(|()| Next::End(Err(NO_CERTIFICATES.to_owned())))
         }
-        Verb::Restart | Verb::RotateCertificates
-            if spec.update_strategy().kind == UpdateKind::OnDelete =>
-        {
-            let text = "spec.updateStrategy is OnDelete: the operator restarts no member by itself";
-            return Next::End(Err(text.to_owned()));
-        }
-        Verb::MoveLeader(_)
-        | Verb::ReplaceMember(_)
-        | Verb::Restart
-        | Verb::RotateCertificates
-        | Verb::Defragment
-        | Verb::ConsistencyCheck => {}
-    }
-    let Some(list) = confirmed(seen) else {
-        return Next::Hold(NO_QUORUM.to_owned());
+        Verb::Restart | Verb::RotateCertificates => may_restart(cluster, seen),
     };
-    let only = list.voters().count() == 1;
-    match verb {
-        Verb::MoveLeader(of) => successor(cluster, seen, list, of.to.as_deref()),
-        Verb::ReplaceMember(of) => replaced(cluster, seen, list, &of.name),
-        Verb::Restart | Verb::RotateCertificates if only && !spec.is_durable() => {
-            let text = "the only member has no disk: a restart would lose all data";
-            Next::End(Err(text.to_owned()))
-        }
-        Verb::Restart
-        | Verb::RotateCertificates
-        | Verb::Defragment
-        | Verb::ConsistencyCheck
-        | Verb::RecoverQuorum(_)
-        | Verb::Restore(_)
-        | Verb::UndoRestore => Next::Begin(None),
-    }
+    begun.unwrap_or_else(|held| held)
+}
+
+/// Fails while the operator does not act on the cluster.
+fn managed(cluster: &Cluster<'_>) -> Result<(), Next> {
+    let spec = cluster.spec();
+    let why = if spec.paused {
+        "spec.paused of the EtcdCluster stops the operator"
+    } else if spec.replicas == 0 {
+        "the EtcdCluster hibernates: spec.replicas is 0"
+    } else {
+        return Ok(());
+    };
+    Err(Next::Hold(why.to_owned()))
+}
+
+/// Fails while the operator does not act on the cluster, or restores it.
+fn free(cluster: &Cluster<'_>) -> Result<(), Next> {
+    managed(cluster)?;
+    restore::under_way(cluster).map_or(Ok(()), |by| {
+        let text = format!("the restore of EtcdOperation {by} has not ended: {UNFINISHED}");
+        Err(Next::Hold(text))
+    })
+}
+
+/// Returns the list of members, if a quorum serves and nothing else is done to the cluster.
+fn serving<'a>(cluster: &Cluster<'_>, seen: &'a Observed) -> Result<&'a Membership, Next> {
+    free(cluster)?;
+    confirmed(seen).ok_or_else(|| Next::Hold(NO_QUORUM.to_owned()))
+}
+
+/// Begins what restarts all members, if that is possible without a loss.
+fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Next, Next> {
+    free(cluster)?;
+    let spec = cluster.spec();
+    let why = if spec.update_strategy().kind == UpdateKind::OnDelete {
+        "spec.updateStrategy is OnDelete: the operator restarts no member by itself"
+    } else if serving(cluster, seen)?.voters().count() == 1 && !spec.is_durable() {
+        "the only member has no disk: a restart would lose all data"
+    } else {
+        return Ok(Next::Begin(None));
+    };
+    Ok(Next::End(Err(why.to_owned())))
+}
+
+/// Returns the annotation that names the member of an operation, and its value: it has no effect any more once the operation has
+/// ended, except that the one of a recovery keeps the next from beginning.
+pub(super) fn annotation(operation: &EtcdOperation) -> Option<(&'static str, String)> {
+    let replaced = operation.status.as_ref()?.member_id.clone();
+    let replaced = replaced.filter(|_| operation.spec.replace_member.is_some());
+    let recovered = operation.spec.recover_quorum.as_ref();
+    replaced
+        .map(|id| (REPLACE_MEMBER, id))
+        .or_else(|| recovered.map(|of| (RECOVER_QUORUM, of.survivor.clone())))
 }
 
 /// Returns what an operation that has begun does next.
@@ -119,8 +127,8 @@ pub(super) fn advance(
     seen: &Observed,
 ) -> Next {
     let status = &operation.status.clone().unwrap_or_default();
-    let mark = status.started_at.as_ref();
-    let mark = mark.map(|at| at.0.to_string()).unwrap_or_default();
+    let stamp = status.started_at.as_ref();
+    let stamp = stamp.map(|at| at.0.to_string()).unwrap_or_default();
     let present = |key: &str| {
         let all = cluster.resource.metadata.annotations.as_ref()?;
         all.get(key).map(String::as_str)
@@ -135,10 +143,10 @@ pub(super) fn advance(
         None => Some(Next::Annotate(key, value.to_owned())),
     };
     // a time: what was asked for later is done for this operation as well
-    let marks = |key: &'static str| {
+    let stamps = |key: &'static str| {
         let found = present(key).and_then(|found| found.parse::<Timestamp>().ok());
         let asked = status.started_at.as_ref().map(|at| at.0);
-        (found.is_none() || found < asked).then(|| Next::Annotate(key, mark.clone()))
+        (found.is_none() || found < asked).then(|| Next::Annotate(key, stamp.clone()))
     };
     let watch = || Next::Watch(progress(cluster));
     match verb {
@@ -159,14 +167,14 @@ pub(super) fn advance(
             );
             ended(settled(cluster, seen, false), text).unwrap_or_else(watch)
         }
-        Verb::Restart => marks(RESTARTED_AT)
+        Verb::Restart => stamps(RESTARTED_AT)
             .or_else(|| ended(settled(cluster, seen, true), "all members were restarted"))
             .unwrap_or_else(watch),
         Verb::RotateCertificates if !issues(cluster) => Next::End(Err(NO_CERTIFICATES.to_owned())),
         Verb::RotateCertificates => {
             let rests = !seen.authority.asked && seen.authority.rotation == Rotation::Rest;
             let text = "all members have certificates of the next authority, and trust no other";
-            marks(ROTATE_AUTHORITY)
+            stamps(ROTATE_AUTHORITY)
                 .or_else(|| ended(rests && settled(cluster, seen, true), text))
                 .unwrap_or_else(watch)
         }
@@ -177,7 +185,7 @@ pub(super) fn advance(
                 recovery.member == of.survivor && recovery.phase == RecoveryPhase::Done
             });
             let text = format!(
-                "a quorum serves: {} went on alone, or the others came back before it had to",
+                "a quorum serves: a new cluster was forced from {}, or the others came back before",
                 of.survivor
             );
             ended(done, text)

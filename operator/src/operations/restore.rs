@@ -81,7 +81,7 @@ fn cannot_return(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let found = kept.iter().filter(|name| usable(name)).count();
     (found < quorum(kept.len())).then(|| {
         format!(
-            "{found} of the {} disks that were kept are there, which is no majority: {}",
+            "{found} of the {} PVCs that were kept can be used, which is no majority: {}",
             kept.len(),
             kept.join(", ")
         )
@@ -120,7 +120,7 @@ pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Obse
     }
 }
 
-/// Returns the result of a restore for people: which keys were compared, and what becomes of the disks.
+/// Returns the text of the result of a restore: which keys were compared, and what becomes of the disks.
 pub(super) fn result(
     restore: &RestoreStatus,
     namespace: &str,
@@ -140,9 +140,9 @@ pub(super) fn result(
     let kept = match &restore.kept_cluster_id {
         _ if all.is_empty() => String::new(),
         Some(_) => format!(
-            "; the previous disks are kept: {all}; to go back to them create an EtcdOperation with undoRestore: {{}}, {delete}"
+            "; the previous PVCs are kept: {all}; to go back to them create an EtcdOperation with undoRestore: {{}}, {delete}"
         ),
-        None => format!("; the disks of members that have never served are kept: {all}; {delete}"),
+        None => format!("; the PVCs of members that have never served are kept: {all}; {delete}"),
     };
     let text = |compared: String| format!("{from}; {compared}{kept}");
     compared.map(text).map_err(text)

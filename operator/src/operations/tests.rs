@@ -4,7 +4,7 @@ mod restore;
 
 use serde_json::{Value, json};
 
-use witan_crd::RESTARTED_AT;
+use witan_crd::{RECOVER_QUORUM, RESTARTED_AT};
 
 use super::*;
 use crate::{
@@ -66,12 +66,12 @@ async fn pass(fake: &FakeApi, by: &Operations<NoMembers>, name: &str) -> EtcdOpe
     let path = format!("/etcdoperations/{name}");
     let read = fake.get(&path).expect("the operation");
     let operation: EtcdOperation = serde_json::from_value(read).expect("an operation");
-    by.take(&operation).await.expect("a pass");
+    by.reconcile(&operation).await.expect("a pass");
     let after = fake.get(&path).unwrap_or_default();
     serde_json::from_value(after["status"].clone()).unwrap_or_default()
 }
 
-/// Asserts that a text for people has these words.
+/// Asserts that a text has these words.
 #[track_caller]
 fn says(text: Option<String>, words: &str) {
     let text = text.unwrap_or_default();
@@ -82,7 +82,7 @@ fn annotation(fake: &FakeApi) -> Value {
     fake.get(CLUSTER).expect("the cluster")["metadata"]["annotations"][RECOVER_QUORUM].clone()
 }
 
-/// The spec of an operation that lets `orders-1` go on alone.
+/// The spec of an operation that forces a new cluster from `orders-1`.
 fn recovery() -> Value {
     json!({"recoverQuorum": {"survivor": "orders-1"}})
 }
@@ -164,7 +164,7 @@ async fn an_operation_that_waits_for_another_does_not_observe_the_cluster() {
         let found = fake.get(&format!("/etcdoperations/{name}"));
         serde_json::from_value::<EtcdOperation>(found.expect("the operation")).expect("its type")
     };
-    assert!(operations.take(&read("first")).await.is_err());
+    assert!(operations.reconcile(&read("first")).await.is_err());
     let waits = pass(&fake, &operations, "second").await;
     assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
 }

@@ -41,7 +41,7 @@ const OPERATOR_SECRET: &str = "/etc/witan/operator";
 const ROOT_SECRET: &str = "/etc/witan/login";
 /// The folder of a verification.
 const SCRATCH: &str = "/var/lib/scratch";
-/// Where a container writes its last words.
+/// The file of a container's termination message.
 pub(super) const RESULT: &str = "--result=/dev/termination-log";
 
 /// Returns the URL of the folder in which a backup is stored: a folder for each cluster below the prefix of the store.

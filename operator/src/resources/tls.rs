@@ -51,9 +51,9 @@ pub fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, Resou
         ],
     );
     // a request of the annotation that this authority has not fulfilled yet
-    if let Some(heeded) = cluster.resource.annotations().get(ROTATE_AUTHORITY) {
+    if let Some(value) = cluster.resource.annotations().get(ROTATE_AUTHORITY) {
         let annotations = secret.metadata.annotations.get_or_insert_default();
-        annotations.insert(ROTATE_AUTHORITY.to_owned(), heeded.clone());
+        annotations.insert(ROTATE_AUTHORITY.to_owned(), value.clone());
     }
     Ok(secret)
 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, io, path::Path};
 
 use witan_api::{
-    changes::{ChangeGroup, LogReader, Segment, Span, TARGET, Target, Unreadable, revision},
+    changes::{ChangeGroup, LogReader, Segment, SegmentId, TARGET, Target, Unreadable, revision},
     v3::mvccpb::{Event, event::EventType},
 };
 use witan_machine::{
@@ -102,14 +102,14 @@ impl<'a> ChangesFolder<'a> {
         let names = entries.map(|entry| Ok(entry?.file_name()));
         let names: io::Result<Vec<_>> = names.collect();
         let names = names.map_err(unread(self.folder))?;
-        let mut spans: Vec<_> = names
+        let mut ids: Vec<_> = names
             .iter()
-            .filter_map(|name| Span::parse(name.to_str()?))
+            .filter_map(|name| SegmentId::parse(name.to_str()?))
             .collect();
-        spans.sort_unstable();
+        ids.sort_unstable();
         let folder = || self.folder.display().to_string();
         let last = machine.kv.revision();
-        if let Some(first) = spans.first().map(|span| span.first)
+        if let Some(first) = ids.first().map(|id| id.first)
             && first > last + 1
             && last < target
         {
@@ -118,9 +118,9 @@ impl<'a> ChangesFolder<'a> {
         // they are the revisions of another cluster, whose state this is
         machine.members.follows = true;
         let mut log = LogReader::default();
-        for span in spans {
-            let segment = self.read(span, &mut log)?;
-            self.apply_segment(span, segment, machine)?;
+        for id in ids {
+            let segment = self.read(id, &mut log)?;
+            self.apply_segment(id, segment, machine)?;
         }
         machine.members.follows = false;
         let last = machine.kv.revision();
@@ -130,21 +130,21 @@ impl<'a> ChangesFolder<'a> {
         }
     }
 
-    fn read(&self, span: Span, log: &mut LogReader) -> Result<Segment, ChangesError> {
-        let path = self.folder.join(span.file_name());
+    fn read(&self, id: SegmentId, log: &mut LogReader) -> Result<Segment, ChangesError> {
+        let path = self.folder.join(id.file_name());
         let bytes = fs::read(&path).map_err(unread(&path))?;
         let path = path.display().to_string();
-        let read = log.read(span, &bytes);
+        let read = log.read(id, &bytes);
         read.map_err(|why| ChangesError::Unreadable { path, why })
     }
 
     fn apply_segment(
         &self,
-        span: Span,
+        id: SegmentId,
         segment: Segment,
         machine: &mut StateMachine,
     ) -> Result<(), ChangesError> {
-        let name = || self.folder.join(span.file_name()).display().to_string();
+        let name = || self.folder.join(id.file_name()).display().to_string();
         let leases = segment.leases.iter().map(|lease| (lease.id, lease.ttl_s));
         let leases: BTreeMap<i64, i64> = leases.collect();
         for revision in revisions(segment.groups) {
@@ -311,8 +311,8 @@ mod tests {
         }
 
         fn segment(&self, first: i64) -> PathBuf {
-            let span = Span { generation: 1, first, number: 0 };
-            self.0.join(span.file_name())
+            let id = SegmentId { generation: 1, first, number: 0 };
+            self.0.join(id.file_name())
         }
 
         fn apply(&self) -> Result<StateMachine, String> {

@@ -68,15 +68,15 @@ impl ClusterArchive {
     pub(super) async fn of(location: &Store, cluster_id: u64) -> Result<Self, BackupError> {
         let segments = SegmentStore::of(location, &format!("{cluster_id:x}"))?;
         segments.sweep();
-        let spans = segments.spans().await?;
-        let tail = Tail::read(&segments, &spans).await?;
+        let ids = segments.ids().await?;
+        let tail = Tail::read(&segments, &ids).await?;
         let mut archive = Self {
             cluster_id,
             segments,
             feed: None,
             pending: Pending::after(0, 0),
             tail: None,
-            newest: spans.last().map(|span| span.generation),
+            newest: ids.last().map(|id| id.generation),
             needs_backup: false,
             leases: BTreeMap::new(),
             known_leases: BTreeSet::new(),
@@ -245,7 +245,7 @@ mod tests {
     }
 
     async fn ends(archive: &ClusterArchive) -> (usize, i64, Option<i64>) {
-        let segments = archive.segments.spans().await.unwrap().len();
+        let segments = archive.segments.ids().await.unwrap().len();
         (segments, archive.stored(), archive.covered_ms)
     }
 

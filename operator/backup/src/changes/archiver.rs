@@ -97,8 +97,8 @@ impl<'a> Archiver<'a> {
         event
     }
 
-    /// Takes an event.
-    pub(super) async fn take(&mut self, event: Event) -> Result<(), BackupError> {
+    /// Handles an event.
+    pub(super) async fn handle(&mut self, event: Event) -> Result<(), BackupError> {
         let Some(archive) = &mut self.archive else {
             return Ok(());
         };

@@ -1,5 +1,8 @@
 //! The changes of a cluster, received from one member: a watch on all keys, and reads that tell whether it is behind.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, future, stream};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use witan_api::changes::{self, Segment, Span, Unreadable};
+use witan_api::changes::{self, Segment, SegmentId, Unreadable};
 
 use crate::{
     name,
@@ -45,21 +45,21 @@ impl SegmentStore {
     }
 
     /// Lists what is there, in the order of the log.
-    pub(crate) async fn spans(&self) -> Result<Vec<Span>, BackupError> {
+    pub(crate) async fn ids(&self) -> Result<Vec<SegmentId>, BackupError> {
         let files = self.store.files().await?;
-        let mut spans: Vec<_> = files
+        let mut ids: Vec<_> = files
             .iter()
-            .filter_map(|file| Span::parse(&file.name))
+            .filter_map(|file| SegmentId::parse(&file.name))
             .collect();
-        spans.sort_unstable();
-        Ok(spans)
+        ids.sort_unstable();
+        Ok(ids)
     }
 
     /// Stores a segment in its place of the log, unless another process has stored one there. This process may have stored it in
     /// a try whose answer was lost.
-    pub(crate) async fn append(&self, span: Span, bytes: Bytes) -> Result<(), BackupError> {
-        let file = span.file_name();
-        if self.store.put_new(&file, bytes.clone()).await? || self.bytes(span).await? == bytes {
+    pub(crate) async fn append(&self, id: SegmentId, bytes: Bytes) -> Result<(), BackupError> {
+        let file = id.file_name();
+        if self.store.put_new(&file, bytes.clone()).await? || self.bytes(id).await? == bytes {
             return Ok(());
         }
         let message = format!(
@@ -70,8 +70,12 @@ impl SegmentStore {
     }
 
     /// Checks by a stored segment that the store refuses to write a file that exists: some ignore that they are asked to.
-    pub(crate) async fn check_refusal(&self, span: Span, bytes: Bytes) -> Result<(), BackupError> {
-        if !self.store.put_new(&span.file_name(), bytes).await? {
+    pub(crate) async fn check_refusal(
+        &self,
+        id: SegmentId,
+        bytes: Bytes,
+    ) -> Result<(), BackupError> {
+        if !self.store.put_new(&id.file_name(), bytes).await? {
             return Ok(());
         }
         let message = format!(
@@ -83,8 +87,8 @@ impl SegmentStore {
     }
 
     /// Reads the bytes of a segment.
-    async fn bytes(&self, span: Span) -> Result<Vec<u8>, BackupError> {
-        let file = span.file_name();
+    async fn bytes(&self, id: SegmentId) -> Result<Vec<u8>, BackupError> {
+        let file = id.file_name();
         let (length, mut pieces) = self.store.read(&file).await?;
         if length > SEGMENT_BYTES_MAX {
             let message = format!("{}: it is too large for a segment", self.store.url(&file));
@@ -101,12 +105,12 @@ impl SegmentStore {
     /// Reads a segment with a reader or by itself, and checks it; returns its bytes, too.
     pub(crate) async fn read(
         &self,
-        span: Span,
-        read: impl FnOnce(Span, &[u8]) -> Result<Segment, Unreadable>,
+        id: SegmentId,
+        read: impl FnOnce(SegmentId, &[u8]) -> Result<Segment, Unreadable>,
     ) -> Result<(Segment, Vec<u8>), BackupError> {
-        let bytes = self.bytes(span).await?;
-        let url = || self.store.url(&span.file_name());
-        let segment = read(span, &bytes).map_err(|why| {
+        let bytes = self.bytes(id).await?;
+        let url = || self.store.url(&id.file_name());
+        let segment = read(id, &bytes).map_err(|why| {
             let reason = match why {
                 Unreadable::Foreign(_) => Reason::ForeignFormat,
                 Unreadable::Broken(_) => Reason::BackupBroken,
@@ -127,10 +131,10 @@ impl SegmentStore {
 
     /// Deletes the first segments that no snapshot needs; `kept` has time and revision of each.
     pub(crate) async fn prune(&self, kept: &[(i64, i64)]) -> Result<(), BackupError> {
-        let spans = self.spans().await?;
-        let unneeded = unneeded(&spans, kept);
+        let ids = self.ids().await?;
+        let unneeded = unneeded(&ids, kept);
         stream::iter(unneeded.into_iter().take(PRUNED_MAX))
-            .map(|span| async move { self.store.delete(&span.file_name()).await })
+            .map(|id| async move { self.store.delete(&id.file_name()).await })
             .buffer_unordered(DELETIONS_AT_ONCE)
             .try_collect()
             .await
@@ -139,20 +143,20 @@ impl SegmentStore {
 
 /// Returns the segments that no snapshot needs, of which `kept` has time and revision. A snapshot needs the one with its own
 /// revision, too: it shows that both are of one history. The newest generation stays.
-fn unneeded(spans: &[Span], kept: &[(i64, i64)]) -> Vec<Span> {
-    let newest = spans.last().map(|span| span.generation);
+fn unneeded(ids: &[SegmentId], kept: &[(i64, i64)]) -> Vec<SegmentId> {
+    let newest = ids.last().map(|id| id.generation);
     let oldest_of = |generation| {
         let of_it = kept.iter();
-        let of_it = of_it.filter(|(time, _)| changes::generation_at(spans, *time) == generation);
+        let of_it = of_it.filter(|(time, _)| changes::generation_at(ids, *time) == generation);
         of_it.map(|(_, revision)| *revision).min()
     };
     let mut unneeded = Vec::new();
-    for of_one in spans.chunk_by(|a, b| a.generation == b.generation) {
-        let generation = of_one.first().map(|span| span.generation);
+    for of_one in ids.chunk_by(|a, b| a.generation == b.generation) {
+        let generation = of_one.first().map(|id| id.generation);
         let needed = match oldest_of(generation) {
             Some(oldest) => of_one
                 .iter()
-                .rposition(|span| span.first <= oldest)
+                .rposition(|id| id.first <= oldest)
                 .unwrap_or(0),
             None if generation == newest => 0,
             None => of_one.len(),

@@ -39,7 +39,7 @@ pub struct ChangesStatus {
     /// Whether the stored changes cannot be restored, because no backup is there that they start from.
     #[serde(default)]
     pub needs_backup: bool,
-    /// Why changes are not stored at the moment, or why they cannot be restored, for people.
+    /// Why changes are not stored at the moment, or why they cannot be restored, as text.
     pub error: Option<String>,
 }
 

@@ -1,10 +1,10 @@
 //! The end of the log of a cluster: where the next segment goes, and what shows that a member goes on from it.
 
 use bytes::Bytes;
-use witan_api::changes::{self, ChangeGroup, Segment, Span};
+use witan_api::changes::{self, ChangeGroup, Segment, SegmentId};
 
 use super::{
-    history::{Mark, marks},
+    history::{RevisionDigest, digests},
     segments::SegmentStore,
 };
 use crate::reason::{BackupError, Reason};
@@ -13,11 +13,11 @@ use crate::reason::{BackupError, Reason};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tail {
     /// The place of the next segment.
-    pub(super) at: Span,
+    pub(super) at: SegmentId,
     /// The digest of the last segment; empty before the first one.
     pub(super) previous: Bytes,
-    /// The marks of the last stored revisions.
-    pub(super) marks: Vec<Mark>,
+    /// The digests of the last stored revisions.
+    pub(super) digests: Vec<RevisionDigest>,
     /// The last stored time.
     pub(super) time_ms: i64,
 }
@@ -25,26 +25,26 @@ pub(super) struct Tail {
 impl Tail {
     /// Begins a generation behind a revision.
     pub(super) fn begin(generation: i64, stored: i64) -> Self {
-        let at = Span { generation, first: stored + 1, number: 0 };
-        Self { at, previous: Bytes::new(), marks: Vec::new(), time_ms: 0 }
+        let at = SegmentId { generation, first: stored + 1, number: 0 };
+        Self { at, previous: Bytes::new(), digests: Vec::new(), time_ms: 0 }
     }
 
-    /// Reads the end of the newest generation; `None` if it cannot be gone on with, because it is damaged.
+    /// Reads the end of the newest generation; `None` if it is damaged, so that nothing can follow it.
     pub(super) async fn read(
         segments: &SegmentStore,
-        spans: &[Span],
+        ids: &[SegmentId],
     ) -> Result<Option<Self>, BackupError> {
-        let Some(last) = spans.last().copied() else {
+        let Some(last) = ids.last().copied() else {
             return Ok(None);
         };
         let mut tail = Self::begin(last.generation, last.first - 1);
-        let before = spans.iter().rev();
-        let before = before.filter(|span| span.generation == last.generation);
+        let before = ids.iter().rev();
+        let before = before.filter(|id| id.generation == last.generation);
         // many without changes may have followed the last one with changes
-        let before = before.copied().find(|span| span.first < last.first);
-        for span in [before, Some(last)].into_iter().flatten() {
-            match segments.read(span, changes::decode).await {
-                Ok((segment, bytes)) => tail.push(span, &segment, &bytes),
+        let before = before.copied().find(|id| id.first < last.first);
+        for id in [before, Some(last)].into_iter().flatten() {
+            match segments.read(id, changes::decode).await {
+                Ok((segment, bytes)) => tail.push(id, &segment, &bytes),
                 Err(error) if error.reason == Reason::BackupBroken => {
                     tracing::error!(%error, "the end of the stored changes is damaged");
                     return Ok(None);
@@ -56,14 +56,14 @@ impl Tail {
     }
 
     /// Goes on behind a stored segment.
-    pub(super) fn push(&mut self, span: Span, segment: &Segment, bytes: &[u8]) {
-        self.at = span.next(segment);
+    pub(super) fn push(&mut self, id: SegmentId, segment: &Segment, bytes: &[u8]) {
+        self.at = id.next(segment);
         self.previous = changes::digest(bytes);
         let received = segment.groups.last();
         let received = received.map_or(0, |group: &ChangeGroup| group.time_ms);
         self.time_ms = self.time_ms.max(received).max(segment.covered_ms);
         if !segment.groups.is_empty() {
-            self.marks = marks(&segment.groups, self.stored());
+            self.digests = digests(&segment.groups, self.stored());
         }
     }
 
@@ -111,10 +111,10 @@ mod tests {
         ];
         for length in 1..=log.len() {
             let (segments, tail) = stored(&log[..length]).await;
-            let spans = segments.spans().await.unwrap();
-            let read = Tail::read(&segments, &spans).await.unwrap().unwrap();
+            let ids = segments.ids().await.unwrap();
+            let read = Tail::read(&segments, &ids).await.unwrap().unwrap();
             assert_eq!((read.at, &read.previous), (tail.at, &tail.previous));
-            assert_eq!((read.marks, read.time_ms), (tail.marks, tail.time_ms));
+            assert_eq!((read.digests, read.time_ms), (tail.digests, tail.time_ms));
         }
         let (segments, tail) = stored(&log).await;
         assert_eq!((tail.stored(), tail.at.number, tail.time_ms), (7, 2, 400));
@@ -132,10 +132,10 @@ mod tests {
             let (segments, _) = stored(&[]).await;
             let at = Tail::begin(1_000, 4).at;
             segments.append(at, bytes.into()).await.unwrap();
-            let spans = segments.spans().await.unwrap();
-            let read = Tail::read(&segments, &spans).await;
+            let ids = segments.ids().await.unwrap();
+            let read = Tail::read(&segments, &ids).await;
             assert_eq!(read.map_err(|error| error.reason).err(), reason);
-            assert_eq!(segments.spans().await.unwrap(), [at]);
+            assert_eq!(segments.ids().await.unwrap(), [at]);
         }
     }
 }

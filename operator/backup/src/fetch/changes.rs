@@ -3,11 +3,11 @@
 use std::{fs, path::Path};
 
 use jiff::Timestamp;
-use witan_api::changes::{self, LogReader, Segment, Span, TARGET, Target};
+use witan_api::changes::{self, LogReader, Segment, SegmentId, TARGET, Target};
 
 use super::{PartialFile, of_disk};
 use crate::{
-    changes::{history::mark_of, segments::SegmentStore},
+    changes::{history::digest_of, segments::SegmentStore},
     reason::{BackupError, Reason},
     result::BackupRecord,
     store::Store,
@@ -66,14 +66,12 @@ pub(super) async fn fetch(
     to: &Path,
 ) -> Result<i64, BackupError> {
     let segments = SegmentStore::of(store, &record.cluster_id)?;
-    let spans = segments.spans().await?;
+    let ids = segments.ids().await?;
     let started_ms = record.started_at.as_millisecond();
-    let generation = changes::generation_at(&spans, started_ms);
-    let own = spans
-        .iter()
-        .filter(|span| Some(span.generation) == generation);
+    let generation = changes::generation_at(&ids, started_ms);
+    let own = ids.iter().filter(|id| Some(id.generation) == generation);
     let own: Vec<_> = own.copied().collect();
-    let later = spans.iter().map(|span| span.generation);
+    let later = ids.iter().map(|id| id.generation);
     let later = later.filter(|one| Some(*one) > generation).min();
     empty(to)?;
     let mut reached = Reached { revision: record.revision, time_ms: 0, is_whole: false };
@@ -108,15 +106,12 @@ pub(super) async fn fetch(
 /// Returns the segments of a generation from the one on that has the revision of a snapshot.
 fn after<'a>(
     segments: &SegmentStore,
-    own: &'a [Span],
+    own: &'a [SegmentId],
     record: &BackupRecord,
-) -> Result<&'a [Span], BackupError> {
+) -> Result<&'a [SegmentId], BackupError> {
     // before revision 2 nothing was changed
     let revision = record.revision.max(2);
-    match (
-        own.iter().rposition(|span| span.first <= revision),
-        own.first(),
-    ) {
+    match (own.iter().rposition(|id| id.first <= revision), own.first()) {
         (Some(at), _) => Ok(&own[at..]),
         (None, None) => Ok(own),
         (None, Some(first)) => {
@@ -135,22 +130,20 @@ fn after<'a>(
 /// Fetches segments until they have what is wanted, or to their end.
 async fn collect(
     segments: &SegmentStore,
-    spans: &[Span],
+    ids: &[SegmentId],
     (record, until): (&BackupRecord, Until),
     to: &Path,
     reached: &mut Reached,
 ) -> Result<(), BackupError> {
     let mut log = LogReader::default();
-    for span in spans {
-        let (segment, bytes) = segments
-            .read(*span, |span, bytes| log.read(span, bytes))
-            .await?;
-        if (span.first..=span.last(&segment)).contains(&record.revision) {
+    for id in ids {
+        let (segment, bytes) = segments.read(*id, |id, bytes| log.read(id, bytes)).await?;
+        if (id.first..=id.last(&segment)).contains(&record.revision) {
             check_history(segments, record, &segment)?;
         }
-        reached.take(&segment, until)?;
+        reached.advance(&segment, until)?;
         // the restore skips what the snapshot has
-        let path = to.join(span.file_name());
+        let path = to.join(id.file_name());
         fs::write(&path, bytes).map_err(|error| of_disk(&path, &error))?;
         if reached.is_whole {
             break;
@@ -165,8 +158,8 @@ fn check_history(
     record: &BackupRecord,
     segment: &Segment,
 ) -> Result<(), BackupError> {
-    let mark = mark_of(&segment.groups, record.revision);
-    if mark.is_some_and(|mark| record.has_mark(&mark)) {
+    let digest = digest_of(&segment.groups, record.revision);
+    if digest.is_some_and(|digest| record.has_digest(&digest)) {
         return Ok(());
     }
     let (folder, name, revision) = (segments.folder_url(), &record.name, record.revision);
@@ -186,15 +179,15 @@ fn is_credible(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(
     }
     let found = Timestamp::from_millisecond(found_ms).unwrap_or_default();
     let message = format!(
-        "the changes around {wanted} have times up to {found}, of a clock that was ahead, so that the state at {wanted} is \
-         not certain: restore to a revision (toRevision, --to-revision)"
+        "the clock that stamped the changes around {wanted} was ahead (up to {found}), so that the state at {wanted} is not \
+         certain: restore to a revision (toRevision, --to-revision)"
     );
     Err(BackupError::new(Reason::ChangesMissing, message))
 }
 
 impl Reached {
-    /// Takes the changes of the next segment that are wanted.
-    fn take(&mut self, segment: &Segment, until: Until) -> Result<(), BackupError> {
+    /// Goes on over the changes of the next segment that are wanted.
+    fn advance(&mut self, segment: &Segment, until: Until) -> Result<(), BackupError> {
         for group in &segment.groups {
             self.pass(group.time_ms)?;
             if matches!(until, Until::Time(wanted) if group.time_ms > wanted.as_millisecond()) {
@@ -242,7 +235,7 @@ fn empty(folder: &Path) -> Result<(), BackupError> {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
         let name = name.to_str().unwrap_or_default();
-        if Span::parse(name).is_none() && !name.starts_with(TARGET) {
+        if SegmentId::parse(name).is_none() && !name.starts_with(TARGET) {
             let message = format!(
                 "--changes {}: it holds {name:?}, which is no file of changes: name another folder",
                 folder.display()

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use witan_crd::EtcdCluster;
-use witan_members::Address;
+use witan_members::{Address, page};
 
-use super::super::{PluginError, command::MemberFlags, page, reach::Reach, target::Target};
+use super::super::{PluginError, command::MemberFlags, page::words, reach::Reach, target::Target};
 
 /// The flag of members that record.
 const FLAG: &str = "flight-recorder-megabytes";
@@ -43,10 +43,10 @@ fn records(cluster: &EtcdCluster) -> bool {
 /// Reads the recording of a member.
 pub(super) async fn read(reach: &Reach, address: &Address) -> MemberRecording {
     let member = address.member.clone();
-    let got = page::get(address, PAGE, PATIENCE, BYTES_MAX).await;
+    let got = page::get(&address.url(PAGE), Some(address), PATIENCE, BYTES_MAX).await;
     let bytes = got.map_err(|error| {
         let forward = reach.forward_failure(&member);
-        forward.unwrap_or_else(|| error.words())
+        forward.unwrap_or_else(|| words(error))
     });
     MemberRecording { member, bytes }
 }

@@ -1,7 +1,6 @@
 //! Manifests and warnings of restores.
 
-use serde_json::json;
-use witan_crd::{EtcdClusterStatus, EtcdOperationStatus, RestorePoint, RestoreStatus};
+use witan_crd::{EtcdClusterStatus, RestorePoint, RestoreStatus};
 
 use super::{
     super::testing::{facts, golden, now},
@@ -87,22 +86,4 @@ fn only_disks_that_have_served_are_gone_back_to() {
         let why = returns(&cluster).unwrap_err();
         assert!(why.starts_with("there is nothing to go back to"), "{why}");
     }
-}
-
-#[test]
-fn an_operation_is_followed_to_its_end() {
-    let stage_of = |status| {
-        let mut operation = operation(&undo(), now());
-        let status: EtcdOperationStatus = serde_json::from_value(status).unwrap();
-        operation.status = Some(status);
-        stage(operation)
-    };
-    let pending = stage_of(json!({"phase": "Pending", "message": "waits for a"}));
-    assert_eq!(pending, Stage::Runs("Pending waits for a".to_owned()));
-    let runs = stage_of(json!({"phase": "Running", "progress": "stops", "message": "old"}));
-    assert_eq!(runs, Stage::Runs("stops".to_owned()));
-    let failed = stage_of(json!({"phase": "Failed", "message": "no"}));
-    assert_eq!(failed, Stage::Failed("no".to_owned()));
-    let succeeded = stage_of(json!({"phase": "Succeeded", "message": "it serves"}));
-    assert_eq!(succeeded, Stage::Succeeded("it serves".to_owned()));
 }

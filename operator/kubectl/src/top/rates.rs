@@ -10,13 +10,14 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use witan_api::top::{KeySpace, PATH, TopCounts, TopPage, TopRow};
+use witan_members::page::{PageError, get};
 
 use super::OTHERS;
 use crate::{
     PluginError,
     command::{By, TopFlags},
     output::{print_as, tell},
-    page::{self, PageError},
+    page,
     reach::Reach,
     table::{Table, UNKNOWN, clipped, counted},
     target::Target,
@@ -55,7 +56,7 @@ pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginE
     let path = format!("{PATH}?seconds={seconds}");
     let patience = Duration::from_secs(seconds) + PATIENCE;
     let asked = reach.addresses.iter().map(async |address| {
-        let got = page::get(address, &path, patience, PAGE_BYTES_MAX).await;
+        let got = get(&address.url(&path), Some(address), patience, PAGE_BYTES_MAX).await;
         let read = got.map_err(words).and_then(|json| {
             serde_json::from_slice(&json)
                 .map_err(|error| format!("its page is unreadable: {error}"))
@@ -82,13 +83,13 @@ pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginE
     })
 }
 
-/// Returns why a member has no page, for people.
+/// Returns why a member has no page, as text.
 fn words(error: PageError) -> String {
     match error {
         PageError::Status(StatusCode::NOT_FOUND, _) => {
             format!("it has no page {PATH}: its version is older than this plugin")
         }
-        error @ (PageError::Status(..) | PageError::Failed(_)) => error.words(),
+        error @ (PageError::Status(..) | PageError::Failed(_)) => page::words(error),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{MemberId, Observed, Ordinal};
 
-/// A step or a reason to wait, for people.
+/// A step or a reason to wait, as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     /// In CamelCase: reason of an event, type of the operation.

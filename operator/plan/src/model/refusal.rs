@@ -16,7 +16,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Describes the failed step for people, with the message of the refusal.
+    /// Describes the failed step, with the message of the refusal.
     pub fn notice(&self) -> Notice {
         let reason = if self.idle {
             "NoProgress"

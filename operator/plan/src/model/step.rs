@@ -40,7 +40,7 @@ pub enum Step {
         /// The token's URL, if the members find each other by discovery.
         discovery_url: Option<String>,
     },
-    /// Records in the status, before anything else, that this member goes on alone.
+    /// Records in the status, before anything else, that a new cluster is forced from this member.
     BeginRecovery(Ordinal),
     /// Makes a discovery token for this many members and records both in the status, as `BeginBootstrap` does.
     CreateDiscoveryToken(u32),
@@ -192,7 +192,7 @@ impl Step {
         why.needs_a_person()
     }
 
-    /// Describes the step for people; `None` for `Step::Done`.
+    /// Describes the step; `None` for `Step::Done`.
     #[expect(clippy::too_many_lines, reason = "a table with a row for each variant")]
     pub fn notice(&self, cluster: &str, seen: &Observed) -> Option<Notice> {
         let tell = Notices { cluster, seen, warning: false };

@@ -21,7 +21,7 @@ pub enum Why {
     CannotRecover(Ordinal),
     /// Too few voters serve, and some of them are no pods of this cluster: nothing says that they have ended.
     ForeignVoters(Ordinal),
-    /// The member that goes on alone has not served yet.
+    /// The member from which a new cluster is forced has not served yet.
     Recovering(Ordinal),
     /// Pods are ready and no member answers the operator: nothing is touched.
     Unreachable,
@@ -97,7 +97,7 @@ const QUORUM_LOST: &str = "too few voters serve; pods that can come back are sta
 const CANNOT_RECOVER: &str = "too few voters serve, and the annotation witan.dev/recover-quorum names \
     {member}, which has no vote, no disk, or a fence: name the pod of a voter that has its disk";
 const FOREIGN_VOTERS: &str = "too few voters serve, and some voters are no pods of this cluster, so that nothing says whether they \
-    have ended: {member} does not go on alone";
+    have ended: no new cluster is forced from {member}";
 const RECOVERING: &str = "member {member} starts alone: see the log of its pod if this lasts";
 const DATA_LOST: &str = "the disks of all members are lost: restore a backup into a new cluster";
 const OLD_DISKS: &str = "disks of an earlier cluster of this name exist, and spec.bootstrap.restore asks for a backup: delete \
@@ -167,7 +167,7 @@ impl Why {
         )
     }
 
-    /// Describes the reason for people.
+    /// Describes the reason as text.
     #[expect(clippy::too_many_lines, reason = "a table with a row for each variant")]
     pub(super) fn notice(&self, cluster: &str, seen: &Observed) -> Notice {
         let tell = Notices { cluster, seen, warning: false };
@@ -283,7 +283,7 @@ fn quorum_lost(cluster: &str, seen: &Observed) -> String {
     };
     format!(
         "{QUORUM_LOST}. If the disks of the others are lost for good: {cluster}-{ordinal} answers and has the log up to \
-         index {index}; the annotation witan.dev/recover-quorum={cluster}-{ordinal} lets it go on alone"
+         index {index}; the annotation witan.dev/recover-quorum={cluster}-{ordinal} forces a new cluster from it"
     )
 }
 

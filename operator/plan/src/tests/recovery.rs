@@ -1,4 +1,4 @@
-//! A cluster that has lost most of its disks goes on with one member, when a person asks for it.
+//! A cluster that has lost most of its disks becomes a new cluster of one member, when a person asks for it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use witan_crd::{RecoveryPhase, RecoveryStatus};
@@ -234,7 +234,7 @@ fn an_operator_that_is_cut_off_forces_nothing() {
     assert_eq!(why(&step), Some(&Why::Unreachable), "{step:?}");
 }
 
-/// Clusters of any size with any history, of which most disks are lost: whoever has a disk goes on. `judge` looks at each step.
+/// Clusters of any size with any history, of which most disks are lost: a new cluster is forced from a member that has a disk. `judge` looks at each step.
 #[test]
 fn any_member_with_a_disk_goes_on() {
     let mut recovered = 0;

@@ -185,7 +185,7 @@ fn all_are_stopped_and_new_members_begin_on_new_disks() {
     assert_eq!(new, [3, 4, 5]);
     assert_eq!([0, 1, 2].map(|ordinal| world.disk(ordinal)), before);
     assert!([0, 1, 2].iter().all(|old| world.claims[old].retired));
-    // the disks of before stay, whatever the cluster does later
+    // the previous disks stay, whatever the cluster does later
     world.spec.replicas = 5;
     world.settle();
     world.spec.replicas = 1;
@@ -236,7 +236,7 @@ fn the_cluster_goes_back_to_the_disks_that_were_kept() {
     }
 }
 
-/// The new members do not start, and nothing has served: the disks of before are used again.
+/// The new members do not start, and nothing has served: the previous disks are used again.
 #[test]
 fn a_restore_that_cannot_end_is_undone() {
     let mut world = cluster(3);

@@ -82,7 +82,7 @@ pub(super) struct World {
     pub(super) bad_template: Option<(u32, i32)>,
     pub(super) missing_secret: bool,
     pub(super) replace: Option<MemberId>,
-    /// The member that the annotation lets go on alone.
+    /// The member from which the annotation forces a new cluster.
     pub(super) recover: Option<Ordinal>,
     /// Steps that the API server refuses.
     pub(super) refuses: Option<fn(&Step) -> bool>,

@@ -83,14 +83,14 @@ fn a_template_for_a_verification_adds_no_container() {
     assert_eq!(spec.node_selector.expect("a selector")["zone"], "a");
 }
 
-fn told(revision: i64, at: &str) -> Seen {
-    let told = ChangesStatus {
+fn answer(revision: i64, at: &str) -> Seen {
+    let answer = ChangesStatus {
         cluster_id: "c1".to_owned(),
         revision,
         time: Some(time(at)),
         ..ChangesStatus::default()
     };
-    Seen { told: Some(told), trouble: None }
+    Seen { answer: Some(answer), trouble: None }
 }
 
 #[test]
@@ -108,26 +108,30 @@ fn a_status_says_how_far_changes_are_stored() {
     let is = |revision, status: &str, reason: &str| {
         (Some(revision), status.to_owned(), reason.to_owned())
     };
-    let soon = told(8, "2026-01-01T13:00:14Z");
+    let soon = answer(8, "2026-01-01T13:00:14Z");
     assert_eq!(
         shown(&soon, now),
         is(7, "True", "Stored"),
         "a write at most each 15 s"
     );
-    let later = told(9, "2026-01-01T13:00:15Z");
+    let later = answer(9, "2026-01-01T13:00:15Z");
     assert_eq!(shown(&later, now), is(9, "True", "Stored"));
-    let silent = Seen { told: None, trouble: Some("no answer".to_owned()) };
+    let silent = Seen { answer: None, trouble: Some("no answer".to_owned()) };
     assert_eq!(shown(&silent, now), is(7, "True", "Delayed"));
     // a backup is on its way, or has failed
-    let mut unrestorable = told(9, "2026-01-01T13:00:15Z");
-    unrestorable.told.as_mut().expect("an answer").needs_backup = true;
+    let mut unrestorable = answer(9, "2026-01-01T13:00:15Z");
+    unrestorable
+        .answer
+        .as_mut()
+        .expect("an answer")
+        .needs_backup = true;
     assert_eq!(shown(&unrestorable, now), is(9, "True", "Stored"));
     unrestorable.trouble = Some("the bucket is full".to_owned());
     assert_eq!(shown(&unrestorable, now), is(9, "False", "BackupMissing"));
     let late = time("2026-01-01T13:00:41Z");
     assert_eq!(shown(&silent, late), is(7, "False", "Late"));
     // a time of a clock that is ahead says nothing about what is stored
-    let ahead = told(9, "2026-01-01T13:00:31Z");
+    let ahead = answer(9, "2026-01-01T13:00:31Z");
     assert_eq!(shown(&ahead, now), is(9, "False", "Late"));
     let (_, condition) = status(&of, &ahead, every, now);
     assert!(
@@ -135,7 +139,7 @@ fn a_status_says_how_far_changes_are_stored() {
         "{}",
         condition.message
     );
-    let near = told(9, "2026-01-01T13:00:30Z");
+    let near = answer(9, "2026-01-01T13:00:30Z");
     assert_eq!(shown(&near, now), is(9, "True", "Stored"));
     let first = with_changes(json!({}), json!({}));
     let created = first.metadata.creation_timestamp.clone().expect("a time").0;

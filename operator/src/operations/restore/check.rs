@@ -14,7 +14,7 @@ use super::{
     restoring,
 };
 use crate::{
-    backups::{is_owned, progress as jobs},
+    backups::{is_owned, progress as jobs, refused},
     controller::{
         failure::cannot,
         status::{self, Written},
@@ -44,22 +44,16 @@ impl<M: Members> Operations<M> {
         let Some(job) = found.filter(|job| is_owned(job, operation.uid().as_deref())) else {
             let image = self.operator.environment.backup_image.clone();
             let wanted = check(cluster, operation, &RestoreFrom { point: source, image })?;
-            return match api.create(&PostParams::default(), &wanted).await {
-                Err(kube::Error::Api(refusal)) if [400, 403, 422].contains(&refusal.code) => {
-                    let text = format!(
-                        "the API server refuses the job of the check: {}",
-                        refusal.message
-                    );
-                    self.end(operation, Some(cluster.resource), Err(text)).await
-                }
+            let created = match api.create(&PostParams::default(), &wanted).await {
                 // an earlier pass has created it
-                Err(kube::Error::Api(refusal)) if refusal.code == 409 => {
-                    self.watch(operation, CHECKS.to_owned()).await
-                }
-                created => {
-                    created.map_err(cannot("create the job of the check"))?;
-                    self.watch(operation, CHECKS.to_owned()).await
-                }
+                Err(kube::Error::Api(refusal)) if refusal.code == 409 => Ok(()),
+                created => refused("job of the check", created)
+                    .map_err(cannot("create the job of the check"))?
+                    .map(drop),
+            };
+            return match created {
+                Ok(()) => self.watch(operation, CHECKS.to_owned()).await,
+                Err(text) => self.end(operation, Some(cluster.resource), Err(text)).await,
             };
         };
         let pods = self.pods(at).await?;
@@ -70,8 +64,8 @@ impl<M: Members> Operations<M> {
             let record = restoring(operation, cluster, &at.observation.seen, source);
             return self.record(at, record).await;
         }
-        let trouble = pods.iter().rev().find_map(jobs::trouble);
-        let trouble = trouble.map(|(_, message)| message);
+        let trouble = pods.iter().rev().find_map(jobs::pod_trouble);
+        let trouble = trouble.map(|found| found.message);
         let Some(failed) = jobs::condition(&job, "Failed") else {
             let trouble = trouble.map(|said| format!("{CHECKS}: {said}"));
             return self

@@ -228,7 +228,7 @@ async fn the_disks_that_were_kept_are_gone_back_to() {
     }
     ask(&fake, "back", EARLY, &undo);
     let failed = next(&fake, "back").await;
-    says(failed.message, "1 of the 3 disks");
+    says(failed.message, "1 of the 3 PVCs");
     put_served(
         &fake,
         &json!({"clusterID": null, "restore": kept("Starting")}),

@@ -97,8 +97,8 @@ pub fn succeeding(
     ];
     let mut made = of_authority(cluster, files);
     let annotations = made.metadata.annotations.get_or_insert_default();
-    if let Some(heeded) = cluster.resource.annotations().get(ROTATE_AUTHORITY) {
-        annotations.insert(ROTATE_AUTHORITY.to_owned(), heeded.clone());
+    if let Some(value) = cluster.resource.annotations().get(ROTATE_AUTHORITY) {
+        annotations.insert(ROTATE_AUTHORITY.to_owned(), value.clone());
     }
     annotations.insert(ROTATED_AT.to_owned(), at.to_string());
     Ok(Some(made))

@@ -2,7 +2,7 @@
 //!
 //! Segments are a log. A generation is a run of consecutive revisions of one history: where revisions were compacted before they
 //! could be kept, or the cluster went back to an earlier revision, a new generation begins. A segment is a file
-//! `GENERATION-FIRST-NUMBER.events`: a mark, one message, and the SHA-256 of both. Its name follows from the segment before it,
+//! `GENERATION-FIRST-NUMBER.events`: magic bytes, one message, and the SHA-256 of both. Its name follows from the segment before it,
 //! which it names by its digest, so that one name is one place in the log. Not here: who writes segments (`operator/backup`) and
 //! who applies them (the server's `offline`).
 
@@ -16,9 +16,9 @@ use sha2::{Digest as _, Sha256};
 use crate::v3::mvccpb::Event;
 
 /// The first bytes of a segment of any version.
-const MARK: &[u8; 7] = b"WITANCH";
+const MAGIC: &[u8; 7] = b"WITANCH";
 
-/// The version of the format, in the byte behind [`MARK`].
+/// The version of the format, in the byte behind [`MAGIC`].
 const VERSION: u8 = b'1';
 
 /// Bytes of a SHA-256.
@@ -102,7 +102,7 @@ pub fn revision(event: &Event) -> i64 {
 
 /// The place of a segment in the log, as its name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span {
+pub struct SegmentId {
     /// The generation: when it was begun, in milliseconds since 1970.
     pub generation: i64,
     /// The first revision that the segment may have.
@@ -111,7 +111,7 @@ pub struct Span {
     pub number: u32,
 }
 
-impl Span {
+impl SegmentId {
     /// Returns the name of the file; names are in the order of the log.
     pub fn file_name(self) -> String {
         let Self { generation, first, number } = self;
@@ -123,12 +123,12 @@ impl Span {
         let mut numbers = name.strip_suffix(".events")?.split('-');
         let mut next = || numbers.next()?.parse::<i64>().ok();
         let (generation, first, number) = (next()?, next()?, next()?);
-        let span = Self { generation, first, number: u32::try_from(number).ok()? };
+        let id = Self { generation, first, number: u32::try_from(number).ok()? };
         let is_sound = (1..=GENERATION_MAX).contains(&generation)
             && (1..=REVISION_MAX).contains(&first)
-            && span.number <= NUMBER_MAX
-            && span.file_name() == name;
-        is_sound.then_some(span)
+            && id.number <= NUMBER_MAX
+            && id.file_name() == name;
+        is_sound.then_some(id)
     }
 
     /// Returns the last revision of the segment in this place; the one before it if it has none.
@@ -151,8 +151,8 @@ impl Span {
 
 /// Returns the generation to which a snapshot belongs that was begun at a time: the last one that had begun, else the first one.
 /// Whether it does is shown by the changes of its revision alone.
-pub fn generation_at(spans: &[Span], time_ms: i64) -> Option<i64> {
-    let generations = || spans.iter().map(|span| span.generation);
+pub fn generation_at(ids: &[SegmentId], time_ms: i64) -> Option<i64> {
+    let generations = || ids.iter().map(|id| id.generation);
     let begun = generations().filter(|generation| *generation <= time_ms);
     begun.max().or_else(|| generations().min())
 }
@@ -194,7 +194,7 @@ impl fmt::Display for Unreadable {
 #[derive(Clone, Debug, Default)]
 pub struct LogReader {
     /// The place of the next segment, and the digest of the one before.
-    next: Option<(Span, Bytes)>,
+    next: Option<(SegmentId, Bytes)>,
 }
 
 impl LogReader {
@@ -202,21 +202,21 @@ impl LogReader {
     ///
     /// # Errors
     /// The fault.
-    pub fn read(&mut self, span: Span, bytes: &[u8]) -> Result<Segment, Unreadable> {
+    pub fn read(&mut self, id: SegmentId, bytes: &[u8]) -> Result<Segment, Unreadable> {
         if let Some((next, _)) = &self.next
-            && *next != span
+            && *next != id
         {
-            let last = (span.first - 1).max(next.first);
+            let last = (id.first - 1).max(next.first);
             return Err(Unreadable::Missing { first: next.first, last });
         }
-        let segment = decode(span, bytes)?;
+        let segment = decode(id, bytes)?;
         if let Some((_, digest)) = &self.next
             && *digest != segment.previous
         {
             let why = "it does not follow the segment that is stored before it".to_owned();
             return Err(Unreadable::Broken(why));
         }
-        self.next = Some((span.next(&segment), digest(bytes)));
+        self.next = Some((id.next(&segment), digest(bytes)));
         Ok(segment)
     }
 }
@@ -228,8 +228,8 @@ pub fn digest(bytes: &[u8]) -> Bytes {
 
 /// Encodes a segment.
 pub fn encode(segment: &Segment) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(MARK.len() + 1 + segment.encoded_len() + DIGEST_BYTES);
-    bytes.extend_from_slice(MARK);
+    let mut bytes = Vec::with_capacity(MAGIC.len() + 1 + segment.encoded_len() + DIGEST_BYTES);
+    bytes.extend_from_slice(MAGIC);
     bytes.push(VERSION);
     segment
         .encode(&mut bytes)
@@ -243,11 +243,11 @@ pub fn encode(segment: &Segment) -> Vec<u8> {
 ///
 /// # Errors
 /// The fault.
-pub fn decode(span: Span, bytes: &[u8]) -> Result<Segment, Unreadable> {
+pub fn decode(id: SegmentId, bytes: &[u8]) -> Result<Segment, Unreadable> {
     let broken = |why: &str| Unreadable::Broken(why.to_owned());
     let is_other = |version: &&u8| **version != VERSION;
     if let Some(version) = bytes
-        .strip_prefix(MARK)
+        .strip_prefix(MAGIC)
         .and_then(<[u8]>::first)
         .filter(is_other)
     {
@@ -261,11 +261,11 @@ pub fn decode(span: Span, bytes: &[u8]) -> Result<Segment, Unreadable> {
     if Sha256::digest(body).as_slice() != digest {
         return Err(broken("it does not fit the digest at its end"));
     }
-    let message = body.strip_prefix(MARK).and_then(|rest| rest.get(1..));
+    let message = body.strip_prefix(MAGIC).and_then(|rest| rest.get(1..));
     let message = message.ok_or_else(|| broken("it is no segment"))?;
     let segment = Segment::decode(message)
         .map_err(|error| Unreadable::Broken(format!("it cannot be decoded: {error}")))?;
-    match follow_one_another(span.first - 1, &segment.groups) {
+    match follow_one_another(id.first - 1, &segment.groups) {
         true => Ok(segment),
         false => Err(broken("its revisions do not follow one another")),
     }

@@ -1,7 +1,7 @@
 //! The checkpoint on disk: a chain of a base and differences, each of which consists of runs (`run`). Not here: the
 //! meaning of records, and when a checkpoint is written (`checkpointer`).
 //!
-//! - **Published runs are never written again.** Every write creates new folders, which are not read
+//! - **Published runs are never written again.** Every write creates new files, which are not read
 //!   until the file `current` names them. Replacing that file is the atomic step (I4): after a crash
 //!   before it the old chain is unchanged, after it the new one is complete and durable.
 //! - **The previous chain stays** until the next one is durable, and the log reaches back to it (I5).
@@ -27,12 +27,12 @@ use super::{
     folder::{CheckpointFolder, copies},
     format::Origin,
     ledger::Ledger,
-    manifest::{CURRENT, Chain, EARLIER_COPY, Install, Manifest, Run, copy_name},
-    merge::{Records, folder},
+    manifest::{CURRENT, Chain, Install, Manifest, Run, copy_name},
+    merge::Records,
     read_ahead::read_chain,
     retention::{self, Outdated},
     reuse::{KeyStretch, RunReuse},
-    run::{self, RUN_BYTES, RunItem},
+    run::{self, RUN_BYTES, RunItem, run_number, run_path},
     space::checkpoint_log_bytes,
 };
 
@@ -48,7 +48,7 @@ pub struct Checkpoint {
     folder: Arc<CheckpointFolder>,
     /// The published runs.
     manifest: Manifest,
-    /// Number of the copy of `manifest`; `None` if an earlier release wrote it.
+    /// Number of the copy of `manifest`; `None` if there is none.
     copy: Option<u64>,
     /// Chains that were published before.
     outdated: Outdated<OutdatedChain>,
@@ -190,9 +190,8 @@ impl Checkpoint {
         origin: Origin,
     ) -> Result<Vec<Manifest>, OpenError> {
         let dir = &self.folder.dir;
-        // the copy of an earlier release is there only if that has run last
-        let names = [CURRENT, EARLIER_COPY].map(str::to_owned).into_iter();
-        let names = names.chain(copies.iter().map(|number| copy_name(*number)));
+        let current = std::iter::once(CURRENT.to_owned());
+        let names = current.chain(copies.iter().map(|number| copy_name(*number)));
         let (mut manifests, mut damaged, mut newest) = (Vec::new(), false, None);
         for name in names {
             let path = dir.join(&name);
@@ -253,9 +252,9 @@ impl Checkpoint {
     fn refusal(&self, error: CheckpointReadError) -> OpenError {
         let (path, error) = match error {
             CheckpointReadError::At(path, error) => (path, *error),
-            error @ (CheckpointReadError::Io(_)
-            | CheckpointReadError::Database(_)
-            | CheckpointReadError::Record(_)) => (self.folder.dir.clone(), error),
+            error @ (CheckpointReadError::Io(_) | CheckpointReadError::Record(_)) => {
+                (self.folder.dir.clone(), error)
+            }
         };
         let what = error.to_string();
         if let CheckpointReadError::Io(error) = error
@@ -436,15 +435,15 @@ impl Checkpoint {
             Ok(()) => Ok(link),
             Err(error) => {
                 for number in link.written {
-                    // a folder that remains is removed by the next checkpoint
-                    let _ = fs::remove_dir_all(folder(&self.folder.dir, number));
+                    // a file that remains is removed by the next checkpoint
+                    let _ = fs::remove_file(run_path(&self.folder.dir, number));
                 }
                 Err(error)
             }
         }
     }
 
-    /// Writes the collected records of a link as one run, durable except for the name of its folder.
+    /// Writes the collected records of a link as one run, durable except for the name of its file.
     fn write_run(&self, link: &mut PendingLink) -> io::Result<()> {
         let run = self.folder.write_run(&mut link.items, false)?;
         let spans = std::mem::take(&mut link.spans);
@@ -468,7 +467,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Removes the folders of runs that are neither published nor kept as outdated. A failure is logged: such a folder costs
+    /// Removes the runs that are neither published nor kept as outdated. A failure is logged: such a run costs
     /// only space.
     pub(super) fn remove_others(&mut self) {
         let has_room = retention::has_room(&self.folder.dir);
@@ -500,9 +499,7 @@ impl Checkpoint {
         let published: BTreeSet<u64> = self.published().collect();
         let outdated = self.outdated.iter().flat_map(|chain| &chain.runs);
         let alone = outdated.filter(|run| !published.contains(&run.number));
-        let bytes: BTreeMap<u64, u64> = alone
-            .map(|run| (run.number, run.content.file_bytes))
-            .collect();
+        let bytes: BTreeMap<u64, u64> = alone.map(|run| (run.number, run.content.bytes)).collect();
         bytes.values().sum()
     }
 
@@ -567,12 +564,11 @@ fn size(change: &RecordChange) -> u64 {
     (run::HEADER_BYTES + key.len() + value) as u64
 }
 
-/// Returns a number above those of all folders of runs.
+/// Returns a number above those of all runs.
 fn next_number(dir: &Path) -> io::Result<u64> {
     let mut next = 1;
     for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.parse::<u64>().ok());
+        let number = run_number(&entry?.path());
         next = next.max(number.map_or(0, |number| number + 1));
     }
     Ok(next)

@@ -28,12 +28,12 @@ pub enum OpenError {
         /// The holder, if it could be read.
         pid: Option<u32>,
     },
-    /// A newer release wrote the data.
+    /// Another release wrote the data.
     #[error(
-        "{} says format {found}, and this release reads formats up to {FORMAT}. Start the newer \
-         release that wrote it, or restore a backup into an empty directory", path.display()
+        "{} says format {found}, and this release reads format {FORMAT}. Start the release that \
+         wrote it; this one continues from its snapshot, restored into an empty directory", path.display()
     )]
-    NewerFormat {
+    OtherFormat {
         /// The identity file.
         path: PathBuf,
         /// The version in it.
@@ -178,7 +178,7 @@ impl OpenError {
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Locked { .. } => 20,
-            Self::NewerFormat { .. } => 21,
+            Self::OtherFormat { .. } => 21,
             Self::Foreign { .. } => 22,
             Self::Unreadable { .. } => 23,
             Self::NotWritable { .. } => 24,
@@ -244,10 +244,8 @@ pub(super) enum CheckpointReadError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
-    Database(String),
-    #[error("{0}")]
     Record(#[from] CorruptRecord),
-    /// Another error, and the folder of the run in which it occurred.
+    /// Another error, and the file of the run in which it occurred.
     #[error("{1}")]
     At(PathBuf, #[source] Box<CheckpointReadError>),
 }

@@ -39,7 +39,7 @@ pub(super) fn create_dirs(path: &Path) -> io::Result<()> {
 }
 
 /// Removes the access of group and others, for one file or a directory with its contents: libraries create files with
-/// the umask's mode, as did earlier releases. Links are left alone.
+/// the umask's mode. Links are left alone.
 pub(super) fn make_private(path: &Path) -> io::Result<()> {
     let data = fs::symlink_metadata(path)?;
     if data.is_symlink() {

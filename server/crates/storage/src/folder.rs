@@ -14,10 +14,10 @@ use std::{
 use super::{
     files::{replace, sync_dir},
     ledger::Ledger,
-    manifest::{CURRENT, EARLIER_COPY, Manifest, Run, copy_name, copy_number},
-    merge::folder,
+    manifest::{CURRENT, Manifest, Run, copy_name, copy_number},
+    manifest_file,
     record_stream::RecordCounter,
-    run::{self, RunItem},
+    run::{self, RunItem, run_number, run_path},
 };
 
 /// Called once the awaited checkpoint is durable; dropped if that fails.
@@ -134,7 +134,7 @@ impl CheckpointFolder {
     }
 
     /// Writes a run and empties `items`, of which there is at least one. On return the run is durable, except for the
-    /// name of its folder; a failed one is removed. A `received` run is part of a snapshot: clean-up keeps it until
+    /// name of its file; a failed one is removed. A `received` run is part of a snapshot: clean-up keeps it until
     /// the snapshot is published or discarded.
     pub(super) fn write_run(&self, items: &mut Vec<RunItem>, received: bool) -> io::Result<Run> {
         // Stable, so that of two changes of one key the later one counts.
@@ -143,14 +143,14 @@ impl CheckpointFolder {
         items.dedup_by(|a, b| a.0 == b.0);
         let bytes: usize = items.iter().map(run::item_bytes).sum();
         let number = self.state().take_number(received);
-        let path = folder(&self.dir, number);
+        let path = run_path(&self.dir, number);
         let written = self
             .ledger
             .begin_run(&self.dir, bytes as u64)
             .and_then(|_claim| {
                 run::write(&path, items).inspect_err(|_| {
                     // before the claim ends: the log counts on it
-                    let _ = fs::remove_dir_all(&path);
+                    let _ = fs::remove_file(&path);
                 })
             });
         if written.is_err() {
@@ -178,17 +178,24 @@ impl CheckpointFolder {
         if state.installs != installs {
             return Err(io::Error::other(Superseded));
         }
-        let text = manifest.encode();
-        replace(&self.dir, CURRENT, text.as_bytes())?;
-        Ok(self.copy(&mut state, &text))
+        let bytes = self.replace_current(manifest)?;
+        Ok(self.copy(&mut state, &bytes))
+    }
+
+    /// Replaces the file `current` and returns its bytes. The state must be locked: the file is made in a folder that one
+    /// thread uses at a time.
+    fn replace_current(&self, manifest: &Manifest) -> io::Result<Vec<u8>> {
+        let bytes = manifest_file::encode(&manifest.encode(), &self.dir)?;
+        replace(&self.dir, CURRENT, &bytes)?;
+        Ok(bytes)
     }
 
     /// Copies the manifest, and returns the number of the copy. A failure is logged, because the copy is only needed if the
     /// manifest is damaged.
-    fn copy(&self, state: &mut FolderState, text: &str) -> u64 {
+    fn copy(&self, state: &mut FolderState, bytes: &[u8]) -> u64 {
         state.last_copy += 1;
         let number = state.last_copy;
-        if let Err(error) = replace(&self.dir, &copy_name(number), text.as_bytes()) {
+        if let Err(error) = replace(&self.dir, &copy_name(number), bytes) {
             tracing::warn!(dir = %self.dir.display(), %error, "failed to copy the list of the checkpoint's runs");
         }
         number
@@ -202,10 +209,7 @@ impl CheckpointFolder {
         {
             fs::remove_file(self.dir.join(copy_name(number)))?;
         }
-        match fs::remove_file(self.dir.join(EARLIER_COPY)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        Ok(())
     }
 
     /// Publishes a received snapshot atomically (I4); after a failure deletes the ballast and tries once
@@ -214,14 +218,12 @@ impl CheckpointFolder {
     pub(super) fn install(&self, manifest: &Manifest) -> io::Result<()> {
         let mut state = self.state();
         self.remove_copies(|_| false)?;
-        let text = manifest.encode();
-        let replaced = replace(&self.dir, CURRENT, text.as_bytes());
-        if let Err(error) = replaced {
+        let bytes = self.replace_current(manifest).or_else(|error| {
             tracing::warn!(%error, "failed to publish a received snapshot; deleting the ballast and retrying");
             self.ledger.release();
-            replace(&self.dir, CURRENT, text.as_bytes())?;
-        }
-        self.copy(&mut state, &text);
+            self.replace_current(manifest)
+        })?;
+        self.copy(&mut state, &bytes);
         state.installs += 1;
         Ok(())
     }
@@ -241,15 +243,15 @@ impl CheckpointFolder {
         let state = self.state();
         let kept: BTreeSet<PathBuf> = named
             .chain(state.received.iter().copied())
-            .map(|number| folder(&self.dir, number))
+            .map(|number| run_path(&self.dir, number))
             .collect();
         if state.installs == installs && !copies.is_empty() {
             self.remove_copies(|number| copies.contains(&number))?;
         }
         drop(state);
         for path in listed {
-            if path.is_dir() && !kept.contains(&path) {
-                fs::remove_dir_all(path)?;
+            if run_number(&path).is_some() && !kept.contains(&path) {
+                fs::remove_file(path)?;
             }
         }
         Ok(())
@@ -266,8 +268,8 @@ impl CheckpointFolder {
     /// Removes received runs that are not going to be published.
     pub(super) fn discard(&self, runs: &[Run]) {
         for run in runs {
-            // a folder that remains is removed by the next checkpoint or the next start
-            let _ = fs::remove_dir_all(folder(&self.dir, run.number));
+            // a file that remains is removed by the next checkpoint or the next start
+            let _ = fs::remove_file(run_path(&self.dir, run.number));
         }
         self.forget(runs);
     }

@@ -40,7 +40,7 @@ pub(super) fn read(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
 
 /// Parses the text of the file; `path` is for errors.
 pub(super) fn parse(path: PathBuf, text: &str) -> Result<DataIdentity, OpenError> {
-    // The format comes first, so that a newer release may change all lines after it.
+    // The format comes first, so that each release may change all lines after it.
     let number = |name: &str, radix: u32| {
         let line = text
             .lines()
@@ -48,11 +48,11 @@ pub(super) fn parse(path: PathBuf, text: &str) -> Result<DataIdentity, OpenError
         u64::from_str_radix(line.trim(), radix).ok()
     };
     let format = number("format", 10).and_then(|n| u32::try_from(n).ok());
-    let Some(format) = format.filter(|format| *format >= FORMAT) else {
+    let Some(format) = format.filter(|format| *format > 0) else {
         return Err(OpenError::Unreadable { path });
     };
-    if format > FORMAT {
-        return Err(OpenError::NewerFormat { path, found: format });
+    if format != FORMAT {
+        return Err(OpenError::OtherFormat { path, found: format });
     }
     match (number("cluster", 16), number("member", 16)) {
         (Some(cluster_id), Some(member_id)) => {
@@ -77,8 +77,6 @@ pub(super) enum Origin {
     Written,
     /// It was copied here from another directory, which its member may have used during the copy.
     Copied,
-    /// An earlier release has written it, which left no mark.
-    Unknown,
 }
 
 /// Returns where the file in a directory comes from.
@@ -87,9 +85,8 @@ pub(super) fn origin(dir: &Path) -> io::Result<Origin> {
     let (text, data) = (fs::read_to_string(&path)?, fs::metadata(&path)?);
     let noted = text.lines().find_map(|line| line.strip_prefix("inode "));
     Ok(match noted {
-        None => Origin::Unknown,
         Some(noted) if noted == inode(&data) => Origin::Written,
-        Some(_) => Origin::Copied,
+        Some(_) | None => Origin::Copied,
     })
 }
 

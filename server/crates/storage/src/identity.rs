@@ -2,9 +2,9 @@
 
 use witan_machine::member::MemberId;
 
-/// Version of the format of everything in the member's folder. Every change that an older release
-/// could not read increments it.
-pub const FORMAT: u32 = 2;
+/// Version of the format of everything in the member's folder. Every change that another release could not read
+/// increments it.
+pub const FORMAT: u32 = 3;
 
 /// The member and cluster whose data a directory holds, and its format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,16 +7,17 @@
 //! DIR/member/ballast      deleted when the disk is full
 //! DIR/member/log/         raft-engine: every entry since the last cut, and the hard state; a link with --wal-dir, which
 //!                         then has the ballast, too
-//! DIR/member/checkpoint/  sled: the state as of some index; `current` names the valid databases
+//! DIR/member/checkpoint/  runs: the state as of some index; `current`, a database of sled, names the valid ones
 //! ```
 //!
-//! Reading order: `identity`, `format`, `lock` → `log` (and `tail`, which checks it after a crash) → `checkpoint`, made
-//! of `run`s that `manifest` lists and `merge` reads as one (`reuse` lists those that need not be written again,
-//! `read_ahead` lets a start use two cores) → `checkpointer` (the thread that writes it) → `received` (snapshots of
-//! other members) and `install` (how one becomes the checkpoint). `folder` is their shared state. `space` watches the
-//! free space, `ledger` allocates it to the threads, `log_writer` repeats a write of the log that found none. `files` makes
-//! things durable. `create` makes a directory at once. `wal_dir` places the log elsewhere. `etcd` recognizes etcd's.
-//! `retention` keeps outdated entries and runs for copies of the directory.
+//! Reading order: `identity`, `format`, `lock` → `log` (and `tail`, which checks it after a crash) → `checkpoint`,
+//! made of `run`s that `manifest` lists (`manifest_file` stores it) and `merge` reads as one (`reuse` lists those
+//! that need not be written again, `read_ahead` lets a start use two cores) → `checkpointer` (the thread that writes
+//! it) → `received` (snapshots of other members) and `install` (how one becomes the checkpoint). `folder` is their
+//! shared state. `space` watches the free space, `ledger` allocates it to the threads, `log_writer` repeats a write
+//! of the log that found none, and writes zeros ahead of it. `files` makes things durable. `create` makes a directory
+//! at once. `wal_dir` places the log elsewhere. `etcd` recognizes etcd's. `retention` keeps outdated entries and runs
+//! for copies of the directory.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
@@ -40,6 +41,7 @@ mod log;
 mod log_writer;
 mod low_priority;
 mod manifest;
+mod manifest_file;
 mod merge;
 mod metrics;
 mod read_ahead;

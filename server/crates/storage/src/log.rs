@@ -111,11 +111,10 @@ impl LogStart {
             .concat()
     }
 
-    /// Reads the record of the log's first indexes; `None` if it is too short. Earlier releases keep no outdated entries.
+    /// Reads the record of the log's first indexes; `None` if it is too short.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (origin, begin) = (u64_at(bytes, 0)?, u64_at(bytes, 8)?);
-        let needed = u64_at(bytes, 16).unwrap_or(begin);
-        Some(Self { origin, begin, needed })
+        Some(Self { origin, begin, needed: u64_at(bytes, 16)? })
     }
 
     /// Whether entries were ever cut, so that a checkpoint is required.

@@ -1,19 +1,17 @@
 //! The file `current`: lists the runs of the checkpoint and of the previous one.
 //!
-//! Text, a line each: `chain` or `before`; under it `link` for each difference (the first is the base), and under that
-//! `run` with its folder, its contents (see [`RunContent`]) and the beginning of its first key. `install` is present
-//! while a received snapshot is being installed (see [`Install`]). The last line is a checksum of all others.
+//! Lines of text, which `manifest_file` stores: `chain` or `before`; under it `link` for each difference (the first is the base), and under that
+//! `run` with its number, its contents (see [`RunContent`]) and the beginning of its first key. `install` is present
+//! while a received snapshot is being installed (see [`Install`]).
 
 use std::{fmt::Write as _, fs, io, path::Path};
 
-use super::run::RunContent;
+use super::{manifest_file, run::RunContent};
 
 /// Name of the file, which is the published checkpoint.
 pub(super) const CURRENT: &str = "current";
-/// Name of the copy that earlier releases write.
-pub(super) const EARLIER_COPY: &str = "current.copy";
 /// First line of the file.
-const TITLE: &str = "witan checkpoint 2";
+const TITLE: &str = "witan checkpoint 3";
 /// Begin of the name of a copy. Each file has one, written after it, which stays as long as its runs: it is read if the file
 /// is damaged, or if runs that it names are missing in a copy of the directory, because they are newer than the list of
 /// files that was copied.
@@ -24,7 +22,7 @@ const FIRST_KEY_BYTES: usize = 32;
 /// One run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Run {
-    /// Number of the run, the name of its folder.
+    /// Number of the run, from which its file is named.
     pub(super) number: u64,
     /// Lower bound of its keys: the beginning of the first key.
     pub(super) first: Vec<u8>,
@@ -55,7 +53,7 @@ impl Chain {
         self.links.iter().flatten()
     }
 
-    /// Iterates over the numbers of the folders of all runs.
+    /// Iterates over the numbers of all runs.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.runs().map(|run| run.number)
     }
@@ -69,7 +67,7 @@ impl Chain {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Manifest {
     pub(super) chain: Chain,
-    /// The previous checkpoint, whose folders are kept until the next one is published.
+    /// The previous checkpoint, whose runs are kept until the next one is published.
     pub(super) before: Chain,
     /// The log below may not have been restarted yet.
     pub(super) install: Option<Install>,
@@ -98,13 +96,12 @@ pub(super) fn copy_number(name: &str) -> Option<u64> {
 impl Manifest {
     /// Reads the file; `None` if its content is invalid. A missing file is an error.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
-        match fs::read(path) {
-            Ok(text) => Ok(String::from_utf8(text).ok().and_then(|t| Self::decode(&t))),
-            Err(e) => Err(e),
-        }
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let lines = manifest_file::decode(&fs::read(path)?, dir)?;
+        Ok(lines.and_then(|lines| Self::decode(&lines)))
     }
 
-    /// Returns the text of the file `current`, whose last line is a checksum of the others.
+    /// Returns the lines of the file `current`.
     pub(super) fn encode(&self) -> String {
         let mut text = format!("{TITLE}\n");
         for (title, chain) in [("chain", &self.chain), ("before", &self.before)] {
@@ -112,16 +109,11 @@ impl Manifest {
             for link in &chain.links {
                 line(&mut text, format_args!("link"));
                 for run in link {
-                    let RunContent { records, bytes, stream_sum, file_bytes, file_sum } =
-                        run.content;
+                    let RunContent { records, bytes, sum } = run.content;
                     let first = hex(&run.first);
                     line(
                         &mut text,
-                        format_args!(
-                            "run {} {records} {bytes} {stream_sum:08x} {file_bytes} {file_sum:08x} \
-                             {first}",
-                            run.number
-                        ),
+                        format_args!("run {} {records} {bytes} {sum:08x} {first}", run.number),
                     );
                 }
             }
@@ -129,20 +121,11 @@ impl Manifest {
         if let Some(Install { index, log_last }) = self.install {
             line(&mut text, format_args!("install {index} {log_last}"));
         }
-        let sum = crc32fast::hash(text.as_bytes());
-        line(&mut text, format_args!("sum {sum:08x}"));
         text
     }
 
-    /// Parses the text of the file `current`; `None` if checksum, title or a line is invalid, or if it has no
-    /// chain.
+    /// Parses the lines of the file `current`; `None` if the title or a line is invalid, or if it has no chain.
     pub(super) fn decode(text: &str) -> Option<Self> {
-        let at = text.trim_end().rfind("sum ")?;
-        let sum = u32::from_str_radix(text[at + 4..].trim_end(), 16).ok()?;
-        let text = &text[..at];
-        if crc32fast::hash(text.as_bytes()) != sum {
-            return None;
-        }
         let mut lines = text.lines();
         if lines.next()? != TITLE {
             return None;
@@ -181,9 +164,7 @@ fn run(text: &str) -> Option<Run> {
     let content = RunContent {
         records: words.next()?.parse().ok()?,
         bytes: words.next()?.parse().ok()?,
-        stream_sum: u32::from_str_radix(words.next()?, 16).ok()?,
-        file_bytes: words.next()?.parse().ok()?,
-        file_sum: u32::from_str_radix(words.next()?, 16).ok()?,
+        sum: u32::from_str_radix(words.next()?, 16).ok()?,
     };
     let first = unhex(words.next()?)?;
     words
@@ -220,13 +201,7 @@ mod tests {
 
     fn manifest() -> Manifest {
         let run = |number: u64| {
-            let content = RunContent {
-                records: number * 3,
-                bytes: number << 20,
-                stream_sum: 0xff,
-                file_bytes: 1234,
-                file_sum: 7,
-            };
+            let content = RunContent { records: number * 3, bytes: number << 20, sum: 0xff };
             Run::new(number, &[b'k'; 100], content)
         };
         let chain = Chain { links: vec![vec![run(1), run(2)], vec![run(5)]] };
@@ -247,23 +222,6 @@ mod tests {
     fn what_names_no_run_is_refused() {
         for text in ["", "0", "nonsense", "-1", "1 2", "00000012\n"] {
             assert_eq!(Manifest::decode(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn every_flipped_bit_shows() {
-        let text = manifest().encode();
-        let end = text.trim_end().len();
-        for at in 0..end {
-            for bit in 0..8 {
-                let mut bytes = text.clone().into_bytes();
-                bytes[at] ^= 1 << bit;
-                let found = String::from_utf8(bytes)
-                    .ok()
-                    .and_then(|t| Manifest::decode(&t));
-                // The sum may be written in capitals, too.
-                assert!(found.is_none_or(|found| found == manifest()), "{at} {bit}");
-            }
         }
     }
 }

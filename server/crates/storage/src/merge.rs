@@ -11,9 +11,8 @@ use witan_machine::record::CorruptRecord;
 
 use super::{
     error::CheckpointReadError,
-    ledger::measure,
     manifest::{Chain, Run},
-    run::{self, RunItem, RunReader},
+    run::{self, RunItem, RunReader, run_path},
 };
 
 /// A key and its value.
@@ -22,11 +21,8 @@ pub(super) type Record = (Vec<u8>, Vec<u8>);
 /// The records of a chain in key order.
 pub(super) type Records<'a> = dyn Iterator<Item = Result<Record, CheckpointReadError>> + 'a;
 
-/// Free bytes that reading a chain may need: sled adds a segment to each open run.
-const ROOM_TO_OPEN_BYTES: u64 = 64 << 20;
-
 /// Iterator over the records of a chain. A run is opened when its first key is reached and closed behind its last, so
-/// only overlapping runs are open at once. If the disk has no space for that, each run is read into memory as a whole.
+/// only overlapping runs are open at once.
 pub(super) struct MergedRecords {
     sources: Vec<RunSource>,
     heads: BinaryHeap<RunHead>,
@@ -37,13 +33,7 @@ pub(super) struct MergedRecords {
 struct RunSource {
     path: PathBuf,
     run: Run,
-    reader: Option<RunItems>,
-}
-
-/// Source of the records of a run.
-enum RunItems {
-    Disk(Box<RunReader>),
-    Memory(std::vec::IntoIter<RunItem>),
+    reader: Option<RunReader>,
 }
 
 /// The next record of a run.
@@ -61,7 +51,7 @@ impl MergedRecords {
         let sources: Vec<RunSource> = chain
             .runs()
             .map(|run| RunSource {
-                path: folder(dir, run.number),
+                path: run_path(dir, run.number),
                 run: run.clone(),
                 reader: None,
             })
@@ -115,29 +105,16 @@ impl MergedRecords {
     }
 }
 
-impl RunItems {
-    /// Opens a run. If the disk lacks the [`ROOM_TO_OPEN_BYTES`] that this takes, the whole run is read into
-    /// memory.
-    fn of(path: &Path, run: &Run) -> Result<Self, CheckpointReadError> {
-        if measure(path).free >= ROOM_TO_OPEN_BYTES {
-            return Ok(Self::Disk(Box::new(RunReader::open(path, &run.content)?)));
-        }
-        let items = run::read_whole(path, &run.content)?;
-        Ok(Self::Memory(items.into_iter()))
-    }
-}
-
 impl RunSource {
     /// Reads the next item; `None` at the end. `last` and `read` are those of [`MergedRecords::advance`].
     fn next(&mut self, last: &[u8], read: bool) -> Result<Option<RunItem>, CheckpointReadError> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
-            None => self.reader.insert(RunItems::of(&self.path, &self.run)?),
+            None => self
+                .reader
+                .insert(RunReader::open(&self.path, &self.run.content)?),
         };
-        let next = match reader {
-            RunItems::Disk(reader) => reader.next()?,
-            RunItems::Memory(items) => items.next(),
-        };
+        let next = reader.next()?;
         if let Some((key, _)) = &next
             && (key.as_slice() < last || read && key == last)
         {
@@ -153,11 +130,6 @@ impl Iterator for MergedRecords {
     fn next(&mut self) -> Option<Self::Item> {
         self.next_record().transpose()
     }
-}
-
-/// Returns the path of the folder of a run.
-pub(super) fn folder(dir: &Path, number: u64) -> PathBuf {
-    dir.join(format!("{number:08}"))
 }
 
 // The heap gives its greatest first: the smallest key; of equal ones the unopened, then the newest.

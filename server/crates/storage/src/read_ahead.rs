@@ -32,7 +32,7 @@ pub(super) fn read_chain<T>(
     restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, CheckpointReadError>,
 ) -> Result<(T, u64), CheckpointReadError> {
     let mut merged = MergedRecords::new(dir, chain);
-    // sled panics on some damage instead of answering an error.
+    // a damaged run shows at its end, after its records
     let restored = catch_in_library(|| read_ahead(&mut merged, restore));
     let restored = restored.unwrap_or_else(|| {
         Err(CorruptRecord::new("reading the database ended in a panic").into())

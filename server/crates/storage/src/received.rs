@@ -324,7 +324,6 @@ impl From<CheckpointReadError> for SnapshotError {
         match error {
             CheckpointReadError::Io(error) => Self::Io(error),
             CheckpointReadError::At(_, error) => Self::from(*error),
-            CheckpointReadError::Database(what) => Self::Corrupt(what),
             CheckpointReadError::Record(error) => error.into(),
         }
     }

@@ -1,51 +1,51 @@
-//! A run: records in ascending key order in a sled database of its own, written once. The only file
-//! that names `sled`. Not here: the meaning of records, and how runs make a checkpoint.
+//! A run: records in ascending key order in a file of its own, written once. Not here: the meaning of records, and how
+//! runs make a checkpoint.
 //!
-//! The records are one stream of bytes, cut into chunks, and a few chunks make a tree of sled's:
-//! so few that sled never consolidates or splits a page, which would write the same bytes again
-//! (one record per key costs four times its bytes).
-//!
-//! Durable means: flushed, closed, and then the file and the folder synced. sled's `flush` alone
-//! ends in `sync_file_range`, which orders nothing to the platter.
-//!
-//! Of a closed database only the file `db` is kept, and only its first bytes count: sled derives
-//! its other files from it, and appends zeros to it with every start.
+//! Each record is the length of its key and of its value, four bytes each and little-endian, then both. The manifest has the
+//! number of records, the bytes and the checksum of the file, so that the file itself has nothing else.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read as _},
-    path::Path,
+    fs::File,
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
 };
 
 use witan_machine::record::CorruptRecord;
 
 use super::{
     error::CheckpointReadError,
-    files::{make_private, sync_dir, sync_file},
-    lock::wait_until_unlocked,
+    files::{create, sync_file},
 };
 
-/// sled's unit of writing. It fits the chunks of one tree and sled's overhead.
-const SEGMENT_BYTES: usize = 1 << 20;
-/// A quarter of a segment would be too much: sled writes larger ones into files of their own.
-const CHUNK_BYTES: usize = (128 << 10) - 512;
-/// Chunks in a tree: sled rewrites a page at its eleventh change.
-const CHUNKS_PER_TREE: u32 = 8;
-/// Size of sled's cache; small, because everything is read once.
-const CACHE_BYTES: u64 = 1 << 20;
+/// End of the name of a run's file.
+const SUFFIX: &str = ".run";
 /// Records are sorted in memory up to this many bytes; then the next run begins.
 pub(super) const RUN_BYTES: u64 = 8 << 20;
+/// Bytes that are read or written at once.
+const BUFFER_BYTES: usize = 128 << 10;
 /// Marks a record without a value: the key is deleted.
 pub(super) const REMOVED: u32 = u32::MAX;
 /// Length of the key, length of the value.
 pub(super) const HEADER_BYTES: usize = 8;
-/// The database file in a run's folder.
-const DATABASE: &str = "db";
 
 /// A key and its value; `None` for a deleted key.
 pub(super) type RunItem = (Vec<u8>, Option<Vec<u8>>);
 
-/// Returns the bytes of an item in the stream.
+/// Returns the path of the run with this number.
+pub(super) fn run_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:08}{SUFFIX}"))
+}
+
+/// Returns the number of a run from its path; `None` for other files.
+pub(super) fn run_number(path: &Path) -> Option<u64> {
+    path.file_name()?
+        .to_str()?
+        .strip_suffix(SUFFIX)?
+        .parse()
+        .ok()
+}
+
+/// Returns the bytes of an item in the file.
 pub(super) fn item_bytes((key, value): &RunItem) -> usize {
     HEADER_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
 }
@@ -55,191 +55,89 @@ pub(super) fn item_bytes((key, value): &RunItem) -> usize {
 pub(super) struct RunContent {
     /// Number of records, including deletions.
     pub(super) records: u64,
-    /// Bytes of the stream.
+    /// Bytes of the file.
     pub(super) bytes: u64,
-    /// CRC-32 of the stream.
-    pub(super) stream_sum: u32,
-    /// Length of the database file when it was closed.
-    pub(super) file_bytes: u64,
-    /// CRC-32 of that many bytes of the file.
-    pub(super) file_sum: u32,
+    /// CRC-32 of the file.
+    pub(super) sum: u32,
 }
 
-/// Writes a run into a new folder at `path`; returns its content for the manifest. The run is
-/// durable on return; the name of its folder is not.
+/// Writes a run into a new file at `path`; returns its content for the manifest. The run is durable on return; the name
+/// of its file is not.
 pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RunContent> {
-    fs::create_dir(path)?;
     let mut writer = RunWriter {
-        db: open(path)?,
-        chunk: Vec::with_capacity(CHUNK_BYTES),
-        chunks: 0,
+        file: create(path)?,
+        buffer: Vec::with_capacity(BUFFER_BYTES),
         sum: crc32fast::Hasher::new(),
-        content: RunContent { records: items.len() as u64, ..RunContent::default() },
+        bytes: 0,
     };
     for (key, value) in items {
-        let length = value
-            .as_ref()
-            .map_or(Ok(REMOVED), |v| u32::try_from(v.len()));
-        let length = length.map_err(io::Error::other)?;
-        let key_length = u32::try_from(key.len()).map_err(io::Error::other)?;
-        writer.add(&key_length.to_le_bytes())?;
-        writer.add(&length.to_le_bytes())?;
+        let value_length = value.as_ref().map_or(Ok(REMOVED), |v| length(v))?;
+        writer.add(&length(key)?.to_le_bytes())?;
+        writer.add(&value_length.to_le_bytes())?;
         writer.add(key)?;
         writer.add(value.as_deref().unwrap_or_default())?;
     }
-    writer.put_chunk()?;
-    let RunWriter { db, content, sum, .. } = writer;
-    db.flush()?;
-    drop(db);
-    wait_until_unlocked(&path.join(DATABASE))?;
-    strip(path)?;
-    // a file system without modes was warned of at the start
-    let _ = make_private(path);
-    let file = path.join(DATABASE);
-    sync_file(&file)?;
-    sync_dir(path)?;
-    let file_bytes = file.metadata()?.len();
+    writer.write_buffer()?;
+    sync_file(path)?;
     Ok(RunContent {
-        stream_sum: sum.finalize(),
-        file_bytes,
-        file_sum: file_sum(&file, file_bytes)?,
-        ..content
+        records: items.len() as u64,
+        bytes: writer.bytes,
+        sum: writer.sum.finalize(),
     })
 }
 
+/// Returns the length of a key or a value as it is written; an error if it is too long.
+fn length(bytes: &[u8]) -> io::Result<u32> {
+    let length = u32::try_from(bytes.len()).ok();
+    length
+        .filter(|length| *length != REMOVED)
+        .ok_or_else(|| io::Error::other("a record of 4 GiB does not fit into a run"))
+}
+
 struct RunWriter {
-    db: sled::Db,
-    chunk: Vec<u8>,
-    chunks: u32,
+    file: File,
+    buffer: Vec<u8>,
     sum: crc32fast::Hasher,
-    content: RunContent,
+    bytes: u64,
 }
 
 impl RunWriter {
-    /// Appends bytes to the stream, and stores each chunk that becomes full.
-    fn add(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        self.sum.update(bytes);
-        self.content.bytes += bytes.len() as u64;
-        while !bytes.is_empty() {
-            let fits = bytes.len().min(CHUNK_BYTES - self.chunk.len());
-            let (now, later) = bytes.split_at(fits);
-            self.chunk.extend_from_slice(now);
-            if self.chunk.len() == CHUNK_BYTES {
-                self.put_chunk()?;
-            }
-            bytes = later;
+    fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.buffer.len() + bytes.len() > BUFFER_BYTES {
+            self.write_buffer()?;
         }
+        self.buffer.extend_from_slice(bytes);
         Ok(())
     }
 
-    /// Stores the current chunk, unless it is empty.
-    fn put_chunk(&mut self) -> io::Result<()> {
-        if self.chunk.is_empty() {
-            return Ok(());
-        }
-        let (tree, key) = tree_and_key(self.chunks);
-        self.db
-            .open_tree(tree)?
-            .insert(key, self.chunk.as_slice())?;
-        self.chunks += 1;
-        self.chunk.clear();
+    fn write_buffer(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.buffer)?;
+        self.sum.update(&self.buffer);
+        self.bytes += self.buffer.len() as u64;
+        self.buffer.clear();
         Ok(())
-    }
-}
-
-/// Returns the name of the tree that holds a chunk, and its key there.
-fn tree_and_key(chunk: u32) -> ([u8; 4], [u8; 1]) {
-    let at = u8::try_from(chunk % CHUNKS_PER_TREE).expect("a tree holds few chunks");
-    ((chunk / CHUNKS_PER_TREE).to_be_bytes(), [at])
-}
-
-/// Opens the database of a run, or creates it if it is missing, without flushes in the background.
-fn open(path: &Path) -> sled::Result<sled::Db> {
-    sled::Config::new()
-        .path(path)
-        .mode(sled::Mode::HighThroughput)
-        .segment_size(SEGMENT_BYTES)
-        .cache_capacity(CACHE_BYTES)
-        .flush_every_ms(None)
-        .open()
-}
-
-impl From<sled::Error> for CheckpointReadError {
-    fn from(error: sled::Error) -> Self {
-        let text = error.to_string();
-        if let sled::Error::Io(error) = error {
-            Self::Io(error)
-        } else {
-            Self::Database(text)
-        }
-    }
-}
-
-/// Removes all files of a run's folder except the database file.
-fn strip(path: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(path)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            // The folder must be empty; otherwise a chunk was too large for the file, which is an
-            // error.
-            fs::remove_dir(&path)?;
-        } else if !path.ends_with(DATABASE) {
-            fs::remove_file(&path)?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes what sled has added to a run by opening it, once it is closed: the file's bytes behind the first
-/// `file_bytes`, and all other files.
-fn cut(path: &Path, file_bytes: u64) -> io::Result<()> {
-    let file = path.join(DATABASE);
-    wait_until_unlocked(&file)?;
-    if file.metadata()?.len() > file_bytes {
-        let file = File::options().write(true).open(&file)?;
-        file.set_len(file_bytes)?;
-    }
-    strip(path)
-}
-
-/// Computes the CRC-32 of the first `bytes` bytes of a file, or of all of it if it is shorter.
-fn file_sum(path: &Path, bytes: u64) -> io::Result<u32> {
-    let mut file = File::open(path)?.take(bytes);
-    let mut sum = crc32fast::Hasher::new();
-    let mut part = vec![0; CHUNK_BYTES];
-    loop {
-        match file.read(&mut part)? {
-            0 => return Ok(sum.finalize()),
-            length => sum.update(&part[..length]),
-        }
     }
 }
 
 /// Reads a run, each record once.
 pub(super) struct RunReader {
-    db: sled::Db,
-    chunk: sled::IVec,
-    /// Bytes of the chunk that were read.
+    file: File,
+    buffer: Vec<u8>,
+    /// Bytes of the buffer that were taken.
     at: usize,
-    chunks: u32,
+    /// Checksum of all bytes that were read.
     sum: crc32fast::Hasher,
-    /// Records, bytes and other content that were not read yet.
+    /// Records and bytes that were not taken yet.
     left: RunContent,
 }
 
 impl RunReader {
-    /// Checks the checksum of a run's file, cuts what an earlier use has added, and opens it.
+    /// Opens a run. Whether it is damaged is known at its end.
     pub(super) fn open(path: &Path, content: &RunContent) -> Result<Self, CheckpointReadError> {
-        // first, because sled repairs damage that looks like a torn write
-        if file_sum(&path.join(DATABASE), content.file_bytes)? != content.file_sum {
-            return Err(CorruptRecord::new("the database file fails its checksum").into());
-        }
-        cut(path, content.file_bytes)?;
         Ok(Self {
-            db: open(path)?,
-            chunk: sled::IVec::default(),
+            file: File::open(path)?,
+            buffer: Vec::new(),
             at: 0,
-            chunks: 0,
             sum: crc32fast::Hasher::new(),
             left: content.clone(),
         })
@@ -249,67 +147,69 @@ impl RunReader {
     /// is wrong.
     pub(super) fn next(&mut self) -> Result<Option<RunItem>, CheckpointReadError> {
         if self.left.records == 0 {
-            let sum = std::mem::take(&mut self.sum).finalize();
-            if self.left.bytes != 0 || sum != self.left.stream_sum {
-                return Err(CorruptRecord::new("a run fails its checksum").into());
-            }
+            self.check_end()?;
             return Ok(None);
         }
         self.left.records -= 1;
-        let header = self.take(HEADER_BYTES as u64)?;
-        let (key, value) = header.split_at(4);
-        let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |n, b| n << 8 | u32::from(*b));
-        let key = self.take(number(key).into())?;
-        let value = match number(value) {
+        let mut lengths = [[0; 4]; 2];
+        self.fill(lengths.as_flattened_mut())?;
+        let [key, value] = lengths.map(u32::from_le_bytes);
+        let key = self.take(key)?;
+        let value = match value {
             REMOVED => None,
-            length => Some(self.take(length.into())?),
+            length => Some(self.take(length)?),
         };
         Ok(Some((key, value)))
     }
 
-    /// Reads the next `length` bytes of the run; an error if it is shorter.
-    fn take(&mut self, length: u64) -> Result<Vec<u8>, CheckpointReadError> {
-        let short = || CorruptRecord::new("a run is shorter than its records");
-        self.left.bytes = self.left.bytes.checked_sub(length).ok_or_else(short)?;
-        let length = usize::try_from(length).map_err(|_| short())?;
-        let mut out = Vec::with_capacity(length);
-        while out.len() < length {
-            if self.at == self.chunk.len() {
-                self.chunk = self.next_chunk()?.ok_or_else(short)?;
-                self.at = 0;
-            }
-            let fits = (length - out.len()).min(self.chunk.len() - self.at);
-            out.extend_from_slice(&self.chunk[self.at..self.at + fits]);
-            self.at += fits;
+    /// Checks at the end that the file was the one that the manifest names.
+    fn check_end(&mut self) -> Result<(), CheckpointReadError> {
+        let more = self.at < self.buffer.len() || self.read_buffer()? > 0;
+        let sum = std::mem::take(&mut self.sum).finalize();
+        if more || self.left.bytes != 0 || sum != self.left.sum {
+            return Err(CorruptRecord::new("a run fails its checksum").into());
         }
-        self.sum.update(&out);
-        Ok(out)
+        Ok(())
     }
 
-    /// Reads the next chunk of the stream; `None` if there is none.
-    fn next_chunk(&mut self) -> Result<Option<sled::IVec>, CheckpointReadError> {
-        let (tree, key) = tree_and_key(self.chunks);
-        self.chunks += 1;
-        // Opening a missing tree would create it.
-        if key == [0] && !self.db.tree_names().contains(&tree.as_slice().into()) {
-            return Ok(None);
+    /// Takes the next `length` bytes of the run; an error if it is shorter.
+    fn take(&mut self, length: u32) -> Result<Vec<u8>, CheckpointReadError> {
+        if u64::from(length) > self.left.bytes {
+            return Err(too_short().into());
         }
-        Ok(self.db.open_tree(tree)?.get(key)?)
+        let mut bytes = vec![0; length as usize];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Takes as many bytes as `out` has; an error if the run is shorter.
+    fn fill(&mut self, mut out: &mut [u8]) -> Result<(), CheckpointReadError> {
+        let left = self.left.bytes.checked_sub(out.len() as u64);
+        self.left.bytes = left.ok_or_else(too_short)?;
+        while !out.is_empty() {
+            if self.at == self.buffer.len() && self.read_buffer()? == 0 {
+                return Err(too_short().into());
+            }
+            let fits = out.len().min(self.buffer.len() - self.at);
+            let (now, later) = out.split_at_mut(fits);
+            now.copy_from_slice(&self.buffer[self.at..self.at + fits]);
+            self.at += fits;
+            out = later;
+        }
+        Ok(())
+    }
+
+    /// Reads the next bytes of the file into the buffer, and returns how many.
+    fn read_buffer(&mut self) -> io::Result<usize> {
+        self.buffer.resize(BUFFER_BYTES, 0);
+        let read = self.file.read(&mut self.buffer)?;
+        self.buffer.truncate(read);
+        self.sum.update(&self.buffer);
+        self.at = 0;
+        Ok(read)
     }
 }
 
-/// Reads a whole run and removes what sled wrote to open it: on a full disk the runs of a chain
-/// cannot all be open at once.
-pub(super) fn read_whole(
-    path: &Path,
-    content: &RunContent,
-) -> Result<Vec<RunItem>, CheckpointReadError> {
-    let mut reader = RunReader::open(path, content)?;
-    let mut items = Vec::new();
-    while let Some(item) = reader.next()? {
-        items.push(item);
-    }
-    drop(reader);
-    cut(path, content.file_bytes)?;
-    Ok(items)
+fn too_short() -> CorruptRecord {
+    CorruptRecord::new("a run is shorter than its records")
 }

@@ -104,7 +104,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     (
         "docs/operating/kubectl.md",
-        "kubectl witan move-leader orders orders-2",
+        "kubectl witan move-leader orders orders-2 --wait",
     ),
     ("docs/operating/kubectl.md", "kubectl witan top orders"),
     ("docs/operating/kubectl.md", "kubectl witan report orders"),

@@ -11,24 +11,19 @@ use witan_storage::fuzz::{current, identity_text, line};
 use super::machine::{compared, records, used};
 use crate::input::{Input, push_chunk};
 
-/// The text of `identity` or of `current`, or the bytes of the line record.
+/// The text of `identity`, the lines of `current`, or the bytes of the line record.
 pub(super) fn identity(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         if let Ok(read) = witan_storage::fuzz::identity(text) {
             let again = witan_storage::fuzz::identity(&identity_text(&read));
             assert_eq!(again.as_ref(), Ok(&read), "parse(render(x))");
         }
-        // the sum is made here, so that what stands before it is looked at
-        let sum = crc32fast::hash(text.as_bytes());
-        for text in [text.to_owned(), format!("{text}sum {sum:08x}\n")] {
-            if let Some(again) = current(&text) {
-                assert_eq!(current(&again), Some(again), "parse(render(x))");
-            }
+        if let Some(again) = current(text) {
+            assert_eq!(current(&again), Some(again), "parse(render(x))");
         }
     }
     if let Some(again) = line(bytes) {
-        // records of earlier releases are shorter
-        assert_eq!(again[..16], bytes[..16], "decode(encode(x))");
+        assert_eq!(again, bytes[..again.len()], "decode(encode(x))");
         assert_eq!(line(&again), Some(again), "decode(encode(x))");
     }
 }

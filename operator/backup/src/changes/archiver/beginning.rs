@@ -1,7 +1,7 @@
 //! Where changes go on: behind the stored ones if a member has their history, else in a new generation.
 
 use jiff::Timestamp;
-use witan_api::changes::{Span, generation_at};
+use witan_api::changes::{SegmentId, generation_at};
 
 use super::{Archiver, ClusterArchive, Feed, Tail};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     inventory,
     reason::{BackupError, Reason},
     result::BackupRecord,
-    source::Standing,
+    source::Report,
 };
 
 impl Archiver<'_> {
@@ -17,7 +17,7 @@ impl Archiver<'_> {
     pub(super) async fn go_on(
         &self,
         archive: &mut ClusterArchive,
-        member: &Standing,
+        member: &Report,
     ) -> Result<(), BackupError> {
         let now_ms = Timestamp::now().as_millisecond();
         if archive.is_ahead(now_ms) {
@@ -51,20 +51,20 @@ impl Archiver<'_> {
         if revision < tail.stored() {
             return Ok(false);
         }
-        let (Some(first), Some(last)) = (tail.marks.first(), tail.marks.last()) else {
+        let (Some(first), Some(last)) = (tail.digests.first(), tail.digests.last()) else {
             // there were no changes before
             return Ok(tail.stored() <= 1);
         };
         let range = (first.revision, last.revision);
         let read = history::read(&self.members, feed.endpoint(), range).await?;
-        Ok(read.is_some_and(|read| history::is_same(&tail.marks, &read)))
+        Ok(read.is_some_and(|read| history::is_same(&tail.digests, &read)))
     }
 
     /// Begins a generation. The first one goes on from the newest backup if it can, others need one of their own.
     async fn begin(
         &self,
         archive: &mut ClusterArchive,
-        member: &Standing,
+        member: &Report,
     ) -> Result<(), BackupError> {
         let now_ms = Timestamp::now().as_millisecond();
         if let Some(newest) = archive.newest.filter(|newest| *newest >= now_ms) {
@@ -107,33 +107,34 @@ impl Archiver<'_> {
     async fn connected(
         &self,
         record: &BackupRecord,
-        member: &Standing,
+        member: &Report,
     ) -> Result<Option<i64>, BackupError> {
         let first = record.revision.max(2);
         if first > member.revision {
             return Ok((record.revision <= 1).then_some(first));
         }
         let read = history::read(&self.members, &member.endpoint, (first, first)).await?;
-        let mark = read.as_deref().and_then(<[_]>::first);
-        let is_same = mark.is_some_and(|mark| mark.revision == first && record.has_mark(mark));
+        let digest = read.as_deref().and_then(<[_]>::first);
+        let is_same =
+            digest.is_some_and(|digest| digest.revision == first && record.has_digest(digest));
         Ok(is_same.then_some(first))
     }
 
     /// Whether the newest generation starts from no backup although backups exist.
     pub(super) async fn needs_backup(&self, archive: &ClusterArchive) -> Result<bool, BackupError> {
-        let spans = archive.segments.spans().await?;
+        let ids = archive.segments.ids().await?;
         let records = self.records(archive.cluster_id).await?;
-        Ok(!records.is_empty() && !records.iter().any(|record| fits(record, &spans)))
+        Ok(!records.is_empty() && !records.iter().any(|record| fits(record, &ids)))
     }
 }
 
 /// Whether the changes of the newest generation go on from a backup.
-fn fits(record: &BackupRecord, spans: &[Span]) -> bool {
-    let newest = spans.last().map(|span| span.generation);
-    let first = spans.iter().find(|span| Some(span.generation) == newest);
+fn fits(record: &BackupRecord, ids: &[SegmentId]) -> bool {
+    let newest = ids.last().map(|id| id.generation);
+    let first = ids.iter().find(|id| Some(id.generation) == newest);
     let begun_ms = record.started_at.as_millisecond();
     record.shows_history()
-        && generation_at(spans, begun_ms) == newest
+        && generation_at(ids, begun_ms) == newest
         && first.is_some_and(|first| first.first <= record.revision.max(2))
 }
 
@@ -145,8 +146,11 @@ mod tests {
     /// The test's backups have revision 12.
     #[test]
     fn a_backup_is_needed_until_changes_go_on_from_one() {
-        let at = |generation, first| Span { generation, first, number: 0 };
-        let backup = |second| BackupRecord { mark: Some("ab".to_owned()), ..record("a", second) };
+        let at = |generation, first| SegmentId { generation, first, number: 0 };
+        let backup = |second| BackupRecord {
+            revision_digest: Some("ab".to_owned()),
+            ..record("a", second)
+        };
         let (first, later) = (at(10_000, 12), at(20_000, 12));
         assert!(fits(&backup(15), &[first]));
         assert!(

@@ -32,7 +32,7 @@ async fn a_failed_backup_waits_for_its_next_try_and_stays_in_the_status() {
         (true, None)
     );
     let full = BackupError::new(Reason::StoreFull, "no space");
-    archiver.take(Event::Saved(Err(full))).await.unwrap();
+    archiver.handle(Event::Saved(Err(full))).await.unwrap();
     archiver.save_if_due(Instant::now()).await.unwrap();
     assert!(archiver.saving.is_none(), "it waits");
     archiver.note_success();
@@ -41,7 +41,7 @@ async fn a_failed_backup_waits_for_its_next_try_and_stays_in_the_status() {
     let later = Instant::now() + Duration::from_secs(30);
     archiver.save_if_due(later).await.unwrap();
     assert!(archiver.saving.take().is_some());
-    archiver.take(Event::Saved(Ok(of_cluster))).await.unwrap();
+    archiver.handle(Event::Saved(Ok(of_cluster))).await.unwrap();
     archiver.note_success();
     assert_eq!(*status.borrow(), ChangesStatus::default());
 }

@@ -8,8 +8,8 @@ use witan_api::changes::LogReader;
 use super::*;
 use crate::testing::{TestFolder, changes::segment};
 
-fn span(first: i64) -> Span {
-    Span { generation: 1_000, first, number: 0 }
+fn id(first: i64) -> SegmentId {
+    SegmentId { generation: 1_000, first, number: 0 }
 }
 
 fn bytes(cluster_id: u64, revisions: &[i64]) -> Bytes {
@@ -32,26 +32,23 @@ async fn each_cluster_has_its_segments() {
             SegmentStore::of(&store, "7").unwrap(),
             SegmentStore::of(&store, "8").unwrap(),
         );
-        assert!(segments.spans().await.unwrap().is_empty());
-        segments.append(span(3), bytes(7, &[3])).await.unwrap();
-        segments.append(span(2), bytes(7, &[2])).await.unwrap();
-        assert_eq!(segments.spans().await.unwrap(), [span(2), span(3)]);
-        assert!(other.spans().await.unwrap().is_empty());
+        assert!(segments.ids().await.unwrap().is_empty());
+        segments.append(id(3), bytes(7, &[3])).await.unwrap();
+        segments.append(id(2), bytes(7, &[2])).await.unwrap();
+        assert_eq!(segments.ids().await.unwrap(), [id(2), id(3)]);
+        assert!(other.ids().await.unwrap().is_empty());
         assert!(
             store.files().await.unwrap().is_empty(),
             "no files of backups"
         );
         // again, because the answer was lost; and another process
-        segments.append(span(3), bytes(7, &[3])).await.unwrap();
-        let error = segments
-            .append(span(3), bytes(7, &[3, 4]))
-            .await
-            .unwrap_err();
+        segments.append(id(3), bytes(7, &[3])).await.unwrap();
+        let error = segments.append(id(3), bytes(7, &[3, 4])).await.unwrap_err();
         assert_eq!(error.reason, Reason::AlreadyExists, "{error}");
-        let (read, stored) = segments.read(span(3), changes::decode).await.unwrap();
+        let (read, stored) = segments.read(id(3), changes::decode).await.unwrap();
         assert_eq!((read.cluster_id, stored), (7, bytes(7, &[3]).to_vec()));
         segments.prune(&[(2_000, 3)]).await.unwrap();
-        assert_eq!(segments.spans().await.unwrap(), [span(3)]);
+        assert_eq!(segments.ids().await.unwrap(), [id(3)]);
     }
     assert!(SegmentStore::of(&Store::of_test(Arc::new(InMemory::new())), "../7").is_err());
 }
@@ -69,38 +66,38 @@ async fn a_segment_that_is_not_what_was_written_is_refused() {
         (foreign.into(), Reason::ForeignFormat),
     ] {
         let segments = memory();
-        segments.append(span(2), wrong).await.unwrap();
-        let error = segments.read(span(2), changes::decode).await.unwrap_err();
+        segments.append(id(2), wrong).await.unwrap();
+        let error = segments.read(id(2), changes::decode).await.unwrap_err();
         assert_eq!(error.reason, reason, "{error}");
     }
     let segments = memory();
     for first in [2, 4] {
         segments
-            .append(span(first), bytes(7, &[first]))
+            .append(id(first), bytes(7, &[first]))
             .await
             .unwrap();
     }
     let mut log = LogReader::default();
     segments
-        .read(span(2), |span, bytes| log.read(span, bytes))
+        .read(id(2), |id, bytes| log.read(id, bytes))
         .await
         .unwrap();
-    let read = segments.read(span(4), |span, bytes| log.read(span, bytes));
+    let read = segments.read(id(4), |id, bytes| log.read(id, bytes));
     assert_eq!(read.await.unwrap_err().reason, Reason::ChangesMissing);
 }
 
 /// The generations 10 and 20 have segments that begin with the revisions 2, 5 and 8.
 #[test]
 fn segments_stay_while_a_snapshot_needs_them() {
-    let mut spans = Vec::new();
+    let mut ids = Vec::new();
     for generation in [10, 20] {
-        spans.extend([2, 5, 8].map(|first| Span { generation, first, number: 0 }));
+        ids.extend([2, 5, 8].map(|first| SegmentId { generation, first, number: 0 }));
     }
     let removed = |kept: &[(i64, i64)]| {
-        let unneeded = unneeded(&spans, kept);
+        let unneeded = unneeded(&ids, kept);
         unneeded
             .into_iter()
-            .map(|span| (span.generation, span.first))
+            .map(|id| (id.generation, id.first))
             .collect::<Vec<_>>()
     };
     assert_eq!(removed(&[(11, 1), (22, 1)]), []);

@@ -15,12 +15,12 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn span(first: i64) -> Span {
-    Span { generation: FIRST, first, number: 0 }
+fn id(first: i64) -> SegmentId {
+    SegmentId { generation: FIRST, first, number: 0 }
 }
 
 /// Stores segments of a generation, each of which follows the one before.
-async fn append(store: &SegmentStore, begin: Span, log: &[Segment]) {
+async fn append(store: &SegmentStore, begin: SegmentId, log: &[Segment]) {
     let (mut at, mut previous) = (begin, Bytes::new());
     for segment in log {
         let bytes = Bytes::from(changes::encode(&Segment { previous, ..segment.clone() }));
@@ -47,14 +47,14 @@ fn log() -> [Segment; 2] {
 async fn segments() -> (Store, SegmentStore) {
     let store = Store::of_test(Arc::new(InMemory::new()));
     let segments = SegmentStore::of(&store, "cafe").unwrap();
-    append(&segments, span(11), &log()).await;
+    append(&segments, id(11), &log()).await;
     (store, segments)
 }
 
 /// A backup with revision 12 of that history.
 fn backup(second: i64) -> BackupRecord {
-    let mark = mark_of(&log()[0].groups, 12).map(|mark| mark.digest);
-    BackupRecord { mark, ..record("first", second) }
+    let revision_digest = digest_of(&log()[0].groups, 12).map(|found| found.digest);
+    BackupRecord { revision_digest, ..record("first", second) }
 }
 
 fn quiet(covered_s: i64) -> Segment {
@@ -62,7 +62,7 @@ fn quiet(covered_s: i64) -> Segment {
 }
 
 /// Fetches into a new folder; returns the target and the names of the segments.
-async fn fetched(store: &Store, until: Until) -> Result<(Target, Vec<Span>), BackupError> {
+async fn fetched(store: &Store, until: Until) -> Result<(Target, Vec<SegmentId>), BackupError> {
     fetched_after(store, &backup(10), until).await
 }
 
@@ -70,7 +70,7 @@ async fn fetched_after(
     store: &Store,
     record: &BackupRecord,
     until: Until,
-) -> Result<(Target, Vec<Span>), BackupError> {
+) -> Result<(Target, Vec<SegmentId>), BackupError> {
     let folder = TestFolder::new("fetch-changes");
     let to = folder.path().join("changes");
     fetch(store, record, until, &to).await?;
@@ -78,11 +78,11 @@ async fn fetched_after(
     let names = fs::read_dir(&to)
         .unwrap()
         .map(|entry| entry.unwrap().file_name());
-    let mut spans: Vec<_> = names
-        .filter_map(|name| Span::parse(name.to_str()?))
+    let mut ids: Vec<_> = names
+        .filter_map(|name| SegmentId::parse(name.to_str()?))
         .collect();
-    spans.sort_unstable();
-    Ok((target, spans))
+    ids.sort_unstable();
+    Ok((target, ids))
 }
 
 async fn missing(store: &Store, until: Until, words: &str) {
@@ -94,10 +94,10 @@ async fn missing(store: &Store, until: Until, words: &str) {
 #[tokio::test]
 async fn changes_go_to_the_target() {
     let (store, _) = segments().await;
-    let (all, first) = (vec![span(11), span(15)], vec![span(11)]);
+    let (all, first) = (vec![id(11), id(15)], vec![id(11)]);
     let exact = |revision| Target { revision, at_least: false };
     let newest = Target { revision: 20, at_least: true };
-    for (until, target, spans) in [
+    for (until, target, ids) in [
         (Until::Newest, newest, all.clone()),
         (Until::Revision(20), exact(20), all.clone()),
         (Until::Revision(15), exact(15), all.clone()),
@@ -109,7 +109,7 @@ async fn changes_go_to_the_target() {
         // the snapshot has later ones than those that had come
         (Until::Time(at(99)), exact(12), first),
     ] {
-        assert_eq!(fetched(&store, until).await, Ok((target, spans)), "{until}");
+        assert_eq!(fetched(&store, until).await, Ok((target, ids)), "{until}");
     }
 }
 
@@ -121,14 +121,14 @@ async fn a_time_is_refused_until_it_is_known_what_was_there() {
     let [first, second] = log();
     let more = segment(0xcafe, &[(150_001, &[21])]);
     let whole = [first, second, quiet(149), quiet(150), more];
-    append(&segments, span(11), &whole[..3]).await;
+    append(&segments, id(11), &whole[..3]).await;
     missing(&store, Until::Revision(21), "the last revision is 20").await;
     missing(&store, Until::Time(at(150)), "--to-revision 20").await;
     missing(&store, Until::Time(at(150)), "1970-01-01T00:02:29Z").await;
     for length in [4, 5] {
         let store = Store::of_test(Arc::new(InMemory::new()));
         let segments = SegmentStore::of(&store, "cafe").unwrap();
-        append(&segments, span(11), &whole[..length]).await;
+        append(&segments, id(11), &whole[..length]).await;
         let (target, _) = fetched(&store, Until::Time(at(150))).await.unwrap();
         assert_eq!(target.revision, 20);
     }
@@ -138,7 +138,7 @@ async fn a_time_is_refused_until_it_is_known_what_was_there() {
 async fn a_lost_or_broken_segment_is_refused() {
     let (store, segments) = segments().await;
     let later = changes::encode(&segment(0xcafe, &[(150_000, &[25, 26])]));
-    segments.append(span(25), later.into()).await.unwrap();
+    segments.append(id(25), later.into()).await.unwrap();
     missing(
         &store,
         Until::Newest,
@@ -150,10 +150,7 @@ async fn a_lost_or_broken_segment_is_refused() {
     assert_eq!(target.revision, 18);
     let store = Store::of_test(Arc::new(InMemory::new()));
     let segments = SegmentStore::of(&store, "cafe").unwrap();
-    segments
-        .append(span(11), vec![1; 100].into())
-        .await
-        .unwrap();
+    segments.append(id(11), vec![1; 100].into()).await.unwrap();
     let error = fetched(&store, Until::Revision(20)).await.unwrap_err();
     assert_eq!(error.reason, Reason::BackupBroken);
 }
@@ -163,7 +160,7 @@ async fn a_lost_or_broken_segment_is_refused() {
 async fn changes_that_begin_later_are_refused() {
     let store = Store::of_test(Arc::new(InMemory::new()));
     let segments = SegmentStore::of(&store, "cafe").unwrap();
-    append(&segments, span(15), &log()[1..]).await;
+    append(&segments, id(15), &log()[1..]).await;
     for until in [Until::Newest, Until::Revision(16), Until::Time(at(125))] {
         missing(&store, until, "the changes begin with revision 15").await;
     }
@@ -178,11 +175,11 @@ async fn two_histories_are_never_mixed() {
         event.kv.as_mut().unwrap().value = "other".into();
     }
     let generation = 200_000;
-    let begin = Span { generation, first: 14, number: 0 };
+    let begin = SegmentId { generation, first: 14, number: 0 };
     append(&segments, begin, std::slice::from_ref(&other)).await;
     // the one before has its own points
-    let (target, spans) = fetched(&store, Until::Revision(19)).await.unwrap();
-    assert_eq!((target.revision, spans), (19, vec![span(11), span(15)]));
+    let (target, ids) = fetched(&store, Until::Revision(19)).await.unwrap();
+    assert_eq!((target.revision, ids), (19, vec![id(11), id(15)]));
     missing(
         &store,
         Until::Newest,
@@ -194,12 +191,12 @@ async fn two_histories_are_never_mixed() {
     // and so has that which was begun since
     let of = |revision, groups| BackupRecord {
         revision,
-        mark: mark_of(groups, revision).map(|mark| mark.digest),
+        revision_digest: digest_of(groups, revision).map(|found| found.digest),
         ..record("second", 200)
     };
     let own = of(14, &other.groups);
-    let (target, spans) = fetched_after(&store, &own, Until::Newest).await.unwrap();
-    assert_eq!((target.revision, spans), (16, vec![begin]));
+    let (target, ids) = fetched_after(&store, &own, Until::Newest).await.unwrap();
+    assert_eq!((target.revision, ids), (16, vec![begin]));
     // one of the former history, saved before it was known, and one of which nothing is known
     for wrong in [of(15, &log()[1].groups), of(15, &[])] {
         let error = fetched_after(&store, &wrong, Until::Newest)
@@ -216,15 +213,15 @@ async fn a_time_of_a_clock_that_was_ahead_is_refused() {
     let [first, _] = log();
     let store = Store::of_test(Arc::new(InMemory::new()));
     let segments = SegmentStore::of(&store, "cafe").unwrap();
-    append(&segments, span(11), &[first.clone(), ahead.clone()]).await;
-    let begin = Span { generation: 150_000, first: 16, number: 0 };
+    append(&segments, id(11), &[first.clone(), ahead.clone()]).await;
+    let begin = SegmentId { generation: 150_000, first: 16, number: 0 };
     append(
         &segments,
         begin,
         &[segment(0xcafe, &[(160_000, &[16, 17])])],
     )
     .await;
-    missing(&store, Until::Time(at(120)), "of a clock that was ahead").await;
+    missing(&store, Until::Time(at(120)), "was ahead").await;
     let (target, _) = fetched(&store, Until::Time(at(105))).await.unwrap();
     assert_eq!(target.revision, 12);
     // without a generation behind it, this clock tells
@@ -232,14 +229,14 @@ async fn a_time_of_a_clock_that_was_ahead_is_refused() {
     let ahead = segment(0xcafe, &[(far, &[15, 16])]);
     let store = Store::of_test(Arc::new(InMemory::new()));
     let segments = SegmentStore::of(&store, "cafe").unwrap();
-    append(&segments, span(11), &[first.clone(), ahead]).await;
-    missing(&store, Until::Time(at(120)), "of a clock that was ahead").await;
+    append(&segments, id(11), &[first.clone(), ahead]).await;
+    missing(&store, Until::Time(at(120)), "was ahead").await;
     // nor are times taken that go back
     let store = Store::of_test(Arc::new(InMemory::new()));
     let segments = SegmentStore::of(&store, "cafe").unwrap();
     append(
         &segments,
-        span(11),
+        id(11),
         &[first, segment(0xcafe, &[(105_000, &[15])])],
     )
     .await;
@@ -254,7 +251,7 @@ async fn only_a_folder_of_changes_is_overwritten() {
     for until in [Until::Newest, Until::Revision(13)] {
         fetch(&store, &record, until, folder.path()).await.unwrap();
     }
-    assert!(!folder.path().join(span(15).file_name()).exists());
+    assert!(!folder.path().join(id(15).file_name()).exists());
     fs::write(folder.path().join("mine.txt"), "").unwrap();
     let error = fetch(&store, &record, Until::Newest, folder.path())
         .await

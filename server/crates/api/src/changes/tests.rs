@@ -3,8 +3,8 @@
 use super::*;
 use crate::v3::mvccpb::KeyValue;
 
-fn span(first: i64, number: u32) -> Span {
-    Span { generation: 1_000, first, number }
+fn id(first: i64, number: u32) -> SegmentId {
+    SegmentId { generation: 1_000, first, number }
 }
 
 fn segment(groups: &[&[i64]]) -> Segment {
@@ -29,31 +29,31 @@ fn segment(groups: &[&[i64]]) -> Segment {
 #[test]
 fn names_are_in_the_order_of_the_log() {
     let ordered = [
-        span(9, 0),
-        span(9, 1),
-        span(10, 0),
-        Span { generation: 1_001, ..span(2, 0) },
+        id(9, 0),
+        id(9, 1),
+        id(10, 0),
+        SegmentId { generation: 1_001, ..id(2, 0) },
     ];
     for pair in ordered.windows(2) {
         assert!(pair[0] < pair[1] && pair[0].file_name() < pair[1].file_name());
     }
     for known in ordered {
-        assert_eq!(Span::parse(&known.file_name()), Some(known));
+        assert_eq!(SegmentId::parse(&known.file_name()), Some(known));
     }
     let wrong = [
         "",
         "1-2-3.events",
         "1000-9-0.events",
-        &span(0, 2).file_name(),
+        &id(0, 2).file_name(),
         // sums with it would wrap
-        &span(i64::MAX, 0).file_name(),
-        &span(3, u32::MAX).file_name(),
-        &Span { generation: i64::MAX, ..span(3, 0) }.file_name(),
-        &Span { generation: 0, ..span(3, 0) }.file_name(),
-        &span(3, 0).file_name().replace("events", "gap"),
+        &id(i64::MAX, 0).file_name(),
+        &id(3, u32::MAX).file_name(),
+        &SegmentId { generation: i64::MAX, ..id(3, 0) }.file_name(),
+        &SegmentId { generation: 0, ..id(3, 0) }.file_name(),
+        &id(3, 0).file_name().replace("events", "gap"),
     ];
     for name in wrong {
-        assert_eq!(Span::parse(name), None, "{name}");
+        assert_eq!(SegmentId::parse(name), None, "{name}");
     }
 }
 
@@ -61,14 +61,14 @@ fn names_are_in_the_order_of_the_log() {
 fn a_segment_is_whole_or_refused() {
     let sound = segment(&[&[4, 4, 5], &[6]]);
     let bytes = encode(&sound);
-    assert_eq!(decode(span(4, 0), &bytes), Ok(sound));
+    assert_eq!(decode(id(4, 0), &bytes), Ok(sound));
     for at in 0..bytes.len() {
         let mut flipped = bytes.clone();
         flipped[at] ^= 1;
-        assert!(decode(span(4, 0), &flipped).is_err(), "byte {at}");
-        assert!(decode(span(4, 0), &bytes[..at]).is_err(), "cut at {at}");
+        assert!(decode(id(4, 0), &flipped).is_err(), "byte {at}");
+        assert!(decode(id(4, 0), &bytes[..at]).is_err(), "cut at {at}");
     }
-    for wrong in [span(3, 0), span(5, 0), span(REVISION_MAX, 0)] {
+    for wrong in [id(3, 0), id(5, 0), id(REVISION_MAX, 0)] {
         assert!(decode(wrong, &bytes).is_err(), "{wrong:?}");
     }
     let unordered: [&[&[i64]]; 6] = [
@@ -81,7 +81,7 @@ fn a_segment_is_whole_or_refused() {
     ];
     for groups in unordered {
         assert!(
-            decode(span(4, 0), &encode(&segment(groups))).is_err(),
+            decode(id(4, 0), &encode(&segment(groups))).is_err(),
             "{groups:?}"
         );
     }
@@ -95,12 +95,12 @@ fn another_version_is_not_broken() {
     let length = bytes.len() - DIGEST_BYTES;
     let digest = Sha256::digest(&bytes[..length]);
     bytes[length..].copy_from_slice(&digest);
-    assert_eq!(decode(span(4, 0), &bytes), Err(Unreadable::Foreign('2')));
+    assert_eq!(decode(id(4, 0), &bytes), Err(Unreadable::Foreign('2')));
 }
 
 /// Encodes segments of a log, each of which names the one before it.
-fn log(segments: &[Segment]) -> Vec<(Span, Vec<u8>)> {
-    let (mut at, mut previous, mut log) = (span(4, 0), Bytes::new(), Vec::new());
+fn log(segments: &[Segment]) -> Vec<(SegmentId, Vec<u8>)> {
+    let (mut at, mut previous, mut log) = (id(4, 0), Bytes::new(), Vec::new());
     for segment in segments {
         let bytes = encode(&Segment { previous, ..segment.clone() });
         let next = at.next(segment);
@@ -111,10 +111,10 @@ fn log(segments: &[Segment]) -> Vec<(Span, Vec<u8>)> {
     log
 }
 
-fn read(log: &[(Span, Vec<u8>)]) -> Result<(), Unreadable> {
+fn read(log: &[(SegmentId, Vec<u8>)]) -> Result<(), Unreadable> {
     let mut reader = LogReader::default();
     log.iter()
-        .try_for_each(|(span, bytes)| reader.read(*span, bytes).map(drop))
+        .try_for_each(|(id, bytes)| reader.read(*id, bytes).map(drop))
 }
 
 #[test]
@@ -126,10 +126,7 @@ fn segments_follow_one_another() {
         segment(&[&[6, 7, 8]]),
         segment(&[&[9]]),
     ]);
-    let names: Vec<_> = log
-        .iter()
-        .map(|(span, _)| (span.first, span.number))
-        .collect();
+    let names: Vec<_> = log.iter().map(|(id, _)| (id.first, id.number)).collect();
     assert_eq!(names, [(4, 0), (6, 0), (6, 1), (6, 2), (9, 0)]);
     assert_eq!(read(&log), Ok(()));
     assert_eq!(read(&log[2..]), Ok(()), "the older ones are removed");
@@ -152,10 +149,10 @@ fn a_segment_of_another_log_is_refused() {
 
 #[test]
 fn a_snapshot_belongs_to_the_generation_of_its_time() {
-    let of = |generation| Span { generation, ..span(3, 0) };
-    let spans = [of(10), of(10), of(20)];
+    let of = |generation| SegmentId { generation, ..id(3, 0) };
+    let ids = [of(10), of(10), of(20)];
     for (time, generation) in [(9, 10), (10, 10), (19, 10), (20, 20), (99, 20)] {
-        assert_eq!(generation_at(&spans, time), Some(generation), "{time}");
+        assert_eq!(generation_at(&ids, time), Some(generation), "{time}");
     }
     assert_eq!(generation_at(&[], 9), None);
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, Permissions},
-    io::Write as _,
     os::unix::fs::PermissionsExt as _,
     sync::mpsc,
 };
@@ -245,32 +244,10 @@ fn what_is_in_a_data_directory_is_the_owners_alone() {
     assert!(dir.log_files().len() > 1);
     assert_eq!(open_to_others(&dir.data()), Vec::<PathBuf>::new());
     drop(storage);
-    // as an earlier release or a copy has left them
+    // as a copy has left them
     open_all_to_others(&dir.data());
     assert!(!open_to_others(&dir.data()).is_empty());
     let (storage, _) = reopen(&dir);
     assert_eq!(open_to_others(&dir.data()), Vec::<PathBuf>::new());
     drop(storage);
-}
-
-/// sled writes beside a run's file, and behind its content, with every start; no checksum covers that.
-#[test]
-fn what_an_interrupted_start_has_written_into_a_run_does_not_count() {
-    let dir = TempDir::new();
-    let (mut storage, _) = reopen(&dir);
-    storage.checkpoint.write(None, &view(1, 100_000)).unwrap();
-    drop(storage);
-    let run = dir.data().join("member/checkpoint/00000001");
-    let torn = [b't'; 5000];
-    for _ in 0..2 {
-        fs::write(run.join("conf"), torn).unwrap();
-        fs::write(run.join("snap.0000000000000001"), torn).unwrap();
-        let mut file = fs::File::options()
-            .append(true)
-            .open(run.join("db"))
-            .unwrap();
-        file.write_all(&torn).unwrap();
-        let (_storage, recovered) = reopen(&dir);
-        same(recovered.checkpoint.as_ref(), &view(1, 100_000));
-    }
 }

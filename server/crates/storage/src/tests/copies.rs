@@ -9,7 +9,8 @@ use super::{
 const LONG: Duration = Duration::from_secs(3600);
 /// Batches that are written before a copy begins, and while each of its files is copied.
 const BATCHES_BEFORE: usize = 120;
-const BATCHES_A_FILE: usize = 5;
+/// With more of them the copy takes longer than the bytes of outdated entries last.
+const BATCHES_A_FILE: usize = 2;
 
 /// The order in which the files of a folder are copied.
 #[derive(Clone, Copy, Debug)]
@@ -156,7 +157,7 @@ fn the_previous_checkpoint_outlives_a_start() {
     storage.checkpoint.rewrite(None, &view(8, 10)).unwrap();
     drop(storage);
     drop(reopen(&dir));
-    let newest = dir.data().join("member/checkpoint/00000002/db");
+    let newest = dir.data().join("member/checkpoint/00000002.run");
     let mut bytes = std::fs::read(&newest).unwrap();
     bytes[100] ^= 1;
     std::fs::write(&newest, bytes).unwrap();

@@ -265,7 +265,7 @@ fn a_damaged_checkpoint_is_refused_or_unharmed() {
         .unwrap();
     storage.log.cut(5);
     drop(storage);
-    let bytes = fs::read(dir.data().join("member/checkpoint/00000001/db")).unwrap();
+    let bytes = fs::read(dir.data().join("member/checkpoint/00000001.run")).unwrap();
     let used = bytes.iter().rposition(|b| *b != 0).unwrap();
     let flips = (0..used).step_by(used / 40).map(|at| {
         let mut flipped = bytes.clone();
@@ -288,7 +288,7 @@ fn a_damaged_checkpoint_is_refused_or_unharmed() {
     for (what, bytes) in flips.chain(shorter).chain(holes) {
         let scratch = TempDir::new();
         copy(&dir.0, &scratch.0);
-        fs::write(scratch.data().join("member/checkpoint/00000001/db"), bytes).unwrap();
+        fs::write(scratch.data().join("member/checkpoint/00000001.run"), bytes).unwrap();
         match open(&scratch.data(), &ME) {
             Err(error) => {
                 assert_eq!(error.exit_code(), 28, "{what}: {error}");

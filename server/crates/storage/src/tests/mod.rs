@@ -39,7 +39,7 @@ use witan_replica::host::{LogBatch, LogRecord, Recovered};
 use super::{DataIdentity, Ledger, OpenError, Storage, StorageMetrics};
 
 /// A folder that is removed at the end of the test.
-pub(crate) struct TempDir(PathBuf);
+pub(crate) struct TempDir(pub(crate) PathBuf);
 
 /// Where files are in memory.
 const IN_MEMORY: &str = "/dev/shm";

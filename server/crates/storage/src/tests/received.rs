@@ -13,10 +13,7 @@ use crate::{Ledger, RecordTotals, SnapshotError, SnapshotId};
 
 /// Returns the folders of runs.
 fn runs(dir: &TempDir) -> Vec<PathBuf> {
-    let path = dir.data().join("member/checkpoint");
-    let mut runs = files(&path, "");
-    runs.retain(|path| path.is_dir());
-    runs
+    files(&dir.data().join("member/checkpoint"), ".run")
 }
 
 /// Starts a member with some entries, whose last checkpoint is durable.

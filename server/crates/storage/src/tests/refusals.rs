@@ -126,10 +126,10 @@ fn a_lost_or_damaged_identity_is_refused() {
     let older = fs::read_to_string(&file).unwrap();
     let older = older.replace(&format!("format {FORMAT}"), "format 1");
     fs::write(&file, older).unwrap();
-    assert_eq!(refused(&dir, &ME, "identity").exit_code(), 23);
+    assert_eq!(refused(&dir, &ME, "identity").exit_code(), 21);
     fs::write(&file, [0xff; 20]).unwrap();
     assert_eq!(refused(&dir, &ME, "identity").exit_code(), 23);
-    fs::write(&file, "format 2\n").unwrap();
+    fs::write(&file, format!("format {FORMAT}\n")).unwrap();
     assert_eq!(refused(&dir, &ME, "identity").exit_code(), 23);
     fs::remove_file(&file).unwrap();
     assert_eq!(refused(&dir, &ME, "identity").exit_code(), 23);
@@ -162,9 +162,7 @@ fn a_lost_checkpoint_is_refused() {
     storage.log.cut(8);
     drop(storage);
     let checkpoints = dir.data().join("member/checkpoint");
-    fs::rename(checkpoints.join("00000001/db"), dir.0.join("away")).unwrap();
-    assert_eq!(refused(&dir, &ME, "checkpoint/00000001").exit_code(), 28);
-    fs::rename(checkpoints.join("00000001"), dir.0.join("away too")).unwrap();
+    fs::rename(checkpoints.join("00000001.run"), dir.0.join("away")).unwrap();
     assert_eq!(refused(&dir, &ME, "checkpoint/00000001").exit_code(), 28);
     fs::remove_file(checkpoints.join("current.00000001")).unwrap();
     fs::write(checkpoints.join("current"), "nonsense").unwrap();

@@ -7,7 +7,10 @@ use super::{
     workload::{Driven, Expected},
     *,
 };
-use crate::{folder::copies, manifest::copy_name};
+use crate::{
+    folder::copies,
+    manifest::{Manifest, copy_name},
+};
 
 /// Entries of the directory that is damaged; enough for two log files and a chain of three.
 const ENTRIES: u64 = 160;
@@ -151,13 +154,12 @@ fn a_flipped_bit_in_the_log_is_refused_or_mended() {
     sample.row("older log file: missing", away, &Outcome::Whole);
 }
 
-/// Folders that `current` names for the checkpoint, oldest first.
+/// Returns the files that `current` names for the checkpoint, oldest first.
 fn runs(dir: &TempDir) -> Vec<String> {
-    let text = fs::read_to_string(dir.data().join("member/checkpoint/current")).unwrap();
-    let chain = text.split("before").next().unwrap();
-    let number = |line: &str| line.strip_prefix("run ")?.split(' ').next()?.parse().ok();
-    let folder = |number: u64| format!("checkpoint/{number:08}");
-    chain.lines().filter_map(number).map(folder).collect()
+    let current = dir.data().join("member/checkpoint/current");
+    let manifest = Manifest::read(&current).unwrap().unwrap();
+    let file = |number: u64| format!("checkpoint/{number:08}.run");
+    manifest.chain.numbers().map(file).collect()
 }
 
 #[test]
@@ -171,19 +173,18 @@ fn a_flipped_bit_in_the_checkpoint_is_rebuilt_or_refused() {
         ("older difference", &runs[1], Outcome::Refused(28)),
         ("newest difference", &newest, Outcome::Rebuilt),
     ] {
-        let file = format!("{run}/db");
-        let length = fs::read(sample.dir.data().join("member").join(&file))
+        let length = fs::read(sample.dir.data().join("member").join(run))
             .unwrap()
             .len();
         for (kind, at) in [("header", 9), ("content", length / 2), ("end", length - 1)] {
-            sample.flip(&format!("{what}: {kind}"), &file, at, &outcome);
+            sample.flip(&format!("{what}: {kind}"), run, at, &outcome);
         }
-        let gone = |data: &Path| fs::remove_dir_all(data.join("member").join(run)).unwrap();
+        let gone = |data: &Path| fs::remove_file(data.join("member").join(run)).unwrap();
         sample.row(&format!("{what}: missing"), gone, &outcome);
         let short = |data: &Path| {
             let file = fs::File::options()
                 .write(true)
-                .open(data.join("member").join(&file));
+                .open(data.join("member").join(run));
             file.unwrap().set_len(length as u64 / 2).unwrap();
         };
         sample.row(&format!("{what}: cut in half"), short, &outcome);

@@ -74,16 +74,18 @@ const LINES: &[(&str, &str)] = &[
 const SMALL: &[(&str, &str)] = &[
     (
         "identity",
-        "format 2\ncluster cdf818194e3a8c32\nmember 8e9e05c52164694d\n",
+        "format 3\ncluster cdf818194e3a8c32\nmember 8e9e05c52164694d\n",
     ),
     ("newer", "format 9\nanything\n"),
-    ("former-current", "00000007\n"),
     (
         "current",
-        "witan checkpoint 2\nchain\nlink\nrun 3 9 1048576 000000ff 1234 00000007 6b61\nrun 4 1 2 00000001 3 00000004 \nlink\nrun 5 0 0 00000000 0 00000000 ff\nbefore\nold 2\n",
+        "witan checkpoint 3\nchain\nlink\nrun 3 9 1048576 000000ff 6b61\nrun 4 1 2 00000001 \nlink\nrun 5 0 0 00000000 ff\nbefore\nlink\n",
     ),
-    ("half", "format 2\ncluster cdf8"),
-    ("line", "\u{1}\0\0\0\0\0\0\0\u{9}\0\0\0\0\0\0\0"),
+    ("half", "format 3\ncluster cdf8"),
+    (
+        "line",
+        "\u{1}\0\0\0\0\0\0\0\u{9}\0\0\0\0\0\0\0\u{9}\0\0\0\0\0\0\0",
+    ),
 ];
 
 const VALUES: &[(&str, &[u8])] = &[

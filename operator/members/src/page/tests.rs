@@ -13,7 +13,7 @@ use rustls::{
 };
 
 use super::*;
-use witan_members::Login;
+use crate::Login;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of the page.
@@ -66,23 +66,24 @@ fn address(of: SocketAddr, tls: Option<ClientTls>, password: Option<&str>) -> Ad
     }
 }
 
+/// Reads the first page of a member.
+async fn read(member: Address, bytes_max: usize) -> Result<Vec<u8>, PageError> {
+    get(&member.url("/"), Some(&member), PATIENCE, bytes_max).await
+}
+
 #[tokio::test]
 async fn a_page_is_read_as_a_user() {
     let (at, served) = serve("200 OK", None);
-    let page = get(
-        &address(at, None, Some("p:q")),
-        "/debug/top?seconds=1",
-        PATIENCE,
-        BYTES,
-    )
-    .await;
+    let member = address(at, None, Some("p:q"));
+    let url = member.url("/debug/top?seconds=1");
+    let page = get(&url, Some(&member), PATIENCE, BYTES).await;
     assert_eq!(page.unwrap(), b"words");
     let lines = served.join().unwrap();
     assert_eq!(lines[0], "GET /debug/top?seconds=1 HTTP/1.1");
     let proof = "authorization: Basic cm9vdDpwOnE=".to_owned();
     assert!(lines.contains(&proof), "{lines:?}");
     let (at, served) = serve("401 Unauthorized", None);
-    match get(&address(at, None, None), "/", PATIENCE, BYTES).await {
+    match read(address(at, None, None), BYTES).await {
         Err(PageError::Status(StatusCode::UNAUTHORIZED, text)) => assert_eq!(text, "words"),
         other => panic!("{other:?}"),
     }
@@ -96,7 +97,7 @@ async fn a_page_is_read_as_a_user() {
 #[tokio::test]
 async fn a_page_that_is_too_long_is_refused() {
     let (at, served) = serve("200 OK", None);
-    match get(&address(at, None, None), "/", PATIENCE, BYTES - 1).await {
+    match read(address(at, None, None), BYTES - 1).await {
         Err(PageError::Failed(why)) => assert!(why.contains("length limit"), "{why}"),
         other => panic!("{other:?}"),
     }
@@ -144,7 +145,7 @@ fn certificates(name: &str) -> (ServerConfig, ClientTls) {
 async fn both_sides_show_certificates() {
     let (server, client) = certificates(NAME);
     let (at, served) = serve("200 OK", Some(server));
-    let page = get(&address(at, Some(client), None), "/", PATIENCE, BYTES).await;
+    let page = read(address(at, Some(client), None), BYTES).await;
     assert_eq!(page.unwrap(), b"words");
     assert_eq!(served.join().unwrap()[0], "GET / HTTP/1.1");
 }
@@ -153,17 +154,17 @@ async fn both_sides_show_certificates() {
 async fn a_member_of_another_name_is_refused() {
     let (server, client) = certificates("somebody.else");
     let (at, served) = serve("200 OK", Some(server));
-    match get(&address(at, Some(client), None), "/", PATIENCE, BYTES).await {
+    match read(address(at, Some(client), None), BYTES).await {
         Err(PageError::Failed(why)) => assert!(why.contains("certificate"), "{why}"),
         other => panic!("{other:?}"),
     }
     assert!(served.join().is_err(), "nothing was asked");
 }
 
-#[test]
-fn a_refusal_says_what_to_do() {
-    let refused = PageError::Status(StatusCode::UNAUTHORIZED, String::new());
-    assert!(refused.words().contains("--password-file"));
-    let busy = PageError::Status(StatusCode::TOO_MANY_REQUESTS, "try again".to_owned());
-    assert_eq!(busy.words(), "429 Too Many Requests: try again");
+#[tokio::test]
+async fn a_page_of_another_service_is_read() {
+    let (at, served) = serve("200 OK", None);
+    let page = get(&format!("http://{at}/new?size=3"), None, PATIENCE, BYTES).await;
+    assert_eq!(page.unwrap(), b"words");
+    assert_eq!(served.join().unwrap()[0], "GET /new?size=3 HTTP/1.1");
 }

@@ -1,0 +1,79 @@
+//! A feed at a member that sends changes faster than they are read.
+
+use std::{convert::Infallible, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
+use hyper::{
+    body::{Frame, Incoming},
+    server::conn::http2,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message as _;
+use tokio::{net::TcpListener, sync::Notify};
+use witan_api::v3::etcdserverpb::{RangeResponse, ResponseHeader};
+
+use super::*;
+use crate::{command::ClientFlags, members::WINDOW_BYTES};
+
+type Answer = Response<BoxBody<Bytes, Infallible>>;
+
+/// The watch is not read while the archiver asks, and its changes fill the window of its stream.
+#[tokio::test]
+async fn an_unread_watch_holds_up_no_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let is_full = Arc::new(Notify::new());
+    let notified = is_full.clone();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let is_full = notified.clone();
+            let service = service_fn(move |request| answer(request, is_full.clone()));
+            let builder = http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    let endpoints = [endpoint.clone()];
+    let members = Members::new(&endpoints, &ClientFlags::default()).unwrap();
+    let mut feed = Feed::open(&members, &endpoint, 2).await.unwrap();
+    is_full.notified().await;
+    let head = Head { cluster_id: 7, revision: 12, term: 3 };
+    assert_eq!(feed.ask().await.unwrap(), head);
+}
+
+/// Answers a watch by one message that never fits into the window, and a read by a header.
+async fn answer(request: Request<Incoming>, is_full: Arc<Notify>) -> Result<Answer, Infallible> {
+    let body = if request.uri().path() == "/etcdserverpb.Watch/Watch" {
+        // hyper hands it to the connection before it looks at another stream
+        let sent = stream::once(async move {
+            is_full.notify_one();
+            Ok(message(&vec![0; WINDOW_BYTES as usize * 4]))
+        });
+        BodyExt::boxed(StreamBody::new(sent.chain(stream::pending())))
+    } else {
+        let header = ResponseHeader {
+            cluster_id: 7,
+            revision: 12,
+            raft_term: 3,
+            ..ResponseHeader::default()
+        };
+        let answer = RangeResponse { header: Some(header), ..RangeResponse::default() };
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        let frames = [message(&answer.encode_to_vec()), Frame::trailers(trailers)];
+        BodyExt::boxed(StreamBody::new(stream::iter(frames.map(Ok))))
+    };
+    let answer = Response::builder().header("content-type", "application/grpc");
+    Ok(answer.body(body).unwrap())
+}
+
+/// Returns a message of gRPC: not compressed, its length, its bytes.
+fn message(bytes: &[u8]) -> Frame<Bytes> {
+    let mut framed = vec![0];
+    framed.extend(u32::try_from(bytes.len()).unwrap().to_be_bytes());
+    framed.extend_from_slice(bytes);
+    Frame::data(framed.into())
+}

@@ -1,0 +1,144 @@
+//! The status of a pod: whether it is ready, and why it does not run.
+
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodCondition};
+use serde::Deserialize;
+
+/// Why a pod does not run.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Trouble {
+    /// One word, such as `ImagePullBackOff`.
+    pub reason: String,
+    /// The words of the scheduler, the kubelet or the program.
+    pub message: String,
+}
+
+/// Returns the condition of a pod of this kind.
+pub fn pod_condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().find(|condition| condition.type_ == kind)
+}
+
+/// Whether the condition `Ready` of a pod is true.
+pub fn is_ready(pod: &Pod) -> bool {
+    pod_condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
+}
+
+/// Returns the statuses of all containers of a pod, the init containers first.
+pub fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.as_ref();
+    let init = status.and_then(|status| status.init_container_statuses.as_ref());
+    let main = status.and_then(|status| status.container_statuses.as_ref());
+    init.into_iter().chain(main).flatten()
+}
+
+/// Returns why a pod has failed or cannot start; `None` if nothing is wrong.
+pub fn trouble(pod: &Pod) -> Option<Trouble> {
+    let of_container = |container: &ContainerStatus| {
+        let state = container.state.as_ref()?;
+        failure(&container.name, state).or_else(|| waits(state))
+    };
+    let found = containers(pod).find_map(of_container);
+    found.or_else(|| of_pod(pod))
+}
+
+/// Returns why a container has ended with an error. `witan-operator backup` writes that into its termination message.
+pub fn failure(container: &str, state: &ContainerState) -> Option<Trouble> {
+    let ended = state.terminated.as_ref();
+    let ended = ended.filter(|ended| ended.exit_code != 0)?;
+    let said = ended.message.as_deref().unwrap_or_default().trim();
+    let by_code = |_| {
+        let code = ended.exit_code;
+        let said = if said.is_empty() {
+            String::new()
+        } else {
+            format!(": {said}")
+        };
+        Trouble {
+            reason: "ContainerFailed".to_owned(),
+            message: format!("container {container} ended with exit code {code}{said}"),
+        }
+    };
+    Some(serde_json::from_str(said).unwrap_or_else(by_code))
+}
+
+/// Returns why a container cannot start; `None` while it is about to.
+fn waits(state: &ContainerState) -> Option<Trouble> {
+    let waiting = state.waiting.as_ref()?;
+    let reason = waiting.reason.clone()?;
+    let message = waiting.message.clone().unwrap_or_else(|| reason.clone());
+    let normal = ["ContainerCreating", "PodInitializing"];
+    (!normal.contains(&reason.as_str())).then_some(Trouble { reason, message })
+}
+
+/// Returns why a pod as a whole has failed, such as an eviction, or cannot be scheduled.
+fn of_pod(pod: &Pod) -> Option<Trouble> {
+    let status = pod.status.as_ref()?;
+    if status.phase.as_deref() == Some("Failed") {
+        let reason = status.reason.clone()?;
+        let message = status.message.clone().unwrap_or_else(|| reason.clone());
+        return Some(Trouble { reason, message });
+    }
+    let scheduled = pod_condition(pod, "PodScheduled")?;
+    let reason = scheduled
+        .reason
+        .clone()
+        .filter(|reason| reason == "Unschedulable")?;
+    let message = scheduled.message.clone().unwrap_or_default();
+    Some(Trouble { reason, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(status: &Value) -> Pod {
+        serde_json::from_value(json!({"status": status})).expect("a pod")
+    }
+
+    fn container(state: &Value) -> Value {
+        json!([{"name": "etcd", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state}])
+    }
+
+    #[test]
+    fn a_pod_says_why_it_does_not_run() {
+        let ended = |code: i32, message: &str| json!({"containerStatuses": container(&json!({"terminated": {"exitCode": code, "message": message}}))});
+        let waiting = |reason: &str| json!({"containerStatuses": container(&json!({"waiting": {"reason": reason, "message": "no such tag"}}))});
+        let scheduled = |reason: &str| json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": reason, "message": "0/3 nodes"}]});
+        let own = r#"{"reason": "BackupBroken", "message": "bit 7"}"#;
+        let evicted = json!({"phase": "Failed", "reason": "Evicted", "message": "no memory"});
+        for (status, expected) in [
+            (ended(0, ""), None),
+            (
+                ended(2, ""),
+                Some(("ContainerFailed", "container etcd ended with exit code 2")),
+            ),
+            (
+                ended(1, "x\n"),
+                Some((
+                    "ContainerFailed",
+                    "container etcd ended with exit code 1: x",
+                )),
+            ),
+            (ended(1, own), Some(("BackupBroken", "bit 7"))),
+            (
+                waiting("ErrImagePull"),
+                Some(("ErrImagePull", "no such tag")),
+            ),
+            (waiting("ContainerCreating"), None),
+            (
+                scheduled("Unschedulable"),
+                Some(("Unschedulable", "0/3 nodes")),
+            ),
+            (scheduled("SchedulingGated"), None),
+            (evicted, Some(("Evicted", "no memory"))),
+        ] {
+            let found = trouble(&pod(&status));
+            let found = found
+                .as_ref()
+                .map(|found| (found.reason.as_str(), found.message.as_str()));
+            assert_eq!(found, expected, "{status}");
+        }
+    }
+}

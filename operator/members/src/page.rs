@@ -1,0 +1,124 @@
+//! Pages over HTTP/1: those of a member on its client port, which gRPC does not have, and those of other services.
+
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Address, ClientTls};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{Request, StatusCode, header::AUTHORIZATION};
+use http_body_util::{BodyExt as _, Limited};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+};
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum PageError {
+    /// The answer has another status, and this text.
+    #[error("{0}: {1}")]
+    Status(StatusCode, String),
+    /// There is no answer, or not in time.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Reads a page of at most so many bytes: of a member as the user of its address, whose password Basic authentication takes; of
+/// another service without TLS.
+///
+/// # Errors
+/// There is no answer in time, or one with a status that is no success.
+pub async fn get(
+    url: &str,
+    member: Option<&Address>,
+    patience: Duration,
+    bytes_max: usize,
+) -> Result<Vec<u8>, PageError> {
+    let got = tokio::time::timeout(patience, fetch(url, member, bytes_max)).await;
+    let (status, body) = got
+        .map_err(|_| PageError::Failed(format!("no answer in {} s", patience.as_secs())))?
+        .map_err(PageError::Failed)?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    let text = String::from_utf8_lossy(&body).trim().to_owned();
+    Err(PageError::Status(status, text))
+}
+
+async fn fetch(
+    url: &str,
+    member: Option<&Address>,
+    bytes_max: usize,
+) -> Result<(StatusCode, Vec<u8>), String> {
+    let tls = member.and_then(|member| member.tls.as_deref());
+    let mut request = Request::get(url);
+    if let Some(login) = member.and_then(|member| member.login.as_ref()) {
+        let proof = STANDARD.encode(format!("{}:{}", login.user, login.password));
+        request = request.header(AUTHORIZATION, format!("Basic {proof}"));
+    }
+    let request = request.body(String::new());
+    let request = request.map_err(|error| chain(&error))?;
+    let mut connector = HttpsConnectorBuilder::new()
+        .with_tls_config(settings(tls)?)
+        .https_or_http();
+    if let Some(member) = member {
+        let name = ServerName::try_from(member.server_name.clone());
+        let name = name.map_err(|error| chain(&error))?;
+        connector = connector.with_server_name_resolver(FixedServerNameResolver::new(name));
+    }
+    let connector = connector.enable_http1().build();
+    let client = Client::builder(TokioExecutor::new()).build::<_, String>(connector);
+    let answer = client.request(request).await;
+    let answer = answer.map_err(|error| chain(&error))?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), bytes_max);
+    let body = body.collect().await;
+    let body = body.map_err(|error| chain(error.as_ref()))?;
+    Ok((status, body.to_bytes().to_vec()))
+}
+
+/// Returns an error and its causes, each once.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// Returns the settings of TLS; without certificates those of a connection that has none.
+fn settings(tls: Option<&ClientTls>) -> Result<ClientConfig, String> {
+    let settings = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| chain(&error))?;
+    let mut roots = RootCertStore::empty();
+    let Some(tls) = tls else {
+        return Ok(settings.with_root_certificates(roots).with_no_client_auth());
+    };
+    let unusable = |what: &str, error: String| format!("cannot use the {what}: {error}");
+    for authority in CertificateDer::pem_slice_iter(&tls.authorities) {
+        authority
+            .map_err(|error| chain(&error))
+            .and_then(|authority| roots.add(authority).map_err(|error| chain(&error)))
+            .map_err(|error| unusable("authorities of the members", error))?;
+    }
+    let own: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&tls.certificate).collect();
+    let own = own.map_err(|error| unusable("client certificate", chain(&error)))?;
+    let key = PrivateKeyDer::from_pem_slice(&tls.key);
+    let key = key.map_err(|error| unusable("key of the client certificate", chain(&error)))?;
+    settings
+        .with_root_certificates(roots)
+        .with_client_auth_cert(own, key)
+        .map_err(|error| unusable("client certificate", chain(&error)))
+}
