@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { b64, button, go, open, ports, processes, put, shoot, until, v3 } from "./stage.mjs";
 
-const VIEWS = ["cluster", "keys", "keys?api=2", "watch", "leases", "users"];
+const VIEWS = ["cluster", "keys", "keys?api=2", "watch", "leases", "users", "discovery", "alarms"];
 
 /** Contrast of two colors as WCAG defines it. */
 function contrast(one, other) {
@@ -80,15 +80,35 @@ export const cases = {
     await page.end();
   },
 
-  async an_alarm_is_seen() {
+  async discovery_says_who_is_missing() {
+    const base = `http://127.0.0.1:${ports[0]}`;
+    const token = (await (await fetch(`${base}/new?size=3`, { method: "POST" })).text()).split("/").pop();
+    const register = (id, value) => fetch(`${base}/${token}/${id}?prevExist=false`, { method: "PUT", body: new URLSearchParams({ value }) });
+    await register("4eb2dcba58da982f", "shop-0=http://10.0.0.11:2380");
+    await register("a1b2c3d4e5f60718", "shop-1=http://10.0.0.12:2380");
+    await put("/_etcd/registry/my-token/_config/size", "1");
+    await put("/_etcd/registry/my-token/members/8eca", "m0=http://10.0.0.1:2380");
+    const page = await open("discovery");
+    const card = page.getByRole("region", { name: `Token ${token}` });
+    await card.getByText("1 of 3 missing").waitFor();
+    await card.getByText("shop-0").waitFor();
+    await card.getByText("http://10.0.0.12:2380").waitFor();
+    await page.getByRole("region", { name: "Token my-token" }).getByText("all 1 registered").waitFor();
+    await shoot(page, "discovery");
+    await page.end();
+  },
+
+  async an_alarm_says_what_to_do() {
     const { leader } = await v3("maintenance/status");
-    const page = await open("cluster");
+    const page = await open("alarms");
+    await page.getByText("No alarm.").waitFor();
     for (const alarm of ["NOSPACE", "CORRUPT"]) {
       await v3("maintenance/alarm", { action: "ACTIVATE", memberID: leader, alarm });
-      await page.getByText(`alarm:${alarm}`).waitFor();
+      await page.getByRole("region", { name: `Alarm ${alarm}` }).getByText("etcdctl alarm disarm").waitFor();
     }
+    await shoot(page, "alarms");
     for (const alarm of ["NOSPACE", "CORRUPT"]) await v3("maintenance/alarm", { action: "DEACTIVATE", memberID: leader, alarm });
-    await page.getByText(/alarm:/).waitFor({ state: "detached" });
+    await page.getByText("No alarm.").waitFor();
     await page.end();
   },
 
@@ -115,7 +135,7 @@ export const cases = {
     const pairs = [["ink", "ground"], ["ink", "raised"], ["quiet", "ground"], ["quiet", "raised"], ["accent", "ground"], ["accent", "tint"],
       ["on-accent", "accent"], ["bad", "bad-tint"], ["ink", "bad-tint"], ["quiet", "bad-tint"], ["good", "good-tint"], ["quiet", "good-tint"], ["bad", "raised"]];
     for (const colorScheme of ["light", "dark"]) {
-      const page = await open("leases", { colorScheme });
+      const page = await open("alarms", { colorScheme });
       for (const [text, ground] of pairs) {
         const colors = await page.evaluate((names) => names.map((name) => {
           const probe = document.querySelector("main");

@@ -134,8 +134,8 @@ export async function v2(path, options = {}) {
 }
 
 /** A page of plain text. */
-export async function text(path) {
-  const response = await withToken(() => send(path, { headers: headers() }));
+export async function text(path, options = {}) {
+  const response = await withToken(() => send(path, { headers: headers(), ...options }));
   return response.text();
 }
 

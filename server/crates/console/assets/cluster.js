@@ -173,6 +173,6 @@ function ownFacts({ status }) {
     ["Committed entry", count(status.raftIndex)],
     ["Applied entry", count(status.raftAppliedIndex)],
     ["Size in use", size(status.dbSizeInUse)],
-    status.errors?.length && ["Errors and alarms (docs/operating/runbook.md)", name(status.errors.join("; "))],
+    status.errors?.length && ["Errors", name(status.errors.join("; "))],
   ]);
 }

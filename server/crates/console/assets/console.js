@@ -2,13 +2,15 @@
 
 import { logIn, logOut, onUser, user, v3 } from "./api.js";
 import { ask, button, field, h, hex, notify, trouble } from "./dom.js";
+import * as alarms from "./alarms.js";
 import * as cluster from "./cluster.js";
+import * as discovery from "./discovery.js";
 import * as keys from "./keys.js";
 import * as leases from "./leases.js";
 import * as users from "./users.js";
 import * as watch from "./watch.js";
 
-const VIEWS = { cluster, keys, watch, leases, users };
+const VIEWS = { cluster, keys, watch, leases, users, discovery, alarms };
 const main = document.getElementById("main");
 const login = document.getElementById("log-in");
 let leave = new AbortController();

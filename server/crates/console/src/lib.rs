@@ -51,10 +51,12 @@ const ASSETS: &[Asset] = assets! {
     "console.css" CSS;
     "icon.svg" SVG;
     "console.js" SCRIPT;
+    "alarms.js" SCRIPT;
     "api.js" SCRIPT;
     "bytes.js" SCRIPT;
     "cluster.js" SCRIPT;
     "diff.js" SCRIPT;
+    "discovery.js" SCRIPT;
     "dom.js" SCRIPT;
     "drawing.js" SCRIPT;
     "edit.js" SCRIPT;

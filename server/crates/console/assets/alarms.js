@@ -1,0 +1,81 @@
+// Alarms, and what to do about each.
+
+import { v3 } from "./api.js";
+import { h, hex, name, size, trouble } from "./dom.js";
+import { repeat } from "./poll.js";
+
+export const title = "Alarms";
+
+const ASK_MS = 5000;
+
+const ADVICE = {
+  NOSPACE: {
+    means: "The store has reached its quota. Writes that add data are refused in the whole cluster; reads and deletions go on.",
+    steps: [
+      ["Find out what fills it: open Keys, and look at the number of keys below each folder. Delete what is not needed."],
+      ["Drop old revisions, which count too:", "etcdctl compact REVISION"],
+      ["Or give the store more: restart the members one by one with a larger", "--quota-backend-bytes"],
+      ["Then let writes in again:", "etcdctl alarm disarm"],
+    ],
+  },
+  CORRUPT: {
+    means: "The state of this member differs from the others'. What it answers may be wrong.",
+    steps: [
+      ["Wait: the member replaces its state by the leader's and lowers the alarm by itself."],
+      ["If it does not, ask the members for their hashes, and see which one differs:", "etcdctl endpoint hashkv --cluster"],
+      ["Remove that member, and add it again with an empty data directory:", "etcdctl member remove ID"],
+      ["Check its disk and its memory. Then end the alarm:", "etcdctl alarm disarm"],
+    ],
+  },
+};
+
+export async function show({ root, signal }) {
+  const place = h("div", { role: "status" });
+  root.append(place);
+  let shown = "";
+  await repeat(signal, ASK_MS, async () => {
+    try {
+      const [{ alarms }, { members }, status] = await Promise.all([
+        v3("maintenance/alarm", { action: "GET" }), v3("cluster/member/list", { linearizable: false }), v3("maintenance/status"),
+      ]);
+      const now = JSON.stringify([alarms, members]);
+      if (signal.aborted || now === shown) return;
+      shown = now;
+      place.replaceChildren(...((alarms ?? []).length > 0 ? alarms.map((alarm) => card(alarm, members, status)) : calm(status)));
+    } catch (error) {
+      shown = "";
+      if (!signal.aborted) place.replaceChildren(trouble(error));
+    }
+  });
+}
+
+function calm(status) {
+  const quota = Number(status.dbSizeQuota ?? 0);
+  return [h("div", { class: "card good" }, h("p", {}, h("strong", {}, "No alarm.")),
+    h("p", { class: "quiet" }, `The store takes ${size(status.dbSize)}${quota > 0 ? ` of its quota of ${size(quota)}` : ""}. `,
+      "NOSPACE would be raised at the quota or on a full disk, CORRUPT when the members' states differ."))];
+}
+
+/** A corruption of nobody: there is no majority that says which state is right. */
+const UNDECIDED = {
+  means: "The members' states differ, and no majority of them agrees. What they answer may be wrong.",
+  steps: [
+    ["Compare the hashes of the members, and find out whose state is right:", "etcdctl endpoint hashkv --cluster"],
+    ["Remove the others one by one, and add them again with empty data directories:", "etcdctl member remove ID"],
+    ["Then end the alarm:", "etcdctl alarm disarm"],
+  ],
+};
+
+function card({ memberID = "0", alarm }, members, status) {
+  const nobody = memberID === "0" && alarm === "CORRUPT";
+  const advice = nobody ? UNDECIDED : ADVICE[alarm] ?? { means: "This page does not know the alarm.", steps: [["Read the log of the member."]] };
+  const member = members.find((one) => one.ID === memberID);
+  const quota = Number(status.dbSizeQuota ?? 0);
+  return h("section", { class: "card bad", "aria-label": `Alarm ${alarm}` },
+    h("h2", {}, alarm, " ", h("span", { class: "quiet" }, "raised by "), name(member?.name ?? (nobody ? "the cluster" : hex(memberID)))),
+    h("p", {}, advice.means),
+    alarm === "NOSPACE" && quota > 0 && h("p", { class: "row" }, `${size(status.dbSize)} of ${size(quota)}`,
+      h("meter", { min: 0, max: 1, high: 0.8, low: 0.7, optimum: 0, value: Number(status.dbSize) / quota, "aria-label": "Share of the quota" })),
+    h("h3", {}, "What to do"),
+    h("ol", { class: "steps" }, advice.steps.map(([words, command]) => h("li", {}, words, " ", command && h("code", {}, command)))));
+}
