@@ -28,6 +28,7 @@ use super::{
     format::Origin,
     ledger::Ledger,
     manifest::{CURRENT, Chain, Install, Manifest, Run, copy_name},
+    manifest_file,
     merge::Records,
     read_ahead::read_chain,
     retention::{self, Outdated},
@@ -147,6 +148,7 @@ impl Checkpoint {
         ledger: Arc<Ledger>,
     ) -> Result<(Self, Option<View>), OpenError> {
         fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
+        manifest_file::remove_leftovers(dir);
         let next = next_number(dir).map_err(|e| OpenError::io(dir, e))?;
         let copies = copies(dir).map_err(|e| OpenError::io(dir, e))?;
         let last_copy = copies.first().copied();
@@ -192,14 +194,12 @@ impl Checkpoint {
         let dir = &self.folder.dir;
         let current = std::iter::once(CURRENT.to_owned());
         let names = current.chain(copies.iter().map(|number| copy_name(*number)));
-        let (mut manifests, mut damaged, mut newest) = (Vec::new(), false, None);
+        let (mut manifests, mut damaged, mut newest) = (Vec::new(), false, false);
         for name in names {
             let path = dir.join(&name);
             match Manifest::read(&path) {
                 Ok(Some(found)) => {
-                    if name == CURRENT {
-                        newest = Some(found.clone());
-                    }
+                    newest |= name == CURRENT;
                     manifests.push(found);
                     if origin != Origin::Copied {
                         break;
@@ -214,11 +214,11 @@ impl Checkpoint {
             let what = "the file names no checkpoint";
             return Err(OpenError::checkpoint(&dir.join(CURRENT), what));
         }
-        self.fell_back = newest.is_none() && !manifests.is_empty();
+        self.fell_back = !newest && !manifests.is_empty();
         let copy = copies.first().copied();
         let is_of_newest = |number: &u64| {
-            let copy = Manifest::read(&dir.join(copy_name(*number)));
-            copy.is_ok_and(|copy| copy == newest)
+            let copy = fs::read(dir.join(copy_name(*number)));
+            newest && copy.is_ok_and(|copy| fs::read(dir.join(CURRENT)).is_ok_and(|it| it == copy))
         };
         self.copy = copy.filter(is_of_newest);
         Ok(manifests)
@@ -317,7 +317,7 @@ impl Checkpoint {
             Some(difference) if !self.wants_base(whole) => self.store_difference(difference),
             Some(_) | None => self.store_base(difference, whole),
         });
-        stored.unwrap_or_else(|| Err(io::Error::other("writing the database ended in a panic")))
+        stored.unwrap_or_else(|| Err(io::Error::other("writing the checkpoint ended in a panic")))
     }
 
     /// Writes the difference as a further link of the chain, and publishes the chain.

@@ -166,7 +166,7 @@ pub enum OpenError {
          directory, or remove this member from its cluster and add it anew", path.display()
     )]
     Checkpoint {
-        /// The folder.
+        /// The folder, or a file in it.
         path: PathBuf,
         /// Description of the damage.
         what: String,

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with, statfs};
 
 /// Modes of files and folders of the data directory, as etcd's: they contain password hashes and all values.
 const DIR_MODE: u32 = 0o700;
@@ -18,6 +18,9 @@ const FILE_MODE: u32 = 0o600;
 
 /// Mode bits of group and others.
 const OTHERS: u32 = 0o077;
+
+/// File systems that write each change of a block elsewhere: zeros that are written ahead spare them nothing. btrfs, ZFS, bcachefs, F2FS.
+const COPYING: [i64; 4] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e, 0xf2f5_2010];
 
 /// Returns options for files that the owner alone may read. Symbolic links are not followed.
 pub(super) fn private() -> OpenOptions {
@@ -94,12 +97,23 @@ pub(super) fn replace_with(
     content: impl FnOnce(&Metadata) -> Vec<u8>,
 ) -> io::Result<()> {
     let staged: PathBuf = dir.join(format!("{name}.tmp"));
-    let mut file = create(&staged)?;
-    file.write_all(&content(&file.metadata()?))?;
-    drop(file);
-    sync_file(&staged)?;
-    fs::rename(&staged, dir.join(name))?;
+    let write = || {
+        let mut file = create(&staged)?;
+        file.write_all(&content(&file.metadata()?))?;
+        drop(file);
+        sync_file(&staged)?;
+        fs::rename(&staged, dir.join(name))
+    };
+    write().inspect_err(|_| {
+        // it takes space that others need
+        let _ = fs::remove_file(&staged);
+    })?;
     sync_dir(dir)
+}
+
+/// Whether the file system of `dir` writes changed blocks in place.
+pub(super) fn overwrites(dir: &Path) -> bool {
+    statfs(dir).is_ok_and(|system| !COPYING.contains(&system.f_type))
 }
 
 /// Exchanges two names in one step. Not all file systems can.

@@ -174,20 +174,13 @@ impl CheckpointFolder {
     /// Publishes a manifest atomically (I4), unless a snapshot was published after `installs` of them:
     /// that is [`Superseded`]. Returns the number of its copy.
     pub(super) fn publish(&self, manifest: &Manifest, installs: u64) -> io::Result<u64> {
+        let bytes = manifest_file::encode(&manifest.encode(), &self.dir)?;
         let mut state = self.state();
         if state.installs != installs {
             return Err(io::Error::other(Superseded));
         }
-        let bytes = self.replace_current(manifest)?;
-        Ok(self.copy(&mut state, &bytes))
-    }
-
-    /// Replaces the file `current` and returns its bytes. The state must be locked: the file is made in a folder that one
-    /// thread uses at a time.
-    fn replace_current(&self, manifest: &Manifest) -> io::Result<Vec<u8>> {
-        let bytes = manifest_file::encode(&manifest.encode(), &self.dir)?;
         replace(&self.dir, CURRENT, &bytes)?;
-        Ok(bytes)
+        Ok(self.copy(&mut state, &bytes))
     }
 
     /// Copies the manifest, and returns the number of the copy. A failure is logged, because the copy is only needed if the
@@ -216,12 +209,13 @@ impl CheckpointFolder {
     /// more. Chains that others have begun are [`Superseded`] from here on. Copies of earlier manifests are removed first: a
     /// member that has acknowledged the snapshot must not go back below it.
     pub(super) fn install(&self, manifest: &Manifest) -> io::Result<()> {
+        let bytes = manifest_file::encode(&manifest.encode(), &self.dir)?;
         let mut state = self.state();
         self.remove_copies(|_| false)?;
-        let bytes = self.replace_current(manifest).or_else(|error| {
+        replace(&self.dir, CURRENT, &bytes).or_else(|error| {
             tracing::warn!(%error, "failed to publish a received snapshot; deleting the ballast and retrying");
             self.ledger.release();
-            self.replace_current(manifest)
+            replace(&self.dir, CURRENT, &bytes)
         })?;
         self.copy(&mut state, &bytes);
         state.installs += 1;
@@ -251,7 +245,11 @@ impl CheckpointFolder {
         drop(state);
         for path in listed {
             if run_number(&path).is_some() && !kept.contains(&path) {
-                fs::remove_file(path)?;
+                match fs::remove_file(path) {
+                    // another thread has discarded it
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    removed => removed?,
+                }
             }
         }
         Ok(())

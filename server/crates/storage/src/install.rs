@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Makes `received` the checkpoint in place of `replaced`; durable when it returns. Called on the
-/// replica's thread: it waits for writes of small files only. A disk error ends the process.
+/// replica's thread: it waits for writes of small files only, of which one is first made in memory. A disk error ends the process.
 pub fn install(
     log: &mut RaftLog,
     checkpointer: &Checkpointer,

@@ -20,6 +20,9 @@ use super::files;
 /// Name of the ballast.
 pub(super) const BALLAST: &str = "ballast";
 
+/// Bytes that a run takes in addition to its records: the manifest that names it, and its copy.
+const RUN_EXTRA_BYTES: u64 = 1 << 20;
+
 /// Announced bytes of the log and of the run that is being written, and the ballast.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -188,7 +191,7 @@ impl Ledger {
 /// Returns the free bytes in excess of `kept_bytes` that a run of this many bytes would leave below `dir`; an error
 /// (`StorageFull`) if it does not fit.
 fn left_beside_run(dir: &Path, bytes: u64, kept_bytes: u64) -> io::Result<u64> {
-    let taken = bytes.saturating_add(kept_bytes);
+    let taken = bytes.saturating_add(RUN_EXTRA_BYTES + kept_bytes);
     let left = measure(dir).free.checked_sub(taken);
     left.ok_or(io::ErrorKind::StorageFull.into())
 }

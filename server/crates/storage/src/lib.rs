@@ -48,7 +48,6 @@ mod read_ahead;
 mod received;
 mod record_stream;
 mod retention;
-
 mod reuse;
 mod run;
 mod space;

@@ -31,6 +31,7 @@ use witan_replica::host::{LogBatch, LogRecord};
 use super::tests::disk::Watched as Files;
 use super::{
     OpenError, StorageMetrics,
+    files::{self, sync_dir},
     format::Origin,
     ledger::Ledger,
     lock::wait_until_unlocked,
@@ -166,7 +167,7 @@ impl RaftLog {
             false => 0,
         };
         let config = config(dir, worth, outdated_max)?;
-        let files = Arc::new(LogFiles { files: Files, ledger });
+        let files = Arc::new(LogFiles { files: Files, ledger, zeros: files::overwrites(dir) });
         let engine = Engine::open_with_file_system(config, files).map_err(|e| refusal(dir, e))?;
         let mut log = Self {
             engine,
@@ -194,7 +195,7 @@ impl RaftLog {
                 log.add_keys(&mut batch)
                     .and_then(|()| log.engine.write(&mut batch, true))
                     .map_err(|e| refusal(dir, e))?;
-                super::files::sync_dir(dir).map_err(|e| OpenError::io(dir, e))?;
+                sync_dir(dir).map_err(|e| OpenError::io(dir, e))?;
             }
             None => match log.engine.first_index(REGION) {
                 Some(first) if origin == Origin::Copied => log.begin_at(first),

@@ -20,16 +20,19 @@ const ZEROS_BYTES: u64 = 256 << 10;
 /// Bytes of a write of zeros. The page cache keeps the bytes of a larger one together, and each sync would write them all.
 const PAGE_BYTES: u64 = 4096;
 
-/// The engine's file system, with writes that are repeated after the ballast is deleted.
+/// The engine's file system, with writes that are repeated after the ballast is deleted, into blocks with content.
 pub(super) struct LogFiles<F> {
     pub(super) files: F,
     pub(super) ledger: Arc<Ledger>,
+    /// Whether to write zeros, see [`super::files::overwrites`].
+    pub(super) zeros: bool,
 }
 
 /// Writer of one file, whose writes are repeated, into blocks with content.
 pub(super) struct Writer<W> {
     inner: W,
     ledger: Arc<Ledger>,
+    zeros: bool,
     /// Where the next write goes.
     at: u64,
     /// Where the bytes end that were written, also as zeros.
@@ -41,7 +44,7 @@ pub(super) struct Writer<W> {
 impl<W: Write + Seek> Writer<W> {
     /// Writes zeros into the reserved bytes behind the last write, unless it has ended in front of earlier zeros.
     fn write_zeros(&mut self) -> io::Result<()> {
-        if self.at <= self.zeroed {
+        if !self.zeros || self.at <= self.zeroed {
             return Ok(());
         }
         self.zeroed = self.at;
@@ -107,6 +110,7 @@ impl<F: FileSystem> FileSystem for LogFiles<F> {
         Ok(Writer {
             inner: self.files.new_writer(handle)?,
             ledger: self.ledger.clone(),
+            zeros: self.zeros,
             at: 0,
             zeroed: 0,
             allocated: 0,
@@ -197,6 +201,7 @@ mod tests {
         Writer {
             inner: Memory { space, ..Memory::default() },
             ledger: Arc::new(Ledger::default()),
+            zeros: true,
             at: 0,
             zeroed: 0,
             allocated: 0,
@@ -241,6 +246,22 @@ mod tests {
             file.inner.bytes.get_ref()[..],
             [[7; 9000], [8; 9000]].concat()
         );
+    }
+
+    #[test]
+    fn a_file_that_is_opened_again_goes_on_at_its_end() {
+        let mut file = writer(u64::MAX);
+        file.inner.bytes = io::Cursor::new(vec![7; 1000]);
+        file.seek(SeekFrom::Start(1000)).unwrap();
+        file.allocate(1000, 2000).unwrap();
+        file.write_all(&[8; 500]).unwrap();
+        // as the engine does after a write that has failed half-way
+        file.inner.write_all(&[9; 300]).unwrap();
+        file.seek(SeekFrom::Start(1500)).unwrap();
+        file.write_all(&[10; 100]).unwrap();
+        let found = file.inner.bytes.get_ref();
+        assert!(found[..1000] == [7; 1000] && found[1000..1500] == [8; 500]);
+        assert!(found[1500..1600] == [10; 100] && found.len() == 3000);
     }
 
     #[test]

@@ -97,7 +97,12 @@ impl Manifest {
     /// Reads the file; `None` if its content is invalid. A missing file is an error.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         let dir = path.parent().unwrap_or(Path::new("."));
-        let lines = manifest_file::decode(&fs::read(path)?, dir)?;
+        let lines = manifest_file::decode(&fs::read(path)?, dir);
+        // the file is there: it must not pass for a missing one
+        let lines = lines.map_err(|error| match error.kind() == io::ErrorKind::NotFound {
+            true => io::Error::other(error),
+            false => error,
+        })?;
         Ok(lines.and_then(|lines| Self::decode(&lines)))
     }
 

@@ -2,19 +2,25 @@
 //! file that names `sled`. Not here: what the lines say.
 //!
 //! sled's `flush` orders nothing to the platter, and sled repairs damage that looks like a torn write. So a database is
-//! written in a scratch folder and closed. Its bytes and their checksum become the file in one step, which the caller makes
-//! durable; they are checked before sled opens a copy of them.
+//! written in a scratch folder, closed, and read back. Its bytes and their checksum become the file in one step, which the
+//! caller makes durable; they are checked before sled opens a copy of them. The folder is in memory, so that a start
+//! needs no free space.
 
 use std::{
-    fs, io,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    process,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use witan_base::panics::catch_in_library;
 
-use super::{files::create_dirs, lock::wait_until_unlocked};
+use super::lock::wait_until_unlocked;
 
-/// sled's unit of writing. A line fits into a quarter of it: sled writes larger values into files of their own.
+/// sled's unit of writing, which is a part of the format: sled reads a database only with the one that has written it. A
+/// line fits into a quarter of it: sled writes larger values into files of their own.
 const SEGMENT_BYTES: usize = 16 << 10;
 /// Size of sled's cache; small, because everything is read once.
 const CACHE_BYTES: u64 = 1 << 20;
@@ -22,26 +28,39 @@ const CACHE_BYTES: u64 = 1 << 20;
 const DATABASE: &str = "db";
 /// Bytes of the checksum at the end of the file.
 const SUM_BYTES: usize = 4;
+/// Where folders are in memory.
+const MEMORY: &str = "/dev/shm";
+/// Begin of the name of a scratch folder.
+const SCRATCH: &str = "witan-manifest-";
 
-/// Returns the bytes of a file with these lines. The database is written in a folder inside `dir`, by one thread at a time.
+/// Returns the bytes of a file with these lines, each of which ends with a line feed. If no folder can be made in memory,
+/// the database is written in one inside `dir`.
 pub(super) fn encode(lines: &str, dir: &Path) -> io::Result<Vec<u8>> {
-    let scratch = Scratch::new(dir.join("writing"))?;
-    let write = || -> io::Result<()> {
-        let db = open(&scratch.0)?;
-        for (number, line) in (0_u32..).zip(lines.lines()) {
-            db.insert(number.to_be_bytes(), line)?;
-        }
-        db.flush()?;
-        Ok(())
-    };
-    catch_in_library(write).unwrap_or_else(|| Err(io::Error::other("sled panicked")))?;
-    let mut bytes = scratch.take_database()?;
+    let mut bytes = in_scratch(dir, |scratch| {
+        let write = || -> io::Result<()> {
+            let db = open(scratch)?;
+            for (number, line) in (0_u32..).zip(lines.lines()) {
+                db.insert(number.to_be_bytes(), line)?;
+            }
+            db.flush()?;
+            Ok(())
+        };
+        catch_in_library(write).unwrap_or_else(panicked)?;
+        let path = scratch.join(DATABASE);
+        wait_until_unlocked(&path)?;
+        fs::read(&path)
+    })?;
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    if decode(&bytes, dir)?.as_deref() != Some(lines) {
+        return Err(io::Error::other(
+            "sled reads other lines than it has written",
+        ));
+    }
     Ok(bytes)
 }
 
-/// Returns the lines of a file; `None` if it is damaged. The database is read in a folder inside `dir`, by one thread at a
-/// time.
+/// Returns the lines of a file; `None` if it is damaged. If no folder can be made in memory, the database is read in one
+/// inside `dir`.
 pub(super) fn decode(bytes: &[u8], dir: &Path) -> io::Result<Option<String>> {
     let Some((bytes, sum)) = bytes.split_last_chunk::<SUM_BYTES>() else {
         return Ok(None);
@@ -49,22 +68,49 @@ pub(super) fn decode(bytes: &[u8], dir: &Path) -> io::Result<Option<String>> {
     if crc32fast::hash(bytes) != u32::from_le_bytes(*sum) {
         return Ok(None);
     }
-    let scratch = Scratch::new(dir.join("reading"))?;
-    fs::write(scratch.0.join(DATABASE), bytes)?;
-    let read = || -> io::Result<Option<String>> {
-        let mut lines = String::new();
-        for record in &*open(&scratch.0)? {
-            let Ok(line) = std::str::from_utf8(&record?.1).map(|line| format!("{line}\n")) else {
-                return Ok(None);
-            };
-            lines.push_str(&line);
+    let lines = in_scratch(dir, |scratch| {
+        let path = scratch.join(DATABASE);
+        fs::write(&path, bytes)?;
+        let read = || -> io::Result<Vec<u8>> {
+            let mut lines = Vec::new();
+            for record in &*open(scratch)? {
+                lines.extend_from_slice(&record?.1);
+                lines.push(b'\n');
+            }
+            Ok(lines)
+        };
+        let lines = catch_in_library(read).unwrap_or_else(panicked)?;
+        // sled writes into the folder until then
+        wait_until_unlocked(&path)?;
+        Ok(lines)
+    })?;
+    Ok(String::from_utf8(lines).ok())
+}
+
+/// Removes folders that a crash has left in `dir`. What cannot be removed costs only space.
+pub(super) fn remove_leftovers(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(SCRATCH.as_bytes())
+        {
+            let _ = fs::remove_dir_all(entry.path());
         }
-        Ok(Some(lines))
+    }
+}
+
+fn panicked<T>() -> io::Result<T> {
+    Err(io::Error::other("sled panicked"))
+}
+
+/// Runs `step` in an empty folder in memory; if that fails, in one inside `dir`.
+fn in_scratch<T>(dir: &Path, step: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
+    let run = |parent: &Path| {
+        let scratch = Scratch::new(parent)?;
+        step(&scratch.0)
     };
-    let lines = catch_in_library(read).unwrap_or(Ok(None))?;
-    // until then sled may write into the folder
-    scratch.take_database()?;
-    Ok(lines)
+    run(Path::new(MEMORY)).or_else(|_| run(dir))
 }
 
 /// Opens the database of a folder, or creates it if it is missing, without flushes in the background.
@@ -78,34 +124,23 @@ fn open(folder: &Path) -> sled::Result<sled::Db> {
         .open()
 }
 
-/// A folder that a database is open in, removed when it is dropped.
+/// An empty folder for the owner alone, removed when it is dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Creates the folder, after it removes what a crash has left of it.
-    fn new(path: PathBuf) -> io::Result<Self> {
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        create_dirs(&path)?;
+    fn new(parent: &Path) -> io::Result<Self> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now_ns = now.map_or(0, |now| now.as_nanos());
+        let path = parent.join(format!("{SCRATCH}{}-{now_ns}", process::id()));
+        // fails if another process has made it, whose number is the same in another container
+        DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
-    }
-
-    /// Returns the bytes of the database, once sled has closed it. Larger values than a file has are an error.
-    fn take_database(&self) -> io::Result<Vec<u8>> {
-        let path = self.0.join(DATABASE);
-        wait_until_unlocked(&path)?;
-        if fs::read_dir(self.0.join("blobs"))?.next().is_some() {
-            return Err(io::Error::other("a line is too long for the database"));
-        }
-        fs::read(&path)
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // the next one removes what remains
+        // what remains in the data directory is removed by the next start
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -115,26 +150,48 @@ mod tests {
     use super::*;
     use crate::tests::TempDir;
 
-    fn lines(count: u32) -> String {
-        (0..count)
-            .map(|n| format!("run {n} 12345 8388608 {n:08x} {}\n", "00ff".repeat(16)))
-            .collect()
+    fn lines(count: u64) -> String {
+        let line = |n| {
+            format!(
+                "run {} {} {} {n:08x} {}\n",
+                u64::MAX - n,
+                u64::MAX,
+                u64::MAX,
+                "00ff".repeat(16)
+            )
+        };
+        (0..count).map(line).collect()
     }
 
     #[test]
     fn lines_come_back() {
         let dir = TempDir::new();
-        for count in [0, 1, 10, 1000, 20_000] {
-            let started = std::time::Instant::now();
+        for count in [0, 1, 10, 1000, 5000] {
             let bytes = encode(&lines(count), &dir.0).unwrap();
-            eprintln!("{count} {} {:?}", bytes.len(), started.elapsed());
-            let started = std::time::Instant::now();
             assert!(
                 decode(&bytes, &dir.0).unwrap() == Some(lines(count)),
                 "{count}"
             );
-            eprintln!("read {:?}", started.elapsed());
         }
+        assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_folder_is_in_the_data_directory_if_none_can_be_in_memory() {
+        let dir = TempDir::new();
+        let tried = std::cell::RefCell::new(Vec::new());
+        let found = in_scratch(&dir.0, |scratch| {
+            tried.borrow_mut().push(scratch.to_owned());
+            match scratch.starts_with(&dir.0) {
+                true => Ok(1),
+                false => Err(io::ErrorKind::StorageFull.into()),
+            }
+        });
+        assert_eq!(found.unwrap(), 1);
+        assert!(tried.borrow().last().unwrap().starts_with(&dir.0));
+        assert!(tried.borrow().iter().all(|folder| !folder.exists()));
+        fs::create_dir_all(dir.0.join(format!("{SCRATCH}1-2/blobs"))).unwrap();
+        remove_leftovers(&dir.0);
         assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 0);
     }
 

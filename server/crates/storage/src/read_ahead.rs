@@ -35,7 +35,7 @@ pub(super) fn read_chain<T>(
     // a damaged run shows at its end, after its records
     let restored = catch_in_library(|| read_ahead(&mut merged, restore));
     let restored = restored.unwrap_or_else(|| {
-        Err(CorruptRecord::new("reading the database ended in a panic").into())
+        Err(CorruptRecord::new("reading the checkpoint ended in a panic").into())
     })?;
     Ok((restored, merged.bytes))
 }
@@ -56,7 +56,7 @@ fn read_ahead<T>(
         match reading.join() {
             Ok(Some(())) => restored,
             Ok(None) | Err(_) => {
-                Err(CorruptRecord::new("reading the database ended in a panic").into())
+                Err(CorruptRecord::new("reading the checkpoint ended in a panic").into())
             }
         }
     })

@@ -132,7 +132,7 @@ pub struct IncomingSnapshot {
 /// A run that another thread writes, and the part of the snapshot that is durable with it.
 #[derive(Debug)]
 struct RunInWriting {
-    /// Result of the write; `None` if the library panicked.
+    /// Result of the write; `None` if it panicked.
     thread: JoinHandle<Option<io::Result<Run>>>,
     count: RecordCounter,
     last_key: Vec<u8>,

@@ -1,5 +1,5 @@
 //! Tracks the runs of the newest base that are unchanged, so that the next base reuses them instead
-//! of writing the same bytes again. The folder of a reused run is never modified. Not here: writing
+//! of writing the same bytes again. The file of a reused run is never modified. Not here: writing
 //! runs.
 //!
 //! A base is the whole state, so a run contains every record between two of its keys, if no other

@@ -106,15 +106,25 @@ impl RunWriter {
         if self.buffer.len() + bytes.len() > BUFFER_BYTES {
             self.write_buffer()?;
         }
+        if bytes.len() >= BUFFER_BYTES {
+            return self.write(bytes);
+        }
         self.buffer.extend_from_slice(bytes);
         Ok(())
     }
 
     fn write_buffer(&mut self) -> io::Result<()> {
-        self.file.write_all(&self.buffer)?;
-        self.sum.update(&self.buffer);
-        self.bytes += self.buffer.len() as u64;
-        self.buffer.clear();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.write(&buffer)?;
+        buffer.clear();
+        self.buffer = buffer;
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.sum.update(bytes);
+        self.bytes += bytes.len() as u64;
         Ok(())
     }
 }
@@ -202,7 +212,12 @@ impl RunReader {
     /// Reads the next bytes of the file into the buffer, and returns how many.
     fn read_buffer(&mut self) -> io::Result<usize> {
         self.buffer.resize(BUFFER_BYTES, 0);
-        let read = self.file.read(&mut self.buffer)?;
+        let read = loop {
+            match self.file.read(&mut self.buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
         self.buffer.truncate(read);
         self.sum.update(&self.buffer);
         self.at = 0;

@@ -57,7 +57,7 @@ impl Member {
     fn runs(&self) -> usize {
         let entries = std::fs::read_dir(self.dir.join("member/checkpoint")).unwrap();
         entries
-            .filter(|entry| entry.as_ref().unwrap().path().is_dir())
+            .filter(|entry| entry.as_ref().unwrap().path().extension() == Some("run".as_ref()))
             .count()
     }
 

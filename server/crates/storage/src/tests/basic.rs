@@ -151,12 +151,12 @@ fn a_chain_stays_short_and_holds_little_that_is_outdated() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
     let mut since: Option<View> = None;
-    let folders = || files(&dir.data().join("member/checkpoint"), "").len();
+    let runs = || files(&dir.data().join("member/checkpoint"), ".run").len();
     let (mut most, mut fewest) = (0, usize::MAX);
     for index in 2..120 {
         let next = view(index, 1 << 20);
         storage.checkpoint.write(since.as_ref(), &next).unwrap();
-        (most, fewest) = (most.max(folders()), fewest.min(folders()));
+        (most, fewest) = (most.max(runs()), fewest.min(runs()));
         since = Some(next);
     }
     assert!(most < 80 && fewest < 5, "{fewest} to {most} runs");

@@ -17,7 +17,9 @@ use super::{
     workload::{Driven, Expected},
     *,
 };
-use crate::{SnapshotError, SpaceConfig, SpaceLevel, SpaceMonitor, ledger::measure};
+use crate::{
+    SnapshotError, SpaceConfig, SpaceLevel, SpaceMonitor, ledger::measure, run::run_number,
+};
 
 /// Size of a ballast.
 const BALLAST_BYTES: u64 = 200_000;
@@ -140,7 +142,7 @@ fn a_base_without_room_is_not_begun_and_the_chain_goes_on() {
     let large = |index| view(index, 12 << 20);
     let runs = || {
         let entries = fs::read_dir(dir.data().join("member/checkpoint")).unwrap();
-        let numbers = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        let numbers = entries.filter_map(|entry| run_number(&entry.unwrap().path()));
         numbers.collect::<BTreeSet<u64>>()
     };
     let (mut storage, _) = reopen(&dir);
@@ -163,6 +165,23 @@ fn a_base_without_room_is_not_begun_and_the_chain_goes_on() {
     drop(storage);
     let (_storage, recovered) = reopen(&dir);
     same(recovered.checkpoint.as_ref(), &last);
+}
+
+#[test]
+fn a_start_with_a_checkpoint_needs_no_free_space() {
+    let dir = TempDir::new();
+    let Some(_disk) = Small::mount(&dir.data(), 24) else {
+        return;
+    };
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..9, 1));
+    storage.checkpoint.write(None, &view(8, 1 << 20)).unwrap();
+    drop(storage);
+    let mut filler = fs::File::create(dir.data().join("filler")).unwrap();
+    while filler.write_all(&[1; 4096]).is_ok() {}
+    assert_eq!(measure(&dir.data()).free, 0);
+    let (_storage, recovered) = reopen(&dir);
+    same(recovered.checkpoint.as_ref(), &view(8, 1 << 20));
 }
 
 /// The run might take the bytes of the ballast, too, and frees its own if it fails.

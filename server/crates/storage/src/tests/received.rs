@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Ledger, RecordTotals, SnapshotError, SnapshotId};
 
-/// Returns the folders of runs.
+/// Returns the files of runs.
 fn runs(dir: &TempDir) -> Vec<PathBuf> {
     files(&dir.data().join("member/checkpoint"), ".run")
 }
