@@ -58,9 +58,9 @@ fn requests_that_are_too_long_are_refused() {
         let body = format!("{:bytes$}", r#"{"revision":0}"#);
         http::once(&address, "GET", "/members/hashkv", &body)
     };
-    let answer = hash(1024);
+    let answer = hash(2048);
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let answer = hash(1025);
+    let answer = hash(2049);
     assert_eq!(
         (answer.status, answer.text().as_str()),
         (400, "error reading body\n")

@@ -159,8 +159,9 @@ fn checkpoint_bytes(dir: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(dir.join("data/member/checkpoint")) else {
         return 0;
     };
-    let files = entries.flatten().map(|entry| entry.path().join("db"));
+    let files = entries.flatten().map(|entry| entry.path());
     files
+        .filter(|file| file.extension() == Some("run".as_ref()))
         .filter_map(|file| fs::metadata(file).ok())
         .map(|file| file.len())
         .sum()
