@@ -12,7 +12,7 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     process,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use witan_base::panics::catch_in_library;
@@ -30,8 +30,10 @@ const DATABASE: &str = "db";
 const SUM_BYTES: usize = 4;
 /// Where folders are in memory.
 const MEMORY: &str = "/dev/shm";
-/// Begin of the name of a scratch folder.
+/// Begin of the name of a scratch folder; the process and the time in ns follow.
 const SCRATCH: &str = "witan-manifest-";
+/// A scratch folder that is older belongs to a killed process: it is used for milliseconds.
+const LEFT_AFTER: Duration = Duration::from_secs(60);
 
 /// Returns the bytes of a file with these lines, each of which ends with a line feed. If no folder can be made in memory,
 /// the database is written in one inside `dir`.
@@ -87,17 +89,29 @@ pub(super) fn decode(bytes: &[u8], dir: &Path) -> io::Result<Option<String>> {
     Ok(String::from_utf8(lines).ok())
 }
 
-/// Removes folders that a crash has left in `dir`. What cannot be removed costs only space.
+/// Removes the scratch folders of killed processes. What cannot be removed costs only space.
 pub(super) fn remove_leftovers(dir: &Path) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(SCRATCH.as_bytes())
-        {
-            let _ = fs::remove_dir_all(entry.path());
+    for parent in [Path::new(MEMORY), dir] {
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(is_leftover) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
         }
     }
+}
+
+/// Whether a scratch folder of this name was made so long ago that nobody uses it.
+fn is_leftover(name: &str) -> bool {
+    let made_ns = name
+        .strip_prefix(SCRATCH)
+        .and_then(|name| name.rsplit('-').next()?.parse::<u128>().ok());
+    made_ns.is_some_and(|made_ns| now_ns().saturating_sub(made_ns) > LEFT_AFTER.as_nanos())
+}
+
+/// Returns the time since 1970 in ns.
+fn now_ns() -> u128 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_nanos())
 }
 
 fn panicked<T>() -> io::Result<T> {
@@ -129,9 +143,7 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(parent: &Path) -> io::Result<Self> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now_ns = now.map_or(0, |now| now.as_nanos());
-        let path = parent.join(format!("{SCRATCH}{}-{now_ns}", process::id()));
+        let path = parent.join(format!("{SCRATCH}{}-{}", process::id(), now_ns()));
         // fails if another process has made it, whose number is the same in another container
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
@@ -140,7 +152,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // what remains in the data directory is removed by the next start
+        // what remains is removed by a later start
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -190,9 +202,19 @@ mod tests {
         assert_eq!(found.unwrap(), 1);
         assert!(tried.borrow().last().unwrap().starts_with(&dir.0));
         assert!(tried.borrow().iter().all(|folder| !folder.exists()));
+    }
+
+    #[test]
+    fn folders_of_killed_processes_go_and_those_in_use_stay() {
+        let dir = TempDir::new();
+        let killed = Path::new(MEMORY).join(format!("{SCRATCH}1-2"));
+        fs::create_dir_all(killed.join("blobs")).unwrap();
         fs::create_dir_all(dir.0.join(format!("{SCRATCH}1-2/blobs"))).unwrap();
+        let used = Scratch::new(&dir.0).unwrap();
         remove_leftovers(&dir.0);
-        assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 0);
+        assert!(!killed.exists());
+        assert!(used.0.exists());
+        assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 1);
     }
 
     #[test]
