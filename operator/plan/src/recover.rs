@@ -1,4 +1,4 @@
-//! Forces a new cluster from one member after the disks of most others are lost, because a person has asked for it by an annotation.
+//! Forces a new cluster from one member after the disks of most others are lost, where an annotation names that member.
 //!
 //! The others could still form a quorum without the survivor, and acknowledge other writes than it does. Therefore none of
 //! their pods may be left before it starts alone, and none is started until their disks are kept aside, which `repair` does

@@ -1,4 +1,4 @@
-//! What our definitions take. The bounds of a field are read there, so that they are nowhere repeated.
+//! Reads the bounds of fields in our definitions, so that no other file repeats them.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 

@@ -38,7 +38,7 @@ impl Encoder {
         }
     }
 
-    /// What hides values in turns.
+    /// Returns the hider of values in turns.
     pub fn hider(&self) -> Hider {
         self.hider.clone()
     }

@@ -19,7 +19,8 @@ const FILE_MODE: u32 = 0o600;
 /// Mode bits of group and others.
 const OTHERS: u32 = 0o077;
 
-/// File systems that write each change of a block elsewhere: zeros that are written ahead spare them nothing. btrfs, ZFS, bcachefs, F2FS.
+/// File systems that write each change of a block elsewhere, so that zeros that are written ahead spare them nothing: btrfs,
+/// ZFS, bcachefs, F2FS.
 const COPYING: [i64; 4] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e, 0xf2f5_2010];
 
 /// Returns options for files that the owner alone may read. Symbolic links are not followed.
