@@ -189,15 +189,13 @@ impl Node {
     /// Queues a request for the replica's thread without waiting: `TooMany` if the queue is full, `Removed`
     /// or `Stopped` if the thread has ended.
     pub(super) fn send(&self, inbound: LoopRequest) -> Result<(), NodeError> {
-        self.shared
-            .inbox
-            .try_send(inbound)
-            .map_err(|refused| match refused {
-                TrySendError::Full(_) => NodeError::TooMany,
-                TrySendError::Disconnected(_) if *self.shared.removed.borrow() => {
-                    NodeError::Removed
-                }
-                TrySendError::Disconnected(_) => NodeError::Stopped,
-            })
+        let sent = self.shared.inbox.try_send(inbound);
+        sent.map_err(|refused| match refused {
+            TrySendError::Full(_) => NodeError::TooMany,
+            TrySendError::Disconnected(_) if *self.shared.removed.borrow() => NodeError::Removed,
+            TrySendError::Disconnected(_) => NodeError::Stopped,
+        })?;
+        self.wake();
+        Ok(())
     }
 }

@@ -2,9 +2,9 @@
 //! raft, no disk and no thread, only these methods.
 //!
 //! Reading order: this file → `requests` (what it is sent), `replica_loop` (the loop that owns the replica) →
-//! `raft_inbox` (what it takes first), `message_faults` (what it drops of that) → `host` (where its effects go) →
+//! `raft_inbox` (what it takes first), `waker` (how it is woken) → `host` (where its effects go) →
 //! `checkpoints` (when the state is written) → `executor` (commands that take long) → `post` (who carries
-//! messages), `peer_links`, `leadership`, `reconfiguration` → `completions` (how answers come back) → `latest_view`
+//! messages), `message_faults` (what is dropped of those), `peer_links`, `leadership`, `reconfiguration` → `completions` (how answers come back) → `latest_view`
 //! (reads without a hop) → `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes`
 //! (to compare members) → `tokens` → `admission` (the only check before a command is
 //! proposed) → `metrics` (series),
@@ -41,6 +41,7 @@ pub mod testing;
 mod tests;
 mod tokens;
 mod tree_watchers;
+mod waker;
 mod watch_streams;
 
 use std::{
@@ -49,7 +50,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use witan_base::{budget::MemoryBudget, client_network::ClientNetwork};
 use witan_machine::{
     Outcome, Reply, auth::Caller, command::Command, kv::KvError, member::MemberId,
@@ -76,6 +77,7 @@ pub use state_hashes::{FrozenStates, StateHash, StateHashes, StatesToHash};
 pub use status::AuthState;
 pub use tokens::Tokens;
 pub use tree_watchers::TreeWatcher;
+pub use waker::Waker;
 pub use watch_streams::{StreamChanges, WatchStream};
 
 /// Requests in the inbox of the replica's thread; more are refused at once, so that overload causes
@@ -97,6 +99,7 @@ pub struct Node {
 struct Shared {
     inbox: SyncSender<LoopRequest>,
     raft_inbox: raft_inbox::RaftInbox,
+    waker: Waker,
     peer_links: peer_links::PeerLinks,
     leader: watch::Sender<MemberId>,
     election_timeout: Duration,
@@ -145,7 +148,7 @@ pub struct SharedParts {
 
 impl Shared {
     fn new(
-        inbox: SyncSender<LoopRequest>,
+        (inbox, waker): (SyncSender<LoopRequest>, Waker),
         parts: SharedParts,
         disk: Arc<SpaceStatus>,
         last_index: u64,
@@ -153,6 +156,7 @@ impl Shared {
         Self {
             inbox,
             raft_inbox: raft_inbox::RaftInbox::default(),
+            waker,
             peer_links: peer_links::PeerLinks::default(),
             leader: watch::Sender::default(),
             election_timeout: parts.election_timeout,
@@ -397,12 +401,6 @@ impl Node {
         self.shared.metrics.show(self, view.as_deref());
     }
 
-    /// Queues a message of another member for the replica; `permit` is released when the replica has taken it.
-    pub fn receive(&self, envelope: Envelope, permit: OwnedSemaphorePermit) {
-        self.shared.raft_inbox.receive(envelope, permit);
-        self.wake();
-    }
-
     /// Queues a snapshot message of another member with the received state. The state is dropped if the
     /// replica does not install it.
     pub fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
@@ -428,12 +426,9 @@ impl Node {
         self.wake();
     }
 
-    /// Has the replica's thread look into the raft inbox, unless it is going to. A full queue of requests
-    /// does so, too.
-    fn wake(&self) {
-        if self.shared.raft_inbox.needs_wake() {
-            let _ = self.shared.inbox.try_send(LoopRequest::Wake);
-        }
+    /// Has the replica's thread look at its queues and the streams of other members.
+    pub fn wake(&self) {
+        self.shared.waker.wake();
     }
 }
 

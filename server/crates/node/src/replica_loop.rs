@@ -5,7 +5,7 @@ mod submit;
 use std::{
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, sync_channel},
+        mpsc::{Receiver, sync_channel},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -24,7 +24,7 @@ use witan_storage::{
 };
 
 use super::{
-    FrozenStates, INBOX_MAX, LoopRequest, Node, NodeError, Shared, SharedParts,
+    FrozenStates, INBOX_MAX, LoopRequest, Node, NodeError, Shared, SharedParts, Waker,
     checkpoints::Checkpoints,
     completions::CompletionBatch,
     executor::Executor,
@@ -38,11 +38,6 @@ use super::{
 /// Requests taken from the inbox in one turn: so many that whose proposals are next is decided among all that
 /// wait.
 const TURN_REQUESTS: usize = INBOX_MAX / 2;
-
-const _: () = assert!(
-    TURN_REQUESTS < INBOX_MAX,
-    "a full inbox wakes the thread once more, so that a wake-up that found no free slot is not lost"
-);
 
 /// Ticks that are made up for after a stall; more would start needless elections.
 const TICKS_MADE_UP: u32 = 2;
@@ -93,7 +88,8 @@ pub fn start(
 ) -> std::io::Result<(Node, JoinHandle<()>)> {
     let (inbox, requests) = sync_channel(INBOX_MAX);
     let (disk, last_index) = (parts.space.seen(), parts.replica.last_index());
-    let shared = Arc::new(Shared::new(inbox, parts.shared, disk, last_index));
+    let shared = Shared::new((inbox, Waker::new()?), parts.shared, disk, last_index);
+    let shared = Arc::new(shared);
     let state = parts.replica.view().machine;
     let (tree_index, members) = (state.tree.index(), state.members.clone());
     shared.status.store_state(&state, shared.identity.member_id);
@@ -169,36 +165,27 @@ impl ReplicaLoop {
         let mut next_tick = Instant::now() + self.tick;
         self.check_disk();
         let mut removed = self.turn();
-        let mut more = false;
+        let mut messages = Vec::new();
         while !removed {
-            // a request to look may have been taken with those of clients, after the look
-            let wait = match more || self.shared.raft_inbox.is_woken() {
-                true => Duration::ZERO,
-                false => self.wait_until(next_tick),
-            };
-            let received = requests.recv_timeout(wait);
+            let first = self.wait_for_work(&requests, next_tick, &mut messages);
             self.replica.advance_clock(self.shared.monotonic.now_ns());
+            for message in messages.drain(..) {
+                self.receive(message);
+            }
             let raft = self.shared.raft_inbox.take();
-            more = raft.more;
             let stops = raft.stop;
             self.take_raft(raft);
-            let goes_on = match received {
-                _ if stops => false,
-                Ok(first) => {
-                    self.take(first);
-                    self.drain(&requests);
-                    true
-                }
-                Err(RecvTimeoutError::Timeout) => true,
-                Err(RecvTimeoutError::Disconnected) => false,
-            };
+            if !stops {
+                first.into_iter().for_each(|request| self.take(request));
+                self.drain(&requests);
+            }
             let now = Instant::now();
             let late = now.saturating_duration_since(next_tick);
             if now >= next_tick {
                 next_tick = self.run_ticks(next_tick, late);
             }
             removed = self.turn();
-            if !goes_on || removed {
+            if stops || removed {
                 break;
             }
             if std::mem::take(&mut self.reads_asked) && self.replica.is_linearizable() {
@@ -242,8 +229,28 @@ impl ReplicaLoop {
         self.shared.removed.send_replace(true);
     }
 
-    /// Returns how long to wait for requests: until the next tick, or until the replica wants a turn.
-    fn wait_until(&self, next_tick: Instant) -> Duration {
+    /// Waits until there is something to do, until the next tick at most: takes the messages that have arrived, and
+    /// returns a request if there was one before it slept.
+    fn wait_for_work(
+        &mut self,
+        requests: &Receiver<LoopRequest>,
+        next_tick: Instant,
+        messages: &mut Vec<Envelope>,
+    ) -> Option<LoopRequest> {
+        let waker = &self.shared.waker;
+        waker.prepare();
+        let first = requests.try_recv().ok();
+        let timeout = match first.is_some() || self.shared.raft_inbox.is_filled() {
+            true => Duration::ZERO,
+            false => self.time_until(next_tick),
+        };
+        self.host.post.wait(timeout, waker, messages);
+        waker.on_awake();
+        first
+    }
+
+    /// Returns the time until the next tick, or until the replica wants a turn.
+    fn time_until(&self, next_tick: Instant) -> Duration {
         let wait = next_tick.saturating_duration_since(Instant::now());
         let wake = self.replica.wake_at_ns().map(|at_ns| {
             Duration::from_nanos(at_ns.saturating_sub(self.shared.monotonic.now_ns()))
@@ -268,12 +275,9 @@ impl ReplicaLoop {
         due.max(Instant::now().checked_sub(self.tick).unwrap_or(due)) + self.tick
     }
 
-    /// Passes messages, then events, a snapshot, an executed command and the durable index to the replica. An
-    /// event may say that no more messages will come.
+    /// Passes events, a snapshot, an executed command and the durable index to the replica. The messages that have
+    /// arrived come before: an event may say that there will be no more.
     fn take_raft(&mut self, raft: RaftBatch) {
-        for message in raft.messages {
-            self.receive(message.envelope);
-        }
         for (member, event) in raft.events {
             self.replica.peer_event(member, event);
         }
@@ -350,7 +354,6 @@ impl ReplicaLoop {
                 let _ = taken.send(done);
             }
             LoopRequest::Rebuild => self.replica.rebuild(),
-            LoopRequest::Wake => {}
         }
     }
 
@@ -372,10 +375,11 @@ impl ReplicaLoop {
     /// Writes a new base as [`Self::rewrite`] does, and then a second one: the disk has little room, and only
     /// the second removes the checkpoint before.
     fn rewrite_and_shrink(&mut self, done: OnDurable) {
-        let inbox = self.shared.inbox.clone();
+        let shared = self.shared.clone();
         self.rewrite(Box::new(move || {
             // the requester gets an error and may retry
-            let _ = inbox.try_send(LoopRequest::Shrink { done });
+            let _ = shared.inbox.try_send(LoopRequest::Shrink { done });
+            shared.waker.wake();
         }));
     }
 

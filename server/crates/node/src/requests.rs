@@ -1,4 +1,4 @@
-//! The requests of handles to the replica's thread. Messages of other members are in `raft_inbox`.
+//! The requests of handles to the replica's thread. Events of other members are in `raft_inbox`.
 
 use std::sync::Arc;
 
@@ -59,8 +59,6 @@ pub(super) enum LoopRequest {
     },
     /// Replace the state by the leader's.
     Rebuild,
-    /// There is something in the raft inbox, which is taken first.
-    Wake,
 }
 
 /// A command that is to be proposed.

@@ -13,11 +13,14 @@ pub fn without_replica(member_id: MemberId, cluster_id: u64) -> Node {
     node
 }
 
-/// Takes the messages and events that the replica of a node without one would get now.
-pub fn received(node: &Node) -> (Vec<Envelope>, Vec<(MemberId, PeerEvent)>) {
-    let batch = node.shared.raft_inbox.take();
-    let messages = batch.messages.into_iter();
-    (messages.map(|m| m.envelope).collect(), batch.events)
+/// Takes the events that the replica of a node without one would get now.
+pub fn events(node: &Node) -> Vec<(MemberId, PeerEvent)> {
+    node.shared.raft_inbox.take().events
+}
+
+/// Returns what wakes the thread of a replica.
+pub fn waker(node: &Node) -> &Waker {
+    &node.shared.waker
 }
 
 /// Makes a node whose requests go to the returned receiver.
@@ -35,8 +38,9 @@ pub(crate) fn stalled_as(identity: ProcessIdentity) -> (Node, Receiver<LoopReque
         proposals: MemoryBudget::of_proposals(&BudgetMetrics::register(&on)),
         quota_bytes: None,
     };
+    let waker = Waker::new().expect("a descriptor is free");
     let node = Node {
-        shared: Arc::new(Shared::new(inbox, parts, Arc::default(), 0)),
+        shared: Arc::new(Shared::new((inbox, waker), parts, Arc::default(), 0)),
         client: ClientNetwork::default(),
     };
     (node, requests)

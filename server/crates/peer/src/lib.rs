@@ -2,11 +2,11 @@
 //! and the consequences of lost connections are decided by the core.
 //!
 //! A member opens two streams to each other one, and sends on them alone: control (heartbeats, votes: short messages
-//! that must not wait) and bulk (entries). All streams live on one thread; the replica's thread writes short messages to
-//! idle ones itself (`queue`).
+//! that must not wait) and bulk (entries). All of them are opened, and their own ones written, on one thread; the
+//! replica's thread writes short messages to idle ones itself (`queue`), and reads those of others (`inbound`).
 //!
 //! Reading order: this file ([`Peers`], [`PeerPost`]) → `handshake` → `frame` → `queue` (messages that wait for a
-//! stream) → `link` (streams to others) → `listener` (streams of others) → `http`, `hash` and `page` (HTTP on the peer
+//! stream) → `link` (streams to others) → `listener`, `inbound` (streams of others) → `http`, `hash` and `page` (HTTP on the peer
 //! port) → `remotes` (members that this one does not know yet) → `deliver` (streams that carry a snapshot) and
 //! `snapshot` (their contents) → `monitor` (versions and clocks of the others) → `query`, `dial`, `lanes`, `metrics`.
 
@@ -18,6 +18,7 @@ pub mod fuzz;
 mod handshake;
 mod hash;
 mod http;
+mod inbound;
 mod lanes;
 mod link;
 mod listener;
@@ -43,15 +44,17 @@ use tokio::{
     runtime::{self, Handle},
     sync::oneshot,
     task::AbortHandle,
+    time::Instant,
 };
 use witan_config::{Address, PeerSettings, Url};
 use witan_machine::member::{Member, MemberId, MemberRegistry};
-use witan_node::{Node, Post};
+use witan_node::{Node, Post, Waker};
 use witan_replica::{host::Envelope, replica::PeerEvent};
 use witan_storage::SnapshotReceiver;
 use witan_transport::BoundPeer;
 
 use handshake::StreamKind;
+use inbound::{Arrivals, Inbound};
 use link::{Link, Peer};
 use listener::Listener;
 use monitor::Monitor;
@@ -72,6 +75,8 @@ struct Shared {
     members: RwLock<Arc<MemberRegistry>>,
     peers: RwLock<BTreeMap<MemberId, Arc<Peer>>>,
     remotes: Mutex<Remotes>,
+    arrivals: Arrivals,
+    started: Instant,
     metrics: PeerMetrics,
     settings: PeerSettings,
     /// Receives snapshots of other members.
@@ -144,11 +149,12 @@ pub struct Peers {
     thread: JoinHandle<()>,
 }
 
-/// Hands messages of the replica's thread to the streams.
+/// Hands messages of the replica's thread to the streams, and those of other members to the replica's thread.
 #[derive(Debug)]
 pub struct PeerPost {
     shared: Arc<Shared>,
     links: BTreeMap<MemberId, LinkTasks>,
+    inbound: Inbound,
     runtime: Handle,
 }
 
@@ -184,6 +190,8 @@ pub fn start(
         members: RwLock::default(),
         peers: RwLock::default(),
         remotes: Mutex::default(),
+        arrivals: Arrivals::default(),
+        started: Instant::now(),
         metrics,
         settings,
         receiver,
@@ -193,6 +201,7 @@ pub fn start(
     let mut post = PeerPost {
         shared: shared.clone(),
         links: BTreeMap::new(),
+        inbound: Inbound::new(),
         runtime: handle.clone(),
     };
     post.follow(members);
@@ -316,6 +325,10 @@ impl Post for PeerPost {
             .members
             .write()
             .unwrap_or_else(PoisonError::into_inner) = members;
+    }
+
+    fn wait(&mut self, timeout: Duration, waker: &Waker, messages: &mut Vec<Envelope>) {
+        self.inbound.wait(&self.shared, timeout, waker, messages);
     }
 }
 

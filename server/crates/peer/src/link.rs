@@ -12,7 +12,7 @@ use bytes::{Buf as _, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     sync::Notify,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{MissedTickBehavior, interval_at, sleep, timeout},
 };
 use witan_base::version;
 use witan_config::Url;
@@ -286,8 +286,9 @@ impl Link {
     /// Writes queued messages, and a ping with the time since `begun` every [`PING_INTERVAL`], until writing
     /// fails; returns why.
     async fn write(&self, mut stream: impl AsyncWrite + Unpin, begun: Instant) -> io::Error {
-        let mut pings = interval(PING_INTERVAL);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // the first one at once, all others at the same moments on all streams: one wake-up serves them
+        let mut pings = interval_at(self.shared.started, PING_INTERVAL);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let queue = self.peer.queue(self.kind);
         loop {
             let mut pings_now = false;

@@ -13,28 +13,26 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    sync::Semaphore,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::oneshot,
     task::{AbortHandle, yield_now},
     time::{sleep, timeout},
 };
-use witan_base::{budget::SMALL_BYTES, client_network::ClientNetwork};
+use witan_base::client_network::ClientNetwork;
 use witan_config::Url;
 use witan_logging::LogLimit;
 use witan_machine::member::MemberId;
-use witan_replica::{
-    host::{Envelope, Lane},
-    replica::PeerEvent,
-};
-use witan_transport::{MemberCertificate, PeerListener, PeerStream, PeerTls};
+use witan_replica::{host::Lane, replica::PeerEvent};
+use witan_transport::{AcceptedStream, MemberCertificate, PeerListener, PeerTls};
 
 use super::{
     Shared, deliver,
-    frame::{self, FRAME_BYTES_MAX, Frame, FrameKind, FrameReader},
+    frame::{self, FrameKind},
     handshake::{
         HANDSHAKE_BYTES_MAX, Handshake, MAGIC, PROTOCOL, Refusal, StreamKind, encode_answer,
     },
     hosts, http,
+    inbound::InboundStream,
 };
 
 /// How long a connection may take for its handshake, including reading the answer.
@@ -47,14 +45,8 @@ const GREETINGS_MAX: usize = 256;
 /// Delay after the system refused to accept, for lack of descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Bytes of the messages of one stream that wait for the replica; then nothing more is read from it.
-/// A single message may be longer, and each counts [`SMALL_BYTES`] at least.
-const WAITING_BYTES_MAX: usize = 32 << 20;
-
 /// How soon the stream of a removed member ends, whatever it sends.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
-
-const _: () = assert!(WAITING_BYTES_MAX >= FRAME_BYTES_MAX, "each message fits");
 
 /// All listeners of this member.
 #[derive(Debug)]
@@ -82,7 +74,11 @@ impl OpenStream {
 }
 
 /// An accepted stream of a member.
-type Greeted = (Box<dyn PeerStream>, Handshake, Option<MemberCertificate>);
+type Greeted = (
+    Box<dyn AcceptedStream>,
+    Handshake,
+    Option<MemberCertificate>,
+);
 
 /// Connections before their handshake, oldest first.
 #[derive(Debug, Default)]
@@ -201,7 +197,7 @@ impl Listener {
     /// HTTP request and returns `None`.
     async fn greet(
         &self,
-        (stream, address): (Box<dyn PeerStream>, Option<SocketAddr>),
+        (stream, address): (Box<dyn AcceptedStream>, Option<SocketAddr>),
         tls: Option<&PeerTls>,
         remote: &str,
     ) -> io::Result<Option<Greeted>> {
@@ -254,7 +250,10 @@ impl Listener {
     }
 
     /// Reads the handshake of a member and checks it; the error is the refusal to answer with.
-    async fn read_handshake(&self, stream: &mut Box<dyn PeerStream>) -> Result<Handshake, Refusal> {
+    async fn read_handshake(
+        &self,
+        stream: &mut Box<dyn AcceptedStream>,
+    ) -> Result<Handshake, Refusal> {
         let frame = frame::read_exact(stream, HANDSHAKE_BYTES_MAX).await;
         let frame = frame
             .ok()
@@ -356,72 +355,24 @@ impl Listener {
         io::Error::new(io::ErrorKind::PermissionDenied, what)
     }
 
-    /// Hands the messages of a member's stream to the replica and answers pings until the stream ends. At
-    /// most [`WAITING_BYTES_MAX`] of messages wait for the replica.
-    async fn serve(&self, stream: Box<dyn PeerStream>, hello: &Handshake) -> io::Result<()> {
-        let node = &self.shared.node;
-        let (reading, mut writing) = tokio::io::split(stream);
-        let mut reader = FrameReader::new(reading, FRAME_BYTES_MAX);
-        let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
-        let settings = self.shared.settings;
-        let series = self.shared.metrics.of(self.shared.own_id(), hello.from);
-        while let Some(Frame { kind, contents }) = reader.next(settings.read_timeout).await? {
-            series
-                .received_bytes
-                .inc_by((frame::HEADER_BYTES + contents.len()) as u64);
-            match kind {
-                FrameKind::Message => {
-                    let bytes = contents.len().max(SMALL_BYTES);
-                    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-                    let permit = room.clone().acquire_many_owned(bytes).await;
-                    let permit = permit.map_err(io::Error::other)?;
-                    let lane = match hello.kind {
-                        StreamKind::Control => Lane::Control,
-                        StreamKind::Bulk | StreamKind::Snapshot => Lane::Bulk,
-                    };
-                    if lane == Lane::Bulk {
-                        node.entries_received(hello.from, contents.len() as u64);
-                    }
-                    let envelope = Envelope {
-                        to: hello.to,
-                        from: hello.from,
-                        lane,
-                        message: contents,
-                        snapshot: None,
-                    };
-                    node.receive(envelope, permit);
-                }
-                FrameKind::Ping => {
-                    let pong = frame::encode(FrameKind::Pong, &contents);
-                    answer(&mut writing, &pong, settings.write_timeout).await?;
-                }
-                FrameKind::Handshake
-                | FrameKind::Answer
-                | FrameKind::Pong
-                | FrameKind::Snapshot => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        "an unexpected frame in an open stream",
-                    ));
-                }
-            }
-        }
-        Ok(())
+    /// Has the replica's thread read the messages of a member's stream until it ends.
+    async fn serve(&self, stream: Box<dyn AcceptedStream>, hello: &Handshake) -> io::Result<()> {
+        let (ended, end) = oneshot::channel();
+        self.shared.arrivals.add(InboundStream {
+            stream: stream.into_polled()?,
+            from: hello.from,
+            to: hello.to,
+            lane: match hello.kind {
+                StreamKind::Control => Lane::Control,
+                StreamKind::Bulk | StreamKind::Snapshot => Lane::Bulk,
+            },
+            series: self.shared.metrics.of(self.shared.own_id(), hello.from),
+            ended,
+        });
+        self.shared.node.wake();
+        // an error means that the replica's thread has ended
+        end.await.unwrap_or(Ok(()))
     }
-}
-
-/// Writes and flushes bytes; `TimedOut` if that takes longer than `patience`.
-async fn answer(
-    stream: &mut (impl AsyncWrite + Unpin),
-    bytes: &[u8],
-    patience: Duration,
-) -> io::Result<()> {
-    let writing = async {
-        stream.write_all(bytes).await?;
-        stream.flush().await
-    };
-    let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side does not read");
-    timeout(patience, writing).await.map_err(too_slow)?
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use witan_base::metrics::{MetricsPage, Register};
 use witan_config::Config;
 use witan_machine::member::{Member, MemberRegistry};
-use witan_node::testing::{received, without_replica};
+use witan_node::testing::{events, waker, without_replica};
 use witan_replica::host::Lane;
 use witan_transport::bind_peers;
 
@@ -77,7 +77,13 @@ fn sockets(count: u64) -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>)
 }
 
 fn started(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry) -> Running {
-    started_with(id, bound, members, PeerDialer::default())
+    started_with(
+        id,
+        bound,
+        members,
+        PeerDialer::default(),
+        PeerSettings::default(),
+    )
 }
 
 fn started_with(
@@ -85,9 +91,9 @@ fn started_with(
     bound: Vec<BoundPeer>,
     members: &MemberRegistry,
     dialer: PeerDialer,
+    settings: PeerSettings,
 ) -> Running {
     let node = without_replica(MemberId(id), members.cluster_id);
-    let settings = PeerSettings::default();
     let on = Register::default();
     let metrics = PeerMetrics::register(&on);
     let snapshot_metrics = SnapshotMetrics::register(&on);
@@ -115,6 +121,14 @@ impl Running {
             .post(vec![Envelope { to, from, lane, message, snapshot: None }]);
     }
 
+    /// Takes the messages that have arrived.
+    fn messages(&mut self) -> Vec<Envelope> {
+        let mut messages = Vec::new();
+        self.post
+            .wait(Duration::ZERO, waker(&self.node), &mut messages);
+        messages
+    }
+
     /// Waits until both streams to a member are open.
     fn wait_open(&self, to: u64) {
         until("both streams open", || {
@@ -127,7 +141,7 @@ impl Running {
 #[test]
 fn messages_of_both_lanes_arrive_in_order_once_and_with_their_sender() {
     let (mut bound, members, _) = sockets(2);
-    let two = started(2, bound.remove(1), &members);
+    let mut two = started(2, bound.remove(1), &members);
     let mut one = started(1, bound.remove(0), &members);
     one.wait_open(2);
     let count = 1000_u32;
@@ -139,7 +153,7 @@ fn messages_of_both_lanes_arrive_in_order_once_and_with_their_sender() {
     }
     let mut seen = [Vec::new(), Vec::new()];
     until("all messages", || {
-        for envelope in received(&two.node).0 {
+        for envelope in two.messages() {
             assert_eq!((envelope.from, envelope.to), (MemberId(1), MemberId(2)));
             let lane = usize::from(envelope.lane == Lane::Bulk);
             let at = u32::from_be_bytes(*envelope.message.first_chunk().unwrap());
@@ -151,16 +165,66 @@ fn messages_of_both_lanes_arrive_in_order_once_and_with_their_sender() {
         assert_eq!(seen, (0..count).collect::<Vec<_>>());
     }
     let opened = (MemberId(2), PeerEvent::StreamOpened);
-    assert_eq!(received(&one.node).1, [opened], "nothing was lost");
+    assert_eq!(events(&one.node), [opened], "nothing was lost");
     let page = two.page.render();
     let line = "etcd_network_peer_received_bytes_total{From=\"1\"} ";
     let bytes = page.lines().find_map(|l| l.strip_prefix(line)).unwrap();
     assert!(bytes.parse::<u64>().unwrap() >= 10_000 * u64::from(count));
     until("a round trip is measured", || {
+        two.messages();
         let line = "etcd_network_peer_round_trip_time_seconds_count{To=\"2\"} 0";
         (!one.page.render().contains(line)).then_some(())
     });
     stop(one);
+    stop(two);
+}
+
+#[test]
+fn a_message_ends_a_wait() {
+    let (mut bound, members, _) = sockets(2);
+    let mut two = started(2, bound.remove(1), &members);
+    let mut one = started(1, bound.remove(0), &members);
+    one.wait_open(2);
+    let sender = std::thread::spawn(move || {
+        one.send(2, Lane::Bulk, Bytes::from_static(b"at once"));
+        one
+    });
+    let begun = Instant::now();
+    let mut messages = Vec::new();
+    while messages.is_empty() {
+        two.post
+            .wait(10 * PATIENCE, waker(&two.node), &mut messages);
+    }
+    assert_eq!(messages[0].message, "at once");
+    assert!(begun.elapsed() < 5 * PATIENCE);
+    stop(sender.join().unwrap());
+    stop(two);
+}
+
+#[test]
+fn a_stream_that_says_nothing_is_closed() {
+    let (mut bound, members, addresses) = sockets(2);
+    let settings = PeerSettings {
+        read_timeout: Duration::from_millis(50),
+        ..PeerSettings::default()
+    };
+    let mut two = started_with(
+        2,
+        bound.remove(1),
+        &members,
+        PeerDialer::default(),
+        settings,
+    );
+    let mut silent = TcpStream::connect(addresses[1]).unwrap();
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    silent.write_all(&greeting(CLUSTER, 1, 2)).unwrap();
+    let mut answer = [0; frame::HEADER_BYTES + 9];
+    silent.read_exact(&mut answer).unwrap();
+    silent.set_nonblocking(true).unwrap();
+    until("it is closed", || {
+        two.messages();
+        (silent.read(&mut [0]).ok()? == 0).then_some(())
+    });
     stop(two);
 }
 
@@ -170,18 +234,16 @@ fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
     let two = started(2, bound.remove(1), &members);
     let mut one = started(1, bound.remove(0), &members);
     one.wait_open(2);
-    received(&one.node);
+    events(&one.node);
     stop(two);
     until("the end is noticed", || {
-        let events = received(&one.node).1;
-        events
-            .contains(&(MemberId(2), PeerEvent::ProcessGone))
-            .then_some(())
+        let gone = (MemberId(2), PeerEvent::ProcessGone);
+        events(&one.node).contains(&gone).then_some(())
     });
     // the queue of the second stream closes when its own reconnect is refused
     until("a message to it is reported", || {
         one.send(2, Lane::Bulk, Bytes::from_static(b"lost"));
-        let lost = received(&one.node).1;
+        let lost = events(&one.node);
         lost.contains(&(MemberId(2), PeerEvent::Unreachable))
             .then_some(())
     });
@@ -199,18 +261,16 @@ fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
         };
         until("the address is free", || bind_peers(&config).ok())
     };
-    received(&one.node);
-    let two = started(2, again, &members);
+    events(&one.node);
+    let mut two = started(2, again, &members);
     until("the replica hears of it again", || {
-        let events = received(&one.node).1;
-        events
-            .contains(&(MemberId(2), PeerEvent::StreamOpened))
-            .then_some(())
+        let opened = (MemberId(2), PeerEvent::StreamOpened);
+        events(&one.node).contains(&opened).then_some(())
     });
     one.wait_open(2);
     one.send(2, Lane::Bulk, Bytes::from_static(b"found"));
     until("a message arrives again", || {
-        let messages = received(&two.node).0;
+        let messages = two.messages();
         messages.iter().any(|m| m.message == "found").then_some(())
     });
     stop(one);
@@ -245,7 +305,7 @@ fn greeting(cluster_id: u64, from: u64, to: u64) -> Vec<u8> {
 fn strangers_are_refused_with_a_reason_and_nothing_of_them_reaches_the_node() {
     let (mut bound, mut members, addresses) = sockets(2);
     members.removed_ids.insert(MemberId(3));
-    let two = started(2, bound.remove(1), &members);
+    let mut two = started(2, bound.remove(1), &members);
     for (opening, reason) in [
         (greeting(8, 1, 2), "cluster_id"),
         (greeting(CLUSTER, 1, 1), "wrong_target"),
@@ -267,7 +327,7 @@ fn strangers_are_refused_with_a_reason_and_nothing_of_them_reaches_the_node() {
         let line = format!("witan_peer_refused_total{{reason=\"{reason}\"}} 1");
         assert!(two.page.render().contains(&line), "{line}");
     }
-    assert!(received(&two.node).0.is_empty());
+    assert!(two.messages().is_empty());
     let members = asked(addresses[1], b"GET /members HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(members.starts_with(b"HTTP/1.1 200 OK\r\n"));
     stop(two);
@@ -281,12 +341,12 @@ fn the_stream_of_a_removed_member_ends_although_it_never_pings() {
     stream.write_all(&greeting(CLUSTER, 1, 2)).unwrap();
     let message = frame::encode(frame::FrameKind::Message, b"of a member");
     stream.write_all(&message).unwrap();
-    until("its message arrives", || received(&two.node).0.pop());
+    until("its message arrives", || two.messages().pop());
     members.by_id.remove(&MemberId(1));
     members.removed_ids.insert(MemberId(1));
     two.post.follow(&members);
     until("its stream ends", || {
-        received(&two.node);
+        two.messages();
         stream.write_all(&message).err()
     });
     stop(two);
@@ -359,11 +419,11 @@ fn a_member_that_left_is_forgotten_and_one_that_came_is_called() {
     let mut one = started(1, bound.remove(0), &alone);
     one.send(3, Lane::Bulk, Bytes::from_static(b"dropped"));
     // only now: its call would be answered
-    let three = started(3, third, &members);
+    let mut three = started(3, third, &members);
     one.post.follow(&members);
     one.wait_open(3);
     one.send(3, Lane::Bulk, Bytes::from_static(b"kept"));
-    let first = until("a message", || received(&three.node).0.pop());
+    let first = until("a message", || three.messages().pop());
     assert_eq!(first.message, "kept");
     alone.removed_ids.insert(MemberId(3));
     one.post.follow(&alone);
@@ -382,29 +442,30 @@ fn a_member_that_is_not_known_yet_is_answered_at_the_url_that_it_names() {
     alone.by_id.remove(&MemberId(3));
     let mut known = members.clone();
     known.by_id.remove(&MemberId(3));
-    let three = started(3, bound.remove(2), &members);
+    let mut three = started(3, bound.remove(2), &members);
     let mut two = started(2, bound.remove(1), &alone);
     let mut one = started(1, bound.remove(0), &members);
     one.wait_open(2);
     three.wait_open(2);
-    let passes = |from: &mut Running, to: &Running, text: &'static str| {
+    let passes = |from: &mut Running, to: &mut Running, text: &'static str| {
         until("a message arrives", || {
             let id = to.node.identity().member_id.0;
             from.send(id, Lane::Control, Bytes::from_static(text.as_bytes()));
-            let messages = received(&to.node).0;
+            let messages = to.messages();
             messages.iter().any(|m| m.message == text).then_some(())
         });
     };
-    passes(&mut one, &two, "from a leader");
-    passes(&mut two, &one, "an answer");
-    passes(&mut two, &three, "another answer");
+    passes(&mut one, &mut two, "from a leader");
+    passes(&mut two, &mut one, "an answer");
+    passes(&mut two, &mut three, "another answer");
     // the entry that adds the first of them comes
     two.post.follow(&known);
     assert!(two.post.shared.remotes().0.keys().eq(&[MemberId(3)]));
-    passes(&mut two, &one, "as a member");
+    passes(&mut two, &mut one, "as a member");
     // the other one ends before it becomes a member
     stop(three);
     until("it is forgotten", || {
+        two.messages();
         two.post.shared.remotes().0.is_empty().then_some(())
     });
     stop(one);

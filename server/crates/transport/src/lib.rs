@@ -40,7 +40,8 @@ pub use http1_client::exchange;
 pub use http1_stream::{ClientClosed, OverTls};
 pub use limits::BODY_BYTES_MAX;
 pub use listen::{
-    BindError, Bound, BoundPeer, PeerListener, PeerStream, Surface, bind, bind_peers,
+    AcceptedStream, BindError, Bound, BoundPeer, PeerListener, PeerStream, PolledStream, Surface,
+    bind, bind_peers,
 };
 pub use metrics::TransportMetrics;
 pub use signals::{Signal, first_signal};

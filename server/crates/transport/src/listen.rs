@@ -2,9 +2,15 @@
 //! `peer::listener` accepts peers through [`PeerListener`].
 
 use std::{
-    fs, io,
-    net::{Ipv4Addr, SocketAddr, ToSocketAddrs as _},
-    os::unix::{fs::FileTypeExt as _, net::UnixListener},
+    fmt, fs, io,
+    net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs as _},
+    os::{
+        fd::AsFd,
+        unix::{
+            fs::FileTypeExt as _,
+            net::{UnixListener, UnixStream},
+        },
+    },
 };
 
 use tokio::{
@@ -188,9 +194,39 @@ pub trait PeerStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> PeerStream for S {}
 
+/// A connection that this member has accepted.
+pub trait AcceptedStream: PeerStream {
+    /// Takes the connection out of the tokio runtime, for a thread that polls its socket.
+    fn into_polled(self: Box<Self>) -> io::Result<Box<dyn PolledStream>>;
+}
+
+impl AcceptedStream for tokio::net::TcpStream {
+    fn into_polled(self: Box<Self>) -> io::Result<Box<dyn PolledStream>> {
+        Ok(Box::new(self.into_std()?))
+    }
+}
+
+impl AcceptedStream for tokio::net::UnixStream {
+    fn into_polled(self: Box<Self>) -> io::Result<Box<dyn PolledStream>> {
+        Ok(Box::new(self.into_std()?))
+    }
+}
+
+/// A connection whose calls do not wait: they fail with `WouldBlock` instead. Its descriptor is polled for more bytes.
+pub trait PolledStream: io::Read + io::Write + AsFd + fmt::Debug + Send {
+    /// Whether bytes may be left to read while the descriptor has none, because they are decrypted already.
+    fn keeps_bytes(&self) -> bool {
+        false
+    }
+}
+
+impl PolledStream for TcpStream {}
+
+impl PolledStream for UnixStream {}
+
 impl PeerListener {
     /// Accepts the next connection; returns it with the address of the remote, `None` for a Unix socket.
-    pub async fn accept(&self) -> io::Result<(Box<dyn PeerStream>, Option<SocketAddr>)> {
+    pub async fn accept(&self) -> io::Result<(Box<dyn AcceptedStream>, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, remote) = listener.accept().await?;

@@ -32,6 +32,11 @@ impl<S> ReplayedStream<S> {
         head[0] = first[0];
         Self::new(head, 1, stream)
     }
+
+    /// Returns the stream; `None` while first bytes were not played back.
+    pub(super) fn into_inner(self) -> Option<S> {
+        (self.from == self.to).then_some(self.stream)
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for ReplayedStream<S> {

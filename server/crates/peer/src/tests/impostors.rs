@@ -131,8 +131,9 @@ fn bound() -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>) {
     (sockets, members, addresses)
 }
 
-fn by(tls: PeerTls) -> PeerDialer {
-    PeerDialer { tls: Some(tls), local_address: None }
+fn started_by(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry, tls: PeerTls) -> Running {
+    let dialer = PeerDialer { tls: Some(tls), local_address: None };
+    started_with(id, bound, members, dialer, PeerSettings::default())
 }
 
 /// Opens a stream from a host with a certificate, as one of the two members; returns why the other one refuses it.
@@ -169,11 +170,11 @@ fn a_certificate_of_another_host_does_not_speak_for_a_member_with_open_streams()
         authority.tls(pair, None)
     });
     let (mut sockets, mut members, addresses) = bound();
-    let mut second = started_with(2, sockets.remove(1), &members, by(two));
+    let mut second = started_by(2, sockets.remove(1), &members, two);
     let of_third = (HOSTS[2], &third);
     // a member that has moved is not known by its old URLs
     assert_eq!(call(of_third, 1, &addresses), None);
-    let first = started_with(1, sockets.remove(0), &members, by(one.clone()));
+    let first = started_by(1, sockets.remove(0), &members, one.clone());
     first.wait_open(2);
     assert_eq!(call(of_third, 1, &addresses), Some("certificate"));
     assert_eq!(call((HOSTS[0], &one), 1, &addresses), None);
@@ -195,11 +196,12 @@ fn a_member_whose_streams_have_ended_may_come_from_elsewhere() {
         authority.tls(pair, None)
     });
     let (mut sockets, members, addresses) = bound();
-    let second = started_with(2, sockets.remove(1), &members, by(two));
-    let first = started_with(1, sockets.remove(0), &members, by(one));
+    let mut second = started_by(2, sockets.remove(1), &members, two);
+    let first = started_by(1, sockets.remove(0), &members, one);
     first.wait_open(2);
     stop(first);
     until("it is taken", || {
+        second.messages();
         call((HOSTS[2], &third), 1, &addresses)
             .is_none()
             .then_some(())
@@ -216,8 +218,8 @@ fn a_member_may_call_with_another_certificate_than_it_is_called_with() {
     let one = authority.tls(one, None);
     let (mut sockets, members, addresses) = bound();
     let two = authority.tls(two, Some(calls));
-    let second = started_with(2, sockets.remove(1), &members, by(two.clone()));
-    let first = started_with(1, sockets.remove(0), &members, by(one));
+    let second = started_by(2, sockets.remove(1), &members, two.clone());
+    let first = started_by(1, sockets.remove(0), &members, one);
     first.wait_open(2);
     second.wait_open(1);
     assert_eq!(call((HOSTS[0], &two), 2, &addresses), None);
@@ -234,12 +236,36 @@ fn certificates_that_say_nothing_about_the_member_are_taken() {
     let calling = authority.tls(authority.issue(&[all[2]], Usage::Calling), None);
     let nameless = authority.tls(authority.issue(&[], Usage::Both), None);
     let (mut sockets, members, addresses) = bound();
-    let second = started_with(2, sockets.remove(1), &members, by(shared.clone()));
-    let first = started_with(1, sockets.remove(0), &members, by(shared.clone()));
+    let second = started_by(2, sockets.remove(1), &members, shared.clone());
+    let first = started_by(1, sockets.remove(0), &members, shared.clone());
     first.wait_open(2);
     for tls in [shared, calling, nameless] {
         assert_eq!(call((HOSTS[2], &tls), 1, &addresses), None);
     }
+    stop(first);
+    stop(second);
+}
+
+#[test]
+fn messages_within_tls_arrive_although_one_read_decrypts_several() {
+    let authority = Authority::new();
+    let all = HOSTS.map(|host| host.to_string());
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let tls = authority.tls(authority.issue(&all, Usage::Both), None);
+    let (mut sockets, members, _) = bound();
+    let mut second = started_by(2, sockets.remove(1), &members, tls.clone());
+    let mut first = started_by(1, sockets.remove(0), &members, tls);
+    first.wait_open(2);
+    let lengths = [0, 1, 70_000, 100, 1 << 20, 3];
+    for length in lengths {
+        first.send(2, Lane::Bulk, vec![7; length].into());
+    }
+    let mut seen = Vec::new();
+    until("all messages", || {
+        seen.extend(second.messages().into_iter().map(|it| it.message.len()));
+        (seen.len() == lengths.len()).then_some(())
+    });
+    assert_eq!(seen, lengths);
     stop(first);
     stop(second);
 }

@@ -18,7 +18,7 @@ use super::{
     secure, self_signed,
     subject_names::{self, MemberCertificate},
 };
-use crate::{PeerStream, TransportMetrics};
+use crate::{AcceptedStream, PeerStream, TransportMetrics};
 
 /// TLS between members. Clones share it.
 #[derive(Clone)]
@@ -67,10 +67,10 @@ impl PeerTls {
     /// and counted. `hosts` are those of the members' URLs. Also returns the certificate if it has names of hosts.
     pub async fn accept(
         &self,
-        stream: Box<dyn PeerStream>,
+        stream: Box<dyn AcceptedStream>,
         remote: Option<SocketAddr>,
         hosts: &[String],
-    ) -> Option<(Box<dyn PeerStream>, Option<MemberCertificate>)> {
+    ) -> Option<(Box<dyn AcceptedStream>, Option<MemberCertificate>)> {
         let server = Some(&self.0.server);
         let (stream, certificate) = secure(server, false, (stream, Surface::Http), remote).await?;
         let certificate = certificate.filter(|_| !self.0.skip_san_check);

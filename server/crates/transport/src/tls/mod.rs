@@ -9,13 +9,14 @@
 //!
 //! Reading order: this file (open, handshake) → `files` (reading) → `suites` → `verify` (checks of certificates;
 //! `pool`: authorities; `chain_paths` bounds the cost) → `peer` (the peer's certificate) → `members` (TLS between
-//! members) → `subject_names` → `self_signed` (`--auto-tls`) → `words` → `stream` → `error`.
+//! members) → `subject_names` → `self_signed` (`--auto-tls`) → `words` → `stream`, `polled` → `error`.
 
 mod chain_paths;
 mod error;
 mod files;
 mod members;
 mod peer;
+mod polled;
 mod pool;
 mod self_signed;
 mod stream;

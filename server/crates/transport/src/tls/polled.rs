@@ -1,0 +1,69 @@
+//! A stream of a member that a thread polls by itself, inside TLS or not.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use rustls::{ServerConnection, StreamOwned};
+
+use super::{ReplayedStream, Secured};
+use crate::{AcceptedStream, PolledStream};
+
+type Accepted = Box<dyn AcceptedStream>;
+
+impl AcceptedStream for Secured<Accepted, ReplayedStream<Accepted>> {
+    fn into_polled(self: Box<Self>) -> io::Result<Box<dyn PolledStream>> {
+        let (replayed, tls) = match *self {
+            Self::Plain(stream) => return stream.into_polled(),
+            Self::Seen(stream) => (stream, None),
+            Self::Tls(stream) => {
+                let (stream, tls) = stream.into_inner();
+                (stream, Some(tls))
+            }
+        };
+        let socket = replayed.into_inner();
+        let socket = socket.ok_or_else(|| io::Error::other("the first bytes were not read"))?;
+        let socket = socket.into_polled()?;
+        Ok(match tls {
+            Some(tls) => Box::new(PolledTls(StreamOwned::new(tls, socket))),
+            None => socket,
+        })
+    }
+}
+
+/// The server's side of TLS.
+#[derive(Debug)]
+struct PolledTls(StreamOwned<ServerConnection, Box<dyn PolledStream>>);
+
+impl PolledStream for PolledTls {
+    fn keeps_bytes(&self) -> bool {
+        true
+    }
+}
+
+impl AsFd for PolledTls {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.sock.as_fd()
+    }
+}
+
+impl io::Read for PolledTls {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer) {
+            // as `Secured`: frames mark their own ends
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+            read => read,
+        }
+    }
+}
+
+impl io::Write for PolledTls {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
