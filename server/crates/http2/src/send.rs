@@ -13,7 +13,7 @@ use crate::{
         CONTROL_MAX, HEADER_LIST_BYTES_MAX, IDLE_OUTPUT_BYTES, OUTPUT_MAX, VISIT_BYTES,
         WINDOW_BYTES,
     },
-    stream::{ResponseEnd, Stream},
+    stream::{ResponseEnd, Stream, unsent},
 };
 
 /// The largest window there is.
@@ -202,7 +202,7 @@ impl FrameWriter {
         }
         stream.pending = Bytes::new();
         // a charge never fails to become smaller
-        stream.answer.set(0);
+        stream.answer.set(stream.body.as_ref().map_or(0, unsent));
         true
     }
 

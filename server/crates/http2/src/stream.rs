@@ -89,6 +89,12 @@ pub(crate) enum ResponseEnd {
     Plain,
 }
 
+/// Returns how many bytes a body says that it has left, 0 if it does not know. A body whose bytes are made while they are
+/// sent counts as if it held all of them.
+pub(crate) fn unsent(body: &impl http_body::Body) -> usize {
+    usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX)
+}
+
 /// The meters of a connection, which its streams are charged to.
 pub(crate) struct ResourceMeters<S: Service> {
     pub(crate) requests: Rc<ResourceMeter<S>>,

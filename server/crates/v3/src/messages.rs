@@ -1,5 +1,6 @@
 //! The messages of gRPC calls: how requests are decoded and answers encoded. One message is read from one buffer and
-//! written to one of exact size; large ones are decoded and encoded on another thread.
+//! written to one of exact size; large ones are decoded and encoded on another thread, but for ranges, which are encoded
+//! while they are sent (`long_range`).
 //!
 //! Messages are decompressed before they arrive here.
 
@@ -25,7 +26,7 @@ use witan_dialect::Context;
 use witan_dialect::fair_semaphore::WithPermit;
 use witan_transport::{Outgoing, RequestBody, RequestMessages};
 
-use super::RpcResult;
+use super::{RpcResult, long_range};
 use crate::error::RpcError;
 
 /// Longer messages are decoded on another thread: they can hold an operation in every few bytes.
@@ -45,6 +46,11 @@ pub(super) trait UnaryResponse: Message + Sized + 'static {
     /// Whether the answer is encoded on another thread.
     fn is_large(&self) -> bool {
         self.encoded_len() > INLINE_BYTES
+    }
+
+    /// Encodes a large answer, or prepares that. Takes long.
+    fn large(self) -> Result<Outgoing, Status> {
+        Ok(Outgoing::Message(framed(&self)))
     }
 }
 
@@ -98,6 +104,10 @@ impl UnaryResponse for RangeResponse {
     fn is_large(&self) -> bool {
         self.kvs.are_many()
     }
+
+    fn large(self) -> Result<Outgoing, Status> {
+        long_range::answer(self)
+    }
 }
 
 impl UnaryResponse for DeleteRangeResponse {
@@ -115,22 +125,22 @@ impl UnaryResponse for TxnResponse {
 }
 
 /// Decodes the message of a request's body, runs `verb` on it and encodes its answer. The verb's permit is held until
-/// the answer is encoded.
+/// the answer is encoded, or the connection can count the bytes of one that is encoded while it is sent.
 pub(super) async fn respond<Q, A>(
     ctx: &Context,
     body: &Bytes,
     verb: impl AsyncFnOnce(Q) -> RpcResult<WithPermit<A>>,
-) -> Result<Vec<u8>, Status>
+) -> Result<Outgoing, Status>
 where
     Q: Message + Default + 'static,
     A: UnaryResponse,
 {
     let answered = verb(read(ctx, body).await?).await?;
     if answered.answer.is_large() {
-        let encoded = ctx.blocking.run(move || framed(&answered.answer));
-        Ok(Box::pin(encoded).await.map_err(RpcError::from)?)
+        let encoded = ctx.blocking.run(move || answered.answer.large());
+        Box::pin(encoded).await.map_err(RpcError::from)?
     } else {
-        Ok(framed(&answered.answer))
+        Ok(Outgoing::Message(framed(&answered.answer)))
     }
 }
 

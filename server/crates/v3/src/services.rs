@@ -83,10 +83,7 @@ impl RpcService {
             let ctx = self.admit(head).await?;
             messages::respond(&ctx, message, async |asked| verb(&ctx, asked).await).await
         };
-        match answer.await {
-            Ok(message) => Outgoing::Message(message),
-            Err(refusal) => refused(refusal),
-        }
+        answer.await.unwrap_or_else(refused)
     }
 
     /// Answers a call of one message with a stream.

@@ -7,12 +7,14 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use witan_api::v3::etcdserverpb::{RequestOp, TxnRequest};
-use witan_e2e::{Launch, Server, http, wait, websocket::Socket};
+use witan_api::v3::etcdserverpb::{
+    PutRequest, RangeRequest, RequestOp, TxnRequest, kv_client::KvClient,
+};
+use witan_e2e::{Launch, Server, grpc, http, wait, websocket::Socket};
 
 use crate::{
     h2,
-    stage::{SLACK_BYTES, case, connect, longest_wait, others_go_on},
+    stage::{SLACK_BYTES, case, connect, grown, longest_wait, others_go_on},
 };
 
 /// A `--max-request-bytes` at which one body takes a while.
@@ -74,6 +76,33 @@ fn large_messages_are_decoded_a_few_at_a_time() {
         }
         format!("{EMPTY_TXNS} x {EMPTY_OPS} operations: refused")
     });
+}
+
+/// Values of a list, and the bytes of each.
+const LISTED: usize = 250;
+const LISTED_BYTES: usize = 1 << 20;
+
+#[test]
+fn a_list_takes_no_memory_beside_the_state_that_it_shows() {
+    let server = Launch::witan().start();
+    let runtime = grpc::runtime();
+    let channel = runtime.block_on(grpc::connect(&server.address()));
+    let mut kv = KvClient::new(channel).max_decoding_message_size(usize::MAX);
+    for at in 0..LISTED {
+        let put = PutRequest {
+            key: format!("k{at:04}").into(),
+            value: vec![7; LISTED_BYTES].into(),
+            ..Default::default()
+        };
+        runtime.block_on(kv.put(put)).expect("the put is taken");
+    }
+    // the next checkpoint would take memory of its own
+    let done = server.http("POST", "/v3/maintenance/defragment", "{}");
+    assert_eq!(done.status, 200, "{}", done.text());
+    let all = RangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
+    let (listed, grown) = grown(&server, || runtime.block_on(kv.range(all)));
+    assert_eq!(listed.expect("a list").into_inner().kvs.len(), LISTED);
+    assert!(grown <= SLACK_BYTES, "it grew by {grown} bytes");
 }
 
 #[test]

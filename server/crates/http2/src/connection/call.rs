@@ -18,7 +18,7 @@ use crate::{
     frame::Reason,
     limits::{CALL_WORK, HEAD_FREE_BYTES},
     message::{Assembler, PREFIX_BYTES},
-    stream::{Receiving, ResponseEnd, Stream},
+    stream::{Receiving, ResponseEnd, Stream, unsent},
 };
 
 /// Result of a step of a stream.
@@ -280,6 +280,9 @@ impl<S: Service> Connection<S> {
         response: http::Response<S::Body>,
     ) -> StreamProgress {
         let (mut parts, body) = response.into_parts();
+        if !stream.answer.set(unsent(&body)) {
+            return self.end_early(stream, Refusal::NoRoom(Resource::Answers));
+        }
         if let Some((_, call)) = &mut stream.call {
             self.service.answered(call, &mut parts.headers);
         }
@@ -320,7 +323,7 @@ impl<S: Service> Connection<S> {
                 self.streams.wake(slot);
                 return StreamProgress::Waits;
             }
-            let frame = match Pin::new(body).poll_frame(cx) {
+            let frame = match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Pending => return StreamProgress::Waits,
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(status))) => {
@@ -336,7 +339,7 @@ impl<S: Service> Connection<S> {
                         let sent = |length| service.sent(call, length);
                         stream.messages.follow(&data, sent);
                     }
-                    if !stream.answer.set(data.len()) {
+                    if !stream.answer.set(data.len() + unsent(body)) {
                         return self.end_early(stream, Refusal::NoRoom(Resource::Answers));
                     }
                     stream.pending = data;

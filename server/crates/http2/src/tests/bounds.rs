@@ -157,6 +157,28 @@ fn a_large_answer_is_sent_while_many_calls_are_answered() {
 }
 
 #[test]
+fn an_answer_that_is_made_while_it_is_sent_counts_whole_until_it_is_sent() {
+    const KIB: usize = 2000;
+    let mut client = Client::plain();
+    client.ask(1, "/made", &[0; KIB - 5]);
+    let (held, _) = client.connection.audit().answers;
+    assert!(held > (KIB << 10) - OUTPUT_MAX, "{held} bytes");
+    client.number(frame::WINDOW_UPDATE, 0, 1 << 20);
+    client.number(frame::WINDOW_UPDATE, 1, 1 << 20);
+    client.all();
+    let (rest, _) = client.connection.audit().answers;
+    assert!(rest <= held - (1 << 20), "{rest} bytes");
+    client.ledger.held_max[Resource::Answers as usize].set(2 * held);
+    client.ask(3, "/made", &[0; 2 * KIB]);
+    assert_eq!(*client.ledger.ended.borrow(), [8], "more is refused");
+    client.number(frame::WINDOW_UPDATE, 0, 1 << 20);
+    client.number(frame::WINDOW_UPDATE, 1, 1 << 20);
+    client.all();
+    assert_eq!(*client.ledger.ended.borrow(), [8, 0]);
+    assert_eq!(client.connection.audit().answers.0, 0);
+}
+
+#[test]
 fn unread_acknowledgments_are_bounded() {
     let mut client = Client::plain();
     client.ask(1, "/never", b"");

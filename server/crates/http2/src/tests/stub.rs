@@ -41,7 +41,10 @@ impl Default for Ledger {
     }
 }
 
-/// `/echo` answers its message, `/large` as many KiB as its message has bytes, `/parts` reads its
+/// Bytes that `/made` makes at once.
+const MADE_BYTES: usize = 64 << 10;
+
+/// `/echo` answers its message, `/large` as many KiB as its message has bytes, `/made` makes them while they are sent, `/parts` reads its
 /// request as a stream and answers each message, `/never` never answers, and `/deaf` is a stream
 /// that reads nothing.
 #[derive(Clone, Debug, Default)]
@@ -60,10 +63,14 @@ impl Drop for StubCall {
     }
 }
 
-/// The messages of a request, one after the other.
-pub(crate) struct Echo(Option<crate::RequestStream>);
+pub(crate) enum StubBody {
+    /// The messages of a request, one after the other; `None` after them.
+    Echo(Option<crate::RequestStream>),
+    /// So many bytes are left, which are made while they are sent.
+    Made(usize),
+}
 
-impl http_body::Body for Echo {
+impl http_body::Body for StubBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -71,26 +78,43 @@ impl http_body::Body for Echo {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, Status>>> {
-        let Some(request) = &mut self.0 else {
-            return Poll::Ready(None);
+        let request = match &mut *self {
+            Self::Echo(Some(request)) => request,
+            Self::Echo(None) => return Poll::Ready(None),
+            Self::Made(0) => {
+                let trailers = Status::new(0, "").trailers();
+                return Poll::Ready(Some(Ok(http_body::Frame::trailers(trailers))));
+            }
+            Self::Made(left) => {
+                let slice = vec![b'x'; MADE_BYTES.min(*left)];
+                *left -= slice.len();
+                return Poll::Ready(Some(Ok(http_body::Frame::data(slice.into()))));
+            }
         };
         let polled = std::task::ready!(Pin::new(request).poll_frame(cx));
         Poll::Ready(Some(match polled {
             Some(Ok(frame)) => Ok(frame),
             Some(Err(_)) => Err(Status::new(1, "aborted")),
             None => {
-                self.0 = None;
+                *self = Self::Echo(None);
                 Ok(http_body::Frame::trailers(Status::new(0, "").trailers()))
             }
         }))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        match self {
+            Self::Echo(_) => http_body::SizeHint::default(),
+            Self::Made(left) => http_body::SizeHint::with_exact(*left as u64),
+        }
     }
 }
 
 impl Service for Stub {
     type Method = ();
     type Call = StubCall;
-    type Future = Pin<Box<dyn Future<Output = CallResponse<Echo>>>>;
-    type Body = Echo;
+    type Future = Pin<Box<dyn Future<Output = CallResponse<StubBody>>>>;
+    type Body = StubBody;
 
     fn method(&self, head: &mut request::Parts) -> ((), RequestMode) {
         match head.uri.path() {
@@ -110,6 +134,10 @@ impl Service for Stub {
                 Body::Whole(message) => match request.head.path() {
                     "/echo" => return CallResponse::Message(message.to_vec()),
                     "/large" => return CallResponse::Message(vec![b'x'; message.len() << 10]),
+                    "/made" => {
+                        let body = StubBody::Made(message.len() << 10);
+                        return CallResponse::Response(http::Response::new(body));
+                    }
                     _ => return std::future::pending().await,
                 },
                 Body::Stream(stream) => stream,
@@ -118,7 +146,7 @@ impl Service for Stub {
                 let _unread = stream;
                 return std::future::pending().await;
             }
-            CallResponse::Response(http::Response::new(Echo(Some(stream))))
+            CallResponse::Response(http::Response::new(StubBody::Echo(Some(stream))))
         })
     }
 

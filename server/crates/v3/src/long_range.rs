@@ -1,0 +1,188 @@
+//! The answer to a range of many pairs, which is encoded while it is sent: its pairs share their bytes with the state, so
+//! that a list of gigabytes takes little memory beside it.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+    vec,
+};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
+use http_body::{Frame, SizeHint};
+use prost::Message as _;
+use tonic::{Code, Status, body::Body, metadata::GRPC_CONTENT_TYPE};
+use witan_api::v3::{etcdserverpb::RangeResponse, mvccpb::KeyValue};
+use witan_transport::Outgoing;
+
+/// Bytes that are encoded at once, in some 10 us; a longer pair is encoded whole.
+const SLICE_BYTES: usize = 64 << 10;
+
+/// The longest message that etcd sends.
+const MESSAGE_BYTES_MAX: usize = i32::MAX as usize;
+
+/// Tag and wire type of `RangeResponse.kvs`.
+const PAIR_TAG: u8 = 2 << 3 | 2;
+
+/// The body of an answer: one message with its prefix, and the trailers of success.
+struct LongRange {
+    /// Bytes before the pairs; empty when they were returned.
+    head: Bytes,
+    pairs: vec::IntoIter<KeyValue>,
+    /// Bytes behind the pairs; `None` when they were returned.
+    tail: Option<Bytes>,
+    /// Bytes of the message that were not returned.
+    left: usize,
+}
+
+/// Returns a range as an answer that is encoded while it is sent; `ResourceExhausted` if it is longer than a message
+/// may be, with the text of Go's gRPC.
+pub(super) fn answer(mut range: RangeResponse) -> Result<Outgoing, Status> {
+    let pairs = std::mem::take(&mut range.kvs);
+    let behind = RangeResponse {
+        more: range.more,
+        count: range.count,
+        ..RangeResponse::default()
+    };
+    let before = RangeResponse { header: range.header, ..RangeResponse::default() };
+    let encoded: usize = pairs.iter().map(encoded_len).sum();
+    let length = before.encoded_len() + encoded + behind.encoded_len();
+    if length > MESSAGE_BYTES_MAX {
+        return Err(Status::resource_exhausted(format!(
+            "grpc: trying to send message larger than max ({length} vs. {MESSAGE_BYTES_MAX})"
+        )));
+    }
+    let mut head = BytesMut::new();
+    head.put_u8(0);
+    head.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    let prefix_bytes = head.len();
+    head.extend_from_slice(&before.encode_to_vec());
+    let mut response = Response::new(Body::new(LongRange {
+        head: head.freeze(),
+        pairs: pairs.into_iter(),
+        tail: Some(behind.encode_to_vec().into()),
+        left: prefix_bytes + length,
+    }));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    Ok(Outgoing::Response(response))
+}
+
+/// Returns the bytes of a pair with tag and length.
+fn encoded_len(pair: &KeyValue) -> usize {
+    let length = pair.encoded_len();
+    1 + prost::length_delimiter_len(length) + length
+}
+
+impl LongRange {
+    /// Encodes the next bytes of the message; empty if there are no more.
+    fn slice(&mut self) -> Bytes {
+        let mut slice = BytesMut::with_capacity(SLICE_BYTES.min(self.left));
+        slice.extend_from_slice(&std::mem::take(&mut self.head));
+        while slice.len() < SLICE_BYTES {
+            let Some(pair) = self.pairs.next() else {
+                slice.extend_from_slice(&self.tail.take().unwrap_or_default());
+                break;
+            };
+            slice.reserve(encoded_len(&pair));
+            slice.put_u8(PAIR_TAG);
+            pair.encode_length_delimited(&mut slice)
+                .expect("the buffer grows");
+        }
+        self.left -= slice.len();
+        slice.freeze()
+    }
+}
+
+impl http_body::Body for LongRange {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.tail.is_none() {
+            let mut trailers = HeaderMap::new();
+            let ok = HeaderValue::from(Code::Ok as i32);
+            trailers.insert(Status::GRPC_STATUS, ok);
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        Poll::Ready(Some(Ok(Frame::data(self.slice()))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use http_body_util::BodyExt as _;
+    use witan_api::v3::etcdserverpb::ResponseHeader;
+
+    use super::*;
+
+    fn range(lengths: impl IntoIterator<Item = usize>) -> RangeResponse {
+        let pair = |length| KeyValue {
+            key: "key".into(),
+            value: vec![7; length].into(),
+            mod_revision: 3,
+            ..KeyValue::default()
+        };
+        RangeResponse {
+            header: Some(ResponseHeader { revision: 9, ..ResponseHeader::default() }),
+            kvs: lengths.into_iter().map(pair).collect(),
+            more: true,
+            count: 12345,
+        }
+    }
+
+    #[test]
+    fn the_slices_are_the_message_and_its_length_is_known_before_each() {
+        for lengths in [
+            vec![],
+            vec![0],
+            vec![SLICE_BYTES; 3],
+            vec![100; 10_000],
+            vec![1, 3 << 20, 1],
+        ] {
+            let range = range(lengths);
+            let mut expected = vec![0];
+            expected.put_u32(range.encoded_len() as u32);
+            expected.extend(range.encode_to_vec());
+            let Ok(Outgoing::Response(response)) = answer(range) else {
+                panic!("it is short enough");
+            };
+            let mut body = response.into_body();
+            let mut received = Vec::new();
+            let trailers = loop {
+                let left = http_body::Body::size_hint(&body).exact().unwrap();
+                assert_eq!(left as usize, expected.len() - received.len());
+                let frame = body.frame().now_or_never().unwrap().unwrap().unwrap();
+                match frame.into_data() {
+                    Ok(data) => received.extend_from_slice(&data),
+                    Err(frame) => break frame.into_trailers().unwrap(),
+                }
+            };
+            assert!(received == expected);
+            assert_eq!(trailers[Status::GRPC_STATUS], "0");
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_is_refused_as_go_does() {
+        let pair = KeyValue { value: vec![0; 1 << 20].into(), ..KeyValue::default() };
+        let range = RangeResponse { kvs: vec![pair; 2048], ..RangeResponse::default() };
+        let refused = answer(range).unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        assert!(
+            refused
+                .message()
+                .starts_with("grpc: trying to send message larger than max (21475"),
+            "{refused}"
+        );
+    }
+}
