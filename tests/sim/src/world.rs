@@ -273,7 +273,7 @@ pub struct World {
     /// When the members had settled.
     settled: Option<u64>,
     pub(crate) oracle: Oracle,
-    judges: Vec<Box<dyn Invariant>>,
+    judges: Vec<(&'static str, Box<dyn Invariant>)>,
     violation: Option<Violation>,
     pub(crate) trace: Trace,
     pub(crate) counts: Counts,
@@ -471,13 +471,12 @@ impl World {
             truth: &self.truth,
             forces: self.disaster.survivor.is_some(),
         };
-        for invariant in &mut self.judges {
+        for (invariant, judge) in &mut self.judges {
             if self.violation.is_some() {
                 return;
             }
-            if let Err(what) = invariant.observe(fact, &scene) {
-                self.violation =
-                    Some(Violation { invariant: invariant.name(), what, at: self.now });
+            if let Err(what) = judge.observe(fact, &scene) {
+                self.violation = Some(Violation { invariant, what, at: self.now });
             }
         }
     }
