@@ -42,8 +42,6 @@ pub(crate) struct Climate {
     pub(crate) chaos_units: u64,
     /// Election timeout of all members.
     pub(crate) election_ticks: usize,
-    /// Heartbeat interval of all members.
-    pub(crate) heartbeat_ticks: usize,
     /// Whether members ask before they campaign.
     pub(crate) pre_vote: bool,
     /// Longest pause of a client between two requests.
@@ -177,7 +175,6 @@ impl Climate {
         Self {
             chaos_units: rng.range(150, 400) * UNITS_PER_TICK,
             election_ticks,
-            heartbeat_ticks: 1,
             pre_vote: rng.chance(50),
             client_pause: *rng.pick(&[20, 60, 150]),
             chaos_pause: *rng.pick(&[20, 80, 300]),

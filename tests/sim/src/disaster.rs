@@ -304,7 +304,7 @@ impl World {
                 self.disks[place].sync();
             }
             if cut {
-                self.counts.forced.interrupted += 1;
+                self.counts.forced_interrupted += 1;
                 self.trace.line(self.now, || {
                     format!("m{id} loses power as it goes on alone")
                 });
@@ -358,8 +358,8 @@ impl World {
             member.forget_clients();
             member.rebuilds = false;
         }
-        self.counts.forced.clusters += 1;
-        self.counts.forced.lost += lost;
+        self.counts.forced += 1;
+        self.counts.forced_lost += lost;
         self.trace.line(self.now, || {
             format!("m{survivor} goes on alone behind {kept} at {end}; {lost} entries are lost")
         });

@@ -129,7 +129,7 @@ fn sweep_seeds(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> 
     // Nothing is left to do if the output is closed.
     let say = |line: String| drop(writeln!(io::stderr(), "{line}"));
     let shown = AtomicUsize::new(0);
-    let swept = sweep::sweep_on_all_cores(request.start, seeds, request.members, &|so_far| {
+    let swept = sweep::sweep(request.start, seeds, request.members, &|so_far| {
         let (runs, violations) = (so_far.runs, so_far.violations.len());
         if let Some((scenario, violation)) = so_far.violations.get(shown.load(Relaxed)) {
             shown.fetch_add(1, Relaxed);

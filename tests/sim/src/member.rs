@@ -551,7 +551,7 @@ impl World {
         Config {
             id,
             election_ticks: self.climate.election_ticks,
-            heartbeat_ticks: self.climate.heartbeat_ticks,
+            heartbeat_ticks: 1,
             election_ns: self.climate.election_ticks as u64 * UNITS_PER_TICK * UNIT_NS as u64,
             seed: self.chance.draw(),
             pre_vote: self.climate.pre_vote,

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     scenario::Scenario,
-    world::{Counts, Forced, Verdict, Violation, World},
+    world::{Counts, Verdict, Violation, World},
 };
 
 thread_local! {
@@ -134,11 +134,11 @@ impl Swept {
                  {failed_syncs} syncs failed, {lease_times} times of leases were asked for"
             ));
         }
-        let Forced { clusters, interrupted, lost } = self.counts.forced;
-        if self.runs >= MANY_RUNS && [clusters, interrupted, lost].contains(&0) {
+        let Counts { forced, forced_interrupted, forced_lost, .. } = self.counts;
+        if self.runs >= MANY_RUNS && [forced, forced_interrupted, forced_lost].contains(&0) {
             short.push(format!(
-                "{clusters} clusters went on with one member, {interrupted} of these starts lost power, {lost} entries \
-                 were lost"
+                "{forced} clusters went on with one member, {forced_interrupted} of these starts lost power, \
+                 {forced_lost} entries were lost"
             ));
         }
         let (long, no_install, no_trim) = self.long_runs;
@@ -155,24 +155,9 @@ impl Swept {
     }
 }
 
-/// Runs `seeds` seeds from `start` on; `progress` sees what they have come to after each.
+/// Runs `seeds` seeds from `start` on, on all cores: each run is one thread's, whatever the others do. `progress` sees
+/// what they have come to after each.
 pub fn sweep(
-    start: u64,
-    seeds: u64,
-    members: Option<usize>,
-    progress: &mut dyn FnMut(&Swept),
-) -> Swept {
-    let mut swept = Swept::default();
-    for seed in start..start + seeds {
-        let scenario = Scenario::new(seed, members);
-        swept.add(scenario, run(scenario, false));
-        progress(&swept);
-    }
-    swept
-}
-
-/// The same on all cores: each run is one thread's, whatever the others do.
-pub fn sweep_on_all_cores(
     start: u64,
     seeds: u64,
     members: Option<usize>,
@@ -201,88 +186,4 @@ pub fn sweep_on_all_cores(
         }
     });
     swept.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Counts {
-    /// Adds what another run did.
-    pub fn add(&mut self, other: &Counts) {
-        let Counts {
-            acknowledged,
-            reads,
-            refused,
-            denied,
-            crashes,
-            installs,
-            renewed,
-            expired,
-            checkpoints,
-            dropped,
-            terms,
-            asked,
-            snapshots,
-            interrupted,
-            trims,
-            added,
-            promoted,
-            removed,
-            ended,
-            lost_disks,
-            survived_flips,
-            transfers,
-            stalls,
-            full_disks,
-            clock_jumps,
-            releases,
-            lowered,
-            mistakes,
-            rebuilds,
-            failed_syncs,
-            lease_times,
-            forced,
-        } = other;
-        for (sum, more) in [
-            (&mut self.acknowledged, acknowledged),
-            (&mut self.reads, reads),
-            (&mut self.refused, refused),
-            (&mut self.denied, denied),
-            (&mut self.crashes, crashes),
-            (&mut self.installs, installs),
-            (&mut self.renewed, renewed),
-            (&mut self.expired, expired),
-            (&mut self.checkpoints, checkpoints),
-            (&mut self.dropped, dropped),
-            (&mut self.terms, terms),
-            (&mut self.asked, asked),
-            (&mut self.snapshots, snapshots),
-            (&mut self.interrupted, interrupted),
-            (&mut self.trims, trims),
-            (&mut self.added, added),
-            (&mut self.promoted, promoted),
-            (&mut self.removed, removed),
-            (&mut self.ended, ended),
-            (&mut self.lost_disks, lost_disks),
-            (&mut self.survived_flips, survived_flips),
-            (&mut self.transfers, transfers),
-            (&mut self.stalls, stalls),
-            (&mut self.full_disks, full_disks),
-            (&mut self.clock_jumps, clock_jumps),
-            (&mut self.releases, releases),
-            (&mut self.lowered, lowered),
-            (&mut self.mistakes, mistakes),
-            (&mut self.rebuilds, rebuilds),
-            (&mut self.failed_syncs, failed_syncs),
-            (&mut self.lease_times, lease_times),
-        ] {
-            *sum += more;
-        }
-        self.forced.add(*forced);
-    }
-}
-
-impl Forced {
-    fn add(&mut self, other: Self) {
-        self.clusters += other.clusters;
-        self.interrupted += other.interrupted;
-        self.lost += other.lost;
-    }
 }

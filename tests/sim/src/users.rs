@@ -4,9 +4,9 @@
 use bytes::Bytes;
 use witan_machine::{
     auth::{
-        AuthCommand, AuthOperation, Authenticate, Caller, Disable, Enable, Permission,
-        PermissionType, ROOT, RoleAdd, RoleDelete, RoleGrant, RoleRevoke, UserAdd, UserDelete,
-        UserGrant, UserPassword, UserRevoke,
+        AuthOperation, Authenticate, Caller, Disable, Enable, Permission, PermissionType, ROOT,
+        RoleAdd, RoleDelete, RoleGrant, RoleRevoke, UserAdd, UserDelete, UserGrant, UserPassword,
+        UserRevoke,
     },
     command::Command,
     view::View,
@@ -39,7 +39,7 @@ const RANGES: [(&str, &str); 6] = [
 /// A request about users and roles, sometimes.
 pub(crate) fn draw(rng: &mut Rng) -> Option<Command> {
     let asks = rng.chance(REQUESTS_PERCENT);
-    asks.then(|| Command::Auth(AuthCommand { operation: Some(operation(rng)), by_either: true }))
+    asks.then(|| operation(rng).into())
 }
 
 /// Draws the caller of an operation: a user whom the member has authenticated, or nobody.

@@ -62,12 +62,12 @@ pub(crate) fn draw(rng: &mut Rng, member: u64, hint: &Hint<'_>) -> Ask {
     }
     let command = match rng.range(0, 99) {
         0..=27 => return Ask::Read(Read { key: key(rng) }),
-        28..=49 => v3(kv::KvOperation::Put(put(rng, hint))),
-        50..=56 => v3(kv::KvOperation::Delete(delete(rng))),
-        57..=66 => v3(kv::KvOperation::Txn(txn(rng, hint))),
-        67..=68 => v3(kv::KvOperation::Compact(compact(rng, floor))),
+        28..=49 => put(rng, hint).into(),
+        50..=56 => delete(rng).into(),
+        57..=66 => txn(rng, hint).into(),
+        67..=68 => compact(rng, floor).into(),
         69..=73 => leased(rng, hint),
-        74..=97 => Command::Tree(witan_tree::TreeCommand { operation: Some(verb(rng, hint)) }),
+        74..=97 => verb(rng, hint).into(),
         98 => about_alarms(rng, member),
         _ => about_members(rng, member, id),
     };
@@ -82,10 +82,8 @@ pub(crate) fn keep_alive(rng: &mut Rng, floor: &Floor, mix: Mix) -> Option<Lease
 
 /// The command that clears the recorded remaining time of a lease.
 pub(crate) fn forget_note(lease: LeaseId) -> Command {
-    let left = vec![lease::RemainingTtl { id: lease.0, seconds: 0 }];
-    about_lease(lease::LeaseOperation::Checkpoint(lease::LeaseCheckpoint {
-        remaining: left,
-    }))
+    let remaining = vec![lease::RemainingTtl { id: lease.0, seconds: 0 }];
+    lease::LeaseCheckpoint { remaining }.into()
 }
 
 /// The lease that an answered operation has begun.
@@ -101,36 +99,26 @@ pub(crate) fn granted(ask: &Ask, outcome: &Outcome) -> Option<LeaseId> {
     }
 }
 
-fn about_lease(verb: lease::LeaseOperation) -> Command {
-    Command::Lease(lease::LeaseCommand { operation: Some(verb) })
-}
-
 /// A lease of an id of its own, keys that go with one, or its end. Keys with a lease are never read
 /// by clients: what becomes of them is the affair of one invariant.
 fn leased(rng: &mut Rng, hint: &Hint<'_>) -> Command {
     let known = &hint.floor.leases;
     match rng.range(0, 99) {
-        0..=34 => about_lease(lease::LeaseOperation::Grant(lease::LeaseGrant {
+        0..=34 => lease::LeaseGrant {
             id: hint.id as i64 + 1,
             ttl_s: rng.range(hint.mix.lease_s_min, LEASE_S_MAX) as i64,
-        })),
-        35..=89 if !known.is_empty() => v3(kv::KvOperation::Put(kv::Put {
+        }
+        .into(),
+        35..=89 if !known.is_empty() => kv::Put {
             key: Bytes::from(format!("l{}", rng.below(KEYS))),
             value: Bytes::from(format!("op{} ", hint.id)),
             lease: rng.pick(known).0,
             ..kv::Put::default()
-        })),
-        90..=99 if !known.is_empty() => {
-            about_lease(lease::LeaseOperation::Revoke(lease::LeaseRevoke {
-                id: rng.pick(known).0,
-            }))
         }
-        _ => v3(kv::KvOperation::Delete(delete(rng))),
+        .into(),
+        90..=99 if !known.is_empty() => lease::LeaseRevoke { id: rng.pick(known).0 }.into(),
+        _ => delete(rng).into(),
     }
-}
-
-fn v3(verb: kv::KvOperation) -> Command {
-    Command::Kv(kv::KvCommand { operation: Some(verb) })
 }
 
 fn key(rng: &mut Rng) -> Bytes {
@@ -415,22 +403,17 @@ pub(crate) fn may_delete(command: &Command, key: &[u8]) -> bool {
 /// Whether `command` may put `value` under `key`.
 pub(crate) fn may_put(command: &Command, key: &[u8], value: &[u8]) -> bool {
     let is = |put: &kv::Put| put.key == key && put.value == value;
-    match command {
-        Command::Kv(kv::KvCommand { operation: Some(kv::KvOperation::Put(put)) }) => is(put),
-        Command::Kv(kv::KvCommand { operation: Some(kv::KvOperation::Txn(txn)) }) => txn
+    let Command::Kv(kv::KvCommand { operation: Some(operation) }) = command else {
+        return false;
+    };
+    match operation {
+        kv::KvOperation::Put(put) => is(put),
+        kv::KvOperation::Txn(txn) => txn
             .success
             .iter()
             .any(|op| matches!(&op.kind, Some(kv::TxnOpKind::Put(put)) if is(put))),
-        Command::Kv(_)
-        | Command::Tree(_)
-        | Command::Publish(_)
-        | Command::ClusterVersion(_)
-        | Command::Downgrade(_)
-        | Command::PeerUrls(_)
-        | Command::Alarm(_)
-        | Command::Members(_)
-        | Command::Lease(_)
-        | Command::Auth(_)
-        | Command::Follow(_) => false,
+        kv::KvOperation::Delete(_) | kv::KvOperation::Compact(_) | kv::KvOperation::Sweep(_) => {
+            false
+        }
     }
 }

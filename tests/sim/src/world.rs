@@ -143,52 +143,61 @@ pub(crate) enum Phase {
     Serving,
 }
 
-/// How much a run did, so that a sweep can show what it covered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say what is counted")]
-pub struct Counts {
-    pub acknowledged: u64,
-    pub reads: u64,
-    pub refused: u64,
-    pub denied: u64,
-    pub crashes: u64,
-    pub installs: u64,
-    pub renewed: u64,
-    pub expired: u64,
-    pub checkpoints: u64,
-    pub dropped: u64,
-    pub terms: u64,
-    pub asked: u64,
-    pub snapshots: u64,
-    pub interrupted: u64,
-    pub trims: u64,
-    pub added: u64,
-    pub promoted: u64,
-    pub removed: u64,
-    pub ended: u64,
-    pub lost_disks: u64,
-    pub survived_flips: u64,
-    pub transfers: u64,
-    pub stalls: u64,
-    pub full_disks: u64,
-    pub clock_jumps: u64,
-    pub releases: u64,
-    pub lowered: u64,
-    pub mistakes: u64,
-    pub rebuilds: u64,
-    pub failed_syncs: u64,
-    pub lease_times: u64,
-    pub forced: Forced,
+macro_rules! counts {
+    ($($count:ident,)*) => {
+        /// How much a run did, so that a sweep can show what it covered. `forced` are clusters that went on with one
+        /// member, `forced_interrupted` those of these starts that were cut short by a power cut, and `forced_lost`
+        /// the entries that this member did not have.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "the names say what is counted")]
+        pub struct Counts {
+            $(pub $count: u64,)*
+        }
+
+        impl Counts {
+            /// Adds what another run did.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$count += other.$count;)*
+            }
+        }
+    };
 }
 
-/// How many clusters went on with one member, how many of these starts were cut short by a power cut, and how
-/// many entries that member did not have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say what is counted")]
-pub struct Forced {
-    pub clusters: u64,
-    pub interrupted: u64,
-    pub lost: u64,
+counts! {
+    acknowledged,
+    reads,
+    refused,
+    denied,
+    crashes,
+    installs,
+    renewed,
+    expired,
+    checkpoints,
+    dropped,
+    terms,
+    asked,
+    snapshots,
+    interrupted,
+    trims,
+    added,
+    promoted,
+    removed,
+    ended,
+    lost_disks,
+    survived_flips,
+    transfers,
+    stalls,
+    full_disks,
+    clock_jumps,
+    releases,
+    lowered,
+    mistakes,
+    rebuilds,
+    failed_syncs,
+    lease_times,
+    forced,
+    forced_interrupted,
+    forced_lost,
 }
 
 /// The history that the cluster as a whole has executed: the highest entry that any member has, and the members
@@ -273,7 +282,7 @@ pub struct World {
     /// When the members had settled.
     settled: Option<u64>,
     pub(crate) oracle: Oracle,
-    judges: Vec<Box<dyn Invariant>>,
+    judges: Vec<(&'static str, Box<dyn Invariant>)>,
     violation: Option<Violation>,
     pub(crate) trace: Trace,
     pub(crate) counts: Counts,
@@ -471,13 +480,12 @@ impl World {
             truth: &self.truth,
             forces: self.disaster.survivor.is_some(),
         };
-        for invariant in &mut self.judges {
+        for (invariant, judge) in &mut self.judges {
             if self.violation.is_some() {
                 return;
             }
-            if let Err(what) = invariant.observe(fact, &scene) {
-                self.violation =
-                    Some(Violation { invariant: invariant.name(), what, at: self.now });
+            if let Err(what) = judge.observe(fact, &scene) {
+                self.violation = Some(Violation { invariant, what, at: self.now });
             }
         }
     }

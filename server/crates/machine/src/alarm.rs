@@ -258,22 +258,6 @@ mod tests {
     }
 
     #[test]
-    fn alarms_are_part_of_a_view() {
-        let mut view = crate::view::View::default();
-        let members = MemberRegistry::default();
-        let raise = command(AlarmAction::Activate, 7, 1);
-        view.machine.alarms.apply(&raise, &members);
-        let mut records = Vec::new();
-        view.changes(None, &mut |change| match change {
-            RecordChange::Put { key, value } => records.push(Ok::<_, CorruptRecord>((key, value))),
-            RecordChange::Delete { key } => panic!("{key:?} is in no checkpoint yet"),
-        });
-        records.sort_by_key(|record| record.clone().map(|(key, _)| key).ok());
-        let restored = crate::view::View::restore(records.into_iter()).unwrap();
-        assert_eq!(restored.machine.alarms, view.machine.alarms);
-    }
-
-    #[test]
     fn alarms_survive_a_checkpoint() {
         let members = MemberRegistry::default();
         let mut alarms = Alarms::default();

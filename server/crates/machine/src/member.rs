@@ -372,67 +372,59 @@ mod tests {
         ChangeMembers { remove, ..ChangeMembers::default() }
     }
 
-    #[test]
-    fn learners_come_and_go_and_voters_stay() {
+    fn learner(id: u64, url: &str) -> ChangeMembers {
+        add(member(id, url, true), 1)
+    }
+
+    /// Changes a cluster of member 1.
+    fn changed(changes: Vec<(ChangeMembers, Result<(), MembershipError>)>) -> MemberRegistry {
         let mut members = MemberRegistry::default();
         members.by_id.insert(MemberId(1), member(1, "a", false));
-        let learner = |id, url| add(member(id, url, true), 1);
-        assert_eq!(
-            members.change(&learner(1, "b")),
-            Err(MembershipError::Exists)
-        );
-        assert_eq!(
-            members.change(&learner(2, "a")),
-            Err(MembershipError::PeerUrlExists)
-        );
-        assert_eq!(
-            members.change(&add(member(2, "b", false), 1)),
-            Err(MembershipError::NotLearner)
-        );
-        assert_eq!(members.change(&learner(2, "b")), Ok(()));
-        assert_eq!(
-            members.change(&learner(3, "c")),
-            Err(MembershipError::TooManyLearners)
-        );
-        assert_eq!(members.change(&remove(1)), Err(MembershipError::NotLearner));
-        assert_eq!(members.change(&remove(4)), Err(MembershipError::NotFound));
-        assert_eq!(members.change(&remove(2)), Ok(()));
-        assert_eq!(members.change(&remove(2)), Err(MembershipError::NotFound));
-        // an id never comes back
-        assert_eq!(
-            members.change(&learner(2, "b")),
-            Err(MembershipError::NotFound)
-        );
-        assert_eq!(members.change(&learner(3, "b")), Ok(()));
+        for (change, expected) in changes {
+            assert_eq!(members.change(&change), expected, "{change:?}");
+        }
+        members
+    }
+
+    #[test]
+    fn learners_come_and_go_and_voters_stay() {
+        changed(vec![
+            (learner(1, "b"), Err(MembershipError::Exists)),
+            (learner(2, "a"), Err(MembershipError::PeerUrlExists)),
+            (
+                add(member(2, "b", false), 1),
+                Err(MembershipError::NotLearner),
+            ),
+            (learner(2, "b"), Ok(())),
+            (learner(3, "c"), Err(MembershipError::TooManyLearners)),
+            (remove(1), Err(MembershipError::NotLearner)),
+            (remove(4), Err(MembershipError::NotFound)),
+            (remove(2), Ok(())),
+            (remove(2), Err(MembershipError::NotFound)),
+            // an id never comes back
+            (learner(2, "b"), Err(MembershipError::NotFound)),
+            (learner(3, "b"), Ok(())),
+        ]);
     }
 
     #[test]
     fn voters_come_and_go_until_one_is_left() {
-        let mut members = MemberRegistry::default();
-        members.by_id.insert(MemberId(1), member(1, "a", false));
         let voters = |change| ChangeMembers { voters: true, ..change };
-        let promote = |promote| voters(ChangeMembers { promote, ..ChangeMembers::default() });
-        assert_eq!(
-            members.change(&voters(remove(1))),
-            Err(MembershipError::LastVoter)
-        );
-        assert_eq!(
-            members.change(&voters(add(member(2, "b", false), 0))),
-            Ok(())
-        );
-        assert_eq!(members.change(&add(member(3, "c", true), 1)), Ok(()));
-        assert_eq!(members.change(&promote(4)), Err(MembershipError::NotFound));
-        assert_eq!(
-            members.change(&promote(2)),
-            Err(MembershipError::NotLearner)
-        );
-        assert_eq!(members.change(&promote(3)), Ok(()));
-        assert!(!members.by_id[&MemberId(3)].learner);
-        assert_eq!(members.change(&voters(remove(1))), Ok(()));
-        assert_eq!(members.change(&voters(remove(2))), Ok(()));
-        assert_eq!(
-            members.change(&voters(remove(3))),
-            Err(MembershipError::LastVoter)
-        );
+        let promoted = |promote| voters(ChangeMembers { promote, ..ChangeMembers::default() });
+        let begun = vec![
+            (voters(remove(1)), Err(MembershipError::LastVoter)),
+            (voters(add(member(2, "b", false), 0)), Ok(())),
+            (learner(3, "c"), Ok(())),
+            (promoted(4), Err(MembershipError::NotFound)),
+            (promoted(2), Err(MembershipError::NotLearner)),
+            (promoted(3), Ok(())),
+        ];
+        assert!(!changed(begun.clone()).by_id[&MemberId(3)].learner);
+        let ended = vec![
+            (voters(remove(1)), Ok(())),
+            (voters(remove(2)), Ok(())),
+            (voters(remove(3)), Err(MembershipError::LastVoter)),
+        ];
+        changed([begun, ended].concat());
     }
 }

@@ -212,77 +212,44 @@ pub fn decide(
 mod tests {
     use super::*;
 
-    fn known(version: &str, target: &str) -> MemberRegistry {
-        MemberRegistry {
-            cluster_version: version.into(),
-            downgrade_target: target.into(),
-            ..MemberRegistry::default()
-        }
-    }
-
     const NEW: Option<Release> = Some((3, 6));
     const OLD: Option<Release> = Some((3, 5));
+    const RISE: Decision = Decision::Set((3, 6));
+    const FALL: Decision = Decision::Set((3, 5));
+    const END: Decision = Decision::EndDowngrade;
+    const KEEP: Decision = Decision::Keep;
 
     #[test]
-    fn a_new_cluster_has_the_lowest_version_of_its_members() {
-        let new = known("", "");
-        assert_eq!(decide(&new, &[NEW, NEW], true, true), Decision::Set((3, 6)));
-        assert_eq!(
-            decide(&new, &[NEW, OLD, NEW], false, true),
-            Decision::Set((3, 5))
-        );
-        assert_eq!(decide(&new, &[NEW, None], true, true), Decision::Keep);
-        assert_eq!(
-            decide(&new, &[NEW, None], false, true),
-            Decision::Set(FIRST)
-        );
-    }
-
-    #[test]
-    fn the_version_rises_when_all_members_run_a_later_one() {
-        let old = known("3.5.0", "");
-        assert_eq!(
-            decide(&old, &[NEW, NEW], false, true),
-            Decision::Set((3, 6))
-        );
-        assert_eq!(decide(&old, &[NEW, OLD], false, true), Decision::Keep);
-        assert_eq!(decide(&old, &[NEW, None], false, true), Decision::Keep);
-        // it does not fall without a downgrade
-        assert_eq!(
-            decide(&known("3.6.0", ""), &[OLD], false, true),
-            Decision::Keep
-        );
-    }
-
-    #[test]
-    fn a_downgrade_lowers_the_version_first_and_ends_when_all_members_run_it() {
-        let begun = known("3.6.0", "3.5.0");
-        assert_eq!(
-            decide(&begun, &[NEW, None], false, true),
-            Decision::Set((3, 5))
-        );
-        let lowered = known("3.5.0", "3.5.0");
-        for running in [[NEW, NEW], [NEW, OLD], [OLD, None]] {
-            assert_eq!(decide(&lowered, &running, false, true), Decision::Keep);
+    fn the_version_follows_the_releases_of_the_members() {
+        for (version, target, running, (waits, ends), decision) in [
+            // a new cluster has the lowest version of its members
+            ("", "", &[NEW, NEW][..], (true, true), RISE),
+            ("", "", &[NEW, OLD, NEW], (false, true), FALL),
+            ("", "", &[NEW, None], (true, true), KEEP),
+            ("", "", &[NEW, None], (false, true), Decision::Set(FIRST)),
+            // it rises when all members run a later one, and does not fall without a downgrade
+            ("3.5.0", "", &[NEW, NEW], (false, true), RISE),
+            ("3.5.0", "", &[NEW, OLD], (false, true), KEEP),
+            ("3.5.0", "", &[NEW, None], (false, true), KEEP),
+            ("3.6.0", "", &[OLD], (false, true), KEEP),
+            // a downgrade lowers it first, and ends when all members run its target
+            ("3.6.0", "3.5.0", &[NEW, None], (false, true), FALL),
+            ("3.5.0", "3.5.0", &[NEW, NEW], (false, true), KEEP),
+            ("3.5.0", "3.5.0", &[NEW, OLD], (false, true), KEEP),
+            ("3.5.0", "3.5.0", &[OLD, None], (false, true), KEEP),
+            ("3.5.0", "3.5.0", &[OLD, OLD], (false, true), END),
+            ("3.6.0", "3.5.0", &[OLD, OLD], (false, true), END),
+            // it does not end unless it is time to look
+            ("3.6.0", "3.5.0", &[OLD, OLD], (false, false), FALL),
+            ("3.5.0", "3.5.0", &[OLD, OLD], (false, false), KEEP),
+        ] {
+            let known = MemberRegistry {
+                cluster_version: version.into(),
+                downgrade_target: target.into(),
+                ..MemberRegistry::default()
+            };
+            let found = decide(&known, running, waits, ends);
+            assert_eq!(found, decision, "{version:?} to {target:?}: {running:?}");
         }
-        assert_eq!(
-            decide(&lowered, &[OLD, OLD], false, true),
-            Decision::EndDowngrade
-        );
-        assert_eq!(
-            decide(&begun, &[OLD, OLD], false, true),
-            Decision::EndDowngrade
-        );
-    }
-
-    #[test]
-    fn a_downgrade_does_not_end_unless_it_is_time_to_look() {
-        let begun = known("3.6.0", "3.5.0");
-        assert_eq!(
-            decide(&begun, &[OLD, OLD], false, false),
-            Decision::Set((3, 5))
-        );
-        let lowered = known("3.5.0", "3.5.0");
-        assert_eq!(decide(&lowered, &[OLD, OLD], false, false), Decision::Keep);
     }
 }

@@ -20,8 +20,8 @@ use witan_machine::{
 
 const LEASE: i64 = 7;
 
-fn apply(machine: &mut StateMachine, command: Command) -> Reply {
-    let entry = Entry { command: Some(command), ..Entry::default() };
+fn apply(machine: &mut StateMachine, command: impl Into<Command>) -> Reply {
+    let entry = Entry { command: Some(command.into()), ..Entry::default() };
     machine.apply(&entry).reply
 }
 
@@ -38,12 +38,9 @@ fn put(key: String) -> kv::Put {
 /// Twenty thousand keys of one lease, and a user who may write all of them.
 fn leased() -> StateMachine {
     let mut machine = StateMachine::default();
-    let grant = lease::LeaseOperation::Grant(lease::LeaseGrant { id: LEASE, ttl_s: 60 });
-    let command = lease::LeaseCommand { operation: Some(grant) };
-    apply(&mut machine, Command::Lease(command));
+    apply(&mut machine, lease::LeaseGrant { id: LEASE, ttl_s: 60 });
     for at in 0..20_000 {
-        let verb = Some(kv::KvOperation::Put(put(format!("k{at}"))));
-        apply(&mut machine, Command::Kv(kv::KvCommand { operation: verb }));
+        apply(&mut machine, put(format!("k{at}")));
     }
     let user = |name: &str| {
         auth::AuthOperation::UserAdd(auth::UserAdd {

@@ -15,16 +15,14 @@
     reason = "the core reads no files; its scripts are files"
 )]
 
-#[path = "script/alarm.rs"]
-mod alarm;
 #[path = "script/auth.rs"]
 mod auth;
 #[path = "script/auth_paths.rs"]
 mod auth_paths;
 #[path = "script/kv.rs"]
 mod kv;
-#[path = "script/lease.rs"]
-mod lease;
+#[path = "script/machine.rs"]
+mod machine;
 #[path = "script/tree.rs"]
 mod tree;
 
@@ -41,23 +39,10 @@ trait Room {
 }
 
 #[test]
-fn kv_scripts_hold() {
-    folder("kv", &|| Box::new(kv::KvRoom::default()));
-}
-
-#[test]
-fn txn_scripts_hold() {
-    folder("txn", &|| Box::new(kv::KvRoom::default()));
-}
-
-#[test]
-fn alarm_scripts_hold() {
-    folder("alarm", &|| Box::new(alarm::AlarmRoom::default()));
-}
-
-#[test]
-fn lease_scripts_hold() {
-    folder("lease", &|| Box::new(lease::LeaseRoom::default()));
+fn machine_scripts_hold() {
+    for name in ["kv", "txn", "alarm", "lease"] {
+        folder(name, &|| Box::new(machine::MachineRoom::default()));
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ use witan_replica::{
     },
     replica::{Config, FrozenReplica, Tuning, genesis},
 };
-use witan_tree::{Create, Set, TreeCommand, TreeOperation};
+use witan_tree::{Create, Set, TreeOperation};
 
 use crate::{
     RecordedReplica, Replayed, Ring, RingSettings, ShownTurn, Sink, Verdict,
@@ -197,15 +197,15 @@ fn commands() -> Vec<Command> {
     vec![
         KvOperation::Put(put(SECRET)).into(),
         KvOperation::Txn(swap).into(),
-        Command::Tree(TreeCommand { operation: Some(TreeOperation::Set(set)) }),
-        Command::Tree(TreeCommand { operation: Some(TreeOperation::Create(register)) }),
+        TreeOperation::Set(set).into(),
+        TreeOperation::Create(register).into(),
         AuthOperation::UserAdd(user).into(),
         AuthOperation::Authenticate(login).into(),
     ]
 }
 
 /// Runs a member for some turns, in which it executes the commands.
-fn run(sink: Ring, turns: u64) {
+fn run(sink: impl Sink + 'static, turns: u64) {
     let mut replica = started(sink);
     (1..=turns).for_each(|turn| step(&mut replica, turn));
 }
@@ -234,6 +234,14 @@ fn played(path: &Path, show: &mut dyn FnMut(&ShownTurn<'_>)) -> Replayed {
 
 fn quietly(path: &Path) -> Replayed {
     played(path, &mut |_| {})
+}
+
+/// Why turns were only shown.
+fn why(replayed: &Replayed) -> &str {
+    match &replayed.verdict {
+        Verdict::Shown { why } => why,
+        Verdict::Reproduced | Verdict::Differs { .. } => panic!("{replayed:?}"),
+    }
 }
 
 /// Writes a file again with other parts.
@@ -368,9 +376,7 @@ fn other_effects_are_found_at_their_turn() {
 fn a_ring_that_has_lost_its_start_is_executed_from_where_its_first_file_begins() {
     let folder = Folder::new("bounded");
     let bytes = 256 << 10;
-    let mut replica = started(Directly::open(folder.settings(bytes, false)));
-    (1..=12_000).for_each(|turn| step(&mut replica, turn));
-    drop(replica);
+    run(Directly::open(folder.settings(bytes, false)), 12_000);
     let files = folder.files();
     assert_eq!(files.len(), 8);
     assert!(!files[0].ends_with("00000001.rec"));
@@ -395,9 +401,7 @@ fn without_a_frozen_replica_a_ring_that_has_lost_its_start_is_shown() {
     // a replica takes more than it has
     run(folder.ring(16 << 10, false), 3000);
     let replayed = played(&folder.0, &mut |turn| assert_eq!(turn.equal, None));
-    let Verdict::Shown { why } = &replayed.verdict else {
-        panic!("{replayed:?}")
-    };
+    let why = why(&replayed);
     assert!(
         why.contains("the start of the process is not in it"),
         "{why}"
@@ -425,10 +429,7 @@ fn turns_behind_a_gap_are_only_shown() {
         @ (Part::Head(_) | Part::Start(_) | Part::Turn(_) | Part::Gap(_) | Part::Frozen(_)) => part,
     });
     let replayed = quietly(&folder.0);
-    let Verdict::Shown { why } = &replayed.verdict else {
-        panic!("{replayed:?}")
-    };
-    assert!(why.contains("turns 11 to 11 were left out"), "{why}");
+    assert!(why(&replayed).contains("turns 11 to 11 were left out"));
     assert_eq!((replayed.read, replayed.equal), (29, 10));
 }
 
@@ -436,14 +437,9 @@ fn turns_behind_a_gap_are_only_shown() {
 fn behind_a_gap_a_frozen_replica_is_executed() {
     let folder = Folder::new("thawed");
     let files = Directly::open(folder.settings(8 << 20, false));
-    let mut replica = started(Directly { left_out: 11, ..files });
-    (1..=30).for_each(|turn| step(&mut replica, turn));
-    drop(replica);
+    run(Directly { left_out: 11, ..files }, 30);
     let replayed = quietly(&folder.0);
-    let Verdict::Shown { why } = &replayed.verdict else {
-        panic!("{replayed:?}")
-    };
-    assert!(why.contains("turns 11 to 11 were left out"), "{why}");
+    assert!(why(&replayed).contains("turns 11 to 11 were left out"));
     assert_eq!((replayed.read, replayed.equal), (29, 29));
 }
 
@@ -462,10 +458,7 @@ fn a_turn_that_the_queue_has_no_room_for_is_left_out() {
     replica.turn(&mut Nowhere).unwrap();
     drop(replica);
     let replayed = quietly(&folder.0);
-    let Verdict::Shown { why } = &replayed.verdict else {
-        panic!("{replayed:?}")
-    };
-    assert!(why.contains("turns 2 to 2 were left out"), "{why}");
+    assert!(why(&replayed).contains("turns 2 to 2 were left out"));
     assert_eq!(replayed.equal, 1);
 }
 

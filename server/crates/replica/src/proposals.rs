@@ -90,7 +90,6 @@ impl Proposals {
         }
     }
 
-    /// How many tickets wait.
     /// Replaces each encoded command that is kept by what `map` makes of it.
     pub(crate) fn map_commands(&mut self, map: &mut dyn FnMut(Bytes) -> Bytes) {
         let copies = self
@@ -100,6 +99,7 @@ impl Proposals {
         copies.for_each(|copy| copy.data = map(std::mem::take(&mut copy.data)));
     }
 
+    /// How many tickets wait.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }

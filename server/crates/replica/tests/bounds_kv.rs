@@ -33,15 +33,18 @@ fn put(key: &str, value: usize) -> kv::Put {
     }
 }
 
+fn add(kv: &mut Kv, key: &str, value: usize) {
+    let operation = Some(KvOperation::Put(put(key, value)));
+    kv.apply(&kv::KvCommand { operation }).unwrap();
+}
+
 /// Keys `k000` to `k999`, and one with a value of a mebibyte.
 fn filled() -> Kv {
     let mut kv = Kv::default();
     for at in 0..KEYS {
-        let verb = Some(KvOperation::Put(put(&format!("k{at:03}"), 1)));
-        kv.apply(&kv::KvCommand { operation: verb }).unwrap();
+        add(&mut kv, &format!("k{at:03}"), 1);
     }
-    let verb = Some(KvOperation::Put(put("large", 1 << 20)));
-    kv.apply(&kv::KvCommand { operation: verb }).unwrap();
+    add(&mut kv, "large", 1 << 20);
     kv
 }
 
@@ -49,12 +52,16 @@ fn op(kind: TxnOpKind) -> TxnOp {
     TxnOp { kind: Some(kind) }
 }
 
-fn check_interval_ticks(key: &str, end: &str) -> TxnOpKind {
-    TxnOpKind::Range(kv::Range {
+fn range(key: &str, end: &str) -> kv::Range {
+    kv::Range {
         key: key.to_owned().into(),
         range_end: end.to_owned().into(),
         ..kv::Range::default()
-    })
+    }
+}
+
+fn read(key: &str, end: &str) -> TxnOpKind {
+    TxnOpKind::Range(range(key, end))
 }
 
 /// A put, and then the same operation many times, in nested transactions of hundred each.
@@ -98,25 +105,12 @@ fn pairs_of(reply: &OpReply) -> usize {
 #[test]
 fn a_transaction_that_reads_too_much_changes_nothing() {
     let before = filled();
-    let sorted = TxnOpKind::Range(kv::Range {
-        limit: 1,
-        sort_order: kv::SortOrder::Descend as i32,
-        sort_target: kv::SortTarget::Value as i32,
-        ..match check_interval_ticks("k", "l") {
-            TxnOpKind::Range(range) => range,
-            TxnOpKind::Put(_) | TxnOpKind::Delete(_) | TxnOpKind::Txn(_) => {
-                unreachable!("it is a range")
-            }
-        }
-    });
+    let sorted = TxnOpKind::Range(first_by_value(kv::SortOrder::Descend));
     let too_often = TXN_READ_KEYS_MAX / KEYS + 1;
     for (kind, times) in [
-        (check_interval_ticks("k", "l"), too_often),
+        (read("k", "l"), too_often),
         (sorted, too_often),
-        (
-            check_interval_ticks("large", ""),
-            (TXN_READ_BYTES_MAX >> 20) + 1,
-        ),
+        (read("large", ""), (TXN_READ_BYTES_MAX >> 20) + 1),
     ] {
         for answers in [ReadResults::Return, ReadResults::Discard] {
             let mut kv = before.clone();
@@ -137,12 +131,11 @@ fn a_deletion_of_one_key_after_a_write_is_never_refused() {
     // so many that whole ranges take exactly what a transaction may read
     let keys = TXN_READ_KEYS_MAX / 128 - 1;
     for at in 0..keys {
-        let verb = Some(KvOperation::Put(put(&format!("k{at:04}"), 1)));
-        kv.apply(&kv::KvCommand { operation: verb }).unwrap();
+        add(&mut kv, &format!("k{at:04}"), 1);
     }
     let ranges = |times: usize| {
         op(TxnOpKind::Txn(Txn {
-            success: vec![op(check_interval_ticks("k", "l")); times],
+            success: vec![op(read("k", "l")); times],
             ..Txn::default()
         }))
     };
@@ -195,8 +188,7 @@ fn values_to_compare_are_counted_before_they_are_compared() {
     const VALUE_BYTES: usize = 100_000;
     let mut kv = Kv::default();
     for at in 0..30 {
-        let verb = Some(KvOperation::Put(put(&format!("k{at:02}"), VALUE_BYTES)));
-        kv.apply(&kv::KvCommand { operation: verb }).unwrap();
+        add(&mut kv, &format!("k{at:02}"), VALUE_BYTES);
     }
     let txn = |times: usize, wanted: usize, range_end: &'static str| Txn {
         compare: vec![
@@ -230,12 +222,10 @@ fn values_to_compare_are_counted_before_they_are_compared() {
 /// A range of all keys that begin with `k`, of which one is answered.
 fn first_by_value(sort_order: kv::SortOrder) -> kv::Range {
     kv::Range {
-        key: "k".into(),
-        range_end: "l".into(),
         limit: 1,
         sort_order: sort_order as i32,
         sort_target: kv::SortTarget::Value as i32,
-        ..kv::Range::default()
+        ..range("k", "l")
     }
 }
 
@@ -245,8 +235,7 @@ fn values_to_sort_are_counted_before_they_are_sorted() {
     const VALUE_BYTES: usize = 100_000;
     let mut kv = Kv::default();
     for at in 0..KEYS {
-        let verb = Some(KvOperation::Put(put(&format!("k{at:02}"), VALUE_BYTES)));
-        kv.apply(&kv::KvCommand { operation: verb }).unwrap();
+        add(&mut kv, &format!("k{at:02}"), VALUE_BYTES);
     }
     let txn = |times: usize, range: &kv::Range| Txn {
         success: vec![op(TxnOpKind::Range(range.clone())); times],
@@ -289,8 +278,7 @@ fn pairs_that_nobody_takes_cost_what_those_cost_that_are_answered() {
     const LONG: usize = 1 << 20;
     let mut filled = Kv::default();
     for (key, value) in [("k1", 1), ("k2", LONG), ("k3", 1), ("k4", LONG - 1)] {
-        let verb = Some(KvOperation::Put(put(key, value)));
-        filled.apply(&kv::KvCommand { operation: verb }).unwrap();
+        add(&mut filled, key, value);
     }
     // each holds four pairs, of 96 bytes, and answers one
     let times = TXN_READ_BYTES_MAX / (LONG as u64 + 2 + 4 * 96);
@@ -317,8 +305,7 @@ fn pairs_that_nobody_takes_cost_what_those_cost_that_are_answered() {
 fn a_deletion_may_take_any_number_of_keys_but_return_only_so_many_bytes() {
     let mut kv = Kv::default();
     for at in 0..=(TXN_READ_BYTES_MAX >> 20) {
-        let verb = Some(KvOperation::Put(put(&format!("k{at:03}"), 1 << 20)));
-        kv.apply(&kv::KvCommand { operation: verb }).unwrap();
+        add(&mut kv, &format!("k{at:03}"), 1 << 20);
     }
     let delete = |prev_kv| kv::KvCommand {
         operation: Some(KvOperation::Delete(kv::DeleteRange {
@@ -390,7 +377,7 @@ fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers(
     replica.turn(&mut host).expect("it goes on");
     host.crashes = true;
     for (ticket, bounded) in [(1, false), (2, true)] {
-        let command = Command::Kv(many(&check_interval_ticks("k", "l"), 2000, bounded));
+        let command = Command::Kv(many(&read("k", "l"), 2000, bounded));
         let asked = replica.propose(
             Ticket(ticket),
             Connection::default(),

@@ -78,7 +78,13 @@ fn set(path: &'static str) -> Command {
         path: Bytes::from_static(path.as_bytes()),
         ..witan_tree::Set::default()
     };
-    Command::Tree(witan_tree::TreeCommand { operation: Some(witan_tree::TreeOperation::Set(set)) })
+    witan_tree::TreeOperation::Set(set).into()
+}
+
+fn propose(replica: &mut Replica, ticket: u64, command: Command) {
+    let entry = Entry::unstamped(command, None);
+    let asked = replica.propose(Ticket(ticket), Connection::default(), 0, entry);
+    asked.expect("a leader takes it");
 }
 
 #[test]
@@ -87,14 +93,7 @@ fn a_sole_voter_leads_at_once_and_answers_after_the_fsync() {
     assert_eq!(replica.status().role, Role::Leader);
     assert_eq!((replica.status().term, replica.status().applied), (2, 2));
     host.verbs.clear();
-    replica
-        .propose(
-            Ticket(5),
-            Connection::default(),
-            0,
-            Entry::unstamped(set("/a"), None),
-        )
-        .expect("a leader takes it");
+    propose(&mut replica, 5, set("/a"));
     replica.read(Ticket(6)).expect("room");
     replica.turn(&mut host).expect("it goes on");
     assert_eq!(host.verbs, ["persist", "applied", "readable"]);
@@ -108,14 +107,7 @@ fn a_sole_voter_leads_at_once_and_answers_after_the_fsync() {
 fn a_restart_applies_what_was_persisted_and_answers_no_old_ticket() {
     let (mut replica, mut host) = fresh();
     let publish = PublishAttributes { id: ID, name: "m".into(), client_urls: vec![] };
-    replica
-        .propose(
-            Ticket(1),
-            Connection::default(),
-            0,
-            Entry::unstamped(Command::Publish(publish), None),
-        )
-        .expect("taken");
+    propose(&mut replica, 1, Command::Publish(publish));
     replica.turn(&mut host).expect("it goes on");
     let before = replica.view();
     let mut again = Replica::new(config(2), host.disk.clone()).expect("a healthy disk");
@@ -129,14 +121,7 @@ fn a_restart_applies_what_was_persisted_and_answers_no_old_ticket() {
 fn a_log_that_ends_below_the_commit_is_refused() {
     let (mut replica, mut host) = fresh();
     for ticket in 1..=3 {
-        replica
-            .propose(
-                Ticket(ticket),
-                Connection::default(),
-                0,
-                Entry::unstamped(set("/a"), None),
-            )
-            .expect("taken");
+        propose(&mut replica, ticket, set("/a"));
         replica.turn(&mut host).expect("it goes on");
     }
     host.disk.records.truncate(1);
@@ -164,17 +149,11 @@ fn learner(id: u64) -> ChangeMembers {
 
 /// Proposes and answers what came of it.
 fn changed(replica: &mut Replica, host: &mut Recorder, change: ChangeMembers) -> Option<Reply> {
-    let ticket = Ticket(host.applied.len() as u64 + 100);
-    let asked = replica.propose(
-        ticket,
-        Connection::default(),
-        0,
-        Entry::unstamped(Command::Members(change), None),
-    );
-    asked.expect("a leader takes it");
+    let ticket = host.applied.len() as u64 + 100;
+    propose(replica, ticket, Command::Members(change));
     replica.turn(host).expect("it goes on");
     let answers = host.applied.iter().rev();
-    let mut answers = answers.filter(|applied| applied.ticket == Some(ticket));
+    let mut answers = answers.filter(|applied| applied.ticket == Some(Ticket(ticket)));
     answers.next().map(|applied| applied.outcome.reply.clone())
 }
 
@@ -197,14 +176,7 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
     let half = host.disk.clone();
     for ticket in 0..3 {
         replica.tick(0);
-        replica
-            .propose(
-                Ticket(ticket),
-                Connection::default(),
-                0,
-                Entry::unstamped(set("/a"), None),
-            )
-            .expect("a leader takes it");
+        propose(&mut replica, ticket, set("/a"));
         replica.read(Ticket(ticket + 10)).expect("room");
         replica.turn(&mut host).expect("it goes on");
     }
@@ -231,17 +203,9 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
 #[test]
 fn one_change_of_members_at_a_time() {
     let (mut replica, mut host) = fresh();
-    let propose = |replica: &mut Replica, ticket, id| {
-        replica.propose(
-            Ticket(ticket),
-            Connection::default(),
-            0,
-            Entry::unstamped(Command::Members(learner(id)), None),
-        )
-    };
-    assert_eq!(propose(&mut replica, 1, 8), Ok(()));
+    propose(&mut replica, 1, Command::Members(learner(8)));
     // raft would turn it into nothing: it waits for the first one
-    assert_eq!(propose(&mut replica, 2, 9), Ok(()));
+    propose(&mut replica, 2, Command::Members(learner(9)));
     let member = |host: &Recorder, ticket| {
         let mut applied = host.applied.iter();
         applied.any(|applied| applied.ticket == Some(Ticket(ticket)))

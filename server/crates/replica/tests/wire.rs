@@ -26,10 +26,6 @@ fn entry(command: Command) -> Entry {
     Entry { stamp: Some(stamp), command: Some(command), caller: None }
 }
 
-fn lease_command(verb: lease::LeaseOperation) -> Command {
-    Command::Lease(lease::LeaseCommand { operation: Some(verb) })
-}
-
 fn of_users() -> [(Command, &'static str); 2] {
     [
         (
@@ -66,26 +62,20 @@ fn of_users() -> [(Command, &'static str); 2] {
 fn of_leases() -> [(Command, &'static str); 4] {
     [
         (
-            lease_command(lease::LeaseOperation::Grant(lease::LeaseGrant {
-                id: 7,
-                ttl_s: 60,
-            })),
+            lease::LeaseGrant { id: 7, ttl_s: 60 }.into(),
             "420d 0a0b 090700000000000000 103c",
         ),
         (
-            lease_command(lease::LeaseOperation::Revoke(lease::LeaseRevoke { id: -1 })),
+            lease::LeaseRevoke { id: -1 }.into(),
             "420b 1209 09ffffffffffffffff",
         ),
         (
-            lease_command(lease::LeaseOperation::Expire(lease::LeaseExpire {
-                ids: vec![7, 8],
-            })),
+            lease::LeaseOperation::Expire(lease::LeaseExpire { ids: vec![7, 8] }).into(),
             "4214 1a12 0a10 0700000000000000 0800000000000000",
         ),
         (
-            lease_command(lease::LeaseOperation::Checkpoint(lease::LeaseCheckpoint {
-                remaining: vec![lease::RemainingTtl { id: 7, seconds: 9 }],
-            })),
+            lease::LeaseCheckpoint { remaining: vec![lease::RemainingTtl { id: 7, seconds: 9 }] }
+                .into(),
             "420f 220d 0a0b 090700000000000000 1009",
         ),
     ]
@@ -146,14 +136,9 @@ fn entries_keep_their_bytes() {
     };
     let publish = PublishAttributes { id: 7, name: "m".into(), client_urls: vec!["u".into()] };
     let cases = [
+        (put.into(), "120a0a080a016b120176 1809"),
         (
-            Command::Kv(kv::KvCommand { operation: Some(kv::KvOperation::Put(put)) }),
-            "120a0a080a016b120176 1809",
-        ),
-        (
-            Command::Tree(witan_tree::TreeCommand {
-                operation: Some(witan_tree::TreeOperation::Set(set)),
-            }),
+            witan_tree::TreeOperation::Set(set).into(),
             "1a0b0a090a022f61120178 2003",
         ),
         (

@@ -6,7 +6,7 @@ use witan_bolt::{BoltFile as Opened, Layout, Writer};
 use witan_machine::{
     auth::{self, path_permissions},
     command::{Command, Entry, Stamp},
-    kv::{self, KvOperation},
+    kv,
     lease::{Lease, LeaseCheckpoint, LeaseGrant, LeaseId, LeaseOperation, RemainingTtl},
     view::View,
 };
@@ -37,9 +37,9 @@ impl Drop for Folder {
     }
 }
 
-fn apply(view: &mut View, command: Command) {
+fn apply(view: &mut View, command: impl Into<Command>) {
     let stamp = Some(Stamp { now_ns: 1, ..Stamp::default() });
-    let command = Some(command);
+    let command = Some(command.into());
     view.machine.apply(&Entry { stamp, command, caller: None });
 }
 
@@ -49,19 +49,12 @@ fn put(view: &mut View, key: String, value_bytes: usize) {
         value: vec![b'v'; value_bytes].into(),
         ..kv::Put::default()
     };
-    let verb = Some(KvOperation::Put(put));
-    apply(view, Command::Kv(kv::KvCommand { operation: verb }));
+    apply(view, put);
 }
 
 fn delete(view: &mut View, key: &str) {
     let delete = kv::DeleteRange { key: key.to_owned().into(), ..kv::DeleteRange::default() };
-    let verb = Some(KvOperation::Delete(delete));
-    apply(view, Command::Kv(kv::KvCommand { operation: verb }));
-}
-
-fn compact(view: &mut View, revision: i64) {
-    let verb = Some(KvOperation::Compact(kv::Compact { revision }));
-    apply(view, Command::Kv(kv::KvCommand { operation: verb }));
+    apply(view, delete);
 }
 
 fn set(view: &mut View, path: &str) {
@@ -70,11 +63,7 @@ fn set(view: &mut View, path: &str) {
         value: "x".into(),
         ..witan_tree::Set::default()
     };
-    let verb = Some(witan_tree::TreeOperation::Set(set));
-    apply(
-        view,
-        Command::Tree(witan_tree::TreeCommand { operation: verb }),
-    );
+    apply(view, witan_tree::TreeOperation::Set(set));
 }
 
 /// Makes a state with some of everything: small and large values, deletions, a compaction, a v2 tree, and
@@ -89,7 +78,7 @@ fn sample(keys: usize) -> View {
     delete(&mut view, "key-7");
     delete(&mut view, "key-8");
     let revision = view.machine.kv.revision() - 1;
-    compact(&mut view, revision);
+    apply(&mut view, kv::Compact { revision });
     put(&mut view, "key-9".into(), 3);
     for path in ["/a/b", "/a-", "/c"] {
         set(&mut view, path);
@@ -102,12 +91,7 @@ fn sample(keys: usize) -> View {
         }),
         path_permissions::PathAuthOperation::Enable(auth::Enable {}),
     ] {
-        let command = path_permissions::PathAuthCommand { operation: Some(verb) };
-        let verb = Some(auth::AuthOperation::Paths(command));
-        apply(
-            &mut view,
-            Command::Auth(auth::AuthCommand { operation: verb, ..auth::AuthCommand::default() }),
-        );
+        apply(&mut view, verb);
     }
     view
 }
@@ -169,7 +153,7 @@ fn a_lease_has_its_full_time_again() {
         LeaseOperation::Grant(LeaseGrant { id, ttl_s: full.ttl_s }),
         LeaseOperation::Checkpoint(LeaseCheckpoint { remaining }),
     ] {
-        apply(&mut view, operation.into());
+        apply(&mut view, operation);
     }
     let lease = |view: &View| *view.machine.kv.leases().get(LeaseId(id)).unwrap();
     assert_eq!(lease(&view), Lease { remaining_ttl_s: 5, ..full });

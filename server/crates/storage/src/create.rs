@@ -60,7 +60,7 @@ pub fn adopt(
     log: &LogBatch,
 ) -> Result<(), OpenError> {
     let member = member_dir(dir);
-    let _lock = lock::LockFile::take(&member)?;
+    let _lock = lock::DirectoryLock::take(&member)?;
     if let Some(found) = format::read(&member)? {
         return Err(OpenError::Adopted { path: format::path(&member), found });
     }

@@ -73,6 +73,7 @@ pub use folder::{OnDurable, SnapshotId};
 pub use identity::{DataIdentity, FORMAT};
 pub use install::install;
 pub use ledger::Ledger;
+pub use lock::DirectoryLock;
 pub use log::RaftLog;
 pub use low_priority::run_at_low_priority;
 pub use metrics::StorageMetrics;
@@ -93,12 +94,6 @@ pub struct Storage {
     pub checkpoint_log_bytes: u64,
     /// Lock of the directory, to be kept until the process ends.
     pub lock: DirectoryLock,
-}
-
-/// Exclusive use of the directory, released when it is dropped.
-#[derive(Debug)]
-pub struct DirectoryLock {
-    _lock: lock::LockFile,
 }
 
 /// Returns the free bytes of the file system of `dir`; `u64::MAX` if the system cannot tell.
@@ -142,7 +137,7 @@ pub fn open(
         tracing::warn!(dir = %dir.display(), mode, "the data directory is readable by other users");
     }
     make_dir(&member)?;
-    let lock = lock::LockFile::take(&member)?;
+    let lock = DirectoryLock::take(&member)?;
     let (fresh, origin) = claim(&member, identity)?;
     let dir_of_log = member.join(wal_dir::LOG);
     if dir_of_log.is_symlink() && !dir_of_log.exists() {
@@ -198,7 +193,7 @@ pub fn open(
             log,
             checkpoint,
             checkpoint_log_bytes: space::checkpoint_log_bytes(&dir_of_log),
-            lock: DirectoryLock { _lock: lock },
+            lock,
         },
         recovered,
     ))

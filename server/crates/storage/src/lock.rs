@@ -34,14 +34,14 @@ pub(super) fn wait_until_unlocked(path: &Path) -> io::Result<()> {
     Err(io::Error::other(format!("{path} stays locked")))
 }
 
-/// Locked file, held while the process uses the directory. The kernel releases the lock when the
+/// Exclusive use of a directory by a locked file, until it is dropped. The kernel releases the lock when the
 /// process ends, even by a crash, so a lock is never stale.
 #[derive(Debug)]
-pub(crate) struct LockFile {
+pub struct DirectoryLock {
     file: File,
 }
 
-impl LockFile {
+impl DirectoryLock {
     /// Takes the lock. If another process has it, the error names that process.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(FILE);
@@ -74,7 +74,7 @@ impl LockFile {
     }
 }
 
-impl Drop for LockFile {
+impl Drop for DirectoryLock {
     fn drop(&mut self) {
         // Closing would do, except while a child process is being started: until it runs its program it shares the open
         // file, and with it the lock.

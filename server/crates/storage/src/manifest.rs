@@ -4,7 +4,7 @@
 //! `run` with its number, its contents (see [`RunContent`]) and the beginning of its first key. `install` is present
 //! while a received snapshot is being installed (see [`Install`]).
 
-use std::{fmt::Write as _, fs, io, path::Path};
+use std::{fs, io, path::Path};
 
 use super::{manifest_file, run::RunContent};
 
@@ -110,21 +110,18 @@ impl Manifest {
     pub(super) fn encode(&self) -> String {
         let mut text = format!("{TITLE}\n");
         for (title, chain) in [("chain", &self.chain), ("before", &self.before)] {
-            line(&mut text, format_args!("{title}"));
+            text += &format!("{title}\n");
             for link in &chain.links {
-                line(&mut text, format_args!("link"));
-                for run in link {
-                    let RunContent { records, bytes, sum } = run.content;
-                    let first = hex(&run.first);
-                    line(
-                        &mut text,
-                        format_args!("run {} {records} {bytes} {sum:08x} {first}", run.number),
-                    );
+                text += "link\n";
+                for Run { number, first, content } in link {
+                    let RunContent { records, bytes, sum } = content;
+                    let first = hex(first);
+                    text += &format!("run {number} {records} {bytes} {sum:08x} {first}\n");
                 }
             }
         }
         if let Some(Install { index, log_last }) = self.install {
-            line(&mut text, format_args!("install {index} {log_last}"));
+            text += &format!("install {index} {log_last}\n");
         }
         text
     }
@@ -156,10 +153,6 @@ impl Manifest {
         }
         (!manifest.chain.is_empty()).then_some(manifest)
     }
-}
-
-fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
-    writeln!(text, "{line}").expect("a string has room");
 }
 
 /// Parses what follows `run` in a line of the file.

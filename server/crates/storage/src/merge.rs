@@ -2,7 +2,7 @@
 //! keys.
 
 use std::{
-    cmp::Ordering,
+    cmp::Reverse,
     collections::BinaryHeap,
     path::{Path, PathBuf},
 };
@@ -36,13 +36,16 @@ struct RunSource {
     reader: Option<RunReader>,
 }
 
-/// The next record of a run.
+/// The next record of a run. The heap gives its greatest first: the smallest key; of equal ones that of an unopened run,
+/// then that of the newest. No two are equal up to there.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct RunHead {
-    key: Vec<u8>,
-    /// The value of the record. `None` before the run is opened: then `key` is only a lower bound.
-    value: Option<Option<Vec<u8>>>,
+    key: Reverse<Vec<u8>>,
+    /// Whether the run is not opened yet: then `key` is only a lower bound.
+    unopened: bool,
     /// Position of the run in the chain; of equal keys the one of the later run is used.
     source: usize,
+    value: Option<Vec<u8>>,
 }
 
 impl MergedRecords {
@@ -57,28 +60,31 @@ impl MergedRecords {
             })
             .collect();
         let heads = sources.iter().enumerate().map(|(source, of)| RunHead {
-            key: of.run.first.clone(),
-            value: None,
+            key: Reverse(of.run.first.clone()),
+            unopened: true,
             source,
+            value: None,
         });
         Self { heads: heads.collect(), sources, bytes: 0 }
     }
 
     /// Reads the next record; `None` at the end of all runs.
     fn next_record(&mut self) -> Result<Option<Record>, CheckpointReadError> {
-        while let Some(head) = self.heads.pop() {
-            self.advance(head.source, &head.key, head.value.is_some())?;
-            let Some(value) = head.value else { continue };
+        while let Some(RunHead { key: Reverse(key), unopened, source, value }) = self.heads.pop() {
+            self.advance(source, &key, !unopened)?;
+            if unopened {
+                continue;
+            }
             while let Some(older) = self.heads.peek()
-                && older.key == head.key
+                && older.key.0 == key
             {
                 let source = older.source;
                 self.heads.pop();
-                self.advance(source, &head.key, true)?;
+                self.advance(source, &key, true)?;
             }
             if let Some(value) = value {
-                self.bytes += (head.key.len() + value.len() + run::HEADER_BYTES) as u64;
-                return Ok(Some((head.key, value)));
+                self.bytes += (key.len() + value.len() + run::HEADER_BYTES) as u64;
+                return Ok(Some((key, value)));
             }
         }
         Ok(None)
@@ -100,7 +106,9 @@ impl MergedRecords {
             of.reader = None;
             return Ok(());
         };
-        self.heads.push(RunHead { key, value: Some(value), source });
+        let key = Reverse(key);
+        self.heads
+            .push(RunHead { key, unopened: false, source, value });
         Ok(())
     }
 }
@@ -131,28 +139,3 @@ impl Iterator for MergedRecords {
         self.next_record().transpose()
     }
 }
-
-// The heap gives its greatest first: the smallest key; of equal ones the unopened, then the newest.
-impl Ord for RunHead {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other
-            .key
-            .cmp(&self.key)
-            .then_with(|| self.value.is_none().cmp(&other.value.is_none()))
-            .then_with(|| self.source.cmp(&other.source))
-    }
-}
-
-impl PartialOrd for RunHead {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for RunHead {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for RunHead {}

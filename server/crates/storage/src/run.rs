@@ -6,7 +6,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -64,25 +64,21 @@ pub(super) struct RunContent {
 /// Writes a run into a new file at `path`; returns its content for the manifest. The run is durable on return; the name
 /// of its file is not.
 pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RunContent> {
-    let mut writer = RunWriter {
-        file: create(path)?,
-        buffer: Vec::with_capacity(BUFFER_BYTES),
-        sum: crc32fast::Hasher::new(),
-        bytes: 0,
-    };
+    let mut writer = BufWriter::with_capacity(BUFFER_BYTES, SummedFile::new(create(path)?));
     for (key, value) in items {
         let value_length = value.as_ref().map_or(Ok(REMOVED), |v| length(v))?;
-        writer.add(&length(key)?.to_le_bytes())?;
-        writer.add(&value_length.to_le_bytes())?;
-        writer.add(key)?;
-        writer.add(value.as_deref().unwrap_or_default())?;
+        writer.write_all(&length(key)?.to_le_bytes())?;
+        writer.write_all(&value_length.to_le_bytes())?;
+        writer.write_all(key)?;
+        writer.write_all(value.as_deref().unwrap_or_default())?;
     }
-    writer.write_buffer()?;
+    writer.flush()?;
     sync_file(path)?;
+    let SummedFile { sum, bytes, .. } = writer.get_ref();
     Ok(RunContent {
         records: items.len() as u64,
-        bytes: writer.bytes,
-        sum: writer.sum.finalize(),
+        bytes: *bytes,
+        sum: sum.clone().finalize(),
     })
 }
 
@@ -94,49 +90,46 @@ fn length(bytes: &[u8]) -> io::Result<u32> {
         .ok_or_else(|| io::Error::other("a record of 4 GiB does not fit into a run"))
 }
 
-struct RunWriter {
+/// A file with the number and the checksum of the bytes that were read or written.
+struct SummedFile {
     file: File,
-    buffer: Vec<u8>,
     sum: crc32fast::Hasher,
     bytes: u64,
 }
 
-impl RunWriter {
-    fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.buffer.len() + bytes.len() > BUFFER_BYTES {
-            self.write_buffer()?;
-        }
-        if bytes.len() >= BUFFER_BYTES {
-            return self.write(bytes);
-        }
-        self.buffer.extend_from_slice(bytes);
-        Ok(())
+impl SummedFile {
+    fn new(file: File) -> Self {
+        Self { file, sum: crc32fast::Hasher::new(), bytes: 0 }
     }
 
-    fn write_buffer(&mut self) -> io::Result<()> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        self.write(&buffer)?;
-        buffer.clear();
-        self.buffer = buffer;
-        Ok(())
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
+    fn count(&mut self, bytes: &[u8]) -> usize {
         self.sum.update(bytes);
         self.bytes += bytes.len() as u64;
+        bytes.len()
+    }
+}
+
+impl Write for SummedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        Ok(self.count(&bytes[..written]))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Read for SummedFile {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(out)?;
+        Ok(self.count(&out[..read]))
     }
 }
 
 /// Reads a run, each record once.
 pub(super) struct RunReader {
-    file: File,
-    buffer: Vec<u8>,
-    /// Bytes of the buffer that were taken.
-    at: usize,
-    /// Checksum of all bytes that were read.
-    sum: crc32fast::Hasher,
+    file: BufReader<SummedFile>,
     /// Records and bytes that were not taken yet.
     left: RunContent,
 }
@@ -144,11 +137,9 @@ pub(super) struct RunReader {
 impl RunReader {
     /// Opens a run. Whether it is damaged is known at its end.
     pub(super) fn open(path: &Path, content: &RunContent) -> Result<Self, CheckpointReadError> {
+        let file = SummedFile::new(File::open(path)?);
         Ok(Self {
-            file: File::open(path)?,
-            buffer: Vec::new(),
-            at: 0,
-            sum: crc32fast::Hasher::new(),
+            file: BufReader::with_capacity(BUFFER_BYTES, file),
             left: content.clone(),
         })
     }
@@ -174,8 +165,8 @@ impl RunReader {
 
     /// Checks at the end that the file was the one that the manifest names.
     fn check_end(&mut self) -> Result<(), CheckpointReadError> {
-        let more = self.at < self.buffer.len() || self.read_buffer()? > 0;
-        let sum = std::mem::take(&mut self.sum).finalize();
+        let more = !self.file.fill_buf()?.is_empty();
+        let sum = self.file.get_ref().sum.clone().finalize();
         if more || self.left.bytes != 0 || sum != self.left.sum {
             return Err(CorruptRecord::new("a run fails its checksum").into());
         }
@@ -193,35 +184,13 @@ impl RunReader {
     }
 
     /// Takes as many bytes as `out` has; an error if the run is shorter.
-    fn fill(&mut self, mut out: &mut [u8]) -> Result<(), CheckpointReadError> {
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), CheckpointReadError> {
         let left = self.left.bytes.checked_sub(out.len() as u64);
         self.left.bytes = left.ok_or_else(too_short)?;
-        while !out.is_empty() {
-            if self.at == self.buffer.len() && self.read_buffer()? == 0 {
-                return Err(too_short().into());
-            }
-            let fits = out.len().min(self.buffer.len() - self.at);
-            let (now, later) = out.split_at_mut(fits);
-            now.copy_from_slice(&self.buffer[self.at..self.at + fits]);
-            self.at += fits;
-            out = later;
+        match self.file.read_exact(out) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(too_short().into()),
+            read => Ok(read?),
         }
-        Ok(())
-    }
-
-    /// Reads the next bytes of the file into the buffer, and returns how many.
-    fn read_buffer(&mut self) -> io::Result<usize> {
-        self.buffer.resize(BUFFER_BYTES, 0);
-        let read = loop {
-            match self.file.read(&mut self.buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read?,
-            }
-        };
-        self.buffer.truncate(read);
-        self.sum.update(&self.buffer);
-        self.at = 0;
-        Ok(read)
     }
 }
 

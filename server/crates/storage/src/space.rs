@@ -18,7 +18,7 @@ use std::{
 
 use super::{
     ledger::{Ledger, measure},
-    lock::LockFile,
+    lock::DirectoryLock,
     wal_dir,
 };
 
@@ -165,7 +165,7 @@ impl SpaceMonitor {
     /// Deletes the ballast unless another process uses the directory. The lock is not kept: opening
     /// the storage takes it again.
     fn release_at_start(&self) {
-        match LockFile::take(&super::member_dir(&self.dir)) {
+        match DirectoryLock::take(&super::member_dir(&self.dir)) {
             Ok(_lock) => self.ledger.release(),
             // opening the storage reports who holds the lock
             Err(error) => {

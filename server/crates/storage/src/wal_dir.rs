@@ -30,7 +30,7 @@ pub fn place_log(dir: &Path, wal_dir: &Path) -> Result<(), OpenError> {
     let member = member_dir(dir);
     make_dir(dir)?;
     make_dir(&member)?;
-    let _lock = lock::LockFile::take(&member)?;
+    let _lock = lock::DirectoryLock::take(&member)?;
     make_dir(wal_dir)?;
     let target = canonical(wal_dir)?.join(LOG);
     let log = member.join(LOG);

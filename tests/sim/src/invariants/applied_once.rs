@@ -16,10 +16,6 @@ pub(super) struct AppliedOnce {
 }
 
 impl Invariant for AppliedOnce {
-    fn name(&self) -> &'static str {
-        "applied_once"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Forced { kept, .. } = fact {
             self.seen = self.seen.min(*kept);

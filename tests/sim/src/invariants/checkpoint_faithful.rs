@@ -10,10 +10,6 @@ pub(super) struct CheckpointFaithful {
 }
 
 impl Invariant for CheckpointFaithful {
-    fn name(&self) -> &'static str {
-        "checkpoint_faithful"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Forced { kept, .. } = fact {
             self.states.cut(*kept);

@@ -39,10 +39,6 @@ struct Rules {
 }
 
 impl Invariant for CommandsAdmitted {
-    fn name(&self) -> &'static str {
-        "commands_admitted"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Forced { kept, .. } = fact {
             self.seen = self.seen.min(*kept);
@@ -208,62 +204,47 @@ impl Rules {
                 let roles = self.roles_of.entry(asked.user.clone()).or_default();
                 roles.insert(asked.role.clone())
             }
-            AuthOperation::UserAdd(_)
-            | AuthOperation::UserDelete(_)
-            | AuthOperation::UserPassword(_)
-            | AuthOperation::UserRevoke(_)
-            | AuthOperation::RoleAdd(_)
-            | AuthOperation::RoleDelete(_)
-            | AuthOperation::RoleGrant(_)
-            | AuthOperation::RoleRevoke(_)
-            | AuthOperation::Authenticate(_)
-            | AuthOperation::Paths(_) => {
-                self.change_always(operation);
-                true
-            }
-        };
-        self.revision = Some(self.revision() + u64::from(changes));
-    }
-
-    /// The operations that never leave users and roles as they are.
-    fn change_always(&mut self, operation: &AuthOperation) {
-        match operation {
             AuthOperation::UserAdd(asked) => {
                 self.roles_of.insert(asked.name.clone(), BTreeSet::new());
+                true
             }
             AuthOperation::UserDelete(asked) => {
                 self.roles_of.remove(&asked.name);
+                true
             }
             AuthOperation::UserRevoke(asked) => {
                 let roles = self.roles_of.entry(asked.user.clone()).or_default();
                 roles.remove(&asked.role);
+                true
             }
             AuthOperation::RoleAdd(asked) => {
                 self.permissions.insert(asked.name.clone(), Vec::new());
+                true
             }
             AuthOperation::RoleDelete(asked) => {
                 self.permissions.remove(&asked.name);
                 for roles in self.roles_of.values_mut() {
                     roles.remove(&asked.name);
                 }
+                true
             }
             AuthOperation::RoleGrant(RoleGrant { role, permission: Some(granted) }) => {
                 let permissions = self.permissions.entry(role.clone()).or_default();
                 permissions.retain(|known| !is_of(known, &granted.key, &granted.range_end));
                 permissions.push(granted.clone());
+                true
             }
             AuthOperation::RoleRevoke(asked) => {
                 let permissions = self.permissions.entry(asked.role.clone()).or_default();
                 permissions.retain(|known| !is_of(known, &asked.key, &asked.range_end));
+                true
             }
-            AuthOperation::Enable(_)
-            | AuthOperation::Disable(_)
-            | AuthOperation::UserGrant(_)
-            | AuthOperation::UserPassword(_)
+            AuthOperation::UserPassword(_)
             | AuthOperation::RoleGrant(_)
             | AuthOperation::Authenticate(_)
-            | AuthOperation::Paths(_) => {}
-        }
+            | AuthOperation::Paths(_) => true,
+        };
+        self.revision = Some(self.revision() + u64::from(changes));
     }
 
     /// The member has the same alarms, users, roles and permissions.

@@ -8,10 +8,6 @@ use crate::releases::NEW;
 pub(super) struct CommandsKnown;
 
 impl Invariant for CommandsKnown {
-    fn name(&self) -> &'static str {
-        "commands_known"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         let Fact::Executed { member, release, batch, .. } = fact else {
             return Ok(());

@@ -11,10 +11,6 @@ pub(super) struct CommittedOnQuorum {
 }
 
 impl Invariant for CommittedOnQuorum {
-    fn name(&self) -> &'static str {
-        "committed_on_quorum"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Forced { kept, .. } = fact {
             self.checked.split_off(&(kept + 1));

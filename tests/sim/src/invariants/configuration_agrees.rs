@@ -14,37 +14,21 @@ pub(super) struct ConfigurationAgrees {
 }
 
 impl Invariant for ConfigurationAgrees {
-    fn name(&self) -> &'static str {
-        "configuration_agrees"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
-        match fact {
-            Fact::Executed { member, batch, view, .. }
-                if batch.iter().any(|applied| applied.members.is_some()) =>
-            {
-                self.look(*member, view)
-            }
-            Fact::Restored { member, view, .. } => self.look(*member, view),
-            Fact::Forced { kept, .. } => {
-                if self.removed.0 > *kept {
-                    self.removed = (0, BTreeSet::new());
-                }
-                Ok(())
-            }
-            Fact::Turned { .. }
-            | Fact::Written { .. }
-            | Fact::Executed { .. }
-            | Fact::Acknowledged { .. }
-            | Fact::Answered { .. }
-            | Fact::LeaseAnswered { .. }
-            | Fact::Heard { .. }
-            | Fact::Rebuilds { .. }
-            | Fact::NotStarted { .. }
-            | Fact::StorageDiffers { .. }
-            | Fact::Settled { .. }
-            | Fact::Ended { .. } => Ok(()),
+        if let Fact::Executed { member, batch, view, .. } = fact
+            && batch.iter().any(|applied| applied.members.is_some())
+        {
+            self.look(*member, view)?;
         }
+        if let Fact::Restored { member, view, .. } = fact {
+            self.look(*member, view)?;
+        }
+        if let Fact::Forced { kept, .. } = fact
+            && self.removed.0 > *kept
+        {
+            self.removed = (0, BTreeSet::new());
+        }
+        Ok(())
     }
 }
 

@@ -38,10 +38,6 @@ pub(super) struct ElectedByVoters {
 }
 
 impl Invariant for ElectedByVoters {
-    fn name(&self) -> &'static str {
-        "elected_by_voters"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Written { member, hard_state: Some(hard_state), .. } = fact {
             let vote = Vote::read(hard_state).map_err(|what| format!("m{member}: {what}"))?;

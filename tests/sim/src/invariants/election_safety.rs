@@ -13,10 +13,6 @@ pub(super) struct ElectionSafety {
 }
 
 impl Invariant for ElectionSafety {
-    fn name(&self) -> &'static str {
-        "election_safety"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
         if matches!(fact, Fact::Forced { .. }) {
             self.leaders.clear();

@@ -32,63 +32,46 @@ pub(super) struct FollowersKeepUp {
 }
 
 impl Invariant for FollowersKeepUp {
-    fn name(&self) -> &'static str {
-        "followers_keep_up"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         let now = scene.now;
-        match fact {
-            Fact::Settled { .. } => self.serves = true,
-            Fact::Turned { member, status, .. } if self.serves => {
-                let since = *self.since.entry(*member).or_insert(now);
-                if status.role == Role::Leader {
-                    self.committed.push_back((now, status.committed));
-                }
-                while let Some((_, index)) = self.committed.pop_front_if(|(at, _)| *at + LAG < now)
-                {
-                    self.due = self.due.max(index);
-                }
-                let counts = scene.truth.registry.by_id.contains_key(&MemberId(*member));
-                if counts && since + CATCH_UP < now && status.committed < self.due {
-                    return Err(format!(
-                        "m{member} knows of {}, {} was committed {LAG} units ago",
-                        status.committed, self.due
-                    ));
-                }
+        if let Fact::Settled { .. } = fact {
+            self.serves = true;
+        }
+        if let Fact::Turned { member, status, .. } = fact
+            && self.serves
+        {
+            let since = *self.since.entry(*member).or_insert(now);
+            if status.role == Role::Leader {
+                self.committed.push_back((now, status.committed));
             }
-            Fact::Rebuilds { member } => {
-                self.rebuild.insert(*member);
+            while let Some((_, index)) = self.committed.pop_front_if(|(at, _)| *at + LAG < now) {
+                self.due = self.due.max(index);
             }
-            Fact::Restored { member, starts: false, view, .. } => {
-                let rebuilt = self.rebuild.remove(member);
-                let since = self.since.get_mut(member);
-                if let Some(since) = since {
-                    if rebuilt {
-                        // it takes part anew, and what it asked for may come twice
-                        *since = now;
-                    }
-                    if *since + CATCH_UP >= now {
-                        return Ok(());
-                    }
+            let counts = scene.truth.registry.by_id.contains_key(&MemberId(*member));
+            if counts && since + CATCH_UP < now && status.committed < self.due {
+                return Err(format!(
+                    "m{member} knows of {}, {} was committed {LAG} units ago",
+                    status.committed, self.due
+                ));
+            }
+        }
+        if let Fact::Rebuilds { member } = fact {
+            self.rebuild.insert(*member);
+        }
+        if let Fact::Restored { member, starts: false, view, .. } = fact {
+            let rebuilt = self.rebuild.remove(member);
+            if let Some(since) = self.since.get_mut(member) {
+                if rebuilt {
+                    // it takes part anew, and what it asked for may come twice
+                    *since = now;
+                }
+                if *since + CATCH_UP < now {
                     return Err(format!(
                         "m{member} had caught up and gets a snapshot at {}",
                         view.position.index
                     ));
                 }
             }
-            Fact::Turned { .. }
-            | Fact::Written { .. }
-            | Fact::Executed { .. }
-            | Fact::Acknowledged { .. }
-            | Fact::Answered { .. }
-            | Fact::LeaseAnswered { .. }
-            | Fact::Heard { .. }
-            | Fact::Restored { .. }
-            | Fact::NotStarted { .. }
-            | Fact::Forced { .. }
-            | Fact::StorageDiffers { .. }
-            | Fact::Ended { .. } => {}
         }
         Ok(())
     }

@@ -18,50 +18,37 @@ pub(super) struct ForcedAlone {
 }
 
 impl Invariant for ForcedAlone {
-    fn name(&self) -> &'static str {
-        "forced_alone"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
-        match fact {
-            Fact::Forced { member, log, dropped, outside, .. } => {
-                self.log.clone_from(log);
-                self.outside.clone_from(outside);
-                self.end = scene.truth.index;
-                self.begins(*member, *dropped, scene)
-            }
-            Fact::Turned { member, status, .. } if self.outside.contains(&status.leader.0) => {
-                Err(format!(
-                    "m{member} follows m{}, which is in no cluster",
-                    status.leader.0
-                ))
-            }
-            Fact::Executed { member, batch, view, .. } => {
-                for applied in *batch {
-                    let found = scene.ident(*member, applied.index);
-                    let kept = self.log.get(&applied.index);
-                    if kept.is_some() && found.is_some() && kept != found.as_ref() {
-                        return Err(format!(
-                            "m{member} executes another entry {} than the one that was kept",
-                            applied.index
-                        ));
-                    }
-                }
-                self.none_back(*member, view)
-            }
-            Fact::Restored { member, view, .. } => self.none_back(*member, view),
-            Fact::Turned { .. }
-            | Fact::Written { .. }
-            | Fact::Acknowledged { .. }
-            | Fact::Answered { .. }
-            | Fact::LeaseAnswered { .. }
-            | Fact::Heard { .. }
-            | Fact::Rebuilds { .. }
-            | Fact::NotStarted { .. }
-            | Fact::StorageDiffers { .. }
-            | Fact::Settled { .. }
-            | Fact::Ended { .. } => Ok(()),
+        if let Fact::Forced { member, log, dropped, outside, .. } = fact {
+            self.log.clone_from(log);
+            self.outside.clone_from(outside);
+            self.end = scene.truth.index;
+            self.begins(*member, *dropped, scene)?;
         }
+        if let Fact::Turned { member, status, .. } = fact
+            && self.outside.contains(&status.leader.0)
+        {
+            return Err(format!(
+                "m{member} follows m{}, which is in no cluster",
+                status.leader.0
+            ));
+        }
+        if let Fact::Executed { member, batch, .. } = fact {
+            for applied in *batch {
+                let found = scene.ident(*member, applied.index);
+                let kept = self.log.get(&applied.index);
+                if kept.is_some() && found.is_some() && kept != found.as_ref() {
+                    return Err(format!(
+                        "m{member} executes another entry {} than the one that was kept",
+                        applied.index
+                    ));
+                }
+            }
+        }
+        if let Fact::Executed { member, view, .. } | Fact::Restored { member, view, .. } = fact {
+            self.none_back(*member, view)?;
+        }
+        Ok(())
     }
 }
 

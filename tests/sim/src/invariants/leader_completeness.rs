@@ -17,10 +17,6 @@ pub(super) struct LeaderCompleteness {
 }
 
 impl Invariant for LeaderCompleteness {
-    fn name(&self) -> &'static str {
-        "leader_completeness"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Executed { member, batch, .. } = fact {
             let idents = batch.iter().filter_map(|applied| {

@@ -24,42 +24,23 @@ pub(super) struct LeaderFollowed {
 }
 
 impl Invariant for LeaderFollowed {
-    fn name(&self) -> &'static str {
-        "leader_followed"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
-        match fact {
-            Fact::Heard { member, leader, term, timeout, status } => {
-                let ignored = self.heard(*member, (*leader, *term), *timeout, scene.now);
-                // it may believe again before its turn ends that the leader has ended
-                self.stands(*member, *status);
-                ignored
-            }
-            Fact::Turned { member, status, .. } => {
-                self.stands(*member, *status);
-                Ok(())
-            }
-            Fact::Restored { member, starts: true, .. } => {
-                self.ignored.remove(member);
-                Ok(())
-            }
-            Fact::Forced { .. } => {
-                self.ignored.clear();
-                Ok(())
-            }
-            Fact::Written { .. }
-            | Fact::Executed { .. }
-            | Fact::Acknowledged { .. }
-            | Fact::Answered { .. }
-            | Fact::LeaseAnswered { .. }
-            | Fact::Rebuilds { .. }
-            | Fact::Restored { .. }
-            | Fact::NotStarted { .. }
-            | Fact::StorageDiffers { .. }
-            | Fact::Settled { .. }
-            | Fact::Ended { .. } => Ok(()),
+        if let Fact::Heard { member, leader, term, timeout, status } = fact {
+            let ignored = self.heard(*member, (*leader, *term), *timeout, scene.now);
+            // it may believe again before its turn ends that the leader has ended
+            self.stands(*member, *status);
+            ignored?;
         }
+        if let Fact::Turned { member, status, .. } = fact {
+            self.stands(*member, *status);
+        }
+        if let Fact::Restored { member, starts: true, .. } = fact {
+            self.ignored.remove(member);
+        }
+        if let Fact::Forced { .. } = fact {
+            self.ignored.clear();
+        }
+        Ok(())
     }
 }
 

@@ -23,38 +23,25 @@ pub(super) struct LeaseAnswers {
 }
 
 impl Invariant for LeaseAnswers {
-    fn name(&self) -> &'static str {
-        "lease_answers"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
-        match fact {
-            Fact::Executed { view, .. } if view.position.index > self.index => {
-                self.index = view.position.index;
-                let leases = view.machine.kv.leases().iter();
-                self.leases = leases.map(|(id, _)| id).collect();
-            }
-            Fact::Acknowledged { op } => {
-                if let Some(lease) = revoked(op) {
-                    self.known_ended.entry(lease).or_insert(scene.now);
-                }
-            }
-            Fact::LeaseAnswered { lease, answer, asked, .. } => {
-                return self.answered(*lease, *answer, *asked, scene.now);
-            }
-            // the history begins anew: later entries show the leases that exist
-            Fact::Forced { .. } => *self = Self::default(),
-            Fact::Executed { .. }
-            | Fact::Turned { .. }
-            | Fact::Heard { .. }
-            | Fact::Written { .. }
-            | Fact::Answered { .. }
-            | Fact::Rebuilds { .. }
-            | Fact::Restored { .. }
-            | Fact::NotStarted { .. }
-            | Fact::StorageDiffers { .. }
-            | Fact::Settled { .. }
-            | Fact::Ended { .. } => {}
+        if let Fact::Executed { view, .. } = fact
+            && view.position.index > self.index
+        {
+            self.index = view.position.index;
+            let leases = view.machine.kv.leases().iter();
+            self.leases = leases.map(|(id, _)| id).collect();
+        }
+        if let Fact::Acknowledged { op } = fact
+            && let Some(lease) = revoked(op)
+        {
+            self.known_ended.entry(lease).or_insert(scene.now);
+        }
+        if let Fact::LeaseAnswered { lease, answer, asked } = fact {
+            self.answered(*lease, *answer, *asked, scene.now)?;
+        }
+        // the history begins anew: later entries show the leases that exist
+        if let Fact::Forced { .. } = fact {
+            *self = Self::default();
         }
         Ok(())
     }

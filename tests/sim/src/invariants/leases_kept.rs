@@ -53,55 +53,44 @@ pub(super) struct LeasesKept {
 }
 
 impl Invariant for LeasesKept {
-    fn name(&self) -> &'static str {
-        "leases_kept"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
-        match fact {
-            Fact::Acknowledged { op } => self.granted(op, scene.now),
-            Fact::LeaseAnswered { lease, answer, asked } => {
-                self.answered(*lease, *answer, *asked, scene.now)?;
-            }
-            Fact::Executed { member, batch, view, .. } => {
-                for applied in *batch {
-                    if applied.index > self.seen {
-                        self.seen = applied.index;
-                        self.ended(applied, scene.now)
-                            .map_err(|what| format!("m{member}: {what}"))?;
-                    }
-                }
-                attached(view).map_err(|what| format!("m{member}: {what}"))?;
-            }
-            Fact::Restored { member, view, .. } => {
-                attached(view).map_err(|what| format!("m{member} restored: {what}"))?;
-            }
-            Fact::Forced { kept, lost, .. } => {
-                self.seen = self.seen.min(*kept);
-                self.ended.retain(|_, index| *index <= *kept);
-                // one of these may have taken a note of the remaining time back, before a promise
-                if *lost > 0 {
-                    self.promised.clear();
+        if let Fact::Acknowledged { op } = fact {
+            self.granted(op, scene.now);
+        }
+        if let Fact::LeaseAnswered { lease, answer, asked } = fact {
+            self.answered(*lease, *answer, *asked, scene.now)?;
+        }
+        if let Fact::Executed { member, batch, view, .. } = fact {
+            for applied in *batch {
+                if applied.index > self.seen {
+                    self.seen = applied.index;
+                    self.ended(applied, scene.now)
+                        .map_err(|what| format!("m{member}: {what}"))?;
                 }
             }
-            Fact::Settled { statuses } => {
-                let led = statuses
-                    .iter()
-                    .any(|Status { leader, .. }| *leader != MemberId::NONE);
-                self.settled = led.then_some(scene.now);
+            attached(view).map_err(|what| format!("m{member}: {what}"))?;
+        }
+        if let Fact::Restored { member, view, .. } = fact {
+            attached(view).map_err(|what| format!("m{member} restored: {what}"))?;
+        }
+        if let Fact::Forced { kept, lost, .. } = fact {
+            self.seen = self.seen.min(*kept);
+            self.ended.retain(|_, index| *index <= *kept);
+            // one of these may have taken a note of the remaining time back, before a promise
+            if *lost > 0 {
+                self.promised.clear();
             }
-            Fact::Ended { views, .. } => {
-                for (_, view) in *views {
-                    self.none_stays(view, scene.now)?;
-                }
+        }
+        if let Fact::Settled { statuses } = fact {
+            let led = statuses
+                .iter()
+                .any(|Status { leader, .. }| *leader != MemberId::NONE);
+            self.settled = led.then_some(scene.now);
+        }
+        if let Fact::Ended { views, .. } = fact {
+            for (_, view) in *views {
+                self.none_stays(view, scene.now)?;
             }
-            Fact::Turned { .. }
-            | Fact::Written { .. }
-            | Fact::Answered { .. }
-            | Fact::Heard { .. }
-            | Fact::Rebuilds { .. }
-            | Fact::NotStarted { .. }
-            | Fact::StorageDiffers { .. } => {}
         }
         Ok(())
     }

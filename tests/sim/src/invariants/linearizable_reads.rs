@@ -16,10 +16,6 @@ use crate::{
 pub(super) struct LinearizableReads;
 
 impl Invariant for LinearizableReads {
-    fn name(&self) -> &'static str {
-        "linearizable_reads"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         let Fact::Answered { op, view } = fact else {
             return Ok(());

@@ -12,10 +12,6 @@ pub(super) struct LogMatching {
 }
 
 impl Invariant for LogMatching {
-    fn name(&self) -> &'static str {
-        "log_matching"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Forced { kept, .. } = fact {
             self.entries.retain(|(index, _), _| index <= kept);

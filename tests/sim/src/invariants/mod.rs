@@ -238,41 +238,44 @@ impl Scene<'_> {
 
 /// One rule.
 pub trait Invariant: std::fmt::Debug {
-    /// The name of its file.
-    fn name(&self) -> &'static str;
     /// Takes a fact in; an error says what is wrong.
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String>;
 }
 
-/// All of them.
-pub fn all() -> Vec<Box<dyn Invariant>> {
-    vec![
-        Box::<election_safety::ElectionSafety>::default(),
-        Box::<elected_by_voters::ElectedByVoters>::default(),
-        Box::<configuration_agrees::ConfigurationAgrees>::default(),
-        Box::<log_matching::LogMatching>::default(),
-        Box::<leader_completeness::LeaderCompleteness>::default(),
-        Box::<committed_on_quorum::CommittedOnQuorum>::default(),
-        Box::<state_machine_equality::StateMachineEquality>::default(),
-        Box::<checkpoint_faithful::CheckpointFaithful>::default(),
-        Box::<applied_once::AppliedOnce>::default(),
-        Box::<commands_admitted::CommandsAdmitted>::default(),
-        Box::<commands_known::CommandsKnown>::default(),
-        Box::<durability_of_acked::DurabilityOfAcked>::default(),
-        Box::<linearizable_reads::LinearizableReads>::default(),
-        Box::<revision_monotone::RevisionMonotone>::default(),
-        Box::<recovery_accepted::RecoveryAccepted>::default(),
-        Box::<forced_alone::ForcedAlone>::default(),
-        Box::<storage_faithful::StorageFaithful>::default(),
-        Box::<leases_kept::LeasesKept>::default(),
-        Box::<lease_answers::LeaseAnswers>::default(),
-        Box::<leader_followed::LeaderFollowed>::default(),
-        Box::<rebuilds_end::RebuildsEnd>::default(),
-        Box::<watch_complete::WatchComplete>::default(),
-        Box::<followers_keep_up::FollowersKeepUp>::default(),
-        Box::<removed_members_end::RemovedMembersEnd>::default(),
-        Box::<read_liveness::ReadLiveness>::default(),
-        Box::<proposal_liveness::ProposalLiveness>::default(),
+/// All of them, each with the name of its file.
+pub fn all() -> Vec<(&'static str, Box<dyn Invariant>)> {
+    macro_rules! named {
+        ($($file:ident::$rule:ident,)*) => {
+            vec![$((stringify!($file), Box::<$file::$rule>::default()),)*]
+        };
+    }
+    named![
+        election_safety::ElectionSafety,
+        elected_by_voters::ElectedByVoters,
+        configuration_agrees::ConfigurationAgrees,
+        log_matching::LogMatching,
+        leader_completeness::LeaderCompleteness,
+        committed_on_quorum::CommittedOnQuorum,
+        state_machine_equality::StateMachineEquality,
+        checkpoint_faithful::CheckpointFaithful,
+        applied_once::AppliedOnce,
+        commands_admitted::CommandsAdmitted,
+        commands_known::CommandsKnown,
+        durability_of_acked::DurabilityOfAcked,
+        linearizable_reads::LinearizableReads,
+        revision_monotone::RevisionMonotone,
+        recovery_accepted::RecoveryAccepted,
+        forced_alone::ForcedAlone,
+        storage_faithful::StorageFaithful,
+        leases_kept::LeasesKept,
+        lease_answers::LeaseAnswers,
+        leader_followed::LeaderFollowed,
+        rebuilds_end::RebuildsEnd,
+        watch_complete::WatchComplete,
+        followers_keep_up::FollowersKeepUp,
+        removed_members_end::RemovedMembersEnd,
+        read_liveness::ReadLiveness,
+        proposal_liveness::ProposalLiveness,
     ]
 }
 

@@ -12,10 +12,6 @@ use crate::oracle::{Ask, End};
 pub(super) struct ProposalLiveness;
 
 impl Invariant for ProposalLiveness {
-    fn name(&self) -> &'static str {
-        "proposal_liveness"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Settled { statuses } = fact {
             let leader = statuses

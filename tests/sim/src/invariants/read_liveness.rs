@@ -8,10 +8,6 @@ use crate::oracle::{Ask, End};
 pub(super) struct ReadLiveness;
 
 impl Invariant for ReadLiveness {
-    fn name(&self) -> &'static str {
-        "read_liveness"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         let Fact::Ended { .. } = fact else {
             return Ok(());

@@ -7,10 +7,6 @@ use super::{Fact, Invariant, Scene};
 pub(super) struct RecoveryAccepted;
 
 impl Invariant for RecoveryAccepted {
-    fn name(&self) -> &'static str {
-        "recovery_accepted"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
         let Fact::NotStarted { member, error } = fact else {
             return Ok(());

@@ -8,29 +8,14 @@ use super::{Fact, Invariant, Scene};
 pub(super) struct RemovedMembersEnd;
 
 impl Invariant for RemovedMembersEnd {
-    fn name(&self) -> &'static str {
-        "removed_members_end"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
-        match fact {
-            Fact::Ended { unaware, .. } if !unaware.is_empty() => Err(format!(
+        if let Fact::Ended { unaware, .. } = fact
+            && !unaware.is_empty()
+        {
+            return Err(format!(
                 "the removed members {unaware:?} run on, although the others refuse them"
-            )),
-            Fact::Turned { .. }
-            | Fact::Written { .. }
-            | Fact::Executed { .. }
-            | Fact::Acknowledged { .. }
-            | Fact::Answered { .. }
-            | Fact::LeaseAnswered { .. }
-            | Fact::Heard { .. }
-            | Fact::Rebuilds { .. }
-            | Fact::Restored { .. }
-            | Fact::NotStarted { .. }
-            | Fact::Forced { .. }
-            | Fact::StorageDiffers { .. }
-            | Fact::Settled { .. }
-            | Fact::Ended { .. } => Ok(()),
+            ));
         }
+        Ok(())
     }
 }

@@ -16,10 +16,6 @@ pub(super) struct RevisionMonotone {
 }
 
 impl Invariant for RevisionMonotone {
-    fn name(&self) -> &'static str {
-        "revision_monotone"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Forced { kept, .. } = fact {
             self.revisions.split_off(&(kept + 1));

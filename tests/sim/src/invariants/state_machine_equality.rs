@@ -16,10 +16,6 @@ pub(super) struct StateMachineEquality {
 }
 
 impl Invariant for StateMachineEquality {
-    fn name(&self) -> &'static str {
-        "state_machine_equality"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Forced { kept, .. } = fact {
             self.entries.cut(*kept);

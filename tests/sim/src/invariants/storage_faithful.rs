@@ -7,10 +7,6 @@ use super::{Fact, Invariant, Scene};
 pub(super) struct StorageFaithful;
 
 impl Invariant for StorageFaithful {
-    fn name(&self) -> &'static str {
-        "storage_faithful"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
         let Fact::StorageDiffers { member, what } = fact else {
             return Ok(());

@@ -20,42 +20,25 @@ pub(super) struct WatchComplete {
 }
 
 impl Invariant for WatchComplete {
-    fn name(&self) -> &'static str {
-        "watch_complete"
-    }
-
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
-        match fact {
-            Fact::Executed { member, view, .. } => {
-                let kv = &view.machine.kv;
-                for state in kv.compacted_states() {
-                    self.read(*member, state)?;
-                }
-                self.read(*member, kv)
+        if let Fact::Executed { member, view, .. } = fact {
+            let kv = &view.machine.kv;
+            for state in kv.compacted_states() {
+                self.read(*member, state)?;
             }
-            Fact::Restored { member, view, .. } => {
-                let kv = &view.machine.kv;
-                // the watcher is told that it was compacted, and begins again behind that
-                let cursor = self.cursors.entry(*member).or_insert(2);
-                *cursor = (*cursor).max(kv.compacted() + 1);
-                self.read(*member, kv)
-            }
-            Fact::Forced { revision, .. } => {
-                self.changes.split_off(&(revision + 1));
-                Ok(())
-            }
-            Fact::Turned { .. }
-            | Fact::Written { .. }
-            | Fact::Acknowledged { .. }
-            | Fact::Answered { .. }
-            | Fact::LeaseAnswered { .. }
-            | Fact::Heard { .. }
-            | Fact::Rebuilds { .. }
-            | Fact::NotStarted { .. }
-            | Fact::StorageDiffers { .. }
-            | Fact::Settled { .. }
-            | Fact::Ended { .. } => Ok(()),
+            self.read(*member, kv)?;
         }
+        if let Fact::Restored { member, view, .. } = fact {
+            let kv = &view.machine.kv;
+            // the watcher is told that it was compacted, and begins again behind that
+            let cursor = self.cursors.entry(*member).or_insert(2);
+            *cursor = (*cursor).max(kv.compacted() + 1);
+            self.read(*member, kv)?;
+        }
+        if let Fact::Forced { revision, .. } = fact {
+            self.changes.split_off(&(revision + 1));
+        }
+        Ok(())
     }
 }
 

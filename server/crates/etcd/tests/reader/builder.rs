@@ -107,6 +107,11 @@ impl Directory {
     pub(crate) fn refused(&self) -> String {
         self.open().unwrap_err().to_string()
     }
+
+    pub(crate) fn refuses(&self, why: &str) {
+        let error = self.refused();
+        assert!(error.contains(why), "{error}");
+    }
 }
 
 /// Index and term of all entries.

@@ -114,13 +114,7 @@ fn a_changed_byte_is_found() {
     let last = whole.len() - 12;
     bytes[last] ^= 0xff;
     directory.segment(0, 0, &bytes);
-    assert!(
-        directory
-            .refused()
-            .contains("the record's checksum is wrong"),
-        "{}",
-        directory.refused()
-    );
+    directory.refuses("the record's checksum is wrong");
 }
 
 /// What is read of a damaged log are its first entries, or nothing.
@@ -155,13 +149,8 @@ fn an_earlier_segment_is_complete() {
     assert_eq!(damaged_at(&error, &first), Some(begin as u64), "{error}");
     // its last record is missing as a whole
     directory.segment(0, 0, &whole[..begin]);
-    let error = directory.refused();
-    assert!(
-        error.contains(
-            "0000000000000001-0000000000000004.wal: byte 0: the record's checksum is wrong"
-        ),
-        "{error}"
-    );
+    directory
+        .refuses("0000000000000001-0000000000000004.wal: byte 0: the record's checksum is wrong");
 }
 
 #[test]
@@ -190,34 +179,24 @@ fn no_segment_is_missing() {
         })
         .collect();
     // what follows the record that was added has other checksums
-    assert!(
-        directory.refused().contains("checksum"),
-        "{}",
-        directory.refused()
-    );
+    directory.refuses("checksum");
     fs::remove_file(&paths[3]).unwrap();
     assert_eq!(
         positions(&directory.open().unwrap()),
         [(1, 1), (2, 1), (3, 1)]
     );
     fs::remove_file(&paths[1]).unwrap();
-    assert!(
-        directory
-            .refused()
-            .contains("the file 0000000000000001-*.wal is missing")
-    );
+    directory.refuses("the file 0000000000000001-*.wal is missing");
     fs::remove_file(&paths[0]).unwrap();
+    directory.refuses("it begins at entry 3");
+    directory.refuses("which ends at entry 0");
     let error = directory.refused();
-    assert!(
-        error.contains("it begins at entry 3") && error.contains("which ends at entry 0"),
-        "{error}"
-    );
     let snapshot = directory.snapshot(2, 1);
     assert_eq!(positions(&directory.open().unwrap()), [(3, 1)]);
     fs::write(snapshot, "x").unwrap();
     assert_eq!(directory.refused(), error);
     fs::remove_file(&paths[2]).unwrap();
-    assert!(directory.refused().contains("there is no file *.wal"));
+    directory.refuses("there is no file *.wal");
 }
 
 #[test]
@@ -227,16 +206,8 @@ fn what_is_committed_is_there() {
     segment.state(&commit(1, 2));
     let directory = Directory::new(1);
     directory.segment(0, 0, segment.bytes());
-    let error = directory.refused();
-    assert!(
-        error.contains("it ends at entry 1, but entries up to 2 were committed"),
-        "{error}"
-    );
+    directory.refuses("it ends at entry 1, but entries up to 2 were committed");
     segment.entry(&put(3, 1, 20));
     directory.segment(0, 0, segment.bytes());
-    let error = directory.refused();
-    assert!(
-        error.contains("entry 2 is missing before entry 3"),
-        "{error}"
-    );
+    directory.refuses("entry 2 is missing before entry 3");
 }

@@ -17,12 +17,11 @@ use bytes::Bytes;
 use witan_machine::{
     Reply, StateMachine,
     auth::{
-        AuthCommand, AuthOperation, Authenticate, Caller, Disable, Enable, Permission,
-        PermissionType, RoleAdd, RoleDelete, RoleGrant, RoleRevoke, UserAdd, UserDelete, UserGrant,
-        UserPassword, UserRevoke,
+        AuthOperation, Authenticate, Caller, Disable, Enable, Permission, PermissionType, RoleAdd,
+        RoleDelete, RoleGrant, RoleRevoke, UserAdd, UserDelete, UserGrant, UserPassword,
+        UserRevoke,
     },
-    command::{Command, Entry},
-    kv,
+    command::Entry,
 };
 
 use crate::{Room, auth_paths as paths, kv as keys};
@@ -41,8 +40,9 @@ impl Room for AuthRoom {
             return paths::run(&mut self.machine, words);
         }
         if let Some(verb) = verb(&words) {
-            let command = AuthCommand { operation: Some(verb), by_either: true };
-            let Reply::Auth(reply) = self.apply(Command::Auth(command)) else {
+            let (command, caller) = (Some(verb.into()), self.caller());
+            let entry = Entry { stamp: None, command, caller };
+            let Reply::Auth(reply) = self.machine.apply(&entry).reply else {
                 panic!("a command about users answers as one")
             };
             return match reply {
@@ -60,12 +60,8 @@ impl Room for AuthRoom {
             ["read", key] => return self.may_read(key, ""),
             ["read", key, end] => return self.may_read(key, end),
             _ => {
-                let verb = Some(keys::verb(command));
-                let reply = self.apply(Command::Kv(kv::KvCommand { operation: verb }));
-                let Reply::Kv(reply) = reply else {
-                    panic!("{reply:?}")
-                };
-                return keys::shown_reply(&reply, self.machine.kv.revision());
+                let caller = self.caller();
+                return keys::run(&mut self.machine, command, caller);
             }
         }
         String::new()
@@ -79,11 +75,6 @@ impl AuthRoom {
             user,
             revision: revision.unwrap_or(self.machine.auth.revision()),
         })
-    }
-
-    fn apply(&mut self, command: Command) -> Reply {
-        let entry = Entry { stamp: None, command: Some(command), caller: self.caller() };
-        self.machine.apply(&entry).reply
     }
 
     fn may_read(&self, key: &str, end: &str) -> String {

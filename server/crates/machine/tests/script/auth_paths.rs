@@ -7,11 +7,11 @@ use witan_machine::{
     auth::{
         self, Auth, Disable, Enable, RoleDelete, UserDelete,
         path_permissions::{
-            PathAccess, PathAuthCommand, PathAuthOperation, PathAuthReply, PathPatterns,
-            RoleCreate, RoleUpdate, UserCreate, UserUpdate,
+            PathAccess, PathAuthOperation, PathAuthReply, PathPatterns, RoleCreate, RoleUpdate,
+            UserCreate, UserUpdate,
         },
     },
-    command::{Command as Any, Entry},
+    command::Entry,
 };
 
 /// Executes what follows `v2`.
@@ -21,15 +21,8 @@ pub(crate) fn run(machine: &mut StateMachine, words: &[&str]) -> String {
         ["may", user, wish, path] => return may(machine, user, wish, path),
         _ => {}
     }
-    let command = PathAuthCommand { operation: Some(verb(words)) };
-    let entry = Entry {
-        stamp: None,
-        command: Some(Any::Auth(auth::AuthCommand {
-            operation: Some(auth::AuthOperation::Paths(command)),
-            ..auth::AuthCommand::default()
-        })),
-        caller: None,
-    };
+    let command = Some(verb(words).into());
+    let entry = Entry { stamp: None, command, caller: None };
     let Reply::Auth(Ok(auth::AuthReply::Paths(done))) = machine.apply(&entry).reply else {
         panic!("a command of v2 answers as one")
     };

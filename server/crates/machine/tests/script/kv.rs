@@ -1,4 +1,4 @@
-//! The v3 key space as a room for scripts.
+//! The v3 key space in scripts.
 //!
 //! `put KEY VALUE [lease=N] [prev] [ignore_value] [ignore_lease]`, `del KEY [END] [prev]`,
 //! `get KEY [END] [rev= limit= order= by= keys count min_mod= max_mod= min_create= max_create=]`,
@@ -10,39 +10,41 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use witan_machine::{
+    Reply, StateMachine,
+    auth::Caller,
+    command::Entry,
     kv::{
-        Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyValue, Kv, KvCommand,
-        KvError, KvOperation, KvReply, OpReply, Put, Range, RangeReply, SortOrder, SortTarget,
-        TargetValue, Txn, TxnOp, TxnOpKind,
+        Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyValue, Kv, KvError,
+        KvOperation, KvReply, OpReply, Put, Range, RangeReply, SortOrder, SortTarget, TargetValue,
+        Txn, TxnOp, TxnOpKind,
     },
     lease::LeaseId,
 };
 
-use crate::Room;
-
-#[derive(Default)]
-pub(crate) struct KvRoom {
-    kv: Kv,
-}
-
-impl Room for KvRoom {
-    fn run(&mut self, command: &str) -> String {
-        let lines: Vec<&str> = command.lines().collect();
-        match lines[0].split_whitespace().next().unwrap() {
-            "get" => read(&self.kv, lines[0]),
-            "state" => format!(
-                "rev={} compacted={} keys={}\n",
-                self.kv.revision(),
-                self.kv.compacted(),
-                self.kv.len()
-            ),
-            _ => self.apply(verb(command)),
+/// Executes a command for a caller.
+pub(crate) fn run(machine: &mut StateMachine, command: &str, caller: Option<Caller>) -> String {
+    let line = command.lines().next().unwrap();
+    match line.split_whitespace().next().unwrap() {
+        "get" => read(&machine.kv, line),
+        "state" => format!(
+            "rev={} compacted={} keys={}\n",
+            machine.kv.revision(),
+            machine.kv.compacted(),
+            machine.kv.len()
+        ),
+        _ => {
+            let command = Some(verb(command).into());
+            let Reply::Kv(reply) = machine.apply(&Entry { stamp: None, command, caller }).reply
+            else {
+                panic!("a command of the key space answers as one")
+            };
+            shown_reply(&reply, machine.kv.revision())
         }
     }
 }
 
 /// The columns that a `get` shows.
-pub(crate) fn read(kv: &Kv, line: &str) -> String {
+fn read(kv: &Kv, line: &str) -> String {
     match kv.range(&range(&words(line))) {
         Ok(reply) => shown_range(&reply, ""),
         Err(error) => shown_error(&error),
@@ -50,7 +52,7 @@ pub(crate) fn read(kv: &Kv, line: &str) -> String {
 }
 
 /// Any command but a read.
-pub(crate) fn verb(command: &str) -> KvOperation {
+fn verb(command: &str) -> KvOperation {
     let lines: Vec<&str> = command.lines().collect();
     if let ["compact", revision] = words(lines[0])[..] {
         let revision = revision.parse().unwrap();
@@ -64,14 +66,7 @@ pub(crate) fn verb(command: &str) -> KvOperation {
     }
 }
 
-impl KvRoom {
-    fn apply(&mut self, verb: KvOperation) -> String {
-        let reply = self.kv.apply(&KvCommand { operation: Some(verb) });
-        shown_reply(&reply, self.kv.revision())
-    }
-}
-
-pub(crate) fn shown_reply(reply: &Result<KvReply, KvError>, revision: i64) -> String {
+fn shown_reply(reply: &Result<KvReply, KvError>, revision: i64) -> String {
     match reply {
         Ok(reply) => {
             let mut out = match reply {

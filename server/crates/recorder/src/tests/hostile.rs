@@ -70,10 +70,8 @@ fn mutate(payloads: &mut Vec<Vec<u8>>, seed: u64) {
 #[test]
 fn an_altered_recording_with_right_checksums_ends_with_words() {
     let folder = Folder::new("mutations");
-    let mut replica = started(Directly::open(folder.settings(256 << 10, false)));
     // the files end with frozen replicas and begin with them
-    (1..=1000).for_each(|turn| step(&mut replica, turn));
-    drop(replica);
+    run(Directly::open(folder.settings(256 << 10, false)), 1000);
     let path = folder.files()[1].clone();
     let whole = payloads(&fs::read(&path).unwrap());
     let frozen = |payload: &Vec<u8>| {
@@ -118,13 +116,6 @@ fn with_payloads(folder: &str, more: Vec<Vec<u8>>) -> Replayed {
 fn turn(kind: InputKind) -> Part {
     let inputs = vec![Input { kind: Some(kind) }];
     Part::Turn(Turn { number: 11, inputs, ..Turn::default() })
-}
-
-fn why(replayed: &Replayed) -> &str {
-    match &replayed.verdict {
-        Verdict::Shown { why } => why,
-        Verdict::Reproduced | Verdict::Differs { .. } => panic!("{replayed:?}"),
-    }
 }
 
 #[test]
@@ -227,9 +218,7 @@ fn fields_of_a_command_are_counted_before_they_are_decoded() {
 /// The replay of a ring's second file, in whose frozen replica something is replaced.
 fn with_frozen(folder: &str, replaced: &[(&str, &str)]) -> Replayed {
     let folder = Folder::new(folder);
-    let mut replica = started(Directly::open(folder.settings(256 << 10, false)));
-    (1..=1000).for_each(|turn| step(&mut replica, turn));
-    drop(replica);
+    run(Directly::open(folder.settings(256 << 10, false)), 1000);
     let path = folder.files().remove(1);
     alter(&path, |part| match part {
         Part::Frozen(frozen) => {

@@ -220,42 +220,30 @@ mod tests {
     }
 
     #[test]
-    fn a_long_period_is_compacted_each_hour() {
-        let wanted = AutoCompaction::Periodic { period: 10 * HOUR, hour: HOUR };
-        let done = run(wanted, 13 * HOUR, |_| true);
+    fn a_leader_compacts_by_its_rule() {
+        let periodic = |period| AutoCompaction::Periodic { period, hour: HOUR };
+        let (long, short) = (periodic(10 * HOUR), periodic(300));
+        let revisions = AutoCompaction::Revisions { keep: 100, check_interval_ticks: 300 };
         // first after one period; later etcd counts one look more than the period has
         let look = 360;
-        let expect = [1, 9 * look + 1, 19 * look + 1];
-        assert_eq!(
-            done,
-            [
-                (10 * HOUR, expect[0]),
-                (11 * HOUR, expect[1]),
-                (12 * HOUR, expect[2])
-            ]
-        );
-    }
-
-    #[test]
-    fn a_short_period_is_compacted_as_often_as_it_passes() {
-        let wanted = AutoCompaction::Periodic { period: 300, hour: HOUR };
-        assert_eq!(
-            run(wanted, 1000, |_| true),
-            [(300, 1), (600, 271), (900, 571)]
-        );
-    }
-
-    #[test]
-    fn a_new_leader_compacts_at_its_next_check() {
-        let wanted = AutoCompaction::Periodic { period: 300, hour: HOUR };
-        assert_eq!(run(wanted, 800, |tick| tick > 500), [(510, 181)]);
-    }
-
-    #[test]
-    fn revisions_are_counted_every_five_minutes() {
-        let wanted = AutoCompaction::Revisions { keep: 100, check_interval_ticks: 300 };
-        assert_eq!(run(wanted, 700, |_| true), [(300, 201), (600, 501)]);
-        assert_eq!(run(wanted, 700, |_| false), []);
+        let hourly = [
+            (10 * HOUR, 1),
+            (11 * HOUR, 9 * look + 1),
+            (12 * HOUR, 19 * look + 1),
+        ];
+        for (wanted, ticks, leads_after, expected) in [
+            // a long period each hour, a short one as often as it passes
+            (long, 13 * HOUR, None, &hourly[..]),
+            (short, 1000, None, &[(300, 1), (600, 271), (900, 571)]),
+            // a new leader at its next check
+            (short, 800, Some(500), &[(510, 181)]),
+            // revisions every five minutes
+            (revisions, 700, None, &[(300, 201), (600, 501)]),
+            (revisions, 700, Some(700), &[]),
+        ] {
+            let done = run(wanted, ticks, |tick| Some(tick) > leads_after);
+            assert_eq!(done, expected, "{wanted:?}");
+        }
     }
 
     #[test]

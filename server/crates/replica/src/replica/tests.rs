@@ -10,8 +10,8 @@ use super::{Config, Halt, LeaderTasks, MessageFault, PeerEvent, Replica, Role, T
 use crate::{
     forward::{RefusalReason, RefusedProposal, RefusedProposals},
     host::{
-        Applied, Connection, Envelope, Host, Lane, LeaseAnswer, LogBatch, Recovered, Ticket,
-        Unanswered,
+        Applied, Connection, Envelope, Host, Lane, LeaseAnswer, LogBatch, ProposalRejected,
+        Recovered, Ticket, Unanswered,
     },
     limits::LEAVING_TICKS,
     log::fill_metadata,
@@ -24,33 +24,32 @@ use witan_machine::{
     view::View,
 };
 
-/// Remembers which snapshots were installed.
+/// Notes what happens in turns.
 #[derive(Default)]
-struct Installed(Vec<u64>);
-
-impl Host for Installed {
-    fn install(&mut self, snapshot: &View) {
-        self.0.push(snapshot.position.index);
-    }
-    fn persist(&mut self, _batch: &LogBatch) {}
-    fn send(&mut self, _envelopes: Vec<Envelope>) {}
-    fn applied(&mut self, _applied: Vec<Applied>, _view: &View) {}
-    fn readable(&mut self, _tickets: &[Ticket], _view: &View) {}
-    fn unanswered(&mut self, _requests: &[(Ticket, Unanswered)]) {}
-    fn lease_answered(&mut self, _ticket: Ticket, _answer: LeaseAnswer) {}
+struct Noted {
+    /// Indexes of the installed snapshots.
+    installs: Vec<u64>,
+    sent: Vec<Envelope>,
+    last_batch: LogBatch,
+    /// The applied changes of membership: their indexes, and what was persisted last before.
+    changes: Vec<(u64, LogBatch)>,
 }
 
-/// Keeps what is sent.
-#[derive(Default)]
-struct Sent(Vec<Envelope>);
-
-impl Host for Sent {
-    fn install(&mut self, _snapshot: &View) {}
-    fn persist(&mut self, _batch: &LogBatch) {}
-    fn send(&mut self, envelopes: Vec<Envelope>) {
-        self.0.extend(envelopes);
+impl Host for Noted {
+    fn install(&mut self, snapshot: &View) {
+        self.installs.push(snapshot.position.index);
     }
-    fn applied(&mut self, _applied: Vec<Applied>, _view: &View) {}
+    fn persist(&mut self, batch: &LogBatch) {
+        self.last_batch = batch.clone();
+    }
+    fn send(&mut self, envelopes: Vec<Envelope>) {
+        self.sent.extend(envelopes);
+    }
+    fn applied(&mut self, applied: Vec<Applied>, _view: &View) {
+        for change in applied.iter().filter(|applied| applied.members.is_some()) {
+            self.changes.push((change.index, self.last_batch.clone()));
+        }
+    }
     fn readable(&mut self, _tickets: &[Ticket], _view: &View) {}
     fn unanswered(&mut self, _requests: &[(Ticket, Unanswered)]) {}
     fn lease_answered(&mut self, _ticket: Ticket, _answer: LeaseAnswer) {}
@@ -89,6 +88,22 @@ fn started(disk: Recovered) -> Replica {
     Replica::new(config, disk).expect("a healthy disk")
 }
 
+fn propose(replica: &mut Replica, command: Command) -> Result<(), ProposalRejected> {
+    let entry = Entry::unstamped(command, None);
+    replica.propose(Ticket(1), Connection::default(), 0, entry)
+}
+
+/// A message of another member to member 2.
+fn envelope(from: u64, message: Bytes) -> Envelope {
+    Envelope {
+        to: MemberId(2),
+        from: MemberId(from),
+        lane: Lane::Control,
+        message,
+        snapshot: None,
+    }
+}
+
 fn snapshot(from: u64, term: u64, index: u64) -> Envelope {
     let mut view = first_state();
     (view.position.index, view.position.term) = (index, term);
@@ -96,41 +111,32 @@ fn snapshot(from: u64, term: u64, index: u64) -> Envelope {
     message.set_msg_type(MessageType::MsgSnapshot);
     (message.from, message.to, message.term) = (from, 2, term);
     fill_metadata(message.mut_snapshot(), &view.position);
-    let message = wire::encode_message(&message);
     Envelope {
-        to: MemberId(2),
-        from: MemberId(from),
         lane: Lane::Bulk,
-        message,
         snapshot: Some(Box::new(view)),
+        ..envelope(from, wire::encode_message(&message))
     }
 }
 
 #[test]
 fn a_refused_snapshot_does_not_replace_the_accepted_one() {
-    let (mut replica, mut host) = (follower(), Installed::default());
+    let (mut replica, mut host) = (follower(), Noted::default());
     replica.receive(snapshot(1, 5, 60));
     replica.receive(snapshot(3, 4, 50));
     replica.turn(&mut host).expect("it goes on");
-    assert_eq!(host.0, [60]);
+    assert_eq!(host.installs, [60]);
     assert_eq!(replica.view().position.index, 60);
 }
 
 #[test]
 fn a_snapshot_without_its_state_counts_as_lost() {
-    let (mut replica, mut host) = (follower(), Installed::default());
+    let (mut replica, mut host) = (follower(), Noted::default());
     replica.receive(Envelope { snapshot: None, ..snapshot(1, 5, 60) });
     let other = snapshot(1, 5, 61).snapshot;
     replica.receive(Envelope { snapshot: other, ..snapshot(1, 5, 60) });
-    replica.receive(Envelope {
-        to: MemberId(2),
-        from: MemberId(1),
-        lane: Lane::Control,
-        message: Bytes::from_static(b"?"),
-        snapshot: None,
-    });
+    replica.receive(envelope(1, Bytes::from_static(b"?")));
     replica.turn(&mut host).expect("it goes on");
-    assert!(host.0.is_empty());
+    assert!(host.installs.is_empty());
     assert_eq!(replica.view().position.index, 1);
 }
 
@@ -147,12 +153,12 @@ fn only_a_sole_voter_that_has_applied_its_term_reads_without_a_round() {
         replica.tick(now_ns);
     }
     assert!(leads(&replica) && !replica.is_linearizable());
-    replica.turn(&mut Installed::default()).expect("it goes on");
+    replica.turn(&mut Noted::default()).expect("it goes on");
     assert!(replica.is_linearizable());
     let mut replica = follower();
     for now_ns in ticks {
         replica.tick(now_ns);
-        replica.turn(&mut Installed::default()).expect("it goes on");
+        replica.turn(&mut Noted::default()).expect("it goes on");
         assert!(!replica.is_linearizable());
     }
 }
@@ -163,13 +169,7 @@ fn from_leader(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     message.set_msg_type(kind);
     (message.from, message.to, message.term) = (1, 2, 5);
     fill(&mut message);
-    Envelope {
-        to: MemberId(2),
-        from: MemberId(1),
-        lane: Lane::Control,
-        message: wire::encode_message(&message),
-        snapshot: None,
-    }
+    envelope(1, wire::encode_message(&message))
 }
 
 /// A message by which another member asks member 2 for its vote.
@@ -182,14 +182,14 @@ fn asks_for_vote(term: u64) -> Envelope {
 /// It could otherwise stay behind the terms of somebody whom it cannot hear for ever.
 #[test]
 fn a_candidate_of_an_earlier_term_is_told_the_present_one() {
-    let (mut replica, mut host) = (follower(), Sent::default());
+    let (mut replica, mut host) = (follower(), Noted::default());
     replica.receive(from_leader(MessageType::MsgHeartbeat, |_| {}));
     replica.turn(&mut host).expect("it goes on");
-    host.0.clear();
+    host.sent.clear();
     replica.receive(asks_for_vote(3));
     replica.turn(&mut host).expect("it goes on");
-    let [answer] = &host.0[..] else {
-        panic!("one answer, not {:?}", host.0);
+    let [answer] = &host.sent[..] else {
+        panic!("one answer, not {:?}", host.sent);
     };
     let Ok(PeerMessage::Raft(message)) = PeerMessage::decode(&answer.message) else {
         panic!("an answer of raft");
@@ -208,7 +208,7 @@ fn entry(index: u64, kind: EntryType, data: Bytes) -> RaftEntry {
 
 #[test]
 fn the_only_voter_left_persists_what_it_received_before_it_campaigns() {
-    let (mut replica, mut host) = (member_two_of(state_of(&[1, 2])), Installed::default());
+    let (mut replica, mut host) = (member_two_of(state_of(&[1, 2])), Noted::default());
     let removal = Entry {
         command: Some(Command::Members(ChangeMembers {
             remove: 1,
@@ -248,33 +248,9 @@ fn the_only_voter_left_persists_what_it_received_before_it_campaigns() {
     assert_eq!(replica.status().role, Role::Leader);
 }
 
-/// Keeps what is persisted last, and what was when messages were sent.
-#[derive(Default)]
-struct LastBatch {
-    last: LogBatch,
-}
-
-impl Host for LastBatch {
-    fn install(&mut self, _snapshot: &View) {}
-    fn persist(&mut self, batch: &LogBatch) {
-        self.last = batch.clone();
-    }
-    fn send(&mut self, _envelopes: Vec<Envelope>) {}
-    fn applied(&mut self, applied: Vec<Applied>, _view: &View) {
-        for applied in applied.iter().filter(|applied| applied.members.is_some()) {
-            let state = self.last.hard_state.as_ref().expect("it was persisted");
-            let state = wire::decode_hard_state(state).expect("it decodes");
-            assert!(self.last.must_sync && state.commit >= applied.index);
-        }
-    }
-    fn readable(&mut self, _tickets: &[Ticket], _view: &View) {}
-    fn unanswered(&mut self, _requests: &[(Ticket, Unanswered)]) {}
-    fn lease_answered(&mut self, _ticket: Ticket, _answer: LeaseAnswer) {}
-}
-
 #[test]
 fn a_leader_syncs_the_commit_index_of_a_change_of_membership() {
-    let (mut replica, mut host) = (member_two_of(state_of(&[2])), LastBatch::default());
+    let (mut replica, mut host) = (member_two_of(state_of(&[2])), Noted::default());
     assert_eq!(replica.turn(&mut host), Ok(()));
     assert_eq!(replica.status().role, Role::Leader);
     let learner = Member { id: 3, learner: true, ..Member::default() };
@@ -283,36 +259,26 @@ fn a_leader_syncs_the_commit_index_of_a_change_of_membership() {
         learners_max: 1,
         ..ChangeMembers::default()
     });
-    assert_eq!(
-        replica.propose(
-            Ticket(1),
-            Connection::default(),
-            0,
-            Entry::unstamped(add, None)
-        ),
-        Ok(())
-    );
+    assert_eq!(propose(&mut replica, add), Ok(()));
     assert_eq!(replica.turn(&mut host), Ok(()));
     assert_eq!(replica.view().position.learners, [3]);
+    let [(index, batch)] = &host.changes[..] else {
+        panic!("one change, not {:?}", host.changes);
+    };
+    let state = batch.hard_state.as_ref().expect("it was persisted");
+    let state = wire::decode_hard_state(state).expect("it decodes");
+    assert!(batch.must_sync && state.commit >= *index);
 }
 
 #[test]
 fn a_copy_of_a_refusal_does_not_count_for_the_next_attempt() {
-    let (mut replica, mut host) = (follower(), Sent::default());
+    let (mut replica, mut host) = (follower(), Noted::default());
     replica.receive(from_leader(MessageType::MsgHeartbeat, |_| {}));
     let command = Command::Kv(KvCommand::default());
-    assert_eq!(
-        replica.propose(
-            Ticket(1),
-            Connection::default(),
-            0,
-            Entry::unstamped(command, None)
-        ),
-        Ok(())
-    );
+    assert_eq!(propose(&mut replica, command), Ok(()));
     let mut forwarded = |replica: &mut Replica| {
         assert_eq!(replica.turn(&mut host), Ok(()));
-        let sent = host.0.drain(..).map(|sent| sent.message);
+        let sent = host.sent.drain(..).map(|sent| sent.message);
         let proposals = sent.filter_map(|sent| match PeerMessage::decode(&sent) {
             Ok(PeerMessage::Proposals(proposals)) => Some(proposals),
             _ => None,
@@ -331,13 +297,7 @@ fn a_copy_of_a_refusal_does_not_count_for_the_next_attempt() {
         }],
         number: first.number,
     };
-    let refusal = || Envelope {
-        to: MemberId(2),
-        from: MemberId(1),
-        lane: Lane::Control,
-        message: PeerMessage::Refused(refused.clone()).encode(),
-        snapshot: None,
-    };
+    let refusal = || envelope(1, PeerMessage::Refused(refused.clone()).encode());
     replica.receive(refusal());
     replica.tick(1);
     assert_eq!(forwarded(&mut replica).len(), 1, "it is tried again");
@@ -352,11 +312,11 @@ fn a_removed_member_that_starts_again_stays_until_the_only_voter_left_refuses_it
     removed.machine.members.removed_ids.insert(MemberId(2));
     let mut left_alone = removed.clone();
     (left_alone.position.index, left_alone.position.term) = (9, 5);
-    let (mut replica, mut host) = (member_two_of(left_alone), Sent::default());
+    let (mut replica, mut host) = (member_two_of(left_alone), Noted::default());
     assert_eq!(replica.turn(&mut host), Ok(()));
     replica.receive(asks_for_vote(6));
     assert_eq!(replica.turn(&mut host), Ok(()));
-    let answer = host.0.pop().expect("an answer");
+    let answer = host.sent.pop().expect("an answer");
     let answer = Replica::describe(&answer.message);
     let expected = "MsgRequestVoteResponse term=6 log=0/0 commit=9 entries=0 reject=true";
     assert_eq!(answer, expected, "the voter learns what is committed");
@@ -407,13 +367,8 @@ fn an_unknown_command_ends_the_member_and_changes_nothing() {
         let append = || {
             from_leader(MessageType::MsgAppend, |m| {
                 (m.index, m.log_term, m.commit) = (1, 1, 2);
-                let entry = RaftEntry {
-                    index: 2,
-                    term: 5,
-                    data: Bytes::copy_from_slice(data),
-                    ..RaftEntry::default()
-                };
-                m.set_entries(vec![entry].into());
+                let data = Bytes::copy_from_slice(data);
+                m.set_entries(vec![entry(2, EntryType::EntryNormal, data)].into());
             })
         };
         let fault = follower().receive(append());
@@ -424,7 +379,7 @@ fn an_unknown_command_ends_the_member_and_changes_nothing() {
         );
         let mut state = first_state();
         state.machine.members.cluster_version = "3.8.0".into();
-        let (mut replica, mut host) = (member_two_of(state), Installed::default());
+        let (mut replica, mut host) = (member_two_of(state), Noted::default());
         let before = replica.view();
         assert_eq!(replica.receive(append()), None);
         assert_eq!(replica.turn(&mut host), Err(Halt::UnknownCommand { index }));

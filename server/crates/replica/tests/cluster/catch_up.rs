@@ -21,10 +21,7 @@ fn one_snapshot_is_enough_for_a_member_that_the_leader_has_not_heard_of() {
     let lagging = cluster.follower();
     let leader = 6 - first - lagging;
     cluster.cut_off(lagging);
-    cluster
-        .replica(first)
-        .transfer_leadership(Some(MemberId(leader)))
-        .unwrap();
+    cluster.hand_over(first, leader);
     cluster.until(|cluster| cluster.leader() == Some(leader));
     write(&mut cluster, leader, MANY);
     cluster.holds_snapshots = true;

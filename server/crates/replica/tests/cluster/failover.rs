@@ -36,15 +36,12 @@ fn what_a_dead_leader_has_sent_before_does_not_bring_it_back() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let leader = cluster.leader().expect("it leads");
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
-    let (replica, world) = cluster.members.get_mut(&leader).expect("it runs");
-    replica.tick(0);
-    replica.turn(world).expect("it goes on");
-    let late = std::mem::take(&mut world.sent);
+    cluster.replica(leader).tick(0);
+    let late = cluster.turn(leader);
     assert!(late.len() >= others.len(), "a heartbeat to each");
     cluster.members.remove(&leader);
     for other in &others {
-        let event = PeerEvent::ProcessGone;
-        cluster.replica(*other).peer_event(MemberId(leader), event);
+        cluster.event(*other, leader, PeerEvent::ProcessGone);
     }
     for envelope in late {
         cluster.deliver(envelope);
@@ -79,10 +76,7 @@ fn mistaken(ids: &[u64]) -> (Cluster, u64, u64) {
     let leader = cluster.leader().expect("it leads");
     let others = ids.iter().copied().filter(|id| *id != leader);
     let follower = others.max().expect("there are others");
-    let event = PeerEvent::ProcessGone;
-    cluster
-        .replica(follower)
-        .peer_event(MemberId(leader), event);
+    cluster.event(follower, leader, PeerEvent::ProcessGone);
     cluster.settle();
     assert_eq!(cluster.replica(follower).status().leader.0, 0);
     (cluster, leader, follower)
@@ -93,8 +87,7 @@ fn a_leader_whose_streams_open_again_is_followed_at_its_next_heartbeat() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7]] {
         let (mut cluster, leader, follower) = mistaken(ids);
         let term = cluster.replica(leader).status().term;
-        let back = PeerEvent::StreamOpened;
-        cluster.replica(follower).peer_event(MemberId(leader), back);
+        cluster.event(follower, leader, PeerEvent::StreamOpened);
         let took = until_followed(&mut cluster, follower);
         assert!(took <= 100, "{took} ms with {} members", ids.len());
         let status = cluster.replica(follower).status();
@@ -124,7 +117,7 @@ fn a_leader_that_was_started_again_is_replaced_as_fast() {
     cluster.members.remove(&leader);
     for other in &others {
         for event in [PeerEvent::ProcessGone, PeerEvent::StreamOpened] {
-            cluster.replica(*other).peer_event(MemberId(leader), event);
+            cluster.event(*other, leader, event);
         }
     }
     cluster.settle();
@@ -175,8 +168,7 @@ fn slow_failover(ids: &[u64], delay_ms: u64) -> (u64, u64) {
     let term = cluster.replica(leader).status().term;
     cluster.members.remove(&leader);
     for other in &others {
-        let event = PeerEvent::ProcessGone;
-        cluster.replica(*other).peer_event(MemberId(leader), event);
+        cluster.event(*other, leader, PeerEvent::ProcessGone);
     }
     let mut on_the_way: VecDeque<(u64, Envelope)> = VecDeque::new();
     for ms in 1..20_000 {

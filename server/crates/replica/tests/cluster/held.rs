@@ -1,9 +1,7 @@
 //! Proposals that are held for those in flight.
 
-use witan_machine::command::ChangeMembers;
-use witan_replica::host::Unanswered;
-
 use super::*;
+use witan_machine::command::ChangeMembers;
 
 /// The cost of a sync, by which a leader holds proposals for up to 10 ms.
 const SYNC_NS: u64 = 5_000_000;
@@ -49,9 +47,7 @@ fn what_a_member_has_forwarded_is_not_executed_after_its_removal() {
     let removed = cluster.follower();
     let third = 6 - leader - removed;
     cluster.propose(removed, put("k"));
-    let (replica, world) = cluster.members.get_mut(&removed).expect("it runs");
-    replica.turn(world).expect("it goes on");
-    let forwarded = std::mem::take(&mut world.sent);
+    let forwarded = cluster.turn(removed);
     cluster.stop(removed);
     cluster.stop(third);
     let remove = ChangeMembers { remove: removed, voters: true, ..ChangeMembers::default() };

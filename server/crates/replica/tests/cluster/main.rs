@@ -26,8 +26,8 @@ use witan_machine::{
 };
 use witan_replica::{
     host::{
-        Applied, Connection, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch, Recovered,
-        Ticket, Unanswered,
+        Applied, Connection, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch,
+        ProposalRejected, Recovered, Ticket, Unanswered,
     },
     long_command::{ExecutedCommand, LongCommand},
     replica::{Config, Halt, PeerEvent, Replica, Role, Tuning, genesis},
@@ -182,6 +182,23 @@ impl Cluster {
         &self.members[&id].1
     }
 
+    /// A member's turn; returns what it sends.
+    fn turn(&mut self, id: u64) -> Vec<Envelope> {
+        let (replica, world) = self.members.get_mut(&id).expect("it runs");
+        replica.turn(world).expect("it goes on");
+        std::mem::take(&mut world.sent)
+    }
+
+    fn event(&mut self, at: u64, about: u64, event: PeerEvent) {
+        self.replica(at).peer_event(MemberId(about), event);
+    }
+
+    fn hand_over(&mut self, from: u64, to: u64) {
+        let to = MemberId(to);
+        let handed_over = self.replica(from).transfer_leadership(Some(to));
+        assert_eq!(handed_over, Ok(to));
+    }
+
     /// Lets all messages arrive.
     fn settle(&mut self) {
         for _ in 0..10_000 {
@@ -274,16 +291,14 @@ impl Cluster {
     fn kill(&mut self, id: u64, told: &[u64]) {
         self.members.remove(&id);
         for other in told {
-            self.replica(*other)
-                .peer_event(MemberId(id), PeerEvent::ProcessGone);
+            self.event(*other, id, PeerEvent::ProcessGone);
         }
         self.settle();
     }
 
     /// A member opens a stream to another one again.
     fn stream_opens(&mut self, by: u64, to: u64) {
-        let event = PeerEvent::StreamOpened;
-        self.replica(by).peer_event(MemberId(to), event);
+        self.event(by, to, PeerEvent::StreamOpened);
         self.settle();
     }
 
@@ -312,15 +327,20 @@ impl Cluster {
     fn propose(&mut self, at: u64, command: impl Into<Command>) -> u64 {
         self.tickets += 1;
         let ticket = self.tickets;
-        self.replica(at)
-            .propose(
-                Ticket(ticket),
-                Connection::default(),
-                0,
-                Entry::unstamped(command.into(), None),
-            )
-            .expect("it is taken");
+        let taken = self.try_propose(at, ticket, command.into());
+        taken.expect("it is taken");
         ticket
+    }
+
+    fn try_propose(
+        &mut self,
+        at: u64,
+        ticket: u64,
+        command: Command,
+    ) -> Result<(), ProposalRejected> {
+        let entry = Entry::unstamped(command, None);
+        self.replica(at)
+            .propose(Ticket(ticket), Connection::default(), 0, entry)
     }
 
     fn ask_lease(&mut self, at: u64, lease: LeaseId, question: LeaseQuestion) -> u64 {

@@ -1,7 +1,6 @@
 //! Members come and go while the others work.
 
 use witan_machine::{Reply, command::ChangeMembers, member::MembershipError};
-use witan_replica::host::{ProposalRejected, Unanswered};
 
 use super::*;
 
@@ -140,13 +139,11 @@ fn a_removed_member_ends_when_most_others_refuse_it() {
     cluster.cut_off(removed);
     assert_eq!(done(&mut cluster, leader, remove(removed)), Ok(()));
     for _ in 0..2 {
-        let replica = cluster.replica(removed);
-        replica.peer_event(MemberId(leader), PeerEvent::RemovedHere);
+        cluster.event(removed, leader, PeerEvent::RemovedHere);
         cluster.settle();
         assert!(!cluster.ended.contains_key(&removed), "one has said it");
     }
-    let replica = cluster.replica(removed);
-    replica.peer_event(MemberId(other), PeerEvent::RemovedHere);
+    cluster.event(removed, other, PeerEvent::RemovedHere);
     cluster.settle();
     assert_eq!(cluster.ended.get(&removed), Some(&Halt::Removed));
 }

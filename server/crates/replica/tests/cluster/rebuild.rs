@@ -98,11 +98,7 @@ fn a_member_with_another_state_gets_the_leaders() {
             cluster.replica(corrupt).rebuild();
             cluster.ticks(3);
             assert_eq!(cluster.world(corrupt).installs, 0);
-            let to = corrupt % 3 + 1;
-            let moved = cluster
-                .replica(corrupt)
-                .transfer_leadership(Some(MemberId(to)));
-            assert_eq!(moved, Ok(MemberId(to)));
+            cluster.hand_over(corrupt, corrupt % 3 + 1);
         } else {
             cluster.replica(corrupt).rebuild();
         }
@@ -132,11 +128,7 @@ fn a_state_is_asked_for_again_from_the_next_leader() {
     cluster.kill(leader, &rest.collect::<Vec<_>>());
     cluster.until(|cluster| cluster.leader().is_some());
     if cluster.leader() == Some(corrupt) {
-        let to = 6 - leader - corrupt;
-        let moved = cluster
-            .replica(corrupt)
-            .transfer_leadership(Some(MemberId(to)));
-        assert_eq!(moved, Ok(MemberId(to)));
+        cluster.hand_over(corrupt, 6 - leader - corrupt);
     }
     cluster.until(|cluster| cluster.world(corrupt).installs == 1);
     let ticket = cluster.propose(corrupt, put("a"));
@@ -172,10 +164,7 @@ fn an_earlier_state_than_was_asked_for_is_not_installed() {
     cluster.replica(member).receive(earlier.clone());
     cluster.settle();
     assert_eq!(cluster.world(member).installs, 1);
-    let delivered = PeerEvent::SnapshotDelivered;
-    cluster
-        .replica(leader)
-        .peer_event(MemberId(member), delivered);
+    cluster.event(leader, member, PeerEvent::SnapshotDelivered);
     cluster.ticks(2);
     let first = cluster.replica(member).last_index();
     let third = 6 - member - leader;

@@ -5,7 +5,6 @@ use witan_machine::{
     command::{ChangeMembers, ClusterVersion},
     member::MemberRegistry,
 };
-use witan_replica::host::{ProposalRejected, Unanswered};
 
 use super::*;
 
@@ -35,12 +34,7 @@ fn a_newer_command_is_refused_until_the_version_of_the_cluster_rises() {
     for lower in ["3.5.0", ""] {
         set_version(&mut cluster, members[1], lower);
         for member in members {
-            let refused = cluster.replica(member).propose(
-                Ticket(1000),
-                Connection::default(),
-                0,
-                Entry::unstamped(hash_state(), None),
-            );
+            let refused = cluster.try_propose(member, 1000, hash_state());
             assert_eq!(refused, Err(ProposalRejected::ClusterVersion), "{lower}");
             let ticket = cluster.propose(member, put("a"));
             cluster.until(|cluster| cluster.answer(member, ticket).is_some());
@@ -123,14 +117,7 @@ fn the_leader_refuses_a_newer_command_of_a_member_that_has_not_heard_of_a_downgr
     let (leader, follower) = (cluster.leader().expect("it leads"), cluster.follower());
     cluster.stop(follower);
     set_version(&mut cluster, leader, "3.5.0");
-    let ticket = Ticket(1000);
-    let taken = cluster.replica(follower).propose(
-        ticket,
-        Connection::default(),
-        0,
-        Entry::unstamped(hash_state(), None),
-    );
-    assert_eq!(taken, Ok(()));
+    let ticket = Ticket(cluster.propose(follower, hash_state()));
     cluster.go_on(follower);
     let refused = Unanswered::Refused(ProposalRejected::ClusterVersion);
     cluster.until(|cluster| cluster.world(follower).unanswered == [(ticket, refused)]);

@@ -1,7 +1,5 @@
 //! Writes asked of any member.
 
-use witan_replica::host::Unanswered;
-
 use super::*;
 
 #[test]
@@ -102,8 +100,7 @@ fn a_lost_write_is_forwarded_again_to_a_leader_that_is_not_followed_yet() {
     cluster.cut.insert((asked, leader));
     let lost = cluster.propose(asked, put("k"));
     cluster.settle();
-    let gone = PeerEvent::ProcessGone;
-    cluster.replica(asked).peer_event(MemberId(leader), gone);
+    cluster.event(asked, leader, PeerEvent::ProcessGone);
     cluster.settle();
     cluster.cut.clear();
     assert_eq!(cluster.replica(asked).status().leader.0, 0);
@@ -116,9 +113,7 @@ fn a_lost_write_is_forwarded_again_to_a_leader_that_is_not_followed_yet() {
 /// Proposes a write at a follower, and returns its ticket and the message that forwards it.
 fn forwarded(cluster: &mut Cluster, asked: u64) -> (u64, Envelope) {
     let ticket = cluster.propose(asked, put("k"));
-    let (replica, world) = cluster.members.get_mut(&asked).expect("it runs");
-    replica.turn(world).expect("it goes on");
-    let mut sent = std::mem::take(&mut world.sent).into_iter();
+    let mut sent = cluster.turn(asked).into_iter();
     let forwards = |sent: &Envelope| Replica::describe(&sent.message).starts_with("Proposals");
     (ticket, sent.find(forwards).expect("it forwards the write"))
 }
@@ -130,10 +125,8 @@ fn who_does_not_lead_says_nothing_to_a_forwarded_write() {
     let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
     let (_, message) = forwarded(&mut cluster, asked);
     let third = 6 - asked - leader;
-    let (replica, world) = cluster.members.get_mut(&third).expect("it runs");
-    replica.receive(message);
-    replica.turn(world).expect("it goes on");
-    assert!(world.sent.is_empty(), "{:?}", world.sent);
+    cluster.replica(third).receive(message);
+    assert!(cluster.turn(third).is_empty());
 }
 
 #[test]
@@ -142,10 +135,7 @@ fn a_write_that_finds_no_leader_where_it_was_sent_does_not_wait_for_a_tick() {
     let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
     let (ticket, message) = forwarded(&mut cluster, asked);
     let next = 6 - asked - leader;
-    let handed_over = cluster
-        .replica(leader)
-        .transfer_leadership(Some(MemberId(next)));
-    assert_eq!(handed_over, Ok(MemberId(next)));
+    cluster.hand_over(leader, next);
     cluster.settle();
     cluster.deliver(message);
     cluster.settle();
@@ -185,14 +175,9 @@ fn what_a_member_cannot_have_stamped_is_not_appended() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
     cluster.propose(asked, put("k"));
-    let (replica, world) = cluster.members.get_mut(&asked).expect("it runs");
-    replica.turn(world).expect("it goes on");
-    let third = [1, 2, 3]
-        .into_iter()
-        .find(|id| *id != asked && *id != leader);
-    for mut envelope in std::mem::take(&mut world.sent) {
-        envelope.from = MemberId(third.expect("there are three"));
-        cluster.deliver(envelope);
+    for envelope in cluster.turn(asked) {
+        let from = MemberId(6 - asked - leader);
+        cluster.deliver(Envelope { from, ..envelope });
     }
     cluster.settle();
     assert_eq!(cluster.count(leader, "k"), 0);
@@ -208,26 +193,17 @@ fn the_writes_of_a_turn_travel_together() {
     let tickets: Vec<u64> = (0..WRITES)
         .map(|_| cluster.propose(leader, put("k")))
         .collect();
-    let (replica, world) = cluster.members.get_mut(&leader).expect("it runs");
-    replica.turn(world).expect("it goes on");
-    let appended = |world: &World| {
-        let described = world
-            .sent
-            .iter()
-            .map(|sent| Replica::describe(&sent.message));
-        let appends: Vec<String> = described
-            .filter(|it| it.starts_with("MsgAppend "))
-            .collect();
-        appends
-    };
-    let appends = appended(world);
+    let sent = cluster.turn(leader);
+    let described = sent.iter().map(|sent| Replica::describe(&sent.message));
+    let appends: Vec<String> = described
+        .filter(|it| it.starts_with("MsgAppend "))
+        .collect();
     assert_eq!(appends.len(), 2, "{appends:?}");
     let entries = format!(" entries={WRITES} ");
     assert!(
         appends.iter().all(|it| it.contains(&entries)),
         "{appends:?}"
     );
-    let sent = std::mem::take(&mut world.sent);
     sent.into_iter()
         .for_each(|envelope| cluster.deliver(envelope));
     cluster.settle();

@@ -30,7 +30,7 @@ fn a_ballast_of_another_size_is_replaced_under_the_lock() {
     fs::create_dir_all(&member).unwrap();
     let ballast = member.join("ballast");
     fs::write(&ballast, b"cut short").unwrap();
-    let lock = LockFile::take(&member).unwrap();
+    let lock = DirectoryLock::take(&member).unwrap();
     assert!(!open(&dir.data()).ledger.holds_ballast());
     assert!(ballast.exists(), "it is another process's");
     drop(lock);

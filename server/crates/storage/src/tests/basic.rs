@@ -236,10 +236,7 @@ fn what_is_in_a_data_directory_is_the_owners_alone() {
     storage.checkpoint.write(None, &view(3, 100)).unwrap();
     for index in 2..20 {
         // more than one file of the log
-        let records = vec![record(index, 1, 1 << 20)];
-        storage
-            .log
-            .append(&LogBatch { records, hard_state: None, must_sync: true });
+        storage.log.append(&large(index, 1 << 20));
     }
     assert!(dir.log_files().len() > 1);
     assert_eq!(open_to_others(&dir.data()), Vec::<PathBuf>::new());

@@ -18,7 +18,7 @@ use witan_sim::{
 
 use super::{
     disk::Disk,
-    workload::{chances, id, records},
+    workload::{chances, receive},
     *,
 };
 use crate::{SnapshotReceiver, install};
@@ -193,12 +193,7 @@ impl DataDirectory for MemberDirectory {
         let Storage { log, checkpoint, .. } = self.storage();
         let folder = checkpoint.folder().clone();
         let receiver = SnapshotReceiver::new(folder.clone());
-        let mut incoming = receiver.begin(id(snapshot), 0).expect("no other comes");
-        for (key, value) in records(snapshot) {
-            incoming.add(key, value).expect("there is room");
-        }
-        let totals = incoming.totals();
-        let received = incoming.finish(totals).expect("it is whole");
+        let received = receive(&receiver, snapshot).expect("there is room, and no other comes");
         let (installed, _) = install::publish(log, &folder, received);
         let adopted = checkpoint.adopt(installed.files.chain(), installed.installs);
         adopted.expect("there is room");

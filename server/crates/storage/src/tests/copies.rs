@@ -126,11 +126,7 @@ fn a_copy_may_miss_log_files_that_no_start_needs() {
     let (dir, copy) = (TempDir::new(), TempDir::new());
     let (mut storage, _) = reopen(&dir);
     for index in 2..12 {
-        let records = vec![record(index, 1, ENTRY_BYTES)];
-        let hard_state = Some("h".into());
-        storage
-            .log
-            .append(&LogBatch { records, hard_state, must_sync: true });
+        storage.log.append(&large(index, ENTRY_BYTES));
     }
     storage.checkpoint.write(None, &view(10, 10)).unwrap();
     drop(storage);

@@ -123,12 +123,7 @@ fn the_log_at_rest_stays_below_288_mib() {
         let (mut since, mut saved, mut largest) = (0, 0, 0);
         let mut index = 2;
         for _ in 0..total / size {
-            let records = vec![record(index, 1, size)];
-            since += storage.log.append(&LogBatch {
-                records,
-                hard_state: Some("h".into()),
-                must_sync: true,
-            });
+            since += storage.log.append(&large(index, size));
             if since as u64 >= checkpoint_log_bytes(&dir.data()) {
                 since = 0;
                 storage.log.cut(std::mem::replace(&mut saved, index));

@@ -7,14 +7,13 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{self, BufRead, BufReader, Write},
-    process::Stdio,
     sync::mpsc,
     thread,
     time::Duration,
 };
 
 use super::{
-    workload::{Driven, Expected},
+    workload::{Driven, Expected, step_until_killed},
     *,
 };
 use crate::{
@@ -26,12 +25,6 @@ const BALLAST_BYTES: u64 = 200_000;
 
 /// Variable that makes the test function play the writer's part.
 const CHILD: &str = "WITAN_TEST_FULL";
-
-fn run(command: &mut Command) -> bool {
-    start(command.stderr(Stdio::null()))
-        .and_then(|mut process| process.wait())
-        .is_ok_and(|status| status.success())
-}
 
 /// A file system in memory, unmounted with the test.
 struct Small(PathBuf);
@@ -64,10 +57,7 @@ impl Drop for Small {
 #[test]
 fn a_full_disk_under_the_log_ends_the_process() {
     if let Some(data) = std::env::var_os(CHILD) {
-        let mut driven = Driven::start(Path::new(&data));
-        loop {
-            writeln!(std::io::stdout(), "ack {}", driven.step()).unwrap();
-        }
+        step_until_killed(Path::new(&data));
     }
     let dir = TempDir::new();
     let Some(disk) = Small::mount(&dir.data(), 24) else {
@@ -91,14 +81,7 @@ fn a_full_disk_under_the_log_ends_the_process() {
         let scratch = TempDir::new();
         copy(&dir.data(), &scratch.data());
         let found = expected.compare(&scratch.data()).unwrap();
-        let last = found.last;
-        let what = "full disk under the log: exit code 29, then";
-        writeln!(
-            std::io::stderr(),
-            "| {what} {acknowledged} acknowledged, {last} there |"
-        )
-        .unwrap();
-        assert!(last >= acknowledged && acknowledged > 0, "{found:?}");
+        assert!(found.last >= acknowledged && acknowledged > 0, "{found:?}");
     }
 }
 
@@ -245,14 +228,7 @@ fn a_sync_that_fails_ends_the_process() {
     let acknowledged: u64 = acknowledged.unwrap().parse().unwrap();
     assert_eq!(output.status.code(), Some(29));
     let found = Expected::default().compare(&dir.data()).unwrap();
-    let what = "a sync of the log fails: exit code 29, then";
-    let last = found.last;
-    writeln!(
-        std::io::stderr(),
-        "| {what} {acknowledged} acknowledged, {last} there |"
-    )
-    .unwrap();
-    assert!(last >= acknowledged, "{found:?}");
+    assert!(found.last >= acknowledged, "{found:?}");
 }
 
 #[test]
@@ -274,11 +250,6 @@ fn a_read_only_directory_is_refused() {
         .arg(&disk.0)));
     let found = Expected::default().compare(&dir.data()).unwrap();
     assert_eq!(found.last, last);
-    writeln!(
-        std::io::stderr(),
-        "| read-only directory: {error} | {last} there |"
-    )
-    .unwrap();
 }
 
 #[test]
@@ -301,8 +272,6 @@ fn a_full_disk_under_the_checkpoint_is_waited_for() {
     assert!(!driven.checkpoints_fail());
     drop(driven);
     let found = Expected::default().compare(&dir.data()).unwrap();
-    let what = "full disk under the checkpoint: tried again until there is room";
-    writeln!(std::io::stderr(), "| {what}, {found:?} |").unwrap();
     assert!(
         found.last == last && found.checkpoint > 1 && !found.fell_back,
         "{found:?}"

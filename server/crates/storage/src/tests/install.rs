@@ -9,7 +9,7 @@ use std::sync::{
 
 use super::{
     disk::Disk,
-    workload::{Driven, Expected, chances, id, records},
+    workload::{Driven, Expected, chances, receive},
     *,
 };
 use crate::{
@@ -134,12 +134,7 @@ impl Member {
     }
 
     fn receive(&self, view: &View) -> ReceivedSnapshot {
-        let mut incoming = self.checkpointer.receiver().begin(id(view), 0).unwrap();
-        for (key, value) in records(view) {
-            incoming.add(key, value).unwrap();
-        }
-        let totals = incoming.totals();
-        incoming.finish(totals).unwrap()
+        receive(&self.checkpointer.receiver(), view).unwrap()
     }
 }
 

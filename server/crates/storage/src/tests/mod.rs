@@ -20,7 +20,7 @@ mod workload;
 
 use std::{
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     sync::{
         Arc, RwLock,
         atomic::{AtomicU32, Ordering},
@@ -153,6 +153,13 @@ fn start(command: &mut Command) -> std::io::Result<Child> {
     command.spawn()
 }
 
+/// Runs a command; returns whether it succeeded.
+fn run(command: &mut Command) -> bool {
+    start(command.stderr(Stdio::null()))
+        .and_then(|mut process| process.wait())
+        .is_ok_and(|status| status.success())
+}
+
 fn reopen(dir: &TempDir) -> (Storage, Recovered) {
     open(&dir.data(), &ME).unwrap()
 }
@@ -167,6 +174,12 @@ fn batch(indexes: std::ops::Range<u64>, term: u64) -> LogBatch {
     let hard_state = Some(Bytes::from(format!("hard {term} {}", indexes.end - 1)));
     let records = indexes.map(|index| record(index, term, 100)).collect();
     LogBatch { records, hard_state, must_sync: true }
+}
+
+/// Makes a synced batch of one entry of so many bytes.
+fn large(index: u64, size: usize) -> LogBatch {
+    let records = vec![record(index, 1, size)];
+    LogBatch { records, hard_state: Some("h".into()), must_sync: true }
 }
 
 fn indexes(recovered: &Recovered) -> Vec<u64> {

@@ -28,6 +28,7 @@ fn a_second_process_learns_who_is_first() {
         "{error}"
     );
     drop(storage);
+    fs::write(dir.data().join("member/LOCK"), "nonsense").unwrap();
     reopen(&dir);
 }
 
@@ -123,14 +124,22 @@ fn a_lost_or_damaged_identity_is_refused() {
     storage.log.append(&batch(2..5, 1));
     drop(storage);
     let file = dir.data().join("member/identity");
-    let older = fs::read_to_string(&file).unwrap();
-    let older = older.replace(&format!("format {FORMAT}"), "format 1");
-    fs::write(&file, older).unwrap();
-    assert_eq!(refused(&dir, &ME, "identity").exit_code(), 21);
-    fs::write(&file, [0xff; 20]).unwrap();
-    assert_eq!(refused(&dir, &ME, "identity").exit_code(), 23);
-    fs::write(&file, format!("format {FORMAT}\n")).unwrap();
-    assert_eq!(refused(&dir, &ME, "identity").exit_code(), 23);
+    let whole = fs::read_to_string(&file).unwrap();
+    for (content, code) in [
+        (
+            whole
+                .replace(&format!("format {FORMAT}"), "format 1")
+                .into(),
+            21,
+        ),
+        (whole.replace("format", "vormat").into(), 23),
+        (whole.replace("cluster", "kluster").into(), 23),
+        (format!("format {FORMAT}\n").into(), 23),
+        (vec![0xff; 20], 23),
+    ] {
+        fs::write(&file, content).unwrap();
+        assert_eq!(refused(&dir, &ME, "identity").exit_code(), code);
+    }
     fs::remove_file(&file).unwrap();
     assert_eq!(refused(&dir, &ME, "identity").exit_code(), 23);
 }
@@ -225,10 +234,7 @@ fn a_full_disk_ends_the_process_and_loses_nothing() {
             .last()
             .map_or(2, |record| record.index + 1);
         loop {
-            let records = vec![record(next, 1, 10_000)];
-            storage
-                .log
-                .append(&LogBatch { records, hard_state: None, must_sync: true });
+            storage.log.append(&large(next, 10_000));
             writeln!(std::io::stdout(), "ack {next}").unwrap();
             next += 1;
         }

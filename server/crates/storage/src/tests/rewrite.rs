@@ -17,21 +17,18 @@ use crate::manifest::Manifest;
 /// Small, so that a small state has many.
 const RUN_BYTES: u64 = 32 << 10;
 
-fn kv(verb: kv::KvOperation) -> Verb {
-    Verb::Kv(kv::KvCommand { operation: Some(verb) })
-}
-
 fn put(name: u64, size: u64) -> Verb {
-    kv(kv::KvOperation::Put(Put {
+    let put = Put {
         key: format!("key-{name:05}").into(),
         value: vec![b'v'; size as usize].into(),
         ..Put::default()
-    }))
+    };
+    kv::KvOperation::Put(put).into()
 }
 
-fn run(view: &mut View, command: Verb) {
-    let entry = Entry { stamp: None, command: Some(command), caller: None };
-    apply(view, &entry);
+fn run(view: &mut View, command: impl Into<Verb>) {
+    let command = Some(command.into());
+    apply(view, &Entry { stamp: None, command, caller: None });
 }
 
 /// The folders of the newest chain.
@@ -79,10 +76,7 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
     }
     let since = view.clone();
     let revision = view.machine.kv.revision();
-    run(
-        &mut view,
-        kv(kv::KvOperation::Compact(Compact { revision })),
-    );
+    run(&mut view, kv::KvOperation::Compact(Compact { revision }));
     storage.checkpoint.rewrite(Some(&since), &view).unwrap();
     assert!(numbers(&dir).intersection(&all).count() + 3 < all.len());
     // of a state unrelated to the disk's, nothing is reused
@@ -127,14 +121,14 @@ fn keys_that_change_again_and_again_are_kept_in_one_run() {
     storage.checkpoint.cut_runs_at(RUN_BYTES);
     let mut view = first();
     for node in 0..400 {
-        run(&mut view, set(node));
+        run(&mut view, set(format!("/dir/{node:03}"), 4000));
     }
     storage.checkpoint.write(None, &view).unwrap();
     let mut written = Vec::new();
     for _ in 0..3 {
         let since = view.clone();
         for node in 0..8 {
-            run(&mut view, set(node * 50));
+            run(&mut view, set(format!("/dir/{:03}", node * 50), 4000));
         }
         let before = numbers(&dir);
         storage.checkpoint.rewrite(Some(&since), &view).unwrap();
@@ -149,35 +143,29 @@ fn keys_that_change_again_and_again_are_kept_in_one_run() {
     compare(&dir, &view);
 }
 
-/// Sets a node of the v2 tree, several of which are in one run.
-fn set(node: u64) -> Verb {
-    Verb::Tree(witan_tree::TreeCommand {
-        operation: Some(witan_tree::TreeOperation::Set(witan_tree::Set {
-            path: format!("/dir/{node:03}").into(),
-            value: vec![b'v'; 4000].into(),
-            ..witan_tree::Set::default()
-        })),
-    })
+/// Sets a node of the v2 tree.
+fn set(path: String, size: u64) -> Verb {
+    let set = witan_tree::Set {
+        path: path.into(),
+        value: vec![b'v'; size as usize].into(),
+        ..witan_tree::Set::default()
+    };
+    witan_tree::TreeOperation::Set(set).into()
 }
 
 /// A write of any kind: most of them small, keys old and new.
 fn command(chance: &mut impl FnMut(u64) -> u64, revision: i64) -> Verb {
     let size = [10, 500, 4000, 40_000][chance(4) as usize];
     match chance(20) {
-        0 => kv(kv::KvOperation::Compact(Compact {
-            revision: revision - chance(30).cast_signed(),
-        })),
-        1 | 2 => kv(kv::KvOperation::Delete(DeleteRange {
-            key: format!("key-{:05}", chance(200)).into(),
-            ..DeleteRange::default()
-        })),
-        3..6 => Verb::Tree(witan_tree::TreeCommand {
-            operation: Some(witan_tree::TreeOperation::Set(witan_tree::Set {
-                path: format!("/dir{}/{}", chance(9), chance(50)).into(),
-                value: vec![b'v'; size as usize].into(),
-                ..witan_tree::Set::default()
-            })),
-        }),
+        0 => {
+            let revision = revision - chance(30).cast_signed();
+            kv::KvOperation::Compact(Compact { revision }).into()
+        }
+        1 | 2 => {
+            let key = format!("key-{:05}", chance(200)).into();
+            kv::KvOperation::Delete(DeleteRange { key, ..DeleteRange::default() }).into()
+        }
+        3..6 => set(format!("/dir{}/{}", chance(9), chance(50)), size),
         _ => put(chance(200), size),
     }
 }

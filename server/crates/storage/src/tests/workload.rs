@@ -4,12 +4,13 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write as _,
     sync::mpsc::{self, Receiver},
 };
 
 use prost::Message as _;
 use witan_machine::{
-    command::{Command as Verb, Entry, Stamp},
+    command::{Entry, Stamp},
     kv,
     record::RecordChange,
 };
@@ -51,26 +52,19 @@ fn entry(index: u64) -> Entry {
     let value = Bytes::from(mix(index).to_le_bytes().repeat(size / 8));
     let name = mix(index ^ 0x55) % NAMES;
     let path = Bytes::from(format!("/dir{}/{name}", name % 3));
-    let v2 = |verb| Verb::Tree(witan_tree::TreeCommand { operation: Some(verb) });
     let command = match index % 4 {
         _ if size == LARGEST_BYTES || index.is_multiple_of(4) => {
-            v2(witan_tree::TreeOperation::Set(witan_tree::Set {
-                path,
-                value,
-                ..witan_tree::Set::default()
-            }))
+            let set = witan_tree::Set { path, value, ..witan_tree::Set::default() };
+            witan_tree::TreeOperation::Set(set).into()
         }
-        1 if index.is_multiple_of(3) => v2(witan_tree::TreeOperation::Delete(witan_tree::Delete {
-            path,
-            ..witan_tree::Delete::default()
-        })),
-        _ => Verb::Kv(kv::KvCommand {
-            operation: Some(kv::KvOperation::Put(kv::Put {
-                key: format!("key-{name}").into(),
-                value,
-                ..kv::Put::default()
-            })),
-        }),
+        1 if index.is_multiple_of(3) => {
+            let delete = witan_tree::Delete { path, ..witan_tree::Delete::default() };
+            witan_tree::TreeOperation::Delete(delete).into()
+        }
+        _ => {
+            let key = format!("key-{name}").into();
+            kv::Put { key, value, ..kv::Put::default() }.into()
+        }
     };
     Entry {
         stamp: Some(Stamp {
@@ -182,12 +176,7 @@ impl Driven {
     }
 
     pub(super) fn receive(&self, view: &View) -> Result<ReceivedSnapshot, SnapshotError> {
-        let mut incoming = self.begin(view)?;
-        for (key, value) in records(view) {
-            incoming.add(key, value)?;
-        }
-        let totals = incoming.totals();
-        incoming.finish(totals)
+        receive(&self.receiver(), view)
     }
 
     /// Installs a received snapshot, as the replica's turn does.
@@ -230,6 +219,27 @@ impl Driven {
         }
         index
     }
+}
+
+/// Writes entries and says which are acknowledged, until the process ends.
+pub(super) fn step_until_killed(data: &Path) -> ! {
+    let mut driven = Driven::start(data);
+    loop {
+        writeln!(std::io::stdout(), "ack {}", driven.step()).unwrap();
+    }
+}
+
+/// Receives a state as the snapshot of another member.
+pub(super) fn receive(
+    receiver: &SnapshotReceiver,
+    view: &View,
+) -> Result<ReceivedSnapshot, SnapshotError> {
+    let mut incoming = receiver.begin(id(view), 0)?;
+    for (key, value) in records(view) {
+        incoming.add(key, value)?;
+    }
+    let totals = incoming.totals();
+    incoming.finish(totals)
 }
 
 /// Returns the id of a snapshot of a state.

@@ -4,9 +4,7 @@ use raft::eraftpb::MessageType;
 
 use super::{super::Role, first_state, from_leader, started};
 use crate::{
-    host::{
-        Applied, Connection, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered,
-    },
+    host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
     wire::{self, PeerMessage},
 };
 use witan_machine::{
@@ -84,13 +82,7 @@ fn a_removed_member_hears_that_its_removal_is_committed_before_it_is_answered() 
             assert_eq!(replica.turn(&mut host), Ok(()));
         }
         if replica.status().role == Role::Leader && !proposed {
-            let accepted = replica.propose(
-                Ticket(1),
-                Connection::default(),
-                0,
-                Entry::unstamped(remove(), None),
-            );
-            proposed = accepted.is_ok();
+            proposed = super::propose(&mut replica, remove()).is_ok();
         }
     }
     assert!(host.answered && replica.view().position.voters == [2]);

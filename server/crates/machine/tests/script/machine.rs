@@ -1,15 +1,15 @@
-//! Leases as a room for scripts: `grant ID TTL`, `revoke ID`, `expire ID ...`, `note ID=SECONDS ...`,
-//! `leases` (each with its seconds, what it has left if that was noted, and its keys), `restart` (from
-//! checkpoints: one of the state before the last restart, and what changed since), `raise KIND`;
-//! every other command is one of the v3 key space.
+//! The state machine as a room for scripts: leases with `grant ID TTL`, `revoke ID`, `expire ID ...`,
+//! `note ID=SECONDS ...`, `leases` (each with its seconds, what it has left if that was noted, and its keys);
+//! alarms with `raise MEMBER KIND`, `lower MEMBER KIND`, `list [KIND]`, where a kind is `nospace`, `corrupt` or a
+//! number; `restart` (from checkpoints: one of the state before the last restart, and what changed since); every
+//! other command is one of the v3 key space.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use witan_machine::{
     Reply, StateMachine,
-    alarm::{self, AlarmType},
+    alarm::{Alarm, AlarmAction, AlarmCommand, AlarmType},
     command::{Command, Entry},
-    kv,
     lease::{
         self, LeaseCheckpoint, LeaseExpire, LeaseGrant, LeaseOperation, LeaseRevoke, RemainingTtl,
     },
@@ -19,14 +19,14 @@ use witan_machine::{
 use crate::{Room, kv as keys};
 
 #[derive(Default)]
-pub(crate) struct LeaseRoom {
+pub(crate) struct MachineRoom {
     machine: StateMachine,
     /// The state that the records below were made of.
     written: Option<StateMachine>,
     records: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-impl Room for LeaseRoom {
+impl Room for MachineRoom {
     fn run(&mut self, command: &str) -> String {
         let words: Vec<&str> = command.split_whitespace().collect();
         let id = |word: &str| word.parse::<i64>().unwrap();
@@ -48,27 +48,19 @@ impl Room for LeaseRoom {
             })),
             ["leases"] => self.leases(),
             ["restart"] => self.restart(),
-            ["raise", kind] => self.raise(kind),
-            ["get", ..] => keys::read(&self.machine.kv, command),
-            _ => {
-                let verb = Some(keys::verb(command));
-                let reply = self.apply(Command::Kv(kv::KvCommand { operation: verb }));
-                let Reply::Kv(reply) = reply else {
-                    panic!("{reply:?}")
-                };
-                keys::shown_reply(&reply, self.machine.kv.revision())
-            }
+            ["raise", member, of] => self.alarm(AlarmAction::Activate, member, of),
+            ["lower", member, of] => self.alarm(AlarmAction::Deactivate, member, of),
+            ["list"] => shown(self.machine.alarms.list(None)),
+            ["list", of] => shown(self.machine.alarms.list(Some(kind(of)))),
+            _ => keys::run(&mut self.machine, command, None),
         }
     }
 }
 
-impl LeaseRoom {
+impl MachineRoom {
     fn lease(&mut self, verb: LeaseOperation) -> String {
-        let reply = self.apply(Command::Lease(lease::LeaseCommand {
-            operation: Some(verb),
-        }));
-        let Reply::Lease(reply) = reply else {
-            panic!("{reply:?}")
+        let Reply::Lease(reply) = self.apply(verb.into()) else {
+            panic!("a command about leases answers as one")
         };
         let revision = self.machine.kv.revision();
         match reply {
@@ -123,22 +115,44 @@ impl LeaseRoom {
         "ok\n".into()
     }
 
-    fn raise(&mut self, kind: &str) -> String {
-        let kind = match kind {
-            "nospace" => AlarmType::NoSpace,
-            "corrupt" => AlarmType::Corrupt,
-            other => panic!("no alarm {other:?}"),
+    fn alarm(&mut self, action: AlarmAction, member: &str, of: &str) -> String {
+        let command = AlarmCommand {
+            action: action as i32,
+            member: member.parse().unwrap(),
+            kind: kind(of),
         };
-        self.apply(Command::Alarm(alarm::AlarmCommand {
-            action: alarm::AlarmAction::Activate as i32,
-            member: 1,
-            kind: kind as i32,
-        }));
-        "ok\n".into()
+        let Reply::Alarm(alarm) = self.apply(Command::Alarm(command)) else {
+            panic!("a command about alarms answers as one")
+        };
+        shown(alarm.into_iter())
     }
 
     fn apply(&mut self, command: Command) -> Reply {
         let entry = Entry { stamp: None, command: Some(command), caller: None };
         self.machine.apply(&entry).reply
     }
+}
+
+fn kind(word: &str) -> i32 {
+    match word {
+        "nospace" => AlarmType::NoSpace as i32,
+        "corrupt" => AlarmType::Corrupt as i32,
+        number => number.parse().unwrap(),
+    }
+}
+
+fn shown(alarms: impl Iterator<Item = Alarm>) -> String {
+    let mut out = String::new();
+    for Alarm { kind, member } in alarms {
+        match AlarmType::try_from(kind) {
+            Ok(kind) => {
+                writeln!(out, "{} {}", member.0, format!("{kind:?}").to_lowercase()).unwrap()
+            }
+            Err(_) => writeln!(out, "{} {kind}", member.0).unwrap(),
+        }
+    }
+    if out.is_empty() {
+        out.push_str("none\n");
+    }
+    out
 }
