@@ -22,7 +22,6 @@ pub enum BackupCommand {
 }
 
 impl BackupCommand {
-    /// Returns the name of the command.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Save(_) => "save",
@@ -32,7 +31,6 @@ impl BackupCommand {
         }
     }
 
-    /// Returns the file of the result, if one is wanted.
     pub(crate) fn result(&self) -> Option<PathBuf> {
         match self {
             Self::Save(flags) => flags.result.clone(),
@@ -49,7 +47,6 @@ pub(crate) struct MembersFlags {
     /// URLs of members, separated by commas. A follower is preferred to the leader.
     #[arg(long, value_delimiter = ',', required = true, value_name = "URLS")]
     pub(crate) endpoints: Vec<String>,
-    /// Access to the members.
     #[command(flatten)]
     pub(crate) client: ClientFlags,
 }
@@ -57,7 +54,6 @@ pub(crate) struct MembersFlags {
 /// Flags of `backup save`.
 #[derive(Debug, Clone, Args)]
 pub struct SaveFlags {
-    /// The members.
     #[command(flatten)]
     pub(crate) members: MembersFlags,
     /// Where the backup is stored: s3://BUCKET[/PREFIX] or file:///FOLDER.
@@ -81,13 +77,11 @@ pub struct SaveFlags {
     /// File to which the result is written as JSON of at most 4096 bytes, such as /dev/termination-log.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
-    /// Access to the store.
     #[command(flatten)]
     pub(crate) s3: S3Flags,
 }
 
 impl SaveFlags {
-    /// Returns which other backups stay.
     pub(crate) fn retention(&self) -> Retention {
         Retention { keep_last: self.keep_last, keep_within: self.keep_within }
     }
@@ -96,7 +90,6 @@ impl SaveFlags {
 /// Flags of `backup changes`.
 #[derive(Debug, Clone, Args)]
 pub struct ChangesFlags {
-    /// The members.
     #[command(flatten)]
     pub(crate) members: MembersFlags,
     /// Where the snapshots are, to which the changes belong: s3://BUCKET[/PREFIX] or file:///FOLDER. The changes are stored
@@ -113,7 +106,6 @@ pub struct ChangesFlags {
     /// File to which the result is written as JSON of at most 4096 bytes, such as /dev/termination-log.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
-    /// Access to the store.
     #[command(flatten)]
     pub(crate) s3: S3Flags,
 }
@@ -127,7 +119,6 @@ pub struct ListFlags {
     /// Format of the list.
     #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
     pub(crate) output: ListFormat,
-    /// Access to the store.
     #[command(flatten)]
     pub(crate) s3: S3Flags,
 }
@@ -173,13 +164,11 @@ pub struct FetchFlags {
     /// File to which the result is written as JSON of at most 4096 bytes, such as /dev/termination-log.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
-    /// Access to the store.
     #[command(flatten)]
     pub(crate) s3: S3Flags,
 }
 
 impl FetchFlags {
-    /// Returns how far changes are fetched.
     pub(crate) fn until(&self) -> Until {
         match (self.to_revision, self.to_time) {
             (Some(revision), _) => Until::Revision(revision),

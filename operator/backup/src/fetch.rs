@@ -87,7 +87,7 @@ pub(crate) async fn fetch(
     let progress = Progress::start("fetched", total);
     let mut digest = SnapshotDigest::default();
     while let Some(piece) = bytes.next().await {
-        let piece = piece.map_err(|error| store.read_failed(&file, &error))?;
+        let piece = piece.map_err(|error| store.failed("read", &file, &error))?;
         digest.update(&piece);
         partial.write(&piece).await?;
         progress.add(piece.len());
