@@ -70,6 +70,7 @@ pub(super) struct FakeMember {
     pub(super) caught_up_at: i64,
 }
 
+#[derive(Default)]
 pub(super) struct World {
     pub(super) random: Random,
     pub(super) now: i64,
@@ -109,28 +110,9 @@ impl World {
         Self {
             random: Random(seed),
             now: 1_000_000,
-            acting_since: 0,
             spec,
-            status: EtcdClusterStatus::default(),
-            template: 0,
-            bad_template: None,
-            missing_secret: false,
-            replace: None,
-            recover: None,
-            refuses: None,
-            refused: Vec::new(),
-            pods: BTreeMap::new(),
-            claims: BTreeMap::new(),
-            members: Vec::new(),
-            kept_members: Vec::new(),
-            leader: None,
-            fenced: BTreeSet::new(),
-            stale_corrupt: Vec::new(),
-            services: false,
-            budget: None,
-            authority: Authority::default(),
             next_id: 5000,
-            taken: Vec::new(),
+            ..Self::default()
         }
     }
 
