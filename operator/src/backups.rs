@@ -10,14 +10,13 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
 use k8s_openapi::{
-    NamespaceResourceScope,
     api::{batch::v1::Job, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
@@ -33,10 +32,11 @@ use kube::{
         watcher,
     },
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use tokio::sync::Mutex;
 use witan_crd::{
     BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdBackupSpec, EtcdBackupStatus, EtcdCluster,
+    Object,
 };
 use witan_plan::model::Notice;
 
@@ -57,18 +57,14 @@ const RETRY: Duration = Duration::from_secs(15);
 /// When to look again at a running job: no watch reports why its pod waits.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Why a pass over a backup or a schedule failed.
 #[derive(Debug, thiserror::Error)]
-pub enum BackupError {
-    /// The API server refused a request, or did not answer.
+pub(crate) enum BackupError {
     #[error(transparent)]
     Api(#[from] ApiFailure),
-    /// The spec makes no job.
     #[error(transparent)]
     Resource(#[from] ResourceError),
 }
 
-/// Runs backups and schedules.
 pub(crate) struct Backups {
     pub(crate) client: Client,
     pub(crate) environment: Environment,
@@ -123,10 +119,7 @@ impl Backups {
         stream::select(backups.map(log_watch), schedules).boxed()
     }
 
-    fn api<K>(&self, namespace: Option<&str>) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
+    fn api<K: Object>(&self, namespace: Option<&str>) -> Api<K> {
         watches::api(&self.client, namespace)
     }
 
@@ -215,7 +208,6 @@ impl Backups {
             .ok_or_else(|| format!("EtcdCluster {name} does not exist in namespace {namespace}")))
     }
 
-    /// Lists the pods of a backup's job.
     async fn pods(
         &self,
         backup: &EtcdBackup,
@@ -231,7 +223,6 @@ impl Backups {
         Ok(list)
     }
 
-    /// Tells of a backup that has succeeded, has failed or has a new trouble, and counts it at its end.
     async fn announce(
         &self,
         backup: &EtcdBackup,
@@ -314,7 +305,8 @@ impl Backups {
         let success = due.status.last_success_time.as_ref();
         let success = success.map(|time| time.0.as_second());
         self.metrics
-            .schedule(&namespace, &name, success, due.overdue);
+            .schedule
+            .set(&namespace, &name, success, due.overdue);
         let before = schedule.status.clone().unwrap_or_default();
         if due.status != before
             && self.write(schedule, &due.status).await?
@@ -339,13 +331,13 @@ impl Backups {
         let now = Timestamp::now();
         let seen = self.look_at_changes(schedule, now).await?;
         let (Some(every), Some(seen)) = (changes::asked(schedule), seen) else {
-            self.metrics.forget_changes(&namespace, &name);
+            self.metrics.changes.forget(&namespace, &name);
             return Ok(());
         };
         let (status, condition) = changes::status(schedule, &seen, every, now);
         let last = status.last_time.as_ref().map(|time| time.0.as_second());
         let late = changes::are_late(&condition);
-        self.metrics.changes(&namespace, &name, last, late);
+        self.metrics.changes.set(&namespace, &name, last, late);
         due.status.changes = Some(status);
         due.status.conditions.push(condition);
         due.again = due.again.min(seen.again());
@@ -354,21 +346,17 @@ impl Backups {
 
     /// Writes the status of a resource exactly as it was read; `false` if it has changed since or is gone: its watch brings it
     /// again.
-    async fn write<K, S>(&self, resource: &K, status: &S) -> Result<bool, BackupError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned,
-        S: Serialize + Debug,
-    {
+    async fn write<K: Object>(
+        &self,
+        resource: &K,
+        status: &impl Serialize,
+    ) -> Result<bool, BackupError> {
         let api = self.api::<K>(resource.namespace().as_deref());
         let written = status::write(&api, resource, status).await;
         let written = written.map_err(cannot("write the status"))?;
         Ok(written == Written::Yes)
     }
 
-    /// Publishes an event about a resource.
     async fn publish<K: Resource<DynamicType = ()>>(
         &self,
         about: &K,
@@ -393,7 +381,6 @@ pub(crate) fn refused<K>(
     }
 }
 
-/// Logs a failed pass and returns when to try again.
 fn failed<K: Resource<DynamicType = ()>>(of: &K, error: &BackupError) -> Action {
     log_pass(of, error);
     Action::requeue(RETRY)

@@ -48,22 +48,19 @@ const LOOK: Duration = Duration::from_secs(2);
 const HOLD: Duration = Duration::from_secs(10);
 /// When to repeat a pass that failed.
 const RETRY: Duration = Duration::from_secs(5);
+/// The reason of the condition of most operations that have failed.
+const FAILED: &str = "Failed";
 
-/// Why a pass over an operation failed.
 #[derive(Debug, thiserror::Error)]
-pub enum OperationError {
-    /// The API server refused a request, or did not answer.
+pub(crate) enum OperationError {
     #[error(transparent)]
     Api(#[from] ApiFailure),
-    /// The cluster could not be observed.
     #[error(transparent)]
     Observe(#[from] ObserveError),
-    /// The spec of the cluster makes no names.
     #[error(transparent)]
     Resource(#[from] ResourceError),
 }
 
-/// Does operations.
 pub(crate) struct Operations<M> {
     operator: Arc<Operator<M>>,
     /// Held while it is decided which operation of a cluster begins.
@@ -122,10 +119,9 @@ impl<M: Members> Operations<M> {
             return self.without_cluster(operation, runs).await;
         };
         if runs && let Some(text) = deadline::exceeded(operation, &cluster) {
-            let failure = Failure { reason: "DeadlineExceeded", text };
-            let status = described(operation);
+            let (status, reason) = (described(operation), "DeadlineExceeded");
             return self
-                .end_as(operation, Some(&cluster), status, Err(failure))
+                .end_as(operation, Some(&cluster), status, Err(text), reason)
                 .await;
         }
         // those that wait for another one ask no member
@@ -229,7 +225,6 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(Duration::ZERO))
     }
 
-    /// Does what a running operation needs next.
     async fn advance(&self, at: &At<'_>, next: Next) -> Result<Action, OperationError> {
         let cluster = at.cluster.resource;
         let progress = match next {
@@ -283,8 +278,8 @@ impl<M: Members> Operations<M> {
                 }
                 let mut status = described(at.operation);
                 (status.revision, status.hashes) = (Some(revision), hashes);
-                let result = result.map_err(Failure::from);
-                self.end_as(at.operation, Some(at.cluster.resource), status, result)
+                let cluster = Some(at.cluster.resource);
+                self.end_as(at.operation, cluster, status, result, FAILED)
                     .await
             }
         }
@@ -320,7 +315,6 @@ impl<M: Members> Operations<M> {
         self.end(operation, Some(cluster), Err(text)).await
     }
 
-    /// Records that an operation waits.
     async fn hold(&self, operation: &EtcdOperation, why: String) -> Result<Action, OperationError> {
         let mut status = described(operation);
         status.phase = Some(OperationPhase::Pending);
@@ -336,18 +330,19 @@ impl<M: Members> Operations<M> {
         result: Result<String, String>,
     ) -> Result<Action, OperationError> {
         let status = described(operation);
-        let result = result.map_err(Failure::from);
-        self.end_as(operation, cluster, status, result).await
+        self.end_as(operation, cluster, status, result, FAILED)
+            .await
     }
 
     /// Takes back an annotation that has no effect any more, records the end of the operation, and tells of it. In this order:
-    /// an operation that has ended is not taken up again.
+    /// an operation that has ended is not taken up again. `reason` is that of the condition after a failure.
     async fn end_as(
         &self,
         operation: &EtcdOperation,
         cluster: Option<&EtcdCluster>,
         mut status: EtcdOperationStatus,
-        result: Result<String, Failure>,
+        result: Result<String, String>,
+        reason: &str,
     ) -> Result<Action, OperationError> {
         let succeeded = result.is_ok();
         let (phase, event, why, text) = match result {
@@ -357,9 +352,7 @@ impl<M: Members> Operations<M> {
                 "Done",
                 text,
             ),
-            Err(Failure { reason, text }) => {
-                (OperationPhase::Failed, "OperationFailed", reason, text)
-            }
+            Err(text) => (OperationPhase::Failed, "OperationFailed", reason, text),
         };
         status.phase = Some(phase);
         status.started_at.get_or_insert_with(now);
@@ -447,7 +440,6 @@ impl<M: Members> Operations<M> {
         Ok(written == Written::Yes)
     }
 
-    /// Publishes an event about the cluster.
     async fn tell(
         &self,
         operation: &EtcdOperation,
@@ -492,18 +484,6 @@ impl<M: Members> Operations<M> {
             deleted => drop(deleted.map_err(cannot("delete the EtcdOperation"))?),
         }
         Ok(Action::await_change())
-    }
-}
-
-/// Why an operation has failed: the reason of its condition, and its text.
-struct Failure {
-    reason: &'static str,
-    text: String,
-}
-
-impl From<String> for Failure {
-    fn from(text: String) -> Self {
-        Self { reason: "Failed", text }
     }
 }
 

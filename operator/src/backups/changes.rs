@@ -12,7 +12,7 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams},
 };
 use witan_backup::ChangesStatus;
-use witan_crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule};
+use witan_crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule, pod_phase};
 use witan_members::page;
 
 use super::{BackupError, Backups, is_owned, progress, refused, scheduled};
@@ -45,7 +45,6 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Returns when to look again.
     pub(super) fn again(&self) -> Duration {
         if self.answer.is_some() { LOOK } else { SOON }
     }
@@ -122,14 +121,9 @@ pub(super) fn asked(schedule: &EtcdBackupSchedule) -> Option<BackupChanges> {
 }
 
 fn has_ended(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Failed" | "Succeeded"))
+    matches!(pod_phase(pod), Some("Failed" | "Succeeded"))
 }
 
-/// Asks the pod that runs.
 async fn seen(pods: &[Pod]) -> Seen {
     let runs = pods
         .iter()

@@ -110,7 +110,6 @@ impl<M: Members> Operations<M> {
         self.watch(at.operation, text.to_owned()).await
     }
 
-    /// Records the progress of a running operation.
     pub(in crate::operations) async fn watch(
         &self,
         operation: &EtcdOperation,
