@@ -1,6 +1,10 @@
 //! The flags of `witan-operator backup`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
@@ -22,21 +26,13 @@ pub enum BackupCommand {
 }
 
 impl BackupCommand {
-    pub(crate) fn name(&self) -> &'static str {
+    /// Returns the name of the command, and the file for its result.
+    pub(crate) fn name_and_result(&self) -> (&'static str, Option<&Path>) {
         match self {
-            Self::Save(_) => "save",
-            Self::Changes(_) => "changes",
-            Self::List(_) => "list",
-            Self::Fetch(_) => "fetch",
-        }
-    }
-
-    pub(crate) fn result(&self) -> Option<PathBuf> {
-        match self {
-            Self::Save(flags) => flags.result.clone(),
-            Self::Changes(flags) => flags.result.clone(),
-            Self::List(_) => None,
-            Self::Fetch(flags) => flags.result.clone(),
+            Self::Save(flags) => ("save", flags.result.as_deref()),
+            Self::Changes(flags) => ("changes", flags.result.as_deref()),
+            Self::List(_) => ("list", None),
+            Self::Fetch(flags) => ("fetch", flags.result.as_deref()),
         }
     }
 }
