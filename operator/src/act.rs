@@ -216,21 +216,19 @@ impl<M: Members> Actor<'_, M> {
     async fn retire(&self, ordinal: Ordinal, held: bool) -> Result<(), ActError> {
         let value = if held { HELD } else { "true" };
         let what = "annotate the claim of a removed member";
-        self.annotate(ordinal, [RETIRED, value], what).await
+        self.annotate(ordinal, (RETIRED, Some(value)), what).await
     }
 
     /// Takes the annotation [`RETIRED`] of a claim away, so that its member starts from it again.
     async fn revive(&self, ordinal: Ordinal) -> Result<(), ActError> {
-        let live = self.observation.objects.claim(ordinal);
-        let marks = json!({"annotations": {RETIRED: null}});
         let what = "take the annotation of a claim away that is used again";
-        self.mark(live, marks, what).await
+        self.annotate(ordinal, (RETIRED, None), what).await
     }
 
     async fn annotate(
         &self,
         ordinal: Ordinal,
-        [key, value]: [&str; 2],
+        (key, value): (&str, Option<&str>),
         what: &'static str,
     ) -> Result<(), ActError> {
         let live = self.observation.objects.claim(ordinal);
@@ -267,7 +265,7 @@ impl<M: Members> Actor<'_, M> {
     async fn note_remade(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let now = self.observation.seen.now.to_string();
         let what = "annotate the claim of a member whose pod is recreated";
-        self.annotate(ordinal, [REMADE_AT, &now], what).await
+        self.annotate(ordinal, (REMADE_AT, Some(&now)), what).await
     }
 
     /// Applies the services, except one whose name belongs to another object.
@@ -330,7 +328,7 @@ impl<M: Members> Actor<'_, M> {
         {
             let words = format!("{bytes}: {}", refusal.message);
             let what = "mark a claim that cannot grow";
-            self.annotate(ordinal, [REFUSED_BYTES, &words], what)
+            self.annotate(ordinal, (REFUSED_BYTES, Some(&words)), what)
                 .await?;
         }
         grown

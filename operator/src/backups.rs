@@ -42,28 +42,20 @@ use witan_plan::model::Notice;
 
 use crate::{
     controller::{
-        announce,
-        failure::{ApiFailure, cannot, log_pass, log_watch},
+        PassError, announce,
         status::{self, Written},
         watches,
     },
+    failure::{cannot, log_pass, log_watch},
     metrics::Metrics,
     options::Environment,
-    resources::{BACKUP, BACKUP_OF, MANAGER, ResourceError, SCHEDULE, backup::job},
+    resources::{BACKUP, BACKUP_OF, MANAGER, SCHEDULE, backup::job},
 };
 
 /// When to look again at a backup that cannot begin.
 const RETRY: Duration = Duration::from_secs(15);
 /// When to look again at a running job: no watch reports why its pod waits.
 const LOOK: Duration = Duration::from_secs(10);
-
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BackupError {
-    #[error(transparent)]
-    Api(#[from] ApiFailure),
-    #[error(transparent)]
-    Resource(#[from] ResourceError),
-}
 
 pub(crate) struct Backups {
     pub(crate) client: Client,
@@ -124,7 +116,7 @@ impl Backups {
     }
 
     /// Makes the job of a backup, unless it exists, and writes the status that follows from it.
-    async fn reconcile(&self, backup: &EtcdBackup) -> Result<Action, BackupError> {
+    async fn reconcile(&self, backup: &EtcdBackup) -> Result<Action, PassError> {
         let before = backup.status.clone().unwrap_or_default();
         if before.is_finished() || backup.metadata.deletion_timestamp.is_some() {
             return Ok(Action::await_change());
@@ -163,7 +155,7 @@ impl Backups {
         &self,
         backup: &EtcdBackup,
         namespace: &str,
-    ) -> Result<Result<Job, String>, BackupError> {
+    ) -> Result<Result<Job, String>, PassError> {
         let name = &backup.spec.cluster_ref.name;
         let cluster = match self.cluster(namespace, name).await? {
             Ok(cluster) => cluster,
@@ -201,7 +193,7 @@ impl Backups {
         &self,
         namespace: &str,
         name: &str,
-    ) -> Result<Result<EtcdCluster, String>, BackupError> {
+    ) -> Result<Result<EtcdCluster, String>, PassError> {
         let found = self.api(Some(namespace)).get_opt(name).await;
         let found: Option<EtcdCluster> = found.map_err(cannot("read the EtcdCluster"))?;
         Ok(found
@@ -213,7 +205,7 @@ impl Backups {
         backup: &EtcdBackup,
         job: &Job,
         namespace: &str,
-    ) -> Result<Vec<Pod>, BackupError> {
+    ) -> Result<Vec<Pod>, PassError> {
         let label = format!("{BACKUP}={}", backup.name_any());
         let pods = self.api::<Pod>(Some(namespace));
         let list = pods.list(&ListParams::default().labels(&label)).await;
@@ -232,7 +224,7 @@ impl Backups {
         let namespace = backup.namespace().unwrap_or_default();
         let cluster = &backup.spec.cluster_ref.name;
         let message = status.message.clone().unwrap_or_default();
-        let (reason, note) = match status.phase {
+        let (reason, message) = match status.phase {
             Some(BackupPhase::Succeeded) => {
                 self.metrics.backup(&namespace, cluster, true);
                 let (name, size) = (status.name.as_deref(), status.size.as_deref());
@@ -255,15 +247,13 @@ impl Backups {
         };
         let name = backup.name_any();
         let warning = reason != "BackupSucceeded";
-        tracing::info!(namespace, backup = name, reason, "{note}");
-        self.publish(backup, (reason, warning), note).await;
+        tracing::info!(namespace, backup = name, reason, "{message}");
+        let notice = Notice { reason, member: None, message, warning };
+        announce::publish(&self.recorder, backup, &notice).await;
     }
 
     /// Creates the backup that a schedule is due for, deletes old ones, and writes the status.
-    async fn reconcile_schedule(
-        &self,
-        schedule: &EtcdBackupSchedule,
-    ) -> Result<Action, BackupError> {
+    async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
         let (namespace, name) = (
             schedule.namespace().unwrap_or_default(),
             schedule.name_any(),
@@ -310,10 +300,11 @@ impl Backups {
         let before = schedule.status.clone().unwrap_or_default();
         if due.status != before
             && self.write(schedule, &due.status).await?
-            && let Some(note) = worsened(&before.conditions, &due.status.conditions)
+            && let Some(message) = worsened(&before.conditions, &due.status.conditions)
         {
-            self.publish(schedule, ("BackupScheduleNotReady", true), note)
-                .await;
+            let (reason, warning) = ("BackupScheduleNotReady", true);
+            let notice = Notice { reason, member: None, message, warning };
+            announce::publish(&self.recorder, schedule, &notice).await;
         }
         Ok(Action::requeue(due.again))
     }
@@ -323,7 +314,7 @@ impl Backups {
         &self,
         schedule: &EtcdBackupSchedule,
         due: &mut schedule::Due,
-    ) -> Result<(), BackupError> {
+    ) -> Result<(), PassError> {
         let (namespace, name) = (
             schedule.namespace().unwrap_or_default(),
             schedule.name_any(),
@@ -350,21 +341,11 @@ impl Backups {
         &self,
         resource: &K,
         status: &impl Serialize,
-    ) -> Result<bool, BackupError> {
+    ) -> Result<bool, PassError> {
         let api = self.api::<K>(resource.namespace().as_deref());
         let written = status::write(&api, resource, status).await;
         let written = written.map_err(cannot("write the status"))?;
         Ok(written == Written::Yes)
-    }
-
-    async fn publish<K: Resource<DynamicType = ()>>(
-        &self,
-        about: &K,
-        (reason, warning): (&'static str, bool),
-        message: String,
-    ) {
-        let notice = Notice { reason, member: None, message, warning };
-        announce::publish(&self.recorder, about, &notice).await;
     }
 }
 
@@ -381,7 +362,7 @@ pub(crate) fn refused<K>(
     }
 }
 
-fn failed<K: Resource<DynamicType = ()>>(of: &K, error: &BackupError) -> Action {
+fn failed<K: Resource<DynamicType = ()>>(of: &K, error: &PassError) -> Action {
     log_pass(of, error);
     Action::requeue(RETRY)
 }

@@ -6,7 +6,6 @@
 //! state causes no request to the API server.
 
 pub(crate) mod announce;
-pub(crate) mod failure;
 mod readable;
 mod rollouts;
 pub(crate) mod status;
@@ -52,8 +51,9 @@ use witan_plan::{
 use crate::{
     act::{ActError, Actor},
     backups::{Backups, progress::fetched_revision},
+    failure::{ApiFailure, cannot, log_watch},
     metrics::Metrics,
-    observe::{Objects, Observation, ObserveError, Secrets, Stores, observe, restore_source},
+    observe::{Objects, Observation, Secrets, Stores, observe, restore_source},
     operations::Operations,
     options::Environment,
     report::{self, Subject},
@@ -61,7 +61,6 @@ use crate::{
     serve::Readiness,
     tried::{AllTried, Tried},
 };
-use failure::{ApiFailure, cannot, log_watch};
 use rollouts::Rollouts;
 use status::{Written, write};
 use watches::{api, owner, watched};
@@ -78,8 +77,6 @@ const PASS_LONGEST: Duration = Duration::from_secs(60);
 /// Why a pass failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PassError {
-    #[error(transparent)]
-    Observe(#[from] ObserveError),
     #[error(transparent)]
     Resource(#[from] ResourceError),
     #[error("step {step}: {source}")]

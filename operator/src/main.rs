@@ -10,6 +10,7 @@ mod backups;
 mod controller;
 mod discovery;
 mod election;
+mod failure;
 mod logging;
 mod metrics;
 mod observe;

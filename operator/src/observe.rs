@@ -33,7 +33,10 @@ use witan_plan::model::{
     BudgetSeen, Holder, ObjectState, Observed, Ordinal, OrdinalSeen, Part, UnixSeconds,
 };
 
-use crate::resources::{self, Cluster, Ownership, tls};
+use crate::{
+    failure::{ApiFailure, cannot},
+    resources::{self, Cluster, Ownership, tls},
+};
 
 pub(crate) use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address};
 pub(crate) use restore::{find_backup, restore_source};
@@ -71,14 +74,6 @@ pub(crate) struct Observation {
     pub(crate) secrets: Arc<SecretsSeen>,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read {what} of the cluster: {source}")]
-pub(crate) struct ObserveError {
-    what: &'static str,
-    #[source]
-    source: kube::Error,
-}
-
 impl Objects {
     /// Collects the objects of a cluster from the stores of the watches.
     pub(crate) fn stored(stores: &Stores, cluster: &Cluster<'_>) -> Self {
@@ -90,12 +85,20 @@ impl Objects {
             stores.budgets.state_filter(|each| is_part(each, cluster)),
         )
     }
-    pub(crate) async fn live(client: &Client, cluster: &Cluster<'_>) -> Result<Self, ObserveError> {
+    pub(crate) async fn live(client: &Client, cluster: &Cluster<'_>) -> Result<Self, ApiFailure> {
         let (pods, claims, services, budgets) = try_join!(
-            list::<Pod>(client, cluster, "pods"),
-            list::<PersistentVolumeClaim>(client, cluster, "persistent volume claims"),
-            list::<Service>(client, cluster, "services"),
-            list::<PodDisruptionBudget>(client, cluster, "pod disruption budgets"),
+            list::<Pod>(client, cluster, "read pods of the cluster"),
+            list::<PersistentVolumeClaim>(
+                client,
+                cluster,
+                "read persistent volume claims of the cluster"
+            ),
+            list::<Service>(client, cluster, "read services of the cluster"),
+            list::<PodDisruptionBudget>(
+                client,
+                cluster,
+                "read pod disruption budgets of the cluster"
+            ),
         )?;
         let mut all = Self::new(cluster, pods, claims, services, budgets);
         let taken = taken::look_up(client, cluster, &all).await?;
@@ -335,17 +338,16 @@ fn is_part<K: Resource>(object: &K, cluster: &Cluster<'_>) -> bool {
         && object.labels().get(CLUSTER) == Some(&cluster.name)
 }
 
-/// Lists the objects of a kind that have the label of the cluster, from the API server; `what` names them in
-/// the error.
+/// Lists the objects of a kind that have the label of the cluster, from the API server; `what` names that in the error.
 async fn list<K: Object>(
     client: &Client,
     cluster: &Cluster<'_>,
     what: &'static str,
-) -> Result<Vec<Arc<K>>, ObserveError> {
+) -> Result<Vec<Arc<K>>, ApiFailure> {
     let of = ListParams::default().labels(&format!("{CLUSTER}={}", cluster.name));
     let found = Api::<K>::namespaced(client.clone(), &cluster.namespace)
         .list(&of)
         .await;
-    let found = found.map_err(|source| ObserveError { what, source })?;
+    let found = found.map_err(cannot(what))?;
     Ok(found.items.into_iter().map(Arc::new).collect())
 }

@@ -29,13 +29,13 @@ use witan_plan::model::{MemberId, Notice};
 
 use crate::{
     controller::{
-        Operator, announce,
-        failure::{ApiFailure, cannot, log_pass, log_watch},
+        Operator, PassError, announce,
         status::{self, Written},
         watches,
     },
-    observe::{Objects, Observation, ObserveError, find_backup, observe},
-    resources::{Cluster, ResourceError},
+    failure::{cannot, log_pass, log_watch},
+    observe::{Objects, Observation, find_backup, observe},
+    resources::Cluster,
 };
 use compare::{Compared, compare, verdict};
 use decide::{Next, advance, annotation, begin};
@@ -50,16 +50,6 @@ const HOLD: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(5);
 /// The reason of the condition of most operations that have failed.
 const FAILED: &str = "Failed";
-
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OperationError {
-    #[error(transparent)]
-    Api(#[from] ApiFailure),
-    #[error(transparent)]
-    Observe(#[from] ObserveError),
-    #[error(transparent)]
-    Resource(#[from] ResourceError),
-}
 
 pub(crate) struct Operations<M> {
     operator: Arc<Operator<M>>,
@@ -97,7 +87,7 @@ impl<M: Members> Operations<M> {
     }
 
     /// Takes an operation one step further, and removes it when its time is over.
-    async fn reconcile(&self, operation: &EtcdOperation) -> Result<Action, OperationError> {
+    async fn reconcile(&self, operation: &EtcdOperation) -> Result<Action, PassError> {
         let status = operation.status.clone().unwrap_or_default();
         if operation.metadata.deletion_timestamp.is_some() {
             return Ok(Action::await_change());
@@ -147,7 +137,7 @@ impl<M: Members> Operations<M> {
     }
 
     /// Observes a cluster as a pass over it does before it acts.
-    async fn observe(&self, cluster: &mut Cluster<'_>) -> Result<Observation, OperationError> {
+    async fn observe(&self, cluster: &mut Cluster<'_>) -> Result<Observation, PassError> {
         let operator = &self.operator;
         let objects = Objects::live(&operator.client, cluster).await?;
         let secrets = operator.secrets.of(&operator.client, cluster, true).await?;
@@ -156,7 +146,7 @@ impl<M: Members> Operations<M> {
     }
 
     /// Returns the text about the operation of the same cluster that comes before this one.
-    async fn ahead(&self, of: &EtcdOperation) -> Result<Option<String>, OperationError> {
+    async fn ahead(&self, of: &EtcdOperation) -> Result<Option<String>, PassError> {
         let list = self.operations(of).list(&ListParams::default()).await;
         let list = list.map_err(cannot("list the EtcdOperations"))?;
         Ok(first(of, &list.items).map(|other| {
@@ -172,7 +162,7 @@ impl<M: Members> Operations<M> {
         &self,
         operation: &EtcdOperation,
         runs: bool,
-    ) -> Result<Action, OperationError> {
+    ) -> Result<Action, PassError> {
         let name = &operation.spec.cluster_name;
         if runs {
             let text = format!("EtcdCluster {name} was deleted before the operation had ended");
@@ -184,7 +174,7 @@ impl<M: Members> Operations<M> {
     }
 
     /// Records that an operation begins, waits, or has ended already.
-    async fn begin(&self, at: &At<'_>, next: Next) -> Result<Action, OperationError> {
+    async fn begin(&self, at: &At<'_>, next: Next) -> Result<Action, PassError> {
         let member = match next {
             Next::Hold(why) | Next::Watch(why) => {
                 let cluster = at.cluster.resource;
@@ -225,7 +215,7 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(Duration::ZERO))
     }
 
-    async fn advance(&self, at: &At<'_>, next: Next) -> Result<Action, OperationError> {
+    async fn advance(&self, at: &At<'_>, next: Next) -> Result<Action, PassError> {
         let cluster = at.cluster.resource;
         let progress = match next {
             Next::End(result) => return self.end(at.operation, Some(cluster), result).await,
@@ -262,7 +252,7 @@ impl<M: Members> Operations<M> {
 
     /// Compares the keys of all members, and ends the operation with the result. Members of a restored cluster that cannot be
     /// asked are asked again.
-    async fn compare(&self, at: &At<'_>) -> Result<Action, OperationError> {
+    async fn compare(&self, at: &At<'_>) -> Result<Action, PassError> {
         let restored = restore::recorded(at.operation, at.cluster);
         match self.hashes(at).await {
             Compared::Again(why) => self.watch(at.operation, why).await,
@@ -307,7 +297,7 @@ impl<M: Members> Operations<M> {
         operation: &EtcdOperation,
         cluster: &EtcdCluster,
         why: String,
-    ) -> Result<Action, OperationError> {
+    ) -> Result<Action, PassError> {
         if operation.spec.recover_quorum.is_none() {
             return self.hold(operation, why).await;
         }
@@ -315,7 +305,7 @@ impl<M: Members> Operations<M> {
         self.end(operation, Some(cluster), Err(text)).await
     }
 
-    async fn hold(&self, operation: &EtcdOperation, why: String) -> Result<Action, OperationError> {
+    async fn hold(&self, operation: &EtcdOperation, why: String) -> Result<Action, PassError> {
         let mut status = described(operation);
         status.phase = Some(OperationPhase::Pending);
         status.message = Some(why);
@@ -328,7 +318,7 @@ impl<M: Members> Operations<M> {
         operation: &EtcdOperation,
         cluster: Option<&EtcdCluster>,
         result: Result<String, String>,
-    ) -> Result<Action, OperationError> {
+    ) -> Result<Action, PassError> {
         let status = described(operation);
         self.end_as(operation, cluster, status, result, FAILED)
             .await
@@ -343,7 +333,7 @@ impl<M: Members> Operations<M> {
         mut status: EtcdOperationStatus,
         result: Result<String, String>,
         reason: &str,
-    ) -> Result<Action, OperationError> {
+    ) -> Result<Action, PassError> {
         let succeeded = result.is_ok();
         let (phase, event, why, text) = match result {
             Ok(text) => (
@@ -381,7 +371,7 @@ impl<M: Members> Operations<M> {
         &self,
         operation: &EtcdOperation,
         cluster: &EtcdCluster,
-    ) -> Result<(), OperationError> {
+    ) -> Result<(), PassError> {
         let own = annotation(operation).filter(|_| phase(operation) == OperationPhase::Running);
         match own.filter(|(key, value)| cluster.annotations().get(*key) == Some(value)) {
             Some((key, _)) => self.annotate(cluster, key, json!(null)).await,
@@ -395,7 +385,7 @@ impl<M: Members> Operations<M> {
         cluster: &EtcdCluster,
         key: &str,
         value: serde_json::Value,
-    ) -> Result<(), OperationError> {
+    ) -> Result<(), PassError> {
         let namespace = cluster.namespace().unwrap_or_default();
         let api = Api::<EtcdCluster>::namespaced(self.operator.client.clone(), &namespace);
         let body = json!({"metadata": {"uid": cluster.uid(), "annotations": {key: value}}});
@@ -415,7 +405,7 @@ impl<M: Members> Operations<M> {
         &self,
         operation: &EtcdOperation,
         status: EtcdOperationStatus,
-    ) -> Result<bool, OperationError> {
+    ) -> Result<bool, PassError> {
         let reason = match status.phase {
             Some(OperationPhase::Running) => "Running",
             Some(OperationPhase::Pending | OperationPhase::Succeeded | OperationPhase::Failed)
@@ -430,7 +420,7 @@ impl<M: Members> Operations<M> {
         operation: &EtcdOperation,
         mut status: EtcdOperationStatus,
         reason: &str,
-    ) -> Result<bool, OperationError> {
+    ) -> Result<bool, PassError> {
         status.conditions = conditions(operation, &status, reason);
         if operation.status.as_ref() == Some(&status) {
             return Ok(true);
@@ -466,7 +456,7 @@ impl<M: Members> Operations<M> {
         &self,
         operation: &EtcdOperation,
         completed: &Time,
-    ) -> Result<Action, OperationError> {
+    ) -> Result<Action, PassError> {
         let kept = operation.spec.ttl_seconds_after_finished;
         let age = Timestamp::now()
             .as_second()

@@ -15,9 +15,10 @@ use witan_backup::ChangesStatus;
 use witan_crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule, pod_phase};
 use witan_members::page;
 
-use super::{BackupError, Backups, is_owned, progress, refused, scheduled};
+use super::{Backups, is_owned, progress, refused, scheduled};
 use crate::{
-    controller::failure::cannot,
+    controller::PassError,
+    failure::cannot,
     report,
     resources::{CHANGES, STATUS_PORT, changes_pod, is_current},
 };
@@ -56,7 +57,7 @@ impl Backups {
         &self,
         schedule: &EtcdBackupSchedule,
         now: Timestamp,
-    ) -> Result<Option<Seen>, BackupError> {
+    ) -> Result<Option<Seen>, PassError> {
         let namespace = schedule.namespace().unwrap_or_default();
         let api = self.api::<Pod>(Some(&namespace));
         let ours = ListParams::default().labels(&format!("{CHANGES}={}", schedule.name_any()));
@@ -101,7 +102,7 @@ impl Backups {
         changes: BackupChanges,
         namespace: &str,
         now: Timestamp,
-    ) -> Result<Result<Pod, Option<String>>, BackupError> {
+    ) -> Result<Result<Pod, Option<String>>, PassError> {
         let name = &schedule.spec.cluster_ref.name;
         let cluster = match self.cluster(namespace, name).await? {
             Ok(cluster) => cluster,

@@ -3,8 +3,10 @@
 use kube::{Api, Client};
 use witan_crd::{BackupPhase, EtcdBackup, Restore, RestorePoint};
 
-use super::ObserveError;
-use crate::resources::{Cluster, RestoreFrom, location};
+use crate::{
+    failure::{ApiFailure, cannot},
+    resources::{Cluster, RestoreFrom, location},
+};
 
 const ANOTHER: &str = "spec.bootstrap.restore names another backup, or another end of its changes, than that from which the first \
     members have begun";
@@ -15,7 +17,7 @@ pub(crate) async fn restore_source(
     client: &Client,
     cluster: &Cluster<'_>,
     image: &str,
-) -> Result<Result<Option<RestoreFrom>, String>, ObserveError> {
+) -> Result<Result<Option<RestoreFrom>, String>, ApiFailure> {
     if cluster.id().is_some() {
         return Ok(Ok(None));
     }
@@ -47,7 +49,7 @@ pub(crate) async fn find_backup(
     client: &Client,
     namespace: &str,
     asked: &Restore,
-) -> Result<Result<RestorePoint, String>, ObserveError> {
+) -> Result<Result<RestorePoint, String>, ApiFailure> {
     let point = |store, location, name| RestorePoint {
         store,
         location,
@@ -64,7 +66,7 @@ pub(crate) async fn find_backup(
     let missing = |why: &str| Ok(Err(format!("EtcdBackup {name} {why}")));
     let api = Api::<EtcdBackup>::namespaced(client.clone(), namespace);
     let backup = api.get_opt(name).await;
-    let backup = backup.map_err(|source| ObserveError { what: "the EtcdBackup", source })?;
+    let backup = backup.map_err(cannot("read the EtcdBackup of the cluster"))?;
     let Some(backup) = backup else {
         return missing(&format!("does not exist in namespace {namespace}"));
     };

@@ -15,8 +15,8 @@ use witan_crd::{CertificateRole, secret_file};
 use witan_members::{ClientTls, Login};
 use witan_plan::model::{CertificateSeen, Holder, ObjectState, Part, RequestSeen};
 
-use super::ObserveError;
 use crate::{
+    failure::{ApiFailure, cannot},
     lock,
     resources::{
         Cluster, Ownership,
@@ -30,6 +30,8 @@ const KEPT: Duration = Duration::from_secs(60);
 
 /// The same while cert-manager issues certificates.
 const KEPT_PENDING: Duration = Duration::from_secs(1);
+
+const CERTIFICATES: &str = "read certificates of cert-manager of the cluster";
 
 /// The roles of certificates that the operator issues.
 const ROLES: [CertificateRole; 4] = [
@@ -78,7 +80,7 @@ impl Secrets {
         client: &Client,
         cluster: &Cluster<'_>,
         fresh: bool,
-    ) -> Result<Arc<SecretsSeen>, ObserveError> {
+    ) -> Result<Arc<SecretsSeen>, ApiFailure> {
         let generation = cluster.resource.metadata.generation;
         if !fresh && let Some(seen) = self.kept(&cluster.uid, generation) {
             return Ok(seen);
@@ -115,7 +117,7 @@ impl SecretsSeen {
         cluster: &Cluster<'_>,
         role: CertificateRole,
         secret: Option<&Secret>,
-    ) -> Result<(), ObserveError> {
+    ) -> Result<(), ApiFailure> {
         let name = cluster.resource.secret_name(role);
         let api = Api::<Certificate>::namespaced(client.clone(), &cluster.namespace);
         let live = match api.get(&name).await {
@@ -127,10 +129,7 @@ impl SecretsSeen {
                     .is_some_and(|details| details.name == name)
                     .then_some(None)
             }
-            Err(source) => {
-                let what = "certificates of cert-manager";
-                return Err(ObserveError { what, source });
-            }
+            Err(error) => return Err(cannot(CERTIFICATES)(error)),
         };
         let wanted = cert_manager::request(cluster, role);
         let request = live.as_ref().map(|live| match &wanted {
@@ -182,12 +181,12 @@ impl SecretsSeen {
 
 /// Reads the secrets of a cluster from the API server: those that the operator issues, the spec names or cert-manager
 /// writes.
-async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, ObserveError> {
+async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, ApiFailure> {
     let api = Api::<Secret>::namespaced(client.clone(), &cluster.namespace);
     let get = async |name: &str| {
         api.get_opt(name)
             .await
-            .map_err(|source| ObserveError { what: "secrets", source })
+            .map_err(cannot("read secrets of the cluster"))
     };
     let mut seen = SecretsSeen::default();
     for role in ROLES.into_iter().filter(|role| is_issued(cluster, *role)) {
@@ -251,14 +250,13 @@ async fn is_requested(
     cluster: &Cluster<'_>,
     role: CertificateRole,
     secret: &Secret,
-) -> Result<bool, ObserveError> {
+) -> Result<bool, ApiFailure> {
     if !cert_manager::has_written(secret) {
         return Ok(false);
     }
     let api = Api::<Certificate>::namespaced(client.clone(), &cluster.namespace);
     let live = api.get_opt(&cluster.resource.secret_name(role)).await;
-    let live =
-        live.map_err(|source| ObserveError { what: "certificates of cert-manager", source })?;
+    let live = live.map_err(cannot(CERTIFICATES))?;
     Ok(live.is_some_and(|live| {
         ownership(cluster, &live) == Ownership::Ours && cert_manager::is_owned(secret, &live)
     }))

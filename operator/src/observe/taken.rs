@@ -12,8 +12,11 @@ use kube::{Api, Client};
 use witan_crd::Object;
 use witan_plan::model::{Holder, Ordinal, Part};
 
-use super::{Objects, ObserveError};
-use crate::resources::{Cluster, Ownership, holder, ownership};
+use super::Objects;
+use crate::{
+    failure::{ApiFailure, cannot},
+    resources::{Cluster, Ownership, holder, ownership},
+};
 
 /// Ordinals above the wanted ones that are looked up while one of those is free: a new member may get one of them.
 const SPARE_ORDINALS: Ordinal = 2;
@@ -23,10 +26,10 @@ pub(super) async fn look_up(
     client: &Client,
     cluster: &Cluster<'_>,
     objects: &Objects,
-) -> Result<BTreeMap<Part, Holder>, ObserveError> {
+) -> Result<BTreeMap<Part, Holder>, ApiFailure> {
     let missing = missing(cluster, objects);
     let found = missing.into_iter().map(async |part| {
-        Ok::<_, ObserveError>(
+        Ok::<_, ApiFailure>(
             match part {
                 Part::ClientService => {
                     get::<Service>(client, cluster, cluster.resource.client_service()).await
@@ -98,11 +101,11 @@ async fn get<K: Object>(
     client: &Client,
     cluster: &Cluster<'_>,
     name: String,
-) -> Result<Option<Holder>, ObserveError> {
+) -> Result<Option<Holder>, ApiFailure> {
     let found = Api::<K>::namespaced(client.clone(), &cluster.namespace)
         .get_metadata_opt(&name)
         .await;
-    let found = found.map_err(|source| ObserveError { what: "objects of its names", source })?;
+    let found = found.map_err(cannot("read objects of its names of the cluster"))?;
     let others = found.filter(|found| ownership(cluster, found) != Ownership::Ours);
     Ok(others.map(|found| holder(cluster, &K::kind(&()), &found)))
 }

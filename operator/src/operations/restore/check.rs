@@ -10,15 +10,16 @@ use witan_crd::{EtcdOperation, RestoreStatus};
 use witan_members::Members;
 
 use super::{
-    super::{At, LOOK, OperationError, Operations, record::described},
+    super::{At, LOOK, Operations, record::described},
     restoring,
 };
 use crate::{
     backups::{is_owned, progress as jobs, refused},
     controller::{
-        failure::cannot,
+        PassError,
         status::{self, Written},
     },
+    failure::cannot,
     resources::{OPERATION, RestoreFrom, check, check_name},
 };
 
@@ -30,7 +31,7 @@ impl<M: Members> Operations<M> {
     pub(in crate::operations) async fn check_backup(
         &self,
         at: &At<'_>,
-    ) -> Result<Action, OperationError> {
+    ) -> Result<Action, PassError> {
         let (operation, cluster) = (at.operation, at.cluster);
         let source = operation.status.as_ref().and_then(|one| one.source.clone());
         let Some(mut source) = source else {
@@ -81,7 +82,7 @@ impl<M: Members> Operations<M> {
     }
 
     /// Lists the pods of the check, the newest last.
-    async fn pods(&self, at: &At<'_>) -> Result<Vec<Pod>, OperationError> {
+    async fn pods(&self, at: &At<'_>) -> Result<Vec<Pod>, PassError> {
         let pods = Api::<Pod>::namespaced(self.operator.client.clone(), &at.cluster.namespace);
         let uid = at.operation.uid().unwrap_or_default();
         let of = ListParams::default().labels(&format!("{OPERATION}={uid}"));
@@ -97,7 +98,7 @@ impl<M: Members> Operations<M> {
         &self,
         at: &At<'_>,
         record: RestoreStatus,
-    ) -> Result<Action, OperationError> {
+    ) -> Result<Action, PassError> {
         let mut after = at.cluster.resource.status.clone().unwrap_or_default();
         after.restore = Some(record);
         let api = self.clusters(at.operation);
@@ -114,7 +115,7 @@ impl<M: Members> Operations<M> {
         &self,
         operation: &EtcdOperation,
         progress: String,
-    ) -> Result<Action, OperationError> {
+    ) -> Result<Action, PassError> {
         let mut status = described(operation);
         status.progress = Some(progress);
         self.write(operation, status).await?;
