@@ -263,7 +263,6 @@ impl GrpcMembers {
         call!(self, of, "Alarm": MaintenanceClient.alarm(body), CALL_TIMEOUT)
     }
 
-    /// Asks a member for a change.
     async fn ask(&self, of: &Address, change: &Change) -> Result<(), CallError> {
         match change {
             Change::AddLearner(peer_urls) => {

@@ -120,7 +120,6 @@ impl World {
         plan(&self.spec, &self.status, seen)
     }
 
-    /// Whether any such step was taken.
     pub(super) fn took(&self, is: impl FnMut(&Step) -> bool) -> bool {
         self.taken.iter().any(is)
     }
@@ -203,7 +202,6 @@ impl World {
         })
     }
 
-    /// The exit code of an ordinal's process.
     pub(super) fn exit(&self, ordinal: Ordinal) -> Option<i32> {
         let pod = self.pods.get(&ordinal)?;
         if pod.waits || pod.obstacle.is_some() || self.now < pod.runs_at {
