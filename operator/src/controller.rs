@@ -504,10 +504,8 @@ impl<M: Members> Scope<M> {
 /// Whether status or reason of the condition `kind` differ between two statuses.
 fn changed(before: &EtcdClusterStatus, after: &EtcdClusterStatus, kind: &str) -> bool {
     let reason = |status: &EtcdClusterStatus| {
-        let found = status
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == kind);
+        let mut conditions = status.conditions.iter();
+        let found = conditions.find(|condition| condition.type_ == kind);
         found.map(|condition| (condition.status.clone(), condition.reason.clone()))
     };
     reason(before) != reason(after)

@@ -157,11 +157,17 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         },
     );
     let operator = Arc::new(operator);
+    let lost = async {
+        match &election {
+            Some(election) => election.lost(taken).await,
+            None => std::future::pending().await,
+        }
+    };
     let ended = async {
         tokio::select! {
             _ = end.recv() => true,
             _ = interrupt.recv() => true,
-            () = lost(election.as_ref(), taken) => false,
+            () = lost => false,
         }
     };
     let asked = operator.run(options.scopes(), readiness, ended).await;
@@ -198,14 +204,6 @@ fn serve(
     tokio::spawn(pages);
     tokio::spawn(probes);
     Ok(())
-}
-
-/// Completes when the lease that was taken then is lost; without an election it never completes.
-async fn lost(election: Option<&Election>, taken: Instant) {
-    match election {
-        Some(election) => election.lost(taken).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Locks shared state. No code panics while it holds a lock.

@@ -23,7 +23,7 @@ use kube::{
 };
 use serde_json::json;
 use tokio::sync::Mutex;
-use witan_crd::{EtcdCluster, EtcdOperation, EtcdOperationStatus, OperationPhase, Verb};
+use witan_crd::{EtcdCluster, EtcdOperation, EtcdOperationStatus, Object, OperationPhase, Verb};
 use witan_members::{Address, CallError, Change, Members};
 use witan_plan::model::{MemberId, Notice};
 
@@ -76,12 +76,7 @@ impl<M: Members> Operations<M> {
         passes.map(log_watch).boxed()
     }
 
-    fn operations(&self, of: &EtcdOperation) -> Api<EtcdOperation> {
-        let namespace = of.namespace().unwrap_or_default();
-        Api::namespaced(self.operator.client.clone(), &namespace)
-    }
-
-    fn clusters(&self, of: &EtcdOperation) -> Api<EtcdCluster> {
+    fn api<K: Object>(&self, of: &EtcdOperation) -> Api<K> {
         let namespace = of.namespace().unwrap_or_default();
         Api::namespaced(self.operator.client.clone(), &namespace)
     }
@@ -100,7 +95,7 @@ impl<M: Members> Operations<M> {
         };
         let runs = status.phase == Some(OperationPhase::Running);
         let found = self
-            .clusters(operation)
+            .api::<EtcdCluster>(operation)
             .get_opt(&operation.spec.cluster_name)
             .await;
         let found = found.map_err(cannot("read the EtcdCluster"))?;
@@ -147,7 +142,10 @@ impl<M: Members> Operations<M> {
 
     /// Returns the text about the operation of the same cluster that comes before this one.
     async fn ahead(&self, of: &EtcdOperation) -> Result<Option<String>, PassError> {
-        let list = self.operations(of).list(&ListParams::default()).await;
+        let list = self
+            .api::<EtcdOperation>(of)
+            .list(&ListParams::default())
+            .await;
         let list = list.map_err(cannot("list the EtcdOperations"))?;
         Ok(first(of, &list.items).map(|other| {
             let (name, phase) = (other.name_any(), phase(other));
@@ -425,7 +423,8 @@ impl<M: Members> Operations<M> {
         if operation.status.as_ref() == Some(&status) {
             return Ok(true);
         }
-        let written = status::write(&self.operations(operation), operation, &status).await;
+        let written =
+            status::write(&self.api::<EtcdOperation>(operation), operation, &status).await;
         let written = written.map_err(cannot("write the status"))?;
         Ok(written == Written::Yes)
     }
@@ -468,7 +467,7 @@ impl<M: Members> Operations<M> {
         }
         let only = Preconditions { uid: operation.uid(), resource_version: None };
         let params = DeleteParams::default().preconditions(only);
-        let (api, name) = (self.operations(operation), operation.name_any());
+        let (api, name) = (self.api::<EtcdOperation>(operation), operation.name_any());
         match api.delete(&name, &params).await {
             Err(kube::Error::Api(refusal)) if [404, 409].contains(&refusal.code) => {}
             deleted => drop(deleted.map_err(cannot("delete the EtcdOperation"))?),

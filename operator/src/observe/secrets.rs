@@ -265,10 +265,8 @@ async fn is_requested(
 /// Whether the operator issues a certificate of this role.
 pub(crate) fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
     let managed = |role| {
-        cluster
-            .spec()
-            .certificate_source(role)
-            .is_some_and(|source| source.managed.is_some())
+        let source = cluster.spec().certificate_source(role);
+        source.is_some_and(|source| source.managed.is_some())
     };
     match role {
         CertificateRole::Authority => {

@@ -101,7 +101,7 @@ impl<M: Members> Operations<M> {
     ) -> Result<Action, PassError> {
         let mut after = at.cluster.resource.status.clone().unwrap_or_default();
         after.restore = Some(record);
-        let api = self.clusters(at.operation);
+        let api = self.api(at.operation);
         let written = status::write(&api, at.cluster.resource, &after).await;
         let written = written.map_err(cannot("record the restore in the EtcdCluster"))?;
         let text = match written {
