@@ -30,34 +30,21 @@ use crate::{
 
 /// Why a step failed. The step may still have been done.
 #[derive(Debug, thiserror::Error)]
-pub enum ActError {
-    /// The API server refused it or did not answer.
+pub(crate) enum ActError {
     #[error("cannot {what}: {source}")]
     Kubernetes {
-        /// The attempted action.
         what: &'static str,
-        /// The answer.
         #[source]
         source: kube::Error,
     },
-    /// A member refused it or did not answer.
     #[error(transparent)]
     Member(#[from] CallError),
-    /// The discovery service refused it or did not answer.
     #[error(transparent)]
     Discovery(#[from] discovery::DiscoveryError),
-    /// The specification makes no such object.
     #[error(transparent)]
     Resource(#[from] ResourceError),
-    /// Another object has the name of an object of the cluster.
     #[error("cannot {what}: the name belongs to {}", holder.object)]
-    NameTaken {
-        /// The attempted action.
-        what: &'static str,
-        /// The object and its owner.
-        holder: Holder,
-    },
-    /// The object of the step does not exist any more.
+    NameTaken { what: &'static str, holder: Holder },
     #[error("{0} does not exist any more; the next pass observes the cluster again")]
     Gone(String),
 }
@@ -70,14 +57,14 @@ impl ActError {
 
     /// Whether members refuse the step only for now: a learner that has not caught up yet, or members that were not
     /// connected to each other for long enough.
-    pub fn is_premature(&self) -> bool {
+    pub(crate) fn is_premature(&self) -> bool {
         let said = |text| matches!(self, ActError::Member(refusal) if refusal.says(text));
         said("unhealthy cluster") || said("in sync with leader")
     }
 
     /// Returns the reason of the API server or the member for refusing the step, or of the spec for making no object;
     /// `None` if the step may have been done, or if the next pass may find that it was.
-    pub fn refusal(&self) -> Option<String> {
+    pub(crate) fn refusal(&self) -> Option<String> {
         match self {
             ActError::Kubernetes { what, source: kube::Error::Api(refusal) } => {
                 let refused = matches!(refusal.code, 400 | 403 | 404 | 422);
@@ -93,7 +80,7 @@ impl ActError {
     }
 
     /// Whether the namespace is being deleted: nothing can be created in it, and nothing needs to be.
-    pub fn namespace_is_ending(&self) -> bool {
+    pub(crate) fn namespace_is_ending(&self) -> bool {
         matches!(
             self,
             ActError::Kubernetes { source: kube::Error::Api(refusal), .. }
@@ -102,26 +89,21 @@ impl ActError {
     }
 }
 
-/// Executes steps.
-pub struct Actor<'a, M> {
-    /// The API server.
-    pub client: &'a Client,
-    /// The members.
-    pub members: &'a M,
-    /// The cluster.
-    pub cluster: &'a Cluster<'a>,
-    /// The observed state.
-    pub observation: &'a Observation,
-    /// The settings of the operator.
-    pub environment: &'a Environment,
+pub(crate) struct Actor<'a, M> {
+    pub(crate) client: &'a Client,
+    pub(crate) members: &'a M,
+    pub(crate) cluster: &'a Cluster<'a>,
+    pub(crate) observation: &'a Observation,
+    pub(crate) environment: &'a Environment,
 }
 
 impl<M: Members> Actor<'_, M> {
     /// Does a step. Facts that later passes need go into `status`, which the caller writes.
-    ///
-    /// # Errors
-    /// The step failed, or its result is unknown: the next pass observes again and does the rest.
-    pub async fn act(&self, step: &Step, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
+    pub(crate) async fn act(
+        &self,
+        step: &Step,
+        status: &mut EtcdClusterStatus,
+    ) -> Result<(), ActError> {
         match step.clone() {
             // there is nothing to do
             Step::Done | Step::Wait { .. } => {}
@@ -189,16 +171,14 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Records that a new cluster is forced from a member.
     fn begin_recovery(&self, ordinal: Ordinal, status: &mut EtcdClusterStatus) {
         status.recovery = Some(RecoveryStatus {
-            member: self.cluster.member(ordinal),
+            member: self.cluster.resource.member(ordinal),
             phase: RecoveryPhase::Running,
             started_at: report::time(self.observation.seen.now),
         });
     }
 
-    /// Compacts keys up to a revision, and records that.
     async fn compact(&self, revision: i64, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
         self.change(None, Change::Compact(revision)).await?;
         status.compaction = Some(CompactionStatus {
@@ -209,7 +189,6 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Lowers the alarm NOSPACE of all members that have it.
     async fn disarm(&self, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
         let members = self.observation.seen.members();
         for member in members.filter(|member| member.no_space) {
@@ -228,7 +207,6 @@ impl<M: Members> Actor<'_, M> {
         self.delete(pod, "delete the pod of a member").await
     }
 
-    /// Returns name and password of the user `root`; [`ActError::Gone`] if their secret is missing.
     fn root(&self) -> Result<Login, ActError> {
         let root = self.observation.secrets.login.clone();
         root.ok_or_else(|| ActError::Gone("the secret with the password of root".to_owned()))
@@ -238,22 +216,19 @@ impl<M: Members> Actor<'_, M> {
     async fn retire(&self, ordinal: Ordinal, held: bool) -> Result<(), ActError> {
         let value = if held { HELD } else { "true" };
         let what = "annotate the claim of a removed member";
-        self.annotate(ordinal, [RETIRED, value], what).await
+        self.annotate(ordinal, (RETIRED, Some(value)), what).await
     }
 
     /// Takes the annotation [`RETIRED`] of a claim away, so that its member starts from it again.
     async fn revive(&self, ordinal: Ordinal) -> Result<(), ActError> {
-        let live = self.observation.objects.claim(ordinal);
-        let marks = json!({"annotations": {RETIRED: null}});
         let what = "take the annotation of a claim away that is used again";
-        self.mark(live, marks, what).await
+        self.annotate(ordinal, (RETIRED, None), what).await
     }
 
-    /// Annotates the claim of a member.
     async fn annotate(
         &self,
         ordinal: Ordinal,
-        [key, value]: [&str; 2],
+        (key, value): (&str, Option<&str>),
         what: &'static str,
     ) -> Result<(), ActError> {
         let live = self.observation.objects.claim(ordinal);
@@ -290,7 +265,7 @@ impl<M: Members> Actor<'_, M> {
     async fn note_remade(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let now = self.observation.seen.now.to_string();
         let what = "annotate the claim of a member whose pod is recreated";
-        self.annotate(ordinal, [REMADE_AT, &now], what).await
+        self.annotate(ordinal, (REMADE_AT, Some(&now)), what).await
     }
 
     /// Applies the services, except one whose name belongs to another object.
@@ -353,7 +328,7 @@ impl<M: Members> Actor<'_, M> {
         {
             let words = format!("{bytes}: {}", refusal.message);
             let what = "mark a claim that cannot grow";
-            self.annotate(ordinal, [REFUSED_BYTES, &words], what)
+            self.annotate(ordinal, (REFUSED_BYTES, Some(&words)), what)
                 .await?;
         }
         grown

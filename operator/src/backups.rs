@@ -10,14 +10,13 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
 use k8s_openapi::{
-    NamespaceResourceScope,
     api::{batch::v1::Job, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
@@ -33,23 +32,24 @@ use kube::{
         watcher,
     },
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use tokio::sync::Mutex;
 use witan_crd::{
     BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdBackupSpec, EtcdBackupStatus, EtcdCluster,
+    Object,
 };
 use witan_plan::model::Notice;
 
 use crate::{
     controller::{
-        announce,
-        failure::{ApiFailure, cannot, log_pass, log_watch},
+        PassError, announce,
         status::{self, Written},
         watches,
     },
+    failure::{cannot, log_pass, log_watch},
     metrics::Metrics,
     options::Environment,
-    resources::{BACKUP, BACKUP_OF, MANAGER, ResourceError, SCHEDULE, backup::job},
+    resources::{BACKUP, BACKUP_OF, MANAGER, SCHEDULE, backup::job},
 };
 
 /// When to look again at a backup that cannot begin.
@@ -57,18 +57,6 @@ const RETRY: Duration = Duration::from_secs(15);
 /// When to look again at a running job: no watch reports why its pod waits.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Why a pass over a backup or a schedule failed.
-#[derive(Debug, thiserror::Error)]
-pub enum BackupError {
-    /// The API server refused a request, or did not answer.
-    #[error(transparent)]
-    Api(#[from] ApiFailure),
-    /// The spec makes no job.
-    #[error(transparent)]
-    Resource(#[from] ResourceError),
-}
-
-/// Runs backups and schedules.
 pub(crate) struct Backups {
     pub(crate) client: Client,
     pub(crate) environment: Environment,
@@ -123,15 +111,12 @@ impl Backups {
         stream::select(backups.map(log_watch), schedules).boxed()
     }
 
-    fn api<K>(&self, namespace: Option<&str>) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
+    fn api<K: Object>(&self, namespace: Option<&str>) -> Api<K> {
         watches::api(&self.client, namespace)
     }
 
     /// Makes the job of a backup, unless it exists, and writes the status that follows from it.
-    async fn reconcile(&self, backup: &EtcdBackup) -> Result<Action, BackupError> {
+    async fn reconcile(&self, backup: &EtcdBackup) -> Result<Action, PassError> {
         let before = backup.status.clone().unwrap_or_default();
         if before.is_finished() || backup.metadata.deletion_timestamp.is_some() {
             return Ok(Action::await_change());
@@ -170,7 +155,7 @@ impl Backups {
         &self,
         backup: &EtcdBackup,
         namespace: &str,
-    ) -> Result<Result<Job, String>, BackupError> {
+    ) -> Result<Result<Job, String>, PassError> {
         let name = &backup.spec.cluster_ref.name;
         let cluster = match self.cluster(namespace, name).await? {
             Ok(cluster) => cluster,
@@ -208,20 +193,19 @@ impl Backups {
         &self,
         namespace: &str,
         name: &str,
-    ) -> Result<Result<EtcdCluster, String>, BackupError> {
+    ) -> Result<Result<EtcdCluster, String>, PassError> {
         let found = self.api(Some(namespace)).get_opt(name).await;
         let found: Option<EtcdCluster> = found.map_err(cannot("read the EtcdCluster"))?;
         Ok(found
             .ok_or_else(|| format!("EtcdCluster {name} does not exist in namespace {namespace}")))
     }
 
-    /// Lists the pods of a backup's job.
     async fn pods(
         &self,
         backup: &EtcdBackup,
         job: &Job,
         namespace: &str,
-    ) -> Result<Vec<Pod>, BackupError> {
+    ) -> Result<Vec<Pod>, PassError> {
         let label = format!("{BACKUP}={}", backup.name_any());
         let pods = self.api::<Pod>(Some(namespace));
         let list = pods.list(&ListParams::default().labels(&label)).await;
@@ -231,7 +215,6 @@ impl Backups {
         Ok(list)
     }
 
-    /// Tells of a backup that has succeeded, has failed or has a new trouble, and counts it at its end.
     async fn announce(
         &self,
         backup: &EtcdBackup,
@@ -241,7 +224,7 @@ impl Backups {
         let namespace = backup.namespace().unwrap_or_default();
         let cluster = &backup.spec.cluster_ref.name;
         let message = status.message.clone().unwrap_or_default();
-        let (reason, note) = match status.phase {
+        let (reason, message) = match status.phase {
             Some(BackupPhase::Succeeded) => {
                 self.metrics.backup(&namespace, cluster, true);
                 let (name, size) = (status.name.as_deref(), status.size.as_deref());
@@ -264,15 +247,13 @@ impl Backups {
         };
         let name = backup.name_any();
         let warning = reason != "BackupSucceeded";
-        tracing::info!(namespace, backup = name, reason, "{note}");
-        self.publish(backup, (reason, warning), note).await;
+        tracing::info!(namespace, backup = name, reason, "{message}");
+        let notice = Notice { reason, member: None, message, warning };
+        announce::publish(&self.recorder, backup, &notice).await;
     }
 
     /// Creates the backup that a schedule is due for, deletes old ones, and writes the status.
-    async fn reconcile_schedule(
-        &self,
-        schedule: &EtcdBackupSchedule,
-    ) -> Result<Action, BackupError> {
+    async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
         let (namespace, name) = (
             schedule.namespace().unwrap_or_default(),
             schedule.name_any(),
@@ -314,14 +295,16 @@ impl Backups {
         let success = due.status.last_success_time.as_ref();
         let success = success.map(|time| time.0.as_second());
         self.metrics
-            .schedule(&namespace, &name, success, due.overdue);
+            .schedule
+            .set(&namespace, &name, success, due.overdue);
         let before = schedule.status.clone().unwrap_or_default();
         if due.status != before
             && self.write(schedule, &due.status).await?
-            && let Some(note) = worsened(&before.conditions, &due.status.conditions)
+            && let Some(message) = worsened(&before.conditions, &due.status.conditions)
         {
-            self.publish(schedule, ("BackupScheduleNotReady", true), note)
-                .await;
+            let (reason, warning) = ("BackupScheduleNotReady", true);
+            let notice = Notice { reason, member: None, message, warning };
+            announce::publish(&self.recorder, schedule, &notice).await;
         }
         Ok(Action::requeue(due.again))
     }
@@ -331,7 +314,7 @@ impl Backups {
         &self,
         schedule: &EtcdBackupSchedule,
         due: &mut schedule::Due,
-    ) -> Result<(), BackupError> {
+    ) -> Result<(), PassError> {
         let (namespace, name) = (
             schedule.namespace().unwrap_or_default(),
             schedule.name_any(),
@@ -339,13 +322,13 @@ impl Backups {
         let now = Timestamp::now();
         let seen = self.look_at_changes(schedule, now).await?;
         let (Some(every), Some(seen)) = (changes::asked(schedule), seen) else {
-            self.metrics.forget_changes(&namespace, &name);
+            self.metrics.changes.forget(&namespace, &name);
             return Ok(());
         };
         let (status, condition) = changes::status(schedule, &seen, every, now);
         let last = status.last_time.as_ref().map(|time| time.0.as_second());
         let late = changes::are_late(&condition);
-        self.metrics.changes(&namespace, &name, last, late);
+        self.metrics.changes.set(&namespace, &name, last, late);
         due.status.changes = Some(status);
         due.status.conditions.push(condition);
         due.again = due.again.min(seen.again());
@@ -354,29 +337,15 @@ impl Backups {
 
     /// Writes the status of a resource exactly as it was read; `false` if it has changed since or is gone: its watch brings it
     /// again.
-    async fn write<K, S>(&self, resource: &K, status: &S) -> Result<bool, BackupError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned,
-        S: Serialize + Debug,
-    {
+    async fn write<K: Object>(
+        &self,
+        resource: &K,
+        status: &impl Serialize,
+    ) -> Result<bool, PassError> {
         let api = self.api::<K>(resource.namespace().as_deref());
         let written = status::write(&api, resource, status).await;
         let written = written.map_err(cannot("write the status"))?;
         Ok(written == Written::Yes)
-    }
-
-    /// Publishes an event about a resource.
-    async fn publish<K: Resource<DynamicType = ()>>(
-        &self,
-        about: &K,
-        (reason, warning): (&'static str, bool),
-        message: String,
-    ) {
-        let notice = Notice { reason, member: None, message, warning };
-        announce::publish(&self.recorder, about, &notice).await;
     }
 }
 
@@ -393,8 +362,7 @@ pub(crate) fn refused<K>(
     }
 }
 
-/// Logs a failed pass and returns when to try again.
-fn failed<K: Resource<DynamicType = ()>>(of: &K, error: &BackupError) -> Action {
+fn failed<K: Resource<DynamicType = ()>>(of: &K, error: &PassError) -> Action {
     log_pass(of, error);
     Action::requeue(RETRY)
 }

@@ -6,7 +6,6 @@
 //! state causes no request to the API server.
 
 pub(crate) mod announce;
-pub(crate) mod failure;
 mod readable;
 mod rollouts;
 pub(crate) mod status;
@@ -45,17 +44,16 @@ use tracing::Instrument as _;
 use witan_crd::{EtcdCluster, EtcdClusterStatus};
 use witan_members::Members;
 use witan_plan::{
-    model::{Notice, Refusal, Step, UnixSeconds, Why},
+    model::{Refusal, Step, UnixSeconds, Why},
     plan,
 };
 
 use crate::{
     act::{ActError, Actor},
     backups::{Backups, progress::fetched_revision},
+    failure::{ApiFailure, cannot, log_watch},
     metrics::Metrics,
-    observe::{
-        Objects, Observation, ObserveError, RestoreSource, Secrets, Stores, observe, restore_source,
-    },
+    observe::{Objects, Observation, Secrets, Stores, observe, restore_source},
     operations::Operations,
     options::Environment,
     report::{self, Subject},
@@ -63,7 +61,6 @@ use crate::{
     serve::Readiness,
     tried::{AllTried, Tried},
 };
-use failure::{ApiFailure, cannot};
 use rollouts::Rollouts;
 use status::{Written, write};
 use watches::{api, owner, watched};
@@ -79,40 +76,26 @@ const PASS_LONGEST: Duration = Duration::from_secs(60);
 
 /// Why a pass failed.
 #[derive(Debug, thiserror::Error)]
-pub enum PassError {
-    /// The cluster could not be observed.
-    #[error(transparent)]
-    Observe(#[from] ObserveError),
-    /// The specification makes no objects.
+pub(crate) enum PassError {
     #[error(transparent)]
     Resource(#[from] ResourceError),
-    /// The step was not done.
     #[error("step {step}: {source}")]
     Act {
-        /// The step's kind.
         step: String,
-        /// Why it failed.
         #[source]
         source: Box<ActError>,
     },
-    /// It took longer than `PASS_LONGEST`.
     #[error("the pass has not ended within {} s", PASS_LONGEST.as_secs())]
     TooLong,
-    /// The cluster could not be read again, or its status not be written.
     #[error(transparent)]
     Api(#[from] ApiFailure),
 }
 
-/// State that all passes share.
-pub struct Operator<M> {
-    /// The API server.
-    pub client: Client,
-    /// The members of all clusters.
-    pub members: M,
-    /// The operator's series.
-    pub metrics: Arc<Metrics>,
-    /// The settings of the operator.
-    pub environment: Environment,
+pub(crate) struct Operator<M> {
+    pub(crate) client: Client,
+    pub(crate) members: M,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) environment: Environment,
     pub(crate) recorder: Recorder,
     pub(crate) secrets: Secrets,
     passes: Semaphore,
@@ -123,13 +106,12 @@ pub struct Operator<M> {
     tried: AllTried,
 }
 
-/// Limits on concurrent work.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Concurrent passes.
-    pub passes: u16,
+    pub(crate) passes: u16,
     /// Clusters that are updated at the same time.
-    pub rollouts: u16,
+    pub(crate) rollouts: u16,
 }
 
 struct Scope<M> {
@@ -139,7 +121,7 @@ struct Scope<M> {
 
 impl<M: Members> Operator<M> {
     /// Makes an operator that acts from now on.
-    pub fn new(
+    pub(crate) fn new(
         client: Client,
         members: M,
         metrics: Arc<Metrics>,
@@ -170,7 +152,7 @@ impl<M: Members> Operator<M> {
     /// Works on all clusters of the namespaces, `None` for all, until `end` resolves. If that gives `true` the running
     /// passes finish, so that the next leader acts alone; else they are aborted. Returns the value of `end`, `false` if
     /// the watches ended before.
-    pub async fn run(
+    pub(crate) async fn run(
         self: Arc<Self>,
         scopes: Vec<Option<String>>,
         readiness: Arc<Readiness>,
@@ -272,16 +254,15 @@ impl<M: Members> Operator<M> {
             queue,
             Config::default(),
         );
-        let logged = passes.map(move |outcome| match outcome {
-            Ok(_) | Err(kube::runtime::controller::Error::ReconcilerFailed(..)) => {}
-            Err(kube::runtime::controller::Error::ObjectNotFound(gone)) => {
+        let logged = passes.map(move |outcome| {
+            if let Err(kube::runtime::controller::Error::ObjectNotFound(gone)) = &outcome {
                 let namespace = gone.namespace.as_deref().unwrap_or_default();
                 let cluster = ObjectRef::new(&gone.name).within(namespace);
                 scope.operator.rollouts.forget(&cluster);
                 scope.operator.metrics.forget(namespace, &gone.name);
                 scope.operator.tried.forget(namespace, &gone.name);
             }
-            Err(error) => tracing::warn!(%error, "a watch failed; it is restarted"),
+            log_watch(outcome);
         });
         (stores, logged.boxed())
     }
@@ -292,11 +273,6 @@ impl<M: Members> Operator<M> {
         let delay = self.tried.of(&namespace, &name, Tried::on_pass_failed);
         tracing::warn!(namespace, cluster = name, %error, delay_ms = delay.as_millis(), "pass failed; it is repeated after delay_ms");
         Action::requeue(delay)
-    }
-
-    /// Publishes a notice as an event about the cluster.
-    async fn publish(&self, cluster: &EtcdCluster, notice: &Notice) {
-        announce::publish(&self.recorder, cluster, notice).await;
     }
 }
 
@@ -431,7 +407,7 @@ impl<M: Members> Scope<M> {
                 if self.operator.tried.of(&namespace, &name, failed) {
                     let (step, idle) = (step.clone(), false);
                     let notice = Refusal { step, held: true, idle, said }.notice();
-                    self.operator.publish(cluster, &notice).await;
+                    announce::publish(&self.operator.recorder, cluster, &notice).await;
                 }
             }
             return Err(PassError::Act { step: step.kind(), source: Box::new(error) });
@@ -453,7 +429,7 @@ impl<M: Members> Scope<M> {
                     "{}",
                     notice.message
                 );
-                self.operator.publish(cluster, notice).await;
+                announce::publish(&self.operator.recorder, cluster, notice).await;
             }
         } else if let Some(notice) = notice.filter(|notice| notice.warning)
             && changed(before, status, "Degraded")
@@ -464,10 +440,10 @@ impl<M: Members> Scope<M> {
                 "{}",
                 notice.message
             );
-            self.operator.publish(cluster, &notice).await;
+            announce::publish(&self.operator.recorder, cluster, &notice).await;
         }
         for notice in report::events(before, status) {
-            self.operator.publish(cluster, &notice).await;
+            announce::publish(&self.operator.recorder, cluster, &notice).await;
         }
         Ok(again(step))
     }
@@ -487,12 +463,9 @@ impl<M: Members> Scope<M> {
             .await?;
         cluster.trust = secrets.trust.clone();
         let backup = &operator.environment.backup_image;
-        let (restore, no_backup) = match restore_source(&operator.client, cluster, backup).await? {
-            Some(RestoreSource::Found(from)) => (Some(*from), None),
-            Some(RestoreSource::Missing(why)) => (None, Some(why)),
-            None => (None, None),
-        };
-        cluster.restore = restore;
+        let restore = restore_source(&operator.client, cluster, backup).await?;
+        let no_backup = restore.as_ref().err().cloned();
+        cluster.restore = restore.unwrap_or_default();
         let mut observation = observe(cluster, objects, secrets, &operator.members).await;
         observation.seen.no_backup = no_backup;
         observation.seen.acting_since = operator.acting_since;
@@ -531,10 +504,8 @@ impl<M: Members> Scope<M> {
 /// Whether status or reason of the condition `kind` differ between two statuses.
 fn changed(before: &EtcdClusterStatus, after: &EtcdClusterStatus, kind: &str) -> bool {
     let reason = |status: &EtcdClusterStatus| {
-        let found = status
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == kind);
+        let mut conditions = status.conditions.iter();
+        let found = conditions.find(|condition| condition.type_ == kind);
         found.map(|condition| (condition.status.clone(), condition.reason.clone()))
     };
     reason(before) != reason(after)

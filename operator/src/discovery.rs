@@ -15,41 +15,26 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// More than any URL of a token has.
 const ANSWER_MAX_BYTES: usize = 16 << 10;
 
-/// Why there is no token.
 #[derive(Debug, thiserror::Error)]
-pub enum DiscoveryError {
-    /// Its address is not configured.
+pub(crate) enum DiscoveryError {
     #[error(
         "bootstrap.discovery.local has no clusterRef, and the operator has no --discovery-service-url: set one of them"
     )]
     Unset,
-    /// The API server cannot locate the service.
     #[error("cannot look up the discovery service {service}: {source}")]
     Lookup {
-        /// The cluster that serves it.
         service: String,
-        /// Why it cannot be found.
         #[source]
         source: kube::Error,
     },
-    /// It has no ready pod.
     #[error("the discovery service {0} has no ready pod")]
     NotReady(String),
-    /// It did not answer, or not with a URL.
     #[error("cannot get a token of the discovery service at {url}: {why}")]
-    NoToken {
-        /// The requested URL.
-        url: String,
-        /// The reason.
-        why: String,
-    },
+    NoToken { url: String, why: String },
 }
 
 /// Makes a token for `members` members at the discovery service, and returns the token's URL.
-///
-/// # Errors
-/// The service cannot be found, or gives none.
-pub async fn create_token(
+pub(crate) async fn create_token(
     client: &Client,
     cluster: &Cluster<'_>,
     environment: &Environment,

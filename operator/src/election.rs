@@ -28,7 +28,7 @@ const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
 /// The lease, and the identity of this process.
 #[derive(Clone)]
-pub struct Election {
+pub(crate) struct Election {
     leases: Api<Lease>,
     name: String,
     identity: String,
@@ -43,7 +43,7 @@ struct Seen {
 
 impl Election {
     /// Makes an election by the lease `name` in a namespace, in which this process is `identity`.
-    pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
+    pub(crate) fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),
             name: name.to_owned(),
@@ -52,7 +52,7 @@ impl Election {
     }
 
     /// Waits until this process holds the lease; returns when the attempt began that took it.
-    pub async fn won(&self) -> Instant {
+    pub(crate) async fn won(&self) -> Instant {
         let mut seen: Option<Seen> = None;
         let mut reported = String::new();
         let mut attempts = tokio::time::interval(RETRY_PERIOD);
@@ -100,7 +100,7 @@ impl Election {
 
     /// Renews the lease, which was taken at `renewed`; completes when renewing has failed for `RENEW_DEADLINE`, or when
     /// another process holds the lease. Others count from the write of the lease, not from its answer.
-    pub async fn lost(&self, mut renewed: Instant) {
+    pub(crate) async fn lost(&self, mut renewed: Instant) {
         let mut seen = None;
         let mut attempts = tokio::time::interval(RETRY_PERIOD);
         while renewed.elapsed() < RENEW_DEADLINE {
@@ -122,7 +122,7 @@ impl Election {
     }
 
     /// Releases the lease, so that another replica does not wait for it to expire.
-    pub async fn release(&self) {
+    pub(crate) async fn release(&self) {
         let released = async {
             let mut lease = self.leases.get(&self.name).await?;
             if holder(&lease) == Some(&self.identity)

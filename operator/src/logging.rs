@@ -5,11 +5,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::options::LogFormat;
 
-/// Begins logging.
-///
-/// # Errors
-/// The filter cannot be read, or the process logs already.
-pub fn start(level: &str, format: LogFormat) -> Result<(), String> {
+pub(crate) fn start(level: &str, format: LogFormat) -> Result<(), String> {
     // actix logs six lines at the start of the HTTP server
     let filter = EnvFilter::try_new(format!("actix_server=warn,{level}"));
     let filter = filter.map_err(|error| format!("--log-level {level}: {error}"))?;

@@ -1,4 +1,27 @@
-//! The program `witan-operator`: its command line, and how its parts are put together.
+//! The operator, the program `witan-operator`: it runs etcd clusters of Witan members on Kubernetes.
+//!
+//! One pass over a cluster is observe, plan, act, report. `plan` is a pure function from the observed state to one
+//! step; it knows neither Kubernetes nor the network. `resources` makes objects of Kubernetes and applies none.
+//! `controller` is the loop around passes. `backups` runs jobs for EtcdBackups and creates EtcdBackups at the times of a
+//! schedule. `operations` does the EtcdOperations that people create.
+
+mod act;
+mod backups;
+mod controller;
+mod discovery;
+mod election;
+mod failure;
+mod logging;
+mod metrics;
+mod observe;
+mod operations;
+mod options;
+mod report;
+mod resources;
+mod serve;
+#[cfg(test)]
+mod testing;
+mod tried;
 
 use std::{
     error::Error,
@@ -14,13 +37,13 @@ use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use witan_backup::BackupCommand;
 use witan_members::GrpcMembers;
-use witan_operator::{
+
+use self::{
     controller::{Limits, Operator},
     election::Election,
-    logging,
     metrics::Metrics,
     options::{Command, CommandLine, LogFormat, Options},
-    serve::{self, Readiness},
+    serve::Readiness,
 };
 
 /// One hashes what the members send, the other one signs and encrypts what the store gets.
@@ -54,7 +77,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the definitions of the resources in YAML to stdout.
 fn print_definition() -> Result<(), Box<dyn Error>> {
     let text = witan_crd::as_yaml()?;
     Ok(std::io::stdout().write_all(text.as_bytes())?)
@@ -74,7 +96,6 @@ fn backup(
     Ok(runtime.block_on(witan_backup::run(command)))
 }
 
-/// Sets up logging, cryptography and the runtime, and runs the operator until it ends.
 fn start(options: &Options) -> Result<(), Box<dyn Error>> {
     logging::start(&options.log_level, options.log_format)?;
     // rustls wants one provider for the process: the dependencies bring only this one
@@ -136,11 +157,17 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         },
     );
     let operator = Arc::new(operator);
+    let lost = async {
+        match &election {
+            Some(election) => election.lost(taken).await,
+            None => std::future::pending().await,
+        }
+    };
     let ended = async {
         tokio::select! {
             _ = end.recv() => true,
             _ = interrupt.recv() => true,
-            () = lost(election.as_ref(), taken) => false,
+            () = lost => false,
         }
     };
     let asked = operator.run(options.scopes(), readiness, ended).await;
@@ -179,10 +206,9 @@ fn serve(
     Ok(())
 }
 
-/// Completes when the lease that was taken then is lost; without an election it never completes.
-async fn lost(election: Option<&Election>, taken: Instant) {
-    match election {
-        Some(election) => election.lost(taken).await,
-        None => std::future::pending().await,
-    }
+/// Locks shared state. No code panics while it holds a lock.
+fn lock<T>(state: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    state
+        .lock()
+        .expect("no code panics while it holds this lock")
 }

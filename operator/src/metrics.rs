@@ -2,16 +2,15 @@
 //!
 //! The series of a deleted cluster are removed. Members export their own series.
 
-use std::{fs, time::Duration};
+use std::{collections::HashMap, fs, time::Duration};
 
 use prometheus::{
     Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder, core::Collector as _,
 };
-use witan_crd::Verb;
 
 /// The content type of [`Metrics::render`].
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Bucket bounds for durations of passes: a pass without changes takes milliseconds, one that waits for unreachable
 /// members takes seconds.
@@ -19,83 +18,74 @@ const DURATION_BUCKETS_S: [f64; 11] = [
     0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
-/// Results of backups and operations.
-const RESULTS: [&str; 2] = ["succeeded", "failed"];
-
 const CLUSTER: [&str; 2] = ["namespace", "name"];
 
-/// The state of one cluster, as the gauges show it.
+/// A gauge of a cluster: name, help, value.
+type State = (&'static str, &'static str, fn(&ClusterState) -> i64);
+
+#[rustfmt::skip]
+const STATES: [State; 10] = [
+    ("witan_operator_cluster_members_desired", "Members that the specification asks for.", |of| of.members_desired),
+    ("witan_operator_cluster_members", "Members of the membership.", |of| of.members),
+    ("witan_operator_cluster_members_ready", "Members that are ready.", |of| of.members_ready),
+    ("witan_operator_cluster_learners", "Members that do not vote.", |of| of.learners),
+    ("witan_operator_cluster_has_quorum", "1 if more than half of the voters answer.", |of| of.has_quorum.into()),
+    ("witan_operator_cluster_has_leader", "1 if the members follow a leader.", |of| of.has_leader.into()),
+    ("witan_operator_cluster_available", "1 if the cluster serves reads and writes.", |of| of.available.into()),
+    ("witan_operator_cluster_paused", "1 if the specification pauses the operator.", |of| of.paused.into()),
+    ("witan_operator_cluster_degraded", "1 if something needs attention: the condition Degraded.", |of| of.degraded.into()),
+    ("witan_operator_cluster_up_to_date", "1 if all members have the present template: the condition UpToDate.", |of| of.up_to_date.into()),
+];
+
+/// The state of one cluster, as [`STATES`] show it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ClusterState {
-    /// Members that the specification asks for.
-    pub members_desired: i64,
-    /// Members of the membership.
-    pub members: i64,
-    /// Members that are ready.
-    pub members_ready: i64,
-    /// Members that do not vote.
-    pub learners: i64,
-    /// Whether more than half of the voters answer.
-    pub has_quorum: bool,
-    /// Whether members follow a leader.
-    pub has_leader: bool,
-    /// Whether the cluster serves.
-    pub available: bool,
-    /// Whether the operator is paused.
-    pub paused: bool,
-    /// Whether something needs attention.
-    pub degraded: bool,
-    /// Whether all members have the present template.
-    pub up_to_date: bool,
+pub(crate) struct ClusterState {
+    pub(crate) members_desired: i64,
+    pub(crate) members: i64,
+    pub(crate) members_ready: i64,
+    pub(crate) learners: i64,
+    pub(crate) has_quorum: bool,
+    pub(crate) has_leader: bool,
+    pub(crate) available: bool,
+    pub(crate) paused: bool,
+    pub(crate) degraded: bool,
+    pub(crate) up_to_date: bool,
 }
 
-/// All series.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
-    members_desired: IntGaugeVec,
-    members: IntGaugeVec,
-    members_ready: IntGaugeVec,
-    learners: IntGaugeVec,
-    has_quorum: IntGaugeVec,
-    has_leader: IntGaugeVec,
-    available: IntGaugeVec,
-    paused: IntGaugeVec,
-    degraded: IntGaugeVec,
-    up_to_date: IntGaugeVec,
+    states: Vec<IntGaugeVec>,
     durations: HistogramVec,
     errors: IntCounterVec,
     steps: IntCounterVec,
     backups: IntCounterVec,
     operations: IntCounterVec,
-    backup_success: IntGaugeVec,
-    backup_overdue: IntGaugeVec,
-    changes_last: IntGaugeVec,
-    changes_late: IntGaugeVec,
+    pub(crate) schedule: Punctuality,
+    pub(crate) changes: Punctuality,
     leader: IntGauge,
     process: ProcessSeries,
 }
 
+/// Whether the backups of a schedule, or the changes that it stores, are late.
+#[derive(Debug)]
+pub(crate) struct Punctuality {
+    last: IntGaugeVec,
+    late: IntGaugeVec,
+}
+
 impl Metrics {
     /// Registers all series on a registry of their own.
-    ///
-    /// # Errors
-    /// Two series have one name.
     #[rustfmt::skip]
-    pub fn new() -> Result<Self, prometheus::Error> {
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let gauges = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
-            let made = IntGaugeVec::new(Opts::new(format!("witan_operator_cluster_{name}"), help), &CLUSTER)?;
+        let gauge = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
+            let made = IntGaugeVec::new(Opts::new(name, help), &CLUSTER)?;
             registry.register(Box::new(made.clone()))?;
             Ok(made)
         };
         let counters = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
             let made = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(made.clone()))?;
-            Ok(made)
-        };
-        let schedules = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
-            let made = IntGaugeVec::new(Opts::new(name, help), &CLUSTER)?;
             registry.register(Box::new(made.clone()))?;
             Ok(made)
         };
@@ -108,31 +98,25 @@ impl Metrics {
         let leader = IntGauge::new("witan_operator_leader", "1 on the replica of the operator that acts.")?;
         registry.register(Box::new(leader.clone()))?;
         Ok(Self {
-            members_desired: gauges("members_desired", "Members that the specification asks for.")?,
-            members: gauges("members", "Members of the membership.")?,
-            members_ready: gauges("members_ready", "Members that are ready.")?,
-            learners: gauges("learners", "Members that do not vote.")?,
-            has_quorum: gauges("has_quorum", "1 if more than half of the voters answer.")?,
-            has_leader: gauges("has_leader", "1 if the members follow a leader.")?,
-            available: gauges("available", "1 if the cluster serves reads and writes.")?,
-            paused: gauges("paused", "1 if the specification pauses the operator.")?,
-            degraded: gauges("degraded", "1 if something needs attention: the condition Degraded.")?,
-            up_to_date: gauges("up_to_date", "1 if all members have the present template: the condition UpToDate.")?,
+            states: STATES.iter().map(|(name, help, _)| gauge(name, help)).collect::<Result<_, _>>()?,
             errors: counters("witan_operator_reconcile_errors_total", "Passes over a cluster that failed.", &CLUSTER)?,
             steps: counters("witan_operator_steps_total", "Steps taken, by kind.", &["namespace", "name", "step"])?,
             backups: counters("witan_operator_backups_total", "Backups of a cluster that have ended, by result.", &["namespace", "name", "result"])?,
             operations: counters("witan_operator_operations_total", "Operations on a cluster that have ended, by verb and result.", &["namespace", "name", "verb", "result"])?,
-            backup_success: schedules("witan_operator_backup_schedule_last_success_timestamp_seconds", "When the last successful backup of a schedule was completed.")?,
-            backup_overdue: schedules("witan_operator_backup_schedule_overdue", "1 if the last two backups of the schedule have not succeeded.")?,
-            changes_last: schedules("witan_operator_backup_changes_last_timestamp_seconds", "All changes of a schedule's cluster that were made until this time are stored.")?,
-            changes_late: schedules("witan_operator_backup_changes_late", "1 if a schedule stores changes, and those of the last seconds are not stored.")?,
+            schedule: Punctuality {
+                last: gauge("witan_operator_backup_schedule_last_success_timestamp_seconds", "When the last successful backup of a schedule was completed.")?,
+                late: gauge("witan_operator_backup_schedule_overdue", "1 if the last two backups of the schedule have not succeeded.")?,
+            },
+            changes: Punctuality {
+                last: gauge("witan_operator_backup_changes_last_timestamp_seconds", "All changes of a schedule's cluster that were made until this time are stored.")?,
+                late: gauge("witan_operator_backup_changes_late", "1 if a schedule stores changes, and those of the last seconds are not stored.")?,
+            },
             process: ProcessSeries::register(&registry)?,
             durations, leader, registry,
         })
     }
 
-    /// Returns all series in Prometheus' text format.
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         self.process.update();
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
@@ -142,103 +126,58 @@ impl Metrics {
     }
 
     /// Sets whether this replica of the operator acts: it holds the lease, or there is no election.
-    pub fn acts(&self, acts: bool) {
+    pub(crate) fn acts(&self, acts: bool) {
         self.leader.set(i64::from(acts));
     }
 
-    /// Sets the gauges of a cluster, and creates its counter of errors at 0, so that a rate sees the first
-    /// error.
-    pub fn cluster(&self, namespace: &str, name: &str, state: ClusterState) {
+    pub(crate) fn cluster(&self, namespace: &str, name: &str, state: ClusterState) {
         let labels = [namespace, name];
-        for (series, value) in self.states(state) {
-            series.with_label_values(&labels).set(value);
+        for (series, (_, _, value)) in self.states.iter().zip(STATES) {
+            series.with_label_values(&labels).set(value(&state));
         }
         self.errors.with_label_values(&labels);
     }
 
-    /// Counts a backup of a cluster that has ended.
-    pub fn backup(&self, namespace: &str, cluster: &str, succeeded: bool) {
-        let result = if succeeded { RESULTS[0] } else { RESULTS[1] };
-        let labels = [namespace, cluster, result];
+    pub(crate) fn backup(&self, namespace: &str, cluster: &str, succeeded: bool) {
+        let labels = [namespace, cluster, result(succeeded)];
         self.backups.with_label_values(&labels).inc();
     }
 
     /// Counts an operation that has ended, by namespace, cluster and verb.
-    pub fn operation(&self, [namespace, cluster, verb]: [&str; 3], succeeded: bool) {
-        let result = if succeeded { RESULTS[0] } else { RESULTS[1] };
-        let labels = [namespace, cluster, verb, result];
+    pub(crate) fn operation(&self, [namespace, cluster, verb]: [&str; 3], succeeded: bool) {
+        let labels = [namespace, cluster, verb, result(succeeded)];
         self.operations.with_label_values(&labels).inc();
     }
 
-    /// Sets the gauges of a schedule. `success` is in seconds since 1970; without one there is no series of it.
-    pub fn schedule(&self, namespace: &str, name: &str, success: Option<i64>, overdue: bool) {
-        let labels = [namespace, name];
-        let overdue = i64::from(overdue);
-        self.backup_overdue.with_label_values(&labels).set(overdue);
-        if let Some(success) = success {
-            self.backup_success.with_label_values(&labels).set(success);
-        }
+    pub(crate) fn forget_schedule(&self, namespace: &str, name: &str) {
+        self.schedule.forget(namespace, name);
+        self.changes.forget(namespace, name);
     }
 
-    /// Sets the gauges of the changes of a schedule. `last` is in seconds since 1970; without one there is no series of it.
-    pub fn changes(&self, namespace: &str, name: &str, last: Option<i64>, late: bool) {
-        let labels = [namespace, name];
-        self.changes_late
-            .with_label_values(&labels)
-            .set(i64::from(late));
-        if let Some(last) = last {
-            self.changes_last.with_label_values(&labels).set(last);
-        }
-    }
-
-    /// Removes the series of a schedule that stores no changes.
-    pub fn forget_changes(&self, namespace: &str, name: &str) {
-        let labels = [namespace, name];
-        drop(self.changes_late.remove_label_values(&labels));
-        drop(self.changes_last.remove_label_values(&labels));
-    }
-
-    /// Removes all series of a deleted schedule.
-    pub fn forget_schedule(&self, namespace: &str, name: &str) {
-        let labels = [namespace, name];
-        self.forget_changes(namespace, name);
-        // a series that the schedule never had is no error
-        drop(self.backup_overdue.remove_label_values(&labels));
-        drop(self.backup_success.remove_label_values(&labels));
-    }
-
-    /// Removes all series of a deleted cluster.
-    pub fn forget(&self, namespace: &str, name: &str) {
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
         let labels = [namespace, name];
         // a series that the cluster never had is no error
-        for (series, _) in self.states(ClusterState::default()) {
+        for series in &self.states {
             drop(series.remove_label_values(&labels));
         }
         drop(self.errors.remove_label_values(&labels));
         drop(self.durations.remove_label_values(&labels));
-        for result in RESULTS {
-            drop(self.backups.remove_label_values(&[namespace, name, result]));
-            for verb in Verb::NAMES {
-                let labels = [namespace, name, verb, result];
-                drop(self.operations.remove_label_values(&labels));
-            }
-        }
-        for family in self.steps.collect() {
-            for series in family.get_metric() {
-                // labels are in the order of their names
-                if let [of, within, step] = series.get_label()
-                    && (within.value(), of.value()) == (namespace, name)
-                {
-                    let labels = [namespace, name, step.value()];
-                    drop(self.steps.remove_label_values(&labels));
+        for counters in [&self.steps, &self.backups, &self.operations] {
+            for family in counters.collect() {
+                for series in family.get_metric() {
+                    let labels = series.get_label().iter();
+                    let labels: HashMap<_, _> =
+                        labels.map(|each| (each.name(), each.value())).collect();
+                    if (labels["namespace"], labels["name"]) == (namespace, name) {
+                        drop(counters.remove(&labels));
+                    }
                 }
             }
         }
         tracing::debug!(namespace, name, "removed the series of a deleted cluster");
     }
 
-    /// Counts a pass, its duration and whether it failed.
-    pub fn pass(&self, namespace: &str, name: &str, took: Duration, failed: bool) {
+    pub(crate) fn pass(&self, namespace: &str, name: &str, took: Duration, failed: bool) {
         self.durations
             .with_label_values(&[namespace, name])
             .observe(took.as_secs_f64());
@@ -247,25 +186,30 @@ impl Metrics {
         }
     }
 
-    /// Counts a step by its kind.
-    pub fn step(&self, namespace: &str, name: &str, step: &str) {
+    pub(crate) fn step(&self, namespace: &str, name: &str, step: &str) {
         self.steps.with_label_values(&[namespace, name, step]).inc();
     }
+}
 
-    /// Pairs the gauges of a cluster with their values in `state`; `true` is 1.
-    fn states(&self, state: ClusterState) -> [(&IntGaugeVec, i64); 10] {
-        [
-            (&self.members_desired, state.members_desired),
-            (&self.members, state.members),
-            (&self.members_ready, state.members_ready),
-            (&self.learners, state.learners),
-            (&self.has_quorum, i64::from(state.has_quorum)),
-            (&self.has_leader, i64::from(state.has_leader)),
-            (&self.available, i64::from(state.available)),
-            (&self.paused, i64::from(state.paused)),
-            (&self.degraded, i64::from(state.degraded)),
-            (&self.up_to_date, i64::from(state.up_to_date)),
-        ]
+fn result(succeeded: bool) -> &'static str {
+    if succeeded { "succeeded" } else { "failed" }
+}
+
+impl Punctuality {
+    /// Sets the gauges of a schedule. `last` is in seconds since 1970; without one there is no series of it.
+    pub(crate) fn set(&self, namespace: &str, name: &str, last: Option<i64>, late: bool) {
+        let labels = [namespace, name];
+        self.late.with_label_values(&labels).set(late.into());
+        if let Some(last) = last {
+            self.last.with_label_values(&labels).set(last);
+        }
+    }
+
+    /// Removes the series of a schedule; one that it never had is no error.
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
+        for series in [&self.last, &self.late] {
+            drop(series.remove_label_values(&[namespace, name]));
+        }
     }
 }
 
@@ -299,7 +243,6 @@ impl ProcessSeries {
         Ok(made)
     }
 
-    /// Sets the series from `/proc`; a value that cannot be read stays unchanged.
     fn update(&self) {
         // fields from the third on: the second is the program's name in parentheses and may hold spaces
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -354,7 +297,8 @@ mod tests {
         );
         metrics.pass("a", "b", Duration::from_millis(3), false);
         metrics.step("a", "b", "AddLearner");
-        metrics.operation(["a", "b", Verb::Restart.name()], true);
+        metrics.backup("a", "b", false);
+        metrics.operation(["a", "b", "Restart"], true);
         assert!(metrics.render().contains(r#"verb="Restart""#));
         metrics.step("a", "other", "AddLearner");
         let shown = metrics.render();

@@ -25,76 +25,58 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, Resource, ResourceExt as _, api::ListParams, runtime::reflector::Store};
 use witan_crd::{
-    ALLOW_LEADER_RESTART, CLUSTER, CertificateRole, EtcdCluster, FENCED_MEMBERS, RECOVER_QUORUM,
-    REPLACE_MEMBER,
+    ALLOW_LEADER_RESTART, CLUSTER, CertificateRole, EtcdCluster, FENCED_MEMBERS, Object,
+    RECOVER_QUORUM, REPLACE_MEMBER,
 };
 use witan_members::{Address, Members};
 use witan_plan::model::{
     BudgetSeen, Holder, ObjectState, Observed, Ordinal, OrdinalSeen, Part, UnixSeconds,
 };
 
-use crate::resources::{self, Cluster, Object, Ownership, tls};
+use crate::{
+    failure::{ApiFailure, cannot},
+    resources::{self, Cluster, Ownership, tls},
+};
 
-pub use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address};
-pub(crate) use restore::find_backup;
-pub use restore::{RestoreSource, restore_source};
-pub use secrets::{Secrets, SecretsSeen};
+pub(crate) use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address};
+pub(crate) use restore::{find_backup, restore_source};
+pub(crate) use secrets::{Secrets, SecretsSeen, is_issued};
 
 /// The objects of one cluster.
 #[derive(Debug, Clone, Default)]
-pub struct Objects {
-    /// Pods by ordinal.
-    pub pods: BTreeMap<Ordinal, Arc<Pod>>,
-    /// Claims by ordinal.
-    pub claims: BTreeMap<Ordinal, Arc<PersistentVolumeClaim>>,
-    /// Services by name.
-    pub services: BTreeMap<String, Arc<Service>>,
-    /// The budget.
-    pub budget: Option<Arc<PodDisruptionBudget>>,
+pub(crate) struct Objects {
+    pub(crate) pods: BTreeMap<Ordinal, Arc<Pod>>,
+    pub(crate) claims: BTreeMap<Ordinal, Arc<PersistentVolumeClaim>>,
+    pub(crate) services: BTreeMap<String, Arc<Service>>,
+    pub(crate) budget: Option<Arc<PodDisruptionBudget>>,
     /// Names that other objects have.
-    pub taken: BTreeMap<Part, Holder>,
+    pub(crate) taken: BTreeMap<Part, Holder>,
 }
 
 /// The watches' stores of one namespace, or of all.
 #[derive(Clone)]
-pub struct Stores {
-    /// Clusters.
-    pub clusters: Store<EtcdCluster>,
-    /// Pods of members.
-    pub pods: Store<Pod>,
-    /// Their claims.
-    pub claims: Store<PersistentVolumeClaim>,
-    /// Services of clusters.
-    pub services: Store<Service>,
-    /// Budgets of clusters.
-    pub budgets: Store<PodDisruptionBudget>,
+pub(crate) struct Stores {
+    pub(crate) clusters: Store<EtcdCluster>,
+    pub(crate) pods: Store<Pod>,
+    pub(crate) claims: Store<PersistentVolumeClaim>,
+    pub(crate) services: Store<Service>,
+    pub(crate) budgets: Store<PodDisruptionBudget>,
 }
 
 /// The observed state: the plain values for `plan`, and the objects that steps need.
 #[derive(Debug)]
-pub struct Observation {
-    /// For `plan`.
-    pub seen: Observed,
+pub(crate) struct Observation {
+    pub(crate) seen: Observed,
     /// The objects that it was made from.
-    pub objects: Objects,
+    pub(crate) objects: Objects,
     /// Where members answer, by ordinal.
-    pub addresses: BTreeMap<Ordinal, Address>,
-    /// Secrets of the cluster.
-    pub secrets: Arc<SecretsSeen>,
-}
-
-/// Why a cluster could not be observed.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read {what} of the cluster: {source}")]
-pub struct ObserveError {
-    what: &'static str,
-    #[source]
-    source: kube::Error,
+    pub(crate) addresses: BTreeMap<Ordinal, Address>,
+    pub(crate) secrets: Arc<SecretsSeen>,
 }
 
 impl Objects {
     /// Collects the objects of a cluster from the stores of the watches.
-    pub fn stored(stores: &Stores, cluster: &Cluster<'_>) -> Self {
+    pub(crate) fn stored(stores: &Stores, cluster: &Cluster<'_>) -> Self {
         Self::new(
             cluster,
             stores.pods.state_filter(|each| is_part(each, cluster)),
@@ -103,17 +85,20 @@ impl Objects {
             stores.budgets.state_filter(|each| is_part(each, cluster)),
         )
     }
-
-    /// Lists the objects of a cluster from the API server.
-    ///
-    /// # Errors
-    /// It does not answer, or does not let the operator read.
-    pub async fn live(client: &Client, cluster: &Cluster<'_>) -> Result<Self, ObserveError> {
+    pub(crate) async fn live(client: &Client, cluster: &Cluster<'_>) -> Result<Self, ApiFailure> {
         let (pods, claims, services, budgets) = try_join!(
-            list::<Pod>(client, cluster, "pods"),
-            list::<PersistentVolumeClaim>(client, cluster, "persistent volume claims"),
-            list::<Service>(client, cluster, "services"),
-            list::<PodDisruptionBudget>(client, cluster, "pod disruption budgets"),
+            list::<Pod>(client, cluster, "read pods of the cluster"),
+            list::<PersistentVolumeClaim>(
+                client,
+                cluster,
+                "read persistent volume claims of the cluster"
+            ),
+            list::<Service>(client, cluster, "read services of the cluster"),
+            list::<PodDisruptionBudget>(
+                client,
+                cluster,
+                "read pod disruption budgets of the cluster"
+            ),
         )?;
         let mut all = Self::new(cluster, pods, claims, services, budgets);
         let taken = taken::look_up(client, cluster, &all).await?;
@@ -132,7 +117,7 @@ impl Objects {
     ) -> Self {
         let mut all = Self::default();
         for pod in pods {
-            let Some(ordinal) = cluster.ordinal(&pod.name_any()) else {
+            let Some(ordinal) = cluster.resource.ordinal(&pod.name_any()) else {
                 continue;
             };
             // a pod is never adopted
@@ -163,9 +148,9 @@ impl Objects {
                 continue;
             }
             let holder = resources::holder(cluster, "Service", &*service);
-            if name == cluster.client_service() {
+            if name == cluster.resource.client_service() {
                 all.taken.insert(Part::ClientService, holder);
-            } else if name == cluster.peer_service() {
+            } else if name == cluster.resource.peer_service() {
                 all.taken.insert(Part::PeerService, holder);
             }
         }
@@ -185,17 +170,14 @@ impl Objects {
 }
 
 impl Objects {
-    /// Returns the pod of an ordinal; `None` if there is none.
-    pub fn pod(&self, ordinal: Ordinal) -> Option<&Pod> {
+    pub(crate) fn pod(&self, ordinal: Ordinal) -> Option<&Pod> {
         self.pods.get(&ordinal).map(AsRef::as_ref)
     }
 
-    /// Returns the claim of an ordinal; `None` if there is none.
-    pub fn claim(&self, ordinal: Ordinal) -> Option<&PersistentVolumeClaim> {
+    pub(crate) fn claim(&self, ordinal: Ordinal) -> Option<&PersistentVolumeClaim> {
         self.claims.get(&ordinal).map(AsRef::as_ref)
     }
 
-    /// Returns the ordinals that have a pod or a claim.
     fn ordinals(&self) -> BTreeSet<Ordinal> {
         self.pods
             .keys()
@@ -206,7 +188,7 @@ impl Objects {
 }
 
 /// Observes a cluster: asks its members and combines their answers with the objects.
-pub async fn observe<M: Members>(
+pub(crate) async fn observe<M: Members>(
     cluster: &Cluster<'_>,
     objects: Objects,
     secrets: Arc<SecretsSeen>,
@@ -264,7 +246,7 @@ pub async fn observe<M: Members>(
         replace: annotation(resource, REPLACE_MEMBER)
             .and_then(|text| u64::from_str_radix(text.trim(), 16).ok()),
         recover: annotation(resource, RECOVER_QUORUM)
-            .and_then(|member| cluster.ordinal(member.trim())),
+            .and_then(|member| cluster.resource.ordinal(member.trim())),
         unreadable: unreadable(cluster),
         allow_leader_restart: annotation(resource, ALLOW_LEADER_RESTART)
             .and_then(|text| text.trim().parse().ok()),
@@ -276,7 +258,6 @@ pub async fn observe<M: Members>(
     Observation { seen, objects, addresses, secrets }
 }
 
-/// Returns the pod and the claim of each ordinal that has one of them.
 fn ordinals(
     cluster: &Cluster<'_>,
     objects: &Objects,
@@ -318,15 +299,15 @@ fn fenced(cluster: &Cluster<'_>) -> BTreeSet<Ordinal> {
     let named = annotation(cluster.resource, FENCED_MEMBERS).unwrap_or_default();
     named
         .split(',')
-        .filter_map(|name| cluster.ordinal(name.trim()))
+        .filter_map(|name| cluster.resource.ordinal(name.trim()))
         .collect()
 }
 
 /// Returns what is wrong with the annotations that name a member to replace or to recover; `None` if they can be read.
 fn unreadable(cluster: &Cluster<'_>) -> Option<String> {
     let given = |key| annotation(cluster.resource, key).map(str::trim);
-    let (first, second) = (cluster.member(0), cluster.member(1));
-    let recover = given(RECOVER_QUORUM).filter(|text| cluster.ordinal(text).is_none());
+    let (first, second) = (cluster.resource.member(0), cluster.resource.member(1));
+    let recover = given(RECOVER_QUORUM).filter(|text| cluster.resource.ordinal(text).is_none());
     let recover = recover.map(|text| {
         format!("the annotation {RECOVER_QUORUM} is {text:?}, which names no member: it must be a name such as {first} or {second}")
     });
@@ -357,17 +338,16 @@ fn is_part<K: Resource>(object: &K, cluster: &Cluster<'_>) -> bool {
         && object.labels().get(CLUSTER) == Some(&cluster.name)
 }
 
-/// Lists the objects of a kind that have the label of the cluster, from the API server; `what` names them in
-/// the error.
+/// Lists the objects of a kind that have the label of the cluster, from the API server; `what` names that in the error.
 async fn list<K: Object>(
     client: &Client,
     cluster: &Cluster<'_>,
     what: &'static str,
-) -> Result<Vec<Arc<K>>, ObserveError> {
+) -> Result<Vec<Arc<K>>, ApiFailure> {
     let of = ListParams::default().labels(&format!("{CLUSTER}={}", cluster.name));
     let found = Api::<K>::namespaced(client.clone(), &cluster.namespace)
         .list(&of)
         .await;
-    let found = found.map_err(|source| ObserveError { what, source })?;
+    let found = found.map_err(cannot(what))?;
     Ok(found.items.into_iter().map(Arc::new).collect())
 }

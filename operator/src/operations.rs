@@ -23,19 +23,19 @@ use kube::{
 };
 use serde_json::json;
 use tokio::sync::Mutex;
-use witan_crd::{EtcdCluster, EtcdOperation, EtcdOperationStatus, OperationPhase, Verb};
+use witan_crd::{EtcdCluster, EtcdOperation, EtcdOperationStatus, Object, OperationPhase, Verb};
 use witan_members::{Address, CallError, Change, Members};
 use witan_plan::model::{MemberId, Notice};
 
 use crate::{
     controller::{
-        Operator, announce,
-        failure::{ApiFailure, cannot, log_pass, log_watch},
+        Operator, PassError, announce,
         status::{self, Written},
         watches,
     },
-    observe::{Objects, Observation, ObserveError, find_backup, observe},
-    resources::{Cluster, ResourceError},
+    failure::{cannot, log_pass, log_watch},
+    observe::{Objects, Observation, find_backup, observe},
+    resources::Cluster,
 };
 use compare::{Compared, compare, verdict};
 use decide::{Next, advance, annotation, begin};
@@ -48,22 +48,9 @@ const LOOK: Duration = Duration::from_secs(2);
 const HOLD: Duration = Duration::from_secs(10);
 /// When to repeat a pass that failed.
 const RETRY: Duration = Duration::from_secs(5);
+/// The reason of the condition of most operations that have failed.
+const FAILED: &str = "Failed";
 
-/// Why a pass over an operation failed.
-#[derive(Debug, thiserror::Error)]
-pub enum OperationError {
-    /// The API server refused a request, or did not answer.
-    #[error(transparent)]
-    Api(#[from] ApiFailure),
-    /// The cluster could not be observed.
-    #[error(transparent)]
-    Observe(#[from] ObserveError),
-    /// The spec of the cluster makes no names.
-    #[error(transparent)]
-    Resource(#[from] ResourceError),
-}
-
-/// Does operations.
 pub(crate) struct Operations<M> {
     operator: Arc<Operator<M>>,
     /// Held while it is decided which operation of a cluster begins.
@@ -89,18 +76,13 @@ impl<M: Members> Operations<M> {
         passes.map(log_watch).boxed()
     }
 
-    fn operations(&self, of: &EtcdOperation) -> Api<EtcdOperation> {
-        let namespace = of.namespace().unwrap_or_default();
-        Api::namespaced(self.operator.client.clone(), &namespace)
-    }
-
-    fn clusters(&self, of: &EtcdOperation) -> Api<EtcdCluster> {
+    fn api<K: Object>(&self, of: &EtcdOperation) -> Api<K> {
         let namespace = of.namespace().unwrap_or_default();
         Api::namespaced(self.operator.client.clone(), &namespace)
     }
 
     /// Takes an operation one step further, and removes it when its time is over.
-    async fn reconcile(&self, operation: &EtcdOperation) -> Result<Action, OperationError> {
+    async fn reconcile(&self, operation: &EtcdOperation) -> Result<Action, PassError> {
         let status = operation.status.clone().unwrap_or_default();
         if operation.metadata.deletion_timestamp.is_some() {
             return Ok(Action::await_change());
@@ -113,7 +95,7 @@ impl<M: Members> Operations<M> {
         };
         let runs = status.phase == Some(OperationPhase::Running);
         let found = self
-            .clusters(operation)
+            .api::<EtcdCluster>(operation)
             .get_opt(&operation.spec.cluster_name)
             .await;
         let found = found.map_err(cannot("read the EtcdCluster"))?;
@@ -122,10 +104,9 @@ impl<M: Members> Operations<M> {
             return self.without_cluster(operation, runs).await;
         };
         if runs && let Some(text) = deadline::exceeded(operation, &cluster) {
-            let failure = Failure { reason: "DeadlineExceeded", text };
-            let status = described(operation);
+            let (status, reason) = (described(operation), "DeadlineExceeded");
             return self
-                .end_as(operation, Some(&cluster), status, Err(failure))
+                .end_as(operation, Some(&cluster), status, Err(text), reason)
                 .await;
         }
         // those that wait for another one ask no member
@@ -151,7 +132,7 @@ impl<M: Members> Operations<M> {
     }
 
     /// Observes a cluster as a pass over it does before it acts.
-    async fn observe(&self, cluster: &mut Cluster<'_>) -> Result<Observation, OperationError> {
+    async fn observe(&self, cluster: &mut Cluster<'_>) -> Result<Observation, PassError> {
         let operator = &self.operator;
         let objects = Objects::live(&operator.client, cluster).await?;
         let secrets = operator.secrets.of(&operator.client, cluster, true).await?;
@@ -160,8 +141,11 @@ impl<M: Members> Operations<M> {
     }
 
     /// Returns the text about the operation of the same cluster that comes before this one.
-    async fn ahead(&self, of: &EtcdOperation) -> Result<Option<String>, OperationError> {
-        let list = self.operations(of).list(&ListParams::default()).await;
+    async fn ahead(&self, of: &EtcdOperation) -> Result<Option<String>, PassError> {
+        let list = self
+            .api::<EtcdOperation>(of)
+            .list(&ListParams::default())
+            .await;
         let list = list.map_err(cannot("list the EtcdOperations"))?;
         Ok(first(of, &list.items).map(|other| {
             let (name, phase) = (other.name_any(), phase(other));
@@ -176,7 +160,7 @@ impl<M: Members> Operations<M> {
         &self,
         operation: &EtcdOperation,
         runs: bool,
-    ) -> Result<Action, OperationError> {
+    ) -> Result<Action, PassError> {
         let name = &operation.spec.cluster_name;
         if runs {
             let text = format!("EtcdCluster {name} was deleted before the operation had ended");
@@ -188,7 +172,7 @@ impl<M: Members> Operations<M> {
     }
 
     /// Records that an operation begins, waits, or has ended already.
-    async fn begin(&self, at: &At<'_>, next: Next) -> Result<Action, OperationError> {
+    async fn begin(&self, at: &At<'_>, next: Next) -> Result<Action, PassError> {
         let member = match next {
             Next::Hold(why) | Next::Watch(why) => {
                 let cluster = at.cluster.resource;
@@ -229,8 +213,7 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(Duration::ZERO))
     }
 
-    /// Does what a running operation needs next.
-    async fn advance(&self, at: &At<'_>, next: Next) -> Result<Action, OperationError> {
+    async fn advance(&self, at: &At<'_>, next: Next) -> Result<Action, PassError> {
         let cluster = at.cluster.resource;
         let progress = match next {
             Next::End(result) => return self.end(at.operation, Some(cluster), result).await,
@@ -267,7 +250,7 @@ impl<M: Members> Operations<M> {
 
     /// Compares the keys of all members, and ends the operation with the result. Members of a restored cluster that cannot be
     /// asked are asked again.
-    async fn compare(&self, at: &At<'_>) -> Result<Action, OperationError> {
+    async fn compare(&self, at: &At<'_>) -> Result<Action, PassError> {
         let restored = restore::recorded(at.operation, at.cluster);
         match self.hashes(at).await {
             Compared::Again(why) => self.watch(at.operation, why).await,
@@ -283,8 +266,8 @@ impl<M: Members> Operations<M> {
                 }
                 let mut status = described(at.operation);
                 (status.revision, status.hashes) = (Some(revision), hashes);
-                let result = result.map_err(Failure::from);
-                self.end_as(at.operation, Some(at.cluster.resource), status, result)
+                let cluster = Some(at.cluster.resource);
+                self.end_as(at.operation, cluster, status, result, FAILED)
                     .await
             }
         }
@@ -312,7 +295,7 @@ impl<M: Members> Operations<M> {
         operation: &EtcdOperation,
         cluster: &EtcdCluster,
         why: String,
-    ) -> Result<Action, OperationError> {
+    ) -> Result<Action, PassError> {
         if operation.spec.recover_quorum.is_none() {
             return self.hold(operation, why).await;
         }
@@ -320,8 +303,7 @@ impl<M: Members> Operations<M> {
         self.end(operation, Some(cluster), Err(text)).await
     }
 
-    /// Records that an operation waits.
-    async fn hold(&self, operation: &EtcdOperation, why: String) -> Result<Action, OperationError> {
+    async fn hold(&self, operation: &EtcdOperation, why: String) -> Result<Action, PassError> {
         let mut status = described(operation);
         status.phase = Some(OperationPhase::Pending);
         status.message = Some(why);
@@ -334,21 +316,22 @@ impl<M: Members> Operations<M> {
         operation: &EtcdOperation,
         cluster: Option<&EtcdCluster>,
         result: Result<String, String>,
-    ) -> Result<Action, OperationError> {
+    ) -> Result<Action, PassError> {
         let status = described(operation);
-        let result = result.map_err(Failure::from);
-        self.end_as(operation, cluster, status, result).await
+        self.end_as(operation, cluster, status, result, FAILED)
+            .await
     }
 
     /// Takes back an annotation that has no effect any more, records the end of the operation, and tells of it. In this order:
-    /// an operation that has ended is not taken up again.
+    /// an operation that has ended is not taken up again. `reason` is that of the condition after a failure.
     async fn end_as(
         &self,
         operation: &EtcdOperation,
         cluster: Option<&EtcdCluster>,
         mut status: EtcdOperationStatus,
-        result: Result<String, Failure>,
-    ) -> Result<Action, OperationError> {
+        result: Result<String, String>,
+        reason: &str,
+    ) -> Result<Action, PassError> {
         let succeeded = result.is_ok();
         let (phase, event, why, text) = match result {
             Ok(text) => (
@@ -357,9 +340,7 @@ impl<M: Members> Operations<M> {
                 "Done",
                 text,
             ),
-            Err(Failure { reason, text }) => {
-                (OperationPhase::Failed, "OperationFailed", reason, text)
-            }
+            Err(text) => (OperationPhase::Failed, "OperationFailed", reason, text),
         };
         status.phase = Some(phase);
         status.started_at.get_or_insert_with(now);
@@ -388,7 +369,7 @@ impl<M: Members> Operations<M> {
         &self,
         operation: &EtcdOperation,
         cluster: &EtcdCluster,
-    ) -> Result<(), OperationError> {
+    ) -> Result<(), PassError> {
         let own = annotation(operation).filter(|_| phase(operation) == OperationPhase::Running);
         match own.filter(|(key, value)| cluster.annotations().get(*key) == Some(value)) {
             Some((key, _)) => self.annotate(cluster, key, json!(null)).await,
@@ -402,7 +383,7 @@ impl<M: Members> Operations<M> {
         cluster: &EtcdCluster,
         key: &str,
         value: serde_json::Value,
-    ) -> Result<(), OperationError> {
+    ) -> Result<(), PassError> {
         let namespace = cluster.namespace().unwrap_or_default();
         let api = Api::<EtcdCluster>::namespaced(self.operator.client.clone(), &namespace);
         let body = json!({"metadata": {"uid": cluster.uid(), "annotations": {key: value}}});
@@ -422,7 +403,7 @@ impl<M: Members> Operations<M> {
         &self,
         operation: &EtcdOperation,
         status: EtcdOperationStatus,
-    ) -> Result<bool, OperationError> {
+    ) -> Result<bool, PassError> {
         let reason = match status.phase {
             Some(OperationPhase::Running) => "Running",
             Some(OperationPhase::Pending | OperationPhase::Succeeded | OperationPhase::Failed)
@@ -437,17 +418,17 @@ impl<M: Members> Operations<M> {
         operation: &EtcdOperation,
         mut status: EtcdOperationStatus,
         reason: &str,
-    ) -> Result<bool, OperationError> {
+    ) -> Result<bool, PassError> {
         status.conditions = conditions(operation, &status, reason);
         if operation.status.as_ref() == Some(&status) {
             return Ok(true);
         }
-        let written = status::write(&self.operations(operation), operation, &status).await;
+        let written =
+            status::write(&self.api::<EtcdOperation>(operation), operation, &status).await;
         let written = written.map_err(cannot("write the status"))?;
         Ok(written == Written::Yes)
     }
 
-    /// Publishes an event about the cluster.
     async fn tell(
         &self,
         operation: &EtcdOperation,
@@ -474,7 +455,7 @@ impl<M: Members> Operations<M> {
         &self,
         operation: &EtcdOperation,
         completed: &Time,
-    ) -> Result<Action, OperationError> {
+    ) -> Result<Action, PassError> {
         let kept = operation.spec.ttl_seconds_after_finished;
         let age = Timestamp::now()
             .as_second()
@@ -486,24 +467,12 @@ impl<M: Members> Operations<M> {
         }
         let only = Preconditions { uid: operation.uid(), resource_version: None };
         let params = DeleteParams::default().preconditions(only);
-        let (api, name) = (self.operations(operation), operation.name_any());
+        let (api, name) = (self.api::<EtcdOperation>(operation), operation.name_any());
         match api.delete(&name, &params).await {
             Err(kube::Error::Api(refusal)) if [404, 409].contains(&refusal.code) => {}
             deleted => drop(deleted.map_err(cannot("delete the EtcdOperation"))?),
         }
         Ok(Action::await_change())
-    }
-}
-
-/// Why an operation has failed: the reason of its condition, and its text.
-struct Failure {
-    reason: &'static str,
-    text: String,
-}
-
-impl From<String> for Failure {
-    fn from(text: String) -> Self {
-        Self { reason: "Failed", text }
     }
 }
 

@@ -16,25 +16,22 @@ use crate::resources::{Cluster, ResourceError};
     about,
     args_conflicts_with_subcommands = true
 )]
-pub struct CommandLine {
-    /// The command; `run` by default.
+pub(crate) struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Flags of `run`, which need not be named.
     #[command(flatten)]
     options: Options,
 }
 
 impl CommandLine {
-    /// Returns the command.
-    pub fn command(self) -> Command {
+    pub(crate) fn command(self) -> Command {
         self.command.unwrap_or(Command::Run(self.options))
     }
 }
 
 /// Commands of the program.
 #[derive(Debug, Clone, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Watches EtcdClusters and realizes them (default).
     Run(Options),
     /// Prints the CustomResourceDefinition as YAML.
@@ -48,7 +45,6 @@ pub enum Command {
     },
     /// Saves, lists and fetches snapshots of members in a store.
     Backup {
-        /// What to do.
         #[command(subcommand)]
         command: BackupCommand,
         /// Log level: error, warn, info, debug, trace, or a filter.
@@ -74,68 +70,67 @@ pub enum Command {
 
 /// Flags of `run`.
 #[derive(Debug, Clone, Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Namespaces to watch, separated by commas; all if empty.
     #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',')]
-    pub watch_namespaces: Vec<String>,
-    /// Settings for passes.
+    pub(crate) watch_namespaces: Vec<String>,
     #[command(flatten)]
-    pub environment: Environment,
+    pub(crate) environment: Environment,
     /// Address that serves /metrics.
     #[arg(long, env = "METRICS_ADDR", default_value = "[::]:8080")]
-    pub metrics_addr: SocketAddr,
+    pub(crate) metrics_addr: SocketAddr,
     /// Address that serves /healthz and /readyz.
     #[arg(long, env = "HEALTH_ADDR", default_value = "[::]:8081")]
-    pub health_addr: SocketAddr,
+    pub(crate) health_addr: SocketAddr,
     /// Whether replicas of the operator elect the one that acts by a Lease.
     #[arg(long, env = "LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
-    pub leader_elect: bool,
+    pub(crate) leader_elect: bool,
     /// Namespace of the Lease; by default the one of the service account, or of the kubeconfig.
     #[arg(long, env = "POD_NAMESPACE")]
-    pub lease_namespace: Option<String>,
+    pub(crate) lease_namespace: Option<String>,
     /// Name of the Lease.
     #[arg(long, env = "LEASE_NAME", default_value = "witan-operator")]
-    pub lease_name: String,
+    pub(crate) lease_name: String,
     /// Identity of this replica in the Lease: the pod's name, so that a restarted container does not wait for the
     /// lease.
     #[arg(long, env = "POD_NAME")]
-    pub identity: Option<String>,
+    pub(crate) identity: Option<String>,
     /// How many clusters are reconciled at once.
     #[arg(long, env = "MAX_CONCURRENT_RECONCILES", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
-    pub max_concurrent_reconciles: u16,
+    pub(crate) max_concurrent_reconciles: u16,
     /// How many clusters are updated at once to a changed template or version, such as that of a new member image. A
     /// cluster whose update does not finish counts until it does.
     #[arg(long, env = "MAX_CONCURRENT_ROLLOUTS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
-    pub max_concurrent_rollouts: u16,
+    pub(crate) max_concurrent_rollouts: u16,
     /// Log level: error, warn, info, debug, trace, or a filter such as info,kube=debug.
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
-    pub log_level: String,
+    pub(crate) log_level: String,
     /// Format of the log.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
 }
 
 /// Flags of `run` about passes.
 #[derive(Debug, Clone, Args)]
-pub struct Environment {
+pub(crate) struct Environment {
     /// Image of members, as repository:tag. spec.version of a cluster replaces the tag, spec.image the whole.
     #[arg(long, env = "MEMBER_IMAGE", default_value = concat!("ghcr.io/witan/witan:", env!("CARGO_PKG_VERSION")))]
-    pub member_image: String,
+    pub(crate) member_image: String,
     /// Names of the secrets with which members of clusters without spec.imagePullSecrets pull their image, separated by
     /// commas. The secrets must exist in each namespace.
     #[arg(long, env = "MEMBER_IMAGE_PULL_SECRETS", value_delimiter = ',')]
-    pub member_image_pull_secrets: Vec<String>,
+    pub(crate) member_image_pull_secrets: Vec<String>,
     /// Image of this program for the pods that take and restore backups.
     #[arg(long, env = "BACKUP_IMAGE", default_value = concat!("ghcr.io/witan/witan-operator:", env!("CARGO_PKG_VERSION")))]
-    pub backup_image: String,
+    pub(crate) backup_image: String,
     /// URL of the discovery service for clusters with bootstrap.discovery.local and no clusterRef.
     #[arg(long, env = "DISCOVERY_SERVICE_URL")]
-    pub discovery_service_url: Option<String>,
+    pub(crate) discovery_service_url: Option<String>,
 }
 
 impl Options {
     /// Returns the namespaces to watch, each once; a single `None` stands for all of them.
-    pub fn scopes(&self) -> Vec<Option<String>> {
+    pub(crate) fn scopes(&self) -> Vec<Option<String>> {
         let named: BTreeSet<_> = names(&self.watch_namespaces).into_iter().collect();
         if named.is_empty() {
             vec![None]
@@ -147,15 +142,15 @@ impl Options {
 
 impl Environment {
     /// Returns the secrets with which members of clusters that name none pull their image.
-    pub fn pull_secrets(&self) -> Vec<String> {
+    pub(crate) fn pull_secrets(&self) -> Vec<String> {
         names(&self.member_image_pull_secrets)
     }
 
     /// Makes the names of a cluster, with these defaults for its members.
-    ///
-    /// # Errors
-    /// The spec makes no image, or the resource was never stored.
-    pub fn cluster<'a>(&self, resource: &'a EtcdCluster) -> Result<Cluster<'a>, ResourceError> {
+    pub(crate) fn cluster<'a>(
+        &self,
+        resource: &'a EtcdCluster,
+    ) -> Result<Cluster<'a>, ResourceError> {
         let mut cluster = Cluster::new(resource, &self.member_image)?;
         cluster.pull_secrets = self.pull_secrets();
         Ok(cluster)
@@ -171,7 +166,7 @@ fn names(list: &[String]) -> Vec<String> {
 
 /// Format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// A JSON object per line.
     Json,
     /// Human-readable text.

@@ -21,22 +21,20 @@ use witan_plan::{
 use crate::{metrics::ClusterState, resources::Cluster};
 
 pub(crate) use conditions::condition;
-pub use events::events;
+pub(crate) use events::events;
 
 /// Units of sizes, each 1,024 of the one before.
 const UNITS: [&str; 5] = ["", "Ki", "Mi", "Gi", "Ti"];
 
 /// The cluster, and its present status.
 #[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
-    /// The cluster.
-    pub cluster: &'a Cluster<'a>,
+pub(crate) struct Subject<'a> {
+    pub(crate) cluster: &'a Cluster<'a>,
     /// The previous status, with the facts of this one.
-    pub before: &'a EtcdClusterStatus,
+    pub(crate) before: &'a EtcdClusterStatus,
 }
 
-/// Whether a condition is `True`.
-pub fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
+pub(crate) fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
     status
         .conditions
         .iter()
@@ -44,7 +42,7 @@ pub fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
 }
 
 /// Returns the status of a cluster whose next step is `next`.
-pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatus {
+pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatus {
     let membership = seen.membership.as_ref();
     let members = members(of, seen);
     let notice = next.notice(&of.cluster.name, seen);
@@ -93,8 +91,11 @@ pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatu
     status
 }
 
-/// Returns the values of the gauges of a cluster.
-pub fn state(spec: &EtcdClusterSpec, seen: &Observed, status: &EtcdClusterStatus) -> ClusterState {
+pub(crate) fn state(
+    spec: &EtcdClusterSpec,
+    seen: &Observed,
+    status: &EtcdClusterStatus,
+) -> ClusterState {
     let leader = seen.membership.as_ref().and_then(|all| all.leader);
     let voters = seen.members().filter(|member| !member.learner).count();
     ClusterState {
@@ -111,8 +112,6 @@ pub fn state(spec: &EtcdClusterSpec, seen: &Observed, status: &EtcdClusterStatus
     }
 }
 
-/// Returns the recovery that has begun: it ends once a quorum serves and no disk of a removed member could be started. One that
-/// has ended, or was not needed, is recorded as long as the annotation names its survivor, which has no effect any more.
 fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     let list = seen.membership.as_ref();
     let serves = list.is_some_and(|list| list.linearizable && list.leader.is_some());
@@ -127,14 +126,13 @@ fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
         };
         return Some(RecoveryStatus { phase, ..running });
     }
-    let member = of.cluster.member(seen.recover?);
+    let member = of.cluster.resource.member(seen.recover?);
     let known = known.filter(|known| known.member == member);
     let phase = RecoveryPhase::Done;
     let ended = || RecoveryStatus { member, phase, started_at: time(seen.now) };
     known.or_else(|| serves.then(ended))
 }
 
-/// Returns the restore in place: it is done once a quorum of the members that it has started serves.
 fn restore(before: &EtcdClusterStatus, seen: &Observed) -> Option<RestoreStatus> {
     let known = before.restore.clone()?;
     let id = seen.membership.as_ref().and_then(cluster_id);
@@ -173,7 +171,7 @@ fn members(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let own = ordinals.into_iter().map(|ordinal| {
         let member = seen.member(ordinal);
         MemberStatus {
-            name: of.cluster.member(ordinal),
+            name: of.cluster.resource.member(ordinal),
             ordinal: i32::try_from(ordinal).ok(),
             phase: Some(member_phase(seen, ordinal, member)),
             reason: reason(seen, ordinal),
@@ -318,7 +316,7 @@ fn discovery(of: Subject<'_>, seen: &Observed) -> Option<witan_crd::DiscoverySta
         let all = 0..Ordinal::try_from(expected).unwrap_or(0);
         discovery.missing = all
             .filter(|ordinal| !has_come(*ordinal))
-            .map(|ordinal| of.cluster.member(ordinal))
+            .map(|ordinal| of.cluster.resource.member(ordinal))
             .collect();
         discovery.registered = Some(expected - count(discovery.missing.len()));
     }
@@ -397,7 +395,6 @@ fn lowest_version(seen: &Observed) -> Option<String> {
         .cloned()
 }
 
-/// Counts the pods that are ready.
 fn ready(seen: &Observed) -> usize {
     let ready = seen.pods().filter(|(_, pod)| pod.ready && !pod.deleting);
     ready.count()

@@ -1,8 +1,8 @@
 //! Builders of the objects of a cluster. They are pure: the objects are applied elsewhere.
 
-pub mod backup;
+pub(crate) mod backup;
 mod budget;
-pub mod cert_manager;
+pub(crate) mod cert_manager;
 mod changes;
 mod claim;
 mod flags;
@@ -12,77 +12,39 @@ mod pod;
 mod restore;
 mod services;
 mod store;
-pub mod tls;
+pub(crate) mod tls;
 
-use std::fmt::Debug;
-
-use k8s_openapi::{
-    NamespaceResourceScope,
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-pub use budget::budget;
-pub use changes::{CHANGES, STATUS_PORT, changes_pod};
-pub use claim::{claim, grown, onto};
-pub use names::{
-    BACKUP, BACKUP_OF, CLUSTER_ID, Cluster, MANAGER, MEMBER, OPERATION, PEER_TLS, REFUSED, RETIRED,
-    ROLE, ROTATED_AT, SCHEDULE, SERVICE, SPEC, START, TEMPLATE, TRUST, VERSION,
+pub(crate) use budget::budget;
+pub(crate) use changes::{CHANGES, STATUS_PORT, changes_pod};
+pub(crate) use claim::{claim, grown, onto};
+pub(crate) use names::{
+    BACKUP, BACKUP_OF, CLUSTER_ID, Cluster, MANAGER, OPERATION, PEER_TLS, REFUSED, RETIRED, ROLE,
+    ROTATED_AT, SCHEDULE, SPEC, START, TEMPLATE, VERSION,
 };
-pub use pod::{pod, template};
-pub use restore::{FETCH, RESTORE, RestoreFrom, check, check_name};
-pub use services::{client_service, peer_service};
-pub use store::location;
-use witan_crd::{CLUSTER, EtcdCluster};
+pub(crate) use pod::{pod, template};
+pub(crate) use restore::{FETCH, RESTORE, RestoreFrom, check, check_name};
+pub(crate) use services::{client_service, peer_service};
+pub(crate) use store::location;
+use witan_crd::{CLUSTER, EtcdCluster, Object};
 use witan_plan::model::{Holder, PeerTls};
-
-/// An object in a cluster's namespace.
-pub trait Object:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Serialize
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl<K> Object for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Serialize
-        + Send
-        + Sync
-        + 'static
-{
-}
 
 /// Why an object cannot be built from the spec.
 #[derive(Debug, thiserror::Error)]
-pub enum ResourceError {
+pub(crate) enum ResourceError {
     /// A part of the spec that is passed on unchanged does not fit its type.
     #[error(
         "spec.{field} does not fit into a pod or claim: {reason}. Correct it in the EtcdCluster"
     )]
-    Field {
-        /// The field of the spec.
-        field: &'static str,
-        /// The error of the type.
-        reason: String,
-    },
-    /// The EtcdCluster does not come from an API server.
+    Field { field: &'static str, reason: String },
     #[error("the EtcdCluster has no {0}")]
     Incomplete(&'static str),
-    /// The image of the members is unknown.
     #[error("the operator's --member-image {0:?} has no repository")]
     Image(String),
-    /// A certificate could not be made or read.
     #[error("cannot make or read a certificate: {0}")]
     Certificate(String),
 }
@@ -101,7 +63,7 @@ fn owner<K: Resource<DynamicType = ()>>(resource: &K) -> OwnerReference {
 
 /// The owner of an object that has the name of a cluster's object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Ownership {
+pub(crate) enum Ownership {
     /// The cluster: it has the label and the owner, or the label and no owner.
     Ours,
     /// An earlier EtcdCluster of the same name, with which Kubernetes deletes it.
@@ -112,7 +74,7 @@ pub enum Ownership {
 
 /// Returns the owner of an object. Kept claims, and objects after `kubectl delete --cascade=orphan`, have the label
 /// alone and no owner.
-pub fn ownership<K: ResourceExt>(cluster: &Cluster<'_>, object: &K) -> Ownership {
+pub(crate) fn ownership<K: ResourceExt>(cluster: &Cluster<'_>, object: &K) -> Ownership {
     let kind = EtcdCluster::kind(&());
     let owners = object.owner_references();
     let mut clusters = owners.iter().filter(|owner| owner.kind == kind);
@@ -132,7 +94,7 @@ pub fn ownership<K: ResourceExt>(cluster: &Cluster<'_>, object: &K) -> Ownership
 }
 
 /// Describes an object of this kind that has the name of a cluster's, as text.
-pub fn holder<K: ResourceExt>(cluster: &Cluster<'_>, kind: &str, object: &K) -> Holder {
+pub(crate) fn holder<K: ResourceExt>(cluster: &Cluster<'_>, kind: &str, object: &K) -> Holder {
     let owners = object.owner_references();
     let controls = |owner: &&OwnerReference| owner.controller == Some(true);
     let owner = owners.iter().find(controls).or(owners.first());
@@ -155,15 +117,9 @@ fn word(value: impl Serialize) -> String {
 /// Returns the fingerprint of an object, which is stored in its annotation [`SPEC`].
 fn fingerprint(object: &impl Serialize) -> String {
     let text = serde_json::to_vec(object).unwrap_or_default();
-    let digest = Sha256::digest(&text);
-    digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    format!("{:.16x}", Sha256::digest(&text))
 }
 
-/// Adds the fingerprint of an object to its annotations.
 fn with_fingerprint<K: Object>(mut object: K) -> K {
     let print = fingerprint(&object);
     let meta: &mut ObjectMeta = object.meta_mut();
@@ -174,7 +130,7 @@ fn with_fingerprint<K: Object>(mut object: K) -> K {
 
 /// Whether an object in Kubernetes has the fingerprint, the EtcdClusters among the owners and the labels of the wanted one.
 /// Owners that others have added, and labels of other names, are no difference: an apply would leave them there.
-pub fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
+pub(crate) fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
     let print = |object: &K| object.annotations().get(SPEC).cloned();
     let labels = wanted.labels().iter();
     let kind = EtcdCluster::kind(&());
@@ -191,7 +147,7 @@ pub fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
 }
 
 /// Returns why the spec makes no pods or no claims; `None` if it makes both.
-pub fn rejected(cluster: &Cluster<'_>) -> Option<ResourceError> {
+pub(crate) fn rejected(cluster: &Cluster<'_>) -> Option<ResourceError> {
     let pods = template(cluster, PeerTls::On).err();
     pods.or_else(|| claim(cluster, 0, PeerTls::On).err())
 }

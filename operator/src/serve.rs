@@ -18,11 +18,10 @@ const WORKERS: usize = 1;
 
 /// Whether this replica is ready: it has reached the API server, and it has the state of all clusters or is a standby.
 #[derive(Debug, Default)]
-pub struct Readiness(AtomicBool);
+pub(crate) struct Readiness(AtomicBool);
 
 impl Readiness {
-    /// Sets whether the operator is ready.
-    pub fn set(&self, ready: bool) {
+    pub(crate) fn set(&self, ready: bool) {
         self.0.store(ready, Ordering::Relaxed);
     }
 
@@ -41,11 +40,7 @@ fn listener(on: SocketAddr) -> io::Result<TcpListener> {
     bound
 }
 
-/// Makes a server for `/metrics`.
-///
-/// # Errors
-/// The address cannot be bound.
-pub fn metrics(on: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Server> {
+pub(crate) fn metrics(on: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Server> {
     let page = web::Data::from(metrics);
     let server = HttpServer::new(move || {
         App::new().app_data(page.clone()).route(
@@ -64,11 +59,7 @@ pub fn metrics(on: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Server> {
         .run())
 }
 
-/// Makes a server for `/healthz` and `/readyz`.
-///
-/// # Errors
-/// The address cannot be bound.
-pub fn health(on: SocketAddr, readiness: Arc<Readiness>) -> io::Result<Server> {
+pub(crate) fn health(on: SocketAddr, readiness: Arc<Readiness>) -> io::Result<Server> {
     let readiness = web::Data::from(readiness);
     let server = HttpServer::new(move || {
         App::new()

@@ -23,7 +23,6 @@ impl Members for NoMembers {
     }
 }
 
-/// Settings with this image of members.
 pub(crate) fn environment(member_image: &str) -> Environment {
     Environment {
         member_image: member_image.to_owned(),

@@ -34,24 +34,27 @@ const IDLE: &str = "it was done several times and has changed nothing";
 
 /// The tried steps of all clusters, by namespace and name.
 #[derive(Debug, Default)]
-pub struct AllTried(Mutex<HashMap<(String, String), Tried>>);
+pub(crate) struct AllTried(Mutex<HashMap<(String, String), Tried>>);
 
 impl AllTried {
-    /// Does something with what was tried for a cluster.
-    pub fn of<T>(&self, namespace: &str, name: &str, work: impl FnOnce(&mut Tried) -> T) -> T {
+    pub(crate) fn of<T>(
+        &self,
+        namespace: &str,
+        name: &str,
+        work: impl FnOnce(&mut Tried) -> T,
+    ) -> T {
         let key = (namespace.to_owned(), name.to_owned());
         work(lock(&self.0).entry(key).or_default())
     }
 
-    /// Forgets a deleted cluster.
-    pub fn forget(&self, namespace: &str, name: &str) {
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
         lock(&self.0).remove(&(namespace.to_owned(), name.to_owned()));
     }
 }
 
 /// The tried steps of one cluster.
 #[derive(Debug, Default)]
-pub struct Tried {
+pub(crate) struct Tried {
     generation: i64,
     refused: Vec<Entry>,
     last: Option<(Step, Observed)>,
@@ -69,7 +72,7 @@ struct Entry {
 
 impl Tried {
     /// Returns the steps that failed for the observed generation of the spec.
-    pub fn refused(&mut self, seen: &Observed, now: Instant) -> Vec<Refusal> {
+    pub(crate) fn refused(&mut self, seen: &Observed, now: Instant) -> Vec<Refusal> {
         let generation = seen.generation;
         if self.generation != generation {
             *self = Self { generation, failures: self.failures, ..Self::default() };
@@ -85,7 +88,7 @@ impl Tried {
     }
 
     /// Remembers that a step was refused with these words; returns whether they are new.
-    pub fn on_failed(&mut self, step: &Step, said: &str, now: Instant) -> bool {
+    pub(crate) fn on_failed(&mut self, step: &Step, said: &str, now: Instant) -> bool {
         self.hold(step, false, said, now)
     }
 
@@ -106,20 +109,18 @@ impl Tried {
         before.is_none_or(|entry| entry.refusal.said != said)
     }
 
-    /// Counts a failed pass; returns when to try again.
-    pub fn on_pass_failed(&mut self) -> Duration {
+    pub(crate) fn on_pass_failed(&mut self) -> Duration {
         self.failures += 1;
         delay(self.failures - 1)
     }
 
-    /// Forgets the failed passes.
-    pub fn on_pass_succeeded(&mut self) {
+    pub(crate) fn on_pass_succeeded(&mut self) {
         self.failures = 0;
     }
 
     /// Remembers that a step was done after this was seen; returns whether it has just been done so often on the
     /// same observation that it counts as refused.
-    pub fn on_done(&mut self, step: &Step, seen: &Observed, now: Instant) -> bool {
+    pub(crate) fn on_done(&mut self, step: &Step, seen: &Observed, now: Instant) -> bool {
         let this = (step.clone(), without_measures(seen));
         self.repeats = if self.last.as_ref() == Some(&this) {
             self.repeats + 1

@@ -1,6 +1,10 @@
 //! The flags of `witan-operator backup`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
@@ -22,23 +26,13 @@ pub enum BackupCommand {
 }
 
 impl BackupCommand {
-    /// Returns the name of the command.
-    pub(crate) fn name(&self) -> &'static str {
+    /// Returns the name of the command, and the file for its result.
+    pub(crate) fn name_and_result(&self) -> (&'static str, Option<&Path>) {
         match self {
-            Self::Save(_) => "save",
-            Self::Changes(_) => "changes",
-            Self::List(_) => "list",
-            Self::Fetch(_) => "fetch",
-        }
-    }
-
-    /// Returns the file of the result, if one is wanted.
-    pub(crate) fn result(&self) -> Option<PathBuf> {
-        match self {
-            Self::Save(flags) => flags.result.clone(),
-            Self::Changes(flags) => flags.result.clone(),
-            Self::List(_) => None,
-            Self::Fetch(flags) => flags.result.clone(),
+            Self::Save(flags) => ("save", flags.result.as_deref()),
+            Self::Changes(flags) => ("changes", flags.result.as_deref()),
+            Self::List(_) => ("list", None),
+            Self::Fetch(flags) => ("fetch", flags.result.as_deref()),
         }
     }
 }
@@ -49,7 +43,6 @@ pub(crate) struct MembersFlags {
     /// URLs of members, separated by commas. A follower is preferred to the leader.
     #[arg(long, value_delimiter = ',', required = true, value_name = "URLS")]
     pub(crate) endpoints: Vec<String>,
-    /// Access to the members.
     #[command(flatten)]
     pub(crate) client: ClientFlags,
 }
@@ -57,7 +50,6 @@ pub(crate) struct MembersFlags {
 /// Flags of `backup save`.
 #[derive(Debug, Clone, Args)]
 pub struct SaveFlags {
-    /// The members.
     #[command(flatten)]
     pub(crate) members: MembersFlags,
     /// Where the backup is stored: s3://BUCKET[/PREFIX] or file:///FOLDER.
@@ -81,13 +73,11 @@ pub struct SaveFlags {
     /// File to which the result is written as JSON of at most 4096 bytes, such as /dev/termination-log.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
-    /// Access to the store.
     #[command(flatten)]
     pub(crate) s3: S3Flags,
 }
 
 impl SaveFlags {
-    /// Returns which other backups stay.
     pub(crate) fn retention(&self) -> Retention {
         Retention { keep_last: self.keep_last, keep_within: self.keep_within }
     }
@@ -96,7 +86,6 @@ impl SaveFlags {
 /// Flags of `backup changes`.
 #[derive(Debug, Clone, Args)]
 pub struct ChangesFlags {
-    /// The members.
     #[command(flatten)]
     pub(crate) members: MembersFlags,
     /// Where the snapshots are, to which the changes belong: s3://BUCKET[/PREFIX] or file:///FOLDER. The changes are stored
@@ -113,7 +102,6 @@ pub struct ChangesFlags {
     /// File to which the result is written as JSON of at most 4096 bytes, such as /dev/termination-log.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
-    /// Access to the store.
     #[command(flatten)]
     pub(crate) s3: S3Flags,
 }
@@ -127,7 +115,6 @@ pub struct ListFlags {
     /// Format of the list.
     #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
     pub(crate) output: ListFormat,
-    /// Access to the store.
     #[command(flatten)]
     pub(crate) s3: S3Flags,
 }
@@ -173,13 +160,11 @@ pub struct FetchFlags {
     /// File to which the result is written as JSON of at most 4096 bytes, such as /dev/termination-log.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
-    /// Access to the store.
     #[command(flatten)]
     pub(crate) s3: S3Flags,
 }
 
 impl FetchFlags {
-    /// Returns how far changes are fetched.
     pub(crate) fn until(&self) -> Until {
         match (self.to_revision, self.to_time) {
             (Some(revision), _) => Until::Revision(revision),

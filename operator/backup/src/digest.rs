@@ -22,12 +22,10 @@ pub(crate) struct Digested {
     pub(crate) sound: bool,
     /// SHA-256 of all bytes, in hex.
     pub(crate) sha256: String,
-    /// Number of bytes.
     pub(crate) bytes: u64,
 }
 
 impl SnapshotDigest {
-    /// Adds the next bytes.
     pub(crate) fn update(&mut self, next: &[u8]) {
         self.bytes += next.len() as u64;
         let fixed = (self.tail.len() + next.len()).saturating_sub(DIGEST_BYTES);
@@ -44,8 +42,7 @@ impl SnapshotDigest {
         let found = self.hash.clone().finalize();
         let sound = self.bytes > DIGEST_BYTES as u64 && found.as_slice() == self.tail;
         self.hash.update(&self.tail);
-        let all = self.hash.finalize();
-        let sha256 = all.iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = format!("{:x}", self.hash.finalize());
         Digested { sound, sha256, bytes: self.bytes }
     }
 }

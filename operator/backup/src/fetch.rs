@@ -39,29 +39,16 @@ pub(crate) async fn run(
         name::check(name)?;
     }
     let store = Store::open(&flags.from, &flags.s3)?;
-    let wanted = Wanted {
-        name: flags.name.as_deref(),
-        changes: flags
-            .changes
-            .as_deref()
-            .map(|folder| (folder, flags.until())),
-    };
-    let fetched = stop.or(fetch(&store, wanted, &flags.file)).await?;
+    let changes = flags.changes.as_deref();
+    let changes = changes.map(|folder| (folder, flags.until()));
+    let fetched = fetch(&store, flags.name.as_deref(), changes, &flags.file);
+    let fetched = stop.or(fetched).await?;
     if let (Some(path), CommandResult::Fetched(fetched)) = (&flags.record, &fetched) {
         let json = serde_json::to_vec(&fetched.record).map_err(io::Error::from);
         let written = json.and_then(|json| fs::write(path, json));
         written.map_err(|error| of_disk(path, &error))?;
     }
     Ok(Some(fetched))
-}
-
-/// A backup to fetch, with its changes.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Wanted<'a> {
-    /// Name of the backup or of a file; the newest backup if not set.
-    name: Option<&'a str>,
-    /// Where the changes after it go, and how far.
-    changes: Option<(&'a Path, Until)>,
 }
 
 /// Whether a folder exists and is not empty.
@@ -73,13 +60,15 @@ fn has_entries(folder: &Path) -> Result<bool, BackupError> {
     }
 }
 
-/// Fetches a backup into a file. A file without a record only has to fit the digest at its end.
-pub(crate) async fn fetch(
+/// Fetches the newest backup or a named one into a file, and its changes into a folder. A file without a record only has to fit
+/// the digest at its end.
+async fn fetch(
     store: &Store,
-    wanted: Wanted<'_>,
+    name: Option<&str>,
+    changes: Option<(&Path, Until)>,
     to: &Path,
 ) -> Result<CommandResult, BackupError> {
-    let (file, record) = choose(store, wanted).await?;
+    let (file, record) = choose(store, name, changes.map(|(_, until)| until)).await?;
     let (total, mut bytes) = store.read(&file).await?;
     let url = store.url(&file);
     tracing::info!(from = url, to = %to.display(), "fetching {}", size(total));
@@ -87,7 +76,7 @@ pub(crate) async fn fetch(
     let progress = Progress::start("fetched", total);
     let mut digest = SnapshotDigest::default();
     while let Some(piece) = bytes.next().await {
-        let piece = piece.map_err(|error| store.read_failed(&file, &error))?;
+        let piece = piece.map_err(|error| store.failed("read", &file, &error))?;
         digest.update(&piece);
         partial.write(&piece).await?;
         progress.add(piece.len());
@@ -98,7 +87,7 @@ pub(crate) async fn fetch(
         return Err(BackupError::new(Reason::BackupBroken, message));
     }
     let mut to_revision = None;
-    if let (Some((folder, until)), Some(record)) = (wanted.changes, &record) {
+    if let (Some((folder, until)), Some(record)) = (changes, &record) {
         to_revision = Some(changes::fetch(store, record, until, folder).await?);
     }
     partial.keep().await?;
@@ -115,12 +104,12 @@ pub(crate) async fn fetch(
 /// Returns the file to fetch, and its record if there is one. Only the name of a file may do without, and only without changes.
 async fn choose(
     store: &Store,
-    wanted: Wanted<'_>,
+    name: Option<&str>,
+    until: Option<Until>,
 ) -> Result<(String, Option<BackupRecord>), BackupError> {
-    let until = wanted.changes.map(|(_, until)| until);
     let admits = |record: &BackupRecord| until.is_none_or(|until| until.admits(record));
     let missing = |message: String| Err(BackupError::new(Reason::NotFound, message));
-    let Some(name) = wanted.name else {
+    let Some(name) = name else {
         let complete = inventory::complete(store).await?;
         return match complete.into_iter().find(admits) {
             Some(newest) => Ok((format!("{}{DATA}", newest.name), Some(newest))),

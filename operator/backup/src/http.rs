@@ -41,7 +41,6 @@ const INTERRUPTED: [io::ErrorKind; 4] = [
 
 type Connector = TimeoutConnector<HttpsConnector<TcpConnector>>;
 
-/// Makes clients of HTTP.
 #[derive(Debug)]
 pub(crate) struct HyperConnector {
     tls: Result<Arc<ClientConfig>, String>,
@@ -54,7 +53,6 @@ impl HyperConnector {
     }
 }
 
-/// Returns the authorities of the system.
 pub(crate) fn system_authorities() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
@@ -65,7 +63,6 @@ pub(crate) fn system_authorities() -> RootCertStore {
     roots
 }
 
-/// Makes the settings of TLS.
 fn tls(authorities: &[u8]) -> Result<ClientConfig, String> {
     let mut roots = system_authorities();
     for certificate in CertificateDer::pem_slice_iter(authorities) {
@@ -104,7 +101,6 @@ impl HttpConnector for HyperConnector {
     }
 }
 
-/// A client of HTTP with its pool of connections.
 #[derive(Debug)]
 struct HyperService {
     client: Client<Connector, HttpRequestBody>,

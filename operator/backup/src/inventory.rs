@@ -18,9 +18,7 @@ const READS_AT_ONCE: usize = 8;
 /// A backup as it lies in a location.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    /// The name.
     pub(crate) name: String,
-    /// The record, if there is one that can be read.
     pub(crate) record: Option<BackupRecord>,
     /// Bytes of the snapshot, if there is one.
     pub(crate) bytes: Option<u64>,
@@ -36,7 +34,6 @@ impl Entry {
             .is_some_and(|record| Some(record.bytes) == self.bytes)
     }
 
-    /// Returns when the backup was taken.
     pub(crate) fn taken_at(&self) -> Timestamp {
         self.record
             .as_ref()
@@ -44,7 +41,6 @@ impl Entry {
     }
 }
 
-/// The files of one name: the snapshot, the record, or both.
 #[derive(Debug, Default)]
 struct Files {
     data: Option<u64>,

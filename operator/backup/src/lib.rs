@@ -40,6 +40,5 @@ mod testing;
 
 pub use changes::ChangesStatus;
 pub use command::BackupCommand;
-pub use reason::{BackupError, Reason};
 pub use result::{BackupRecord, FetchedBackup};
 pub use run::run;

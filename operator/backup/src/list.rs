@@ -11,7 +11,6 @@ use crate::{
     store::Store,
 };
 
-/// Lists the backups of a location as text.
 pub(crate) async fn run(flags: &ListFlags) -> Result<String, BackupError> {
     let store = Store::open(&flags.from, &flags.s3)?;
     let entries = inventory::entries(&store).await?;
@@ -21,7 +20,6 @@ pub(crate) async fn run(flags: &ListFlags) -> Result<String, BackupError> {
     }
 }
 
-/// A backup in the list.
 #[derive(Debug, Serialize)]
 struct Row<'a> {
     name: &'a str,

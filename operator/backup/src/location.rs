@@ -9,7 +9,6 @@ use object_store::path::Path;
 pub(crate) enum Location {
     /// Keys of a bucket that begin with a prefix and a slash, or all keys if the prefix is empty.
     Bucket {
-        /// Name of the bucket.
         bucket: String,
         /// The prefix, without slashes at its ends.
         prefix: Path,

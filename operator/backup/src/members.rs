@@ -83,7 +83,6 @@ impl Members {
         })
     }
 
-    /// Returns the channel to a member.
     pub(crate) fn channel(&self, endpoint: &str) -> Result<&Channel, BackupError> {
         let known = self.members.iter().find(|(url, _)| url == endpoint);
         let known = known.map(|(_, channel)| channel);
@@ -216,7 +215,6 @@ fn read(flag: &str, file: &Path) -> Result<Vec<u8>, BackupError> {
     fs::read(file).map_err(|error| internal(format!("{flag} {}: {error}", file.display())))
 }
 
-/// Makes the settings of TLS, for endpoints with https.
 fn tls(flags: &ClientFlags) -> Result<ClientTlsConfig, BackupError> {
     let mut tls = match &flags.cacert {
         Some(file) => {
@@ -232,7 +230,6 @@ fn tls(flags: &ClientFlags) -> Result<ClientTlsConfig, BackupError> {
     Ok(tls)
 }
 
-/// Makes a channel for each URL.
 fn channels<'a>(
     urls: impl Iterator<Item = &'a String>,
     tls: &ClientTlsConfig,

@@ -5,12 +5,9 @@ use crate::reason::{BackupError, Reason};
 /// A name is part of a file name, of which most file systems allow 255 bytes.
 const NAME_BYTES_MAX: usize = 200;
 
-/// The suffix of a snapshot.
 pub(crate) const DATA: &str = ".db";
-/// The suffix of a record.
 pub(crate) const RECORD: &str = ".json";
 
-/// Checks a name of a backup or of a file.
 pub(crate) fn check(name: &str) -> Result<(), BackupError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let wrong = if name.is_empty() {

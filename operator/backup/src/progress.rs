@@ -28,7 +28,6 @@ impl Progress {
         Self { done, lines }
     }
 
-    /// Counts bytes.
     pub(crate) fn add(&self, bytes: usize) {
         self.done.fetch_add(bytes as u64, Ordering::Relaxed);
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The closed list of reasons, which programs compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// No endpoint answers.
     SourceUnreachable,
     /// The members answer with a refusal: a wrong user or password, no permission, too many snapshots at once.
@@ -38,16 +38,14 @@ pub enum Reason {
 /// A failure: why, for programs, and what was wrong, where, and what to do, as text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
-pub struct BackupError {
-    /// Why.
-    pub reason: Reason,
+pub(crate) struct BackupError {
+    pub(crate) reason: Reason,
     /// The fault and what to do about it, as text.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl BackupError {
-    /// Makes an error.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+    pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
 

@@ -97,9 +97,7 @@ pub struct FetchedBackup {
 /// A file of etcd without a record, that was fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct PlainFile {
-    /// Name of the file.
     pub(crate) name: String,
-    /// URL of the file.
     pub(crate) location: String,
     /// Size of the file, with the digest at its end.
     pub(crate) bytes: u64,
@@ -111,13 +109,9 @@ pub(crate) struct PlainFile {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum CommandResult {
-    /// A stored backup.
     Backup(BackupRecord),
-    /// A fetched backup.
     Fetched(FetchedBackup),
-    /// A fetched file without a record.
     File(PlainFile),
-    /// Why there is none.
     Failed(BackupError),
 }
 

@@ -20,10 +20,11 @@ pub async fn run(command: &BackupCommand) -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     // backups on a volume hold all secrets: nobody but the owner and the group reads them
     rustix::process::umask(Mode::RWXO | Mode::WGRP);
+    let (name, path) = command.name_and_result();
     let result = match execute(command).await {
         Ok(result) => result,
         Err(error) => {
-            let (name, BackupError { reason, message }) = (command.name(), &error);
+            let BackupError { reason, message } = &error;
             drop(writeln!(
                 std::io::stderr(),
                 "witan-operator backup {name}: {message} ({reason:?})"
@@ -32,8 +33,8 @@ pub async fn run(command: &BackupCommand) -> ExitCode {
         }
     };
     let mut succeeded = !matches!(result, Some(CommandResult::Failed(_)));
-    if let (Some(result), Some(path)) = (result, command.result())
-        && let Err(error) = result.write(&path)
+    if let (Some(result), Some(path)) = (result, path)
+        && let Err(error) = result.write(path)
     {
         drop(writeln!(
             std::io::stderr(),

@@ -98,7 +98,6 @@ pub(crate) fn open_with(
         .map_err(|error| internal(format!("the store {bucket} cannot be used: {error}")))
 }
 
-/// Reads the authorities of the store's certificate.
 fn authorities(flags: &S3Flags) -> Result<Vec<u8>, BackupError> {
     let Some(path) = &flags.s3_cacert else {
         return Ok(Vec::new());

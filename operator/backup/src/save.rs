@@ -18,10 +18,8 @@ use crate::{
     upload::PartUpload,
 };
 
-/// A backup to save.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewBackup<'a> {
-    /// Its name.
     pub(crate) name: &'a str,
     /// Whether changes are to go on from it.
     pub(crate) begins_changes: bool,
@@ -95,7 +93,7 @@ async fn retain(
 async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, BackupError> {
     let (file, data) = (format!("{name}{RECORD}"), format!("{name}{DATA}"));
     let Some(record) = store.record(name).await? else {
-        if store.has_record_file(name).await? {
+        if store.small_file(&file).await?.is_some() {
             let message = format!(
                 "{} exists and is no record of a backup: use another name",
                 store.url(&file)
@@ -144,9 +142,7 @@ async fn save_from_any(
     Err(BackupError::new(reason, messages.join("; ")))
 }
 
-/// The result of an attempt.
 enum Stored {
-    /// The snapshot is stored.
     Snapshot(Digested),
     /// Another process has saved the backup in the meantime.
     Earlier(Box<BackupRecord>),
@@ -180,7 +176,7 @@ async fn attempt(
             return Ok(Stored::Earlier(Box::new(record)));
         }
         let completed = upload.complete().await;
-        completed.map_err(|error| store.upload_failed(name, &error))?;
+        completed.map_err(|error| store.failed("write", &format!("{name}{DATA}"), &error))?;
         Ok(Stored::Snapshot(digested))
     });
     let digested = match stored.await {
@@ -290,7 +286,7 @@ async fn receive(
         let piece = piece?;
         digest.update(&piece);
         let written = upload.write(&piece).await;
-        written.map_err(|error| store.upload_failed(name, &error))?;
+        written.map_err(|error| store.failed("write", &format!("{name}{DATA}"), &error))?;
         progress.add(piece.len());
     }
     let digested = digest.finish();

@@ -11,7 +11,6 @@ use crate::{
 /// A follower that lacks more entries than this is asked last: its snapshot would be old.
 const ENTRIES_BEHIND_MAX: u64 = 1000;
 
-/// The members of a cluster.
 pub(crate) trait Source {
     /// Asks all members for their status; the answers are in the order in which they came.
     async fn survey(&self) -> Vec<Result<Report, BackupError>>;
@@ -26,22 +25,17 @@ pub(crate) trait Source {
     async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError>;
 }
 
-/// A member's answer to Status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Report {
-    /// URL of the member.
     pub(crate) endpoint: String,
-    /// Whether it is the leader.
     pub(crate) is_leader: bool,
     /// Whether it is a learner, of which no snapshot can be had.
     pub(crate) is_learner: bool,
-    /// Id of the cluster.
     pub(crate) cluster_id: u64,
     /// Its revision. A snapshot that is asked for afterward has it or a later one.
     pub(crate) revision: i64,
     /// Index of the last entry that it has applied.
     pub(crate) applied: u64,
-    /// Its version.
     pub(crate) version: String,
 }
 

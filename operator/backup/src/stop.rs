@@ -14,7 +14,6 @@ use crate::reason::{BackupError, Reason};
 pub(crate) struct Stop(watch::Receiver<Option<&'static str>>);
 
 impl Stop {
-    /// Begins to listen to the signals.
     pub(crate) fn on_signals() -> std::io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

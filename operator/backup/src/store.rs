@@ -23,7 +23,6 @@ use crate::{
 /// A record has some hundred bytes; larger objects are no records.
 const RECORD_BYTES_MAX: u64 = 64 << 10;
 
-/// A folder of a store.
 #[derive(Clone)]
 pub(crate) struct Store {
     objects: Arc<dyn ObjectStore>,
@@ -33,14 +32,10 @@ pub(crate) struct Store {
     folder: Option<PathBuf>,
 }
 
-/// A file in a listing.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredFile {
-    /// Its name in the folder.
     pub(crate) name: String,
-    /// Its size.
     pub(crate) bytes: u64,
-    /// When it was written.
     pub(crate) written_at: Timestamp,
 }
 
@@ -60,7 +55,6 @@ impl Store {
         Self::open(at, s3)
     }
 
-    /// Opens a location.
     pub(crate) fn open(at: &Location, s3: &S3Flags) -> Result<Self, BackupError> {
         let url = at.url();
         match at {
@@ -84,7 +78,6 @@ impl Store {
         }
     }
 
-    /// Makes a store of objects of a test.
     #[cfg(test)]
     pub(crate) fn of_test(objects: Arc<dyn ObjectStore>) -> Self {
         Self {
@@ -95,7 +88,6 @@ impl Store {
         }
     }
 
-    /// Returns a folder of this one.
     pub(crate) fn below(&self, name: &str) -> Self {
         Self {
             objects: self.objects.clone(),
@@ -112,12 +104,10 @@ impl Store {
         }
     }
 
-    /// Returns the URL of a file.
     pub(crate) fn url(&self, file: &str) -> String {
         format!("{}/{file}", self.url)
     }
 
-    /// Returns the URL of the folder.
     pub(crate) fn folder_url(&self) -> &str {
         &self.url
     }
@@ -126,7 +116,12 @@ impl Store {
         self.prefix.clone().join(file)
     }
 
-    fn failed(&self, verb: &'static str, file: &str, error: &object_store::Error) -> BackupError {
+    pub(crate) fn failed(
+        &self,
+        verb: &'static str,
+        file: &str,
+        error: &object_store::Error,
+    ) -> BackupError {
         store_error::explain(Doing { verb, url: &self.url(file) }, error)
     }
 
@@ -157,12 +152,6 @@ impl Store {
         Ok(record.ok())
     }
 
-    /// Whether there is an object with the name of a record, whatever it is.
-    pub(crate) async fn has_record_file(&self, name: &str) -> Result<bool, BackupError> {
-        let file = format!("{name}{RECORD}");
-        Ok(self.small_file(&file).await?.is_some())
-    }
-
     /// Reads a file; `None` if there is none. A file that is too large for a record is empty.
     pub(crate) async fn small_file(&self, file: &str) -> Result<Option<Vec<u8>>, BackupError> {
         let failed = |error| self.failed("read", file, &error);
@@ -186,7 +175,6 @@ impl Store {
         self.put(&file, json.into()).await
     }
 
-    /// Writes a file as a whole.
     pub(crate) async fn put(&self, file: &str, bytes: Bytes) -> Result<(), BackupError> {
         let put = self.objects.put(&self.path(file), bytes.into()).await;
         put.map(drop)
@@ -203,17 +191,11 @@ impl Store {
         }
     }
 
-    /// Begins to write the snapshot of a backup.
     pub(crate) async fn upload(&self, name: &str) -> Result<PartUpload, BackupError> {
         let file = format!("{name}{DATA}");
         self.sweep(&file);
         let begun = PartUpload::begin(self.objects.as_ref(), &self.path(&file)).await;
         begun.map_err(|error| self.failed("write", &file, &error))
-    }
-
-    /// Explains why the snapshot of a backup could not be written.
-    pub(crate) fn upload_failed(&self, name: &str, error: &object_store::Error) -> BackupError {
-        self.failed("write", &format!("{name}{DATA}"), error)
     }
 
     /// Returns the size of a file; `None` if there is none.
@@ -229,13 +211,8 @@ impl Store {
     pub(crate) async fn read(&self, file: &str) -> Result<(u64, FileBytes), BackupError> {
         match self.objects.get(&self.path(file)).await {
             Ok(found) => Ok((found.meta.size, found.into_stream())),
-            Err(error) => Err(self.read_failed(file, &error)),
+            Err(error) => Err(self.failed("read", file, &error)),
         }
-    }
-
-    /// Explains why a file could not be read.
-    pub(crate) fn read_failed(&self, file: &str, error: &object_store::Error) -> BackupError {
-        self.failed("read", file, error)
     }
 
     /// Deletes a file; one that does not exist is deleted.

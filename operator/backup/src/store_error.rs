@@ -1,17 +1,15 @@
 //! Explains errors of stores to people, and classifies them.
 
-use std::{error::Error, io};
+use std::{error::Error, io, iter::successors};
 
 use object_store::client::{HttpError, HttpErrorKind};
 
 use crate::reason::{BackupError, Reason};
 
-/// The action that failed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Doing<'a> {
     /// As in "read s3://…".
     pub(crate) verb: &'static str,
-    /// The file or folder.
     pub(crate) url: &'a str,
 }
 
@@ -21,7 +19,6 @@ pub(crate) fn is_missing_object(error: &object_store::Error) -> bool {
         && code(&error.to_string()).is_none_or(|code| code != "NoSuchBucket")
 }
 
-/// Explains an error of a store.
 pub(crate) fn explain(doing: Doing<'_>, error: &object_store::Error) -> BackupError {
     let text = error.to_string();
     if let Some(code) = code(&text) {
@@ -98,7 +95,6 @@ impl Doing<'_> {
     }
 }
 
-/// Explains an error code of S3.
 fn of_s3(doing: Doing<'_>, code: &str, message: &str, is_refused: bool) -> BackupError {
     let (reason, hint) = match code {
         "InvalidAccessKeyId" | "XAdminUserNotFound" => {
@@ -168,7 +164,6 @@ fn is_full(message: &str) -> bool {
     .any(|words| message.contains(words))
 }
 
-/// Explains that a request of HTTP failed.
 fn of_http(doing: Doing<'_>, error: &HttpError) -> BackupError {
     let cause = innermost(error);
     let why = if cause.contains("invalid peer certificate") {
@@ -201,21 +196,11 @@ fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 
 /// Returns the first cause of a type.
 fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
+    successors(Some(error), |error| (*error).source()).find_map(|error| error.downcast_ref())
 }
 
 /// Returns the text of the last cause, which names no layer of this program.
 pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(next) = last.source() {
-        last = next;
-    }
-    last.to_string()
+    let last = successors(Some(error), |error| (*error).source()).last();
+    last.unwrap_or(error).to_string()
 }

@@ -24,12 +24,8 @@ use crate::{
     source::{Report, Snapshot, Source},
 };
 
-/// Returns the SHA-256 of bytes in hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 /// Returns a file of this many bytes, with its digest at the end.
@@ -62,7 +58,6 @@ pub(crate) fn record(name: &str, second: i64) -> BackupRecord {
     }
 }
 
-/// Returns a follower.
 pub(crate) fn report(endpoint: &str) -> Report {
     Report {
         endpoint: endpoint.to_owned(),
@@ -118,7 +113,6 @@ impl TestSource {
         }
     }
 
-    /// Returns how many of the members were not asked.
     pub(crate) fn left(&self) -> usize {
         self.sent.lock().unwrap().len()
     }

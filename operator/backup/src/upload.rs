@@ -25,7 +25,6 @@ pub(crate) struct PartUpload {
 }
 
 impl PartUpload {
-    /// Begins an upload.
     pub(crate) async fn begin(store: &dyn ObjectStore, to: &Path) -> object_store::Result<Self> {
         let upload = store.put_multipart(to).await?;
         Ok(Self {

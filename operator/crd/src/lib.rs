@@ -11,6 +11,7 @@ mod certificates;
 mod changes;
 mod definition;
 mod names;
+mod object;
 mod operation;
 mod options;
 mod pod_status;
@@ -41,12 +42,13 @@ pub use names::{
     RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT, ROTATE_AUTHORITY, ordinal, ports, quorum,
     speaks_tls,
 };
+pub use object::Object;
 pub use operation::{
     EtcdOperation, EtcdOperationSpec, EtcdOperationStatus, MemberHash, MoveLeader, NoSettings,
     OperationPhase, RecoverQuorum, ReplaceMember, Verb,
 };
 pub use options::{CompactionMode, LogLevel, MetricsDetail, Options};
-pub use pod_status::{Trouble, containers, failure, is_ready, pod_condition, trouble};
+pub use pod_status::{Trouble, containers, failure, is_ready, pod_condition, pod_phase, trouble};
 pub use pods::{
     AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, CompactOnNoSpace,
     EvictionPolicy, OnCorruption, PeerService, PullPolicy, SelfHealing, ServiceType, Services,
@@ -55,7 +57,7 @@ pub use pods::{
 pub use restore::{Restore, RestorePhase, RestorePoint, RestoreStatus};
 pub use security::{
     Auth, CertManagerCertificate, CertificateSource, IssuerRef, ManagedCertificate, PeerTlsSource,
-    SecretRef, ServerTlsSource, Tls,
+    SecretRef, ServerTlsSource, Tls, secret_file,
 };
 pub use status::{
     CertificateStatus, CompactionStatus, DiscoveryStatus, EtcdClusterStatus, MemberPhase,
@@ -293,6 +295,11 @@ impl EtcdClusterSpec {
     /// Returns the TLS settings for clients; `None` if members speak clear text to them.
     pub fn client_tls(&self) -> Option<&ServerTlsSource> {
         self.tls.as_ref()?.client.as_ref()
+    }
+
+    /// Returns the secret with the password of root.
+    pub fn root_secret(&self) -> Option<&SecretRef> {
+        self.auth.as_ref()?.root_credentials_secret_ref.as_ref()
     }
 
     /// Returns how a changed template reaches the members; the default if the spec does not say.

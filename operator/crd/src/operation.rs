@@ -162,42 +162,18 @@ pub enum Verb<'a> {
 }
 
 impl Verb<'_> {
-    /// The verbs by name.
-    pub const NAMES: [&'static str; 9] = [
-        "MoveLeader",
-        "ReplaceMember",
-        "Restart",
-        "Defragment",
-        "RotateCertificates",
-        "ConsistencyCheck",
-        "RecoverQuorum",
-        "Restore",
-        "UndoRestore",
-    ];
-
     /// Returns the name, which is shown, and is a label of a metric.
     pub fn name(self) -> &'static str {
-        let [
-            mov,
-            replace,
-            restart,
-            defragment,
-            rotate,
-            check,
-            recover,
-            restore,
-            undo,
-        ] = Self::NAMES;
         match self {
-            Verb::MoveLeader(_) => mov,
-            Verb::ReplaceMember(_) => replace,
-            Verb::Restart => restart,
-            Verb::Defragment => defragment,
-            Verb::RotateCertificates => rotate,
-            Verb::ConsistencyCheck => check,
-            Verb::RecoverQuorum(_) => recover,
-            Verb::Restore(_) => restore,
-            Verb::UndoRestore => undo,
+            Verb::MoveLeader(_) => "MoveLeader",
+            Verb::ReplaceMember(_) => "ReplaceMember",
+            Verb::Restart => "Restart",
+            Verb::Defragment => "Defragment",
+            Verb::RotateCertificates => "RotateCertificates",
+            Verb::ConsistencyCheck => "ConsistencyCheck",
+            Verb::RecoverQuorum(_) => "RecoverQuorum",
+            Verb::Restore(_) => "Restore",
+            Verb::UndoRestore => "UndoRestore",
         }
     }
 }

@@ -18,6 +18,11 @@ pub fn pod_condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
     conditions.iter().find(|condition| condition.type_ == kind)
 }
 
+/// Returns the phase of a pod; `None` before it has one.
+pub fn pod_phase(pod: &Pod) -> Option<&str> {
+    pod.status.as_ref()?.phase.as_deref()
+}
+
 /// Whether the condition `Ready` of a pod is true.
 pub fn is_ready(pod: &Pod) -> bool {
     pod_condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
@@ -73,7 +78,7 @@ fn waits(state: &ContainerState) -> Option<Trouble> {
 /// Returns why a pod as a whole has failed, such as an eviction, or cannot be scheduled.
 fn of_pod(pod: &Pod) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
-    if status.phase.as_deref() == Some("Failed") {
+    if pod_phase(pod) == Some("Failed") {
         let reason = status.reason.clone()?;
         let message = status.message.clone().unwrap_or_else(|| reason.clone());
         return Some(Trouble { reason, message });

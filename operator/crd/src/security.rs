@@ -1,5 +1,6 @@
 //! TLS and users.
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,11 @@ pub struct SecretRef {
     /// Its name.
     #[schemars(length(max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
+}
+
+/// Returns a file of a secret; `None` if it is missing.
+pub fn secret_file<'a>(secret: &'a Secret, name: &str) -> Option<&'a [u8]> {
+    Some(&secret.data.as_ref()?.get(name)?.0)
 }
 
 /// TLS of the two ports.

@@ -79,7 +79,6 @@ fn examples(kind: &str) -> Vec<Value> {
     cases
 }
 
-/// Returns the kind of a case's resource.
 fn kind(case: &Value) -> &str {
     case["kind"].as_str().unwrap_or("EtcdCluster")
 }
@@ -130,7 +129,6 @@ fn object(kind: &str, name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "witan.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": full})
 }
 
-/// Returns a spec with the defaults of its type.
 fn completed<S: DeserializeOwned + Serialize>(spec: Value) -> Value {
     let typed: S = serde_json::from_value(spec).expect("a spec");
     serde_json::to_value(typed).expect("JSON")

@@ -47,7 +47,6 @@ pub(super) fn operation(
     EtcdOperation::new(&name, spec)
 }
 
-/// Creates an operation, and waits for its end if asked to.
 pub(super) async fn ask(
     target: &Target,
     made: &EtcdOperation,
@@ -64,7 +63,6 @@ pub(super) async fn ask(
     Ok(())
 }
 
-/// Returns how far an operation is.
 fn stage(operation: EtcdOperation) -> Stage {
     let status = operation.status.unwrap_or_default();
     let message = status.message.unwrap_or_default();
@@ -115,7 +113,6 @@ pub(super) async fn recover(
     ask(target, &made, wait).await
 }
 
-/// Fails if the status of a cluster has no member of a name.
 fn check_member(resource: &EtcdCluster, member: &str) -> Result<(), PluginError> {
     let all = resource.status.clone().unwrap_or_default().members;
     let names: Vec<_> = all.into_iter().map(|known| known.name).collect();
@@ -128,7 +125,6 @@ fn check_member(resource: &EtcdCluster, member: &str) -> Result<(), PluginError>
     )))
 }
 
-/// Returns who answers, and what they know.
 fn survey(answers: &[Answer], why: impl Fn(&Answer) -> String) -> String {
     let heading = [
         "MEMBER",
@@ -161,7 +157,6 @@ fn serves(answers: &[Answer]) -> bool {
     reports.any(|report| report.linearizable)
 }
 
-/// Returns what the user has to know before.
 fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
     let status = resource.status.clone().unwrap_or_default();
     let voters = status

@@ -33,7 +33,6 @@ pub(super) async fn list(
     Ok(all)
 }
 
-/// Returns a table of backups.
 pub(super) fn table(all: &[EtcdBackup], now: Timestamp) -> String {
     let heading = [
         "NAMESPACE",
@@ -69,7 +68,6 @@ pub(super) fn table(all: &[EtcdBackup], now: Timestamp) -> String {
     }
 }
 
-/// Creates an EtcdBackup, and waits for its end if asked to.
 pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), PluginError> {
     // a name with a typing error would make a backup that waits forever
     target.cluster(&flags.cluster).await?;
@@ -90,7 +88,6 @@ pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), 
     Ok(())
 }
 
-/// Makes the EtcdBackup that the flags ask for.
 fn backup(flags: &BackupFlags, settings: BackupSettings, now: Timestamp) -> EtcdBackup {
     let part: String = flags.cluster.chars().take(NAME_PART_MAX).collect();
     let default = || format!("{part}-{}", now.strftime("%Y%m%d-%H%M%S"));
@@ -109,7 +106,6 @@ fn backup(flags: &BackupFlags, settings: BackupSettings, now: Timestamp) -> Etcd
     EtcdBackup::new(&name, spec)
 }
 
-/// Makes the settings for a location.
 fn settings(location: &str, flags: &BackupFlags) -> Result<BackupSettings, PluginError> {
     let wrong = || {
         let text = "is no location: s3://BUCKET[/PREFIX] or pvc://CLAIM[/FOLDER]";
@@ -136,7 +132,6 @@ fn settings(location: &str, flags: &BackupFlags) -> Result<BackupSettings, Plugi
     settings.map_err(|error| PluginError::Words(format!("{location:?}: {error}")))
 }
 
-/// Returns how far a backup is.
 fn stage(backup: EtcdBackup) -> Stage {
     let status = backup.status.unwrap_or_default();
     let message = status.message.unwrap_or_default();

@@ -16,10 +16,8 @@ pub(super) use flags::{
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-witan", bin_name = "kubectl witan", version, about)]
 pub(super) struct PluginLine {
-    /// The API server.
     #[command(flatten)]
     pub(super) target: TargetFlags,
-    /// What to do.
     #[command(subcommand)]
     pub(super) command: PluginCommand,
 }
@@ -49,7 +47,6 @@ pub(super) enum PluginCommand {
         /// All namespaces.
         #[arg(short = 'A', long, conflicts_with = "cluster")]
         all_namespaces: bool,
-        /// Format.
         #[command(flatten)]
         format: FormatFlag,
     },
@@ -62,7 +59,6 @@ pub(super) enum PluginCommand {
         /// All namespaces.
         #[arg(short = 'A', long, conflicts_with = "cluster")]
         all_namespaces: bool,
-        /// Format.
         #[command(flatten)]
         format: FormatFlag,
     },
@@ -101,7 +97,6 @@ pub(super) enum PluginCommand {
         /// Waits until it has succeeded or failed.
         #[arg(long)]
         wait: bool,
-        /// The members.
         #[command(flatten)]
         members: MemberFlags,
     },
@@ -133,10 +128,8 @@ pub(super) enum PluginCommand {
         /// How values are shown; as text by default.
         #[arg(long, value_enum)]
         decode: Option<Decode>,
-        /// Format.
         #[command(flatten)]
         format: FormatFlag,
-        /// The members.
         #[command(flatten)]
         members: MemberFlags,
     },
@@ -146,10 +139,8 @@ pub(super) enum PluginCommand {
         cluster: String,
         /// PREFIX@REVISION.
         at: PrefixAt,
-        /// Format.
         #[command(flatten)]
         format: FormatFlag,
-        /// The members.
         #[command(flatten)]
         members: MemberFlags,
     },
@@ -163,7 +154,6 @@ pub(super) enum PluginCommand {
         /// Does it.
         #[arg(long)]
         yes: bool,
-        /// The members.
         #[command(flatten)]
         members: MemberFlags,
     },

@@ -6,7 +6,6 @@ use clap::{Arg, Command};
 /// The last line of an answer: kubectl does not add names of files.
 const NO_FILES: &str = ":4\n";
 
-/// Returns the answer to kubectl; the last word is the one to complete.
 pub(super) fn answer(mut line: Command, words: &[String]) -> String {
     line.build();
     let (last, before) = words

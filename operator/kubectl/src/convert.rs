@@ -78,17 +78,12 @@ const FORMATS: [(&str, &str, Converter); 5] = [
 /// Kinds that other operators of etcd have: one of an unknown apiVersion is a mistake, and no object of another sort.
 const OF_ETCD: [&str; 2] = ["EtcdCluster", "Etcd"];
 
-/// The group of our own resources.
 const OWN_GROUP: &str = "witan.dev/";
 
-/// Converts a resource of a kind.
 type Converter = fn(&str, &mut Fields) -> Result<Outcome, String>;
 
-/// The result for a document.
 enum Outcome {
-    /// Resources of ours.
     Made(Vec<Made>),
-    /// Nothing, for a reason.
     PassedOver(&'static str),
 }
 
@@ -97,7 +92,6 @@ impl Outcome {
     const UNKNOWN: Self = Self::PassedOver("nothing is converted of this kind");
 }
 
-/// Reads a file or stdin, converts it and prints the result.
 pub(super) fn run(flags: &ConvertFlags) -> Result<(), PluginError> {
     let (place, text) = read(flags)?;
     let converted = convert(&text, flags.from, flags.name.as_deref());
@@ -163,7 +157,6 @@ fn title(document: &Document) -> String {
     }
 }
 
-/// Returns the comments of a document, and the resources that it becomes as YAML.
 fn document_as_yaml(
     document: Document,
     title: &str,
@@ -213,7 +206,6 @@ fn document_as_yaml(
     }
 }
 
-/// Returns what is known, for messages.
 fn known() -> String {
     let formats = FORMATS
         .iter()

@@ -12,7 +12,6 @@ pub(super) const SHOWN_MAX: usize = 60;
 const MAGIC: &[u8] = b"k8s\0";
 const ENCRYPTED: &[u8] = b"k8s:enc:";
 
-/// An object of Kubernetes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stored {
     /// Version and kind, such as `apps/v1 Deployment`.
@@ -21,7 +20,6 @@ pub(super) struct Stored {
     pub(super) name: String,
 }
 
-/// Returns a value as text.
 pub(super) fn shown(value: &[u8], decode: Option<Decode>) -> String {
     if let Some(Decode::K8s) = decode
         && let Some(stored) = stored(value)
@@ -36,7 +34,6 @@ pub(super) fn shown(value: &[u8], decode: Option<Decode>) -> String {
     }
 }
 
-/// Returns the object of Kubernetes that a value is; `None` if it is none.
 pub(super) fn stored(value: &[u8]) -> Option<Stored> {
     if let Some(rest) = value.strip_prefix(MAGIC) {
         return of_protobuf(rest);
@@ -132,7 +129,6 @@ pub(super) fn bytes(of: u64) -> String {
 mod tests {
     use super::*;
 
-    /// A field of bytes.
     fn message(number: u8, content: &[u8]) -> Vec<u8> {
         let mut all = vec![number << 3 | 2, u8::try_from(content.len()).unwrap()];
         all.extend_from_slice(content);

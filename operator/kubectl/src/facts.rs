@@ -15,7 +15,6 @@ use super::{PluginError, target::Target};
 /// A cluster and what belongs to it. This is also what `status -o json` prints.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Facts {
-    /// The resource.
     pub(super) cluster: EtcdCluster,
     /// Its pods, by name.
     #[serde(default)]
@@ -23,7 +22,6 @@ pub(super) struct Facts {
     /// Its backups, the newest first.
     #[serde(default)]
     pub(super) backups: Vec<EtcdBackup>,
-    /// Its schedules.
     #[serde(default)]
     pub(super) schedules: Vec<EtcdBackupSchedule>,
     /// What could not be read, and why.
@@ -31,17 +29,12 @@ pub(super) struct Facts {
     pub(super) unread: Vec<String>,
 }
 
-/// The facts about a pod that are shown.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct PodFact {
-    /// Its name.
     pub(super) name: String,
-    /// Its node.
     pub(super) node: Option<String>,
-    /// Whether it is ready.
     #[serde(default)]
     pub(super) ready: bool,
-    /// How often its containers were restarted.
     #[serde(default)]
     pub(super) restarts: i32,
     /// Why it does not run, in the words of the scheduler or the kubelet.
@@ -54,7 +47,6 @@ impl Facts {
         self.cluster.status.clone().unwrap_or_default()
     }
 
-    /// Returns the pod of a name.
     pub(super) fn pod(&self, name: &str) -> Option<&PodFact> {
         self.pods.iter().find(|pod| pod.name == name)
     }
@@ -72,7 +64,6 @@ impl PodFact {
     }
 }
 
-/// Reads one cluster.
 pub(super) async fn one(target: &Target, name: &str) -> Result<Facts, PluginError> {
     let cluster = target.cluster(name).await?;
     let mut facts = beside(target, vec![cluster]).await;
@@ -81,7 +72,6 @@ pub(super) async fn one(target: &Target, name: &str) -> Result<Facts, PluginErro
         .ok_or_else(|| PluginError::words("no cluster was read"))
 }
 
-/// Reads all clusters of the namespace, or of all namespaces.
 pub(super) async fn all(target: &Target) -> Result<Vec<Facts>, PluginError> {
     let clusters = target
         .list::<EtcdCluster>(&ListParams::default(), "EtcdClusters")
@@ -130,7 +120,6 @@ async fn beside(target: &Target, clusters: Vec<EtcdCluster>) -> Vec<Facts> {
     clusters.into_iter().map(facts).collect()
 }
 
-/// Returns what was read, or notes why it was not.
 fn kept<K>(read: Result<Vec<K>, PluginError>, unread: &mut Vec<String>) -> Vec<K> {
     read.unwrap_or_else(|error| {
         unread.push(error.to_string());

@@ -1,17 +1,13 @@
 //! How an object goes on until it has ended: each change of its progress is a line on stderr.
 
-use std::{fmt::Debug, pin::pin};
+use std::pin::pin;
 
 use futures_util::{Stream, StreamExt as _};
-use k8s_openapi::NamespaceResourceScope;
-use kube::{
-    Resource,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{self, Event, watcher},
-    },
+use kube::runtime::{
+    WatchStreamExt as _,
+    watcher::{self, Event, watcher},
 };
-use serde::de::DeserializeOwned;
+use witan_crd::Object;
 
 use super::{
     PluginError,
@@ -22,28 +18,16 @@ use super::{
 /// How far an object is, as text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// It has not ended.
     Runs(String),
-    /// It has ended as it should.
     Succeeded(String),
-    /// It has failed.
     Failed(String),
 }
 
-/// Shows how an object goes on until it has succeeded; an error if it fails.
-pub(super) async fn follow<K>(
+pub(super) async fn follow<K: Object>(
     target: &Target,
     (kind, name): (&str, &str),
     stage: impl Fn(K) -> Stage,
-) -> Result<(), PluginError>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + Debug
-        + Send
-        + 'static,
-{
+) -> Result<(), PluginError> {
     let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let changes = watcher(target.api::<K>(), only).default_backoff();
     follow_events(pin!(changes), (kind, name), stage).await

@@ -23,7 +23,6 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 /// A port that leads to a pod until this is dropped.
 #[derive(Debug)]
 pub(super) struct Forward {
-    /// Where to connect to.
     pub(super) address: SocketAddr,
     /// Why the last connection was not made.
     failure: Arc<Mutex<Option<String>>>,
@@ -40,7 +39,6 @@ impl Forward {
         Ok(Self { address, failure, task })
     }
 
-    /// Returns why the last connection was not made.
     pub(super) fn failure(&self) -> Option<String> {
         lock(&self.failure).clone()
     }

@@ -14,7 +14,6 @@ use super::{
 /// What the server says about a revision that is not kept.
 const COMPACTED: &str = "compacted";
 
-/// The versions of a key.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct History {
@@ -23,7 +22,6 @@ pub(super) struct History {
     end: End,
 }
 
-/// One version of a key.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Version {
@@ -31,11 +29,9 @@ struct Version {
     revision: i64,
     /// How many puts there have been since the key was created.
     version: i64,
-    /// Bytes of the value.
     bytes: u64,
     /// Its lease in hexadecimal.
     lease: Option<String>,
-    /// The value as text.
     value: String,
 }
 
@@ -50,7 +46,6 @@ enum End {
     Limit,
 }
 
-/// Reads the versions of a key, from a revision back.
 pub(super) async fn read(
     keys: &Keys,
     key: &[u8],
@@ -95,7 +90,6 @@ fn version(of: &KeyValue, decode: Option<Decode>) -> Version {
     }
 }
 
-/// Returns a table of the versions.
 pub(super) fn text(history: &History) -> String {
     let mut table = Table::new(["REVISION", "VERSION", "SIZE", "LEASE", "VALUE"]);
     for version in &history.versions {

@@ -13,7 +13,6 @@ const PAGE_KEYS: i64 = 1_000;
 /// Operations of a transaction, unless the cluster's options say otherwise.
 const TXN_OPS_DEFAULT: i32 = 128;
 
-/// A member to read keys of.
 pub(super) struct Keys {
     reach: Reach,
     address: Address,
@@ -69,13 +68,11 @@ impl Keys {
         }
     }
 
-    /// Executes a transaction.
     pub(super) async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, CallError> {
         self.reach.members.txn(&self.address, request).await
     }
 }
 
-/// A place in a range of keys.
 pub(super) struct Pages<'a> {
     keys: &'a Keys,
     next: Option<Vec<u8>>,

@@ -59,21 +59,17 @@ const PROGRAM: &str = "kubectl-witan";
 /// The name by which kubectl finds what completes its command line.
 const COMPLETION: &str = "kubectl_complete-witan";
 
-/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum PluginError {
     /// The API server refused, or does not answer.
     #[error("cannot {what}: {}", of_kube(source))]
     Api {
-        /// What was to be done.
         what: String,
-        /// Why it was not.
         source: Box<kube::Error>,
     },
     /// A member refused, or does not answer.
     #[error(transparent)]
     Member(#[from] CallError),
-    /// Another reason, in words.
     #[error("{0}")]
     Words(String),
 }

@@ -13,7 +13,6 @@ use witan_crd::{CLUSTER, CONTAINER};
 
 use super::{PluginError, command::LogFlags, output::print, target::Target};
 
-/// Prints the logs of members, one after the other, or side by side while they go on.
 pub(super) async fn run(target: &Target, flags: &LogFlags) -> Result<(), PluginError> {
     let params = LogParams {
         container: Some(CONTAINER.to_owned()),
@@ -47,7 +46,6 @@ pub(super) async fn run(target: &Target, flags: &LogFlags) -> Result<(), PluginE
     Ok(())
 }
 
-/// Returns the names of the pods whose logs are asked for.
 async fn members(target: &Target, flags: &LogFlags) -> Result<Vec<String>, PluginError> {
     let own = ListParams::default().labels(&format!("{CLUSTER}={}", flags.cluster));
     let pods: Vec<Pod> = target.list(&own, "pods").await?;

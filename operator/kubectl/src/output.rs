@@ -17,12 +17,10 @@ pub(super) fn print(text: &str) -> Result<(), PluginError> {
     }
 }
 
-/// Prints a line about progress to stderr.
 pub(super) fn tell(text: &str) {
     drop(writeln!(std::io::stderr(), "{text}"));
 }
 
-/// Whether the user types the name of the cluster.
 pub(super) fn confirmed(cluster: &str) -> Result<bool, PluginError> {
     let failed = |error| PluginError::Words(format!("cannot ask: {error}; see --yes"));
     let mut out = std::io::stderr();
@@ -36,7 +34,6 @@ pub(super) fn confirmed(cluster: &str) -> Result<bool, PluginError> {
     Ok(line.trim() == cluster)
 }
 
-/// Prints a value in the format that was asked for.
 pub(super) fn print_as<T: Serialize>(
     format: Format,
     value: &T,
@@ -52,7 +49,6 @@ pub(super) fn print_as<T: Serialize>(
     }
 }
 
-/// Returns a value as YAML.
 pub(super) fn yaml<T: Serialize>(value: &T) -> Result<String, PluginError> {
     serde_yaml::to_string(value).map_err(unprintable)
 }

@@ -8,7 +8,6 @@ use super::table::clipped;
 /// Characters of an answer that are shown.
 const ANSWER_MAX: usize = 200;
 
-/// Returns why there is no page, and what to do.
 pub(super) fn words(error: PageError) -> String {
     match error {
         PageError::Status(StatusCode::UNAUTHORIZED, _) => {

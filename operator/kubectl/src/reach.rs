@@ -5,16 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{ResourceExt, api::ListParams};
-use witan_crd::{CLUSTER, CertificateRole, EtcdCluster, speaks_tls};
+use witan_crd::{CLUSTER, CertificateRole, EtcdCluster, pod_phase, secret_file, speaks_tls};
 use witan_members::{Address, Answer, CallError, ClientTls, GrpcMembers, Login, Members as _};
 
 use super::{PluginError, command::MemberFlags, forward::Forward, target::Target};
 
 /// The members of a cluster, at addresses that this machine reaches.
 pub(super) struct Reach {
-    /// Calls to them.
     pub(super) members: GrpcMembers,
-    /// Their addresses.
     pub(super) addresses: Vec<Address>,
     /// Ports that lead to them, by the name of the member.
     forwards: BTreeMap<String, Forward>,
@@ -61,7 +59,6 @@ impl Reach {
         Ok(reach)
     }
 
-    /// Opens a port to each pod.
     async fn forward(
         &mut self,
         target: &Target,
@@ -90,12 +87,10 @@ impl Reach {
         Ok(())
     }
 
-    /// Asks all members for a report.
     pub(super) async fn survey(&self) -> Vec<Answer> {
         self.members.survey(&self.addresses).await
     }
 
-    /// Returns the address of the member that a report is about.
     pub(super) fn address(&self, answer: &Answer) -> Option<&Address> {
         self.addresses
             .iter()
@@ -108,7 +103,6 @@ impl Reach {
             .unwrap_or_else(|| error.to_string())
     }
 
-    /// Returns why no connection to a member was made through the API server.
     pub(super) fn forward_failure(&self, member: &str) -> Option<String> {
         self.forwards.get(member).and_then(Forward::failure)
     }
@@ -133,11 +127,7 @@ impl Reach {
 }
 
 fn runs(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
+    pod_phase(pod) == Some("Running") && pod.metadata.deletion_timestamp.is_none()
 }
 
 /// Returns host and port of an endpoint, which may be a URL.
@@ -206,8 +196,7 @@ async fn login(
         let password = password.trim_end_matches(['\r', '\n']).to_owned();
         return Ok(Some(Login { user: user.clone(), password }));
     }
-    let auth = cluster.spec.auth.as_ref();
-    let Some(secret) = auth.and_then(|auth| auth.root_credentials_secret_ref.as_ref()) else {
+    let Some(secret) = cluster.spec.root_secret() else {
         return Ok(None);
     };
     let secret: Secret = target.get("Secret", &secret.name).await.map_err(|error| {
@@ -218,9 +207,4 @@ async fn login(
 
 fn file(path: &std::path::Path) -> Result<Vec<u8>, PluginError> {
     std::fs::read(path).map_err(|error| PluginError::Words(format!("{}: {error}", path.display())))
-}
-
-/// Returns a file of a secret; `None` if it is missing.
-fn secret_file(secret: &Secret, name: &str) -> Option<Vec<u8>> {
-    Some(secret.data.as_ref()?.get(name)?.0.clone())
 }

@@ -24,6 +24,7 @@ use super::{
     command::ReportFlags,
     facts, of_kube,
     output::{print, yaml},
+    reach::Reach,
     status,
     tar::Archive,
     target::Target,
@@ -50,7 +51,6 @@ struct Bundle {
     missing: Vec<String>,
 }
 
-/// Writes the report about a cluster.
 pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), PluginError> {
     let cluster = flags.cluster.as_str();
     let facts = facts::one(target, cluster).await?;
@@ -108,7 +108,6 @@ impl Bundle {
         added.map_err(|error| PluginError::Words(format!("cannot pack {path}: {error}")))
     }
 
-    /// Adds resources, without what is left out.
     fn resource<T: Serialize>(&mut self, path: &str, resource: &T) -> Result<(), PluginError> {
         let json = serde_json::to_value(resource);
         let mut json = json.map_err(|error| PluginError::Words(format!("{path}: {error}")))?;
@@ -116,7 +115,6 @@ impl Bundle {
         self.add(path, yaml(&json)?.as_bytes())
     }
 
-    /// Adds a list that was read, or notes that it was not.
     fn list<T: Serialize>(
         &mut self,
         path: &str,
@@ -178,18 +176,19 @@ impl Bundle {
         cluster: &EtcdCluster,
         flags: &ReportFlags,
     ) -> Result<(), PluginError> {
-        let reach = match recordings::open(target, cluster, &flags.members).await {
-            Ok(Some(reach)) => reach,
-            Ok(None) => return Ok(()),
+        if !recordings::records(cluster) {
+            return Ok(());
+        }
+        let reach = match Reach::open(target, cluster, &flags.members).await {
+            Ok(reach) => reach,
             Err(error) => {
                 self.missing.push(format!("recordings: {error}"));
                 return Ok(());
             }
         };
         for address in &reach.addresses {
-            let recording = recordings::read(&reach, address).await;
-            let member = recording.member;
-            match recording.bytes {
+            let member = &address.member;
+            match recordings::read(&reach, address).await {
                 Ok(bytes) => self.add(&format!("recordings/{member}.rec"), &bytes)?,
                 Err(error) => self
                     .missing
@@ -218,7 +217,6 @@ impl Bundle {
     }
 }
 
-/// Reads /metrics of a pod through the API server.
 async fn page(target: &Target, pod: &str, port: i32) -> Result<String, String> {
     let namespace = &target.namespace;
     let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/metrics");

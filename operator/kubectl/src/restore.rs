@@ -19,7 +19,6 @@ use super::{
     target::Target,
 };
 
-/// Restores as the flags say, or prints the resource that would do it.
 pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), PluginError> {
     let backup = match &flags.from {
         Some(from) => Some(complete(target, from).await?),
@@ -42,7 +41,6 @@ async fn complete(target: &Target, name: &str) -> Result<EtcdBackup, PluginError
     Ok(backup)
 }
 
-/// Creates an EtcdCluster that begins from a backup.
 async fn new_cluster(
     target: &Target,
     flags: &RestoreFlags,
@@ -123,7 +121,6 @@ async fn in_place(
     acts::ask(target, &made, flags.wait).await
 }
 
-/// Makes the EtcdOperation that the flags ask for.
 fn operation(flags: &RestoreFlags, now: Timestamp) -> EtcdOperation {
     let verb = if flags.undo {
         "undo-restore"
@@ -138,7 +135,6 @@ fn operation(flags: &RestoreFlags, now: Timestamp) -> EtcdOperation {
     acts::operation((&flags.name, verb), spec, now)
 }
 
-/// Returns what the user has to know before the data of a cluster is replaced.
 fn replaces(
     cluster: &EtcdCluster,
     backup: &EtcdBackup,

@@ -27,21 +27,17 @@ use super::{
 /// How many differences are collected at most.
 const DIFFERENCES_MAX: usize = 10_000;
 
-/// The differences below a prefix.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Differences {
-    /// The newest revision.
     newest: i64,
     keys: Vec<Difference>,
 }
 
-/// A key that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Difference {
     key: String,
-    /// What has happened to it since.
     change: Change,
     /// The revision of its put that counts now.
     now: Option<i64>,
@@ -60,7 +56,6 @@ enum Change {
     Deleted,
 }
 
-/// Compares the keys below a prefix with those at a revision.
 pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Differences, PluginError> {
     let prefix = at.prefix.as_bytes();
     let (_, newest) = keys.get(prefix, 0).await?;
@@ -145,7 +140,6 @@ fn difference(now: Option<&KeyValue>, then: Option<&KeyValue>) -> Option<Differe
     })
 }
 
-/// Returns a table of differences.
 pub(super) fn table(found: &Differences, at: &PrefixAt) -> String {
     let mut table = Table::new(["CHANGE", "REVISION NOW", "REVISION THEN", "KEY"]);
     for each in &found.keys {
@@ -164,7 +158,6 @@ pub(super) fn table(found: &Differences, at: &PrefixAt) -> String {
     format!("{table}{count} between revisions {revision} and {newest}\n")
 }
 
-/// Brings the keys back, or shows what it would do.
 pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), PluginError> {
     let found = differences(keys, at).await?;
     print(&table(&found, at))?;

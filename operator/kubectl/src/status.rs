@@ -33,7 +33,6 @@ const MESSAGE_MAX: usize = 160;
 /// Days before its end from which a certificate is pointed out: the operator renews at half of the validity.
 const DAYS_FEW: i64 = 14;
 
-/// Returns a table of clusters.
 pub(super) fn table(all: &[Facts], now: Timestamp) -> String {
     let heading = [
         "NAMESPACE",
@@ -80,7 +79,6 @@ pub(super) fn table(all: &[Facts], now: Timestamp) -> String {
     }
 }
 
-/// Returns all that is known of one cluster.
 pub(super) fn page(facts: &Facts, now: Timestamp) -> String {
     let status = facts.status();
     let tables = [
@@ -103,7 +101,6 @@ pub(super) fn page(facts: &Facts, now: Timestamp) -> String {
     text
 }
 
-/// Returns lines with a name each.
 fn head(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
     let cluster = &facts.cluster;
     let name = format!(

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use k8s_openapi::jiff::Timestamp;
 
-/// Between two columns.
 const GAP: &str = "  ";
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
@@ -20,7 +19,6 @@ pub(super) struct Table<const N: usize> {
 }
 
 impl<const N: usize> Table<N> {
-    /// Makes a table without rows.
     pub(super) fn new(heading: [&str; N]) -> Self {
         Self { rows: vec![heading.map(str::to_owned)] }
     }
@@ -32,7 +30,6 @@ impl<const N: usize> Table<N> {
             .push(cells.map(|cell| cell.chars().map(printable).collect()));
     }
 
-    /// Whether it has no row below its heading.
     pub(super) fn is_empty(&self) -> bool {
         self.rows.len() == 1
     }
@@ -58,12 +55,10 @@ impl<const N: usize> std::fmt::Display for Table<N> {
     }
 }
 
-/// Returns the text, or what stands for an unknown one.
 pub(super) fn or_unknown(text: Option<impl Into<String>>) -> String {
     text.map_or_else(|| UNKNOWN.to_owned(), Into::into)
 }
 
-/// Returns `yes` or `no`.
 pub(super) fn yes(holds: bool) -> String {
     if holds { "yes" } else { "no" }.to_owned()
 }
@@ -79,7 +74,6 @@ pub(super) fn span(seconds: i64) -> String {
     format!("{}{name}", seconds.max(0) / unit)
 }
 
-/// Returns how long ago a time was.
 pub(super) fn age(of: Timestamp, now: Timestamp) -> String {
     span(now.as_second() - of.as_second())
 }

@@ -8,7 +8,6 @@ const PATH_MAX: usize = 100;
 /// Where the checksum of a header is.
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 
-/// An archive that is written.
 pub(super) struct Archive<W: Write> {
     out: W,
     /// Seconds since 1970, which all files have.
@@ -16,12 +15,10 @@ pub(super) struct Archive<W: Write> {
 }
 
 impl<W: Write> Archive<W> {
-    /// Begins an archive.
     pub(super) fn new(out: W, time: u64) -> Self {
         Self { out, time }
     }
 
-    /// Adds a file.
     pub(super) fn add(&mut self, path: &str, content: &[u8]) -> io::Result<()> {
         if path.len() > PATH_MAX {
             return Err(io::Error::other(format!("the path {path} is too long")));
@@ -32,7 +29,6 @@ impl<W: Write> Archive<W> {
         self.out.write_all(&[0; BLOCK][..rest])
     }
 
-    /// Ends the archive; returns what it was written to.
     pub(super) fn finish(mut self) -> io::Result<W> {
         self.out.write_all(&[0; 2 * BLOCK])?;
         Ok(self.out)

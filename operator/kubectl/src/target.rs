@@ -1,25 +1,19 @@
 //! The API server and the namespace that a command is about.
 
-use std::fmt::Debug;
-
-use k8s_openapi::NamespaceResourceScope;
 use kube::{
-    Api, Client, Config, Resource,
+    Api, Client, Config,
     api::{ListParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use serde::{Serialize, de::DeserializeOwned};
-use witan_crd::EtcdCluster;
+use witan_crd::{EtcdCluster, Object};
 
 use super::{PluginError, command::TargetFlags};
 
 /// How many objects a request for a list asks for.
 const PAGE: u32 = 500;
 
-/// A client, and a namespace.
 #[derive(Clone)]
 pub(super) struct Target {
-    /// The client.
     pub(super) client: Client,
     /// The namespace of objects that are named.
     pub(super) namespace: String,
@@ -54,22 +48,15 @@ impl Target {
         Self { everywhere, ..self }
     }
 
-    /// Returns the objects of a kind in the namespace.
-    pub(super) fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-    {
+    pub(super) fn api<K: Object>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// Reads a list, page by page.
-    pub(super) async fn list<K>(&self, what: &ListParams, kind: &str) -> Result<Vec<K>, PluginError>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + DeserializeOwned
-            + Debug,
-    {
+    pub(super) async fn list<K: Object>(
+        &self,
+        what: &ListParams,
+        kind: &str,
+    ) -> Result<Vec<K>, PluginError> {
         let api: Api<K> = if self.everywhere {
             Api::all(self.client.clone())
         } else {
@@ -88,19 +75,11 @@ impl Target {
         }
     }
 
-    /// Reads a cluster.
     pub(super) async fn cluster(&self, name: &str) -> Result<EtcdCluster, PluginError> {
         self.get("EtcdCluster", name).await
     }
 
-    /// Reads an object.
-    pub(super) async fn get<K>(&self, kind: &str, name: &str) -> Result<K, PluginError>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + DeserializeOwned
-            + Debug,
-    {
+    pub(super) async fn get<K: Object>(&self, kind: &str, name: &str) -> Result<K, PluginError> {
         let read = self.api::<K>().get(name).await;
         read.map_err(|error| {
             let namespace = &self.namespace;
@@ -111,15 +90,11 @@ impl Target {
         })
     }
 
-    /// Creates an object.
-    pub(super) async fn create<K>(&self, kind: &str, object: &K) -> Result<(), PluginError>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + DeserializeOwned
-            + Serialize
-            + Debug,
-    {
+    pub(super) async fn create<K: Object>(
+        &self,
+        kind: &str,
+        object: &K,
+    ) -> Result<(), PluginError> {
         let name = object.meta().name.as_deref().unwrap_or_default();
         let created = self.api().create(&PostParams::default(), object).await;
         created

@@ -14,17 +14,14 @@ fn path(name: &str) -> String {
     format!("{}/testdata/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Reads the text of a fixture.
 pub(super) fn text(name: &str) -> String {
     std::fs::read_to_string(path(name)).expect("the fixture is there")
 }
 
-/// Reads a fixture in YAML.
 pub(super) fn fixture<T: DeserializeOwned>(name: &str) -> T {
     serde_yaml::from_str(&text(name)).expect("it is what the test expects")
 }
 
-/// Reads a cluster with what belongs to it.
 pub(super) fn facts(name: &str) -> Facts {
     fixture(name)
 }

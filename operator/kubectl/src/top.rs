@@ -36,12 +36,10 @@ const OTHERS: &str = "(others)";
 /// Between two lines about progress.
 const TELL: Duration = Duration::from_secs(5);
 
-/// What was counted.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Count {
     keys: u64,
-    /// Values that were read.
     sampled: u64,
     rows: BTreeMap<String, Row>,
     #[serde(skip)]
@@ -50,7 +48,6 @@ pub(super) struct Count {
     with_kinds: bool,
 }
 
-/// The keys below a prefix.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -62,7 +59,6 @@ struct Row {
     /// Values that were read, and their bytes.
     sampled: u64,
     sampled_bytes: u64,
-    /// Version and kind of an object of Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<String>,
 }
@@ -130,7 +126,6 @@ impl Count {
         wanted
     }
 
-    /// Adds a value that was read.
     fn sample(&mut self, found: &KeyValue, flags: &TopFlags) {
         let length = found.value.len() as u64;
         self.sampled += 1;
@@ -164,7 +159,6 @@ impl Count {
             .saturating_add(u64::try_from(values).unwrap_or(u64::MAX))
     }
 
-    /// Returns the table of the rows with the most bytes.
     fn text(&self, rows: usize) -> String {
         let mut all: Vec<_> = self.rows.iter().collect();
         all.sort_by_key(|(_, row)| std::cmp::Reverse(self.estimated(row)));

@@ -1,5 +1,17 @@
 //! `Members` over gRPC: etcd's services Cluster, Maintenance and Auth, each member on a connection of its own.
 
+/// Calls a method of a client of gRPC by [`GrpcMembers::call`], for at most [`CHANGE_TIMEOUT`] unless another time is given.
+macro_rules! call {
+    ($members:ident, $of:ident, $name:literal: $client:ident.$method:ident($body:ident)) => {
+        call!($members, $of, $name: $client.$method($body), CHANGE_TIMEOUT)
+    };
+    ($members:ident, $of:ident, $name:literal: $client:ident.$method:ident($body:ident), $timeout:ident) => {{
+        let call = Call { name: $name, timeout: $timeout };
+        let send = |channel, request| async move { $client::new(channel).$method(request).await };
+        $members.call($of, call, $body, send).await
+    }};
+}
+
 mod kv;
 
 use std::{
@@ -9,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tonic::{
     Request, Status,
     metadata::AsciiMetadataValue,
@@ -33,6 +45,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a change of the membership or of the leader may take.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the hash of all keys may take.
+const HASH_TIMEOUT: Duration = Duration::from_secs(60);
 /// Connections to addresses without a request for this time are closed; members' addresses change with their pods.
 const IDLE_CONNECTION: Duration = Duration::from_secs(120);
 
@@ -173,14 +187,11 @@ impl GrpcMembers {
     /// Asks a member for its status, the list of members and, if its status has errors, the alarms.
     /// `linearizable` says whether a quorum confirmed the list.
     async fn report(&self, of: &Address) -> Result<Report, CallError> {
-        let status = self.call(
-            of,
-            STATUS,
-            pb::StatusRequest {},
-            |channel, request| async move { MaintenanceClient::new(channel).status(request).await },
-        );
+        let asked = pb::StatusRequest {};
+        let status =
+            async { call!(self, of, "Status": MaintenanceClient.status(asked), CALL_TIMEOUT) };
         let confirmed = self.members(of, true);
-        let (status, confirmed) = futures_util::join!(status, confirmed);
+        let (status, confirmed) = join(status, confirmed).await;
         let status = status?;
         let (linearizable, members) = match confirmed {
             Ok(members) => (true, members),
@@ -219,12 +230,16 @@ impl GrpcMembers {
         of: &Address,
         linearizable: bool,
     ) -> Result<Vec<MemberEntry>, CallError> {
-        let list = self
-            .call(of, MEMBER_LIST, pb::MemberListRequest { linearizable }, |channel, request| async move {
-                ClusterClient::new(channel).member_list(request).await
-            })
-            .await?;
-        Ok(list.members.into_iter().map(entry).collect())
+        let asked = pb::MemberListRequest { linearizable };
+        let list = call!(self, of, "MemberList": ClusterClient.member_list(asked), CALL_TIMEOUT);
+        let entry = |member: pb::Member| MemberEntry {
+            id: member.id,
+            name: member.name,
+            peer_urls: member.peer_urls,
+            client_urls: member.client_urls,
+            learner: member.is_learner,
+        };
+        Ok(list?.members.into_iter().map(entry).collect())
     }
 
     /// Asks a member for all alarms of the cluster; alarms of unknown types are left out.
@@ -245,72 +260,51 @@ impl GrpcMembers {
     ) -> Result<pb::AlarmResponse, CallError> {
         let (action, alarm) = (action.into(), alarm.into());
         let body = pb::AlarmRequest { action, member_id, alarm };
-        self.call(of, ALARM, body, |channel, request| async move {
-            MaintenanceClient::new(channel).alarm(request).await
-        })
-        .await
+        call!(self, of, "Alarm": MaintenanceClient.alarm(body), CALL_TIMEOUT)
     }
 
-    /// Asks a member for a change.
     async fn ask(&self, of: &Address, change: &Change) -> Result<(), CallError> {
         match change {
             Change::AddLearner(peer_urls) => {
                 let body = pb::MemberAddRequest { peer_urls: peer_urls.clone(), is_learner: true };
-                let added = self.call(of, MEMBER_ADD, body, |channel, request| async move {
-                    ClusterClient::new(channel).member_add(request).await
-                });
-                added.await.map(drop)
+                call!(self, of, "MemberAdd": ClusterClient.member_add(body)).map(drop)
             }
             Change::Promote(id) => {
                 let body = pb::MemberPromoteRequest { id: *id };
-                let promoted = self.call(of, MEMBER_PROMOTE, body, |channel, request| async move {
-                    ClusterClient::new(channel).member_promote(request).await
-                });
-                unless(promoted.await.map(drop), "can only promote a learner")
+                let promoted = call!(self, of, "MemberPromote": ClusterClient.member_promote(body));
+                unless(promoted, "can only promote a learner")
             }
             Change::Remove(id) => {
                 let body = pb::MemberRemoveRequest { id: *id };
-                let removed = self.call(of, MEMBER_REMOVE, body, |channel, request| async move {
-                    ClusterClient::new(channel).member_remove(request).await
-                });
-                unless(removed.await.map(drop), "member not found")
+                let removed = call!(self, of, "MemberRemove": ClusterClient.member_remove(body));
+                unless(removed, "member not found")
             }
             Change::PeerUrls(id, peer_urls) => {
                 let body = pb::MemberUpdateRequest { id: *id, peer_urls: peer_urls.clone() };
-                let updated = self.call(of, MEMBER_UPDATE, body, |channel, request| async move {
-                    ClusterClient::new(channel).member_update(request).await
-                });
-                updated.await.map(drop)
+                call!(self, of, "MemberUpdate": ClusterClient.member_update(body)).map(drop)
             }
             Change::MoveLeader(to) => {
                 let body = pb::MoveLeaderRequest { target_id: *to };
-                let moved = self.call(of, MOVE_LEADER, body, |channel, request| async move {
-                    MaintenanceClient::new(channel).move_leader(request).await
-                });
-                moved.await.map(drop)
+                call!(self, of, "MoveLeader": MaintenanceClient.move_leader(body)).map(drop)
             }
-            Change::DisarmCorrupt(id) => {
-                let (action, alarm) = (AlarmAction::Deactivate, pb::AlarmType::Corrupt);
-                self.alarm(of, action, *id, alarm).await.map(drop)
-            }
+            Change::DisarmCorrupt(id) => self.disarm(of, *id, pb::AlarmType::Corrupt).await,
             Change::Compact(revision) => self.compact(of, *revision).await,
-            Change::DisarmNoSpace(id) => {
-                let (action, alarm) = (AlarmAction::Deactivate, pb::AlarmType::Nospace);
-                self.alarm(of, action, *id, alarm).await.map(drop)
-            }
+            Change::DisarmNoSpace(id) => self.disarm(of, *id, pb::AlarmType::Nospace).await,
             Change::EnableAuth(root) => self.enable_auth(of, root).await,
             Change::DisableAuth => {
                 let body = pb::AuthDisableRequest {};
-                let disabled = self.call(of, AUTH_DISABLE, body, |channel, request| async move {
-                    AuthClient::new(channel).auth_disable(request).await
-                });
-                disabled.await?;
+                call!(self, of, "AuthDisable": AuthClient.auth_disable(body))?;
                 // A member without authentication refuses no token: only a connection without one finds out that
                 // authentication is off.
                 self.known().clear();
                 Ok(())
             }
         }
+    }
+
+    async fn disarm(&self, of: &Address, id: u64, alarm: pb::AlarmType) -> Result<(), CallError> {
+        let lowered = self.alarm(of, AlarmAction::Deactivate, id, alarm);
+        lowered.await.map(drop)
     }
 
     /// Adds the user and the role root, grants the role and turns authentication on. An existing user or role is no
@@ -321,28 +315,15 @@ impl GrpcMembers {
             password: root.password.clone(),
             ..Default::default()
         };
-        let added = self.call(on, USER_ADD, user, |channel, request| async move {
-            AuthClient::new(channel).user_add(request).await
-        });
-        unless(added.await.map(drop), "user name already exists")?;
+        let added = call!(self, on, "UserAdd": AuthClient.user_add(user));
+        unless(added, "user name already exists")?;
         let role = pb::AuthRoleAddRequest { name: ROOT.to_owned() };
-        let added = self.call(on, ROLE_ADD, role, |channel, request| async move {
-            AuthClient::new(channel).role_add(request).await
-        });
-        unless(added.await.map(drop), "role name already exists")?;
+        let added = call!(self, on, "RoleAdd": AuthClient.role_add(role));
+        unless(added, "role name already exists")?;
         let grant = pb::AuthUserGrantRoleRequest { user: root.user.clone(), role: ROOT.to_owned() };
-        self.call(on, GRANT, grant, |channel, request| async move {
-            AuthClient::new(channel).user_grant_role(request).await
-        })
-        .await?;
-        self.call(
-            on,
-            AUTH_ENABLE,
-            pb::AuthEnableRequest {},
-            |channel, request| async move { AuthClient::new(channel).auth_enable(request).await },
-        )
-        .await
-        .map(drop)
+        call!(self, on, "UserGrantRole": AuthClient.user_grant_role(grant))?;
+        let body = pb::AuthEnableRequest {};
+        call!(self, on, "AuthEnable": AuthClient.auth_enable(body)).map(drop)
     }
 }
 
@@ -368,15 +349,17 @@ impl Members for GrpcMembers {
     }
 
     async fn keys_hash(&self, of: &Address, revision: i64) -> Result<KeysHash, CallError> {
-        self.hash_kv(of, revision).await
+        let body = pb::HashKvRequest { revision };
+        let answer = call!(self, of, "HashKV": MaintenanceClient.hash_kv(body), HASH_TIMEOUT)?;
+        Ok(KeysHash { hash: answer.hash, compact_revision: answer.compact_revision })
     }
 }
 
 /// Takes a refusal that contains `already` for a success.
-fn unless(done: Result<(), CallError>, already: &str) -> Result<(), CallError> {
+fn unless<T>(done: Result<T, CallError>, already: &str) -> Result<(), CallError> {
     match done {
-        Err(error) if error.says(already) => Ok(()),
-        other => other,
+        Err(error) if !error.says(already) => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -386,30 +369,6 @@ struct Call {
     name: &'static str,
     timeout: Duration,
 }
-
-/// Makes a call that changes nothing, with the timeout [`CALL_TIMEOUT`].
-const fn question(name: &'static str) -> Call {
-    Call { name, timeout: CALL_TIMEOUT }
-}
-
-/// Makes a call that changes the cluster, with the timeout [`CHANGE_TIMEOUT`].
-const fn change(name: &'static str) -> Call {
-    Call { name, timeout: CHANGE_TIMEOUT }
-}
-
-const STATUS: Call = question("Status");
-const MEMBER_LIST: Call = question("MemberList");
-const ALARM: Call = question("Alarm");
-const MEMBER_ADD: Call = change("MemberAdd");
-const MEMBER_PROMOTE: Call = change("MemberPromote");
-const MEMBER_REMOVE: Call = change("MemberRemove");
-const MEMBER_UPDATE: Call = change("MemberUpdate");
-const MOVE_LEADER: Call = change("MoveLeader");
-const USER_ADD: Call = change("UserAdd");
-const ROLE_ADD: Call = change("RoleAdd");
-const GRANT: Call = change("UserGrantRole");
-const AUTH_ENABLE: Call = change("AuthEnable");
-const AUTH_DISABLE: Call = change("AuthDisable");
 
 /// Makes a channel that connects at its first call, and again after a failure.
 fn connect(to: &Address) -> Result<Channel, tonic::transport::Error> {
@@ -422,14 +381,4 @@ fn connect(to: &Address) -> Result<Channel, tonic::transport::Error> {
         endpoint = endpoint.tls_config(config)?;
     }
     Ok(endpoint.connect_lazy())
-}
-
-fn entry(member: pb::Member) -> MemberEntry {
-    MemberEntry {
-        id: member.id,
-        name: member.name,
-        peer_urls: member.peer_urls,
-        client_urls: member.client_urls,
-        learner: member.is_learner,
-    }
 }

@@ -32,11 +32,11 @@ pub struct ClientTls {
 
 impl ClientTls {
     /// Takes the files of a secret, by their names; `None` if one is missing.
-    pub fn read(file: impl Fn(&str) -> Option<Vec<u8>>) -> Option<Self> {
+    pub fn read<'a>(file: impl Fn(&str) -> Option<&'a [u8]>) -> Option<Self> {
         Some(Self {
-            authorities: file("ca.crt")?,
-            certificate: file("tls.crt")?,
-            key: file("tls.key")?,
+            authorities: file("ca.crt")?.to_vec(),
+            certificate: file("tls.crt")?.to_vec(),
+            key: file("tls.key")?.to_vec(),
         })
     }
 }
@@ -58,8 +58,8 @@ pub struct Login {
 
 impl Login {
     /// Makes the login of the user root; `None` if the password is not UTF-8.
-    pub fn root(password: Vec<u8>) -> Option<Self> {
-        let password = String::from_utf8(password).ok()?;
+    pub fn root(password: &[u8]) -> Option<Self> {
+        let password = String::from_utf8(password.to_vec()).ok()?;
         Some(Self { user: ROOT.to_owned(), password })
     }
 }

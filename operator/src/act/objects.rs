@@ -6,10 +6,11 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde_json::json;
+use witan_crd::Object;
 use witan_members::Members;
 
 use super::{ActError, Actor};
-use crate::resources::{self, MANAGER, Object, Ownership};
+use crate::resources::{self, MANAGER, Ownership};
 
 /// The field manager of objects that a POST creates. The first apply takes its fields over, so that fields which are no
 /// longer applied are removed.

@@ -79,7 +79,7 @@ impl<M: Members> Actor<'_, M> {
         let (bootstrap, role) = (Bootstrap::Restart, Role::Voter);
         let plan = PodPlan { ordinal, bootstrap, peer_tls, role };
         let mut pod = resources::pod(self.cluster, &plan)?;
-        pod.metadata.name = Some(format!("{}-trial", self.cluster.member(ordinal)));
+        pod.metadata.name = Some(format!("{}-trial", self.cluster.resource.member(ordinal)));
         let mut pods = self.observation.seen.pods();
         let known = pods.any(|(_, pod)| pod.refused.is_some());
         let params = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };

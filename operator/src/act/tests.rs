@@ -17,6 +17,8 @@ use crate::{
     testing::{NoMembers, api::FakeApi, environment},
 };
 
+const CLAIM: &str = "PersistentVolumeClaim";
+
 /// A cluster of the name `orders` in the namespace `shop`.
 fn cluster(fake: &FakeApi, uid: &str, spec: &Value) {
     fake.put(json!({
@@ -113,7 +115,7 @@ async fn objects_of_others_stay_as_they_are() {
         ("v1", "Service", "orders-client", &druid),
         ("v1", "Service", "orders-peer", &druid),
         ("policy/v1", "PodDisruptionBudget", "orders", &druid),
-        ("v1", "PersistentVolumeClaim", "data-orders-1", &json!({})),
+        ("v1", CLAIM, "data-orders-1", &json!({})),
         ("v1", "Pod", "orders-2", &druid),
         ("v1", "Secret", "orders-ca", &json!({})),
         ("v1", "Secret", "orders-client-tls", &json!({})),
@@ -216,7 +218,7 @@ async fn a_cluster_that_is_made_again_begins_on_claims_that_never_served() {
     for ordinal in 0..3 {
         let labels = json!({"labels": {CLUSTER: "orders"}});
         let claim = format!("data-orders-{ordinal}");
-        fake.put(object("v1", "PersistentVolumeClaim", &claim, &labels));
+        fake.put(object("v1", CLAIM, &claim, &labels));
     }
     cluster(&fake, "u", &json!({}));
     let said = settle(&fake).await;
@@ -235,12 +237,7 @@ async fn a_cluster_that_is_made_again_takes_up_the_claims_that_served() {
     let fake = FakeApi::default();
     let meta =
         json!({"labels": {CLUSTER: "orders"}, "annotations": {"witan.dev/cluster-id": "c1"}});
-    fake.put(object(
-        "v1",
-        "PersistentVolumeClaim",
-        "data-orders-0",
-        &meta,
-    ));
+    fake.put(object("v1", CLAIM, "data-orders-0", &meta));
     cluster(&fake, "u", &json!({}));
     settle(&fake).await;
     let pod = fake.get("/pods/orders-0").expect("a pod");
@@ -260,8 +257,8 @@ async fn what_ends_with_an_earlier_cluster_is_waited_for() {
         "ownerReferences": [{"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "earlier", "controller": true}],
     });
     let all = [
-        ("PersistentVolumeClaim", "data-orders-0"),
-        ("PersistentVolumeClaim", "data-orders-2"),
+        (CLAIM, "data-orders-0"),
+        (CLAIM, "data-orders-2"),
         ("Service", "orders-peer"),
         ("Pod", "orders-1"),
         ("Secret", "orders-ca"),
@@ -291,12 +288,7 @@ async fn growth_that_is_refused_is_no_growth() {
         let fake = FakeApi::default();
         cluster(&fake, "u", &json!({}));
         let labels = json!({"labels": {CLUSTER: "orders"}});
-        fake.put(object(
-            "v1",
-            "PersistentVolumeClaim",
-            "data-orders-0",
-            &labels,
-        ));
+        fake.put(object("v1", CLAIM, "data-orders-0", &labels));
         fake.refuse("/data-orders-0", "", (StatusCode::FORBIDDEN, words));
         let grow = Step::GrowClaim { ordinal: 0, bytes: 10 << 30 };
         let refused = try_step(&fake, &grow, || {}).await.expect_err("refused");
@@ -323,7 +315,7 @@ async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {
     );
     let mut claim = object(
         "v1",
-        "PersistentVolumeClaim",
+        CLAIM,
         "data-orders-0",
         &json!({"labels": {CLUSTER: "orders"}}),
     );
@@ -378,12 +370,7 @@ fn with_a_lost_pod(fake: &FakeApi, spec: &Value) {
         "spec": spec, "status": {"clusterID": "c1", "admittedSpec": admitted},
     }));
     let meta = json!({"labels": {CLUSTER: "orders"}});
-    fake.put(object(
-        "v1",
-        "PersistentVolumeClaim",
-        "data-orders-0",
-        &meta,
-    ));
+    fake.put(object("v1", CLAIM, "data-orders-0", &meta));
 }
 
 fn start(ordinal: u32) -> Step {

@@ -12,12 +12,13 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams},
 };
 use witan_backup::ChangesStatus;
-use witan_crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule};
+use witan_crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule, pod_phase};
 use witan_members::page;
 
-use super::{BackupError, Backups, is_owned, progress, refused, scheduled};
+use super::{Backups, is_owned, progress, refused, scheduled};
 use crate::{
-    controller::failure::cannot,
+    controller::PassError,
+    failure::cannot,
     report,
     resources::{CHANGES, STATUS_PORT, changes_pod, is_current},
 };
@@ -45,7 +46,6 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Returns when to look again.
     pub(super) fn again(&self) -> Duration {
         if self.answer.is_some() { LOOK } else { SOON }
     }
@@ -57,7 +57,7 @@ impl Backups {
         &self,
         schedule: &EtcdBackupSchedule,
         now: Timestamp,
-    ) -> Result<Option<Seen>, BackupError> {
+    ) -> Result<Option<Seen>, PassError> {
         let namespace = schedule.namespace().unwrap_or_default();
         let api = self.api::<Pod>(Some(&namespace));
         let ours = ListParams::default().labels(&format!("{CHANGES}={}", schedule.name_any()));
@@ -102,7 +102,7 @@ impl Backups {
         changes: BackupChanges,
         namespace: &str,
         now: Timestamp,
-    ) -> Result<Result<Pod, Option<String>>, BackupError> {
+    ) -> Result<Result<Pod, Option<String>>, PassError> {
         let name = &schedule.spec.cluster_ref.name;
         let cluster = match self.cluster(namespace, name).await? {
             Ok(cluster) => cluster,
@@ -122,14 +122,9 @@ pub(super) fn asked(schedule: &EtcdBackupSchedule) -> Option<BackupChanges> {
 }
 
 fn has_ended(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Failed" | "Succeeded"))
+    matches!(pod_phase(pod), Some("Failed" | "Succeeded"))
 }
 
-/// Asks the pod that runs.
 async fn seen(pods: &[Pod]) -> Seen {
     let runs = pods
         .iter()

@@ -96,12 +96,10 @@ pub(super) fn status(
     )
 }
 
-/// Whether a job has ended.
 pub(super) fn is_over(job: &Job) -> bool {
     condition(job, "Complete").is_some() || condition(job, "Failed").is_some()
 }
 
-/// Returns the condition of a job that is true and of this kind.
 pub(crate) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
     conditions

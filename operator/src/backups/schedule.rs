@@ -26,18 +26,14 @@ const SUCCEEDED_KEPT: usize = 100;
 /// The longest time until a schedule is looked at again.
 const LOOK: Duration = Duration::from_secs(300);
 
-/// What a schedule needs now.
 #[derive(Debug, PartialEq)]
 pub(super) struct Due {
     /// The time of the schedule whose backup is to be created.
     pub(super) create: Option<Timestamp>,
-    /// Names of EtcdBackups to delete.
     pub(super) delete: Vec<String>,
-    /// The status.
     pub(super) status: EtcdBackupScheduleStatus,
     /// Whether the last success is older than two times of the schedule.
     pub(super) overdue: bool,
-    /// When to look again.
     pub(super) again: Duration,
 }
 
@@ -57,7 +53,6 @@ impl Times {
         })
     }
 
-    /// Returns the first time after `time`.
     fn after(&self, time: Timestamp) -> Option<Timestamp> {
         timestamp(self.0.find_next_occurrence(&utc(time), false).ok()?)
     }
@@ -210,7 +205,6 @@ fn expired(
     failed.chain(old).map(|backup| backup.name_any()).collect()
 }
 
-/// Makes the condition `Ready` of a schedule.
 fn ready(
     schedule: &EtcdBackupSchedule,
     reason: &str,

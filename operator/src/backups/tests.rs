@@ -281,6 +281,10 @@ fn schedule(spec: Value, status: Value) -> EtcdBackupSchedule {
     serde_json::from_value(object).expect("a schedule")
 }
 
+fn plain() -> EtcdBackupSchedule {
+    schedule(json!({}), json!({}))
+}
+
 fn ended(hour: u8, phase: &str) -> EtcdBackup {
     let mut ended = backup(json!({"store": s3()}));
     ended.metadata.name = Some(format!("hourly-{hour}"));
@@ -294,7 +298,7 @@ fn ended(hour: u8, phase: &str) -> EtcdBackup {
 #[test]
 fn the_last_missed_time_of_a_schedule_is_due_once() {
     let now = time("2026-01-01T13:20:00Z");
-    let first = due(&schedule(json!({}), json!({})), &[], now);
+    let first = due(&plain(), &[], now);
     assert_eq!(
         first.create,
         Some(time("2026-01-01T13:00:00Z")),
@@ -308,11 +312,7 @@ fn the_last_missed_time_of_a_schedule_is_due_once() {
     assert_eq!((second.create, second.again.as_secs()), (None, 300));
     let next = second.status.next_schedule_time.expect("a time");
     assert_eq!(next.0, time("2026-01-01T14:00:00Z"));
-    let before_the_first = due(
-        &schedule(json!({}), json!({})),
-        &[],
-        time("2026-01-01T10:59:59Z"),
-    );
+    let before_the_first = due(&plain(), &[], time("2026-01-01T10:59:59Z"));
     assert_eq!(
         (before_the_first.create, before_the_first.again.as_secs()),
         (None, 1)
@@ -324,11 +324,7 @@ fn the_last_missed_time_of_a_schedule_is_due_once() {
 #[test]
 fn a_backup_that_runs_delays_the_next_one() {
     let now = time("2026-01-01T13:20:00Z");
-    let due = due(
-        &schedule(json!({}), json!({})),
-        &[ended(12, "Running")],
-        now,
-    );
+    let due = due(&plain(), &[ended(12, "Running")], now);
     assert_eq!(
         (due.create, due.status.active.as_deref()),
         (None, Some("hourly-12"))
@@ -337,7 +333,7 @@ fn a_backup_that_runs_delays_the_next_one() {
 
 #[test]
 fn a_schedule_without_success_is_overdue_after_two_of_its_times() {
-    let of = schedule(json!({}), json!({}));
+    let of = plain();
     let failures = [ended(11, "Failed"), ended(12, "Failed")];
     let early = due(&of, &failures[..1], time("2026-01-01T11:30:00Z"));
     assert!(!early.overdue);
@@ -388,10 +384,10 @@ fn retention_keeps_what_one_of_its_rules_keeps() {
         5,
         "the newest stays"
     );
-    let unlimited = due(&schedule(json!({}), json!({})), &backups, now);
+    let unlimited = due(&plain(), &backups, now);
     assert!(unlimited.delete.is_empty());
     let failed: Vec<_> = (8..14).map(|hour| ended(hour, "Failed")).collect();
-    let kept = due(&schedule(json!({}), json!({})), &failed, now);
+    let kept = due(&plain(), &failed, now);
     assert_eq!(kept.delete, ["hourly-10", "hourly-9", "hourly-8"]);
 }
 

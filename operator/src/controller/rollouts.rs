@@ -17,7 +17,6 @@ pub(super) struct Rollouts {
 }
 
 impl Rollouts {
-    /// Makes an empty set for at most `limit` clusters.
     pub(super) fn new(limit: u16) -> Self {
         Self { limit: limit.into(), under_way: Mutex::default() }
     }
@@ -44,7 +43,6 @@ impl Rollouts {
         true
     }
 
-    /// Forgets a deleted cluster.
     pub(super) fn forget(&self, cluster: &ObjectRef<EtcdCluster>) {
         lock(&self.under_way).remove(cluster);
     }

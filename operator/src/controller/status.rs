@@ -1,37 +1,29 @@
 //! Writes the status of exactly one resource, and not of a later one of the same name.
 
-use std::fmt::Debug;
-
 use kube::{
-    Api, Resource, ResourceExt as _,
+    Api, ResourceExt as _,
     api::{Patch, PatchParams},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::json;
+use witan_crd::Object;
 
 use crate::resources::MANAGER;
 
-/// Whether a status was written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Written {
-    /// It was written.
     Yes,
-    /// The resource was deleted.
     Gone,
     /// The resource has changed since it was read, or another one has its name: the observed state may be outdated.
     Stale,
 }
 
 /// Applies the status to a resource exactly as it was read.
-pub(crate) async fn write<K, S>(
+pub(crate) async fn write<K: Object>(
     api: &Api<K>,
     resource: &K,
-    status: &S,
-) -> Result<Written, kube::Error>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
-    S: Serialize + Debug,
-{
+    status: &impl Serialize,
+) -> Result<Written, kube::Error> {
     let name = resource.name_any();
     let body = json!({
         "apiVersion": K::api_version(&()),

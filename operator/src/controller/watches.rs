@@ -11,9 +11,7 @@ use kube::{
         watcher,
     },
 };
-use witan_crd::{CLUSTER, EtcdCluster};
-
-use crate::resources::Object;
+use witan_crd::{CLUSTER, EtcdCluster, Object};
 
 /// Returns the cluster of an object by its label; `None` without the label. A claim that was kept has no
 /// owner reference.

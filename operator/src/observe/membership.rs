@@ -55,7 +55,9 @@ pub(super) fn judge(
         cluster_id: best.cluster_id,
         reports: reports
             .iter()
-            .filter_map(|(pod, report)| Some((cluster.ordinal(pod)?, cluster_report(report))))
+            .filter_map(|(pod, report)| {
+                Some((cluster.resource.ordinal(pod)?, cluster_report(report)))
+            })
             .collect(),
         linearizable: best.linearizable,
         leader: Some(best.leader_id).filter(|id| *id != 0 && best.linearizable),
@@ -85,7 +87,7 @@ fn ordinals(
 ) -> BTreeMap<MemberId, Ordinal> {
     let answered = reports
         .iter()
-        .map(|(pod, report)| (report.member_id, cluster.ordinal(pod)));
+        .map(|(pod, report)| (report.member_id, cluster.resource.ordinal(pod)));
     let before = cluster
         .resource
         .status
@@ -96,7 +98,7 @@ fn ordinals(
         Some((id, Ordinal::try_from(member.ordinal?).ok()))
     });
     let named = members.iter().map(|member| {
-        let ordinal = cluster.ordinal(&member.name);
+        let ordinal = cluster.resource.ordinal(&member.name);
         (member.id, ordinal.filter(|ordinal| known.contains(ordinal)))
     });
     let reached = members

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use witan_crd::{ByteQuantity, CONTAINER, containers, is_ready, pod_condition, ports, speaks_tls};
+use witan_crd::{
+    ByteQuantity, CONTAINER, containers, is_ready, pod_condition, pod_phase, ports, speaks_tls,
+};
 use witan_members::Address;
 use witan_plan::model::{
     ClaimSeen, ObjectState, Obstacle, Ordinal, PeerTls, PodPhase, PodSeen, Role, StartKind,
@@ -19,14 +21,14 @@ use crate::resources::{
 };
 
 /// Annotation of a claim: the refused bytes, a colon, and the API server's message.
-pub const REFUSED_BYTES: &str = "witan.dev/refused-bytes";
+pub(crate) const REFUSED_BYTES: &str = "witan.dev/refused-bytes";
 
 /// Annotation of a claim: when the pod of its silent member was last recreated, in seconds since 1970.
-pub const REMADE_AT: &str = "witan.dev/remade-at";
+pub(crate) const REMADE_AT: &str = "witan.dev/remade-at";
 
 /// Value of the annotation `witan.dev/retired` of a claim that is deleted as soon as another member votes in place of
 /// its own.
-pub const HELD: &str = "replaced";
+pub(crate) const HELD: &str = "replaced";
 
 /// How long after its grace period an object that is being deleted counts as stuck.
 const LATE_SECONDS: i64 = 60;
@@ -147,7 +149,7 @@ pub(super) fn addresses(
     let address = |ordinal: Ordinal, pod: &Pod| {
         Some(Address {
             authority: client_address(pod)?.to_string(),
-            server_name: cluster.host(ordinal),
+            server_name: cluster.resource.host(ordinal),
             tls: speaks_tls(pod)
                 .then(|| secrets.client_tls.clone())
                 .flatten(),
@@ -162,18 +164,14 @@ pub(super) fn addresses(
 }
 
 /// Returns the address of the client port of a pod; `None` if the pod has none yet.
-pub fn client_address(pod: &Pod) -> Option<SocketAddr> {
+pub(crate) fn client_address(pod: &Pod) -> Option<SocketAddr> {
     let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
     Some(SocketAddr::new(ip, u16::try_from(ports::CLIENT).ok()?))
 }
 
 /// Returns the phase of a pod; a pod without a phase is `Pending`, `Succeeded` and `Failed` are `Ended`.
 fn phase(pod: &Pod) -> PodPhase {
-    match pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref())
-    {
+    match pod_phase(pod) {
         Some("Running") => PodPhase::Running,
         Some("Succeeded" | "Failed") => PodPhase::Ended,
         Some("Unknown") => PodPhase::Unknown,
@@ -225,11 +223,7 @@ fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
 /// Returns the first [`SHOWN_BYTES`] bytes of a text; `None` for an empty one.
 fn said(text: Option<&String>) -> Option<String> {
     let text = text.filter(|text| !text.is_empty())?;
-    let mut end = text.len().min(SHOWN_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    Some(text[..end].to_owned())
+    Some(text[..text.floor_char_boundary(SHOWN_BYTES)].to_owned())
 }
 
 /// Returns `CannotStart` if a container waits for one of the reasons in [`CANNOT_START`], `OutOfMemory` if

@@ -3,67 +3,53 @@
 use kube::{Api, Client};
 use witan_crd::{BackupPhase, EtcdBackup, Restore, RestorePoint};
 
-use super::ObserveError;
-use crate::resources::{Cluster, RestoreFrom, location};
+use crate::{
+    failure::{ApiFailure, cannot},
+    resources::{Cluster, RestoreFrom, location},
+};
 
 const ANOTHER: &str = "spec.bootstrap.restore names another backup, or another end of its changes, than that from which the first \
     members have begun";
 
-/// The backup of `spec.bootstrap.restore`, or of a restore in place.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RestoreSource {
-    /// The snapshot.
-    Found(Box<RestoreFrom>),
-    /// Why there is none, as text.
-    Missing(String),
-}
-
-/// Looks up the backup that a cluster begins from; `None` if it begins without one or has served. `image` is the one of
-/// `witan-operator`.
-///
-/// # Errors
-/// The API server does not answer, or does not let the operator read.
-pub async fn restore_source(
+/// Looks up the backup that a cluster begins from; why it cannot be used, as text, and `None` if the cluster begins without
+/// one or has served. `image` is the one of `witan-operator`.
+pub(crate) async fn restore_source(
     client: &Client,
     cluster: &Cluster<'_>,
     image: &str,
-) -> Result<Option<RestoreSource>, ObserveError> {
+) -> Result<Result<Option<RestoreFrom>, String>, ApiFailure> {
     if cluster.id().is_some() {
-        return Ok(None);
+        return Ok(Ok(None));
     }
-    let from =
-        |point| RestoreSource::Found(Box::new(RestoreFrom { point, image: image.to_owned() }));
+    let from = |point| RestoreFrom { point, image: image.to_owned() };
     let status = cluster.resource.status.as_ref();
     // members of a cluster that is restored in place begin from what that restore has recorded
     if let Some(restore) = status.and_then(|status| status.restore.as_ref()) {
-        return Ok(restore.source.clone().map(from));
+        return Ok(Ok(restore.source.clone().map(from)));
     }
     let bootstrap = cluster.spec().bootstrap.as_ref();
     let Some(asked) = bootstrap.and_then(|bootstrap| bootstrap.restore.as_ref()) else {
-        return Ok(None);
+        return Ok(Ok(None));
     };
     let mut point = match find_backup(client, &cluster.namespace, asked).await? {
         Ok(point) => point,
-        Err(missing) => return Ok(Some(RestoreSource::Missing(missing))),
+        Err(missing) => return Ok(Err(missing)),
     };
     if is_another(cluster, &point) {
-        return Ok(Some(RestoreSource::Missing(ANOTHER.to_owned())));
+        return Ok(Err(ANOTHER.to_owned()));
     }
     if point.to_time.is_some() {
         point.to_revision = status.and_then(|status| status.restored_revision);
     }
-    Ok(Some(from(point)))
+    Ok(Ok(Some(from(point))))
 }
 
 /// Looks up a backup; why it cannot be used, as text, if it is not there or not complete.
-///
-/// # Errors
-/// The API server does not answer, or does not let the operator read.
 pub(crate) async fn find_backup(
     client: &Client,
     namespace: &str,
     asked: &Restore,
-) -> Result<Result<RestorePoint, String>, ObserveError> {
+) -> Result<Result<RestorePoint, String>, ApiFailure> {
     let point = |store, location, name| RestorePoint {
         store,
         location,
@@ -80,7 +66,7 @@ pub(crate) async fn find_backup(
     let missing = |why: &str| Ok(Err(format!("EtcdBackup {name} {why}")));
     let api = Api::<EtcdBackup>::namespaced(client.clone(), namespace);
     let backup = api.get_opt(name).await;
-    let backup = backup.map_err(|source| ObserveError { what: "the EtcdBackup", source })?;
+    let backup = backup.map_err(cannot("read the EtcdBackup of the cluster"))?;
     let Some(backup) = backup else {
         return missing(&format!("does not exist in namespace {namespace}"));
     };
@@ -119,7 +105,9 @@ mod tests {
     use super::*;
     use crate::testing::api::FakeApi;
 
-    async fn found(fake: &FakeApi, status: serde_json::Value) -> Option<RestoreSource> {
+    type Found = Result<Option<RestoreFrom>, String>;
+
+    async fn found(fake: &FakeApi, status: serde_json::Value) -> Found {
         found_to(fake, &json!({}), status).await
     }
 
@@ -128,7 +116,7 @@ mod tests {
         fake: &FakeApi,
         more: &serde_json::Value,
         status: serde_json::Value,
-    ) -> Option<RestoreSource> {
+    ) -> Found {
         let mut cluster = json!({
             "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
             "metadata": {"name": "again", "namespace": "shop", "uid": "u"},
@@ -155,9 +143,9 @@ mod tests {
     #[tokio::test]
     async fn all_first_members_begin_from_one_complete_snapshot() {
         let fake = FakeApi::default();
-        let says = |source: Option<RestoreSource>, words: &str| match source {
-            Some(RestoreSource::Missing(text)) => assert!(text.contains(words), "{text}"),
-            other => panic!("{other:?}"),
+        let says = |source: Found, words: &str| {
+            let text = source.expect_err("it cannot be used");
+            assert!(text.contains(words), "{text}");
         };
         says(found(&fake, json!({})).await, "does not exist");
         put(&fake, json!({"phase": "Running"}));
@@ -170,9 +158,8 @@ mod tests {
         );
         let recorded = json!({"restoredFrom": "s3://b/lost/first-1"});
         for status in [json!({}), recorded.clone()] {
-            let Some(RestoreSource::Found(from)) = found(&fake, status).await else {
-                panic!("it is complete");
-            };
+            let from = found(&fake, status).await.expect("it is complete");
+            let from = from.expect("a backup");
             assert_eq!(from.point.url(), "s3://b/lost/first-1");
         }
         put(
@@ -182,7 +169,7 @@ mod tests {
         says(found(&fake, recorded).await, "names another backup");
         assert_eq!(
             found(&fake, json!({"clusterID": "c1"})).await,
-            None,
+            Ok(None),
             "it has served"
         );
     }
@@ -202,10 +189,8 @@ mod tests {
                 Some(77),
             ),
         ] {
-            let source = found_to(&fake, &to_time, status).await;
-            let Some(RestoreSource::Found(found)) = source else {
-                panic!("{source:?}");
-            };
+            let found = found_to(&fake, &to_time, status).await;
+            let found = found.expect("it is complete").expect("a backup");
             assert_eq!(found.point.to_revision, revision);
             assert_eq!(found.point.url(), from, "it is the same end");
         }

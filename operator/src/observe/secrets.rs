@@ -11,12 +11,12 @@ use std::{
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use witan_crd::CertificateRole;
+use witan_crd::{CertificateRole, secret_file};
 use witan_members::{ClientTls, Login};
 use witan_plan::model::{CertificateSeen, Holder, ObjectState, Part, RequestSeen};
 
-use super::ObserveError;
 use crate::{
+    failure::{ApiFailure, cannot},
     lock,
     resources::{
         Cluster, Ownership,
@@ -31,6 +31,8 @@ const KEPT: Duration = Duration::from_secs(60);
 /// The same while cert-manager issues certificates.
 const KEPT_PENDING: Duration = Duration::from_secs(1);
 
+const CERTIFICATES: &str = "read certificates of cert-manager of the cluster";
+
 /// The roles of certificates that the operator issues.
 const ROLES: [CertificateRole; 4] = [
     CertificateRole::Authority,
@@ -41,30 +43,28 @@ const ROLES: [CertificateRole; 4] = [
 
 /// The contents of the secrets.
 #[derive(Debug, Clone, Default)]
-pub struct SecretsSeen {
+pub(crate) struct SecretsSeen {
     /// For `plan`: certificates that exist.
-    pub certificates: BTreeMap<CertificateRole, CertificateSeen>,
+    pub(crate) certificates: BTreeMap<CertificateRole, CertificateSeen>,
     /// For `plan`: the requests to cert-manager.
-    pub requested: BTreeMap<CertificateRole, RequestSeen>,
+    pub(crate) requested: BTreeMap<CertificateRole, RequestSeen>,
     /// cert-manager's Certificates that exist.
-    pub requests: BTreeMap<CertificateRole, Certificate>,
+    pub(crate) requests: BTreeMap<CertificateRole, Certificate>,
     /// For `plan`: names of missing secrets that the spec refers to or that cert-manager will write.
-    pub missing: BTreeSet<String>,
+    pub(crate) missing: BTreeSet<String>,
     /// For `plan`: names that belong to other secrets or Certificates.
-    pub taken: BTreeMap<Part, Holder>,
+    pub(crate) taken: BTreeMap<Part, Holder>,
     /// The fingerprint of the authorities that members trust, if the authority was ever rotated.
-    pub trust: Option<String>,
-    /// The secrets that the operator issues.
-    pub issued: BTreeMap<CertificateRole, Secret>,
-    /// The operator's TLS client configuration.
-    pub client_tls: Option<Arc<ClientTls>>,
+    pub(crate) trust: Option<String>,
+    pub(crate) issued: BTreeMap<CertificateRole, Secret>,
+    pub(crate) client_tls: Option<Arc<ClientTls>>,
     /// The operator's user for members with authentication.
-    pub login: Option<Login>,
+    pub(crate) login: Option<Login>,
 }
 
 /// Secrets that were read, by the cluster's uid.
 #[derive(Debug, Default)]
-pub struct Secrets(Mutex<HashMap<String, Kept>>);
+pub(crate) struct Secrets(Mutex<HashMap<String, Kept>>);
 
 #[derive(Debug)]
 struct Kept {
@@ -75,15 +75,12 @@ struct Kept {
 
 impl Secrets {
     /// Returns the secrets of a cluster; with `fresh` they are read now, else they may be cached.
-    ///
-    /// # Errors
-    /// The API server does not answer, or does not let the operator read.
-    pub async fn of(
+    pub(crate) async fn of(
         &self,
         client: &Client,
         cluster: &Cluster<'_>,
         fresh: bool,
-    ) -> Result<Arc<SecretsSeen>, ObserveError> {
+    ) -> Result<Arc<SecretsSeen>, ApiFailure> {
         let generation = cluster.resource.metadata.generation;
         if !fresh && let Some(seen) = self.kept(&cluster.uid, generation) {
             return Ok(seen);
@@ -120,7 +117,7 @@ impl SecretsSeen {
         cluster: &Cluster<'_>,
         role: CertificateRole,
         secret: Option<&Secret>,
-    ) -> Result<(), ObserveError> {
+    ) -> Result<(), ApiFailure> {
         let name = cluster.resource.secret_name(role);
         let api = Api::<Certificate>::namespaced(client.clone(), &cluster.namespace);
         let live = match api.get(&name).await {
@@ -132,10 +129,7 @@ impl SecretsSeen {
                     .is_some_and(|details| details.name == name)
                     .then_some(None)
             }
-            Err(source) => {
-                let what = "certificates of cert-manager";
-                return Err(ObserveError { what, source });
-            }
+            Err(error) => return Err(cannot(CERTIFICATES)(error)),
         };
         let wanted = cert_manager::request(cluster, role);
         let request = live.as_ref().map(|live| match &wanted {
@@ -187,12 +181,12 @@ impl SecretsSeen {
 
 /// Reads the secrets of a cluster from the API server: those that the operator issues, the spec names or cert-manager
 /// writes.
-async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, ObserveError> {
+async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, ApiFailure> {
     let api = Api::<Secret>::namespaced(client.clone(), &cluster.namespace);
     let get = async |name: &str| {
         api.get_opt(name)
             .await
-            .map_err(|source| ObserveError { what: "secrets", source })
+            .map_err(cannot("read secrets of the cluster"))
     };
     let mut seen = SecretsSeen::default();
     for role in ROLES.into_iter().filter(|role| is_issued(cluster, *role)) {
@@ -241,14 +235,11 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Obs
         (None, None) => get(&operator).await?,
     };
     seen.client_tls = operator
-        .and_then(|secret| ClientTls::read(|name| file(&secret, name)))
+        .and_then(|secret| ClientTls::read(|name| secret_file(&secret, name)))
         .map(Arc::new);
-    let root = cluster
-        .spec()
-        .auth
-        .as_ref()
-        .and_then(|auth| auth.root_credentials_secret_ref.as_ref());
-    seen.login = root.and_then(|root| Login::root(file(named.get(&root.name)?, "password")?));
+    let root = cluster.spec().root_secret();
+    let root = root.and_then(|root| secret_file(named.get(&root.name)?, "password"));
+    seen.login = root.and_then(Login::root);
     Ok(seen)
 }
 
@@ -259,26 +250,23 @@ async fn is_requested(
     cluster: &Cluster<'_>,
     role: CertificateRole,
     secret: &Secret,
-) -> Result<bool, ObserveError> {
+) -> Result<bool, ApiFailure> {
     if !cert_manager::has_written(secret) {
         return Ok(false);
     }
     let api = Api::<Certificate>::namespaced(client.clone(), &cluster.namespace);
     let live = api.get_opt(&cluster.resource.secret_name(role)).await;
-    let live =
-        live.map_err(|source| ObserveError { what: "certificates of cert-manager", source })?;
+    let live = live.map_err(cannot(CERTIFICATES))?;
     Ok(live.is_some_and(|live| {
         ownership(cluster, &live) == Ownership::Ours && cert_manager::is_owned(secret, &live)
     }))
 }
 
 /// Whether the operator issues a certificate of this role.
-fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
+pub(crate) fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
     let managed = |role| {
-        cluster
-            .spec()
-            .certificate_source(role)
-            .is_some_and(|source| source.managed.is_some())
+        let source = cluster.spec().certificate_source(role);
+        source.is_some_and(|source| source.managed.is_some())
     };
     match role {
         CertificateRole::Authority => {
@@ -297,11 +285,7 @@ fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
         peer.and_then(|tls| tls.secret_ref.as_ref()),
         client.and_then(|tls| tls.source.secret_ref.as_ref()),
         client.and_then(|tls| tls.operator_secret_ref.as_ref()),
-        cluster
-            .spec()
-            .auth
-            .as_ref()
-            .and_then(|auth| auth.root_credentials_secret_ref.as_ref()),
+        cluster.spec().root_secret(),
     ];
     let restore = cluster.spec().bootstrap.as_ref();
     let restore =
@@ -315,9 +299,4 @@ fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
         .chain(store.into_iter().flatten())
         .map(|secret| secret.name.clone())
         .collect()
-}
-
-/// Returns a file of a secret; `None` if it is missing.
-fn file(secret: &Secret, name: &str) -> Option<Vec<u8>> {
-    Some(secret.data.as_ref()?.get(name)?.0.clone())
 }

@@ -9,35 +9,40 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use kube::{Api, Client};
+use witan_crd::Object;
 use witan_plan::model::{Holder, Ordinal, Part};
 
-use super::{Objects, ObserveError};
-use crate::resources::{Cluster, Object, Ownership, holder, ownership};
+use super::Objects;
+use crate::{
+    failure::{ApiFailure, cannot},
+    resources::{Cluster, Ownership, holder, ownership},
+};
 
 /// Ordinals above the wanted ones that are looked up while one of those is free: a new member may get one of them.
 const SPARE_ORDINALS: Ordinal = 2;
 
 /// Returns the parts of the cluster that are missing and whose names other objects have.
-///
-/// # Errors
-/// The API server does not answer, or does not let the operator read.
 pub(super) async fn look_up(
     client: &Client,
     cluster: &Cluster<'_>,
     objects: &Objects,
-) -> Result<BTreeMap<Part, Holder>, ObserveError> {
+) -> Result<BTreeMap<Part, Holder>, ApiFailure> {
     let missing = missing(cluster, objects);
     let found = missing.into_iter().map(async |part| {
-        Ok::<_, ObserveError>(
+        Ok::<_, ApiFailure>(
             match part {
                 Part::ClientService => {
-                    get::<Service>(client, cluster, cluster.client_service()).await
+                    get::<Service>(client, cluster, cluster.resource.client_service()).await
                 }
-                Part::PeerService => get::<Service>(client, cluster, cluster.peer_service()).await,
+                Part::PeerService => {
+                    get::<Service>(client, cluster, cluster.resource.peer_service()).await
+                }
                 Part::Budget => {
                     get::<PodDisruptionBudget>(client, cluster, cluster.name.clone()).await
                 }
-                Part::Pod(ordinal) => get::<Pod>(client, cluster, cluster.member(ordinal)).await,
+                Part::Pod(ordinal) => {
+                    get::<Pod>(client, cluster, cluster.resource.member(ordinal)).await
+                }
                 Part::Claim(ordinal) => {
                     get::<PersistentVolumeClaim>(client, cluster, cluster.claim(ordinal)).await
                 }
@@ -53,8 +58,8 @@ pub(super) async fn look_up(
 /// Returns the parts that the cluster may need and that were not found by its label.
 fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     let services = [
-        (Part::ClientService, cluster.client_service()),
-        (Part::PeerService, cluster.peer_service()),
+        (Part::ClientService, cluster.resource.client_service()),
+        (Part::PeerService, cluster.resource.peer_service()),
     ];
     let services = services
         .into_iter()
@@ -96,11 +101,11 @@ async fn get<K: Object>(
     client: &Client,
     cluster: &Cluster<'_>,
     name: String,
-) -> Result<Option<Holder>, ObserveError> {
+) -> Result<Option<Holder>, ApiFailure> {
     let found = Api::<K>::namespaced(client.clone(), &cluster.namespace)
         .get_metadata_opt(&name)
         .await;
-    let found = found.map_err(|source| ObserveError { what: "objects of its names", source })?;
+    let found = found.map_err(cannot("read objects of its names of the cluster"))?;
     let others = found.filter(|found| ownership(cluster, found) != Ownership::Ours);
     Ok(others.map(|found| holder(cluster, &K::kind(&()), &found)))
 }

@@ -6,14 +6,11 @@ use futures_util::future::join_all;
 use witan_crd::MemberHash;
 use witan_members::{Address, KeysHash, Members};
 
-/// The result of a comparison.
 #[derive(Debug, PartialEq)]
 pub(super) enum Compared {
     /// It has to be repeated: keys were compacted in between.
     Again(String),
-    /// A member cannot be asked.
     Silent(String),
-    /// All hashes, at this revision.
     Hashes(i64, Vec<MemberHash>),
 }
 

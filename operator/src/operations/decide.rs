@@ -4,13 +4,13 @@
 
 use k8s_openapi::jiff::Timestamp;
 use witan_crd::{
-    EtcdOperation, EtcdOperationStatus, RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT,
-    ROTATE_AUTHORITY, RecoveryPhase, RestoreStatus, UpdateKind, Verb,
+    CertificateRole, EtcdOperation, EtcdOperationStatus, RECOVER_QUORUM, REPLACE_MEMBER,
+    RESTARTED_AT, ROTATE_AUTHORITY, RecoveryPhase, RestoreStatus, UpdateKind, Verb,
 };
 use witan_plan::model::{MemberId, MemberSeen, Membership, Observed, Rotation};
 
 use super::restore::{self, UNFINISHED};
-use crate::resources::Cluster;
+use crate::{observe::is_issued, resources::Cluster};
 
 const NO_QUORUM: &str = "waits for a quorum of the members to serve";
 
@@ -21,7 +21,6 @@ const NO_CERTIFICATES: &str = "the operator issues no certificate of this cluste
     Certificate with cert-manager; where it names a secretRef, write another certificate into that secret; without spec.tls \
     there is none";
 
-/// The next action for an operation.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
     /// It cannot begin yet.
@@ -31,16 +30,15 @@ pub(super) enum Next {
     /// The EtcdCluster gets an annotation.
     Annotate(&'static str, String),
     /// The leader hands leadership over.
-    MoveLeader { from: MemberId, to: MemberId },
-    /// The keys of all members are compared.
+    MoveLeader {
+        from: MemberId,
+        to: MemberId,
+    },
     Compare,
-    /// The backup is restored in a scratch directory.
     CheckBackup,
     /// The status of the EtcdCluster records a restore.
     Record(Box<RestoreStatus>),
-    /// The cluster has not reached the goal yet.
     Watch(String),
-    /// It is done, or cannot be done.
     End(Result<String, String>),
 }
 
@@ -58,7 +56,7 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> N
         Verb::ReplaceMember(of) => {
             serving(cluster, seen).map(|list| replaced(cluster, seen, list, &of.name))
         }
-        Verb::RotateCertificates if !issues(cluster) => {
+        Verb::RotateCertificates if !is_issued(cluster, CertificateRole::Authority) => {
             free(cluster).map(|()| Next::End(Err(NO_CERTIFICATES.to_owned())))
         }
         Verb::Restart | Verb::RotateCertificates => may_restart(cluster, seen),
@@ -119,7 +117,6 @@ pub(super) fn annotation(operation: &EtcdOperation) -> Option<(&'static str, Str
         .or_else(|| recovered.map(|of| (RECOVER_QUORUM, of.survivor.clone())))
 }
 
-/// Returns what an operation that has begun does next.
 pub(super) fn advance(
     verb: Verb<'_>,
     operation: &EtcdOperation,
@@ -170,7 +167,9 @@ pub(super) fn advance(
         Verb::Restart => stamps(RESTARTED_AT)
             .or_else(|| ended(settled(cluster, seen, true), "all members were restarted"))
             .unwrap_or_else(watch),
-        Verb::RotateCertificates if !issues(cluster) => Next::End(Err(NO_CERTIFICATES.to_owned())),
+        Verb::RotateCertificates if !is_issued(cluster, CertificateRole::Authority) => {
+            Next::End(Err(NO_CERTIFICATES.to_owned()))
+        }
         Verb::RotateCertificates => {
             let rests = !seen.authority.asked && seen.authority.rotation == Rotation::Rest;
             let text = "all members have certificates of the next authority, and trust no other";
@@ -208,7 +207,7 @@ fn confirmed(seen: &Observed) -> Option<&Membership> {
 
 /// Whether a recovery can begin. The record of an earlier one goes with its annotation, which has no effect any more.
 fn recovers(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Next {
-    if cluster.ordinal(survivor).is_none() {
+    if cluster.resource.ordinal(survivor).is_none() {
         let name = &cluster.name;
         return Next::End(Err(format!("{survivor} is no member of {name}")));
     }
@@ -253,7 +252,6 @@ fn successor(cluster: &Cluster<'_>, seen: &Observed, list: &Membership, to: Opti
     }
 }
 
-/// Returns the member that is replaced.
 fn replaced(cluster: &Cluster<'_>, seen: &Observed, list: &Membership, named: &str) -> Next {
     let name = |member: &MemberSeen| seen.name_of(&cluster.name, member.id);
     let Some(member) = list.members.iter().find(|member| name(member) == named) else {
@@ -273,7 +271,6 @@ fn replaced(cluster: &Cluster<'_>, seen: &Observed, list: &Membership, named: &s
     Next::End(Err(format!("{named} {why}")))
 }
 
-/// Returns what a transfer of leadership that has begun does next.
 fn moves(status: &EtcdOperationStatus, seen: &Observed) -> Next {
     let Some(list) = confirmed(seen) else {
         return Next::Watch(NO_QUORUM.to_owned());
@@ -304,14 +301,6 @@ pub(super) fn settled(cluster: &Cluster<'_>, seen: &Observed, updated: bool) -> 
             member.healthy && !member.learner && stays && current
         })
     })
-}
-
-/// Whether the operator issues a certificate of the cluster.
-fn issues(cluster: &Cluster<'_>) -> bool {
-    let spec = cluster.spec();
-    let client = spec.client_tls().map(|tls| &tls.source);
-    let mut sources = spec.peer_tls().into_iter().chain(client);
-    sources.any(|source| source.managed.is_some())
 }
 
 /// Returns what the operator does to the cluster now, as its status says.

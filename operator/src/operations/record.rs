@@ -75,7 +75,6 @@ fn requested_by(operation: &EtcdOperation) -> Option<String> {
     oldest.manager.clone()
 }
 
-/// Returns the conditions that follow from a status.
 pub(super) fn conditions(
     operation: &EtcdOperation,
     status: &EtcdOperationStatus,

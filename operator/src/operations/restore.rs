@@ -33,7 +33,6 @@ pub(super) fn under_way<'a>(cluster: &Cluster<'a>) -> Option<&'a str> {
     Some(&restore.operation)
 }
 
-/// Returns the record of the last restore of a cluster.
 fn last<'a>(cluster: &Cluster<'a>) -> Option<&'a RestoreStatus> {
     cluster.resource.status.as_ref()?.restore.as_ref()
 }
@@ -98,7 +97,6 @@ fn elsewhere(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
         .or_else(|| known.map(|member| member.name.clone()))
 }
 
-/// Returns what a restore that has begun does next.
 pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) -> Next {
     let Some(record) = recorded(operation, cluster) else {
         if operation.spec.restore.is_some() {
@@ -148,7 +146,6 @@ pub(super) fn result(
     compared.map(text).map_err(text)
 }
 
-/// Returns the record of a restore from a backup.
 fn restoring(
     operation: &EtcdOperation,
     cluster: &Cluster<'_>,

@@ -71,7 +71,6 @@ async fn pass(fake: &FakeApi, by: &Operations<NoMembers>, name: &str) -> EtcdOpe
     serde_json::from_value(after["status"].clone()).unwrap_or_default()
 }
 
-/// Asserts that a text has these words.
 #[track_caller]
 fn says(text: Option<String>, words: &str) {
     let text = text.unwrap_or_default();

@@ -17,7 +17,6 @@ struct ConditionState {
     message: String,
 }
 
-/// Returns all conditions of the status.
 pub(super) fn all(
     of: Subject<'_>,
     seen: &Observed,
@@ -58,7 +57,6 @@ pub(super) fn all(
     states.into_iter().map(condition).collect()
 }
 
-/// Makes a condition of a kind, value and reason. Its transition time changes only with its value.
 pub(crate) fn condition(
     before: &[Condition],
     [kind, value, reason]: [&str; 3],

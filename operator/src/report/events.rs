@@ -15,7 +15,7 @@ pub(super) const TEMPLATE_REFUSED: &str = "TemplateRefused";
 pub(super) const ANNOTATION_UNREADABLE: &str = "AnnotationUnreadable";
 
 /// Returns events for conditions that changed between two statuses.
-pub fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> Vec<Notice> {
+pub(crate) fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> Vec<Notice> {
     let mut notices = Vec::new();
     let notice = |reason, message: &str, warning| Notice {
         reason,

@@ -9,25 +9,21 @@ use std::collections::BTreeMap;
 use k8s_openapi::{
     api::{
         batch::v1::{Job, JobSpec},
-        core::v1::{
-            Container, EmptyDirVolumeSource, EnvVar, PodSpec, PodTemplateSpec, Volume, VolumeMount,
-        },
+        core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec, Volume, VolumeMount},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::ResourceExt as _;
-use serde_json::Value;
-use witan_crd::{BackupRetention, BackupSettings, CertificateRole, EtcdBackup, Verify};
+use witan_crd::{BackupRetention, CertificateRole, EtcdBackup, Verify};
 
 use super::{
-    ResourceError,
-    merge::merge,
+    ResourceError, merge,
     names::{BACKUP, BACKUP_OF, Cluster, MANAGER},
     owner, pod, store,
 };
 
 /// Name of the container that stores the snapshot; its termination message is the result.
-pub const SAVE: &str = "save";
+pub(crate) const SAVE: &str = "save";
 
 /// How often a failed pod is followed by another one.
 const RETRIES: i32 = 4;
@@ -45,7 +41,7 @@ const SCRATCH: &str = "/var/lib/scratch";
 pub(super) const RESULT: &str = "--result=/dev/termination-log";
 
 /// Returns the URL of the folder in which a backup is stored: a folder for each cluster below the prefix of the store.
-pub fn location(backup: &EtcdBackup) -> String {
+pub(crate) fn location(backup: &EtcdBackup) -> String {
     let namespace = backup.namespace().unwrap_or_default();
     let spec = &backup.spec;
     let folder = [&namespace, &spec.cluster_ref.name, &spec.folder].map(String::as_str);
@@ -54,17 +50,18 @@ pub fn location(backup: &EtcdBackup) -> String {
 
 /// Returns the name of a backup in its store. It has the time at which the EtcdBackup was created, so that another
 /// EtcdBackup of the same name is another backup.
-pub fn stored_name(backup: &EtcdBackup) -> String {
+pub(crate) fn stored_name(backup: &EtcdBackup) -> String {
     let created = backup.creation_timestamp();
     let created = created.map(|time| time.0.strftime("%Y%m%dT%H%M%SZ").to_string());
     format!("{}-{}", backup.name_any(), created.unwrap_or_default())
 }
 
 /// Makes the job of a backup. `image` is the one of `witan-operator`.
-///
-/// # Errors
-/// `podTemplate` does not fit into a pod.
-pub fn job(backup: &EtcdBackup, cluster: &Cluster<'_>, image: &str) -> Result<Job, ResourceError> {
+pub(crate) fn job(
+    backup: &EtcdBackup,
+    cluster: &Cluster<'_>,
+    image: &str,
+) -> Result<Job, ResourceError> {
     let mut labels = labels(cluster);
     labels.insert(BACKUP.to_owned(), backup.name_any());
     let template = PodTemplateSpec {
@@ -111,14 +108,8 @@ pub(super) fn merged(
     let Some(given) = &backup.spec.settings.pod_template else {
         return Ok(pod);
     };
-    let failed = |error: serde_json::Error| ResourceError::Field {
-        field: "podTemplate",
-        reason: error.to_string(),
-    };
     let labels = pod.metadata.as_ref().and_then(|meta| meta.labels.clone());
-    let mut value = serde_json::to_value(&pod).map_err(failed)?;
-    merge(&mut value, &Value::Object(given.0.clone()));
-    let mut pod: PodTemplateSpec = serde_json::from_value(value).map_err(failed)?;
+    let mut pod = merge::merged(&pod, given)?;
     let merged = pod
         .metadata
         .get_or_insert_default()
@@ -152,16 +143,8 @@ fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>, image: &str) -> PodSpec 
     let (init, main) = match settings.verify {
         Verify::None => (None, save),
         Verify::Restore => {
-            volumes.push(Volume {
-                name: "scratch".to_owned(),
-                empty_dir: Some(EmptyDirVolumeSource::default()),
-                ..Volume::default()
-            });
-            let scratch = VolumeMount {
-                name: "scratch".to_owned(),
-                mount_path: SCRATCH.to_owned(),
-                ..VolumeMount::default()
-            };
+            volumes.push(store::scratch("scratch"));
+            let scratch = store::mount("scratch", SCRATCH);
             let fetch = command(
                 "fetch",
                 "fetch",
@@ -181,19 +164,7 @@ fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>, image: &str) -> PodSpec 
         init_containers: init,
         containers: vec![main],
         volumes: Some(volumes),
-        ..bare(settings, cluster)
-    }
-}
-
-/// Makes a pod without containers: its rights, and who it is for the store.
-pub(super) fn bare(settings: &BackupSettings, cluster: &Cluster<'_>) -> PodSpec {
-    PodSpec {
-        automount_service_account_token: Some(false),
-        enable_service_links: Some(false),
-        service_account_name: settings.service_account_name.clone(),
-        image_pull_secrets: Some(pod::pull_secrets(cluster)),
-        security_context: Some(pod::security()),
-        ..PodSpec::default()
+        ..pod::bare(settings.service_account_name.as_ref(), cluster)
     }
 }
 
@@ -251,11 +222,7 @@ pub(super) fn source(
         let name = cluster.resource.secret_of(CertificateRole::Operator);
         secrets.push(store::secret("operator-tls", &name, OPERATOR_SECRET));
     }
-    let root = spec
-        .auth
-        .as_ref()
-        .and_then(|auth| auth.root_credentials_secret_ref.as_ref());
-    if let Some(root) = root {
+    if let Some(root) = spec.root_secret() {
         args.push("--user=root".to_owned());
         args.push(format!("--password-file={ROOT_SECRET}/password"));
         secrets.push(store::secret("root", &root.name, ROOT_SECRET));

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Makes the disruption budget of the voters. The spec's number takes precedence over `min_available`.
-pub fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruptionBudget {
+pub(crate) fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruptionBudget {
     let options = cluster
         .spec()
         .pod_disruption_budget

@@ -6,7 +6,7 @@ use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Owne
 use kube::{CustomResource, Resource as _, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use witan_crd::{CertificateRole, IssuerRef, Span};
+use witan_crd::{CertificateRole, IssuerRef, Span, secret_file};
 
 use super::{Cluster, tls, with_fingerprint};
 
@@ -27,36 +27,28 @@ const FILES: [&str; 3] = ["ca.crt", "tls.crt", "tls.key"];
     derive = "PartialEq"
 )]
 #[serde(rename_all = "camelCase")]
-pub struct CertificateSpec {
-    /// The secret that cert-manager writes.
-    pub secret_name: String,
-    /// The subject.
+pub(crate) struct CertificateSpec {
+    pub(crate) secret_name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub common_name: Option<String>,
-    /// Names of the server.
+    pub(crate) common_name: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub dns_names: Vec<String>,
-    /// Its addresses.
+    pub(crate) dns_names: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ip_addresses: Vec<String>,
-    /// Its validity.
+    pub(crate) ip_addresses: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub duration: Option<Span>,
+    pub(crate) duration: Option<Span>,
     /// The time before its end at which the next one is issued.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub renew_before: Option<Span>,
-    /// The usages of the key.
+    pub(crate) renew_before: Option<Span>,
     #[serde(default)]
-    pub usages: Vec<String>,
-    /// The kind of its key.
+    pub(crate) usages: Vec<String>,
     #[serde(default)]
-    pub private_key: Value,
-    /// The issuer.
-    pub issuer_ref: IssuerRef,
+    pub(crate) private_key: Value,
+    pub(crate) issuer_ref: IssuerRef,
 }
 
 /// Iterates over the roles whose certificates come from cert-manager.
-pub fn roles(cluster: &Cluster<'_>) -> impl Iterator<Item = CertificateRole> {
+pub(crate) fn roles(cluster: &Cluster<'_>) -> impl Iterator<Item = CertificateRole> {
     let asked = |role: &CertificateRole| {
         cluster
             .spec()
@@ -73,7 +65,7 @@ pub fn roles(cluster: &Cluster<'_>) -> impl Iterator<Item = CertificateRole> {
 }
 
 /// Makes cert-manager's Certificate of a role; `None` if the spec has another source.
-pub fn request(cluster: &Cluster<'_>, role: CertificateRole) -> Option<Certificate> {
+pub(crate) fn request(cluster: &Cluster<'_>, role: CertificateRole) -> Option<Certificate> {
     let asked = cluster
         .spec()
         .certificate_source(role)?
@@ -104,21 +96,18 @@ pub fn request(cluster: &Cluster<'_>, role: CertificateRole) -> Option<Certifica
 }
 
 /// Whether a secret has all files that a member needs.
-pub fn is_complete(secret: &Secret) -> bool {
-    let has = |file: &&str| {
-        let data = secret.data.as_ref().and_then(|data| data.get(*file));
-        data.is_some_and(|data| !data.0.is_empty())
-    };
-    FILES.iter().all(has)
+pub(crate) fn is_complete(secret: &Secret) -> bool {
+    let has = |file| secret_file(secret, file).is_some_and(|data| !data.is_empty());
+    FILES.into_iter().all(has)
 }
 
 /// Whether cert-manager has ever written a secret, by marks that stay when another program changes it.
-pub fn has_written(secret: &Secret) -> bool {
+pub(crate) fn has_written(secret: &Secret) -> bool {
     secret.annotations().contains_key(WRITTEN_FOR)
 }
 
 /// Whether a secret is owned by the Certificate, so that it is deleted with it.
-pub fn is_owned(secret: &Secret, request: &Certificate) -> bool {
+pub(crate) fn is_owned(secret: &Secret, request: &Certificate) -> bool {
     let uid = request.metadata.uid.as_ref();
     let mut owners = secret.owner_references().iter();
     owners.any(|owner| Some(&owner.uid) == uid)
@@ -126,7 +115,7 @@ pub fn is_owned(secret: &Secret, request: &Certificate) -> bool {
 
 /// Returns the part of a Certificate's secret that the operator applies: its owner, which is not its
 /// controller.
-pub fn owned(request: &Certificate) -> Secret {
+pub(crate) fn owned(request: &Certificate) -> Secret {
     let owner = OwnerReference {
         api_version: Certificate::api_version(&()).into_owned(),
         kind: Certificate::kind(&()).into_owned(),

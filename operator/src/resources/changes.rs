@@ -12,20 +12,17 @@ use super::{
     ResourceError,
     backup::{self, SAVE},
     names::Cluster,
-    owner, store, with_fingerprint,
+    owner, pod, store, with_fingerprint,
 };
 
 /// Label of the pod, with the name of its schedule.
-pub const CHANGES: &str = "witan.dev/backup-changes";
+pub(crate) const CHANGES: &str = "witan.dev/backup-changes";
 
 /// Where the pod tells how far it is.
-pub const STATUS_PORT: u16 = 8080;
+pub(crate) const STATUS_PORT: u16 = 8080;
 
 /// Makes the pod. `of` is a backup of the schedule, whose store and folder it has; `image` is the one of `witan-operator`.
-///
-/// # Errors
-/// `podTemplate` does not fit into a pod.
-pub fn changes_pod(
+pub(crate) fn changes_pod(
     schedule: &EtcdBackupSchedule,
     of: &EtcdBackup,
     changes: BackupChanges,
@@ -58,7 +55,7 @@ pub fn changes_pod(
             restart_policy: Some("Always".to_owned()),
             volumes: Some([access.volumes, secret_volumes].concat()),
             containers: vec![main],
-            ..backup::bare(&of.spec.settings, cluster)
+            ..pod::bare(of.spec.settings.service_account_name.as_ref(), cluster)
         }),
     };
     let mut template = backup::merged(template, of)?;

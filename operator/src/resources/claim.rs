@@ -18,7 +18,7 @@ use super::{
 
 /// Makes the claim of a member. The EtcdCluster owns it if the policy says that claims are deleted with the
 /// cluster.
-pub fn claim(
+pub(crate) fn claim(
     cluster: &Cluster<'_>,
     ordinal: Ordinal,
     peer_tls: PeerTls,
@@ -56,7 +56,7 @@ pub fn claim(
 
 /// Returns the object to apply to an existing claim: the metadata of the wanted one. Only the size of a claim's spec
 /// may change, so all other fields stay unchanged even if the EtcdCluster says otherwise.
-pub fn onto(
+pub(crate) fn onto(
     mut wanted: PersistentVolumeClaim,
     live: &PersistentVolumeClaim,
 ) -> PersistentVolumeClaim {
@@ -65,7 +65,7 @@ pub fn onto(
 }
 
 /// Returns the claim with `bytes` as its requested size.
-pub fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentVolumeClaim {
+pub(crate) fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentVolumeClaim {
     let spec = claim.spec.get_or_insert_default();
     let resources = spec.resources.get_or_insert_default();
     let requests = resources.requests.get_or_insert_default();

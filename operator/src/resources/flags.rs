@@ -54,7 +54,7 @@ fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let tls = cluster.spec().client_tls().is_some();
     let client = scheme(tls);
     vec![
-        flag("name", &cluster.member(plan.ordinal)),
+        flag("name", &cluster.resource.member(plan.ordinal)),
         flag("data-dir", &format!("{VOLUME}/data")),
         flag(
             "listen-peer-urls",
@@ -85,7 +85,7 @@ fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
 fn bootstrap(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let own = |ordinal| {
         let url = cluster.peer_url(ordinal, plan.peer_tls);
-        format!("{}={url}", cluster.member(ordinal))
+        format!("{}={url}", cluster.resource.member(ordinal))
     };
     let (state, members) = match &plan.bootstrap {
         Bootstrap::Discovery { url } => return vec![flag("discovery", url)],
@@ -113,7 +113,7 @@ fn bootstrap(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
 /// Returns the name of a member for `--initial-cluster`: that of its ordinal, else its own name, else its id.
 fn name(cluster: &Cluster<'_>, member: &JoinMember) -> String {
     match member.ordinal {
-        Some(ordinal) => cluster.member(ordinal),
+        Some(ordinal) => cluster.resource.member(ordinal),
         None if member.name.is_empty() => format!("{:x}", member.id),
         None => member.name.clone(),
     }

@@ -1,6 +1,6 @@
 //! Merges the user's additions into objects that the operator makes.
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use witan_crd::OpenObject;
 
@@ -11,14 +11,27 @@ pub(super) fn typed<T: DeserializeOwned>(
     field: &'static str,
     object: &OpenObject,
 ) -> Result<T, ResourceError> {
-    let failed =
-        |error: serde_json::Error| ResourceError::Field { field, reason: error.to_string() };
-    serde_json::from_value(Value::Object(object.0.clone())).map_err(failed)
+    serde_json::from_value(Value::Object(object.0.clone())).map_err(failed(field))
+}
+
+/// Merges the user's `podTemplate` into an object that the operator makes.
+pub(super) fn merged<T: Serialize + DeserializeOwned>(
+    own: &T,
+    template: &OpenObject,
+) -> Result<T, ResourceError> {
+    let failed = failed("podTemplate");
+    let mut merged = serde_json::to_value(own).map_err(&failed)?;
+    merge(&mut merged, &Value::Object(template.0.clone()));
+    serde_json::from_value(merged).map_err(failed)
+}
+
+fn failed(field: &'static str) -> impl Fn(serde_json::Error) -> ResourceError {
+    move |error| ResourceError::Field { field, reason: error.to_string() }
 }
 
 /// Merges `more` into `base`: objects by their keys, lists of named objects by their names; anything else is
 /// replaced.
-pub(super) fn merge(base: &mut Value, more: &Value) {
+fn merge(base: &mut Value, more: &Value) {
     match (base, more) {
         (Value::Object(base), Value::Object(more)) => {
             for (key, value) in more {

@@ -10,68 +10,67 @@ use witan_plan::model::{Ordinal, PeerTls};
 use super::{ResourceError, owner, restore::RestoreFrom};
 
 /// The field manager of server-side apply, and the value of `app.kubernetes.io/managed-by`.
-pub const MANAGER: &str = "witan-operator";
+pub(crate) const MANAGER: &str = "witan-operator";
 /// Label: the member, by the name of its pod.
-pub const MEMBER: &str = "witan.dev/member";
+pub(crate) const MEMBER: &str = "witan.dev/member";
 /// Label: `voter` or `learner`.
-pub const ROLE: &str = "witan.dev/role";
+pub(crate) const ROLE: &str = "witan.dev/role";
 /// Label of a job and its pods: the EtcdBackup.
-pub const BACKUP: &str = "witan.dev/backup";
+pub(crate) const BACKUP: &str = "witan.dev/backup";
 /// Label of a job and its pods: the EtcdCluster whose backup they take. It is not [`CLUSTER`], which selects members.
-pub const BACKUP_OF: &str = "witan.dev/backup-of";
+pub(crate) const BACKUP_OF: &str = "witan.dev/backup-of";
 /// Label of a job and its pods: the uid of the EtcdOperation that they are for.
-pub const OPERATION: &str = "witan.dev/operation";
+pub(crate) const OPERATION: &str = "witan.dev/operation";
 /// Label of an EtcdBackup: the EtcdBackupSchedule that has created it.
-pub const SCHEDULE: &str = "witan.dev/backup-schedule";
+pub(crate) const SCHEDULE: &str = "witan.dev/backup-schedule";
 /// Label of services: `client` or `peer`.
-pub const SERVICE: &str = "witan.dev/service";
+pub(crate) const SERVICE: &str = "witan.dev/service";
 /// Label: the tag of the members' image.
-pub const VERSION: &str = "app.kubernetes.io/version";
+pub(crate) const VERSION: &str = "app.kubernetes.io/version";
 /// Annotation of a pod: the fingerprint of its template.
-pub const TEMPLATE: &str = "witan.dev/template";
+pub(crate) const TEMPLATE: &str = "witan.dev/template";
 /// Annotation of a pod that was made from the last admitted template: the fingerprint of the refused one, a colon, and
 /// the message of the refusal.
-pub const REFUSED: &str = "witan.dev/refused-template";
+pub(crate) const REFUSED: &str = "witan.dev/refused-template";
 /// Annotation of pods and claims: how the member speaks to others.
-pub const PEER_TLS: &str = "witan.dev/peer-tls";
+pub(crate) const PEER_TLS: &str = "witan.dev/peer-tls";
 /// Annotation of a pod: how it was started.
-pub const START: &str = "witan.dev/start";
+pub(crate) const START: &str = "witan.dev/start";
 /// Annotation of a claim whose member was removed. The claim is kept, or kept until another member votes.
-pub const RETIRED: &str = "witan.dev/retired";
+pub(crate) const RETIRED: &str = "witan.dev/retired";
 /// Annotation of a claim: the id of the cluster whose data it holds. A claim without it never held that of a cluster that
 /// a quorum has served.
-pub const CLUSTER_ID: &str = "witan.dev/cluster-id";
+pub(crate) const CLUSTER_ID: &str = "witan.dev/cluster-id";
 /// Annotation of an object: the fingerprint of the applied fields.
-pub const SPEC: &str = "witan.dev/applied";
+pub(crate) const SPEC: &str = "witan.dev/applied";
 /// Annotation of the authority's secret: when it last changed in a rotation.
-pub const ROTATED_AT: &str = "witan.dev/rotated-at";
+pub(crate) const ROTATED_AT: &str = "witan.dev/rotated-at";
 /// Annotation of a pod: the fingerprint of the authorities that the cluster trusted when it started.
-pub const TRUST: &str = "witan.dev/trust";
+pub(crate) const TRUST: &str = "witan.dev/trust";
 
 /// An EtcdCluster with the names that follow from it.
 #[derive(Clone, Debug)]
-pub struct Cluster<'a> {
-    /// The resource.
-    pub resource: &'a EtcdCluster,
-    /// Its name.
-    pub name: String,
-    /// Its namespace.
-    pub namespace: String,
+pub(crate) struct Cluster<'a> {
+    pub(crate) resource: &'a EtcdCluster,
+    pub(crate) name: String,
+    pub(crate) namespace: String,
     /// The id that tells it from one of the same name before it.
-    pub uid: String,
-    /// The image of its members.
-    pub image: String,
+    pub(crate) uid: String,
+    pub(crate) image: String,
     /// The secrets with which members pull it, where the spec names none.
-    pub pull_secrets: Vec<String>,
+    pub(crate) pull_secrets: Vec<String>,
     /// The fingerprint of the authorities that its members trust, if its authority was ever rotated.
-    pub trust: Option<String>,
+    pub(crate) trust: Option<String>,
     /// The backup that its first members begin from.
-    pub restore: Option<RestoreFrom>,
+    pub(crate) restore: Option<RestoreFrom>,
 }
 
 impl<'a> Cluster<'a> {
     /// Makes the names of a cluster; `member_image` is the operator's default image, as `repository:tag`.
-    pub fn new(resource: &'a EtcdCluster, member_image: &str) -> Result<Self, ResourceError> {
+    pub(crate) fn new(
+        resource: &'a EtcdCluster,
+        member_image: &str,
+    ) -> Result<Self, ResourceError> {
         let namespace = resource.namespace();
         Ok(Self {
             resource,
@@ -85,33 +84,21 @@ impl<'a> Cluster<'a> {
         })
     }
 
-    /// Returns the spec of the cluster.
-    pub fn spec(&self) -> &'a EtcdClusterSpec {
+    pub(crate) fn spec(&self) -> &'a EtcdClusterSpec {
         &self.resource.spec
     }
 
-    /// Returns the name of a member, which its pod and its label have, too.
-    pub fn member(&self, ordinal: Ordinal) -> String {
-        self.resource.member(ordinal)
-    }
-
-    /// Returns the ordinal in the name of a member or pod; `None` for a name of another form, such as `a-01`.
-    pub fn ordinal(&self, member: &str) -> Option<Ordinal> {
-        self.resource.ordinal(member)
-    }
-
-    /// Returns the name of a member's claim.
-    pub fn claim(&self, ordinal: Ordinal) -> String {
-        format!("data-{}", self.member(ordinal))
+    pub(crate) fn claim(&self, ordinal: Ordinal) -> String {
+        format!("data-{}", self.resource.member(ordinal))
     }
 
     /// Returns the ordinal in the name of a claim; `None` for a name of another form.
-    pub fn ordinal_of_claim(&self, claim: &str) -> Option<Ordinal> {
-        self.ordinal(claim.strip_prefix("data-")?)
+    pub(crate) fn ordinal_of_claim(&self, claim: &str) -> Option<Ordinal> {
+        self.resource.ordinal(claim.strip_prefix("data-")?)
     }
 
     /// Returns the id that the status of the cluster records; `None` until a quorum has served.
-    pub fn id(&self) -> Option<&'a str> {
+    pub(crate) fn id(&self) -> Option<&'a str> {
         self.resource.status.as_ref()?.cluster_id.as_deref()
     }
 
@@ -126,38 +113,27 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Returns the name of the service for clients.
-    pub fn client_service(&self) -> String {
-        self.resource.client_service()
-    }
-
-    /// Returns the name of the service of members.
-    pub fn peer_service(&self) -> String {
-        self.resource.peer_service()
-    }
-
-    /// Returns the DNS name by which other pods find a member.
-    pub fn host(&self, ordinal: Ordinal) -> String {
-        self.resource.host(ordinal)
-    }
-
     /// Returns the URL by which other members reach a member.
-    pub fn peer_url(&self, ordinal: Ordinal, peer_tls: PeerTls) -> String {
+    pub(crate) fn peer_url(&self, ordinal: Ordinal, peer_tls: PeerTls) -> String {
         let scheme = scheme(peer_tls == PeerTls::On);
-        format!("{scheme}://{}:{}", self.host(ordinal), ports::PEER)
+        format!("{scheme}://{}:{}", self.resource.host(ordinal), ports::PEER)
     }
 
     /// Returns the URL by which clients reach a member. `tls` is that of its pod, which may be older than the
     /// spec.
-    pub fn client_url(&self, ordinal: Ordinal, tls: bool) -> String {
-        format!("{}://{}:{}", scheme(tls), self.host(ordinal), ports::CLIENT)
+    pub(crate) fn client_url(&self, ordinal: Ordinal, tls: bool) -> String {
+        format!(
+            "{}://{}:{}",
+            scheme(tls),
+            self.resource.host(ordinal),
+            ports::CLIENT
+        )
     }
 
-    /// Returns the URL of the service for clients.
-    pub fn client_endpoint(&self) -> String {
+    pub(crate) fn client_endpoint(&self) -> String {
         let (scheme, service) = (
             scheme(self.spec().client_tls().is_some()),
-            self.client_service(),
+            self.resource.client_service(),
         );
         format!(
             "{scheme}://{service}.{}.svc:{}",
@@ -167,18 +143,18 @@ impl<'a> Cluster<'a> {
     }
 
     /// Returns the ordinal in the host of a member's peer URLs; `None` if it is no pod of this cluster.
-    pub fn ordinal_of_urls(&self, urls: &[String]) -> Option<Ordinal> {
+    pub(crate) fn ordinal_of_urls(&self, urls: &[String]) -> Option<Ordinal> {
         urls.iter().find_map(|url| {
             let host = url.split("://").nth(1)?.split(':').next()?;
             let (member, rest) = host.split_once('.')?;
-            let ordinal = self.ordinal(member)?;
-            let own = self.host(ordinal);
+            let ordinal = self.resource.ordinal(member)?;
+            let own = self.resource.host(ordinal);
             (own.split_once('.')?.1 == rest).then_some(ordinal)
         })
     }
 
     /// Returns the labels that select the pods of this cluster, which never change.
-    pub fn selector(&self) -> BTreeMap<String, String> {
+    pub(crate) fn selector(&self) -> BTreeMap<String, String> {
         BTreeMap::from([(CLUSTER.to_owned(), self.name.clone())])
     }
 
@@ -221,7 +197,7 @@ impl<'a> Cluster<'a> {
     pub(super) fn member_meta(&self, name: String, ordinal: Ordinal) -> ObjectMeta {
         let mut meta = self.meta(name);
         let labels = meta.labels.get_or_insert_default();
-        labels.insert(MEMBER.to_owned(), self.member(ordinal));
+        labels.insert(MEMBER.to_owned(), self.resource.member(ordinal));
         meta
     }
 }

@@ -13,7 +13,6 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use witan_crd::{
     AntiAffinity, CLIENT_TLS, CONTAINER, CertificateRole, OpenObject, RESTARTED_AT, Storage, ports,
 };
@@ -21,7 +20,7 @@ use witan_plan::model::{Bootstrap, PeerTls, PodPlan, Role};
 
 use super::{
     ResourceError, fingerprint, flags,
-    merge::{merge, typed},
+    merge::{merged, typed},
     names::{Cluster, PEER_TLS, ROLE, START, TEMPLATE, TRUST},
     restore, store, word,
 };
@@ -36,7 +35,7 @@ const GRACE_SECONDS: i64 = 30;
 const START_SECONDS: i32 = 3600;
 
 /// Returns the fingerprint of the template that all pods with this kind of peer TLS share.
-pub fn template(cluster: &Cluster<'_>, peer_tls: PeerTls) -> Result<String, ResourceError> {
+pub(crate) fn template(cluster: &Cluster<'_>, peer_tls: PeerTls) -> Result<String, ResourceError> {
     let common = PodPlan {
         ordinal: 0,
         bootstrap: Bootstrap::Restart,
@@ -47,7 +46,7 @@ pub fn template(cluster: &Cluster<'_>, peer_tls: PeerTls) -> Result<String, Reso
 }
 
 /// Makes the pod of a member, with annotations from which `observe` reads how it was started.
-pub fn pod(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
+pub(crate) fn pod(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let mut pod = unmarked(cluster, plan)?;
     let tls = cluster.spec().client_tls().is_some();
     let marks = [
@@ -68,13 +67,7 @@ fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError>
     let Some(template) = &cluster.spec().pod_template else {
         return Ok(own);
     };
-    let failed = |error: serde_json::Error| ResourceError::Field {
-        field: "podTemplate",
-        reason: error.to_string(),
-    };
-    let mut merged = serde_json::to_value(&own).map_err(failed)?;
-    merge(&mut merged, &Value::Object(template.0.clone()));
-    let mut pod: Pod = serde_json::from_value(merged).map_err(failed)?;
+    let mut pod = merged(&own, template)?;
     let labels = own.metadata.labels.clone().unwrap_or_default();
     pod.metadata.labels.get_or_insert_default().extend(labels);
     pod.metadata.name = own.metadata.name;
@@ -89,7 +82,7 @@ fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError>
 /// Makes the pod from the fields of the spec, before the user's `podTemplate` is merged in.
 fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let spec = cluster.spec();
-    let name = cluster.member(plan.ordinal);
+    let name = cluster.resource.member(plan.ordinal);
     let mut metadata = cluster.member_meta(name.clone(), plan.ordinal);
     let labels = metadata.labels.get_or_insert_default();
     labels.insert(ROLE.to_owned(), word(plan.role));
@@ -111,29 +104,36 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let restored = cluster.restore.as_ref().filter(|_| first);
     let restored = restored.map(|from| restore::containers(cluster, plan, from));
     let (init, more_volumes) = restored.unzip();
-    let mut volumes = volumes(cluster, plan)?;
+    let (mut volumes, mounts): (Vec<_>, Vec<_>) = volumes(cluster, plan)?.into_iter().unzip();
     volumes.extend(more_volumes.into_iter().flatten());
     let spec = PodSpec {
         hostname: Some(name),
-        subdomain: Some(cluster.peer_service()),
+        subdomain: Some(cluster.resource.peer_service()),
         restart_policy: Some("Always".to_owned()),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
-        automount_service_account_token: Some(false),
-        enable_service_links: Some(false),
-        service_account_name: spec.service_account_name.clone(),
-        image_pull_secrets: Some(pull_secrets(cluster)),
         priority_class_name: spec.priority_class_name.clone(),
         node_selector: Some(spec.node_selector.clone()),
         tolerations: Some(tolerations),
         affinity: Some(affinity(cluster)?),
         topology_spread_constraints: Some(spread_or_default(cluster, spread)),
-        security_context: Some(security()),
         init_containers: init,
-        containers: vec![container(cluster, plan)?],
+        containers: vec![container(cluster, plan, mounts)?],
         volumes: Some(volumes),
-        ..PodSpec::default()
+        ..bare(spec.service_account_name.as_ref(), cluster)
     };
     Ok(Pod { metadata, spec: Some(spec), status: None })
+}
+
+/// Makes a pod without containers: its rights, and who it is for others.
+pub(super) fn bare(service_account: Option<&String>, cluster: &Cluster<'_>) -> PodSpec {
+    PodSpec {
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        service_account_name: service_account.cloned(),
+        image_pull_secrets: Some(pull_secrets(cluster)),
+        security_context: Some(security()),
+        ..PodSpec::default()
+    }
 }
 
 pub(super) fn list<T: DeserializeOwned>(
@@ -144,7 +144,7 @@ pub(super) fn list<T: DeserializeOwned>(
 }
 
 /// Returns the secrets to pull the image with: those of the spec, else the operator's.
-pub(super) fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
+fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
     let own = cluster.spec().image_pull_secrets.iter();
     let own: Vec<_> = own.map(|secret| secret.name.clone()).collect();
     let names = if own.is_empty() {
@@ -158,7 +158,7 @@ pub(super) fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
         .collect()
 }
 
-pub(super) fn security() -> PodSecurityContext {
+fn security() -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),
         run_as_user: Some(USER),
@@ -173,8 +173,11 @@ pub(super) fn security() -> PodSecurityContext {
     }
 }
 
-/// Makes the container of a member: its flags, ports, volume mounts, probes and security context.
-fn container(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Container, ResourceError> {
+fn container(
+    cluster: &Cluster<'_>,
+    plan: &PodPlan,
+    mounts: Vec<VolumeMount>,
+) -> Result<Container, ResourceError> {
     let spec = cluster.spec();
     let port = |name: &str, number| ContainerPort {
         name: Some(name.to_owned()),
@@ -182,19 +185,6 @@ fn container(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Container, Resourc
         protocol: Some("TCP".to_owned()),
         ..ContainerPort::default()
     };
-    let mount = |name: &str, path: &str| VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: (path != flags::VOLUME).then_some(true),
-        ..VolumeMount::default()
-    };
-    let mut mounts = vec![mount("data", flags::VOLUME)];
-    if plan.peer_tls >= PeerTls::Ready {
-        mounts.push(mount("peer-tls", flags::PEER_SECRET));
-    }
-    if spec.client_tls().is_some() {
-        mounts.push(mount("client-tls", flags::CLIENT_SECRET));
-    }
     Ok(Container {
         name: CONTAINER.to_owned(),
         image: Some(cluster.image.clone()),
@@ -255,9 +245,12 @@ fn resources(cluster: &Cluster<'_>) -> Result<ResourceRequirements, ResourceErro
     })
 }
 
-/// Returns the volume for data, a claim or an `emptyDir`, and those of the TLS secrets that the container
-/// mounts.
-fn volumes(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Vec<Volume>, ResourceError> {
+/// Returns the volume for data, a claim or an `emptyDir`, and those of the TLS secrets, with their mounts in the
+/// container.
+fn volumes(
+    cluster: &Cluster<'_>,
+    plan: &PodPlan,
+) -> Result<Vec<(Volume, VolumeMount)>, ResourceError> {
     let spec = cluster.spec();
     let mut data = Volume { name: "data".to_owned(), ..Volume::default() };
     if spec.is_durable() {
@@ -268,14 +261,14 @@ fn volumes(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Vec<Volume>, Resourc
     } else {
         data.empty_dir = Some(empty_dir(spec.storage.as_ref())?);
     }
-    let mut volumes = vec![data];
+    let mut volumes = vec![(data, store::mount("data", flags::VOLUME))];
     if plan.peer_tls >= PeerTls::Ready {
         let secret = cluster.resource.secret_of(CertificateRole::Peer);
-        volumes.push(store::secret_volume("peer-tls", &secret));
+        volumes.push(store::secret("peer-tls", &secret, flags::PEER_SECRET));
     }
     if spec.client_tls().is_some() {
         let secret = cluster.resource.secret_of(CertificateRole::Server);
-        volumes.push(store::secret_volume("client-tls", &secret));
+        volumes.push(store::secret("client-tls", &secret, flags::CLIENT_SECRET));
     }
     Ok(volumes)
 }

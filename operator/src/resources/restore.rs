@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::{
     api::{
         batch::v1::{Job, JobSpec},
-        core::v1::{
-            Container, EmptyDirVolumeSource, PodSpec, PodTemplateSpec, Volume, VolumeMount,
-        },
+        core::v1::{Container, PodSpec, PodTemplateSpec, Volume},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -24,21 +22,19 @@ use super::{
 };
 
 /// Name of the container that reads the snapshot from its store.
-pub const FETCH: &str = "fetch";
+pub(crate) const FETCH: &str = "fetch";
 
 /// Name of the container that makes the data directory.
-pub const RESTORE: &str = "restore";
+pub(crate) const RESTORE: &str = "restore";
 
 /// How often a failed pod of a check is followed by another one.
 const RETRIES: i32 = 2;
 
 /// The snapshot that first members begin from.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RestoreFrom {
-    /// The snapshot.
-    pub point: RestorePoint,
-    /// The image of `witan-operator`.
-    pub image: String,
+pub(crate) struct RestoreFrom {
+    pub(crate) point: RestorePoint,
+    pub(crate) image: String,
 }
 
 /// Makes the init containers of a first member, and the volumes that they need besides the member's own.
@@ -47,11 +43,7 @@ pub(super) fn containers(
     plan: &PodPlan,
     from: &RestoreFrom,
 ) -> (Vec<Container>, Vec<Volume>) {
-    let data = VolumeMount {
-        name: "data".to_owned(),
-        mount_path: VOLUME.to_owned(),
-        ..VolumeMount::default()
-    };
+    let data = store::mount("data", VOLUME);
     let RestoreFrom { point, image } = from;
     let access = store::access(&point.store, true);
     let file = format!("{VOLUME}/restore.db");
@@ -62,7 +54,7 @@ pub(super) fn containers(
         format!("--name={}", point.name),
         format!("--file={file}"),
         format!("--unless-exists={VOLUME}/data"),
-        "--result=/dev/termination-log".to_owned(),
+        backup::RESULT.to_owned(),
     ];
     fetch.extend(access.flags);
     let changes = format!("--changes={VOLUME}/restore.changes");
@@ -106,10 +98,7 @@ pub(super) fn containers(
 
 /// Makes the job that proves that a backup can be restored, before members are stopped for it: its pod does what a first member
 /// does, in a scratch directory.
-///
-/// # Errors
-/// A part of the spec does not fit into a pod.
-pub fn check(
+pub(crate) fn check(
     cluster: &Cluster<'_>,
     operation: &EtcdOperation,
     from: &RestoreFrom,
@@ -122,11 +111,7 @@ pub fn check(
     };
     let (mut containers, mut volumes) = containers(cluster, &plan, from);
     let main = containers.pop();
-    volumes.push(Volume {
-        name: "data".to_owned(),
-        empty_dir: Some(EmptyDirVolumeSource::default()),
-        ..Volume::default()
-    });
+    volumes.push(store::scratch("data"));
     let mut labels: BTreeMap<String, String> = backup::labels(cluster);
     labels.insert(OPERATION.to_owned(), operation.uid().unwrap_or_default());
     let spec = cluster.spec();
@@ -135,14 +120,9 @@ pub fn check(
         init_containers: Some(containers),
         containers: main.into_iter().collect(),
         volumes: Some(volumes),
-        automount_service_account_token: Some(false),
-        enable_service_links: Some(false),
-        service_account_name: spec.service_account_name.clone(),
-        image_pull_secrets: Some(pod::pull_secrets(cluster)),
         node_selector: Some(spec.node_selector.clone()),
         tolerations: Some(pod::list("tolerations", &spec.tolerations)?),
-        security_context: Some(pod::security()),
-        ..PodSpec::default()
+        ..pod::bare(spec.service_account_name.as_ref(), cluster)
     };
     let meta = |name| ObjectMeta { name, labels: Some(labels.clone()), ..ObjectMeta::default() };
     let template = PodTemplateSpec { metadata: Some(meta(None)), spec: Some(pod) };
@@ -163,6 +143,6 @@ pub fn check(
 }
 
 /// Returns the name of the job of an operation. It has the uid, because the name of an operation may be too long for a job.
-pub fn check_name(operation: &EtcdOperation) -> String {
+pub(crate) fn check_name(operation: &EtcdOperation) -> String {
     format!("restore-check-{}", operation.uid().unwrap_or_default())
 }

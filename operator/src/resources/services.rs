@@ -13,11 +13,11 @@ use super::{
 };
 
 /// Makes the service for clients, which selects voters that are ready.
-pub fn client_service(cluster: &Cluster<'_>) -> Service {
+pub(crate) fn client_service(cluster: &Cluster<'_>) -> Service {
     let options = cluster.spec().services.as_ref();
     let options = options.and_then(|services| services.client.clone());
     let options = options.unwrap_or_default();
-    let mut meta = cluster.meta(cluster.client_service());
+    let mut meta = cluster.meta(cluster.resource.client_service());
     let labels = meta.labels.get_or_insert_default();
     for (key, value) in options.labels {
         labels.entry(key).or_insert(value);
@@ -42,8 +42,8 @@ pub fn client_service(cluster: &Cluster<'_>) -> Service {
 }
 
 /// Makes the service that gives members their DNS names, also before they are ready.
-pub fn peer_service(cluster: &Cluster<'_>) -> Service {
-    let mut meta = cluster.meta(cluster.peer_service());
+pub(crate) fn peer_service(cluster: &Cluster<'_>) -> Service {
+    let mut meta = cluster.meta(cluster.resource.peer_service());
     let labels = meta.labels.get_or_insert_default();
     labels.insert(SERVICE.to_owned(), "peer".to_owned());
     with_fingerprint(Service {

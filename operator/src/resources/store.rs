@@ -1,8 +1,8 @@
 //! What a container needs to reach a store of backups: flags of `witan-operator backup`, environment, volumes.
 
 use k8s_openapi::api::core::v1::{
-    EnvVar, EnvVarSource, PersistentVolumeClaimVolumeSource, SecretKeySelector, SecretVolumeSource,
-    Volume, VolumeMount,
+    EmptyDirVolumeSource, EnvVar, EnvVarSource, PersistentVolumeClaimVolumeSource,
+    SecretKeySelector, SecretVolumeSource, Volume, VolumeMount,
 };
 use witan_crd::{BackupStore, S3Store};
 
@@ -25,16 +25,13 @@ const CREDENTIALS: [&str; 3] = [
 pub(super) struct StoreAccess {
     /// Flags of `witan-operator backup`, without the location.
     pub(super) flags: Vec<String>,
-    /// Credentials.
     pub(super) env: Vec<EnvVar>,
-    /// Volumes of the pod.
     pub(super) volumes: Vec<Volume>,
-    /// Their mounts.
     pub(super) mounts: Vec<VolumeMount>,
 }
 
 /// Returns the URL of a folder below the prefix of a store; of the prefix itself without a folder.
-pub fn location(store: &BackupStore, folder: &[&str]) -> String {
+pub(crate) fn location(store: &BackupStore, folder: &[&str]) -> String {
     let (root, prefix) = match (&store.s3, &store.persistent_volume_claim) {
         (Some(s3), _) => (format!("s3://{}", s3.bucket), s3.prefix.as_str()),
         (None, Some(volume)) => (format!("file://{VOLUME}"), volume.prefix.as_str()),
@@ -59,10 +56,8 @@ pub(super) fn access(store: &BackupStore, read_only: bool) -> StoreAccess {
             ..Volume::default()
         });
         access.mounts.push(VolumeMount {
-            name: "backups".to_owned(),
-            mount_path: VOLUME.to_owned(),
             read_only: read_only.then_some(true),
-            ..VolumeMount::default()
+            ..mount("backups", VOLUME)
         });
     }
     if let Some(s3) = &store.s3 {
@@ -109,26 +104,35 @@ fn object_store(s3: &S3Store, access: &mut StoreAccess) {
     }
 }
 
-/// Makes the volume of a secret, and its mount.
+/// Makes the volume of a secret, which the group of the pod may read, and its mount.
 pub(super) fn secret(volume: &str, secret: &str, path: &str) -> (Volume, VolumeMount) {
-    let mount = VolumeMount {
-        name: volume.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: Some(true),
-        ..VolumeMount::default()
-    };
-    (secret_volume(volume, secret), mount)
-}
-
-/// Makes the volume of a secret, which the group of the pod may read.
-pub(super) fn secret_volume(volume: &str, secret: &str) -> Volume {
-    Volume {
+    let mount = VolumeMount { read_only: Some(true), ..mount(volume, path) };
+    let volume = Volume {
         name: volume.to_owned(),
         secret: Some(SecretVolumeSource {
             secret_name: Some(secret.to_owned()),
             default_mode: Some(0o440),
             ..SecretVolumeSource::default()
         }),
+        ..Volume::default()
+    };
+    (volume, mount)
+}
+
+/// Makes the mount of a volume that can be written.
+pub(super) fn mount(volume: &str, path: &str) -> VolumeMount {
+    VolumeMount {
+        name: volume.to_owned(),
+        mount_path: path.to_owned(),
+        ..VolumeMount::default()
+    }
+}
+
+/// Makes a volume that is gone with its pod.
+pub(super) fn scratch(name: &str) -> Volume {
+    Volume {
+        name: name.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
         ..Volume::default()
     }
 }

@@ -10,8 +10,8 @@ use witan_crd::{CLUSTER, CertificateRole, EtcdCluster};
 use witan_plan::model::{Bootstrap, JoinMember, PeerTls, PodPlan, Role, Rotation};
 
 use super::{
-    Cluster, MEMBER, ResourceError, budget, claim, client_service, grown, is_current, peer_service,
-    pod, template, tls,
+    Cluster, ResourceError, budget, claim, client_service, grown, is_current, names::MEMBER,
+    peer_service, pod, template, tls,
 };
 
 const IMAGE: &str = "registry.example:5000/witan:1.0.0";
@@ -22,6 +22,10 @@ fn resource(spec: Value) -> EtcdCluster {
     resource.metadata.namespace = Some("shop".to_owned());
     resource.metadata.uid = Some("u-1".to_owned());
     resource
+}
+
+fn cluster(resource: EtcdCluster) -> Cluster<'static> {
+    Cluster::new(Box::leak(Box::new(resource)), IMAGE).expect("a cluster")
 }
 
 fn full() -> EtcdCluster {
@@ -52,7 +56,7 @@ fn first(ordinal: u32, peer_tls: PeerTls) -> PodPlan {
 fn all_objects_are_as_the_snapshot_says() {
     let mut text = String::new();
     for (resource, peer_tls) in [(resource(json!({})), PeerTls::Off), (full(), PeerTls::On)] {
-        let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+        let cluster = cluster(resource);
         let objects = [
             serde_yaml::to_string(&client_service(&cluster)),
             serde_yaml::to_string(&peer_service(&cluster)),
@@ -78,8 +82,7 @@ fn all_objects_are_as_the_snapshot_says() {
 
 #[test]
 fn every_object_has_its_labels_and_its_owner() {
-    let resource = full();
-    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let cluster = cluster(full());
     let authority = tls::authority(&cluster, SystemTime::now()).expect("an authority");
     let metas: Vec<ObjectMeta> = vec![
         client_service(&cluster).metadata,
@@ -122,8 +125,7 @@ fn every_object_has_its_labels_and_its_owner() {
 /// A claim outlives the cluster unless the policy says otherwise.
 #[test]
 fn claims_are_owned_only_when_they_go_with_the_cluster() {
-    let resource = resource(json!({}));
-    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let cluster = cluster(resource(json!({})));
     let kept = claim(&cluster, 0, PeerTls::Off).expect("a claim");
     assert!(kept.metadata.owner_references.is_none());
     assert!(
@@ -136,8 +138,7 @@ fn claims_are_owned_only_when_they_go_with_the_cluster() {
 #[test]
 fn an_address_fits_however_it_is_written() {
     let more = json!({"managed": {}, "additionalIPAddresses": ["2001:0DB8::01", "2001:db8::1", "127.0.0.1"], "additionalDNSNames": ["localhost"]});
-    let resource = resource(json!({"tls": {"client": more}}));
-    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let cluster = cluster(resource(json!({"tls": {"client": more}})));
     let now = SystemTime::now();
     let authority = tls::authority(&cluster, now).expect("an authority");
     let role = CertificateRole::Server;
@@ -148,8 +149,7 @@ fn an_address_fits_however_it_is_written() {
 /// In a cluster whose pods have IPv6 addresses alone nothing would answer at 0.0.0.0.
 #[test]
 fn members_listen_on_both_families() {
-    let resource = resource(json!({}));
-    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let cluster = cluster(resource(json!({})));
     let pod = pod(&cluster, &first(0, PeerTls::Off)).expect("a pod");
     let container = &pod.spec.expect("a spec").containers[0];
     let flags = container.args.clone().unwrap_or_default();
@@ -167,8 +167,7 @@ fn members_listen_on_both_families() {
 /// Else the operator would apply it in an endless loop.
 #[test]
 fn an_owner_that_others_add_is_no_difference() {
-    let resource = resource(json!({}));
-    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let cluster = cluster(resource(json!({})));
     let wanted = client_service(&cluster);
     let mut live = wanted.clone();
     let other = json!({"apiVersion": "example.com/v1", "kind": "App", "name": "shop", "uid": "x"});
@@ -184,9 +183,8 @@ fn an_owner_that_others_add_is_no_difference() {
 
 #[test]
 fn names_are_compared_by_number() {
-    let resource = resource(json!({}));
-    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
-    assert_eq!(cluster.ordinal("orders-10"), Some(10));
+    let cluster = cluster(resource(json!({})));
+    assert_eq!(cluster.resource.ordinal("orders-10"), Some(10));
     for other in [
         "orders-01",
         "orders-",
@@ -195,7 +193,7 @@ fn names_are_compared_by_number() {
         "other-1",
         "orders-client-0",
     ] {
-        assert_eq!(cluster.ordinal(other), None, "{other}");
+        assert_eq!(cluster.resource.ordinal(other), None, "{other}");
     }
     let url = cluster.peer_url(10, PeerTls::On);
     assert_eq!(url, "https://orders-10.orders-peer.shop.svc:2380");
@@ -213,8 +211,7 @@ fn names_are_compared_by_number() {
 #[test]
 fn everything_follows_the_names_of_the_services() {
     let named = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
-    let resource = resource(json!({"services": named}));
-    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let cluster = cluster(resource(json!({"services": named})));
     assert_eq!(
         client_service(&cluster).metadata.name.as_deref(),
         Some("shop-etcd")
@@ -262,8 +259,7 @@ fn images_come_from_the_operator_the_version_or_the_spec() {
 #[test]
 fn pull_secrets_come_from_the_spec_or_the_operator() {
     let names = |spec, defaults: &[&str]| {
-        let resource = resource(spec);
-        let mut cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+        let mut cluster = cluster(resource(spec));
         cluster.pull_secrets = defaults.iter().map(|name| (*name).to_owned()).collect();
         let pod = json!(pod(&cluster, &first(0, PeerTls::Off)).expect("a pod"));
         let secrets = pod["spec"]["imagePullSecrets"].as_array().cloned();
@@ -284,7 +280,7 @@ fn every_pod_fits_the_restricted_standard() {
         full(),
         resource(json!({"storage": {"emptyDir": {}}})),
     ] {
-        let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+        let cluster = cluster(resource);
         let pod = json!(pod(&cluster, &first(0, PeerTls::Off)).expect("a pod"));
         let spec = &pod["spec"];
         assert_eq!(spec["securityContext"]["runAsNonRoot"], json!(true));
@@ -317,8 +313,7 @@ fn every_pod_fits_the_restricted_standard() {
 #[test]
 fn flags_are_those_of_the_server() {
     let table = include_str!("../../../docs/reference/flags.md");
-    let resource = full();
-    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let cluster = cluster(full());
     let join = JoinMember {
         id: 7,
         ordinal: None,
@@ -351,8 +346,7 @@ fn arguments(pod: &Pod) -> Vec<String> {
 
 #[test]
 fn a_restart_names_itself_alone_and_a_join_names_all() {
-    let resource = resource(json!({}));
-    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let cluster = cluster(resource(json!({})));
     let flags = |bootstrap| {
         let plan = PodPlan { bootstrap, ..first(1, PeerTls::Off) };
         arguments(&pod(&cluster, &plan).expect("a pod"))
@@ -375,8 +369,7 @@ fn a_restart_names_itself_alone_and_a_join_names_all() {
 /// Differences between members, and the way they were started, are no reason to restart one.
 #[test]
 fn a_template_changes_with_the_spec_alone() {
-    let plain = resource(json!({}));
-    let cluster = Cluster::new(&plain, IMAGE).expect("a cluster");
+    let cluster = cluster(resource(json!({})));
     let print = template(&cluster, PeerTls::Off).expect("a template");
     for plan in [
         first(0, PeerTls::Off),
@@ -386,7 +379,10 @@ fn a_template_changes_with_the_spec_alone() {
         let noted = pod.metadata.annotations.unwrap_or_default();
         assert_eq!(noted.get(super::TEMPLATE), Some(&print));
         let labels = pod.metadata.labels.unwrap_or_default();
-        assert_eq!(labels.get(MEMBER), Some(&cluster.member(plan.ordinal)));
+        assert_eq!(
+            labels.get(MEMBER),
+            Some(&cluster.resource.member(plan.ordinal))
+        );
     }
     for spec in [
         json!({"version": "1.2.0"}),
@@ -394,16 +390,14 @@ fn a_template_changes_with_the_spec_alone() {
         json!({"options": {"logLevel": "debug"}}),
         json!({"tls": {"client": {"managed": {}}}}),
     ] {
-        let changed = resource(spec.clone());
-        let changed = Cluster::new(&changed, IMAGE).expect("a cluster");
+        let changed = self::cluster(resource(spec.clone()));
         assert_ne!(
             template(&changed, PeerTls::Off).expect("a template"),
             print,
             "{spec}"
         );
     }
-    let scaled = resource(json!({"replicas": 5, "paused": true}));
-    let scaled = Cluster::new(&scaled, IMAGE).expect("a cluster");
+    let scaled = self::cluster(resource(json!({"replicas": 5, "paused": true})));
     assert_eq!(template(&scaled, PeerTls::Off).expect("a template"), print);
 }
 
@@ -418,8 +412,7 @@ fn open_parts_that_do_not_fit_are_refused_with_their_name() {
             json!({"podTemplate": {"spec": {"containers": 3}}}),
         ),
     ] {
-        let resource = resource(spec);
-        let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+        let cluster = cluster(resource(spec));
         let error = pod(&cluster, &first(0, PeerTls::Off))
             .expect_err("refused")
             .to_string();

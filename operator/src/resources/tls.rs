@@ -24,8 +24,8 @@ use x509_cert::{
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-pub use rotation::{authority_seen, renewed, rotated, succeeding, trust};
-use witan_crd::{CertificateRole, ROTATE_AUTHORITY};
+pub(crate) use rotation::{authority_seen, renewed, rotated, succeeding, trust};
+use witan_crd::{CertificateRole, ROTATE_AUTHORITY, secret_file};
 use witan_plan::model::{CertificateSeen, UnixSeconds};
 
 use super::{ResourceError, names::Cluster};
@@ -39,8 +39,7 @@ const CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// The user of etcd's auth that the operator is, by the common name of its certificate.
 const OPERATOR_USER: &str = "root";
 
-/// Makes a new authority, in its secret.
-pub fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, ResourceError> {
+pub(crate) fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, ResourceError> {
     let [certificate, key] = new_authority(cluster, now)?;
     let mut secret = of_authority(
         cluster,
@@ -72,7 +71,7 @@ fn of_authority(cluster: &Cluster<'_>, files: Vec<(&str, String)>) -> Secret {
 }
 
 /// Makes a certificate of `role`, signed by the authority of the secret `authority`, in its secret.
-pub fn leaf(
+pub(crate) fn leaf(
     cluster: &Cluster<'_>,
     role: CertificateRole,
     authority: &Secret,
@@ -113,7 +112,7 @@ pub fn leaf(
 }
 
 /// Reads the facts of a certificate's secret for the plan; one that cannot be parsed does not fit.
-pub fn seen(
+pub(crate) fn seen(
     cluster: &Cluster<'_>,
     role: CertificateRole,
     secret: &Secret,
@@ -185,7 +184,7 @@ fn name_text(name: &GeneralName) -> Option<String> {
 /// Returns the alternative names of a certificate, for every member that the cluster may have, so that
 /// scaling issues no new one.
 pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String> {
-    let (peer, space) = (cluster.peer_service(), &cluster.namespace);
+    let (peer, space) = (cluster.resource.peer_service(), &cluster.namespace);
     let mut names = vec![
         format!("*.{peer}.{space}.svc"),
         format!("*.{peer}.{space}.svc.cluster.local"),
@@ -194,7 +193,7 @@ pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String>
         CertificateRole::Authority | CertificateRole::Operator => return Vec::new(),
         CertificateRole::Peer => {}
         CertificateRole::Server => {
-            names.extend(service_names(cluster, &cluster.client_service()));
+            names.extend(service_names(cluster, &cluster.resource.client_service()));
             names.extend(["localhost", "127.0.0.1"].map(str::to_owned));
             // a name is given because clients use it; the default one is the members' own
             let given = cluster.resource.given_peer_service();
@@ -288,9 +287,8 @@ fn secret(cluster: &Cluster<'_>, role: CertificateRole, files: Vec<(&str, String
 }
 
 fn value<'a>(secret: &'a Secret, file: &str) -> Result<&'a [u8], ResourceError> {
-    let data = secret.data.as_ref().and_then(|data| data.get(file));
     let missing = || ResourceError::Certificate(format!("the secret has no {file}"));
-    data.map(|bytes| bytes.0.as_slice()).ok_or_else(missing)
+    secret_file(secret, file).ok_or_else(missing)
 }
 
 fn pem_text(label: &str, der: &[u8]) -> Result<String, ResourceError> {

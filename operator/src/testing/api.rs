@@ -35,7 +35,6 @@ struct Refused {
     words: String,
 }
 
-/// A request.
 struct Asked {
     method: Method,
     path: String,
@@ -44,7 +43,6 @@ struct Asked {
 }
 
 impl FakeApi {
-    /// Returns a client of this server.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.clone(), "default")
     }
@@ -85,12 +83,10 @@ impl FakeApi {
         state.refused = Some(Refused { end, part, code, words });
     }
 
-    /// Stops refusing.
     pub(crate) fn admit(&self) {
         lock(&self.0).refused = None;
     }
 
-    /// Removes the object whose path ends so.
     pub(crate) fn remove(&self, end: &str) {
         let mut state = lock(&self.0);
         state.objects.retain(|path, _| !path.ends_with(end));

@@ -105,7 +105,6 @@ impl ClusterArchive {
         (self.asked, self.tail) = (None, Some(tail));
     }
 
-    /// Returns the last stored revision.
     pub(super) fn stored(&self) -> i64 {
         self.tail.as_ref().map_or(0, Tail::stored)
     }
@@ -115,7 +114,6 @@ impl ClusterArchive {
         self.pending.time_ms() > now_ms + AHEAD_MS
     }
 
-    /// Adds the changes of a message.
     pub(super) fn add(&mut self, message: WatchResponse) -> Result<(), BackupError> {
         let refused = |why: String| Err(BackupError::new(Reason::SourceRefused, why));
         let answered = message.header.map_or(0, |header| header.cluster_id);
@@ -129,7 +127,6 @@ impl ClusterArchive {
         }
     }
 
-    /// Ends the watch.
     pub(super) fn close(&mut self) {
         self.feed = None;
         self.asked = None;

@@ -44,11 +44,8 @@ pub(super) struct Archiver<'a> {
     retry: Retry,
 }
 
-/// The events that the archiver waits for.
 pub(super) enum Event {
-    /// A message of the watch, or its end.
     Message(Result<WatchResponse, FeedEnd>),
-    /// The backup is saved, or not.
     Saved(Result<BackupRecord, BackupError>),
 }
 
@@ -97,7 +94,6 @@ impl<'a> Archiver<'a> {
         event
     }
 
-    /// Handles an event.
     pub(super) async fn handle(&mut self, event: Event) -> Result<(), BackupError> {
         let Some(archive) = &mut self.archive else {
             return Ok(());
@@ -281,7 +277,6 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Stores all whole revisions that were received.
     pub(super) async fn store_all(&mut self) -> Result<(), BackupError> {
         let Some(archive) = &mut self.archive else {
             return Ok(());
@@ -305,7 +300,6 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Notes why changes are not stored.
     pub(super) fn failed(&self, message: String) {
         self.tell.send_modify(|status| status.error = Some(message));
     }

@@ -142,7 +142,6 @@ impl Feed {
         Ok(self.head)
     }
 
-    /// Returns the last answer to [`Self::ask`].
     pub(super) fn head(&self) -> Head {
         self.head
     }
@@ -174,7 +173,6 @@ impl Feed {
         granted
     }
 
-    /// Returns the URL of the member.
     pub(super) fn endpoint(&self) -> &str {
         &self.endpoint
     }

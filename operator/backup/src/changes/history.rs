@@ -3,8 +3,6 @@
 //! A cluster can go back to an earlier revision and keep its id: a lost quorum that is recovered from a member that was behind,
 //! a restore under the same name. Its later revisions are others than those that were stored under the same numbers.
 
-use std::fmt::Write as _;
-
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
@@ -44,7 +42,6 @@ pub(super) fn digests(groups: &[ChangeGroup], last: i64) -> Vec<RevisionDigest> 
     digests
 }
 
-/// Returns the digest of one revision in groups.
 pub(crate) fn digest_of(groups: &[ChangeGroup], wanted: i64) -> Option<RevisionDigest> {
     let events = groups.iter().flat_map(|group| &group.events);
     let events: Vec<_> = events.filter(|event| revision(event) == wanted).collect();
@@ -56,13 +53,8 @@ fn digest(events: &[&Event]) -> RevisionDigest {
     for event in events {
         digest.update(event.encode_length_delimited_to_vec());
     }
-    let mut hex = String::new();
-    for byte in digest.finalize() {
-        // a string takes any text
-        let _ = write!(hex, "{byte:02x}");
-    }
     let revision = events.first().map_or(0, |event| revision(event));
-    RevisionDigest { revision, digest: hex }
+    RevisionDigest { revision, digest: format!("{:x}", digest.finalize()) }
 }
 
 /// Whether the digests that were read from a member equal the known ones at every common revision, and include the last known

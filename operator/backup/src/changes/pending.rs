@@ -118,7 +118,6 @@ impl Pending {
         self.bytes >= SEGMENT_BYTES && has_whole
     }
 
-    /// Returns the last received revision.
     pub(super) fn last(&self) -> i64 {
         self.last
     }

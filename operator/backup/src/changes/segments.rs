@@ -39,7 +39,6 @@ impl SegmentStore {
         self.store.sweep("");
     }
 
-    /// Returns the URL of the folder.
     pub(crate) fn folder_url(&self) -> &str {
         self.store.folder_url()
     }
@@ -86,7 +85,6 @@ impl SegmentStore {
         Err(BackupError::new(Reason::Internal, message))
     }
 
-    /// Reads the bytes of a segment.
     async fn bytes(&self, id: SegmentId) -> Result<Vec<u8>, BackupError> {
         let file = id.file_name();
         let (length, mut pieces) = self.store.read(&file).await?;
@@ -96,7 +94,7 @@ impl SegmentStore {
         }
         let mut bytes = Vec::new();
         while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|error| self.store.read_failed(&file, &error))?;
+            let piece = piece.map_err(|error| self.store.failed("read", &file, &error))?;
             bytes.extend_from_slice(&piece);
         }
         Ok(bytes)

@@ -9,16 +9,13 @@ use super::{
 };
 use crate::reason::{BackupError, Reason};
 
-/// The end of a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tail {
-    /// The place of the next segment.
     pub(super) at: SegmentId,
     /// The digest of the last segment; empty before the first one.
     pub(super) previous: Bytes,
     /// The digests of the last stored revisions.
     pub(super) digests: Vec<RevisionDigest>,
-    /// The last stored time.
     pub(super) time_ms: i64,
 }
 
@@ -67,12 +64,10 @@ impl Tail {
         }
     }
 
-    /// Returns the last stored revision.
     pub(super) fn stored(&self) -> i64 {
         self.at.first - 1
     }
 
-    /// Whether nothing of the generation is stored.
     pub(super) fn is_new(&self) -> bool {
         self.previous.is_empty()
     }

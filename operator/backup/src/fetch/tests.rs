@@ -30,15 +30,11 @@ async fn put(objects: &InMemory, name: &str, file: Vec<u8>) {
         .unwrap();
 }
 
-fn named(name: Option<&str>) -> Wanted<'_> {
-    Wanted { name, changes: None }
-}
-
 /// Fetches into a folder; returns the bytes of the file.
 async fn fetched(store: &Store, name: Option<&str>) -> Result<Vec<u8>, BackupError> {
     let folder = TestFolder::new("fetch");
     let to = folder.path().join("snapshot.db");
-    let done = fetch(store, named(name), &to).await;
+    let done = fetch(store, name, None, &to).await;
     let mut names: Vec<_> = fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
@@ -111,12 +107,12 @@ async fn a_file_replaces_another_one_only_when_it_is_complete() {
     let to = folder.path().join("snapshot.db");
     fs::write(&to, "before").unwrap();
     put(&objects, "new.db", b"broken".to_vec()).await;
-    assert!(fetch(&store, named(Some("new")), &to).await.is_err());
+    assert!(fetch(&store, Some("new"), None, &to).await.is_err());
     assert_eq!(fs::read(&to).unwrap(), b"before");
-    fetch(&store, named(Some("old")), &to).await.unwrap();
+    fetch(&store, Some("old"), None, &to).await.unwrap();
     assert!(fs::read(&to).unwrap() == snapshot(1000));
     let nowhere = folder.path().join("missing/snapshot.db");
-    let error = fetch(&store, named(Some("old")), &nowhere)
+    let error = fetch(&store, Some("old"), None, &nowhere)
         .await
         .unwrap_err();
     assert_eq!(error.reason, Reason::LocalDisk);
@@ -143,8 +139,7 @@ async fn the_result_has_the_revision_of_the_changes() {
         (None, None),
         (Some((&*changes, Until::Revision(revision))), Some(revision)),
     ] {
-        let wanted = Wanted { name: Some("old"), changes };
-        let done = fetch(&store, wanted, &to).await.unwrap();
+        let done = fetch(&store, Some("old"), changes, &to).await.unwrap();
         let json = serde_json::to_value(done).unwrap();
         assert_eq!(json["toRevision"].as_i64(), expected, "{json}");
         assert_eq!(json["name"], "old");

@@ -107,13 +107,10 @@ pub(crate) struct TopFlags {
     /// Shows what kind of objects there are below a prefix.
     #[arg(long, value_enum)]
     pub(crate) decode: Option<Decode>,
-    /// Rates that the members count.
     #[command(flatten)]
     pub(crate) rates: RatesFlags,
-    /// Format.
     #[command(flatten)]
     pub(crate) format: FormatFlag,
-    /// The members.
     #[command(flatten)]
     pub(crate) members: MemberFlags,
 }
@@ -129,7 +126,6 @@ pub(crate) struct ReportFlags {
     /// Namespace of the operator.
     #[arg(long, value_name = "NAME", default_value = "witan-system")]
     pub(crate) operator_namespace: String,
-    /// The members whose recordings are read.
     #[command(flatten)]
     pub(crate) members: MemberFlags,
 }

@@ -20,7 +20,6 @@ const SIZE_DEFAULT: &str = "4Gi";
 /// Types of Services that the definition has.
 pub(super) const SERVICE_TYPES: [&str; 3] = ["ClusterIP", "NodePort", "LoadBalancer"];
 
-/// Converts a cluster.
 pub(super) fn cluster(fields: &mut Fields) -> Result<Made, String> {
     let mut made = Made::of(Kind::Cluster, fields, &OWN)?;
     let name = made.name().to_owned();

@@ -32,7 +32,6 @@ const GONE: [(&str, &str); 6] = [
     ("spec.pod.securityContext", pods::SECURITY),
 ];
 
-/// Converts a resource.
 pub(super) fn convert(kind: &str, fields: &mut Fields) -> Result<Outcome, String> {
     match kind {
         "EtcdCluster" => cluster(fields).map(|made| Outcome::Made(vec![made])),

@@ -18,7 +18,6 @@ const OWN: [&str; 1] = ["etcd-operator.cozystack.io/"];
 /// Size of a disk by default.
 const SIZE_DEFAULT: &str = "1Gi";
 
-/// Converts a resource.
 pub(super) fn convert(kind: &str, fields: &mut Fields) -> Result<Outcome, String> {
     match kind {
         "EtcdCluster" => cluster(fields).map(|made| Outcome::Made(vec![made])),

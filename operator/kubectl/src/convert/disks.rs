@@ -12,7 +12,6 @@ use super::{
 /// Access modes that the definition has.
 pub(super) const ACCESS_MODES: [&str; 3] = ["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"];
 
-/// Takes the spec of a claim.
 pub(super) fn claim(fields: &mut Fields, made: &mut Made, path: &str, size: Option<&str>) {
     let claim = fields.object(path).unwrap_or_default();
     if let Err(reason) = set_claim(made, claim, Map::new(), size) {

@@ -15,23 +15,19 @@ const EXPANDED_BYTES_MAX: usize = 256 << 20;
 /// Characters of an error: it may name a key of any length.
 const ERROR_CHARS_MAX: usize = 400;
 
-/// A document, and where it is in the file.
 #[derive(Debug)]
 pub(super) struct Document {
     /// Its number, and that of the item if it comes from a list.
     pub(super) place: String,
-    /// Its fields.
     pub(super) fields: Map<String, Value>,
 }
 
 impl Document {
-    /// Returns a text of the document, such as its kind; empty if it has none.
     pub(super) fn text(&self, key: &str) -> &str {
         let value = self.fields.get(key).and_then(Value::as_str);
         value.unwrap_or_default()
     }
 
-    /// Returns the kind and name for people.
     pub(super) fn title(&self) -> String {
         let metadata = |key: &str| self.fields.get("metadata")?.get(key)?.as_str();
         let mut title = self.text("kind").to_owned();

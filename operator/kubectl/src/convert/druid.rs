@@ -71,7 +71,6 @@ const GONE: [(&str, &str); 12] = [
     ),
 ];
 
-/// Converts a resource.
 pub(super) fn convert(kind: &str, fields: &mut Fields) -> Result<Outcome, String> {
     match kind {
         "Etcd" => cluster(fields),

@@ -34,7 +34,6 @@ const OF_CERTIFICATES: [(&str, &str); 3] = [
     ),
 ];
 
-/// Converts a cluster.
 pub(super) fn cluster(fields: &mut Fields) -> Result<Made, String> {
     let mut made = Made::of(Kind::Cluster, fields, &OWN)?;
     let name = made.name().to_owned();

@@ -13,24 +13,19 @@ pub(super) struct Fields {
     left: Value,
     /// Where this object is in its document; empty for a whole document.
     base: String,
-    /// Paths that a converter knows.
     known: BTreeSet<String>,
-    /// Comments on this document.
     pub(super) notes: Notes,
 }
 
 impl Fields {
-    /// The fields of a document.
     pub(super) fn new(document: Value) -> Self {
         Self::at(document, String::new())
     }
 
-    /// The fields of an object inside of a document.
     pub(super) fn at(left: Value, base: String) -> Self {
         Self { left, base, known: BTreeSet::new(), notes: Notes::default() }
     }
 
-    /// Returns the path of a field in the document.
     pub(super) fn path(&self, path: &str) -> String {
         match (self.base.as_str(), path.starts_with('[')) {
             ("", _) => path.to_owned(),
@@ -45,7 +40,6 @@ impl Fields {
         take(&mut self.left, path).filter(|value| !value.is_null())
     }
 
-    /// Whether a field is there.
     pub(super) fn has(&mut self, path: &str) -> bool {
         self.known.insert(path.to_owned());
         let found = self.left.pointer(&format!("/{}", path.replace('.', "/")));
@@ -64,14 +58,12 @@ impl Fields {
         self.text(path).filter(|text| !text.is_empty())
     }
 
-    /// Takes a whole number.
     pub(super) fn number(&mut self, path: &str) -> Option<i64> {
         let value = self.take(path)?;
         let number = text_of(&value).and_then(|text| text.parse().ok());
         self.expected(path, number, "a whole number", &value)
     }
 
-    /// Takes a truth value.
     pub(super) fn switch(&mut self, path: &str) -> Option<bool> {
         let value = self.take(path)?;
         let switch = text_of(&value).and_then(|text| switch_of(&text));
@@ -131,19 +123,16 @@ impl Fields {
         Some(Self::at(Value::Object(object), self.path(path)))
     }
 
-    /// Names what is left of a part.
     pub(super) fn close(&mut self, part: Self) {
         self.notes.append(part.finish());
     }
 
-    /// Takes an annotation of the resource; says whether it is there.
     pub(super) fn annotation(&mut self, key: &str) -> bool {
         let annotations = self.left.pointer_mut("/metadata/annotations");
         let annotations = annotations.and_then(Value::as_object_mut);
         annotations.is_some_and(|all| all.shift_remove(key).is_some())
     }
 
-    /// Takes all fields of this object that are left.
     pub(super) fn rest(&mut self) -> Map<String, Value> {
         let mut rest = std::mem::take(&mut self.left);
         let mut rest = rest.as_object_mut().map(std::mem::take).unwrap_or_default();

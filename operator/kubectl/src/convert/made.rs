@@ -26,7 +26,6 @@ const OF_SERVERS: [&str; 9] = [
     "metadata.uid",
 ];
 
-/// A kind of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Cluster,
@@ -43,7 +42,6 @@ impl Kind {
         }
     }
 
-    /// Returns the most characters of its name, as the rules of its definition say.
     fn name_max(self) -> usize {
         match self {
             Self::Cluster => 45,
@@ -53,7 +51,6 @@ impl Kind {
     }
 }
 
-/// A resource while it is made.
 #[derive(Clone, Debug)]
 pub(super) struct Made {
     kind: Kind,
@@ -105,7 +102,6 @@ impl Made {
         Ok(made)
     }
 
-    /// Begins a resource of a name.
     pub(super) fn named(kind: Kind, name: &str) -> Result<Self, String> {
         if !is_name(name) {
             return Err(format!("{name:?} is no name of an {}", kind.word()));
@@ -134,28 +130,23 @@ impl Made {
         Self { kind, metadata, spec: json!({}) }
     }
 
-    /// Returns its name.
     pub(super) fn name(&self) -> &str {
         let name = self.metadata.get("name").and_then(Value::as_str);
         name.unwrap_or_default()
     }
 
-    /// Returns its spec as text.
     pub(super) fn text(&self) -> String {
         self.spec.to_string()
     }
 
-    /// Sets metadata besides the name.
     pub(super) fn set_metadata(&mut self, key: &str, value: Value) {
         self.metadata.insert(key.to_owned(), value);
     }
 
-    /// Sets a field of the spec.
     pub(super) fn set(&mut self, path: &str, value: impl Into<Value>) {
         set(&mut self.spec, path, value.into());
     }
 
-    /// Sets a field of the spec if there is a value for it.
     pub(super) fn set_some(&mut self, path: &str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
             self.set(path, value);
@@ -185,12 +176,10 @@ impl Made {
         }
     }
 
-    /// Returns a field of the spec.
     pub(super) fn get(&self, path: &str) -> Option<&Value> {
         self.spec.pointer(&format!("/{}", path.replace('.', "/")))
     }
 
-    /// Removes a field of the spec.
     pub(super) fn remove(&mut self, path: &str) {
         take(&mut self.spec, path);
     }
@@ -218,7 +207,6 @@ impl Made {
         }
     }
 
-    /// Returns the resource.
     pub(super) fn finish(self) -> Result<Value, String> {
         let spec = schema::check_spec(self.kind, &self.spec).and_then(|()| match self.kind {
             Kind::Cluster => canonical::<EtcdClusterSpec>(&self.spec),
@@ -251,7 +239,6 @@ fn canonical<S: DeserializeOwned + Serialize>(spec: &Value) -> Result<Value, Str
     Ok(full)
 }
 
-/// Keeps the fields that are given.
 fn keep(full: &mut Value, given: &Value) {
     let (Value::Object(full), Value::Object(given)) = (full, given) else {
         return;

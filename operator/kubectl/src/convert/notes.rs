@@ -24,7 +24,6 @@ impl Topic {
     }
 }
 
-/// Comments above a resource.
 #[derive(Debug, Default)]
 pub(super) struct Notes(Vec<(Topic, String)>);
 
@@ -50,12 +49,10 @@ impl Notes {
         self.0.push((Topic::Data, text.into()));
     }
 
-    /// Adds the notes of a part.
     pub(super) fn append(&mut self, more: Self) {
         self.0.extend(more.0);
     }
 
-    /// Returns the comments, each on a line of its own.
     pub(super) fn text(mut self) -> String {
         self.0.sort_by_key(|(topic, _)| *topic);
         let lines = self.0.iter();
@@ -79,7 +76,6 @@ pub(super) fn comment(text: &str) -> String {
     line
 }
 
-/// Returns a value as a comment shows it.
 pub(super) fn shown(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),

@@ -17,12 +17,10 @@ use super::{
 pub(super) const SECURITY: &str =
     "members run as a user of their own under the restricted pod security standard";
 
-/// Takes the requests and limits of the member's container.
 pub(super) fn resources(fields: &mut Fields, made: &mut Made, path: &str) {
     made.set_some("resources", fields.object(path));
 }
 
-/// Takes labels and annotations of the pods.
 pub(super) fn labels(fields: &mut Fields, made: &mut Made, labels: &str, annotations: &str) {
     for (key, path) in [("labels", labels), ("annotations", annotations)] {
         let target = format!("podTemplate.metadata.{key}");
@@ -30,13 +28,11 @@ pub(super) fn labels(fields: &mut Fields, made: &mut Made, labels: &str, annotat
     }
 }
 
-/// Takes labels and annotations of the pods from `spec.podTemplate`.
 pub(super) fn labels_of_template(fields: &mut Fields, made: &mut Made) {
     let metadata = |key| format!("spec.podTemplate.metadata.{key}");
     labels(fields, made, &metadata("labels"), &metadata("annotations"));
 }
 
-/// Takes labels and annotations of all objects of the cluster.
 pub(super) fn additional(fields: &mut Fields, made: &mut Made, labels: &str, annotations: &str) {
     for (key, path) in [("labels", labels), ("annotations", annotations)] {
         let texts = fields.texts(path);
@@ -61,7 +57,6 @@ pub(super) fn affinity(
     true
 }
 
-/// Takes spread constraints, as the affinity.
 pub(super) fn spread(fields: &mut Fields, made: &mut Made, path: &str, renamed: &[Renamed<'_>]) {
     let Some(list) = fields.list(path) else {
         return;
@@ -87,13 +82,11 @@ fn note_selectors_without_match(fields: &mut Fields, made: &Made, field: &str, v
     }
 }
 
-/// Takes the labels of nodes.
 pub(super) fn node_selector(fields: &mut Fields, made: &mut Made, path: &str) {
     let labels = fields.texts(path);
     made.put(fields, path, "nodeSelector", labels);
 }
 
-/// Takes tolerations.
 pub(super) fn tolerations(fields: &mut Fields, made: &mut Made, path: &str) {
     let list = fields.list(path);
     made.put(fields, path, "tolerations", list);

@@ -31,7 +31,6 @@ impl Schemas {
     }
 }
 
-/// Compiles all patterns of a schema.
 fn compile(schema: &Value, patterns: &mut BTreeMap<String, Regex>) {
     match schema {
         Value::Object(fields) => {
@@ -52,12 +51,10 @@ pub(super) fn check(kind: Kind, path: &str, value: &Value) -> Result<(), String>
     check_value(path.split('.').fold(spec, below), value)
 }
 
-/// Checks a whole spec in the same way.
 pub(super) fn check_spec(kind: Kind, spec: &Value) -> Result<(), String> {
     check_value(&SCHEMAS.specs[kind.word()], spec)
 }
 
-/// The schema of a field; `null` if there is none.
 fn below<'a>(schema: &'a Value, key: &str) -> &'a Value {
     let property = Some(&schema["properties"][key]).filter(|it| !it.is_null());
     property.unwrap_or(&schema["additionalProperties"])

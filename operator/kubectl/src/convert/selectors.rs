@@ -10,7 +10,6 @@ use super::{made::Made, notes::shown};
 /// A label of the other operator's pods: key and value, and those of members in their place.
 pub(super) type Renamed<'a> = (&'a str, &'a str, &'a str, &'a str);
 
-/// Replaces labels in all selectors of a value.
 pub(super) fn rename(value: &mut Value, renamed: &[Renamed<'_>]) {
     match value {
         Value::Object(fields) => {

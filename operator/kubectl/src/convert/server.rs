@@ -58,7 +58,6 @@ const ELECTION_DEFAULT: i64 = 1000;
 /// Units of a quota.
 const UNITS: [(u64, &str); 2] = [(1 << 30, "Gi"), (1 << 20, "Mi")];
 
-/// Sets the options that the flags ask for.
 pub(super) fn options(fields: &mut Fields, made: &mut Made, flags: Vec<Flag>) {
     for flag in flags {
         if let Err(reason) = option(made, &flag) {

@@ -80,7 +80,6 @@ pub(super) fn s3(
     possible(json!({"s3": store}))
 }
 
-/// Makes a store of a volume.
 pub(super) fn volume(claim: &str, folder: &str) -> Option<Value> {
     let folder = folder.trim_matches('/');
     if !is_name(claim) {
@@ -93,7 +92,6 @@ pub(super) fn volume(claim: &str, folder: &str) -> Option<Value> {
     possible(json!({"persistentVolumeClaim": store}))
 }
 
-/// Returns a store if the definition takes it.
 fn possible(store: Value) -> Option<Value> {
     let checked = schema::check(Kind::Backup, "store", &store);
     checked.is_ok().then_some(store)
@@ -118,7 +116,6 @@ pub(super) fn every(seconds: u64) -> (&'static str, bool) {
     }
 }
 
-/// Takes a schedule of cron.
 pub(super) fn schedule(fields: &mut Fields, path: &str) -> Option<String> {
     let text = fields.word(path)?;
     let five = text.split_whitespace().count() == CRON_FIELDS;
@@ -133,12 +130,10 @@ pub(super) fn schedule(fields: &mut Fields, path: &str) -> Option<String> {
     None
 }
 
-/// Keeps the last backups.
 pub(super) fn keep_last(fields: &mut Fields, made: &mut Made, path: &str, number: i64) {
     made.put(fields, path, "retention.keepLast", Some(number));
 }
 
-/// Stores the changes between backups every so many seconds.
 pub(super) fn changes(made: &mut Made, seconds: u64) {
     made.set(
         "changes.everySeconds",
@@ -146,7 +141,6 @@ pub(super) fn changes(made: &mut Made, seconds: u64) {
     );
 }
 
-/// Says how the secret of a bucket has to look.
 pub(super) fn credentials(fields: &mut Fields, secret: &str, keys: &str) {
     fields.notes.by_hand(format!(
         "secret {secret}: it has {keys}; an EtcdBackup reads AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (docs/operating/kubernetes-backup.md)"

@@ -29,7 +29,6 @@ pub(super) fn secret(
     Some(secret)
 }
 
-/// Notes that the other operator keeps the CA in a separate secret.
 pub(super) fn ca_secret(fields: &mut Fields, path: &str, secret: &str) {
     if let Some(from) = name(fields, path)
         && from != secret
@@ -81,7 +80,6 @@ pub(super) fn validity(
     made.try_set(&format!("tls.{port}.{source}.duration"), span(seconds))
 }
 
-/// Takes further names of the certificates of both ports.
 pub(super) fn more_names(fields: &mut Fields, made: &mut Made, names: &str, addresses: &str) {
     for (path, target) in [
         (names, "additionalDNSNames"),
@@ -115,7 +113,6 @@ pub(super) fn users(fields: &mut Fields, made: &mut Made, path: &str, secret: &s
     true
 }
 
-/// Says how the secret of root has to look.
 pub(super) fn password(fields: &mut Fields, secret: &str, now: &str) {
     fields.notes.by_hand(format!(
         "secret {secret}: {now}; it has to be of type kubernetes.io/basic-auth, with username root and the password"

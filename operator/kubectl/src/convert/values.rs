@@ -9,7 +9,6 @@ pub(super) fn is_amount(text: &str) -> bool {
     fits("storage.size", text)
 }
 
-/// Takes an amount of bytes.
 pub(super) fn amount(fields: &mut Fields, path: &str) -> Option<String> {
     let text = fields.word(path)?;
     if is_amount(&text) {
@@ -20,12 +19,10 @@ pub(super) fn amount(fields: &mut Fields, path: &str) -> Option<String> {
     None
 }
 
-/// Whether a text names an object of Kubernetes.
 pub(super) fn is_name(text: &str) -> bool {
     fits("tls.peer.secretRef.name", text)
 }
 
-/// Whether a text names a Service.
 pub(super) fn is_service_name(text: &str) -> bool {
     fits("services.client.name", text)
 }
@@ -41,12 +38,10 @@ pub(super) fn name(fields: &mut Fields, path: &str) -> Option<String> {
     None
 }
 
-/// Returns a reference to an object by its name.
 pub(super) fn reference(name: &str) -> Value {
     json!({"name": name})
 }
 
-/// Takes a word out of a list.
 pub(super) fn choice(fields: &mut Fields, path: &str, of: &[&str]) -> Option<String> {
     let text = fields.word(path)?;
     if of.contains(&text.as_str()) {

@@ -11,7 +11,6 @@ const WORDS: [&str; 10] = [
 /// Units behind a number that make a text of it.
 const UNITS: [&str; 7] = ["Ki", "Mi", "Gi", "Ti", "m", "h", "s"];
 
-/// Returns a resource as a document of YAML.
 pub(super) fn document(resource: &Value) -> String {
     let mut out = String::new();
     write(&mut out, resource, 0);

@@ -8,7 +8,6 @@ use super::super::facts::Facts;
 /// Length of the part that Kubernetes adds to the name of a job for its pods.
 const POD_SUFFIX: usize = 5;
 
-/// Keeps the events about a cluster and the objects that belong to it.
 pub(super) fn of_cluster(mut events: Vec<Event>, facts: &Facts) -> Vec<Event> {
     events.retain(|event| is_about(&event.involved_object, facts));
     events

@@ -5,50 +5,27 @@ use std::time::Duration;
 use witan_crd::EtcdCluster;
 use witan_members::{Address, page};
 
-use super::super::{PluginError, command::MemberFlags, page::words, reach::Reach, target::Target};
+use super::super::{page::words, reach::Reach};
 
 /// The flag of members that record.
 const FLAG: &str = "flight-recorder-megabytes";
-/// The page that has what a member has recorded.
 const PAGE: &str = "/debug/flight-recorder";
-/// How long a member may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Bytes of a recording at most: it is held in memory, and a report is sent to somebody.
 const BYTES_MAX: usize = 256 << 20;
 
-/// The recording of a member, or why it is missing.
-pub(super) struct MemberRecording {
-    /// The name of the member.
-    pub(super) member: String,
-    pub(super) bytes: Result<Vec<u8>, String>,
-}
-
-/// A way to the members of a cluster that record; `None` if they do not.
-pub(super) async fn open(
-    target: &Target,
-    cluster: &EtcdCluster,
-    flags: &MemberFlags,
-) -> Result<Option<Reach>, PluginError> {
-    if !records(cluster) {
-        return Ok(None);
-    }
-    Reach::open(target, cluster, flags).await.map(Some)
-}
-
-fn records(cluster: &EtcdCluster) -> bool {
+/// Whether the members of a cluster record.
+pub(super) fn records(cluster: &EtcdCluster) -> bool {
     let options = cluster.spec.options.as_ref();
     options.is_some_and(|options| options.extra_args.contains_key(FLAG))
 }
 
-/// Reads the recording of a member.
-pub(super) async fn read(reach: &Reach, address: &Address) -> MemberRecording {
-    let member = address.member.clone();
+pub(super) async fn read(reach: &Reach, address: &Address) -> Result<Vec<u8>, String> {
     let got = page::get(&address.url(PAGE), Some(address), PATIENCE, BYTES_MAX).await;
-    let bytes = got.map_err(|error| {
-        let forward = reach.forward_failure(&member);
+    got.map_err(|error| {
+        let forward = reach.forward_failure(&address.member);
         forward.unwrap_or_else(|| words(error))
-    });
-    MemberRecording { member, bytes }
+    })
 }
 
 #[cfg(test)]

@@ -60,7 +60,6 @@ pub(super) fn summary(facts: &Facts, now: Timestamp) -> String {
     text
 }
 
-/// Returns the table of schedules; `None` if there is none.
 pub(super) fn schedules(facts: &Facts, now: Timestamp) -> Option<String> {
     let mut table = Table::new(["SCHEDULE", "WHEN (UTC)", "LAST SUCCESS", "NEXT", "STATE"]);
     for schedule in &facts.schedules {

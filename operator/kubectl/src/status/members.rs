@@ -7,7 +7,6 @@ use super::super::{
     table::{Table, UNKNOWN, counted, or_unknown, yes},
 };
 
-/// Returns the members in one line.
 pub(super) fn summary(facts: &Facts) -> String {
     let status = facts.status();
     let voters = status

@@ -36,18 +36,15 @@ struct Rates {
     members: Vec<MemberRates>,
 }
 
-/// The answer of a member.
 #[derive(Debug, Serialize, Deserialize)]
 struct MemberRates {
     member: String,
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     page: Option<TopPage>,
-    /// Why there is no page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-/// Has all members of a cluster count their requests.
 pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginError> {
     let resource = target.cluster(&flags.cluster).await?;
     let reach = Reach::open(target, &resource, &flags.members).await?;
@@ -83,7 +80,6 @@ pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginE
     })
 }
 
-/// Returns why a member has no page, as text.
 fn words(error: PageError) -> String {
     match error {
         PageError::Status(StatusCode::NOT_FOUND, _) => {
@@ -125,7 +121,6 @@ impl Load {
     }
 }
 
-/// The load of a prefix by its clients, or of a client by prefixes.
 #[derive(Debug, Default)]
 struct Group {
     all: Load,
@@ -171,7 +166,6 @@ impl Rates {
             .filter_map(|member| member.page.as_ref())
     }
 
-    /// Returns the table of the rows with the most requests.
     fn text(&self, by: By, rows: usize) -> String {
         let groups = self.groups(by);
         let (name, part) = match by {
@@ -201,7 +195,6 @@ impl Rates {
         text + &self.missing()
     }
 
-    /// Returns the line below the table.
     fn sums(&self, groups: &[(String, Group)]) -> String {
         let mut all = Load::default();
         groups.iter().for_each(|(_, group)| all.add(group.all));
@@ -216,7 +209,6 @@ impl Rates {
         )
     }
 
-    /// Returns a line for each member that has not answered.
     fn missing(&self) -> String {
         let missing = self.members.iter().filter_map(|member| {
             let error = member.error.as_ref()?;

@@ -35,7 +35,6 @@ pub enum Rotation {
 }
 
 impl Rotation {
-    /// Describes the step to this stage.
     pub(super) fn text(self) -> &'static str {
         match self {
             Rotation::Introduced => "trusting the next authority beside the present one",

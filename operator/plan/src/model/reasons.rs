@@ -24,7 +24,6 @@ pub enum Removal {
 }
 
 impl Removal {
-    /// Describes the removal of a member.
     pub(super) fn notice(self, member: String) -> Notice {
         let (reason, because, warning) = match self {
             Removal::ScaleIn => (
@@ -93,7 +92,6 @@ pub enum Stop {
 }
 
 impl Stop {
-    /// Describes the stop of a pod.
     pub(super) fn notice(self, pod: String) -> Notice {
         let (reason, because) = match self {
             Stop::NotAMember => ("PodRemoved", "it belongs to no member of the cluster"),
@@ -147,7 +145,6 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
-    /// Returns the reason and its text.
     pub(super) fn words(self) -> (&'static str, &'static str) {
         match self {
             Obstacle::Unschedulable => (

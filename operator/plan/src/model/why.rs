@@ -167,7 +167,6 @@ impl Why {
         )
     }
 
-    /// Describes the reason as text.
     #[expect(clippy::too_many_lines, reason = "a table with a row for each variant")]
     pub(super) fn notice(&self, cluster: &str, seen: &Observed) -> Notice {
         let tell = Notices { cluster, seen, warning: false };

@@ -10,7 +10,6 @@ use super::world::World;
 use crate::model::{Obstacle, Ordinal, PodPlan, Step};
 
 impl World {
-    /// Makes one random fault or change of the spec.
     pub(super) fn disturb(&mut self) {
         let ordinals: Vec<_> = self.pods.keys().copied().collect();
         if let Some(ordinal) = self.random.pick(&ordinals) {

@@ -6,7 +6,6 @@ use super::world::World;
 use crate::model::{Bootstrap, MemberId, Observed, Ordinal, PeerTls, PodPlan, Removal, Step, Stop};
 
 impl World {
-    /// Checks a step before it is done.
     pub(super) fn judge(&self, step: &Step, seen: &Observed) {
         let again = self.plan(seen);
         assert_eq!(again, *step, "the same arguments give the same step");

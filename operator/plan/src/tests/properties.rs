@@ -65,7 +65,6 @@ fn history(world: &mut World) {
     converge(world);
 }
 
-/// Runs passes with faults between them.
 pub(super) fn disturb(world: &mut World) {
     for _ in 0..DISTURBED {
         if world.random.below(4) == 0 {

@@ -1,6 +1,7 @@
 //! Numbers for random histories.
 
 /// Numbers that follow from a seed (splitmix64).
+#[derive(Default)]
 pub(super) struct Random(pub(super) u64);
 
 impl Random {

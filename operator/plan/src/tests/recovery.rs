@@ -57,7 +57,6 @@ fn is_forced(step: &Step) -> bool {
     )
 }
 
-/// Loses the disks of these members for good.
 fn lose(world: &mut World, ordinals: impl IntoIterator<Item = u32>) {
     for ordinal in ordinals {
         if let Some(claim) = world.claims.get_mut(&ordinal) {

@@ -70,6 +70,7 @@ pub(super) struct FakeMember {
     pub(super) caught_up_at: i64,
 }
 
+#[derive(Default)]
 pub(super) struct World {
     pub(super) random: Random,
     pub(super) now: i64,
@@ -109,28 +110,9 @@ impl World {
         Self {
             random: Random(seed),
             now: 1_000_000,
-            acting_since: 0,
             spec,
-            status: EtcdClusterStatus::default(),
-            template: 0,
-            bad_template: None,
-            missing_secret: false,
-            replace: None,
-            recover: None,
-            refuses: None,
-            refused: Vec::new(),
-            pods: BTreeMap::new(),
-            claims: BTreeMap::new(),
-            members: Vec::new(),
-            kept_members: Vec::new(),
-            leader: None,
-            fenced: BTreeSet::new(),
-            stale_corrupt: Vec::new(),
-            services: false,
-            budget: None,
-            authority: Authority::default(),
             next_id: 5000,
-            taken: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -138,7 +120,6 @@ impl World {
         plan(&self.spec, &self.status, seen)
     }
 
-    /// Whether any such step was taken.
     pub(super) fn took(&self, is: impl FnMut(&Step) -> bool) -> bool {
         self.taken.iter().any(is)
     }
@@ -221,7 +202,6 @@ impl World {
         })
     }
 
-    /// The exit code of an ordinal's process.
     pub(super) fn exit(&self, ordinal: Ordinal) -> Option<i32> {
         let pod = self.pods.get(&ordinal)?;
         if pod.waits || pod.obstacle.is_some() || self.now < pod.runs_at {

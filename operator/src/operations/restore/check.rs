@@ -10,15 +10,16 @@ use witan_crd::{EtcdOperation, RestoreStatus};
 use witan_members::Members;
 
 use super::{
-    super::{At, LOOK, OperationError, Operations, record::described},
+    super::{At, LOOK, Operations, record::described},
     restoring,
 };
 use crate::{
     backups::{is_owned, progress as jobs, refused},
     controller::{
-        failure::cannot,
+        PassError,
         status::{self, Written},
     },
+    failure::cannot,
     resources::{OPERATION, RestoreFrom, check, check_name},
 };
 
@@ -30,7 +31,7 @@ impl<M: Members> Operations<M> {
     pub(in crate::operations) async fn check_backup(
         &self,
         at: &At<'_>,
-    ) -> Result<Action, OperationError> {
+    ) -> Result<Action, PassError> {
         let (operation, cluster) = (at.operation, at.cluster);
         let source = operation.status.as_ref().and_then(|one| one.source.clone());
         let Some(mut source) = source else {
@@ -81,7 +82,7 @@ impl<M: Members> Operations<M> {
     }
 
     /// Lists the pods of the check, the newest last.
-    async fn pods(&self, at: &At<'_>) -> Result<Vec<Pod>, OperationError> {
+    async fn pods(&self, at: &At<'_>) -> Result<Vec<Pod>, PassError> {
         let pods = Api::<Pod>::namespaced(self.operator.client.clone(), &at.cluster.namespace);
         let uid = at.operation.uid().unwrap_or_default();
         let of = ListParams::default().labels(&format!("{OPERATION}={uid}"));
@@ -97,10 +98,10 @@ impl<M: Members> Operations<M> {
         &self,
         at: &At<'_>,
         record: RestoreStatus,
-    ) -> Result<Action, OperationError> {
+    ) -> Result<Action, PassError> {
         let mut after = at.cluster.resource.status.clone().unwrap_or_default();
         after.restore = Some(record);
-        let api = self.clusters(at.operation);
+        let api = self.api(at.operation);
         let written = status::write(&api, at.cluster.resource, &after).await;
         let written = written.map_err(cannot("record the restore in the EtcdCluster"))?;
         let text = match written {
@@ -110,12 +111,11 @@ impl<M: Members> Operations<M> {
         self.watch(at.operation, text.to_owned()).await
     }
 
-    /// Records the progress of a running operation.
     pub(in crate::operations) async fn watch(
         &self,
         operation: &EtcdOperation,
         progress: String,
-    ) -> Result<Action, OperationError> {
+    ) -> Result<Action, PassError> {
         let mut status = described(operation);
         status.progress = Some(progress);
         self.write(operation, status).await?;

@@ -43,7 +43,6 @@ async fn next(fake: &FakeApi, name: &str) -> EtcdOperationStatus {
     pass(fake, &started(fake), name).await
 }
 
-/// Ends the job of the check of an operation.
 fn end_check(fake: &FakeApi, operation: &str, condition: &str) {
     let mut job = fake
         .get(&format!("/jobs/restore-check-{operation}"))
@@ -63,7 +62,6 @@ fn end_fetch(fake: &FakeApi, operation: &str, exit_code: i32, said: &Value) {
     }));
 }
 
-/// Runs an operation to the record of its restore.
 async fn recorded(fake: &FakeApi, operation: &str) -> Value {
     next(fake, operation).await;
     next(fake, operation).await;

@@ -17,8 +17,7 @@ use super::*;
 
 #[test]
 fn issued_certificates_are_trusted_by_both_sides_and_no_others() {
-    let resource = full();
-    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let cluster = cluster(full());
     let now = SystemTime::now();
     let authority = tls::authority(&cluster, now).expect("an authority");
     let issue = |role| tls::leaf(&cluster, role, &authority, now).expect("a certificate");
@@ -44,8 +43,7 @@ fn issued_certificates_are_trusted_by_both_sides_and_no_others() {
 fn certificates_are_valid_for_the_names_of_the_services() {
     let named = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
     let tls = json!({"peer": {"managed": {}}, "client": {"managed": {}}});
-    let resource = resource(json!({"services": named, "tls": tls}));
-    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let cluster = cluster(resource(json!({"services": named, "tls": tls})));
     let now = SystemTime::now();
     let authority = tls::authority(&cluster, now).expect("an authority");
     let issue = |role| tls::leaf(&cluster, role, &authority, now).expect("a certificate");
@@ -68,8 +66,7 @@ fn certificates_are_valid_for_the_names_of_the_services() {
 /// Its secret was deleted: the key is lost, and certificates that it signed are in use by members and clients.
 #[test]
 fn an_authority_that_is_lost_is_followed_without_a_gap() {
-    let resource = full();
-    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let cluster = cluster(full());
     let now = SystemTime::now();
     let lost = tls::authority(&cluster, now).expect("an authority");
     let (server, operator) = (CertificateRole::Server, CertificateRole::Operator);
@@ -112,8 +109,7 @@ fn an_authority_that_is_lost_is_followed_without_a_gap() {
 
 #[test]
 fn a_certificate_fits_until_its_names_or_its_authority_change() {
-    let resource = full();
-    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let cluster = cluster(full());
     let now = SystemTime::now();
     let authority = tls::authority(&cluster, now).expect("an authority");
     let role = CertificateRole::Server;
@@ -128,7 +124,7 @@ fn a_certificate_fits_until_its_names_or_its_authority_change() {
     assert_eq!(u64::try_from(seen.not_after).expect("after 1970"), ends);
     let other = tls::authority(&cluster, now).expect("an authority");
     assert!(!tls::seen(&cluster, role, &leaf, Some(&other)).fits);
-    let mut renamed = resource.clone();
+    let mut renamed = cluster.resource.clone();
     if let Some(client) = renamed
         .spec
         .tls
@@ -140,7 +136,7 @@ fn a_certificate_fits_until_its_names_or_its_authority_change() {
             .additional_dns_names
             .push("more.example".to_owned());
     }
-    let renamed = Cluster::new(&renamed, IMAGE).expect("a cluster");
+    let renamed = super::cluster(renamed);
     assert!(!tls::seen(&renamed, role, &leaf, Some(&authority)).fits);
     assert!(!tls::seen(&cluster, role, &Secret::default(), Some(&authority)).fits);
 }

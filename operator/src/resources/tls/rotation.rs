@@ -23,7 +23,7 @@ const NEXT_KEY: &str = "next.key";
 const PEM_END: &str = "-----END CERTIFICATE-----\n";
 
 /// Returns the secret of the authority with its rotation one step further.
-pub fn rotated(
+pub(crate) fn rotated(
     cluster: &Cluster<'_>,
     present: &Secret,
     to: Rotation,
@@ -74,7 +74,7 @@ pub fn rotated(
 /// Makes the secret of an authority that follows one whose key is lost, by the certificates that this one has signed:
 /// `of` is the secret of one of them. The next authority is introduced; until it signs there is no key, and existing
 /// certificates stay. `None` if the former has expired.
-pub fn succeeding(
+pub(crate) fn succeeding(
     cluster: &Cluster<'_>,
     of: &Secret,
     now: SystemTime,
@@ -106,7 +106,7 @@ pub fn succeeding(
 
 /// Reissues the certificate of a role. While the key of the authority is lost, a certificate with the right names is
 /// kept and trusts the next authority as well; any other is signed by the next authority.
-pub fn renewed(
+pub(crate) fn renewed(
     cluster: &Cluster<'_>,
     role: CertificateRole,
     authority: &Secret,
@@ -135,7 +135,7 @@ pub fn renewed(
 }
 
 /// Reads the step of the rotation from the authority's secret, and whether the user asks for a new authority.
-pub fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> AuthoritySeen {
+pub(crate) fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> AuthoritySeen {
     let is = |file| value(secret, file).is_ok();
     let same = value(secret, "tls.crt").ok() == value(secret, "ca.crt").ok();
     let asks = |of: Option<&String>| of.filter(|text| !text.is_empty()).cloned();
@@ -160,7 +160,7 @@ pub fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> AuthoritySeen {
 
 /// Returns the fingerprint of the trusted authorities once they have changed; `None` before. As an annotation
 /// of the pods it restarts them at each change, which alone ensures that members trust them.
-pub fn trust(authority: &Secret) -> Option<String> {
+pub(crate) fn trust(authority: &Secret) -> Option<String> {
     authority.annotations().get(ROTATED_AT)?;
     Some(fingerprint(&value(authority, "ca.crt").ok()?))
 }

@@ -23,7 +23,6 @@ struct Failed {
 }
 
 impl Retry {
-    /// Notes a failure.
     pub(super) fn failed(&mut self, error: &BackupError, now: Instant) {
         let wait = self.failed.as_ref().map_or(WAIT_MIN, |last| last.wait * 2);
         let wait = wait.min(WAIT_MAX);

@@ -45,9 +45,13 @@ fn log() -> [Segment; 2] {
 }
 
 async fn segments() -> (Store, SegmentStore) {
+    stored(id(11), &log()).await
+}
+
+async fn stored(begin: SegmentId, log: &[Segment]) -> (Store, SegmentStore) {
     let store = Store::of_test(Arc::new(InMemory::new()));
     let segments = SegmentStore::of(&store, "cafe").unwrap();
-    append(&segments, id(11), &log()).await;
+    append(&segments, begin, log).await;
     (store, segments)
 }
 
@@ -116,19 +120,15 @@ async fn changes_go_to_the_target() {
 /// The members of a new cluster fetch one after the other, and must begin from one revision.
 #[tokio::test]
 async fn a_time_is_refused_until_it_is_known_what_was_there() {
-    let store = Store::of_test(Arc::new(InMemory::new()));
-    let segments = SegmentStore::of(&store, "cafe").unwrap();
     let [first, second] = log();
     let more = segment(0xcafe, &[(150_001, &[21])]);
     let whole = [first, second, quiet(149), quiet(150), more];
-    append(&segments, id(11), &whole[..3]).await;
+    let (store, _) = stored(id(11), &whole[..3]).await;
     missing(&store, Until::Revision(21), "the last revision is 20").await;
     missing(&store, Until::Time(at(150)), "--to-revision 20").await;
     missing(&store, Until::Time(at(150)), "1970-01-01T00:02:29Z").await;
     for length in [4, 5] {
-        let store = Store::of_test(Arc::new(InMemory::new()));
-        let segments = SegmentStore::of(&store, "cafe").unwrap();
-        append(&segments, id(11), &whole[..length]).await;
+        let (store, _) = stored(id(11), &whole[..length]).await;
         let (target, _) = fetched(&store, Until::Time(at(150))).await.unwrap();
         assert_eq!(target.revision, 20);
     }
@@ -158,9 +158,7 @@ async fn a_lost_or_broken_segment_is_refused() {
 /// The first segments are removed with the backups before them, and those that remain need a later backup.
 #[tokio::test]
 async fn changes_that_begin_later_are_refused() {
-    let store = Store::of_test(Arc::new(InMemory::new()));
-    let segments = SegmentStore::of(&store, "cafe").unwrap();
-    append(&segments, id(15), &log()[1..]).await;
+    let (store, _) = stored(id(15), &log()[1..]).await;
     for until in [Until::Newest, Until::Revision(16), Until::Time(at(125))] {
         missing(&store, until, "the changes begin with revision 15").await;
     }
@@ -211,9 +209,7 @@ async fn two_histories_are_never_mixed() {
 async fn a_time_of_a_clock_that_was_ahead_is_refused() {
     let ahead = segment(0xcafe, &[(900_000, &[15, 16])]);
     let [first, _] = log();
-    let store = Store::of_test(Arc::new(InMemory::new()));
-    let segments = SegmentStore::of(&store, "cafe").unwrap();
-    append(&segments, id(11), &[first.clone(), ahead.clone()]).await;
+    let (store, segments) = stored(id(11), &[first.clone(), ahead]).await;
     let begin = SegmentId { generation: 150_000, first: 16, number: 0 };
     append(
         &segments,
@@ -227,19 +223,10 @@ async fn a_time_of_a_clock_that_was_ahead_is_refused() {
     // without a generation behind it, this clock tells
     let far = Timestamp::now().as_millisecond() + 60_000;
     let ahead = segment(0xcafe, &[(far, &[15, 16])]);
-    let store = Store::of_test(Arc::new(InMemory::new()));
-    let segments = SegmentStore::of(&store, "cafe").unwrap();
-    append(&segments, id(11), &[first.clone(), ahead]).await;
+    let (store, _) = stored(id(11), &[first.clone(), ahead]).await;
     missing(&store, Until::Time(at(120)), "was ahead").await;
     // nor are times taken that go back
-    let store = Store::of_test(Arc::new(InMemory::new()));
-    let segments = SegmentStore::of(&store, "cafe").unwrap();
-    append(
-        &segments,
-        id(11),
-        &[first, segment(0xcafe, &[(105_000, &[15])])],
-    )
-    .await;
+    let (store, _) = stored(id(11), &[first, segment(0xcafe, &[(105_000, &[15])])]).await;
     let error = fetched(&store, Until::Time(at(120))).await.unwrap_err();
     assert!(error.message.contains("go back"), "{error}");
 }

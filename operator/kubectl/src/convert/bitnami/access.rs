@@ -9,7 +9,6 @@ use super::super::{
     values::{is_name, reference},
 };
 
-/// Takes the certificates of both ports.
 pub(super) fn certificates(fields: &mut Fields, made: &mut Made) {
     for port in tls::PORTS {
         let path = |key: &str| format!("auth.{port}.{key}");

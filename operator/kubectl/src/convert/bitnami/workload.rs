@@ -7,7 +7,6 @@ use super::{
     values::{LISTS_OF_POD, WORDS_OF_POD},
 };
 
-/// Takes all settings of pods.
 pub(super) fn convert(fields: &mut Fields, made: &mut Made) {
     pods::additional(fields, made, "commonLabels", "commonAnnotations");
     pods::labels(fields, made, "podLabels", "podAnnotations");

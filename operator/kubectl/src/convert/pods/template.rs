@@ -70,7 +70,6 @@ pub(in super::super) fn pod_spec(
     flags
 }
 
-/// Takes the container of the member; returns the flags that its variables set.
 fn container(fields: &mut Fields, made: &mut Made) -> Vec<Flag> {
     fields.take("name");
     resources(fields, made, "resources");
@@ -86,7 +85,6 @@ fn container(fields: &mut Fields, made: &mut Made) -> Vec<Flag> {
     flags
 }
 
-/// Adds a container beside the member's.
 pub(in super::super) fn add_sidecar(
     fields: &mut Fields,
     made: &mut Made,
@@ -114,7 +112,6 @@ fn containers(made: &Made) -> Vec<Value> {
     found.cloned().unwrap_or_default()
 }
 
-/// Adds fields to the member's container of `podTemplate`.
 pub(in super::super) fn add_to_container(made: &mut Made, fields: Map<String, Value>) {
     let mut all = containers(made);
     if !all.iter().any(|container| container["name"] == CONTAINER) {

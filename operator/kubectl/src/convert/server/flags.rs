@@ -35,7 +35,6 @@ pub(in super::super) fn of_variables(fields: &mut Fields, path: &str) -> Vec<Fla
     flags
 }
 
-/// Takes arguments of a command line.
 pub(in super::super) fn of_arguments(fields: &mut Fields, path: &str) -> Vec<Flag> {
     let mut flags: Vec<Flag> = Vec::new();
     let mut open = false;
@@ -66,7 +65,6 @@ pub(in super::super) fn of_arguments(fields: &mut Fields, path: &str) -> Vec<Fla
     flags
 }
 
-/// Takes an object of flags.
 pub(in super::super) fn of_object(fields: &mut Fields, path: &str) -> Vec<Flag> {
     let texts = fields.texts(path).unwrap_or_default().into_iter();
     let flags = texts.map(|(name, value)| Flag {

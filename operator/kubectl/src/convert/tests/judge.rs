@@ -26,7 +26,6 @@ impl Judge {
         Self { kinds: kinds.collect(), validator: Validator::new() }
     }
 
-    /// Returns what is wrong with a resource of ours.
     pub(super) fn wrong_with(&self, resource: &Value) -> Vec<String> {
         let kind = resource["kind"].as_str().expect("a kind");
         let typed = match kind {

@@ -10,7 +10,7 @@ use kube::{
 /// A request that the API server refused or did not answer.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what}: {source}")]
-pub struct ApiFailure {
+pub(crate) struct ApiFailure {
     what: &'static str,
     source: Box<kube::Error>,
 }
