@@ -230,17 +230,10 @@ fn the_page_of_the_operator_is_complete() {
     let listed = spans(&page).filter(|span| is_series(span));
     let listed: BTreeSet<String> = listed.map(str::to_owned).collect();
     let source = file(OPERATOR_METRICS).text;
-    let pieces: Vec<&str> = source.split('"').collect();
-    let mut named = BTreeSet::new();
-    for pair in pieces.chunks_exact(2) {
-        let [code, literal] = [pair[0], pair[1]];
-        let form = literal.chars().all(|c| c == '_' || c.is_ascii_lowercase());
-        if code.ends_with("gauges(") {
-            named.insert(format!("witan_operator_cluster_{literal}"));
-        } else if form && is_series(literal) {
-            named.insert(literal.to_owned());
-        }
-    }
+    let literals = source.split('"').skip(1).step_by(2);
+    let has_form = |name: &str| name.chars().all(|c| c == '_' || c.is_ascii_lowercase());
+    let named = literals.filter(|literal| has_form(literal) && is_series(literal));
+    let named: BTreeSet<String> = named.map(str::to_owned).collect();
     assert!(named.len() > 15, "{OPERATOR_METRICS} was read: {named:?}");
     let differ: Vec<String> = listed.symmetric_difference(&named).cloned().collect();
     none(
