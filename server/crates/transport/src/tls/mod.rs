@@ -48,6 +48,7 @@ pub use peer::PeerCertificate;
 pub use pool::system_roots;
 pub(super) use stream::Secured;
 pub use subject_names::MemberCertificate;
+pub use verify::any_server;
 pub use words::of_io as error_text;
 
 use super::{
