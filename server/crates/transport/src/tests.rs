@@ -272,7 +272,7 @@ async fn http2_that_is_not_grpc_gets_a_sentence() {
     assert_eq!(answer.status(), 415);
     assert_eq!(
         answer.headers()["content-length"],
-        super::grpc::NOT_GRPC.len().to_string()
+        witan_http2::NOT_GRPC.len().to_string()
     );
     port.running.stop().await;
 }
