@@ -12,9 +12,9 @@ use witan_machine::kv::{self, OpReply, TxnReply};
 use witan_node::RequestType;
 
 use super::{
-    ClientNetwork, Context, FairPermit, Header, LARGE_READ_KEYS, ReadSize, Refusal as _, RpcResult,
-    WithPermit, authorize, delete_range, executed, fits, header, overlap::BranchWrites, permit_if,
-    propose_in, put, range, read,
+    ClientNetwork, Context, FairPermit, Header, LARGE_READ_KEYS, ReadSize, RpcResult, WithPermit,
+    authorize, delete_range, executed, fits, header, overlap::BranchWrites, permit_if, propose_in,
+    put, range, read,
 };
 use crate::error::RpcError;
 
@@ -155,8 +155,7 @@ async fn read_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> 
     );
     let work = move || view.machine.kv.read_txn(&txn);
     let (reply, permit) = read(ctx, client, size, work).await?;
-    let reply = reply.map_err(|error| error.in_v3())?;
-    Ok(((reply, revision), permit))
+    Ok(((reply?, revision), permit))
 }
 
 /// Iterates over the operations of both branches.
