@@ -6,8 +6,8 @@ mod error;
 mod recorder;
 
 use std::{
-    collections::hash_map::RandomState, convert::Infallible, hash::BuildHasher as _, sync::Arc,
-    thread::JoinHandle, time::Duration,
+    collections::hash_map::RandomState, hash::BuildHasher as _, sync::Arc, thread::JoinHandle,
+    time::Duration,
 };
 
 use tokio::{sync::watch, time::timeout};
@@ -20,9 +20,7 @@ use witan_base::{
 use witan_config::{AutoCompaction, ClusterState, Config, ConfigError, PortTls, ServerCertificate};
 use witan_dialect::{Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics};
 use witan_logging::LogLevelHandle;
-use witan_machine::{
-    StateMachine, command::PublishAttributes, member::MemberId, operation::Operation,
-};
+use witan_machine::{StateMachine, command::PublishAttributes, member::MemberId};
 use witan_node::{
     self as node, FrozenStates, Node, NodeMetrics, NodeParts, ProcessIdentity, SharedParts,
     TransferError, now_ns,
@@ -108,7 +106,8 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let follow = source.map(|source| start_following(&config, source, &member.node, &on));
     let (published, publishing) = watch::channel(false);
     actix_rt::spawn(publish(member.node.clone(), config.clone(), published));
-    member.watch_cluster();
+    // versions and clocks of the other members
+    actix_rt::spawn(member.peers.monitor());
     let early = tokio::select! {
         first = &mut signal => Some(End::Signal(first)),
         () = member.node.removed() => Some(End::Removed),
@@ -136,7 +135,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
             (end, Some(port))
         }
     };
-    systemd::stopping(config.notify_socket.as_deref());
+    systemd::notify(config.notify_socket.as_deref(), systemd::STOPPING);
     member.end(end, port, &stop).await
 }
 
@@ -155,11 +154,6 @@ struct RunningMember {
 }
 
 impl RunningMember {
-    /// Starts the background work on a worker: versions and clocks of the other members.
-    fn watch_cluster(&self) {
-        actix_rt::spawn(self.peers.monitor());
-    }
-
     /// Stops the member and returns the result of the process: `Ok` after a signal, else the error of `end`.
     async fn end(
         self,
@@ -522,7 +516,7 @@ async fn report_ready(node: Node, config: Config, mut published: watch::Receiver
         name = config.name,
         "ready to serve client requests"
     );
-    systemd::ready(config.notify_socket.as_deref());
+    systemd::notify(config.notify_socket.as_deref(), systemd::READY);
 }
 
 /// Publishes this member's name and URLs. The member is ready once that is committed and the cluster
@@ -535,7 +529,13 @@ async fn publish(node: Node, config: Config, published: watch::Sender<bool>) {
         .collect();
     let id = node.identity().member_id.0;
     let publish = PublishAttributes { id, name: config.name.clone(), client_urls };
-    until_applied(&node, publish).await;
+    let mut warned = false;
+    while let Err(error) = node.propose(publish.clone()).await {
+        if !std::mem::replace(&mut warned, true) {
+            tracing::warn!(%error, "failed to publish this member to the cluster; retrying");
+        }
+        tokio::time::sleep(PUBLISH_RETRY).await;
+    }
     while !has_cluster_version(&node).await {
         tokio::time::sleep(VERSION_POLL).await;
     }
@@ -545,18 +545,6 @@ async fn publish(node: Node, config: Config, published: watch::Sender<bool>) {
 async fn has_cluster_version(node: &Node) -> bool {
     let view = node.view().await;
     view.is_ok_and(|view| !view.machine.members.cluster_version.is_empty())
-}
-
-/// Proposes an operation again and again, [`PUBLISH_RETRY`] apart, until it is applied; warns of the first
-/// failure.
-async fn until_applied<O: Operation<Error = Infallible> + Clone>(node: &Node, operation: O) {
-    let mut warned = false;
-    while let Err(error) = node.propose(operation.clone()).await {
-        if !std::mem::replace(&mut warned, true) {
-            tracing::warn!(%error, "failed to publish this member to the cluster; retrying");
-        }
-        tokio::time::sleep(PUBLISH_RETRY).await;
-    }
 }
 
 /// Starts to serve all dialects on the bound client URLs.

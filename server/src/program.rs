@@ -30,21 +30,13 @@ pub fn main() -> ExitCode {
         return without_member(offline::etcdutl(arguments));
     }
     let mut arguments = arguments.peekable();
-    match arguments.peek().and_then(|word| word.to_str()) {
-        Some(offline::SNAPSHOT) => return without_member(offline::run(arguments.skip(1))),
-        Some(offline::ADOPT) => return without_member(offline::adopt(arguments.skip(1))),
-        Some(offline::EXPORT) => return without_member(offline::export(arguments.skip(1))),
-        Some(offline::INFO) => return without_member(offline::info(arguments.skip(1))),
-        Some(offline::REPLAY) => {
-            let mut out = io::stdout().lock();
-            return without_member(offline::replay(arguments.skip(1), &mut out));
-        }
-        Some(command::FOLLOW) => return follow(arguments.skip(1)),
-        Some(_) | None => {}
+    let command = arguments.peek().and_then(|word| word.to_str());
+    let command = command.unwrap_or_default().to_owned();
+    if command == command::FOLLOW {
+        return follow(arguments.skip(1));
     }
-    #[cfg(feature = "planted-panics")]
-    if arguments.peek().is_some_and(|word| word == offline::ALTER) {
-        return without_member(offline::alter(arguments.skip(1)));
+    if let Some(outcome) = offline::run(&command, arguments.by_ref().skip(1)) {
+        return without_member(outcome);
     }
     member(arguments, |_| Ok(()))
 }

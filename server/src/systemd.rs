@@ -9,28 +9,19 @@ use std::{
     },
 };
 
-const READY: &str = "READY=1";
-const STOPPING: &str = "STOPPING=1";
+/// The member serves its clients.
+pub const READY: &str = "READY=1";
+/// The member has begun to stop.
+pub const STOPPING: &str = "STOPPING=1";
 
-/// Tells systemd that the member serves its clients. `socket` is a path, or an abstract name after `@`.
-pub fn ready(socket: Option<&str>) {
-    notify(socket, READY);
-}
-
-/// Tells systemd that the member has begun to stop.
-pub fn stopping(socket: Option<&str>) {
-    notify(socket, STOPPING);
-}
-
-/// Sends a state to systemd, if a socket is given. A failure is logged.
-fn notify(socket: Option<&str>, state: &'static str) {
+/// Sends a state to systemd, if a socket is given: a path, or an abstract name after `@`. A failure is logged.
+pub fn notify(socket: Option<&str>, state: &'static str) {
     let Some(socket) = socket else { return };
     if let Err(error) = send(socket, state) {
         tracing::warn!(%error, socket, state, "failed to notify systemd");
     }
 }
 
-/// Sends a datagram to a socket, whose name is a path, or abstract after `@`.
 fn send(socket: &str, state: &str) -> io::Result<()> {
     let address = match socket.strip_prefix('@') {
         Some(name) => SocketAddr::from_abstract_name(name)?,
@@ -59,7 +50,7 @@ mod tests {
                 UnixDatagram::bind_addr(&abstract_name).unwrap(),
             ),
         ] {
-            ready(Some(&socket));
+            notify(Some(&socket), READY);
             let mut text = [0; 32];
             let length = heard.recv(&mut text).unwrap();
             assert_eq!(&text[..length], READY.as_bytes());

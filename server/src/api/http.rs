@@ -331,6 +331,7 @@ fn add_origin(request: &HttpRequest, settings: &Settings, response: &mut HttpRes
 #[cfg(test)]
 mod tests {
     use witan_api::access::V2Resource;
+    use witan_config::Config;
 
     use super::*;
 
@@ -370,7 +371,7 @@ mod tests {
             ("/e77afb997af5a84983baa98fd42cf12f/a", Some(Resource::Token)),
             ("/e77afb997af5a84983baa98fd42cf12", None),
         ];
-        let settings = Settings::default();
+        let settings = Config::default().settings;
         for (path, expect) in table {
             let found = match route(&settings, path.as_bytes()) {
                 Route::Resource(route) => Some(route.resource),

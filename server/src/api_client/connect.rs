@@ -5,23 +5,19 @@ use std::{io, time::Duration};
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
+use witan_transport::PeerStream;
 
 use super::tls::TlsClient;
 
 /// Largest head of a proxy's answer.
 const PROXY_HEAD_BYTES_MAX: usize = 8 << 10;
 
-/// A connection, encrypted or not.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
 /// A connection as hyper takes it.
-pub(crate) type Connection = TokioIo<Box<dyn Stream>>;
+pub(crate) type Connection = TokioIo<Box<dyn PeerStream>>;
 
 /// How to reach a server.
 pub(crate) struct Route<'a> {
@@ -56,7 +52,7 @@ impl Route<'_> {
 
     /// Connects to `authority`, the server or its proxy, and speaks TLS with the server if the URL asks for it,
     /// through a tunnel of the proxy.
-    async fn dial(&self, authority: &str) -> io::Result<Box<dyn Stream>> {
+    async fn dial(&self, authority: &str) -> io::Result<Box<dyn PeerStream>> {
         let mut stream = TcpStream::connect(authority).await?;
         stream.set_nodelay(true)?;
         if !self.is_tls() {

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{Stream, StreamExt as _, stream};
 use http::{Request, Response, Uri};
 use hyper::{
     body::Incoming,
@@ -22,7 +23,10 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::{sync::watch, time::timeout};
 use tonic::{Status, body::Body, metadata::MetadataValue};
 use tower_service::Service;
-use witan_api::v3::etcdserverpb::{AuthenticateRequest, auth_client::AuthClient};
+use witan_api::v3::etcdserverpb::{
+    AuthenticateRequest, WatchCreateRequest, WatchRequest, auth_client::AuthClient,
+    watch_request::RequestUnion,
+};
 use witan_config::ClientSettings;
 
 use connect::{Connection, Route};
@@ -149,6 +153,12 @@ impl Session {
         }
         request
     }
+}
+
+/// The requests of a stream with one watch, which stays open for as long as the watch.
+pub(crate) fn one_watch(create: WatchCreateRequest) -> impl Stream<Item = WatchRequest> {
+    let request_union = Some(RequestUnion::CreateRequest(create));
+    stream::iter([WatchRequest { request_union }]).chain(stream::pending())
 }
 
 /// Waits for the answer to a call until the request timeout, after which it is `DeadlineExceeded`.

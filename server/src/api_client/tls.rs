@@ -3,13 +3,12 @@
 use std::{io, path::Path, sync::Arc};
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
 };
 use witan_config::ClientSettings;
-use witan_transport::system_roots;
+use witan_transport::{any_server, system_roots};
 
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -60,10 +59,9 @@ impl TlsClient {
 fn config_of_flags(asked: &ClientSettings) -> Result<ClientConfig, ClientTlsError> {
     let builder = builder()?;
     let builder = if asked.skip_verify {
-        let verifier = Arc::new(Unverified(ring::default_provider()));
         builder
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
+            .with_custom_certificate_verifier(any_server())
     } else {
         builder.with_root_certificates(match &asked.ca {
             Some(path) => roots_of(path)?,
@@ -109,45 +107,4 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ClientTlsEr
 
 fn unreadable(path: &Path, reason: &dyn ToString) -> ClientTlsError {
     ClientTlsError { what: path.display().to_string(), reason: reason.to_string() }
-}
-
-/// Takes every certificate, as `--discovery-insecure-skip-tls-verify` asks for.
-#[derive(Debug)]
-struct Unverified(CryptoProvider);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, signature, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, signature, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use witan_api::peer::StateHash;
 use witan_machine::member::MemberId;
-use witan_node::StateHash;
 
 /// The state hash of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,14 +11,7 @@ pub(super) struct MemberHash {
     pub(super) member: MemberId,
     pub(super) votes: bool,
     /// `None` if it does not answer, or did not hash its state there.
-    pub(super) found: Option<ReleaseHash>,
-}
-
-/// A hash, and the release that made it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ReleaseHash {
-    pub(super) release: String,
-    pub(super) hash: StateHash,
+    pub(super) found: Option<StateHash>,
 }
 
 /// The outcome of a comparison.
@@ -50,7 +43,7 @@ pub(super) fn decide(members: &[MemberHash]) -> StateAgreement {
     let same_release = releases.all(|release| Some(release) == first);
     let mut groups: BTreeMap<_, Vec<&MemberHash>> = BTreeMap::new();
     for member in members {
-        if let Some(ReleaseHash { hash, .. }) = &member.found {
+        if let Some(hash) = &member.found {
             let others = same_release.then_some(hash.others);
             let state = (hash.revision, hash.compact_revision, hash.keys, others);
             groups.entry(state).or_default().push(member);
@@ -80,13 +73,15 @@ mod tests {
     use super::*;
 
     fn member(member: u64, keys: Option<u32>) -> MemberHash {
-        let hash =
-            |keys| StateHash { index: 9, revision: 5, compact_revision: -1, keys, others: 7 };
-        MemberHash {
-            member: MemberId(member),
-            votes: true,
-            found: keys.map(|keys| ReleaseHash { release: "1".into(), hash: hash(keys) }),
-        }
+        let found = keys.map(|keys| StateHash {
+            release: "1".into(),
+            index: 9,
+            revision: 5,
+            compact_revision: -1,
+            keys,
+            others: 7,
+        });
+        MemberHash { member: MemberId(member), votes: true, found }
     }
 
     fn of(keys: &[Option<u32>]) -> StateAgreement {
@@ -139,15 +134,15 @@ mod tests {
     #[test]
     fn what_is_beside_the_keys_is_compared_within_one_release() {
         let mut members: Vec<MemberHash> = (1..=3).map(|id| member(id, Some(1))).collect();
-        let mut change = |change: fn(&mut ReleaseHash)| {
+        let mut change = |change: fn(&mut StateHash)| {
             change(members[2].found.as_mut().expect("it answers"));
             decide(&members)
         };
         let differs = outvoted(&[1, 2], &[3]);
-        assert_eq!(change(|found| found.hash.others += 1), differs);
+        assert_eq!(change(|found| found.others += 1), differs);
         let agreed = StateAgreement::Agreed { complete: true };
         assert_eq!(change(|found| found.release.push('2')), agreed);
         // the keys are laid out as etcd does
-        assert_eq!(change(|found| found.hash.keys += 1), differs);
+        assert_eq!(change(|found| found.keys += 1), differs);
     }
 }

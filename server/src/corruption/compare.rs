@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
+use witan_api::peer::StateHash;
 use witan_base::version;
 use witan_config::Url;
 use witan_machine::member::{Member, MemberId, MemberRegistry};
-use witan_node::{Node, NodeError, StateHash};
+use witan_node::{self as node, Node, NodeError};
 use witan_peer::{PeerDialer, query};
 
-use super::agreement::{MemberHash, ReleaseHash, StateAgreement, decide};
+use super::agreement::{MemberHash, StateAgreement, decide};
 
 /// How long this member may take to hash its state.
 const HASH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -46,7 +47,7 @@ impl Comparison {
             let id = member.member;
             match &member.found {
                 None => format!("{id} has none"),
-                Some(ReleaseHash { hash, .. }) => format!(
+                Some(hash) => format!(
                     "{id} has {:08x} and {:08x} at revision {}",
                     hash.keys, hash.others, hash.revision
                 ),
@@ -59,7 +60,7 @@ impl Comparison {
 
 /// The answer of one member.
 enum Answer {
-    Hash(ReleaseHash),
+    Hash(StateHash),
     /// It has not hashed its state there, or not yet.
     NotYet,
     /// It cannot be asked.
@@ -95,8 +96,7 @@ pub(super) async fn at(
     let of_member = |member: &Member| MemberHash {
         member: member.member_id(),
         votes: !member.learner,
-        found: (member.member_id() == own_id)
-            .then(|| ReleaseHash { release: version::WITAN.to_owned(), hash: own }),
+        found: (member.member_id() == own_id).then(|| of_release(&own)),
     };
     let mut members: Vec<MemberHash> = registry.by_id.values().map(of_member).collect();
     let mut waiting: Vec<MemberId> = registry.by_id.keys().copied().collect();
@@ -121,6 +121,18 @@ pub(super) async fn at(
     }
 }
 
+/// The hash of this member, in the form in which others answer.
+fn of_release(own: &node::StateHash) -> StateHash {
+    StateHash {
+        release: version::WITAN.to_owned(),
+        index: own.index,
+        revision: own.revision,
+        compact_revision: own.compact_revision,
+        keys: own.keys,
+        others: own.others,
+    }
+}
+
 /// Asks members for the hash of their state after entry `index`, all at once. Ids that are no members are
 /// left out.
 async fn ask(
@@ -142,17 +154,7 @@ async fn ask_one(cluster_id: u64, member: &Member, dialer: &PeerDialer, index: u
     let urls = member.peer_urls.iter().filter_map(|url| url.parse().ok());
     for url in urls.collect::<Vec<Url>>() {
         match query::state_hash(&url, dialer, cluster_id, index).await {
-            Ok(Some(found)) => {
-                let hash = StateHash {
-                    index: found.index,
-                    revision: found.revision,
-                    compact_revision: found.compact_revision,
-                    keys: found.keys,
-                    others: found.others,
-                };
-                let release = found.release;
-                return Answer::Hash(ReleaseHash { release, hash });
-            }
+            Ok(Some(found)) => return Answer::Hash(found),
             Ok(None) => return Answer::NotYet,
             Err(error) => {
                 let member = member.member_id().to_string();

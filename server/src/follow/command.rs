@@ -14,7 +14,7 @@ use crate::{
         connect::Route,
         tls::{ClientTlsError, TlsClient},
     },
-    offline::CommandResult,
+    offline::{self, CommandResult},
 };
 
 /// The word after the program's name.
@@ -86,16 +86,10 @@ pub enum FollowCommandError {
 
 /// Runs one of [`VERBS`].
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> CommandResult {
-    let program = std::iter::once(OsString::from(FOLLOW));
-    let line = match FollowArguments::try_parse_from(program.chain(arguments)) {
-        Ok(line) => line,
-        Err(error) => return CommandResult::Usage(Box::new(error)),
-    };
-    let asked = actix_rt::System::new().block_on(ask(&line.verb));
-    match asked {
-        Ok(text) => CommandResult::Done(text),
-        Err(error) => CommandResult::Failed(error.into()),
-    }
+    offline::parse(FOLLOW, arguments, |line: FollowArguments| {
+        let asked = actix_rt::System::new().block_on(ask(&line.verb));
+        Ok(asked?)
+    })
 }
 
 async fn ask(verb: &FollowVerb) -> Result<String, FollowCommandError> {

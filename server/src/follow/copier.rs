@@ -289,7 +289,7 @@ impl<'a> Copier<'a> {
 }
 
 /// Adds an event to its revision. The events of a revision come in order.
-fn add(revisions: &mut Vec<FollowedRevision>, event: Event) {
+pub(crate) fn add(revisions: &mut Vec<FollowedRevision>, event: Event) {
     let deletes = event.r#type() == EventType::Delete;
     let Some(KeyValue { key, value, version, lease, mod_revision, .. }) = event.kv else {
         return;

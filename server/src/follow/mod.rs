@@ -10,7 +10,7 @@
 
 pub(crate) mod command;
 mod compare;
-mod copier;
+pub(crate) mod copier;
 mod cut_over;
 mod metrics;
 mod seed;

@@ -2,20 +2,19 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use futures_util::stream;
 use tonic::{Code, Status, Streaming};
 use witan_api::v3::etcdserverpb::{
     AlarmRequest, AlarmResponse, AlarmType, AuthStatusRequest, HashKvRequest, HashKvResponse,
     LeaseLeasesRequest, LeaseTimeToLiveRequest, RangeRequest, ResponseHeader, SnapshotRequest,
-    SnapshotResponse, WatchCreateRequest, WatchRequest, WatchResponse, alarm_request::AlarmAction,
+    SnapshotResponse, WatchCreateRequest, WatchResponse, alarm_request::AlarmAction,
     auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
-    maintenance_client::MaintenanceClient, watch_client::WatchClient, watch_request::RequestUnion,
+    maintenance_client::MaintenanceClient, watch_client::WatchClient,
 };
 use witan_config::FollowSource;
 use witan_machine::lease::LeaseId;
 
 use crate::api_client::{
-    Session, in_time,
+    Session, in_time, one_watch,
     tls::{ClientTlsError, TlsClient},
 };
 
@@ -88,21 +87,14 @@ impl SourceSession<'_> {
 
     /// Watches all keys from a revision on.
     pub(super) async fn watch(&self, from: i64) -> Result<Streaming<WatchResponse>, Status> {
-        let create = WatchRequest {
-            request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
-                key: ALL_KEYS.into(),
-                range_end: ALL_KEYS.into(),
-                start_revision: from,
-                progress_notify: true,
-                // else one message may hold a thousand revisions, however large
-                fragment: true,
-                ..WatchCreateRequest::default()
-            })),
-        };
-        // the stream of requests stays open for as long as the watch
-        let requests = stream::unfold(Some(create), async |create| match create {
-            Some(create) => Some((create, None)),
-            None => std::future::pending().await,
+        let requests = one_watch(WatchCreateRequest {
+            key: ALL_KEYS.into(),
+            range_end: ALL_KEYS.into(),
+            start_revision: from,
+            progress_notify: true,
+            // else one message may hold a thousand revisions, however large
+            fragment: true,
+            ..WatchCreateRequest::default()
         });
         let client = self.session.client(WatchClient::with_origin);
         let mut client = client.max_decoding_message_size(MESSAGE_BYTES_MAX);

@@ -13,14 +13,11 @@ use witan_storage::{self as storage, StorageMetrics};
 
 use super::{CommandResult, OfflineError};
 
-/// The name of the command.
-pub const ALTER: &str = "alter";
-
 const CRC_BYTES: usize = 4;
 
 /// Runs the test command `alter DIR FROM TO`: in each value of the checkpoint of the stopped member in DIR,
 /// replaces the first FROM by TO (of the same length in bytes, else nothing) and corrects the checksum.
-pub fn alter(arguments: impl Iterator<Item = OsString>) -> CommandResult {
+pub(super) fn alter(arguments: impl Iterator<Item = OsString>) -> CommandResult {
     let arguments: Vec<OsString> = arguments.collect();
     let [dir, from, to] = arguments.as_slice() else {
         return failed(Path::new(""), io::Error::other("alter DIR FROM TO"));

@@ -3,19 +3,18 @@
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
-use witan_api::{
-    changes::{ChangeGroup, LogReader, Segment, SegmentId, TARGET, Target, Unreadable, revision},
-    v3::mvccpb::{Event, event::EventType},
-};
+use witan_api::changes::{ChangeGroup, LogReader, Segment, SegmentId, TARGET, Target, Unreadable};
 use witan_machine::{
     Reply, StateMachine,
     command::{Command, Entry},
     follow::{
         FollowCommand, FollowError, FollowLeases, FollowOperation, FollowRevisions,
-        FollowedRevision, FollowedWrite,
+        FollowedRevision,
     },
     lease::{LeaseGrant, TTL_MAX_S},
 };
+
+use crate::follow::copier;
 
 /// Why changes are not applied.
 #[derive(Debug, thiserror::Error)]
@@ -166,30 +165,11 @@ fn unread(path: &Path) -> impl FnOnce(io::Error) -> ChangesError {
 
 /// Returns the revisions of the groups of a segment.
 fn revisions(groups: Vec<ChangeGroup>) -> Vec<FollowedRevision> {
-    let mut revisions: Vec<FollowedRevision> = Vec::new();
+    let mut revisions = Vec::new();
     for event in groups.into_iter().flat_map(|group| group.events) {
-        let revision = revision(&event);
-        let write = written(event);
-        match revisions.last_mut() {
-            Some(last) if last.revision == revision => last.writes.push(write),
-            Some(_) | None => revisions.push(FollowedRevision { revision, writes: vec![write] }),
-        }
+        copier::add(&mut revisions, event);
     }
     revisions
-}
-
-fn written(event: Event) -> FollowedWrite {
-    let deletes = event.r#type() == EventType::Delete;
-    let pair = event.kv.unwrap_or_default();
-    match deletes {
-        true => FollowedWrite { key: pair.key, ..FollowedWrite::default() },
-        false => FollowedWrite {
-            key: pair.key,
-            value: pair.value,
-            version: pair.version,
-            lease: pair.lease,
-        },
-    }
 }
 
 /// Writes a revision, and before it the leases that were granted after the snapshot, with their times in seconds. One of which
@@ -241,7 +221,7 @@ mod tests {
     use bytes::Bytes;
     use witan_api::{
         changes::{self, GrantedLease},
-        v3::mvccpb::KeyValue,
+        v3::mvccpb::{Event, KeyValue, event::EventType},
     };
     use witan_machine::kv::{Kv, Range};
 

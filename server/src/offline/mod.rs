@@ -22,9 +22,6 @@ mod restore;
 mod show;
 mod stopped;
 
-#[cfg(feature = "planted-panics")]
-pub use alter::{ALTER, alter};
-
 use std::{
     ffi::OsString,
     io,
@@ -40,21 +37,6 @@ use witan_storage::OpenError;
 use changes::ChangesError;
 
 use crate::{adopt::AdoptError, follow::FollowCommandError};
-
-/// The name of the subcommand.
-pub const SNAPSHOT: &str = "snapshot";
-
-/// The name of the subcommand.
-pub const ADOPT: &str = "adopt";
-
-/// The name of the subcommand.
-pub const EXPORT: &str = "export";
-
-/// The name of the subcommand.
-pub const INFO: &str = "info";
-
-/// The name of the subcommand.
-pub const REPLAY: &str = "replay";
 
 /// The name by which the program is called to be etcdutl.
 pub const ETCDUTL: &str = "etcdutl";
@@ -393,10 +375,23 @@ pub enum CommandResult {
     Failed(OfflineError),
 }
 
-/// Runs `witan snapshot` with these arguments.
-pub fn run(arguments: impl Iterator<Item = OsString>) -> CommandResult {
-    parse(SNAPSHOT, arguments, |line: SnapshotArguments| {
-        snapshot(&line.verb, &line.write_out)
+/// Runs the command of this name with these arguments, which are not touched if there is no such command: `None`.
+pub fn run(command: &str, arguments: impl Iterator<Item = OsString>) -> Option<CommandResult> {
+    Some(match command {
+        "snapshot" => parse(command, arguments, |line: SnapshotArguments| {
+            snapshot(&line.verb, &line.write_out)
+        }),
+        "adopt" => parse(command, arguments, |line| adopt::adopt(&line)),
+        "export" => parse(command, arguments, |line| export::export(&line)),
+        "info" => parse(command, arguments, |line: InfoArguments| {
+            info::info(&line.data_dir, &line.write_out)
+        }),
+        "replay" => parse(command, arguments, |line| {
+            replay::replay(&line, &mut io::stdout().lock())
+        }),
+        #[cfg(feature = "planted-panics")]
+        "alter" => alter::alter(arguments),
+        _ => return None,
     })
 }
 
@@ -412,34 +407,8 @@ pub fn etcdutl(arguments: impl Iterator<Item = OsString>) -> CommandResult {
     parse(ETCDUTL, arguments, |line| etcdutl::run(&line))
 }
 
-/// Runs `witan adopt` with these arguments.
-pub fn adopt(arguments: impl Iterator<Item = OsString>) -> CommandResult {
-    parse(ADOPT, arguments, |line: AdoptArguments| adopt::adopt(&line))
-}
-
-/// Runs `witan export` with these arguments.
-pub fn export(arguments: impl Iterator<Item = OsString>) -> CommandResult {
-    parse(EXPORT, arguments, |line: ExportArguments| {
-        export::export(&line)
-    })
-}
-
-/// Runs `witan info` with these arguments.
-pub fn info(arguments: impl Iterator<Item = OsString>) -> CommandResult {
-    parse(INFO, arguments, |line: InfoArguments| {
-        info::info(&line.data_dir, &line.write_out)
-    })
-}
-
-/// Runs `witan replay` with these arguments, and writes the turns to `out`.
-pub fn replay(arguments: impl Iterator<Item = OsString>, out: &mut dyn io::Write) -> CommandResult {
-    parse(REPLAY, arguments, |line: ReplayArguments| {
-        replay::replay(&line, out)
-    })
-}
-
 /// Parses the arguments of `command` and runs it.
-fn parse<T: Parser>(
+pub(crate) fn parse<T: Parser>(
     command: &str,
     arguments: impl Iterator<Item = OsString>,
     run: impl FnOnce(T) -> Result<String, OfflineError>,

@@ -15,22 +15,6 @@ const SECONDS_END: f64 = 1e15;
 /// Default lifetime of a token.
 const TTL: Duration = Duration::from_secs(5 * 60);
 
-/// etcd's names of the signing methods.
-const METHODS: [(&str, Algorithm); 12] = [
-    ("RS256", Algorithm::RS256),
-    ("RS384", Algorithm::RS384),
-    ("RS512", Algorithm::RS512),
-    ("PS256", Algorithm::PS256),
-    ("PS384", Algorithm::PS384),
-    ("PS512", Algorithm::PS512),
-    ("ES256", Algorithm::ES256),
-    ("ES384", Algorithm::ES384),
-    ("EdDSA", Algorithm::EdDSA),
-    ("HS256", Algorithm::HS256),
-    ("HS384", Algorithm::HS384),
-    ("HS512", Algorithm::HS512),
-];
-
 /// Signs and verifies tokens. `Debug` does not print keys.
 pub(super) struct Jwt {
     method: Algorithm,
@@ -100,8 +84,8 @@ impl Jwt {
             read.transpose()
         };
         let asked = given.get("sign-method").copied().unwrap_or_default();
-        let method = METHODS.iter().find(|(name, _)| *name == asked);
-        let (_, method) = method.ok_or_else(|| format!("sign-method {asked:?} is not known"))?;
+        let method: Result<Algorithm, _> = asked.parse();
+        let method = method.map_err(|_| format!("sign-method {asked:?} is not known"))?;
         let ttl = match given.get("ttl").filter(|ttl| !ttl.is_empty()) {
             Some(ttl) => duration(ttl).ok_or_else(|| format!("ttl={ttl} is not a duration"))?,
             None => TTL,
@@ -111,8 +95,8 @@ impl Jwt {
         for name in given.keys().filter(|name| !known.contains(name)) {
             tracing::warn!(name, "unknown option of --auth-token");
         }
-        let (signs, checks) = keys::read(*method, public.as_deref(), private.as_deref())?;
-        let jwt = Self { method: *method, signs, checks, ttl };
+        let (signs, checks) = keys::read(method, public.as_deref(), private.as_deref())?;
+        let jwt = Self { method, signs, checks, ttl };
         jwt.check_key_pair()?;
         Ok(jwt)
     }

@@ -29,48 +29,22 @@ pub(super) fn read(
     public: Option<&[u8]>,
     private: Option<&[u8]>,
 ) -> Result<Keys, String> {
-    let (signs, own) = match method {
-        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
-            let secret = private.ok_or("missing key data: priv-key")?;
-            check_secret(method, secret)?;
-            let keys = (
-                EncodingKey::from_secret(secret),
-                DecodingKey::from_secret(secret),
-            );
-            return Ok((Some(keys.0), keys.1));
-        }
-        Algorithm::RS256
-        | Algorithm::RS384
-        | Algorithm::RS512
-        | Algorithm::PS256
-        | Algorithm::PS384
-        | Algorithm::PS512
-        | Algorithm::ES256
-        | Algorithm::ES384
-        | Algorithm::EdDSA => match private {
-            Some(pem) => {
-                let (signs, own) = private_key(method, pem)?;
-                (Some(signs), Some(own))
-            }
-            None => (None, None),
-        },
-    };
+    if let Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 = method {
+        let secret = private.ok_or("missing key data: priv-key")?;
+        check_secret(method, secret)?;
+        let signs = EncodingKey::from_secret(secret);
+        return Ok((Some(signs), DecodingKey::from_secret(secret)));
+    }
+    let private = private.map(|pem| private_key(method, pem)).transpose()?;
+    let (signs, own) = private.unzip();
     let public_key = |pem: &[u8]| {
-        let key = match method {
-            Algorithm::ES256 | Algorithm::ES384 => DecodingKey::from_ec_pem(pem),
-            Algorithm::EdDSA => DecodingKey::from_ed_pem(pem),
-            Algorithm::RS256
-            | Algorithm::RS384
-            | Algorithm::RS512
-            | Algorithm::PS256
-            | Algorithm::PS384
-            | Algorithm::PS512
-            | Algorithm::HS256
-            | Algorithm::HS384
-            | Algorithm::HS512 => {
-                check_rsa(pem)?;
-                DecodingKey::from_rsa_pem(pem)
-            }
+        let key = if let Algorithm::ES256 | Algorithm::ES384 = method {
+            DecodingKey::from_ec_pem(pem)
+        } else if method == Algorithm::EdDSA {
+            DecodingKey::from_ed_pem(pem)
+        } else {
+            check_rsa(pem)?;
+            DecodingKey::from_rsa_pem(pem)
         };
         key.map_err(|error| format!("pub-key: {error}"))
     };
@@ -107,48 +81,29 @@ fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKe
         let own = DecodingKey::from_ec_der(pair.map_err(rejected)?.public_key().as_ref());
         Ok((EncodingKey::from_ec_der(der_of_pkcs8), own))
     };
-    match method {
-        Algorithm::ES256 => ec(&ECDSA_P256_SHA256_FIXED_SIGNING),
-        Algorithm::ES384 => ec(&ECDSA_P384_SHA384_FIXED_SIGNING),
-        Algorithm::EdDSA => {
-            let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der_of_pkcs8);
-            let own = DecodingKey::from_ed_der(pair.map_err(rejected)?.public_key().as_ref());
-            Ok((EncodingKey::from_ed_der(der_of_pkcs8), own))
-        }
-        Algorithm::RS256
-        | Algorithm::RS384
-        | Algorithm::RS512
-        | Algorithm::PS256
-        | Algorithm::PS384
-        | Algorithm::PS512
-        | Algorithm::HS256
-        | Algorithm::HS384
-        | Algorithm::HS512 => {
-            let pair = RsaKeyPair::from_pkcs8(der_of_pkcs8).map_err(rejected)?;
-            let own = DecodingKey::from_rsa_der(pair.public().as_ref());
-            let signs = EncodingKey::from_rsa_pem(pem);
-            Ok((signs.map_err(|error| format!("priv-key: {error}"))?, own))
-        }
+    if method == Algorithm::ES256 {
+        return ec(&ECDSA_P256_SHA256_FIXED_SIGNING);
     }
+    if method == Algorithm::ES384 {
+        return ec(&ECDSA_P384_SHA384_FIXED_SIGNING);
+    }
+    if method == Algorithm::EdDSA {
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der_of_pkcs8);
+        let own = DecodingKey::from_ed_der(pair.map_err(rejected)?.public_key().as_ref());
+        return Ok((EncodingKey::from_ed_der(der_of_pkcs8), own));
+    }
+    let pair = RsaKeyPair::from_pkcs8(der_of_pkcs8).map_err(rejected)?;
+    let own = DecodingKey::from_rsa_der(pair.public().as_ref());
+    let signs = EncodingKey::from_rsa_pem(pem);
+    Ok((signs.map_err(|error| format!("priv-key: {error}"))?, own))
 }
 
 /// Refuses an empty secret, with which any client could sign; warns of one that is shorter than the
 /// hash (RFC 7518, section 3.2).
 fn check_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
-    let hash_bytes = match method {
-        Algorithm::HS384 => 48,
-        Algorithm::HS512 => 64,
-        Algorithm::HS256
-        | Algorithm::RS256
-        | Algorithm::RS384
-        | Algorithm::RS512
-        | Algorithm::PS256
-        | Algorithm::PS384
-        | Algorithm::PS512
-        | Algorithm::ES256
-        | Algorithm::ES384
-        | Algorithm::EdDSA => 32,
-    };
+    let longer = [(Algorithm::HS384, 48), (Algorithm::HS512, 64)];
+    let longer = longer.into_iter().find(|(known, _)| *known == method);
+    let hash_bytes = longer.map_or(32, |(_, bytes)| bytes);
     let key_bytes = secret.len();
     if secret.is_empty() {
         return Err(format!(

@@ -168,11 +168,13 @@ impl Authenticator {
 
 #[cfg(test)]
 mod tests {
+    use witan_config::Config;
+
     use super::*;
 
     #[test]
     fn prefixes_are_letters_and_differ() {
-        let guard = Authenticator::new(&AuthSettings::default()).unwrap();
+        let guard = Authenticator::new(&Config::default().settings.auth).unwrap();
         let (one, other) = (guard.token_prefix().unwrap(), guard.token_prefix().unwrap());
         assert_ne!(one, other);
         for prefix in [one, other] {

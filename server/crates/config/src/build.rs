@@ -7,11 +7,10 @@ use witan_storage::SpaceConfig;
 
 use super::{
     AuthSettings, AutoCompaction, ClusterState, Config, ConnectionSettings, DEFAULT_NAME,
-    FlightRecorder, LogConfig, LogFormat, LogLevel, LogOutput, Rotation, Settings, Url,
+    FlightRecorder, LogConfig, LogFormat, LogLevel, LogOutput, PeerTlsConfig, PortTls, Rotation,
+    Settings, Url,
     error::ConfigError,
     flags::{self, Flag, FlagKind},
-    peer_security::PeerTlsFlags,
-    security::{PeerTlsConfig, PortTls, TlsFlags},
     url::UrlError,
     values::{Environment, FlagValues},
 };
@@ -21,86 +20,14 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const ELECTION_MS_MAX: u64 = 50_000;
 /// Default of `--quota-backend-bytes`.
 const QUOTA_BYTES: u64 = 2 << 30;
+/// What 0 means for `--auth-token-ttl`.
+const TOKEN_TTL: Duration = Duration::from_secs(300);
 /// Default of `--watch-progress-notify-interval`.
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Lower bound of `--watch-progress-notify-interval`: a shorter interval becomes this, as in etcd.
 const WATCH_PROGRESS_INTERVAL_FLOOR: Duration = Duration::from_millis(100);
 /// etcd warns when requests may be larger than this.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
-/// Builds the configuration from the given values and defaults, and checks it. Warnings are added
-/// to it.
-pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Config, ConfigError> {
-    let read = ValueReader { values: &values };
-    let (heartbeat_interval, election_timeout) = read.elections()?;
-    let name = read.text("name").to_owned();
-    let data_dir = read.data_dir(&name);
-    let settings = read.settings()?;
-    if values.given("listen-client-urls").is_some()
-        && values.given("advertise-client-urls").is_none()
-    {
-        return Err(ConfigError::Advertise);
-    }
-    let auto_compaction = read.auto_compaction()?;
-    let initial_advertise_peer_urls = read.urls("initial-advertise-peer-urls")?;
-    let initial_cluster = read.initial_cluster(&name, &initial_advertise_peer_urls)?;
-    read.check_value_types()?;
-    let mut warnings = Vec::new();
-    let gates = read.feature_gates(&mut warnings)?;
-    let peers = read.peer_settings((&gates, &initial_advertise_peer_urls), &mut warnings)?;
-    let discovery = read.discovery(&mut warnings)?;
-    let mut config = Config {
-        discovery,
-        data_dir,
-        listen_client_urls: read.bind_urls("listen-client-urls")?,
-        listen_client_http_urls: read.bind_urls("listen-client-http-urls")?,
-        listen_metrics_urls: read.bind_urls("listen-metrics-urls")?,
-        listen_peer_urls: read.bind_urls("listen-peer-urls")?,
-        advertise_client_urls: read.urls("advertise-client-urls")?,
-        initial_advertise_peer_urls,
-        initial_cluster,
-        initial_cluster_token: read.text("initial-cluster-token").to_owned(),
-        initial_cluster_state: read.choice(
-            "initial-cluster-state",
-            &[
-                ("new", ClusterState::New),
-                ("existing", ClusterState::Existing),
-            ],
-        )?,
-        adopt_etcd: read.boolean("adopt-etcd")?,
-        wal_dir: read.wal_dir(),
-        follow: read.follow()?,
-        force_new_cluster: read.boolean("force-new-cluster")?,
-        corruption: read.corruption_checks(&gates)?,
-        heartbeat_interval,
-        election_timeout,
-        pre_vote: read.boolean("pre-vote")?,
-        peers,
-        unsafe_no_fsync: read.boolean("unsafe-no-fsync")?,
-        disk: SpaceConfig {
-            reserve_bytes: read.disk_bytes("disk-reserve-bytes")?,
-            ballast_bytes: read.disk_bytes("disk-ballast-bytes")?,
-        },
-        warning_apply_duration: read.duration("warning-apply-duration")?,
-        auto_compaction,
-        connections: read.connections(settings.max_message_bytes())?,
-        extensive_metrics: read.choice("metrics", &[("basic", false), ("extensive", true)])?,
-        tls: PortTls::default(),
-        peer_tls: PeerTlsConfig::default(),
-        log: read.log()?,
-        settings,
-        notify_socket: environment
-            .get("NOTIFY_SOCKET")
-            .filter(|path| !path.is_empty())
-            .cloned(),
-        warnings: Vec::new(),
-        name,
-    };
-    config.tls = read.tls(&config, &mut warnings)?;
-    config.peer_tls = read.peer_tls(&config, &mut warnings)?;
-    warnings.splice(0..0, values.warnings);
-    warn(&config, &mut warnings);
-    Ok(Config { warnings, ..config })
-}
 
 /// Adds warnings about values that work and are rarely meant.
 fn warn(config: &Config, warnings: &mut Vec<String>) {
@@ -144,38 +71,90 @@ pub fn members(text: &str) -> Result<Vec<(String, Vec<Url>)>, MembersError> {
     Ok(members)
 }
 
-/// Reads single values.
-pub(super) struct ValueReader<'a> {
-    values: &'a FlagValues,
-}
-
-impl ValueReader<'_> {
-    /// Returns the given text of a flag; `None` if it was not given or is empty.
-    pub(super) fn given(&self, name: &'static str) -> Option<&str> {
-        self.values.given(name)
+impl FlagValues {
+    /// Builds the configuration from the given values and defaults, and checks it. Warnings are added
+    /// to it.
+    pub(super) fn config(self, environment: &Environment) -> Result<Config, ConfigError> {
+        let (heartbeat_interval, election_timeout) = self.elections()?;
+        let name = self.text("name").to_owned();
+        let data_dir = self.path("data-dir");
+        let data_dir = data_dir.unwrap_or_else(|| format!("{name}.etcd").into());
+        let settings = self.settings()?;
+        if self.given("listen-client-urls").is_some()
+            && self.given("advertise-client-urls").is_none()
+        {
+            return Err(ConfigError::Advertise);
+        }
+        let auto_compaction = self.auto_compaction()?;
+        let initial_advertise_peer_urls = self.urls("initial-advertise-peer-urls")?;
+        let initial_cluster = self.initial_cluster(&name, &initial_advertise_peer_urls)?;
+        self.check_value_types()?;
+        let mut warnings = Vec::new();
+        let gates = self.feature_gates(&mut warnings)?;
+        let peers = self.peer_settings((&gates, &initial_advertise_peer_urls), &mut warnings)?;
+        let discovery = self.discovery(&mut warnings)?;
+        let mut config = Config {
+            discovery,
+            data_dir,
+            listen_client_urls: self.bind_urls("listen-client-urls")?,
+            listen_client_http_urls: self.bind_urls("listen-client-http-urls")?,
+            listen_metrics_urls: self.bind_urls("listen-metrics-urls")?,
+            listen_peer_urls: self.bind_urls("listen-peer-urls")?,
+            advertise_client_urls: self.urls("advertise-client-urls")?,
+            initial_advertise_peer_urls,
+            initial_cluster,
+            initial_cluster_token: self.text("initial-cluster-token").to_owned(),
+            initial_cluster_state: self.choice(
+                "initial-cluster-state",
+                &[
+                    ("new", ClusterState::New),
+                    ("existing", ClusterState::Existing),
+                ],
+            )?,
+            adopt_etcd: self.boolean("adopt-etcd")?,
+            wal_dir: self.path("wal-dir"),
+            follow: self.follow()?,
+            force_new_cluster: self.boolean("force-new-cluster")?,
+            corruption: self.corruption_checks(&gates)?,
+            heartbeat_interval,
+            election_timeout,
+            pre_vote: self.boolean("pre-vote")?,
+            peers,
+            unsafe_no_fsync: self.boolean("unsafe-no-fsync")?,
+            disk: SpaceConfig {
+                reserve_bytes: self.disk_bytes("disk-reserve-bytes")?,
+                ballast_bytes: self.disk_bytes("disk-ballast-bytes")?,
+            },
+            warning_apply_duration: self.duration("warning-apply-duration")?,
+            auto_compaction,
+            connections: self.connections(settings.max_message_bytes())?,
+            extensive_metrics: self.choice("metrics", &[("basic", false), ("extensive", true)])?,
+            tls: PortTls::default(),
+            peer_tls: PeerTlsConfig::default(),
+            log: self.log()?,
+            settings,
+            notify_socket: environment
+                .get("NOTIFY_SOCKET")
+                .filter(|path| !path.is_empty())
+                .cloned(),
+            warnings: Vec::new(),
+            name,
+        };
+        config.tls = self.tls(&config, &mut warnings)?;
+        config.peer_tls = self.peer_tls(&config, &mut warnings)?;
+        warnings.splice(0..0, self.warnings);
+        warn(&config, &mut warnings);
+        Ok(Config { warnings, ..config })
     }
 
     pub(super) fn text(&self, name: &'static str) -> &str {
-        self.values.given(name).unwrap_or_else(|| row(name).default)
+        self.given(name).unwrap_or_else(|| row(name).default)
     }
 
     /// Makes the error for the value of a flag.
     pub(super) fn bad(&self, flag: &'static str, reason: &str) -> ConfigError {
         let value = self.text(flag).to_owned();
         ConfigError::Value { value, flag, reason: reason.to_owned() }
-    }
-
-    fn wal_dir(&self) -> Option<PathBuf> {
-        let dir = self.text("wal-dir");
-        (!dir.is_empty()).then(|| PathBuf::from(dir))
-    }
-
-    /// `--data-dir`, or the default of a member of this name.
-    fn data_dir(&self, name: &str) -> PathBuf {
-        match self.values.given("data-dir") {
-            Some(path) => PathBuf::from(path),
-            None => PathBuf::from(format!("{name}.etcd")),
-        }
     }
 
     pub(super) fn boolean(&self, flag: &'static str) -> Result<bool, ConfigError> {
@@ -187,7 +166,10 @@ impl ValueReader<'_> {
             .ok_or_else(|| self.bad(flag, "not a duration such as 100ms or 1h30m"))
     }
 
-    fn number<N: std::str::FromStr>(&self, flag: &'static str) -> Result<N, ConfigError> {
+    pub(super) fn number<N: std::str::FromStr>(
+        &self,
+        flag: &'static str,
+    ) -> Result<N, ConfigError> {
         self.text(flag)
             .parse()
             .map_err(|_| self.bad(flag, "not a number in range"))
@@ -213,7 +195,7 @@ impl ValueReader<'_> {
     /// Checks that the value of each flag that was given parses as its type: flags that are accepted
     /// without effect are checked, too.
     fn check_value_types(&self) -> Result<(), ConfigError> {
-        for flag in flags::all().filter(|flag| self.values.given(flag.name).is_some()) {
+        for flag in flags::all().filter(|flag| self.given(flag.name).is_some()) {
             match flag.kind {
                 FlagKind::Text => {}
                 FlagKind::Bool => drop(self.boolean(flag.name)?),
@@ -372,7 +354,7 @@ impl ValueReader<'_> {
         Ok(AuthSettings {
             token: self.text("auth-token").to_owned(),
             token_ttl: match self.number("auth-token-ttl")? {
-                0 => AuthSettings::default().token_ttl,
+                0 => TOKEN_TTL,
                 seconds => Duration::from_secs(seconds),
             },
             bcrypt_cost: self.number("bcrypt-cost")?,
@@ -434,54 +416,6 @@ impl ValueReader<'_> {
         })
     }
 
-    fn tls(&self, config: &Config, warnings: &mut Vec<String>) -> Result<PortTls, ConfigError> {
-        let clients = [
-            config.listen_client_urls.as_slice(),
-            &config.listen_client_http_urls,
-        ]
-        .concat();
-        let texts = TlsFlags {
-            cert: self.text("cert-file"),
-            key: self.text("key-file"),
-            client_ca: self.text("trusted-ca-file"),
-            crl: self.text("client-crl-file"),
-            client_cert_auth: self.boolean("client-cert-auth")?,
-            allowed_hostnames: self.list("client-cert-allowed-hostname"),
-            auto: self.boolean("auto-tls")?,
-            years: self.number("self-signed-cert-validity")?,
-            cipher_suites: self.list("cipher-suites"),
-            min: self.text("tls-min-version"),
-            max: self.text("tls-max-version"),
-            urls: [&clients, &config.listen_metrics_urls],
-        };
-        texts.check(warnings)
-    }
-
-    fn peer_tls(
-        &self,
-        config: &Config,
-        warnings: &mut Vec<String>,
-    ) -> Result<PeerTlsConfig, ConfigError> {
-        let texts = PeerTlsFlags {
-            cert: self.text("peer-cert-file"),
-            key: self.text("peer-key-file"),
-            client_cert: self.text("peer-client-cert-file"),
-            client_key: self.text("peer-client-key-file"),
-            ca: self.text("peer-trusted-ca-file"),
-            crl: self.text("peer-crl-file"),
-            client_cert_auth: self.boolean("peer-client-cert-auth")?,
-            allowed_cns: self.list("peer-cert-allowed-cn"),
-            allowed_hostnames: self.list("peer-cert-allowed-hostname"),
-            auto: self.boolean("peer-auto-tls")?,
-            years: self.number("self-signed-cert-validity")?,
-            skip_san_check: self.boolean("peer-skip-client-san-verification")?,
-            listen: &config.listen_peer_urls,
-            call: &config.initial_advertise_peer_urls,
-            client_port: &config.tls,
-        };
-        texts.check(warnings)
-    }
-
     fn log(&self) -> Result<LogConfig, ConfigError> {
         let level = self.choice(
             "log-level",
@@ -498,7 +432,7 @@ impl ValueReader<'_> {
         )?;
         let format = match self.text("log-format") {
             // users of etcd's logger parse its lines by program
-            "" => self.values.given("logger").map(|_| LogFormat::Json),
+            "" => self.given("logger").map(|_| LogFormat::Json),
             _ => Some(self.choice(
                 "log-format",
                 &[("json", LogFormat::Json), ("console", LogFormat::Console)],

@@ -2,57 +2,41 @@
 
 use std::path::PathBuf;
 
-use super::{ConfigError, ServerCertificate};
+use super::{ConfigError, ServerCertificate, values::FlagValues};
 
-/// The flags that name the certificate of a port.
-pub(crate) struct CertificateFlags<'a> {
-    pub(crate) cert: &'a str,
-    pub(crate) key: &'a str,
-    /// The names of both flags, for errors.
-    pub(crate) pair: &'static str,
-    /// Whether the process makes a certificate if there are no files.
-    pub(crate) auto: bool,
-    /// Years for which that one is valid.
-    pub(crate) years: u32,
-    /// The port, as warnings name it.
-    pub(crate) port: &'static str,
-}
-
-impl CertificateFlags<'_> {
-    /// Returns the source of the certificate; `None` without one. Files win over a certificate of this process, with
-    /// a warning.
-    pub(crate) fn source(
+impl FlagValues {
+    /// Returns the source of the certificate of a port: the files that two flags name, or if `auto` this process for a
+    /// number of years; `None` without either. Files win, with a warning that names the port.
+    pub(crate) fn certificate(
         &self,
-        warnings: &mut Vec<String>,
+        files: [&'static str; 2],
+        (auto, years): (bool, u32),
+        (port, warnings): (&str, &mut Vec<String>),
     ) -> Result<Option<ServerCertificate>, ConfigError> {
-        if self.cert.is_empty() && self.key.is_empty() {
-            if self.auto && self.years == 0 {
+        let Some((cert, key)) = self.files(files)? else {
+            if auto && years == 0 {
                 return Err(ConfigError::SelfSignedValidity);
             }
-            let made = ServerCertificate::SelfSigned { years: self.years };
-            return Ok(self.auto.then_some(made));
-        }
-        let (cert, key) = pair(self.cert, self.key, self.pair)?;
-        if self.auto {
-            let port = self.port;
+            return Ok(auto.then_some(ServerCertificate::SelfSigned { years }));
+        };
+        if auto {
             warnings.push(format!("ignoring {port} auto TLS since certs given"));
         }
         Ok(Some(ServerCertificate::Files { cert, key }))
     }
-}
 
-/// Returns both paths; if one is missing, the error names `flags`.
-pub(crate) fn pair(
-    cert: &str,
-    key: &str,
-    flags: &'static str,
-) -> Result<(PathBuf, PathBuf), ConfigError> {
-    if cert.is_empty() || key.is_empty() {
-        return Err(ConfigError::IncompleteKeyPair {
-            flags,
-            cert: cert.to_owned(),
-            key: key.to_owned(),
-        });
+    /// Returns the paths that the flags of a certificate and its key name; `None` without both, an error without one.
+    pub(crate) fn files(
+        &self,
+        flags: [&'static str; 2],
+    ) -> Result<Option<(PathBuf, PathBuf)>, ConfigError> {
+        match flags.map(|flag| self.path(flag)) {
+            [None, None] => Ok(None),
+            [Some(cert), Some(key)] => Ok(Some((cert, key))),
+            [Some(_), None] | [None, Some(_)] => {
+                let [cert, key] = flags.map(|flag| self.text(flag).to_owned());
+                Err(ConfigError::IncompleteKeyPair { flags, cert, key })
+            }
+        }
     }
-    Ok((PathBuf::from(cert), PathBuf::from(key)))
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{ConfigError, build::ValueReader, discovery::is_http};
+use super::{ConfigError, discovery::is_http, values::FlagValues};
 
 /// Timeouts, TLS and user of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl ClientSettings {
     }
 }
 
-impl ValueReader<'_> {
+impl FlagValues {
     /// Returns the path that a flag names.
     pub(super) fn path(&self, flag: &'static str) -> Option<PathBuf> {
         self.given(flag).map(PathBuf::from)
@@ -43,13 +43,8 @@ impl ValueReader<'_> {
         &self,
         [cert, key]: [&'static str; 2],
     ) -> Result<Option<(PathBuf, PathBuf)>, ConfigError> {
-        match (self.path(cert), self.path(key)) {
-            (Some(cert), Some(key)) => Ok(Some((cert, key))),
-            (None, None) => Ok(None),
-            (Some(_), None) | (None, Some(_)) => {
-                Err(self.bad(cert, &format!("--{cert} and --{key} belong together")))
-            }
-        }
+        let incomplete = |_| self.bad(cert, &format!("--{cert} and --{key} belong together"));
+        self.files([cert, key]).map_err(incomplete)
     }
 
     /// Reads the flags of a user and its password.

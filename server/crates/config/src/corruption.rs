@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{
     ConfigError,
-    build::ValueReader,
     feature_gates::{COMPACT_HASH_CHECK, FeatureGates, INITIAL_CORRUPT_CHECK},
+    values::FlagValues,
 };
 
 /// When members compare their states.
@@ -20,7 +20,7 @@ pub struct CorruptionChecks {
     pub compactions: Option<Duration>,
 }
 
-impl ValueReader<'_> {
+impl FlagValues {
     /// Reads when members are compared. A period of zero is off; feature gates count as their flags.
     pub(super) fn corruption_checks(
         &self,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{ConfigError, build::ValueReader, client::ClientSettings};
+use super::{ConfigError, client::ClientSettings, values::FlagValues};
 
 /// One way to find the first members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub struct SrvDiscovery {
     pub server: Option<SocketAddr>,
 }
 
-impl ValueReader<'_> {
+impl FlagValues {
     /// Reads the kind of discovery that the flags name; `None` without one. It was checked before that they
     /// name one at most.
     pub(super) fn discovery(

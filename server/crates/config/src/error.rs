@@ -65,10 +65,12 @@ pub enum ConfigError {
     )]
     PeerNames { cns: String, hostnames: String },
     #[error(
-        "{flags} belong together: KeyFile and CertFile must both be present[key: {key}, cert: {cert}]"
+        "--{} and --{} belong together: KeyFile and CertFile must both be present[key: {key}, cert: {cert}]",
+        flags[0],
+        flags[1]
     )]
     IncompleteKeyPair {
-        flags: &'static str,
+        flags: [&'static str; 2],
         cert: String,
         key: String,
     },

@@ -3,7 +3,7 @@
 
 use witan_gocompat::text::parse_bool;
 
-use super::{ConfigError, build::ValueReader};
+use super::{ConfigError, values::FlagValues};
 
 /// The flag.
 const FLAG: &str = "feature-gates";
@@ -86,7 +86,7 @@ impl FeatureGates {
     }
 }
 
-impl ValueReader<'_> {
+impl FlagValues {
     /// Reads `--feature-gates`: `NAME=true` or `NAME=false`, comma-separated. Warns of those without effect.
     pub(super) fn feature_gates(
         &self,

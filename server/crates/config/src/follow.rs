@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ConfigError, build::ValueReader, client::ClientSettings};
+use super::{ConfigError, client::ClientSettings, values::FlagValues};
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,7 +19,7 @@ pub struct FollowSource {
     pub client: ClientSettings,
 }
 
-impl ValueReader<'_> {
+impl FlagValues {
     /// Reads the flags; `None` without `--from`.
     pub(super) fn follow(&self) -> Result<Option<FollowSource>, ConfigError> {
         if self.given("from").is_none() {

@@ -42,10 +42,11 @@ pub use source::environment;
 pub use url::{Address, Url, UrlError};
 pub use values::Environment;
 
+use source::CommandLine;
+use values::FlagValues;
+
 /// Default of `--name`.
 pub const DEFAULT_NAME: &str = "default";
-const DEFAULT_CLIENT_URL: &str = "http://localhost:2379";
-const DEFAULT_PEER_URL: &str = "http://localhost:2380";
 
 /// The validated configuration.
 #[derive(Clone, Debug)]
@@ -137,11 +138,12 @@ impl Config {
         arguments: impl Iterator<Item = OsString>,
         environment: &Environment,
     ) -> Result<Invocation, ConfigError> {
-        Ok(match source::collect_values(arguments, environment)? {
-            source::ParsedArguments::Help => Invocation::Help(help::text()),
-            source::ParsedArguments::Version => Invocation::Version,
-            source::ParsedArguments::Start(values) => {
-                Invocation::Start(Box::new(build::config(values, environment)?))
+        Ok(match source::command_line(arguments)? {
+            CommandLine::Help => Invocation::Help(help::text()),
+            CommandLine::Version => Invocation::Version,
+            CommandLine::Flags(line) => {
+                let values = source::collect_values(line, environment)?;
+                Invocation::Start(Box::new(values.config(environment)?))
             }
         })
     }
@@ -186,46 +188,11 @@ impl Config {
 }
 
 impl Default for Config {
-    /// Returns the configuration of a start without any flag.
+    /// Returns the configuration of a start without any flag, and without warnings.
     fn default() -> Self {
-        let url = |text: &str| vec![text.parse().expect("a constant URL")];
-        let (client, peer) = (url(DEFAULT_CLIENT_URL), url(DEFAULT_PEER_URL));
-        let tls = PortTls { max_version: TlsVersion::Tls13, ..PortTls::default() };
-        Self {
-            name: DEFAULT_NAME.into(),
-            data_dir: PathBuf::from(format!("{DEFAULT_NAME}.etcd")),
-            listen_client_urls: client.clone(),
-            listen_client_http_urls: Vec::new(),
-            listen_metrics_urls: Vec::new(),
-            listen_peer_urls: peer.clone(),
-            advertise_client_urls: client,
-            initial_advertise_peer_urls: peer.clone(),
-            initial_cluster: vec![(DEFAULT_NAME.into(), peer)],
-            discovery: None,
-            initial_cluster_token: "etcd-cluster".into(),
-            initial_cluster_state: ClusterState::New,
-            adopt_etcd: false,
-            wal_dir: None,
-            follow: None,
-            force_new_cluster: false,
-            corruption: CorruptionChecks::default(),
-            heartbeat_interval: Duration::from_millis(100),
-            election_timeout: Duration::from_secs(1),
-            pre_vote: true,
-            peers: PeerSettings::default(),
-            unsafe_no_fsync: false,
-            disk: SpaceConfig::default(),
-            warning_apply_duration: Duration::from_millis(100),
-            auto_compaction: None,
-            connections: ConnectionSettings::default(),
-            extensive_metrics: false,
-            tls: tls.clone(),
-            peer_tls: PeerTlsConfig { port: tls, ..PeerTlsConfig::default() },
-            log: LogConfig::default(),
-            settings: Settings::default(),
-            notify_socket: None,
-            warnings: Vec::new(),
-        }
+        let config = FlagValues::default().config(&Environment::new());
+        let config = config.expect("the defaults of the table are valid");
+        Self { warnings: Vec::new(), ..config }
     }
 }
 
@@ -267,20 +234,6 @@ pub struct ConnectionSettings {
     pub unary_expected: Duration,
 }
 
-impl Default for ConnectionSettings {
-    fn default() -> Self {
-        Self {
-            keepalive_min_time: Duration::from_secs(5),
-            keepalive_interval: Some(Duration::from_secs(2 * 60 * 60)),
-            keepalive_timeout: Duration::from_secs(20),
-            max_concurrent_streams: u32::MAX,
-            reuse_port: false,
-            max_message_bytes: 2 << 20,
-            unary_expected: Duration::from_millis(300),
-        }
-    }
-}
-
 /// Where and how to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
@@ -292,17 +245,6 @@ pub struct LogConfig {
     pub format: Option<LogFormat>,
     /// `--enable-log-rotation` with its settings.
     pub rotation: Option<Rotation>,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self {
-            level: LogLevel::Info,
-            outputs: vec![LogOutput::Stderr],
-            format: None,
-            rotation: None,
-        }
-    }
 }
 
 /// `--log-level`. etcd's `panic` and `fatal` mean `error`, the highest level in use.
@@ -418,16 +360,6 @@ pub struct AuthSettings {
     pub bcrypt_cost: u32,
 }
 
-impl Default for AuthSettings {
-    fn default() -> Self {
-        Self {
-            token: "simple".into(),
-            token_ttl: Duration::from_secs(300),
-            bcrypt_cost: 10,
-        }
-    }
-}
-
 /// Bytes that a gRPC message may have beyond its request, as in etcd.
 const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
 
@@ -446,28 +378,4 @@ pub struct FlightRecorder {
     pub bytes: u64,
     /// Whether it keeps values in clear.
     pub values: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            max_request_bytes: 1_572_864,
-            max_txn_ops: 128,
-            strict_reconfig_check: true,
-            max_learners: 1,
-            discovery_service_url: None,
-            cors: vec!["*".into()],
-            host_whitelist: vec!["*".into()],
-            enable_grpc_gateway: true,
-            enable_console: false,
-            flight_recorder: FlightRecorder::default(),
-            enable_v2: true,
-            enable_v1: true,
-            watch_progress_interval: Duration::from_secs(10 * 60),
-            client_cert_auth: false,
-            quota_bytes: Some(2 << 30),
-            lease_ttl_min_s: 2,
-            auth: AuthSettings::default(),
-        }
-    }
 }

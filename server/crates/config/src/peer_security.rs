@@ -1,57 +1,42 @@
 //! Configuration of TLS between members.
 
-use std::path::PathBuf;
-
 use super::{
-    PeerTlsConfig, PortTls, ServerCertificate, Url,
-    certificate::{CertificateFlags, pair},
-    error::ConfigError,
+    Config, PeerTlsConfig, PortTls, ServerCertificate, error::ConfigError, values::FlagValues,
 };
 
-/// The texts of the flags of TLS between members.
-pub(super) struct PeerTlsFlags<'a> {
-    pub(super) cert: &'a str,
-    pub(super) key: &'a str,
-    pub(super) client_cert: &'a str,
-    pub(super) client_key: &'a str,
-    pub(super) ca: &'a str,
-    pub(super) crl: &'a str,
-    pub(super) client_cert_auth: bool,
-    pub(super) allowed_cns: Vec<String>,
-    pub(super) allowed_hostnames: Vec<String>,
-    pub(super) auto: bool,
-    pub(super) years: u32,
-    pub(super) skip_san_check: bool,
-    /// URLs to listen on, and URLs of the other members.
-    pub(super) listen: &'a [Url],
-    pub(super) call: &'a [Url],
-    /// Suites and versions are the client port's.
-    pub(super) client_port: &'a PortTls,
-}
-
-impl PeerTlsFlags<'_> {
-    /// Checks the flags of TLS between members against each other and the URLs; adds warnings to `warnings`.
-    pub(super) fn check(self, warnings: &mut Vec<String>) -> Result<PeerTlsConfig, ConfigError> {
-        let certificate = CertificateFlags {
-            cert: self.cert,
-            key: self.key,
-            pair: PEER_PAIR,
-            auto: self.auto,
-            years: self.years,
-            port: "peer",
-        }
-        .source(warnings)?;
-        let client = match (self.client_cert, self.client_key) {
-            ("", "") => None,
-            (cert, key) => Some(pair(cert, key, PEER_CLIENT_PAIR)?),
-        };
-        let mut urls = self.listen.iter().chain(self.call);
-        if let Some(url) = urls.find(|url| url.is_tls()) {
+impl FlagValues {
+    /// Reads the TLS between members; suites and versions are the client port's. Checks the flags against each other and
+    /// against the URLs in `config`; adds warnings to `warnings`.
+    pub(super) fn peer_tls(
+        &self,
+        config: &Config,
+        warnings: &mut Vec<String>,
+    ) -> Result<PeerTlsConfig, ConfigError> {
+        let (listen, call) = (
+            &config.listen_peer_urls,
+            &config.initial_advertise_peer_urls,
+        );
+        let (client_ca, crl) = (
+            self.path("peer-trusted-ca-file"),
+            self.path("peer-crl-file"),
+        );
+        let client_cert_auth = self.boolean("peer-client-cert-auth")?;
+        let allowed_common_names = self.list("peer-cert-allowed-cn");
+        let allowed_hostnames = self.list("peer-cert-allowed-hostname");
+        let auto = (
+            self.boolean("peer-auto-tls")?,
+            self.number("self-signed-cert-validity")?,
+        );
+        let skip_san_check = self.boolean("peer-skip-client-san-verification")?;
+        let files = ["peer-cert-file", "peer-key-file"];
+        let certificate = self.certificate(files, auto, ("peer", warnings))?;
+        let client = self.files(["peer-client-cert-file", "peer-client-key-file"])?;
+        if let Some(url) = listen.iter().chain(call).find(|url| url.is_tls()) {
             if certificate.is_none() {
                 return Err(ConfigError::PeerHttpsWithoutCertificate(url.to_string()));
             }
             let of_files = matches!(certificate, Some(ServerCertificate::Files { .. }));
-            if self.ca.is_empty() && of_files {
+            if client_ca.is_none() && of_files {
                 warnings.push(
                     "without --peer-trusted-ca-file the system's authorities must have signed the \
                      certificates of other members, and the peer port accepts any client"
@@ -59,17 +44,17 @@ impl PeerTlsFlags<'_> {
                 );
             }
         }
-        if self.client_cert_auth && self.ca.is_empty() && certificate.is_some() {
+        if client_cert_auth && client_ca.is_none() && certificate.is_some() {
             return Err(ConfigError::PeerCertAuthWithoutCa);
         }
-        if !self.allowed_cns.is_empty() && !self.allowed_hostnames.is_empty() {
+        if !allowed_common_names.is_empty() && !allowed_hostnames.is_empty() {
             return Err(ConfigError::PeerNames {
-                cns: self.allowed_cns.join(","),
-                hostnames: self.allowed_hostnames.join(","),
+                cns: allowed_common_names.join(","),
+                hostnames: allowed_hostnames.join(","),
             });
         }
-        let named = !self.allowed_cns.is_empty() || !self.allowed_hostnames.is_empty();
-        if self.ca.is_empty() && (named || !self.crl.is_empty()) {
+        let named = !allowed_common_names.is_empty() || !allowed_hostnames.is_empty();
+        if client_ca.is_none() && (named || crl.is_some()) {
             warnings.push(
                 "--peer-cert-allowed-cn, --peer-cert-allowed-hostname and --peer-crl-file have no \
                  effect without --peer-trusted-ca-file: members are not asked for a certificate"
@@ -77,29 +62,25 @@ impl PeerTlsFlags<'_> {
             );
         }
         if certificate.is_some() {
-            for url in self.listen.iter().filter(|url| !url.is_tls()) {
+            for url in listen.iter().filter(|url| !url.is_tls()) {
                 warnings.push(format!(
                     "scheme is http or unix while peer key and cert files are present; ignoring \
                      peer key and cert files for {url}"
                 ));
             }
         }
-        let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
         Ok(PeerTlsConfig {
             port: PortTls {
                 certificate,
-                client_ca: path(self.ca),
-                crl: path(self.crl),
-                client_cert_auth: self.client_cert_auth,
-                allowed_hostnames: self.allowed_hostnames,
-                allowed_common_names: self.allowed_cns,
-                ..self.client_port.clone()
+                client_ca,
+                crl,
+                client_cert_auth,
+                allowed_hostnames,
+                allowed_common_names,
+                ..config.tls.clone()
             },
             client,
-            skip_san_check: self.skip_san_check,
+            skip_san_check,
         })
     }
 }
-
-const PEER_PAIR: &str = "--peer-cert-file and --peer-key-file";
-const PEER_CLIENT_PAIR: &str = "--peer-client-cert-file and --peer-client-key-file";

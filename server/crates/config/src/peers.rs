@@ -3,9 +3,9 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::{
-    Address, ConfigError, Url,
-    build::ValueReader,
+    Address, Config, ConfigError, Url,
     feature_gates::{FeatureGates, SET_MEMBER_LOCAL_ADDR},
+    values::FlagValues,
 };
 
 /// Shorter ones of `--raft-read-timeout` and `--raft-write-timeout` are made this long: members send
@@ -32,18 +32,11 @@ pub struct PeerSettings {
 
 impl Default for PeerSettings {
     fn default() -> Self {
-        let seconds = Duration::from_secs(5);
-        Self {
-            read_timeout: seconds,
-            write_timeout: seconds,
-            downgrade_check: Some(seconds),
-            ready_timeout: seconds,
-            local_address: None,
-        }
+        Config::default().peers
     }
 }
 
-impl ValueReader<'_> {
+impl FlagValues {
     /// Reads timeouts and the local address of connections to members. Raft's timeouts are at least
     /// [`RAFT_TIMEOUT_FLOOR`].
     pub(super) fn peer_settings(

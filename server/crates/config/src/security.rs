@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use super::{Url, certificate::CertificateFlags, error::ConfigError};
+use super::{Config, error::ConfigError, values::FlagValues};
 
 /// Cipher suites that Go's TLS knows by name, and the two short names that etcd adds.
 const GO_CIPHER_SUITES: &[&str] = &[
@@ -111,55 +111,48 @@ impl TlsVersion {
     }
 }
 
-/// The texts of all flags of TLS.
-pub(super) struct TlsFlags<'a> {
-    pub(super) cert: &'a str,
-    pub(super) key: &'a str,
-    pub(super) client_ca: &'a str,
-    pub(super) crl: &'a str,
-    pub(super) client_cert_auth: bool,
-    pub(super) allowed_hostnames: Vec<String>,
-    pub(super) auto: bool,
-    pub(super) years: u32,
-    pub(super) cipher_suites: Vec<String>,
-    pub(super) min: &'a str,
-    pub(super) max: &'a str,
-    /// URLs to serve clients on, and those for metrics.
-    pub(super) urls: [&'a [Url]; 2],
-}
-
-impl TlsFlags<'_> {
-    /// Checks the flags against each other and the URLs; adds warnings to `warnings`.
-    pub(super) fn check(self, warnings: &mut Vec<String>) -> Result<PortTls, ConfigError> {
-        let (min, max) = self.checked_versions()?;
-        let certificate = CertificateFlags {
-            cert: self.cert,
-            key: self.key,
-            pair: "--cert-file and --key-file",
-            auto: self.auto,
-            years: self.years,
-            port: "client",
-        }
-        .source(warnings)?;
-        let [clients, metrics] = self.urls.map(|urls| urls.iter().find(|url| url.is_tls()));
+impl FlagValues {
+    /// Reads the TLS of the client port. Checks the flags against each other and against the URLs in `config`; adds
+    /// warnings to `warnings`.
+    pub(super) fn tls(
+        &self,
+        config: &Config,
+        warnings: &mut Vec<String>,
+    ) -> Result<PortTls, ConfigError> {
+        let clients = || {
+            let urls = config.listen_client_urls.iter();
+            urls.chain(&config.listen_client_http_urls)
+        };
+        let client_cert_auth = self.boolean("client-cert-auth")?;
+        let auto = (
+            self.boolean("auto-tls")?,
+            self.number("self-signed-cert-validity")?,
+        );
+        let (client_ca, crl) = (self.path("trusted-ca-file"), self.path("client-crl-file"));
+        let allowed_hostnames = self.list("client-cert-allowed-hostname");
+        let (min_version, max_version) = self.checked_versions()?;
+        let certificate =
+            self.certificate(["cert-file", "key-file"], auto, ("client", warnings))?;
+        let secure_client = clients().find(|url| url.is_tls());
+        let secure_metrics = config.listen_metrics_urls.iter().any(|url| url.is_tls());
         if certificate.is_none() {
-            if let Some(url) = clients {
+            if let Some(url) = secure_client {
                 return Err(ConfigError::HttpsWithoutCertificate(url.to_string()));
             }
-            if metrics.is_some() {
+            if secure_metrics {
                 return Err(ConfigError::MetricsWithoutCertificate);
             }
         }
-        let secure = clients.is_some() || metrics.is_some();
-        if self.client_cert_auth && self.client_ca.is_empty() && secure {
+        let secure = secure_client.is_some() || secure_metrics;
+        if client_cert_auth && client_ca.is_none() && secure {
             return Err(ConfigError::ClientCertAuthWithoutCa);
         }
-        if secure && self.client_ca.is_empty() {
+        if secure && client_ca.is_none() {
             for (flag, given) in [
-                ("client-crl-file", !self.crl.is_empty()),
+                ("client-crl-file", crl.is_some()),
                 (
                     "client-cert-allowed-hostname",
-                    !self.allowed_hostnames.is_empty(),
+                    !allowed_hostnames.is_empty(),
                 ),
             ] {
                 if given {
@@ -170,57 +163,53 @@ impl TlsFlags<'_> {
                 }
             }
         }
-        self.warn_of_plain_urls(certificate.is_some(), warnings);
-        let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
-        Ok(PortTls {
-            certificate: certificate.filter(|_| secure),
-            client_ca: path(self.client_ca),
-            crl: path(self.crl),
-            client_cert_auth: self.client_cert_auth,
-            allowed_hostnames: self.allowed_hostnames,
-            allowed_common_names: Vec::new(),
-            cipher_suites: self.cipher_suites,
-            min_version: min,
-            max_version: max,
-        })
-    }
-
-    /// Returns the lowest and the highest TLS version. Refuses unknown versions and cipher suites, a lowest
-    /// above the highest, and cipher suites if the lowest is TLS 1.3.
-    pub(super) fn checked_versions(&self) -> Result<(TlsVersion, TlsVersion), ConfigError> {
-        let unknown = |name: &&String| !GO_CIPHER_SUITES.contains(&name.as_str());
-        if let Some(name) = self.cipher_suites.iter().find(unknown) {
-            return Err(ConfigError::CipherSuite(name.clone()));
-        }
-        let min = TlsVersion::parse(self.min, TlsVersion::Tls12)?;
-        let max = TlsVersion::parse(self.max, TlsVersion::Tls13)?;
-        if min > max {
-            let (min, max) = (self.min.to_owned(), self.max.to_owned());
-            return Err(ConfigError::TlsVersions { min, max });
-        }
-        if min == TlsVersion::Tls13 && !self.cipher_suites.is_empty() {
-            return Err(ConfigError::CipherSuitesOfTls13);
-        }
-        Ok((min, max))
-    }
-
-    /// Warns of client URLs without TLS, for which the certificate and `--client-cert-auth` are
-    /// ignored.
-    fn warn_of_plain_urls(&self, certificate: bool, warnings: &mut Vec<String>) {
-        let [clients, _] = self.urls;
-        for url in clients.iter().filter(|url| !url.is_tls()) {
-            if certificate {
+        // without TLS, the certificate and `--client-cert-auth` are ignored
+        for url in clients().filter(|url| !url.is_tls()) {
+            if certificate.is_some() {
                 warnings.push(format!(
                     "scheme is http or unix while key and cert files are present; ignoring key \
                      and cert files for {url}"
                 ));
             }
-            if self.client_cert_auth {
+            if client_cert_auth {
                 warnings.push(format!(
                     "scheme is http or unix while --client-cert-auth is enabled; ignoring client \
                      cert auth for {url}"
                 ));
             }
         }
+        Ok(PortTls {
+            certificate: certificate.filter(|_| secure),
+            client_ca,
+            crl,
+            client_cert_auth,
+            allowed_hostnames,
+            allowed_common_names: Vec::new(),
+            cipher_suites: self.list("cipher-suites"),
+            min_version,
+            max_version,
+        })
+    }
+
+    /// Returns the lowest and the highest TLS version. Refuses unknown versions and cipher suites, a lowest
+    /// above the highest, and cipher suites if the lowest is TLS 1.3.
+    fn checked_versions(&self) -> Result<(TlsVersion, TlsVersion), ConfigError> {
+        let suites = self.list("cipher-suites");
+        let unknown = |name: &&String| !GO_CIPHER_SUITES.contains(&name.as_str());
+        if let Some(name) = suites.iter().find(unknown) {
+            return Err(ConfigError::CipherSuite(name.clone()));
+        }
+        let [min_text, max_text] =
+            ["tls-min-version", "tls-max-version"].map(|flag| self.text(flag));
+        let min = TlsVersion::parse(min_text, TlsVersion::Tls12)?;
+        let max = TlsVersion::parse(max_text, TlsVersion::Tls13)?;
+        if min > max {
+            let (min, max) = (min_text.to_owned(), max_text.to_owned());
+            return Err(ConfigError::TlsVersions { min, max });
+        }
+        if min == TlsVersion::Tls13 && !suites.is_empty() {
+            return Err(ConfigError::CipherSuitesOfTls13);
+        }
+        Ok((min, max))
     }
 }

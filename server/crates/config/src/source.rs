@@ -21,24 +21,12 @@ pub fn environment() -> Environment {
 
 const CONFIG_FILE: &str = "config-file";
 
-/// Result of the command line together with the environment and the file.
-pub(super) enum ParsedArguments {
-    Help,
-    Version,
-    Start(FlagValues),
-}
-
 /// Collects the values of all flags: from the file if one is named, else from the command line and
 /// the environment; one flag in both is an error.
 pub(super) fn collect_values(
-    arguments: impl Iterator<Item = OsString>,
+    line: HashMap<&'static str, String>,
     environment: &Environment,
-) -> Result<ParsedArguments, ConfigError> {
-    let line = match command_line(arguments)? {
-        CommandLine::Help => return Ok(ParsedArguments::Help),
-        CommandLine::Version => return Ok(ParsedArguments::Version),
-        CommandLine::Flags(line) => line,
-    };
+) -> Result<FlagValues, ConfigError> {
     let file = line.get(CONFIG_FILE).cloned();
     let file = file.or_else(|| environment.get("ETCD_CONFIG_FILE").cloned());
     let mut values = match file.filter(|path| !path.is_empty()) {
@@ -57,16 +45,20 @@ pub(super) fn collect_values(
         }
     };
     values.validate()?;
-    Ok(ParsedArguments::Start(values))
+    Ok(values)
 }
 
-enum CommandLine {
+/// What the command line asks for.
+pub(super) enum CommandLine {
     Help,
     Version,
+    /// The values of flags, by their names.
     Flags(HashMap<&'static str, String>),
 }
 
-fn command_line(arguments: impl Iterator<Item = OsString>) -> Result<CommandLine, ConfigError> {
+pub(super) fn command_line(
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<CommandLine, ConfigError> {
     let arguments = normalize_dashes(arguments)?;
     let matches = command()
         .try_get_matches_from(arguments)

@@ -25,19 +25,23 @@ fn refusal(line: &str) -> String {
 
 #[test]
 fn no_flags_give_the_defaults() {
-    let (mut config, default) = (load("", &[]).unwrap(), Config::default());
+    let (config, default) = (load("", &[]).unwrap(), Config::default());
+    let [warning] = &config.warnings[..] else {
+        panic!("{:?}", config.warnings)
+    };
+    assert!(warning.starts_with("--name is the default"), "{warning}");
+    let without = Config { warnings: Vec::new(), ..config };
+    assert_eq!(format!("{without:?}"), format!("{default:?}"));
     assert_eq!(
-        config.warnings.len(),
-        1,
-        "the default name: {:?}",
-        config.warnings
-    );
-    config.warnings.clear();
-    assert_eq!(format!("{config:?}"), format!("{default:?}"));
-    assert_eq!(
-        config.bootstrap().unwrap(),
+        without.bootstrap().unwrap(),
         default.initial_advertise_peer_urls
     );
+    let (settings, connections) = (default.settings, default.connections);
+    assert_eq!(
+        (settings.quota_bytes, settings.lease_ttl_min_s),
+        (Some(2 << 30), 2)
+    );
+    assert_eq!(connections.max_message_bytes, 2 << 20);
 }
 
 #[test]

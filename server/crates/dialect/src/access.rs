@@ -46,6 +46,7 @@ pub async fn denied_response(
 #[cfg(test)]
 mod tests {
     use witan_api::access::HTTP;
+    use witan_config::Config;
 
     use super::*;
 
@@ -57,9 +58,9 @@ mod tests {
             assert!(own.peek().is_some());
             own.any(|path| route(settings, path.as_bytes()).is_some())
         };
-        let all = Settings::default();
-        let no_v1 = Settings { enable_v1: false, ..Settings::default() };
-        let no_v2 = Settings { enable_v1: false, enable_v2: false, ..Settings::default() };
+        let all = Config::default().settings;
+        let no_v1 = Settings { enable_v1: false, ..all.clone() };
+        let no_v2 = Settings { enable_v2: false, ..no_v1.clone() };
         for start in ["/v1/", "/v2/", "/leader", "/machines", "/new", "/health"] {
             assert!(served(&all, start), "{start}");
         }

@@ -23,24 +23,11 @@ pub enum HttpMethod {
 }
 
 impl HttpMethod {
-    const ALL: [Self; 6] = [
-        Self::Get,
-        Self::QuorumGet,
-        Self::Head,
-        Self::Put,
-        Self::Post,
-        Self::Delete,
-    ];
+    /// The labels of all methods, in their order.
+    const LABELS: [&'static str; 6] = ["GET", "QGET", "HEAD", "PUT", "POST", "DELETE"];
 
     fn label(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::QuorumGet => "QGET",
-            Self::Head => "HEAD",
-            Self::Put => "PUT",
-            Self::Post => "POST",
-            Self::Delete => "DELETE",
-        }
+        Self::LABELS[self as usize]
     }
 }
 
@@ -50,8 +37,8 @@ const COMMON_FAILURES: [&str; 4] = ["400", "404", "412", "500"];
 /// Series of v2 requests.
 #[derive(Debug)]
 pub struct V2Metrics {
-    received: [IntCounter; HttpMethod::ALL.len()],
-    successful: [Histogram; HttpMethod::ALL.len()],
+    received: [IntCounter; HttpMethod::LABELS.len()],
+    successful: [Histogram; HttpMethod::LABELS.len()],
     failed: IntCounterVec,
     /// Reads of one node or directory, and recursive ones.
     reads: [IntCounter; 2],
@@ -64,15 +51,15 @@ impl V2Metrics {
         let received = on.counters("etcd_http_received_total", "v2 requests received and understood.", &["method"]);
         let successful = on.histograms("etcd_http_successful_duration_seconds", "Durations of v2 requests other than watches that succeeded.", (0.0005, 13), &["method"]);
         let failed = on.counters("etcd_http_failed_total", "v2 requests that failed, by method and status.", &["method", "code"]);
-        for method in HttpMethod::ALL {
+        for method in HttpMethod::LABELS {
             for code in COMMON_FAILURES {
-                failed.with_label_values(&[method.label(), code]);
+                failed.with_label_values(&[method, code]);
             }
         }
         let reads = on.counters("etcd_debugging_store_reads_total", "v2 reads by action, local to this member.", &["action"]);
         Self {
-            received: HttpMethod::ALL.map(|method| received.with_label_values(&[method.label()])),
-            successful: HttpMethod::ALL.map(|method| successful.with_label_values(&[method.label()])),
+            received: HttpMethod::LABELS.map(|method| received.with_label_values(&[method])),
+            successful: HttpMethod::LABELS.map(|method| successful.with_label_values(&[method])),
             failed,
             reads: ["get", "getRecursive"].map(|action| reads.with_label_values(&[action])),
         }

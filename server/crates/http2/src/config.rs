@@ -14,17 +14,6 @@ pub struct Config {
     pub keepalive: Option<KeepAlive>,
     /// Minimum interval between the pings of a client with calls, while nothing is sent to it.
     pub ping_interval_min: Duration,
-    /// A request message must be complete within this time plus the time that
-    /// `message_bytes_per_second_min` allows for its bytes.
-    pub message_timeout: Duration,
-    /// A message that arrives at least at this rate is never too slow.
-    pub message_bytes_per_second_min: u64,
-    /// How long a client may read nearly nothing of pending responses before the connection ends.
-    pub stall_timeout: Duration,
-    /// How long a connection that has failed may take to close.
-    pub close_timeout: Duration,
-    /// The body of the answer to a request that is not gRPC.
-    pub not_grpc: &'static str,
 }
 
 /// Pings to a silent client.
@@ -46,11 +35,6 @@ impl Default for Config {
                 timeout: Duration::from_secs(20),
             }),
             ping_interval_min: Duration::from_secs(5),
-            message_timeout: Duration::from_secs(30),
-            message_bytes_per_second_min: 16 << 10,
-            stall_timeout: Duration::from_secs(60),
-            close_timeout: Duration::from_secs(5),
-            not_grpc: "this port speaks gRPC over HTTP/2\n",
         }
     }
 }

@@ -15,7 +15,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     task::{coop::unconstrained, yield_now},
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep, sleep_until, timeout},
 };
 
 use crate::{Config, Connection, Service, limits::LINGER_BYTES};
@@ -58,14 +58,9 @@ where
         }
         driver.poll(cx)
     }));
-    let ended = served.await?;
-    match ended {
-        ConnectionEnd::ByServer => {
-            let goodbye = unconstrained(poll_fn(|cx| driver.poll_linger(cx)));
-            // a client that does not read is dropped
-            let _ = tokio::time::timeout(LINGER_TIMEOUT, goodbye).await;
-        }
-        ConnectionEnd::ByClient => {}
+    if served.await? == ConnectionEnd::ByServer {
+        // a client that does not read is dropped
+        let _ = timeout(LINGER_TIMEOUT, unconstrained(linger(&mut driver.io))).await;
     }
     Ok(())
 }
@@ -83,8 +78,6 @@ struct Driver<IO, S: Service> {
     /// Received bytes that the connection has not processed yet.
     left: Vec<u8>,
     timer: Option<Pin<Box<Sleep>>>,
-    lingered: usize,
-    shut: bool,
 }
 
 fn now() -> std::time::Instant {
@@ -102,8 +95,6 @@ where
             connection: Connection::new(service, config, now()),
             left: Vec::new(),
             timer: None,
-            lingered: 0,
-            shut: false,
         }
     }
 
@@ -168,18 +159,10 @@ where
             }
             return Poll::Ready(Ok(taken.max(1)));
         }
-        let mut scratch = SCRATCH.take();
-        scratch.resize(READ_BYTES, 0);
-        let mut buffer = ReadBuf::new(&mut scratch);
-        let polled = Pin::new(&mut self.io).poll_read(cx, &mut buffer);
-        let read = buffer.filled().len();
-        if polled.is_ready() && read > 0 {
-            let taken = self.connection.receive(now(), &scratch[..read]);
-            self.left.extend_from_slice(&scratch[taken..read]);
-        }
-        SCRATCH.set(scratch);
-        ready!(polled)?;
-        Poll::Ready(Ok(read))
+        poll_bytes(&mut self.io, cx, |bytes| {
+            let taken = self.connection.receive(now(), bytes);
+            self.left.extend_from_slice(&bytes[taken..]);
+        })
     }
 
     /// Ready when the connection's next timer is due.
@@ -195,26 +178,36 @@ where
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(())
     }
+}
 
-    /// Closes our side of the stream, then reads and drops input until the client closes its side.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.shut {
-            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
-            self.shut = true;
-        }
-        while self.lingered < LINGER_BYTES {
-            let mut scratch = SCRATCH.take();
-            scratch.resize(READ_BYTES, 0);
-            let mut buffer = ReadBuf::new(&mut scratch);
-            let polled = Pin::new(&mut self.io).poll_read(cx, &mut buffer);
-            let read = buffer.filled().len();
-            SCRATCH.set(scratch);
-            ready!(polled)?;
-            if read == 0 {
-                break;
-            }
-            self.lingered += read;
-        }
-        Poll::Ready(Ok(()))
+/// Reads and passes on the bytes, if there are any. Returns their number; 0 is the end of the stream.
+fn poll_bytes(
+    io: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    take: impl FnOnce(&[u8]),
+) -> Poll<io::Result<usize>> {
+    let mut scratch = SCRATCH.take();
+    scratch.resize(READ_BYTES, 0);
+    let mut buffer = ReadBuf::new(&mut scratch);
+    let polled = Pin::new(io).poll_read(cx, &mut buffer);
+    let read = buffer.filled().len();
+    if polled.is_ready() && read > 0 {
+        take(buffer.filled());
     }
+    SCRATCH.set(scratch);
+    ready!(polled)?;
+    Poll::Ready(Ok(read))
+}
+
+/// Closes our side of the stream, then reads and drops input until the client closes its side.
+async fn linger(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+    poll_fn(|cx| Pin::new(&mut *io).poll_shutdown(cx)).await?;
+    let mut lingered = 0;
+    while lingered < LINGER_BYTES {
+        match poll_fn(|cx| poll_bytes(io, cx, |_| ())).await? {
+            0 => break,
+            read => lingered += read,
+        }
+    }
+    Ok(())
 }

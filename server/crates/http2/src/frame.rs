@@ -170,12 +170,7 @@ pub fn ping(out: &mut Vec<u8>, flags: u8, content: [u8; 8]) {
 }
 
 /// Appends a GOAWAY frame.
-pub fn goaway(out: &mut Vec<u8>, last: u32, reason: Reason) {
-    goaway_with(out, last, reason, b"");
-}
-
-/// Appends a GOAWAY frame with debug data.
-pub fn goaway_with(out: &mut Vec<u8>, last: u32, reason: Reason, debug_data: &[u8]) {
+pub fn goaway(out: &mut Vec<u8>, last: u32, reason: Reason, debug_data: &[u8]) {
     head(out, 8 + debug_data.len(), GOAWAY, 0, 0);
     out.extend_from_slice(&last.to_be_bytes());
     out.extend_from_slice(&(reason as u32).to_be_bytes());

@@ -42,5 +42,8 @@ pub use refusal::{Refusal, Resource};
 pub use service::{CallRequest, CallResponse, Service};
 pub use status::{Code, Status};
 
+/// The body of the answer to a request that is not gRPC.
+pub const NOT_GRPC: &str = "this port speaks gRPC over HTTP/2; use HTTP/1.1 for everything else\n";
+
 /// The first bytes of every client's connection.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

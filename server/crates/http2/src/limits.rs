@@ -33,8 +33,20 @@ pub const WINDOW_BYTES: u32 = 1 << 20;
 /// Interval of the checks for slow messages and stalled clients.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A client has stalled if it reads less than this in [`crate::Config::stall_timeout`] while
-/// responses wait.
+/// A request message must be complete within this time, in addition to the time that
+/// [`BODY_BYTES_PER_SECOND_MIN`] allows for its bytes.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A message that arrives at least this fast may take as long as it needs.
+pub const BODY_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
+
+/// How long a client may read nearly nothing of pending responses before the connection ends.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a connection that has failed may take to close.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A client has stalled if it reads less than this in [`STALL_TIMEOUT`] while responses wait.
 pub(crate) const STALL_BYTES_MIN: u64 = 64 << 10;
 
 /// Bytes of output that are not sent; while there are more, no call runs.

@@ -146,10 +146,10 @@ impl http_body::Body for ContainedBody<Body> {
         self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
+    // the connection counts by it
     fn size_hint(&self) -> SizeHint {
-        self.body
-            .as_ref()
-            .map_or_else(SizeHint::default, Body::size_hint)
+        let body = self.body.as_ref();
+        body.map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 
@@ -171,5 +171,21 @@ impl MessageBody for ContainedBody<BoxBody> {
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let failed = || InternalError.into();
         self.poll(failed, |body| Pin::new(body).poll_next(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+    use witan_base::metrics::Register;
+
+    use super::*;
+
+    #[test]
+    fn a_contained_body_says_how_many_bytes_it_has_left() {
+        let metrics = PanicMetrics::register(&Register::default());
+        let body = Body::new(Full::new(Bytes::from_static(b"seven b")));
+        let contained = stream(body, metrics, PlantedPanic::of(|_| None::<&str>));
+        assert_eq!(contained.size_hint().exact(), Some(7));
     }
 }

@@ -15,7 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, request};
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, combinators::MapErr};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -33,13 +34,11 @@ use witan_logging as logging;
 
 use super::{
     CallHandler, Handlers, Head, Incoming, Outgoing, TransportMetrics, calls::CallMetrics,
-    clients::ClientRequests, limits, tls::PeerCertificate,
+    clients::ClientRequests, tls::PeerCertificate,
 };
 
 pub(super) const DEADLINE: &str = "context deadline exceeded";
 pub(super) const STOPPED: &str = "etcdserver: server stopped";
-pub(super) const NOT_GRPC: &str =
-    "this port speaks gRPC over HTTP/2; use HTTP/1.1 for everything else\n";
 const TOO_MANY: &str = "etcdserver: too many requests";
 
 /// Metadata with the API version of etcd's clients.
@@ -113,11 +112,6 @@ fn config(connections: &ConnectionSettings) -> Config {
             .keepalive_interval
             .map(|interval| KeepAlive { interval, timeout: connections.keepalive_timeout }),
         ping_interval_min: connections.keepalive_min_time,
-        message_timeout: limits::BODY_TIMEOUT,
-        message_bytes_per_second_min: limits::BODY_BYTES_PER_SECOND_MIN,
-        stall_timeout: limits::STALL_TIMEOUT,
-        close_timeout: limits::CLOSE_TIMEOUT,
-        not_grpc: NOT_GRPC,
     }
 }
 
@@ -345,37 +339,18 @@ impl Future for RunningCall {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallResponse<AnswerBody>> {
         Poll::Ready(match ready!(self.0.as_mut().poll(cx)) {
             Outgoing::Message(message) => CallResponse::Message(message),
-            Outgoing::Response(response) => CallResponse::Response(response.map(AnswerBody)),
+            Outgoing::Response(response) => {
+                CallResponse::Response(response.map(|body| body.map_err(to_http2 as _)))
+            }
         })
     }
 }
 
-/// The body of an answer as tonic writes it.
-pub(super) struct AnswerBody(Body);
+/// The body of an answer as tonic writes it, with the statuses of `witan_http2`.
+type AnswerBody = MapErr<Body, fn(tonic::Status) -> Status>;
 
-impl http_body::Body for AnswerBody {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let status = |status: tonic::Status| {
-            let text = status.message().to_owned();
-            Status::new(status.code().into(), text)
-        };
-        let polled = ready!(Pin::new(&mut self.0).poll_frame(cx));
-        Poll::Ready(polled.map(|frame| frame.map_err(status)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
+fn to_http2(status: tonic::Status) -> Status {
+    Status::new(status.code().into(), status.message().to_owned())
 }
 
 /// Counts the end of a call; a dropped one was canceled by its client.

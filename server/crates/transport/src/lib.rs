@@ -46,7 +46,8 @@ pub use listen::{
 pub use metrics::TransportMetrics;
 pub use signals::{Signal, first_signal};
 pub use tls::{
-    MemberCertificate, PeerCertificate, PeerTls, ServerTls, TlsError, error_text, system_roots,
+    MemberCertificate, PeerCertificate, PeerTls, ServerTls, TlsError, any_server, error_text,
+    system_roots,
 };
 pub use witan_http2::{Body as RequestBody, limits::LINGER_BYTES};
 

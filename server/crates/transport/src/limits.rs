@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+/// The same for HTTP/1 and HTTP/2. The kernel wakes a writer only when a third of its buffer is free, so the stall
+/// timeout affects clients that read next to nothing.
+pub(super) use witan_http2::limits::{
+    BODY_BYTES_PER_SECOND_MIN, BODY_TIMEOUT, CLOSE_TIMEOUT, STALL_TIMEOUT,
+};
+
 /// Time to send the first bytes, which select the protocol.
 pub(super) const SNIFF_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -20,19 +26,6 @@ pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an HTTP/1 connection may idle. Clients keep theirs open between polls; actix's 5 s would make them
 /// reconnect.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
-
-/// How long closing a failed HTTP/1 connection may take.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a client may stop reading its answer. The kernel wakes a writer only when a third of its buffer is free, so
-/// this affects clients that read next to nothing.
-pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Time for a whole request body, in addition to the time that [`BODY_BYTES_PER_SECOND_MIN`] allows.
-pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A body that arrives at least this fast may take as long as it needs.
-pub(super) const BODY_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
 
 /// No dialect reads a body further than this: v2's forms are the largest, as in all etcds. Those of JSON calls follow
 /// `--max-request-bytes`.

@@ -24,7 +24,7 @@ use witan_base::{
     metrics::{MetricsPage, Register},
     panics::PanicMetrics,
 };
-use witan_config::{Config, ConnectionSettings};
+use witan_config::Config;
 
 use super::{Bound, Handlers, RunningServer, Surface, TransportMetrics, bind, serve};
 
@@ -99,7 +99,7 @@ async fn port(listen: &str) -> Port {
         metrics: TransportMetrics::register(&on, false).into(),
         panics: PanicMetrics::register(&on),
         traffic: ClientBudgets::new(&BudgetMetrics::register(&on)),
-        connections: ConnectionSettings::default(),
+        connections: Config::default().connections,
         security: None,
     };
     Port {
@@ -272,7 +272,7 @@ async fn http2_that_is_not_grpc_gets_a_sentence() {
     assert_eq!(answer.status(), 415);
     assert_eq!(
         answer.headers()["content-length"],
-        super::grpc::NOT_GRPC.len().to_string()
+        witan_http2::NOT_GRPC.len().to_string()
     );
     port.running.stop().await;
 }

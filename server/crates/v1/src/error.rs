@@ -48,37 +48,23 @@ impl V1Error {
 
 impl From<NodeError> for V1Error {
     fn from(fault: NodeError) -> Self {
-        match fault {
-            NodeError::NoLeader => Self::new(ErrorCode::LeaderElection, ""),
-            NodeError::Timeout => Self::new(ErrorCode::RaftInternal, "request timed out"),
-            NodeError::LeaderFailed => Self::new(
-                ErrorCode::RaftInternal,
-                "request timed out, possibly due to previous leader failure",
-            ),
-            NodeError::ConnectionLost => Self::new(
-                ErrorCode::RaftInternal,
-                "request timed out, possibly due to connection lost",
-            ),
-            NodeError::LearnerNotReady => Self::new(
-                ErrorCode::RaftInternal,
-                "learner is not in sync with leader",
-            ),
-            NodeError::ClusterVersion => Self::new(
-                ErrorCode::RaftInternal,
-                "the version of the cluster is too low",
-            ),
-            NodeError::Learner => Self::new(ErrorCode::RaftInternal, "not supported for learner"),
-            NodeError::Follows => Self::new(
-                ErrorCode::RaftInternal,
-                "this cluster follows another one and takes no writes before the cut-over",
-            ),
-            NodeError::TooMany => Self::new(ErrorCode::RaftInternal, "too many requests"),
-            NodeError::TooLarge => Self::new(ErrorCode::RaftInternal, "request is too large"),
-            NodeError::NoSpace => Self::new(ErrorCode::RaftInternal, "database space exceeded"),
-            NodeError::Stopped => Self::new(ErrorCode::RaftInternal, "server stopped"),
-            NodeError::Removed => Self::new(ErrorCode::RaftInternal, "member was removed"),
-            NodeError::Internal => Self::new(ErrorCode::RaftInternal, "answer of another command"),
-        }
+        let cause = match fault {
+            NodeError::NoLeader => return Self::new(ErrorCode::LeaderElection, ""),
+            NodeError::LearnerNotReady => "learner is not in sync with leader".to_owned(),
+            NodeError::ClusterVersion => "the version of the cluster is too low".to_owned(),
+            NodeError::Learner => "not supported for learner".to_owned(),
+            NodeError::Removed => "member was removed".to_owned(),
+            NodeError::Timeout
+            | NodeError::LeaderFailed
+            | NodeError::ConnectionLost
+            | NodeError::Follows
+            | NodeError::TooMany
+            | NodeError::TooLarge
+            | NodeError::NoSpace
+            | NodeError::Stopped
+            | NodeError::Internal => fault.to_string(),
+        };
+        Self::new(ErrorCode::RaftInternal, cause)
     }
 }
 

@@ -51,21 +51,9 @@ impl From<witan_tree::TreeError> for V2Error {
 
 impl From<NodeError> for V2Error {
     fn from(fault: NodeError) -> Self {
-        let code = match fault {
-            NodeError::NoSpace => ErrorCode::NoSpace,
-            NodeError::NoLeader
-            | NodeError::Timeout
-            | NodeError::LeaderFailed
-            | NodeError::ConnectionLost
-            | NodeError::LearnerNotReady
-            | NodeError::ClusterVersion
-            | NodeError::Learner
-            | NodeError::Follows
-            | NodeError::TooMany
-            | NodeError::TooLarge
-            | NodeError::Stopped
-            | NodeError::Removed
-            | NodeError::Internal => ErrorCode::RaftInternal,
+        let code = match fault == NodeError::NoSpace {
+            true => ErrorCode::NoSpace,
+            false => ErrorCode::RaftInternal,
         };
         Self::before_store(code, fault.of_etcd())
     }

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use witan_api::v2::error::ErrorCode;
+use witan_gocompat::text::parse_bool;
 
 use super::{
     error::V2Error,
@@ -93,9 +94,9 @@ fn validate(waiting: WaitParameter, fields: &V2Fields) -> Result<Params, V2Error
         })?),
         Some(_) | None => None,
     };
-    let prev_exist = bare_flag(fields, V2Field::PrevExist)?;
+    let prev_exist = boolean(fields, V2Field::PrevExist, "")?;
     let value = fields.get(V2Field::Value).cloned().unwrap_or_default();
-    let refresh = bare_flag(fields, V2Field::Refresh)?.unwrap_or(false);
+    let refresh = boolean(fields, V2Field::Refresh, "")?.unwrap_or(false);
     if refresh && !value.is_empty() {
         let cause = "A value was provided on a refresh";
         return Err(V2Error::before_store(ErrorCode::RefreshValue, cause));
@@ -140,37 +141,19 @@ fn index(fields: &V2Fields, field: V2Field) -> Result<Option<u64>, V2Error> {
 
 /// Parses a boolean; false if absent, `InvalidField` if the text is not a boolean.
 fn flag(fields: &V2Fields, field: V2Field) -> Result<bool, V2Error> {
-    let Some(text) = fields.get(field) else {
-        return Ok(false);
-    };
-    boolean(text).ok_or_else(|| {
-        V2Error::before_store(
-            ErrorCode::InvalidField,
-            format!("invalid value for \"{}\"", field.name()),
-        )
-    })
+    Ok(boolean(fields, field, "\"")?.unwrap_or(false))
 }
 
-/// Parses `prevExist` or `refresh`, whose names etcd's refusal does not quote; `None` if not given.
-fn bare_flag(fields: &V2Fields, field: V2Field) -> Result<Option<bool>, V2Error> {
+/// Parses a boolean as Go's `ParseBool` does; `None` if absent. etcd's refusal has a quote or nothing around the name.
+fn boolean(fields: &V2Fields, field: V2Field, quote: &str) -> Result<Option<bool>, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(None);
     };
-    boolean(text).map(Some).ok_or_else(|| {
-        V2Error::before_store(
-            ErrorCode::InvalidField,
-            format!("invalid value for {}", field.name()),
-        )
+    let parsed = std::str::from_utf8(text).ok().and_then(parse_bool);
+    parsed.map(Some).ok_or_else(|| {
+        let cause = format!("invalid value for {quote}{}{quote}", field.name());
+        V2Error::before_store(ErrorCode::InvalidField, cause)
     })
-}
-
-/// Parses the spellings that Go's `ParseBool` accepts; `None` for any other text.
-fn boolean(text: &[u8]) -> Option<bool> {
-    match text {
-        b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True" => Some(true),
-        b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False" => Some(false),
-        _ => None,
-    }
 }
 
 /// Parses decimal digits without sign or separator; `None` for anything else or out of range.

@@ -24,17 +24,12 @@ use witan_machine::auth::{
     UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke,
 };
 
-use super::{
-    RpcResult, authorize,
-    error_map::{self, Refusal as _},
-    header,
-};
+use super::{RpcResult, authorize, header};
 use crate::error::RpcError;
 
 /// A call whose response contains a header alone.
 macro_rules! manage {
-    ($(#[$doc:meta])* $name:ident($request:ident: $asked:ty) -> $answer:ident = $operation:expr) => {
-        $(#[$doc])*
+    ($name:ident($request:ident: $asked:ty) -> $answer:ident = $operation:expr) => {
         pub(super) async fn $name(ctx: &Context, $request: $asked) -> RpcResult<$answer> {
             let revision = authorize::propose_auth(ctx, $operation).await?;
             let header = header::at(&ctx.node, revision);
@@ -107,7 +102,7 @@ async fn hash(ctx: &Context, user: &str, password: String) -> RpcResult<Bytes> {
         .hashing
         .hash(ctx.password_source(user), password)
         .await;
-    hashed.map_err(|error| error_map::from_hashing(&error))
+    Ok(hashed?)
 }
 
 /// Checks a password and issues a token; starts over if users change in between. Takes as long for an unknown user as
@@ -134,13 +129,11 @@ pub(super) async fn authenticate(
             &ctx.authenticator.hashing,
         );
         let matches = hashing.matches(sender, &request.password, hashed.as_ref());
-        let matches = matches.await;
-        if !matches.map_err(|error| error_map::from_hashing(&error))? {
+        if !matches.await? {
             tracing::warn!(user = request.name, "invalid authentication was requested");
             return Err(RpcError::AuthFailed);
         }
-        let prefix = ctx.authenticator.token_prefix();
-        let prefix = prefix.map_err(error_map::from_token)?;
+        let prefix = ctx.authenticator.token_prefix()?;
         let user = request.name.clone();
         // the request authenticates itself: no caller
         let asked = Authenticate { user, prefix: prefix.clone() };
@@ -150,7 +143,7 @@ pub(super) async fn authenticate(
             let token = ctx.authenticator.token(&request.name, checked, begun);
             return Ok(AuthenticateResponse {
                 header: header::at(&ctx.node, done.revision),
-                token: token.map_err(error_map::from_token)?,
+                token: token?,
             });
         }
     }
@@ -182,7 +175,7 @@ pub(super) async fn user_get(
     if let Err(error) = known.check_admin(caller.as_ref())
         && caller.is_none_or(|caller| caller.user != request.name)
     {
-        return Err(error.in_v3());
+        return Err(error.into());
     }
     let user = known.user(&request.name).ok_or(RpcError::UserNotFound)?;
     Ok(AuthUserGetResponse {
@@ -198,8 +191,7 @@ pub(super) async fn user_list(
 ) -> RpcResult<AuthUserListResponse> {
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
-    let admitted = known.check_admin(authorize::admin_caller(ctx)?.as_ref());
-    admitted.map_err(|error| error.in_v3())?;
+    known.check_admin(authorize::admin_caller(ctx)?.as_ref())?;
     Ok(AuthUserListResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
         users: known.users().map(|user| user.name.clone()).collect(),
@@ -222,7 +214,7 @@ pub(super) async fn role_get(
     if let Err(error) = known.check_admin(caller.as_ref())
         && !own()
     {
-        return Err(error.in_v3());
+        return Err(error.into());
     }
     let role = known.role(&request.role).ok_or(RpcError::RoleNotFound)?;
     let perm = if role.name == ROOT {
@@ -247,8 +239,7 @@ pub(super) async fn role_list(
 ) -> RpcResult<AuthRoleListResponse> {
     let view = ctx.node.read().await?;
     let known = &view.machine.auth;
-    let admitted = known.check_admin(authorize::admin_caller(ctx)?.as_ref());
-    admitted.map_err(|error| error.in_v3())?;
+    known.check_admin(authorize::admin_caller(ctx)?.as_ref())?;
     Ok(AuthRoleListResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
         roles: known.roles().map(|role| role.name.clone()).collect(),

@@ -20,7 +20,7 @@ use witan_machine::{
 };
 use witan_node::Applied;
 
-use super::{RpcResult, error_map::Refusal};
+use super::RpcResult;
 use crate::error::RpcError;
 
 /// Methods of these packages have no codes of their own, as in etcd.
@@ -122,8 +122,7 @@ pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
     }
     let view = ctx.node.view().await?;
     let caller = admin_caller(ctx)?;
-    let admitted = view.machine.auth.check_admin(caller.as_ref());
-    admitted.map_err(|error| error.in_v3())
+    Ok(view.machine.auth.check_admin(caller.as_ref())?)
 }
 
 /// Runs the check `may` for the caller on the state that is about to be read, and returns the caller; `None` while v3's
@@ -137,8 +136,7 @@ pub(super) fn on(
         return Ok(None);
     }
     let caller = caller(ctx)?;
-    let permitted = may(machine.check(caller.as_ref()));
-    permitted.map_err(|error| error.in_v3())?;
+    may(machine.check(caller.as_ref()))?;
     Ok(caller)
 }
 
@@ -164,8 +162,7 @@ pub(super) async fn list_leases(ctx: &Context, view: &Arc<View>) -> RpcResult<()
     let (caller, view) = (caller(ctx)?, view.clone());
     let large = view.machine.kv.leases().len() > INLINE_ITEMS;
     let work = move || view.machine.check(caller.as_ref()).list_leases();
-    let permitted = ctx.blocking.run_if(large, work).await?;
-    permitted.map_err(|error| error.in_v3())
+    Ok(ctx.blocking.run_if(large, work).await??)
 }
 
 /// Checks that the caller may keep a lease alive, which requires permission to revoke it.
@@ -175,14 +172,13 @@ pub(super) async fn renew_lease(ctx: &Context, lease: LeaseId) -> RpcResult<()> 
     }
     let view = ctx.node.view().await?;
     let caller = caller(ctx)?.ok_or(RpcError::UserEmpty)?;
-    let permitted = view.machine.check(Some(&caller)).end_lease(lease);
-    permitted.map_err(|error| error.in_v3())
+    Ok(view.machine.check(Some(&caller)).end_lease(lease)?)
 }
 
 /// Proposes an operation on keys or leases with its caller, whose permissions are checked when it is
 /// applied. There is no caller while v3's authentication is off. Operations on users use
 /// [`propose_auth`].
-pub(super) async fn propose<O: Operation<Error: Refusal>>(
+pub(super) async fn propose<O: Operation<Error: Into<RpcError>>>(
     ctx: &Context,
     operation: O,
 ) -> RpcResult<Applied<O::Output>> {

@@ -9,16 +9,11 @@ use witan_replica::replica::TransferRefused;
 
 use crate::error::RpcError;
 
-/// A refusal of the state machine, as an error of this dialect.
-pub(super) trait Refusal {
-    fn in_v3(&self) -> RpcError;
-}
-
-impl<E: Refusal> From<ProposeError<E>> for RpcError {
+impl<E: Into<Self>> From<ProposeError<E>> for RpcError {
     fn from(error: ProposeError<E>) -> Self {
         match error {
             ProposeError::Fault(fault) => fault.into(),
-            ProposeError::Refused(refusal) => refusal.in_v3(),
+            ProposeError::Refused(refusal) => refusal.into(),
         }
     }
 }
@@ -56,15 +51,15 @@ impl From<TransferError> for RpcError {
     }
 }
 
-impl Refusal for Infallible {
-    fn in_v3(&self) -> RpcError {
-        match *self {}
+impl From<Infallible> for RpcError {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 
-impl Refusal for kv::KvError {
-    fn in_v3(&self) -> RpcError {
-        match self {
+impl From<kv::KvError> for RpcError {
+    fn from(error: kv::KvError) -> Self {
+        match error {
             kv::KvError::Compacted { .. } => RpcError::Compacted,
             kv::KvError::FutureRevision { .. } => RpcError::FutureRevision,
             kv::KvError::KeyNotFound => RpcError::KeyNotFound,
@@ -74,36 +69,36 @@ impl Refusal for kv::KvError {
             kv::KvError::AnswerTooLarge => RpcError::AnswerTooLarge,
             // the value has grown again with each attempt
             kv::KvError::KeptValueGrew => RpcError::TooManyRequests,
-            kv::KvError::Denied(error) => error.in_v3(),
+            kv::KvError::Denied(error) => error.into(),
         }
     }
 }
 
-impl Refusal for lease::LeaseError {
-    fn in_v3(&self) -> RpcError {
-        match self {
+impl From<lease::LeaseError> for RpcError {
+    fn from(error: lease::LeaseError) -> Self {
+        match error {
             lease::LeaseError::Exists => RpcError::LeaseExists,
             lease::LeaseError::NotFound => RpcError::LeaseNotFound,
             lease::LeaseError::TtlTooLarge => RpcError::LeaseTtlTooLarge,
             lease::LeaseError::NoSpace => RpcError::NoSpace,
             lease::LeaseError::Corrupt => RpcError::Corrupt,
-            lease::LeaseError::Denied(error) => error.in_v3(),
+            lease::LeaseError::Denied(error) => error.into(),
         }
     }
 }
 
-impl Refusal for UnsafeReconfiguration {
-    fn in_v3(&self) -> RpcError {
-        match self {
+impl From<UnsafeReconfiguration> for RpcError {
+    fn from(error: UnsafeReconfiguration) -> Self {
+        match error {
             UnsafeReconfiguration::NotEnoughStarted => RpcError::MemberNotEnoughStarted,
             UnsafeReconfiguration::Unhealthy => RpcError::Unhealthy,
         }
     }
 }
 
-impl Refusal for member::MembershipError {
-    fn in_v3(&self) -> RpcError {
-        match self {
+impl From<member::MembershipError> for RpcError {
+    fn from(error: member::MembershipError) -> Self {
+        match error {
             member::MembershipError::NotFound => RpcError::MemberNotFound,
             member::MembershipError::PeerUrlExists => RpcError::PeerUrlExists,
             member::MembershipError::Exists => RpcError::MemberExists,
@@ -114,9 +109,9 @@ impl Refusal for member::MembershipError {
     }
 }
 
-impl Refusal for auth::AuthError {
-    fn in_v3(&self) -> RpcError {
-        match self {
+impl From<auth::AuthError> for RpcError {
+    fn from(error: auth::AuthError) -> Self {
+        match error {
             auth::AuthError::RootUserMissing => RpcError::RootUserNotExist,
             auth::AuthError::RootRoleMissing => RpcError::RootRoleNotExist,
             auth::AuthError::UserExists => RpcError::UserAlreadyExist,
@@ -137,22 +132,22 @@ impl Refusal for auth::AuthError {
     }
 }
 
-/// Returns the RPC error for a password that was not hashed: `PasswordTooLong`, `TooManyRequests`, or
-/// `Stopped` if hashing failed.
-pub(super) fn from_hashing(error: &HashError) -> RpcError {
-    match error {
-        HashError::TooLong => RpcError::PasswordTooLong,
-        HashError::TooMany => RpcError::TooManyRequests,
-        HashError::Failed => RpcError::Stopped,
+impl From<HashError> for RpcError {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::TooLong => RpcError::PasswordTooLong,
+            HashError::TooMany => RpcError::TooManyRequests,
+            HashError::Failed => RpcError::Stopped,
+        }
     }
 }
 
-/// Returns the RPC error for a failure to issue a token: `VerifyOnly` if this member has no signing
-/// key, `Stopped` if the system gave no random numbers.
-pub(super) fn from_token(error: TokenError) -> RpcError {
-    match error {
-        TokenError::VerifyOnly => RpcError::VerifyOnly,
-        TokenError::NoRandomness => RpcError::Stopped,
+impl From<TokenError> for RpcError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::VerifyOnly => RpcError::VerifyOnly,
+            TokenError::NoRandomness => RpcError::Stopped,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use witan_api::v3::etcdserverpb::{
 use witan_dialect::Context;
 use witan_snapshot as snapshot;
 
-use super::{RpcResult, error_map::Refusal as _, header};
+use super::{RpcResult, header};
 use crate::error::RpcError;
 
 /// Returns the hash of the whole store, including members and cluster settings; equal to etcd's for
@@ -29,9 +29,7 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<
     let begun = Instant::now();
     let view = ctx.node.view().await?;
     let kv = &view.machine.kv;
-    let hash_revision = kv
-        .hash_revision(request.revision)
-        .map_err(|error| error.in_v3())?;
+    let hash_revision = kv.hash_revision(request.revision)?;
     let (header, compact_revision) = (header::at(&ctx.node, kv.revision()), kv.compacted());
     let work = move || snapshot::of_keys(&view.machine.kv, hash_revision);
     let hash = ctx.job_limits.run(ctx.node.client(), work).await?;

@@ -43,48 +43,45 @@ const PREFIX_BYTES: usize = 5;
 
 /// A response of one message.
 pub(super) trait UnaryResponse: Message + Sized + 'static {
-    /// Whether the answer is encoded on another thread.
-    fn is_large(&self) -> bool {
-        self.encoded_len() > INLINE_BYTES
+    /// Returns the number of pairs in the answer, whose length itself takes long to compute, and its bytes; 0 bytes if
+    /// the number decides that the answer [is large](is_large).
+    fn weight(&self) -> (usize, usize) {
+        (0, self.encoded_len())
     }
 
     /// Encodes a large answer, or prepares that. Takes long.
-    fn large(self) -> Result<Outgoing, Status> {
+    fn encode_large(self) -> Result<Outgoing, Status> {
         Ok(Outgoing::Message(framed(&self)))
     }
 }
 
-/// An answer of many pairs, whose length itself takes long to compute.
-trait Pairs {
-    /// Returns the number of pairs in the answer and the bytes of their keys and values, as far as [`Self::are_many`]
-    /// needs them: 0 bytes if the number decides.
-    fn weight(&self) -> (usize, usize);
-
-    fn are_many(&self) -> bool {
-        let (pairs, bytes) = self.weight();
-        pairs > INLINE_PAIRS || bytes > INLINE_BYTES
-    }
-}
-
-impl Pairs for [KeyValue] {
+impl UnaryResponse for RangeResponse {
     fn weight(&self) -> (usize, usize) {
-        if self.len() > INLINE_PAIRS {
-            return (self.len(), 0);
-        }
-        let bytes = self.iter().map(|kv| kv.key.len() + kv.value.len());
-        (self.len(), bytes.sum())
+        weight(&self.kvs)
+    }
+
+    fn encode_large(self) -> Result<Outgoing, Status> {
+        long_range::answer(self)
     }
 }
 
-impl Pairs for TxnResponse {
+impl UnaryResponse for DeleteRangeResponse {
+    fn weight(&self) -> (usize, usize) {
+        weight(&self.prev_kvs)
+    }
+}
+
+impl UnaryResponse for LeaseTimeToLiveResponse {}
+
+impl UnaryResponse for TxnResponse {
     fn weight(&self) -> (usize, usize) {
         let weights = self.responses.iter().map(|op| match &op.response {
-            Some(OpResponse::ResponseRange(range)) => range.kvs.weight(),
+            Some(OpResponse::ResponseRange(range)) => range.weight(),
             Some(OpResponse::ResponsePut(put)) => {
                 (1, put.prev_kv.as_ref().map_or(0, |kv| kv.value.len()))
             }
             Some(OpResponse::ResponseDeleteRange(delete)) => {
-                let (pairs, bytes) = delete.prev_kvs.weight();
+                let (pairs, bytes) = delete.weight();
                 (1 + pairs, bytes)
             }
             // each level computes the length of all that is nested in it
@@ -100,28 +97,18 @@ impl Pairs for TxnResponse {
     }
 }
 
-impl UnaryResponse for RangeResponse {
-    fn is_large(&self) -> bool {
-        self.kvs.are_many()
+fn weight(pairs: &[KeyValue]) -> (usize, usize) {
+    if pairs.len() > INLINE_PAIRS {
+        return (pairs.len(), 0);
     }
-
-    fn large(self) -> Result<Outgoing, Status> {
-        long_range::answer(self)
-    }
+    let bytes = pairs.iter().map(|kv| kv.key.len() + kv.value.len());
+    (pairs.len(), bytes.sum())
 }
 
-impl UnaryResponse for DeleteRangeResponse {
-    fn is_large(&self) -> bool {
-        self.prev_kvs.are_many()
-    }
-}
-
-impl UnaryResponse for LeaseTimeToLiveResponse {}
-
-impl UnaryResponse for TxnResponse {
-    fn is_large(&self) -> bool {
-        self.are_many()
-    }
+/// Whether an answer is encoded on another thread.
+fn is_large(answer: &impl UnaryResponse) -> bool {
+    let (pairs, bytes) = answer.weight();
+    pairs > INLINE_PAIRS || bytes > INLINE_BYTES
 }
 
 /// Decodes the message of a request's body, runs `verb` on it and encodes its answer. The verb's permit is held until
@@ -136,8 +123,8 @@ where
     A: UnaryResponse,
 {
     let answered = verb(read(ctx, body).await?).await?;
-    if answered.answer.is_large() {
-        let encoded = ctx.blocking.run(move || answered.answer.large());
+    if is_large(&answered.answer) {
+        let encoded = ctx.blocking.run(move || answered.answer.encode_large());
         Box::pin(encoded).await.map_err(RpcError::from)?
     } else {
         Ok(Outgoing::Message(framed(&answered.answer)))

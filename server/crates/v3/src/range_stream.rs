@@ -11,9 +11,7 @@ use witan_dialect::{Context, blocking::BlockingPool, sampling::KeyOperation};
 use witan_machine::kv::{self, Kv, NextPart, RangePartBounds};
 
 use super::{
-    RpcResult,
-    error_map::Refusal as _,
-    header,
+    RpcResult, header,
     kv::{LONG_READ_KEYS, range},
 };
 
@@ -116,8 +114,8 @@ impl RangeReader {
     /// Checks that the range can be read at its revision, without reading a key.
     fn readable(&self) -> RpcResult<()> {
         let nothing = RangePartBounds { pairs: 0, bytes: 0, keys: 0 };
-        let looked = self.kv.range_part(&self.range, &nothing);
-        looked.map(drop).map_err(|error| error.in_v3())
+        self.kv.range_part(&self.range, &nothing)?;
+        Ok(())
     }
 
     /// Reads the next part that holds pairs, or the last part, which alone carries the header. Yields
@@ -128,8 +126,7 @@ impl RangeReader {
         }
         loop {
             let bounds = RangePartBounds { pairs: self.left, bytes: PART_BYTES, keys: PART_KEYS };
-            let part = self.kv.range_part(&self.range, &bounds);
-            let part = part.map_err(|error| error.in_v3())?;
+            let part = self.kv.range_part(&self.range, &bounds)?;
             self.left -= part.kvs.len();
             self.sent += part.kvs.len() as i64;
             match part.next {
@@ -162,7 +159,7 @@ impl RangeReader {
             let kv = self.kv.clone();
             let count = move || kv.range(&rest);
             let rest = self.blocking.run_if(long, count).await?;
-            reply.count += rest.map_err(|error| error.in_v3())?.count;
+            reply.count += rest?.count;
             reply.more = !self.range.count_only;
         }
         Ok(range::response(self.header, reply))

@@ -7,8 +7,8 @@ use tonic::{Code, Status};
 use witan_api::{
     discovery::{REGISTRY, SIZE},
     v3::etcdserverpb::{
-        PutRequest, RangeRequest, WatchCreateRequest, WatchRequest, kv_client::KvClient,
-        watch_client::WatchClient, watch_request::RequestUnion,
+        PutRequest, RangeRequest, WatchCreateRequest, kv_client::KvClient,
+        watch_client::WatchClient,
     },
 };
 use witan_config::V3Discovery;
@@ -33,31 +33,6 @@ pub(super) struct Registry {
     session: Option<Session>,
 }
 
-/// Converts a gRPC status into a failure: a refusal of the request itself is final, anything else may be
-/// retried.
-fn failure(status: &Status) -> Failure {
-    let said = format!("{:?}: {}", status.code(), status.message());
-    match status.code() {
-        Code::InvalidArgument
-        | Code::PermissionDenied
-        | Code::Unauthenticated
-        | Code::Unimplemented => DiscoverError::Endpoint(said).into(),
-        Code::Ok
-        | Code::Cancelled
-        | Code::Unknown
-        | Code::DeadlineExceeded
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::ResourceExhausted
-        | Code::FailedPrecondition
-        | Code::Aborted
-        | Code::OutOfRange
-        | Code::Internal
-        | Code::Unavailable
-        | Code::DataLoss => Failure::Retry(said),
-    }
-}
-
 impl Registry {
     /// Reads the TLS files that the flags name; the first request connects.
     pub(super) fn new(asked: &V3Discovery) -> Result<Self, DiscoverError> {
@@ -80,37 +55,48 @@ impl Registry {
         }
         let endpoint = self.asked.endpoints[self.at % self.asked.endpoints.len()].clone();
         let opened = Session::open(&endpoint, &self.asked.client, &self.tls).await;
-        let opened = opened.map_err(|status| failure(&status));
-        match &opened {
-            Ok(session) => self.session = Some(session.clone()),
-            Err(_) => self.at += 1,
-        }
-        opened
+        let session = opened.map_err(|status| self.failed(&status))?;
+        Ok(self.session.insert(session).clone())
     }
 
     /// Waits for the answer to a call until the request timeout; a timeout may be retried.
     async fn in_time<T>(
-        &self,
+        &mut self,
         call: impl Future<Output = Result<T, Status>>,
     ) -> Result<T, Failure> {
         let answered = api_client::in_time(&self.asked.client, call).await;
-        answered.map_err(|status| failure(&status))
+        answered.map_err(|status| self.failed(&status))
     }
 
-    /// Drops the session after a failure that may be retried, so that the next request uses the next
-    /// endpoint; returns the outcome.
-    fn note<T>(&mut self, outcome: Result<T, Failure>) -> Result<T, Failure> {
-        if let Err(Failure::Retry(_)) = outcome
-            && self.session.take().is_some()
-        {
-            self.at += 1;
+    /// Drops the session, so that the next request uses the next endpoint, and converts a gRPC status into a failure:
+    /// a refusal of the request itself is final, anything else may be retried.
+    fn failed(&mut self, status: &Status) -> Failure {
+        (self.session, self.at) = (None, self.at + 1);
+        let said = format!("{:?}: {}", status.code(), status.message());
+        let is_final = matches!(
+            status.code(),
+            Code::InvalidArgument
+                | Code::PermissionDenied
+                | Code::Unauthenticated
+                | Code::Unimplemented
+        );
+        match is_final {
+            true => DiscoverError::Endpoint(said).into(),
+            false => Failure::Retry(said),
         }
-        outcome
     }
 
+    /// Returns the range of keys of all registrations.
+    fn members(&self) -> (String, String) {
+        // `0` is the character after `/`
+        (self.key("members/"), self.key("members0"))
+    }
+}
+
+impl registry::Registry for Registry {
     /// Reads the size of the cluster and at most [`ENTRIES_MAX`] registrations. A missing or invalid size is
     /// a final error.
-    async fn try_look(&mut self) -> Result<Look, Failure> {
+    async fn look(&mut self) -> Result<Look, Failure> {
         let session = self.session().await?;
         let mut kv = session.client(KvClient::with_origin);
         let size_key = self.key(SIZE);
@@ -145,14 +131,9 @@ impl Registry {
         })
     }
 
-    /// Returns the range of keys of all registrations.
-    fn members(&self) -> (String, String) {
-        // `0` is the character after `/`
-        (self.key("members/"), self.key("members0"))
-    }
-
-    /// Writes the registration of this member, in place of an earlier one with its id.
-    async fn try_register(&mut self, own: &Registration) -> Result<(), Failure> {
+    /// Writes the registration of this member, in place of an earlier one with its id: as in etcd 3.6 also after a
+    /// restart, when key and value are the same.
+    async fn register(&mut self, own: &Registration) -> Result<(), Failure> {
         let session = self.session().await?;
         let put = PutRequest {
             key: self.key(&format!("members/{}", own.id)).into(),
@@ -166,21 +147,14 @@ impl Registry {
 
     /// Watches the registrations from behind a look. Returns at the first change, when the watch is canceled,
     /// or after [`WAIT_TIMEOUT`].
-    async fn try_wait(&mut self, since: &Look) -> Result<(), Failure> {
+    async fn wait(&mut self, since: &Look) -> Result<(), Failure> {
         let session = self.session().await?;
         let (key, range_end) = self.members();
-        let create = WatchRequest {
-            request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
-                key: key.into(),
-                range_end: range_end.into(),
-                start_revision: i64::try_from(since.index).unwrap_or(0).saturating_add(1),
-                ..WatchCreateRequest::default()
-            })),
-        };
-        // the stream of requests stays open for as long as the watch
-        let requests = futures_util::stream::unfold(Some(create), async |create| match create {
-            Some(create) => Some((create, None)),
-            None => std::future::pending().await,
+        let requests = api_client::one_watch(WatchCreateRequest {
+            key: key.into(),
+            range_end: range_end.into(),
+            start_revision: i64::try_from(since.index).unwrap_or(0).saturating_add(1),
+            ..WatchCreateRequest::default()
         });
         let mut client = session.client(WatchClient::with_origin);
         let events = async {
@@ -194,26 +168,8 @@ impl Registry {
             Err(Status::unavailable("the watch has ended"))
         };
         match timeout(WAIT_TIMEOUT, events).await {
-            Ok(ended) => ended.map_err(|status| failure(&status)),
+            Ok(ended) => ended.map_err(|status| self.failed(&status)),
             Err(_) => Ok(()),
         }
-    }
-}
-
-impl registry::Registry for Registry {
-    async fn look(&mut self) -> Result<Look, Failure> {
-        let outcome = self.try_look().await;
-        self.note(outcome)
-    }
-
-    /// Registers this member, as etcd 3.6 does also after a restart: key and value are the same then.
-    async fn register(&mut self, own: &Registration) -> Result<(), Failure> {
-        let outcome = self.try_register(own).await;
-        self.note(outcome)
-    }
-
-    async fn wait(&mut self, since: &Look) -> Result<(), Failure> {
-        let outcome = self.try_wait(since).await;
-        self.note(outcome)
     }
 }

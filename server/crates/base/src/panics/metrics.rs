@@ -9,14 +9,14 @@ use crate::metrics::Register;
 
 /// Counters of contained panics by source. Clones share the counters.
 #[derive(Clone, Debug)]
-pub struct PanicMetrics(Arc<[IntCounter; PanicSource::ALL.len()]>);
+pub struct PanicMetrics(Arc<[IntCounter; PanicSource::LABELS.len()]>);
 
 impl PanicMetrics {
     /// Registers the counters.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         let all = on.counters("witan_panics_total", "Panics that ended one request or connection each, by whose work panicked.", &["handler"]);
-        Self(Arc::new(PanicSource::ALL.map(|source| all.with_label_values(&[source.label()]))))
+        Self(Arc::new(PanicSource::LABELS.map(|source| all.with_label_values(&[source]))))
     }
 
     /// Counts a panic that ended a request or a connection.

@@ -22,29 +22,20 @@ pub enum PanicSource {
 }
 
 impl PanicSource {
-    /// All sources; a source's position here is its counter's index.
-    pub(super) const ALL: [Self; 8] = [
-        Self::Grpc,
-        Self::GrpcStream,
-        Self::Http,
-        Self::HttpStream,
-        Self::Gateway,
-        Self::GatewayStream,
-        Self::Connection,
-        Self::Job,
+    /// The labels of all sources, in their order.
+    pub(super) const LABELS: [&'static str; 8] = [
+        "grpc",
+        "grpc_stream",
+        "http",
+        "http_stream",
+        "gateway",
+        "gateway_stream",
+        "connection",
+        "job",
     ];
 
     /// Returns the value of the label in metrics.
     pub fn label(self) -> &'static str {
-        match self {
-            Self::Grpc => "grpc",
-            Self::GrpcStream => "grpc_stream",
-            Self::Http => "http",
-            Self::HttpStream => "http_stream",
-            Self::Gateway => "gateway",
-            Self::GatewayStream => "gateway_stream",
-            Self::Connection => "connection",
-            Self::Job => "job",
-        }
+        Self::LABELS[self as usize]
     }
 }

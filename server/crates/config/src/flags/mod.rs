@@ -99,10 +99,6 @@ const fn refused(reason: &'static str) -> FlagStatus {
     FlagStatus::Refused { reason }
 }
 
-const fn alias(of: &'static str) -> Flag {
-    Flag::new("", FlagKind::Text, "", "", FlagStatus::Alias { of })
-}
-
 /// The groups with their titles, in the order in which help shows them.
 pub const GROUPS: &[(&str, &[Flag])] = &[
     ("Member", member::FLAGS),

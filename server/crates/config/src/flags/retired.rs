@@ -1,14 +1,13 @@
 //! Names that only older versions of etcd have.
 
-use super::{Flag, FlagKind, accepted, alias, refused};
+use super::{Flag, FlagKind, FlagStatus, accepted, refused};
 use FlagKind::{Bool, Duration, Integer, Text};
 
 const NO_PROXY: &str = "there is no v2 proxy";
-const OLD: &str = "Old name.";
 
 /// Makes the row for an older name of the flag `of`.
 const fn old(name: &'static str, kind: FlagKind, default: &'static str, of: &'static str) -> Flag {
-    Flag { name, kind, default, help: OLD, yaml: name, ..alias(of) }
+    Flag::new(name, kind, default, "Old name.", FlagStatus::Alias { of })
 }
 
 #[rustfmt::skip]

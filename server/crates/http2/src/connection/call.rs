@@ -13,8 +13,8 @@ use http_body::Body as _;
 
 use super::Connection;
 use crate::{
-    Body, CallRequest, CallResponse, Code, Head, Refusal, RequestMode, Resource, Service, Status,
-    body,
+    Body, CallRequest, CallResponse, Code, Head, NOT_GRPC, Refusal, RequestMode, Resource, Service,
+    Status, body,
     frame::Reason,
     limits::{CALL_WORK, HEAD_FREE_BYTES},
     message::{Assembler, PREFIX_BYTES},
@@ -166,11 +166,10 @@ impl<S: Service> Connection<S> {
 
     /// Answers a request that is not gRPC with status 415 and a text, or without the text for HEAD.
     fn refuse_content(&mut self, slot: usize, mut stream: Box<Stream<S>>, head_only: bool) {
-        let text = self.config.not_grpc;
         let mut headers = HeaderMap::new();
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         headers.insert(header::CONTENT_TYPE, plain);
-        headers.insert(header::CONTENT_LENGTH, text.len().into());
+        headers.insert(header::CONTENT_LENGTH, NOT_GRPC.len().into());
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         self.writer.headers(stream.id, status, &headers, head_only);
         if head_only {
@@ -178,8 +177,8 @@ impl<S: Service> Connection<S> {
         }
         // a static text takes no memory; it is charged so that a client that does not read it
         // counts as stalled
-        stream.answer.set(text.len());
-        stream.pending = Bytes::from_static(text.as_bytes());
+        stream.answer.set(NOT_GRPC.len());
+        stream.pending = Bytes::from_static(NOT_GRPC.as_bytes());
         stream.end = Some(ResponseEnd::Plain);
         self.drive(slot, stream);
     }

@@ -20,8 +20,8 @@ use crate::{
     frame::{self, Frame, HEAD_BYTES, Reason},
     heads::HeadCache,
     limits::{
-        FAULTS_MAX, FRAME_WORK, RESERVE_STEP_BYTES, STREAMS_FREE, STREAMS_MAX, TURN_CALLS,
-        TURN_WORK, UNRESERVED_BYTES,
+        CLOSE_TIMEOUT, FAULTS_MAX, FRAME_WORK, RESERVE_STEP_BYTES, STREAMS_FREE, STREAMS_MAX,
+        TURN_CALLS, TURN_WORK, UNRESERVED_BYTES,
     },
     meter::ResourceMeter,
     ping::{self, Pings},
@@ -223,7 +223,7 @@ impl<S: Service> Connection<S> {
     /// client has acknowledged a ping, so that a call that is in transit is not lost.
     pub fn shut_down(&mut self) {
         if self.phase == Phase::Open && !mem::replace(&mut self.shutting_down, true) {
-            frame::goaway(&mut self.writer.output, (1 << 31) - 1, Reason::NoError);
+            frame::goaway(&mut self.writer.output, (1 << 31) - 1, Reason::NoError, b"");
             frame::ping(&mut self.writer.output, 0, ping::SHUTTING_DOWN);
             for (slot, _) in self.streams.iter() {
                 self.streams.wake(slot);
@@ -386,13 +386,13 @@ impl<S: Service> Connection<S> {
             b""
         };
         self.last_goaway_stream = self.last_goaway_stream.min(self.highest);
-        frame::goaway_with(
+        frame::goaway(
             &mut self.writer.output,
             self.last_goaway_stream,
             reason,
             debug_data,
         );
-        self.phase = Phase::Failed(self.now + self.config.close_timeout);
+        self.phase = Phase::Failed(self.now + CLOSE_TIMEOUT);
     }
 
     /// Sends the final GOAWAY of a shutdown and refuses streams above its last stream id.
@@ -403,6 +403,7 @@ impl<S: Service> Connection<S> {
                 &mut self.writer.output,
                 self.last_goaway_stream,
                 Reason::NoError,
+                b"",
             );
         }
     }

@@ -9,7 +9,9 @@ use super::{Connection, Phase};
 use crate::{
     KeepAlive, Refusal, Service,
     frame::{self, Reason},
-    limits::{LOOK_INTERVAL, STALL_BYTES_MIN},
+    limits::{
+        BODY_BYTES_PER_SECOND_MIN, BODY_TIMEOUT, LOOK_INTERVAL, STALL_BYTES_MIN, STALL_TIMEOUT,
+    },
     ping,
     stream::Receiving,
 };
@@ -156,7 +158,7 @@ impl<S: Service> Connection<S> {
         self.timers.mark = match self.timers.mark {
             _ if !waits => None,
             Some(mark) if sent - mark.sent < STALL_BYTES_MIN => {
-                if self.now.saturating_duration_since(mark.since) >= self.config.stall_timeout {
+                if self.now.saturating_duration_since(mark.since) >= STALL_TIMEOUT {
                     return Err(Reason::Calm);
                 }
                 Some(mark)
@@ -168,7 +170,7 @@ impl<S: Service> Connection<S> {
 
     /// Refuses the calls whose messages arrive more slowly than the settings allow.
     fn refuse_slow_messages(&mut self) {
-        let (now, config) = (self.now, &self.config);
+        let now = self.now;
         let mut late = Vec::new();
         self.streams.each(|slot, stream| {
             let (came, began) = match (&stream.receiving, stream.collecting) {
@@ -177,8 +179,8 @@ impl<S: Service> Connection<S> {
                 (Receiving::Stream { assembler }, Some(began)) => (assembler.held(), began),
                 (Receiving::Stream { .. } | Receiving::Unwanted | Receiving::Ended, _) => return,
             };
-            let earned = came as u64 / config.message_bytes_per_second_min.max(1);
-            let allowed = config.message_timeout + Duration::from_secs(earned);
+            let earned = came as u64 / BODY_BYTES_PER_SECOND_MIN;
+            let allowed = BODY_TIMEOUT + Duration::from_secs(earned);
             if now.saturating_duration_since(began) > allowed {
                 stream.refusal = Some(Refusal::TooSlow);
                 late.push(slot);

@@ -227,7 +227,7 @@ impl Reader<'_> {
             return Ok(text.to_vec());
         }
         let mut out = Vec::new();
-        huffman::decode(text, &mut out).map_err(|_| HpackError)?;
+        huffman::decode(text, &mut out)?;
         Ok(out)
     }
 }

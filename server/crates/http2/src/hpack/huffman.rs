@@ -1,9 +1,7 @@
 //! Huffman decoding of header strings (RFC 7541, appendix B); we write strings without it. The code
 //! is canonical, so the lengths of the code words determine it.
 
-/// A string that is not a whole number of words and a short padding of ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct HuffmanError;
+use super::HpackError;
 
 /// Bits of the longest code word.
 const LONGEST_CODE: usize = 30;
@@ -64,7 +62,7 @@ const fn words() -> CodeTable {
 
 /// Decodes a string and appends it to `out`; an error if it is not a sequence of code words with
 /// valid padding.
-pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HuffmanError> {
+pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
     // a word has five bits at least
     out.reserve(coded.len() * 8 / 5);
     let (mut code, mut first, mut offset, mut length) = (0_u32, 0_u32, 0_u32, 0_usize);
@@ -77,7 +75,7 @@ pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HuffmanError
             if code - first < count {
                 let symbol = WORDS.symbols[(offset + code - first) as usize];
                 if symbol == EOS {
-                    return Err(HuffmanError);
+                    return Err(HpackError);
                 }
                 // only the end of a string is beyond a byte
                 out.push(symbol as u8);
@@ -90,7 +88,7 @@ pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HuffmanError
     }
     let padding_is_ones = code == (1 << length) - 1;
     if length > 7 || !padding_is_ones {
-        return Err(HuffmanError);
+        return Err(HpackError);
     }
     Ok(())
 }
@@ -99,7 +97,7 @@ pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HuffmanError
 mod tests {
     use super::*;
 
-    fn decoded(coded: &[u8]) -> Result<Vec<u8>, HuffmanError> {
+    fn decoded(coded: &[u8]) -> Result<Vec<u8>, HpackError> {
         let mut out = Vec::new();
         decode(coded, &mut out).map(|()| out)
     }
@@ -155,7 +153,7 @@ mod tests {
             // 'a' and zeros
             &[0b0001_1000],
         ] {
-            assert_eq!(decoded(coded), Err(HuffmanError), "{coded:x?}");
+            assert_eq!(decoded(coded), Err(HpackError), "{coded:x?}");
         }
     }
 }

@@ -44,8 +44,7 @@ impl PeerTls {
             None => return Ok(None),
             Some(ServerCertificate::Files { cert, key }) => (cert.clone(), key.clone()),
             Some(ServerCertificate::SelfSigned { years }) => {
-                let (urls, port) = (&config.listen_peer_urls, self_signed::Port::Peer);
-                self_signed::files(&config.data_dir, port, urls, *years)?
+                self_signed::files(&config.data_dir, "peer", &config.listen_peer_urls, *years)?
             }
         };
         let client = match &tls.client {

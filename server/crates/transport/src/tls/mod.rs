@@ -29,7 +29,6 @@ mod words;
 
 use std::{
     fmt, io,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -41,7 +40,7 @@ use tokio::{
 };
 use tokio_rustls::LazyConfigAcceptor;
 use witan_base::metrics::gauge;
-use witan_config::{Config, ServerCertificate, Url};
+use witan_config::{Config, ServerCertificate};
 use witan_logging::LogLimit;
 
 pub use error::TlsError;
@@ -50,6 +49,7 @@ pub use peer::PeerCertificate;
 pub use pool::system_roots;
 pub(super) use stream::Secured;
 pub use subject_names::MemberCertificate;
+pub use verify::any_server;
 pub use words::of_io as error_text;
 
 use super::{
@@ -134,7 +134,12 @@ impl ServerTls {
             None => return Ok(None),
             Some(ServerCertificate::Files { cert, key }) => (cert.clone(), key.clone()),
             Some(ServerCertificate::SelfSigned { years }) => {
-                self_signed(config, &config.data_dir, *years)?
+                let urls = [
+                    config.listen_client_urls.as_slice(),
+                    &config.listen_client_http_urls,
+                    &config.listen_metrics_urls,
+                ];
+                self_signed::files(&config.data_dir, "client", &urls.concat(), *years)?
             }
         };
         let files = Files::new(tls, CLIENT_PORT, (cert, key))?;
@@ -271,23 +276,6 @@ fn report_expiry(parts: &TlsParts, (metrics, endpoint): (&TlsMetrics, &str)) {
     if now.is_ok_and(|now| now.as_secs() > expires_s) {
         tracing::warn!(expires_s, endpoint, "the certificate has expired");
     }
-}
-
-fn self_signed(
-    config: &Config,
-    data_dir: &Path,
-    years: u32,
-) -> Result<(std::path::PathBuf, std::path::PathBuf), TlsError> {
-    let urls: Vec<Url> = [
-        &config.listen_client_urls,
-        &config.listen_client_http_urls,
-        &config.listen_metrics_urls,
-    ]
-    .into_iter()
-    .flatten()
-    .cloned()
-    .collect();
-    self_signed::files(data_dir, self_signed::Port::Client, &urls, years)
 }
 
 /// Accepts a connection with TLS, if `security` is given, or if `plain` also one without; returns the stream

@@ -20,33 +20,17 @@ use super::error::TlsError;
 /// Folder below the data directory, as in etcd.
 const FOLDER: &str = "fixtures";
 
-/// The folder of a port's certificate.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Port {
-    Client,
-    Peer,
-}
-
-impl Port {
-    fn folder(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Peer => "peer",
-        }
-    }
-}
-
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Returns the paths of the certificate and its key. If one of the files is missing, both are
-/// created.
+/// Returns the paths of the certificate and its key, in a folder with the name of the port (`client`, `peer`). If one
+/// of the files is missing, both are created.
 pub(super) fn files(
     data_dir: &Path,
-    port: Port,
+    port: &str,
     urls: &[Url],
     years: u32,
 ) -> Result<(PathBuf, PathBuf), TlsError> {
-    let folder: PathBuf = data_dir.join(FOLDER).join(port.folder());
+    let folder: PathBuf = data_dir.join(FOLDER).join(port);
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     if cert.exists() && key.exists() {
         return Ok((cert, key));

@@ -129,6 +129,7 @@ fn kind(value: &Value) -> &'static str {
 mod tests {
     use super::*;
 
+    /// What the record of etcd's answers has not: `tests/e2e/tests/pairs` asks for the others.
     #[test]
     fn type_mismatches_are_worded_as_observed() {
         let whole = r#"Go value of type struct { PeerURLs []string "json:\"peerURLs\"" }"#;
@@ -140,10 +141,6 @@ mod tests {
             (
                 r#"{"peerURLs":[1]}"#,
                 "number into Go struct field .peerURLs of type string".into(),
-            ),
-            (
-                r#"{"peerURLs":"a"}"#,
-                "string into Go struct field .peerURLs of type []string".into(),
             ),
             (
                 r#"{"peerURLs":true}"#,
@@ -181,24 +178,13 @@ mod tests {
         }
     }
 
+    /// What the record has not.
     #[test]
     fn media_types_are_judged_as_observed() {
         assert_eq!(check_media_type("application/json"), Ok(()));
         assert_eq!(check_media_type("Application/JSON ; charset=utf-8"), Ok(()));
-        let table = [
-            ("", "Bad Content-Type , accept application/json"),
-            (
-                "text/plain; charset=utf-8",
-                "Bad Content-Type text/plain, accept application/json",
-            ),
-            (
-                "Application/json",
-                "Bad Content-Type Application/json, accept application/json",
-            ),
-        ];
-        for (given, expect) in table {
-            let refusal = MembersHttpError(StatusCode::UNSUPPORTED_MEDIA_TYPE, expect.into());
-            assert_eq!(check_media_type(given), Err(refusal));
-        }
+        let text = "Bad Content-Type Application/json, accept application/json".into();
+        let refusal = MembersHttpError(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+        assert_eq!(check_media_type("Application/json"), Err(refusal));
     }
 }

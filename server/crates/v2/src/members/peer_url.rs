@@ -37,19 +37,14 @@ fn has_port(host: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// What the record of etcd's answers has not: `tests/e2e/tests/pairs` asks for the others.
     #[test]
     fn urls_are_judged_as_observed() {
         let scheme = "URL scheme must be http, https, unix, or unixs: ";
         let table = [
-            ("foo", format!("{scheme}foo")),
             ("", scheme.to_owned()),
-            ("ftp://a:1", format!("{scheme}ftp://a:1")),
             ("a:b:c", format!("{scheme}a:b:c")),
             ("localhost:80", format!("{scheme}localhost:80")),
-            (
-                "http://bogus",
-                r#"URL address does not have the form "host:port": http://bogus"#.into(),
-            ),
             (
                 "http://",
                 r#"URL address does not have the form "host:port": http://"#.into(),
@@ -57,10 +52,6 @@ mod tests {
             (
                 "unix:///a/b",
                 r#"URL address does not have the form "host:port": unix:///a/b"#.into(),
-            ),
-            (
-                "http://a:1/path",
-                "URL must not contain a path: http://a:1/path".into(),
             ),
             (
                 "http://a:1/",
@@ -75,7 +66,6 @@ mod tests {
     #[test]
     fn invalid_urls_have_the_observed_errors() {
         let table = [
-            (":", "missing protocol scheme"),
             ("http://a:b", r#"invalid port ":b" after host"#),
             ("http://a :1", r#"invalid character " " in host name"#),
             ("http://%zz:1", r#"invalid URL escape "%zz""#),

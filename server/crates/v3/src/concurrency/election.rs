@@ -74,7 +74,7 @@ async fn win_election(
     };
     tokio::select! {
         waited = wait_until_first(&ctx, &name, rev) => waited?,
-        () = gone.wait() => {
+        _ = gone => {
             // if the key cannot be deleted now, its lease will delete it
             let _ = delete_key(&ctx, &key, rev).await;
             return Err(RpcError::Stopped);

@@ -48,7 +48,7 @@ async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcRes
     }
     let waited = tokio::select! {
         waited = wait_until_first(&ctx, &request.name, entered.created) => waited,
-        () = gone.wait() => Err(RpcError::Stopped),
+        _ = gone => Err(RpcError::Stopped),
     };
     let there = match waited {
         Ok(()) => kv::range(&ctx, ctx.node.client(), get(&key))

@@ -158,15 +158,8 @@ fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> 
     Box::pin(watch::watch(ctx, requests, needs_leader))
 }
 
-/// Resolves when the caller has disconnected.
-struct CallerGone(oneshot::Receiver<()>);
-
-impl CallerGone {
-    async fn wait(self) {
-        // an error means that the sender was dropped
-        let _ = self.0.await;
-    }
-}
+/// Resolves, to an error, when the caller has disconnected.
+type CallerGone = oneshot::Receiver<()>;
 
 /// Runs work that must complete even if its caller disconnects, and returns its result; the work's
 /// `CallerGone` resolves when the caller has disconnected.
@@ -176,7 +169,7 @@ async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'stati
 ) -> RpcResult<T> {
     let (here, gone) = oneshot::channel();
     let (tell, told) = oneshot::channel();
-    let work = panics::catch_in(PanicSource::Job, work(CallerGone(gone)));
+    let work = panics::catch_in(PanicSource::Job, work(gone));
     let metrics = metrics.clone();
     actix_web::rt::spawn(async move {
         if let Err(Err(_)) = tell.send(work.await) {

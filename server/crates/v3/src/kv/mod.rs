@@ -24,7 +24,7 @@ use witan_machine::{
 };
 use witan_node::Applied;
 
-use super::{RpcResult, authorize, error_map::Refusal, header};
+use super::{RpcResult, authorize, header};
 use crate::error::RpcError;
 
 pub(super) use compact::compact;
@@ -120,7 +120,7 @@ async fn permit_if(
 
 /// Proposes an operation and holds its permit until it is applied or has timed out: it is executed even if the client
 /// disconnects, so a client that disconnects must not free the permit and put more into the log.
-async fn propose_in<O: Operation<Error: Refusal> + 'static>(
+async fn propose_in<O: Operation<Error: Into<RpcError>> + 'static>(
     ctx: &Context,
     operation: O,
     permit: FairPermit,

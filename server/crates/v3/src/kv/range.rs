@@ -14,8 +14,8 @@ use witan_machine::{
 use witan_node::RequestType;
 
 use super::{
-    ClientNetwork, Context, Header, ReadSize, Refusal as _, RpcResult, WithPermit, authorize,
-    header, key_values, read,
+    ClientNetwork, Context, Header, ReadSize, RpcResult, WithPermit, authorize, header, key_values,
+    read,
 };
 use crate::error::RpcError;
 
@@ -54,7 +54,7 @@ async fn execute(
     };
     let (answer, permit) = read(ctx, client, size, work).await?;
     ctx.v3_metrics.ranged(began.elapsed(), answer.is_ok());
-    let answer = answer.map_err(|error| error.in_v3())?;
+    let answer = answer?;
     ctx.node.ranges_served(1);
     Ok(WithPermit::new(answer, permit))
 }

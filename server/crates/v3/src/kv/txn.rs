@@ -12,9 +12,9 @@ use witan_machine::kv::{self, OpReply, TxnReply};
 use witan_node::RequestType;
 
 use super::{
-    ClientNetwork, Context, FairPermit, Header, LARGE_READ_KEYS, ReadSize, Refusal as _, RpcResult,
-    WithPermit, authorize, delete_range, executed, fits, header, overlap::BranchWrites, permit_if,
-    propose_in, put, range, read,
+    ClientNetwork, Context, FairPermit, Header, LARGE_READ_KEYS, ReadSize, RpcResult, WithPermit,
+    authorize, delete_range, executed, fits, header, overlap::BranchWrites, permit_if, propose_in,
+    put, range, read,
 };
 use crate::error::RpcError;
 
@@ -155,8 +155,7 @@ async fn read_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> 
     );
     let work = move || view.machine.kv.read_txn(&txn);
     let (reply, permit) = read(ctx, client, size, work).await?;
-    let reply = reply.map_err(|error| error.in_v3())?;
-    Ok(((reply, revision), permit))
+    Ok(((reply?, revision), permit))
 }
 
 /// Iterates over the operations of both branches.
@@ -305,148 +304,120 @@ mod tests {
 
     use super::*;
 
+    fn op_of(request: Request) -> RequestOp {
+        RequestOp { request: Some(request) }
+    }
+
     fn op_put(key: &str) -> RequestOp {
-        let put = PutRequest { key: key.to_owned().into(), ..Default::default() };
-        RequestOp { request: Some(Request::RequestPut(put)) }
+        let key = key.to_owned().into();
+        op_of(Request::RequestPut(PutRequest {
+            key,
+            ..Default::default()
+        }))
     }
 
     fn op_delete(key: &str, end: &str) -> RequestOp {
         let (key, range_end) = (key.to_owned().into(), end.to_owned().into());
         let delete = DeleteRangeRequest { key, range_end, ..Default::default() };
-        RequestOp { request: Some(Request::RequestDeleteRange(delete)) }
+        op_of(Request::RequestDeleteRange(delete))
+    }
+
+    fn op_range(serializable: bool) -> RequestOp {
+        let range = RangeRequest { key: "k".into(), serializable, ..Default::default() };
+        op_of(Request::RequestRange(range))
+    }
+
+    fn txn(success: Vec<RequestOp>, failure: Vec<RequestOp>) -> TxnRequest {
+        TxnRequest { success, failure, ..Default::default() }
     }
 
     fn op_txn(success: Vec<RequestOp>, failure: Vec<RequestOp>) -> RequestOp {
-        let txn = TxnRequest { compare: Vec::new(), success, failure };
-        RequestOp { request: Some(Request::RequestTxn(txn)) }
-    }
-
-    fn check(success: Vec<RequestOp>) -> RpcResult<()> {
-        super::check(&TxnRequest { success, ..Default::default() }, 128)
-    }
-
-    const DUPLICATE: RpcResult<()> = Err(RpcError::DuplicateKey);
-
-    #[test]
-    fn a_key_is_written_once() {
-        assert_eq!(check(vec![op_put("a"), op_put("b")]), Ok(()));
-        assert_eq!(check(vec![op_put("a"), op_put("a")]), DUPLICATE);
-        assert_eq!(check(vec![op_put("a"), op_delete("a", "")]), DUPLICATE);
-        assert_eq!(check(vec![op_delete("a", "c"), op_put("b")]), DUPLICATE);
-        assert_eq!(check(vec![op_delete("a", "c"), op_put("c")]), Ok(()));
-        assert_eq!(check(vec![op_delete("a", ""), op_delete("a", "b")]), Ok(()));
-        assert_eq!(check(vec![op_delete("a", "\0"), op_put("b")]), Ok(()));
+        op_of(Request::RequestTxn(txn(success, failure)))
     }
 
     #[test]
-    fn branches_of_a_nested_txn_may_share_keys_with_each_other_only() {
-        assert_eq!(
-            check(vec![op_txn(vec![op_put("a")], vec![op_put("a")])]),
-            Ok(())
-        );
-        assert_eq!(
-            check(vec![op_txn(vec![op_put("a")], vec![]), op_put("a")]),
-            DUPLICATE
-        );
-        assert_eq!(
-            check(vec![op_txn(vec![], vec![op_put("a")]), op_put("a")]),
-            DUPLICATE
-        );
-        let two = vec![
-            op_txn(vec![op_put("a")], vec![]),
-            op_txn(vec![], vec![op_put("a")]),
-        ];
-        assert_eq!(check(two), DUPLICATE);
-        let deleted = vec![op_txn(vec![op_delete("a", "c")], vec![]), op_put("b")];
-        assert_eq!(check(deleted), DUPLICATE);
-        let outer = vec![op_delete("a", "c"), op_txn(vec![], vec![op_put("b")])];
-        assert_eq!(check(outer), DUPLICATE);
-    }
-
-    #[test]
-    fn nesting_uses_up_operations() {
-        let many = |count: usize| {
-            (0..count)
-                .map(|i| op_put(&i.to_string()))
-                .collect::<Vec<_>>()
+    fn operations_are_accepted_or_refused() {
+        let many = |count: usize| (0..count).map(|i| op_put(&i.to_string())).collect();
+        let txns = |inner: &[RequestOp], times: usize| -> Vec<_> {
+            let txns = (0..times).map(|_| op_txn(inner.to_vec(), vec![]));
+            txns.collect()
         };
-        assert_eq!(check(many(128)), Ok(()));
-        assert_eq!(check(many(129)), Err(RpcError::TooManyOps));
-        assert_eq!(check(vec![op_txn(many(127), vec![])]), Ok(()));
-        assert_eq!(
-            check(vec![op_txn(many(128), vec![])]),
-            Err(RpcError::TooManyOps)
-        );
-    }
-
-    /// Lists within the bound, nested so that their total is far beyond it.
-    #[test]
-    fn nesting_does_not_multiply_without_bound() {
-        let range = || RequestOp {
-            request: Some(Request::RequestRange(RangeRequest {
-                key: "k".into(),
-                ..Default::default()
-            })),
-        };
-        let txns = |inner: &[RequestOp], times: usize| {
-            (0..times)
-                .map(|_| op_txn(inner.to_vec(), vec![]))
-                .collect::<Vec<_>>()
-        };
-        let ranges: Vec<_> = (0..30).map(|_| range()).collect();
-        let sane = txns(&txns(&ranges, 30), 8);
-        assert_eq!(check(sane), Ok(()));
-        let vast = txns(&txns(&ranges, 30), 30);
-        assert_eq!(check(vast), Err(RpcError::TooManyOps));
-    }
-
-    #[test]
-    fn nesting_ends_where_the_log_could_not_hold_it() {
+        let ranges = vec![op_range(false); 30];
         let deep = |depth: usize| (0..depth).fold(op_put("a"), |op, _| op_txn(vec![op], vec![]));
-        assert_eq!(check(vec![deep(TXNS_NESTED_MAX)]), Ok(()));
-        assert_eq!(
-            check(vec![deep(TXNS_NESTED_MAX + 1)]),
-            Err(RpcError::TooManyOps)
-        );
-    }
-
-    #[test]
-    fn the_first_error_in_etcds_order_is_reported() {
-        assert_eq!(
-            check(vec![RequestOp { request: None }]),
-            Err(RpcError::KeyNotFound)
-        );
-        assert_eq!(
-            check(vec![op_put(""), op_put("a"), op_put("a")]),
-            Err(RpcError::EmptyKey)
-        );
-    }
-
-    fn op_of(request: Request) -> RequestOp {
-        RequestOp { request: Some(request) }
+        let (duplicate, too_many) = (Err(RpcError::DuplicateKey), Err(RpcError::TooManyOps));
+        for (at, (ops, expect)) in [
+            // a key is written once
+            (vec![op_put("a"), op_put("b")], Ok(())),
+            (vec![op_put("a"), op_put("a")], duplicate),
+            (vec![op_put("a"), op_delete("a", "")], duplicate),
+            (vec![op_delete("a", "c"), op_put("b")], duplicate),
+            (vec![op_delete("a", "c"), op_put("c")], Ok(())),
+            (vec![op_delete("a", ""), op_delete("a", "b")], Ok(())),
+            (vec![op_delete("a", "\0"), op_put("b")], Ok(())),
+            // branches of a nested transaction share keys with each other only
+            (vec![op_txn(vec![op_put("a")], vec![op_put("a")])], Ok(())),
+            (
+                vec![op_txn(vec![op_put("a")], vec![]), op_put("a")],
+                duplicate,
+            ),
+            (
+                vec![op_txn(vec![], vec![op_put("a")]), op_put("a")],
+                duplicate,
+            ),
+            (
+                vec![
+                    op_txn(vec![op_put("a")], vec![]),
+                    op_txn(vec![], vec![op_put("a")]),
+                ],
+                duplicate,
+            ),
+            (
+                vec![op_txn(vec![op_delete("a", "c")], vec![]), op_put("b")],
+                duplicate,
+            ),
+            (
+                vec![op_delete("a", "c"), op_txn(vec![], vec![op_put("b")])],
+                duplicate,
+            ),
+            // nesting uses up operations
+            (many(128), Ok(())),
+            (many(129), too_many),
+            (vec![op_txn(many(127), vec![])], Ok(())),
+            (vec![op_txn(many(128), vec![])], too_many),
+            // lists within the bound, nested so that their total is far beyond it
+            (txns(&txns(&ranges, 30), 8), Ok(())),
+            (txns(&txns(&ranges, 30), 30), too_many),
+            // deeper than the log could hold
+            (vec![deep(TXNS_NESTED_MAX)], Ok(())),
+            (vec![deep(TXNS_NESTED_MAX + 1)], too_many),
+            // the first error in etcd's order
+            (
+                vec![RequestOp { request: None }],
+                Err(RpcError::KeyNotFound),
+            ),
+            (
+                vec![op_put(""), op_put("a"), op_put("a")],
+                Err(RpcError::EmptyKey),
+            ),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(check(&txn(ops, vec![]), 128), expect, "{at}");
+        }
     }
 
     #[test]
     fn only_plain_ranges_are_reads() {
-        let range = |serializable| {
-            op_of(Request::RequestRange(RangeRequest {
-                serializable,
-                ..Default::default()
-            }))
-        };
-        let txn = |success, failure| TxnRequest { success, failure, ..Default::default() };
-        let reads = txn(vec![range(true)], vec![range(false)]);
+        let reads = txn(vec![op_range(true)], vec![op_range(false)]);
         assert!(reads_only(&reads) && !serializable(&reads));
-        assert!(serializable(&txn(vec![range(true)], vec![range(true)])));
-        let nested = txn(
-            vec![op_of(Request::RequestTxn(txn(vec![range(true)], vec![])))],
-            vec![],
-        );
-        assert!(!reads_only(&nested));
-        assert!(!reads_only(&txn(
-            vec![op_of(Request::RequestPut(PutRequest::default()))],
-            vec![]
+        assert!(serializable(&txn(
+            vec![op_range(true)],
+            vec![op_range(true)]
         )));
+        let nested = op_txn(vec![op_range(true)], vec![]);
+        assert!(!reads_only(&txn(vec![nested], vec![])));
+        assert!(!reads_only(&txn(vec![op_put("")], vec![])));
         assert!(reads_only(&TxnRequest::default()));
     }
 }

@@ -1,6 +1,6 @@
 //! From events to responses: recipients, filters, and fragmentation of large responses.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, iter, vec};
 
 use prost::Message as _;
 use witan_api::v3::etcdserverpb::{ResponseHeader, WatchResponse};
@@ -38,28 +38,8 @@ pub(super) enum ReadyResponse {
     },
 }
 
-/// Recipients of a repeated answer.
-#[derive(Debug)]
-pub(super) enum Recipients {
-    /// These watchers.
-    Watchers(std::vec::IntoIter<i64>),
-    /// No watcher in particular, this many times.
-    Stream(u32),
-}
-
-impl Iterator for Recipients {
-    type Item = i64;
-
-    fn next(&mut self) -> Option<i64> {
-        match self {
-            Self::Watchers(ids) => ids.next(),
-            Self::Stream(times) => {
-                *times = times.checked_sub(1)?;
-                Some(NO_WATCHER)
-            }
-        }
-    }
-}
+/// Ids of watchers, then the id of no watcher.
+type Recipients = iter::Chain<vec::IntoIter<i64>, iter::RepeatN<i64>>;
 
 impl ReadyResponse {
     fn event_count(&self) -> usize {
@@ -125,9 +105,11 @@ impl ResponseQueue {
         self.push_back(ReadyResponse::Response(answer.into()));
     }
 
-    /// Queues an answer without events to each of `recipients`; `next` makes the copies and sets their
-    /// `watch_id`.
-    pub(super) fn push_repeated(&mut self, answer: WatchResponse, recipients: Recipients) {
+    /// Queues an answer without events to each of the watchers `ids`, then as one to no watcher in particular, `times`
+    /// times; `next` makes the copies and sets their `watch_id`.
+    pub(super) fn push_repeated(&mut self, answer: WatchResponse, ids: Vec<i64>, times: u32) {
+        let no_watcher = iter::repeat_n(NO_WATCHER, times as usize);
+        let recipients = ids.into_iter().chain(no_watcher);
         self.push_back(ReadyResponse::Repeated { answer: answer.into(), recipients });
     }
 

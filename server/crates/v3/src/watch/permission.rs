@@ -11,7 +11,7 @@ use witan_replica::watch::range::{RangeEnd, WatchRange};
 
 use super::watchers::StreamWatchers;
 use crate::error::RpcError;
-use crate::{RpcResult, authorize, error_map::Refusal as _};
+use crate::{RpcResult, authorize};
 
 /// Ranges that are checked at once when users or roles change, before the task yields.
 const CHECKED_AT_ONCE: usize = 1024;
@@ -51,8 +51,7 @@ impl PermissionState {
         let judge = || -> RpcResult<Option<Caller>> {
             let caller = authorize::caller(ctx)?;
             let check = view.machine.check(caller.as_ref());
-            let permitted = check.read(key, &request.range_end);
-            permitted.map_err(|error| error.in_v3())?;
+            check.read(key, &request.range_end)?;
             Ok(caller)
         };
         Ok(match judge() {
@@ -95,7 +94,7 @@ impl PermissionState {
             let Err(refusal) = check.read(&span.key, range_end(span)) else {
                 continue;
             };
-            let refusal = refusal.in_v3();
+            let refusal = refusal.into();
             match denied.iter_mut().find(|(reason, _)| *reason == refusal) {
                 Some((_, ids)) => group.add_to(ids),
                 None => {

@@ -12,7 +12,7 @@ use witan_node::{Node, StreamChanges, WatchStream};
 use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
 
 use super::{
-    delivery::{Recipients, ResponseQueue, ResponseTemplate},
+    delivery::{ResponseQueue, ResponseTemplate},
     history_reader::{Compacted, EventBatch, HistoryStates, ResumePoint},
     permission::{PermissionState, status_text},
     progress::{NO_WATCHER, ProgressNotifier},
@@ -182,8 +182,7 @@ impl<R> Session<R> {
             }
             self.out.forget_removed(&self.watchers);
             let answer = WatchResponse { cancel_reason: status_text(refusal), ..self.canceled() };
-            let recipients = Recipients::Watchers(ids.into_iter());
-            self.out.push_repeated(answer, recipients);
+            self.out.push_repeated(answer, ids, 0);
         }
         Ok(())
     }
@@ -208,17 +207,14 @@ impl<R> Session<R> {
         let (watchers, asked) =
             self.progress
                 .recipients(&mut self.watchers, self.notified_revision, caught_up);
+        if watchers.is_empty() && asked == 0 {
+            return;
+        }
         let answer = WatchResponse {
             header: self.header(self.notified_revision),
             ..WatchResponse::default()
         };
-        if !watchers.is_empty() {
-            let recipients = Recipients::Watchers(watchers.into_iter());
-            self.out.push_repeated(answer.clone(), recipients);
-        }
-        if asked > 0 {
-            self.out.push_repeated(answer, Recipients::Stream(asked));
-        }
+        self.out.push_repeated(answer, watchers, asked);
     }
 
     /// Marks watchers whose changes were compacted and queues their cancellation; as in etcd they keep
@@ -236,8 +232,7 @@ impl<R> Session<R> {
             compact_revision: compacted,
             ..WatchResponse::default()
         };
-        let recipients = Recipients::Watchers(ids.into_iter());
-        self.out.push_repeated(answer, recipients);
+        self.out.push_repeated(answer, ids, 0);
     }
 
     /// Reads changes into `out`, for one group or a few synced ones, or else one batch for an

@@ -7,6 +7,7 @@ use base64::{
     alphabet::{STANDARD, URL_SAFE},
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use prost::encoding::encode_varint;
 
 /// Bytes of the length before a nested message, which is written once it is known.
 const LENGTH_BYTES: usize = 5;
@@ -173,12 +174,8 @@ impl MessageWriter {
         self.0
     }
 
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push((value & 0x7f) as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
+    fn varint(&mut self, value: u64) {
+        encode_varint(value, &mut self.0);
     }
 
     /// Appends a field that is a number, a bool or an enum.
