@@ -80,8 +80,7 @@ impl Clocks {
 }
 
 fn v3(member: &Server, path: &str, body: &serde_json::Value) -> serde_json::Value {
-    let answer = member.http("POST", path, &body.to_string());
-    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    let answer = member.answers(200, "POST", path, &body.to_string());
     answer.json()
 }
 
@@ -144,10 +143,8 @@ fn ttls_of_v2_follow_the_clock_of_the_leader() {
     let follower = cluster.follower();
     let set = |key: &str, ttl_s: i64| {
         let target = format!("/v2/keys/{key}");
-        let set = cluster
-            .member(leader)
-            .http("PUT", &target, &format!("value=x&ttl={ttl_s}"));
-        assert_eq!(set.status, 201, "{}", set.text());
+        let form = format!("value=x&ttl={ttl_s}");
+        cluster.member(leader).answers(201, "PUT", &target, &form);
     };
     let there = |key: &str| {
         let target = format!("/v2/keys/{key}?quorum=true");

@@ -72,8 +72,7 @@ fn names(times: usize) -> TxnRequest {
 }
 
 pub(crate) fn post(server: &Server, path: &str, body: &str) -> serde_json::Value {
-    let answer = server.http("POST", path, body);
-    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    let answer = server.answers(200, "POST", path, body);
     answer.json()
 }
 

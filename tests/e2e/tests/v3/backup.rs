@@ -6,9 +6,9 @@ use witan_api::v3::etcdserverpb::{
     TxnRequest, kv_client::KvClient, maintenance_client::MaintenanceClient,
     request_op::Request as Op,
 };
-use witan_e2e::{Kind, Tool, grpc};
+use witan_e2e::{Kind, Launch, Tool, grpc};
 
-use super::{gateway, pair, prepare, start};
+use super::{gateway, pair, start};
 
 /// etcd goes on to lower its storage version, which we do not, so only the first steps are the same.
 #[test]
@@ -241,13 +241,9 @@ impl Client {
 #[test]
 fn hashes_of_the_same_operations_are_etcds() {
     const SEED: u64 = 5;
-    let [ours, theirs] = [Kind::Witan, Kind::Etcd37].map(|kind| {
-        let mut server = prepare(kind);
-        // the operations are many, and what is hashed is not read from the disk
-        server.add_args(["--unsafe-no-fsync"]);
-        server.start_again();
-        server
-    });
+    // the operations are many, and what is hashed is not read from the disk
+    let [ours, theirs] = [Kind::Witan, Kind::Etcd37]
+        .map(|kind| Launch::new(kind).same_ids().without_fsync().start());
     grpc::runtime().block_on(async {
         let mut clients = [
             Client::connect(&ours.address()).await,
