@@ -444,6 +444,16 @@ impl Server {
         answer
     }
 
+    /// The answer to a call of the gateway below `/v3/`.
+    ///
+    /// # Panics
+    /// If it is refused.
+    #[track_caller]
+    pub fn v3(&self, call: &str, body: &str) -> serde_json::Value {
+        let answer = self.answers(200, "POST", &format!("/v3/{call}"), body);
+        answer.json()
+    }
+
     /// The output of a command of etcdctl 3.6.
     ///
     /// # Panics

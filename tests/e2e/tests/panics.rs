@@ -305,12 +305,7 @@ fn open(server: &Server) -> Vec<String> {
 }
 
 fn works(server: &Server) {
-    server.answers(
-        200,
-        "POST",
-        "/v3/kv/put",
-        r#"{"key":"a2V5","value":"dg=="}"#,
-    );
+    server.v3("kv/put", r#"{"key":"a2V5","value":"dg=="}"#);
     server.answers(200, "GET", "/v2/keys/", "");
 }
 
@@ -458,7 +453,7 @@ fn a_thousand_panics_leave_nothing_behind() {
     let value = "dmFs".repeat(100 << 10);
     let put = format!(r#"{{"key":"a2V5","value":"{value}"}}"#);
     for _ in 0..8 {
-        server.answers(200, "POST", "/v3/kv/put", &put);
+        server.v3("kv/put", &put);
     }
     works(&server);
 }

@@ -161,7 +161,7 @@ fn the_log_that_ends_last_is_not_that_of_the_highest_vote() {
         cluster.member_mut(*at).kill9();
     }
     let term = |member: &Server| -> u64 {
-        let status = member.http("POST", "/v3/maintenance/status", "{}").json();
+        let status = member.v3("maintenance/status", "{}");
         let term = status["raftTerm"].as_str().unwrap_or_default();
         term.parse().unwrap_or_default()
     };

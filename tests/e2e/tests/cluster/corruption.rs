@@ -13,15 +13,10 @@ fn fill(cluster: &Cluster) {
     let member = cluster.member(0);
     member.answers(201, "PUT", "/v2/keys/two", "value=good-two");
     // three = good-three
-    member.answers(
-        200,
-        "POST",
-        "/v3/kv/put",
-        r#"{"key":"dGhyZWU=","value":"Z29vZC10aHJlZQ=="}"#,
-    );
+    member.v3("kv/put", r#"{"key":"dGhyZWU=","value":"Z29vZC10aHJlZQ=="}"#);
     cluster.wait_equal();
     for member in cluster.members() {
-        member.answers(200, "POST", "/v3/maintenance/defragment", "{}");
+        member.v3("maintenance/defragment", "{}");
     }
 }
 
@@ -96,12 +91,7 @@ fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     wait::until_true("the alarm is lowered again", || {
         cluster.members().iter().all(|member| alarms(member) == 0)
     });
-    member.answers(
-        200,
-        "POST",
-        "/v3/kv/put",
-        r#"{"key":"Yg==","value":"Yg=="}"#,
-    );
+    member.v3("kv/put", r#"{"key":"Yg==","value":"Yg=="}"#);
     let ready = member.http("GET", "/readyz?verbose", "");
     assert!(
         ready.text().contains("[+]data_corruption ok"),
@@ -114,9 +104,7 @@ fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     let address = format!("127.0.0.1:{}", member.peer_port());
     let asked = http::once(&address, "GET", "/members/hashkv", r#"{"revision":2}"#);
     assert_eq!(asked.status, 200, "{}", asked.text());
-    let hash = member
-        .http("POST", "/v3/maintenance/hashkv", r#"{"revision":"2"}"#)
-        .json();
+    let hash = member.v3("maintenance/hashkv", r#"{"revision":"2"}"#);
     let asked = asked.json();
     assert_eq!(asked["hash"], hash["hash"]);
     assert_eq!(
@@ -149,9 +137,9 @@ fn states_are_compared_after_compactions() {
         .id;
     let leader = cluster.member(cluster.leader());
     let moved = format!(r#"{{"targetID":"{id}"}}"#);
-    leader.answers(200, "POST", "/v3/maintenance/transfer-leadership", &moved);
+    leader.v3("maintenance/transfer-leadership", &moved);
     let member = cluster.member(at);
-    member.answers(200, "POST", "/v3/kv/compaction", r#"{"revision":"2"}"#);
+    member.v3("kv/compaction", r#"{"revision":"2"}"#);
     wait::until_true("the state is that of the others", || {
         member.metric(REBUILDS) == Some(1.0)
     });
@@ -199,7 +187,7 @@ fn furnish(member: &Server, round: usize) {
         assert!(done.status < 300, "{target}: {}", done.text());
     }
     let compact = format!(r#"{{"revision":{revision}}}"#);
-    member.answers(200, "POST", "/v3/kv/compaction", &compact);
+    member.v3("kv/compaction", &compact);
 }
 
 /// Members that do the same work have the same hash, whatever way they got their state: none is accused.

@@ -2,13 +2,13 @@
 
 use std::thread;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{
     LeaseGrantRequest, PutRequest, RangeRequest, kv_client::KvClient, lease_client::LeaseClient,
 };
 use witan_e2e::{
-    Cluster, Server, grpc, http, wait,
+    Cluster, grpc, http, wait,
     wait::PATIENCE,
     watching::{self, Watching, create},
 };
@@ -48,11 +48,6 @@ async fn channels(cluster: &Cluster) -> Vec<Channel> {
     channels
 }
 
-fn v3(member: &Server, path: &str, body: &Value) -> Value {
-    let answer = member.answers(200, "POST", path, &body.to_string());
-    answer.json()
-}
-
 #[test]
 fn every_member_serves_every_dialect() {
     let cluster = Cluster::start(MEMBERS);
@@ -77,8 +72,8 @@ fn writes_are_seen(cluster: &Cluster) {
         // "YQ==" and the like: two letters of base64 for each byte would do
         let key = format!("aaa{write}bbb{read}");
         let put = json!({"key": key, "value": "YQ=="});
-        v3(writer, "/v3/kv/put", &put);
-        let there = v3(reader, "/v3/kv/range", &json!({"key": key}));
+        writer.v3("kv/put", &put.to_string());
+        let there = reader.v3("kv/range", &json!({"key": key}).to_string());
         assert_eq!(there["kvs"][0]["value"], "YQ==", "{key}: {there}");
 
         let target = format!("/v2/keys/d{write}/{read}");

@@ -92,7 +92,7 @@ fn cluster_of(kind: Kind) -> Cluster {
     let mut cluster = Cluster::prepare_of(&launch, "http", 1);
     cluster.start_all();
     let put = r#"{"key":"YQ==","value":"YQ=="}"#;
-    cluster.member(0).answers(200, "POST", "/v3/kv/put", put);
+    cluster.member(0).v3("kv/put", put);
     let learner = cluster.prepare_joining_of(&launch, "http", &[0]);
     let peer_url = cluster.member(learner).peer_url();
     add(cluster.member(0), &peer_url, &["--learner"]);

@@ -91,9 +91,7 @@ fn a_joining_member_asks_again_while_nobody_answers() {
     let mut cluster = Cluster::start(1);
     let at = add_joining(&mut cluster, &[0], &["--learner"]);
     // a member that starts answers before it has applied its log: the addition stands in the checkpoint
-    cluster
-        .member(0)
-        .answers(200, "POST", "/v3/maintenance/defragment", "{}");
+    cluster.member(0).v3("maintenance/defragment", "{}");
     cluster.member_mut(0).kill9();
     let joining = cluster.member_mut(at);
     joining.start_unready_again();

@@ -10,7 +10,7 @@ fn a_member_without_a_quorum_answers_what_it_can() {
         .member(0)
         .answers(201, "PUT", "/v2/keys/a", "value=1");
     let key = json!({"key": "YWFh", "value": "YQ=="}).to_string();
-    cluster.member(0).answers(200, "POST", "/v3/kv/put", &key);
+    cluster.member(0).v3("kv/put", &key);
     cluster.wait_equal();
     for at in [1, 2] {
         cluster.member_mut(at).kill9();

@@ -38,13 +38,13 @@ fn fill(member: &Server, count: usize) {
     for number in 0..count {
         let key = STANDARD.encode(format!("filler/{}", number % FILLER_KEYS));
         let body = format!(r#"{{"key":"{key}","value":"{value}"}}"#);
-        member.answers(200, "POST", "/v3/kv/put", &body);
+        member.v3("kv/put", &body);
     }
 }
 
 /// All that a member says about state beside v3's keys: the v2 tree and users.
 fn beside(member: &Server) -> [String; 2] {
-    let users = member.http("POST", "/v3/auth/user/list", "{}").json();
+    let users = member.v3("auth/user/list", "{}");
     let tree = member.http("GET", "/v2/keys/?recursive=true&sorted=true", "");
     [users["users"].to_string(), tree.json()["node"].to_string()]
 }
@@ -53,7 +53,7 @@ fn beside(member: &Server) -> [String; 2] {
 fn leased(member: &Server) -> String {
     let key = STANDARD.encode("leased");
     let body = format!(r#"{{"key":"{key}","serializable":true}}"#);
-    let answer = member.http("POST", "/v3/kv/range", &body).json();
+    let answer = member.v3("kv/range", &body);
     answer["count"].as_str().unwrap_or("0").to_owned()
 }
 
@@ -73,7 +73,7 @@ fn furnish(member: &Server) {
     }
     let key = STANDARD.encode("leased");
     let body = format!(r#"{{"key":"{key}","value":"{key}","lease":"77"}}"#);
-    member.answers(200, "POST", "/v3/kv/put", &body);
+    member.v3("kv/put", &body);
 }
 
 /// A follower that was killed, and whose place in the log the others have given up.
@@ -142,9 +142,7 @@ fn a_member_that_lags_too_far_gets_the_state_while_writes_go_on() {
     assert!(furnished[0].contains("alice") && furnished[1].contains("/dir/leaf"));
     // the lease came with its key
     assert_eq!(leased(cluster.member(lagging)), "1");
-    cluster
-        .member(leader)
-        .answers(200, "POST", "/v3/lease/revoke", r#"{"ID":"77"}"#);
+    cluster.member(leader).v3("lease/revoke", r#"{"ID":"77"}"#);
     wait::until_true("the leased key is deleted", || {
         leased(cluster.member(lagging)) == "0"
     });
@@ -214,7 +212,7 @@ fn a_watch_at_a_member_that_gets_a_snapshot_misses_nothing() {
     for number in 0..CHANGES {
         let value = STANDARD.encode(number.to_string());
         let body = format!(r#"{{"key":"{key}","value":"{value}"}}"#);
-        leader.answers(200, "POST", "/v3/kv/put", &body);
+        leader.v3("kv/put", &body);
         fill(leader, FILLERS / CHANGES + 1);
     }
     cluster.member(lagging).signal("CONT");

@@ -131,7 +131,7 @@ fn while_v3_asks_who_its_callers_are_its_users_are_guarded_in_v2() {
     let user = "/v2/auth/users/root";
     let body = r#"{"user":"root","password":"pw"}"#;
     server.answers(201, "PUT", user, body);
-    server.answers(200, "POST", "/v3/auth/enable", "{}");
+    server.v3("auth/enable", "{}");
     for (method, path) in [
         ("GET", "/v2/auth/users"),
         ("PUT", user),

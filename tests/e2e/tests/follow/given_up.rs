@@ -10,8 +10,7 @@ const FENCE: &str = "375431389550";
 
 fn alarm(etcd: &Server, action: &str, member: &str, alarm: &str) -> Value {
     let asked = json!({ "action": action, "memberID": member, "alarm": alarm });
-    let answer = etcd.answers(200, "POST", "/v3/maintenance/alarm", &asked.to_string());
-    answer.json()
+    etcd.v3("maintenance/alarm", &asked.to_string())
 }
 
 /// Before 3.6, an alarm NOSPACE that is raised behind an alarm CORRUPT takes its place, and deletions are taken again.

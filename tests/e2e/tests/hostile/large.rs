@@ -81,7 +81,7 @@ fn large_answers_are_rendered_on_another_thread() {
     let value = "dmFs".repeat(1 << 20);
     for key in ["YQ==", "Yg=="] {
         let put = format!(r#"{{"key":"{key}","value":"{value}"}}"#);
-        server.answers(200, "POST", "/v3/kv/put", &put);
+        server.v3("kv/put", &put);
     }
     let all = r#"{"request_range":{"key":"AA==","range_end":"AA=="}}"#;
     let txn = format!(r#"{{"success":[{}]}}"#, [all; 6].join(","));
@@ -149,7 +149,7 @@ fn long_values_are_compared_on_another_thread() {
     for first in (0..ALIKE).step_by(20) {
         let puts: Vec<_> = (first..first + 20).map(put).collect();
         let txn = format!(r#"{{"success":[{}]}}"#, puts.join(","));
-        server.answers(200, "POST", "/v3/kv/txn", &txn);
+        server.v3("kv/txn", &txn);
     }
     let sort = r#""sort_target":"VALUE","sort_order":"DESCEND","limit":1"#;
     let range = format!(r#"{{"key":"AA==","range_end":"AA==",{sort}}}"#);
@@ -177,7 +177,7 @@ fn a_large_answer_over_a_websocket_leaves_others_their_turn() {
     ];
     for key in keys {
         let put = format!(r#"{{"key":"{key}","value":"{value}"}}"#);
-        server.answers(200, "POST", "/v3/kv/put", &put);
+        server.v3("kv/put", &put);
     }
     others_go_on(&server, "a range over a WebSocket", || {
         let mut socket = Socket::open(&server.address(), "/v3/kv/range", &[]);

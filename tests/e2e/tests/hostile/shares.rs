@@ -35,7 +35,7 @@ fn put(server: &Server, key: &str, bytes: usize) {
         r#"{{"key":"{key}","value":"{}"}}"#,
         "dmFs".repeat(bytes / 3)
     );
-    server.answers(200, "POST", "/v3/kv/put", &body);
+    server.v3("kv/put", &body);
 }
 
 /// Makes the same call on many streams, in as few bytes as possible: headers enter the table.

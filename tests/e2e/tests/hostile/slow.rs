@@ -253,7 +253,7 @@ fn a_slow_readers_ping_does_not_wait_behind_megabytes() {
         let value = "dmFs".repeat((1 << 20) / 3);
         for key in 0..VALUES {
             let put = format!(r#"{{"key":"azAw{key:04}","value":"{value}"}}"#);
-            server.answers(200, "POST", "/v3/kv/put", &put);
+            server.v3("kv/put", &put);
         }
         let mut stream = h2::open(server, Some((1 << 31) - 1));
         // a buffer of a set size does not grow: a kernel that fits its size to the reader takes

@@ -15,7 +15,7 @@ use witan_e2e::{
 
 use crate::{
     stage::{NOISE, grown, longest_wait},
-    work::{admit_a_user, fill, post},
+    work::{admit_a_user, fill},
 };
 
 /// Another client's longest wait: work for so many watchers is bounded and not nothing, least of all in a
@@ -103,7 +103,7 @@ fn many_watchers_that_lose_their_permission_at_once() {
     let server = Launch::witan().start();
     let token = admit_a_user(&server);
     let root = r#"{"name":"root","password":"p"}"#;
-    let root = post(&server, "/v3/auth/authenticate", root);
+    let root = server.v3("auth/authenticate", root);
     let root = root["token"].as_str().expect("a token");
     let runtime = grpc::runtime();
     let mut answers = runtime.block_on(async {

@@ -41,7 +41,7 @@ fn behead(json: &mut Value) {
 
 /// The member's id, as JSON and as metrics write it.
 fn own_id(server: &Server) -> (String, String) {
-    let status = server.http("POST", "/v3/maintenance/status", "{}").json();
+    let status = server.v3("maintenance/status", "{}");
     let id = status["header"]["member_id"].as_str().expect("an id");
     let number: u64 = id.parse().expect("a number");
     (id.to_owned(), format!("{number:x}"))
@@ -182,7 +182,7 @@ fn a_full_quota_refuses_what_grows() {
     // with room, all is well again
     let all = json!({ "key": "AA==", "range_end": "AA==" });
     assert_eq!(call(&server, "kv/deleterange", &all).0, 200);
-    let status = server.http("POST", "/v3/maintenance/status", "{}").json();
+    let status = server.v3("maintenance/status", "{}");
     let revision = status["header"]["revision"].clone();
     let compacted = call(&server, "kv/compaction", &json!({ "revision": revision }));
     assert_eq!(compacted.0, 200, "{compacted:?}");

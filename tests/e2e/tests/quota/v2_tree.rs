@@ -84,5 +84,5 @@ fn both_key_spaces_share_the_quota() {
     let body = json!({ "key": "a2V5", "value": "v".repeat(4 * VALUE_BYTES) });
     server.answers(429, "POST", "/v3/kv/put", &body.to_string());
     let alone = Launch::witan().arg("--quota-backend-bytes=500000").start();
-    alone.answers(200, "POST", "/v3/kv/put", &body.to_string());
+    alone.v3("kv/put", &body.to_string());
 }

@@ -40,6 +40,7 @@ const CALLS: &[(&str, &str)] = &[
     ("lease/grant", r#"{"TTL":0,"ID":6}"#),
     ("lease/grant", r#"{"TTL":9000000000,"ID":9}"#),
     ("lease/grant", r#"{"TTL":"9000000001","ID":"8"}"#),
+    ("lease/grant", r#"{"TTL":"9000000001","ID":"5"}"#),
     ("lease/grant", r#"{"TTL":"x"}"#),
     ("kv/put", r#"{"key":"YQ==","value":"MQ==","lease":"5"}"#),
     ("kv/put", r#"{"key":"YQ==","value":"MQ==","lease":"77"}"#),
@@ -53,6 +54,7 @@ const CALLS: &[(&str, &str)] = &[
         "kv/txn",
         r#"{"compare":[{"key":"YQ==","target":"LEASE","lease":"5"}],"success":[{"request_put":{"key":"YQ==","value":"Mg==","ignore_lease":true}}]}"#,
     ),
+    ("lease/revoke", "{}"),
     ("lease/revoke", r#"{"ID":"5"}"#),
     ("kv/lease/revoke", r#"{"ID":"5"}"#),
     ("kv/range", r#"{"key":"YQ=="}"#),
@@ -78,7 +80,7 @@ fn calls_as_json() {
 fn keep_alives_as_lines_of_json() {
     let [ours, theirs] = pair().map(|server| {
         let grant = r#"{"TTL":"100","ID":"5"}"#;
-        server.answers(200, "POST", "/v3/lease/grant", grant);
+        server.v3("lease/grant", grant);
         let mut connection = Connection::open(&server.address()).expect("it listens");
         let body = br#"{"ID":"5"} {"ID":"77"}{"ID":5}"#;
         connection

@@ -68,7 +68,7 @@ fn save(server: &Server) -> String {
 fn lease(server: &Server) {
     for (id, ttl) in [(0x1234, "3600"), (0x4d2f, "7200"), (0x77, "100")] {
         let body = format!(r#"{{"ID":"{id}","TTL":"{ttl}"}}"#);
-        server.answers(200, "POST", "/v3/lease/grant", &body);
+        server.v3("lease/grant", &body);
     }
     let url = server.url();
     Tool::Etcdctl36.run(&url, &["put", "leased", "x", "--lease=1234"]);
@@ -130,21 +130,9 @@ fn restored(kind: Kind, snapshot: &str, more: &[&str]) -> Server {
 
 /// The parts of a state that both must agree about: hash, revision, compacted revision, and all keys.
 fn view(server: &Server) -> Vec<String> {
-    let hashes = server.http("POST", "/v3/maintenance/hashkv", "{}").json();
-    let keys = server
-        .http(
-            "POST",
-            "/v3/kv/range",
-            r#"{"key":"AA==","range_end":"AA=="}"#,
-        )
-        .json();
-    let leased = server
-        .http(
-            "POST",
-            "/v3/lease/timetolive",
-            r#"{"ID":"4660","keys":true}"#,
-        )
-        .json();
+    let hashes = server.v3("maintenance/hashkv", "{}");
+    let keys = server.v3("kv/range", r#"{"key":"AA==","range_end":"AA=="}"#);
+    let leased = server.v3("lease/timetolive", r#"{"ID":"4660","keys":true}"#);
     let of = |json: &serde_json::Value, name: &str| json[name].to_string();
     vec![
         of(&hashes, "hash"),
@@ -199,7 +187,7 @@ fn writes_go_on_beside_a_snapshot() {
     let value = "YmFy".repeat(30_000);
     for at in 0..40 {
         let body = format!(r#"{{"key":"bGFyZ2U{}","value":"{value}"}}"#, at % 10);
-        server.answers(200, "POST", "/v3/kv/put", &body);
+        server.v3("kv/put", &body);
     }
     let done = AtomicBool::new(false);
     let saved = thread::scope(|scope| {
@@ -207,7 +195,7 @@ fn writes_go_on_beside_a_snapshot() {
             let mut revision = 0;
             while !done.load(Ordering::Relaxed) {
                 let body = r#"{"key":"Zm9v","value":"YmFy"}"#;
-                let put = server.http("POST", "/v3/kv/put", body).json();
+                let put = server.v3("kv/put", body);
                 revision = number(&put["header"]["revision"]);
             }
             revision
@@ -224,11 +212,11 @@ fn writes_go_on_beside_a_snapshot() {
     });
     for (path, last) in saved {
         let other = restored(Kind::Witan, &path, &[]);
-        let theirs = other.http("POST", "/v3/maintenance/hashkv", "{}").json();
+        let theirs = other.v3("maintenance/hashkv", "{}");
         let revision = number(&theirs["hash_revision"]);
         assert!((2..=last).contains(&revision), "{revision} of {last}");
         let body = format!(r#"{{"revision":"{revision}"}}"#);
-        let ours = server.http("POST", "/v3/maintenance/hashkv", &body).json();
+        let ours = server.v3("maintenance/hashkv", &body);
         assert_eq!(ours["hash"], theirs["hash"]);
     }
 }

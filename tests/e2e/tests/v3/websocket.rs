@@ -58,7 +58,7 @@ fn a_token_stands_among_the_protocols() {
             server.answers(200, "POST", &format!("/v3/auth/{path}"), body);
         }
         let who = r#"{"name":"root","password":"secret"}"#;
-        let token = server.http("POST", "/v3/auth/authenticate", who).json();
+        let token = server.v3("auth/authenticate", who);
         let token = token["token"].as_str().expect("a token");
         let mut said = Vec::new();
         for header in [
@@ -155,5 +155,5 @@ fn a_client_that_breaks_the_rules_is_let_go() {
     assert_eq!(said.text(), not_found);
     assert_eq!(said.receive().unwrap(), Frame::Close(Some(1000)));
     // and the server goes on
-    server.answers(200, "POST", "/v3/kv/range", "{\"key\":\"YQ==\"}");
+    server.v3("kv/range", "{\"key\":\"YQ==\"}");
 }

@@ -42,6 +42,6 @@ fn populate(server: &Server) {
         ("kv/put", r#"{"key":"eA==","value":"MQ=="}"#),
         ("auth/enable", "{}"),
     ] {
-        server.answers(200, "POST", &format!("/v3/{path}"), body);
+        server.v3(path, body);
     }
 }

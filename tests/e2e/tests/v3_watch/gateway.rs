@@ -31,8 +31,7 @@ fn line(connection: &mut Connection) -> Value {
 }
 
 fn put(server: &Server, key: &str, value: &str) {
-    let body = json!({"key": key, "value": value}).to_string();
-    server.answers(200, "POST", "/v3/kv/put", &body);
+    server.v3("kv/put", &json!({"key": key, "value": value}).to_string());
 }
 
 #[test]
