@@ -55,48 +55,38 @@ fn status_says_the_same() {
     assert_eq!(ours, theirs);
 }
 
-const ASKS: &[gateway::Ask] = &[
-    ("POST", "maintenance/hash", "{}"),
-    ("POST", "maintenance/hashkv", "{}"),
-    ("POST", "maintenance/hashkv", r#"{"revision":100}"#),
-    ("POST", "maintenance/hashkv", r#"{"revision":-3}"#),
-    ("POST", "kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#),
-    ("POST", "maintenance/hash", "{}"),
-    ("POST", "maintenance/hashkv", r#"{"revision":"1"}"#),
-    ("POST", "kv/compaction", r#"{"revision":2,"physical":true}"#),
-    ("POST", "maintenance/hash", "{}"),
-    ("POST", "maintenance/hashkv", r#"{"revision":"1"}"#),
-    ("POST", "maintenance/defragment", "{}"),
-    ("POST", "maintenance/transfer-leadership", "{}"),
+const CALLS: &[gateway::Call] = &[
+    ("maintenance/hash", "{}"),
+    ("maintenance/hashkv", "{}"),
+    ("maintenance/hashkv", r#"{"revision":100}"#),
+    ("maintenance/hashkv", r#"{"revision":-3}"#),
+    ("kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#),
+    ("maintenance/hash", "{}"),
+    ("maintenance/hashkv", r#"{"revision":"1"}"#),
+    ("kv/compaction", r#"{"revision":2,"physical":true}"#),
+    ("maintenance/hash", "{}"),
+    ("maintenance/hashkv", r#"{"revision":"1"}"#),
+    ("maintenance/defragment", "{}"),
+    ("maintenance/transfer-leadership", "{}"),
+    ("maintenance/transfer-leadership", r#"{"targetID":"5"}"#),
+    ("maintenance/downgrade", "{}"),
     (
-        "POST",
-        "maintenance/transfer-leadership",
-        r#"{"targetID":"5"}"#,
-    ),
-    ("POST", "maintenance/downgrade", "{}"),
-    (
-        "POST",
         "maintenance/downgrade",
         r#"{"action":"VALIDATE","version":"3.6.0"}"#,
     ),
     (
-        "POST",
         "maintenance/downgrade",
         r#"{"action":"ENABLE","version":"3.4"}"#,
     ),
-    ("POST", "maintenance/downgrade", r#"{"action":"CANCEL"}"#),
-    ("POST", "maintenance/downgrade", r#"{"action":5}"#),
-    ("POST", "maintenance/downgrade", r#"{"version":"v3.5"}"#),
-    (
-        "POST",
-        "maintenance/downgrade",
-        r#"{"version":"3.5.0-rc1"}"#,
-    ),
+    ("maintenance/downgrade", r#"{"action":"CANCEL"}"#),
+    ("maintenance/downgrade", r#"{"action":5}"#),
+    ("maintenance/downgrade", r#"{"version":"v3.5"}"#),
+    ("maintenance/downgrade", r#"{"version":"3.5.0-rc1"}"#),
 ];
 
 #[test]
 fn json_says_the_same() {
-    gateway::same(ASKS);
+    gateway::same(CALLS);
 }
 
 #[test]
