@@ -49,6 +49,7 @@ fn several_client_urls() {
     let mut server = Launch::witan().prepare();
     let client = server.url();
     server.add_args(["--listen-client-urls", &format!("{client},{second}")]);
+    server.add_args(["--advertise-client-urls", &client]);
     server.start_again();
     for url in [&client, &second] {
         let put = Tool::Etcdctl36.run(url, &["put", "k", "v"]);

@@ -54,6 +54,7 @@ fn a_member_joins_a_running_cluster_and_leaves_it() {
     for joining in 1..3 {
         let present: Vec<usize> = (0..joining).collect();
         let at = add_joining(&mut cluster, &present, &[]);
+        // with `--initial-cluster-state existing`, as all that the harness lays out to join
         cluster.member_mut(at).start_again();
         writers.wait_more(WRITES);
     }
