@@ -2,21 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use tonic::{Status, transport::Channel};
+use futures_util::{Stream, stream};
+use tokio::{sync::mpsc, time::timeout};
+use tonic::{Status, Streaming, transport::Channel};
 use witan_api::v3::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, PutRequest, RequestOp, ResponseHeader, TxnRequest,
-    WatchCreateRequest, WatchRequest, WatchResponse, kv_client::KvClient,
-    request_op::Request as Op, watch_create_request::FilterType,
+    CompactionRequest, DeleteRangeRequest, PutRequest, RequestOp, TxnRequest, WatchCancelRequest,
+    WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse, kv_client::KvClient,
+    request_op::Request as Op, watch_client::WatchClient, watch_create_request::FilterType,
+    watch_request::RequestUnion,
 };
-use witan_e2e::{
-    Kind, Launch, Server, grpc, wait,
-    watching::{Watching, cancel, create, from, key, progress},
-};
+use witan_e2e::{Kind, Launch, Server, grpc, wait};
 
 use super::{
     draw::STREAMS,
     step::{At, Step},
 };
+
+/// Requests on their way to a stream.
+const REQUESTS_MAX: usize = 256;
 
 /// A key that only we write: whoever has heard of its last change has heard of all before it.
 const MARKER: &str = "~";
@@ -24,19 +27,30 @@ const MARKER: &str = "~";
 const MARKER_ID: i64 = 1000;
 
 /// Watchers that have not caught up.
-const SLOW: &str = "etcd_debugging_mvcc_slow_watcher_total";
+const SLOW: &str = "etcd_debugging_mvcc_slow_watcher_total ";
 
 pub(super) struct Side {
     server: Server,
     channel: Channel,
-    streams: Vec<Listening>,
+    streams: Vec<Watching>,
     revision: i64,
 }
 
-struct Listening {
-    stream: Watching,
+struct Watching {
+    requests: mpsc::Sender<WatchRequest>,
+    answers: Streaming<WatchResponse>,
     /// Read and not yet told.
     kept: Vec<WatchResponse>,
+}
+
+impl Watching {
+    async fn next(&mut self) -> WatchResponse {
+        let answer = timeout(wait::PATIENCE, self.answers.message()).await;
+        match answer {
+            Ok(Ok(Some(answer))) => answer,
+            other => panic!("an answer, not {other:?}"),
+        }
+    }
 }
 
 impl Side {
@@ -78,14 +92,17 @@ impl Side {
             }
             Step::Create { .. } => self.create(step).await,
             Step::Cancel { stream, id } => {
-                self.ask(*stream, cancel(*id)).await;
+                let request = WatchCancelRequest { watch_id: *id };
+                self.ask(*stream, RequestUnion::CancelRequest(request))
+                    .await;
                 self.fence(*stream).await;
                 String::new()
             }
             Step::Progress { stream } => {
                 // etcd drops the request while a watcher of the stream catches up
                 self.settle();
-                self.ask(*stream, progress()).await;
+                let request = RequestUnion::ProgressRequest(WatchProgressRequest {});
+                self.ask(*stream, request).await;
                 self.fence(*stream).await;
                 String::new()
             }
@@ -105,7 +122,7 @@ impl Side {
         for (at, stream) in self.streams.iter_mut().enumerate() {
             let mut answers = std::mem::take(&mut stream.kept);
             loop {
-                let answer = stream.stream.next().await;
+                let answer = stream.next().await;
                 let events = answer.events.iter().filter_map(|event| event.kv.as_ref());
                 let marked = events
                     .filter(|kv| kv.key == MARKER)
@@ -140,7 +157,9 @@ impl Side {
     /// Waits until no watcher reads the past.
     fn settle(&self) {
         wait::until_true("all watchers have caught up", || {
-            self.server.metric(SLOW) == Some(0.0)
+            let text = self.server.http("GET", "/metrics", "").text();
+            let slow = text.lines().find_map(|line| line.strip_prefix(SLOW));
+            slow == Some("0")
         });
     }
 
@@ -149,7 +168,10 @@ impl Side {
     }
 
     /// A header's revision, or the error.
-    fn told(&mut self, answer: Result<Option<ResponseHeader>, Status>) -> String {
+    fn told(
+        &mut self,
+        answer: Result<Option<witan_api::v3::etcdserverpb::ResponseHeader>, Status>,
+    ) -> String {
         match answer {
             Ok(header) => {
                 self.revision = header.map_or(0, |header| header.revision);
@@ -216,7 +238,8 @@ impl Side {
             fragment: *fragment,
             ..Default::default()
         };
-        self.ask(*stream, create(request)).await;
+        self.ask(*stream, RequestUnion::CreateRequest(request))
+            .await;
         self.created(*stream).await;
         self.settle();
         String::new()
@@ -225,7 +248,7 @@ impl Side {
     /// Reads until a watcher was created or refused, and keeps what came before.
     async fn created(&mut self, stream: usize) {
         loop {
-            let answer = self.streams[stream].stream.next().await;
+            let answer = self.streams[stream].next().await;
             let created = answer.created;
             self.streams[stream].kept.push(answer);
             if created {
@@ -237,7 +260,9 @@ impl Side {
     /// Waits until a stream has taken all that it was asked: what is asked now is refused, and is
     /// answered in turn.
     async fn fence(&mut self, stream: usize) {
-        self.ask(stream, create(from("b", "a", 0))).await;
+        let refused =
+            WatchCreateRequest { key: "b".into(), range_end: "a".into(), ..Default::default() };
+        self.ask(stream, RequestUnion::CreateRequest(refused)).await;
         self.created(stream).await;
         self.streams[stream].kept.pop();
     }
@@ -251,8 +276,10 @@ impl Side {
         }
     }
 
-    async fn ask(&self, stream: usize, request: WatchRequest) {
-        self.streams[stream].stream.send(request).await;
+    async fn ask(&self, stream: usize, union: RequestUnion) {
+        let request = WatchRequest { request_union: Some(union) };
+        let sent = self.streams[stream].requests.send(request).await;
+        sent.expect("the stream is open");
     }
 }
 
@@ -265,9 +292,27 @@ fn put(key: &str, value: &str) -> PutRequest {
 }
 
 /// A stream that watches the marker.
-async fn open(channel: &Channel) -> Listening {
-    let marker = WatchCreateRequest { watch_id: MARKER_ID, ..key(MARKER) };
-    let mut stream = Watching::open(channel, create(marker)).await;
-    assert!(stream.next().await.created);
-    Listening { stream, kept: Vec::new() }
+async fn open(channel: &Channel) -> Watching {
+    let (requests, queue) = mpsc::channel(REQUESTS_MAX);
+    let marker = WatchCreateRequest {
+        key: MARKER.into(),
+        watch_id: MARKER_ID,
+        ..Default::default()
+    };
+    let first = WatchRequest { request_union: Some(RequestUnion::CreateRequest(marker)) };
+    requests.send(first).await.expect("the queue is open");
+    let mut answers = WatchClient::new(channel.clone())
+        .watch(stream_of(queue))
+        .await
+        .expect("a watch stream")
+        .into_inner();
+    let created = answers.message().await.expect("an answer").expect("no end");
+    assert!(created.created, "{created:?}");
+    Watching { requests, answers, kept: Vec::new() }
+}
+
+fn stream_of(queue: mpsc::Receiver<WatchRequest>) -> impl Stream<Item = WatchRequest> + Send {
+    stream::unfold(queue, |mut queue| async move {
+        Some((queue.recv().await?, queue))
+    })
 }
