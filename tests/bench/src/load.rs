@@ -15,8 +15,9 @@ use tokio::{
     sync::mpsc::{Sender, channel},
     task::JoinSet,
 };
+use witan_e2e::process;
 
-use crate::{h2::Grpc, http1::Http1, process, subject::Subject, verb::Verb, wire};
+use crate::{h2::Grpc, http1::Http1, subject::Subject, verb::Verb, wire};
 
 /// Keys that the timed loads touch. Their text has 16 bytes.
 pub const KEYS: u64 = 100_000;

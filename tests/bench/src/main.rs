@@ -14,17 +14,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::task::LocalSet;
 use witan_bench::{
     floor,
     load::{self, Measured},
-    process,
     program::{Program, programs, turns},
     subject::Subject,
     table,
     verb::Verb,
 };
-use witan_e2e::Server;
+use witan_e2e::{Server, process};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -47,23 +45,14 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = match options(env::args().skip(1)) {
-        Ok(options) => options,
-        Err(wrong) => {
-            println!("{wrong}; see the head of tests/bench/src/main.rs");
-            return ExitCode::from(2);
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime needs only a thread");
-    let local = LocalSet::new();
-    match options.keys {
-        Some(keys) => local.block_on(&runtime, memory(&options, keys)),
-        None => local.block_on(&runtime, compare(&options)),
-    }
-    ExitCode::SUCCESS
+    witan_bench::run(
+        options(env::args().skip(1)),
+        "main.rs",
+        async |options| match options.keys {
+            Some(keys) => memory(&options, keys).await,
+            None => compare(&options).await,
+        },
+    )
 }
 
 async fn compare(options: &Options) {

@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use witan_e2e::{Cluster, Server, http};
-
-use crate::process;
+use witan_e2e::{Cluster, Server, http, process};
 
 /// The metric, in etcd and Witan, of the bytes that a member has sent to the others.
 const SENT: &str = "etcd_network_peer_sent_bytes_total{";

@@ -71,72 +71,48 @@ impl Verb {
         Self::ALL.into_iter().find(|verb| verb.name() == name)
     }
 
+    /// Its name on the command line, its name in the table, and the path of the gRPC method or of the HTTP resource (a
+    /// prefix, where the key belongs to it).
+    fn row(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Verb::Put => ("put", "gRPC put", "/etcdserverpb.KV/Put"),
+            Verb::LargePut => ("large", "gRPC put of 15 KiB", "/etcdserverpb.KV/Put"),
+            Verb::Get => ("get", "gRPC get, linearizable", "/etcdserverpb.KV/Range"),
+            Verb::SerializableGet => ("sget", "gRPC get, serializable", "/etcdserverpb.KV/Range"),
+            Verb::TxnPut => ("txn", "gRPC txn, compare and put", "/etcdserverpb.KV/Txn"),
+            Verb::List => (
+                "list",
+                "gRPC range of 10,000 keys",
+                "/etcdserverpb.KV/Range",
+            ),
+            Verb::V2Put => ("v2put", "v2 PUT", "/v2/keys/"),
+            Verb::V2Get => ("v2get", "v2 GET", "/v2/keys/"),
+            Verb::JsonPut => ("json", "JSON put", "/v3/kv/put"),
+        }
+    }
+
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
-        match self {
-            Verb::Put => "put",
-            Verb::LargePut => "large",
-            Verb::Get => "get",
-            Verb::SerializableGet => "sget",
-            Verb::TxnPut => "txn",
-            Verb::List => "list",
-            Verb::V2Put => "v2put",
-            Verb::V2Get => "v2get",
-            Verb::JsonPut => "json",
-        }
+        self.row().0
     }
 
     /// Its name in the table.
     pub fn label(self) -> &'static str {
-        match self {
-            Verb::Put => "gRPC put",
-            Verb::LargePut => "gRPC put of 15 KiB",
-            Verb::Get => "gRPC get, linearizable",
-            Verb::SerializableGet => "gRPC get, serializable",
-            Verb::TxnPut => "gRPC txn, compare and put",
-            Verb::List => "gRPC range of 10,000 keys",
-            Verb::V2Put => "v2 PUT",
-            Verb::V2Get => "v2 GET",
-            Verb::JsonPut => "JSON put",
-        }
+        self.row().1
+    }
+
+    pub(crate) fn target(self) -> &'static str {
+        self.row().2
     }
 
     /// Whether it goes over gRPC.
     pub fn grpc(self) -> bool {
-        match self {
-            Verb::Put
-            | Verb::LargePut
-            | Verb::Get
-            | Verb::SerializableGet
-            | Verb::TxnPut
-            | Verb::List => true,
-            Verb::V2Put | Verb::V2Get | Verb::JsonPut => false,
-        }
+        self.target().starts_with("/etcdserverpb.")
     }
 
     /// Whether this server answers it: etcd 3.6 has no v2 any more.
     pub fn served_by(self, kind: Kind) -> bool {
-        match self {
-            Verb::Put
-            | Verb::LargePut
-            | Verb::Get
-            | Verb::SerializableGet
-            | Verb::TxnPut
-            | Verb::List
-            | Verb::JsonPut => true,
-            Verb::V2Put | Verb::V2Get => matches!(kind, Kind::Witan | Kind::Etcd34),
-        }
-    }
-
-    /// Path of the gRPC method or of the HTTP resource (a prefix, where the key belongs to it).
-    pub(crate) fn target(self) -> &'static str {
-        match self {
-            Verb::Put | Verb::LargePut => "/etcdserverpb.KV/Put",
-            Verb::Get | Verb::SerializableGet | Verb::List => "/etcdserverpb.KV/Range",
-            Verb::TxnPut => "/etcdserverpb.KV/Txn",
-            Verb::V2Put | Verb::V2Get => "/v2/keys/",
-            Verb::JsonPut => "/v3/kv/put",
-        }
+        !self.target().starts_with("/v2/") || matches!(kind, Kind::Witan | Kind::Etcd34)
     }
 
     /// The gRPC message.

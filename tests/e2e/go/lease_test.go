@@ -14,7 +14,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 	"go.etcd.io/etcd/client/v3/leasing"
-	"go.etcd.io/etcd/client/v3/namespace"
 	"go.etcd.io/etcd/client/v3/naming/endpoints"
 )
 
@@ -30,21 +29,6 @@ func session(t *testing.T, client *clientv3.Client, options ...concurrency.Sessi
 	session, err := concurrency.NewSession(client, options...)
 	must(t, err)
 	return session
-}
-
-func TestLeaseTakesItsKeysWithIt(t *testing.T) {
-	client := start(t).client()
-	watch := client.Watch(within(t), "l/", clientv3.WithPrefix())
-	id := grant(t, client, 1)
-	put(t, client.KV, "l/a", "1", clientv3.WithLease(id))
-	put(t, client.KV, "l/b", "1", clientv3.WithLease(id))
-	next(t, watch)
-	next(t, watch)
-	gone := next(t, watch)
-	same(t, "keys deleted in one revision", len(gone), 2)
-	left, err := client.TimeToLive(within(t), id)
-	must(t, err)
-	same(t, "time to live", left.TTL, int64(-1))
 }
 
 func TestLeaseLivesWhileItIsKeptAndOverRestarts(t *testing.T) {
@@ -124,20 +108,6 @@ func TestMutexLetsOneIn(t *testing.T) {
 	same(t, "count", value(t, server.client().KV, "count"), strconv.Itoa(clients*rounds))
 }
 
-func TestMutexOfADeadSessionIsFree(t *testing.T) {
-	server := start(t)
-	first, second := session(t, server.client(), concurrency.WithTTL(1)), session(t, server.client())
-	held := concurrency.NewMutex(first, "lock/")
-	must(t, held.Lock(within(t)))
-	waiting := concurrency.NewMutex(second, "lock/")
-	if err := waiting.TryLock(within(t)); !errors.Is(err, concurrency.ErrLocked) {
-		t.Fatal(err)
-	}
-	first.Orphan()
-	must(t, waiting.Lock(within(t)))
-	must(t, waiting.Unlock(within(t)))
-}
-
 func TestMutexIsHeldOverARestart(t *testing.T) {
 	server := start(t)
 	client := server.client()
@@ -188,23 +158,6 @@ func TestElectionHasOneLeaderAtATime(t *testing.T) {
 	}
 	_, err := observer.Leader(within(t))
 	if !errors.Is(err, concurrency.ErrElectionNoLeader) {
-		t.Fatal(err)
-	}
-}
-
-func TestElectionIsResumedAndResigned(t *testing.T) {
-	server := start(t)
-	client := server.client()
-	session := session(t, client)
-	election := concurrency.NewElection(session, "election")
-	must(t, election.Campaign(within(t), "a"))
-	must(t, election.Proclaim(within(t), "b"))
-	leader, err := election.Leader(within(t))
-	must(t, err)
-	same(t, "proclaimed", string(leader.Kvs[0].Value), "b")
-	again := concurrency.ResumeElection(session, "election", string(leader.Kvs[0].Key), leader.Kvs[0].CreateRevision)
-	must(t, again.Resign(within(t)))
-	if _, err = election.Leader(within(t)); !errors.Is(err, concurrency.ErrElectionNoLeader) {
 		t.Fatal(err)
 	}
 }
@@ -265,18 +218,6 @@ func TestNamingListsAndWatches(t *testing.T) {
 	same(t, "metadata", list["service/b"].Metadata.(string), "x")
 	must(t, manager.DeleteEndpoint(within(t), "service/b"))
 	follow("map[]")
-}
-
-func TestNamespaceOfLeases(t *testing.T) {
-	client := start(t).client()
-	lease := namespace.NewLease(client.Lease, "app/")
-	id := grant(t, lease, 60)
-	put(t, client.KV, "app/a", "1", clientv3.WithLease(id))
-	put(t, client.KV, "outside", "1", clientv3.WithLease(id))
-	answer, err := lease.TimeToLive(within(t), id, clientv3.WithAttachedKeys())
-	must(t, err)
-	same(t, "its keys", len(answer.Keys), 1)
-	same(t, "its key", string(answer.Keys[0]), "a")
 }
 
 func TestManyLeasesEndAtOnce(t *testing.T) {

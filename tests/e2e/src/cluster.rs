@@ -100,9 +100,7 @@ impl Cluster {
     /// Adds arguments for the next start of every member.
     pub fn add_args(&mut self, args: &[&str]) {
         for member in &mut self.members {
-            for arg in args {
-                member.add_args([arg]);
-            }
+            member.add_args(args.iter().copied());
         }
     }
 
@@ -114,7 +112,7 @@ impl Cluster {
         )
     }
 
-    /// Lays out a member of the cluster of those at `present` and it, and starts nothing.
+    /// Lays out a member that joins the cluster of those at `present`, and starts nothing.
     /// Returns its place.
     pub fn prepare_joining(&mut self, present: &[usize]) -> usize {
         self.prepare_joining_of(&launch(), "http", present)
@@ -135,6 +133,7 @@ impl Cluster {
         let peer_url = format!("{scheme}://127.0.0.1:{}", member.peer_port());
         configure(member, &format!("m{at}"), &peer_url, &peer_url);
         member.add_args(["--initial-cluster", &initial.join(",")]);
+        member.add_args(["--initial-cluster-state", "existing"]);
         at
     }
 

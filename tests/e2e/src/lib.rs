@@ -5,8 +5,8 @@
 //! tests know it only as a process.
 //!
 //! Reading order: `server` (start, wait until ready, kill, restart) → `http` (wire-true HTTP/1.1)
-//! → `tool` (etcdctl and etcdutl) → `grpc` → `cluster` (several members) → `writers` (what they acknowledge) → `network`
-//! (faults between members) → `linear` (histories and their checks) → `disk`, `binaries`, `ports`, `wait`.
+//! → `tool` (etcdctl and etcdutl) → `grpc` → `watching` → `cluster` (several members) → `writers` (what they acknowledge) → `network`
+//! (faults between members) → `linear` (histories and their checks) → `disk`, `binaries`, `ports`, `process`, `wait`.
 
 pub mod binaries;
 pub mod cluster;
@@ -16,9 +16,11 @@ pub mod http;
 pub mod linear;
 pub mod network;
 pub mod ports;
+pub mod process;
 pub mod server;
 pub mod tool;
 pub mod wait;
+pub mod watching;
 pub mod websocket;
 pub mod writers;
 

@@ -13,10 +13,13 @@ use std::{
     thread,
 };
 
-use crate::{Kind, http, ports, wait};
+use crate::{Kind, Tool, http, ports, wait};
 
 /// The log line for which people and test frameworks wait.
 pub const READY: &str = "ready to serve client requests";
+
+/// The URLs for clients and members that [`Launch::same_ids`] advertises, on which nobody listens.
+pub const SAME_URLS: [&str; 2] = ["http://127.0.0.1:2379", "http://127.0.0.1:2380"];
 
 /// Lines of the log that a failing test prints.
 const LOG_TAIL: usize = 40;
@@ -81,6 +84,15 @@ impl Launch {
             Kind::Witan | Kind::Etcd36 | Kind::Etcd37 => self.arg("--unsafe-no-fsync"),
             Kind::Etcd34 => self,
         }
+    }
+
+    /// Advertises [`SAME_URLS`]: all servers that do have the same ids, and their answers can be compared to the byte.
+    #[must_use]
+    pub fn same_ids(self) -> Self {
+        let [client, peer] = SAME_URLS;
+        self.arg(format!("--advertise-client-urls={client}"))
+            .arg(format!("--initial-advertise-peer-urls={peer}"))
+            .arg(format!("--initial-cluster=default={peer}"))
     }
 
     /// Panics in its log do not fail the test.
@@ -327,8 +339,8 @@ impl Server {
     }
 
     /// Adds arguments for the starts to come: for those that name this server's own ports.
-    pub fn add_args<const N: usize>(&mut self, args: [&str; N]) {
-        self.launch.args.extend(args.map(str::to_owned));
+    pub fn add_args(&mut self, args: impl IntoIterator<Item = impl Into<String>>) {
+        self.launch.args.extend(args.into_iter().map(Into::into));
     }
 
     /// Starts this executable from the next start on.
@@ -414,6 +426,43 @@ impl Server {
     /// One request on a connection of its own.
     pub fn http(&self, method: &str, target: &str, body: &str) -> http::Response {
         http::once(&self.address(), method, target, body)
+    }
+
+    /// The same, answered with this status.
+    ///
+    /// # Panics
+    /// If it is another one.
+    #[track_caller]
+    pub fn answers(&self, status: u16, method: &str, target: &str, body: &str) -> http::Response {
+        let answer = self.http(method, target, body);
+        assert_eq!(
+            answer.status,
+            status,
+            "{method} {target}: {}",
+            answer.text()
+        );
+        answer
+    }
+
+    /// The answer to a call of the gateway below `/v3/`.
+    ///
+    /// # Panics
+    /// If it is refused.
+    #[track_caller]
+    pub fn v3(&self, call: &str, body: &str) -> serde_json::Value {
+        let answer = self.answers(200, "POST", &format!("/v3/{call}"), body);
+        answer.json()
+    }
+
+    /// The output of a command of etcdctl 3.6.
+    ///
+    /// # Panics
+    /// If it fails.
+    #[track_caller]
+    pub fn etcdctl(&self, args: &[&str]) -> String {
+        let said = Tool::Etcdctl36.run(&self.url(), args);
+        assert_eq!(said.code, Some(0), "{args:?}: {}", said.all());
+        said.stdout
     }
 
     /// The value of a series on `/metrics`, the sum over all labels if `name` has none; nothing if there

@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::{StreamExt as _, stream};
 use witan_api::v3::etcdserverpb::{CompactionRequest, PutRequest, kv_client::KvClient};
-use witan_e2e::{Kind, Launch, Server, Tool, grpc, wait};
+use witan_e2e::{Kind, Launch, Tool, grpc, process, wait};
 
 #[test]
 fn old_revisions_go_by_themselves() {
@@ -72,13 +72,6 @@ async fn compact(kv: &Kv, revision: i64) {
     kv.clone().compact(physical).await.expect("it is compacted");
 }
 
-fn resident_kib(server: &Server) -> usize {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-    kib.expect("the kernel tells it")
-}
-
 fn disk_bytes(dir: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(dir) else {
         return 0;
@@ -102,20 +95,28 @@ fn memory_and_disk_shrink_with_what_is_compacted() {
         // the half of it is more than two segments of the log, which every member keeps
         let overwritten = 6144;
         let revision = overwrite(&kv, overwritten).await;
-        let (memory, disk) = (resident_kib(&server), disk_bytes(server.dir()));
+        let (memory, disk) = (
+            process::resident_bytes(server.pid()),
+            disk_bytes(server.dir()),
+        );
         assert!(
-            memory > overwritten * VALUE_BYTES / 1024,
-            "all of it is kept: {memory} KiB"
+            memory > (overwritten * VALUE_BYTES) as u64,
+            "all of it is kept: {memory} bytes"
         );
         compact(&kv, revision).await;
         // memory that one thread frees comes back with the next work of the thread that allocated it, the log
         // is cut and the checkpoint written anew while writes go on
         let begun = Instant::now();
-        while resident_kib(&server) > memory / 2 || disk_bytes(server.dir()) > disk / 2 {
-            let now = (resident_kib(&server), disk_bytes(server.dir()));
+        while process::resident_bytes(server.pid()) > memory / 2
+            || disk_bytes(server.dir()) > disk / 2
+        {
+            let now = (
+                process::resident_bytes(server.pid()),
+                disk_bytes(server.dir()),
+            );
             assert!(
                 begun.elapsed() < SHRINKS_WITHIN,
-                "{memory} KiB, {disk} bytes; after all: {now:?}"
+                "{memory} and {disk} bytes; after all: {now:?}"
             );
             let revision = overwrite(&kv, 512).await;
             compact(&kv, revision).await;

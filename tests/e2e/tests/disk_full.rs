@@ -90,11 +90,10 @@ fn assert_full(server: &Server) {
     assert_eq!((v1.status, &v1.json()["errorCode"]), (500, &json!(300)));
     let listed = call(server, "maintenance/alarm", &json!({})).1;
     assert_eq!(listed["alarms"][0]["alarm"], "NOSPACE", "{listed}");
-    let health = server.http("GET", "/health", "");
-    assert_eq!(health.status, 503, "{}", health.text());
+    let health = server.answers(503, "GET", "/health", "");
     assert!(health.text().contains("ALARM NOSPACE"), "{}", health.text());
-    assert_eq!(server.http("GET", "/livez", "").status, 200);
-    assert_eq!(server.http("GET", "/readyz", "").status, 200);
+    server.answers(200, "GET", "/livez", "");
+    server.answers(200, "GET", "/readyz", "");
 }
 
 /// Writes until nothing is accepted for [`SETTLED`], and returns the number of accepted writes. The first
@@ -120,7 +119,7 @@ fn until_room(server: &Server) {
     wait::until_true("writes are taken again", || put(server, 0, 8).0 == 200);
     let listed = call(server, "maintenance/alarm", &json!({})).1;
     assert!(listed.get("alarms").is_none(), "{listed}");
-    assert_eq!(server.http("GET", "/health", "").status, 200);
+    server.answers(200, "GET", "/health", "");
 }
 
 fn metric(server: &Server, name: &str) -> f64 {
@@ -181,7 +180,7 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
         wait::until_true("somebody watches", || {
             metric(&server, "etcd_debugging_store_watchers") > 0.0
         });
-        assert_eq!(server.http("DELETE", "/v2/keys/watched", "").status, 200);
+        server.answers(200, "DELETE", "/v2/keys/watched", "");
         let event = watcher.join().expect("the watch is answered");
         assert_eq!(event["action"], "delete", "{event}");
         let one = json!({ "key": "k0000009" });

@@ -27,18 +27,10 @@ fn text(bytes: &[u8]) -> String {
 fn quiet() -> Server {
     let mut server = Launch::witan().bare().prepare();
     let (client, peer) = (server.url(), server.peer_url());
-    server.add_args([
-        "--listen-client-urls",
-        &client,
-        "--advertise-client-urls",
-        &client,
-    ]);
-    server.add_args([
-        "--listen-peer-urls",
-        &peer,
-        "--initial-advertise-peer-urls",
-        &peer,
-    ]);
+    server.add_args(["--listen-client-urls", &client]);
+    server.add_args(["--advertise-client-urls", &client]);
+    server.add_args(["--listen-peer-urls", &peer]);
+    server.add_args(["--initial-advertise-peer-urls", &peer]);
     server
 }
 
@@ -54,17 +46,10 @@ fn version_begins_as_etcds() {
 #[test]
 fn several_client_urls() {
     let second = format!("http://127.0.0.1:{}", ports::free());
-    let mut server = Launch::witan().bare().prepare();
-    let (client, peer) = (server.url(), server.peer_url());
+    let mut server = Launch::witan().prepare();
+    let client = server.url();
     server.add_args(["--listen-client-urls", &format!("{client},{second}")]);
-    server.add_args([
-        "--advertise-client-urls",
-        &client,
-        "--listen-peer-urls",
-        &peer,
-    ]);
-    server.add_args(["--initial-advertise-peer-urls", &peer]);
-    server.add_args(["--initial-cluster", &format!("default={peer}")]);
+    server.add_args(["--advertise-client-urls", &client]);
     server.start_again();
     for url in [&client, &second] {
         let put = Tool::Etcdctl36.run(url, &["put", "k", "v"]);
@@ -78,44 +63,25 @@ fn several_client_urls() {
 fn ipv6_listen_client_urls() {
     let address = format!("[::1]:{}", ports::free());
     drop(TcpListener::bind(&address).expect("the machine has the IPv6 loopback"));
-    let mut server = Launch::witan().bare().prepare();
-    let (client, peer) = (server.url(), server.peer_url());
-    server.add_args([
-        "--listen-client-urls",
-        &format!("http://{address},{client}"),
-    ]);
-    server.add_args(["--advertise-client-urls", &format!("http://{address}")]);
-    server.add_args([
-        "--listen-peer-urls",
-        &peer,
-        "--initial-advertise-peer-urls",
-        &peer,
-    ]);
-    server.add_args(["--initial-cluster", &format!("default={peer}")]);
+    let mut server = Launch::witan().prepare();
+    let (url, client) = (format!("http://{address}"), server.url());
+    server.add_args(["--listen-client-urls", &format!("{url},{client}")]);
+    server.add_args(["--advertise-client-urls", &url]);
     server.start_again();
     assert_eq!(
         http::once(&address, "PUT", "/v2/keys/six", "value=1").status,
         201
     );
-    let get = Tool::Etcdctl36.run(&format!("http://{address}"), &["put", "k", "v"]);
+    let get = Tool::Etcdctl36.run(&url, &["put", "k", "v"]);
     assert_eq!(get.code, Some(0), "{}", get.all());
 }
 
 #[test]
 fn unix_listen_client_urls() {
-    let mut server = Launch::witan().bare().prepare();
-    let (client, peer) = (server.url(), server.peer_url());
+    let mut server = Launch::witan().prepare();
     let socket = server.dir().join("client.sock");
-    let url = format!("unix://{}", socket.display());
-    server.add_args(["--listen-client-urls", &format!("{client},{url}")]);
-    server.add_args([
-        "--advertise-client-urls",
-        &client,
-        "--listen-peer-urls",
-        &peer,
-    ]);
-    server.add_args(["--initial-advertise-peer-urls", &peer]);
-    server.add_args(["--initial-cluster", &format!("default={peer}")]);
+    let urls = format!("{},unix://{}", server.url(), socket.display());
+    server.add_args(["--listen-client-urls", &urls]);
     server.start_again();
     let mut stream = UnixStream::connect(&socket).expect("the socket is there");
     stream
@@ -147,8 +113,7 @@ fn http_and_metrics_urls_of_their_own() {
     wait::until_true("HTTP on its own port", || {
         http::try_once(&http_only, "GET", "/health", &[], b"").is_ok_and(|a| a.status == 200)
     });
-    let put = Tool::Etcdctl36.run(&server.url(), &["put", "k", "v"]);
-    assert_eq!(put.code, Some(0), "{}", put.all());
+    server.etcdctl(&["put", "k", "v"]);
     assert_eq!(
         http::once(&http_only, "PUT", "/v2/keys/k", "value=v").status,
         201
@@ -183,12 +148,8 @@ fn a_file_alone_wins() {
     );
     fs::write(&file, yaml).expect("the folder is writable");
     // a file stands alone: flags beside it are not read, as etcd has it
-    server.add_args([
-        "--config-file",
-        &file.display().to_string(),
-        "--name",
-        "from-flag",
-    ]);
+    server.add_args(["--config-file", &file.display().to_string()]);
+    server.add_args(["--name", "from-flag"]);
     server.start_again();
     assert_eq!(
         server.http("GET", "/v2/stats/self", "").json()["name"],
@@ -258,12 +219,8 @@ fn every_flag_of_etcd_is_known() {
 fn name_and_data_dir() {
     let mut server = quiet();
     let peer = server.peer_url();
-    server.add_args([
-        "--name",
-        "called",
-        "--initial-cluster",
-        &format!("called={peer}"),
-    ]);
+    server.add_args(["--name", "called"]);
+    server.add_args(["--initial-cluster", &format!("called={peer}")]);
     server.start_again();
     assert!(server.dir().join("called.etcd").is_dir());
     server.http("PUT", "/v2/keys/kept", "value=1");
@@ -273,7 +230,7 @@ fn name_and_data_dir() {
     fs::rename(server.dir().join("called.etcd"), &moved).expect("nobody holds it");
     server.add_args(["--data-dir", &moved.display().to_string()]);
     server.start_again();
-    assert_eq!(server.http("GET", "/v2/keys/kept", "").status, 200);
+    server.answers(200, "GET", "/v2/keys/kept", "");
     assert!(!server.dir().join("called.etcd").exists());
 }
 
@@ -317,7 +274,7 @@ fn a_data_directory_in_use_is_refused() {
         "{}",
         second.tail()
     );
-    assert_eq!(first.http("GET", "/health", "").status, 200);
+    first.answers(200, "GET", "/health", "");
 }
 
 #[test]

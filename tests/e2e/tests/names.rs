@@ -53,8 +53,7 @@ fn data(server: &Server) -> String {
 fn as_etcd_it_starts_a_member() {
     let etcd = Named::new("etcd");
     let member = Launch::witan().program(etcd.0.clone()).start();
-    let put = Tool::Etcdctl36.run(&member.url(), &["put", "a", "1"]);
-    assert_eq!(put.code, Some(0), "{}", put.all());
+    member.etcdctl(&["put", "a", "1"]);
     let (code, version, _) = etcd.run(&["--version"]);
     assert_eq!(code, Some(0));
     assert!(version.starts_with("etcd Version: 3."), "{version}");

@@ -10,9 +10,9 @@ use witan_api::v3::{
     etcdserverpb::{
         AuthUserAddRequest, DefragmentRequest, DeleteRangeRequest, HashRequest,
         LeaseKeepAliveRequest, PutRequest, RangeRequest, RequestOp, SnapshotRequest, TxnRequest,
-        WatchCreateRequest, WatchRequest, auth_client::AuthClient, kv_client::KvClient,
-        lease_client::LeaseClient, maintenance_client::MaintenanceClient,
-        request_op::Request as TxnOp, watch_client::WatchClient, watch_request::RequestUnion,
+        auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
+        maintenance_client::MaintenanceClient, request_op::Request as TxnOp,
+        watch_client::WatchClient,
     },
     v3lockpb::{LockRequest, lock_client::LockClient},
 };
@@ -21,7 +21,7 @@ use witan_e2e::{
     binaries::planted,
     grpc,
     http::{self, Connection, Response},
-    wait,
+    wait, watching,
     websocket::{Frame, Socket},
 };
 
@@ -148,12 +148,7 @@ async fn of_streams(
 ) -> Result<(), Status> {
     match name {
         "watch" => {
-            let create = WatchRequest {
-                request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
-                    key: KEY.into(),
-                    ..Default::default()
-                })),
-            };
+            let create = watching::create(watching::key(KEY));
             // it never ends by itself
             let requests = stream::iter([create]).chain(stream::pending());
             let mut client = WatchClient::new(channel.clone());
@@ -310,10 +305,8 @@ fn open(server: &Server) -> Vec<String> {
 }
 
 fn works(server: &Server) {
-    let put = server.http("POST", "/v3/kv/put", r#"{"key":"a2V5","value":"dg=="}"#);
-    assert_eq!(put.status, 200, "{}", put.text());
-    let get = server.http("GET", "/v2/keys/", "");
-    assert_eq!(get.status, 200, "{}", get.text());
+    server.v3("kv/put", r#"{"key":"a2V5","value":"dg=="}"#);
+    server.answers(200, "GET", "/v2/keys/", "");
 }
 
 #[test]
@@ -460,7 +453,7 @@ fn a_thousand_panics_leave_nothing_behind() {
     let value = "dmFs".repeat(100 << 10);
     let put = format!(r#"{{"key":"a2V5","value":"{value}"}}"#);
     for _ in 0..8 {
-        assert_eq!(server.http("POST", "/v3/kv/put", &put).status, 200);
+        server.v3("kv/put", &put);
     }
     works(&server);
 }

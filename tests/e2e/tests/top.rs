@@ -3,25 +3,19 @@
 
 use std::{net::IpAddr, thread, time::Duration};
 
-use futures_util::stream;
-use tokio::sync::mpsc;
-use tonic::{
-    Streaming,
-    transport::{Channel, Endpoint},
-};
+use tonic::transport::{Channel, Endpoint};
 use witan_api::{
     top::{KeySpace, PATH, TopCounts, TopPage},
     v3::etcdserverpb::{
-        Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
-        WatchCancelRequest, WatchCreateRequest, WatchRequest, WatchResponse, compare,
-        kv_client::KvClient, request_op::Request, watch_client::WatchClient,
-        watch_request::RequestUnion,
+        Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, compare,
+        kv_client::KvClient, request_op::Request,
     },
 };
 use witan_e2e::{
     Launch, Server, grpc,
     http::{self, Connection},
     wait,
+    watching::{Watching, cancel, create, from},
 };
 
 const ONE: [u8; 4] = [127, 0, 0, 1];
@@ -164,59 +158,22 @@ fn requests_are_counted_by_prefix_and_client_while_somebody_asks() {
     assert_eq!(prefixes.count(), 5, "{page:?}");
 }
 
-/// A watch stream whose requests are sent one by one.
-struct Watching {
-    requests: mpsc::Sender<WatchRequest>,
-    answers: Streaming<WatchResponse>,
+/// Opens a stream with these ranges, and waits until all are watched.
+async fn watch(channel: &Channel, ranges: &[(&str, &str)]) -> Watching {
+    let mut requests = ranges.iter().map(|(key, end)| create(from(key, end, 0)));
+    let mut stream = Watching::open(channel, requests.next().expect("a range")).await;
+    for request in requests {
+        stream.send(request).await;
+    }
+    for _ in ranges {
+        assert!(stream.next().await.created);
+    }
+    stream
 }
 
-impl Watching {
-    /// Opens a stream with these ranges, and waits until all are watched.
-    async fn open(channel: Channel, ranges: &[(&str, &str)]) -> Self {
-        let (requests, queue) = mpsc::channel::<WatchRequest>(16);
-        for (key, end) in ranges {
-            let create = WatchCreateRequest {
-                key: (*key).to_owned().into(),
-                range_end: (*end).to_owned().into(),
-                ..WatchCreateRequest::default()
-            };
-            let create = Some(RequestUnion::CreateRequest(create));
-            let sent = requests.send(WatchRequest { request_union: create }).await;
-            sent.expect("the stream is open");
-        }
-        let queue = stream::unfold(queue, async |mut queue| Some((queue.recv().await?, queue)));
-        let queue = Box::pin(queue);
-        let answers = WatchClient::new(channel).watch(queue).await;
-        let mut answers = answers.expect("a stream").into_inner();
-        for _ in ranges {
-            assert!(
-                answers
-                    .message()
-                    .await
-                    .expect("no error")
-                    .expect("an answer")
-                    .created
-            );
-        }
-        Self { requests, answers }
-    }
-
-    async fn cancel(&mut self, watch_id: i64) {
-        let cancel = Some(RequestUnion::CancelRequest(WatchCancelRequest { watch_id }));
-        let sent = self
-            .requests
-            .send(WatchRequest { request_union: cancel })
-            .await;
-        sent.expect("the stream is open");
-        assert!(
-            self.answers
-                .message()
-                .await
-                .expect("no error")
-                .expect("an answer")
-                .canceled
-        );
-    }
+async fn end(stream: &mut Watching, watch_id: i64) {
+    stream.send(cancel(watch_id)).await;
+    assert!(stream.next().await.canceled);
 }
 
 #[test]
@@ -230,8 +187,8 @@ fn watchers_are_counted_in_all_dialects() {
             channel_from(&server, TWO).await,
         );
         let key = ("/watch/b/1", "");
-        let one = Watching::open(one, &[below, below, key, below]).await;
-        (one, Watching::open(two, &[below]).await)
+        let one = watch(&one, &[below, below, key, below]).await;
+        (one, watch(&two, &[below]).await)
     });
     let waits: Vec<Connection> = ["/v2/keys/watch/c/1?wait=true", "/v1/watch/watch/c/1"]
         .map(|target| {
@@ -256,13 +213,13 @@ fn watchers_are_counted_in_all_dialects() {
     let both = [(KeySpace::V3, a, TWO, 1), (KeySpace::V3, b, ONE, 1)];
     let waiting = (KeySpace::V2, c, ONE, 2);
     watchers(&[(KeySpace::V3, a, ONE, 3), both[0], both[1], waiting]);
-    runtime.block_on(one.cancel(1));
+    runtime.block_on(end(&mut one, 1));
     drop(waits);
     watchers(&[(KeySpace::V3, a, ONE, 2), both[0], both[1]]);
-    runtime.block_on(one.cancel(0));
+    runtime.block_on(end(&mut one, 0));
     drop(two);
     watchers(&[(KeySpace::V3, a, ONE, 1), both[1]]);
-    runtime.block_on(one.cancel(3));
+    runtime.block_on(end(&mut one, 3));
     watchers(&[both[1]]);
 }
 

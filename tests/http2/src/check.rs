@@ -363,34 +363,28 @@ mod tests {
     /// Frames of a server after one request, and the beginning of the message about the last one.
     fn breaches() -> Vec<(Vec<Frame>, &'static str)> {
         let (heads, end) = (flag::END_HEADERS, flag::END_STREAM);
-        let one = |frame: Frame| vec![frame];
+        let one = |frame: Frame, wrong| (vec![frame], wrong);
         let (window, reset) = (kind::WINDOW_UPDATE, kind::RST_STREAM);
         let good = || answer(1, heads);
         vec![
-            (one(data(16_385)), "4.1: larger"),
-            (
-                one(Frame::new(kind::PING, 0, 1 << 31, [0; 8])),
+            one(data(16_385), "4.1: larger"),
+            one(
+                Frame::new(kind::PING, 0, 1 << 31, [0; 8]),
                 "4.1: the reserved",
             ),
-            (
-                one(Frame::new(kind::PING, 2, 0, [0; 8])),
-                "4.1: an undefined",
-            ),
+            one(Frame::new(kind::PING, 2, 0, [0; 8]), "4.1: an undefined"),
             (
                 vec![good(), Frame::new(kind::DATA, flag::PADDED, 1, [0])],
                 "4.1: an undefined",
             ),
-            (one(Frame::new(kind::PUSH_PROMISE, heads, 1, [0; 4])), "8.4"),
-            (one(Frame::new(10, 0, 0, [])), "5.5"),
+            one(Frame::new(kind::PUSH_PROMISE, heads, 1, [0; 4]), "8.4"),
+            one(Frame::new(10, 0, 0, []), "5.5"),
             (
                 vec![answer(1, 0), Frame::new(kind::PING, 0, 0, [0; 8])],
                 "4.3: a header",
             ),
-            (
-                one(Frame::new(kind::HEADERS, heads, 1, [0x80])),
-                "4.3: a block",
-            ),
-            (one(answer(3, heads)), "5.1: a stream that the client"),
+            one(Frame::new(kind::HEADERS, heads, 1, [0x80]), "4.3: a block"),
+            one(answer(3, heads), "5.1: a stream that the client"),
             (
                 vec![answer(1, heads | end), good()],
                 "5.1: a stream that is closed",
@@ -403,8 +397,8 @@ mod tests {
                 vec![Frame::number(reset, 1, 8), Frame::number(window, 1, 1)],
                 "5.1: WINDOW_UPDATE",
             ),
-            (one(Frame::number(reset, 3, 8)), "6.4"),
-            (one(data(1)), "8.1: DATA"),
+            one(Frame::number(reset, 3, 8), "6.4"),
+            one(data(1), "8.1: DATA"),
             (
                 vec![
                     good(),
@@ -422,35 +416,29 @@ mod tests {
     fn more_breaches() -> Vec<(Vec<Frame>, &'static str)> {
         let heads = flag::END_HEADERS;
         let fields = |fields: &[(&str, &str)]| Frame::new(kind::HEADERS, heads, 1, block(fields));
-        let one = |frame: Frame| vec![frame];
+        let one = |frame: Frame, wrong| (vec![frame], wrong);
         let window = kind::WINDOW_UPDATE;
         let good = || answer(1, heads);
         vec![
-            (one(fields(&[("a", "b")])), "8.3"),
-            (one(fields(&[("a", "b"), (":status", "200")])), "8.3"),
-            (one(fields(&[(":status", "200"), ("A", "b")])), "8.2"),
-            (
-                one(fields(&[(":status", "200"), ("connection", "close")])),
+            one(fields(&[("a", "b")]), "8.3"),
+            one(fields(&[("a", "b"), (":status", "200")]), "8.3"),
+            one(fields(&[(":status", "200"), ("A", "b")]), "8.2"),
+            one(
+                fields(&[(":status", "200"), ("connection", "close")]),
                 "8.2",
             ),
-            (one(fields(&[(":status", "200"), ("a", "b\n")])), "8.2.1"),
+            one(fields(&[(":status", "200"), ("a", "b\n")]), "8.2.1"),
             (vec![good(), fields(&[("a", "b")])], "8.3"),
-            (one(Frame::new(kind::SETTINGS, flag::ACK, 0, [])), "6.5.3"),
-            (one(Frame::settings(&[(setting::ENABLE_PUSH, 1)])), "6.5.2"),
-            (
-                one(Frame::settings(&[(setting::MAX_FRAME_SIZE, 1)])),
+            one(Frame::new(kind::SETTINGS, flag::ACK, 0, []), "6.5.3"),
+            one(Frame::settings(&[(setting::ENABLE_PUSH, 1)]), "6.5.2"),
+            one(Frame::settings(&[(setting::MAX_FRAME_SIZE, 1)]), "6.5.2"),
+            one(
+                Frame::settings(&[(setting::INITIAL_WINDOW_SIZE, 1 << 31)]),
                 "6.5.2",
             ),
-            (
-                one(Frame::settings(&[(setting::INITIAL_WINDOW_SIZE, 1 << 31)])),
-                "6.5.2",
-            ),
-            (one(Frame::new(kind::PING, flag::ACK, 0, [0; 8])), "6.7"),
-            (one(Frame::number(window, 0, 0)), "6.9: not"),
-            (
-                one(Frame::number(window, 0, (1 << 31) - 1)),
-                "6.9.1: a window",
-            ),
+            one(Frame::new(kind::PING, flag::ACK, 0, [0; 8]), "6.7"),
+            one(Frame::number(window, 0, 0), "6.9: not"),
+            one(Frame::number(window, 0, (1 << 31) - 1), "6.9.1: a window"),
             (vec![bye(3), bye(5)], "6.8: the last"),
         ]
     }

@@ -1,7 +1,7 @@
 //! Attacks on HTTP/2 servers that are known since 2019: what each may make a connection hold or
 //! do. `server/crates/http2/docs/cve.md` says which attack each of these tests is.
 //!
-//! What does *not* live here: the same attacks on the program, with its sockets and its memory
+//! What does *not* live here: attacks on the program, with its sockets and its memory
 //! (`tests/e2e/tests/hostile`).
 
 use std::time::{Duration, Instant};

@@ -4,11 +4,9 @@
 //! [--parts requests,rates,watchers,memory,failover,catch-up] [--loads put:64:leader,get:1:follower,put:64:all]
 //! [--rates 0,500] [--keys N] [--kills N] [--behind-mib N]` prints a table for each part. The defaults give a first
 //! impression; `docs/benchmarks.md` says with which its tables were made.
-#![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::{env, process::ExitCode, time::Duration};
 
-use tokio::task::LocalSet;
 use witan_bench::{
     cluster::{Load, Options, Part},
     program::programs,
@@ -18,23 +16,12 @@ use witan_bench::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let (options, parts) = match options(env::args().skip(1)) {
-        Ok(options) => options,
-        Err(wrong) => {
-            println!("{wrong}; see the head of tests/bench/src/bin/cluster.rs");
-            return ExitCode::from(2);
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime needs only a thread");
-    LocalSet::new().block_on(&runtime, async {
+    let options = options(env::args().skip(1));
+    witan_bench::run(options, "bin/cluster.rs", async |(options, parts)| {
         for part in parts {
             part.measure(&options).await;
         }
-    });
-    ExitCode::SUCCESS
+    })
 }
 
 fn options(mut args: impl Iterator<Item = String>) -> Result<(Options, Vec<Part>), String> {

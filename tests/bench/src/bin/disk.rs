@@ -11,7 +11,7 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
-    process::{Command as Process, ExitCode},
+    process::{Command as Process, ExitCode, id},
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
@@ -19,6 +19,7 @@ use std::{
 use bytes::Bytes;
 use prost::Message as _;
 use witan_base::metrics::Register;
+use witan_e2e::process;
 use witan_machine::{
     command::{Command, Entry, Stamp},
     kv,
@@ -191,7 +192,7 @@ fn fill(keys: u64) -> Outcome {
         view.machine.apply(&entry(number, keys));
     }
     view.position.index = keys;
-    let state = resident_mib("VmRSS");
+    let state = resident_mib("VmRSS:");
     let (begun, cpu, written) = (Instant::now(), cpu_ms(), written_bytes());
     storage.checkpoint.write(None, &view)?;
     writeln!(
@@ -202,7 +203,7 @@ fn fill(keys: u64) -> Outcome {
         cpu_ms() - cpu,
         mib(written_bytes() - written),
         mib(size_of(&dir)?),
-        resident_mib("VmHWM") - state,
+        resident_mib("VmHWM:") - state,
     )?;
     let since = view.clone();
     for number in 0..keys / 20 {
@@ -218,14 +219,14 @@ fn fill(keys: u64) -> Outcome {
         begun.elapsed().as_millis(),
         cpu_ms() - cpu,
         mib(written_bytes() - written),
-        resident_mib("VmHWM"),
+        resident_mib("VmHWM:"),
     )?;
     Ok(())
 }
 
 /// Opens what [`fill`] left, as a restart does.
 fn open(keys: u64) -> Outcome {
-    let before = resident_mib("VmRSS");
+    let before = resident_mib("VmRSS:");
     let (begun, cpu) = (Instant::now(), cpu_ms());
     let (storage, recovered) =
         storage::open(&dir("keys"), &identity(), &Arc::default(), &metrics())?;
@@ -239,8 +240,8 @@ fn open(keys: u64) -> Outcome {
          most {:.0}",
         begun.elapsed().as_millis(),
         cpu_ms() - cpu,
-        resident_mib("VmRSS") - before,
-        resident_mib("VmHWM") - before,
+        resident_mib("VmRSS:") - before,
+        resident_mib("VmHWM:") - before,
     )?;
     drop(storage);
     Ok(())
@@ -264,36 +265,15 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / 1_048_576.0
 }
 
-/// A number behind a name in a file of `/proc/self`.
-fn counted(file: &str, name: &str) -> u64 {
-    let text = fs::read_to_string(format!("/proc/self/{file}")).expect("Linux");
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name))
-        .expect("always there");
-    line.trim_matches(|c: char| !c.is_ascii_digit())
-        .parse()
-        .expect("a number")
-}
-
 fn written_bytes() -> u64 {
-    counted("io", "write_bytes")
+    process::written_bytes(id())
 }
 
-fn resident_mib(name: &str) -> f64 {
-    counted("status", name) as f64 / 1024.0
+fn resident_mib(label: &str) -> f64 {
+    mib(process::status_bytes(id(), label))
 }
 
 /// CPU time of all threads of this process, milliseconds.
 fn cpu_ms() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").expect("Linux");
-    let fields = stat.rsplit(')').next().expect("a name in parentheses");
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .map(|field| field.parse::<u64>().expect("a number"))
-        .sum();
-    // Linux reports these in hundredths of a second, whatever its own tick is.
-    ticks as f64 * 10.0
+    process::cpu(id()).as_secs_f64() * 1000.0
 }

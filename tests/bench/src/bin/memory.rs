@@ -15,6 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use witan_e2e::process;
 use witan_machine::kv::{Compact, Kv, KvCommand, KvOperation, Put, Range};
 
 #[global_allocator]
@@ -180,17 +181,7 @@ fn compaction(kv: &mut Kv, keys: usize) -> String {
 }
 
 fn resident_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .expect("always there");
-    let kib: f64 = line
-        .split_whitespace()
-        .nth(1)
-        .and_then(|n| n.parse().ok())
-        .expect("a number");
-    kib / 1024.0
+    process::resident_bytes(std::process::id()) as f64 / 1_048_576.0
 }
 
 /// CPU time of this thread, the only one.

@@ -5,7 +5,6 @@
 
 use std::{env, process::ExitCode, time::Duration};
 
-use tokio::task::LocalSet;
 use witan_bench::{
     program::{Program, programs, turns},
     scene::Scene,
@@ -22,19 +21,13 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = match options(env::args().skip(1)) {
-        Ok(options) => options,
-        Err(wrong) => {
-            println!("{wrong}; see the head of tests/bench/src/bin/scenes.rs");
-            return ExitCode::from(2);
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime needs only a thread");
-    LocalSet::new().block_on(&runtime, play(&options));
-    ExitCode::SUCCESS
+    witan_bench::run(
+        options(env::args().skip(1)),
+        "bin/scenes.rs",
+        async |options| {
+            play(&options).await;
+        },
+    )
 }
 
 async fn play(options: &Options) {

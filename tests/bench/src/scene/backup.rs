@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use witan_api::v3::etcdserverpb::{SnapshotRequest, maintenance_client::MaintenanceClient};
-use witan_e2e::{Server, grpc};
+use witan_e2e::{Server, grpc, process};
 
-use crate::{load, process, verb::Verb};
+use crate::{load, verb::Verb};
 
 const KEYS: u64 = 1_000_000;
 /// Clients that fill the server before.

@@ -11,9 +11,9 @@ use tokio::task::JoinSet;
 use witan_api::v3::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse, lease_client::LeaseClient,
 };
-use witan_e2e::{Server, grpc};
+use witan_e2e::{Server, grpc, process};
 
-use crate::{load::Measured, process, stream::Stream, table::latency_line};
+use crate::{load::Measured, stream::Stream, table::latency_line};
 
 const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 const STREAMS: i64 = 10;

@@ -5,14 +5,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_util::{StreamExt as _, stream};
 use tokio::sync::watch;
 use tonic::{Status, transport::Channel};
 use witan_api::v3::etcdserverpb::{
     Compare, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse, RequestOp,
-    ResponseHeader, TxnRequest, TxnResponse, WatchCreateRequest, WatchRequest, compare,
-    kv_client::KvClient, request_op, response_op, watch_client::WatchClient, watch_request,
+    ResponseHeader, TxnRequest, TxnResponse, WatchCreateRequest, compare, kv_client::KvClient,
+    request_op, response_op, watch_client::WatchClient,
 };
 use witan_api::v3::mvccpb::{Event, event::EventType};
+
+use crate::watching;
 
 use super::{
     model::{Call, Input, Output, Pair, Slot, Told},
@@ -332,16 +335,8 @@ pub async fn follow(
     batches: &mut Vec<Batch>,
     end: &mut watch::Receiver<Option<i64>>,
 ) -> WatchEnd {
-    let request = WatchRequest {
-        request_union: Some(watch_request::RequestUnion::CreateRequest(create)),
-    };
     // the requests never end, else the server would end the stream
-    let requests = futures_util::stream::unfold(Some(request), |request| async move {
-        match request {
-            Some(request) => Some((request, None)),
-            None => std::future::pending().await,
-        }
-    });
+    let requests = stream::iter([watching::create(create)]).chain(stream::pending());
     let Ok(answers) = WatchClient::new(channel).watch(requests).await else {
         return WatchEnd::Broken;
     };

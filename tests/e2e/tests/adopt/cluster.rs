@@ -2,7 +2,7 @@
 
 use witan_e2e::{Cluster, Kind, Launch, Writers, writers};
 
-use super::{adopt, become_witan, hash, run};
+use super::{adopt, become_witan, hash};
 
 /// The clusters that are adopted: each release, and sizes from two to five members.
 const CLUSTERS: [(Kind, usize); 5] = [
@@ -24,7 +24,7 @@ fn start(kind: Kind, size: usize) -> Cluster {
 fn members_are_adopted_each_by_itself_and_are_the_same_cluster() {
     for (kind, size) in CLUSTERS {
         let mut cluster = start(kind, size);
-        let members = run(cluster.member(0), &["member", "list"]);
+        let members = cluster.member(0).etcdctl(&["member", "list"]);
         let writers = Writers::start(16, &cluster.addresses());
         writers.wait_more(400);
         // the others still write for a moment
@@ -47,13 +47,13 @@ fn members_are_adopted_each_by_itself_and_are_the_same_cluster() {
             .map(|member| hash(member, 100))
             .collect();
         assert!(hashes.iter().all(|other| *other == hashes[0]), "{hashes:?}");
-        assert_eq!(run(cluster.member(0), &["member", "list"]), members);
-        run(cluster.member(0), &["put", "after", "1"]);
+        assert_eq!(cluster.member(0).etcdctl(&["member", "list"]), members);
+        cluster.member(0).etcdctl(&["put", "after", "1"]);
         if size > 2 {
             let leader = cluster.leader();
             cluster.member_mut(leader).kill9();
             let follower = cluster.follower();
-            run(cluster.member(follower), &["put", "after", "2"]);
+            cluster.member(follower).etcdctl(&["put", "after", "2"]);
         }
     }
 }
@@ -62,7 +62,7 @@ fn members_are_adopted_each_by_itself_and_are_the_same_cluster() {
 #[test]
 fn one_member_is_adopted_and_another_joins_it() {
     let mut cluster = start(Kind::Etcd36, 3);
-    run(cluster.member(0), &["put", "a", "1"]);
+    cluster.member(0).etcdctl(&["put", "a", "1"]);
     for at in 0..3 {
         cluster.member_mut(at).terminate();
     }
@@ -73,14 +73,11 @@ fn one_member_is_adopted_and_another_joins_it() {
     let joining = cluster.prepare_joining_of(&Launch::witan(), "http", &[0]);
     let member = cluster.member(joining);
     let (name, peer_url) = (format!("m{joining}"), member.peer_url());
-    run(
-        cluster.member(0),
-        &["member", "add", &name, "--peer-urls", &peer_url],
-    );
-    let member = cluster.member_mut(joining);
-    member.add_args(["--initial-cluster-state", "existing"]);
-    member.start_again();
-    assert_eq!(run(cluster.member(joining), &["get", "a"]), "a\n1\n");
-    let members = run(cluster.member(0), &["member", "list"]);
+    cluster
+        .member(0)
+        .etcdctl(&["member", "add", &name, "--peer-urls", &peer_url]);
+    cluster.member_mut(joining).start_again();
+    assert_eq!(cluster.member(joining).etcdctl(&["get", "a"]), "a\n1\n");
+    let members = cluster.member(0).etcdctl(&["member", "list"]);
     assert_eq!(members.lines().count(), 2, "{members}");
 }

@@ -8,7 +8,7 @@ use std::{
 
 use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, wait, writers};
 
-use super::{adopt, become_witan, data, member::write_all_kinds, observe, offline, run};
+use super::{adopt, become_witan, data, member::write_all_kinds, observe, offline};
 
 /// The releases of etcd that start from the directory.
 const ETCDS: [Kind; 2] = [Kind::Etcd36, Kind::Etcd37];
@@ -43,11 +43,11 @@ fn etcd_goes_on_with_what_was_written_through_witan() {
         adopt(&server);
         become_witan(&mut server);
         server.start_again();
-        run(&server, &["put", "through", "witan"]);
-        run(&server, &["del", "a"]);
-        run(&server, &["compact", "8"]);
-        run(&server, &["lease", "grant", "900"]);
-        run(&server, &["user", "add", "carl:secret"]);
+        server.etcdctl(&["put", "through", "witan"]);
+        server.etcdctl(&["del", "a"]);
+        server.etcdctl(&["compact", "8"]);
+        server.etcdctl(&["lease", "grant", "900"]);
+        server.etcdctl(&["user", "add", "carl:secret"]);
         let writers = Writers::start(8, &[server.address()]);
         writers.wait_more(300);
         server.kill9();
@@ -113,13 +113,13 @@ fn one_member_of_a_cluster_is_exported_and_others_join_it() {
         become_etcd(cluster.member_mut(longest), kind, &path);
         let member = cluster.member(longest);
         writers::assert_all_there(member, &written);
-        let members = run(member, &["member", "list"]);
+        let members = member.etcdctl(&["member", "list"]);
         assert_eq!(members.lines().count(), 1, "{members}");
 
         // each change of a member, also after etcd has executed its log again
         let id = members.split(',').next().expect("an id").to_owned();
         let peer_url = member.peer_url();
-        run(member, &["member", "update", &id, "--peer-urls", &peer_url]);
+        member.etcdctl(&["member", "update", &id, "--peer-urls", &peer_url]);
         let joining = cluster.prepare_joining_of(&Launch::new(kind), "http", &[longest]);
         let (name, peer_url) = (format!("m{joining}"), cluster.member(joining).peer_url());
         let add = [
@@ -130,15 +130,13 @@ fn one_member_of_a_cluster_is_exported_and_others_join_it() {
             "--peer-urls",
             &peer_url,
         ];
-        run(cluster.member(longest), &add);
-        run(cluster.member(longest), &["put", "after", "1"]);
+        cluster.member(longest).etcdctl(&add);
+        cluster.member(longest).etcdctl(&["put", "after", "1"]);
         cluster.member_mut(longest).kill9();
         cluster.member_mut(longest).start_again();
-        let learner = cluster.member_mut(joining);
-        learner.add_args(["--initial-cluster-state", "existing"]);
-        learner.start_unready_again();
+        cluster.member_mut(joining).start_unready_again();
         let member = cluster.member(longest);
-        let members = run(member, &["member", "list"]);
+        let members = member.etcdctl(&["member", "list"]);
         let learner = members.lines().find(|line| line.ends_with("true"));
         let id = learner.and_then(|line| line.split(',').next());
         let id = id.expect("a learner").to_owned();
@@ -147,7 +145,7 @@ fn one_member_of_a_cluster_is_exported_and_others_join_it() {
             said.code == Some(0)
         });
         cluster.member_mut(joining).wait_ready();
-        run(cluster.member(joining), &["put", "after", "2"]);
+        cluster.member(joining).etcdctl(&["put", "after", "2"]);
         writers::assert_all_there(cluster.member(joining), &written);
     }
 }
@@ -163,7 +161,7 @@ fn the_log_that_ends_last_is_not_that_of_the_highest_vote() {
         cluster.member_mut(*at).kill9();
     }
     let term = |member: &Server| -> u64 {
-        let status = member.http("POST", "/v3/maintenance/status", "{}").json();
+        let status = member.v3("maintenance/status", "{}");
         let term = status["raftTerm"].as_str().unwrap_or_default();
         term.parse().unwrap_or_default()
     };
@@ -178,14 +176,16 @@ fn the_log_that_ends_last_is_not_that_of_the_highest_vote() {
         cluster.member_mut(*at).wait_ready();
     }
     assert!(term(cluster.member(leader)) < 6);
-    run(cluster.member(leader), &["put", "acknowledged", "1"]);
+    cluster
+        .member(leader)
+        .etcdctl(&["put", "acknowledged", "1"]);
     for at in &others {
         cluster.member_mut(*at).kill9();
     }
     let (longest, path) = export_longest(&cluster);
     assert_ne!(longest, alone);
     become_etcd(cluster.member_mut(longest), Kind::Etcd37, &path);
-    let got = run(cluster.member(longest), &["get", "acknowledged"]);
+    let got = cluster.member(longest).etcdctl(&["get", "acknowledged"]);
     assert_eq!(got, "acknowledged\n1\n");
 }
 
@@ -194,7 +194,7 @@ fn the_log_that_ends_last_is_not_that_of_the_highest_vote() {
 fn a_log_without_entries_ends_where_the_state_does() {
     let mut server = Launch::witan().start();
     let saved = server.dir().join("saved").display().to_string();
-    run(&server, &["snapshot", "save", &saved]);
+    server.etcdctl(&["snapshot", "save", &saved]);
     server.terminate();
     fs::remove_dir_all(data(&server)).expect("a folder");
     let urls = [1, 2, 3].map(|at| format!("http://127.0.0.1:{at}"));

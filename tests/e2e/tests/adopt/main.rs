@@ -16,18 +16,12 @@ use std::{
 };
 
 use witan_api::v3::etcdserverpb::{HashKvRequest, maintenance_client::MaintenanceClient};
-use witan_e2e::{Kind, Server, Tool, grpc};
+use witan_e2e::{Kind, Server, grpc};
 
 const ETCDS: [Kind; 3] = [Kind::Etcd34, Kind::Etcd36, Kind::Etcd37];
 
 /// A result of [`hash`] for a revision that is compacted or does not exist yet.
 const NO_HASH: (i64, u32) = (0, 0);
-
-fn run(server: &Server, args: &[&str]) -> String {
-    let said = Tool::Etcdctl36.run(&server.url(), args);
-    assert_eq!(said.code, Some(0), "{args:?}: {}", said.all());
-    said.stdout
-}
 
 fn data(server: &Server) -> PathBuf {
     server.dir().join("data")
@@ -111,16 +105,16 @@ fn observe(server: &Server, revisions: &[i64]) -> String {
         &["alarm", "list"],
     ];
     for args in lists {
-        let said = run(server, args);
+        let said = server.etcdctl(args);
         // raft's term moves with each start
         let lines = said.lines().filter(|line| !line.contains("RaftTerm"));
         seen.extend(lines.map(|line| format!("{line}\n")));
     }
-    for user in run(server, &["user", "list"]).lines() {
-        seen += &run(server, &["user", "get", user]);
+    for user in server.etcdctl(&["user", "list"]).lines() {
+        seen += &server.etcdctl(&["user", "get", user]);
     }
-    for role in run(server, &["role", "list"]).lines() {
-        seen += &run(server, &["role", "get", role]);
+    for role in server.etcdctl(&["role", "list"]).lines() {
+        seen += &server.etcdctl(&["role", "get", role]);
     }
     seen
 }

@@ -5,7 +5,7 @@ use std::{fs, time::SystemTime};
 use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, wait, writers};
 
 use super::{
-    ETCDS, NO_HASH, adopt, become_witan, copy, data, hash, observe, run, try_adopt, try_adopt_with,
+    ETCDS, NO_HASH, adopt, become_witan, copy, data, hash, observe, try_adopt, try_adopt_with,
 };
 
 /// Exit code of a member on a directory on which etcd has run since its data were adopted.
@@ -14,29 +14,26 @@ const ETCD_RAN_SINCE: i32 = 39;
 /// Writes something of each kind that etcd keeps. Returns a lease's id.
 pub(super) fn write_all_kinds(etcd: &Server) -> String {
     for key in ["a", "b", "c", "d"] {
-        run(etcd, &["put", key, "1"]);
-        run(etcd, &["put", key, "\u{1}binary \u{fffd}"]);
+        etcd.etcdctl(&["put", key, "1"]);
+        etcd.etcdctl(&["put", key, "\u{1}binary \u{fffd}"]);
     }
-    let granted = run(etcd, &["lease", "grant", "600"]);
+    let granted = etcd.etcdctl(&["lease", "grant", "600"]);
     let lease = granted
         .split_whitespace()
         .nth(1)
         .expect("lease ID granted")
         .to_owned();
-    run(etcd, &["put", "leased", "x", "--lease", &lease]);
-    run(etcd, &["del", "c"]);
+    etcd.etcdctl(&["put", "leased", "x", "--lease", &lease]);
+    etcd.etcdctl(&["del", "c"]);
     let txn = "value(\"d\") != \"1\"\n\nput t1 1\nput t2 2\ndel b\n\nput t3 3\n\n";
     let said = Tool::Etcdctl36.run_with_input(&etcd.url(), &["txn"], txn);
     assert!(said.stdout.contains("SUCCESS"), "{}", said.all());
-    run(etcd, &["role", "add", "reader"]);
-    run(
-        etcd,
-        &["role", "grant-permission", "reader", "read", "a", "d"],
-    );
-    run(etcd, &["user", "add", "anne:secret"]);
-    run(etcd, &["user", "add", "root:root"]);
-    run(etcd, &["user", "grant-role", "root", "root"]);
-    run(etcd, &["user", "grant-role", "anne", "reader"]);
+    etcd.etcdctl(&["role", "add", "reader"]);
+    etcd.etcdctl(&["role", "grant-permission", "reader", "read", "a", "d"]);
+    etcd.etcdctl(&["user", "add", "anne:secret"]);
+    etcd.etcdctl(&["user", "add", "root:root"]);
+    etcd.etcdctl(&["user", "grant-role", "root", "root"]);
+    etcd.etcdctl(&["user", "grant-role", "anne", "reader"]);
     lease
 }
 
@@ -72,14 +69,14 @@ fn a_member_killed_under_load_is_adopted_with_every_acknowledged_write() {
             write_all_kinds(&etcd);
             let writers = Writers::start(8, &[etcd.address()]);
             writers.wait_more(300);
-            run(&etcd, &["compact", "15"]);
+            etcd.etcdctl(&["compact", "15"]);
             writers.wait_more(100);
             etcd.kill9();
             let written = writers.stop();
             check_adopted(&mut etcd, &[0, 16, 20, 100, 300]);
             assert_ne!(hash(&etcd, 100), NO_HASH);
             writers::assert_all_there(&etcd, &written);
-            let stays = run(&etcd, &["get", "leased"]);
+            let stays = etcd.etcdctl(&["get", "leased"]);
             assert_eq!(stays, "leased\nx\n");
         }
     }
@@ -89,21 +86,22 @@ fn a_member_killed_under_load_is_adopted_with_every_acknowledged_write() {
 fn a_member_is_adopted_after_a_defragmentation_and_a_downgrade() {
     let mut etcd = Launch::new(Kind::Etcd37).start();
     write_all_kinds(&etcd);
-    run(&etcd, &["compact", "10"]);
-    run(&etcd, &["defrag"]);
-    run(&etcd, &["downgrade", "enable", "3.6.0"]);
+    etcd.etcdctl(&["compact", "10"]);
+    etcd.etcdctl(&["defrag"]);
+    etcd.etcdctl(&["downgrade", "enable", "3.6.0"]);
     wait::until_true("the backend has the format of 3.6", || {
-        run(&etcd, &["endpoint", "status", "-w", "json"]).contains("\"storageVersion\":\"3.6.0\"")
+        etcd.etcdctl(&["endpoint", "status", "-w", "json"])
+            .contains("\"storageVersion\":\"3.6.0\"")
     });
-    run(&etcd, &["put", "a", "of 3.7"]);
+    etcd.etcdctl(&["put", "a", "of 3.7"]);
     // the format is in the backend, which is committed later
     etcd.terminate();
     etcd.use_program(Kind::Etcd36.binary());
     etcd.start_again();
-    run(&etcd, &["put", "a", "of 3.6"]);
+    etcd.etcdctl(&["put", "a", "of 3.6"]);
     etcd.kill9();
     check_adopted(&mut etcd, &[0, 11, 14]);
-    assert_eq!(run(&etcd, &["get", "a"]), "a\nof 3.6\n");
+    assert_eq!(etcd.etcdctl(&["get", "a"]), "a\nof 3.6\n");
 }
 
 #[test]
@@ -113,11 +111,11 @@ fn a_stopped_member_is_adopted_and_its_users_sign_in() {
         let lease = write_all_kinds(&etcd);
         etcd.terminate();
         check_adopted(&mut etcd, &[0, 5]);
-        run(&etcd, &["lease", "revoke", &lease]);
-        assert_eq!(run(&etcd, &["get", "leased"]), "");
-        run(&etcd, &["auth", "enable"]);
+        etcd.etcdctl(&["lease", "revoke", &lease]);
+        assert_eq!(etcd.etcdctl(&["get", "leased"]), "");
+        etcd.etcdctl(&["auth", "enable"]);
         assert_eq!(
-            run(&etcd, &["get", "a", "--user", "anne:secret"]),
+            etcd.etcdctl(&["get", "a", "--user", "anne:secret"]),
             "a\n\u{1}binary \u{fffd}\n"
         );
         let refused = Tool::Etcdctl36.run(&etcd.url(), &["get", "a", "--user", "anne:wrong"]);
@@ -130,15 +128,15 @@ fn a_stopped_member_is_adopted_and_its_users_sign_in() {
 fn users_that_the_backend_does_not_have_yet_are_adopted() {
     for kind in ETCDS {
         let mut etcd = Launch::new(kind).start();
-        run(&etcd, &["user", "add", "root:root"]);
-        run(&etcd, &["user", "grant-role", "root", "root"]);
-        run(&etcd, &["auth", "enable"]);
-        run(&etcd, &["put", "a", "1", "--user", "root:root"]);
+        etcd.etcdctl(&["user", "add", "root:root"]);
+        etcd.etcdctl(&["user", "grant-role", "root", "root"]);
+        etcd.etcdctl(&["auth", "enable"]);
+        etcd.etcdctl(&["put", "a", "1", "--user", "root:root"]);
         etcd.kill9();
         adopt(&etcd);
         become_witan(&mut etcd);
         etcd.start_again();
-        assert_eq!(run(&etcd, &["get", "a", "--user", "root:root"]), "a\n1\n");
+        assert_eq!(etcd.etcdctl(&["get", "a", "--user", "root:root"]), "a\n1\n");
         let refused = Tool::Etcdctl36.run(&etcd.url(), &["get", "a"]);
         assert!(
             refused.stderr.contains("user name is empty"),
@@ -192,17 +190,17 @@ fn keys_of_v2_are_adopted_with_their_indexes_and_their_history() {
 fn adopt_at_start(etcd: &mut Server) {
     become_witan(etcd);
     etcd.start_again();
-    assert_eq!(run(etcd, &["get", "a"]), "a\netcd\n");
-    run(etcd, &["put", "a", "witan"]);
+    assert_eq!(etcd.etcdctl(&["get", "a"]), "a\netcd\n");
+    etcd.etcdctl(&["put", "a", "witan"]);
     etcd.kill9();
     etcd.start_again();
-    assert_eq!(run(etcd, &["get", "a"]), "a\nwitan\n");
+    assert_eq!(etcd.etcdctl(&["get", "a"]), "a\nwitan\n");
 }
 
 #[test]
 fn a_start_adopts_the_data_of_etcd() {
     let mut etcd = Launch::new(Kind::Etcd36).start();
-    run(&etcd, &["put", "a", "etcd"]);
+    etcd.etcdctl(&["put", "a", "etcd"]);
     etcd.terminate();
     etcd.add_args(["--adopt-etcd"]);
     adopt_at_start(&mut etcd);
@@ -218,12 +216,12 @@ fn a_start_adopts_the_data_of_etcd() {
 fn etcd_goes_on_with_its_files_after_an_adoption_and_is_not_forgotten() {
     for kind in ETCDS {
         let mut etcd = Launch::new(kind).start();
-        run(&etcd, &["put", "a", "1"]);
+        etcd.etcdctl(&["put", "a", "1"]);
         etcd.terminate();
         adopt(&etcd);
         etcd.start_again();
-        assert_eq!(run(&etcd, &["get", "a"]), "a\n1\n");
-        run(&etcd, &["put", "a", "2"]);
+        assert_eq!(etcd.etcdctl(&["get", "a"]), "a\n1\n");
+        etcd.etcdctl(&["put", "a", "2"]);
         etcd.terminate();
         // what etcd has written since would be lost
         become_witan(&mut etcd);
@@ -233,7 +231,7 @@ fn etcd_goes_on_with_its_files_after_an_adoption_and_is_not_forgotten() {
         fs::remove_file(data(&etcd).join("member/identity")).expect("our identity");
         adopt(&etcd);
         etcd.start_again();
-        assert_eq!(run(&etcd, &["get", "a"]), "a\n2\n");
+        assert_eq!(etcd.etcdctl(&["get", "a"]), "a\n2\n");
     }
 }
 
@@ -256,14 +254,14 @@ fn a_directory_that_was_restored_from_a_snapshot_has_the_members_that_etcd_sees(
     ] {
         let mut cluster = Cluster::prepare_of(&Launch::new(kind), "http", 3);
         cluster.start_all();
-        run(cluster.member(0), &["put", "a", "1"]);
+        cluster.member(0).etcdctl(&["put", "a", "1"]);
         let file = cluster
             .member(0)
             .dir()
             .join("saved.db")
             .display()
             .to_string();
-        run(cluster.member(0), &["snapshot", "save", &file]);
+        cluster.member(0).etcdctl(&["snapshot", "save", &file]);
         for has_run in [false, true] {
             let mut restored = Launch::new(kind).prepare();
             let (data_dir, peer_url) = (data(&restored).display().to_string(), restored.peer_url());
@@ -282,14 +280,14 @@ fn a_directory_that_was_restored_from_a_snapshot_has_the_members_that_etcd_sees(
             assert_eq!(said.code, Some(0), "{}", said.all());
             if has_run {
                 restored.start_again();
-                run(&restored, &["put", "b", "2"]);
+                restored.etcdctl(&["put", "b", "2"]);
                 restored.kill9();
             }
             let said = adopt(&restored);
             assert!(said.contains(", 1 members,"), "{said}");
             become_witan(&mut restored);
             restored.start_again();
-            assert_eq!(run(&restored, &["get", "a"]), "a\n1\n");
+            assert_eq!(restored.etcdctl(&["get", "a"]), "a\n1\n");
         }
     }
 }
@@ -300,14 +298,14 @@ fn what_etcd_has_written_since_is_found_by_content() {
     let mut etcd = Launch::new(Kind::Etcd36)
         .arg("--wal-dir=log-of-etcd")
         .start();
-    run(&etcd, &["put", "a", "1"]);
+    etcd.etcdctl(&["put", "a", "1"]);
     etcd.terminate();
     let wal = etcd.dir().join("log-of-etcd");
     let args = ["--wal-dir", &wal.display().to_string()].map(str::to_owned);
     let (is_done, said) = try_adopt_with(&data(&etcd), &args);
     assert!(is_done, "{said}");
     etcd.start_again();
-    run(&etcd, &["put", "a", "2"]);
+    etcd.etcdctl(&["put", "a", "2"]);
     etcd.terminate();
     for file in fs::read_dir(&wal).expect("a folder") {
         let file = fs::File::options()
@@ -327,7 +325,7 @@ fn what_etcd_has_written_since_is_found_by_content() {
 fn a_start_adopts_etcd_whose_log_is_elsewhere() {
     for kind in ETCDS {
         let mut etcd = Launch::new(kind).arg("--wal-dir=logs").start();
-        run(&etcd, &["put", "a", "etcd"]);
+        etcd.etcdctl(&["put", "a", "etcd"]);
         etcd.kill9();
         etcd.add_args(["--adopt-etcd"]);
         adopt_at_start(&mut etcd);
@@ -336,7 +334,7 @@ fn a_start_adopts_etcd_whose_log_is_elsewhere() {
         etcd.terminate();
         fs::remove_file(data(&etcd).join("member/identity")).expect("a file");
         etcd.start_again();
-        assert_eq!(run(&etcd, &["get", "a"]), "a\netcd\n");
+        assert_eq!(etcd.etcdctl(&["get", "a"]), "a\netcd\n");
     }
 }
 

@@ -79,28 +79,22 @@ impl Clocks {
     }
 }
 
-fn v3(member: &Server, path: &str, body: &serde_json::Value) -> serde_json::Value {
-    let answer = member.http("POST", path, &body.to_string());
-    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-    answer.json()
-}
-
 /// Grants a lease with a key of the same name (letters of base64).
 fn grant(member: &Server, id: i64, ttl_s: i64, key: &str) {
     let granted = json!({ "ID": id.to_string(), "TTL": ttl_s.to_string() });
-    v3(member, "/v3/lease/grant", &granted);
+    member.v3("lease/grant", &granted.to_string());
     let put = json!({ "key": key, "value": "YQ==", "lease": id.to_string() });
-    v3(member, "/v3/kv/put", &put);
+    member.v3("kv/put", &put.to_string());
 }
 
 fn has(member: &Server, key: &str) -> bool {
-    v3(member, "/v3/kv/range", &json!({ "key": key }))["count"] == "1"
+    member.v3("kv/range", &json!({ "key": key }).to_string())["count"] == "1"
 }
 
 /// Seconds that a lease has left.
 fn left(member: &Server, id: i64) -> i64 {
     let asked = json!({ "ID": id.to_string() });
-    let answer = v3(member, "/v3/lease/timetolive", &asked);
+    let answer = member.v3("lease/timetolive", &asked.to_string());
     let left = answer["TTL"].as_str().and_then(|text| text.parse().ok());
     left.unwrap_or_else(|| panic!("no TTL: {answer}"))
 }
@@ -144,10 +138,8 @@ fn ttls_of_v2_follow_the_clock_of_the_leader() {
     let follower = cluster.follower();
     let set = |key: &str, ttl_s: i64| {
         let target = format!("/v2/keys/{key}");
-        let set = cluster
-            .member(leader)
-            .http("PUT", &target, &format!("value=x&ttl={ttl_s}"));
-        assert_eq!(set.status, 201, "{}", set.text());
+        let form = format!("value=x&ttl={ttl_s}");
+        cluster.member(leader).answers(201, "PUT", &target, &form);
     };
     let there = |key: &str| {
         let target = format!("/v2/keys/{key}?quorum=true");

@@ -11,19 +11,12 @@ use witan_e2e::{Cluster, Server, Writers, binaries::planted, http, wait};
 /// The same keys on all members, in a checkpoint of each.
 fn fill(cluster: &Cluster) {
     let member = cluster.member(0);
-    let put = member.http("PUT", "/v2/keys/two", "value=good-two");
-    assert_eq!(put.status, 201, "{}", put.text());
+    member.answers(201, "PUT", "/v2/keys/two", "value=good-two");
     // three = good-three
-    let put = member.http(
-        "POST",
-        "/v3/kv/put",
-        r#"{"key":"dGhyZWU=","value":"Z29vZC10aHJlZQ=="}"#,
-    );
-    assert_eq!(put.status, 200, "{}", put.text());
+    member.v3("kv/put", r#"{"key":"dGhyZWU=","value":"Z29vZC10aHJlZQ=="}"#);
     cluster.wait_equal();
     for member in cluster.members() {
-        let done = member.http("POST", "/v3/maintenance/defragment", "{}");
-        assert_eq!(done.status, 200, "{}", done.text());
+        member.v3("maintenance/defragment", "{}");
     }
 }
 
@@ -98,8 +91,7 @@ fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     wait::until_true("the alarm is lowered again", || {
         cluster.members().iter().all(|member| alarms(member) == 0)
     });
-    let put = member.http("POST", "/v3/kv/put", r#"{"key":"Yg==","value":"Yg=="}"#);
-    assert_eq!(put.status, 200, "{}", put.text());
+    member.v3("kv/put", r#"{"key":"Yg==","value":"Yg=="}"#);
     let ready = member.http("GET", "/readyz?verbose", "");
     assert!(
         ready.text().contains("[+]data_corruption ok"),
@@ -112,9 +104,7 @@ fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     let address = format!("127.0.0.1:{}", member.peer_port());
     let asked = http::once(&address, "GET", "/members/hashkv", r#"{"revision":2}"#);
     assert_eq!(asked.status, 200, "{}", asked.text());
-    let hash = member
-        .http("POST", "/v3/maintenance/hashkv", r#"{"revision":"2"}"#)
-        .json();
+    let hash = member.v3("maintenance/hashkv", r#"{"revision":"2"}"#);
     let asked = asked.json();
     assert_eq!(asked["hash"], hash["hash"]);
     assert_eq!(
@@ -147,11 +137,9 @@ fn states_are_compared_after_compactions() {
         .id;
     let leader = cluster.member(cluster.leader());
     let moved = format!(r#"{{"targetID":"{id}"}}"#);
-    let moved = leader.http("POST", "/v3/maintenance/transfer-leadership", &moved);
-    assert_eq!(moved.status, 200, "{}", moved.text());
+    leader.v3("maintenance/transfer-leadership", &moved);
     let member = cluster.member(at);
-    let compacted = member.http("POST", "/v3/kv/compaction", r#"{"revision":"2"}"#);
-    assert_eq!(compacted.status, 200, "{}", compacted.text());
+    member.v3("kv/compaction", r#"{"revision":"2"}"#);
     wait::until_true("the state is that of the others", || {
         member.metric(REBUILDS) == Some(1.0)
     });
@@ -188,8 +176,7 @@ fn furnish(member: &Server, round: usize) {
             format!(r#"{{"name":"u{round}","password":"p"}}"#),
         ),
     ] {
-        let done = member.http("POST", target, &body);
-        assert_eq!(done.status, 200, "{target}: {}", done.text());
+        let done = member.answers(200, "POST", target, &body);
         revision = done.json()["header"]["revision"].clone();
     }
     for (target, body) in [
@@ -200,8 +187,7 @@ fn furnish(member: &Server, round: usize) {
         assert!(done.status < 300, "{target}: {}", done.text());
     }
     let compact = format!(r#"{{"revision":{revision}}}"#);
-    let done = member.http("POST", "/v3/kv/compaction", &compact);
-    assert_eq!(done.status, 200, "{}", done.text());
+    member.v3("kv/compaction", &compact);
 }
 
 /// Members that do the same work have the same hash, whatever way they got their state: none is accused.

@@ -2,16 +2,16 @@
 
 use std::thread;
 
-use futures_util::stream;
-use serde_json::{Value, json};
-use tokio::time::timeout;
+use serde_json::json;
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{
-    LeaseGrantRequest, PutRequest, RangeRequest, WatchCreateRequest, WatchRequest, WatchResponse,
-    kv_client::KvClient, lease_client::LeaseClient, watch_client::WatchClient,
-    watch_request::RequestUnion,
+    LeaseGrantRequest, PutRequest, RangeRequest, kv_client::KvClient, lease_client::LeaseClient,
 };
-use witan_e2e::{Cluster, Server, grpc, http, wait, wait::PATIENCE};
+use witan_e2e::{
+    Cluster, grpc, http, wait,
+    wait::PATIENCE,
+    watching::{self, Watching, create},
+};
 
 const MEMBERS: usize = 3;
 
@@ -48,12 +48,6 @@ async fn channels(cluster: &Cluster) -> Vec<Channel> {
     channels
 }
 
-fn v3(member: &Server, path: &str, body: &Value) -> Value {
-    let answer = member.http("POST", path, &body.to_string());
-    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-    answer.json()
-}
-
 #[test]
 fn every_member_serves_every_dialect() {
     let cluster = Cluster::start(MEMBERS);
@@ -78,26 +72,24 @@ fn writes_are_seen(cluster: &Cluster) {
         // "YQ==" and the like: two letters of base64 for each byte would do
         let key = format!("aaa{write}bbb{read}");
         let put = json!({"key": key, "value": "YQ=="});
-        v3(writer, "/v3/kv/put", &put);
-        let there = v3(reader, "/v3/kv/range", &json!({"key": key}));
+        writer.v3("kv/put", &put.to_string());
+        let there = reader.v3("kv/range", &json!({"key": key}).to_string());
         assert_eq!(there["kvs"][0]["value"], "YQ==", "{key}: {there}");
 
         let target = format!("/v2/keys/d{write}/{read}");
-        let set = writer.http("PUT", &target, "value=v2");
-        assert_eq!(set.status, 201, "{}", set.text());
+        writer.answers(201, "PUT", &target, "value=v2");
         let got = reader.http("GET", &format!("{target}?quorum=true"), "");
         assert_eq!(got.json()["node"]["value"], "v2", "{}", got.text());
-        let swapped = reader.http("PUT", &format!("{target}?prevValue=v2"), "value=new");
-        assert_eq!(swapped.status, 200, "{}", swapped.text());
+        reader.answers(200, "PUT", &format!("{target}?prevValue=v2"), "value=new");
         let refused = writer.http("PUT", &format!("{target}?prevExist=false"), "value=x");
         assert_eq!(refused.json()["errorCode"], 105, "{}", refused.text());
-        let created = writer.http("POST", "/v2/keys/queue", "value=x");
-        assert_eq!(created.status, 201, "{}", created.text());
+        writer.answers(201, "POST", "/v2/keys/queue", "value=x");
         let deleted = reader.http("DELETE", &target, "");
         assert_eq!(deleted.json()["prevNode"]["value"], "new");
     }
-    let set = cluster.member(1).http("PUT", "/v1/keys/old", "value=v1");
-    assert_eq!(set.status, 200, "{}", set.text());
+    cluster
+        .member(1)
+        .answers(200, "PUT", "/v1/keys/old", "value=v1");
     for member in cluster.members() {
         wait::until_true("v1 reads it", || {
             let got = member.http("GET", "/v1/keys/old", "");
@@ -126,24 +118,10 @@ fn waits_and_watches_see_writes(cluster: &Cluster) {
         let channels = channels(cluster).await;
         for (write, read) in pairs() {
             let key = format!("w{write}{read}");
-            let create = WatchRequest {
-                request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
-                    key: key.clone().into(),
-                    ..WatchCreateRequest::default()
-                })),
-            };
-            let requests = stream::iter([create]);
-            let requests = futures_util::StreamExt::chain(requests, stream::pending());
-            let mut watches = WatchClient::new(channels[read].clone());
-            let answers = watches.watch(requests).await;
-            let mut answers = answers.expect("a watch").into_inner();
-            let mut next = async || -> WatchResponse {
-                let answer = timeout(PATIENCE, answers.message()).await;
-                answer.expect("in time").expect("no error").expect("no end")
-            };
-            assert!(next().await.created);
+            let mut watch = Watching::open(&channels[read], create(watching::key(&key))).await;
+            assert!(watch.next().await.created);
             put(&channels[write], &key, "seen", 0).await;
-            let events = next().await.events;
+            let events = watch.next().await.events;
             let kv = events[0].kv.as_ref().expect("a put");
             assert_eq!(kv.value, "seen", "{key}");
         }

@@ -17,12 +17,6 @@ const ETCD_MEMBERS: i32 = 38;
 
 const ETCDS: [Kind; 2] = [Kind::Etcd34, Kind::Etcd36];
 
-fn run(tool: Tool, server: &Server, args: &[&str]) -> String {
-    let said = tool.run(&server.url(), args);
-    assert_eq!(said.code, Some(0), "{}", said.all());
-    said.stdout
-}
-
 /// All files below a directory with their contents, and all directories.
 fn contents(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
@@ -67,11 +61,11 @@ fn check_refused(etcd: &Server) {
 fn a_data_directory_of_etcd_is_refused_and_left_as_it_is() {
     for kind in ETCDS {
         let mut etcd = Launch::new(kind).start();
-        run(Tool::Etcdctl36, &etcd, &["put", "a", "1"]);
+        etcd.etcdctl(&["put", "a", "1"]);
         etcd.terminate();
         check_refused(&etcd);
         etcd.start_again();
-        let kept = run(Tool::Etcdctl36, &etcd, &["get", "a"]);
+        let kept = etcd.etcdctl(&["get", "a"]);
         assert_eq!(kept, "a\n1\n");
     }
 }
@@ -79,29 +73,30 @@ fn a_data_directory_of_etcd_is_refused_and_left_as_it_is() {
 #[test]
 fn a_data_directory_that_etcdutl_has_restored_is_refused() {
     let etcd = Launch::new(Kind::Etcd36).start();
-    run(Tool::Etcdctl36, &etcd, &["put", "a", "1"]);
+    etcd.etcdctl(&["put", "a", "1"]);
     let file = etcd.dir().join("saved.db").display().to_string();
-    run(Tool::Etcdctl36, &etcd, &["snapshot", "save", &file]);
+    etcd.etcdctl(&["snapshot", "save", &file]);
     let restored = Launch::new(Kind::Etcd36).prepare();
     let data = restored.dir().join("data").display().to_string();
     let args = ["snapshot", "restore", &file, "--data-dir", &data];
-    run(Tool::Etcdutl36, &etcd, &args);
+    let said = Tool::Etcdutl36.run(&etcd.url(), &args);
+    assert_eq!(said.code, Some(0), "{}", said.all());
     check_refused(&restored);
 }
 
 #[test]
 fn a_member_whose_directory_etcd_has_used_too_serves_its_own_data() {
     let mut witan = Launch::witan().start();
-    run(Tool::Etcdctl36, &witan, &["put", "a", "witan"]);
+    witan.etcdctl(&["put", "a", "witan"]);
     witan.terminate();
     let launch = Launch::new(Kind::Etcd36).dir(witan.dir().to_owned());
     let mut etcd = launch.start();
-    run(Tool::Etcdctl36, &etcd, &["put", "a", "etcd"]);
+    etcd.etcdctl(&["put", "a", "etcd"]);
     etcd.terminate();
     let mark = witan.log().len();
     witan.start_again();
     witan.wait_log(mark, "files of etcd");
-    assert_eq!(run(Tool::Etcdctl36, &witan, &["get", "a"]), "a\nwitan\n");
+    assert_eq!(witan.etcdctl(&["get", "a"]), "a\nwitan\n");
 }
 
 #[test]
@@ -114,7 +109,7 @@ fn a_member_among_members_of_etcd_ends_with_the_way_out() {
             let peer_url = cluster.member(at).peer_url();
             let urls = format!("--peer-urls={peer_url}");
             let args = ["member", "add", "m1", &urls];
-            run(Tool::Etcdctl36, cluster.member(0), &args);
+            cluster.member(0).etcdctl(&args);
             let joining = cluster.member_mut(at);
             joining.add_args(["--initial-cluster-state", state]);
             joining.start_unready_again();

@@ -60,8 +60,9 @@ fn a_member_whose_others_are_lost_goes_on_alone() {
     assert_eq!(alone.len(), 1, "{alone:?}");
     assert!(before.contains(&alone[0]), "the identity stays: {alone:?}");
     assert_all_there(cluster.member(last), &written);
-    let put = cluster.member(last).http("PUT", "/v2/keys/a", "value=1");
-    assert_eq!(put.status, 201, "{}", put.text());
+    cluster
+        .member(last)
+        .answers(201, "PUT", "/v2/keys/a", "value=1");
 
     // the next start with the flag changes nothing
     let ended = cluster.member_mut(last).terminate();
@@ -81,6 +82,7 @@ fn a_member_whose_others_are_lost_goes_on_alone() {
         line.is_some_and(|line| !line.ends_with(" 0"))
     });
     assert_eq!(members(&address), alone);
-    let put = cluster.member(last).http("PUT", "/v2/keys/a", "value=2");
-    assert_eq!(put.status, 200, "{}", put.text());
+    cluster
+        .member(last)
+        .answers(200, "PUT", "/v2/keys/a", "value=2");
 }

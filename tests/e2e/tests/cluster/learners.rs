@@ -92,16 +92,11 @@ fn cluster_of(kind: Kind) -> Cluster {
     let mut cluster = Cluster::prepare_of(&launch, "http", 1);
     cluster.start_all();
     let put = r#"{"key":"YQ==","value":"YQ=="}"#;
-    assert_eq!(
-        cluster.member(0).http("POST", "/v3/kv/put", put).status,
-        200
-    );
+    cluster.member(0).v3("kv/put", put);
     let learner = cluster.prepare_joining_of(&launch, "http", &[0]);
     let peer_url = cluster.member(learner).peer_url();
     add(cluster.member(0), &peer_url, &["--learner"]);
-    let joining = cluster.member_mut(learner);
-    joining.add_args(["--initial-cluster-state", "existing"]);
-    joining.start_unready_again();
+    cluster.member_mut(learner).start_unready_again();
     wait::until_true("the learner has the key", || {
         let asked = http::Connection::open(&cluster.member(learner).address()).is_ok();
         asked

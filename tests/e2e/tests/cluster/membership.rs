@@ -13,11 +13,15 @@ const WRITERS: usize = 4;
 /// Acknowledged writes between two steps.
 const WRITES: u64 = 100;
 
-/// Adds a member through etcdctl; repeats while members are not connected for long enough.
+/// Adds a member through etcdctl.
 pub(crate) fn add(through: &Server, peer_url: &str, args: &[&str]) {
     let peer_urls = format!("--peer-urls={peer_url}");
-    let mut command = vec!["member", "add", "joining", &peer_urls];
-    command.extend(args);
+    change(through, &[&["add", "joining", &peer_urls], args].concat());
+}
+
+/// Changes a member through etcdctl; repeats while members are not connected for long enough.
+fn change(through: &Server, args: &[&str]) {
+    let command = [&["member"], args].concat();
     wait::until("the cluster is healthy", || {
         let said = Tool::Etcdctl36.run(&through.url(), &command);
         let unhealthy = said.all().contains("etcdserver: unhealthy cluster");
@@ -27,13 +31,15 @@ pub(crate) fn add(through: &Server, peer_url: &str, args: &[&str]) {
 }
 
 fn remove(through: &Server, id: u64) {
-    let id = format!("{id:x}");
-    wait::until("the cluster is healthy", || {
-        let said = Tool::Etcdctl36.run(&through.url(), &["member", "remove", &id]);
-        let unhealthy = said.all().contains("etcdserver: unhealthy cluster");
-        assert!(said.code == Some(0) || unhealthy, "{}", said.all());
-        (!unhealthy).then_some(())
-    });
+    change(through, &["remove", &format!("{id:x}")]);
+}
+
+/// Lays out a member that joins those at `present`, the first of which adds it; returns its place.
+fn add_joining(cluster: &mut Cluster, present: &[usize], args: &[&str]) -> usize {
+    let at = cluster.prepare_joining(present);
+    let peer_url = cluster.member(at).peer_url();
+    add(cluster.member(present[0]), &peer_url, args);
+    at
 }
 
 fn id_of(member: &Server) -> u64 {
@@ -47,12 +53,9 @@ fn a_member_joins_a_running_cluster_and_leaves_it() {
     writers.wait_more(WRITES);
     for joining in 1..3 {
         let present: Vec<usize> = (0..joining).collect();
-        let at = cluster.prepare_joining(&present);
-        let peer_url = cluster.member(at).peer_url();
-        add(cluster.member(0), &peer_url, &[]);
-        let joining = cluster.member_mut(at);
-        joining.add_args(["--initial-cluster-state", "existing"]);
-        joining.start_again();
+        let at = add_joining(&mut cluster, &present, &[]);
+        // with `--initial-cluster-state existing`, as all that the harness lays out to join
+        cluster.member_mut(at).start_again();
         writers.wait_more(WRITES);
     }
     let mut written = writers.stop();
@@ -87,17 +90,11 @@ fn learners(member: &Server) -> Vec<u64> {
 #[test]
 fn a_joining_member_asks_again_while_nobody_answers() {
     let mut cluster = Cluster::start(1);
-    let at = cluster.prepare_joining(&[0]);
-    let peer_url = cluster.member(at).peer_url();
-    add(cluster.member(0), &peer_url, &["--learner"]);
+    let at = add_joining(&mut cluster, &[0], &["--learner"]);
     // a member that starts answers before it has applied its log: the addition stands in the checkpoint
-    let done = cluster
-        .member(0)
-        .http("POST", "/v3/maintenance/defragment", "{}");
-    assert_eq!(done.status, 200, "{}", done.text());
+    cluster.member(0).v3("maintenance/defragment", "{}");
     cluster.member_mut(0).kill9();
     let joining = cluster.member_mut(at);
-    joining.add_args(["--initial-cluster-state", "existing"]);
     joining.start_unready_again();
     joining.wait_log(0, "no member of the cluster answers; retrying");
     cluster.member_mut(0).start_again();
@@ -108,11 +105,9 @@ fn a_joining_member_asks_again_while_nobody_answers() {
 #[test]
 fn a_joining_member_cannot_go_on_alone() {
     let mut cluster = Cluster::start(1);
-    let at = cluster.prepare_joining(&[0]);
-    let peer_url = cluster.member(at).peer_url();
-    add(cluster.member(0), &peer_url, &["--learner"]);
+    let at = add_joining(&mut cluster, &[0], &["--learner"]);
     let joining = cluster.member_mut(at);
-    joining.add_args(["--initial-cluster-state", "existing", "--force-new-cluster"]);
+    joining.add_args(["--force-new-cluster"]);
     joining.start_unready_again();
     joining.wait_log(0, "--force-new-cluster needs the state of the cluster");
     assert_eq!(joining.wait_exit().code(), Some(1));
@@ -129,7 +124,6 @@ fn a_member_catches_up_from_one_that_came_while_it_was_away() {
     let peer_url = cluster.member(came).peer_url();
     add(cluster.member(gone[0]), &peer_url, &[]);
     let joining = cluster.member_mut(came);
-    joining.add_args(["--initial-cluster-state", "existing"]);
     joining.add_args(["--strict-reconfig-check=false"]);
     joining.start_again();
     let put = |cluster: &Cluster, key: &str| {
@@ -154,9 +148,7 @@ fn a_member_catches_up_from_one_that_came_while_it_was_away() {
 #[test]
 fn a_learner_is_promoted_when_it_is_in_sync() {
     let mut cluster = Cluster::start(1);
-    let at = cluster.prepare_joining(&[0]);
-    let peer_url = cluster.member(at).peer_url();
-    add(cluster.member(0), &peer_url, &["--learner"]);
+    let at = add_joining(&mut cluster, &[0], &["--learner"]);
     let learner = learners(cluster.member(0))[0];
     let promote = |cluster: &Cluster| {
         let id = format!("{learner:x}");
@@ -165,9 +157,7 @@ fn a_learner_is_promoted_when_it_is_in_sync() {
     let refused = promote(&cluster).all();
     let reason = "can only promote a learner member which is in sync with leader";
     assert!(refused.contains(reason), "{refused}");
-    let joining = cluster.member_mut(at);
-    joining.add_args(["--initial-cluster-state", "existing"]);
-    joining.start_again();
+    cluster.member_mut(at).start_again();
     let key = Tool::Etcdctl36.run(&cluster.member(0).url(), &["put", "key", "value"]);
     assert_eq!(key.code, Some(0), "{}", key.all());
     for command in [&["put", "key", "other"][..], &["get", "key"]] {
@@ -230,20 +220,14 @@ fn additions_are_refused_while_a_member_has_not_started() {
         .find(|m| m["name"] == "")
         .expect("it is listed");
     let id = unstarted["id"].as_str().expect("an id");
-    let gone = leader.http("DELETE", &format!("/v2/members/{id}"), "");
-    assert_eq!(gone.status, 204, "{}", gone.text());
-    let gone = leader.http("DELETE", &format!("/v2/members/{id}"), "");
-    assert_eq!(gone.status, 410, "{}", gone.text());
+    leader.answers(204, "DELETE", &format!("/v2/members/{id}"), "");
+    leader.answers(410, "DELETE", &format!("/v2/members/{id}"), "");
     // without the check, it needs no healthy members
     let mut cluster = Cluster::start_with(3, &["--strict-reconfig-check=false"]);
     let follower = cluster.follower();
     cluster.member_mut(follower).kill9();
     let leader = cluster.member(cluster.leader());
-    let added = Tool::Etcdctl36.run(
-        &leader.url(),
-        &["member", "add", "b", "--peer-urls=http://127.0.0.1:2"],
-    );
-    assert_eq!(added.code, Some(0), "{}", added.all());
+    leader.etcdctl(&["member", "add", "b", "--peer-urls=http://127.0.0.1:2"]);
 }
 
 #[test]
@@ -292,6 +276,7 @@ fn a_member_that_gets_an_older_copy_of_its_disk_ends_with_a_reason() {
     assert_eq!(cluster.member_mut(follower).wait_exit().code(), Some(35));
     cluster.member(follower).wait_log(mark, "acknowledged");
     let leader = cluster.leader();
-    let put = cluster.member(leader).http("PUT", "/v2/keys/a", "value=b");
-    assert_eq!(put.status, 200, "{}", put.text());
+    cluster
+        .member(leader)
+        .answers(200, "PUT", "/v2/keys/a", "value=b");
 }

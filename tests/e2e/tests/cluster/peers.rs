@@ -40,8 +40,9 @@ fn peer_ports_and_their_timeouts() {
     wait::until_true("its silence is noticed", || {
         active(cluster.member(leader), stopped.id) == Some(0)
     });
-    let put = cluster.member(leader).http("PUT", "/v2/keys/a", "value=1");
-    assert_eq!(put.status, 201, "{}", put.text());
+    cluster
+        .member(leader)
+        .answers(201, "PUT", "/v2/keys/a", "value=1");
     cluster.member(follower).signal("CONT");
     wait::until_true("it is connected again", || {
         active(cluster.member(leader), stopped.id) == Some(1)

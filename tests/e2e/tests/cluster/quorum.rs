@@ -6,13 +6,11 @@ use witan_e2e::{Cluster, http, wait};
 #[test]
 fn a_member_without_a_quorum_answers_what_it_can() {
     let mut cluster = Cluster::start(3);
-    let put = cluster.member(0).http("PUT", "/v2/keys/a", "value=1");
-    assert_eq!(put.status, 201, "{}", put.text());
+    cluster
+        .member(0)
+        .answers(201, "PUT", "/v2/keys/a", "value=1");
     let key = json!({"key": "YWFh", "value": "YQ=="}).to_string();
-    assert_eq!(
-        cluster.member(0).http("POST", "/v3/kv/put", &key).status,
-        200
-    );
+    cluster.member(0).v3("kv/put", &key);
     cluster.wait_equal();
     for at in [1, 2] {
         cluster.member_mut(at).kill9();
@@ -63,8 +61,9 @@ fn a_member_without_a_quorum_answers_what_it_can() {
         assert!(refused.text().contains("timed out"), "{}", refused.text());
     }
     cluster.start_all();
-    let put = cluster.member(0).http("PUT", "/v2/keys/a", "value=3");
-    assert_eq!(put.status, 200, "{}", put.text());
+    cluster
+        .member(0)
+        .answers(200, "PUT", "/v2/keys/a", "value=3");
 }
 
 /// A member that waits for a quorum can be stopped all the same, quickly.
@@ -89,8 +88,7 @@ fn a_member_that_waits_for_the_others_ends_with_sigterm() {
         "{log:?}"
     );
     assert_eq!(patient.member_mut(0).terminate().code(), Some(0));
-    let version = alone.http("GET", "/version", "");
-    assert_eq!(version.status, 200);
+    alone.answers(200, "GET", "/version", "");
     assert_eq!(alone.terminate().code(), Some(0));
     cluster.start_all();
     cluster.leader();

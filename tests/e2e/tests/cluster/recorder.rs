@@ -72,10 +72,9 @@ fn reproduced_from(path: &Path) -> Vec<Value> {
 #[test]
 fn a_change_of_the_leader_is_recorded_and_replayed() {
     let mut cluster = Cluster::start_with(3, &["--flight-recorder-megabytes=64"]);
-    let written = cluster
+    cluster
         .member(0)
-        .http("PUT", "/v2/keys/a", &format!("value={SECRET}"));
-    assert_eq!(written.status, 201, "{}", written.text());
+        .answers(201, "PUT", "/v2/keys/a", &format!("value={SECRET}"));
     let writers = Writers::start(4, &cluster.addresses());
     writers.wait_more(WRITES);
     let first = cluster.leader();
@@ -119,17 +118,15 @@ fn a_change_of_the_leader_is_recorded_and_replayed() {
 #[test]
 fn a_ring_that_has_lost_its_start_is_handed_out_while_it_is_written_and_replayed() {
     let cluster = Cluster::start_with(3, &["--flight-recorder-megabytes=1"]);
-    let written = cluster
+    cluster
         .member(0)
-        .http("PUT", "/v2/keys/a", &format!("value={SECRET}"));
-    assert_eq!(written.status, 201, "{}", written.text());
+        .answers(201, "PUT", "/v2/keys/a", &format!("value={SECRET}"));
     let writers = Writers::start(8, &cluster.addresses());
     for member in cluster.members() {
         wait::until_true("the first file goes", || {
             !folder(member).join("00000001.rec").exists()
         });
-        let page = member.http("GET", PAGE, "");
-        assert_eq!(page.status, 200, "{}", page.text());
+        let page = member.answers(200, "GET", PAGE, "");
         let file = member.dir().join("handed.rec");
         fs::write(&file, &page.body).expect("the page is kept");
         let turns = reproduced_from(&file);
@@ -175,8 +172,7 @@ fn values_are_recorded_when_asked_for() {
         .arg("--flight-recorder-megabytes=64")
         .arg("--flight-recorder-values")
         .start();
-    let written = server.http("PUT", "/v2/keys/a", &format!("value={SECRET}"));
-    assert_eq!(written.status, 201, "{}", written.text());
+    server.answers(201, "PUT", "/v2/keys/a", &format!("value={SECRET}"));
     // nobody gets them who cannot read the disk
     let refused = server.http("GET", PAGE, "");
     assert!(

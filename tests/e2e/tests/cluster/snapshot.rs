@@ -3,12 +3,11 @@
 use std::{fs, path::Path, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use futures_util::{StreamExt as _, stream};
-use tokio::time::timeout;
-use witan_api::v3::etcdserverpb::{
-    WatchCreateRequest, WatchRequest, watch_client::WatchClient, watch_request::RequestUnion,
+use witan_e2e::{
+    Cluster, Server, Writers, grpc, wait,
+    watching::{Watching, create, key},
+    writers::assert_all_there,
 };
-use witan_e2e::{Cluster, Server, Writers, grpc, wait, writers::assert_all_there};
 
 const WRITERS: usize = 4;
 
@@ -39,14 +38,13 @@ fn fill(member: &Server, count: usize) {
     for number in 0..count {
         let key = STANDARD.encode(format!("filler/{}", number % FILLER_KEYS));
         let body = format!(r#"{{"key":"{key}","value":"{value}"}}"#);
-        let answer = member.http("POST", "/v3/kv/put", &body);
-        assert_eq!(answer.status, 200, "{}", answer.text());
+        member.v3("kv/put", &body);
     }
 }
 
 /// All that a member says about state beside v3's keys: the v2 tree and users.
 fn beside(member: &Server) -> [String; 2] {
-    let users = member.http("POST", "/v3/auth/user/list", "{}").json();
+    let users = member.v3("auth/user/list", "{}");
     let tree = member.http("GET", "/v2/keys/?recursive=true&sorted=true", "");
     [users["users"].to_string(), tree.json()["node"].to_string()]
 }
@@ -55,7 +53,7 @@ fn beside(member: &Server) -> [String; 2] {
 fn leased(member: &Server) -> String {
     let key = STANDARD.encode("leased");
     let body = format!(r#"{{"key":"{key}","serializable":true}}"#);
-    let answer = member.http("POST", "/v3/kv/range", &body).json();
+    let answer = member.v3("kv/range", &body);
     answer["count"].as_str().unwrap_or("0").to_owned()
 }
 
@@ -75,7 +73,7 @@ fn furnish(member: &Server) {
     }
     let key = STANDARD.encode("leased");
     let body = format!(r#"{{"key":"{key}","value":"{key}","lease":"77"}}"#);
-    assert_eq!(member.http("POST", "/v3/kv/put", &body).status, 200);
+    member.v3("kv/put", &body);
 }
 
 /// A follower that was killed, and whose place in the log the others have given up.
@@ -144,10 +142,7 @@ fn a_member_that_lags_too_far_gets_the_state_while_writes_go_on() {
     assert!(furnished[0].contains("alice") && furnished[1].contains("/dir/leaf"));
     // the lease came with its key
     assert_eq!(leased(cluster.member(lagging)), "1");
-    let revoked = cluster
-        .member(leader)
-        .http("POST", "/v3/lease/revoke", r#"{"ID":"77"}"#);
-    assert_eq!(revoked.status, 200, "{}", revoked.text());
+    cluster.member(leader).v3("lease/revoke", r#"{"ID":"77"}"#);
     wait::until_true("the leased key is deleted", || {
         leased(cluster.member(lagging)) == "0"
     });
@@ -205,16 +200,9 @@ fn a_watch_at_a_member_that_gets_a_snapshot_misses_nothing() {
     let lagging = cluster.follower();
     let runtime = grpc::runtime();
     let mut events = runtime.block_on(async {
-        let mut client = WatchClient::new(grpc::connect(&cluster.member(lagging).address()).await);
-        let create = WatchCreateRequest {
-            key: b"watched".to_vec().into(),
-            ..WatchCreateRequest::default()
-        };
-        let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-        let requests = stream::once(async { create }).chain(stream::pending());
-        let mut events = client.watch(requests).await.expect("a watch").into_inner();
-        let created = events.message().await.expect("a watch").expect("an answer");
-        assert!(created.created);
+        let channel = grpc::connect(&cluster.member(lagging).address()).await;
+        let mut events = Watching::open(&channel, create(key("watched"))).await;
+        assert!(events.next().await.created);
         events
     });
     cluster.member(lagging).signal("STOP");
@@ -224,17 +212,14 @@ fn a_watch_at_a_member_that_gets_a_snapshot_misses_nothing() {
     for number in 0..CHANGES {
         let value = STANDARD.encode(number.to_string());
         let body = format!(r#"{{"key":"{key}","value":"{value}"}}"#);
-        let answer = leader.http("POST", "/v3/kv/put", &body);
-        assert_eq!(answer.status, 200, "{}", answer.text());
+        leader.v3("kv/put", &body);
         fill(leader, FILLERS / CHANGES + 1);
     }
     cluster.member(lagging).signal("CONT");
     let seen: Vec<String> = runtime.block_on(async {
         let mut seen = Vec::new();
         while seen.len() < CHANGES {
-            let next = timeout(wait::PATIENCE, events.message()).await;
-            let answer = next.expect("an event").expect("a watch that goes on");
-            let answer = answer.expect("a watch that goes on");
+            let answer = events.next().await;
             assert!(!answer.canceled, "{answer:?}");
             let pairs = answer.events.into_iter().filter_map(|event| event.kv);
             seen.extend(pairs.map(|kv| String::from_utf8_lossy(&kv.value).into_owned()));

@@ -310,7 +310,7 @@ fn members_make_their_own_certificates() {
     let peer_url = format!("https://127.0.0.1:{}", cluster.member(at).peer_port());
     add(cluster.member(0), &peer_url, &[]);
     let joining = cluster.member_mut(at);
-    joining.add_args(["--initial-cluster-state", "existing", "--peer-auto-tls"]);
+    joining.add_args(["--peer-auto-tls"]);
     joining.start_again();
     assert_works(&cluster);
 }

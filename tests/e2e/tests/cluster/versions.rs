@@ -182,7 +182,7 @@ fn a_command_that_is_newer_than_the_cluster_waits_until_the_version_rises() {
 }
 
 fn downgrades(member: &Server) -> bool {
-    let status = member.http("POST", "/v3/maintenance/status", "{}").json();
+    let status = member.v3("maintenance/status", "{}");
     let enabled = &status["downgradeInfo"]["enabled"];
     enabled.as_bool().unwrap_or_default()
 }
@@ -191,8 +191,7 @@ fn downgrades(member: &Server) -> bool {
 fn a_downgrade_ends_when_it_is_looked_at() {
     let mut member = Launch::witan().start();
     wait::until_true("it has a version", || cluster_version(&member) == "3.7.0");
-    let done = member.http("POST", "/v3/maintenance/defragment", "{}");
-    assert_eq!(done.status, 200, "{}", done.text());
+    member.v3("maintenance/defragment", "{}");
     assert_eq!(member.terminate().code(), Some(0));
     // as a later release leaves it
     let mut alter = Command::new(planted());

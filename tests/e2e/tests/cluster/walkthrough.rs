@@ -82,12 +82,8 @@ fn start(fixtures: &Fixtures, scheme: &str, args: &[&str]) -> (Server, Cluster) 
     for at in 0..cluster.members().len() {
         let member = cluster.member_mut(at);
         let url = format!("https://{}", member.address());
-        member.add_args([
-            "--listen-client-urls",
-            &url,
-            "--advertise-client-urls",
-            &url,
-        ]);
+        member.add_args(["--listen-client-urls", &url]);
+        member.add_args(["--advertise-client-urls", &url]);
         member.add_args(["--cert-file", cert, "--key-file", key]);
         member.start_unready_again();
     }

@@ -16,31 +16,11 @@ use witan_e2e::{Kind, Launch, Server, Tool};
 /// its fields: the other formats show nothing more of a server.
 const FORMATS: [&str; 2] = ["simple", "json"];
 
-/// Advertised by every server of these tests, listened on by none: so that ids are the same.
-const PEER: &str = "http://127.0.0.1:2380";
-/// See [`PEER`].
-const CLIENT: &str = "http://127.0.0.1:2379";
-
 /// Ours and etcd's, both fresh.
 fn pair() -> [Server; 2] {
-    [Kind::Witan, Kind::Etcd37].map(|kind| {
-        let mut server = Launch::new(kind).bare().prepare();
-        let (url, peer_url) = (server.url(), server.peer_url());
-        let cluster = format!("default={PEER}");
-        server.add_args(["--name", "default", "--data-dir", "data"]);
-        server.add_args(["--listen-client-urls", &url]);
-        server.add_args(["--advertise-client-urls", CLIENT]);
-        server.add_args(["--listen-peer-urls", &peer_url]);
-        server.add_args(["--initial-advertise-peer-urls", PEER]);
-        server.add_args(["--initial-cluster", &cluster]);
-        // the cheapest there is: what a password costs is not what is compared
-        server.add_args(["--bcrypt-cost", "4"]);
-        if kind == Kind::Etcd37 {
-            server.add_args(["--log-level", "warn"]);
-        }
-        server.start_again();
-        server
-    })
+    // the cheapest there is: what a password costs is not what is compared
+    [Kind::Witan, Kind::Etcd37]
+        .map(|kind| Launch::new(kind).same_ids().arg("--bcrypt-cost=4").start())
 }
 
 /// One server as the person who types sees it.

@@ -9,12 +9,6 @@ use super::mask;
 
 const TOOLS: [Tool; 3] = [Tool::Etcdctl34V3, Tool::Etcdctl36, Tool::Etcdctl37];
 
-fn ctl(server: &Server, args: &[&str]) -> String {
-    let said = Tool::Etcdctl36.run(&server.url(), args);
-    assert_eq!(said.code, Some(0), "{}", said.all());
-    said.stdout
-}
-
 /// Keys of before, keys of later, deletions, and a prefix that is renamed.
 fn mirror(tool: Tool, name: &str, from: &Server, to: &Server) {
     let [prefix, copy] = [format!("{name}/"), format!("copy-{name}/")];
@@ -25,22 +19,22 @@ fn mirror(tool: Tool, name: &str, from: &Server, to: &Server) {
             .map(|(key, value)| format!("{copy}{key}\n{value}\n"))
             .collect();
         wait::until_true("the mirror", || {
-            ctl(to, &["get", "--prefix", &copy]) == want
+            to.etcdctl(&["get", "--prefix", &copy]) == want
         });
     };
     let other = format!("other-{name}");
-    ctl(from, &["put", &key("a"), "1"]);
-    ctl(from, &["put", &other, "1"]);
+    from.etcdctl(&["put", &key("a"), "1"]);
+    from.etcdctl(&["put", &other, "1"]);
     let args = ["make-mirror", "--prefix", &prefix, "--dest-prefix", &copy];
     let mirror = tool.follow(&from.url(), &[&args[..], &[&to.address()]].concat());
     becomes(&[("a", "1")]);
-    ctl(from, &["put", &key("b"), "2"]);
+    from.etcdctl(&["put", &key("b"), "2"]);
     becomes(&[("a", "1"), ("b", "2")]);
-    ctl(from, &["del", &key("a")]);
+    from.etcdctl(&["del", &key("a")]);
     becomes(&[("b", "2")]);
-    ctl(from, &["put", &key("c"), "3"]);
+    from.etcdctl(&["put", &key("c"), "3"]);
     becomes(&[("b", "2"), ("c", "3")]);
-    assert_eq!(ctl(to, &["get", &other]), "");
+    assert_eq!(to.etcdctl(&["get", &other]), "");
     drop(mirror);
 }
 
@@ -90,12 +84,15 @@ fn a_candidate_is_elected_when_the_leader_dies_and_observers_see_it() {
         }
         let mut next = tool.follow(&server.url(), &["elect", &name, "two"]);
         // revoked, the leader's lease ends as with its death, and sooner
-        for lease in ctl(&server, &["get", "--prefix", &name, "--keys-only"]).lines() {
+        for lease in server
+            .etcdctl(&["get", "--prefix", &name, "--keys-only"])
+            .lines()
+        {
             if let Some((_, lease)) = lease.rsplit_once('/') {
                 let key = format!("{name}/{lease}");
-                let value = ctl(&server, &["get", &key, "--print-value-only"]);
+                let value = server.etcdctl(&["get", &key, "--print-value-only"]);
                 if value.trim_end() == "one" {
-                    ctl(&server, &["lease", "revoke", lease]);
+                    server.etcdctl(&["lease", "revoke", lease]);
                 }
             }
         }

@@ -26,9 +26,7 @@ pub(crate) fn member(kind: Kind, name: &str, flags: &[String]) -> Server {
         Kind::Etcd34 => server.add_args(["--enable-v2=true"]),
         Kind::Etcd36 | Kind::Etcd37 | Kind::Witan => {}
     }
-    for flag in flags {
-        server.add_args([flag.as_str()]);
-    }
+    server.add_args(flags);
     server
 }
 
@@ -51,9 +49,8 @@ pub(crate) fn begin(kind: Kind, size: usize, flags: &[String]) -> Vec<Server> {
 
 /// Ids of the members as their cluster says them, in order.
 pub(crate) fn ids(of: &Server) -> Vec<String> {
-    let said = Tool::Etcdctl36.run(&of.url(), &["member", "list"]);
-    assert_eq!(said.code, Some(0), "{}", said.all());
-    let lines = said.stdout.lines();
+    let said = of.etcdctl(&["member", "list"]);
+    let lines = said.lines();
     let mut ids: Vec<String> = lines
         .filter_map(|line| Some(line.split_once(',')?.0.to_owned()))
         .collect();
@@ -64,8 +61,7 @@ pub(crate) fn ids(of: &Server) -> Vec<String> {
 /// Makes a token of v3 discovery.
 pub(crate) fn set_size(service: &Server, token: &str, size: &str) {
     let key = format!("/_etcd/registry/{token}/_config/size");
-    let put = Tool::Etcdctl36.run(&service.url(), &["put", "--", &key, size]);
-    assert_eq!(put.code, Some(0), "{}", put.all());
+    service.etcdctl(&["put", "--", &key, size]);
 }
 
 /// The flags with which a member uses v3 discovery.
@@ -113,8 +109,7 @@ fn etcd_3_4_begins_by_the_keys_of_v2() {
     // a token that was made by hand, longer than those of the service
     let token = "6c007a14875d53d9bf0ef5a6fc0257c817f0fb83";
     let key = format!("/v2/keys/_etcd/registry/{token}");
-    let size = service.http("PUT", &format!("{key}/_config/size"), "value=3");
-    assert_eq!(size.status, 201, "{}", size.text());
+    service.answers(201, "PUT", &format!("{key}/_config/size"), "value=3");
     by_v2(&service, &format!("{}{key}", service.url()), &key);
 }
 
@@ -125,8 +120,7 @@ fn etcd_3_4_begins_by_a_service_of_three_members() {
     for made_by in 0..3 {
         let token = path(&new_token(service.member(made_by), 3));
         for asked in service.members() {
-            let size = asked.http("GET", &format!("{token}/_config/size"), "");
-            assert_eq!(size.status, 200, "{}", size.text());
+            asked.answers(200, "GET", &format!("{token}/_config/size"), "");
         }
     }
     let follower = service.member(service.follower());
@@ -161,8 +155,7 @@ fn etcd_3_4_ends_by_the_refusals_of_the_service() {
     let node = list().json()["node"]["nodes"][0].clone();
     let key = node["key"].as_str().expect("a key");
     let id = key.rsplit_once('/').expect("a path").1;
-    let gone = service.http("DELETE", &format!("{}/{id}", path(&url)), "");
-    assert_eq!(gone.status, 200, "{}", gone.text());
+    let gone = service.answers(200, "DELETE", &format!("{}/{id}", path(&url)), "");
     assert_eq!(error(&gone).1, 0);
 }
 

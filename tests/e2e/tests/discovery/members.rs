@@ -34,8 +34,7 @@ fn witan_begins_by_a_registry_on_etcd_3_4() {
     for size in [1, 3] {
         let list = format!("/v2/keys/_etcd/registry/token{size}");
         let target = format!("{list}/_config/size");
-        let made = service.http("PUT", &target, &format!("value={size}"));
-        assert_eq!(made.status, 201, "{}", made.text());
+        service.answers(201, "PUT", &target, &format!("value={size}"));
         let flags = [format!("--discovery={}{list}", service.url())];
         let members = begin(Kind::Witan, size, &flags);
         assert_eq!(registered(service, &list), ids(&members[0]));
@@ -52,8 +51,7 @@ fn witan_begins_by_its_own_service() {
     assert_eq!(registered(&service, &path(&url)), ids(&members[0]));
     // they are one cluster, and stay it without the service
     drop(service);
-    let put = members[0].http("PUT", "/v2/keys/a", "value=b");
-    assert_eq!(put.status, 201, "{}", put.text());
+    members[0].answers(201, "PUT", "/v2/keys/a", "value=b");
     let last = members.last_mut().expect("three members");
     last.kill9();
     last.start_again();

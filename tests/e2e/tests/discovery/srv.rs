@@ -127,9 +127,7 @@ fn the_members_are_those_of_the_records() {
     urls.sort();
     let server = name_server(vec![("_etcd-server", ports)], false);
     for member in &mut members {
-        for flag in flags(&server) {
-            member.add_args([flag.as_str()]);
-        }
+        member.add_args(flags(&server));
         member.start_unready_again();
     }
     for (member, name) in members.iter().zip(["m0", "m1", "m2"]) {

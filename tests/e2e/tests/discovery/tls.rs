@@ -9,13 +9,10 @@ use std::{
     thread,
 };
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-};
-use witan_e2e::{Kind, Launch, Server, Tool, ports, server, wait};
-use x509_cert::der::pem::{self, LineEnding};
+use witan_e2e::{Kind, Launch, Server, ports, server, wait};
 
 use super::{
+    authority::Authority,
     etcd::{member, set_size},
     new_token, path,
 };
@@ -33,29 +30,11 @@ struct Files {
 impl Files {
     fn make(dir: &Path) -> Self {
         fs::create_dir_all(dir).expect("the folder is writable");
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        let ca = CertifiedIssuer::self_signed(params, key).expect("an authority");
-        let hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let mut params = CertificateParams::new(hosts).expect("names");
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-        let key = KeyPair::generate().expect("a key");
-        let cert = params.signed_by(&key, &ca).expect("a certificate");
-        let write = |name: &str, label: &str, der: &[u8]| {
-            let path = dir.join(name);
-            let text = pem::encode_string(label, LineEnding::LF, der).expect("it can be encoded");
-            fs::write(&path, text).expect("the folder is writable");
-            path.display().to_string()
-        };
-        Self {
-            ca: write("ca.pem", "CERTIFICATE", ca.der()),
-            cert: write("cert.pem", "CERTIFICATE", cert.der()),
-            key: write("key.pem", "PRIVATE KEY", key.serialized_der()),
-        }
+        let authority = Authority::new("authority of the registry");
+        let ca = authority.write(&dir.join("ca.pem"));
+        let pair = authority.issue(dir, "registry", &["localhost", "127.0.0.1"]);
+        let [cert, key] = pair.paths();
+        Self { ca, cert, key }
     }
 }
 
@@ -107,8 +86,7 @@ fn populate(registry: &Server, tokens: &[&str]) {
         &["user", "grant-role", name, "root"],
         &["auth", "enable"],
     ] {
-        let said = Tool::Etcdctl36.run(&registry.url(), command);
-        assert_eq!(said.code, Some(0), "{}", said.all());
+        registry.etcdctl(command);
     }
 }
 
@@ -241,12 +219,8 @@ fn the_service_over_tls_through_a_proxy() {
     let port = ports::free();
     let mut service = Launch::witan().bare().prepare();
     let urls = format!("{},https://127.0.0.1:{port}", service.url());
-    service.add_args([
-        "--listen-client-urls",
-        &urls,
-        "--advertise-client-urls",
-        &urls,
-    ]);
+    service.add_args(["--listen-client-urls", &urls]);
+    service.add_args(["--advertise-client-urls", &urls]);
     service.add_args(["--cert-file", &files.cert, "--key-file", &files.key]);
     service.start_again();
     let token = path(&new_token(&service, 1));

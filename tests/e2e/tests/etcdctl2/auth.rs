@@ -130,16 +130,15 @@ fn while_v3_asks_who_its_callers_are_its_users_are_guarded_in_v2() {
     let server = Launch::witan().start();
     let user = "/v2/auth/users/root";
     let body = r#"{"user":"root","password":"pw"}"#;
-    assert_eq!(server.http("PUT", user, body).status, 201);
-    assert_eq!(server.http("POST", "/v3/auth/enable", "{}").status, 200);
+    server.answers(201, "PUT", user, body);
+    server.v3("auth/enable", "{}");
     for (method, path) in [
         ("GET", "/v2/auth/users"),
         ("PUT", user),
         ("DELETE", user),
         ("PUT", "/v2/auth/enable"),
     ] {
-        let said = server.http(method, path, body);
-        assert_eq!(said.status, 401, "{method} {path}: {}", said.text());
+        server.answers(401, method, path, body);
     }
     for (args, code) in [
         (["-u", "root:pw", "user", "get", "root"], Some(0)),
@@ -149,7 +148,7 @@ fn while_v3_asks_who_its_callers_are_its_users_are_guarded_in_v2() {
         assert_eq!(said.code, code, "{}", said.all());
     }
     // the key space of v2 has a switch of its own
-    assert_eq!(server.http("PUT", "/v2/keys/a", "value=1").status, 201);
+    server.answers(201, "PUT", "/v2/keys/a", "value=1");
 }
 
 #[test]

@@ -57,9 +57,7 @@ pub(super) fn grow(cluster: &mut Cluster) {
                 Tool::Etcdctl37.run(&url, &["member", "add", &name, "--peer-urls", &peer_url]);
             said.code == Some(0)
         });
-        let joining = cluster.member_mut(at);
-        joining.add_args(["--initial-cluster-state", "existing"]);
-        joining.start_again();
+        cluster.member_mut(at).start_again();
     }
 }
 

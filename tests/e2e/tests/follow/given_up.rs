@@ -10,9 +10,7 @@ const FENCE: &str = "375431389550";
 
 fn alarm(etcd: &Server, action: &str, member: &str, alarm: &str) -> Value {
     let asked = json!({ "action": action, "memberID": member, "alarm": alarm });
-    let answer = etcd.http("POST", "/v3/maintenance/alarm", &asked.to_string());
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    answer.json()
+    etcd.v3("maintenance/alarm", &asked.to_string())
 }
 
 /// Before 3.6, an alarm NOSPACE that is raised behind an alarm CORRUPT takes its place, and deletions are taken again.
@@ -67,8 +65,7 @@ fn a_cluster_whose_quota_is_used_up_does_not_take_over() {
     let source_urls = urls(std::slice::from_ref(&source));
     member.add_args(["--from", &source_urls, "--quota-backend-bytes=200000"]);
     member.start_again();
-    let refused = member.http("POST", "/follow/cut-over", "");
-    assert_eq!(refused.status, 409, "{}", refused.text());
+    let refused = member.answers(409, "POST", "/follow/cut-over", "");
     assert!(
         refused
             .text()

@@ -40,8 +40,7 @@ fn status(member: &Server) -> Value {
 }
 
 fn cut_over(member: &Server) -> Value {
-    let answer = member.http("POST", "/follow/cut-over", "");
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = member.answers(200, "POST", "/follow/cut-over", "");
     answer.json()
 }
 

@@ -160,8 +160,7 @@ fn a_source_that_is_lost_is_waited_for_and_not_cut_over() {
     source.kill9();
     wait::until_true("the loss is seen", || status(&member)["error"].is_string());
     assert_eq!(member.metric("witan_follow_connected"), Some(0.0));
-    let refused = member.http("POST", "/follow/cut-over", "");
-    assert_eq!(refused.status, 503, "{}", refused.text());
+    member.answers(503, "POST", "/follow/cut-over", "");
     assert_eq!(run(&member, &["get", "a"]), "a\n1\n");
     source.start_again();
     run(&source, &["put", "a", "2"]);
@@ -184,9 +183,7 @@ fn what_cannot_be_followed_is_said_at_the_start() {
         (&["--from", "ftp://x"], "not HOST:PORT or URLs"),
     ] {
         let mut member = Launch::witan().prepare();
-        for arg in args {
-            member.add_args([arg]);
-        }
+        member.add_args(args.iter().copied());
         member.start_unready_again();
         let ended = member.wait_exit();
         assert_eq!(ended.code(), Some(1), "{args:?}");

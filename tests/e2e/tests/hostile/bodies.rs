@@ -6,7 +6,7 @@ use witan_e2e::Server;
 
 use crate::{
     h2,
-    stage::{SLACK_BYTES, case, connect, verdict},
+    stage::{SLACK_BYTES, case, connect, ends, verdict},
 };
 
 /// The announced length of a body, which is sent as far as the server takes it.
@@ -134,17 +134,7 @@ pub(crate) fn a_hundred_megabytes() {
     case("bodies of 100 MB", bound, |server| {
         let mut told = Vec::new();
         for way in &ways {
-            let mut ends: Vec<String> = thread::scope(|scope| {
-                let clients: Vec<_> = (0..CLIENTS)
-                    .map(|_| scope.spawn(|| send(server, way)))
-                    .collect();
-                clients
-                    .into_iter()
-                    .map(|client| client.join().expect("it ends"))
-                    .collect()
-            });
-            ends.sort();
-            ends.dedup();
+            let ends = ends(CLIENTS, || send(server, way));
             for end in &ends {
                 assert!(way.expect.contains(&end.as_str()), "{}: {end}", way.name);
             }

@@ -7,11 +7,11 @@ use std::{
 
 use flate2::{Compression, write::GzEncoder};
 use prost::Message;
-use witan_api::v3::etcdserverpb::{
-    PutRequest, RangeRequest, StatusRequest, WatchCreateRequest, WatchRequest,
-    watch_request::RequestUnion,
+use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, StatusRequest};
+use witan_e2e::{
+    Launch, Server,
+    watching::{create, key},
 };
-use witan_e2e::{Launch, Server};
 
 use crate::{
     h2,
@@ -60,12 +60,7 @@ fn one(server: &Server, path: &str, encoding: &str, message: &[u8]) -> String {
 
 #[test]
 fn every_kind_of_call_takes_gzip() {
-    let watch = WatchRequest {
-        request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
-            key: "zip".into(),
-            ..Default::default()
-        })),
-    };
+    let watch = create(key("zip"));
     let put = PutRequest {
         key: "zip".into(),
         value: "ped".repeat(1000).into(),

@@ -1,12 +1,12 @@
 //! Floods: many small things that cost a client nothing, and headers without an end.
 
-use std::{io::Write as _, net::TcpStream, thread};
+use std::{io::Write as _, net::TcpStream};
 
 use witan_e2e::Server;
 
 use crate::{
     h2,
-    stage::{SLACK_BYTES, case, connect, verdict},
+    stage::{SLACK_BYTES, case, connect, ends, verdict},
 };
 
 /// Times that each small thing is sent.
@@ -57,25 +57,13 @@ fn end_of(stream: &mut TcpStream, poured: bool) -> String {
 
 /// A flood on some connections at once; the distinct ends.
 fn flood(server: &Server, batch: &(impl Fn(usize) -> Vec<u8> + Sync)) -> String {
-    let mut ends: Vec<String> = thread::scope(|scope| {
-        let clients: Vec<_> = (0..CONNECTIONS)
-            .map(|_| {
-                scope.spawn(move || {
-                    let mut stream = h2::open(server, None);
-                    // answers are read aside, so that only the flood itself is the matter
-                    let mut reader = stream.try_clone().expect("a descriptor more");
-                    let poured = pour(&mut stream, batch);
-                    end_of(&mut reader, poured)
-                })
-            })
-            .collect();
-        clients
-            .into_iter()
-            .map(|client| client.join().expect("a flood ends"))
-            .collect()
+    let ends = ends(CONNECTIONS, || {
+        let mut stream = h2::open(server, None);
+        // answers are read aside, so that only the flood itself is the matter
+        let mut reader = stream.try_clone().expect("a descriptor more");
+        let poured = pour(&mut stream, batch);
+        end_of(&mut reader, poured)
     });
-    ends.sort();
-    ends.dedup();
     ends.join(", ")
 }
 
@@ -113,35 +101,6 @@ pub(crate) fn streams_that_are_never_ended() {
 }
 
 #[test]
-fn continuations_without_end() {
-    let begin = h2::call("/etcdserverpb.KV/Range");
-    let more: Vec<u8> = (0..100)
-        .flat_map(|_| h2::literal("x-more", "and more"))
-        .collect();
-    flood_case("HTTP/2 CONTINUATION flood", |batch| {
-        let mut out = Vec::new();
-        if batch == 0 {
-            out.extend(h2::frame(h2::HEADERS, h2::END_STREAM, 1, &begin));
-        }
-        out.extend((0..BATCH).flat_map(|_| h2::frame(h2::CONTINUATION, 0, 1, &more)));
-        out
-    });
-}
-
-#[test]
-fn continuations_of_nothing() {
-    let begin = h2::call("/etcdserverpb.KV/Range");
-    flood_case("HTTP/2 empty CONTINUATION flood", |batch| {
-        let mut out = Vec::new();
-        if batch == 0 {
-            out.extend(h2::frame(h2::HEADERS, h2::END_STREAM, 1, &begin));
-        }
-        out.extend((0..BATCH).flat_map(|_| h2::frame(h2::CONTINUATION, 0, 1, &[])));
-        out
-    });
-}
-
-#[test]
 fn pings() {
     flood_case("HTTP/2 PING flood", |_| {
         (0..BATCH)
@@ -151,62 +110,11 @@ fn pings() {
 }
 
 #[test]
-fn settings() {
-    flood_case("HTTP/2 SETTINGS flood", |_| {
-        // each changes the window of every stream
-        (0..BATCH)
-            .flat_map(|i| h2::frame(h2::SETTINGS, 0, 0, &[0, 4, 0, 1, 0, u8::from(i % 2 == 0)]))
-            .collect()
-    });
-}
-
-#[test]
-fn empty_data() {
-    let put = h2::call("/etcdserverpb.KV/Put");
-    flood_case("HTTP/2 empty DATA flood", |batch| {
-        let mut out = Vec::new();
-        if batch == 0 {
-            out.extend(h2::frame(h2::HEADERS, h2::END_HEADERS, 1, &put));
-        }
-        out.extend((0..BATCH).flat_map(|_| h2::frame(h2::DATA, 0, 1, &[])));
-        out
-    });
-}
-
-#[test]
 fn window_updates() {
     flood_case("HTTP/2 WINDOW_UPDATE flood", |_| {
         (0..BATCH)
             .flat_map(|_| h2::frame(h2::WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]))
             .collect()
-    });
-}
-
-/// A header that fills the table, then references to it: a few bytes that mean megabytes.
-#[test]
-fn header_bomb_of_references() {
-    let mut bomb = h2::call("/etcdserverpb.KV/Range");
-    // its value has 127 + (0x01 + 0x1e * 128) bytes
-    bomb.extend([0x40, 1, b'x', 0x7f, 0x81, 0x1e]);
-    bomb.extend(std::iter::repeat_n(b'v', 127 + 1 + 0x1e * 128));
-    bomb.extend(std::iter::repeat_n(0x80 | 62, 12_000));
-    let blocks: Vec<&[u8]> = bomb.chunks(h2::PAYLOAD_MAX).collect();
-    flood_case("HPACK bomb", |batch| {
-        if batch > 0 {
-            return h2::frame(h2::PING, 0, 0, b"pingping");
-        }
-        let last = blocks.len() - 1;
-        let mut out = Vec::new();
-        for (i, block) in blocks.iter().enumerate() {
-            let kind = if i == 0 {
-                h2::HEADERS
-            } else {
-                h2::CONTINUATION
-            };
-            let flags = if i == last { h2::END_HEADERS } else { 0 };
-            out.extend(h2::frame(kind, flags, 1, block));
-        }
-        out
     });
 }
 
@@ -248,24 +156,12 @@ fn nonsense_of_many_kinds() {
     case("header bombs, noise, TLS", bound, |server| {
         let mut told = Vec::new();
         for (name, bytes) in &kinds {
-            let mut ends: Vec<String> = thread::scope(|scope| {
-                let clients: Vec<_> = (0..TALKERS)
-                    .map(|_| {
-                        scope.spawn(move || {
-                            let mut stream = connect(server);
-                            // the server may have closed before all was sent
-                            let _ = stream.write_all(bytes);
-                            verdict(&mut stream)
-                        })
-                    })
-                    .collect();
-                clients
-                    .into_iter()
-                    .map(|client| client.join().expect("it ends"))
-                    .collect()
+            let ends = ends(TALKERS, || {
+                let mut stream = connect(server);
+                // the server may have closed before all was sent
+                let _ = stream.write_all(bytes);
+                verdict(&mut stream)
             });
-            ends.sort();
-            ends.dedup();
             assert!(!ends.contains(&"open".to_owned()), "{name}: {ends:?}");
             told.push(format!("{name}: {}", ends.join(" or ")));
         }

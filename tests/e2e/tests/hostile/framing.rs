@@ -105,47 +105,6 @@ fn a_wish_for_another_protocol_leaves_the_body() {
     assert_eq!(both[0], [2; 5]);
 }
 
-#[test]
-fn targets_in_raw_bytes_are_taken_as_etcd_takes_them() {
-    let form = format!(
-        "Content-Type: {}\r\nContent-Length: 7\r\n\r\nvalue=1",
-        http::FORM
-    );
-    let targets: [&[u8]; 9] = [
-        b"/v2/keys/\xc3\xa4",
-        b"/v2/keys/\xff\xfe",
-        b"/v2/keys/a?prevValue=\xc3\xa4",
-        b"/v2/keys/a?prevValue=\xff",
-        b"/v2/keys/<>\"{}|\\^`",
-        b"/v2/keys/a#\xc3\xa4",
-        b"http://x/v2/keys/\xc3\xa4",
-        b"/v2/keys/%C3\xa4",
-        b"/v2/keys/\x7f",
-    ];
-    let both = [Kind::Witan, Kind::Etcd34].map(|kind| {
-        let server = Launch::new(kind).start();
-        targets.map(|target| {
-            let request = [
-                b"PUT ",
-                target,
-                b" HTTP/1.1\r\nHost: x\r\n",
-                form.as_bytes(),
-            ]
-            .concat();
-            let mut connection = http::Connection::open(&server.address()).expect("it listens");
-            connection.send_raw(&request).expect("it is sent");
-            let answer = connection.response("PUT").expect("an answer");
-            let body = answer.text();
-            // a malformed request is answered without a text
-            (answer.status, body.starts_with('{').then_some(body))
-        })
-    });
-    for (at, target) in targets.iter().enumerate() {
-        let shown = String::from_utf8_lossy(target);
-        assert_eq!(both[0][at], both[1][at], "{shown}");
-    }
-}
-
 /// A content type of so many parameters costs what any header of its length does.
 #[test]
 fn a_long_content_type_costs_little() {

@@ -41,14 +41,14 @@ fn a_kept_value_counts_as_if_it_were_sent() {
     load_on(launch, "kept values", bound, |server| {
         let value = "djc3".repeat(VALUE_BYTES / 3);
         let body = format!(r#"{{"key":"a2V5","value":"{value}"}}"#);
-        assert_eq!(server.http("POST", "/v3/kv/put", &body).status, 200);
+        server.v3("kv/put", &body);
         let mut client = h2::open(server, Some((1 << 31) - 1));
         let put = PutRequest { key: "key".into(), ignore_value: true, ..Default::default() };
         assert!(ask(&mut client, KEPT, "/etcdserverpb.KV/Put", &put));
         patiently("all puts are answered", || {
             puts_handled(server) >= f64::from(KEPT)
         });
-        let status = server.http("POST", "/v3/maintenance/status", "{}").json();
+        let status = server.v3("maintenance/status", "{}");
         let size: u64 = status["dbSize"]
             .as_str()
             .expect("a size")
@@ -73,17 +73,17 @@ fn values_that_were_kept_are_in_memory_once_after_a_restart() {
         .start();
     let value = "djc3".repeat(VALUE_BYTES / 3);
     let body = format!(r#"{{"key":"a2V5","value":"{value}"}}"#);
-    assert_eq!(server.http("POST", "/v3/kv/put", &body).status, 200);
+    server.v3("kv/put", &body);
     let keep = r#"{"key":"a2V5","ignore_value":true}"#;
     let (_, while_kept) = grown(&server, || {
         for _ in 0..300 {
-            assert_eq!(server.http("POST", "/v3/kv/put", keep).status, 200);
+            server.v3("kv/put", keep);
         }
     });
     server.kill9();
     server.start_again();
     let range = r#"{"key":"a2V5","keys_only":true}"#;
-    let pair = &server.http("POST", "/v3/kv/range", range).json()["kvs"][0];
+    let pair = &server.v3("kv/range", range)["kvs"][0];
     assert_eq!(pair["version"], "301");
     let restarted = crate::stage::memory(&server, "VmHWM:");
     let bound = SLACK_BYTES + DATA_BYTES;

@@ -32,8 +32,7 @@ fn large_bodies_are_parsed_on_another_thread() {
     let numbers = format!(r#"{{"zz":[{}1]}}"#, "1,".repeat(REQUEST_BYTES - 64));
     for (path, body) in [("/v3/kv/range", &numbers), ("/v3beta/kv/range", &numbers)] {
         others_go_on(&server, path, || {
-            let answer = server.http("POST", path, body);
-            assert_eq!(answer.status, 400, "{}", answer.text());
+            server.answers(400, "POST", path, body);
         });
     }
     let form = format!("value=1&{}", "%61=%62&".repeat((9 << 20) / 8));
@@ -111,15 +110,13 @@ fn large_answers_are_rendered_on_another_thread() {
     let value = "dmFs".repeat(1 << 20);
     for key in ["YQ==", "Yg=="] {
         let put = format!(r#"{{"key":"{key}","value":"{value}"}}"#);
-        let answer = server.http("POST", "/v3/kv/put", &put);
-        assert_eq!(answer.status, 200, "{}", answer.text());
+        server.v3("kv/put", &put);
     }
     let all = r#"{"request_range":{"key":"AA==","range_end":"AA=="}}"#;
     let txn = format!(r#"{{"success":[{}]}}"#, [all; 6].join(","));
     for path in ["/v3/kv/txn", "/v3beta/kv/txn"] {
         others_go_on(&server, path, || {
-            let answer = server.http("POST", path, &txn);
-            assert_eq!(answer.status, 200);
+            let answer = server.answers(200, "POST", path, &txn);
             assert!(answer.body.len() > (6 * 8) << 20, "{}", answer.body.len());
         });
     }
@@ -181,8 +178,7 @@ fn long_values_are_compared_on_another_thread() {
     for first in (0..ALIKE).step_by(20) {
         let puts: Vec<_> = (first..first + 20).map(put).collect();
         let txn = format!(r#"{{"success":[{}]}}"#, puts.join(","));
-        let answer = server.http("POST", "/v3/kv/txn", &txn);
-        assert_eq!(answer.status, 200, "{}", answer.text());
+        server.v3("kv/txn", &txn);
     }
     let sort = r#""sort_target":"VALUE","sort_order":"DESCEND","limit":1"#;
     let range = format!(r#"{{"key":"AA==","range_end":"AA==",{sort}}}"#);
@@ -210,7 +206,7 @@ fn a_large_answer_over_a_websocket_leaves_others_their_turn() {
     ];
     for key in keys {
         let put = format!(r#"{{"key":"{key}","value":"{value}"}}"#);
-        assert_eq!(server.http("POST", "/v3/kv/put", &put).status, 200);
+        server.v3("kv/put", &put);
     }
     others_go_on(&server, "a range over a WebSocket", || {
         let mut socket = Socket::open(&server.address(), "/v3/kv/range", &[]);

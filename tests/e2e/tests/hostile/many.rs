@@ -80,8 +80,7 @@ fn fifteen_thousand_waiting() {
         crate::stage::patiently("all of them wait", || {
             server.metric("etcd_debugging_store_watchers") == Some(count as f64)
         });
-        let put = server.http("PUT", "/v2/keys/awaited", "value=now");
-        assert_eq!(put.status, 201, "{}", put.text());
+        server.answers(201, "PUT", "/v2/keys/awaited", "value=now");
         for stream in &mut streams {
             let (text, ended) = rest(stream);
             let text = String::from_utf8_lossy(&text);

@@ -12,11 +12,11 @@ use tonic::transport::{Channel, Endpoint};
 use witan_api::{
     top::{PATH, TopCounts, TopPage},
     v3::etcdserverpb::{
-        RangeRequest, RequestOp, TxnRequest, WatchCreateRequest, WatchRequest, kv_client::KvClient,
-        request_op::Request, watch_client::WatchClient, watch_request::RequestUnion,
+        RangeRequest, RequestOp, TxnRequest, kv_client::KvClient, request_op::Request,
+        watch_client::WatchClient,
     },
 };
-use witan_e2e::{Launch, Server, grpc, http, wait};
+use witan_e2e::{Launch, Server, grpc, http, wait, watching};
 
 use crate::stage::{NOISE, SLACK_BYTES, grown, longest_wait};
 
@@ -125,12 +125,7 @@ fn many_prefixes_are_read_while_requests_are_counted() {
 fn many_prefixes_are_watched() {
     let server = Launch::witan().start();
     grpc::runtime().block_on(async {
-        let create = |at: usize| WatchRequest {
-            request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
-                key: key(at).into(),
-                ..WatchCreateRequest::default()
-            })),
-        };
+        let create = |at| watching::create(watching::key(&key(at)));
         let requests = stream::iter((0..PREFIXES).map(create)).chain(stream::pending());
         let mut watch = WatchClient::new(grpc::connect(&server.address()).await);
         let mut answers = watch.watch(requests).await.expect("a stream").into_inner();

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::net::TcpSocket;
 use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
-use witan_e2e::{Launch, Server, grpc, http, wait};
+use witan_e2e::{Launch, Server, grpc, http, process, wait};
 
 /// The growth of the process for reasons of its own: the allocator keeps pages, the bystander
 /// leaves history, a checkpoint is written.
@@ -107,14 +107,8 @@ pub(crate) fn raise_descriptors() -> u64 {
     hard
 }
 
-pub(crate) fn memory(server: &Server, field: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
-    let kib: u64 = line
-        .and_then(|rest| rest.trim().strip_suffix(" kB"))
-        .and_then(|number| number.trim().parse().ok())
-        .expect("Linux tells");
-    kib << 10
+pub(crate) fn memory(server: &Server, label: &str) -> u64 {
+    process::status_bytes(server.pid(), label)
 }
 
 /// Makes `VmHWM` begin anew.
@@ -124,16 +118,7 @@ fn forget_peak(server: &Server) {
 
 /// Processor time that the server has used.
 pub(crate) fn cpu(server: &Server) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).expect("it runs");
-    // user and system time stand 12 and 13 fields after the name, in hundredths of a second
-    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: u64 = after_name
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|ticks| ticks.parse::<u64>().ok())
-        .sum();
-    Duration::from_millis(ticks * 10)
+    process::cpu(server.pid())
 }
 
 /// The longest that one of several others waits for an answer while `act` runs. There are more of
@@ -183,6 +168,18 @@ pub(crate) fn others_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
             "{what}: another client waited {waited:?} of {took:?}"
         ))
     });
+}
+
+/// Runs so many clients at once; the distinct ends that they tell, in order.
+pub(crate) fn ends(clients: usize, one: impl Fn() -> String + Sync) -> Vec<String> {
+    let mut ends: Vec<String> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..clients).map(|_| scope.spawn(&one)).collect();
+        let ended = clients.into_iter().map(|client| client.join());
+        ended.map(|end| end.expect("it ends")).collect()
+    });
+    ends.sort();
+    ends.dedup();
+    ends
 }
 
 /// Sets a flag when it is dropped, also by a panic.

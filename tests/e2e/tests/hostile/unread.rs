@@ -39,12 +39,12 @@ const PIPELINED: usize = 32;
 fn fill(server: &Server) {
     let value = "v".repeat(VALUE_BYTES);
     for i in 0..VALUES {
-        let answer = server.http(
+        server.answers(
+            201,
             "PUT",
             &format!("/v2/keys/big/{i}"),
             &format!("value={value}"),
         );
-        assert_eq!(answer.status, 201, "{}", answer.text());
         let put = PutRequest {
             key: format!("big/{i}").into(),
             value: value.clone().into(),

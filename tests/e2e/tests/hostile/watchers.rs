@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 use futures_util::{Stream, StreamExt as _, stream};
 use tonic::{Request, Status, Streaming, transport::Channel};
 use witan_api::v3::etcdserverpb::{
-    DeleteRangeRequest, PutRequest, WatchCreateRequest, WatchRequest, WatchResponse,
-    kv_client::KvClient, watch_client::WatchClient, watch_request::RequestUnion,
+    DeleteRangeRequest, PutRequest, WatchResponse, kv_client::KvClient, watch_client::WatchClient,
 };
-use witan_e2e::{Launch, grpc, http};
+use witan_e2e::{
+    Launch, grpc, http,
+    watching::{create, from, key},
+};
 
 use crate::{
     stage::{NOISE, grown, longest_wait},
-    work::{admit_a_user, fill, post},
+    work::{admit_a_user, fill},
 };
 
 /// Another client's longest wait: work for so many watchers is bounded and not nothing, least of all in a
@@ -25,13 +27,7 @@ const PUTS: usize = 20;
 
 /// Watches ranges that overlap: all of them end behind every key.
 async fn watch(channel: Channel, many: usize) -> impl Stream<Item = Result<WatchResponse, Status>> {
-    let create = |at: usize| WatchRequest {
-        request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
-            key: format!("a{at:06}").into(),
-            range_end: "z".into(),
-            ..Default::default()
-        })),
-    };
+    let create = |at| create(from(&format!("a{at:06}"), "z", 0));
     let requests = stream::iter((0..many).map(create)).chain(stream::pending());
     let answers = WatchClient::new(channel).watch(requests).await;
     let mut answers = answers.expect("a stream").into_inner();
@@ -84,12 +80,7 @@ fn a_deletion_of_many_keys_under_many_watchers() {
 
 /// A stream of a user with watchers of one key each.
 async fn watch_keys(channel: Channel, token: &str, many: usize) -> Streaming<WatchResponse> {
-    let create = |at: usize| WatchRequest {
-        request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
-            key: format!("k{at:06}").into(),
-            ..Default::default()
-        })),
-    };
+    let create = |at| create(key(&format!("k{at:06}")));
     let requests = stream::iter((0..many).map(create)).chain(stream::pending());
     let mut request = Request::new(requests);
     let token = token.parse().expect("a token is text");
@@ -112,7 +103,7 @@ fn many_watchers_that_lose_their_permission_at_once() {
     let server = Launch::witan().start();
     let token = admit_a_user(&server);
     let root = r#"{"name":"root","password":"p"}"#;
-    let root = post(&server, "/v3/auth/authenticate", root);
+    let root = server.v3("auth/authenticate", root);
     let root = root["token"].as_str().expect("a token");
     let runtime = grpc::runtime();
     let mut answers = runtime.block_on(async {

@@ -71,12 +71,6 @@ fn names(times: usize) -> TxnRequest {
     }
 }
 
-pub(crate) fn post(server: &Server, path: &str, body: &str) -> serde_json::Value {
-    let answer = server.http("POST", path, body);
-    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-    answer.json()
-}
-
 /// A user who may read and write the keys `[k, l)`, and auth on; answers the user's token.
 pub(crate) fn admit_a_user(server: &Server) -> String {
     for (path, body) in [
@@ -91,13 +85,9 @@ pub(crate) fn admit_a_user(server: &Server) -> String {
         ("user/grant", r#"{"user":"u","role":"r"}"#),
         ("enable", "{}"),
     ] {
-        post(server, &format!("/v3/auth/{path}"), body);
+        server.v3(&format!("auth/{path}"), body);
     }
-    let answer = post(
-        server,
-        "/v3/auth/authenticate",
-        r#"{"name":"u","password":"p"}"#,
-    );
+    let answer = server.v3("auth/authenticate", r#"{"name":"u","password":"p"}"#);
     answer["token"].as_str().expect("a token").to_owned()
 }
 

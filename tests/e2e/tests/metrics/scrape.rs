@@ -117,8 +117,7 @@ fn parse(text: &str) -> Scrape {
 }
 
 pub(crate) fn scrape(server: &Server) -> Scrape {
-    let answer = server.http("GET", "/metrics", "");
-    assert_eq!(answer.status, 200);
+    let answer = server.answers(200, "GET", "/metrics", "");
     let kind = answer.header("content-type").expect("a content type");
     assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
     parse(&answer.text())

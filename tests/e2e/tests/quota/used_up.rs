@@ -41,7 +41,7 @@ fn behead(json: &mut Value) {
 
 /// The member's id, as JSON and as metrics write it.
 fn own_id(server: &Server) -> (String, String) {
-    let status = server.http("POST", "/v3/maintenance/status", "{}").json();
+    let status = server.v3("maintenance/status", "{}");
     let id = status["header"]["member_id"].as_str().expect("an id");
     let number: u64 = id.parse().expect("a number");
     (id.to_owned(), format!("{number:x}"))
@@ -159,8 +159,7 @@ fn a_full_quota_refuses_what_grows() {
     assert_eq!(call(&server, "kv/deleterange", &delete).0, 200);
     server.kill9();
     server.start_unhealthy_again();
-    let health = server.http("GET", "/health", "");
-    assert_eq!(health.status, 503);
+    let health = server.answers(503, "GET", "/health", "");
     assert_eq!(
         health.text(),
         "{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}\n"
@@ -174,16 +173,16 @@ fn a_full_quota_refuses_what_grows() {
         "{}",
         disarmed.all()
     );
-    assert_eq!(server.http("GET", "/health", "").status, 200);
+    server.answers(200, "GET", "/health", "");
     let value = STANDARD.encode([b'v'; VALUE_BYTES]);
     let large = json!({ "key": letter('c'), "value": value });
     assert_eq!(call(&server, "kv/put", &large).0, 429);
-    assert_eq!(server.http("GET", "/health", "").status, 503);
+    server.answers(503, "GET", "/health", "");
 
     // with room, all is well again
     let all = json!({ "key": "AA==", "range_end": "AA==" });
     assert_eq!(call(&server, "kv/deleterange", &all).0, 200);
-    let status = server.http("POST", "/v3/maintenance/status", "{}").json();
+    let status = server.v3("maintenance/status", "{}");
     let revision = status["header"]["revision"].clone();
     let compacted = call(&server, "kv/compaction", &json!({ "revision": revision }));
     assert_eq!(compacted.0, 200, "{compacted:?}");

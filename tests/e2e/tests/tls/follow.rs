@@ -26,9 +26,8 @@ fn source() -> (Stage, [String; 6]) {
 fn member(source: &Stage, files: &[String], user: &[&str]) -> Server {
     let mut member = Launch::witan().prepare();
     member.add_args(["--from", &source.url()]);
-    for arg in files.iter().map(String::as_str).chain(user.iter().copied()) {
-        member.add_args([arg]);
-    }
+    member.add_args(files);
+    member.add_args(user.iter().copied());
     member
 }
 
@@ -68,7 +67,7 @@ fn a_source_with_tls_and_users_is_followed() {
         Tool::Etcdctl37.run(&member.url(), &get).stdout == "a\n2\n"
     });
     for (method, path) in [("GET", "/follow"), ("POST", "/follow/cut-over")] {
-        assert_eq!(member.http(method, path, "").status, 401);
+        member.answers(401, method, path, "");
     }
     let cut_over = std::process::Command::new(Kind::Witan.binary())
         .args(["follow", "cut-over", "--user", "root:secret"])

@@ -55,9 +55,7 @@ fn refused(args: &[&str], parts: [&str; 2]) {
     let mut server = Launch::witan().prepare();
     let url = format!("https://127.0.0.1:{}", ports::free());
     server.add_args(["--listen-client-urls", &url]);
-    for arg in args {
-        server.add_args([arg]);
-    }
+    server.add_args(args.iter().copied());
     server.start_unready_again();
     assert_eq!(server.wait_exit().code(), Some(1), "{args:?}");
     let log = server.tail();

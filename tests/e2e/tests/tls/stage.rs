@@ -53,9 +53,7 @@ impl Stage {
     }
 
     pub(crate) fn add(&mut self, args: &[&str]) {
-        for arg in args {
-            self.server.add_args([arg]);
-        }
+        self.server.add_args(args.iter().copied());
     }
 
     /// A server that wants to see certificates of its authority.

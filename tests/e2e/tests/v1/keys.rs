@@ -111,8 +111,7 @@ fn refusals_answer_as_known() {
 
 fn ask_made(server: &Server) {
     for (key, form) in [("f", "value=one"), ("d/x", "value=1")] {
-        let answer = server.http("POST", &format!("/v1/keys/{key}"), form);
-        assert_eq!(answer.status, 200, "{}", answer.text());
+        server.answers(200, "POST", &format!("/v1/keys/{key}"), form);
     }
 }
 
@@ -173,15 +172,14 @@ fn v2_sees_what_v1_writes_and_the_other_way_round() {
     // v1 cuts off what v2 rounds up
     let ttl = server.http("GET", "/v1/keys/a", "").json()["ttl"].as_i64();
     assert!(ttl.is_some_and(|ttl| ttl < left), "{ttl:?} {left}");
-    let swapped = server.http("PUT", "/v2/keys/a?prevValue=1", "value=2");
-    assert_eq!(swapped.status, 200, "{}", swapped.text());
+    server.answers(200, "PUT", "/v2/keys/a?prevValue=1", "value=2");
     let body = format!(
         r#"{{"action":"GET","key":"/a","value":"2","index":{}}}"#,
         index + 1
     );
     ask(&server, "GET", "/v1/keys/a", "", 200, &body);
     server.http("DELETE", "/v2/keys/a", "");
-    assert_eq!(server.http("GET", "/v1/keys/a", "").status, 404);
+    server.answers(404, "GET", "/v1/keys/a", "");
 }
 
 #[test]

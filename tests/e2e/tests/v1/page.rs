@@ -5,7 +5,7 @@ use std::{cell::Cell, collections::BTreeMap, fs, thread};
 use serde_json::Value;
 use witan_e2e::{Cluster, Launch, Server, binaries, http, wait};
 
-use crate::curl::Request;
+use crate::{curl::Request, watch::watchers};
 
 struct Reader {
     cluster: Cluster,
@@ -169,11 +169,6 @@ impl Reader {
         listed.sort_unstable();
         assert_eq!(listed, urls, "{line}");
     }
-}
-
-fn watchers(server: &Server) -> u64 {
-    let stats = server.http("GET", "/v2/stats/store", "").json();
-    stats["watchers"].as_u64().expect("a number")
 }
 
 fn status(page: &Value) -> u16 {

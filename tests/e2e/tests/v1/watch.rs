@@ -14,7 +14,7 @@ fn watch(server: &Server, target: &str, form: &str) -> thread::JoinHandle<http::
     watch
 }
 
-fn watchers(server: &Server) -> u64 {
+pub(crate) fn watchers(server: &Server) -> u64 {
     let stats = server.http("GET", "/v2/stats/store", "").json();
     stats["watchers"].as_u64().expect("a number")
 }

@@ -56,6 +56,13 @@ fn targets_may_hold_any_byte_in_every_request_of_a_connection() {
         request(b"GET", b"/c#<?x=\xff#<>&recursive=bogus", b"\r\n"),
         request(b"GET", b"/c%23%3C", b"\r\n"),
         request(b"GET", b"?recursive=true&sorted=true&\xff=<", b"\r\n"),
+        form(b"/\xff\xfe", b"value=1"),
+        form(b"/a?prevValue=\xc3\xa4", b"value=1"),
+        form(b"/a?prevValue=\xff", b"value=1"),
+        form(b"/<>\"{}|\\^`", b"value=1"),
+        form(b"/a#\xc3\xa4", b"value=1"),
+        form(b"/%C3\xa4", b"value=1"),
+        b"GET http://x/v2/keys/\xc3\xa4 HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
     ];
     let twins = twins();
     let mut connections = twins.each_ref().map(open);
@@ -134,6 +141,12 @@ fn overdo(server: &Server, bytes: &[u8]) -> Option<u16> {
 }
 
 #[test]
+fn a_control_byte_in_a_target_is_refused() {
+    let [ours, etcds] = twins().map(|server| overdo(&server, &form(b"/\x7f", b"value=1")));
+    assert_eq!((ours, etcds), (Some(400), Some(400)));
+}
+
+#[test]
 fn large_requests_are_refused_and_others_are_served() {
     let server = Launch::witan().start();
     let mut other = open(&server);
@@ -189,8 +202,7 @@ fn large_requests_are_refused_and_others_are_served() {
             "{what}"
         );
     }
-    let answer = server.http("GET", "/v2/keys/f", "");
-    assert_eq!(answer.status, 404, "nothing of it was written");
+    server.answers(404, "GET", "/v2/keys/f", "");
 }
 
 #[test]

@@ -6,9 +6,9 @@ use witan_api::v3::etcdserverpb::{
     TxnRequest, kv_client::KvClient, maintenance_client::MaintenanceClient,
     request_op::Request as Op,
 };
-use witan_e2e::{Kind, Tool, grpc};
+use witan_e2e::{Kind, Launch, Tool, grpc};
 
-use super::{gateway, pair, prepare, start};
+use super::{gateway, pair, start};
 
 /// etcd goes on to lower its storage version, which we do not, so only the first steps are the same.
 #[test]
@@ -45,7 +45,7 @@ const SIZES: [&str; 4] = ["dbSize", "dbSizeInUse", "raftIndex", "raftAppliedInde
 fn status_says_the_same() {
     let [ours, theirs] = pair().map(|server| {
         server.http("POST", "/v3/kv/put", r#"{"key":"Zm9v"}"#);
-        let mut status = server.http("POST", "/v3/maintenance/status", "{}").json();
+        let mut status = server.v3("maintenance/status", "{}");
         for size in SIZES {
             let size = status.as_object_mut().expect("fields").remove(size);
             assert!(size.is_some_and(|size| size != "0"));
@@ -55,48 +55,38 @@ fn status_says_the_same() {
     assert_eq!(ours, theirs);
 }
 
-const ASKS: &[gateway::Ask] = &[
-    ("POST", "maintenance/hash", "{}"),
-    ("POST", "maintenance/hashkv", "{}"),
-    ("POST", "maintenance/hashkv", r#"{"revision":100}"#),
-    ("POST", "maintenance/hashkv", r#"{"revision":-3}"#),
-    ("POST", "kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#),
-    ("POST", "maintenance/hash", "{}"),
-    ("POST", "maintenance/hashkv", r#"{"revision":"1"}"#),
-    ("POST", "kv/compaction", r#"{"revision":2,"physical":true}"#),
-    ("POST", "maintenance/hash", "{}"),
-    ("POST", "maintenance/hashkv", r#"{"revision":"1"}"#),
-    ("POST", "maintenance/defragment", "{}"),
-    ("POST", "maintenance/transfer-leadership", "{}"),
+const CALLS: &[gateway::Call] = &[
+    ("maintenance/hash", "{}"),
+    ("maintenance/hashkv", "{}"),
+    ("maintenance/hashkv", r#"{"revision":100}"#),
+    ("maintenance/hashkv", r#"{"revision":-3}"#),
+    ("kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#),
+    ("maintenance/hash", "{}"),
+    ("maintenance/hashkv", r#"{"revision":"1"}"#),
+    ("kv/compaction", r#"{"revision":2,"physical":true}"#),
+    ("maintenance/hash", "{}"),
+    ("maintenance/hashkv", r#"{"revision":"1"}"#),
+    ("maintenance/defragment", "{}"),
+    ("maintenance/transfer-leadership", "{}"),
+    ("maintenance/transfer-leadership", r#"{"targetID":"5"}"#),
+    ("maintenance/downgrade", "{}"),
     (
-        "POST",
-        "maintenance/transfer-leadership",
-        r#"{"targetID":"5"}"#,
-    ),
-    ("POST", "maintenance/downgrade", "{}"),
-    (
-        "POST",
         "maintenance/downgrade",
         r#"{"action":"VALIDATE","version":"3.6.0"}"#,
     ),
     (
-        "POST",
         "maintenance/downgrade",
         r#"{"action":"ENABLE","version":"3.4"}"#,
     ),
-    ("POST", "maintenance/downgrade", r#"{"action":"CANCEL"}"#),
-    ("POST", "maintenance/downgrade", r#"{"action":5}"#),
-    ("POST", "maintenance/downgrade", r#"{"version":"v3.5"}"#),
-    (
-        "POST",
-        "maintenance/downgrade",
-        r#"{"version":"3.5.0-rc1"}"#,
-    ),
+    ("maintenance/downgrade", r#"{"action":"CANCEL"}"#),
+    ("maintenance/downgrade", r#"{"action":5}"#),
+    ("maintenance/downgrade", r#"{"version":"v3.5"}"#),
+    ("maintenance/downgrade", r#"{"version":"3.5.0-rc1"}"#),
 ];
 
 #[test]
 fn json_says_the_same() {
-    gateway::same(ASKS);
+    gateway::same(CALLS);
 }
 
 #[test]
@@ -241,13 +231,9 @@ impl Client {
 #[test]
 fn hashes_of_the_same_operations_are_etcds() {
     const SEED: u64 = 5;
-    let [ours, theirs] = [Kind::Witan, Kind::Etcd37].map(|kind| {
-        let mut server = prepare(kind);
-        // the operations are many, and what is hashed is not read from the disk
-        server.add_args(["--unsafe-no-fsync"]);
-        server.start_again();
-        server
-    });
+    // the operations are many, and what is hashed is not read from the disk
+    let [ours, theirs] = [Kind::Witan, Kind::Etcd37]
+        .map(|kind| Launch::new(kind).same_ids().without_fsync().start());
     grpc::runtime().block_on(async {
         let mut clients = [
             Client::connect(&ours.address()).await,

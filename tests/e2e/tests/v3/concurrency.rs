@@ -145,12 +145,11 @@ fn a_waiter_whose_lease_expires_gets_an_error() {
 #[test]
 fn without_a_lease_the_server_makes_one_of_a_minute() {
     let server = start(Kind::Witan);
-    let answer = server.http("POST", "/v3/lock/lock", r#"{"name":"YQ=="}"#);
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let leases = server.http("POST", "/v3/lease/leases", "{}").json();
+    let answer = server.answers(200, "POST", "/v3/lock/lock", r#"{"name":"YQ=="}"#);
+    let leases = server.v3("lease/leases", "{}");
     let lease = leases["leases"][0]["ID"].as_str().expect("a lease");
     let ask = json!({"ID": lease, "keys": true}).to_string();
-    let lease = server.http("POST", "/v3/lease/timetolive", &ask).json();
+    let lease = server.v3("lease/timetolive", &ask);
     assert_eq!(lease["grantedTTL"], "60");
     assert_eq!(lease["keys"], json!([answer.json()["key"]]));
 }
@@ -294,8 +293,7 @@ fn calls_as_json() {
 fn an_election_is_observed_as_lines_of_json() {
     let [ours, theirs] = pair().map(|server| {
         let call = |path: &str, body: &str| {
-            let response = server.http("POST", &format!("/v3/{path}"), body);
-            assert_eq!(response.status, 200, "{path} {body}: {}", response.text());
+            server.v3(path, body);
         };
         let mut connection = Connection::open(&server.address()).expect("it listens");
         connection
@@ -327,11 +325,11 @@ fn a_disconnected_http_caller_loses_its_key() {
     let server = start(Kind::Witan);
     for id in ["1", "2"] {
         let body = json!({"ID": id, "TTL": 1000}).to_string();
-        assert_eq!(server.http("POST", "/v3/lease/grant", &body).status, 200);
+        server.v3("lease/grant", &body);
     }
     let keys = || {
         let all = r#"{"key":"AA==","range_end":"AA==","keys_only":true}"#;
-        let answer = server.http("POST", "/v3/kv/range", all).json();
+        let answer = server.v3("kv/range", all);
         answer["count"].as_str().unwrap_or("0").to_owned()
     };
     server.http("POST", "/v3/lock/lock", r#"{"name":"YQ==","lease":1}"#);

@@ -90,8 +90,7 @@ fn another_encoding_is_refused() {
     let mut socket = Socket::open(&server.address(), "/v3/watch?encoding=hex", &[]);
     let said: Value = serde_json::from_str(&socket.text()).expect("a document");
     assert_eq!(said, want);
-    let nowhere = server.http("POST", "/v3/kv/nonsense?encoding=hex", "{}");
-    assert_eq!(nowhere.status, 404);
+    server.answers(404, "POST", "/v3/kv/nonsense?encoding=hex", "{}");
 }
 
 /// The first event of a line.

@@ -15,7 +15,7 @@ use witan_e2e::{Kind, Server, grpc};
 use super::{pair, start};
 
 /// How a call ended: its code, and the text of an error.
-pub(super) fn outcome<T>(result: Result<T, Status>) -> (Code, String) {
+fn outcome<T>(result: Result<T, Status>) -> (Code, String) {
     match result {
         Ok(_) => (Code::Ok, String::new()),
         Err(status) => (status.code(), status.message().to_owned()),

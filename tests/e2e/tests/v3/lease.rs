@@ -1,18 +1,13 @@
-//! Leases beside etcd 3.6: the gateway in both manners, gRPC errors. What etcdctl says of them is in
-//! `tests/commands`.
+//! Leases beside etcd 3.6 through the gateway. What etcdctl says of them is in `tests/commands`; random calls about
+//! leases and keys are compared by `tests/differ`.
 
 use serde_json::Value;
-use tonic::{Code, transport::Channel};
-use witan_api::v3::etcdserverpb::{
-    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseRevokeRequest,
-    LeaseTimeToLiveRequest, lease_client::LeaseClient,
-};
 use witan_e2e::{
-    Server, grpc,
+    Server,
     http::{self, Connection},
 };
 
-use super::{grpc::outcome, pair};
+use super::pair;
 
 /// A body of a call, and what is left of the answer when what differs at times is taken out.
 fn call(server: &Server, path: &str, body: &str) -> (u16, Value) {
@@ -45,6 +40,7 @@ const CALLS: &[(&str, &str)] = &[
     ("lease/grant", r#"{"TTL":0,"ID":6}"#),
     ("lease/grant", r#"{"TTL":9000000000,"ID":9}"#),
     ("lease/grant", r#"{"TTL":"9000000001","ID":"8"}"#),
+    ("lease/grant", r#"{"TTL":"9000000001","ID":"5"}"#),
     ("lease/grant", r#"{"TTL":"x"}"#),
     ("kv/put", r#"{"key":"YQ==","value":"MQ==","lease":"5"}"#),
     ("kv/put", r#"{"key":"YQ==","value":"MQ==","lease":"77"}"#),
@@ -58,6 +54,7 @@ const CALLS: &[(&str, &str)] = &[
         "kv/txn",
         r#"{"compare":[{"key":"YQ==","target":"LEASE","lease":"5"}],"success":[{"request_put":{"key":"YQ==","value":"Mg==","ignore_lease":true}}]}"#,
     ),
+    ("lease/revoke", "{}"),
     ("lease/revoke", r#"{"ID":"5"}"#),
     ("kv/lease/revoke", r#"{"ID":"5"}"#),
     ("kv/range", r#"{"key":"YQ=="}"#),
@@ -83,7 +80,7 @@ fn calls_as_json() {
 fn keep_alives_as_lines_of_json() {
     let [ours, theirs] = pair().map(|server| {
         let grant = r#"{"TTL":"100","ID":"5"}"#;
-        assert_eq!(server.http("POST", "/v3/lease/grant", grant).status, 200);
+        server.v3("lease/grant", grant);
         let mut connection = Connection::open(&server.address()).expect("it listens");
         let body = br#"{"ID":"5"} {"ID":"77"}{"ID":5}"#;
         connection
@@ -98,46 +95,4 @@ fn keep_alives_as_lines_of_json() {
     });
     assert_eq!(ours.len(), 4, "{ours:?}");
     assert_eq!(ours, theirs);
-}
-
-async fn refusals(channel: Channel) -> Vec<(Code, String)> {
-    let mut lease = LeaseClient::new(channel);
-    let grant = |id, ttl| LeaseGrantRequest { id, ttl };
-    let mut told = vec![
-        outcome(lease.lease_grant(grant(4, 60)).await),
-        outcome(lease.lease_grant(grant(4, 60)).await),
-        outcome(lease.lease_grant(grant(5, 9_000_000_001)).await),
-        outcome(lease.lease_grant(grant(4, 9_000_000_001)).await),
-        outcome(lease.lease_revoke(LeaseRevokeRequest { id: 5 }).await),
-        outcome(lease.lease_revoke(LeaseRevokeRequest { id: 0 }).await),
-    ];
-    let ask = LeaseTimeToLiveRequest { id: 0, keys: true };
-    let answer = lease
-        .lease_time_to_live(ask)
-        .await
-        .expect("an answer")
-        .into_inner();
-    told.push((Code::Ok, format!("{} {}", answer.ttl, answer.granted_ttl)));
-    let answer = lease
-        .lease_leases(LeaseLeasesRequest {})
-        .await
-        .expect("a list");
-    told.push((Code::Ok, format!("{:?}", answer.into_inner().leases)));
-    let ids = [4, 5, 4, 0].map(|id| LeaseKeepAliveRequest { id });
-    let stream = lease.lease_keep_alive(futures_util::stream::iter(ids));
-    let mut answers = stream.await.expect("a stream").into_inner();
-    while let Some(answer) = answers.message().await.expect("answers") {
-        told.push((Code::Ok, format!("{} {}", answer.id, answer.ttl)));
-    }
-    told
-}
-
-#[test]
-fn refusals_and_keep_alives_over_grpc() {
-    let servers = pair();
-    let [ours, theirs] = servers.each_ref().map(|server| {
-        grpc::runtime().block_on(async { refusals(grpc::connect(&server.address()).await).await })
-    });
-    assert_eq!(ours, theirs);
-    assert_eq!(ours.len(), 12, "{ours:?}");
 }

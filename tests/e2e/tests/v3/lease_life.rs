@@ -12,9 +12,7 @@ use super::start;
 const LATE: Duration = Duration::from_secs(10);
 
 fn call(server: &Server, path: &str, body: &Value) -> Value {
-    let response = server.http("POST", &format!("/v3/{path}"), &body.to_string());
-    assert_eq!(response.status, 200, "{path} {body}: {}", response.text());
-    response.json()
+    server.v3(path, &body.to_string())
 }
 
 fn grant(server: &Server, id: i64, ttl: i64) {

@@ -8,20 +8,21 @@ use std::{
     thread,
 };
 
-use witan_e2e::{Kind, Server, Tool, grpc, tool::Said};
+use witan_e2e::{Kind, Launch, Server, Tool, grpc, server::SAME_URLS, tool::Said};
 
 use super::{
-    CLIENT, PEER,
     backup::{Client, Numbers, step},
-    prepare, start,
+    start,
 };
+
+const PEER: &str = SAME_URLS[1];
 
 /// Runs `witan snapshot` or `etcdutl snapshot`.
 fn tool(kind: Kind, args: &[&str]) -> Said {
     let mut command = match kind {
         Kind::Witan => Command::new(Kind::Witan.binary()),
-        Kind::Etcd36 => Tool::Etcdutl36.command(CLIENT),
-        Kind::Etcd34 | Kind::Etcd37 => Tool::Etcdutl37.command(CLIENT),
+        Kind::Etcd36 => Tool::Etcdutl36.command(""),
+        Kind::Etcd34 | Kind::Etcd37 => Tool::Etcdutl37.command(""),
     };
     let output = command
         .arg("snapshot")
@@ -67,8 +68,7 @@ fn save(server: &Server) -> String {
 fn lease(server: &Server) {
     for (id, ttl) in [(0x1234, "3600"), (0x4d2f, "7200"), (0x77, "100")] {
         let body = format!(r#"{{"ID":"{id}","TTL":"{ttl}"}}"#);
-        let granted = server.http("POST", "/v3/lease/grant", &body);
-        assert_eq!(granted.status, 200, "{}", granted.text());
+        server.v3("lease/grant", &body);
     }
     let url = server.url();
     Tool::Etcdctl36.run(&url, &["put", "leased", "x", "--lease=1234"]);
@@ -115,7 +115,7 @@ fn shown_people(server: &Server) -> Vec<String> {
 
 /// A server of this kind that starts from a snapshot.
 fn restored(kind: Kind, snapshot: &str, more: &[&str]) -> Server {
-    let mut server = prepare(kind);
+    let mut server = Launch::new(kind).same_ids().prepare();
     let data = server.dir().join("data").display().to_string();
     let cluster = format!("default={PEER}");
     let mut args = vec!["restore", snapshot, "--data-dir", &data];
@@ -130,21 +130,9 @@ fn restored(kind: Kind, snapshot: &str, more: &[&str]) -> Server {
 
 /// The parts of a state that both must agree about: hash, revision, compacted revision, and all keys.
 fn view(server: &Server) -> Vec<String> {
-    let hashes = server.http("POST", "/v3/maintenance/hashkv", "{}").json();
-    let keys = server
-        .http(
-            "POST",
-            "/v3/kv/range",
-            r#"{"key":"AA==","range_end":"AA=="}"#,
-        )
-        .json();
-    let leased = server
-        .http(
-            "POST",
-            "/v3/lease/timetolive",
-            r#"{"ID":"4660","keys":true}"#,
-        )
-        .json();
+    let hashes = server.v3("maintenance/hashkv", "{}");
+    let keys = server.v3("kv/range", r#"{"key":"AA==","range_end":"AA=="}"#);
+    let leased = server.v3("lease/timetolive", r#"{"ID":"4660","keys":true}"#);
     let of = |json: &serde_json::Value, name: &str| json[name].to_string();
     vec![
         of(&hashes, "hash"),
@@ -199,7 +187,7 @@ fn writes_go_on_beside_a_snapshot() {
     let value = "YmFy".repeat(30_000);
     for at in 0..40 {
         let body = format!(r#"{{"key":"bGFyZ2U{}","value":"{value}"}}"#, at % 10);
-        assert_eq!(server.http("POST", "/v3/kv/put", &body).status, 200);
+        server.v3("kv/put", &body);
     }
     let done = AtomicBool::new(false);
     let saved = thread::scope(|scope| {
@@ -207,7 +195,7 @@ fn writes_go_on_beside_a_snapshot() {
             let mut revision = 0;
             while !done.load(Ordering::Relaxed) {
                 let body = r#"{"key":"Zm9v","value":"YmFy"}"#;
-                let put = server.http("POST", "/v3/kv/put", body).json();
+                let put = server.v3("kv/put", body);
                 revision = number(&put["header"]["revision"]);
             }
             revision
@@ -224,11 +212,11 @@ fn writes_go_on_beside_a_snapshot() {
     });
     for (path, last) in saved {
         let other = restored(Kind::Witan, &path, &[]);
-        let theirs = other.http("POST", "/v3/maintenance/hashkv", "{}").json();
+        let theirs = other.v3("maintenance/hashkv", "{}");
         let revision = number(&theirs["hash_revision"]);
         assert!((2..=last).contains(&revision), "{revision} of {last}");
         let body = format!(r#"{{"revision":"{revision}"}}"#);
-        let ours = server.http("POST", "/v3/maintenance/hashkv", &body).json();
+        let ours = server.v3("maintenance/hashkv", &body);
         assert_eq!(ours["hash"], theirs["hash"]);
     }
 }
@@ -289,7 +277,7 @@ fn an_etcd_that_never_knew_us_is_taken_over() {
     assert_eq!(shown_people(&ours), shown_people(&theirs));
     let before = view(&theirs);
     assert_eq!(view(&ours), before);
-    assert_eq!(ours.http("GET", "/v2/keys/", "").status, 200);
+    ours.answers(200, "GET", "/v2/keys/", "");
     // from the disk, without the snapshot
     ours.kill9();
     ours.start_again();
@@ -506,8 +494,7 @@ fn json_carries_the_same_file() {
     let server = start(Kind::Witan);
     fill(&server, 50);
     let saved = fs::read(save(&server)).unwrap();
-    let answer = server.http("POST", "/v3/maintenance/snapshot", "{}");
-    assert_eq!(answer.status, 200);
+    let answer = server.answers(200, "POST", "/v3/maintenance/snapshot", "{}");
     let text = answer.text();
     let lines: Vec<serde_json::Value> = text
         .lines()

@@ -11,17 +11,11 @@ mod life;
 mod signed;
 mod watching;
 
-use witan_e2e::{Kind, Launch, Server, Tool};
+use witan_e2e::{Kind, Launch, Server};
 
 /// A server whose passwords are hashed quickly.
 fn start(kind: Kind) -> Server {
     Launch::new(kind).arg("--bcrypt-cost=4").start()
-}
-
-/// A command that must succeed.
-fn done(server: &Server, args: &[&str]) {
-    let said = Tool::Etcdctl36.run(&server.url(), args);
-    assert_eq!(said.code, Some(0), "{args:?}: {}", said.all());
 }
 
 /// Users root (everything), alice (reads and writes `a` to `c`, reads `c` to `e`) and bob (nothing),
@@ -48,7 +42,6 @@ fn populate(server: &Server) {
         ("kv/put", r#"{"key":"eA==","value":"MQ=="}"#),
         ("auth/enable", "{}"),
     ] {
-        let said = server.http("POST", &format!("/v3/{path}"), body);
-        assert_eq!(said.status, 200, "{path} {body}: {}", said.text());
+        server.v3(path, body);
     }
 }

@@ -1,71 +1,37 @@
 //! A watcher gets no event that its user may not read: the check is made at its creation, and after a change.
 
-use futures_util::stream;
-use tokio::sync::mpsc;
-use tonic::{Request, Streaming};
-use witan_api::v3::etcdserverpb::{
-    AuthenticateRequest, WatchCreateRequest, WatchRequest, WatchResponse, auth_client::AuthClient,
-    watch_client::WatchClient, watch_request::RequestUnion,
+use witan_api::v3::etcdserverpb::{AuthenticateRequest, WatchResponse, auth_client::AuthClient};
+use witan_e2e::{
+    Kind, Server, grpc,
+    watching::{Watching, create, from},
 };
-use witan_e2e::{Kind, Server, grpc};
 
-use crate::{done, populate, start};
+use crate::{populate, start};
 
 const DENIED: &str = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
 
-struct Watch {
-    asked: mpsc::Sender<WatchRequest>,
-    answers: Streaming<WatchResponse>,
+/// Begins a stream and creates its first watcher: etcd answers nothing before that.
+async fn begin(
+    server: &Server,
+    user: Option<(&str, &str)>,
+    (key, range_end): (&str, &str),
+) -> (Watching, WatchResponse) {
+    let channel = grpc::connect(&server.address()).await;
+    let mut token = None;
+    if let Some((name, password)) = user {
+        let mut auth = AuthClient::new(channel.clone());
+        let login = AuthenticateRequest { name: name.into(), password: password.into() };
+        token = Some(auth.authenticate(login).await.unwrap().into_inner().token);
+    }
+    let first = create(from(key, range_end, 0));
+    let mut watch = Watching::open_with(&channel, token.as_deref(), first).await;
+    let created = watch.next().await;
+    (watch, created)
 }
 
-impl Watch {
-    /// Begins a stream and creates its first watcher: etcd answers nothing before that.
-    async fn begin(
-        server: &Server,
-        user: Option<(&str, &str)>,
-        (key, range_end): (&'static str, &'static str),
-    ) -> (Self, WatchResponse) {
-        let (asked, requests) = mpsc::channel(16);
-        asked.send(creation(key, range_end)).await.unwrap();
-        let requests = stream::unfold(requests, async |mut requests| {
-            Some((requests.recv().await?, requests))
-        });
-        let channel = grpc::connect(&server.address()).await;
-        let mut request = Request::new(requests);
-        if let Some((name, password)) = user {
-            let mut auth = AuthClient::new(channel.clone());
-            let login = AuthenticateRequest { name: name.into(), password: password.into() };
-            let token = auth.authenticate(login).await.unwrap().into_inner().token;
-            let metadata = request.metadata_mut();
-            metadata.insert("token", token.parse().unwrap());
-        }
-        let answers = WatchClient::new(channel)
-            .watch(request)
-            .await
-            .unwrap()
-            .into_inner();
-        let mut watch = Self { asked, answers };
-        let created = watch.next().await;
-        (watch, created)
-    }
-
-    async fn create(&mut self, key: &'static str, range_end: &'static str) -> WatchResponse {
-        self.asked.send(creation(key, range_end)).await.unwrap();
-        self.next().await
-    }
-
-    async fn next(&mut self) -> WatchResponse {
-        self.answers.message().await.unwrap().unwrap()
-    }
-}
-
-fn creation(key: &'static str, range_end: &'static str) -> WatchRequest {
-    let create = WatchCreateRequest {
-        key: key.into(),
-        range_end: range_end.into(),
-        ..WatchCreateRequest::default()
-    };
-    WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }
+async fn add(watch: &mut Watching, key: &str, range_end: &str) -> WatchResponse {
+    watch.send(create(from(key, range_end, 0))).await;
+    watch.next().await
 }
 
 /// The weakness that etcd once had (GHSA-xg4h-6gfc-h4m8): an open end passed for a single key.
@@ -76,12 +42,12 @@ fn only_permitted_ranges_are_watched() {
         populate(&server);
         grpc::runtime().block_on(async {
             let alice = Some(("alice", "a"));
-            let (mut watch, first) = Watch::begin(&server, alice, ("a", "\0")).await;
+            let (mut watch, first) = begin(&server, alice, ("a", "\0")).await;
             let mut seen = vec![first];
             for (key, end) in [("", "\0"), ("a", "f"), ("x", ""), ("a", "e"), ("d", "")] {
-                seen.push(watch.create(key, end).await);
+                seen.push(add(&mut watch, key, end).await);
             }
-            seen.push(Watch::begin(&server, None, ("a", "")).await.1);
+            seen.push(begin(&server, None, ("a", "")).await.1);
             let told = |w: WatchResponse| (w.watch_id, w.created, w.canceled, w.cancel_reason);
             seen.into_iter().map(told).collect::<Vec<_>>()
         })
@@ -96,9 +62,9 @@ fn a_watcher_that_may_not_see_any_more_is_cancelled() {
     let server = start(Kind::Witan);
     populate(&server);
     grpc::runtime().block_on(async {
-        let (mut watch, both) = Watch::begin(&server, Some(("alice", "a")), ("a", "e")).await;
-        let one = watch.create("a", "").await;
-        let root = |args: &[&str]| done(&server, &[&["--user", "root:r"], args].concat());
+        let (mut watch, both) = begin(&server, Some(("alice", "a")), ("a", "e")).await;
+        let one = add(&mut watch, "a", "").await;
+        let root = |args: &[&str]| server.etcdctl(&[&["--user", "root:r"], args].concat());
         root(&["put", "d", "2"]);
         let seen = watch.next().await;
         assert_eq!((seen.watch_id, seen.events.len()), (both.watch_id, 1));
@@ -125,7 +91,7 @@ fn a_watcher_that_may_not_see_any_more_is_cancelled() {
 fn a_watcher_of_before_auth_is_asked_who_it_is() {
     let server = start(Kind::Witan);
     grpc::runtime().block_on(async {
-        let (mut watch, created) = Watch::begin(&server, None, ("a", "")).await;
+        let (mut watch, created) = begin(&server, None, ("a", "")).await;
         assert!(!created.canceled);
         populate(&server);
         let seen = watch.next().await;

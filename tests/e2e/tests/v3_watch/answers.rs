@@ -5,33 +5,15 @@ use std::future::Future;
 
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{WatchCreateRequest, WatchResponse};
-use witan_e2e::{Kind, Launch, Server, grpc};
-
-use super::watching::{Watching, cancel, compact, create, delete, from, key, progress, put};
-
-/// Advertised by both, so that they have the same ids.
-const URLS: [&str; 2] = ["http://127.0.0.1:2379", "http://127.0.0.1:2380"];
-
-fn start(kind: Kind) -> Server {
-    let mut server = Launch::new(kind).bare().without_fsync().prepare();
-    let (url, peer_url) = (server.url(), server.peer_url());
-    let cluster = format!("default={}", URLS[1]);
-    server.add_args(["--data-dir", "data", "--initial-cluster", &cluster]);
-    server.add_args(["--listen-client-urls", &url]);
-    server.add_args(["--advertise-client-urls", URLS[0]]);
-    server.add_args(["--listen-peer-urls", &peer_url]);
-    server.add_args(["--initial-advertise-peer-urls", URLS[1]]);
-    if kind == Kind::Etcd37 {
-        server.add_args(["--log-level", "warn"]);
-    }
-    server.start_again();
-    server
-}
+use witan_e2e::{
+    Kind, Launch, grpc,
+    watching::{Watching, cancel, compact, create, delete, from, key, progress, put},
+};
 
 /// Plays a scene on both; what it gives must be the same.
 fn same<T: PartialEq + std::fmt::Debug, F: Future<Output = Vec<T>>>(scene: impl Fn(Channel) -> F) {
     let [ours, theirs] = [Kind::Witan, Kind::Etcd37].map(|kind| {
-        let server = start(kind);
+        let server = Launch::new(kind).same_ids().without_fsync().start();
         let runtime = grpc::runtime();
         runtime.block_on(async { scene(grpc::connect(&server.address()).await).await })
     });

@@ -1,13 +1,8 @@
 //! Real etcdctl, 3.4 and 3.6, on ours: what `watch` prints.
 
-use witan_e2e::{Launch, Server, Tool, tool::Following};
+use witan_e2e::{Launch, Tool, tool::Following};
 
 const TOOLS: [Tool; 3] = [Tool::Etcdctl34V3, Tool::Etcdctl36, Tool::Etcdctl37];
-
-fn ctl(server: &Server, args: &[&str]) {
-    let said = Tool::Etcdctl36.run(&server.url(), args);
-    assert_eq!(said.code, Some(0), "{}", said.all());
-}
 
 fn expect(watch: &mut Following, lines: &[&str]) {
     for line in lines {
@@ -19,17 +14,17 @@ fn expect(watch: &mut Following, lines: &[&str]) {
 fn a_prefix_from_an_old_revision_with_the_pairs_before() {
     for tool in TOOLS {
         let server = Launch::witan().start();
-        ctl(&server, &["put", "foo1", "a"]);
-        ctl(&server, &["put", "foo1", "b"]);
-        ctl(&server, &["put", "foo2", "c"]);
+        server.etcdctl(&["put", "foo1", "a"]);
+        server.etcdctl(&["put", "foo1", "b"]);
+        server.etcdctl(&["put", "foo2", "c"]);
         let args = ["watch", "foo", "--prefix", "--rev", "3", "--prev-kv"];
         let mut watch = tool.follow(&server.url(), &args);
         expect(&mut watch, &["PUT", "foo1", "a", "foo1", "b"]);
         expect(&mut watch, &["PUT", "foo2", "c"]);
-        ctl(&server, &["del", "foo1"]);
+        server.etcdctl(&["del", "foo1"]);
         expect(&mut watch, &["DELETE", "foo1", "b", "foo1", ""]);
-        ctl(&server, &["put", "fop", "x"]);
-        ctl(&server, &["put", "foo3", "y"]);
+        server.etcdctl(&["put", "fop", "x"]);
+        server.etcdctl(&["put", "foo3", "y"]);
         expect(&mut watch, &["PUT", "foo3", "y"]);
     }
 }
@@ -38,12 +33,12 @@ fn a_prefix_from_an_old_revision_with_the_pairs_before() {
 fn several_watches_typed_in() {
     for tool in TOOLS {
         let server = Launch::witan().start();
-        ctl(&server, &["put", "foo", "a"]);
+        server.etcdctl(&["put", "foo", "a"]);
         let mut watch = tool.follow(&server.url(), &["watch", "-i"]);
         watch.type_line("watch foo --rev 2");
         watch.type_line("watch bar baz --rev 2");
         expect(&mut watch, &["PUT", "foo", "a"]);
-        ctl(&server, &["put", "bay", "b"]);
+        server.etcdctl(&["put", "bay", "b"]);
         expect(&mut watch, &["PUT", "bay", "b"]);
     }
 }
@@ -52,7 +47,7 @@ fn several_watches_typed_in() {
 fn a_command_runs_for_each_event() {
     for tool in TOOLS {
         let server = Launch::witan().start();
-        ctl(&server, &["put", "foo", "a"]);
+        server.etcdctl(&["put", "foo", "a"]);
         let script = "echo $ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE";
         let args = ["watch", "foo", "--rev", "2", "--", "sh", "-c", script];
         let mut watch = tool.follow(&server.url(), &args);
@@ -66,9 +61,9 @@ fn a_compacted_revision_ends_the_watch() {
     for tool in TOOLS {
         let server = Launch::witan().start();
         for value in ["a", "b", "c"] {
-            ctl(&server, &["put", "foo", value]);
+            server.etcdctl(&["put", "foo", value]);
         }
-        ctl(&server, &["compaction", "4"]);
+        server.etcdctl(&["compaction", "4"]);
         let said = tool.run(&server.url(), &["watch", "foo", "--rev", "2"]);
         let text = said.all();
         assert!(
@@ -88,6 +83,6 @@ fn a_quiet_watch_says_so() {
     let args = ["watch", "foo", "--progress-notify"];
     let mut watch = Tool::Etcdctl36.follow(&server.url(), &args);
     expect(&mut watch, &["progress notify: 1"]);
-    ctl(&server, &["put", "other", "a"]);
+    server.etcdctl(&["put", "other", "a"]);
     while watch.line().as_deref() != Some("progress notify: 2") {}
 }

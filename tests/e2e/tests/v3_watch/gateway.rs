@@ -31,8 +31,7 @@ fn line(connection: &mut Connection) -> Value {
 }
 
 fn put(server: &Server, key: &str, value: &str) {
-    let body = json!({"key": key, "value": value}).to_string();
-    assert_eq!(server.http("POST", "/v3/kv/put", &body).status, 200);
+    server.v3("kv/put", &json!({"key": key, "value": value}).to_string());
 }
 
 #[test]
@@ -102,22 +101,20 @@ fn requests_come_while_answers_go() {
 fn a_request_that_cannot_be_read_is_refused() {
     let server = start(Kind::Witan);
     let text = "invalid character 'o' in literal null (expecting 'u')";
-    let answer = server.http("POST", "/v3/watch", "nope");
-    assert_eq!(answer.status, 400);
+    let answer = server.answers(400, "POST", "/v3/watch", "nope");
     assert_eq!(
         answer.json(),
         json!({"code": 3, "message": text, "error": text})
     );
     for prefix in ["/v3beta", "/v3alpha"] {
-        let answer = server.http("POST", &format!("{prefix}/watch"), "nope");
-        assert_eq!(answer.status, 500);
+        let answer = server.answers(500, "POST", &format!("{prefix}/watch"), "nope");
         assert_eq!(
             answer.json(),
             json!({"error": text, "message": text, "code": 2})
         );
     }
-    assert_eq!(server.http("GET", "/v3/watch", "").status, 501);
-    assert_eq!(server.http("GET", "/v3beta/watch", "").status, 405);
+    server.answers(501, "GET", "/v3/watch", "");
+    server.answers(405, "GET", "/v3beta/watch", "");
 }
 
 #[test]

@@ -7,9 +7,10 @@ use tokio::time::timeout;
 use tonic::{Code, transport::Channel};
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use witan_api::v3::etcdserverpb::{WatchCreateRequest, WatchResponse};
-use witan_e2e::{Launch, Server, grpc, wait};
-
-use super::watching::{Watching, compact, create, delete, from, key, progress, put};
+use witan_e2e::{
+    Launch, Server, grpc, wait,
+    watching::{Watching, compact, create, delete, from, key, progress, put},
+};
 
 /// A stop with nothing to wait for takes at most this long on two busy cores.
 const PROMPT: Duration = Duration::from_secs(8);

@@ -1,6 +1,6 @@
 //! v3 watches: what etcd 3.6 answers, and what people build on.
 //!
-//! Reading order: `watching` (a stream as these tests see it) → `answers` (beside etcd 3.6) →
+//! Reading order: `answers` (beside etcd 3.6) →
 //! `guarantees` (resumption, slow clients, compaction, counters) → `memory` → `etcdctl` →
 //! `gateway`.
 
@@ -9,4 +9,3 @@ mod etcdctl;
 mod gateway;
 mod guarantees;
 mod memory;
-mod watching;

@@ -1,8 +1,9 @@
 //! The memory that idle watchers and idle streams cost.
 
-use witan_e2e::{Launch, Server, grpc};
-
-use super::watching::{Watching, create, key, put};
+use witan_e2e::{
+    Launch, Server, grpc, process,
+    watching::{Watching, create, key, put},
+};
 
 /// Watchers on one stream, each of a key of its own.
 const WATCHERS: usize = 100_000;
@@ -15,14 +16,7 @@ const STREAM_BYTES_MAX: usize = 40 << 10;
 
 /// Memory of the process that is its own.
 fn resident(server: &Server) -> usize {
-    let path = format!("/proc/{}/status", server.pid());
-    let status = std::fs::read_to_string(path).expect("a process has a status");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"))
-        .expect("a line about memory");
-    let kib: usize = line.trim().trim_end_matches(" kB").parse().expect("KiB");
-    kib << 10
+    process::status_bytes(server.pid(), "RssAnon:") as usize
 }
 
 #[test]

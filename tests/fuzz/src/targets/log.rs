@@ -157,7 +157,7 @@ fn run(hard_state: Option<Bytes>, records: Vec<LogRecord>) {
     let Ok(mut replica) = Replica::new(config, recovered) else {
         return;
     };
-    let mut host = Nowhere;
+    let mut host = Disk::default();
     // a command that is not known ends the member
     if replica.turn(&mut host).is_err() {
         return;
@@ -169,12 +169,18 @@ fn run(hard_state: Option<Bytes>, records: Vec<LogRecord>) {
     );
 }
 
-/// A world in which everything succeeds and nothing is kept.
-struct Nowhere;
+/// A world in which everything succeeds; its disk remembers the log.
+#[derive(Debug, Default)]
+pub struct Disk(pub Recovered);
 
-impl Host for Nowhere {
+impl Host for Disk {
     fn install(&mut self, _: &View) {}
-    fn persist(&mut self, _: &LogBatch) {}
+    fn persist(&mut self, batch: &LogBatch) {
+        self.0.records.extend(batch.records.iter().cloned());
+        if batch.hard_state.is_some() {
+            self.0.hard_state.clone_from(&batch.hard_state);
+        }
+    }
     fn send(&mut self, _: Vec<Envelope>) {}
     fn applied(&mut self, _: Vec<Applied>, _: &View) {}
     fn readable(&mut self, _: &[Ticket], _: &View) {}

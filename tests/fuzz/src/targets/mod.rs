@@ -17,7 +17,7 @@ mod v2;
 use crate::Target;
 
 pub use disk::checkpoint_input;
-pub use log::{file_of as log_file, sole_member};
+pub use log::{Disk, file_of as log_file, sole_member};
 
 /// No larger than what libFuzzer takes by itself.
 const BYTES_MAX: usize = 4096;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 use witan_fuzz::{
     input::push_chunk,
-    targets::{checkpoint_input, log_file, sole_member},
+    targets::{Disk, checkpoint_input, log_file, sole_member},
 };
 use witan_machine::{
     StateMachine,
@@ -14,9 +14,7 @@ use witan_machine::{
     view::View,
 };
 use witan_replica::{
-    host::{
-        Applied, Connection, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered,
-    },
+    host::{Connection, Ticket},
     replica::{Replica, genesis},
 };
 
@@ -182,25 +180,6 @@ fn stamped(command: Command, at: usize) -> Entry {
         incarnation: 1,
     };
     Entry { stamp: Some(stamp), command: Some(command), caller: None }
-}
-
-/// A disk that remembers.
-#[derive(Default)]
-struct Disk(Recovered);
-
-impl Host for Disk {
-    fn install(&mut self, _: &View) {}
-    fn persist(&mut self, batch: &LogBatch) {
-        self.0.records.extend(batch.records.iter().cloned());
-        if batch.hard_state.is_some() {
-            self.0.hard_state.clone_from(&batch.hard_state);
-        }
-    }
-    fn send(&mut self, _: Vec<Envelope>) {}
-    fn applied(&mut self, _: Vec<Applied>, _: &View) {}
-    fn readable(&mut self, _: &[Ticket], _: &View) {}
-    fn unanswered(&mut self, _: &[(Ticket, Unanswered)]) {}
-    fn lease_answered(&mut self, _: Ticket, _: LeaseAnswer) {}
 }
 
 /// The log that a sole member writes for these commands, in the form that the target `log-entry` takes.

@@ -3,8 +3,12 @@
 use std::collections::BTreeSet;
 
 use prost::Message;
+use serde::Serialize;
 use serde_json::Value;
-use witan_api::v3::etcdserverpb::{self as pb, request_op::Request};
+use witan_api::v3::{
+    etcdserverpb::{self as pb, request_op::Request},
+    shape::Shaped,
+};
 use witan_v3::fuzz::gateway_body;
 
 use super::Corpus;
@@ -228,49 +232,21 @@ fn nested(depth: usize) -> pb::TxnRequest {
 
 /// The same request as a gRPC client sends it.
 fn protobuf(call: &str, body: &[u8]) -> Option<Vec<u8>> {
+    fn encoded<Q>(body: &[u8]) -> Option<Vec<u8>>
+    where
+        Q: Message + Serialize + Shaped + Default,
+    {
+        let message = gateway_body::<Q>(body, false).ok()?;
+        Some(message.encode_to_vec())
+    }
     let (kind, bytes) = match call {
-        "kv/range" => (
-            b'r',
-            gateway_body::<pb::RangeRequest>(body, false)
-                .ok()?
-                .encode_to_vec(),
-        ),
-        "kv/put" => (
-            b'p',
-            gateway_body::<pb::PutRequest>(body, false)
-                .ok()?
-                .encode_to_vec(),
-        ),
-        "kv/deleterange" => (
-            b'd',
-            gateway_body::<pb::DeleteRangeRequest>(body, false)
-                .ok()?
-                .encode_to_vec(),
-        ),
-        "kv/txn" => (
-            b't',
-            gateway_body::<pb::TxnRequest>(body, false)
-                .ok()?
-                .encode_to_vec(),
-        ),
-        "kv/compaction" => (
-            b'c',
-            gateway_body::<pb::CompactionRequest>(body, false)
-                .ok()?
-                .encode_to_vec(),
-        ),
-        "cluster/member/add" => (
-            b'm',
-            gateway_body::<pb::MemberAddRequest>(body, false)
-                .ok()?
-                .encode_to_vec(),
-        ),
-        "maintenance/alarm" => (
-            b'a',
-            gateway_body::<pb::AlarmRequest>(body, false)
-                .ok()?
-                .encode_to_vec(),
-        ),
+        "kv/range" => (b'r', encoded::<pb::RangeRequest>(body)?),
+        "kv/put" => (b'p', encoded::<pb::PutRequest>(body)?),
+        "kv/deleterange" => (b'd', encoded::<pb::DeleteRangeRequest>(body)?),
+        "kv/txn" => (b't', encoded::<pb::TxnRequest>(body)?),
+        "kv/compaction" => (b'c', encoded::<pb::CompactionRequest>(body)?),
+        "cluster/member/add" => (b'm', encoded::<pb::MemberAddRequest>(body)?),
+        "maintenance/alarm" => (b'a', encoded::<pb::AlarmRequest>(body)?),
         _ => return None,
     };
     Some([&[kind], bytes.as_slice()].concat())

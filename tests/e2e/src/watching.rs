@@ -1,48 +1,53 @@
-//! A watch stream as these tests see it: requests go in when they are sent, answers come out when
-//! they are asked for.
+//! A watch stream as tests see it: requests go in when they are sent, answers come out when they are asked for; and the
+//! changes that it shows.
 
 use futures_util::{Stream, stream};
 use tokio::{sync::mpsc, time::timeout};
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Request, Status, Streaming, transport::Channel};
 use witan_api::v3::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, PutRequest, WatchCancelRequest, WatchCreateRequest,
     WatchProgressRequest, WatchRequest, WatchResponse, kv_client::KvClient,
     watch_client::WatchClient, watch_request::RequestUnion,
 };
-use witan_e2e::wait::PATIENCE;
+
+use crate::wait::PATIENCE;
 
 /// Requests that wait to be sent.
 const REQUESTS_MAX: usize = 1024;
 
 /// One open stream.
-pub(crate) struct Watching {
+#[derive(Debug)]
+pub struct Watching {
     requests: mpsc::Sender<WatchRequest>,
     answers: Streaming<WatchResponse>,
 }
 
-pub(crate) fn create(request: WatchCreateRequest) -> WatchRequest {
+/// A request for a watcher.
+pub fn create(request: WatchCreateRequest) -> WatchRequest {
     union(RequestUnion::CreateRequest(request))
 }
 
-pub(crate) fn cancel(watch_id: i64) -> WatchRequest {
+/// A request that ends one.
+pub fn cancel(watch_id: i64) -> WatchRequest {
     union(RequestUnion::CancelRequest(WatchCancelRequest { watch_id }))
 }
 
-pub(crate) fn progress() -> WatchRequest {
+/// A request for the progress of the stream.
+pub fn progress() -> WatchRequest {
     union(RequestUnion::ProgressRequest(WatchProgressRequest {}))
 }
 
-pub(crate) fn union(union: RequestUnion) -> WatchRequest {
+fn union(union: RequestUnion) -> WatchRequest {
     WatchRequest { request_union: Some(union) }
 }
 
 /// From now on.
-pub(crate) fn key(key: &str) -> WatchCreateRequest {
+pub fn key(key: &str) -> WatchCreateRequest {
     WatchCreateRequest { key: key.to_owned().into(), ..Default::default() }
 }
 
 /// From a revision on.
-pub(crate) fn from(key_: &str, range_end: &str, start_revision: i64) -> WatchCreateRequest {
+pub fn from(key_: &str, range_end: &str, start_revision: i64) -> WatchCreateRequest {
     WatchCreateRequest {
         range_end: range_end.to_owned().into(),
         start_revision,
@@ -52,19 +57,39 @@ pub(crate) fn from(key_: &str, range_end: &str, start_revision: i64) -> WatchCre
 
 impl Watching {
     /// Opens a stream with its first request.
-    pub(crate) async fn open(channel: &Channel, first: WatchRequest) -> Self {
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn open(channel: &Channel, first: WatchRequest) -> Self {
+        Self::open_with(channel, None, first).await
+    }
+
+    /// The same with a user's token.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn open_with(channel: &Channel, token: Option<&str>, first: WatchRequest) -> Self {
         let (requests, queue) = mpsc::channel(REQUESTS_MAX);
         requests.send(first).await.expect("the queue is open");
+        let mut request = Request::new(stream_of(queue));
+        if let Some(token) = token {
+            let token = token.parse().expect("a token is text");
+            request.metadata_mut().insert("token", token);
+        }
         let answers = WatchClient::new(channel.clone())
             .max_decoding_message_size(usize::MAX)
-            .watch(stream_of(queue))
+            .watch(request)
             .await
             .expect("a watch stream")
             .into_inner();
         Self { requests, answers }
     }
 
-    pub(crate) async fn send(&self, request: WatchRequest) {
+    /// Sends a request.
+    ///
+    /// # Panics
+    /// If the stream has ended.
+    pub async fn send(&self, request: WatchRequest) {
         self.requests
             .send(request)
             .await
@@ -72,7 +97,10 @@ impl Watching {
     }
 
     /// The next answer.
-    pub(crate) async fn next(&mut self) -> WatchResponse {
+    ///
+    /// # Panics
+    /// If there is none, or an error.
+    pub async fn next(&mut self) -> WatchResponse {
         match self.try_next().await {
             Ok(Some(answer)) => answer,
             other => panic!("an answer, not {other:?}"),
@@ -80,14 +108,20 @@ impl Watching {
     }
 
     /// The next answer, or how the stream ended.
-    pub(crate) async fn try_next(&mut self) -> Result<Option<WatchResponse>, Status> {
+    ///
+    /// # Errors
+    /// The status with which it ended.
+    ///
+    /// # Panics
+    /// If nothing comes for [`PATIENCE`].
+    pub async fn try_next(&mut self) -> Result<Option<WatchResponse>, Status> {
         timeout(PATIENCE, self.answers.message())
             .await
             .unwrap_or_else(|_| panic!("no answer for {PATIENCE:?}"))
     }
 
     /// Says that nothing more will be asked.
-    pub(crate) fn finish(self) -> Streaming<WatchResponse> {
+    pub fn finish(self) -> Streaming<WatchResponse> {
         self.answers
     }
 }
@@ -99,7 +133,10 @@ fn stream_of(queue: mpsc::Receiver<WatchRequest>) -> impl Stream<Item = WatchReq
 }
 
 /// Writes, and gives the revision.
-pub(crate) async fn put(channel: &Channel, key: &str, value: impl Into<Vec<u8>>) -> i64 {
+///
+/// # Panics
+/// If it is refused.
+pub async fn put(channel: &Channel, key: &str, value: impl Into<Vec<u8>>) -> i64 {
     let request = PutRequest {
         key: key.to_owned().into(),
         value: value.into().into(),
@@ -114,7 +151,11 @@ pub(crate) async fn put(channel: &Channel, key: &str, value: impl Into<Vec<u8>>)
         .revision
 }
 
-pub(crate) async fn delete(channel: &Channel, key: &str, range_end: &str) {
+/// Deletes a key or a range.
+///
+/// # Panics
+/// If it is refused.
+pub async fn delete(channel: &Channel, key: &str, range_end: &str) {
     let request = DeleteRangeRequest {
         key: key.to_owned().into(),
         range_end: range_end.to_owned().into(),
@@ -124,7 +165,11 @@ pub(crate) async fn delete(channel: &Channel, key: &str, range_end: &str) {
     answer.expect("a deletion");
 }
 
-pub(crate) async fn compact(channel: &Channel, revision: i64) {
+/// Compacts the key space.
+///
+/// # Panics
+/// If it is refused.
+pub async fn compact(channel: &Channel, revision: i64) {
     let request = CompactionRequest { revision, physical: false };
     let answer = KvClient::new(channel.clone()).compact(request).await;
     answer.expect("a compaction");

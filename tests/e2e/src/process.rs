@@ -27,7 +27,15 @@ pub fn cpu(pid: u32) -> Duration {
 /// # Panics
 /// If there is no such process.
 pub fn resident_bytes(pid: u32) -> u64 {
-    kib(&read(pid, "status"), "VmRSS:") * 1024
+    status_bytes(pid, "VmRSS:")
+}
+
+/// What a line of `/proc/PID/status` says, in bytes.
+///
+/// # Panics
+/// If there is no such process, or no such line.
+pub fn status_bytes(pid: u32, label: &str) -> u64 {
+    number(&read(pid, "status"), label) * 1024
 }
 
 /// Bytes that the process caused to be written to disk so far.
@@ -35,7 +43,7 @@ pub fn resident_bytes(pid: u32) -> u64 {
 /// # Panics
 /// If there is no such process.
 pub fn written_bytes(pid: u32) -> u64 {
-    kib(&read(pid, "io"), "write_bytes:")
+    number(&read(pid, "io"), "write_bytes:")
 }
 
 /// Bytes that a folder takes on disk.
@@ -61,7 +69,7 @@ fn read(pid: u32, file: &str) -> String {
     fs::read_to_string(format!("/proc/{pid}/{file}")).expect("the process runs")
 }
 
-fn kib(text: &str, label: &str) -> u64 {
+fn number(text: &str, label: &str) -> u64 {
     text.lines()
         .find_map(|line| line.strip_prefix(label))
         .and_then(|rest| rest.split_whitespace().next())
