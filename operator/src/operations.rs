@@ -350,7 +350,7 @@ impl<M: Members> Operations<M> {
         if let Some(cluster) = cluster {
             self.clean(operation, cluster).await?;
         }
-        if !self.write_as(operation, status, why).await? {
+        if !self.write_if_unchanged(operation, status, why).await? {
             return Ok(Action::requeue(LOOK));
         }
         if let (Some(verb), Some(namespace)) = (operation.spec.verb(), operation.namespace()) {
@@ -409,11 +409,12 @@ impl<M: Members> Operations<M> {
             Some(OperationPhase::Pending | OperationPhase::Succeeded | OperationPhase::Failed)
             | None => "Pending",
         };
-        self.write_as(operation, status, reason).await
+        self.write_if_unchanged(operation, status, reason).await
     }
 
-    /// Writes the status of an operation exactly as it was read; `false` if it has changed since: its watch brings it again.
-    async fn write_as(
+    /// Sets the conditions for `reason` and writes the status, if the operation has not changed since it was read. Returns
+    /// `false` if it has changed; its watch then starts another pass.
+    async fn write_if_unchanged(
         &self,
         operation: &EtcdOperation,
         mut status: EtcdOperationStatus,

@@ -47,6 +47,7 @@ pub(super) fn operation(
     EtcdOperation::new(&name, spec)
 }
 
+/// Creates the operation and prints its name; with `wait`, follows it until it ends.
 pub(super) async fn ask(
     target: &Target,
     made: &EtcdOperation,

@@ -36,9 +36,10 @@ const OTHERS: &str = "(others)";
 /// Between two lines about progress.
 const TELL: Duration = Duration::from_secs(5);
 
+/// The keys of a cluster, counted by prefix, with the values that were sampled to estimate bytes.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Count {
+pub(super) struct KeyCounts {
     keys: u64,
     sampled: u64,
     rows: BTreeMap<String, Row>,
@@ -71,7 +72,7 @@ pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginE
     let keys = Keys::open(target, &flags.cluster, &flags.members).await?;
     let mut pace = pace(flags.rate);
     let mut pages = keys.pages(flags.prefix.as_bytes(), None);
-    let mut count = Count { with_kinds: flags.decode.is_some(), ..Count::default() };
+    let mut count = KeyCounts { with_kinds: flags.decode.is_some(), ..KeyCounts::default() };
     let mut shown = Instant::now();
     loop {
         pace.tick().await;
@@ -91,7 +92,9 @@ pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginE
             tell(&format!("{} keys so far", count.keys));
         }
     }
-    print_as(flags.format.output, &count, |count| count.text(flags.rows))
+    print_as(flags.format.output, &count, |count| {
+        count.table_text(flags.rows)
+    })
 }
 
 /// Returns what ticks so many times a second, without catching up.
@@ -101,7 +104,7 @@ fn pace(rate: u16) -> Interval {
     pace
 }
 
-impl Count {
+impl KeyCounts {
     /// Adds a page of keys, which are in order; returns the keys whose values are to be read: of each prefix in the page the
     /// one in its middle.
     fn add(&mut self, page: &[KeyValue], flags: &TopFlags) -> Vec<Vec<u8>> {
@@ -159,7 +162,8 @@ impl Count {
             .saturating_add(u64::try_from(values).unwrap_or(u64::MAX))
     }
 
-    fn text(&self, rows: usize) -> String {
+    /// Returns the table of prefixes with the most bytes, at most `rows` of them, and a line with the totals.
+    fn table_text(&self, rows: usize) -> String {
         let mut all: Vec<_> = self.rows.iter().collect();
         all.sort_by_key(|(_, row)| std::cmp::Reverse(self.estimated(row)));
         let left = all.len().saturating_sub(rows);

@@ -155,7 +155,7 @@ pub(super) fn advance(
                 return watch();
             };
             let id = status.member_id.clone().unwrap_or_default();
-            if list.by_id(parsed(status)).is_some() {
+            if list.by_id(recorded_member(status)).is_some() {
                 return asks(REPLACE_MEMBER, &id).unwrap_or_else(watch);
             }
             let text = format!(
@@ -275,7 +275,10 @@ fn moves(status: &EtcdOperationStatus, seen: &Observed) -> Next {
     let Some(list) = confirmed(seen) else {
         return Next::Watch(NO_QUORUM.to_owned());
     };
-    let (to, name) = (parsed(status), status.member.clone().unwrap_or_default());
+    let (to, name) = (
+        recorded_member(status),
+        status.member.clone().unwrap_or_default(),
+    );
     match list.leader {
         Some(leader) if leader == to => Next::End(Ok(format!("{name} leads"))),
         Some(from) if list.voters().any(|voter| voter.id == to) => Next::MoveLeader { from, to },
@@ -283,8 +286,8 @@ fn moves(status: &EtcdOperationStatus, seen: &Observed) -> Next {
     }
 }
 
-/// Returns the id of the member that the operation has recorded; 0, which no member has, without one.
-fn parsed(status: &EtcdOperationStatus) -> MemberId {
+/// Returns the id of the member that the operation has recorded; 0, which no member has, if it has recorded none.
+fn recorded_member(status: &EtcdOperationStatus) -> MemberId {
     let id = status.member_id.as_deref().unwrap_or_default();
     u64::from_str_radix(id, 16).unwrap_or_default()
 }

@@ -103,8 +103,9 @@ pub struct Adopted {
     pub shared_names: Vec<String>,
 }
 
-/// Adopts the data directory `dir` of etcd; `wal_dir` is its `--wal-dir`, if it had one. `progress` gets the name of the
-/// step and, of the longest step, the bytes of each record.
+/// Reads the data directory `dir` of etcd and writes Witan's files beside etcd's, which stay unchanged. `wal_dir` is the
+/// `--wal-dir` of that etcd, if it had one. `progress` gets the name of each step and, in the longest step, the bytes of
+/// each record. Fails if etcd's data cannot be taken over, or if the disk lacks space.
 pub fn adopt(
     dir: &Path,
     wal_dir: Option<&Path>,

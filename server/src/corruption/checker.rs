@@ -105,7 +105,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// Compares the states as often as the settings say, until the process ends.
+    /// Compares the states every `--corrupt-check-time`, and those after compactions every `--compact-hash-check-time`.
+    /// Replaces this member's state when it gets the alarm CORRUPT. Returns when the process stops.
     pub async fn run(self) {
         tokio::select! {
             () = self.node.stopping() => {}

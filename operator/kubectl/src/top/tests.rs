@@ -60,7 +60,7 @@ fn keys_are_counted_to_a_prefix() {
 #[test]
 fn a_table_of_prefixes() {
     let flags = flags(&["--decode=k8s", "--rows=2"]);
-    let mut count = Count { with_kinds: true, ..Count::default() };
+    let mut count = KeyCounts { with_kinds: true, ..KeyCounts::default() };
     let pod = r#"{"apiVersion":"v1","kind":"Pod"}"#;
     let page: Vec<_> = (0..100)
         .map(|n| kv(&format!("/registry/pods/prod/web-{n:03}"), n, ""))
@@ -73,13 +73,13 @@ fn a_table_of_prefixes() {
     ];
     assert_eq!(count.add(&page, &flags).len(), 2);
     count.sample(&kv("/registry/leases/b", 200, "text"), &flags);
-    golden("top.txt", &count.text(flags.rows));
+    golden("top.txt", &count.table_text(flags.rows));
 }
 
 #[test]
 fn rows_and_samples_are_bounded() {
     let flags = flags(&[]);
-    let mut count = Count::default();
+    let mut count = KeyCounts::default();
     let page: Vec<_> = (0..ROWS_MAX + 5)
         .map(|n| kv(&format!("/{n:06}/a"), 1, ""))
         .collect();

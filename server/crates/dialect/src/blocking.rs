@@ -28,7 +28,7 @@ impl BlockingPool {
         Self::new(std::thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// Waits for a permit to run a job, which is held until it is dropped.
+    /// Waits for a permit to run a job. The job holds the permit until the permit is dropped.
     pub(crate) async fn acquire(&self) -> Result<OwnedSemaphorePermit, NodeError> {
         // the semaphore is never closed
         let permit = self.0.clone().acquire_owned().await;

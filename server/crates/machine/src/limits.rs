@@ -16,8 +16,8 @@ pub const AUTH_KEY_BYTES_MAX: usize = 64 << 10;
 /// keys that it only counts do, as a part of a key each.
 pub const TXN_READ_KEYS_MAX: u64 = 1 << 18;
 
-/// The same for a transaction that only reads, which no other waits for: what it answers is in memory.
-/// In a larger store it may still read every key once.
+/// Keys that a transaction without writes may look at. Other commands do not wait for it; the bound limits the memory
+/// of its answer. In a store with more keys, it may still read every key once.
 pub const READ_TXN_KEYS_MAX: u64 = 1 << 19;
 
 /// Bytes of pairs that one such command may answer.

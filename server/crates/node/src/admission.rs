@@ -26,7 +26,7 @@ use super::{
 /// decided on a full member, too, as on etcd, which has no quota for it.
 const MANAGEMENT_BYTES_ALWAYS: u64 = 64 << 10;
 
-/// What a command got that this member takes now.
+/// The result of admitting a command: its length, whether it may count against the quota, and the memory it reserves.
 #[derive(Debug)]
 pub(super) struct Admission {
     /// Length of the command's encoding.

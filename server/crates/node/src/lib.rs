@@ -401,8 +401,8 @@ impl Node {
         self.shared.metrics.show(self, view.as_deref());
     }
 
-    /// Queues a snapshot message of another member with the received state. The state is dropped if the
-    /// replica does not install it.
+    /// Queues a snapshot message of another member with the received state for the next turn, and replaces a snapshot that
+    /// is still queued. The state is dropped if the replica does not install it.
     pub fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
         self.shared.raft_inbox.receive_snapshot(envelope, snapshot);
         self.wake();

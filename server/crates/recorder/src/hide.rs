@@ -140,8 +140,8 @@ impl Filler {
         }
     }
 
-    /// Does the same with an encoded command. One that was hidden as a whole, or has too many fields, becomes one that no release
-    /// knows.
+    /// Replaces the hidden values of an encoded command by bytes of their lengths. A command that was hidden as a whole,
+    /// or that has too many fields, becomes a command that no release knows. Data that does not decode is returned as it is.
     pub(crate) fn fill_encoded(&mut self, data: &Bytes) -> Bytes {
         match data.split_first() {
             Some((&UNKNOWN, length)) => {

@@ -36,11 +36,12 @@ pub(crate) const EVENTS: [PeerEvent; 7] = [
 
 /// Where a recording goes. Nothing here may block.
 pub trait Sink: Send {
-    /// Takes the settings and the state with which the replica begins. Returns what hides values in its turns.
+    /// Takes the settings and the state with which the replica begins. Returns the `Hider` for the values in its turns.
     fn start(&mut self, config: Config, recovered: Recovered) -> Hider;
     /// Takes a turn. Returns whether the replica is to be frozen as it is after that turn.
     fn turn(&mut self, turn: &mut NotedTurn) -> bool;
-    /// Takes the replica as it is after a turn. It may come later than the request for it, or never.
+    /// Takes the replica as it is after turn `after`. It answers a `true` of [`Self::turn`], possibly some turns later, or
+    /// never if the replica cannot be frozen.
     fn frozen(&mut self, after: u64, replica: Box<FrozenReplica>);
     /// Writes all that was taken: the process ends.
     fn close(&mut self);

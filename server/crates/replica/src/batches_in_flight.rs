@@ -46,8 +46,9 @@ impl BatchesInFlight {
         }
     }
 
-    /// Forgets the oldest ones that do not wait any more. Returns whether the newest one waits.
-    pub(crate) fn follow(&mut self, waits: impl Fn(&Batch) -> bool) -> bool {
+    /// Removes batches from the front while `waits` is false for them, and frees their bytes. Returns whether the
+    /// newest batch still waits for its answers.
+    pub(crate) fn drop_answered(&mut self, waits: impl Fn(&Batch) -> bool) -> bool {
         let newest_waits = self.batches.back().is_some_and(&waits);
         while let Some(first) = self.batches.pop_front_if(|first| !waits(first)) {
             self.bytes -= first.bytes;
@@ -57,9 +58,9 @@ impl BatchesInFlight {
 }
 
 impl Batch {
-    /// Whether the batch waits for its answers. That of a leader holds what others have forwarded, and waits
-    /// until the log up to its end is applied, or up to `last` if it ends before since; that of another member
-    /// until its last proposal is answered.
+    /// Whether the batch still waits for its answers. On a leader, a batch also contains forwarded proposals; it waits
+    /// until the log is applied up to the end of the batch, or up to `last` if the log was shortened since. On another
+    /// member, a batch waits until its last proposal is answered.
     pub(crate) fn waits(
         &self,
         status: &Status,
@@ -111,9 +112,9 @@ mod tests {
             batches.turned(bytes as u64);
         }
         assert_eq!(batches.bytes_left(), 0);
-        assert!(batches.follow(|batch| batch.end > Some(1 << 20)));
+        assert!(batches.drop_answered(|batch| batch.end > Some(1 << 20)));
         assert_eq!(batches.bytes_left(), 0);
-        assert!(!batches.follow(|_| false));
+        assert!(!batches.drop_answered(|_| false));
         assert_eq!(batches.bytes_left(), IN_FLIGHT_BYTES_MAX);
     }
 }

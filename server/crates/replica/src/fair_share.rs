@@ -1,6 +1,6 @@
-//! Whose requests are taken first when not all can be: those of whom fewest bytes stand before them. So each
-//! sender, which is a connection or another member, gets the same share of the log, however many requests it
-//! has sent, and one with few requests does not wait behind those of another with many.
+//! Chooses which waiting requests a batch takes when it cannot take all of them. A sender is a connection or another
+//! member. The request whose sender has the fewest bytes of earlier requests waiting comes first. So every sender gets
+//! the same share of the log, and a sender with few requests does not wait behind a sender with many.
 
 use std::collections::BTreeMap;
 

@@ -40,7 +40,7 @@ pub enum Renewal {
     NeedsCheckpoint,
 }
 
-/// One lease's.
+/// The timer that a leader keeps for one lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct LeaseTimer {
     /// When the lease expires.

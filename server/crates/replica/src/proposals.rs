@@ -21,7 +21,7 @@ pub(crate) struct Proposals {
     waiting: TicketMap<WaitingProposal>,
     /// Tickets whose entries are to be handed in at the next turn.
     held: VecDeque<Ticket>,
-    /// The same for the next tick, or for the next leader.
+    /// Tickets whose entries are to be handed in at the next tick, or to the next leader.
     later: Vec<Ticket>,
     /// Number of the last message that forwarded entries.
     forwarded: u64,

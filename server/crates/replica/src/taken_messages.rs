@@ -1,5 +1,5 @@
-//! Which messages with proposals a leader has taken in its term. A follower sends one again when it may have been lost,
-//! and neither copy may be taken after the other.
+//! Remembers which forwarded messages with proposals a leader has accepted in its term. A follower sends a message again
+//! when the message may have been lost; the leader accepts only the first copy that arrives.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -16,8 +16,8 @@ pub(crate) struct TakenMessages {
 }
 
 impl TakenMessages {
-    /// Notes a message of a process for the leader of `term`; `false` if it was taken before, or if that is not
-    /// known any more.
+    /// Records message `number` of a process for the leader of `term`. Returns `true` if the leader may accept the
+    /// message; `false` if it accepted the message before, or if the message is too old to tell.
     pub(crate) fn take(&mut self, term: u64, process: (u64, u32), number: u64) -> bool {
         if self.term != term {
             *self = Self { term, processes: Vec::new() };

@@ -47,7 +47,8 @@ pub fn of_state(view: &View) -> StateChecksums {
     StateChecksums { keys: of_keys(&machine.kv, machine.kv.revision()), others }
 }
 
-/// Computes the hash of `Hash` over all of etcd's buckets, except what differs between members.
+/// Computes the answer to the call `Maintenance.Hash`: a CRC-32C over all of etcd's buckets, without the keys that differ
+/// between members.
 pub fn of_store(view: &View) -> io::Result<u32> {
     let mut crc = StoreHasher::default();
     schema::walk(view, &view.machine.members.cluster_version, &mut crc)?;

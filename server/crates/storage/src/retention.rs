@@ -9,7 +9,8 @@ use std::{
 
 use super::ledger::measure;
 
-/// A copy that takes no longer is complete.
+/// How long an outdated part stays on disk at most. A copy of the directory that takes no longer is complete, unless parts
+/// were removed earlier to free space.
 #[cfg(not(test))]
 const KEPT_FOR: Duration = Duration::from_secs(60);
 #[cfg(test)]

@@ -26,6 +26,7 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 
 #[tonic::async_trait]
 impl Health for HealthService {
+    /// Answers SERVING for the empty name, which is this server; `NotFound` for any other name.
     async fn check(
         &self,
         request: Request<HealthCheckRequest>,

@@ -14,7 +14,6 @@ use http_body::{Frame, SizeHint};
 use prost::Message as _;
 use tonic::{Code, Status, body::Body, metadata::GRPC_CONTENT_TYPE};
 use witan_api::v3::{etcdserverpb::RangeResponse, mvccpb::KeyValue};
-use witan_transport::Outgoing;
 
 /// Bytes that are encoded at once, in some 10 us; a longer pair is encoded whole.
 const SLICE_BYTES: usize = 64 << 10;
@@ -38,7 +37,7 @@ struct LongRange {
 
 /// Returns a range as an answer that is encoded while it is sent; `ResourceExhausted` if it is longer than a message
 /// may be, with the text of Go's gRPC.
-pub(super) fn answer(mut range: RangeResponse) -> Result<Outgoing, Status> {
+pub(super) fn answer(mut range: RangeResponse) -> Result<Response<Body>, Status> {
     let pairs = std::mem::take(&mut range.kvs);
     let behind = RangeResponse {
         more: range.more,
@@ -66,7 +65,7 @@ pub(super) fn answer(mut range: RangeResponse) -> Result<Outgoing, Status> {
     }));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
-    Ok(Outgoing::Response(response))
+    Ok(response)
 }
 
 /// Returns the bytes of a pair with tag and length.
@@ -153,10 +152,7 @@ mod tests {
             let mut expected = vec![0];
             expected.put_u32(range.encoded_len() as u32);
             expected.extend(range.encode_to_vec());
-            let Ok(Outgoing::Response(response)) = answer(range) else {
-                panic!("it is short enough");
-            };
-            let mut body = response.into_body();
+            let mut body = answer(range).unwrap().into_body();
             let mut received = Vec::new();
             let trailers = loop {
                 let left = http_body::Body::size_hint(&body).exact().unwrap();

@@ -61,7 +61,7 @@ impl UnaryResponse for RangeResponse {
     }
 
     fn encode_large(self) -> Result<Outgoing, Status> {
-        long_range::answer(self)
+        long_range::answer(self).map(Outgoing::Response)
     }
 }
 

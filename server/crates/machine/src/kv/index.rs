@@ -62,7 +62,7 @@ impl Count {
     /// More than any span has.
     pub(super) const MAX: Count = Count { live: usize::MAX, all: usize::MAX };
 
-    /// Counts a key by its entry; `None` counts nothing.
+    /// Adds one key to the counts, as live unless its newest version is a deletion; `None` adds nothing.
     fn add(&mut self, entry: Option<IndexEntry>) {
         if let Some(entry) = entry {
             self.live += usize::from(!entry.tombstone);

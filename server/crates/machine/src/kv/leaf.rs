@@ -26,7 +26,7 @@ pub(super) struct IndexEntry {
     pub(super) tombstone: bool,
 }
 
-/// The same in eight bytes.
+/// An [`IndexEntry`] packed into eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PackedEntry(u64);
 

@@ -58,7 +58,8 @@ impl Player {
         Ok(Self { status, ..Self::of(replica, filler, whole) })
     }
 
-    /// A core that begins as a process did. `Err` says why that is not possible.
+    /// Creates a player whose replica has the log and state with which the recorded process started. `Err` has the
+    /// reason why the replica cannot be created from them.
     pub(crate) fn start(start: &Start, mut filler: Filler) -> Result<Self, String> {
         let begun = caught(|| {
             let state = start.state.as_ref();

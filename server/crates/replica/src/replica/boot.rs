@@ -27,8 +27,8 @@ use witan_machine::{
     view::{Position, View},
 };
 
-/// The state that a new cluster starts from: a built-in snapshot at index 1, term 1, with all first
-/// members in book and configuration, so that a later joiner always gets them.
+/// Returns the state that a new cluster starts from: a built-in snapshot at index 1, term 1. All first members are in
+/// the member registry and in raft's configuration, so that a member that joins later always gets them.
 /// Each member takes one v2 index, as in etcd, where members are entries of the v2 store.
 pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
     let mut machine = StateMachine::default();

@@ -1,8 +1,8 @@
 //! A member whose others are lost goes on alone (`--force-new-cluster`, `witan export`): entries behind its log
 //! remove all other members, as if the cluster had taken them.
 //!
-//! All entries of the log are kept, also those that this member does not know to be committed: they may have
-//! been acknowledged. Its own removal among those, and what follows it, is not.
+//! Entries of the log that this member does not know to be committed are kept, too, because a quorum may have
+//! acknowledged them. If such an entry removes this member, that entry and all later entries are dropped.
 
 use raft::eraftpb::{Entry as RaftEntry, HardState};
 

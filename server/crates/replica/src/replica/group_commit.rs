@@ -211,7 +211,7 @@ impl Replica {
         let (status, last) = (self.status(), self.last_index());
         let proposals = &self.proposals;
         let waits = |batch: &Batch| batch.waits(&status, last, |ticket| proposals.waits(ticket));
-        if !self.batches.follow(waits) {
+        if !self.batches.drop_answered(waits) {
             self.group.answered(self.monotonic_ns);
         }
     }

@@ -235,8 +235,8 @@ impl Replica {
         self.continue_failover();
     }
 
-    /// Ends that messages of the leader are dropped whose process was believed to have ended: the next one ends the
-    /// campaigns. Without one they go on, because a process that was started again does not lead.
+    /// Accepts messages of `member` again, if it is the leader whose process was believed to have ended. Its next
+    /// message ends the campaigns; until then they go on, because a restarted process does not lead.
     fn process_back(&mut self, member: u64) {
         let failover = self.failover.as_mut();
         if let Some(failover) = failover.filter(|failover| failover.ended.0 == member) {

@@ -22,7 +22,8 @@ use witan_machine::{
 
 /// Why this member did not append an entry. Nothing was written.
 pub(super) enum NotAppended {
-    /// It does not lead, or has something to do first.
+    /// This member cannot append the entry now: it does not lead, hands leadership over, or waits for an earlier change
+    /// of membership or version. The proposer may try again.
     NotNow,
     Refused(ProposalRejected),
 }
@@ -160,7 +161,7 @@ impl Replica {
         if !leads || raft.prs().get(self.config.id).is_none() {
             return Err(NotAppended::NotNow);
         }
-        // What follows its removal in the log a member does not see executed: it could not answer for it.
+        // a member that is being removed does not see later entries executed, so it could not answer this proposal
         if self.is_removing(proposer) {
             return Err(NotAppended::NotNow);
         }

@@ -36,7 +36,7 @@ impl BranchWrites {
         for op in ops {
             if let Some(Request::RequestPut(request)) = &op.request {
                 let key = &request.key;
-                if writes.deletes.take(key) || !writes.puts.insert(key.clone()) {
+                if writes.deletes.covers(key) || !writes.puts.insert(key.clone()) {
                     return Err(RpcError::DuplicateKey);
                 }
             }
@@ -114,7 +114,7 @@ impl DeletedRanges {
     }
 
     /// Whether a deleted span covers a key.
-    fn take(&self, key: &Bytes) -> bool {
+    fn covers(&self, key: &Bytes) -> bool {
         let span = self.0.range::<Bytes, _>(..=key).next_back();
         span.is_some_and(|(_, end)| key < end)
     }
@@ -122,7 +122,7 @@ impl DeletedRanges {
     /// Whether a deleted range covers any of the keys, at the cost of the smaller of both.
     fn covers_any(&self, keys: &BTreeSet<Bytes>) -> bool {
         if keys.len() < self.0.len() {
-            return keys.iter().any(|key| self.take(key));
+            return keys.iter().any(|key| self.covers(key));
         }
         let mut spans = self.0.iter();
         spans.any(|(first, end)| keys.range::<Bytes, _>(first..end).next().is_some())
@@ -171,7 +171,7 @@ mod tests {
             ("o", true),
             ("p", false),
         ] {
-            assert_eq!(deleted.take(&key.into()), taken, "{key}");
+            assert_eq!(deleted.covers(&key.into()), taken, "{key}");
             let keys = BTreeSet::from([Bytes::from(key)]);
             assert_eq!(deleted.covers_any(&keys), taken, "{key} in a small set");
             let more: BTreeSet<Bytes> = ["q", "r", "s", key].map(Bytes::from).into();
