@@ -200,17 +200,17 @@ impl Shared {
             // one at a time, and not on a thread that forwards
             let _one = self.look.lock().await;
             let look = tokio::task::spawn_blocking(move || {
-                let socket = format!("socket:[{}]", inode(other_end)?);
-                Some(
-                    pids.iter()
-                        .position(|pid| pid.is_some_and(|pid| holds(pid, &socket))),
-                )
+                let inode = inode(other_end)?;
+                let socket = format!("socket:[{inode}]");
+                let holder = |pid: &Option<u32>| pid.is_some_and(|pid| holds(pid, &socket));
+                Some((inode == NO_INODE, pids.iter().position(holder)))
             });
             match look.await {
-                Ok(Some(Some(at))) => return Some(at),
-                // also without an inode: the table of sockets changes while it is read, so that a
-                // row can be missing
-                Ok(Some(None) | None) => {}
+                Ok(Some((_, Some(at)))) => return Some(at),
+                // the other end has given up: more looks would delay those at other connections
+                Ok(Some((true, None))) => return None,
+                // also without a row: the table of sockets changes while it is read, so that one can be missing
+                Ok(Some((false, None)) | None) => {}
                 // this process ends
                 Err(_) => return None,
             }
@@ -219,7 +219,8 @@ impl Shared {
     }
 }
 
-/// The inode of the socket that is bound to a local address, as long as a process has it.
+/// The inode of the socket that is bound to a local address; [`NO_INODE`] when no process has it. An earlier socket of the
+/// same port may still be in the table.
 fn inode(local: SocketAddr) -> Option<String> {
     let SocketAddr::V4(local) = local else {
         return None;
@@ -227,12 +228,12 @@ fn inode(local: SocketAddr) -> Option<String> {
     let bytes = u32::from_le_bytes(local.ip().octets());
     let wanted = format!("{bytes:08X}:{:04X}", local.port());
     let table = fs::read_to_string("/proc/self/net/tcp").ok()?;
-    let mut rows = table.lines().map(|line| line.split_whitespace());
-    rows.find_map(|mut fields| {
+    let rows = table.lines().map(|line| line.split_whitespace());
+    let inodes = rows.filter_map(|mut fields| {
         (fields.nth(1)? == wanted).then_some(())?;
         fields.nth(7).map(str::to_owned)
-    })
-    .filter(|inode| inode != NO_INODE)
+    });
+    inodes.max_by_key(|inode| inode != NO_INODE)
 }
 
 fn holds(pid: u32, socket: &str) -> bool {
@@ -394,6 +395,7 @@ mod tests {
         let socket = format!("socket:[{}]", inode(other_end).unwrap());
         assert!(holds(std::process::id(), &socket));
         drop(ours);
-        assert_eq!(inode(other_end), None, "it waits for the end of {theirs:?}");
+        let inode = inode(other_end);
+        assert_eq!(inode.as_deref(), Some(NO_INODE), "{theirs:?} is still open");
     }
 }

@@ -50,8 +50,8 @@ impl FairPermit {
     }
 }
 
-/// An answer with the permit of its request, which is held until the answer is encoded: until then all that was read is
-/// in memory.
+/// An answer with the permit of its request, which is held until the answer is encoded, or is counted by its connection: until
+/// then nothing else bounds the memory of what was read.
 #[derive(Debug)]
 pub struct WithPermit<A> {
     /// The answer.

@@ -4,13 +4,14 @@
 use std::{
     io,
     os::fd::AsFd as _,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::oneshot;
+use witan_base::budget::SMALL_BYTES;
 use witan_machine::member::MemberId;
 use witan_node::Waker;
 use witan_replica::host::{Envelope, Lane};
@@ -19,15 +20,19 @@ use witan_transport::PolledStream;
 use super::{
     Shared,
     frame::{self, FRAME_BYTES_MAX, Frame, FrameKind},
+    link::Peer,
     metrics::PeerSeries,
 };
 
-/// Bytes of a stream that are read in one turn, so that a follower that catches up goes on answering heartbeats. The
-/// rest waits in the socket.
+/// Bytes of a stream that are taken in one turn, so that a member that catches up goes on answering heartbeats. The rest
+/// waits in the socket.
 const TURN_BYTES: usize = 16 << 20;
 
-/// Bytes that one system call reads.
+/// Bytes that one call reads.
 const READ_BYTES: usize = 64 << 10;
+
+/// Bytes that a call counts at least, however few it reads: as many as a record of TLS has.
+const READ_BYTES_MIN: usize = 16 << 10;
 
 /// A stream of another member, whose messages are for this member's replica.
 #[derive(Debug)]
@@ -35,6 +40,8 @@ pub(super) struct InboundStream {
     pub(super) stream: Box<dyn PolledStream>,
     pub(super) from: MemberId,
     pub(super) to: MemberId,
+    /// The streams to the same member; `None` if it is not known yet.
+    pub(super) peer: Option<Arc<Peer>>,
     pub(super) lane: Lane,
     pub(super) series: PeerSeries,
     /// Receives how the stream ended. When the other side of the channel is dropped, the stream is closed.
@@ -46,9 +53,12 @@ pub(super) struct InboundStream {
 pub(super) struct Arrivals(Mutex<Vec<InboundStream>>);
 
 impl Arrivals {
-    /// Hands a stream over to the replica's thread, and wakes nobody.
+    /// Hands a stream over to the replica's thread, and wakes nobody. Streams that were closed before that thread has
+    /// looked are dropped.
     pub(super) fn add(&self, stream: InboundStream) {
-        self.lock().push(stream);
+        let mut arrivals = self.lock();
+        arrivals.retain(|stream| !stream.ended.is_closed());
+        arrivals.push(stream);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<InboundStream>> {
@@ -154,14 +164,16 @@ impl Inbound {
 impl OpenStream {
     fn new(inbound: InboundStream) -> Self {
         Self {
+            // the record with the handshake may have contained more
+            more: inbound.stream.keeps_bytes(),
             inbound,
             buffer: BytesMut::new(),
             heard: Instant::now(),
-            more: false,
         }
     }
 
-    /// Reads what has arrived, [`TURN_BYTES`] or a little more; returns whether the stream is still open.
+    /// Takes what has arrived, [`TURN_BYTES`] or a little more, of which each frame counts [`SMALL_BYTES`] and each call
+    /// [`READ_BYTES_MIN`] at least; returns whether the stream is still open.
     fn read(
         &mut self,
         now: Instant,
@@ -169,29 +181,51 @@ impl OpenStream {
         shared: &Shared,
         messages: &mut Vec<Envelope>,
     ) -> io::Result<bool> {
-        self.heard = now;
-        let mut taken = 0;
-        loop {
-            self.more = taken >= TURN_BYTES;
+        let (mut read_bytes, mut frame_bytes) = (0, 0);
+        let (mut ping, mut is_drained) = (None, false);
+        let is_open = loop {
+            self.more = read_bytes >= TURN_BYTES || frame_bytes >= TURN_BYTES;
             if self.more {
-                return Ok(true);
+                break true;
             }
-            let read = match self.inbound.stream.read(target) {
-                Ok(0) if self.buffer.is_empty() => return Ok(false),
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            if let Some(frame) = frame::decode(&mut self.buffer, FRAME_BYTES_MAX)? {
+                frame_bytes += frame.contents.len().max(SMALL_BYTES);
+                ping = self.take(frame, shared, messages)?.or(ping);
+                continue;
+            }
+            if is_drained {
+                break true;
+            }
+            match self.inbound.stream.read(target) {
+                Ok(0) => break false,
+                Ok(read) => {
+                    self.on_heard(now, shared);
+                    is_drained = read < target.len() && !self.inbound.stream.keeps_bytes();
+                    read_bytes += read.max(READ_BYTES_MIN);
+                    self.buffer.extend_from_slice(&target[..read]);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
-            };
-            taken += read;
-            self.buffer.extend_from_slice(&target[..read]);
-            while let Some(frame) = frame::decode(&mut self.buffer, FRAME_BYTES_MAX)? {
-                self.take(frame, shared, messages)?;
             }
-            if read < target.len() && !self.inbound.stream.keeps_bytes() {
-                return Ok(true);
-            }
+        };
+        if let Some(ping) = ping {
+            // the last one of a turn: an honest member sends one a second
+            let pong = frame::encode(FrameKind::Pong, &ping);
+            self.inbound.stream.write_all(&pong)?;
+            self.inbound.stream.flush()?;
+        }
+        match is_open || self.buffer.is_empty() {
+            true => Ok(is_open),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// Notes that the other side has sent something.
+    fn on_heard(&mut self, now: Instant, shared: &Shared) {
+        self.heard = now;
+        if let Some(peer) = &self.inbound.peer {
+            peer.on_heard(now.saturating_duration_since(shared.started.into_std()));
         }
     }
 
@@ -206,14 +240,14 @@ impl OpenStream {
         }
     }
 
-    /// Appends a message to those of the turn, or answers a ping.
+    /// Appends a message to those of the turn; returns the contents of a ping.
     fn take(
-        &mut self,
+        &self,
         Frame { kind, contents }: Frame,
         shared: &Shared,
         messages: &mut Vec<Envelope>,
-    ) -> io::Result<()> {
-        let InboundStream { stream, from, to, lane, series, .. } = &mut self.inbound;
+    ) -> io::Result<Option<Bytes>> {
+        let InboundStream { from, to, lane, series, .. } = &self.inbound;
         let bytes = contents.len();
         series
             .received_bytes
@@ -230,13 +264,9 @@ impl OpenStream {
                     message: contents,
                     snapshot: None,
                 });
-                Ok(())
+                Ok(None)
             }
-            FrameKind::Ping => {
-                let pong = frame::encode(FrameKind::Pong, &contents);
-                stream.write_all(&pong)?;
-                stream.flush()
-            }
+            FrameKind::Ping => Ok(Some(contents)),
             FrameKind::Handshake | FrameKind::Answer | FrameKind::Pong | FrameKind::Snapshot => {
                 Err(io::Error::new(
                     io::ErrorKind::InvalidData,

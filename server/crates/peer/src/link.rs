@@ -4,7 +4,10 @@ use std::{
     collections::hash_map::RandomState,
     hash::BuildHasher as _,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -30,7 +33,7 @@ use super::{
 };
 
 /// Interval of pings, which measure round-trip times and show that the other side still reads.
-const PING_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const PING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The first delay between two attempts after the first of them, which comes at once.
 const RETRY_FIRST: Duration = Duration::from_millis(5);
@@ -51,6 +54,8 @@ pub(super) struct Peer {
     lanes: Mutex<Lanes>,
     /// Ends the delay before the next attempt.
     retry: Notify,
+    /// When the member last sent something on a stream of its own, in milliseconds since the start.
+    heard_ms: AtomicU64,
     pub(super) series: PeerSeries,
 }
 
@@ -65,6 +70,7 @@ impl Peer {
             bulk: LaneQueue::default(),
             lanes: Mutex::default(),
             retry: Notify::new(),
+            heard_ms: AtomicU64::new(0),
             series,
         }
     }
@@ -90,6 +96,17 @@ impl Peer {
     /// Ends the pause of links that wait for their next attempt, because a message of the member arrived.
     pub(super) fn retry_now(&self) {
         self.retry.notify_waiters();
+    }
+
+    /// Notes that the member has sent something on a stream of its own, so long after the start.
+    pub(super) fn on_heard(&self, since_start: Duration) {
+        let ms = u64::try_from(since_start.as_millis()).unwrap_or(u64::MAX);
+        self.heard_ms.store(ms, Relaxed);
+    }
+
+    /// Returns how long after the start the member last sent something on a stream of its own.
+    fn heard(&self) -> Duration {
+        Duration::from_millis(self.heard_ms.load(Relaxed))
     }
 
     /// Whether its process counts as ended.
@@ -321,14 +338,25 @@ impl Link {
         }
     }
 
+    /// Whether the member has sent something on its own streams within the read timeout.
+    fn hears(&self) -> bool {
+        let silence = self
+            .shared
+            .started
+            .elapsed()
+            .saturating_sub(self.peer.heard());
+        silence < self.shared.settings.read_timeout
+    }
+
     /// Reads pongs and measures round trips by them until the stream ends; returns why. Fails if nothing
-    /// comes for the read timeout.
+    /// comes for the read timeout, here and on the member's own streams: a member whose disk hangs reads no ping.
     async fn read(&self, stream: impl AsyncRead + Unpin, begun: Instant) -> io::Error {
         let mut reader = FrameReader::new(stream, HANDSHAKE_BYTES_MAX);
         loop {
             let frame = match reader.next(self.shared.settings.read_timeout).await {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return io::ErrorKind::UnexpectedEof.into(),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && self.hears() => continue,
                 Err(error) => return error,
             };
             if let Some(sent) = pong(&frame) {

@@ -362,6 +362,7 @@ impl Listener {
             stream: stream.into_polled()?,
             from: hello.from,
             to: hello.to,
+            peer: self.shared.peer(hello.from),
             lane: match hello.kind {
                 StreamKind::Control => Lane::Control,
                 StreamKind::Bulk | StreamKind::Snapshot => Lane::Bulk,

@@ -14,7 +14,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use witan_base::metrics::{MetricsPage, Register};
+use witan_base::{
+    budget::SMALL_BYTES,
+    metrics::{MetricsPage, Register},
+};
 use witan_config::Config;
 use witan_machine::member::{Member, MemberRegistry};
 use witan_node::testing::{events, waker, without_replica};
@@ -198,6 +201,71 @@ fn a_message_ends_a_wait() {
     assert_eq!(messages[0].message, "at once");
     assert!(begun.elapsed() < 5 * PATIENCE);
     stop(sender.join().unwrap());
+    stop(two);
+}
+
+#[test]
+fn a_member_that_reads_nothing_but_sends_keeps_its_streams() {
+    let (mut bound, members, _) = sockets(2);
+    let settings = PeerSettings {
+        read_timeout: 3 * link::PING_INTERVAL / 2,
+        ..PeerSettings::default()
+    };
+    let mut start = |at: usize, id| {
+        started_with(
+            id,
+            bound.remove(at),
+            &members,
+            PeerDialer::default(),
+            settings,
+        )
+    };
+    // its replica's thread hangs in a sync, say
+    let two = start(1, 2);
+    let mut one = start(0, 1);
+    one.wait_open(2);
+    two.wait_open(1);
+    let pings = |page: String| {
+        let line = "etcd_network_peer_received_bytes_total{From=\"2\"} ";
+        let bytes = page.lines().find_map(|l| l.strip_prefix(line))?;
+        Some(bytes.parse::<usize>().unwrap() / (frame::HEADER_BYTES + 8))
+    };
+    until("pings of several read timeouts", || {
+        one.messages();
+        (pings(one.page.render())? >= 10).then_some(())
+    });
+    let line = "etcd_network_disconnected_peers_total{Local=\"1\",Remote=\"2\"} 0";
+    assert!(one.page.render().contains(line), "{}", one.page.render());
+    stop(one);
+    stop(two);
+}
+
+#[test]
+fn a_turn_takes_few_frames_of_a_flood_and_answers_one_ping() {
+    let (mut bound, members, addresses) = sockets(2);
+    let mut two = started(2, bound.remove(1), &members);
+    let mut flood = TcpStream::connect(addresses[1]).unwrap();
+    flood.write_all(&greeting(CLUSTER, 1, 2)).unwrap();
+    flood.read_exact(&mut [0; frame::HEADER_BYTES + 9]).unwrap();
+    let frames =
+        [frame::FrameKind::Message, frame::FrameKind::Ping].map(|kind| frame::encode(kind, b""));
+    let count = 20_000;
+    flood.write_all(&frames.concat().repeat(count)).unwrap();
+    let (mut taken, mut turns) = (0, 0);
+    until("all messages", || {
+        let messages = two.messages().len();
+        assert!(
+            messages <= (16 << 20) / SMALL_BYTES,
+            "{messages} in one turn"
+        );
+        taken += messages;
+        turns += usize::from(messages > 0);
+        (taken == count).then_some(())
+    });
+    flood.set_nonblocking(true).unwrap();
+    let mut pongs = vec![0; count * frame::HEADER_BYTES];
+    let answered = flood.read(&mut pongs).unwrap() / frame::HEADER_BYTES;
+    assert!(answered <= turns, "{answered} pongs in {turns} turns");
     stop(two);
 }
 

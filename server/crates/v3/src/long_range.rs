@@ -1,11 +1,10 @@
-//! The answer to a range of many pairs, which is encoded while it is sent: its pairs share their bytes with the state, so
+//! The answer to a range of long pairs, which is encoded while it is sent: its pairs share their bytes with the state, so
 //! that a list of gigabytes takes little memory beside it.
 
 use std::{
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
-    vec,
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -18,8 +17,9 @@ use witan_api::v3::{etcdserverpb::RangeResponse, mvccpb::KeyValue};
 /// Bytes that are encoded at once, in some 10 us; a longer pair is encoded whole.
 const SLICE_BYTES: usize = 64 << 10;
 
-/// The longest message that etcd sends.
-const MESSAGE_BYTES_MAX: usize = i32::MAX as usize;
+/// How many times longer than the pairs themselves, in memory, is the encoding of a list of long pairs. The connection counts
+/// the encoding that is left, so that the pairs are a small part of what is counted.
+const LONG_PAIRS: usize = 4;
 
 /// Tag and wire type of `RangeResponse.kvs`.
 const PAIR_TAG: u8 = 2 << 3 | 2;
@@ -28,30 +28,29 @@ const PAIR_TAG: u8 = 2 << 3 | 2;
 struct LongRange {
     /// Bytes before the pairs; empty when they were returned.
     head: Bytes,
-    pairs: vec::IntoIter<KeyValue>,
+    /// The last pair first.
+    pairs: Vec<KeyValue>,
     /// Bytes behind the pairs; `None` when they were returned.
     tail: Option<Bytes>,
     /// Bytes of the message that were not returned.
     left: usize,
 }
 
-/// Returns a range as an answer that is encoded while it is sent; `ResourceExhausted` if it is longer than a message
-/// may be, with the text of Go's gRPC.
-pub(super) fn answer(mut range: RangeResponse) -> Result<Response<Body>, Status> {
-    let pairs = std::mem::take(&mut range.kvs);
+/// Returns a range as an answer that is encoded while it is sent, or as it is if its pairs are short: then they take more
+/// memory than an encoding that is ready.
+pub(super) fn answer(mut range: RangeResponse) -> Result<Response<Body>, RangeResponse> {
+    let length = range.encoded_len();
+    if length < LONG_PAIRS * size_of_val(range.kvs.as_slice()) {
+        return Err(range);
+    }
+    let mut pairs = std::mem::take(&mut range.kvs);
+    pairs.reverse();
     let behind = RangeResponse {
         more: range.more,
         count: range.count,
         ..RangeResponse::default()
     };
     let before = RangeResponse { header: range.header, ..RangeResponse::default() };
-    let encoded: usize = pairs.iter().map(encoded_len).sum();
-    let length = before.encoded_len() + encoded + behind.encoded_len();
-    if length > MESSAGE_BYTES_MAX {
-        return Err(Status::resource_exhausted(format!(
-            "grpc: trying to send message larger than max ({length} vs. {MESSAGE_BYTES_MAX})"
-        )));
-    }
     let mut head = BytesMut::new();
     head.put_u8(0);
     head.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
@@ -59,7 +58,7 @@ pub(super) fn answer(mut range: RangeResponse) -> Result<Response<Body>, Status>
     head.extend_from_slice(&before.encode_to_vec());
     let mut response = Response::new(Body::new(LongRange {
         head: head.freeze(),
-        pairs: pairs.into_iter(),
+        pairs,
         tail: Some(behind.encode_to_vec().into()),
         left: prefix_bytes + length,
     }));
@@ -68,26 +67,22 @@ pub(super) fn answer(mut range: RangeResponse) -> Result<Response<Body>, Status>
     Ok(response)
 }
 
-/// Returns the bytes of a pair with tag and length.
-fn encoded_len(pair: &KeyValue) -> usize {
-    let length = pair.encoded_len();
-    1 + prost::length_delimiter_len(length) + length
-}
-
 impl LongRange {
     /// Encodes the next bytes of the message; empty if there are no more.
     fn slice(&mut self) -> Bytes {
         let mut slice = BytesMut::with_capacity(SLICE_BYTES.min(self.left));
         slice.extend_from_slice(&std::mem::take(&mut self.head));
         while slice.len() < SLICE_BYTES {
-            let Some(pair) = self.pairs.next() else {
+            let Some(pair) = self.pairs.pop() else {
                 slice.extend_from_slice(&self.tail.take().unwrap_or_default());
                 break;
             };
-            slice.reserve(encoded_len(&pair));
             slice.put_u8(PAIR_TAG);
             pair.encode_length_delimited(&mut slice)
                 .expect("the buffer grows");
+        }
+        if self.pairs.len() < self.pairs.capacity() / 2 {
+            self.pairs.shrink_to_fit();
         }
         self.left -= slice.len();
         slice.freeze()
@@ -143,9 +138,8 @@ mod tests {
     fn the_slices_are_the_message_and_its_length_is_known_before_each() {
         for lengths in [
             vec![],
-            vec![0],
             vec![SLICE_BYTES; 3],
-            vec![100; 10_000],
+            vec![1000; 10_000],
             vec![1, 3 << 20, 1],
         ] {
             let range = range(lengths);
@@ -169,16 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_too_long_is_refused_as_go_does() {
-        let pair = KeyValue { value: vec![0; 1 << 20].into(), ..KeyValue::default() };
-        let range = RangeResponse { kvs: vec![pair; 2048], ..RangeResponse::default() };
-        let refused = answer(range).unwrap_err();
-        assert_eq!(refused.code(), Code::ResourceExhausted);
-        assert!(
-            refused
-                .message()
-                .starts_with("grpc: trying to send message larger than max (21475"),
-            "{refused}"
-        );
+    fn a_list_of_short_pairs_is_not_encoded_while_it_is_sent() {
+        assert!(answer(range(vec![100; 10_000])).is_err());
     }
 }

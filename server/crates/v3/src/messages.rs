@@ -50,8 +50,8 @@ pub(super) trait UnaryResponse: Message + Sized + 'static {
     }
 
     /// Encodes a large answer, or prepares that. Takes long.
-    fn encode_large(self) -> Result<Outgoing, Status> {
-        Ok(Outgoing::Message(framed(&self)))
+    fn encode_large(self) -> Outgoing {
+        Outgoing::Message(framed(&self))
     }
 }
 
@@ -60,8 +60,9 @@ impl UnaryResponse for RangeResponse {
         weight(&self.kvs)
     }
 
-    fn encode_large(self) -> Result<Outgoing, Status> {
-        long_range::answer(self).map(Outgoing::Response)
+    fn encode_large(self) -> Outgoing {
+        let answer = long_range::answer(self).map(Outgoing::Response);
+        answer.unwrap_or_else(|short| Outgoing::Message(framed(&short)))
     }
 }
 
@@ -125,7 +126,7 @@ where
     let answered = verb(read(ctx, body).await?).await?;
     if is_large(&answered.answer) {
         let encoded = ctx.blocking.run(move || answered.answer.encode_large());
-        Box::pin(encoded).await.map_err(RpcError::from)?
+        Ok(Box::pin(encoded).await.map_err(RpcError::from)?)
     } else {
         Ok(Outgoing::Message(framed(&answered.answer)))
     }
