@@ -145,9 +145,9 @@ impl Inbound {
             .map(|stream| PollFd::from_borrowed_fd(stream.inbound.stream.as_fd(), PollFlags::IN));
         let mut polled: Vec<PollFd<'_>> = sockets.collect();
         polled.push(PollFd::new(waker, PollFlags::IN));
-        let timeout = Timespec::try_from(timeout).ok();
+        let timeout = Timespec::try_from(timeout).unwrap_or_default();
         // an error, such as an interruption, is a wake-up: the sockets say what is wrong when they are read
-        let _ = poll(&mut polled, timeout.as_ref());
+        let _ = poll(&mut polled, Some(&timeout));
         let woken = polled
             .pop()
             .is_some_and(|waker| !waker.revents().is_empty());

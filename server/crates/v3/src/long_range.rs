@@ -34,6 +34,8 @@ struct LongRange {
     tail: Option<Bytes>,
     /// Bytes of the message that were not returned.
     left: usize,
+    /// Those of success; `None` when they were returned.
+    trailers: Option<HeaderMap>,
 }
 
 /// Returns a range as an answer that is encoded while it is sent, or as it is if its pairs are short: then they take more
@@ -56,11 +58,14 @@ pub(super) fn answer(mut range: RangeResponse) -> Result<Response<Body>, RangeRe
     head.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
     let prefix_bytes = head.len();
     head.extend_from_slice(&before.encode_to_vec());
+    let mut trailers = HeaderMap::new();
+    trailers.insert(Status::GRPC_STATUS, HeaderValue::from(Code::Ok as i32));
     let mut response = Response::new(Body::new(LongRange {
         head: head.freeze(),
         pairs,
         tail: Some(behind.encode_to_vec().into()),
         left: prefix_bytes + length,
+        trailers: Some(trailers),
     }));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
@@ -97,13 +102,13 @@ impl http_body::Body for LongRange {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.tail.is_none() {
-            let mut trailers = HeaderMap::new();
-            let ok = HeaderValue::from(Code::Ok as i32);
-            trailers.insert(Status::GRPC_STATUS, ok);
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-        }
-        Poll::Ready(Some(Ok(Frame::data(self.slice()))))
+        Poll::Ready(match self.tail {
+            Some(_) => Some(Ok(Frame::data(self.slice()))),
+            None => self
+                .trailers
+                .take()
+                .map(|trailers| Ok(Frame::trailers(trailers))),
+        })
     }
 
     fn size_hint(&self) -> SizeHint {
