@@ -48,7 +48,7 @@ pub(super) fn collect_values(
     Ok(values)
 }
 
-/// What the command line asks for.
+/// The arguments of the command line, parsed.
 pub(super) enum CommandLine {
     Help,
     Version,

@@ -36,7 +36,7 @@ pub(super) struct ReceivedState {
     pub(super) snapshot: ReceivedSnapshot,
 }
 
-/// What one turn takes.
+/// The events and results that the next turn takes.
 #[derive(Debug, Default)]
 pub(super) struct RaftBatch {
     pub(super) events: Vec<(MemberId, PeerEvent)>,

@@ -177,7 +177,7 @@ mod tests {
         )
     }
 
-    /// What the record of etcd's answers has not: `tests/e2e/tests/pairs` asks for the others.
+    /// Cases that the record of etcd's answers lacks; `tests/e2e/tests/pairs` sends the recorded ones.
     #[test]
     fn refusals_are_as_observed() {
         for (query, code, cause) in [

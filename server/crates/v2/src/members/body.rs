@@ -129,7 +129,7 @@ fn kind(value: &Value) -> &'static str {
 mod tests {
     use super::*;
 
-    /// What the record of etcd's answers has not: `tests/e2e/tests/pairs` asks for the others.
+    /// Cases that the record of etcd's answers lacks; `tests/e2e/tests/pairs` sends the recorded ones.
     #[test]
     fn type_mismatches_are_worded_as_observed() {
         let whole = r#"Go value of type struct { PeerURLs []string "json:\"peerURLs\"" }"#;
@@ -178,7 +178,7 @@ mod tests {
         }
     }
 
-    /// What the record has not.
+    /// Cases that the record of etcd's answers lacks.
     #[test]
     fn media_types_are_judged_as_observed() {
         assert_eq!(check_media_type("application/json"), Ok(()));

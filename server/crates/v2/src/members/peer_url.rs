@@ -37,7 +37,7 @@ fn has_port(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// What the record of etcd's answers has not: `tests/e2e/tests/pairs` asks for the others.
+    /// Cases that the record of etcd's answers lacks; `tests/e2e/tests/pairs` sends the recorded ones.
     #[test]
     fn urls_are_judged_as_observed() {
         let scheme = "URL scheme must be http, https, unix, or unixs: ";
