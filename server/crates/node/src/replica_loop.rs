@@ -238,8 +238,12 @@ impl ReplicaLoop {
         messages: &mut Vec<Envelope>,
     ) -> Option<LoopRequest> {
         let waker = &self.shared.waker;
-        waker.prepare();
-        let first = requests.try_recv().ok();
+        let mut first = requests.try_recv().ok();
+        if first.is_none() {
+            // a busy thread spares the others the system call
+            waker.prepare();
+            first = requests.try_recv().ok();
+        }
         let timeout = match first.is_some() || self.shared.raft_inbox.is_filled() {
             true => Duration::ZERO,
             false => self.time_until(next_tick),
