@@ -2,10 +2,11 @@
 //! room of ours by itself.
 //!
 //! Reading order: `load` (many clients, one measurement) → `subject` (of what) → `verb` (what they ask) → `h2`,
-//! `http1` (the two lean clients) → `scene` (what is more than one request over and over) with `stream` →
+//! `http1` (the two lean clients), `dial` (their connections) → `scene` (what is more than one request over and over) with `stream` →
 //! `cluster` (three members) → `program` (which servers a run compares), `floor`, `table`.
 
 pub mod cluster;
+mod dial;
 pub mod floor;
 pub mod h2;
 pub mod http1;

@@ -21,6 +21,11 @@ impl<'a> Subject<'a> {
         Self { addresses: vec![server.address()], members: vec![server] }
     }
 
+    /// One server, which is asked at another of its addresses.
+    pub fn one_at(server: &'a Server, address: String) -> Self {
+        Self { addresses: vec![address], members: vec![server] }
+    }
+
     /// All members of a cluster that run, of which the one at `at` is asked.
     pub fn cluster(cluster: &'a Cluster, at: usize) -> Self {
         let running = cluster.members().iter().filter(|m| m.is_started());

@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
     sync::mpsc::Receiver,
 };
+
+use crate::dial::dial;
 
 /// Bytes of answers read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -43,8 +44,7 @@ pub async fn drive(
     mut next: impl FnMut(usize) -> Option<u64>,
     mut done: impl FnMut(u32),
 ) {
-    let mut stream = TcpStream::connect(address).await.expect("it listens");
-    stream.set_nodelay(true).expect("a TCP socket");
+    let mut stream = dial(address).await;
     let (mut out, mut input) = (Vec::new(), Vec::with_capacity(READ_BYTES));
     let mut begun = vec![Instant::now(); slots];
     let mut open = 0;
@@ -58,6 +58,7 @@ pub async fn drive(
     while open > 0 {
         if !out.is_empty() {
             stream.write_all(&out).await.expect("it reads");
+            stream.flush().await.expect("it reads");
             out.clear();
         }
         input.reserve(READ_BYTES);
@@ -92,8 +93,7 @@ pub async fn drive_paced(
     mut due: Receiver<(u64, Instant)>,
     mut done: impl FnMut(u32),
 ) {
-    let mut stream = TcpStream::connect(address).await.expect("it listens");
-    stream.set_nodelay(true).expect("a TCP socket");
+    let mut stream = dial(address).await;
     let (mut out, mut input) = (Vec::new(), Vec::with_capacity(READ_BYTES));
     let mut begun = vec![Instant::now(); slots];
     let mut free: Vec<usize> = (0..slots).collect();
@@ -102,6 +102,7 @@ pub async fn drive_paced(
     while more || free.len() < slots {
         if !out.is_empty() {
             stream.write_all(&out).await.expect("it reads");
+            stream.flush().await.expect("it reads");
             out.clear();
         }
         input.reserve(READ_BYTES);

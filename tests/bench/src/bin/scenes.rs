@@ -36,8 +36,7 @@ async fn play(options: &Options) {
         for at in turns(options.servers.len(), options.rounds) {
             let program = &options.servers[at];
             let launch = program.launch();
-            let server = launch.arg("--quota-backend-bytes=8589934592").start();
-            let line = scene.play(&server, options.length).await;
+            let line = scene.play(launch, options.length).await;
             println!("| {} | {line}", program.name);
         }
         println!();

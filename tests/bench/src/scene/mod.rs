@@ -5,11 +5,12 @@ mod backup;
 mod chores;
 mod keepalive;
 mod pauses;
+mod tls;
 pub(crate) mod watch;
 
 use std::time::Duration;
 
-use witan_e2e::Server;
+use witan_e2e::Launch;
 
 use crate::subject::Subject;
 
@@ -30,11 +31,13 @@ pub enum Scene {
     Backup,
     /// One writer while a member with 2 GiB is compacted, defragmented and backed up.
     Pauses,
+    /// 64 writers without TLS and with it, then clients that connect anew for each request.
+    Tls,
 }
 
 impl Scene {
     /// All of them, in the order of the table.
-    pub const ALL: [Scene; 7] = [
+    pub const ALL: [Scene; 8] = [
         Scene::WatchOne,
         Scene::WatchMany,
         Scene::KeepAlive,
@@ -42,6 +45,7 @@ impl Scene {
         Scene::Defragment,
         Scene::Backup,
         Scene::Pauses,
+        Scene::Tls,
     ];
 
     /// Its name on the command line.
@@ -54,6 +58,7 @@ impl Scene {
             Scene::Defragment => "defragment",
             Scene::Backup => "backup",
             Scene::Pauses => "pauses",
+            Scene::Tls => "tls",
         }
     }
 
@@ -73,6 +78,9 @@ impl Scene {
             Scene::Pauses => {
                 "| server | longest put, quiet, ms | compaction | defragmentation | snapshot |\n|---|--:|--:|--:|--:|"
             }
+            Scene::Tls => {
+                "| server | puts/s in clear text | server us | puts/s inside TLS | server us | times | connections/s | server us each |\n|---|--:|--:|--:|--:|--:|--:|--:|"
+            }
         }
     }
 
@@ -80,17 +88,24 @@ impl Scene {
     ///
     /// # Panics
     /// If the server refuses something.
-    pub async fn play(self, server: &Server, length: Duration) -> String {
+    pub async fn play(self, launch: Launch, length: Duration) -> String {
         match self {
-            Scene::WatchOne => watch::one(&Subject::one(server), &[server.address()], length).await,
-            Scene::WatchMany => {
-                watch::many(&Subject::one(server), &[server.address()], length).await
+            Scene::WatchOne => {
+                let server = launch.start();
+                watch::one(&Subject::one(&server), &[server.address()], length).await
             }
-            Scene::KeepAlive => keepalive::play(server, length).await,
-            Scene::Compact => chores::play(server, length, chores::Chore::Compact).await,
-            Scene::Defragment => chores::play(server, length, chores::Chore::Defragment).await,
-            Scene::Backup => backup::play(server).await,
-            Scene::Pauses => pauses::play(server).await,
+            Scene::WatchMany => {
+                let server = launch.start();
+                watch::many(&Subject::one(&server), &[server.address()], length).await
+            }
+            Scene::KeepAlive => keepalive::play(&launch.start(), length).await,
+            Scene::Compact => chores::play(&launch.start(), length, chores::Chore::Compact).await,
+            Scene::Defragment => {
+                chores::play(&launch.start(), length, chores::Chore::Defragment).await
+            }
+            Scene::Backup => backup::play(&launch.start()).await,
+            Scene::Pauses => pauses::play(&launch.start()).await,
+            Scene::Tls => tls::play(launch, length).await,
         }
     }
 }

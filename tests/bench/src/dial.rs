@@ -1,0 +1,47 @@
+//! How clients reach a server: in clear text, or by TLS if the address begins with `https://`.
+
+use std::sync::{Arc, LazyLock};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, client::Resumption, pki_types::ServerName},
+};
+
+/// The scheme of an address inside TLS.
+pub(crate) const HTTPS: &str = "https://";
+
+/// Accepts any certificate; each handshake is a whole one.
+static TLS: LazyLock<TlsConnector> = LazyLock::new(|| {
+    let mut config = ClientConfig::builder()
+        .dangerous()
+        .with_custom_certificate_verifier(witan_transport::any_server())
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.resumption = Resumption::disabled();
+    TlsConnector::from(Arc::new(config))
+});
+
+/// A connection to a server.
+pub(crate) trait Connection: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection for S {}
+
+/// Opens a connection to `HOST:PORT` or `https://HOST:PORT`.
+///
+/// # Panics
+/// If nothing listens there, or the handshake fails.
+pub(crate) async fn dial(address: &str) -> Box<dyn Connection> {
+    let host = address.strip_prefix(HTTPS).unwrap_or(address);
+    let stream = TcpStream::connect(host).await.expect("it listens");
+    stream.set_nodelay(true).expect("a TCP socket");
+    if host == address {
+        return Box::new(stream);
+    }
+    let name = ServerName::try_from("localhost").expect("a name");
+    let secured = TLS.connect(name, stream).await;
+    Box::new(secured.expect("the handshake succeeds"))
+}
