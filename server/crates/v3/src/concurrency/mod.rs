@@ -155,7 +155,7 @@ async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<
 fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> WatchResponses {
     let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
     let requests = stream::iter([Ok(create)]).chain(stream::pending());
-    Box::pin(watch::watch(ctx, requests, needs_leader))
+    Box::pin(watch::watch_events(ctx, requests, needs_leader))
 }
 
 /// Resolves, to an error, when the caller has disconnected.

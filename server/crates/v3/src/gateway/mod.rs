@@ -137,7 +137,9 @@ async fn answer(
     let json_format = JsonFormat { gateway_version, encoding };
     let asked = (json_format, body_bytes_max(ctx));
     let begun = match called.map(|called| called.method) {
-        Some(WATCH) => streams::begin_endless(ctx, request, payload, asked, watch::watch).await,
+        Some(WATCH) => {
+            streams::begin_endless(ctx, request, payload, asked, watch::watch_events).await
+        }
         Some(KEEP_ALIVE) => {
             streams::begin(ctx, request, payload, asked, lease::lease_keep_alive).await
         }

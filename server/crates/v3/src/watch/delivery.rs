@@ -8,6 +8,7 @@ use witan_machine::member::MemberId;
 use witan_replica::watch::keys::WatcherGroupId;
 
 use super::{
+    answer::WatchAnswer,
     history_reader::{EventBatch, WatchEvent},
     progress::NO_WATCHER,
     watchers::{StreamWatchers, Watcher},
@@ -17,7 +18,7 @@ use super::{
 #[derive(Debug)]
 pub(super) enum ReadyResponse {
     /// A single response.
-    Response(Box<WatchResponse>),
+    Response(Box<WatchAnswer>),
     /// The same response for several watchers, made one by one: a stream may have a million.
     Repeated {
         answer: Box<WatchResponse>,
@@ -102,6 +103,7 @@ impl ResponseQueue {
     }
 
     pub(super) fn push_response(&mut self, answer: WatchResponse) {
+        let answer = WatchAnswer::from(answer);
         self.push_back(ReadyResponse::Response(answer.into()));
     }
 
@@ -134,7 +136,7 @@ impl ResponseQueue {
     pub(super) fn forget_removed(&mut self, watchers: &StreamWatchers) {
         self.ready.retain(|ready| match ready {
             ReadyResponse::Response(answer) => {
-                answer.events.is_empty() || watchers.get(answer.watch_id).is_some()
+                answer.events.is_empty() || watchers.get(answer.head.watch_id).is_some()
             }
             ReadyResponse::Repeated { .. }
             | ReadyResponse::Synced { .. }
@@ -155,9 +157,9 @@ impl ResponseQueue {
         watchers: &mut StreamWatchers,
         template: &ResponseTemplate,
         raft_term: u64,
-    ) -> Option<WatchResponse> {
+    ) -> Option<WatchAnswer> {
         loop {
-            let (id, answer, more) = match self.pop_front()? {
+            let answer = match self.pop_front()? {
                 ReadyResponse::Response(answer) => return Some(*answer),
                 ReadyResponse::Repeated { answer, mut recipients } => {
                     let Some(watch_id) = recipients.next() else {
@@ -165,35 +167,30 @@ impl ResponseQueue {
                     };
                     let repeated = WatchResponse { watch_id, ..WatchResponse::clone(&answer) };
                     self.push_front(ReadyResponse::Repeated { answer, recipients });
-                    return Some(repeated);
+                    return Some(repeated.into());
                 }
                 ReadyResponse::Unsynced { id, events, revision } => {
-                    let header = template.header(revision, raft_term);
-                    let watcher = watchers.get(id);
-                    let answer = watcher.and_then(|w| message(id, w, &events, Some(header)));
-                    (id, answer, None)
+                    let header_at = |_| template.header(revision, raft_term);
+                    let watcher = watchers.get_mut(id);
+                    watcher.and_then(|watcher| events_of(id, watcher, &events, header_at))
                 }
                 ReadyResponse::Synced { group_id, after, events } => {
                     let group = watchers.group(group_id);
                     let Some(id) = group.and_then(|group| group.after(after)) else {
                         continue;
                     };
-                    let watcher = watchers.get(id);
-                    let header_at = |revision| template.header(revision, raft_term);
-                    let answer = watcher.and_then(|w| synced_message(id, w, &events, header_at));
-                    let more = ReadyResponse::Synced { group_id, after: Some(id), events };
-                    (id, answer, Some(more))
+                    let header_at = |last_revision| template.header(last_revision, raft_term);
+                    let watcher = watchers.get_mut(id).filter(|watcher| watcher.is_synced());
+                    let answer =
+                        watcher.and_then(|watcher| events_of(id, watcher, &events, header_at));
+                    self.push_front(ReadyResponse::Synced { group_id, after: Some(id), events });
+                    answer
                 }
             };
-            if let Some(more) = more {
-                self.push_front(more);
-            }
-            let Some(answer) = answer else { continue };
-            let Some(watcher) = watchers.get_mut(id) else {
+            let Some((answer, fragment)) = answer else {
                 continue;
             };
-            watcher.flags.idle = false;
-            if !watcher.flags.fragment || answer.encoded_len() < template.fragment_bytes {
+            if !fragment || answer.encoded_len() < template.fragment_bytes {
                 return Some(answer);
             }
             for part in fragments(answer, template.fragment_bytes).into_iter().rev() {
@@ -203,74 +200,55 @@ impl ResponseQueue {
     }
 }
 
-/// Builds the response with the events that a watcher wants; `None` if it wants none of them.
-fn message(
+/// Builds the response with the events that a watcher wants, and returns whether it may be split; `None` if the watcher
+/// wants none of them. `header_at` makes its header from the revision of the last event.
+fn events_of(
     id: i64,
-    watcher: &Watcher,
+    watcher: &mut Watcher,
     events: &[WatchEvent],
-    header: Option<ResponseHeader>,
-) -> Option<WatchResponse> {
-    let flags = &watcher.flags;
-    let wanted = events.iter().filter(|event| {
+    header_at: impl FnOnce(i64) -> ResponseHeader,
+) -> Option<(WatchAnswer, bool)> {
+    let flags = &mut watcher.flags;
+    let mut wanted = Vec::with_capacity(events.len());
+    let mut last_revision = 0;
+    for event in events {
         let filtered = if event.deletes {
             flags.no_delete
         } else {
             flags.no_put
         };
-        !filtered && event.revision >= watcher.next
-    });
-    let events: Vec<_> = wanted
-        .map(|event| {
-            let mut message = event.message.clone();
-            if !flags.prev_kv {
-                message.prev_kv = None;
-            }
-            message
-        })
-        .collect();
-    (!events.is_empty()).then(|| WatchResponse {
-        header,
-        watch_id: id,
-        events,
-        ..WatchResponse::default()
-    })
-}
-
-/// Builds the response to a synced watcher, whose header has the revision of the last event. `None` if
-/// the watcher wants no event, is unsynced or was compacted.
-fn synced_message(
-    id: i64,
-    watcher: &Watcher,
-    events: &[WatchEvent],
-    header_at: impl FnOnce(i64) -> ResponseHeader,
-) -> Option<WatchResponse> {
-    if watcher.flags.unsynced || watcher.flags.compacted {
+        if !filtered && event.revision >= watcher.next {
+            wanted.push(event.encoded(flags.prev_kv).clone());
+            last_revision = event.revision;
+        }
+    }
+    if wanted.is_empty() {
         return None;
     }
-    let mut answer = message(id, watcher, events, None)?;
-    let last = answer.events.last().and_then(|e| e.kv.as_ref());
-    answer.header = Some(header_at(last.map_or(0, |kv| kv.mod_revision)));
-    Some(answer)
+    flags.idle = false;
+    let head = WatchResponse {
+        header: Some(header_at(last_revision)),
+        watch_id: id,
+        ..WatchResponse::default()
+    };
+    Some((WatchAnswer { head, events: wanted }, flags.fragment))
 }
 
 /// Splits an answer into parts below `bytes`, of one event at least; all but the last say that more
 /// follows.
-fn fragments(mut answer: WatchResponse, bytes: usize) -> Vec<WatchResponse> {
-    let events = std::mem::take(&mut answer.events);
-    let bare = WatchResponse { fragment: true, ..answer };
+fn fragments(answer: WatchAnswer, bytes: usize) -> Vec<WatchAnswer> {
+    let bare = WatchAnswer::from(WatchResponse { fragment: true, ..answer.head });
     let bare_bytes = bare.encoded_len();
     let (mut parts, mut part, mut part_bytes) = (Vec::new(), bare.clone(), bare_bytes);
-    for event in events {
-        let length = event.encoded_len();
-        let event_bytes = 1 + prost::length_delimiter_len(length) + length;
-        if !part.events.is_empty() && part_bytes + event_bytes >= bytes {
+    for event in answer.events {
+        if !part.events.is_empty() && part_bytes + event.encoded_len() >= bytes {
             parts.push(std::mem::replace(&mut part, bare.clone()));
             part_bytes = bare_bytes;
         }
-        part_bytes += event_bytes;
+        part_bytes += event.encoded_len();
         part.events.push(event);
     }
-    part.fragment = false;
+    part.head.fragment = false;
     parts.push(part);
     parts
 }
@@ -279,28 +257,27 @@ fn fragments(mut answer: WatchResponse, bytes: usize) -> Vec<WatchResponse> {
 mod tests {
     use witan_api::v3::mvccpb;
 
-    use super::*;
+    use super::{super::answer::EncodedEvent, *};
 
-    fn event(bytes: usize) -> mvccpb::Event {
-        mvccpb::Event {
+    fn event(bytes: usize) -> EncodedEvent {
+        EncodedEvent::new(mvccpb::Event {
             kv: Some(mvccpb::KeyValue { value: vec![0; bytes].into(), ..Default::default() }),
             ..Default::default()
-        }
+        })
     }
 
     #[test]
     fn fragments_are_below_the_size_and_hold_everything() {
-        let answer = WatchResponse {
-            watch_id: 7,
+        let answer = WatchAnswer {
+            head: WatchResponse { watch_id: 7, ..Default::default() },
             events: [100, 300, 2000, 1, 1, 1].map(event).into(),
-            ..Default::default()
         };
         let parts = fragments(answer, 500);
         let counts: Vec<usize> = parts.iter().map(|part| part.events.len()).collect();
         assert_eq!(counts, [2, 1, 3]);
-        let more: Vec<bool> = parts.iter().map(|part| part.fragment).collect();
+        let more: Vec<bool> = parts.iter().map(|part| part.head.fragment).collect();
         assert_eq!(more, [true, true, false]);
-        assert!(parts.iter().all(|part| part.watch_id == 7));
+        assert!(parts.iter().all(|part| part.head.watch_id == 7));
         // an event that is larger than a part is sent alone
         assert!(parts[0].encoded_len() < 500 && parts[2].encoded_len() < 500);
     }

@@ -12,6 +12,7 @@ use witan_replica::watch::{
 
 use super::{
     super::kv::key_value,
+    answer::EncodedEvent,
     limits::{BATCH_BYTES, BATCH_REVISIONS, LINKED_CHANGES, SCAN_CHANGES, UNWANTED_SCAN_CHANGES},
 };
 
@@ -20,8 +21,17 @@ use super::{
 pub(super) struct WatchEvent {
     pub(super) revision: i64,
     pub(super) deletes: bool,
-    /// The message, with the previous pair if a watcher wants it.
-    pub(super) message: mvccpb::Event,
+    encoded: EncodedEvent,
+    /// The same with the previous pair, if a watcher wants that and there was one.
+    with_previous: Option<EncodedEvent>,
+}
+
+impl WatchEvent {
+    /// Returns the event, with the previous pair if `prev_kv` is set and there was one.
+    pub(super) fn encoded(&self, prev_kv: bool) -> &EncodedEvent {
+        let with_previous = self.with_previous.as_ref().filter(|_| prev_kv);
+        with_previous.unwrap_or(&self.encoded)
+    }
 }
 
 /// Events of one span, in order.
@@ -76,14 +86,17 @@ impl EventBatch {
         } else {
             mvccpb::event::EventType::Put
         };
-        let message = mvccpb::Event {
+        let message = |prev_kv| mvccpb::Event {
             r#type: kind.into(),
             kv: Some(key_value(written.pair())),
-            prev_kv: prev_kv.map(key_value),
+            prev_kv,
         };
-        self.bytes += prost::Message::encoded_len(&message);
+        let encoded = EncodedEvent::new(message(None));
+        let with_previous = prev_kv.map(|kv| EncodedEvent::new(message(Some(key_value(kv)))));
+        self.bytes += with_previous.as_ref().unwrap_or(&encoded).encoded_len();
+        let deletes = written.deletes();
         self.events
-            .push(WatchEvent { revision, deletes: written.deletes(), message });
+            .push(WatchEvent { revision, deletes, encoded, with_previous });
     }
 }
 

@@ -3,10 +3,11 @@
 //! A [`Session`] is one stream with all its watchers. When polled for its next response it takes a request, reads a
 //! batch of history, or sleeps. So a client that does not read stops only its own session, which holds one batch.
 //!
-//! Reading order: `limits` → `watcher_group` → `watchers` (the watchers and their ranges) → `history_reader` (history
-//! to events) → `unsynced` (their order) → `delivery` (events to answers) → `progress`, `permission` →
+//! Reading order: `limits` → `watcher_group` → `watchers` (the watchers and their ranges) → `answer` (events as bytes) → `history_reader`
+//! (history to events) → `unsynced` (their order) → `delivery` (events to answers) → `progress`, `permission` →
 //! `session` (the loop over all of it).
 
+mod answer;
 mod delivery;
 mod history_reader;
 mod limits;
@@ -17,19 +18,19 @@ mod unsynced;
 mod watcher_group;
 mod watchers;
 
-use futures_util::{Stream, stream};
+use futures_util::{Stream, TryStreamExt as _, stream};
 use tonic::Status;
 use witan_api::v3::etcdserverpb as pb;
 use witan_dialect::Context;
 
-use self::session::Session;
+use self::{answer::WatchAnswer, session::Session};
 
-/// Opens a watch session and returns the stream of its responses to `requests`.
+/// Opens a watch session and returns the stream of its responses to `requests`, for gRPC.
 pub(super) fn watch<R>(
     ctx: &Context,
     requests: R,
     needs_leader: bool,
-) -> impl Stream<Item = Result<pb::WatchResponse, Status>> + use<R>
+) -> impl Stream<Item = Result<WatchAnswer, Status>> + use<R>
 where
     R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin,
 {
@@ -38,4 +39,16 @@ where
         let answer = session.next().await?;
         Some((answer, session))
     })
+}
+
+/// Opens a watch session for a caller that reads the events itself.
+pub(super) fn watch_events<R>(
+    ctx: &Context,
+    requests: R,
+    needs_leader: bool,
+) -> impl Stream<Item = Result<pb::WatchResponse, Status>> + use<R>
+where
+    R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin,
+{
+    watch(ctx, requests, needs_leader).map_ok(WatchAnswer::into_response)
 }

@@ -12,6 +12,7 @@ use witan_node::{Node, StreamChanges, WatchStream};
 use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
 
 use super::{
+    answer::WatchAnswer,
     delivery::{ResponseQueue, ResponseTemplate},
     history_reader::{Compacted, EventBatch, HistoryStates, ResumePoint},
     permission::{PermissionState, status_text},
@@ -332,9 +333,7 @@ impl<R> Session<R> {
         std::iter::successors(group.after(None), |id| group.after(Some(*id)))
             .filter(|id| {
                 let watcher = self.watchers.get(*id);
-                watcher.is_some_and(|w| {
-                    !w.flags.unsynced && !w.flags.compacted && w.next <= self.notified_revision
-                })
+                watcher.is_some_and(|w| w.is_synced() && w.next <= self.notified_revision)
             })
             .collect()
     }
@@ -392,7 +391,7 @@ where
     R: Stream<Item = Result<WatchRequest, Status>> + Unpin,
 {
     /// Waits for the next response. Never `None`: the stream ends with an error.
-    pub(crate) async fn next(&mut self) -> Option<Result<WatchResponse, Status>> {
+    pub(crate) async fn next(&mut self) -> Option<Result<WatchAnswer, Status>> {
         let mut steps = 0;
         loop {
             steps += 1;

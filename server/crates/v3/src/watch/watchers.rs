@@ -55,6 +55,13 @@ pub(super) struct Watcher {
     pub(super) flags: WatcherFlags,
 }
 
+impl Watcher {
+    /// Whether it gets the events of its group as they come.
+    pub(super) fn is_synced(&self) -> bool {
+        !self.flags.unsynced && !self.flags.compacted
+    }
+}
+
 /// Why a watcher was not created, with etcd's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum WatchError {
