@@ -3,7 +3,6 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    os::fd::AsFd as _,
     time::Duration,
 };
 
@@ -13,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 use witan_config::{Address, Url};
-use witan_transport::{PeerStream, PeerTls, error_text};
+use witan_transport::{DialedStream, DirectWriter, PeerStream, PeerTls, error_text};
 
 use super::{
     frame::{self, FrameKind},
@@ -68,18 +67,18 @@ pub struct PeerDialer {
 /// A stream to a member.
 pub(super) struct PeerConnection {
     pub(super) stream: Box<dyn PeerStream>,
-    /// A second handle of the socket of a TCP stream without TLS, for writes that do not wait.
-    pub(super) socket: Option<std::net::TcpStream>,
+    /// The writer of the replica's thread, if the stream is a TCP stream.
+    pub(super) writer: Option<DirectWriter>,
 }
 
 impl PeerConnection {
-    fn tcp(stream: TcpStream) -> io::Result<Self> {
-        let socket = stream.as_fd().try_clone_to_owned()?;
-        Ok(Self { stream: Box::new(stream), socket: Some(socket.into()) })
+    fn tcp(stream: DialedStream) -> Self {
+        let writer = Some(stream.direct_writer());
+        Self { stream: Box::new(stream), writer }
     }
 
-    fn without_socket(stream: Box<dyn PeerStream>) -> Self {
-        Self { stream, socket: None }
+    fn unix(stream: impl PeerStream + 'static) -> Self {
+        Self { stream: Box::new(stream), writer: None }
     }
 }
 
@@ -101,18 +100,26 @@ impl PeerDialer {
 
     /// Connects to a peer URL, with TLS if the URL asks for it.
     pub(super) async fn connect(&self, url: &Url) -> Result<PeerConnection, DialError> {
-        let connection = match url.address() {
-            Address::Tcp(host, port) => PeerConnection::tcp(self.connect_tcp(host, *port).await?)?,
-            Address::Unix(path) => {
-                PeerConnection::without_socket(Box::new(UnixStream::connect(path).await?))
+        let tls = self.tls.as_ref().filter(|_| url.is_tls());
+        let refused = url.is_tls() && tls.is_none();
+        Ok(match url.address() {
+            Address::Tcp(host, port) => {
+                let stream = self.connect_tcp(host, *port).await?;
+                PeerConnection::tcp(match tls {
+                    Some(tls) => DialedStream::secured(tls.connect(stream, host).await?),
+                    None if refused => return Err(DialError::NoCertificate),
+                    None => DialedStream::plain(stream),
+                })
             }
-        };
-        if !url.is_tls() {
-            return Ok(connection);
-        }
-        let tls = self.tls.as_ref().ok_or(DialError::NoCertificate)?;
-        let stream = tls.connect(connection.stream, host(url)).await?;
-        Ok(PeerConnection::without_socket(stream))
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path).await?;
+                match tls {
+                    Some(tls) => PeerConnection::unix(tls.connect(stream, "localhost").await?),
+                    None if refused => return Err(DialError::NoCertificate),
+                    None => PeerConnection::unix(stream),
+                }
+            }
+        })
     }
 
     /// Connects to the first address of a host that accepts; otherwise returns the error of the last one. A local
@@ -139,14 +146,6 @@ impl PeerDialer {
             }
         }
         Err(last)
-    }
-}
-
-/// Returns the host name that the certificate of the member must have.
-fn host(url: &Url) -> &str {
-    match url.address() {
-        Address::Tcp(host, _) => host,
-        Address::Unix(_) => "localhost",
     }
 }
 

@@ -214,15 +214,6 @@ pub(super) struct FrameBatch {
 }
 
 impl FrameBatch {
-    /// Makes a batch that begins with the rest of a frame.
-    pub(super) fn beginning_with(rest: Bytes) -> Self {
-        let mut batch = Self { bytes: rest.len(), ..Self::default() };
-        if !rest.is_empty() {
-            batch.chunks.push_back(rest);
-        }
-        batch
-    }
-
     /// Adds a frame; contents of more than [`COPIED_BYTES`] are not copied.
     pub(super) fn push(&mut self, kind: FrameKind, contents: &Bytes) {
         self.bytes += HEADER_BYTES + contents.len();

@@ -29,7 +29,7 @@ use super::{
     handshake::{HANDSHAKE_BYTES_MAX, Handshake, Refusal, StreamKind},
     lanes::Lanes,
     metrics::PeerSeries,
-    queue::{Batch, LaneQueue},
+    queue::LaneQueue,
 };
 
 /// Interval of pings, which measure round-trip times and show that the other side still reads.
@@ -290,8 +290,8 @@ impl Link {
     }
 
     /// Writes and reads an open stream until one of them fails; returns why.
-    async fn serve(&self, PeerConnection { stream, socket }: PeerConnection) -> io::Error {
-        let _attached = self.peer.queue(self.kind).attach(socket);
+    async fn serve(&self, PeerConnection { stream, writer }: PeerConnection) -> io::Error {
+        let _attached = self.peer.queue(self.kind).attach(writer);
         let (reading, writing) = tokio::io::split(stream);
         let begun = Instant::now();
         tokio::select! {
@@ -309,16 +309,15 @@ impl Link {
         let queue = self.peer.queue(self.kind);
         loop {
             let mut pings_now = false;
-            let Batch { rest, messages } = tokio::select! {
-                batch = queue.next_batch() => batch,
+            let messages = tokio::select! {
+                messages = queue.next_batch() => messages,
                 _ = pings.tick() => {
                     pings_now = true;
-                    queue.hold()
+                    queue.hold();
+                    Vec::new()
                 }
             };
-            // the bytes of the rest of a frame were counted when it was begun
-            let (written, counted) = (messages.len() as u64, rest.len() as u64);
-            let mut batch = FrameBatch::beginning_with(rest);
+            let mut batch = FrameBatch::default();
             for message in &messages {
                 batch.push(FrameKind::Message, message);
             }
@@ -328,11 +327,12 @@ impl Link {
                 batch.push(FrameKind::Ping, &contents);
             }
             batch.seal();
-            let bytes = batch.remaining() as u64 - counted;
+            let bytes = batch.remaining() as u64;
             let writing = write_all(&mut stream, batch, self.shared.settings.write_timeout);
             if let Err(error) = writing.await {
                 return error;
             }
+            let written = messages.len() as u64;
             self.shared
                 .on_written(&self.peer, self.kind, written, bytes);
         }

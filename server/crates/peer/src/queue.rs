@@ -4,14 +4,13 @@
 
 use std::{
     collections::VecDeque,
-    io::Write as _,
-    net::TcpStream,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 use witan_base::budget::SMALL_BYTES;
+use witan_transport::DirectWriter;
 
 use super::frame::{self, FrameKind};
 
@@ -37,14 +36,6 @@ pub(super) enum Pushed {
     Dropped,
 }
 
-/// The messages that a link writes together.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    /// The rest of a frame that was written in part; the stream goes on with it.
-    pub(super) rest: Bytes,
-    pub(super) messages: Vec<Bytes>,
-}
-
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(super) struct LaneQueue {
@@ -62,27 +53,27 @@ struct Queued {
     closed: bool,
     /// Whether the last batch was written: the link has asked for the next one.
     written: bool,
-    /// The socket of an open stream without TLS. It does not block.
-    socket: Option<TcpStream>,
-    rest: Bytes,
+    /// The writer of an open stream.
+    writer: Option<DirectWriter>,
+    /// Whether the stream holds the rest of a message that was written directly, which the link must flush.
+    unflushed: bool,
 }
 
-/// Takes the socket from the queue when the stream has ended, so that it is closed.
+/// Takes the writer from the queue when the stream has ended, so that its socket is closed.
 #[derive(Debug)]
 pub(super) struct Attached<'a>(&'a LaneQueue);
 
 impl Drop for Attached<'_> {
     fn drop(&mut self) {
         let mut queued = self.0.lock();
-        queued.socket = None;
-        queued.rest = Bytes::new();
+        (queued.writer, queued.unflushed) = (None, false);
     }
 }
 
 impl LaneQueue {
-    /// Lets short messages be written to the socket of a stream, which is open until the returned value is dropped.
-    pub(super) fn attach(&self, socket: Option<TcpStream>) -> Attached<'_> {
-        self.lock().socket = socket;
+    /// Lets short messages be written to a stream, which is open until the returned value is dropped.
+    pub(super) fn attach(&self, writer: Option<DirectWriter>) -> Attached<'_> {
+        self.lock().writer = writer;
         Attached(self)
     }
 
@@ -90,7 +81,7 @@ impl LaneQueue {
     pub(super) fn push(&self, message: Bytes) -> Pushed {
         let mut queued = self.lock();
         if let Some(bytes) = queued.write(&message) {
-            if !queued.rest.is_empty() {
+            if queued.unflushed {
                 self.filled.notify_one();
             }
             return Pushed::Written(bytes);
@@ -109,21 +100,19 @@ impl LaneQueue {
         Pushed::Queued
     }
 
-    /// Queues each new message until the link asks for the next batch: it writes something else, after the returned rest
-    /// of a frame.
-    pub(super) fn hold(&self) -> Batch {
-        let mut queued = self.lock();
-        queued.written = false;
-        Batch { rest: std::mem::take(&mut queued.rest), messages: Vec::new() }
+    /// Queues each new message until the link asks for the next batch: it writes something else.
+    pub(super) fn hold(&self) {
+        self.lock().written = false;
     }
 
-    /// Waits for a message and takes the queued ones, up to the size of a batch.
-    pub(super) async fn next_batch(&self) -> Batch {
+    /// Waits for a message and takes the queued ones, up to the size of a batch. Returns none of them if the stream has
+    /// only to be flushed.
+    pub(super) async fn next_batch(&self) -> Vec<Bytes> {
         loop {
             let filled = self.filled.notified();
-            let batch = self.lock().take();
-            if !batch.rest.is_empty() || !batch.messages.is_empty() {
-                return batch;
+            let (messages, unflushed) = self.lock().take();
+            if unflushed || !messages.is_empty() {
+                return messages;
             }
             self.written.notify_waiters();
             filled.await;
@@ -164,21 +153,17 @@ impl Queued {
     /// link writes what the socket does not take.
     fn write(&mut self, message: &[u8]) -> Option<u64> {
         let short = message.len() <= WRITTEN_AT_ONCE_BYTES;
-        let socket = self.socket.as_mut().filter(|_| self.written && short)?;
+        let writer = self.writer.as_ref().filter(|_| self.written && short)?;
         let frame = frame::encode(FrameKind::Message, message);
         // the link meets the same error, and reports it
-        let written = socket.write(&frame).ok()?;
-        let bytes = frame.len() as u64;
-        if written < frame.len() {
-            self.rest = Bytes::from(frame).slice(written..);
-            self.written = false;
-        }
-        Some(bytes)
+        self.written = writer.write(&frame).ok()?;
+        self.unflushed = !self.written;
+        Some(frame.len() as u64)
     }
 
-    /// Takes messages from the front until they have [`BATCH_BYTES`] or more. Without any, notes that all
-    /// earlier ones are written.
-    fn take(&mut self) -> Batch {
+    /// Takes messages from the front until they have [`BATCH_BYTES`] or more, and returns whether the stream has to be
+    /// flushed before. Without either, notes that all earlier ones are written.
+    fn take(&mut self) -> (Vec<Bytes>, bool) {
         let mut bytes = 0;
         let mut count = 0;
         for message in &self.messages {
@@ -189,9 +174,9 @@ impl Queued {
             count += 1;
             self.bytes -= counted(message);
         }
-        let rest = std::mem::take(&mut self.rest);
-        self.written = count == 0 && rest.is_empty();
-        Batch { rest, messages: self.messages.drain(..count).collect() }
+        let unflushed = std::mem::take(&mut self.unflushed);
+        self.written = count == 0 && !unflushed;
+        (self.messages.drain(..count).collect(), unflushed)
     }
 }
 
@@ -203,6 +188,11 @@ fn counted(message: &Bytes) -> usize {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+    };
+    use witan_transport::DialedStream;
 
     use super::*;
 
@@ -213,7 +203,7 @@ mod tests {
         assert_eq!(queue.push(large), Pushed::Queued, "one message always fits");
         assert_eq!(queue.push(Bytes::from_static(b"x")), Pushed::Dropped);
         let batch = queue.next_batch().now_or_never();
-        assert_eq!(batch.map(|batch| batch.messages.len()), Some(1));
+        assert_eq!(batch.map(|batch| batch.len()), Some(1));
         let taken = (0..BYTES_MAX / 1024)
             .filter(|_| queue.push(Bytes::new()) == Pushed::Queued)
             .count();
@@ -230,8 +220,8 @@ mod tests {
         }
         let mut seen = Vec::new();
         while let Some(batch) = queue.next_batch().now_or_never() {
-            assert!(batch.messages.len() <= 4);
-            seen.extend(batch.messages.into_iter().map(|message| message[0]));
+            assert!(batch.len() <= 4);
+            seen.extend(batch.into_iter().map(|message| message[0]));
         }
         assert_eq!(seen, (0..10).collect::<Vec<u8>>());
     }
@@ -250,14 +240,14 @@ mod tests {
     #[tokio::test]
     async fn a_short_message_for_an_idle_link_is_written_at_once_and_none_passes_the_rest_of_another()
      {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        near.set_nonblocking(true).unwrap();
-        let (mut far, _) = listener.accept().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let mut near = DialedStream::plain(near.unwrap());
+        let (mut far, _) = listener.accept().await.unwrap();
         let queue = LaneQueue::default();
-        let attached = queue.attach(Some(near));
+        let attached = queue.attach(Some(near.direct_writer()));
         assert_eq!(queue.push(Bytes::from_static(b"first")), Pushed::Queued);
-        assert_eq!(queue.next_batch().await.messages.len(), 1);
+        assert_eq!(queue.next_batch().await.len(), 1);
         assert_eq!(
             queue.push(Bytes::new()),
             Pushed::Queued,
@@ -274,7 +264,7 @@ mod tests {
         assert!(queue.next_batch().now_or_never().is_none());
         let contents = |at: u32| Bytes::from(at.to_be_bytes().repeat(1000));
         let mut sent = 0;
-        while queue.lock().rest.is_empty() {
+        while !queue.lock().unflushed {
             assert!(matches!(queue.push(contents(sent)), Pushed::Written(_)));
             sent += 1;
         }
@@ -283,13 +273,15 @@ mod tests {
             Pushed::Queued,
             "behind the rest"
         );
-        let rest = queue.hold().rest;
-        let batch = queue.next_batch().await;
-        assert_eq!(batch.messages, [contents(sent)]);
+        assert_eq!(queue.next_batch().await, [contents(sent)]);
         drop(attached);
         let mut read = Vec::new();
-        std::io::Read::read_to_end(&mut far, &mut read).unwrap();
-        read.extend_from_slice(&rest);
+        let flushing = async {
+            near.flush().await.unwrap();
+            near.shutdown().await.unwrap();
+        };
+        let (all, ()) = tokio::join!(far.read_to_end(&mut read), flushing);
+        all.unwrap();
         let frames = (0..sent).map(|at| frame::encode(FrameKind::Message, &contents(at)));
         assert!(read == frames.collect::<Vec<_>>().concat());
         assert_eq!(

@@ -4,11 +4,12 @@
 //! Reading order: `listen` (sockets) → `tls` → `mux` (which stack) → `http1_stream` (filters HTTP/1) → `grpc` (the code
 //! around a call; `witan_http2` is the protocol) → `stall_timeout` (slow clients) → `passthrough` (writes of wrapped
 //! streams) → `signals` → `limits` → `metrics` (series), `calls`, `clients`.
-//! `http1_client` is the other direction: a request of this member.
+//! The other direction: `http1_client` (requests of this member), `dialed` (streams to other members).
 
 mod calls;
 mod clients;
 mod contain;
+mod dialed;
 mod grpc;
 mod http1_client;
 mod http1_stream;
@@ -34,6 +35,7 @@ use tonic::{body::Body, service::Routes};
 use witan_base::{budget::ClientBudgets, client_network::ClientNetwork, panics::PanicMetrics};
 use witan_config::{ConnectionSettings, Url};
 
+pub use dialed::{DialedStream, DirectWriter};
 pub use grpc::MethodInfo;
 pub use grpc::RequestMessages;
 pub use http1_client::exchange;

@@ -148,7 +148,7 @@ fn call(
     runtime.unwrap().block_on(async {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((from, 0).into()).unwrap();
-        let stream = Box::new(socket.connect(to).await.unwrap());
+        let stream = socket.connect(to).await.unwrap();
         let mut stream = tls.connect(stream, &to.ip().to_string()).await.unwrap();
         stream
             .write_all(&greeting(CLUSTER, member, other))

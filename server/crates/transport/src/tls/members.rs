@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use witan_config::{Config, ServerCertificate};
 
 use super::{
@@ -96,14 +96,10 @@ impl PeerTls {
     }
 
     /// Does the handshake as the client of a member with the name `host`.
-    pub async fn connect(
-        &self,
-        stream: Box<dyn PeerStream>,
-        host: &str,
-    ) -> io::Result<Box<dyn PeerStream>> {
+    pub async fn connect<S: PeerStream>(&self, stream: S, host: &str) -> io::Result<TlsStream<S>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let connector = TlsConnector::from(self.client_config());
-        Ok(Box::new(connector.connect(name, stream).await?))
+        connector.connect(name, stream).await
     }
 
     /// Returns the configuration of the present files, or of the last ones that could be read.

@@ -1,0 +1,337 @@
+//! A TCP stream to another member, inside TLS or not, that two threads write: its owner as a tokio stream, and the
+//! replica's thread through a [`DirectWriter`], which does not wait.
+
+use std::{
+    fmt, io,
+    io::{IoSlice, Read as _, Write as _},
+    net::Shutdown,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf as _, BytesMut};
+use rustls::ClientConnection;
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
+
+/// The stream as its owner has it.
+#[derive(Debug)]
+pub struct DialedStream(Arc<Connection>);
+
+/// Writes short messages to a [`DialedStream`] from another thread.
+#[derive(Clone, Debug)]
+pub struct DirectWriter(Arc<Connection>);
+
+#[derive(Debug)]
+struct Connection {
+    socket: TcpStream,
+    layer: Mutex<Layer>,
+}
+
+/// The layer between a writer and the socket.
+enum Layer {
+    /// None. Holds the rest of a message of which the socket has taken only a part.
+    Plain(BytesMut),
+    /// TLS, which holds what it has encrypted and the socket has not taken.
+    Tls(Box<ClientConnection>),
+}
+
+impl DialedStream {
+    /// Makes a stream without TLS.
+    pub fn plain(socket: TcpStream) -> Self {
+        Self::new(socket, Layer::Plain(BytesMut::new()))
+    }
+
+    /// Makes a stream inside TLS after its handshake.
+    pub fn secured(stream: TlsStream<TcpStream>) -> Self {
+        let (socket, tls) = stream.into_inner();
+        Self::new(socket, Layer::Tls(Box::new(tls)))
+    }
+
+    fn new(socket: TcpStream, layer: Layer) -> Self {
+        Self(Arc::new(Connection { socket, layer: Mutex::new(layer) }))
+    }
+
+    /// Returns the other thread's writer, which keeps the socket open.
+    pub fn direct_writer(&self) -> DirectWriter {
+        DirectWriter(self.0.clone())
+    }
+}
+
+impl DirectWriter {
+    /// Writes a message, which is at most 64 KiB long (the buffer of TLS), without waiting; returns whether the socket has
+    /// taken all of it. If not, the owner of the stream must flush it. Fails with `WouldBlock`, and writes nothing,
+    /// while the rest of an earlier message waits.
+    pub fn write(&self, message: &[u8]) -> io::Result<bool> {
+        let mut layer = self.0.lock();
+        let socket = &self.0.socket;
+        layer.flush(socket)?;
+        match &mut *layer {
+            Layer::Plain(rest) => {
+                let written = socket.try_write(message)?;
+                rest.extend_from_slice(&message[written..]);
+            }
+            Layer::Tls(tls) => tls.writer().write_all(message)?,
+        }
+        match layer.flush(socket) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Connection {
+    fn lock(&self) -> MutexGuard<'_, Layer> {
+        self.layer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Repeats an attempt to write until it does something other than to find the socket full.
+    fn poll_write<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut attempt: impl FnMut(&mut Layer, &TcpStream) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            let done = attempt(&mut self.lock(), &self.socket);
+            match done {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.socket.poll_write_ready(cx))?;
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+}
+
+impl Layer {
+    /// Writes what it holds; fails with `WouldBlock` if the socket does not take all of it.
+    fn flush(&mut self, socket: &TcpStream) -> io::Result<()> {
+        match self {
+            Self::Plain(rest) => {
+                while !rest.is_empty() {
+                    match socket.try_write(rest)? {
+                        0 => return Err(io::ErrorKind::WriteZero.into()),
+                        written => rest.advance(written),
+                    }
+                }
+            }
+            Self::Tls(tls) => {
+                while tls.wants_write() {
+                    if tls.write_tls(&mut TrySocket(socket))? == 0 {
+                        return Err(io::ErrorKind::WriteZero.into());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes some of the bytes behind what it holds; returns how many it or the socket has taken.
+    fn write(&mut self, socket: &TcpStream, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.flush(socket)?;
+        match self {
+            Self::Plain(_) => socket.try_write_vectored(bytes),
+            Self::Tls(tls) => {
+                let taken = tls.writer().write_vectored(bytes)?;
+                match self.flush(socket) {
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+                    _ => Ok(taken),
+                }
+            }
+        }
+    }
+
+    /// Reads into the free part of `into`; leaves it as it is at the end of the stream.
+    fn read(&mut self, socket: &TcpStream, into: &mut ReadBuf<'_>) -> io::Result<()> {
+        let Self::Tls(tls) = self else {
+            return socket.try_read_buf(into).map(drop);
+        };
+        loop {
+            match tls.reader().read(into.initialize_unfilled()) {
+                Ok(read) => {
+                    into.advance(read);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            tls.read_tls(&mut TrySocket(socket))?;
+            let processed = tls.process_new_packets();
+            // an alert; the next writer meets what is wrong with the socket
+            let _ = tls.write_tls(&mut TrySocket(socket));
+            processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        }
+    }
+}
+
+impl fmt::Debug for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "Plain",
+            Self::Tls(_) => "Tls",
+        })
+    }
+}
+
+impl AsyncRead for DialedStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let read = self.0.lock().read(&self.0.socket, buf);
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.0.socket.poll_read_ready(cx))?;
+                }
+                read => return Poll::Ready(read),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for DialedStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0
+            .poll_write(cx, |layer, socket| layer.write(socket, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_write(cx, Layer::flush)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Layer::Tls(tls) = &mut *self.0.lock() {
+            tls.send_close_notify();
+        }
+        ready!(self.0.poll_write(cx, Layer::flush))?;
+        Poll::Ready(SockRef::from(&self.0.socket).shutdown(Shutdown::Write))
+    }
+}
+
+/// The socket for rustls, which reads and writes it without waiting.
+struct TrySocket<'a>(&'a TcpStream);
+
+impl io::Read for TrySocket<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buffer)
+    }
+}
+
+impl io::Write for TrySocket<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    const MESSAGE_BYTES: usize = 1000;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap());
+        let (near, far) = tokio::join!(near, listener.accept());
+        (near.unwrap(), far.unwrap().0)
+    }
+
+    async fn secured_pair() -> (DialedStream, impl AsyncRead + AsyncWrite + Unpin) {
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = own.signing_key.serialize_der().try_into().unwrap();
+        let server = ServerConfig::builder().with_no_client_auth();
+        let server = server.with_single_cert(vec![own.cert.der().clone()], key);
+        let client = ClientConfig::builder().dangerous();
+        let client = client.with_custom_certificate_verifier(crate::any_server());
+        let connector = TlsConnector::from(Arc::new(client.with_no_client_auth()));
+        let (near, far) = pair().await;
+        let name = ServerName::try_from("localhost").unwrap();
+        let (near, far) = tokio::join!(
+            connector.connect(name, near),
+            TlsAcceptor::from(Arc::new(server.unwrap())).accept(far)
+        );
+        (DialedStream::secured(near.unwrap()), far.unwrap())
+    }
+
+    /// Fills the socket by direct writes, then writes as the owner; the other side must read all of it in order.
+    async fn fill_and_read(mut near: DialedStream, mut far: impl AsyncRead + AsyncWrite + Unpin) {
+        let writer = near.direct_writer();
+        let mut sent = Vec::new();
+        loop {
+            let message = [sent.len() as u8; MESSAGE_BYTES];
+            sent.extend_from_slice(&message);
+            if !writer.write(&message).unwrap() {
+                break;
+            }
+        }
+        let full = writer.write(&[0; MESSAGE_BYTES]).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        let tail = vec![0xff; 300_000];
+        let mut received = Vec::new();
+        let writing = async {
+            near.flush().await.unwrap();
+            while writer.write(b"direct").is_err() {
+                tokio::task::yield_now().await;
+            }
+            near.write_all(&tail).await.unwrap();
+            near.shutdown().await.unwrap();
+        };
+        let (read, ()) = tokio::join!(far.read_to_end(&mut received), writing);
+        read.unwrap();
+        sent.extend_from_slice(b"direct");
+        sent.extend_from_slice(&tail);
+        assert!(received == sent, "{} of {}", received.len(), sent.len());
+        far.write_all(b"answer").await.unwrap();
+        let mut answer = [0; 6];
+        near.read_exact(&mut answer).await.unwrap();
+        drop(far);
+        assert_eq!(&answer, b"answer");
+    }
+
+    #[tokio::test]
+    async fn two_writers_of_a_full_socket_keep_their_order() {
+        let (near, far) = pair().await;
+        fill_and_read(DialedStream::plain(near), far).await;
+        let (near, far) = secured_pair().await;
+        fill_and_read(near, far).await;
+    }
+}
