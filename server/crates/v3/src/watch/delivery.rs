@@ -27,8 +27,8 @@ pub(super) enum ReadyResponse {
     /// Events for the synced watchers of a group.
     Synced {
         group_id: WatcherGroupId,
-        /// The last watcher that got them; `None` before the first one.
-        after: Option<i64>,
+        /// The next watcher that gets them.
+        next: i64,
         events: Vec<WatchEvent>,
     },
     /// Events for one unsynced watcher, and the revision of its header.
@@ -115,11 +115,16 @@ impl ResponseQueue {
         self.push_back(ReadyResponse::Repeated { answer: answer.into(), recipients });
     }
 
-    /// Queues batches of events for the synced watchers of a group; empty batches are left out.
-    pub(super) fn push_synced(&mut self, group_id: WatcherGroupId, batches: Vec<EventBatch>) {
+    /// Queues batches of events for the synced watchers of a group, whose first one is `first`; empty batches are left
+    /// out.
+    pub(super) fn push_synced(
+        &mut self,
+        (group_id, first): (WatcherGroupId, i64),
+        batches: Vec<EventBatch>,
+    ) {
         let filled = batches.into_iter().filter(|batch| !batch.events.is_empty());
-        for batch in filled {
-            self.push_back(ReadyResponse::Synced { group_id, after: None, events: batch.events });
+        for EventBatch { events, .. } in filled {
+            self.push_back(ReadyResponse::Synced { group_id, next: first, events });
         }
     }
 
@@ -174,16 +179,18 @@ impl ResponseQueue {
                     let watcher = watchers.get_mut(id);
                     watcher.and_then(|watcher| events_of(id, watcher, &events, header_at))
                 }
-                ReadyResponse::Synced { group_id, after, events } => {
+                ReadyResponse::Synced { group_id, next: id, events } => {
                     let group = watchers.group(group_id);
-                    let Some(id) = group.and_then(|group| group.after(after)) else {
-                        continue;
-                    };
+                    let following = group.and_then(|group| group.after(Some(id)));
                     let header_at = |last_revision| template.header(last_revision, raft_term);
-                    let watcher = watchers.get_mut(id).filter(|watcher| watcher.is_synced());
+                    let watcher = watchers.get_mut(id);
+                    let watcher = watcher.filter(|w| w.group_id == group_id && w.is_synced());
                     let answer =
                         watcher.and_then(|watcher| events_of(id, watcher, &events, header_at));
-                    self.push_front(ReadyResponse::Synced { group_id, after: Some(id), events });
+                    // the last one leaves no second copy of its events behind while its client does not read
+                    if let Some(next) = following {
+                        self.push_front(ReadyResponse::Synced { group_id, next, events });
+                    }
                     answer
                 }
             };
@@ -218,7 +225,7 @@ fn events_of(
             flags.no_put
         };
         if !filtered && event.revision >= watcher.next {
-            wanted.push(event.encoded(flags.prev_kv).clone());
+            wanted.push(event.encoded(flags.prev_kv));
             last_revision = event.revision;
         }
     }

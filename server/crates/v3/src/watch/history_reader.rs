@@ -1,7 +1,7 @@
 //! From the history to events: at noted locations of a group, or everything from a revision on. A
 //! revision is always read completely.
 
-use std::sync::Arc;
+use std::{cell::OnceCell, sync::Arc};
 
 use witan_api::v3::mvccpb;
 use witan_machine::kv::{KeyChange, Kv, Location};
@@ -21,16 +21,23 @@ use super::{
 pub(super) struct WatchEvent {
     pub(super) revision: i64,
     pub(super) deletes: bool,
-    encoded: EncodedEvent,
-    /// The same with the previous pair, if a watcher wants that and there was one.
-    with_previous: Option<EncodedEvent>,
+    /// The message, with the previous pair if a watcher wants it and there was one. It shares its bytes with the state.
+    message: mvccpb::Event,
+    /// The encoding without the previous pair and the one with it. Each is made for the first watcher that gets it: until
+    /// then the event takes no memory of its own.
+    encoded: [OnceCell<EncodedEvent>; 2],
 }
 
 impl WatchEvent {
-    /// Returns the event, with the previous pair if `prev_kv` is set and there was one.
-    pub(super) fn encoded(&self, prev_kv: bool) -> &EncodedEvent {
-        let with_previous = self.with_previous.as_ref().filter(|_| prev_kv);
-        with_previous.unwrap_or(&self.encoded)
+    /// Returns the encoded event, with the previous pair if `prev_kv` is set and there was one.
+    pub(super) fn encoded(&self, prev_kv: bool) -> EncodedEvent {
+        let previous = self.message.prev_kv.as_ref().filter(|_| prev_kv);
+        let encode = || {
+            let (r#type, kv) = (self.message.r#type, self.message.kv.clone());
+            EncodedEvent::new(mvccpb::Event { r#type, kv, prev_kv: previous.cloned() })
+        };
+        let cell = &self.encoded[usize::from(previous.is_some())];
+        cell.get_or_init(encode).clone()
     }
 }
 
@@ -86,17 +93,15 @@ impl EventBatch {
         } else {
             mvccpb::event::EventType::Put
         };
-        let message = |prev_kv| mvccpb::Event {
+        let message = mvccpb::Event {
             r#type: kind.into(),
             kv: Some(key_value(written.pair())),
-            prev_kv,
+            prev_kv: prev_kv.map(key_value),
         };
-        let encoded = EncodedEvent::new(message(None));
-        let with_previous = prev_kv.map(|kv| EncodedEvent::new(message(Some(key_value(kv)))));
-        self.bytes += with_previous.as_ref().unwrap_or(&encoded).encoded_len();
+        self.bytes += prost::Message::encoded_len(&message);
         let deletes = written.deletes();
         self.events
-            .push(WatchEvent { revision, deletes, encoded, with_previous });
+            .push(WatchEvent { revision, deletes, message, encoded: Default::default() });
     }
 }
 
@@ -284,6 +289,25 @@ mod tests {
             batches(&states(&kv), &WatchRange::new(b"k", b""), 1),
             [3, 2, 2, 2, 1]
         );
+    }
+
+    /// A stream that does not read may have 1,024 events of a megabyte each before it.
+    #[test]
+    fn an_event_takes_no_memory_of_its_own_until_it_is_sent() {
+        let mut kv = Kv::default();
+        put(&mut kv, "k", 1 << 20);
+        let first = kv.seek(2);
+        let touched = PendingChanges { revision: 2, first, more: Vec::new(), rest: false };
+        let batches = states(&kv).at_locations(&touched, true).expect("held");
+        let [event] = &batches[0].events[..] else {
+            panic!("one event was written");
+        };
+        assert!(event.encoded.iter().all(|cell| cell.get().is_none()));
+        let value = &event.message.kv.as_ref().expect("a put").value;
+        let stored = kv.change_at(first).expect("it is there").pair().value;
+        assert_eq!(value.as_ptr(), stored.as_ptr());
+        assert!(event.encoded(true).encoded_len() > value.len());
+        assert!(event.encoded[1].get().is_none(), "nothing was before it");
     }
 
     #[test]

@@ -296,6 +296,9 @@ impl<R> Session<R> {
         let Some(group) = self.watchers.group(group_id) else {
             return;
         };
+        let Some(first) = group.after(None) else {
+            return;
+        };
         let prev_kv = group.prev_kv > 0;
         let read = match unread {
             UnreadChanges::Locations(touched) => states.at_locations(&touched, prev_kv),
@@ -316,7 +319,7 @@ impl<R> Session<R> {
             }
         };
         match read {
-            Ok(batches) => self.out.push_synced(group_id, batches),
+            Ok(batches) => self.out.push_synced((group_id, first), batches),
             Err(lost) => {
                 let ids = self.synced_watchers(group_id);
                 self.cancel_compacted(ids, lost);
