@@ -4,12 +4,11 @@
 //! Reading order: `listen` (sockets) → `tls` → `mux` (which stack) → `http1_stream` (filters HTTP/1) → `grpc` (the code
 //! around a call; `witan_http2` is the protocol) → `stall_timeout` (slow clients) → `passthrough` (writes of wrapped
 //! streams) → `signals` → `limits` → `metrics` (series), `calls`, `clients`.
-//! The other direction: `http1_client` (requests of this member), `dialed` (streams to other members).
+//! `http1_client` is the other direction: a request of this member.
 
 mod calls;
 mod clients;
 mod contain;
-mod dialed;
 mod grpc;
 mod http1_client;
 mod http1_stream;
@@ -35,7 +34,6 @@ use tonic::{body::Body, service::Routes};
 use witan_base::{budget::ClientBudgets, client_network::ClientNetwork, panics::PanicMetrics};
 use witan_config::{ConnectionSettings, Url};
 
-pub use dialed::{DialedStream, DirectWriter};
 pub use grpc::MethodInfo;
 pub use grpc::RequestMessages;
 pub use http1_client::exchange;
@@ -48,8 +46,8 @@ pub use listen::{
 pub use metrics::TransportMetrics;
 pub use signals::{Signal, first_signal};
 pub use tls::{
-    MemberCertificate, PeerCertificate, PeerTls, ServerTls, TlsError, any_server, error_text,
-    system_roots,
+    DialedStream, DirectWriter, MemberCertificate, PeerCertificate, PeerTls, ServerTls, TlsError,
+    any_server, error_text, system_roots,
 };
 pub use witan_http2::{Body as RequestBody, limits::LINGER_BYTES};
 

@@ -9,9 +9,10 @@
 //!
 //! Reading order: this file (open, handshake) → `files` (reading) → `suites` → `verify` (checks of certificates;
 //! `pool`: authorities; `chain_paths` bounds the cost) → `peer` (the peer's certificate) → `members` (TLS between
-//! members) → `subject_names` → `self_signed` (`--auto-tls`) → `words` → `stream`, `polled` → `error`.
+//! members) → `subject_names` → `self_signed` (`--auto-tls`) → `words` → `stream`, `polled`, `dialed` → `error`.
 
 mod chain_paths;
+mod dialed;
 mod error;
 mod files;
 mod members;
@@ -43,6 +44,7 @@ use witan_base::metrics::gauge;
 use witan_config::{Config, ServerCertificate};
 use witan_logging::LogLimit;
 
+pub use dialed::{DialedStream, DirectWriter};
 pub use error::TlsError;
 pub use members::PeerTls;
 pub use peer::PeerCertificate;
