@@ -8,6 +8,36 @@ use std::collections::VecDeque;
 
 use crate::{verb::Verb, wire::Wire};
 
+/// What a connection asks, and who takes the answers.
+pub trait Call {
+    /// The path of the method.
+    fn target(&self) -> &'static str;
+
+    /// The request for `key`, sent in `slot`.
+    fn message(&mut self, slot: usize, key: u64) -> Vec<u8>;
+
+    /// Takes the next bytes of the answer in `slot`: a gRPC message behind its prefix.
+    fn data(&mut self, _slot: usize, _bytes: &[u8]) {}
+
+    /// The call in `slot` has ended; one that failed has no bytes.
+    ///
+    /// # Panics
+    /// If it failed, unless failures are what is counted.
+    fn ended(&mut self, _slot: usize, answered: bool) {
+        assert!(answered, "a call failed");
+    }
+}
+
+impl Call for Verb {
+    fn target(&self) -> &'static str {
+        Verb::target(*self)
+    }
+
+    fn message(&mut self, _slot: usize, key: u64) -> Vec<u8> {
+        Verb::message(*self, key)
+    }
+}
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) const HEAD_BYTES: usize = 9;
 pub(crate) const DATA: u8 = 0;
@@ -27,8 +57,8 @@ pub(crate) const OWN_WINDOW: u32 = 1 << 30;
 
 /// One connection.
 #[derive(Debug)]
-pub struct Grpc {
-    verb: Verb,
+pub struct Grpc<C> {
+    call: C,
     first: Vec<u8>,
     later: Vec<u8>,
     called: bool,
@@ -37,16 +67,16 @@ pub struct Grpc {
     streams: Vec<(u32, bool)>,
     /// Bytes of DATA that the server still takes.
     window: i64,
-    waiting: VecDeque<(usize, u64)>,
+    waiting: VecDeque<(usize, Vec<u8>)>,
     received: u32,
 }
 
-impl Grpc {
-    /// A connection for calls of `operation`.
-    pub fn new(verb: Verb, address: &str, slots: usize) -> Self {
-        let (first, later) = blocks(verb.target(), address);
+impl<C: Call> Grpc<C> {
+    /// A connection for calls of one method.
+    pub fn new(call: C, address: &str, slots: usize) -> Self {
+        let (first, later) = blocks(call.target(), address);
         Self {
-            verb,
+            call,
             first,
             later,
             called: false,
@@ -77,11 +107,20 @@ impl Grpc {
         self.window -= body.len() as i64 + 5;
     }
 
-    /// Asks what waits for the server's window.
+    /// Sends the request, or keeps it until the server's window is open.
+    fn send_or_wait(&mut self, slot: usize, body: Vec<u8>, out: &mut Vec<u8>) {
+        if self.window < body.len() as i64 + 5 {
+            self.waiting.push_back((slot, body));
+        } else {
+            self.send(slot, &body, out);
+        }
+    }
+
+    /// Sends what waits for the server's window.
     fn resume(&mut self, out: &mut Vec<u8>) {
         for _ in 0..self.waiting.len() {
-            if let Some((slot, key)) = self.waiting.pop_front() {
-                self.ask(slot, key, out);
+            if let Some((slot, body)) = self.waiting.pop_front() {
+                self.send_or_wait(slot, body, out);
             }
         }
     }
@@ -91,18 +130,14 @@ impl Grpc {
     }
 }
 
-impl Wire for Grpc {
+impl<C: Call> Wire for Grpc<C> {
     fn greet(&mut self, out: &mut Vec<u8>) {
         greet(out);
     }
 
     fn ask(&mut self, slot: usize, key: u64, out: &mut Vec<u8>) {
-        let body = self.verb.message(key);
-        if self.window < body.len() as i64 + 5 {
-            self.waiting.push_back((slot, key));
-        } else {
-            self.send(slot, &body, out);
-        }
+        let body = self.call.message(slot, key);
+        self.send_or_wait(slot, body, out);
     }
 
     fn answer(&mut self, input: &[u8], used: &mut usize, out: &mut Vec<u8>) -> Option<usize> {
@@ -124,10 +159,11 @@ impl Wire for Grpc {
                     }
                     let slot = self.slot(stream).expect("data of a call of ours");
                     self.streams[slot].1 = true;
+                    self.call.data(slot, payload);
                 }
                 HEADERS if flags & END_STREAM != 0 => {
                     let slot = self.slot(stream).expect("an answer to a call of ours");
-                    assert!(self.streams[slot].1, "a call failed");
+                    self.call.ended(slot, self.streams[slot].1);
                     return Some(slot);
                 }
                 HEADERS => {}

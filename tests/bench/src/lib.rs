@@ -1,9 +1,10 @@
 //! Parts of the benchmarks. `main.rs` drives witan beside etcd; the programs in `bin/` measure one
 //! room of ours by itself.
 //!
-//! Reading order: `load` (many clients, one measurement) → `subject` (of what) → `verb` (what they ask) → `h2`,
-//! `http1` (the two lean clients), `dial` (their connections) → `scene` (what is more than one request over and over) with `stream` →
-//! `cluster` (three members) → `program` (which servers a run compares), `floor`, `table`.
+//! Reading order: `load` (many clients, one measurement) with `paced` (at a rate) → `subject` (of what) → `verb` (what
+//! they ask) → `h2`, `http1` (the two lean clients), `dial` (their connections) → `scene` (what is more than one request
+//! over and over) with `stream` → `watched` (events that say when they were caused) → `cluster` (three members) →
+//! `restart` (by the size of the data) → `program` (which servers a run compares), `floor`, `table`.
 
 pub mod cluster;
 mod dial;
@@ -11,12 +12,15 @@ pub mod floor;
 pub mod h2;
 pub mod http1;
 pub mod load;
+pub mod paced;
 pub mod program;
+pub mod restart;
 pub mod scene;
 pub mod stream;
 pub mod subject;
 pub mod table;
 pub mod verb;
+pub mod watched;
 pub mod wire;
 
 use std::process::ExitCode;

@@ -4,30 +4,25 @@ use std::{
     cell::{Cell, RefCell},
     ops::Range,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
     time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::mpsc::{Sender, channel},
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 use witan_e2e::process;
 
-use crate::{h2::Grpc, http1::Http1, subject::Subject, verb::Verb, wire};
+use crate::{
+    h2::{Call, Grpc},
+    http1::Http1,
+    subject::Subject,
+    verb::Verb,
+    wire,
+};
 
 /// Keys that the timed loads touch. Their text has 16 bytes.
 pub const KEYS: u64 = 100_000;
 
 /// gRPC clients that share a connection at most. HTTP/1 clients have one each.
 const CLIENTS_PER_CONNECTION: usize = 20;
-
-/// Connections of clients that send at a rate, and the requests that each may have in flight.
-const PACED_CONNECTIONS: usize = 12;
-const PACED_SLOTS: usize = 256;
 
 /// Traffic before the measurement begins.
 const WARM_UP: Duration = Duration::from_millis(700);
@@ -70,21 +65,26 @@ impl Measured {
 
     /// Latency below which this share of the answers came, in milliseconds.
     pub fn quantile(&self, share: f64) -> f64 {
-        let last = self.latencies.len().saturating_sub(1);
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "the numbers are small"
-        )]
-        let at = (last as f64 * share) as usize;
-        f64::from(self.latencies.get(at).copied().unwrap_or_default()) / 1000.0
+        quantile(&self.latencies, share)
     }
+}
+
+/// The one of these sorted microseconds below which this share of them is, in milliseconds.
+pub fn quantile(sorted: &[u32], share: f64) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the numbers are small"
+    )]
+    let at = (last as f64 * share) as usize;
+    f64::from(sorted.get(at).copied().unwrap_or_default()) / 1000.0
 }
 
 /// The state that all clients of a measurement share.
 #[derive(Debug, Default)]
-struct Gauge {
+pub(crate) struct Gauge {
     counting: Cell<bool>,
     stop: Cell<bool>,
     answers: Cell<u64>,
@@ -93,7 +93,7 @@ struct Gauge {
 
 impl Gauge {
     /// Notes an answer that took so many microseconds.
-    fn count(&self, took: u32) {
+    pub(crate) fn count(&self, took: u32) {
         self.answers.set(self.answers.get() + 1);
         if self.counting.get() {
             self.latencies.borrow_mut().push(took);
@@ -142,40 +142,6 @@ pub async fn run_until(
     measure(subject, sent, &gauge, tasks, end).await
 }
 
-/// Has clients send `rate` requests per second, evenly spaced and without waiting for answers, on a few connections, for
-/// `length`, and measures. The latency of an answer counts from when its request was due. Needs a
-/// `LocalSet`.
-///
-/// # Panics
-/// If a request fails.
-pub async fn run_paced(subject: &Subject<'_>, verb: Verb, rate: u32, length: Duration) -> Measured {
-    let sent = subject.sent_bytes();
-    let gauge = Rc::new(Gauge::default());
-    let mut tasks = JoinSet::new();
-    let mut connections = Vec::new();
-    for address in subject.addresses().iter().cycle().take(PACED_CONNECTIONS) {
-        let (sender, due) = channel(PACED_SLOTS);
-        connections.push(sender);
-        let (address, gauge) = (address.to_owned(), Rc::clone(&gauge));
-        tasks.spawn_local(async move {
-            let wire = Grpc::new(verb, &address, PACED_SLOTS);
-            wire::drive_paced(&address, wire, PACED_SLOTS, due, |took| gauge.count(took)).await;
-        });
-    }
-    let stop = Arc::new(AtomicBool::new(false));
-    let pacer = std::thread::spawn({
-        let stop = Arc::clone(&stop);
-        move || pace(rate, &connections, &stop)
-    });
-    let end = async {
-        tokio::time::sleep(length).await;
-        stop.store(true, Relaxed);
-    };
-    let measured = measure(subject, sent, &gauge, tasks, end).await;
-    pacer.join().expect("it only sends");
-    measured
-}
-
 /// Measures for `length` while no client of this process asks for anything.
 pub async fn run_idle(subject: &Subject<'_>, length: Duration) -> Measured {
     let (sent, none) = (subject.sent_bytes(), JoinSet::new());
@@ -189,25 +155,8 @@ pub async fn run_idle(subject: &Subject<'_>, length: Duration) -> Measured {
     .await
 }
 
-/// Sends keys to one connection after the other at the rate, until `stop`.
-fn pace(rate: u32, connections: &[Sender<(u64, Instant)>], stop: &AtomicBool) {
-    let (begun, gap) = (Instant::now(), Duration::from_secs(1) / rate);
-    let (mut due, mut key) = (begun, 0);
-    for connection in connections.iter().cycle() {
-        if stop.load(Relaxed) {
-            return;
-        }
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        key = (key * 5 + 12_345) % KEYS;
-        if connection.blocking_send((key, due)).is_err() {
-            return;
-        }
-        due += gap;
-    }
-}
-
 /// Measures from the end of the warm-up to `end`, and then waits for the clients.
-async fn measure(
+pub(crate) async fn measure(
     subject: &Subject<'_>,
     sent: u64,
     gauge: &Gauge,
@@ -239,23 +188,49 @@ async fn measure(
     measured
 }
 
-/// Writes the keys 0 to `keys`, each once, by `operation`. Needs a `LocalSet`.
+/// Writes the keys 0 to `keys`, each once, by `verb`. Needs a `LocalSet`.
 ///
 /// # Panics
 /// If a request fails.
 pub async fn fill(address: &str, verb: Verb, keys: u64, clients: usize) {
-    let counter = Rc::new(Cell::new(0));
     let mut tasks = JoinSet::new();
+    let counter = Rc::new(Cell::new(0));
     connections(&mut tasks, &[address.to_owned()], verb, clients, |_| {
-        let counter = Rc::clone(&counter);
-        let next = move |_| {
-            let key = counter.get();
-            counter.set(key + 1);
-            (key < keys).then_some(key)
-        };
-        (next, |_| {})
+        (each_once(&counter, keys), |_| {})
     });
     finish(tasks).await;
+}
+
+/// The same by any calls: each connection has its own `call`.
+///
+/// # Panics
+/// If a request fails.
+pub async fn fill_by<C: Call + 'static>(
+    address: &str,
+    call: impl Fn() -> C,
+    keys: u64,
+    clients: usize,
+) {
+    let mut tasks = JoinSet::new();
+    let counter = Rc::new(Cell::new(0));
+    for _ in 0..clients.div_ceil(CLIENTS_PER_CONNECTION) {
+        let wire = Grpc::new(call(), address, CLIENTS_PER_CONNECTION);
+        let (address, next) = (address.to_owned(), each_once(&counter, keys));
+        tasks.spawn_local(async move {
+            wire::drive(&address, wire, CLIENTS_PER_CONNECTION, next, |_| {}).await;
+        });
+    }
+    finish(tasks).await;
+}
+
+/// The keys 0 to `keys`, which all connections with this counter share.
+fn each_once(counter: &Rc<Cell<u64>>, keys: u64) -> impl FnMut(usize) -> Option<u64> + 'static {
+    let counter = Rc::clone(counter);
+    move |_| {
+        let key = counter.get();
+        counter.set(key + 1);
+        (key < keys).then_some(key)
+    }
 }
 
 /// Opens the connections of `clients` clients, each to the next address. `share` makes, for a connection of

@@ -2,27 +2,25 @@
 //!
 //! `witan-bench [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34] [--loads put:64,v2get:1]`
 //! prints a table of loads (all of them, at 1, 64 and 1000 clients, if none are named).
-//! `witan-bench --keys N` fills each server with so many keys, kills it and starts it again.
+//! `witan-bench --keys N,N [--value-bytes N] [--rebuild yes]` fills each server with so many keys, kills it and starts
+//! it again; with `--rebuild`, a learner gets the state from it too.
 //! `--witan after=PATH,before=PATH` puts several builds of witan side by side; every other round
 //! goes through the servers in the opposite order.
 //! Build witan in release first; the etcd binaries come from `tests/tools`.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
-use std::{
-    env,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{env, process::ExitCode, time::Duration};
 
 use witan_bench::{
     floor,
     load::{self, Measured},
     program::{Program, programs, turns},
+    restart::{self, Scale},
     subject::Subject,
     table,
-    verb::Verb,
+    verb::{VALUE_BYTES, Verb},
 };
-use witan_e2e::{Server, process};
+use witan_e2e::Server;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,13 +31,10 @@ const CLIENTS: [usize; 3] = [1, 64, 1000];
 /// Clients that fill a server.
 const FILLERS: usize = 256;
 
-/// Time after filling, in which checkpoints and the like settle.
-const SETTLE: Duration = Duration::from_secs(5);
-
 struct Options {
     seconds: u64,
     rounds: usize,
-    keys: Option<u64>,
+    scale: Scale,
     servers: Vec<Program>,
     loads: Vec<(Verb, usize)>,
 }
@@ -48,9 +43,9 @@ fn main() -> ExitCode {
     witan_bench::run(
         options(env::args().skip(1)),
         "main.rs",
-        async |options| match options.keys {
-            Some(keys) => memory(&options, keys).await,
-            None => compare(&options).await,
+        async |options| match options.scale.keys.is_empty() {
+            false => restart::measure(&options.servers, &options.scale).await,
+            true => compare(&options).await,
         },
     )
 }
@@ -94,47 +89,17 @@ async fn compare(options: &Options) {
     }
 }
 
-async fn memory(options: &Options, keys: u64) {
-    println!(
-        "{keys} keys of 16 + {} bytes\n\n{}",
-        witan_bench::verb::VALUE_BYTES,
-        table::FILL_HEAD
-    );
-    for program in &options.servers {
-        let mut server = program.launch().start();
-        let before = process::cpu(server.pid());
-        load::fill(&server.address(), Verb::Put, keys, FILLERS).await;
-        tokio::time::sleep(SETTLE).await;
-        let spent = process::cpu(server.pid()).saturating_sub(before);
-        let resident = process::resident_bytes(server.pid()) >> 20;
-        let disk = process::folder_bytes(server.dir()) >> 20;
-        let written = process::written_bytes(server.pid()) >> 20;
-        let (mut restart, mut start_cpu) = (Duration::MAX, Duration::MAX);
-        // the least of all rounds: what is above it is other work of the machine
-        for _ in 0..options.rounds {
-            server.kill9();
-            let begun = Instant::now();
-            server.start_again();
-            restart = restart.min(begun.elapsed());
-            start_cpu = start_cpu.min(process::cpu(server.pid()));
-        }
-        let again = process::resident_bytes(server.pid()) >> 20;
-        println!(
-            "| {} | {resident} | {disk} | {written} | {:.1} | {:.1} | {:.1} | {again} |",
-            program.name,
-            spent.as_secs_f64(),
-            restart.as_secs_f64(),
-            start_cpu.as_secs_f64(),
-        );
-    }
-}
-
 fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     let all = |verb| CLIENTS.map(|clients| (verb, clients));
     let mut options = Options {
         seconds: 4,
         rounds: 2,
-        keys: None,
+        scale: Scale {
+            keys: Vec::new(),
+            value_bytes: VALUE_BYTES,
+            rounds: 2,
+            rebuild: false,
+        },
         servers: Vec::new(),
         loads: Verb::ALL.into_iter().flat_map(all).collect(),
     };
@@ -149,13 +114,21 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
         match flag.as_str() {
             "--seconds" => options.seconds = number()?.max(1),
             "--rounds" => options.rounds = usize::try_from(number()?.max(1)).unwrap_or(1),
-            "--keys" => options.keys = Some(number()?),
+            "--keys" => {
+                let keys = |text: &str| text.parse().map_err(|_| format!("no number: {text}"));
+                options.scale.keys = value.split(',').map(keys).collect::<Result<_, _>>()?;
+            }
+            "--value-bytes" => {
+                options.scale.value_bytes = usize::try_from(number()?).unwrap_or(usize::MAX);
+            }
+            "--rebuild" => options.scale.rebuild = value == "yes",
             "--servers" => servers = value,
             "--witan" => builds = Some(value),
             "--loads" => options.loads = value.split(',').map(load).collect::<Result<_, _>>()?,
             _ => return Err(format!("no such flag: {flag}")),
         }
     }
+    options.scale.rounds = options.rounds;
     options.servers = programs(&servers, builds.as_deref())?;
     Ok(options)
 }

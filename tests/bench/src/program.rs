@@ -18,12 +18,19 @@ pub struct Program {
     pub kind: Kind,
     /// The executable, where it is not the usual one of its kind.
     path: Option<PathBuf>,
+    /// The scheme of the peer URLs of a cluster; `https` takes certificates that each member makes.
+    pub peer_scheme: &'static str,
 }
 
 impl Program {
     /// The usual executable of a kind.
     pub fn usual(kind: Kind) -> Self {
-        Self { name: kind.name().to_owned(), kind, path: None }
+        Self {
+            name: kind.name().to_owned(),
+            kind,
+            path: None,
+            peer_scheme: "http",
+        }
     }
 
     /// How to start it.
@@ -43,7 +50,11 @@ impl Program {
             Kind::Witan | Kind::Etcd34 => self.launch(),
             Kind::Etcd36 | Kind::Etcd37 => self.launch().arg("--log-level=warn"),
         };
-        Cluster::prepare_of(&launch, "http", members)
+        let launch = match self.peer_scheme {
+            "https" => launch.arg("--peer-auto-tls"),
+            _ => launch,
+        };
+        Cluster::prepare_of(&launch, self.peer_scheme, members)
     }
 }
 
@@ -78,7 +89,7 @@ fn witans(text: &str) -> Result<Vec<Program>, String> {
         if !path.is_file() {
             return Err(format!("--witan: no program at {}", path.display()));
         }
-        Ok(Program { name, kind: Kind::Witan, path: Some(path) })
+        Ok(Program { name, path: Some(path), ..Program::usual(Kind::Witan) })
     };
     text.split(',').enumerate().map(build).collect()
 }

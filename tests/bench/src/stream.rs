@@ -1,5 +1,5 @@
-//! A lean client of one long gRPC stream in both directions: it cuts messages out of frames and
-//! looks into neither.
+//! A lean client of long gRPC streams in both directions, all of one method on one connection: it cuts
+//! messages out of frames and looks into neither.
 
 use std::collections::VecDeque;
 
@@ -13,65 +13,80 @@ use crate::h2::{
     OWN_WINDOW, PING, SETTINGS, WINDOW_UPDATE, blocks, greet, head, u32_of,
 };
 
-/// The only stream of the connection.
-const STREAM: u32 = 1;
 /// Flag and length before each gRPC message.
 const PREFIX_BYTES: usize = 5;
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
 
-/// One connection with one open call.
+/// One connection with its open calls.
 #[derive(Debug)]
-pub struct Stream {
+pub struct Streams {
     socket: TcpStream,
     out: Vec<u8>,
     input: Vec<u8>,
+    calls: Vec<Call>,
+    /// The bytes that the server still accepts on the connection.
+    window: i64,
+    received: u32,
+}
+
+/// One open call.
+#[derive(Debug)]
+struct Call {
     /// Bytes of messages that are not whole yet.
     message: Vec<u8>,
-    /// The bytes that the server still accepts: on the connection, on the stream.
-    windows: [i64; 2],
+    /// The bytes that the server still accepts on the stream.
+    window: i64,
     waiting: VecDeque<Vec<u8>>,
     received: u32,
     ended: bool,
 }
 
-impl Stream {
-    /// Calls the method at `path`.
+impl Streams {
+    /// Calls the method at `path` so many times.
     ///
     /// # Panics
     /// If nobody listens.
-    pub async fn open(address: &str, path: &str) -> Self {
+    pub async fn open(address: &str, path: &str, calls: usize) -> Self {
         let socket = TcpStream::connect(address).await.expect("it listens");
         socket.set_nodelay(true).expect("a TCP socket");
         let mut out = Vec::new();
         greet(&mut out);
-        let (block, _) = blocks(path, address);
-        head(&mut out, block.len(), HEADERS, END_HEADERS, STREAM);
-        out.extend_from_slice(&block);
+        let (first, later) = blocks(path, address);
+        for at in 0..calls {
+            let block = if at == 0 { &first } else { &later };
+            head(&mut out, block.len(), HEADERS, END_HEADERS, id(at));
+            out.extend_from_slice(block);
+        }
+        let call = |_| Call {
+            message: Vec::new(),
+            window: FIRST_WINDOW,
+            waiting: VecDeque::new(),
+            received: 0,
+            ended: false,
+        };
         Self {
             socket,
             out,
             input: Vec::with_capacity(READ_BYTES),
-            message: Vec::new(),
-            windows: [FIRST_WINDOW; 2],
-            waiting: VecDeque::new(),
+            calls: (0..calls).map(call).collect(),
+            window: FIRST_WINDOW,
             received: 0,
-            ended: false,
         }
     }
 
-    /// Sends a message with the next [`Stream::receive`], as soon as the server takes it.
-    pub fn send(&mut self, message: Vec<u8>) {
-        self.waiting.push_back(message);
+    /// Sends a message of the call at `at` with the next [`Streams::receive`], as soon as the server takes it.
+    pub fn send(&mut self, at: usize, message: Vec<u8>) {
+        self.calls[at].waiting.push_back(message);
         self.flush();
     }
 
-    /// Sends what can be sent, reads once, and hands on the whole messages that came. Whether the
-    /// call goes on.
+    /// Sends what can be sent, reads once, and hands on the whole messages that came with their call. Whether
+    /// all calls go on.
     ///
     /// # Panics
     /// If the connection breaks.
-    pub async fn receive(&mut self, mut each: impl FnMut(&[u8])) -> bool {
+    pub async fn receive(&mut self, mut each: impl FnMut(usize, &[u8])) -> bool {
         if !self.out.is_empty() {
             self.socket.write_all(&self.out).await.expect("it reads");
             self.out.clear();
@@ -79,41 +94,30 @@ impl Stream {
         self.input.reserve(READ_BYTES);
         let read = self.socket.read_buf(&mut self.input).await;
         assert!(read.expect("it answers") > 0, "the connection was closed");
-        self.frames();
-        let mut used = 0;
-        while let Some((&[_, l0, l1, l2, l3], rest)) =
-            self.message[used..].split_first_chunk::<PREFIX_BYTES>()
-        {
-            let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
-            let Some(message) = rest.get(..length) else {
-                break;
-            };
-            each(message);
-            used += PREFIX_BYTES + length;
-        }
-        self.message.drain(..used);
-        !self.ended
+        self.frames(&mut each);
+        self.calls.iter().all(|call| !call.ended)
     }
 
     fn flush(&mut self) {
-        while let Some(message) = self.waiting.front() {
-            let length = message.len() + PREFIX_BYTES;
-            if self.windows.iter().any(|window| *window < length as i64) {
-                return;
+        for (at, call) in self.calls.iter_mut().enumerate() {
+            while let Some(message) = call.waiting.front() {
+                let length = message.len() + PREFIX_BYTES;
+                if self.window.min(call.window) < length as i64 {
+                    break;
+                }
+                self.window -= length as i64;
+                call.window -= length as i64;
+                head(&mut self.out, length, DATA, 0, id(at));
+                self.out.push(0);
+                self.out
+                    .extend_from_slice(&u32_of(message.len()).to_be_bytes());
+                self.out.extend_from_slice(message);
+                call.waiting.pop_front();
             }
-            self.windows
-                .iter_mut()
-                .for_each(|window| *window -= length as i64);
-            head(&mut self.out, length, DATA, 0, STREAM);
-            self.out.push(0);
-            self.out
-                .extend_from_slice(&u32_of(message.len()).to_be_bytes());
-            self.out.extend_from_slice(message);
-            self.waiting.pop_front();
         }
     }
 
-    fn frames(&mut self) {
+    fn frames(&mut self, each: &mut impl FnMut(usize, &[u8])) {
         let input = std::mem::take(&mut self.input);
         let mut used = 0;
         while let Some((&[l0, l1, l2, kind, flags, s0, s1, s2, s3], rest)) =
@@ -126,6 +130,10 @@ impl Stream {
             };
             used += HEAD_BYTES + length;
             self.frame(kind, flags, stream, payload);
+            if kind == DATA {
+                let at = at(stream);
+                self.calls[at].messages(|message| each(at, message));
+            }
         }
         self.input = input;
         self.input.drain(..used);
@@ -134,18 +142,19 @@ impl Stream {
     fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         match kind {
             DATA => {
-                self.received += u32_of(payload.len());
-                if self.received > OWN_WINDOW / 2 {
-                    for target in [0, STREAM] {
+                let call = &mut self.calls[at(stream)];
+                call.message.extend_from_slice(payload);
+                call.ended |= flags & END_STREAM != 0;
+                for (received, target) in [(&mut self.received, 0), (&mut call.received, stream)] {
+                    *received += u32_of(payload.len());
+                    if *received > OWN_WINDOW / 2 {
                         head(&mut self.out, 4, WINDOW_UPDATE, 0, target);
-                        self.out.extend_from_slice(&self.received.to_be_bytes());
+                        self.out.extend_from_slice(&received.to_be_bytes());
+                        *received = 0;
                     }
-                    self.received = 0;
                 }
-                self.message.extend_from_slice(payload);
-                self.ended |= flags & END_STREAM != 0;
             }
-            HEADERS => self.ended |= flags & END_STREAM != 0,
+            HEADERS => self.calls[at(stream)].ended |= flags & END_STREAM != 0,
             SETTINGS if flags & ACK == 0 => {
                 self.initial_window(payload);
                 head(&mut self.out, 0, SETTINGS, ACK, 0);
@@ -157,8 +166,11 @@ impl Stream {
             SETTINGS | PING => {}
             WINDOW_UPDATE => {
                 let more = payload.try_into().expect("four bytes");
-                let which = usize::from(stream != 0);
-                self.windows[which] += i64::from(u32::from_be_bytes(more));
+                let window = match stream {
+                    0 => &mut self.window,
+                    _ => &mut self.calls[at(stream)].window,
+                };
+                *window += i64::from(u32::from_be_bytes(more));
                 self.flush();
             }
             _ => panic!("frame of type {kind}: the server gave the call up"),
@@ -170,9 +182,39 @@ impl Stream {
             let (id, value) = setting.split_at(2);
             if id == INITIAL_WINDOW_SIZE.to_be_bytes() {
                 let size = u32::from_be_bytes(value.try_into().expect("four bytes"));
-                self.windows[1] += i64::from(size) - FIRST_WINDOW;
+                for call in &mut self.calls {
+                    call.window += i64::from(size) - FIRST_WINDOW;
+                }
                 self.flush();
             }
         }
     }
+}
+
+impl Call {
+    /// Hands on the whole messages that came.
+    fn messages(&mut self, mut each: impl FnMut(&[u8])) {
+        let mut used = 0;
+        while let Some((&[_, l0, l1, l2, l3], rest)) =
+            self.message[used..].split_first_chunk::<PREFIX_BYTES>()
+        {
+            let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
+            let Some(message) = rest.get(..length) else {
+                break;
+            };
+            each(message);
+            used += PREFIX_BYTES + length;
+        }
+        self.message.drain(..used);
+    }
+}
+
+/// The stream of a client's call.
+fn id(at: usize) -> u32 {
+    u32_of(at) * 2 + 1
+}
+
+/// The call of a stream.
+fn at(stream: u32) -> usize {
+    (stream / 2) as usize
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::load::Measured;
+use crate::load::{Measured, quantile};
 
 /// Head of the table of loads.
 pub const HEAD: &str = "\
@@ -98,6 +98,64 @@ pub(crate) fn rates_line(
     )
 }
 
+/// Head of the table of Kubernetes' nodes.
+pub(crate) const KUBERNETES_HEAD: &str = "\
+| nodes | txn/s | server | txn/s done | p50 ms | p99 ms | events p99 ms | CPU %, all members | client CPU % |
+|--:|--:|---|--:|--:|--:|--:|--:|--:|";
+
+/// One line: so many nodes, which ask for `rate` transactions per second, and the delays of the events of these.
+pub(crate) fn kubernetes_line(
+    (nodes, rate): (u32, u32),
+    server: &str,
+    measured: &Measured,
+    delays: &[u32],
+) -> String {
+    format!(
+        "| {nodes} | {rate} | {server} | {:.0} | {:.2} | {:.2} | {:.2} | {} |",
+        self::rate(measured),
+        measured.quantile(0.5),
+        measured.quantile(0.99),
+        quantile(delays, 0.99),
+        shares(measured),
+    )
+}
+
+/// Head of the table of many streams with large events.
+pub(crate) const WIDE_WATCHES_HEAD: &str = "\
+| server | events/s | MB/s | delay p50 ms | p99 ms | CPU %, all members | client CPU % | us an event | memory MiB, all members | missing |
+|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
+
+/// The puts, which so many streams hear with values of so many bytes; the delays of these events and how many are
+/// missing; the memory of all members.
+#[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
+pub(crate) fn wide_watches_line(
+    measured: &Measured,
+    (streams, value_bytes): (u64, usize),
+    (delays, missing): (&[u32], u64),
+    resident_bytes: u64,
+) -> String {
+    let events = rate(measured) * streams as f64;
+    format!(
+        "{events:.0} | {:.1} | {:.2} | {:.2} | {} | {:.2} | {} | {missing} |",
+        events * value_bytes as f64 / 1e6,
+        quantile(delays, 0.5),
+        quantile(delays, 0.99),
+        shares(measured),
+        cpu(measured) / streams as f64,
+        resident_bytes >> 20,
+    )
+}
+
+/// CPU of all members and of the client, in percent of one core.
+fn shares(measured: &Measured) -> String {
+    let share = |of: Duration| of.as_secs_f64() * 100.0 / measured.elapsed.as_secs_f64().max(1e-9);
+    format!(
+        "{:.1} | {:.1}",
+        share(measured.server_cpu),
+        share(measured.client_cpu)
+    )
+}
+
 /// Head of the table of loads on clusters.
 pub(crate) const CLUSTER_HEAD: &str = "\
 | load | clients | at | server | requests/s | p50 ms | p99 ms | servers us | client us | written B | peer B | rate | CPU |
@@ -156,8 +214,8 @@ pub(crate) fn catch_up_line(quiet: &Measured, busy: &Measured, took: Option<Dura
 
 /// Head of the table of fills.
 pub const FILL_HEAD: &str = "\
-| server | memory MiB | on disk MiB | written MiB | server CPU s | to serve again s | CPU of that s | memory then MiB |
-|---|--:|--:|--:|--:|--:|--:|--:|";
+| keys | server | memory MiB | on disk MiB | written MiB | server CPU s | to serve again s | CPU of that s | memory then MiB | rebuild s |
+|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|";
 
 /// Events or answers per second, their delays, and the server's CPU for each.
 #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]

@@ -1,4 +1,4 @@
-//! The picture of the benchmarks shows the numbers of the tables. What does *not* live here: the
+//! The picture of the benchmarks shows the numbers of the tables, and each table has a command. What does *not* live here: the
 //! measurement, which `tests/bench` makes.
 
 use std::{collections::BTreeMap, process::Command};
@@ -13,13 +13,33 @@ const WIDTH_TOLERANCE: f64 = 0.1;
 
 #[test]
 fn picture_and_readme_are_drawn_from_the_tables() {
+    let script = "tests/bench/plot";
+    assert_eq!(
+        check(script),
+        None,
+        "what {script} writes is as it writes it"
+    );
+}
+
+#[test]
+fn every_table_has_a_place_and_a_command() {
+    let script = "tests/bench/tables";
+    assert_eq!(
+        check(script),
+        None,
+        "{script} and the page name the same tables"
+    );
+}
+
+/// What a script finds wrong.
+fn check(script: &str) -> Option<String> {
     let output = Command::new("python3")
-        .arg(root().join("tests/bench/plot"))
+        .arg(root().join(script))
         .arg("--check")
         .output()
-        .expect("python3 draws the picture");
+        .expect("python3 reads the page");
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    (!output.status.success()).then(|| said.into_owned())
 }
 
 /// Does not trust the script: reads number and width of each bar out of the picture.

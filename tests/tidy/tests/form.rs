@@ -24,6 +24,10 @@ const SLEEPS: &[(&str, &str)] = &[
     ),
     ("tests/bench/src/load.rs", "a measurement has a length"),
     (
+        "tests/bench/src/paced.rs",
+        "a measurement has a length, and clients have a pace",
+    ),
+    (
         "tests/bench/src/scene/chores.rs",
         "the pause between two chores beside a load",
     ),
@@ -40,7 +44,7 @@ const SLEEPS: &[(&str, &str)] = &[
         "a filled cluster settles before it is measured",
     ),
     (
-        "tests/bench/src/main.rs",
+        "tests/bench/src/restart.rs",
         "a filled server settles before it is measured",
     ),
     (

@@ -1,9 +1,10 @@
 //! Three members of Witan beside three members of etcd.
 //!
 //! `cluster [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34] [--witan after=PATH,before=PATH]
-//! [--parts requests,rates,watchers,memory,failover,catch-up] [--loads put:64:leader,get:1:follower,put:64:all]
-//! [--rates 0,500] [--keys N] [--kills N] [--behind-mib N]` prints a table for each part. The defaults give a first
-//! impression; `docs/benchmarks.md` says with which its tables were made.
+//! [--parts requests,rates,watchers,wide-watches,kubernetes,memory,failover,catch-up]
+//! [--loads put:64:leader,get:1:follower,put:64:all] [--rates 0,500] [--streams N] [--puts N] [--value-bytes N]
+//! [--nodes 1000,5000] [--watchers N] [--keys N] [--kills N] [--behind-mib N] [--peers http|https]` prints a table for
+//! each part. The defaults give a first impression; `docs/benchmarks.md` says with which its tables were made.
 
 use std::{env, process::ExitCode, time::Duration};
 
@@ -29,6 +30,11 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<(Options, Vec<Part>
         programs: Vec::new(),
         loads: Load::all(),
         rates: vec![0, 100, 500, 1000, 2000],
+        nodes: vec![1000, 2000, 5000, 10_000, 20_000, 40_000, 80_000, 160_000],
+        watchers: 500,
+        streams: 10_000,
+        puts: 2,
+        value_bytes: 3 << 10,
         length: Duration::from_secs(2),
         rounds: 1,
         keys: 100_000,
@@ -37,6 +43,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<(Options, Vec<Part>
     };
     let mut parts = Part::ALL.to_vec();
     let (mut servers, mut builds) = ("witan,etcd36,etcd34".to_owned(), None);
+    let mut peer_scheme = "http";
     while let Some(flag) = args.next() {
         let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
         let number = || {
@@ -50,13 +57,17 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<(Options, Vec<Part>
             "--keys" => options.keys = number()?,
             "--kills" => options.kills = count()?,
             "--behind-mib" => options.behind_mib = number()?,
+            "--peers" if value == "http" => peer_scheme = "http",
+            "--peers" if value == "https" => peer_scheme = "https",
             "--servers" => servers = value,
             "--witan" => builds = Some(value),
             "--parts" => parts = value.split(',').map(part).collect::<Result<_, _>>()?,
-            "--rates" => {
-                let rate = |text: &str| text.parse().map_err(|_| format!("no rate: {text}"));
-                options.rates = value.split(',').map(rate).collect::<Result<_, _>>()?;
-            }
+            "--rates" => options.rates = numbers(&value)?,
+            "--nodes" => options.nodes = numbers(&value)?,
+            "--watchers" => options.watchers = count()?,
+            "--streams" => options.streams = count()?,
+            "--puts" => options.puts = u32::try_from(number()?).unwrap_or(u32::MAX),
+            "--value-bytes" => options.value_bytes = count()?,
             "--loads" => {
                 options.loads = value
                     .split(',')
@@ -67,7 +78,15 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<(Options, Vec<Part>
         }
     }
     options.programs = programs(&servers, builds.as_deref())?;
+    for program in &mut options.programs {
+        program.peer_scheme = peer_scheme;
+    }
     Ok((options, parts))
+}
+
+fn numbers(text: &str) -> Result<Vec<u32>, String> {
+    let number = |text: &str| text.parse().map_err(|_| format!("no number: {text}"));
+    text.split(',').map(number).collect()
 }
 
 fn part(name: &str) -> Result<Part, String> {

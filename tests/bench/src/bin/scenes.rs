@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 
 async fn play(options: &Options) {
     for scene in &options.scenes {
-        println!("{}\n\n{}", scene.name(), scene.head());
+        println!("{}\n\n{}", scene.label(), scene.head());
         for at in turns(options.servers.len(), options.rounds) {
             let program = &options.servers[at];
             let launch = program.launch();

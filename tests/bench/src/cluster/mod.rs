@@ -1,12 +1,15 @@
 //! Three members of each program beside one another: requests at the leader, at a follower and at all, watchers,
-//! memory, what happens when the leader dies, and a member that catches up.
+//! the load of Kubernetes' nodes, memory, what happens when the leader dies, and a member that catches up.
 
 mod catch_up;
 mod failover;
+mod kubernetes;
 mod memory;
+mod objects;
 mod rates;
 mod requests;
 mod watchers;
+mod wide_watches;
 
 use std::time::Duration;
 
@@ -28,6 +31,10 @@ pub enum Part {
     Rates,
     /// Events to 10,000 watchers at all members.
     Watchers,
+    /// Large events to many streams at all members.
+    WideWatches,
+    /// Leases of nodes, and pods, of Kubernetes clusters.
+    Kubernetes,
     /// Memory, disk and traffic of puts of distinct keys.
     Memory,
     /// `kill -9` of the leader.
@@ -38,10 +45,12 @@ pub enum Part {
 
 impl Part {
     /// All of them, in the order of the document.
-    pub const ALL: [Part; 6] = [
+    pub const ALL: [Part; 8] = [
         Part::Requests,
         Part::Rates,
         Part::Watchers,
+        Part::WideWatches,
+        Part::Kubernetes,
         Part::Memory,
         Part::Failover,
         Part::CatchUp,
@@ -53,6 +62,8 @@ impl Part {
             Part::Requests => "requests",
             Part::Rates => "rates",
             Part::Watchers => "watchers",
+            Part::WideWatches => "wide-watches",
+            Part::Kubernetes => "kubernetes",
             Part::Memory => "memory",
             Part::Failover => "failover",
             Part::CatchUp => "catch-up",
@@ -68,6 +79,8 @@ impl Part {
             Part::Requests => requests::measure(options).await,
             Part::Rates => rates::measure(options).await,
             Part::Watchers => watchers::measure(options).await,
+            Part::WideWatches => wide_watches::measure(options).await,
+            Part::Kubernetes => kubernetes::measure(options).await,
             Part::Memory => memory::measure(options).await,
             Part::Failover => failover::measure(options).await,
             Part::CatchUp => catch_up::measure(options).await,
@@ -84,6 +97,16 @@ pub struct Options {
     pub loads: Vec<Load>,
     /// Puts per second of [`Part::Rates`]; 0 measures clusters that nobody uses.
     pub rates: Vec<u32>,
+    /// Nodes of [`Part::Kubernetes`], one step after the other.
+    pub nodes: Vec<u32>,
+    /// Watchers of single nodes of [`Part::Kubernetes`].
+    pub watchers: usize,
+    /// Streams of [`Part::WideWatches`].
+    pub streams: usize,
+    /// Puts per second of [`Part::WideWatches`].
+    pub puts: u32,
+    /// Bytes of the values of these puts.
+    pub value_bytes: usize,
     /// Length of one measurement.
     pub length: Duration,
     /// How often each load is measured on each program.

@@ -8,6 +8,7 @@ use witan_e2e::Cluster;
 use super::{FILLERS, Options};
 use crate::{
     load::{self, Measured},
+    paced,
     program::turns,
     subject::Subject,
     table,
@@ -50,6 +51,6 @@ async fn one(cluster: &Cluster, rate: u32, length: Duration) -> Measured {
     let subject = Subject::all_of(cluster);
     match rate {
         0 => load::run_idle(&subject, length).await,
-        _ => load::run_paced(&subject, Verb::Put, rate, length).await,
+        _ => paced::run(&subject, || Verb::Put, rate, length).await,
     }
 }

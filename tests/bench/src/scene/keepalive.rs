@@ -13,7 +13,7 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_e2e::{Server, grpc, process};
 
-use crate::{load::Measured, stream::Stream, table::latency_line};
+use crate::{load::Measured, stream::Streams, table::latency_line};
 
 const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 const STREAMS: i64 = 10;
@@ -32,16 +32,16 @@ pub(super) async fn play(server: &Server, length: Duration) -> String {
     let begun = Instant::now();
     let mut streams = JoinSet::new();
     for first in (1..=STREAMS * LEASES_PER_STREAM).step_by(100) {
-        let mut stream = Stream::open(&server.address(), KEEP_ALIVE).await;
+        let mut stream = Streams::open(&server.address(), KEEP_ALIVE, 1).await;
         let latencies = Rc::clone(&latencies);
         streams.spawn_local(async move {
             let mut asked = vec![Instant::now(); 100];
             for id in first..first + LEASES_PER_STREAM {
-                stream.send(LeaseKeepAliveRequest { id }.encode_to_vec());
+                stream.send(0, LeaseKeepAliveRequest { id }.encode_to_vec());
             }
             while begun.elapsed() < length {
                 let mut answered = Vec::new();
-                let heard = |message: &[u8]| {
+                let heard = |_, message: &[u8]| {
                     let answer = LeaseKeepAliveResponse::decode(message).expect("an answer");
                     assert!(answer.ttl > 0, "the lease has ended");
                     answered.push(answer.id);
@@ -54,7 +54,7 @@ pub(super) async fn play(server: &Server, length: Duration) -> String {
                         .borrow_mut()
                         .push(u32::try_from(took).unwrap_or(u32::MAX));
                     *slot = Instant::now();
-                    stream.send(LeaseKeepAliveRequest { id }.encode_to_vec());
+                    stream.send(0, LeaseKeepAliveRequest { id }.encode_to_vec());
                 }
             }
         });

@@ -62,6 +62,20 @@ impl Scene {
         }
     }
 
+    /// Its name above its table.
+    pub fn label(self) -> &'static str {
+        match self {
+            Scene::WatchOne => "one key, 10,000 watchers",
+            Scene::WatchMany => "10,000 keys with a watcher each, 64 writers",
+            Scene::KeepAlive => "1,000 leases kept alive on 10 streams",
+            Scene::Compact => "64 writers, then with compactions all the time",
+            Scene::Defragment => "64 writers, then with defragmentations all the time",
+            Scene::Backup => "a snapshot of a million keys",
+            Scene::Pauses => "one writer, while a member with 2 GiB does its chores",
+            Scene::Tls => "64 writers, and clients that connect anew, by TLS",
+        }
+    }
+
     /// Head of its table in Markdown.
     pub fn head(self) -> &'static str {
         match self {

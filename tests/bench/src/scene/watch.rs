@@ -14,11 +14,11 @@ use witan_api::v3::etcdserverpb::{
 };
 
 use crate::{
-    h2::Grpc, load::Measured, stream::Stream, subject::Subject, table::latency_line, verb::Verb,
+    h2::Grpc, load::Measured, stream::Streams, subject::Subject, table::latency_line, verb::Verb,
     verb::key_text, wire,
 };
 
-const WATCH: &str = "/etcdserverpb.Watch/Watch";
+pub(crate) const WATCH: &str = "/etcdserverpb.Watch/Watch";
 const STREAMS: u64 = 100;
 const WATCHERS_PER_STREAM: u64 = 100;
 const WATCHERS: u64 = STREAMS * WATCHERS_PER_STREAM;
@@ -104,18 +104,18 @@ fn finish(subject: &Subject<'_>, heard: &Heard, begun: Instant, before: Duration
 async fn watch_all(readers: &[String], heard: &Rc<Heard>, key: impl Fn(u64) -> u64) -> JoinSet<()> {
     let mut streams = JoinSet::new();
     for (first, reader) in (0..WATCHERS).step_by(100).zip(readers.iter().cycle()) {
-        let mut stream = Stream::open(reader, WATCH).await;
+        let mut stream = Streams::open(reader, WATCH, 1).await;
         for watcher in first..first + WATCHERS_PER_STREAM {
             let create = WatchCreateRequest {
                 key: key_text(key(watcher)).into_bytes().into(),
                 ..WatchCreateRequest::default()
             };
             let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-            stream.send(request.encode_to_vec());
+            stream.send(0, request.encode_to_vec());
         }
         let heard = Rc::clone(heard);
         streams.spawn_local(async move {
-            while stream.receive(|message| hear(&heard, message)).await {
+            while stream.receive(|_, message| hear(&heard, message)).await {
                 heard.changed.notify_waiters();
             }
         });

@@ -1,0 +1,248 @@
+//! The load of Kubernetes' nodes at all members, of more nodes in each step until the server breaks: renewals of node
+//! leases and pods that come and go, which apiservers and watchers of single nodes watch.
+#![expect(clippy::print_stdout, reason = "a program that prints tables")]
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use tokio::task::JoinSet;
+use witan_e2e::Cluster;
+
+use super::{
+    MEMBERS, Options,
+    objects::{LEASES, Objects, PODS, Transactions, lease_key, pods_prefix, rate},
+};
+use crate::{
+    load::{self, Measured},
+    paced,
+    program::{Program, turns},
+    subject::Subject,
+    table,
+    watched::{Heard, Watched},
+};
+
+/// A server breaks at a p99 above ten times the 10 ms that etcd wants of its disk, or if it does less than this share of
+/// what is asked.
+const P99_MAX_MS: f64 = 100.0;
+const DONE_MIN: f64 = 0.95;
+
+/// Streams of one connection that watch single nodes.
+const STREAMS_PER_CONNECTION: usize = 100;
+/// Clients that create the leases of a step's new nodes.
+const FILLERS: usize = 64;
+
+/// A cluster under load.
+struct Loaded<'a> {
+    program: &'a Program,
+    /// Ends before the cluster does.
+    _hearing: JoinSet<()>,
+    cluster: Cluster,
+    heard: Rc<Heard>,
+    objects: Rc<RefCell<Objects>>,
+    /// At how many nodes it broke, and how.
+    broke: Option<String>,
+}
+
+/// What one step has shown.
+#[derive(Default)]
+struct Step {
+    measured: Measured,
+    delays: Vec<u32>,
+    failed: u64,
+    refused: u64,
+    missing: u64,
+}
+
+pub(super) async fn measure(options: &Options) {
+    let mut clusters = Vec::new();
+    for program in &options.programs {
+        clusters.push(Loaded::start(program, options).await);
+    }
+    println!(
+        "{} watchers of single nodes\n\n{}",
+        options.watchers,
+        table::KUBERNETES_HEAD
+    );
+    for &nodes in &options.nodes {
+        let mut steps: Vec<Step> = clusters.iter().map(|_| Step::default()).collect();
+        for turn in turns(clusters.len(), options.rounds) {
+            let loaded = &clusters[turn];
+            if loaded.broke.is_none() {
+                steps[turn].add(loaded.step(nodes, options.length).await);
+            }
+        }
+        for (loaded, step) in clusters.iter_mut().zip(&steps) {
+            if loaded.broke.is_none() {
+                loaded.print(nodes, step);
+            }
+        }
+    }
+    println!();
+    for loaded in &clusters {
+        let how = loaded.broke.as_deref().unwrap_or("holds all of them");
+        println!("{} {how}.", loaded.program.name);
+    }
+    println!();
+}
+
+impl<'a> Loaded<'a> {
+    async fn start(program: &'a Program, options: &Options) -> Self {
+        let mut cluster = program.cluster(MEMBERS);
+        cluster.start_all();
+        let heard = Heard::new();
+        let mut hearing = JoinSet::new();
+        let addresses = cluster.addresses();
+        // what an apiserver beside each member watches
+        for address in &addresses {
+            let whole = |prefix| Watched { prev_kv: true, ..Watched::prefix(prefix) };
+            heard
+                .watch(address, &[LEASES, PODS].map(whole), &mut hearing)
+                .await;
+        }
+        let nodes = options.nodes.first().copied().unwrap_or(1) as usize;
+        let (of_nodes, counts) = watchers_of_nodes(options.watchers, nodes);
+        let chunks = of_nodes.chunks(STREAMS_PER_CONNECTION);
+        for (watched, address) in chunks.zip(addresses.iter().cycle()) {
+            heard.watch(address, watched, &mut hearing).await;
+        }
+        let objects = Objects::new(heard.clock, counts, addresses.len() as u64);
+        Self {
+            program,
+            _hearing: hearing,
+            cluster,
+            heard,
+            objects: Rc::new(RefCell::new(objects)),
+            broke: None,
+        }
+    }
+
+    /// Creates the leases that are new, and measures.
+    async fn step(&self, nodes: u32, length: Duration) -> Step {
+        let call = || Transactions::new(&self.objects);
+        let new = self.objects.borrow_mut().grow(nodes as usize);
+        let first = &self.cluster.addresses()[0];
+        load::fill_by(first, call, new, FILLERS).await;
+        self.settle().await;
+        self.heard.take_delays();
+        let subject = Subject::all_of(&self.cluster);
+        let measured = paced::run(&subject, call, rate(nodes), length).await;
+        let missing = self.settle().await;
+        let mut objects = self.objects.borrow_mut();
+        Step {
+            measured,
+            delays: self.heard.take_delays(),
+            failed: std::mem::take(&mut objects.failed),
+            refused: std::mem::take(&mut objects.refused),
+            missing,
+        }
+    }
+
+    /// Waits for the events of all changes; how many of them do not come.
+    async fn settle(&self) -> u64 {
+        let wanted = self.objects.borrow().events;
+        let missing = self.heard.missing(wanted).await;
+        // a change that was answered with an error may have been made
+        self.objects.borrow_mut().events = self.heard.events();
+        missing
+    }
+
+    fn print(&mut self, nodes: u32, step: &Step) {
+        let rate = rate(nodes);
+        println!(
+            "{}",
+            table::kubernetes_line(
+                (nodes, rate),
+                &self.program.name,
+                &step.measured,
+                &step.delays
+            )
+        );
+        let faults = step.faults(rate);
+        if !faults.is_empty() {
+            self.broke = Some(format!("breaks at {nodes} nodes: {}", faults.join(", ")));
+        }
+    }
+}
+
+impl Step {
+    fn add(&mut self, other: Self) {
+        self.measured.add(other.measured);
+        self.delays.extend(other.delays);
+        self.delays.sort_unstable();
+        self.failed += other.failed;
+        self.refused += other.refused;
+        self.missing += other.missing;
+    }
+
+    /// All that makes it a step at which the server breaks.
+    fn faults(&self, rate: u32) -> Vec<String> {
+        let mut faults = Vec::new();
+        let p99 = self.measured.quantile(0.99);
+        if p99 > P99_MAX_MS {
+            faults.push(format!("a p99 of {p99:.0} ms"));
+        }
+        #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
+        let done = self.measured.requests as f64
+            / (f64::from(rate) * self.measured.elapsed.as_secs_f64()).max(1e-9);
+        if done < DONE_MIN {
+            faults.push(format!("{:.0} % of the rate", done * 100.0));
+        }
+        let counts = [
+            (self.failed, "transactions that failed"),
+            (self.refused, "answers that were errors"),
+            (self.missing, "events that did not come"),
+        ];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        faults.extend(counts.map(|(count, what)| format!("{count} {what}")));
+        faults
+    }
+}
+
+/// Watchers of single nodes, in turn of the lease and of the pods of the next one, and how many each lease has and the
+/// pods of each node.
+fn watchers_of_nodes(watchers: usize, nodes: usize) -> (Vec<Watched>, (Vec<u64>, Vec<u64>)) {
+    let mut counts = (vec![0; nodes], vec![0; nodes]);
+    let watched = (0..watchers).map(|at| {
+        let node = at / 2 % nodes;
+        if at % 2 == 0 {
+            counts.0[node] += 1;
+            Watched {
+                key: lease_key(node as u64).into(),
+                end: Vec::new().into(),
+                prev_kv: false,
+            }
+        } else {
+            counts.1[node] += 1;
+            Watched::prefix(&pods_prefix(node as u64))
+        }
+    });
+    (watched.collect(), counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watchers_are_spread_over_the_nodes() {
+        let (watched, counts) = watchers_of_nodes(5, 2);
+        assert_eq!(watched.len(), 5);
+        assert_eq!(counts, (vec![2, 1], vec![1, 1]));
+        assert_eq!(watched[1].key, "/registry/pods/node-000000/");
+        assert_eq!(watched[1].end, "/registry/pods/node-0000000");
+    }
+
+    #[test]
+    fn a_step_that_does_what_is_asked_has_no_faults() {
+        let measured = Measured {
+            requests: 950,
+            elapsed: Duration::from_secs(1),
+            latencies: vec![100_000],
+            ..Measured::default()
+        };
+        let mut step = Step { measured, ..Step::default() };
+        assert!(step.faults(1000).is_empty());
+        step.missing = 1;
+        step.measured.latencies = vec![100_001];
+        assert_eq!(step.faults(1001).len(), 3);
+    }
+}

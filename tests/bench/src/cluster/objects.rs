@@ -1,0 +1,249 @@
+//! Leases of nodes, and pods, as transactions: the ones that kube-apiserver makes of a renewal, and of the creation, the
+//! binding and the deletion of a pod.
+
+use std::{cell::RefCell, collections::VecDeque, rc::Rc};
+
+use bytes::Bytes;
+use prost::Message as _;
+use witan_api::v3::etcdserverpb::{
+    Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, TxnResponse,
+    compare::{CompareResult, CompareTarget, TargetUnion},
+    request_op::Request,
+};
+
+use crate::{h2::Call, watched::Clock};
+
+pub(super) const LEASES: &str = "/registry/leases/";
+pub(super) const PODS: &str = "/registry/pods/";
+const LEASE_BYTES: usize = 1 << 10;
+const POD_BYTES: usize = 2 << 10;
+
+/// Of so many transactions, ten renew leases, and the others create a pod, bind one and delete one.
+const CYCLE: u64 = 13;
+/// Spreads nodes; a prime that no number of nodes has as a factor.
+const SPREAD: u64 = 7919;
+
+/// Flag and length before each gRPC message.
+const PREFIX_BYTES: usize = 5;
+
+pub(super) fn lease_key(node: u64) -> String {
+    format!("{LEASES}kube-node-lease/node-{node:06}")
+}
+
+/// The pods of a node are a namespace.
+pub(super) fn pods_prefix(node: u64) -> String {
+    format!("{PODS}node-{node:06}/")
+}
+
+/// Transactions per second of so many nodes: a renewal of each every 10 s, and pods at a tenth of that rate.
+pub(super) fn rate(nodes: u32) -> u32 {
+    nodes / 100 * 13
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pod {
+    number: u64,
+    node: u64,
+    revision: i64,
+}
+
+/// One transaction.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Renew { node: u64 },
+    Create(Pod),
+    Bind(Pod),
+    Delete(Pod),
+}
+
+impl Change {
+    fn node(self) -> u64 {
+        match self {
+            Self::Renew { node } => node,
+            Self::Create(pod) | Self::Bind(pod) | Self::Delete(pod) => pod.node,
+        }
+    }
+}
+
+/// The objects of a cluster, with the revisions at which they were last changed.
+#[derive(Debug)]
+pub(super) struct Objects {
+    clock: Clock,
+    /// The revision of each node's lease; 0 before it is created.
+    leases: Vec<i64>,
+    /// Nodes whose lease was asked for.
+    begun: usize,
+    turn: u64,
+    pods: u64,
+    unbound: VecDeque<Pod>,
+    bound: VecDeque<Pod>,
+    /// Watchers of each lease, and of each node's pods, beside `everywhere` of both kinds.
+    watchers: (Vec<u64>, Vec<u64>),
+    everywhere: u64,
+    /// Events that the watchers must hear of all changes until now.
+    pub events: u64,
+    /// Transactions that found another revision than the one they compare with.
+    pub failed: u64,
+    /// Transactions that were answered with an error.
+    pub refused: u64,
+}
+
+impl Objects {
+    /// No objects yet. `watchers` counts those of each node's lease and of its pods, `everywhere` those of all
+    /// leases, which are as many as those of all pods.
+    pub(super) fn new(clock: Clock, watchers: (Vec<u64>, Vec<u64>), everywhere: u64) -> Self {
+        Self {
+            clock,
+            leases: Vec::new(),
+            begun: 0,
+            turn: 0,
+            pods: 0,
+            unbound: VecDeque::new(),
+            bound: VecDeque::new(),
+            watchers,
+            everywhere,
+            events: 0,
+            failed: 0,
+            refused: 0,
+        }
+    }
+
+    /// Grows to so many nodes; as many changes come first as leases are new, which is returned.
+    pub(super) fn grow(&mut self, nodes: usize) -> u64 {
+        let new = nodes.saturating_sub(self.leases.len());
+        self.leases.resize(self.leases.len() + new, 0);
+        new as u64
+    }
+
+    /// The next change. Instead of a pod that is not there, one is created.
+    fn next(&mut self) -> Change {
+        if self.begun < self.leases.len() {
+            self.begun += 1;
+            return Change::Renew { node: self.begun as u64 - 1 };
+        }
+        let (cycle, at) = (self.turn / CYCLE, self.turn % CYCLE);
+        self.turn += 1;
+        let other = match at {
+            11 => self.unbound.pop_front().map(Change::Bind),
+            12 => self.bound.pop_front().map(Change::Delete),
+            10 => None,
+            _ => {
+                let node = (cycle * 10 + at) * SPREAD % self.leases.len() as u64;
+                Some(Change::Renew { node })
+            }
+        };
+        other.unwrap_or_else(|| {
+            let number = self.pods;
+            self.pods += 1;
+            let node = number * SPREAD % self.leases.len() as u64;
+            Change::Create(Pod { number, node, revision: 0 })
+        })
+    }
+
+    /// If the object is as it was last seen, it is changed; else it is read.
+    fn transaction(&self, change: Change) -> TxnRequest {
+        let (key, revision) = match change {
+            Change::Renew { node } => (lease_key(node), self.leases[index(node)]),
+            Change::Create(pod) | Change::Bind(pod) | Change::Delete(pod) => {
+                let key = format!("{}pod-{:08}", pods_prefix(pod.node), pod.number);
+                (key, pod.revision)
+            }
+        };
+        let key = Bytes::from(key);
+        let put = |bytes| {
+            let value = self.clock.value(bytes);
+            Request::RequestPut(PutRequest { key: key.clone(), value, ..PutRequest::default() })
+        };
+        let success = match change {
+            Change::Renew { .. } => put(LEASE_BYTES),
+            Change::Create(_) | Change::Bind(_) => put(POD_BYTES),
+            Change::Delete(_) => Request::RequestDeleteRange(DeleteRangeRequest {
+                key: key.clone(),
+                ..DeleteRangeRequest::default()
+            }),
+        };
+        let read = RangeRequest { key: key.clone(), ..RangeRequest::default() };
+        TxnRequest {
+            compare: vec![Compare {
+                result: CompareResult::Equal as i32,
+                target: CompareTarget::Mod as i32,
+                key: key.clone(),
+                target_union: Some(TargetUnion::ModRevision(revision)),
+                ..Compare::default()
+            }],
+            success: vec![RequestOp { request: Some(success) }],
+            failure: vec![RequestOp { request: Some(Request::RequestRange(read)) }],
+        }
+    }
+
+    /// Notes what became of a change.
+    fn changed(&mut self, change: Change, answer: Option<TxnResponse>) {
+        let Some(answer) = answer else {
+            self.refused += 1;
+            return;
+        };
+        if !answer.succeeded {
+            self.failed += 1;
+            return;
+        }
+        let revision = answer.header.expect("answers have a header").revision;
+        let watchers = match change {
+            Change::Renew { .. } => &self.watchers.0,
+            _ => &self.watchers.1,
+        };
+        let own = watchers.get(index(change.node())).copied();
+        self.events += self.everywhere + own.unwrap_or_default();
+        match change {
+            Change::Renew { node } => self.leases[index(node)] = revision,
+            Change::Create(pod) => self.unbound.push_back(Pod { revision, ..pod }),
+            Change::Bind(pod) => self.bound.push_back(Pod { revision, ..pod }),
+            Change::Delete(_) => {}
+        }
+    }
+}
+
+fn index(node: u64) -> usize {
+    usize::try_from(node).expect("nodes have places")
+}
+
+/// The transactions of one connection.
+#[derive(Debug)]
+pub(super) struct Transactions {
+    objects: Rc<RefCell<Objects>>,
+    /// The change in each slot, and the bytes of its answer.
+    slots: Vec<(Option<Change>, Vec<u8>)>,
+}
+
+impl Transactions {
+    pub(super) fn new(objects: &Rc<RefCell<Objects>>) -> Self {
+        Self { objects: Rc::clone(objects), slots: Vec::new() }
+    }
+}
+
+impl Call for Transactions {
+    fn target(&self) -> &'static str {
+        "/etcdserverpb.KV/Txn"
+    }
+
+    fn message(&mut self, slot: usize, _key: u64) -> Vec<u8> {
+        let mut objects = self.objects.borrow_mut();
+        let change = objects.next();
+        if self.slots.len() <= slot {
+            self.slots.resize_with(slot + 1, Default::default);
+        }
+        self.slots[slot] = (Some(change), Vec::new());
+        objects.transaction(change).encode_to_vec()
+    }
+
+    fn data(&mut self, slot: usize, bytes: &[u8]) {
+        self.slots[slot].1.extend_from_slice(bytes);
+    }
+
+    fn ended(&mut self, slot: usize, answered: bool) {
+        let (change, bytes) = std::mem::take(&mut self.slots[slot]);
+        let answer = answered
+            .then(|| TxnResponse::decode(&bytes[PREFIX_BYTES..]).expect("an answer to a Txn"));
+        let change = change.expect("a change was asked in the slot");
+        self.objects.borrow_mut().changed(change, answer);
+    }
+}

@@ -1,0 +1,57 @@
+//! Many watch streams at all members, which all hear each of a few large events.
+#![expect(clippy::print_stdout, reason = "a program that prints tables")]
+
+use tokio::task::JoinSet;
+
+use super::{MEMBERS, Options};
+use crate::{
+    paced,
+    program::{Program, turns},
+    subject::Subject,
+    table,
+    watched::{Heard, SizedPut, Watched},
+};
+
+/// Streams of one connection.
+const STREAMS_PER_CONNECTION: usize = 100;
+
+pub(super) async fn measure(options: &Options) {
+    println!(
+        "{} watch streams at three members, {} puts/s of {} bytes\n\n{}",
+        options.streams,
+        options.puts,
+        options.value_bytes,
+        table::WIDE_WATCHES_HEAD
+    );
+    for turn in turns(options.programs.len(), options.rounds) {
+        let program = &options.programs[turn];
+        println!("| {} | {}", program.name, one(program, options).await);
+    }
+    println!();
+}
+
+async fn one(program: &Program, options: &Options) -> String {
+    let mut cluster = program.cluster(MEMBERS);
+    cluster.start_all();
+    let heard = Heard::new();
+    let mut hearing = JoinSet::new();
+    let addresses = cluster.addresses();
+    let firsts = (0..options.streams).step_by(STREAMS_PER_CONNECTION);
+    for (first, address) in firsts.zip(addresses.iter().cycle()) {
+        let streams = STREAMS_PER_CONNECTION.min(options.streams - first);
+        let watched = vec![Watched::prefix("key-"); streams];
+        heard.watch(address, &watched, &mut hearing).await;
+    }
+    let subject = Subject::all_of(&cluster);
+    let put = SizedPut { clock: heard.clock, value_bytes: options.value_bytes };
+    let measured = paced::run(&subject, || put, options.puts, options.length).await;
+    let streams = options.streams as u64;
+    let missing = heard.missing(measured.answers * streams).await;
+    let delays = heard.take_delays();
+    table::wide_watches_line(
+        &measured,
+        (streams, options.value_bytes),
+        (&delays, missing),
+        subject.resident_bytes(),
+    )
+}

@@ -1,0 +1,83 @@
+//! Requests at a rate, whether or not the earlier ones are answered. What does *not* live here: clients that ask again
+//! when they are answered (`load`).
+
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::mpsc::{Sender, channel},
+    task::JoinSet,
+};
+
+use crate::{
+    h2::{Call, Grpc},
+    load::{Gauge, KEYS, Measured, measure},
+    subject::Subject,
+    wire,
+};
+
+/// Connections, and the requests that each may have in flight.
+const CONNECTIONS: usize = 12;
+const SLOTS: usize = 256;
+
+/// Sends `rate` requests per second, evenly spaced and without waiting for answers, on a few connections with a `call`
+/// of their own each, for `length`, and measures. The latency of an answer counts from when its request was due. Needs a
+/// `LocalSet`.
+///
+/// # Panics
+/// If a request fails.
+pub async fn run<C: Call + 'static>(
+    subject: &Subject<'_>,
+    call: impl Fn() -> C,
+    rate: u32,
+    length: Duration,
+) -> Measured {
+    let sent = subject.sent_bytes();
+    let gauge = Rc::new(Gauge::default());
+    let mut tasks = JoinSet::new();
+    let mut connections = Vec::new();
+    for address in subject.addresses().iter().cycle().take(CONNECTIONS) {
+        let (sender, due) = channel(SLOTS);
+        connections.push(sender);
+        let (address, gauge) = (address.to_owned(), Rc::clone(&gauge));
+        let wire = Grpc::new(call(), &address, SLOTS);
+        tasks.spawn_local(async move {
+            wire::drive_paced(&address, wire, SLOTS, due, |took| gauge.count(took)).await;
+        });
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let pacer = std::thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || pace(rate, &connections, &stop)
+    });
+    let end = async {
+        tokio::time::sleep(length).await;
+        stop.store(true, Relaxed);
+    };
+    let measured = measure(subject, sent, &gauge, tasks, end).await;
+    pacer.join().expect("it only sends");
+    measured
+}
+
+/// Sends keys to one connection after the other at the rate, until `stop`.
+fn pace(rate: u32, connections: &[Sender<(u64, Instant)>], stop: &AtomicBool) {
+    let (begun, gap) = (Instant::now(), Duration::from_secs(1) / rate);
+    let (mut due, mut key) = (begun, 0);
+    for connection in connections.iter().cycle() {
+        if stop.load(Relaxed) {
+            return;
+        }
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        key = (key * 5 + 12_345) % KEYS;
+        if connection.blocking_send((key, due)).is_err() {
+            return;
+        }
+        due += gap;
+    }
+}

@@ -1,0 +1,140 @@
+//! A server that is filled, killed and started again, and a learner that gets its state from the start: memory, disk and
+//! times by the size of the data.
+#![expect(clippy::print_stdout, reason = "a program that prints tables")]
+
+use std::time::{Duration, Instant};
+
+use witan_api::v3::etcdserverpb::{MemberAddRequest, cluster_client::ClusterClient};
+use witan_e2e::{Cluster, Server, cluster, grpc, http, process, wait};
+
+use crate::{
+    load,
+    program::Program,
+    table,
+    watched::{Clock, SizedPut},
+};
+
+/// Clients that fill a server.
+const FILLERS: usize = 256;
+
+/// Time after filling, in which checkpoints and the like settle.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// A server that needs longer does not come back.
+const BACK_MAX: Duration = Duration::from_secs(1800);
+
+/// Above the bytes of the values, and above the least quota, in the quota of a server.
+const QUOTA_TIMES: u64 = 4;
+const QUOTA_MIN: u64 = 8 << 30;
+
+/// How much data, and what happens to it.
+#[derive(Clone, Debug)]
+pub struct Scale {
+    /// Numbers of keys, one after the other.
+    pub keys: Vec<u64>,
+    /// Bytes of each value.
+    pub value_bytes: usize,
+    /// How often the server is started again.
+    pub rounds: usize,
+    /// Whether a learner is added.
+    pub rebuild: bool,
+}
+
+/// Measures each number of keys on a fresh server of each program, and prints a table. Needs a `LocalSet`.
+///
+/// # Panics
+/// If a server refuses something.
+pub async fn measure(programs: &[Program], scale: &Scale) {
+    println!(
+        "keys of 16 bytes, values of {}\n\n{}",
+        scale.value_bytes,
+        table::FILL_HEAD
+    );
+    for &keys in &scale.keys {
+        for program in programs {
+            println!(
+                "| {keys} | {} | {}",
+                program.name,
+                one(program, keys, scale).await
+            );
+        }
+    }
+}
+
+async fn one(program: &Program, keys: u64, scale: &Scale) -> String {
+    let quota = QUOTA_MIN.max(keys * scale.value_bytes as u64 * QUOTA_TIMES);
+    let quota = format!("--quota-backend-bytes={quota}");
+    let mut cluster = program.cluster(1);
+    cluster.add_args(&[&quota]);
+    cluster.start_all();
+    let server = cluster.member(0);
+    let before = process::cpu(server.pid());
+    let put = SizedPut { clock: Clock::start(), value_bytes: scale.value_bytes };
+    load::fill_by(&server.address(), || put, keys, FILLERS).await;
+    tokio::time::sleep(SETTLE).await;
+    let spent = process::cpu(server.pid()).saturating_sub(before);
+    let resident = process::resident_bytes(server.pid()) >> 20;
+    let disk = process::folder_bytes(server.dir()) >> 20;
+    let written = process::written_bytes(server.pid()) >> 20;
+    let (mut restart, mut start_cpu) = (Duration::MAX, Duration::MAX);
+    // the least of all rounds: what is above it is other work of the machine
+    for _ in 0..scale.rounds {
+        let server = cluster.member_mut(0);
+        server.kill9();
+        restart = restart.min(start_again(server));
+        start_cpu = start_cpu.min(process::cpu(server.pid()));
+    }
+    let again = process::resident_bytes(cluster.member(0).pid()) >> 20;
+    let rebuild = match scale.rebuild {
+        true => format!(
+            "{:.1}",
+            rebuild(&mut cluster, program, &quota).await.as_secs_f64()
+        ),
+        false => String::new(),
+    };
+    format!(
+        "{resident} | {disk} | {written} | {:.1} | {:.1} | {:.1} | {again} | {rebuild} |",
+        spent.as_secs_f64(),
+        restart.as_secs_f64(),
+        start_cpu.as_secs_f64(),
+    )
+}
+
+/// Starts a server that was killed; how long until it serves.
+fn start_again(server: &mut Server) -> Duration {
+    let begun = Instant::now();
+    server.start_unready_again();
+    wait::within(BACK_MAX, "the server serves again", || {
+        assert!(server.runs(), "it ended: {}", server.tail());
+        let health = http::try_once(&server.address(), "GET", "/health", &[], b"").ok()?;
+        (health.status == 200).then_some(())
+    });
+    begun.elapsed()
+}
+
+/// Adds a learner; how long until it has applied what the leader had applied before.
+async fn rebuild(cluster: &mut Cluster, program: &Program, quota: &str) -> Duration {
+    let launch = program.launch().arg(quota);
+    let learner = cluster.prepare_joining_of(&launch, "http", &[0]);
+    let channel = grpc::connect(&cluster.member(0).address()).await;
+    let add = MemberAddRequest {
+        peer_urls: vec![cluster.member(learner).peer_url()],
+        is_learner: true,
+    };
+    let added = ClusterClient::new(channel).member_add(add).await;
+    added.expect("a learner can be added");
+    let applied = |at| Some(cluster::status(cluster.member(at))?.applied);
+    let wanted = wait::until("the leader answers", || applied(0));
+    let begun = Instant::now();
+    cluster.member_mut(learner).start_unready_again();
+    wait::within(BACK_MAX, "the learner has the state", || {
+        // after a snapshot, etcd's learner answers "too many requests" to itself until an entry follows
+        let written = cluster
+            .member(0)
+            .v3("kv/put", r#"{"key":"YQ==","value":"YQ=="}"#);
+        assert!(written["header"].is_object(), "{written}");
+        let applied = cluster::status(cluster.member(learner))?.applied;
+        (applied >= wanted).then_some(())
+    });
+    begun.elapsed()
+}

@@ -1,0 +1,211 @@
+//! Watchers with a gRPC stream each, which note how late events come: every value that is put begins with the time at
+//! which it was sent. What does *not* live here: many watchers on one stream (`scene`).
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use prost::Message as _;
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{Instant as Deadline, timeout_at},
+};
+use witan_api::v3::etcdserverpb::{
+    PutRequest, WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion,
+};
+
+use crate::{h2::Call, scene::watch::WATCH, stream::Streams, verb::key_text};
+
+/// How long the last events may take after the last answer to a write.
+const LAST_EVENTS_MAX: Duration = Duration::from_secs(10);
+
+/// Makes values that begin with the time, and reads them.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    epoch: Instant,
+}
+
+impl Clock {
+    /// Bytes of the time at the beginning of a value.
+    const BYTES: usize = 8;
+
+    /// Begins now.
+    pub fn start() -> Self {
+        Self { epoch: Instant::now() }
+    }
+
+    fn micros(self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// A value of so many bytes, and at least those of the time.
+    pub(crate) fn value(self, bytes: usize) -> Bytes {
+        let mut value = self.micros().to_be_bytes().to_vec();
+        value.resize(bytes.max(Self::BYTES), b'v');
+        value.into()
+    }
+
+    /// The microseconds since the value was made. A deleted key has no value.
+    fn age(self, value: &[u8]) -> Option<u32> {
+        let made = u64::from_be_bytes(*value.first_chunk()?);
+        let age = self.micros().saturating_sub(made);
+        Some(u32::try_from(age).unwrap_or(u32::MAX))
+    }
+}
+
+/// Puts of distinct values of any size.
+#[derive(Clone, Copy, Debug)]
+pub struct SizedPut {
+    /// Makes the values.
+    pub clock: Clock,
+    /// Their length.
+    pub value_bytes: usize,
+}
+
+impl Call for SizedPut {
+    fn target(&self) -> &'static str {
+        "/etcdserverpb.KV/Put"
+    }
+
+    fn message(&mut self, _slot: usize, key: u64) -> Vec<u8> {
+        PutRequest {
+            key: key_text(key).into_bytes().into(),
+            value: self.clock.value(self.value_bytes),
+            ..PutRequest::default()
+        }
+        .encode_to_vec()
+    }
+}
+
+/// What one watcher watches.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched {
+    /// The first key.
+    pub key: Bytes,
+    /// The key behind the last one; none is there for a single key.
+    pub end: Bytes,
+    /// Whether events carry the pair from before.
+    pub prev_kv: bool,
+}
+
+impl Watched {
+    /// All keys that begin with `prefix`, which ends in ASCII.
+    pub(crate) fn prefix(prefix: &str) -> Self {
+        let mut end = prefix.as_bytes().to_vec();
+        if let Some(last) = end.last_mut() {
+            *last += 1;
+        }
+        Self {
+            key: prefix.to_owned().into(),
+            end: end.into(),
+            prev_kv: false,
+        }
+    }
+}
+
+/// What all watchers of a cluster have heard.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub clock: Clock,
+    watchers: Cell<u64>,
+    created: Cell<u64>,
+    events: Cell<u64>,
+    delays: RefCell<Vec<u32>>,
+    changed: Notify,
+}
+
+impl Heard {
+    pub(crate) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            clock: Clock::start(),
+            watchers: Cell::default(),
+            created: Cell::default(),
+            events: Cell::default(),
+            delays: RefCell::default(),
+            changed: Notify::new(),
+        })
+    }
+
+    /// Opens a connection with a stream and a watcher for each of `watched`, and waits until they are created. They hear
+    /// as long as `hearing` lives, which must end before the server does.
+    pub(crate) async fn watch(
+        self: &Rc<Self>,
+        address: &str,
+        watched: &[Watched],
+        hearing: &mut JoinSet<()>,
+    ) {
+        let mut streams = Streams::open(address, WATCH, watched.len()).await;
+        for (at, watched) in watched.iter().cloned().enumerate() {
+            let create = WatchCreateRequest {
+                key: watched.key,
+                range_end: watched.end,
+                prev_kv: watched.prev_kv,
+                ..WatchCreateRequest::default()
+            };
+            let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+            streams.send(at, request.encode_to_vec());
+        }
+        let heard = Rc::clone(self);
+        let mut revisions = vec![0; watched.len()];
+        hearing.spawn_local(async move {
+            let mut hear = |at: usize, message: &[u8]| heard.hear(&mut revisions[at], message);
+            while streams.receive(&mut hear).await {
+                heard.changed.notify_waiters();
+            }
+            panic!("a member ended a watch");
+        });
+        self.watchers
+            .set(self.watchers.get() + watched.len() as u64);
+        while self.created.get() < self.watchers.get() {
+            self.changed.notified().await;
+        }
+    }
+
+    fn hear(&self, last: &mut i64, message: &[u8]) {
+        let response = WatchResponse::decode(message).expect("an answer of a watch");
+        assert!(!response.canceled, "a watch was canceled");
+        self.created
+            .set(self.created.get() + u64::from(response.created));
+        self.events
+            .set(self.events.get() + response.events.len() as u64);
+        for event in &response.events {
+            let kv = event.kv.as_ref().expect("an event has a key");
+            assert!(
+                kv.mod_revision > *last,
+                "an event of revision {} came after {last}",
+                kv.mod_revision
+            );
+            *last = kv.mod_revision;
+            if let Some(age) = self.clock.age(&kv.value) {
+                self.delays.borrow_mut().push(age);
+            }
+        }
+    }
+
+    /// All events until now.
+    pub(crate) fn events(&self) -> u64 {
+        self.events.get()
+    }
+
+    /// Waits for `wanted` events in all; returns how many of them do not come.
+    pub(crate) async fn missing(&self, wanted: u64) -> u64 {
+        let deadline = Deadline::now() + LAST_EVENTS_MAX;
+        while self.events.get() < wanted {
+            if timeout_at(deadline, self.changed.notified()).await.is_err() {
+                break;
+            }
+        }
+        wanted.saturating_sub(self.events.get())
+    }
+
+    /// The delays since the last call, sorted, in microseconds.
+    pub(crate) fn take_delays(&self) -> Vec<u32> {
+        let mut delays = self.delays.take();
+        delays.sort_unstable();
+        delays
+    }
+}
