@@ -189,7 +189,7 @@ impl Objects {
         let revision = answer.header.expect("answers have a header").revision;
         let watchers = match change {
             Change::Renew { .. } => &self.watchers.0,
-            _ => &self.watchers.1,
+            Change::Create(_) | Change::Bind(_) | Change::Delete(_) => &self.watchers.1,
         };
         let own = watchers.get(index(change.node())).copied();
         self.events += self.everywhere + own.unwrap_or_default();
