@@ -98,7 +98,7 @@ pub(crate) struct Actor<'a, M> {
 }
 
 impl<M: Members> Actor<'_, M> {
-    /// Does a step. Facts that later passes need go into `status`, which the caller writes.
+    /// Executes a step of the plan. Facts that later passes need go into `status`, which the caller writes.
     pub(crate) async fn act(
         &self,
         step: &Step,
@@ -141,7 +141,7 @@ impl<M: Members> Actor<'_, M> {
             }
             Step::RemoveMember { id, reason } => {
                 if reason == Removal::Ephemeral {
-                    self.before_replacement(id).await?;
+                    self.check_replacement(id).await?;
                 }
                 self.change(Some(id), Change::Remove(id)).await?;
             }
@@ -200,9 +200,13 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Deletes the pod of a member, after what its reason asks for.
+    /// Deletes the pod of a member. Before, it notes that the pod of a silent member is recreated, and fails if the API
+    /// server refuses the template for which the pod is stopped.
     async fn stop(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
-        self.before_stop(ordinal, reason).await?;
+        if reason == Stop::Silent {
+            self.note_remade(ordinal).await?;
+        }
+        self.check_next_template(ordinal, reason).await?;
         let pod = self.observation.objects.pod(ordinal);
         self.delete(pod, "delete the pod of a member").await
     }
@@ -236,27 +240,25 @@ impl<M: Members> Actor<'_, M> {
         self.mark(live, marks, what).await
     }
 
-    /// Tries the next template before a member is stopped for it, or notes that a silent one is made again.
-    async fn before_stop(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
-        if reason == Stop::Silent {
-            return self.note_remade(ordinal).await;
-        }
+    /// Fails if the pod of a member is stopped for another template that the API server refuses. The other template has the
+    /// peer TLS of the pod, or of the claim if the pod changes to it.
+    async fn check_next_template(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
         let seen = &self.observation.seen;
         let pod = seen.pod(ordinal).map(|pod| pod.peer_tls);
         let claim = seen.claim(ordinal).map(|claim| claim.peer_tls);
         let next = pod.filter(|_| reason == Stop::Outdated);
         match next.or(claim.filter(|_| reason == Stop::PeerTls)) {
-            Some(peer_tls) => self.try_out(ordinal, peer_tls).await,
+            Some(peer_tls) => self.dry_run_pod(ordinal, peer_tls).await,
             None => Ok(()),
         }
     }
 
-    /// Tries the next template before a member without a disk is removed for it.
-    async fn before_replacement(&self, id: MemberId) -> Result<(), ActError> {
+    /// Fails if a member without a disk is removed for another template that the API server refuses.
+    async fn check_replacement(&self, id: MemberId) -> Result<(), ActError> {
         let seen = &self.observation.seen;
         let member = seen.membership.as_ref().and_then(|list| list.by_id(id));
         match member.and_then(|member| member.ordinal) {
-            Some(ordinal) => self.before_stop(ordinal, Stop::Outdated).await,
+            Some(ordinal) => self.check_next_template(ordinal, Stop::Outdated).await,
             None => Ok(()),
         }
     }
@@ -381,8 +383,8 @@ impl<M: Members> Actor<'_, M> {
         addresses
     }
 
-    /// Returns the address of a member's pod; `None` if the member is no pod of this cluster or its pod has
-    /// no address.
+    /// Returns the address of a member's pod; `None` if the member does not run in a pod of this cluster
+    /// or its pod has no address.
     fn address(&self, id: MemberId) -> Option<Address> {
         let member = self.observation.seen.membership.as_ref()?.by_id(id)?;
         self.observation.addresses.get(&member.ordinal?).cloned()
@@ -426,7 +428,7 @@ fn return_to_disks(status: &mut EtcdClusterStatus) {
     end_recovery(status);
 }
 
-/// Records that a recovery has no effect any more: its survivor is no member of a cluster on other disks.
+/// Records that a recovery has no effect any more: its survivor is not a member of the cluster on other disks.
 fn end_recovery(status: &mut EtcdClusterStatus) {
     if let Some(recovery) = &mut status.recovery {
         recovery.phase = RecoveryPhase::Done;

@@ -215,6 +215,8 @@ impl Backups {
         Ok(list)
     }
 
+    /// Logs and publishes an event about a new status, and counts backups that have ended. A backup that waits is announced
+    /// when its message changes.
     async fn announce(
         &self,
         backup: &EtcdBackup,
@@ -306,7 +308,7 @@ impl Backups {
             let notice = Notice { reason, member: None, message, warning };
             announce::publish(&self.recorder, schedule, &notice).await;
         }
-        Ok(Action::requeue(due.again))
+        Ok(Action::requeue(due.requeue_after))
     }
 
     /// Keeps the pod of a schedule that stores changes, and adds to its status how far they are.
@@ -331,7 +333,7 @@ impl Backups {
         self.metrics.changes.set(&namespace, &name, last, late);
         due.status.changes = Some(status);
         due.status.conditions.push(condition);
-        due.again = due.again.min(seen.again());
+        due.requeue_after = due.requeue_after.min(seen.requeue_after());
         Ok(())
     }
 

@@ -289,7 +289,7 @@ impl<M: Members> Scope<M> {
         let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
         let begun = Instant::now();
         let span = tracing::info_span!("pass", namespace, cluster = name);
-        let look = tokio::time::timeout(PASS_LONGEST, self.look(cluster));
+        let look = tokio::time::timeout(PASS_LONGEST, self.plan_from_watches(cluster));
         let outcome = look
             .instrument(span)
             .await
@@ -307,9 +307,9 @@ impl<M: Members> Scope<M> {
 
     /// Plans from the state that the watches have stored. If there is a step to do or a status to write, calls
     /// [`Scope::act`], which plans again from the state of the API server.
-    async fn look(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
+    async fn plan_from_watches(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
         let mut named = self.operator.environment.cluster(cluster)?;
-        let objects = Objects::stored(&self.stores, &named);
+        let objects = Objects::from_watches(&self.stores, &named);
         let observation = self.observe(&mut named, objects, false).await?;
         let before = cluster.status.clone().unwrap_or_default();
         let step = plan(&cluster.spec, &before, &observation.seen);
@@ -320,7 +320,7 @@ impl<M: Members> Scope<M> {
         self.operator
             .rollouts
             .note(ObjectRef::from_obj(cluster), &step);
-        Ok(again(&step))
+        Ok(next_pass(&step))
     }
 
     /// Reads the cluster and its objects from the API server, plans the step, does it and writes the status. Waits for
@@ -337,7 +337,7 @@ impl<M: Members> Scope<M> {
             return Ok(Action::await_change());
         };
         let mut named = operator.environment.cluster(&cluster)?;
-        let objects = Objects::live(&operator.client, &named).await?;
+        let objects = Objects::from_api_server(&operator.client, &named).await?;
         let observation = self.observe(&mut named, objects, true).await?;
         let before = cluster.status.clone().unwrap_or_default();
         let mut facts = before.clone();
@@ -445,7 +445,7 @@ impl<M: Members> Scope<M> {
         for notice in report::events(before, status) {
             announce::publish(&self.operator.recorder, cluster, &notice).await;
         }
-        Ok(again(step))
+        Ok(next_pass(step))
     }
 
     /// Observes a cluster: its objects, its secrets and the reports of its members. `fresh` reads the secrets now
@@ -511,9 +511,9 @@ fn changed(before: &EtcdClusterStatus, after: &EtcdClusterStatus, kind: &str) ->
     reason(before) != reason(after)
 }
 
-/// Returns when the next pass runs: at once after a step, else after the time that the step waits, [`POLL`]
-/// at most.
-fn again(step: &Step) -> Action {
+/// Returns when the next pass over the cluster runs: at once after a step that acted, after the time that a step waits, but
+/// [`POLL`] at most, and only after a change of the EtcdCluster while it is being deleted.
+fn next_pass(step: &Step) -> Action {
     if let Step::Wait { why, after } = step {
         return if *why == Why::Deleting {
             Action::await_change()

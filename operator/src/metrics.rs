@@ -154,9 +154,10 @@ impl Metrics {
         self.changes.forget(namespace, name);
     }
 
+    /// Removes the series of a deleted cluster.
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
         let labels = [namespace, name];
-        // a series that the cluster never had is no error
+        // an error says that the cluster never had the series
         for series in &self.states {
             drop(series.remove_label_values(&labels));
         }
@@ -205,7 +206,7 @@ impl Punctuality {
         }
     }
 
-    /// Removes the series of a schedule; one that it never had is no error.
+    /// Removes the series that a schedule has.
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
         for series in [&self.last, &self.late] {
             drop(series.remove_label_values(&[namespace, name]));
@@ -243,6 +244,7 @@ impl ProcessSeries {
         Ok(made)
     }
 
+    /// Reads the values from `/proc`. A value that cannot be read stays as it was.
     fn update(&self) {
         // fields from the third on: the second is the program's name in parentheses and may hold spaces
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();

@@ -76,7 +76,7 @@ pub(crate) struct Observation {
 
 impl Objects {
     /// Collects the objects of a cluster from the stores of the watches.
-    pub(crate) fn stored(stores: &Stores, cluster: &Cluster<'_>) -> Self {
+    pub(crate) fn from_watches(stores: &Stores, cluster: &Cluster<'_>) -> Self {
         Self::new(
             cluster,
             stores.pods.state_filter(|each| is_part(each, cluster)),
@@ -85,7 +85,13 @@ impl Objects {
             stores.budgets.state_filter(|each| is_part(each, cluster)),
         )
     }
-    pub(crate) async fn live(client: &Client, cluster: &Cluster<'_>) -> Result<Self, ApiFailure> {
+
+    /// Reads the objects of a cluster from the API server instead of the stores of the watches, and looks up the names that
+    /// other objects have.
+    pub(crate) async fn from_api_server(
+        client: &Client,
+        cluster: &Cluster<'_>,
+    ) -> Result<Self, ApiFailure> {
         let (pods, claims, services, budgets) = try_join!(
             list::<Pod>(client, cluster, "read pods of the cluster"),
             list::<PersistentVolumeClaim>(
@@ -101,7 +107,7 @@ impl Objects {
             ),
         )?;
         let mut all = Self::new(cluster, pods, claims, services, budgets);
-        let taken = taken::look_up(client, cluster, &all).await?;
+        let taken = taken::find_taken_names(client, cluster, &all).await?;
         all.taken.extend(taken);
         Ok(all)
     }
@@ -294,7 +300,7 @@ fn wanted_version(cluster: &Cluster<'_>) -> Option<String> {
     composed.then(|| tag.to_owned())
 }
 
-/// Returns the ordinals that the annotation [`FENCED_MEMBERS`] names; names that are no member's are ignored.
+/// Returns the ordinals that the annotation [`FENCED_MEMBERS`] names; other names in it are ignored.
 fn fenced(cluster: &Cluster<'_>) -> BTreeSet<Ordinal> {
     let named = annotation(cluster.resource, FENCED_MEMBERS).unwrap_or_default();
     named

@@ -134,7 +134,7 @@ impl<M: Members> Operations<M> {
     /// Observes a cluster as a pass over it does before it acts.
     async fn observe(&self, cluster: &mut Cluster<'_>) -> Result<Observation, PassError> {
         let operator = &self.operator;
-        let objects = Objects::live(&operator.client, cluster).await?;
+        let objects = Objects::from_api_server(&operator.client, cluster).await?;
         let secrets = operator.secrets.of(&operator.client, cluster, true).await?;
         cluster.trust = secrets.trust.clone();
         Ok(observe(cluster, objects, secrets, &operator.members).await)
@@ -207,12 +207,13 @@ impl<M: Members> Operations<M> {
         }
         if self.write(at.operation, status).await? {
             let text = "has begun".to_owned();
-            self.tell(at.operation, at.cluster.resource, "OperationBegun", text)
+            self.publish(at.operation, at.cluster.resource, "OperationBegun", text)
                 .await;
         }
         Ok(Action::requeue(Duration::ZERO))
     }
 
+    /// Does what follows for a running operation, and writes its progress into the status.
     async fn advance(&self, at: &At<'_>, next: Next) -> Result<Action, PassError> {
         let cluster = at.cluster.resource;
         let progress = match next {
@@ -359,7 +360,7 @@ impl<M: Members> Operations<M> {
             metrics.operation([&namespace, cluster, verb.name()], succeeded);
         }
         if let Some(cluster) = cluster {
-            self.tell(operation, cluster, event, text).await;
+            self.publish(operation, cluster, event, text).await;
         }
         Ok(Action::requeue(Duration::ZERO))
     }
@@ -430,7 +431,8 @@ impl<M: Members> Operations<M> {
         Ok(written == Written::Yes)
     }
 
-    async fn tell(
+    /// Logs a message about an operation and publishes it as an event of the EtcdCluster.
+    async fn publish(
         &self,
         operation: &EtcdOperation,
         cluster: &EtcdCluster,

@@ -91,6 +91,7 @@ pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClust
     status
 }
 
+/// Returns the values of the gauges of a cluster.
 pub(crate) fn state(
     spec: &EtcdClusterSpec,
     seen: &Observed,
@@ -112,6 +113,8 @@ pub(crate) fn state(
     }
 }
 
+/// Returns the record of a recovery. One in progress is done once a quorum serves and each usable disk belongs to a member. One
+/// that the annotation asks for is recorded as done at once if a quorum serves.
 fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     let list = seen.membership.as_ref();
     let serves = list.is_some_and(|list| list.linearizable && list.leader.is_some());
@@ -133,6 +136,7 @@ fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     known.or_else(|| serves.then(ended))
 }
 
+/// Returns the record of a restore, done once the cluster serves with the restored data.
 fn restore(before: &EtcdClusterStatus, seen: &Observed) -> Option<RestoreStatus> {
     let known = before.restore.clone()?;
     let id = seen.membership.as_ref().and_then(cluster_id);
@@ -161,8 +165,8 @@ fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
     present.flatten().or_else(before)
 }
 
-/// Returns the status of each ordinal that has a pod or a member, then that of members that are no pods of
-/// this cluster, each under a name of its own.
+/// Returns the status of each ordinal that has a pod or a member, then that of members that run outside of the
+/// pods of this cluster, each under a name of its own.
 fn members(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let membership = seen.membership.as_ref();
     let of_pods = seen.pods().map(|(ordinal, _)| ordinal);
@@ -227,6 +231,7 @@ fn silent_since(
         .or_else(|| Some(time(now)))
 }
 
+/// Returns the phase of a member or pod, for `status.members`.
 fn member_phase(seen: &Observed, ordinal: Ordinal, member: Option<&MemberSeen>) -> MemberPhase {
     let pod = seen.pod(ordinal);
     match (member, pod) {
@@ -400,8 +405,8 @@ fn ready(seen: &Observed) -> usize {
     ready.count()
 }
 
-/// Keeps the previous raft indexes if nothing else has changed: they change with every write, which alone is no reason
-/// to write a status.
+/// Keeps the previous raft indexes if nothing else has changed: they change with every write, and a status
+/// is not written for them alone.
 fn keep_measures(before: &EtcdClusterStatus, status: &mut EtcdClusterStatus) {
     let mut same = status.clone();
     for (member, old) in same.members.iter_mut().zip(&before.members) {

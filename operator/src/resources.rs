@@ -129,7 +129,7 @@ fn with_fingerprint<K: Object>(mut object: K) -> K {
 }
 
 /// Whether an object in Kubernetes has the fingerprint, the EtcdClusters among the owners and the labels of the wanted one.
-/// Owners that others have added, and labels of other names, are no difference: an apply would leave them there.
+/// Owners and labels that others have added do not count as a difference: an apply would leave them there.
 pub(crate) fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
     let print = |object: &K| object.annotations().get(SPEC).cloned();
     let labels = wanted.labels().iter();

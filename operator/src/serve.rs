@@ -40,6 +40,7 @@ fn listener(on: SocketAddr) -> io::Result<TcpListener> {
     bound
 }
 
+/// Starts the server of `/metrics`; fails if the address cannot be bound.
 pub(crate) fn metrics(on: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Server> {
     let page = web::Data::from(metrics);
     let server = HttpServer::new(move || {
@@ -59,6 +60,7 @@ pub(crate) fn metrics(on: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Serve
         .run())
 }
 
+/// Starts the server of the probes `/healthz` and `/readyz`; fails if the address cannot be bound.
 pub(crate) fn health(on: SocketAddr, readiness: Arc<Readiness>) -> io::Result<Server> {
     let readiness = web::Data::from(readiness);
     let server = HttpServer::new(move || {

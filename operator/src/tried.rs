@@ -92,6 +92,8 @@ impl Tried {
         self.hold(step, false, said, now)
     }
 
+    /// Holds a step back, twice as long each time; returns whether `said` differs from the words of its last refusal. `idle` says
+    /// that the step was done and had no effect.
     fn hold(&mut self, step: &Step, idle: bool, said: &str, now: Instant) -> bool {
         let at = self
             .refused
@@ -109,6 +111,7 @@ impl Tried {
         before.is_none_or(|entry| entry.refusal.said != said)
     }
 
+    /// Counts a pass that failed; returns when the next one runs.
     pub(crate) fn on_pass_failed(&mut self) -> Duration {
         self.failures += 1;
         delay(self.failures - 1)
@@ -118,8 +121,8 @@ impl Tried {
         self.failures = 0;
     }
 
-    /// Remembers that a step was done after this was seen; returns whether it has just been done so often on the
-    /// same observation that it counts as refused.
+    /// Remembers that a step was done on this observation; returns whether it was done so often on the same observation
+    /// that it counts as refused from now on.
     pub(crate) fn on_done(&mut self, step: &Step, seen: &Observed, now: Instant) -> bool {
         let this = (step.clone(), without_measures(seen));
         self.repeats = if self.last.as_ref() == Some(&this) {

@@ -253,7 +253,7 @@ fn warn_of_quota(quota_bytes: Option<u64>) {
     }
 }
 
-/// What is known before the disk is opened.
+/// The results of the steps of a start that come before the disk is opened.
 struct Prepared {
     /// With the first members of the cluster.
     config: Config,

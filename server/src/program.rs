@@ -97,7 +97,7 @@ fn without_member(outcome: offline::CommandResult) -> ExitCode {
     match outcome {
         offline::CommandResult::Done(text) => show(&text),
         offline::CommandResult::Usage(error) => {
-            // etcdutl's exit code for an unknown command; help is no error
+            // etcdutl's exit code for an unknown command; help is not an error
             let code = ExitCode::from(u8::from(error.use_stderr()));
             match error.print() {
                 Ok(()) => code,

@@ -52,8 +52,8 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
             biased;
             signal = stop.asked() => {
                 tracing::info!(signal, "storing the last changes");
-                let last = within(archiver.store_all()).await;
-                drop(within(archiver.end()).await);
+                let last = in_time(archiver.store_all()).await;
+                drop(in_time(archiver.end()).await);
                 return last.inspect_err(|error| {
                     tracing::warn!(%error, "the last changes are not stored; the next process goes on with them");
                 });
@@ -71,7 +71,7 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
             });
             tokio::select! {
                 outcome = &mut step => outcome,
-                _ = stop.asked() => within(&mut step).await,
+                _ = stop.asked() => in_time(&mut step).await,
             }
         };
         if let Err(error) = outcome {
@@ -84,8 +84,8 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
     }
 }
 
-/// Waits for the last work of a process that is to end.
-async fn within(work: impl Future<Output = Result<(), BackupError>>) -> Result<(), BackupError> {
+/// Waits for the last work of a process that is to end, for [`LAST_TIMEOUT`] at most.
+async fn in_time(work: impl Future<Output = Result<(), BackupError>>) -> Result<(), BackupError> {
     let late = |_| {
         BackupError::new(
             Reason::StoreUnreachable,

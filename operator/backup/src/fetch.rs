@@ -82,7 +82,7 @@ async fn fetch(
         progress.add(piece.len());
     }
     let digested = digest.finish();
-    if let Some(broken) = broken(&digested, record.as_ref()) {
+    if let Some(broken) = mismatch(&digested, record.as_ref()) {
         let message = format!("{url} is broken: {broken}; fetch another backup");
         return Err(BackupError::new(Reason::BackupBroken, message));
     }
@@ -142,8 +142,8 @@ async fn choose(
     }
 }
 
-/// Returns what does not fit, if anything.
-fn broken(found: &Digested, record: Option<&BackupRecord>) -> Option<String> {
+/// Returns what differs between a fetched snapshot and its record or its own digest; `None` if it is whole.
+fn mismatch(found: &Digested, record: Option<&BackupRecord>) -> Option<String> {
     if let Some(record) = record {
         if found.bytes != record.bytes {
             return Some(format!(

@@ -74,7 +74,7 @@ impl Members {
 
     /// Returns the same members with new connections: the address of one may be that of a service, which chooses another member
     /// for a new connection alone.
-    pub(crate) fn anew(&self) -> Result<Self, BackupError> {
+    pub(crate) fn reconnected(&self) -> Result<Self, BackupError> {
         Ok(Self {
             members: channels(self.members.iter().map(|(url, _)| url), &self.tls)?,
             tls: self.tls.clone(),

@@ -21,7 +21,7 @@ pub(crate) enum Reason {
     StoreFull,
     /// The backup does not exist, or it is incomplete.
     NotFound,
-    /// The name is taken by an object that is no backup.
+    /// The name is taken by an object that is not a backup.
     AlreadyExists,
     /// The stored file does not fit its digest.
     BackupBroken,

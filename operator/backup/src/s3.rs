@@ -46,6 +46,7 @@ pub(crate) fn open(bucket: &str, flags: &S3Flags) -> Result<AmazonS3, BackupErro
     })
 }
 
+/// Does what [`open`] does, with the environment variables that `variable` returns. An endpoint needs credentials.
 pub(crate) fn open_with(
     bucket: &str,
     flags: &S3Flags,

@@ -171,7 +171,7 @@ async fn attempt(
     );
     let mut upload = stop.or(store.upload(name)).await?;
     let stored = stop.or(async {
-        let digested = receive(snapshot, member, &mut upload, store, name).await?;
+        let digested = upload_snapshot(snapshot, member, &mut upload, store, name).await?;
         if let Some(record) = existing(store, name).await? {
             return Ok(Stored::Earlier(Box::new(record)));
         }
@@ -191,7 +191,7 @@ async fn attempt(
         }
     };
     let hashed = match before {
-        Some(before) => Some(both(before, stop.or(hash(source, member)).await?)),
+        Some(before) => Some(same_hash(before, stop.or(hash(source, member)).await?)),
         None => None,
     };
     let (keys_hash, warning) = match hashed {
@@ -234,8 +234,9 @@ async fn hash(source: &impl Source, member: &Report) -> Result<Hashed, BackupErr
     Ok(answer.map_err(|error| not_compared(&error.message)))
 }
 
-/// Returns the hash that fits the snapshot between two answers: keys that were compacted between them may be in it or not.
-fn both(before: Hashed, after: Hashed) -> Hashed {
+/// Returns the hash of the keys if the answers before and after the snapshot agree. If they differ, keys were compacted in
+/// between, which may be in the snapshot or not.
+fn same_hash(before: Hashed, after: Hashed) -> Hashed {
     let (before, after) = (before?, after?);
     match before == after {
         true => Ok(before),
@@ -249,7 +250,8 @@ fn not_compared(why: &str) -> String {
     format!("the keys of the backup cannot be compared with those of the cluster: {why}")
 }
 
-/// Reads what shows the history of a member. Without it no changes can be applied to the backup.
+/// Reads the digest of the newest revision of a member, by which changes are matched with the backup. Without it no changes
+/// can be applied to the backup.
 async fn revision_digest(
     source: &impl Source,
     member: &Report,
@@ -272,8 +274,9 @@ async fn revision_digest(
     }
 }
 
-/// Passes the bytes of a snapshot to the upload; an error if they do not fit their digest.
-async fn receive(
+/// Uploads a snapshot while it arrives; returns its length and digest. Fails with `SnapshotBroken` if bytes are missing or
+/// the SHA-256 at its end is wrong.
+async fn upload_snapshot(
     mut snapshot: Snapshot,
     member: &Report,
     upload: &mut PartUpload,

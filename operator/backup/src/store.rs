@@ -20,7 +20,7 @@ use crate::{
     upload::PartUpload,
 };
 
-/// A record has some hundred bytes; larger objects are no records.
+/// Bound on the bytes of a record, which has some hundred: a larger object is not a record.
 const RECORD_BYTES_MAX: u64 = 64 << 10;
 
 #[derive(Clone)]
@@ -55,6 +55,7 @@ impl Store {
         Self::open(at, s3)
     }
 
+    /// Opens a location. A folder must exist; whether a bucket exists is not checked.
     pub(crate) fn open(at: &Location, s3: &S3Flags) -> Result<Self, BackupError> {
         let url = at.url();
         match at {

@@ -6,6 +6,7 @@ use object_store::client::{HttpError, HttpErrorKind};
 
 use crate::reason::{BackupError, Reason};
 
+/// The operation that failed, for the message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Doing<'a> {
     /// As in "read s3://…".
@@ -19,6 +20,7 @@ pub(crate) fn is_missing_object(error: &object_store::Error) -> bool {
         && code(&error.to_string()).is_none_or(|code| code != "NoSuchBucket")
 }
 
+/// Converts an error of a store to one that says what to check.
 pub(crate) fn explain(doing: Doing<'_>, error: &object_store::Error) -> BackupError {
     let text = error.to_string();
     if let Some(code) = code(&text) {
@@ -95,6 +97,7 @@ impl Doing<'_> {
     }
 }
 
+/// Converts an error code of S3 and its message. `is_refused` says that the store refused the credentials.
 fn of_s3(doing: Doing<'_>, code: &str, message: &str, is_refused: bool) -> BackupError {
     let (reason, hint) = match code {
         "InvalidAccessKeyId" | "XAdminUserNotFound" => {
@@ -164,6 +167,7 @@ fn is_full(message: &str) -> bool {
     .any(|words| message.contains(words))
 }
 
+/// Converts an error of the connection to a store.
 fn of_http(doing: Doing<'_>, error: &HttpError) -> BackupError {
     let cause = innermost(error);
     let why = if cause.contains("invalid peer certificate") {

@@ -216,7 +216,7 @@ pub struct EtcdBackupStatus {
     /// Size of the snapshot in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
-    /// The same, rounded.
+    /// Size of the snapshot, rounded, with a unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,
     /// SHA-256 of the stored file in hexadecimal.

@@ -110,7 +110,7 @@ pub struct MemberStatus {
     /// Its id in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Its ordinal; none for a member that is no pod of this cluster.
+    /// The ordinal of its pod; absent for a member that runs outside of the pods of this cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ordinal: Option<i32>,
     /// The stage of its life.

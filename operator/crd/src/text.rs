@@ -26,7 +26,7 @@ const UNITS: [(&str, u64); 11] = [
 ];
 
 impl ByteQuantity {
-    /// Returns the number of bytes, rounded up; `None` if the text is no amount.
+    /// Returns the number of bytes, rounded up; `None` if the text is not a quantity of bytes.
     pub fn bytes(&self) -> Option<u64> {
         let (unit, factor) = UNITS.iter().find(|(unit, _)| self.0.ends_with(unit))?;
         let number = self.0.strip_suffix(unit)?;
@@ -89,7 +89,7 @@ pub(super) fn share_schema(_: &mut SchemaGenerator) -> Schema {
 pub struct Span(pub String);
 
 impl Span {
-    /// Parses a text that no schema has checked; `None` if it is no time span.
+    /// Parses a text that no schema has checked; `None` if it is not a span of time.
     pub fn parse(text: &str) -> Option<Self> {
         let mut digits = 0;
         for c in text.chars() {

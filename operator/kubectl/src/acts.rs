@@ -126,6 +126,7 @@ fn check_member(resource: &EtcdCluster, member: &str) -> Result<(), PluginError>
     )))
 }
 
+/// Returns the table of members that is shown before a recovery: what each answered, or why it did not.
 fn survey(answers: &[Answer], why: impl Fn(&Answer) -> String) -> String {
     let heading = [
         "MEMBER",
@@ -158,6 +159,7 @@ fn serves(answers: &[Answer]) -> bool {
     reports.any(|report| report.linearizable)
 }
 
+/// Returns what a recovery from `member` loses, and the member from which less would be lost, as text.
 fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
     let status = resource.status.clone().unwrap_or_default();
     let voters = status

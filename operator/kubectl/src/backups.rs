@@ -68,6 +68,7 @@ pub(super) fn table(all: &[EtcdBackup], now: Timestamp) -> String {
     }
 }
 
+/// Creates an EtcdBackup as the flags say, or with the settings of a schedule; with `--wait` it shows the progress.
 pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), PluginError> {
     // a name with a typing error would make a backup that waits forever
     target.cluster(&flags.cluster).await?;
@@ -106,6 +107,7 @@ fn backup(flags: &BackupFlags, settings: BackupSettings, now: Timestamp) -> Etcd
     EtcdBackup::new(&name, spec)
 }
 
+/// Makes settings of a location: `s3://BUCKET[/PREFIX]` or `pvc://CLAIM[/FOLDER]`.
 fn settings(location: &str, flags: &BackupFlags) -> Result<BackupSettings, PluginError> {
     let wrong = || {
         let text = "is no location: s3://BUCKET[/PREFIX] or pvc://CLAIM[/FOLDER]";

@@ -99,6 +99,7 @@ pub(super) fn run(flags: &ConvertFlags) -> Result<(), PluginError> {
     print(&converted)
 }
 
+/// Reads the file or stdin; returns its name for errors, and its text.
 fn read(flags: &ConvertFlags) -> Result<(String, String), PluginError> {
     let stdin = flags.filename.as_os_str() == "-";
     let place = if stdin {
@@ -157,6 +158,7 @@ fn title(document: &Document) -> String {
     }
 }
 
+/// Converts one document; returns the comment about it and the YAML of each resource.
 fn document_as_yaml(
     document: Document,
     title: &str,

@@ -20,6 +20,7 @@ pub(super) struct Stored {
     pub(super) name: String,
 }
 
+/// Returns a value for a table: kind and name of an object if `decode` asks for it, or the beginning of the text.
 pub(super) fn shown(value: &[u8], decode: Option<Decode>) -> String {
     if let Some(Decode::K8s) = decode
         && let Some(stored) = stored(value)
@@ -34,6 +35,7 @@ pub(super) fn shown(value: &[u8], decode: Option<Decode>) -> String {
     }
 }
 
+/// Returns kind and name of the Kubernetes object in a value; `None` if it holds none.
 pub(super) fn stored(value: &[u8]) -> Option<Stored> {
     if let Some(rest) = value.strip_prefix(MAGIC) {
         return of_protobuf(rest);

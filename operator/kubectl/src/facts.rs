@@ -24,7 +24,7 @@ pub(super) struct Facts {
     pub(super) backups: Vec<EtcdBackup>,
     #[serde(default)]
     pub(super) schedules: Vec<EtcdBackupSchedule>,
-    /// What could not be read, and why.
+    /// Why lists of these objects could not be read.
     #[serde(default)]
     pub(super) unread: Vec<String>,
 }
@@ -37,7 +37,7 @@ pub(super) struct PodFact {
     pub(super) ready: bool,
     #[serde(default)]
     pub(super) restarts: i32,
-    /// Why it does not run, in the words of the scheduler or the kubelet.
+    /// Why the pod does not run, as the scheduler or the kubelet says.
     pub(super) waits: Option<String>,
 }
 
@@ -64,23 +64,26 @@ impl PodFact {
     }
 }
 
+/// Reads a cluster by its name, with its objects.
 pub(super) async fn one(target: &Target, name: &str) -> Result<Facts, PluginError> {
     let cluster = target.cluster(name).await?;
-    let mut facts = beside(target, vec![cluster]).await;
+    let mut facts = add_objects(target, vec![cluster]).await;
     facts
         .pop()
         .ok_or_else(|| PluginError::words("no cluster was read"))
 }
 
+/// Reads all clusters of the target, with their objects.
 pub(super) async fn all(target: &Target) -> Result<Vec<Facts>, PluginError> {
     let clusters = target
         .list::<EtcdCluster>(&ListParams::default(), "EtcdClusters")
         .await?;
-    Ok(beside(target, clusters).await)
+    Ok(add_objects(target, clusters).await)
 }
 
-/// Reads what belongs to clusters. What cannot be read is left out and named.
-async fn beside(target: &Target, clusters: Vec<EtcdCluster>) -> Vec<Facts> {
+/// Reads the pods, backups and schedules of clusters. A list that cannot be read is empty, and the reason is in
+/// [`Facts::unread`].
+async fn add_objects(target: &Target, clusters: Vec<EtcdCluster>) -> Vec<Facts> {
     let mut unread = Vec::new();
     let everything = ListParams::default();
     let members = ListParams::default().labels(CLUSTER);
@@ -89,10 +92,10 @@ async fn beside(target: &Target, clusters: Vec<EtcdCluster>) -> Vec<Facts> {
         target.list::<EtcdBackup>(&everything, "EtcdBackups"),
         target.list::<EtcdBackupSchedule>(&everything, "EtcdBackupSchedules"),
     );
-    let pods = kept(pods, &mut unread);
-    let mut backups = kept(backups, &mut unread);
+    let pods = or_unread(pods, &mut unread);
+    let mut backups = or_unread(backups, &mut unread);
     backups.sort_by_key(|backup| std::cmp::Reverse(backup.creation_timestamp().map(|time| time.0)));
-    let schedules = kept(schedules, &mut unread);
+    let schedules = or_unread(schedules, &mut unread);
     let mut by_cluster: BTreeMap<(String, String), Vec<PodFact>> = BTreeMap::new();
     for pod in &pods {
         if let (Some(namespace), Some(cluster)) = (pod.namespace(), pod.labels().get(CLUSTER)) {
@@ -120,7 +123,8 @@ async fn beside(target: &Target, clusters: Vec<EtcdCluster>) -> Vec<Facts> {
     clusters.into_iter().map(facts).collect()
 }
 
-fn kept<K>(read: Result<Vec<K>, PluginError>, unread: &mut Vec<String>) -> Vec<K> {
+/// Returns a list, an empty one instead of an error, whose text goes into `unread`.
+fn or_unread<K>(read: Result<Vec<K>, PluginError>, unread: &mut Vec<String>) -> Vec<K> {
     read.unwrap_or_else(|error| {
         unread.push(error.to_string());
         Vec::new()

@@ -11,7 +11,7 @@ use super::{
     table::{Table, UNKNOWN},
 };
 
-/// What the server says about a revision that is not kept.
+/// A part of the server's error for a revision that was compacted.
 const COMPACTED: &str = "compacted";
 
 #[derive(Debug, Serialize)]
@@ -35,14 +35,14 @@ struct Version {
     value: String,
 }
 
-/// Why there is no older version in the list.
+/// Why the list of versions ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 enum End {
-    /// The oldest one created the key. It may have existed and been deleted before.
+    /// The oldest version created the key. The key may have existed before, and been deleted.
     Created,
-    /// Older ones were compacted.
+    /// Older versions were compacted.
     Compacted,
-    /// There are more than were asked for.
+    /// There are more versions than were asked for.
     Limit,
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{PluginError, command::Format};
 
-/// Prints a text to stdout. A reader that has seen enough, such as `head`, is no error.
+/// Prints a text to stdout. A reader that closes the pipe early, such as `head`, is not an error.
 pub(super) fn print(text: &str) -> Result<(), PluginError> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -8,7 +8,8 @@ use super::table::clipped;
 /// Characters of an answer that are shown.
 const ANSWER_MAX: usize = 200;
 
-pub(super) fn words(error: PageError) -> String {
+/// Returns the text of an error for people.
+pub(super) fn explain(error: PageError) -> String {
     match error {
         PageError::Status(StatusCode::UNAUTHORIZED, _) => {
             "it asks for the password of a user with the role root; see --user and --password-file"
@@ -26,8 +27,8 @@ mod tests {
     #[test]
     fn a_refusal_says_what_to_do() {
         let refused = PageError::Status(StatusCode::UNAUTHORIZED, String::new());
-        assert!(words(refused).contains("--password-file"));
+        assert!(explain(refused).contains("--password-file"));
         let busy = PageError::Status(StatusCode::TOO_MANY_REQUESTS, "try again".to_owned());
-        assert_eq!(words(busy), "429 Too Many Requests: try again");
+        assert_eq!(explain(busy), "429 Too Many Requests: try again");
     }
 }

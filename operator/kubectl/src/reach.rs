@@ -41,7 +41,7 @@ impl Reach {
             forwards: BTreeMap::new(),
         };
         for endpoint in &flags.endpoints {
-            let (member, server_name) = named(cluster, &pods, endpoint);
+            let (member, server_name) = member_names(cluster, &pods, endpoint);
             let authority = authority(endpoint);
             let (tls, login) = (tls.clone(), login.clone());
             reach
@@ -140,7 +140,7 @@ fn authority(endpoint: &str) -> String {
 
 /// Returns the name of the member at an endpoint, and the name in its certificate: those of the pod with that address if
 /// there is one, else the endpoint and its host.
-fn named(cluster: &EtcdCluster, pods: &[Pod], endpoint: &str) -> (String, String) {
+fn member_names(cluster: &EtcdCluster, pods: &[Pod], endpoint: &str) -> (String, String) {
     let authority = authority(endpoint);
     let host = authority
         .rsplit_once(':')

@@ -146,8 +146,8 @@ impl GrpcMembers {
         Ok(answer.map_err(refused)?.into_inner())
     }
 
-    /// Logs in at a member, if its address has a login and the connection has no token. A member that does
-    /// not check users is no error.
+    /// Logs in at a member, if its address has a login and the connection has no token. Succeeds at a member
+    /// that does not check users.
     async fn authenticate(&self, connection: &mut Connection, call: Call) -> Result<(), CallError> {
         let Some(login) = connection
             .address
@@ -263,6 +263,7 @@ impl GrpcMembers {
         call!(self, of, "Alarm": MaintenanceClient.alarm(body), CALL_TIMEOUT)
     }
 
+    /// Makes a change by calls to one member.
     async fn ask(&self, of: &Address, change: &Change) -> Result<(), CallError> {
         match change {
             Change::AddLearner(peer_urls) => {

@@ -204,7 +204,7 @@ impl CallError {
     }
 }
 
-/// A change of a cluster. One that was made before is no error.
+/// A change of a cluster. It is not an error if the change was made before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Adds a learner with these peer URLs.

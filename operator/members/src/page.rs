@@ -17,22 +17,22 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
 };
 
-/// Why there is no page.
+/// Why a page was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
     /// The answer has another status, and this text.
     #[error("{0}: {1}")]
     Status(StatusCode, String),
-    /// There is no answer, or not in time.
+    /// There was no answer in time.
     #[error("{0}")]
     Failed(String),
 }
 
-/// Reads a page of at most so many bytes: of a member as the user of its address, whose password Basic authentication takes; of
-/// another service without TLS.
+/// Reads a page of at most `bytes_max` bytes. A `member` is asked with the TLS and, by Basic authentication, the user and
+/// password of its address; any other service in clear text.
 ///
 /// # Errors
-/// There is no answer in time, or one with a status that is no success.
+/// There is no answer within `patience`, or its status is not a success.
 pub async fn get(
     url: &str,
     member: Option<&Address>,
@@ -50,6 +50,7 @@ pub async fn get(
     Err(PageError::Status(status, text))
 }
 
+/// Sends the request; returns the status and the body of the answer.
 async fn fetch(
     url: &str,
     member: Option<&Address>,

@@ -10,9 +10,9 @@ use super::Login;
 /// How a member answers a login.
 #[derive(Debug)]
 pub enum LoggedIn {
-    /// It checks users, and gives this token; `None` if the token is no text of HTTP.
+    /// It checks users, and gives this token; `None` if the token cannot be the value of a header.
     User(Option<AsciiMetadataValue>),
-    /// It checks no users.
+    /// It does not check users: authentication is off.
     Nobody,
     /// It refuses the password with this status, and the client's certificate names a user, too. The password may have
     /// been changed only in the secret or only in the cluster.

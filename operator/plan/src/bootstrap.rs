@@ -33,7 +33,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
                 .is_some_and(|from| from.restore.is_some());
             return restores.then(|| idle(Why::OldDisks));
         }
-        if let Some(wait) = pass.taken(|part| part != Part::Budget) {
+        if let Some(wait) = pass.wait_for_names(|part| part != Part::Budget) {
             return Some(wait);
         }
         return record(pass, discovery);
@@ -46,7 +46,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
             break;
         }
         if pass.pod(ordinal).is_none() && !pass.is_fenced(ordinal) {
-            if let Some(wait) = pass.taken_of(ordinal) {
+            if let Some(wait) = pass.wait_for_names_of(ordinal) {
                 return Some(wait);
             }
             let step = start_first(pass, ordinal, members);
@@ -59,7 +59,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     }
     let broken = pass
         .pods()
-        .find_map(|(ordinal, pod)| broken(pass, ordinal, pod));
+        .find_map(|(ordinal, pod)| delete_broken_pod(pass, ordinal, pod));
     broken
         .or(refused)
         .or_else(|| secrets_missing(pass))
@@ -138,9 +138,9 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     })
 }
 
-/// Deletes a pod of the first start that has ended, that others cannot reach, or that is stuck with an
-/// outdated template; `None` for any other.
-fn broken(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
+/// Deletes a pod that has ended, that other members cannot reach, or that is stuck with an outdated template; `None` for
+/// any other pod, and while the pod is already being deleted.
+fn delete_broken_pod(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     let reason = match pod.phase {
         PodPhase::Ended => Stop::Ended,
         PodPhase::Pending | PodPhase::Running | PodPhase::Unknown => {
@@ -156,7 +156,7 @@ fn broken(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
 /// Deletes a pod of a cluster without a quorum if it cannot serve; for an outdated template only if its container does
 /// not run, because it may be reading its disk, and if updates are allowed.
 fn stop_if_it_cannot_serve(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
-    let step = broken(pass, ordinal, pod)?;
+    let step = delete_broken_pod(pass, ordinal, pod)?;
     let outdated = matches!(step, Step::DeletePod { reason: Stop::Outdated, .. });
     (!outdated || (!pod.running && pass.may_update())).then_some(step)
 }
@@ -170,7 +170,7 @@ pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
             continue;
         }
         let Some(pod) = pass.pod(ordinal) else {
-            if let Some(wait) = pass.taken_of(ordinal) {
+            if let Some(wait) = pass.wait_for_names_of(ordinal) {
                 taken = taken.or(Some(wait));
                 continue;
             }

@@ -1,7 +1,7 @@
 //! Decides whether a member is lost with its disk or only seems to be.
 //!
 //! A member that answers is alive, whatever the state of its pod. A member that does not answer is lost when its
-//! process reports that its disk cannot be used; elapsed time alone is no evidence, unless the spec says for how long a
+//! process reports that its disk cannot be used; elapsed time alone is not evidence, unless the spec says for how long a
 //! node may not report.
 
 use super::{objects::secrets_missing, pass::Joined};

@@ -80,7 +80,7 @@ fn serve(joined: &Joined<'_>) -> Step {
         learner::advance,
         repair::replace,
         repair::disarm,
-        space::free,
+        space::free_space,
     ] {
         match verb(joined) {
             Some(step) if !step.acts() => wait = wait.or(Some(step)),
@@ -100,7 +100,7 @@ fn serve(joined: &Joined<'_>) -> Step {
         rotate::next,
         roll::only_copy,
         objects::unrequested,
-        objects::taken,
+        objects::wait_for_names,
         disks::refused,
     ] {
         match verb(joined) {

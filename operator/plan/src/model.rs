@@ -70,7 +70,7 @@ pub struct Observed {
     /// Parts whose name another object has. They are not applied.
     pub taken: BTreeMap<Part, Holder>,
     /// The version that `spec.version` or the operator's member image asks for; `None` with an image of the user's own, or
-    /// when the tag is no version.
+    /// when its tag is not a version.
     pub wanted_version: Option<String>,
     /// The limit on concurrent updates is reached, and this cluster has no permit.
     pub rollout_queued: bool,

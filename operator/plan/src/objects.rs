@@ -45,7 +45,7 @@ fn request(pass: &Pass<'_>) -> Option<Step> {
 /// Waits while a secret that pods mount is missing: shortly while cert-manager issues it, else until a person
 /// creates it. `None` if all are there.
 pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
-    let taken = pass.taken(|part| matches!(part, Part::Secret(_) | Part::Request(_)));
+    let taken = pass.wait_for_names(|part| matches!(part, Part::Secret(_) | Part::Request(_)));
     if taken.is_some() {
         return taken;
     }
@@ -62,13 +62,13 @@ pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
 
 /// Waits while another object has the name of the secret or the Certificate of a role; `None` otherwise.
 fn secret_taken(pass: &Pass<'_>, role: CertificateRole) -> Option<Step> {
-    pass.taken(|part| part == Part::Secret(role) || part == Part::Request(role))
+    pass.wait_for_names(|part| part == Part::Secret(role) || part == Part::Request(role))
 }
 
 /// Waits for a person if another object has a name that the cluster needs; all steps that do not need the name come
 /// first.
-pub(super) fn taken(joined: &Joined<'_>) -> Option<Step> {
-    joined.pass.taken(|_| true)
+pub(super) fn wait_for_names(joined: &Joined<'_>) -> Option<Step> {
+    joined.pass.wait_for_names(|_| true)
 }
 
 /// Waits for a person if certificates come from cert-manager and it is not installed: they would not be renewed.

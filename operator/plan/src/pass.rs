@@ -43,7 +43,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Waits while another object has the name of one of these parts; `None` otherwise.
-    pub(super) fn taken(&self, of: impl Fn(Part) -> bool) -> Option<Step> {
+    pub(super) fn wait_for_names(&self, of: impl Fn(Part) -> bool) -> Option<Step> {
         let mut taken = self.seen.taken.iter().filter(|(part, _)| of(**part));
         let (part, holder) = taken.next()?;
         let wait = if holder.ending { soon } else { idle };
@@ -51,8 +51,8 @@ impl<'a> Pass<'a> {
     }
 
     /// Waits while another object has the name of the pod or the claim of this ordinal; `None` otherwise.
-    pub(super) fn taken_of(&self, ordinal: Ordinal) -> Option<Step> {
-        self.taken(|part| part == Part::Pod(ordinal) || part == Part::Claim(ordinal))
+    pub(super) fn wait_for_names_of(&self, ordinal: Ordinal) -> Option<Step> {
+        self.wait_for_names(|part| part == Part::Pod(ordinal) || part == Part::Claim(ordinal))
     }
 
     /// Whether a step was refused a short time ago, so that the plan skips it.

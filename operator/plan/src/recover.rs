@@ -48,7 +48,8 @@ fn is_lost(pass: &Pass<'_>) -> bool {
     ready < quorum(voters(pass).len().max(1))
 }
 
-/// Returns the ordinals of the voters, as members last reported them; `None` for one that is no pod of this cluster.
+/// Returns the ordinals of the voters, as members last reported them; `None` for one that runs outside of the pods of
+/// this cluster.
 fn voters(pass: &Pass<'_>) -> Vec<Option<Ordinal>> {
     if let Some(list) = &pass.seen.membership {
         return list.voters().map(|voter| voter.ordinal).collect();
@@ -90,7 +91,7 @@ fn advance(pass: &Pass<'_>, survivor: Ordinal) -> Step {
         return idle(Why::CannotRecover(survivor));
     }
     let Some(pod) = pass.pod(survivor) else {
-        return pass.taken_of(survivor).unwrap_or_else(|| {
+        return pass.wait_for_names_of(survivor).unwrap_or_else(|| {
             Step::StartMember(PodPlan {
                 ordinal: survivor,
                 bootstrap: Bootstrap::Forced,

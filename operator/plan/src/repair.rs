@@ -82,7 +82,7 @@ pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
         if pass.pod(ordinal).is_some() || !stays {
             return None;
         }
-        if let Some(wait) = pass.taken_of(ordinal) {
+        if let Some(wait) = pass.wait_for_names_of(ordinal) {
             return Some(wait);
         }
         if let Some(claim) = pass.claim(ordinal)
@@ -269,7 +269,7 @@ fn without_service(
         return VoterDecision::Wait(soon(why.unwrap_or(Why::Unhealthy(ordinal))));
     }
     if joined.surplus() && joined.unready_too_long(pod) {
-        // It is not replaced, so an obstacle is no reason to keep it.
+        // no other member takes its place, so that an obstacle does not matter
         return VoterDecision::Remove(Removal::ScaleIn);
     }
     let durable = joined.pass.spec.is_durable();

@@ -25,7 +25,7 @@ fn grow(joined: &Joined<'_>) -> Option<Step> {
     for ordinal in free {
         match (pass.pod(ordinal), pass.claim(ordinal)) {
             (None, None) => {
-                if let Some(wait) = pass.taken_of(ordinal) {
+                if let Some(wait) = pass.wait_for_names_of(ordinal) {
                     return Some(wait);
                 }
                 let peer_tls = pass.peer_tls_of_new();

@@ -10,8 +10,9 @@ use crate::model::{MemberSeen, Step};
 /// How long after a compaction none follows: ten minutes. A cluster that is filled again faster than this needs a larger quota.
 pub const AGAIN_SECONDS: i64 = 600;
 
-/// Compacts keys for the alarm NOSPACE, or lowers it; `None` if the spec does not ask for that, or if nothing is to be done now.
-pub(super) fn free(joined: &Joined<'_>) -> Option<Step> {
+/// Compacts keys because of the alarm NOSPACE, or disarms the alarm. `None` if the spec does not ask for that, or if nothing
+/// has to be done now.
+pub(super) fn free_space(joined: &Joined<'_>) -> Option<Step> {
     let healing = joined.pass.spec.self_healing();
     let keep = healing.compact_on_no_space?.keep_revisions;
     let members = || joined.list.members.iter();

@@ -71,7 +71,7 @@ impl<M: Members> Actor<'_, M> {
     /// stopped for a template that cannot take its place. A full quota also counts the pod that will be deleted, and a
     /// webhook without support for dry runs gives no answer: both count as refusals only if a pod of the template was
     /// refused before.
-    pub(super) async fn try_out(
+    pub(super) async fn dry_run_pod(
         &self,
         ordinal: Ordinal,
         peer_tls: PeerTls,

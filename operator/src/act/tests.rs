@@ -48,7 +48,9 @@ async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
     let resource: EtcdCluster = serde_json::from_value(resource).expect("a cluster");
     let environment = environment("registry.example/witan:1.0.0");
     let named = Cluster::new(&resource, &environment.member_image).expect("names");
-    let objects = Objects::live(&client, &named).await.expect("objects");
+    let objects = Objects::from_api_server(&client, &named)
+        .await
+        .expect("objects");
     let secrets = Secrets::default().of(&client, &named, true).await;
     let observation = observe(&named, objects, secrets.expect("secrets"), &NoMembers).await;
     let mut status = resource.status.clone().unwrap_or_default();
@@ -79,7 +81,9 @@ async fn try_step(fake: &FakeApi, step: &Step, between: impl Fn()) -> Result<(),
     let named = Cluster::new(&resource, "witan:1").expect("names");
     let client = fake.client();
     let environment = environment("witan:1");
-    let objects = Objects::live(&client, &named).await.expect("objects");
+    let objects = Objects::from_api_server(&client, &named)
+        .await
+        .expect("objects");
     let observed = observe(&named, objects, Arc::default(), &NoMembers).await;
     between();
     let actor = Actor {

@@ -23,20 +23,20 @@ use crate::{
     resources::{CHANGES, STATUS_PORT, changes_pod, is_current},
 };
 
-/// When to look again at a schedule with changes. What the status says is as old as this.
+/// The time between two passes over a schedule with changes: the status is at most as old as this.
 const LOOK: Duration = Duration::from_secs(15);
-/// When to look again at a pod that has not answered yet.
+/// The time until the next pass while the pod has not answered.
 const SOON: Duration = Duration::from_secs(3);
 /// How long the pod may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
-/// Bytes of its answer at most: the texts in it are short.
+/// Bound on the bytes of the answer of the pod, whose texts are short.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
 /// By how much the time of the pod may be ahead of this clock: the clocks of two nodes differ by less.
 const AHEAD: SignedDuration = SignedDuration::from_secs(10);
 /// The delay that is granted in addition to twice the schedule's time: the pod may have just begun.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
 
-/// How far the changes of a schedule are stored.
+/// What was found out about the changes of a schedule.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Seen {
     /// The pod's answer; `None` if it did not answer.
@@ -46,7 +46,8 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn again(&self) -> Duration {
+    /// Returns when the next pass over the schedule runs.
+    pub(super) fn requeue_after(&self) -> Duration {
         if self.answer.is_some() { LOOK } else { SOON }
     }
 }
@@ -92,7 +93,7 @@ impl Backups {
             let created = refused("pod", created).map_err(cannot("create the pod of changes"))?;
             return Ok(Some(Seen { answer: None, trouble: created.err() }));
         }
-        Ok(Some(seen(&pods).await))
+        Ok(Some(ask_pod(&pods).await))
     }
 
     /// Makes the pod that a schedule asks for; the reason as text if it cannot be made.
@@ -116,7 +117,7 @@ impl Backups {
     }
 }
 
-/// Returns what a schedule says about changes, unless it is paused.
+/// Returns `spec.changes` of a schedule; `None` while the schedule is paused.
 pub(super) fn asked(schedule: &EtcdBackupSchedule) -> Option<BackupChanges> {
     schedule.spec.changes.filter(|_| !schedule.spec.paused)
 }
@@ -125,7 +126,9 @@ fn has_ended(pod: &Pod) -> bool {
     matches!(pod_phase(pod), Some("Failed" | "Succeeded"))
 }
 
-async fn seen(pods: &[Pod]) -> Seen {
+/// Asks the pod of changes that does not end how far it is. Without an answer, the result has the reason: a pod that has not
+/// ended, a crash, or the error of the call.
+async fn ask_pod(pods: &[Pod]) -> Seen {
     let runs = pods
         .iter()
         .find(|pod| pod.metadata.deletion_timestamp.is_none());

@@ -132,15 +132,16 @@ pub(super) fn crash(pod: &Pod) -> Option<String> {
         failure(&container.name, container.last_state.as_ref()?)
     });
     let found = last.or_else(|| trouble(pod));
-    found.map(|found| named(pod, found).message)
+    found.map(|found| with_pod_name(pod, found).message)
 }
 
 /// Returns why a pod has failed or cannot start, with its name; `None` if nothing is wrong.
 pub(crate) fn pod_trouble(pod: &Pod) -> Option<Trouble> {
-    trouble(pod).map(|found| named(pod, found))
+    trouble(pod).map(|found| with_pod_name(pod, found))
 }
 
-fn named(pod: &Pod, trouble: Trouble) -> Trouble {
+/// Begins the message of a trouble with the name of the pod.
+fn with_pod_name(pod: &Pod, trouble: Trouble) -> Trouble {
     let message = format!("pod {}: {}", pod.name_any(), trouble.message);
     Trouble { message, ..trouble }
 }

@@ -1,4 +1,4 @@
-//! What an EtcdBackupSchedule needs now: a backup, the removal of old ones, and its status. Times are in UTC.
+//! Decides what to do for an EtcdBackupSchedule: which EtcdBackups to create and to delete, and its status. Times are in UTC.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const FAILED_KEPT: usize = 3;
 /// How many successful EtcdBackups of a schedule are kept, whatever its retention: the files in the store are another matter.
 const SUCCEEDED_KEPT: usize = 100;
 
-/// The longest time until a schedule is looked at again.
+/// The longest time between two passes over a schedule.
 const LOOK: Duration = Duration::from_secs(300);
 
 #[derive(Debug, PartialEq)]
@@ -34,7 +34,8 @@ pub(super) struct Due {
     pub(super) status: EtcdBackupScheduleStatus,
     /// Whether the last success is older than two times of the schedule.
     pub(super) overdue: bool,
-    pub(super) again: Duration,
+    /// When the next pass runs.
+    pub(super) requeue_after: Duration,
 }
 
 /// The times of a schedule.
@@ -106,12 +107,24 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
         Ok(found) => found,
         Err(error) => {
             status.conditions = ready(schedule, "InvalidSchedule", &error, now);
-            return Due { create: None, delete, status, overdue: false, again: LOOK };
+            return Due {
+                create: None,
+                delete,
+                status,
+                overdue: false,
+                requeue_after: LOOK,
+            };
         }
     };
     if schedule.spec.paused {
         status.conditions = ready(schedule, "Paused", "spec.paused is set", now);
-        return Due { create: None, delete, status, overdue: false, again: LOOK };
+        return Due {
+            create: None,
+            delete,
+            status,
+            overdue: false,
+            requeue_after: LOOK,
+        };
     }
     let created = schedule.creation_timestamp().map_or(now, |time| time.0);
     // a clock that was ahead once must not stop the schedule
@@ -128,7 +141,13 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
     status.conditions = ready(schedule, reason, &message, now);
     let wait = next.duration_since(now);
     let wait = Duration::try_from(wait).unwrap_or_default();
-    Due { create, delete, status, overdue, again: wait.min(LOOK) }
+    Due {
+        create,
+        delete,
+        status,
+        overdue,
+        requeue_after: wait.min(LOOK),
+    }
 }
 
 /// Returns reason and message of the condition of a schedule that is neither paused nor invalid.
@@ -205,6 +224,7 @@ fn expired(
     failed.chain(old).map(|backup| backup.name_any()).collect()
 }
 
+/// Returns the condition `Ready`, which is true with the reason `Scheduled` alone.
 fn ready(
     schedule: &EtcdBackupSchedule,
     reason: &str,

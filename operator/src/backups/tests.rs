@@ -309,12 +309,15 @@ fn the_last_missed_time_of_a_schedule_is_due_once() {
         json!({"lastScheduleTime": "2026-01-01T13:00:00Z"}),
     );
     let second = due(&known, &[], now);
-    assert_eq!((second.create, second.again.as_secs()), (None, 300));
+    assert_eq!((second.create, second.requeue_after.as_secs()), (None, 300));
     let next = second.status.next_schedule_time.expect("a time");
     assert_eq!(next.0, time("2026-01-01T14:00:00Z"));
     let before_the_first = due(&plain(), &[], time("2026-01-01T10:59:59Z"));
     assert_eq!(
-        (before_the_first.create, before_the_first.again.as_secs()),
+        (
+            before_the_first.create,
+            before_the_first.requeue_after.as_secs()
+        ),
         (None, 1)
     );
     let paused = due(&schedule(json!({"paused": true}), json!({})), &[], now);

@@ -208,12 +208,15 @@ fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
         } else {
             Obstacle::NodeNotReady
         };
-        return Some((obstacle, said(ready.message.as_ref().filter(|_| gate))));
+        return Some((obstacle, shortened(ready.message.as_ref().filter(|_| gate))));
     }
     if let Some(scheduled) = is("PodScheduled", "False")
         && scheduled.reason.as_deref() == Some("Unschedulable")
     {
-        return Some((Obstacle::Unschedulable, said(scheduled.message.as_ref())));
+        return Some((
+            Obstacle::Unschedulable,
+            shortened(scheduled.message.as_ref()),
+        ));
     }
     containers(pod)
         .filter(|container| !container.ready)
@@ -221,7 +224,7 @@ fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
 }
 
 /// Returns the first [`SHOWN_BYTES`] bytes of a text; `None` for an empty one.
-fn said(text: Option<&String>) -> Option<String> {
+fn shortened(text: Option<&String>) -> Option<String> {
     let text = text.filter(|text| !text.is_empty())?;
     Some(text[..text.floor_char_boundary(SHOWN_BYTES)].to_owned())
 }
@@ -236,7 +239,7 @@ fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<S
     {
         let text = waiting.message.as_ref();
         let text = text.map_or_else(|| reason.to_owned(), |text| format!("{reason}: {text}"));
-        return Some((Obstacle::CannotStart, said(Some(&text))));
+        return Some((Obstacle::CannotStart, shortened(Some(&text))));
     }
     let states = [state, container.last_state.as_ref()];
     let mut ends = states

@@ -62,7 +62,7 @@ pub(crate) async fn find_backup(
         let name = asked.name.clone().unwrap_or_default();
         return Ok(Ok(point(store.clone(), location(store, &[]), name)));
     }
-    let name = named(asked);
+    let name = backup_name(asked);
     let missing = |why: &str| Ok(Err(format!("EtcdBackup {name} {why}")));
     let api = Api::<EtcdBackup>::namespaced(client.clone(), namespace);
     let backup = api.get_opt(name).await;
@@ -92,7 +92,8 @@ fn is_another(cluster: &Cluster<'_>, point: &RestorePoint) -> bool {
     recorded.is_some_and(|recorded| *recorded != point.url())
 }
 
-fn named(asked: &Restore) -> &str {
+/// Returns the name of the EtcdBackup that a restore names, empty if it names a location.
+fn backup_name(asked: &Restore) -> &str {
     let named = asked.backup_ref.as_ref();
     named.map_or("", |backup| &backup.name)
 }

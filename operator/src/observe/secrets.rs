@@ -28,7 +28,7 @@ use crate::{
 /// How long cached secrets are used by passes that change nothing. A pass that acts reads them again.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// The same while cert-manager issues certificates.
+/// How long cached secrets are used by such passes while cert-manager issues certificates.
 const KEPT_PENDING: Duration = Duration::from_secs(1);
 
 const CERTIFICATES: &str = "read certificates of cert-manager of the cluster";

@@ -21,8 +21,9 @@ use crate::{
 /// Ordinals above the wanted ones that are looked up while one of those is free: a new member may get one of them.
 const SPARE_ORDINALS: Ordinal = 2;
 
-/// Returns the parts of the cluster that are missing and whose names other objects have.
-pub(super) async fn look_up(
+/// Looks up the names of the objects that the cluster lacks. Returns the parts whose names belong to other objects, with
+/// those objects and their owners.
+pub(super) async fn find_taken_names(
     client: &Client,
     cluster: &Cluster<'_>,
     objects: &Objects,

@@ -21,24 +21,26 @@ const NO_CERTIFICATES: &str = "the operator issues no certificate of this cluste
     Certificate with cert-manager; where it names a secretRef, write another certificate into that secret; without spec.tls \
     there is none";
 
+/// What follows for an operation. A text is the progress that its status shows.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
-    /// It cannot begin yet.
+    /// The operation cannot begin yet, for this reason.
     Hold(String),
-    /// It can begin, with this member.
+    /// The operation begins, with the name and id of the member that it names.
     Begin(Option<(String, MemberId)>),
-    /// The EtcdCluster gets an annotation.
+    /// The EtcdCluster gets an annotation, which asks the plan for the work.
     Annotate(&'static str, String),
     /// The leader hands leadership over.
-    MoveLeader {
-        from: MemberId,
-        to: MemberId,
-    },
+    MoveLeader { from: MemberId, to: MemberId },
+    /// The members' hashes are compared.
     Compare,
+    /// The backup of a restore is looked up.
     CheckBackup,
     /// The status of the EtcdCluster records a restore.
     Record(Box<RestoreStatus>),
+    /// The operation waits for the cluster.
     Watch(String),
+    /// The operation has succeeded or failed, with this text.
     End(Result<String, String>),
 }
 
@@ -49,12 +51,13 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> N
         Verb::ConsistencyCheck => Ok(Next::Begin(None)),
         Verb::Restore(_) => managed(cluster).map(|()| restore::may_restore(cluster, seen)),
         Verb::UndoRestore => managed(cluster).map(|()| restore::may_return(cluster, seen)),
-        Verb::RecoverQuorum(of) => free(cluster).map(|()| recovers(cluster, seen, &of.survivor)),
-        Verb::MoveLeader(of) => {
-            serving(cluster, seen).map(|list| successor(cluster, seen, list, of.to.as_deref()))
+        Verb::RecoverQuorum(of) => {
+            free(cluster).map(|()| begin_recovery(cluster, seen, &of.survivor))
         }
+        Verb::MoveLeader(of) => serving(cluster, seen)
+            .map(|list| begin_leader_transfer(cluster, seen, list, of.to.as_deref())),
         Verb::ReplaceMember(of) => {
-            serving(cluster, seen).map(|list| replaced(cluster, seen, list, &of.name))
+            serving(cluster, seen).map(|list| begin_replacement(cluster, seen, list, &of.name))
         }
         Verb::RotateCertificates if !is_issued(cluster, CertificateRole::Authority) => {
             free(cluster).map(|()| Next::End(Err(NO_CERTIFICATES.to_owned())))
@@ -92,7 +95,7 @@ fn serving<'a>(cluster: &Cluster<'_>, seen: &'a Observed) -> Result<&'a Membersh
     confirmed(seen).ok_or_else(|| Next::Hold(NO_QUORUM.to_owned()))
 }
 
-/// Begins what restarts all members, if that is possible without a loss.
+/// Begins an operation that restarts all members, if no data is lost by that.
 fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Next, Next> {
     free(cluster)?;
     let spec = cluster.spec();
@@ -117,6 +120,7 @@ pub(super) fn annotation(operation: &EtcdOperation) -> Option<(&'static str, Str
         .or_else(|| recovered.map(|of| (RECOVER_QUORUM, of.survivor.clone())))
 }
 
+/// Returns what follows for an operation that has begun.
 pub(super) fn advance(
     verb: Verb<'_>,
     operation: &EtcdOperation,
@@ -149,7 +153,7 @@ pub(super) fn advance(
     match verb {
         Verb::Defragment => Next::End(Ok(DEFRAGMENT.to_owned())),
         Verb::ConsistencyCheck => Next::Compare,
-        Verb::MoveLeader(_) => moves(status, seen),
+        Verb::MoveLeader(_) => advance_leader_transfer(status, seen),
         Verb::ReplaceMember(of) => {
             let Some(list) = confirmed(seen) else {
                 return watch();
@@ -195,6 +199,7 @@ pub(super) fn advance(
     }
 }
 
+/// Returns the success of an operation, if it is `done`.
 fn ended(done: bool, text: impl Into<String>) -> Option<Next> {
     done.then(|| Next::End(Ok(text.into())))
 }
@@ -205,8 +210,9 @@ fn confirmed(seen: &Observed) -> Option<&Membership> {
     list.filter(|list| list.linearizable && list.leader.is_some())
 }
 
-/// Whether a recovery can begin. The record of an earlier one goes with its annotation, which has no effect any more.
-fn recovers(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Next {
+/// Begins a recovery, if no quorum serves and the status has no record of another recovery. Such a record is removed with its
+/// annotation, which has no effect any more.
+fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Next {
     if cluster.resource.ordinal(survivor).is_none() {
         let name = &cluster.name;
         return Next::End(Err(format!("{survivor} is no member of {name}")));
@@ -225,8 +231,13 @@ fn recovers(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Next {
     Next::Begin(None)
 }
 
-/// Returns the voter that leads next: the named one, else the healthy one that has the most of the log.
-fn successor(cluster: &Cluster<'_>, seen: &Observed, list: &Membership, to: Option<&str>) -> Next {
+/// Begins a transfer of leadership to the named voter, or to the healthy voter that has the most of the log.
+fn begin_leader_transfer(
+    cluster: &Cluster<'_>,
+    seen: &Observed,
+    list: &Membership,
+    to: Option<&str>,
+) -> Next {
     let name = |member: &MemberSeen| seen.name_of(&cluster.name, member.id);
     let others = list
         .voters()
@@ -252,7 +263,13 @@ fn successor(cluster: &Cluster<'_>, seen: &Observed, list: &Membership, to: Opti
     }
 }
 
-fn replaced(cluster: &Cluster<'_>, seen: &Observed, list: &Membership, named: &str) -> Next {
+/// Begins the replacement of the member `named`, if it is a voter, has a pod and is not the only voter.
+fn begin_replacement(
+    cluster: &Cluster<'_>,
+    seen: &Observed,
+    list: &Membership,
+    named: &str,
+) -> Next {
     let name = |member: &MemberSeen| seen.name_of(&cluster.name, member.id);
     let Some(member) = list.members.iter().find(|member| name(member) == named) else {
         let all: Vec<_> = list.members.iter().map(name).collect();
@@ -271,7 +288,8 @@ fn replaced(cluster: &Cluster<'_>, seen: &Observed, list: &Membership, named: &s
     Next::End(Err(format!("{named} {why}")))
 }
 
-fn moves(status: &EtcdOperationStatus, seen: &Observed) -> Next {
+/// Returns what follows for a transfer of leadership: to ask the leader for it, or the end.
+fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Next {
     let Some(list) = confirmed(seen) else {
         return Next::Watch(NO_QUORUM.to_owned());
     };

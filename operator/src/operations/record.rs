@@ -75,6 +75,7 @@ fn requested_by(operation: &EtcdOperation) -> Option<String> {
     oldest.manager.clone()
 }
 
+/// Returns the condition `Succeeded`: unknown until the operation has ended.
 pub(super) fn conditions(
     operation: &EtcdOperation,
     status: &EtcdOperationStatus,

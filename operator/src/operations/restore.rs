@@ -87,7 +87,7 @@ fn cannot_return(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     })
 }
 
-/// Returns a member that is no pod of the cluster.
+/// Returns the name of a member that runs outside of the pods of the cluster, if there is one.
 fn elsewhere(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let now = seen.members().find(|member| member.ordinal.is_none());
     let status = cluster.resource.status.as_ref();
@@ -97,6 +97,7 @@ fn elsewhere(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
         .or_else(|| known.map(|member| member.name.clone()))
 }
 
+/// Returns what follows for a restore, or the return from one, that has begun.
 pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) -> Next {
     let Some(record) = recorded(operation, cluster) else {
         if operation.spec.restore.is_some() {
@@ -146,6 +147,8 @@ pub(super) fn result(
     compared.map(text).map_err(text)
 }
 
+/// Returns the record of a restore from `source`. It keeps the disks in use; if an earlier restore has not finished, it keeps
+/// what that one has kept.
 fn restoring(
     operation: &EtcdOperation,
     cluster: &Cluster<'_>,
@@ -166,14 +169,14 @@ fn restoring(
         source: Some(source),
         kept_disks,
         kept_cluster_id,
-        ..begun(operation)
+        ..new_record(operation)
     }
 }
 
 /// Returns the record of a return to the disks that the last restore has kept.
 fn returning(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) -> RestoreStatus {
     let Some(last) = last(cluster) else {
-        return begun(operation);
+        return new_record(operation);
     };
     let (kept_disks, kept_cluster_id) = match (last.phase, &last.source) {
         (RestorePhase::Done, _) => in_use(cluster, seen, &[]),
@@ -190,12 +193,12 @@ fn returning(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) 
         cluster_id: last.kept_cluster_id.clone(),
         kept_disks,
         kept_cluster_id,
-        ..begun(operation)
+        ..new_record(operation)
     }
 }
 
-/// Returns the record of a restore without its disks.
-fn begun(operation: &EtcdOperation) -> RestoreStatus {
+/// Returns the record of a restore or return that has not yet chosen its disks.
+fn new_record(operation: &EtcdOperation) -> RestoreStatus {
     RestoreStatus {
         operation: operation.name_any(),
         operation_uid: operation.uid().unwrap_or_default(),

@@ -17,6 +17,7 @@ struct ConditionState {
     message: String,
 }
 
+/// Returns all conditions of a cluster.
 pub(super) fn all(
     of: Subject<'_>,
     seen: &Observed,

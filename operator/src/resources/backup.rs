@@ -119,6 +119,7 @@ pub(super) fn merged(
     Ok(pod)
 }
 
+/// Builds the spec of the pod that saves a backup.
 fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>, image: &str) -> PodSpec {
     let settings = &backup.spec.settings;
     let access = store::access(&settings.store, false);
@@ -164,7 +165,7 @@ fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>, image: &str) -> PodSpec 
         init_containers: init,
         containers: vec![main],
         volumes: Some(volumes),
-        ..pod::bare(settings.service_account_name.as_ref(), cluster)
+        ..pod::without_containers(settings.service_account_name.as_ref(), cluster)
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn changes_pod(
             restart_policy: Some("Always".to_owned()),
             volumes: Some([access.volumes, secret_volumes].concat()),
             containers: vec![main],
-            ..pod::bare(of.spec.settings.service_account_name.as_ref(), cluster)
+            ..pod::without_containers(of.spec.settings.service_account_name.as_ref(), cluster)
         }),
     };
     let mut template = backup::merged(template, of)?;

@@ -45,7 +45,7 @@ pub(crate) fn claim(
     }
     let spec = claim.spec.get_or_insert_default();
     complete(spec, storage);
-    // Fields that may differ from claim to claim are no part of the fingerprint.
+    // Fields that may differ from claim to claim are not part of the fingerprint.
     let resources = spec.resources.take();
     let mut claim = with_fingerprint(claim);
     claim.spec.get_or_insert_default().resources = resources;

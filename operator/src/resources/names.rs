@@ -142,7 +142,7 @@ impl<'a> Cluster<'a> {
         )
     }
 
-    /// Returns the ordinal in the host of a member's peer URLs; `None` if it is no pod of this cluster.
+    /// Returns the ordinal in the host of a member's peer URLs; `None` if the host is not a pod of this cluster.
     pub(crate) fn ordinal_of_urls(&self, urls: &[String]) -> Option<Ordinal> {
         urls.iter().find_map(|url| {
             let host = url.split("://").nth(1)?.split(':').next()?;

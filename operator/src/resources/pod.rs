@@ -119,13 +119,16 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
         init_containers: init,
         containers: vec![container(cluster, plan, mounts)?],
         volumes: Some(volumes),
-        ..bare(spec.service_account_name.as_ref(), cluster)
+        ..without_containers(spec.service_account_name.as_ref(), cluster)
     };
     Ok(Pod { metadata, spec: Some(spec), status: None })
 }
 
-/// Makes a pod without containers: its rights, and who it is for others.
-pub(super) fn bare(service_account: Option<&String>, cluster: &Cluster<'_>) -> PodSpec {
+/// Makes the spec of a pod without containers: service account, pull secrets and security context.
+pub(super) fn without_containers(
+    service_account: Option<&String>,
+    cluster: &Cluster<'_>,
+) -> PodSpec {
     PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
@@ -158,6 +161,7 @@ fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
         .collect()
 }
 
+/// Returns the security context of a member's pod.
 fn security() -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),
@@ -173,6 +177,7 @@ fn security() -> PodSecurityContext {
     }
 }
 
+/// Builds the container of a member: its flags, ports, probes and resources.
 fn container(
     cluster: &Cluster<'_>,
     plan: &PodPlan,

@@ -122,7 +122,7 @@ pub(crate) fn check(
         volumes: Some(volumes),
         node_selector: Some(spec.node_selector.clone()),
         tolerations: Some(pod::list("tolerations", &spec.tolerations)?),
-        ..pod::bare(spec.service_account_name.as_ref(), cluster)
+        ..pod::without_containers(spec.service_account_name.as_ref(), cluster)
     };
     let meta = |name| ObjectMeta { name, labels: Some(labels.clone()), ..ObjectMeta::default() };
     let template = PodTemplateSpec { metadata: Some(meta(None)), spec: Some(pod) };

@@ -1,4 +1,4 @@
-//! What a container needs to reach a store of backups: flags of `witan-operator backup`, environment, volumes.
+//! Builds the access of a container to a store of backups: flags of `witan-operator backup`, environment, volumes.
 
 use k8s_openapi::api::core::v1::{
     EmptyDirVolumeSource, EnvVar, EnvVarSource, PersistentVolumeClaimVolumeSource,
@@ -20,7 +20,7 @@ const CREDENTIALS: [&str; 3] = [
     "AWS_SESSION_TOKEN",
 ];
 
-/// What a container needs to reach a store.
+/// The access of a container to a store.
 #[derive(Debug, Default)]
 pub(super) struct StoreAccess {
     /// Flags of `witan-operator backup`, without the location.
@@ -66,6 +66,7 @@ pub(super) fn access(store: &BackupStore, read_only: bool) -> StoreAccess {
     access
 }
 
+/// Adds the access to a bucket: flags, credentials from a secret, and the CA certificate.
 fn object_store(s3: &S3Store, access: &mut StoreAccess) {
     let mut flag = |name: &str, value: &str| access.flags.push(format!("--s3-{name}={value}"));
     flag("region", &s3.region);

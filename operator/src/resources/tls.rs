@@ -39,6 +39,7 @@ const CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// The user of etcd's auth that the operator is, by the common name of its certificate.
 const OPERATOR_USER: &str = "root";
 
+/// Makes the secret of a new authority. It has the annotation that asks for the next authority, if that was set before.
 pub(crate) fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, ResourceError> {
     let [certificate, key] = new_authority(cluster, now)?;
     let mut secret = of_authority(

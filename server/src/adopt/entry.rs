@@ -38,17 +38,17 @@ const LEASE_TTL_MIN_S: i64 = 2;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
-/// What etcd has without `--bcrypt-cost`.
+/// The default of etcd's `--bcrypt-cost`.
 const BCRYPT_COST: u32 = 10;
 
-/// What an entry of etcd's log is in ours.
+/// An entry of etcd's log, translated to our log.
 #[derive(Debug, PartialEq)]
 pub(super) enum Change {
-    /// It changes nothing: a read, a login, or the first entry of a leader.
+    /// The entry changes nothing: a read, a login, or the first entry of a leader.
     None,
-    /// It changes users of v2, for which there is no entry of ours.
+    /// The entry changes users of v2, which our log cannot express.
     PathAuth,
-    /// It is this entry.
+    /// The entry of our log that does the same.
     Entry(Box<Entry>),
 }
 

@@ -41,7 +41,7 @@ pub enum AdoptError {
     Entry {
         /// Its index.
         index: u64,
-        /// What it is, and what to do.
+        /// What the entry does, and what a person has to do.
         what: String,
     },
     /// The member is not one of its cluster's.
@@ -82,7 +82,7 @@ impl AdoptError {
     }
 }
 
-/// What was adopted.
+/// A summary of the adopted data, for the output of `witan adopt`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adopted {
     /// Whose data they are.

@@ -49,7 +49,7 @@ pub(super) fn committed(
     Ok((View { machine, position }, shared_names))
 }
 
-/// The store of v2 at raft's snapshot.
+/// Returns the v2 store as of raft's snapshot, an empty one without a snapshot.
 fn v2_at_snapshot(etcd: &EtcdDirectory) -> Result<V2Store, AdoptError> {
     match &etcd.snapshot {
         Some(snapshot) if !snapshot.data.is_empty() => Ok(V2Store::read(&snapshot.data)?),
@@ -57,7 +57,7 @@ fn v2_at_snapshot(etcd: &EtcdDirectory) -> Result<V2Store, AdoptError> {
     }
 }
 
-/// The members in the backend.
+/// Makes the member registry of what the backend says: members, removed ids, cluster version and downgrade target.
 fn registry(backend: &BackendMeta) -> MemberRegistry {
     let members = backend.members.iter().map(|known| {
         let member = Member {

@@ -181,7 +181,7 @@ impl CorruptionChecker {
                 Ok(Standing::Sound { rebuilt: false }) => handled = true,
                 Ok(Standing::Sound { rebuilt: true }) => {
                     tracing::warn!("this member has the others' state again; lowering its alarm");
-                    self.change(own, AlarmAction::Deactivate).await;
+                    self.change_alarm(own, AlarmAction::Deactivate).await;
                 }
                 Ok(Standing::Corrupt | Standing::Unknown(_)) => {
                     tracing::error!("the state of this member stays corrupt; trying again later");
@@ -284,12 +284,12 @@ impl CorruptionChecker {
                 hashes,
                 "members differ; raising the alarm CORRUPT"
             );
-            self.change(alarm, AlarmAction::Activate).await;
+            self.change_alarm(alarm, AlarmAction::Activate).await;
         }
     }
 
-    /// Raises or lowers an alarm through the log. A failure is logged only: the next look tries again.
-    async fn change(&self, alarm: Alarm, action: AlarmAction) {
+    /// Raises or lowers an alarm through the log. A failure is only logged: the next comparison tries again.
+    async fn change_alarm(&self, alarm: Alarm, action: AlarmAction) {
         let command = AlarmCommand {
             action: action as i32,
             member: alarm.member.0,

@@ -133,8 +133,8 @@ fn of_release(own: &node::StateHash) -> StateHash {
     }
 }
 
-/// Asks members for the hash of their state after entry `index`, all at once. Ids that are no members are
-/// left out.
+/// Asks members for the hash of their state after entry `index`, all at once. Ids that do not belong
+/// to members are left out.
 async fn ask(
     registry: &MemberRegistry,
     dialer: &PeerDialer,

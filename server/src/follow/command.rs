@@ -102,7 +102,7 @@ async fn ask(verb: &FollowVerb) -> Result<String, FollowCommandError> {
         return Ok(format!("{answer}\n"));
     }
     Ok(match verb {
-        FollowVerb::Status(_) => shown(&answer),
+        FollowVerb::Status(_) => status_lines(&answer),
         FollowVerb::CutOver(_) => format!(
             "cut over at revision {}: for {} ms neither cluster took writes\n",
             answer["revision"], answer["pauseMs"]
@@ -110,8 +110,8 @@ async fn ask(verb: &FollowVerb) -> Result<String, FollowCommandError> {
     })
 }
 
-/// The status as lines of a name and a value.
-fn shown(status: &Value) -> String {
+/// Returns the status as text, a name and a value on each line.
+fn status_lines(status: &Value) -> String {
     let text = |name: &str| match &status[name] {
         Value::String(text) => text.clone(),
         Value::Array(texts) => {

@@ -61,7 +61,7 @@ pub(crate) enum CopyError {
         /// The cluster whose snapshot this one began with.
         expected: u64,
     },
-    /// What comes next does not fit the state.
+    /// The next revision does not fit the state of this cluster.
     #[error(transparent)]
     Refused(#[from] FollowError),
     /// A revision is larger than an entry of the log may be.

@@ -17,14 +17,14 @@ const CUT_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the caller waits for a failed cut-over to be given up.
 const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Somebody asks for the cut-over.
+/// A request for the cut-over, by the channel that takes its result.
 pub(super) type CutOverRequest = oneshot::Sender<Result<CutOverReport, CutOverRefused>>;
 
-/// What the cut-over did.
+/// The result of a cut-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CutOverReport {
-    /// The source's last revision, and this cluster's first own one is behind it.
+    /// The last revision of the source; this cluster goes on with the one after it.
     pub(crate) revision: i64,
     /// Milliseconds in which neither of them took writes.
     pub(crate) pause_ms: u64,
@@ -42,7 +42,7 @@ pub(crate) enum CutOverRefused {
     /// The source was compacted during the comparison.
     #[error("the source was compacted while the keys were compared: try again")]
     NotCompared,
-    /// Too much is missing.
+    /// Too many revisions are not copied yet.
     #[error("{0} revisions of the source are not copied yet: try again")]
     Lags(i64),
     /// This cluster could not take writes after it.

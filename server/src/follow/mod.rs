@@ -113,7 +113,7 @@ async fn follow(
     }
 }
 
-/// What is done next. It is chosen first: what is chosen must not be dropped half done.
+/// The next action of the copier. It is executed outside of the `select!` that chooses it, which could drop it half done.
 enum Next {
     Revisions(Vec<FollowedRevision>),
     Sync,

@@ -1,4 +1,4 @@
-//! What a cluster of etcd is asked, over one session with one of its members.
+//! The calls to the followed cluster, over one session with one of its members.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -18,13 +18,13 @@ use crate::api_client::{
     tls::{ClientTlsError, TlsClient},
 };
 
-/// A message of etcd holds an event as large as its flags allow.
+/// Bound on a message of etcd: it holds an event as large as etcd's flags allow.
 const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
-/// The key before all others: its range to itself is that of all keys.
+/// As key and range end of a request: all keys.
 const ALL_KEYS: &[u8] = b"\0";
 
-/// A cluster of etcd.
+/// The cluster of etcd that this one follows.
 pub(crate) struct Source {
     asked: FollowSource,
     tls: TlsClient,

@@ -1,4 +1,4 @@
-//! What is shown of following, and how the cut-over is asked for.
+//! The status of following that is shown to people and programs, and the channel on which they request the cut-over.
 
 use std::{
     path::{Path, PathBuf},
@@ -32,9 +32,9 @@ pub(crate) struct FollowStatus {
     pub(crate) lag: i64,
     /// Comparisons of all keys in which the hashes were equal, since this member has started.
     pub(crate) equal: u64,
-    /// Comparisons in which they were not.
+    /// Comparisons in which the hashes differed.
     pub(crate) different: u64,
-    /// The revision of the last comparison in which they were equal.
+    /// The revision of the last comparison in which the hashes were equal.
     pub(crate) last_equal_revision: i64,
     /// Whether the source refuses writes, because a cut-over goes on, is done, or could not be given up yet.
     pub(crate) fenced: bool,

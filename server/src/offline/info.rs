@@ -7,20 +7,20 @@ use witan_snapshot as snapshot;
 
 use super::{OfflineError, stopped};
 
-/// What a data directory holds.
+/// A summary of a data directory.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Info {
     name: String,
     member_id: String,
     cluster_id: String,
-    /// Of the last entry of the log. Among members of one cluster the one with the highest term, and among those the highest
-    /// index, has all that a quorum has acknowledged, if one of them has it.
+    /// The term of the last entry of the log; `index` is its index. Of several members of a cluster, the one with the highest
+    /// term, and of those the one with the highest index, has everything that any of them has of what a quorum acknowledged.
     term: u64,
     index: u64,
     revision: i64,
     keys: usize,
-    /// Of all keys at the revision, as HashKV computes it.
+    /// The hash of all keys at the revision, as HashKV computes it.
     hash: u32,
     v2_index: u64,
 }

@@ -315,7 +315,7 @@ struct AdoptArguments {
     /// etcd's data directory (the folder that contains "member").
     #[arg(long)]
     data_dir: PathBuf,
-    /// What etcd got as --wal-dir, if anything.
+    /// The value of etcd's --wal-dir, if it was set.
     #[arg(long)]
     wal_dir: Option<PathBuf>,
 }

@@ -80,7 +80,7 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
     Ok(text)
 }
 
-/// Removes the snapshot and its changes if that is asked for; missing ones are no error.
+/// Removes the snapshot and its changes if that is asked for. Files that do not exist are not an error.
 fn remove_snapshot(arguments: &RestoreArguments) -> Result<(), OfflineError> {
     if !arguments.remove_snapshot {
         return Ok(());

@@ -138,7 +138,7 @@ impl ClusterArchive {
         loop {
             if self.unsent.is_none() {
                 self.learn_leases().await;
-                self.unsent = self.cut();
+                self.unsent = self.take_segment();
             }
             let (Some((segment, bytes)), Some(tail)) = (&self.unsent, &mut self.tail) else {
                 break;
@@ -161,7 +161,7 @@ impl ClusterArchive {
         Ok(())
     }
 
-    /// Asks for the times of leases that keys have got.
+    /// Asks for the TTLs of the leases that pending changes attach to keys.
     async fn learn_leases(&mut self) {
         if self.known_leases.len() > LEASES_KNOWN_MAX {
             self.known_leases.clear();
@@ -176,7 +176,7 @@ impl ClusterArchive {
         }
     }
 
-    /// Returns the leases whose times the next segment needs, those that no segment tells of first. A lease that is known and
+    /// Returns the leases whose TTLs the next segment needs, those that no segment has yet first. A lease that is known and
     /// gets a new key may be another one of the same id: the end of a lease deletes its keys.
     fn leases_to_ask(&self) -> Vec<i64> {
         let is_new = |id: &i64| !self.known_leases.contains(id);
@@ -188,9 +188,9 @@ impl ClusterArchive {
         new
     }
 
-    /// Makes a segment of all whole revisions, and of the time until which there are no others. `None` if there is nothing to
-    /// store.
-    fn cut(&mut self) -> Option<(Segment, Bytes)> {
+    /// Takes all complete revisions out of the pending changes as one segment, with the time up to which the segment is known
+    /// to be complete. `None` if there is nothing to store.
+    fn take_segment(&mut self) -> Option<(Segment, Bytes)> {
         let tail = self.tail.as_ref()?;
         let groups = self.pending.take_whole();
         let last = groups.last().map_or(tail.stored(), |group| group.last());

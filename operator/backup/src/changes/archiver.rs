@@ -94,6 +94,8 @@ impl<'a> Archiver<'a> {
         event
     }
 
+    /// Handles an event of the watch or of the backup that is being saved. Stores the pending changes when they are as large as
+    /// a segment may be.
     pub(super) async fn handle(&mut self, event: Event) -> Result<(), BackupError> {
         let Some(archive) = &mut self.archive else {
             return Ok(());
@@ -124,19 +126,20 @@ impl<'a> Archiver<'a> {
             Event::Message(Err(FeedEnd::Failed(error))) => Some(error),
         };
         match failure {
-            Some(error) => Err(self.turned(error)),
+            Some(error) => Err(self.close_watch(error)),
             None if archive.pending.is_full() => self.store_all().await,
             None => Ok(()),
         }
     }
 
-    /// Ends the watch and turns to the next member, by a new connection: behind one address there may be all members.
-    fn turned(&mut self, error: BackupError) -> BackupError {
+    /// Ends the watch, so that the next one is opened at the next member, by a new connection: one address may stand for all
+    /// members. Returns the error.
+    fn close_watch(&mut self, error: BackupError) -> BackupError {
         if let Some(archive) = &mut self.archive {
             archive.close();
         }
         self.turn += 1;
-        match self.members.anew() {
+        match self.members.reconnected() {
             Ok(members) => self.members = members,
             Err(error) => tracing::warn!(%error, "the connections to the members stay as they are"),
         }
@@ -148,7 +151,7 @@ impl<'a> Archiver<'a> {
         // changes that are here are stored, whatever the members do
         self.store_all().await?;
         if let Err(error) = self.look_at_members().await {
-            return Err(self.turned(error));
+            return Err(self.close_watch(error));
         }
         // what is stored already may be all there is
         self.store_all().await?;
@@ -269,7 +272,7 @@ impl<'a> Archiver<'a> {
             .strftime("after-gap-%Y%m%dT%H%M%SZ")
             .to_string();
         tracing::info!(name, "saving a backup from which the changes go on");
-        let (location, stop, members) = (self.location, self.stop, self.members.anew()?);
+        let (location, stop, members) = (self.location, self.stop, self.members.reconnected()?);
         self.saving = Some(Box::pin(async move {
             let new = NewBackup { name: &name, begins_changes: true, hash_keys: false };
             save::save(location, &members, new, stop).await
@@ -277,6 +280,7 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
+    /// Stores all pending changes, and notes in the status up to where they are stored.
     pub(super) async fn store_all(&mut self) -> Result<(), BackupError> {
         let Some(archive) = &mut self.archive else {
             return Ok(());

@@ -83,6 +83,7 @@ pub(crate) async fn read(
     timeout(CALL_TIMEOUT, received).await.map_err(late)?
 }
 
+/// Watches the revisions `first` to `last`, and later ones of them after a compaction, and computes their digests.
 async fn receive(
     members: &Members,
     endpoint: &str,

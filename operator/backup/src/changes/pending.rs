@@ -34,7 +34,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Begins behind a revision, which was received at a time.
+    /// Begins after revision `last`, which was received at `time_ms`.
     pub(super) fn after(last: i64, time_ms: i64) -> Self {
         Self { groups: Vec::new(), bytes: 0, last, is_whole: true, time_ms }
     }

@@ -85,6 +85,7 @@ impl SegmentStore {
         Err(BackupError::new(Reason::Internal, message))
     }
 
+    /// Reads the file of a segment, up to [`SEGMENT_BYTES_MAX`].
     async fn bytes(&self, id: SegmentId) -> Result<Vec<u8>, BackupError> {
         let file = id.file_name();
         let (length, mut pieces) = self.store.read(&file).await?;

@@ -247,6 +247,7 @@ fn empty(folder: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
+/// Makes the error for a point up to which the changes are not stored; it names the last point that can be restored.
 fn not_stored(
     segments: &SegmentStore,
     until: Until,

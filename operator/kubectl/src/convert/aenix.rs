@@ -20,6 +20,7 @@ const SIZE_DEFAULT: &str = "4Gi";
 /// Types of Services that the definition has.
 pub(super) const SERVICE_TYPES: [&str; 3] = ["ClusterIP", "NodePort", "LoadBalancer"];
 
+/// Converts an EtcdCluster.
 pub(super) fn cluster(fields: &mut Fields) -> Result<Made, String> {
     let mut made = Made::of(Kind::Cluster, fields, &OWN)?;
     let name = made.name().to_owned();
@@ -46,6 +47,7 @@ pub(super) fn cluster(fields: &mut Fields) -> Result<Made, String> {
     Ok(made)
 }
 
+/// Converts `spec.storage` to the claims of the members.
 fn storage(fields: &mut Fields, made: &mut Made) {
     let template = "spec.storage.volumeClaimTemplate";
     if let Some(options) = fields.take("spec.storage.emptyDir") {
@@ -78,6 +80,7 @@ fn storage(fields: &mut Fields, made: &mut Made) {
     );
 }
 
+/// Converts the secrets of `spec.security.tls`, and `enableAuth`.
 fn security(fields: &mut Fields, made: &mut Made) {
     let path = |key: &str| format!("spec.security.tls.{key}");
     let peer = tls::secret(
@@ -124,6 +127,7 @@ fn security(fields: &mut Fields, made: &mut Made) {
     }
 }
 
+/// Keeps the names of the Services, and converts type, labels and annotations of the one for clients.
 fn services(fields: &mut Fields, made: &mut Made, name: &str) {
     let template = "spec.serviceTemplate";
     let headless = "spec.headlessServiceTemplate.metadata";

@@ -100,6 +100,7 @@ pub(super) fn convert(fields: &mut Fields, name: Option<&str>) -> Result<Outcome
     ))
 }
 
+/// Converts `persistence` to the claims of the members.
 fn storage(fields: &mut Fields, made: &mut Made) {
     let size = amount(fields, "persistence.size").unwrap_or_else(|| SIZE_DEFAULT.to_owned());
     let mut class = None;
@@ -148,6 +149,7 @@ fn storage(fields: &mut Fields, made: &mut Made) {
     }
 }
 
+/// Converts `startFromSnapshot` to `spec.bootstrap.restore`.
 fn restore(fields: &mut Fields, made: &mut Made) {
     let path = "startFromSnapshot";
     let claim = fields.word(&format!("{path}.existingClaim"));
@@ -171,6 +173,7 @@ fn restore(fields: &mut Fields, made: &mut Made) {
     }
 }
 
+/// Converts the values and environment variables that are flags of etcd.
 fn options(fields: &mut Fields, made: &mut Made) {
     let mut flags = server::of_variables(fields, "extraEnvVars");
     for (path, name) in [
@@ -187,6 +190,7 @@ fn options(fields: &mut Fields, made: &mut Made) {
     server::options(fields, made, flags);
 }
 
+/// Keeps the names of the chart's Services, and converts type and annotations of the one for clients.
 fn services(fields: &mut Fields, made: &mut Made) {
     let name = made.name().to_owned();
     made.services(fields, Some(&name), Some(&format!("{name}-headless")));
@@ -202,11 +206,12 @@ fn services(fields: &mut Fields, made: &mut Made) {
     ports(fields, &PORTS);
 }
 
-/// The backups of `disasterRecovery`, which go to a volume.
+/// Makes an EtcdBackupSchedule of `disasterRecovery`, which stores backups on a volume. Returns `None` if it is off or, with a
+/// note, if its volume cannot be a store.
 fn backups(fields: &mut Fields, cluster: &Made) -> Option<Made> {
     let path = |key: &str| format!("disasterRecovery.{key}");
     let on = fields.switch(&path("enabled")) == Some(true);
-    let mut made = cluster.beside(Kind::Schedule, "-backup");
+    let mut made = cluster.dependent(Kind::Schedule, "-backup");
     made.set("clusterRef", reference(cluster.name()));
     let schedule = stores::schedule(fields, &path("cronjob.schedule"));
     made.set(

@@ -43,6 +43,7 @@ pub(super) fn convert(kind: &str, fields: &mut Fields) -> Result<Outcome, String
     }
 }
 
+/// Converts an EtcdCluster.
 fn cluster(fields: &mut Fields) -> Result<Made, String> {
     let mut made = Made::of(Kind::Cluster, fields, &OWN)?;
     let name = made.name().to_owned();
@@ -87,6 +88,7 @@ fn cluster(fields: &mut Fields) -> Result<Made, String> {
     Ok(made)
 }
 
+/// Converts the secrets of `spec.TLS.static`, and notes the keys that they need.
 fn certificates(fields: &mut Fields, made: &mut Made) {
     let peer = "peer.crt, peer.key and peer-ca.crt";
     let server = "server.crt, server.key and server-ca.crt";
@@ -182,6 +184,7 @@ fn cluster_of(fields: &mut Fields) -> Option<String> {
     is_name(name).then(|| name.to_owned())
 }
 
+/// Converts the bucket of `spec.s3`; `None` if it cannot be a store.
 fn store(fields: &mut Fields) -> Option<serde_json::Value> {
     let path = fields.word("spec.s3.path")?;
     let (bucket, prefix) = path.split_once('/').unwrap_or((&path, ""));

@@ -30,6 +30,7 @@ pub(super) fn convert(kind: &str, fields: &mut Fields) -> Result<Outcome, String
     }
 }
 
+/// Converts an EtcdCluster.
 fn cluster(fields: &mut Fields) -> Result<Made, String> {
     let mut made = Made::of(Kind::Cluster, fields, &OWN)?;
     let name = made.name().to_owned();
@@ -81,6 +82,7 @@ fn cluster(fields: &mut Fields) -> Result<Made, String> {
     Ok(made)
 }
 
+/// Converts `spec.options`.
 fn options(fields: &mut Fields, made: &mut Made) {
     let typed = [
         ("quotaBackendBytes", "quota-backend-bytes"),
@@ -98,6 +100,7 @@ fn options(fields: &mut Fields, made: &mut Made) {
     server::options(fields, made, flags);
 }
 
+/// Converts `spec.tls`: secrets, or issuers of cert-manager.
 fn certificates(fields: &mut Fields, made: &mut Made) -> Result<(), String> {
     let peer = "spec.tls.peer.secretRef.name";
     tls::secret(fields, made, peer, "tls.peer.secretRef", None);
@@ -140,7 +143,7 @@ fn certificates(fields: &mut Fields, made: &mut Made) -> Result<(), String> {
     Ok(())
 }
 
-/// Takes a store, whose keys are below `path`; `key` is the prefix in it, or the folder of a file.
+/// Converts the bucket or the claim at `path` to a store; `key` is the prefix in it. `None` if it cannot be a store.
 fn store(fields: &mut Fields, path: &str, key: &str) -> Option<serde_json::Value> {
     if let Some(claim) = fields.word(&format!("{path}.pvc.claimName")) {
         return stores::volume(&claim, key);
@@ -162,6 +165,7 @@ fn key(fields: &mut Fields, path: &str) -> String {
     key.or(below).unwrap_or_default()
 }
 
+/// Converts `spec.bootstrap.restore`.
 fn restore(fields: &mut Fields, made: &mut Made) {
     let path = "spec.bootstrap.restore.source";
     if !fields.has(path) {
@@ -185,6 +189,7 @@ fn restore(fields: &mut Fields, made: &mut Made) {
     }
 }
 
+/// Converts an EtcdSnapshot to an EtcdBackup.
 fn snapshot(fields: &mut Fields) -> Result<Outcome, String> {
     let mut made = Made::of(Kind::Backup, fields, &OWN)?;
     let cluster = name(fields, "spec.clusterRef.name");

@@ -128,7 +128,7 @@ impl NoJson {
         Self { steps: Vec::new(), reason: reason.into() }
     }
 
-    /// The same, seen from the parent.
+    /// Adds the step from the parent to the path.
     fn within(mut self, step: impl FnOnce() -> String) -> Self {
         self.steps.push(step());
         self

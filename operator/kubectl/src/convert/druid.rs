@@ -84,6 +84,7 @@ pub(super) fn convert(kind: &str, fields: &mut Fields) -> Result<Outcome, String
     }
 }
 
+/// Converts an Etcd to an EtcdCluster and, if it has backups, an EtcdBackupSchedule.
 fn cluster(fields: &mut Fields) -> Result<Outcome, String> {
     let suspended = fields.annotation(SUSPENDED);
     let mut made = Made::of(Kind::Cluster, fields, &OWN)?;
@@ -149,6 +150,7 @@ fn cluster(fields: &mut Fields) -> Result<Outcome, String> {
     ))
 }
 
+/// Converts `spec.etcd.clientService`, and refuses ports other than those of members.
 fn services(fields: &mut Fields, made: &mut Made) {
     for (key, path) in [
         ("labels", "spec.etcd.clientService.labels"),
@@ -168,6 +170,7 @@ fn services(fields: &mut Fields, made: &mut Made) {
     ports(fields, &PORTS);
 }
 
+/// Converts the fields of `spec.etcd` and `spec.sharedConfig` that are flags of etcd.
 fn options(fields: &mut Fields, made: &mut Made) {
     let typed = [
         (
@@ -197,6 +200,7 @@ fn options(fields: &mut Fields, made: &mut Made) {
     server::options(fields, made, flags);
 }
 
+/// Converts the secrets of `peerUrlTls` and `clientUrlTls`.
 fn certificates(fields: &mut Fields, made: &mut Made) {
     for (from, target) in [
         ("spec.etcd.peerUrlTls", "tls.peer.secretRef"),

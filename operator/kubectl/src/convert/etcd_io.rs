@@ -34,6 +34,7 @@ const OF_CERTIFICATES: [(&str, &str); 3] = [
     ),
 ];
 
+/// Converts an EtcdCluster.
 pub(super) fn cluster(fields: &mut Fields) -> Result<Made, String> {
     let mut made = Made::of(Kind::Cluster, fields, &OWN)?;
     let name = made.name().to_owned();
@@ -68,6 +69,7 @@ pub(super) fn cluster(fields: &mut Fields) -> Result<Made, String> {
     Ok(made)
 }
 
+/// Converts `spec.storageSpec` to the claims of the members; without it members have no disk.
 fn storage(fields: &mut Fields, made: &mut Made) {
     if !fields.has("spec.storageSpec") {
         disks::empty_dir(fields, made, json!({}));
@@ -96,6 +98,7 @@ fn storage(fields: &mut Fields, made: &mut Made) {
     );
 }
 
+/// Converts `spec.tls`, by which the other operator or cert-manager issues certificates.
 fn certificates(fields: &mut Fields, made: &mut Made) -> Result<(), String> {
     if !fields.has("spec.tls") {
         return Ok(());

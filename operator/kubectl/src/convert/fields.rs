@@ -34,7 +34,7 @@ impl Fields {
         }
     }
 
-    /// Takes a field by the keys of its path, which are separated by dots. `null` is no value, as in Kubernetes.
+    /// Takes a field by the keys of its path, which are separated by dots. `null` counts as no value, as in Kubernetes.
     pub(super) fn take(&mut self, path: &str) -> Option<Value> {
         self.known.insert(path.to_owned());
         take(&mut self.left, path).filter(|value| !value.is_null())
@@ -161,6 +161,8 @@ impl Fields {
         notes
     }
 
+    /// Notes every field that is left at `path` or below it: one that nobody has taken, and that is not an object with known
+    /// fields.
     fn name_left(&self, value: &Value, path: &str, notes: &mut Notes) {
         let below = format!("{path}.");
         let is_known = |known: &String| known == path || known.starts_with(&below);

@@ -102,6 +102,7 @@ impl Made {
         Ok(made)
     }
 
+    /// Begins a resource with this name; the error says why the name is invalid.
     pub(super) fn named(kind: Kind, name: &str) -> Result<Self, String> {
         if !is_name(name) {
             return Err(format!("{name:?} is no name of an {}", kind.word()));
@@ -119,7 +120,7 @@ impl Made {
     }
 
     /// Begins a resource that belongs to this cluster: in its namespace, with its name and an ending.
-    pub(super) fn beside(&self, kind: Kind, ending: &str) -> Self {
+    pub(super) fn dependent(&self, kind: Kind, ending: &str) -> Self {
         let room = kind.name_max() - ending.len();
         let start: String = self.name().chars().take(room).collect();
         let name = format!("{}{ending}", start.trim_end_matches(['-', '.']));
@@ -207,6 +208,7 @@ impl Made {
         }
     }
 
+    /// Returns the resource as JSON; the error says which field its schema or its type refuses.
     pub(super) fn finish(self) -> Result<Value, String> {
         let spec = schema::check_spec(self.kind, &self.spec).and_then(|()| match self.kind {
             Kind::Cluster => canonical::<EtcdClusterSpec>(&self.spec),
@@ -231,7 +233,8 @@ fn set(value: &mut Value, path: &str, new: Value) {
     }
 }
 
-/// Returns a spec in the order of its type, without the defaults that the type adds.
+/// Parses a spec as its type and writes it again: with the fields in the order of the type, and without the defaults that
+/// the type adds.
 fn canonical<S: DeserializeOwned + Serialize>(spec: &Value) -> Result<Value, String> {
     let typed: S = serde_json::from_value(spec.clone()).map_err(|error| error.to_string())?;
     let mut full = serde_json::to_value(typed).map_err(|error| error.to_string())?;
@@ -239,6 +242,7 @@ fn canonical<S: DeserializeOwned + Serialize>(spec: &Value) -> Result<Value, Str
     Ok(full)
 }
 
+/// Removes the fields of `full` that `given` does not have, at every level.
 fn keep(full: &mut Value, given: &Value) {
     let (Value::Object(full), Value::Object(given)) = (full, given) else {
         return;
@@ -279,7 +283,7 @@ mod tests {
         let long = "a".repeat(46);
         assert!(Made::named(Kind::Cluster, &long).is_err());
         let cluster = Made::named(Kind::Cluster, &long[..45]).unwrap();
-        let schedule = cluster.beside(Kind::Schedule, "-backup");
+        let schedule = cluster.dependent(Kind::Schedule, "-backup");
         assert_eq!(schedule.name().len(), 41);
     }
 }

@@ -28,23 +28,23 @@ impl Topic {
 pub(super) struct Notes(Vec<(Topic, String)>);
 
 impl Notes {
-    /// A field has no counterpart, or its value is not possible.
+    /// Notes that a field is not converted: it has no counterpart, or its value is not possible.
     pub(super) fn not_converted(&mut self, path: &str, reason: impl AsRef<str>) {
         let text = format!("{path}: {}", reason.as_ref());
         self.0.push((Topic::NotConverted, text));
     }
 
-    /// A person has to do something before or after the resource is created.
+    /// Notes what a person has to do before or after the resource is created.
     pub(super) fn by_hand(&mut self, text: impl Into<String>) {
         self.0.push((Topic::ByHand, text.into()));
     }
 
-    /// The result differs from the document, or shows a default of the other operator.
+    /// Notes that the result differs from the document, or shows a default of the other operator.
     pub(super) fn note(&mut self, text: impl Into<String>) {
         self.0.push((Topic::Note, text.into()));
     }
 
-    /// Where the data comes from.
+    /// Notes where the data comes from.
     pub(super) fn data(&mut self, text: impl Into<String>) {
         self.0.push((Topic::Data, text.into()));
     }

@@ -9,7 +9,7 @@ pub(super) use self::template::{add_sidecar, add_to_container, pod_spec};
 use super::{
     fields::{Fields, text_of},
     made::Made,
-    selectors::{Renamed, rename, that_miss},
+    selectors::{Renamed, rename, without_members},
     values::{choice, is_name, reference},
 };
 
@@ -73,7 +73,7 @@ pub(super) fn spread(fields: &mut Fields, made: &mut Made, path: &str, renamed: 
 
 /// Notes each selector of labels that matches no member.
 fn note_selectors_without_match(fields: &mut Fields, made: &Made, field: &str, value: &Value) {
-    for selector in that_miss(value, made) {
+    for selector in without_members(value, made) {
         let text = format!(
             "{field}: the selector {selector} selects no member: their label is witan.dev/cluster: {}",
             made.name()

@@ -60,12 +60,13 @@ fn below<'a>(schema: &'a Value, key: &str) -> &'a Value {
     property.unwrap_or(&schema["additionalProperties"])
 }
 
-/// Whether the definition of a cluster takes a text of a field.
+/// Whether the CRD of a cluster accepts a text at a path.
 pub(super) fn fits(path: &str, text: &str) -> bool {
     check(Kind::Cluster, path, &text.into()).is_ok()
 }
 
-/// A schema that is missing takes everything: its fields are those of Kubernetes.
+/// Checks a value against its schema; the error says what is wrong. A missing schema, where the fields are those of
+/// Kubernetes, accepts everything.
 fn check_value(schema: &Value, value: &Value) -> Result<(), String> {
     let word = |key: &str| schema[key].as_str();
     let wrong = |why: String| Err(format!("{} {why}", shown(value)));
@@ -108,7 +109,7 @@ fn is_of(expected: &str, value: &Value) -> bool {
     }
 }
 
-/// The bounds of a number, or of a length, if the value is beyond them.
+/// Returns the bounds of a number or of a length as text if the value is beyond them.
 fn beyond(schema: &Value, value: &Value) -> Option<String> {
     let (size, least, most, unit) = match value {
         Value::Number(number) => (number.as_f64()?, "minimum", "maximum", ""),

@@ -10,6 +10,7 @@ use super::{made::Made, notes::shown};
 /// A label of the other operator's pods: key and value, and those of members in their place.
 pub(super) type Renamed<'a> = (&'a str, &'a str, &'a str, &'a str);
 
+/// Replaces the labels of the other operator in all label selectors of a value.
 pub(super) fn rename(value: &mut Value, renamed: &[Renamed<'_>]) {
     match value {
         Value::Object(fields) => {
@@ -26,6 +27,7 @@ pub(super) fn rename(value: &mut Value, renamed: &[Renamed<'_>]) {
     }
 }
 
+/// Replaces the labels of the other operator in one selector.
 fn rename_in(selector: &mut Value, renamed: &[Renamed<'_>]) {
     if let Some(labels) = selector
         .get_mut("matchLabels")
@@ -58,8 +60,8 @@ fn rename_in(selector: &mut Value, renamed: &[Renamed<'_>]) {
     }
 }
 
-/// Returns the selectors of an affinity's anti-affinity, or of spread constraints, that select no member of the cluster.
-pub(super) fn that_miss(value: &Value, made: &Made) -> Vec<String> {
+/// Returns the selectors of an anti-affinity or of spread constraints that select no member of the cluster.
+pub(super) fn without_members(value: &Value, made: &Made) -> Vec<String> {
     let labels = labels_of_members(made);
     let mut found = Vec::new();
     collect(value, &mut found);
@@ -69,6 +71,7 @@ pub(super) fn that_miss(value: &Value, made: &Made) -> Vec<String> {
     missed.map(shown).collect()
 }
 
+/// Collects the label selectors of a value, without those of `podAffinity`.
 fn collect<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
     match value {
         Value::Object(fields) => {
@@ -86,7 +89,7 @@ fn collect<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
     }
 }
 
-/// The labels of every member, as the operator makes them, and those of the spec.
+/// Returns the labels of every member: those of the operator, and those that the spec adds.
 fn labels_of_members(made: &Made) -> BTreeMap<String, Value> {
     let own = [
         ("app.kubernetes.io/name", "etcd"),
@@ -106,6 +109,7 @@ fn labels_of_members(made: &Made) -> BTreeMap<String, Value> {
     given.chain(own).collect()
 }
 
+/// Whether a label selector selects a pod with these labels.
 fn selects(selector: &Value, labels: &BTreeMap<String, Value>) -> bool {
     let none = Map::new();
     let pairs = selector["matchLabels"].as_object().unwrap_or(&none);
@@ -152,7 +156,7 @@ mod tests {
         let mut made = Made::named(Kind::Cluster, "orders").unwrap();
         made.set("podTemplate.metadata.labels", json!({"tier": "db"}));
         let missed = [r#"{"matchLabels":{"etcd_cluster":"carts"}}"#];
-        assert_eq!(that_miss(&affinity, &made), missed);
+        assert_eq!(without_members(&affinity, &made), missed);
     }
 
     #[test]
@@ -160,8 +164,8 @@ mod tests {
         let made = Made::named(Kind::Cluster, "orders").unwrap();
         let selector = json!({"labelSelector": {"matchLabels": {"app": "web"}}});
         let affinity = json!({"podAffinity": {"required": [selector]}});
-        assert!(that_miss(&affinity, &made).is_empty());
+        assert!(without_members(&affinity, &made).is_empty());
         let spread = json!([selector]);
-        assert_eq!(that_miss(&spread, &made).len(), 1);
+        assert_eq!(without_members(&spread, &made).len(), 1);
     }
 }

@@ -58,6 +58,7 @@ const ELECTION_DEFAULT: i64 = 1000;
 /// Units of a quota.
 const UNITS: [(u64, &str); 2] = [(1 << 30, "Gi"), (1 << 20, "Mi")];
 
+/// Converts flags of etcd to `options`, and notes those that have no counterpart.
 pub(super) fn options(fields: &mut Fields, made: &mut Made, flags: Vec<Flag>) {
     for flag in flags {
         if let Err(reason) = option(made, &flag) {
@@ -68,7 +69,7 @@ pub(super) fn options(fields: &mut Fields, made: &mut Made, flags: Vec<Flag>) {
     timeouts(fields, made);
 }
 
-/// Sets the option of a flag; the error says why there is none.
+/// Sets the option that corresponds to a flag; the error says why the flag has none.
 pub(super) fn option(made: &mut Made, flag: &Flag) -> Result<(), String> {
     let value = flag.value.trim();
     let number = || {
@@ -95,10 +96,11 @@ pub(super) fn option(made: &mut Made, flag: &Flag) -> Result<(), String> {
         "metrics" => made.try_set("options.metrics", value),
         "enable-v2" => made.try_set("options.enableV2", switch()?),
         "enable-grpc-gateway" => made.try_set("options.enableGRPCGateway", switch()?),
-        name => extra(made, name, value),
+        name => extra_arg(made, name, value),
     }
 }
 
+/// Sets `options.quotaBackendBytes`, in Gi or Mi where that is exact. 0 means the default, here and in etcd.
 fn quota(made: &mut Made, value: &str) -> Result<(), String> {
     if value == "0" {
         return Ok(());
@@ -123,7 +125,8 @@ fn quota(made: &mut Made, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn extra(made: &mut Made, name: &str, value: &str) -> Result<(), String> {
+/// Adds a flag that has no field of its own to `options.extraArgs`; the error says why it is left out.
+fn extra_arg(made: &mut Made, name: &str, value: &str) -> Result<(), String> {
     if OF_OPERATOR.contains(&name) {
         return Err("the operator sets it".to_owned());
     }
@@ -140,8 +143,8 @@ fn extra(made: &mut Made, name: &str, value: &str) -> Result<(), String> {
     made.try_set("options.extraArgs", all)
 }
 
-/// Sets the retention that etcd has by default, which is none: ours would drop the history that clients of the old cluster may
-/// read. A retention that is no number makes the mode `periodic`, as in etcd.
+/// Turns automatic compaction off unless a flag sets it, as etcd does by default: our default would drop the history that
+/// clients of the old cluster may read. A retention with a unit, such as `1h`, makes the mode `periodic`, as in etcd.
 fn retention(fields: &mut Fields, made: &mut Made) {
     let mode = made.get("options.autoCompactionMode").cloned();
     let given = made

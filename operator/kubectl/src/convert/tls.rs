@@ -80,6 +80,7 @@ pub(super) fn validity(
     made.try_set(&format!("tls.{port}.{source}.duration"), span(seconds))
 }
 
+/// Converts lists of additional DNS names and IP addresses, for the certificates of both ports.
 pub(super) fn more_names(fields: &mut Fields, made: &mut Made, names: &str, addresses: &str) {
     for (path, target) in [
         (names, "additionalDNSNames"),

@@ -63,6 +63,7 @@ pub(super) fn seconds(fields: &mut Fields, path: &str) -> Option<u64> {
     read
 }
 
+/// Parses a span such as `1h30m` or `365d`; `None` if it has another form.
 fn seconds_of(text: &str) -> Option<u64> {
     let mut seconds = 0_u64;
     let mut number = String::new();

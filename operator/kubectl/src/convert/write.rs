@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-/// Words that are no texts for some reader.
+/// Words that some reader does not take for a text.
 const WORDS: [&str; 10] = [
     "y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan",
 ];
@@ -23,9 +23,9 @@ fn write(out: &mut String, value: &Value, depth: usize) {
         Value::Object(fields) => {
             for (key, value) in fields {
                 indent(out, depth);
-                out.push_str(&word(key));
+                out.push_str(&plain_or_quoted(key));
                 out.push(':');
-                below(out, value, depth + 1);
+                write_after_key(out, value, depth + 1);
             }
         }
         Value::Array(items) => {
@@ -33,7 +33,7 @@ fn write(out: &mut String, value: &Value, depth: usize) {
                 indent(out, depth);
                 out.push('-');
                 let start = out.len();
-                below(out, item, depth + 1);
+                write_after_key(out, item, depth + 1);
                 join(out, start, depth + 1);
             }
         }
@@ -43,8 +43,8 @@ fn write(out: &mut String, value: &Value, depth: usize) {
     }
 }
 
-/// Writes what follows a key or a dash.
-fn below(out: &mut String, value: &Value, depth: usize) {
+/// Writes the value after a key or a dash, on the same line or below.
+fn write_after_key(out: &mut String, value: &Value, depth: usize) {
     match value {
         Value::Object(fields) if fields.is_empty() => out.push_str(" {}\n"),
         Value::Array(items) if items.is_empty() => out.push_str(" []\n"),
@@ -73,11 +73,13 @@ fn indent(out: &mut String, depth: usize) {
 }
 
 fn scalar(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), word)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), plain_or_quoted)
 }
 
-/// Returns a text, in the quotes of JSON unless it can be nothing else.
-fn word(text: &str) -> String {
+/// Returns the YAML of a text: plain if every reader takes it for a text, else in the quotes of JSON.
+fn plain_or_quoted(text: &str) -> String {
     let first = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
     let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '@');
     let known = WORDS.iter().any(|word| text.eq_ignore_ascii_case(word));

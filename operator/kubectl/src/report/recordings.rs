@@ -5,7 +5,7 @@ use std::time::Duration;
 use witan_crd::EtcdCluster;
 use witan_members::{Address, page};
 
-use super::super::{page::words, reach::Reach};
+use super::super::{page::explain, reach::Reach};
 
 /// The flag of members that record.
 const FLAG: &str = "flight-recorder-megabytes";
@@ -24,7 +24,7 @@ pub(super) async fn read(reach: &Reach, address: &Address) -> Result<Vec<u8>, St
     let got = page::get(&address.url(PAGE), Some(address), PATIENCE, BYTES_MAX).await;
     got.map_err(|error| {
         let forward = reach.forward_failure(&address.member);
-        forward.unwrap_or_else(|| words(error))
+        forward.unwrap_or_else(|| explain(error))
     })
 }
 

@@ -54,7 +54,7 @@ pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginE
     let patience = Duration::from_secs(seconds) + PATIENCE;
     let asked = reach.addresses.iter().map(async |address| {
         let got = get(&address.url(&path), Some(address), patience, PAGE_BYTES_MAX).await;
-        let read = got.map_err(words).and_then(|json| {
+        let read = got.map_err(explain).and_then(|json| {
             serde_json::from_slice(&json)
                 .map_err(|error| format!("its page is unreadable: {error}"))
         });
@@ -80,12 +80,13 @@ pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginE
     })
 }
 
-fn words(error: PageError) -> String {
+/// Returns the text of an error for people.
+fn explain(error: PageError) -> String {
     match error {
         PageError::Status(StatusCode::NOT_FOUND, _) => {
             format!("it has no page {PATH}: its version is older than this plugin")
         }
-        error @ (PageError::Status(..) | PageError::Failed(_)) => page::words(error),
+        error @ (PageError::Status(..) | PageError::Failed(_)) => page::explain(error),
     }
 }
 

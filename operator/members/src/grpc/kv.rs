@@ -16,7 +16,7 @@ const KEYS_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 impl GrpcMembers {
-    /// Compacts keys up to a revision. One that was compacted before is no error.
+    /// Compacts keys up to a revision. A revision that was compacted before is not an error.
     pub(super) async fn compact(&self, of: &Address, revision: i64) -> Result<(), CallError> {
         let body = pb::CompactionRequest { revision, physical: false };
         let compacted = call!(self, of, "Compact": KvClient.compact(body), KEYS_TIMEOUT);

@@ -15,7 +15,7 @@ pub struct Membership {
     pub linearizable: bool,
     /// The leader according to the confirmed answer.
     pub leader: Option<MemberId>,
-    /// Ids that are no member and for which the alarm CORRUPT is raised.
+    /// Ids of former members for which the alarm CORRUPT is raised.
     pub stale_corrupt: Vec<MemberId>,
     /// All members, including those that did not answer, in the order of their ids.
     pub members: Vec<MemberSeen>,
@@ -28,7 +28,7 @@ pub struct MemberSeen {
     pub id: MemberId,
     /// Its name; empty until it has started.
     pub name: String,
-    /// The ordinal of its pod; `None` for a member that is no pod of this cluster.
+    /// The ordinal of its pod; `None` for a member that runs outside of the pods of this cluster.
     pub ordinal: Option<Ordinal>,
     /// It is a pod of this cluster, and its peer URLs are not those of the pod.
     pub foreign_address: bool,

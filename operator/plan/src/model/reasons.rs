@@ -129,7 +129,7 @@ impl Stop {
     }
 }
 
-/// Why a pod is not ready although its member may be healthy: reported, and no reason to replace the member.
+/// Why a pod is not ready although its member may be healthy. It is reported, and the member is not replaced for it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Obstacle {
     /// No node has the capacity for it, or its volume cannot be attached.
@@ -145,6 +145,7 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
+    /// Returns the reason of the condition, and what is said about the pod.
     pub(super) fn words(self) -> (&'static str, &'static str) {
         match self {
             Obstacle::Unschedulable => (

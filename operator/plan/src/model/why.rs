@@ -19,7 +19,8 @@ pub enum Why {
     QuorumLost,
     /// Too few voters serve, and the member that the annotation names has no disk to go on with.
     CannotRecover(Ordinal),
-    /// Too few voters serve, and some of them are no pods of this cluster: nothing says that they have ended.
+    /// Too few voters serve, and some voters run outside of the pods of this cluster: nothing says that
+    /// they have ended.
     ForeignVoters(Ordinal),
     /// The member from which a new cluster is forced has not served yet.
     Recovering(Ordinal),
@@ -76,7 +77,7 @@ pub enum Why {
     CannotReplace(Ordinal),
     /// A member is corrupt, and the spec asks to raise the alarm only.
     Corrupt(Ordinal),
-    /// A member that is no pod of this cluster is not healthy.
+    /// A member that runs outside of the pods of this cluster is not healthy.
     ForeignUnhealthy(MemberId),
     /// The annotation fences a member, and the others alone would have no quorum.
     CannotFence(Ordinal),
@@ -145,8 +146,8 @@ impl Why {
     }
 
     /// Whether a person has to act or to allow, so that the wait may take any time: the spec, an annotation or another
-    /// object must change. A member that an update has stopped and that does not come back is no such reason: other
-    /// clusters must not meet the same image.
+    /// object must change. A member that an update has stopped and that does not come back does not count: the
+    /// update of other clusters, which may have the same image, has to wait.
     pub(super) fn needs_a_person(&self) -> bool {
         matches!(
             self,

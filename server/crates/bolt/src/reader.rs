@@ -109,7 +109,7 @@ impl BoltFile {
         self.walk(bucket, false, each)
     }
 
-    /// Calls `each` with all records of a bucket; `of_buckets` says whether they must be buckets.
+    /// Calls `each` with all records of a bucket. With `of_buckets` each record must be a bucket, else none may be one.
     fn walk(
         &self,
         bucket: &Bucket,

@@ -325,7 +325,7 @@ impl FlagValues {
             client_cert_auth: self.boolean("client-cert-auth")?,
             quota_bytes: match self.number::<i64>("quota-backend-bytes")? {
                 0 => Some(QUOTA_BYTES),
-                // a negative number is no quota
+                // as in etcd, a negative number turns the quota off
                 bytes => u64::try_from(bytes).ok(),
             },
             lease_ttl_min_s: self.lease_ttl_min_s()?,

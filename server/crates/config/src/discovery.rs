@@ -61,13 +61,13 @@ impl FlagValues {
             );
         }
         if let Some(url) = self.given("discovery") {
-            return self.v2(url).map(Some);
+            return self.v2_discovery(url).map(Some);
         }
         if self.given("discovery-token").is_some() != self.given("discovery-endpoints").is_some() {
             return Err(ConfigError::V3Discovery);
         }
         if let Some(token) = self.given("discovery-token") {
-            return self.v3(token).map(Some);
+            return self.v3_discovery(token).map(Some);
         }
         let Some(domain) = self.given("discovery-srv") else {
             return Ok(None);
@@ -83,8 +83,9 @@ impl FlagValues {
         })))
     }
 
-    /// Checks the URL of v2 discovery and the proxy, which is `HOST:PORT` over plain HTTP.
-    fn v2(&self, url: &str) -> Result<Discovery, ConfigError> {
+    /// Returns v2 discovery by `--discovery`, which is `url`, and `--discovery-proxy`; an error if either is invalid. A proxy is
+    /// `HOST:PORT`, over plain HTTP.
+    fn v2_discovery(&self, url: &str) -> Result<Discovery, ConfigError> {
         if !is_http(url) {
             return Err(self.bad("discovery", "not an http or https URL with a token"));
         }
@@ -110,7 +111,7 @@ impl FlagValues {
     }
 
     /// Reads the flags of v3 discovery.
-    fn v3(&self, token: &str) -> Result<Discovery, ConfigError> {
+    fn v3_discovery(&self, token: &str) -> Result<Discovery, ConfigError> {
         let client = ClientSettings {
             dial_timeout: self.duration("discovery-dial-timeout")?,
             request_timeout: self.duration("discovery-request-timeout")?,

@@ -16,7 +16,7 @@ use witan_dialect::reply;
 /// Path of the page; the files that it refers to are below.
 const BASE: &[u8] = b"/console/";
 
-/// What the page may load and call: its own files and the member that serves it. It may not be framed.
+/// The content security policy of the page: it may load its own files, call the member that serves it, and not be framed.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

@@ -85,25 +85,25 @@ pub fn framed_text(request: &HttpRequest, text: RenderedText) -> FramedBody {
     let refused = matches!(reservation, ResponseReservation::Unavailable);
     let size = if refused || bytes.len() > UNCHUNKED_BYTES {
         // a refused body must not count as an empty one
-        long(request, bytes.len().max(1))
+        unbuffered_size(request, bytes.len().max(1))
     } else {
         BodySize::Sized(bytes.len() as u64)
     };
     FramedBody { size, reservation, bytes: Some(bytes.into()) }
 }
 
-/// Frames a body as Go's server does one of unknown length: in chunks, whatever its length.
+/// Makes a body in chunks, whatever its length, as Go's server sends one whose length it does not know.
 pub fn streamed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     FramedBody {
-        size: long(request, bytes.len()),
+        size: unbuffered_size(request, bytes.len()),
         reservation: ResponseReservation::take(answers_budget(request), bytes.len()),
         bytes: Some(bytes.into()),
     }
 }
 
-/// Returns the framing of a body that Go's server does not buffer: none for HEAD, chunks on HTTP/1.1,
-/// the length on HTTP/1.0.
-fn long(request: &HttpRequest, bytes: usize) -> BodySize {
+/// Returns the framing of a body that Go's server would send before it is complete, in chunks: none for HEAD, chunks on
+/// HTTP/1.1, and the length on HTTP/1.0, which has no chunks.
+fn unbuffered_size(request: &HttpRequest, bytes: usize) -> BodySize {
     if *request.method() == Method::HEAD {
         // Go also omits the length of a body that it does not send
         BodySize::None
@@ -114,7 +114,7 @@ fn long(request: &HttpRequest, bytes: usize) -> BodySize {
     }
 }
 
-/// Ends a stream to a client of HTTP/1.0 with its connection: it knows no chunks.
+/// Marks the end of a stream to a client of HTTP/1.0, which knows no chunks, by the end of the connection.
 pub fn end_with_connection(request: &HttpRequest, response: &mut HttpResponse) {
     if request.version() < Version::HTTP_11 {
         let head = response.head_mut();

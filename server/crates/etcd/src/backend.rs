@@ -1,4 +1,4 @@
-//! What the backend, a bbolt file, says about the cluster. Buckets and keys are those of etcd's `storage/schema`.
+//! Reads the metadata of the cluster from the backend, a bbolt file. Buckets and keys are those of etcd's `storage/schema`.
 
 use std::{fs, path::PathBuf};
 
@@ -7,7 +7,7 @@ use witan_bolt::{BoltError, BoltFile};
 
 use super::{ConfState, EtcdError};
 
-/// What the backend says about the cluster.
+/// The metadata of the cluster in the backend.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BackendMeta {
     /// The file: `db`, or the one that was received with the snapshot.
@@ -62,7 +62,7 @@ pub struct MemberContext {
 }
 
 impl MemberContext {
-    /// Reads the context of a [`crate::ConfChange`]; `None` if it is no such JSON.
+    /// Reads the context of a [`crate::ConfChange`]; `None` if it is not the JSON of a member.
     pub fn parse(context: &[u8]) -> Option<Self> {
         serde_json::from_slice(context).ok()
     }

@@ -19,11 +19,11 @@ pub struct LogEntry {
     pub index: u64,
     /// Its term.
     pub term: u64,
-    /// What it does.
+    /// The decoded data.
     pub payload: EntryPayload,
 }
 
-/// What an entry does.
+/// The decoded data of an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EntryPayload {
     /// Nothing: the first entry of a leader.
@@ -45,7 +45,7 @@ pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
     let undecodable = |error: DecodeError| refused(error.to_string());
     let payload = match RaftEntryKind::try_from(kind) {
         Ok(RaftEntryKind::Normal) if data.is_empty() => EntryPayload::Empty,
-        Ok(RaftEntryKind::Normal) => request(data).map_err(refused)?,
+        Ok(RaftEntryKind::Normal) => decode_request(data).map_err(refused)?,
         Ok(RaftEntryKind::ConfChange) => {
             let change = ConfChange::decode(data).map_err(undecodable)?;
             if ConfChangeKind::try_from(change.kind).is_err() {
@@ -64,9 +64,9 @@ pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
     Ok(LogEntry { index, term, payload })
 }
 
-/// Decodes the data of a normal entry. That of v2 never decodes as a request of v3: it always has field 5, a boolean,
-/// where the other one has a message.
-fn request(data: Bytes) -> Result<EntryPayload, String> {
+/// Decodes the data of a normal entry: an `InternalRaftRequest`, or a `Request` of v2. A `Request` never decodes as an
+/// `InternalRaftRequest`: it always has field 5 as a boolean, which is a message in an `InternalRaftRequest`.
+fn decode_request(data: Bytes) -> Result<EntryPayload, String> {
     let Ok(mut request) = InternalRaftRequest::decode(data.clone()) else {
         let request = RequestV2::decode(data)
             .map_err(|error| format!("it is neither a request of v3 nor of v2: {error}"))?;
@@ -88,7 +88,7 @@ fn request(data: Bytes) -> Result<EntryPayload, String> {
     Ok(EntryPayload::Request(Box::new(request)))
 }
 
-/// The tags of a message's fields.
+/// Returns the tags of the fields of a message.
 fn tags(mut data: Bytes) -> Result<Vec<u32>, DecodeError> {
     let mut tags = Vec::new();
     while data.has_remaining() {

@@ -10,7 +10,7 @@ use witan_bolt::BoltError;
 /// Why a data directory cannot be read, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum EtcdError {
-    /// It is no data directory, or one of etcd 2.
+    /// The folder is not a data directory, or is one of etcd 2.
     #[error(
         "{}: there is no such file, so this is not the data directory of a member of etcd 3.4 to 3.7; it is the folder \
          that etcd gets as --data-dir, which contains the folder \"member\"",

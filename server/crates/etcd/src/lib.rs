@@ -29,7 +29,7 @@ pub use raft_internal::{InternalRaftRequest, RequestV2};
 pub use raft_messages::{ConfChange, ConfChangeKind, ConfChangeV2, ConfState, HardState};
 pub use wal::encode::SegmentEncoder;
 
-/// What a data directory holds.
+/// The contents of the data directory of a stopped member.
 #[derive(Clone, Debug)]
 pub struct EtcdDirectory {
     /// The member.
@@ -44,7 +44,7 @@ pub struct EtcdDirectory {
     pub entries: Vec<LogEntry>,
     /// Bytes at the end of the log that were not written completely, and are left out.
     pub torn_bytes: u64,
-    /// What the backend says about the cluster.
+    /// The metadata in the backend.
     pub backend: BackendMeta,
     /// The folder of the log.
     pub wal_dir: PathBuf,

@@ -98,7 +98,7 @@ pub struct InternalRaftRequest {
     pub downgrade_version_test: Option<DowngradeVersionTestRequest>,
 }
 
-/// The tags of `id` and of the header, which are no requests.
+/// The tags of the fields of an `InternalRaftRequest` that are not requests: `id` and the header.
 pub(crate) const ID_TAG: u32 = 1;
 pub(crate) const HEADER_TAG: u32 = 100;
 
@@ -134,7 +134,7 @@ pub struct ClusterVersionSetRequest {
     pub version: String,
 }
 
-/// Sets what a member says of itself; since 3.5.
+/// Sets the attributes that a member publishes about itself; since 3.5.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ClusterMemberAttrSetRequest {
     /// The member.
@@ -145,7 +145,7 @@ pub struct ClusterMemberAttrSetRequest {
     pub attributes: Option<MemberAttributes>,
 }
 
-/// What a member says of itself.
+/// The attributes that a member publishes about itself.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct MemberAttributes {
     /// Its name.

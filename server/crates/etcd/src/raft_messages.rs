@@ -18,7 +18,7 @@ pub struct WalRecord {
     pub data: Bytes,
 }
 
-/// What a [`WalRecord`] holds.
+/// The type of the message in a [`WalRecord`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordKind {
     /// [`WalMetadata`], at the beginning of each segment.
@@ -99,7 +99,7 @@ pub struct RaftEntry {
     pub data: Bytes,
 }
 
-/// What an entry's data is.
+/// The type of the message in the data of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum RaftEntryKind {
@@ -168,7 +168,7 @@ pub struct SnapMetadata {
     pub term: u64,
 }
 
-/// What happens to a member.
+/// The kinds of changes of one member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum ConfChangeKind {
@@ -188,7 +188,7 @@ pub struct ConfChange {
     /// The request that proposed it.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    /// What happens; `kind()` decodes it.
+    /// A number of [`ConfChangeKind`]; `kind()` decodes it.
     #[prost(enumeration = "ConfChangeKind", tag = "2")]
     pub kind: i32,
     /// The member.
@@ -208,7 +208,7 @@ pub struct ConfChangeV2 {
     /// The changes.
     #[prost(message, repeated, tag = "2")]
     pub changes: Vec<ConfChangeSingle>,
-    /// Of the proposer.
+    /// Data of the proposer.
     #[prost(bytes = "bytes", tag = "3")]
     pub context: Bytes,
 }
@@ -216,7 +216,7 @@ pub struct ConfChangeV2 {
 /// One change of a [`ConfChangeV2`].
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct ConfChangeSingle {
-    /// What happens.
+    /// A number of [`ConfChangeKind`].
     #[prost(enumeration = "ConfChangeKind", tag = "1")]
     pub kind: i32,
     /// The member.

@@ -124,7 +124,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Consumes the rest of a value that is no container; `first` is its first byte, which was
+    /// Consumes the rest of a value that is not a container; `first` is its first byte, which was
     /// consumed.
     pub fn scalar(&mut self, first: u8) -> Result<(), String> {
         self.take(JsonProgress::in_scalar(first)?)

@@ -49,7 +49,7 @@ pub fn push_number(out: &mut dyn Sink, number: impl fmt::Display) {
     write!(Formatted(out), "{number}").expect("a sink takes everything");
 }
 
-/// A Unix time in nanoseconds as RFC 3339 in UTC, the fraction without trailing zeros.
+/// Formats a Unix time in nanoseconds as RFC 3339 in UTC, with a fraction without trailing zeros.
 pub fn time(unix_ns: i64) -> String {
     const SECONDS_PER_DAY: i64 = 86_400;
     let seconds = unix_ns.div_euclid(NANOS_PER_SECOND);
@@ -139,7 +139,7 @@ pub fn civil_date(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
-/// A duration as Go prints it: `0s`, `1.5µs`, `812.5ms`, `4m17.1s`, `1h0m0s`.
+/// Formats a duration as Go prints it: `0s`, `1.5µs`, `812.5ms`, `4m17.1s`, `1h0m0s`.
 pub fn duration(nanos: i64) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
     let size = nanos.unsigned_abs();
@@ -185,7 +185,7 @@ fn push_fraction(text: &mut String, fraction: i64, digits: usize) {
     }
 }
 
-/// A string between double quotes as Go's `%q` prints it; bytes that are not UTF-8 become `\xNN`.
+/// Quotes a string as Go's `%q` does; bytes that are not UTF-8 become `\xNN`.
 pub fn quote(bytes: &[u8]) -> String {
     let mut out = String::from("\"");
     for chunk in bytes.utf8_chunks() {

@@ -35,8 +35,8 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Serves one connection until it ends. When `stopped` resolves, it shuts down and ends after its
-/// calls. An error is one of the stream.
+/// Serves one connection until it ends. When `stopped` resolves, the connection takes no new calls
+/// and ends after the present ones. Fails if `io` fails.
 pub async fn serve<IO, S>(
     io: IO,
     service: S,

@@ -68,8 +68,8 @@ pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 /// unread bytes discards them.
 pub const LINGER_BYTES: usize = 4 << 20;
 
-/// What a client may do that brings nothing: streams that end in error (reset by the client, or by its fault), in
-/// excess of those that ended successfully, and DATA frames without content between two complete requests.
+/// Faults after which a connection is closed: streams that end in error (reset by the client, or by its fault), in excess
+/// of those that ended successfully, and DATA frames without content between two complete requests.
 pub const FAULTS_MAX: u32 = 4096;
 
 /// SETTINGS frames that a client may send at once.

@@ -22,7 +22,8 @@ pub(crate) struct ResourceMeter<S: Service> {
 }
 
 impl<S: Service> ResourceMeter<S> {
-    /// An empty meter. The first `free` units are never reserved; the excess is reserved in steps of at least `step`.
+    /// Makes a meter on which nothing is used. The first `free` units are never reserved; the excess is reserved in
+    /// steps of at least `step`.
     pub(crate) fn new(service: Rc<S>, what: Resource, free: usize, step: usize) -> Rc<Self> {
         Rc::new(Self {
             service,
@@ -38,8 +39,8 @@ impl<S: Service> ResourceMeter<S> {
         self.used.get()
     }
 
-    /// Adds to the held amount, and reserves the missing part: a step, or if that is refused the exact number. `false`
-    /// if that is refused, too; then nothing changes.
+    /// Adds to the used amount. If the reservation does not cover it, reserves a whole step, or exactly what is missing
+    /// if the service refuses the step. Returns `false`, and changes nothing, if the service refuses that, too.
     fn take(&self, bytes: usize) -> bool {
         let used = self.used.get().saturating_add(bytes);
         let needed = used.saturating_sub(self.free);
@@ -59,7 +60,7 @@ impl<S: Service> ResourceMeter<S> {
         true
     }
 
-    /// Subtracts from the held amount. Releases the unused reservation if none is needed any more, or if it exceeds
+    /// Subtracts from the used amount. Releases the unused reservation if none is needed any more, or if it exceeds
     /// four steps.
     fn release(&self, bytes: usize) {
         let used = self.used.get() - bytes;

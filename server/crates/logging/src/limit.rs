@@ -11,7 +11,7 @@ const LINES_MAX: u32 = 10;
 
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// See the module's description. One for each kind of line.
+/// The limit of one kind of line.
 #[derive(Debug, Default)]
 pub struct LogLimit(Mutex<Option<LineWindow>>);
 
@@ -28,12 +28,13 @@ impl LogLimit {
         Self(Mutex::new(None))
     }
 
-    /// Returns the number of lines left out before if a line may be logged now; `None` if it must be left out.
+    /// Returns the number of lines that were left out before if a line may be logged now; `None` if it must be left out
+    /// because [`LINES_MAX`] were logged within a [`WINDOW`].
     pub fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
     }
 
-    /// Does what [`LogLimit::admit`] does, at `now`: `None` once a [`WINDOW`] has [`LINES_MAX`] lines.
+    /// Does what [`LogLimit::admit`] does, at the time `now`.
     fn admit_at(&self, now: Instant) -> Option<u64> {
         // no panic can leave it inconsistent
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);

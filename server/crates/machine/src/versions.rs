@@ -27,14 +27,14 @@ const V3_6: Release = (3, 6);
 /// The last version of which this release knows all commands.
 pub const LATEST: Release = (3, 7);
 
-/// The version since which puts say how long a value may be that they keep.
+/// The version since which a put with `ignore_value` says how long the value that it keeps may be.
 const BOUNDED_PUTS: Release = V3_6;
 
 /// The version since which a cluster follows another one.
 const FOLLOW: Release = LATEST;
 
-/// Parses major and minor of `MAJOR.MINOR.PATCH`, with what etcd's parser of semantic versions lets follow;
-/// `None` if it is no such version.
+/// Parses major and minor of `MAJOR.MINOR.PATCH`, with the suffixes that etcd's parser of semantic versions accepts;
+/// `None` for any other text.
 pub fn release(version: &str) -> Option<Release> {
     let core = version.split_once('+').map_or(version, |(core, _)| core);
     let core = core.split_once('-').map_or(core, |(core, _)| core);

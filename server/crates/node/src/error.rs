@@ -12,10 +12,10 @@ pub enum NodeError {
     /// Timed out; the command may or may not have been applied.
     #[error("request timed out")]
     Timeout,
-    /// The same, and the leader changed while it waited.
+    /// Timed out like [`Self::Timeout`]; the leader changed while the request waited.
     #[error("request timed out, possibly due to previous leader failure")]
     LeaderFailed,
-    /// The same, and the leader could not be reached while it waited.
+    /// Timed out like [`Self::Timeout`]; the leader could not be reached while the request waited.
     #[error("request timed out, possibly due to connection lost")]
     ConnectionLost,
     /// The learner that is to be promoted has not received enough of the log.

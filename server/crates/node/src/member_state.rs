@@ -48,8 +48,8 @@ impl Node {
         &self.shared.disk
     }
 
-    /// Returns the alarms of a view, all or of one kind, with NOSPACE of this member while its disk is low,
-    /// which is no part of the state.
+    /// Returns the alarms of a view, all or of one kind, with NOSPACE of this member while its disk is low:
+    /// that alarm is not part of the state.
     pub fn alarms(&self, view: &View, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
         let own = Alarm::new(self.identity().member_id, AlarmType::NoSpace);
         let wanted = kind.is_none_or(|kind| own.kind == kind);

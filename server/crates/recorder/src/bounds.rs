@@ -44,7 +44,7 @@ enum Field {
     Bytes,
 }
 
-/// The fields that are no plain bytes, by their messages and numbers.
+/// The fields whose contents are counted, too, by their messages and numbers.
 const FIELDS: [(Of, u32, Field); 12] = [
     (Of::Frame, 2, Field::Message(Of::Start)),
     (Of::Frame, 3, Field::Message(Of::Turn)),
@@ -69,7 +69,7 @@ fn field(of: Of, tag: u32) -> Field {
 
 /// Checks that the payload of a frame has at most [`PARTS_MAX`] parts.
 pub(crate) fn check_frame(payload: &[u8]) -> Result<(), TooMany> {
-    count(Of::Frame, payload, &mut { PARTS_MAX })
+    count_parts(Of::Frame, payload, &mut { PARTS_MAX })
 }
 
 /// Whether so few bytes cannot have too many parts: each takes two at least.
@@ -77,14 +77,16 @@ pub(crate) fn is_small(payload: &[u8]) -> bool {
     payload.len() / 2 < PARTS_MAX
 }
 
-fn count(of: Of, mut rest: &[u8], left: &mut usize) -> Result<(), TooMany> {
+/// Subtracts the parts of a message of the kind `of` from `left`: its fields, and those of the messages in it. Commands have
+/// a bound of their own.
+fn count_parts(of: Of, mut rest: &[u8], left: &mut usize) -> Result<(), TooMany> {
     while let Some((tag, bytes)) = next_field(&mut rest) {
         take(left, 1)?;
         match field(of, tag) {
-            Field::Message(inner) => count(inner, bytes, left)?,
+            Field::Message(inner) => count_parts(inner, bytes, left)?,
             Field::Between => match bytes.split_first() {
-                Some((&wire::MESSAGE_RAFT, raft)) => count(Of::Raft, raft, left)?,
-                Some((_, other)) => count(Of::Other, other, left)?,
+                Some((&wire::MESSAGE_RAFT, raft)) => count_parts(Of::Raft, raft, left)?,
+                Some((_, other)) => count_parts(Of::Other, other, left)?,
                 None => {}
             },
             Field::Command => check_command(bytes)?,
@@ -98,16 +100,18 @@ fn count(of: Of, mut rest: &[u8], left: &mut usize) -> Result<(), TooMany> {
 /// bytes in it are taken for messages, so that this knows no command.
 pub(crate) fn check_command(data: &[u8]) -> Result<(), TooMany> {
     let fields = data.strip_prefix(&[KNOWN]).unwrap_or(data);
-    count_all(fields, DEPTH_MAX, &mut { COMMAND_FIELDS_MAX })
+    count_fields(fields, DEPTH_MAX, &mut { COMMAND_FIELDS_MAX })
 }
 
-fn count_all(mut rest: &[u8], depth: u32, left: &mut usize) -> Result<(), TooMany> {
+/// Subtracts the fields of an encoded message from `left`, and those of `depth` levels of messages in it. Every field with a
+/// length is taken for a message.
+fn count_fields(mut rest: &[u8], depth: u32, left: &mut usize) -> Result<(), TooMany> {
     let Some(depth) = depth.checked_sub(1) else {
         return Ok(());
     };
     while let Some((_, bytes)) = next_field(&mut rest) {
         take(left, 1)?;
-        count_all(bytes, depth, left)?;
+        count_fields(bytes, depth, left)?;
     }
     Ok(())
 }

@@ -130,7 +130,7 @@ impl Host for NotingHost<'_> {
 
     fn send(&mut self, envelopes: Vec<Envelope>) {
         for envelope in &envelopes {
-            (self.note)(EffectKind::Send(sent(envelope)));
+            (self.note)(EffectKind::Send(sent_record(envelope)));
         }
         self.host.send(envelopes);
     }
@@ -188,7 +188,7 @@ impl Host for NotingHost<'_> {
     }
 }
 
-fn sent(envelope: &Envelope) -> Sent {
+fn sent_record(envelope: &Envelope) -> Sent {
     let Envelope { to: MemberId(to), message, snapshot, .. } = envelope;
     let head = MessageHead::of(message);
     let other = match &head {

@@ -170,10 +170,10 @@ pub enum EffectKind {
     Persist(Persisted),
     #[prost(message, tag = "3")]
     Send(Sent),
-    /// A command of this index, here.
+    /// Execute the command of this index on the replica's thread.
     #[prost(uint64, tag = "4")]
     ExecuteHere(u64),
-    /// The same, on another thread.
+    /// Execute the command of this index on another thread.
     #[prost(uint64, tag = "5")]
     ExecuteElsewhere(u64),
     #[prost(message, tag = "6")]

@@ -79,7 +79,7 @@ fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
     Ok(Some((file, whole)))
 }
 
-/// The length of a file up to the end of its last whole frame, by the lengths of its frames.
+/// Returns the length of a file up to the end of its last whole frame, which it finds by the lengths in the frame headers.
 fn whole_bytes(mut file: &File) -> io::Result<u64> {
     let all = file.metadata()?.len();
     file.seek(SeekFrom::Start(MAGIC.len() as u64))?;

@@ -51,7 +51,7 @@ impl Hider {
     pub(crate) fn hide(&self, entry: &mut Entry) {
         hide_secrets(entry);
         if let Some(hash) = &self.hash {
-            each_value(entry, &mut |value| *value = hidden(hash, value));
+            each_value(entry, &mut |value| *value = length_and_hash(hash, value));
             if let Some(path) = path_with_token(entry) {
                 *path = without_token(hash, path);
             }
@@ -72,7 +72,7 @@ impl Hider {
         // most commands have one value
         let (mut first, mut more) = (None, Vec::new());
         each_value(entry, &mut |value| {
-            let hidden = hidden(hash, value);
+            let hidden = length_and_hash(hash, value);
             let value = mem::replace(value, hidden);
             match first {
                 None => first = Some(value),
@@ -165,7 +165,7 @@ impl Filler {
         }
     }
 
-    /// Bytes of the length that a hidden value says, which repeat its hash.
+    /// Returns bytes of the length that a hidden value has, which repeat its hash.
     fn filled(&mut self, hidden: &Bytes) -> Bytes {
         let Some((length, hash)) = hidden.split_at_checked(4) else {
             return hidden.clone();
@@ -183,8 +183,8 @@ impl Filler {
     }
 }
 
-/// A value as its length and its hash.
-fn hidden(hash: &ValueHash, value: &Bytes) -> Bytes {
+/// Returns what is recorded instead of a value: its length and its hash.
+fn length_and_hash(hash: &ValueHash, value: &Bytes) -> Bytes {
     let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
     let mut hidden = [0; HIDDEN_BYTES];
     hidden[..4].copy_from_slice(&length.to_le_bytes());
@@ -192,7 +192,7 @@ fn hidden(hash: &ValueHash, value: &Bytes) -> Bytes {
     Bytes::copy_from_slice(&hidden)
 }
 
-/// The path of a command of v2 that names a discovery token.
+/// Returns the path of a command of v2, if it names a discovery token.
 fn path_with_token(entry: &mut Entry) -> Option<&mut Bytes> {
     let Some(Command::Tree(command)) = &mut entry.command else {
         return None;

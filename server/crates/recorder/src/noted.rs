@@ -97,7 +97,7 @@ impl NotedTurn {
         self.fields.len() + self.received_bytes
     }
 
-    /// Whether there is nothing of it that another thread should encode.
+    /// Whether nothing of the turn is left for another thread to encode.
     pub(crate) fn is_encoded(&self) -> bool {
         self.received.is_empty()
     }
@@ -106,12 +106,14 @@ impl NotedTurn {
         self.bytes() > FRAME_BYTES_MAX
     }
 
+    /// Notes an input of the replica, unless the turn is full.
     pub(crate) fn input(&mut self, kind: InputKind) {
         if !self.is_full() {
             append(&mut self.fields, INPUTS, &Input { kind: Some(kind) });
         }
     }
 
+    /// Notes an effect of the replica, unless the turn is full.
     pub(crate) fn effect(&mut self, kind: EffectKind) {
         if self.is_full() {
             return;
@@ -124,6 +126,7 @@ impl NotedTurn {
         append(&mut self.fields, EFFECTS, &Effect { kind: Some(kind) });
     }
 
+    /// Notes a message of another member, which another thread encodes, unless the turn is full.
     pub(crate) fn receive(&mut self, envelope: &Envelope) {
         if !self.is_full() {
             self.received_bytes += size_of::<Envelope>() + envelope.message.len();

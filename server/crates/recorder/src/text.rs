@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Effect {
-    /// The effect in words: kinds, terms, indexes, lengths.
+    /// Describes the effect for people, by kinds, terms, indexes and lengths.
     pub fn text(&self) -> String {
         let Some(kind) = &self.kind else {
             return "an effect of a later release".into();

@@ -413,7 +413,9 @@ impl Replica {
         let raft = &self.raft.raft;
         let last = raft.raft_log.last_index();
         let leads = raft.state == StateRole::Leader && raft.term == message.term;
-        message_check::check(&message, leads.then_some(last), || self.has_later())?;
+        message_check::check(&message, leads.then_some(last), || {
+            self.admits_later_entries()
+        })?;
         if let Some(lower) = message_check::of_lower_term(&message, self.term_max) {
             let _ = self.raft.step(lower);
             return Ok(());

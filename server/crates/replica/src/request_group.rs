@@ -121,7 +121,7 @@ impl Arrivals {
         self.to_skip = self.to_skip.saturating_sub(1);
     }
 
-    /// Notes that all but these were taken.
+    /// Notes that all held requests were taken but `held`, of `bytes`.
     fn left(&mut self, held: usize, bytes: usize) {
         self.expected = self.held + self.in_flight;
         self.in_flight = self.held - held;

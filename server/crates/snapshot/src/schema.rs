@@ -54,25 +54,25 @@ pub(super) trait BucketSink {
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()>;
 }
 
-/// Passes all of etcd's buckets and their records to `take`, in the order of names and keys, with this version of the
+/// Passes all of etcd's buckets and their records to `sink`, in the order of names and keys, with this version of the
 /// cluster.
 pub(super) fn walk(
     view: &View,
     cluster_version: &str,
-    take: &mut dyn BucketSink,
+    sink: &mut dyn BucketSink,
 ) -> io::Result<()> {
-    alarms(view, take)?;
-    auth(view, take)?;
-    cluster(view, cluster_version, take)?;
-    keys(view, take)?;
-    leases(view, take)?;
-    members(view, take)?;
-    meta(view, take)
+    alarms(view, sink)?;
+    auth(view, sink)?;
+    cluster(view, cluster_version, sink)?;
+    keys(view, sink)?;
+    leases(view, sink)?;
+    members(view, sink)?;
+    meta(view, sink)
 }
 
-/// Passes the bucket of alarms to `take`.
-fn alarms(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
-    take.bucket("alarm")?;
+/// Passes the bucket of alarms to `sink`.
+fn alarms(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
+    sink.bucket("alarm")?;
     let messages = view
         .machine
         .alarms
@@ -80,18 +80,18 @@ fn alarms(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
         .map(|alarm| AlarmMember { member_id: alarm.member.0, alarm: alarm.kind });
     let mut keys: Vec<Vec<u8>> = messages.map(|alarm| alarm.encode_to_vec()).collect();
     keys.sort_unstable();
-    keys.iter().try_for_each(|key| take.record(key, &[]))
+    keys.iter().try_for_each(|key| sink.record(key, &[]))
 }
 
-/// Passes the three buckets of authentication to `take`: its switch and revision, roles and users.
-fn auth(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
+/// Passes the three buckets of authentication to `sink`: its switch and revision, roles and users.
+fn auth(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let auth = &view.machine.auth;
-    take.bucket(AUTH)?;
+    sink.bucket(AUTH)?;
     if auth.enabled() {
-        take.record(AUTH_ENABLED.as_bytes(), &[1])?;
+        sink.record(AUTH_ENABLED.as_bytes(), &[1])?;
     }
-    take.record(AUTH_REVISION.as_bytes(), &auth.revision().to_be_bytes())?;
-    take.bucket(AUTH_ROLES)?;
+    sink.record(AUTH_REVISION.as_bytes(), &auth.revision().to_be_bytes())?;
+    sink.bucket(AUTH_ROLES)?;
     for role in auth.roles() {
         let permissions = role.permissions.iter().map(|permission| Permission {
             perm_type: permission.kind,
@@ -102,9 +102,9 @@ fn auth(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
             name: role.name.clone().into(),
             key_permission: permissions.collect(),
         };
-        take.record(role.name.as_bytes(), &stored.encode_to_vec())?;
+        sink.record(role.name.as_bytes(), &stored.encode_to_vec())?;
     }
-    take.bucket(AUTH_USERS)?;
+    sink.bucket(AUTH_USERS)?;
     for user in auth.users() {
         let stored = User {
             name: user.name.clone().into(),
@@ -112,55 +112,55 @@ fn auth(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
             roles: user.roles.clone(),
             options: Some(UserAddOptions { no_password: user.no_password }),
         };
-        take.record(user.name.as_bytes(), &stored.encode_to_vec())?;
+        sink.record(user.name.as_bytes(), &stored.encode_to_vec())?;
     }
     Ok(())
 }
 
-/// Passes the bucket with the version of the cluster and a downgrade in progress to `take`.
-fn cluster(view: &View, version: &str, take: &mut dyn BucketSink) -> io::Result<()> {
+/// Passes the bucket with the version of the cluster and a downgrade in progress to `sink`.
+fn cluster(view: &View, version: &str, sink: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
-    take.bucket("cluster")?;
+    sink.bucket("cluster")?;
     if !version.is_empty() {
-        take.record(b"clusterVersion", version.as_bytes())?;
+        sink.record(b"clusterVersion", version.as_bytes())?;
     }
     if !members.downgrade_target.is_empty() {
         let downgrade = DowngradeJson { target: &members.downgrade_target, enabled: true };
-        take.record(b"downgrade", &json(&downgrade)?)?;
+        sink.record(b"downgrade", &json(&downgrade)?)?;
     }
     Ok(())
 }
 
-/// Passes the bucket of keys to `take`: all versions that etcd would still hold.
-fn keys(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
-    take.bucket(KEY)?;
+/// Passes the bucket of keys to `sink`: all versions that etcd would still hold.
+fn keys(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
+    sink.bucket(KEY)?;
     let mut record = KeyRecord::default();
     for written in view.machine.kv.retained_versions() {
         record.fill(&written);
-        take.record(&record.key, &record.value)?;
+        sink.record(&record.key, &record.value)?;
     }
     Ok(())
 }
 
-/// Passes the bucket of leases to `take`, without what is left of each: a restored lease has its full time, as in etcd by
-/// default. Without its gate `LeaseCheckpoint` etcd renews a lease by the time that is recorded here, and sessions with
-/// a longer interval of keep-alives end.
-fn leases(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
-    take.bucket(LEASE)?;
+/// Passes the bucket of leases to `sink`, without the remaining TTL of each: a restored lease has its full TTL, as in etcd by
+/// default. An etcd without the feature gate `LeaseCheckpoint` would renew a lease by the remaining TTL of this bucket, not by
+/// its TTL, so that clients with a longer interval of keep-alives would lose it.
+fn leases(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
+    sink.bucket(LEASE)?;
     let leases = view.machine.kv.leases();
     // in the order of bytes, negative ids follow the others
     let others = leases.iter().filter(|(id, _)| id.0 >= 0);
     for (id, lease) in others.chain(leases.iter().filter(|(id, _)| id.0 < 0)) {
         let stored = LeaseMessage { id: id.0, ttl_s: lease.ttl_s, remaining_ttl_s: 0 };
-        take.record(&id.0.to_be_bytes(), &stored.encode_to_vec())?;
+        sink.record(&id.0.to_be_bytes(), &stored.encode_to_vec())?;
     }
     Ok(())
 }
 
-/// Passes the buckets of members and of removed members to `take`.
-fn members(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
+/// Passes the buckets of members and of removed members to `sink`.
+fn members(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
-    take.bucket("members")?;
+    sink.bucket("members")?;
     // the keys are texts, whose order differs from that of the numbers
     let mut known: Vec<(String, &Member)> = members
         .by_id
@@ -176,9 +176,9 @@ fn members(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
             name: &member.name,
             client_urls: &member.client_urls,
         };
-        take.record(id.as_bytes(), &json(&shown)?)?;
+        sink.record(id.as_bytes(), &json(&shown)?)?;
     }
-    take.bucket("members_removed")?;
+    sink.bucket("members_removed")?;
     let mut removed: Vec<String> = members
         .removed_ids
         .iter()
@@ -187,11 +187,11 @@ fn members(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     removed.sort_unstable();
     removed
         .iter()
-        .try_for_each(|id| take.record(id.as_bytes(), b"removed"))
+        .try_for_each(|id| sink.record(id.as_bytes(), b"removed"))
 }
 
-/// Passes the bucket with the position in the log, voters and learners, and the last compaction to `take`.
-fn meta(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
+/// Passes the bucket with the position in the log, voters and learners, and the last compaction to `sink`.
+fn meta(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let position = &view.position;
     let configuration = ConfStateJson {
         voters: sorted(&position.voters),
@@ -201,15 +201,15 @@ fn meta(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
         auto_leave: position.auto_leave,
     };
     let compacted = view.machine.kv.compacted();
-    take.bucket(META)?;
-    take.record(b"confState", &json(&configuration)?)?;
-    take.record(CONSISTENT_INDEX.as_bytes(), &position.index.to_be_bytes())?;
+    sink.bucket(META)?;
+    sink.record(b"confState", &json(&configuration)?)?;
+    sink.record(CONSISTENT_INDEX.as_bytes(), &position.index.to_be_bytes())?;
     if compacted > 0 {
-        take.record(FINISHED_COMPACT.as_bytes(), &revision(compacted, 0))?;
-        take.record(SCHEDULED_COMPACT.as_bytes(), &revision(compacted, 0))?;
+        sink.record(FINISHED_COMPACT.as_bytes(), &revision(compacted, 0))?;
+        sink.record(SCHEDULED_COMPACT.as_bytes(), &revision(compacted, 0))?;
     }
-    take.record(STORAGE_VERSION.as_bytes(), version::SNAPSHOT.as_bytes())?;
-    take.record(TERM.as_bytes(), &position.term.to_be_bytes())
+    sink.record(STORAGE_VERSION.as_bytes(), version::SNAPSHOT.as_bytes())?;
+    sink.record(TERM.as_bytes(), &position.term.to_be_bytes())
 }
 
 fn sorted(ids: &[u64]) -> Vec<u64> {

@@ -172,7 +172,7 @@ impl Checkpoint {
                     checkpoint.fell_back |= refusal.is_some();
                     checkpoint.base_required = checkpoint.fell_back;
                     if refusal.is_some() {
-                        // the next start must find it, too, when the directory is no copy any more
+                        // the next start must find it, too, when the directory is not a copy any more
                         let published = checkpoint.folder.publish(&checkpoint.manifest, 0);
                         checkpoint.copy = Some(published.map_err(|e| OpenError::io(dir, e))?);
                     }
@@ -454,7 +454,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Publishes a chain atomically, then removes what is outdated for long enough.
+    /// Publishes a chain atomically, then removes files that are neither published nor kept as outdated.
     fn publish(&mut self, chain: Chain) -> io::Result<()> {
         let before = self.manifest.chain.clone();
         let manifest = Manifest { before, chain, install: None };

@@ -110,7 +110,7 @@ pub(super) enum LogFileRepair {
         at: usize,
         mask: u8,
     },
-    /// Cut all bytes after this offset. `zeros`: they are only zeros, which is no damage.
+    /// Cut all bytes after this offset. `zeros` says that all of them are 0, which is not damage.
     Cut {
         good: usize,
         zeros: bool,

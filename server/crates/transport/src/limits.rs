@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// The same for HTTP/1 and HTTP/2. The kernel wakes a writer only when a third of its buffer is free, so the stall
-/// timeout affects clients that read next to nothing.
+/// These bounds hold for HTTP/1 and HTTP/2 alike. The kernel wakes a writer only when a third of its buffer is free, so
+/// the stall timeout affects clients that read next to nothing.
 pub(super) use witan_http2::limits::{
     BODY_BYTES_PER_SECOND_MIN, BODY_TIMEOUT, CLOSE_TIMEOUT, STALL_TIMEOUT,
 };

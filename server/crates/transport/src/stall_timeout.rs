@@ -66,12 +66,13 @@ impl<S> StallTimeout<S> {
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        wait(&mut self.stalled, cx, written)
+        until_stalled(&mut self.stalled, cx, written)
     }
 }
 
-/// Returns the result of a write or a flush; `stalled` is its timer. See [`StallTimeout::write`].
-fn wait<T>(
+/// Returns the result of a write or a flush. `stalled` is the timer that runs while it waits for the client; when it ends,
+/// the result is the error `TimedOut`.
+fn until_stalled<T>(
     stalled: &mut Option<Pin<Box<Sleep>>>,
     cx: &mut Context<'_>,
     written: Poll<io::Result<T>>,
@@ -138,7 +139,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        wait(&mut self.unflushed, cx, flushed)
+        until_stalled(&mut self.unflushed, cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,4 +1,4 @@
-//! What two trees must have in common to be the same to readers and watchers.
+//! The hash of a tree: two trees that are the same to readers and watchers have the same hash.
 
 use std::hash::{Hash, Hasher};
 
@@ -7,7 +7,7 @@ use super::{
     inode::{NodeBody, visit},
 };
 
-/// The whole visible state and history.
+/// Hashes the whole visible state and history.
 impl Hash for Tree {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.index.hash(state);

@@ -105,7 +105,7 @@ impl HistoryEntry {
         if let Some(rest) = below(&watch.path, path) {
             return watch.recursive && !rest.split(|byte| *byte == b'/').any(is_hidden);
         }
-        self.removes_dir() && self.removed_existed(watch)
+        self.removes_dir() && self.shows_removal_to(watch)
     }
 
     /// Whether the event deletes or expires a directory.
@@ -122,9 +122,10 @@ impl HistoryEntry {
         removes && self.event.node.dir
     }
 
-    /// Whether a watcher below the removed directory sees the removal: in history always, live only if its
-    /// path existed in the directory, or if the directory was not kept.
-    fn removed_existed(&self, watch: &Watch) -> bool {
+    /// Whether a watcher of a path below the removed directory sees the removal. One that was registered after the event,
+    /// and reads it from the history, sees it always. One that was registered before sees it if its path existed in the
+    /// directory, or if the directory is not kept any more.
+    fn shows_removal_to(&self, watch: &Watch) -> bool {
         let Some(rest) = below(&self.event.node.path, &watch.path) else {
             return false;
         };

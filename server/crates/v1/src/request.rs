@@ -90,7 +90,7 @@ enum V1Target {
 }
 
 impl V1Target {
-    /// Returns the target of a cleaned path; `None` if it is no path of v1.
+    /// Returns the target of a cleaned path; `None` if the path does not belong to v1.
     fn of(path: &[u8]) -> Option<Self> {
         let fixed = match path {
             b"/v1/leader" | b"/leader" => Some(Self::Leader),

@@ -34,7 +34,7 @@ pub fn success(node: &Node, status: StatusCode, index: u64) -> HttpResponseBuild
 }
 
 /// Builds a response of `/v2/members` or `/v2/auth` with `value` as JSON and a newline.
-pub(crate) fn shown(
+pub(crate) fn json_response(
     ctx: &Context,
     request: &HttpRequest,
     status: StatusCode,

@@ -144,7 +144,8 @@ fn flag(fields: &V2Fields, field: V2Field) -> Result<bool, V2Error> {
     Ok(boolean(fields, field, "\"")?.unwrap_or(false))
 }
 
-/// Parses a boolean as Go's `ParseBool` does; `None` if absent. etcd's refusal has a quote or nothing around the name.
+/// Parses a boolean as Go's `ParseBool` does; `None` if absent. The error
+/// has `quote` around the name of the field, which etcd does for some fields only.
 fn boolean(fields: &V2Fields, field: V2Field, quote: &str) -> Result<Option<bool>, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(None);

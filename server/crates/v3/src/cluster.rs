@@ -36,7 +36,7 @@ pub(super) async fn member_list(
     };
     Ok(MemberListResponse {
         header: header::bare(&ctx.node),
-        members: shown(&view.machine.members),
+        members: api_members(&view.machine.members),
     })
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn member_add(
         learner,
         ..Known::default()
     };
-    let shown = shown_one(&member);
+    let shown = api_member(&member);
     let change = ChangeMembers {
         add: Some(member),
         learners_max: ctx.settings.max_learners,
@@ -79,7 +79,7 @@ pub(super) async fn member_remove(
 ) -> RpcResult<MemberRemoveResponse> {
     let view = ctx.node.view().await?;
     let id = MemberId(request.id);
-    known(&view.machine.members, id)?;
+    find_member(&view.machine.members, id)?;
     check_quorum(ctx, Reconfiguration::Remove(id)).await?;
     let change = ChangeMembers { remove: request.id, voters: true, ..ChangeMembers::default() };
     ctx.node.propose(change).await?;
@@ -112,7 +112,7 @@ pub(super) async fn member_promote(
 ) -> RpcResult<MemberPromoteResponse> {
     let view = ctx.node.view().await?;
     let id = MemberId(request.id);
-    if !known(&view.machine.members, id)?.learner {
+    if !find_member(&view.machine.members, id)?.learner {
         return Err(RpcError::MemberNotLearner);
     }
     check_quorum(ctx, Reconfiguration::Promote(id)).await?;
@@ -138,18 +138,18 @@ async fn check_quorum(ctx: &Context, change: Reconfiguration) -> RpcResult<()> {
 }
 
 async fn members(ctx: &Context) -> RpcResult<Vec<Member>> {
-    Ok(shown(&ctx.node.view().await?.machine.members))
+    Ok(api_members(&ctx.node.view().await?.machine.members))
 }
 
-fn known(members: &MemberRegistry, id: MemberId) -> RpcResult<&Known> {
+fn find_member(members: &MemberRegistry, id: MemberId) -> RpcResult<&Known> {
     members.by_id.get(&id).ok_or(RpcError::MemberNotFound)
 }
 
-fn shown(members: &MemberRegistry) -> Vec<Member> {
-    members.by_id.values().map(shown_one).collect()
+fn api_members(members: &MemberRegistry) -> Vec<Member> {
+    members.by_id.values().map(api_member).collect()
 }
 
-fn shown_one(member: &Known) -> Member {
+fn api_member(member: &Known) -> Member {
     Member {
         id: member.id,
         name: member.name.clone(),
@@ -208,12 +208,15 @@ mod tests {
             members.by_id.insert(member.member_id(), member);
         }
         assert_eq!(
-            shown(&members).iter().map(|m| m.id).collect::<Vec<_>>(),
+            api_members(&members)
+                .iter()
+                .map(|m| m.id)
+                .collect::<Vec<_>>(),
             [3, 7]
         );
-        assert_eq!(known(&members, MemberId(3)).map(|m| m.id), Ok(3));
+        assert_eq!(find_member(&members, MemberId(3)).map(|m| m.id), Ok(3));
         assert_eq!(
-            known(&members, MemberId(4)).map(|m| m.id),
+            find_member(&members, MemberId(4)).map(|m| m.id),
             Err(RpcError::MemberNotFound)
         );
     }

@@ -99,9 +99,9 @@ errors! {
     Removed = Unavailable "there is no connection available";
     /// The request was not answered in time.
     Timeout = Unavailable "etcdserver: request timed out";
-    /// The same, and the leader changed while the request waited.
+    /// No reply in time; the leader changed while the request waited.
     TimeoutLeaderFailed = Unavailable "etcdserver: request timed out, possibly due to previous leader failure";
-    /// The same, and the leader could not be reached while the request waited.
+    /// No reply in time; the leader could not be reached while the request waited.
     TimeoutConnectionLost = Unavailable "etcdserver: request timed out, possibly due to connection lost";
     /// The change of membership could cost the quorum.
     Unhealthy = Unavailable "etcdserver: unhealthy cluster";

@@ -38,9 +38,9 @@ struct LongRange {
     trailers: Option<HeaderMap>,
 }
 
-/// Returns a range as an answer that is encoded while it is sent, or as it is if its pairs are short: then they take more
-/// memory than an encoding that is ready.
-pub(super) fn answer(mut range: RangeResponse) -> Result<Response<Body>, RangeResponse> {
+/// Makes a response that encodes the range while it is sent. Gives the range back as the error if its pairs are short: such
+/// pairs take more memory than their encoding.
+pub(super) fn stream_if_long(mut range: RangeResponse) -> Result<Response<Body>, RangeResponse> {
     let length = range.encoded_len();
     if length < LONG_PAIRS * size_of_val(range.kvs.as_slice()) {
         return Err(range);
@@ -151,7 +151,7 @@ mod tests {
             let mut expected = vec![0];
             expected.put_u32(range.encoded_len() as u32);
             expected.extend(range.encode_to_vec());
-            let mut body = answer(range).unwrap().into_body();
+            let mut body = stream_if_long(range).unwrap().into_body();
             let mut received = Vec::new();
             let trailers = loop {
                 let left = http_body::Body::size_hint(&body).exact().unwrap();
@@ -169,6 +169,6 @@ mod tests {
 
     #[test]
     fn a_list_of_short_pairs_is_not_encoded_while_it_is_sent() {
-        assert!(answer(range(vec![100; 10_000])).is_err());
+        assert!(stream_if_long(range(vec![100; 10_000])).is_err());
     }
 }

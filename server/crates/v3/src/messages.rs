@@ -61,7 +61,7 @@ impl UnaryResponse for RangeResponse {
     }
 
     fn encode_large(self) -> Outgoing {
-        let answer = long_range::answer(self).map(Outgoing::Response);
+        let answer = long_range::stream_if_long(self).map(Outgoing::Response);
         answer.unwrap_or_else(|short| Outgoing::Message(framed(&short)))
     }
 }

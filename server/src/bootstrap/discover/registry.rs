@@ -72,7 +72,7 @@ pub(super) async fn join(
                 first_members(&look, own)?;
                 break;
             }
-            Err(failure) => pause.after(failure).await?,
+            Err(failure) => pause.wait_after(failure).await?,
         }
     }
     register(registry, own, &mut pause).await?;
@@ -81,7 +81,7 @@ pub(super) async fn join(
         let look = match registry.look().await {
             Ok(look) => look,
             Err(failure) => {
-                pause.after(failure).await?;
+                pause.wait_after(failure).await?;
                 continue;
             }
         };
@@ -102,7 +102,7 @@ pub(super) async fn join(
             );
         }
         if let Err(failure) = registry.wait(&look).await {
-            pause.after(failure).await?;
+            pause.wait_after(failure).await?;
         }
     }
 }
@@ -121,7 +121,7 @@ async fn register(
             // an earlier try has arrived although its answer has not
             Err(Failure::Final(DiscoverError::Duplicate(_))) if tried => break,
             Err(failure) => {
-                pause.after(failure).await?;
+                pause.wait_after(failure).await?;
                 tried = true;
             }
         }
@@ -157,7 +157,7 @@ impl Default for Pause {
 impl Pause {
     /// Waits after a failure that may pass, twice as long each time, [`RETRY_LONGEST`] at most; returns the error
     /// of any other failure.
-    async fn after(&mut self, failure: Failure) -> Result<(), DiscoverError> {
+    async fn wait_after(&mut self, failure: Failure) -> Result<(), DiscoverError> {
         let reason = match failure {
             Failure::Final(error) => return Err(error),
             Failure::Retry(reason) => reason,

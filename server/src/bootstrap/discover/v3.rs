@@ -21,7 +21,7 @@ use crate::api_client::{self, Session, tls::TlsClient};
 
 /// A watch without an event is repeated after this time, so that a registry that vanished is noticed.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
-/// A registry with more members is no registry.
+/// Bound on the entries that are read of a token: no cluster has so many members.
 const ENTRIES_MAX: i64 = 1024;
 
 /// A token's keys and how they are reached.

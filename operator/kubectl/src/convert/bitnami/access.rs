@@ -9,6 +9,7 @@ use super::super::{
     values::{is_name, reference},
 };
 
+/// Converts `auth.client` and `auth.peer`: the TLS of each port, by a secret or by the operator.
 pub(super) fn certificates(fields: &mut Fields, made: &mut Made) {
     for port in tls::PORTS {
         let path = |key: &str| format!("auth.{port}.{key}");

@@ -18,7 +18,7 @@ const FLAGS: &str = "write the settings of the server as spec.options";
 const AFFINITY: &str = "write it as spec.affinity";
 const PARTS: &str = "it is for all parts of a release";
 
-/// Values that have no counterpart. What was taken of an object before is no part of it.
+/// Values that have no counterpart. A part of such an object that was converted before is not named.
 pub(super) const GONE: &[(&str, &str)] = &[
     ("global", PARTS),
     ("kubeVersion", "it is of helm"),

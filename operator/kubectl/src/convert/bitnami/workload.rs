@@ -7,6 +7,7 @@ use super::{
     values::{LISTS_OF_POD, WORDS_OF_POD},
 };
 
+/// Converts the values about pods: labels, resources, scheduling, sidecars and updates.
 pub(super) fn convert(fields: &mut Fields, made: &mut Made) {
     pods::additional(fields, made, "commonLabels", "commonAnnotations");
     pods::labels(fields, made, "podLabels", "podAnnotations");

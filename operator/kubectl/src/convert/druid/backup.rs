@@ -56,9 +56,9 @@ const GONE: [(&str, &str); 13] = [
     ("spec.backup.store.secretRef.namespace", super::NAMESPACE),
 ];
 
-/// Takes the backups of a cluster; `None` if there are none, or its store is not possible.
+/// Makes an EtcdBackupSchedule of `spec.backup`; `None` if no store is named, or it cannot be a store of ours.
 pub(super) fn convert(fields: &mut Fields, cluster: &Made) -> Option<Made> {
-    let mut made = cluster.beside(Kind::Schedule, "-backup");
+    let mut made = cluster.dependent(Kind::Schedule, "-backup");
     let store = store(fields);
     made.set("clusterRef", reference(cluster.name()));
     let schedule = stores::schedule(fields, "spec.backup.fullSnapshotSchedule");
@@ -91,6 +91,7 @@ fn retention(fields: &mut Fields, made: &mut Made, stored: bool) {
     }
 }
 
+/// Converts `spec.backup.store`, whose provider has to speak S3; `None` if it cannot be a store.
 fn store(fields: &mut Fields) -> Option<serde_json::Value> {
     let provider = fields.word("spec.backup.store.provider");
     let bucket = fields.word("spec.backup.store.container");

@@ -70,6 +70,7 @@ pub(in super::super) fn pod_spec(
     flags
 }
 
+/// Converts the container of etcd; returns the flags that its environment variables set.
 fn container(fields: &mut Fields, made: &mut Made) -> Vec<Flag> {
     fields.take("name");
     resources(fields, made, "resources");
@@ -85,6 +86,7 @@ fn container(fields: &mut Fields, made: &mut Made) -> Vec<Flag> {
     flags
 }
 
+/// Adds a container to the pod template; refuses one without a name of its own.
 pub(in super::super) fn add_sidecar(
     fields: &mut Fields,
     made: &mut Made,
@@ -112,6 +114,7 @@ fn containers(made: &Made) -> Vec<Value> {
     found.cloned().unwrap_or_default()
 }
 
+/// Sets fields of the member's container in the pod template.
 pub(in super::super) fn add_to_container(made: &mut Made, fields: Map<String, Value>) {
     let mut all = containers(made);
     if !all.iter().any(|container| container["name"] == CONTAINER) {

@@ -35,6 +35,7 @@ pub(in super::super) fn of_variables(fields: &mut Fields, path: &str) -> Vec<Fla
     flags
 }
 
+/// Reads flags from a list of arguments: `--name=value`, `--name value`, or the value as the next argument.
 pub(in super::super) fn of_arguments(fields: &mut Fields, path: &str) -> Vec<Flag> {
     let mut flags: Vec<Flag> = Vec::new();
     let mut open = false;

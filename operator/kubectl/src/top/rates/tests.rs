@@ -27,15 +27,15 @@ fn json_has_the_pages_of_all_members() {
 
 #[test]
 fn a_member_without_a_page_says_why() {
-    let old = words(PageError::Status(
+    let old = explain(PageError::Status(
         StatusCode::NOT_FOUND,
         "404 page not found".to_owned(),
     ));
     assert!(old.contains("older than this plugin"), "{old}");
-    let locked = words(PageError::Status(StatusCode::UNAUTHORIZED, String::new()));
+    let locked = explain(PageError::Status(StatusCode::UNAUTHORIZED, String::new()));
     assert!(locked.contains("--password-file"), "{locked}");
     let busy = r#"{"message":"this member counts"}"#.to_owned();
-    let busy = words(PageError::Status(StatusCode::TOO_MANY_REQUESTS, busy));
+    let busy = explain(PageError::Status(StatusCode::TOO_MANY_REQUESTS, busy));
     assert!(
         busy.starts_with("429") && busy.contains("this member counts"),
         "{busy}"

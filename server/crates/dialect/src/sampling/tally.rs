@@ -73,7 +73,7 @@ impl Tally {
         }
     }
 
-    /// Keeps so many rows, those with the largest counts.
+    /// Keeps the `rows` rows with the largest counts; adds up the others by client.
     fn keep(&mut self, rows: usize) {
         if self.rows.len() <= rows {
             return;
@@ -86,7 +86,8 @@ impl Tally {
         self.rows.extend(all);
     }
 
-    /// Returns so many rows, those with the largest counts, the largest first, and what is not in them by client.
+    /// Returns the `rows` rows with the largest counts, the largest first, and the counts of all other rows, summed up by
+    /// client.
     pub fn largest(mut self, rows: usize) -> (Vec<TopRow>, Vec<TopOthers>) {
         self.keep(rows);
         let row = |(row, counts): (Row, TopCounts)| TopRow {
@@ -116,7 +117,7 @@ impl Tally {
 }
 
 /// Returns the first segments of a key's path, with the slash behind them: those that end within [`PREFIX_BYTES_MAX`]. What
-/// follows the last slash is no segment.
+/// follows the last slash is not a segment.
 fn prefix(key: &[u8]) -> &[u8] {
     let key = &key[..key.len().min(PREFIX_BYTES_MAX)];
     let first = usize::from(key.first() == Some(&b'/'));

@@ -5,10 +5,10 @@ use prost::Message as _;
 
 use super::super::raft_messages::{RecordKind, WalRecord};
 
-/// Bytes of the length, and what frames are a multiple of.
+/// Bytes of the length of a frame. The size of a frame is a multiple of it.
 pub(super) const LENGTH_BYTES: usize = 8;
 
-/// What a disk writes completely or not at all.
+/// Bytes that a disk writes completely or not at all.
 const SECTOR_BYTES: usize = 512;
 
 /// A frame that lies within its segment.
@@ -19,7 +19,7 @@ pub(super) struct Frame {
     pub(super) end: usize,
 }
 
-/// What begins at an offset of a segment.
+/// The result of reading at an offset of a segment.
 pub(super) enum NextFrame {
     /// A frame.
     Frame(Frame),
@@ -29,8 +29,8 @@ pub(super) enum NextFrame {
     Nothing,
 }
 
-/// Reads the length at an offset. Its lower 56 bits are the record's; the highest bit says that there is padding, of so
-/// many bytes as bits 56 to 58 say.
+/// Reads the frame at an offset. It begins with a word of 64 bits: the lower 56 bits are the length of the record. If the
+/// highest bit is set, bits 56 to 58 are the number of bytes of padding after the record.
 pub(super) fn at(segment: &Bytes, at: usize) -> NextFrame {
     let Some(word) = segment.get(at..at + LENGTH_BYTES) else {
         return NextFrame::Nothing;

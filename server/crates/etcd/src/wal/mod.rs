@@ -27,11 +27,11 @@ pub(crate) struct Segment {
     path: PathBuf,
     /// Its number; the first one is 0.
     sequence: u64,
-    /// The entry that was to be written next when it was begun.
+    /// The index of the first entry that may be in the segment.
     index: u64,
 }
 
-/// What the log says as a whole.
+/// The contents of the log beside its entries.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
     pub(crate) metadata: WalMetadata,

@@ -67,12 +67,12 @@ enum ByteResult {
 }
 
 impl JsonProgress {
-    /// A check of a string after its opening quote.
+    /// Begins the check of a string, after its opening quote.
     pub(super) fn in_string() -> Self {
         Self { open: Vec::new(), step: Step::String(StringRole::Value) }
     }
 
-    /// A check of a value that is no container, after its first byte. An error if no such value
+    /// Begins the check of a value that is not a container, after its first byte. An error if no such value
     /// begins with this byte.
     pub(super) fn in_scalar(first: u8) -> Result<Self, String> {
         let step = scalar(first)?;
@@ -90,7 +90,7 @@ impl JsonProgress {
             let Some(byte) = bytes.get(at) else {
                 return Ok(None);
             };
-            match self.one(*byte)? {
+            match self.take_byte(*byte)? {
                 ByteResult::Inside => at += 1,
                 ByteResult::Last => return Ok(Some(at + 1)),
                 ByteResult::Beyond => return Ok(Some(at)),
@@ -113,7 +113,7 @@ impl JsonProgress {
     }
 
     /// Checks one byte and moves to the next state.
-    fn one(&mut self, byte: u8) -> Result<ByteResult, String> {
+    fn take_byte(&mut self, byte: u8) -> Result<ByteResult, String> {
         match self.step {
             Step::Value
             | Step::ValueOrEnd
@@ -131,7 +131,7 @@ impl JsonProgress {
             Step::Key | Step::KeyOrEnd => return Err(unexpected(byte, NO_KEY)),
             Step::Colon if byte == b':' => self.step = Step::Value,
             Step::Colon => return Err(unexpected(byte, "after object key")),
-            Step::After => return self.after(byte),
+            Step::After => return self.after_value(byte),
             Step::String(role) => match byte {
                 b'"' if role == StringRole::Name => self.step = Step::Colon,
                 b'"' => return Ok(self.end()),
@@ -154,7 +154,7 @@ impl JsonProgress {
             Step::Literal(name, at) => return self.literal(name, at, byte),
             Step::Number(number) => match number.next(byte)? {
                 Some(number) => self.step = Step::Number(number),
-                None => return self.beyond(byte),
+                None => return self.after_number(byte),
             },
         }
         Ok(ByteResult::Inside)
@@ -181,7 +181,7 @@ impl JsonProgress {
     }
 
     /// Checks a byte that follows a value in a container: a comma or the closing character.
-    fn after(&mut self, byte: u8) -> Result<ByteResult, String> {
+    fn after_value(&mut self, byte: u8) -> Result<ByteResult, String> {
         let in_object = self.open.last() == Some(&b'}');
         match byte {
             b',' if in_object => self.step = Step::Key,
@@ -225,14 +225,14 @@ impl JsonProgress {
         }
     }
 
-    /// Handles the byte behind a number: it is beyond the whole value, or a comma or closing
-    /// character of the open container.
-    fn beyond(&mut self, byte: u8) -> Result<ByteResult, String> {
+    /// Checks the byte after a number: it does not belong to the value, or is the comma or closing character of the
+    /// open container.
+    fn after_number(&mut self, byte: u8) -> Result<ByteResult, String> {
         self.step = Step::After;
         if self.open.is_empty() {
             Ok(ByteResult::Beyond)
         } else {
-            self.one(byte)
+            self.take_byte(byte)
         }
     }
 }
@@ -246,7 +246,7 @@ impl Number {
         }
     }
 
-    /// The state after this byte; `None` if the number ends before it.
+    /// Returns the state after this byte; `None` if the number ends before it.
     fn next(self, byte: u8) -> Result<Option<Self>, String> {
         let digit = byte.is_ascii_digit();
         let next = match (self, byte) {
@@ -273,7 +273,7 @@ impl Number {
     }
 }
 
-/// The state after the first byte of a value that is no container.
+/// Returns the state after the first byte of a value that is not a container.
 fn scalar(first: u8) -> Result<Step, String> {
     Ok(match first {
         b'"' => Step::String(StringRole::Value),

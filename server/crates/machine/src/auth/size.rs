@@ -113,7 +113,7 @@ fn bytes(lengths: &[usize]) -> u64 {
     lengths.iter().sum::<usize>() as u64
 }
 
-/// What an operation would add to users and roles.
+/// The sizes that an operation would add to users and roles.
 #[derive(Default)]
 struct Additions {
     /// Bytes that it is expected to add to `Auth::size_bytes`, without derived data.
@@ -138,7 +138,7 @@ impl AuthCommand {
         text > AUTH_NAME_BYTES_MAX || key > AUTH_KEY_BYTES_MAX
     }
 
-    /// Measures what the command would add; all 0 for one that only takes away.
+    /// Measures what the command would add; all sizes are 0 for a command that only removes.
     fn additions(&self) -> Additions {
         match &self.operation {
             Some(AuthOperation::UserAdd(asked)) => added_user(&asked.name, &asked.password, &[]),
@@ -176,7 +176,7 @@ impl AuthCommand {
     }
 }
 
-/// Returns what a command of v2 on users and roles brings along.
+/// Measures what a command of v2 on users and roles would add.
 fn path_additions(command: &PathAuthCommand) -> Additions {
     match &command.operation {
         Some(PathAuthOperation::UserCreate(asked)) => {
@@ -207,7 +207,7 @@ fn path_additions(command: &PathAuthCommand) -> Additions {
     }
 }
 
-/// Returns what a new user with these roles brings along.
+/// Measures what a new user with these roles would add.
 fn added_user(name: &str, password: &[u8], roles: &[String]) -> Additions {
     Additions {
         growth: RECORD_BYTES + bytes(&[name.len(), password.len()]) + of_texts(roles),

@@ -180,7 +180,7 @@ mod tests {
                 } else {
                     put(&mut kv, &key, size);
                 }
-                // a deletion of nothing is no change, the very first one neither
+                // a deletion of a key that does not exist makes no revision
                 if all.last().map_or(1, |(revision, ..)| *revision) < kv.revision() {
                     all.push((kv.revision(), key, deletes));
                 }

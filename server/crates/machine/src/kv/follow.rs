@@ -1,4 +1,4 @@
-//! What a cluster that follows another one does to its keys: the other one's revisions, as they are.
+//! Applies revisions of a followed cluster to the keys, with the revisions' numbers as they are there.
 
 use super::{Compact, Kv, KvError, ReadBudget, ReadResults};
 use crate::{

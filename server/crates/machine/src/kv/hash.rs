@@ -1,5 +1,5 @@
-//! What two key spaces must have in common to be the same to readers and watchers, however the versions lie in
-//! blocks.
+//! The hash of a key space: two key spaces that are the same to readers and watchers have the same hash, however their
+//! versions lie in blocks.
 
 use std::hash::{Hash, Hasher};
 

@@ -52,7 +52,7 @@ pub(super) enum Walked<'a> {
 /// How many keys a span has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
-    /// Keys whose newest version is no deletion.
+    /// Keys whose newest version is not a deletion.
     pub(super) live: usize,
     /// All of them.
     pub(super) all: usize,
@@ -155,7 +155,7 @@ impl Index {
         self.leaves.len()
     }
 
-    /// Number of keys whose newest version is no deletion.
+    /// Number of keys whose newest version is not a deletion.
     pub(super) fn live(&self) -> usize {
         self.live
     }

@@ -17,7 +17,7 @@ impl KvCommand {
 }
 
 impl Put {
-    /// Whether it says how long the value may be that it keeps.
+    /// Whether the put says how long the value that it keeps may be.
     pub(crate) fn is_bounded(&self) -> bool {
         self.kept_bytes_max.is_some()
     }
@@ -30,19 +30,19 @@ impl Kv {
     pub(crate) fn bound_kept_values(&self, command: &mut KvCommand) -> u64 {
         match &mut command.operation {
             Some(KvOperation::Put(put)) => self.bound_kept_value(put),
-            Some(KvOperation::Txn(txn)) => self.bound_values_kept_by(txn),
+            Some(KvOperation::Txn(txn)) => self.bound_kept_values_of_txn(txn),
             Some(KvOperation::Delete(_) | KvOperation::Compact(_) | KvOperation::Sweep(_))
             | None => 0,
         }
     }
 
-    /// The same for a transaction.
-    fn bound_values_kept_by(&self, txn: &mut Txn) -> u64 {
+    /// Does what [`Self::bound_kept_values`] does, for a transaction.
+    fn bound_kept_values_of_txn(&self, txn: &mut Txn) -> u64 {
         let branches = [&mut txn.success, &mut txn.failure];
         let bytes = branches.map(|branch| {
             let kept = branch.iter_mut().map(|op| match &mut op.kind {
                 Some(TxnOpKind::Put(put)) => self.bound_kept_value(put),
-                Some(TxnOpKind::Txn(txn)) => self.bound_values_kept_by(txn),
+                Some(TxnOpKind::Txn(txn)) => self.bound_kept_values_of_txn(txn),
                 Some(TxnOpKind::Range(_) | TxnOpKind::Delete(_)) | None => 0,
             });
             kept.sum::<u64>()
@@ -50,7 +50,7 @@ impl Kv {
         bytes.into_iter().max().unwrap_or_default()
     }
 
-    /// The same for a put.
+    /// Does what [`Self::bound_kept_values`] does, for a put.
     fn bound_kept_value(&self, put: &mut Put) -> u64 {
         if !put.ignore_value {
             return 0;

@@ -57,7 +57,7 @@ pub(super) struct Leaf {
     data: Vec<u8>,
     /// Bytes of `data` that belong to no entry any more.
     garbage: usize,
-    /// Keys whose newest version is no deletion.
+    /// Keys whose newest version is not a deletion.
     live: u32,
 }
 

@@ -16,18 +16,18 @@ use crate::limits::{
 const PAIR_BYTES: u64 = 96;
 const _: () = assert!(size_of::<KeyValue>() as u64 <= PAIR_BYTES);
 
-/// Keys, live or deleted, that are counted at the cost of one that is read: whole pages are counted at
+/// Keys, live or deleted, that are counted in the time in which one is read: whole pages are counted at
 /// once, 140 keys in 16 ns.
 const COUNTED_PER_READ: u64 = 2048;
 
-/// Deleted keys that are passed over at the cost of one that is read: 20 ns each, unless all of a page
+/// Deleted keys that are passed over in the time in which one is read: 20 ns each, unless all of a page
 /// are deleted.
 const PASSED_PER_READ: u64 = 16;
 
-/// The work of a key that is read, in that of one that is counted.
+/// The work to read a key. The unit is the work to count a key.
 const READ: u64 = COUNTED_PER_READ;
 
-/// The same of a deleted key that is passed over.
+/// The work to pass over a deleted key, in the same unit.
 const PASSED: u64 = COUNTED_PER_READ / PASSED_PER_READ;
 
 /// Whether results of reads are returned. At start, replayed entries need no results.
@@ -42,7 +42,7 @@ pub enum ReadResults {
 /// The remaining budget.
 #[derive(Clone, Debug)]
 pub(super) struct ReadBudget {
-    /// In the work of a key that is counted.
+    /// In units of the work to count a key.
     work: u64,
     bytes: u64,
     bounded: bool,

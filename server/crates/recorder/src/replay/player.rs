@@ -172,10 +172,10 @@ fn in_order(mut effects: Vec<Effect>) -> Vec<Effect> {
 fn caught<T, E: ToString>(run: impl FnOnce() -> Result<T, E>) -> Result<Result<T, String>, String> {
     let done = catch_unwind(AssertUnwindSafe(run));
     done.map(|done| done.map_err(|error| error.to_string()))
-        .map_err(|panic| format!("the core panics: {}", words(&*panic)))
+        .map_err(|panic| format!("the core panics: {}", panic_text(&*panic)))
 }
 
-fn words(panic: &(dyn Any + Send)) -> &str {
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("without a message")

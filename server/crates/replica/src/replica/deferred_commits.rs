@@ -76,8 +76,8 @@ impl DeferredCommits {
 }
 
 impl Replica {
-    /// Whether a message of raft only carries a commit index that can wait for the next append. The caller drops it; it
-    /// goes later, unless an append goes before.
+    /// Whether a message of raft only carries a commit index that can wait for the next append. The caller drops such a
+    /// message; its commit index is sent later, unless an append is sent before.
     pub(super) fn defers_commit(&mut self, message: &Message) -> bool {
         if message.get_msg_type() != MessageType::MsgAppend {
             return false;
@@ -105,7 +105,7 @@ impl Replica {
         true
     }
 
-    /// When the commit indexes that wait are sent, if no append goes before.
+    /// Returns when the deferred commit indexes are sent, if no append is sent before.
     pub(super) fn commits_due_ns(&self) -> Option<u64> {
         let commits = &self.deferred_commits;
         let due = commits.since_ns.saturating_add(COMMIT_DEFERRAL_NS);
@@ -124,6 +124,7 @@ impl Replica {
         }
     }
 
+    /// Sends a deferred commit index in an append message without entries.
     fn post_commit(&mut self, to: u64, deferred: DeferredCommit) {
         let DeferredCommit { term, index, log_term, commit } = deferred;
         let from = self.config.id;

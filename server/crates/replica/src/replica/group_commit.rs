@@ -118,8 +118,9 @@ impl Replica {
         self.group.bytes_of_clients() as u64
     }
 
-    /// Hands in the held proposals that are due. A leader does not hold them if it has other entries to append,
-    /// with which they share a sync; a sole voter and a member without a leader never do.
+    /// Hands the held proposals that are due to raft, as a leader, or to the leader, as a follower. A leader that has
+    /// other entries to append does not hold proposals any longer, because all share one sync; a sole voter and a member
+    /// that knows no leader never hold them.
     pub(super) fn hand_in_due(&mut self) {
         let Status { role, leader, .. } = self.status();
         let holds = match role {

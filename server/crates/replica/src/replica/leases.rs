@@ -111,7 +111,7 @@ impl Replica {
             && self.leader_tasks.lessor.term() == Some(term)
     }
 
-    /// Answers by the present state and timers.
+    /// Renews a lease, or returns its remaining time, by the present state and the timers of the leader.
     fn answer_about(&mut self, lease: LeaseId, question: LeaseQuestion) -> LeaseAnswer {
         match question {
             LeaseQuestion::Renew => {
@@ -137,7 +137,7 @@ impl Replica {
     }
 
     /// Delivers the answers of a confirmed ReadIndex round that were made in the term that this member still
-    /// leads; who waits for another one learns that this member does not lead.
+    /// leads; for all other answers, the asker learns that this member does not lead.
     pub(super) fn proven(&mut self, answers: Vec<UnprovenAnswer>) {
         let raft = &self.raft.raft;
         let leads = (raft.state == StateRole::Leader).then_some(raft.term);

@@ -42,12 +42,12 @@ pub enum MessageFault {
 const POSITION_MAX: u64 = 1 << 60;
 
 /// Checks whether a member could have sent this message; the error says why not. `last` is the last index of
-/// the receiver's log, if it leads the message's term. `has_later` says whether the receiver's state and log allow
-/// entries of a later release than its own.
+/// the receiver's log if the receiver leads the message's term, else `None`. `admits_later` says whether the receiver
+/// accepts entries of a later release than its own ([`Replica::admits_later_entries`]).
 pub(super) fn check(
     message: &Message,
     last: Option<u64>,
-    has_later: impl Fn() -> bool,
+    admits_later: impl Fn() -> bool,
 ) -> Result<(), MessageFault> {
     let snapshot = message.get_snapshot().get_metadata();
     let positions = [
@@ -64,7 +64,7 @@ pub(super) fn check(
         return Err(MessageFault::Unsound);
     }
     match appends(message) {
-        true => check_entries(&message.entries, has_later),
+        true => check_entries(&message.entries, admits_later),
         false => Ok(()),
     }
 }
@@ -98,8 +98,8 @@ pub(super) fn of_lower_term(message: &Message, highest: u64) -> Option<Message> 
     Some(lower)
 }
 
-/// Whether a message names a term if its type has one: raft takes one without for a message of its own. A member
-/// that has no term yet refuses votes.
+/// Whether a message has a term, if messages of its type have one: raft takes a message without a term for a message of
+/// its own process. The refusal of a vote may have the term 0, of a member that has no term yet.
 fn has_its_term(message: &Message) -> bool {
     let kind = message.get_msg_type();
     let votes = kind == MessageType::MsgRequestVoteResponse
@@ -111,8 +111,8 @@ fn appends(message: &Message) -> bool {
     message.get_msg_type() == MessageType::MsgAppend
 }
 
-/// Whether members send messages of this type to each other, and its fields fit the type. `last` is that of
-/// [`check`].
+/// Whether members send messages of this type to each other, and the fields of this one fit the type. `last` is
+/// the argument of [`check`].
 fn fits_its_kind(message: &Message, last: Option<u64>) -> bool {
     match message.get_msg_type() {
         MessageType::MsgAppend => has_contiguous_entries(message),
@@ -154,14 +154,14 @@ fn has_contiguous_entries(message: &Message) -> bool {
 /// Refuses entries that cannot be executed: one would end the member when it is executed, and at each start after
 /// that. One of a later release is accepted, and ends the member, where the version of the cluster says that its
 /// members have run that release.
-fn check_entries(entries: &[Entry], has_later: impl Fn() -> bool) -> Result<(), MessageFault> {
+fn check_entries(entries: &[Entry], admits_later: impl Fn() -> bool) -> Result<(), MessageFault> {
     let mut later = false;
     for entry in entries {
         let index = entry.index;
         match wire::decode_raft_entry(entry) {
             Ok((entry, _)) => later |= is_later(&entry),
             Err(EntryError::Unknown) => {
-                later = later || has_later();
+                later = later || admits_later();
                 if !later {
                     return Err(MessageFault::UnknownEntry { index });
                 }
@@ -175,7 +175,7 @@ fn check_entries(entries: &[Entry], has_later: impl Fn() -> bool) -> Result<(), 
 impl Replica {
     /// Whether entries of a later release may follow this member's log: the version of the cluster is above this
     /// release, or an entry that is not applied raises it.
-    pub(super) fn has_later(&self) -> bool {
+    pub(super) fn admits_later_entries(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let applied = self.raft.store().position().index;
         let context = GetEntriesContext::empty(false);

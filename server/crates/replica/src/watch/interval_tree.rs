@@ -58,27 +58,27 @@ impl<V: Default> IntervalTree<V> {
 
     /// Changes the value of a range, and removes the range if `change` returns true.
     pub(super) fn change(&mut self, span: &WatchRange, change: impl FnOnce(&mut V) -> bool) {
-        self.root = with(self.root.take(), span, change);
+        self.root = change_or_remove(self.root.take(), span, change);
     }
 
     /// Calls `found` with the value of each range that contains `key`.
     pub(super) fn visit_containing(&self, key: &[u8], found: &mut impl FnMut(&V)) {
-        holding(self.root.as_deref(), key, found);
+        visit_containing(self.root.as_deref(), key, found);
     }
 }
 
 /// Calls `found` with the value of each range below a node that contains `key`; skips subtrees that end
 /// before it.
-fn holding<V>(node: Option<&TreapNode<V>>, key: &[u8], found: &mut impl FnMut(&V)) {
+fn visit_containing<V>(node: Option<&TreapNode<V>>, key: &[u8], found: &mut impl FnMut(&V)) {
     let Some(node) = node.filter(|node| node.reach.is_above(key)) else {
         return;
     };
-    holding(node.left.as_deref(), key, found);
+    visit_containing(node.left.as_deref(), key, found);
     if *node.span.key <= *key {
         if node.span.end.is_above(key) {
             found(&node.value);
         }
-        holding(node.right.as_deref(), key, found);
+        visit_containing(node.right.as_deref(), key, found);
     }
 }
 
@@ -144,7 +144,7 @@ fn join<V>(before: TreapLink<V>, after: TreapLink<V>) -> TreapLink<V> {
 
 /// Calls `change` with the value of a range, if the treap has it, and removes the range if `change` returns
 /// true. Returns the root.
-fn with<V>(
+fn change_or_remove<V>(
     tree: TreapLink<V>,
     span: &WatchRange,
     change: impl FnOnce(&mut V) -> bool,
@@ -157,8 +157,8 @@ fn with<V>(
             }
             return Some(node);
         }
-        Ordering::Less => node.left = with(node.left.take(), span, change),
-        Ordering::Greater => node.right = with(node.right.take(), span, change),
+        Ordering::Less => node.left = change_or_remove(node.left.take(), span, change),
+        Ordering::Greater => node.right = change_or_remove(node.right.take(), span, change),
     }
     Some(node.updated())
 }

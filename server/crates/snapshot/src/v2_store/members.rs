@@ -16,7 +16,7 @@ pub(super) const VERSION: &str = "/0/version";
 const RAFT_ATTRIBUTES: &str = "raftAttributes";
 const REMOVED: &str = "/0/removed_members";
 
-/// What the cluster decides about a member.
+/// etcd's `RaftAttributes`: the attributes of a member that changes of the membership set.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 struct RaftAttributes {
@@ -26,7 +26,7 @@ struct RaftAttributes {
     is_learner: bool,
 }
 
-/// What a member says of itself.
+/// etcd's `Attributes`: those that a member publishes about itself.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Attributes {

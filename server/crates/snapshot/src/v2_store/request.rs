@@ -41,7 +41,7 @@ pub struct V2Request {
     pub recursive: bool,
 }
 
-/// What a request is in our log.
+/// A request of etcd's log, translated to our log.
 #[derive(Clone, Debug, PartialEq)]
 pub enum V2Change {
     /// An operation on keys of users. One that removes expired nodes needs [`V2Request::time_ns`] as its stamp.
@@ -50,8 +50,8 @@ pub enum V2Change {
     Publish(PublishAttributes),
     /// The version of the cluster.
     ClusterVersion(ClusterVersion),
-    /// A change of users and roles of v2: the whole new contents of a node, which is no single operation of ours. Only
-    /// [`V2Store::apply`] executes it.
+    /// A change of users and roles of v2: the whole new contents of a node, which no single operation of ours
+    /// expresses. Only [`V2Store::apply`] executes it.
     Auth,
     /// A read, or a method that etcd does not know.
     Nothing,

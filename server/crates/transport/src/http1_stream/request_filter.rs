@@ -63,7 +63,7 @@ enum FilterState {
     Tunnel,
     /// After a refusal: no further bytes are passed on.
     Refused,
-    /// The same inside a body.
+    /// After a refusal inside a body: no further bytes are passed on.
     RefusedBody,
 }
 

@@ -95,7 +95,7 @@ struct LoadedTls {
     configs: SurfaceConfigs,
 }
 
-/// The same certificate with the protocols of each surface.
+/// The configuration of each surface: one certificate, and the ALPN protocols of the surface.
 #[derive(Clone)]
 struct SurfaceConfigs {
     all: Arc<ServerConfig>,

@@ -42,7 +42,7 @@ pub(super) struct TrustedPool {
 }
 
 impl TrustedPool {
-    /// Makes a pool of the certificates of a file. The error names the reason why one is no authority.
+    /// Makes a pool of the certificates of a file. The error says why one of them is not the certificate of an authority.
     pub(super) fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in &certificates {

@@ -103,7 +103,7 @@ pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     Some(names.0.iter().filter_map(text).collect())
 }
 
-/// Returns the text of an IP address of 4 or 16 bytes; another length gets a text that is no address.
+/// Returns the text of an IP address of 4 or 16 bytes; for another length, a text that does not parse as an address.
 fn address(bytes: &[u8]) -> String {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     let any = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));

@@ -171,7 +171,7 @@ async fn serve(
     match (resource, request.method().as_str()) {
         (AuthResource::Enable, "GET") => {
             let enabled = ctx.node.view().await?.machine.auth.path_auth_enabled();
-            Ok(headers::shown(
+            Ok(headers::json_response(
                 ctx,
                 request,
                 StatusCode::OK,

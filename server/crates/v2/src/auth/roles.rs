@@ -14,7 +14,7 @@ use witan_machine::{
 };
 
 use super::{AuthHttpError, body};
-use crate::headers::shown;
+use crate::headers::json_response;
 
 /// Answers with all roles that v2 knows, in order of their names.
 pub(super) async fn list(
@@ -25,7 +25,12 @@ pub(super) async fn list(
     let auth = &view.machine.auth;
     let names = auth.path_role_names();
     let roles = names.iter().filter_map(|name| find(auth, name)).collect();
-    Ok(shown(ctx, request, StatusCode::OK, &RoleList { roles }))
+    Ok(json_response(
+        ctx,
+        request,
+        StatusCode::OK,
+        &RoleList { roles },
+    ))
 }
 
 /// Answers with one role; `RoleMissing` if v2 knows none of this name.
@@ -37,7 +42,7 @@ pub(super) async fn get(
     let view = ctx.node.view().await?;
     let role = find(&view.machine.auth, name);
     let role = role.ok_or_else(|| path_permissions::PathAuthError::RoleMissing(name.to_owned()))?;
-    Ok(shown(ctx, request, StatusCode::OK, &role))
+    Ok(json_response(ctx, request, StatusCode::OK, &role))
 }
 
 /// Creates a role with the patterns of the body (201), or, if the body grants or revokes patterns,
@@ -65,7 +70,7 @@ pub(super) async fn put(
         };
         ctx.node.propose(ByPath(create)).await?;
         let role = Role { role, permissions };
-        return Ok(shown(ctx, request, StatusCode::CREATED, &role));
+        return Ok(json_response(ctx, request, StatusCode::CREATED, &role));
     }
     if !permissions.kv.is_empty() {
         return Err(AuthHttpError::bad(PERMISSIONS_AND_GRANT));
@@ -76,15 +81,20 @@ pub(super) async fn put(
         revoke: patterns(revoke.kv),
     };
     let now = ctx.node.propose(ByPath(update)).await?.output;
-    Ok(shown(ctx, request, StatusCode::OK, &as_shown(role, now)))
+    Ok(json_response(
+        ctx,
+        request,
+        StatusCode::OK,
+        &api_role(role, now),
+    ))
 }
 
 /// Returns a role with its patterns; `None` if v2 knows none of this name.
 pub(super) fn find(auth: &Auth, name: &str) -> Option<Role> {
-    Some(as_shown(name.to_owned(), auth.patterns(name)?))
+    Some(api_role(name.to_owned(), auth.patterns(name)?))
 }
 
-fn as_shown(role: String, patterns: path_permissions::PathPatterns) -> Role {
+fn api_role(role: String, patterns: path_permissions::PathPatterns) -> Role {
     let kv = Patterns { read: Some(patterns.read), write: Some(patterns.write) };
     Role { role, permissions: Permissions { kv } }
 }

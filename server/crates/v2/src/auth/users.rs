@@ -17,7 +17,7 @@ use witan_machine::{
 };
 
 use super::{AuthHttpError, body, roles};
-use crate::headers::shown;
+use crate::headers::json_response;
 
 /// Lists users. Roles that do not exist are left out.
 pub(super) async fn list(
@@ -35,7 +35,12 @@ pub(super) async fn list(
         })
         .collect();
     let users = Some(users).filter(|users| !users.is_empty());
-    Ok(shown(ctx, request, StatusCode::OK, &UserList { users }))
+    Ok(json_response(
+        ctx,
+        request,
+        StatusCode::OK,
+        &UserList { users },
+    ))
 }
 
 /// Shows a user. A role that does not exist is an error.
@@ -54,7 +59,7 @@ pub(super) async fn get(
         found.push(role.ok_or(path_permissions::PathAuthError::RoleMissing(name))?);
     }
     let user = UserShown { user: user.name.clone(), roles: found };
-    Ok(shown(ctx, request, StatusCode::OK, &user))
+    Ok(json_response(ctx, request, StatusCode::OK, &user))
 }
 
 /// Creates a user, or changes an existing one, depending on the fields of the body.
@@ -86,7 +91,7 @@ pub(super) async fn put(
             false => StatusCode::OK,
         };
         let user = create(ctx, request, asked).await?;
-        return Ok(shown(ctx, request, status, &user));
+        return Ok(json_response(ctx, request, status, &user));
     }
     if !known {
         return Err(path_permissions::PathAuthError::UserMissing(name.to_owned()).into());
@@ -104,7 +109,7 @@ pub(super) async fn put(
     };
     let done = ctx.node.propose(ByPath(update)).await?;
     let user = User { user: name.to_owned(), roles: Some(done.output) };
-    Ok(shown(ctx, request, StatusCode::OK, &user))
+    Ok(json_response(ctx, request, StatusCode::OK, &user))
 }
 
 /// Creates a user with a hashed password; the user root always gets the role root. An empty password is

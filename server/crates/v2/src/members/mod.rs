@@ -98,8 +98,8 @@ fn without_id(ctx: &Context) -> HttpResponse {
 
 async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
-    let list = MemberList { members: members.by_id.values().map(shown).collect() };
-    Ok(headers::shown(ctx, request, StatusCode::OK, &list))
+    let list = MemberList { members: members.by_id.values().map(api_member).collect() };
+    Ok(headers::json_response(ctx, request, StatusCode::OK, &list))
 }
 
 /// Answers with the leader that this member knows; 503 if it knows none.
@@ -108,7 +108,12 @@ async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Me
     let leader = members.by_id.get(&ctx.node.status().leader);
     let leader = leader
         .ok_or_else(|| MembersHttpError(StatusCode::SERVICE_UNAVAILABLE, NO_LEADER_TEXT.into()))?;
-    Ok(headers::shown(ctx, request, StatusCode::OK, &shown(leader)))
+    Ok(headers::json_response(
+        ctx,
+        request,
+        StatusCode::OK,
+        &api_member(leader),
+    ))
 }
 
 /// Adds a voter with the peer URLs of the body, and answers 201 with the member. Refused if that may
@@ -126,7 +131,7 @@ async fn add(
         peer_urls: urls,
         ..Known::default()
     };
-    let created = json::encode(&shown(&member));
+    let created = json::encode(&api_member(&member));
     let change = ChangeMembers { add: Some(member), voters: true, ..ChangeMembers::default() };
     replicate(ctx, change).await?;
     Ok(headers::build(&ctx.node, StatusCode::CREATED)
@@ -145,7 +150,7 @@ async fn update(
     let number = parse_id(id)?;
     let urls = body::peer_urls(request, payload).await?;
     let members = members(ctx).await?;
-    known(&members, number)?;
+    find_member(&members, number)?;
     let taken = |other: &&Known| other.member_id() != number && has_any_url(other, &urls);
     if members.by_id.values().find(taken).is_some() {
         return Err(MembersHttpError(
@@ -165,7 +170,7 @@ async fn update(
 /// cost the quorum.
 async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpError> {
     let number = parse_id(id)?;
-    known(&members(ctx).await?, number)?;
+    find_member(&members(ctx).await?, number)?;
     check_quorum(ctx, Reconfiguration::Remove(number)).await?;
     let change = ChangeMembers { remove: number.0, voters: true, ..ChangeMembers::default() };
     replicate(ctx, change).await?;
@@ -236,7 +241,7 @@ fn parse_id(id: &str) -> Result<MemberId, MembersHttpError> {
 }
 
 /// Returns a member by its id; 410 if it was removed, 404 if there never was one.
-fn known(members: &MemberRegistry, id: MemberId) -> Result<&Known, MembersHttpError> {
+fn find_member(members: &MemberRegistry, id: MemberId) -> Result<&Known, MembersHttpError> {
     if members.removed_ids.contains(&id) {
         return Err(MembersHttpError(StatusCode::GONE, format!("{REMOVED}{id}")));
     }
@@ -250,7 +255,7 @@ fn has_any_url(member: &Known, urls: &[String]) -> bool {
     member.peer_urls.iter().any(|url| urls.contains(url))
 }
 
-fn shown(member: &Known) -> Member {
+fn api_member(member: &Known) -> Member {
     Member {
         id: member.member_id().to_string(),
         name: member.name.clone(),
@@ -284,14 +289,14 @@ mod tests {
         let mut members = MemberRegistry::default();
         members.removed_ids.insert(MemberId(0xab));
         assert_eq!(
-            known(&members, MemberId(0xab)),
+            find_member(&members, MemberId(0xab)),
             Err(MembersHttpError(
                 StatusCode::GONE,
                 "Member permanently removed: ab".into()
             ))
         );
         assert_eq!(
-            known(&members, MemberId(0x1234)),
+            find_member(&members, MemberId(0x1234)),
             Err(MembersHttpError(
                 StatusCode::NOT_FOUND,
                 "No such member: 1234".into()

@@ -20,8 +20,8 @@ use witan_dialect::Context;
 use witan_machine::lease::LeaseId;
 
 use super::{
-    CallerGone, WatchResponses, after, first_or_last_key, get, if_created, op, open_watch, prefix,
-    put, revision, run_to_completion, session, session_key, wait_until_first,
+    CallerGone, WatchResponses, first_or_last_key, get, if_created, op, open_watch, prefix, put,
+    range_end, revision, run_to_completion, session, session_key, wait_until_first,
 };
 use crate::error::RpcError;
 use crate::{RpcResult, kv};
@@ -277,7 +277,7 @@ async fn first_put(
 ) -> Option<(Option<ResponseHeader>, KeyValue)> {
     let all = WatchCreateRequest {
         key: prefix(name),
-        range_end: after(name),
+        range_end: range_end(name),
         start_revision: from,
         ..WatchCreateRequest::default()
     };

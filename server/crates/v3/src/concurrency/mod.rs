@@ -67,7 +67,7 @@ fn session_key(name: &[u8], lease: LeaseId) -> Bytes {
 fn first_or_last_key(name: &[u8], order: SortOrder) -> RangeRequest {
     RangeRequest {
         key: prefix(name),
-        range_end: after(name),
+        range_end: range_end(name),
         limit: 1,
         sort_order: order as i32,
         sort_target: SortTarget::Create as i32,
@@ -75,8 +75,8 @@ fn first_or_last_key(name: &[u8], order: SortOrder) -> RangeRequest {
     }
 }
 
-/// Returns the end of the range of a name's keys; `0` follows `/`.
-fn after(name: &[u8]) -> Bytes {
+/// Returns the end of the range of a name's keys, `NAME/…`: the character `0` follows `/`.
+fn range_end(name: &[u8]) -> Bytes {
     [name, b"0"].concat().into()
 }
 

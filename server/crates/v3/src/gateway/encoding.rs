@@ -271,7 +271,7 @@ mod tests {
                 r#"{"key":"a","key_base64":"YQ=="}"#,
                 r#"proto: (line 1:12): duplicate field "key_base64""#,
             ),
-            // half of a surrogate pair is no character and encodes no bytes
+            // half of a surrogate pair is not a character and encodes no bytes
             (
                 r#"{"key":"\ud800\u0041"}"#,
                 r#"proto: syntax error (line 1:8): invalid escape code "\\u0041" in string"#,

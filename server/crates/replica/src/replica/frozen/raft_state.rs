@@ -108,6 +108,7 @@ pub(super) fn freeze(node: &RawNode<MemoryLog>, role: Role) -> Option<FrozenRaft
     })
 }
 
+/// Copies what the leader knows of another member; `None` if a part of it cannot be copied.
 fn freeze_progress(member: u64, progress: &Progress) -> Option<FrozenProgress> {
     Some(FrozenProgress {
         member,
@@ -196,6 +197,7 @@ fn request(encoded: &Bytes) -> Result<Message, CorruptRecord> {
     }
 }
 
+/// Restores what the leader knows of another member from its copy.
 fn thaw_progress(frozen: FrozenProgress, progress: &mut Progress) -> Result<(), CorruptRecord> {
     if frozen.in_flight.len() > INFLIGHT_MESSAGES {
         return Err(CorruptRecord::new("too many messages are on their way"));

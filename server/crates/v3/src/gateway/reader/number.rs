@@ -87,7 +87,7 @@ fn whole(number: &[u8]) -> Option<String> {
 }
 
 /// Parses digits as an integer of this kind, returned as the bits of a varint; `None` if it is out of
-/// range or the kind is no integer.
+/// range or the kind is not an integer.
 fn integer(kind: FieldKind, digits: &str) -> Option<u64> {
     match kind {
         FieldKind::Int64 => digits.parse::<i64>().ok().map(i64::cast_unsigned),

@@ -1,4 +1,4 @@
-//! Reads values that are no messages, and builds the errors for values of the wrong type.
+//! Reads values that are not messages, and builds the errors for values of the wrong type.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use super::{JsonDialect, ReadResult, Reader, number, text::Base64Variant, token:
 use crate::gateway::encoding::{Encoding, NamedField};
 
 impl<'a> Reader<'a> {
-    /// Reads a value that is no message and appends it. In `jsonpb`, `null` is 0 or empty; an unknown
+    /// Reads a value that is not a message and appends it. In `jsonpb`, `null` is 0 or empty; an unknown
     /// name of an enum counts as absent in `protojson`.
     pub(super) fn scalar(&mut self, named: NamedField<'_>) -> ReadResult<()> {
         let field = named.field;
