@@ -16,6 +16,7 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    task::coop,
 };
 use tokio_rustls::client::TlsStream;
 
@@ -91,19 +92,24 @@ impl Connection {
         self.layer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Repeats an attempt to write until it does something other than to find the socket full.
+    /// Repeats an attempt to write until it does something other than to find the socket full. Each one counts against
+    /// the task's budget: a member that takes all at once leaves the thread to other streams.
     fn poll_write<T>(
         &self,
         cx: &mut Context<'_>,
         mut attempt: impl FnMut(&mut Layer, &TcpStream) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
+        let budget = ready!(coop::poll_proceed(cx));
         loop {
             let done = attempt(&mut self.lock(), &self.socket);
             match done {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.socket.poll_write_ready(cx))?;
                 }
-                done => return Poll::Ready(done),
+                done => {
+                    budget.made_progress();
+                    return Poll::Ready(done);
+                }
             }
         }
     }
@@ -147,26 +153,23 @@ impl Layer {
         }
     }
 
-    /// Reads into the free part of `into`; leaves it as it is at the end of the stream.
+    /// Reads into the free part of `into`; leaves it as it is at the end of the stream. Takes from the socket once, since
+    /// the replica's thread waits for the lock; fails with `WouldBlock` if that was no contents.
     fn read(&mut self, socket: &TcpStream, into: &mut ReadBuf<'_>) -> io::Result<()> {
         let Self::Tls(tls) = self else {
             return socket.try_read_buf(into).map(drop);
         };
-        loop {
-            match tls.reader().read(into.initialize_unfilled()) {
-                Ok(read) => {
-                    into.advance(read);
-                    return Ok(());
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
+        let mut decrypted = tls.reader().read(into.initialize_unfilled());
+        if matches!(&decrypted, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
             tls.read_tls(&mut TrySocket(socket))?;
             let processed = tls.process_new_packets();
             // an alert; the next writer meets what is wrong with the socket
             let _ = tls.write_tls(&mut TrySocket(socket));
             processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            decrypted = tls.reader().read(into.initialize_unfilled());
         }
+        into.advance(decrypted?);
+        Ok(())
     }
 }
 
@@ -185,13 +188,18 @@ impl AsyncRead for DialedStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // a member that sends without end leaves the thread to other streams
+        let budget = ready!(coop::poll_proceed(cx));
         loop {
             let read = self.0.lock().read(&self.0.socket, buf);
             match read {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.0.socket.poll_read_ready(cx))?;
                 }
-                read => return Poll::Ready(read),
+                read => {
+                    budget.made_progress();
+                    return Poll::Ready(read);
+                }
             }
         }
     }
@@ -257,6 +265,8 @@ impl io::Write for TrySocket<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -333,5 +343,45 @@ mod tests {
         fill_and_read(DialedStream::plain(near), far).await;
         let (near, far) = secured_pair().await;
         fill_and_read(near, far).await;
+    }
+
+    /// Reads and then writes byte by byte, in one poll each, although the socket has more to read and room to write.
+    async fn yields(mut near: DialedStream, mut far: impl AsyncRead + AsyncWrite + Unpin) {
+        far.write_all(&[1; MESSAGE_BYTES]).await.unwrap();
+        far.flush().await.unwrap();
+        near.read_exact(&mut [0]).await.unwrap();
+        let mut near = Pin::new(&mut near);
+        let mut bytes = 0;
+        tokio::task::yield_now().await;
+        poll_fn(|cx| {
+            while near
+                .as_mut()
+                .poll_read(cx, &mut ReadBuf::new(&mut [0]))
+                .is_ready()
+            {
+                bytes += 1;
+            }
+            Poll::Ready(())
+        })
+        .await;
+        assert!((1..MESSAGE_BYTES - 1).contains(&bytes), "read {bytes}");
+        bytes = 0;
+        tokio::task::yield_now().await;
+        poll_fn(|cx| {
+            while bytes < MESSAGE_BYTES && near.as_mut().poll_write(cx, &[1]).is_ready() {
+                bytes += 1;
+            }
+            Poll::Ready(())
+        })
+        .await;
+        assert!((1..MESSAGE_BYTES).contains(&bytes), "wrote {bytes}");
+    }
+
+    #[tokio::test]
+    async fn a_member_that_sends_and_takes_all_at_once_leaves_the_thread_to_others() {
+        let (near, far) = pair().await;
+        yields(DialedStream::plain(near), far).await;
+        let (near, far) = secured_pair().await;
+        yields(near, far).await;
     }
 }
