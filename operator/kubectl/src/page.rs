@@ -5,16 +5,13 @@ use witan_members::page::PageError;
 
 use super::table::clipped;
 
-/// Characters of an answer that are shown.
-const ANSWER_MAX: usize = 200;
-
 pub(super) fn words(error: PageError) -> String {
     match error {
         PageError::Status(StatusCode::UNAUTHORIZED, _) => {
             "it asks for the password of a user with the role root; see --user and --password-file"
                 .to_owned()
         }
-        PageError::Status(status, text) => format!("{status}: {}", clipped(&text, ANSWER_MAX)),
+        PageError::Status(status, text) => format!("{status}: {}", clipped(&text)),
         PageError::Failed(why) => why,
     }
 }
