@@ -33,9 +33,7 @@ pub(crate) async fn handle(
         Ok(report) => answer(StatusCode::OK, &report),
         Err(refused) => {
             let status = match refused {
-                CutOverRefused::Differs(_)
-                | CutOverRefused::Lags(_)
-                | CutOverRefused::Quota { .. } => StatusCode::CONFLICT,
+                CutOverRefused::Differs(_) | CutOverRefused::Quota { .. } => StatusCode::CONFLICT,
                 CutOverRefused::NotCompared | CutOverRefused::Failed(_) => {
                     StatusCode::SERVICE_UNAVAILABLE
                 }

@@ -8,9 +8,6 @@ use witan_machine::follow::{BeginCutOver, CutOver, FollowError, FollowOperation}
 
 use super::copier::{Copier, CopyError};
 
-/// The revisions that may be missing before the source takes no more writes.
-const LAG_MAX: i64 = 5000;
-
 /// How long the source may be fenced before this cluster takes writes; then the cut-over is given up.
 const CUT_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -42,9 +39,6 @@ pub(crate) enum CutOverRefused {
     /// The source was compacted during the comparison.
     #[error("the source was compacted while the keys were compared: try again")]
     NotCompared,
-    /// Too much is missing.
-    #[error("{0} revisions of the source are not copied yet: try again")]
-    Lags(i64),
     /// This cluster could not take writes after it.
     #[error(
         "the keys take {used} bytes, and --quota-backend-bytes allows {quota}: start the members with a larger one first"
@@ -96,10 +90,6 @@ impl Copier<'_> {
             Some(true) => {}
             Some(false) => return Ok(Err(CutOverRefused::Differs(self.revision))),
             None => return Ok(Err(CutOverRefused::NotCompared)),
-        }
-        let there = self.source_revision().await?;
-        if there - self.revision > LAG_MAX {
-            return Ok(Err(CutOverRefused::Lags(there - self.revision)));
         }
         if let Some(quota) = self.node.quota_bytes() {
             let used = self.node.quota_used_bytes();

@@ -18,7 +18,7 @@ mod source;
 mod status;
 mod sync;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::{
     sync::mpsc,
@@ -38,11 +38,8 @@ pub(crate) use status::FollowHandle;
 use copier::{Copier, CopyError};
 use cut_over::CutOverRequest;
 
-/// Delay before the next endpoint is tried; doubled with each session that ends soon.
-const RETRY: Duration = Duration::from_millis(500);
-
-/// The longest of these delays.
-const RETRY_MAX: Duration = Duration::from_secs(5);
+/// Delay before the next endpoint is tried.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Interval between two looks at leases and users.
 const SYNC_INTERVAL: Duration = Duration::from_secs(2);
@@ -54,7 +51,6 @@ pub(crate) async fn run(
     handle: FollowHandle,
     mut requests: mpsc::Receiver<CutOverRequest>,
 ) {
-    let mut pause = RETRY;
     loop {
         match node.view().await {
             Ok(view) if !view.machine.members.follows => {
@@ -65,7 +61,6 @@ pub(crate) async fn run(
             Ok(_) => {}
             Err(_) => return,
         }
-        let begun = Instant::now();
         if let Err(error) = follow(&node, &source, &handle, &mut requests).await {
             handle.failed(&error);
             // nobody waits for a cut-over at a later time
@@ -73,11 +68,7 @@ pub(crate) async fn run(
                 let _ = request.send(Err(CutOverRefused::Failed(error.to_string())));
             }
         }
-        if begun.elapsed() > RETRY_MAX {
-            pause = RETRY;
-        }
-        sleep(pause).await;
-        pause = RETRY_MAX.min(pause * 2);
+        sleep(RETRY).await;
     }
 }
 
