@@ -8,17 +8,14 @@ pub const ALARMS_MAX: usize = 1024;
 /// a request holds.
 pub const AUTH_NAME_BYTES_MAX: usize = 4 << 10;
 
-/// Bytes of each end of a permission's range, and of a pattern of v2.
-pub const AUTH_KEY_BYTES_MAX: usize = 64 << 10;
+/// Bytes of each end of a permission's range, of a pattern of v2, and of a member's peer URLs together.
+pub const LONG_TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// Keys that one command of the v3 key space may look at to answer or to compare, while all others wait
 /// for some tenths of a second. Keys that it deletes do not count; deleted ones that it passes over and
-/// keys that it only counts do, as a part of a key each.
+/// keys that it only counts do, as a part of a key each. A transaction without writes, for which others do not wait, may
+/// read every key once even if there are more.
 pub const TXN_READ_KEYS_MAX: u64 = 1 << 18;
-
-/// Keys that a transaction without writes may look at. Other commands do not wait for it; the bound limits the memory
-/// of its answer. In a store with more keys, it may still read every key once.
-pub const READ_TXN_KEYS_MAX: u64 = 1 << 19;
 
 /// Bytes of pairs that one such command may answer.
 pub const TXN_READ_BYTES_MAX: u64 = 256 << 20;

@@ -8,9 +8,7 @@
 //! charged. What a verb reads does not live here.
 
 use super::{KeyValue, KvError, index::Count};
-use crate::limits::{
-    RANGE_ANSWER_BYTES_MAX, READ_TXN_KEYS_MAX, TXN_READ_BYTES_MAX, TXN_READ_KEYS_MAX,
-};
+use crate::limits::{RANGE_ANSWER_BYTES_MAX, TXN_READ_BYTES_MAX, TXN_READ_KEYS_MAX};
 
 /// Memory of a pair beside the bytes of its key and value. The message around it is smaller.
 const PAIR_BYTES: u64 = 96;
@@ -73,11 +71,11 @@ impl ReadBudget {
     }
 
     /// Budget of a transaction that only reads, in a store of `keys` live keys of `bytes` bytes: enough to
-    /// read each once, or `READ_TXN_KEYS_MAX` keys, and to answer `RANGE_ANSWER_BYTES_MAX` at most.
+    /// read each once, or `TXN_READ_KEYS_MAX` keys, and to answer `RANGE_ANSWER_BYTES_MAX` at most.
     pub(super) fn of_read_txn(keys: u64, bytes: u64) -> Self {
         let whole = bytes.saturating_add(keys.saturating_mul(PAIR_BYTES));
         Self {
-            work: READ_TXN_KEYS_MAX.max(keys).saturating_mul(READ),
+            work: TXN_READ_KEYS_MAX.max(keys).saturating_mul(READ),
             bytes: TXN_READ_BYTES_MAX.max(whole).min(RANGE_ANSWER_BYTES_MAX),
             ..Self::of_range()
         }
