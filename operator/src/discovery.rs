@@ -12,8 +12,6 @@ use crate::{observe::client_address, options::Environment, resources::Cluster};
 
 /// How long the service has to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// More than any URL of a token has.
-const ANSWER_MAX_BYTES: usize = 16 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DiscoveryError {
@@ -43,7 +41,7 @@ pub(crate) async fn create_token(
     let (ask, shown) = service(client, cluster, environment).await?;
     let url = format!("{}/new?size={members}", ask.trim_end_matches('/'));
     let no_token = |why: String| DiscoveryError::NoToken { url: url.clone(), why };
-    let answer = page::get(&url, None, TIMEOUT, ANSWER_MAX_BYTES).await;
+    let answer = page::get(&url, None, TIMEOUT, page::PAGE_BYTES_MAX).await;
     let answer = answer.map_err(|error| no_token(error.to_string()))?;
     let token = String::from_utf8_lossy(&answer);
     // the token's URL has the host of the request, but members reach the service by another name

@@ -14,8 +14,6 @@ use crate::{
     reason::{BackupError, Reason},
 };
 
-/// More than fit into the time.
-const RETRIES_MAX: usize = 1000;
 /// Pauses between two tries: random, and at most three times as long as the one before.
 const PAUSES: BackoffConfig = BackoffConfig {
     init_backoff: Duration::from_millis(500),
@@ -83,7 +81,8 @@ pub(crate) fn open_with(
     }
     let retry = RetryConfig {
         backoff: PAUSES,
-        max_retries: RETRIES_MAX,
+        // the time bounds them
+        max_retries: usize::MAX,
         retry_timeout: flags.s3_retry_timeout,
     };
     builder

@@ -58,7 +58,7 @@ pub(super) fn table(all: &[EtcdBackup], now: Timestamp) -> String {
             or_unknown(status.size),
             or_unknown(status.completed_at.map(|time| age(time.0, now) + " ago")),
             or_unknown(status.location),
-            super::table::clipped(&status.message.unwrap_or_default(), 120),
+            super::table::clipped(&status.message.unwrap_or_default()),
         ]);
     }
     if table.is_empty() {

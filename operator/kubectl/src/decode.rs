@@ -7,8 +7,6 @@ use serde_json::Value;
 
 use super::{command::Decode, table::clipped};
 
-/// How many characters of a value are shown.
-pub(super) const SHOWN_MAX: usize = 60;
 const MAGIC: &[u8] = b"k8s\0";
 const ENCRYPTED: &[u8] = b"k8s:enc:";
 
@@ -30,7 +28,7 @@ pub(super) fn shown(value: &[u8], decode: Option<Decode>) -> String {
             .to_owned();
     }
     match std::str::from_utf8(value) {
-        Ok(text) => clipped(text, SHOWN_MAX),
+        Ok(text) => clipped(text),
         Err(_) => "(binary)".to_owned(),
     }
 }
@@ -165,10 +163,7 @@ mod tests {
         );
         assert_eq!(shown(b"one\ntwo", k8s), "one\\ntwo");
         assert_eq!(shown(b"\xff", None), "(binary)");
-        assert_eq!(
-            shown(json, None),
-            clipped(std::str::from_utf8(json).unwrap(), SHOWN_MAX)
-        );
+        assert_eq!(shown(json, None).as_bytes(), json);
     }
 
     #[test]

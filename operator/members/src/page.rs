@@ -17,6 +17,9 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
 };
 
+/// Bytes of a page, or of another small file, of which no setting bounds the length.
+pub const PAGE_BYTES_MAX: usize = 4 << 20;
+
 /// Why a page was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {

@@ -29,8 +29,6 @@ const LOOK: Duration = Duration::from_secs(15);
 const SOON: Duration = Duration::from_secs(3);
 /// How long the pod may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
-/// Bound on the bytes of the answer of the pod, whose texts are short.
-const ANSWER_BYTES_MAX: usize = 16 << 10;
 /// By how much the time of the pod may be ahead of this clock: the clocks of two nodes differ by less.
 const AHEAD: SignedDuration = SignedDuration::from_secs(10);
 /// The delay that is granted in addition to twice the schedule's time: the pod may have just begun.
@@ -154,7 +152,7 @@ async fn ask_pod(pods: &[Pod]) -> Seen {
         false => address.to_owned(),
     };
     let url = format!("http://{host}:{STATUS_PORT}/");
-    match page::get(&url, None, ANSWER, ANSWER_BYTES_MAX).await {
+    match page::get(&url, None, ANSWER, page::PAGE_BYTES_MAX).await {
         Ok(json) => {
             let answer: Option<ChangesStatus> = serde_json::from_slice(&json).ok();
             let trouble = answer.as_ref().and_then(|answer| answer.error.clone());

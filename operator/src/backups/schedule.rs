@@ -72,6 +72,17 @@ fn timestamp(time: DateTime) -> Option<Timestamp> {
     Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
+/// Returns the decision for a schedule that creates no backups, because it is invalid or paused.
+fn without_backup(delete: Vec<String>, status: EtcdBackupScheduleStatus) -> Due {
+    Due {
+        create: None,
+        delete,
+        status,
+        overdue: false,
+        requeue_after: LOOK,
+    }
+}
+
 /// Decides what a schedule needs now. `backups` are the EtcdBackups that it has created.
 pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Timestamp) -> Due {
     let before = schedule.status.clone().unwrap_or_default();
@@ -107,24 +118,12 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
         Ok(found) => found,
         Err(error) => {
             status.conditions = ready(schedule, "InvalidSchedule", &error, now);
-            return Due {
-                create: None,
-                delete,
-                status,
-                overdue: false,
-                requeue_after: LOOK,
-            };
+            return without_backup(delete, status);
         }
     };
     if schedule.spec.paused {
         status.conditions = ready(schedule, "Paused", "spec.paused is set", now);
-        return Due {
-            create: None,
-            delete,
-            status,
-            overdue: false,
-            requeue_after: LOOK,
-        };
+        return without_backup(delete, status);
     }
     let created = schedule.creation_timestamp().map_or(now, |time| time.0);
     // a clock that was ahead once must not stop the schedule

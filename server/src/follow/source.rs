@@ -3,12 +3,15 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tonic::{Code, Status, Streaming};
-use witan_api::v3::etcdserverpb::{
-    AlarmRequest, AlarmResponse, AlarmType, AuthStatusRequest, HashKvRequest, HashKvResponse,
-    LeaseLeasesRequest, LeaseTimeToLiveRequest, RangeRequest, ResponseHeader, SnapshotRequest,
-    SnapshotResponse, WatchCreateRequest, WatchResponse, alarm_request::AlarmAction,
-    auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
-    maintenance_client::MaintenanceClient, watch_client::WatchClient,
+use witan_api::v3::{
+    MESSAGE_BYTES_MAX,
+    etcdserverpb::{
+        AlarmRequest, AlarmResponse, AlarmType, AuthStatusRequest, HashKvRequest, HashKvResponse,
+        LeaseLeasesRequest, LeaseTimeToLiveRequest, RangeRequest, ResponseHeader, SnapshotRequest,
+        SnapshotResponse, WatchCreateRequest, WatchResponse, alarm_request::AlarmAction,
+        auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
+        maintenance_client::MaintenanceClient, watch_client::WatchClient,
+    },
 };
 use witan_config::FollowSource;
 use witan_machine::lease::LeaseId;
@@ -17,9 +20,6 @@ use crate::api_client::{
     Session, in_time, one_watch,
     tls::{ClientTlsError, TlsClient},
 };
-
-/// Bound on a message of etcd: it holds an event as large as etcd's flags allow.
-const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
 /// As key and range end of a request: all keys.
 const ALL_KEYS: &[u8] = b"\0";

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use witan_api::v3::etcdserverpb::{self as pb, kv_client::KvClient};
+use witan_api::v3::{
+    MESSAGE_BYTES_MAX,
+    etcdserverpb::{self as pb, kv_client::KvClient},
+};
 
 use super::{
     super::{Address, CallError},
@@ -11,9 +14,6 @@ use super::{
 
 /// How long a page of keys or a transaction may take.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Bytes of an answer at most: a value may be larger than tonic's default.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 impl GrpcMembers {
     /// Compacts keys up to a revision. A revision that was compacted before is not an error.
@@ -33,7 +33,7 @@ impl GrpcMembers {
         self.call(of, call, body, |channel, request| async move {
             let client = KvClient::new(channel);
             client
-                .max_decoding_message_size(ANSWER_BYTES_MAX)
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .range(request)
                 .await
         })

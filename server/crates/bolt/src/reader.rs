@@ -15,12 +15,6 @@ use super::page::{
 /// Maximum depth of a tree: with two children per page, more levels would need more than all pages.
 const DEPTH_MAX: usize = 64;
 
-/// Maximum bytes of a page with its overflow, and so of a record.
-const RUN_BYTES_MAX: u64 = 1 << 30;
-
-/// Maximum bytes of a key that bbolt writes.
-const KEY_BYTES_MAX: usize = 32 << 10;
-
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BoltError {
@@ -136,7 +130,7 @@ impl BoltFile {
     }
 
     /// Reads and checks the header of a page: the page is in the file, and its overflow ends in the
-    /// file and within [`RUN_BYTES_MAX`].
+    /// file.
     fn header(&self, page: u64) -> Result<PageHeader, BoltError> {
         if !(METAS..self.meta.end).contains(&page) {
             return Err(wrong(page, "its number is outside of the file's pages"));
@@ -149,7 +143,7 @@ impl BoltFile {
         if header.id != page {
             return Err(wrong(page, "its header has the number of another page"));
         }
-        if page + pages > self.meta.end || pages * self.meta.page_bytes > RUN_BYTES_MAX {
+        if page + pages > self.meta.end {
             return Err(wrong(page, "it is too long"));
         }
         Ok(header)
@@ -265,9 +259,6 @@ impl TreeWalk<'_, '_> {
             let end = middle + value_bytes;
             let key = bytes.get(begin..middle).ok_or(short(page))?;
             let value = bytes.get(middle..end).ok_or(short(page))?;
-            if key.len() > KEY_BYTES_MAX {
-                return Err(wrong(page, "a key is too long"));
-            }
             if begin < free_from {
                 return Err(wrong(page, "its records overlap"));
             }

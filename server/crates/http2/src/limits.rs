@@ -6,9 +6,6 @@ use std::time::Duration;
 /// answered with 431.
 pub const HEADER_LIST_BYTES_MAX: usize = 64 << 10;
 
-/// CONTINUATION frames of one block: empty ones would not reach the limit of bytes.
-pub const CONTINUATIONS_MAX: usize = 32;
-
 /// Header blocks that a connection caches: a client repeats the few methods that it calls.
 pub(crate) const CACHED_HEADS: usize = 4;
 
@@ -34,20 +31,18 @@ pub const WINDOW_BYTES: u32 = 1 << 20;
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A request message must be complete within this time, in addition to the time that
-/// [`BODY_BYTES_PER_SECOND_MIN`] allows for its bytes.
+/// [`PROGRESS_BYTES_MIN`] allows for its bytes.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A message that arrives at least this fast may take as long as it needs.
-pub const BODY_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
+/// A message that arrives with at least so many bytes a second may take as long as it needs. A client has stalled if it reads
+/// fewer in [`STALL_TIMEOUT`] while responses wait.
+pub const PROGRESS_BYTES_MIN: u64 = 16 << 10;
 
 /// How long a client may read nearly nothing of pending responses before the connection ends.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a connection that has failed may take to close.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A client has stalled if it reads less than this in [`STALL_TIMEOUT`] while responses wait.
-pub(crate) const STALL_BYTES_MIN: u64 = 64 << 10;
 
 /// Bytes of output that are not sent; while there are more, no call runs.
 pub const OUTPUT_MAX: usize = 128 << 10;

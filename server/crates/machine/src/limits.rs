@@ -8,8 +8,8 @@ pub const ALARMS_MAX: usize = 1024;
 /// a request holds.
 pub const AUTH_NAME_BYTES_MAX: usize = 4 << 10;
 
-/// Bytes of each end of a permission's range, and of a pattern of v2.
-pub const AUTH_KEY_BYTES_MAX: usize = 64 << 10;
+/// Bytes of each end of a permission's range, of a pattern of v2, and of a member's peer URLs together.
+pub const LONG_TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// Keys that one command of the v3 key space may look at to answer or to compare, while all others wait
 /// for some tenths of a second. Keys that it deletes do not count; deleted ones that it passes over and

@@ -4,6 +4,8 @@
 //! A record is a key and a value of bytes. The first byte of a key names the section. The sections
 //! choose the rest so that ascending key order is an order in which they can be loaded.
 
+pub use witan_tree::COUNT_MAX;
+
 /// Section of the v3 key space.
 pub const KV: u8 = b'k';
 /// Section of the leases; loaded after the key space.
@@ -18,10 +20,6 @@ pub const ALARM: u8 = b'a';
 pub const AUTH: u8 = b'u';
 /// Section of the view itself: position in the log and configuration.
 pub const VIEW: u8 = b'v';
-
-/// Upper bound of all counters: a larger one in a record is corruption. Counting up from below it
-/// never overflows.
-pub const COUNT_MAX: u64 = 1 << 62;
 
 /// One changed record between two checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -80,10 +80,6 @@ pub use tree_watchers::TreeWatcher;
 pub use waker::Waker;
 pub use watch_streams::{StreamChanges, WatchStream};
 
-/// Requests in the inbox of the replica's thread; more are refused at once, so that overload causes
-/// errors instead of delays.
-pub const INBOX_MAX: usize = 32_768;
-
 /// How often a command is proposed whose value to keep becomes larger than it was when it was proposed.
 const KEPT_VALUE_ATTEMPTS: usize = 4;
 

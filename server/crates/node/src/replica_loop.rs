@@ -16,6 +16,7 @@ use witan_machine::{member::MemberId, view::View};
 use witan_recorder::RecordedReplica;
 use witan_replica::{
     host::Envelope,
+    limits::INBOX_MAX,
     replica::{Halt, Role, Status},
     ticket_map::TicketMap,
 };
@@ -24,7 +25,7 @@ use witan_storage::{
 };
 
 use super::{
-    FrozenStates, INBOX_MAX, LoopRequest, Node, NodeError, Shared, SharedParts, Waker,
+    FrozenStates, LoopRequest, Node, NodeError, Shared, SharedParts, Waker,
     checkpoints::Checkpoints,
     completions::CompletionBatch,
     executor::Executor,

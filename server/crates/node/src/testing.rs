@@ -3,6 +3,7 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use witan_base::{budget::BudgetMetrics, metrics::Register};
+use witan_replica::limits::INBOX_MAX;
 
 use super::*;
 

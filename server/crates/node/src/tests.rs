@@ -9,7 +9,10 @@ use witan_machine::{
     Reply,
     kv::{self, Kv, OpReply},
 };
-use witan_replica::watch::{keys::WatcherGroups, range::WatchRange};
+use witan_replica::{
+    limits::INBOX_MAX,
+    watch::{keys::WatcherGroups, range::WatchRange},
+};
 use witan_tree::{Set, Tree};
 
 use super::{requests::Proposal, testing::stalled_as, *};

@@ -6,12 +6,6 @@ use witan_replica::wire;
 
 use crate::{format::PARTS_MAX, hide::KNOWN};
 
-/// Fields of a command, and of what it consists of. A value in clear may look like so many fields if it has 2 MiB.
-const COMMAND_FIELDS_MAX: usize = 1 << 20;
-
-/// More than this no decoder goes down into a message.
-const DEPTH_MAX: u32 = 100;
-
 /// There are more parts than a bound.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooMany;
@@ -96,22 +90,15 @@ fn count_parts(of: Of, mut rest: &[u8], left: &mut usize) -> Result<(), TooMany>
     Ok(())
 }
 
-/// Checks that an encoded command, which may begin with the byte of its kind, has at most [`COMMAND_FIELDS_MAX`] fields. All
+/// Checks that an encoded command, which may begin with the byte of its kind, has at most [`PARTS_MAX`] fields. All
 /// bytes in it are taken for messages, so that this knows no command.
 pub(crate) fn check_command(data: &[u8]) -> Result<(), TooMany> {
-    let fields = data.strip_prefix(&[KNOWN]).unwrap_or(data);
-    count_fields(fields, DEPTH_MAX, &mut { COMMAND_FIELDS_MAX })
-}
-
-/// Subtracts the fields of an encoded message from `left`, and those of `depth` levels of messages in it. Every field with a
-/// length is taken for a message.
-fn count_fields(mut rest: &[u8], depth: u32, left: &mut usize) -> Result<(), TooMany> {
-    let Some(depth) = depth.checked_sub(1) else {
-        return Ok(());
-    };
-    while let Some((_, bytes)) = next_field(&mut rest) {
-        take(left, 1)?;
-        count_fields(bytes, depth, left)?;
+    let (mut messages, mut left) = (vec![data.strip_prefix(&[KNOWN]).unwrap_or(data)], PARTS_MAX);
+    while let Some(mut rest) = messages.pop() {
+        while let Some((_, bytes)) = next_field(&mut rest) {
+            take(&mut left, 1)?;
+            messages.push(bytes);
+        }
     }
     Ok(())
 }

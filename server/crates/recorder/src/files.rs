@@ -15,7 +15,6 @@ use crate::{
     encode::Encoder,
     format::Head,
     frame,
-    noted::SPARE_BYTES_MAX,
     ring::{Noted, RingSettings, now_ns},
 };
 
@@ -128,7 +127,6 @@ impl Files {
     pub(crate) fn take_spare(&mut self) -> Vec<u8> {
         let mut spare = std::mem::take(&mut self.spare);
         spare.clear();
-        spare.shrink_to(SPARE_BYTES_MAX);
         spare
     }
 

@@ -10,9 +10,9 @@ pub const MAGIC: &[u8; 8] = b"WITANREC";
 /// The largest payload that is read or written: a start may hold the log of a member.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 
-/// The most inputs, effects, records and other parts of a payload: eight times as many as the requests that a member takes in a
-/// turn. Decoded, they take up to 250 bytes each.
-pub const PARTS_MAX: usize = 1 << 17;
+/// The most inputs, effects, records and other parts of a payload, and fields of a command, as which a value in clear of 2 MiB
+/// may look. Decoded, they take up to 250 bytes each.
+pub const PARTS_MAX: usize = 1 << 20;
 
 /// The payload of a frame.
 #[derive(Clone, PartialEq, prost::Message)]

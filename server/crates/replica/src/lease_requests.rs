@@ -60,10 +60,6 @@ impl LeaseRequests {
         Self { incarnation, waiting: BTreeMap::new(), unsent: Vec::new() }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
     pub(crate) fn is_full(&self) -> bool {
         self.waiting.len() >= WAITING_REQUESTS_MAX
     }

@@ -10,21 +10,15 @@ pub const APPLY_GAP_MAX: u64 = 5000;
 /// by the host, so that heartbeats go on.
 pub const LONG_COMMAND_KEYS: u64 = 4096;
 
-/// Bytes of committed entries that wait for a long command; appends of the leader are dropped above it,
-/// and sent again.
-pub const APPLY_QUEUE_BYTES_MAX: usize = 64 << 20;
-
 /// Requests of each kind that wait here: proposals until their entry is applied (the host bounds their bytes),
 /// linearizable reads until their barrier, requests about leases until the leader answers. More are refused.
 pub const WAITING_REQUESTS_MAX: usize = 65_536;
 
-/// Proposals that are held before they are handed in; beyond it, those of the connections with the most are refused.
-pub const PROPOSALS_HELD_MAX: usize = 32_768;
+/// Requests in the inbox of the host, which refuses more at once, and proposals that are held before they are handed in;
+/// beyond it, those of the connections with the most are refused.
+pub const INBOX_MAX: usize = 32_768;
 
-/// Bytes of messages with proposals of one other member that are held; more are refused, and come again.
-pub const FORWARDED_HELD_BYTES_MAX: usize = 32 << 20;
-
-/// Bytes for which such a message counts at least.
+/// Bytes for which a message with proposals that is held counts at least.
 pub const FORWARDED_COST_BYTES: usize = 4 << 10;
 
 /// Bytes of proposals, with what each counts for beside them, that are on their way at once: some tens of
@@ -36,7 +30,7 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 pub const FORWARD_BYTES: usize = 1 << 20;
 
 /// Bytes of proposals that are sent again when a stream was opened: half of what its queue takes, which leaves the rest
-/// to new ones.
+/// to new ones. As many of one other member are held; more are refused, and come again.
 pub const FORWARD_AGAIN_BYTES: usize = 32 << 20;
 
 /// Messages with proposals of one process that may be missing between others and are still taken when they come. The
@@ -74,17 +68,14 @@ pub const SNAPSHOT_REPORT_TICKS: u64 = 36_000;
 /// alone. A message of a higher term still raises the term, so that members that are further apart meet.
 pub const TERM_RISE_MAX: u64 = 1 << 32;
 
-/// Requests that wait in a replica that is frozen for a recording: to copy them takes a millisecond.
-pub const FROZEN_REQUESTS_MAX: usize = 16_384;
-
 /// Entries in the log of a replica that is frozen for a recording: to look at them takes less than a millisecond.
 pub const FROZEN_ENTRIES_MAX: usize = 65_536;
 
 /// Applied entries kept in memory for members that lag, as etcd's `--snapshot-catchup-entries`.
 pub const CATCH_UP_ENTRIES: u64 = 5000;
 
-/// Bytes of these entries. Above it, the older half is dropped, and a member that needs them gets a
-/// snapshot.
+/// Bytes of these entries, and of committed ones that wait for a long command. Above it, the older half of the former is
+/// dropped, and a member that needs them gets a snapshot; appends of the leader are dropped, and sent again.
 pub const CATCH_UP_BYTES: usize = 64 << 20;
 
 /// Bytes of applied entries kept in memory for members that receive a snapshot or entries now. One that is
@@ -109,9 +100,6 @@ pub const EXPIRE_TICKS: u64 = 5;
 
 /// Waiting v2 watchers of one member; more are refused (a long poll each, so more than its sockets).
 pub const WATCHERS_MAX: usize = 131_072;
-
-/// Bytes of a member's peer URLs together.
-pub const PEER_URLS_BYTES_MAX: usize = 16 << 10;
 
 /// Spans of v3 keys that are watched at one member, each counted once per stream; more are refused.
 pub const WATCHER_GROUPS_MAX: usize = 4 << 20;

@@ -125,13 +125,6 @@ impl ReadIndexQueue {
         }
     }
 
-    /// How many reads and unproven answers wait.
-    pub(crate) fn len(&self) -> usize {
-        let round = self.round.as_ref();
-        let in_round = round.map_or(0, |round| round.tickets.len() + round.unproven.len());
-        self.open.len() + self.open_unproven.len() + self.confirmed_len + in_round
-    }
-
     /// Whether [`WAITING_REQUESTS_MAX`] reads and unproven answers wait, without those of the round in
     /// progress.
     pub(crate) fn is_full(&self) -> bool {

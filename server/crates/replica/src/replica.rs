@@ -46,7 +46,7 @@ use crate::{
     leader_tasks::LeaderTasks,
     lease_requests::LeaseRequests,
     lessor::LeaseDeadlines,
-    limits::{APPLY_QUEUE_BYTES_MAX, CATCH_UP_ENTRIES, LONG_COMMAND_KEYS, TERM_RISE_MAX},
+    limits::{CATCH_UP_BYTES, CATCH_UP_ENTRIES, LONG_COMMAND_KEYS, TERM_RISE_MAX},
     log::MemoryLog,
     long_command::ExecutedCommand,
     proposals::Proposals,
@@ -406,7 +406,7 @@ impl Replica {
         if carried != (kind == MessageType::MsgSnapshot).then_some(place) {
             return Err(MessageFault::Unsound);
         }
-        let queue_full = self.apply_queue.bytes > APPLY_QUEUE_BYTES_MAX;
+        let queue_full = self.apply_queue.bytes > CATCH_UP_BYTES;
         if kind == MessageType::MsgAppend && queue_full {
             return Ok(());
         }

@@ -10,8 +10,7 @@ use hyper::{
     rt::{Read, Write},
 };
 
-/// Bytes of the longest answer: a list of some thousand members.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
+use super::BODY_BYTES_MAX;
 
 /// Sends a request with its header `Host` on a connection, and returns the whole answer. The caller bounds the time.
 pub async fn exchange(
@@ -22,7 +21,7 @@ pub async fn exchange(
     let exchange = async {
         let response = sender.send_request(request).await;
         let (head, body) = response.map_err(io::Error::other)?.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
         let body = body.map_err(io::Error::other)?.to_bytes();
         Ok(Response::from_parts(head, body))
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// These bounds hold for HTTP/1 and HTTP/2 alike. The kernel wakes a writer only when a third of its buffer is free, so
 /// the stall timeout affects clients that read next to nothing.
 pub(super) use witan_http2::limits::{
-    BODY_BYTES_PER_SECOND_MIN, BODY_TIMEOUT, CLOSE_TIMEOUT, STALL_TIMEOUT,
+    BODY_TIMEOUT, CLOSE_TIMEOUT, PROGRESS_BYTES_MIN, STALL_TIMEOUT,
 };
 
 /// Time to send the first bytes, which select the protocol.
@@ -27,7 +27,7 @@ pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// reconnect.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// No dialect reads a body further than this: v2's forms are the largest, as in all etcds. Those of JSON calls follow
+/// No body is read further than this: v2's forms are the largest, as in all etcds. Those of JSON calls follow
 /// `--max-request-bytes`.
 pub const BODY_BYTES_MAX: usize = 10 << 20;
 

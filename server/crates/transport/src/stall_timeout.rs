@@ -213,7 +213,7 @@ impl BoundedBody {
 
 /// Returns the deadline of a body of which `received` bytes have arrived.
 fn due(began: Instant, received: usize) -> Instant {
-    let earned = received as u64 / limits::BODY_BYTES_PER_SECOND_MIN;
+    let earned = received as u64 / limits::PROGRESS_BYTES_MIN;
     began + limits::BODY_TIMEOUT + std::time::Duration::from_secs(earned)
 }
 

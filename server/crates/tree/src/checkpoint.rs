@@ -18,8 +18,8 @@ const META: u8 = b'm';
 const NODE: u8 = b'n';
 const CRC_BYTES: usize = 4;
 
-/// Upper bound of the index and of the counters in a record: counting up from below it never overflows.
-pub(super) const COUNT_MAX: u64 = 1 << 62;
+/// Upper bound of all counters: a larger one in a record is corruption. Counting up from below it never overflows.
+pub const COUNT_MAX: u64 = 1 << 62;
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredNode {

@@ -32,6 +32,7 @@ mod update;
 mod work;
 
 pub use cause::{Cause, Comparison};
+pub use checkpoint::COUNT_MAX;
 pub use counts::WriteCounts;
 pub use import::ImportedNode;
 pub use request::{

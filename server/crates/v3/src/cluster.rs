@@ -11,12 +11,12 @@ use witan_api::{
 };
 use witan_config::Url;
 use witan_dialect::Context;
+use witan_machine::limits::LONG_TEXT_BYTES_MAX;
 use witan_machine::{
     command::{ChangeMembers, UpdatePeerUrls},
     member::{Member as Known, MemberId, MemberRegistry},
 };
 use witan_node::Reconfiguration;
-use witan_replica::limits::PEER_URLS_BYTES_MAX;
 
 use super::{RpcResult, header};
 use crate::error::RpcError;
@@ -90,7 +90,7 @@ pub(super) async fn member_remove(
 }
 
 /// Replaces a member's peer URLs. As in etcd they are not checked, except that all together have at
-/// most `PEER_URLS_BYTES_MAX` bytes.
+/// most `LONG_TEXT_BYTES_MAX` bytes.
 pub(super) async fn member_update(
     ctx: &Context,
     request: MemberUpdateRequest,
@@ -169,10 +169,10 @@ fn peer_urls(given: &[String]) -> RpcResult<Vec<&str>> {
     Ok(urls)
 }
 
-/// Refuses URLs of more than `PEER_URLS_BYTES_MAX` bytes together: they are held in memory and in each
+/// Refuses URLs of more than `LONG_TEXT_BYTES_MAX` bytes together: they are held in memory and in each
 /// checkpoint.
 fn check_length(urls: &[String]) -> RpcResult<()> {
-    if urls.iter().map(String::len).sum::<usize>() > PEER_URLS_BYTES_MAX {
+    if urls.iter().map(String::len).sum::<usize>() > LONG_TEXT_BYTES_MAX {
         return Err(RpcError::MemberBadUrls);
     }
     Ok(())
@@ -186,7 +186,7 @@ mod tests {
     fn urls_are_judged_as_etcd_does() {
         let judge = |url: &str| peer_urls(&[url.to_owned()]).is_ok();
         assert!(judge("http://10.0.0.1:2380") && judge(" https://[::1]:2380 "));
-        let long = format!("http://{}:1", "a".repeat(PEER_URLS_BYTES_MAX));
+        let long = format!("http://{}:1", "a".repeat(LONG_TEXT_BYTES_MAX));
         for bad in [
             &*long,
             "bogus",

@@ -26,8 +26,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 3;
 /// Largest answer over UDP that is read.
 const DATAGRAM_BYTES: usize = 4096;
-/// Most records that are taken: more members than a cluster has.
-const RECORDS_MAX: usize = 64;
 
 /// Why there are no records.
 #[derive(Debug, thiserror::Error)]
@@ -149,8 +147,8 @@ enum Answer {
     Foreign,
 }
 
-/// Parses a DNS message: `Foreign` if it does not answer this id and name, at most [`RECORDS_MAX`] records,
-/// none if the name does not exist. Another code of the server is an error.
+/// Parses a DNS message: `Foreign` if it does not answer this id and name, no records
+/// if the name does not exist. Another code of the server is an error.
 fn read(message: &[u8], id: u16, name: &Name<'_>) -> io::Result<Answer> {
     let Ok(answer) = Packet::parse(message) else {
         return Ok(Answer::Foreign);
@@ -187,5 +185,5 @@ fn read(message: &[u8], id: u16, name: &Name<'_>) -> io::Result<Answer> {
             port: record.port,
         })
     });
-    Ok(Answer::Records(records.take(RECORDS_MAX).collect()))
+    Ok(Answer::Records(records.collect()))
 }

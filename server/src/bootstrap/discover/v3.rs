@@ -21,8 +21,6 @@ use crate::api_client::{self, Session, tls::TlsClient};
 
 /// A watch without an event is repeated after this time, so that a registry that vanished is noticed.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Bound on the entries that are read of a token: no cluster has so many members.
-const ENTRIES_MAX: i64 = 1024;
 
 /// A token's keys and how they are reached.
 pub(super) struct Registry {
@@ -94,8 +92,7 @@ impl Registry {
 }
 
 impl registry::Registry for Registry {
-    /// Reads the size of the cluster and at most [`ENTRIES_MAX`] registrations. A missing or invalid size is
-    /// a final error.
+    /// Reads the size of the cluster and its registrations. A missing or invalid size is a final error.
     async fn look(&mut self) -> Result<Look, Failure> {
         let session = self.session().await?;
         let mut kv = session.client(KvClient::with_origin);
@@ -112,7 +109,6 @@ impl registry::Registry for Registry {
         let range = RangeRequest {
             key: prefix.clone().into(),
             range_end: range_end.into(),
-            limit: ENTRIES_MAX,
             ..RangeRequest::default()
         };
         let found = self.in_time(kv.range(session.request(range))).await?;

@@ -134,7 +134,7 @@ fn long_names_and_urls_are_refused() {
     assert_long("auth/role/grant", json!({ "name": "r", "perm": perm }));
     let body = json!({ "role": long });
     assert_eq!(v2(&server, &format!("roles/{long}"), &body).0, 400);
-    let url = format!("http://{}:1", "a".repeat(20_000));
+    let url = format!("http://{}:1", "a".repeat(KEY_BYTES));
     let member = json!({ "ID": "1", "peerURLs": [url] });
     for path in ["cluster/member/add", "cluster/member/update"] {
         let (status, answer) = v3(&server, path, &member);

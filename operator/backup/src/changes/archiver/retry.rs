@@ -4,12 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::reason::BackupError;
 
-/// The wait after the first failure.
-const WAIT_MIN: Duration = Duration::from_secs(30);
-/// The longest wait: a store that is full or slow for hours costs a member at most two snapshots in an hour.
-const WAIT_MAX: Duration = Duration::from_secs(1800);
+/// The wait after a failure: a store that is full or slow for hours costs a member at most six snapshots in an hour.
+const WAIT: Duration = Duration::from_secs(600);
 
-/// The last failure of a backup; each one in a row doubles the wait.
+/// The last failure of a backup.
 #[derive(Debug, Default)]
 pub(super) struct Retry {
     failed: Option<Failed>,
@@ -18,20 +16,17 @@ pub(super) struct Retry {
 #[derive(Debug)]
 struct Failed {
     message: String,
-    wait: Duration,
     until: Instant,
 }
 
 impl Retry {
     pub(super) fn failed(&mut self, error: &BackupError, now: Instant) {
-        let wait = self.failed.as_ref().map_or(WAIT_MIN, |last| last.wait * 2);
-        let wait = wait.min(WAIT_MAX);
         let message = format!(
             "the stored changes cannot be restored: the backup that they start from failed, and is tried again after {} s: {}",
-            wait.as_secs(),
+            WAIT.as_secs(),
             error.message
         );
-        self.failed = Some(Failed { message, wait, until: now + wait });
+        self.failed = Some(Failed { message, until: now + WAIT });
     }
 
     /// Whether the backup may be tried.
@@ -51,15 +46,12 @@ mod tests {
     use crate::reason::Reason;
 
     #[test]
-    fn the_wait_doubles_up_to_its_bound() {
+    fn a_backup_is_due_after_the_wait() {
         let (now, mut retry) = (Instant::now(), Retry::default());
         assert!(retry.is_due(now));
-        for wait in [30, 60, 120, 240, 480, 960, 1800, 1800] {
-            retry.failed(&BackupError::new(Reason::StoreFull, "no space"), now);
-            let wait = Duration::from_secs(wait);
-            assert!(!retry.is_due(now + wait - Duration::from_millis(1)));
-            assert!(retry.is_due(now + wait));
-        }
+        retry.failed(&BackupError::new(Reason::StoreFull, "no space"), now);
+        assert!(!retry.is_due(now + WAIT - Duration::from_millis(1)));
+        assert!(retry.is_due(now + WAIT));
         assert!(retry.message().unwrap().ends_with("no space"));
     }
 }

@@ -19,5 +19,8 @@ mod generated {
 
 pub use generated::{authpb, etcdserverpb, mvccpb, v3electionpb, v3lockpb};
 
+/// Bytes of a message that our clients receive: etcd's flags allow its members to send as large an event as they want.
+pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
+
 /// All services with their messages as an encoded `FileDescriptorSet`, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");

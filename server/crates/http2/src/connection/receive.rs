@@ -4,9 +4,9 @@
 use super::{Connection, ended::LateFrame};
 use crate::{
     Refusal, Resource, Service,
-    frame::{self, END_HEADERS, END_STREAM, Frame, PRIORITY_FLAG, Reason},
+    frame::{self, END_HEADERS, END_STREAM, Frame, HEAD_BYTES, PRIORITY_FLAG, Reason},
     heads::HeaderBlock,
-    limits::{CONTINUATIONS_MAX, FAULTS_MAX, HEADER_LIST_BYTES_MAX},
+    limits::{FAULTS_MAX, HEADER_LIST_BYTES_MAX},
     message::PREFIX_BYTES,
     meter::ResourceCharge,
     stream::{Receiving, Stream},
@@ -100,13 +100,13 @@ impl<S: Service> Connection<S> {
     }
 
     /// Adds to the open header block, and handles it when it is complete. An error if it is too
-    /// large or has too many frames.
+    /// large with the heads of its frames.
     fn on_continuation(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let mut open = self.open_block.take().ok_or(Reason::Protocol)?;
         open.frames += 1;
         let bytes = open.bytes.len() + frame.payload.len();
         // what is compressed is longer than its list only where a code takes more than 8 bits
-        let too_much = bytes > 2 * HEADER_LIST_BYTES_MAX || open.frames > CONTINUATIONS_MAX;
+        let too_much = bytes + open.frames * HEAD_BYTES > 2 * HEADER_LIST_BYTES_MAX;
         if too_much || !open.charge.set(bytes) {
             return Err(Reason::Calm);
         }

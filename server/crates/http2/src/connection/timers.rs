@@ -9,9 +9,7 @@ use super::{Connection, Phase};
 use crate::{
     KeepAlive, Refusal, Service,
     frame::{self, Reason},
-    limits::{
-        BODY_BYTES_PER_SECOND_MIN, BODY_TIMEOUT, LOOK_INTERVAL, STALL_BYTES_MIN, STALL_TIMEOUT,
-    },
+    limits::{BODY_TIMEOUT, LOOK_INTERVAL, PROGRESS_BYTES_MIN, STALL_TIMEOUT},
     ping,
     stream::Receiving,
 };
@@ -151,13 +149,13 @@ impl<S: Service> Connection<S> {
     }
 
     /// Checks whether the client reads its responses; an error if it has read less than
-    /// [`STALL_BYTES_MIN`] within the stall timeout while some waited.
+    /// [`PROGRESS_BYTES_MIN`] within the stall timeout while some waited.
     fn check_stall(&mut self) -> Result<(), Reason> {
         let waits = self.meters.answers.used() > 0;
         let sent = self.writer.sent;
         self.timers.mark = match self.timers.mark {
             _ if !waits => None,
-            Some(mark) if sent - mark.sent < STALL_BYTES_MIN => {
+            Some(mark) if sent - mark.sent < PROGRESS_BYTES_MIN => {
                 if self.now.saturating_duration_since(mark.since) >= STALL_TIMEOUT {
                     return Err(Reason::Calm);
                 }
@@ -179,7 +177,7 @@ impl<S: Service> Connection<S> {
                 (Receiving::Stream { assembler }, Some(began)) => (assembler.held(), began),
                 (Receiving::Stream { .. } | Receiving::Unwanted | Receiving::Ended, _) => return,
             };
-            let earned = came as u64 / BODY_BYTES_PER_SECOND_MIN;
+            let earned = came as u64 / PROGRESS_BYTES_MIN;
             let allowed = BODY_TIMEOUT + Duration::from_secs(earned);
             if now.saturating_duration_since(began) > allowed {
                 stream.refusal = Some(Refusal::TooSlow);

@@ -9,7 +9,7 @@ use super::{
     Auth, AuthCommand, AuthOperation, Permission, Role, UnifiedPermissions, User,
     path_permissions::{PathAuthCommand, PathAuthOperation, PathPatterns},
 };
-use crate::limits::{AUTH_KEY_BYTES_MAX, AUTH_NAME_BYTES_MAX};
+use crate::limits::{AUTH_NAME_BYTES_MAX, LONG_TEXT_BYTES_MAX};
 
 /// Bytes of a user, a role or the patterns of a role beside its texts.
 const RECORD_BYTES: u64 = 256;
@@ -132,10 +132,10 @@ impl AuthCommand {
     }
 
     /// Whether a new name or the hash of a password is longer than `AUTH_NAME_BYTES_MAX`, or a new key or
-    /// pattern longer than `AUTH_KEY_BYTES_MAX`.
+    /// pattern longer than `LONG_TEXT_BYTES_MAX`.
     pub fn is_too_long(&self) -> bool {
         let Additions { text, key, .. } = self.additions();
-        text > AUTH_NAME_BYTES_MAX || key > AUTH_KEY_BYTES_MAX
+        text > AUTH_NAME_BYTES_MAX || key > LONG_TEXT_BYTES_MAX
     }
 
     /// Measures what the command would add; all sizes are 0 for a command that only removes.

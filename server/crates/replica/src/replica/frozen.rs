@@ -21,7 +21,6 @@ use crate::{
     host::Connection,
     leader_tasks::LeaderTasks,
     lease_requests::LeaseRequests,
-    limits::FROZEN_REQUESTS_MAX,
     log::{FrozenLog, MemoryLog},
     proposals::Proposals,
     read_index::ReadIndexQueue,
@@ -57,9 +56,7 @@ macro_rules! frozen {
             /// Copies the replica for [`Self::thaw`]; `None` if that is not possible after this turn, or would take too
             /// long.
             pub fn freeze(&self) -> Option<FrozenReplica> {
-                let waiting = self.proposals.len() + self.group.len();
-                let requests = waiting + self.read_index.len() + self.lease_requests.len();
-                if !self.is_quiet() || requests > FROZEN_REQUESTS_MAX {
+                if !self.is_quiet() {
                     return None;
                 }
                 let state = FrozenState {

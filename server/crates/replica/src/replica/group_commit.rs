@@ -10,7 +10,7 @@ use crate::{
     fair_share::Waiting,
     forward::ForwardedProposals,
     host::{Connection, ProposalRejected, Ticket, Unanswered},
-    limits::{FORWARDED_COST_BYTES, FORWARDED_HELD_BYTES_MAX, PROPOSALS_HELD_MAX},
+    limits::{FORWARD_AGAIN_BYTES, FORWARDED_COST_BYTES, INBOX_MAX},
     request_group::Source,
     wire,
 };
@@ -82,7 +82,7 @@ impl Replica {
     ) {
         let held = HeldProposal::Own { ticket, entry };
         self.group.push(Source::Client(connection), held, bytes);
-        for excess in self.group.remove_excess(PROPOSALS_HELD_MAX) {
+        for excess in self.group.remove_excess(INBOX_MAX) {
             if let HeldProposal::Own { ticket, .. } = excess {
                 self.refuse(ticket, ProposalRejected::TooMany);
             }
@@ -94,7 +94,7 @@ impl Replica {
     pub(super) fn hold_forwarded(&mut self, from: u64, message: ForwardedProposals, bytes: usize) {
         let bytes = bytes.max(FORWARDED_COST_BYTES);
         let held = self.forwarded_bytes.get(&from).copied().unwrap_or_default();
-        let within_bound = held + bytes <= FORWARDED_HELD_BYTES_MAX;
+        let within_bound = held + bytes <= FORWARD_AGAIN_BYTES;
         if self.is_leader_of_others() && within_bound {
             self.forwarded_bytes.insert(from, held + bytes);
             let held = HeldProposal::Forwarded { from, message };

@@ -8,14 +8,14 @@ use witan_dialect::{
     reply::{self, BodyError},
 };
 use witan_gocompat::json;
-use witan_replica::limits::PEER_URLS_BYTES_MAX;
+use witan_machine::limits::LONG_TEXT_BYTES_MAX;
 
 use super::{MembersHttpError, peer_url};
 
 const FIELD: &str = "peerURLs";
 
 /// Reads a body, of no more than a worker reads inline, and returns its peer URLs, checked and sorted. An error if
-/// there are none or they exceed `PEER_URLS_BYTES_MAX` together.
+/// there are none or they exceed `LONG_TEXT_BYTES_MAX` together.
 pub(super) async fn peer_urls(
     request: &HttpRequest,
     payload: &mut web::Payload,
@@ -33,7 +33,7 @@ pub(super) async fn peer_urls(
     for url in &mut urls {
         *url = peer_url::peer_url(url).map_err(bad)?;
     }
-    if urls.iter().map(String::len).sum::<usize>() > PEER_URLS_BYTES_MAX {
+    if urls.iter().map(String::len).sum::<usize>() > LONG_TEXT_BYTES_MAX {
         return Err(bad("the URLs are too long".into()));
     }
     urls.sort_unstable();

@@ -28,8 +28,6 @@ use witan_dialect::Context;
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// See [`PING_EVERY`].
 const MISSED_PINGS: u32 = 2;
-/// Requests that wait for their call to take them.
-const REQUESTS_MAX: usize = 1;
 /// Carries a token where a browser cannot set `Authorization`: `Bearer, <token>`.
 const PROTOCOL: &str = "sec-websocket-protocol";
 const BEARER: &str = "Bearer";
@@ -70,7 +68,8 @@ pub fn begin(
     }
     let call = super::split(path).map_or("", |(_, call)| call);
     let route = GrpcRoute::of_path(call).filter(|_| ctx.settings.enable_grpc_gateway);
-    let (requests, asked) = mpsc::channel(REQUESTS_MAX);
+    // one waits until the call takes it
+    let (requests, asked) = mpsc::channel(1);
     let socket = WebSocketSession {
         payload,
         received: BytesMut::new(),

@@ -5,7 +5,7 @@ use raft::{Progress, ProgressState, RawNode, StateRole, eraftpb::Message};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    limits::{FROZEN_ENTRIES_MAX, FROZEN_REQUESTS_MAX, INFLIGHT_MESSAGES},
+    limits::{FROZEN_ENTRIES_MAX, INFLIGHT_MESSAGES},
     log::MemoryLog,
     replica::Role,
     wire::{self, PeerMessage},
@@ -71,8 +71,7 @@ pub(super) fn freeze(node: &RawNode<MemoryLog>, role: Role) -> Option<FrozenRaft
         && log.persisted == log.last_index()
         && log.committed == log.applied
         && log.applied == node.store().position().index;
-    let reads = raft.read_only.read_index_queue.len();
-    if campaigns || !is_quiet || raft.heartbeat_elapsed() != 0 || reads > FROZEN_REQUESTS_MAX {
+    if campaigns || !is_quiet || raft.heartbeat_elapsed() != 0 {
         return None;
     }
     let read = |context: &Vec<u8>| {
