@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use witan_crd::EtcdClusterSpec;
 
 use super::{faults::disk, why, world::World};
-use crate::model::{
-    Bootstrap, ClaimSeen, ClusterReport, Membership, Obstacle, PodPlan, PodSeen, Refusal, Removal,
-    Step, Stop, Why,
+use crate::{
+    IDLE,
+    model::{
+        Bootstrap, ClaimSeen, ClusterReport, Membership, Obstacle, PodPlan, PodSeen, Refusal,
+        Removal, Step, Stop, Why,
+    },
 };
 
 pub(super) fn cluster(replicas: i32) -> World {
@@ -423,4 +426,29 @@ fn a_lost_status_does_not_begin_a_new_cluster() {
         )
     });
     assert!(!new);
+}
+
+/// Conditions and events are made of this.
+#[test]
+fn a_wait_is_told_with_its_reason_its_member_and_its_weight() {
+    let seen = cluster(3).observe();
+    let oom = Why::Obstacle(1, Obstacle::OutOfMemory);
+    for (why, reason, member, warning, progresses) in [
+        (Why::Paused, "Paused", None, false, false),
+        (Why::Bootstrapping, "BootstrapInProgress", None, false, true),
+        (oom, "OutOfMemory", Some("world-1"), true, false),
+        (
+            Why::ForeignUnhealthy(0xbeef),
+            "MemberUnhealthy",
+            Some("beef"),
+            true,
+            false,
+        ),
+    ] {
+        let step = Step::Wait { why, after: IDLE };
+        let notice = step.notice("world", &seen).expect("a wait has one");
+        let told = (notice.reason, notice.member.as_deref(), notice.warning);
+        assert_eq!(told, (reason, member, warning));
+        assert_eq!(step.progresses(), progresses, "{reason}");
+    }
 }

@@ -1,6 +1,9 @@
 //! Named cases: planned changes, among them what other operators do wrong, and the order of steps that users see.
 
-use witan_crd::{ByteQuantity, ClaimRetention, Retention, SelfHealing, UpdateKind, UpdateStrategy};
+use witan_crd::{
+    ByteQuantity, ClaimRetention, EtcdClusterSpec, OpenObject, Retention, SelfHealing, Storage,
+    UpdateKind, UpdateStrategy,
+};
 
 use super::{
     cases::{break_pod, cluster, removals, stopped},
@@ -128,6 +131,53 @@ fn a_changed_template_reaches_every_member_the_leader_last() {
     assert_eq!(moves.count(), 1);
 }
 
+/// `minReadySeconds` is 10, and so long must each pod have been ready.
+#[test]
+fn a_rollout_waits_until_readiness_has_lasted() {
+    let mut world = cluster(3);
+    world.template += 1;
+    for (seconds, waits) in [(9, true), (10, false)] {
+        let mut seen = world.observe();
+        for at in seen.ordinals.values_mut() {
+            at.pod.as_mut().expect("a pod").ready_changed = seen.now - seconds;
+        }
+        let step = world.plan(&seen);
+        let settling = matches!(why(&step), Some(Why::Settling(_)));
+        assert_eq!(settling, waits, "{seconds} s: {step:?}");
+    }
+}
+
+/// A member outside of this cluster of Kubernetes counts as well as the others.
+#[test]
+fn a_rollout_waits_for_a_foreign_member() {
+    let mut world = cluster(3);
+    world.template += 1;
+    world.elapse(20);
+    for healthy in [true, false] {
+        let mut seen = world.observe();
+        seen.ordinals.remove(&2);
+        let list = seen.membership.as_mut().expect("a list");
+        let member = &mut list.members[2];
+        (member.ordinal, member.healthy) = (None, healthy);
+        let foreign = Why::ForeignUnhealthy(member.id);
+        let step = world.plan(&seen);
+        assert_eq!(why(&step) != Some(&foreign), healthy, "{step:?}");
+    }
+}
+
+/// A restart would lose the data.
+#[test]
+fn a_changed_template_stays_away_from_the_only_copy() {
+    let mut world = World::new(EtcdClusterSpec::minimal(), 3);
+    let empty_dir = Some(OpenObject::default());
+    world.spec.storage = Some(Storage { empty_dir, ..Storage::default() });
+    world.spec.replicas = 1;
+    world.settle();
+    world.template += 1;
+    world.elapse(20);
+    world.waits_for(&Why::OnlyCopy(0));
+}
+
 /// An image that does not start stops the rollout at its first member, and a corrected one continues it.
 #[test]
 fn a_bad_template_takes_one_member_alone() {
@@ -149,6 +199,27 @@ fn a_bad_template_takes_one_member_alone() {
     world.template += 1;
     world.settle();
     assert!(world.pods.values().all(|pod| pod.template == 2));
+}
+
+/// The server refuses to promote one that has less.
+#[test]
+fn a_learner_with_nine_tenths_of_the_log_is_promoted() {
+    let mut world = cluster(3);
+    world.spec.replicas = 4;
+    assert!(world.run(50, |world, _| world.pods.contains_key(&3)));
+    for (raft_index, promotes) in [(899, false), (900, true)] {
+        let mut seen = world.observe();
+        let list = seen.membership.as_mut().expect("a list");
+        let leader = list.leader.and_then(|id| list.by_id(id));
+        assert_eq!(leader.map(|leader| leader.raft_index), Some(1000));
+        let mut learners = list.members.iter_mut().filter(|member| member.learner);
+        let learner = learners.next().expect("a learner");
+        (learner.started, learner.healthy) = (true, true);
+        learner.raft_index = raft_index;
+        let step = world.plan(&seen);
+        let promoted = matches!(step, Step::Promote(_));
+        assert_eq!(promoted, promotes, "{raft_index}: {step:?}");
+    }
 }
 
 #[test]
@@ -320,6 +391,16 @@ fn a_fenced_member_stays_down_and_the_others_keep_their_quorum() {
     world.fenced.clear();
     world.settle();
     assert!(removals(&world).is_empty());
+}
+
+/// It would cost the quorum, as long as the other one is away.
+#[test]
+fn a_member_that_cannot_be_fenced_yet_keeps_no_other_away() {
+    let mut world = cluster(3);
+    world.fenced.insert(0);
+    world.pods.remove(&1);
+    let back = world.run(3, |world, _| world.pods.contains_key(&1));
+    assert!(back, "{:?}", world.last());
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Named cases: a step that is refused keeps no other from being done.
 
-use witan_crd::EtcdClusterSpec;
+use witan_crd::{ByteQuantity, EtcdClusterSpec};
 
 use super::{cases::cluster, cases::started, why, world::World};
-use crate::model::{Obstacle, PodPhase, PodPlan, Refusal, Step, Why};
+use crate::{
+    IDLE, SOON,
+    model::{Holder, ObjectState, Obstacle, Part, PodPhase, PodPlan, Refusal, Step, Why},
+};
 
 fn refuses(world: &mut World, refused: fn(&Step) -> bool) {
     world.refuses = Some(refused);
@@ -81,6 +84,25 @@ fn refused_objects_keep_no_lost_pod_away() {
     }
 }
 
+#[test]
+fn a_name_that_another_object_has_keeps_no_lost_pod_away() {
+    let world = cluster(3);
+    for (ending, after) in [(true, SOON), (false, IDLE)] {
+        let mut seen = world.observe();
+        let holder = Holder { object: "Service/world".to_owned(), ending };
+        seen.taken.insert(Part::ClientService, holder);
+        seen.client_service = ObjectState::Missing;
+        let why = Why::NameTaken(Part::ClientService);
+        assert_eq!(world.plan(&seen), Step::Wait { why, after });
+        seen.ordinals.get_mut(&1).expect("a member").pod = None;
+        let step = world.plan(&seen);
+        assert!(
+            matches!(step, Step::StartMember(PodPlan { ordinal: 1, .. })),
+            "{step:?}"
+        );
+    }
+}
+
 /// The API server's words are the first thing to be reported, and the step is tried again.
 #[test]
 fn a_refused_step_is_waited_for_and_tried_again() {
@@ -101,6 +123,20 @@ fn a_refused_step_is_waited_for_and_tried_again() {
     assert_eq!(why(&held), Some(&Why::Refused), "{held:?}");
     seen.refused = vec![refusal(false)];
     assert_eq!(world.plan(&seen), step);
+}
+
+/// A quota that no larger disk fits into, and a new template.
+#[test]
+fn refused_growth_keeps_no_rollout_away() {
+    let mut world = cluster(3);
+    world.elapse(20);
+    let size = Some(ByteQuantity("9Gi".to_owned()));
+    world.spec.storage.as_mut().expect("a disk").size = size;
+    refuses(&mut world, |step| matches!(step, Step::GrowClaim { .. }));
+    world.template += 1;
+    world.run(200, |_, _| false);
+    assert!(world.pods.values().all(|pod| pod.template == 1));
+    assert!(world.run(20, |_, step| why(step) == Some(&Why::Refused)));
 }
 
 /// The spec cannot be realized: lost pods are recreated, and the cluster does not count as wanted.

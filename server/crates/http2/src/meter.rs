@@ -104,7 +104,7 @@ impl<S: Service> ResourceCharge<S> {
             if !self.meter.take(bytes - self.bytes) {
                 return false;
             }
-        } else if bytes < self.bytes {
+        } else {
             self.meter.release(self.bytes - bytes);
         }
         self.bytes = bytes;

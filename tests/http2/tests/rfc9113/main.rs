@@ -205,6 +205,9 @@ clauses! {
         [Frame::new(kind::PRIORITY, 0, 0, [0; 5])] => [PROTOCOL];
     a_priority_of_a_wrong_length_is_refused:
         [open(1), Frame::new(kind::PRIORITY, 0, 1, [0; 4])] => [SIZE, Stream(1, code::FRAME_SIZE_ERROR)];
+    a_priority_of_a_stream_that_depends_on_itself_is_refused:
+        [open(1), Frame::new(kind::PRIORITY, 0, 1, [0x80, 0, 0, 1, 16])]
+            => [PROTOCOL, Stream(1, code::PROTOCOL_ERROR)];
     a_reset_of_stream_0_is_refused: [Frame::number(kind::RST_STREAM, 0, 8)] => [PROTOCOL];
     a_reset_of_a_wrong_length_is_refused:
         [open(1), Frame::new(kind::RST_STREAM, 0, 1, [0; 3])] => [SIZE];

@@ -144,6 +144,8 @@ impl Client {
         let window = audit.receive_window + audit.unacknowledged as i64;
         assert_eq!(window, i64::from(WINDOW_BYTES));
         assert!(audit.output <= OUTPUT_BOUND, "{audit:?}");
+        let wake_at = self.connection.wake_at();
+        assert!(wake_at.is_none_or(|at| at > self.now), "a timer is due");
         let calls = self.ledger.ended.borrow().len() + audit.streams;
         assert!(self.ledger.begun.get() <= calls, "a call ends once");
     }
@@ -292,6 +294,17 @@ fn calls_are_answered_even_if_their_bytes_come_one_by_one() {
     assert_eq!((got.kind, got.flags), (frame::PING, ACK));
     assert_eq!(got.payload, b"01234567");
     assert_eq!(client.next().stream, 5);
+}
+
+#[test]
+fn calls_are_answered_however_their_bytes_are_split() {
+    let calls = [1, 3].map(|stream| request(stream, "/echo", b"hello"));
+    let bytes = calls.concat();
+    for size in 1..bytes.len() {
+        let mut client = Client::plain();
+        bytes.chunks(size).for_each(|part| client.write(part));
+        assert_eq!(*client.ledger.ended.borrow(), [0, 0], "{size} at a time");
+    }
 }
 
 #[test]

@@ -180,16 +180,14 @@ mod tests {
         wire::log_record(index, 3, &entry)
     }
 
-    fn removal(index: u64, remove: u64) -> LogRecord {
-        let entry = Entry {
-            command: Some(Command::Members(ChangeMembers {
-                remove,
-                voters: true,
-                ..ChangeMembers::default()
-            })),
-            ..Entry::default()
-        };
+    fn change(index: u64, change: ChangeMembers) -> LogRecord {
+        let command = Command::Members(ChangeMembers { voters: true, ..change });
+        let entry = Entry { command: Some(command), ..Entry::default() };
         wire::log_record(index, 3, &entry)
+    }
+
+    fn removal(index: u64, remove: u64) -> LogRecord {
+        change(index, ChangeMembers { remove, ..ChangeMembers::default() })
     }
 
     fn state(learner: Option<u64>) -> View {
@@ -255,6 +253,8 @@ mod tests {
         };
         assert!(alone(&recovered).is_none());
         forced(&mut recovered, 2);
+        // a log may begin before the checkpoint
+        recovered.records.insert(0, put(1, "executed"));
         let View { machine, position } = alone(&recovered).expect("the others are removed");
         assert_eq!(
             (position.index, position.term, &*position.voters),
@@ -331,6 +331,12 @@ mod tests {
         assert_eq!(forced.batch.records.len(), 3);
         assert!(!forced.members.by_id[&MemberId(3)].learner);
         assert!(is_alone(&mut Recovered::default(), 3));
+        // an uncommitted promotion of it stays
+        let promotion = ChangeMembers { promote: 3, ..ChangeMembers::default() };
+        let mut promoted = super::tests::recovered(state(Some(3)), 1, &[change(2, promotion)]);
+        let forced = super::tests::forced(&mut promoted, 3);
+        let indexes = forced.batch.records.iter().map(|record| record.index);
+        assert_eq!(Vec::from_iter(indexes), [3, 4]);
         let mut alone = state(None);
         let members = &mut alone.machine.members.by_id;
         *members = members.without(&MemberId(2)).without(&MemberId(3));

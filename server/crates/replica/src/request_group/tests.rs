@@ -325,3 +325,28 @@ fn those_give_way_of_whom_most_are_held() {
     assert_eq!(scene.group.clients.held, HELD + 1 - removed.len());
     assert_eq!(scene.group.take(usize::MAX).len(), HELD + 2 - removed.len());
 }
+
+#[test]
+fn what_a_batch_leaves_counts_for_its_senders() {
+    let mut scene = Scene::new();
+    for _ in 0..4 {
+        scene.hold(1000);
+        scene.group.push(Source::Member(7), 0, 500);
+    }
+    let taken = scene.group.take(5000).len();
+    let group = &scene.group;
+    assert!(taken > 0 && group.len() == 8 - taken, "{taken} were taken");
+    let of_clients = |it: &&Waiting<Source, u32>| it.bytes == 1000;
+    let clients = group.held.iter().filter(of_clients).count();
+    let members = group.len() - clients;
+    assert!(
+        clients > 0 && members > 0,
+        "{clients} and {members} are left"
+    );
+    let arrivals = [&group.clients, &group.members].map(|it| (it.held, it.bytes, it.in_flight));
+    let expected = [
+        (clients, clients * 1000, 4 - clients),
+        (members, members * 500, 4 - members),
+    ];
+    assert_eq!(arrivals, expected);
+}

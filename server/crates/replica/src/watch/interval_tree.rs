@@ -185,9 +185,13 @@ mod tests {
     #[test]
     fn the_tree_stays_flat_for_ascending_ranges() {
         let mut ranges = IntervalTree::<u32>::default();
-        for n in 0..100_000_u32 {
-            let (key, end) = (n.to_be_bytes(), (n + 1).to_be_bytes());
-            ranges.entry(&WatchRange::new(&key, &end), |value| *value = n);
+        let span = |n: u32| WatchRange::new(&n.to_be_bytes(), &(n + 1).to_be_bytes());
+        for n in 0..100_000 {
+            ranges.entry(&span(n), |value| *value = n);
+        }
+        assert!(depth(&ranges.root) < 60, "{}", depth(&ranges.root));
+        for n in (0..100_000).filter(|n| n % 7 != 0) {
+            ranges.change(&span(n), |_| true);
         }
         assert!(depth(&ranges.root) < 60, "{}", depth(&ranges.root));
         let mut found = Vec::new();

@@ -39,3 +39,21 @@ fn one_snapshot_is_enough_for_a_member_that_the_leader_has_not_heard_of() {
     cluster.until(|cluster| cluster.members[&lagging].0.status().applied >= last);
     assert_eq!(cluster.snapshots_sent, 1);
 }
+
+/// A rejection tells a new leader where the member's log ends.
+#[test]
+fn a_member_that_lags_a_little_behind_a_new_leader_needs_no_snapshot() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let first = cluster.leader().unwrap();
+    let lagging = cluster.follower();
+    let leader = 6 - first - lagging;
+    write(&mut cluster, first, MANY);
+    cluster.cut_off(lagging);
+    write(&mut cluster, first, 10);
+    cluster.hand_over(first, leader);
+    cluster.until(|cluster| cluster.leader() == Some(leader));
+    cluster.cut.clear();
+    let last = cluster.replica(leader).status().applied;
+    cluster.until(|cluster| cluster.members[&lagging].0.status().applied >= last);
+    assert_eq!(cluster.snapshots_sent, 0);
+}

@@ -40,6 +40,16 @@ fn a_proposal_waits_for_the_one_in_flight_and_for_its_time_at_most() {
     assert_eq!(cluster.replica(leader).last_index(), before + 1);
 }
 
+#[test]
+fn a_member_that_ends_returns_what_is_in_no_log() {
+    let (mut cluster, leader) = holding();
+    cluster.propose(leader, put("first"));
+    cluster.turn(leader);
+    let held = cluster.propose(leader, put("second"));
+    cluster.turn(leader);
+    assert_eq!(cluster.replica(leader).drop_held(), [Ticket(held)]);
+}
+
 /// The removed member refuses its clients, which may ask another one.
 #[test]
 fn what_a_member_has_forwarded_is_not_executed_after_its_removal() {

@@ -148,16 +148,27 @@ fn a_removed_member_ends_when_most_others_refuse_it() {
     assert_eq!(cluster.ended.get(&removed), Some(&Halt::Removed));
 }
 
+/// One that has nothing of it, and one that has half of it.
 #[test]
 fn a_learner_without_the_log_is_not_promoted() {
     let mut cluster = Cluster::new(&[1]);
-    for _ in 0..20 {
-        cluster.propose(1, put("k"));
-    }
     assert_eq!(done(&mut cluster, 1, add(2, true)), Ok(()));
-    let ticket = cluster.propose(1, promote(2));
-    cluster.settle();
-    let not_ready = Unanswered::Refused(ProposalRejected::LearnerNotReady);
-    assert_eq!(cluster.world(1).unanswered, [(Ticket(ticket), not_ready)]);
-    assert_eq!(cluster.replica(1).view().position.voters, [1]);
+    for joins in [false, true] {
+        if joins {
+            cluster.join(2);
+            cluster.until(|cluster| cluster.world(2).installs == 1);
+            cluster.ticks(2);
+            cluster.stop(2);
+        }
+        for _ in 0..30 {
+            cluster.propose(1, put("k"));
+        }
+        cluster.settle();
+        let ticket = cluster.propose(1, promote(2));
+        cluster.settle();
+        let not_ready = Unanswered::Refused(ProposalRejected::LearnerNotReady);
+        let refused = cluster.world(1).unanswered.last();
+        assert_eq!(refused, Some(&(Ticket(ticket), not_ready)));
+        assert_eq!(cluster.replica(1).view().position.voters, [1]);
+    }
 }

@@ -1,6 +1,10 @@
 //! Writes asked of any member.
 
 use super::*;
+use witan_machine::{
+    Reply,
+    kv::{KvReply, OpReply},
+};
 
 #[test]
 fn any_member_takes_writes() {
@@ -55,6 +59,21 @@ fn a_write_in_flight_when_the_leader_dies_is_applied_once() {
         cluster.until(|cluster| cluster.answer(asked, ticket).is_some());
         assert_eq!(cluster.count(asked, "k"), 1, "{reaches_another}");
     }
+}
+
+/// It comes to the next leader, because it is certain then that it is in no log.
+#[test]
+fn a_write_that_no_other_member_has_outlives_its_leader() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let leader = cluster.leader().expect("it leads");
+    cluster.cut_off(leader);
+    let ticket = cluster.propose(leader, put("k"));
+    cluster.ticks(ELECTION_TICKS * 3);
+    assert_ne!(cluster.leader(), Some(leader));
+    assert!(cluster.answer(leader, ticket).is_none());
+    cluster.cut.clear();
+    cluster.until(|cluster| cluster.answer(leader, ticket).is_some());
+    assert_eq!(cluster.count(leader, "k"), 1);
 }
 
 #[test]
@@ -211,4 +230,48 @@ fn the_writes_of_a_turn_travel_together() {
         assert!(cluster.answer(leader, ticket).is_some());
     }
     assert_eq!(cluster.count(leader, "k"), WRITES);
+}
+
+/// Raft waits for an answer before it sends a member what does not fit into an append message.
+#[test]
+fn large_writes_of_a_turn_reach_each_member_without_an_answer() {
+    const WRITES: usize = 4;
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.settle();
+    let leader = cluster.leader().expect("it leads");
+    for _ in 0..WRITES {
+        let value = vec![0; 400 << 10].into();
+        let put = kv::Put { key: "k".into(), value, ..kv::Put::default() };
+        cluster.propose(leader, kv::KvOperation::Put(put));
+    }
+    let sent = cluster.turn(leader);
+    let described = sent.iter().map(|sent| Replica::describe(&sent.message));
+    let appends = described.filter(|it| it.contains(" entries=1 "));
+    assert_eq!(appends.count(), 2 * WRITES);
+}
+
+/// Others execute a write without its answer, even if they wait for one of their own with the same ticket.
+#[test]
+fn only_who_asked_reads_for_the_answer() {
+    const TICKET: u64 = 9;
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    cluster.propose(leader, put("k"));
+    for at in [leader, asked] {
+        let put = kv::Put { key: "k".into(), prev_kv: true, ..kv::Put::default() };
+        let command = Command::from(kv::KvOperation::Put(put));
+        assert_eq!(cluster.try_propose(at, TICKET, command), Ok(()));
+    }
+    cluster.settle();
+    for id in [1, 2, 3] {
+        let read = cluster.world(id).applied.iter().filter(|applied| {
+            let reply = &applied.outcome.reply;
+            matches!(reply, Reply::Kv(Ok(KvReply::Op(OpReply::Put(put)))) if put.prev_kv.is_some())
+        });
+        let tickets: Vec<_> = read.map(|applied| applied.ticket).collect();
+        let expected = [leader, asked]
+            .contains(&id)
+            .then_some(Some(Ticket(TICKET)));
+        assert_eq!(tickets, Vec::from_iter(expected), "member {id}");
+    }
 }
