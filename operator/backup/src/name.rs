@@ -2,6 +2,9 @@
 
 use crate::reason::{BackupError, Reason};
 
+/// A name is part of a file name, of which most file systems allow 255 bytes.
+const NAME_BYTES_MAX: usize = 200;
+
 pub(crate) const DATA: &str = ".db";
 pub(crate) const RECORD: &str = ".json";
 
@@ -9,6 +12,8 @@ pub(crate) fn check(name: &str) -> Result<(), BackupError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let wrong = if name.is_empty() {
         "it is empty"
+    } else if name.len() > NAME_BYTES_MAX {
+        "it has more than 200 characters"
     } else if name.starts_with('.') {
         "it begins with a dot"
     } else if !name.chars().all(allowed) {
@@ -40,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_name_is_no_path() {
-        for sound in ["a", "nightly-20260101T000000Z", "A_b.c"] {
+        for sound in ["a", "nightly-20260101T000000Z", "A_b.c", &"x".repeat(200)] {
             assert_eq!(check_new(sound), Ok(()), "{sound}");
         }
         for wrong in [
@@ -48,6 +53,7 @@ mod tests {
         ] {
             assert!(check(wrong).is_err(), "{wrong}");
         }
+        assert!(check(&"x".repeat(201)).is_err());
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::{
     reason::{BackupError, Reason},
 };
 
+/// More than fit into the time.
+const RETRIES_MAX: usize = 1000;
 /// Pauses between two tries: random, and at most three times as long as the one before.
 const PAUSES: BackoffConfig = BackoffConfig {
     init_backoff: Duration::from_millis(500),
@@ -81,8 +83,7 @@ pub(crate) fn open_with(
     }
     let retry = RetryConfig {
         backoff: PAUSES,
-        // the time bounds them
-        max_retries: usize::MAX,
+        max_retries: RETRIES_MAX,
         retry_timeout: flags.s3_retry_timeout,
     };
     builder

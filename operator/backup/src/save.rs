@@ -93,7 +93,7 @@ async fn retain(
 async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, BackupError> {
     let (file, data) = (format!("{name}{RECORD}"), format!("{name}{DATA}"));
     let Some(record) = store.record(name).await? else {
-        if store.size(&file).await?.is_some() {
+        if store.small_file(&file).await?.is_some() {
             let message = format!(
                 "{} exists and is no record of a backup: use another name",
                 store.url(&file)

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use object_store::{
     ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, local::LocalFileSystem, path::Path,
 };
-use witan_members::page::PAGE_BYTES_MAX;
 
 use crate::{
     command::S3Flags,
@@ -20,6 +19,9 @@ use crate::{
     store_error::{self, Doing},
     upload::PartUpload,
 };
+
+/// Bound on the bytes of a record, which has some hundred: a larger object is not a record.
+const RECORD_BYTES_MAX: u64 = 64 << 10;
 
 #[derive(Clone)]
 pub(crate) struct Store {
@@ -141,22 +143,28 @@ impl Store {
     /// Reads the record of a backup; `None` if there is none that can be read.
     pub(crate) async fn record(&self, name: &str) -> Result<Option<BackupRecord>, BackupError> {
         let file = format!("{name}{RECORD}");
-        let failed = |error| self.failed("read", &file, &error);
-        let found = match self.objects.get(&self.path(&file)).await {
-            Ok(found) => found,
-            Err(error) if store_error::is_missing_object(&error) => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
-        if found.meta.size > PAGE_BYTES_MAX as u64 {
-            tracing::warn!(url = self.url(&file), "this is no record of a backup");
+        let Some(json) = self.small_file(&file).await? else {
             return Ok(None);
-        }
-        let json = found.bytes().await.map_err(failed)?;
+        };
         let record = serde_json::from_slice(&json);
         if let Err(error) = &record {
             tracing::warn!(url = self.url(&file), %error, "this is no record of a backup");
         }
         Ok(record.ok())
+    }
+
+    /// Reads a file; `None` if there is none. A file that is too large for a record is empty.
+    pub(crate) async fn small_file(&self, file: &str) -> Result<Option<Vec<u8>>, BackupError> {
+        let failed = |error| self.failed("read", file, &error);
+        let found = match self.objects.get(&self.path(file)).await {
+            Ok(found) => found,
+            Err(error) if store_error::is_missing_object(&error) => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        if found.meta.size > RECORD_BYTES_MAX {
+            return Ok(Some(Vec::new()));
+        }
+        Ok(Some(found.bytes().await.map_err(failed)?.to_vec()))
     }
 
     /// Writes the record of a backup, with which it begins to count.

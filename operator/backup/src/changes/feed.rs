@@ -9,13 +9,10 @@ use futures_util::{StreamExt as _, future, stream};
 use tonic::{Status, Streaming, metadata::AsciiMetadataValue, transport::Channel};
 use witan_api::{
     changes::GrantedLease,
-    v3::{
-        MESSAGE_BYTES_MAX,
-        etcdserverpb::{
-            LeaseTimeToLiveRequest, RangeRequest, WatchCreateRequest, WatchRequest, WatchResponse,
-            kv_client::KvClient, lease_client::LeaseClient, watch_client::WatchClient,
-            watch_request::RequestUnion,
-        },
+    v3::etcdserverpb::{
+        LeaseTimeToLiveRequest, RangeRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+        kv_client::KvClient, lease_client::LeaseClient, watch_client::WatchClient,
+        watch_request::RequestUnion,
     },
 };
 use witan_members::session::{request, within};
@@ -27,6 +24,9 @@ use crate::{
 
 /// The key before all others: its range to itself is that of all keys.
 const FIRST_KEY: &[u8] = b"\0";
+
+/// A message holds one change at least, which is as large as the flags of the members allow: 1.5 MiB by default.
+const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
 /// How long a member may take to answer while changes wait to be stored.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);

@@ -12,6 +12,10 @@ use crate::{
 
 /// The folder of all clusters.
 const FOLDER: &str = "changes";
+/// A segment has some MiB, and one revision of any size that members take; a larger file is none.
+const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+/// Segments that one run of a retention deletes at most: those of half a day in which each 5 s have one. The next run goes on.
+const PRUNED_MAX: usize = 10_000;
 /// Segments that are deleted at once.
 const DELETIONS_AT_ONCE: usize = 16;
 
@@ -84,7 +88,11 @@ impl SegmentStore {
     /// Reads the file of a segment, up to [`SEGMENT_BYTES_MAX`].
     async fn bytes(&self, id: SegmentId) -> Result<Vec<u8>, BackupError> {
         let file = id.file_name();
-        let (_, mut pieces) = self.store.read(&file).await?;
+        let (length, mut pieces) = self.store.read(&file).await?;
+        if length > SEGMENT_BYTES_MAX {
+            let message = format!("{}: it is too large for a segment", self.store.url(&file));
+            return Err(BackupError::new(Reason::ForeignFormat, message));
+        }
         let mut bytes = Vec::new();
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|error| self.store.failed("read", &file, &error))?;
@@ -124,7 +132,7 @@ impl SegmentStore {
     pub(crate) async fn prune(&self, kept: &[(i64, i64)]) -> Result<(), BackupError> {
         let ids = self.ids().await?;
         let unneeded = unneeded(&ids, kept);
-        stream::iter(unneeded)
+        stream::iter(unneeded.into_iter().take(PRUNED_MAX))
             .map(|id| async move { self.store.delete(&id.file_name()).await })
             .buffer_unordered(DELETIONS_AT_ONCE)
             .try_collect()

@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use crate::reason::BackupError;
 
-/// The wait after a failure: a store that is full or slow for hours costs a member at most six snapshots in an hour.
-const WAIT: Duration = Duration::from_secs(600);
+/// The wait after the first failure.
+const WAIT_MIN: Duration = Duration::from_secs(30);
+/// The longest wait: a store that is full or slow for hours costs a member at most two snapshots in an hour.
+const WAIT_MAX: Duration = Duration::from_secs(1800);
 
-/// The last failure of a backup.
+/// The last failure of a backup; each one in a row doubles the wait.
 #[derive(Debug, Default)]
 pub(super) struct Retry {
     failed: Option<Failed>,
@@ -16,17 +18,20 @@ pub(super) struct Retry {
 #[derive(Debug)]
 struct Failed {
     message: String,
+    wait: Duration,
     until: Instant,
 }
 
 impl Retry {
     pub(super) fn failed(&mut self, error: &BackupError, now: Instant) {
+        let wait = self.failed.as_ref().map_or(WAIT_MIN, |last| last.wait * 2);
+        let wait = wait.min(WAIT_MAX);
         let message = format!(
             "the stored changes cannot be restored: the backup that they start from failed, and is tried again after {} s: {}",
-            WAIT.as_secs(),
+            wait.as_secs(),
             error.message
         );
-        self.failed = Some(Failed { message, until: now + WAIT });
+        self.failed = Some(Failed { message, wait, until: now + wait });
     }
 
     /// Whether the backup may be tried.
@@ -46,12 +51,15 @@ mod tests {
     use crate::reason::Reason;
 
     #[test]
-    fn a_backup_is_due_after_the_wait() {
+    fn the_wait_doubles_up_to_its_bound() {
         let (now, mut retry) = (Instant::now(), Retry::default());
         assert!(retry.is_due(now));
-        retry.failed(&BackupError::new(Reason::StoreFull, "no space"), now);
-        assert!(!retry.is_due(now + WAIT - Duration::from_millis(1)));
-        assert!(retry.is_due(now + WAIT));
+        for wait in [30, 60, 120, 240, 480, 960, 1800, 1800] {
+            retry.failed(&BackupError::new(Reason::StoreFull, "no space"), now);
+            let wait = Duration::from_secs(wait);
+            assert!(!retry.is_due(now + wait - Duration::from_millis(1)));
+            assert!(retry.is_due(now + wait));
+        }
         assert!(retry.message().unwrap().ends_with("no space"));
     }
 }
