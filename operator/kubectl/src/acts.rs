@@ -17,6 +17,9 @@ use super::{
     target::Target,
 };
 
+/// Widest cell of an error in a table.
+const ERROR_MAX: usize = 100;
+
 /// Creates an operation if its cluster exists: one without would wait for it.
 pub(super) async fn ask_of_known(
     target: &Target,
@@ -142,7 +145,7 @@ fn survey(answers: &[Answer], why: impl Fn(&Answer) -> String) -> String {
             report.map_or_else(|| UNKNOWN.to_owned(), |report| yes(report.linearizable)),
             or_unknown(report.map(|report| report.raft_index.to_string())),
             or_unknown(report.map(|report| report.revision.to_string())),
-            clipped(&why(answer)),
+            clipped(&why(answer), ERROR_MAX),
         ]);
     }
     table.to_string()

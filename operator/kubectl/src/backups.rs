@@ -58,7 +58,7 @@ pub(super) fn table(all: &[EtcdBackup], now: Timestamp) -> String {
             or_unknown(status.size),
             or_unknown(status.completed_at.map(|time| age(time.0, now) + " ago")),
             or_unknown(status.location),
-            super::table::clipped(&status.message.unwrap_or_default()),
+            super::table::clipped(&status.message.unwrap_or_default(), 120),
         ]);
     }
     if table.is_empty() {

@@ -27,6 +27,8 @@ mod tls;
 mod values;
 mod write;
 
+use std::io::Read as _;
+
 use serde_json::Value;
 
 use self::{
@@ -41,6 +43,9 @@ use super::{
     output::print,
 };
 use witan_crd::ByteQuantity;
+
+/// Most bytes of the input: far more than the manifests of a namespace have.
+const INPUT_MAX: u64 = 16 << 20;
 
 /// Why versions, images and defragmentations are not converted.
 const VERSION: &str = "it is a version of etcd; members run that of the operator, or spec.version";
@@ -102,12 +107,21 @@ fn read(flags: &ConvertFlags) -> Result<(String, String), PluginError> {
     } else {
         flags.filename.display().to_string()
     };
-    let text = if stdin {
-        std::io::read_to_string(std::io::stdin())
+    let wrong = |reason: String| PluginError::words(format!("cannot read {place}: {reason}"));
+    let mut text = String::new();
+    let done = if stdin {
+        std::io::stdin()
+            .lock()
+            .take(INPUT_MAX + 1)
+            .read_to_string(&mut text)
     } else {
-        std::fs::read_to_string(&flags.filename)
+        let file = std::fs::File::open(&flags.filename);
+        file.and_then(|file| file.take(INPUT_MAX + 1).read_to_string(&mut text))
     };
-    let text = text.map_err(|error| PluginError::words(format!("cannot read {place}: {error}")))?;
+    done.map_err(|error| wrong(error.to_string()))?;
+    if u64::try_from(text.len()).is_ok_and(|length| length > INPUT_MAX) {
+        return Err(wrong(format!("it has more than {INPUT_MAX} bytes")));
+    }
     Ok((place, text))
 }
 

@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use super::{command::Decode, table::clipped};
 
+/// How many characters of a value are shown.
+pub(super) const SHOWN_MAX: usize = 60;
 const MAGIC: &[u8] = b"k8s\0";
 const ENCRYPTED: &[u8] = b"k8s:enc:";
 
@@ -28,7 +30,7 @@ pub(super) fn shown(value: &[u8], decode: Option<Decode>) -> String {
             .to_owned();
     }
     match std::str::from_utf8(value) {
-        Ok(text) => clipped(text),
+        Ok(text) => clipped(text, SHOWN_MAX),
         Err(_) => "(binary)".to_owned(),
     }
 }
@@ -163,7 +165,10 @@ mod tests {
         );
         assert_eq!(shown(b"one\ntwo", k8s), "one\\ntwo");
         assert_eq!(shown(b"\xff", None), "(binary)");
-        assert_eq!(shown(json, None).as_bytes(), json);
+        assert_eq!(
+            shown(json, None),
+            clipped(std::str::from_utf8(json).unwrap(), SHOWN_MAX)
+        );
     }
 
     #[test]

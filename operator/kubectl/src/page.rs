@@ -5,6 +5,9 @@ use witan_members::page::PageError;
 
 use super::table::clipped;
 
+/// Characters of an answer that are shown.
+const ANSWER_MAX: usize = 200;
+
 /// Returns the text of an error for people.
 pub(super) fn explain(error: PageError) -> String {
     match error {
@@ -12,7 +15,7 @@ pub(super) fn explain(error: PageError) -> String {
             "it asks for the password of a user with the role root; see --user and --password-file"
                 .to_owned()
         }
-        PageError::Status(status, text) => format!("{status}: {}", clipped(&text)),
+        PageError::Status(status, text) => format!("{status}: {}", clipped(&text, ANSWER_MAX)),
         PageError::Failed(why) => why,
     }
 }

@@ -24,6 +24,9 @@ use super::{
     table::{Table, counted, or_unknown},
 };
 
+/// How many differences are collected at most.
+const DIFFERENCES_MAX: usize = 10_000;
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Differences {
@@ -78,6 +81,10 @@ pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Difference
         let own = (order.is_le()).then(|| now.page.pop_front()).flatten();
         let old = (order.is_ge()).then(|| then.page.pop_front()).flatten();
         found.extend(difference(own.as_ref(), old.as_ref()));
+        if found.len() > DIFFERENCES_MAX {
+            let text = format!("more than {DIFFERENCES_MAX} keys differ: choose a longer prefix");
+            return Err(PluginError::Words(text));
+        }
     }
     Ok(Differences { newest, keys: found })
 }

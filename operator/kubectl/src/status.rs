@@ -28,6 +28,8 @@ const WANTED: [(&str, &str); 9] = [
 
 /// The reason of `Progressing` in a cluster that is as its spec asks.
 const STABLE: &str = "Stable";
+/// Widest cell of a message in a table.
+const MESSAGE_MAX: usize = 160;
 /// Days before its end from which a certificate is pointed out: the operator renews at half of the validity.
 const DAYS_FEW: i64 = 14;
 
@@ -67,7 +69,7 @@ pub(super) fn table(all: &[Facts], now: Timestamp) -> String {
             },
             or_unknown(backup.map(|(_, time)| age(time, now) + " ago")),
             or_unknown(created.map(|time| age(time.0, now))),
-            clipped(&phase(facts)),
+            clipped(&phase(facts), MESSAGE_MAX),
         ]);
     }
     if table.is_empty() {
@@ -109,7 +111,7 @@ fn head(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
     let id = status.cluster_id.as_ref().map(|id| format!(", id {id}"));
     let mut lines = vec![
         ("Cluster", name + &id.unwrap_or_default()),
-        ("Phase", clipped(&phase(facts))),
+        ("Phase", clipped(&phase(facts), MESSAGE_MAX)),
         ("Members", members::summary(facts)),
         ("Operator", operator(facts, status, now)),
         (
@@ -234,7 +236,7 @@ fn conditions(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
             condition.status.clone(),
             age(condition.last_transition_time.0, now),
             condition.reason.clone(),
-            clipped(&condition.message),
+            clipped(&condition.message, MESSAGE_MAX),
         ]);
     }
     (!table.is_empty()).then(|| table.to_string())

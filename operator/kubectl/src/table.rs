@@ -9,9 +9,6 @@ const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// Characters of a text that others have written and that is shown in a line.
-const LINE_CHARS_MAX: usize = 160;
-
 /// Shown where nothing is known.
 pub(super) const UNKNOWN: &str = "-";
 
@@ -96,15 +93,15 @@ pub(super) fn counted(number: u64, thing: &str) -> String {
     format!("{number} {thing}{end}")
 }
 
-/// Returns the text as one line of at most [`LINE_CHARS_MAX`] characters; what is left out is an ellipsis, what cannot be
-/// printed is escaped.
-pub(super) fn clipped(text: &str) -> String {
+/// Returns the text as one line of at most so many characters; what is left out is an ellipsis, what cannot be printed is
+/// escaped.
+pub(super) fn clipped(text: &str, max: usize) -> String {
     let mut line = String::new();
     let mut length = 0;
     for c in text.chars() {
         let shown = printable(c);
         length += shown.chars().count();
-        if length > LINE_CHARS_MAX {
+        if length > max {
             line.push('…');
             break;
         }
@@ -177,8 +174,7 @@ mod tests {
 
     #[test]
     fn clipped_text_is_one_line() {
-        assert_eq!(clipped("a\nb"), "a\\nb");
-        let shown = clipped(&"a".repeat(LINE_CHARS_MAX + 1));
-        assert_eq!(shown, "a".repeat(LINE_CHARS_MAX) + "…");
+        assert_eq!(clipped("a\nb", 9), "a\\nb");
+        assert_eq!(clipped("abcdef", 3), "abc…");
     }
 }

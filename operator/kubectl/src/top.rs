@@ -1,6 +1,6 @@
 //! `top`: how many keys there are below each prefix, and about how many bytes. Keys are read in pages without their values;
-//! of each prefix some values are read, and the others are taken for as long. Requests are paced. Who reads, writes
-//! and watches keys is in `rates`.
+//! of each prefix some values are read, and the others are taken for as long. Requests are paced, and rows are bounded. Who
+//! reads, writes and watches keys is in `rates`.
 
 mod rates;
 #[cfg(test)]
@@ -25,10 +25,14 @@ use super::{
     target::Target,
 };
 
+/// Prefixes that are counted by themselves at most. The keys of further ones are counted together.
+const ROWS_MAX: usize = 10_000;
 /// Values that are read of one prefix at most.
 const SAMPLES_OF_ROW_MAX: u64 = 16;
 /// Values that are read at most.
 const SAMPLES_MAX: u64 = 500;
+/// The row of keys whose prefix is not counted by itself.
+const OTHERS: &str = "(others)";
 /// Between two lines about progress.
 const TELL: Duration = Duration::from_secs(5);
 
@@ -139,7 +143,11 @@ impl KeyCounts {
     }
 
     fn row(&mut self, key: &[u8], flags: &TopFlags) -> &mut Row {
-        self.rows.entry(below(key, flags)).or_default()
+        let mut name = below(key, flags);
+        if self.rows.len() >= ROWS_MAX && !self.rows.contains_key(&name) {
+            OTHERS.clone_into(&mut name);
+        }
+        self.rows.entry(name).or_default()
     }
 
     /// Returns about how many bytes keys and values of a row have.

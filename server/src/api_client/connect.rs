@@ -13,6 +13,9 @@ use witan_transport::PeerStream;
 
 use super::tls::TlsClient;
 
+/// Largest head of a proxy's answer.
+const PROXY_HEAD_BYTES_MAX: usize = 8 << 10;
+
 /// A connection as hyper takes it.
 pub(crate) type Connection = TokioIo<Box<dyn PeerStream>>;
 
@@ -78,8 +81,11 @@ async fn tunnel(stream: &mut TcpStream, authority: &str) -> io::Result<()> {
     let head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
     let mut answer = Vec::new();
-    // byte by byte: bytes after the head belong to TLS; the timeout bounds their number
+    // byte by byte: bytes after the head belong to TLS
     while !answer.ends_with(b"\r\n\r\n") {
+        if answer.len() == PROXY_HEAD_BYTES_MAX {
+            return Err(io::Error::other("the proxy's answer is too long"));
+        }
         answer.push(stream.read_u8().await?);
     }
     let first = answer.split(|byte| *byte == b'\r').next();

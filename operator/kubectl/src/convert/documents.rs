@@ -6,6 +6,15 @@ use serde_yaml::Value as Yaml;
 
 use crate::table::clipped;
 
+/// Brackets of YAML, one in another: the parser allows 128 levels, and counts them when it has read them all.
+const BRACKETS_MAX: usize = 1000;
+
+/// Bytes for which the aliases of a file may stand, if each stood for the whole file.
+const EXPANDED_BYTES_MAX: usize = 256 << 20;
+
+/// Characters of an error: it may name a key of any length.
+const ERROR_CHARS_MAX: usize = 400;
+
 #[derive(Debug)]
 pub(super) struct Document {
     /// Its number, and that of the item if it comes from a list.
@@ -34,6 +43,7 @@ impl Document {
 
 /// Reads all documents of a file. The error is for people: where the mistake is.
 pub(super) fn read(text: &str) -> Result<Vec<Document>, String> {
+    check_cost(text)?;
     let mut documents = Vec::new();
     for (n, part) in serde_yaml::Deserializer::from_str(text).enumerate() {
         let place = format!("document {}", n + 1);
@@ -76,6 +86,37 @@ fn take_apart(
     Ok(())
 }
 
+/// Refuses text of which the parser would make much more than it holds, or at which it would work for minutes: aliases to large
+/// nodes, and brackets in brackets.
+fn check_cost(text: &str) -> Result<(), String> {
+    let (mut depth, mut deepest, mut aliases) = (0_usize, 0, 0_usize);
+    let mut before = [b'\n'; 2];
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ if before[1] == b'*' && byte.is_ascii_alphanumeric() => {
+                aliases += usize::from(b" \t\n[,:{".contains(&before[0]));
+            }
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+        before = [before[1], byte];
+    }
+    if deepest > BRACKETS_MAX {
+        return Err(format!(
+            "it has more than {BRACKETS_MAX} open brackets one in another"
+        ));
+    }
+    if aliases.saturating_mul(text.len()) > EXPANDED_BYTES_MAX {
+        return Err(format!(
+            "its {aliases} aliases may stand for more than {} MiB: write them out",
+            EXPANDED_BYTES_MAX >> 20
+        ));
+    }
+    Ok(())
+}
+
 /// A value that JSON does not have, and the path to it, the last step first.
 struct NoJson {
     steps: Vec<String>,
@@ -97,7 +138,7 @@ impl NoJson {
     fn text(&self) -> String {
         let path: String = self.steps.iter().rev().map(String::as_str).collect();
         let path = path.strip_prefix('.').unwrap_or(&path);
-        format!("{} {}", clipped(path), clipped(&self.reason))
+        clipped(&format!("{path} {}", self.reason), ERROR_CHARS_MAX)
     }
 }
 
@@ -176,7 +217,7 @@ mod tests {
         }
     }
 
-    /// Aliases that multiply, and an error within a long key.
+    /// Aliases that multiply, and nesting without an end.
     #[test]
     fn hostile_yaml_is_refused() {
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
@@ -185,7 +226,14 @@ mod tests {
             bomb.push_str(&format!("a{n}: &a{n} [{list}]\n"));
         }
         assert!(read(&bomb).is_err());
-        assert!(read(&"[".repeat(1000)).is_err());
+        assert!(read(&"[".repeat(100_000)).is_err());
+        assert!(read(&format!("a: {}", "[".repeat(100_000))).is_err());
+        let large = format!(
+            "q: &a {}\nl: [{}]\n",
+            "x".repeat(1 << 20),
+            "*a, ".repeat(300)
+        );
+        assert!(read(&large).unwrap_err().contains("aliases"), "bytes");
         let path = format!("? {}\n: [{}]\n", "k".repeat(1 << 20), "x, ".repeat(200_000));
         assert_eq!(read(&path).unwrap().len(), 1);
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::table::clipped;
+use super::super::{decode::SHOWN_MAX, table::clipped};
 
 /// The subject of a comment, in the order in which comments are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +83,7 @@ pub(super) fn shown(value: &Value) -> String {
             value.to_string()
         }
     };
-    clipped(&text)
+    clipped(&text, SHOWN_MAX)
 }
 
 #[cfg(test)]
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_comment_is_one_line() {
         assert_eq!(comment("a\nb: c\u{85}d"), "# a\\nb: c\\u{85}d\n");
-        assert_eq!(shown(&json!("a".repeat(200))).chars().count(), 161);
+        assert_eq!(shown(&json!("a".repeat(61))).chars().count(), 61);
     }
 
     #[test]

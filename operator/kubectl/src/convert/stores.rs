@@ -9,6 +9,10 @@ use super::{
     values::{is_name, name, reference},
 };
 
+/// Bounds of the definition in seconds: an interval beyond them becomes the nearest one.
+const CHANGES_MIN: u64 = 2;
+const CHANGES_MAX: u64 = 3600;
+
 /// Fields of a five-field schedule.
 const CRON_FIELDS: usize = 5;
 
@@ -128,6 +132,13 @@ pub(super) fn schedule(fields: &mut Fields, path: &str) -> Option<String> {
 
 pub(super) fn keep_last(fields: &mut Fields, made: &mut Made, path: &str, number: i64) {
     made.put(fields, path, "retention.keepLast", Some(number));
+}
+
+pub(super) fn changes(made: &mut Made, seconds: u64) {
+    made.set(
+        "changes.everySeconds",
+        seconds.clamp(CHANGES_MIN, CHANGES_MAX),
+    );
 }
 
 pub(super) fn credentials(fields: &mut Fields, secret: &str, keys: &str) {

@@ -11,6 +11,8 @@ use super::super::{page::explain, reach::Reach};
 const FLAG: &str = "flight-recorder-megabytes";
 const PAGE: &str = "/debug/flight-recorder";
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Bytes of a recording at most: it is held in memory, and a report is sent to somebody.
+const BYTES_MAX: usize = 256 << 20;
 
 /// Whether the members of a cluster record.
 pub(super) fn records(cluster: &EtcdCluster) -> bool {
@@ -19,8 +21,7 @@ pub(super) fn records(cluster: &EtcdCluster) -> bool {
 }
 
 pub(super) async fn read(reach: &Reach, address: &Address) -> Result<Vec<u8>, String> {
-    // as long as the member's own flag allows
-    let got = page::get(&address.url(PAGE), Some(address), PATIENCE, usize::MAX).await;
+    let got = page::get(&address.url(PAGE), Some(address), PATIENCE, BYTES_MAX).await;
     got.map_err(|error| {
         let forward = reach.forward_failure(&address.member);
         forward.unwrap_or_else(|| explain(error))

@@ -4,9 +4,12 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use witan_crd::{BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdBackupStatus};
 
-use super::super::{
-    facts::Facts,
-    table::{Table, age, clipped, or_unknown, span},
+use super::{
+    super::{
+        facts::Facts,
+        table::{Table, age, clipped, or_unknown, span},
+    },
+    MESSAGE_MAX,
 };
 
 /// Returns the newest backup that succeeded, and when it did.
@@ -44,7 +47,7 @@ pub(super) fn summary(facts: &Facts, now: Timestamp) -> String {
             .status
             .as_ref()
             .and_then(|status| status.message.clone());
-        let said = said.map(|said| format!(": {}", clipped(&said)));
+        let said = said.map(|said| format!(": {}", clipped(&said, MESSAGE_MAX)));
         let phase = backup.status.as_ref().and_then(|status| status.phase);
         let phase = phase.map_or_else(|| "Pending".to_owned(), |phase| format!("{phase:?}"));
         let name = backup.name_any();
@@ -92,7 +95,7 @@ fn state(schedule: &EtcdBackupSchedule) -> String {
     });
     match ready {
         Some(ready) if ready.status == "True" => "ready".to_owned(),
-        Some(ready) => format!("{}: {}", ready.reason, clipped(&ready.message)),
+        Some(ready) => format!("{}: {}", ready.reason, clipped(&ready.message, MESSAGE_MAX)),
         None => "not seen by the operator yet".to_owned(),
     }
 }

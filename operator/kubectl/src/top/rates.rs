@@ -10,8 +10,9 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use witan_api::top::{KeySpace, PATH, TopCounts, TopPage, TopRow};
-use witan_members::page::{PAGE_BYTES_MAX, PageError, get};
+use witan_members::page::{PageError, get};
 
+use super::OTHERS;
 use crate::{
     PluginError,
     command::{By, TopFlags},
@@ -24,8 +25,10 @@ use crate::{
 
 /// How long a member may take beside the seconds in which it counts requests.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// The row of requests whose prefix or client is not counted by itself.
-const OTHERS: &str = "(others)";
+/// Bytes of a page at most.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+/// Characters of a name that are shown.
+const NAME_MAX: usize = 80;
 
 /// The answers of all members.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -174,11 +177,11 @@ impl Rates {
         for (name, group) in groups.iter().take(rows) {
             let busiest = group.parts.iter().max_by(|(_, a), (_, b)| a.order(b));
             table.row([
-                clipped(name),
+                clipped(name, NAME_MAX),
                 rate(group.all.reads),
                 rate(group.all.writes),
                 group.all.watchers.to_string(),
-                busiest.map_or_else(|| UNKNOWN.to_owned(), |(part, _)| clipped(part)),
+                busiest.map_or_else(|| UNKNOWN.to_owned(), |(part, _)| clipped(part, NAME_MAX)),
             ]);
         }
         let mut text = table.to_string();

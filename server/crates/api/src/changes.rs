@@ -24,9 +24,14 @@ const VERSION: u8 = b'1';
 /// Bytes of a SHA-256.
 const DIGEST_BYTES: usize = 32;
 
-/// The last revision or generation that a name may have: far beyond any cluster, and far enough from the end of 64 bits for
-/// sums.
-const REVISION_MAX: i64 = i64::MAX / 4;
+/// The last revision that a name may have: far beyond any cluster, and far enough from the end of 64 bits for sums.
+pub const REVISION_MAX: i64 = i64::MAX / 4;
+
+/// The last generation that a name may have, in milliseconds since 1970: the year 9999, the last one that has a date.
+pub const GENERATION_MAX: i64 = 253_000_000_000_000;
+
+/// The last number that a name may have: one for each minute of a thousand years.
+const NUMBER_MAX: u32 = 1 << 29;
 
 /// Name of the file that says up to which revision the segments beside it are applied.
 pub const TARGET: &str = "target.json";
@@ -119,10 +124,9 @@ impl SegmentId {
         let mut next = || numbers.next()?.parse::<i64>().ok();
         let (generation, first, number) = (next()?, next()?, next()?);
         let id = Self { generation, first, number: u32::try_from(number).ok()? };
-        let sound = 1..=REVISION_MAX;
-        let is_sound = sound.contains(&generation)
-            && sound.contains(&first)
-            && id.number < u32::MAX
+        let is_sound = (1..=GENERATION_MAX).contains(&generation)
+            && (1..=REVISION_MAX).contains(&first)
+            && id.number <= NUMBER_MAX
             && id.file_name() == name;
         is_sound.then_some(id)
     }

@@ -15,6 +15,7 @@ use crate::{
     encode::Encoder,
     format::Head,
     frame,
+    noted::SPARE_BYTES_MAX,
     ring::{Noted, RingSettings, now_ns},
 };
 
@@ -127,6 +128,7 @@ impl Files {
     pub(crate) fn take_spare(&mut self) -> Vec<u8> {
         let mut spare = std::mem::take(&mut self.spare);
         spare.clear();
+        spare.shrink_to(SPARE_BYTES_MAX);
         spare
     }
 

@@ -27,6 +27,9 @@ use crate::{
     state,
 };
 
+/// Memory that is kept for the next turns.
+pub(crate) const SPARE_BYTES_MAX: usize = 1 << 20;
+
 /// Fields of a [`crate::format::Frame`], of a [`Turn`], of its inputs and effects, and of a [`crate::format::Proposal`] and an
 /// [`AppliedEntry`].
 const TURN: u32 = 3;
@@ -78,6 +81,7 @@ impl NotedTurn {
     pub(crate) fn next(&mut self) {
         self.number += 1;
         self.fields.clear();
+        self.fields.shrink_to(SPARE_BYTES_MAX);
         self.received.clear();
         self.received_bytes = 0;
     }

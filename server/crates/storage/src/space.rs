@@ -36,8 +36,10 @@ const FLOOR_PART: u64 = 32;
 /// The log between two checkpoints, as a part of the file system.
 const CHECKPOINT_PART: u64 = 32;
 
-/// Bytes of log between two checkpoints. A start replays up to that, and the disk keeps about three times as much log (I5).
+/// Maximum and minimum bytes of log between two checkpoints. A start replays up to that, and the
+/// disk keeps about three times as much log (I5).
 const CHECKPOINT_LOG_BYTES_MAX: u64 = 32 << 20;
+const CHECKPOINT_LOG_BYTES_MIN: u64 = 1 << 20;
 
 /// Settings of the reserve and the ballast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +54,7 @@ pub struct SpaceConfig {
 /// ancestor: fewer on a small one.
 pub(super) fn checkpoint_log_bytes(dir: &Path) -> u64 {
     let suited = measure(dir).total / CHECKPOINT_PART;
-    suited.min(CHECKPOINT_LOG_BYTES_MAX)
+    suited.clamp(CHECKPOINT_LOG_BYTES_MIN, CHECKPOINT_LOG_BYTES_MAX)
 }
 
 /// The commands that the free space allows.

@@ -67,9 +67,9 @@ pub(super) fn convert(fields: &mut Fields, cluster: &Made) -> Option<Made> {
         schedule.unwrap_or_else(|| SCHEDULE_DEFAULT.to_owned()),
     );
     retention(fields, &mut made, store.is_some());
-    let period = "spec.backup.deltaSnapshotPeriod";
-    let every = seconds(fields, period).filter(|seconds| *seconds > 0);
-    made.put(fields, period, "changes.everySeconds", every);
+    if let Some(seconds) = seconds(fields, "spec.backup.deltaSnapshotPeriod").filter(|n| *n > 0) {
+        stores::changes(&mut made, seconds);
+    }
     for (path, reason) in GONE {
         fields.gone(path, reason);
     }
