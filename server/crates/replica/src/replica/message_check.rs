@@ -11,7 +11,6 @@ use super::Replica;
 use crate::wire::{self, EntryError};
 use witan_machine::{
     command::{self, Command},
-    record::COUNT_MAX,
     versions::{LATEST, release},
 };
 
@@ -38,8 +37,11 @@ pub enum MessageFault {
     Unsound,
 }
 
-/// Checks whether a member could have sent this message; the error says why not. Sums of two terms or indexes that it
-/// takes do not overflow. `last` is the last index of
+/// Terms and indexes of a message stay below this. No cluster reaches it, and sums of two of them do not
+/// overflow.
+const POSITION_MAX: u64 = 1 << 60;
+
+/// Checks whether a member could have sent this message; the error says why not. `last` is the last index of
 /// the receiver's log if the receiver leads the message's term, else `None`. `admits_later` says whether the receiver
 /// accepts entries of a later release than its own ([`Replica::admits_later_entries`]).
 pub(super) fn check(
@@ -56,7 +58,7 @@ pub(super) fn check(
         message.reject_hint,
         snapshot.index,
     ];
-    let sound = positions.iter().all(|position| *position < COUNT_MAX)
+    let sound = positions.iter().all(|position| *position < POSITION_MAX)
         && message.log_term.max(snapshot.term) <= message.term;
     if !sound || !has_its_term(message) || !fits_its_kind(message, last) {
         return Err(MessageFault::Unsound);
@@ -69,7 +71,7 @@ pub(super) fn check(
 
 /// Returns what raft is to see of a message of a higher term than `highest`: that there is a higher term, which is
 /// raised to `highest`. `None` for other messages. A term goes to disk and never back, and one too close to
-/// [`COUNT_MAX`] would be the last; so messages raise it by what a cluster can do.
+/// [`POSITION_MAX`] would be the last; so messages raise it by what a cluster can do.
 ///
 /// It becomes the refusal of a pre-vote, which says nothing but its term, and a request for a vote one by a member
 /// without a log: raft heeds those only without a leader.

@@ -8,7 +8,7 @@ use witan_replica::{host::Lane, limits::TERM_RISE_MAX, replica::MessageFault, wi
 use super::*;
 
 /// The highest term that a message may name.
-const LAST_TERM: u64 = (1 << 62) - 1;
+const LAST_TERM: u64 = (1 << 60) - 1;
 
 /// Which messages raise a member's term.
 const KINDS: [MessageType; 9] = [

@@ -19,7 +19,7 @@ use witan_api::v2::{
     auth::{ENABLE, Enabled, INVALID_JSON, INVALID_PATH, ROLES, USERS},
     members::INTERNAL,
 };
-use witan_dialect::{Context, blocking::INLINE_BYTES, reply};
+use witan_dialect::{Context, reply};
 use witan_machine::{
     auth::{self, path_permissions},
     operation::{ByPath, Operation},
@@ -27,6 +27,9 @@ use witan_machine::{
 use witan_node::{NodeError, ProposeError};
 
 use super::headers;
+
+/// A user or a role is small; a body above this is refused.
+const BODY_BYTES_MAX: usize = 1 << 20;
 
 const LIST: &str = "GET";
 const ONE: &str = "GET,PUT,DELETE";
@@ -205,12 +208,11 @@ where
         .finish())
 }
 
-/// Parses the first JSON value of a body, of no more than a worker reads inline. As in etcd, bytes after it are
-/// ignored, and `null` is an empty object.
+/// Parses the first JSON value of a body. As in etcd, bytes after it are ignored, and `null` is an empty object.
 async fn body<T: DeserializeOwned + Default>(
     payload: &mut web::Payload,
 ) -> Result<T, AuthHttpError> {
-    let body = reply::read(payload, INLINE_BYTES).await;
+    let body = reply::read(payload, BODY_BYTES_MAX).await;
     let body = body.map_err(|_| AuthHttpError::bad(INVALID_JSON))?;
     let mut values = serde_json::Deserializer::from_slice(&body).into_iter();
     match values.next() {
