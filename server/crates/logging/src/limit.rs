@@ -29,7 +29,7 @@ impl LogLimit {
     }
 
     /// Returns the number of lines that were left out before if a line may be logged now; `None` if it must be left out
-    /// because [`LINES_MAX`] were logged within a [`WINDOW`].
+    /// because `LINES_MAX` were logged within a `WINDOW`.
     pub fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
     }

@@ -7,9 +7,8 @@ use super::header::{self, HeaderMeaning};
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// Bytes of a line that is judged as a whole, as in Go for those of a chunked body: a relevant one of the head, before a chunk
-/// with its extensions, or of the trailer.
-const LINE_BYTES_MAX: usize = 4096;
+/// Bytes of a line in a chunked body, as in Go: before a chunk with its extensions, or of the trailer.
+const CHUNK_LINE_BYTES_MAX: usize = 4096;
 
 /// The method whose requests may become a tunnel.
 const GET: &[u8] = b"GET ";
@@ -190,11 +189,11 @@ impl RequestFilter {
         ends.then(|| Cow::Owned(std::mem::take(&mut self.line)))
     }
 
-    /// Takes a part of a header line. A relevant line is refused if it is longer than [`LINE_BYTES_MAX`].
+    /// Takes a part of a header line. A relevant line is refused if it is longer than [`header::BYTES_MAX`].
     fn header(&mut self, rest: &[u8]) -> FilterAction {
         let (part, ends) = line(rest);
         let Some(line) = self.whole_line(part, ends) else {
-            if self.line.len() <= LINE_BYTES_MAX {
+            if self.line.len() <= header::BYTES_MAX {
                 return FilterAction::Replace(part.len(), Vec::new());
             }
             let line = std::mem::take(&mut self.line);
@@ -204,7 +203,7 @@ impl RequestFilter {
             self.state = FilterState::LongHeader;
             return FilterAction::Replace(part.len(), line);
         };
-        let by = if line.len() > LINE_BYTES_MAX && header::is_relevant(&line) {
+        let by = if line.len() > header::BYTES_MAX && header::is_relevant(&line) {
             Some(self.refuse())
         } else {
             self.judge(&line)
@@ -241,7 +240,7 @@ impl RequestFilter {
             }
         }
         head.upgrade_lines.extend_from_slice(line);
-        if head.upgrade_lines.len() > LINE_BYTES_MAX {
+        if head.upgrade_lines.len() > header::BYTES_MAX {
             return Some(self.refuse());
         }
         Some(Vec::new())
@@ -277,7 +276,7 @@ impl RequestFilter {
     /// Takes a part of a line of a chunked body.
     fn chunk_line(&mut self, rest: &[u8], kind: ChunkLine) -> FilterAction {
         let (part, ends) = line(rest);
-        if self.line.len() + part.len() > LINE_BYTES_MAX {
+        if self.line.len() + part.len() > CHUNK_LINE_BYTES_MAX {
             return self.refuse_body(rest);
         }
         let Some(line) = self.whole_line(part, ends) else {
@@ -477,7 +476,7 @@ mod tests {
         }
         let start = "PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
         for body in [
-            format!("5;{}\r\n", "x".repeat(LINE_BYTES_MAX)),
+            format!("5;{}\r\n", "x".repeat(CHUNK_LINE_BYTES_MAX)),
             "11111111111111111\r\n".into(),
             "0\r\nA: b\n\n".into(),
             "0\r\nA: b\rc\r\n\r\n".into(),
@@ -488,7 +487,7 @@ mod tests {
             "2\n<<\r\n0\r\n\r\n".into(),
             "2;a\rb\r\n<<\r\n0\r\n\r\n".into(),
             "+2\r\n<<\r\n0\r\n\r\n".into(),
-            format!("0\r\nA: {}\r\n\r\n", "x".repeat(LINE_BYTES_MAX)),
+            format!("0\r\nA: {}\r\n\r\n", "x".repeat(CHUNK_LINE_BYTES_MAX)),
             "2 2\r\n<<\r\n0\r\n\r\n".into(),
             "2\r\n<<<\n0\r\n\r\n".into(),
             "2\r\n<<\r0\r\n\r\n".into(),
