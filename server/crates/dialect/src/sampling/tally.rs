@@ -9,9 +9,10 @@ use std::{
 use witan_api::top::{KeySpace, TopCounts, TopOthers, TopRow};
 use witan_base::client_network::ClientNetwork;
 
-/// Rows of a tally, and clients whose other counts are kept apart: some hundred bytes each. Half of the rows are an answer, of
-/// 2 MB at most.
-const ROWS_MAX: usize = 2048;
+/// Rows of a tally: some hundred bytes each, while somebody asks.
+const ROWS_MAX: usize = 4096;
+/// Clients whose other counts are kept apart. Those of further clients are one sum.
+const CLIENTS_MAX: usize = 1024;
 /// Segments of a path that are a prefix: what objects of Kubernetes have before their namespace.
 const SEGMENTS: usize = 2;
 /// Bytes of a prefix. A key may have 2 MiB.
@@ -50,14 +51,14 @@ impl Tally {
             Entry::Vacant(new) => {
                 new.insert(counts);
                 if self.rows.len() > ROWS_MAX {
-                    self.keep_largest();
+                    self.keep(ROWS_MAX / 2);
                 }
             }
         }
     }
 
     fn add_other(&mut self, client: Option<ClientNetwork>, counts: TopCounts) {
-        let own = self.others.len() < ROWS_MAX || self.others.contains_key(&client);
+        let own = self.others.len() < CLIENTS_MAX || self.others.contains_key(&client);
         let client = client.filter(|_| own);
         *self.others.entry(client).or_default() += counts;
     }
@@ -72,9 +73,8 @@ impl Tally {
         }
     }
 
-    /// Keeps the `ROWS_MAX / 2` rows with the largest counts; adds up the others by client.
-    fn keep_largest(&mut self) {
-        let rows = ROWS_MAX / 2;
+    /// Keeps the `rows` rows with the largest counts; adds up the others by client.
+    fn keep(&mut self, rows: usize) {
         if self.rows.len() <= rows {
             return;
         }
@@ -86,10 +86,10 @@ impl Tally {
         self.rows.extend(all);
     }
 
-    /// Returns the `ROWS_MAX / 2` rows with the largest counts, the largest first, and the counts of all other rows, summed
-    /// up by client.
-    pub fn largest(mut self) -> (Vec<TopRow>, Vec<TopOthers>) {
-        self.keep_largest();
+    /// Returns the `rows` rows with the largest counts, the largest first, and the counts of all other rows, summed up by
+    /// client.
+    pub fn largest(mut self, rows: usize) -> (Vec<TopRow>, Vec<TopOthers>) {
+        self.keep(rows);
         let row = |(row, counts): (Row, TopCounts)| TopRow {
             key_space: row.key_space,
             prefix: String::from_utf8_lossy(&row.prefix).into_owned(),
@@ -172,8 +172,7 @@ mod tests {
         ] {
             tally.add(client(of), space, key.as_bytes(), writes(count));
         }
-        let (rows, others) = tally.largest();
-        assert_eq!(others, []);
+        let (rows, others) = tally.largest(3);
         let rows: Vec<_> = rows
             .iter()
             .map(|row| (row.key_space, &*row.prefix, &*row.client, row.counts.writes))
@@ -186,7 +185,8 @@ mod tests {
                 (KeySpace::V3, "/a/b/", two, 4)
             ]
         );
-        assert_eq!(rows[2..].iter().map(|row| row.3).sum::<u64>(), 2);
+        let rest = TopOthers { client: Some(one.into()), counts: writes(1) };
+        assert_eq!((rows[2].3, others), (1, vec![rest]));
     }
 
     /// The most requested prefix begins after many prefixes that are asked for once, and goes on between others.
@@ -201,32 +201,30 @@ mod tests {
             }
             assert!(tally.rows.len() <= ROWS_MAX);
         }
-        let (rows, others) = tally.largest();
+        let (rows, others) = tally.largest(1000);
         let hot = &rows[0];
         assert_eq!((&*hot.prefix, hot.counts.writes), ("/hot/", 500));
         let all = rows.iter().map(|row| row.counts);
         let all: TopCounts = all.chain(others.iter().map(|other| other.counts)).sum();
-        assert_eq!((rows.len(), all.writes), (ROWS_MAX / 2, 100_500));
+        assert_eq!((rows.len(), all.writes), (1000, 100_500));
         assert_eq!(others.len(), 1);
     }
 
     #[test]
     fn clients_are_bounded() {
         let mut tally = Tally::default();
-        let clients = 3 * ROWS_MAX as u16;
+        let clients = 2 * CLIENTS_MAX as u16;
         for of in 0..clients {
-            let count = if of == 0 { 2 } else { 1 };
-            tally.add(client(of), KeySpace::V3, b"/a/b/c", writes(count));
+            tally.add(client(of), KeySpace::V3, b"/a/b/c", writes(1));
         }
         let mut both = Tally::default();
         both.add(client(0), KeySpace::V3, b"/a/b/c", writes(2));
         both.merge(tally);
-        let (rows, others) = both.largest();
-        assert_eq!((rows.len(), rows[0].counts), (ROWS_MAX / 2, writes(4)));
-        assert!(others.len() <= ROWS_MAX + 1);
+        let (rows, others) = both.largest(1);
+        assert_eq!((rows.len(), rows[0].counts), (1, writes(3)));
+        assert_eq!(others.len(), CLIENTS_MAX + 1);
         assert_eq!(others[0].client, None);
-        let all = rows.iter().map(|row| row.counts);
-        let all: TopCounts = all.chain(others.iter().map(|other| other.counts)).sum();
-        assert_eq!(all.writes, u64::from(clients) + 3);
+        let all: TopCounts = others.iter().map(|other| other.counts).sum();
+        assert_eq!(all.writes, u64::from(clients) - 1);
     }
 }
