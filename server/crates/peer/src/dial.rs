@@ -100,26 +100,30 @@ impl PeerDialer {
 
     /// Connects to a peer URL, with TLS if the URL asks for it.
     pub(super) async fn connect(&self, url: &Url) -> Result<PeerConnection, DialError> {
-        let tls = self.tls.as_ref().filter(|_| url.is_tls());
-        let refused = url.is_tls() && tls.is_none();
         Ok(match url.address() {
             Address::Tcp(host, port) => {
                 let stream = self.connect_tcp(host, *port).await?;
-                PeerConnection::tcp(match tls {
+                PeerConnection::tcp(match self.tls_for(url)? {
                     Some(tls) => DialedStream::secured(tls.connect(stream, host).await?),
-                    None if refused => return Err(DialError::NoCertificate),
                     None => DialedStream::plain(stream),
                 })
             }
             Address::Unix(path) => {
                 let stream = UnixStream::connect(path).await?;
-                match tls {
+                match self.tls_for(url)? {
                     Some(tls) => PeerConnection::unix(tls.connect(stream, "localhost").await?),
-                    None if refused => return Err(DialError::NoCertificate),
                     None => PeerConnection::unix(stream),
                 }
             }
         })
+    }
+
+    /// Returns the TLS of a URL that asks for it; an error if none is configured.
+    fn tls_for(&self, url: &Url) -> Result<Option<&PeerTls>, DialError> {
+        match url.is_tls() {
+            true => self.tls.as_ref().map(Some).ok_or(DialError::NoCertificate),
+            false => Ok(None),
+        }
     }
 
     /// Connects to the first address of a host that accepts; otherwise returns the error of the last one. A local

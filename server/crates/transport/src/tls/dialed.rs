@@ -92,11 +92,13 @@ impl Connection {
         self.layer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Repeats an attempt to write until it does something other than to find the socket full. Each one counts against
-    /// the task's budget: a member that takes all at once leaves the thread to other streams.
-    fn poll_write<T>(
+    /// Repeats an attempt to read or write until the socket does not make it wait; `poll_ready` waits for the socket. Each
+    /// attempt counts against the task's budget: a member that sends without end, or takes all at once, leaves the thread
+    /// to other streams.
+    fn poll<T>(
         &self,
         cx: &mut Context<'_>,
+        poll_ready: fn(&TcpStream, &mut Context<'_>) -> Poll<io::Result<()>>,
         mut attempt: impl FnMut(&mut Layer, &TcpStream) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         let budget = ready!(coop::poll_proceed(cx));
@@ -104,7 +106,7 @@ impl Connection {
             let done = attempt(&mut self.lock(), &self.socket);
             match done {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.socket.poll_write_ready(cx))?;
+                    ready!(poll_ready(&self.socket, cx))?;
                 }
                 done => {
                     budget.made_progress();
@@ -188,20 +190,10 @@ impl AsyncRead for DialedStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // a member that sends without end leaves the thread to other streams
-        let budget = ready!(coop::poll_proceed(cx));
-        loop {
-            let read = self.0.lock().read(&self.0.socket, buf);
-            match read {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.0.socket.poll_read_ready(cx))?;
-                }
-                read => {
-                    budget.made_progress();
-                    return Poll::Ready(read);
-                }
-            }
-        }
+        self.0
+            .poll(cx, TcpStream::poll_read_ready, |layer, socket| {
+                layer.read(socket, buf)
+            })
     }
 }
 
@@ -220,7 +212,9 @@ impl AsyncWrite for DialedStream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.0
-            .poll_write(cx, |layer, socket| layer.write(socket, bufs))
+            .poll(cx, TcpStream::poll_write_ready, |layer, socket| {
+                layer.write(socket, bufs)
+            })
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -228,14 +222,14 @@ impl AsyncWrite for DialedStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_write(cx, Layer::flush)
+        self.0.poll(cx, TcpStream::poll_write_ready, Layer::flush)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Layer::Tls(tls) = &mut *self.0.lock() {
             tls.send_close_notify();
         }
-        ready!(self.0.poll_write(cx, Layer::flush))?;
+        ready!(self.0.poll(cx, TcpStream::poll_write_ready, Layer::flush))?;
         Poll::Ready(SockRef::from(&self.0.socket).shutdown(Shutdown::Write))
     }
 }
