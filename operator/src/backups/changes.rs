@@ -34,7 +34,7 @@ const AHEAD: SignedDuration = SignedDuration::from_secs(10);
 /// The delay that is granted in addition to twice the schedule's time: the pod may have just begun.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
 
-/// What was found out about the changes of a schedule.
+/// How far the changes of a schedule are stored, as its pod answers.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Seen {
     /// The pod's answer; `None` if it did not answer.

@@ -41,7 +41,7 @@ pub enum AdoptError {
     Entry {
         /// Its index.
         index: u64,
-        /// What the entry does, and what a person has to do.
+        /// The effect of the entry, and the advice to the person who adopts.
         what: String,
     },
     /// The member is not one of its cluster's.

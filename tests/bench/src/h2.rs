@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use crate::{verb::Verb, wire::Wire};
 
-/// What a connection asks, and who takes the answers.
+/// The requests of a connection, and the receiver of their answers.
 pub trait Call {
     /// The path of the method.
     fn target(&self) -> &'static str;

@@ -42,7 +42,7 @@ struct Loaded<'a> {
     broke: Option<String>,
 }
 
-/// What one step has shown.
+/// The figures of one step.
 #[derive(Default)]
 struct Step {
     measured: Measured,
