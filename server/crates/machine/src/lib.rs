@@ -36,7 +36,7 @@ use auth::{AccessCheck, Auth, Caller};
 use command::{Command, Entry};
 use kv::ReadResults;
 use member::MemberRegistry;
-use record::{CorruptRecord, Emit, RecordChange, in_section};
+use record::{CorruptRecord, Emit, LeaveOut, RecordChange, in_section};
 use witan_tree::{Tree, TreeError, TreeReply};
 
 /// The replicated state of one member. Cloning is O(1) and freezes it.
@@ -196,8 +196,22 @@ impl StateMachine {
 
     /// Emits the records that turn a checkpoint of `since` (nothing, if `None`) into one of `self`.
     pub fn changes(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
-        self.kv
-            .changes(since.map(|m| &m.kv), &mut in_section(record::KV, emit));
+        self.changes_but(since, &|_| false, emit);
+    }
+
+    /// Emits what [`Self::changes`] emits without the blocks of the key space that `leave_out` names: to encode
+    /// them is most of the work.
+    pub(crate) fn changes_but(
+        &self,
+        since: Option<&StateMachine>,
+        leave_out: &LeaveOut<'_>,
+        emit: &mut Emit<'_>,
+    ) {
+        self.kv.changes_but(
+            since.map(|m| &m.kv),
+            &|key| leave_out(&[&[record::KV], key].concat()),
+            &mut in_section(record::KV, emit),
+        );
         self.changes_beside_keys(since, emit);
     }
 

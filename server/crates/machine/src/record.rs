@@ -6,6 +6,8 @@
 
 pub use witan_tree::COUNT_MAX;
 
+use super::kv;
+
 /// Section of the v3 key space.
 pub const KV: u8 = b'k';
 /// Section of the leases; loaded after the key space.
@@ -20,6 +22,15 @@ pub const ALARM: u8 = b'a';
 pub const AUTH: u8 = b'u';
 /// Section of the view itself: position in the log and configuration.
 pub const VIEW: u8 = b'v';
+
+/// Whether no record can have a key between these two, of which `key` sorts behind `before`: they are blocks of the key space
+/// that follow one another.
+pub fn are_neighbors(before: &[u8], key: &[u8]) -> bool {
+    match (before.split_first(), key.split_first()) {
+        (Some((&KV, before)), Some((&KV, key))) => kv::checkpoint::are_neighbors(before, key),
+        (_, _) => false,
+    }
+}
 
 /// One changed record between two checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +69,9 @@ impl From<witan_tree::CorruptTree> for CorruptRecord {
 
 /// Receives changed records one by one.
 pub type Emit<'a> = dyn FnMut(RecordChange) + 'a;
+
+/// Says by the key of a record, before it is encoded, whether it is left out.
+pub type LeaveOut<'a> = dyn Fn(&[u8]) -> bool + 'a;
 
 /// An emitter that puts the section's byte before every key.
 pub(crate) fn in_section(section: u8, emit: &mut Emit<'_>) -> impl FnMut(RecordChange) {

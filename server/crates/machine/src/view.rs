@@ -2,7 +2,7 @@
 
 use super::{
     StateMachine,
-    record::{self, CorruptRecord, RecordChange},
+    record::{self, CorruptRecord, Emit, LeaveOut, RecordChange},
 };
 
 /// Position of a state in the log, and raft's configuration at it.
@@ -50,8 +50,14 @@ pub struct View {
 impl View {
     /// Emits the records that turn a checkpoint of `since` into one of `self`; the position comes
     /// last. All of them must become visible atomically (I4).
-    pub fn changes(&self, since: Option<&View>, emit: &mut dyn FnMut(RecordChange)) {
-        self.machine.changes(since.map(|v| &v.machine), emit);
+    pub fn changes(&self, since: Option<&View>, emit: &mut Emit<'_>) {
+        self.changes_but(since, &|_| false, emit);
+    }
+
+    /// Emits what [`Self::changes`] emits without the blocks of the key space that `leave_out` names.
+    pub fn changes_but(&self, since: Option<&View>, leave_out: &LeaveOut<'_>, emit: &mut Emit<'_>) {
+        self.machine
+            .changes_but(since.map(|v| &v.machine), leave_out, emit);
         let value = prost::Message::encode_to_vec(&self.position);
         emit(RecordChange::Put { key: vec![record::VIEW], value });
     }

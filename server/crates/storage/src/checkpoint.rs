@@ -7,10 +7,11 @@
 //! - **The previous chain stays** until the next one is durable, and the log reaches back to it (I5).
 //!   So if the newest link is damaged, the start uses the previous chain and the log.
 //! - **Outdated chains stay for a while** (`retention`), with the copies of the manifests that name them.
-//! - **A new base** is written when most of the chain is outdated, or the chain is long. It reuses the
-//!   runs of the previous base in which nothing has changed (`reuse`).
+//! - **A new base** is written when most of the chain is outdated, or the chain is long. It takes over the runs of the
+//!   chain that contain little else than present records (`reuse`).
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::Path,
@@ -19,7 +20,10 @@ use std::{
 };
 
 use witan_base::panics::catch_in_library;
-use witan_machine::{record::RecordChange, view::View};
+use witan_machine::{
+    record::{self, Emit, LeaveOut, RecordChange},
+    view::View,
+};
 
 use super::{
     OpenError,
@@ -40,8 +44,8 @@ use super::{
 /// A longer chain is rewritten as a base. Each link costs a start some milliseconds.
 const LINKS_BEFORE_REWRITE: usize = 48;
 
-/// Calls its argument with each changed record to write.
-pub(super) type EmitChanges<'a> = dyn Fn(&mut dyn FnMut(RecordChange)) + 'a;
+/// Emits each changed record to write but those that are left out.
+pub(super) type EmitChanges<'a> = dyn Fn(&LeaveOut<'_>, &mut Emit<'_>) + 'a;
 
 /// The checkpoint of one member.
 #[derive(Debug)]
@@ -63,7 +67,7 @@ pub struct Checkpoint {
     outdated_bytes: u64,
     /// Bytes of the chain from which on the outdated bytes are computed.
     compact_threshold: u64,
-    /// Runs of the newest base that the next one can reuse.
+    /// Runs of the chain that the next base can take over.
     reuse: RunReuse,
     run_bytes: u64,
 }
@@ -89,7 +93,7 @@ impl Weight {
     /// Computes the sizes of a base of the whole state, with the reusable runs of `before`.
     fn of(before: &RunReuse, whole: &EmitChanges<'_>) -> Self {
         let mut weight = Self::default();
-        whole(&mut |change| {
+        whole(&|_| false, &mut |change| {
             let bytes = size(&change);
             weight.all += bytes;
             if before.unchanged(key(&change)).is_none() {
@@ -103,39 +107,51 @@ impl Weight {
 /// The link of a chain that is being written.
 #[derive(Default)]
 struct PendingLink {
-    runs: Vec<Run>,
-    reuse: RunReuse,
+    /// The runs of the chain before that a base takes over, by their indexes in `RunReuse`, with the keys that count there.
+    kept: BTreeMap<usize, Vec<KeyStretch>>,
+    /// The written runs and their keys.
+    written: Vec<(Run, Vec<KeyStretch>)>,
     /// Records of the next run.
     items: Vec<RunItem>,
     bytes: u64,
-    spans: Vec<KeyStretch>,
-    /// Indexes of the runs of the previous base that were reused.
-    kept: BTreeSet<usize>,
-    /// Numbers of the written runs.
-    written: Vec<u64>,
-    /// Whether a record was left out after the last item.
-    gap: bool,
+    stretches: Vec<KeyStretch>,
+    /// The run that is taken over and contains the last record of a base; `None` if that is in `items`.
+    last_kept: Option<usize>,
 }
 
 impl PendingLink {
-    /// Adds a run of the previous base, which contains the next record, unless it was added already.
-    fn keep(&mut self, before: &RunReuse, index: usize) {
-        self.gap = true;
-        if self.kept.insert(index) {
-            self.runs.push(before.run(index).clone());
-            self.reuse.add_kept(before, index);
-        }
+    /// Takes over a run of the chain before, which contains the next record.
+    fn keep(&mut self, run: usize, key: &[u8]) {
+        let gap = self.last_kept.replace(run) != Some(run);
+        KeyStretch::extend(self.kept.entry(run).or_default(), key, gap);
     }
 
-    /// Adds a record to the next run.
-    fn add(&mut self, change: RecordChange) {
+    /// Adds a record to the next run. `is_base` says whether all records of the state are emitted.
+    fn add(&mut self, change: RecordChange, is_base: bool) {
         self.bytes += size(&change);
         let (key, value) = match change {
             RecordChange::Put { key, value } => (key, Some(value)),
             RecordChange::Delete { key } => (key, None),
         };
-        KeyStretch::extend(&mut self.spans, &key, std::mem::take(&mut self.gap));
+        if value.is_some() {
+            let gap = match (is_base, self.items.last()) {
+                (true, _) => self.last_kept.is_some(),
+                (false, Some((last, _))) => !record::are_neighbors(last, &key),
+                (false, None) => true,
+            };
+            KeyStretch::extend(&mut self.stretches, &key, gap);
+        }
+        self.last_kept = None;
         self.items.push((key, value));
+    }
+
+    /// Its runs, in the order in which they were written: of a key that several contain, the last one counts.
+    fn runs(&self, before: &RunReuse) -> Vec<Run> {
+        let kept = self.kept.keys().map(|run| before.run(*run).clone());
+        let written = self.written.iter().map(|(run, _)| run.clone());
+        let mut runs: Vec<Run> = kept.chain(written).collect();
+        runs.sort_unstable_by_key(|run| run.number);
+        runs
     }
 }
 
@@ -286,7 +302,7 @@ impl Checkpoint {
     /// disk, so that only the difference is written; `None` writes the whole state. On an error the
     /// previous checkpoint stays.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
-        let whole: &EmitChanges<'_> = &|emit| view.changes(None, emit);
+        let whole: &EmitChanges<'_> = &|leave_out, emit| view.changes_but(None, leave_out, emit);
         let size = |view: &View| view.machine.kv.size_bytes();
         if since.is_some_and(|since| size(since).saturating_sub(size(view)) >= self.outdated_bytes)
         {
@@ -294,7 +310,11 @@ impl Checkpoint {
             self.compact_threshold = 0;
         }
         match since {
-            Some(since) => self.store(Some(&|emit| view.changes(Some(since), emit)), whole),
+            Some(since) => {
+                let difference: &EmitChanges<'_> =
+                    &|leave_out, emit| view.changes_but(Some(since), leave_out, emit);
+                self.store(Some(difference), whole)
+            }
             None => self.store(None, whole),
         }
     }
@@ -324,20 +344,30 @@ impl Checkpoint {
     fn store_difference(&mut self, difference: &EmitChanges<'_>) -> io::Result<()> {
         // taken out, so that nothing is reused after a panic
         let mut reuse = std::mem::take(&mut self.reuse);
-        let link = self.write_link(&RunReuse::default(), |emit| {
-            difference(&mut |change| {
-                reuse.mark_changed(key(&change));
+        let link = self.write_link(None, |leave_out, emit| {
+            difference(leave_out, &mut |change| {
+                reuse.mark_changed(&change);
                 emit(change);
             });
         });
+        let published = link.and_then(|link| {
+            let mut chain = self.manifest.chain.clone();
+            chain.links.push(link.runs(&reuse));
+            self.publish(chain).map(|()| link)
+        });
+        if let Ok(link) = &published {
+            for (run, stretches) in &link.written {
+                if run.content.bytes >= self.reusable_bytes() {
+                    reuse.add_difference(run.clone(), stretches.clone());
+                }
+            }
+        }
         self.reuse = reuse;
-        let mut chain = self.manifest.chain.clone();
-        chain.links.push(link?.runs);
-        self.publish(chain)
+        published.map(drop)
     }
 
-    /// Writes the whole state as a new chain of one link and publishes it. Runs of the previous
-    /// base without a changed record are reused.
+    /// Writes the whole state as a new chain of one link and publishes it. Runs of the chain before are taken over as far
+    /// as they are known (`reuse`).
     fn store_base(
         &mut self,
         difference: Option<&EmitChanges<'_>>,
@@ -345,24 +375,32 @@ impl Checkpoint {
     ) -> io::Result<()> {
         let mut reuse = std::mem::take(&mut self.reuse);
         match difference {
-            Some(difference) => difference(&mut |change| reuse.mark_changed(key(&change))),
+            Some(difference) => difference(&|_| false, &mut |change| reuse.mark_changed(&change)),
             // the state was replaced
             None => reuse = RunReuse::default(),
         }
+        if self.base_required {
+            reuse.drop_outdated();
+        }
         let room = self.check_room(&reuse, whole);
-        let link = match room.and_then(|()| self.write_link(&reuse, whole)) {
+        let link = match room.and_then(|()| self.write_link(Some(&reuse), whole)) {
             Ok(link) => link,
             Err(error) => {
                 self.reuse = reuse;
                 return Err(error);
             }
         };
-        let chain = Chain { links: vec![link.runs] };
+        let chain = Chain { links: vec![link.runs(&reuse)] };
         self.compact_threshold = self.compact_threshold(chain.bytes());
         self.publish(chain)?;
-        self.reuse = link.reuse;
+        self.reuse = RunReuse::of_base(&reuse, &link.kept, link.written, self.reusable_bytes());
         (self.base_required, self.fell_back) = (false, false);
         Ok(())
+    }
+
+    /// Bytes of the smallest run that a base takes over.
+    fn reusable_bytes(&self) -> u64 {
+        self.run_bytes / 2
     }
 
     /// Whether to write a new base: the chain is too long or holds too many outdated bytes, and a base fits on the
@@ -398,45 +436,41 @@ impl Checkpoint {
         }
     }
 
-    /// Writes runs of the changed records that no unchanged run of `before` contains, and keeps
-    /// those runs. On an error the new runs are removed.
+    /// Writes runs of the changed records: for a base, all records that no run of `before` contains, whose runs are taken
+    /// over. On an error the new runs are removed.
     fn write_link(
         &self,
-        before: &RunReuse,
-        changes: impl FnOnce(&mut dyn FnMut(RecordChange)),
+        before: Option<&RunReuse>,
+        changes: impl FnOnce(&LeaveOut<'_>, &mut Emit<'_>),
     ) -> io::Result<PendingLink> {
-        let (mut link, mut outcome) = (PendingLink::default(), Ok(()));
-        let mut hot = Vec::new();
-        changes(&mut |change| {
-            if outcome.is_err() {
+        let (link, mut outcome) = (RefCell::new(PendingLink::default()), Ok(()));
+        let keep = |key: &[u8]| {
+            let run = before.and_then(|before| before.unchanged(key));
+            run.is_some_and(|run| {
+                link.borrow_mut().keep(run, key);
+                true
+            })
+        };
+        changes(&keep, &mut |change| {
+            if outcome.is_err() || keep(key(&change)) {
                 return;
             }
-            if let Some(index) = before.unchanged(key(&change)) {
-                link.keep(before, index);
-            } else if before.is_hot(key(&change)) {
-                link.gap = true;
-                hot.push(change);
-            } else {
-                link.add(change);
-                if link.bytes >= self.run_bytes {
-                    outcome = self.write_run(&mut link);
-                }
+            let mut link = link.borrow_mut();
+            link.add(change, before.is_some());
+            if link.bytes >= self.run_bytes {
+                outcome = self.write_run(&mut link);
             }
         });
-        for change in hot {
-            link.gap = true;
-            link.add(change);
-        }
+        let mut link = link.into_inner();
         if outcome.is_ok() && !link.items.is_empty() {
             outcome = self.write_run(&mut link);
         }
-        link.reuse.finish();
         match outcome.and_then(|()| self.folder.sync()) {
             Ok(()) => Ok(link),
             Err(error) => {
-                for number in link.written {
+                for (run, _) in link.written {
                     // a file that remains is removed by the next checkpoint
-                    let _ = fs::remove_file(run_path(&self.folder.dir, number));
+                    let _ = fs::remove_file(run_path(&self.folder.dir, run.number));
                 }
                 Err(error)
             }
@@ -446,10 +480,8 @@ impl Checkpoint {
     /// Writes the collected records of a link as one run, durable except for the name of its file.
     fn write_run(&self, link: &mut PendingLink) -> io::Result<()> {
         let run = self.folder.write_run(&mut link.items, false)?;
-        let spans = std::mem::take(&mut link.spans);
-        link.reuse.add(&run, spans, self.run_bytes / 2);
-        link.written.push(run.number);
-        link.runs.push(run);
+        let stretches = std::mem::take(&mut link.stretches);
+        link.written.push((run, stretches));
         link.bytes = 0;
         Ok(())
     }

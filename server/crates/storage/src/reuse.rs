@@ -1,134 +1,217 @@
-//! Tracks the runs of the newest base that are unchanged, so that the next base reuses them instead
-//! of writing the same bytes again. The file of a reused run is never modified. Not here: writing
-//! runs.
+//! Tracks which runs of the chain hold records of the present state, so that the next base takes these runs over instead of
+//! writing the same bytes again. The file of a run is never modified. Not here: writing runs.
 //!
-//! A base is the whole state, so a run contains every record between two of its keys, if no other
-//! run has keys there, until a key there changes. Nothing of this is on disk: after a start the
-//! first base is written completely.
+//! A base is the whole state, so a run of it contains every record between two of its keys that were written one after the
+//! other. A difference contains only what has changed: its runs are known to contain every record between two keys only if
+//! no other key fits between them, as between blocks of the key space that follow one another.
+//!
+//! A run with a few outdated records is taken over as well. Their newer versions are in runs with higher numbers, which count;
+//! a deleted key has no newer version, so no run with an outdated record of it is taken over. Nothing of this is on disk: after
+//! a start the first base is written completely.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeMap, ops::Bound};
+
+use witan_machine::record::RecordChange;
 
 use super::manifest::Run;
 
-/// Maximum stretches of keys of a reusable run: scattered keys are likely to change soon.
-const REUSABLE_SPANS: usize = 16;
-/// Maximum number of frequently changed keys that are kept together in one run.
-const HOT_KEYS: usize = 64;
+/// A run with more stretches of keys, or more outdated records, is not taken over.
+const REUSABLE_PIECES: usize = 16;
 
-/// A stretch of ascending keys of one record type (first byte) in a run, including both ends.
+/// Ascending keys of one record type (first byte) that are in one run: every record from `start` on and below `end`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KeyStretch {
-    first: Vec<u8>,
-    last: Vec<u8>,
+    start: Vec<u8>,
+    end: Vec<u8>,
 }
 
 impl KeyStretch {
-    /// Adds the next key of a run to its stretches: to the last one, if the key sorts after it, has
-    /// the same record type and no record was left out between (`gap`). Record types are not
-    /// written in the order of their first bytes, so a stretch of several types could cover keys of
-    /// other runs.
-    pub(super) fn extend(spans: &mut Vec<KeyStretch>, key: &[u8], gap: bool) {
-        match spans.last_mut() {
-            Some(span)
-                if !gap && span.last.first() == key.first() && span.last.as_slice() < key =>
+    /// Adds the next key of a run to its stretches: to the last one, if the key sorts after it, has the same record type
+    /// and no record of another run can stand between (`gap`). Record types are not written in the order of their first
+    /// bytes, so a stretch of several types could cover keys of other runs.
+    pub(super) fn extend(stretches: &mut Vec<KeyStretch>, key: &[u8], gap: bool) {
+        match stretches.last_mut() {
+            Some(last)
+                if !gap && last.start.first() == key.first() && last.end.as_slice() <= key =>
             {
-                span.last.clear();
-                span.last.extend_from_slice(key);
+                last.end.clear();
+                last.end.extend_from_slice(key);
+                last.end.push(0);
             }
-            Some(_) | None => spans.push(KeyStretch { first: key.to_vec(), last: key.to_vec() }),
+            Some(_) | None => {
+                stretches.push(KeyStretch { start: key.to_vec(), end: successor(key) });
+            }
         }
     }
 }
 
-#[derive(Clone, Debug)]
-struct ReusableRun {
-    run: Run,
-    spans: Vec<KeyStretch>,
-    /// Whether a record of the run may have changed.
-    changed: bool,
+/// Returns the key that sorts directly after this one.
+fn successor(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
 }
 
-/// The runs of a base, and which of them can be reused.
+/// A run of which stretches are known.
+#[derive(Clone, Debug)]
+struct KnownRun {
+    run: Run,
+    /// Number of its records that are outdated.
+    outdated: usize,
+    /// Whether it must not be taken over.
+    dropped: bool,
+}
+
+/// See the module's description.
 #[derive(Debug, Default)]
 pub(super) struct RunReuse {
-    runs: Vec<ReusableRun>,
-    /// Stretches of all runs, sorted by first key, with the indexes of their runs in `runs`.
-    spans: Vec<(KeyStretch, usize)>,
-    /// Keys that changed since the base: they are likely to change again, so they are kept together
-    /// in one run.
-    hot_keys: BTreeSet<Vec<u8>>,
+    runs: Vec<KnownRun>,
+    /// The stretches by their starts, without overlaps: the end of each, and the index of its run in `runs`.
+    stretches: BTreeMap<Vec<u8>, (Vec<u8>, usize)>,
+    /// Keys of outdated records, with the indexes of the runs that contain them.
+    outdated: BTreeMap<Vec<u8>, Vec<usize>>,
 }
 
 impl RunReuse {
-    /// Adds a run that was written for a new base. One with many stretches, or of less than
-    /// `bytes_min`, is never reused.
-    pub(super) fn add(&mut self, run: &Run, spans: Vec<KeyStretch>, bytes_min: u64) {
-        // small runs are rewritten with their neighbors, so that there are not too many
-        let changed = spans.len() > REUSABLE_SPANS || run.content.bytes < bytes_min;
-        let run = run.clone();
-        self.runs.push(ReusableRun { run, spans, changed });
-    }
-
-    /// Adds a reused run of the previous base.
-    pub(super) fn add_kept(&mut self, before: &RunReuse, index: usize) {
-        self.runs.push(before.runs[index].clone());
-    }
-
-    /// Sorts the stretches, when all runs of a base are added. Runs whose stretches overlap are not
-    /// reused.
-    pub(super) fn finish(&mut self) {
-        let spans = self.runs.iter().enumerate();
-        let spans = spans.flat_map(|(at, known)| known.spans.iter().map(move |s| (s.clone(), at)));
-        self.spans = spans.collect();
-        self.spans.sort_by(|a, b| a.0.first.cmp(&b.0.first));
-        // where stretches of two runs overlap, neither holds every record there
-        let mut reach: Option<(&KeyStretch, usize)> = None;
-        for (span, run) in &self.spans {
-            if let Some((before, other)) = reach
-                && span.first <= before.last
-            {
-                self.runs[*run].changed = true;
-                self.runs[other].changed = true;
+    /// Makes what is known of a new base: its written runs with their stretches, and the runs of `before` that it has
+    /// taken over, by their indexes, with the stretches of the records that count there. The next base takes over no run of
+    /// less than `bytes_min`: it is written again with its neighbors, so that there are not too many runs.
+    pub(super) fn of_base(
+        before: &RunReuse,
+        kept: &BTreeMap<usize, Vec<KeyStretch>>,
+        written: Vec<(Run, Vec<KeyStretch>)>,
+        bytes_min: u64,
+    ) -> Self {
+        let mut reuse = Self::default();
+        let mut all: Vec<(KeyStretch, usize)> = Vec::new();
+        let mut indexes = BTreeMap::new();
+        for (index, stretches) in kept {
+            indexes.insert(*index, reuse.runs.len());
+            all.extend(stretches.iter().map(|it| (it.clone(), reuse.runs.len())));
+            reuse.runs.push(before.runs[*index].clone());
+        }
+        for (key, runs) in &before.outdated {
+            let runs: Vec<usize> = runs
+                .iter()
+                .filter_map(|run| indexes.get(run).copied())
+                .collect();
+            if !runs.is_empty() {
+                reuse.outdated.insert(key.clone(), runs);
             }
-            if reach.is_none_or(|(before, _)| before.last < span.last) {
-                reach = Some((span, *run));
+        }
+        for (run, stretches) in written {
+            all.extend(stretches.into_iter().map(|it| (it, reuse.runs.len())));
+            let dropped = run.content.bytes < bytes_min;
+            reuse.runs.push(KnownRun { run, outdated: 0, dropped });
+        }
+        reuse.set_stretches(all);
+        reuse
+    }
+
+    /// Sets the stretches of all runs. Runs whose stretches overlap, or have too many of them, are dropped: where two runs
+    /// overlap, neither holds every record.
+    fn set_stretches(&mut self, mut all: Vec<(KeyStretch, usize)>) {
+        let mut counts = vec![0; self.runs.len()];
+        all.iter().for_each(|(_, run)| counts[*run] += 1);
+        all.sort_by(|a, b| a.0.start.cmp(&b.0.start));
+        let mut reach: Option<(&[u8], usize)> = None;
+        for (stretch, run) in &all {
+            if let Some((end, other)) = reach
+                && stretch.start.as_slice() < end
+            {
+                self.runs[*run].dropped = true;
+                self.runs[other].dropped = true;
+            }
+            if reach.is_none_or(|(end, _)| end < stretch.end.as_slice()) {
+                reach = Some((&stretch.end, *run));
+            }
+        }
+        for (run, count) in self.runs.iter_mut().zip(counts) {
+            run.dropped |= count > REUSABLE_PIECES;
+        }
+        let valid = all.into_iter().filter(|(_, run)| !self.runs[*run].dropped);
+        self.stretches = valid.map(|(it, run)| (it.start, (it.end, run))).collect();
+    }
+
+    /// Adds a run of a difference that was published. Each of its records was passed to [`Self::mark_changed`] before.
+    pub(super) fn add_difference(&mut self, run: Run, stretches: Vec<KeyStretch>) {
+        if stretches.is_empty() || stretches.len() > REUSABLE_PIECES {
+            return;
+        }
+        for KeyStretch { start, end } in stretches {
+            while let Some(other) = self.overlapping(&start, &end) {
+                let (_, run) = self.stretches.remove(&other).expect("just found");
+                self.runs[run].dropped = true;
+            }
+            self.stretches.insert(start, (end, self.runs.len()));
+        }
+        self.runs
+            .push(KnownRun { run, outdated: 0, dropped: false });
+    }
+
+    /// Notes that a record was changed, added or removed: the run that contains it has an outdated record.
+    pub(super) fn mark_changed(&mut self, change: &RecordChange) {
+        match change {
+            RecordChange::Put { key, .. } => self.mark_outdated(key),
+            RecordChange::Delete { key } => {
+                self.mark_outdated(key);
+                for run in self.outdated.remove(key).into_iter().flatten() {
+                    self.runs[run].dropped = true;
+                }
             }
         }
     }
 
-    /// Notes that a key was changed, added or removed since the base.
-    pub(super) fn mark_changed(&mut self, key: &[u8]) {
-        let Some(index) = self.covering(key) else {
+    /// Takes a key out of the stretch that contains it.
+    fn mark_outdated(&mut self, key: &[u8]) {
+        let Some((start, run)) = self.containing(key) else {
             return;
         };
-        self.runs[index].changed = true;
-        if self.hot_keys.len() < HOT_KEYS {
-            self.hot_keys.insert(key.to_vec());
+        let (end, _) = self.stretches.remove(&start).expect("just found");
+        let next = successor(key);
+        if next < end {
+            self.stretches.insert(next, (end, run));
+        }
+        if start != key {
+            self.stretches.insert(start, (key.to_vec(), run));
+        }
+        let known = &mut self.runs[run];
+        known.outdated += 1;
+        known.dropped |= known.outdated > REUSABLE_PIECES;
+        if known.dropped {
+            return;
+        }
+        self.outdated.entry(key.to_vec()).or_default().push(run);
+    }
+
+    /// Drops the runs with outdated records: the next base is to contain none.
+    pub(super) fn drop_outdated(&mut self) {
+        for known in &mut self.runs {
+            known.dropped |= known.outdated > 0;
         }
     }
 
-    /// Returns the index of the unchanged run that contains this key; `None` if there is none.
+    /// Returns the index of the run that contains the present record with this key and is taken over; `None` if there is
+    /// none.
     pub(super) fn unchanged(&self, key: &[u8]) -> Option<usize> {
-        self.covering(key)
-            .filter(|index| !self.runs[*index].changed)
+        let (_, run) = self.containing(key)?;
+        (!self.runs[run].dropped).then_some(run)
     }
 
     pub(super) fn run(&self, index: usize) -> &Run {
         &self.runs[index].run
     }
 
-    /// Whether the key has changed since the base and is likely to change again.
-    pub(super) fn is_hot(&self, key: &[u8]) -> bool {
-        self.hot_keys.contains(key)
+    /// Returns the start of a stretch that has keys from `start` on and below `end`; `None` if there is none.
+    fn overlapping(&self, start: &[u8], end: &[u8]) -> Option<Vec<u8>> {
+        let below = (Bound::Unbounded, Bound::Excluded(end));
+        let (other, (until, _)) = self.stretches.range::<[u8], _>(below).next_back()?;
+        (start < until.as_slice()).then(|| other.clone())
     }
 
-    /// Returns the index of the run with a stretch that contains this key; `None` if there is none.
-    fn covering(&self, key: &[u8]) -> Option<usize> {
-        let behind = self
-            .spans
-            .partition_point(|(span, _)| span.first.as_slice() <= key);
-        let (span, index) = self.spans.get(behind.checked_sub(1)?)?;
-        (key <= span.last.as_slice()).then_some(*index)
+    /// Returns the start and the run of the stretch that contains this key; `None` if there is none.
+    fn containing(&self, key: &[u8]) -> Option<(Vec<u8>, usize)> {
+        let up_to = (Bound::Unbounded, Bound::Included(key));
+        let (start, (end, run)) = self.stretches.range::<[u8], _>(up_to).next_back()?;
+        (key < end.as_slice()).then(|| (start.clone(), *run))
     }
 }
 
@@ -137,19 +220,40 @@ mod tests {
     use super::*;
     use crate::run::RunContent;
 
-    fn base(runs: &[&[&str]]) -> RunReuse {
-        let mut reuse = RunReuse::default();
-        for (number, keys) in (1..).zip(runs) {
-            let mut spans = Vec::new();
-            for key in *keys {
-                KeyStretch::extend(&mut spans, key.as_bytes(), false);
-            }
-            let content = RunContent { bytes: 100, ..RunContent::default() };
-            let run = Run::new(number, keys[0].as_bytes(), content);
-            reuse.add(&run, spans, 50);
+    const BYTES: u64 = 100;
+
+    fn run(number: u64) -> Run {
+        let content = RunContent { bytes: BYTES, ..RunContent::default() };
+        Run::new(number, b"", content)
+    }
+
+    fn stretches(keys: &[&str]) -> Vec<KeyStretch> {
+        let mut stretches = Vec::new();
+        for key in keys {
+            KeyStretch::extend(&mut stretches, key.as_bytes(), false);
         }
-        reuse.finish();
-        reuse
+        stretches
+    }
+
+    /// A base of runs from number 1 on, with these keys.
+    fn base(runs: &[&[&str]]) -> RunReuse {
+        let written = (1..).zip(runs);
+        let written = written.map(|(number, keys)| (run(number), stretches(keys)));
+        RunReuse::of_base(
+            &RunReuse::default(),
+            &BTreeMap::new(),
+            written.collect(),
+            BYTES,
+        )
+    }
+
+    fn put(reuse: &mut RunReuse, key: &str) {
+        let (key, value) = (key.into(), Vec::new());
+        reuse.mark_changed(&RecordChange::Put { key, value });
+    }
+
+    fn delete(reuse: &mut RunReuse, key: &str) {
+        reuse.mark_changed(&RecordChange::Delete { key: key.into() });
     }
 
     fn kept(reuse: &RunReuse, key: &str) -> Option<u64> {
@@ -158,32 +262,67 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_kept_until_a_key_in_it_changes() {
-        let mut reuse = base(&[&["k1", "k3"], &["k4", "k6"], &["t1", "t8", "a", "v", "k2"]]);
+    fn a_run_contains_the_keys_between_those_that_were_written_one_after_the_other() {
+        let reuse = base(&[&["k1", "k3"], &["k4", "k6"], &["t1", "t8", "a", "v", "k2"]]);
         assert_eq!(kept(&reuse, "k4"), Some(2));
         assert_eq!(kept(&reuse, "k5"), Some(2));
         assert_eq!(kept(&reuse, "k7"), None, "between runs");
         // the last run has a key inside the first
         assert_eq!((kept(&reuse, "k1"), kept(&reuse, "t7")), (None, None));
-        reuse.mark_changed(b"k7");
-        assert_eq!(kept(&reuse, "k6"), Some(2));
-        reuse.mark_changed(b"k5");
-        assert_eq!(kept(&reuse, "k6"), None);
-        assert!(reuse.is_hot(b"k5") && !reuse.is_hot(b"k7"));
+    }
+
+    #[test]
+    fn a_run_is_kept_without_its_outdated_records_until_there_are_too_many() {
+        let mut reuse = base(&[&["k00", "k99"], &["l"]]);
+        for n in 0..REUSABLE_PIECES {
+            put(&mut reuse, &format!("k{:02}", 3 * n));
+        }
+        assert_eq!((kept(&reuse, "k03"), kept(&reuse, "k04")), (None, Some(1)));
+        put(&mut reuse, "k98");
+        assert_eq!((kept(&reuse, "k04"), kept(&reuse, "l")), (None, Some(2)));
+        let mut reuse = base(&[&["k00", "k99"], &["l"]]);
+        put(&mut reuse, "k00");
+        reuse.drop_outdated();
+        assert_eq!((kept(&reuse, "k04"), kept(&reuse, "l")), (None, Some(2)));
+    }
+
+    #[test]
+    fn a_deleted_key_is_in_no_run_that_is_kept() {
+        let mut reuse = base(&[&["k1", "k9"], &["l1", "l9"]]);
+        put(&mut reuse, "k5");
+        reuse.add_difference(run(3), stretches(&["k5"]));
+        assert_eq!((kept(&reuse, "k4"), kept(&reuse, "k5")), (Some(1), Some(3)));
+        // the next base takes over both runs, the older one with an outdated record
+        let taken = BTreeMap::from([
+            (
+                0,
+                [stretches(&["k1", "k4"]), stretches(&["k6", "k9"])].concat(),
+            ),
+            (2, stretches(&["k5"])),
+        ]);
+        let mut reuse = RunReuse::of_base(&reuse, &taken, Vec::new(), BYTES);
+        assert_eq!((kept(&reuse, "k4"), kept(&reuse, "k5")), (Some(1), Some(3)));
+        delete(&mut reuse, "k5");
+        assert_eq!((kept(&reuse, "k4"), kept(&reuse, "k5")), (None, None));
+    }
+
+    #[test]
+    fn of_overlapping_runs_the_later_one_is_kept() {
+        let mut reuse = base(&[&["k1", "k9"]]);
+        reuse.add_difference(run(2), stretches(&["k5", "k6"]));
+        assert_eq!((kept(&reuse, "k4"), kept(&reuse, "k5")), (None, Some(2)));
     }
 
     #[test]
     fn small_and_scattered_runs_are_not_kept() {
         let scattered: Vec<String> = (1..20).rev().map(|n| format!("z{n:02}")).collect();
         let scattered: Vec<&str> = scattered.iter().map(String::as_str).collect();
-        let reuse = base(&[&["a1", "a3"], &scattered]);
+        let mut reuse = base(&[&["a1", "a3"], &scattered]);
         assert_eq!((kept(&reuse, "a1"), kept(&reuse, "z05")), (Some(1), None));
-        let mut reuse = RunReuse::default();
-        let run = Run::new(1, b"a", RunContent::default());
-        let mut spans = Vec::new();
-        KeyStretch::extend(&mut spans, b"a", false);
-        reuse.add(&run, spans, 50);
-        reuse.finish();
+        reuse.add_difference(run(3), stretches(&scattered));
+        assert_eq!(kept(&reuse, "z05"), None);
+        let small = vec![(run(1), stretches(&["a"]))];
+        let reuse = RunReuse::of_base(&RunReuse::default(), &BTreeMap::new(), small, BYTES + 1);
         assert_eq!(kept(&reuse, "a"), None);
     }
 }

@@ -17,7 +17,7 @@ use super::{
     leaf::BLOCKS_MAX,
     version::ByteReader,
 };
-use crate::record::{COUNT_MAX, CorruptRecord, RecordChange};
+use crate::record::{COUNT_MAX, CorruptRecord, Emit, LeaveOut, RecordChange};
 
 /// Key of the counters; below every block's.
 const META: u8 = b'a';
@@ -90,17 +90,27 @@ impl Kv {
 
     /// Emits the records that changed since `since` (all of them, if `None`), without the leases,
     /// which are emitted apart.
-    pub fn changes(&self, since: Option<&Kv>, emit: &mut dyn FnMut(RecordChange)) {
+    pub fn changes(&self, since: Option<&Kv>, emit: &mut Emit<'_>) {
+        self.changes_but(since, &|_| false, emit);
+    }
+
+    /// Emits what [`Self::changes`] emits without the blocks that `leave_out` names.
+    pub(crate) fn changes_but(
+        &self,
+        since: Option<&Kv>,
+        leave_out: &LeaveOut<'_>,
+        emit: &mut Emit<'_>,
+    ) {
         let meta = self.meta();
         if since.is_none_or(|since| since.meta() != meta) {
             let value = with_checksum(prost::Message::encode_to_vec(&meta));
             emit(RecordChange::Put { key: vec![META], value });
         }
         let mut put = |block: &Block| {
-            emit(RecordChange::Put {
-                key: key(block.number()),
-                value: with_checksum(encode(block)),
-            });
+            let key = key(block.number());
+            if !leave_out(&key) {
+                emit(RecordChange::Put { key, value: with_checksum(encode(block)) });
+            }
         };
         let (blocks, tail) = (&self.history.blocks, &self.history.tail);
         let Some(since) = since else {
@@ -251,6 +261,16 @@ fn key(number: u64) -> Vec<u8> {
     key
 }
 
+/// Whether these are the record keys of blocks with numbers that follow one another.
+pub(crate) fn are_neighbors(before: &[u8], key: &[u8]) -> bool {
+    let number = |key: &[u8]| match key.split_first() {
+        Some((&BLOCK, number)) => number.try_into().map(u64::from_be_bytes).ok(),
+        Some(_) | None => None,
+    };
+    let after = number(before).and_then(|number| number.checked_add(1));
+    after.is_some() && after == number(key)
+}
+
 /// Encodes a block as a record without its checksum: base revision, kind and length of the directory,
 /// directory, versions with all values; the lowest byte of each number first.
 fn encode(block: &Block) -> Vec<u8> {
@@ -361,6 +381,38 @@ mod tests {
              3203000203000003056b6579746872656515e7ac3f",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn blocks_that_are_left_out_are_not_emitted() {
+        let mut kv = Kv::default();
+        for number in 0..100 {
+            let put = Put {
+                key: Bytes::from(format!("key-{number}")),
+                value: vec![b'v'; 2000].into(),
+                ..Put::default()
+            };
+            crate::kv::test_helpers::apply(&mut kv, KvOperation::Put(put));
+        }
+        let mut keys = Vec::new();
+        let odd = |key: &[u8]| key.last().is_some_and(|last| last % 2 == 1);
+        kv.changes(None, &mut |change| match change {
+            RecordChange::Put { key, .. } | RecordChange::Delete { key } => keys.push(key),
+        });
+        assert!(keys.len() > 5, "{keys:?}");
+        assert!(
+            keys[1..]
+                .windows(2)
+                .all(|two| are_neighbors(&two[0], &two[1]))
+        );
+        assert!(!are_neighbors(&keys[0], &keys[1]) && !are_neighbors(&keys[1], &keys[3]));
+        let mut rest = Vec::new();
+        kv.changes_but(None, &odd, &mut |change| match change {
+            RecordChange::Put { key, .. } | RecordChange::Delete { key } => rest.push(key),
+        });
+        // the counters are in every checkpoint
+        keys.retain(|key| key == &[META] || !odd(key));
+        assert_eq!(rest, keys);
     }
 
     #[test]

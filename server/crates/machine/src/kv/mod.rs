@@ -9,7 +9,7 @@
 //! writes) → `hash`, `checkpoint`.
 
 mod block;
-mod checkpoint;
+pub(crate) mod checkpoint;
 mod compact;
 mod delete;
 mod events;

@@ -86,26 +86,94 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
     compare(&dir, &view);
 }
 
+/// Links of the newest chain.
+fn links(dir: &TempDir) -> usize {
+    let path = dir.data().join("member/checkpoint/current");
+    let manifest = Manifest::read(&path).unwrap().expect("it reads");
+    manifest.chain.links.len()
+}
+
+/// Writes differences, each after `change`, until the next one is a base. Returns the numbers of the runs before and after.
+fn until_base(
+    dir: &TempDir,
+    storage: &mut Storage,
+    view: &mut View,
+    change: &mut dyn FnMut(&mut View),
+) -> (BTreeSet<u64>, BTreeSet<u64>) {
+    loop {
+        let before = (links(dir), numbers(dir));
+        let since = view.clone();
+        change(view);
+        storage.checkpoint.write(Some(&since), view).unwrap();
+        if links(dir) <= before.0 {
+            return (before.1, numbers(dir));
+        }
+    }
+}
+
 #[test]
-fn whatever_changes_between_rewrites_the_state_is_what_is_read() {
-    for seed in 0..3 {
+fn a_base_takes_over_the_runs_of_differences() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.checkpoint.cut_runs_at(RUN_BYTES);
+    let mut view = first();
+    storage.checkpoint.write(None, &view).unwrap();
+    let mut name = 0;
+    for _ in 0..2 {
+        let (before, after) = until_base(&dir, &mut storage, &mut view, &mut |view| {
+            for _ in 0..20 {
+                run(view, put(name, 2000));
+                name += 1;
+            }
+        });
+        let written = after.difference(&before).count();
+        assert!(written <= 4, "{written} of {} runs written", after.len());
+        assert!(after.len() > 40, "{} runs", after.len());
+    }
+    // a compaction deletes all blocks but the last ones: no run that contains them is taken over
+    for _ in 0..100 {
+        run(&mut view, put(0, 2000));
+    }
+    let since = view.clone();
+    for name in 1..name {
+        let key = format!("key-{name:05}").into();
+        run(
+            &mut view,
+            kv::KvOperation::Delete(DeleteRange { key, ..DeleteRange::default() }),
+        );
+    }
+    let revision = view.machine.kv.revision();
+    run(&mut view, kv::KvOperation::Compact(Compact { revision }));
+    storage.checkpoint.write(Some(&since), &view).unwrap();
+    until_base(&dir, &mut storage, &mut view, &mut |view| {
+        run(view, put(0, 10))
+    });
+    assert!(numbers(&dir).len() < 10, "{:?}", numbers(&dir));
+    compare(&dir, &view);
+}
+
+#[test]
+fn whatever_changes_between_bases_the_state_is_what_is_read() {
+    for seed in 0..5 {
         let mut chance = chances(seed);
         let dir = TempDir::new();
         let (mut storage, _) = reopen(&dir);
         storage.checkpoint.cut_runs_at(RUN_BYTES);
         let mut view = first();
         storage.checkpoint.write(None, &view).unwrap();
-        for _ in 0..20 {
+        // with few rewrites, so that the chain becomes long enough for a base in between
+        let rewrites = [3, 100][seed as usize % 2];
+        for _ in 0..130 {
             let since = view.clone();
-            for _ in 0..chance(40) {
+            for _ in 0..chance(30) {
                 let command = command(&mut chance, view.machine.kv.revision());
                 run(&mut view, command);
             }
-            match chance(4) {
-                0 => storage.checkpoint.write(Some(&since), &view).unwrap(),
-                _ => storage.checkpoint.rewrite(Some(&since), &view).unwrap(),
+            match chance(rewrites) {
+                0 => storage.checkpoint.rewrite(Some(&since), &view).unwrap(),
+                _ => storage.checkpoint.write(Some(&since), &view).unwrap(),
             }
-            if chance(6) == 0 {
+            if chance(12) == 0 || links(&dir) == 1 {
                 compare(&dir, &view);
             }
         }
@@ -113,9 +181,9 @@ fn whatever_changes_between_rewrites_the_state_is_what_is_read() {
     }
 }
 
-/// Nodes of the v2 tree are a record each, so a few that change again and again would be spread over as many runs.
+/// Nodes of the v2 tree are a record each: those that change again and again are spread over as many runs.
 #[test]
-fn keys_that_change_again_and_again_are_kept_in_one_run() {
+fn a_few_outdated_records_do_not_keep_a_run_from_the_next_base() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
     storage.checkpoint.cut_runs_at(RUN_BYTES);
@@ -124,21 +192,28 @@ fn keys_that_change_again_and_again_are_kept_in_one_run() {
         run(&mut view, set(format!("/dir/{node:03}"), 4000));
     }
     storage.checkpoint.write(None, &view).unwrap();
-    let mut written = Vec::new();
-    for _ in 0..3 {
-        let since = view.clone();
+    let mut change = |view: &mut View| {
         for node in 0..8 {
-            run(&mut view, set(format!("/dir/{:03}", node * 50), 4000));
+            run(view, set(format!("/dir/{:03}", node * 50), 4000));
         }
-        let before = numbers(&dir);
-        storage.checkpoint.rewrite(Some(&since), &view).unwrap();
-        written.push(numbers(&dir).difference(&before).count());
+    };
+    for _ in 0..2 {
+        let (before, after) = until_base(&dir, &mut storage, &mut view, &mut change);
+        let written = after.difference(&before).count();
+        assert!(
+            written <= 4 && after.len() > 40,
+            "{written} of {} runs written",
+            after.len()
+        );
     }
-    // the first rewrite finds them where they were
-    assert!(written[0] >= 8, "{written:?} runs written");
+    let since = view.clone();
+    change(&mut view);
+    let before = numbers(&dir);
+    storage.checkpoint.rewrite(Some(&since), &view).unwrap();
+    let written = numbers(&dir).difference(&before).count();
     assert!(
-        written[1] <= 4 && written[2] <= 4,
-        "{written:?} runs written"
+        written >= 8,
+        "a rewrite leaves no outdated record: {written} runs written"
     );
     compare(&dir, &view);
 }
