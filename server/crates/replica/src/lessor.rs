@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{
     LEASE_CHECKPOINT_S_MAX, LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINTS_PER_ENTRY,
-    LEASE_EXPIRATIONS_PER_ENTRY, LEASE_EXPIRY_RETRY_NS,
+    LEASE_CHECKS_PER_TICK, LEASE_EXPIRATIONS_PER_ENTRY, LEASE_EXPIRY_RETRY_NS,
 };
 use witan_machine::lease::{
     Lease, LeaseCheckpoint, LeaseCommand, LeaseExpire, LeaseId, LeaseOperation, LeaseReply, Leases,
@@ -47,11 +47,24 @@ struct LeaseTimer {
     deadline_ns: u64,
     /// Time of the next check: expiration, its retry, or a checkpoint.
     check_at_ns: u64,
+    /// The time under which `next_checks` has the lease: `check_at_ns` or, since a keep-alive, before it.
+    listed_at_ns: u64,
     /// Its expiration was proposed.
     expiry_pending: bool,
     /// Index of this leader's log up to which there may be checkpoints of its remaining time. A keep-alive that
     /// is answered before that is applied would be forgotten by the next leader.
     checkpointed_to: u64,
+}
+
+impl LeaseTimer {
+    /// The timer of a lease before its first check is listed.
+    const UNLISTED: Self = Self {
+        deadline_ns: u64::MAX,
+        check_at_ns: u64::MAX,
+        listed_at_ns: u64::MAX,
+        expiry_pending: false,
+        checkpointed_to: 0,
+    };
 }
 
 /// A frozen copy of the deadlines of all leases.
@@ -103,7 +116,8 @@ pub(crate) struct Lessor {
     term: Option<u64>,
     monotonic_ns: u64,
     deadlines: LeaseDeadlines,
-    /// Made of the deadlines when a frozen lessor thaws.
+    /// Each lease once, under `listed_at_ns` of its timer: a keep-alive, which only delays the check, leaves it
+    /// where it is. Made of the deadlines when a frozen lessor thaws.
     #[serde(skip)]
     next_checks: BTreeSet<(u64, LeaseId)>,
     /// Leases whose time starts with the next clock update, with their durations.
@@ -176,7 +190,8 @@ impl Lessor {
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
         for (id, span_ns) in std::mem::take(&mut self.starting) {
             if let Some(lease) = leases.get(id) {
-                self.run_from_now(id, span_ns, lease);
+                let deadline_ns = self.monotonic_ns.saturating_add(span_ns);
+                self.schedule(id, deadline_ns, self.next_check(deadline_ns, lease));
             }
         }
     }
@@ -234,37 +249,45 @@ impl Lessor {
     }
 
     /// Takes the leases to expire and to checkpoint now, and schedules their next checks. Stops at
-    /// [`LEASE_EXPIRATIONS_PER_ENTRY`] leases and attached keys, or [`LEASE_CHECKPOINTS_PER_ENTRY`]
-    /// checkpoints; the rest is due at the next call. [`Self::proposed`] must follow before the next keep-alive.
+    /// [`LEASE_EXPIRATIONS_PER_ENTRY`] leases and attached keys, [`LEASE_CHECKPOINTS_PER_ENTRY`] checkpoints
+    /// or [`LEASE_CHECKS_PER_TICK`] checks; the rest is due at the next call. [`Self::proposed`] must follow before
+    /// the next keep-alive.
     pub(crate) fn due(&mut self, leases: &Leases) -> DueLeases {
         let mut due = DueLeases::default();
-        let mut changes = 0;
-        while let Some((check_at_ns, id)) = self.next_checks.first().copied() {
+        let (mut changes, mut checks) = (0, 0);
+        while let Some((listed_at_ns, id)) = self.next_checks.first().copied() {
             let full = changes >= LEASE_EXPIRATIONS_PER_ENTRY
-                || due.checkpoints.len() >= LEASE_CHECKPOINTS_PER_ENTRY;
-            if check_at_ns > self.monotonic_ns || full {
+                || due.checkpoints.len() >= LEASE_CHECKPOINTS_PER_ENTRY
+                || checks >= LEASE_CHECKS_PER_TICK;
+            if listed_at_ns > self.monotonic_ns || full {
                 break;
             }
-            let (Some(timer), Some(lease)) = (self.deadlines.0.get(&id).copied(), leases.get(id))
+            let (Some(mut timer), Some(lease)) =
+                (self.deadlines.0.get(&id).copied(), leases.get(id))
             else {
                 self.stop(id);
                 continue;
             };
-            let mut next = timer;
-            if timer.deadline_ns <= self.monotonic_ns {
+            checks += 1;
+            if timer.check_at_ns > self.monotonic_ns {
+                // a keep-alive has delayed the check
+            } else if timer.deadline_ns <= self.monotonic_ns {
                 changes += 1 + leases.keys(id).take(LEASE_EXPIRATIONS_PER_ENTRY).count();
                 due.expired.push(id);
-                next.expiry_pending = true;
-                next.check_at_ns = self.monotonic_ns.saturating_add(LEASE_EXPIRY_RETRY_NS);
+                timer.expiry_pending = true;
+                timer.check_at_ns = self.monotonic_ns.saturating_add(LEASE_EXPIRY_RETRY_NS);
             } else {
                 let seconds = (timer.deadline_ns - self.monotonic_ns).div_ceil(SECOND_NS) as i64;
                 if seconds < lease.remaining_s() {
                     due.checkpoints.push(RemainingTtl { id: id.0, seconds });
                     self.checkpointing.push(id);
                 }
-                next.check_at_ns = self.next_check(timer.deadline_ns, lease);
+                timer.check_at_ns = self.next_check(timer.deadline_ns, lease);
             }
-            self.schedule(id, next);
+            timer.listed_at_ns = timer.check_at_ns;
+            self.next_checks.pop_first();
+            self.next_checks.insert((timer.listed_at_ns, id));
+            self.deadlines.0.insert(id, timer);
         }
         due
     }
@@ -294,36 +317,18 @@ impl Lessor {
     /// Makes a whole one of what [`Self::freeze`] returned.
     pub(crate) fn thaw(mut self) -> Self {
         let timers = self.deadlines.0.iter();
-        self.next_checks = timers.map(|(id, timer)| (timer.check_at_ns, *id)).collect();
+        self.next_checks = timers
+            .map(|(id, timer)| (timer.listed_at_ns, *id))
+            .collect();
         self
     }
 
     /// Starts a lease with `span_ns` nanoseconds to live: provisionally from now, finally from the next clock
-    /// update. A pending expiration is forgotten.
+    /// update.
     fn start(&mut self, id: LeaseId, span_ns: u64) {
         self.starting.push((id, span_ns));
         let deadline_ns = self.monotonic_ns.saturating_add(span_ns);
-        let before = self.deadlines.0.get(&id);
-        let checkpointed_to = before.map_or(0, |timer| timer.checkpointed_to);
-        let timer = LeaseTimer {
-            deadline_ns,
-            check_at_ns: deadline_ns,
-            expiry_pending: false,
-            checkpointed_to,
-        };
-        self.schedule(id, timer);
-    }
-
-    /// Sets the deadline of a lease to `span_ns` nanoseconds from now, and its next check; does nothing
-    /// without a timer.
-    fn run_from_now(&mut self, id: LeaseId, span_ns: u64, lease: &Lease) {
-        let Some(timer) = self.deadlines.0.get(&id).copied() else {
-            return;
-        };
-        let deadline_ns = self.monotonic_ns.saturating_add(span_ns);
-        let check_at_ns = self.next_check(deadline_ns, lease);
-        let timer = LeaseTimer { deadline_ns, check_at_ns, ..timer };
-        self.schedule(id, timer);
+        self.schedule(id, deadline_ns, deadline_ns);
     }
 
     /// Time of the next check of a lease, in nanoseconds: half of its TTL from now, between
@@ -335,18 +340,24 @@ impl Lessor {
         deadline_ns.min(self.monotonic_ns.saturating_add(span_ns(pause_s)))
     }
 
-    /// Stores the timer of a lease, and lists the lease under its next check instead of the one before.
-    fn schedule(&mut self, id: LeaseId, timer: LeaseTimer) {
-        if let Some(before) = self.deadlines.0.insert(id, timer) {
-            self.next_checks.remove(&(before.check_at_ns, id));
+    /// Sets the deadline of a lease and its next check, and forgets a pending expiration. The list of checks changes
+    /// only if the check is earlier than the one that is listed.
+    fn schedule(&mut self, id: LeaseId, deadline_ns: u64, check_at_ns: u64) {
+        let timer = self.deadlines.0.entry(id).or_insert(LeaseTimer::UNLISTED);
+        timer.deadline_ns = deadline_ns;
+        timer.check_at_ns = check_at_ns;
+        timer.expiry_pending = false;
+        if check_at_ns < timer.listed_at_ns {
+            self.next_checks.remove(&(timer.listed_at_ns, id));
+            self.next_checks.insert((check_at_ns, id));
+            timer.listed_at_ns = check_at_ns;
         }
-        self.next_checks.insert((timer.check_at_ns, id));
     }
 
     /// Drops the timer of a lease with its next check.
     fn stop(&mut self, id: LeaseId) {
         if let Some(timer) = self.deadlines.0.remove(&id) {
-            self.next_checks.remove(&(timer.check_at_ns, id));
+            self.next_checks.remove(&(timer.listed_at_ns, id));
         }
     }
 }
