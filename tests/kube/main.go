@@ -3,8 +3,8 @@
 // made, watched, listed, collected, and nothing that was acknowledged is missing. Or the store is etcd, and
 // the one under test takes its place meanwhile.
 //
-// What does not live here: how processes are started (processes.go, members.go), the client (api.go), and events in a server of their
-// own (shard.go).
+// What does not live here: how processes are started (processes.go, members.go), the client (api.go), events in a server of their
+// own (shard.go), and how long kube-apiserver takes to start (start.go).
 package main
 
 import (
@@ -36,14 +36,23 @@ var (
 )
 
 func main() {
-	if len(os.Args) != 5 {
-		fmt.Println("usage: drive PROGRAM FOLDER-OF-KUBERNETES MEMBERS ETCD-OR-EMPTY")
+	if len(os.Args) != 6 {
+		fmt.Println("usage: drive PROGRAM FOLDER-OF-KUBERNETES MEMBERS ETCD-OR-EMPTY OBJECTS-OF-MEASURED-START-OR-0")
 		os.Exit(2)
 	}
 	members, err := strconv.Atoi(os.Args[3])
 	must(err)
 	here = newWorld(os.Args[1], os.Args[2], members, os.Args[4])
 	here.endOnSignals()
+	count, err := strconv.Atoi(os.Args[5])
+	must(err)
+	if count > 0 {
+		here.events = nil
+		here.startStores()
+		measureStart(count)
+		here.end(false)
+		return
+	}
 	here.startStores()
 	if here.events != nil {
 		here.startEvents()

@@ -29,7 +29,7 @@ pub enum Scene {
     Defragment,
     /// A backup of a million keys.
     Backup,
-    /// One writer while a member with 2 GiB is compacted, defragmented and backed up.
+    /// One writer while a member with 2 GiB is compacted, defragmented, backed up and hashed.
     Pauses,
     /// 64 writers without TLS and with it, then clients that connect anew for each request.
     Tls,
@@ -90,7 +90,7 @@ impl Scene {
             }
             Scene::Backup => "| server | MiB | MiB/s | server CPU s |\n|---|--:|--:|--:|",
             Scene::Pauses => {
-                "| server | longest put, quiet, ms | compaction | defragmentation | snapshot |\n|---|--:|--:|--:|--:|"
+                "| server | quiet: p99, longest ms | compaction | defragmentation | snapshot | hash |\n|---|--:|--:|--:|--:|--:|"
             }
             Scene::Tls => {
                 "| server | puts/s in clear text | server us | puts/s inside TLS | server us | times | connections/s | server us each |\n|---|--:|--:|--:|--:|--:|--:|--:|"

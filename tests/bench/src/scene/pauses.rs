@@ -1,8 +1,8 @@
-//! The longest put of a client that writes all the time, while a member with much data is compacted, defragmented and backed
-//! up: each of these stops etcd's writers for a while.
+//! The puts of a client that writes all the time, while a member with much data is compacted, defragmented, backed up and
+//! hashed: each of these stops etcd's writers for a while.
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -10,8 +10,8 @@ use std::{
 use tokio::{task::JoinSet, time::sleep};
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{
-    CompactionRequest, DefragmentRequest, PutRequest, RequestOp, SnapshotRequest, TxnRequest,
-    kv_client::KvClient, maintenance_client::MaintenanceClient, request_op::Request,
+    CompactionRequest, DefragmentRequest, HashKvRequest, PutRequest, RequestOp, SnapshotRequest,
+    TxnRequest, kv_client::KvClient, maintenance_client::MaintenanceClient, request_op::Request,
 };
 use witan_e2e::{Server, grpc};
 
@@ -25,44 +25,42 @@ const FILLERS: usize = 8;
 const PUT_INTERVAL: Duration = Duration::from_millis(2);
 /// Between the last write of all keys and the first measurement.
 const SETTLING: Duration = Duration::from_secs(15);
-/// How long the writer is watched at least.
+/// How long the writer is watched after the answer.
 const WATCHED: Duration = Duration::from_secs(3);
 
 pub(super) async fn play(server: &Server) -> String {
     let channel = grpc::connect(&server.address()).await;
     let revision = fill(&server.address()).await;
-    let longest = Rc::new(Cell::new(Duration::ZERO));
-    let writer = tokio::task::spawn_local(write(channel.clone(), longest.clone()));
+    let times = Rc::new(RefCell::new(Vec::new()));
+    let writer = tokio::task::spawn_local(write(channel.clone(), times.clone()));
     let mut kv = KvClient::new(channel.clone());
     let mut maintenance = MaintenanceClient::new(channel);
     // what was written is synced behind the answers
     sleep(SETTLING).await;
-    let quiet = worst(&longest, async {}).await;
-    let compacted = worst(&longest, async {
+    let quiet = watched(&times, async {}).await;
+    let compacted = watched(&times, async {
         let compaction = CompactionRequest { revision, physical: true };
         kv.compact(compaction).await.expect("it compacts");
     });
     let compacted = compacted.await;
-    let defragmented = worst(&longest, async {
+    let defragmented = watched(&times, async {
         let done = maintenance.defragment(DefragmentRequest {}).await;
         done.expect("it defragments");
     });
     let defragmented = defragmented.await;
-    let saved = worst(&longest, async {
+    let saved = watched(&times, async {
         let parts = maintenance.snapshot(SnapshotRequest {}).await;
         let mut parts = parts.expect("a snapshot").into_inner();
         while parts.message().await.expect("a whole snapshot").is_some() {}
     });
     let saved = saved.await;
+    let hashed = watched(&times, async {
+        let hash = maintenance.hash_kv(HashKvRequest::default()).await;
+        hash.expect("a hash");
+    });
+    let hashed = hashed.await;
     writer.abort();
-    let ms = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1000.0);
-    format!(
-        "{} | {} | {} | {} |",
-        ms(quiet),
-        ms(compacted),
-        ms(defragmented),
-        ms(saved)
-    )
+    format!("{quiet} | {compacted} | {defragmented} | {saved} | {hashed} |")
 }
 
 /// Writes all keys; returns the last revision of their first versions.
@@ -105,21 +103,29 @@ fn put(key: usize, value_bytes: usize) -> PutRequest {
     }
 }
 
-/// Puts one key after another, and notes the longest time that one took. One that fails is repeated.
-async fn write(channel: Channel, longest: Rc<Cell<Duration>>) {
+/// Puts one key after another, and notes how long each takes. One that fails is repeated.
+async fn write(channel: Channel, times: Rc<RefCell<Vec<Duration>>>) {
     let mut kv = KvClient::new(channel);
     for key in 0.. {
         let begun = Instant::now();
         while kv.put(put(KEYS + key % 1000, 256)).await.is_err() {}
-        longest.set(longest.get().max(begun.elapsed()));
+        times.borrow_mut().push(begun.elapsed());
         sleep(PUT_INTERVAL).await;
     }
 }
 
-/// The longest put while something is done, and for a while after it: the work may go on behind the answer.
-async fn worst(longest: &Cell<Duration>, done: impl Future<Output = ()>) -> Duration {
-    longest.set(Duration::ZERO);
+/// The p99 and the longest of the puts in milliseconds, while something is done and for a while after it: the work may go
+/// on behind the answer.
+async fn watched(times: &RefCell<Vec<Duration>>, done: impl Future<Output = ()>) -> String {
+    times.borrow_mut().clear();
     done.await;
     sleep(WATCHED).await;
-    longest.get()
+    let mut times = std::mem::take(&mut *times.borrow_mut());
+    times.sort_unstable();
+    let ms = |at: usize| times[at].as_secs_f64() * 1000.0;
+    format!(
+        "{:.1}, {:.1}",
+        ms(times.len() * 99 / 100),
+        ms(times.len() - 1)
+    )
 }

@@ -1,0 +1,85 @@
+// How long kube-apiserver takes to start on a store with many objects, which it reads into its watch caches.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// how often kube-apiserver is started; the fastest start counts
+	starts = 3
+	// bytes of data of each object: with its metadata some 2 KiB in the store
+	objectBytes = 1800
+	// USER_HZ, the unit of times in /proc
+	ticksPerSecond = 100
+)
+
+// measureStart prints a row of docs/benchmarks.md: kube-apiserver's starts on a store with count objects.
+func measureStart(count int) {
+	api := here.startAPIServer()
+	api.create("/api/v1/namespaces", object{"metadata": object{"name": "load"}})
+	fill(api, count)
+	store := here.stores[0].process.Process.Pid
+	ready, listed, cpu := patience, patience, patience
+	for range starts {
+		_ = here.apiServer.Process.Kill()
+		_ = here.apiServer.Wait()
+		spent, since := cpuOf(store), time.Now()
+		here.spawnAPIServer()
+		api = here.awaitAPIServer()
+		ready = min(ready, time.Since(since))
+		// by version 0 the watch cache answers, once it is filled
+		status, got := api.try("GET", maps+"?resourceVersion=0", nil)
+		items, _ := got["items"].([]any)
+		expect(status == 200 && len(items) >= count, "the watch cache has %d of %d objects: %d", len(items), count, status)
+		listed, cpu = min(listed, time.Since(since)), min(cpu, cpuOf(store)-spent)
+	}
+	fmt.Println("| objects | store | kube-apiserver ready after s | all listed after s | CPU s of the store | its memory MiB |")
+	fmt.Println("|--:|---|--:|--:|--:|--:|")
+	fmt.Printf("| %d | %s | %.1f | %.1f | %.2f | %d |\n", count, filepath.Base(here.program),
+		ready.Seconds(), listed.Seconds(), cpu.Seconds(), residentMiB(store))
+}
+
+// fill makes count config maps.
+func fill(api *api, count int) {
+	data := object{"data": strings.Repeat("x", objectBytes)}
+	var group sync.WaitGroup
+	for worker := range workers {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for n := worker; n < count; n += workers {
+				api.create(maps, object{"metadata": object{"name": fmt.Sprintf("o-%d", n)}, "data": data})
+			}
+		}()
+	}
+	group.Wait()
+}
+
+// cpuOf is the CPU time that a process has taken.
+func cpuOf(pid int) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	must(err)
+	_, behindName, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(behindName)
+	user, err := strconv.Atoi(fields[11])
+	must(err)
+	system, err := strconv.Atoi(fields[12])
+	must(err)
+	return time.Duration(user+system) * time.Second / ticksPerSecond
+}
+
+// residentMiB is the resident memory of a process.
+func residentMiB(pid int) int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	must(err)
+	pages, err := strconv.Atoi(strings.Fields(string(text))[1])
+	must(err)
+	return pages * os.Getpagesize() >> 20
+}
