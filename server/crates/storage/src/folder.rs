@@ -235,16 +235,13 @@ impl CheckpointFolder {
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<io::Result<_>>()?;
         let state = self.state();
-        let kept: BTreeSet<PathBuf> = named
-            .chain(state.received.iter().copied())
-            .map(|number| run_path(&self.dir, number))
-            .collect();
+        let kept: BTreeSet<u64> = named.chain(state.received.iter().copied()).collect();
         if state.installs == installs && !copies.is_empty() {
             self.remove_copies(|number| copies.contains(&number))?;
         }
         drop(state);
         for path in listed {
-            if run_number(&path).is_some() && !kept.contains(&path) {
+            if run_number(&path).is_some_and(|number| !kept.contains(&number)) {
                 match fs::remove_file(path) {
                     // another thread has discarded it
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
