@@ -195,8 +195,9 @@ fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use witan_api::v3::etcdserverpb::Member;
     use witan_crd::EtcdOperationStatus;
-    use witan_members::{CallError, MemberEntry, Report};
+    use witan_members::{CallError, Report};
 
     use super::{
         super::testing::{facts, golden, now},
@@ -204,12 +205,11 @@ mod tests {
     };
 
     fn report(raft_index: u64, linearizable: bool) -> Report {
-        let entry = |id, name: &str, learner| MemberEntry {
+        let entry = |id, name: &str, is_learner| Member {
             id,
             name: name.to_owned(),
-            peer_urls: vec![],
-            client_urls: vec![],
-            learner,
+            is_learner,
+            ..Member::default()
         };
         Report {
             cluster_id: 1,

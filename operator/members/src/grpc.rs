@@ -33,8 +33,7 @@ use witan_api::v3::etcdserverpb::{
 };
 
 use super::{
-    Address, Answer, CallError, Change, KeysHash, Login, MemberEntry, Members, ROOT, RaisedAlarm,
-    Report,
+    Address, Answer, CallError, Change, KeysHash, Login, Members, ROOT, Report,
     session::{LoggedIn, log_in, request, within},
 };
 
@@ -229,26 +228,16 @@ impl GrpcMembers {
         &self,
         of: &Address,
         linearizable: bool,
-    ) -> Result<Vec<MemberEntry>, CallError> {
+    ) -> Result<Vec<pb::Member>, CallError> {
         let asked = pb::MemberListRequest { linearizable };
         let list = call!(self, of, "MemberList": ClusterClient.member_list(asked), CALL_TIMEOUT);
-        let entry = |member: pb::Member| MemberEntry {
-            id: member.id,
-            name: member.name,
-            peer_urls: member.peer_urls,
-            client_urls: member.client_urls,
-            learner: member.is_learner,
-        };
-        Ok(list?.members.into_iter().map(entry).collect())
+        Ok(list?.members)
     }
 
-    /// Asks a member for all alarms of the cluster; alarms of unknown types are left out.
-    async fn alarms(&self, of: &Address) -> Result<Vec<RaisedAlarm>, CallError> {
+    /// Asks a member for all alarms of the cluster.
+    async fn alarms(&self, of: &Address) -> Result<Vec<pb::AlarmMember>, CallError> {
         let list = self.alarm(of, AlarmAction::Get, 0, pb::AlarmType::None);
-        let raised = |alarm: pb::AlarmMember| {
-            Some(RaisedAlarm { member: alarm.member_id, kind: alarm.alarm.try_into().ok()? })
-        };
-        Ok(list.await?.alarms.into_iter().filter_map(raised).collect())
+        Ok(list.await?.alarms)
     }
 
     async fn alarm(

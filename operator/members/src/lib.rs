@@ -95,30 +95,6 @@ impl Address {
     }
 }
 
-/// A member in the list of members.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemberEntry {
-    /// Its id.
-    pub id: u64,
-    /// Its name; empty until it has started for the first time.
-    pub name: String,
-    /// URLs for other members.
-    pub peer_urls: Vec<String>,
-    /// URLs for clients.
-    pub client_urls: Vec<String>,
-    /// Whether it does not vote yet.
-    pub learner: bool,
-}
-
-/// An alarm that is raised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RaisedAlarm {
-    /// The member concerned, or the one that raised it.
-    pub member: u64,
-    /// The kind of alarm.
-    pub kind: pb::AlarmType,
-}
-
 /// The report of one member about itself and its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -143,9 +119,9 @@ pub struct Report {
     /// Whether it answered a read that a quorum had to confirm.
     pub linearizable: bool,
     /// The members it knows; confirmed by a quorum if `linearizable`.
-    pub members: Vec<MemberEntry>,
+    pub members: Vec<pb::Member>,
     /// Alarms that are raised.
-    pub alarms: Vec<RaisedAlarm>,
+    pub alarms: Vec<pb::AlarmMember>,
     /// Whether authentication is on; `None` when the operator has no password to find that out.
     pub users: Option<bool>,
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use witan_api::v3::etcdserverpb::AlarmType;
-use witan_members::{Answer, CallError, MemberEntry, Report};
+use witan_api::v3::etcdserverpb::{AlarmType, Member};
+use witan_members::{Answer, CallError, Report};
 use witan_plan::model::{ClusterReport, MemberId, MemberSeen, Membership, Ordinal};
 
 use crate::resources::Cluster;
@@ -81,7 +81,7 @@ fn cluster_report(report: &Report) -> ClusterReport {
 /// the status was written, the name of a member whose pod or claim exists, and the peer URL.
 fn ordinals(
     cluster: &Cluster<'_>,
-    members: &[MemberEntry],
+    members: &[Member],
     reports: &[(&str, &Report)],
     known: &BTreeSet<Ordinal>,
 ) -> BTreeMap<MemberId, Ordinal> {
@@ -131,14 +131,14 @@ pub(super) fn users(answers: &[Answer]) -> Option<bool> {
 
 /// Combines the entry of a member in the list of members with its own report, and with the alarms that any member
 /// reports about it; its pod follows from all of them. It is healthy if it knows a leader and has no alarm CORRUPT.
-fn member(entry: &MemberEntry, reports: &[(&str, &Report)]) -> MemberSeen {
+fn member(entry: &Member, reports: &[(&str, &Report)]) -> MemberSeen {
     let own = reports
         .iter()
         .map(|(_, report)| *report)
         .find(|report| report.member_id == entry.id);
     let raised = |kind| {
         let mut alarms = reports.iter().flat_map(|(_, report)| &report.alarms);
-        alarms.any(|alarm| alarm.member == entry.id && alarm.kind == kind)
+        alarms.any(|alarm| alarm.member_id == entry.id && alarm.alarm() == kind)
     };
     let corrupt = raised(AlarmType::Corrupt);
     MemberSeen {
@@ -148,7 +148,7 @@ fn member(entry: &MemberEntry, reports: &[(&str, &Report)]) -> MemberSeen {
         foreign_address: false,
         peer_urls: entry.peer_urls.clone(),
         started: !entry.client_urls.is_empty(),
-        learner: entry.learner,
+        learner: entry.is_learner,
         answers: own.is_some(),
         healthy: own.is_some_and(|own| own.leader_id != 0) && !corrupt,
         version: own.map(|own| own.version.clone()),
@@ -166,9 +166,9 @@ fn stale_corrupt(members: &[MemberSeen], reports: &[(&str, &Report)]) -> Vec<u64
     let alarms = reports
         .iter()
         .flat_map(|(_, report)| &report.alarms)
-        .filter(|alarm| alarm.kind == AlarmType::Corrupt);
+        .filter(|alarm| alarm.alarm() == AlarmType::Corrupt);
     let stale: BTreeSet<u64> = alarms
-        .map(|alarm| alarm.member)
+        .map(|alarm| alarm.member_id)
         .filter(|id| members.iter().all(|member| member.id != *id))
         .collect();
     stale.into_iter().collect()
@@ -180,22 +180,17 @@ mod tests {
 
     use super::*;
 
-    fn entry(id: u64, learner: bool) -> MemberEntry {
-        MemberEntry {
+    fn entry(id: u64, learner: bool) -> Member {
+        Member {
             id,
             name: format!("a-{id}"),
             peer_urls: vec![format!("http://a-{id}.a-peer.ns.svc:2380")],
             client_urls: vec![format!("http://a-{id}.a-peer.ns.svc:2379")],
-            learner,
+            is_learner: learner,
         }
     }
 
-    fn answer(
-        member_id: u64,
-        leader_id: u64,
-        linearizable: bool,
-        members: Vec<MemberEntry>,
-    ) -> Answer {
+    fn answer(member_id: u64, leader_id: u64, linearizable: bool, members: Vec<Member>) -> Answer {
         let report = Report {
             cluster_id: 7,
             member_id,
@@ -248,7 +243,7 @@ mod tests {
     #[test]
     fn a_member_is_known_by_its_answer_and_then_by_its_name() {
         let mut resource = resource();
-        let moved = |id: u64, name: &str| MemberEntry {
+        let moved = |id: u64, name: &str| Member {
             name: name.to_owned(),
             peer_urls: vec![format!("http://192.0.2.{id}:2380")],
             ..entry(id, false)
