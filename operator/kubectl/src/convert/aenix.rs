@@ -7,8 +7,9 @@ use super::{
     fields::Fields,
     finish_cluster,
     made::{Kind, Made},
-    pods, server, tls,
-    values::choice,
+    pods,
+    selectors::by_operator,
+    server, tls,
 };
 
 /// Annotations of the other operator.
@@ -16,9 +17,6 @@ const OWN: [&str; 1] = ["etcd.aenix.io/"];
 
 /// Size of a disk that its webhook sets.
 const SIZE_DEFAULT: &str = "4Gi";
-
-/// Types of Services that the definition has.
-pub(super) const SERVICE_TYPES: [&str; 3] = ["ClusterIP", "NodePort", "LoadBalancer"];
 
 /// Converts an EtcdCluster.
 pub(super) fn cluster(fields: &mut Fields) -> Result<Made, String> {
@@ -32,12 +30,7 @@ pub(super) fn cluster(fields: &mut Fields) -> Result<Made, String> {
         "spec.podTemplate.metadata.name",
         "the operator names the pods",
     );
-    let renamed = [(
-        "app.kubernetes.io/managed-by",
-        "etcd-operator",
-        "app.kubernetes.io/managed-by",
-        "witan-operator",
-    )];
+    let renamed = [by_operator("etcd-operator")];
     let mut flags = pods::pod_spec(fields, &mut made, "spec.podTemplate.spec", &renamed);
     flags.extend(server::of_object(fields, "spec.options"));
     server::options(fields, &mut made, flags);
@@ -149,8 +142,8 @@ fn services(fields: &mut Fields, made: &mut Made, name: &str) {
             "spec.additionalMetadata sets those of all objects",
         );
     }
-    let kind = choice(fields, &format!("{template}.spec.type"), &SERVICE_TYPES);
-    made.set_some("services.client.type", kind);
+    let kind = format!("{template}.spec.type");
+    pods::word(fields, made, &kind, "services.client.type");
     fields.gone(
         &format!("{template}.spec"),
         "the Service has a type, labels and annotations; make another one for more",

@@ -7,9 +7,7 @@ mod workload;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Outcome,
-    aenix::SERVICE_TYPES,
-    disks::{self, ACCESS_MODES},
+    Outcome, disks,
     fields::Fields,
     finish_cluster,
     made::{Kind, Made},
@@ -17,7 +15,7 @@ use super::{
     schema::fits,
     server::{self, Flag},
     stores,
-    values::{amount, choice, name, reference},
+    values::{amount, name, reference},
 };
 use values::GONE;
 
@@ -137,7 +135,7 @@ fn storage(fields: &mut Fields, made: &mut Made) {
             if none { "" } else { &class }.into(),
         );
     }
-    let usual = json!([ACCESS_MODES[0]]);
+    let usual = json!(["ReadWriteOnce"]);
     if let Some(modes) = modes.map(Value::Array).filter(|modes| *modes != usual) {
         claim.insert("accessModes".to_owned(), modes);
     }
@@ -194,11 +192,10 @@ fn options(fields: &mut Fields, made: &mut Made) {
 fn services(fields: &mut Fields, made: &mut Made) {
     let name = made.name().to_owned();
     made.services(fields, Some(&name), Some(&format!("{name}-headless")));
-    let kind = choice(fields, "service.type", &SERVICE_TYPES);
-    made.set_some(
-        "services.client.type",
-        kind.filter(|kind| kind != "ClusterIP"),
-    );
+    let kind = fields
+        .word("service.type")
+        .filter(|kind| kind != "ClusterIP");
+    made.put(fields, "service.type", "services.client.type", kind);
     made.set_some(
         "services.client.annotations",
         fields.texts("service.annotations"),

@@ -7,7 +7,9 @@ use super::{
     fields::Fields,
     finish_cluster,
     made::{Kind, Made},
-    pods, server,
+    pods,
+    selectors::by_cluster,
+    server,
     stores::{self, Bucket},
     tls,
     values::{is_name, reference, span},
@@ -48,12 +50,7 @@ fn cluster(fields: &mut Fields) -> Result<Made, String> {
     let mut made = Made::of(Kind::Cluster, fields, &OWN)?;
     let name = made.name().to_owned();
     let renamed = [
-        (
-            "etcd_cluster",
-            name.as_str(),
-            "witan.dev/cluster",
-            name.as_str(),
-        ),
+        by_cluster("etcd_cluster", &name),
         ("app", "etcd", "app.kubernetes.io/name", "etcd"),
     ];
     if fields.has("spec.pod.persistentVolumeClaimSpec") {

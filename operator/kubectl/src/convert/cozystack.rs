@@ -6,10 +6,11 @@ use super::{
     finish_cluster,
     made::{Kind, Made},
     pods,
+    selectors::by_cluster,
     server::{self, Flag},
     stores::{self, Bucket},
     tls,
-    values::{amount, choice, name, reference},
+    values::{amount, name, reference},
 };
 
 /// Annotations of the other operator.
@@ -35,14 +36,17 @@ fn cluster(fields: &mut Fields) -> Result<Made, String> {
     let mut made = Made::of(Kind::Cluster, fields, &OWN)?;
     let name = made.name().to_owned();
     let key = "etcd-operator.cozystack.io/cluster";
-    let renamed = [(key, name.as_str(), "witan.dev/cluster", name.as_str())];
+    let renamed = [by_cluster(key, &name)];
     let size = amount(fields, "spec.storage.size");
     made.set(
         "storage.size",
         size.unwrap_or_else(|| SIZE_DEFAULT.to_owned()),
     );
-    let medium = choice(fields, "spec.storage.medium", &["Memory"]);
-    made.set_some("storage.medium", medium);
+    match fields.word("spec.storage.medium").as_deref() {
+        None => {}
+        Some("Memory") => made.set("storage.medium", "Memory"),
+        Some(other) => fields.refuse("spec.storage.medium", format!("{other} is none of Memory")),
+    }
     // an empty class is one, too: that of volumes which nobody provisions
     let path = "spec.storage.storageClassName";
     let class = fields.text(path);

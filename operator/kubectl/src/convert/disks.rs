@@ -9,9 +9,6 @@ use super::{
     values::is_amount,
 };
 
-/// Access modes that the definition has.
-pub(super) const ACCESS_MODES: [&str; 3] = ["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"];
-
 pub(super) fn claim(fields: &mut Fields, made: &mut Made, path: &str, size: Option<&str>) {
     let claim = fields.object(path).unwrap_or_default();
     if let Err(reason) = set_claim(made, claim, Map::new(), size) {

@@ -8,6 +8,7 @@ use super::{
     finish_cluster,
     made::{Kind, Made},
     pods, ports,
+    selectors::{by_cluster, by_operator},
     server::{self, Flag},
     tls,
     values::amount,
@@ -93,24 +94,9 @@ fn cluster(fields: &mut Fields) -> Result<Outcome, String> {
     }
     let name = made.name().to_owned();
     let renamed = [
-        (
-            "app.kubernetes.io/part-of",
-            name.as_str(),
-            "witan.dev/cluster",
-            name.as_str(),
-        ),
-        (
-            "instance",
-            name.as_str(),
-            "witan.dev/cluster",
-            name.as_str(),
-        ),
-        (
-            "app.kubernetes.io/managed-by",
-            "etcd-druid",
-            "app.kubernetes.io/managed-by",
-            "witan-operator",
-        ),
+        by_cluster("app.kubernetes.io/part-of", &name),
+        by_cluster("instance", &name),
+        by_operator("etcd-druid"),
     ];
     let size = amount(fields, "spec.storageCapacity");
     made.set(
@@ -118,7 +104,7 @@ fn cluster(fields: &mut Fields) -> Result<Outcome, String> {
         size.unwrap_or_else(|| SIZE_DEFAULT.to_owned()),
     );
     let class = "storage.storageClassName";
-    pods::class(fields, &mut made, "spec.storageClass", class);
+    pods::word(fields, &mut made, "spec.storageClass", class);
     disks::replicas(fields, &mut made, "spec.replicas");
     certificates(fields, &mut made);
     pods::labels(fields, &mut made, "spec.labels", "spec.annotations");
@@ -132,7 +118,7 @@ fn cluster(fields: &mut Fields) -> Result<Outcome, String> {
     );
     let spread = format!("{scheduling}.topologySpreadConstraints");
     pods::spread(fields, &mut made, &spread, &renamed);
-    pods::class(
+    pods::word(
         fields,
         &mut made,
         "spec.priorityClassName",

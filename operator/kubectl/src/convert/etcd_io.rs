@@ -3,13 +3,14 @@
 use serde_json::json;
 
 use super::{
-    IMAGE, VERSION,
-    disks::{self, ACCESS_MODES},
+    IMAGE, VERSION, disks,
     fields::Fields,
     finish_cluster,
     made::{Kind, Made},
-    pods, server, tls,
-    values::{amount, choice, seconds},
+    pods,
+    selectors::by_cluster,
+    server, tls,
+    values::{amount, seconds},
 };
 
 /// Annotations of the other operator.
@@ -38,15 +39,7 @@ const OF_CERTIFICATES: [(&str, &str); 3] = [
 pub(super) fn cluster(fields: &mut Fields) -> Result<Made, String> {
     let mut made = Made::of(Kind::Cluster, fields, &OWN)?;
     let name = made.name().to_owned();
-    let renamed = [
-        ("app", name.as_str(), "witan.dev/cluster", name.as_str()),
-        (
-            "controller",
-            name.as_str(),
-            "witan.dev/cluster",
-            name.as_str(),
-        ),
-    ];
+    let renamed = [by_cluster("app", &name), by_cluster("controller", &name)];
     storage(fields, &mut made);
     disks::replicas(fields, &mut made, "spec.size");
     certificates(fields, &mut made)?;
@@ -80,14 +73,15 @@ fn storage(fields: &mut Fields, made: &mut Made) {
         "storage.size",
         size.unwrap_or_else(|| SIZE_DEFAULT.to_owned()),
     );
-    pods::class(
+    pods::word(
         fields,
         made,
         "spec.storageSpec.storageClassName",
         "storage.storageClassName",
     );
-    let mode = choice(fields, "spec.storageSpec.accessModes", &ACCESS_MODES);
-    made.set_some("storage.accessModes", mode.map(|mode| json!([mode])));
+    let path = "spec.storageSpec.accessModes";
+    let modes = fields.word(path).map(|mode| json!([mode]));
+    made.put(fields, path, "storage.accessModes", modes);
     fields.gone(
         "spec.storageSpec.volumeSizeLimit",
         "a claim has a size and no limit",

@@ -10,7 +10,7 @@ use super::{
     fields::{Fields, text_of},
     made::Made,
     selectors::{Renamed, rename, without_members},
-    values::{choice, is_name, reference},
+    values::{is_name, reference},
 };
 
 /// Why security contexts are left out.
@@ -92,8 +92,8 @@ pub(super) fn tolerations(fields: &mut Fields, made: &mut Made, path: &str) {
     made.put(fields, path, "tolerations", list);
 }
 
-/// Takes names of classes: of the pods' priority, or their service account.
-pub(super) fn class(fields: &mut Fields, made: &mut Made, path: &str, target: &str) {
+/// Takes a word, such as the name of a class, into the field `target` if the definition accepts it there.
+pub(super) fn word(fields: &mut Fields, made: &mut Made, path: &str, target: &str) {
     let name = fields.word(path);
     made.put(fields, path, target, name);
 }
@@ -152,9 +152,4 @@ pub(super) fn budget(fields: &mut Fields, made: &mut Made, least: &str, most: &s
             ),
         }
     }
-}
-
-/// Takes when an image is pulled.
-pub(super) fn pull_policy(fields: &mut Fields, path: &str) -> Option<String> {
-    choice(fields, path, &["Always", "IfNotPresent", "Never"])
 }

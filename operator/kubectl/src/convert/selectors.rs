@@ -6,9 +6,22 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{made::Made, notes::shown};
+use witan_crd::CLUSTER;
+
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 /// A label of the other operator's pods: key and value, and those of members in their place.
 pub(super) type Renamed<'a> = (&'a str, &'a str, &'a str, &'a str);
+
+/// The label `key` with the name of the cluster, which members have as `witan.dev/cluster`.
+pub(super) fn by_cluster<'a>(key: &'a str, name: &'a str) -> Renamed<'a> {
+    (key, name, CLUSTER, name)
+}
+
+/// The label `app.kubernetes.io/managed-by` with the name of the other operator.
+pub(super) fn by_operator(name: &str) -> Renamed<'_> {
+    (MANAGED_BY, name, MANAGED_BY, "witan-operator")
+}
 
 /// Replaces the labels of the other operator in all label selectors of a value.
 pub(super) fn rename(value: &mut Value, renamed: &[Renamed<'_>]) {
@@ -95,9 +108,9 @@ fn labels_of_members(made: &Made) -> BTreeMap<String, Value> {
         ("app.kubernetes.io/name", "etcd"),
         ("app.kubernetes.io/component", "etcd"),
         ("app.kubernetes.io/instance", made.name()),
-        ("app.kubernetes.io/managed-by", "witan-operator"),
+        (MANAGED_BY, "witan-operator"),
         ("app.kubernetes.io/part-of", "witan"),
-        ("witan.dev/cluster", made.name()),
+        (CLUSTER, made.name()),
         ("witan.dev/role", "voter"),
     ];
     let given = ["additionalMetadata.labels", "podTemplate.metadata.labels"];

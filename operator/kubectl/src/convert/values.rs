@@ -42,16 +42,6 @@ pub(super) fn reference(name: &str) -> Value {
     json!({"name": name})
 }
 
-pub(super) fn choice(fields: &mut Fields, path: &str, of: &[&str]) -> Option<String> {
-    let text = fields.word(path)?;
-    if of.contains(&text.as_str()) {
-        return Some(text);
-    }
-    let reason = format!("{text} is none of {}", of.join(", "));
-    fields.refuse(path, reason);
-    None
-}
-
 /// Takes a span of time as Go writes it, with days for etcd-operator: `1h30m`, `365d`.
 pub(super) fn seconds(fields: &mut Fields, path: &str) -> Option<u64> {
     let text = fields.word(path)?;

@@ -3,7 +3,7 @@
 use serde_json::Map;
 
 use super::{
-    super::{fields::Fields, made::Made, pods, values::choice},
+    super::{fields::Fields, made::Made, pods},
     values::{LISTS_OF_POD, WORDS_OF_POD},
 };
 
@@ -29,17 +29,16 @@ pub(super) fn convert(fields: &mut Fields, made: &mut Made) {
     pods::spread(fields, made, "topologySpreadConstraints", &[]);
     pods::node_selector(fields, made, "nodeSelector");
     pods::tolerations(fields, made, "tolerations");
-    pods::class(fields, made, "priorityClassName", "priorityClassName");
+    pods::word(fields, made, "priorityClassName", "priorityClassName");
     if fields.switch("serviceAccount.create") == Some(false) {
-        pods::class(fields, made, "serviceAccount.name", "serviceAccountName");
+        pods::word(fields, made, "serviceAccount.name", "serviceAccountName");
     }
     pods::pull_secrets(fields, made, "global.imagePullSecrets");
     pods::pull_secrets(fields, made, "image.pullSecrets");
-    let policy = pods::pull_policy(fields, "image.pullPolicy");
-    made.set_some(
-        "imagePullPolicy",
-        policy.filter(|policy| policy != "IfNotPresent"),
-    );
+    let policy = fields
+        .word("image.pullPolicy")
+        .filter(|policy| policy != "IfNotPresent");
+    made.put(fields, "image.pullPolicy", "imagePullPolicy", policy);
     if let Some(mounts) = fields.list("extraVolumeMounts") {
         pods::add_to_container(
             made,
@@ -72,15 +71,9 @@ pub(super) fn convert(fields: &mut Fields, made: &mut Made) {
 
 /// How members are updated and evicted, and which disks are kept.
 fn strategies(fields: &mut Fields, made: &mut Made) {
-    let kind = choice(
-        fields,
-        "updateStrategy.type",
-        &["RollingUpdate", "OnDelete"],
-    );
-    made.set_some(
-        "updateStrategy.type",
-        kind.filter(|kind| kind == "OnDelete"),
-    );
+    let path = "updateStrategy.type";
+    let kind = fields.word(path).filter(|kind| kind != "RollingUpdate");
+    made.put(fields, path, path, kind);
     if fields.switch("pdb.create") == Some(false) {
         made.set("podDisruptionBudget.enabled", false);
     }
@@ -88,7 +81,10 @@ fn strategies(fields: &mut Fields, made: &mut Made) {
     let retention = "persistentVolumeClaimRetentionPolicy";
     let on = fields.switch(&format!("{retention}.enabled")) == Some(true);
     for key in ["whenDeleted", "whenScaled"] {
-        let kept = choice(fields, &format!("{retention}.{key}"), &["Retain", "Delete"]);
-        made.set_some(&format!("{retention}.{key}"), kept.filter(|_| on));
+        let path = format!("{retention}.{key}");
+        pods::word(fields, made, &path, &path);
+    }
+    if !on {
+        made.remove(retention);
     }
 }

@@ -11,8 +11,7 @@ use super::{
         server::{Flag, of_variables},
         values::reference,
     },
-    SECURITY, affinity, class, node_selector, pull_policy, pull_secrets, resources, spread,
-    tolerations,
+    SECURITY, affinity, node_selector, pull_secrets, resources, spread, tolerations, word,
 };
 
 /// The container that runs the member, here as in the other operators.
@@ -47,8 +46,8 @@ pub(in super::super) fn pod_spec(
     node_selector(&mut pod, made, "nodeSelector");
     tolerations(&mut pod, made, "tolerations");
     pull_secrets(&mut pod, made, "imagePullSecrets");
-    class(&mut pod, made, "priorityClassName", "priorityClassName");
-    class(&mut pod, made, "serviceAccountName", "serviceAccountName");
+    word(&mut pod, made, "priorityClassName", "priorityClassName");
+    word(&mut pod, made, "serviceAccountName", "serviceAccountName");
     pod.gone("securityContext", SECURITY);
     pod.gone("hostname", "the operator names the pods");
     pod.gone("subdomain", "the operator names the pods");
@@ -74,7 +73,7 @@ pub(in super::super) fn pod_spec(
 fn container(fields: &mut Fields, made: &mut Made) -> Vec<Flag> {
     fields.take("name");
     resources(fields, made, "resources");
-    made.set_some("imagePullPolicy", pull_policy(fields, "imagePullPolicy"));
+    word(fields, made, "imagePullPolicy", "imagePullPolicy");
     for (key, reason) in OF_ETCD {
         fields.gone(key, reason);
     }
