@@ -27,10 +27,12 @@ pub(crate) struct Retention {
 }
 
 impl Retention {
-    /// Returns the names of the complete backups that go, the oldest first. The newest one and `saved` stay always, and so do
-    /// those of other clusters than that of `saved`: a new cluster under the name of a lost one must not remove what is left
-    /// of it. Backups taken to restart the change log (`begins_changes`) do not count toward `keep_last`. One goes once no
-    /// older backup is kept and a newer one is.
+    /// Returns the names of the complete backups that neither limit keeps, the oldest first; none without a limit. The newest
+    /// one and `saved` stay always, and so do those of other clusters than that of `saved`: a new cluster under the name of a
+    /// lost one must not remove what is left of it.
+    ///
+    /// Backups that begin a new generation of changes (`begins_changes`) do not count toward `keep_last`. Each of them goes
+    /// once it is older than all other backups that are kept and that show their history.
     fn excess(self, complete: &[BackupRecord], saved: &str, now: Timestamp) -> Vec<String> {
         if self == Self::default() {
             return Vec::new();

@@ -47,8 +47,11 @@ pub(crate) struct Snapshot {
     pub(crate) pieces: BoxStream<'static, Result<Bytes, BackupError>>,
 }
 
-/// Returns the members that answered, in the order in which they are asked for a snapshot: followers first, then the
-/// leader, which has more to do, then followers that are far behind. At least one.
+/// Returns the voters that answered, at least one, in the order in which they are asked for a snapshot: followers first,
+/// then the leader, which has more to do, then followers that are far behind.
+///
+/// # Errors
+/// No voter answers, or two of them are members of different clusters.
 pub(crate) fn in_order(
     answers: Vec<Result<Report, BackupError>>,
 ) -> Result<Vec<Report>, BackupError> {

@@ -19,6 +19,7 @@ use super::{
     target::Target,
 };
 
+/// Makes a new EtcdCluster from the backup, unless the flags ask for a restore in place or for the way back from one.
 pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), PluginError> {
     let backup = match &flags.from {
         Some(from) => Some(complete(target, from).await?),

@@ -115,7 +115,8 @@ fn join(joined: &Joined<'_>) -> Bootstrap {
     Bootstrap::Join { members: members.collect() }
 }
 
-/// Deletes the first pod that must be recreated and whose disk stays.
+/// Deletes the first pod that must be recreated and whose disk stays, or whose member has never started. Before that, a
+/// leader hands over if its template is outdated, and the claim records a change of the peer TLS.
 pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
     joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;

@@ -328,8 +328,9 @@ fn user_password(
     Ok(UserPassword { name: asked.name.clone(), password })
 }
 
-/// The bcrypt hash in the entry. etcd 3.4 logs the password itself and lets each member hash it: then the salt is made of
-/// the entry's place, so that all members get the same hash.
+/// Returns the bcrypt hash of the password in the entry at `index`: `hashed`, which is base64, or the hash of the password
+/// itself, `clear`. etcd 3.4 logs `clear` alone and lets each member hash it. The salt is made of the cluster's id and the
+/// index, so that all members get the same hash.
 fn password_hash(
     hashed: &str,
     clear: &str,

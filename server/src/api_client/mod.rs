@@ -85,6 +85,8 @@ impl Service<Request<Body>> for Http2 {
         self.sender.poll_ready(context).map_err(Self::Error::from)
     }
 
+    /// Sends a request. If it fails, waits for at most [`REASON_TIMEOUT`] for the reason why the connection has ended,
+    /// which is a better error than that of the request.
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let answered = self.sender.send_request(request);
         let mut ended = self.ended.clone();

@@ -116,8 +116,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// Compares the states every `--corrupt-check-time` while this member leads, after having all members
-    /// hash theirs.
+    /// Compares the states every `--corrupt-check-time` while this member leads others, after having all members hash
+    /// theirs, and raises the alarms that follow. Never returns.
     async fn compare_regularly(&self) {
         let Some(every) = self.checks.every else {
             return std::future::pending().await;

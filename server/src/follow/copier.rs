@@ -252,7 +252,8 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Proposes an operation until this cluster has applied it: each has no effect the second time.
+    /// Proposes an operation until this cluster has applied it: each has no effect the second time. Fails if it is refused
+    /// or too large, or if this node was stopped or removed; any other fault is shown in the status and tried again.
     pub(super) async fn propose(&self, operation: FollowOperation) -> Result<(), CopyError> {
         let mut warned = false;
         loop {

@@ -45,8 +45,8 @@ fn alter_dir(dir: &Path, from: &[u8], to: &[u8]) -> Result<String, OfflineError>
     Ok(format!("altered {altered} records\n"))
 }
 
-/// Replaces `from` by `to` in the values of all records; returns the new state and in how many records it
-/// differs.
+/// Replaces the first `from` by `to`, if both have the same length, in the value of each record, and corrects the
+/// checksum at its end. Returns the new state and how many records differ.
 fn altered(view: &View, from: &[u8], to: &[u8]) -> Result<(View, usize), CorruptRecord> {
     let mut records = Vec::new();
     view.changes(None, &mut |change| {

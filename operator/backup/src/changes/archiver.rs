@@ -146,7 +146,8 @@ impl<'a> Archiver<'a> {
         error
     }
 
-    /// Stores what was received, and looks whether the member is behind.
+    /// Stores what was received, asks the members, and stores what is complete by their answer. An error of the members
+    /// closes the watch.
     pub(super) async fn look(&mut self) -> Result<(), BackupError> {
         // changes that are here are stored, whatever the members do
         self.store_all().await?;
@@ -175,7 +176,8 @@ impl<'a> Archiver<'a> {
             .is_some_and(|archive| archive.needs_backup)
     }
 
-    /// Opens the watch if there is none, and learns the cluster's last revision.
+    /// Opens the watch if there is none, begins the backup that is due, and learns the cluster's last revision. Changes
+    /// whose times are ahead of the clock go on in a new generation.
     async fn look_at_members(&mut self) -> Result<(), BackupError> {
         let now_ms = Timestamp::now().as_millisecond();
         if let Some(archive) = &mut self.archive

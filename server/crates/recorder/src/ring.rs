@@ -59,7 +59,7 @@ struct Queued {
 }
 
 impl Queued {
-    /// The frames at the end of the queue.
+    /// Returns the frames at the end of the queue; adds an empty entry for them if the last one is of another kind.
     fn frames(&mut self) -> &mut Vec<u8> {
         if !matches!(self.noted.last(), Some(Noted::Frames(_))) {
             self.noted

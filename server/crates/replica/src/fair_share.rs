@@ -29,8 +29,8 @@ pub(crate) fn cost_of_all(requests: usize, bytes: usize) -> usize {
     bytes.saturating_add(REQUEST_BYTES * requests)
 }
 
-/// Takes requests until they count for `budget` or more, and leaves the rest; both stay in their order. `waiting`
-/// are in the order in which they came.
+/// Takes requests until they count for `budget` or more, those first whose sender has the fewest bytes before them in
+/// `waiting`. What is taken and what is left stay in the order in which they came.
 pub(crate) fn take<S: Copy + Ord, R>(
     waiting: &mut Vec<Waiting<S, R>>,
     budget: usize,

@@ -416,7 +416,7 @@ impl Replica {
         message_check::check(&message, leads.then_some(last), || {
             self.admits_later_entries()
         })?;
-        if let Some(lower) = message_check::of_lower_term(&message, self.term_max) {
+        if let Some(lower) = message_check::with_bounded_term(&message, self.term_max) {
             let _ = self.raft.step(lower);
             return Ok(());
         }

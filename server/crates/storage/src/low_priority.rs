@@ -11,7 +11,7 @@ const NICE_INCREMENT: i32 = 10;
 const LOWEST_PRIORITY: i32 = 19;
 
 /// Runs `work` on a new thread with a low priority and waits for its result. It needs its own
-/// thread, because an unprivileged process cannot raise a priority again.
+/// thread, because an unprivileged process cannot raise a priority again. A panic of `work` becomes an error.
 pub fn run_at_low_priority<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     let work = || {
         if let Err(error) = lower_priority() {

@@ -70,8 +70,8 @@ fn text(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("a panic without a text")
 }
 
-/// Installs the hook: a panic ends the process unless it is contained. A fatal one is reported by
-/// the previous hook.
+/// Installs the hook, which decides by the scope of the thread: a panic of a request is kept for its caller; that of a
+/// library is reported by the previous hook; any other is reported and ends the process.
 pub fn install_hook() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |info| match SCOPE.get() {

@@ -69,15 +69,15 @@ pub(super) fn check(
     }
 }
 
-/// Returns what raft is to see of a message of a higher term than `highest`: that there is a higher term, which is
-/// raised to `highest`. `None` for other messages. A term goes to disk and never back, and one too close to
-/// [`POSITION_MAX`] would be the last; so messages raise it by what a cluster can do.
+/// Returns the message that raft gets in place of one whose term is higher than `highest`; it has the term `highest`.
+/// `None` for messages of terms up to it, and for pre-votes and their grants, whose term is that of a campaign to come. A
+/// member stores the term of a message and never lowers it, and a term too close to [`POSITION_MAX`] would be the last
+/// one: so no message raises it by more than a cluster can.
 ///
-/// It becomes the refusal of a pre-vote, which says nothing but its term, and a request for a vote one by a member
-/// without a log: raft heeds those only without a leader.
-pub(super) fn of_lower_term(message: &Message, highest: u64) -> Option<Message> {
+/// A request for a vote becomes one of a member without a log: raft heeds these only without a leader. Any other
+/// message becomes the refusal of a pre-vote, which says nothing but its term.
+pub(super) fn with_bounded_term(message: &Message, highest: u64) -> Option<Message> {
     let kind = message.get_msg_type();
-    // the term of a pre-vote and of its grant is that of a campaign to come
     let raises = kind != MessageType::MsgRequestPreVote
         && (kind != MessageType::MsgRequestPreVoteResponse || message.reject);
     if message.term <= highest || !raises {

@@ -155,7 +155,8 @@ impl RequestFilter {
         }
     }
 
-    /// Takes bytes of a method; passes over empty lines before it, as actix does.
+    /// Passes bytes of a method on to actix, and notes at its end whether it is GET. Empty lines before it are passed on, too:
+    /// actix ignores them.
     fn method(&mut self, rest: &[u8]) -> FilterAction {
         let end = rest.iter().position(|byte| matches!(byte, b' ' | b'\n'));
         let taken = end.map_or(rest.len(), |end| end + 1);

@@ -247,7 +247,7 @@ impl JsonRequests {
     }
 }
 
-/// Renders an answer as a line, an object with the member `result`.
+/// Renders an answer as a line, an object with the member `result`; as an internal error if it cannot be written as JSON.
 fn line<A: Shaped + Serialize>(answer: &A, encoding: Encoding) -> Bytes {
     let mut line = br#"{"result":"#.to_vec();
     match encoding.write(answer, &mut line) {
