@@ -78,8 +78,8 @@ pub(super) async fn now(
     at(node, dialer, index, enough).await
 }
 
-/// Compares the states of all members after entry `index`, which they have hashed; an error if this member
-/// has not.
+/// Compares the states of all members after entry `index`, which they have been asked to hash; an error if this member
+/// has no hash of it in time. Like [`now`], it asks again members that have no hash yet; one that cannot be asked has none.
 pub(super) async fn at(
     node: &Node,
     dialer: &PeerDialer,

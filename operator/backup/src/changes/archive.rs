@@ -114,6 +114,8 @@ impl ClusterArchive {
         self.pending.time_ms() > now_ms + AHEAD_MS
     }
 
+    /// Adds the changes of a message of the watch to those that are to be stored. Refuses the message of another cluster, and
+    /// one whose revisions do not follow the last ones.
     pub(super) fn add(&mut self, message: WatchResponse) -> Result<(), BackupError> {
         let refused = |why: String| Err(BackupError::new(Reason::SourceRefused, why));
         let answered = message.header.map_or(0, |header| header.cluster_id);

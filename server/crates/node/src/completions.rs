@@ -311,7 +311,7 @@ impl CompletionQueue {
     }
 }
 
-/// Delivers completions as long as the worker runs.
+/// Delivers completions as long as the worker runs, and ends requests that have waited for too long.
 async fn deliver_completions(completion_queue: Arc<CompletionQueue>) {
     let mut look = interval(TIMEOUT_CHECK_INTERVAL);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -90,7 +90,7 @@ impl Inbound {
         Self { streams: Vec::new(), target: vec![0; READ_BYTES].into() }
     }
 
-    /// Implements `Post::wait`.
+    /// Implements `Post::wait`. Drops streams that have ended, or that are silent for the read timeout.
     pub(super) fn wait(
         &mut self,
         shared: &Shared,

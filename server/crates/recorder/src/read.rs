@@ -86,7 +86,8 @@ fn check(path: &Path) -> Result<(), ReadError> {
 }
 
 impl Recordings {
-    /// Reads the next step; `None` at the end of the last file.
+    /// Reads the next step; `None` at the end of the last file. A file that cannot be read or is damaged gives a step with
+    /// the fault, and the next one is the next beginning in that file, or else in the file after it.
     pub(crate) fn next(&mut self) -> Option<Step> {
         loop {
             let (path, mut file, mut begins) = match self.file.take() {
@@ -133,7 +134,7 @@ fn damaged(path: &Path) -> Step {
     Step::Fault { file: path.to_path_buf(), fault: FrameFault::Damaged }
 }
 
-/// Reads up to and with the next bytes with which files begin; `false` if there are none.
+/// Reads until just after the next [`MAGIC`], with which a file begins; `false` if there is none.
 fn skip_to_begin(file: &mut BufReader<File>) -> bool {
     let mut last = [0; MAGIC.len()];
     for byte in file.bytes() {

@@ -101,7 +101,8 @@ impl Tree {
     }
 }
 
-/// Returns the event with paths relative to a directory; `None` if it is of a node outside of it.
+/// Returns the event with paths relative to a directory; `None` if it is of a node outside of it. Of the TTL it only keeps
+/// whether there is one: 1 or 0.
 fn event_below(dir: &[u8], event: &Event) -> Option<Event> {
     let node_below = |node: &Node| {
         let path = [b"/", below(dir, &node.path)?].concat();

@@ -152,7 +152,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Checks a PRIORITY frame; priorities are ignored.
+    /// Checks a PRIORITY frame; priorities are ignored. A frame of another length than five bytes resets its stream.
     pub(super) fn on_priority(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream == 0 {
             return Err(Reason::Protocol);
