@@ -1,4 +1,4 @@
-//! The differ's command line: many seeds of one dialect, or the answers of kept scripts.
+//! The differ's command line: many seeds of one dialect, or kept scripts.
 
 use std::{
     io::{self, Write as _},

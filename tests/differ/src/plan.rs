@@ -7,13 +7,12 @@ use crate::rng;
 /// How the program is used.
 pub const USAGE: &str = "\
 usage: witan-differ v2|v3|watch|lease|auth [--seeds N] [--seed S]... [--steps N] [--survey]
-       witan-differ v2|v3|lease|auth --record|--compare FILE...
+       witan-differ v2|v3|lease|auth --compare FILE...
 
   --seeds N   run N fresh seeds (1), each printed
   --seed S    run this seed; may be given several times
   --steps N   requests in each sequence (3000)
   --survey    go on after a difference, shrink nothing
-  --record    write etcd's answers into these scripts
   --compare   ask both what these scripts ask
 ";
 
@@ -31,8 +30,6 @@ pub struct Plan {
     pub steps: usize,
     /// Differences are counted and not shrunk.
     pub survey: bool,
-    /// Scripts whose answers are to be written down instead.
-    pub record: Vec<PathBuf>,
     /// Scripts that both are to answer instead.
     pub compare: Vec<PathBuf>,
 }
@@ -50,10 +47,6 @@ impl Plan {
         let mut plan = Self { dialect, steps: 3000, ..Self::default() };
         let mut fresh = None;
         while let Some(flag) = args.next() {
-            if flag == "--record" {
-                plan.record = args.by_ref().map(PathBuf::from).collect();
-                break;
-            }
             if flag == "--compare" {
                 plan.compare = args.by_ref().map(PathBuf::from).collect();
                 break;

@@ -1,7 +1,6 @@
 //! A bounded number of sequences, and the scripts that were kept.
 
 use witan_differ::{engine, v2::Keys};
-use witan_e2e::Kind;
 
 /// Sequences that are the same in every run.
 const SEEDS: [u64; 2] = [1, 2];
@@ -14,11 +13,6 @@ async fn random_sequences_are_answered_as_etcd_answers_them() {
 }
 
 #[tokio::test]
-async fn kept_scripts_are_answered_as_recorded() {
-    engine::replay(&[Keys], |_| Kind::Witan).await;
-}
-
-#[tokio::test]
-async fn etcd_still_answers_as_recorded() {
-    engine::replay(&[Keys], |_| Kind::Etcd34).await;
+async fn kept_scripts_are_answered_as_etcd_answers_them() {
+    engine::verify_kept(&[Keys]).await;
 }

@@ -1,7 +1,6 @@
 //! v3's key space, leases and users beside etcd: a bounded number of sequences, and the kept scripts.
 
 use witan_differ::{calls::Calls, engine, v3::Keys};
-use witan_e2e::Kind;
 
 /// Sequences that are the same in every run, and together reach every cell of the table.
 const SEEDS: [u64; 3] = [1, 2, 3];
@@ -24,11 +23,6 @@ async fn random_calls_of_users_are_answered_as_etcd_answers_them() {
 }
 
 #[tokio::test]
-async fn kept_scripts_are_answered_as_etcd_answered() {
-    engine::replay(&Keys::ALL, |_| Kind::Witan).await;
-}
-
-#[tokio::test]
-async fn etcd_still_answers_as_recorded() {
-    engine::replay(&Keys::ALL, Keys::etcd).await;
+async fn kept_scripts_are_answered_as_etcd_answers_them() {
+    engine::verify_kept(&Keys::ALL).await;
 }

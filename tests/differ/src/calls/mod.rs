@@ -15,7 +15,6 @@ use witan_e2e::Kind;
 use crate::{
     engine::{Dialect, Profile},
     report::{Report, Stop},
-    script::Script,
 };
 use side::Side;
 use step::Call;
@@ -70,11 +69,5 @@ impl Dialect for Calls {
 
     fn parse(&self, line: &str) -> Result<Call, String> {
         Call::parse(line)
-    }
-
-    async fn answers(&self, kind: Kind, script: &Script) -> Result<Vec<String>, String> {
-        let mut side = Side::start(kind);
-        let calls = script.requests.iter().map(|line| Call::parse(line));
-        calls.map(|call| Ok(side.answer(&call?))).collect()
     }
 }

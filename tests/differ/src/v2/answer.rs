@@ -146,11 +146,6 @@ pub(super) fn said(body: &str, sorted: bool) -> Answer {
     }
 }
 
-/// How many events of a watch a line of a script tells of.
-pub(super) fn events_in(line: &str) -> usize {
-    line.matches("{\"action\":").count()
-}
-
 fn headers(method: &str, response: &Response, body: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut cors = 0;

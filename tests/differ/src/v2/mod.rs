@@ -19,10 +19,8 @@ use witan_e2e::Kind;
 use crate::{
     engine::{Dialect, Profile},
     report::{Report, Stop},
-    script::Script,
 };
 use pair::Pair;
-use side::Side;
 use step::Step;
 
 /// v2's keys.
@@ -48,16 +46,5 @@ impl Dialect for Keys {
 
     fn parse(&self, line: &str) -> Result<Step, String> {
         Step::parse(line)
-    }
-
-    async fn answers(&self, kind: Kind, script: &Script) -> Result<Vec<String>, String> {
-        let mut side = Side::start(kind);
-        let mut answers = Vec::new();
-        for (at, line) in script.requests.iter().enumerate() {
-            // a recorded watch says how much one is to wait for
-            let told = script.answers.get(at).map(|line| answer::events_in(line));
-            answers.push(side.perform(&Step::parse(line)?, told));
-        }
-        Ok(answers)
     }
 }

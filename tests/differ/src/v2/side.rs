@@ -15,7 +15,7 @@ use witan_e2e::{
 use super::{
     action::{self, Asked},
     answer::{self, Answer},
-    step::{How, Request, Step, resolve},
+    step::{How, Request, resolve},
 };
 
 /// Redirects that one request may take.
@@ -281,38 +281,6 @@ impl Side {
         let ttl = node["ttl"].as_i64().unwrap_or(0);
         node["expiration"].is_string() && ttl < SHORT_SECONDS
     }
-
-    /// Every step on this server alone: what golden scripts are recorded and replayed by. `told`:
-    /// how many lines a watch is to have been told.
-    pub(super) fn perform(&mut self, step: &Step, told: Option<usize>) -> String {
-        let answer = match step {
-            Step::Ask(request) => {
-                let request = self.resolved(request);
-                match self.send(&request) {
-                    Ok(()) => self.receive(&request),
-                    Err(error) => silent(&error),
-                }
-            }
-            Step::Watch(id, target) => {
-                let request = self.resolved(&Request::get(target));
-                self.watch(*id, &request.target)
-            }
-            Step::Reap(id) => {
-                let Some(mut watch) = self.unwatch(*id) else {
-                    return "not open".into();
-                };
-                watch.collect(told);
-                return watch.line();
-            }
-            Step::Burst(count, target) => self.burst(*count, target),
-            Step::Settle => self.settle(),
-            Step::Restart => self.restart(),
-        };
-        match answer.length {
-            Some(_) => answer.line + " length",
-            None => answer.line,
-        }
-    }
 }
 
 impl Watch {
@@ -347,16 +315,6 @@ impl Watch {
         self.ended = true;
     }
 
-    /// Waits for so many lines, or for none to come.
-    fn collect(&mut self, told: Option<usize>) {
-        self.pump(GRACE);
-        let wanted = told.unwrap_or(0);
-        let deadline = Instant::now() + LATE;
-        while self.told.len() < wanted && !self.ended && Instant::now() < deadline {
-            self.pump(GRACE);
-        }
-    }
-
     /// All that it was told, comparable. `once`: without lines that only repeat the last, which
     /// etcd sends when what a stream watches goes.
     pub(super) fn lines(&self, once: bool) -> Vec<Answer> {
@@ -365,15 +323,6 @@ impl Watch {
             told.dedup();
         }
         told.iter().map(|line| answer::said(line, true)).collect()
-    }
-
-    fn line(&self) -> String {
-        let lines: Vec<String> = self.lines(true).into_iter().map(|said| said.line).collect();
-        let end = if self.ended { " (ended)" } else { "" };
-        if lines.is_empty() {
-            return format!("silent{end}");
-        }
-        lines.join(" ") + end
     }
 }
 

@@ -47,7 +47,7 @@ impl Keys {
     pub const ALL: [Self; 2] = [Self(Era::Present), Self(Era::Former)];
 
     /// The etcd that runs beside Witan.
-    pub fn etcd(&self) -> Kind {
+    fn etcd(self) -> Kind {
         match self.0 {
             Era::Present => Kind::Etcd37,
             Era::Former => Kind::Etcd34,
@@ -92,29 +92,10 @@ impl Dialect for Keys {
         step::parse(line, START).map(|_| Step::new(line.into()))
     }
 
-    async fn answers(&self, kind: Kind, script: &Script) -> Result<Vec<String>, String> {
-        let mut side = Side::start(kind).await;
-        let mut now = START;
-        let mut answers = Vec::new();
-        for line in &script.requests {
-            let ask = step::parse(line, now)?;
-            let answer = side.ask(&ask).await;
-            follow(&mut now, &ask, &answer);
-            answers.push(answer.line);
-        }
-        Ok(answers)
-    }
-
     /// The first line of reasons names etcd 3.4, or else 3.6 is meant.
     fn owns(&self, script: &Script) -> bool {
         let names = |why: &String| why.contains("3.4") || why.contains(Kind::Etcd34.name());
         script.why.first().is_some_and(names) == (self.0 == Era::Former)
-    }
-
-    fn agrees(&self, request: &str, answer: &str, recorded: &str) -> bool {
-        answer == recorded
-            || step::parse(request, START)
-                .is_ok_and(|ask| known::reason(self.0, &ask, answer, recorded).is_some())
     }
 }
 

@@ -14,7 +14,6 @@ use crate::{
     engine::{Dialect, Profile},
     report::{Report, Stop},
     rng::Rng,
-    script::Script,
 };
 use side::Side;
 use step::{Step, TABLE};
@@ -65,9 +64,5 @@ impl Dialect for Watches {
 
     fn parse(&self, line: &str) -> Result<Step, String> {
         Err(format!("no script holds watches: {line}"))
-    }
-
-    async fn answers(&self, _: Kind, script: &Script) -> Result<Vec<String>, String> {
-        Err(format!("no script holds watches: {script}"))
     }
 }
