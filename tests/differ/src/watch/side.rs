@@ -2,24 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::{Stream, stream};
-use tokio::{sync::mpsc, time::timeout};
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Status, transport::Channel};
 use witan_api::v3::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, PutRequest, RequestOp, TxnRequest, WatchCancelRequest,
-    WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse, kv_client::KvClient,
-    request_op::Request as Op, watch_client::WatchClient, watch_create_request::FilterType,
-    watch_request::RequestUnion,
+    CompactionRequest, DeleteRangeRequest, PutRequest, RequestOp, TxnRequest, WatchCreateRequest,
+    WatchResponse, kv_client::KvClient, request_op::Request as Op,
+    watch_create_request::FilterType,
 };
-use witan_e2e::{Kind, Launch, Server, grpc, wait};
+use witan_e2e::{
+    Kind, Launch, Server, grpc, wait,
+    watching::{Watching, cancel, create, from, key, progress},
+};
 
 use super::{
     draw::STREAMS,
     step::{At, Step},
 };
-
-/// Requests on their way to a stream.
-const REQUESTS_MAX: usize = 256;
 
 /// A key that only we write: whoever has heard of its last change has heard of all before it.
 const MARKER: &str = "~";
@@ -27,30 +24,19 @@ const MARKER: &str = "~";
 const MARKER_ID: i64 = 1000;
 
 /// Watchers that have not caught up.
-const SLOW: &str = "etcd_debugging_mvcc_slow_watcher_total ";
+const SLOW: &str = "etcd_debugging_mvcc_slow_watcher_total";
 
 pub(super) struct Side {
     server: Server,
     channel: Channel,
-    streams: Vec<Watching>,
+    streams: Vec<Opened>,
     revision: i64,
 }
 
-struct Watching {
-    requests: mpsc::Sender<WatchRequest>,
-    answers: Streaming<WatchResponse>,
+struct Opened {
+    stream: Watching,
     /// Read and not yet told.
     kept: Vec<WatchResponse>,
-}
-
-impl Watching {
-    async fn next(&mut self) -> WatchResponse {
-        let answer = timeout(wait::PATIENCE, self.answers.message()).await;
-        match answer {
-            Ok(Ok(Some(answer))) => answer,
-            other => panic!("an answer, not {other:?}"),
-        }
-    }
 }
 
 impl Side {
@@ -92,17 +78,14 @@ impl Side {
             }
             Step::Create { .. } => self.create(step).await,
             Step::Cancel { stream, id } => {
-                let request = WatchCancelRequest { watch_id: *id };
-                self.ask(*stream, RequestUnion::CancelRequest(request))
-                    .await;
+                self.streams[*stream].stream.send(cancel(*id)).await;
                 self.fence(*stream).await;
                 String::new()
             }
             Step::Progress { stream } => {
                 // etcd drops the request while a watcher of the stream catches up
                 self.settle();
-                let request = RequestUnion::ProgressRequest(WatchProgressRequest {});
-                self.ask(*stream, request).await;
+                self.streams[*stream].stream.send(progress()).await;
                 self.fence(*stream).await;
                 String::new()
             }
@@ -119,10 +102,10 @@ impl Side {
         self.settle();
         self.put(MARKER, "").await;
         let mut heard = BTreeMap::<String, Vec<String>>::new();
-        for (at, stream) in self.streams.iter_mut().enumerate() {
-            let mut answers = std::mem::take(&mut stream.kept);
+        for (at, opened) in self.streams.iter_mut().enumerate() {
+            let mut answers = std::mem::take(&mut opened.kept);
             loop {
-                let answer = stream.next().await;
+                let answer = opened.stream.next().await;
                 let events = answer.events.iter().filter_map(|event| event.kv.as_ref());
                 let marked = events
                     .filter(|kv| kv.key == MARKER)
@@ -157,9 +140,7 @@ impl Side {
     /// Waits until no watcher reads the past.
     fn settle(&self) {
         wait::until_true("all watchers have caught up", || {
-            let text = self.server.http("GET", "/metrics", "").text();
-            let slow = text.lines().find_map(|line| line.strip_prefix(SLOW));
-            slow == Some("0")
+            self.server.metric(SLOW) == Some(0.0)
         });
     }
 
@@ -208,7 +189,7 @@ impl Side {
     async fn create(&mut self, step: &Step) -> String {
         let Step::Create {
             stream,
-            key,
+            key: first,
             end,
             start,
             id,
@@ -225,9 +206,6 @@ impl Side {
             (no_delete, FilterType::Nodelete),
         ];
         let request = WatchCreateRequest {
-            key: key.clone().into(),
-            range_end: end.clone().into(),
-            start_revision: self.at(*start),
             filters: filters
                 .into_iter()
                 .filter(|(wanted, _)| **wanted)
@@ -236,10 +214,9 @@ impl Side {
             prev_kv: *prev_kv,
             watch_id: *id,
             fragment: *fragment,
-            ..Default::default()
+            ..from(first, end, self.at(*start))
         };
-        self.ask(*stream, RequestUnion::CreateRequest(request))
-            .await;
+        self.streams[*stream].stream.send(create(request)).await;
         self.created(*stream).await;
         self.settle();
         String::new()
@@ -247,10 +224,11 @@ impl Side {
 
     /// Reads until a watcher was created or refused, and keeps what came before.
     async fn created(&mut self, stream: usize) {
+        let opened = &mut self.streams[stream];
         loop {
-            let answer = self.streams[stream].next().await;
+            let answer = opened.stream.next().await;
             let created = answer.created;
-            self.streams[stream].kept.push(answer);
+            opened.kept.push(answer);
             if created {
                 return;
             }
@@ -260,9 +238,8 @@ impl Side {
     /// Waits until a stream has taken all that it was asked: what is asked now is refused, and is
     /// answered in turn.
     async fn fence(&mut self, stream: usize) {
-        let refused =
-            WatchCreateRequest { key: "b".into(), range_end: "a".into(), ..Default::default() };
-        self.ask(stream, RequestUnion::CreateRequest(refused)).await;
+        let refused = create(from("b", "a", 0));
+        self.streams[stream].stream.send(refused).await;
         self.created(stream).await;
         self.streams[stream].kept.pop();
     }
@@ -275,12 +252,6 @@ impl Side {
             At::Exactly(revision) => revision,
         }
     }
-
-    async fn ask(&self, stream: usize, union: RequestUnion) {
-        let request = WatchRequest { request_union: Some(union) };
-        let sent = self.streams[stream].requests.send(request).await;
-        sent.expect("the stream is open");
-    }
 }
 
 fn put(key: &str, value: &str) -> PutRequest {
@@ -292,27 +263,10 @@ fn put(key: &str, value: &str) -> PutRequest {
 }
 
 /// A stream that watches the marker.
-async fn open(channel: &Channel) -> Watching {
-    let (requests, queue) = mpsc::channel(REQUESTS_MAX);
-    let marker = WatchCreateRequest {
-        key: MARKER.into(),
-        watch_id: MARKER_ID,
-        ..Default::default()
-    };
-    let first = WatchRequest { request_union: Some(RequestUnion::CreateRequest(marker)) };
-    requests.send(first).await.expect("the queue is open");
-    let mut answers = WatchClient::new(channel.clone())
-        .watch(stream_of(queue))
-        .await
-        .expect("a watch stream")
-        .into_inner();
-    let created = answers.message().await.expect("an answer").expect("no end");
+async fn open(channel: &Channel) -> Opened {
+    let marker = WatchCreateRequest { watch_id: MARKER_ID, ..key(MARKER) };
+    let mut stream = Watching::open(channel, create(marker)).await;
+    let created = stream.next().await;
     assert!(created.created, "{created:?}");
-    Watching { requests, answers, kept: Vec::new() }
-}
-
-fn stream_of(queue: mpsc::Receiver<WatchRequest>) -> impl Stream<Item = WatchRequest> + Send {
-    stream::unfold(queue, |mut queue| async move {
-        Some((queue.recv().await?, queue))
-    })
+    Opened { stream, kept: Vec::new() }
 }
