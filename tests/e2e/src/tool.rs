@@ -160,15 +160,6 @@ impl Following {
         }
     }
 
-    /// Types a line into it.
-    ///
-    /// # Panics
-    /// If it takes no more input.
-    pub fn type_line(&mut self, line: &str) {
-        let stdin = self.child.stdin.as_mut().expect("stdin is piped");
-        writeln!(stdin, "{line}").expect("the tool reads");
-    }
-
     /// Waits for its end and gives the exit code and the lines that were still to be read.
     pub fn end(mut self) -> (Option<i32>, Vec<String>) {
         let mut rest = Vec::new();

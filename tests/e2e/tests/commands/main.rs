@@ -1,13 +1,13 @@
 //! Every command of etcdctl 3.4 and 3.6, typed at Witan and at etcd 3.6: they must answer the same.
 //! A command is a row of `table`.
 //!
-//! What does *not* live here: commands that run until they are stopped (`running`, and
-//! `tests/v3_watch/etcdctl.rs`), and what the words of an answer mean.
+//! What does *not* live here: commands that run until they are stopped, of which etcd's own cases try `watch`, `lock` and
+//! `elect` (`tests/upstream/cases`), and what the words of an answer mean.
 //!
-//! Reading order: `table` → this file → `mask` → `running`.
+//! Reading order: `table` → this file → `mask` → `mirror`.
 
 mod mask;
-mod running;
+mod mirror;
 mod table;
 
 use witan_e2e::{Kind, Launch, Server, Tool};

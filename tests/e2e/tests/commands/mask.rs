@@ -37,7 +37,7 @@ pub(crate) fn said(said: &Said, address: &str) -> String {
 }
 
 /// The same text with masks.
-pub(crate) fn text(text: &str, address: &str) -> String {
+fn text(text: &str, address: &str) -> String {
     let mut masked = text.replace(address, "CLIENT");
     for word in VARYING {
         masked = after(&masked, word);

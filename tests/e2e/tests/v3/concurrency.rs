@@ -1,5 +1,5 @@
-//! Locks and elections beside etcd 3.6, over gRPC and as JSON. etcdctl does by itself what the two services do:
-//! `tests/commands/running.rs`.
+//! Locks and elections beside etcd 3.6, over gRPC and as JSON. etcdctl and etcd's Go client do by themselves what the two
+//! services do: `tests/upstream/cases`, `tests/e2e/go`.
 
 use std::future::Future;
 
