@@ -5,7 +5,7 @@
 //! tests know it only as a process.
 //!
 //! Reading order: `server` (start, wait until ready, kill, restart) → `http` (wire-true HTTP/1.1)
-//! → `tool` (etcdctl and etcdutl) → `grpc` → `watching` → `cluster` (several members) → `writers` (what they acknowledge) → `network`
+//! → `tool` (etcdctl and etcdutl) → `grpc` → `requests` → `watching` → `cluster` (several members) → `writers` (what they acknowledge) → `network`
 //! (faults between members) → `linear` (histories and their checks) → `disk`, `binaries`, `ports`, `process`, `wait`.
 
 pub mod binaries;
@@ -17,6 +17,7 @@ pub mod linear;
 pub mod network;
 pub mod ports;
 pub mod process;
+pub mod requests;
 pub mod server;
 pub mod tool;
 pub mod wait;

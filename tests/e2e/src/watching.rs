@@ -1,16 +1,16 @@
 //! A watch stream as tests see it: requests go in when they are sent, answers come out when they are asked for; and the
 //! changes that it shows.
 
+use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{Request, Status, Streaming, transport::Channel};
 use witan_api::v3::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, PutRequest, WatchCancelRequest, WatchCreateRequest,
-    WatchProgressRequest, WatchRequest, WatchResponse, kv_client::KvClient,
-    watch_client::WatchClient, watch_request::RequestUnion,
+    CompactionRequest, WatchCancelRequest, WatchCreateRequest, WatchProgressRequest, WatchRequest,
+    WatchResponse, kv_client::KvClient, watch_client::WatchClient, watch_request::RequestUnion,
 };
 
-use crate::wait::PATIENCE;
+use crate::{requests, wait::PATIENCE};
 
 /// Requests that wait to be sent.
 const REQUESTS_MAX: usize = 1024;
@@ -136,12 +136,8 @@ fn stream_of(queue: mpsc::Receiver<WatchRequest>) -> impl Stream<Item = WatchReq
 ///
 /// # Panics
 /// If it is refused.
-pub async fn put(channel: &Channel, key: &str, value: impl Into<Vec<u8>>) -> i64 {
-    let request = PutRequest {
-        key: key.to_owned().into(),
-        value: value.into().into(),
-        ..Default::default()
-    };
+pub async fn put(channel: &Channel, key: &str, value: impl Into<Bytes>) -> i64 {
+    let request = requests::put(key.to_owned(), value);
     let answer = KvClient::new(channel.clone()).put(request).await;
     answer
         .expect("a put")
@@ -156,11 +152,7 @@ pub async fn put(channel: &Channel, key: &str, value: impl Into<Vec<u8>>) -> i64
 /// # Panics
 /// If it is refused.
 pub async fn delete(channel: &Channel, key: &str, range_end: &str) {
-    let request = DeleteRangeRequest {
-        key: key.to_owned().into(),
-        range_end: range_end.to_owned().into(),
-        ..Default::default()
-    };
+    let request = requests::delete(key.to_owned(), range_end.to_owned());
     let answer = KvClient::new(channel.clone()).delete_range(request).await;
     answer.expect("a deletion");
 }

@@ -14,9 +14,9 @@ use tonic::{
     Status,
     transport::{Channel, Endpoint},
 };
-use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
+use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
 
-use crate::{Server, grpc, wait};
+use crate::{Server, grpc, requests, wait};
 
 /// Every key of a writer begins so.
 const PREFIX: &str = "written/";
@@ -109,11 +109,7 @@ async fn write(
         let key = format!("{PREFIX}{writer}/{}", all.len());
         let mut refusals = Vec::new();
         loop {
-            let put = PutRequest {
-                key: key.clone().into_bytes().into(),
-                value: key.clone().into_bytes().into(),
-                ..PutRequest::default()
-            };
+            let put = requests::put(key.clone().into_bytes(), key.clone().into_bytes());
             let mut client = KvClient::new(channels[at].clone());
             let answer = timeout(PUT_TIMEOUT, client.put(put)).await;
             match answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))) {

@@ -8,8 +8,8 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use witan_api::v3::etcdserverpb::{CompactionRequest, PutRequest, kv_client::KvClient};
-use witan_e2e::{Kind, Launch, Tool, grpc, process, wait};
+use witan_api::v3::etcdserverpb::{CompactionRequest, kv_client::KvClient};
+use witan_e2e::{Kind, Launch, Tool, grpc, process, requests, wait};
 
 #[test]
 fn old_revisions_go_by_themselves() {
@@ -54,11 +54,10 @@ async fn overwrite(kv: &Kv, puts: usize) -> i64 {
     let revisions = stream::iter(0..puts).map(|at| {
         let mut kv = kv.clone();
         async move {
-            let put = PutRequest {
-                key: format!("k{}", at % KEYS).into(),
-                value: vec![u8::try_from(at % 251).unwrap_or(0); VALUE_BYTES].into(),
-                ..Default::default()
-            };
+            let put = requests::put(
+                format!("k{}", at % KEYS),
+                vec![u8::try_from(at % 251).unwrap_or(0); VALUE_BYTES],
+            );
             let answer = kv.put(put).await.expect("the put is taken").into_inner();
             answer.header.map_or(0, |header| header.revision)
         }

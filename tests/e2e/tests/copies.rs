@@ -14,11 +14,11 @@ use std::{
 };
 
 use witan_api::v3::etcdserverpb::{
-    CompactionRequest, DefragmentRequest, DeleteRangeRequest, PutRequest, kv_client::KvClient,
+    CompactionRequest, DefragmentRequest, kv_client::KvClient,
     maintenance_client::MaintenanceClient,
 };
 use witan_e2e::{
-    Launch, Server, grpc, wait,
+    Launch, Server, grpc, requests, wait,
     writers::{Writers, assert_all_there},
 };
 
@@ -93,11 +93,7 @@ fn copy_slowly(from: &Path, to: &Path, sort: &mut dyn FnMut(&mut Vec<PathBuf>)) 
 }
 
 fn delete_all(server: &Server) {
-    let all = DeleteRangeRequest {
-        key: b"w"[..].into(),
-        range_end: b"x"[..].into(),
-        ..DeleteRangeRequest::default()
-    };
+    let all = requests::delete("w", "x");
     grpc::runtime().block_on(async {
         let mut client = KvClient::new(grpc::connect(&server.address()).await);
         client.delete_range(all).await.expect("it is deleted");
@@ -120,11 +116,7 @@ impl Maintenance {
                 let mut keys = KvClient::new(channel.clone());
                 let mut member = MaintenanceClient::new(channel);
                 while !stopped.load(Relaxed) {
-                    let put = PutRequest {
-                        key: b"large"[..].into(),
-                        value: vec![b'v'; LARGE_BYTES].into(),
-                        ..PutRequest::default()
-                    };
+                    let put = requests::put("large", vec![b'v'; LARGE_BYTES]);
                     let header = keys.put(put).await.expect("a put").into_inner().header;
                     let revision = header.expect("every answer has a header").revision;
                     let compaction = CompactionRequest { revision, physical: false };

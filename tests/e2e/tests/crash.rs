@@ -13,8 +13,8 @@ use std::{
 
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
-use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, RangeResponse, kv_client::KvClient};
-use witan_e2e::{Launch, Server, grpc, http, wait};
+use witan_api::v3::etcdserverpb::{RangeRequest, RangeResponse, kv_client::KvClient};
+use witan_e2e::{Launch, Server, grpc, http, requests, wait};
 
 /// Rounds of kill and restart; `WITAN_E2E_ROUNDS` sets another number.
 const ROUNDS: u64 = 20;
@@ -92,11 +92,10 @@ async fn write_v3(
                 loop {
                     let step = acknowledged.len();
                     let key = format!("r{round}/{connection}/{writer}/{step}");
-                    let put = PutRequest {
-                        key: key.clone().into_bytes().into(),
-                        value: format!("value of {key}").into_bytes().into(),
-                        ..PutRequest::default()
-                    };
+                    let put = requests::put(
+                        key.clone().into_bytes(),
+                        format!("value of {key}").into_bytes(),
+                    );
                     let Ok(answer) = client.put(put).await else {
                         return acknowledged;
                     };

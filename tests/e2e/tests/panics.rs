@@ -9,10 +9,9 @@ use tonic::{Code, Request, Status, Streaming, transport::Channel};
 use witan_api::v3::{
     etcdserverpb::{
         AuthUserAddRequest, DefragmentRequest, DeleteRangeRequest, HashRequest,
-        LeaseKeepAliveRequest, PutRequest, RangeRequest, RequestOp, SnapshotRequest, TxnRequest,
-        auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
-        maintenance_client::MaintenanceClient, request_op::Request as TxnOp,
-        watch_client::WatchClient,
+        LeaseKeepAliveRequest, PutRequest, RangeRequest, SnapshotRequest, auth_client::AuthClient,
+        kv_client::KvClient, lease_client::LeaseClient, maintenance_client::MaintenanceClient,
+        request_op::Request as TxnOp, watch_client::WatchClient,
     },
     v3lockpb::{LockRequest, lock_client::LockClient},
 };
@@ -21,7 +20,7 @@ use witan_e2e::{
     binaries::planted,
     grpc,
     http::{self, Connection, Response},
-    wait, watching,
+    requests, wait, watching,
     websocket::{Frame, Socket},
 };
 
@@ -76,11 +75,7 @@ async fn count<T>(mut answers: Streaming<T>, messages: &mut usize) -> Result<(),
 }
 
 fn put(value: usize) -> PutRequest {
-    PutRequest {
-        key: KEY.into(),
-        value: vec![b'v'; value].into(),
-        ..Default::default()
-    }
+    requests::put(KEY, vec![b'v'; value])
 }
 
 async fn of_keys(
@@ -101,13 +96,9 @@ async fn of_keys(
         }
         // reads so many keys that it continues without its client
         "txn" => {
-            let all = RangeRequest {
-                key: MANY.into(),
-                range_end: b"many0".to_vec().into(),
-                ..Default::default()
-            };
-            let success = [TxnOp::RequestRange(all), TxnOp::RequestPut(put(1))];
-            drop(kv.txn(at(moment, txn(success))).await?);
+            let all = requests::range(MANY, "many0");
+            let both = [TxnOp::RequestRange(all), TxnOp::RequestPut(put(1))];
+            drop(kv.txn(at(moment, requests::txn(both))).await?);
         }
         "range_stream" => {
             let parts = kv.range_stream(at(moment, range)).await?;
@@ -121,22 +112,15 @@ async fn of_keys(
 /// Prefix of so many keys that a transaction which counts them needs a permit.
 const MANY: &str = "many/";
 
-fn txn(operations: impl IntoIterator<Item = TxnOp>) -> TxnRequest {
-    let operations = operations.into_iter();
-    let success = operations.map(|request| RequestOp { request: Some(request) });
-    TxnRequest { success: success.collect(), ..Default::default() }
-}
-
 /// Puts the keys below `MANY`: some more than are large, or than a command executes on the replica's thread.
 async fn put_many(server: &Server, keys: usize) {
     const TXN_OPS: usize = 128;
     let mut kv = KvClient::new(grpc::connect(&server.address()).await);
     for first in (0..keys).step_by(TXN_OPS) {
         let keys = (first..first + TXN_OPS).map(|n| format!("{MANY}{n:05}"));
-        let puts = keys.map(|key| PutRequest { key: key.into(), ..Default::default() });
-        kv.txn(txn(puts.map(TxnOp::RequestPut)))
-            .await
-            .expect("it is written");
+        let puts = keys.map(|key| TxnOp::RequestPut(requests::put(key, "")));
+        let written = kv.txn(requests::txn(puts)).await;
+        written.expect("it is written");
     }
 }
 
@@ -471,11 +455,7 @@ fn a_panic_of_the_replica_or_the_disk_ends_the_process() {
             let mut keys = DeleteRangeRequest { key: KEY.into(), ..Default::default() };
             if thread == "thread executor" {
                 put_many(&server, 8192).await;
-                keys = DeleteRangeRequest {
-                    key: MANY.into(),
-                    range_end: b"many0".to_vec().into(),
-                    ..Default::default()
-                };
+                keys = requests::delete(MANY, "many0");
             }
             let channel = grpc::connect(&server.address()).await;
             let mut maintenance = MaintenanceClient::new(channel.clone());

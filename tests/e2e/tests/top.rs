@@ -7,13 +7,14 @@ use tonic::transport::{Channel, Endpoint};
 use witan_api::{
     top::{KeySpace, PATH, TopCounts, TopPage},
     v3::etcdserverpb::{
-        Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, compare,
-        kv_client::KvClient, request_op::Request,
+        Compare, PutRequest, RangeRequest, TxnRequest, compare, kv_client::KvClient,
+        request_op::Request,
     },
 };
 use witan_e2e::{
     Launch, Server, grpc,
     http::{self, Connection},
+    requests::{self, op},
     wait,
     watching::{Watching, cancel, create, from},
 };
@@ -60,23 +61,19 @@ fn range(key: &str) -> RangeRequest {
     RangeRequest { key: key.to_owned().into(), ..RangeRequest::default() }
 }
 
-fn op(request: Request) -> RequestOp {
-    RequestOp { request: Some(request) }
-}
-
 /// Each dialect and each kind of operation, from two addresses.
 async fn round(server: &Server, one: &mut KvClient<Channel>, two: &mut KvClient<Channel>) {
     one.put(put("/top/a/1")).await.expect("a put");
     one.range(range("/top/a/1")).await.expect("a range");
     let below = RangeRequest { range_end: "/top/a0".into(), ..range("/top/a/") };
     one.range(below).await.expect("a range");
+    let done = [
+        Request::RequestPut(put("/top/b/1")),
+        Request::RequestRange(range("/top/b/2")),
+    ];
     let both = TxnRequest {
-        success: vec![
-            op(Request::RequestPut(put("/top/b/1"))),
-            op(Request::RequestRange(range("/top/b/2"))),
-        ],
         failure: vec![op(Request::RequestPut(put("/top/never/1")))],
-        ..TxnRequest::default()
+        ..requests::txn(done)
     };
     two.txn(both).await.expect("a transaction");
     let exists_not = Compare {
@@ -91,8 +88,9 @@ async fn round(server: &Server, one: &mut KvClient<Channel>, two: &mut KvClient<
         failure: vec![op(Request::RequestRange(range("/top/d/1")))],
     };
     two.txn(failing).await.expect("a transaction");
-    let delete = DeleteRangeRequest { key: "/top/b/3".into(), ..DeleteRangeRequest::default() };
-    two.delete_range(delete).await.expect("a deletion");
+    two.delete_range(requests::delete("/top/b/3", ""))
+        .await
+        .expect("a deletion");
     for (method, path, body) in [
         ("PUT", "/v2/keys/top/c/1", "value=1"),
         ("GET", "/v2/keys/top/c/1", ""),

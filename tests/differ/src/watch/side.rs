@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use tonic::{Status, transport::Channel};
 use witan_api::v3::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, PutRequest, RequestOp, TxnRequest, WatchCreateRequest,
-    WatchResponse, kv_client::KvClient, request_op::Request as Op,
-    watch_create_request::FilterType,
+    CompactionRequest, WatchCreateRequest, WatchResponse, kv_client::KvClient,
+    request_op::Request as Op, watch_create_request::FilterType,
 };
 use witan_e2e::{
-    Kind, Launch, Server, grpc, wait,
+    Kind, Launch, Server, grpc, requests, wait,
     watching::{Watching, cancel, create, from, key, progress},
 };
 
@@ -56,11 +55,7 @@ impl Side {
         match step {
             Step::Put { key, value } => self.put(key, value).await,
             Step::Delete { key, end } => {
-                let request = DeleteRangeRequest {
-                    key: key.clone().into(),
-                    range_end: end.clone().into(),
-                    ..Default::default()
-                };
+                let request = requests::delete(key.clone(), end.clone());
                 let answer = self.kv().delete_range(request).await;
                 self.told(answer.map(|a| a.into_inner().header))
             }
@@ -163,26 +158,19 @@ impl Side {
     }
 
     async fn put(&mut self, key: &str, value: &str) -> String {
-        let answer = self.kv().put(put(key, value)).await;
+        let answer = self
+            .kv()
+            .put(requests::put(key.to_owned(), value.to_owned()))
+            .await;
         self.told(answer.map(|a| a.into_inner().header))
     }
 
     async fn txn(&mut self, puts: &[String], delete: Option<&str>) -> String {
-        let puts = puts.iter().map(|key| Op::RequestPut(put(key, "txn")));
-        let delete = delete.map(|key| {
-            Op::RequestDeleteRange(DeleteRangeRequest {
-                key: key.to_owned().into(),
-                ..Default::default()
-            })
-        });
-        let request = TxnRequest {
-            success: puts
-                .chain(delete)
-                .map(|request| RequestOp { request: Some(request) })
-                .collect(),
-            ..Default::default()
-        };
-        let answer = self.kv().txn(request).await;
+        let puts = puts
+            .iter()
+            .map(|key| Op::RequestPut(requests::put(key.clone(), "txn")));
+        let delete = delete.map(|key| Op::RequestDeleteRange(requests::delete(key.to_owned(), "")));
+        let answer = self.kv().txn(requests::txn(puts.chain(delete))).await;
         self.told(answer.map(|a| a.into_inner().header))
     }
 
@@ -251,14 +239,6 @@ impl Side {
             At::Ahead(by) => self.revision + by,
             At::Exactly(revision) => revision,
         }
-    }
-}
-
-fn put(key: &str, value: &str) -> PutRequest {
-    PutRequest {
-        key: key.to_owned().into(),
-        value: value.to_owned().into(),
-        ..Default::default()
     }
 }
 

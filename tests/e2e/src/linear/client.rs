@@ -9,13 +9,16 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::watch;
 use tonic::{Status, transport::Channel};
 use witan_api::v3::etcdserverpb::{
-    Compare, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse, RequestOp,
-    ResponseHeader, TxnRequest, TxnResponse, WatchCreateRequest, compare, kv_client::KvClient,
-    request_op, response_op, watch_client::WatchClient,
+    Compare, PutRequest, RangeRequest, RangeResponse, ResponseHeader, TxnRequest, TxnResponse,
+    WatchCreateRequest, compare, kv_client::KvClient, request_op, response_op,
+    watch_client::WatchClient,
 };
 use witan_api::v3::mvccpb::{Event, event::EventType};
 
-use crate::watching;
+use crate::{
+    requests::{self, op},
+    watching,
+};
 
 use super::{
     model::{Call, Input, Output, Pair, Slot, Told},
@@ -176,7 +179,7 @@ pub async fn ask(
             (Output::Written, answer.header)
         }
         Input::Delete(slot) => {
-            let request = DeleteRangeRequest { key: key(pair, slot).into(), ..Default::default() };
+            let request = requests::delete(key(pair, slot), "");
             let answer = client.delete_range(request).await?.into_inner();
             (Output::Deleted(answer.deleted == 1), answer.header)
         }
@@ -211,28 +214,16 @@ fn revision(header: Option<ResponseHeader>) -> i64 {
     header.expect("every answer has a header").revision
 }
 
-fn op(request: request_op::Request) -> RequestOp {
-    RequestOp { request: Some(request) }
-}
-
 fn one(pair: usize, slot: Slot) -> RangeRequest {
-    RangeRequest { key: key(pair, slot).into(), ..Default::default() }
+    requests::range(key(pair, slot), "")
 }
 
 fn both(pair: usize) -> RangeRequest {
-    RangeRequest {
-        key: key(pair, 0).into(),
-        range_end: key(pair, 2).into(),
-        ..Default::default()
-    }
+    requests::range(key(pair, 0), key(pair, 2))
 }
 
 fn put(pair: usize, slot: Slot, value: u64) -> PutRequest {
-    PutRequest {
-        key: key(pair, slot).into(),
-        value: value.to_string().into(),
-        ..Default::default()
-    }
+    requests::put(key(pair, slot), value.to_string())
 }
 
 /// That a key holds a value, or is not there.

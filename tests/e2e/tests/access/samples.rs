@@ -7,14 +7,15 @@ use witan_api::v3::{
     etcdserverpb::{
         AlarmRequest, AuthRoleAddRequest, AuthRoleGetRequest, AuthUserAddRequest,
         AuthUserChangePasswordRequest, AuthUserDeleteRequest, AuthUserGetRequest,
-        AuthenticateRequest, CompactionRequest, DeleteRangeRequest, LeaseGrantRequest,
-        LeaseKeepAliveRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, MemberAddRequest,
-        PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest, WatchRequest,
-        alarm_request::AlarmAction, request_op::Request, watch_request::RequestUnion,
+        AuthenticateRequest, CompactionRequest, LeaseGrantRequest, LeaseKeepAliveRequest,
+        LeaseRevokeRequest, LeaseTimeToLiveRequest, MemberAddRequest, RangeRequest,
+        WatchCreateRequest, WatchRequest, alarm_request::AlarmAction, request_op::Request,
+        watch_request::RequestUnion,
     },
     v3electionpb::{CampaignRequest, LeaderKey, LeaderRequest, ProclaimRequest, ResignRequest},
     v3lockpb::{LockRequest, UnlockRequest},
 };
+use witan_e2e::requests;
 
 use crate::stage::{ELECTION, KEY, LEASE, OTHER_KEY, ROOT, ROOT_PASSWORD};
 
@@ -51,20 +52,15 @@ pub(crate) fn sample(method: &str) -> Sample {
 }
 
 fn range() -> RangeRequest {
-    RangeRequest { key: KEY.into(), ..RangeRequest::default() }
+    requests::range(KEY, "")
 }
 
 fn keys(method: &str) -> Option<Sample> {
     Some(match method {
         "Range" | "RangeStream" => of(range()),
-        "Put" => of(PutRequest { key: KEY.into(), ..PutRequest::default() }),
-        "DeleteRange" => {
-            of(DeleteRangeRequest { key: OTHER_KEY.into(), ..DeleteRangeRequest::default() })
-        }
-        "Txn" => of(TxnRequest {
-            success: vec![RequestOp { request: Some(Request::RequestRange(range())) }],
-            ..TxnRequest::default()
-        }),
+        "Put" => of(requests::put(KEY, "")),
+        "DeleteRange" => of(requests::delete(OTHER_KEY, "")),
+        "Txn" => of(requests::txn([Request::RequestRange(range())])),
         "Compact" => of(CompactionRequest { revision: 1, ..CompactionRequest::default() }),
         "Watch" => of(WatchRequest {
             request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {

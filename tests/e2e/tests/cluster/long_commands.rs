@@ -6,11 +6,10 @@ use futures_util::stream;
 use tokio::sync::watch;
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseKeepAliveRequest,
-    LeaseRevokeRequest, PutRequest, RequestOp, TxnRequest, kv_client::KvClient,
-    lease_client::LeaseClient, request_op::Request,
+    CompactionRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest, PutRequest,
+    kv_client::KvClient, lease_client::LeaseClient, request_op::Request,
 };
-use witan_e2e::{Cluster, Writers, cluster, grpc, wait};
+use witan_e2e::{Cluster, Writers, cluster, grpc, requests, wait};
 
 /// Keys that one command works on: more than a second for a build without optimization.
 const KEYS: usize = 80_000;
@@ -31,30 +30,11 @@ const WRITERS: usize = 4;
 /// Acknowledged writes of theirs after each command.
 const WRITES: u64 = 100;
 
-fn put(key: usize, lease: i64) -> RequestOp {
-    RequestOp {
-        request: Some(Request::RequestPut(PutRequest {
-            key: format!("many/{key:07}").into(),
-            lease,
-            ..PutRequest::default()
-        })),
-    }
-}
-
-fn delete_all() -> DeleteRangeRequest {
-    DeleteRangeRequest {
-        key: "many/".into(),
-        range_end: "many0".into(),
-        ..DeleteRangeRequest::default()
-    }
-}
-
 async fn fill(kv: &mut KvClient<Channel>, lease: i64) {
     for first in (0..KEYS).step_by(BATCH) {
-        let txn = TxnRequest {
-            success: (first..first + BATCH).map(|key| put(key, lease)).collect(),
-            ..TxnRequest::default()
-        };
+        let keys = first..first + BATCH;
+        let put = |key| PutRequest { lease, ..requests::put(format!("many/{key:07}"), "") };
+        let txn = requests::txn(keys.map(|key| Request::RequestPut(put(key))));
         kv.txn(txn).await.expect("a transaction");
     }
 }
@@ -133,7 +113,8 @@ fn long_commands_hold_nobody_up() -> Result<(), String> {
             leases.lease_grant(grant).await.expect("a lease");
         }
         fill(&mut kv, 0).await;
-        let deletion = async { kv.delete_range(delete_all()).await.is_ok() };
+        let all = requests::delete("many/", "many0");
+        let deletion = async { kv.delete_range(all).await.is_ok() };
         holds(&cluster, &writers, "a deletion", deletion).await?;
 
         let compact = async {
@@ -158,7 +139,7 @@ fn long_commands_hold_nobody_up() -> Result<(), String> {
 }
 
 async fn cluster_revision(kv: &mut KvClient<Channel>) -> i64 {
-    let put = PutRequest { key: "revision".into(), ..PutRequest::default() };
+    let put = requests::put("revision", "");
     let answer = kv.put(put).await.expect("a put").into_inner();
     answer.header.expect("a header").revision
 }

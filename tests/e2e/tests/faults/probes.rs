@@ -10,7 +10,8 @@ use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
-use witan_api::v3::etcdserverpb::{PutRequest, kv_client::KvClient};
+use witan_api::v3::etcdserverpb::kv_client::KvClient;
+use witan_e2e::requests;
 
 use crate::load::{CALL_TIMEOUT, Load};
 
@@ -52,11 +53,7 @@ pub(crate) async fn probe(load: Arc<Load>, member: usize) {
         }
         count += 1;
         let key = format!("{PREFIX}{member}/{count}");
-        let put = PutRequest {
-            key: key.clone().into(),
-            value: "v".into(),
-            ..PutRequest::default()
-        };
+        let put = requests::put(key.clone(), "v");
         let (load, mut kv) = (load.clone(), KvClient::new(channel.clone()));
         waiting.spawn(async move {
             let answer = timeout(CALL_TIMEOUT, kv.put(put)).await;

@@ -7,9 +7,9 @@ use std::{
 
 use flate2::{Compression, write::GzEncoder};
 use prost::Message;
-use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, StatusRequest};
+use witan_api::v3::etcdserverpb::{RangeRequest, StatusRequest};
 use witan_e2e::{
-    Launch, Server,
+    Launch, Server, requests,
     watching::{create, key},
 };
 
@@ -61,11 +61,7 @@ fn one(server: &Server, path: &str, encoding: &str, message: &[u8]) -> String {
 #[test]
 fn every_kind_of_call_takes_gzip() {
     let watch = create(key("zip"));
-    let put = PutRequest {
-        key: "zip".into(),
-        value: "ped".repeat(1000).into(),
-        ..Default::default()
-    };
+    let put = requests::put("zip", "ped".repeat(1000));
     let range = RangeRequest { key: "zip".into(), ..Default::default() };
     let calls = [
         ("/etcdserverpb.KV/Put", gzip(&put.encode_to_vec())),

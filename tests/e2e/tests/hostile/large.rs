@@ -7,10 +7,8 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use witan_api::v3::etcdserverpb::{
-    PutRequest, RangeRequest, RequestOp, TxnRequest, kv_client::KvClient,
-};
-use witan_e2e::{Launch, Server, grpc, http, wait, websocket::Socket};
+use witan_api::v3::etcdserverpb::{RequestOp, TxnRequest, kv_client::KvClient};
+use witan_e2e::{Launch, Server, grpc, http, requests, wait, websocket::Socket};
 
 use crate::{
     h2,
@@ -88,17 +86,13 @@ fn a_list_takes_no_memory_beside_the_state_that_it_shows() {
     let channel = runtime.block_on(grpc::connect(&server.address()));
     let mut kv = KvClient::new(channel).max_decoding_message_size(usize::MAX);
     for at in 0..LISTED {
-        let put = PutRequest {
-            key: format!("k{at:04}").into(),
-            value: vec![7; LISTED_BYTES].into(),
-            ..Default::default()
-        };
+        let put = requests::put(format!("k{at:04}"), vec![7; LISTED_BYTES]);
         runtime.block_on(kv.put(put)).expect("the put is taken");
     }
     // the next checkpoint would take memory of its own
     let done = server.http("POST", "/v3/maintenance/defragment", "{}");
     assert_eq!(done.status, 200, "{}", done.text());
-    let all = RangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
+    let all = requests::range("k", "l");
     let (listed, grown) = grown(&server, || runtime.block_on(kv.range(all)));
     assert_eq!(listed.expect("a list").into_inner().kvs.len(), LISTED);
     assert!(grown <= SLACK_BYTES, "it grew by {grown} bytes");

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use tonic::Code;
-use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
-use witan_e2e::grpc;
+use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
+use witan_e2e::{grpc, requests};
 
 use crate::stage::{SLACK_BYTES, load};
 
@@ -35,11 +35,7 @@ enum End {
 }
 
 async fn write(mut client: KvClient<tonic::transport::Channel>, i: usize) -> End {
-    let put = PutRequest {
-        key: format!("load/{i:04}").into(),
-        value: vec![b'v'; VALUE_BYTES].into(),
-        ..Default::default()
-    };
+    let put = requests::put(format!("load/{i:04}"), vec![b'v'; VALUE_BYTES]);
     match client.put(put).await {
         Ok(_) => End::Done,
         Err(status) if status.code() == Code::ResourceExhausted => {

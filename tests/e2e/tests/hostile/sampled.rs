@@ -11,12 +11,9 @@ use futures_util::{StreamExt as _, stream};
 use tonic::transport::{Channel, Endpoint};
 use witan_api::{
     top::{PATH, TopCounts, TopPage},
-    v3::etcdserverpb::{
-        RangeRequest, RequestOp, TxnRequest, kv_client::KvClient, request_op::Request,
-        watch_client::WatchClient,
-    },
+    v3::etcdserverpb::{kv_client::KvClient, request_op::Request, watch_client::WatchClient},
 };
-use witan_e2e::{Launch, Server, grpc, http, wait, watching};
+use witan_e2e::{Launch, Server, grpc, http, requests, wait, watching};
 
 use crate::stage::{NOISE, SLACK_BYTES, grown, longest_wait};
 
@@ -61,13 +58,8 @@ fn key(at: usize) -> String {
 async fn touch(client: &mut KvClient<Channel>, done: &AtomicBool) -> usize {
     let mut touched = 0;
     while !done.load(Ordering::SeqCst) {
-        let ranges = (touched..touched + TOGETHER).map(|at| RequestOp {
-            request: Some(Request::RequestRange(RangeRequest {
-                key: key(at).into(),
-                ..RangeRequest::default()
-            })),
-        });
-        let txn = TxnRequest { success: ranges.collect(), ..TxnRequest::default() };
+        let ranges = (touched..touched + TOGETHER).map(|at| requests::range(key(at), ""));
+        let txn = requests::txn(ranges.map(Request::RequestRange));
         client.txn(txn).await.expect("reads");
         touched += TOGETHER;
     }
@@ -94,7 +86,7 @@ fn many_prefixes_are_read_while_requests_are_counted() {
                 let touching = scope.spawn(|| runtime.block_on(touch(&mut client, &done)));
                 let asks = scope.spawn(|| ask(&server, 10));
                 while !asks.is_finished() {
-                    let hot = RangeRequest { key: "/hot/k".into(), ..RangeRequest::default() };
+                    let hot = requests::range("/hot/k", "");
                     runtime.block_on(other.range(hot)).expect("a read");
                 }
                 done.store(true, Ordering::SeqCst);

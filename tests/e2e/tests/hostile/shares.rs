@@ -8,10 +8,8 @@ use std::{
 };
 
 use prost::Message;
-use witan_api::v3::etcdserverpb::{
-    PutRequest, RangeRequest, RequestOp, TxnRequest, request_op::Request,
-};
-use witan_e2e::{Launch, Server, http};
+use witan_api::v3::etcdserverpb::{RangeRequest, TxnRequest, request_op::Request};
+use witan_e2e::{Launch, Server, http, requests};
 
 use crate::{
     h2,
@@ -61,15 +59,13 @@ pub(crate) fn ask(stream: &mut TcpStream, calls: u32, path: &str, message: &impl
 
 /// Asks for the value of "key".
 fn range() -> RangeRequest {
-    RangeRequest { key: "key".into(), ..Default::default() }
+    requests::range("key", "")
 }
 
 /// The same with a write, so that it is answered after later requests were read.
 fn write_and_range() -> TxnRequest {
-    let put = PutRequest { key: "x".into(), ..Default::default() };
-    let requests = [Request::RequestPut(put), Request::RequestRange(range())];
-    let success = requests.map(|request| RequestOp { request: Some(request) });
-    TxnRequest { success: success.into(), ..Default::default() }
+    let put = Request::RequestPut(requests::put("x", ""));
+    requests::txn([put, Request::RequestRange(range())])
 }
 
 /// Reads until a call is refused for want of room.

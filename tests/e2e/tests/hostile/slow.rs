@@ -9,8 +9,7 @@ use std::{
 };
 
 use socket2::SockRef;
-use witan_api::v3::etcdserverpb::RangeRequest;
-use witan_e2e::{Server, wait};
+use witan_e2e::{Server, requests, wait};
 
 use crate::{
     h2,
@@ -261,7 +260,7 @@ fn a_slow_readers_ping_does_not_wait_behind_megabytes() {
         let fixed = SockRef::from(&stream).set_recv_buffer_size(CLIENT_KERNEL_BYTES);
         fixed.expect("an open socket");
         let window = ((1_u32 << 31) - 1 - 65_535).to_be_bytes();
-        let range = RangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
+        let range = requests::range("k", "l");
         let mut ask = h2::frame(h2::WINDOW_UPDATE, 0, 0, &window);
         ask.extend(h2::unary(1, "/etcdserverpb.KV/Range", &range));
         stream.write_all(&ask).expect("a few bytes");

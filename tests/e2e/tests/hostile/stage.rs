@@ -13,8 +13,8 @@ use std::{
 };
 
 use tokio::net::TcpSocket;
-use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
-use witan_e2e::{Launch, Server, grpc, http, process, wait};
+use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
+use witan_e2e::{Launch, Server, grpc, http, process, requests, wait};
 
 /// The growth of the process for reasons of its own: the allocator keeps pages, the bystander
 /// leaves history, a checkpoint is written.
@@ -254,11 +254,7 @@ fn live(address: &str, stop: &AtomicBool) -> usize {
             r#"{"key":"YnlzdGFuZGVy","value":"eA=="}"#,
         );
         assert_eq!(put.status, 200, "{}", put.text());
-        let put = PutRequest {
-            key: "bystander".into(),
-            value: value.clone().into(),
-            ..Default::default()
-        };
+        let put = requests::put("bystander", value.clone());
         runtime
             .block_on(client.put(put))
             .expect("a put of somebody else");

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use witan_api::v3::etcdserverpb::{PutRequest, kv_client::KvClient};
-use witan_e2e::{Server, grpc, wait};
+use witan_api::v3::etcdserverpb::kv_client::KvClient;
+use witan_e2e::{Server, grpc, requests, wait};
 
 use crate::{
     h2,
@@ -35,11 +35,7 @@ fn flood(server: &Server, number: usize) -> Duration {
     let frame = h2::frame(h2::WINDOW_UPDATE, 0, 0, &window);
     stream.write_all(&frame).expect("a few bytes");
     let mut reader = stream.try_clone().expect("a descriptor more");
-    let put = PutRequest {
-        key: format!("flood-{number}").into(),
-        value: vec![b'v'; VALUE_BYTES].into(),
-        ..Default::default()
-    };
+    let put = requests::put(format!("flood-{number}"), vec![b'v'; VALUE_BYTES]);
     let begun = Instant::now();
     thread::scope(|scope| {
         scope.spawn(|| ask(&mut stream, PUTS, "/etcdserverpb.KV/Put", &put));
@@ -58,7 +54,7 @@ fn bystander(server: &Server, left: &AtomicUsize) -> (Duration, usize) {
     let mut client = KvClient::new(runtime.block_on(grpc::connect(&server.address())));
     let (mut longest, mut puts) = (Duration::ZERO, 0);
     while left.load(Ordering::SeqCst) > 0 {
-        let put = PutRequest { key: "other".into(), value: "x".into(), ..Default::default() };
+        let put = requests::put("other", "x");
         let begun = Instant::now();
         let done = runtime.block_on(client.put(put));
         done.expect("a put of somebody else");

@@ -5,26 +5,24 @@ use std::time::{Duration, Instant};
 
 use tonic::{Code, Status};
 use witan_api::v3::etcdserverpb::{
-    AlarmRequest, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
-    kv_client::KvClient, maintenance_client::MaintenanceClient, request_op::Request,
+    AlarmRequest, RequestOp, TxnRequest, kv_client::KvClient,
+    maintenance_client::MaintenanceClient, request_op::Request,
 };
-use witan_e2e::{Launch, Server, grpc};
+use witan_e2e::{
+    Launch, Server, grpc,
+    requests::{self, op},
+};
 
 use crate::stage::{SLACK_BYTES, case, case_on};
 
 /// Puts that the case on comparing them sends, and half as many deletes.
 const WRITES: usize = 60_000;
 
-fn op(request: Request) -> RequestOp {
-    RequestOp { request: Some(request) }
-}
-
 fn range(key: &str, end: &str) -> RequestOp {
-    op(Request::RequestRange(RangeRequest {
-        key: key.to_owned().into(),
-        range_end: end.to_owned().into(),
-        ..Default::default()
-    }))
+    op(Request::RequestRange(requests::range(
+        key.to_owned(),
+        end.to_owned(),
+    )))
 }
 
 /// Operations in nested transactions, none of which has more than `width` of them.
@@ -63,14 +61,9 @@ fn refusal(server: &Server, request: TxnRequest, code: Code, text: &str) -> Stri
 fn fill(server: &Server) {
     for part in 0..10 {
         let puts = (0..100).map(|at| {
-            op(Request::RequestPut(PutRequest {
-                key: format!("k{part}{at:02}").into(),
-                value: vec![b'v'; 1000].into(),
-                ..Default::default()
-            }))
+            Request::RequestPut(requests::put(format!("k{part}{at:02}"), vec![b'v'; 1000]))
         });
-        let txn = TxnRequest { success: puts.collect(), ..Default::default() };
-        send(server, txn).expect("an ordinary transaction");
+        send(server, requests::txn(puts)).expect("an ordinary transaction");
     }
 }
 
@@ -106,21 +99,12 @@ fn key(at: usize) -> String {
 }
 
 /// Deletes above all puts, so that each is to be compared with each.
-fn writes() -> Vec<RequestOp> {
+fn writes() -> TxnRequest {
     let deletes = (0..WRITES / 2).map(|at| {
-        op(Request::RequestDeleteRange(DeleteRangeRequest {
-            key: format!("~~{}", key(at)).into(),
-            range_end: "~~\x7f".into(),
-            ..Default::default()
-        }))
+        Request::RequestDeleteRange(requests::delete(format!("~~{}", key(at)), "~~\x7f"))
     });
-    let puts = (0..WRITES).map(|at| {
-        op(Request::RequestPut(PutRequest {
-            key: key(at).into(),
-            ..Default::default()
-        }))
-    });
-    deletes.chain(puts).collect()
+    let puts = (0..WRITES).map(|at| Request::RequestPut(requests::put(key(at), "")));
+    requests::txn(deletes.chain(puts))
 }
 
 /// The limit on operations is out of the way. Comparing each put with each delete would take 1.8 billion
@@ -136,8 +120,8 @@ fn puts_and_deletes_are_compared_in_little_time() {
         8 * SLACK_BYTES,
         |server| {
             let begun = Instant::now();
-            let txn = TxnRequest { success: writes(), ..Default::default() };
-            assert_eq!(send(server, txn).expect("nothing overlaps"), WRITES / 2 * 3);
+            let done = send(server, writes()).expect("nothing overlaps");
+            assert_eq!(done, WRITES / 2 * 3);
             let took = begun.elapsed();
             assert!(took < Duration::from_secs(60), "{took:?}");
             format!("{took:?}")
@@ -154,12 +138,8 @@ fn a_request_that_cannot_be_done_raises_no_alarm() {
         "1,000 puts in one transaction",
         SLACK_BYTES,
         |server| {
-            let put = op(Request::RequestPut(PutRequest {
-                key: "k".into(),
-                value: vec![0; 1000].into(),
-                ..Default::default()
-            }));
-            let txn = TxnRequest { success: vec![put; 1000], ..Default::default() };
+            let put = Request::RequestPut(requests::put("k", vec![0; 1000]));
+            let txn = requests::txn(vec![put; 1000]);
             let text = "etcdserver: too many operations in txn request";
             let told = refusal(server, txn, Code::InvalidArgument, text);
             let runtime = grpc::runtime();

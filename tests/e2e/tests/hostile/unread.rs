@@ -2,8 +2,8 @@
 
 use std::{io::Write as _, net::TcpStream, thread};
 
-use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest};
-use witan_e2e::{Launch, Server, http};
+use witan_api::v3::etcdserverpb::PutRequest;
+use witan_e2e::{Launch, Server, http, requests};
 
 use crate::{
     h2,
@@ -45,11 +45,7 @@ fn fill(server: &Server) {
             &format!("/v2/keys/big/{i}"),
             &format!("value={value}"),
         );
-        let put = PutRequest {
-            key: format!("big/{i}").into(),
-            value: value.clone().into(),
-            ..Default::default()
-        };
+        let put = requests::put(format!("big/{i}"), value.clone());
         put_grpc(server, put);
     }
 }
@@ -145,11 +141,7 @@ pub(crate) fn http2_without_a_window() {
         HTTP2_BYTES,
         |server| {
             fill(server);
-            let range = RangeRequest {
-                key: "big/".into(),
-                range_end: "big0".into(),
-                ..Default::default()
-            };
+            let range = requests::range("big/", "big0");
             let streams: Vec<TcpStream> = (0..CLIENTS / 2)
                 .map(|_| {
                     let mut stream = h2::open(server, Some(0));

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use futures_util::{Stream, StreamExt as _, stream};
 use tonic::{Request, Status, Streaming, transport::Channel};
 use witan_api::v3::etcdserverpb::{
-    DeleteRangeRequest, PutRequest, WatchResponse, kv_client::KvClient, watch_client::WatchClient,
+    PutRequest, WatchResponse, kv_client::KvClient, watch_client::WatchClient,
 };
 use witan_e2e::{
-    Launch, grpc, http,
+    Launch, grpc, http, requests,
     watching::{create, from, key},
 };
 
@@ -60,8 +60,7 @@ fn a_deletion_of_many_keys_under_many_watchers() {
         fill(&mut client, KEYS, 0).await;
         let many = watch(grpc::connect(&server.address()).await, WATCHERS).await;
         let one = watch(grpc::connect(&server.address()).await, 1).await;
-        let delete =
-            DeleteRangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
+        let delete = requests::delete("k", "l");
         let deleted = client.delete_range(delete).await.expect("deleted");
         assert_eq!(deleted.into_inner().deleted, KEYS as i64);
         let waited = longest_put(&mut client).await;

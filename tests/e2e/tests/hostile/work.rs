@@ -10,11 +10,11 @@ use futures_util::{StreamExt as _, stream};
 use prost::Message;
 use tonic::{Code, Request, metadata::MetadataValue, transport::Endpoint};
 use witan_api::v3::etcdserverpb::{
-    Compare, DeleteRangeRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest,
-    PutRequest, RangeRequest, RequestOp, TxnRequest, compare, kv_client::KvClient,
-    lease_client::LeaseClient, range_request, request_op,
+    Compare, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, PutRequest,
+    RangeRequest, TxnRequest, compare, kv_client::KvClient, lease_client::LeaseClient,
+    range_request, request_op::Request as Operation,
 };
-use witan_e2e::{Launch, Server, grpc};
+use witan_e2e::{Launch, Server, grpc, requests};
 
 use crate::{
     h2,
@@ -29,10 +29,6 @@ const RANGES: usize = 127;
 /// machine has other work, too.
 const SLACK: Duration = Duration::from_secs(2);
 
-fn op(request: request_op::Request) -> RequestOp {
-    RequestOp { request: Some(request) }
-}
-
 /// Puts keys `k000000` and on, in nested transactions of as many operations as the default allows.
 pub(crate) async fn fill(
     client: &mut KvClient<tonic::transport::Channel>,
@@ -42,33 +38,21 @@ pub(crate) async fn fill(
     let keys: Vec<usize> = (0..many).collect();
     for keys in keys.chunks(64 * 64) {
         let nested = keys.chunks(64).map(|keys| {
-            let puts = keys.iter().map(|at| {
-                op(request_op::Request::RequestPut(PutRequest {
-                    key: format!("k{at:06}").into(),
-                    lease,
-                    ..Default::default()
-                }))
-            });
-            op(request_op::Request::RequestTxn(TxnRequest {
-                success: puts.collect(),
-                ..Default::default()
-            }))
+            let put = |at| PutRequest { lease, ..requests::put(format!("k{at:06}"), "") };
+            let puts = keys.iter().map(|at| Operation::RequestPut(put(at)));
+            Operation::RequestTxn(requests::txn(puts))
         });
-        let txn = TxnRequest { success: nested.collect(), ..Default::default() };
-        client.txn(txn).await.expect("puts");
+        client.txn(requests::txn(nested)).await.expect("puts");
     }
 }
 
 fn range(to: &'static str) -> RangeRequest {
-    RangeRequest { key: "k".into(), range_end: to.into(), ..Default::default() }
+    requests::range("k", to)
 }
 
 fn names(times: usize) -> TxnRequest {
     let range = RangeRequest { keys_only: true, ..range("k100000") };
-    TxnRequest {
-        success: vec![op(request_op::Request::RequestRange(range)); times],
-        ..Default::default()
-    }
+    requests::txn(vec![Operation::RequestRange(range); times])
 }
 
 /// A user who may read and write the keys `[k, l)`, and auth on; answers the user's token.
@@ -224,20 +208,13 @@ fn the_same_keys_read_again_and_again() {
     ten_ask(&server, "more than is answered", &names(RANGES), bound);
     ten_ask(&server, "as much as is answered", &names(5), bound);
     for at in 0..100 {
-        let part = DeleteRangeRequest {
-            key: format!("k{at:03}").into(),
-            range_end: format!("k{:03}", at + 1).into(),
-            ..Default::default()
-        };
+        let part = requests::delete(format!("k{at:03}"), format!("k{:03}", at + 1));
         let deleted = runtime
             .block_on(client.delete_range(part))
             .expect("deleted");
         assert_eq!(deleted.into_inner().deleted, 1000);
     }
-    let ranges = TxnRequest {
-        success: vec![op(request_op::Request::RequestRange(range("l"))); RANGES],
-        ..Default::default()
-    };
+    let ranges = requests::txn(vec![Operation::RequestRange(range("l")); RANGES]);
     let compare = Compare {
         result: compare::CompareResult::Equal as i32,
         target: compare::CompareTarget::Version as i32,

@@ -2,11 +2,10 @@
 
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, HashKvRequest, HashRequest, PutRequest, RequestOp,
-    TxnRequest, kv_client::KvClient, maintenance_client::MaintenanceClient,
-    request_op::Request as Op,
+    CompactionRequest, DeleteRangeRequest, HashKvRequest, HashRequest, PutRequest, TxnRequest,
+    kv_client::KvClient, maintenance_client::MaintenanceClient, request_op::Request as Op,
 };
-use witan_e2e::{Kind, Launch, Tool, grpc};
+use witan_e2e::{Kind, Launch, Tool, grpc, requests};
 
 use super::{gateway, pair, start};
 
@@ -146,20 +145,17 @@ impl Step {
 }
 
 fn put(numbers: &mut Numbers) -> PutRequest {
-    PutRequest {
-        key: numbers.key().into(),
-        value: "v".repeat(numbers.below(300) as usize).into(),
-        ..Default::default()
-    }
+    let key = numbers.key();
+    requests::put(key, "v".repeat(numbers.below(300) as usize))
 }
 
 fn delete(numbers: &mut Numbers) -> DeleteRangeRequest {
     let range_end = match numbers.below(8) {
-        0 => "key-9".into(),
-        1 => "\0".into(),
-        _ => Default::default(),
+        0 => "key-9",
+        1 => "\0",
+        _ => "",
     };
-    DeleteRangeRequest { key: numbers.key().into(), range_end, ..Default::default() }
+    requests::delete(numbers.key(), range_end)
 }
 
 pub(super) fn step(numbers: &mut Numbers, revision: i64, compacted: i64) -> Step {
@@ -170,9 +166,9 @@ pub(super) fn step(numbers: &mut Numbers, revision: i64, compacted: i64) -> Step
             let ops = (0..=numbers.below(4)).map(|at| {
                 let mut put = put(numbers);
                 put.key = format!("key-{at}").into();
-                RequestOp { request: Some(Op::RequestPut(put)) }
+                Op::RequestPut(put)
             });
-            Step::Txn(TxnRequest { success: ops.collect(), ..Default::default() })
+            Step::Txn(requests::txn(ops))
         }
         _ => Step::Compact(CompactionRequest {
             revision: compacted + 1 + numbers.below((revision - compacted).max(1) as u64) as i64,

@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use tonic::{Status, transport::Channel};
 use witan_api::v3::{
     etcdserverpb::{
-        LeaseGrantRequest, LeaseRevokeRequest, RangeRequest, kv_client::KvClient,
-        lease_client::LeaseClient,
+        LeaseGrantRequest, LeaseRevokeRequest, kv_client::KvClient, lease_client::LeaseClient,
     },
     v3electionpb::{
         CampaignRequest, LeaderKey, LeaderRequest, LeaderResponse, ProclaimRequest, ResignRequest,
@@ -19,7 +18,7 @@ use witan_api::v3::{
 use witan_e2e::{
     Kind, Server, grpc,
     http::{self, Connection},
-    wait,
+    requests, wait,
 };
 
 use super::{pair, start};
@@ -58,11 +57,7 @@ async fn revoke(channel: &Channel, id: i64) {
 
 /// All keys, with who put them.
 async fn keys(channel: &Channel) -> Told {
-    let all = RangeRequest {
-        key: b"\0".as_slice().into(),
-        range_end: b"\0".as_slice().into(),
-        ..RangeRequest::default()
-    };
+    let all = requests::range("\0", "\0");
     let answer = KvClient::new(channel.clone()).range(all).await;
     let kvs = answer.expect("a range").into_inner().kvs;
     kvs.iter().map(|kv| format!("{kv:?}")).collect()

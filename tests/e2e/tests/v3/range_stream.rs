@@ -2,10 +2,10 @@
 
 use tonic::Code;
 use witan_api::v3::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse,
-    kv_client::KvClient, range_request::SortOrder, range_request::SortTarget,
+    CompactionRequest, RangeRequest, RangeResponse, kv_client::KvClient, range_request::SortOrder,
+    range_request::SortTarget,
 };
-use witan_e2e::{Kind, grpc};
+use witan_e2e::{Kind, grpc, requests};
 
 use super::start;
 
@@ -16,17 +16,13 @@ type Kv = KvClient<tonic::transport::Channel>;
 
 async fn fill(kv: &mut Kv) {
     for at in 0..KEYS {
-        let put = PutRequest {
-            key: format!("k{at:02}").into(),
-            value: vec![b'v'; VALUE_BYTES].into(),
-            ..Default::default()
-        };
+        let put = requests::put(format!("k{at:02}"), vec![b'v'; VALUE_BYTES]);
         kv.put(put).await.expect("the put is taken");
     }
 }
 
 fn everything() -> RangeRequest {
-    RangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() }
+    requests::range("k", "l")
 }
 
 /// All parts; only the last one may have a header.
@@ -88,8 +84,7 @@ fn concurrent_writes_and_compactions_do_not_affect_a_stream() {
         let first = stream.message().await.unwrap().unwrap();
         let mut keys = first.range_response.unwrap().kvs.len();
         assert!(keys < KEYS, "the client has read one part of many");
-        let delete =
-            DeleteRangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
+        let delete = requests::delete("k", "l");
         let deleted = kv.delete_range(delete).await.unwrap().into_inner();
         let revision = deleted.header.unwrap().revision;
         let compact = CompactionRequest { revision, physical: true };
