@@ -27,7 +27,7 @@ impl Disk {
     /// # Panics
     /// If there is no temporary folder.
     pub fn mount(name: &str, mib: usize) -> Option<Self> {
-        let dir = crate::server::fresh_dir(name);
+        let dir = crate::folder::fresh_dir(name);
         fs::create_dir_all(&dir).expect("a fresh folder");
         let mount = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"])

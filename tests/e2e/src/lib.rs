@@ -6,11 +6,12 @@
 //!
 //! Reading order: `server` (start, wait until ready, kill, restart) → `http` (wire-true HTTP/1.1)
 //! → `tool` (etcdctl and etcdutl) → `grpc` → `requests` → `watching` → `cluster` (several members) → `writers` (what they acknowledge) → `network`
-//! (faults between members) → `linear` (histories and their checks) → `disk`, `binaries`, `ports`, `process`, `wait`.
+//! (faults between members) → `linear` (histories and their checks) → `disk`, `folder`, `binaries`, `ports`, `process`, `wait`.
 
 pub mod binaries;
 pub mod cluster;
 pub mod disk;
+pub mod folder;
 pub mod grpc;
 pub mod http;
 pub mod linear;
@@ -28,6 +29,7 @@ pub mod writers;
 pub use binaries::Kind;
 pub use cluster::Cluster;
 pub use disk::Disk;
+pub use folder::Folder;
 pub use network::Network;
 pub use server::{Launch, Server};
 pub use tool::Tool;

@@ -5,15 +5,12 @@ use std::{
     fs,
     io::{self, BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{self, Child, Command, ExitStatus, Stdio},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
     thread,
 };
 
-use crate::{Kind, Tool, http, ports, wait};
+use crate::{Kind, Tool, folder::fresh_dir, http, ports, wait};
 
 /// The log line for which people and test frameworks wait.
 pub const READY: &str = "ready to serve client requests";
@@ -26,8 +23,6 @@ const LOG_TAIL: usize = 40;
 
 /// In a line about a panic, contained or not.
 const PANICKED: &str = "panicked";
-
-static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
 /// How to start a server.
 #[derive(Clone, Debug)]
@@ -163,12 +158,6 @@ impl Launch {
             running: None,
         }
     }
-}
-
-/// A fresh temporary folder path (not yet made).
-pub fn fresh_dir(name: &str) -> PathBuf {
-    let count = FOLDERS.fetch_add(1, Ordering::Relaxed);
-    std::env::temp_dir().join(format!("witan-e2e-{}-{count}-{name}", process::id()))
 }
 
 /// A started server. Dropping it kills the process and removes its folder.

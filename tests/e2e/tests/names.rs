@@ -1,36 +1,30 @@
 //! The program under etcd's names: as `etcd` it is a member, as `etcdutl` it answers as etcd's own does.
 
 use std::{
-    fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use witan_e2e::{Kind, Launch, Server, Tool, binaries, server::fresh_dir};
+use witan_e2e::{Folder, Kind, Launch, Server, Tool, binaries};
 
-/// A folder with the program under another name; removed at the end.
-struct Named(PathBuf);
+/// The program under another name, in a folder of its own.
+struct Named {
+    _dir: Folder,
+    path: PathBuf,
+}
 
 impl Named {
     fn new(name: &str) -> Self {
-        let dir = fresh_dir(name);
-        fs::create_dir_all(&dir).expect("the temporary folder is writable");
-        symlink(Kind::Witan.binary(), dir.join(name)).expect("a link");
-        Self(dir.join(name))
+        let dir = Folder::new(name);
+        let path = dir.join(name);
+        symlink(Kind::Witan.binary(), &path).expect("a link");
+        Self { _dir: dir, path }
     }
 
     /// Exit code and both streams.
     fn run(&self, args: &[&str]) -> (Option<i32>, String, String) {
-        run(&self.0, args)
-    }
-}
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        let dir = self.0.parent().expect("it is in a folder");
-        // nobody misses it
-        let _ = fs::remove_dir_all(dir);
+        run(&self.path, args)
     }
 }
 
@@ -52,7 +46,7 @@ fn data(server: &Server) -> String {
 #[test]
 fn as_etcd_it_starts_a_member() {
     let etcd = Named::new("etcd");
-    let member = Launch::witan().program(etcd.0.clone()).start();
+    let member = Launch::witan().program(etcd.path.clone()).start();
     member.etcdctl(&["put", "a", "1"]);
     let (code, version, _) = etcd.run(&["--version"]);
     assert_eq!(code, Some(0));

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::join_all;
 use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
-use witan_e2e::{Kind, Launch, Tool, grpc, http, wait};
+use witan_e2e::{Folder, Kind, Launch, Tool, grpc, http, wait};
 
 /// The same flags on our server and on etcd.
 fn pair(theirs: Kind, args: &[&str]) -> [witan_e2e::Server; 2] {
@@ -177,8 +177,7 @@ fn elections_and_warnings() {
 
 #[test]
 fn logs_go_where_they_are_sent() {
-    let dir = witan_e2e::server::fresh_dir("logs");
-    fs::create_dir_all(&dir).expect("the temporary folder is writable");
+    let dir = Folder::new("logs");
     let file = dir.join("witan.log");
     let mut server = Launch::witan()
         .arg(format!("--log-outputs={},stdout", file.display()))
@@ -206,13 +205,11 @@ fn logs_go_where_they_are_sent() {
     });
     silent.terminate();
     assert_eq!(silent.log(), Vec::<String>::new());
-    fs::remove_dir_all(&dir).expect("an own folder");
 }
 
 #[test]
 fn log_files_rotate() {
-    let dir = witan_e2e::server::fresh_dir("rotate");
-    fs::create_dir_all(&dir).expect("the temporary folder is writable");
+    let dir = Folder::new("rotate");
     // a megabyte of warnings is needed: each write is one
     let server = Launch::witan()
         .arg(format!("--log-outputs={}", dir.join("witan.log").display()))
@@ -225,7 +222,7 @@ fn log_files_rotate() {
     wait::until_true("it answers", || {
         http::try_once(&server.address(), "GET", "/health", &[], b"").is_ok_and(|a| a.status == 200)
     });
-    let files = || fs::read_dir(&dir).expect("an own folder").count();
+    let files = || fs::read_dir(&*dir).expect("an own folder").count();
     grpc::runtime().block_on(async {
         let mut kv = KvClient::new(grpc::connect(&server.address()).await);
         let put = PutRequest { key: "k".into(), ..PutRequest::default() };
@@ -241,7 +238,6 @@ fn log_files_rotate() {
         2,
         "the full file was put aside and a new one begun"
     );
-    fs::remove_dir_all(&dir).expect("an own folder");
 }
 
 #[test]

@@ -1,15 +1,9 @@
 //! Members whose wall clocks jump: elections and leases do not depend on them; the TTL of v2 keys follows the leader's.
 
-use std::{
-    fs::{self, File},
-    io::Write as _,
-    path::PathBuf,
-    process::Command,
-    time::Duration,
-};
+use std::{fs::File, io::Write as _, path::PathBuf, process::Command, time::Duration};
 
 use serde_json::json;
-use witan_e2e::{Cluster, Server, binaries::root, cluster::status, server::fresh_dir, wait};
+use witan_e2e::{Cluster, Folder, Server, binaries::root, cluster::status, wait};
 
 const MEMBERS: usize = 3;
 
@@ -25,19 +19,12 @@ const LOOKED: Duration = Duration::from_secs(2);
 /// Members with clocks of their own.
 struct Clocks {
     cluster: Cluster,
-    folder: PathBuf,
-}
-
-impl Drop for Clocks {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-    }
+    folder: Folder,
 }
 
 impl Clocks {
     fn start() -> Self {
-        let folder = fresh_dir("clocks");
-        fs::create_dir_all(&folder).expect("a fresh folder");
+        let folder = Folder::new("clocks");
         let library = folder.join("clock.so");
         let compiled = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-o"])

@@ -1,12 +1,8 @@
 //! TLS between members: who is heard, with which certificates, and that files are read anew.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
-use witan_e2e::{
-    Cluster, Launch, Server, http,
-    server::{READY, fresh_dir},
-    wait,
-};
+use witan_e2e::{Cluster, Folder, Launch, Server, http, server::READY, wait};
 
 use super::{
     authority::{Authority, Pair},
@@ -20,23 +16,16 @@ const HOSTS: [&str; 2] = ["127.0.0.1", "localhost"];
 const CERT: &str = "peer.crt";
 const KEY: &str = "peer.key";
 
-/// A folder of certificates; dropping it removes the folder.
+/// A folder of certificates.
 struct Certificates {
-    dir: PathBuf,
+    dir: Folder,
     authority: Authority,
     ca: String,
 }
 
-impl Drop for Certificates {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
 impl Certificates {
     fn new() -> Self {
-        let dir = fresh_dir("peer-tls");
-        fs::create_dir_all(&dir).expect("a folder");
+        let dir = Folder::new("peer-tls");
         let authority = Authority::new("authority of the members");
         let ca = authority.write(&dir.join("ca.crt"));
         Self { dir, authority, ca }
@@ -276,8 +265,7 @@ fn without_a_file_of_authorities_those_of_the_system_count() {
 /// Members that show the certificate that is their authority, as `openssl req -x509` makes it.
 #[test]
 fn a_certificate_that_is_its_own_authority_is_taken_from_the_file() {
-    let dir = fresh_dir("own-authority");
-    fs::create_dir_all(&dir).expect("a folder");
+    let dir = Folder::new("own-authority");
     let [cert, key] = Authority::for_hosts("members", &HOSTS).own(&dir).paths();
     let args = [
         "--peer-cert-file",
@@ -291,8 +279,6 @@ fn a_certificate_that_is_its_own_authority_is_taken_from_the_file() {
     let mut cluster = Cluster::prepare_on("https", 3, &args);
     cluster.start_all();
     assert_works(&cluster);
-    drop(cluster);
-    fs::remove_dir_all(&dir).expect("a folder");
 }
 
 /// `--peer-auto-tls`.

@@ -1,17 +1,9 @@
 //! The sections on HTTPS of the README of etcd 0.1 (`golden/seed_004.txt` has the rest of it), on three
 //! members that find one another by our own discovery service, with certificates for clients and members.
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::{Command, Output},
-};
+use std::process::{Command, Output};
 
-use witan_e2e::{
-    Cluster, Launch, Server, Tool, http,
-    server::{READY, fresh_dir},
-    wait,
-};
+use witan_e2e::{Cluster, Folder, Launch, Server, Tool, http, server::READY, wait};
 
 use super::authority::{Authority, Pair};
 
@@ -21,24 +13,17 @@ const HOSTS: [&str; 2] = ["127.0.0.1", "localhost"];
 /// curl's exit codes when the server refuses a certificate: in the handshake, or with TLS 1.3 behind it.
 const CURL_REFUSED: [Option<i32>; 3] = [Some(35), Some(55), Some(56)];
 
-/// The page's folder `fixtures/ca`; dropping it removes the folder.
+/// The page's folder `fixtures/ca`.
 struct Fixtures {
-    dir: PathBuf,
+    dir: Folder,
     authority: Authority,
     ca: String,
     server: [String; 2],
 }
 
-impl Drop for Fixtures {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
 impl Fixtures {
     fn new() -> Self {
-        let dir = fresh_dir("walkthrough");
-        fs::create_dir_all(&dir).expect("a folder");
+        let dir = Folder::new("walkthrough");
         let authority = Authority::new("ca");
         let ca = authority.write(&dir.join("ca.crt"));
         let server = authority.issue(&dir, "server", &HOSTS).paths();

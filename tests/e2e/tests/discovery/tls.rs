@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use witan_e2e::{Kind, Launch, Server, ports, server, wait};
+use witan_e2e::{Folder, Kind, Launch, Server, ports, server, wait};
 
 use super::{
     authority::Authority,
@@ -92,7 +92,7 @@ fn populate(registry: &Server, tokens: &[&str]) {
 
 #[test]
 fn v3_discovery_over_tls_with_a_user() {
-    let dir = server::fresh_dir("discovery-tls");
+    let dir = Folder::new("discovery-tls");
     let (files, other) = (Files::make(&dir), Files::make(&dir.join("other")));
     let (ca, foreign) = (&files.ca, &other.ca);
     let ca = &format!("--discovery-cacert={ca}");
@@ -141,7 +141,6 @@ fn v3_discovery_over_tls_with_a_user() {
             }
         }
     }
-    fs::remove_dir_all(dir).expect("the folder is there");
 }
 
 /// Endpoints that take connections and say nothing.
@@ -214,7 +213,7 @@ fn connect(mut client: TcpStream, lines: &SyncSender<String>) -> io::Result<()> 
 
 #[test]
 fn the_service_over_tls_through_a_proxy() {
-    let dir = server::fresh_dir("discovery-tls");
+    let dir = Folder::new("discovery-tls");
     let files = Files::make(&dir);
     let port = ports::free();
     let mut service = Launch::witan().bare().prepare();
@@ -235,5 +234,4 @@ fn the_service_over_tls_through_a_proxy() {
     alone.start_again();
     let first = lines.recv_timeout(wait::PATIENCE).expect("it was asked");
     assert_eq!(first, format!("CONNECT localhost:{port} HTTP/1.1\r\n"));
-    fs::remove_dir_all(dir).expect("the folder is there");
 }

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use witan_e2e::{Kind, binaries, ports, server};
+use witan_e2e::{Folder, Kind, binaries, ports};
 
 use super::markdown::{Block, Mark};
 
@@ -100,15 +100,6 @@ const ETCDUTL: &str = "#!/bin/sh\nexec \"$TOOLS/etcdutl36\" \"$@\"\n";
 const CURL: &str =
     "#!/bin/sh\nexec \"$CURL\" --fail-with-body --silent --show-error --max-time 60 \"$@\"\n";
 
-/// Runs all blocks; the error holds what the page printed.
-pub(crate) fn run(page: &str, blocks: &[Block]) -> Result<(), String> {
-    let dir = server::fresh_dir("page");
-    let outcome = run_in(&dir, page, blocks);
-    // the folder may have files that a page made unreadable
-    let _ = fs::remove_dir_all(&dir);
-    outcome
-}
-
 /// The script's lines for a block, whose text is in `file`; the block after it is in `next`.
 fn step(mark: &Mark, text: &str, file: &Path, next: &Path) -> Option<String> {
     let (file, next) = (file.display(), next.display());
@@ -123,7 +114,9 @@ fn step(mark: &Mark, text: &str, file: &Path, next: &Path) -> Option<String> {
     }
 }
 
-fn run_in(dir: &Path, page: &str, blocks: &[Block]) -> Result<(), String> {
+/// Runs all blocks; the error holds what the page printed.
+pub(crate) fn run(page: &str, blocks: &[Block]) -> Result<(), String> {
+    let dir = Folder::new("page");
     let ports = [
         ("2379", ports::free()),
         ("2380", ports::free()),
@@ -134,7 +127,7 @@ fn run_in(dir: &Path, page: &str, blocks: &[Block]) -> Result<(), String> {
             |text: String, (usual, own): &(&str, u16)| text.replace(usual, &own.to_string());
         ports.iter().fold(text.to_owned(), replace)
     };
-    lay_out(dir, &own);
+    lay_out(&dir, &own);
     let mut script = HEAD.to_owned();
     for (at, block) in blocks.iter().enumerate() {
         let file = dir.join(format!("session/{at}.sh"));

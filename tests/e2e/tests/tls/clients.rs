@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use witan_e2e::{Kind, Tool, beside, ports, server::fresh_dir};
+use witan_e2e::{Folder, Kind, Tool, beside, ports};
 
 use super::{
     authority::{Authority, Pair, text},
@@ -57,15 +57,12 @@ fn a_client_may_show_the_authority_itself() {
     let codes = beside(Kind::Etcd37, |kind| {
         let stage = Stage::mutual(kind, &[]);
         let own = stage.authority.own(stage.server.dir());
-        let foreign = fresh_dir("foreign-authority");
-        fs::create_dir_all(&foreign).unwrap();
+        let foreign = Folder::new("foreign-authority");
         let other = Authority::new("authority of the test").own(&foreign);
-        let codes = [&own, &other].map(|pair| {
+        [&own, &other].map(|pair| {
             let put = ["put", "k", "v"];
             stage.etcdctl(Tool::Etcdctl36, Some(pair), &put).code
-        });
-        fs::remove_dir_all(foreign).unwrap();
-        codes
+        })
     });
     assert_eq!(codes, [[Some(0), Some(1)]; 2]);
 }

@@ -1,11 +1,8 @@
 //! A server with TLS beside its plain URL, and the clients of the trade against it.
 
-use std::{
-    fs,
-    process::{Command, Output},
-};
+use std::process::{Command, Output};
 
-use witan_e2e::{Kind, Launch, Server, Tool, ports, server::fresh_dir, tool::Said, wait};
+use witan_e2e::{Kind, Launch, Server, Tool, ports, tool::Said, wait};
 
 use super::{
     authority::{Authority, Pair},
@@ -30,12 +27,11 @@ pub(crate) const HOSTS: [&str; 2] = ["localhost", "127.0.0.1"];
 impl Stage {
     /// A server with its certificate, not started yet.
     pub(crate) fn prepare(kind: Kind) -> Self {
-        let dir = fresh_dir("tls");
-        fs::create_dir_all(&dir).expect("the stage can be set");
+        let mut server = Launch::new(kind).prepare();
+        let dir = server.dir();
         let authority = Authority::new("authority of the test");
         let ca = authority.write(&dir.join("ca.crt"));
-        let pair = authority.issue(&dir, "server", &HOSTS);
-        let mut server = Launch::new(kind).dir(dir).prepare();
+        let pair = authority.issue(dir, "server", &HOSTS);
         let port = ports::free();
         let urls = format!("{},https://127.0.0.1:{port}", server.url());
         let [cert, key] = pair.paths();

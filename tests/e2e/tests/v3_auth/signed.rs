@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
-use witan_e2e::{Kind, Launch, Server, server::fresh_dir};
+use witan_e2e::{Folder, Kind, Launch, Server};
 use x509_cert::der::pem::{self, LineEnding};
 
 use crate::populate;
@@ -60,8 +60,7 @@ fn pair(dir: &Path, method: &str) -> [String; 2] {
 
 #[test]
 fn signed_tokens() {
-    let dir = fresh_dir("signed-tokens");
-    fs::create_dir_all(&dir).unwrap();
+    let dir = Folder::new("signed-tokens");
     for method in ["ES256", "ES384", "EdDSA", "HS256"] {
         let [private, public] = pair(&dir, method);
         let both = if method == "HS256" {
@@ -104,8 +103,7 @@ G8eSmsTBN+0z//coPwIDAQAB\n\
 
 #[test]
 fn keys_that_do_not_fit_stop_the_start() {
-    let dir = fresh_dir("unfit-keys");
-    fs::create_dir_all(&dir).unwrap();
+    let dir = Folder::new("unfit-keys");
     let [private, _] = pair(&dir, "ES256");
     fs::rename(&private, dir.join("first")).unwrap();
     let first = dir.join("first").display().to_string();
@@ -150,8 +148,7 @@ fn keys_that_do_not_fit_stop_the_start() {
 
 #[test]
 fn a_short_secret_is_warned_about() {
-    let dir = fresh_dir("short-secret");
-    fs::create_dir_all(&dir).unwrap();
+    let dir = Folder::new("short-secret");
     for (bytes, warned) in [(31, true), (32, false)] {
         let path = dir.join(bytes.to_string());
         fs::write(&path, "k".repeat(bytes)).unwrap();

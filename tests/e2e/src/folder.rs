@@ -1,0 +1,48 @@
+//! Folders below the system's temporary one.
+
+use std::{
+    fs,
+    ops::Deref,
+    path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+static FOLDERS: AtomicU32 = AtomicU32::new(0);
+
+/// A fresh temporary folder path (not yet made).
+pub(crate) fn fresh_dir(name: &str) -> PathBuf {
+    let count = FOLDERS.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("witan-e2e-{}-{count}-{name}", process::id()))
+}
+
+/// A fresh temporary folder, removed when it is dropped.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// Makes it.
+    ///
+    /// # Panics
+    /// If the temporary folder is not writable.
+    pub fn new(name: &str) -> Self {
+        let dir = fresh_dir(name);
+        fs::create_dir_all(&dir).expect("the temporary folder is writable");
+        Self(dir)
+    }
+}
+
+impl Deref for Folder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // it may hold files that a test made unreadable; nobody misses it
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
