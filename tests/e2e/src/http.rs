@@ -42,6 +42,16 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
+    /// The index of v2's key space, which its answers carry.
+    ///
+    /// # Panics
+    /// If this one does not.
+    pub fn etcd_index(&self) -> u64 {
+        let index = self.header("X-Etcd-Index");
+        let index = index.and_then(|index| index.parse().ok());
+        index.unwrap_or_else(|| panic!("no index in {} {}", self.status, self.text()))
+    }
+
     /// Whether a header came with exactly this spelling.
     pub fn has_spelled(&self, name: &str) -> bool {
         self.headers.iter().any(|(known, _)| known == name)

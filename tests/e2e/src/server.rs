@@ -470,6 +470,15 @@ impl Server {
         values.reduce(|sum, value| sum + value)
     }
 
+    /// Watchers of v2 and v1 that are registered.
+    ///
+    /// # Panics
+    /// If the member does not tell.
+    pub fn v2_watchers(&self) -> u64 {
+        let stats = self.http("GET", "/v2/stats/store", "").json();
+        stats["watchers"].as_u64().expect("a number")
+    }
+
     /// The last lines of the log, for messages.
     pub fn tail(&self) -> String {
         let log = self.log();

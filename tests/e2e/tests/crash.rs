@@ -202,10 +202,7 @@ impl Past {
     fn check_v2(&mut self, server: &Server, round: u64, told: &Told) {
         for (writer, (value, index)) in told {
             let answer = server.http("GET", &format!("/v2/keys/r{round}/{writer}"), "");
-            let now: u64 = answer
-                .header("x-etcd-index")
-                .and_then(|text| text.parse().ok())
-                .expect("an index");
+            let now = answer.etcd_index();
             assert!(
                 now >= self.index.max(*index),
                 "round {round}: the index went back to {now}"

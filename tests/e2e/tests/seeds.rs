@@ -153,7 +153,7 @@ impl Subject {
         };
         wait::until_true("all members have the same index", || {
             let indexes = self.addresses.iter();
-            let indexes = indexes.map(|to| etcd_index(&http::once(to, "GET", "/v2/keys", "")));
+            let indexes = indexes.map(|to| http::once(to, "GET", "/v2/keys", "").etcd_index());
             let indexes: Vec<u64> = indexes.collect();
             indexes.iter().all(|index| *index == indexes[0])
         });
@@ -167,9 +167,9 @@ impl Subject {
     /// Brings the store to `index` by changes that the page did not show.
     fn pad(&self, index: u64) {
         let address = self.address(PAD);
-        let mut now = etcd_index(&http::once(address, "GET", "/v2/keys", ""));
+        let mut now = http::once(address, "GET", "/v2/keys", "").etcd_index();
         while now < index {
-            now = etcd_index(&http::once(address, "PUT", PAD, "value=pad"));
+            now = http::once(address, "PUT", PAD, "value=pad").etcd_index();
         }
         assert_eq!(now, index, "the store is ahead of the page");
     }
@@ -228,13 +228,6 @@ impl Subject {
             );
         }
     }
-}
-
-fn etcd_index(answer: &http::Response) -> u64 {
-    let index = answer
-        .header("X-Etcd-Index")
-        .expect("keys answers carry the index");
-    index.parse().expect("a number")
 }
 
 /// The index that a write has on the page.

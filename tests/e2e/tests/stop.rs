@@ -118,9 +118,7 @@ fn long_polls_and_streams_end() {
             connection
         })
         .collect();
-    wait::until_true("both watch", || {
-        server.http("GET", "/v2/stats/store", "").json()["watchers"] == 2
-    });
+    wait::until_true("both watch", || server.v2_watchers() == 2);
     let begun = Instant::now();
     assert_eq!(server.terminate().code(), Some(0));
     assert!(

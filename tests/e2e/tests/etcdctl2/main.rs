@@ -151,10 +151,7 @@ fn keys_directories_members_and_health() {
 
 /// Waits until the server counts a watcher, so that the next change reaches it.
 fn watched(server: &Server) {
-    wait::until_true("a watcher is registered", || {
-        let stats = server.http("GET", "/v2/stats/store", "").json();
-        stats["watchers"].as_u64().is_some_and(|count| count > 0)
-    });
+    wait::until_true("a watcher is registered", || server.v2_watchers() > 0);
 }
 
 #[test]

@@ -19,9 +19,7 @@ fn ask(server: &Server, method: &str, target: &str, form: &str, status: u16, bod
 
 /// The next write's index.
 fn next(server: &Server) -> u64 {
-    let answer = server.http("GET", "/v2/keys", "");
-    let index = answer.header("X-Etcd-Index").expect("v2 tells the index");
-    index.parse::<u64>().expect("a number") + 1
+    server.http("GET", "/v2/keys", "").etcd_index() + 1
 }
 
 /// Method, target, form (`-` for none), answer without its index.

@@ -5,7 +5,7 @@ use std::{cell::Cell, collections::BTreeMap, fs, thread};
 use serde_json::Value;
 use witan_e2e::{Cluster, Launch, Server, binaries, http, wait};
 
-use crate::{curl::Request, watch::watchers};
+use crate::curl::Request;
 
 struct Reader {
     cluster: Cluster,
@@ -113,11 +113,11 @@ impl Reader {
     fn watch(&mut self, line: &str) {
         let request = Request::parse(line);
         let member = self.next();
-        let (address, before) = (member.address(), watchers(member));
+        let (address, before) = (member.address(), member.v2_watchers());
         let watch = thread::spawn(move || {
             http::once(&address, &request.method, &request.target, &request.body)
         });
-        wait::until_true("the watch is registered", || watchers(member) > before);
+        wait::until_true("the watch is registered", || member.v2_watchers() > before);
         self.watch = Some(watch);
     }
 

@@ -6,17 +6,12 @@ use witan_e2e::{Launch, Server, http, wait};
 
 /// Begins a watch and waits until it is registered.
 fn watch(server: &Server, target: &str, form: &str) -> thread::JoinHandle<http::Response> {
-    let before = watchers(server);
+    let before = server.v2_watchers();
     let (address, target, form) = (server.address(), target.to_owned(), form.to_owned());
     let method = if form.is_empty() { "GET" } else { "POST" };
     let watch = thread::spawn(move || http::once(&address, method, &target, &form));
-    wait::until_true("the watch is registered", || watchers(server) > before);
+    wait::until_true("the watch is registered", || server.v2_watchers() > before);
     watch
-}
-
-pub(crate) fn watchers(server: &Server) -> u64 {
-    let stats = server.http("GET", "/v2/stats/store", "").json();
-    stats["watchers"].as_u64().expect("a number")
 }
 
 fn write(server: &Server, method: &str, target: &str, form: &str) -> http::Response {
@@ -88,8 +83,7 @@ fn changes_of_v2_have_v1s_form() {
     ] {
         let seen = watch(&server, "/v1/watch/w", "");
         let answer = write(&server, method, target, form);
-        let index = answer.header("X-Etcd-Index").expect("v2 tells the index");
-        let expect = expect.replace('I', index);
+        let expect = expect.replace('I', &answer.etcd_index().to_string());
         assert_eq!(seen.join().expect("the watch answers").text(), expect);
     }
 }
@@ -161,9 +155,9 @@ fn a_watch_ends_with_the_process_and_with_its_client() {
     let mut gone = http::Connection::open(&server.address()).expect("the server listens");
     gone.send("GET", "/v1/watch/a", &[], b"")
         .expect("the server reads");
-    wait::until_true("it is registered", || watchers(&server) == 1);
+    wait::until_true("it is registered", || server.v2_watchers() == 1);
     drop(gone);
-    wait::until_true("it is forgotten", || watchers(&server) == 0);
+    wait::until_true("it is forgotten", || server.v2_watchers() == 0);
     let stays = watch(&server, "/v1/watch/a", "");
     assert!(server.terminate().success());
     let seen = stays.join().expect("the watch answers");

@@ -13,11 +13,7 @@ fn put(server: &Server, id: &str, urls: &str) -> Response {
 }
 
 fn index(server: &Server) -> u64 {
-    let answer = server.http("GET", "/v2/keys", "");
-    let index = answer
-        .header("X-Etcd-Index")
-        .expect("keys answers carry the index");
-    index.parse().expect("a number")
+    server.http("GET", "/v2/keys", "").etcd_index()
 }
 
 /// The only member: id and peer URLs.

@@ -38,11 +38,6 @@ fn put_many(server: &Server, key: &str, values: impl Iterator<Item = String>) {
     }
 }
 
-fn watchers(server: &Server) -> u64 {
-    let stats = server.http("GET", "/v2/stats/store", "").json();
-    stats["watchers"].as_u64().expect("a number")
-}
-
 /// The events of a stream until it ends.
 fn rest(connection: &mut Connection) -> Vec<serde_json::Value> {
     let mut bytes = Vec::new();
@@ -55,11 +50,6 @@ fn rest(connection: &mut Connection) -> Vec<serde_json::Value> {
         .collect()
 }
 
-fn etcd_index(head: &Response) -> u64 {
-    let index = head.header("X-Etcd-Index").expect("an index");
-    index.parse().expect("a number")
-}
-
 fn modified(event: &serde_json::Value) -> u64 {
     event["node"]["modifiedIndex"].as_u64().expect("an index")
 }
@@ -69,11 +59,11 @@ fn watches_of_disconnected_clients_are_removed() {
     let server = Launch::witan().start();
     let poll = open(&server, "/v2/keys/a?wait=true");
     let stream = open(&server, "/v2/keys/b?wait=true&stream=true&recursive=true");
-    wait::until_true("both are registered", || watchers(&server) == 2);
+    wait::until_true("both are registered", || server.v2_watchers() == 2);
     drop(poll);
-    wait::until_true("the poll is forgotten", || watchers(&server) == 1);
+    wait::until_true("the poll is forgotten", || server.v2_watchers() == 1);
     drop(stream);
-    wait::until_true("the stream is forgotten", || watchers(&server) == 0);
+    wait::until_true("the stream is forgotten", || server.v2_watchers() == 0);
 }
 
 #[test]
@@ -97,7 +87,7 @@ fn a_reading_stream_misses_nothing() {
     const EVENTS: usize = 3 * HISTORY;
     let server = Launch::witan().without_fsync().start();
     let (mut stream, head) = open(&server, "/v2/keys/s?wait=true&stream=true");
-    let begin = etcd_index(&head);
+    let begin = head.etcd_index();
     let reader = std::thread::spawn(move || {
         let (mut bytes, mut events) = (Vec::new(), 0);
         while events < EVENTS {
@@ -123,7 +113,7 @@ fn a_stream_that_falls_too_far_behind_ends() {
     const BIG_BYTES: usize = 64 << 10;
     let server = Launch::witan().without_fsync().start();
     let (mut stream, head) = open(&server, "/v2/keys/s?wait=true&stream=true");
-    let begin = etcd_index(&head);
+    let begin = head.etcd_index();
     // more than any socket buffers, and more than the history keeps
     let value = "x".repeat(BIG_BYTES);
     let target = "/s?noValueOnSuccess=true";
@@ -136,7 +126,7 @@ fn a_stream_that_falls_too_far_behind_ends() {
     );
     let expect: Vec<u64> = (begin + 1..).take(seen.len()).collect();
     assert_eq!(seen, expect, "what came before the end has no gap");
-    wait::until_true("it is forgotten", || watchers(&server) == 0);
+    wait::until_true("it is forgotten", || server.v2_watchers() == 0);
 }
 
 #[test]
