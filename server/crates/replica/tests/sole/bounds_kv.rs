@@ -10,18 +10,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 use witan_machine::{
     Reply,
-    command::{Command, Entry},
+    command::Command,
     kv::{self, Kv, KvError, KvOperation, OpReply, ReadResults, Txn, TxnOp, TxnOpKind},
     limits::{TXN_READ_BYTES_MAX, TXN_READ_KEYS_MAX},
     member::Member,
-    view::View,
 };
 use witan_replica::{
-    host::{
-        Applied, Connection, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered,
-    },
-    replica::{Config, Replica, Tuning, genesis},
+    host::Recovered,
+    replica::{Replica, genesis},
 };
+
+use super::{ID, Recorder, config, propose};
 
 const KEYS: u64 = 1000;
 
@@ -322,69 +321,21 @@ fn a_deletion_may_take_any_number_of_keys_but_return_only_so_many_bytes() {
     assert!(kv.is_empty());
 }
 
-const ID: u64 = 7;
-
-/// A disk, and the end of the process as soon as something is on it.
-#[derive(Default)]
-struct Crash {
-    disk: Recovered,
-    crashes: bool,
-    applied: Vec<Applied>,
-}
-
-impl Host for Crash {
-    fn install(&mut self, _: &View) {}
-    fn persist(&mut self, batch: &LogBatch) {
-        self.disk.records.extend(batch.records.iter().cloned());
-        if let Some(state) = &batch.hard_state {
-            self.disk.hard_state = Some(state.clone());
-        }
-        assert!(!self.crashes, "the process ends here");
-    }
-    fn send(&mut self, _: Vec<Envelope>) {}
-    fn applied(&mut self, applied: Vec<Applied>, _: &View) {
-        self.applied.extend(applied);
-    }
-    fn readable(&mut self, _: &[Ticket], _: &View) {}
-    fn unanswered(&mut self, _: &[(Ticket, Unanswered)]) {}
-    fn lease_answered(&mut self, _: Ticket, _: LeaseAnswer) {}
-}
-
-fn config(seed: u64) -> Config {
-    Config {
-        id: ID,
-        election_ticks: 10,
-        heartbeat_ticks: 1,
-        election_ns: 1_000_000_000,
-        seed,
-        pre_vote: true,
-        compaction: None,
-        request_ticks: 70,
-        tuning: Tuning::default(),
-    }
-}
-
 /// The entry asks for two million pairs, which a release without limits has put into the log.
 #[test]
 fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers() {
     let mut view = genesis(1, vec![Member { id: ID, ..Member::default() }]);
     view.machine.kv = filled();
-    let mut host = Crash {
+    let mut host = Recorder {
         disk: Recovered { checkpoint: Some(view), ..Recovered::default() },
-        ..Crash::default()
+        ..Recorder::default()
     };
     let mut replica = Replica::new(config(1), host.disk.clone()).unwrap();
     replica.turn(&mut host).expect("it goes on");
     host.crashes = true;
     for (ticket, bounded) in [(1, false), (2, true)] {
         let command = Command::Kv(many(&read("k", "l"), 2000, bounded));
-        let asked = replica.propose(
-            Ticket(ticket),
-            Connection::default(),
-            0,
-            Entry::unstamped(command, None),
-        );
-        asked.unwrap();
+        propose(&mut replica, ticket, command);
     }
     let crashed = catch_unwind(AssertUnwindSafe(|| replica.turn(&mut host)));
     assert!(crashed.is_err() && !host.disk.records.is_empty());

@@ -1,5 +1,7 @@
 //! One replica with a recording host: the sequence of its verbs and what survives a restart.
 
+mod bounds_kv;
+
 use bytes::Bytes;
 use witan_machine::{
     Reply,
@@ -20,6 +22,8 @@ const ID: u64 = 7;
 struct Recorder {
     verbs: Vec<&'static str>,
     disk: Recovered,
+    /// The process ends as soon as something is on the disk.
+    crashes: bool,
     applied: Vec<Applied>,
     readable: Vec<Ticket>,
 }
@@ -34,6 +38,7 @@ impl Host for Recorder {
         if let Some(state) = &batch.hard_state {
             self.disk.hard_state = Some(state.clone());
         }
+        assert!(!self.crashes, "the process ends here");
     }
     fn send(&mut self, _: Vec<Envelope>) {
         self.verbs.push("send");
