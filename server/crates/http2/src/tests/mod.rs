@@ -258,45 +258,6 @@ fn block(path: &str) -> Vec<u8> {
 }
 
 #[test]
-fn calls_are_answered_even_if_their_bytes_come_one_by_one() {
-    let mut client = Client::plain();
-    for stream in [1, 3] {
-        client.ask(stream, "/echo", b"hello");
-        let got = client.next();
-        assert_eq!(
-            (got.kind, got.flags, got.stream),
-            (frame::HEADERS, END_HEADERS, stream)
-        );
-        let got = client.next();
-        assert_eq!((got.kind, got.flags), (frame::DATA, 0));
-        assert_eq!(got.payload, b"\0\0\0\0\x05hello");
-        let got = client.next();
-        assert_eq!(
-            (got.kind, got.flags),
-            (frame::HEADERS, END_HEADERS | END_STREAM)
-        );
-    }
-    let mut bytes = Vec::new();
-    frame::ping(&mut bytes, 0, *b"01234567");
-    let block = block("/echo");
-    frame::head(
-        &mut bytes,
-        block.len(),
-        frame::HEADERS,
-        END_HEADERS | END_STREAM,
-        5,
-    );
-    bytes.extend_from_slice(&block);
-    for byte in bytes {
-        client.write(&[byte]);
-    }
-    let got = client.next();
-    assert_eq!((got.kind, got.flags), (frame::PING, ACK));
-    assert_eq!(got.payload, b"01234567");
-    assert_eq!(client.next().stream, 5);
-}
-
-#[test]
 fn calls_are_answered_however_their_bytes_are_split() {
     let calls = [1, 3].map(|stream| request(stream, "/echo", b"hello"));
     let bytes = calls.concat();
@@ -342,22 +303,6 @@ fn an_answer_waits_for_the_windows() {
         received += got.payload.len();
     }
     assert_eq!(received, 85 << 10);
-}
-
-#[test]
-fn streams_beyond_the_limit_are_refused() {
-    let settings = Config { streams_max: 2, ..Config::default() };
-    let mut client = Client::greeted(settings, 65_535);
-    for stream in [1, 3, 5] {
-        client.ask(stream, "/never", b"");
-    }
-    let got = client.next();
-    assert_eq!((got.kind, got.stream), (frame::RST_STREAM, 5));
-    assert_eq!(got.payload, (Reason::Refused as u32).to_be_bytes());
-    // a stream that ends frees capacity
-    client.number(frame::RST_STREAM, 1, 8);
-    client.ask(7, "/echo", b"");
-    assert_eq!(client.next().stream, 7);
 }
 
 #[test]
