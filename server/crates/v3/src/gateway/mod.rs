@@ -357,8 +357,6 @@ fn message<Q: Shaped + Default + Message>(
 
 #[cfg(test)]
 mod tests {
-    use witan_api::v3::etcdserverpb::RangeRequest;
-
     use super::*;
 
     #[test]
@@ -375,36 +373,5 @@ mod tests {
         assert_eq!(split(b"/v3/"), Some((GatewayVersion::V3_6, "")));
         assert_eq!(split(b"/v3gamma/kv/put"), None);
         assert_eq!(split(b"/v3"), None);
-    }
-
-    fn json_format(gateway_version: GatewayVersion) -> JsonFormat {
-        let encoding = Encoding::Base64;
-        JsonFormat { gateway_version, encoding }
-    }
-
-    fn refused(body: &str, gateway_version: GatewayVersion) -> String {
-        match decode::<RangeRequest>(body.as_bytes(), json_format(gateway_version)) {
-            Err(GatewayError::Status { text, .. }) => text,
-            other => panic!("{body}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn bodies() {
-        for gateway_version in [GatewayVersion::V3_6, GatewayVersion::V3_4] {
-            for body in ["", " \n", "{}", "{} trailing", "{\"nonsense\":1}"] {
-                assert_eq!(
-                    decode(body.as_bytes(), json_format(gateway_version)),
-                    Ok(RangeRequest::default()),
-                    "{body:?}"
-                );
-            }
-            // the syntax error is reported first
-            assert_eq!(refused(r#"{"key":5"#, gateway_version), "unexpected EOF");
-            assert_eq!(
-                refused("not json", gateway_version),
-                "invalid character 'o' in literal null (expecting 'u')"
-            );
-        }
     }
 }

@@ -105,37 +105,10 @@ fn integer(kind: FieldKind, digits: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// All others are compared with etcd: the oddities of `tests/differ/src/v3/oddity.rs` have none without a sign.
     #[test]
-    fn integers_are_whole_however_written() {
-        for text in ["50", "5e1", "50.0", "0.5e2", "500e-1"] {
-            assert_eq!(bare(FieldKind::Int64, text.as_bytes()), Some(50), "{text}");
-        }
-        for text in ["50", "5e1", "50 0", "50,"] {
-            assert_eq!(
-                in_text(FieldKind::Int64, text.as_bytes()),
-                Some(50),
-                "{text}"
-            );
-        }
-        for text in ["0", "-0", "0e999", "0.0"] {
-            assert_eq!(bare(FieldKind::Int64, text.as_bytes()), Some(0), "{text}");
-        }
-        let largest = b"9223372036854775807.00E+0";
-        assert_eq!(bare(FieldKind::Int64, largest), Some(u64::MAX >> 1));
-        assert_eq!(bare(FieldKind::Int64, b"-1"), Some(u64::MAX));
+    fn a_field_without_a_sign_takes_no_sign() {
+        assert_eq!(bare(FieldKind::Uint64, b"1"), Some(1));
         assert_eq!(bare(FieldKind::Uint64, b"-1"), None);
-        for text in [
-            "0.5",
-            "1e19",
-            "1e400",
-            "5e-1",
-            "9223372036854775808",
-            "true",
-        ] {
-            assert_eq!(bare(FieldKind::Int64, text.as_bytes()), None, "{text}");
-        }
-        for text in [" 5", "5 ", "5x", "", "-", "true"] {
-            assert_eq!(in_text(FieldKind::Int64, text.as_bytes()), None, "{text}");
-        }
     }
 }
