@@ -20,7 +20,6 @@ pub const SAME_URLS: [&str; 2] = ["http://127.0.0.1:2379", "http://127.0.0.1:238
 
 /// Lines of the log that a failing test prints.
 const LOG_TAIL: usize = 40;
-
 /// In a line about a panic, contained or not.
 const PANICKED: &str = "panicked";
 
@@ -417,7 +416,35 @@ impl Server {
         http::once(&self.address(), method, target, body)
     }
 
-    /// The same, answered with this status.
+    /// The same with the header `Authorization`, if `by` is given.
+    ///
+    /// # Panics
+    /// If no whole answer comes.
+    pub fn http_as(
+        &self,
+        by: Option<&str>,
+        method: &str,
+        target: &str,
+        body: &str,
+    ) -> http::Response {
+        let header = by.map(|value| ("Authorization", value));
+        let headers = header.as_slice();
+        http::try_once(&self.address(), method, target, headers, body.as_bytes())
+            .unwrap_or_else(|error| panic!("{method} {target}: {error}"))
+    }
+
+    /// A token of v3 for a user.
+    ///
+    /// # Panics
+    /// If the user gets none.
+    #[track_caller]
+    pub fn token(&self, name: &str, password: &str) -> String {
+        let user = format!(r#"{{"name":"{name}","password":"{password}"}}"#);
+        let answer = self.v3("auth/authenticate", &user);
+        answer["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// [`Self::http`], answered with this status.
     ///
     /// # Panics
     /// If it is another one.
@@ -475,8 +502,8 @@ impl Server {
     /// # Panics
     /// If the member does not tell.
     pub fn v2_watchers(&self) -> u64 {
-        let stats = self.http("GET", "/v2/stats/store", "").json();
-        stats["watchers"].as_u64().expect("a number")
+        let stats = self.http("GET", "/v2/stats/store", "");
+        stats.json()["watchers"].as_u64().expect("a number")
     }
 
     /// The last lines of the log, for messages.

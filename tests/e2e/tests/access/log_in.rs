@@ -12,7 +12,7 @@ use witan_api::v3::etcdserverpb::{AuthenticateRequest, auth_client::AuthClient};
 use witan_e2e::{
     Launch, Server,
     grpc::{connect, runtime},
-    http::{self, Connection},
+    http::Connection,
     wait,
 };
 
@@ -30,8 +30,7 @@ const COST: &str = "--bcrypt-cost=9";
 
 fn add(server: &Server, name: &str) {
     let body = format!(r#"{{"name":"{name}","password":"right"}}"#);
-    let done = http::once(&server.address(), "POST", "/v3/auth/user/add", &body);
-    assert_eq!(done.status, 200, "{}", done.text());
+    server.v3("auth/user/add", &body);
 }
 
 /// Users root and others; authentication of v3 and v2 on.
@@ -43,18 +42,15 @@ fn start() -> Server {
     for (path, body) in [
         ("role/add", r#"{"name":"root"}"#),
         ("user/grant", r#"{"user":"root","role":"root"}"#),
+        ("enable", ""),
     ] {
-        http::once(&server.address(), "POST", &format!("/v3/auth/{path}"), body);
+        server.v3(&format!("auth/{path}"), body);
     }
-    let done = http::once(&server.address(), "POST", "/v3/auth/enable", "");
-    assert_eq!(done.status, 200, "{}", done.text());
     // the guest may do everything until somebody says otherwise
     let guest = r#"{"role":"guest","revoke":{"kv":{"read":["/*"],"write":["/*"]}}}"#;
-    let (address, root) = (server.address(), basic("root", "right"));
-    let headers = [("Authorization", root.as_str())];
+    let root = basic("root", "right");
     for (path, body) in [("enable", ""), ("roles/guest", guest)] {
-        let path = format!("/v2/auth/{path}");
-        let done = http::try_once(&address, "PUT", &path, &headers, body.as_bytes()).unwrap();
+        let done = server.http_as(Some(&root), "PUT", &format!("/v2/auth/{path}"), body);
         assert_eq!(done.status, 200, "{}", done.text());
     }
     server
@@ -163,24 +159,20 @@ fn a_right_basic_password_does_not_wait_for_wrong_ones() {
 #[test]
 fn a_password_that_was_changed_is_wrong_at_once() {
     let server = start();
-    let address = server.address();
     let root = basic("root", "right");
     let users = |basic: &str| {
-        let headers = [("Authorization", basic)];
-        http::try_once(&address, "GET", "/v2/auth/users", &headers, b"")
-            .unwrap()
-            .status
+        let answer = server.http_as(Some(basic), "GET", "/v2/auth/users", "");
+        answer.status
     };
     // twice: the second time it may be remembered
     assert_eq!([users(&root), users(&root)], [200, 200]);
-    let headers = [("Authorization", root.as_str())];
-    let change = br#"{"user":"root","password":"other"}"#;
-    let changed = http::try_once(&address, "PUT", "/v2/auth/users/root", &headers, change).unwrap();
+    let change = r#"{"user":"root","password":"other"}"#;
+    let changed = server.http_as(Some(&root), "PUT", "/v2/auth/users/root", change);
     assert_eq!(changed.status, 200, "{}", changed.text());
     assert_eq!(users(&root), 401);
     assert_eq!(users(&basic("root", "other")), 200);
     runtime().block_on(async {
-        let channel = connect(&address).await;
+        let channel = connect(&server.address()).await;
         assert!(!log_in(channel.clone(), "root", "right").await);
         assert!(log_in(channel, "root", "other").await);
     });
@@ -208,9 +200,8 @@ fn the_time_of_an_answer_does_not_tell_who_is_a_user() {
     });
     let of_http = least(&|name, password| {
         let basic = basic(name, password);
-        let headers = [("Authorization", basic.as_str())];
-        let refused = http::try_once(&server.address(), "GET", "/v2/keys/", &headers, b"");
-        assert_eq!(refused.unwrap().status, 401);
+        let refused = server.http_as(Some(&basic), "GET", "/v2/keys/", "");
+        assert_eq!(refused.status, 401);
     });
     for [known, unknown] in [of_grpc, of_http] {
         assert!(
@@ -223,24 +214,16 @@ fn the_time_of_an_answer_does_not_tell_who_is_a_user() {
 #[test]
 fn a_token_proves_root_to_paths_of_http_as_well() {
     let server = start();
-    let address = server.address();
-    let token = |name: &str| {
-        let body = format!(r#"{{"name":"{name}","password":"right"}}"#);
-        let answer = http::once(&address, "POST", "/v3/auth/authenticate", &body).json();
-        answer["token"].as_str().unwrap().to_owned()
-    };
     let ask = |method: &str, path: &str, authorization: &str| {
-        let headers = [("Authorization", authorization)];
-        let body: &[u8] = if method == "PUT" {
-            br#"{"Level":"info"}"#
+        let body = if method == "PUT" {
+            r#"{"Level":"info"}"#
         } else {
-            b""
+            ""
         };
-        http::try_once(&address, method, path, &headers, body)
-            .unwrap()
-            .status
+        let answer = server.http_as(Some(authorization), method, path, body);
+        answer.status
     };
-    let (root, bob) = (token("root"), token("bob"));
+    let [root, bob] = ["root", "bob"].map(|name| server.token(name, "right"));
     for (shown, status) in [
         (root.clone(), [204, 200, 200]),
         (format!("Bearer {root}"), [204, 200, 200]),

@@ -12,11 +12,7 @@ const WEEKS: &str = "--bcrypt-cost=31";
 const SMALL_QUOTA: &str = "--quota-backend-bytes=40000";
 
 fn post(server: &Server, path: &str, token: Option<&str>, body: &str) -> http::Response {
-    let headers: Vec<(&str, &str)> = token
-        .iter()
-        .map(|token| ("Authorization", *token))
-        .collect();
-    http::try_once(&server.address(), "POST", path, &headers, body.as_bytes()).unwrap()
+    server.http_as(token, "POST", path, body)
 }
 
 /// Users root and bob with their tokens, both authentications on, hashes that take weeks.
@@ -32,18 +28,12 @@ fn start() -> (Server, String, String) {
         ("auth/user/grant", r#"{"user":"root","role":"root"}"#),
         ("auth/enable", ""),
     ] {
-        let done = post(&server, &format!("/v3/{path}"), None, body);
-        assert_eq!(done.status, 200, "{path}: {}", done.text());
+        server.v3(path, body);
     }
     server.add_args([WEEKS]);
     server.terminate();
     server.start_again();
-    let token = |body: &str| {
-        let answer = post(&server, "/v3/auth/authenticate", None, body);
-        answer.json()["token"].as_str().unwrap().to_owned()
-    };
-    let root = token(r#"{"name":"root","password":"r"}"#);
-    let bob = token(r#"{"name":"bob","password":"b"}"#);
+    let (root, bob) = (server.token("root", "r"), server.token("bob", "b"));
     (server, root, bob)
 }
 
@@ -64,16 +54,9 @@ fn unauthorized_requests_cost_no_hash() {
         }
     }
     let user = r#"{"user":"bob","password":"new"}"#;
-    for headers in [&[][..], &[("Authorization", bob.as_str())]] {
-        let address = server.address();
-        let put = http::try_once(
-            &address,
-            "PUT",
-            "/v2/auth/users/bob",
-            headers,
-            user.as_bytes(),
-        );
-        assert_eq!(put.unwrap().status, 401, "{headers:?}");
+    for token in [None, Some(bob.as_str())] {
+        let put = server.http_as(token, "PUT", "/v2/auth/users/bob", user);
+        assert_eq!(put.status, 401, "{token:?}");
     }
     assert_eq!(raft_index(&server, &root), before, "something was proposed");
 }

@@ -133,18 +133,15 @@ impl Stage {
     pub(crate) fn v2(&self, method: &str, path: &str, body: &str) -> Response {
         let shown = self.shown(CallerKind::Root);
         let authorization = shown.authorization.unwrap();
-        let headers = [("Authorization", authorization.as_str())];
-        let address = self.server.address();
-        http::try_once(&address, method, path, &headers, body.as_bytes()).unwrap()
+        self.server
+            .http_as(Some(&authorization), method, path, body)
     }
 
     /// A call of the gateway as root.
     pub(crate) fn v3(&self, path: &str, body: &str) -> Response {
-        let token = self.tokens[0].clone();
-        let headers: &[(&str, &str)] = &[("Authorization", &token)];
-        let (address, path) = (self.server.address(), format!("/v3/{path}"));
-        let headers = if token.is_empty() { &[] } else { headers };
-        http::try_once(&address, "POST", &path, headers, body.as_bytes()).unwrap()
+        let token = Some(self.tokens[0].as_str()).filter(|token| !token.is_empty());
+        self.server
+            .http_as(token, "POST", &format!("/v3/{path}"), body)
     }
 }
 

@@ -74,9 +74,7 @@ async fn put_at(channel: &Channel, token: &str) -> Answered<impl Sized> {
 }
 
 fn gateway(member: &Server, token: &str, path: &str, body: &Value) -> http::Response {
-    let headers = [("Authorization", token)];
-    let body = body.to_string();
-    http::try_once(&member.address(), "POST", path, &headers, body.as_bytes()).expect("an answer")
+    member.http_as(Some(token), "POST", path, &body.to_string())
 }
 
 /// Uses a token in every way at every member that runs.

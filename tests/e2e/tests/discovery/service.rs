@@ -367,14 +367,13 @@ fn a_token_opens_its_own_registry_alone() {
     };
     put("/v2/auth/users/root", r#"{"user":"root","password":"r"}"#);
     put("/v2/auth/enable", "");
-    let root = [("Authorization", "Basic cm9vdDpy")];
-    let guest = br#"{"role":"guest","revoke":{"kv":{"read":["/*"],"write":["/*"]}}}"#;
-    let of_root = |method: &str, target: &str, body: &[u8]| {
-        http::try_once(&server.address(), method, target, &root, body).expect("an answer")
+    let guest = r#"{"role":"guest","revoke":{"kv":{"read":["/*"],"write":["/*"]}}}"#;
+    let of_root = |method: &str, target: &str, body: &str| {
+        server.http_as(Some("Basic cm9vdDpy"), method, target, body)
     };
     assert_eq!(of_root("PUT", "/v2/auth/roles/guest", guest).status, 200);
     server.answers(401, "GET", "/new", "");
-    let token = path(&of_root("GET", "/new?size=1", b"").text());
+    let token = path(&of_root("GET", "/new?size=1", "").text());
     assert_eq!(register(&server, &token, "1", "a=http://a:1").status, 201);
     server.answers(200, "GET", &token, "");
     let other = format!("/v2/keys/_etcd/registry{token}/1");

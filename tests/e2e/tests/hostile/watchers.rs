@@ -9,7 +9,7 @@ use witan_api::v3::etcdserverpb::{
     PutRequest, WatchResponse, kv_client::KvClient, watch_client::WatchClient,
 };
 use witan_e2e::{
-    Launch, grpc, http, requests,
+    Launch, grpc, requests,
     watching::{create, from, key},
 };
 
@@ -101,9 +101,7 @@ fn many_watchers_that_lose_their_permission_at_once() {
     const BOUND_BYTES: u64 = 16 << 20;
     let server = Launch::witan().start();
     let token = admit_a_user(&server);
-    let root = r#"{"name":"root","password":"p"}"#;
-    let root = server.v3("auth/authenticate", root);
-    let root = root["token"].as_str().expect("a token");
+    let root = server.token("root", "p");
     let runtime = grpc::runtime();
     let mut answers = runtime.block_on(async {
         let channel = grpc::connect(&server.address()).await;
@@ -112,11 +110,8 @@ fn many_watchers_that_lose_their_permission_at_once() {
     // the process gives back what the creation took before it is measured
     let revoke = || {
         let body = r#"{"role":"r","key":"aw==","range_end":"bA=="}"#;
-        let headers = [("Authorization", root)];
-        let path = "/v3/auth/role/revoke";
-        let address = server.address();
-        let revoked = http::try_once(&address, "POST", path, &headers, body.as_bytes());
-        assert_eq!(revoked.expect("an answer").status, 200);
+        let revoked = server.http_as(Some(&root), "POST", "/v3/auth/role/revoke", body);
+        assert_eq!(revoked.status, 200);
         let first = runtime.block_on(answers.message());
         first.expect("no error").expect("an answer")
     };

@@ -71,8 +71,7 @@ pub(crate) fn admit_a_user(server: &Server) -> String {
     ] {
         server.v3(&format!("auth/{path}"), body);
     }
-    let answer = server.v3("auth/authenticate", r#"{"name":"u","password":"p"}"#);
-    answer["token"].as_str().expect("a token").to_owned()
+    server.token("u", "p")
 }
 
 #[test]

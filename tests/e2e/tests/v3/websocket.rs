@@ -55,11 +55,9 @@ fn a_token_stands_among_the_protocols() {
             ("user/grant", r#"{"user":"root","role":"root"}"#),
             ("enable", "{}"),
         ] {
-            server.answers(200, "POST", &format!("/v3/auth/{path}"), body);
+            server.v3(&format!("auth/{path}"), body);
         }
-        let who = r#"{"name":"root","password":"secret"}"#;
-        let token = server.v3("auth/authenticate", who);
-        let token = token["token"].as_str().expect("a token");
+        let token = server.token("root", "secret");
         let mut said = Vec::new();
         for header in [
             format!("Sec-WebSocket-Protocol: Bearer, {token}"),

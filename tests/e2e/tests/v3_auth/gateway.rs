@@ -1,6 +1,6 @@
 //! Calls of the gateway with tokens, to Witan and to etcd 3.6. What etcdctl says is in `tests/commands`.
 
-use witan_e2e::{Kind, Server, http::Connection};
+use witan_e2e::{Kind, Server};
 
 use crate::{populate, start};
 
@@ -59,11 +59,7 @@ fn login(server: &Server, body: &str) -> String {
 }
 
 fn call(server: &Server, token: Option<&str>, call: &str, body: &str) -> String {
-    let mut connection = Connection::open(&server.address()).unwrap();
-    let headers: Vec<(&str, &str)> = token.map(|t| ("Authorization", t)).into_iter().collect();
-    let sent = connection.send("POST", call, &headers, body.as_bytes());
-    sent.unwrap();
-    let answer = connection.response("POST").unwrap();
+    let answer = server.http_as(token, "POST", call, body);
     let mut json = answer.json();
     if let Some(answer) = json.as_object_mut() {
         answer.remove("header");

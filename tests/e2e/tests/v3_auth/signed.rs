@@ -25,12 +25,9 @@ fn login(server: &Server) -> (u16, String) {
 /// Statuses of what alice may do and of what she may not.
 fn tried(server: &Server, token: &str) -> [u16; 2] {
     ["YQ==", "eA=="].map(|key| {
-        let mut connection = witan_e2e::http::Connection::open(&server.address()).unwrap();
         let body = format!(r#"{{"key":"{key}"}}"#);
-        let headers = [("Authorization", token)];
-        let sent = connection.send("POST", "/v3/kv/range", &headers, body.as_bytes());
-        sent.unwrap();
-        connection.response("POST").unwrap().status
+        let answer = server.http_as(Some(token), "POST", "/v3/kv/range", &body);
+        answer.status
     })
 }
 
