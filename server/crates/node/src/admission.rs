@@ -6,7 +6,7 @@
 //! asked again when the entry is applied; whether the disk has space, which the replica's thread knows
 //! (`replica_loop/submit.rs`); and which commands an alarm stops when they are applied (`witan_machine::alarm`).
 
-use std::sync::mpsc::TrySendError;
+use std::sync::{atomic::Ordering::Relaxed, mpsc::TrySendError};
 
 use witan_base::budget::{Reservation, SMALL_BYTES};
 use witan_machine::{
@@ -89,7 +89,7 @@ fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, Nod
     }
     // the state machine refuses puts and leases: an alarm that another member has lowered may stand here yet
     let alarm_is_checked = matches!(command, Command::Kv(_) | Command::Lease(_));
-    if !alarm_is_checked && node.shared.status.any_no_space() {
+    if !alarm_is_checked && node.shared.status.any_no_space.load(Relaxed) {
         return Err(NodeError::NoSpace);
     }
     let size = node.quota_used_bytes();
@@ -112,7 +112,7 @@ async fn bound_kept_values(node: &Node, command: &mut Command) -> Result<u64, No
 impl Node {
     /// Refuses requests that a learner does not serve, as etcd does: a learner may be far behind.
     pub fn refuse_learner(&self) -> Result<(), NodeError> {
-        match self.shared.status.is_learner() {
+        match self.shared.status.learner.load(Relaxed) {
             true => Err(NodeError::Learner),
             false => Ok(()),
         }
@@ -120,7 +120,7 @@ impl Node {
 
     /// Refuses what a cluster that copies another one does not take before the cut-over.
     pub fn refuse_while_following(&self) -> Result<(), NodeError> {
-        match self.shared.status.follows() {
+        match self.shared.status.follows.load(Relaxed) {
             true => Err(NodeError::Follows),
             false => Ok(()),
         }

@@ -1,7 +1,7 @@
 //! The facts that a node knows of its member without asking the replica's thread: the state after the last turn, the disk and the
 //! process.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::atomic::Ordering::Relaxed};
 
 use witan_machine::{
     alarm::{Alarm, AlarmType},
@@ -20,17 +20,17 @@ impl Node {
 
     /// Returns the bytes of the v3 key space after the last turn.
     pub fn size_bytes(&self) -> u64 {
-        self.shared.status.size_bytes()
+        self.shared.status.size_bytes.load(Relaxed)
     }
 
     /// Returns the bytes of the v2 tree and its history after the last turn.
     pub fn tree_bytes(&self) -> u64 {
-        self.shared.status.tree_bytes()
+        self.shared.status.tree_bytes.load(Relaxed)
     }
 
     /// Returns the bytes of users, roles, their permissions and members after the last turn.
     pub fn auth_bytes(&self) -> u64 {
-        self.shared.status.auth_bytes()
+        self.shared.status.auth_bytes.load(Relaxed)
     }
 
     /// Returns the bytes of everything that counts against the quota.
@@ -68,7 +68,7 @@ impl Node {
 
     /// Whether this member's own alarm about its quota stood after the last turn.
     pub fn no_space(&self) -> bool {
-        self.shared.status.no_space()
+        self.shared.status.no_space.load(Relaxed)
     }
 
     /// Whether v3's authentication is on, after the last turn.
@@ -78,7 +78,7 @@ impl Node {
 
     /// Whether v2's authentication is on, after the last turn.
     pub fn v2_auth_enabled(&self) -> bool {
-        self.shared.status.paths()
+        self.shared.status.paths.load(Relaxed)
     }
 
     /// Whether v2's or v3's authentication is on, so that administrators must authenticate: the users are
@@ -104,7 +104,7 @@ impl Node {
 
     /// Returns when the present leader was first seen, in Unix nanoseconds; 0 without a leader.
     pub fn leader_since_ns(&self) -> i64 {
-        self.shared.status.leader_since_ns()
+        self.shared.status.leader_since_ns.load(Relaxed)
     }
 
     /// Returns the wall clock in Unix nanoseconds.
@@ -114,7 +114,7 @@ impl Node {
 
     /// Returns the revision of the v3 key space after the last turn.
     pub fn revision(&self) -> i64 {
-        self.shared.status.revision()
+        self.shared.status.revision.load(Relaxed)
     }
 
     /// Returns the number of registered v2 watchers.

@@ -5,6 +5,7 @@ mod submit;
 use std::{
     sync::{
         Arc,
+        atomic::Ordering::Relaxed,
         mpsc::{Receiver, sync_channel},
     },
     thread::JoinHandle,
@@ -193,7 +194,7 @@ impl ReplicaLoop {
                 // the next reads take it from there
                 self.latest();
             }
-            let size = self.shared.status.size_bytes();
+            let size = self.shared.status.size_bytes.load(Relaxed);
             let view = || self.replica.view();
             self.host.checkpoints.offer(size, self.space.room(), view);
         }
@@ -435,7 +436,7 @@ impl ReplicaLoop {
 
     /// Publishes the status of raft to other threads; logs a change of the leader and notes its time.
     fn publish(&mut self, status: &Status) {
-        let mut since = self.shared.status.leader_since_ns();
+        let mut since = self.shared.status.leader_since_ns.load(Relaxed);
         if status.leader != self.leader {
             self.leader = status.leader;
             since = if status.leader == MemberId::NONE {

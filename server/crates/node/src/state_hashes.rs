@@ -3,7 +3,7 @@
 //!
 //! What does not live here: how a state is hashed, and what follows from a difference (`corruption`).
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use tokio::{
     sync::{broadcast, broadcast::error::RecvError, watch},
@@ -26,7 +26,7 @@ const REBUILD_TIMEOUT: Duration = Duration::from_secs(600);
 impl Node {
     /// Whether this member had the alarm CORRUPT after the last turn.
     pub fn has_corrupt_alarm(&self) -> bool {
-        self.shared.status.corrupt()
+        self.shared.status.corrupt.load(Relaxed)
     }
 
     /// Returns the hashes of this member's state.

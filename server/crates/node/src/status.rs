@@ -23,33 +23,33 @@ pub struct AuthState {
 pub(super) struct PublishedStatus {
     id: AtomicU64,
     leader: AtomicU64,
-    leader_since_ns: AtomicI64,
+    pub(super) leader_since_ns: AtomicI64,
     term: AtomicU64,
     committed: AtomicU64,
     applied: AtomicU64,
     role: AtomicU8,
     /// Size of the v3 key space.
-    size_bytes: AtomicU64,
+    pub(super) size_bytes: AtomicU64,
     /// Revision of the v3 key space.
-    revision: AtomicI64,
+    pub(super) revision: AtomicI64,
     /// Size of the v2 tree.
-    tree_bytes: AtomicU64,
+    pub(super) tree_bytes: AtomicU64,
     /// Size of users, roles and members.
-    auth_bytes: AtomicU64,
+    pub(super) auth_bytes: AtomicU64,
     /// Whether this member has raised the alarm about its quota.
-    no_space: AtomicBool,
+    pub(super) no_space: AtomicBool,
     /// Whether any member has.
-    any_no_space: AtomicBool,
+    pub(super) any_no_space: AtomicBool,
     /// Whether this member has the alarm CORRUPT.
-    corrupt: AtomicBool,
+    pub(super) corrupt: AtomicBool,
     /// Revision of users and roles, doubled, and one more while auth is on.
     auth: AtomicU64,
     /// Whether v2 asks who its clients are.
-    paths: AtomicBool,
+    pub(super) paths: AtomicBool,
     /// Whether this member does not vote.
-    learner: AtomicBool,
+    pub(super) learner: AtomicBool,
     /// Whether the cluster copies another one.
-    follows: AtomicBool,
+    pub(super) follows: AtomicBool,
 }
 
 impl PublishedStatus {
@@ -86,52 +86,9 @@ impl PublishedStatus {
             .store(own.is_some_and(|member| member.learner), Relaxed);
     }
 
-    pub(super) fn revision(&self) -> i64 {
-        self.revision.load(Relaxed)
-    }
-
-    pub(super) fn size_bytes(&self) -> u64 {
-        self.size_bytes.load(Relaxed)
-    }
-
     pub(super) fn auth(&self) -> AuthState {
         let auth = self.auth.load(Relaxed);
         AuthState { enabled: auth & 1 == 1, revision: auth >> 1 }
-    }
-
-    /// Whether v2's authentication is on.
-    pub(super) fn paths(&self) -> bool {
-        self.paths.load(Relaxed)
-    }
-
-    /// Whether this member does not vote.
-    pub(super) fn is_learner(&self) -> bool {
-        self.learner.load(Relaxed)
-    }
-
-    /// Whether the cluster copies another one.
-    pub(super) fn follows(&self) -> bool {
-        self.follows.load(Relaxed)
-    }
-
-    pub(super) fn tree_bytes(&self) -> u64 {
-        self.tree_bytes.load(Relaxed)
-    }
-
-    pub(super) fn auth_bytes(&self) -> u64 {
-        self.auth_bytes.load(Relaxed)
-    }
-
-    pub(super) fn corrupt(&self) -> bool {
-        self.corrupt.load(Relaxed)
-    }
-
-    pub(super) fn any_no_space(&self) -> bool {
-        self.any_no_space.load(Relaxed)
-    }
-
-    pub(super) fn no_space(&self) -> bool {
-        self.no_space.load(Relaxed)
     }
 
     /// Publishes that everything up to `index` is committed and applied, before the end of the turn publishes
@@ -155,9 +112,5 @@ impl PublishedStatus {
                 .find(|r| *r as u8 == role)
                 .unwrap_or_default(),
         }
-    }
-
-    pub(super) fn leader_since_ns(&self) -> i64 {
-        self.leader_since_ns.load(Relaxed)
     }
 }
