@@ -206,9 +206,11 @@ pub fn start(
     };
     post.follow(members);
     let listener = Arc::new(Listener::new(shared.clone()));
-    for BoundPeer { url, socket } in sockets {
+    for bound in sockets {
         let _context = handle.enter();
-        let accepting = listener.clone().accept(url, socket.into_tokio()?);
+        let accepting = listener
+            .clone()
+            .accept(bound.url.clone(), bound.into_tokio()?);
         handle.spawn(accepting);
     }
     let (stop, stopped) = oneshot::channel();

@@ -13,57 +13,31 @@ use actix_web::{
 };
 use http_body::{Body as _, Frame, SizeHint};
 use tonic::{Status, body::Body};
-use witan_base::{
-    client_network::ClientNetwork,
-    panics::{self, CaughtPanic, PanicMetrics, PanicSource, planted::PlantedPanic},
-};
+use witan_base::panics::{self, CaughtPanic, PanicMetrics, PanicSource, planted::PlantedPanic};
 
 use super::{CallHandler, Incoming, Outgoing};
 
 /// Error text of a request that panicked.
 const INTERNAL: &str = "internal error: the request was not completed";
 
-/// gRPC calls whose panics are contained.
-#[derive(Clone, Debug)]
-pub(super) struct Contained<C> {
-    pub(super) calls: C,
-    pub(super) metrics: PanicMetrics,
-}
-
-impl<C: CallHandler> CallHandler for Contained<C> {
-    fn clone_for_worker(&self) -> Self {
-        Self {
-            calls: self.calls.clone_for_worker(),
-            metrics: self.metrics.clone(),
+/// Answers a gRPC call, so that a panic in it ends that call alone.
+pub(super) async fn call<C: CallHandler>(
+    calls: C,
+    request: Incoming,
+    metrics: PanicMetrics,
+) -> Outgoing {
+    let plan = PlantedPanic::of(|name| request.head.headers().get(name));
+    // the call itself begins in there, too
+    let call = async move { calls.call(request).await };
+    match plan
+        .during(|| panics::contain(&metrics, PanicSource::Grpc, call))
+        .await
+    {
+        Ok(Outgoing::Response(response)) => {
+            Outgoing::Response(response.map(|body| stream(body, metrics, plan)))
         }
-    }
-
-    fn of_client(&self, client: ClientNetwork) -> Self {
-        Self {
-            calls: self.calls.of_client(client),
-            metrics: self.metrics.clone(),
-        }
-    }
-
-    fn takes_one_message(&self, path: &str) -> bool {
-        self.calls.takes_one_message(path)
-    }
-
-    async fn call(self, request: Incoming) -> Outgoing {
-        let Self { calls, metrics } = self;
-        let plan = PlantedPanic::of(|name| request.head.headers().get(name));
-        // the call itself begins in there, too
-        let call = async move { calls.call(request).await };
-        match plan
-            .during(|| panics::contain(&metrics, PanicSource::Grpc, call))
-            .await
-        {
-            Ok(Outgoing::Response(response)) => {
-                Outgoing::Response(response.map(|body| stream(body, metrics, plan)))
-            }
-            Ok(message) => message,
-            Err(_) => Outgoing::Response(internal().into_http()),
-        }
+        Ok(message) => message,
+        Err(_) => Outgoing::Response(internal().into_http()),
     }
 }
 

@@ -25,6 +25,7 @@ use tonic::{Code, body::Body};
 use witan_base::{
     budget::{ClientBudgets, MemoryBudget},
     client_network::ClientNetwork,
+    panics::PanicMetrics,
 };
 use witan_config::ConnectionSettings;
 use witan_http2::{
@@ -34,7 +35,7 @@ use witan_logging as logging;
 
 use super::{
     CallHandler, Handlers, Head, Incoming, Outgoing, TransportMetrics, calls::CallMetrics,
-    clients::ClientRequests, tls::PeerCertificate,
+    clients::ClientRequests, contain, tls::PeerCertificate,
 };
 
 pub(super) const DEADLINE: &str = "context deadline exceeded";
@@ -66,6 +67,7 @@ pub(super) struct ConnectionInfo {
 #[derive(Debug)]
 struct CallRules {
     metrics: Arc<TransportMetrics>,
+    panics: PanicMetrics,
     /// How long a unary call may take without a warning.
     expected: Duration,
 }
@@ -76,6 +78,7 @@ impl<C: CallHandler> Server<C> {
             calls: served.calls.clone_for_worker(),
             rules: Rc::new(CallRules {
                 metrics: served.metrics.clone(),
+                panics: served.panics.clone(),
                 expected: served.connections.unary_expected,
             }),
             config: config(&served.connections),
@@ -188,7 +191,8 @@ impl<C: CallHandler> Service for ConnectionService<C> {
     }
 
     fn call(&self, request: Incoming) -> Self::Future {
-        RunningCall(Box::pin(self.calls.clone().call(request)))
+        let (calls, panics) = (self.calls.clone(), self.rules.panics.clone());
+        RunningCall(Box::pin(contain::call(calls, request, panics)))
     }
 
     fn received(&self, call: &mut CallCounter, bytes: usize) {

@@ -116,21 +116,6 @@ pub struct Handlers<H, C> {
     pub security: Option<ServerTls>,
 }
 
-impl<H, C> Handlers<H, C> {
-    /// Wraps the handlers so that a panic in a gRPC call ends that call alone.
-    fn contained(self) -> Handlers<H, contain::Contained<C>> {
-        Handlers {
-            calls: contain::Contained { calls: self.calls, metrics: self.panics.clone() },
-            http: self.http,
-            metrics: self.metrics,
-            panics: self.panics,
-            traffic: self.traffic,
-            connections: self.connections,
-            security: self.security,
-        }
-    }
-}
-
 /// The running port. Dropping it does not stop it; [`RunningServer::stop`] does.
 #[derive(Debug)]
 pub struct RunningServer {
@@ -151,7 +136,6 @@ where
     let (stop, stopped) = watch::channel(false);
     let open = Arc::new(mux::OpenConnections::default());
     let mut unix_sockets = Vec::new();
-    let served = served.contained();
     let mut builder = Server::build()
         .workers(workers)
         .max_concurrent_connections(limits::connections_per_worker(workers))

@@ -135,25 +135,33 @@ pub fn bind(config: &Config) -> Result<Vec<Bound>, BindError> {
     Ok(bound)
 }
 
-/// A peer URL that is bound.
+/// A peer URL that is bound, and not accepted on yet.
 #[derive(Debug)]
 pub struct BoundPeer {
     /// The configured URL.
     pub url: Url,
-    /// Its socket.
-    pub socket: PeerSocket,
+    socket: Socket,
 }
 
 impl BoundPeer {
     /// Returns the address after binding; `None` for a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.socket.0.local_addr()
+        self.socket.local_addr()
+    }
+
+    /// Registers the socket with the tokio runtime of the calling context.
+    pub fn into_tokio(self) -> io::Result<PeerListener> {
+        match self.socket {
+            Socket::Tcp(listener) => {
+                tokio::net::TcpListener::from_std(listener).map(PeerListener::Tcp)
+            }
+            Socket::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                tokio::net::UnixListener::from_std(listener).map(PeerListener::Unix)
+            }
+        }
     }
 }
-
-/// A bound socket for peers, which is not accepted on yet.
-#[derive(Debug)]
-pub struct PeerSocket(Socket);
 
 /// Accepts connections of peers on a tokio runtime.
 #[derive(Debug)]
@@ -169,24 +177,9 @@ pub fn bind_peers(config: &Config) -> Result<Vec<BoundPeer>, BindError> {
     let urls = config.listen_peer_urls.iter();
     urls.map(|url| {
         let socket = socket(url, config.connections.reuse_port)?;
-        Ok(BoundPeer { url: url.clone(), socket: PeerSocket(socket) })
+        Ok(BoundPeer { url: url.clone(), socket })
     })
     .collect()
-}
-
-impl PeerSocket {
-    /// Registers the socket with the tokio runtime of the calling context.
-    pub fn into_tokio(self) -> io::Result<PeerListener> {
-        match self.0 {
-            Socket::Tcp(listener) => {
-                tokio::net::TcpListener::from_std(listener).map(PeerListener::Tcp)
-            }
-            Socket::Unix(listener) => {
-                listener.set_nonblocking(true)?;
-                tokio::net::UnixListener::from_std(listener).map(PeerListener::Unix)
-            }
-        }
-    }
 }
 
 /// A connection of either kind.
