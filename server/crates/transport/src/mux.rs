@@ -47,7 +47,7 @@ use super::{
 };
 
 /// A connection without its TLS.
-type PlainStream<S> = StallTimeout<Secured<S, ReplayedStream<S>>>;
+type PlainStream<S> = StallTimeout<Secured<S>>;
 
 /// The stream under HTTP/1.
 type Http1Connection<S> = Http1Stream<ReplayedStream<PlainStream<S>>>;
@@ -321,5 +321,5 @@ async fn sniff<S: AsyncRead + Unpin>(
     if http2 {
         stream.expect_frames();
     }
-    Ok((ReplayedStream::new(head, length, stream), http2))
+    Ok((ReplayedStream::after(&head[..length], stream), http2))
 }

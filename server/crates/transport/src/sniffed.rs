@@ -21,16 +21,11 @@ pub(super) struct ReplayedStream<S> {
 }
 
 impl<S> ReplayedStream<S> {
-    /// Makes a stream that returns the first `length` bytes of `head` before those of `stream`.
-    pub(super) fn new(head: [u8; PREFACE.len()], length: usize, stream: S) -> Self {
-        Self { head, from: 0, to: length, stream }
-    }
-
-    /// Makes a stream that returns the byte `first` before those of `stream`.
-    pub(super) fn after(first: &[u8; 1], stream: S) -> Self {
+    /// Makes a stream that returns the bytes `first`, at most as many as the preface has, before those of `stream`.
+    pub(super) fn after(first: &[u8], stream: S) -> Self {
         let mut head = [0; PREFACE.len()];
-        head[0] = first[0];
-        Self::new(head, 1, stream)
+        head[..first.len()].copy_from_slice(first);
+        Self { head, from: 0, to: first.len(), stream }
     }
 
     /// Returns the stream; `None` while first bytes were not played back.

@@ -224,7 +224,7 @@ impl ServerTls {
         stream: S,
         surface: Surface,
         plain: bool,
-    ) -> Result<Secured<S, ReplayedStream<S>>, HandshakeFailure>
+    ) -> Result<Secured<S>, HandshakeFailure>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -241,7 +241,7 @@ impl ServerTls {
             }
             let mut stream = ReplayedStream::after(&first, stream);
             if plain && first != [HANDSHAKE_RECORD] {
-                return Ok(Secured::Seen(stream));
+                return Ok(Secured::Plain(stream));
             }
             if first != [HANDSHAKE_RECORD] {
                 // the client may have disconnected; read the bytes in transit, because closing before that would
@@ -288,19 +288,19 @@ pub(super) async fn secure<S>(
     plain: bool,
     (stream, surface): (S, Surface),
     remote: Option<std::net::SocketAddr>,
-) -> Option<(Secured<S, ReplayedStream<S>>, Option<PeerCertificate>)>
+) -> Option<(Secured<S>, Option<PeerCertificate>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let Some(security) = security else {
-        return Some((Secured::Plain(stream), None));
+        return Some((Secured::Plain(ReplayedStream::after(&[], stream)), None));
     };
     // boxed, so that connections without TLS stay small
     match Box::pin(security.handshake(stream, surface, plain)).await {
         Ok(stream) => {
             let peer = match &stream {
                 Secured::Tls(tls) => PeerCertificate::of(tls.get_ref().1.peer_certificates()),
-                Secured::Plain(_) | Secured::Seen(_) => None,
+                Secured::Plain(_) => None,
             };
             Some((stream, peer))
         }

@@ -7,16 +7,13 @@ use std::{
 
 use rustls::{ServerConnection, StreamOwned};
 
-use super::{ReplayedStream, Secured};
+use super::Secured;
 use crate::{AcceptedStream, PolledStream};
 
-type Accepted = Box<dyn AcceptedStream>;
-
-impl AcceptedStream for Secured<Accepted, ReplayedStream<Accepted>> {
+impl AcceptedStream for Secured<Box<dyn AcceptedStream>> {
     fn into_polled(self: Box<Self>) -> io::Result<Box<dyn PolledStream>> {
         let (replayed, tls) = match *self {
-            Self::Plain(stream) => return stream.into_polled(),
-            Self::Seen(stream) => (stream, None),
+            Self::Plain(stream) => (stream, None),
             Self::Tls(stream) => {
                 let (stream, tls) = stream.into_inner();
                 (stream, Some(tls))

@@ -9,23 +9,20 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+use super::ReplayedStream;
+
 /// Without TLS, or decrypted.
-pub(crate) enum Secured<P, T> {
+pub(crate) enum Secured<S> {
     /// Without TLS.
-    Plain(P),
-    /// Without TLS, on a port where the first bytes decide.
-    Seen(T),
+    Plain(ReplayedStream<S>),
     /// Inside TLS.
-    Tls(Box<TlsStream<T>>),
+    Tls(Box<TlsStream<ReplayedStream<S>>>),
 }
 
-impl<P, T> Secured<P, T> {
+impl<S> Secured<S> {
     /// Whether it is inside TLS.
     pub(crate) fn is_tls(&self) -> bool {
-        match self {
-            Self::Tls(_) => true,
-            Self::Plain(_) | Self::Seen(_) => false,
-        }
+        matches!(self, Self::Tls(_))
     }
 }
 
@@ -34,17 +31,12 @@ macro_rules! either {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {
             Secured::Plain($stream) => $call,
-            Secured::Seen($stream) => $call,
             Secured::Tls($stream) => $call,
         }
     };
 }
 
-impl<P, T> AsyncRead for Secured<P, T>
-where
-    P: AsyncRead + Unpin,
-    T: AsyncRead + AsyncWrite + Unpin,
-{
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Secured<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -52,7 +44,6 @@ where
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Seen(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => {
                 let read = Pin::new(stream).poll_read(cx, buf);
                 // many clients close without a TLS alert; requests mark their own ends, so
@@ -68,11 +59,7 @@ where
     }
 }
 
-impl<P, T> AsyncWrite for Secured<P, T>
-where
-    P: AsyncWrite + Unpin,
-    T: AsyncRead + AsyncWrite + Unpin,
-{
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Secured<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -92,7 +79,6 @@ where
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Seen(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
         }
     }

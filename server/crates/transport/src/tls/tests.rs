@@ -98,7 +98,7 @@ fn both(test: &str, names: &[&str]) -> Both {
     }
 }
 
-type Ours = Secured<DuplexStream, ReplayedStream<DuplexStream>>;
+type Ours = Secured<DuplexStream>;
 
 impl Both {
     /// Both ends of a connection through a pipe of this capacity.
