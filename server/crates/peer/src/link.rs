@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     sync::Notify,
@@ -375,10 +375,10 @@ fn pong(frame: &Frame) -> Option<u64> {
     (frame.kind == FrameKind::Pong).then_some(u64::from_be_bytes(sent))
 }
 
-/// Writes a whole batch; fails when the other side reads none of it for `patience`.
+/// Writes all bytes of a batch; fails when the other side reads none of it for `patience`.
 pub(super) async fn write_all(
     stream: &mut (impl AsyncWrite + Unpin),
-    mut batch: FrameBatch,
+    mut batch: impl Buf,
     patience: Duration,
 ) -> io::Result<()> {
     let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side does not read");

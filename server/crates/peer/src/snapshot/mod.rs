@@ -25,10 +25,7 @@ mod wire;
 
 use std::{io, time::Duration};
 
-use tokio::{
-    io::{AsyncWrite, AsyncWriteExt as _},
-    time::timeout,
-};
+use tokio::io::AsyncWrite;
 
 pub use metrics::SnapshotMetrics;
 #[cfg(test)]
@@ -40,7 +37,10 @@ pub(super) use send::{SendError, send};
 #[cfg(feature = "fuzz")]
 pub(super) use wire::{Part, RecordParser};
 
-use super::frame::{self, FrameKind};
+use super::{
+    frame::{self, FrameKind},
+    link::write_all,
+};
 
 /// Bytes of records in one frame.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -69,17 +69,5 @@ pub(super) struct Transfer {
 /// Writes one frame; fails if the other side does not read for [`STALL_TIMEOUT`].
 async fn write(stream: &mut (impl AsyncWrite + Unpin), contents: &[u8]) -> io::Result<()> {
     let frame = frame::encode(FrameKind::Snapshot, contents);
-    let mut left = &frame[..];
-    let stalled = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side does not read");
-    while !left.is_empty() {
-        let writing = timeout(STALL_TIMEOUT, stream.write(left));
-        let written = writing.await.map_err(stalled)??;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        left = &left[written..];
-    }
-    timeout(STALL_TIMEOUT, stream.flush())
-        .await
-        .map_err(stalled)?
+    write_all(stream, &frame[..], STALL_TIMEOUT).await
 }

@@ -2,7 +2,6 @@
 
 use std::{io, pin::pin};
 
-use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
@@ -10,7 +9,7 @@ use tokio::{
 };
 use witan_base::panics;
 use witan_storage::{
-    IncomingSnapshot, ReceivedSnapshot, RecordTotals, SnapshotError, SnapshotId, SnapshotReceiver,
+    IncomingSnapshot, ReceivedSnapshot, SnapshotError, SnapshotId, SnapshotReceiver,
 };
 
 use super::{
@@ -142,39 +141,26 @@ fn check(begin: &Begin, transfer: &Transfer) -> Result<(), ReceiveError> {
     Ok(())
 }
 
-/// A part of the stream for the thread that writes.
-enum Chunk {
-    Records(u64, Bytes),
-    End(RecordTotals),
-    Restart,
-}
-
 /// Reads the records up to their end, while another thread writes them.
 async fn read_records<S: AsyncRead + Unpin>(
     reader: &mut FrameReader<S>,
     incoming: IncomingSnapshot,
     limit: u64,
 ) -> Result<ReceivedSnapshot, ReceiveError> {
-    let (chunks, waiting) = mpsc::channel(CHUNKS_AHEAD);
+    let (parts, waiting) = mpsc::channel(CHUNKS_AHEAD);
     let writer = panics::spawn(move || write_records(incoming, waiting, limit));
     let read = async {
         loop {
-            let (chunk, more) = match next(reader).await? {
-                Part::Records(offset, bytes) => (Chunk::Records(offset, bytes), true),
-                Part::End(end) => (Chunk::End(end.into()), false),
-                Part::Restart => (Chunk::Restart, false),
-                other @ (Part::Begin(_) | Part::Resume(_) | Part::Alive | Part::Outcome(_)) => {
-                    return Err(unexpected(&other));
-                }
-            };
+            let part = next(reader).await?;
+            let more = matches!(part, Part::Records(..));
             // an error means that the writer has failed; its result has the reason
-            if chunks.send(chunk).await.is_err() || !more {
+            if parts.send(part).await.is_err() || !more {
                 return Ok(());
             }
         }
     };
     let read = read.await;
-    drop(chunks);
+    drop(parts);
     let written = writer.await.map_err(io::Error::other)?;
     let written = written.unwrap_or_else(|panicked| panics::rethrow(panicked));
     match (read, written) {
@@ -185,18 +171,18 @@ async fn read_records<S: AsyncRead + Unpin>(
     }
 }
 
-/// Adds the records of the chunks to the snapshot until their end, on a blocking thread. More than `limit`
-/// bytes are an error; a broken stream keeps what is durable.
+/// Adds the records of the parts to the snapshot until their end, on a blocking thread. More than `limit` bytes are an
+/// error; a broken stream, or a part out of order, keeps what is durable.
 fn write_records(
     mut incoming: IncomingSnapshot,
-    mut chunks: mpsc::Receiver<Chunk>,
+    mut parts: mpsc::Receiver<Part>,
     limit: u64,
 ) -> Result<ReceivedSnapshot, ReceiveError> {
     let mut parser = RecordParser::default();
     let mut offset = incoming.totals().bytes;
-    while let Some(chunk) = chunks.blocking_recv() {
-        match chunk {
-            Chunk::Records(at, bytes) => {
+    while let Some(part) = parts.blocking_recv() {
+        match part {
+            Part::Records(at, bytes) => {
                 if at != offset {
                     let what = format!("sent byte {at} of the records in place of byte {offset}");
                     return Err(ReceiveError::Protocol(what));
@@ -213,13 +199,17 @@ fn write_records(
                     incoming.add(key, value)?;
                 }
             }
-            Chunk::End(_) if !parser.is_empty() => {
+            Part::End(_) if !parser.is_empty() => {
                 return Err(ReceiveError::Protocol("ended within a record".into()));
             }
-            Chunk::End(totals) => return Ok(incoming.finish(totals)?),
-            Chunk::Restart => {
+            Part::End(end) => return Ok(incoming.finish(end.into())?),
+            Part::Restart => {
                 let what = "its records differ from those that were kept";
                 return Err(SnapshotError::Corrupt(what.into()).into());
+            }
+            other @ (Part::Begin(_) | Part::Resume(_) | Part::Alive | Part::Outcome(_)) => {
+                incoming.park();
+                return Err(unexpected(&other));
             }
         }
     }

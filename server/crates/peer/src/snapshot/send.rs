@@ -2,14 +2,14 @@
 
 use std::{io, time::Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
 };
 use witan_base::panics;
 use witan_machine::{record::RecordChange, view::View};
-use witan_storage::{RecordCounter, RecordTotals, encode_record};
+use witan_storage::{RecordCounter, encode_record};
 
 use super::{
     CHUNK_BYTES, CHUNKS_AHEAD, PROGRESS_INTERVAL, STALL_TIMEOUT, Transfer,
@@ -91,9 +91,9 @@ pub(in super::super) async fn send(
         "sending a snapshot to a member"
     );
 
-    let (chunks, waiting) = mpsc::channel(CHUNKS_AHEAD);
-    drop(panics::spawn(move || walk(&view, &resume, &chunks)));
-    let sending = send_chunks(&mut writing, waiting, &member, bytes);
+    let (parts, waiting) = mpsc::channel(CHUNKS_AHEAD);
+    drop(panics::spawn(move || walk(&view, &resume, &parts)));
+    let sending = send_parts(&mut writing, waiting, &member, bytes);
     // a receiver that fails reports it before the records end
     let outcome = tokio::select! {
         sent = sending => {
@@ -123,35 +123,24 @@ fn estimate(view: &View) -> u64 {
     sizes.into_iter().sum()
 }
 
-/// A part of the walk for the stream.
-enum Chunk {
-    Records(u64, Bytes),
-    End(RecordTotals),
-    /// The receiver has kept records of another snapshot.
-    Mismatch,
-}
-
-/// Writes chunks to the receiver until the last one, and logs the progress. [`SendError::Restarted`] if the
-/// receiver keeps records of another state.
-async fn send_chunks(
+/// Writes the parts of the walk to the receiver until the last one, and logs the progress. [`SendError::Restarted`] if
+/// the receiver keeps records of another state.
+async fn send_parts(
     writing: &mut (impl AsyncWrite + Unpin),
-    mut chunks: mpsc::Receiver<Chunk>,
+    mut parts: mpsc::Receiver<Part>,
     member: &str,
     bytes: u64,
 ) -> Result<(), SendError> {
     let mut logged = Instant::now();
-    while let Some(chunk) = chunks.recv().await {
-        let (part, sent) = match chunk {
-            Chunk::Records(offset, bytes) => (Part::Records(offset, bytes), offset),
-            Chunk::End(totals) => {
-                return Ok(write(writing, &Part::End(totals.into()).encode()).await?);
-            }
-            Chunk::Mismatch => {
-                write(writing, &Part::Restart.encode()).await?;
-                return Err(SendError::Restarted);
+    while let Some(part) = parts.recv().await {
+        write(writing, &part.encode()).await?;
+        let sent = match part {
+            Part::Records(offset, _) => offset,
+            Part::Restart => return Err(SendError::Restarted),
+            Part::End(_) | Part::Begin(_) | Part::Resume(_) | Part::Alive | Part::Outcome(_) => {
+                return Ok(());
             }
         };
-        write(writing, &part.encode()).await?;
         if logged.elapsed() >= PROGRESS_INTERVAL {
             logged = Instant::now();
             tracing::info!(member, sent, bytes, "sending a snapshot");
@@ -160,9 +149,9 @@ async fn send_chunks(
     Err(io::Error::other("the view was not walked to its end").into())
 }
 
-/// Sends the records of the view to `chunks`, in the order in which a checkpoint is written, and no faster
-/// than they are taken.
-fn walk(view: &View, resume: &Resume, chunks: &mpsc::Sender<Chunk>) {
+/// Sends the records of the view to `parts`, in the order in which a checkpoint is written, and no faster than they are
+/// taken; then their end, or a restart if the receiver has kept records of another snapshot.
+fn walk(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
     let mut count = RecordCounter::default();
     let (mut offset, mut chunk) = (resume.bytes, BytesMut::new());
     let mut record = Vec::new();
@@ -180,7 +169,7 @@ fn walk(view: &View, resume: &Resume, chunks: &mpsc::Sender<Chunk>) {
             let last = count.records() == resume.records;
             if last && (count.bytes(), &key) != (resume.bytes, &resume.last_key) {
                 ended = true;
-                let _ = chunks.blocking_send(Chunk::Mismatch);
+                let _ = parts.blocking_send(Part::Restart);
             }
             return;
         }
@@ -190,7 +179,7 @@ fn walk(view: &View, resume: &Resume, chunks: &mpsc::Sender<Chunk>) {
         while chunk.len() >= CHUNK_BYTES && !ended {
             let bytes = chunk.split_to(CHUNK_BYTES).freeze();
             // an error means that the stream has ended
-            ended = chunks.blocking_send(Chunk::Records(offset, bytes)).is_err();
+            ended = parts.blocking_send(Part::Records(offset, bytes)).is_err();
             offset += CHUNK_BYTES as u64;
         }
     });
@@ -198,13 +187,13 @@ fn walk(view: &View, resume: &Resume, chunks: &mpsc::Sender<Chunk>) {
         return;
     }
     if count.records() < resume.records {
-        let _ = chunks.blocking_send(Chunk::Mismatch);
+        let _ = parts.blocking_send(Part::Restart);
         return;
     }
     if !chunk.is_empty() {
-        let _ = chunks.blocking_send(Chunk::Records(offset, chunk.freeze()));
+        let _ = parts.blocking_send(Part::Records(offset, chunk.freeze()));
     }
-    let _ = chunks.blocking_send(Chunk::End(count.totals()));
+    let _ = parts.blocking_send(Part::End(count.totals().into()));
 }
 
 /// Reads the next part from the receiver; an error if none comes for [`STALL_TIMEOUT`] or it cannot be read.
