@@ -1,12 +1,12 @@
 //! The file `current`: lists the runs of the checkpoint and of the previous one.
 //!
 //! Lines of text, which `manifest_file` stores: `chain` or `before`; under it `link` for each difference (the first is the base), and under that
-//! `run` with its number, its contents (see [`RunContent`]) and the beginning of its first key. `install` is present
+//! `run` with its number, its contents (see [`RecordTotals`]) and the beginning of its first key. `install` is present
 //! while a received snapshot is being installed (see [`Install`]).
 
 use std::{fs, io, path::Path};
 
-use super::{manifest_file, run::RunContent};
+use super::{manifest_file, record_stream::RecordTotals};
 
 /// Name of the file, which is the published checkpoint.
 pub(super) const CURRENT: &str = "current";
@@ -26,12 +26,12 @@ pub(super) struct Run {
     pub(super) number: u64,
     /// Lower bound of its keys: the beginning of the first key.
     pub(super) first: Vec<u8>,
-    pub(super) content: RunContent,
+    pub(super) content: RecordTotals,
 }
 
 impl Run {
     /// Makes the entry of a run, with the first [`FIRST_KEY_BYTES`] bytes of its first key.
-    pub(super) fn new(number: u64, first: &[u8], content: RunContent) -> Self {
+    pub(super) fn new(number: u64, first: &[u8], content: RecordTotals) -> Self {
         let first = first[..first.len().min(FIRST_KEY_BYTES)].to_vec();
         Self { number, first, content }
     }
@@ -114,7 +114,7 @@ impl Manifest {
             for link in &chain.links {
                 text += "link\n";
                 for Run { number, first, content } in link {
-                    let RunContent { records, bytes, sum } = content;
+                    let RecordTotals { records, bytes, sum } = content;
                     let first = hex(first);
                     text += &format!("run {number} {records} {bytes} {sum:08x} {first}\n");
                 }
@@ -159,7 +159,7 @@ impl Manifest {
 fn run(text: &str) -> Option<Run> {
     let mut words = text.split(' ');
     let number = words.next()?.parse().ok()?;
-    let content = RunContent {
+    let content = RecordTotals {
         records: words.next()?.parse().ok()?,
         bytes: words.next()?.parse().ok()?,
         sum: u32::from_str_radix(words.next()?, 16).ok()?,
@@ -199,7 +199,7 @@ mod tests {
 
     fn manifest() -> Manifest {
         let run = |number: u64| {
-            let content = RunContent { records: number * 3, bytes: number << 20, sum: 0xff };
+            let content = RecordTotals { records: number * 3, bytes: number << 20, sum: 0xff };
             Run::new(number, &[b'k'; 100], content)
         };
         let chain = Chain { links: vec![vec![run(1), run(2)], vec![run(5)]] };

@@ -120,7 +120,7 @@ impl RunSource {
             Some(reader) => reader,
             None => self
                 .reader
-                .insert(RunReader::open(&self.path, &self.run.content)?),
+                .insert(RunReader::open(&self.path, self.run.content)?),
         };
         let next = reader.next()?;
         if let Some((key, _)) = &next

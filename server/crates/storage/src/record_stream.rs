@@ -3,14 +3,17 @@
 
 use super::run::{HEADER_BYTES, REMOVED};
 
-/// Totals of a stream of records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Totals of a stream of records, as the manifest has them of a run and as a snapshot between members ends.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct RecordTotals {
-    /// Records.
+    /// Records; of a run with its deletions.
+    #[prost(uint64, tag = "1")]
     pub records: u64,
     /// Bytes of the stream.
+    #[prost(uint64, tag = "2")]
     pub bytes: u64,
     /// CRC-32 of the stream.
+    #[prost(fixed32, tag = "3")]
     pub sum: u32,
 }
 

@@ -218,12 +218,12 @@ impl RunReuse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::RunContent;
+    use crate::RecordTotals;
 
     const BYTES: u64 = 100;
 
     fn run(number: u64) -> Run {
-        let content = RunContent { bytes: BYTES, ..RunContent::default() };
+        let content = RecordTotals { bytes: BYTES, ..RecordTotals::default() };
         Run::new(number, b"", content)
     }
 

@@ -15,6 +15,7 @@ use witan_machine::record::CorruptRecord;
 use super::{
     error::CheckpointReadError,
     files::{create, sync_file},
+    record_stream::RecordTotals,
 };
 
 /// End of the name of a run's file.
@@ -50,20 +51,9 @@ pub(super) fn item_bytes((key, value): &RunItem) -> usize {
     HEADER_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
 }
 
-/// Expected contents of a run, stored in the manifest.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct RunContent {
-    /// Number of records, including deletions.
-    pub(super) records: u64,
-    /// Bytes of the file.
-    pub(super) bytes: u64,
-    /// CRC-32 of the file.
-    pub(super) sum: u32,
-}
-
 /// Writes a run into a new file at `path`; returns its content for the manifest. The run is durable on return; the name
 /// of its file is not.
-pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RunContent> {
+pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RecordTotals> {
     let mut writer = BufWriter::with_capacity(BUFFER_BYTES, SummedFile::new(create(path)?));
     for (key, value) in items {
         let value_length = value.as_ref().map_or(Ok(REMOVED), |v| length(v))?;
@@ -75,7 +65,7 @@ pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RunContent> {
     writer.flush()?;
     sync_file(path)?;
     let SummedFile { sum, bytes, .. } = writer.get_ref();
-    Ok(RunContent {
+    Ok(RecordTotals {
         records: items.len() as u64,
         bytes: *bytes,
         sum: sum.clone().finalize(),
@@ -131,16 +121,16 @@ impl Read for SummedFile {
 pub(super) struct RunReader {
     file: BufReader<SummedFile>,
     /// Records and bytes that were not taken yet.
-    left: RunContent,
+    left: RecordTotals,
 }
 
 impl RunReader {
     /// Opens a run. Whether it is damaged is known at its end.
-    pub(super) fn open(path: &Path, content: &RunContent) -> Result<Self, CheckpointReadError> {
+    pub(super) fn open(path: &Path, content: RecordTotals) -> Result<Self, CheckpointReadError> {
         let file = SummedFile::new(File::open(path)?);
         Ok(Self {
             file: BufReader::with_capacity(BUFFER_BYTES, file),
-            left: content.clone(),
+            left: content,
         })
     }
 

@@ -202,7 +202,7 @@ fn write_records(
             Part::End(_) if !parser.is_empty() => {
                 return Err(ReceiveError::Protocol("ended within a record".into()));
             }
-            Part::End(end) => return Ok(incoming.finish(end.into())?),
+            Part::End(totals) => return Ok(incoming.finish(totals)?),
             Part::Restart => {
                 let what = "its records differ from those that were kept";
                 return Err(SnapshotError::Corrupt(what.into()).into());

@@ -193,7 +193,7 @@ fn walk(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
     if !chunk.is_empty() {
         let _ = parts.blocking_send(Part::Records(offset, chunk.freeze()));
     }
-    let _ = parts.blocking_send(Part::End(count.totals().into()));
+    let _ = parts.blocking_send(Part::End(count.totals()));
 }
 
 /// Reads the next part from the receiver; an error if none comes for [`STALL_TIMEOUT`] or it cannot be read.

@@ -276,7 +276,7 @@ async fn what_does_not_fit_is_refused_and_leaves_no_file() {
     let other_cluster = Part::Begin(Begin { cluster_id: 8, ..begin() });
     let begin = framed(&Part::Begin(begin()));
     let records = |at, bytes: &'static [u8]| framed(&Part::Records(at, Bytes::from_static(bytes)));
-    let end = framed(&Part::End(RecordTotals::default().into()));
+    let end = framed(&Part::End(RecordTotals::default()));
     let mut flipped = records(0, b"12345678");
     *flipped.last_mut().unwrap() ^= 1;
     for (what, expected, parts) in [

@@ -47,31 +47,6 @@ pub(in super::super) struct Resume {
     pub(super) last_key: Vec<u8>,
 }
 
-/// All records were sent.
-#[derive(Clone, PartialEq, Message)]
-pub(in super::super) struct End {
-    #[prost(uint64, tag = "1")]
-    records: u64,
-    #[prost(uint64, tag = "2")]
-    bytes: u64,
-    #[prost(fixed32, tag = "3")]
-    sum: u32,
-}
-
-impl From<RecordTotals> for End {
-    fn from(totals: RecordTotals) -> Self {
-        let RecordTotals { records, bytes, sum } = totals;
-        Self { records, bytes, sum }
-    }
-}
-
-impl From<End> for RecordTotals {
-    fn from(end: End) -> Self {
-        let End { records, bytes, sum } = end;
-        Self { records, bytes, sum }
-    }
-}
-
 /// The result of a snapshot.
 #[derive(Clone, PartialEq, Message)]
 pub(in super::super) struct Outcome {
@@ -93,7 +68,8 @@ pub(in super::super) enum Part {
     Resume(Resume),
     /// Bytes of the stream of records, and their offset in it.
     Records(u64, Bytes),
-    End(End),
+    /// All records were sent.
+    End(RecordTotals),
     /// The receiver is alive.
     Alive,
     Outcome(Outcome),
@@ -159,7 +135,7 @@ impl Part {
                 let offset = contents.get_u64();
                 Some(Self::Records(offset, contents))
             }
-            END => End::decode(contents).ok().map(Self::End),
+            END => RecordTotals::decode(contents).ok().map(Self::End),
             ALIVE if contents.is_empty() => Some(Self::Alive),
             OUTCOME => Outcome::decode(contents).ok().map(Self::Outcome),
             RESTART if contents.is_empty() => Some(Self::Restart),
@@ -226,7 +202,7 @@ mod tests {
             Part::Begin(Begin { format: FORMAT, index: 7, ..Begin::default() }),
             Part::Resume(Resume { last_key: b"k".to_vec(), ..Resume::default() }),
             Part::Records(9, Bytes::from_static(b"records")),
-            Part::End(totals.into()),
+            Part::End(totals),
             Part::Alive,
             Part::Outcome(Outcome { reason: "full".into(), ..Outcome::default() }),
             Part::Restart,
