@@ -33,7 +33,6 @@ use super::{
     ledger::Ledger,
     manifest::{CURRENT, Chain, Install, Manifest, Run, copy_name},
     manifest_file,
-    merge::Records,
     read_ahead::read_chain,
     retention::{self, Outdated},
     reuse::{KeyStretch, RunReuse},
@@ -258,8 +257,7 @@ impl Checkpoint {
 
     /// Reads the state from the published chain, and sets the size from which the chain is replaced.
     fn load(&mut self) -> Result<View, CheckpointReadError> {
-        let restore = &mut |records: &mut Records<'_>| View::restore(records);
-        let (view, bytes) = read_chain(&self.folder.dir, &self.manifest.chain, restore)?;
+        let (view, bytes) = read_chain(&self.folder.dir, &self.manifest.chain)?;
         self.compact_threshold = self.compact_threshold(bytes);
         Ok(view)
     }

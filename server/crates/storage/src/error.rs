@@ -8,7 +8,7 @@ use std::{
 
 use witan_machine::record::CorruptRecord;
 
-use super::identity::{DataIdentity, FORMAT};
+use super::format::{DataIdentity, FORMAT};
 
 /// Exit code of a process that could not write its log while running.
 pub const EXIT_WRITE_FAILED: i32 = 29;

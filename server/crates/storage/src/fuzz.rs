@@ -7,7 +7,7 @@ use witan_replica::host::LogRecord;
 
 use super::{
     format,
-    identity::DataIdentity,
+    format::DataIdentity,
     log,
     manifest::Manifest,
     tail::{self, LogFileKind, LogFileRepair},

@@ -10,7 +10,7 @@
 //! DIR/member/checkpoint/  runs: the state as of some index; `current`, a database of sled, names the valid ones
 //! ```
 //!
-//! Reading order: `identity`, `format`, `lock` → `log` (and `tail`, which checks it after a crash) → `checkpoint`,
+//! Reading order: `format`, `lock` → `log` (and `tail`, which checks it after a crash) → `checkpoint`,
 //! made of `run`s that `manifest` lists (`manifest_file` stores it) and `merge` reads as one (`reuse` lists those
 //! that need not be written again, `read_ahead` lets a start use two cores) → `checkpointer` (the thread that writes
 //! it) → `received` (snapshots of other members) and `install` (how one becomes the checkpoint). `folder` is their
@@ -33,7 +33,6 @@ mod folder;
 mod format;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
-mod identity;
 mod install;
 mod ledger;
 mod lock;
@@ -70,7 +69,7 @@ pub use checkpointer::Checkpointer;
 pub use create::{adopt, create};
 pub use error::{EXIT_WRITE_FAILED, OpenError};
 pub use folder::{OnDurable, SnapshotId};
-pub use identity::{DataIdentity, FORMAT};
+pub use format::{DataIdentity, FORMAT};
 pub use install::install;
 pub use ledger::Ledger;
 pub use lock::DirectoryLock;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use witan_base::panics::catch_in_library;
-use witan_machine::record::CorruptRecord;
+use witan_machine::{record::CorruptRecord, view::View};
 
 use super::{
     error::CheckpointReadError,
@@ -25,15 +25,12 @@ const PORTIONS_AHEAD: usize = 4;
 
 type Portion = Vec<Result<Record, CheckpointReadError>>;
 
-/// Streams all records of a chain in key order through `restore`, and counts their bytes.
-pub(super) fn read_chain<T>(
-    dir: &Path,
-    chain: &Chain,
-    restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, CheckpointReadError>,
-) -> Result<(T, u64), CheckpointReadError> {
+/// Restores the state from all records of a chain, and counts their bytes.
+pub(super) fn read_chain(dir: &Path, chain: &Chain) -> Result<(View, u64), CheckpointReadError> {
     let mut merged = MergedRecords::new(dir, chain);
     // a damaged run shows at its end, after its records
-    let restored = catch_in_library(|| read_ahead(&mut merged, restore));
+    let restored =
+        catch_in_library(|| read_ahead(&mut merged, &mut |records| View::restore(records)));
     let restored = restored.unwrap_or_else(|| {
         Err(CorruptRecord::new("reading the checkpoint ended in a panic").into())
     })?;

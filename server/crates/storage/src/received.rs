@@ -22,7 +22,6 @@ use super::{
     error::CheckpointReadError,
     folder::{CheckpointFolder, DurableRecords, OnDurable, ReceiverState, SnapshotId},
     manifest::{Chain, Run},
-    merge::Records,
     read_ahead::read_chain,
     record_stream::{RecordCounter, RecordTotals},
     run::{RUN_BYTES, RunItem, item_bytes},
@@ -243,8 +242,7 @@ impl IncomingSnapshot {
     /// Builds the state from the runs on disk.
     fn read_back(&self) -> Result<View, SnapshotError> {
         let chain = Chain { links: vec![self.durable.runs.clone()] };
-        let restore = &mut |records: &mut Records<'_>| View::restore(records);
-        let (view, _) = read_chain(&self.folder.dir, &chain, restore)?;
+        let (view, _) = read_chain(&self.folder.dir, &chain)?;
         Ok(view)
     }
 }
