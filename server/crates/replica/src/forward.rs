@@ -56,47 +56,10 @@ pub(crate) struct RefusedProposal {
     pub(crate) ticket: u64,
     #[prost(fixed32, tag = "2")]
     pub(crate) incarnation: u32,
-    #[prost(enumeration = "RefusalReason", tag = "3")]
-    pub(crate) reason: i32,
-}
-
-/// Why a forwarded proposal was not appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
-pub(crate) enum RefusalReason {
-    /// The receiver is about to hand leadership over, or has something to apply first: propose it again.
-    NotNow = 0,
-    TooMany = 1,
-    TooLarge = 2,
-    LearnerNotReady = 3,
-    ClusterVersion = 4,
-    Follows = 5,
-}
-
-impl From<Option<ProposalRejected>> for RefusalReason {
-    fn from(refusal: Option<ProposalRejected>) -> Self {
-        match refusal {
-            None => Self::NotNow,
-            Some(ProposalRejected::TooMany) => Self::TooMany,
-            Some(ProposalRejected::TooLarge) => Self::TooLarge,
-            Some(ProposalRejected::LearnerNotReady) => Self::LearnerNotReady,
-            Some(ProposalRejected::ClusterVersion) => Self::ClusterVersion,
-            Some(ProposalRejected::Follows) => Self::Follows,
-        }
-    }
-}
-
-impl RefusalReason {
-    /// The rejection that the proposer answers with; `None` if it is to propose again.
-    pub(crate) fn rejection(self) -> Option<ProposalRejected> {
-        match self {
-            Self::NotNow => None,
-            Self::TooMany => Some(ProposalRejected::TooMany),
-            Self::TooLarge => Some(ProposalRejected::TooLarge),
-            Self::LearnerNotReady => Some(ProposalRejected::LearnerNotReady),
-            Self::ClusterVersion => Some(ProposalRejected::ClusterVersion),
-            Self::Follows => Some(ProposalRejected::Follows),
-        }
-    }
+    /// Why; `None` if the receiver is about to hand leadership over, or has something to apply first: it is to be
+    /// proposed again.
+    #[prost(enumeration = "ProposalRejected", optional, tag = "3")]
+    pub(crate) reason: Option<i32>,
 }
 
 /// Requests about leases for the leader of a term.

@@ -95,24 +95,24 @@ pub struct Applied {
     pub hashed: Option<Box<View>>,
 }
 
-/// Why a request was rejected; nothing was queued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a request was rejected; nothing was queued. Members tell each other the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, prost::Enumeration)]
 pub enum ProposalRejected {
     /// A queue of `limits` is full.
     #[error("too many requests")]
-    TooMany,
+    TooMany = 1,
     /// The payload exceeds `limits::COMMAND_BYTES_MAX`.
     #[error("request is too large")]
-    TooLarge,
+    TooLarge = 2,
     /// The learner that is to be promoted has not received enough of the log.
     #[error("learner is not in sync with leader")]
-    LearnerNotReady,
+    LearnerNotReady = 3,
     /// Not all members know the command: the version of the cluster is too low.
     #[error("the version of the cluster is too low for this command")]
-    ClusterVersion,
+    ClusterVersion = 4,
     /// The cluster follows another one, and the command would change what is copied.
     #[error("the cluster follows another one and takes no writes before the cut-over")]
-    Follows,
+    Follows = 5,
 }
 
 /// Why a request that was taken gets no reply.

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use witan_machine::lease::LeaseId;
 
 use crate::{
-    forward::ForwardedLeaseRequest,
     host::{LeaseAnswer, LeaseQuestion, Ticket},
     limits::{READ_INDEX_RETRY_TICKS, WAITING_REQUESTS_MAX},
 };
@@ -47,19 +46,14 @@ struct LeaseRequest {
     asked: Option<u64>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct LeaseRequests {
-    incarnation: u32,
     waiting: BTreeMap<u64, LeaseRequest>,
     /// Tickets to hand in at the next turn.
     unsent: Vec<u64>,
 }
 
 impl LeaseRequests {
-    pub(crate) fn new(incarnation: u32) -> Self {
-        Self { incarnation, waiting: BTreeMap::new(), unsent: Vec::new() }
-    }
-
     pub(crate) fn is_full(&self) -> bool {
         self.waiting.len() >= WAITING_REQUESTS_MAX
     }
@@ -94,27 +88,9 @@ impl LeaseRequests {
         !self.unsent.is_empty()
     }
 
-    /// A request in the form in which it is forwarded.
-    pub(crate) fn forwarded(
-        &self,
-        (ticket, lease, question): (Ticket, LeaseId, LeaseQuestion),
-    ) -> ForwardedLeaseRequest {
-        ForwardedLeaseRequest {
-            ticket: ticket.0,
-            incarnation: self.incarnation,
-            lease: lease.0,
-            question: question as i32,
-        }
-    }
-
     /// Removes a request that has an answer; `false` if it does not wait any more.
     pub(crate) fn answered(&mut self, ticket: Ticket) -> bool {
         self.waiting.remove(&ticket.0).is_some()
-    }
-
-    /// Whether an incarnation is that of this process, and not of an earlier one of this member.
-    pub(crate) fn is_own(&self, incarnation: u32) -> bool {
-        self.incarnation == incarnation
     }
 
     /// Has the next turn hand in all waiting requests again, because the leader has changed.

@@ -82,7 +82,7 @@ impl Proposals {
     pub(crate) fn new(member: u64, seed: u64) -> Self {
         Self {
             member,
-            incarnation: incarnation(seed),
+            incarnation: (seed ^ (seed >> 32)) as u32,
             waiting: TicketMap::default(),
             held: VecDeque::new(),
             later: Vec::new(),
@@ -245,9 +245,9 @@ impl Proposals {
         gone.map(|(ticket, _)| ticket).collect()
     }
 
-    /// Whether an incarnation is that of this process, and not of an earlier one of this member.
-    pub(crate) fn is_own(&self, incarnation: u32) -> bool {
-        self.incarnation == incarnation
+    /// The number that distinguishes this process from earlier ones of its member.
+    pub(crate) fn incarnation(&self) -> u32 {
+        self.incarnation
     }
 
     /// Whether this process has made the stamp for a proposal.
@@ -283,10 +283,4 @@ impl Proposals {
     pub(crate) fn expire(&mut self, tick: u64, patience: u64) -> Vec<Ticket> {
         self.forget_all(|waiting| tick.saturating_sub(waiting.since) > patience)
     }
-}
-
-/// Folds the seed of a process into the number that distinguishes it from earlier ones of its member in
-/// stamps and forwarded requests.
-pub(crate) fn incarnation(seed: u64) -> u32 {
-    (seed ^ (seed >> 32)) as u32
 }

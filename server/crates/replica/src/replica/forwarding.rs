@@ -6,7 +6,7 @@ use raft::StateRole;
 
 use super::{Replica, deferred_commits::DeferredCommits, proposing::NotAppended};
 use crate::{
-    forward::{ForwardedProposals, RefusalReason, RefusedProposal, RefusedProposals},
+    forward::{ForwardedProposals, RefusedProposal, RefusedProposals},
     host::{Lane, ProposalRejected, Ticket},
     limits::{COMMAND_BYTES_MAX, FORWARD_AGAIN_BYTES, FORWARD_BYTES},
     proposals::HandedIn,
@@ -130,13 +130,13 @@ impl Replica {
                     self.deferred_commits.forwarded(from, index);
                     continue;
                 }
-                Err(NotAppended::NotNow) => RefusalReason::from(None),
-                Err(NotAppended::Refused(refusal)) => RefusalReason::from(Some(refusal)),
+                Err(NotAppended::NotNow) => None,
+                Err(NotAppended::Refused(refusal)) => Some(refusal as i32),
             };
             refused.push(RefusedProposal {
                 ticket: stamp.ticket,
                 incarnation: stamp.incarnation,
-                reason: reason as i32,
+                reason,
             });
         }
         if !refused.is_empty() {
@@ -152,17 +152,13 @@ impl Replica {
         let there = HandedIn { term: message.term, leader: from, number: message.number };
         for refused in &message.refused {
             let ticket = Ticket(refused.ticket);
-            let waits = self.proposals.is_own(refused.incarnation)
+            let waits = self.proposals.incarnation() == refused.incarnation
                 && self.proposals.was_handed_in(ticket, there);
-            let Some(reason) = RefusalReason::try_from(refused.reason)
-                .ok()
-                .filter(|_| waits)
-            else {
-                continue;
-            };
-            match reason.rejection() {
+            match refused.reason.map(ProposalRejected::try_from) {
+                _ if !waits => {}
                 None => self.proposals.hold_for_later(ticket),
-                Some(refusal) => self.refuse(ticket, refusal),
+                Some(Ok(refusal)) => self.refuse(ticket, refusal),
+                Some(Err(_)) => {}
             }
         }
     }

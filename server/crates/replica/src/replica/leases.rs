@@ -8,7 +8,7 @@ use witan_machine::{lease::LeaseId, member::MemberId};
 
 use super::Replica;
 use crate::{
-    forward::{ForwardedLeaseAnswer, ForwardedLeaseRequests, LeaseResult},
+    forward::{ForwardedLeaseAnswer, ForwardedLeaseRequest, ForwardedLeaseRequests, LeaseResult},
     host::{Envelope, Lane, LeaseAnswer, LeaseQuestion, ProposalRejected, Ticket},
     lease_requests::{LeaseAsker, UnprovenAnswer},
     wire::PeerMessage,
@@ -45,10 +45,12 @@ impl Replica {
             }
             return;
         }
-        let requests = requests
-            .into_iter()
-            .map(|request| self.lease_requests.forwarded(request))
-            .collect();
+        let incarnation = self.proposals.incarnation();
+        let forwarded = |(ticket, lease, question): (Ticket, LeaseId, LeaseQuestion)| {
+            let question = question as i32;
+            ForwardedLeaseRequest { ticket: ticket.0, incarnation, lease: lease.0, question }
+        };
+        let requests = requests.into_iter().map(forwarded).collect();
         let message = ForwardedLeaseRequests { term, requests };
         self.post(leader, Lane::Control, &PeerMessage::LeaseRequests(message));
     }
@@ -79,7 +81,8 @@ impl Replica {
             .ok()
             .and_then(|result| result.answer(message.value));
         // without one it is asked again after some ticks
-        if let Some(answer) = answer.filter(|_| self.lease_requests.is_own(message.incarnation)) {
+        let is_own = self.proposals.incarnation() == message.incarnation;
+        if let Some(answer) = answer.filter(|_| is_own) {
             self.deliver(LeaseAsker::Own(Ticket(message.ticket)), Some(answer));
         }
     }

@@ -8,7 +8,7 @@ use raft::eraftpb::{Entry as RaftEntry, EntryType, Message, MessageType};
 
 use super::{Config, Halt, LeaderTasks, MessageFault, PeerEvent, Replica, Role, Tuning, genesis};
 use crate::{
-    forward::{RefusalReason, RefusedProposal, RefusedProposals},
+    forward::{RefusedProposal, RefusedProposals},
     host::{
         Applied, Connection, Envelope, Host, Lane, LeaseAnswer, LogBatch, ProposalRejected,
         Recovered, Ticket, Unanswered,
@@ -293,7 +293,7 @@ fn a_copy_of_a_refusal_does_not_count_for_the_next_attempt() {
         refused: vec![RefusedProposal {
             ticket: stamp.ticket,
             incarnation: stamp.incarnation,
-            reason: RefusalReason::from(None) as i32,
+            reason: None,
         }],
         number: first.number,
     };
