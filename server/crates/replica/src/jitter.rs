@@ -22,8 +22,8 @@ pub(crate) fn below(seed: u64, draw: u64, bound: u64) -> u64 {
     splitmix64(splitmix64(seed) ^ draw) % bound.max(1)
 }
 
-/// Splitmix64's finalizer (Steele, Lea, Flood 2014).
-fn splitmix64(value: u64) -> u64 {
+/// Splitmix64's finalizer (Steele, Lea, Flood 2014): pseudo-random numbers from consecutive ones.
+pub(crate) fn splitmix64(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -4,6 +4,7 @@
 use std::cmp::Ordering;
 
 use super::range::{RangeEnd, WatchRange};
+use crate::jitter::splitmix64;
 
 /// Distinct ranges with a value each.
 #[derive(Debug)]
@@ -161,14 +162,6 @@ fn change_or_remove<V>(
         Ordering::Greater => node.right = change_or_remove(node.right.take(), span, change),
     }
     Some(node.updated())
-}
-
-/// Pseudo-random priorities from consecutive numbers (splitmix64, Vigna, public domain).
-fn splitmix64(number: u64) -> u64 {
-    let a = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let b = (a ^ (a >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let c = (b ^ (b >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    c ^ (c >> 31)
 }
 
 #[cfg(test)]

@@ -41,7 +41,8 @@ struct FrozenProgress {
     member: u64,
     matched: u64,
     next_idx: u64,
-    state: FrozenProgressState,
+    #[serde(with = "FrozenProgressState")]
+    state: ProgressState,
     paused: bool,
     pending_snapshot: u64,
     pending_request_snapshot: u64,
@@ -51,7 +52,8 @@ struct FrozenProgress {
     in_flight: Vec<u64>,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "ProgressState")]
 enum FrozenProgressState {
     Probe,
     Replicate,
@@ -113,11 +115,7 @@ fn freeze_progress(member: u64, progress: &Progress) -> Option<FrozenProgress> {
         member,
         matched: progress.matched,
         next_idx: progress.next_idx,
-        state: match progress.state {
-            ProgressState::Probe => FrozenProgressState::Probe,
-            ProgressState::Replicate => FrozenProgressState::Replicate,
-            ProgressState::Snapshot => FrozenProgressState::Snapshot,
-        },
+        state: progress.state,
         paused: progress.paused,
         pending_snapshot: progress.pending_snapshot,
         pending_request_snapshot: progress.pending_request_snapshot,
@@ -203,11 +201,7 @@ fn thaw_progress(frozen: FrozenProgress, progress: &mut Progress) -> Result<(), 
     }
     progress.matched = frozen.matched;
     progress.next_idx = frozen.next_idx;
-    progress.state = match frozen.state {
-        FrozenProgressState::Probe => ProgressState::Probe,
-        FrozenProgressState::Replicate => ProgressState::Replicate,
-        FrozenProgressState::Snapshot => ProgressState::Snapshot,
-    };
+    progress.state = frozen.state;
     progress.paused = frozen.paused;
     progress.pending_snapshot = frozen.pending_snapshot;
     progress.pending_request_snapshot = frozen.pending_request_snapshot;
