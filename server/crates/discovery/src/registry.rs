@@ -23,7 +23,7 @@ use witan_dialect::{
 };
 use witan_gocompat::text::Sink;
 use witan_node::Node;
-use witan_tree::{Create, Delete, Mutation, Tree};
+use witan_tree::{Create, Delete, Tree, TreeOperation};
 use witan_v2::{
     error::V2Error,
     headers,
@@ -70,7 +70,7 @@ pub(super) async fn create(node: &Node, token: &str, size: u64) -> Result<(), Ne
             ..Create::default()
         },
     ] {
-        let made = node.propose(Mutation::Create(create)).await;
+        let made = node.propose(TreeOperation::Create(create)).await;
         made.map_err(V2Error::from)?;
     }
     Ok(())
@@ -258,7 +258,7 @@ impl Asked<'_> {
                     dir: true,
                     recursive: true,
                 };
-                node.propose(Mutation::Delete(delete)).await?;
+                node.propose(TreeOperation::Delete(delete)).await?;
                 let cause = directory(self.token);
                 Err(V2Error::before_store(ErrorCode::KeyNotFound, cause))
             }

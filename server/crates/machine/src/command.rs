@@ -137,12 +137,6 @@ impl From<lease::LeaseOperation> for Command {
     }
 }
 
-impl From<witan_tree::TreeOperation> for Command {
-    fn from(verb: witan_tree::TreeOperation) -> Self {
-        Self::Tree(witan_tree::TreeCommand { operation: Some(verb) })
-    }
-}
-
 impl From<auth::AuthOperation> for Command {
     fn from(verb: auth::AuthOperation) -> Self {
         Self::Auth(auth::AuthCommand { operation: Some(verb), by_either: true })

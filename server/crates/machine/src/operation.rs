@@ -88,8 +88,8 @@ operations! {
 }
 
 operation! {
-    witan_tree::Mutation => witan_tree::Event, witan_tree::TreeError;
-    mutation => witan_tree::TreeOperation::from(mutation).into();
+    witan_tree::TreeOperation => witan_tree::Event, witan_tree::TreeError;
+    verb => Command::Tree(witan_tree::TreeCommand { operation: Some(verb) });
     Reply::Tree(Ok(witan_tree::TreeReply::Event(event))) => Ok(*event),
     Reply::Tree(Err(error)) => Err(error)
 }

@@ -36,8 +36,8 @@ pub use checkpoint::COUNT_MAX;
 pub use counts::WriteCounts;
 pub use import::ImportedNode;
 pub use request::{
-    CompareAndDelete, CompareAndSwap, Create, Delete, ExpireNodes, Mutation, Set, TreeCommand,
-    TreeOperation, Update,
+    CompareAndDelete, CompareAndSwap, Create, Delete, ExpireNodes, Set, TreeCommand, TreeOperation,
+    Update,
 };
 pub use size::NODE_BYTES;
 

@@ -64,30 +64,6 @@ pub enum TreeOperation {
     Expire(ExpireNodes),
 }
 
-/// The verbs that clients ask for: all but the leader's own expirations.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Mutation {
-    Set(Set),
-    Create(Create),
-    Update(Update),
-    Swap(CompareAndSwap),
-    DeleteIf(CompareAndDelete),
-    Delete(Delete),
-}
-
-impl From<Mutation> for TreeOperation {
-    fn from(mutation: Mutation) -> Self {
-        match mutation {
-            Mutation::Set(set) => TreeOperation::Set(set),
-            Mutation::Create(create) => TreeOperation::Create(create),
-            Mutation::Update(update) => TreeOperation::Update(update),
-            Mutation::Swap(swap) => TreeOperation::CompareAndSwap(swap),
-            Mutation::DeleteIf(delete) => TreeOperation::CompareAndDelete(delete),
-            Mutation::Delete(delete) => TreeOperation::Delete(delete),
-        }
-    }
-}
-
 /// Replace or make a node.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Set {

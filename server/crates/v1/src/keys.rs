@@ -14,8 +14,8 @@ use witan_dialect::{
 use witan_gocompat::text::Sink;
 use witan_node::{Node, ProposeError};
 use witan_tree::{
-    Cause, CompareAndDelete, CompareAndSwap, Comparison, Create, Delete, Event, Mutation, Set,
-    TreeErrorKind,
+    Cause, CompareAndDelete, CompareAndSwap, Comparison, Create, Delete, Event, Set, TreeErrorKind,
+    TreeOperation,
 };
 
 use super::{error::V1Error, render, request::V1Put};
@@ -92,22 +92,22 @@ pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
 
 /// Chooses the tree operation of a write at `now_ns`. An empty previous value makes it a creation,
 /// which fails if the key exists; else a TTL of 0 or less makes it a removal.
-fn mutation(put: V1Put, now_ns: i64) -> Mutation {
+fn mutation(put: V1Put, now_ns: i64) -> TreeOperation {
     let V1Put { key: path, value, ttl, prev_value } = put;
     // a write with an expired TTL removes the key
     let dead = ttl.is_some_and(|ttl| ttl <= 0);
     let expires_ns = ttl.map(|ttl| now_ns.saturating_add(ttl.saturating_mul(NANOS_PER_SECOND)));
     match prev_value {
         None if dead => removal(path),
-        None => Mutation::Set(Set { path, value, dir: false, expires_ns, refresh: false }),
+        None => TreeOperation::Set(Set { path, value, dir: false, expires_ns, refresh: false }),
         // an empty previous value means that the key must not exist
         Some(prev) if prev.is_empty() => {
-            Mutation::Create(Create { path, value, dir: false, expires_ns, in_order: false })
+            TreeOperation::Create(Create { path, value, dir: false, expires_ns, in_order: false })
         }
         Some(_) if dead => {
-            Mutation::DeleteIf(CompareAndDelete { path, prev_value, prev_index: None })
+            TreeOperation::CompareAndDelete(CompareAndDelete { path, prev_value, prev_index: None })
         }
-        Some(_) => Mutation::Swap(CompareAndSwap {
+        Some(_) => TreeOperation::CompareAndSwap(CompareAndSwap {
             path,
             value,
             expires_ns,
@@ -119,8 +119,8 @@ fn mutation(put: V1Put, now_ns: i64) -> Mutation {
 }
 
 /// Builds the operation that removes a file, and fails on a directory.
-fn removal(path: Bytes) -> Mutation {
-    Mutation::Delete(Delete { path, dir: false, recursive: false })
+fn removal(path: Bytes) -> TreeOperation {
+    TreeOperation::Delete(Delete { path, dir: false, recursive: false })
 }
 
 /// Maps an error of the tree to v1; `directory` is the code if there is a directory at the key.
@@ -165,12 +165,13 @@ mod tests {
     #[test]
     fn writes_become_commands() {
         let name = |ttl, prev| match mutation(put(ttl, prev), 5) {
-            Mutation::Set(set) => format!("set {:?}", set.expires_ns),
-            Mutation::Create(create) => format!("create {:?}", create.expires_ns),
-            Mutation::Swap(swap) => format!("swap {:?}", swap.expires_ns),
-            Mutation::Delete(_) => "delete".into(),
-            Mutation::DeleteIf(_) => "delete if".into(),
-            Mutation::Update(_) => "update".into(),
+            TreeOperation::Set(set) => format!("set {:?}", set.expires_ns),
+            TreeOperation::Create(create) => format!("create {:?}", create.expires_ns),
+            TreeOperation::CompareAndSwap(swap) => format!("swap {:?}", swap.expires_ns),
+            TreeOperation::Delete(_) => "delete".into(),
+            TreeOperation::CompareAndDelete(_) => "delete if".into(),
+            TreeOperation::Update(_) => "update".into(),
+            TreeOperation::Expire(_) => "expire".into(),
         };
         let table = [
             (None, None, "set None"),

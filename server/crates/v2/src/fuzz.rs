@@ -35,7 +35,7 @@ pub fn v2_write(
     };
     let params = parse::params(WaitParameter::Refused, query, form)
         .map_err(|error| (error.code.code(), error.cause.concat().into()))?;
-    Ok(operation::mutation(write, path, params, now_ns).into())
+    Ok(operation::mutation(write, path, params, now_ns))
 }
 
 /// Parses the parameters of a v2 read and returns them as text; the error is code and cause.

@@ -1,7 +1,7 @@
 //! Builds the operation of a write. Pure.
 
 use bytes::Bytes;
-use witan_tree::{CompareAndDelete, CompareAndSwap, Create, Delete, Mutation, Set, Update};
+use witan_tree::{CompareAndDelete, CompareAndSwap, Create, Delete, Set, TreeOperation, Update};
 
 use super::parse::Params;
 
@@ -17,23 +17,23 @@ pub enum WriteMethod {
 }
 
 /// Builds the tree operation of a write to `path` (cleaned, absolute), whose TTL counts from `now_ns`.
-pub fn mutation(write: WriteMethod, path: Bytes, params: Params, now_ns: i64) -> Mutation {
+pub fn mutation(write: WriteMethod, path: Bytes, params: Params, now_ns: i64) -> TreeOperation {
     let expires_ns = params.ttl.map(|ttl| expiration(now_ns, ttl));
     let conditional = params.prev_value.is_some() || params.prev_index.is_some();
     let Params { value, prev_value, prev_index, dir, refresh, recursive, .. } = params;
     match write {
         WriteMethod::Delete if conditional => {
-            Mutation::DeleteIf(CompareAndDelete { path, prev_value, prev_index })
+            TreeOperation::CompareAndDelete(CompareAndDelete { path, prev_value, prev_index })
         }
-        WriteMethod::Delete => Mutation::Delete(Delete { path, dir, recursive }),
+        WriteMethod::Delete => TreeOperation::Delete(Delete { path, dir, recursive }),
         WriteMethod::Post => {
-            Mutation::Create(Create { path, value, dir, expires_ns, in_order: true })
+            TreeOperation::Create(Create { path, value, dir, expires_ns, in_order: true })
         }
         WriteMethod::Put => match params.prev_exist {
             Some(false) => {
-                Mutation::Create(Create { path, value, dir, expires_ns, in_order: false })
+                TreeOperation::Create(Create { path, value, dir, expires_ns, in_order: false })
             }
-            Some(true) | None if conditional => Mutation::Swap(CompareAndSwap {
+            Some(true) | None if conditional => TreeOperation::CompareAndSwap(CompareAndSwap {
                 path,
                 value,
                 expires_ns,
@@ -41,8 +41,8 @@ pub fn mutation(write: WriteMethod, path: Bytes, params: Params, now_ns: i64) ->
                 prev_value,
                 prev_index,
             }),
-            Some(true) => Mutation::Update(Update { path, value, expires_ns, refresh }),
-            None => Mutation::Set(Set { path, value, dir, expires_ns, refresh }),
+            Some(true) => TreeOperation::Update(Update { path, value, expires_ns, refresh }),
+            None => TreeOperation::Set(Set { path, value, dir, expires_ns, refresh }),
         },
     }
 }
@@ -62,13 +62,14 @@ mod tests {
     fn chosen(write: WriteMethod, query: &str) -> &'static str {
         let params = params(WaitParameter::Refused, query.as_bytes(), None).unwrap();
         match mutation(write, "/k".into(), params, 0) {
-            Mutation::Set(_) => "set",
-            Mutation::Create(c) if c.in_order => "in order",
-            Mutation::Create(_) => "create",
-            Mutation::Update(_) => "update",
-            Mutation::Swap(_) => "swap",
-            Mutation::DeleteIf(_) => "delete if",
-            Mutation::Delete(_) => "delete",
+            TreeOperation::Set(_) => "set",
+            TreeOperation::Create(c) if c.in_order => "in order",
+            TreeOperation::Create(_) => "create",
+            TreeOperation::Update(_) => "update",
+            TreeOperation::CompareAndSwap(_) => "swap",
+            TreeOperation::CompareAndDelete(_) => "delete if",
+            TreeOperation::Delete(_) => "delete",
+            TreeOperation::Expire(_) => "expire",
         }
     }
 
