@@ -15,6 +15,7 @@ use super::{
     kv::{Compact, KvError},
     lease::{LeaseGrant, LeaseId},
     record::RecordChange,
+    secrets::debug_without_secrets,
 };
 
 /// A command of following as stored in the log.
@@ -134,11 +135,7 @@ pub struct UserRecord {
     pub value: Vec<u8>,
 }
 
-impl std::fmt::Debug for UserRecord {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UserRecord").finish_non_exhaustive()
-    }
-}
+debug_without_secrets!(UserRecord);
 
 /// The beginning of a cut-over, or the end of all attempts at one: an entry of an attempt that was begun before may be in
 /// the log, and would end following though the other cluster takes writes again.

@@ -27,6 +27,7 @@ pub mod member;
 pub mod operation;
 mod quota;
 pub mod record;
+mod secrets;
 pub mod versions;
 pub mod view;
 mod work;

@@ -8,7 +8,10 @@ use imbl::{OrdMap, ordmap::DiffItem};
 use prost::Message as _;
 
 use super::{Auth, Permission, Role, User, path_permissions::PathPatterns};
-use crate::record::{COUNT_MAX, CorruptRecord, Emit, RecordChange};
+use crate::{
+    record::{COUNT_MAX, CorruptRecord, Emit, RecordChange},
+    secrets::debug_without_secrets,
+};
 
 /// First bytes of keys.
 const META: u8 = b'm';
@@ -36,11 +39,7 @@ struct StoredUser {
     no_password: bool,
 }
 
-impl std::fmt::Debug for StoredUser {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StoredUser").finish_non_exhaustive()
-    }
-}
+debug_without_secrets!(StoredUser);
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct StoredRole {

@@ -34,6 +34,7 @@ pub use payload::{
 };
 pub use request::{AuthCommand, AuthOperation, Caller};
 
+use super::secrets::debug_without_secrets;
 use range_set::RangeSet;
 
 /// The user, and the role, with all permissions; neither can be deleted while auth is on.
@@ -59,15 +60,7 @@ impl User {
     }
 }
 
-impl std::fmt::Debug for User {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("User")
-            .field("name", &self.name)
-            .field("roles", &self.roles)
-            .field("no_password", &self.no_password)
-            .finish_non_exhaustive()
-    }
-}
+debug_without_secrets!(User: name, roles, no_password);
 
 /// A role.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

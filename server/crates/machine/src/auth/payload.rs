@@ -1,8 +1,8 @@
 //! The payload of each verb on users and roles. It enters the log, so field numbers never change.
 
-use std::fmt;
-
 use bytes::Bytes;
+
+use crate::secrets::debug_without_secrets;
 
 /// Enables authentication.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -24,13 +24,7 @@ pub struct Authenticate {
     pub prefix: String,
 }
 
-impl fmt::Debug for Authenticate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authenticate")
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
-}
+debug_without_secrets!(Authenticate: user);
 
 /// A new user.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -47,14 +41,7 @@ pub struct UserAdd {
     pub no_password: bool,
 }
 
-impl fmt::Debug for UserAdd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UserAdd")
-            .field("name", &self.name)
-            .field("no_password", &self.no_password)
-            .finish_non_exhaustive()
-    }
-}
+debug_without_secrets!(UserAdd: name, no_password);
 
 /// Deletes a user.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -76,13 +63,7 @@ pub struct UserPassword {
     pub password: Bytes,
 }
 
-impl fmt::Debug for UserPassword {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UserPassword")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
+debug_without_secrets!(UserPassword: name);
 
 /// Grants a role to a user.
 #[derive(Clone, PartialEq, Eq, prost::Message)]

@@ -1,11 +1,12 @@
 //! The operations of v2 on users and roles. They are stored in the log, so field numbers never
 //! change.
 
-use std::fmt;
-
 use bytes::Bytes;
 
-use crate::auth::payload::{Disable, Enable, RoleDelete, UserDelete};
+use crate::{
+    auth::payload::{Disable, Enable, RoleDelete, UserDelete},
+    secrets::debug_without_secrets,
+};
 
 /// A command as stored in the log.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -52,14 +53,7 @@ pub struct UserCreate {
     pub roles: Vec<String>,
 }
 
-impl fmt::Debug for UserCreate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UserCreate")
-            .field("name", &self.name)
-            .field("roles", &self.roles)
-            .finish_non_exhaustive()
-    }
-}
+debug_without_secrets!(UserCreate: name, roles);
 
 /// Changes a user's password and roles, completely or not at all.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -79,15 +73,7 @@ pub struct UserUpdate {
     pub revoke: Vec<String>,
 }
 
-impl fmt::Debug for UserUpdate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UserUpdate")
-            .field("name", &self.name)
-            .field("grant", &self.grant)
-            .field("revoke", &self.revoke)
-            .finish_non_exhaustive()
-    }
-}
+debug_without_secrets!(UserUpdate: name, grant, revoke);
 
 /// Patterns of paths that may be read and written. A pattern that ends in `*` matches every path
 /// with that prefix; any other matches itself.
