@@ -91,9 +91,9 @@ pub struct CountsStats {
     pub success: u64,
 }
 
-/// `/v2/stats/store`.
+/// `/v2/stats/store`, and the counts of a store in a snapshot, some of which an early one lacks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the names of etcd's JSON")]
 pub struct StoreStats {
     pub gets_success: u64,

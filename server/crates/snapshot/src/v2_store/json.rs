@@ -1,6 +1,7 @@
 //! The store as etcd's snapshots hold it.
 
 use serde::Deserialize;
+use witan_api::v2::stats::StoreStats;
 use witan_gocompat::{json::Scanner, text};
 use witan_tree::{
     Action, Event, ImportedNode, Node, Tree, WriteCounts, limits::TREE_HISTORY_EVENTS,
@@ -50,24 +51,6 @@ struct StoredNode {
     created_index: u64,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct StoredCounts {
-    sets_success: u64,
-    sets_fail: u64,
-    delete_success: u64,
-    delete_fail: u64,
-    update_success: u64,
-    update_fail: u64,
-    create_success: u64,
-    create_fail: u64,
-    compare_and_swap_success: u64,
-    compare_and_swap_fail: u64,
-    compare_and_delete_success: u64,
-    compare_and_delete_fail: u64,
-    expire_count: u64,
-}
-
 /// Reads a store with all of its namespaces.
 pub(super) fn read(json: &[u8]) -> Result<Tree, V2StoreError> {
     let mut index = None;
@@ -109,8 +92,8 @@ pub(super) fn read(json: &[u8]) -> Result<Tree, V2StoreError> {
             tree.import_event(stored.into_event()?);
         }
     }
-    let counts: StoredCounts = counts.unwrap_or_default();
-    tree.finish_import(counts.into()).map_err(corrupt)?;
+    let counts = writes(counts.unwrap_or_default());
+    tree.finish_import(counts).map_err(corrupt)?;
     Ok(tree)
 }
 
@@ -213,24 +196,21 @@ impl StoredNode {
     }
 }
 
-impl From<StoredCounts> for WriteCounts {
-    fn from(stored: StoredCounts) -> Self {
-        let StoredCounts { sets_success, sets_fail, delete_success, delete_fail, .. } = stored;
-        let StoredCounts { update_success, update_fail, create_success, create_fail, .. } = stored;
-        Self {
-            sets_success,
-            sets_fail,
-            delete_success,
-            delete_fail,
-            update_success,
-            update_fail,
-            create_success,
-            create_fail,
-            compare_and_swap_success: stored.compare_and_swap_success,
-            compare_and_swap_fail: stored.compare_and_swap_fail,
-            compare_and_delete_success: stored.compare_and_delete_success,
-            compare_and_delete_fail: stored.compare_and_delete_fail,
-            expire_count: stored.expire_count,
-        }
+/// The counts of writes among those that the store holds.
+fn writes(stored: StoreStats) -> WriteCounts {
+    WriteCounts {
+        sets_success: stored.sets_success,
+        sets_fail: stored.sets_fail,
+        delete_success: stored.delete_success,
+        delete_fail: stored.delete_fail,
+        update_success: stored.update_success,
+        update_fail: stored.update_fail,
+        create_success: stored.create_success,
+        create_fail: stored.create_fail,
+        compare_and_swap_success: stored.compare_and_swap_success,
+        compare_and_swap_fail: stored.compare_and_swap_fail,
+        compare_and_delete_success: stored.compare_and_delete_success,
+        compare_and_delete_fail: stored.compare_and_delete_fail,
+        expire_count: stored.expire_count,
     }
 }
