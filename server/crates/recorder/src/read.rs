@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     files,
-    format::{Frozen, Gap, Head, MAGIC, Part, Start, Turn},
+    format::{MAGIC, Part},
     frame::{self, FrameFault, Next},
 };
 
@@ -32,21 +32,8 @@ pub enum ReadError {
     Foreign(String),
 }
 
-/// The parts that are read of a file, or of the files of a folder.
-#[derive(Debug)]
-pub(crate) enum Step {
-    /// A file begins, with the process that wrote it.
-    Head(Head),
-    Start(Box<Start>),
-    Frozen(Box<Frozen>),
-    Turn(Turn),
-    Gap(Gap),
-    /// The rest of a file, or of a part of it, cannot be read.
-    Fault {
-        file: PathBuf,
-        fault: FrameFault,
-    },
-}
+/// A part of a file, of which each begins with its head; or the file whose rest, or a part of it, cannot be read, and why.
+pub(crate) type Step = Result<Part, (PathBuf, FrameFault)>;
 
 /// The files of recordings, which are read one after the other.
 #[derive(Debug)]
@@ -85,10 +72,12 @@ fn check(path: &Path) -> Result<(), ReadError> {
     head.map(drop).ok_or_else(|| ReadError::Foreign(name()))
 }
 
-impl Recordings {
-    /// Reads the next step; `None` at the end of the last file. A file that cannot be read or is damaged gives a step with
+impl Iterator for Recordings {
+    type Item = Step;
+
+    /// Reads the next part; `None` at the end of the last file. A file that cannot be read or is damaged gives a part with
     /// the fault, and the next one is the next beginning in that file, or else in the file after it.
-    pub(crate) fn next(&mut self) -> Option<Step> {
+    fn next(&mut self) -> Option<Step> {
         loop {
             let (path, mut file, mut begins) = match self.file.take() {
                 Some(file) => file,
@@ -96,42 +85,34 @@ impl Recordings {
                     let path = self.files.next()?;
                     match File::open(&path) {
                         Ok(file) => (path, BufReader::new(file), false),
-                        Err(error) => return Some(Step::Fault { file: path, fault: error.into() }),
+                        Err(error) => return Some(Err((path, error.into()))),
                     }
                 }
             };
-            let step = match frame::take(&mut file) {
+            let part = match frame::take(&mut file) {
                 Ok(Next::End) => continue,
                 Ok(Next::Begin) => {
                     begins = true;
                     None
                 }
-                Ok(Next::Part(Part::Head(head))) if begins => {
+                Ok(Next::Part(part)) if matches!(part, Part::Head(_)) == begins => {
                     begins = false;
-                    Some(Step::Head(head))
+                    Some(Ok(part))
                 }
-                Ok(Next::Part(_)) if begins => Some(damaged(&path)),
-                Ok(Next::Part(Part::Head(_))) => Some(damaged(&path)),
-                Ok(Next::Part(Part::Start(start))) => Some(Step::Start(Box::new(start))),
-                Ok(Next::Part(Part::Frozen(frozen))) => Some(Step::Frozen(Box::new(frozen))),
-                Ok(Next::Part(Part::Turn(turn))) => Some(Step::Turn(turn)),
-                Ok(Next::Part(Part::Gap(gap))) => Some(Step::Gap(gap)),
-                Err(fault) => Some(Step::Fault { file: path.clone(), fault }),
+                Ok(Next::Part(_)) => Some(Err(FrameFault::Damaged)),
+                Err(fault) => Some(Err(fault)),
             };
+            let part = part.map(|part| part.map_err(|fault| (path.clone(), fault)));
             // what is behind a fault may be anything, but for a part that begins as a file does
-            let has_fault = matches!(step, Some(Step::Fault { .. }));
+            let has_fault = matches!(part, Some(Err(_)));
             if !has_fault || skip_to_begin(&mut file) {
                 self.file = Some((path, file, begins || has_fault));
             }
-            if step.is_some() {
-                return step;
+            if part.is_some() {
+                return part;
             }
         }
     }
-}
-
-fn damaged(path: &Path) -> Step {
-    Step::Fault { file: path.to_path_buf(), fault: FrameFault::Damaged }
 }
 
 /// Reads until just after the next [`MAGIC`], with which a file begins; `false` if there is none.

@@ -11,10 +11,10 @@ pub use player::Player;
 use std::path::{Path, PathBuf};
 
 use crate::{
-    format::{Effect, Frozen, Gap, Head, Start, Turn},
+    format::{Effect, Frozen, Gap, Head, Part, Start, Turn},
     frame::FrameFault,
     hide::Filler,
-    read::{self, ReadError, Step},
+    read::{self, ReadError},
 };
 
 /// A turn on its way to a person.
@@ -81,25 +81,24 @@ pub fn replay(
     path: &Path,
     show: &mut dyn FnMut(&ShownTurn<'_>),
 ) -> Result<Vec<Replayed>, ReadError> {
-    let mut steps = read::open(path)?;
     let mut done = Vec::new();
     let mut run: Option<Run> = None;
-    while let Some(step) = steps.next() {
+    for step in read::open(path)? {
         match (step, &mut run) {
-            (Step::Head(head), Some(run)) if run.head == head => run.goes_on(),
-            (Step::Head(head), _) => done.extend(run.replace(Run::new(head)).map(Run::finish)),
+            (Ok(Part::Head(head)), Some(run)) if run.head == head => run.goes_on(),
+            (Ok(Part::Head(head)), _) => done.extend(run.replace(Run::new(head)).map(Run::finish)),
             // the head of the first file was looked at before
             (_, None) => {}
-            (Step::Start(start), Some(run)) => run.start(&start),
-            (Step::Frozen(frozen), Some(run)) => run.frozen(&frozen),
-            (Step::Gap(Gap { from, to }), Some(run)) => {
+            (Ok(Part::Start(start)), Some(run)) => run.start(&start),
+            (Ok(Part::Frozen(frozen)), Some(run)) => run.frozen(&frozen),
+            (Ok(Part::Gap(Gap { from, to })), Some(run)) => {
                 run.last = to;
                 run.shown(format!(
                     "turns {from} to {to} were left out, because the recorder was behind"
                 ));
             }
-            (Step::Fault { file, fault }, Some(run)) => run.fault(file, fault),
-            (Step::Turn(turn), Some(run)) => run.turn(&turn, show),
+            (Err((file, fault)), Some(run)) => run.fault(file, fault),
+            (Ok(Part::Turn(turn)), Some(run)) => run.turn(&turn, show),
         }
     }
     done.extend(run.map(Run::finish));
