@@ -99,18 +99,13 @@ impl PublishedStatus {
     }
 
     pub(super) fn load(&self) -> Status {
-        let role = self.role.load(Relaxed);
-        let roles = [Role::PreCandidate, Role::Candidate, Role::Leader];
         Status {
             id: MemberId(self.id.load(Relaxed)),
             leader: MemberId(self.leader.load(Relaxed)),
             term: self.term.load(Relaxed),
             committed: self.committed.load(Relaxed),
             applied: self.applied.load(Relaxed),
-            role: roles
-                .into_iter()
-                .find(|r| *r as u8 == role)
-                .unwrap_or_default(),
+            role: Role::try_from(i32::from(self.role.load(Relaxed))).unwrap_or_default(),
         }
     }
 }

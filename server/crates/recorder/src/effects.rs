@@ -7,7 +7,7 @@ use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
     long_command::{ExecutedCommand, LongCommand},
     message_head::MessageHead,
-    replica::{Halt, Replica, Role, Status},
+    replica::{Halt, Replica, Status},
 };
 
 use crate::format::{
@@ -17,19 +17,6 @@ use crate::format::{
 fn answer(Ticket(ticket): Ticket, unanswered: bool, what: &dyn Debug) -> EffectKind {
     let text = format!("{what:?}");
     EffectKind::Answer(AnswerGiven { ticket, unanswered, text })
-}
-
-/// Roles by their numbers in a recording.
-pub(crate) const ROLES: [Role; 4] = [
-    Role::Follower,
-    Role::PreCandidate,
-    Role::Candidate,
-    Role::Leader,
-];
-
-fn number_of(role: Role) -> u32 {
-    let place = ROLES.iter().position(|it| *it == role);
-    place.expect("ROLES has all of them") as u32
 }
 
 /// Kinds of replies by their numbers in a recording.
@@ -86,7 +73,7 @@ pub(crate) fn turn(
     let led = |status: &Status| (status.role, status.term, status.leader);
     if before.replace(status).as_ref().map(led) != Some(led(&status)) {
         note(EffectKind::Now(Now {
-            role: number_of(status.role),
+            role: status.role as i32,
             term: status.term,
             leader: status.leader.0,
             committed: status.committed,

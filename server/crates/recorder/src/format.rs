@@ -2,7 +2,10 @@
 //! bytes each, lowest first, and the payload, a [`Frame`]. Field numbers never change.
 
 use bytes::Bytes;
-use witan_replica::message_head::MessageHead;
+use witan_replica::{
+    message_head::MessageHead,
+    replica::{PeerEvent, Role},
+};
 
 /// How each file begins.
 pub const MAGIC: &[u8; 8] = b"WITANREC";
@@ -301,9 +304,9 @@ pub struct AnswerGiven {
 /// The state of raft at the end of a turn.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Now {
-    /// Place of the role in `effects::ROLES`.
-    #[prost(uint32, tag = "1")]
-    pub role: u32,
+    /// The role.
+    #[prost(enumeration = "Role", tag = "1")]
+    pub role: i32,
     /// The term.
     #[prost(uint64, tag = "2")]
     pub term: u64,
@@ -395,9 +398,9 @@ pub struct PeerReport {
     /// About which member.
     #[prost(fixed64, tag = "1")]
     pub member: u64,
-    /// Place of the event in `recorded::EVENTS`.
-    #[prost(uint32, tag = "2")]
-    pub event: u32,
+    /// The event.
+    #[prost(enumeration = "PeerEvent", tag = "2")]
+    pub event: i32,
 }
 
 /// How long the last sync took, after a turn.

@@ -23,17 +23,6 @@ use crate::{
     noted::NotedTurn,
 };
 
-/// The reports of the transport, by their numbers in a recording.
-pub(crate) const EVENTS: [PeerEvent; 7] = [
-    PeerEvent::Unreachable,
-    PeerEvent::ProcessGone,
-    PeerEvent::ProcessBack,
-    PeerEvent::StreamOpened,
-    PeerEvent::SnapshotDelivered,
-    PeerEvent::SnapshotFailed,
-    PeerEvent::RemovedHere,
-];
-
 /// Where a recording goes. Nothing here may block.
 pub trait Sink: Send {
     /// Takes the settings and the state with which the replica begins. Returns the `Hider` for the values in its turns.
@@ -121,11 +110,7 @@ impl RecordedReplica {
     }
 
     pub fn peer_event(&mut self, member: MemberId, event: PeerEvent) {
-        self.note(|| {
-            let place = EVENTS.iter().position(|it| *it == event);
-            let event = place.expect("EVENTS has all of them") as u32;
-            InputKind::PeerEvent(PeerReport { member: member.0, event })
-        });
+        self.note(|| InputKind::PeerEvent(PeerReport { member: member.0, event: event as i32 }));
         self.replica.peer_event(member, event);
     }
 

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use witan_machine::member::MemberId;
-use witan_replica::replica::Replica;
+use witan_replica::replica::{Replica, Role};
 
 use crate::{
-    effects::{REPLIES, ROLES},
+    effects::REPLIES,
     format::{AppliedEntry, Effect, EffectKind, Now, Outcome, Persisted, Sent},
 };
 
@@ -108,7 +108,7 @@ fn state_of_raft(now: &Now) -> String {
         MemberId::NONE => "none".into(),
         leader => leader.to_string(),
     };
-    let role = ROLES.get(*role as usize);
+    let role = Role::try_from(*role);
     let role = role.map_or("role of a later release".into(), |role| format!("{role:?}"));
     format!("now {role} of term {term}, leader {leader}, committed {committed}, applied {applied}")
 }

@@ -161,15 +161,14 @@ pub struct Status {
     pub role: Role,
 }
 
-/// Raft role of a member.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Raft role of a member. Recordings hold the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "raft's names")]
 pub enum Role {
-    #[default]
-    Follower,
-    PreCandidate,
-    Candidate,
-    Leader,
+    Follower = 0,
+    PreCandidate = 1,
+    Candidate = 2,
+    Leader = 3,
 }
 
 impl Role {

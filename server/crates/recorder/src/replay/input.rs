@@ -4,7 +4,7 @@ use prost::Message as _;
 use witan_machine::{command::Entry, lease::LeaseId, member::MemberId};
 use witan_replica::{
     host::{Connection, Envelope, Lane, LeaseQuestion, Ticket},
-    replica::Replica,
+    replica::{PeerEvent, Replica},
     wire,
 };
 
@@ -12,7 +12,6 @@ use super::player::Player;
 use crate::{
     bounds,
     format::{InputKind, Received},
-    recorded::EVENTS,
     state,
 };
 
@@ -35,9 +34,9 @@ pub(super) fn hand_in(player: &mut Player, input: &InputKind) -> Result<(), Stri
         InputKind::Tick(now_ns) => replica.tick(*now_ns),
         InputKind::AdvanceClock(at_ns) => replica.advance_clock(*at_ns),
         InputKind::PeerEvent(report) => {
-            let event = EVENTS.get(report.event as usize);
-            let event = event.ok_or("a report of the transport of a later release")?;
-            replica.peer_event(MemberId(report.member), *event);
+            let event = PeerEvent::try_from(report.event);
+            let event = event.map_err(|_| "a report of the transport of a later release")?;
+            replica.peer_event(MemberId(report.member), event);
         }
         InputKind::Durable(index) => {
             let _ = replica.durable(*index);
@@ -128,7 +127,7 @@ pub(super) fn show(input: &InputKind) -> String {
             format!(
                 "about {}: {:?}",
                 MemberId(report.member),
-                EVENTS.get(report.event as usize)
+                PeerEvent::try_from(report.event).ok()
             )
         }
         InputKind::Durable(index) => format!("checkpoint durable at {index}"),

@@ -18,23 +18,23 @@ use crate::{
 };
 use witan_machine::member::MemberId;
 
-/// A report of the transport about another member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A report of the transport about another member. Recordings hold the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub enum PeerEvent {
     /// A message could not be sent.
-    Unreachable,
+    Unreachable = 0,
     /// Both of its streams were closed by the other side, and a new connection was refused.
-    ProcessGone,
+    ProcessGone = 1,
     /// It has opened a stream to this member after its process seemed to have ended: it runs, or was started again.
-    ProcessBack,
+    ProcessBack = 2,
     /// The bulk stream to it was opened: it runs, and what was sent to it before may be lost.
-    StreamOpened,
+    StreamOpened = 3,
     /// It has received and installed the snapshot that was sent to it.
-    SnapshotDelivered,
+    SnapshotDelivered = 4,
     /// The transfer of a snapshot to it failed.
-    SnapshotFailed,
+    SnapshotFailed = 5,
     /// It refuses streams, because this member was removed from the cluster.
-    RemovedHere,
+    RemovedHere = 6,
 }
 
 /// Why leadership was not transferred.
