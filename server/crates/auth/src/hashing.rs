@@ -7,11 +7,7 @@ use bytes::Bytes;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use witan_base::{client_network::ClientNetwork, panics};
 
-use super::{
-    password,
-    queue::{PasswordQueue, QueueFull},
-    verified::VerifiedPasswords,
-};
+use super::{password, queue::PasswordQueue, verified::VerifiedPasswords};
 
 /// Default cost, also used instead of an invalid one, as in etcd.
 const COST: u32 = 10;
@@ -28,12 +24,6 @@ pub enum HashError {
     /// There are no random numbers, or the hashing thread failed.
     #[error("bcrypt failed")]
     Failed,
-}
-
-impl From<QueueFull> for HashError {
-    fn from(_: QueueFull) -> Self {
-        Self::TooMany
-    }
 }
 
 /// Who has sent a password; the queue is fair among them.
@@ -97,7 +87,7 @@ impl PasswordHasher {
         let hashed = self
             .on_hashing_thread(sender, move || password::hash(&password, cost, salt))
             .await?;
-        hashed.map(Bytes::from).map_err(|_| HashError::TooLong)
+        hashed.map(Bytes::from)
     }
 
     /// Whether a password matches a stored hash. Without a hash the result is `false` after the

@@ -8,6 +8,8 @@ use base64::{
 };
 use bcrypt::bcrypt;
 
+use super::HashError;
+
 /// Maximum bytes of a password; bcrypt reads no more.
 pub(super) const BYTES_MAX: usize = 72;
 const SALT_DIGITS: usize = 22;
@@ -25,15 +27,11 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// The password is longer than 72 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooLong;
-
-/// Hashes a password, in Go's format. Takes about 60 ms at a cost of 10, and twice as long for each
+/// Hashes a password, in Go's format; refuses one of more than 72 bytes. Takes about 60 ms at a cost of 10, and twice as long for each
 /// further step.
-pub fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, TooLong> {
+pub fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, HashError> {
     if password.len() > BYTES_MAX {
-        return Err(TooLong);
+        return Err(HashError::TooLong);
     }
     let hashed = bcrypt(cost, salt, &key(password));
     let (salt, hashed) = (DIGITS.encode(salt), DIGITS.encode(&hashed[..HASH_BYTES]));
@@ -124,7 +122,7 @@ mod tests {
         assert!(matches(&longest, hashed.as_bytes()));
         assert!(!matches(&longer, hashed.as_bytes()));
         assert!(!matches(&"x".repeat(71), hashed.as_bytes()));
-        assert_eq!(hash(&longer, 4, [1; 16]), Err(TooLong));
+        assert_eq!(hash(&longer, 4, [1; 16]), Err(HashError::TooLong));
     }
 
     #[test]

@@ -14,6 +14,8 @@ use std::{
 use tokio::{sync::oneshot, time::timeout};
 use witan_base::client_network::ClientNetwork;
 
+use super::HashError;
+
 /// Waiting passwords of all addresses; above it, the address with the most loses its newest, or is refused.
 const WAITING_MAX: usize = 4096;
 
@@ -23,10 +25,6 @@ const GROUPS: usize = 8;
 
 /// Maximum wait; clients have timed out by then.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Too many passwords wait, or one has waited too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct QueueFull;
 
 /// Admits passwords to the hashing threads, in a fair order.
 #[derive(Debug)]
@@ -126,7 +124,7 @@ impl PasswordQueue {
         self: &Arc<Self>,
         client: ClientNetwork,
         user: &str,
-    ) -> Result<HashingPermit, QueueFull> {
+    ) -> Result<HashingPermit, HashError> {
         let mut ticket = self.enqueue(client, user)?;
         let called = timeout(WAIT_TIMEOUT, &mut ticket.ready).await;
         match called {
@@ -135,7 +133,7 @@ impl PasswordQueue {
                 Ok(HashingPermit { queue: Arc::clone(self), client })
             }
             // it was dropped for others, or timed out
-            Ok(Err(_)) | Err(_) => Err(QueueFull),
+            Ok(Err(_)) | Err(_) => Err(HashError::TooMany),
         }
     }
 
@@ -145,7 +143,7 @@ impl PasswordQueue {
         self: &Arc<Self>,
         client: ClientNetwork,
         user: &str,
-    ) -> Result<QueueEntry, QueueFull> {
+    ) -> Result<QueueEntry, HashError> {
         let group = usize::try_from(self.names.hash_one(user) % GROUPS as u64).unwrap_or_default();
         let mut state = self.state();
         let own = state
@@ -153,7 +151,7 @@ impl PasswordQueue {
             .get(&client)
             .map_or(0, |client| client.waiting);
         if state.waiting >= WAITING_MAX && !state.drop_newest_of_largest(own) {
-            return Err(QueueFull);
+            return Err(HashError::TooMany);
         }
         let (call, called) = oneshot::channel();
         let id = state.next_id;
