@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::{
+    TooManyWatchers,
     interval_tree::IntervalTree,
     range::{RangeEnd, WatchRange},
 };
@@ -25,11 +26,6 @@ pub struct WatchStreamId(u32);
 /// Identifies a watcher group; reused after it was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatcherGroupId(u32);
-
-/// `limits::WATCHER_GROUPS_MAX` are registered already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many watchers")]
-pub struct TooManyWatcherGroups;
 
 /// Locations of unread changes that match a watcher group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,9 +137,9 @@ impl WatcherGroups {
         &mut self,
         stream: WatchStreamId,
         span: &WatchRange,
-    ) -> Result<WatcherGroupId, TooManyWatcherGroups> {
+    ) -> Result<WatcherGroupId, TooManyWatchers> {
         if self.len() >= WATCHER_GROUPS_MAX {
-            return Err(TooManyWatcherGroups);
+            return Err(TooManyWatchers);
         }
         let group = WatcherGroup {
             key: span.key.clone(),
