@@ -7,12 +7,12 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher as _, RandomState},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{sync::oneshot, time::timeout};
-use witan_base::client_network::ClientNetwork;
+use witan_base::{client_network::ClientNetwork, sync::Mutex};
 
 use super::HashError;
 
@@ -77,7 +77,10 @@ pub(super) struct HashingPermit {
 
 impl Drop for HashingPermit {
     fn drop(&mut self) {
-        self.queue.state().release(self.client, self.queue.share);
+        self.queue
+            .state
+            .lock()
+            .release(self.client, self.queue.share);
     }
 }
 
@@ -96,7 +99,7 @@ impl Drop for QueueEntry {
         if self.taken {
             return;
         }
-        let mut state = self.queue.state();
+        let mut state = self.queue.state.lock();
         // decided under the lock: either it was dispatched, or it still waits
         if self.ready.try_recv().is_ok() {
             state.release(self.client, self.queue.share);
@@ -145,7 +148,7 @@ impl PasswordQueue {
         user: &str,
     ) -> Result<QueueEntry, HashError> {
         let group = usize::try_from(self.names.hash_one(user) % GROUPS as u64).unwrap_or_default();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let own = state
             .clients
             .get(&client)
@@ -174,11 +177,6 @@ impl PasswordQueue {
             ready: called,
             taken: false,
         })
-    }
-
-    /// Locks the state. A poisoned lock is ignored: no panic can leave the state inconsistent.
-    fn state(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -368,8 +366,8 @@ mod tests {
         drop(first);
         let second = second.await.unwrap();
         drop((second, other));
-        assert_eq!(queue.state().free, 2);
-        assert!(queue.state().clients.is_empty() && queue.state().turns.is_empty());
+        assert_eq!(queue.state.lock().free, 2);
+        assert!(queue.state.lock().clients.is_empty() && queue.state.lock().turns.is_empty());
     }
 
     #[tokio::test]
@@ -381,7 +379,7 @@ mod tests {
             .collect();
         drop(held);
         drop(waits);
-        let state = queue.state();
+        let state = queue.state.lock();
         assert_eq!((state.free, state.waiting), (2, 0));
         assert!(state.clients.is_empty() && state.turns.is_empty());
     }
@@ -395,16 +393,16 @@ mod tests {
             tickets.push(queue.enqueue(client(1), &at.to_string()).unwrap());
         }
         assert!(queue.enqueue(client(1), "one more").is_err());
-        assert_eq!(queue.state().waiting, WAITING_MAX);
+        assert_eq!(queue.state.lock().waiting, WAITING_MAX);
         // others get as much as it has
         for at in 0..WAITING_MAX / 2 {
             tickets.push(queue.enqueue(client(2), &at.to_string()).unwrap());
         }
         assert!(queue.enqueue(client(2), "one more").is_err());
         let newcomer = queue.enqueue(client(9), "alice").unwrap();
-        assert_eq!(queue.state().waiting, WAITING_MAX);
+        assert_eq!(queue.state.lock().waiting, WAITING_MAX);
         drop((tickets, newcomer));
-        assert_eq!(queue.state().waiting, 0);
+        assert_eq!(queue.state.lock().waiting, 0);
     }
 
     #[tokio::test]
@@ -422,7 +420,7 @@ mod tests {
         });
         join_all(all).await;
         assert_eq!(served.load(Relaxed), 500);
-        assert_eq!(queue.state().free, 3);
-        assert!(queue.state().clients.is_empty());
+        assert_eq!(queue.state.lock().free, 3);
+        assert!(queue.state.lock().clients.is_empty());
     }
 }

@@ -7,7 +7,6 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,6 +15,7 @@ use ring::{
     hmac::{self, HMAC_SHA256},
     rand::SecureRandom,
 };
+use witan_base::sync::Mutex;
 
 /// Cached passwords; above it, the oldest is evicted.
 const VERIFIED_CACHED: usize = 1024;
@@ -49,14 +49,14 @@ impl VerifiedPasswords {
     /// Whether this password was verified against this stored hash.
     pub(super) fn contains(&self, password: &str, hashed: &[u8]) -> bool {
         let mark = self.digest(password, hashed);
-        let since = self.known().get(&mark).copied();
+        let since = self.known.lock().get(&mark).copied();
         since.is_some_and(|since| since.elapsed() < VERIFIED_TTL)
     }
 
     /// Records that this password matched this stored hash.
     pub(super) fn insert(&self, password: &str, hashed: &[u8]) {
         let mark = self.digest(password, hashed);
-        let mut known = self.known();
+        let mut known = self.known.lock();
         if known.len() >= VERIFIED_CACHED && !known.contains_key(&mark) {
             known.retain(|_, since| since.elapsed() < VERIFIED_TTL);
             let first = known.iter().min_by_key(|(_, since)| **since);
@@ -77,11 +77,6 @@ impl VerifiedPasswords {
         let mut mark = PasswordDigest::default();
         mark.copy_from_slice(digest.sign().as_ref());
         mark
-    }
-
-    /// Locks the map. A poisoned lock is ignored: no panic can leave the map inconsistent.
-    fn known(&self) -> MutexGuard<'_, HashMap<PasswordDigest, Instant>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -114,7 +109,7 @@ mod tests {
         for at in 0..=VERIFIED_CACHED {
             verified.insert(&at.to_string(), b"hash");
         }
-        assert_eq!(verified.known().len(), VERIFIED_CACHED);
+        assert_eq!(verified.known.lock().len(), VERIFIED_CACHED);
         assert!(!verified.contains("0", b"hash"), "the first made room");
         assert!(verified.contains("1024", b"hash"));
     }

@@ -5,8 +5,10 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
+
+use crate::sync::Mutex;
 
 /// Bits of an IPv6 address that a client has for itself.
 const HOST_BITS: u32 = 64;
@@ -100,8 +102,7 @@ impl<T> PerNetwork<T> {
     /// Returns the value of a network, shared with its present users; if there are none, makes it with `new`. Only a
     /// weak reference is kept: the value ends with the last returned `Arc`.
     pub fn get_or(&self, network: ClientNetwork, new: impl FnOnce() -> T) -> Arc<T> {
-        // The map is whole at every step: a panic elsewhere does not spoil it.
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         if let Some(value) = known.get(&network).and_then(Weak::upgrade) {
             return value;
         }
@@ -132,7 +133,7 @@ mod tests {
             }
         }
         assert_eq!(*values.get_or(of(0), || 1), 0);
-        assert!(values.0.lock().unwrap().len() < 64);
+        assert!(values.0.lock().len() < 64);
         drop(kept);
         assert_eq!(*values.get_or(of(0), || 1), 1);
     }

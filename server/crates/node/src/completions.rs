@@ -13,7 +13,7 @@ use std::{
     cell::{OnceCell, RefCell},
     marker::PhantomData,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -22,7 +22,7 @@ use tokio::{
     sync::Notify,
     time::{MissedTickBehavior, interval},
 };
-use witan_base::budget::Reservation;
+use witan_base::{budget::Reservation, sync::Mutex};
 use witan_machine::view::View;
 use witan_replica::{host::LeaseAnswer, lessor::LeaseDeadlines};
 
@@ -231,7 +231,8 @@ impl<T> CompletionSender<T> {
     fn send(&mut self, value: Result<AnyContent, NodeError>) {
         if let Some(completion_queue) = self.completion_queue.take() {
             completion_queue
-                .completions()
+                .completions
+                .lock()
                 .push(Completion::Reply(self.slot_id, value));
             completion_queue.notify.notify_one();
         }
@@ -303,12 +304,6 @@ impl CompletionQueue {
             completion_queue.get_or_init(open).clone()
         })
     }
-
-    fn completions(&self) -> MutexGuard<'_, Vec<Completion>> {
-        self.completions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Delivers completions as long as the worker runs, and ends requests that have waited for too long.
@@ -320,7 +315,7 @@ async fn deliver_completions(completion_queue: Arc<CompletionQueue>) {
         let checks = SLOTS.with_borrow(|slots| slots.checks);
         tokio::select! {
             () = completion_queue.notify.notified() => {
-                std::mem::swap(&mut *completion_queue.completions(), &mut completions);
+                std::mem::swap(&mut *completion_queue.completions.lock(), &mut completions);
                 SLOTS.with_borrow_mut(|slots| completions.drain(..).for_each(|l| slots.deliver(l)));
                 if !checks {
                     // the first request after a pause waits for whole intervals
@@ -372,7 +367,7 @@ impl CompletionBatch {
             .iter_mut()
             .filter(|(_, completions)| !completions.is_empty())
         {
-            completion_queue.completions().append(completions);
+            completion_queue.completions.lock().append(completions);
             completion_queue.notify.notify_one();
         }
     }

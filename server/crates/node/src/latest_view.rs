@@ -5,8 +5,9 @@
 //! later one. A client that has seen the answer to a write therefore never reads an older state, and the
 //! published state is linearizable if this member is the only voter.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use witan_base::sync::Mutex;
 use witan_machine::view::View;
 
 /// See the module's description. Empty until a read requests it, so that a write-only load copies
@@ -23,30 +24,28 @@ struct PublishedView {
 impl LatestView {
     /// Returns the state after the last turn; `None` if nobody has asked for it since.
     pub(super) fn get(&self) -> Option<Arc<View>> {
-        self.slot().as_ref().map(|published| published.view.clone())
+        self.0
+            .lock()
+            .as_ref()
+            .map(|published| published.view.clone())
     }
 
     /// Returns the state after the last turn if linearizable reads may use it, else `None`.
     pub(super) fn linearizable(&self) -> Option<Arc<View>> {
-        let slot = self.slot();
+        let slot = self.0.lock();
         let published = slot.as_ref().filter(|published| published.linearizable);
         published.map(|published| published.view.clone())
     }
 
     /// Publishes a state. Only the replica's thread calls it, between turns.
     pub(super) fn publish(&self, view: Arc<View>, linearizable: bool) {
-        *self.slot() = Some(PublishedView { view, linearizable });
+        *self.0.lock() = Some(PublishedView { view, linearizable });
     }
 
     /// Withdraws the published state, before the replica changes its own.
     pub(super) fn clear(&self) {
-        let taken = self.slot().take();
+        let taken = self.0.lock().take();
         // outside of the lock: it can hold the last reference to a lot of memory
         drop(taken);
-    }
-
-    /// Locks the slot. A poisoned lock is ignored: the slot is consistent at every step.
-    fn slot(&self) -> MutexGuard<'_, Option<PublishedView>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

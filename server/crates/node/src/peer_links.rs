@@ -1,12 +1,9 @@
 //! Which other members are connected, and since when: why a request timed out, and whether a change of
 //! membership is safe.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
+use witan_base::sync::Mutex;
 use witan_machine::member::MemberId;
 
 use super::{
@@ -29,26 +26,22 @@ pub(super) struct PeerLinks {
 impl PeerLinks {
     /// Notes that a member is connected since `now_ns`, or since before if it was connected already.
     pub(super) fn connected(&self, member: MemberId, now_ns: i64) {
-        self.lock().entry(member).or_insert(now_ns);
+        self.since.lock().entry(member).or_insert(now_ns);
     }
 
     /// Notes that a member is not connected from now on, or since before if it was not connected already.
     pub(super) fn lost(&self, member: MemberId) {
-        self.lock().remove(&member);
+        self.since.lock().remove(&member);
     }
 
     /// Returns how a member is connected: `Settled` since `before_ns` or earlier, `Recent` since then, or
     /// `Lost`.
     pub(super) fn connection(&self, member: MemberId, before_ns: i64) -> Connection {
-        match self.lock().get(&member) {
+        match self.since.lock().get(&member) {
             None => Connection::Lost,
             Some(since) if *since <= before_ns => Connection::Settled,
             Some(_) => Connection::Recent,
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<MemberId, i64>> {
-        self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,16 +3,14 @@
 //! reads them by itself (`post`).
 
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{
-            AtomicBool,
-            Ordering::{AcqRel, Acquire, Release},
-        },
+    sync::atomic::{
+        AtomicBool,
+        Ordering::{AcqRel, Acquire, Release},
     },
     time::Duration,
 };
 
+use witan_base::sync::Mutex;
 use witan_machine::member::MemberId;
 use witan_replica::{host::Envelope, long_command::ExecutedCommand, replica::PeerEvent};
 use witan_storage::ReceivedSnapshot;
@@ -86,20 +84,16 @@ impl RaftInbox {
     /// Takes everything for the next turn.
     pub(super) fn take(&self) -> RaftBatch {
         match self.filled.swap(false, AcqRel) {
-            true => std::mem::take(&mut *self.lock()),
+            true => std::mem::take(&mut *self.queued.lock()),
             false => RaftBatch::default(),
         }
     }
 
     /// Changes what is queued, and wakes nobody.
     fn put<T>(&self, change: impl FnOnce(&mut RaftBatch) -> T) -> T {
-        let changed = change(&mut self.lock());
+        let changed = change(&mut self.queued.lock());
         self.filled.store(true, Release);
         changed
-    }
-
-    fn lock(&self) -> MutexGuard<'_, RaftBatch> {
-        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

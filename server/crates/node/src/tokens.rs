@@ -11,12 +11,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
+use witan_base::sync::Mutex;
 use witan_machine::auth::AuthReply;
 
 /// Tokens of one member.
@@ -167,7 +168,7 @@ impl Tokens {
     /// Returns the user of a token and extends its life by `ttl`; `None` if it is unknown or has ended.
     pub fn user(&self, token: &str) -> Option<String> {
         let now = Instant::now();
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let owner = known.by_token.get_mut(token)?;
         if owner.ends < now {
             known.remove(token);
@@ -191,11 +192,11 @@ impl Tokens {
                 self.assign(format!("{}.{index}", prefix.0), user.clone());
             }
             AuthReply::Authenticated { .. } | AuthReply::Done => {}
-            AuthReply::TokensRevoked { user } => self.known().remove_user(user),
+            AuthReply::TokensRevoked { user } => self.known.lock().remove_user(user),
             AuthReply::Disabled => self.end_all(),
             AuthReply::Paths(done) => {
                 if let Some(user) = &done.tokens_revoked_of {
-                    self.known().remove_user(user);
+                    self.known.lock().remove_user(user);
                 }
             }
         }
@@ -203,24 +204,19 @@ impl Tokens {
 
     /// Ends all tokens, because users may have changed unseen.
     pub(super) fn end_all(&self) {
-        *self.known() = TokenTable::default();
+        *self.known.lock() = TokenTable::default();
     }
 
     /// Keeps a token of a user, after sweeping some that have ended. At [`TOKENS_MAX`] tokens another one is
     /// evicted.
     fn assign(&self, token: String, user: String) {
         let now = Instant::now();
-        let mut known = self.known();
+        let mut known = self.known.lock();
         known.sweep(now);
         if known.by_token.len() >= TOKENS_MAX {
             known.evict(&user);
         }
         known.insert(token.into(), user.into(), now, self.ttl);
-    }
-
-    /// Locks the tokens. A poisoned lock is ignored: no panic can leave them inconsistent.
-    fn known(&self) -> MutexGuard<'_, TokenTable> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -314,11 +310,11 @@ mod tests {
         // who has few gets more, at the cost of who has most
         log_in("alice", 2);
         assert!(tokens.user("alice.1").is_some() && tokens.user("alice.2").is_some());
-        assert_eq!(tokens.known().by_token.len(), TOKENS_MAX);
+        assert_eq!(tokens.known.lock().by_token.len(), TOKENS_MAX);
         let gone = AuthReply::TokensRevoked { user: "bob".into() };
         tokens.applied(&gone, 2);
         assert_eq!(tokens.user(&last), None);
-        let known = tokens.known();
+        let known = tokens.known.lock();
         let sizes = (known.by_token.len(), known.order.len(), known.by_user.len());
         assert_eq!((sizes, known.by_count.len()), ((2, 2, 1), 1));
     }
@@ -331,12 +327,12 @@ mod tests {
         }
         {
             // as if it had been given some time ago
-            let mut known = tokens.known();
+            let mut known = tokens.known.lock();
             let early = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
             known.by_token.get_mut("abc.1").unwrap().placed = early;
         }
         assert!(tokens.user("abc.1").is_some());
-        let mut known = tokens.known();
+        let mut known = tokens.known.lock();
         known.evict("alice");
         assert!(known.by_token.contains_key("abc.1") && !known.by_token.contains_key("abc.2"));
         let later = Instant::now() + Duration::from_secs(400);

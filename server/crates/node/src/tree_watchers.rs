@@ -1,14 +1,11 @@
 //! The v2 watchers of this process. They are woken, never fed: each reads events from the history
 //! of a view by its own cursor (I7).
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use witan_base::client_network::ClientNetwork;
+use witan_base::{client_network::ClientNetwork, sync::Mutex};
 use witan_replica::watch::{WatchHub, WatcherId};
 use witan_tree::{Tree, Watch};
 
@@ -42,7 +39,7 @@ impl TreeWatchers {
         client: ClientNetwork,
     ) -> Result<TreeWatcher, NodeError> {
         let notify = Arc::new(Notify::new());
-        let mut watch_state = self.watch_state();
+        let mut watch_state = self.0.lock();
         let id = watch_state
             .hub
             .register(&watch)
@@ -53,12 +50,12 @@ impl TreeWatchers {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.watch_state().hub.len()
+        self.0.lock().hub.len()
     }
 
     /// Wakes the watchers that events of `tree` after index `since` may concern.
     pub(super) fn wake(&self, tree: &Tree, since: u64) {
-        let watch_state = self.watch_state();
+        let watch_state = self.0.lock();
         if watch_state.hub.is_empty() {
             return;
         }
@@ -82,7 +79,7 @@ impl TreeWatchers {
     pub(super) fn visit(&self, mut visit: impl FnMut(&[u8], ClientNetwork)) {
         let mut last = None;
         loop {
-            let watch_state = self.watch_state();
+            let watch_state = self.0.lock();
             let some: Vec<(WatcherId, Bytes, ClientNetwork)> = watch_state
                 .hub
                 .after(last)
@@ -101,11 +98,6 @@ impl TreeWatchers {
                 visit(path, *client);
             }
         }
-    }
-
-    /// Locks the registry. A poisoned lock is ignored: at worst a watcher remains registered.
-    fn watch_state(&self) -> MutexGuard<'_, TreeWatchState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -127,7 +119,7 @@ impl TreeWatcher {
 
 impl Drop for TreeWatcher {
     fn drop(&mut self) {
-        let mut watch_state = self.watchers.watch_state();
+        let mut watch_state = self.watchers.0.lock();
         watch_state.hub.unregister(self.id);
         watch_state.wakers.remove(&self.id);
     }

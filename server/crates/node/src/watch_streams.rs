@@ -5,13 +5,10 @@
 //! Changes up to the notified one have been noted for all streams that they match; it follows
 //! within the same turn.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::Notify;
-use witan_base::client_network::ClientNetwork;
+use witan_base::{client_network::ClientNetwork, sync::Mutex};
 use witan_machine::{
     kv::{Kv, Location},
     limits::STATES_BEFORE_COMPACTION_MAX,
@@ -73,7 +70,7 @@ struct StreamWaker {
 impl WatchStreams {
     /// Sets the published and the notified revision to those of the recovered state.
     pub(super) fn begin(&self, kv: &Kv) {
-        let mut watch_state = self.watch_state();
+        let mut watch_state = self.0.lock();
         (watch_state.published, watch_state.notified_revision) = (kv.revision(), kv.revision());
         watch_state.end = Some(kv.end());
     }
@@ -81,7 +78,7 @@ impl WatchStreams {
     /// Registers a stream of a client without watchers, which is woken on the calling worker.
     pub(super) fn add_stream(&self, client: ClientNetwork) -> WatchStream {
         let notify = Arc::new(Notify::new());
-        let mut watch_state = self.watch_state();
+        let mut watch_state = self.0.lock();
         let id = watch_state.groups.add_stream();
         let waker = StreamWaker {
             completion_queue: CompletionQueue::current(),
@@ -94,13 +91,13 @@ impl WatchStreams {
 
     /// Sets the revision that clients may know. Call it before anything reveals that revision.
     pub(super) fn publish(&self, revision: i64) {
-        self.watch_state().published = revision;
+        self.0.lock().published = revision;
     }
 
     /// Notes all matching changes since the last call for each stream, and wakes it. `kv` is the
     /// state after the round; it still holds the states before its compactions.
     pub(super) fn notify(&self, kv: &Kv, completions: &mut CompletionBatch) {
-        let mut watch_state = self.watch_state();
+        let mut watch_state = self.0.lock();
         let watch_state = &mut *watch_state;
         let mut woken = std::mem::take(&mut watch_state.waiting);
         let mut matched = false;
@@ -131,7 +128,7 @@ impl WatchStreams {
     /// Keeps the state `before`, which a received snapshot has replaced, for streams that have not read its
     /// changes yet. Call [`WatchStreams::publish`] and [`WatchStreams::notify`] with the new state then.
     pub(super) fn replace_state(&self, before: &Kv) {
-        let mut watch_state = self.watch_state();
+        let mut watch_state = self.0.lock();
         watch_state.end = None;
         if !watch_state.groups.is_empty() {
             watch_state.older.push(without_compacted_states(before));
@@ -141,7 +138,7 @@ impl WatchStreams {
 
     /// Wakes all streams.
     pub(super) fn wake_all(&self, completions: &mut CompletionBatch) {
-        for waker in self.watch_state().wakers.values() {
+        for waker in self.0.lock().wakers.values() {
             completions.wake(waker.completion_queue.clone(), waker.notify.clone());
         }
     }
@@ -151,7 +148,7 @@ impl WatchStreams {
     pub(super) fn visit(&self, mut visit: impl FnMut(&[u8], ClientNetwork, u32)) {
         let mut from = 0;
         loop {
-            let watch_state = self.watch_state();
+            let watch_state = self.0.lock();
             let some: Vec<(Arc<[u8]>, ClientNetwork, u32)> = watch_state
                 .groups
                 .in_slots(from..from + VISITED_AT_ONCE)
@@ -174,16 +171,11 @@ impl WatchStreams {
 
     /// Drops the states from before compactions after [`OLDER_STATE_CHECKS`] calls; called periodically.
     pub(super) fn expire_old_states(&self) {
-        let mut watch_state = self.watch_state();
+        let mut watch_state = self.0.lock();
         watch_state.older_checks += 1;
         if watch_state.older_checks >= OLDER_STATE_CHECKS {
             watch_state.older = Vec::new();
         }
-    }
-
-    /// Locks the registry. A poisoned lock is ignored: at worst a stream remains registered.
-    fn watch_state(&self) -> MutexGuard<'_, WatchState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -251,7 +243,7 @@ pub struct WatchStream {
 impl WatchStream {
     /// Registers a group of one watcher. Returns it with the published revision.
     pub fn register(&self, span: &WatchRange) -> Result<(WatcherGroupId, i64), NodeError> {
-        let mut watch_state = self.streams.watch_state();
+        let mut watch_state = self.streams.0.lock();
         let id = watch_state
             .groups
             .register(self.id, span)
@@ -261,21 +253,21 @@ impl WatchStream {
 
     /// Counts one more watcher of a group. Returns the published revision.
     pub fn join(&self, id: WatcherGroupId) -> i64 {
-        let mut watch_state = self.streams.watch_state();
+        let mut watch_state = self.streams.0.lock();
         watch_state.groups.join(id);
         watch_state.published
     }
 
     /// Counts one watcher of a group less, which has others.
     pub fn leave(&self, id: WatcherGroupId) {
-        self.streams.watch_state().groups.leave(id);
+        self.streams.0.lock().groups.leave(id);
     }
 
     /// Removes watcher groups, some at a time, because the replica's thread needs the registry, too.
     pub fn unregister<'a>(&self, ended: impl Iterator<Item = (WatcherGroupId, &'a WatchRange)>) {
         let mut ended = ended.peekable();
         while ended.peek().is_some() {
-            let mut watch_state = self.streams.watch_state();
+            let mut watch_state = self.streams.0.lock();
             let some = ended.by_ref().take(UNREGISTERED_AT_ONCE);
             some.for_each(|(id, span)| watch_state.groups.unregister(id, span));
             drop(watch_state);
@@ -284,13 +276,13 @@ impl WatchStream {
 
     /// Returns the revision that clients may know already.
     pub fn published(&self) -> i64 {
-        self.streams.watch_state().published
+        self.streams.0.lock().published
     }
 
     /// Takes unread changes. If the notified revision is below `wanted`, the stream is woken when
     /// it advances.
     pub fn take(&self, wanted: i64) -> StreamChanges {
-        let mut watch_state = self.streams.watch_state();
+        let mut watch_state = self.streams.0.lock();
         if watch_state.notified_revision < wanted && !watch_state.waiting.contains(&self.id) {
             watch_state.waiting.push(self.id);
         }
@@ -304,7 +296,7 @@ impl WatchStream {
     /// Returns a state that contains everything up to `revision`, if it is at hand, and the states from
     /// before the last compactions, oldest first. Do not keep them: they hold memory.
     pub fn states(&self, revision: i64) -> (Option<Arc<Kv>>, Vec<Arc<Kv>>) {
-        let watch_state = self.streams.watch_state();
+        let watch_state = self.streams.0.lock();
         let fresh = watch_state.current.as_ref();
         let current = fresh.filter(|kv| kv.revision() >= revision).cloned();
         (current, watch_state.older.clone())
@@ -318,7 +310,7 @@ impl WatchStream {
 
 impl Drop for WatchStream {
     fn drop(&mut self) {
-        let mut watch_state = self.streams.watch_state();
+        let mut watch_state = self.streams.0.lock();
         watch_state.groups.remove_stream(self.id);
         watch_state.wakers.remove(&self.id);
         watch_state.waiting.retain(|id| *id != self.id);

@@ -4,14 +4,14 @@
 use std::{
     io,
     os::fd::AsFd as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::oneshot;
-use witan_base::budget::SMALL_BYTES;
+use witan_base::{budget::SMALL_BYTES, sync::Mutex};
 use witan_machine::member::MemberId;
 use witan_node::Waker;
 use witan_replica::host::{Envelope, Lane};
@@ -56,13 +56,9 @@ impl Arrivals {
     /// Hands a stream over to the replica's thread, and wakes nobody. Streams that were closed before that thread has
     /// looked are dropped.
     pub(super) fn add(&self, stream: InboundStream) {
-        let mut arrivals = self.lock();
+        let mut arrivals = self.0.lock();
         arrivals.retain(|stream| !stream.ended.is_closed());
         arrivals.push(stream);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<InboundStream>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -128,7 +124,7 @@ impl Inbound {
     fn take_arrivals(&mut self, arrivals: &Arrivals) {
         self.streams
             .retain(|stream| !stream.inbound.ended.is_closed());
-        let mut arrivals = arrivals.lock();
+        let mut arrivals = arrivals.0.lock();
         if arrivals.is_empty() {
             return;
         }

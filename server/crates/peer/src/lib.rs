@@ -35,7 +35,7 @@ mod tests;
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     thread::JoinHandle,
     time::Duration,
 };
@@ -46,6 +46,7 @@ use tokio::{
     task::AbortHandle,
     time::Instant,
 };
+use witan_base::sync::Mutex;
 use witan_config::{Address, PeerSettings, Url};
 use witan_machine::member::{Member, MemberId, MemberRegistry};
 use witan_node::{Node, Post, Waker};
@@ -104,10 +105,6 @@ impl Shared {
     fn peer(&self, id: MemberId) -> Option<Arc<Peer>> {
         let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
         peers.get(&id).cloned()
-    }
-
-    fn remotes(&self) -> MutexGuard<'_, Remotes> {
-        self.remotes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes or queues a message in its lane; reports the member as unreachable if the message is dropped.
@@ -258,7 +255,7 @@ impl Post for PeerPost {
         for envelope in envelopes {
             let Some(link) = self.links.get_mut(&envelope.to) else {
                 // a member that was removed, or whose entry is not applied yet
-                let remotes = self.shared.remotes();
+                let remotes = self.shared.remotes.lock();
                 if let Some(link) = remotes.0.get(&envelope.to)
                     && envelope.snapshot.is_none()
                 {
@@ -294,7 +291,7 @@ impl Post for PeerPost {
             });
         }
         let shared = self.shared.clone();
-        let mut remotes = shared.remotes();
+        let mut remotes = shared.remotes.lock();
         for member in members
             .by_id
             .values()

@@ -5,7 +5,7 @@ use std::{
     hash::BuildHasher as _,
     io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -17,7 +17,7 @@ use tokio::{
     sync::Notify,
     time::{MissedTickBehavior, interval_at, sleep, timeout},
 };
-use witan_base::version;
+use witan_base::{sync::Mutex, version};
 use witan_config::Url;
 use witan_machine::member::MemberId;
 use witan_replica::replica::PeerEvent;
@@ -111,13 +111,13 @@ impl Peer {
 
     /// Whether its process counts as ended.
     pub(super) fn is_gone(&self) -> bool {
-        self.lanes().is_gone()
+        self.lanes.lock().is_gone()
     }
 
     /// Completes when the queues of both open streams are written.
     pub(super) async fn flushed(&self) {
         for kind in [StreamKind::Control, StreamKind::Bulk] {
-            if self.lanes().is_open(kind) {
+            if self.lanes.lock().is_open(kind) {
                 self.queue(kind).emptied().await;
             }
         }
@@ -126,17 +126,13 @@ impl Peer {
     /// Whether both the control stream and the bulk stream are open.
     #[cfg(test)]
     pub(super) fn is_open(&self) -> bool {
-        let lanes = self.lanes();
+        let lanes = self.lanes.lock();
         lanes.is_open(StreamKind::Control) && lanes.is_open(StreamKind::Bulk)
     }
 
     fn urls(&self) -> Vec<Url> {
         let urls = self.urls.read().unwrap_or_else(PoisonError::into_inner);
         urls.clone()
-    }
-
-    fn lanes(&self) -> MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -217,7 +213,7 @@ impl Link {
     /// Notes that the stream is open: its queue takes messages, and the node sees the member as connected.
     fn on_opened(&mut self) {
         self.peer.queue(self.kind).open();
-        if self.peer.lanes().on_opened(self.kind) {
+        if self.peer.lanes.lock().on_opened(self.kind) {
             // the queue opens before the replica hears from the member and sends on it
             self.peer.retry_now();
         }
@@ -243,7 +239,11 @@ impl Link {
             self.peer.series.disconnected.inc();
             self.shared.node.peer_link(self.peer.id, false);
         }
-        let gone = self.peer.lanes().on_ended(self.kind, by_other_side(end));
+        let gone = self
+            .peer
+            .lanes
+            .lock()
+            .on_ended(self.kind, by_other_side(end));
         // the batch that was being written may be lost
         self.report(gone);
     }
@@ -275,7 +275,8 @@ impl Link {
         }
         let gone = self
             .peer
-            .lanes()
+            .lanes
+            .lock()
             .on_failed(self.kind, error.nothing_listens());
         self.report(gone);
     }

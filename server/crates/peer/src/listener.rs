@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ use tokio::{
     task::{AbortHandle, yield_now},
     time::{sleep, timeout},
 };
-use witan_base::client_network::ClientNetwork;
+use witan_base::{client_network::ClientNetwork, sync::Mutex};
 use witan_config::Url;
 use witan_logging::LogLimit;
 use witan_machine::member::MemberId;
@@ -123,7 +123,7 @@ struct Greeting {
 impl Greeting {
     /// Gives a new connection its id.
     fn new(all: &Arc<Mutex<Greetings>>) -> Self {
-        let mut greetings = lock(all);
+        let mut greetings = all.lock();
         greetings.last += 1;
         Self { id: greetings.last, all: all.clone() }
     }
@@ -131,12 +131,8 @@ impl Greeting {
 
 impl Drop for Greeting {
     fn drop(&mut self) {
-        lock(&self.all).open.remove(&self.id);
+        self.all.lock().open.remove(&self.id);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Listener {
@@ -185,7 +181,7 @@ impl Listener {
                     Err(_) => listener.shared.metrics.refused("timeout"),
                 }
             });
-            if lock(&self.greetings).add(id, network, task.abort_handle()) {
+            if self.greetings.lock().add(id, network, task.abort_handle()) {
                 self.shared.metrics.refused("too_many");
             }
             // each connection may speak before the next one is accepted
@@ -282,7 +278,7 @@ impl Listener {
         if certificate.is_none_or(|it| it.is_for(&hosts)) {
             return Ok(());
         }
-        let streams = lock(&self.streams);
+        let streams = self.streams.lock();
         let mut open = streams.iter().filter(|((of, _), _)| *of == from);
         match open.any(|(_, stream)| stream.is_open_for(&hosts)) {
             true => Err(Refusal::Certificate),
@@ -328,7 +324,10 @@ impl Listener {
             listener.on_ended(key);
         });
         let task = serving.abort_handle();
-        let before = lock(&self.streams).insert(key, OpenStream { task, certificate });
+        let before = self
+            .streams
+            .lock()
+            .insert(key, OpenStream { task, certificate });
         if let Some(before) = before {
             before.task.abort();
         }
@@ -336,7 +335,7 @@ impl Listener {
 
     /// Notes the end of a stream; forgets its member if that was the last one and the member is not in the cluster.
     fn on_ended(&self, (from, kind): (MemberId, StreamKind)) {
-        let streams = lock(&self.streams);
+        let streams = self.streams.lock();
         let mut others = streams
             .iter()
             .filter(|((of, other), _)| *of == from && *other != kind);

@@ -2,14 +2,11 @@
 //! short message for a link that has nothing to write is written by the replica's thread: that saves waking the
 //! link's thread, which costs more than the write.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use witan_base::budget::SMALL_BYTES;
+use witan_base::{budget::SMALL_BYTES, sync::Mutex};
 use witan_transport::DirectWriter;
 
 use super::frame::{self, FrameKind};
@@ -65,7 +62,7 @@ pub(super) struct Attached<'a>(&'a LaneQueue);
 
 impl Drop for Attached<'_> {
     fn drop(&mut self) {
-        let mut queued = self.0.lock();
+        let mut queued = self.0.queued.lock();
         (queued.writer, queued.unflushed) = (None, false);
     }
 }
@@ -73,13 +70,13 @@ impl Drop for Attached<'_> {
 impl LaneQueue {
     /// Lets short messages be written to a stream, which is open until the returned value is dropped.
     pub(super) fn attach(&self, writer: Option<DirectWriter>) -> Attached<'_> {
-        self.lock().writer = writer;
+        self.queued.lock().writer = writer;
         Attached(self)
     }
 
     /// Writes or queues a message.
     pub(super) fn push(&self, message: Bytes) -> Pushed {
-        let mut queued = self.lock();
+        let mut queued = self.queued.lock();
         if let Some(bytes) = queued.write(&message) {
             if queued.unflushed {
                 self.filled.notify_one();
@@ -102,7 +99,7 @@ impl LaneQueue {
 
     /// Queues each new message until the link asks for the next batch: it writes something else.
     pub(super) fn hold(&self) {
-        self.lock().written = false;
+        self.queued.lock().written = false;
     }
 
     /// Waits for a message and takes the queued ones, up to the size of a batch. Returns none of them if the stream has
@@ -110,7 +107,7 @@ impl LaneQueue {
     pub(super) async fn next_batch(&self) -> Vec<Bytes> {
         loop {
             let filled = self.filled.notified();
-            let (messages, unflushed) = self.lock().take();
+            let (messages, unflushed) = self.queued.lock().take();
             if unflushed || !messages.is_empty() {
                 return messages;
             }
@@ -123,7 +120,7 @@ impl LaneQueue {
     pub(super) async fn emptied(&self) {
         loop {
             let written = self.written.notified();
-            if self.lock().written {
+            if self.queued.lock().written {
                 return;
             }
             written.await;
@@ -132,19 +129,15 @@ impl LaneQueue {
 
     /// Lets the queue take messages again, which wait for the next connection.
     pub(super) fn open(&self) {
-        self.lock().closed = false;
+        self.queued.lock().closed = false;
     }
 
     /// Drops all messages, and each new one until [`Self::open`]. Returns how many were dropped now.
     pub(super) fn close(&self) -> usize {
-        let mut queued = self.lock();
+        let mut queued = self.queued.lock();
         let dropped = queued.messages.len();
         *queued = Queued { closed: true, ..Queued::default() };
         dropped
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queued> {
-        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -209,7 +202,7 @@ mod tests {
             .count();
         assert_eq!(taken, BYTES_MAX / SMALL_BYTES);
         while queue.next_batch().now_or_never().is_some() {}
-        assert_eq!(queue.lock().bytes, 0);
+        assert_eq!(queue.queued.lock().bytes, 0);
     }
 
     #[test]
@@ -264,7 +257,7 @@ mod tests {
         assert!(queue.next_batch().now_or_never().is_none());
         let contents = |at: u32| Bytes::from(at.to_be_bytes().repeat(1000));
         let mut sent = 0;
-        while !queue.lock().unflushed {
+        while !queue.queued.lock().unflushed {
             assert!(matches!(queue.push(contents(sent)), Pushed::Written(_)));
             sent += 1;
         }

@@ -36,7 +36,7 @@ impl Shared {
             return checked;
         }
         let leads = self.node.status().role == Role::Leader;
-        let remotes = self.remotes();
+        let remotes = self.remotes.lock();
         let known = remotes.0.contains_key(&hello.from);
         let free = remotes.0.len() < REMOTES_MAX && !urls(hello).is_empty();
         match !leads && (known || free) {
@@ -49,7 +49,7 @@ impl Shared {
     /// of all streams.
     pub(super) fn answer_remote(self: &std::sync::Arc<Self>, hello: &Handshake) {
         // in this order, as in `follow`, so that a member is not forgotten between the two
-        let mut remotes = self.remotes();
+        let mut remotes = self.remotes.lock();
         let urls = urls(hello);
         if self.members().by_id.contains_key(&hello.from) || urls.is_empty() {
             return;
@@ -70,7 +70,7 @@ impl Shared {
 
     /// Ends the streams to an unknown member that has no stream left.
     pub(super) fn forget_remote(&self, id: MemberId) {
-        if self.remotes().0.remove(&id).is_some() {
+        if self.remotes.lock().0.remove(&id).is_some() {
             self.forget(id);
         }
     }

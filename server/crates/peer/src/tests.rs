@@ -528,13 +528,13 @@ fn a_member_that_is_not_known_yet_is_answered_at_the_url_that_it_names() {
     passes(&mut two, &mut three, "another answer");
     // the entry that adds the first of them comes
     two.post.follow(&known);
-    assert!(two.post.shared.remotes().0.keys().eq(&[MemberId(3)]));
+    assert!(two.post.shared.remotes.lock().0.keys().eq(&[MemberId(3)]));
     passes(&mut two, &mut one, "as a member");
     // the other one ends before it becomes a member
     stop(three);
     until("it is forgotten", || {
         two.messages();
-        two.post.shared.remotes().0.is_empty().then_some(())
+        two.post.shared.remotes.lock().0.is_empty().then_some(())
     });
     stop(one);
     stop(two);

@@ -4,14 +4,14 @@
 use std::{
     io,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use witan_base::panics::planted;
+use witan_base::{panics::planted, sync::Mutex};
 use witan_machine::view::View;
 
 use super::{
@@ -83,12 +83,12 @@ impl Checkpointer {
         let folder = checkpoint.folder().clone();
         let cleaned = shared.clone();
         folder.on_garbage(move || {
-            cleaned.lock().clean = true;
+            cleaned.slot.lock().clean = true;
             cleaned.changed.notify_all();
         });
         if checkpoint.fell_back() {
             // the start fell back to the last readable checkpoint: write a second one at once
-            let mut slot = shared.lock();
+            let mut slot = shared.slot.lock();
             (slot.view, slot.whole) = (base.clone(), base.is_some());
             shared.failing.store(true, Ordering::Relaxed);
             metrics.checkpoint_failures.inc();
@@ -118,7 +118,7 @@ impl Checkpointer {
     /// Makes the thread continue from a snapshot that was published in place of `replaced` and of offered views. Does
     /// not wait.
     pub(super) fn continue_from(&self, installed: InstalledSnapshot, replaced: View) {
-        let mut slot = self.shared.lock();
+        let mut slot = self.shared.slot.lock();
         slot.replaced.push(replaced);
         let outdated = slot.view.take();
         slot.replaced.extend(outdated);
@@ -132,7 +132,7 @@ impl Checkpointer {
 
     /// Queues a frozen view for the next checkpoint. It replaces one that is not being written yet.
     pub fn offer(&self, view: View) {
-        let mut slot = self.shared.lock();
+        let mut slot = self.shared.slot.lock();
         let replaced = slot.view.replace(view);
         drop(slot);
         self.shared.changed.notify_all();
@@ -143,7 +143,7 @@ impl Checkpointer {
     /// Queues a frozen view to be written as a new base, so that the disk has no outdated records.
     /// `done` is called when it, or a newer view, is durable.
     pub fn rewrite(&self, view: View, done: OnDurable) {
-        let mut slot = self.shared.lock();
+        let mut slot = self.shared.slot.lock();
         let replaced = slot.view.replace(view);
         slot.whole_and_clean = true;
         slot.rewrites.push(done);
@@ -160,7 +160,7 @@ impl Checkpointer {
 
     /// Ends the thread after the write in progress.
     pub fn stop(&mut self) {
-        self.shared.lock().stop = true;
+        self.shared.slot.lock().stop = true;
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -177,11 +177,6 @@ impl Drop for Checkpointer {
 }
 
 impl CheckpointerState {
-    fn lock(&self) -> MutexGuard<'_, CheckpointRequest> {
-        // The request is consistent at every step, so a poisoned lock is ignored.
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits for a request, for at most `time` if there is one.
     fn wait<'a>(
         &self,
@@ -209,7 +204,7 @@ struct CheckpointWriter {
 impl CheckpointWriter {
     /// Waits for a request and executes it. Returns `false` when the thread must end.
     fn turn(&mut self) -> bool {
-        let mut slot = self.shared.lock();
+        let mut slot = self.shared.slot.lock();
         let view = loop {
             if slot.stop {
                 return false;
@@ -285,7 +280,7 @@ impl CheckpointWriter {
                 // outdated runs may take the space
                 self.checkpoint.remove_others();
             }
-            let mut slot = self.shared.lock();
+            let mut slot = self.shared.slot.lock();
             if !slot.stop && !superseded {
                 let wait = self
                     .shared

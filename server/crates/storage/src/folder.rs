@@ -8,8 +8,10 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, MutexGuard, OnceLock},
 };
+
+use witan_base::sync::Mutex;
 
 use super::{
     files::{replace, sync_dir},
@@ -128,9 +130,9 @@ impl CheckpointFolder {
         }
     }
 
-    /// Locks the state. A poisoned lock is ignored: the state is consistent at every step.
+    /// Locks the state.
     pub(super) fn state(&self) -> MutexGuard<'_, FolderState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Writes a run and empties `items`, of which there is at least one. On return the run is durable, except for the

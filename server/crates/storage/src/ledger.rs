@@ -8,12 +8,13 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        MutexGuard,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use witan_base::sync::Mutex;
 
 use super::files;
 
@@ -66,7 +67,7 @@ pub(super) struct Claim<'a> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        let mut claims = lock(&self.ledger.claims);
+        let mut claims = self.ledger.claims.lock();
         claims.left_by_run = None;
         claims.stale = true;
     }
@@ -130,7 +131,7 @@ impl Ledger {
 
     /// Announces bytes of a command. Returns `false` if that takes more than is left of `free` bytes.
     pub(super) fn promise(&self, bytes: u64, free: u64) -> bool {
-        let mut claims = lock(&self.claims);
+        let mut claims = self.claims.lock();
         let fits = bytes <= claims.left(free);
         if fits {
             claims.promised += bytes;
@@ -141,13 +142,13 @@ impl Ledger {
 
     /// Returns how many of `free` bytes the log may still take.
     pub(super) fn left(&self, free: u64) -> u64 {
-        lock(&self.claims).left(free)
+        self.claims.lock().left(free)
     }
 
     /// Notes that the log has written this many bytes: all announced ones but `held`, and on a follower those of the
     /// leader.
     pub(super) fn written(&self, bytes: u64, held: u64) {
-        let mut claims = lock(&self.claims);
+        let mut claims = self.claims.lock();
         let held = held.min(claims.promised);
         let unannounced = bytes.saturating_sub(claims.promised - held);
         claims.promised = held;
@@ -158,14 +159,14 @@ impl Ledger {
     /// Whether the last measurement of free space is outdated: since the last call a run has begun
     /// or ended, or a write of the log found no space.
     pub(super) fn take_stale(&self) -> bool {
-        std::mem::take(&mut lock(&self.claims).stale)
+        std::mem::take(&mut self.claims.lock().stale)
     }
 
     /// Announces a run of this many bytes below `dir`. An error (`StorageFull`) if it does not fit on the disk beside
     /// the log. Waits while a write of the log is repeated.
     pub(super) fn begin_run(&self, dir: &Path, bytes: u64) -> io::Result<Claim<'_>> {
-        let turn = lock(&self.turn);
-        let mut claims = lock(&self.claims);
+        let turn = self.turn.lock();
+        let mut claims = self.claims.lock();
         let left = left_beside_run(dir, bytes, self.floor_bytes + claims.promised)?;
         claims.left_by_run = Some(left + self.floor_bytes);
         claims.stale = true;
@@ -174,16 +175,16 @@ impl Ledger {
 
     /// Whether runs of this many bytes below `dir` and the log now fit on the disk.
     pub(super) fn has_room(&self, dir: &Path, bytes: u64) -> bool {
-        let kept_bytes = self.floor_bytes + lock(&self.claims).promised;
+        let kept_bytes = self.floor_bytes + self.claims.lock().promised;
         left_beside_run(dir, bytes, kept_bytes).is_ok()
     }
 
     /// Deletes the ballast for a write of the log that found no space, after waiting for the run in
     /// progress. The caller repeats the write before it drops the result: until then no run begins.
     pub(super) fn make_room(&self) -> impl Drop + '_ {
-        let turn = lock(&self.turn);
+        let turn = self.turn.lock();
         self.release();
-        lock(&self.claims).stale = true;
+        self.claims.lock().stale = true;
         turn
     }
 }
@@ -194,11 +195,6 @@ fn left_beside_run(dir: &Path, bytes: u64, kept_bytes: u64) -> io::Result<u64> {
     let taken = bytes.saturating_add(RUN_EXTRA_BYTES + kept_bytes);
     let left = measure(dir).free.checked_sub(taken);
     left.ok_or(io::ErrorKind::StorageFull.into())
-}
-
-/// Locks a mutex. A poisoned lock is ignored: the numbers are consistent at every step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Size of a file system; unlimited if the system cannot tell.

@@ -1,14 +1,14 @@
 //! Requests by the client's API version (`client-api-version`). Clients choose the label, so their
 //! number is bounded.
 
-use std::{
-    collections::HashSet,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashSet;
 
 use prometheus::{IntCounter, IntCounterVec};
 use witan_api::access::CallType;
-use witan_base::metrics::{Striped, StripedVec};
+use witan_base::{
+    metrics::{Striped, StripedVec},
+    sync::Mutex,
+};
 
 /// Versions that have series of their own; the rest share one.
 const VERSIONS_MAX: usize = 64;
@@ -68,7 +68,7 @@ impl ClientVersions {
         if version.len() > VERSION_BYTES_MAX {
             return false;
         }
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock();
         seen.contains(version) || seen.len() < VERSIONS_MAX && seen.insert(version.to_owned())
     }
 }

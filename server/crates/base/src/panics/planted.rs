@@ -4,14 +4,12 @@
 
 use std::{
     cell::Cell,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     task::Poll,
 };
 
 use super::PanicSource;
+use crate::sync::Mutex;
 
 /// Header whose value is a source of panics, as metrics call it, and a moment of the request's work in it:
 ///
@@ -51,7 +49,7 @@ impl PlantedPanic {
         // tests send few
         let value: &'static str = String::from_utf8_lossy(value.as_ref()).into_owned().leak();
         if let Some(name) = value.strip_prefix("thread ") {
-            *IN_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
+            *IN_THREAD.lock() = Some(name);
         }
         Self(Moment::named(value))
     }
@@ -112,6 +110,6 @@ fn reached(source: PanicSource, kind: &str) {
 /// Panics if a request has planted a panic in the thread with this name, which belongs to no request.
 #[track_caller]
 pub fn in_thread(name: &'static str) {
-    let asked = *IN_THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+    let asked = *IN_THREAD.lock();
     assert!(asked != Some(name), "planted: {name}");
 }

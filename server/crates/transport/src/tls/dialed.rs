@@ -6,7 +6,7 @@ use std::{
     io::{IoSlice, Read as _, Write as _},
     net::Shutdown,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -19,6 +19,7 @@ use tokio::{
     task::coop,
 };
 use tokio_rustls::client::TlsStream;
+use witan_base::sync::Mutex;
 
 /// The stream as its owner has it.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ impl DirectWriter {
     /// taken all of it. If not, the owner of the stream must flush it. Fails with `WouldBlock`, and writes nothing,
     /// while the rest of an earlier message waits.
     pub fn write(&self, message: &[u8]) -> io::Result<bool> {
-        let mut layer = self.0.lock();
+        let mut layer = self.0.layer.lock();
         let socket = &self.0.socket;
         layer.flush(socket)?;
         match &mut *layer {
@@ -88,10 +89,6 @@ impl DirectWriter {
 }
 
 impl Connection {
-    fn lock(&self) -> MutexGuard<'_, Layer> {
-        self.layer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Repeats an attempt to read or write until the socket does not make it wait; `poll_ready` waits for the socket. Each
     /// attempt counts against the task's budget: a member that sends without end, or takes all at once, leaves the thread
     /// to other streams.
@@ -103,7 +100,7 @@ impl Connection {
     ) -> Poll<io::Result<T>> {
         let budget = ready!(coop::poll_proceed(cx));
         loop {
-            let done = attempt(&mut self.lock(), &self.socket);
+            let done = attempt(&mut self.layer.lock(), &self.socket);
             match done {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(poll_ready(&self.socket, cx))?;
@@ -226,7 +223,7 @@ impl AsyncWrite for DialedStream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Layer::Tls(tls) = &mut *self.0.lock() {
+        if let Layer::Tls(tls) = &mut *self.0.layer.lock() {
             tls.send_close_notify();
         }
         ready!(self.0.poll(cx, TcpStream::poll_write_ready, Layer::flush))?;

@@ -1,14 +1,11 @@
 //! TLS between members: the peer port as a server, and the client for streams to others. Without an accepted
 //! certificate, nothing of a stream is read.
 
-use std::{
-    fmt, io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt, io, net::SocketAddr, sync::Arc};
 
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use witan_base::sync::Mutex;
 use witan_config::{Config, ServerCertificate};
 
 use super::{
@@ -104,7 +101,7 @@ impl PeerTls {
 
     /// Returns the configuration of the present files, or of the last ones that could be read.
     fn client_config(&self) -> Arc<ClientConfig> {
-        let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.last.lock();
         match client_config(&self.0.client) {
             Ok(config) => *last = config,
             Err(error) => {

@@ -30,7 +30,7 @@ mod words;
 
 use std::{
     fmt, io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -40,7 +40,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::LazyConfigAcceptor;
-use witan_base::metrics::gauge;
+use witan_base::{metrics::gauge, sync::Mutex};
 use witan_config::{Config, ServerCertificate};
 use witan_logging::LogLimit;
 
@@ -168,8 +168,7 @@ impl ServerTls {
     /// are invalid, the previous certificate stays in use.
     fn config(&self, surface: Surface) -> Arc<ServerConfig> {
         let files = &self.0.files;
-        // no panic can leave it inconsistent
-        let mut now = self.0.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.0.now.lock();
         let stamps = files.stamps();
         if stamps != now.stamps {
             now.stamps = stamps;
