@@ -5,11 +5,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 use witan_api::peer::StateHash;
-use witan_base::version;
 use witan_config::Url;
 use witan_machine::member::{Member, MemberId, MemberRegistry};
-use witan_node::{self as node, Node, NodeError};
-use witan_peer::{PeerDialer, query};
+use witan_node::{Node, NodeError};
+use witan_peer::{PeerDialer, query, state_answer};
 
 use super::agreement::{MemberHash, StateAgreement, decide};
 
@@ -96,7 +95,7 @@ pub(super) async fn at(
     let of_member = |member: &Member| MemberHash {
         member: member.member_id(),
         votes: !member.learner,
-        found: (member.member_id() == own_id).then(|| of_release(&own)),
+        found: (member.member_id() == own_id).then(|| state_answer(own)),
     };
     let mut members: Vec<MemberHash> = registry.by_id.values().map(of_member).collect();
     let mut waiting: Vec<MemberId> = registry.by_id.keys().copied().collect();
@@ -118,18 +117,6 @@ pub(super) async fn at(
             return Ok(Comparison { index, agreement: decide(&members), members });
         }
         sleep(RETRY_PAUSE).await;
-    }
-}
-
-/// The hash of this member, in the form in which others answer.
-fn of_release(own: &node::StateHash) -> StateHash {
-    StateHash {
-        release: version::WITAN.to_owned(),
-        index: own.index,
-        revision: own.revision,
-        compact_revision: own.compact_revision,
-        keys: own.keys,
-        others: own.others,
     }
 }
 

@@ -80,16 +80,21 @@ pub(super) fn of_state(node: &Node, query: &str) -> Page {
     let Some(index) = index else {
         return Page::bad_request("index= must be a number");
     };
-    let Some(found) = node.state_hashes().at(index) else {
-        return Page::not_found("no hash of the state at this index");
-    };
-    let node::StateHash { index, revision, compact_revision, keys, others } = found;
-    Page::json(&StateHash {
+    match node.state_hashes().at(index) {
+        Some(found) => Page::json(&state_answer(found)),
+        None => Page::not_found("no hash of the state at this index"),
+    }
+}
+
+/// The hash of this member's state in the form in which members answer for theirs.
+pub fn state_answer(own: node::StateHash) -> StateHash {
+    let node::StateHash { index, revision, compact_revision, keys, others } = own;
+    StateHash {
         release: version::WITAN.to_owned(),
         index,
         revision,
         compact_revision,
         keys,
         others,
-    })
+    }
 }

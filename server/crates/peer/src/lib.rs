@@ -63,6 +63,7 @@ use queue::Pushed;
 use remotes::Remotes;
 
 pub use dial::PeerDialer;
+pub use hash::state_answer;
 pub use metrics::PeerMetrics;
 pub use snapshot::SnapshotMetrics;
 
