@@ -16,32 +16,16 @@ const HOST_BITS: u32 = 64;
 /// The network of a client: an IPv4 address, or the first half of an IPv6 address. It knows its connection,
 /// too, which does not count when networks are compared.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ClientNetwork(Connection);
-
-/// A connection: the network of its client, and the port there, 0 if that is not known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Connection {
+pub struct ClientNetwork {
     network: Option<IpAddr>,
+    /// The port of the connection there, 0 if that is not known.
     port: u16,
-}
-
-impl Connection {
-    /// Returns a number that no other connection has at the same time.
-    pub fn number(self) -> u128 {
-        let port = u128::from(self.port);
-        match self.network {
-            None => port,
-            Some(IpAddr::V4(network)) => 1 << 64 | u128::from(network.to_bits()) << 16 | port,
-            // the lower half is 0
-            Some(IpAddr::V6(network)) => network.to_bits() | port,
-        }
-    }
 }
 
 impl PartialEq for ClientNetwork {
     /// Compares networks alone: connections of one network share its bounds whatever their port.
     fn eq(&self, other: &Self) -> bool {
-        self.0.network == other.0.network
+        self.network == other.network
     }
 }
 
@@ -49,14 +33,14 @@ impl Eq for ClientNetwork {}
 
 impl Hash for ClientNetwork {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.network.hash(state);
+        self.network.hash(state);
     }
 }
 
 impl fmt::Display for ClientNetwork {
     /// Writes an IPv4 address, an IPv6 network such as `2001:db8::/64`, or `unknown`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.network {
+        match self.network {
             Some(IpAddr::V4(address)) => write!(f, "{address}"),
             Some(IpAddr::V6(first)) => write!(f, "{first}/{}", 128 - HOST_BITS),
             None => f.write_str("unknown"),
@@ -72,19 +56,24 @@ impl ClientNetwork {
             IpAddr::V4(address) => IpAddr::V4(address),
             IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> HOST_BITS << HOST_BITS).into()),
         });
-        Self(Connection { network, port: 0 })
+        Self { network, port: 0 }
     }
 
     /// Returns the network of the peer of a connection.
     pub fn of_peer(peer: Option<SocketAddr>) -> Self {
-        let Self(connection) = Self::of(peer.map(|peer| peer.ip()));
         let port = peer.map_or(0, |peer| peer.port());
-        Self(Connection { port, ..connection })
+        Self { port, ..Self::of(peer.map(|peer| peer.ip())) }
     }
 
-    /// Returns the connection of the client.
-    pub fn connection(self) -> Connection {
-        self.0
+    /// Returns a number that no other connection has at the same time.
+    pub fn connection_number(self) -> u128 {
+        let port = u128::from(self.port);
+        match self.network {
+            None => port,
+            Some(IpAddr::V4(network)) => 1 << 64 | u128::from(network.to_bits()) << 16 | port,
+            // the lower half is 0
+            Some(IpAddr::V6(network)) => network.to_bits() | port,
+        }
     }
 }
 
@@ -151,6 +140,6 @@ mod tests {
         let peer = |port| ClientNetwork::of_peer(Some(([127, 0, 0, 1], port).into()));
         assert_eq!(peer(1), of("127.0.0.1"));
         assert_eq!(peer(1), peer(2));
-        assert_ne!(peer(1).connection(), peer(2).connection());
+        assert_ne!(peer(1).connection_number(), peer(2).connection_number());
     }
 }

@@ -14,6 +14,7 @@ use witan_machine::{
     auth::Caller,
     command::{Command, Entry},
 };
+use witan_replica::host::Connection;
 
 use super::{
     AppliedCommand, Node, NodeError,
@@ -177,7 +178,7 @@ impl Node {
         to.permit = memory;
         self.send(LoopRequest::Propose(Proposal {
             entry: Entry::unstamped(command, caller),
-            connection: self.client.connection(),
+            connection: Connection(self.client.connection_number()),
             now_ns,
             bytes,
             grows,

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use witan_base::client_network::Connection;
 use witan_machine::{
     command::{Command, Entry},
     lease::LeaseId,
@@ -11,7 +10,7 @@ use witan_machine::{
     view::View,
 };
 use witan_replica::{
-    host::{LeaseAnswer, LeaseQuestion},
+    host::{Connection, LeaseAnswer, LeaseQuestion},
     lessor::LeaseDeadlines,
     replica::TransferRefused,
 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use witan_machine::{command::Command, lease::LeaseId, view::View};
 use witan_replica::{
-    host::{Connection, LeaseAnswer, LeaseQuestion, Ticket},
+    host::{LeaseAnswer, LeaseQuestion, Ticket},
     replica::ProposalRejected,
 };
 
@@ -22,7 +22,6 @@ impl ReplicaLoop {
             return to.refuse(NodeError::NoSpace);
         }
         let ticket = self.ticket();
-        let connection = Connection(connection.number());
         let taken = self.replica.propose(ticket, connection, now_ns, entry);
         self.proposed |= taken.is_ok();
         self.wait(ticket, PendingRequest::Write(to), taken);
