@@ -26,11 +26,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use actix_http::Extensions;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     sync::watch,
 };
-use witan_base::client_network::ClientNetwork;
+use witan_base::{budget::ClientBudgets, client_network::ClientNetwork};
 
 use self::request_filter::RequestFilter;
 use super::{passthrough::pass_writes, tls::PeerCertificate};
@@ -98,29 +99,19 @@ impl<S> Http1Stream<S> {
         }
     }
 
-    /// Returns the signal that the client has closed its side.
-    pub(super) fn ended(&self) -> ClientClosed {
-        ClientClosed(self.ended.subscribe())
-    }
-
-    /// Returns the handle that ends this stream when a tunnel is refused.
-    pub(super) fn tunnel(&self) -> TunnelRefusal {
-        self.tunnel.clone()
-    }
-
-    /// Returns the network of the client.
-    pub(super) fn network(&self) -> ClientNetwork {
-        self.network
-    }
-
-    /// Whether the stream is inside TLS.
-    pub(super) fn is_over_tls(&self) -> bool {
-        self.over_tls
-    }
-
-    /// Returns the client's certificate; `None` without one.
-    pub(super) fn certificate(&self) -> Option<&PeerCertificate> {
-        self.certificate.as_ref()
+    /// Adds what the requests of the connection know of it: the signal that the client has closed its side, the handle
+    /// that ends the stream when a tunnel is refused, the client's share of `traffic`, whether all is inside TLS, and the
+    /// client's certificate.
+    pub(super) fn describe(&self, traffic: &ClientBudgets, data: &mut Extensions) {
+        data.insert(ClientClosed(self.ended.subscribe()));
+        data.insert(self.tunnel.clone());
+        data.insert(traffic.of_connection(self.network));
+        if self.over_tls {
+            data.insert(OverTls);
+        }
+        if let Some(certificate) = &self.certificate {
+            data.insert(certificate.clone());
+        }
     }
 
     /// Moves as many of the held bytes into `buf` as fit.
@@ -188,7 +179,7 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(1024);
         client.write_all(GET).await.unwrap();
         let mut requests = Http1Stream::new(server, ClientNetwork::default(), (false, None));
-        let ended = requests.ended();
+        let ended = ClientClosed(requests.ended.subscribe());
         let mut read = Vec::new();
         let mut piece = [0; 5];
         while read.len() < ESCAPED.len() {

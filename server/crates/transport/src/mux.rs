@@ -39,7 +39,7 @@ use witan_http2::{PREFACE, limits::OUTPUT_MAX};
 use super::{
     CallHandler, Handlers, Surface, contain,
     grpc::{self, ConnectionInfo},
-    http1_stream::{Http1Stream, OverTls, TunnelRefusal},
+    http1_stream::{Http1Stream, TunnelRefusal},
     limits,
     sniffed::ReplayedStream,
     stall_timeout::{self, StallTimeout},
@@ -258,15 +258,7 @@ where
             // a client may close its side and still read its answer; a waiting answer is notified, and ends
             .h1_allow_half_closed(true)
             .on_connect_ext(move |requests: &Http1Connection<S>, data| {
-                data.insert(requests.ended());
-                data.insert(requests.tunnel());
-                data.insert(traffic.of_connection(requests.network()));
-                if requests.is_over_tls() {
-                    data.insert(OverTls);
-                }
-                if let Some(certificate) = requests.certificate() {
-                    data.insert(certificate.clone());
-                }
+                requests.describe(&traffic, data);
             })
             .graceful_shutdown_signal(move || {
                 let mut stopped = stopped.clone();
