@@ -1,12 +1,12 @@
 //! A range of watched keys, owned and cheap to share.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::sync::Arc;
 
 /// The end of a range that means "all keys from the first on".
 const UNBOUNDED: &[u8] = b"\0";
 
-/// Where a span ends. The order is that of the ends.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Where a span ends. The order is that of the ends: the kind of the end, then its key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RangeEnd {
     /// With its first key.
     One,
@@ -60,27 +60,6 @@ impl RangeEnd {
             RangeEnd::At(end) => *key < **end,
             RangeEnd::Never => true,
         }
-    }
-
-    /// The order of ends: the kind of the end, then its key.
-    fn rank(&self) -> (u8, &[u8]) {
-        match self {
-            RangeEnd::One => (0, &[]),
-            RangeEnd::At(end) => (1, end),
-            RangeEnd::Never => (2, &[]),
-        }
-    }
-}
-
-impl PartialOrd for RangeEnd {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for RangeEnd {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.rank().cmp(&other.rank())
     }
 }
 
