@@ -1,4 +1,4 @@
-//! Generates `server/crates/api/src/v3/generated` from `server/crates/api/proto`: messages, services, their JSON rules as serde
+//! Generates `server/crates/api/src/v3/generated` from `server/crates/api/proto`: messages, their JSON rules as serde
 //! attributes, tables of fields (`shapes`), and the descriptor set that server reflection serves. Pure Rust, no protoc.
 
 use std::{fs, io, path::Path};
@@ -34,7 +34,7 @@ pub fn generate(protos: &Path, out: &Path) -> io::Result<()> {
     let mut builder = tonic_prost_build::configure()
         .out_dir(out)
         .build_server(false)
-        .build_transport(false);
+        .build_client(false);
     for file in &set.file {
         for message in &file.message_type {
             builder = attributes(builder, file.package(), message);

@@ -198,7 +198,7 @@ macro_rules! answer {
 }
 
 macro_rules! serve {
-    ($($package:ident {$(
+    ($($package:ident $clients:ident::$client:ident {$(
         $group:ident {$(
             $method:literal $module:ident::$verb:ident($request:ident) -> $response:ident, $access:ident, $paths:tt;
         )+}

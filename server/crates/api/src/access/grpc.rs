@@ -1,6 +1,6 @@
 //! The table of calls: every gRPC method with the access that it requires and the paths of the JSON
 //! gateway that call it. The server derives from it its gRPC services, the dispatch of the gateway,
-//! the metrics of calls, the authorization and the OpenAPI document.
+//! the metrics of calls, the authorization and the OpenAPI document; clients are derived from it, too.
 
 use super::Access::{self, OwnUser, Public, Root, V3Keys, V3Root, V3User};
 
@@ -28,8 +28,8 @@ pub struct GrpcRoute {
     pub paths: &'static [&'static str],
 }
 
-/// Passes the rows of the table to the macro `$apply`, by service: `"/METHOD" MODULE::VERB(REQUEST)
-/// -> RESPONSE, ACCESS, [PATHS OF THE GATEWAY];`
+/// Passes the rows of the table to the macro `$apply`, by service, each with its package and its client:
+/// `"/METHOD" MODULE::VERB(REQUEST) -> RESPONSE, ACCESS, [PATHS OF THE GATEWAY];`
 ///
 /// `hot` are the most frequent unary calls; `large` are unary calls that may read much, and then
 /// hold a permit until the response is encoded. `waiting` are unary calls that may take long, which
@@ -39,7 +39,7 @@ pub struct GrpcRoute {
 macro_rules! calls {
     ($apply:ident) => {
         $apply! {
-            etcdserverpb {
+            etcdserverpb kv_client::KvClient {
                 hot {
                     "/etcdserverpb.KV/Put" kv::put(PutRequest) -> PutResponse, V3Keys, ["kv/put"];
                 }
@@ -55,12 +55,12 @@ macro_rules! calls {
                     "/etcdserverpb.KV/RangeStream" range_stream::range_stream(RangeRequest) -> RangeStreamResponse, V3Keys, [];
                 }
             }
-            etcdserverpb {
+            etcdserverpb watch_client::WatchClient {
                 bidi_stream {
                     "/etcdserverpb.Watch/Watch" watch::watch(WatchRequest) -> WatchResponse, V3Keys, ["watch"];
                 }
             }
-            etcdserverpb {
+            etcdserverpb lease_client::LeaseClient {
                 unary {
                     "/etcdserverpb.Lease/LeaseGrant" lease::lease_grant(LeaseGrantRequest) -> LeaseGrantResponse, V3User, ["lease/grant"];
                     "/etcdserverpb.Lease/LeaseRevoke" lease::lease_revoke(LeaseRevokeRequest) -> LeaseRevokeResponse, V3Keys, ["lease/revoke", "kv/lease/revoke"];
@@ -73,7 +73,7 @@ macro_rules! calls {
                     "/etcdserverpb.Lease/LeaseKeepAlive" lease::lease_keep_alive(LeaseKeepAliveRequest) -> LeaseKeepAliveResponse, V3Keys, ["lease/keepalive"];
                 }
             }
-            etcdserverpb {
+            etcdserverpb cluster_client::ClusterClient {
                 unary {
                     "/etcdserverpb.Cluster/MemberAdd" cluster::member_add(MemberAddRequest) -> MemberAddResponse, Root, ["cluster/member/add"];
                     "/etcdserverpb.Cluster/MemberRemove" cluster::member_remove(MemberRemoveRequest) -> MemberRemoveResponse, Root, ["cluster/member/remove"];
@@ -82,7 +82,7 @@ macro_rules! calls {
                     "/etcdserverpb.Cluster/MemberPromote" cluster::member_promote(MemberPromoteRequest) -> MemberPromoteResponse, Root, ["cluster/member/promote"];
                 }
             }
-            etcdserverpb {
+            etcdserverpb maintenance_client::MaintenanceClient {
                 unary {
                     // listing alarms requires less than raising one; the call checks that itself
                     "/etcdserverpb.Maintenance/Alarm" maintenance::alarm(AlarmRequest) -> AlarmResponse, V3User, ["maintenance/alarm"];
@@ -97,7 +97,7 @@ macro_rules! calls {
                     "/etcdserverpb.Maintenance/Snapshot" snapshot::snapshot(SnapshotRequest) -> SnapshotResponse, Root, ["maintenance/snapshot"];
                 }
             }
-            etcdserverpb {
+            etcdserverpb auth_client::AuthClient {
                 unary {
                     "/etcdserverpb.Auth/AuthEnable" auth::auth_enable(AuthEnableRequest) -> AuthEnableResponse, Root, ["auth/enable"];
                     "/etcdserverpb.Auth/AuthDisable" auth::auth_disable(AuthDisableRequest) -> AuthDisableResponse, Root, ["auth/disable"];
@@ -118,7 +118,7 @@ macro_rules! calls {
                     "/etcdserverpb.Auth/RoleRevokePermission" auth::role_revoke_permission(AuthRoleRevokePermissionRequest) -> AuthRoleRevokePermissionResponse, Root, ["auth/role/revoke"];
                 }
             }
-            v3lockpb {
+            v3lockpb lock_client::LockClient {
                 waiting {
                     "/v3lockpb.Lock/Lock" lock::lock(LockRequest) -> LockResponse, V3Keys, ["lock/lock"];
                 }
@@ -126,7 +126,7 @@ macro_rules! calls {
                     "/v3lockpb.Lock/Unlock" lock::unlock(UnlockRequest) -> UnlockResponse, V3Keys, ["lock/unlock"];
                 }
             }
-            v3electionpb {
+            v3electionpb election_client::ElectionClient {
                 waiting {
                     "/v3electionpb.Election/Campaign" election::campaign(CampaignRequest) -> CampaignResponse, V3Keys, ["election/campaign"];
                 }
@@ -144,7 +144,7 @@ macro_rules! calls {
 }
 
 macro_rules! routes {
-    ($($package:ident {$(
+    ($($package:ident $clients:ident::$client:ident {$(
         $group:ident {$(
             $method:literal $module:ident::$verb:ident($request:ident) -> $response:ident,
             $access:ident, [$($path:literal),*];

@@ -8,6 +8,7 @@
 //!
 //! Reading order: this file (the rule) → `http` → `grpc` → `page`.
 
+#[macro_use]
 mod grpc;
 mod http;
 mod page;

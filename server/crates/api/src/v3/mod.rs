@@ -1,6 +1,7 @@
-//! The v3 contract: messages and services (generated from `server/crates/api/proto`), and
-//! the JSON mapping of the gateway.
+//! The v3 contract: messages (generated from `server/crates/api/proto`), clients of the services, and the JSON mapping of
+//! the gateway.
 
+mod client;
 pub mod json;
 pub mod shape;
 
@@ -17,7 +18,27 @@ mod generated {
     pub mod v3lockpb;
 }
 
-pub use generated::{authpb, etcdserverpb, mvccpb, v3electionpb, v3lockpb};
+pub use generated::{authpb, mvccpb};
+
+/// The messages and clients of the services of keys, leases, watches, members, maintenance and users.
+pub mod etcdserverpb {
+    pub use super::{
+        client::{
+            auth_client, cluster_client, kv_client, lease_client, maintenance_client, watch_client,
+        },
+        generated::etcdserverpb::*,
+    };
+}
+
+/// The messages and the client of elections.
+pub mod v3electionpb {
+    pub use super::{client::election_client, generated::v3electionpb::*};
+}
+
+/// The messages and the client of locks.
+pub mod v3lockpb {
+    pub use super::{client::lock_client, generated::v3lockpb::*};
+}
 
 /// Bytes of a message that our clients receive: etcd's flags allow its members to send as large an event as they want.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;

@@ -33,7 +33,7 @@ macro_rules! run {
 }
 
 macro_rules! dispatch {
-    ($($package:ident {$(
+    ($($package:ident $clients:ident::$client:ident {$(
         $group:ident {$(
             $method:literal $module:ident::$verb:ident($in:ident) -> $out:ident, $access:ident, $paths:tt;
         )+}
