@@ -40,26 +40,19 @@ use witan_base::client_network::ClientNetwork;
 use witan_dialect::Context;
 use witan_transport::{CallHandler, Incoming, Outgoing};
 
-use crate::error::RpcError;
+use crate::{error::RpcError, services::RpcService};
 
 /// Result of a call.
 pub(crate) type RpcResult<T> = Result<T, RpcError>;
 
 /// All gRPC services. The transport enforces the limit on message size and names unknown methods.
 #[derive(Clone, Debug)]
-pub struct Services(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    service: services::RpcService,
-    routes: Routes,
-}
+pub struct Services(Arc<RpcService>);
 
 impl Services {
     /// Creates the services of the running member.
     pub fn new(ctx: Context) -> Self {
-        let service = services::RpcService::new(ctx.clone());
-        Self(Arc::new(Shared { routes: routes(ctx), service }))
+        Self(Arc::new(RpcService { routes: routes(ctx.clone()), ctx }))
     }
 }
 
@@ -67,17 +60,12 @@ impl CallHandler for Services {
     /// Makes a copy for a worker. Each call changes reference counts; per-worker copies avoid
     /// contention.
     fn clone_for_worker(&self) -> Self {
-        Self(Arc::new(Shared {
-            service: self.0.service.clone(),
-            routes: self.0.routes.clone(),
-        }))
+        Self(Arc::new(RpcService::clone(&self.0)))
     }
 
     fn of_client(&self, client: ClientNetwork) -> Self {
-        Self(Arc::new(Shared {
-            service: self.0.service.of_client(client),
-            routes: self.0.routes.clone(),
-        }))
+        let (ctx, routes) = (self.0.ctx.of_client(client), self.0.routes.clone());
+        Self(Arc::new(RpcService { ctx, routes }))
     }
 
     fn takes_one_message(&self, path: &str) -> bool {
@@ -85,13 +73,13 @@ impl CallHandler for Services {
     }
 
     async fn call(self, request: Incoming) -> Outgoing {
-        let service = &self.0.service;
+        let service = &self.0;
         let request = match service.call(request).await {
             Ok(answer) => return answer,
             Err(request) => request,
         };
         match service.admit(&request.head).await {
-            Ok(_) => CallHandler::call(self.0.routes.clone(), request).await,
+            Ok(_) => CallHandler::call(service.routes.clone(), request).await,
             Err(refusal) => services::refused(refusal),
         }
     }

@@ -6,10 +6,9 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use futures_util::Stream;
 use prost::Message;
-use tonic::{Status, Streaming};
+use tonic::{Status, Streaming, service::Routes};
 use witan_api::v3::{etcdserverpb, v3electionpb, v3lockpb};
 use witan_auth::Credentials;
-use witan_base::client_network::ClientNetwork;
 use witan_dialect::Context;
 use witan_dialect::fair_semaphore::WithPermit;
 use witan_machine::member::MemberId;
@@ -30,19 +29,12 @@ const REQUIRE_LEADER: &str = "hasleader";
 /// Serves every service of the dialect.
 #[derive(Clone, Debug)]
 pub(super) struct RpcService {
-    ctx: Context,
+    pub(super) ctx: Context,
+    /// The services that libraries implement.
+    pub(super) routes: Routes,
 }
 
 impl RpcService {
-    pub(super) fn new(ctx: Context) -> Self {
-        Self { ctx }
-    }
-
-    /// Returns the service of a connection of this client.
-    pub(super) fn of_client(&self, client: ClientNetwork) -> Self {
-        Self { ctx: self.ctx.of_client(client) }
-    }
-
     /// Returns the context of a call that may begin: this member serves it, a leader is known if the call requires
     /// one, and the caller has the access that the table of calls names.
     pub(super) async fn admit(&self, head: &Head) -> RpcResult<Cow<'_, Context>> {
