@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
+
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// A target that text is appended to: memory, or a count of its bytes.
@@ -51,92 +53,18 @@ pub fn push_number(out: &mut dyn Sink, number: impl fmt::Display) {
 
 /// Formats a Unix time in nanoseconds as RFC 3339 in UTC, with a fraction without trailing zeros.
 pub fn time(unix_ns: i64) -> String {
-    const SECONDS_PER_DAY: i64 = 86_400;
-    let seconds = unix_ns.div_euclid(NANOS_PER_SECOND);
-    let (year, month, day) = civil_date(seconds.div_euclid(SECONDS_PER_DAY));
-    let of_day = seconds.rem_euclid(SECONDS_PER_DAY);
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    let mut text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
-    push_fraction(&mut text, unix_ns.rem_euclid(NANOS_PER_SECOND), 9);
-    text.push('Z');
-    text
+    let time = Timestamp::from_nanosecond(unix_ns.into());
+    time.expect("64 bits of nanoseconds are some centuries")
+        .to_string()
 }
 
 /// Reads a time as Go writes it in JSON (RFC 3339, of any zone): Unix nanoseconds. `None` if it is invalid or
 /// does not fit.
 pub fn parse_time(text: &str) -> Option<i64> {
-    let (date, clock) = text.split_once('T')?;
-    let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
-    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-    let zone = clock.find(['Z', '+', '-'])?;
-    let (clock, zone) = clock.split_at(zone);
-    let offset_s = match zone.split_at(1) {
-        ("Z", "") => 0,
-        (sign, zone) => {
-            let (hours, minutes) = zone.split_once(':')?;
-            let hours = hours
-                .parse::<i64>()
-                .ok()
-                .filter(|hours| (0..24).contains(hours))?;
-            let minutes = minutes
-                .parse::<i64>()
-                .ok()
-                .filter(|minutes| (0..60).contains(minutes))?;
-            let offset_s = hours * 3600 + minutes * 60;
-            if sign == "-" { -offset_s } else { offset_s }
-        }
-    };
-    let (seconds, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
-    let mut parts = seconds.splitn(3, ':').map(|part| part.parse::<i64>().ok());
-    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
-    let is_clock =
-        (0..24).contains(&hour) && (0..60).contains(&minute) && (0..=60).contains(&second);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || !is_clock || fraction.len() > 9 {
-        return None;
-    }
-    let fraction_ns: i64 = format!("{fraction:0<9}").parse().ok()?;
-    let of_day_s = hour * 3600 + minute * 60 + second - offset_s;
-    let days = days_since_1970(year, month, day)?;
-    if civil_date(days) != (year, month, day) {
-        // the month has no such day
-        return None;
-    }
-    let unix_s = days.checked_mul(86_400)?.checked_add(of_day_s)?;
-    unix_s.checked_mul(1_000_000_000)?.checked_add(fraction_ns)
-}
-
-/// Counts the days from 1970-01-01 to a date of the Gregorian calendar; `None` if their number does not fit.
-fn days_since_1970(year: i64, month: i64, day: i64) -> Option<i64> {
-    let year = if month > 2 {
-        year
-    } else {
-        year.checked_sub(1)?
-    };
-    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era.checked_mul(146_097)?.checked_add(day_of_era - 719_468)
-}
-
-/// Year, month and day in the proleptic Gregorian calendar of a day counted from 1970-01-01. The year is
-/// taken to begin in March, so that the leap day is the last of it.
-pub fn civil_date(days: i64) -> (i64, i64, i64) {
-    const DAYS_PER_ERA: i64 = 146_097;
-    const DAYS_TO_EPOCH: i64 = 719_468;
-    let shifted = days + DAYS_TO_EPOCH;
-    let era = shifted.div_euclid(DAYS_PER_ERA);
-    let of_era = shifted.rem_euclid(DAYS_PER_ERA);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    (year, month, day)
+    // the colon before the seconds, which may be missing for the parser
+    let has_seconds = text.as_bytes().get(16) == Some(&b':');
+    let time: Timestamp = text.parse().ok().filter(|_| has_seconds)?;
+    time.as_nanosecond().try_into().ok()
 }
 
 /// Formats a duration as Go prints it: `0s`, `1.5µs`, `812.5ms`, `4m17.1s`, `1h0m0s`.
