@@ -28,7 +28,7 @@ use witan_machine::{
     lease::{LeaseCheckpoint, LeaseGrant, LeaseOperation, LeaseRevoke, RemainingTtl},
     member::Member,
 };
-use witan_snapshot::v2_store::{V2Change, V2Request};
+use witan_snapshot::v2_store::{self, V2Change};
 use witan_v3::operation;
 
 use super::AdoptError;
@@ -66,7 +66,7 @@ pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> 
     match &log.payload {
         EntryPayload::Empty => Ok(Change::None),
         EntryPayload::Request(request) => of_v3(request, log.index, cluster_id),
-        EntryPayload::RequestV2(request) => of_v2(&v2_request(request), log.index),
+        EntryPayload::RequestV2(request) => of_v2(request, log.index),
         EntryPayload::ConfChange(change) => members(change, log.index).map(Change::command),
         EntryPayload::ConfChangeV2(_) => Err(AdoptError::entry(
             log.index,
@@ -76,24 +76,8 @@ pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> 
 }
 
 /// Converts a request of v2.
-pub(super) fn v2_request(request: &RequestV2) -> V2Request {
-    V2Request {
-        method: request.method.clone(),
-        path: request.path.clone(),
-        value: request.val.clone(),
-        dir: request.dir,
-        prev_value: request.prev_value.clone(),
-        prev_index: request.prev_index,
-        prev_exist: request.prev_exist,
-        expires_ns: request.expiration,
-        time_ns: request.time,
-        refresh: request.refresh.unwrap_or_default(),
-        recursive: request.recursive,
-    }
-}
-
-fn of_v2(request: &V2Request, index: u64) -> Result<Change, AdoptError> {
-    let change = request.change();
+fn of_v2(request: &RequestV2, index: u64) -> Result<Change, AdoptError> {
+    let change = v2_store::change(request);
     Ok(
         match change.map_err(|error| AdoptError::entry(index, error.to_string()))? {
             V2Change::Tree(operation) => Change::Entry(Box::new(Entry {
@@ -111,10 +95,10 @@ fn of_v2(request: &V2Request, index: u64) -> Result<Change, AdoptError> {
 
 /// When a request was executed, for a log that does not say: so that its event shows a TTL of 1 second, as those in the
 /// history do.
-fn v2_time_ns(request: &V2Request) -> i64 {
+fn v2_time_ns(request: &RequestV2) -> i64 {
     match request.method.as_str() {
-        "SYNC" => request.time_ns,
-        _ => request.expires_ns.saturating_sub(SECOND_NS).max(0),
+        "SYNC" => request.time,
+        _ => request.expiration.saturating_sub(SECOND_NS).max(0),
     }
 }
 

@@ -85,8 +85,7 @@ fn registry(backend: &BackendMeta) -> MemberRegistry {
 /// Executes an entry on the store of v2, where it has an effect there.
 fn apply_v2(v2: &mut V2Store, log: &LogEntry, change: &entry::Change) {
     if let EntryPayload::RequestV2(request) = &log.payload {
-        let request = entry::v2_request(request);
-        v2.apply(&request, request.time_ns);
+        v2.apply(request);
         return;
     }
     let entry::Change::Entry(entry) = change else {

@@ -17,10 +17,11 @@ mod request;
 mod tests;
 
 use bytes::Bytes;
+use witan_etcd::RequestV2;
 use witan_gocompat::path;
 use witan_tree::{ImportedNode, Tree, TreeCommand, TreeOperation, WriteCounts};
 
-pub use request::{V2Change, V2Request};
+pub use request::{V2Change, change};
 
 /// Where users' keys are.
 const KEYS: &str = "/1";
@@ -59,21 +60,19 @@ impl V2Store {
         Ok(Self { tree: json::read(json)? })
     }
 
-    /// Executes a request of the log in its namespace. Only the remaining seconds that events of nodes with a TTL show
-    /// depend on `now_ns`.
-    pub fn apply(&mut self, request: &V2Request, now_ns: i64) {
+    /// Executes a request of the log in its namespace. A request that does not remove expired nodes says no time, which only
+    /// the remaining seconds that events of nodes with a TTL show depend on.
+    pub fn apply(&mut self, request: &RequestV2) {
         let path = path::clean(&request.path);
         let writes_path = request.method == "PUT" || request.method == "DELETE";
         let is_read_only = READ_ONLY.iter().any(|known| known.as_bytes() == path);
         if (writes_path && is_read_only) || self.is_of_removed_member(request) {
             return;
         }
-        if let Some(operation) = request.operation(request.path.clone()) {
-            let is_sync = request.method == "SYNC";
+        if let Some(operation) = request::operation(request, request.path.clone()) {
             let command = TreeCommand { operation: Some(operation) };
-            let now_ns = if is_sync { request.time_ns } else { now_ns };
             // as in etcd, what failed has changed nothing
-            let _ = self.tree.apply(&command, now_ns);
+            let _ = self.tree.apply(&command, request.time);
         }
     }
 

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use witan_etcd::RequestV2;
 use witan_gocompat::text;
 use witan_machine::{auth::Auth, command::ChangeMembers, member::Member};
 use witan_tree::{Action, Event, Node, Tree, Watch, WriteCounts};
 
-use super::{V2Change, V2Request, V2Store};
+use super::{V2Change, V2Store};
 
 const STORE: &str = include_str!("../../testdata/v2_store/store.json");
 const ANSWERS: &str = include_str!("../../testdata/v2_store/answers.json");
@@ -181,21 +182,22 @@ fn reads_and_watches_are_answered_as_etcd_does() {
 }
 
 /// Reads a request as it is in the file.
-fn request(entry: &Value) -> V2Request {
+fn request(entry: &Value) -> RequestV2 {
     let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
     let is = |name: &str| entry[name].as_bool().unwrap_or_default();
-    V2Request {
+    RequestV2 {
         method: text("method"),
         path: text("path").into(),
-        value: text("value").into(),
+        val: text("value").into(),
         dir: is("dir"),
         prev_value: text("prev_value").into(),
         prev_index: entry["prev_index"].as_u64().unwrap_or_default(),
         prev_exist: entry["prev_exist"].as_bool(),
-        expires_ns: entry["expires_ns"].as_i64().unwrap_or_default(),
-        time_ns: entry["time_ns"].as_i64().unwrap_or_default(),
-        refresh: is("refresh"),
+        expiration: entry["expires_ns"].as_i64().unwrap_or_default(),
+        time: entry["time_ns"].as_i64().unwrap_or_default(),
+        refresh: Some(is("refresh")),
         recursive: is("recursive"),
+        ..RequestV2::default()
     }
 }
 
@@ -210,7 +212,7 @@ fn the_log_leads_to_the_store_of_the_snapshot() {
             let add = Some(Member { id, peer_urls, ..Member::default() });
             replayed.change_members(&ChangeMembers { add, ..ChangeMembers::default() });
         } else {
-            replayed.apply(&request(entry), 0);
+            replayed.apply(&request(entry));
         }
     }
     let read = store();
@@ -239,16 +241,16 @@ fn the_keys_make_a_checkpoint() {
 #[test]
 fn a_new_node_that_expired_before_2000_is_permanent() {
     let mut store = V2Store::default();
-    let mut put = V2Request {
+    let mut put = RequestV2 {
         method: "PUT".into(),
         path: "/1/k".into(),
-        expires_ns: -5,
-        ..V2Request::default()
+        expiration: -5,
+        ..RequestV2::default()
     };
-    store.apply(&put, 0);
+    store.apply(&put);
     assert_eq!(store.keys().next_expiration_ns(), None);
     put.prev_exist = Some(true);
-    store.apply(&put, 0);
+    store.apply(&put);
     assert_eq!(store.keys().next_expiration_ns(), Some(-5));
 }
 
@@ -285,8 +287,8 @@ fn damaged_stores_are_refused() {
         damaged[at] ^= 1 << (at % 7);
         if let Ok(mut store) = V2Store::read(&damaged) {
             let _ = (store.members(), store.import_auth(&mut Auth::default()));
-            let (method, time_ns) = ("SYNC".into(), i64::MAX);
-            store.apply(&V2Request { method, time_ns, ..V2Request::default() }, 0);
+            let (method, time) = ("SYNC".into(), i64::MAX);
+            store.apply(&RequestV2 { method, time, ..RequestV2::default() });
             assert_eq!(store.keys().next_expiration_ns(), None);
         }
     }

@@ -1,12 +1,13 @@
 //! What the namespaces besides the keys become: members, users and roles.
 
+use witan_etcd::RequestV2;
 use witan_machine::{
     auth::{Auth, Role, User, path_permissions::PathPatterns},
     command::{ChangeMembers, ClusterVersion, PublishAttributes, UpdatePeerUrls},
     member::{Member, MemberId},
 };
 
-use super::{V2Change, V2Request, V2Store, store};
+use super::{V2Change, V2Store, store};
 
 #[test]
 fn members_and_the_version_are_read() {
@@ -76,13 +77,13 @@ fn members_come_change_and_go_as_in_etcd() {
     store.change_members(&add);
     store.set_peer_urls(&UpdatePeerUrls { id: 5, peer_urls: urls("http://d:1") });
     store.publish(&publish("http://d:1"));
-    let attributes = V2Request {
+    let attributes = RequestV2 {
         method: "PUT".into(),
         path: "/0/members/5/attributes".into(),
-        value: r#"{"name":"five"}"#.into(),
-        ..V2Request::default()
+        val: r#"{"name":"five"}"#.into(),
+        ..RequestV2::default()
     };
-    store.apply(&attributes, 0);
+    store.apply(&attributes);
     assert_eq!(steps(&store), 0);
 }
 
@@ -92,13 +93,13 @@ fn users_and_roles_of_v2_are_added_to_those_of_v3() {
     assert_eq!(V2Store::default().import_auth(&mut auth), Ok(Vec::new()));
     assert!(!auth.path_auth_enabled());
     let mut with_hidden = store();
-    let hidden = V2Request {
+    let hidden = RequestV2 {
         method: "PUT".into(),
         path: "/2/users/_hidden".into(),
-        value: "{}".into(),
-        ..V2Request::default()
+        val: "{}".into(),
+        ..RequestV2::default()
     };
-    with_hidden.apply(&hidden, 0);
+    with_hidden.apply(&hidden);
     assert_eq!(with_hidden.import_auth(&mut auth), Ok(Vec::new()));
     assert!(auth.path_auth_enabled() && !auth.enabled());
     let names: Vec<&str> = auth.users().map(|user| user.name.as_str()).collect();
@@ -136,13 +137,13 @@ fn users_and_roles_of_v2_are_added_to_those_of_v3() {
 #[test]
 fn requests_are_told_apart_by_their_namespace() {
     let change = |method: &str, path: &str, value: &str| {
-        let request = V2Request {
+        let request = RequestV2 {
             method: method.into(),
             path: path.to_owned().into(),
-            value: value.to_owned().into(),
-            ..V2Request::default()
+            val: value.to_owned().into(),
+            ..RequestV2::default()
         };
-        request.change()
+        super::super::change(&request)
     };
     let tree_path = |method, path| match change(method, path, "v") {
         Ok(V2Change::Tree(operation)) => format!("{operation:?}"),
