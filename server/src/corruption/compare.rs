@@ -8,7 +8,7 @@ use witan_api::peer::StateHash;
 use witan_config::Url;
 use witan_machine::member::{Member, MemberId, MemberRegistry};
 use witan_node::{Node, NodeError};
-use witan_peer::{PeerDialer, query, state_answer};
+use witan_peer::{PeerDialer, query};
 
 use super::agreement::{MemberHash, StateAgreement, decide};
 
@@ -77,8 +77,8 @@ pub(super) async fn now(
     at(node, dialer, index, enough).await
 }
 
-/// Compares the states of all members after entry `index`, which they have been asked to hash; an error if this member
-/// has no hash of it in time. Like [`now`], it asks again members that have no hash yet; one that cannot be asked has none.
+/// Compares the states of all members after entry `index`, which they have hashed; an error if this member
+/// has not.
 pub(super) async fn at(
     node: &Node,
     dialer: &PeerDialer,
@@ -95,7 +95,7 @@ pub(super) async fn at(
     let of_member = |member: &Member| MemberHash {
         member: member.member_id(),
         votes: !member.learner,
-        found: (member.member_id() == own_id).then(|| state_answer(own)),
+        found: (member.member_id() == own_id).then(|| own.clone()),
     };
     let mut members: Vec<MemberHash> = registry.by_id.values().map(of_member).collect();
     let mut waiting: Vec<MemberId> = registry.by_id.keys().copied().collect();

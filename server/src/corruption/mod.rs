@@ -15,9 +15,10 @@ mod checker;
 mod compare;
 mod metrics;
 
-use witan_base::panics;
+use witan_api::peer::StateHash;
+use witan_base::{panics, version};
 use witan_machine::view::View;
-use witan_node::{Node, StateHash, StatesToHash};
+use witan_node::{Node, StatesToHash};
 use witan_snapshot::{self as snapshot, StateChecksums};
 use witan_storage::run_at_low_priority;
 
@@ -42,6 +43,7 @@ fn hash(view: &View) -> StateHash {
     let kv = &view.machine.kv;
     let StateChecksums { keys, others } = snapshot::of_state(view);
     StateHash {
+        release: version::WITAN.to_owned(),
         index: view.position.index,
         revision: kv.revision(),
         compact_revision: kv.compacted(),

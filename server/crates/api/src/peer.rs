@@ -39,7 +39,7 @@ pub struct StateHash {
     pub compact_revision: i64,
     /// etcd's `HashKV` of it.
     pub keys: u32,
-    /// Hash of everything else that members share.
+    /// Hash of everything else that members share: leases, the v2 tree, users, members, alarms.
     pub others: u32,
 }
 

@@ -9,6 +9,7 @@ use tokio::{
     sync::{broadcast, broadcast::error::RecvError, watch},
     time::timeout,
 };
+use witan_api::peer::StateHash;
 use witan_machine::{Reply, view::View};
 
 use super::{LoopRequest, Node, NodeError};
@@ -45,21 +46,6 @@ impl Node {
             Err(_) => Err(NodeError::Timeout),
         }
     }
-}
-
-/// The hash of a state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StateHash {
-    /// Raft index of the last entry that the state has applied.
-    pub index: u64,
-    /// Its v3 revision.
-    pub revision: i64,
-    /// Its compacted revision.
-    pub compact_revision: i64,
-    /// etcd's `HashKV` of it.
-    pub keys: u32,
-    /// Hash of everything else that members share: leases, the v2 tree, users, members, alarms.
-    pub others: u32,
 }
 
 /// Where the replica's thread puts states that are to be hashed.
@@ -137,7 +123,7 @@ impl StateHashes {
     /// Returns the kept hashes of states after later entries than `index`, the newest one first.
     pub fn behind(&self, index: u64) -> Vec<StateHash> {
         let kept = self.kept.borrow();
-        let newest = kept.iter().rev().copied();
+        let newest = kept.iter().rev().cloned();
         newest.filter(|hash| hash.index > index).collect()
     }
 
@@ -148,7 +134,7 @@ impl StateHashes {
 }
 
 fn find(kept: &VecDeque<StateHash>, index: u64) -> Option<StateHash> {
-    kept.iter().find(|hash| hash.index == index).copied()
+    kept.iter().find(|hash| hash.index == index).cloned()
 }
 
 #[cfg(test)]
@@ -156,7 +142,14 @@ mod tests {
     use super::*;
 
     fn hash(index: u64) -> StateHash {
-        StateHash { index, revision: 1, compact_revision: -1, keys: 1, others: 1 }
+        StateHash {
+            release: "1".into(),
+            index,
+            revision: 1,
+            compact_revision: -1,
+            keys: 1,
+            others: 1,
+        }
     }
 
     #[test]

@@ -3,9 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
-use witan_api::peer::StateHash;
-use witan_base::{panics, version};
-use witan_node::{self as node, Node, NodeError};
+use witan_base::panics;
+use witan_node::{Node, NodeError};
 use witan_snapshot as snapshot;
 
 use super::page::Page;
@@ -81,20 +80,7 @@ pub(super) fn of_state(node: &Node, query: &str) -> Page {
         return Page::bad_request("index= must be a number");
     };
     match node.state_hashes().at(index) {
-        Some(found) => Page::json(&state_answer(found)),
+        Some(found) => Page::json(&found),
         None => Page::not_found("no hash of the state at this index"),
-    }
-}
-
-/// The hash of this member's state in the form in which members answer for theirs.
-pub fn state_answer(own: node::StateHash) -> StateHash {
-    let node::StateHash { index, revision, compact_revision, keys, others } = own;
-    StateHash {
-        release: version::WITAN.to_owned(),
-        index,
-        revision,
-        compact_revision,
-        keys,
-        others,
     }
 }

@@ -63,7 +63,6 @@ use queue::Pushed;
 use remotes::Remotes;
 
 pub use dial::PeerDialer;
-pub use hash::state_answer;
 pub use metrics::PeerMetrics;
 pub use snapshot::SnapshotMetrics;
 
