@@ -28,7 +28,10 @@ use witan_machine::{
     lease::{LeaseCheckpoint, LeaseGrant, LeaseOperation, LeaseRevoke, RemainingTtl},
     member::Member,
 };
-use witan_snapshot::v2_store::{self, V2Change};
+use witan_snapshot::{
+    self as snapshot,
+    v2_store::{self, V2Change},
+};
 use witan_v3::operation;
 
 use super::AdoptError;
@@ -122,16 +125,14 @@ pub(super) fn members(change: &ConfChange, index: u64) -> Result<Command, AdoptE
             Command::PeerUrls(UpdatePeerUrls { id, peer_urls: context()?.member.peer_urls })
         }
         ConfChangeKind::AddNode | ConfChangeKind::AddLearnerNode => {
-            let MemberContext { member: known, is_promote } = context()?;
+            let MemberContext { member: shown, is_promote } = context()?;
             if is_promote {
                 return Ok(Command::Members(ChangeMembers { promote: id, ..asked }));
             }
             let member = Member {
                 id,
-                name: known.name,
-                peer_urls: known.peer_urls,
-                client_urls: known.client_urls,
                 learner: kind == ConfChangeKind::AddLearnerNode,
+                ..snapshot::known_member(shown)
             };
             Command::Members(ChangeMembers { add: Some(member), ..asked })
         }

@@ -59,16 +59,8 @@ fn v2_at_snapshot(etcd: &EtcdDirectory) -> Result<V2Store, AdoptError> {
 
 /// Makes the member registry of what the backend says: members, removed ids, cluster version and downgrade target.
 fn registry(backend: &BackendMeta) -> MemberRegistry {
-    let members = backend.members.iter().map(|known| {
-        let member = Member {
-            id: known.id,
-            name: known.name.clone(),
-            peer_urls: known.peer_urls.clone(),
-            client_urls: known.client_urls.clone(),
-            learner: known.is_learner,
-        };
-        (MemberId(known.id), member)
-    });
+    let members = backend.members.iter().cloned();
+    let members = members.map(|shown| (MemberId(shown.id), snapshot::known_member(shown)));
     let downgrade = backend
         .downgrade
         .as_ref()

@@ -7,13 +7,14 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 use witan_config::{ClusterState, Config, Url};
 use witan_machine::{
-    member::{Member, MemberId, MemberRegistry},
+    member::{MemberId, MemberRegistry},
     view::View,
 };
 use witan_peer::{
     PeerDialer,
     query::{self, RemoteCluster},
 };
+use witan_snapshot as snapshot;
 use witan_storage::DataIdentity;
 use witan_transport::error_text;
 
@@ -155,14 +156,8 @@ fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<JoinedCluster, 
     let (cluster, own_id) = fits(&clusters[0]).or_else(later)?;
     check_not_started(own_id, clusters)?;
     let mut members = MemberRegistry { cluster_id: cluster.id, ..MemberRegistry::default() };
-    for member in &cluster.members {
-        let member = Member {
-            id: member.id,
-            name: member.name.clone(),
-            peer_urls: member.peer_urls.clone(),
-            client_urls: member.client_urls.clone(),
-            learner: member.is_learner,
-        };
+    for shown in cluster.members.iter().cloned() {
+        let member = snapshot::known_member(shown);
         members.by_id.insert(member.member_id(), member);
     }
     Ok(JoinedCluster { identity: DataIdentity::new(cluster.id, own_id), members })

@@ -6,9 +6,9 @@ use std::{
     path::Path,
 };
 
-use witan_etcd::{EtcdMember, NewDirectory};
-use witan_machine::view::View;
-use witan_snapshot::SnapshotFile;
+use witan_etcd::NewDirectory;
+use witan_machine::{member::Member, view::View};
+use witan_snapshot::{self as snapshot, SnapshotFile};
 use witan_storage::{self as storage, DataIdentity};
 
 use super::{
@@ -71,15 +71,13 @@ fn check_target(from: &Path, to: &Path) -> io::Result<()> {
 
 fn new_directory(identity: &DataIdentity, view: &View) -> NewDirectory {
     let known = view.machine.members.by_id.get(&identity.member_id);
-    let known = known.cloned().unwrap_or_default();
+    let member = Member {
+        id: identity.member_id.0,
+        learner: false,
+        ..known.cloned().unwrap_or_default()
+    };
     NewDirectory {
-        member: EtcdMember {
-            id: identity.member_id.0,
-            name: known.name,
-            peer_urls: known.peer_urls,
-            client_urls: known.client_urls,
-            is_learner: false,
-        },
+        member: snapshot::shown_member(member),
         cluster_id: identity.cluster_id,
         index: view.position.index,
         term: view.position.term,

@@ -1,15 +1,15 @@
 //! HTTP answers of the peer port: a member in the JSON of `/members`, and the hash of a state in that of
 //! `/members/statehash`. The order of the fields is the order on the wire.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// One member; its id is a number here.
+/// One member; its id is a number here. etcd has the same JSON in its backend and its log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Member id.
     pub id: u64,
     /// Where other members reach it.
-    #[serde(rename = "peerURLs")]
+    #[serde(rename = "peerURLs", deserialize_with = "nullable")]
     pub peer_urls: Vec<String>,
     /// Whether it does not vote; absent if it does.
     #[serde(
@@ -22,8 +22,18 @@ pub struct Member {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Where clients reach it; absent until the member has started.
-    #[serde(rename = "clientURLs", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "clientURLs",
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub client_urls: Vec<String>,
+}
+
+/// Go writes an empty list as null.
+fn nullable<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// Hash of a member's whole state at a point of the log, as members ask each other for it.

@@ -2,7 +2,8 @@
 
 use std::{fs, path::PathBuf};
 
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use witan_api::peer::Member;
 use witan_bolt::{BoltError, BoltFile};
 
 use super::{ConfState, EtcdError};
@@ -19,7 +20,7 @@ pub struct BackendMeta {
     /// The term of that entry; 0 in 3.4.
     pub term: u64,
     /// The members.
-    pub members: Vec<EtcdMember>,
+    pub members: Vec<Member>,
     /// The members that were removed.
     pub removed: Vec<u64>,
     /// The cluster version.
@@ -32,31 +33,13 @@ pub struct BackendMeta {
     pub conf_state: Option<ConfState>,
 }
 
-/// A member.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct EtcdMember {
-    /// Its id.
-    pub id: u64,
-    /// Its name; empty until it has started.
-    pub name: String,
-    /// The URLs for other members.
-    #[serde(rename = "peerURLs", deserialize_with = "nullable")]
-    pub peer_urls: Vec<String>,
-    /// The URLs for clients.
-    #[serde(rename = "clientURLs", deserialize_with = "nullable")]
-    pub client_urls: Vec<String>,
-    /// Whether it does not vote.
-    pub is_learner: bool,
-}
-
 /// The context of a change of one member.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct MemberContext {
     /// The member as it becomes.
     #[serde(flatten)]
-    pub member: EtcdMember,
+    pub member: Member,
     /// Whether a learner becomes a voter.
     pub is_promote: bool,
 }
@@ -69,7 +52,7 @@ impl MemberContext {
 }
 
 /// A downgrade.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Downgrade {
     /// Where it leads.
@@ -77,11 +60,6 @@ pub struct Downgrade {
     pub target_version: String,
     /// Whether it is on its way.
     pub enabled: bool,
-}
-
-/// Go writes an empty list as null.
-fn nullable<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 impl BackendMeta {
@@ -123,7 +101,7 @@ impl BackendMeta {
             (b"cluster", b"clusterVersion") => self.cluster_version = Some(text(value)?),
             (b"cluster", b"downgrade") => self.downgrade = Some(json(value)?),
             (b"members", key) => {
-                let member: EtcdMember = json(value)?;
+                let member: Member = json(value)?;
                 if member.id != member_id(key)? {
                     return Err("its value is that of another member".into());
                 }

@@ -14,9 +14,10 @@ use std::{
 
 use prost::Message as _;
 use serde_json::{Value, json};
+use witan_api::peer::Member;
 
 use super::{
-    ConfState, EtcdMember, HardState, SegmentEncoder,
+    ConfState, HardState, SegmentEncoder,
     raft_messages::{SnapFile, SnapMessage, SnapMetadata, WalMetadata, WalSnapshot},
 };
 
@@ -31,7 +32,7 @@ const V2_EVENTS: usize = 1000;
 #[derive(Clone, Debug)]
 pub struct NewDirectory {
     /// Its member, the only one of its cluster.
-    pub member: EtcdMember,
+    pub member: Member,
     /// The cluster.
     pub cluster_id: u64,
     /// The last entry whose effect is in the backend; the backend's consistent index.
@@ -147,7 +148,7 @@ fn snapshot(new: &NewDirectory) -> Vec<u8> {
 
 /// etcd's JSON of a store of v2 without keys. It has the member: etcd 3.6 starts from the members in the backend, and ends
 /// when it changes one that it does not find here, too.
-fn v2_store(member: &EtcdMember) -> Value {
+fn v2_store(member: &Member) -> Value {
     let folder = |path: &str, children: Value| node(path, String::new(), children);
     let file = |path: &str, value: Value| node(path, value.to_string(), Value::Null);
     let path = format!("/0/members/{:x}", member.id);

@@ -21,7 +21,7 @@ use std::{
 
 use bytes::Bytes;
 
-pub use backend::{BackendMeta, Downgrade, EtcdMember, MemberContext};
+pub use backend::{BackendMeta, Downgrade, MemberContext};
 pub use create::{NewDirectory, create, parent};
 pub use entry::{EntryPayload, LogEntry};
 pub use error::EtcdError;

@@ -2,7 +2,7 @@
 //! metadata record.
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Frame of the write-ahead log.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -112,19 +112,23 @@ pub enum RaftEntryKind {
 }
 
 /// Which members vote. The backend holds it as JSON under the same names.
-#[derive(Clone, PartialEq, Eq, Deserialize, prost::Message)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, prost::Message)]
 #[serde(default)]
 pub struct ConfState {
     /// The voters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     #[prost(uint64, repeated, packed = "false", tag = "1")]
     pub voters: Vec<u64>,
     /// The learners.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     #[prost(uint64, repeated, packed = "false", tag = "2")]
     pub learners: Vec<u64>,
     /// The voters of the configuration that a joint one leaves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     #[prost(uint64, repeated, packed = "false", tag = "3")]
     pub voters_outgoing: Vec<u64>,
     /// The members that become learners when the joint configuration is left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     #[prost(uint64, repeated, packed = "false", tag = "4")]
     pub learners_next: Vec<u64>,
     /// Whether raft leaves the joint configuration on its own.

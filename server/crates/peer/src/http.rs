@@ -11,10 +11,11 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, join, split};
-use witan_api::peer::{self, NOT_DECIDED};
+use witan_api::peer::NOT_DECIDED;
 use witan_base::version;
 use witan_gocompat::text;
-use witan_machine::member::{Member, MemberRegistry};
+use witan_machine::member::MemberRegistry;
+use witan_snapshot as snapshot;
 use witan_transport::PeerStream;
 
 use super::{Shared, handshake::HANDSHAKE_BYTES_MAX, hash, page::Page};
@@ -106,14 +107,8 @@ fn probe(now_ns: i64) -> String {
 
 /// Returns the members as JSON, the body of `/members`.
 fn list(members: &MemberRegistry) -> String {
-    let of = |member: &Member| peer::Member {
-        id: member.id,
-        peer_urls: member.peer_urls.clone(),
-        is_learner: member.learner,
-        name: member.name.clone(),
-        client_urls: member.client_urls.clone(),
-    };
-    let list: Vec<peer::Member> = members.by_id.values().map(of).collect();
+    let members = members.by_id.values().cloned();
+    let list: Vec<_> = members.map(snapshot::shown_member).collect();
     serde_json::to_string(&list).expect("numbers and texts are always JSON") + "\n"
 }
 
@@ -129,6 +124,8 @@ fn version(members: &MemberRegistry) -> String {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+
+    use witan_machine::member::Member;
 
     use super::*;
 

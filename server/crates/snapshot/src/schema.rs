@@ -6,11 +6,15 @@ use std::io;
 
 use prost::Message as _;
 use serde::Serialize;
-use witan_api::v3::{
-    authpb::{Permission, Role, User, UserAddOptions},
-    etcdserverpb::AlarmMember,
+use witan_api::{
+    peer,
+    v3::{
+        authpb::{Permission, Role, User, UserAddOptions},
+        etcdserverpb::AlarmMember,
+    },
 };
 use witan_base::version;
+use witan_etcd::{ConfState, Downgrade};
 use witan_machine::{
     member::{Member, MemberId},
     view::View,
@@ -125,7 +129,8 @@ fn cluster(view: &View, version: &str, sink: &mut dyn BucketSink) -> io::Result<
         sink.record(b"clusterVersion", version.as_bytes())?;
     }
     if !members.downgrade_target.is_empty() {
-        let downgrade = DowngradeJson { target: &members.downgrade_target, enabled: true };
+        let target_version = members.downgrade_target.clone();
+        let downgrade = Downgrade { target_version, enabled: true };
         sink.record(b"downgrade", &json(&downgrade)?)?;
     }
     Ok(())
@@ -169,14 +174,7 @@ fn members(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
         .collect();
     known.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     for (id, member) in known {
-        let shown = MemberJson {
-            id: member.id,
-            peer_urls: &member.peer_urls,
-            learner: member.learner,
-            name: &member.name,
-            client_urls: &member.client_urls,
-        };
-        sink.record(id.as_bytes(), &json(&shown)?)?;
+        sink.record(id.as_bytes(), &json(&shown_member(member.clone()))?)?;
     }
     sink.bucket("members_removed")?;
     let mut removed: Vec<String> = members
@@ -193,7 +191,7 @@ fn members(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
 /// Passes the bucket with the position in the log, voters and learners, and the last compaction to `sink`.
 fn meta(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let position = &view.position;
-    let configuration = ConfStateJson {
+    let configuration = ConfState {
         voters: sorted(&position.voters),
         learners: sorted(&position.learners),
         voters_outgoing: sorted(&position.voters_outgoing),
@@ -229,40 +227,16 @@ pub(super) struct LeaseMessage {
     pub(super) remaining_ttl_s: i64,
 }
 
-/// etcd's JSON of a downgrade in progress.
-#[derive(Serialize)]
-struct DowngradeJson<'a> {
-    #[serde(rename = "target-version")]
-    target: &'a str,
-    enabled: bool,
+/// Shows a member as etcd's JSON does.
+pub fn shown_member(member: Member) -> peer::Member {
+    let Member { id, name, peer_urls, client_urls, learner } = member;
+    peer::Member { id, peer_urls, is_learner: learner, name, client_urls }
 }
 
-/// etcd's JSON of a member.
-#[derive(Serialize)]
-struct MemberJson<'a> {
-    id: u64,
-    #[serde(rename = "peerURLs")]
-    peer_urls: &'a [String],
-    #[serde(rename = "isLearner", skip_serializing_if = "std::ops::Not::not")]
-    learner: bool,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    name: &'a str,
-    #[serde(rename = "clientURLs", skip_serializing_if = "<[String]>::is_empty")]
-    client_urls: &'a [String],
-}
-
-/// etcd's JSON of raft's configuration.
-#[derive(Serialize)]
-struct ConfStateJson {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    voters: Vec<u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    learners: Vec<u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    voters_outgoing: Vec<u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    learners_next: Vec<u64>,
-    auto_leave: bool,
+/// Returns the member that etcd's JSON shows.
+pub fn known_member(shown: peer::Member) -> Member {
+    let peer::Member { id, peer_urls, is_learner, name, client_urls } = shown;
+    Member { id, name, peer_urls, client_urls, learner: is_learner }
 }
 
 /// Encodes JSON as Go does, which escapes the special characters of HTML.
@@ -282,14 +256,8 @@ mod tests {
 
     #[test]
     fn json_is_gos() {
-        let urls = ["http://h:1/?a=1&b=<2>".to_owned()];
-        let member = MemberJson {
-            id: 7,
-            peer_urls: &urls,
-            learner: false,
-            name: "",
-            client_urls: &[],
-        };
+        let peer_urls = vec!["http://h:1/?a=1&b=<2>".to_owned()];
+        let member = peer::Member { id: 7, peer_urls, ..peer::Member::default() };
         assert_eq!(
             String::from_utf8(json(&member).unwrap()).unwrap(),
             r#"{"id":7,"peerURLs":["http://h:1/?a=1\u0026b=\u003c2\u003e"]}"#
