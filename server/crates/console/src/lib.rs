@@ -4,6 +4,8 @@
 //! Not here: data. The page calls the APIs of the member as any other client, with the rights of its user, so these
 //! files are the same for everybody and tell nothing of the cluster.
 
+use std::hash::{DefaultHasher, Hasher as _};
+
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     http::header::{
@@ -31,8 +33,6 @@ struct Asset {
     name: &'static str,
     media_type: &'static str,
     text: &'static str,
-    /// Of the text. It is the entity tag, so that a browser reads the file again once a release has changed it.
-    hash: u64,
 }
 
 macro_rules! assets {
@@ -41,7 +41,6 @@ macro_rules! assets {
             name: $name,
             media_type: $media_type,
             text: include_str!(concat!("../assets/", $name)),
-            hash: fnv1a(include_str!(concat!("../assets/", $name)).as_bytes()),
         },)+]
     };
 }
@@ -73,18 +72,6 @@ const ASSETS: &[Asset] = assets! {
     "watch.js" SCRIPT;
 };
 
-/// Hashes bytes by FNV-1a, which is short enough to run while this is compiled.
-const fn fnv1a(bytes: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325;
-    let mut at = 0;
-    while at < bytes.len() {
-        // a cast, because a constant cannot call `From`
-        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x100_0000_01b3);
-        at += 1;
-    }
-    hash
-}
-
 /// Answers a request for a cleaned path that is `/console` or below it.
 pub fn handle(request: &HttpRequest, path: &[u8]) -> HttpResponse {
     if !reply::allows(request, "GET,HEAD") {
@@ -104,9 +91,17 @@ pub fn handle(request: &HttpRequest, path: &[u8]) -> HttpResponse {
 }
 
 impl Asset {
+    /// The entity tag is a hash of the text, so that a browser reads the file again once a release has changed it.
+    fn tag(&self) -> String {
+        // it has no key, so that all members of a release answer alike
+        let mut hasher = DefaultHasher::new();
+        hasher.write(self.text.as_bytes());
+        format!("\"{:016x}\"", hasher.finish())
+    }
+
     /// Answers with the file, or with 304 to a browser that has it.
     fn answer(&self, request: &HttpRequest) -> HttpResponse {
-        let tag = format!("\"{:016x}\"", self.hash);
+        let tag = self.tag();
         let known = request.headers().get_all(IF_NONE_MATCH);
         if known.into_iter().any(|known| names(known, tag.as_bytes())) {
             return guarded(HttpResponse::NotModified())
