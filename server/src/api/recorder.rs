@@ -35,7 +35,7 @@ pub(super) async fn handle(
         return reply::text(StatusCode::NOT_FOUND, text);
     };
     let client = ClientNetwork::of_peer(request.peer_addr());
-    let Some(permit) = ctx.job_limits.snapshot(client) else {
+    let Some(permit) = ctx.job_limits.snapshots.try_take(client) else {
         let text = "other callers read snapshots or the recording of this member; try again";
         return reply::text(StatusCode::TOO_MANY_REQUESTS, text);
     };

@@ -3,10 +3,7 @@
 use witan_base::client_network::ClientNetwork;
 use witan_node::NodeError;
 
-use super::{
-    blocking::run_in,
-    fair_semaphore::{FairPermit, FairSemaphore},
-};
+use super::{blocking::run_in, fair_semaphore::FairSemaphore};
 
 /// Jobs over the whole store that run at once, of each kind: hash and defragment jobs, and large ranges and
 /// transactions. Others wait.
@@ -19,9 +16,12 @@ const SNAPSHOTS_MAX: usize = 2 * JOBS_MAX;
 /// the limits.
 #[derive(Clone, Debug)]
 pub struct JobLimits {
-    scans: FairSemaphore,
-    reads: FairSemaphore,
-    snapshots: FairSemaphore,
+    /// For scans of the whole store.
+    pub scans: FairSemaphore,
+    /// For requests that read many keys.
+    pub reads: FairSemaphore,
+    /// For snapshots and recordings, which are refused instead of waiting.
+    pub snapshots: FairSemaphore,
 }
 
 impl Default for JobLimits {
@@ -35,28 +35,13 @@ impl Default for JobLimits {
 }
 
 impl JobLimits {
-    /// Takes a permit for a snapshot or a recording for a client; `None` if all permits, or those of the client's network, are taken.
-    pub fn snapshot(&self, client: ClientNetwork) -> Option<FairPermit> {
-        self.snapshots.try_take(client)
-    }
-
-    /// Waits for a permit for a client's request that reads many keys.
-    pub async fn large_read(&self, client: ClientNetwork) -> Result<FairPermit, NodeError> {
-        self.reads.take(client).await
-    }
-
-    /// Waits for a permit for a client's scan of the whole store.
-    pub async fn scan(&self, client: ClientNetwork) -> Result<FairPermit, NodeError> {
-        self.scans.take(client).await
-    }
-
     /// Runs `work` on another thread as soon as the client has a permit for a scan.
     pub async fn run<T: Send + 'static>(
         &self,
         client: ClientNetwork,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NodeError> {
-        let permit = self.scan(client).await?;
+        let permit = self.scans.take(client).await?;
         run_in(permit, work).await
     }
 }

@@ -46,7 +46,7 @@ pub(super) async fn defragment(
     _request: DefragmentRequest,
 ) -> RpcResult<DefragmentResponse> {
     let begun = Instant::now();
-    let _permit = ctx.job_limits.scan(ctx.node.client()).await?;
+    let _permit = ctx.job_limits.scans.take(ctx.node.client()).await?;
     tracing::info!("starting defragment");
     let inflight = ctx.v3_metrics.one_defrag();
     ctx.node.rewrite().await?;

@@ -42,7 +42,8 @@ pub(crate) async fn snapshot(
     // refuse instead of waiting: a waiting client would hold a connection for nothing
     let permit = ctx
         .job_limits
-        .snapshot(ctx.node.client())
+        .snapshots
+        .try_take(ctx.node.client())
         .ok_or(RpcError::TooManyRequests)?;
     let view = ctx.node.view().await?;
     let (send, chunks) = mpsc::channel(CHUNKS_AHEAD);

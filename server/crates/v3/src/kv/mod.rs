@@ -82,7 +82,7 @@ pub(super) async fn read<T: Send + 'static>(
         // a separate future, so that the one of a small read stays small
         ReadSize::Large => Box::pin(read_large(ctx, client, work)).await,
         ReadSize::Long => {
-            let permit = Box::pin(ctx.job_limits.large_read(client)).await?;
+            let permit = Box::pin(ctx.job_limits.reads.take(client)).await?;
             let done = panics::run_blocking(move || (work(), Some(permit)));
             done.await.map_err(|_| RpcError::Stopped)
         }
@@ -96,7 +96,7 @@ async fn read_large<T>(
     client: ClientNetwork,
     work: impl FnOnce() -> T,
 ) -> RpcResult<(T, Option<FairPermit>)> {
-    let permit = ctx.job_limits.large_read(client).await?;
+    let permit = ctx.job_limits.reads.take(client).await?;
     let done = work();
     yield_now().await;
     Ok((done, Some(permit)))
@@ -111,7 +111,7 @@ async fn permit_if(
     many: impl FnOnce(&Kv) -> bool,
 ) -> RpcResult<Option<FairPermit>> {
     if spans && many(&ctx.node.view().await?.machine.kv) {
-        let permit = Box::pin(ctx.job_limits.large_read(client)).await?;
+        let permit = Box::pin(ctx.job_limits.reads.take(client)).await?;
         Ok(Some(permit))
     } else {
         Ok(None)
