@@ -144,7 +144,7 @@ impl<'a> Copier<'a> {
 
     /// Asks for the source's last revision, and whether the answer is the followed cluster's.
     pub(super) async fn source_revision(&self) -> Result<i64, CopyError> {
-        let there = self.session.revision().await;
+        let there = self.session.read().await;
         let there = there.map_err(|status| self.refused(status))?;
         self.check_cluster(there.cluster_id)?;
         Ok(there.revision)

@@ -86,7 +86,7 @@ pub(super) async fn state(
     data_dir: &Path,
 ) -> Result<StateMachine, SeedError> {
     let refused = |status| SeedError::Source { endpoint: session.endpoint.to_owned(), status };
-    let source = session.revision().await.map_err(refused)?;
+    let source = session.read().await.map_err(refused)?;
     let file = SnapshotFile::below(data_dir);
     file.receive(session).await?;
     let read = panics::run_blocking(move || file.read()).await;

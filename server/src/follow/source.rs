@@ -70,8 +70,8 @@ impl SourceSession<'_> {
         answered.map(tonic::Response::into_inner)
     }
 
-    /// The last revision of the cluster and its id, by a linearizable read.
-    pub(super) async fn revision(&self) -> Result<SourceRevision, Status> {
+    /// The header of a linearizable read, with the last revision of the cluster and its id.
+    pub(super) async fn read(&self) -> Result<ResponseHeader, Status> {
         let range = RangeRequest {
             key: ALL_KEYS.into(),
             count_only: true,
@@ -81,8 +81,7 @@ impl SourceSession<'_> {
         let answered = self
             .in_time(client.range(self.session.request(range)))
             .await?;
-        let ResponseHeader { cluster_id, revision, .. } = answered.header.ok_or_else(no_header)?;
-        Ok(SourceRevision { cluster_id, revision })
+        answered.header.ok_or_else(no_header)
     }
 
     /// Watches all keys from a revision on.
@@ -196,13 +195,6 @@ const FENCE: u64 = 0x57_6974_616e;
 
 fn no_header() -> Status {
     Status::internal("the answer has no header")
-}
-
-/// The last revision of a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SourceRevision {
-    pub(super) cluster_id: u64,
-    pub(super) revision: i64,
 }
 
 /// The hash of a source's keys.
