@@ -3,7 +3,7 @@
 
 use std::{pin::Pin, time::Duration};
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use witan_dialect::Context;
 use witan_machine::member::MemberId;
 use witan_node::Node;
@@ -44,7 +44,7 @@ impl StreamEnd {
             };
             tokio::select! {
                 () = self.stopping.as_mut() => return RpcError::Stopped,
-                () = leader.wait() => {
+                _ = leader.checks.tick() => {
                     if !leader.observe(self.node.status().leader != MemberId::NONE) {
                         return RpcError::NoLeader;
                     }
@@ -56,30 +56,22 @@ impl StreamEnd {
 
 /// Checks periodically whether there is a leader.
 struct LeaderMonitor {
-    timer: Pin<Box<Sleep>>,
+    checks: Interval,
     leaderless: u32,
 }
 
 impl LeaderMonitor {
     /// Creates a monitor whose first check is due after `LEADER_CHECK_INTERVAL`.
     fn new() -> Self {
-        Self {
-            timer: Box::pin(sleep_until(Instant::now() + LEADER_CHECK_INTERVAL)),
-            leaderless: 0,
-        }
+        let first = Instant::now() + LEADER_CHECK_INTERVAL;
+        let mut checks = interval_at(first, LEADER_CHECK_INTERVAL);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { checks, leaderless: 0 }
     }
 
-    /// Resolves when the next check is due.
-    async fn wait(&mut self) {
-        self.timer.as_mut().await;
-    }
-
-    /// Records a check and schedules the next one. Returns false, so that the stream ends, after
-    /// `LEADERLESS_CHECKS` checks in a row without a leader.
+    /// Records a check. Returns false, so that the stream ends, after `LEADERLESS_CHECKS` checks in a row without a
+    /// leader.
     fn observe(&mut self, has_leader: bool) -> bool {
-        self.timer
-            .as_mut()
-            .reset(Instant::now() + LEADER_CHECK_INTERVAL);
         self.leaderless = if has_leader { 0 } else { self.leaderless + 1 };
         self.leaderless < LEADERLESS_CHECKS
     }
