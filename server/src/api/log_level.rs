@@ -3,7 +3,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
-use witan_config::LogLevel;
+use tracing::level_filters::LevelFilter;
 use witan_dialect::{Context, blocking::INLINE_BYTES, reply};
 
 const FIELD: &str = "Level";
@@ -36,7 +36,7 @@ pub(crate) async fn handle(
 
 /// Returns the level that a body names, in any case of letters; the error is the text of the answer. Bytes after the
 /// first JSON value are ignored.
-fn requested_level(body: &[u8]) -> Result<LogLevel, String> {
+fn requested_level(body: &[u8]) -> Result<LevelFilter, String> {
     let text = String::from_utf8_lossy(body);
     let mut values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
     let fields = match values.next() {
@@ -60,10 +60,10 @@ fn requested_level(body: &[u8]) -> Result<LogLevel, String> {
         }
     }
     match name.to_ascii_uppercase().as_str() {
-        "CRITICAL" | "C" | "ERROR" | "0" | "E" => Ok(LogLevel::Error),
-        "WARNING" | "1" | "W" => Ok(LogLevel::Warn),
-        "NOTICE" | "2" | "N" | "INFO" | "3" | "I" => Ok(LogLevel::Info),
-        "DEBUG" | "4" | "D" | "TRACE" | "5" | "T" => Ok(LogLevel::Debug),
+        "CRITICAL" | "C" | "ERROR" | "0" | "E" => Ok(LevelFilter::ERROR),
+        "WARNING" | "1" | "W" => Ok(LevelFilter::WARN),
+        "NOTICE" | "2" | "N" | "INFO" | "3" | "I" => Ok(LevelFilter::INFO),
+        "DEBUG" | "4" | "D" | "TRACE" | "5" | "T" => Ok(LevelFilter::DEBUG),
         _ => Err(format!("{NO_LEVEL}{name}")),
     }
 }
@@ -75,12 +75,12 @@ mod tests {
     #[test]
     fn levels_are_read_as_observed() {
         let table = [
-            (r#"{"Level":"DEBUG"}"#, Ok(LogLevel::Debug)),
-            (r#"{"level":"trace"}"#, Ok(LogLevel::Debug)),
-            (r#"{"Level":"notice"}"#, Ok(LogLevel::Info)),
-            (r#"{"Level":"w"}"#, Ok(LogLevel::Warn)),
-            (r#"{"Level":"0"}"#, Ok(LogLevel::Error)),
-            (r#"{"Level":"info"} x"#, Ok(LogLevel::Info)),
+            (r#"{"Level":"DEBUG"}"#, Ok(LevelFilter::DEBUG)),
+            (r#"{"level":"trace"}"#, Ok(LevelFilter::DEBUG)),
+            (r#"{"Level":"notice"}"#, Ok(LevelFilter::INFO)),
+            (r#"{"Level":"w"}"#, Ok(LevelFilter::WARN)),
+            (r#"{"Level":"0"}"#, Ok(LevelFilter::ERROR)),
+            (r#"{"Level":"info"} x"#, Ok(LevelFilter::INFO)),
             (r#"{"Level":"warn"}"#, Err("Invalid log level warn")),
             (r#"{"Level":" info"}"#, Err("Invalid log level  info")),
             (r#"{"Level":null}"#, Err("Invalid log level ")),

@@ -2,13 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use tracing::level_filters::LevelFilter;
 use witan_gocompat::text;
 use witan_storage::SpaceConfig;
 
 use super::{
     AuthSettings, AutoCompaction, ClusterState, Config, ConnectionSettings, DEFAULT_NAME,
-    FlightRecorder, LogConfig, LogFormat, LogLevel, LogOutput, PeerTlsConfig, PortTls, Rotation,
-    Settings, Url,
+    FlightRecorder, LogConfig, LogFormat, LogOutput, PeerTlsConfig, PortTls, Rotation, Settings,
+    Url,
     error::ConfigError,
     flags::{self, Flag, FlagKind},
     url::UrlError,
@@ -420,14 +421,14 @@ impl FlagValues {
         let level = self.choice(
             "log-level",
             &[
-                ("debug", LogLevel::Debug),
-                ("info", LogLevel::Info),
-                ("warn", LogLevel::Warn),
-                ("error", LogLevel::Error),
+                ("debug", LevelFilter::DEBUG),
+                ("info", LevelFilter::INFO),
+                ("warn", LevelFilter::WARN),
+                ("error", LevelFilter::ERROR),
                 // errors are the highest level in use
-                ("dpanic", LogLevel::Error),
-                ("panic", LogLevel::Error),
-                ("fatal", LogLevel::Error),
+                ("dpanic", LevelFilter::ERROR),
+                ("panic", LevelFilter::ERROR),
+                ("fatal", LevelFilter::ERROR),
             ],
         )?;
         let format = match self.text("log-format") {

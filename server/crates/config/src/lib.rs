@@ -28,6 +28,7 @@ mod values;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
+use tracing::level_filters::LevelFilter;
 use witan_storage::SpaceConfig;
 
 pub use build::{MembersError, members};
@@ -237,25 +238,14 @@ pub struct ConnectionSettings {
 /// Where and how to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
-    /// `--log-level`.
-    pub level: LogLevel,
+    /// `--log-level`. etcd's `panic` and `fatal` mean `error`, the highest level in use.
+    pub level: LevelFilter,
     /// `--log-outputs`.
     pub outputs: Vec<LogOutput>,
     /// `--log-format`; `None` is readable on a terminal and JSON elsewhere.
     pub format: Option<LogFormat>,
     /// `--enable-log-rotation` with its settings.
     pub rotation: Option<Rotation>,
-}
-
-/// `--log-level`. etcd's `panic` and `fatal` mean `error`, the highest level in use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the values of a flag")]
-pub enum LogLevel {
-    Debug,
-    #[default]
-    Info,
-    Warn,
-    Error,
 }
 
 /// One target of `--log-outputs`.

@@ -14,7 +14,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     Layer as _, Registry, filter::Targets, layer::SubscriberExt as _, reload,
 };
-use witan_config::{LogConfig, LogFormat, LogLevel, LogOutput};
+use witan_config::{LogConfig, LogFormat, LogOutput};
 
 pub use limit::LogLimit;
 use line::LogFormatter;
@@ -32,7 +32,7 @@ pub struct LogLevelHandle(reload::Handle<Targets, Registry>);
 
 impl LogLevelHandle {
     /// Sets the log level.
-    pub fn set(&self, level: LogLevel) {
+    pub fn set(&self, level: LevelFilter) {
         // fails only if the subscriber was dropped, and then nothing is logged
         let _ = self.0.reload(targets(level));
     }
@@ -62,7 +62,7 @@ fn default_format(outputs: &[LogOutput]) -> LogFormat {
 }
 
 fn subscriber(
-    level: LogLevel,
+    level: LevelFilter,
     format: LogFormat,
     outputs: Outputs,
 ) -> (impl tracing::Subscriber + Send + Sync, LogLevelHandle) {
@@ -76,13 +76,7 @@ fn subscriber(
 
 /// Makes the filter of log lines: this program's at `level`, those of libraries at `WARN` or above, and those of
 /// [`CLIENTS_TARGET`] only at `DEBUG`.
-fn targets(level: LogLevel) -> Targets {
-    let level = match level {
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Error => LevelFilter::ERROR,
-    };
+fn targets(level: LevelFilter) -> Targets {
     let of_clients = if level == LevelFilter::DEBUG {
         LevelFilter::DEBUG
     } else {
@@ -127,7 +121,7 @@ mod tests {
     }
 
     fn logged(
-        level: LogLevel,
+        level: LevelFilter,
         format: LogFormat,
         what: impl FnOnce(&LogLevelHandle),
     ) -> Vec<String> {
@@ -143,7 +137,7 @@ mod tests {
 
     #[test]
     fn json_lines_have_etcds_keys() {
-        let lines = logged(LogLevel::Info, LogFormat::Json, |_| {
+        let lines = logged(LevelFilter::INFO, LogFormat::Json, |_| {
             tracing::info!(
                 url = "http://a:1",
                 count = 3,
@@ -180,7 +174,7 @@ mod tests {
 
     #[test]
     fn lines_for_people_say_the_same() {
-        let lines = logged(LogLevel::Debug, LogFormat::Console, |_| {
+        let lines = logged(LevelFilter::DEBUG, LogFormat::Console, |_| {
             tracing::debug!(url = "http://a:1", "serving");
         });
         assert!(
@@ -192,7 +186,7 @@ mod tests {
     #[test]
     fn slow_requests_are_warned_about() {
         let ms = Duration::from_millis;
-        let lines = logged(LogLevel::Warn, LogFormat::Json, |_| {
+        let lines = logged(LevelFilter::WARN, LogFormat::Json, |_| {
             assert!(warn_if_slow("put", ms(400), ms(300)));
             assert!(!warn_if_slow("put", ms(300), ms(300)));
         });
@@ -205,8 +199,8 @@ mod tests {
 
     #[test]
     fn the_level_can_be_turned() {
-        let lines = logged(LogLevel::Error, LogFormat::Json, |log_level| {
-            for level in [LogLevel::Error, LogLevel::Info, LogLevel::Debug] {
+        let lines = logged(LevelFilter::ERROR, LogFormat::Json, |log_level| {
+            for level in [LevelFilter::ERROR, LevelFilter::INFO, LevelFilter::DEBUG] {
                 log_level.set(level);
                 tracing::info!(?level, "seen from info on");
                 tracing::debug!(?level, "seen at debug alone");
