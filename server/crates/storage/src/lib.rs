@@ -11,11 +11,12 @@
 //! ```
 //!
 //! Reading order: `format`, `lock` → `log` (and `tail`, which checks it after a crash) → `checkpoint`,
-//! made of `run`s that `manifest` lists (`manifest_file` stores it) and `merge` reads as one (`reuse` lists those
-//! that need not be written again, `read_ahead` lets a start use two cores) → `checkpointer` (the thread that writes
-//! it) → `received` (snapshots of other members) and `install` (how one becomes the checkpoint). `folder` is their
-//! shared state. `space` watches the free space, `ledger` allocates it to the threads, `log_writer` repeats a write
-//! of the log that found none, and writes zeros ahead of it. `files` makes things durable. `create` makes a directory
+//! made of `run`s that `manifest` lists (`manifest_file` stores it) and `merge` reads as one (`pending_link` is what is
+//! being written, `reuse` lists the runs that need not be written again, `read_ahead` lets a start use two cores) →
+//! `checkpointer` (the thread that writes it) → `received` (snapshots of other members) and `install` (how one becomes
+//! the checkpoint). `folder` is their shared state. `space` watches the free space, `ledger` allocates it to the
+//! threads, `log_writer` repeats a write of the log that found none, and writes zeros ahead of it. `files` makes things
+//! durable. `create` makes a directory
 //! at once. `wal_dir` places the log elsewhere. `etcd` recognizes etcd's. `retention` keeps outdated entries and runs
 //! for copies of the directory.
 //!
@@ -43,6 +44,7 @@ mod manifest;
 mod manifest_file;
 mod merge;
 mod metrics;
+mod pending_link;
 mod read_ahead;
 mod received;
 mod record_stream;
