@@ -188,6 +188,11 @@ fn a_message_ends_a_wait() {
     let mut two = started(2, bound.remove(1), &members);
     let mut one = started(1, bound.remove(0), &members);
     one.wait_open(2);
+    // a stream that comes during the wait wakes only a thread that has announced it
+    one.send(2, Lane::Bulk, Bytes::from_static(b"first"));
+    until("the first message", || {
+        (!two.messages().is_empty()).then_some(())
+    });
     let sender = std::thread::spawn(move || {
         one.send(2, Lane::Bulk, Bytes::from_static(b"at once"));
         one
