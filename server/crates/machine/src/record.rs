@@ -23,6 +23,11 @@ pub const AUTH: u8 = b'u';
 /// Section of the view itself: position in the log and configuration.
 pub const VIEW: u8 = b'v';
 
+/// Whether a record with this key is a block of the key space.
+pub fn is_block(key: &[u8]) -> bool {
+    matches!(key.split_first(), Some((&KV, key)) if kv::checkpoint::block_number(key).is_some())
+}
+
 /// Whether no record can have a key between these two, of which `key` sorts behind `before`: they are blocks of the key space
 /// that follow one another.
 pub fn are_neighbors(before: &[u8], key: &[u8]) -> bool {

@@ -21,7 +21,7 @@ use std::{
 
 use witan_base::panics::catch_in_library;
 use witan_machine::{
-    record::{Emit, LeaveOut},
+    record::{self, Emit, LeaveOut},
     view::View,
 };
 
@@ -33,11 +33,11 @@ use super::{
     ledger::Ledger,
     manifest::{CURRENT, Chain, Install, Manifest, Run, copy_name},
     manifest_file,
-    pending_link::{PendingLink, key, size},
+    pending_link::{PendingLink, PendingRun, key, size},
     read_ahead::read_chain,
     retention::{self, Outdated},
-    reuse::RunReuse,
-    run::{RUN_BYTES, run_number, run_path},
+    reuse::{RunReuse, WrittenRun},
+    run::{RUN_BYTES, item_bytes, run_number, run_path},
     space::checkpoint_log_bytes,
 };
 
@@ -304,10 +304,8 @@ impl Checkpoint {
             self.publish(chain).map(|()| link)
         });
         if let Ok(link) = &published {
-            for (run, stretches) in &link.written {
-                if run.content.bytes >= self.reusable_bytes() {
-                    reuse.add_difference(run.clone(), stretches.clone());
-                }
+            for written in &link.written {
+                reuse.add_difference(written, self.reusable_bytes());
             }
         }
         self.reuse = reuse;
@@ -404,33 +402,40 @@ impl Checkpoint {
                 return;
             }
             let mut link = link.borrow_mut();
-            link.add(change, before.is_some());
-            if link.bytes >= self.run_bytes {
-                outcome = self.write_run(&mut link);
+            let run = link.add(change, before.is_some());
+            if run.bytes >= self.run_bytes {
+                let full = std::mem::take(run);
+                outcome = self.write_run(full, &mut link.written);
             }
         });
         let mut link = link.into_inner();
-        if outcome.is_ok() && !link.items.is_empty() {
-            outcome = self.write_run(&mut link);
+        for rest in [
+            std::mem::take(&mut link.blocks),
+            std::mem::take(&mut link.others),
+        ] {
+            if outcome.is_ok() && !rest.items.is_empty() {
+                outcome = self.write_run(rest, &mut link.written);
+            }
         }
         match outcome.and_then(|()| self.folder.sync()) {
             Ok(()) => Ok(link),
             Err(error) => {
-                for (run, _) in link.written {
+                for written in link.written {
                     // a file that remains is removed by the next checkpoint
-                    let _ = fs::remove_file(run_path(&self.folder.dir, run.number));
+                    let _ = fs::remove_file(run_path(&self.folder.dir, written.run.number));
                 }
                 Err(error)
             }
         }
     }
 
-    /// Writes the collected records of a link as one run, durable except for the name of its file.
-    fn write_run(&self, link: &mut PendingLink) -> io::Result<()> {
-        let run = self.folder.write_run(&mut link.items, false)?;
-        let stretches = std::mem::take(&mut link.stretches);
-        link.written.push((run, stretches));
-        link.bytes = 0;
+    /// Writes the collected records of a run, durable except for the name of its file.
+    fn write_run(&self, pending: PendingRun, written: &mut Vec<WrittenRun>) -> io::Result<()> {
+        let PendingRun { mut items, stretches, .. } = pending;
+        let largest = items.iter().map(item_bytes).max().unwrap_or_default() as u64;
+        let of_blocks = items.first().is_some_and(|(key, _)| record::is_block(key));
+        let run = self.folder.write_run(&mut items, false)?;
+        written.push(WrittenRun { run, stretches, largest, of_blocks });
         Ok(())
     }
 

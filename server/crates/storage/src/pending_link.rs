@@ -7,55 +7,79 @@ use witan_machine::record::{self, RecordChange};
 
 use super::{
     manifest::Run,
-    reuse::{KeyStretch, RunReuse},
+    reuse::{KeyStretch, RunReuse, WrittenRun},
     run::{self, RunItem},
 };
 
-/// The link of a chain that is being written.
+/// Records of a run that is written next.
+#[derive(Default)]
+pub(super) struct PendingRun {
+    pub(super) items: Vec<RunItem>,
+    pub(super) bytes: u64,
+    pub(super) stretches: Vec<KeyStretch>,
+}
+
+/// Where a record of a base is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In a run that is taken over, by its index in `RunReuse`.
+    Kept(usize),
+    Blocks,
+    Others,
+}
+
+/// The link of a chain that is being written. Blocks of the key space, which are most of the data, have runs of their own:
+/// each of these has a stretch of keys for itself, so that however many of them bases take over, a start has few runs open
+/// at once.
 #[derive(Default)]
 pub(super) struct PendingLink {
     /// The runs of the chain before that a base takes over, by their indexes in `RunReuse`, with the keys that count there.
     pub(super) kept: BTreeMap<usize, Vec<KeyStretch>>,
-    /// The written runs and their keys.
-    pub(super) written: Vec<(Run, Vec<KeyStretch>)>,
-    /// Records of the next run.
-    pub(super) items: Vec<RunItem>,
-    pub(super) bytes: u64,
-    pub(super) stretches: Vec<KeyStretch>,
-    /// The run that is taken over and contains the last record of a base; `None` if that is in `items`.
-    last_kept: Option<usize>,
+    /// The written runs.
+    pub(super) written: Vec<WrittenRun>,
+    pub(super) blocks: PendingRun,
+    pub(super) others: PendingRun,
+    /// Where the last record of a base is.
+    last: Option<Place>,
 }
 
 impl PendingLink {
     /// Takes over a run of the chain before, which contains the next record.
     pub(super) fn keep(&mut self, run: usize, key: &[u8]) {
-        let gap = self.last_kept.replace(run) != Some(run);
+        let gap = self.last.replace(Place::Kept(run)) != Some(Place::Kept(run));
         KeyStretch::extend(self.kept.entry(run).or_default(), key, gap);
     }
 
-    /// Adds a record to the next run. `is_base` says whether all records of the state are emitted.
-    pub(super) fn add(&mut self, change: RecordChange, is_base: bool) {
-        self.bytes += size(&change);
+    /// Adds a record to one of the next runs, and returns that. `is_base` says whether all records of the state are emitted.
+    pub(super) fn add(&mut self, change: RecordChange, is_base: bool) -> &mut PendingRun {
+        let bytes = size(&change);
         let (key, value) = match change {
             RecordChange::Put { key, value } => (key, Some(value)),
             RecordChange::Delete { key } => (key, None),
         };
-        if value.is_some() {
-            let gap = match (is_base, self.items.last()) {
-                (true, _) => self.last_kept.is_some(),
-                (false, Some((last, _))) => !record::are_neighbors(last, &key),
-                (false, None) => true,
-            };
-            KeyStretch::extend(&mut self.stretches, &key, gap);
+        let (place, run) = match record::is_block(&key) {
+            true => (Place::Blocks, &mut self.blocks),
+            false => (Place::Others, &mut self.others),
+        };
+        let follows = self.last.replace(place) == Some(place);
+        let gap = match (is_base, run.items.last()) {
+            (true, _) => !follows,
+            (false, Some((last, Some(_)))) => !record::are_neighbors(last, &key),
+            (false, Some((_, None)) | None) => true,
+        };
+        // between other records of a difference there may be any
+        if value.is_some() && (is_base || place == Place::Blocks) {
+            KeyStretch::extend(&mut run.stretches, &key, gap);
         }
-        self.last_kept = None;
-        self.items.push((key, value));
+        run.bytes += bytes;
+        run.items.push((key, value));
+        run
     }
 
     /// Its runs, in the order in which they were written: of a key that several contain, the last one counts.
     pub(super) fn runs(&self, before: &RunReuse) -> Vec<Run> {
         let kept = self.kept.keys().map(|run| before.run(*run).clone());
-        let written = self.written.iter().map(|(run, _)| run.clone());
+        let written = self.written.iter().map(|written| written.run.clone());
         let mut runs: Vec<Run> = kept.chain(written).collect();
         runs.sort_unstable_by_key(|run| run.number);
         runs

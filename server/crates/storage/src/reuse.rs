@@ -5,9 +5,9 @@
 //! other. A difference contains only what has changed: its runs are known to contain every record between two keys only if
 //! no other key fits between them, as between blocks of the key space that follow one another.
 //!
-//! A run with a few outdated records is taken over as well. Their newer versions are in runs with higher numbers, which count;
-//! a deleted key has no newer version, so no run with an outdated record of it is taken over. Nothing of this is on disk: after
-//! a start the first base is written completely.
+//! A run of blocks with a few outdated ones is taken over as well. Their newer versions are in runs with higher numbers, which
+//! count; a deleted key has no newer version, so no run with an outdated record of it is taken over. Of other records, which may
+//! be secrets, no outdated one is. Nothing of this is on disk: after a start, a base takes over only what was written since.
 
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -17,6 +17,20 @@ use super::manifest::Run;
 
 /// A run with more stretches of keys, or more outdated records, is not taken over.
 const REUSABLE_PIECES: usize = 16;
+/// The part of a run's bytes, as a divisor, that outdated records may take.
+const OUTDATED_PART: u64 = 4;
+
+/// A run that was written.
+#[derive(Clone, Debug)]
+pub(super) struct WrittenRun {
+    pub(super) run: Run,
+    /// Its keys.
+    pub(super) stretches: Vec<KeyStretch>,
+    /// Bytes of its largest record.
+    pub(super) largest: u64,
+    /// Whether its records are blocks of the key space.
+    pub(super) of_blocks: bool,
+}
 
 /// Ascending keys of one record type (first byte) that are in one run: every record from `start` on and below `end`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,10 +68,28 @@ fn successor(key: &[u8]) -> Vec<u8> {
 #[derive(Clone, Debug)]
 struct KnownRun {
     run: Run,
-    /// Number of its records that are outdated.
+    /// Number of its records that are outdated, and how many may be.
     outdated: usize,
+    outdated_max: usize,
     /// Whether it must not be taken over.
     dropped: bool,
+}
+
+impl KnownRun {
+    /// A run that was just written; dropped if it has less than `bytes_min`.
+    fn new(written: &WrittenRun, bytes_min: u64) -> Self {
+        let bytes = written.run.content.bytes;
+        let outdated_max = match written.of_blocks {
+            true => (bytes / OUTDATED_PART / written.largest.max(1)) as usize,
+            false => 0,
+        };
+        Self {
+            run: written.run.clone(),
+            outdated: 0,
+            outdated_max: outdated_max.min(REUSABLE_PIECES),
+            dropped: bytes < bytes_min,
+        }
+    }
 }
 
 /// See the module's description.
@@ -77,7 +109,7 @@ impl RunReuse {
     pub(super) fn of_base(
         before: &RunReuse,
         kept: &BTreeMap<usize, Vec<KeyStretch>>,
-        written: Vec<(Run, Vec<KeyStretch>)>,
+        written: Vec<WrittenRun>,
         bytes_min: u64,
     ) -> Self {
         let mut reuse = Self::default();
@@ -97,10 +129,11 @@ impl RunReuse {
                 reuse.outdated.insert(key.clone(), runs);
             }
         }
-        for (run, stretches) in written {
-            all.extend(stretches.into_iter().map(|it| (it, reuse.runs.len())));
-            let dropped = run.content.bytes < bytes_min;
-            reuse.runs.push(KnownRun { run, outdated: 0, dropped });
+        for written in written {
+            let known = KnownRun::new(&written, bytes_min);
+            let stretches = written.stretches.into_iter();
+            all.extend(stretches.map(|it| (it, reuse.runs.len())));
+            reuse.runs.push(known);
         }
         reuse.set_stretches(all);
         reuse
@@ -132,19 +165,22 @@ impl RunReuse {
     }
 
     /// Adds a run of a difference that was published. Each of its records was passed to [`Self::mark_changed`] before.
-    pub(super) fn add_difference(&mut self, run: Run, stretches: Vec<KeyStretch>) {
-        if stretches.is_empty() || stretches.len() > REUSABLE_PIECES {
+    /// `bytes_min` is that of [`Self::of_base`].
+    pub(super) fn add_difference(&mut self, written: &WrittenRun, bytes_min: u64) {
+        let known = KnownRun::new(written, bytes_min);
+        let count = written.stretches.len();
+        if known.dropped || count == 0 || count > REUSABLE_PIECES {
             return;
         }
-        for KeyStretch { start, end } in stretches {
-            while let Some(other) = self.overlapping(&start, &end) {
+        let index = self.runs.len();
+        self.runs.push(known);
+        for KeyStretch { start, end } in &written.stretches {
+            while let Some(other) = self.overlapping(start, end) {
                 let (_, run) = self.stretches.remove(&other).expect("just found");
                 self.runs[run].dropped = true;
             }
-            self.stretches.insert(start, (end, self.runs.len()));
+            self.stretches.insert(start.clone(), (end.clone(), index));
         }
-        self.runs
-            .push(KnownRun { run, outdated: 0, dropped: false });
     }
 
     /// Notes that a record was changed, added or removed: the run that contains it has an outdated record.
@@ -160,24 +196,24 @@ impl RunReuse {
         }
     }
 
-    /// Takes a key out of the stretch that contains it.
+    /// Takes a key out of the stretch that contains it. Stretches of dropped runs are forgotten.
     fn mark_outdated(&mut self, key: &[u8]) {
         let Some((start, run)) = self.containing(key) else {
             return;
         };
         let (end, _) = self.stretches.remove(&start).expect("just found");
+        let known = &mut self.runs[run];
+        known.outdated += 1;
+        known.dropped |= known.outdated > known.outdated_max;
+        if known.dropped {
+            return;
+        }
         let next = successor(key);
         if next < end {
             self.stretches.insert(next, (end, run));
         }
         if start != key {
             self.stretches.insert(start, (key.to_vec(), run));
-        }
-        let known = &mut self.runs[run];
-        known.outdated += 1;
-        known.dropped |= known.outdated > REUSABLE_PIECES;
-        if known.dropped {
-            return;
         }
         self.outdated.entry(key.to_vec()).or_default().push(run);
     }
@@ -235,16 +271,20 @@ mod tests {
         stretches
     }
 
-    /// A base of runs from number 1 on, with these keys.
+    /// A run of blocks that is large enough, of which any record is small.
+    fn written(number: u64, keys: &[&str]) -> WrittenRun {
+        let (run, stretches) = (run(number), stretches(keys));
+        WrittenRun { run, stretches, largest: 1, of_blocks: true }
+    }
+
+    /// A base of runs of blocks from number 1 on, with these keys.
     fn base(runs: &[&[&str]]) -> RunReuse {
-        let written = (1..).zip(runs);
-        let written = written.map(|(number, keys)| (run(number), stretches(keys)));
-        RunReuse::of_base(
-            &RunReuse::default(),
-            &BTreeMap::new(),
-            written.collect(),
-            BYTES,
-        )
+        base_of((1..).zip(runs).map(|(number, keys)| written(number, keys)))
+    }
+
+    fn base_of(written: impl IntoIterator<Item = WrittenRun>) -> RunReuse {
+        let (before, written) = (RunReuse::default(), written.into_iter().collect());
+        RunReuse::of_base(&before, &BTreeMap::new(), written, BYTES)
     }
 
     fn put(reuse: &mut RunReuse, key: &str) {
@@ -287,10 +327,36 @@ mod tests {
     }
 
     #[test]
+    fn outdated_records_take_little_of_a_run() {
+        let mut large = written(1, &["k00", "k99"]);
+        large.largest = BYTES / OUTDATED_PART / 2;
+        let mut reuse = base_of([large]);
+        for (n, left) in [(0, Some(1)), (1, Some(1)), (2, None)] {
+            put(&mut reuse, &format!("k{n:02}"));
+            assert_eq!(kept(&reuse, "k50"), left, "{n}");
+        }
+        let mut others = written(1, &["k00", "k99"]);
+        others.of_blocks = false;
+        let mut reuse = base_of([others]);
+        assert_eq!(kept(&reuse, "k50"), Some(1));
+        put(&mut reuse, "k00");
+        assert_eq!(kept(&reuse, "k50"), None);
+    }
+
+    #[test]
+    fn stretches_of_dropped_runs_are_not_split_further() {
+        let mut reuse = base(&[&["k00", "k99"]]);
+        for n in 0..90 {
+            put(&mut reuse, &format!("k{n:02}"));
+        }
+        assert!(reuse.stretches.len() <= REUSABLE_PIECES + 1, "{reuse:?}");
+    }
+
+    #[test]
     fn a_deleted_key_is_in_no_run_that_is_kept() {
         let mut reuse = base(&[&["k1", "k9"], &["l1", "l9"]]);
         put(&mut reuse, "k5");
-        reuse.add_difference(run(3), stretches(&["k5"]));
+        reuse.add_difference(&written(3, &["k5"]), BYTES);
         assert_eq!((kept(&reuse, "k4"), kept(&reuse, "k5")), (Some(1), Some(3)));
         // the next base takes over both runs, the older one with an outdated record
         let taken = BTreeMap::from([
@@ -309,7 +375,7 @@ mod tests {
     #[test]
     fn of_overlapping_runs_the_later_one_is_kept() {
         let mut reuse = base(&[&["k1", "k9"]]);
-        reuse.add_difference(run(2), stretches(&["k5", "k6"]));
+        reuse.add_difference(&written(2, &["k5", "k6"]), BYTES);
         assert_eq!((kept(&reuse, "k4"), kept(&reuse, "k5")), (None, Some(2)));
     }
 
@@ -319,10 +385,13 @@ mod tests {
         let scattered: Vec<&str> = scattered.iter().map(String::as_str).collect();
         let mut reuse = base(&[&["a1", "a3"], &scattered]);
         assert_eq!((kept(&reuse, "a1"), kept(&reuse, "z05")), (Some(1), None));
-        reuse.add_difference(run(3), stretches(&scattered));
+        reuse.add_difference(&written(3, &scattered), BYTES);
         assert_eq!(kept(&reuse, "z05"), None);
-        let small = vec![(run(1), stretches(&["a"]))];
-        let reuse = RunReuse::of_base(&RunReuse::default(), &BTreeMap::new(), small, BYTES + 1);
+        let mut small = written(1, &["a"]);
+        small.run.content.bytes -= 1;
+        let mut reuse = base_of([small.clone()]);
+        assert_eq!(kept(&reuse, "a"), None);
+        reuse.add_difference(&small, BYTES);
         assert_eq!(kept(&reuse, "a"), None);
     }
 }

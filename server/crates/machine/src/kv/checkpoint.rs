@@ -263,12 +263,16 @@ fn key(number: u64) -> Vec<u8> {
 
 /// Whether these are the record keys of blocks with numbers that follow one another.
 pub(crate) fn are_neighbors(before: &[u8], key: &[u8]) -> bool {
-    let number = |key: &[u8]| match key.split_first() {
+    let after = block_number(before).and_then(|number| number.checked_add(1));
+    after.is_some() && after == block_number(key)
+}
+
+/// Returns the number of the block with this record key; `None` if it is the key of another record.
+pub(crate) fn block_number(key: &[u8]) -> Option<u64> {
+    match key.split_first() {
         Some((&BLOCK, number)) => number.try_into().map(u64::from_be_bytes).ok(),
         Some(_) | None => None,
-    };
-    let after = number(before).and_then(|number| number.checked_add(1));
-    after.is_some() && after == number(key)
+    }
 }
 
 /// Encodes a block as a record without its checksum: base revision, kind and length of the directory,
