@@ -2,8 +2,8 @@
 
 use std::sync::{self, MutexGuard, PoisonError};
 
-/// A mutex without poison. A panic ends the process unless it is contained; then no change of what a mutex guards is half
-/// made, because nothing that may panic stands between two steps of one.
+/// A mutex without poison. A panic that is not contained ends the process; one that is contained leaves no half-made change
+/// behind, because what a mutex guards changes in steps that cannot panic.
 #[derive(Debug, Default)]
 pub struct Mutex<T>(sync::Mutex<T>);
 

@@ -329,7 +329,7 @@ mod tests {
         assert!(!Rc::ptr_eq(&one, &request(&mut heads, &first)));
     }
 
-    /// What no clause of `tests/http2/tests/rfc9113` has.
+    /// Malformed heads that no clause of `tests/http2/tests/rfc9113` has.
     #[test]
     fn invalid_requests_are_malformed() {
         let with = |name, value| [block(&GOOD), literal(name, value)].concat();

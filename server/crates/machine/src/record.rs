@@ -54,6 +54,14 @@ pub enum RecordChange {
     },
 }
 
+impl RecordChange {
+    /// The key of the record.
+    pub fn key(&self) -> &[u8] {
+        let (Self::Put { key, .. } | Self::Delete { key }) = self;
+        key
+    }
+}
+
 /// A checkpoint record with invalid contents.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("corrupt checkpoint record: {0}")]

@@ -21,7 +21,7 @@ use std::{
 
 use witan_base::panics::catch_in_library;
 use witan_machine::{
-    record::{self, Emit, LeaveOut},
+    record::{self, Emit, LeaveOut, RecordChange},
     view::View,
 };
 
@@ -33,11 +33,11 @@ use super::{
     ledger::Ledger,
     manifest::{CURRENT, Chain, Install, Manifest, Run, copy_name},
     manifest_file,
-    pending_link::{PendingLink, PendingRun, key, size},
+    pending_link::{PendingLink, PendingRun},
     read_ahead::read_chain,
     retention::{self, Outdated},
     reuse::{RunReuse, WrittenRun},
-    run::{RUN_BYTES, item_bytes, run_number, run_path},
+    run::{HEADER_BYTES, RUN_BYTES, item_bytes, run_number, run_path},
     space::checkpoint_log_bytes,
 };
 
@@ -96,7 +96,7 @@ impl Weight {
         whole(&|_| false, &mut |change| {
             let bytes = size(&change);
             weight.all += bytes;
-            if before.unchanged(key(&change)).is_none() {
+            if before.unchanged(change.key()).is_none() {
                 weight.new += bytes;
             }
         });
@@ -398,7 +398,7 @@ impl Checkpoint {
             })
         };
         changes(&keep, &mut |change| {
-            if outcome.is_err() || keep(key(&change)) {
+            if outcome.is_err() || keep(change.key()) {
                 return;
             }
             let mut link = link.borrow_mut();
@@ -532,6 +532,15 @@ impl Checkpoint {
     fn compact_threshold(&self, bytes: u64) -> u64 {
         2 * bytes + self.outdated_bytes
     }
+}
+
+/// Returns the bytes of a changed record in a run.
+fn size(change: &RecordChange) -> u64 {
+    let value = match change {
+        RecordChange::Put { value, .. } => value.len(),
+        RecordChange::Delete { .. } => 0,
+    };
+    (HEADER_BYTES + change.key().len() + value) as u64
 }
 
 /// Returns a number above those of all runs.

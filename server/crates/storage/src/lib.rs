@@ -16,9 +16,8 @@
 //! `checkpointer` (the thread that writes it) → `received` (snapshots of other members) and `install` (how one becomes
 //! the checkpoint). `folder` is their shared state. `space` watches the free space, `ledger` allocates it to the
 //! threads, `log_writer` repeats a write of the log that found none, and writes zeros ahead of it. `files` makes things
-//! durable. `create` makes a directory
-//! at once. `wal_dir` places the log elsewhere. `etcd` recognizes etcd's. `retention` keeps outdated entries and runs
-//! for copies of the directory.
+//! durable. `create` makes a directory at once. `wal_dir` places the log elsewhere. `etcd` recognizes etcd's. `retention`
+//! keeps outdated entries and runs for copies of the directory.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.

@@ -8,14 +8,16 @@ use witan_machine::record::{self, RecordChange};
 use super::{
     manifest::Run,
     reuse::{KeyStretch, RunReuse, WrittenRun},
-    run::{self, RunItem},
+    run::{RunItem, item_bytes},
 };
 
-/// Records of a run that is written next.
+/// A run that is written next.
 #[derive(Default)]
 pub(super) struct PendingRun {
     pub(super) items: Vec<RunItem>,
+    /// Bytes of the items in the file.
     pub(super) bytes: u64,
+    /// Keys of the items, as far as it is known that the run contains every record between them.
     pub(super) stretches: Vec<KeyStretch>,
 }
 
@@ -52,7 +54,6 @@ impl PendingLink {
 
     /// Adds a record to one of the next runs, and returns that. `is_base` says whether all records of the state are emitted.
     pub(super) fn add(&mut self, change: RecordChange, is_base: bool) -> &mut PendingRun {
-        let bytes = size(&change);
         let (key, value) = match change {
             RecordChange::Put { key, value } => (key, Some(value)),
             RecordChange::Delete { key } => (key, None),
@@ -71,8 +72,9 @@ impl PendingLink {
         if value.is_some() && (is_base || place == Place::Blocks) {
             KeyStretch::extend(&mut run.stretches, &key, gap);
         }
-        run.bytes += bytes;
-        run.items.push((key, value));
+        let item = (key, value);
+        run.bytes += item_bytes(&item) as u64;
+        run.items.push(item);
         run
     }
 
@@ -84,19 +86,4 @@ impl PendingLink {
         runs.sort_unstable_by_key(|run| run.number);
         runs
     }
-}
-
-pub(super) fn key(change: &RecordChange) -> &[u8] {
-    let (RecordChange::Put { key, .. } | RecordChange::Delete { key }) = change;
-    key
-}
-
-/// Returns the bytes of a changed record in a run.
-pub(super) fn size(change: &RecordChange) -> u64 {
-    let (RecordChange::Put { key, .. } | RecordChange::Delete { key }) = change;
-    let value = match change {
-        RecordChange::Put { value, .. } => value.len(),
-        RecordChange::Delete { .. } => 0,
-    };
-    (run::HEADER_BYTES + key.len() + value) as u64
 }

@@ -185,13 +185,10 @@ impl RunReuse {
 
     /// Notes that a record was changed, added or removed: the run that contains it has an outdated record.
     pub(super) fn mark_changed(&mut self, change: &RecordChange) {
-        match change {
-            RecordChange::Put { key, .. } => self.mark_outdated(key),
-            RecordChange::Delete { key } => {
-                self.mark_outdated(key);
-                for run in self.outdated.remove(key).into_iter().flatten() {
-                    self.runs[run].dropped = true;
-                }
+        self.mark_outdated(change.key());
+        if let RecordChange::Delete { key } = change {
+            for run in self.outdated.remove(key).into_iter().flatten() {
+                self.runs[run].dropped = true;
             }
         }
     }

@@ -400,9 +400,7 @@ mod tests {
         }
         let mut keys = Vec::new();
         let odd = |key: &[u8]| key.last().is_some_and(|last| last % 2 == 1);
-        kv.changes(None, &mut |change| match change {
-            RecordChange::Put { key, .. } | RecordChange::Delete { key } => keys.push(key),
-        });
+        kv.changes(None, &mut |change| keys.push(change.key().to_vec()));
         assert!(keys.len() > 5, "{keys:?}");
         assert!(
             keys[1..]
@@ -411,9 +409,7 @@ mod tests {
         );
         assert!(!are_neighbors(&keys[0], &keys[1]) && !are_neighbors(&keys[1], &keys[3]));
         let mut rest = Vec::new();
-        kv.changes_but(None, &odd, &mut |change| match change {
-            RecordChange::Put { key, .. } | RecordChange::Delete { key } => rest.push(key),
-        });
+        kv.changes_but(None, &odd, &mut |change| rest.push(change.key().to_vec()));
         // the counters are in every checkpoint
         keys.retain(|key| key == &[META] || !odd(key));
         assert_eq!(rest, keys);
