@@ -1,8 +1,10 @@
-//! The lowest cost of a durable write on this machine: append the bytes of one put to a file, and fdatasync.
+//! The lowest cost of durable writes on this machine: append the bytes of one put to a file, and fdatasync; and bytes of a
+//! whole state through a socket into a file.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::Write as _,
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    net::{TcpListener, TcpStream},
     path::Path,
     time::{Duration, Instant},
 };
@@ -11,6 +13,35 @@ use crate::{load::Measured, verb::VALUE_BYTES};
 
 /// Key, value, and about what a log adds to them.
 const RECORD_BYTES: usize = 16 + VALUE_BYTES + 64;
+
+/// Bytes that are written to a socket at a time.
+const PART_BYTES: usize = 1 << 20;
+
+/// Sends `bytes` through a socket of this machine into a file in `folder`, and syncs it; how long that takes.
+///
+/// # Panics
+/// If the disk refuses.
+pub fn copy(folder: &Path, bytes: u64) -> Duration {
+    let path = folder.join("floor");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    let begun = Instant::now();
+    let sender = std::thread::spawn(move || {
+        let mut socket = TcpStream::connect(address).expect("it listens");
+        let part = vec![b'v'; PART_BYTES];
+        for _ in 0..bytes / PART_BYTES as u64 {
+            socket.write_all(&part).expect("it reads");
+        }
+    });
+    let (mut socket, _) = listener.accept().expect("it connects");
+    let mut file = File::create(&path).expect("the folder is writable");
+    io::copy(&mut socket, &mut file).expect("the disk has room");
+    file.sync_data().expect("the disk keeps it");
+    let took = begun.elapsed();
+    sender.join().expect("all bytes are sent");
+    fs::remove_file(&path).expect("it is ours");
+    took
+}
 
 /// Appends and syncs in `folder` for `length`.
 ///

@@ -38,6 +38,19 @@ pub async fn run<C: Call + 'static>(
     rate: u32,
     length: Duration,
 ) -> Measured {
+    run_until(subject, call, rate, tokio::time::sleep(length)).await
+}
+
+/// The same until `end`, which begins with the measurement.
+///
+/// # Panics
+/// If a request fails.
+pub async fn run_until<C: Call + 'static>(
+    subject: &Subject<'_>,
+    call: impl Fn() -> C,
+    rate: u32,
+    end: impl Future<Output = ()>,
+) -> Measured {
     let sent = subject.sent_bytes();
     let gauge = Rc::new(Gauge::default());
     let mut tasks = JoinSet::new();
@@ -57,7 +70,7 @@ pub async fn run<C: Call + 'static>(
         move || pace(rate, &connections, &stop)
     });
     let end = async {
-        tokio::time::sleep(length).await;
+        end.await;
         stop.store(true, Relaxed);
     };
     let measured = measure(subject, sent, &gauge, tasks, end).await;

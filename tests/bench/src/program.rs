@@ -38,21 +38,21 @@ impl Program {
         let launch = Launch::new(self.kind)
             .arg("--quota-backend-bytes")
             .arg(QUOTA_BYTES);
-        match &self.path {
+        let launch = match &self.path {
             Some(path) => launch.program(path.clone()),
             None => launch,
+        };
+        match self.kind {
+            Kind::Witan | Kind::Etcd34 => launch,
+            Kind::Etcd36 | Kind::Etcd37 => launch.arg("--log-level=warn"),
         }
     }
 
     /// Members of a cluster, not started.
     pub fn cluster(&self, members: usize) -> Cluster {
-        let launch = match self.kind {
-            Kind::Witan | Kind::Etcd34 => self.launch(),
-            Kind::Etcd36 | Kind::Etcd37 => self.launch().arg("--log-level=warn"),
-        };
         let launch = match self.peer_scheme {
-            "https" => launch.arg("--peer-auto-tls"),
-            _ => launch,
+            "https" => self.launch().arg("--peer-auto-tls"),
+            _ => self.launch(),
         };
         Cluster::prepare_of(&launch, self.peer_scheme, members)
     }

@@ -212,6 +212,30 @@ pub(crate) fn catch_up_line(quiet: &Measured, busy: &Measured, took: Option<Dura
     )
 }
 
+/// Head of the table of members that are replaced.
+pub(crate) const REPLACED_HEAD: &str = "\
+| MiB | server | p99 ms | p99 ms meanwhile | until it votes s | MiB through a socket into a file s | times |
+|--:|---|--:|--:|--:|--:|--:|";
+
+/// A load of three members, the same load while one is replaced, how long that took, and how long its bytes alone take.
+pub(crate) fn replaced_line(
+    quiet: &Measured,
+    busy: &Measured,
+    took: Option<Duration>,
+    copied: Duration,
+) -> String {
+    let (took, times) = took.map_or(("never".into(), String::new()), |took| {
+        let times = took.as_secs_f64() / copied.as_secs_f64().max(1e-9);
+        (format!("{:.1}", took.as_secs_f64()), format!("x{times:.2}"))
+    });
+    format!(
+        "{:.2} | {:.2} | {took} | {:.1} | {times} |",
+        quiet.quantile(0.99),
+        busy.quantile(0.99),
+        copied.as_secs_f64(),
+    )
+}
+
 /// Head of the table of fills.
 pub const FILL_HEAD: &str = "\
 | keys | server | memory MiB | on disk MiB | written MiB | server CPU s | to serve again s | CPU of that s | memory then MiB | rebuild s |

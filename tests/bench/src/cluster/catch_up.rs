@@ -51,15 +51,21 @@ async fn one(program: &Program, options: &Options) -> String {
     let quiet = load::run(&subject, Verb::Put, WRITERS, options.length).await;
     let begun = Instant::now();
     cluster.member_mut(lagging).start_unready_again();
-    let channels = [leader, lagging].map(|at| lazy(&cluster.member(at).address()));
+    let members = [leader, lagging].map(|at| cluster.member(at).address());
     let subject = Subject::cluster(&cluster, leader);
     let mut took = None;
     let busy = load::run_until(&subject, Verb::Put, WRITERS, async {
-        let done = timeout(CATCH_UP_MAX, caught_up(&channels)).await;
-        took = done.ok().map(|()| begun.elapsed());
+        took = catches_up(members).await.then(|| begun.elapsed());
     });
     let busy = busy.await;
     table::catch_up_line(&quiet, &busy, took)
+}
+
+/// Waits until the second member has applied what the first one had, up to what is on its way; `false` if it takes too
+/// long.
+pub(super) async fn catches_up(members: [String; 2]) -> bool {
+    let channels = members.map(|address| lazy(&address));
+    timeout(CATCH_UP_MAX, caught_up(&channels)).await.is_ok()
 }
 
 fn lazy(address: &str) -> Channel {
@@ -67,7 +73,6 @@ fn lazy(address: &str) -> Channel {
     endpoint.expect("host:port makes a URL").connect_lazy()
 }
 
-/// Completes when the second member has applied what the first one had, up to what is on its way.
 async fn caught_up([leader, follower]: &[Channel; 2]) {
     loop {
         let (Some(wanted), Some(reached)) = (applied(leader).await, applied(follower).await) else {

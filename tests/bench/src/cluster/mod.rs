@@ -7,6 +7,7 @@ mod kubernetes;
 mod memory;
 mod objects;
 mod rates;
+mod replaced;
 mod requests;
 mod watchers;
 mod wide_watches;
@@ -41,11 +42,13 @@ pub enum Part {
     Failover,
     /// A member that missed much, while clients write.
     CatchUp,
+    /// A member that is lost with its disk and replaced, while clients write.
+    Replaced,
 }
 
 impl Part {
     /// All of them, in the order of the document.
-    pub const ALL: [Part; 8] = [
+    pub const ALL: [Part; 9] = [
         Part::Requests,
         Part::Rates,
         Part::Watchers,
@@ -54,6 +57,7 @@ impl Part {
         Part::Memory,
         Part::Failover,
         Part::CatchUp,
+        Part::Replaced,
     ];
 
     /// Its name on the command line.
@@ -67,6 +71,7 @@ impl Part {
             Part::Memory => "memory",
             Part::Failover => "failover",
             Part::CatchUp => "catch-up",
+            Part::Replaced => "replaced",
         }
     }
 
@@ -84,6 +89,7 @@ impl Part {
             Part::Memory => memory::measure(options).await,
             Part::Failover => failover::measure(options).await,
             Part::CatchUp => catch_up::measure(options).await,
+            Part::Replaced => replaced::measure(options).await,
         }
     }
 }
@@ -115,6 +121,6 @@ pub struct Options {
     pub keys: u64,
     /// How often the leader is killed.
     pub kills: usize,
-    /// How many MiB of writes the member of [`Part::CatchUp`] has missed.
+    /// How many MiB of values the member of [`Part::CatchUp`] has missed, and that of [`Part::Replaced`] has to get.
     pub behind_mib: u64,
 }

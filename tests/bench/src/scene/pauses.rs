@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{runtime::Builder, task::JoinSet, time::sleep};
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{
     CompactionRequest, DefragmentRequest, HashKvRequest, PutRequest, RequestOp, SnapshotRequest,
@@ -29,38 +29,72 @@ const SETTLING: Duration = Duration::from_secs(15);
 const WATCHED: Duration = Duration::from_secs(3);
 
 pub(super) async fn play(server: &Server) -> String {
-    let channel = grpc::connect(&server.address()).await;
-    let revision = fill(&server.address()).await;
+    let address = server.address();
+    let revision = fill(&address).await;
     let times = Rc::new(RefCell::new(Vec::new()));
-    let writer = tokio::task::spawn_local(write(channel.clone(), times.clone()));
-    let mut kv = KvClient::new(channel.clone());
-    let mut maintenance = MaintenanceClient::new(channel);
+    let writer = tokio::task::spawn_local(write(grpc::connect(&address).await, times.clone()));
     // what was written is synced behind the answers
     sleep(SETTLING).await;
-    let quiet = watched(&times, async {}).await;
-    let compacted = watched(&times, async {
-        let compaction = CompactionRequest { revision, physical: true };
-        kv.compact(compaction).await.expect("it compacts");
-    });
-    let compacted = compacted.await;
-    let defragmented = watched(&times, async {
-        let done = maintenance.defragment(DefragmentRequest {}).await;
-        done.expect("it defragments");
-    });
-    let defragmented = defragmented.await;
-    let saved = watched(&times, async {
-        let parts = maintenance.snapshot(SnapshotRequest {}).await;
-        let mut parts = parts.expect("a snapshot").into_inner();
-        while parts.message().await.expect("a whole snapshot").is_some() {}
-    });
-    let saved = saved.await;
-    let hashed = watched(&times, async {
-        let hash = maintenance.hash_kv(HashKvRequest::default()).await;
-        hash.expect("a hash");
-    });
-    let hashed = hashed.await;
+    let mut cells = watched(&times, async {}).await;
+    for chore in [
+        Chore::Compaction(revision),
+        Chore::Defragmentation,
+        Chore::Snapshot,
+        Chore::Hash,
+    ] {
+        cells += &format!(
+            " | {}",
+            watched(&times, chore.beside(address.clone())).await
+        );
+    }
     writer.abort();
-    format!("{quiet} | {compacted} | {defragmented} | {saved} | {hashed} |")
+    format!("{cells} |")
+}
+
+/// What a member is asked to do.
+#[derive(Clone, Copy)]
+enum Chore {
+    /// To compact up to this revision, and to answer when the versions are removed.
+    Compaction(i64),
+    Defragmentation,
+    Snapshot,
+    Hash,
+}
+
+impl Chore {
+    /// Asks the server on a thread of its own, so that the writer does not wait for what this program does with the answer.
+    async fn beside(self, address: String) {
+        let thread = tokio::task::spawn_blocking(move || {
+            let runtime = Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.expect("a runtime");
+            runtime.block_on(async { self.run(grpc::connect(&address).await).await });
+        });
+        thread.await.expect("the server does it");
+    }
+
+    async fn run(self, channel: Channel) {
+        let mut maintenance = MaintenanceClient::new(channel.clone());
+        match self {
+            Self::Compaction(revision) => {
+                let compaction = CompactionRequest { revision, physical: true };
+                let done = KvClient::new(channel).compact(compaction).await;
+                done.expect("it compacts");
+            }
+            Self::Defragmentation => {
+                let done = maintenance.defragment(DefragmentRequest {}).await;
+                done.expect("it defragments");
+            }
+            Self::Snapshot => {
+                let parts = maintenance.snapshot(SnapshotRequest {}).await;
+                let mut parts = parts.expect("a snapshot").into_inner();
+                while parts.message().await.expect("a whole snapshot").is_some() {}
+            }
+            Self::Hash => {
+                let hash = maintenance.hash_kv(HashKvRequest::default()).await;
+                hash.expect("a hash");
+            }
+        }
+    }
 }
 
 /// Writes all keys; returns the last revision of their first versions.
