@@ -71,29 +71,27 @@ pub(crate) const RATES_HEAD: &str = "\
 /// CPU of `base` stands to this server's.
 pub(crate) fn rates_line(
     members: usize,
-    rate: u32,
+    load: &str,
     server: &str,
     measured: &Measured,
     base: Option<&Measured>,
 ) -> String {
     let share = |of: &Measured| of.server_cpu.as_secs_f64() / of.elapsed.as_secs_f64().max(1e-9);
-    let each = match rate {
-        0 => "| ".to_owned(),
-        _ => format!(
-            "{:.2} | {:.2} ",
-            measured.quantile(0.5),
-            measured.quantile(0.99)
-        ),
-    };
-    let per_put = match rate {
-        0 => String::new(),
-        _ => format!("{:.0} ", cpu(measured)),
+    let (each, per_put) = match measured.requests {
+        0 => ("| ".to_owned(), String::new()),
+        _ => {
+            let [p50, p99] = [0.5, 0.99].map(|share| measured.quantile(share));
+            (
+                format!("{p50:.2} | {p99:.2} "),
+                format!("{:.0} ", cpu(measured)),
+            )
+        }
     };
     let ratio = base.map_or_else(String::new, |base| {
         format!("x{:.2} ", share(base) / share(measured).max(1e-9))
     });
     format!(
-        "| {members} | {rate} | {server} | {each}| {:.1} | {per_put}| {ratio}|",
+        "| {members} | {load} | {server} | {each}| {:.1} | {per_put}| {ratio}|",
         share(measured) * 100.0
     )
 }

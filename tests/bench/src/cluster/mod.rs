@@ -6,6 +6,7 @@ mod failover;
 mod kubernetes;
 mod memory;
 mod objects;
+mod occupied;
 mod rates;
 mod replaced;
 mod requests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use witan_e2e::Cluster;
 
-use super::{FILLERS, Options};
+use super::{FILLERS, Options, occupied};
 use crate::{
     load::{self, Measured},
     paced,
@@ -29,16 +29,17 @@ pub(super) async fn measure(options: &Options) {
             load::fill(&leader, Verb::Put, load::KEYS, FILLERS).await;
             clusters.push((program, cluster));
         }
-        for &rate in &options.rates {
+        let rates = options.rates.iter().map(|rate| Load::Puts(*rate));
+        for load in rates.chain([Load::Occupied]) {
             let mut results = vec![Measured::default(); clusters.len()];
             for turn in turns(clusters.len(), options.rounds) {
-                results[turn].add(one(&clusters[turn].1, rate, options.length).await);
+                results[turn].add(load.measure(&clusters[turn].1, options.length).await);
             }
             for (turn, ((program, _), result)) in clusters.iter().zip(&results).enumerate() {
                 let base = (turn > 0).then(|| &results[0]);
                 println!(
                     "{}",
-                    table::rates_line(members, rate, &program.name, result, base)
+                    table::rates_line(members, &load.name(), &program.name, result, base)
                 );
             }
         }
@@ -46,11 +47,29 @@ pub(super) async fn measure(options: &Options) {
     println!();
 }
 
-/// Measures one cluster at a rate.
-async fn one(cluster: &Cluster, rate: u32, length: Duration) -> Measured {
-    let subject = Subject::all_of(cluster);
-    match rate {
-        0 => load::run_idle(&subject, length).await,
-        _ => paced::run(&subject, || Verb::Put, rate, length).await,
+/// What the clients of a cluster do.
+#[derive(Clone, Copy, Debug)]
+enum Load {
+    /// They put so many keys per second; 0 stands for no client.
+    Puts(u32),
+    /// They watch and keep leases alive.
+    Occupied,
+}
+
+impl Load {
+    fn name(self) -> String {
+        match self {
+            Self::Puts(rate) => rate.to_string(),
+            Self::Occupied => "0, watched".to_owned(),
+        }
+    }
+
+    async fn measure(self, cluster: &Cluster, length: Duration) -> Measured {
+        let subject = Subject::all_of(cluster);
+        match self {
+            Self::Puts(0) => load::run_idle(&subject, length).await,
+            Self::Puts(rate) => paced::run(&subject, || Verb::Put, rate, length).await,
+            Self::Occupied => occupied::run(cluster, length).await,
+        }
     }
 }

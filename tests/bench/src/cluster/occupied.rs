@@ -1,0 +1,71 @@
+//! A cluster that nobody writes to, but that clients are connected to: watchers that wait, and leases that are kept alive
+//! as etcd's client does it.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::{
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+use witan_api::v3::etcdserverpb::{
+    LeaseGrantRequest, LeaseKeepAliveRequest, lease_client::LeaseClient,
+};
+use witan_e2e::{Cluster, grpc};
+
+use crate::{
+    load::{self, Measured},
+    subject::Subject,
+    watched::{Heard, Watched},
+};
+
+/// Watchers and leases of the whole cluster.
+const WATCHERS: usize = 1000;
+const LEASES: usize = 1000;
+
+/// Of a lease; a client asks for it three times as often.
+const TTL_S: i64 = 60;
+
+/// Measures for `length` with watchers and leases at all members.
+pub(super) async fn run(cluster: &Cluster, length: Duration) -> Measured {
+    let subject = Subject::all_of(cluster);
+    let members = subject.addresses().len();
+    let (heard, mut clients) = (Heard::new(), JoinSet::new());
+    for (at, address) in subject.addresses().iter().enumerate() {
+        let own: Vec<Watched> = (at..WATCHERS)
+            .step_by(members)
+            .map(|watcher| Watched::prefix(&format!("occupied/{watcher}")))
+            .collect();
+        heard.watch(address, &own, &mut clients).await;
+        keep_alive(address, (at..LEASES).step_by(members).len(), &mut clients).await;
+    }
+    load::run_idle(&subject, length).await
+}
+
+/// Grants so many leases and renews them evenly, on one stream, as long as `clients` lives.
+async fn keep_alive(address: &str, count: usize, clients: &mut JoinSet<()>) {
+    let mut client = LeaseClient::new(grpc::connect(address).await);
+    let mut leases = Vec::new();
+    for _ in 0..count {
+        let granted = client.lease_grant(LeaseGrantRequest { ttl: TTL_S, id: 0 });
+        leases.push(granted.await.expect("a lease").into_inner().id);
+    }
+    let count = u32::try_from(count).expect("few leases");
+    let mut ticks = interval(Duration::from_secs(TTL_S.unsigned_abs()) / 3 / count);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let renewals = futures_util::stream::unfold((ticks, 0), move |(mut ticks, at)| {
+        let id = leases[at % leases.len()];
+        async move {
+            ticks.tick().await;
+            Some((LeaseKeepAliveRequest { id }, (ticks, at + 1)))
+        }
+    });
+    clients.spawn_local(async move {
+        let answers = client.lease_keep_alive(renewals).await;
+        let mut answers = answers.expect("a stream").into_inner();
+        while let Some(answer) = answers.next().await {
+            assert!(answer.expect("an answer").ttl > 0, "the lease has ended");
+        }
+        panic!("a member ended a stream of keep-alives");
+    });
+}
