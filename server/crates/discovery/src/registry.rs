@@ -23,12 +23,11 @@ use witan_dialect::{
 };
 use witan_gocompat::text::Sink;
 use witan_node::Node;
-use witan_tree::{Create, Delete, Tree, TreeOperation};
+use witan_tree::{Create, Delete, Tree, TreeOperation, WriteMethod};
 use witan_v2::{
     error::V2Error,
     headers,
     keys::{self, Intent},
-    operation::WriteMethod,
     parse::Params,
     render, watch,
 };

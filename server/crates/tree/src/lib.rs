@@ -37,7 +37,7 @@ pub use counts::WriteCounts;
 pub use import::ImportedNode;
 pub use request::{
     CompareAndDelete, CompareAndSwap, Create, Delete, ExpireNodes, Set, TreeCommand, TreeOperation,
-    Update,
+    Update, WriteMethod,
 };
 pub use size::NODE_BYTES;
 

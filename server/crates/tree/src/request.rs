@@ -64,6 +64,53 @@ pub enum TreeOperation {
     Expire(ExpireNodes),
 }
 
+/// The methods of v2 that write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteMethod {
+    /// Set, update or compare and swap.
+    Put,
+    /// Create in order.
+    Post,
+    /// Delete, or compare and delete.
+    Delete,
+}
+
+impl TreeOperation {
+    /// Chooses the operation of a request as etcd does. `asked` has all that the request names, whether or not the
+    /// operation has a use for it.
+    pub fn choose(
+        method: WriteMethod,
+        prev_exist: Option<bool>,
+        (dir, recursive): (bool, bool),
+        asked: CompareAndSwap,
+    ) -> Self {
+        let conditional = asked.prev_value.is_some() || asked.prev_index.is_some();
+        let CompareAndSwap { path, value, expires_ns, refresh, prev_value, prev_index } = asked;
+        match (method, prev_exist) {
+            (WriteMethod::Delete, _) if conditional => {
+                Self::CompareAndDelete(CompareAndDelete { path, prev_value, prev_index })
+            }
+            (WriteMethod::Delete, _) => Self::Delete(Delete { path, dir, recursive }),
+            (WriteMethod::Post, _) | (WriteMethod::Put, Some(false)) => {
+                let in_order = method == WriteMethod::Post;
+                Self::Create(Create { path, value, dir, expires_ns, in_order })
+            }
+            (WriteMethod::Put, _) if conditional => Self::CompareAndSwap(CompareAndSwap {
+                path,
+                value,
+                expires_ns,
+                refresh,
+                prev_value,
+                prev_index,
+            }),
+            (WriteMethod::Put, Some(true)) => {
+                Self::Update(Update { path, value, expires_ns, refresh })
+            }
+            (WriteMethod::Put, None) => Self::Set(Set { path, value, dir, expires_ns, refresh }),
+        }
+    }
+}
+
 /// Replace or make a node.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Set {

@@ -2,11 +2,12 @@
 //! or as text.
 
 use bytes::Bytes;
+use witan_tree::WriteMethod;
 
 use crate::{
     form::{self, V2Fields},
     members::{body, peer_url},
-    operation::{self, WriteMethod},
+    operation,
     parse::{self, WaitParameter},
 };
 

@@ -22,13 +22,12 @@ use witan_dialect::{
 use witan_gocompat::{mime, text::Sink};
 use witan_logging::LogLimit;
 use witan_machine::auth::path_permissions::PathAccess;
-use witan_tree::{Action, Event, TreeError};
+use witan_tree::{Action, Event, TreeError, WriteMethod};
 
 use super::{
     V2Dialect,
     error::V2Error,
-    headers,
-    operation::{self, WriteMethod},
+    headers, operation,
     parse::{self, Params, WaitParameter},
     render, watch,
 };

@@ -1,50 +1,17 @@
 //! Builds the operation of a write. Pure.
 
 use bytes::Bytes;
-use witan_tree::{CompareAndDelete, CompareAndSwap, Create, Delete, Set, TreeOperation, Update};
+use witan_tree::{CompareAndSwap, TreeOperation, WriteMethod};
 
 use super::parse::Params;
-
-/// The methods that write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteMethod {
-    /// Set, update or compare and swap.
-    Put,
-    /// Create in order.
-    Post,
-    /// Delete, or compare and delete.
-    Delete,
-}
 
 /// Builds the tree operation of a write to `path` (cleaned, absolute), whose TTL counts from `now_ns`.
 pub fn mutation(write: WriteMethod, path: Bytes, params: Params, now_ns: i64) -> TreeOperation {
     let expires_ns = params.ttl.map(|ttl| expiration(now_ns, ttl));
-    let conditional = params.prev_value.is_some() || params.prev_index.is_some();
-    let Params { value, prev_value, prev_index, dir, refresh, recursive, .. } = params;
-    match write {
-        WriteMethod::Delete if conditional => {
-            TreeOperation::CompareAndDelete(CompareAndDelete { path, prev_value, prev_index })
-        }
-        WriteMethod::Delete => TreeOperation::Delete(Delete { path, dir, recursive }),
-        WriteMethod::Post => {
-            TreeOperation::Create(Create { path, value, dir, expires_ns, in_order: true })
-        }
-        WriteMethod::Put => match params.prev_exist {
-            Some(false) => {
-                TreeOperation::Create(Create { path, value, dir, expires_ns, in_order: false })
-            }
-            Some(true) | None if conditional => TreeOperation::CompareAndSwap(CompareAndSwap {
-                path,
-                value,
-                expires_ns,
-                refresh,
-                prev_value,
-                prev_index,
-            }),
-            Some(true) => TreeOperation::Update(Update { path, value, expires_ns, refresh }),
-            None => TreeOperation::Set(Set { path, value, dir, expires_ns, refresh }),
-        },
-    }
+    let Params { value, prev_value, prev_index, refresh, .. } = params;
+    let asked = CompareAndSwap { path, value, expires_ns, refresh, prev_value, prev_index };
+    let below = (params.dir, params.recursive);
+    TreeOperation::choose(write, params.prev_exist, below, asked)
 }
 
 /// Returns when a TTL ends, in Unix nanoseconds; a TTL beyond the range of the clock saturates.

@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use witan_etcd::RequestV2;
 use witan_machine::command::{ClusterVersion, PublishAttributes};
-use witan_tree::{
-    CompareAndDelete, CompareAndSwap, Create, Delete, ExpireNodes, Set, TreeOperation, Update,
-};
+use witan_tree::{CompareAndSwap, Create, ExpireNodes, Set, TreeOperation, WriteMethod};
 
 use super::{
     KEYS, V2Store, V2StoreError,
@@ -59,48 +57,29 @@ pub fn change(request: &RequestV2) -> Result<V2Change, V2StoreError> {
 
 /// Returns the operation on the node at `path`, chosen as etcd does; `None` if the request writes nothing.
 pub(super) fn operation(request: &RequestV2, path: Bytes) -> Option<TreeOperation> {
-    let prev_value = Some(request.prev_value.clone()).filter(|value| !value.is_empty());
-    let prev_index = Some(request.prev_index).filter(|index| *index != 0);
-    let conditional = prev_value.is_some() || prev_index.is_some();
-    let expires_ns = Some(request.expiration).filter(|expires_ns| *expires_ns != 0);
-    let new_expires_ns = expires_ns.filter(|expires_ns| *expires_ns >= EXPIRATION_MIN_NS);
-    let (value, dir, refresh) = (
-        request.val.clone(),
-        request.dir,
-        request.refresh.unwrap_or_default(),
-    );
-    let create = |path, value, in_order| {
-        let expires_ns = new_expires_ns;
-        TreeOperation::Create(Create { path, value, dir, expires_ns, in_order })
-    };
-    Some(match (request.method.as_str(), request.prev_exist) {
-        ("PUT", Some(false)) => create(path, value, false),
-        ("PUT", Some(true) | None) if conditional => {
-            TreeOperation::CompareAndSwap(CompareAndSwap {
-                path,
-                value,
-                expires_ns,
-                refresh,
-                prev_value,
-                prev_index,
-            })
-        }
-        ("PUT", Some(true)) => TreeOperation::Update(Update { path, value, expires_ns, refresh }),
-        ("PUT", None) => {
-            let expires_ns = new_expires_ns;
-            TreeOperation::Set(Set { path, value, dir, expires_ns, refresh })
-        }
-        ("POST", _) => create(path, value, true),
-        ("DELETE", _) if conditional => {
-            TreeOperation::CompareAndDelete(CompareAndDelete { path, prev_value, prev_index })
-        }
-        ("DELETE", _) => {
-            let recursive = request.recursive;
-            TreeOperation::Delete(Delete { path, dir, recursive })
-        }
-        ("SYNC", _) => TreeOperation::Expire(ExpireNodes {}),
+    let method = match request.method.as_str() {
+        "PUT" => WriteMethod::Put,
+        "POST" => WriteMethod::Post,
+        "DELETE" => WriteMethod::Delete,
+        "SYNC" => return Some(TreeOperation::Expire(ExpireNodes {})),
         _ => return None,
-    })
+    };
+    let asked = CompareAndSwap {
+        path,
+        value: request.val.clone(),
+        expires_ns: Some(request.expiration).filter(|expires_ns| *expires_ns != 0),
+        refresh: request.refresh.unwrap_or_default(),
+        prev_value: Some(request.prev_value.clone()).filter(|value| !value.is_empty()),
+        prev_index: Some(request.prev_index).filter(|index| *index != 0),
+    };
+    let below = (request.dir, request.recursive);
+    let mut operation = TreeOperation::choose(method, request.prev_exist, below, asked);
+    if let TreeOperation::Set(Set { expires_ns, .. })
+    | TreeOperation::Create(Create { expires_ns, .. }) = &mut operation
+    {
+        *expires_ns = expires_ns.filter(|expires_ns| *expires_ns >= EXPIRATION_MIN_NS);
+    }
+    Some(operation)
 }
 
 /// Whether the request sets a node without conditions.
