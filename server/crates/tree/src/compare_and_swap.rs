@@ -3,9 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    Action, Cause, CompareAndSwap, Comparison, Event, Tree, TreeError, TreeErrorKind,
+    Action, Cause, CompareAndSwap, Comparison, Event, Tree, TreeError, TreeErrorKind, Update,
     inode::{NodeBody, NodeRef, clean, find},
-    update::NodeWrite,
 };
 
 impl Tree {
@@ -18,8 +17,8 @@ impl Tree {
         let path = clean(&swap.path);
         self.refuse_root(&path)?;
         let old = self.compare(&path, swap.prev_value.as_ref(), swap.prev_index)?;
-        let CompareAndSwap { value, expires_ns, refresh, .. } = swap;
-        let write = NodeWrite { path, value, expires_ns: *expires_ns, refresh: *refresh };
+        let CompareAndSwap { value, expires_ns, refresh, .. } = swap.clone();
+        let write = Update { path, value, expires_ns, refresh };
         let (node, prev) = self.overwrite(old, write, now_ns);
         Ok(self.record_event(Action::CompareAndSwap, node, Some(prev), swap.refresh))
     }

@@ -1,29 +1,17 @@
-//! `create`: creates a node that must not exist.
+//! `create`: creates a node that must not exist; with `in_order` a child that is named by its index, so that names sort in
+//! order of creation.
 
-use bytes::Bytes;
-
-use super::{Action, Create, Event, Tree, TreeError, copy_bytes, inode::clean, insert::NewNode};
+use super::{Action, Create, Event, Tree, TreeError, copy_bytes, inode::clean};
 
 impl Tree {
+    /// Creates a node; fails if there is one. The name of a node in order is the next index in 20 digits.
     pub(super) fn create(&mut self, create: &Create, now_ns: i64) -> Result<Event, TreeError> {
-        self.create_at(clean(&create.path), create, now_ns)
-    }
-
-    /// Creates a node with the contents of `create` at another, cleaned path; fails if there is a node.
-    pub(super) fn create_at(
-        &mut self,
-        path: Bytes,
-        create: &Create,
-        now_ns: i64,
-    ) -> Result<Event, TreeError> {
-        let placing = NewNode {
-            path,
-            value: copy_bytes(&create.value),
-            dir: create.dir,
-            expires_ns: create.expires_ns,
-            replace: false,
-        };
-        let node = self.insert_node(placing, now_ns)?;
+        let mut path = create.path.to_vec();
+        if create.in_order {
+            path.extend_from_slice(format!("/{:020}", self.index + 1).as_bytes());
+        }
+        let (path, value) = (clean(&path), copy_bytes(&create.value));
+        let node = self.insert_node(Create { path, value, ..*create }, false, now_ns)?;
         Ok(self.record_event(Action::Create, node, None, false))
     }
 }

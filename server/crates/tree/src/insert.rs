@@ -1,33 +1,28 @@
-//! Inserting a new node at a path, shared by `set`, `create` and `create_in_order`.
+//! Inserting a new node at a path, shared by `set` and `create`.
 
 use bytes::Bytes;
 
 use super::limits::TREE_DEPTH_MAX;
 use super::{
-    Node, Tree, TreeError, TreeErrorKind,
+    Create, Node, Tree, TreeError, TreeErrorKind,
     inode::{Children, Inode, NodeBody, NodeRef, components, find, make_dirs, split},
     show::{ListingDepth, show},
     size::of_node,
 };
 
-/// A node to insert; its path is cleaned and its bytes are copied.
-pub(super) struct NewNode {
-    pub(super) path: Bytes,
-    pub(super) value: Bytes,
-    pub(super) dir: bool,
-    pub(super) expires_ns: Option<i64>,
-    /// Whether a file that is there may be replaced.
-    pub(super) replace: bool,
-}
-
 impl Tree {
-    /// Inserts the node with a new index, creates missing directories, and returns the node as
-    /// answers show it.
-    pub(super) fn insert_node(&mut self, placing: NewNode, now_ns: i64) -> Result<Node, TreeError> {
-        let path = placing.path;
+    /// Inserts a node, whose path is cleaned and whose bytes are copied, with a new index, and creates missing directories.
+    /// With `replace` it may take the place of a file. Returns the node as answers show it.
+    pub(super) fn insert_node(
+        &mut self,
+        new: Create,
+        replace: bool,
+        now_ns: i64,
+    ) -> Result<Node, TreeError> {
+        let Create { path, value, dir, expires_ns, .. } = new;
         self.refuse_root(&path)?;
         let old = match find(&self.root, &path) {
-            Ok(_) if !placing.replace => return Err(self.error(TreeErrorKind::NodeExists, path)),
+            Ok(_) if !replace => return Err(self.error(TreeErrorKind::NodeExists, path)),
             Ok(old) if old.is_dir() => return Err(self.error(TreeErrorKind::NotFile, path)),
             Ok(old) => Some(old.clone()),
             Err(miss) if miss.kind == TreeErrorKind::KeyNotFound => {
@@ -41,17 +36,11 @@ impl Tree {
             self.nodes_bytes -= of_node(&path, &old);
         }
         let index = self.take_index();
-        let body = if placing.dir {
-            NodeBody::Dir(Children::new())
-        } else {
-            NodeBody::File(placing.value)
+        let body = match dir {
+            true => NodeBody::Dir(Children::new()),
+            false => NodeBody::File(value),
         };
-        let inode = Inode {
-            created: index,
-            modified: index,
-            expires_ns: placing.expires_ns,
-            body,
-        };
+        let inode = Inode { created: index, modified: index, expires_ns, body };
         self.deadlines.insert(&path, &inode);
         let node = show(&inode, path.clone(), ListingDepth::Nothing, now_ns);
         let link = NodeRef::new(inode);

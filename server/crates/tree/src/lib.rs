@@ -2,7 +2,7 @@
 //! events. v1 is a view on it. Rules: etcd 2.2 to 3.5, as collected in the project's v2 notes.
 //!
 //! Each operation has its own file: `set`, `create`, `update`, `compare_and_swap`, `delete`,
-//! `create_in_order`, `expire`.
+//! `expire`.
 //!
 //! What does *not* live here: the log, the state machine around it (`witan_machine`), JSON, HTTP. Time comes
 //! with each command (I1, I9). All of it is made of persistent data structures, so a clone is O(1).
@@ -13,7 +13,6 @@ mod checkpoint;
 mod compare_and_swap;
 mod counts;
 mod create;
-mod create_in_order;
 mod delete;
 mod expire;
 mod hash;
@@ -179,9 +178,6 @@ impl Tree {
         };
         let done = match verb {
             TreeOperation::Set(set) => self.set(set, now_ns),
-            TreeOperation::Create(create) if create.in_order => {
-                self.create_in_order(create, now_ns)
-            }
             TreeOperation::Create(create) => self.create(create, now_ns),
             TreeOperation::Update(update) => self.update(update, now_ns),
             TreeOperation::CompareAndSwap(swap) => self.compare_and_swap(swap, now_ns),

@@ -2,9 +2,8 @@
 //! its created index changes.
 
 use super::{
-    Action, Event, Set, Tree, TreeError, copy_bytes,
+    Action, Create, Event, Set, Tree, TreeError, copy_bytes,
     inode::{NodeBody, clean, find},
-    insert::NewNode,
     show::{ListingDepth, show},
 };
 
@@ -26,14 +25,10 @@ impl Tree {
             // `insert_node` tells what is in the way.
             Err(_) => {}
         }
-        let placing = NewNode {
-            path,
-            value: value.unwrap_or_else(|| copy_bytes(&set.value)),
-            dir: set.dir,
-            expires_ns: set.expires_ns,
-            replace: true,
-        };
-        let node = self.insert_node(placing, now_ns)?;
+        let value = value.unwrap_or_else(|| copy_bytes(&set.value));
+        let Set { dir, expires_ns, .. } = *set;
+        let new = Create { path, value, dir, expires_ns, in_order: false };
+        let node = self.insert_node(new, true, now_ns)?;
         Ok(self.record_event(Action::Set, node, prev, set.refresh))
     }
 }

@@ -1,22 +1,11 @@
 //! `update`: changes a node that must exist. Of a directory only the expiration changes, and its
 //! modified index stays although the answer shows the new one (as etcd has it).
 
-use bytes::Bytes;
-
 use super::{
     Action, Event, Node, Tree, TreeError, TreeErrorKind, Update, copy_bytes,
     inode::{NodeBody, NodeRef, clean, find, find_mut},
     show::{ListingDepth, show},
 };
-
-/// New contents for a node that is there.
-pub(super) struct NodeWrite<'a> {
-    pub(super) path: Bytes,
-    pub(super) value: &'a Bytes,
-    pub(super) expires_ns: Option<i64>,
-    /// Keep the value.
-    pub(super) refresh: bool,
-}
 
 impl Tree {
     /// Sets value and expiration of an existing node; a refresh keeps the value. Fails for the root, and for
@@ -30,21 +19,20 @@ impl Tree {
         if old.is_dir() && !update.value.is_empty() {
             return Err(self.error(TreeErrorKind::NotFile, path));
         }
-        let Update { value, expires_ns, refresh, .. } = update;
-        let write = NodeWrite { path, value, expires_ns: *expires_ns, refresh: *refresh };
+        let write = Update { path, ..update.clone() };
         let (node, prev) = self.overwrite(old, write, now_ns);
         Ok(self.record_event(Action::Update, node, Some(prev), update.refresh))
     }
 
-    /// Writes into the existing node `old` with a new index; returns the node after and before. A directory keeps its
-    /// stored modified index, and only the returned node shows the new one.
+    /// Writes into the existing node `old`, at the cleaned path of `write`, with a new index; returns the node after and
+    /// before. A directory keeps its stored modified index, and only the returned node shows the new one.
     ///
     /// # Panics
     /// If the node does not exist.
     pub(super) fn overwrite(
         &mut self,
         old: NodeRef,
-        write: NodeWrite<'_>,
+        write: Update,
         now_ns: i64,
     ) -> (Node, Node) {
         let path = write.path;
@@ -60,7 +48,7 @@ impl Tree {
             if !write.refresh {
                 self.nodes_bytes -= value.len() as u64;
                 self.nodes_bytes += write.value.len() as u64;
-                *value = copy_bytes(write.value);
+                *value = copy_bytes(&write.value);
             }
         }
         self.deadlines.insert(&path, inode);
