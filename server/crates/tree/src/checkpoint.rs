@@ -150,7 +150,7 @@ impl StoredEvent {
     /// Converts the stored event back, with the index of its key; `None` if the action is unknown or a node
     /// is not whole.
     fn into_event(self, index: u64) -> Option<Event> {
-        let action = action(self.action)?;
+        let (action, _) = *Action::NAMES.get(self.action as usize)?;
         let node = self.node?.into_node()?;
         let prev = match self.prev {
             Some(prev) => Some(prev.into_node()?),
@@ -158,20 +158,6 @@ impl StoredEvent {
         };
         Some(Event { action, node, prev, index, refresh: false })
     }
-}
-
-fn action(number: u32) -> Option<Action> {
-    let all = [
-        Action::Get,
-        Action::Set,
-        Action::Create,
-        Action::Update,
-        Action::CompareAndSwap,
-        Action::CompareAndDelete,
-        Action::Delete,
-        Action::Expire,
-    ];
-    all.into_iter().find(|action| *action as u32 == number)
 }
 
 impl Tree {

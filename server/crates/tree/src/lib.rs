@@ -56,6 +56,25 @@ pub enum Action {
     Expire,
 }
 
+impl Action {
+    /// All actions in their order, with their names on the wire.
+    pub const NAMES: [(Self, &'static str); 8] = [
+        (Self::Get, "get"),
+        (Self::Set, "set"),
+        (Self::Create, "create"),
+        (Self::Update, "update"),
+        (Self::CompareAndSwap, "compareAndSwap"),
+        (Self::CompareAndDelete, "compareAndDelete"),
+        (Self::Delete, "delete"),
+        (Self::Expire, "expire"),
+    ];
+
+    /// Returns the name of the action on the wire.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize].1
+    }
+}
+
 /// One node as answers show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Node {

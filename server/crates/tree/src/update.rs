@@ -29,12 +29,7 @@ impl Tree {
     ///
     /// # Panics
     /// If the node does not exist.
-    pub(super) fn overwrite(
-        &mut self,
-        old: NodeRef,
-        write: Update,
-        now_ns: i64,
-    ) -> (Node, Node) {
+    pub(super) fn overwrite(&mut self, old: NodeRef, write: Update, now_ns: i64) -> (Node, Node) {
         let path = write.path;
         let prev = show(&old, path.clone(), ListingDepth::Nothing, now_ns);
         self.deadlines.remove(&path, &old);

@@ -7,20 +7,6 @@ use witan_gocompat::{
 };
 use witan_tree::{Action, Event, Node};
 
-/// The name of an action on the wire.
-pub(crate) fn action(action: Action) -> &'static str {
-    match action {
-        Action::Get => "get",
-        Action::Set => "set",
-        Action::Create => "create",
-        Action::Update => "update",
-        Action::CompareAndSwap => "compareAndSwap",
-        Action::CompareAndDelete => "compareAndDelete",
-        Action::Delete => "delete",
-        Action::Expire => "expire",
-    }
-}
-
 /// Appends an event as a JSON object and a newline.
 pub fn event(out: &mut dyn Sink, event: &Event) {
     push_action(out, event.action);
@@ -40,9 +26,9 @@ pub(crate) fn bare(out: &mut dyn Sink, event: &Event) {
 }
 
 /// Begins the object of an event with its action; the object stays open.
-fn push_action(out: &mut dyn Sink, name: Action) {
+fn push_action(out: &mut dyn Sink, action: Action) {
     out.extend_from_slice(b"{\"action\":\"");
-    out.extend_from_slice(action(name).as_bytes());
+    out.extend_from_slice(action.name().as_bytes());
     out.push(b'"');
 }
 

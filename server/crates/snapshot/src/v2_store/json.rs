@@ -166,18 +166,13 @@ impl StoredEvent {
     fn into_event(self) -> Result<Event, V2StoreError> {
         let node = self.node.into_node()?;
         let prev = self.prev_node.map(StoredNode::into_node).transpose()?;
-        let action = match self.action.as_str() {
-            "set" => Action::Set,
-            "create" => Action::Create,
-            "update" => Action::Update,
-            "compareAndSwap" => Action::CompareAndSwap,
-            "compareAndDelete" => Action::CompareAndDelete,
-            "delete" => Action::Delete,
-            "expire" => Action::Expire,
-            other => return Err(V2StoreError(format!("an event has the action \"{other}\""))),
+        let known = Action::NAMES.iter().find(|(_, name)| *name == self.action);
+        let Some((action, _)) = known.filter(|(action, _)| *action != Action::Get) else {
+            let text = format!("an event has the action \"{}\"", self.action);
+            return Err(V2StoreError(text));
         };
         let index = node.modified;
-        Ok(Event { action, node, prev, index, refresh: false })
+        Ok(Event { action: *action, node, prev, index, refresh: false })
     }
 }
 
