@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
-use witan_config::Config;
+use witan_config::{ClusterState, Config};
 use witan_machine::{
     StateMachine,
     member::{MemberId, MemberRegistry},
+    record::CorruptRecord,
     view::View,
 };
 use witan_replica::{
@@ -16,7 +17,7 @@ use witan_replica::{
 use witan_storage::{self as storage, SpaceMonitor, Storage, StorageMetrics};
 
 use super::BootError;
-use crate::bootstrap::{self, Start, join::JoinedCluster};
+use crate::bootstrap::{self, join::JoinedCluster};
 
 /// The opened data directory and the recovered state.
 pub(super) struct OpenedDisk {
@@ -49,20 +50,18 @@ pub(super) fn open(
     metrics: StorageMetrics,
 ) -> Result<OpenedDisk, BootError> {
     let dir = &config.data_dir;
-    let start = bootstrap::decide(config, storage::identity(dir)?, joined.as_ref());
-    let (identity, first_state) = match start {
-        Start::Fresh { identity, state } => (identity, Some(state)),
-        Start::Restart { identity, flags_differ } => {
-            if flags_differ {
-                tracing::warn!(
-                    data_dir = %dir.display(),
-                    "the data directory was created with other initial flags; \
-                     those of the directory are used"
-                );
-            }
-            (identity, None)
-        }
-    };
+    let (begun, first_state) = bootstrap::beginning(config, joined.as_ref());
+    // as in etcd, a data directory wins over the flags about the initial cluster
+    let identity = storage::identity(dir)?.unwrap_or(begun);
+    let differs = identity != begun;
+    // the flags do not say which id a member has that joined, and discovery is skipped
+    if differs && config.initial_cluster_state == ClusterState::New && config.discovery.is_none() {
+        tracing::warn!(
+            data_dir = %dir.display(),
+            "the data directory was created with other initial flags; \
+             those of the directory are used"
+        );
+    }
     if let Some(wal_dir) = &config.wal_dir {
         storage::place_log(dir, wal_dir)?;
     }
@@ -75,11 +74,10 @@ pub(super) fn open(
         Some(checkpoint) => checkpoint,
         None => {
             // new, or interrupted before the first checkpoint was written
-            let first_state = match first_state {
-                Some(state) => state,
-                None => bootstrap::first_state(config, &identity, joined.as_ref())
-                    .map_err(|source| BootError::corrupt(dir, source))?,
-            };
+            if differs {
+                let what = "it has an identity but no state, and the flags give another identity";
+                return Err(BootError::corrupt(dir, CorruptRecord::new(what)));
+            }
             let first_state = match seeded {
                 Some(seeded) => following(first_state, seeded),
                 None => first_state,

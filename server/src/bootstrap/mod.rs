@@ -1,16 +1,14 @@
-//! Decides how a member starts: with a new cluster, with a running one (`join`), or from its data
-//! directory. The decision is pure; `boot` carries it out, after `discover` has found the members of a new
-//! cluster. `etcd` recognizes members of etcd among them.
+//! How a member without data begins: with a new cluster, or with a running one (`join`). Pure; `boot` calls it after
+//! `discover` has found the members of a new cluster. `etcd` recognizes members of etcd among them.
 
 pub mod discover;
 pub mod etcd;
 pub mod join;
 
 use witan_api::ids;
-use witan_config::{ClusterState, Config};
+use witan_config::Config;
 use witan_machine::{
     member::{Member, MemberId},
-    record::CorruptRecord,
     view::View,
 };
 use witan_replica::replica::genesis;
@@ -18,48 +16,8 @@ use witan_storage::DataIdentity;
 
 use join::JoinedCluster;
 
-/// The state that a member starts from.
-#[derive(Debug)]
-pub enum Start {
-    /// The data directory is empty: start a new cluster, or join one.
-    Fresh {
-        /// Identity computed from the configuration, or known to the cluster, to be written first.
-        identity: DataIdentity,
-        /// Initial state of the cluster, or none yet.
-        state: Box<View>,
-    },
-    /// The data directory determines the identity; as in etcd the flags about the initial cluster
-    /// are ignored.
-    Restart {
-        /// Read from the directory.
-        identity: DataIdentity,
-        /// Whether the flags would now result in another identity.
-        flags_differ: bool,
-    },
-}
-
-/// Decides from the configuration, the identity in the data directory, if any, and the running cluster that
-/// this member joins, if any.
-pub fn decide(
-    config: &Config,
-    found: Option<DataIdentity>,
-    joined: Option<&JoinedCluster>,
-) -> Start {
-    let (identity, state) = beginning(config, joined);
-    match found {
-        // the flags do not say which id a member has that joined, and discovery is skipped
-        Some(found) => Start::Restart {
-            flags_differ: found != identity
-                && config.initial_cluster_state == ClusterState::New
-                && config.discovery.is_none(),
-            identity: found,
-        },
-        None => Start::Fresh { identity, state },
-    }
-}
-
-/// Returns the identity and the first state of a member without data.
-fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdentity, Box<View>) {
+/// Returns the identity and the first state of a member without data: of a new cluster, or of the running one that it joins.
+pub fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdentity, Box<View>) {
     if let Some(joined) = joined {
         return (joined.identity, joined.state());
     }
@@ -89,20 +47,4 @@ fn first_members(config: &Config) -> Vec<Member> {
         Member { id, peer_urls, ..Member::default() }
     };
     config.initial_cluster.iter().map(member).collect()
-}
-
-/// Returns the initial state for a directory with an identity and nothing else, whose first start was
-/// interrupted. The flags must be unchanged.
-pub fn first_state(
-    config: &Config,
-    found: &DataIdentity,
-    joined: Option<&JoinedCluster>,
-) -> Result<Box<View>, CorruptRecord> {
-    let (identity, state) = beginning(config, joined);
-    if identity == *found {
-        return Ok(state);
-    }
-    Err(CorruptRecord::new(
-        "it has an identity but no state, and the flags give another identity",
-    ))
 }

@@ -14,7 +14,7 @@ use witan_storage::{self as storage, DataIdentity};
 use super::{
     OfflineError, RestoreArguments, changes::ChangesFolder, compare, digest, progress::ProgressBar,
 };
-use crate::bootstrap::{self, Start};
+use crate::bootstrap;
 
 /// Creates a data directory from a snapshot; returns the text to print.
 pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineError> {
@@ -127,10 +127,8 @@ fn member(
         unreachable!("these flags ask for a start")
     };
     config.bootstrap()?;
-    match bootstrap::decide(&config, None, None) {
-        Start::Fresh { identity, state } => Ok((identity, state, config.data_dir)),
-        Start::Restart { .. } => unreachable!("there is no identity to start from"),
-    }
+    let (identity, state) = bootstrap::beginning(&config, None);
+    Ok((identity, state, config.data_dir))
 }
 
 /// Whether the directory does not exist or is empty.
