@@ -85,7 +85,7 @@ pub fn replay(
     let mut run: Option<Run> = None;
     for step in read::open(path)? {
         match (step, &mut run) {
-            (Ok(Part::Head(head)), Some(run)) if run.head == head => run.goes_on(),
+            (Ok(Part::Head(head)), Some(run)) if run.result.head == head => run.goes_on(),
             (Ok(Part::Head(head)), _) => done.extend(run.replace(Run::new(head)).map(Run::finish)),
             // the head of the first file was looked at before
             (_, None) => {}
@@ -107,38 +107,34 @@ pub fn replay(
 
 /// The replay of what a process has recorded, under way.
 struct Run {
-    head: Head,
     /// The core, as long as it can go on.
     player: Option<Player>,
     /// The number of the last turn.
     last: u64,
-    first: u64,
-    read: u64,
-    equal: u64,
-    verdict: Option<Verdict>,
-    faults: Vec<String>,
-    cut: Option<String>,
+    /// So far.
+    result: Replayed,
 }
 
 impl Run {
     fn new(head: Head) -> Self {
-        Self {
+        let result = Replayed {
             head,
-            player: None,
-            last: 0,
             first: 0,
             read: 0,
             equal: 0,
-            verdict: None,
+            verdict: Verdict::Reproduced,
             faults: Vec::new(),
             cut: None,
-        }
+        };
+        Self { player: None, last: 0, result }
     }
 
     /// Ends the core; the first reason is the verdict.
     fn end(&mut self, verdict: Verdict) {
         self.player = None;
-        self.verdict.get_or_insert(verdict);
+        if self.result.verdict == Verdict::Reproduced {
+            self.result.verdict = verdict;
+        }
     }
 
     fn shown(&mut self, why: String) {
@@ -147,19 +143,19 @@ impl Run {
 
     /// Another file of the same process begins: what the one before lacks is not its end.
     fn goes_on(&mut self) {
-        self.faults.extend(self.cut.take());
+        self.result.faults.extend(self.result.cut.take());
     }
 
     fn fault(&mut self, file: PathBuf, fault: FrameFault) {
         let text = format!("{} {fault}; what is before was used", file.display());
         match fault {
-            FrameFault::Cut => self.cut = Some(text),
-            FrameFault::Damaged | FrameFault::Io(_) => self.faults.push(text),
+            FrameFault::Cut => self.result.cut = Some(text),
+            FrameFault::Damaged | FrameFault::Io(_) => self.result.faults.push(text),
         }
     }
 
     fn filler(&self) -> Filler {
-        Filler::new(self.head.values_in_clear)
+        Filler::new(self.result.head.values_in_clear)
     }
 
     fn start(&mut self, start: &Start) {
@@ -172,7 +168,7 @@ impl Run {
     /// Begins with a frozen replica, unless a core goes on.
     fn frozen(&mut self, frozen: &Frozen) {
         let after = frozen.after;
-        let follows = self.last == after || self.read == 0;
+        let follows = self.last == after || self.result.read == 0;
         if follows && self.player.is_none() {
             let player = Player::thaw(frozen, self.filler());
             self.begin(player);
@@ -200,14 +196,15 @@ impl Run {
                 turn.number.saturating_sub(1)
             )),
         }
-        if self.read == 0 {
-            self.first = turn.number;
+        if self.result.read == 0 {
+            self.result.first = turn.number;
         }
-        (self.last, self.read) = (turn.number, self.read + 1);
+        self.last = turn.number;
+        self.result.read += 1;
         let result = self.player.as_mut().map(|player| player.turn(turn));
         let inputs = turn.inputs.iter().flat_map(|it| &it.kind).map(input::show);
         show(&ShownTurn {
-            head: &self.head,
+            head: &self.result.head,
             number: turn.number,
             at_ns: turn.at_ns,
             inputs: inputs.collect(),
@@ -215,7 +212,7 @@ impl Run {
             equal: result.as_ref().map(|result| matches!(result, Ok(None))),
         });
         match result {
-            Some(Ok(None)) => self.equal += 1,
+            Some(Ok(None)) => self.result.equal += 1,
             Some(Ok(Some(differs))) => self.end(differs),
             Some(Err(why)) => self.shown(why),
             None => self.shown("the recording does not hold the start of the process".into()),
@@ -223,17 +220,9 @@ impl Run {
     }
 
     fn finish(mut self) -> Replayed {
-        if self.read == 0 {
+        if self.result.read == 0 {
             self.shown("it holds no turn".into());
         }
-        Replayed {
-            head: self.head,
-            first: self.first,
-            read: self.read,
-            equal: self.equal,
-            verdict: self.verdict.unwrap_or(Verdict::Reproduced),
-            faults: self.faults,
-            cut: self.cut,
-        }
+        self.result
     }
 }
