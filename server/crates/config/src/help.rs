@@ -1,7 +1,5 @@
 //! Help text and `docs/reference/flags.md`, both from the table.
 
-use std::fmt::Write as _;
-
 use super::flags::{Flag, FlagStatus, GROUPS};
 
 const USAGE: &str = "\
@@ -47,13 +45,10 @@ Every flag can be given as --name=value, --name value or -name value, or as an e
 pub(super) fn text() -> String {
     let mut out = USAGE.to_owned();
     for (title, flags) in GROUPS {
-        write(&mut out, format_args!("\n{title}:\n"));
+        out += &format!("\n{title}:\n");
         for flag in *flags {
-            write(
-                &mut out,
-                format_args!("  --{} '{}'\n", flag.name, default(flag)),
-            );
-            write(&mut out, format_args!("    {}{}\n", flag.help, note(flag)));
+            out += &format!("  --{} '{}'\n", flag.name, default(flag));
+            out += &format!("    {}{}\n", flag.help, note(flag));
         }
     }
     out
@@ -71,7 +66,7 @@ pub fn markdown() -> String {
          then. A flag that is given both on the command line and in the environment is refused.\n",
     );
     for (title, flags) in GROUPS {
-        write(&mut out, format_args!("\n## {title}\n\n"));
+        out += &format!("\n## {title}\n\n");
         out.push_str("| flag | default | what it is | here |\n|---|---|---|---|\n");
         for flag in *flags {
             let key = if flag.yaml == flag.name {
@@ -83,13 +78,12 @@ pub fn markdown() -> String {
                 text if text.is_empty() => String::new(),
                 text => format!("`{text}`"),
             };
-            let row = format_args!(
+            out += &format!(
                 "| `--{}`{key} | {default} | {} | {} |\n",
                 flag.name,
                 flag.help.replace('|', "\\|"),
                 status(flag),
             );
-            write(&mut out, row);
         }
     }
     out
@@ -123,11 +117,6 @@ fn note(flag: &Flag) -> String {
         FlagStatus::Refused { reason } => format!(" Refused: {reason}."),
         FlagStatus::Alias { of } => format!(" Use --{of}."),
     }
-}
-
-fn write(out: &mut String, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text)
-        .expect("writing to a String cannot fail");
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! The page of a token for browsers: which members have registered, how many are missing, what to do next. Plain HTML
 //! without scripts; everything that members wrote is escaped.
 
-use std::fmt::Write as _;
-
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{
@@ -76,32 +74,20 @@ fn html(shown: &Shown) -> String {
         let (name, urls) = registration(node);
         let id = node.path.rsplit(|byte| *byte == b'/').next();
         let id = escape(&String::from_utf8_lossy(id.unwrap_or_default()));
-        push(
-            &mut out,
-            format_args!("<tr><td>{number}</td><td>{name}</td><td>{urls}</td><td>{id}</td></tr>\n"),
-        );
+        out += &format!("<tr><td>{number}</td><td>{name}</td><td>{urls}</td><td>{id}</td></tr>\n");
     }
     for at in registered + 1..=size {
-        push(
-            &mut out,
-            format_args!("<tr><td>{at}</td><td colspan=\"3\">missing</td></tr>\n"),
-        );
+        out += &format!("<tr><td>{at}</td><td colspan=\"3\">missing</td></tr>\n");
     }
     out.push_str("</table>\n");
     if registered < size && !shown.url.is_empty() {
         let url = escape(&shown.url);
-        push(
-            &mut out,
-            format_args!("<p>Start the missing members with <code>--discovery {url}</code></p>\n"),
-        );
+        out += &format!("<p>Start the missing members with <code>--discovery {url}</code></p>\n");
     }
     if let Some(expires_ns) = shown.directory.expires_ns {
         let time = text::time(expires_ns);
-        push(
-            &mut out,
-            format_args!(
-                "<p>The token expires at {time}. A cluster that has begun does not need it.</p>\n"
-            ),
+        out += &format!(
+            "<p>The token expires at {time}. A cluster that has begun does not need it.</p>\n"
         );
     }
     out.push_str("</body>\n</html>\n");
@@ -138,11 +124,6 @@ fn escape(text: &str) -> String {
         }
     }
     out
-}
-
-fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text)
-        .expect("writing to a String cannot fail");
 }
 
 #[cfg(test)]
