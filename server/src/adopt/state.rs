@@ -10,7 +10,7 @@ use witan_machine::{
     member::{Member, MemberId, MemberRegistry},
     view::{Position, View},
 };
-use witan_snapshot::{self as snapshot, RestoreOptions, v2_store::V2Store};
+use witan_snapshot::{self as snapshot, v2_store::V2Store};
 
 use super::{AdoptError, entry};
 
@@ -21,8 +21,7 @@ pub(super) fn committed(
     progress: &mut dyn FnMut(usize),
 ) -> Result<(View, Vec<String>), AdoptError> {
     let backend = &etcd.backend;
-    let options = RestoreOptions::default();
-    let mut machine = snapshot::read(&backend.path, backend.length, options, progress)?.machine;
+    let mut machine = snapshot::read(&backend.path, backend.length, None, progress)?.machine;
     let mut v2 = v2_at_snapshot(etcd)?;
     machine.members = registry(backend);
     // a leader may have executed an entry that its own log did not have yet

@@ -10,7 +10,7 @@ use std::{
 use tonic::Status;
 use witan_base::panics;
 use witan_machine::{StateMachine, alarm::Alarms};
-use witan_snapshot::{self as snapshot, BoltError, RestoreOptions};
+use witan_snapshot::{self as snapshot, BoltError};
 
 use super::source::{Source, SourceSession};
 use crate::{
@@ -149,7 +149,7 @@ impl SnapshotFile {
             return Err(OfflineError::NoDigest.into());
         }
         digest::check(&self.0, length, &mut |_| {})?;
-        let found = snapshot::read(&self.0, length, RestoreOptions::default(), &mut |_| {})?;
+        let found = snapshot::read(&self.0, length, None, &mut |_| {})?;
         Ok(found.machine)
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use witan_config::{Config, Environment, Invocation};
 use witan_machine::view::View;
-use witan_snapshot::{self as snapshot, RestoreOptions};
+use witan_snapshot as snapshot;
 use witan_storage::{self as storage, DataIdentity};
 
 use super::{
@@ -43,8 +43,7 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
     }
     bar.begin("reading", length);
     let up_to = changes.as_ref().and_then(ChangesFolder::up_to);
-    let options = RestoreOptions { up_to };
-    let found = snapshot::read(&arguments.file, length, options, &mut |bytes| {
+    let found = snapshot::read(&arguments.file, length, up_to, &mut |bytes| {
         bar.advance(bytes)
     });
     let found = found.map_err(OfflineError::broken(&arguments.file))?;

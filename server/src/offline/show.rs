@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use witan_snapshot::{self as snapshot, RestoreOptions, SnapshotStatus};
+use witan_snapshot::{self as snapshot, SnapshotStatus};
 
 use super::{OfflineError, digest};
 
@@ -52,7 +52,7 @@ pub(super) fn hash_kv(path: &Path, revision: i64, format: &str) -> Result<String
         _ => return Err(refused(format)),
     };
     let (length, _) = digest::length("stat", path)?;
-    let found = snapshot::read(path, length, RestoreOptions::default(), &mut |_| {});
+    let found = snapshot::read(path, length, None, &mut |_| {});
     let kv = found.map_err(OfflineError::broken(path))?.machine.kv;
     let hash_revision = kv.hash_revision(revision);
     let hash_revision = hash_revision.map_err(|_| match revision < kv.compacted() {

@@ -19,7 +19,7 @@ pub mod v2_store;
 
 pub use file::SnapshotFile;
 pub use hash::{StateChecksums, of_keys, of_state, of_store};
-pub use read::{ImportedSnapshot, RestoreOptions, bump_revision, read};
+pub use read::{ImportedSnapshot, bump_revision, read};
 pub use schema::{known_member, shown_member};
 pub use status::{SnapshotStatus, status};
 pub use witan_bolt::{BoltError, WriteBytes};

@@ -25,13 +25,6 @@ use super::{
     },
 };
 
-/// Options of a restore.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RestoreOptions {
-    /// Leaves later revisions out; fails if some up to it were compacted together with later ones.
-    pub up_to: Option<i64>,
-}
-
 /// Result of reading a snapshot.
 #[derive(Debug)]
 pub struct ImportedSnapshot {
@@ -41,12 +34,12 @@ pub struct ImportedSnapshot {
     pub has_tree: bool,
 }
 
-/// Reads a snapshot from the first `length` bytes of a file. `progress` is called with the bytes of
-/// each record of the key space.
+/// Reads a snapshot from the first `length` bytes of a file. Leaves revisions after `up_to` out; fails if some up to it
+/// were compacted together with later ones. `progress` is called with the bytes of each record of the key space.
 pub fn read(
     path: &Path,
     length: u64,
-    options: RestoreOptions,
+    up_to: Option<i64>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<ImportedSnapshot, BoltError> {
     let file = BoltFile::open(path, length)?;
@@ -57,7 +50,7 @@ pub fn read(
     };
     let mut machine = StateMachine::default();
     let keys = find(KEY).ok_or_else(|| BoltError::File("it has no bucket \"key\"".into()))?;
-    let up_to = options.up_to.unwrap_or(i64::MAX);
+    let up_to = up_to.unwrap_or(i64::MAX);
     import_keys(&file, keys, up_to, &mut machine.kv, progress)?;
     let [finished, scheduled] = match find(META) {
         Some(meta) => compactions(&file, meta)?,

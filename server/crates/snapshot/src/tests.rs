@@ -11,7 +11,7 @@ use witan_machine::{
     view::View,
 };
 
-use super::{BoltError, RestoreOptions, SnapshotFile, bump_revision, of_keys, read, status};
+use super::{BoltError, SnapshotFile, bump_revision, of_keys, read, status};
 
 /// A folder that is removed at the end of the test.
 struct Folder(PathBuf);
@@ -110,7 +110,7 @@ fn bytes(view: &View) -> Vec<u8> {
 
 fn read_all(path: &PathBuf) -> Result<View, BoltError> {
     let length = fs::metadata(path).unwrap().len();
-    let found = read(path, length, RestoreOptions::default(), &mut |_| {})?;
+    let found = read(path, length, None, &mut |_| {})?;
     Ok(View { machine: found.machine, ..View::default() })
 }
 
@@ -168,7 +168,7 @@ fn a_bumped_revision_is_compacted() {
     let data = bytes(&view);
     let path = folder.file(&data);
     let length = data.len() as u64;
-    let mut found = read(&path, length, RestoreOptions::default(), &mut |_| {}).unwrap();
+    let mut found = read(&path, length, None, &mut |_| {}).unwrap();
     bump_revision(&mut found.machine.kv, 1000).unwrap();
     let revision = view.machine.kv.revision() + 1000;
     assert_eq!(found.machine.kv.revision(), revision);
@@ -182,7 +182,7 @@ fn later_revisions_are_left_out() {
     let data = bytes(&view);
     let path = folder.file(&data);
     let up_to = |revision| {
-        let options = RestoreOptions { up_to: Some(revision) };
+        let options = Some(revision);
         read(&path, data.len() as u64, options, &mut |_| {}).map(|found| found.machine.kv)
     };
     let (last, compacted) = (view.machine.kv.revision(), view.machine.kv.compacted());
