@@ -23,36 +23,26 @@ const FREE_TIMES: u64 = 1;
 
 /// Why a data directory is not adopted. Nothing of etcd's was changed, and nothing of ours counts.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
 pub enum AdoptError {
-    /// etcd's files cannot be read.
     #[error(transparent)]
     Etcd(#[from] witan_etcd::EtcdError),
-    /// The backend cannot be read.
     #[error(transparent)]
     Backend(#[from] BoltError),
-    /// The store of v2 cannot be read.
     #[error("{0}. It is in the newest file in member/snap that ends with .snap")]
     V2(#[from] V2StoreError),
-    /// Our files cannot be written.
     #[error(transparent)]
     Storage(#[from] OpenError),
-    /// An entry has no counterpart.
     #[error("entry {index} of etcd's log: {what}")]
     Entry {
-        /// Its index.
         index: u64,
         /// The effect of the entry, and the advice to the person who adopts.
         what: String,
     },
-    /// The member is not one of its cluster's.
     #[error(
         "member {member_id} was removed from its cluster: adopt a member that is still in it, or add a new one"
     )]
-    Removed {
-        /// Its id.
-        member_id: MemberId,
-    },
-    /// The members in the data are not those of raft's configuration.
+    Removed { member_id: MemberId },
     #[error(
         "the voters and learners in the data are {registered:x?}, and in raft's configuration {in_raft:x?}. Start etcd on \
          this directory and stop it, or take another member's directory"
@@ -63,16 +53,10 @@ pub enum AdoptError {
         /// Voters and learners in raft's configuration.
         in_raft: [Vec<u64>; 2],
     },
-    /// The disk is too small.
     #[error(
         "there are {free} bytes free, and the data need up to {needed}: make room, nothing was changed"
     )]
-    NoSpace {
-        /// Free bytes.
-        free: u64,
-        /// The bytes that are needed.
-        needed: u64,
-    },
+    NoSpace { free: u64, needed: u64 },
 }
 
 impl AdoptError {

@@ -23,64 +23,42 @@ const INCONSISTENT_EXIT_CODE: i32 = 36;
 
 /// Why a member could not start or continue. Each has an exit code of its own.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
 pub enum BootError {
-    /// A new member's flags contradict each other.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The first members of the cluster were not found.
     #[error(transparent)]
     Discovery(#[from] DiscoverError),
-    /// The data directory cannot be used.
     #[error(transparent)]
     Storage(#[from] OpenError),
-    /// The data of etcd in the data directory cannot be adopted.
     #[error(transparent)]
     Adopt(#[from] AdoptError),
-    /// The cluster that this member should join does not accept it.
     #[error(transparent)]
     Join(#[from] JoinError),
-    /// The cluster of `--from` cannot be followed.
     #[error(transparent)]
     Follow(#[from] SeedError),
-    /// Log and checkpoint contradict each other.
     #[error(
         "data directory {dir}: {source}. Restore a backup into an empty directory; \
          nothing here was changed"
     )]
-    Corrupt {
-        /// The directory.
-        dir: String,
-        /// The contradiction.
-        source: CorruptRecord,
-    },
-    /// `--force-new-cluster` on a member that never received the state of its cluster.
+    Corrupt { dir: String, source: CorruptRecord },
     #[error(
         "data directory {dir}: --force-new-cluster needs the state of the cluster, and this member joined \
          without receiving it. Use the flag on a member that has the state, or restore a backup into an \
          empty directory"
     )]
-    ForcedWithoutState {
-        /// The directory.
-        dir: String,
-    },
-    /// Members differ, and it cannot be decided whose state is right.
+    ForcedWithoutState { dir: String },
     #[error(transparent)]
     Inconsistent(#[from] InconsistentState),
-    /// A listen URL cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// TLS cannot be served with these files.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The member was removed from the cluster.
     #[error("this member was removed from the cluster")]
     Removed,
-    /// A thread, a socket or a signal handler was refused.
     #[error("failed to {what}: {source}")]
     Io {
-        /// The attempted action.
         what: String,
-        /// The error of the system.
         source: std::io::Error,
     },
 }

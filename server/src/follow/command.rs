@@ -67,19 +67,12 @@ struct MemberArguments {
 
 /// Why a member gave no answer.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
 pub enum FollowCommandError {
-    /// The TLS files cannot be used.
     #[error(transparent)]
     Tls(#[from] ClientTlsError),
-    /// The member was not reached, or did not answer in HTTP.
     #[error("{endpoint}: {reason}")]
-    Unreached {
-        /// Its URL.
-        endpoint: String,
-        /// Why.
-        reason: String,
-    },
-    /// The member refused.
+    Unreached { endpoint: String, reason: String },
     #[error("{0}")]
     Refused(String),
 }

@@ -32,59 +32,34 @@ const PROPOSE_RETRY: Duration = Duration::from_millis(100);
 /// Why following stops for now.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CopyError {
-    /// The source does not answer, or refuses.
     #[error("{endpoint}: {}", .status.message())]
-    Source {
-        /// The member.
-        endpoint: String,
-        /// Its answer.
-        status: Status,
-    },
-    /// The source has compacted what comes next.
+    Source { endpoint: String, status: Status },
     #[error(
         "the source has compacted the revisions behind {revision}, which this cluster has not copied: stop its members, \
          remove their data directories and begin again"
     )]
-    Compacted {
-        /// The last copied revision.
-        revision: i64,
-    },
-    /// The endpoint belongs to another cluster.
+    Compacted { revision: i64 },
     #[error(
         "{endpoint} is a member of cluster {found:x}, and cluster {expected:x} is followed: name its members with --from"
     )]
     OtherCluster {
-        /// The member.
         endpoint: String,
-        /// Its cluster.
         found: u64,
-        /// The cluster whose snapshot this one began with.
         expected: u64,
     },
-    /// The next revision does not fit the state of this cluster.
     #[error(transparent)]
     Refused(#[from] FollowError),
-    /// A revision is larger than an entry of the log may be.
     #[error(
         "revision {revision} of the source has {writes} writes, too many for one entry of the log: stop this cluster's members, remove \
          their data directories and begin again behind it"
     )]
-    TooLarge {
-        /// The revision.
-        revision: i64,
-        /// The number of its writes.
-        writes: usize,
-    },
-    /// Users or roles were changed after they were copied.
+    TooLarge { revision: i64, writes: usize },
     #[error("users or roles of the source were changed during the cut-over: try again")]
     UsersChanged,
-    /// The cut-over took too long.
     #[error("the cut-over took longer than {0:?}")]
     Late(Duration),
-    /// Users and roles could not be read.
     #[error(transparent)]
     Users(#[from] SeedError),
-    /// This member stops, or cannot propose.
     #[error("this cluster: {0}")]
     Node(NodeError),
 }

@@ -34,27 +34,18 @@ pub(crate) struct CutOverReport {
 /// fenced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CutOverRefused {
-    /// The keys are not the same.
     #[error(
         "the keys differ from the source's at revision {0}: stop the members, remove their data directories and begin again"
     )]
     Differs(i64),
-    /// The source was compacted during the comparison.
     #[error("the source was compacted while the keys were compared: try again")]
     NotCompared,
-    /// Too many revisions are not copied yet.
     #[error("{0} revisions of the source are not copied yet: try again")]
     Lags(i64),
-    /// This cluster could not take writes after it.
     #[error(
         "the keys take {used} bytes, and --quota-backend-bytes allows {quota}: start the members with a larger one first"
     )]
-    Quota {
-        /// Bytes that count against the quota.
-        used: u64,
-        /// The quota.
-        quota: u64,
-    },
+    Quota { used: u64, quota: u64 },
     /// This member does not follow, or the source is not reached.
     #[error("{0}")]
     Failed(String),

@@ -20,41 +20,25 @@ use crate::{
 
 /// Why a cluster does not begin to follow.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
 pub enum SeedError {
-    /// The TLS files cannot be used.
     #[error("--from: {0}")]
     Tls(#[from] ClientTlsError),
-    /// There is no `--from`.
     #[error(
         "witan follow --from URLS starts a cluster that follows; \"witan follow --help\" says what else there is"
     )]
     NoSource,
-    /// The flags name several first members.
     #[error(
         "--from: a cluster that follows begins with one member, whose --initial-cluster names it alone; add the others \
          afterward (etcdctl member add) and start them without --from"
     )]
     NotAlone,
-    /// No member of the source gives a snapshot.
     #[error("--from: {endpoint} gives no snapshot: {}", .status.message())]
-    Source {
-        /// The member that was asked last.
-        endpoint: String,
-        /// Its answer.
-        status: Status,
-    },
-    /// The file of the snapshot cannot be written or read.
+    Source { endpoint: String, status: Status },
     #[error("--from: write {path}: {source}")]
-    File {
-        /// The file.
-        path: String,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The snapshot does not have the digest at its end.
+    File { path: String, source: io::Error },
     #[error("--from: {0}")]
     Digest(#[from] OfflineError),
-    /// The snapshot cannot be read.
     #[error("--from: the snapshot of the source cannot be read: {0}")]
     Snapshot(#[from] BoltError),
 }

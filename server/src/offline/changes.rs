@@ -19,57 +19,30 @@ use crate::follow::copier;
 /// Why changes are not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangesError {
-    /// The folder or one of its files cannot be read.
     #[error("{path}: {source}")]
-    Read {
-        /// The file.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The folder does not say up to which revision it goes.
+    Read { path: String, source: io::Error },
     #[error("{0}: it does not name a revision: fetch the backup and its changes again")]
     NoTarget(String),
-    /// A segment is not what was written, or one before it is missing.
     #[error("{path}: {why}")]
-    Unreadable {
-        /// The segment.
-        path: String,
-        /// Why.
-        why: Unreadable,
-    },
-    /// The first segments are missing.
+    Unreadable { path: String, why: Unreadable },
     #[error(
         "{folder}: the changes begin with revision {first}, and the snapshot has revision {last}: fetch them again"
     )]
     Later {
-        /// The folder.
         folder: String,
-        /// The first revision that is there.
         first: i64,
-        /// The last revision of the snapshot.
         last: i64,
     },
-    /// The last segments are missing.
     #[error(
         "{folder}: the changes end at revision {last}, and {target} is to be restored: fetch them again"
     )]
     Short {
-        /// The folder.
         folder: String,
-        /// The last revision that is there.
         last: i64,
-        /// The revision to restore.
         target: i64,
     },
-    /// The changes are not those after this snapshot.
     #[error("{path} does not fit the snapshot: {source}")]
-    Refused {
-        /// The segment.
-        path: String,
-        /// Why.
-        source: FollowError,
-    },
+    Refused { path: String, source: FollowError },
 }
 
 /// A folder of changes.

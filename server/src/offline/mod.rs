@@ -50,119 +50,67 @@ const EXIT_BAD_ARGUMENTS: u8 = 128;
 
 /// Why a command failed. Displayed after `Error: `.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
 pub enum OfflineError {
-    /// The arguments contradict each other.
     #[error("--mark-compacted required if --revision-bump > 0")]
     Bump,
-    /// An unknown output format.
     #[error("unsupported output format")]
     Format,
-    /// An output format that this command does not support.
     #[error("{0} not supported as output format")]
     NotInFormat(&'static str),
-    /// The snapshot cannot be opened or removed.
     #[error("{verb} {path}: {}", go_error_text(source))]
     Open {
         /// Operation that failed: `open`, `read`, `stat` or `remove`.
         verb: &'static str,
-        /// Path of the snapshot.
         path: String,
-        /// The system's error.
         source: io::Error,
     },
-    /// The snapshot cannot be read.
     #[error("snapshot file {path} is damaged or no snapshot: {source}")]
-    Broken {
-        /// Path of the snapshot.
-        path: String,
-        /// The defect and its location in the file.
-        source: BoltError,
-    },
-    /// The file does not end with a digest.
+    Broken { path: String, source: BoltError },
     #[error("snapshot missing hash but --skip-hash-check=false")]
     NoDigest,
-    /// The digest does not match.
     #[error("expected sha256 {}, got {}", go_hex(expected), go_hex(got))]
-    Digest {
-        /// Digest at the end of the file.
-        expected: [u8; 32],
-        /// Digest of the file's content.
-        got: [u8; 32],
-    },
-    /// The data directory exists and is not empty.
+    Digest { expected: [u8; 32], got: [u8; 32] },
     #[error("data-dir \"{0}\" not empty or could not be read")]
     DirectoryNotEmpty(String),
-    /// The revision to hash is compacted.
     #[error("mvcc: required revision has been compacted")]
     Compacted,
-    /// The revision to hash does not exist.
     #[error("mvcc: required revision is a future revision")]
     FutureRevision,
-    /// The record to compare with cannot be read.
     #[error("--compare {path}: {reason}")]
-    Record {
-        /// Path of the record.
-        path: String,
-        /// The fault.
-        reason: String,
-    },
-    /// The keys are not those of the member that the snapshot is of.
+    Record { path: String, reason: String },
     #[error("{0}")]
     OtherKeys(String),
-    /// There are no data.
     #[error("{0}: there is no member's data")]
     NoData(String),
-    /// There is no such version.
     #[error("--target-version {0}: not one of 3.5, 3.6 and 3.7")]
     TargetVersion(String),
-    /// The flags do not describe a member that can begin a cluster.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The data directory could not be created.
     #[error(transparent)]
     Storage(#[from] OpenError),
-    /// A recording could not be read.
     #[error(transparent)]
     Recording(#[from] witan_recorder::ReadError),
-    /// A recording was not reproduced; with what came of it.
     #[error("{0}")]
     NotReproduced(String),
-    /// The output could not be written.
     #[error("write the output: {0}")]
     Output(io::Error),
-    /// A data directory of etcd could not be adopted.
     #[error(transparent)]
     Adopt(#[from] AdoptError),
-    /// A data directory of etcd could not be created.
     #[error("write {path}: {source}")]
-    Export {
-        /// The directory.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The member joined, but has nothing.
+    Export { path: String, source: io::Error },
     #[error(
         "{0}: this member has not received the state of its cluster: take another member's directory"
     )]
     NoState(String),
-    /// The member was removed.
     #[error("{0}: this member was removed from its cluster: take another member's directory")]
     NotAMember(String),
-    /// The changes after the snapshot could not be applied.
     #[error(transparent)]
     Changes(#[from] ChangesError),
-    /// A running member gave no answer.
     #[error(transparent)]
     Follow(#[from] FollowCommandError),
-    /// The member's log or checkpoint cannot be read.
     #[error("{dir}: {source}")]
-    Corrupt {
-        /// The data directory.
-        dir: String,
-        /// The defect.
-        source: CorruptRecord,
-    },
+    Corrupt { dir: String, source: CorruptRecord },
 }
 
 impl OfflineError {

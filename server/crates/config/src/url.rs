@@ -22,31 +22,20 @@ pub enum Address {
 
 /// Why a text is not such a URL, in etcd's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
 pub enum UrlError {
-    /// No URL in a list.
     #[error("no valid URLs given")]
     None,
-    /// The scheme is missing.
     #[error("parse \"{0}\": missing protocol scheme")]
     NoScheme(String),
-    /// The scheme is none of `http`, `https`, `unix` and `unixs`.
     #[error("URL scheme must be http, https, unix, or unixs: {0}")]
     Scheme(String),
-    /// The port is missing.
     #[error("URL address does not have the form \"host:port\": {0}")]
     HostPort(String),
-    /// The port is not a number.
     #[error("parse \"{url}\": invalid port \":{port}\" after host")]
-    Port {
-        /// The whole text.
-        url: String,
-        /// The text at the position of the port.
-        port: String,
-    },
-    /// The URL has a path.
+    Port { url: String, port: String },
     #[error("URL must not contain a path: {0}")]
     Path(String),
-    /// A listen URL has a host name instead of an IP address.
     #[error("expected IP in URL for binding ({0})")]
     Bind(String),
 }

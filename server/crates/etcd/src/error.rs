@@ -9,6 +9,7 @@ use witan_bolt::BoltError;
 
 /// Why a data directory cannot be read, and what to do.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
 pub enum EtcdError {
     /// The folder is not a data directory, or is one of etcd 2.
     #[error(
@@ -16,43 +17,28 @@ pub enum EtcdError {
          that etcd gets as --data-dir, which contains the folder \"member\"",
         path.display()
     )]
-    NoData {
-        /// The backend.
-        path: PathBuf,
-    },
-    /// Something else uses it.
+    NoData { path: PathBuf },
     #[error(
         "{}: another process has locked it: stop etcd (or etcdutl) on this data directory, and wait until it has ended",
         path.display()
     )]
-    Running {
-        /// The backend.
-        path: PathBuf,
-    },
-    /// A file cannot be read.
+    Running { path: PathBuf },
     #[error("{}: {error}", path.display())]
     Io {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         error: io::Error,
     },
-    /// A segment of the log is damaged.
     #[error(
         "{}: byte {offset}: {what}. The log is damaged, and entries would be lost: take another member's data directory, \
          or a backup",
         path.display()
     )]
     Damaged {
-        /// The segment.
         path: PathBuf,
-        /// Where in the file.
         offset: u64,
-        /// What is wrong.
         what: String,
     },
-    /// The log as a whole is wrong.
     #[error(
         "{}: the log is not complete: {what}. Look for missing files, and whether etcd ran with --wal-dir; otherwise take \
          another member's data directory, or a backup",
@@ -61,42 +47,28 @@ pub enum EtcdError {
     Log {
         /// Its folder.
         path: PathBuf,
-        /// What is wrong.
         what: String,
     },
-    /// An entry cannot be decoded.
     #[error(
         "entry {index} of the log cannot be decoded: {what}. Start the etcd that wrote it once more with a small \
          --snapshot-count, write some keys and stop it: the log then begins after this entry"
     )]
-    Entry {
-        /// Its index.
-        index: u64,
-        /// What is wrong.
-        what: String,
-    },
-    /// The backend is older than the snapshot.
+    Entry { index: u64, what: String },
     #[error(
         "{}: it ends at entry {index}, before raft's snapshot at entry {snapshot}, and {} is missing: take another \
          member's data directory, or a backup",
         path.display(), received.display()
     )]
     BackendTooOld {
-        /// The backend.
         path: PathBuf,
-        /// Its last entry.
         index: u64,
-        /// The snapshot's last entry.
         snapshot: u64,
         /// The backend that would belong to it.
         received: PathBuf,
     },
-    /// The backend cannot be read.
     #[error("{}: {error}", path.display())]
     Backend {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         error: BoltError,
     },

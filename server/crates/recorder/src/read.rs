@@ -15,19 +15,12 @@ use crate::{
 
 /// Why nothing can be read.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
 pub enum ReadError {
-    /// The file or folder cannot be read.
     #[error("read {path}: {source}")]
-    Io {
-        /// Its path.
-        path: String,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The folder has no file of a recording.
+    Io { path: String, source: io::Error },
     #[error("{0}: no file of a recording (00000001.rec, …) is there")]
     Empty(String),
-    /// Another kind of file.
     #[error("{0}: is not a recording: it does not begin as one, or its first frame is damaged")]
     Foreign(String),
 }
