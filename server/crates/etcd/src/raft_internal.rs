@@ -1,5 +1,7 @@
 //! The requests that etcd writes to its log: `raft_internal.proto`, `membership.proto`, and v2's `etcdserver.proto`.
 
+#![expect(missing_docs, reason = "where etcd's names say all")]
+
 use bytes::Bytes;
 use witan_api::v3::etcdserverpb::{
     AlarmRequest, AuthDisableRequest, AuthEnableRequest, AuthRoleAddRequest, AuthRoleDeleteRequest,
@@ -27,7 +29,6 @@ pub struct RequestHeader {
 
 /// A request of v3. One of the fields after `id` is set.
 #[derive(Clone, PartialEq, prost::Message)]
-#[expect(missing_docs, reason = "the fields are the requests")]
 pub struct InternalRaftRequest {
     #[prost(message, optional, tag = "100")]
     pub header: Option<RequestHeader>,
@@ -115,7 +116,6 @@ pub(crate) fn is_known(tag: u32) -> bool {
 /// A login.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct InternalAuthenticateRequest {
-    /// The user.
     #[prost(string, tag = "1")]
     pub name: String,
     /// The password, emptied before it is proposed.
@@ -129,7 +129,6 @@ pub struct InternalAuthenticateRequest {
 /// Sets the cluster version; since 3.5.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ClusterVersionSetRequest {
-    /// The version.
     #[prost(string, tag = "1")]
     pub version: String,
 }
@@ -137,7 +136,6 @@ pub struct ClusterVersionSetRequest {
 /// Sets the attributes that a member publishes about itself; since 3.5.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ClusterMemberAttrSetRequest {
-    /// The member.
     #[prost(uint64, tag = "1")]
     pub member_id: u64,
     /// Its name and client URLs.
@@ -148,7 +146,6 @@ pub struct ClusterMemberAttrSetRequest {
 /// The attributes that a member publishes about itself.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct MemberAttributes {
-    /// Its name.
     #[prost(string, tag = "1")]
     pub name: String,
     /// The URLs for clients.
@@ -180,7 +177,6 @@ pub struct RequestV2 {
     /// Path in the v2 store, with its namespace: `/1/...` for keys, `/0/...` for members and the version.
     #[prost(bytes = "bytes", tag = "3")]
     pub path: Bytes,
-    /// The value.
     #[prost(bytes = "bytes", tag = "4")]
     pub val: Bytes,
     /// Whether it is about a directory.
@@ -198,25 +194,20 @@ pub struct RequestV2 {
     /// Nanoseconds since 1970, or 0.
     #[prost(int64, tag = "9")]
     pub expiration: i64,
-    /// Of a watch.
     #[prost(bool, tag = "10")]
     pub wait: bool,
-    /// Of a watch.
     #[prost(uint64, tag = "11")]
     pub since: u64,
     /// Whether it reaches everything below.
     #[prost(bool, tag = "12")]
     pub recursive: bool,
-    /// Of a GET.
     #[prost(bool, tag = "13")]
     pub sorted: bool,
-    /// Of a GET.
     #[prost(bool, tag = "14")]
     pub quorum: bool,
     /// Of a SYNC: nanoseconds since 1970, up to which nodes expire.
     #[prost(int64, tag = "15")]
     pub time: i64,
-    /// Of a watch.
     #[prost(bool, tag = "16")]
     pub stream: bool,
     /// Whether only the expiration changes.

@@ -1,6 +1,8 @@
 //! The messages of etcd's log and `.snap` files: those of raft's `raft.proto`, etcd's `record.proto`, `snap.proto`, and the
 //! metadata record.
 
+#![expect(missing_docs, reason = "where raft's names say all")]
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -46,10 +48,8 @@ impl RecordKind {
 /// Whose log it is.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct WalMetadata {
-    /// The member.
     #[prost(uint64, tag = "1")]
     pub member_id: u64,
-    /// Its cluster.
     #[prost(uint64, tag = "2")]
     pub cluster_id: u64,
 }
@@ -71,7 +71,6 @@ pub struct WalSnapshot {
 /// Raft's durable state.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct HardState {
-    /// The latest term.
     #[prost(uint64, tag = "1")]
     pub term: u64,
     /// The member that got the vote in that term, or 0.
@@ -88,10 +87,8 @@ pub struct RaftEntry {
     /// See [`RaftEntryKind`].
     #[prost(enumeration = "RaftEntryKind", tag = "1")]
     pub kind: i32,
-    /// Its term.
     #[prost(uint64, tag = "2")]
     pub term: u64,
-    /// Its index.
     #[prost(uint64, tag = "3")]
     pub index: u64,
     /// The request or the change of the configuration.
@@ -115,11 +112,9 @@ pub enum RaftEntryKind {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, prost::Message)]
 #[serde(default)]
 pub struct ConfState {
-    /// The voters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[prost(uint64, repeated, packed = "false", tag = "1")]
     pub voters: Vec<u64>,
-    /// The learners.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[prost(uint64, repeated, packed = "false", tag = "2")]
     pub learners: Vec<u64>,
@@ -161,7 +156,6 @@ pub struct SnapMessage {
 /// Where in the log a snapshot was taken.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SnapMetadata {
-    /// The voters at that entry.
     #[prost(message, optional, tag = "1")]
     pub conf_state: Option<ConfState>,
     /// Its last entry.
@@ -195,7 +189,6 @@ pub struct ConfChange {
     /// A number of [`ConfChangeKind`]; `kind()` decodes it.
     #[prost(enumeration = "ConfChangeKind", tag = "2")]
     pub kind: i32,
-    /// The member.
     #[prost(uint64, tag = "3")]
     pub node_id: u64,
     /// JSON of [`crate::MemberContext`] where a member is added, promoted or updated; empty where it is removed.
@@ -209,7 +202,6 @@ pub struct ConfChangeV2 {
     /// How the joint configuration is left.
     #[prost(int32, tag = "1")]
     pub transition: i32,
-    /// The changes.
     #[prost(message, repeated, tag = "2")]
     pub changes: Vec<ConfChangeSingle>,
     /// Data of the proposer.
@@ -220,10 +212,8 @@ pub struct ConfChangeV2 {
 /// One change of a [`ConfChangeV2`].
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct ConfChangeSingle {
-    /// A number of [`ConfChangeKind`].
     #[prost(enumeration = "ConfChangeKind", tag = "1")]
     pub kind: i32,
-    /// The member.
     #[prost(uint64, tag = "2")]
     pub node_id: u64,
 }

@@ -1,6 +1,8 @@
 //! The files of a recording: [`MAGIC`], then frames. A frame is the length of its payload and a CRC-32 of it, four
 //! bytes each, lowest first, and the payload, a [`Frame`]. Field numbers never change.
 
+#![expect(missing_docs, reason = "where a name says all")]
+
 use bytes::Bytes;
 use witan_replica::{
     message_head::MessageHead,
@@ -20,7 +22,6 @@ pub const PARTS_MAX: usize = 1 << 20;
 /// The payload of a frame.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Frame {
-    /// Its kind.
     #[prost(oneof = "Part", tags = "1, 2, 3, 4, 5")]
     pub part: Option<Part>,
 }
@@ -51,13 +52,10 @@ pub struct Head {
     /// When it began to record: Unix time in nanoseconds, which also tells processes apart.
     #[prost(sfixed64, tag = "1")]
     pub began_ns: i64,
-    /// The member.
     #[prost(fixed64, tag = "2")]
     pub member: u64,
-    /// The version of the program.
     #[prost(string, tag = "3")]
     pub version: String,
-    /// Whether values are in clear.
     #[prost(bool, tag = "4")]
     pub values_in_clear: bool,
 }
@@ -105,7 +103,6 @@ pub struct State {
     /// The v3 revision.
     #[prost(int64, tag = "2")]
     pub revision: i64,
-    /// The v2 index.
     #[prost(uint64, tag = "3")]
     pub tree_index: u64,
     /// Whether there were no keys and nodes, so that nothing is left out.
@@ -116,10 +113,8 @@ pub struct State {
 /// A record of a checkpoint.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Record {
-    /// Its key.
     #[prost(bytes = "vec", tag = "1")]
     pub key: Vec<u8>,
-    /// Its value.
     #[prost(bytes = "vec", tag = "2")]
     pub value: Vec<u8>,
 }
@@ -127,10 +122,8 @@ pub struct Record {
 /// An entry of the log on disk.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct LogEntry {
-    /// Its index.
     #[prost(uint64, tag = "1")]
     pub index: u64,
-    /// Its term.
     #[prost(uint64, tag = "2")]
     pub term: u64,
     /// The record, with hidden values.
@@ -158,7 +151,6 @@ pub struct Turn {
 /// One effect, in numbers. [`Effect::text`] is for people.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Effect {
-    /// Its kind.
     #[prost(oneof = "EffectKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub kind: Option<EffectKind>,
 }
@@ -197,10 +189,8 @@ pub enum EffectKind {
 /// A place of the log.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Place {
-    /// Its index.
     #[prost(uint64, tag = "1")]
     pub index: u64,
-    /// Its term.
     #[prost(uint64, tag = "2")]
     pub term: u64,
 }
@@ -211,13 +201,11 @@ pub struct Persisted {
     /// Index of the first entry.
     #[prost(uint64, tag = "1")]
     pub first: u64,
-    /// How many entries.
     #[prost(uint64, tag = "2")]
     pub entries: u64,
     /// The term of the last one.
     #[prost(uint64, tag = "3")]
     pub term: u64,
-    /// Bytes of all of them.
     #[prost(uint64, tag = "4")]
     pub bytes: u64,
     /// The hard state, as on disk.
@@ -231,10 +219,8 @@ pub struct Persisted {
 /// A message to another member.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Sent {
-    /// The receiver.
     #[prost(fixed64, tag = "1")]
     pub to: u64,
-    /// Its length.
     #[prost(uint64, tag = "2")]
     pub bytes: u64,
     /// A message of raft.
@@ -251,7 +237,6 @@ pub struct Sent {
 /// An entry that was executed.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct AppliedEntry {
-    /// Its index.
     #[prost(uint64, tag = "1")]
     pub index: u64,
     /// The request that waits for it.
@@ -282,7 +267,6 @@ pub struct ReadReleased {
     /// The request.
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
-    /// The applied index.
     #[prost(uint64, tag = "2")]
     pub index: u64,
 }
@@ -304,19 +288,15 @@ pub struct AnswerGiven {
 /// The state of raft at the end of a turn.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Now {
-    /// The role.
     #[prost(enumeration = "Role", tag = "1")]
     pub role: i32,
-    /// The term.
     #[prost(uint64, tag = "2")]
     pub term: u64,
     /// The leader, 0 for none.
     #[prost(fixed64, tag = "3")]
     pub leader: u64,
-    /// The commit index.
     #[prost(uint64, tag = "4")]
     pub committed: u64,
-    /// The applied index.
     #[prost(uint64, tag = "5")]
     pub applied: u64,
 }
@@ -324,7 +304,6 @@ pub struct Now {
 /// One input.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Input {
-    /// Its kind.
     #[prost(
         oneof = "InputKind",
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
@@ -378,10 +357,8 @@ pub enum InputKind {
 /// A message of another member.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Received {
-    /// Sender.
     #[prost(fixed64, tag = "1")]
     pub from: u64,
-    /// Receiver.
     #[prost(fixed64, tag = "2")]
     pub to: u64,
     /// With hidden values; empty if it does not decode.
@@ -395,10 +372,8 @@ pub struct Received {
 /// A report of the transport.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct PeerReport {
-    /// About which member.
     #[prost(fixed64, tag = "1")]
     pub member: u64,
-    /// The event.
     #[prost(enumeration = "PeerEvent", tag = "2")]
     pub event: i32,
 }
@@ -409,7 +384,6 @@ pub struct Turned {
     /// The monotonic clock.
     #[prost(uint64, tag = "1")]
     pub monotonic_ns: u64,
-    /// Duration of the sync.
     #[prost(uint64, tag = "2")]
     pub sync_ns: u64,
 }
@@ -417,7 +391,6 @@ pub struct Turned {
 /// A command of a client.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Proposal {
-    /// Its ticket.
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
     /// The upper half of the number of its connection, and the lower one.
@@ -451,10 +424,8 @@ pub struct DecisionTaken {
 /// A question about a lease.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct LeaseAsked {
-    /// Its ticket.
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
-    /// The lease.
     #[prost(sfixed64, tag = "2")]
     pub lease: i64,
     /// Whether it is to be kept alive, or its remaining time is asked for.
@@ -465,10 +436,8 @@ pub struct LeaseAsked {
 /// Turns that were not kept, because the thread that writes was behind.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Gap {
-    /// The first of them.
     #[prost(uint64, tag = "1")]
     pub from: u64,
-    /// The last of them.
     #[prost(uint64, tag = "2")]
     pub to: u64,
 }
