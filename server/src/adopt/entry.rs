@@ -71,7 +71,7 @@ pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> 
         EntryPayload::Request(request) => of_v3(request, log.index, cluster_id),
         EntryPayload::RequestV2(request) => of_v2(request, log.index),
         EntryPayload::ConfChange(change) => members(change, log.index).map(Change::command),
-        EntryPayload::ConfChangeV2(_) => Err(AdoptError::entry(
+        EntryPayload::ConfChangeV2 => Err(AdoptError::entry(
             log.index,
             "it changes several members at once, which etcd never does",
         )),

@@ -9,7 +9,7 @@ use prost::{
 use super::{
     EtcdError,
     raft_internal::{self, InternalRaftRequest, RequestV2},
-    raft_messages::{ConfChange, ConfChangeKind, ConfChangeV2, RaftEntry, RaftEntryKind},
+    raft_messages::{ConfChange, ConfChangeKind, RaftEntry, RaftEntryKind},
 };
 
 /// An entry of the log.
@@ -35,19 +35,18 @@ pub enum EntryPayload {
     /// A change of one member.
     ConfChange(ConfChange),
     /// A change of several members.
-    ConfChangeV2(ConfChangeV2),
+    ConfChangeV2,
 }
 
 /// Decodes an entry; its values are slices of the segment.
 pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
     let RaftEntry { kind, term, index, data } = entry;
     let refused = |what: String| EtcdError::Entry { index, what };
-    let undecodable = |error: DecodeError| refused(error.to_string());
     let payload = match RaftEntryKind::try_from(kind) {
         Ok(RaftEntryKind::Normal) if data.is_empty() => EntryPayload::Empty,
         Ok(RaftEntryKind::Normal) => decode_request(data).map_err(refused)?,
         Ok(RaftEntryKind::ConfChange) => {
-            let change = ConfChange::decode(data).map_err(undecodable)?;
+            let change = ConfChange::decode(data).map_err(|error| refused(error.to_string()))?;
             if ConfChangeKind::try_from(change.kind).is_err() {
                 let kind = change.kind;
                 return Err(refused(format!(
@@ -56,9 +55,7 @@ pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
             }
             EntryPayload::ConfChange(change)
         }
-        Ok(RaftEntryKind::ConfChangeV2) => {
-            EntryPayload::ConfChangeV2(ConfChangeV2::decode(data).map_err(undecodable)?)
-        }
+        Ok(RaftEntryKind::ConfChangeV2) => EntryPayload::ConfChangeV2,
         Err(_) => return Err(refused(format!("it has the unknown type {kind}"))),
     };
     Ok(LogEntry { index, term, payload })

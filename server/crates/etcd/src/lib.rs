@@ -26,7 +26,7 @@ pub use create::{NewDirectory, create, parent};
 pub use entry::{EntryPayload, LogEntry};
 pub use error::EtcdError;
 pub use raft_internal::{InternalRaftRequest, RequestV2};
-pub use raft_messages::{ConfChange, ConfChangeKind, ConfChangeV2, ConfState, HardState};
+pub use raft_messages::{ConfChange, ConfChangeKind, ConfState, HardState};
 pub use wal::encode::SegmentEncoder;
 
 /// The contents of the data directory of a stopped member.

@@ -5,12 +5,10 @@
 use bytes::Bytes;
 use witan_api::v3::etcdserverpb::{
     AlarmRequest, AuthDisableRequest, AuthEnableRequest, AuthRoleAddRequest, AuthRoleDeleteRequest,
-    AuthRoleGetRequest, AuthRoleGrantPermissionRequest, AuthRoleListRequest,
-    AuthRoleRevokePermissionRequest, AuthStatusRequest, AuthUserAddRequest,
-    AuthUserChangePasswordRequest, AuthUserDeleteRequest, AuthUserGetRequest,
-    AuthUserGrantRoleRequest, AuthUserListRequest, AuthUserRevokeRoleRequest, CompactionRequest,
-    DeleteRangeRequest, DowngradeVersionTestRequest, LeaseCheckpointRequest, LeaseGrantRequest,
-    LeaseRevokeRequest, PutRequest, RangeRequest, TxnRequest,
+    AuthRoleGrantPermissionRequest, AuthRoleRevokePermissionRequest, AuthUserAddRequest,
+    AuthUserChangePasswordRequest, AuthUserDeleteRequest, AuthUserGrantRoleRequest,
+    AuthUserRevokeRoleRequest, CompactionRequest, DeleteRangeRequest, LeaseCheckpointRequest,
+    LeaseGrantRequest, LeaseRevokeRequest, PutRequest, RangeRequest, TxnRequest,
 };
 
 /// Who proposed a request.
@@ -27,7 +25,7 @@ pub struct RequestHeader {
     pub auth_revision: u64,
 }
 
-/// A request of v3. One of the fields after `id` is set.
+/// A request of v3. One of the fields after `id` is set, or a question has come through the log, of which most are not read.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct InternalRaftRequest {
     #[prost(message, optional, tag = "100")]
@@ -61,30 +59,20 @@ pub struct InternalRaftRequest {
     pub auth_disable: Option<AuthDisableRequest>,
     #[prost(message, optional, tag = "1012")]
     pub authenticate: Option<InternalAuthenticateRequest>,
-    #[prost(message, optional, tag = "1013")]
-    pub auth_status: Option<AuthStatusRequest>,
     #[prost(message, optional, tag = "1100")]
     pub auth_user_add: Option<AuthUserAddRequest>,
     #[prost(message, optional, tag = "1101")]
     pub auth_user_delete: Option<AuthUserDeleteRequest>,
-    #[prost(message, optional, tag = "1102")]
-    pub auth_user_get: Option<AuthUserGetRequest>,
     #[prost(message, optional, tag = "1103")]
     pub auth_user_change_password: Option<AuthUserChangePasswordRequest>,
     #[prost(message, optional, tag = "1104")]
     pub auth_user_grant_role: Option<AuthUserGrantRoleRequest>,
     #[prost(message, optional, tag = "1105")]
     pub auth_user_revoke_role: Option<AuthUserRevokeRoleRequest>,
-    #[prost(message, optional, tag = "1106")]
-    pub auth_user_list: Option<AuthUserListRequest>,
-    #[prost(message, optional, tag = "1107")]
-    pub auth_role_list: Option<AuthRoleListRequest>,
     #[prost(message, optional, tag = "1200")]
     pub auth_role_add: Option<AuthRoleAddRequest>,
     #[prost(message, optional, tag = "1201")]
     pub auth_role_delete: Option<AuthRoleDeleteRequest>,
-    #[prost(message, optional, tag = "1202")]
-    pub auth_role_get: Option<AuthRoleGetRequest>,
     #[prost(message, optional, tag = "1203")]
     pub auth_role_grant_permission: Option<AuthRoleGrantPermissionRequest>,
     #[prost(message, optional, tag = "1204")]
@@ -95,15 +83,13 @@ pub struct InternalRaftRequest {
     pub cluster_member_attr_set: Option<ClusterMemberAttrSetRequest>,
     #[prost(message, optional, tag = "1302")]
     pub downgrade_info_set: Option<DowngradeInfoSetRequest>,
-    #[prost(message, optional, tag = "9900")]
-    pub downgrade_version_test: Option<DowngradeVersionTestRequest>,
 }
 
 /// The tags of the fields of an `InternalRaftRequest` that are not requests: `id` and the header.
 pub(crate) const ID_TAG: u32 = 1;
 pub(crate) const HEADER_TAG: u32 = 100;
 
-/// Whether [`InternalRaftRequest`] has a field of this tag.
+/// Whether etcd's `InternalRaftRequest` has a field of this tag.
 pub(crate) fn is_known(tag: u32) -> bool {
     let ranges = [1..=11, 100..=100, 1000..=1000, 1011..=1013, 1100..=1107];
     let newer = [1200..=1204, 1300..=1302, 9900..=9900];

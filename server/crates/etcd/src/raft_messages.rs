@@ -21,7 +21,8 @@ pub struct WalRecord {
 }
 
 /// The type of the message in a [`WalRecord`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
 pub enum RecordKind {
     /// [`WalMetadata`], at the beginning of each segment.
     Metadata = 1,
@@ -33,16 +34,6 @@ pub enum RecordKind {
     Crc = 4,
     /// [`WalSnapshot`].
     Snapshot = 5,
-}
-
-impl RecordKind {
-    /// The kind with this number.
-    pub(crate) fn of(number: i64) -> Option<Self> {
-        use RecordKind::{Crc, Entry, Metadata, Snapshot, State};
-        [Metadata, Entry, State, Crc, Snapshot]
-            .into_iter()
-            .find(|kind| *kind as i64 == number)
-    }
 }
 
 /// Whose log it is.
@@ -104,7 +95,7 @@ pub enum RaftEntryKind {
     Normal = 0,
     /// [`ConfChange`].
     ConfChange = 1,
-    /// [`ConfChangeV2`].
+    /// A change of several members.
     ConfChangeV2 = 2,
 }
 
@@ -194,26 +185,4 @@ pub struct ConfChange {
     /// JSON of [`crate::MemberContext`] where a member is added, promoted or updated; empty where it is removed.
     #[prost(bytes = "bytes", tag = "4")]
     pub context: Bytes,
-}
-
-/// A change of several members.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct ConfChangeV2 {
-    /// How the joint configuration is left.
-    #[prost(int32, tag = "1")]
-    pub transition: i32,
-    #[prost(message, repeated, tag = "2")]
-    pub changes: Vec<ConfChangeSingle>,
-    /// Data of the proposer.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub context: Bytes,
-}
-
-/// One change of a [`ConfChangeV2`].
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub struct ConfChangeSingle {
-    #[prost(enumeration = "ConfChangeKind", tag = "1")]
-    pub kind: i32,
-    #[prost(uint64, tag = "2")]
-    pub node_id: u64,
 }

@@ -56,7 +56,8 @@ impl Frame {
             return None;
         }
         let record = WalRecord::decode(self.record.clone()).ok()?;
-        Some((RecordKind::of(record.kind)?, record))
+        let kind = RecordKind::try_from(i32::try_from(record.kind).ok()?);
+        Some((kind.ok()?, record))
     }
 
     /// Whether the frame can be one that was not written to its end: a sector of it, or its last byte, is still zero.
