@@ -1,15 +1,19 @@
 //! Texts of v1 and v2, which can be six times as long as the paths and values in them. Above [`INLINE_BYTES`] bytes
 //! of paths and values a text is rendered on another thread, and only when memory for its whole length is reserved.
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 use bytes::Bytes;
 use witan_base::budget::MemoryBudget;
 use witan_gocompat::text::{Length, Sink};
-use witan_tree::{Event, Node};
+use witan_machine::view::View;
+use witan_node::NodeError;
+use witan_tree::{Event, Node, TreeError};
 
 use super::{
     Context,
-    blocking::{BlockingPool, INLINE_BYTES},
+    blocking::{BlockingPool, INLINE_BYTES, INLINE_ITEMS},
     reply::{self, FramedBody, RenderedText, ResponseReservation},
 };
 
@@ -18,20 +22,20 @@ const FRAME_BYTES: usize = 256;
 
 /// Renders texts on any thread.
 #[derive(Debug)]
-pub struct Renderer {
+struct Renderer {
     answers: Option<MemoryBudget>,
     large: bool,
 }
 
 impl Renderer {
     /// Creates a renderer for one connection. `large` texts are measured before they are rendered.
-    pub fn new(answers: Option<&MemoryBudget>, large: bool) -> Self {
+    fn new(answers: Option<&MemoryBudget>, large: bool) -> Self {
         Self { answers: answers.cloned(), large }
     }
 
     /// Renders the output of `write`, which is the same each time, and at least `least_bytes` bytes. A large text is
     /// refused before rendering, a small one afterwards.
-    pub fn render(&self, least_bytes: usize, write: impl Fn(&mut dyn Sink)) -> RenderedText {
+    fn render(&self, least_bytes: usize, write: impl Fn(&mut dyn Sink)) -> RenderedText {
         if self.large {
             return self.render_large(least_bytes, write);
         }
@@ -87,6 +91,27 @@ pub async fn body(
     let answers = reply::answers_budget(request);
     let text = render(&ctx.blocking, answers, least_bytes, write).await;
     reply::framed_text(request, text)
+}
+
+/// Reads a node of the tree in `view`, with all below it if `recursive`, and renders the body of the
+/// answer, on another thread if it shows much.
+pub async fn read(
+    ctx: &Context,
+    request: &HttpRequest,
+    view: Arc<View>,
+    (key, recursive): (Bytes, bool),
+    write: impl Fn(&mut dyn Sink, &Event) + Send + 'static,
+) -> Result<Result<FramedBody, TreeError>, NodeError> {
+    let now_ns = ctx.node.now_ns();
+    let tree = &view.machine.tree;
+    let large = tree.shows_more_than(&key, recursive, INLINE_ITEMS, INLINE_BYTES);
+    let renderer = Renderer::new(reply::answers_budget(request), large);
+    let look = move || {
+        let event = view.machine.tree.get(&key, recursive, now_ns)?;
+        Ok(renderer.render(least_bytes(&event), |out| write(out, &event)))
+    };
+    let found: Result<RenderedText, TreeError> = ctx.blocking.run_if(large, look).await?;
+    Ok(found.map(|text| reply::framed_text(request, text)))
 }
 
 /// Returns the bytes of an event's paths and values, which a text that shows them has at least.

@@ -15,15 +15,10 @@ use witan_api::{
     discovery::{REGISTRY, SIZE, split_token},
     v2::error::ErrorCode,
 };
-use witan_dialect::{
-    Context,
-    blocking::{INLINE_BYTES, INLINE_ITEMS},
-    rendering::{self, Renderer},
-    reply,
-};
+use witan_dialect::{Context, blocking::INLINE_ITEMS, rendering, reply};
 use witan_gocompat::text::Sink;
 use witan_node::Node;
-use witan_tree::{Create, Delete, Tree, TreeOperation, WriteMethod};
+use witan_tree::{Create, Delete, Event, Tree, TreeOperation, WriteMethod};
 use witan_v2::{
     error::V2Error,
     headers,
@@ -193,23 +188,18 @@ impl Asked<'_> {
     async fn get(&self, params: &Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let view = node.read().await?;
-        let (key, recursive, now_ns) = (self.key(), params.recursive, node.now_ns());
         let (index, is_token) = (view.machine.tree.index(), self.below.is_empty());
-        let tree = &view.machine.tree;
-        let large = tree.shows_more_than(&key, recursive, INLINE_ITEMS, INLINE_BYTES);
-        let renderer = Renderer::new(reply::answers_budget(self.request), large);
-        let look = move || {
-            let mut event = view.machine.tree.get(&key, recursive, now_ns)?;
-            if is_token {
-                // the public service shows no expiration; the page and v2's own path do
-                event.node.expires_ns = None;
-                event.node.ttl = 0;
+        let write = move |out: &mut dyn Sink, event: &Event| {
+            if !is_token {
+                return render::event(out, event);
             }
-            let write = |out: &mut dyn Sink| render::event(out, &event);
-            Ok::<_, witan_tree::TreeError>(renderer.render(rendering::least_bytes(&event), write))
+            // the public service shows no expiration; the page and v2's own path do
+            let mut shown = event.clone();
+            (shown.node.expires_ns, shown.node.ttl) = (None, 0);
+            render::event(out, &shown);
         };
-        let body = self.ctx.blocking.run_if(large, look).await??;
-        let body = reply::framed_text(self.request, body);
+        let asked = (self.key(), params.recursive);
+        let body = rendering::read(self.ctx, self.request, view, asked, write).await??;
         Ok(headers::success(node, StatusCode::OK, index).body(body))
     }
 

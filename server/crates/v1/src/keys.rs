@@ -1,16 +1,10 @@
 //! `/v1/keys`: maps requests to operations of the tree, and errors of the tree to v1, which can
 //! neither write nor remove directories and mostly treats them as missing.
 
+use actix_web::HttpRequest;
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
-use witan_base::budget::MemoryBudget;
-use witan_dialect::{
-    Context,
-    blocking::{INLINE_BYTES, INLINE_ITEMS},
-    read_counters::ReadCounters,
-    rendering::{self, Renderer},
-    reply::RenderedText,
-};
+use witan_dialect::{Context, read_counters::ReadCounters, rendering, reply::FramedBody};
 use witan_gocompat::text::Sink;
 use witan_node::{Node, ProposeError};
 use witan_tree::{
@@ -27,21 +21,12 @@ const NANOS_PER_SECOND: i64 = 1_000_000_000;
 pub(super) async fn get(
     ctx: &Context,
     reads: &ReadCounters,
-    answers: Option<&MemoryBudget>,
+    request: &HttpRequest,
     key: &Bytes,
-) -> Result<RenderedText, V1Error> {
-    let view = ctx.node.view().await?;
-    let now_ns = ctx.node.now_ns();
-    let tree = &view.machine.tree;
-    let large = tree.shows_more_than(key, false, INLINE_ITEMS, INLINE_BYTES);
-    let renderer = Renderer::new(answers, large);
-    let path = key.clone();
-    let look = move || {
-        let event = view.machine.tree.get(&path, false, now_ns)?;
-        let write = |out: &mut dyn Sink| render::read(out, &event, now_ns);
-        Ok::<_, witan_tree::TreeError>(renderer.render(rendering::least_bytes(&event), write))
-    };
-    let found = ctx.blocking.run_if(large, look).await?;
+) -> Result<FramedBody, V1Error> {
+    let (view, now_ns) = (ctx.node.view().await?, ctx.node.now_ns());
+    let write = move |out: &mut dyn Sink, event: &Event| render::read(out, event, now_ns);
+    let found = rendering::read(ctx, request, view, (key.clone(), false), write).await?;
     reads.count(found.is_ok());
     found.map_err(|_| V1Error::new(ErrorCode::KeyNotFound, key.clone()))
 }

@@ -102,11 +102,10 @@ impl V1Dialect {
         self.count(request, &asked);
         let client = ClientNetwork::of_peer(request.peer_addr());
         let node = &self.ctx.node.of_client(client);
-        let answers = reply::answers_budget(request);
         let change = match asked {
             V1Request::Get { key } => {
-                let found = keys::get(&self.ctx, &self.reads, answers, &key).await?;
-                return Ok(framed(reply::framed_text(request, found)));
+                let found = keys::get(&self.ctx, &self.reads, request, &key).await?;
+                return Ok(framed(found));
             }
             V1Request::Put(put) => keys::put(node, put).await?,
             V1Request::Delete { key } => keys::delete(node, key).await?,

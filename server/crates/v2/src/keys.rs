@@ -13,16 +13,12 @@ use witan_api::v2::{auth::INSUFFICIENT, error::ErrorCode};
 use witan_base::client_network::ClientNetwork;
 use witan_dialect::v2_metrics::HttpMethod;
 use witan_dialect::{
-    Context, basic_auth,
-    blocking::{INLINE_BYTES, INLINE_ITEMS},
-    rendering::{self, Renderer},
-    reply,
-    sampling::KeyOperation,
+    Context, basic_auth, blocking::INLINE_BYTES, rendering, reply, sampling::KeyOperation,
 };
 use witan_gocompat::{mime, text::Sink};
 use witan_logging::LogLimit;
 use witan_machine::auth::path_permissions::PathAccess;
-use witan_tree::{Action, Event, TreeError, WriteMethod};
+use witan_tree::{Action, Event, WriteMethod};
 
 use super::{
     V2Dialect,
@@ -255,22 +251,14 @@ async fn get(
     } else {
         node.view().await?
     };
-    let index = view.machine.tree.index();
-    let (recursive, now_ns) = (params.recursive, node.now_ns());
-    let tree = &view.machine.tree;
-    let large = tree.shows_more_than(&key, recursive, INLINE_ITEMS, INLINE_BYTES);
-    let renderer = Renderer::new(reply::answers_budget(request), large);
-    let look = move || {
-        let event = view.machine.tree.get(&key, recursive, now_ns)?;
-        let write = |out: &mut dyn Sink| render::event(out, &event);
-        Ok::<_, TreeError>(renderer.render(rendering::least_bytes(&event), write))
-    };
-    let found = dialect.ctx.blocking.run_if(large, look).await?;
+    let (index, recursive) = (view.machine.tree.index(), params.recursive);
+    let node_below = (key, recursive);
+    let found = rendering::read(&dialect.ctx, request, view, node_below, render::event).await?;
     dialect.reads.count(found.is_ok());
     let body = found?;
     dialect.ctx.v2_metrics.read(recursive);
     let mut answer = headers::success(node, StatusCode::OK, index);
-    Ok(answer.body(reply::framed_text(request, body)))
+    Ok(answer.body(body))
 }
 
 /// Proposes a write and answers with its event, or with the action alone if `noValueOnSuccess` asks for
