@@ -5,7 +5,6 @@
 use std::io;
 
 use prost::Message as _;
-use serde::Serialize;
 use witan_api::{
     peer,
     v3::{
@@ -15,6 +14,7 @@ use witan_api::{
 };
 use witan_base::version;
 use witan_etcd::{ConfState, Downgrade};
+use witan_gocompat::json;
 use witan_machine::{
     member::{Member, MemberId},
     view::View,
@@ -131,7 +131,7 @@ fn cluster(view: &View, version: &str, sink: &mut dyn BucketSink) -> io::Result<
     if !members.downgrade_target.is_empty() {
         let target_version = members.downgrade_target.clone();
         let downgrade = Downgrade { target_version, enabled: true };
-        sink.record(b"downgrade", &json(&downgrade)?)?;
+        sink.record(b"downgrade", &json::encode(&downgrade))?;
     }
     Ok(())
 }
@@ -174,7 +174,7 @@ fn members(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
         .collect();
     known.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     for (id, member) in known {
-        sink.record(id.as_bytes(), &json(&shown_member(member.clone()))?)?;
+        sink.record(id.as_bytes(), &json::encode(&shown_member(member.clone())))?;
     }
     sink.bucket("members_removed")?;
     let mut removed: Vec<String> = members
@@ -200,7 +200,7 @@ fn meta(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     };
     let compacted = view.machine.kv.compacted();
     sink.bucket(META)?;
-    sink.record(b"confState", &json(&configuration)?)?;
+    sink.record(b"confState", &json::encode(&configuration))?;
     sink.record(CONSISTENT_INDEX.as_bytes(), &position.index.to_be_bytes())?;
     if compacted > 0 {
         sink.record(FINISHED_COMPACT.as_bytes(), &revision(compacted, 0))?;
@@ -239,17 +239,6 @@ pub fn known_member(shown: peer::Member) -> Member {
     Member { id, name, peer_urls, client_urls, learner: is_learner }
 }
 
-/// Encodes JSON as Go does, which escapes the special characters of HTML.
-fn json(value: &impl Serialize) -> io::Result<Vec<u8>> {
-    let mut text = serde_json::to_string(value)?;
-    for (plain, escaped) in [("&", "\\u0026"), ("<", "\\u003c"), (">", "\\u003e")] {
-        if text.contains(plain) {
-            text = text.replace(plain, escaped);
-        }
-    }
-    Ok(text.into_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,7 +248,7 @@ mod tests {
         let peer_urls = vec!["http://h:1/?a=1&b=<2>".to_owned()];
         let member = peer::Member { id: 7, peer_urls, ..peer::Member::default() };
         assert_eq!(
-            String::from_utf8(json(&member).unwrap()).unwrap(),
+            String::from_utf8(json::encode(&member)).unwrap(),
             r#"{"id":7,"peerURLs":["http://h:1/?a=1\u0026b=\u003c2\u003e"]}"#
         );
     }
