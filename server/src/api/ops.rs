@@ -7,7 +7,6 @@ use serde_json::json;
 use witan_api::{peer::NOT_DECIDED, top::PATH as TOP};
 use witan_base::{metrics, version};
 use witan_dialect::{Context, reply};
-use witan_machine::view::View;
 
 use super::{health, top};
 
@@ -51,22 +50,12 @@ pub(crate) async fn handle(
 /// Answers `/version`. The version of the cluster is `NOT_DECIDED` until there is one, and while there
 /// is no view.
 async fn version(ctx: &Context) -> HttpResponse {
-    let decided = ctx
-        .node
-        .view()
-        .await
-        .ok()
-        .map(|view| cluster_version(&view));
-    let cluster = decided
-        .filter(|v| !v.is_empty())
-        .unwrap_or_else(|| NOT_DECIDED.into());
+    let view = ctx.node.view().await.ok();
+    let decided = view.map(|view| view.machine.members.cluster_version.clone());
+    let decided = decided.filter(|version| !version.is_empty());
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(version::page(&cluster))
-}
-
-fn cluster_version(view: &View) -> String {
-    view.machine.members.cluster_version.clone()
+        .body(version::page(decided.as_deref().unwrap_or(NOT_DECIDED)))
 }
 
 /// Brings the series that follow the state up to date and renders the page of all series.

@@ -11,7 +11,7 @@ use super::{
     FlightRecorder, LogConfig, LogFormat, LogOutput, PeerTlsConfig, PortTls, Rotation, Settings,
     Url,
     error::ConfigError,
-    flags::{self, Flag, FlagKind},
+    flags::{self, FlagKind},
     url::UrlError,
     values::{Environment, FlagValues},
 };
@@ -149,7 +149,8 @@ impl FlagValues {
     }
 
     pub(super) fn text(&self, name: &'static str) -> &str {
-        self.given(name).unwrap_or_else(|| row(name).default)
+        let row = || flags::find(name).expect("names in this crate are rows of the table");
+        self.given(name).unwrap_or_else(|| row().default)
     }
 
     /// Makes the error for the value of a flag.
@@ -478,9 +479,4 @@ impl FlagValues {
         }
         Ok(Some(rotation))
     }
-}
-
-/// Returns the row of a flag of this release; panics for another name.
-fn row(name: &str) -> &'static Flag {
-    flags::find(name).expect("names in this file are rows of the table")
 }

@@ -44,7 +44,7 @@ fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String>
         (Some(flag), value) => {
             let text = text_of(flag, &value)
                 .ok_or_else(|| format!("{key}: not a value of the flag --{}", flag.name))?;
-            values.set(flag, text);
+            values.given.insert(flag.name, text);
             Ok(())
         }
         (None, Value::Mapping(section)) => section.into_iter().try_for_each(|(inner, value)| {

@@ -40,10 +40,6 @@ impl FlagValues {
             .filter(|text| !text.is_empty())
     }
 
-    pub(super) fn set(&mut self, flag: &'static Flag, text: String) {
-        self.given.insert(flag.name, text);
-    }
-
     /// Adds the values of all variables with etcd's prefix. Refuses a variable whose flag was
     /// given, too, and warns of an unknown one.
     pub(super) fn add_environment(&mut self, environment: &Environment) -> Result<(), ConfigError> {
@@ -64,7 +60,7 @@ impl FlagValues {
                     let variable = variable.clone();
                     return Err(ConfigError::Shadowed { variable, flag: flag.name });
                 }
-                Some(flag) => self.set(flag, text.clone()),
+                Some(flag) => drop(self.given.insert(flag.name, text.clone())),
             }
         }
         Ok(())

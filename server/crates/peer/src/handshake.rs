@@ -157,34 +157,24 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// Returns the code of a refusal on the wire, and the value that belongs to it, 0 for most.
-    fn parts(self) -> (u8, u64) {
+    /// Returns the code of a refusal on the wire, the value that belongs to it, 0 for most, and its name in metrics and logs.
+    fn parts(self) -> (u8, u64, &'static str) {
         match self {
-            Self::Protocol(version) => (1, version.into()),
-            Self::ClusterId(id) => (2, id),
-            Self::WrongTarget(id) => (3, id.0),
-            Self::ForeignIdentity => (4, 0),
-            Self::Removed => (5, 0),
-            Self::Unknown => (6, 0),
-            Self::Malformed => (7, 0),
-            Self::Kind => (8, 0),
-            Self::Certificate => (9, 0),
+            Self::Protocol(version) => (1, version.into(), "protocol"),
+            Self::ClusterId(id) => (2, id, "cluster_id"),
+            Self::WrongTarget(id) => (3, id.0, "wrong_target"),
+            Self::ForeignIdentity => (4, 0, "foreign_identity"),
+            Self::Removed => (5, 0, "removed"),
+            Self::Unknown => (6, 0, "unknown_member"),
+            Self::Malformed => (7, 0, "malformed"),
+            Self::Kind => (8, 0, "kind"),
+            Self::Certificate => (9, 0, "certificate"),
         }
     }
 
     /// Returns the name of a refusal in metrics and logs.
     pub(super) fn label(self) -> &'static str {
-        match self {
-            Self::Protocol(_) => "protocol",
-            Self::ClusterId(_) => "cluster_id",
-            Self::WrongTarget(_) => "wrong_target",
-            Self::ForeignIdentity => "foreign_identity",
-            Self::Removed => "removed",
-            Self::Unknown => "unknown_member",
-            Self::Malformed => "malformed",
-            Self::Kind => "kind",
-            Self::Certificate => "certificate",
-        }
+        self.parts().2
     }
 
     /// Returns the refusal with this code and value on the wire; `None` if the code is unknown.
@@ -244,7 +234,7 @@ pub(super) type Answer = Result<(), Refusal>;
 
 /// Encodes the contents of an answer's frame.
 pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
-    let (code, value) = answer.err().map_or((0, 0), Refusal::parts);
+    let (code, value, _) = answer.err().map_or((0, 0, ""), Refusal::parts);
     let mut out = vec![code];
     out.extend_from_slice(&value.to_be_bytes());
     out

@@ -58,16 +58,6 @@ impl<S> StallTimeout<S> {
         let waiting = self.stalled.as_ref().or(self.unflushed.as_ref());
         waiting.map(|sleep| sleep.deadline())
     }
-
-    /// Returns the result of a write, or the error `TimedOut` if writes have waited for the client
-    /// for [`limits::STALL_TIMEOUT`].
-    fn write<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        until_stalled(&mut self.stalled, cx, written)
-    }
 }
 
 /// Returns the result of a write or a flush. `stalled` is the timer that runs while it waits for the client; when it ends,
@@ -121,7 +111,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.write(cx, written)
+        until_stalled(&mut self.stalled, cx, written)
     }
 
     fn poll_write_vectored(
@@ -130,7 +120,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.write(cx, written)
+        until_stalled(&mut self.stalled, cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

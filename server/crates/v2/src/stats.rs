@@ -4,6 +4,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header::CONTENT_TYPE},
 };
+use serde::Serialize;
 use witan_api::v2::{
     members::ErrorMessage,
     stats::{
@@ -41,7 +42,7 @@ pub(super) fn of_self(ctx: &Context, request: &HttpRequest) -> HttpResponse {
         send_pkg_rate: sent.message_rate,
         send_bandwidth_rate: sent.byte_rate,
     };
-    answer(request, StatusCode::OK, json::encode(&stats))
+    answer(request, StatusCode::OK, &stats)
 }
 
 fn state(role: Role) -> &'static str {
@@ -75,7 +76,7 @@ pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let id = ctx.node.identity().member_id;
     if ctx.node.status().role != Role::Leader {
         let refusal = ErrorMessage { message: NOT_LEADER.into() };
-        return answer(request, StatusCode::FORBIDDEN, json::encode(&refusal));
+        return answer(request, StatusCode::FORBIDDEN, &refusal);
     }
     let followers = ctx.node.followers();
     let followers = followers.iter();
@@ -85,7 +86,7 @@ pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
             .map(|(id, counts)| (id.to_string(), follower(counts)))
             .collect(),
     };
-    answer(request, StatusCode::OK, json::encode(&stats))
+    answer(request, StatusCode::OK, &stats)
 }
 
 /// Converts the counts of a follower; without a measured round trip the minimum is `NO_LATENCY_MS`.
@@ -113,15 +114,11 @@ pub(super) async fn of_store(dialect: &V2Dialect, request: &HttpRequest) -> Http
         Ok(view) => view.machine.tree.counts(),
         Err(fault) => {
             let message = ErrorMessage { message: fault.to_string() };
-            return answer(
-                request,
-                StatusCode::INTERNAL_SERVER_ERROR,
-                json::encode(&message),
-            );
+            return answer(request, StatusCode::INTERNAL_SERVER_ERROR, &message);
         }
     };
     let stats = store(&counts, &dialect.reads, node.watchers() as u64);
-    answer(request, StatusCode::OK, json::encode(&stats))
+    answer(request, StatusCode::OK, &stats)
 }
 
 fn store(counts: &WriteCounts, reads: &ReadCounters, watchers: u64) -> StoreStats {
@@ -145,10 +142,10 @@ fn store(counts: &WriteCounts, reads: &ReadCounters, watchers: u64) -> StoreStat
     }
 }
 
-fn answer(request: &HttpRequest, status: StatusCode, body: Vec<u8>) -> HttpResponse {
+fn answer(request: &HttpRequest, status: StatusCode, body: &impl Serialize) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(reply::framed(request, body))
+        .body(reply::framed(request, json::encode(body)))
 }
 
 #[cfg(test)]
