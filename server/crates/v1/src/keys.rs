@@ -8,8 +8,7 @@ use witan_dialect::{Context, read_counters::ReadCounters, rendering, reply::Fram
 use witan_gocompat::text::Sink;
 use witan_node::{Node, ProposeError};
 use witan_tree::{
-    Cause, CompareAndDelete, CompareAndSwap, Comparison, Create, Delete, Event, Set, TreeErrorKind,
-    TreeOperation,
+    Cause, CompareAndSwap, Comparison, Delete, Event, TreeErrorKind, TreeOperation, WriteMethod,
 };
 
 use super::{error::V1Error, render, request::V1Put};
@@ -33,7 +32,8 @@ pub(super) async fn get(
 
 /// Removes a file and returns the change. A directory counts as missing (`KeyNotFound`).
 pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Event, V1Error> {
-    match node.propose(removal(key.clone())).await {
+    let removal = Delete { path: key.clone(), dir: false, recursive: false };
+    match node.propose(TreeOperation::Delete(removal)).await {
         Ok(done) => Ok(done.output),
         Err(ProposeError::Fault(fault)) => Err(fault.into()),
         Err(ProposeError::Refused(error)) => {
@@ -79,33 +79,15 @@ pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
 /// which fails if the key exists; else a TTL of 0 or less makes it a removal.
 fn mutation(put: V1Put, now_ns: i64) -> TreeOperation {
     let V1Put { key: path, value, ttl, prev_value } = put;
-    // a write with an expired TTL removes the key
-    let dead = ttl.is_some_and(|ttl| ttl <= 0);
+    let creates = prev_value.as_ref().is_some_and(Bytes::is_empty);
+    let method = match ttl {
+        Some(..=0) if !creates => WriteMethod::Delete,
+        Some(_) | None => WriteMethod::Put,
+    };
     let expires_ns = ttl.map(|ttl| now_ns.saturating_add(ttl.saturating_mul(NANOS_PER_SECOND)));
-    match prev_value {
-        None if dead => removal(path),
-        None => TreeOperation::Set(Set { path, value, dir: false, expires_ns, refresh: false }),
-        // an empty previous value means that the key must not exist
-        Some(prev) if prev.is_empty() => {
-            TreeOperation::Create(Create { path, value, dir: false, expires_ns, in_order: false })
-        }
-        Some(_) if dead => {
-            TreeOperation::CompareAndDelete(CompareAndDelete { path, prev_value, prev_index: None })
-        }
-        Some(_) => TreeOperation::CompareAndSwap(CompareAndSwap {
-            path,
-            value,
-            expires_ns,
-            refresh: false,
-            prev_value,
-            prev_index: None,
-        }),
-    }
-}
-
-/// Builds the operation that removes a file, and fails on a directory.
-fn removal(path: Bytes) -> TreeOperation {
-    TreeOperation::Delete(Delete { path, dir: false, recursive: false })
+    let (refresh, prev_index) = (false, None);
+    let asked = CompareAndSwap { path, value, expires_ns, refresh, prev_value, prev_index };
+    TreeOperation::choose(method, creates.then_some(false), (false, false), asked)
 }
 
 /// Maps an error of the tree to v1; `directory` is the code if there is a directory at the key.
