@@ -174,7 +174,7 @@ fn keys(request: &InternalRaftRequest) -> Option<Command> {
         KvOperation::Delete(delete)
     } else if let Some(txn) = &request.txn {
         let mut txn = operation::txn(txn.clone());
-        unbound(&mut txn);
+        lift_read_limits(&mut txn);
         KvOperation::Txn(txn)
     } else {
         let revision = request.compaction.as_ref()?.revision;
@@ -183,12 +183,14 @@ fn keys(request: &InternalRaftRequest) -> Option<Command> {
     Some(operation.into())
 }
 
-fn unbound(txn: &mut witan_machine::kv::Txn) {
+/// Exempts a transaction, with all deletions and transactions in it, from our limits on what a command reads: etcd has
+/// none, and has executed it.
+fn lift_read_limits(txn: &mut witan_machine::kv::Txn) {
     txn.bounded = false;
     for TxnOp { kind } in txn.success.iter_mut().chain(&mut txn.failure) {
         match kind {
             Some(TxnOpKind::Delete(delete)) => delete.bounded = false,
-            Some(TxnOpKind::Txn(txn)) => unbound(txn),
+            Some(TxnOpKind::Txn(txn)) => lift_read_limits(txn),
             Some(TxnOpKind::Range(_) | TxnOpKind::Put(_)) | None => {}
         }
     }

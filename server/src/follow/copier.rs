@@ -177,7 +177,9 @@ impl<'a> Copier<'a> {
         Ok(!answer.fragment)
     }
 
-    /// Proposes revisions, in entries of bounded size.
+    /// Proposes revisions and waits until they are applied, in entries of up to [`ENTRY_BYTES`] and [`ENTRY_WRITES`], a
+    /// larger revision alone. Adds leases that are missing, and retries without a limit; an error if this node has
+    /// ended, or if a revision is refused or too large for the log.
     pub(super) async fn write(
         &mut self,
         revisions: Vec<FollowedRevision>,

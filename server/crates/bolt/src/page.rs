@@ -131,7 +131,8 @@ impl MetaPage {
         page
     }
 
-    /// Decodes a meta page; the error says what is wrong with it.
+    /// Decodes a meta page after checking magic number, version, checksum and page size, but not the header of the
+    /// page. The error says what is wrong with it.
     pub fn parse(page: &[u8]) -> Result<Self, &'static str> {
         let body = page
             .get(HEADER_BYTES..HEADER_BYTES + META_BYTES)

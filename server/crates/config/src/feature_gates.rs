@@ -87,7 +87,9 @@ impl FeatureGates {
 }
 
 impl FlagValues {
-    /// Reads `--feature-gates`: `NAME=true` or `NAME=false`, comma-separated. Warns of those without effect.
+    /// Reads `--feature-gates`: `NAME=BOOL`, comma-separated, with Go's spellings of a bool; empty without the flag. Of
+    /// a name that is given twice the last value counts. An unknown name is an error. Warns of a gate without effect
+    /// here, unless its value is how the feature is here anyway.
     pub(super) fn feature_gates(
         &self,
         warnings: &mut Vec<String>,

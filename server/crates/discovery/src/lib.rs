@@ -147,8 +147,9 @@ impl DiscoveryService {
         }
     }
 
-    /// Draws a random token, creates its directory in the registry and returns its URL. Counts against
-    /// the rate limit of the client's network.
+    /// Draws a random token, creates its directory with the size that form or query ask for in this cluster's v2 tree,
+    /// where it expires after `TOKEN_LIFETIME`, and returns its URL. Counts against the rate limit of the client's
+    /// network, unless size or host are invalid. `RegistryFull` if there are too many tokens.
     async fn make_token(
         &self,
         request: &HttpRequest,

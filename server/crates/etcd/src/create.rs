@@ -41,7 +41,8 @@ pub struct NewDirectory {
     pub term: u64,
 }
 
-/// Creates the data directory `dir`, which must not exist. `backend` writes the file of the backend.
+/// Creates etcd's data directory `dir`, durable on return; the caller has checked that nothing has this path. It is
+/// made beside `dir` and renamed at the end: an error leaves nothing. `backend` writes `member/snap/db`.
 pub fn create(
     dir: &Path,
     new: &NewDirectory,

@@ -210,7 +210,9 @@ impl Link {
         Err(worst)
     }
 
-    /// Notes that the stream is open: its queue takes messages, and the node sees the member as connected.
+    /// Notes that the stream to the member is open, in the log too: its queue takes messages. The control stream makes
+    /// the member connected for the node and the metrics; the bulk stream is reported to the replica
+    /// ([`PeerEvent::StreamOpened`]).
     fn on_opened(&mut self) {
         self.peer.queue(self.kind).open();
         if self.peer.lanes.lock().on_opened(self.kind) {

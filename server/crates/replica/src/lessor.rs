@@ -216,8 +216,9 @@ impl Lessor {
         }
     }
 
-    /// Handles a keep-alive on the leader, which has applied its log up to `applied`: starts the full TTL of the
-    /// lease again, or says why not.
+    /// Handles a keep-alive on the leader: starts the full TTL of the lease again, or says why not. An overdue lease is
+    /// [`Renewal::Expiring`]. It is [`Renewal::NeedsCheckpoint`] if the state has a smaller remaining time of the
+    /// lease, or the log may have one above `applied`, the index up to which it is applied.
     pub(crate) fn renew(&mut self, id: LeaseId, leases: &Leases, applied: u64) -> Renewal {
         let (Some(lease), Some(timer)) = (leases.get(id), self.deadlines.0.get(&id)) else {
             return Renewal::Unknown;

@@ -504,8 +504,9 @@ impl Replica {
         }
     }
 
-    /// Proposes what the leader does by itself: expirations, lease checkpoints, compactions, sweeps. Retries
-    /// snapshots even on a full disk.
+    /// Proposes what the leader does by itself: expirations of v2 nodes and leases, lease checkpoints and, unless this
+    /// cluster follows another, automatic compactions and sweeps of compacted versions. First, even if the disk has no
+    /// room for the log, gives up snapshots to members whose end was not reported, so that raft sends others.
     fn run_leader_tasks(&mut self, now_ns: i64) {
         self.leader_tasks
             .retry_snapshots(&mut self.raft, self.ticks);

@@ -212,7 +212,9 @@ impl Checkpoint {
         Ok(view)
     }
 
-    /// Converts an error of reading to that of opening the directory.
+    /// Converts an error of reading to that of opening the directory, with the file that it names, or else the
+    /// checkpoint's folder: an I/O error stays one; a bad record or a missing file is a damaged checkpoint
+    /// ([`OpenError::Checkpoint`]).
     fn refusal(&self, error: CheckpointReadError) -> OpenError {
         let (path, error) = match error {
             CheckpointReadError::At(path, error) => (path, *error),

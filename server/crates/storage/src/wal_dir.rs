@@ -121,7 +121,9 @@ fn refuse_used(target: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Removes the folder of a log that was moved, and the ballast, which [`ballast_of`] has beside the link's files now.
+/// Removes what a move of the log to `--wal-dir` has left in the member's folder: the old folder ([`EXCHANGED`]) and
+/// the old ballast (the file that keeps space for a full disk), which is in the new folder from now on: see
+/// [`ballast_of`]. What is missing is no error; the removal is not made durable.
 fn remove_left(member: &Path) -> io::Result<()> {
     let exchanged = member.join(EXCHANGED);
     if exchanged.is_dir() && !exchanged.is_symlink() {

@@ -124,7 +124,8 @@ fn validate(waiting: WaitParameter, fields: &V2Fields) -> Result<Params, V2Error
     })
 }
 
-/// Parses an index: `None` if it is 0 or not given, `IndexNotNumber` for anything but decimal digits.
+/// Parses an index: `None` if it is 0 or not given; `IndexNotNumber` if it is empty, anything but decimal digits, or
+/// does not fit into 64 bits.
 fn index(fields: &V2Fields, field: V2Field) -> Result<Option<u64>, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(None);

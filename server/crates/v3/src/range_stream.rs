@@ -118,8 +118,9 @@ impl RangeReader {
         Ok(())
     }
 
-    /// Reads the next part that holds pairs, or the last part, which alone carries the header. Yields
-    /// after `PART_KEYS` keys without a pair.
+    /// Reads the next part that holds pairs, or the last part, after which the caller must stop: it alone carries
+    /// header, count of the whole range (also behind the limit) and `more`. Yields after `PART_KEYS` keys without a
+    /// pair. Fails only if [`Self::readable`] does, or while the process stops.
     async fn next(&mut self) -> RpcResult<RangeResponse> {
         if self.range.count_only {
             return self.last(Vec::new(), false).await;

@@ -180,7 +180,8 @@ impl JsonProgress {
         Ok(())
     }
 
-    /// Checks a byte that follows a value in a container: a comma or the closing character.
+    /// Checks the byte, not white space, that follows a value in the innermost container: a comma, or its closing
+    /// character, which is `Last` if it ends the whole value. Any other is an error with Go's text.
     fn after_value(&mut self, byte: u8) -> Result<ByteResult, String> {
         let in_object = self.open.last() == Some(&b'}');
         match byte {

@@ -148,8 +148,9 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Checks whether the client reads its responses; an error if it has read less than
-    /// [`PROGRESS_BYTES_MIN`] within the stall timeout while some waited.
+    /// Fails with [`Reason::Calm`] if responses have waited for the client for [`STALL_TIMEOUT`] while fewer than
+    /// [`PROGRESS_BYTES_MIN`] bytes of them went to the output; so many bytes start the time again. Nothing is measured
+    /// while no response waits, as on an idle watch.
     fn check_stall(&mut self) -> Result<(), Reason> {
         let waits = self.meters.answers.used() > 0;
         let sent = self.writer.sent;

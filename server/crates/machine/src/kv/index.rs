@@ -126,8 +126,9 @@ impl Default for Index {
 }
 
 impl Index {
-    /// Builds the index of these versions, given in order of location, so that a key's last one is
-    /// its newest. Pages are full. Also returns the bytes of the newest versions of all live keys.
+    /// Builds the index of these versions, given in the order in which they were written. Sorts them by key and keeps
+    /// the last one of each key, also a deletion, in full pages. Also returns the bytes of those kept that are no
+    /// deletions.
     pub(super) fn build(rows: &[IndexRow<'_>]) -> (Self, u64) {
         let mut filling = IndexBuilder::default();
         let mut last: Option<&IndexRow<'_>> = None;

@@ -62,7 +62,9 @@ pub(super) async fn get(
     Ok(json_response(ctx, request, StatusCode::OK, &user))
 }
 
-/// Creates a user, or changes an existing one, depending on the fields of the body.
+/// Creates the user if the body has roles, or grants and revokes nothing and the user is missing; else changes its
+/// roles and password. The body must name `name` too. As in etcd 201 only for a user created without roles, else 200.
+/// Waits for the hash of a password; the caller has checked the access.
 pub(super) async fn put(
     ctx: &Context,
     request: &HttpRequest,
