@@ -58,7 +58,6 @@ use crate::{
     options::Environment,
     report::{self, Subject},
     resources::{Cluster, MANAGER, ResourceError},
-    serve::Readiness,
     tried::{AllTried, Tried},
 };
 use rollouts::Rollouts;
@@ -155,7 +154,7 @@ impl<M: Members> Operator<M> {
     pub(crate) async fn run(
         self: Arc<Self>,
         scopes: Vec<Option<String>>,
-        readiness: Arc<Readiness>,
+        readiness: Arc<AtomicBool>,
         end: impl Future<Output = bool>,
     ) -> bool {
         let mut ready = Vec::new();
@@ -183,7 +182,7 @@ impl<M: Members> Operator<M> {
                     return;
                 }
             }
-            readiness.set(true);
+            readiness.store(true, Ordering::Relaxed);
             tracing::info!("the watches have started");
         };
         let work = stream::select_all(queues).for_each(async |()| ());

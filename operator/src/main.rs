@@ -28,7 +28,10 @@ use std::{
     hash::{BuildHasher, Hasher, RandomState},
     io::{IsTerminal as _, Write},
     process::ExitCode,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -43,7 +46,6 @@ use self::{
     election::Election,
     metrics::Metrics,
     options::{Command, CommandLine, LogFormat, Options},
-    serve::Readiness,
 };
 
 /// One hashes what the members send, the other one signs and encrypts what the store gets.
@@ -114,7 +116,7 @@ fn start(options: &Options) -> Result<(), Box<dyn Error>> {
 /// lease is an error.
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let metrics = Arc::new(Metrics::new()?);
-    let readiness = Arc::new(Readiness::default());
+    let readiness = Arc::new(AtomicBool::default());
     serve(options, &metrics, &readiness)?;
     let config = Config::infer().await?;
     let namespace = options
@@ -137,7 +139,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut taken = Instant::now();
     if let Some(election) = &election {
         // a standby replica is ready, too: a rolling update of the operator waits for that
-        readiness.set(true);
+        readiness.store(true, Ordering::Relaxed);
         tokio::select! {
             at = election.won() => taken = at,
             _ = end.recv() => return Ok(()),
@@ -194,7 +196,7 @@ fn identity() -> String {
 fn serve(
     options: &Options,
     metrics: &Arc<Metrics>,
-    readiness: &Arc<Readiness>,
+    readiness: &Arc<AtomicBool>,
 ) -> Result<(), String> {
     let (on, health) = (options.metrics_addr, options.health_addr);
     let pages = serve::metrics(on, metrics.clone())

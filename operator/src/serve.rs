@@ -16,20 +16,6 @@ use crate::metrics::{CONTENT_TYPE, Metrics};
 /// Scrapes and probes are few: one thread each answers them.
 const WORKERS: usize = 1;
 
-/// Whether this replica is ready: it has reached the API server, and it has the state of all clusters or is a standby.
-#[derive(Debug, Default)]
-pub(crate) struct Readiness(AtomicBool);
-
-impl Readiness {
-    pub(crate) fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// Listens on an address. `[::]` takes IPv4 as well, and is 0.0.0.0 where the kernel has no IPv6.
 fn listener(on: SocketAddr) -> io::Result<TcpListener> {
     let bound = TcpListener::bind(on);
@@ -43,38 +29,40 @@ fn listener(on: SocketAddr) -> io::Result<TcpListener> {
 /// Starts the server of `/metrics`; fails if the address cannot be bound.
 pub(crate) fn metrics(on: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Server> {
     let page = web::Data::from(metrics);
-    let server = HttpServer::new(move || {
-        App::new().app_data(page.clone()).route(
-            "/metrics",
-            web::get().to(async |metrics: web::Data<Metrics>| {
-                HttpResponse::Ok()
-                    .insert_header((header::CONTENT_TYPE, CONTENT_TYPE))
-                    .body(metrics.render())
-            }),
-        )
-    });
-    Ok(server
-        .workers(WORKERS)
-        .disable_signals()
-        .listen(listener(on)?)?
-        .run())
+    serve(on, move |config| {
+        let shown = web::get().to(async |metrics: web::Data<Metrics>| {
+            HttpResponse::Ok()
+                .insert_header((header::CONTENT_TYPE, CONTENT_TYPE))
+                .body(metrics.render())
+        });
+        config.app_data(page.clone()).route("/metrics", shown);
+    })
 }
 
-/// Starts the server of the probes `/healthz` and `/readyz`; fails if the address cannot be bound.
-pub(crate) fn health(on: SocketAddr, readiness: Arc<Readiness>) -> io::Result<Server> {
+/// Starts the server of the probes `/healthz` and `/readyz`; fails if the address cannot be bound. A replica is ready once it
+/// has reached the API server, and has the state of all clusters or is a standby.
+pub(crate) fn health(on: SocketAddr, readiness: Arc<AtomicBool>) -> io::Result<Server> {
     let readiness = web::Data::from(readiness);
-    let server = HttpServer::new(move || {
-        App::new()
+    serve(on, move |config| {
+        let ready = web::get().to(async |readiness: web::Data<AtomicBool>| {
+            if readiness.load(Ordering::Relaxed) {
+                HttpResponse::Ok().body("ok")
+            } else {
+                HttpResponse::ServiceUnavailable().body("not ready: the API server has not answered yet, or the watches have not started")
+            }
+        });
+        config
             .app_data(readiness.clone())
             .route("/healthz", web::get().to(async || "ok"))
-            .route("/readyz", web::get().to(async |readiness: web::Data<Readiness>| {
-                if readiness.get() {
-                    HttpResponse::Ok().body("ok")
-                } else {
-                    HttpResponse::ServiceUnavailable().body("not ready: the API server has not answered yet, or the watches have not started")
-                }
-            }))
-    });
+            .route("/readyz", ready);
+    })
+}
+
+fn serve(
+    on: SocketAddr,
+    routes: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+) -> io::Result<Server> {
+    let server = HttpServer::new(move || App::new().configure(&routes));
     Ok(server
         .workers(WORKERS)
         .disable_signals()
