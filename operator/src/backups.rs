@@ -49,7 +49,7 @@ use crate::{
     failure::{cannot, log_pass, log_watch},
     metrics::Metrics,
     options::Environment,
-    resources::{BACKUP, BACKUP_OF, MANAGER, SCHEDULE, backup::job},
+    resources::{BACKUP, BACKUP_OF, MANAGER, SCHEDULE, backup::job, is_owned},
 };
 
 /// When to look again at a backup that cannot begin.
@@ -380,13 +380,6 @@ fn worsened(before: &[Condition], after: &[Condition]) -> Option<String> {
         |after: &&Condition| after.status == "False" && after.reason != "Paused" && !known(after);
     let after = after.iter().find(tells)?;
     Some(format!("{}: {}", after.reason, after.message))
-}
-
-/// Whether an object has an owner of this uid.
-pub(crate) fn is_owned<K: Resource>(object: &K, owner: Option<&str>) -> bool {
-    let owners = object.owner_references().iter();
-    let mut uids = owners.map(|owner| owner.uid.as_str());
-    uids.any(|uid| Some(uid) == owner)
 }
 
 /// Makes the EtcdBackup of a schedule for one of its times. The number in its name is the minute since 1970, as in the names

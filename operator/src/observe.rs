@@ -127,8 +127,7 @@ impl Objects {
                 continue;
             };
             // a pod is never adopted
-            let mut owners = pod.owner_references().iter();
-            if owners.any(|owner| owner.uid == cluster.uid) {
+            if resources::is_owned(&*pod, Some(&cluster.uid)) {
                 all.pods.insert(ordinal, pod);
             } else {
                 let holder = resources::holder(cluster, "Pod", &*pod);
@@ -247,7 +246,6 @@ pub(crate) async fn observe<M: Members>(
             .map(|(part, holder)| (*part, holder.clone()))
             .collect(),
         wanted_version: wanted_version(cluster),
-        rollout_queued: false,
         fenced: fenced(cluster),
         replace: annotation(resource, REPLACE_MEMBER)
             .and_then(|text| u64::from_str_radix(text.trim(), 16).ok()),
@@ -257,9 +255,8 @@ pub(crate) async fn observe<M: Members>(
         allow_leader_restart: annotation(resource, ALLOW_LEADER_RESTART)
             .and_then(|text| text.trim().parse().ok()),
         auth_enabled: membership::users(&answers),
-        refused: Vec::new(),
-        no_backup: None,
         rejected: resources::rejected(cluster).map(|error| error.to_string()),
+        ..Observed::default()
     };
     Observation { seen, objects, addresses, secrets }
 }

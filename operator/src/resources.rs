@@ -51,14 +51,14 @@ pub(crate) enum ResourceError {
 
 /// Returns the owner reference by which Kubernetes deletes an object together with a resource.
 fn owner<K: Resource<DynamicType = ()>>(resource: &K) -> OwnerReference {
-    OwnerReference {
-        api_version: K::api_version(&()).into_owned(),
-        kind: K::kind(&()).into_owned(),
-        name: resource.name_any(),
-        uid: resource.uid().unwrap_or_default(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
-    }
+    let controller = resource.controller_owner_ref(&()).unwrap_or_default();
+    OwnerReference { block_owner_deletion: Some(true), ..controller }
+}
+
+/// Whether an object has an owner of this uid.
+pub(crate) fn is_owned<K: Resource>(object: &K, owner: Option<&str>) -> bool {
+    let mut owners = object.owner_references().iter();
+    owners.any(|one| Some(one.uid.as_str()) == owner)
 }
 
 /// The owner of an object that has the name of a cluster's object.
@@ -81,7 +81,7 @@ pub(crate) fn ownership<K: ResourceExt>(cluster: &Cluster<'_>, object: &K) -> Ow
     if object.labels().get(CLUSTER) != Some(&cluster.name) {
         return Ownership::Foreign;
     }
-    if owners.iter().any(|owner| owner.uid == cluster.uid) {
+    if is_owned(object, Some(&cluster.uid)) {
         return Ownership::Ours;
     }
     if clusters.any(|owner| owner.name == cluster.name) {

@@ -15,12 +15,12 @@ use witan_backup::ChangesStatus;
 use witan_crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule, pod_phase};
 use witan_members::page;
 
-use super::{Backups, is_owned, progress, refused, scheduled};
+use super::{Backups, progress, refused, scheduled};
 use crate::{
     controller::PassError,
     failure::cannot,
     report,
-    resources::{CHANGES, STATUS_PORT, changes_pod, is_current},
+    resources::{CHANGES, STATUS_PORT, changes_pod, is_current, is_owned},
 };
 
 /// The time between two passes over a schedule with changes: the status is at most as old as this.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use witan_crd::{CertificateRole, secret_file};
 use witan_members::{ClientTls, Login};
 use witan_plan::model::{CertificateSeen, Holder, ObjectState, Part, RequestSeen};
@@ -21,7 +21,7 @@ use crate::{
     resources::{
         Cluster, Ownership,
         cert_manager::{self, Certificate},
-        holder, ownership, tls,
+        holder, is_owned, ownership, tls,
     },
 };
 
@@ -157,7 +157,7 @@ impl SecretsSeen {
         let complete = secret.filter(|secret| cert_manager::is_complete(secret));
         let owned = |secret| {
             live.as_ref()
-                .is_some_and(|live| cert_manager::is_owned(secret, live))
+                .is_some_and(|live| is_owned(secret, live.uid().as_deref()))
         };
         let seen = RequestSeen {
             request,
@@ -258,7 +258,7 @@ async fn is_requested(
     let live = api.get_opt(&cluster.resource.secret_name(role)).await;
     let live = live.map_err(cannot(CERTIFICATES))?;
     Ok(live.is_some_and(|live| {
-        ownership(cluster, &live) == Ownership::Ours && cert_manager::is_owned(secret, &live)
+        ownership(cluster, &live) == Ownership::Ours && is_owned(secret, live.uid().as_deref())
     }))
 }
 

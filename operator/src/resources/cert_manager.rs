@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{CustomResource, Resource as _, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -106,27 +106,12 @@ pub(crate) fn has_written(secret: &Secret) -> bool {
     secret.annotations().contains_key(WRITTEN_FOR)
 }
 
-/// Whether a secret is owned by the Certificate, so that it is deleted with it.
-pub(crate) fn is_owned(secret: &Secret, request: &Certificate) -> bool {
-    let uid = request.metadata.uid.as_ref();
-    let mut owners = secret.owner_references().iter();
-    owners.any(|owner| Some(&owner.uid) == uid)
-}
-
 /// Returns the part of a Certificate's secret that the operator applies: its owner, which is not its
 /// controller.
 pub(crate) fn owned(request: &Certificate) -> Secret {
-    let owner = OwnerReference {
-        api_version: Certificate::api_version(&()).into_owned(),
-        kind: Certificate::kind(&()).into_owned(),
-        name: request.name_any(),
-        uid: request.uid().unwrap_or_default(),
-        controller: None,
-        block_owner_deletion: None,
-    };
     let mut secret = Secret::default();
     secret.metadata.name = Some(request.name_any());
-    secret.metadata.owner_references = Some(vec![owner]);
+    secret.metadata.owner_references = request.owner_ref(&()).map(|owner| vec![owner]);
     // a secret that was deleted since is not created: this type requires data
     secret.type_ = Some("kubernetes.io/tls".to_owned());
     secret
@@ -137,7 +122,7 @@ mod tests {
     use serde_json::json;
     use witan_crd::EtcdCluster;
 
-    use super::*;
+    use super::{super::is_owned, *};
 
     fn cluster() -> EtcdCluster {
         let from = json!({"certManager": {"issuerRef": {"name": "ours"}, "duration": "24h"}, "additionalIPAddresses": ["192.0.2.1"]});
@@ -196,11 +181,9 @@ mod tests {
         let cluster = Cluster::new(&resource, "r/witan:1").expect("a cluster");
         let mut live = request(&cluster, CertificateRole::Server).expect("a request");
         live.metadata.uid = Some("c".to_owned());
-        assert!(!is_owned(&Secret::default(), &live));
-        assert!(is_owned(&owned(&live), &live));
+        assert!(!is_owned(&Secret::default(), Some("c")));
+        assert!(is_owned(&owned(&live), Some("c")));
         live.metadata.uid = Some("another".to_owned());
-        let earlier = owned(&live);
-        live.metadata.uid = Some("c".to_owned());
-        assert!(!is_owned(&earlier, &live), "an earlier Certificate's");
+        assert!(!is_owned(&owned(&live), Some("c")), "an earlier Certificate's");
     }
 }

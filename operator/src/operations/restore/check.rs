@@ -14,13 +14,13 @@ use super::{
     restoring,
 };
 use crate::{
-    backups::{is_owned, progress as jobs, refused},
+    backups::{progress as jobs, refused},
     controller::{
         PassError,
         status::{self, Written},
     },
     failure::cannot,
-    resources::{OPERATION, RestoreFrom, check, check_name},
+    resources::{OPERATION, RestoreFrom, check, check_name, is_owned},
 };
 
 const CHECKS: &str = "the backup is restored in a scratch directory, before a member is stopped";
