@@ -118,7 +118,7 @@ impl Backups {
     /// Makes the job of a backup, unless it exists, and writes the status that follows from it.
     async fn reconcile(&self, backup: &EtcdBackup) -> Result<Action, PassError> {
         let before = backup.status.clone().unwrap_or_default();
-        if before.is_finished() || backup.metadata.deletion_timestamp.is_some() {
+        if backup.is_finished() || backup.metadata.deletion_timestamp.is_some() {
             return Ok(Action::await_change());
         }
         let namespace = backup.namespace().unwrap_or_default();

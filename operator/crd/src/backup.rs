@@ -253,13 +253,23 @@ pub enum BackupPhase {
     Failed,
 }
 
-impl EtcdBackupStatus {
-    /// Whether the backup has succeeded or failed for good.
+impl EtcdBackup {
+    /// Returns the stage; `None` until the operator has seen the backup.
+    pub fn phase(&self) -> Option<BackupPhase> {
+        self.status.as_ref()?.phase
+    }
+
+    /// Whether it has succeeded or failed for good.
     pub fn is_finished(&self) -> bool {
         matches!(
-            self.phase,
+            self.phase(),
             Some(BackupPhase::Succeeded | BackupPhase::Failed)
         )
+    }
+
+    /// Returns when it has succeeded or failed; `None` before.
+    pub fn completed_at(&self) -> Option<&Time> {
+        self.status.as_ref()?.completed_at.as_ref()
     }
 }
 

@@ -34,8 +34,7 @@ pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), Plu
 /// Reads a backup, which has to be complete.
 async fn complete(target: &Target, name: &str) -> Result<EtcdBackup, PluginError> {
     let backup: EtcdBackup = target.get("EtcdBackup", name).await?;
-    let phase = backup.status.as_ref().and_then(|status| status.phase);
-    if phase != Some(BackupPhase::Succeeded) {
+    if backup.phase() != Some(BackupPhase::Succeeded) {
         let text = format!("EtcdBackup {name} has not succeeded");
         return Err(PluginError::Words(text));
     }

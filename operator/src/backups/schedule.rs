@@ -86,26 +86,19 @@ fn without_backup(delete: Vec<String>, status: EtcdBackupScheduleStatus) -> Due 
 /// Decides what a schedule needs now. `backups` are the EtcdBackups that it has created.
 pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Timestamp) -> Due {
     let before = schedule.status.clone().unwrap_or_default();
-    let finished = |phase| move |backup: &&&EtcdBackup| phase_of(backup) == Some(phase);
     let mut newest: Vec<_> = backups.iter().collect();
     newest.sort_by_key(|backup| std::cmp::Reverse(backup.creation_timestamp().map(|time| time.0)));
-    let last = newest.iter().find(finished(BackupPhase::Succeeded));
-    let active = newest.iter().find(|backup| {
-        !backup
-            .status
-            .as_ref()
-            .is_some_and(|status| status.is_finished())
-    });
+    let succeeded = |backup: &&&EtcdBackup| backup.phase() == Some(BackupPhase::Succeeded);
+    let last = newest.iter().find(succeeded);
+    let active = newest.iter().find(|backup| !backup.is_finished());
     let mut status = EtcdBackupScheduleStatus {
         active: active.map(|backup| backup.name_any()),
         last_backup: last.map(|backup| backup.name_any()).or(before.last_backup),
         last_success_time: last
-            .and_then(|backup| completed(backup))
+            .and_then(|backup| backup.completed_at().cloned())
             .or(before.last_success_time),
         last_schedule_time: before.last_schedule_time,
-        next_schedule_time: None,
-        changes: None,
-        conditions: Vec::new(),
+        ..EtcdBackupScheduleStatus::default()
     };
     let delete = expired(&newest, schedule.spec.retention.as_ref(), now);
     let parsed = Times::parse(&schedule.spec.schedule).and_then(|times| {
@@ -136,7 +129,7 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
     let success = past(&status.last_success_time).unwrap_or(created);
     let second = times.after(success).and_then(|first| times.after(first));
     let overdue = second.is_some_and(|second| now > second);
-    let (reason, message) = standing(overdue, &newest);
+    let (reason, message) = standing(overdue, &newest, active);
     status.conditions = ready(schedule, reason, &message, now);
     let wait = next.duration_since(now);
     let wait = Duration::try_from(wait).unwrap_or_default();
@@ -150,19 +143,18 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
 }
 
 /// Returns reason and message of the condition of a schedule that is neither paused nor invalid.
-fn standing(overdue: bool, newest: &[&EtcdBackup]) -> (&'static str, String) {
-    let ended = newest
-        .iter()
-        .find(|backup| phase_of(backup).is_some_and(is_end));
-    let failed = ended.filter(|backup| phase_of(backup) == Some(BackupPhase::Failed));
+fn standing(
+    overdue: bool,
+    newest: &[&EtcdBackup],
+    active: Option<&&EtcdBackup>,
+) -> (&'static str, String) {
+    let ended = newest.iter().find(|backup| backup.is_finished());
+    let failed = ended.filter(|backup| backup.phase() == Some(BackupPhase::Failed));
     let says = |backup: &EtcdBackup, how: &str| {
         let said = backup.status.as_ref()?.message.as_deref()?;
         Some(format!("EtcdBackup {} {how}: {said}", backup.name_any()))
     };
     let failed = failed.and_then(|backup| says(backup, "has failed"));
-    let active = newest
-        .iter()
-        .find(|backup| !phase_of(backup).is_some_and(is_end));
     let waits = active.and_then(|backup| says(backup, "has not succeeded yet"));
     if overdue {
         let late = "the last two backups of the schedule have not succeeded";
@@ -177,18 +169,6 @@ fn standing(overdue: bool, newest: &[&EtcdBackup]) -> (&'static str, String) {
     })
 }
 
-fn phase_of(backup: &EtcdBackup) -> Option<BackupPhase> {
-    backup.status.as_ref()?.phase
-}
-
-fn is_end(phase: BackupPhase) -> bool {
-    matches!(phase, BackupPhase::Succeeded | BackupPhase::Failed)
-}
-
-fn completed(backup: &EtcdBackup) -> Option<Time> {
-    backup.status.as_ref()?.completed_at.clone()
-}
-
 /// Returns the names of the EtcdBackups that retention removes, and of the failed ones beyond [`FAILED_KEPT`]. `newest` has
 /// the newest first. The jobs remove the files by the same rule.
 fn expired(
@@ -199,7 +179,7 @@ fn expired(
     let of = |phase| {
         newest
             .iter()
-            .filter(move |backup| phase_of(backup) == Some(phase))
+            .filter(move |backup| backup.phase() == Some(phase))
     };
     let failed = of(BackupPhase::Failed).skip(FAILED_KEPT);
     let succeeded: Vec<_> = of(BackupPhase::Succeeded).collect();
@@ -213,7 +193,8 @@ fn expired(
         let Some(kept) = retention else { return false };
         let last = kept.keep_last.is_some_and(|last| *at < last as usize);
         let within = kept.keep_within.as_ref().is_some_and(|span| {
-            let age = completed(backup).map(|time| now.duration_since(time.0));
+            let age = backup.completed_at();
+            let age = age.map(|time| now.duration_since(time.0));
             let age = age.and_then(|age| Duration::try_from(age).ok());
             age.unwrap_or_default() <= span.duration()
         });

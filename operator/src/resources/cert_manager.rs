@@ -184,6 +184,9 @@ mod tests {
         assert!(!is_owned(&Secret::default(), Some("c")));
         assert!(is_owned(&owned(&live), Some("c")));
         live.metadata.uid = Some("another".to_owned());
-        assert!(!is_owned(&owned(&live), Some("c")), "an earlier Certificate's");
+        assert!(
+            !is_owned(&owned(&live), Some("c")),
+            "an earlier Certificate's"
+        );
     }
 }

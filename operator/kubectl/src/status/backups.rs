@@ -14,9 +14,9 @@ use super::{
 
 /// Returns the newest backup that succeeded, and when it did.
 pub(super) fn newest_success(facts: &Facts) -> Option<(&EtcdBackup, Timestamp)> {
-    let succeeded = |backup| is(backup, BackupPhase::Succeeded);
-    let succeeded = facts.backups.iter().filter(|backup| succeeded(*backup));
-    let timed = succeeded.filter_map(|backup| Some((backup, completed(backup)?)));
+    let backups = facts.backups.iter();
+    let succeeded = backups.filter(|backup| backup.phase() == Some(BackupPhase::Succeeded));
+    let timed = succeeded.filter_map(|backup| Some((backup, backup.completed_at()?.0)));
     timed.max_by_key(|(_, time)| *time)
 }
 
@@ -40,7 +40,8 @@ pub(super) fn summary(facts: &Facts, now: Timestamp) -> String {
         None => "unknown".to_owned(),
     };
     let since = |backup: &&EtcdBackup| {
-        completed(backup).is_none_or(|time| newest.is_none_or(|(_, newest)| time > newest))
+        let completed = backup.completed_at();
+        completed.is_none_or(|time| newest.is_none_or(|(_, newest)| time.0 > newest))
     };
     for backup in facts.backups.iter().filter(since) {
         let said = backup
@@ -48,7 +49,7 @@ pub(super) fn summary(facts: &Facts, now: Timestamp) -> String {
             .as_ref()
             .and_then(|status| status.message.clone());
         let said = said.map(|said| format!(": {}", clipped(&said, MESSAGE_MAX)));
-        let phase = backup.status.as_ref().and_then(|status| status.phase);
+        let phase = backup.phase();
         let phase = phase.map_or_else(|| "Pending".to_owned(), |phase| format!("{phase:?}"));
         let name = backup.name_any();
         text.push_str(&format!(
@@ -98,12 +99,4 @@ fn state(schedule: &EtcdBackupSchedule) -> String {
         Some(ready) => format!("{}: {}", ready.reason, clipped(&ready.message, MESSAGE_MAX)),
         None => "not seen by the operator yet".to_owned(),
     }
-}
-
-fn is(backup: &EtcdBackup, phase: BackupPhase) -> bool {
-    backup.status.as_ref().and_then(|status| status.phase) == Some(phase)
-}
-
-fn completed(backup: &EtcdBackup) -> Option<Timestamp> {
-    Some(backup.status.as_ref()?.completed_at.as_ref()?.0)
 }
