@@ -15,8 +15,7 @@ use crate::{
     name::{DATA, RECORD},
     reason::{BackupError, Reason},
     result::BackupRecord,
-    s3, staged,
-    store_error::{self, Doing},
+    s3, staged, store_error,
     upload::PartUpload,
 };
 
@@ -49,8 +48,8 @@ impl Store {
     /// Opens a location in which backups are saved: makes a folder if it does not exist.
     pub(crate) fn create(at: &Location, s3: &S3Flags) -> Result<Self, BackupError> {
         if let Location::Folder(folder) = at {
-            let doing = Doing { verb: "create", url: &at.url() };
-            staged::create_folder(folder).map_err(|error| store_error::of_disk(doing, &error))?;
+            let doing = format!("create {}", at.url());
+            staged::create_folder(folder).map_err(|error| store_error::of_disk(&doing, &error))?;
         }
         Self::open(at, s3)
     }
@@ -64,9 +63,8 @@ impl Store {
                 Ok(Self { objects, prefix: prefix.clone(), url, folder: None })
             }
             Location::Folder(folder) => {
-                let doing = Doing { verb: "open", url: &url };
                 let files = LocalFileSystem::new_with_prefix(folder)
-                    .map_err(|error| store_error::explain(doing, &error))?;
+                    .map_err(|error| store_error::explain(&format!("open {url}"), &error))?;
                 // a file has its name only after its bytes are on the disk, and the record is written after the snapshot
                 let objects = Arc::new(files.with_fsync(true));
                 Ok(Self {
@@ -119,19 +117,18 @@ impl Store {
 
     pub(crate) fn failed(
         &self,
-        verb: &'static str,
+        verb: &str,
         file: &str,
         error: &object_store::Error,
     ) -> BackupError {
-        store_error::explain(Doing { verb, url: &self.url(file) }, error)
+        store_error::explain(&format!("{verb} {}", self.url(file)), error)
     }
 
     /// Lists the files of exactly this folder, not of those below it.
     pub(crate) async fn files(&self) -> Result<Vec<StoredFile>, BackupError> {
         let listed = self.objects.list_with_delimiter(Some(&self.prefix)).await;
-        let listed = listed.map_err(|error| {
-            store_error::explain(Doing { verb: "list", url: &self.url }, &error)
-        })?;
+        let listed =
+            listed.map_err(|error| store_error::explain(&format!("list {}", self.url), &error))?;
         let file = |object: object_store::ObjectMeta| {
             let name = object.location.filename()?.to_owned();
             let written_at = Timestamp::from_second(object.last_modified.timestamp()).ok()?;

@@ -6,22 +6,14 @@ use object_store::client::{HttpError, HttpErrorKind};
 
 use crate::reason::{BackupError, Reason};
 
-/// The operation that failed, for the message.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Doing<'a> {
-    /// As in "read s3://…".
-    pub(crate) verb: &'static str,
-    pub(crate) url: &'a str,
-}
-
 /// Whether an object does not exist, in a bucket or folder that may exist.
 pub(crate) fn is_missing_object(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::NotFound { .. })
         && code(&error.to_string()).is_none_or(|code| code != "NoSuchBucket")
 }
 
-/// Converts an error of a store to one that says what to check.
-pub(crate) fn explain(doing: Doing<'_>, error: &object_store::Error) -> BackupError {
+/// Converts an error of a store to one that says what to check. `doing` is what failed, as in "read s3://…".
+pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
     let text = error.to_string();
     if let Some(code) = code(&text) {
         let message = element(&text, "Message").unwrap_or_default();
@@ -31,7 +23,7 @@ pub(crate) fn explain(doing: Doing<'_>, error: &object_store::Error) -> BackupEr
     if text.contains("169.254.169.254") {
         let hint = "there are no credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a workload identity), and the \
                     metadata service of the node gives none";
-        return doing.failed(Reason::WrongCredentials, hint);
+        return failed(doing, Reason::WrongCredentials, hint);
     }
     if let Some(error) = cause::<HttpError>(error) {
         return of_http(doing, error);
@@ -40,21 +32,21 @@ pub(crate) fn explain(doing: Doing<'_>, error: &object_store::Error) -> BackupEr
         return of_disk(doing, error);
     }
     if matches!(error, object_store::Error::NotFound { .. }) {
-        return doing.failed(Reason::NotFound, "it does not exist");
+        return failed(doing, Reason::NotFound, "it does not exist");
     }
     if is_refused(error, &text) {
         let hint = "the store refuses it: check the credentials and their permissions";
-        return doing.failed(Reason::WrongCredentials, hint);
+        return failed(doing, Reason::WrongCredentials, hint);
     }
     // what the connector makes of 507
     if text.contains("413 Payload Too Large") {
-        return doing.failed(Reason::StoreFull, "the store has no space left");
+        return failed(doing, Reason::StoreFull, "the store has no space left");
     }
     if text.contains("without LOCATION") {
         let hint = "the bucket is in another region: set --s3-region";
-        return doing.failed(Reason::StoreUnreachable, hint);
+        return failed(doing, Reason::StoreUnreachable, hint);
     }
-    doing.failed(Reason::StoreUnreachable, &innermost(error))
+    failed(doing, Reason::StoreUnreachable, &innermost(error))
 }
 
 /// Whether the store does not take the credentials, or they lack a permission.
@@ -68,20 +60,20 @@ fn is_refused(error: &object_store::Error, text: &str) -> bool {
 }
 
 /// Explains an error of a disk that is a store.
-pub(crate) fn of_disk(doing: Doing<'_>, error: &io::Error) -> BackupError {
+pub(crate) fn of_disk(doing: &str, error: &io::Error) -> BackupError {
     if FULL.contains(&error.kind()) {
         let why = format!("{error}: remove backups or enlarge the volume");
-        return doing.failed(Reason::StoreFull, &why);
+        return failed(doing, Reason::StoreFull, &why);
     }
     if error.kind() == io::ErrorKind::NotFound {
-        return doing.failed(Reason::NotFound, "it does not exist");
+        return failed(doing, Reason::NotFound, "it does not exist");
     }
     if error.kind() == io::ErrorKind::PermissionDenied {
         let user = rustix::process::getuid().as_raw();
         let why = format!("{error}: user {user} needs access to the folder");
-        return doing.failed(Reason::WrongCredentials, &why);
+        return failed(doing, Reason::WrongCredentials, &why);
     }
-    doing.failed(Reason::StoreUnreachable, &error.to_string())
+    failed(doing, Reason::StoreUnreachable, &error.to_string())
 }
 
 /// Errors of a disk without space.
@@ -91,14 +83,12 @@ const FULL: [io::ErrorKind; 3] = [
     io::ErrorKind::FileTooLarge,
 ];
 
-impl Doing<'_> {
-    fn failed(self, reason: Reason, why: &str) -> BackupError {
-        BackupError::new(reason, format!("{} {}: {why}", self.verb, self.url))
-    }
+fn failed(doing: &str, reason: Reason, why: &str) -> BackupError {
+    BackupError::new(reason, format!("{doing}: {why}"))
 }
 
 /// Converts an error code of S3 and its message. `is_refused` says that the store refused the credentials.
-fn of_s3(doing: Doing<'_>, code: &str, message: &str, is_refused: bool) -> BackupError {
+fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupError {
     let (reason, hint) = match code {
         "InvalidAccessKeyId" | "XAdminUserNotFound" => {
             (Reason::WrongCredentials, "check AWS_ACCESS_KEY_ID")
@@ -151,7 +141,7 @@ fn of_s3(doing: Doing<'_>, code: &str, message: &str, is_refused: bool) -> Backu
     } else {
         format!("{code}: {message}")
     };
-    doing.failed(reason, &format!("{hint} ({stated})"))
+    failed(doing, reason, &format!("{hint} ({stated})"))
 }
 
 /// Whether a store says in words that it is full.
@@ -168,7 +158,7 @@ fn is_full(message: &str) -> bool {
 }
 
 /// Converts an error of the connection to a store.
-fn of_http(doing: Doing<'_>, error: &HttpError) -> BackupError {
+fn of_http(doing: &str, error: &HttpError) -> BackupError {
     let cause = innermost(error);
     let why = if cause.contains("invalid peer certificate") {
         format!("the certificate of the store is not trusted ({cause}): set --s3-cacert")
@@ -183,7 +173,7 @@ fn of_http(doing: Doing<'_>, error: &HttpError) -> BackupError {
     } else {
         format!("the connection to the store failed ({cause})")
     };
-    doing.failed(Reason::StoreUnreachable, &why)
+    failed(doing, Reason::StoreUnreachable, &why)
 }
 
 /// Returns the error code in an XML answer of S3.
