@@ -10,7 +10,7 @@ use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
 use jiff::Timestamp;
 
-use crate::{fetch::Until, location::Location, retention::Retention};
+use crate::{fetch::Until, location::Location};
 
 /// Commands about backups.
 #[derive(Debug, Clone, Subcommand)]
@@ -59,13 +59,8 @@ pub struct SaveFlags {
     /// is that of the existing one.
     #[arg(long)]
     pub(crate) name: String,
-    /// After a success, removes the complete backups in exactly this location that neither --keep-last nor --keep-within
-    /// keeps; the newest one always stays. Without both flags all backups stay.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) keep_last: Option<u32>,
-    /// The time within which backups are kept, such as 30d, 12h or 1h30m.
-    #[arg(long, value_name = "TIME", value_parser = time_span)]
-    pub(crate) keep_within: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) retention: Retention,
     /// Whether the record of the backup has the hash of the keys as the member computes it, with which `witan snapshot restore
     /// --compare` compares what it has restored.
     #[arg(long)]
@@ -77,10 +72,16 @@ pub struct SaveFlags {
     pub(crate) s3: S3Flags,
 }
 
-impl SaveFlags {
-    pub(crate) fn retention(&self) -> Retention {
-        Retention { keep_last: self.keep_last, keep_within: self.keep_within }
-    }
+/// The backups that stay; all of them without a limit. A backup stays while either limit keeps it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+pub(crate) struct Retention {
+    /// After a success, removes the complete backups in exactly this location that neither --keep-last nor --keep-within
+    /// keeps; the newest one always stays. Without both flags all backups stay.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keep_last: Option<u32>,
+    /// The time within which backups are kept, such as 30d, 12h or 1h30m.
+    #[arg(long, value_name = "TIME", value_parser = time_span)]
+    pub(crate) keep_within: Option<Duration>,
 }
 
 /// Flags of `backup changes`.

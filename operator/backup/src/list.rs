@@ -1,13 +1,12 @@
 //! `backup list`: the backups of a location, the newest first.
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::{
     command::{ListFlags, ListFormat},
     inventory::{self, Entry},
     progress::size,
     reason::{BackupError, Reason},
-    result::BackupRecord,
     store::Store,
 };
 
@@ -16,33 +15,20 @@ pub(crate) async fn run(flags: &ListFlags) -> Result<String, BackupError> {
     let entries = inventory::entries(&store).await?;
     match flags.output {
         ListFormat::Table => Ok(table(&entries)),
-        ListFormat::Json => json(&entries),
+        ListFormat::Json => as_json(&entries),
     }
 }
 
-#[derive(Debug, Serialize)]
-struct Row<'a> {
-    name: &'a str,
-    /// Whether it counts: it has a record, and a snapshot of the size that the record names.
-    complete: bool,
-    /// Bytes of the snapshot that is there.
-    #[serde(rename = "storedBytes")]
-    stored_bytes: Option<u64>,
-    record: Option<&'a BackupRecord>,
-}
-
-fn json(entries: &[Entry]) -> Result<String, BackupError> {
-    let row = |entry| {
-        let Entry { name, record, bytes, .. }: &Entry = entry;
-        let complete = entry.is_complete();
-        Row {
-            name,
-            complete,
-            stored_bytes: *bytes,
-            record: record.as_ref(),
-        }
+fn as_json(entries: &[Entry]) -> Result<String, BackupError> {
+    let row = |entry: &Entry| {
+        json!({
+            "name": entry.name,
+            "complete": entry.is_complete(),
+            "storedBytes": entry.bytes,
+            "record": entry.record,
+        })
     };
-    let rows: Vec<_> = entries.iter().map(row).collect();
+    let rows: Value = entries.iter().map(row).collect();
     let text = serde_json::to_string_pretty(&rows);
     let text = text.map_err(|error| BackupError::new(Reason::Internal, error.to_string()))?;
     Ok(text + "\n")
@@ -121,7 +107,7 @@ cut      1970-01-01T00:01:00Z  -         5.0 MiB  -        -        no
 
     #[test]
     fn json_has_the_record() {
-        let rows: serde_json::Value = serde_json::from_str(&json(&entries()).unwrap()).unwrap();
+        let rows: serde_json::Value = serde_json::from_str(&as_json(&entries()).unwrap()).unwrap();
         assert_eq!(rows[0]["record"]["clusterId"], "cafe");
         assert_eq!(rows[0]["complete"], true);
         assert_eq!(rows[1]["complete"], false);

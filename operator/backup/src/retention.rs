@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     changes::segments::SegmentStore,
+    command::Retention,
     inventory::{self, Entry},
     name::{DATA, RECORD},
     reason::BackupError,
@@ -16,15 +17,6 @@ use crate::{
 /// A listing of many pages may have the record of a backup that is just saved, and not its snapshot; it is complete before
 /// this time.
 const LISTED_AFTER: SignedDuration = SignedDuration::from_hours(1);
-
-/// The backups that stay; all of them without a limit. A backup stays while either limit keeps it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Retention {
-    /// The newest ones, as many as this.
-    pub(crate) keep_last: Option<u32>,
-    /// Those that were begun within this time.
-    pub(crate) keep_within: Option<Duration>,
-}
 
 impl Retention {
     /// Returns the names of the complete backups that neither limit keeps, the oldest first; none without a limit. The newest

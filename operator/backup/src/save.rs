@@ -4,14 +4,14 @@ use futures_util::StreamExt as _;
 use jiff::Timestamp;
 
 use crate::{
-    command::SaveFlags,
+    command::{Retention, SaveFlags},
     digest::{Digested, SnapshotDigest},
     members::Members,
     name::{self, DATA, RECORD},
     progress::{Progress, size},
     reason::{BackupError, Reason},
     result::{BackupRecord, CommandResult, KeysHash},
-    retention::{self, Retention},
+    retention,
     source::{self, Report, Snapshot, Source},
     stop::Stop,
     store::Store,
@@ -48,7 +48,7 @@ pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, 
             )
         })?;
     }
-    Ok(retain(&store, record, flags.retention(), stop).await)
+    Ok(retain(&store, record, flags.retention, stop).await)
 }
 
 /// Saves a backup, or returns the record of the one that has its name.
@@ -142,12 +142,6 @@ async fn save_from_any(
     Err(BackupError::new(reason, messages.join("; ")))
 }
 
-enum Stored {
-    Snapshot(Digested),
-    /// Another process has saved the backup in the meantime.
-    Earlier(Box<BackupRecord>),
-}
-
 /// Streams the snapshot of a member into the store; its record is written last.
 async fn attempt(
     store: &Store,
@@ -173,17 +167,18 @@ async fn attempt(
     let stored = stop.or(async {
         let digested = upload_snapshot(snapshot, member, &mut upload, store, name).await?;
         if let Some(record) = existing(store, name).await? {
-            return Ok(Stored::Earlier(Box::new(record)));
+            return Ok(Err(record));
         }
         let completed = upload.complete().await;
         completed.map_err(|error| store.failed("write", &format!("{name}{DATA}"), &error))?;
-        Ok(Stored::Snapshot(digested))
+        Ok(Ok(digested))
     });
     let digested = match stored.await {
-        Ok(Stored::Snapshot(digested)) => digested,
-        Ok(Stored::Earlier(record)) => {
+        Ok(Ok(digested)) => digested,
+        // another process has saved the backup in the meantime
+        Ok(Err(earlier)) => {
             upload.abort().await;
-            return Ok(*record);
+            return Ok(earlier);
         }
         Err(error) => {
             upload.abort().await;
