@@ -13,7 +13,7 @@ use witan_api::v3::etcdserverpb::{
     maintenance_client::MaintenanceClient,
 };
 use witan_members::{
-    Login,
+    KeysHash, Login,
     session::{LoggedIn, log_in, request, within},
 };
 
@@ -23,7 +23,6 @@ use crate::{
     digest::DIGEST_BYTES,
     http::system_authorities,
     reason::{BackupError, Reason},
-    result::KeysHash,
     source::{Report, Snapshot, Source},
     store_error::innermost,
 };
@@ -113,14 +112,20 @@ impl Members {
         }
     }
 
-    async fn status(&self, endpoint: &str, channel: &Channel) -> Result<Report, BackupError> {
+    /// Returns what calls of the service Maintenance need: its client at a member, and the token.
+    async fn maintenance(
+        &self,
+        endpoint: &str,
+    ) -> Result<(MaintenanceClient<Channel>, Option<AsciiMetadataValue>), BackupError> {
+        let channel = self.channel(endpoint)?;
         let token = self.token(endpoint, channel).await?;
-        let mut client = MaintenanceClient::new(channel.clone());
-        let status = within(
-            CALL_TIMEOUT,
-            client.status(request(StatusRequest {}, token)),
-        )
-        .await;
+        Ok((MaintenanceClient::new(channel.clone()), token))
+    }
+
+    async fn status(&self, endpoint: &str) -> Result<Report, BackupError> {
+        let (mut client, token) = self.maintenance(endpoint).await?;
+        let asked = client.status(request(StatusRequest {}, token));
+        let status = within(CALL_TIMEOUT, asked).await;
         let status = status.map_err(|status| failed(endpoint, "ask for its status", &status))?;
         let status = status.into_inner();
         let header = status.header.unwrap_or_default();
@@ -152,16 +157,14 @@ impl Source for Members {
         let asked: FuturesUnordered<_> = self
             .members
             .iter()
-            .map(|(endpoint, channel)| self.status(endpoint, channel))
+            .map(|(endpoint, _)| self.status(endpoint))
             .collect();
         asked.collect().await
     }
 
     async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError> {
-        let channel = self.channel(endpoint)?;
-        let token = self.token(endpoint, channel).await?;
+        let (mut client, token) = self.maintenance(endpoint).await?;
         let refused = |status: Status| failed(endpoint, "ask for a snapshot", &status);
-        let mut client = MaintenanceClient::new(channel.clone());
         let asked = client.snapshot(request(SnapshotRequest {}, token));
         let mut stream = within(FIRST_PIECE_TIMEOUT, asked)
             .await
@@ -180,9 +183,7 @@ impl Source for Members {
     }
 
     async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError> {
-        let channel = self.channel(endpoint)?;
-        let token = self.token(endpoint, channel).await?;
-        let mut client = MaintenanceClient::new(channel.clone());
+        let (mut client, token) = self.maintenance(endpoint).await?;
         let asked = client.hash_kv(request(HashKvRequest { revision }, token));
         let answer = within(HASH_TIMEOUT, asked).await;
         let answer =

@@ -4,6 +4,7 @@ use std::{fs, io, path::Path};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use witan_members::KeysHash;
 
 use crate::{changes::history::RevisionDigest, reason::BackupError};
 
@@ -29,7 +30,7 @@ pub struct BackupRecord {
     pub cluster_id: String,
     /// Version of the member.
     pub version: String,
-    /// The hash of the keys, if it was asked for, and keys were not compacted while the snapshot was made.
+    /// The hash of the keys at the revision, if it was asked for, and keys were not compacted while the snapshot was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_hash: Option<KeysHash>,
     /// When the member was asked.
@@ -70,16 +71,6 @@ impl BackupRecord {
     pub(crate) fn has_digest(&self, found: &RevisionDigest) -> bool {
         self.revision <= 1 || self.revision_digest.as_ref() == Some(&found.digest)
     }
-}
-
-/// The hash of the keys at the revision of the record, as a member has computed it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KeysHash {
-    /// The hash, which etcd calls HashKV.
-    pub hash: u32,
-    /// The revision up to which the keys were compacted; not positive if they never were.
-    pub compact_revision: i64,
 }
 
 /// A fetched backup.

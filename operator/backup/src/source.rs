@@ -2,11 +2,9 @@
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use witan_members::KeysHash;
 
-use crate::{
-    reason::{BackupError, Reason},
-    result::KeysHash,
-};
+use crate::reason::{BackupError, Reason};
 
 /// A follower that lacks more entries than this is asked last: its snapshot would be old.
 const ENTRIES_BEHIND_MAX: u64 = 1000;

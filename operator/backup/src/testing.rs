@@ -17,10 +17,11 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
+use witan_members::KeysHash;
 
 use crate::{
     reason::{BackupError, Reason},
-    result::{BackupRecord, KeysHash},
+    result::BackupRecord,
     source::{Report, Snapshot, Source},
 };
 

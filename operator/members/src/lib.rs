@@ -11,6 +11,7 @@ pub mod session;
 
 use std::{future::Future, sync::Arc};
 
+use serde::{Deserialize, Serialize};
 use tonic::Status;
 use witan_api::v3::etcdserverpb as pb;
 
@@ -205,12 +206,14 @@ pub enum Change {
     DisableAuth,
 }
 
-/// The hash of a member's keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The hash of a member's keys, also as the record of a backup has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct KeysHash {
-    /// The hash.
+    /// The hash, which etcd calls HashKV.
     pub hash: u32,
-    /// The revision below which keys were compacted: only hashes with the same one can be compared.
+    /// The revision up to which keys were compacted, not positive if they never were: only hashes with the same one can be
+    /// compared.
     pub compact_revision: i64,
 }
 
