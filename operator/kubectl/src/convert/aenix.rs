@@ -1,6 +1,6 @@
 //! Resources of the first etcd-operator of Ænix: `etcd.aenix.io/v1alpha1`.
 
-use serde_json::{Map, json};
+use serde_json::json;
 
 use super::{
     disks,
@@ -53,12 +53,7 @@ fn storage(fields: &mut Fields, made: &mut Made) {
         fields.gone(template, "its emptyDir takes precedence");
         return;
     }
-    let mut metadata = Map::new();
-    for key in ["labels", "annotations"] {
-        if let Some(texts) = fields.texts(&format!("{template}.metadata.{key}")) {
-            metadata.insert(key.to_owned(), texts.into());
-        }
-    }
+    let metadata = disks::metadata(fields, &format!("{template}.metadata"));
     let path = format!("{template}.spec");
     let claim = fields.object(&path).unwrap_or_default();
     if let Err(reason) = disks::set_claim(made, claim, metadata, Some(SIZE_DEFAULT)) {

@@ -13,9 +13,8 @@ use super::{
     made::{Kind, Made},
     ports,
     schema::fits,
-    server::{self, Flag},
-    stores,
-    values::{amount, name, reference},
+    server, stores,
+    values::{amount, name},
 };
 use values::GONE;
 
@@ -113,12 +112,7 @@ fn storage(fields: &mut Fields, made: &mut Made) {
     }
     let modes = fields.list("persistence.accessModes");
     let selector = fields.object("persistence.selector");
-    let mut metadata = Map::new();
-    for key in ["labels", "annotations"] {
-        if let Some(texts) = fields.texts(&format!("persistence.{key}")) {
-            metadata.insert(key.to_owned(), texts.into());
-        }
-    }
+    let metadata = disks::metadata(fields, "persistence");
     if fields.switch("persistence.enabled") == Some(false) {
         disks::empty_dir(fields, made, json!({}));
         return;
@@ -159,32 +153,22 @@ fn restore(fields: &mut Fields, made: &mut Made) {
     let found = stores::file(&file).and_then(|(folder, name)| {
         Some((stores::volume(&claim.unwrap_or_default(), folder)?, name))
     });
-    match found {
-        Some((store, name)) => {
-            made.set("bootstrap.restore.store", store);
-            made.set("bootstrap.restore.name", name);
-        }
-        None => fields.refuse(
-            path,
-            "it does not name a claim and a file as spec.bootstrap.restore can",
-        ),
+    if !stores::restore(made, found) {
+        let reason = "it does not name a claim and a file as spec.bootstrap.restore can";
+        fields.refuse(path, reason);
     }
 }
 
 /// Converts the values and environment variables that are flags of etcd.
 fn options(fields: &mut Fields, made: &mut Made) {
     let mut flags = server::of_variables(fields, "extraEnvVars");
-    for (path, name) in [
-        ("autoCompactionMode", "auto-compaction-mode"),
-        ("autoCompactionRetention", "auto-compaction-retention"),
-        ("logLevel", "log-level"),
-    ] {
-        let value = fields
-            .word(path)
-            .filter(|value| name != "log-level" || value != "info");
-        let flag = value.map(|value| Flag { path: path.to_owned(), name: name.to_owned(), value });
-        flags.extend(flag);
-    }
+    let typed = [
+        ("autoCompactionMode", "auto-compaction-mode", None),
+        ("autoCompactionRetention", "auto-compaction-retention", None),
+        ("logLevel", "log-level", None),
+    ];
+    let typed = server::of_fields(fields, &typed).into_iter();
+    flags.extend(typed.filter(|flag| flag.name != "log-level" || flag.value != "info"));
     server::options(fields, made, flags);
 }
 
@@ -208,13 +192,8 @@ fn services(fields: &mut Fields, made: &mut Made) {
 fn backups(fields: &mut Fields, cluster: &Made) -> Option<Made> {
     let path = |key: &str| format!("disasterRecovery.{key}");
     let on = fields.switch(&path("enabled")) == Some(true);
-    let mut made = cluster.dependent(Kind::Schedule, "-backup");
-    made.set("clusterRef", reference(cluster.name()));
-    let schedule = stores::schedule(fields, &path("cronjob.schedule"));
-    made.set(
-        "schedule",
-        schedule.unwrap_or_else(|| "*/30 * * * *".to_owned()),
-    );
+    let times = path("cronjob.schedule");
+    let mut made = stores::schedule_of(fields, cluster, &times, "*/30 * * * *");
     let kept = path("cronjob.snapshotHistoryLimit");
     let number = fields.number(&kept).unwrap_or(1);
     let claim = name(fields, &path("pvc.existingClaim"));

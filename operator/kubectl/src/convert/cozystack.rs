@@ -7,10 +7,10 @@ use super::{
     made::{Kind, Made},
     pods,
     selectors::by_cluster,
-    server::{self, Flag},
+    server,
     stores::{self, Bucket},
     tls,
-    values::{amount, name, reference},
+    values::{name, reference},
 };
 
 /// Annotations of the other operator.
@@ -37,11 +37,7 @@ fn cluster(fields: &mut Fields) -> Result<Made, String> {
     let name = made.name().to_owned();
     let key = "etcd-operator.cozystack.io/cluster";
     let renamed = [by_cluster(key, &name)];
-    let size = amount(fields, "spec.storage.size");
-    made.set(
-        "storage.size",
-        size.unwrap_or_else(|| SIZE_DEFAULT.to_owned()),
-    );
+    disks::size(fields, &mut made, "spec.storage.size", SIZE_DEFAULT);
     match fields.word("spec.storage.medium").as_deref() {
         None => {}
         Some("Memory") => made.set("storage.medium", "Memory"),
@@ -89,18 +85,15 @@ fn cluster(fields: &mut Fields) -> Result<Made, String> {
 /// Converts `spec.options`.
 fn options(fields: &mut Fields, made: &mut Made) {
     let typed = [
-        ("quotaBackendBytes", "quota-backend-bytes"),
-        ("autoCompactionMode", "auto-compaction-mode"),
-        ("autoCompactionRetention", "auto-compaction-retention"),
-        ("snapshotCount", "snapshot-count"),
+        ("spec.options.quotaBackendBytes", "quota-backend-bytes"),
+        ("spec.options.autoCompactionMode", "auto-compaction-mode"),
+        (
+            "spec.options.autoCompactionRetention",
+            "auto-compaction-retention",
+        ),
+        ("spec.options.snapshotCount", "snapshot-count"),
     ];
-    let mut flags = Vec::new();
-    for (key, name) in typed {
-        let path = format!("spec.options.{key}");
-        if let Some(value) = fields.word(&path) {
-            flags.push(Flag { path, name: name.to_owned(), value });
-        }
-    }
+    let flags = server::of_fields(fields, &typed.map(|(path, name)| (path, name, None)));
     server::options(fields, made, flags);
 }
 
@@ -177,19 +170,11 @@ fn restore(fields: &mut Fields, made: &mut Made) {
     }
     let key = key(fields, path);
     let found = stores::file(&key);
-    let store = found.and_then(|(folder, name)| Some((store(fields, path, folder)?, name)));
-    match store {
-        Some((store, name)) => {
-            made.set("bootstrap.restore.store", store);
-            made.set("bootstrap.restore.name", name);
-        }
-        None => {
-            fields.take(path);
-            fields.refuse(
-                path,
-                "it does not name a snapshot as spec.bootstrap.restore can",
-            );
-        }
+    let found = found.and_then(|(folder, name)| Some((store(fields, path, folder)?, name)));
+    if !stores::restore(made, found) {
+        fields.take(path);
+        let reason = "it does not name a snapshot as spec.bootstrap.restore can";
+        fields.refuse(path, reason);
     }
 }
 

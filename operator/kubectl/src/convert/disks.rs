@@ -6,8 +6,25 @@ use super::{
     fields::Fields,
     made::{Kind, Made},
     schema,
-    values::is_amount,
+    values::{amount, is_amount},
 };
+
+/// Takes the size of each disk.
+pub(super) fn size(fields: &mut Fields, made: &mut Made, path: &str, default: &str) {
+    let size = amount(fields, path);
+    made.set("storage.size", size.unwrap_or_else(|| default.to_owned()));
+}
+
+/// Takes the labels and annotations of claims, which are below a path.
+pub(super) fn metadata(fields: &mut Fields, path: &str) -> Map<String, Value> {
+    let mut metadata = Map::new();
+    for key in ["labels", "annotations"] {
+        if let Some(texts) = fields.texts(&format!("{path}.{key}")) {
+            metadata.insert(key.to_owned(), texts.into());
+        }
+    }
+    metadata
+}
 
 pub(super) fn claim(fields: &mut Fields, made: &mut Made, path: &str, size: Option<&str>) {
     let claim = fields.object(path).unwrap_or_default();

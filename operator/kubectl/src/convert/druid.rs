@@ -9,9 +9,7 @@ use super::{
     made::{Kind, Made},
     pods, ports,
     selectors::{by_cluster, by_operator},
-    server::{self, Flag},
-    tls,
-    values::amount,
+    server, tls,
 };
 
 /// Annotations of the other operator.
@@ -98,11 +96,7 @@ fn cluster(fields: &mut Fields) -> Result<Outcome, String> {
         by_cluster("instance", &name),
         by_operator("etcd-druid"),
     ];
-    let size = amount(fields, "spec.storageCapacity");
-    made.set(
-        "storage.size",
-        size.unwrap_or_else(|| SIZE_DEFAULT.to_owned()),
-    );
+    disks::size(fields, &mut made, "spec.storageCapacity", SIZE_DEFAULT);
     let class = "storage.storageClassName";
     pods::word(fields, &mut made, "spec.storageClass", class);
     disks::replicas(fields, &mut made, "spec.replicas");
@@ -138,21 +132,13 @@ fn cluster(fields: &mut Fields) -> Result<Outcome, String> {
 
 /// Converts `spec.etcd.clientService`, and refuses ports other than those of members.
 fn services(fields: &mut Fields, made: &mut Made) {
-    for (key, path) in [
-        ("labels", "spec.etcd.clientService.labels"),
-        ("annotations", "spec.etcd.clientService.annotations"),
-    ] {
-        let texts = fields.texts(path);
+    for key in ["labels", "annotations"] {
+        let texts = fields.texts(&format!("spec.etcd.clientService.{key}"));
         made.set_some(&format!("services.client.{key}"), texts);
     }
     let distribution = "spec.etcd.clientService.trafficDistribution";
-    let value = fields.word(distribution);
-    made.put(
-        fields,
-        distribution,
-        "services.client.trafficDistribution",
-        value,
-    );
+    let target = "services.client.trafficDistribution";
+    pods::word(fields, made, distribution, target);
     ports(fields, &PORTS);
 }
 
@@ -177,12 +163,7 @@ fn options(fields: &mut Fields, made: &mut Made) {
             Some(RETENTION_DEFAULT),
         ),
     ];
-    let mut flags = Vec::new();
-    for (path, name, default) in typed {
-        let value = fields.word(path).or(default.map(str::to_owned));
-        let flag = value.map(|value| Flag { path: path.to_owned(), name: name.to_owned(), value });
-        flags.extend(flag);
-    }
+    let flags = server::of_fields(fields, &typed);
     server::options(fields, made, flags);
 }
 

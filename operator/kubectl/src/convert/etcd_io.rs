@@ -10,7 +10,7 @@ use super::{
     pods,
     selectors::by_cluster,
     server, tls,
-    values::{amount, seconds},
+    values::seconds,
 };
 
 /// Annotations of the other operator.
@@ -68,11 +68,8 @@ fn storage(fields: &mut Fields, made: &mut Made) {
         disks::empty_dir(fields, made, json!({}));
         return;
     }
-    let size = amount(fields, "spec.storageSpec.volumeSizeRequest");
-    made.set(
-        "storage.size",
-        size.unwrap_or_else(|| SIZE_DEFAULT.to_owned()),
-    );
+    let size = "spec.storageSpec.volumeSizeRequest";
+    disks::size(fields, made, size, SIZE_DEFAULT);
     pods::word(
         fields,
         made,

@@ -4,7 +4,7 @@ mod flags;
 
 use serde_json::Value;
 
-pub(super) use self::flags::{Flag, of_arguments, of_object, of_variables};
+pub(super) use self::flags::{Flag, of_arguments, of_fields, of_object, of_variables};
 use super::{fields::Fields, made::Made, values::is_amount};
 
 /// Flags that the operator sets, which the rules of the definition refuse in `extraArgs`.

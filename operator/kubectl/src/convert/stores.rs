@@ -97,6 +97,16 @@ fn possible(store: Value) -> Option<Value> {
     checked.is_ok().then_some(store)
 }
 
+/// Begins a cluster from a snapshot, of which `found` are the store and the name; `false` without one.
+pub(super) fn restore(made: &mut Made, found: Option<(Value, &str)>) -> bool {
+    let Some((store, name)) = found else {
+        return false;
+    };
+    made.set("bootstrap.restore.store", store);
+    made.set("bootstrap.restore.name", name);
+    true
+}
+
 /// Splits the key of a snapshot into its folder and its name; `None` if it cannot be restored by these.
 pub(super) fn file(key: &str) -> Option<(&str, &str)> {
     let key = key.trim_matches('/');
@@ -116,7 +126,7 @@ pub(super) fn every(seconds: u64) -> (&'static str, bool) {
     }
 }
 
-pub(super) fn schedule(fields: &mut Fields, path: &str) -> Option<String> {
+fn schedule(fields: &mut Fields, path: &str) -> Option<String> {
     let text = fields.word(path)?;
     let five = text.split_whitespace().count() == CRON_FIELDS;
     let fits = schema::check(Kind::Schedule, "schedule", &text.as_str().into()).is_ok();
@@ -128,6 +138,15 @@ pub(super) fn schedule(fields: &mut Fields, path: &str) -> Option<String> {
         format!("{text} has not the five fields of a schedule"),
     );
     None
+}
+
+/// Begins the EtcdBackupSchedule of a cluster, with the times at a path.
+pub(super) fn schedule_of(fields: &mut Fields, cluster: &Made, path: &str, default: &str) -> Made {
+    let mut made = cluster.dependent(Kind::Schedule, "-backup");
+    made.set("clusterRef", reference(cluster.name()));
+    let times = schedule(fields, path);
+    made.set("schedule", times.unwrap_or_else(|| default.to_owned()));
+    made
 }
 
 pub(super) fn keep_last(fields: &mut Fields, made: &mut Made, path: &str, number: i64) {

@@ -2,9 +2,9 @@
 
 use super::super::{
     fields::Fields,
-    made::{Kind, Made},
+    made::Made,
     stores::{self, Bucket},
-    values::{reference, seconds},
+    values::seconds,
 };
 
 /// Providers whose stores speak S3.
@@ -58,14 +58,9 @@ const GONE: [(&str, &str); 13] = [
 
 /// Makes an EtcdBackupSchedule of `spec.backup`; `None` if no store is named, or it cannot be a store of ours.
 pub(super) fn convert(fields: &mut Fields, cluster: &Made) -> Option<Made> {
-    let mut made = cluster.dependent(Kind::Schedule, "-backup");
     let store = store(fields);
-    made.set("clusterRef", reference(cluster.name()));
-    let schedule = stores::schedule(fields, "spec.backup.fullSnapshotSchedule");
-    made.set(
-        "schedule",
-        schedule.unwrap_or_else(|| SCHEDULE_DEFAULT.to_owned()),
-    );
+    let times = "spec.backup.fullSnapshotSchedule";
+    let mut made = stores::schedule_of(fields, cluster, times, SCHEDULE_DEFAULT);
     retention(fields, &mut made, store.is_some());
     if let Some(seconds) = seconds(fields, "spec.backup.deltaSnapshotPeriod").filter(|n| *n > 0) {
         stores::changes(&mut made, seconds);

@@ -13,6 +13,18 @@ pub(in super::super) struct Flag {
     pub(in super::super) value: String,
 }
 
+/// Takes fields that are flags: the path of each, the name of its flag and, if an unset one is a flag as well, its default.
+pub(in super::super) fn of_fields(
+    fields: &mut Fields,
+    typed: &[(&str, &str, Option<&str>)],
+) -> Vec<Flag> {
+    let flags = typed.iter().filter_map(|(path, name, default)| {
+        let value = fields.word(path).or(default.map(str::to_owned))?;
+        Some(Flag { path: (*path).to_owned(), name: (*name).to_owned(), value })
+    });
+    flags.collect()
+}
+
 /// Takes variables of a container; those of etcd are flags.
 pub(in super::super) fn of_variables(fields: &mut Fields, path: &str) -> Vec<Flag> {
     let mut flags = Vec::new();
