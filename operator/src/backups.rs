@@ -329,7 +329,8 @@ impl Backups {
         };
         let (status, condition) = changes::status(schedule, &seen, every, now);
         let last = status.last_time.as_ref().map(|time| time.0.as_second());
-        let late = changes::are_late(&condition);
+        // changes of the last seconds are not stored, or cannot be restored
+        let late = condition.status == "False";
         self.metrics.changes.set(&namespace, &name, last, late);
         due.status.changes = Some(status);
         due.status.conditions.push(condition);

@@ -200,7 +200,8 @@ impl GrpcMembers {
         let alarms = if status.errors.is_empty() {
             Vec::new()
         } else {
-            self.alarms(of).await.unwrap_or_default()
+            let list = self.alarm(of, AlarmAction::Get, 0, pb::AlarmType::None);
+            list.await.map_or_else(|_| Vec::new(), |list| list.alarms)
         };
         let header = status.header.unwrap_or_default();
         Ok(Report {
@@ -232,12 +233,6 @@ impl GrpcMembers {
         let asked = pb::MemberListRequest { linearizable };
         let list = call!(self, of, "MemberList": ClusterClient.member_list(asked), CALL_TIMEOUT);
         Ok(list?.members)
-    }
-
-    /// Asks a member for all alarms of the cluster.
-    async fn alarms(&self, of: &Address) -> Result<Vec<pb::AlarmMember>, CallError> {
-        let list = self.alarm(of, AlarmAction::Get, 0, pb::AlarmType::None);
-        Ok(list.await?.alarms)
     }
 
     async fn alarm(

@@ -269,10 +269,6 @@ impl<'a> Joined<'a> {
         })
     }
 
-    pub(super) fn has_learner(&self) -> bool {
-        self.list.members.iter().any(|member| member.learner)
-    }
-
     /// Transfers leadership before its holder is stopped or removed; `None` if `id` does not lead, or if no voter can
     /// take over.
     pub(super) fn hand_over(&self, id: MemberId) -> Option<Step> {

@@ -180,8 +180,8 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
             VoterDecision::Remake => wait = wait.or(Some(soon(Why::Silent(ordinal)))),
             VoterDecision::Remove(reason) => {
                 let asked = matches!(reason, Removal::ScaleIn | Removal::Asked);
-                let allowed =
-                    reason == Removal::ScaleIn || ((heals || asked) && !joined.has_learner());
+                let voters_only = joined.list.members.iter().all(|member| !member.learner);
+                let allowed = reason == Removal::ScaleIn || ((heals || asked) && voters_only);
                 if !allowed || !joined.may_remove(member.id) {
                     wait = wait.or(Some(idle(Why::CannotReplace(ordinal))));
                     continue;

@@ -17,7 +17,11 @@ impl<M: Members> Actor<'_, M> {
         if self.cluster.spec().is_durable() {
             self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;
         }
-        let Err(error) = self.create_present(plan).await else {
+        let present = async {
+            let pod = resources::pod(self.cluster, plan)?;
+            self.create(&pod, "create the pod of a member").await
+        };
+        let Err(error) = present.await else {
             return Ok(());
         };
         let said = error.refusal();
@@ -29,11 +33,6 @@ impl<M: Members> Actor<'_, M> {
             }
             None => Err(error),
         }
-    }
-
-    async fn create_present(&self, plan: &PodPlan) -> Result<(), ActError> {
-        let pod = resources::pod(self.cluster, plan)?;
-        self.create(&pod, "create the pod of a member").await
     }
 
     /// Makes the pod of a member from the last spec whose pods were admitted, annotated with the refused template;

@@ -71,8 +71,8 @@ impl Backups {
             None => Err(None),
         };
         for pod in &pods {
-            let fits =
-                wanted.as_ref().is_ok_and(|wanted| is_current(wanted, pod)) && !has_ended(pod);
+            let ended = matches!(pod_phase(pod), Some("Failed" | "Succeeded"));
+            let fits = !ended && wanted.as_ref().is_ok_and(|wanted| is_current(wanted, pod));
             if !fits && pod.metadata.deletion_timestamp.is_none() {
                 let deleted = api.delete(&pod.name_any(), &DeleteParams::default()).await;
                 match deleted {
@@ -118,10 +118,6 @@ impl Backups {
 /// Returns `spec.changes` of a schedule; `None` while the schedule is paused.
 pub(super) fn asked(schedule: &EtcdBackupSchedule) -> Option<BackupChanges> {
     schedule.spec.changes.filter(|_| !schedule.spec.paused)
-}
-
-fn has_ended(pod: &Pod) -> bool {
-    matches!(pod_phase(pod), Some("Failed" | "Succeeded"))
 }
 
 /// Asks the pod of changes that does not end how far it is. Without an answer, the result has the reason: a pod that has not
@@ -220,9 +216,4 @@ pub(super) fn status(
     let generation = schedule.metadata.generation;
     let condition = report::condition(conditions, kind, message, generation, Time(now));
     (status, condition)
-}
-
-/// Whether the changes of the last seconds are not stored, or cannot be restored.
-pub(super) fn are_late(condition: &Condition) -> bool {
-    condition.status == "False"
 }

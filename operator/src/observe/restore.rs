@@ -35,7 +35,9 @@ pub(crate) async fn restore_source(
         Ok(point) => point,
         Err(missing) => return Ok(Err(missing)),
     };
-    if is_another(cluster, &point) {
+    // all first members must begin from the same snapshot
+    let recorded = status.and_then(|status| status.restored_from.as_ref());
+    if recorded.is_some_and(|recorded| *recorded != point.url()) {
         return Ok(Err(ANOTHER.to_owned()));
     }
     if point.to_time.is_some() {
@@ -62,7 +64,8 @@ pub(crate) async fn find_backup(
         let name = asked.name.clone().unwrap_or_default();
         return Ok(Ok(point(store.clone(), location(store, &[]), name)));
     }
-    let name = backup_name(asked);
+    let name = asked.backup_ref.as_ref();
+    let name = name.map_or("", |backup| &backup.name);
     let missing = |why: &str| Ok(Err(format!("EtcdBackup {name} {why}")));
     let api = Api::<EtcdBackup>::namespaced(client.clone(), namespace);
     let backup = api.get_opt(name).await;
@@ -83,19 +86,6 @@ pub(crate) async fn find_backup(
             missing("has not succeeded yet")
         }
     }
-}
-
-/// Whether the members that have begun were started from another snapshot: all of them must begin from the same one.
-fn is_another(cluster: &Cluster<'_>, point: &RestorePoint) -> bool {
-    let status = cluster.resource.status.as_ref();
-    let recorded = status.and_then(|status| status.restored_from.as_ref());
-    recorded.is_some_and(|recorded| *recorded != point.url())
-}
-
-/// Returns the name of the EtcdBackup that a restore names, empty if it names a location.
-fn backup_name(asked: &Restore) -> &str {
-    let named = asked.backup_ref.as_ref();
-    named.map_or("", |backup| &backup.name)
 }
 
 #[cfg(test)]

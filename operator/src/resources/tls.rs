@@ -42,20 +42,14 @@ const OPERATOR_USER: &str = "root";
 /// Makes the secret of a new authority. It has the annotation that asks for the next authority, if that was set before.
 pub(crate) fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, ResourceError> {
     let [certificate, key] = new_authority(cluster, now)?;
-    let mut secret = of_authority(
-        cluster,
-        vec![
-            ("tls.crt", certificate.clone()),
-            ("tls.key", key),
-            ("ca.crt", certificate),
-        ],
-    );
-    // a request of the annotation that this authority has not fulfilled yet
-    if let Some(value) = cluster.resource.annotations().get(ROTATE_AUTHORITY) {
-        let annotations = secret.metadata.annotations.get_or_insert_default();
-        annotations.insert(ROTATE_AUTHORITY.to_owned(), value.clone());
-    }
-    Ok(secret)
+    let trusted = certificate.clone();
+    let files = vec![
+        ("tls.crt", certificate),
+        ("tls.key", key),
+        ("ca.crt", trusted),
+    ];
+    let asked = cluster.resource.annotations().get(ROTATE_AUTHORITY);
+    Ok(of_authority(cluster, files, asked))
 }
 
 /// Makes a new authority; returns its certificate and its key in PEM.
@@ -67,8 +61,18 @@ fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<[String; 2], 
     Ok([certificate, pem_text("PRIVATE KEY", key.serialized_der())?])
 }
 
-fn of_authority(cluster: &Cluster<'_>, files: Vec<(&str, String)>) -> Secret {
-    secret(cluster, CertificateRole::Authority, files)
+/// Makes the secret of an authority, with the request of the annotation that it has fulfilled.
+fn of_authority(
+    cluster: &Cluster<'_>,
+    files: Vec<(&str, String)>,
+    asked: Option<&String>,
+) -> Secret {
+    let mut secret = secret(cluster, CertificateRole::Authority, files);
+    if let Some(asked) = asked {
+        let annotations = secret.metadata.annotations.get_or_insert_default();
+        annotations.insert(ROTATE_AUTHORITY.to_owned(), asked.clone());
+    }
+    secret
 }
 
 /// Makes a certificate of `role`, signed by the authority of the secret `authority`, in its secret.

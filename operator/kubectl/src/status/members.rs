@@ -9,11 +9,9 @@ use super::super::{
 
 pub(super) fn summary(facts: &Facts) -> String {
     let status = facts.status();
-    let voters = status
-        .members
-        .iter()
-        .filter(|member| is_voter(member))
-        .count();
+    let members = status.members.iter();
+    let voters = members.filter(|member| member.id.is_some() && !member.is_learner);
+    let voters = voters.count();
     let learners = u64::try_from(status.learners.unwrap_or(0)).unwrap_or(0);
     let learners = (learners > 0).then(|| format!(", {}", counted(learners, "learner")));
     let version = match (&status.current_version, &status.target_version) {
@@ -91,10 +89,6 @@ pub(super) fn table(facts: &Facts) -> Option<String> {
         ]);
     }
     (!table.is_empty()).then(|| table.to_string())
-}
-
-fn is_voter(member: &MemberStatus) -> bool {
-    member.id.is_some() && !member.is_learner
 }
 
 fn role(member: &MemberStatus) -> &'static str {

@@ -55,15 +55,12 @@ pub(crate) fn rotated(
             ("ca.crt", signer),
         ],
     };
-    let mut secret = of_authority(cluster, files);
     let request = match to {
         Rotation::Introduced => cluster.resource.annotations().get(ROTATE_AUTHORITY),
         Rotation::Switched | Rotation::Rest => present.annotations().get(ROTATE_AUTHORITY),
     };
+    let mut secret = of_authority(cluster, files, request);
     let annotations = secret.metadata.annotations.get_or_insert_default();
-    if let Some(request) = request {
-        annotations.insert(ROTATE_AUTHORITY.to_owned(), request.clone());
-    }
     let at = Timestamp::try_from(now).map_err(super::failed)?;
     annotations.insert(ROTATED_AT.to_owned(), at.to_string());
     // another operator may have been quicker, with another authority
@@ -95,11 +92,9 @@ pub(crate) fn succeeding(
         (NEXT_CERTIFICATE, next),
         (NEXT_KEY, next_key),
     ];
-    let mut made = of_authority(cluster, files);
+    let asked = cluster.resource.annotations().get(ROTATE_AUTHORITY);
+    let mut made = of_authority(cluster, files, asked);
     let annotations = made.metadata.annotations.get_or_insert_default();
-    if let Some(value) = cluster.resource.annotations().get(ROTATE_AUTHORITY) {
-        annotations.insert(ROTATE_AUTHORITY.to_owned(), value.clone());
-    }
     annotations.insert(ROTATED_AT.to_owned(), at.to_string());
     Ok(Some(made))
 }
