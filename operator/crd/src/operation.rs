@@ -140,24 +140,16 @@ pub struct RecoverQuorum {
 
 /// The action that an operation asks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the fields of the spec")]
 pub enum Verb<'a> {
-    /// `moveLeader`.
     MoveLeader(&'a MoveLeader),
-    /// `replaceMember`.
     ReplaceMember(&'a ReplaceMember),
-    /// `restart`.
     Restart,
-    /// `defragment`.
     Defragment,
-    /// `rotateCertificates`.
     RotateCertificates,
-    /// `consistencyCheck`.
     ConsistencyCheck,
-    /// `recoverQuorum`.
     RecoverQuorum(&'a RecoverQuorum),
-    /// `restore`.
     Restore(&'a Restore),
-    /// `undoRestore`.
     UndoRestore,
 }
 

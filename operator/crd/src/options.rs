@@ -90,14 +90,11 @@ pub enum CompactionMode {
 /// Levels of the log.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "values of the server")]
 pub enum LogLevel {
-    /// All.
     Debug,
-    /// Normal operation.
     Info,
-    /// Conditions that may need attention.
     Warn,
-    /// Failures.
     Error,
 }
 

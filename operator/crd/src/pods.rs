@@ -10,13 +10,11 @@ use super::text::{Span, share_schema};
 
 /// When an image is pulled.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "values of Kubernetes")]
 pub enum PullPolicy {
-    /// At every start.
     Always,
-    /// When the node does not have it.
     #[default]
     IfNotPresent,
-    /// Never.
     Never,
 }
 
@@ -223,12 +221,10 @@ pub struct PeerService {
 
 /// Type of a service.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "values of Kubernetes")]
 pub enum ServiceType {
-    /// Inside of the cluster.
     #[default]
     ClusterIP,
-    /// On a port of every node.
     NodePort,
-    /// Behind a balancer of the platform.
     LoadBalancer,
 }

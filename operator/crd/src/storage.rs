@@ -46,12 +46,10 @@ pub struct Storage {
 
 /// Access mode of a claim.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "values of Kubernetes")]
 pub enum AccessMode {
-    /// By one node.
     ReadWriteOnce,
-    /// By one pod.
     ReadWriteOncePod,
-    /// By many nodes.
     ReadWriteMany,
 }
 

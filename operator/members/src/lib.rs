@@ -138,6 +138,7 @@ pub struct Answer {
 
 /// Why a call to a member failed.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts name the fields")]
 pub enum CallError {
     /// No member has an address.
     #[error("no member of the cluster has an address to ask")]
@@ -145,20 +146,15 @@ pub enum CallError {
     /// The certificates that the operator holds cannot be used.
     #[error("cannot prepare a connection to member {member}: {source}")]
     Connection {
-        /// The member's name.
         member: String,
-        /// The reason.
         #[source]
         source: tonic::transport::Error,
     },
     /// The member refused, or did not answer.
     #[error("{call} of member {member} failed: {}: {}", status.code(), status.message())]
     Refused {
-        /// The member's name.
         member: String,
-        /// The call's name.
         call: &'static str,
-        /// The member's answer.
         status: Box<Status>,
     },
 }

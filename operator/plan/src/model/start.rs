@@ -61,16 +61,12 @@ pub struct JoinMember {
 /// The kind of a `Bootstrap`, as the pod's annotation `witan.dev/start` keeps it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the variants of `Bootstrap`")]
 pub enum StartKind {
-    /// See `Bootstrap`.
     New,
-    /// See `Bootstrap`.
     Discovery,
-    /// See `Bootstrap`.
     Join,
-    /// See `Bootstrap`.
     Forced,
-    /// See `Bootstrap`.
     Restart,
 }
 

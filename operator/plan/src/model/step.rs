@@ -11,12 +11,12 @@ use super::{
 
 /// The next action for the observed state. Every step may be repeated, and may be the last before the operator ends.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "names and types of some fields say all")]
 pub enum Step {
     /// Nothing differs from the spec.
     Done,
     /// Nothing may be done now. The pass repeats after `after`, or when an object changes.
     Wait {
-        /// The reason.
         why: Why,
         /// When to look again.
         after: Duration,
@@ -35,7 +35,6 @@ pub enum Step {
     RotateAuthority(Rotation),
     /// Records the number of members at bootstrap in the status, before the first pod.
     BeginBootstrap {
-        /// The number of members.
         members: u32,
         /// The token's URL, if the members find each other by discovery.
         discovery_url: Option<String>,
@@ -48,7 +47,6 @@ pub enum Step {
     StartMember(PodPlan),
     /// Adds the member of this ordinal as a learner, with the peer URL that `peer_tls` gives it.
     AddLearner {
-        /// The member's ordinal.
         ordinal: Ordinal,
         /// `On` gives an `https` URL.
         peer_tls: PeerTls,
@@ -56,12 +54,7 @@ pub enum Step {
     /// Gives a learner its vote.
     Promote(MemberId),
     /// Sets the label `witan.dev/role` of a pod.
-    LabelPod {
-        /// The member's ordinal.
-        ordinal: Ordinal,
-        /// The label.
-        role: Role,
-    },
+    LabelPod { ordinal: Ordinal, role: Role },
     /// Hands leadership over.
     MoveLeader {
         /// The present leader.
@@ -70,58 +63,38 @@ pub enum Step {
         to: MemberId,
     },
     /// Removes a member from the cluster.
-    RemoveMember {
-        /// The member's id.
-        id: MemberId,
-        /// The reason.
-        reason: Removal,
-    },
+    RemoveMember { id: MemberId, reason: Removal },
     /// Gives a member another peer URL, before its pod begins to listen there.
     UpdatePeerUrl {
-        /// The member's id.
         id: MemberId,
-        /// Its ordinal.
         ordinal: Ordinal,
         /// `On` gives an `https` URL, the others an `http` one.
         peer_tls: PeerTls,
     },
     /// Stops a pod. Starting it again is another step.
-    DeletePod {
-        /// The member's ordinal.
-        ordinal: Ordinal,
-        /// The reason.
-        reason: Stop,
-    },
+    DeletePod { ordinal: Ordinal, reason: Stop },
     /// Deletes the claim of a removed member, with its data.
     DeleteClaim(Ordinal),
     /// Marks the claim of a removed member: it is kept, and no member starts from it.
     RetireClaim {
-        /// The member's ordinal.
         ordinal: Ordinal,
         /// Whether it is deleted as soon as another member votes in place of its own.
         held: bool,
     },
     /// Applies owner, labels and annotations of a claim.
     ApplyClaim {
-        /// The member's ordinal.
         ordinal: Ordinal,
         /// The value of its annotation `witan.dev/peer-tls`.
         peer_tls: PeerTls,
     },
     /// Raises the requested size of a claim.
-    GrowClaim {
-        /// The member's ordinal.
-        ordinal: Ordinal,
-        /// Bytes.
-        bytes: u64,
-    },
+    GrowClaim { ordinal: Ordinal, bytes: u64 },
     /// Takes the mark of a retired claim away: its member starts from it again.
     ReviveClaim(Ordinal),
     /// Records that a restored cluster begins with new members, whose disks are new; all earlier disks are retired.
     BeginRestored {
         /// The lowest ordinal of the members.
         first: Ordinal,
-        /// The number of members.
         members: u32,
     },
     /// Records that the cluster goes on with the disks that a restore has kept.
