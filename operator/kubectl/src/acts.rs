@@ -101,12 +101,13 @@ pub(super) async fn recover(
         }
     };
     if serves(&answers) {
-        let text = "a quorum serves: there is nothing to recover, and a lost member is replaced without it";
-        return Err(PluginError::words(text));
+        return Err(words!(
+            "a quorum serves: there is nothing to recover, and a lost member is replaced without it"
+        ));
     }
     print(&warning(&resource, &answers, &survivor))?;
     if !yes && !confirmed(cluster)? {
-        return Err(PluginError::words("nothing was done"));
+        return Err(words!("nothing was done"));
     }
     let recover_quorum = Some(RecoverQuorum { survivor });
     let spec = EtcdOperationSpec { recover_quorum, ..EtcdOperationSpec::default() };
@@ -121,9 +122,9 @@ fn check_member(resource: &EtcdCluster, member: &str) -> Result<(), PluginError>
         return Ok(());
     }
     let (cluster, names) = (resource.name_any(), names.join(", "));
-    Err(PluginError::Words(format!(
+    Err(words!(
         "{cluster} has no member {member}; its members: {names}"
-    )))
+    ))
 }
 
 /// Returns the table of members that is shown before a recovery: what each answered, or why it did not.

@@ -111,7 +111,7 @@ fn backup(flags: &BackupFlags, settings: BackupSettings, now: Timestamp) -> Etcd
 fn settings(location: &str, flags: &BackupFlags) -> Result<BackupSettings, PluginError> {
     let wrong = || {
         let text = "is no location: s3://BUCKET[/PREFIX] or pvc://CLAIM[/FOLDER]";
-        PluginError::Words(format!("{location:?} {text}"))
+        words!("{location:?} {text}")
     };
     let (scheme, rest) = location.split_once("://").ok_or_else(wrong)?;
     let (name, folder) = rest.split_once('/').unwrap_or((rest, ""));
@@ -126,12 +126,12 @@ fn settings(location: &str, flags: &BackupFlags) -> Result<BackupSettings, Plugi
     }
     if let Some(secret) = &flags.credentials {
         if scheme != "s3" {
-            return Err(PluginError::words("a volume has no credentials"));
+            return Err(words!("a volume has no credentials"));
         }
         store["s3"]["credentialsSecretRef"] = json!({"name": secret});
     }
     let settings = serde_json::from_value(json!({"store": store}));
-    settings.map_err(|error| PluginError::Words(format!("{location:?}: {error}")))
+    settings.map_err(|error| words!("{location:?}: {error}"))
 }
 
 fn stage(backup: EtcdBackup) -> Stage {

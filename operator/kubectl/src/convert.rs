@@ -95,7 +95,7 @@ impl Outcome {
 pub(super) fn run(flags: &ConvertFlags) -> Result<(), PluginError> {
     let (place, text) = read(flags)?;
     let converted = convert(&text, flags.from, flags.name.as_deref());
-    let converted = converted.map_err(|reason| PluginError::words(format!("{place}: {reason}")))?;
+    let converted = converted.map_err(|reason| words!("{place}: {reason}"))?;
     print(&converted)
 }
 
@@ -107,7 +107,7 @@ fn read(flags: &ConvertFlags) -> Result<(String, String), PluginError> {
     } else {
         flags.filename.display().to_string()
     };
-    let wrong = |reason: String| PluginError::words(format!("cannot read {place}: {reason}"));
+    let wrong = |reason: String| words!("cannot read {place}: {reason}");
     let mut text = String::new();
     let done = if stdin {
         std::io::stdin()

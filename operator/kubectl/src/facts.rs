@@ -68,9 +68,7 @@ impl PodFact {
 pub(super) async fn one(target: &Target, name: &str) -> Result<Facts, PluginError> {
     let cluster = target.cluster(name).await?;
     let mut facts = add_objects(target, vec![cluster]).await;
-    facts
-        .pop()
-        .ok_or_else(|| PluginError::words("no cluster was read"))
+    facts.pop().ok_or_else(|| words!("no cluster was read"))
 }
 
 /// Reads all clusters of the target, with their objects.

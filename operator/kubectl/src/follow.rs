@@ -50,8 +50,7 @@ async fn follow_events<K>(
             }
             Ok(Event::InitDone) if is_listed => continue,
             Ok(Event::InitDone | Event::Delete(_)) => {
-                let text = format!("{kind} {name} was deleted before it had ended");
-                return Err(PluginError::Words(text));
+                return Err(words!("{kind} {name} was deleted before it had ended"));
             }
             Err(error) => {
                 let why = super::chain(&error);
@@ -67,7 +66,7 @@ async fn follow_events<K>(
         match stage(object) {
             Stage::Succeeded(text) => return print(&format!("succeeded: {text}\n")),
             Stage::Failed(why) => {
-                return Err(PluginError::Words(format!("{kind} {name} failed: {why}")));
+                return Err(words!("{kind} {name} failed: {why}"));
             }
             Stage::Runs(text) if text != said => {
                 tell(text.trim_end());
@@ -76,8 +75,7 @@ async fn follow_events<K>(
             Stage::Runs(_) => {}
         }
     }
-    let text = format!("the watch of {kind} {name} ended");
-    Err(PluginError::Words(text))
+    Err(words!("the watch of {kind} {name} ended"))
 }
 
 /// Whether the API server refuses the watch: another try gets the same answer.

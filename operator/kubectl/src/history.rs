@@ -57,9 +57,9 @@ pub(super) async fn read(
     let name = String::from_utf8_lossy(key).into_owned();
     let Some(mut next) = newest else {
         let at = revision.unwrap_or(at);
-        return Err(PluginError::Words(format!(
+        return Err(words!(
             "key {name} does not exist at revision {at}; --rev names an earlier one"
-        )));
+        ));
     };
     let mut versions = vec![version(&next, decode)];
     let end = loop {

@@ -8,6 +8,13 @@
 //! `testdata`. `target` is the API server, `reach` the members. The plugin acts as the user of the kubeconfig, by
 //! resources that a person could write by hand.
 
+/// Makes a [`PluginError`] of a text, which is written as for `format!`.
+macro_rules! words {
+    ($($text:tt)*) => {
+        $crate::PluginError::Words(format!($($text)*))
+    };
+}
+
 mod acts;
 mod backups;
 mod command;
@@ -78,10 +85,6 @@ impl PluginError {
     fn api(what: impl Into<String>, source: kube::Error) -> Self {
         Self::Api { what: what.into(), source: Box::new(source) }
     }
-
-    fn words(text: impl Into<String>) -> Self {
-        Self::Words(text.into())
-    }
 }
 
 /// Runs the plugin if the program was called by one of its names; `None` for the operator.
@@ -114,7 +117,7 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
         .build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(command(line)),
-        Err(error) => Err(PluginError::Words(format!("cannot start: {error}"))),
+        Err(error) => Err(words!("cannot start: {error}")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -54,7 +54,7 @@ async fn members(target: &Target, flags: &LogFlags) -> Result<Vec<String>, Plugi
         if names.is_empty() {
             // says so if there is no such cluster
             target.cluster(&flags.cluster).await?;
-            return Err(PluginError::Words(format!("{} has no pod", flags.cluster)));
+            return Err(words!("{} has no pod", flags.cluster));
         }
         return Ok(names);
     };
@@ -62,9 +62,7 @@ async fn members(target: &Target, flags: &LogFlags) -> Result<Vec<String>, Plugi
         return Ok(vec![member.clone()]);
     }
     let (cluster, names) = (&flags.cluster, names.join(", "));
-    Err(PluginError::Words(format!(
-        "{cluster} has no pod {member}; its pods: {names}"
-    )))
+    Err(words!("{cluster} has no pod {member}; its pods: {names}"))
 }
 
 async fn lines(
@@ -79,9 +77,7 @@ async fn lines(
     let member = member.to_owned();
     let lines = reader.lines().map(move |line| match line {
         Ok(line) => Ok(format!("{prefix}{line}\n")),
-        Err(error) => Err(PluginError::Words(format!(
-            "the log of {member} ended: {error}"
-        ))),
+        Err(error) => Err(words!("the log of {member} ended: {error}")),
     });
     Ok(lines.boxed())
 }

@@ -10,9 +10,9 @@ use super::{PluginError, command::Format};
 pub(super) fn print(text: &str) -> Result<(), PluginError> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(PluginError::Words(format!(
-            "cannot write to stdout: {error}"
-        ))),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(words!("cannot write to stdout: {error}"))
+        }
         _ => Ok(()),
     }
 }
@@ -22,7 +22,7 @@ pub(super) fn tell(text: &str) {
 }
 
 pub(super) fn confirmed(cluster: &str) -> Result<bool, PluginError> {
-    let failed = |error| PluginError::Words(format!("cannot ask: {error}; see --yes"));
+    let failed = |error| words!("cannot ask: {error}; see --yes");
     let mut out = std::io::stderr();
     write!(out, "Type the name of the cluster to go on: ").map_err(failed)?;
     out.flush().map_err(failed)?;
@@ -54,5 +54,5 @@ pub(super) fn yaml<T: Serialize>(value: &T) -> Result<String, PluginError> {
 }
 
 fn unprintable(error: impl std::fmt::Display) -> PluginError {
-    PluginError::Words(format!("cannot print this: {error}"))
+    words!("cannot print this: {error}")
 }

@@ -52,9 +52,7 @@ impl Reach {
             reach.forward(target, cluster, &pods, (tls, login)).await?;
         }
         if reach.addresses.is_empty() {
-            return Err(PluginError::Words(format!(
-                "EtcdCluster {name} has no running pod"
-            )));
+            return Err(words!("EtcdCluster {name} has no running pod"));
         }
         Ok(reach)
     }
@@ -72,9 +70,7 @@ impl Reach {
                 continue;
             };
             let forward = Forward::open(target.api(), member.clone()).await;
-            let forward = forward.map_err(|error| {
-                PluginError::Words(format!("cannot open a local port: {error}"))
-            })?;
+            let forward = forward.map_err(|error| words!("cannot open a local port: {error}"))?;
             self.addresses.push(Address {
                 member: member.clone(),
                 authority: forward.address.to_string(),
@@ -121,7 +117,7 @@ impl Reach {
                 let error = answer.report.as_ref().err()?;
                 Some(format!("\n  {}", self.why(&answer.member, error)))
             });
-            PluginError::Words(format!("no member answers{}", said.collect::<String>()))
+            words!("no member answers{}", said.collect::<String>())
         })
     }
 }
@@ -176,13 +172,11 @@ async fn certificate(
         });
     }
     let name = cluster.secret_of(CertificateRole::Operator);
-    let secret: Secret = target.get("Secret", &name).await.map_err(|error| {
-        PluginError::Words(format!("{error}; give --cacert, --cert and --key instead"))
-    })?;
+    let secret = target.get::<Secret>("Secret", &name).await;
+    let secret =
+        secret.map_err(|error| words!("{error}; give --cacert, --cert and --key instead"))?;
     let found = ClientTls::read(|name| secret_file(&secret, name));
-    found.ok_or_else(|| {
-        PluginError::Words(format!("Secret {name} has no ca.crt, tls.crt and tls.key"))
-    })
+    found.ok_or_else(|| words!("Secret {name} has no ca.crt, tls.crt and tls.key"))
 }
 
 /// Returns the user: that of the flags, else root if the cluster has users.
@@ -199,12 +193,12 @@ async fn login(
     let Some(secret) = cluster.spec.root_secret() else {
         return Ok(None);
     };
-    let secret: Secret = target.get("Secret", &secret.name).await.map_err(|error| {
-        PluginError::Words(format!("{error}; give --user and --password-file instead"))
-    })?;
+    let secret = target.get::<Secret>("Secret", &secret.name).await;
+    let secret =
+        secret.map_err(|error| words!("{error}; give --user and --password-file instead"))?;
     Ok(secret_file(&secret, "password").and_then(Login::root))
 }
 
 fn file(path: &std::path::Path) -> Result<Vec<u8>, PluginError> {
-    std::fs::read(path).map_err(|error| PluginError::Words(format!("{}: {error}", path.display())))
+    std::fs::read(path).map_err(|error| words!("{}: {error}", path.display()))
 }

@@ -93,7 +93,7 @@ pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), Plug
     let file = file.unwrap_or_else(|| PathBuf::from(format!("{cluster}-report.tar.gz")));
     let missing = bundle.missing.clone();
     let bytes = bundle.finish(target).await?;
-    let failed = |error| PluginError::Words(format!("cannot write {}: {error}", file.display()));
+    let failed = |error| words!("cannot write {}: {error}", file.display());
     std::fs::write(&file, &bytes).map_err(failed)?;
     print(&format!("{} written\n", file.display()))?;
     for each in missing {
@@ -105,12 +105,12 @@ pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), Plug
 impl Bundle {
     fn add(&mut self, path: &str, content: &[u8]) -> Result<(), PluginError> {
         let added = self.archive.add(&format!("report/{path}"), content);
-        added.map_err(|error| PluginError::Words(format!("cannot pack {path}: {error}")))
+        added.map_err(|error| words!("cannot pack {path}: {error}"))
     }
 
     fn resource<T: Serialize>(&mut self, path: &str, resource: &T) -> Result<(), PluginError> {
         let json = serde_json::to_value(resource);
-        let mut json = json.map_err(|error| PluginError::Words(format!("{path}: {error}")))?;
+        let mut json = json.map_err(|error| words!("{path}: {error}"))?;
         scrub(&mut json);
         self.add(path, yaml(&json)?.as_bytes())
     }
@@ -213,7 +213,7 @@ impl Bundle {
             gzip.flush()?;
             gzip.finish()
         });
-        packed.map_err(|error| PluginError::Words(format!("cannot pack: {error}")))
+        packed.map_err(|error| words!("cannot pack: {error}"))
     }
 }
 

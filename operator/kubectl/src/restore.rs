@@ -35,8 +35,7 @@ pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), Plu
 async fn complete(target: &Target, name: &str) -> Result<EtcdBackup, PluginError> {
     let backup: EtcdBackup = target.get("EtcdBackup", name).await?;
     if backup.phase() != Some(BackupPhase::Succeeded) {
-        let text = format!("EtcdBackup {name} has not succeeded");
-        return Err(PluginError::Words(text));
+        return Err(words!("EtcdBackup {name} has not succeeded"));
     }
     Ok(backup)
 }
@@ -48,9 +47,9 @@ async fn new_cluster(
 ) -> Result<(), PluginError> {
     let of = &backup.spec.cluster_ref.name;
     let old = target.cluster(of).await.map_err(|error| {
-        PluginError::Words(format!(
+        words!(
             "{error}. The new cluster would have its spec: create one with spec.bootstrap.restore by hand"
-        ))
+        )
     })?;
     let made = EtcdCluster::new(&flags.name, restored(&old.spec, flags));
     if flags.dry_run {
@@ -116,7 +115,7 @@ async fn in_place(
     };
     print(&warning)?;
     if !flags.yes && !confirmed(&flags.name)? {
-        return Err(PluginError::words("nothing was done"));
+        return Err(words!("nothing was done"));
     }
     acts::ask(target, &made, flags.wait).await
 }
@@ -204,8 +203,8 @@ async fn has_ended(target: &Target, cluster: &EtcdCluster) -> Result<(), PluginE
     if found.is_none_or(|found| !ends(&found)) {
         return Ok(());
     }
-    Err(PluginError::Words(format!(
+    Err(words!(
         "EtcdOperation {name} has not ended, and the way back would wait for it: delete it, which alone changes nothing (kubectl \
          delete etcdop {name}), and try again"
-    )))
+    ))
 }

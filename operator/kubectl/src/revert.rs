@@ -60,11 +60,10 @@ pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Difference
     let prefix = at.prefix.as_bytes();
     let (_, newest) = keys.get(prefix, 0).await?;
     if at.revision > newest {
-        let text = format!(
+        return Err(words!(
             "revision {} does not exist yet; the newest is {newest}",
             at.revision
-        );
-        return Err(PluginError::Words(text));
+        ));
     }
     let mut now = Side::new(keys.pages(prefix, Some(newest)));
     let mut then = Side::new(keys.pages(prefix, Some(at.revision)));
@@ -82,8 +81,9 @@ pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Difference
         let old = (order.is_ge()).then(|| then.page.pop_front()).flatten();
         found.extend(difference(own.as_ref(), old.as_ref()));
         if found.len() > DIFFERENCES_MAX {
-            let text = format!("more than {DIFFERENCES_MAX} keys differ: choose a longer prefix");
-            return Err(PluginError::Words(text));
+            return Err(words!(
+                "more than {DIFFERENCES_MAX} keys differ: choose a longer prefix"
+            ));
         }
     }
     Ok(Differences { newest, keys: found })
@@ -111,11 +111,10 @@ impl<'a> Side<'a> {
 
 fn explained(error: CallError, at: &PrefixAt) -> PluginError {
     if error.says("compacted") {
-        let text = format!(
+        return words!(
             "revision {} was compacted, and its values are gone: choose a later revision",
             at.revision
         );
-        return PluginError::Words(text);
     }
     error.into()
 }
@@ -174,8 +173,7 @@ pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), Plu
             Change::Added => None,
             Change::Changed | Change::Deleted => {
                 let (old, _) = keys.get(&each.bytes, at.revision).await?;
-                let gone =
-                    || PluginError::Words(format!("{} was compacted after it was found", each.key));
+                let gone = || words!("{} was compacted after it was found", each.key);
                 Some(old.ok_or_else(gone)?.value.to_vec())
             }
         };
@@ -184,8 +182,9 @@ pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), Plu
     }
     let answer = keys.txn(request).await?;
     if !answer.succeeded {
-        let text = "a key changed after it was read: nothing was done; run it again";
-        return Err(PluginError::words(text));
+        return Err(words!(
+            "a key changed after it was read: nothing was done; run it again"
+        ));
     }
     let revision = answer.header.map_or(0, |header| header.revision);
     let (count, then) = (counted(found.keys.len() as u64, "key"), at.revision);
@@ -199,16 +198,16 @@ pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), Plu
 fn refuse_unrevertible(found: &Differences, ops_max: usize) -> Result<(), PluginError> {
     let count = found.keys.len();
     if count > ops_max {
-        return Err(PluginError::Words(format!(
+        return Err(words!(
             "{count} keys do not fit into one transaction of {ops_max} operations: choose a longer prefix"
-        )));
+        ));
     }
     let leased = found.keys.iter().find(|each| each.lease_then != 0);
     leased.map_or(Ok(()), |each| {
-        Err(PluginError::Words(format!(
+        Err(words!(
             "{} had a lease, which cannot be brought back: choose a prefix without it",
             each.key
-        )))
+        ))
     })
 }
 

@@ -104,8 +104,5 @@ impl Target {
 }
 
 fn unusable(error: impl std::error::Error) -> PluginError {
-    PluginError::Words(format!(
-        "cannot use the kubeconfig: {}",
-        super::chain(&error)
-    ))
+    words!("cannot use the kubeconfig: {}", super::chain(&error))
 }

@@ -70,10 +70,7 @@ pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginE
     let rates = Rates { members: join_all(asked).await };
     if rates.members.iter().all(|member| member.page.is_none()) {
         let missing = rates.missing();
-        return Err(PluginError::Words(format!(
-            "no member has answered\n{}",
-            missing.trim_end()
-        )));
+        return Err(words!("no member has answered\n{}", missing.trim_end()));
     }
     print_as(flags.format.output, &rates, |rates| {
         rates.text(flags.rates.by, flags.rows)
