@@ -256,10 +256,8 @@ impl Backups {
 
     /// Creates the backup that a schedule is due for, deletes old ones, and writes the status.
     async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
-        let (namespace, name) = (
-            schedule.namespace().unwrap_or_default(),
-            schedule.name_any(),
-        );
+        let namespace = schedule.namespace().unwrap_or_default();
+        let name = schedule.name_any();
         if schedule.metadata.deletion_timestamp.is_some() {
             self.metrics.forget_schedule(&namespace, &name);
             return Ok(Action::await_change());
@@ -317,10 +315,8 @@ impl Backups {
         schedule: &EtcdBackupSchedule,
         due: &mut schedule::Due,
     ) -> Result<(), PassError> {
-        let (namespace, name) = (
-            schedule.namespace().unwrap_or_default(),
-            schedule.name_any(),
-        );
+        let namespace = schedule.namespace().unwrap_or_default();
+        let name = schedule.name_any();
         let now = Timestamp::now();
         let seen = self.look_at_changes(schedule, now).await?;
         let (Some(every), Some(seen)) = (changes::asked(schedule), seen) else {

@@ -146,10 +146,8 @@ fn phase(facts: &Facts) -> String {
 
 /// Returns what the operator does, and whether it has seen the present spec.
 fn operator(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
-    let (asked, seen) = (
-        facts.cluster.metadata.generation,
-        status.observed_generation,
-    );
+    let asked = facts.cluster.metadata.generation;
+    let seen = status.observed_generation;
     let stale = asked.zip(seen).filter(|(asked, seen)| seen < asked);
     let stale = stale.map(|(asked, seen)| {
         format!("; this status is for generation {seen}, the spec is at {asked}")
@@ -213,10 +211,8 @@ fn discovery(status: &EtcdClusterStatus) -> Option<String> {
         .discovery
         .as_ref()
         .filter(|found| !found.missing.is_empty())?;
-    let (registered, expected) = (
-        discovery.registered.unwrap_or(0),
-        discovery.expected.unwrap_or(0),
-    );
+    let registered = discovery.registered.unwrap_or(0);
+    let expected = discovery.expected.unwrap_or(0);
     let missing = discovery.missing.join(", ");
     Some(format!(
         "{registered} of {expected} members are registered, missing: {missing}"

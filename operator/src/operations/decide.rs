@@ -293,10 +293,8 @@ fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Nex
     let Some(list) = confirmed(seen) else {
         return Next::Watch(NO_QUORUM.to_owned());
     };
-    let (to, name) = (
-        recorded_member(status),
-        status.member.clone().unwrap_or_default(),
-    );
+    let to = recorded_member(status);
+    let name = status.member.clone().unwrap_or_default();
     match list.leader {
         Some(leader) if leader == to => Next::End(Ok(format!("{name} leads"))),
         Some(from) if list.voters().any(|voter| voter.id == to) => Next::MoveLeader { from, to },

@@ -229,10 +229,8 @@ fn members_ready(of: Subject<'_>, status: &EtcdClusterStatus) -> ConditionState 
 
 /// Judges the condition `UpToDate`: `True` if all pods have the present template.
 fn up_to_date(status: &EtcdClusterStatus) -> ConditionState {
-    let (all, updated) = (
-        status.replicas.unwrap_or(0),
-        status.updated_replicas.unwrap_or(0),
-    );
+    let all = status.replicas.unwrap_or(0);
+    let updated = status.updated_replicas.unwrap_or(0);
     let same = all == updated;
     let outdated = count(usize::try_from(all - updated).unwrap_or(0));
     flag(

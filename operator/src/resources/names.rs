@@ -131,10 +131,8 @@ impl<'a> Cluster<'a> {
     }
 
     pub(crate) fn client_endpoint(&self) -> String {
-        let (scheme, service) = (
-            scheme(self.spec().client_tls().is_some()),
-            self.resource.client_service(),
-        );
+        let scheme = scheme(self.spec().client_tls().is_some());
+        let service = self.resource.client_service();
         format!(
             "{scheme}://{service}.{}.svc:{}",
             self.namespace,

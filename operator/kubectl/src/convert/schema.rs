@@ -128,10 +128,8 @@ fn beyond(schema: &Value, value: &Value) -> Option<String> {
     let most = schema[most].as_f64();
     let most = most.or(is_int32.then_some(f64::from(i32::MAX)));
     let least = schema[least].as_f64();
-    let (above, below) = (
-        most.is_some_and(|most| size > most),
-        least.is_some_and(|least| size < least),
-    );
+    let above = most.is_some_and(|most| size > most);
+    let below = least.is_some_and(|least| size < least);
     match (least, most) {
         (Some(least), _) if below => Some(format!("it has at least {least}{unit}")),
         (_, Some(most)) if above => Some(format!("it has at most {most}{unit}")),
