@@ -144,8 +144,8 @@ fn survey(answers: &[Answer], why: impl Fn(&Answer) -> String) -> String {
             answer.member.clone(),
             yes(report.is_some()),
             report.map_or_else(|| UNKNOWN.to_owned(), |report| yes(report.linearizable)),
-            or_unknown(report.map(|report| report.raft_index.to_string())),
-            or_unknown(report.map(|report| report.revision.to_string())),
+            or_unknown(report.map(|report| report.raft_index)),
+            or_unknown(report.map(|report| report.revision)),
             clipped(&why(answer), ERROR_MAX),
         ]);
     }

@@ -54,18 +54,15 @@ pub(super) fn table(all: &[EtcdBackup], now: Timestamp) -> String {
             backup.name_any(),
             backup.spec.cluster_ref.name.clone(),
             phase.unwrap_or_else(|| "Pending".to_owned()),
-            or_unknown(status.revision.map(|revision| revision.to_string())),
+            or_unknown(status.revision),
             or_unknown(status.size),
             or_unknown(status.completed_at.map(|time| age(time.0, now) + " ago")),
             or_unknown(status.location),
             super::table::clipped(&status.message.unwrap_or_default(), 120),
         ]);
     }
-    if table.is_empty() {
-        "no EtcdBackup found\n".to_owned()
-    } else {
-        table.to_string()
-    }
+    let none = || "no EtcdBackup found\n".to_owned();
+    table.text().unwrap_or_else(none)
 }
 
 /// Creates an EtcdBackup as the flags say, or with the settings of a schedule; with `--wait` it shows the progress.
@@ -139,7 +136,7 @@ fn stage(backup: EtcdBackup) -> Stage {
     let message = status.message.unwrap_or_default();
     match status.phase {
         Some(BackupPhase::Succeeded) => {
-            let revision = or_unknown(status.revision.map(|revision| revision.to_string()));
+            let revision = or_unknown(status.revision);
             let (size, location) = (or_unknown(status.size), or_unknown(status.location));
             Stage::Succeeded(format!("revision {revision}, {size}, in {location}"))
         }

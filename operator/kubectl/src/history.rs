@@ -8,7 +8,7 @@ use super::{
     command::Decode,
     decode::{bytes, shown},
     keys::Keys,
-    table::{Table, UNKNOWN},
+    table::{Table, or_unknown},
 };
 
 /// A part of the server's error for a revision that was compacted.
@@ -97,7 +97,7 @@ pub(super) fn text(history: &History) -> String {
             version.revision.to_string(),
             version.version.to_string(),
             bytes(version.bytes),
-            version.lease.clone().unwrap_or_else(|| UNKNOWN.to_owned()),
+            or_unknown(version.lease.clone()),
             version.value.clone(),
         ]);
     }

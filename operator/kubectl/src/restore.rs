@@ -142,7 +142,7 @@ fn replaces(
 ) -> String {
     let (name, from) = (cluster.name_any(), backup.name_any());
     let status = backup.status.clone().unwrap_or_default();
-    let revision = or_unknown(status.revision.map(|revision| revision.to_string()));
+    let revision = or_unknown(status.revision);
     let taken = or_unknown(status.completed_at.map(|at| age(at.0, now) + " ago"));
     let revision_to = flags.to_revision.map(|to| format!("revision {to}"));
     let to = revision_to.or(flags.to_time.map(|to| to.to_string()));

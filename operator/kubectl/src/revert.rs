@@ -144,15 +144,15 @@ pub(super) fn table(found: &Differences, at: &PrefixAt) -> String {
     for each in &found.keys {
         table.row([
             format!("{:?}", each.change).to_lowercase(),
-            or_unknown(each.now.map(|revision| revision.to_string())),
-            or_unknown(each.then.map(|revision| revision.to_string())),
+            or_unknown(each.now),
+            or_unknown(each.then),
             each.key.clone(),
         ]);
     }
     let (newest, revision) = (found.newest, at.revision);
-    if table.is_empty() {
+    let Some(table) = table.text() else {
         return format!("no key differs between revisions {revision} and {newest}\n");
-    }
+    };
     let count = counted(found.keys.len() as u64, "difference");
     format!("{table}{count} between revisions {revision} and {newest}\n")
 }

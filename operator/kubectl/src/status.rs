@@ -10,7 +10,7 @@ use witan_crd::{EtcdClusterStatus, RECOVER_QUORUM, RecoveryPhase};
 
 use super::{
     facts::Facts,
-    table::{Table, UNKNOWN, age, clipped, days_until, or_unknown},
+    table::{Table, age, clipped, days_until, or_unknown},
 };
 
 /// The value that each condition has in a cluster that is as its spec asks.
@@ -72,11 +72,8 @@ pub(super) fn table(all: &[Facts], now: Timestamp) -> String {
             clipped(&phase(facts), MESSAGE_MAX),
         ]);
     }
-    if table.is_empty() {
-        "no EtcdCluster found\n".to_owned()
-    } else {
-        table.to_string()
-    }
+    let none = || "no EtcdCluster found\n".to_owned();
+    table.text().unwrap_or_else(none)
 }
 
 pub(super) fn page(facts: &Facts, now: Timestamp) -> String {
@@ -235,7 +232,7 @@ fn conditions(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
             clipped(&condition.message, MESSAGE_MAX),
         ]);
     }
-    (!table.is_empty()).then(|| table.to_string())
+    table.text()
 }
 
 /// Returns the certificates that the operator issued; `None` if there are none.
@@ -248,10 +245,13 @@ fn certificates(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
             days if days < DAYS_FEW => format!("{days} (few)"),
             days => days.to_string(),
         });
-        let until = until.map_or_else(|| UNKNOWN.to_owned(), |until| until.to_string());
-        table.row([certificate.name.clone(), or_unknown(days), until]);
+        table.row([
+            certificate.name.clone(),
+            or_unknown(days),
+            or_unknown(until),
+        ]);
     }
-    (!table.is_empty()).then(|| table.to_string())
+    table.text()
 }
 
 #[cfg(test)]

@@ -30,8 +30,9 @@ impl<const N: usize> Table<N> {
             .push(cells.map(|cell| cell.chars().map(printable).collect()));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.rows.len() == 1
+    /// Returns the table as text; `None` if it has no rows.
+    pub(super) fn text(&self) -> Option<String> {
+        (self.rows.len() > 1).then(|| self.to_string())
     }
 }
 
@@ -55,8 +56,8 @@ impl<const N: usize> std::fmt::Display for Table<N> {
     }
 }
 
-pub(super) fn or_unknown(text: Option<impl Into<String>>) -> String {
-    text.map_or_else(|| UNKNOWN.to_owned(), Into::into)
+pub(super) fn or_unknown(known: Option<impl ToString>) -> String {
+    known.map_or_else(|| UNKNOWN.to_owned(), |known| known.to_string())
 }
 
 pub(super) fn yes(holds: bool) -> String {
@@ -145,7 +146,7 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let mut table = Table::new(["A", "LONG HEADING", "B"]);
-        assert!(table.is_empty());
+        assert_eq!(table.text(), None);
         table.row(["wide cell".to_owned(), "x".to_owned(), String::new()]);
         assert_eq!(
             table.to_string(),

@@ -72,24 +72,18 @@ impl Fields {
 
     /// Takes an object; an empty one is none.
     pub(super) fn object(&mut self, path: &str) -> Option<Map<String, Value>> {
-        let value = self.take(path)?;
-        if value == "" {
-            return None;
-        }
+        let value = self.take(path).filter(|value| *value != "")?;
         let object = value.as_object().cloned();
-        let object = self.expected(path, object, "an object", &value)?;
-        (!object.is_empty()).then_some(object)
+        let object = self.expected(path, object, "an object", &value);
+        object.filter(|object| !object.is_empty())
     }
 
     /// Takes a list; an empty one is none.
     pub(super) fn list(&mut self, path: &str) -> Option<Vec<Value>> {
-        let value = self.take(path)?;
-        if value == "" {
-            return None;
-        }
+        let value = self.take(path).filter(|value| *value != "")?;
         let list = value.as_array().cloned();
-        let list = self.expected(path, list, "a list", &value)?;
-        (!list.is_empty()).then_some(list)
+        let list = self.expected(path, list, "a list", &value);
+        list.filter(|list| !list.is_empty())
     }
 
     /// Takes the items of a list, each with its path.

@@ -31,7 +31,7 @@ pub(super) fn summary(facts: &Facts, now: Timestamp) -> String {
                 "{}, {} ago, revision {}, {}, in {}",
                 backup.name_any(),
                 age(time, now),
-                or_unknown(revision.map(|revision| revision.to_string())),
+                or_unknown(revision),
                 or_unknown(size),
                 or_unknown(location),
             )
@@ -84,7 +84,7 @@ pub(super) fn schedules(facts: &Facts, now: Timestamp) -> Option<String> {
             state(schedule),
         ]);
     }
-    (!table.is_empty()).then(|| table.to_string())
+    table.text()
 }
 
 /// Returns `ready`, or why a schedule is not.

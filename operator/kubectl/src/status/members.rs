@@ -59,10 +59,10 @@ pub(super) fn table(facts: &Facts) -> Option<String> {
             role(member).to_owned(),
             yes(is_ready(member)),
             or_unknown(member.version.clone()),
-            or_unknown(member.raft_index.map(|index| index.to_string())),
-            or_unknown(lag.map(|lag| lag.to_string())),
+            or_unknown(member.raft_index),
+            or_unknown(lag),
             or_unknown(member.db_size.clone()),
-            or_unknown(pod.map(|pod| pod.restarts.to_string())),
+            or_unknown(pod.map(|pod| pod.restarts)),
             or_unknown(pod.and_then(|pod| pod.node.clone())),
             why(member, pod),
         ]);
@@ -88,7 +88,7 @@ pub(super) fn table(facts: &Facts) -> Option<String> {
             why,
         ]);
     }
-    (!table.is_empty()).then(|| table.to_string())
+    table.text()
 }
 
 fn role(member: &MemberStatus) -> &'static str {
