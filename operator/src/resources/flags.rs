@@ -1,6 +1,8 @@
 //! The command line of a member. Only what differs from the server's own defaults is on it.
 
-use witan_crd::{Options, ports};
+use std::fmt::Display;
+
+use witan_crd::{ByteQuantity, Options, ports};
 use witan_plan::model::{Bootstrap, JoinMember, PeerTls, PodPlan};
 
 use super::{
@@ -43,7 +45,7 @@ pub(super) fn restore(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
         .collect()
 }
 
-fn flag(name: &str, value: &str) -> String {
+fn flag(name: &str, value: impl Display) -> String {
     format!("--{name}={value}")
 }
 
@@ -53,30 +55,17 @@ fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let peer = scheme(plan.peer_tls == PeerTls::On);
     let tls = cluster.spec().client_tls().is_some();
     let client = scheme(tls);
+    let client_url = cluster.client_url(plan.ordinal, tls);
+    let peer_url = cluster.peer_url(plan.ordinal, plan.peer_tls);
     vec![
-        flag("name", &cluster.resource.member(plan.ordinal)),
-        flag("data-dir", &format!("{VOLUME}/data")),
-        flag(
-            "listen-peer-urls",
-            &format!("{peer}://[::]:{}", ports::PEER),
-        ),
-        flag(
-            "listen-client-urls",
-            &format!("{client}://[::]:{}", ports::CLIENT),
-        ),
-        flag(
-            "listen-metrics-urls",
-            &format!("http://[::]:{}", ports::METRICS),
-        ),
-        flag(
-            "advertise-client-urls",
-            &cluster.client_url(plan.ordinal, tls),
-        ),
-        flag(
-            "initial-advertise-peer-urls",
-            &cluster.peer_url(plan.ordinal, plan.peer_tls),
-        ),
-        flag("initial-cluster-token", &cluster.token()),
+        flag("name", cluster.resource.member(plan.ordinal)),
+        format!("--data-dir={VOLUME}/data"),
+        format!("--listen-peer-urls={peer}://[::]:{}", ports::PEER),
+        format!("--listen-client-urls={client}://[::]:{}", ports::CLIENT),
+        format!("--listen-metrics-urls=http://[::]:{}", ports::METRICS),
+        flag("advertise-client-urls", client_url),
+        flag("initial-advertise-peer-urls", peer_url),
+        flag("initial-cluster-token", cluster.token()),
     ]
 }
 
@@ -101,7 +90,7 @@ fn bootstrap(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
         }
     };
     let mut flags = vec![
-        flag("initial-cluster", &members.join(",")),
+        flag("initial-cluster", members.join(",")),
         flag("initial-cluster-state", state),
     ];
     if plan.bootstrap == Bootstrap::Forced {
@@ -125,9 +114,9 @@ fn tls(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let mut flags = Vec::new();
     if plan.peer_tls >= PeerTls::Ready {
         flags.extend([
-            flag("peer-cert-file", &format!("{PEER_SECRET}/tls.crt")),
-            flag("peer-key-file", &format!("{PEER_SECRET}/tls.key")),
-            flag("peer-trusted-ca-file", &format!("{PEER_SECRET}/ca.crt")),
+            format!("--peer-cert-file={PEER_SECRET}/tls.crt"),
+            format!("--peer-key-file={PEER_SECRET}/tls.key"),
+            format!("--peer-trusted-ca-file={PEER_SECRET}/ca.crt"),
             flag("peer-client-cert-auth", "true"),
             // Addresses of pods are in no certificate.
             flag("peer-skip-client-san-verification", "true"),
@@ -135,11 +124,11 @@ fn tls(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     }
     if let Some(source) = cluster.spec().client_tls() {
         flags.extend([
-            flag("cert-file", &format!("{CLIENT_SECRET}/tls.crt")),
-            flag("key-file", &format!("{CLIENT_SECRET}/tls.key")),
+            format!("--cert-file={CLIENT_SECRET}/tls.crt"),
+            format!("--key-file={CLIENT_SECRET}/tls.key"),
         ]);
         if source.client_cert_auth {
-            flags.push(flag("trusted-ca-file", &format!("{CLIENT_SECRET}/ca.crt")));
+            flags.push(format!("--trusted-ca-file={CLIENT_SECRET}/ca.crt"));
             flags.push(flag("client-cert-auth", "true"));
         }
     }
@@ -148,36 +137,22 @@ fn tls(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
 
 /// Returns the flags that the options of the server become; an option without a value gets no flag.
 fn server(options: &Options) -> Vec<String> {
+    let retention = &options.auto_compaction_retention;
     let mut flags = vec![
-        flag("auto-compaction-mode", &word(options.auto_compaction_mode)),
-        flag(
-            "auto-compaction-retention",
-            &options.auto_compaction_retention,
-        ),
-        flag(
-            "heartbeat-interval",
-            &options.heartbeat_interval_ms.to_string(),
-        ),
-        flag("election-timeout", &options.election_timeout_ms.to_string()),
-        flag("metrics", &word(options.metrics)),
-        flag("log-level", &word(options.log_level)),
+        flag("auto-compaction-mode", word(options.auto_compaction_mode)),
+        format!("--auto-compaction-retention={retention}"),
+        flag("heartbeat-interval", options.heartbeat_interval_ms),
+        flag("election-timeout", options.election_timeout_ms),
+        flag("metrics", word(options.metrics)),
+        flag("log-level", word(options.log_level)),
     ];
     let quota = options.quota_backend_bytes.as_ref();
-    let numbers = [
-        ("quota-backend-bytes", quota.and_then(|quota| quota.bytes())),
-        (
-            "max-request-bytes",
-            options
-                .max_request_bytes
-                .and_then(|n| u64::try_from(n).ok()),
-        ),
-        (
-            "max-txn-ops",
-            options.max_txn_ops.and_then(|n| u64::try_from(n).ok()),
-        ),
-    ];
-    let given = numbers.into_iter();
-    flags.extend(given.filter_map(|(name, n)| Some(flag(name, &n?.to_string()))));
+    let quota = quota.and_then(ByteQuantity::bytes);
+    flags.extend(quota.map(|bytes| flag("quota-backend-bytes", bytes)));
+    let bytes = options.max_request_bytes.filter(|n| *n >= 0);
+    flags.extend(bytes.map(|bytes| flag("max-request-bytes", bytes)));
+    let ops = options.max_txn_ops.filter(|n| *n >= 0);
+    flags.extend(ops.map(|ops| flag("max-txn-ops", ops)));
     let switches = [
         ("enable-v1", options.enable_v1),
         ("enable-v2", options.enable_v2),
