@@ -11,7 +11,7 @@ use witan_crd::Discovery;
 
 use super::{idle, objects::secrets_missing, pass::Pass, restore::first_ordinal, soon};
 use crate::model::{
-    Bootstrap, ClaimSeen, Ordinal, Part, PodPhase, PodPlan, PodSeen, Role, Step, Stop, Why,
+    Bootstrap, ClaimSeen, Ordinal, Part, PodPhase, PodPlan, PodSeen, Step, Stop, Why,
 };
 
 /// Returns the next step of the first start; `None` once a quorum has served, or if there are disks of a cluster that
@@ -127,15 +127,12 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     let first = pods.chain(claims.map(|claim| claim.peer_tls)).next();
     let discovery = pass.status.discovery.as_ref();
     let url = discovery.and_then(|discovery| discovery.url.clone());
-    Step::StartMember(PodPlan {
-        ordinal,
-        bootstrap: match url {
-            Some(url) => Bootstrap::Discovery { url },
-            None => Bootstrap::New { first: first_ordinal(pass), members },
-        },
-        peer_tls: first.unwrap_or_else(|| pass.peer_tls_of_new()),
-        role: Role::Voter,
-    })
+    let bootstrap = match url {
+        Some(url) => Bootstrap::Discovery { url },
+        None => Bootstrap::New { first: first_ordinal(pass), members },
+    };
+    let peer_tls = first.unwrap_or_else(|| pass.peer_tls_of_new());
+    Step::StartMember(PodPlan::voter(ordinal, bootstrap, peer_tls))
 }
 
 /// Deletes a pod that has ended, that other members cannot reach, or that is stuck with an outdated template; `None` for
@@ -174,12 +171,9 @@ pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
                 taken = taken.or(Some(wait));
                 continue;
             }
-            let step = Step::StartMember(PodPlan {
-                ordinal,
-                bootstrap: Bootstrap::Restart,
-                peer_tls: pass.peer_tls_of(ordinal),
-                role: Role::Voter,
-            });
+            let peer_tls = pass.peer_tls_of(ordinal);
+            let plan = PodPlan::voter(ordinal, Bootstrap::Restart, peer_tls);
+            let step = Step::StartMember(plan);
             if pass.is_refused(&step) {
                 refused = Some(soon(Why::Refused));
                 continue;

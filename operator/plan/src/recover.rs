@@ -9,7 +9,7 @@
 use witan_crd::{RecoveryPhase, ordinal, quorum};
 
 use super::{idle, pass::Pass, soon};
-use crate::model::{Bootstrap, Ordinal, PodPhase, PodPlan, Role, StartKind, Step, Stop, Why};
+use crate::model::{Bootstrap, Ordinal, PodPhase, PodPlan, StartKind, Step, Stop, Why};
 
 /// Returns the next step of the recovery of a cluster whose quorum does not serve; `None` if nobody asks for one, or if it is
 /// done.
@@ -91,14 +91,10 @@ fn advance(pass: &Pass<'_>, survivor: Ordinal) -> Step {
         return idle(Why::CannotRecover(survivor));
     }
     let Some(pod) = pass.pod(survivor) else {
-        return pass.wait_for_names_of(survivor).unwrap_or_else(|| {
-            Step::StartMember(PodPlan {
-                ordinal: survivor,
-                bootstrap: Bootstrap::Forced,
-                peer_tls: pass.peer_tls_of(survivor),
-                role: Role::Voter,
-            })
-        });
+        let peer_tls = pass.peer_tls_of(survivor);
+        let start = PodPlan::voter(survivor, Bootstrap::Forced, peer_tls);
+        let wait = pass.wait_for_names_of(survivor);
+        return wait.unwrap_or(Step::StartMember(start));
     };
     if pod.deleting {
         return soon(Why::PodEnding(survivor));

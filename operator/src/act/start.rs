@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
 use witan_crd::{EtcdCluster, EtcdClusterSpec};
 use witan_members::Members;
-use witan_plan::model::{Bootstrap, Ordinal, PeerTls, PodPlan, Role};
+use witan_plan::model::{Bootstrap, Ordinal, PeerTls, PodPlan};
 
 use super::{ActError, Actor};
 use crate::resources::{self, Cluster, MANAGER, REFUSED};
@@ -75,8 +75,7 @@ impl<M: Members> Actor<'_, M> {
         ordinal: Ordinal,
         peer_tls: PeerTls,
     ) -> Result<(), ActError> {
-        let (bootstrap, role) = (Bootstrap::Restart, Role::Voter);
-        let plan = PodPlan { ordinal, bootstrap, peer_tls, role };
+        let plan = PodPlan::voter(ordinal, Bootstrap::Restart, peer_tls);
         let mut pod = resources::pod(self.cluster, &plan)?;
         pod.metadata.name = Some(format!("{}-trial", self.cluster.resource.member(ordinal)));
         let mut pods = self.observation.seen.pods();

@@ -122,22 +122,15 @@ impl<'a> Cluster<'a> {
     /// Returns the URL by which clients reach a member. `tls` is that of its pod, which may be older than the
     /// spec.
     pub(crate) fn client_url(&self, ordinal: Ordinal, tls: bool) -> String {
-        format!(
-            "{}://{}:{}",
-            scheme(tls),
-            self.resource.host(ordinal),
-            ports::CLIENT
-        )
+        let (scheme, host) = (scheme(tls), self.resource.host(ordinal));
+        format!("{scheme}://{host}:{}", ports::CLIENT)
     }
 
     pub(crate) fn client_endpoint(&self) -> String {
         let scheme = scheme(self.spec().client_tls().is_some());
         let service = self.resource.client_service();
-        format!(
-            "{scheme}://{service}.{}.svc:{}",
-            self.namespace,
-            ports::CLIENT
-        )
+        let namespace = &self.namespace;
+        format!("{scheme}://{service}.{namespace}.svc:{}", ports::CLIENT)
     }
 
     /// Returns the ordinal in the host of a member's peer URLs; `None` if the host is not a pod of this cluster.

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use witan_crd::{
     AntiAffinity, CLIENT_TLS, CONTAINER, CertificateRole, OpenObject, RESTARTED_AT, Storage, ports,
 };
-use witan_plan::model::{Bootstrap, PeerTls, PodPlan, Role};
+use witan_plan::model::{Bootstrap, PeerTls, PodPlan};
 
 use super::{
     ResourceError, fingerprint, flags,
@@ -36,12 +36,7 @@ const START_SECONDS: i32 = 3600;
 
 /// Returns the fingerprint of the template that all pods with this kind of peer TLS share.
 pub(crate) fn template(cluster: &Cluster<'_>, peer_tls: PeerTls) -> Result<String, ResourceError> {
-    let common = PodPlan {
-        ordinal: 0,
-        bootstrap: Bootstrap::Restart,
-        peer_tls,
-        role: Role::Voter,
-    };
+    let common = PodPlan::voter(0, Bootstrap::Restart, peer_tls);
     Ok(fingerprint(&unmarked(cluster, &common)?))
 }
 

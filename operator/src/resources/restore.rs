@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt as _;
 use witan_crd::{EtcdOperation, RestorePoint};
-use witan_plan::model::{Bootstrap, PeerTls, PodPlan, Role};
+use witan_plan::model::{Bootstrap, PeerTls, PodPlan};
 
 use super::{
     ResourceError, backup,
@@ -103,12 +103,8 @@ pub(crate) fn check(
     operation: &EtcdOperation,
     from: &RestoreFrom,
 ) -> Result<Job, ResourceError> {
-    let plan = PodPlan {
-        ordinal: 0,
-        bootstrap: Bootstrap::New { first: 0, members: 1 },
-        peer_tls: PeerTls::Off,
-        role: Role::Voter,
-    };
+    let alone = Bootstrap::New { first: 0, members: 1 };
+    let plan = PodPlan::voter(0, alone, PeerTls::Off);
     let (mut containers, mut volumes) = containers(cluster, &plan, from);
     let main = containers.pop();
     volumes.push(store::scratch("data"));

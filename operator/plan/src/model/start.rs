@@ -17,6 +17,13 @@ pub struct PodPlan {
     pub role: Role,
 }
 
+impl PodPlan {
+    /// Returns the plan of a voter's pod.
+    pub fn voter(ordinal: Ordinal, bootstrap: Bootstrap, peer_tls: PeerTls) -> Self {
+        Self { ordinal, bootstrap, peer_tls, role: Role::Voter }
+    }
+}
+
 /// A starting member's flags about its cluster. A member with data on its disk ignores them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bootstrap {
