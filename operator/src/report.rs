@@ -270,13 +270,9 @@ fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     match notice {
         None => "Cluster in healthy state".to_owned(),
         Some(notice) if notice.reason == "BootstrapInProgress" => {
-            format!(
-                "Bootstrapping {}/{}",
-                ready(seen),
-                of.before
-                    .bootstrap_members
-                    .unwrap_or(of.cluster.spec().replicas)
-            )
+            let members = of.before.bootstrap_members;
+            let members = members.unwrap_or(of.cluster.spec().replicas);
+            format!("Bootstrapping {}/{members}", ready(seen))
         }
         Some(notice) => {
             let mut text = notice.message.clone();

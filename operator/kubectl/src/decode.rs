@@ -48,12 +48,9 @@ pub(super) fn stored(value: &[u8]) -> Option<Stored> {
     let object: Value = serde_json::from_slice(value).ok()?;
     let field = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let metadata = &object["metadata"];
+    let version = object["apiVersion"].as_str()?;
     Some(Stored {
-        kind: format!(
-            "{} {}",
-            object["apiVersion"].as_str()?,
-            object["kind"].as_str()?
-        ),
+        kind: format!("{version} {}", object["kind"].as_str()?),
         name: full(&field(&metadata["namespace"]), &field(&metadata["name"])),
     })
 }

@@ -51,14 +51,11 @@ pub(super) fn table(all: &[Facts], now: Timestamp) -> String {
         let (cluster, status) = (&facts.cluster, facts.status());
         let created = cluster.creation_timestamp();
         let backup = backups::newest_success(facts);
+        let ready = status.ready_replicas.unwrap_or(0);
         table.row([
             cluster.namespace().unwrap_or_default(),
             cluster.name_any(),
-            format!(
-                "{}/{}",
-                status.ready_replicas.unwrap_or(0),
-                cluster.spec.replicas
-            ),
+            format!("{ready}/{}", cluster.spec.replicas),
             or_unknown(status.current_version.clone()),
             or_unknown(status.leader.clone()),
             or_unknown(status.db_size.clone()),
@@ -100,11 +97,8 @@ pub(super) fn page(facts: &Facts, now: Timestamp) -> String {
 
 fn head(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
     let cluster = &facts.cluster;
-    let name = format!(
-        "{}/{}",
-        cluster.namespace().unwrap_or_default(),
-        cluster.name_any()
-    );
+    let namespace = cluster.namespace().unwrap_or_default();
+    let name = format!("{namespace}/{}", cluster.name_any());
     let id = status.cluster_id.as_ref().map(|id| format!(", id {id}"));
     let mut lines = vec![
         ("Cluster", name + &id.unwrap_or_default()),

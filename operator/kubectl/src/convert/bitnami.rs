@@ -87,9 +87,7 @@ pub(super) fn convert(fields: &mut Fields, name: Option<&str>) -> Result<Outcome
         let reason = format!("{domain}: members find each other by names that end with .svc");
         fields.refuse("clusterDomain", reason);
     }
-    for (path, reason) in GONE {
-        fields.gone(path, reason);
-    }
+    fields.all_gone(GONE);
     templates(fields, &made);
     finish_cluster(fields, &made);
     Ok(Outcome::Made(

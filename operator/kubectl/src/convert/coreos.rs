@@ -78,9 +78,7 @@ fn cluster(fields: &mut Fields) -> Result<Made, String> {
     server::options(fields, &mut made, flags);
     // members had names below it, and certificates were made for these
     made.services(fields, None, Some(&name));
-    for (path, reason) in GONE {
-        fields.gone(path, reason);
-    }
+    fields.all_gone(&GONE);
     finish_cluster(fields, &made);
     Ok(made)
 }

@@ -120,9 +120,7 @@ fn cluster(fields: &mut Fields) -> Result<Outcome, String> {
     );
     options(fields, &mut made);
     services(fields, &mut made);
-    for (path, reason) in GONE {
-        fields.gone(path, reason);
-    }
+    fields.all_gone(&GONE);
     let schedule = backup::convert(fields, &made);
     finish_cluster(fields, &made);
     Ok(Outcome::Made(

@@ -143,6 +143,13 @@ impl Fields {
         }
     }
 
+    /// Takes fields that have no counterpart, each with the reason.
+    pub(super) fn all_gone(&mut self, table: &[(&str, &str)]) {
+        for (path, reason) in table {
+            self.gone(path, reason);
+        }
+    }
+
     /// Says that a field, which was taken, is not converted.
     pub(super) fn refuse(&mut self, path: &str, reason: impl AsRef<str>) {
         self.notes.not_converted(&self.path(path), reason);

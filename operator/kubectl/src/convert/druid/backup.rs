@@ -65,9 +65,7 @@ pub(super) fn convert(fields: &mut Fields, cluster: &Made) -> Option<Made> {
     if let Some(seconds) = seconds(fields, "spec.backup.deltaSnapshotPeriod").filter(|n| *n > 0) {
         stores::changes(&mut made, seconds);
     }
-    for (path, reason) in GONE {
-        fields.gone(path, reason);
-    }
+    fields.all_gone(&GONE);
     made.set("store", store?);
     Some(made)
 }

@@ -74,9 +74,7 @@ fn container(fields: &mut Fields, made: &mut Made) -> Vec<Flag> {
     fields.take("name");
     resources(fields, made, "resources");
     word(fields, made, "imagePullPolicy", "imagePullPolicy");
-    for (key, reason) in OF_ETCD {
-        fields.gone(key, reason);
-    }
+    fields.all_gone(&OF_ETCD);
     let flags = of_variables(fields, "env");
     let rest = fields.rest();
     if !rest.is_empty() {
