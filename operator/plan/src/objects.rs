@@ -117,8 +117,9 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// Applies or deletes the disruption budget, which allows the eviction of as many voters as a quorum can spare; a
-/// single voter is not protected.
+/// Returns the step that applies the PodDisruptionBudget, or deletes it if the spec turns it off; `None` if it is so
+/// already or another object has its name. Its `minAvailable` is the quorum of the voters in the member list, 0 for a
+/// single voter; a number that the spec sets takes precedence.
 pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     let options = joined.pass.spec.pod_disruption_budget.as_ref();
     let enabled = options.is_none_or(|options| options.enabled);

@@ -77,8 +77,9 @@ impl<M: Members> Actor<'_, M> {
         .await
     }
 
-    /// Deletes the Certificate of a role if it exists: with it cert-manager would overwrite the secret that
-    /// the operator writes.
+    /// Deletes the cluster's own Certificate of a role if cert-manager has written the observed secret of the role: it
+    /// would overwrite the one that the operator writes. Does nothing if the Certificate is missing or belongs to
+    /// another owner.
     async fn withdraw(&self, role: CertificateRole) -> Result<(), ActError> {
         let secret = self.observation.secrets.issued.get(&role);
         if !secret.is_some_and(cert_manager::has_written) {

@@ -39,7 +39,9 @@ impl<M: Members> Actor<'_, M> {
         self.force(&object, what).await
     }
 
-    /// Creates an object. An existing object of that name stays unchanged.
+    /// Creates an object as [`CREATOR`]. An object that has its name stays unchanged: one of this cluster counts as
+    /// created (by a try whose answer was lost), any other is [`ActError::NameTaken`]. `what` names the action in
+    /// errors.
     pub(super) async fn create<K: Object>(
         &self,
         object: &K,

@@ -10,11 +10,15 @@ use witan_members::{Address, KeysHash, Members};
 pub(super) enum Compared {
     /// It has to be repeated: keys were compacted in between.
     Again(String),
+    /// A member did not answer: its error.
     Silent(String),
+    /// The revision, and the hash of each member there.
     Hashes(i64, Vec<MemberHash>),
 }
 
-/// Asks all members for the hash of their keys at the lowest of their revisions.
+/// Asks all members for the hash of their keys at the lowest of their revisions. `Hashes` has that revision and all
+/// hashes, equal or not; `Again` says that keys were compacted in between, or at different revisions; `Silent` has the
+/// error of the first member that did not answer.
 pub(super) async fn compare<M: Members>(members: &M, of: &[Address]) -> Compared {
     let answers = members.survey(of).await;
     let mut revision = i64::MAX;

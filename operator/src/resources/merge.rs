@@ -29,8 +29,8 @@ fn failed(field: &'static str) -> impl Fn(serde_json::Error) -> ResourceError {
     move |error| ResourceError::Field { field, reason: error.to_string() }
 }
 
-/// Merges `more` into `base`: objects by their keys, lists of named objects by their names; anything else is
-/// replaced.
+/// Merges `more` into `base`: objects by their keys; lists by the `name` of elements if all of `more`'s have one, so
+/// that an empty list changes nothing; anything else, null too, replaces what `base` has. Nothing is removed.
 fn merge(base: &mut Value, more: &Value) {
     match (base, more) {
         (Value::Object(base), Value::Object(more)) => {

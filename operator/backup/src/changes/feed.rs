@@ -126,7 +126,8 @@ impl Feed {
         }
     }
 
-    /// Asks for the last revision of the cluster by a linearizable read, which a member that is cut off cannot answer.
+    /// Asks the member of this feed, once and for at most [`ANSWER_TIMEOUT`], for the cluster's id, last revision and
+    /// term; [`Feed::head`] keeps them. The read is linearizable: a member that is cut off cannot answer.
     pub(super) async fn ask(&mut self) -> Result<Head, BackupError> {
         let range = RangeRequest {
             key: FIRST_KEY.into(),

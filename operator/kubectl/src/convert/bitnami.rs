@@ -157,7 +157,9 @@ fn restore(fields: &mut Fields, made: &mut Made) {
     }
 }
 
-/// Converts the values and environment variables that are flags of etcd.
+/// Converts the flags of etcd among the values (`autoCompactionMode`, `autoCompactionRetention`, `logLevel` unless it
+/// is the default) and in `extraEnvVars` (`ETCD_…`) to `spec.options`, as [`server::options`] does. Notes in `fields`
+/// what has no counterpart.
 fn options(fields: &mut Fields, made: &mut Made) {
     let mut flags = server::of_variables(fields, "extraEnvVars");
     let typed = [
