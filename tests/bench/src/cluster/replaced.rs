@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
+use tokio::{join, time::sleep};
 use witan_api::v3::etcdserverpb::{
     MemberAddRequest, MemberPromoteRequest, MemberRemoveRequest, cluster_client::ClusterClient,
 };
@@ -44,14 +44,15 @@ async fn one(program: &Program, options: &Options) -> String {
     let joining = replace(&mut cluster, leader, program).await;
     let begun = Instant::now();
     cluster.member_mut(joining).start_unready_again();
-    let mut took = None;
     let subject = Subject::cluster(&cluster, leader);
-    let busy = paced::run_until(&subject, || Verb::Put, RATE, async {
-        took = votes(&cluster, leader, joining)
-            .await
-            .then(|| begun.elapsed());
-    });
-    let busy = busy.await;
+    let (done, end) = catch_up::done_and_end();
+    let busy = paced::run_until(&subject, || Verb::Put, RATE, end);
+    let took = async {
+        let voted = votes(&cluster, leader, joining).await;
+        drop(done);
+        voted.then(|| begun.elapsed())
+    };
+    let (busy, took) = join!(busy, took);
     let copied = floor::copy(cluster.member(leader).dir(), options.behind_mib << 20);
     table::replaced_line(&quiet, &busy, took, copied)
 }
