@@ -35,7 +35,6 @@ mod restore;
 mod revert;
 mod status;
 mod table;
-mod tar;
 mod target;
 mod top;
 

@@ -4,7 +4,7 @@
 mod events;
 mod recordings;
 
-use std::{io::Write as _, path::PathBuf};
+use std::path::PathBuf;
 
 use flate2::{Compression, write::GzEncoder};
 use k8s_openapi::{
@@ -17,6 +17,7 @@ use kube::{
 };
 use serde::Serialize;
 use serde_json::Value;
+use tar::{Builder, Header};
 use witan_crd::{CLUSTER, CONTAINER, EtcdCluster, ports};
 
 use super::{
@@ -26,7 +27,6 @@ use super::{
     output::{print, yaml},
     reach::Reach,
     status,
-    tar::Archive,
     target::Target,
 };
 
@@ -35,6 +35,8 @@ const LOG_LINES: i64 = 5_000;
 const LOG_BYTES: i64 = 5 << 20;
 /// The port of the operator's metrics.
 const OPERATOR_METRICS_PORT: i32 = 8080;
+/// Mode of the files in the archive.
+const FILE_MODE: u32 = 0o644;
 /// Name of the operator's container, as chart and manifest have it.
 const OPERATOR_CONTAINER: &str = "operator";
 /// Fields that hold the spec once more, or that nobody needs.
@@ -47,7 +49,9 @@ const REMOVED: &str = "(removed)";
 
 /// The file, and what could not be put into it.
 struct Bundle {
-    archive: Archive<GzEncoder<Vec<u8>>>,
+    archive: Builder<GzEncoder<Vec<u8>>>,
+    /// Seconds since 1970, which all files have.
+    time: u64,
     missing: Vec<String>,
 }
 
@@ -56,8 +60,8 @@ pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), Plug
     let facts = facts::one(target, cluster).await?;
     let now = Timestamp::now();
     let time = u64::try_from(now.as_second()).unwrap_or(0);
-    let archive = Archive::new(GzEncoder::new(Vec::new(), Compression::default()), time);
-    let mut bundle = Bundle { archive, missing: facts.unread.clone() };
+    let archive = Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
+    let mut bundle = Bundle { archive, time, missing: facts.unread.clone() };
     bundle.add("status.txt", status::page(&facts, now).as_bytes())?;
     bundle.resource("cluster.yaml", &facts.cluster)?;
     bundle.resource("backups.yaml", &facts.backups)?;
@@ -104,7 +108,12 @@ pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), Plug
 
 impl Bundle {
     fn add(&mut self, path: &str, content: &[u8]) -> Result<(), PluginError> {
-        let added = self.archive.add(&format!("report/{path}"), content);
+        let mut header = Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(FILE_MODE);
+        header.set_mtime(self.time);
+        let path = format!("report/{path}");
+        let added = self.archive.append_data(&mut header, &path, content);
         added.map_err(|error| words!("cannot pack {path}: {error}"))
     }
 
@@ -209,10 +218,11 @@ impl Bundle {
         self.add("versions.txt", versions.as_bytes())?;
         let missing = self.missing.join("\n") + "\n";
         self.add("missing.txt", missing.as_bytes())?;
-        let packed = self.archive.finish().and_then(|mut gzip| {
-            gzip.flush()?;
-            gzip.finish()
-        });
+        self.pack()
+    }
+
+    fn pack(self) -> Result<Vec<u8>, PluginError> {
+        let packed = self.archive.into_inner().and_then(GzEncoder::finish);
         packed.map_err(|error| words!("cannot pack: {error}"))
     }
 }
@@ -260,6 +270,8 @@ fn scrub(json: &mut Value) {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use serde_json::json;
 
     use super::*;
@@ -284,6 +296,28 @@ mod tests {
             text.contains(REMOVED) && text.contains("secretKeyRef"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_file_of_a_pod_with_a_long_name_is_packed() {
+        let mut bundle = Bundle {
+            archive: Builder::new(GzEncoder::new(Vec::new(), Compression::default())),
+            time: 1_000,
+            missing: Vec::new(),
+        };
+        let path = format!("logs/{}.log", "a".repeat(253));
+        bundle.add(&path, b"hello").unwrap();
+        bundle.add("empty.txt", b"").unwrap();
+        let bytes = bundle.pack().unwrap();
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&*bytes));
+        let files = archive.entries().unwrap().map(|entry| {
+            let mut entry = entry.unwrap();
+            let path = entry.path().unwrap().display().to_string();
+            (path, io::read_to_string(&mut entry).unwrap())
+        });
+        let long = (format!("report/{path}"), "hello".to_owned());
+        let empty = ("report/empty.txt".to_owned(), String::new());
+        assert_eq!(files.collect::<Vec<_>>(), [long, empty]);
     }
 
     #[test]
