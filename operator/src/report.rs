@@ -383,17 +383,28 @@ fn cluster_id(membership: &Membership) -> Option<String> {
 /// Returns the lowest version among the tags of the pods' images; if no tag is a version, the lowest that
 /// members report.
 fn lowest_version(seen: &Observed) -> Option<String> {
-    let number = |text: &str| -> Vec<u64> {
-        text.split(['.', '-', '+'])
-            .map(|part| part.parse().unwrap_or(0))
-            .collect()
-    };
     let images = seen.pods().filter_map(|(_, pod)| pod.version.as_ref());
     let said = seen.members().filter_map(|member| member.version.as_ref());
-    let lowest = images.min_by_key(|version| number(version));
+    let lowest = images.min_by_key(|version| rank(version));
     lowest
-        .or_else(|| said.min_by_key(|version| number(version)))
+        .or_else(|| said.min_by_key(|version| rank(version)))
         .cloned()
+}
+
+/// Returns what versions are compared by: their numbers, whether they are releases, and the numbers of a pre-release,
+/// which is below its release. A `v` in front and what follows `+` are ignored, a part that is no number counts as 0.
+fn rank(version: &str) -> (Vec<u64>, bool, Vec<u64>) {
+    let version = version.trim_start_matches('v').split('+').next();
+    let (release, pre_release) = match version.unwrap_or_default().split_once('-') {
+        Some((release, pre_release)) => (release, Some(pre_release)),
+        None => (version.unwrap_or_default(), None),
+    };
+    let numbers = |text: &str| {
+        let parts = text.split(['.', '-']);
+        parts.map(|part| part.parse().unwrap_or(0)).collect()
+    };
+    let of_pre_release = pre_release.map(numbers).unwrap_or_default();
+    (numbers(release), pre_release.is_none(), of_pre_release)
 }
 
 fn ready(seen: &Observed) -> usize {
@@ -494,6 +505,22 @@ mod tests {
         }
         status.alarms.remove(0);
         assert_eq!(alarm_words(&status), "CORRUPT:a-1");
+    }
+
+    #[test]
+    fn a_pre_release_is_below_its_release_and_a_v_does_not_count() {
+        let sorted = [
+            "latest",
+            "v1.9.0",
+            "1.10.0-rc.1",
+            "1.10.0-rc.2",
+            "1.10.0+a-b",
+            "v2.0.0",
+        ];
+        let mut versions = sorted;
+        versions.reverse();
+        versions.sort_by_key(|version| rank(version));
+        assert_eq!(versions, sorted);
     }
 
     #[test]
