@@ -180,7 +180,7 @@ impl<C: Call> Wire for Grpc<C> {
                         self.resume(out);
                     }
                 }
-                _ => panic!("frame of type {kind}: the server gave the connection up"),
+                _ => panic!("frame of type {kind} with {payload:02x?}: the server gave up"),
             }
         }
     }

@@ -106,7 +106,9 @@ impl Gauge {
 /// # Panics
 /// If a request fails.
 pub async fn run(subject: &Subject<'_>, verb: Verb, clients: usize, length: Duration) -> Measured {
-    run_until(subject, verb, clients, tokio::time::sleep(length)).await
+    // the time begins when this is polled
+    let end = async { tokio::time::sleep(length).await };
+    run_until(subject, verb, clients, end).await
 }
 
 /// The same until `end`, which begins with the measurement.
@@ -145,14 +147,8 @@ pub async fn run_until(
 /// Measures for `length` while no client of this process asks for anything.
 pub async fn run_idle(subject: &Subject<'_>, length: Duration) -> Measured {
     let (sent, none) = (subject.sent_bytes(), JoinSet::new());
-    measure(
-        subject,
-        sent,
-        &Gauge::default(),
-        none,
-        tokio::time::sleep(length),
-    )
-    .await
+    let end = async { tokio::time::sleep(length).await };
+    measure(subject, sent, &Gauge::default(), none, end).await
 }
 
 /// Measures from the end of the warm-up to `end`, and then waits for the clients.

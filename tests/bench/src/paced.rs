@@ -38,7 +38,8 @@ pub async fn run<C: Call + 'static>(
     rate: u32,
     length: Duration,
 ) -> Measured {
-    run_until(subject, call, rate, tokio::time::sleep(length)).await
+    let end = async { tokio::time::sleep(length).await };
+    run_until(subject, call, rate, end).await
 }
 
 /// The same until `end`, which begins with the measurement.

@@ -50,11 +50,15 @@ impl Program {
 
     /// Members of a cluster, not started.
     pub fn cluster(&self, members: usize) -> Cluster {
-        let launch = match self.peer_scheme {
+        Cluster::prepare_of(&self.member_launch(), self.peer_scheme, members)
+    }
+
+    /// How to start a member of a cluster.
+    pub fn member_launch(&self) -> Launch {
+        match self.peer_scheme {
             "https" => self.launch().arg("--peer-auto-tls"),
             _ => self.launch(),
-        };
-        Cluster::prepare_of(&launch, self.peer_scheme, members)
+        }
     }
 }
 

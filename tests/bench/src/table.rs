@@ -226,10 +226,13 @@ pub(crate) fn replaced_line(
         let times = took.as_secs_f64() / copied.as_secs_f64().max(1e-9);
         (format!("{:.1}", took.as_secs_f64()), format!("x{times:.2}"))
     });
+    let meanwhile = match busy.requests {
+        0 => "no answer".to_owned(),
+        _ => format!("{:.2}", busy.quantile(0.99)),
+    };
     format!(
-        "{:.2} | {:.2} | {took} | {:.1} | {times} |",
+        "{:.2} | {meanwhile} | {took} | {:.1} | {times} |",
         quiet.quantile(0.99),
-        busy.quantile(0.99),
         copied.as_secs_f64(),
     )
 }

@@ -160,6 +160,11 @@ impl Cluster {
         &mut self.members[at]
     }
 
+    /// Takes a member out, to start it while the others are borrowed; those behind it move up.
+    pub fn take_member(&mut self, at: usize) -> Server {
+        self.members.remove(at)
+    }
+
     /// Addresses of the client ports.
     pub fn addresses(&self) -> Vec<String> {
         self.members.iter().map(Server::address).collect()

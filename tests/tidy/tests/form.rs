@@ -44,6 +44,10 @@ const SLEEPS: &[(&str, &str)] = &[
         "a filled cluster settles before it is measured",
     ),
     (
+        "tests/bench/src/cluster/replaced.rs",
+        "members settle after filling, and a client asks again for a promotion",
+    ),
+    (
         "tests/bench/src/restart.rs",
         "a filled server settles before it is measured",
     ),

@@ -4,11 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::{
-    join,
-    sync::oneshot,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
 use witan_api::v3::etcdserverpb::{StatusRequest, maintenance_client::MaintenanceClient};
 
@@ -51,31 +47,18 @@ async fn one(program: &Program, options: &Options) -> String {
     let address = cluster.member(leader).address();
     load::fill(&address, Verb::LargePut, values, FILLERS).await;
     load::fill(&address, Verb::Put, load::KEYS, FILLERS).await;
-    let subject = Subject::cluster(&cluster, leader);
+    let mut lagging = cluster.take_member(lagging);
+    let subject = Subject::cluster(&cluster, cluster.leader());
     let quiet = load::run(&subject, Verb::Put, WRITERS, options.length).await;
-    let begun = Instant::now();
-    cluster.member_mut(lagging).start_unready_again();
-    let members = [leader, lagging].map(|at| cluster.member(at).address());
-    let subject = Subject::cluster(&cluster, leader);
-    let (done, end) = done_and_end();
-    let busy = load::run_until(&subject, Verb::Put, WRITERS, end);
-    let took = async {
-        let took = catches_up(members).await.then(|| begun.elapsed());
-        drop(done);
-        took
-    };
-    let (busy, took) = join!(busy, took);
+    let members = [subject.address().to_owned(), lagging.address()];
+    let mut took = None;
+    let busy = load::run_until(&subject, Verb::Put, WRITERS, async {
+        let begun = Instant::now();
+        lagging.start_unready_again();
+        took = catches_up(members).await.then(|| begun.elapsed());
+    });
+    let busy = busy.await;
     table::catch_up_line(&quiet, &busy, took)
-}
-
-/// Something to drop, and the future that completes then: a load begins with a warm-up, during which the time of a member
-/// that comes back runs already.
-pub(super) fn done_and_end() -> (oneshot::Sender<()>, impl Future<Output = ()>) {
-    let (done, dropped) = oneshot::channel();
-    (done, async {
-        // only ever dropped
-        let _ = dropped.await;
-    })
 }
 
 /// Waits until the second member has applied what the first one had, up to what is on its way; `false` if it takes too

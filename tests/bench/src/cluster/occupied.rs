@@ -9,7 +9,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use witan_api::v3::etcdserverpb::{
-    LeaseGrantRequest, LeaseKeepAliveRequest, lease_client::LeaseClient,
+    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest, lease_client::LeaseClient,
 };
 use witan_e2e::{Cluster, grpc};
 
@@ -31,19 +31,29 @@ pub(super) async fn run(cluster: &Cluster, length: Duration) -> Measured {
     let subject = Subject::all_of(cluster);
     let members = subject.addresses().len();
     let (heard, mut clients) = (Heard::new(), JoinSet::new());
+    let mut leases = Vec::new();
     for (at, address) in subject.addresses().iter().enumerate() {
         let own: Vec<Watched> = (at..WATCHERS)
             .step_by(members)
             .map(|watcher| Watched::prefix(&format!("occupied/{watcher}")))
             .collect();
         heard.watch(address, &own, &mut clients).await;
-        keep_alive(address, (at..LEASES).step_by(members).len(), &mut clients).await;
+        let count = (at..LEASES).step_by(members).len();
+        leases.extend(keep_alive(address, count, &mut clients).await);
     }
-    load::run_idle(&subject, length).await
+    let measured = load::run_idle(&subject, length).await;
+    assert!(clients.try_join_next().is_none(), "a client has ended");
+    clients.shutdown().await;
+    let mut client = LeaseClient::new(grpc::connect(subject.address()).await);
+    for id in leases {
+        let revoked = client.lease_revoke(LeaseRevokeRequest { id }).await;
+        revoked.expect("the lease was kept alive");
+    }
+    measured
 }
 
-/// Grants so many leases and renews them evenly, on one stream, as long as `clients` lives.
-async fn keep_alive(address: &str, count: usize, clients: &mut JoinSet<()>) {
+/// Grants so many leases and renews them evenly, on one stream, as long as `clients` lives; returns their ids.
+async fn keep_alive(address: &str, count: usize, clients: &mut JoinSet<()>) -> Vec<i64> {
     let mut client = LeaseClient::new(grpc::connect(address).await);
     let mut leases = Vec::new();
     for _ in 0..count {
@@ -53,6 +63,7 @@ async fn keep_alive(address: &str, count: usize, clients: &mut JoinSet<()>) {
     let count = u32::try_from(count).expect("few leases");
     let mut ticks = interval(Duration::from_secs(TTL_S.unsigned_abs()) / 3 / count);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let granted = leases.clone();
     let renewals = futures_util::stream::unfold((ticks, 0), move |(mut ticks, at)| {
         let id = leases[at % leases.len()];
         async move {
@@ -68,4 +79,5 @@ async fn keep_alive(address: &str, count: usize, clients: &mut JoinSet<()>) {
         }
         panic!("a member ended a stream of keep-alives");
     });
+    granted
 }

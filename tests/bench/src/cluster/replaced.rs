@@ -1,14 +1,14 @@
-//! A follower is lost with its disk, removed, and replaced by a new member, while clients write at a rate: how long until
-//! the new one votes, and what the clients notice.
+//! A follower was lost with its disk and removed. A new member takes its place while clients write at a rate: how long
+//! until it votes, and what the clients notice.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use std::time::{Duration, Instant};
 
-use tokio::{join, time::sleep};
+use tokio::time::sleep;
 use witan_api::v3::etcdserverpb::{
     MemberAddRequest, MemberPromoteRequest, MemberRemoveRequest, cluster_client::ClusterClient,
 };
-use witan_e2e::{Cluster, cluster, grpc, wait};
+use witan_e2e::{Cluster, Server, cluster, grpc, wait};
 
 use super::{FILLERS, MEMBERS, Options, catch_up};
 use crate::{floor, load, paced, program::Program, subject::Subject, table, verb::Verb};
@@ -19,8 +19,9 @@ const RATE: u32 = 5000;
 /// Time after filling, in which checkpoints and the like settle.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Between two attempts to promote the learner.
+/// Between two attempts to promote the learner, and how many there are.
 const RETRY: Duration = Duration::from_millis(50);
+const ATTEMPTS: u32 = 1000;
 
 pub(super) async fn measure(options: &Options) {
     println!("{}", table::REPLACED_HEAD);
@@ -41,58 +42,56 @@ async fn one(program: &Program, options: &Options) -> String {
     let leader = cluster.leader();
     let subject = Subject::cluster(&cluster, leader);
     let quiet = paced::run(&subject, || Verb::Put, RATE, options.length).await;
-    let joining = replace(&mut cluster, leader, program).await;
-    let begun = Instant::now();
-    cluster.member_mut(joining).start_unready_again();
+    let (mut joining, id) = replace(&mut cluster, leader, program).await;
     let subject = Subject::cluster(&cluster, leader);
-    let (done, end) = catch_up::done_and_end();
-    let busy = paced::run_until(&subject, || Verb::Put, RATE, end);
-    let took = async {
-        let voted = votes(&cluster, leader, joining).await;
-        drop(done);
-        voted.then(|| begun.elapsed())
-    };
-    let (busy, took) = join!(busy, took);
+    let members = [subject.address().to_owned(), joining.address()];
+    let mut took = None;
+    let busy = paced::run_until(&subject, || Verb::Put, RATE, async {
+        let begun = Instant::now();
+        joining.start_unready_again();
+        took = votes(members, id).await.then(|| begun.elapsed());
+    });
+    let busy = busy.await;
     let copied = floor::copy(cluster.member(leader).dir(), options.behind_mib << 20);
     table::replaced_line(&quiet, &busy, took, copied)
 }
 
-/// Kills a follower, removes it, and adds a learner that is not started yet; returns the learner's place.
-async fn replace(cluster: &mut Cluster, leader: usize, program: &Program) -> usize {
-    let lost = cluster.follower();
-    let id = wait::until("the follower answers", || {
-        cluster::status(cluster.member(lost))
-    })
-    .id;
+/// Kills a follower, removes it, and adds a learner that is not started yet; returns the learner and its id.
+async fn replace(cluster: &mut Cluster, leader: usize, program: &Program) -> (Server, u64) {
+    let mut followers = (0..MEMBERS).filter(|at| *at != leader);
+    let lost = followers.next().expect("three members");
+    let status = || cluster::status(cluster.member(lost));
+    let id = wait::until("the follower answers", status).id;
     cluster.member_mut(lost).kill9();
     let mut client = ClusterClient::new(grpc::connect(&cluster.member(leader).address()).await);
     let removed = client.member_remove(MemberRemoveRequest { id }).await;
     removed.expect("two of three members can remove one");
     let present: Vec<usize> = (0..MEMBERS).filter(|at| *at != lost).collect();
-    let joining = cluster.prepare_joining_of(&program.launch(), "http", &present);
-    let peer_urls = vec![cluster.member(joining).peer_url()];
+    let joining =
+        cluster.prepare_joining_of(&program.member_launch(), program.peer_scheme, &present);
+    let joining = cluster.take_member(joining);
+    let peer_urls = vec![joining.peer_url()];
     let added = client.member_add(MemberAddRequest { peer_urls, is_learner: true });
-    added.await.expect("a learner can be added");
-    joining
+    let added = added.await.expect("a learner can be added").into_inner();
+    (joining, added.member.expect("the answer names it").id)
 }
 
-/// Completes when the learner has applied what the leader had, and is promoted; `false` if it does not get that far.
-async fn votes(cluster: &Cluster, leader: usize, joining: usize) -> bool {
-    let members = [leader, joining].map(|at| cluster.member(at).address());
+/// Completes when the learner, the second member, has applied what the leader had, and is promoted; `false` if it does
+/// not get that far.
+async fn votes(members: [String; 2], id: u64) -> bool {
+    let mut client = ClusterClient::new(grpc::connect(&members[0]).await);
     if !catch_up::catches_up(members).await {
         return false;
     }
-    let mut client = ClusterClient::new(grpc::connect(&cluster.member(leader).address()).await);
-    let id = wait::until("the learner answers", || {
-        cluster::status(cluster.member(joining))
-    })
-    .id;
-    while client
-        .member_promote(MemberPromoteRequest { id })
-        .await
-        .is_err()
-    {
+    for _ in 0..ATTEMPTS {
+        if client
+            .member_promote(MemberPromoteRequest { id })
+            .await
+            .is_ok()
+        {
+            return true;
+        }
         sleep(RETRY).await;
     }
-    true
+    false
 }
