@@ -30,7 +30,7 @@ fn failed(field: &'static str) -> impl Fn(serde_json::Error) -> ResourceError {
 }
 
 /// Merges `more` into `base`: objects by their keys; lists by the `name` of elements if all of `more`'s have one, so
-/// that an empty list changes nothing; anything else, null too, replaces what `base` has. Nothing is removed.
+/// that an empty list changes nothing; anything else, null too, replaces what `base` has.
 fn merge(base: &mut Value, more: &Value) {
     match (base, more) {
         (Value::Object(base), Value::Object(more)) => {

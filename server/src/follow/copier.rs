@@ -179,7 +179,7 @@ impl<'a> Copier<'a> {
 
     /// Proposes revisions and waits until they are applied, in entries of up to [`ENTRY_BYTES`] and [`ENTRY_WRITES`], a
     /// larger revision alone. Adds leases that are missing, and retries without a limit; an error if this node has
-    /// ended, or if a revision is refused or too large for the log.
+    /// ended, a revision is refused or too large for the log, or the source does not tell the TTL of a lease.
     pub(super) async fn write(
         &mut self,
         revisions: Vec<FollowedRevision>,

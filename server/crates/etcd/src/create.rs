@@ -42,7 +42,7 @@ pub struct NewDirectory {
 }
 
 /// Creates etcd's data directory `dir`, durable on return; the caller has checked that nothing has this path. It is
-/// made beside `dir` and renamed at the end: an error leaves nothing. `backend` writes `member/snap/db`.
+/// made beside `dir` and renamed at the end: an error before that removes it, if it can. `backend` writes `member/snap/db`.
 pub fn create(
     dir: &Path,
     new: &NewDirectory,

@@ -131,6 +131,7 @@ pub(crate) const ALL: &[Target] = &[
             "server/crates/v2/src/form.rs",
             "server/crates/v2/src/parse.rs",
             "server/crates/v2/src/operation.rs",
+            "server/crates/tree/src/request.rs",
         ],
     },
     Target {
