@@ -42,12 +42,15 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) const HEAD_BYTES: usize = 9;
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const ACK: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
+/// The code of a reset without a fault.
+const NO_ERROR: [u8; 4] = [0; 4];
 /// RFC 9113, 6.5.2: the setting that says how large a stream's window is at its start.
 pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
 /// RFC 9113, 6.9.2: the window of a connection at its start.
@@ -180,6 +183,8 @@ impl<C: Call> Wire for Grpc<C> {
                         self.resume(out);
                     }
                 }
+                // the whole answer was sent before the server saw the end of the request (RFC 9113, 8.1)
+                RST_STREAM if payload == NO_ERROR => {}
                 _ => panic!("frame of type {kind} with {payload:02x?}: the server gave up"),
             }
         }
