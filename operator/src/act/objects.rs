@@ -72,8 +72,9 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Makes the fields that [`CREATOR`] has created fields of [`MANAGER`], whose next apply removes those that it does not
-    /// name. Returns the version of the object if it had to change.
+    /// Makes the fields of [`CREATOR`] fields of [`MANAGER`], whose next apply removes those that it does not name; if
+    /// [`MANAGER`] has applied the object before, they lose their owner. Returns the new resource version for that
+    /// apply, `None` if nothing had to change. An error if the object has changed since `live`.
     pub(super) async fn take_over<K: Object>(
         &self,
         live: &K,
