@@ -21,8 +21,8 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use bytes::Bytes;
 use witan_machine::fingerprint;
 use witan_tree::{
-    CompareAndDelete, CompareAndSwap, Create, Delete, Event, ExpireNodes, Set, Tree, TreeCommand,
-    TreeError, TreeErrorKind, TreeOperation, TreeReply, Update, Watch,
+    CompareAndSwap, Event, ExpireNodes, Tree, TreeCommand, TreeError, TreeErrorKind, TreeOperation,
+    TreeReply, Watch, WriteMethod,
 };
 
 use crate::Room;
@@ -189,45 +189,29 @@ impl Parameters {
 
     fn verb(&self, method: &str, path: Bytes, now_ns: i64) -> TreeOperation {
         let value = self.get("value").unwrap_or_default();
-        let (dir, refresh) = (self.is("dir"), self.is("refresh"));
         let expires_ns = self.number("ttl").map(|ttl| {
             let ns = i64::try_from(ttl)
                 .unwrap_or(i64::MAX)
                 .saturating_mul(1_000_000_000);
             now_ns.saturating_add(ns)
         });
-        let prev_value = self.get("prevValue");
-        let prev_index = self.number("prevIndex").filter(|n| *n > 0);
-        let conditional = prev_value.is_some() || prev_index.is_some();
-        let exists = self.get("prevExist");
-        match method {
-            "POST" => {
-                TreeOperation::Create(Create { path, value, dir, expires_ns, in_order: true })
-            }
-            "DELETE" if conditional => {
-                TreeOperation::CompareAndDelete(CompareAndDelete { path, prev_value, prev_index })
-            }
-            "DELETE" => {
-                let recursive = self.is("recursive");
-                TreeOperation::Delete(Delete { path, dir: dir || recursive, recursive })
-            }
-            "PUT" if exists.as_deref() == Some(b"false") => {
-                TreeOperation::Create(Create { path, value, dir, expires_ns, in_order: false })
-            }
-            "PUT" if conditional => TreeOperation::CompareAndSwap(CompareAndSwap {
-                path,
-                value,
-                expires_ns,
-                refresh,
-                prev_value,
-                prev_index,
-            }),
-            "PUT" if exists.is_some() => {
-                TreeOperation::Update(Update { path, value, expires_ns, refresh })
-            }
-            "PUT" => TreeOperation::Set(Set { path, value, dir, expires_ns, refresh }),
+        let method = match method {
+            "PUT" => WriteMethod::Put,
+            "POST" => WriteMethod::Post,
+            "DELETE" => WriteMethod::Delete,
             other => panic!("no command {other:?}"),
-        }
+        };
+        let prev_exist = self.get("prevExist").map(|exists| *exists != *b"false");
+        let asked = CompareAndSwap {
+            path,
+            value,
+            expires_ns,
+            refresh: self.is("refresh"),
+            prev_value: self.get("prevValue"),
+            prev_index: self.number("prevIndex").filter(|n| *n > 0),
+        };
+        let below = (self.is("dir"), self.is("recursive"));
+        TreeOperation::choose(method, prev_exist, below, asked)
     }
 }
 
