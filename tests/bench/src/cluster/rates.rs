@@ -47,12 +47,12 @@ pub(super) async fn measure(options: &Options) {
     println!();
 }
 
-/// What the clients of a cluster do.
+/// The load of a cluster.
 #[derive(Clone, Copy, Debug)]
 enum Load {
-    /// They put so many keys per second; 0 stands for no client.
+    /// Puts per second; without clients at 0.
     Puts(u32),
-    /// They watch and keep leases alive.
+    /// Clients watch and keep leases alive.
     Occupied,
 }
 

@@ -51,7 +51,7 @@ pub(super) async fn play(server: &Server) -> String {
     format!("{cells} |")
 }
 
-/// What a member is asked to do.
+/// A request for maintenance of a member.
 #[derive(Clone, Copy)]
 enum Chore {
     /// To compact up to this revision, and to answer when the versions are removed.
