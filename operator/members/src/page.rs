@@ -53,7 +53,8 @@ pub async fn get(
     Err(PageError::Status(status, text))
 }
 
-/// Sends the request; returns the status and the body of the answer.
+/// Gets a page with the TLS and the login of `member`, or without them; returns any status with its body. An error if the
+/// body has more than `bytes_max` bytes. It has no time limit: its caller sets one.
 async fn fetch(
     url: &str,
     member: Option<&Address>,

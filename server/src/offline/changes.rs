@@ -145,8 +145,8 @@ fn revisions(groups: Vec<ChangeGroup>) -> Vec<FollowedRevision> {
     revisions
 }
 
-/// Writes a revision, and before it the leases that were granted after the snapshot, with their times in seconds. One of which
-/// nothing is known has no end.
+/// Applies a revision. Before it ends the leases that are known of keys that it creates, then grants each lease that is
+/// missing, with its TTL in seconds from `leases`; a lease that is not in there gets the longest TTL.
 fn write(
     machine: &mut StateMachine,
     revision: FollowedRevision,

@@ -42,7 +42,8 @@ pub(crate) const REPLIES: [&str; 19] = [
     "a reply of a later release",
 ];
 
-/// The number of a reply's kind; its texts may hold values.
+/// Returns the index in `REPLIES` of a reply's kind, which tells done from refused as well. Its texts are not recorded:
+/// they may hold values of users.
 fn reply(reply: &Reply) -> u32 {
     let or = |fine: bool, good| if fine { good } else { good + 1 };
     match reply {

@@ -71,6 +71,7 @@ impl MessageHead {
     }
 }
 
+/// `KIND term=_ log=INDEX/TERM commit=_ entries=COUNT reject=_`; a head holds neither sender nor receiver.
 impl fmt::Display for MessageHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { term, index, log_term, commit, entries, reject, .. } = self;

@@ -79,6 +79,8 @@ pub fn decode_entry(data: &Bytes) -> Result<Entry, EntryError> {
     decode(data, |_| false)
 }
 
+/// Decodes data of a raft entry as [`decode_entry`] does, but takes an entry whose stamp is `is_own` unchecked: only one
+/// of another process may have fields or commands that this release does not know.
 fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryError> {
     match data.first() {
         None => return Ok(Entry::default()),

@@ -43,7 +43,8 @@ pub(super) async fn list(
     ))
 }
 
-/// Shows a user. A role that does not exist is an error.
+/// Shows a user with the patterns of its roles, from this member's state; 404 if the user or one of its roles does not
+/// exist. The caller has checked the access.
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
