@@ -447,8 +447,9 @@ impl<M: Members> Scope<M> {
         Ok(next_pass(step))
     }
 
-    /// Observes a cluster: its objects, its secrets and the reports of its members. `fresh` reads the secrets now
-    /// instead of using cached ones.
+    /// Observes a cluster: its objects, its secrets, the backup that it begins from and the reports of its members.
+    /// Sets `trust` and `restore` of `cluster`, which its pods are made of. `fresh` reads the secrets now instead of
+    /// using cached ones.
     async fn observe(
         &self,
         cluster: &mut Cluster<'_>,

@@ -231,7 +231,9 @@ fn silent_since(
         .or_else(|| Some(time(now)))
 }
 
-/// Returns the phase of a member or pod, for `status.members`.
+/// Returns the phase of an ordinal for `status.members`: `Fenced`, `Pending` (no pod), `Provisioning`, `Learner`,
+/// `Ready`, `Unhealthy` or `Removing`. `member` is its entry in the member list; with `None` it is being removed, or
+/// provisioned if no list is known yet.
 fn member_phase(seen: &Observed, ordinal: Ordinal, member: Option<&MemberSeen>) -> MemberPhase {
     let pod = seen.pod(ordinal);
     match (member, pod) {

@@ -156,7 +156,8 @@ fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
         .any(|words| cause.contains(words))
 }
 
-/// Classifies a failed request; the client decides by this whether it retries.
+/// Classifies the failure of a request whose connection was made, by the first known cause in its chain: `Timeout`,
+/// `Interrupted` or `Request`, else `Unknown`. The client decides by this whether it retries.
 fn kind(error: &(dyn Error + 'static)) -> HttpErrorKind {
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -243,7 +243,8 @@ fn channels<'a>(
     channels.collect()
 }
 
-/// Makes a channel that connects at its first call.
+/// Makes a channel that connects at its first call: with TLS for an `https` URL, in clear text for `http` or an
+/// address without a scheme.
 fn channel(url: &str, tls: &ClientTlsConfig) -> Result<Channel, tonic::transport::Error> {
     let url = if url.contains("://") {
         url.to_owned()

@@ -27,7 +27,8 @@ pub(crate) fn check(name: &str) -> Result<(), BackupError> {
     ))
 }
 
-/// Checks the name of a new backup, to which the suffixes are added.
+/// Checks the name of a new backup: besides [`check`], refuses one that already ends in `.db` or `.json`, because
+/// these suffixes are added to it.
 pub(crate) fn check_new(name: &str) -> Result<(), BackupError> {
     check(name)?;
     for suffix in [DATA, RECORD] {

@@ -9,7 +9,8 @@ use witan_crd::{RestorePhase, RestoreStatus, ordinal};
 use super::{idle, pass::Pass, soon};
 use crate::model::{Ordinal, Step, Stop, Why};
 
-/// Returns the next step of a restore whose members may not start yet; `None` if there is none.
+/// Returns the next step of a restore in its phase `Stopping`: stop pods, set disks aside, then begin the new members
+/// or go back to earlier disks. `None` if no restore is in this phase.
 pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
     let restore = pass.status.restore.as_ref();
     let restore = restore.filter(|one| one.phase == RestorePhase::Stopping)?;

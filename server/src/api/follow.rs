@@ -10,8 +10,9 @@ use witan_dialect::{Context, reply};
 
 use crate::follow::{CutOverRefused, FollowHandle};
 
-/// Answers a request for one of the two paths. A member that follows nothing answers 404, and says whether its cluster
-/// follows.
+/// Answers an authorized request: `GET /follow` with the status, `POST /follow/cut-over` by doing the cut-over and
+/// waiting for its result; 405 for other methods. A member that follows nothing answers 404, and says whether its
+/// cluster follows.
 pub(crate) async fn handle(
     ctx: &Context,
     handle: Option<&FollowHandle>,

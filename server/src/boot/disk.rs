@@ -42,7 +42,9 @@ fn following(first: Box<View>, seeded: StateMachine) -> Box<View> {
     Box::new(View { machine, position: first.position })
 }
 
-/// Opens the data directory, or sets it up. `seeded` is the data of a cluster that follows another one.
+/// Opens the data directory, or sets it up with the first state: that of a new cluster, of `joined`, or with the data
+/// `seeded` of a followed one. A directory that has a state wins over the flags, `joined` and `seeded`. With
+/// `force_new_cluster` in the configuration, removes all other members from the state and writes that to the log.
 pub(super) fn open(
     config: &Config,
     joined: Option<JoinedCluster>,

@@ -161,7 +161,9 @@ impl CorruptionChecker {
         }
     }
 
-    /// Replaces this member's state by the others' whenever it gets the alarm CORRUPT.
+    /// Whenever this member has the alarm CORRUPT, compares its state with the others', replaces it if most have
+    /// another one, and then lowers the alarm. An alarm on a sound state is left to its client; failures are tried
+    /// again after a pause. Never returns.
     async fn follow_alarm(&self) {
         let mut looks = interval(ALARM_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

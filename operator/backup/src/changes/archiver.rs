@@ -252,7 +252,8 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Watches a member behind what is stored of its cluster, if it has that history.
+    /// Opens a watch at a member: behind the stored changes of its cluster if it has their history, else a new
+    /// generation begins, which may need a backup. After an error no watch is open.
     async fn open(&mut self) -> Result<(), BackupError> {
         let members = source::in_order(self.members.survey().await)?;
         let member = &members[self.turn % members.len()];

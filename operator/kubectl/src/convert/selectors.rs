@@ -40,7 +40,8 @@ pub(super) fn rename(value: &mut Value, renamed: &[Renamed<'_>]) {
     }
 }
 
-/// Replaces the labels of the other operator in one selector.
+/// Replaces the labels of the other operator, by key and value, in one selector; all other labels and expressions
+/// stay as they are.
 fn rename_in(selector: &mut Value, renamed: &[Renamed<'_>]) {
     if let Some(labels) = selector
         .get_mut("matchLabels")

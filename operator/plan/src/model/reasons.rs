@@ -24,6 +24,7 @@ pub enum Removal {
 }
 
 impl Removal {
+    /// Returns the notice of this removal: reason, sentence, and whether a person has to look. `member` is a name.
     pub(super) fn notice(self, member: String) -> Notice {
         let (reason, because, warning) = match self {
             Removal::ScaleIn => (

@@ -63,7 +63,8 @@ impl NodeMetrics {
         self.kv_counted(sum);
     }
 
-    /// Counts ranges, puts and deletions of one request.
+    /// Adds ranges, puts and deletions of one request to the counters; more than one of them together also counts as
+    /// a transaction.
     pub(super) fn kv_counted(&self, sum: [u64; 3]) {
         let [ranges, puts, deletes] = sum;
         for (series, by) in [

@@ -286,7 +286,9 @@ impl Listener {
         }
     }
 
-    /// Starts to serve a stream of a member, and ends its previous one of the same kind.
+    /// Starts to serve a stream that `greet` has accepted (all checks are done there), and aborts the previous stream
+    /// of this member and kind. Also tells the member's own link to retry now, and reports a member that was gone as
+    /// back.
     fn admit(self: &Arc<Self>, (stream, hello, certificate): Greeted) {
         let key = (hello.from, hello.kind);
         self.shared.answer_remote(&hello);

@@ -102,8 +102,9 @@ impl LaneQueue {
         self.queued.lock().written = false;
     }
 
-    /// Waits for a message and takes the queued ones, up to the size of a batch. Returns none of them if the stream has
-    /// only to be flushed.
+    /// Waits for a message and takes queued ones, up to the size of a batch; an empty batch means that the stream has
+    /// only to be flushed. To be called when the last batch is written: a call that finds nothing completes
+    /// `emptied`. Dropping the future loses no message.
     pub(super) async fn next_batch(&self) -> Vec<Bytes> {
         loop {
             let filled = self.filled.notified();

@@ -130,6 +130,9 @@ impl Sink for Ring {
         self.encoder.hider()
     }
 
+    /// Queues a turn for the thread that writes, and takes the contents of one that is not yet encoded; leaves it out
+    /// if the queue or the disk is full. Returns whether the caller is to freeze the replica as it is after this turn
+    /// and hand it to [`Self::frozen`].
     fn turn(&mut self, turn: &mut NotedTurn) -> bool {
         let bytes = turn.bytes();
         let mut queued = self.queue.lock();

@@ -384,8 +384,9 @@ impl Checkpoint {
         }
     }
 
-    /// Writes runs of the changed records: for a base, all records that no run of `before` contains, whose runs are taken
-    /// over. On an error the new runs are removed.
+    /// Writes the runs of a new link, not yet published. `before: None` writes a difference: all records that
+    /// `changes` emits. `Some` writes a base: unchanged records in runs of `before` are left out, and their runs are
+    /// taken over. On an error the new runs are removed.
     fn write_link(
         &self,
         before: Option<&RunReuse>,

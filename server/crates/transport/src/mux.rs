@@ -286,8 +286,9 @@ fn too_many() -> HttpResponse {
         .body("etcdserver: too many requests\n")
 }
 
-/// Reads until the bytes are the HTTP/2 preface or differ from it; returns the stream with these bytes, and
-/// whether they are the preface.
+/// On a surface that serves HTTP/2, reads until the bytes are its preface or differ from it; other surfaces read
+/// nothing and answer `false`. Returns the stream with these bytes, and whether they are the preface. An error if the
+/// stream ends or times out before that.
 async fn sniff<S: AsyncRead + Unpin>(
     mut stream: StallTimeout<S>,
     surface: Surface,

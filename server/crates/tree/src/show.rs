@@ -74,8 +74,9 @@ struct ListingLimit {
 }
 
 impl ListingLimit {
-    /// Subtracts a node, whose path has `path_bytes` bytes, and the nodes that are listed below it; `false` if
-    /// they are more than was left.
+    /// Subtracts from the limit the bytes (path and value) of a node and of all nodes listed below it, and the number
+    /// of the latter. `false` once either would go below zero: then the listing is too large, and what is left means
+    /// nothing.
     fn take(&mut self, inode: &Inode, path_bytes: usize, depth: ListingDepth) -> bool {
         let subtract = |left: &mut usize, taken| {
             let rest = left.checked_sub(taken);

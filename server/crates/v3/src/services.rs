@@ -78,7 +78,8 @@ impl RpcService {
         answer.await.unwrap_or_else(refused)
     }
 
-    /// Answers a call of one message with a stream.
+    /// Answers a call of one message with a stream, or with an error status if the call is not admitted or `verb`
+    /// fails. `verb` gets the context, the request, and whether the caller requires a leader (`wants_leader`).
     async fn server_stream<Q, A, S, E>(
         &self,
         head: &Head,

@@ -111,7 +111,8 @@ fn containers(made: &Made) -> Vec<Value> {
     found.cloned().unwrap_or_default()
 }
 
-/// Sets fields of the member's container in the pod template.
+/// Sets fields of the member's container in the pod template, which gets one if it has none. A field that is set
+/// already is replaced as a whole, not merged.
 pub(in super::super) fn add_to_container(made: &mut Made, fields: Map<String, Value>) {
     let mut all = containers(made);
     if !all.iter().any(|container| container["name"] == CONTAINER) {

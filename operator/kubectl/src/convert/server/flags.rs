@@ -25,7 +25,8 @@ pub(in super::super) fn of_fields(
     flags.collect()
 }
 
-/// Takes variables of a container; those of etcd are flags.
+/// Takes all variables of a container and returns those of etcd (`ETCD_*` with a value) as flags. Others, and
+/// `valueFrom`, are noted as not converted.
 pub(in super::super) fn of_variables(fields: &mut Fields, path: &str) -> Vec<Flag> {
     let mut flags = Vec::new();
     for (place, item) in fields.items(path) {

@@ -297,7 +297,8 @@ impl Block {
         self.rebuilt(self.entries(), apart)
     }
 
-    /// A copy of the block with the versions of these entries, of which the values in `apart` are kept apart.
+    /// A copy of the block with these versions (slot and range of bytes, ascending). `apart` (ascending slots of
+    /// `entries`) becomes the list of the values that are kept apart; all other values are stored inline.
     fn rebuilt(&self, entries: Vec<(u16, Range<usize>)>, apart: Vec<(u16, Bytes)>) -> Block {
         let mut kept = Vec::with_capacity(entries.len());
         let mut bytes = Vec::with_capacity(self.bytes().len());

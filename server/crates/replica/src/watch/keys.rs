@@ -244,8 +244,9 @@ impl WatcherGroups {
         matched
     }
 
-    /// Marks every group to read all changes from its first noted one, or from this revision, because they
-    /// are unknown. Calls `wake` as [`Self::notify`] does.
+    /// Marks every group to read all changes from its first noted one on, because the single changes are not looked
+    /// at; a group without a noted one reads from `revision`, whose location in the history is `place`. Calls `wake`
+    /// as [`Self::notify`] does.
     pub fn notify_all(
         &mut self,
         place: Location,

@@ -161,7 +161,8 @@ pub(super) async fn handle(
     })
 }
 
-/// Executes a request on a resource, with a method that the resource serves.
+/// Executes a request on a resource. The caller has checked that the user may access it, and that the resource serves
+/// the method.
 async fn serve(
     ctx: &Context,
     request: &HttpRequest,

@@ -63,7 +63,8 @@ fn session_key(name: &[u8], lease: LeaseId) -> Bytes {
     [name, b"/", sign, digits.as_bytes()].concat().into()
 }
 
-/// Builds the range that reads one key of a name: the oldest (`Ascend`) or the youngest (`Descend`).
+/// Builds the range that reads one of the keys `NAME/…` (`name` comes without the slash): the one created first
+/// (`Ascend`) or last (`Descend`).
 fn first_or_last_key(name: &[u8], order: SortOrder) -> RangeRequest {
     RangeRequest {
         key: prefix(name),

@@ -225,7 +225,8 @@ impl JsonRequests {
         }
     }
 
-    /// Takes the first whole value from the buffer; `None` if the buffer holds none yet.
+    /// Takes the first whole value from the buffer; `None` if it holds none yet. At the end of the body, a number
+    /// that goes up to the end is whole, and a partial value is an error.
     fn value(&mut self) -> Result<Option<BytesMut>, String> {
         let end = match self.progress.take(&self.buffer[self.scanned..])? {
             Some(length) => self.scanned + length,
