@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use witan_machine::{
     command::{Command as Verb, Entry},
-    kv::{self, Compact, DeleteRange, Put},
+    kv::{self, Compact, DeleteRange, Put, Sweep},
 };
 
 use super::{
@@ -75,8 +75,7 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
         run(&mut view, put(name, 10));
     }
     let since = view.clone();
-    let revision = view.machine.kv.revision();
-    run(&mut view, kv::KvOperation::Compact(Compact { revision }));
+    compact(&mut view);
     storage.checkpoint.rewrite(Some(&since), &view).unwrap();
     assert!(numbers(&dir).intersection(&all).count() + 3 < all.len());
     // of a state unrelated to the disk's, nothing is reused
@@ -84,6 +83,15 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
     storage.checkpoint.write(None, &view).unwrap();
     assert!(numbers(&dir).is_disjoint(&before));
     compare(&dir, &view);
+}
+
+/// Compacts up to the last revision, and sweeps to the end.
+fn compact(view: &mut View) {
+    let revision = view.machine.kv.revision();
+    run(view, kv::KvOperation::Compact(Compact { revision }));
+    while view.machine.kv.is_sweeping() {
+        run(view, kv::KvOperation::Sweep(Sweep {}));
+    }
 }
 
 /// Links of the newest chain.
@@ -143,8 +151,7 @@ fn a_base_takes_over_the_runs_of_differences() {
             kv::KvOperation::Delete(DeleteRange { key, ..DeleteRange::default() }),
         );
     }
-    let revision = view.machine.kv.revision();
-    run(&mut view, kv::KvOperation::Compact(Compact { revision }));
+    compact(&mut view);
     storage.checkpoint.write(Some(&since), &view).unwrap();
     until_base(&dir, &mut storage, &mut view, &mut |view| {
         run(view, put(0, 10))
