@@ -534,7 +534,7 @@ impl Replica {
             .leader_tasks
             .compaction
             .due(&self.machine.kv, leading, idle, self.ticks);
-        if let Some(command) = due {
+        for command in due {
             let taken = self.propose_as_leader(term, now_ns, command);
             self.leader_tasks.compaction.proposal_result(taken);
         }

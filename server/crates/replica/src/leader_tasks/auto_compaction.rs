@@ -13,6 +13,10 @@ use witan_machine::{
 /// is longer.
 const CHECKS_PER_PERIOD: u64 = 10;
 
+/// Sweeps that an idle leader proposes at each tick: 28 MiB of memory, so that a member whose quota is used up has space
+/// again soon after a compaction.
+const SWEEPS_PER_TICK: usize = 8;
+
 /// Which old revisions a leader compacts automatically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AutoCompaction {
@@ -99,29 +103,32 @@ impl AutoCompactor {
         Self { schedule, in_flight: None }
     }
 
-    /// Returns the command to propose at this tick, if any: a compaction that is due, or a sweep on a leader
-    /// with `idle`, which says that the log has nothing to apply. A follower samples revisions, too, because
-    /// it may lead later.
-    pub(crate) fn due(&mut self, kv: &Kv, leading: bool, idle: bool, tick: u64) -> Option<Command> {
+    /// Returns the commands to propose at this tick: a compaction that is due, or sweeps on a leader with `idle`, which
+    /// says that the log has nothing to apply. A follower samples revisions, too, because it may lead later.
+    pub(crate) fn due(&mut self, kv: &Kv, leading: bool, idle: bool, tick: u64) -> Vec<Command> {
         let revision = match &mut self.schedule {
             Some(Schedule::Periodic(periodic)) => periodic.due(kv.revision(), leading, tick),
             Some(Schedule::Revisions(revisions)) => revisions.due(kv.revision(), leading, tick),
             None => None,
         };
-        let verb = match revision {
+        let operations = match revision {
             Some(revision) => {
                 self.in_flight = Some((revision, tick));
                 // a client has compacted further already
                 if revision <= kv.compacted() {
                     self.proposal_result(true);
-                    return None;
+                    return Vec::new();
                 }
-                KvOperation::Compact(Compact { revision })
+                vec![KvOperation::Compact(Compact { revision })]
             }
-            None if leading && idle && kv.is_sweeping() => KvOperation::Sweep(Sweep {}),
-            None => return None,
+            None if leading && idle && kv.is_sweeping() => {
+                vec![KvOperation::Sweep(Sweep {}); SWEEPS_PER_TICK]
+            }
+            None => Vec::new(),
         };
-        Some(Command::Kv(kv::KvCommand { operation: Some(verb) }))
+        let commands = operations.into_iter();
+        let commands = commands.map(|operation| kv::KvCommand { operation: Some(operation) });
+        commands.map(Command::Kv).collect()
     }
 
     /// Reports whether the log accepted the proposal; a rejected one is due again at the next
@@ -207,7 +214,10 @@ mod tests {
         let (mut kv, mut compaction) = (Kv::default(), AutoCompactor::new(Some(wanted)));
         let mut done = Vec::new();
         for tick in 0..ticks {
-            if let Some(Command::Kv(command)) = compaction.due(&kv, leads(tick), true, tick) {
+            for command in compaction.due(&kv, leads(tick), true, tick) {
+                let Command::Kv(command) = command else {
+                    panic!("{command:?}")
+                };
                 compaction.proposal_result(true);
                 if let Some(KvOperation::Compact(compact)) = &command.operation {
                     done.push((tick, compact.revision));
@@ -257,8 +267,9 @@ mod tests {
         );
         put(&mut kv);
         put(&mut kv);
-        let due =
-            |compaction: &mut AutoCompactor, tick| compaction.due(&kv, true, true, tick).is_some();
+        let due = |compaction: &mut AutoCompactor, tick| {
+            !compaction.due(&kv, true, true, tick).is_empty()
+        };
         assert!(!due(&mut compaction, 1));
         assert!(due(&mut compaction, 11));
         compaction.proposal_result(false);
