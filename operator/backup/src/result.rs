@@ -30,7 +30,7 @@ pub struct BackupRecord {
     pub cluster_id: String,
     /// Version of the member.
     pub version: String,
-    /// The hash of the keys at the revision; `None` if it was not asked for, or keys were compacted during the snapshot.
+    /// The hash of the keys at the revision; `None` if it was not requested, or keys were compacted during the snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_hash: Option<KeysHash>,
     /// When the member was asked.

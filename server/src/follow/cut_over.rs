@@ -52,8 +52,8 @@ pub(crate) enum CutOverRefused {
 }
 
 impl Copier<'_> {
-    /// Does the cut-over and sends its result to who asked for it, also before it returns an error. Returns whether
-    /// it is done; `false` if it was refused or nobody waits for it.
+    /// Does the cut-over and sends its result to the requester, also before it returns an error. Returns whether it is
+    /// done; `false` if it was refused or nobody waits for it.
     pub(super) async fn answer_cut_over(&mut self, to: CutOverRequest) -> Result<bool, CopyError> {
         if to.is_closed() {
             return Ok(false);
