@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use witan_machine::{
     command::Command,
-    kv::{self, Compact, Kv, KvOperation, Sweep},
+    kv::{Compact, Kv, KvOperation, Sweep},
 };
 
 /// Revisions sampled in one period; etcd takes ten samples in a period, or in an hour if the period
@@ -126,9 +126,7 @@ impl AutoCompactor {
             }
             None => Vec::new(),
         };
-        let commands = operations.into_iter();
-        let commands = commands.map(|operation| kv::KvCommand { operation: Some(operation) });
-        commands.map(Command::Kv).collect()
+        operations.into_iter().map(Command::from).collect()
     }
 
     /// Reports whether the log accepted the proposal; a rejected one is due again at the next
@@ -197,14 +195,14 @@ impl Revisions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use witan_machine::kv::Put;
+    use witan_machine::kv::{KvCommand, Put};
 
     /// A tick is a second here.
     const HOUR: u64 = 3600;
 
     fn put(kv: &mut Kv) {
         let put = Put { key: "k".into(), ..Put::default() };
-        let command = kv::KvCommand { operation: Some(KvOperation::Put(put)) };
+        let command = KvCommand { operation: Some(KvOperation::Put(put)) };
         kv.apply(&command).expect("a put is taken");
     }
 
@@ -254,6 +252,38 @@ mod tests {
             let done = run(wanted, ticks, |tick| Some(tick) > leads_after);
             assert_eq!(done, expected, "{wanted:?}");
         }
+    }
+
+    #[test]
+    fn an_idle_leader_sweeps_to_the_end() {
+        let (mut kv, mut compaction) = (Kv::default(), AutoCompactor::new(None));
+        for _ in 0..3 {
+            for key in 0..1000 {
+                let (key, value) = (format!("k{key}").into(), vec![b'v'; 16 << 10].into());
+                let put = KvOperation::Put(Put { key, value, ..Put::default() });
+                kv.apply(&KvCommand { operation: Some(put) })
+                    .expect("a put is taken");
+            }
+        }
+        let compact = KvOperation::Compact(Compact { revision: kv.revision() });
+        kv.apply(&KvCommand { operation: Some(compact) })
+            .expect("it can be compacted");
+        assert!(compaction.due(&kv, false, true, 0).is_empty(), "a follower");
+        assert!(compaction.due(&kv, true, false, 0).is_empty(), "busy");
+        let mut ticks = 0;
+        while kv.is_sweeping() {
+            ticks += 1;
+            let due = compaction.due(&kv, true, true, ticks);
+            assert_eq!(due.len(), SWEEPS_PER_TICK);
+            for command in due {
+                let Command::Kv(command) = command else {
+                    panic!("{command:?}")
+                };
+                kv.apply(&command).expect("it sweeps");
+            }
+        }
+        assert!(ticks > 1);
+        assert!(compaction.due(&kv, true, true, ticks + 1).is_empty());
     }
 
     #[test]
