@@ -7,6 +7,7 @@ mod apply_queue;
 mod boot;
 mod deferred_commits;
 mod disk_room;
+mod failover;
 mod forced;
 mod forwarding;
 mod frozen;
@@ -58,10 +59,10 @@ use crate::{
 use apply_queue::ApplyQueue;
 use deferred_commits::DeferredCommits;
 use disk_room::DiskRoom;
+use failover::{AskedPreVote, Failover};
 use group_commit::HeldProposal;
 use log_lost::BeyondLog;
 use membership::PendingRemoval;
-use peers::Failover;
 use witan_machine::{StateMachine, member::MemberId, view::View};
 
 /// Settings of a replica.
@@ -235,6 +236,7 @@ pub struct Replica {
     monotonic_ns: u64,
     /// Campaigns because the leader's process ended.
     failover: Option<Failover>,
+    asked_pre_vote: Option<AskedPreVote>,
     /// How often this leader tried to hand over, so that it can be removed.
     handovers: u32,
     pending_removal: PendingRemoval,
@@ -425,6 +427,7 @@ impl Replica {
         if (kind == MessageType::MsgTimeoutNow && (self.has_full_disk() || !self.may_campaign()))
             || (asks_for_vote && self.may_have_lost_log())
             || self.is_late_from_ended_leader(&message)
+            || self.is_before(&message)
             || self.falls_short(&message)
         {
             return Ok(());
@@ -443,6 +446,7 @@ impl Replica {
             self.tell_term(message.from);
             return Ok(());
         }
+        self.note_pre_vote(&message);
         // An error means that the message is stale or not for this member; raft changed nothing.
         let _ = self.raft.step(message);
         // A snapshot that raft refused must not replace an accepted one that waits for the next

@@ -107,6 +107,7 @@ impl Replica {
             term_and_leader: (0, 0),
             monotonic_ns: 0,
             failover: None,
+            asked_pre_vote: None,
             handovers: 0,
             pending_removal: PendingRemoval::default(),
             leaving_since: None,

@@ -13,7 +13,7 @@ use raft::RawNode;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApplyQueue, BeyondLog, Config, DeferredCommits, DiskRoom, Failover, HeldProposal,
+    ApplyQueue, AskedPreVote, BeyondLog, Config, DeferredCommits, DiskRoom, Failover, HeldProposal,
     PendingRemoval, Replica, Role, boot, peers::Acknowledgment, proposing::ProposalBatch,
 };
 use crate::{
@@ -155,6 +155,7 @@ frozen! {
         term_and_leader: (u64, u64),
         monotonic_ns: u64,
         failover: Option<Failover>,
+        asked_pre_vote: Option<AskedPreVote>,
         handovers: u32,
         pending_removal: PendingRemoval,
         leaving_since: Option<u64>,

@@ -1,5 +1,5 @@
 //! The reports of the transport about other members, and what follows from them: snapshots that arrived or
-//! failed, a campaign at once when the leader's process ended, leadership handed over.
+//! failed, leadership handed over. What follows from the end of a leader's process is in `failover`.
 
 use std::cmp::Reverse;
 
@@ -10,12 +10,7 @@ use raft::{
 use serde::{Deserialize, Serialize};
 
 use super::Replica;
-use crate::{
-    host::Lane,
-    jitter,
-    limits::{FAILOVER_CAMPAIGNS, FAILOVER_STEP_NS},
-    wire::PeerMessage,
-};
+use crate::{host::Lane, wire::PeerMessage};
 use witan_machine::member::MemberId;
 
 /// A report of the transport about another member. Recordings hold the numbers.
@@ -58,21 +53,6 @@ pub(super) struct Acknowledgment {
     to: u64,
     term: u64,
     index: u64,
-}
-
-/// Campaigns of a follower whose leader's process ended. Nothing but the wait for the election timeout is
-/// left out: those that still hear the leader refuse the pre-vote.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct Failover {
-    /// The leader whose process ended, and the term that it led.
-    ended: (u64, u64),
-    /// Until when its messages count as the last ones of a process that has ended, on the monotonic clock. They
-    /// do not arrive for longer than the wait that these campaigns save.
-    ignored_until_ns: u64,
-    /// When to campaign next, on the monotonic clock.
-    pub(super) at_ns: u64,
-    /// How often it was tried.
-    campaigns: u32,
 }
 
 impl Replica {
@@ -211,94 +191,6 @@ impl Replica {
     fn snapshot_ended(&mut self, member: u64, status: SnapshotStatus) {
         self.leader_tasks.snapshot_ended(member);
         self.raft.report_snapshot(member, status);
-    }
-
-    /// Begins campaigns if the process of the leader that this follower knows ended, and grants pre-votes
-    /// from then on. Does nothing without pre-vote: a campaign that cannot be won would disturb the others.
-    fn process_gone(&mut self, member: u64) {
-        let raft = &mut self.raft.raft;
-        if raft.state != StateRole::Follower
-            || raft.leader_id != member
-            || !raft.promotable()
-            || !raft.pre_vote
-        {
-            return;
-        }
-        // It grants pre-votes from now on, as after an election timeout without the leader.
-        raft.leader_id = 0;
-        self.failover = Some(Failover {
-            ended: (member, raft.term),
-            ignored_until_ns: self.monotonic_ns.saturating_add(self.config.election_ns),
-            at_ns: self.monotonic_ns + self.failover_delay_ns(member, 0),
-            campaigns: 0,
-        });
-        self.continue_failover();
-    }
-
-    /// Accepts messages of `member` again, if it is the leader whose process was believed to have ended. Its next
-    /// message ends the campaigns; until then they go on, because a restarted process does not lead.
-    fn process_back(&mut self, member: u64) {
-        let failover = self.failover.as_mut();
-        if let Some(failover) = failover.filter(|failover| failover.ended.0 == member) {
-            failover.ignored_until_ns = 0;
-        }
-    }
-
-    /// Whether a message comes from the leader whose process ended, in the term that it led, and may be one
-    /// of its last, because it comes within an election timeout of the report: the message would end the campaigns, and have the followers wait for a leader that is not
-    /// there. The caller drops it.
-    pub(super) fn is_late_from_ended_leader(&self, message: &Message) -> bool {
-        let leads = matches!(
-            message.get_msg_type(),
-            MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot
-        );
-        let sent = (message.from, message.term);
-        let is_late = |failover: Failover| {
-            failover.ended == sent && self.monotonic_ns < failover.ignored_until_ns
-        };
-        leads && self.failover.is_some_and(is_late)
-    }
-
-    /// Nanoseconds until this member campaigns next. Members campaign one after the other, so that the first
-    /// one is rarely disturbed. Each campaign without success doubles the step between them, up to an election
-    /// timeout: where messages take long, an earlier campaign would end those under way.
-    fn failover_delay_ns(&self, ended: u64, campaigns: u32) -> u64 {
-        let voters = self.raft.store().position().voters.iter();
-        let before = voters.filter(|id| **id < self.config.id && **id != ended);
-        let rank = before.count() as u64;
-        let Some(doubled) = campaigns.checked_sub(1) else {
-            return rank * FAILOVER_STEP_NS;
-        };
-        let longest = self.config.election_ns.max(FAILOVER_STEP_NS);
-        let step = (FAILOVER_STEP_NS << doubled.min(FAILOVER_CAMPAIGNS)).min(longest);
-        let draw = self.campaigns + u64::from(campaigns);
-        (1 + rank) * step + jitter::below(self.config.seed, draw, step)
-    }
-
-    /// Campaigns if it is time to, until there is a leader, this member has no vote any more, or
-    /// [`FAILOVER_CAMPAIGNS`] campaigns had no success. Raft itself would let a removed member campaign, and
-    /// panic when it wins.
-    pub(super) fn continue_failover(&mut self) {
-        let Some(failover) = self.failover else {
-            return;
-        };
-        let raft = &self.raft.raft;
-        let in_vain = failover.campaigns >= FAILOVER_CAMPAIGNS;
-        if raft.leader_id != 0 || !raft.promotable() || in_vain {
-            self.failover = None;
-            return;
-        }
-        if self.monotonic_ns < failover.at_ns || !self.may_campaign() {
-            return;
-        }
-        // An error says that raft has changes of membership to apply first.
-        let _ = self.raft.campaign();
-        let campaigns = failover.campaigns + 1;
-        self.failover = Some(Failover {
-            at_ns: self.monotonic_ns + self.failover_delay_ns(0, campaigns),
-            campaigns,
-            ..failover
-        });
     }
 
     /// Returns the other voter, but `except`, with the longest log of those that this leader has heard of

@@ -29,6 +29,27 @@ fn the_process_of_a_leader_is_gone_and_writes_go_on_within_milliseconds() {
     }
 }
 
+/// The reports come from streams of their own. The first member to campaign may have heard before all others.
+#[test]
+fn who_hears_of_it_later_votes_for_who_has_asked_before() {
+    for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7]] {
+        let mut cluster = Cluster::new(ids);
+        let leader = cluster.leader().expect("it leads");
+        let others: Vec<u64> = ids.iter().copied().filter(|id| *id != leader).collect();
+        cluster.members.remove(&leader);
+        for other in &others {
+            cluster.event(*other, leader, PeerEvent::ProcessGone);
+            cluster.pass(MS);
+        }
+        assert_eq!(
+            cluster.leader(),
+            Some(others[0]),
+            "of {} members",
+            ids.len()
+        );
+    }
+}
+
 /// Its last messages may arrive after its streams were seen to end: on a network that loses segments, those of one
 /// stream are sent again while another one has ended.
 #[test]
@@ -159,20 +180,23 @@ fn leadership_is_handed_over_between_a_check_of_the_quorum_and_the_next_answer()
     }
 }
 
-/// Kills the leader of a cluster whose messages each take so long, and lets time pass until there is another one.
-/// Returns the duration, and the number of terms that began in it.
-fn slow_failover(ids: &[u64], delay_ms: u64) -> (u64, u64) {
+/// Kills the leader of a cluster whose messages each take so long, and lets time pass until there is another one. Each
+/// other member hears of it after the milliseconds in `heard`. Returns the duration, and the number of terms that
+/// began in it.
+fn slow_failover(ids: &[u64], delay_ms: u64, heard: &[u64]) -> (u64, u64) {
     let mut cluster = Cluster::new(ids);
     let leader = cluster.leader().expect("it leads");
     let others: Vec<u64> = ids.iter().copied().filter(|id| *id != leader).collect();
     let term = cluster.replica(leader).status().term;
     cluster.members.remove(&leader);
-    for other in &others {
-        cluster.event(*other, leader, PeerEvent::ProcessGone);
-    }
     let mut on_the_way: VecDeque<(u64, Envelope)> = VecDeque::new();
     for ms in 1..20_000 {
         cluster.now_ns += MS;
+        for (other, after) in others.iter().zip(heard) {
+            if *after + 1 == ms {
+                cluster.event(*other, leader, PeerEvent::ProcessGone);
+            }
+        }
         let now_ns = cluster.now_ns;
         while let Some((_, envelope)) = on_the_way.pop_front_if(|(due, _)| *due <= ms) {
             cluster.deliver(envelope);
@@ -205,13 +229,36 @@ fn slow_failover(ids: &[u64], delay_ms: u64) -> (u64, u64) {
 fn slow_campaigns_are_not_ended_by_the_next_ones() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5]] {
         for delay_ms in [1, 3, 5, 8, 12, 16, 20, 25, 30, 40, 50, 60, 80, 100, 130] {
-            let (took_ms, terms) = slow_failover(ids, delay_ms);
+            let (took_ms, terms) = slow_failover(ids, delay_ms, &[0; 4]);
             let what = format!(
                 "{took_ms} ms, {terms} terms: {} members, {delay_ms} ms a message",
                 ids.len()
             );
             assert!(terms <= 4, "{what}");
             assert!(took_ms <= 600 + 10 * delay_ms, "{what}");
+        }
+    }
+}
+
+/// Each member hears of the end of the leader's process by itself: no order and no distance of these moments lets one
+/// campaign end another.
+#[test]
+fn campaigns_do_not_end_each_other_whenever_members_hear_of_it() {
+    for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5]] {
+        let others = ids.len() - 1;
+        for delay_ms in [1, 2, 3, 5, 8] {
+            for late_ms in [0, 1, 3, 5, 10, 15, 18, 19, 20, 21, 22, 23, 25, 30] {
+                for late in 0..others {
+                    let mut heard = vec![0; others];
+                    heard[late] = late_ms;
+                    let (took_ms, terms) = slow_failover(ids, delay_ms, &heard);
+                    let what = format!(
+                        "{took_ms} ms, {terms} terms: heard {heard:?}, {delay_ms} ms a message"
+                    );
+                    assert_eq!(terms, 1, "{what}");
+                    assert!(took_ms <= late_ms + 5 * delay_ms + 25, "{what}");
+                }
+            }
         }
     }
 }

@@ -1,0 +1,188 @@
+//! Failover: a follower campaigns at once when the process of its leader ended.
+//!
+//! The transport reports the end to each member by itself, milliseconds apart (`peers`). A member that hears of it later
+//! has ignored the pre-vote of an earlier one, and answers it then.
+
+use raft::{
+    StateRole,
+    eraftpb::{Message, MessageType},
+};
+use serde::{Deserialize, Serialize};
+
+use super::Replica;
+use crate::{
+    jitter,
+    limits::{FAILOVER_CAMPAIGNS, FAILOVER_STEP_NS},
+};
+
+/// Campaigns of a follower whose leader's process ended. Nothing but the wait for the election timeout is
+/// left out: those that still hear the leader refuse the pre-vote.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Failover {
+    /// The leader whose process ended, and the term that it led.
+    ended: (u64, u64),
+    /// Until when its messages count as the last ones of a process that has ended, on the monotonic clock. They
+    /// do not arrive for longer than the wait that these campaigns save.
+    ignored_until_ns: u64,
+    /// When to campaign next, on the monotonic clock.
+    pub(super) at_ns: u64,
+    /// How often it was tried.
+    campaigns: u32,
+    /// The last term in which the next campaign was put off.
+    term: u64,
+}
+
+/// The last pre-vote that a follower was asked for. Raft ignores it while the follower hears a leader.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct AskedPreVote {
+    candidate: u64,
+    term: u64,
+    /// Index and term of the last entry of the candidate's log.
+    last: (u64, u64),
+}
+
+impl Replica {
+    /// Keeps a request for a pre-vote, in case that the report about the leader's process comes after it. Other
+    /// messages do nothing.
+    pub(super) fn note_pre_vote(&mut self, message: &Message) {
+        if message.get_msg_type() == MessageType::MsgRequestPreVote {
+            self.asked_pre_vote = Some(AskedPreVote {
+                candidate: message.from,
+                term: message.term,
+                last: (message.index, message.log_term),
+            });
+        }
+    }
+
+    /// Whether a request for a pre-vote would disturb the first campaign of this member, whose turn is before that of
+    /// the sender and whose log is as long: both would become candidates and share the votes. The caller drops it.
+    pub(super) fn is_before(&self, message: &Message) -> bool {
+        let raft = &self.raft.raft;
+        let last = (raft.raft_log.last_term(), raft.raft_log.last_index());
+        message.get_msg_type() == MessageType::MsgRequestPreVote
+            && raft.state == StateRole::PreCandidate
+            && self
+                .failover
+                .is_some_and(|failover| failover.campaigns == 1)
+            && self.config.id < message.from
+            && (message.log_term, message.index) <= last
+    }
+
+    /// Lets raft answer the kept request for a pre-vote, if it is for the next term. The candidate still waits for it,
+    /// or drops the answer.
+    fn answer_pre_vote(&mut self) {
+        let next = self.raft.raft.term + 1;
+        let asked = self.asked_pre_vote.take();
+        let Some(asked) = asked.filter(|asked| asked.term == next) else {
+            return;
+        };
+        let mut request = Message {
+            to: self.config.id,
+            from: asked.candidate,
+            term: asked.term,
+            index: asked.last.0,
+            log_term: asked.last.1,
+            ..Message::default()
+        };
+        request.set_msg_type(MessageType::MsgRequestPreVote);
+        // An error says that the candidate is no member any more.
+        let _ = self.raft.step(request);
+    }
+
+    /// Begins campaigns if the process of the leader that this follower knows ended, and grants pre-votes
+    /// from then on. Does nothing without pre-vote: a campaign that cannot be won would disturb the others.
+    pub(super) fn process_gone(&mut self, member: u64) {
+        let raft = &self.raft.raft;
+        if raft.state != StateRole::Follower
+            || raft.leader_id != member
+            || !raft.promotable()
+            || !raft.pre_vote
+        {
+            return;
+        }
+        self.failover = Some(Failover {
+            ended: (member, raft.term),
+            ignored_until_ns: self.monotonic_ns.saturating_add(self.config.election_ns),
+            at_ns: self.monotonic_ns + self.failover_delay_ns(member, 0),
+            campaigns: 0,
+            term: raft.term,
+        });
+        // It grants pre-votes from now on, as after an election timeout without the leader.
+        self.raft.raft.leader_id = 0;
+        self.answer_pre_vote();
+        self.continue_failover();
+    }
+
+    /// Accepts messages of `member` again, if it is the leader whose process was believed to have ended. Its next
+    /// message ends the campaigns; until then they go on, because a restarted process does not lead.
+    pub(super) fn process_back(&mut self, member: u64) {
+        let failover = self.failover.as_mut();
+        if let Some(failover) = failover.filter(|failover| failover.ended.0 == member) {
+            failover.ignored_until_ns = 0;
+        }
+    }
+
+    /// Whether a message comes from the leader whose process ended, in the term that it led, and may be one
+    /// of its last, because it comes within an election timeout of the report: the message would end the campaigns,
+    /// and have the followers wait for a leader that is not there. The caller drops it.
+    pub(super) fn is_late_from_ended_leader(&self, message: &Message) -> bool {
+        let leads = matches!(
+            message.get_msg_type(),
+            MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot
+        );
+        let sent = (message.from, message.term);
+        let is_late = |failover: Failover| {
+            failover.ended == sent && self.monotonic_ns < failover.ignored_until_ns
+        };
+        leads && self.failover.is_some_and(is_late)
+    }
+
+    /// Nanoseconds until this member campaigns next. Members campaign one after the other, so that the first
+    /// one is rarely disturbed. Each campaign without success doubles the step between them, up to an election
+    /// timeout: where messages take long, an earlier campaign would end those under way.
+    fn failover_delay_ns(&self, ended: u64, campaigns: u32) -> u64 {
+        let voters = self.raft.store().position().voters.iter();
+        let before = voters.filter(|id| **id < self.config.id && **id != ended);
+        let rank = before.count() as u64;
+        let Some(doubled) = campaigns.checked_sub(1) else {
+            return rank * FAILOVER_STEP_NS;
+        };
+        let longest = self.config.election_ns.max(FAILOVER_STEP_NS);
+        let step = (FAILOVER_STEP_NS << doubled.min(FAILOVER_CAMPAIGNS)).min(longest);
+        let draw = self.campaigns + u64::from(campaigns);
+        (1 + rank) * step + jitter::below(self.config.seed, draw, step)
+    }
+
+    /// Campaigns if it is time to, until there is a leader, this member has no vote any more, or
+    /// [`FAILOVER_CAMPAIGNS`] campaigns had no success. Raft itself would let a removed member campaign, and
+    /// panic when it wins.
+    pub(super) fn continue_failover(&mut self) {
+        let Some(mut failover) = self.failover else {
+            return;
+        };
+        let raft = &self.raft.raft;
+        if failover.term != raft.term {
+            // a candidate asks for votes, this member or another one: it gets the time to win
+            let delay_ns = self.failover_delay_ns(0, failover.campaigns.max(1));
+            failover.at_ns = failover.at_ns.max(self.monotonic_ns + delay_ns);
+            failover.term = raft.term;
+            self.failover = Some(failover);
+        }
+        let in_vain = failover.campaigns >= FAILOVER_CAMPAIGNS;
+        if raft.leader_id != 0 || !raft.promotable() || in_vain {
+            self.failover = None;
+            return;
+        }
+        if self.monotonic_ns < failover.at_ns || !self.may_campaign() {
+            return;
+        }
+        // An error says that raft has changes of membership to apply first.
+        let _ = self.raft.campaign();
+        let campaigns = failover.campaigns + 1;
+        self.failover = Some(Failover {
+            at_ns: self.monotonic_ns + self.failover_delay_ns(0, campaigns),
+            campaigns,
+            ..failover
+        });
+    }
+}
