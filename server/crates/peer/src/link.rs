@@ -35,8 +35,9 @@ use super::{
 /// Interval of pings, which measure round-trip times and show that the other side still reads.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The first delay between two attempts after the first of them, which comes at once.
-const RETRY_FIRST: Duration = Duration::from_millis(5);
+/// The first delay between two attempts after the first of them, which comes at once. It is short because the port of a
+/// process that ends may take a connection and reset it, a moment before it refuses all: failover waits for that.
+const RETRY_FIRST: Duration = Duration::from_millis(1);
 
 /// The longest delay. A member that comes back opens streams itself, which ends all delays.
 const RETRY_LONGEST: Duration = Duration::from_secs(1);
@@ -424,8 +425,8 @@ impl Delays {
         self.next = Duration::ZERO;
     }
 
-    /// Returns the delay after a stream that has lasted for `lasted`, zero if none was opened. It doubles up
-    /// to [`RETRY_LONGEST`], and a random part of up to half of it is left out.
+    /// Returns the delay after a stream that has lasted for `lasted`, zero if none was opened; that time counts as
+    /// part of the delay. It doubles up to [`RETRY_LONGEST`], and a random part of up to half of it is left out.
     fn next(&mut self, lasted: Duration) -> Duration {
         if lasted >= SETTLED {
             self.start_over();
@@ -435,7 +436,8 @@ impl Delays {
         self.drawn += 1;
         // between half and all of it
         let share = self.random.hash_one(self.drawn) % 512 + 512;
-        delay * u32::try_from(share).unwrap_or(1024) / 1024
+        let delay = delay * u32::try_from(share).unwrap_or(1024) / 1024;
+        delay.saturating_sub(lasted)
     }
 }
 
@@ -457,6 +459,9 @@ mod tests {
             bound = (2 * bound).min(RETRY_LONGEST);
         }
         assert_eq!(delays.next(SETTLED), Duration::ZERO);
-        assert!(!delays.next(SETTLED / 2).is_zero(), "a stream that flaps");
+        let flaps = RETRY_FIRST / 4;
+        assert!(!delays.next(flaps).is_zero(), "a stream that flaps");
+        let open = 2 * RETRY_FIRST;
+        assert!(delays.next(open).is_zero(), "open for longer than that");
     }
 }
