@@ -121,8 +121,9 @@ impl Tried {
         self.failures = 0;
     }
 
-    /// Remembers that a step was done on this observation; returns whether it was done so often on the same observation
-    /// that it counts as refused from now on.
+    /// Remembers that a step was done on this observation, and holds it back as refused, for longer each time, once
+    /// it was done [`REPEATS`] times on the same one; before that a former refusal of it is forgotten. Returns
+    /// whether this is news: `false` also if the step was held back for this reason before.
     pub(crate) fn on_done(&mut self, step: &Step, seen: &Observed, now: Instant) -> bool {
         let this = (step.clone(), without_measures(seen));
         self.repeats = if self.last.as_ref() == Some(&this) {

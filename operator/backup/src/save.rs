@@ -246,8 +246,9 @@ fn not_compared(why: &str) -> String {
     format!("the keys of the backup cannot be compared with those of the cluster: {why}")
 }
 
-/// Reads the digest of the newest revision of a member, by which changes are matched with the backup. Without it no changes
-/// can be applied to the backup.
+/// Reads the digest of the newest revision of a member, by which changes are matched with the backup; `None` if there
+/// is none, and then no changes can be applied to the backup. For a backup that begins changes a failed call is an
+/// error, and so is `None` if there are keys; for any other a failed call is only logged and gives `None`.
 async fn revision_digest(
     source: &impl Source,
     member: &Report,

@@ -89,7 +89,9 @@ pub(super) fn share_schema(_: &mut SchemaGenerator) -> Schema {
 pub struct Span(pub String);
 
 impl Span {
-    /// Parses a text that no schema has checked; `None` if it is not a span of time.
+    /// Parses a text that no schema has checked: one or more whole numbers, each followed by `h`, `m` or `s`. `None`
+    /// if it is not such a span of time; days, fractions and signs are none. The size is not checked:
+    /// [`Self::duration`] of a span that is too long is zero.
     pub fn parse(text: &str) -> Option<Self> {
         let mut digits = 0;
         for c in text.chars() {

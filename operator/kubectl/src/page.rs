@@ -8,7 +8,8 @@ use super::table::clipped;
 /// Characters of an answer that are shown.
 const ANSWER_MAX: usize = 200;
 
-/// Returns the text of an error for people.
+/// Returns the text for people of why a page over HTTP of a member was not read. The text does not name the member,
+/// and may call it `it`: the caller names it before.
 pub(super) fn explain(error: PageError) -> String {
     match error {
         PageError::Status(StatusCode::UNAUTHORIZED, _) => {

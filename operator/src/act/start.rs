@@ -11,8 +11,10 @@ use super::{ActError, Actor};
 use crate::resources::{self, Cluster, MANAGER, REFUSED};
 
 impl<M: Members> Actor<'_, M> {
-    /// Applies the claim of a member, unless its spec keeps no disks, and then its pod. While the pod is refused, a member
-    /// that restarts gets the template that was last admitted: a spec that makes no pods must not cost the quorum.
+    /// Applies the claim of a member, unless its spec keeps no disks, and then creates its pod; a pod of the cluster
+    /// that exists stays unchanged. While the pod is refused, a member that restarts gets the template that was last
+    /// admitted, which is a success: a spec that makes no pods must not cost the quorum. The error is that of the
+    /// present template.
     pub(super) async fn start(&self, plan: &PodPlan) -> Result<(), ActError> {
         if self.cluster.spec().is_durable() {
             self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;

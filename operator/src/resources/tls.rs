@@ -279,6 +279,8 @@ fn authority_params(
     Ok(params)
 }
 
+/// Builds the secret of a role, which the cluster owns, from names and texts of files. Its type is kubernetes.io/tls,
+/// so `files` must contain `tls.crt` and `tls.key`.
 fn secret(cluster: &Cluster<'_>, role: CertificateRole, files: Vec<(&str, String)>) -> Secret {
     let data = files
         .into_iter()

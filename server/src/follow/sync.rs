@@ -22,7 +22,10 @@ const SNAPSHOT_SHARE: u32 = 20;
 const ENDED_LEASE_S: i64 = 60;
 
 impl Copier<'_> {
-    /// Copies leases, and users and roles if their revision has changed. Lifts a fence that an earlier cut-over has left.
+    /// Lifts a fence that an earlier cut-over has left at the source, then copies leases, and users and roles if
+    /// their revision has changed. Users and roles may be left for a later call, so that snapshots are not asked for
+    /// too often, and are not copied here from a source that does not tell their revision. An error, among others, if
+    /// a cut-over was done: the source then stays fenced.
     pub(super) async fn sync(&mut self) -> Result<(), CopyError> {
         let revision = self.source_revision().await?;
         let fenced = self.session.is_fenced().await;

@@ -53,7 +53,9 @@ pub(super) fn set_claim(
     wrong
 }
 
-/// Completes the spec of a claim by the size that the other operator has by default; the error says what is wrong with its own.
+/// Completes the spec of a claim by `size`, which the other operator has by default, if the claim gives none; without
+/// a default nothing is added. Malformed resources of the claim are removed before: the error says what is wrong with
+/// them, and the claim is completed all the same.
 fn complete(claim: &mut Map<String, Value>, size: Option<&str>) -> Result<(), &'static str> {
     let given = claim
         .get("resources")

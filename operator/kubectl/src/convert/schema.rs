@@ -65,8 +65,9 @@ pub(super) fn fits(path: &str, text: &str) -> bool {
     check(Kind::Cluster, path, &text.into()).is_ok()
 }
 
-/// Checks a value against its schema; the error says what is wrong. A missing schema, where the fields are those of
-/// Kubernetes, accepts everything.
+/// Checks a value against its schema: type, bounds, enum, pattern, and no unknown fields where the schema lists them,
+/// but neither required fields nor validation rules. The error says what is wrong with the first bad value, without
+/// its path. A missing schema, where the fields are those of Kubernetes, accepts everything.
 fn check_value(schema: &Value, value: &Value) -> Result<(), String> {
     let word = |key: &str| schema[key].as_str();
     let wrong = |why: String| Err(format!("{} {why}", shown(value)));

@@ -85,8 +85,9 @@ impl Authenticator {
         })
     }
 
-    /// Authenticates credentials; `None` if there are none. A token takes precedence over a
-    /// certificate.
+    /// Authenticates credentials; `None` if there are none. A token takes precedence over a certificate, also if it
+    /// is invalid. Neither whether authentication is on nor whether the user exists is checked; call
+    /// [`Self::await_token`] before, as this member may not know a token yet that another one has given.
     pub fn recognize(
         &self,
         node: &Node,

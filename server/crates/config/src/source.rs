@@ -104,7 +104,9 @@ fn command() -> Command {
     command
 }
 
-/// Turns `-name` into `--name`, as Go's flag package takes both; a value may begin with a dash.
+/// Turns `-name` into `--name`, as Go's flag package takes both, and `-h` into `--help`; a value may begin with a
+/// dash, and stays as it is. `arguments` come without the program's name. An argument in the place of a flag that is
+/// none, also `--` alone, is an error; unknown flags are left to clap.
 fn normalize_dashes(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<Vec<OsString>, ConfigError> {

@@ -88,7 +88,8 @@ impl FairSemaphore {
     }
 
     /// Waits until the client has less than its share and a permit is free, and takes it. Clients wait fairly: each
-    /// queues for no more permits at once than its share.
+    /// queues for no more permits at once than its share, and its further requests wait behind those. It has no limit
+    /// of time or of waiters, and never fails, because the semaphore is never closed.
     pub async fn take(&self, client: ClientNetwork) -> Result<FairPermit, NodeError> {
         let own = self.share_of(client);
         let acquire = async |semaphore: Arc<Semaphore>| {

@@ -75,6 +75,8 @@ impl BackendMeta {
         }
     }
 
+    /// Reads the members, the raft position and the versions from the file at `path` into the empty fields; `path`
+    /// and `length` are set before. An error if the file, or a record that is read, is damaged.
     fn fill(&mut self) -> Result<(), BoltError> {
         let file = BoltFile::open(&self.path, self.length)?;
         for (name, bucket) in file.buckets()? {

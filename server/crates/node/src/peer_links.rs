@@ -55,7 +55,8 @@ impl Node {
         }
     }
 
-    /// Checks that a change of membership is safe for the quorum, as this member sees the others.
+    /// Checks that a change of membership is safe for the quorum, as this member sees the others; `Refused` if not.
+    /// Callers leave it out if `--strict-reconfig-check` is off, which is not looked at here.
     pub async fn check_reconfiguration(
         &self,
         change: Reconfiguration,

@@ -29,7 +29,9 @@ impl ListingDepth {
 }
 
 impl Tree {
-    /// Reads one node; a directory with one level of children, or all levels if `recursive`.
+    /// Reads one node; a directory with one level of children, or all levels if `recursive`, sorted and without
+    /// hidden ones. Expired nodes are shown until an applied command removes them: `now_ns` sets only the ttl. The
+    /// error says that the node is missing, or that a file is in the way.
     pub fn get(&self, path: &[u8], recursive: bool, now_ns: i64) -> Result<Event, TreeError> {
         let link = find(&self.root, path).map_err(|miss| self.lookup_failed(miss))?;
         let depth = listing_depth(recursive);

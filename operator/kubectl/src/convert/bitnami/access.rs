@@ -57,7 +57,9 @@ pub(super) fn certificates(fields: &mut Fields, made: &mut Made) {
     }
 }
 
-/// Takes the user root, which the chart makes by default.
+/// Turns users on with the user root, which the chart makes by default, unless the values turn it off; the password
+/// itself is dropped, and a note says which secret has to be made by hand. Call it after [`certificates`]: it refuses
+/// users if `made` has no TLS for clients.
 pub(super) fn users(fields: &mut Fields, made: &mut Made) {
     let create = fields.switch("auth.rbac.create");
     let enabled = fields.switch("auth.rbac.enabled");

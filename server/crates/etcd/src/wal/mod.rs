@@ -102,7 +102,9 @@ pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
     Ok(Summary { metadata, hard_state, snapshots, torn_bytes })
 }
 
-/// Reads the entries after a snapshot; 0 if there is none.
+/// Reads the entries after the index `after`, that of a snapshot, or 0 if there is none; entries beyond the committed
+/// index are included, overwritten ones are not. `segments` are sorted and not empty, as [`segments`] returns them.
+/// An error if they begin later, or if an entry is missing or damaged.
 pub(crate) fn entries(segments: &[Segment], after: u64) -> Result<Vec<LogEntry>, EtcdError> {
     let next = after.saturating_add(1);
     let first = segments.iter().rposition(|segment| segment.index <= next);

@@ -87,7 +87,9 @@ impl Encoder {
         }
     }
 
-    /// Encodes the headers of a response without its trailers; nothing is added to the client's table.
+    /// Encodes the headers of a response without its trailers; nothing is added to the client's table. The first
+    /// block after the client has made its table smaller begins with the update of its size: the caller sends every
+    /// block, in the order of their encoding.
     pub(crate) fn headers(&mut self, status: StatusCode, headers: &HeaderMap, out: &mut Vec<u8>) {
         self.close(out);
         if status == StatusCode::OK {

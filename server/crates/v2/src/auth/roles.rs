@@ -16,7 +16,8 @@ use witan_machine::{
 use super::{AuthHttpError, body};
 use crate::headers::json_response;
 
-/// Answers with all roles that v2 knows, in order of their names.
+/// Answers with all roles, in order of their names, as this member has them now; those that only v3 uses have no
+/// patterns, and root is always there. The caller has checked method and access.
 pub(super) async fn list(
     ctx: &Context,
     request: &HttpRequest,

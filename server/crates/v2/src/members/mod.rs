@@ -51,7 +51,8 @@ impl From<NodeError> for MembersHttpError {
     }
 }
 
-/// Answers any request below `/v2/members`; `path` is the whole cleaned path.
+/// Answers a request below `/v2/members` by GET, POST, PUT or DELETE; `path` is the whole cleaned path. The caller has
+/// authorized the sender.
 pub(super) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -65,9 +66,9 @@ pub(super) async fn handle(
         ("GET", "leader") => leader(ctx, request).await,
         ("GET", _) => Err(MembersHttpError(StatusCode::NOT_FOUND, NOT_FOUND.into())),
         ("POST", _) => add(ctx, request, payload).await,
-        ("PUT" | "DELETE", "") => return without_id(ctx),
-        ("PUT", id) => update(ctx, request, payload, id).await,
-        (_, id) => remove(ctx, id).await,
+        ("PUT", id) if !id.is_empty() => update(ctx, request, payload, id).await,
+        ("DELETE", id) if !id.is_empty() => remove(ctx, id).await,
+        _ => return without_id(ctx),
     };
     served.unwrap_or_else(|MembersHttpError(status, message)| {
         reply::error_message(headers::build(&ctx.node, status), message)

@@ -84,7 +84,8 @@ impl<'a> Reader<'a> {
         value.ok_or_else(|| self.mismatch(token, field))
     }
 
-    /// Reads text, or bytes in the field's encoding.
+    /// Reads text, or bytes in the field's encoding. In `jsonpb`, `null` is empty, and a list of numbers is also read
+    /// as bytes; in `protojson` only a string is accepted.
     fn bytes(
         &mut self,
         NamedField { field, encoding }: NamedField<'_>,
