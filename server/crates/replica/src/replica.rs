@@ -427,7 +427,7 @@ impl Replica {
         if (kind == MessageType::MsgTimeoutNow && (self.has_full_disk() || !self.may_campaign()))
             || (asks_for_vote && self.may_have_lost_log())
             || self.is_late_from_ended_leader(&message)
-            || self.is_before(&message)
+            || self.disturbs_first_campaign(&message)
             || self.falls_short(&message)
         {
             return Ok(());

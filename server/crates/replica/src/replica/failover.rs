@@ -28,11 +28,11 @@ pub(super) struct Failover {
     pub(super) at_ns: u64,
     /// How often it was tried.
     campaigns: u32,
-    /// The last term in which the next campaign was put off.
+    /// The term that was last seen: a later one puts the next campaign off.
     term: u64,
 }
 
-/// The last pre-vote that a follower was asked for. Raft ignores it while the follower hears a leader.
+/// The last request for a pre-vote. Raft ignores such a request while this member hears a leader.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct AskedPreVote {
     candidate: u64,
@@ -56,20 +56,20 @@ impl Replica {
 
     /// Whether a request for a pre-vote would disturb the first campaign of this member, whose turn is before that of
     /// the sender and whose log is as long: both would become candidates and share the votes. The caller drops it.
-    pub(super) fn is_before(&self, message: &Message) -> bool {
+    pub(super) fn disturbs_first_campaign(&self, message: &Message) -> bool {
         let raft = &self.raft.raft;
-        let last = (raft.raft_log.last_term(), raft.raft_log.last_index());
+        let log = &raft.raft_log;
         message.get_msg_type() == MessageType::MsgRequestPreVote
             && raft.state == StateRole::PreCandidate
             && self
                 .failover
                 .is_some_and(|failover| failover.campaigns == 1)
             && self.config.id < message.from
-            && (message.log_term, message.index) <= last
+            && (message.log_term, message.index) <= (log.last_term(), log.last_index())
     }
 
-    /// Lets raft answer the kept request for a pre-vote, if it is for the next term. The candidate still waits for it,
-    /// or drops the answer.
+    /// Answers the kept request for a pre-vote as one that arrives now, if it is for the next term. The candidate still
+    /// waits for the answer, or drops it.
     fn answer_pre_vote(&mut self) {
         let next = self.raft.raft.term + 1;
         let asked = self.asked_pre_vote.take();
@@ -85,8 +85,8 @@ impl Replica {
             ..Message::default()
         };
         request.set_msg_type(MessageType::MsgRequestPreVote);
-        // An error says that the candidate is no member any more.
-        let _ = self.raft.step(request);
+        // It was checked when it arrived.
+        let _ = self.step(request, None);
     }
 
     /// Begins campaigns if the process of the leader that this follower knows ended, and grants pre-votes
@@ -161,17 +161,17 @@ impl Replica {
             return;
         };
         let raft = &self.raft.raft;
+        let in_vain = failover.campaigns >= FAILOVER_CAMPAIGNS;
+        if raft.leader_id != 0 || !raft.promotable() || in_vain {
+            self.failover = None;
+            return;
+        }
         if failover.term != raft.term {
             // a candidate asks for votes, this member or another one: it gets the time to win
             let delay_ns = self.failover_delay_ns(0, failover.campaigns.max(1));
             failover.at_ns = failover.at_ns.max(self.monotonic_ns + delay_ns);
             failover.term = raft.term;
             self.failover = Some(failover);
-        }
-        let in_vain = failover.campaigns >= FAILOVER_CAMPAIGNS;
-        if raft.leader_id != 0 || !raft.promotable() || in_vain {
-            self.failover = None;
-            return;
         }
         if self.monotonic_ns < failover.at_ns || !self.may_campaign() {
             return;
