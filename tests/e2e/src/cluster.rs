@@ -49,10 +49,9 @@ impl Cluster {
     }
 
     /// Members that find one another by this discovery URL; starts nothing.
-    pub fn prepare_by_discovery(url: &str, scheme: &str, count: usize, args: &[&str]) -> Self {
-        let mut cluster = Self::lay_out(&launch(), scheme, count);
+    pub fn prepare_by_discovery(url: &str, count: usize) -> Self {
+        let mut cluster = Self::lay_out(&launch(), "http", count);
         cluster.add_args(&["--discovery", url]);
-        cluster.add_args(args);
         cluster
     }
 

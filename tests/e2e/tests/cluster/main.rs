@@ -1,20 +1,18 @@
-//! Clusters of several processes: every member serves everything, nothing acknowledged is lost when
-//! members die, and a cluster that was stopped comes back by itself.
+//! Clusters of several processes: nothing acknowledged is lost when members die, and a cluster that was
+//! stopped comes back by itself. `tests/faults` has the same promises under every fault at once.
 //!
-//! Reading order: `dialects` (all that a client may ask of any member) → `failover` (the leader dies) → `broken_stream` →
+//! Reading order: `failover` (the leader dies) → `broken_stream` →
 //! `restart` (members stop and come back) → `snapshot` (a member that lags too far) → `long_commands` (work of
 //! seconds) → `quorum` (too few run) → `membership` (members come and go) →
 //! `learners` (what those serve that do not vote) → `forced` (one is left) →
 //! `corruption` (states differ) → `clocks` (wall clocks jump) → `peers` (the peer port) → `tls` (between members) → `tokens` (log-ins) →
-//! `recorder` (what a member records), `versions` (members of several releases) → `etcd` (its disks and its members) → `tools` (etcdctl), `walkthrough` (TLS on both ports, as people set
-//! it up).
+//! `recorder` (what a member records), `versions` (members of several releases) → `etcd` (its disks and its members).
 
 #[path = "../tls/authority.rs"]
 mod authority;
 mod broken_stream;
 mod clocks;
 mod corruption;
-mod dialects;
 mod etcd;
 mod failover;
 mod forced;
@@ -28,6 +26,4 @@ mod restart;
 mod snapshot;
 mod tls;
 mod tokens;
-mod tools;
 mod versions;
-mod walkthrough;

@@ -15,7 +15,7 @@ const SIZE: usize = 3;
 fn begin() -> (Server, String, Cluster) {
     let service = Launch::witan().start();
     let url = service.http("GET", &format!("/new?size={SIZE}"), "").text();
-    let mut cluster = Cluster::prepare_by_discovery(&url, "http", SIZE, &[]);
+    let mut cluster = Cluster::prepare_by_discovery(&url, SIZE);
     cluster.start_all();
     (service, url, cluster)
 }

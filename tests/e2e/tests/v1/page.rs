@@ -26,7 +26,7 @@ fn the_page_holds() {
 fn the_page_holds_on_a_cluster() {
     let service = Launch::witan().start();
     let url = service.http("GET", "/new?size=3", "").text();
-    let mut cluster = Cluster::prepare_by_discovery(&url, "http", 3, &[]);
+    let mut cluster = Cluster::prepare_by_discovery(&url, 3);
     cluster.start_all();
     replay(cluster);
 }
