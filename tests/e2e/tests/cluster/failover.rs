@@ -13,25 +13,23 @@ const WRITERS: usize = 16;
 /// Acknowledged writes before and after each kill.
 const WRITES: u64 = 300;
 
-/// How often the leader is killed.
-const ROUNDS: usize = 3;
-
 /// No election takes so long, not even on two busy cores: etcd's takes up to 2 s.
 const GAP_MAX: Duration = Duration::from_secs(10);
 
+/// With three members, which come back, `faults` does so for longer.
 #[test]
-fn no_acknowledged_write_is_lost_when_the_leader_dies() {
-    let mut cluster = Cluster::start(3);
+fn no_acknowledged_write_is_lost_when_two_leaders_of_five_die() {
+    let mut cluster = Cluster::start(5);
     let writers = Writers::start(WRITERS, &cluster.addresses());
+    writers.wait_more(WRITES);
     let mut kills = Vec::new();
-    for _ in 0..ROUNDS {
-        writers.wait_more(WRITES);
+    for _ in 0..2 {
         let leader = cluster.leader();
         kills.push(Instant::now());
         cluster.member_mut(leader).kill9();
         writers.wait_more(WRITES);
-        cluster.member_mut(leader).start_again();
     }
+    cluster.start_all();
     writers.wait_more(WRITES);
     let written = writers.stop();
     let ends = kills.iter().skip(1).copied().chain([Instant::now()]);
@@ -41,25 +39,6 @@ fn no_acknowledged_write_is_lost_when_the_leader_dies() {
         eprintln!("{gap:?} without an acknowledged write after kill -9 of the leader");
         assert!(gap < GAP_MAX, "{gap:?}");
     }
-    for member in cluster.members() {
-        assert_all_there(member, &written);
-    }
-    cluster.wait_equal();
-}
-
-#[test]
-fn five_members_go_on_without_two() {
-    let mut cluster = Cluster::start(5);
-    let writers = Writers::start(WRITERS, &cluster.addresses());
-    writers.wait_more(WRITES);
-    for _ in 0..2 {
-        let leader = cluster.leader();
-        cluster.member_mut(leader).kill9();
-        writers.wait_more(WRITES);
-    }
-    cluster.start_all();
-    writers.wait_more(WRITES);
-    let written = writers.stop();
     for member in cluster.members() {
         assert_all_there(member, &written);
     }

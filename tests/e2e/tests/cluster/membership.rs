@@ -77,16 +77,6 @@ fn a_member_joins_a_running_cluster_and_leaves_it() {
     assert_eq!(code, Some(REMOVED));
 }
 
-/// The ids of all learners, as a member lists them.
-fn learners(member: &Server) -> Vec<u64> {
-    let list = member.http("POST", "/v3/cluster/member/list", "{}");
-    let members = list.json()["members"].as_array().cloned();
-    let members = members.unwrap_or_default();
-    let learners = members.iter().filter(|m| m["isLearner"] == true);
-    let ids = learners.filter_map(|m| m["ID"].as_str()?.parse().ok());
-    ids.collect()
-}
-
 #[test]
 fn a_joining_member_asks_again_while_nobody_answers() {
     let mut cluster = Cluster::start(1);
@@ -143,49 +133,6 @@ fn a_member_catches_up_from_one_that_came_while_it_was_away() {
     put(&cluster, "after");
     cluster.member_mut(away).wait_ready();
     cluster.wait_equal();
-}
-
-#[test]
-fn a_learner_is_promoted_when_it_is_in_sync() {
-    let mut cluster = Cluster::start(1);
-    let at = add_joining(&mut cluster, &[0], &["--learner"]);
-    let learner = learners(cluster.member(0))[0];
-    let promote = |cluster: &Cluster| {
-        let id = format!("{learner:x}");
-        Tool::Etcdctl36.run(&cluster.member(0).url(), &["member", "promote", &id])
-    };
-    let refused = promote(&cluster).all();
-    let reason = "can only promote a learner member which is in sync with leader";
-    assert!(refused.contains(reason), "{refused}");
-    cluster.member_mut(at).start_again();
-    let key = Tool::Etcdctl36.run(&cluster.member(0).url(), &["put", "key", "value"]);
-    assert_eq!(key.code, Some(0), "{}", key.all());
-    for command in [&["put", "key", "other"][..], &["get", "key"]] {
-        let refused = Tool::Etcdctl36.run(&cluster.member(at).url(), command);
-        assert!(
-            refused.all().contains("rpc not supported for learner"),
-            "{}",
-            refused.all()
-        );
-    }
-    wait::until_true("the learner has the key", || {
-        let read = ["get", "key", "--consistency=s", "--print-value-only"];
-        Tool::Etcdctl36.run(&cluster.member(at).url(), &read).stdout == "value\n"
-    });
-    wait::until_true("the learner is in sync", || {
-        promote(&cluster).code == Some(0)
-    });
-    let again = promote(&cluster).all();
-    assert!(
-        again.contains("can only promote a learner member"),
-        "{again}"
-    );
-    cluster.wait_equal();
-    // now both are needed
-    cluster.member_mut(0).kill9();
-    wait::until_true("the loss of the quorum is seen", || {
-        cluster.member(at).http("GET", "/health", "").status == 503
-    });
 }
 
 #[test]
