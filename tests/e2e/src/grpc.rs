@@ -1,18 +1,42 @@
 //! gRPC channels to a server. The generated clients are `witan_api`'s.
 
 use tonic::transport::{Channel, Endpoint};
+use witan_api::v3::etcdserverpb::{HashKvRequest, maintenance_client::MaintenanceClient};
+
+use crate::Server;
 
 /// Opens one HTTP/2 connection to `address` (`host:port`).
 ///
 /// # Panics
 /// If nobody answers there.
 pub async fn connect(address: &str) -> Channel {
-    Endpoint::from_shared(format!("http://{address}"))
-        .expect("host:port makes a URL")
-        .tcp_nodelay(true)
+    endpoint(address)
         .connect()
         .await
         .unwrap_or_else(|error| panic!("gRPC to {address}: {error}"))
+}
+
+/// The same at the first call, and again after each loss; within a runtime.
+pub fn lazy(address: &str) -> Channel {
+    endpoint(address).connect_lazy()
+}
+
+fn endpoint(address: &str) -> Endpoint {
+    Endpoint::from_shared(format!("http://{address}"))
+        .expect("host:port makes a URL")
+        .tcp_nodelay(true)
+}
+
+/// The revision up to which a server's keys are compacted, and the hash of all keys at `revision`, 0 for the latest;
+/// `None` if that one is compacted or does not exist yet.
+pub fn hash_kv(server: &Server, revision: i64) -> Option<(i64, u32)> {
+    runtime().block_on(async {
+        let mut client = MaintenanceClient::new(connect(&server.address()).await);
+        let answer = client.hash_kv(HashKvRequest { revision }).await;
+        let answer = answer.ok()?.into_inner();
+        // -1 in etcd before the first compaction
+        Some((answer.compact_revision.max(0), answer.hash))
+    })
 }
 
 /// A runtime for tests that drive gRPC from plain functions.

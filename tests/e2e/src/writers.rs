@@ -10,10 +10,7 @@ use std::{
 };
 
 use tokio::{runtime::Runtime, task::JoinHandle, time::timeout};
-use tonic::{
-    Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Status, transport::Channel};
 use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
 
 use crate::{Server, grpc, requests, wait};
@@ -57,7 +54,10 @@ impl Writers {
         let (stop, acknowledged) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let tasks = (0..count).map(|writer| {
             let _context = runtime.enter();
-            let channels: Vec<Channel> = addresses.iter().map(|address| lazy(address)).collect();
+            let channels: Vec<Channel> = addresses
+                .iter()
+                .map(|address| grpc::lazy(address))
+                .collect();
             let (stop, acknowledged) = (stop.clone(), acknowledged.clone());
             runtime.spawn(write(writer, channels, stop, acknowledged))
         });
@@ -88,13 +88,6 @@ impl Writers {
         all.sort_by_key(|written| written.at);
         all
     }
-}
-
-fn lazy(address: &str) -> Channel {
-    Endpoint::from_shared(format!("http://{address}"))
-        .expect("host:port makes a URL")
-        .tcp_nodelay(true)
-        .connect_lazy()
 }
 
 async fn write(

@@ -1,8 +1,8 @@
 //! Clusters of two to five.
 
-use witan_e2e::{Cluster, Kind, Launch, Writers, writers};
+use witan_e2e::{Cluster, Kind, Launch, Writers, grpc, writers};
 
-use super::{adopt, become_witan, hash};
+use super::{adopt, become_witan};
 
 /// The clusters that are adopted: each release, and sizes from two to five members.
 const CLUSTERS: [(Kind, usize); 5] = [
@@ -44,7 +44,7 @@ fn members_are_adopted_each_by_itself_and_are_the_same_cluster() {
         let hashes: Vec<_> = cluster
             .members()
             .iter()
-            .map(|member| hash(member, 100))
+            .map(|member| grpc::hash_kv(member, 100))
             .collect();
         assert!(hashes.iter().all(|other| *other == hashes[0]), "{hashes:?}");
         assert_eq!(cluster.member(0).etcdctl(&["member", "list"]), members);

@@ -15,13 +15,9 @@ use std::{
     process::Command,
 };
 
-use witan_api::v3::etcdserverpb::{HashKvRequest, maintenance_client::MaintenanceClient};
 use witan_e2e::{Kind, Server, grpc};
 
 const ETCDS: [Kind; 3] = [Kind::Etcd34, Kind::Etcd36, Kind::Etcd37];
-
-/// A result of [`hash`] for a revision that is compacted or does not exist yet.
-const NO_HASH: (i64, u32) = (0, 0);
 
 fn data(server: &Server) -> PathBuf {
     server.dir().join("data")
@@ -76,25 +72,11 @@ fn become_witan(etcd: &mut Server) {
     etcd.use_program(Kind::Witan.binary());
 }
 
-/// Revision up to which the keys are compacted, and the hash of all keys at `revision`, 0 for the latest.
-fn hash(server: &Server, revision: i64) -> (i64, u32) {
-    grpc::runtime().block_on(async {
-        let channel = grpc::connect(&server.address()).await;
-        let mut client = MaintenanceClient::new(channel);
-        let answer = client.hash_kv(HashKvRequest { revision }).await;
-        answer.map_or(NO_HASH, |answer| {
-            let answer = answer.into_inner();
-            // -1 in etcd before the first compaction
-            (answer.compact_revision.max(0), answer.hash)
-        })
-    })
-}
-
 /// What must be the same before and after: keys at revisions, leases, members, users, roles, alarms.
 fn observe(server: &Server, revisions: &[i64]) -> String {
     let mut seen = String::new();
     for revision in revisions {
-        seen += &format!("{revision}: {:?}\n", hash(server, *revision));
+        seen += &format!("{revision}: {:?}\n", grpc::hash_kv(server, *revision));
     }
     let lists: [&[&str]; 6] = [
         &["get", "", "--prefix", "-w", "fields"],

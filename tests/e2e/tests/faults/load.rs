@@ -14,11 +14,14 @@ use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval, timeout},
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{WatchCreateRequest, kv_client::KvClient};
-use witan_e2e::linear::{
-    Batch, Call, Input, Told,
-    client::{self, Choice, PREFIX, PREFIX_END, WatchEnd},
+use witan_e2e::{
+    grpc,
+    linear::{
+        Batch, Call, Input, Told,
+        client::{self, Choice, PREFIX, PREFIX_END, WatchEnd},
+    },
 };
 
 use crate::probes::Acknowledged;
@@ -118,15 +121,11 @@ impl Load {
 
     /// A channel to each member; none is connected before its first call.
     pub(crate) fn channels(&self) -> Vec<Channel> {
-        self.addresses.iter().map(|address| lazy(address)).collect()
+        self.addresses
+            .iter()
+            .map(|address| grpc::lazy(address))
+            .collect()
     }
-}
-
-fn lazy(address: &str) -> Channel {
-    Endpoint::from_shared(format!("http://{address}"))
-        .expect("host:port makes a URL")
-        .tcp_nodelay(true)
-        .connect_lazy()
 }
 
 /// One client's calls until the load stops, at one member until it does not answer, then at the next one.

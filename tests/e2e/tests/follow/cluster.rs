@@ -8,7 +8,7 @@ use std::{
 
 use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, wait, writers};
 
-use super::{cut_over, hash, revision, run, status, urls, wait_copied};
+use super::{cut_over, revision, run, same_hash, status, urls, wait_copied};
 
 /// Their writes while nothing is killed.
 const WRITES: u64 = 6000;
@@ -100,7 +100,7 @@ fn three_members_take_the_place_of_three_while_members_are_killed() {
     writers::assert_all_there(target.member(0), &written);
     for member in target.members() {
         wait::until_true("the others have it, too", || revision(member) >= last);
-        assert_eq!(hash(member, last), hash(source.member(0), last));
+        same_hash(member, source.member(0), last);
     }
     assert_eq!(status(target.member(0))["different"], 0);
     let there = target.member(1).http("GET", "/follow", "");

@@ -10,9 +10,7 @@ mod given_up;
 mod member;
 
 use serde_json::Value;
-use witan_api::v3::etcdserverpb::{
-    HashKvRequest, RangeRequest, kv_client::KvClient, maintenance_client::MaintenanceClient,
-};
+use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
 use witan_e2e::{Kind, Launch, Server, Tool, grpc, wait};
 
 /// Starts a member that follows the cluster of these members.
@@ -54,18 +52,11 @@ fn revision(server: &Server) -> i64 {
     })
 }
 
-/// The hash of all keys at a revision, with the compacted one.
-fn hash(server: &Server, revision: i64) -> (i64, u32) {
-    grpc::runtime().block_on(async {
-        let mut client = MaintenanceClient::new(grpc::connect(&server.address()).await);
-        let answer = client
-            .hash_kv(HashKvRequest { revision })
-            .await
-            .expect("a hash");
-        let answer = answer.into_inner();
-        // -1 in etcd before the first compaction
-        (answer.compact_revision.max(0), answer.hash)
-    })
+/// Both have the same keys at a revision, and are compacted up to the same one.
+#[track_caller]
+fn same_hash(member: &Server, source: &Server, revision: i64) {
+    let [ours, theirs] = [member, source].map(|server| grpc::hash_kv(server, revision));
+    assert!(ours.is_some() && ours == theirs, "{ours:?} of {theirs:?}");
 }
 
 /// Waits until the member has copied everything that the source has now.

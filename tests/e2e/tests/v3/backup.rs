@@ -5,7 +5,7 @@ use witan_api::v3::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, HashKvRequest, HashRequest, PutRequest, TxnRequest,
     kv_client::KvClient, maintenance_client::MaintenanceClient, request_op::Request as Op,
 };
-use witan_e2e::{Kind, Launch, Tool, grpc, requests};
+use witan_e2e::{Kind, Launch, Tool, grpc, linear::client::Choice, requests};
 
 use super::{gateway, pair, start};
 
@@ -109,21 +109,8 @@ fn defragmentation_runs_concurrently_with_writes() {
     assert_eq!(got.stdout, "a\n1\n");
 }
 
-/// Numbers that look random and are the same in each run.
-pub(super) struct Numbers(pub(super) u64);
-
-impl Numbers {
-    pub(super) fn below(&mut self, end: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
-    }
-
-    fn key(&mut self) -> String {
-        format!("key-{}", self.below(12))
-    }
+fn key(choice: &mut Choice) -> String {
+    format!("key-{}", choice.below(12))
 }
 
 #[derive(Clone, Debug)]
@@ -144,34 +131,34 @@ impl Step {
     }
 }
 
-fn put(numbers: &mut Numbers) -> PutRequest {
-    let key = numbers.key();
-    requests::put(key, "v".repeat(numbers.below(300) as usize))
+fn put(choice: &mut Choice) -> PutRequest {
+    let key = key(choice);
+    requests::put(key, "v".repeat(choice.below(300)))
 }
 
-fn delete(numbers: &mut Numbers) -> DeleteRangeRequest {
-    let range_end = match numbers.below(8) {
+fn delete(choice: &mut Choice) -> DeleteRangeRequest {
+    let range_end = match choice.below(8) {
         0 => "key-9",
         1 => "\0",
         _ => "",
     };
-    requests::delete(numbers.key(), range_end)
+    requests::delete(key(choice), range_end)
 }
 
-pub(super) fn step(numbers: &mut Numbers, revision: i64, compacted: i64) -> Step {
-    match numbers.below(20) {
-        0..=9 => Step::Put(put(numbers)),
-        10..=13 => Step::Delete(delete(numbers)),
+pub(super) fn step(choice: &mut Choice, revision: i64, compacted: i64) -> Step {
+    match choice.below(20) {
+        0..=9 => Step::Put(put(choice)),
+        10..=13 => Step::Delete(delete(choice)),
         14..=17 => {
-            let ops = (0..=numbers.below(4)).map(|at| {
-                let mut put = put(numbers);
+            let ops = (0..=choice.below(4)).map(|at| {
+                let mut put = put(choice);
                 put.key = format!("key-{at}").into();
                 Op::RequestPut(put)
             });
             Step::Txn(requests::txn(ops))
         }
         _ => Step::Compact(CompactionRequest {
-            revision: compacted + 1 + numbers.below((revision - compacted).max(1) as u64) as i64,
+            revision: compacted + 1 + choice.below((revision - compacted).max(1) as usize) as i64,
             physical: true,
         }),
     }
@@ -235,10 +222,10 @@ fn hashes_of_the_same_operations_are_etcds() {
             Client::connect(&ours.address()).await,
             Client::connect(&theirs.address()).await,
         ];
-        let mut numbers = Numbers(SEED);
+        let mut choice = Choice(SEED);
         let (mut revision, mut compacted) = (1, 0);
         for round in 0..400 {
-            let step = step(&mut numbers, revision, compacted);
+            let step = step(&mut choice, revision, compacted);
             if let Some(at) = step.compacts_at() {
                 if at > revision {
                     continue;
@@ -253,7 +240,7 @@ fn hashes_of_the_same_operations_are_etcds() {
             revision = after[0];
             // at a revision that was compacted etcd answers what it hashed before it compacted
             let between =
-                compacted + 1 + numbers.below((revision - compacted).max(1) as u64) as i64;
+                compacted + 1 + choice.below((revision - compacted).max(1) as usize) as i64;
             let asked = [0, between.min(revision), revision + 1];
             let asked: Vec<i64> = asked.into_iter().filter(|r| *r != compacted).collect();
             let hashes = [

@@ -8,10 +8,12 @@ use std::{
     thread,
 };
 
-use witan_e2e::{Kind, Launch, Server, Tool, grpc, server::SAME_URLS, tool::Said};
+use witan_e2e::{
+    Kind, Launch, Server, Tool, grpc, linear::client::Choice, server::SAME_URLS, tool::Said,
+};
 
 use super::{
-    backup::{Client, Numbers, step},
+    backup::{Client, step},
     start,
 };
 
@@ -40,10 +42,10 @@ fn tool(kind: Kind, args: &[&str]) -> Said {
 fn fill(server: &Server, rounds: usize) -> i64 {
     grpc::runtime().block_on(async {
         let mut client = Client::connect(&server.address()).await;
-        let mut numbers = Numbers(3);
+        let mut choice = Choice(3);
         let (mut revision, mut compacted) = (1, 0);
         for _ in 0..rounds {
-            let step = step(&mut numbers, revision, compacted);
+            let step = step(&mut choice, revision, compacted);
             if let Some(at) = step.compacts_at() {
                 if at > revision {
                     continue;
