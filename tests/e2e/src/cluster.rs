@@ -43,21 +43,21 @@ impl Cluster {
 
     /// The same, with peer URLs of this scheme.
     pub fn prepare_on(scheme: &str, count: usize, args: &[&str]) -> Self {
-        let mut cluster = Self::prepare_of(&launch(), scheme, count);
+        let mut cluster = Self::prepare_of(&Launch::witan(), scheme, count);
         cluster.add_args(args);
         cluster
     }
 
     /// Members that find one another by this discovery URL; starts nothing.
     pub fn prepare_by_discovery(url: &str, count: usize) -> Self {
-        let mut cluster = Self::lay_out(&launch(), "http", count);
+        let mut cluster = Self::lay_out(&Launch::witan(), "http", count);
         cluster.add_args(&["--discovery", url]);
         cluster
     }
 
     /// Members of any server, each started as `launch` says; starts nothing.
     pub fn prepare_of(launch: &Launch, scheme: &str, count: usize) -> Self {
-        let mut cluster = Self::lay_out(&launch.clone().bare(), scheme, count);
+        let mut cluster = Self::lay_out(launch, scheme, count);
         let initial: Vec<String> = (0..count).map(|at| cluster.named(scheme, at)).collect();
         cluster.add_args(&["--initial-cluster", &initial.join(",")]);
         cluster
@@ -87,12 +87,7 @@ impl Cluster {
 
     /// Folders and ports of members that do not know of one another.
     fn lay_out(launch: &Launch, scheme: &str, count: usize) -> Self {
-        let members = (0..count).map(|at| {
-            let mut member = launch.clone().prepare();
-            let peer_url = format!("{scheme}://127.0.0.1:{}", member.peer_port());
-            configure(&mut member, &format!("m{at}"), &peer_url, &peer_url);
-            member
-        });
+        let members = (0..count).map(|at| alone(launch, scheme, &format!("m{at}")));
         Self { members: members.collect() }
     }
 
@@ -114,7 +109,7 @@ impl Cluster {
     /// Lays out a member that joins the cluster of those at `present`, and starts nothing.
     /// Returns its place.
     pub fn prepare_joining(&mut self, present: &[usize]) -> usize {
-        self.prepare_joining_of(&launch(), "http", present)
+        self.prepare_joining_of(&Launch::witan(), "http", present)
     }
 
     /// The same with a member of any server, with peer URLs of this scheme.
@@ -125,12 +120,10 @@ impl Cluster {
         present: &[usize],
     ) -> usize {
         let at = self.members.len();
-        self.members.push(launch.clone().bare().prepare());
+        self.members.push(alone(launch, scheme, &format!("m{at}")));
         let all = present.iter().chain([&at]);
         let initial: Vec<String> = all.map(|at| self.named(scheme, *at)).collect();
         let member = &mut self.members[at];
-        let peer_url = format!("{scheme}://127.0.0.1:{}", member.peer_port());
-        configure(member, &format!("m{at}"), &peer_url, &peer_url);
         member.add_args(["--initial-cluster", &initial.join(",")]);
         member.add_args(["--initial-cluster-state", "existing"]);
         at
@@ -206,8 +199,12 @@ impl Cluster {
     }
 }
 
-fn launch() -> Launch {
-    Launch::witan().bare()
+/// Lays out a member with ports of its own, which knows of no other; starts nothing.
+pub fn alone(launch: &Launch, scheme: &str, name: &str) -> Server {
+    let mut member = launch.clone().bare().prepare();
+    let peer_url = format!("{scheme}://127.0.0.1:{}", member.peer_port());
+    configure(&mut member, name, &peer_url, &peer_url);
+    member
 }
 
 fn configure(member: &mut Server, name: &str, listens: &str, advertised: &str) {

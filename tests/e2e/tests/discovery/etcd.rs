@@ -1,7 +1,11 @@
 //! Clusters of real etcd that begin by a registry on Witan: 3.4 by the service and by the URL of v2's keys,
 //! 3.6 by v3 discovery. How any cluster is begun by flags.
 
-use witan_e2e::{Kind, Launch, Server, Tool, cluster::Cluster, http, wait};
+use witan_e2e::{
+    Kind, Launch, Server,
+    cluster::{self, Cluster},
+    http, wait,
+};
 
 use super::{error, new_token, path};
 
@@ -10,21 +14,9 @@ const SIZE: usize = 3;
 
 /// A member with ports of its own, which finds the others by these flags. It is not started.
 pub(crate) fn member(kind: Kind, name: &str, flags: &[String]) -> Server {
-    let mut server = Launch::new(kind).bare().prepare();
-    let (client, peer) = (server.url(), server.peer_url());
-    for (flag, value) in [
-        ("--name", name),
-        ("--data-dir", "data"),
-        ("--listen-client-urls", &client),
-        ("--advertise-client-urls", &client),
-        ("--listen-peer-urls", &peer),
-        ("--initial-advertise-peer-urls", &peer),
-    ] {
-        server.add_args([flag, value]);
-    }
-    match kind {
-        Kind::Etcd34 => server.add_args(["--enable-v2=true"]),
-        Kind::Etcd36 | Kind::Etcd37 | Kind::Witan => {}
+    let mut server = cluster::alone(&Launch::new(kind), "http", name);
+    if kind == Kind::Etcd34 {
+        server.add_args(["--enable-v2=true"]);
     }
     server.add_args(flags);
     server
@@ -84,23 +76,42 @@ pub(crate) fn is_full(kind: Kind, flags: &[String]) {
     late.wait_log(0, "cluster is full");
 }
 
-/// Three members of etcd 3.4 begin by a URL whose registry is shown at a path of the service.
-fn by_v2(service: &Server, url: &str, shown: &str) {
-    let flags = [format!("--discovery={url}")];
-    let members = begin(Kind::Etcd34, SIZE, &flags);
-    let registered = service.http("GET", shown, "").json();
-    let nodes = registered["node"]["nodes"]
-        .as_array()
-        .expect("three members");
+/// Members begin by v3 discovery on a service; each registers once, and a further one is refused.
+pub(crate) fn begin_by_v3(kind: Kind, size: usize, service: &Server) {
+    let token = format!("token{size}");
+    set_size(service, &token, &size.to_string());
+    let flags = flags_of_v3(service, &token);
+    let members = begin(kind, size, &flags);
+    let prefix = format!("/_etcd/registry/{token}/members/");
+    let listed = service.etcdctl(&["get", "--prefix", "--keys-only", &prefix]);
+    let found = listed.lines().filter_map(|line| line.strip_prefix(&prefix));
+    let mut found: Vec<&str> = found.collect();
+    found.sort_unstable();
+    assert_eq!(found, ids(&members[0]));
+    is_full(kind, &flags);
+}
+
+/// Ids below a path of v2's registry.
+pub(crate) fn registered(service: &Server, list: &str) -> Vec<String> {
+    let list = service.http("GET", list, "").json();
+    let nodes = list["node"]["nodes"].as_array().cloned();
     let mut found: Vec<String> = nodes
+        .unwrap_or_default()
         .iter()
         .filter_map(|node| Some(node["key"].as_str()?.rsplit_once('/')?.1.to_owned()))
         .collect();
     found.sort();
-    assert_eq!(found, ids(&members[0]));
+    found
+}
+
+/// Three members of etcd 3.4 begin by a URL whose registry is shown at a path of the service.
+fn by_v2(service: &Server, url: &str, shown: &str) {
+    let flags = [format!("--discovery={url}")];
+    let members = begin(Kind::Etcd34, SIZE, &flags);
+    assert_eq!(registered(service, shown), ids(&members[0]));
     is_full(Kind::Etcd34, &flags);
-    let after = service.http("GET", shown, "").json();
-    assert_eq!(after, registered, "who came late has registered");
+    let after = registered(service, shown).len();
+    assert_eq!(after, SIZE, "who came late has registered");
 }
 
 #[test]
@@ -143,18 +154,14 @@ fn etcd_3_4_ends_by_the_refusals_of_the_service() {
     unknown.wait_log(0, "Key not found");
     let mut first = member(Kind::Etcd34, "m0", &[format!("--discovery={url}")]);
     first.start_unready_again();
-    let list = || service.http("GET", &path(&url), "");
-    wait::until_true("the member registers", || {
-        list().json()["node"]["nodes"].as_array().map(Vec::len) == Some(1)
+    let id = wait::until("the member registers", || {
+        registered(&service, &path(&url)).pop()
     });
     first.kill9();
     let skip = first.log().len();
     first.start_unready_again();
     assert_ne!(first.wait_exit().code(), Some(0));
     first.wait_log(skip, "previously registered");
-    let node = list().json()["node"]["nodes"][0].clone();
-    let key = node["key"].as_str().expect("a key");
-    let id = key.rsplit_once('/').expect("a path").1;
     let gone = service.answers(200, "DELETE", &format!("{}/{id}", path(&url)), "");
     assert_eq!(error(&gone).1, 0);
 }
@@ -162,17 +169,5 @@ fn etcd_3_4_ends_by_the_refusals_of_the_service() {
 #[test]
 fn etcd_3_6_begins_by_v3_discovery() {
     let service = Launch::witan().start();
-    set_size(&service, "token", "3");
-    let flags = flags_of_v3(&service, "token");
-    let members = begin(Kind::Etcd36, SIZE, &flags);
-    let prefix = "/_etcd/registry/token/members/";
-    let listed = Tool::Etcdctl36.run(&service.url(), &["get", "--prefix", "--keys-only", prefix]);
-    let mut found: Vec<&str> = listed
-        .stdout
-        .lines()
-        .filter_map(|line| line.strip_prefix(prefix))
-        .collect();
-    found.sort_unstable();
-    assert_eq!(found, ids(&members[0]));
-    is_full(Kind::Etcd36, &flags);
+    begin_by_v3(Kind::Etcd36, SIZE, &service);
 }

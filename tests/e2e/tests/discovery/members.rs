@@ -6,26 +6,13 @@ use std::{
     thread,
 };
 
-use witan_e2e::{Kind, Launch, Server, Tool, wait};
+use witan_e2e::{Kind, Launch, wait};
 
 use super::{
     error,
-    etcd::{begin, flags_of_v3, ids, is_full, member, set_size},
+    etcd::{begin, begin_by_v3, flags_of_v3, ids, is_full, member, registered, set_size},
     new_token, path,
 };
-
-/// Ids below a path of v2's registry.
-fn registered(service: &Server, list: &str) -> Vec<String> {
-    let list = service.http("GET", list, "").json();
-    let nodes = list["node"]["nodes"].as_array().cloned();
-    let mut found: Vec<String> = nodes
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|node| Some(node["key"].as_str()?.rsplit_once('/')?.1.to_owned()))
-        .collect();
-    found.sort();
-    found
-}
 
 /// The registry is etcd's: what ours answers to the same requests, etcd's members say (`etcd`).
 #[test]
@@ -61,20 +48,9 @@ fn witan_begins_by_its_own_service() {
 
 #[test]
 fn witan_begins_by_v3_discovery_on_etcd_3_6() {
-    let service = &Launch::new(Kind::Etcd36).start();
+    let service = Launch::new(Kind::Etcd36).start();
     for size in [1, 3] {
-        let token = format!("token{size}");
-        set_size(service, &token, &size.to_string());
-        let flags = flags_of_v3(service, &token);
-        let members = begin(Kind::Witan, size, &flags);
-        let prefix = format!("/_etcd/registry/{token}/members/");
-        let get = ["get", "--prefix", "--keys-only", &prefix];
-        let listed = Tool::Etcdctl36.run(&service.url(), &get).stdout;
-        let found = listed.lines().filter_map(|line| line.strip_prefix(&prefix));
-        let mut found: Vec<&str> = found.collect();
-        found.sort_unstable();
-        assert_eq!(found, ids(&members[0]));
-        is_full(Kind::Witan, &flags);
+        begin_by_v3(Kind::Witan, size, &service);
     }
 }
 
