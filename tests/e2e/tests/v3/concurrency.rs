@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tonic::{Status, transport::Channel};
 use witan_api::v3::{
     etcdserverpb::{
@@ -15,13 +15,9 @@ use witan_api::v3::{
     },
     v3lockpb::{LockRequest, UnlockRequest, lock_client::LockClient},
 };
-use witan_e2e::{
-    Kind, Server, grpc,
-    http::{self, Connection},
-    requests, wait,
-};
+use witan_e2e::{Kind, Server, grpc, http::Connection, requests, wait};
 
-use super::{pair, start};
+use super::{gateway, pair, start};
 
 /// The answers and events of one run, in words.
 type Told = Vec<String>;
@@ -220,7 +216,7 @@ fn leaders_follow_each_other() {
     assert_eq!(refused, "Unknown election: no leader");
 }
 
-const CALLS: &[(&str, &str)] = &[
+const CALLS: &[gateway::Call] = &[
     ("lock/lock", r#"{"name":"YQ==","lease":99}"#),
     ("lock/unlock", "{}"),
     ("lock/unlock", r#"{"key":"YQ=="}"#),
@@ -271,17 +267,7 @@ const CALLS: &[(&str, &str)] = &[
 
 #[test]
 fn calls_as_json() {
-    let servers = pair();
-    for (path, body) in CALLS {
-        let path = format!("/v3/{path}");
-        let [got, want]: [(u16, Value); 2] = servers.each_ref().map(|server| {
-            let response = server.http("POST", &path, body);
-            let body = http::without_error(&response.text());
-            let json = serde_json::from_str(&body).expect("a document");
-            (response.status, json)
-        });
-        assert_eq!(got, want, "{path} {body}");
-    }
+    gateway::same(CALLS);
 }
 
 #[test]

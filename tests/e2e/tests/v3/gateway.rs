@@ -71,6 +71,7 @@ const MEMBERS: &[Call] = &[
 
 const METHODS: &[Ask] = &[
     ("GET", "kv/range", ""),
+    ("GET", "lease/keepalive", ""),
     ("PUT", "kv/put", "{}"),
     ("DELETE", "kv/put", ""),
     ("GET", "", ""),
