@@ -15,7 +15,7 @@ use std::{cell::Cell, fs, thread};
 
 use curl::Request;
 use serde_json::Value;
-use witan_e2e::{Cluster, Kind, Launch, Server, binaries, http, ports, wait};
+use witan_e2e::{Cluster, Kind, Launch, Server, binaries, http, wait};
 
 /// Keeps the store's index moving without showing in any listing.
 const PAD: &str = "/v2/keys/_pad";
@@ -101,16 +101,8 @@ fn replay(mut subject: Subject, file: &str) {
 }
 
 fn start(kind: Kind, page: form::Page) -> Subject {
-    let address = format!("127.0.0.1:{}", ports::free());
-    let client = format!("http://{address}");
-    let peer = format!("http://127.0.0.1:{}", ports::free());
-    let mut launch = Launch::new(kind).bare();
+    let mut server = witan_e2e::cluster::alone(&Launch::new(kind), "http", "default");
     for (flag, value) in [
-        ("--name", "default"),
-        ("--data-dir", "data"),
-        ("--listen-client-urls", &client),
-        ("--advertise-client-urls", &client),
-        ("--listen-peer-urls", &peer),
         (
             "--initial-advertise-peer-urls",
             "http://localhost:2380,http://localhost:7001",
@@ -120,18 +112,14 @@ fn start(kind: Kind, page: form::Page) -> Subject {
             "default=http://localhost:2380,default=http://localhost:7001",
         ),
     ] {
-        launch = launch.arg(flag).arg(value);
+        server.add_args([flag, value]);
     }
     if kind == Kind::Etcd34 {
-        launch = launch.arg("--enable-v2=true");
+        server.add_args(["--enable-v2=true"]);
     }
-    let mut server = launch.start_unready();
-    wait::until_true("the server becomes healthy", || {
-        assert!(server.runs(), "it ended:\n{}", server.tail());
-        http::try_once(&address, "GET", "/health", &[], b"").is_ok_and(|a| a.status == 200)
-    });
+    server.start_again();
     Subject {
-        addresses: vec![address],
+        addresses: vec![server.address()],
         asked: Cell::new(0),
         page,
         watch: None,
