@@ -470,6 +470,21 @@ impl Server {
         answer.json()
     }
 
+    /// Adds v3's users, `NAME:PASSWORD`, gives root among them its role, and turns authentication on.
+    ///
+    /// # Panics
+    /// If a call is refused.
+    #[track_caller]
+    pub fn require_users(&self, users: &[&str]) {
+        for user in users {
+            let (name, password) = user.split_once(':').expect("NAME:PASSWORD");
+            let user = format!(r#"{{"name":"{name}","password":"{password}"}}"#);
+            self.v3("auth/user/add", &user);
+        }
+        self.v3("auth/user/grant", r#"{"user":"root","role":"root"}"#);
+        self.v3("auth/enable", "{}");
+    }
+
     /// The output of a command of etcdctl 3.6.
     ///
     /// # Panics

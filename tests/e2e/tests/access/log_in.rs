@@ -28,24 +28,12 @@ const LOOK: Duration = Duration::from_millis(1);
 /// Slow enough that a hash is most of a log-in.
 const COST: &str = "--bcrypt-cost=9";
 
-fn add(server: &Server, name: &str) {
-    let body = format!(r#"{{"name":"{name}","password":"right"}}"#);
-    server.v3("auth/user/add", &body);
-}
-
 /// Users root and others; authentication of v3 and v2 on.
 fn start() -> Server {
     let server = Launch::witan().arg(COST).start();
-    for name in ["root", "alice", "bob", "carol", "dave", "erin", "frank"] {
-        add(&server, name);
-    }
-    for (path, body) in [
-        ("role/add", r#"{"name":"root"}"#),
-        ("user/grant", r#"{"user":"root","role":"root"}"#),
-        ("enable", ""),
-    ] {
-        server.v3(&format!("auth/{path}"), body);
-    }
+    let names = ["root", "alice", "bob", "carol", "dave", "erin", "frank"];
+    let users = names.map(|name| format!("{name}:right"));
+    server.require_users(&users.each_ref().map(String::as_str));
     // the guest may do everything until somebody says otherwise
     let guest = r#"{"role":"guest","revoke":{"kv":{"read":["/*"],"write":["/*"]}}}"#;
     let root = basic("root", "right");

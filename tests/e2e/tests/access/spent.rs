@@ -21,15 +21,7 @@ fn start() -> (Server, String, String) {
         .arg("--bcrypt-cost=4")
         .arg(SMALL_QUOTA)
         .start();
-    for (path, body) in [
-        ("auth/user/add", r#"{"name":"root","password":"r"}"#),
-        ("auth/user/add", r#"{"name":"bob","password":"b"}"#),
-        ("auth/role/add", r#"{"name":"root"}"#),
-        ("auth/user/grant", r#"{"user":"root","role":"root"}"#),
-        ("auth/enable", ""),
-    ] {
-        server.v3(path, body);
-    }
+    server.require_users(&["root:r", "bob:b"]);
     server.add_args([WEEKS]);
     server.terminate();
     server.start_again();

@@ -126,9 +126,7 @@ fn a_stopped_member_is_adopted_and_its_users_sign_in() {
 fn users_that_the_backend_does_not_have_yet_are_adopted() {
     for kind in ETCDS {
         let mut etcd = Launch::new(kind).start();
-        etcd.etcdctl(&["user", "add", "root:root"]);
-        etcd.etcdctl(&["user", "grant-role", "root", "root"]);
-        etcd.etcdctl(&["auth", "enable"]);
+        etcd.require_users(&["root:root"]);
         etcd.etcdctl(&["put", "a", "1", "--user", "root:root"]);
         etcd.kill9();
         adopt(&etcd);

@@ -80,14 +80,7 @@ fn populate(registry: &Server, tokens: &[&str]) {
     for token in tokens {
         set_size(registry, token, "1");
     }
-    let [name, password] = USER;
-    for command in [
-        ["user", "add", &format!("{name}:{password}")].as_slice(),
-        &["user", "grant-role", name, "root"],
-        &["auth", "enable"],
-    ] {
-        registry.etcdctl(command);
-    }
+    registry.require_users(&[&USER.join(":")]);
 }
 
 #[test]

@@ -99,9 +99,7 @@ fn a_cluster_follows_etcd_and_takes_its_place() {
         let lines: Vec<String> = (0..6).map_while(|_| watch.line()).collect();
         drop(watch);
         assert_eq!(lines, ["PUT", "compacted", "2", "PUT", "own", "1"]);
-        run(&member, &["user", "add", "root:root"]);
-        run(&member, &["user", "grant-role", "root", "root"]);
-        run(&member, &["auth", "enable"]);
+        member.require_users(&["root:root"]);
         run(&member, &["put", "x", "1", "--user", "root:root"]);
         let wrong = Tool::Etcdctl37.run(&member.url(), &["get", "a", "--user", "anne2:wrong"]);
         assert!(

@@ -7,15 +7,8 @@ use super::stage::Stage;
 /// etcd with TLS, client certificates and authentication, and the files of a client.
 fn source() -> (Stage, [String; 6]) {
     let source = Stage::mutual(Kind::Etcd37, &[]);
-    for args in [
-        &["put", "a", "1"][..],
-        &["user", "add", "root:secret"],
-        &["user", "grant-role", "root", "root"],
-        &["auth", "enable"],
-    ] {
-        let said = Tool::Etcdctl37.run(&source.server.url(), args);
-        assert_eq!(said.code, Some(0), "{args:?}: {}", said.all());
-    }
+    source.server.etcdctl(&["put", "a", "1"]);
+    source.server.require_users(&["root:secret"]);
     let [cert, key] = source.issue("follower").paths();
     let files = [("cacert", source.ca.clone()), ("cert", cert), ("key", key)];
     let files = files.map(|(name, path)| [format!("--from-{name}"), path]);

@@ -49,14 +49,7 @@ fn a_watch_stream_says_what_etcds_says() {
 #[test]
 fn a_token_stands_among_the_protocols() {
     let [ours, theirs] = pair().map(|server| {
-        for (path, body) in [
-            ("user/add", r#"{"name":"root","password":"secret"}"#),
-            ("role/add", r#"{"name":"root"}"#),
-            ("user/grant", r#"{"user":"root","role":"root"}"#),
-            ("enable", "{}"),
-        ] {
-            server.v3(&format!("auth/{path}"), body);
-        }
+        server.require_users(&["root:secret"]);
         let token = server.token("root", "secret");
         let mut said = Vec::new();
         for header in [
