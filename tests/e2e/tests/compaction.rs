@@ -1,11 +1,7 @@
 //! Old revisions go: by themselves when flags say so, and with them the memory and the disk that
 //! they took.
 
-use std::{
-    fs,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, stream};
 use witan_api::v3::etcdserverpb::{CompactionRequest, kv_client::KvClient};
@@ -71,21 +67,6 @@ async fn compact(kv: &Kv, revision: i64) {
     kv.clone().compact(physical).await.expect("it is compacted");
 }
 
-fn disk_bytes(dir: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(dir) else {
-        return 0;
-    };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => disk_bytes(&entry.path()),
-            Ok(metadata) => metadata.len(),
-            // it went while we looked
-            Err(_) => 0,
-        })
-        .sum()
-}
-
 #[test]
 fn memory_and_disk_shrink_with_what_is_compacted() {
     let server = Launch::witan().start();
@@ -96,7 +77,7 @@ fn memory_and_disk_shrink_with_what_is_compacted() {
         let revision = overwrite(&kv, overwritten).await;
         let (memory, disk) = (
             process::resident_bytes(server.pid()),
-            disk_bytes(server.dir()),
+            process::folder_bytes(server.dir()),
         );
         assert!(
             memory > (overwritten * VALUE_BYTES) as u64,
@@ -107,11 +88,11 @@ fn memory_and_disk_shrink_with_what_is_compacted() {
         // is cut and the checkpoint written anew while writes go on
         let begun = Instant::now();
         while process::resident_bytes(server.pid()) > memory / 2
-            || disk_bytes(server.dir()) > disk / 2
+            || process::folder_bytes(server.dir()) > disk / 2
         {
             let now = (
                 process::resident_bytes(server.pid()),
-                disk_bytes(server.dir()),
+                process::folder_bytes(server.dir()),
             );
             assert!(
                 begun.elapsed() < SHRINKS_WITHIN,
