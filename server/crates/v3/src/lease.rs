@@ -16,7 +16,6 @@ use witan_api::v3::etcdserverpb::{
     LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus,
     LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
-use witan_base::client_network::ClientNetwork;
 use witan_dialect::fair_semaphore::WithPermit;
 use witan_dialect::{Context, blocking::INLINE_ITEMS};
 use witan_machine::lease::{self, LeaseGrant, LeaseId, LeaseRevoke, RemainingTtl};
@@ -74,7 +73,6 @@ pub(super) async fn lease_revoke(
 /// for them. The TTL of an unknown lease is -1.
 pub(super) async fn lease_time_to_live(
     ctx: &Context,
-    client: ClientNetwork,
     request: LeaseTimeToLiveRequest,
 ) -> RpcResult<WithPermit<LeaseTimeToLiveResponse>> {
     let id = LeaseId(request.id);
@@ -106,7 +104,7 @@ pub(super) async fn lease_time_to_live(
     };
     let size = ReadSize::by(more_than, more_than);
     let keys = move || view.machine.kv.leases().keys(id).cloned().collect();
-    let (keys, permit) = kv::read(ctx, client, size, keys).await?;
+    let (keys, permit) = kv::read(ctx, size, keys).await?;
     response.keys = keys;
     Ok(WithPermit::new(response, permit))
 }

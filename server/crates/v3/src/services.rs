@@ -175,10 +175,9 @@ macro_rules! answer {
     (server_stream $service:ident $head:ident $body:ident $request:path, $verb:path) => {
         Box::pin($service.server_stream(&$head, $body, $verb)).await
     };
-    (large $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
-        let verb = async |ctx: &Context, asked| $verb(ctx, ctx.node.client(), asked).await;
-        $service.unary(&$head, &whole($body), verb).await
-    }};
+    (large $service:ident $head:ident $body:ident $request:path, $verb:path) => {
+        $service.unary(&$head, &whole($body), $verb).await
+    };
     (hot $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
         let verb = async |ctx: &Context, asked| $verb(ctx, asked).await.map(WithPermit::without);
         $service.unary(&$head, &whole($body), verb).await

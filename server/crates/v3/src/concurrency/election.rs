@@ -51,7 +51,7 @@ async fn win_election(
     let key = session_key(&name, lease);
     let mut txn = if_created(&key, 0, vec![put(&key, &value, lease)]);
     txn.failure = vec![op(Request::RequestRange(get(&key)))];
-    let response = kv::txn(&ctx, ctx.node.client(), txn).await?.answer;
+    let response = kv::txn(&ctx, txn).await?.answer;
     let own = response.responses.into_iter().find_map(|response| {
         let Some(Response::ResponseRange(range)) = response.response else {
             return None;
@@ -104,10 +104,7 @@ pub(crate) async fn proclaim(
 /// Returns the oldest key of the election, which is its leader's; an error if there is none.
 pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<LeaderResponse> {
     let first = first_or_last_key(&request.name, SortOrder::Ascend);
-    let response = kv::range(ctx, ctx.node.client(), first)
-        .await
-        .map_err(RpcError::plain)?
-        .answer;
+    let response = kv::range(ctx, first).await.map_err(RpcError::plain)?.answer;
     let kv = response.kvs.into_iter().next();
     Ok(LeaderResponse {
         header: response.header,
@@ -134,7 +131,7 @@ async fn put_value(
     (value, lease): (&Bytes, LeaseId),
 ) -> RpcResult<Option<ResponseHeader>> {
     let txn = if_created(key, created, vec![put(key, value, lease)]);
-    let response = kv::txn(ctx, ctx.node.client(), txn).await?.answer;
+    let response = kv::txn(ctx, txn).await?.answer;
     if response.succeeded {
         Ok(response.header)
     } else {
@@ -146,7 +143,7 @@ async fn put_value(
 async fn delete_key(ctx: &Context, key: &Bytes, created: i64) -> RpcResult<Option<ResponseHeader>> {
     let delete = DeleteRangeRequest { key: key.clone(), ..DeleteRangeRequest::default() };
     let txn = if_created(key, created, vec![op(Request::RequestDeleteRange(delete))]);
-    Ok(kv::txn(ctx, ctx.node.client(), txn).await?.answer.header)
+    Ok(kv::txn(ctx, txn).await?.answer.header)
 }
 
 /// Streams the leader of an election with its value, and every later leader.
@@ -245,9 +242,7 @@ impl Observer {
     /// wait ends without one.
     async fn find(&mut self) -> RpcResult<Option<LeaderResponse>> {
         let request = first_or_last_key(&self.name, SortOrder::Ascend);
-        let response = kv::range(&self.ctx, self.ctx.node.client(), request)
-            .await?
-            .answer;
+        let response = kv::range(&self.ctx, request).await?.answer;
         let (header, kv) = match response.kvs.into_iter().next() {
             Some(kv) => (response.header, kv),
             None => {

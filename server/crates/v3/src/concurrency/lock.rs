@@ -51,7 +51,7 @@ async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcRes
         _ = gone => Err(RpcError::Stopped),
     };
     let there = match waited {
-        Ok(()) => kv::range(&ctx, ctx.node.client(), get(&key))
+        Ok(()) => kv::range(&ctx, get(&key))
             .await
             .map(|answered| answered.answer),
         Err(error) => Err(error),
@@ -87,7 +87,7 @@ async fn put_key(ctx: &Context, name: &[u8], key: &Bytes, lease: LeaseId) -> Rpc
     };
     let mut txn = if_created(key, 0, vec![put(key, &Bytes::new(), lease), oldest()]);
     txn.failure = vec![op(Request::RequestRange(get(key))), oldest()];
-    let response = kv::txn(ctx, ctx.node.client(), txn).await?.answer;
+    let response = kv::txn(ctx, txn).await?.answer;
     let mut found = response
         .responses
         .into_iter()

@@ -1,7 +1,6 @@
 //! Maps the names of the gateway's calls to their functions, from the table of calls (`witan_api::access`).
 
 use actix_web::HttpRequest;
-use witan_dialect::Context;
 
 use super::{GatewayError, UnaryCall, unless_disconnected};
 use crate::{
@@ -21,8 +20,7 @@ macro_rules! run {
     };
     (large $asked:ident $method:literal $call:ident $request:ident $verb:path) => {
         if $asked == $method {
-            let verb = async |ctx: &Context, request| $verb(ctx, ctx.node.client(), request).await;
-            return $call.run_with_permit(verb).await;
+            return $call.run_with_permit($verb).await;
         }
     };
     ($unary:ident $asked:ident $method:literal $call:ident $request:ident $verb:path) => {

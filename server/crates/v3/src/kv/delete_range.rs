@@ -22,7 +22,7 @@ pub(crate) async fn delete_range(
     let delete = operation(request);
     authorize::before_proposal(ctx, |caller| caller.delete(&delete)).await?;
     let many = |state: &kv::Kv| state.delete_reads_beyond(&delete, LARGE_READ_KEYS);
-    let permit = permit_if(ctx, ctx.node.client(), delete.reads_span(), many).await?;
+    let permit = permit_if(ctx, delete.reads_span(), many).await?;
     let (done, _permit) = match permit {
         None => (authorize::propose(ctx, delete).await?, None),
         Some(permit) => Box::pin(propose_in(ctx, delete, permit)).await?,

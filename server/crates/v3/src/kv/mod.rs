@@ -15,7 +15,7 @@ pub(crate) mod txn;
 use prost::Message;
 use tokio::task::yield_now;
 use witan_api::v3::{etcdserverpb::ResponseHeader, mvccpb};
-use witan_base::{client_network::ClientNetwork, panics};
+use witan_base::panics;
 use witan_dialect::Context;
 use witan_dialect::fair_semaphore::{FairPermit, WithPermit};
 use witan_machine::{
@@ -73,30 +73,33 @@ impl ReadSize {
 /// for a permit, which is returned with the result.
 pub(super) async fn read<T: Send + 'static>(
     ctx: &Context,
-    client: ClientNetwork,
     size: ReadSize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> RpcResult<(T, Option<FairPermit>)> {
     match size {
         ReadSize::Small => Ok((work(), None)),
         // a separate future, so that the one of a small read stays small
-        ReadSize::Large => Box::pin(read_large(ctx, client, work)).await,
+        ReadSize::Large => Box::pin(read_large(ctx, work)).await,
         ReadSize::Long => {
-            let permit = Box::pin(ctx.job_limits.reads.take(client)).await?;
+            let permit = Box::pin(large_read_permit(ctx)).await?;
             let done = panics::run_blocking(move || (work(), Some(permit)));
             done.await.map_err(|_| RpcError::Stopped)
         }
     }
 }
 
+/// Waits for the client's permit for a large read.
+async fn large_read_permit(ctx: &Context) -> RpcResult<FairPermit> {
+    Ok(ctx.job_limits.reads.take(ctx.node.client()).await?)
+}
+
 /// Reads on this worker. The permit is held past the current poll of the connection, so that one poll never runs more
 /// such reads than there are permits.
 async fn read_large<T>(
     ctx: &Context,
-    client: ClientNetwork,
     work: impl FnOnce() -> T,
 ) -> RpcResult<(T, Option<FairPermit>)> {
-    let permit = ctx.job_limits.reads.take(client).await?;
+    let permit = large_read_permit(ctx).await?;
     let done = work();
     yield_now().await;
     Ok((done, Some(permit)))
@@ -106,13 +109,11 @@ async fn read_large<T>(
 /// present state; else returns `None` at once.
 async fn permit_if(
     ctx: &Context,
-    client: ClientNetwork,
     spans: bool,
     many: impl FnOnce(&Kv) -> bool,
 ) -> RpcResult<Option<FairPermit>> {
     if spans && many(&ctx.node.view().await?.machine.kv) {
-        let permit = Box::pin(ctx.job_limits.reads.take(client)).await?;
-        Ok(Some(permit))
+        Ok(Some(Box::pin(large_read_permit(ctx)).await?))
     } else {
         Ok(None)
     }

@@ -14,8 +14,7 @@ use witan_machine::{
 use witan_node::RequestType;
 
 use super::{
-    ClientNetwork, Context, Header, ReadSize, RpcResult, WithPermit, authorize, header, key_values,
-    read,
+    Context, Header, ReadSize, RpcResult, WithPermit, authorize, header, key_values, read,
 };
 use crate::error::RpcError;
 
@@ -23,22 +22,17 @@ use crate::error::RpcError;
 /// are encoded; a large read holds a permit until then.
 pub(crate) async fn range(
     ctx: &Context,
-    client: ClientNetwork,
     request: RangeRequest,
 ) -> RpcResult<WithPermit<RangeResponse>> {
     let began = Instant::now();
     ctx.count_key(KeyOperation::Read, &request.key);
-    let answer = execute(ctx, client, request).await;
+    let answer = execute(ctx, request).await;
     ctx.node
         .request_took(RequestType::Range, answer.is_ok(), began.elapsed());
     answer
 }
 
-async fn execute(
-    ctx: &Context,
-    client: ClientNetwork,
-    request: RangeRequest,
-) -> RpcResult<WithPermit<RangeResponse>> {
+async fn execute(ctx: &Context, request: RangeRequest) -> RpcResult<WithPermit<RangeResponse>> {
     let view = view_for(ctx, &request).await?;
     let began = Instant::now();
     let range = operation(request);
@@ -52,7 +46,7 @@ async fn execute(
         let reply = view.machine.kv.range(&range);
         reply.map(|reply| response(header, reply))
     };
-    let (answer, permit) = read(ctx, client, size, work).await?;
+    let (answer, permit) = read(ctx, size, work).await?;
     ctx.v3_metrics.ranged(began.elapsed(), answer.is_ok());
     let answer = answer?;
     ctx.node.ranges_served(1);

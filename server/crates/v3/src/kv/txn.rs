@@ -12,9 +12,9 @@ use witan_machine::kv::{self, OpReply, TxnReply};
 use witan_node::RequestType;
 
 use super::{
-    ClientNetwork, Context, FairPermit, Header, LARGE_READ_KEYS, ReadSize, RpcResult, WithPermit,
-    authorize, delete_range, executed, fits, header, overlap::BranchWrites, permit_if, propose_in,
-    put, range, read,
+    Context, FairPermit, Header, LARGE_READ_KEYS, ReadSize, RpcResult, WithPermit, authorize,
+    delete_range, executed, fits, header, overlap::BranchWrites, permit_if, propose_in, put, range,
+    read,
 };
 use crate::error::RpcError;
 
@@ -30,26 +30,18 @@ const TXNS_NESTED_MAX: usize = 48;
 const TXN_LISTS_MAX: usize = 64;
 
 /// Checks and executes a transaction, and counts its operations while a sample is taken.
-pub(crate) async fn txn(
-    ctx: &Context,
-    client: ClientNetwork,
-    request: TxnRequest,
-) -> RpcResult<WithPermit<TxnResponse>> {
+pub(crate) async fn txn(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     if ctx.sampler.is_on() {
         // a separate future, so that the usual one stays small
-        return Box::pin(counted(ctx, client, request)).await;
+        return Box::pin(counted(ctx, request)).await;
     }
-    execute(ctx, client, request).await
+    execute(ctx, request).await
 }
 
 /// Executes a transaction and counts the operations that were executed.
-async fn counted(
-    ctx: &Context,
-    client: ClientNetwork,
-    request: TxnRequest,
-) -> RpcResult<WithPermit<TxnResponse>> {
+async fn counted(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     let asked = request.clone();
-    let done = execute(ctx, client, request).await?;
+    let done = execute(ctx, request).await?;
     executed::each(&asked, &done.answer, &mut |operation, key| {
         ctx.count_key(operation, key)
     });
@@ -58,11 +50,7 @@ async fn counted(
 
 /// Checks and executes a transaction: on a frozen state if it only reads, else through the log. One
 /// that may read many keys holds a permit until its answer is encoded.
-async fn execute(
-    ctx: &Context,
-    client: ClientNetwork,
-    request: TxnRequest,
-) -> RpcResult<WithPermit<TxnResponse>> {
+async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     let reads_only = reads_only(&request);
     if !reads_only {
         fits(ctx, &request)?;
@@ -70,14 +58,14 @@ async fn execute(
     let request = checked(ctx, request).await?;
     let ((reply, revision), permit) = if reads_only {
         let began = Instant::now();
-        let done = read_txn(ctx, client, request).await;
+        let done = read_txn(ctx, request).await;
         ctx.node
             .request_took(RequestType::ReadonlyTxn, done.is_ok(), began.elapsed());
         let done = done?;
         ctx.node.ranges_served(done.0.0.replies.len());
         done
     } else {
-        write_txn(ctx, client, request).await?
+        write_txn(ctx, request).await?
     };
     let header = header::at(&ctx.node, revision);
     let answer = response(header, reply);
@@ -101,18 +89,14 @@ type TxnDone = ((kv::TxnReply, i64), Option<FairPermit>);
 /// Authorizes a transaction and proposes it; returns the permit that it has waited for, if it may read more than
 /// `LARGE_READ_KEYS` keys. One that compares or sorts values is evaluated before, and may be refused with
 /// `AnswerTooLarge`.
-async fn write_txn(
-    ctx: &Context,
-    client: ClientNetwork,
-    request: TxnRequest,
-) -> RpcResult<TxnDone> {
+async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     let txn = operation(request);
     authorize::before_proposal(ctx, |caller| caller.txn(&txn)).await?;
     let (txn, permit) = if txn.compares_values() {
-        Box::pin(within_compared(ctx, client, txn)).await?
+        Box::pin(within_compared(ctx, txn)).await?
     } else {
         let many = |state: &kv::Kv| state.txn_reads_more_than(&txn, LARGE_READ_KEYS);
-        let permit = permit_if(ctx, client, txn.reads_spans(), many).await?;
+        let permit = permit_if(ctx, txn.reads_spans(), many).await?;
         (txn, permit)
     };
     let (done, permit) = match permit {
@@ -124,14 +108,10 @@ async fn write_txn(
 
 /// Waits for a permit for large reads, and refuses (`AnswerTooLarge`) a transaction that compares or sorts too many
 /// bytes of values in the present state: while it runs, no other entry is applied.
-async fn within_compared(
-    ctx: &Context,
-    client: ClientNetwork,
-    txn: kv::Txn,
-) -> RpcResult<(kv::Txn, Option<FairPermit>)> {
+async fn within_compared(ctx: &Context, txn: kv::Txn) -> RpcResult<(kv::Txn, Option<FairPermit>)> {
     let view = ctx.node.view().await?;
     let work = move || (view.machine.kv.txn_compares_too_much(&txn), txn);
-    let ((too_much, txn), permit) = read(ctx, client, ReadSize::Long, work).await?;
+    let ((too_much, txn), permit) = read(ctx, ReadSize::Long, work).await?;
     match too_much {
         true => Err(RpcError::AnswerTooLarge),
         false => Ok((txn, permit)),
@@ -139,7 +119,7 @@ async fn within_compared(
 }
 
 /// Executes a read-only transaction on a frozen copy of the state, without the log.
-async fn read_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> RpcResult<TxnDone> {
+async fn read_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     let view = if serializable(&request) {
         ctx.node.view().await?
     } else {
@@ -154,7 +134,7 @@ async fn read_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> 
         |keys| kv.txn_reads_longer_than(&txn, keys),
     );
     let work = move || view.machine.kv.read_txn(&txn);
-    let (reply, permit) = read(ctx, client, size, work).await?;
+    let (reply, permit) = read(ctx, size, work).await?;
     Ok(((reply?, revision), permit))
 }
 
