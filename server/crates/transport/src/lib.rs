@@ -28,7 +28,6 @@ use std::{io, sync::Arc};
 
 use actix_server::{Server, ServerHandle};
 use actix_web::{HttpRequest, HttpResponse, web::Payload};
-use http::Response;
 use tokio::{sync::watch, time::timeout};
 use tonic::{body::Body, service::Routes};
 use witan_base::{budget::ClientBudgets, client_network::ClientNetwork, panics::PanicMetrics};
@@ -57,6 +56,9 @@ pub type Head = witan_http2::Head<MethodInfo>;
 /// A request.
 pub type Incoming = witan_http2::CallRequest<MethodInfo>;
 
+/// An answer to a gRPC call.
+pub type Outgoing = witan_http2::CallResponse<Body>;
+
 /// Answers gRPC calls.
 pub trait CallHandler: Clone + Send + 'static {
     /// Makes a copy for one worker, which shares no reference counts with other workers.
@@ -74,15 +76,6 @@ pub trait CallHandler: Clone + Send + 'static {
 
     /// Handles a call of any method. An unknown method gets `Unimplemented` without a text.
     fn call(self, request: Incoming) -> impl Future<Output = Outgoing> + 'static;
-}
-
-/// An answer to a gRPC call.
-#[derive(Debug)]
-pub enum Outgoing {
-    /// The one message of an answer that went well, with its prefix.
-    Message(Vec<u8>),
-    /// Any other answer.
-    Response(Response<Body>),
 }
 
 impl CallHandler for Routes {
