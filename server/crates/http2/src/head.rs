@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, request};
 
-use crate::{message::Encoding, refusal::Refusal};
+use crate::{Refusal, message::Encoding};
 
 /// How a call takes its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@
 //! Not here: TLS, HTTP/1.1, upgrades, clients, server push, priorities, and the server's own work around calls
 //! (metrics, budgets, texts of errors), which it provides as a [`Service`].
 //!
-//! Reading order: `service` (the server's side), `refusal` → `config` → `connection` (the state machine: `receive`
+//! Reading order: `service` (the server's side) → `config` → `connection` (the state machine: `receive`
 //! frames, run a `call`, `timers`) → `stream`, `ready` (which calls run) → `message`, `body` (requests) → `send`
 //! (frames out, windows) → `meter` (bytes held) → `head`, `heads`, `hpack`, `frame` (formats) → `ping` → `limits` →
 //! `driver`.
@@ -26,7 +26,6 @@ mod message;
 mod meter;
 mod ping;
 mod ready;
-mod refusal;
 mod send;
 mod service;
 mod status;
@@ -38,8 +37,7 @@ pub use body::{Aborted, Body, RequestStream};
 pub use config::{Config, KeepAlive};
 pub use connection::{Audit, Connection};
 pub use head::{Head, RequestMode};
-pub use refusal::{Refusal, Resource};
-pub use service::{CallRequest, CallResponse, Service};
+pub use service::{CallRequest, CallResponse, Refusal, Resource, Service};
 pub use status::{Code, Status};
 
 /// The body of the answer to a request that is not gRPC.
