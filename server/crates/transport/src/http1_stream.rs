@@ -34,7 +34,7 @@ use tokio::{
 use witan_base::{budget::ClientBudgets, client_network::ClientNetwork};
 
 use self::request_filter::RequestFilter;
-use super::{passthrough::pass_writes, tls::PeerCertificate};
+use super::{sniffed::pass_writes, tls::PeerCertificate};
 
 /// Consecutive reads without output before the task yields.
 const EMPTY_READS_IN_A_ROW: u32 = 16;

@@ -1,9 +1,9 @@
 //! The client port: one port, two stacks, on actix's workers. It is independent of the dialects and the node: it calls
 //! one function for HTTP/1 requests and one for gRPC calls.
 //!
-//! Reading order: `listen` (sockets) → `tls` → `mux` (which stack) → `http1_stream` (filters HTTP/1) → `grpc` (the code
-//! around a call; `witan_http2` is the protocol) → `stall_timeout` (slow clients) → `passthrough` (writes of wrapped
-//! streams) → `signals` → `limits` → `metrics` (series), `calls`, `clients`.
+//! Reading order: `listen` (sockets) → `tls` → `mux` (which stack), `sniffed` (bytes played back) → `http1_stream`
+//! (filters HTTP/1) → `grpc` (the code around a call; `witan_http2` is the protocol) → `stall_timeout` (slow clients) →
+//! `signals` → `limits` → `metrics` (series), `calls`, `clients`.
 //! `http1_client` is the other direction: a request of this member.
 
 mod calls;
@@ -16,7 +16,6 @@ mod limits;
 mod listen;
 mod metrics;
 mod mux;
-mod passthrough;
 mod signals;
 mod sniffed;
 mod stall_timeout;
