@@ -5,7 +5,7 @@
 //! (`witan_api::v3`).
 //!
 //! Reading order: `error` (names and texts of errors) → `kv` (a file a call) → `authorize` → `range_stream`, `lease`, `cluster`,
-//! `maintenance`, `maintenance_jobs`, `snapshot`, `auth` → `header`, `error_map` → `services` (gRPC) → `messages`, `long_range` (its
+//! `maintenance`, `snapshot`, `auth` → `header`, `error_map` → `services` (gRPC) → `messages`, `long_range` (its
 //! encoding) → `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway` → `operation`.
 
 mod auth;
@@ -23,7 +23,6 @@ mod kv;
 mod lease;
 mod long_range;
 mod maintenance;
-mod maintenance_jobs;
 mod messages;
 pub mod operation;
 mod range_stream;

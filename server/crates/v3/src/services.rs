@@ -17,7 +17,7 @@ use witan_transport::{Head, Incoming, Outgoing, PeerCertificate, RequestBody};
 use super::{
     RpcResult, auth, authorize, cluster,
     concurrency::{election, lock},
-    kv, lease, maintenance, maintenance_jobs,
+    kv, lease, maintenance,
     messages::{self, UnaryResponse},
     range_stream, snapshot, watch,
 };

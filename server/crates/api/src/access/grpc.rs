@@ -87,9 +87,9 @@ macro_rules! calls {
                     // listing alarms requires less than raising one; the call checks that itself
                     "/etcdserverpb.Maintenance/Alarm" maintenance::alarm(AlarmRequest) -> AlarmResponse, V3User, ["maintenance/alarm"];
                     "/etcdserverpb.Maintenance/Status" maintenance::status(StatusRequest) -> StatusResponse, V3User, ["maintenance/status"];
-                    "/etcdserverpb.Maintenance/Defragment" maintenance_jobs::defragment(DefragmentRequest) -> DefragmentResponse, Root, ["maintenance/defragment"];
-                    "/etcdserverpb.Maintenance/Hash" maintenance_jobs::hash(HashRequest) -> HashResponse, Root, ["maintenance/hash"];
-                    "/etcdserverpb.Maintenance/HashKV" maintenance_jobs::hash_kv(HashKvRequest) -> HashKvResponse, Root, ["maintenance/hashkv"];
+                    "/etcdserverpb.Maintenance/Defragment" maintenance::defragment(DefragmentRequest) -> DefragmentResponse, Root, ["maintenance/defragment"];
+                    "/etcdserverpb.Maintenance/Hash" maintenance::hash(HashRequest) -> HashResponse, Root, ["maintenance/hash"];
+                    "/etcdserverpb.Maintenance/HashKV" maintenance::hash_kv(HashKvRequest) -> HashKvResponse, Root, ["maintenance/hashkv"];
                     "/etcdserverpb.Maintenance/MoveLeader" maintenance::move_leader(MoveLeaderRequest) -> MoveLeaderResponse, Root, ["maintenance/transfer-leadership"];
                     "/etcdserverpb.Maintenance/Downgrade" maintenance::downgrade(DowngradeRequest) -> DowngradeResponse, Root, ["maintenance/downgrade"];
                 }

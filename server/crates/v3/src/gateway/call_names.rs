@@ -6,7 +6,7 @@ use super::{GatewayError, UnaryCall, unless_disconnected};
 use crate::{
     auth, cluster,
     concurrency::{election, lock},
-    kv, lease, maintenance, maintenance_jobs,
+    kv, lease, maintenance,
 };
 
 /// Runs the call of one row if it is the requested one.
