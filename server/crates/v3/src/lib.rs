@@ -6,7 +6,7 @@
 //!
 //! Reading order: `error` (names and texts of errors) → `kv` (a file a call) → `authorize` → `range_stream`, `lease`, `cluster`,
 //! `maintenance`, `snapshot`, `auth` → `header`, `error_map` → `services` (gRPC) → `messages`, `long_range` (its
-//! encoding) → `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway` → `operation`.
+//! encoding) → `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway`.
 
 mod auth;
 mod authorize;
@@ -24,7 +24,6 @@ mod lease;
 mod long_range;
 mod maintenance;
 mod messages;
-pub mod operation;
 mod range_stream;
 mod services;
 mod snapshot;
@@ -43,6 +42,16 @@ use crate::{error::RpcError, services::RpcService};
 
 /// Result of a call.
 pub(crate) type RpcResult<T> = Result<T, RpcError>;
+
+/// Requests as operations of the state machine, for a caller that only executes them: the log of etcd, which is adopted.
+pub mod operation {
+    pub use crate::{
+        auth::permission,
+        kv::{
+            delete_range::operation as delete_range, put::operation as put, txn::operation as txn,
+        },
+    };
+}
 
 /// All gRPC services. The transport enforces the limit on message size and names unknown methods.
 #[derive(Clone, Debug)]
