@@ -7,7 +7,6 @@ use witan_tree::WriteMethod;
 use crate::{
     form::{self, V2Fields},
     members::{body, peer_url},
-    operation,
     parse::{self, WaitParameter},
 };
 
@@ -36,7 +35,7 @@ pub fn v2_write(
     };
     let params = parse::params(WaitParameter::Refused, query, form)
         .map_err(|error| (error.code.code(), error.cause.concat().into()))?;
-    Ok(operation::mutation(write, path, params, now_ns))
+    Ok(parse::mutation(write, path, params, now_ns))
 }
 
 /// Parses the parameters of a v2 read and returns them as text; the error is code and cause.

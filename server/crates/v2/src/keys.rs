@@ -1,5 +1,5 @@
-//! `/v2/keys`: reads, writes and the start of watches. `parse` checks parameters, `operation` builds the
-//! operation of a write.
+//! `/v2/keys`: reads, writes and the start of watches. `parse` checks parameters and builds the operation of a
+//! write.
 
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ use witan_tree::{Action, Event, WriteMethod};
 use super::{
     V2Dialect,
     error::V2Error,
-    headers, operation,
+    headers,
     parse::{self, Params, WaitParameter},
     render, watch,
 };
@@ -273,7 +273,7 @@ pub async fn write(
     let client = ClientNetwork::of_peer(request.peer_addr());
     let node = &ctx.node.of_client(client);
     let bare = params.no_value_on_success && write != WriteMethod::Delete;
-    let mutation = operation::mutation(write, key, params, node.now_ns());
+    let mutation = parse::mutation(write, key, params, node.now_ns());
     let event = node.propose(mutation).await?.output;
     let mut answer = headers::success(node, status(&event), event.index);
     let least_bytes = if bare {

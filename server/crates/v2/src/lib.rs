@@ -1,7 +1,7 @@
 //! The v2 dialect of etcd 2.2 to 3.5: `/v2/keys`, `/v2/members`, `/v2/machines`, `/v2/stats`,
 //! `/v2/auth`.
 //!
-//! Reading order: `form` → `parse` (the request) → `operation` (its command) → `keys` (execution) → `watch` → `render`,
+//! Reading order: `form` → `parse` (the request and its operation) → `keys` (execution) → `watch` → `render`,
 //! `error`, `headers` (the answer) → `members`, `stats`, `auth`. All are pure except `keys`, `watch`, `members`,
 //! `stats` and `auth`.
 
@@ -13,7 +13,6 @@ pub mod fuzz;
 pub mod headers;
 pub mod keys;
 mod members;
-pub mod operation;
 pub mod parse;
 pub mod render;
 mod stats;

@@ -130,7 +130,6 @@ pub(crate) const ALL: &[Target] = &[
         files: &[
             "server/crates/v2/src/form.rs",
             "server/crates/v2/src/parse.rs",
-            "server/crates/v2/src/operation.rs",
             "server/crates/tree/src/request.rs",
         ],
     },
