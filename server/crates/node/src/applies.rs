@@ -1,7 +1,7 @@
 //! Apply durations by command. Entries of a turn are applied together, so each counts with its
 //! share of the turn.
 
-use std::time::Duration;
+use std::{array, time::Duration};
 
 use prometheus::{Histogram, HistogramVec, local::LocalHistogram};
 use witan_machine::{
@@ -10,74 +10,85 @@ use witan_machine::{
     lease,
 };
 
-/// etcd's names of v3 commands. A failed command does not carry its kind and is not counted.
-const OPS: [&str; 12] = [
-    "Put",
-    "DeleteRange",
-    "Txn",
-    "Compaction",
-    "LeaseGrant",
-    "LeaseRevoke",
-    "LeaseCheckpoint",
-    "Alarm",
-    "ClusterMemberAttrSet",
-    "ClusterVersionSet",
-    "DowngradeInfoSet",
-    "Authenticate",
+use super::request_durations::{RequestType, TYPES};
+
+/// The types of commands that are measured. A failed command does not carry its type and is not counted.
+const MEASURED: [RequestType; 12] = [
+    RequestType::Put,
+    RequestType::DeleteRange,
+    RequestType::Txn,
+    RequestType::Compaction,
+    RequestType::LeaseGrant,
+    RequestType::LeaseRevoke,
+    RequestType::LeaseCheckpoint,
+    RequestType::Alarm,
+    RequestType::ClusterMemberAttrSet,
+    RequestType::ClusterVersionSet,
+    RequestType::DowngradeInfoSet,
+    RequestType::Authenticate,
 ];
 
-/// The series of each of [`OPS`].
+/// The series of each of [`MEASURED`], at the place of its type.
 #[derive(Debug)]
-pub(super) struct ApplySeries([Histogram; OPS.len()]);
+pub(super) struct ApplySeries([Option<Histogram>; TYPES]);
 
 impl ApplySeries {
     pub(super) fn new(all: &HistogramVec) -> Self {
-        Self(OPS.map(|op| all.with_label_values(&["v3", op, "true"])))
+        let mut series = [const { None }; TYPES];
+        for measured in MEASURED {
+            let op = format!("{measured:?}");
+            series[measured as usize] = Some(all.with_label_values(&["v3", op.as_str(), "true"]));
+        }
+        Self(series)
     }
 
     /// Makes a tally for the thread that applies commands.
     pub(super) fn tally(&self) -> ApplyTally {
-        ApplyTally(self.0.each_ref().map(Histogram::local))
+        ApplyTally(array::from_fn(|at| {
+            self.0[at].as_ref().map(Histogram::local)
+        }))
     }
 }
 
 /// Collects observations of one thread locally, until [`ApplyTally::show`].
-pub(super) struct ApplyTally([LocalHistogram; OPS.len()]);
+pub(super) struct ApplyTally([Option<LocalHistogram>; TYPES]);
 
 impl ApplyTally {
     /// Notes how long the entry with this reply took to apply.
     pub(super) fn applied(&self, reply: &Reply, took: Duration) {
-        if let Some(op) = op(reply) {
-            self.0[op].observe(took.as_secs_f64());
+        if let Some(series) = op(reply).and_then(|op| self.0[op as usize].as_ref()) {
+            series.observe(took.as_secs_f64());
         }
     }
 
     /// Adds what was noted since the last call to the series.
     pub(super) fn show(&mut self) {
-        self.0.iter_mut().for_each(|op| op.flush());
+        self.0.iter_mut().flatten().for_each(|op| op.flush());
     }
 }
 
-/// Returns the place of a reply's operation in [`OPS`]; `None` if it is not measured.
-fn op(reply: &Reply) -> Option<usize> {
+/// Returns the type of the command with this reply; `None` if it is not measured.
+fn op(reply: &Reply) -> Option<RequestType> {
     Some(match reply {
         Reply::Kv(Ok(reply)) => match reply {
-            kv::KvReply::Op(OpReply::Put(_)) => 0,
-            kv::KvReply::Op(OpReply::Delete(_)) => 1,
-            kv::KvReply::Op(OpReply::Txn(_)) => 2,
-            kv::KvReply::Compact => 3,
+            kv::KvReply::Op(OpReply::Put(_)) => RequestType::Put,
+            kv::KvReply::Op(OpReply::Delete(_)) => RequestType::DeleteRange,
+            kv::KvReply::Op(OpReply::Txn(_)) => RequestType::Txn,
+            kv::KvReply::Compact => RequestType::Compaction,
             kv::KvReply::Op(OpReply::Range(_)) => return None,
         },
         Reply::Lease(Ok(reply)) => match reply {
-            lease::LeaseReply::Granted(_) => 4,
-            lease::LeaseReply::Revoked | lease::LeaseReply::Expired { .. } => 5,
-            lease::LeaseReply::Checkpointed => 6,
+            lease::LeaseReply::Granted(_) => RequestType::LeaseGrant,
+            lease::LeaseReply::Revoked | lease::LeaseReply::Expired { .. } => {
+                RequestType::LeaseRevoke
+            }
+            lease::LeaseReply::Checkpointed => RequestType::LeaseCheckpoint,
         },
-        Reply::Alarm(_) => 7,
-        Reply::Published => 8,
-        Reply::ClusterVersionSet => 9,
-        Reply::DowngradeSet => 10,
-        Reply::Auth(Ok(auth::AuthReply::Authenticated { .. })) => 11,
+        Reply::Alarm(_) => RequestType::Alarm,
+        Reply::Published => RequestType::ClusterMemberAttrSet,
+        Reply::ClusterVersionSet => RequestType::ClusterVersionSet,
+        Reply::DowngradeSet => RequestType::DowngradeInfoSet,
+        Reply::Auth(Ok(auth::AuthReply::Authenticated { .. })) => RequestType::Authenticate,
         // the others cannot be distinguished by their replies, and are rare
         Reply::Auth(_) => return None,
         Reply::Kv(Err(_)) | Reply::Lease(Err(_)) => return None,

@@ -43,7 +43,7 @@ pub enum RequestType {
 }
 
 /// How many types there are.
-const TYPES: usize = RequestType::DowngradeInfoSet as usize + 1;
+pub(super) const TYPES: usize = RequestType::DowngradeInfoSet as usize + 1;
 
 /// The series `etcd_server_request_duration_seconds`. One with labels exists from its first value on.
 #[derive(Debug)]
