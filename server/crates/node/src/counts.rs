@@ -20,7 +20,11 @@ impl NodeMetrics {
                 self.compaction_last
                     .set(gauge(now.unwrap_or_default().as_secs()));
             }
-            Reply::Kv(Ok(kv::KvReply::Op(reply))) => self.kv_done(reply),
+            Reply::Kv(Ok(kv::KvReply::Op(reply))) => {
+                let mut sum = [0; 3];
+                tally(reply, &mut sum);
+                self.kv_counted(sum);
+            }
             Reply::Tree(Ok(witan_tree::TreeReply::Event(event))) => {
                 if let Some((_, writes)) = self.tree_writes.iter().find(|(a, _)| *a == event.action)
                 {
@@ -54,13 +58,6 @@ impl NodeMetrics {
             lease::LeaseReply::Expired { ids } => self.leases_revoked.inc_by(ids.len() as u64),
             lease::LeaseReply::Checkpointed => {}
         }
-    }
-
-    /// Counts the ranges, puts and deletions of an applied command on keys, transactions included.
-    fn kv_done(&self, reply: &OpReply) {
-        let mut sum = [0; 3];
-        tally(reply, &mut sum);
-        self.kv_counted(sum);
     }
 
     /// Adds ranges, puts and deletions of one request to the counters; more than one of them together also counts as

@@ -62,7 +62,7 @@ fn run(work: &Receiver<Work>, node: &Node, slow_apply: Duration) {
                 let executed = Box::new(command.execute());
                 let took = begun.elapsed();
                 if took > slow_apply {
-                    warn_slow(&node.shared.metrics, took);
+                    warn_slow(&node.shared.metrics, took, 1);
                 }
                 node.shared.raft_inbox.executed((executed, took));
                 node.wake();
@@ -72,7 +72,8 @@ fn run(work: &Receiver<Work>, node: &Node, slow_apply: Duration) {
     }
 }
 
-fn warn_slow(metrics: &NodeMetrics, took: Duration) {
+/// Counts and logs that entries took too long to apply, of one long command or of one turn.
+pub(super) fn warn_slow(metrics: &NodeMetrics, took: Duration, entries: u64) {
     metrics.slow_apply.inc();
-    tracing::warn!(?took, entries = 1, "apply request took too long");
+    tracing::warn!(?took, entries, "apply request took too long");
 }

@@ -7,16 +7,14 @@ use witan_machine::{alarm::AlarmType, kv::Kv, member::MemberId, view::View};
 use witan_replica::replica::Role;
 
 use super::{
-    Node,
-    applies::{ApplySeries, ApplyTally},
-    message_faults::MessageFaultSeries,
+    Node, applies::ApplySeries, message_faults::MessageFaultSeries,
     request_durations::RequestDurations,
 };
 
 /// The metrics that the node feeds.
 #[derive(Debug)]
 pub struct NodeMetrics {
-    applies: ApplySeries,
+    pub(super) applies: ApplySeries,
     pub(super) requests: RequestDurations,
     pub(super) leader_changes: IntCounter,
     pub(super) proposals_pending: IntGauge,
@@ -107,11 +105,6 @@ impl NodeMetrics {
             tree_watch_requests: on.counter("etcd_debugging_store_watch_requests_total", "v2 watches asked for, new and repeated."),
             state: StateSeries::register(on),
         }
-    }
-
-    /// Makes a tally for the thread that applies commands.
-    pub(super) fn apply_tally(&self) -> ApplyTally {
-        self.applies.tally()
     }
 
     /// Sets the series that follow the state; without a view those of the state are 0 or empty.

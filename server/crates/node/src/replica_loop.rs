@@ -29,7 +29,7 @@ use super::{
     FrozenStates, LoopRequest, Node, NodeError, Shared, SharedParts, Waker,
     checkpoints::Checkpoints,
     completions::CompletionBatch,
-    executor::Executor,
+    executor::{Executor, warn_slow},
     host::{IncomingState, NodeHost},
     message_faults::MessageFaults,
     now_ns,
@@ -112,7 +112,7 @@ pub fn start(
         shared: shared.clone(),
         pending: TicketMap::default(),
         completions: CompletionBatch::default(),
-        tally: shared.metrics.apply_tally(),
+        tally: shared.metrics.applies.tally(),
         applying: Instant::now(),
         executor: Executor::start(node.clone(), parts.slow_apply)?,
         executed_took: Duration::ZERO,
@@ -417,9 +417,7 @@ impl ReplicaLoop {
         if status.applied != before {
             let took = begun.elapsed();
             if took > self.slow_apply {
-                self.shared.metrics.slow_apply.inc();
-                let entries = status.applied - before;
-                tracing::warn!(?took, entries, "apply request took too long");
+                warn_slow(&self.shared.metrics, took, status.applied - before);
             }
         }
         self.replica
