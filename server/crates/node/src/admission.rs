@@ -4,7 +4,7 @@
 //!
 //! Not here: who sends the request, which the dialects know (`witan_v3`'s and `witan_dialect`'s access) and which is
 //! asked again when the entry is applied; whether the disk has space, which the replica's thread knows
-//! (`replica_loop/submit.rs`); and which commands an alarm stops when they are applied (`witan_machine::alarm`).
+//! (`replica_loop/requests.rs`); and which commands an alarm stops when they are applied (`witan_machine::alarm`).
 
 use std::sync::{atomic::Ordering::Relaxed, mpsc::TrySendError};
 
@@ -17,10 +17,10 @@ use witan_machine::{
 use witan_replica::host::Connection;
 
 use super::{
-    AppliedCommand, Node, NodeError,
+    AppliedCommand, LoopRequest, Node, NodeError,
     completions::{CompletionFuture, CompletionSender},
     now_ns,
-    requests::{LoopRequest, Proposal},
+    replica_loop::Proposal,
 };
 
 /// Users, roles and members may take so many bytes whatever the quota is: who may do what can be

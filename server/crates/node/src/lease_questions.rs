@@ -6,7 +6,7 @@ use witan_replica::{
     lessor::{LeaseDeadlines, Renewal},
 };
 
-use super::{Node, NodeError, completions::CompletionSender, requests::LoopRequest};
+use super::{LoopRequest, Node, NodeError, completions::CompletionSender};
 
 impl Node {
     /// Renews a lease at the leader, without an entry in the log.

@@ -1,7 +1,7 @@
 //! [`Node`]: the clonable handle through which every dialect reaches the replica. Dialects see no
 //! raft, no disk and no thread, only these methods.
 //!
-//! Reading order: this file → `requests` (what it is sent), `replica_loop` (the loop that owns the replica) →
+//! Reading order: this file → `replica_loop` (the loop that owns the replica, and what it is sent) →
 //! `raft_inbox` (what it takes first), `waker` (how it is woken) → `host` (where its effects go) →
 //! `checkpoints` (when the state is written) → `executor` (commands that take long) → `post` (who carries
 //! messages), `message_faults` (what is dropped of those), `peer_links`, `leadership`, `reconfiguration` → `completions` (how answers come back) → `latest_view`
@@ -32,7 +32,6 @@ mod raft_inbox;
 mod reconfiguration;
 mod replica_loop;
 mod request_durations;
-mod requests;
 mod state_hashes;
 mod status;
 #[cfg(any(test, feature = "testing"))]
@@ -62,7 +61,7 @@ use witan_tree::Watch;
 
 use admission::Admission;
 use completions::CompletionSender;
-use requests::LoopRequest;
+use replica_loop::LoopRequest;
 
 pub use clock::now_ns;
 pub use error::{NodeError, ProposeError, TransferError};

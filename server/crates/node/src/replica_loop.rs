@@ -1,6 +1,6 @@
 //! The one OS thread that owns the replica: drain the inbox, tick, turn, publish.
 
-mod submit;
+mod requests;
 
 use std::{
     sync::{
@@ -21,12 +21,10 @@ use witan_replica::{
     replica::{Halt, Role, Status},
     ticket_map::TicketMap,
 };
-use witan_storage::{
-    Checkpointer, DirectoryLock, OnDurable, RaftLog, SnapshotReceiver, SpaceLevel, SpaceMonitor,
-};
+use witan_storage::{Checkpointer, DirectoryLock, RaftLog, SnapshotReceiver, SpaceMonitor};
 
 use super::{
-    FrozenStates, LoopRequest, Node, NodeError, Shared, SharedParts, Waker,
+    FrozenStates, Node, NodeError, Shared, SharedParts, Waker,
     checkpoints::Checkpoints,
     completions::CompletionBatch,
     executor::{Executor, warn_slow},
@@ -37,9 +35,7 @@ use super::{
     raft_inbox::{RaftBatch, ReceivedState},
 };
 
-/// Requests taken from the inbox in one turn: so many that whose proposals are next is decided among all that
-/// wait.
-const TURN_REQUESTS: usize = INBOX_MAX / 2;
+pub(super) use requests::{LoopRequest, Proposal};
 
 /// Ticks that are made up for after a stall; more would start needless elections.
 const TICKS_MADE_UP: u32 = 2;
@@ -319,50 +315,6 @@ impl ReplicaLoop {
         self.replica.receive(envelope);
     }
 
-    /// Takes the requests that are queued already, at most [`TURN_REQUESTS`].
-    fn drain(&mut self, requests: &Receiver<LoopRequest>) {
-        for inbound in requests.try_iter().take(TURN_REQUESTS) {
-            self.take(inbound);
-        }
-    }
-
-    /// Passes a request to the replica, where it waits under a ticket, or answers it at once.
-    fn take(&mut self, inbound: LoopRequest) {
-        match inbound {
-            LoopRequest::Propose(proposal) => self.propose(proposal),
-            LoopRequest::Read { to } => self.read(to),
-            LoopRequest::View { to } => {
-                let view = self.latest();
-                self.host.completions.push(to, view);
-            }
-            LoopRequest::Rewrite { done } => {
-                // since a start there may have been no tick
-                self.check_disk();
-                match self.space.room() {
-                    SpaceLevel::Enough => self.rewrite(done),
-                    SpaceLevel::Low | SpaceLevel::None => self.rewrite_and_shrink(done),
-                }
-            }
-            LoopRequest::Shrink { done } => self.rewrite(done),
-            LoopRequest::Lease { lease, question, to } => self.ask_about_lease(lease, question, to),
-            LoopRequest::Deadlines { to } => match self.replica.deadlines() {
-                Some(deadlines) => self.host.completions.push(to, deadlines),
-                None => to.refuse(NodeError::NoLeader),
-            },
-            LoopRequest::Transfer { to, taken } => {
-                // the requester may have stopped waiting
-                let _ = taken.send(self.replica.transfer_leadership(to));
-            }
-            LoopRequest::Decide { command, members, taken } => {
-                let room = self.space.room() != SpaceLevel::None || command.is_required_at_start();
-                let done = room && self.replica.propose_decision(&members, now_ns(), command);
-                // the requester may have stopped waiting
-                let _ = taken.send(done);
-            }
-            LoopRequest::Rebuild => self.replica.rebuild(),
-        }
-    }
-
     /// Returns the present state, and publishes it for those who ask before the next turn.
     fn latest(&self) -> Arc<View> {
         self.shared.latest.get().unwrap_or_else(|| {
@@ -371,22 +323,6 @@ impl ReplicaLoop {
             self.shared.latest.publish(view.clone(), linearizable);
             view
         })
-    }
-
-    /// Writes the present state as a new base; `done` is called when that is durable.
-    fn rewrite(&mut self, done: OnDurable) {
-        self.host.checkpoints.rewrite(self.replica.view(), done);
-    }
-
-    /// Writes a new base as [`Self::rewrite`] does, and then a second one: the disk has little room, and only
-    /// the second removes the checkpoint before.
-    fn rewrite_and_shrink(&mut self, done: OnDurable) {
-        let shared = self.shared.clone();
-        self.rewrite(Box::new(move || {
-            // the requester gets an error and may retry
-            let _ = shared.inbox.try_send(LoopRequest::Shrink { done });
-            shared.waker.wake();
-        }));
     }
 
     /// Measures free space, and tells the replica how much room there is for the log.

@@ -15,7 +15,7 @@ use witan_replica::{
 };
 use witan_tree::{Set, Tree};
 
-use super::{requests::Proposal, testing::stalled_as, *};
+use super::{replica_loop::Proposal, testing::stalled_as, *};
 
 /// Makes a node without a replica's thread, and the receiver of what that thread would take.
 fn stalled() -> (Node, Receiver<LoopRequest>) {

@@ -1,0 +1,200 @@
+//! The requests of handles to the replica's thread, and their way to the replica, each that waits for an answer under a
+//! ticket of its own. Events of other members are in `raft_inbox`.
+
+use std::sync::{Arc, mpsc::Receiver};
+
+use tokio::sync::oneshot;
+use witan_machine::{
+    command::{Command, Entry},
+    lease::LeaseId,
+    member::{MemberId, MemberRegistry},
+    view::View,
+};
+use witan_replica::{
+    host::{Connection, LeaseAnswer, LeaseQuestion, Ticket},
+    lessor::LeaseDeadlines,
+    limits::INBOX_MAX,
+    replica::{ProposalRejected, TransferRefused},
+};
+use witan_storage::{OnDurable, SpaceLevel};
+
+use super::ReplicaLoop;
+use crate::{
+    AppliedCommand, NodeError, completions::CompletionSender, host::PendingRequest, now_ns,
+};
+
+/// Requests taken from the inbox in one turn: so many that whose proposals are next is decided among all that
+/// wait.
+const TURN_REQUESTS: usize = INBOX_MAX / 2;
+
+/// Requests to the replica's thread, in the order in which they come.
+pub(crate) enum LoopRequest {
+    Propose(Proposal),
+    Read {
+        to: CompletionSender<Arc<View>>,
+    },
+    View {
+        to: CompletionSender<Arc<View>>,
+    },
+    /// Rewrite the checkpoint and report completion.
+    Rewrite {
+        done: OnDurable,
+    },
+    /// Rewrite it once more, so that nothing of the previous checkpoint remains on a full disk.
+    Shrink {
+        done: OnDurable,
+    },
+    /// A client keeps a lease alive, or asks when it ends.
+    Lease {
+        lease: LeaseId,
+        question: LeaseQuestion,
+        to: CompletionSender<LeaseAnswer>,
+    },
+    /// When does each lease end?
+    Deadlines {
+        to: CompletionSender<LeaseDeadlines>,
+    },
+    /// Hand leadership over, to a certain member or to the best.
+    Transfer {
+        to: Option<MemberId>,
+        taken: oneshot::Sender<Result<MemberId, TransferRefused>>,
+    },
+    /// The leader has decided something from these members.
+    Decide {
+        command: Command,
+        members: Arc<MemberRegistry>,
+        taken: oneshot::Sender<bool>,
+    },
+    /// Replace the state by the leader's.
+    Rebuild,
+}
+
+/// A command that is to be proposed.
+pub(crate) struct Proposal {
+    /// Not stamped yet.
+    pub(crate) entry: Box<Entry>,
+    /// Where it came from.
+    pub(crate) connection: Connection,
+    pub(crate) now_ns: i64,
+    /// The length of the command in the log.
+    pub(crate) bytes: usize,
+    /// Whether it may raise what counts against the quota.
+    pub(crate) grows: bool,
+    pub(crate) to: CompletionSender<AppliedCommand>,
+}
+
+impl ReplicaLoop {
+    /// Takes the requests that are queued already, at most [`TURN_REQUESTS`].
+    pub(super) fn drain(&mut self, requests: &Receiver<LoopRequest>) {
+        for inbound in requests.try_iter().take(TURN_REQUESTS) {
+            self.take(inbound);
+        }
+    }
+
+    /// Passes a request to the replica, where it waits under a ticket, or answers it at once.
+    pub(super) fn take(&mut self, inbound: LoopRequest) {
+        match inbound {
+            LoopRequest::Propose(proposal) => self.propose(proposal),
+            LoopRequest::Read { to } => self.read(to),
+            LoopRequest::View { to } => {
+                let view = self.latest();
+                self.host.completions.push(to, view);
+            }
+            LoopRequest::Rewrite { done } => {
+                // since a start there may have been no tick
+                self.check_disk();
+                match self.space.room() {
+                    SpaceLevel::Enough => self.rewrite(done),
+                    SpaceLevel::Low | SpaceLevel::None => self.rewrite_and_shrink(done),
+                }
+            }
+            LoopRequest::Shrink { done } => self.rewrite(done),
+            LoopRequest::Lease { lease, question, to } => self.ask_about_lease(lease, question, to),
+            LoopRequest::Deadlines { to } => match self.replica.deadlines() {
+                Some(deadlines) => self.host.completions.push(to, deadlines),
+                None => to.refuse(NodeError::NoLeader),
+            },
+            LoopRequest::Transfer { to, taken } => {
+                // the requester may have stopped waiting
+                let _ = taken.send(self.replica.transfer_leadership(to));
+            }
+            LoopRequest::Decide { command, members, taken } => {
+                let room = self.space.room() != SpaceLevel::None || command.is_required_at_start();
+                let done = room && self.replica.propose_decision(&members, now_ns(), command);
+                // the requester may have stopped waiting
+                let _ = taken.send(done);
+            }
+            LoopRequest::Rebuild => self.replica.rebuild(),
+        }
+    }
+
+    /// Proposes a command; refuses it with [`NodeError::NoSpace`] if the disk has no space for it and no start
+    /// needs it.
+    fn propose(&mut self, proposal: Proposal) {
+        let Proposal { entry, now_ns, bytes, grows, to, connection } = proposal;
+        let has_space = self.space.take(bytes as u64, grows);
+        let is_required = |command: &Command| command.is_required_at_start();
+        if !has_space && !entry.command.as_ref().is_some_and(is_required) {
+            return to.refuse(NodeError::NoSpace);
+        }
+        let ticket = self.ticket();
+        let taken = self.replica.propose(ticket, connection, now_ns, entry);
+        self.proposed |= taken.is_ok();
+        self.wait(ticket, PendingRequest::Write(to), taken);
+    }
+
+    /// Asks for a linearizable read.
+    fn read(&mut self, to: CompletionSender<Arc<View>>) {
+        let ticket = self.ticket();
+        let taken = self.replica.read(ticket);
+        self.reads_asked |= taken.is_ok();
+        self.wait(ticket, PendingRequest::Read(to), taken);
+    }
+
+    /// Asks the leader about a lease.
+    fn ask_about_lease(
+        &mut self,
+        lease: LeaseId,
+        question: LeaseQuestion,
+        to: CompletionSender<LeaseAnswer>,
+    ) {
+        let ticket = self.ticket();
+        let taken = self.replica.ask_about_lease(ticket, lease, question);
+        self.wait(ticket, PendingRequest::Lease(to), taken);
+    }
+
+    /// Has a request wait for its answer if the replica has taken it, else refuses it.
+    fn wait(
+        &mut self,
+        ticket: Ticket,
+        request: PendingRequest,
+        taken: Result<(), ProposalRejected>,
+    ) {
+        self.host.pending.insert(ticket, request);
+        if let Err(refusal) = taken {
+            self.host.refuse(ticket, refusal.into());
+        }
+    }
+
+    /// Returns a ticket above all earlier ones.
+    fn ticket(&mut self) -> Ticket {
+        self.last_ticket += 1;
+        Ticket(self.last_ticket)
+    }
+
+    /// Writes the present state as a new base; `done` is called when that is durable.
+    fn rewrite(&mut self, done: OnDurable) {
+        self.host.checkpoints.rewrite(self.replica.view(), done);
+    }
+
+    /// Writes a new base as [`Self::rewrite`] does, and then a second one: the disk has little room, and only
+    /// the second removes the checkpoint before.
+    fn rewrite_and_shrink(&mut self, done: OnDurable) {
+        let shared = self.shared.clone();
+        self.rewrite(Box::new(move || {
+            // the requester gets an error and may retry
+            let _ = shared.inbox.try_send(LoopRequest::Shrink { done });
+            shared.waker.wake();
+        }));
+    }
+}
