@@ -2,11 +2,12 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
+use witan_base::sync::Mutex;
 
 use super::{
     copier::CopyError,
@@ -93,11 +94,7 @@ impl FollowHandle {
 
     /// A copy of the status.
     pub(crate) fn status(&self) -> FollowStatus {
-        self.0
-            .status
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.status.lock().clone()
     }
 
     pub(super) fn data_dir(&self) -> &Path {
@@ -106,7 +103,7 @@ impl FollowHandle {
 
     /// Changes the status and shows it.
     pub(super) fn update(&self, change: impl FnOnce(&mut FollowStatus)) {
-        let mut status = self.0.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut status = self.0.status.lock();
         change(&mut status);
         status.lag = (status.source_revision - status.revision).max(0);
         self.0.metrics.show(&status);

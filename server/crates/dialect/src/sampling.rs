@@ -5,16 +5,14 @@ mod tally;
 
 use std::{
     array,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use witan_api::top::{KeySpace, TopCounts};
 use witan_base::{
     client_network::ClientNetwork,
     metrics::{STRIPES, stripe},
+    sync::Mutex,
 };
 
 pub use tally::Tally;
@@ -61,8 +59,7 @@ impl Sampler {
         operation: KeyOperation,
         key: &[u8],
     ) {
-        let tally = self.tallies[stripe()].lock();
-        let mut tally = tally.unwrap_or_else(PoisonError::into_inner);
+        let mut tally = self.tallies[stripe()].lock();
         tally.add(client, key_space, key, operation.counts());
     }
 
@@ -78,10 +75,7 @@ impl Sampler {
     }
 
     fn take(&self) -> [Tally; STRIPES] {
-        array::from_fn(|stripe| {
-            let tally = self.tallies[stripe].lock();
-            std::mem::take(&mut *tally.unwrap_or_else(PoisonError::into_inner))
-        })
+        array::from_fn(|stripe| std::mem::take(&mut *self.tallies[stripe].lock()))
     }
 }
 

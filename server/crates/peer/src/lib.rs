@@ -32,13 +32,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeMap,
-    io,
-    sync::{Arc, PoisonError, RwLock},
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, sync::Arc, thread::JoinHandle, time::Duration};
 
 use tokio::{
     runtime::{self, Handle},
@@ -73,8 +67,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Shared {
     node: Node,
-    members: RwLock<Arc<MemberRegistry>>,
-    peers: RwLock<BTreeMap<MemberId, Arc<Peer>>>,
+    members: Mutex<Arc<MemberRegistry>>,
+    peers: Mutex<BTreeMap<MemberId, Arc<Peer>>>,
     remotes: Mutex<Remotes>,
     arrivals: Arrivals,
     started: Instant,
@@ -93,8 +87,7 @@ impl Shared {
 
     /// Returns the members after the last applied change.
     fn members(&self) -> Arc<MemberRegistry> {
-        let members = self.members.read();
-        members.unwrap_or_else(PoisonError::into_inner).clone()
+        self.members.lock().clone()
     }
 
     /// Returns the hosts of the peer URLs of all members.
@@ -103,8 +96,7 @@ impl Shared {
     }
 
     fn peer(&self, id: MemberId) -> Option<Arc<Peer>> {
-        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
-        peers.get(&id).cloned()
+        self.peers.lock().get(&id).cloned()
     }
 
     /// Writes or queues a message in its lane; reports the member as unreachable if the message is dropped.
@@ -184,8 +176,8 @@ pub fn start(
     let handle = runtime.handle().clone();
     let shared = Arc::new(Shared {
         node,
-        members: RwLock::default(),
-        peers: RwLock::default(),
+        members: Mutex::default(),
+        peers: Mutex::default(),
         remotes: Mutex::default(),
         arrivals: Arrivals::default(),
         started: Instant::now(),
@@ -229,11 +221,7 @@ impl Peers {
 
     /// Waits, for a bounded time, until queued messages are written, and ends all streams.
     pub async fn stop(self) {
-        let peers: Vec<Arc<Peer>> = {
-            let peers = self.shared.peers.read();
-            let peers = peers.unwrap_or_else(PoisonError::into_inner);
-            peers.values().cloned().collect()
-        };
+        let peers: Vec<Arc<Peer>> = self.shared.peers.lock().values().cloned().collect();
         let flushed = async {
             for peer in peers {
                 peer.flushed().await;
@@ -318,12 +306,8 @@ impl Post for PeerPost {
         });
         let peers = self.links.iter();
         let peers = peers.map(|(id, link)| (*id, link.peer.clone())).collect();
-        *shared.peers.write().unwrap_or_else(PoisonError::into_inner) = peers;
-        let members = Arc::new(members.clone());
-        *shared
-            .members
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = members;
+        *shared.peers.lock() = peers;
+        *shared.members.lock() = Arc::new(members.clone());
     }
 
     fn wait(&mut self, timeout: Duration, waker: &Waker, messages: &mut Vec<Envelope>) {

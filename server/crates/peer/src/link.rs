@@ -5,7 +5,7 @@ use std::{
     hash::BuildHasher as _,
     io,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -49,7 +49,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) id: MemberId,
-    urls: RwLock<Vec<Url>>,
+    urls: Mutex<Vec<Url>>,
     control: LaneQueue,
     bulk: LaneQueue,
     lanes: Mutex<Lanes>,
@@ -66,7 +66,7 @@ impl Peer {
         series.active.set(0);
         Self {
             id,
-            urls: RwLock::new(urls),
+            urls: Mutex::new(urls),
             control: LaneQueue::default(),
             bulk: LaneQueue::default(),
             lanes: Mutex::default(),
@@ -86,7 +86,7 @@ impl Peer {
 
     /// Replaces the URLs of a member; other ones than before are tried at once.
     pub(super) fn set_urls(&self, urls: Vec<Url>) {
-        let mut known = self.urls.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.urls.lock();
         if *known != urls {
             *known = urls;
             drop(known);
@@ -132,8 +132,7 @@ impl Peer {
     }
 
     fn urls(&self) -> Vec<Url> {
-        let urls = self.urls.read().unwrap_or_else(PoisonError::into_inner);
-        urls.clone()
+        self.urls.lock().clone()
     }
 }
 
