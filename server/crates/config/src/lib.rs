@@ -5,7 +5,6 @@
 //! (the typed result). `help` shows the table. No other module reads flags or the environment.
 
 mod build;
-mod certificate;
 mod client;
 mod corruption;
 mod discovery;
