@@ -102,7 +102,7 @@ pub async fn read(
     (key, recursive): (Bytes, bool),
     write: impl Fn(&mut dyn Sink, &Event) + Send + 'static,
 ) -> Result<Result<FramedBody, TreeError>, NodeError> {
-    let now_ns = ctx.node.now_ns();
+    let now_ns = witan_node::now_ns();
     let tree = &view.machine.tree;
     let large = tree.shows_more_than(&key, recursive, INLINE_ITEMS, INLINE_BYTES);
     let renderer = Renderer::new(reply::answers_budget(request), large);

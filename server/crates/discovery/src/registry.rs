@@ -55,7 +55,7 @@ pub(super) async fn create(node: &Node, token: &str, size: u64) -> Result<(), Ne
         Create {
             path: path.clone().into(),
             dir: true,
-            expires_ns: Some(node.now_ns().saturating_add(lifetime_ns)),
+            expires_ns: Some(witan_node::now_ns().saturating_add(lifetime_ns)),
             ..Create::default()
         },
         Create {
@@ -174,7 +174,7 @@ impl Asked<'_> {
             let cause = format!("{path} has more than {INLINE_ITEMS} nodes");
             return Err(V2Error::before_store(ErrorCode::NoSpace, cause));
         }
-        let found = tree.get(path.as_bytes(), false, self.ctx.node.now_ns())?;
+        let found = tree.get(path.as_bytes(), false, witan_node::now_ns())?;
         if found.node.dir {
             return Ok(found.node);
         }

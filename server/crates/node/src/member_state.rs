@@ -10,7 +10,7 @@ use witan_machine::{
 use witan_replica::replica::Status;
 use witan_storage::SpaceStatus;
 
-use super::{AuthState, Node, ProcessIdentity, Tokens, now_ns};
+use super::{AuthState, Node, ProcessIdentity, Tokens};
 
 impl Node {
     /// Returns the published status of raft, without waiting.
@@ -105,11 +105,6 @@ impl Node {
     /// Returns when the present leader was first seen, in Unix nanoseconds; 0 without a leader.
     pub fn leader_since_ns(&self) -> i64 {
         self.shared.status.leader_since_ns.load(Relaxed)
-    }
-
-    /// Returns the wall clock in Unix nanoseconds.
-    pub fn now_ns(&self) -> i64 {
-        now_ns()
     }
 
     /// Returns the revision of the v3 key space after the last turn.

@@ -112,9 +112,9 @@ impl Monitor {
         for url in urls {
             match query::release(url, dialer, node.identity().cluster_id).await {
                 Ok(release) => {
-                    let asked_ns = node.now_ns();
+                    let asked_ns = witan_node::now_ns();
                     let clock_ns = query::clock(url, dialer).await.ok();
-                    let middle_ns = asked_ns.midpoint(node.now_ns());
+                    let middle_ns = asked_ns.midpoint(witan_node::now_ns());
                     let ahead =
                         |clock_ns: i64| clock_ns.saturating_sub(middle_ns) as f64 / NS_PER_S;
                     return Some((release, clock_ns.map(ahead)));

@@ -113,7 +113,7 @@ fn of_self(node: &Node, view: &View) -> V1SelfStats {
     let leader = view.machine.members.by_id.get(&node.status().leader);
     let since_ns = node.leader_since_ns();
     let uptime_ns = match leader {
-        Some(_) if since_ns != 0 => node.now_ns().saturating_sub(since_ns),
+        Some(_) if since_ns != 0 => witan_node::now_ns().saturating_sub(since_ns),
         Some(_) | None => 0,
     };
     V1SelfStats {

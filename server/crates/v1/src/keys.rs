@@ -23,7 +23,7 @@ pub(super) async fn get(
     request: &HttpRequest,
     key: &Bytes,
 ) -> Result<FramedBody, V1Error> {
-    let (view, now_ns) = (ctx.node.view().await?, ctx.node.now_ns());
+    let (view, now_ns) = (ctx.node.view().await?, witan_node::now_ns());
     let write = move |out: &mut dyn Sink, event: &Event| render::read(out, event, now_ns);
     let found = rendering::read(ctx, request, view, (key.clone(), false), write).await?;
     reads.count(found.is_ok());
@@ -46,7 +46,7 @@ pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Event, V1Error> {
 pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
     let key = put.key.clone();
     let wanted = put.prev_value.clone();
-    let error = match node.propose(mutation(put, node.now_ns())).await {
+    let error = match node.propose(mutation(put, witan_node::now_ns())).await {
         Ok(done) => return Ok(done.output),
         Err(ProposeError::Fault(fault)) => return Err(fault.into()),
         Err(ProposeError::Refused(error)) => error,

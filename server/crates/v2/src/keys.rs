@@ -273,7 +273,7 @@ pub async fn write(
     let client = ClientNetwork::of_peer(request.peer_addr());
     let node = &ctx.node.of_client(client);
     let bare = params.no_value_on_success && write != WriteMethod::Delete;
-    let mutation = parse::mutation(write, key, params, node.now_ns());
+    let mutation = parse::mutation(write, key, params, witan_node::now_ns());
     let event = node.propose(mutation).await?.output;
     let mut answer = headers::success(node, status(&event), event.index);
     let least_bytes = if bare {

@@ -65,7 +65,7 @@ fn leader_info(node: &Node) -> LeaderInfo {
         },
         (leader, since_ns) => LeaderInfo {
             leader: leader.to_string(),
-            uptime: text::duration(node.now_ns().saturating_sub(since_ns)),
+            uptime: text::duration(witan_node::now_ns().saturating_sub(since_ns)),
             start_time: text::time(since_ns),
         },
     }

@@ -50,7 +50,7 @@ pub(super) async fn member_add(
     urls.sort_unstable();
     let learner = request.is_learner;
     check_quorum(ctx, Reconfiguration::Add { learner }).await?;
-    let added_at = ctx.node.now_ns() / NS_PER_SECOND;
+    let added_at = witan_node::now_ns() / NS_PER_SECOND;
     let member = Known {
         id: ids::member_id(&urls, "", Some(added_at)),
         peer_urls: urls.into_iter().map(str::to_owned).collect(),

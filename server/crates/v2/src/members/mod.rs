@@ -126,7 +126,7 @@ async fn add(
 ) -> Result<HttpResponse, MembersHttpError> {
     let urls = body::peer_urls(request, payload).await?;
     check_quorum(ctx, Reconfiguration::Add { learner: false }).await?;
-    let added_at = ctx.node.now_ns() / NS_PER_SECOND;
+    let added_at = witan_node::now_ns() / NS_PER_SECOND;
     let member = Known {
         id: ids::member_id(&urls, "", Some(added_at)),
         peer_urls: urls,
