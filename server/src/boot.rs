@@ -561,6 +561,7 @@ fn serve(
         health_metrics: HealthMetrics::register(&on),
         v2_metrics: V2Metrics::register(&on),
         v3_metrics: V3Metrics::register(&on),
+        reads: witan_dialect::read_counters::ReadCounters::default(),
         metrics_page: MetricsPage::new(on),
         settings: config.settings.clone(),
         log_level,

@@ -3,7 +3,7 @@
 //!
 //! actix routes nothing: its matching would decode paths in its own way and lose `%2F` and `//`.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -20,7 +20,7 @@ use actix_web::{
 use witan_api::access::{HttpRoute, Resource};
 use witan_config::Settings;
 use witan_console as console;
-use witan_dialect::{Context, access, client, read_counters::ReadCounters, reply};
+use witan_dialect::{Context, access, client, reply};
 use witan_discovery as discovery;
 use witan_gocompat::path::{self, Plus};
 use witan_transport::Surface;
@@ -37,12 +37,10 @@ use crate::follow::FollowHandle;
 /// A request target above this is answered 414. etcd drops such connections at 4 KiB.
 const TARGET_BYTES_MAX: usize = 32 << 10;
 
-/// The front with the dialects behind it, whose counters live in it: there is one for the process.
+/// The front of all dialects. There is one for the process: the limits of the discovery service live in it.
 #[derive(Debug)]
 pub struct HttpFrontend {
     ctx: Context,
-    v1: v1::V1Dialect,
-    v2: v2::V2Dialect,
     discovery: discovery::DiscoveryService,
     follow: Option<FollowHandle>,
     /// The folder of the flight recorder, if this member records.
@@ -60,16 +58,13 @@ enum Route {
 }
 
 impl HttpFrontend {
-    /// Creates the front of the running member with its dialects.
+    /// Creates the front of the running member.
     pub(crate) fn new(
         ctx: Context,
         follow: Option<FollowHandle>,
         recordings: Option<PathBuf>,
     ) -> Self {
-        let reads = Arc::new(ReadCounters::default());
         Self {
-            v1: v1::V1Dialect::new(ctx.clone(), reads.clone()),
-            v2: v2::V2Dialect::new(ctx.clone(), reads),
             discovery: discovery::DiscoveryService::new(ctx.clone()),
             follow,
             recordings,
@@ -185,7 +180,7 @@ async fn serve_resource(
     path: &[u8],
 ) -> HttpResponse {
     match resource {
-        Resource::V1 => front.v1.handle(request, payload, path).await,
+        Resource::V1 => v1::handle(&front.ctx, request, payload, path).await,
         Resource::Operations => ops::handle(&front.ctx, request, payload, path)
             .await
             .unwrap_or_else(reply::not_found),
@@ -215,7 +210,7 @@ async fn serve_resource(
         }
         Resource::NewToken => front.discovery.new_token(request, payload).await,
         Resource::Token => front.discovery.registry(request, payload, path).await,
-        Resource::V2(resource) => front.v2.handle(resource, request, payload, path).await,
+        Resource::V2(resource) => v2::handle(&front.ctx, resource, request, payload, path).await,
     }
 }
 

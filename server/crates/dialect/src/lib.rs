@@ -36,6 +36,7 @@ pub use v2_metrics::V2Metrics;
 pub use v3_metrics::V3Metrics;
 
 use blocking::BlockingPool;
+use read_counters::ReadCounters;
 use sampling::{KeyOperation, Sampler};
 
 /// State that all handlers share.
@@ -51,6 +52,8 @@ pub struct SharedContext {
     pub v2_metrics: V2Metrics,
     /// Series of v3 calls.
     pub v3_metrics: V3Metrics,
+    /// Reads of v2's tree, by v1 and v2.
+    pub reads: ReadCounters,
     /// The settings that handlers read.
     pub settings: Settings,
     /// Changes the log level.

@@ -4,7 +4,7 @@
 use actix_web::HttpRequest;
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
-use witan_dialect::{Context, read_counters::ReadCounters, rendering, reply::FramedBody};
+use witan_dialect::{Context, rendering, reply::FramedBody};
 use witan_gocompat::text::Sink;
 use witan_node::{Node, ProposeError};
 use witan_tree::{
@@ -19,14 +19,13 @@ const NANOS_PER_SECOND: i64 = 1_000_000_000;
 /// `KeyNotFound`.
 pub(super) async fn get(
     ctx: &Context,
-    reads: &ReadCounters,
     request: &HttpRequest,
     key: &Bytes,
 ) -> Result<FramedBody, V1Error> {
     let (view, now_ns) = (ctx.node.view().await?, witan_node::now_ns());
     let write = move |out: &mut dyn Sink, event: &Event| render::read(out, event, now_ns);
     let found = rendering::read(ctx, request, view, (key.clone(), false), write).await?;
-    reads.count(found.is_ok());
+    ctx.reads.count(found.is_ok());
     found.map_err(|_| V1Error::new(ErrorCode::KeyNotFound, key.clone()))
 }
 

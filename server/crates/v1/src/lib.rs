@@ -14,8 +14,6 @@ mod render;
 mod request;
 mod watch;
 
-use std::sync::Arc;
-
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header::CONTENT_TYPE},
@@ -29,7 +27,6 @@ use witan_dialect::{
     basic_auth::{self, INSUFFICIENT},
     blocking::INLINE_BYTES,
     client::Disconnect,
-    read_counters::ReadCounters,
     rendering,
     reply::{self, FramedBody},
     sampling::KeyOperation,
@@ -41,114 +38,98 @@ use request::{V1Request, V1RequestError, parse};
 
 use self::error::V1Error;
 
-/// The dialect with the counters of reads. Clones share.
-#[derive(Clone, Debug)]
-pub struct V1Dialect {
-    ctx: Context,
-    reads: Arc<ReadCounters>,
-}
-
-impl V1Dialect {
-    /// Creates the dialect of the running member. `reads` are shared by v1 and v2.
-    pub fn new(ctx: Context, reads: Arc<ReadCounters>) -> Self {
-        Self { ctx, reads }
-    }
-
-    /// Answers a request for one of v1's paths and drains its body.
-    pub async fn handle(
-        &self,
-        request: &HttpRequest,
-        mut payload: Payload,
-        path: &[u8],
-    ) -> HttpResponse {
-        let answer = self.answer(request, &mut payload, path).await;
-        reply::drain(&mut payload).await;
-        match answer {
-            Ok(response) => response,
-            Err(error) => {
-                if error.code == ErrorCode::RaftInternal {
-                    let cause = Bytes::from(error.cause.concat());
-                    tracing::warn!(?cause, "v1 request failed: no reply from the cluster");
-                }
-                error.answer(&self.ctx, request).await
+/// Answers a request for one of v1's paths and drains its body.
+pub async fn handle(
+    ctx: &Context,
+    request: &HttpRequest,
+    mut payload: Payload,
+    path: &[u8],
+) -> HttpResponse {
+    let answer = answer(ctx, request, &mut payload, path).await;
+    reply::drain(&mut payload).await;
+    match answer {
+        Ok(response) => response,
+        Err(error) => {
+            if error.code == ErrorCode::RaftInternal {
+                let cause = Bytes::from(error.cause.concat());
+                tracing::warn!(?cause, "v1 request failed: no reply from the cluster");
             }
+            error.answer(ctx, request).await
         }
-    }
-
-    /// Parses, authorizes and executes a request. The answers to an unknown path, a wrong method and
-    /// missing permission are responses, all other failures errors.
-    async fn answer(
-        &self,
-        request: &HttpRequest,
-        payload: &mut Payload,
-        path: &[u8],
-    ) -> Result<HttpResponse, V1Error> {
-        let form = form(request, payload).await?;
-        let large = form.as_ref().is_some_and(|form| form.len() > INLINE_BYTES);
-        let (method, path) = (request.method().clone(), path.to_vec());
-        let query = request.uri().query().unwrap_or_default().to_owned();
-        let read = move || parse(method.as_str(), &path, query.as_bytes(), form.as_deref());
-        let asked = match self.ctx.blocking.run_if(large, read).await? {
-            Ok(asked) => asked,
-            Err(V1RequestError::Path) => return Ok(reply::not_found()),
-            Err(V1RequestError::Method) => return Ok(HttpResponse::MethodNotAllowed().finish()),
-            Err(V1RequestError::Rule(error)) => return Err(error),
-        };
-        if let Some((key, required_access)) = required_access(&asked)
-            && !basic_auth::authorize_key(&self.ctx, request, key, required_access).await?
-        {
-            return Ok(reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT));
-        }
-        self.count(request, &asked);
-        let client = ClientNetwork::of_peer(request.peer_addr());
-        let node = &self.ctx.node.of_client(client);
-        let change = match asked {
-            V1Request::Get { key } => {
-                let found = keys::get(&self.ctx, &self.reads, request, &key).await?;
-                return Ok(framed(found));
-            }
-            V1Request::Put(put) => keys::put(node, put).await?,
-            V1Request::Delete { key } => keys::delete(node, key).await?,
-            V1Request::Watch { key, from } => {
-                watch::next(node, &Disconnect::of(request), key, from).await?
-            }
-            V1Request::MachineRecords { name } => {
-                let records = cluster::records(node, name.as_deref()).await?;
-                return Ok(text(request, records));
-            }
-            V1Request::Leader => {
-                return Ok(text(request, cluster::leader(node).await?));
-            }
-            V1Request::Machines => {
-                return Ok(text(request, cluster::machines(node).await?));
-            }
-            V1Request::Stats(stats) => {
-                return cluster::stats(node, &self.reads, request, stats).await;
-            }
-        };
-        let least_bytes = rendering::least_bytes(&change);
-        let write = move |out: &mut dyn Sink| render::change(out, &change);
-        Ok(framed(
-            rendering::body(&self.ctx, request, least_bytes, write).await,
-        ))
     }
 }
 
-impl V1Dialect {
-    /// Counts a read or a write of a key while a sample is taken.
-    fn count(&self, request: &HttpRequest, asked: &V1Request) {
-        let (operation, key) = match asked {
-            V1Request::Get { key } => (KeyOperation::Read, key),
-            V1Request::Put(put) => (KeyOperation::Write, &put.key),
-            V1Request::Delete { key } => (KeyOperation::Write, key),
-            V1Request::Watch { .. }
-            | V1Request::MachineRecords { .. }
-            | V1Request::Leader
-            | V1Request::Machines
-            | V1Request::Stats(_) => return,
-        };
-        self.ctx.count_tree_key(request, operation, key);
+/// Parses, authorizes and executes a request. The answers to an unknown path, a wrong method and
+/// missing permission are responses, all other failures errors.
+async fn answer(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut Payload,
+    path: &[u8],
+) -> Result<HttpResponse, V1Error> {
+    let form = form(request, payload).await?;
+    let large = form.as_ref().is_some_and(|form| form.len() > INLINE_BYTES);
+    let (method, path) = (request.method().clone(), path.to_vec());
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let read = move || parse(method.as_str(), &path, query.as_bytes(), form.as_deref());
+    let asked = match ctx.blocking.run_if(large, read).await? {
+        Ok(asked) => asked,
+        Err(V1RequestError::Path) => return Ok(reply::not_found()),
+        Err(V1RequestError::Method) => return Ok(HttpResponse::MethodNotAllowed().finish()),
+        Err(V1RequestError::Rule(error)) => return Err(error),
+    };
+    if let Some((key, required_access)) = required_access(&asked)
+        && !basic_auth::authorize_key(ctx, request, key, required_access).await?
+    {
+        return Ok(reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT));
     }
+    count(ctx, request, &asked);
+    let client = ClientNetwork::of_peer(request.peer_addr());
+    let node = &ctx.node.of_client(client);
+    let change = match asked {
+        V1Request::Get { key } => {
+            let found = keys::get(ctx, request, &key).await?;
+            return Ok(framed(found));
+        }
+        V1Request::Put(put) => keys::put(node, put).await?,
+        V1Request::Delete { key } => keys::delete(node, key).await?,
+        V1Request::Watch { key, from } => {
+            watch::next(node, &Disconnect::of(request), key, from).await?
+        }
+        V1Request::MachineRecords { name } => {
+            let records = cluster::records(node, name.as_deref()).await?;
+            return Ok(text(request, records));
+        }
+        V1Request::Leader => {
+            return Ok(text(request, cluster::leader(node).await?));
+        }
+        V1Request::Machines => {
+            return Ok(text(request, cluster::machines(node).await?));
+        }
+        V1Request::Stats(stats) => {
+            return cluster::stats(node, &ctx.reads, request, stats).await;
+        }
+    };
+    let least_bytes = rendering::least_bytes(&change);
+    let write = move |out: &mut dyn Sink| render::change(out, &change);
+    Ok(framed(
+        rendering::body(ctx, request, least_bytes, write).await,
+    ))
+}
+
+/// Counts a read or a write of a key while a sample is taken.
+fn count(ctx: &Context, request: &HttpRequest, asked: &V1Request) {
+    let (operation, key) = match asked {
+        V1Request::Get { key } => (KeyOperation::Read, key),
+        V1Request::Put(put) => (KeyOperation::Write, &put.key),
+        V1Request::Delete { key } => (KeyOperation::Write, key),
+        V1Request::Watch { .. }
+        | V1Request::MachineRecords { .. }
+        | V1Request::Leader
+        | V1Request::Machines
+        | V1Request::Stats(_) => return,
+    };
+    ctx.count_tree_key(request, operation, key);
 }
 
 /// Returns the key and the kind of access that a request needs in v2's authorization; `None` if it

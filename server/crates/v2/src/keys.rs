@@ -21,7 +21,6 @@ use witan_machine::auth::path_permissions::PathAccess;
 use witan_tree::{Action, Event, WriteMethod};
 
 use super::{
-    V2Dialect,
     error::V2Error,
     headers,
     parse::{self, Params, WaitParameter},
@@ -94,19 +93,19 @@ impl Intent {
 
 /// Answers any request below `/v2/keys`; `path` is the whole cleaned path.
 pub(super) async fn handle(
-    dialect: &V2Dialect,
+    ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
     path: &[u8],
 ) -> HttpResponse {
-    match serve(dialect, request, payload, path).await {
+    match serve(ctx, request, payload, path).await {
         Ok(response) => response,
         Err(error) => {
             if error.code == ErrorCode::RaftInternal {
                 let cause = Bytes::from(error.cause.concat());
                 tracing::warn!(?cause, "v2 request failed: no reply from the cluster");
             }
-            headers::failure(&dialect.ctx, request, error).await
+            headers::failure(ctx, request, error).await
         }
     }
 }
@@ -114,12 +113,12 @@ pub(super) async fn handle(
 /// Parses, authorizes, executes and measures a request. A watch counts as received, but not as
 /// answered.
 async fn serve(
-    dialect: &V2Dialect,
+    ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
     path: &[u8],
 ) -> Result<HttpResponse, V2Error> {
-    let Some((intent, params)) = intent(&dialect.ctx, request, payload).await? else {
+    let Some((intent, params)) = intent(ctx, request, payload).await? else {
         return Ok(reply::method_not_allowed(None));
     };
     let key = key(path);
@@ -129,18 +128,17 @@ async fn serve(
     };
     // as in etcd with the final slash: `/app/*` matches `/app/`
     let sent = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
-    if !basic_auth::authorize_key(&dialect.ctx, request, sent, wish).await? {
+    if !basic_auth::authorize_key(ctx, request, sent, wish).await? {
         return Err(V2Error::before_store(ErrorCode::Unauthorized, INSUFFICIENT));
     }
-    let (metrics, method) = (&dialect.ctx.v2_metrics, intent.metric_label(&params));
+    let (metrics, method) = (&ctx.v2_metrics, intent.metric_label(&params));
     metrics.received(method);
     let began = Instant::now();
     let watches = intent == Intent::Get && params.wait && !params.quorum;
     if !watches {
-        let ctx = &dialect.ctx;
         ctx.count_tree_key(request, intent.key_operation(), &key);
     }
-    let answer = execute(dialect, request, intent, key, params).await;
+    let answer = execute(ctx, request, intent, key, params).await;
     if !watches {
         let status = match &answer {
             Ok(response) => response.status().as_u16(),
@@ -172,20 +170,20 @@ pub async fn intent(
 /// Executes an authorized request: a quorum read, a watch, a read of this member's state or a write.
 /// With `quorum` a GET ignores `wait`.
 async fn execute(
-    dialect: &V2Dialect,
+    ctx: &Context,
     request: &HttpRequest,
     intent: Intent,
     key: Bytes,
     params: Params,
 ) -> Result<HttpResponse, V2Error> {
     match intent {
-        Intent::Get if params.quorum => get(dialect, request, key, &params).await,
-        Intent::Get if params.wait => watch::open(&dialect.ctx, request, key, &params).await,
+        Intent::Get if params.quorum => get(ctx, request, key, &params).await,
+        Intent::Get if params.wait => watch::open(ctx, request, key, &params).await,
         Intent::Get | Intent::Head => {
             let local = Params { quorum: false, ..params };
-            get(dialect, request, key, &local).await
+            get(ctx, request, key, &local).await
         }
-        Intent::Write(write) => self::write(&dialect.ctx, request, write, key, params).await,
+        Intent::Write(write) => self::write(ctx, request, write, key, params).await,
     }
 }
 
@@ -240,12 +238,12 @@ async fn form(
 /// Answers with a node: linearizable with `quorum`, else from this member's state. Counts
 /// the read; a large listing is built on another thread.
 async fn get(
-    dialect: &V2Dialect,
+    ctx: &Context,
     request: &HttpRequest,
     key: Bytes,
     params: &Params,
 ) -> Result<HttpResponse, V2Error> {
-    let node = &dialect.ctx.node;
+    let node = &ctx.node;
     let view = if params.quorum {
         node.read().await?
     } else {
@@ -253,10 +251,10 @@ async fn get(
     };
     let (index, recursive) = (view.machine.tree.index(), params.recursive);
     let node_below = (key, recursive);
-    let found = rendering::read(&dialect.ctx, request, view, node_below, render::event).await?;
-    dialect.reads.count(found.is_ok());
+    let found = rendering::read(ctx, request, view, node_below, render::event).await?;
+    ctx.reads.count(found.is_ok());
     let body = found?;
-    dialect.ctx.v2_metrics.read(recursive);
+    ctx.v2_metrics.read(recursive);
     let mut answer = headers::success(node, StatusCode::OK, index);
     Ok(answer.body(body))
 }

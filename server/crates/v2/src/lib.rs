@@ -18,11 +18,9 @@ pub mod render;
 mod stats;
 pub mod watch;
 
-use std::sync::Arc;
-
 use actix_web::{HttpRequest, HttpResponse, web};
 use witan_api::access::V2Resource;
-use witan_dialect::{Context, read_counters::ReadCounters, reply};
+use witan_dialect::{Context, reply};
 
 /// Returns the methods that a resource serves, as `Allow` lists them.
 fn methods(resource: V2Resource) -> &'static str {
@@ -42,44 +40,28 @@ fn below<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
         .filter(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// The dialect with the counters of reads. Clones share.
-#[derive(Clone, Debug)]
-pub struct V2Dialect {
-    ctx: Context,
-    reads: Arc<ReadCounters>,
-}
-
-impl V2Dialect {
-    /// Creates the dialect of the running member. `reads` are shared by v1 and v2.
-    pub fn new(ctx: Context, reads: Arc<ReadCounters>) -> Self {
-        Self { ctx, reads }
-    }
-
-    /// Answers a request for one of v2's resources, whose sender was authorized, and drains its body.
-    pub async fn handle(
-        &self,
-        resource: V2Resource,
-        request: &HttpRequest,
-        mut payload: web::Payload,
-        path: &[u8],
-    ) -> HttpResponse {
-        let allow = methods(resource);
-        let response = if !reply::allows(request, allow) {
-            reply::method_not_allowed(Some(allow))
-        } else {
-            match resource {
-                V2Resource::Keys => keys::handle(self, request, &mut payload, path).await,
-                V2Resource::Members => {
-                    members::handle(&self.ctx, request, &mut payload, path).await
-                }
-                V2Resource::Auth => auth::handle(&self.ctx, request, &mut payload, path).await,
-                V2Resource::Machines => members::machines(&self.ctx, request).await,
-                V2Resource::StatsSelf => stats::of_self(&self.ctx, request),
-                V2Resource::StatsLeader => stats::of_leader(&self.ctx, request),
-                V2Resource::StatsStore => stats::of_store(self, request).await,
-            }
-        };
-        reply::drain(&mut payload).await;
-        response
-    }
+/// Answers a request for one of v2's resources, whose sender was authorized, and drains its body.
+pub async fn handle(
+    ctx: &Context,
+    resource: V2Resource,
+    request: &HttpRequest,
+    mut payload: web::Payload,
+    path: &[u8],
+) -> HttpResponse {
+    let allow = methods(resource);
+    let response = if !reply::allows(request, allow) {
+        reply::method_not_allowed(Some(allow))
+    } else {
+        match resource {
+            V2Resource::Keys => keys::handle(ctx, request, &mut payload, path).await,
+            V2Resource::Members => members::handle(ctx, request, &mut payload, path).await,
+            V2Resource::Auth => auth::handle(ctx, request, &mut payload, path).await,
+            V2Resource::Machines => members::machines(ctx, request).await,
+            V2Resource::StatsSelf => stats::of_self(ctx, request),
+            V2Resource::StatsLeader => stats::of_leader(ctx, request),
+            V2Resource::StatsStore => stats::of_store(ctx, request).await,
+        }
+    };
+    reply::drain(&mut payload).await;
+    response
 }

@@ -19,8 +19,6 @@ use witan_node::{FollowerCounts, Node};
 use witan_replica::replica::Role;
 use witan_tree::WriteCounts;
 
-use super::V2Dialect;
-
 /// The shortest of no latencies, as in etcd.
 const NO_LATENCY_MS: f64 = 9_223_372_036_854_775_808.0;
 
@@ -108,8 +106,8 @@ fn follower(counts: &FollowerCounts) -> FollowerStats {
 }
 
 /// Answers `/v2/stats/store`: counts of operations on the v2 tree, and of watchers.
-pub(super) async fn of_store(dialect: &V2Dialect, request: &HttpRequest) -> HttpResponse {
-    let node = &dialect.ctx.node;
+pub(super) async fn of_store(ctx: &Context, request: &HttpRequest) -> HttpResponse {
+    let node = &ctx.node;
     let counts = match node.view().await {
         Ok(view) => view.machine.tree.counts(),
         Err(fault) => {
@@ -117,7 +115,7 @@ pub(super) async fn of_store(dialect: &V2Dialect, request: &HttpRequest) -> Http
             return answer(request, StatusCode::INTERNAL_SERVER_ERROR, &message);
         }
     };
-    let stats = store(&counts, &dialect.reads, node.watchers() as u64);
+    let stats = store(&counts, &ctx.reads, node.watchers() as u64);
     answer(request, StatusCode::OK, &stats)
 }
 
