@@ -9,7 +9,6 @@ pub mod access;
 pub mod basic_auth;
 pub mod blocking;
 pub mod client;
-pub mod error_head;
 pub mod fair_semaphore;
 mod health_metrics;
 mod job_limits;

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use actix_web::HttpRequest;
 use bytes::Bytes;
 use witan_base::budget::MemoryBudget;
-use witan_gocompat::text::{Length, Sink};
+use witan_gocompat::{
+    json,
+    text::{self, Length, Sink},
+};
 use witan_machine::view::View;
 use witan_node::NodeError;
 use witan_tree::{Event, Node, TreeError};
@@ -124,11 +127,21 @@ fn of_node(node: &Node) -> usize {
     node.path.len() + node.value.as_ref().map_or(0, Bytes::len) + below
 }
 
+/// Appends the fields that begin every error body of v1 and v2; the object stays open.
+pub fn push_error_head(out: &mut dyn Sink, code: u16, message: &str, cause: &[Bytes]) {
+    out.extend_from_slice(b"{\"errorCode\":");
+    text::push_number(out, code);
+    out.extend_from_slice(b",\"message\":");
+    json::push_string(out, message.as_bytes());
+    if cause.iter().any(|piece| !piece.is_empty()) {
+        out.extend_from_slice(b",\"cause\":");
+        json::push_string_of(out, cause.iter().map(Bytes::as_ref));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-
-    use witan_gocompat::json;
 
     use super::*;
     use witan_base::{

@@ -7,7 +7,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
-use witan_dialect::{Context, error_head, rendering, reply};
+use witan_dialect::{Context, rendering, reply};
 use witan_gocompat::text::Sink;
 use witan_node::NodeError;
 
@@ -29,7 +29,7 @@ impl V1Error {
     /// Appends the JSON body, which no newline ends.
     pub(crate) fn write(&self, out: &mut dyn Sink) {
         let (code, message) = (self.code.code(), self.code.message());
-        error_head::push_error_head(out, code, message, &self.cause);
+        rendering::push_error_head(out, code, message, &self.cause);
         out.push(b'}');
     }
 

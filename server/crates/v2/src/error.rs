@@ -26,7 +26,7 @@ impl V2Error {
     /// Appends the JSON body with its newline.
     pub(crate) fn write(&self, out: &mut dyn Sink) {
         let (code, message) = (self.code.code(), self.code.message());
-        witan_dialect::error_head::push_error_head(out, code, message, &self.cause);
+        witan_dialect::rendering::push_error_head(out, code, message, &self.cause);
         out.extend_from_slice(b",\"index\":");
         text::push_number(out, self.index);
         out.extend_from_slice(b"}\n");
