@@ -46,7 +46,7 @@ impl Copier<'_> {
         let mut asked = std::pin::pin!(session.hash());
         loop {
             let revisions = tokio::select! {
-                there = &mut asked => return there.map_err(|status| self.refused(status)),
+                there = &mut asked => return Ok(there?),
                 revisions = self.next_revisions() => revisions?,
             };
             self.write(revisions).await?;
@@ -57,7 +57,7 @@ impl Copier<'_> {
     pub(super) async fn compare_after(&self) {
         let compared = match self.session.hash().await {
             Ok(there) => self.compare_with(there).await,
-            Err(status) => Err(self.refused(status)),
+            Err(error) => Err(error.into()),
         };
         match compared {
             Ok(Some(_)) => {}

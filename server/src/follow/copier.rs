@@ -16,7 +16,7 @@ use witan_node::{Node, NodeError, ProposeError};
 
 use super::{
     seed::SeedError,
-    source::{Source, SourceSession},
+    source::{Source, SourceError, SourceSession},
     status::FollowHandle,
 };
 
@@ -32,8 +32,8 @@ const PROPOSE_RETRY: Duration = Duration::from_millis(100);
 /// Why following stops for now.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CopyError {
-    #[error("{endpoint}: {}", .status.message())]
-    Source { endpoint: String, status: Status },
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error(
         "the source has compacted the revisions behind {revision}, which this cluster has not copied: stop its members, \
          remove their data directories and begin again"
@@ -97,10 +97,9 @@ impl<'a> Copier<'a> {
         }
         let revision = view.machine.kv.revision();
         let unreached =
-            |status| CopyError::Source { endpoint: source.endpoints().join(","), status };
+            |error: SourceError| SourceError { endpoint: source.endpoints().join(","), ..error };
         let session = source.open().await.map_err(unreached)?;
-        let refused = |status| CopyError::Source { endpoint: session.endpoint.to_owned(), status };
-        let watch = session.watch(revision + 1).await.map_err(refused)?;
+        let watch = session.watch(revision + 1).await?;
         tracing::info!(endpoint = session.endpoint, revision, "following");
         handle.update(|status| status.connected(session.endpoint, revision));
         Ok(Self {
@@ -119,8 +118,7 @@ impl<'a> Copier<'a> {
 
     /// Asks for the source's last revision, and whether the answer is the followed cluster's.
     pub(super) async fn source_revision(&self) -> Result<i64, CopyError> {
-        let there = self.session.read().await;
-        let there = there.map_err(|status| self.refused(status))?;
+        let there = self.session.read().await?;
         self.check_cluster(there.cluster_id)?;
         Ok(there.revision)
     }
@@ -133,11 +131,6 @@ impl<'a> Copier<'a> {
         }
         let endpoint = self.session.endpoint.to_owned();
         Err(CopyError::OtherCluster { endpoint, found, expected })
-    }
-
-    /// Makes the error of an answer of the source.
-    pub(super) fn refused(&self, status: Status) -> CopyError {
-        CopyError::Source { endpoint: self.session.endpoint.to_owned(), status }
     }
 
     /// Waits for the next revisions, and adds those that are there already, up to an entry. Loses nothing if it is dropped.
@@ -157,14 +150,15 @@ impl<'a> Copier<'a> {
 
     /// Adds the revisions of a message of the watch. Returns whether the last of them is whole.
     fn take(&mut self, answer: Result<Option<WatchResponse>, Status>) -> Result<bool, CopyError> {
-        let answer = answer.map_err(|status| self.refused(status))?;
+        let answer = answer.map_err(|status| self.session.error(status))?;
         let ended = || Status::unavailable("the watch has ended");
-        let answer = answer.ok_or_else(|| self.refused(ended()))?;
+        let answer = answer.ok_or_else(|| self.session.error(ended()))?;
         if answer.compact_revision > 0 {
             return Err(CopyError::Compacted { revision: self.revision });
         }
         if answer.canceled {
-            return Err(self.refused(Status::unavailable(answer.cancel_reason)));
+            let canceled = Status::unavailable(answer.cancel_reason);
+            return Err(self.session.error(canceled).into());
         }
         let header = answer.header.unwrap_or_default();
         self.check_cluster(header.cluster_id)?;

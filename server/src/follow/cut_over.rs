@@ -132,8 +132,7 @@ impl Copier<'_> {
     /// Has the source refuse writes, copies what it has written last, and has this cluster take writes.
     async fn take_place(&mut self, attempt: u64) -> Result<(), CopyError> {
         self.handle.update(|status| status.fenced = true);
-        let fenced = self.session.fence().await;
-        fenced.map_err(|status| self.refused(status))?;
+        self.session.fence().await?;
         let revision = self.source_revision().await?;
         self.copy_to(revision).await?;
         self.sync_leases().await?;
@@ -149,8 +148,7 @@ impl Copier<'_> {
     pub(super) async fn give_up(&self) -> Result<(), CopyError> {
         let other = BeginCutOver { attempt: attempt() };
         self.propose(FollowOperation::BeginCutOver(other)).await?;
-        let lifted = self.session.lift_fence().await;
-        lifted.map_err(|status| self.refused(status))?;
+        self.session.lift_fence().await?;
         tracing::warn!("the cut-over was given up: the source takes writes again");
         self.handle.update(|status| status.fenced = false);
         Ok(())

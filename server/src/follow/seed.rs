@@ -7,12 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tonic::Status;
 use witan_base::panics;
 use witan_machine::{StateMachine, alarm::Alarms};
 use witan_snapshot::{self as snapshot, BoltError};
 
-use super::source::{Source, SourceSession};
+use super::source::{Source, SourceError, SourceSession};
 use crate::{
     api_client::tls::ClientTlsError,
     offline::{OfflineError, digest},
@@ -33,8 +32,8 @@ pub enum SeedError {
          afterward (etcdctl member add) and start them without --from"
     )]
     NotAlone,
-    #[error("--from: {endpoint} gives no snapshot: {}", .status.message())]
-    Source { endpoint: String, status: Status },
+    #[error("--from: {} gives no snapshot: {}", .0.endpoint, .0.status.message())]
+    Source(#[from] SourceError),
     #[error("--from: write {path}: {source}")]
     File { path: String, source: io::Error },
     #[error("--from: {0}")]
@@ -47,11 +46,10 @@ pub enum SeedError {
 /// endpoint once. The state has no members, but the id of the source.
 pub(crate) async fn seed(source: &Source, data_dir: &Path) -> Result<StateMachine, SeedError> {
     let mut last = None;
-    for endpoint in source.endpoints() {
-        let failed = |status| SeedError::Source { endpoint: endpoint.clone(), status };
+    for _ in source.endpoints() {
         let read = match source.open().await {
             Ok(session) => state(&session, data_dir).await,
-            Err(status) => Err(failed(status)),
+            Err(error) => Err(error.into()),
         };
         match read {
             Ok(machine) => return Ok(machine),
@@ -69,8 +67,7 @@ pub(super) async fn state(
     session: &SourceSession<'_>,
     data_dir: &Path,
 ) -> Result<StateMachine, SeedError> {
-    let refused = |status| SeedError::Source { endpoint: session.endpoint.to_owned(), status };
-    let source = session.read().await.map_err(refused)?;
+    let source = session.read().await?;
     let file = SnapshotFile::below(data_dir);
     file.receive(session).await?;
     let read = panics::run_blocking(move || file.read()).await;
@@ -96,7 +93,6 @@ impl SnapshotFile {
     /// Writes what the member sends. The file holds password hashes: only its owner reads it.
     async fn receive(&self, session: &SourceSession<'_>) -> Result<(), SeedError> {
         let failed = |source| SeedError::File { path: self.0.display().to_string(), source };
-        let refused = |status| SeedError::Source { endpoint: session.endpoint.to_owned(), status };
         if let Some(dir) = self.0.parent() {
             let mut builder = DirBuilder::new();
             builder
@@ -110,10 +106,11 @@ impl SnapshotFile {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
         let mut file = options.open(&self.0).map_err(failed)?;
-        let mut parts = session.snapshot().await.map_err(refused)?;
+        let mut parts = session.snapshot().await?;
         let mut received = 0;
         let mut shown = 0;
-        while let Some(part) = parts.message().await.map_err(refused)? {
+        let broken = |status| session.error(status);
+        while let Some(part) = parts.message().await.map_err(broken)? {
             file.write_all(&part.blob).map_err(failed)?;
             received += part.blob.len() as u64;
             let total = received + part.remaining_bytes;

@@ -24,6 +24,14 @@ use crate::api_client::{
 /// As key and range end of a request: all keys.
 const ALL_KEYS: &[u8] = b"\0";
 
+/// Why a member of the source gave no answer, or which one it gave that is of no use.
+#[derive(Debug, thiserror::Error)]
+#[error("{endpoint}: {}", .status.message())]
+pub struct SourceError {
+    pub(super) endpoint: String,
+    pub(super) status: Status,
+}
+
 /// The cluster of etcd that this one follows.
 pub(crate) struct Source {
     asked: FollowSource,
@@ -45,11 +53,13 @@ impl Source {
     }
 
     /// Opens a session with the next member.
-    pub(super) async fn open(&self) -> Result<SourceSession<'_>, Status> {
+    pub(super) async fn open(&self) -> Result<SourceSession<'_>, SourceError> {
         let at = self.next.fetch_add(1, Relaxed) % self.asked.endpoints.len();
         let endpoint = &self.asked.endpoints[at];
-        let session = Session::open(endpoint, &self.asked.client, &self.tls).await?;
-        Ok(SourceSession { source: self, endpoint, session })
+        match Session::open(endpoint, &self.asked.client, &self.tls).await {
+            Ok(session) => Ok(SourceSession { source: self, endpoint, session }),
+            Err(status) => Err(SourceError { endpoint: endpoint.clone(), status }),
+        }
     }
 }
 
@@ -62,16 +72,22 @@ pub(super) struct SourceSession<'a> {
 }
 
 impl SourceSession<'_> {
+    /// Makes the error of an answer of this member.
+    pub(super) fn error(&self, status: Status) -> SourceError {
+        SourceError { endpoint: self.endpoint.to_owned(), status }
+    }
+
     async fn in_time<T>(
         &self,
         call: impl Future<Output = Result<tonic::Response<T>, Status>>,
-    ) -> Result<T, Status> {
+    ) -> Result<T, SourceError> {
         let answered = in_time(&self.source.asked.client, call).await;
-        answered.map(tonic::Response::into_inner)
+        let answer = answered.map_err(|status| self.error(status))?;
+        Ok(answer.into_inner())
     }
 
     /// The header of a linearizable read, with the last revision of the cluster and its id.
-    pub(super) async fn read(&self) -> Result<ResponseHeader, Status> {
+    pub(super) async fn read(&self) -> Result<ResponseHeader, SourceError> {
         let range = RangeRequest {
             key: ALL_KEYS.into(),
             count_only: true,
@@ -81,11 +97,11 @@ impl SourceSession<'_> {
         let answered = self
             .in_time(client.range(self.session.request(range)))
             .await?;
-        answered.header.ok_or_else(no_header)
+        answered.header.ok_or_else(|| self.no_header())
     }
 
     /// Watches all keys from a revision on.
-    pub(super) async fn watch(&self, from: i64) -> Result<Streaming<WatchResponse>, Status> {
+    pub(super) async fn watch(&self, from: i64) -> Result<Streaming<WatchResponse>, SourceError> {
         let requests = one_watch(WatchCreateRequest {
             key: ALL_KEYS.into(),
             range_end: ALL_KEYS.into(),
@@ -102,22 +118,23 @@ impl SourceSession<'_> {
     }
 
     /// The hash of all keys at the member's revision, with that revision and the compacted one.
-    pub(super) async fn hash(&self) -> Result<SourceHash, Status> {
+    pub(super) async fn hash(&self) -> Result<SourceHash, SourceError> {
         let mut client = self.session.client(MaintenanceClient::with_origin);
         // the member reads all keys: there is no timeout
         let asked = client.hash_kv(self.session.request(HashKvRequest { revision: 0 }));
+        let answered = asked.await.map_err(|status| self.error(status))?;
         let HashKvResponse { header, hash, compact_revision, hash_revision } =
-            asked.await?.into_inner();
+            answered.into_inner();
         // before 3.6 the header says what was hashed
         let revision = match hash_revision {
-            0 => header.ok_or_else(no_header)?.revision,
+            0 => header.ok_or_else(|| self.no_header())?.revision,
             named => named,
         };
         Ok(SourceHash { revision, compacted: compact_revision, hash })
     }
 
     /// All leases, in ascending order.
-    pub(super) async fn leases(&self) -> Result<Vec<LeaseId>, Status> {
+    pub(super) async fn leases(&self) -> Result<Vec<LeaseId>, SourceError> {
         let mut client = self.session.client(LeaseClient::with_origin);
         let asked = client.lease_leases(self.session.request(LeaseLeasesRequest {}));
         let answered = self.in_time(asked).await?;
@@ -128,7 +145,7 @@ impl SourceSession<'_> {
 
     /// The seconds for which a lease was granted; `None` if it has ended. One that is late is not over: a new leader gives
     /// it time again.
-    pub(super) async fn granted_s(&self, lease: LeaseId) -> Result<Option<i64>, Status> {
+    pub(super) async fn granted_s(&self, lease: LeaseId) -> Result<Option<i64>, SourceError> {
         let mut client = self.session.client(LeaseClient::with_origin);
         let asked = LeaseTimeToLiveRequest { id: lease.0, keys: false };
         let asked = client.lease_time_to_live(self.session.request(asked));
@@ -137,18 +154,18 @@ impl SourceSession<'_> {
     }
 
     /// The revision of users and roles, which etcd 3.4 does not tell.
-    pub(super) async fn auth_revision(&self) -> Result<Option<u64>, Status> {
+    pub(super) async fn auth_revision(&self) -> Result<Option<u64>, SourceError> {
         let mut client = self.session.client(AuthClient::with_origin);
         let asked = client.auth_status(self.session.request(AuthStatusRequest {}));
         match self.in_time(asked).await {
             Ok(answered) => Ok((answered.auth_revision > 0).then_some(answered.auth_revision)),
-            Err(status) if status.code() == Code::Unimplemented => Ok(None),
-            Err(status) => Err(status),
+            Err(error) if error.status.code() == Code::Unimplemented => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
     /// A snapshot of the member, part by part.
-    pub(super) async fn snapshot(&self) -> Result<Streaming<SnapshotResponse>, Status> {
+    pub(super) async fn snapshot(&self) -> Result<Streaming<SnapshotResponse>, SourceError> {
         let client = self.session.client(MaintenanceClient::with_origin);
         let mut client = client.max_decoding_message_size(MESSAGE_BYTES_MAX);
         self.in_time(client.snapshot(self.session.request(SnapshotRequest {})))
@@ -160,7 +177,7 @@ impl SourceSession<'_> {
     ///
     /// CORRUPT alone would do, but before 3.6 an alarm NOSPACE that is raised later takes its place, so that deletions are
     /// taken again. The second NOSPACE of a cluster changes nothing: the first one is raised here.
-    pub(super) async fn fence(&self) -> Result<(), Status> {
+    pub(super) async fn fence(&self) -> Result<(), SourceError> {
         for alarm in [AlarmType::Nospace, AlarmType::Corrupt] {
             self.alarm(AlarmAction::Activate, alarm).await?;
         }
@@ -168,7 +185,7 @@ impl SourceSession<'_> {
     }
 
     /// Lowers these alarms: the cluster takes writes again.
-    pub(super) async fn lift_fence(&self) -> Result<(), Status> {
+    pub(super) async fn lift_fence(&self) -> Result<(), SourceError> {
         for alarm in [AlarmType::Corrupt, AlarmType::Nospace] {
             self.alarm(AlarmAction::Deactivate, alarm).await?;
         }
@@ -176,26 +193,30 @@ impl SourceSession<'_> {
     }
 
     /// Whether an alarm of [`Self::fence`] is raised.
-    pub(super) async fn is_fenced(&self) -> Result<bool, Status> {
+    pub(super) async fn is_fenced(&self) -> Result<bool, SourceError> {
         let alarms = self.alarm(AlarmAction::Get, AlarmType::None).await?.alarms;
         Ok(alarms.iter().any(|alarm| alarm.member_id == FENCE))
     }
 
-    async fn alarm(&self, action: AlarmAction, alarm: AlarmType) -> Result<AlarmResponse, Status> {
+    async fn alarm(
+        &self,
+        action: AlarmAction,
+        alarm: AlarmType,
+    ) -> Result<AlarmResponse, SourceError> {
         let mut client = self.session.client(MaintenanceClient::with_origin);
         let member_id = if action == AlarmAction::Get { 0 } else { FENCE };
         let asked = AlarmRequest { action: action as i32, member_id, alarm: alarm as i32 };
         let asked = client.alarm(self.session.request(asked));
         self.in_time(asked).await
     }
+
+    fn no_header(&self) -> SourceError {
+        self.error(Status::internal("the answer has no header"))
+    }
 }
 
 /// The id of the member that the alarms of the fence name: none has it, so that an alarm of etcd's own is another one.
 const FENCE: u64 = 0x57_6974_616e;
-
-fn no_header() -> Status {
-    Status::internal("the answer has no header")
-}
 
 /// The hash of a source's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

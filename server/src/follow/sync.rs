@@ -28,8 +28,7 @@ impl Copier<'_> {
     /// a cut-over was done: the source then stays fenced.
     pub(super) async fn sync(&mut self) -> Result<(), CopyError> {
         let revision = self.source_revision().await?;
-        let fenced = self.session.is_fenced().await;
-        let fenced = fenced.map_err(|status| self.refused(status))?;
+        let fenced = self.session.is_fenced().await?;
         self.handle.update(|status| status.fenced = fenced);
         if fenced {
             self.give_up().await?;
@@ -42,11 +41,7 @@ impl Copier<'_> {
 
     /// Adds the leases that the source has granted, and removes those that it has ended and that have no keys left here.
     pub(super) async fn sync_leases(&self) -> Result<(), CopyError> {
-        let there = self
-            .session
-            .leases()
-            .await
-            .map_err(|status| self.refused(status))?;
+        let there = self.session.leases().await?;
         let view = self.node.read().await.map_err(CopyError::Node)?;
         let kv = &view.machine.kv;
         let ended = kv.ended_leases(&there);
@@ -55,8 +50,7 @@ impl Copier<'_> {
             .filter(|lease| kv.leases().get(**lease).is_none());
         let mut granted = Vec::new();
         for lease in new {
-            let ttl_s = self.session.granted_s(*lease).await;
-            if let Some(ttl_s) = ttl_s.map_err(|status| self.refused(status))? {
+            if let Some(ttl_s) = self.session.granted_s(*lease).await? {
                 granted.push(LeaseGrant { id: lease.0, ttl_s });
             }
         }
@@ -71,10 +65,8 @@ impl Copier<'_> {
 
     /// Adds a lease that a copied key has.
     pub(super) async fn add_lease(&self, lease: LeaseId) -> Result<(), CopyError> {
-        let ttl_s = self.session.granted_s(lease).await;
-        let ttl_s = ttl_s
-            .map_err(|status| self.refused(status))?
-            .unwrap_or(ENDED_LEASE_S);
+        let granted_s = self.session.granted_s(lease).await?;
+        let ttl_s = granted_s.unwrap_or(ENDED_LEASE_S);
         self.propose_leases(vec![LeaseGrant { id: lease.0, ttl_s }], &[])
             .await
     }
@@ -113,8 +105,7 @@ impl Copier<'_> {
     /// Asks for the revision of the source's users and roles, and whether it is another one than that which was copied;
     /// `None` if the source does not tell it.
     pub(super) async fn users_changed(&self) -> Result<(Option<u64>, Option<bool>), CopyError> {
-        let told = self.session.auth_revision().await;
-        let told = told.map_err(|status| self.refused(status))?;
+        let told = self.session.auth_revision().await?;
         let view = self.node.read().await.map_err(CopyError::Node)?;
         let copied = self.auth_revision.unwrap_or(view.machine.auth.revision());
         Ok((told, told.map(|there| there != copied)))
