@@ -34,12 +34,8 @@ pub fn create(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), Op
         fs::remove_dir_all(&staged).map_err(|error| OpenError::io(&staged, error))?;
     }
     let made = fill(&staged, identity, view, None).and_then(|()| {
-        let parent = match dir.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            Some(_) | None => Path::new("."),
-        };
         fs::rename(&staged, dir)
-            .and_then(|()| sync_dir(parent))
+            .and_then(|()| files::sync_parent(dir))
             .map_err(|error| OpenError::io(dir, error))
     });
     if made.is_err() {

@@ -136,6 +136,15 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes the name of a file or folder durable, in the folder that contains it.
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new(".")),
+        Some(parent) => sync_dir(parent),
+        None => Ok(()),
+    }
+}
+
 /// For tests: called after a file or folder has become durable.
 #[cfg(not(test))]
 fn watched(_path: &Path) {}

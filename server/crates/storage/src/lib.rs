@@ -237,12 +237,8 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
     if dir.is_dir() {
         return Ok(());
     }
-    let parent = dir.parent().map(|up| match up.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => up,
-    });
     files::create_dirs(dir)
-        .and_then(|()| parent.map_or(Ok(()), files::sync_dir))
+        .and_then(|()| files::sync_parent(dir))
         .map_err(|e| OpenError::io(dir, e))
 }
 

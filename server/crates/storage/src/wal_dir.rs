@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     OpenError,
-    files::{self, sync_dir, sync_file},
+    files::{self, sync_dir, sync_file, sync_parent},
     ledger::BALLAST,
     lock, make_dir, member_dir,
 };
@@ -146,8 +146,4 @@ pub(super) fn ballast_of(member: &Path) -> PathBuf {
 
 fn canonical(dir: &Path) -> Result<PathBuf, OpenError> {
     fs::canonicalize(dir).map_err(|error| OpenError::io(dir, error))
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), sync_dir)
 }
