@@ -117,13 +117,13 @@ fn is_large(answer: &impl UnaryResponse) -> bool {
 pub(super) async fn respond<Q, A>(
     ctx: &Context,
     body: &Bytes,
-    verb: impl AsyncFnOnce(Q) -> RpcResult<WithPermit<A>>,
+    verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
 ) -> Result<Outgoing, Status>
 where
     Q: Message + Default + 'static,
     A: UnaryResponse,
 {
-    let answered = verb(read(ctx, body).await?).await?;
+    let answered = verb(ctx, read(ctx, body).await?).await?;
     if is_large(&answered.answer) {
         let encoded = ctx.blocking.run(move || answered.answer.encode_large());
         Ok(Box::pin(encoded).await.map_err(RpcError::from)?)

@@ -73,7 +73,7 @@ impl RpcService {
     {
         let answer = async {
             let ctx = self.admit(head).await?;
-            messages::respond(&ctx, message, async |asked| verb(&ctx, asked).await).await
+            messages::respond(&ctx, message, verb).await
         };
         answer.await.unwrap_or_else(refused)
     }
