@@ -133,12 +133,9 @@ impl LaneQueue {
         self.queued.lock().closed = false;
     }
 
-    /// Drops all messages, and each new one until [`Self::open`]. Returns how many were dropped now.
-    pub(super) fn close(&self) -> usize {
-        let mut queued = self.queued.lock();
-        let dropped = queued.messages.len();
-        *queued = Queued { closed: true, ..Queued::default() };
-        dropped
+    /// Drops all messages, and each new one until [`Self::open`].
+    pub(super) fn close(&self) {
+        *self.queued.lock() = Queued { closed: true, ..Queued::default() };
     }
 }
 
@@ -224,7 +221,7 @@ mod tests {
     fn a_closed_lane_takes_nothing_until_it_is_opened() {
         let queue = LaneQueue::default();
         assert_eq!(queue.push(Bytes::new()), Pushed::Queued);
-        assert_eq!(queue.close(), 1);
+        queue.close();
         assert_eq!(queue.push(Bytes::new()), Pushed::Dropped);
         queue.open();
         assert!(queue.next_batch().now_or_never().is_none());
