@@ -12,7 +12,7 @@ mod start;
 use std::fmt::Debug;
 
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::{Client, ResourceExt as _};
+use kube::{Client, ResourceExt as _, core::Status};
 use serde_json::json;
 use witan_crd::{
     CompactionStatus, EtcdClusterStatus, RecoveryPhase, RecoveryStatus, RestorePhase, RestorePoint,
@@ -21,6 +21,7 @@ use witan_members::{Address, CallError, Change, Login, Members};
 use witan_plan::model::{Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop};
 
 use crate::{
+    api_server::ApiFailure,
     discovery,
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     options::Environment,
@@ -31,12 +32,8 @@ use crate::{
 /// Why a step failed. The step may still have been done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ActError {
-    #[error("cannot {what}: {source}")]
-    Kubernetes {
-        what: &'static str,
-        #[source]
-        source: kube::Error,
-    },
+    #[error(transparent)]
+    Api(#[from] ApiFailure),
     #[error(transparent)]
     Member(#[from] CallError),
     #[error(transparent)]
@@ -50,11 +47,6 @@ pub(crate) enum ActError {
 }
 
 impl ActError {
-    /// Makes an error of the API server's answer to an action.
-    fn cannot(what: &'static str) -> impl Fn(kube::Error) -> Self {
-        move |source| ActError::Kubernetes { what, source }
-    }
-
     /// Whether members refuse the step only for now: a learner that has not caught up yet, or members that were not
     /// connected to each other for long enough.
     pub(crate) fn is_premature(&self) -> bool {
@@ -66,26 +58,35 @@ impl ActError {
     /// `None` if the step may have been done, or if the next pass may find that it was.
     pub(crate) fn refusal(&self) -> Option<String> {
         match self {
-            ActError::Kubernetes { what, source: kube::Error::Api(refusal) } => {
+            ActError::Api(failure) => {
+                let refusal = failure.refusal()?;
                 let refused = matches!(refusal.code, 400 | 403 | 404 | 422);
-                refused.then(|| format!("cannot {what}: {}", refusal.message))
+                refused.then(|| format!("cannot {}: {}", failure.what, refusal.message))
             }
             ActError::Member(refusal) => refusal.is_refusal().then(|| refusal.to_string()),
             ActError::Resource(error) => Some(error.to_string()),
-            ActError::Kubernetes { .. }
-            | ActError::Discovery(_)
-            | ActError::NameTaken { .. }
-            | ActError::Gone(_) => None,
+            ActError::Discovery(_) | ActError::NameTaken { .. } | ActError::Gone(_) => None,
         }
     }
 
     /// Whether the namespace is being deleted: nothing can be created in it, and nothing needs to be.
     pub(crate) fn namespace_is_ending(&self) -> bool {
-        matches!(
-            self,
-            ActError::Kubernetes { source: kube::Error::Api(refusal), .. }
-                if refusal.code == 403 && refusal.message.contains("being terminated")
-        )
+        let refusal = self.api_refusal();
+        refusal.is_some_and(|refusal| {
+            refusal.code == 403 && refusal.message.contains("being terminated")
+        })
+    }
+
+    /// Returns the answer by which the API server refused the step; `None` if it did not.
+    fn api_refusal(&self) -> Option<&Status> {
+        match self {
+            ActError::Api(failure) => failure.refusal(),
+            ActError::Member(_)
+            | ActError::Discovery(_)
+            | ActError::Resource(_)
+            | ActError::NameTaken { .. }
+            | ActError::Gone(_) => None,
+        }
     }
 }
 
@@ -324,7 +325,8 @@ impl<M: Members> Actor<'_, M> {
         let grown = self
             .apply_claim(ordinal, peer_tls.unwrap_or_default(), Some(bytes))
             .await;
-        if let Err(ActError::Kubernetes { source: kube::Error::Api(refusal), .. }) = &grown
+        if let Err(error) = &grown
+            && let Some(refusal) = error.api_refusal()
             && matches!(refusal.code, 403 | 422)
             && !refusal.message.contains("exceeded quota")
         {

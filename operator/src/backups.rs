@@ -23,7 +23,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    api::{DeleteParams, ListParams, ObjectMeta, PostParams},
+    api::{ObjectMeta, PostParams},
     runtime::{
         Controller,
         controller::{self, Action},
@@ -32,7 +32,6 @@ use kube::{
         watcher,
     },
 };
-use serde::Serialize;
 use tokio::sync::Mutex;
 use witan_crd::{
     BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdBackupSpec, EtcdBackupStatus, EtcdCluster,
@@ -41,12 +40,8 @@ use witan_crd::{
 use witan_plan::model::Notice;
 
 use crate::{
-    controller::{
-        PassError, announce,
-        status::{self, Written},
-        watches,
-    },
-    failure::{cannot, log_pass, log_watch},
+    api_server::{cannot, delete, get, list, log_pass, log_watch, write_status},
+    controller::{PassError, announce, watches},
     metrics::Metrics,
     options::Environment,
     resources::{BACKUP, BACKUP_OF, MANAGER, SCHEDULE, backup::job, is_owned},
@@ -56,6 +51,8 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(15);
 /// When to look again at a running job: no watch reports why its pod waits.
 const LOOK: Duration = Duration::from_secs(10);
+/// In errors: a resource that has changed since it was read is not written, and its watch brings it again.
+const WRITE: &str = "write the status";
 
 pub(crate) struct Backups {
     pub(crate) client: Client,
@@ -122,13 +119,12 @@ impl Backups {
             return Ok(Action::await_change());
         }
         let namespace = backup.namespace().unwrap_or_default();
-        let jobs = self.api::<Job>(Some(&namespace));
-        let found = jobs.get_opt(&backup.name_any()).await;
-        let found = found.map_err(cannot("read the job"))?;
+        let name = backup.name_any();
+        let found = get::<Job>(&self.client, &namespace, &name, "read the job").await?;
         let now = Timestamp::now();
         let status = match found {
             Some(job) if !is_owned(&job, backup.uid().as_deref()) => {
-                let text = format!("another Job has the name {}: remove it", backup.name_any());
+                let text = format!("another Job has the name {name}: remove it");
                 progress::pending(backup, text, now)
             }
             Some(job) => {
@@ -140,7 +136,7 @@ impl Backups {
                 Err(why) => progress::pending(backup, why, now),
             },
         };
-        if status != before && self.write(backup, &status).await? {
+        if status != before && write_status(&self.client, backup, &status, WRITE).await? {
             self.announce(backup, &before, &status).await;
         }
         Ok(match status.phase {
@@ -166,13 +162,11 @@ impl Backups {
             Ok(wanted) => wanted,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let jobs = self.api::<Job>(Some(namespace));
         // two that begin at once must not both find no other
         let _turn = self.turn.lock().await;
-        let same = ListParams::default().labels(&format!("{BACKUP_OF}={name}"));
-        let same = jobs.list(&same).await.map_err(cannot("list the jobs"))?;
+        let same = (BACKUP_OF, name.as_str());
+        let same = list::<Job>(&self.client, namespace, same, "list the jobs").await?;
         let mut others = same
-            .items
             .iter()
             .filter(|job| job.labels().contains_key(BACKUP) && job.name_any() != backup.name_any());
         if let Some(other) = others.find(|job| !progress::is_over(job)) {
@@ -181,6 +175,7 @@ impl Backups {
                 "waits for EtcdBackup {other}: one backup of a cluster is taken at a time"
             )));
         }
+        let jobs = self.api::<Job>(Some(namespace));
         match jobs.create(&PostParams::default(), &wanted).await {
             // an earlier pass has created it, and the next one reads it
             Err(kube::Error::Api(refusal)) if refusal.code == 409 => Ok(Ok(wanted)),
@@ -194,8 +189,8 @@ impl Backups {
         namespace: &str,
         name: &str,
     ) -> Result<Result<EtcdCluster, String>, PassError> {
-        let found = self.api(Some(namespace)).get_opt(name).await;
-        let found: Option<EtcdCluster> = found.map_err(cannot("read the EtcdCluster"))?;
+        let what = "read the EtcdCluster";
+        let found = get::<EtcdCluster>(&self.client, namespace, name, what).await?;
         Ok(found
             .ok_or_else(|| format!("EtcdCluster {name} does not exist in namespace {namespace}")))
     }
@@ -206,13 +201,11 @@ impl Backups {
         job: &Job,
         namespace: &str,
     ) -> Result<Vec<Pod>, PassError> {
-        let label = format!("{BACKUP}={}", backup.name_any());
-        let pods = self.api::<Pod>(Some(namespace));
-        let list = pods.list(&ListParams::default().labels(&label)).await;
-        let mut list = list.map_err(cannot("list the pods of the job"))?.items;
+        let (name, what) = (backup.name_any(), "list the pods of the job");
+        let mut pods = list::<Pod>(&self.client, namespace, (BACKUP, &name), what).await?;
         // a label says nothing about whose pod it is
-        list.retain(|pod| is_owned(pod, job.uid().as_deref()));
-        Ok(list)
+        pods.retain(|pod| is_owned(pod, job.uid().as_deref()));
+        Ok(pods)
     }
 
     /// Logs and publishes an event about a new status, and counts backups that have ended. A backup that waits is announced
@@ -262,15 +255,12 @@ impl Backups {
             self.metrics.forget_schedule(&namespace, &name);
             return Ok(Action::await_change());
         }
-        let backups = self.api::<EtcdBackup>(Some(&namespace));
-        let ours = ListParams::default().labels(&format!("{SCHEDULE}={name}"));
-        let list = backups
-            .list(&ours)
-            .await
-            .map_err(cannot("list the EtcdBackups"))?;
-        let mut due = schedule::due(schedule, &list.items, Timestamp::now());
+        let (ours, what) = ((SCHEDULE, name.as_str()), "list the EtcdBackups");
+        let ours = list::<EtcdBackup>(&self.client, &namespace, ours, what).await?;
+        let mut due = schedule::due(schedule, &ours, Timestamp::now());
         if let Some(time) = due.create {
             let backup = scheduled(schedule, time);
+            let backups = self.api::<EtcdBackup>(Some(&namespace));
             match backups.create(&PostParams::default(), &backup).await {
                 Err(kube::Error::Api(refusal)) if refusal.code == 409 => {}
                 created => drop(created.map_err(cannot("create an EtcdBackup"))?),
@@ -285,11 +275,11 @@ impl Backups {
             due.status.last_schedule_time = Some(Time(time));
             due.status.active = Some(created);
         }
-        for old in &due.delete {
-            match backups.delete(old, &DeleteParams::background()).await {
-                Err(kube::Error::Api(refusal)) if refusal.code == 404 => {}
-                deleted => drop(deleted.map_err(cannot("delete an old EtcdBackup"))?),
-            }
+        for old in ours
+            .iter()
+            .filter(|one| due.delete.contains(&one.name_any()))
+        {
+            delete(&self.client, old, "delete an old EtcdBackup").await?;
         }
         self.reconcile_changes(schedule, &mut due).await?;
         let success = due.status.last_success_time.as_ref();
@@ -299,7 +289,7 @@ impl Backups {
             .set(&namespace, &name, success, due.overdue);
         let before = schedule.status.clone().unwrap_or_default();
         if due.status != before
-            && self.write(schedule, &due.status).await?
+            && write_status(&self.client, schedule, &due.status, WRITE).await?
             && let Some(message) = worsened(&before.conditions, &due.status.conditions)
         {
             let (reason, warning) = ("BackupScheduleNotReady", true);
@@ -332,19 +322,6 @@ impl Backups {
         due.status.conditions.push(condition);
         due.requeue_after = due.requeue_after.min(seen.requeue_after());
         Ok(())
-    }
-
-    /// Writes the status of a resource exactly as it was read; `false` if it has changed since or is gone: its watch brings it
-    /// again.
-    async fn write<K: Object>(
-        &self,
-        resource: &K,
-        status: &impl Serialize,
-    ) -> Result<bool, PassError> {
-        let api = self.api::<K>(resource.namespace().as_deref());
-        let written = status::write(&api, resource, status).await;
-        let written = written.map_err(cannot("write the status"))?;
-        Ok(written == Written::Yes)
     }
 }
 

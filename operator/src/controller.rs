@@ -8,7 +8,6 @@
 pub(crate) mod announce;
 mod readable;
 mod rollouts;
-pub(crate) mod status;
 pub(crate) mod watches;
 
 use std::{
@@ -30,7 +29,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{
-    Api, Client, ResourceExt as _,
+    Client, ResourceExt as _,
     runtime::{
         applier,
         controller::{Action, Config, trigger_self, trigger_with},
@@ -50,8 +49,8 @@ use witan_plan::{
 
 use crate::{
     act::{ActError, Actor},
+    api_server::{ApiFailure, get, log_watch, write_status},
     backups::{Backups, progress::fetched_revision},
-    failure::{ApiFailure, cannot, log_watch},
     metrics::Metrics,
     observe::{Objects, Observation, Secrets, Stores, observe, restore_source},
     operations::Operations,
@@ -61,7 +60,6 @@ use crate::{
     tried::{AllTried, Tried},
 };
 use rollouts::Rollouts;
-use status::{Written, write};
 use watches::{api, owner, watched};
 
 /// The longest time between two passes over a cluster: no watch reports the leader or the size of the data.
@@ -326,12 +324,9 @@ impl<M: Members> Scope<M> {
     /// a change if the cluster was deleted or has another uid.
     async fn act(&self, known: &EtcdCluster) -> Result<Action, PassError> {
         let operator = &self.operator;
-        let api = Api::<EtcdCluster>::namespaced(
-            operator.client.clone(),
-            &known.namespace().unwrap_or_default(),
-        );
-        let read = api.get_opt(&known.name_any()).await;
-        let read = read.map_err(cannot("read the EtcdCluster"))?;
+        let (namespace, name) = (known.namespace().unwrap_or_default(), known.name_any());
+        let (client, what) = (&operator.client, "read the EtcdCluster");
+        let read = get::<EtcdCluster>(client, &namespace, &name, what).await?;
         let Some(cluster) = read.filter(|cluster| cluster.uid() == known.uid()) else {
             return Ok(Action::await_change());
         };
@@ -369,12 +364,9 @@ impl<M: Members> Scope<M> {
             done = actor.act(&step, &mut facts).await;
         }
         let status = self.report(&named, &facts, &observation, &step);
-        if status != before {
-            let written = write(&api, &cluster, &status).await;
-            let written = written.map_err(cannot("write the status of the EtcdCluster"))?;
-            if written == Written::Stale {
-                return Ok(Action::requeue(RETRY));
-            }
+        let what = "write the status of the EtcdCluster";
+        if status != before && !write_status(client, &cluster, &status, what).await? {
+            return Ok(Action::requeue(RETRY));
         }
         if !records {
             done = actor.act(&step, &mut facts).await;

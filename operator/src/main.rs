@@ -6,11 +6,11 @@
 //! schedule. `operations` does the EtcdOperations that people create.
 
 mod act;
+mod api_server;
 mod backups;
 mod controller;
 mod discovery;
 mod election;
-mod failure;
 mod logging;
 mod metrics;
 mod observe;

@@ -23,7 +23,7 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
     jiff::Timestamp,
 };
-use kube::{Api, Client, Resource, ResourceExt as _, api::ListParams, runtime::reflector::Store};
+use kube::{Client, Resource, ResourceExt as _, runtime::reflector::Store};
 use witan_crd::{
     ALLOW_LEADER_RESTART, CLUSTER, CertificateRole, EtcdCluster, FENCED_MEMBERS, Object,
     RECOVER_QUORUM, REPLACE_MEMBER,
@@ -34,7 +34,7 @@ use witan_plan::model::{
 };
 
 use crate::{
-    failure::{ApiFailure, cannot},
+    api_server::{ApiFailure, list},
     resources::{self, Cluster, Ownership, tls},
 };
 
@@ -93,14 +93,14 @@ impl Objects {
         cluster: &Cluster<'_>,
     ) -> Result<Self, ApiFailure> {
         let (pods, claims, services, budgets) = try_join!(
-            list::<Pod>(client, cluster, "read pods of the cluster"),
-            list::<PersistentVolumeClaim>(
+            labelled::<Pod>(client, cluster, "read pods of the cluster"),
+            labelled::<PersistentVolumeClaim>(
                 client,
                 cluster,
                 "read persistent volume claims of the cluster"
             ),
-            list::<Service>(client, cluster, "read services of the cluster"),
-            list::<PodDisruptionBudget>(
+            labelled::<Service>(client, cluster, "read services of the cluster"),
+            labelled::<PodDisruptionBudget>(
                 client,
                 cluster,
                 "read pod disruption budgets of the cluster"
@@ -342,15 +342,11 @@ fn is_part<K: Resource>(object: &K, cluster: &Cluster<'_>) -> bool {
 }
 
 /// Lists the objects of a kind that have the label of the cluster, from the API server; `what` names that in the error.
-async fn list<K: Object>(
+async fn labelled<K: Object>(
     client: &Client,
     cluster: &Cluster<'_>,
     what: &'static str,
 ) -> Result<Vec<Arc<K>>, ApiFailure> {
-    let of = ListParams::default().labels(&format!("{CLUSTER}={}", cluster.name));
-    let found = Api::<K>::namespaced(client.clone(), &cluster.namespace)
-        .list(&of)
-        .await;
-    let found = found.map_err(cannot(what))?;
-    Ok(found.items.into_iter().map(Arc::new).collect())
+    let found = list(client, &cluster.namespace, (CLUSTER, &cluster.name), what).await?;
+    Ok(found.into_iter().map(Arc::new).collect())
 }

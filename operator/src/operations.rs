@@ -18,7 +18,7 @@ use futures_util::{StreamExt as _, stream::BoxStream};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, ResourceExt as _,
-    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
+    api::{ListParams, Patch, PatchParams},
     runtime::{Controller, controller::Action, watcher},
 };
 use serde_json::json;
@@ -28,12 +28,8 @@ use witan_members::{Address, CallError, Change, Members};
 use witan_plan::model::{MemberId, Notice};
 
 use crate::{
-    controller::{
-        Operator, PassError, announce,
-        status::{self, Written},
-        watches,
-    },
-    failure::{cannot, log_pass, log_watch},
+    api_server::{cannot, delete, get, log_pass, log_watch, write_status},
+    controller::{Operator, PassError, announce, watches},
     observe::{Objects, Observation, find_backup, observe},
     resources::Cluster,
 };
@@ -94,11 +90,10 @@ impl<M: Members> Operations<M> {
             return Ok(Action::await_change());
         };
         let runs = status.phase == Some(OperationPhase::Running);
-        let found = self
-            .api::<EtcdCluster>(operation)
-            .get_opt(&operation.spec.cluster_name)
-            .await;
-        let found = found.map_err(cannot("read the EtcdCluster"))?;
+        let namespace = operation.namespace().unwrap_or_default();
+        let (client, name) = (&self.operator.client, &operation.spec.cluster_name);
+        let what = "read the EtcdCluster";
+        let found = get::<EtcdCluster>(client, &namespace, name, what).await?;
         let began_on = |cluster: &EtcdCluster| !runs || cluster.uid() == status.cluster_uid;
         let Some(cluster) = found.filter(began_on) else {
             return self.without_cluster(operation, runs).await;
@@ -425,10 +420,8 @@ impl<M: Members> Operations<M> {
         if operation.status.as_ref() == Some(&status) {
             return Ok(true);
         }
-        let written =
-            status::write(&self.api::<EtcdOperation>(operation), operation, &status).await;
-        let written = written.map_err(cannot("write the status"))?;
-        Ok(written == Written::Yes)
+        let client = &self.operator.client;
+        Ok(write_status(client, operation, &status, "write the status").await?)
     }
 
     /// Logs a message about an operation and publishes it as an event of the EtcdCluster.
@@ -468,13 +461,8 @@ impl<M: Members> Operations<M> {
         {
             return Ok(Action::requeue(Duration::from_secs(rest)));
         }
-        let only = Preconditions { uid: operation.uid(), resource_version: None };
-        let params = DeleteParams::default().preconditions(only);
-        let (api, name) = (self.api::<EtcdOperation>(operation), operation.name_any());
-        match api.delete(&name, &params).await {
-            Err(kube::Error::Api(refusal)) if [404, 409].contains(&refusal.code) => {}
-            deleted => drop(deleted.map_err(cannot("delete the EtcdOperation"))?),
-        }
+        let what = "delete the EtcdOperation";
+        delete(&self.operator.client, operation, what).await?;
         Ok(Action::await_change())
     }
 }

@@ -3,16 +3,18 @@
 use std::time::SystemTime;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 use witan_crd::CertificateRole;
 use witan_members::Members;
 use witan_plan::model::Rotation;
 
 use super::{ActError, Actor};
-use crate::resources::{
-    Ownership, ResourceError,
-    cert_manager::{self, Certificate},
-    ownership, tls,
+use crate::{
+    api_server::get,
+    resources::{
+        Ownership, ResourceError,
+        cert_manager::{self, Certificate},
+        ownership, tls,
+    },
 };
 
 impl<M: Members> Actor<'_, M> {
@@ -86,9 +88,8 @@ impl<M: Members> Actor<'_, M> {
             return Ok(());
         }
         let what = "delete a Certificate of cert-manager";
-        let api = Api::<Certificate>::namespaced(self.client.clone(), &self.cluster.namespace);
-        let live = api.get_opt(&self.cluster.resource.secret_name(role)).await;
-        let live = live.map_err(ActError::cannot(what))?;
+        let name = self.cluster.resource.secret_name(role);
+        let live = get::<Certificate>(self.client, &self.cluster.namespace, &name, what).await?;
         let ours = live.filter(|live| ownership(self.cluster, live) == Ownership::Ours);
         self.delete(ours.as_ref(), what).await
     }

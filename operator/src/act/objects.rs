@@ -3,14 +3,17 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
     Api, ResourceExt as _,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 use witan_crd::Object;
 use witan_members::Members;
 
 use super::{ActError, Actor};
-use crate::resources::{self, MANAGER, Ownership};
+use crate::{
+    api_server::{cannot, delete},
+    resources::{self, MANAGER, Ownership},
+};
 
 /// The field manager of objects that a POST creates. The first apply takes its fields over, so that fields which are no
 /// longer applied are removed.
@@ -51,13 +54,15 @@ impl<M: Members> Actor<'_, M> {
             field_manager: Some(CREATOR.to_owned()),
             ..PostParams::default()
         };
-        let failed = ActError::cannot(what);
         match self.api::<K>().create(&params, object).await {
             Err(kube::Error::Api(refusal)) if refusal.code == 409 => {}
-            other => return other.map(drop).map_err(failed),
+            created => {
+                created.map_err(cannot(what))?;
+                return Ok(());
+            }
         }
         let found = self.api::<K>().get_metadata_opt(&object.name_any()).await;
-        let Some(found) = found.map_err(failed)? else {
+        let Some(found) = found.map_err(cannot(what))? else {
             return Err(ActError::Gone(format!(
                 "the object whose name is needed to {what}"
             )));
@@ -105,7 +110,7 @@ impl<M: Members> Actor<'_, M> {
                 &Patch::Merge(&change),
             )
             .await;
-        let changed = changed.map_err(ActError::cannot(what))?;
+        let changed = changed.map_err(cannot(what))?;
         Ok(changed.resource_version())
     }
 
@@ -120,7 +125,8 @@ impl<M: Members> Actor<'_, M> {
             .api::<K>()
             .patch(&object.name_any(), &params, &Patch::Apply(object))
             .await;
-        applied.map(drop).map_err(ActError::cannot(what))
+        applied.map_err(cannot(what))?;
+        Ok(())
     }
 
     /// Changes labels or annotations of exactly this object, by its uid, with a JSON merge patch; `what` names the act in the
@@ -144,23 +150,20 @@ impl<M: Members> Actor<'_, M> {
             .api::<K>()
             .patch_metadata(&live.name_any(), &params, &change)
             .await;
-        marked.map(drop).map_err(ActError::cannot(what))
+        marked.map_err(cannot(what))?;
+        Ok(())
     }
 
-    /// Deletes exactly this object, by its uid. `None` and an object that is already deleted or replaced count as
-    /// deleted.
+    /// Deletes exactly this object, by its uid. `None` counts as deleted, as an object does that is deleted already.
     pub(super) async fn delete<K: Object>(
         &self,
         object: Option<&K>,
         what: &'static str,
     ) -> Result<(), ActError> {
-        let Some(object) = object else { return Ok(()) };
-        let this = Preconditions { uid: object.uid(), resource_version: None };
-        let params = DeleteParams { preconditions: Some(this), ..DeleteParams::default() };
-        match self.api::<K>().delete(&object.name_any(), &params).await {
-            Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => Ok(()),
-            other => other.map(drop).map_err(ActError::cannot(what)),
+        if let Some(object) = object {
+            delete(self.client, object, what).await?;
         }
+        Ok(())
     }
 
     pub(super) fn api<K: Object>(&self) -> Api<K> {

@@ -8,7 +8,10 @@ use witan_members::Members;
 use witan_plan::model::{Bootstrap, Ordinal, PeerTls, PodPlan};
 
 use super::{ActError, Actor};
-use crate::resources::{self, Cluster, MANAGER, REFUSED};
+use crate::{
+    api_server::cannot,
+    resources::{self, Cluster, MANAGER, REFUSED},
+};
 
 impl<M: Members> Actor<'_, M> {
     /// Applies the claim of a member, unless its spec keeps no disks, and then creates its pod; a pod of the cluster
@@ -86,7 +89,10 @@ impl<M: Members> Actor<'_, M> {
         let what = "start a pod of the present template (tried before a member is stopped for it)";
         match self.api::<Pod>().create(&params, &pod).await {
             Err(kube::Error::Api(refusal)) if !known && says_nothing(&refusal.message) => Ok(()),
-            other => other.map(drop).map_err(ActError::cannot(what)),
+            tried => {
+                tried.map_err(cannot(what))?;
+                Ok(())
+            }
         }
     }
 }

@@ -7,18 +7,15 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::{SignedDuration, Timestamp},
 };
-use kube::{
-    ResourceExt as _,
-    api::{DeleteParams, ListParams, PostParams},
-};
+use kube::{ResourceExt as _, api::PostParams};
 use witan_backup::ChangesStatus;
 use witan_crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule, pod_phase};
 use witan_members::page;
 
 use super::{Backups, progress, refused, scheduled};
 use crate::{
+    api_server::{cannot, delete, list},
     controller::PassError,
-    failure::cannot,
     report,
     resources::{CHANGES, STATUS_PORT, changes_pod, is_current, is_owned},
 };
@@ -58,13 +55,8 @@ impl Backups {
         now: Timestamp,
     ) -> Result<Option<Seen>, PassError> {
         let namespace = schedule.namespace().unwrap_or_default();
-        let api = self.api::<Pod>(Some(&namespace));
-        let ours = ListParams::default().labels(&format!("{CHANGES}={}", schedule.name_any()));
-        let mut pods = api
-            .list(&ours)
-            .await
-            .map_err(cannot("list the pods of changes"))?
-            .items;
+        let (name, what) = (schedule.name_any(), "list the pods of changes");
+        let mut pods = list::<Pod>(&self.client, &namespace, (CHANGES, &name), what).await?;
         pods.retain(|pod| is_owned(pod, schedule.uid().as_deref()));
         let wanted = match asked(schedule) {
             Some(changes) => self.wanted(schedule, changes, &namespace, now).await?,
@@ -74,11 +66,7 @@ impl Backups {
             let ended = matches!(pod_phase(pod), Some("Failed" | "Succeeded"));
             let fits = !ended && wanted.as_ref().is_ok_and(|wanted| is_current(wanted, pod));
             if !fits && pod.metadata.deletion_timestamp.is_none() {
-                let deleted = api.delete(&pod.name_any(), &DeleteParams::default()).await;
-                match deleted {
-                    Err(kube::Error::Api(refusal)) if refusal.code == 404 => {}
-                    deleted => drop(deleted.map_err(cannot("delete a pod of changes"))?),
-                }
+                delete(&self.client, pod, "delete a pod of changes").await?;
             }
         }
         let wanted = match wanted {
@@ -87,6 +75,7 @@ impl Backups {
         };
         // also one that ends: two at once would store changes twice
         if pods.is_empty() {
+            let api = self.api::<Pod>(Some(&namespace));
             let created = api.create(&PostParams::default(), &wanted).await;
             let created = refused("pod", created).map_err(cannot("create the pod of changes"))?;
             return Ok(Some(Seen { answer: None, trouble: created.err() }));

@@ -1,10 +1,10 @@
 //! The backup that a cluster begins from. It is looked up until the cluster has served.
 
-use kube::{Api, Client};
+use kube::Client;
 use witan_crd::{BackupPhase, EtcdBackup, Restore, RestorePoint};
 
 use crate::{
-    failure::{ApiFailure, cannot},
+    api_server::{ApiFailure, get},
     resources::{Cluster, RestoreFrom, location},
 };
 
@@ -67,10 +67,8 @@ pub(crate) async fn find_backup(
     let name = asked.backup_ref.as_ref();
     let name = name.map_or("", |backup| &backup.name);
     let missing = |why: &str| Ok(Err(format!("EtcdBackup {name} {why}")));
-    let api = Api::<EtcdBackup>::namespaced(client.clone(), namespace);
-    let backup = api.get_opt(name).await;
-    let backup = backup.map_err(cannot("read the EtcdBackup of the cluster"))?;
-    let Some(backup) = backup else {
+    let what = "read the EtcdBackup of the cluster";
+    let Some(backup) = get::<EtcdBackup>(client, namespace, name, what).await? else {
         return missing(&format!("does not exist in namespace {namespace}"));
     };
     let status = backup.status.unwrap_or_default();

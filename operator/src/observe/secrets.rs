@@ -16,7 +16,7 @@ use witan_members::{ClientTls, Login};
 use witan_plan::model::{CertificateSeen, Holder, ObjectState, Part, RequestSeen};
 
 use crate::{
-    failure::{ApiFailure, cannot},
+    api_server::{ApiFailure, cannot, get},
     lock,
     resources::{
         Cluster, Ownership,
@@ -182,23 +182,20 @@ impl SecretsSeen {
 /// Reads the secrets of a cluster from the API server: those that the operator issues, the spec names or cert-manager
 /// writes.
 async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, ApiFailure> {
-    let api = Api::<Secret>::namespaced(client.clone(), &cluster.namespace);
-    let get = async |name: &str| {
-        api.get_opt(name)
-            .await
-            .map_err(cannot("read secrets of the cluster"))
-    };
+    let space = &cluster.namespace;
+    let secret =
+        async |name: &str| get::<Secret>(client, space, name, "read secrets of the cluster").await;
     let mut seen = SecretsSeen::default();
     for role in ROLES.into_iter().filter(|role| is_issued(cluster, *role)) {
-        let Some(secret) = get(&cluster.resource.secret_name(role)).await? else {
+        let Some(found) = secret(&cluster.resource.secret_name(role)).await? else {
             continue;
         };
-        if ownership(cluster, &secret) == Ownership::Ours
-            || is_requested(client, cluster, role, &secret).await?
+        if ownership(cluster, &found) == Ownership::Ours
+            || is_requested(client, cluster, role, &found).await?
         {
-            seen.issued.insert(role, secret);
+            seen.issued.insert(role, found);
         } else {
-            let holder = holder(cluster, "Secret", &secret);
+            let holder = holder(cluster, "Secret", &found);
             seen.taken.insert(Part::Secret(role), holder);
         }
     }
@@ -211,19 +208,17 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Api
     seen.trust = authority.and_then(tls::trust);
     let mut named = BTreeMap::new();
     for name in named_by_the_user(cluster) {
-        match get(&name).await? {
-            Some(secret) => drop(named.insert(name, secret)),
+        match secret(&name).await? {
+            Some(found) => drop(named.insert(name, found)),
             None => drop(seen.missing.insert(name)),
         }
     }
     for role in cert_manager::roles(cluster) {
         let name = cluster.resource.secret_name(role);
-        let secret = get(&name).await?;
-        seen.requested(client, cluster, role, secret.as_ref())
+        let found = secret(&name).await?;
+        seen.requested(client, cluster, role, found.as_ref())
             .await?;
-        if let Some(secret) = secret {
-            named.insert(name, secret);
-        }
+        named.extend(found.map(|found| (name, found)));
     }
     let operator = cluster.resource.secret_of(CertificateRole::Operator);
     // members that were started with TLS use it until they are restarted, even if the spec has changed since
@@ -232,7 +227,7 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Api
         seen.issued.get(&CertificateRole::Operator),
     ) {
         (Some(secret), _) | (None, Some(secret)) => Some(secret.clone()),
-        (None, None) => get(&operator).await?,
+        (None, None) => secret(&operator).await?,
     };
     seen.client_tls = operator
         .and_then(|secret| ClientTls::read(|name| secret_file(&secret, name)))
@@ -254,9 +249,8 @@ async fn is_requested(
     if !cert_manager::has_written(secret) {
         return Ok(false);
     }
-    let api = Api::<Certificate>::namespaced(client.clone(), &cluster.namespace);
-    let live = api.get_opt(&cluster.resource.secret_name(role)).await;
-    let live = live.map_err(cannot(CERTIFICATES))?;
+    let name = cluster.resource.secret_name(role);
+    let live = get::<Certificate>(client, &cluster.namespace, &name, CERTIFICATES).await?;
     Ok(live.is_some_and(|live| {
         ownership(cluster, &live) == Ownership::Ours && is_owned(secret, live.uid().as_deref())
     }))

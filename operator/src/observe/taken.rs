@@ -14,7 +14,7 @@ use witan_plan::model::{Holder, Ordinal, Part};
 
 use super::Objects;
 use crate::{
-    failure::{ApiFailure, cannot},
+    api_server::{ApiFailure, cannot},
     resources::{Cluster, Ownership, holder, ownership},
 };
 

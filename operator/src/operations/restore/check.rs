@@ -1,11 +1,7 @@
 //! The check of a backup before members are stopped for it, and the write of the record.
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
-use kube::{
-    Api, ResourceExt as _,
-    api::{ListParams, PostParams},
-    runtime::controller::Action,
-};
+use kube::{Api, ResourceExt as _, api::PostParams, runtime::controller::Action};
 use witan_crd::{EtcdOperation, RestoreStatus};
 use witan_members::Members;
 
@@ -14,12 +10,9 @@ use super::{
     restoring,
 };
 use crate::{
+    api_server::{cannot, get, list, write_status},
     backups::{progress as jobs, refused},
-    controller::{
-        PassError,
-        status::{self, Written},
-    },
-    failure::cannot,
+    controller::PassError,
     resources::{OPERATION, RestoreFrom, check, check_name, is_owned},
 };
 
@@ -39,12 +32,13 @@ impl<M: Members> Operations<M> {
                 "status.source was removed from this EtcdOperation: create another one".to_owned();
             return self.end(operation, Some(cluster.resource), Err(text)).await;
         };
-        let api = Api::<Job>::namespaced(self.operator.client.clone(), &cluster.namespace);
-        let found = api.get_opt(&check_name(operation)).await;
-        let found = found.map_err(cannot("read the job of the check"))?;
+        let (client, name) = (&self.operator.client, check_name(operation));
+        let what = "read the job of the check";
+        let found = get::<Job>(client, &cluster.namespace, &name, what).await?;
         let Some(job) = found.filter(|job| is_owned(job, operation.uid().as_deref())) else {
             let image = self.operator.environment.backup_image.clone();
             let wanted = check(cluster, operation, &RestoreFrom { point: source, image })?;
+            let api = Api::<Job>::namespaced(client.clone(), &cluster.namespace);
             let created = match api.create(&PostParams::default(), &wanted).await {
                 // an earlier pass has created it
                 Err(kube::Error::Api(refusal)) if refusal.code == 409 => Ok(()),
@@ -83,13 +77,12 @@ impl<M: Members> Operations<M> {
 
     /// Lists the pods of the check, the newest last.
     async fn pods(&self, at: &At<'_>) -> Result<Vec<Pod>, PassError> {
-        let pods = Api::<Pod>::namespaced(self.operator.client.clone(), &at.cluster.namespace);
+        let (client, namespace) = (&self.operator.client, &at.cluster.namespace);
         let uid = at.operation.uid().unwrap_or_default();
-        let of = ListParams::default().labels(&format!("{OPERATION}={uid}"));
-        let list = pods.list(&of).await;
-        let mut list = list.map_err(cannot("list the pods of the check"))?.items;
-        list.sort_by_key(|pod| pod.creation_timestamp().map(|time| time.0));
-        Ok(list)
+        let what = "list the pods of the check";
+        let mut pods = list::<Pod>(client, namespace, (OPERATION, &uid), what).await?;
+        pods.sort_by_key(|pod| pod.creation_timestamp().map(|time| time.0));
+        Ok(pods)
     }
 
     /// Writes the record of a restore into the status of its cluster, exactly as that was read; if it has changed since, the next
@@ -101,12 +94,11 @@ impl<M: Members> Operations<M> {
     ) -> Result<Action, PassError> {
         let mut after = at.cluster.resource.status.clone().unwrap_or_default();
         after.restore = Some(record);
-        let api = self.api(at.operation);
-        let written = status::write(&api, at.cluster.resource, &after).await;
-        let written = written.map_err(cannot("record the restore in the EtcdCluster"))?;
-        let text = match written {
-            Written::Yes => "the members are stopped, and their disks are kept",
-            Written::Gone | Written::Stale => "the EtcdCluster has changed: it is read again",
+        let (client, cluster) = (&self.operator.client, at.cluster.resource);
+        let what = "record the restore in the EtcdCluster";
+        let text = match write_status(client, cluster, &after, what).await? {
+            true => "the members are stopped, and their disks are kept",
+            false => "the EtcdCluster has changed: it is read again",
         };
         self.watch(at.operation, text.to_owned()).await
     }
