@@ -35,7 +35,7 @@ use witan_plan::model::{
 
 use crate::{
     api_server::{ApiFailure, list},
-    resources::{self, Cluster, Ownership, tls},
+    resources::{self, Cluster, Ownership, holder, tls},
 };
 
 pub(crate) use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address};
@@ -130,8 +130,7 @@ impl Objects {
             if resources::is_owned(&*pod, Some(&cluster.uid)) {
                 all.pods.insert(ordinal, pod);
             } else {
-                let holder = resources::holder(cluster, "Pod", &*pod);
-                all.taken.insert(Part::Pod(ordinal), holder);
+                all.taken.insert(Part::Pod(ordinal), holder(cluster, &*pod));
             }
         }
         for claim in claims {
@@ -140,8 +139,8 @@ impl Objects {
             };
             // a claim that is deleted with an earlier cluster is reported as such
             if resources::ownership(cluster, &*claim) == Ownership::Foreign {
-                let holder = resources::holder(cluster, "PersistentVolumeClaim", &*claim);
-                all.taken.insert(Part::Claim(ordinal), holder);
+                all.taken
+                    .insert(Part::Claim(ordinal), holder(cluster, &*claim));
             } else {
                 all.claims.insert(ordinal, claim);
             }
@@ -152,7 +151,7 @@ impl Objects {
                 all.services.insert(name, service);
                 continue;
             }
-            let holder = resources::holder(cluster, "Service", &*service);
+            let holder = holder(cluster, &*service);
             if name == cluster.resource.client_service() {
                 all.taken.insert(Part::ClientService, holder);
             } else if name == cluster.resource.peer_service() {
@@ -166,8 +165,7 @@ impl Objects {
             if resources::ownership(cluster, &*budget) == Ownership::Ours {
                 all.budget = Some(budget);
             } else {
-                let holder = resources::holder(cluster, "PodDisruptionBudget", &*budget);
-                all.taken.insert(Part::Budget, holder);
+                all.taken.insert(Part::Budget, holder(cluster, &*budget));
             }
         }
         all

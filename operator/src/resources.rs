@@ -15,7 +15,7 @@ mod store;
 pub(crate) mod tls;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::{Resource, ResourceExt};
+use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -74,7 +74,7 @@ pub(crate) enum Ownership {
 
 /// Returns the owner of an object. Kept claims, and objects after `kubectl delete --cascade=orphan`, have the label
 /// alone and no owner.
-pub(crate) fn ownership<K: ResourceExt>(cluster: &Cluster<'_>, object: &K) -> Ownership {
+pub(crate) fn ownership<K: Resource>(cluster: &Cluster<'_>, object: &K) -> Ownership {
     let kind = EtcdCluster::kind(&());
     let owners = object.owner_references();
     let mut clusters = owners.iter().filter(|owner| owner.kind == kind);
@@ -93,9 +93,9 @@ pub(crate) fn ownership<K: ResourceExt>(cluster: &Cluster<'_>, object: &K) -> Ow
     Ownership::Ours
 }
 
-/// Describes an object of this kind that has the name of a cluster's, as text.
-pub(crate) fn holder<K: ResourceExt>(cluster: &Cluster<'_>, kind: &str, object: &K) -> Holder {
-    let owners = object.owner_references();
+/// Describes an object that has the name of a cluster's, as text.
+pub(crate) fn holder<K: Resource<DynamicType = ()>>(cluster: &Cluster<'_>, object: &K) -> Holder {
+    let (kind, owners) = (K::kind(&()), object.owner_references());
     let controls = |owner: &&OwnerReference| owner.controller == Some(true);
     let owner = owners.iter().find(controls).or(owners.first());
     let whose = match owner {

@@ -71,7 +71,7 @@ impl<M: Members> Actor<'_, M> {
             // created by an earlier pass whose answer was lost
             Ownership::Ours => Ok(()),
             Ownership::Ending | Ownership::Foreign => {
-                let holder = resources::holder(self.cluster, &K::kind(&()), &found);
+                let holder = resources::holder(self.cluster, &found);
                 Err(ActError::NameTaken { what, holder })
             }
         }

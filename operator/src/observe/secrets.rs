@@ -139,16 +139,16 @@ impl SecretsSeen {
         let mut live = live.flatten();
         let ours = |of: Ownership| of == Ownership::Ours;
         if let Some(other) = live.take_if(|live| !ours(ownership(cluster, live))) {
-            let holder = holder(cluster, "Certificate", &other);
-            self.taken.insert(Part::Request(role), holder);
+            self.taken
+                .insert(Part::Request(role), holder(cluster, &other));
         } else if live.is_none()
             && let Some(secret) = secret
             && !ours(ownership(cluster, secret))
             && !cert_manager::has_written(secret)
         {
             // cert-manager would overwrite it
-            let holder = holder(cluster, "Secret", secret);
-            self.taken.insert(Part::Secret(role), holder);
+            self.taken
+                .insert(Part::Secret(role), holder(cluster, secret));
         }
         let secret = secret.filter(|_| {
             let parts = [Part::Request(role), Part::Secret(role)];
@@ -167,8 +167,7 @@ impl SecretsSeen {
         match complete {
             Some(secret) => {
                 let certificate = tls::seen(cluster, role, secret, None);
-                let fits = true;
-                let certificate = CertificateSeen { fits, ..certificate };
+                let certificate = CertificateSeen { fits: true, ..certificate };
                 self.certificates.insert(role, certificate);
             }
             None => drop(self.missing.insert(name)),
@@ -195,8 +194,8 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Api
         {
             seen.issued.insert(role, found);
         } else {
-            let holder = holder(cluster, "Secret", &found);
-            seen.taken.insert(Part::Secret(role), holder);
+            seen.taken
+                .insert(Part::Secret(role), holder(cluster, &found));
         }
     }
     let authority = seen.issued.get(&CertificateRole::Authority);

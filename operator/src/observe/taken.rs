@@ -108,5 +108,5 @@ async fn get<K: Object>(
         .await;
     let found = found.map_err(cannot("read objects of its names of the cluster"))?;
     let others = found.filter(|found| ownership(cluster, found) != Ownership::Ours);
-    Ok(others.map(|found| holder(cluster, &K::kind(&()), &found)))
+    Ok(others.map(|found| holder(cluster, &found)))
 }
