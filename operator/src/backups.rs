@@ -44,7 +44,7 @@ use crate::{
     controller::{PassError, announce, watches},
     metrics::Metrics,
     options::Environment,
-    resources::{BACKUP, BACKUP_OF, MANAGER, SCHEDULE, backup::job, is_owned},
+    resources::{BACKUP, BACKUP_OF, SCHEDULE, backup::job, is_owned},
 };
 
 /// When to look again at a backup that cannot begin.
@@ -66,13 +66,11 @@ pub(crate) struct Backups {
 impl Backups {
     /// Returns the stream that works on the backups and schedules of a namespace, `None` for all.
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
-        let ours =
-            watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
         let backups = Controller::new(
             self.api::<EtcdBackup>(namespace),
             watcher::Config::default(),
         )
-        .owns(self.api::<Job>(namespace), ours)
+        .owns(self.api::<Job>(namespace), watches::ours())
         .run(
             async |backup, this: Arc<Self>| this.reconcile(&backup).await,
             |backup, error, _| failed(&*backup, error),

@@ -21,21 +21,14 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use k8s_openapi::{
-    api::{
-        core::v1::{PersistentVolumeClaim, Pod, Service},
-        policy::v1::PodDisruptionBudget,
-    },
-    jiff::Timestamp,
-};
+use k8s_openapi::jiff::Timestamp;
 use kube::{
     Client, ResourceExt as _,
     runtime::{
         applier,
-        controller::{Action, Config, trigger_self, trigger_with},
+        controller::{Action, Config, trigger_self},
         events::{Recorder, Reporter},
         reflector::ObjectRef,
-        watcher,
     },
 };
 use tokio::sync::{Mutex, Semaphore};
@@ -56,11 +49,11 @@ use crate::{
     operations::Operations,
     options::Environment,
     report::{self, Subject},
-    resources::{Cluster, MANAGER, ResourceError},
+    resources::{Cluster, ResourceError},
     tried::{AllTried, Tried},
 };
 use rollouts::Rollouts;
-use watches::{api, owner, watched};
+use watches::{api, parts};
 
 /// The longest time between two passes over a cluster: no watch reports the leader or the size of the data.
 const POLL: Duration = Duration::from_secs(10);
@@ -218,23 +211,14 @@ impl<M: Members> Operator<M> {
         self: Arc<Self>,
         namespace: Option<&str>,
     ) -> (Stores, futures_util::stream::BoxStream<'static, ()>) {
-        let client = self.client.clone();
-        let (clusters, cluster_events) = readable::clusters(api(&client, namespace));
-        let ours =
-            watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
-        let (pods, pod_events) = watched::<Pod>(api(&client, namespace), ours.clone());
-        let (claims, claim_events) =
-            watched::<PersistentVolumeClaim>(api(&client, namespace), ours.clone());
-        let (services, service_events) = watched::<Service>(api(&client, namespace), ours.clone());
-        let (budgets, budget_events) =
-            watched::<PodDisruptionBudget>(api(&client, namespace), ours);
-        let queue = stream::select_all([
-            trigger_self(cluster_events, ()).boxed(),
-            trigger_with(pod_events, owner::<Pod>).boxed(),
-            trigger_with(claim_events, owner::<PersistentVolumeClaim>).boxed(),
-            trigger_with(service_events, owner::<Service>).boxed(),
-            trigger_with(budget_events, owner::<PodDisruptionBudget>).boxed(),
-        ]);
+        let client = &self.client;
+        let (clusters, changed) = readable::clusters(api(client, namespace));
+        let (pods, of_pods) = parts(client, namespace);
+        let (claims, of_claims) = parts(client, namespace);
+        let (services, of_services) = parts(client, namespace);
+        let (budgets, of_budgets) = parts(client, namespace);
+        let changed = trigger_self(changed, ()).boxed();
+        let queue = stream::select_all([changed, of_pods, of_claims, of_services, of_budgets]);
         let stores = Stores { clusters: clusters.clone(), pods, claims, services, budgets };
         let scope = Arc::new(Scope { operator: self, stores: stores.clone() });
         let pass = |cluster: Arc<EtcdCluster>, scope: Arc<Scope<M>>| {

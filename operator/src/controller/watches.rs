@@ -1,21 +1,23 @@
 //! The watches that lead to a cluster.
 
-use futures_util::{Stream, TryStreamExt as _};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     runtime::{
         WatchStreamExt as _,
-        controller::ReconcileRequest,
+        controller::{ReconcileRequest, trigger_with},
         reflector::{self, ObjectRef, Store},
         watcher,
     },
 };
 use witan_crd::{CLUSTER, EtcdCluster, Object};
 
+use crate::resources::MANAGER;
+
 /// Returns the cluster of an object by its label; `None` without the label. A claim that was kept has no
 /// owner reference.
-pub(super) fn owner<K: Resource>(object: K) -> Option<ReconcileRequest<EtcdCluster>> {
+fn owner<K: Resource>(object: K) -> Option<ReconcileRequest<EtcdCluster>> {
     let name = object.labels().get(CLUSTER)?;
     let namespace = object.meta().namespace.as_deref()?;
     Some(ObjectRef::new(name).within(namespace).into())
@@ -32,15 +34,22 @@ where
     }
 }
 
-/// Watches objects of a kind; returns the store that holds them and the stream of their changes.
-pub(super) fn watched<K: Object>(
-    api: Api<K>,
-    config: watcher::Config,
+/// Selects the objects that the operator has made.
+pub(crate) fn ours() -> watcher::Config {
+    watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"))
+}
+
+/// Watches the operator's objects of a kind in a namespace, `None` for all. Returns the store that holds them, and the
+/// stream that names the cluster of each that changes.
+pub(super) fn parts<K: Object>(
+    client: &Client,
+    namespace: Option<&str>,
 ) -> (
     Store<K>,
-    impl Stream<Item = Result<K, watcher::Error>> + Send,
+    BoxStream<'static, Result<ReconcileRequest<EtcdCluster>, watcher::Error>>,
 ) {
-    stored(watcher(api, config).default_backoff())
+    let (store, changes) = stored(watcher(api(client, namespace), ours()).default_backoff());
+    (store, trigger_with(changes, owner::<K>).boxed())
 }
 
 /// Keeps the objects of a watch in a store; returns the store and the stream of their changes.
