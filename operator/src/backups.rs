@@ -41,7 +41,7 @@ use witan_plan::model::Notice;
 
 use crate::{
     api_server::{cannot, delete, get, list, log_pass, log_watch, write_status},
-    controller::{PassError, announce, watches},
+    controller::{Operator, PassError, announce, watches},
     metrics::Metrics,
     options::Environment,
     resources::{BACKUP, BACKUP_OF, SCHEDULE, backup::job, is_owned},
@@ -55,15 +55,25 @@ const LOOK: Duration = Duration::from_secs(10);
 const WRITE: &str = "write the status";
 
 pub(crate) struct Backups {
-    pub(crate) client: Client,
-    pub(crate) environment: Environment,
-    pub(crate) recorder: Recorder,
-    pub(crate) metrics: Arc<Metrics>,
+    client: Client,
+    environment: Environment,
+    recorder: Recorder,
+    metrics: Arc<Metrics>,
     /// Held while it is decided which backup of a cluster begins.
-    pub(crate) turn: Mutex<()>,
+    turn: Mutex<()>,
 }
 
 impl Backups {
+    pub(crate) fn new<M>(operator: &Operator<M>) -> Self {
+        Self {
+            client: operator.client.clone(),
+            environment: operator.environment.clone(),
+            recorder: operator.recorder.clone(),
+            metrics: operator.metrics.clone(),
+            turn: Mutex::default(),
+        }
+    }
+
     /// Returns the stream that works on the backups and schedules of a namespace, `None` for all.
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
         let backups = Controller::new(

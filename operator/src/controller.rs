@@ -31,7 +31,7 @@ use kube::{
         reflector::ObjectRef,
     },
 };
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 use witan_crd::{EtcdCluster, EtcdClusterStatus};
 use witan_members::Members;
@@ -150,13 +150,7 @@ impl<M: Members> Operator<M> {
     ) -> bool {
         let mut ready = Vec::new();
         let mut queues = Vec::new();
-        let backups = Arc::new(Backups {
-            client: self.client.clone(),
-            environment: self.environment.clone(),
-            recorder: self.recorder.clone(),
-            metrics: self.metrics.clone(),
-            turn: Mutex::default(),
-        });
+        let backups = Arc::new(Backups::new(&*self));
         let operations = Arc::new(Operations::new(self.clone()));
         for scope in scopes {
             let (stores, queue) = self.clone().scope(scope.as_deref());

@@ -4,7 +4,16 @@ pub(crate) mod api;
 
 use witan_members::{Address, Answer, CallError, Change, KeysHash, Members};
 
-use crate::options::Environment;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use self::api::{FakeApi, merge};
+use crate::{
+    controller::{Limits, Operator},
+    metrics::Metrics,
+    options::Environment,
+};
 
 /// Members none of which answers.
 pub(crate) struct NoMembers;
@@ -30,4 +39,34 @@ pub(crate) fn environment(member_image: &str) -> Environment {
         discovery_service_url: None,
         member_image_pull_secrets: Vec::new(),
     }
+}
+
+/// Makes an operator as it is after a start, whose members do not answer.
+pub(crate) fn operator(fake: &FakeApi, member_image: &str) -> Operator<NoMembers> {
+    let metrics = Arc::new(Metrics::new().expect("series"));
+    let limits = Limits { passes: 1, rollouts: 1 };
+    let environment = environment(member_image);
+    Operator::new(
+        fake.client(),
+        NoMembers,
+        metrics,
+        environment,
+        "test",
+        limits,
+    )
+}
+
+/// Returns an object with more or other fields, at every level; null removes a field.
+pub(crate) fn with(mut object: Value, more: &Value) -> Value {
+    merge(&mut object, more);
+    object
+}
+
+/// Makes the EtcdCluster `shop/orders` of the uid `u`, with more or other fields.
+pub(crate) fn cluster(more: &Value) -> Value {
+    let made = json!({
+        "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
+        "metadata": {"name": "orders", "namespace": "shop", "uid": "u"}, "spec": {},
+    });
+    with(made, more)
 }

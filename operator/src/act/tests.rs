@@ -1,12 +1,10 @@
 //! Whole passes against a fake API server: what a step does to the cluster's objects and to other owners' objects.
 
-use std::sync::Arc;
-
 use http::StatusCode;
 use serde_json::{Value, json};
 use witan_crd::{CLUSTER, EtcdCluster};
 use witan_plan::{
-    model::{Bootstrap, PeerTls, PodPlan, Role, Step, Stop},
+    model::{Bootstrap, Observed, PeerTls, PodPlan, Role, Step, Stop},
     plan,
 };
 
@@ -14,35 +12,27 @@ use super::{ActError, Actor};
 use crate::{
     observe::{Objects, Secrets, observe},
     resources::Cluster,
-    testing::{NoMembers, api::FakeApi, environment},
+    testing::{NoMembers, api::FakeApi, environment, with},
 };
 
 const CLAIM: &str = "PersistentVolumeClaim";
 
-/// A cluster of the name `orders` in the namespace `shop`.
-fn cluster(fake: &FakeApi, uid: &str, spec: &Value) {
-    fake.put(json!({
-        "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
-        "metadata": {"name": "orders", "namespace": "shop", "uid": uid},
-        "spec": spec,
-    }));
-}
-
 /// An object in the same namespace, with more or other metadata.
 fn object(version: &str, kind: &str, name: &str, meta: &Value) -> Value {
-    let mut object = json!({
+    let object = json!({
         "apiVersion": version, "kind": kind,
         "metadata": {"name": name, "namespace": "shop"},
         "spec": {"note": "of somebody else"},
     });
-    for (key, value) in meta.as_object().expect("metadata") {
-        object["metadata"][key] = value.clone();
-    }
-    object
+    with(object, &json!({"metadata": meta}))
 }
 
-/// Runs one pass; returns its step, its message for users, and its result.
-async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
+/// Observes the cluster, does the step that `choose` names, and stores its facts in the status; returns the step, its
+/// message for users, and its result.
+async fn act(
+    fake: &FakeApi,
+    choose: impl FnOnce(&EtcdCluster, &Observed) -> Step,
+) -> (Step, String, Result<(), ActError>) {
     let client = fake.client();
     let resource = fake.get("/etcdclusters/orders").expect("the cluster");
     let resource: EtcdCluster = serde_json::from_value(resource).expect("a cluster");
@@ -53,8 +43,7 @@ async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
         .expect("objects");
     let secrets = Secrets::default().of(&client, &named, true).await;
     let observation = observe(&named, objects, secrets.expect("secrets"), &NoMembers).await;
-    let mut status = resource.status.clone().unwrap_or_default();
-    let step = plan(&resource.spec, &status, &observation.seen);
+    let step = choose(&resource, &observation.seen);
     let said = step.notice("orders", &observation.seen);
     let actor = Actor {
         client: &client,
@@ -63,9 +52,10 @@ async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
         observation: &observation,
         environment: &environment,
     };
+    let mut status = resource.status.clone().unwrap_or_default();
     let done = actor.act(&step, &mut status).await;
-    let mut written = serde_json::to_value(&resource).expect("JSON");
-    written["status"] = serde_json::to_value(&status).expect("JSON");
+    let mut written = fake.get("/etcdclusters/orders").expect("the cluster");
+    written["status"] = json!(status);
     fake.put(written);
     (
         step,
@@ -74,28 +64,22 @@ async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
     )
 }
 
+/// Runs one pass; returns its step, its message for users, and its result.
+async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
+    let planned = |cluster: &EtcdCluster, seen: &Observed| {
+        let status = cluster.status.clone().unwrap_or_default();
+        plan(&cluster.spec, &status, seen)
+    };
+    act(fake, planned).await
+}
+
 /// Does one step on the present objects; `between` runs after the observation and before the step.
 async fn try_step(fake: &FakeApi, step: &Step, between: impl Fn()) -> Result<(), ActError> {
-    let resource = fake.get("/etcdclusters/orders").expect("the cluster");
-    let resource: EtcdCluster = serde_json::from_value(resource).expect("a cluster");
-    let named = Cluster::new(&resource, "witan:1").expect("names");
-    let client = fake.client();
-    let environment = environment("witan:1");
-    let objects = Objects::from_api_server(&client, &named)
-        .await
-        .expect("objects");
-    let observed = observe(&named, objects, Arc::default(), &NoMembers).await;
-    between();
-    let actor = Actor {
-        client: &client,
-        members: &NoMembers,
-        cluster: &named,
-        observation: &observed,
-        environment: &environment,
+    let chosen = |_: &EtcdCluster, _: &Observed| {
+        between();
+        step.clone()
     };
-    actor
-        .act(step, &mut resource.status.clone().unwrap_or_default())
-        .await
+    act(fake, chosen).await.2
 }
 
 /// Runs passes until one waits or fails; returns its message.
@@ -126,7 +110,7 @@ async fn objects_of_others_stay_as_they_are() {
     ];
     for (version, kind, name, meta) in others {
         let fake = FakeApi::default();
-        cluster(&fake, "u", &json!({"tls": {"client": {"managed": {}}}}));
+        fake.put_cluster(&json!({"spec": {"tls": {"client": {"managed": {}}}}}));
         fake.put(object(version, kind, name, meta));
         let end = format!("s/{name}");
         let before = fake.get(&end);
@@ -152,7 +136,7 @@ async fn a_service_of_others_under_a_given_name_stays_as_it_is() {
     let names = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
     for name in ["shop-etcd", "shop-etcd-headless"] {
         let fake = FakeApi::default();
-        cluster(&fake, "u", &json!({"services": names}));
+        fake.put_cluster(&json!({"spec": {"services": names}}));
         fake.put(object("v1", "Service", name, &json!({})));
         let end = format!("/services/{name}");
         let before = fake.get(&end);
@@ -171,7 +155,7 @@ async fn a_service_of_others_under_a_given_name_stays_as_it_is() {
 #[tokio::test]
 async fn a_name_that_is_taken_in_the_last_moment_is_refused() {
     let fake = FakeApi::default();
-    cluster(&fake, "u", &json!({}));
+    fake.put_cluster(&json!({}));
     let taken = object("v1", "Service", "orders-peer", &json!({}));
     let refused = try_step(&fake, &Step::ApplyServices, || fake.put(taken.clone())).await;
     let refused = refused.expect_err("the name is taken").to_string();
@@ -185,7 +169,7 @@ async fn a_name_that_is_taken_in_the_last_moment_is_refused() {
 #[tokio::test]
 async fn the_fields_of_a_creation_become_those_of_the_apply() {
     let fake = FakeApi::default();
-    cluster(&fake, "u", &json!({}));
+    fake.put_cluster(&json!({}));
     settle(&fake).await;
     let mut service = fake.get("/services/orders-client").expect("a service");
     service["metadata"]["annotations"]["witan.dev/applied"] = "earlier".into();
@@ -224,7 +208,7 @@ async fn a_cluster_that_is_made_again_begins_on_claims_that_never_served() {
         let claim = format!("data-orders-{ordinal}");
         fake.put(object("v1", CLAIM, &claim, &labels));
     }
-    cluster(&fake, "u", &json!({}));
+    fake.put_cluster(&json!({}));
     let said = settle(&fake).await;
     assert!(said.starts_with("Bootstrapping"), "{said}");
     let pod = fake.get("/pods/orders-0").expect("a pod");
@@ -242,7 +226,7 @@ async fn a_cluster_that_is_made_again_takes_up_the_claims_that_served() {
     let meta =
         json!({"labels": {CLUSTER: "orders"}, "annotations": {"witan.dev/cluster-id": "c1"}});
     fake.put(object("v1", CLAIM, "data-orders-0", &meta));
-    cluster(&fake, "u", &json!({}));
+    fake.put_cluster(&json!({}));
     settle(&fake).await;
     let pod = fake.get("/pods/orders-0").expect("a pod");
     let arguments = pod["spec"]["containers"][0]["args"].to_string();
@@ -269,7 +253,7 @@ async fn what_ends_with_an_earlier_cluster_is_waited_for() {
     ];
     for (kind, name) in all {
         let fake = FakeApi::default();
-        cluster(&fake, "u", &json!({"tls": {"peer": {"managed": {}}}}));
+        fake.put_cluster(&json!({"spec": {"tls": {"peer": {"managed": {}}}}}));
         fake.put(object("v1", kind, name, &earlier));
         let end = format!("s/{name}");
         let before = fake.get(&end);
@@ -290,7 +274,7 @@ async fn growth_that_is_refused_is_no_growth() {
     let quota = "exceeded quota: storage";
     for (words, kept) in [(class, true), (quota, false)] {
         let fake = FakeApi::default();
-        cluster(&fake, "u", &json!({}));
+        fake.put_cluster(&json!({}));
         let labels = json!({"labels": {CLUSTER: "orders"}});
         fake.put(object("v1", CLAIM, "data-orders-0", &labels));
         fake.refuse("/data-orders-0", "", (StatusCode::FORBIDDEN, words));
@@ -312,11 +296,8 @@ async fn growth_that_is_refused_is_no_growth() {
 #[tokio::test]
 async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {
     let fake = FakeApi::default();
-    cluster(
-        &fake,
-        "u",
-        &json!({"storage": {"size": "8Gi", "accessModes": ["ReadWriteOncePod"]}}),
-    );
+    let storage = json!({"size": "8Gi", "accessModes": ["ReadWriteOncePod"]});
+    fake.put_cluster(&json!({"spec": {"storage": storage}}));
     let mut claim = object(
         "v1",
         CLAIM,
@@ -340,7 +321,7 @@ async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {
 #[tokio::test]
 async fn the_secret_of_an_authority_that_is_deleted_leaves_certificates_as_they_are() {
     let fake = FakeApi::default();
-    cluster(&fake, "u", &json!({"tls": {"client": {"managed": {}}}}));
+    fake.put_cluster(&json!({"spec": {"tls": {"client": {"managed": {}}}}}));
     settle(&fake).await;
     let before = fake
         .get("/secrets/orders-client-tls")
@@ -368,11 +349,8 @@ fn outdated_pod(fake: &FakeApi, name: &str) {
 /// A cluster that has served with one image, whose member 0 has its disk and no pod.
 fn with_a_lost_pod(fake: &FakeApi, spec: &Value) {
     let admitted = json!({"image": "witan:former"}).to_string();
-    fake.put(json!({
-        "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
-        "metadata": {"name": "orders", "namespace": "shop", "uid": "u"},
-        "spec": spec, "status": {"clusterID": "c1", "admittedSpec": admitted},
-    }));
+    let status = json!({"clusterID": "c1", "admittedSpec": admitted});
+    fake.put_cluster(&json!({"spec": spec, "status": status}));
     let meta = json!({"labels": {CLUSTER: "orders"}});
     fake.put(object("v1", CLAIM, "data-orders-0", &meta));
 }
@@ -460,7 +438,7 @@ async fn a_member_is_stopped_for_a_template_that_a_dry_run_admits() {
     ];
     for (words, stops) in cases {
         let fake = FakeApi::default();
-        cluster(&fake, "u", &json!({}));
+        fake.put_cluster(&json!({}));
         outdated_pod(&fake, "orders-1");
         if let Some(words) = words {
             fake.refuse("-trial", "", (StatusCode::FORBIDDEN, words));

@@ -6,16 +6,13 @@ use k8s_openapi::{
     api::{batch::v1::Job, core::v1::Pod},
     jiff::Timestamp,
 };
-use kube::runtime::events::{Recorder, Reporter};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 use witan_crd::{BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdCluster};
 
 use super::{Backups, progress, schedule::due};
 use crate::{
-    metrics::Metrics,
     resources::{Cluster, backup::job},
-    testing::{api::FakeApi, environment},
+    testing::{self, api::FakeApi, with},
 };
 
 fn time(text: &str) -> Timestamp {
@@ -31,25 +28,20 @@ fn s3() -> Value {
 }
 
 fn backup(spec: Value) -> EtcdBackup {
-    let mut spec = spec;
-    spec["clusterRef"] = json!({"name": "orders"});
     let object = json!({
         "apiVersion": "witan.dev/v1", "kind": "EtcdBackup",
         "metadata": {
             "name": "now", "namespace": "shop", "uid": "u1",
             "creationTimestamp": "2026-01-02T03:04:05Z",
         },
-        "spec": spec,
+        "spec": with(spec, &json!({"clusterRef": {"name": "orders"}})),
     });
     serde_json::from_value(object).expect("a backup")
 }
 
 fn cluster(spec: Value) -> EtcdCluster {
-    let object = json!({
-        "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
-        "metadata": {"name": "orders", "namespace": "shop", "uid": "u0"}, "spec": spec,
-        "status": {"members": [{"name": "orders-1", "ordinal": 1}, {"name": "orders-4", "ordinal": 4}]},
-    });
+    let members = [1, 4].map(|at| json!({"name": format!("orders-{at}"), "ordinal": at}));
+    let object = testing::cluster(&json!({"spec": spec, "status": {"members": members}}));
     serde_json::from_value(object).expect("a cluster")
 }
 
@@ -266,17 +258,14 @@ fn a_pod_that_cannot_start_is_named() {
 }
 
 fn schedule(spec: Value, status: Value) -> EtcdBackupSchedule {
-    let mut all = json!({"clusterRef": {"name": "orders"}, "schedule": "0 * * * *", "store": s3()});
-    for (key, value) in spec.as_object().expect("an object") {
-        all[key] = value.clone();
-    }
+    let all = json!({"clusterRef": {"name": "orders"}, "schedule": "0 * * * *", "store": s3()});
     let object = json!({
         "apiVersion": "witan.dev/v1", "kind": "EtcdBackupSchedule",
         "metadata": {
             "name": "hourly", "namespace": "shop", "uid": "u2",
             "creationTimestamp": "2026-01-01T10:30:00Z",
         },
-        "spec": all, "status": status,
+        "spec": with(all, &spec), "status": status,
     });
     serde_json::from_value(object).expect("a schedule")
 }
@@ -418,14 +407,7 @@ fn a_schedule_that_cannot_be_read_says_so() {
 }
 
 fn backups(fake: &FakeApi) -> Backups {
-    let reporter = Reporter { controller: "test".to_owned(), instance: None };
-    Backups {
-        client: fake.client(),
-        environment: environment("witan:1.0.0"),
-        recorder: Recorder::new(fake.client(), reporter),
-        metrics: Metrics::new().expect("series").into(),
-        turn: Mutex::default(),
-    }
+    Backups::new(&testing::operator(fake, "witan:1.0.0"))
 }
 
 #[tokio::test]
@@ -439,7 +421,7 @@ async fn a_backup_waits_for_its_cluster_and_then_gets_one_job() {
     assert_eq!(status.phase, Some(BackupPhase::Pending));
     let text = "EtcdCluster orders does not exist in namespace shop";
     assert_eq!(status.message.as_deref(), Some(text));
-    fake.put(serde_json::to_value(cluster(json!({}))).expect("JSON"));
+    fake.put_cluster(&json!({}));
     for _ in 0..2 {
         backups.reconcile(&read(&fake)).await.expect("a pass");
         assert_eq!(fake.all("/jobs/").len(), 1);
@@ -452,7 +434,7 @@ async fn a_backup_waits_for_its_cluster_and_then_gets_one_job() {
 async fn one_backup_of_a_cluster_is_taken_at_a_time() {
     let fake = FakeApi::default();
     let backups = backups(&fake);
-    fake.put(serde_json::to_value(cluster(json!({}))).expect("JSON"));
+    fake.put_cluster(&json!({}));
     fake.put(serde_json::to_value(backup(json!({"store": s3()}))).expect("JSON"));
     let mut other = json!({
         "apiVersion": "batch/v1", "kind": "Job",

@@ -8,27 +8,14 @@ use serde_json::{Value, json};
 use witan_crd::{EtcdCluster, EtcdClusterStatus};
 use witan_plan::model::Step;
 
-use super::{Limits, Operator, Scope};
+use super::Scope;
 use crate::{
-    metrics::Metrics,
     observe::{Objects, Stores},
-    testing::{NoMembers, api::FakeApi, environment},
+    testing::{NoMembers, api::FakeApi, operator},
 };
 
-/// The EtcdCluster `shop/orders`, of which one spec follows another.
-fn cluster(fake: &FakeApi, generation: i64, spec: &Value) {
-    fake.put(json!({
-        "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
-        "metadata": {"name": "orders", "namespace": "shop", "uid": "u", "generation": generation},
-        "spec": spec,
-    }));
-}
-
 fn scope(fake: &FakeApi) -> Scope<NoMembers> {
-    let environment = environment("registry.example/witan:1.0.0");
-    let limits = Limits { passes: 1, rollouts: 1 };
-    let metrics = Arc::new(Metrics::new().expect("series"));
-    let operator = Operator::new(fake.client(), NoMembers, metrics, environment, "a", limits);
+    let operator = operator(fake, "registry.example/witan:1.0.0");
     let stores = Stores {
         clusters: reflector::store().0,
         pods: reflector::store().0,
@@ -63,7 +50,7 @@ async fn a_pass_knows_since_when_the_operator_acts() {
     let mut scope = scope(&fake);
     let operator = Arc::get_mut(&mut scope.operator).expect("the only owner");
     operator.acting_since = 5;
-    cluster(&fake, 1, &json!({}));
+    fake.put_cluster(&json!({}));
     let read = read(&scope).await;
     let mut named = scope.operator.environment.cluster(&read).expect("names");
     let observation = scope.observe(&mut named, Objects::default(), true).await;
@@ -75,7 +62,7 @@ async fn a_pass_knows_since_when_the_operator_acts() {
 async fn the_revision_that_a_first_member_has_fetched_is_recorded() {
     let fake = FakeApi::default();
     let scope = scope(&fake);
-    cluster(&fake, 1, &json!({}));
+    fake.put_cluster(&json!({}));
     let read = read(&scope).await;
     let mut named = scope.operator.environment.cluster(&read).expect("names");
     let observation = scope.observe(&mut named, Objects::default(), true).await;
@@ -110,7 +97,7 @@ async fn each_refusal_is_a_warning_of_its_own() {
     let long = "denied by a webhook that says much: ".repeat(100);
     let all = ["exceeded quota: services", &long];
     for (generation, words) in (1..).zip(all) {
-        cluster(&fake, generation, &json!({}));
+        fake.put_cluster(&json!({"metadata": {"generation": generation}}));
         fake.refuse("/orders-peer", "", (StatusCode::FORBIDDEN, words));
         assert!(!pass(&scope).await, "{words}");
     }

@@ -290,11 +290,9 @@ mod tests {
     }
 
     fn container(name: &str, rest: serde_json::Value) -> serde_json::Value {
-        let mut status =
+        let status =
             json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 1});
-        let fields = rest.as_object().expect("fields").clone();
-        status.as_object_mut().expect("an object").extend(fields);
-        status
+        crate::testing::with(status, &rest)
     }
 
     #[test]

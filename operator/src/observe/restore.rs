@@ -92,7 +92,7 @@ mod tests {
     use witan_crd::EtcdCluster;
 
     use super::*;
-    use crate::testing::api::FakeApi;
+    use crate::testing::{self, api::FakeApi, with};
 
     type Found = Result<Option<RestoreFrom>, String>;
 
@@ -106,14 +106,9 @@ mod tests {
         more: &serde_json::Value,
         status: serde_json::Value,
     ) -> Found {
-        let mut cluster = json!({
-            "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
-            "metadata": {"name": "again", "namespace": "shop", "uid": "u"},
-            "spec": {"bootstrap": {"restore": {"backupRef": {"name": "first"}}}}, "status": status,
-        });
-        for (key, value) in more.as_object().expect("fields") {
-            cluster["spec"]["bootstrap"]["restore"][key] = value.clone();
-        }
+        let restore = with(json!({"backupRef": {"name": "first"}}), more);
+        let spec = json!({"bootstrap": {"restore": restore}});
+        let cluster = testing::cluster(&json!({"spec": spec, "status": status}));
         let cluster: EtcdCluster = serde_json::from_value(cluster).expect("a cluster");
         let named = Cluster::new(&cluster, "witan:1.0.0").expect("names");
         let source = restore_source(&fake.client(), &named, "operator:1.0.0").await;

@@ -7,40 +7,13 @@ use serde_json::{Value, json};
 use witan_crd::{RECOVER_QUORUM, RESTARTED_AT};
 
 use super::*;
-use crate::{
-    controller::Limits,
-    metrics::Metrics,
-    testing::{NoMembers, api::FakeApi, environment},
-};
+use crate::testing::{NoMembers, api::FakeApi, operator};
 
 const CLUSTER: &str = "/etcdclusters/orders";
 
-/// An operator as it is after a start.
+/// Operations as they are after a start of the operator.
 fn started(fake: &FakeApi) -> Operations<NoMembers> {
-    started_with(fake, "witan:1.0.0")
-}
-
-fn started_with(fake: &FakeApi, member_image: &str) -> Operations<NoMembers> {
-    let operator = Operator::new(
-        fake.client(),
-        NoMembers,
-        Arc::new(Metrics::new().expect("series")),
-        environment(member_image),
-        "test",
-        Limits { passes: 1, rollouts: 1 },
-    );
-    Operations::new(Arc::new(operator))
-}
-
-fn put_cluster(fake: &FakeApi, uid: &str, more: &Value) {
-    let mut object = json!({
-        "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
-        "metadata": {"name": "orders", "namespace": "shop", "uid": uid}, "spec": {},
-    });
-    for (key, value) in more.as_object().expect("fields") {
-        object[key] = value.clone();
-    }
-    fake.put(object);
+    Operations::new(Arc::new(operator(fake, "witan:1.0.0")))
 }
 
 fn ask(fake: &FakeApi, name: &str, created: &str, spec: &Value) {
@@ -93,7 +66,7 @@ const LATE: &str = "2026-01-02T03:04:06Z";
 #[tokio::test]
 async fn an_operation_goes_on_after_a_restart_and_runs_once() {
     let fake = FakeApi::default();
-    put_cluster(&fake, "u1", &json!({}));
+    fake.put_cluster(&json!({}));
     ask(&fake, "lost", EARLY, &recovery());
     let begun = pass(&fake, &started(&fake), "lost").await;
     assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
@@ -107,10 +80,8 @@ async fn an_operation_goes_on_after_a_restart_and_runs_once() {
     assert_eq!(annotation(&fake), "orders-1");
     let waits = pass(&fake, &started(&fake), "lost").await;
     assert_eq!(waits.phase, Some(OperationPhase::Running), "{waits:?}");
-    let mut cluster = fake.get(CLUSTER).expect("the cluster");
-    cluster["status"] =
-        json!({"recovery": {"member": "orders-1", "phase": "Done", "startedAt": LATE}});
-    fake.put(cluster);
+    let done = json!({"member": "orders-1", "phase": "Done", "startedAt": LATE});
+    fake.change(CLUSTER, &json!({"status": {"recovery": done}}));
     let operations = started(&fake);
     let done = pass(&fake, &operations, "lost").await;
     assert_eq!(done.phase, Some(OperationPhase::Succeeded), "{done:?}");
@@ -134,7 +105,7 @@ async fn an_operation_goes_on_after_a_restart_and_runs_once() {
 #[tokio::test]
 async fn one_operation_of_a_cluster_runs_at_a_time() {
     let fake = FakeApi::default();
-    put_cluster(&fake, "u1", &json!({}));
+    fake.put_cluster(&json!({}));
     let spec = json!({"consistencyCheck": {}});
     ask(&fake, "second", LATE, &spec);
     ask(&fake, "first", EARLY, &spec);
@@ -153,12 +124,12 @@ async fn one_operation_of_a_cluster_runs_at_a_time() {
 #[tokio::test]
 async fn an_operation_that_waits_for_another_does_not_observe_the_cluster() {
     let fake = FakeApi::default();
-    put_cluster(&fake, "u1", &json!({}));
+    fake.put_cluster(&json!({}));
     let spec = json!({"consistencyCheck": {}});
     ask(&fake, "first", EARLY, &spec);
     ask(&fake, "second", LATE, &spec);
     // an image without a repository: this operator cannot observe a cluster
-    let operations = started_with(&fake, "");
+    let operations = Operations::new(Arc::new(operator(&fake, "")));
     let read = |name: &str| {
         let found = fake.get(&format!("/etcdoperations/{name}"));
         serde_json::from_value::<EtcdOperation>(found.expect("the operation")).expect("its type")
@@ -172,7 +143,7 @@ async fn an_operation_that_waits_for_another_does_not_observe_the_cluster() {
 #[tokio::test]
 async fn what_repairs_a_cluster_goes_before_what_waits() {
     let fake = FakeApi::default();
-    put_cluster(&fake, "u1", &json!({}));
+    fake.put_cluster(&json!({}));
     let operations = started(&fake);
     let lost = json!({"restore": {"backupRef": {"name": "gone"}}});
     for (name, spec) in [("all", json!({"restart": {}})), ("back", lost)] {
@@ -197,12 +168,12 @@ async fn a_recovery_begins_at_once_or_fails() {
         json!({"spec": {"paused": true}}),
         json!({"spec": {"replicas": 0}}),
     ] {
-        put_cluster(&fake, "u1", &more);
+        fake.put_cluster(&more);
         ask(&fake, "lost", EARLY, &recovery());
         let failed = pass(&fake, &operations, "lost").await;
         assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
     }
-    put_cluster(&fake, "u1", &json!({}));
+    fake.put_cluster(&json!({}));
     ask(&fake, "check", EARLY, &json!({"consistencyCheck": {}}));
     pass(&fake, &operations, "check").await;
     ask(&fake, "lost", LATE, &recovery());
@@ -216,13 +187,12 @@ async fn a_recovery_begins_at_once_or_fails() {
 #[tokio::test]
 async fn an_operation_replaces_no_annotation_of_a_person() {
     let fake = FakeApi::default();
-    put_cluster(&fake, "u1", &json!({}));
+    fake.put_cluster(&json!({}));
     ask(&fake, "lost", EARLY, &recovery());
     let operations = started(&fake);
     pass(&fake, &operations, "lost").await;
-    let mut cluster = fake.get(CLUSTER).expect("the cluster");
-    cluster["metadata"]["annotations"] = json!({RECOVER_QUORUM: "orders-2"});
-    fake.put(cluster);
+    let other = json!({RECOVER_QUORUM: "orders-2"});
+    fake.change(CLUSTER, &json!({"metadata": {"annotations": other}}));
     let failed = pass(&fake, &operations, "lost").await;
     assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
     says(failed.message, "orders-2");
@@ -242,13 +212,10 @@ async fn a_later_restart_is_that_of_an_operation_as_well() {
             "2026-01-02T03:04:07Z",
         ),
     ] {
-        let metadata =
-            json!({"name": "orders", "namespace": "shop", "uid": "u1", "annotations": found});
-        put_cluster(&fake, "u1", &json!({"metadata": metadata}));
+        fake.put_cluster(&json!({"metadata": {"annotations": found}}));
         ask(&fake, "all", EARLY, &json!({"restart": {}}));
-        let mut operation = fake.get("/etcdoperations/all").expect("the operation");
-        operation["status"] = json!({"phase": "Running", "startedAt": LATE, "clusterUID": "u1"});
-        fake.put(operation);
+        let begun = json!({"phase": "Running", "startedAt": LATE, "clusterUID": "u"});
+        fake.change("/etcdoperations/all", &json!({"status": begun}));
         let status = pass(&fake, &operations, "all").await;
         let cluster = fake.get(CLUSTER).expect("the cluster");
         assert_eq!(
@@ -261,11 +228,11 @@ async fn a_later_restart_is_that_of_an_operation_as_well() {
 #[tokio::test]
 async fn an_operation_does_nothing_to_a_later_cluster_of_the_same_name() {
     let fake = FakeApi::default();
-    put_cluster(&fake, "u1", &json!({}));
+    fake.put_cluster(&json!({}));
     ask(&fake, "lost", EARLY, &recovery());
     let operations = started(&fake);
     pass(&fake, &operations, "lost").await;
-    put_cluster(&fake, "u2", &json!({}));
+    fake.put_cluster(&json!({"metadata": {"uid": "another"}}));
     let failed = pass(&fake, &operations, "lost").await;
     assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
     assert_eq!(annotation(&fake), Value::Null);
@@ -274,7 +241,7 @@ async fn an_operation_does_nothing_to_a_later_cluster_of_the_same_name() {
 #[tokio::test]
 async fn what_cannot_be_done_is_said_at_once_and_the_record_goes_after_its_time() {
     let fake = FakeApi::default();
-    put_cluster(&fake, "u1", &json!({}));
+    fake.put_cluster(&json!({}));
     ask(
         &fake,
         "a",
@@ -304,7 +271,7 @@ async fn what_cannot_be_done_is_said_at_once_and_the_record_goes_after_its_time(
         (json!({"spec": {"replicas": 0}}), "hibernates"),
         (json!({}), "quorum"),
     ] {
-        put_cluster(&fake, "u1", &more);
+        fake.put_cluster(&more);
         ask(&fake, "c", EARLY, &json!({"restart": {}}));
         let held = pass(&fake, &operations, "c").await;
         assert_eq!(held.phase, Some(OperationPhase::Pending), "{held:?}");

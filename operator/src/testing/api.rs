@@ -59,6 +59,17 @@ impl FakeApi {
         state.store(&path, object);
     }
 
+    /// Puts the EtcdCluster `shop/orders` there, with more or other fields.
+    pub(crate) fn put_cluster(&self, more: &Value) {
+        self.put(super::cluster(more));
+    }
+
+    /// Changes fields of the object whose path ends so, as another client would; null removes one.
+    pub(crate) fn change(&self, end: &str, more: &Value) {
+        let object = self.get(end).expect("the object");
+        self.put(super::with(object, more));
+    }
+
     /// Returns the object whose path ends so.
     pub(crate) fn get(&self, end: &str) -> Option<Value> {
         let state = lock(&self.0);
@@ -212,7 +223,7 @@ impl State {
     }
 }
 
-fn merge(base: &mut Value, more: &Value) {
+pub(super) fn merge(base: &mut Value, more: &Value) {
     match (base, more) {
         (Value::Object(base), Value::Object(more)) => {
             for (key, value) in more {

@@ -6,11 +6,7 @@ use super::*;
 use crate::backups::changes::{Seen, status};
 
 fn with_changes(more: Value, before: Value) -> EtcdBackupSchedule {
-    let mut spec = json!({"changes": {"everySeconds": 5}});
-    for (key, value) in more.as_object().expect("an object") {
-        spec[key] = value.clone();
-    }
-    schedule(spec, before)
+    schedule(with(json!({"changes": {"everySeconds": 5}}), &more), before)
 }
 
 fn pods(fake: &FakeApi) -> Vec<Value> {
@@ -37,7 +33,7 @@ async fn one_pod_stores_changes_while_a_schedule_asks_for_it() {
             .expect("a reason")
             .contains("EtcdCluster orders does not exist")
     );
-    fake.put(serde_json::to_value(cluster(json!({}))).expect("JSON"));
+    fake.put_cluster(&json!({}));
     for _ in 0..2 {
         look(&of).await;
         assert_eq!(pods(&fake).len(), 1);

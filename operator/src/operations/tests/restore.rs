@@ -3,19 +3,16 @@
 use serde_json::{Value, json};
 use witan_crd::{EtcdOperationStatus, OperationPhase};
 
-use super::{CLUSTER, EARLY, LATE, annotation, ask, pass, put_cluster, recovery, says, started};
-use crate::testing::api::FakeApi;
+use super::{CLUSTER, EARLY, LATE, annotation, ask, pass, recovery, says, started};
+use crate::testing::{api::FakeApi, with};
 
 /// A cluster that has served, with a disk for each of three members.
 fn put_served(fake: &FakeApi, status: &Value) {
-    let mut full = json!({
+    let full = json!({
         "clusterID": "c1", "bootstrapMembers": 3,
         "members": [{"name": "orders-0", "ordinal": 0}],
     });
-    for (key, value) in status.as_object().expect("fields") {
-        full[key] = value.clone();
-    }
-    put_cluster(fake, "u1", &json!({"status": full}));
+    fake.put_cluster(&json!({"status": with(full, status)}));
     for ordinal in 0..3 {
         let name = format!("data-orders-{ordinal}");
         fake.put(json!({
@@ -44,12 +41,9 @@ async fn next(fake: &FakeApi, name: &str) -> EtcdOperationStatus {
 }
 
 fn end_check(fake: &FakeApi, operation: &str, condition: &str) {
-    let mut job = fake
-        .get(&format!("/jobs/restore-check-{operation}"))
-        .expect("a job");
-    job["status"] =
-        json!({"conditions": [{"type": condition, "status": "True", "message": "no more tries"}]});
-    fake.put(job);
+    let ended = json!({"type": condition, "status": "True", "message": "no more tries"});
+    let job = format!("/jobs/restore-check-{operation}");
+    fake.change(&job, &json!({"status": {"conditions": [ended]}}));
 }
 
 /// Puts the pod of the check of an operation, whose container `fetch` has ended so.
@@ -72,11 +66,8 @@ async fn recorded(fake: &FakeApi, operation: &str) -> Value {
 
 /// Has a running operation have begun long ago.
 fn begun_early(fake: &FakeApi, operation: &str) {
-    let mut operation = fake
-        .get(&format!("/etcdoperations/{operation}"))
-        .expect("an operation");
-    operation["status"]["startedAt"] = json!(EARLY);
-    fake.put(operation);
+    let operation = format!("/etcdoperations/{operation}");
+    fake.change(&operation, &json!({"status": {"startedAt": EARLY}}));
 }
 
 fn record(fake: &FakeApi) -> Value {
@@ -85,9 +76,7 @@ fn record(fake: &FakeApi) -> Value {
 
 /// Puts the record of the restore at another stage, as passes over the cluster do.
 fn at_stage(fake: &FakeApi, phase: &str) {
-    let mut cluster = fake.get(CLUSTER).expect("the cluster");
-    cluster["status"]["restore"]["phase"] = json!(phase);
-    fake.put(cluster);
+    fake.change(CLUSTER, &json!({"status": {"restore": {"phase": phase}}}));
 }
 
 #[tokio::test]
@@ -192,7 +181,7 @@ async fn a_restore_begins_only_where_it_can_be_undone() {
     let memory = json!({"spec": {"storage": {"medium": "Memory"}}});
     let elsewhere = json!({"status": {"members": [{"name": "far"}]}});
     for (cluster, words) in [(memory, "no disks"), (elsewhere, "far is no pod")] {
-        put_cluster(&fake, "u1", &cluster);
+        fake.put_cluster(&cluster);
         ask(&fake, "again", EARLY, &restore());
         let failed = next(&fake, "again").await;
         assert_eq!(failed.phase, Some(OperationPhase::Failed));
@@ -281,7 +270,7 @@ async fn another_restore_after_one_that_never_served_keeps_the_first_disks() {
 #[tokio::test]
 async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
     let fake = FakeApi::default();
-    put_cluster(&fake, "u1", &json!({}));
+    fake.put_cluster(&json!({}));
     let mut spec = recovery();
     spec["activeDeadlineSeconds"] = json!(60);
     ask(&fake, "lost", EARLY, &spec);
@@ -294,17 +283,14 @@ async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
     );
     begun_early(&fake, "lost");
     // members were stopped: it cannot be left half done
-    let mut cluster = fake.get(CLUSTER).expect("the cluster");
-    cluster["status"] =
-        json!({"recovery": {"member": "orders-1", "phase": "Running", "startedAt": LATE}});
-    fake.put(cluster.clone());
+    let runs = json!({"member": "orders-1", "phase": "Running", "startedAt": LATE});
+    fake.change(CLUSTER, &json!({"status": {"recovery": runs}}));
     assert_eq!(
         next(&fake, "lost").await.phase,
         Some(OperationPhase::Running)
     );
     assert_eq!(annotation(&fake), "orders-1");
-    cluster["status"] = json!({});
-    fake.put(cluster);
+    fake.change(CLUSTER, &json!({"status": {"recovery": null}}));
     let failed = next(&fake, "lost").await;
     assert_eq!(failed.phase, Some(OperationPhase::Failed));
     assert_eq!(failed.conditions[0].reason, "DeadlineExceeded");
@@ -326,9 +312,7 @@ async fn a_recorded_restore_does_not_fail_after_its_time() {
         next(&fake, "again").await.phase,
         Some(OperationPhase::Running)
     );
-    let mut cluster = fake.get(CLUSTER).expect("the cluster");
-    cluster["status"]["restore"] = Value::Null;
-    fake.put(cluster);
+    fake.change(CLUSTER, &json!({"status": {"restore": null}}));
     let failed = next(&fake, "again").await;
     says(failed.message, "no member was stopped");
 }
