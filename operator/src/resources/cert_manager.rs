@@ -13,9 +13,6 @@ use super::{Cluster, tls, with_fingerprint};
 /// cert-manager's annotation of the secrets that it writes.
 const WRITTEN_FOR: &str = "cert-manager.io/certificate-name";
 
-/// The files of a secret that a member needs.
-const FILES: [&str; 3] = ["ca.crt", "tls.crt", "tls.key"];
-
 /// The fields of a Certificate that the operator sets.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
@@ -98,7 +95,7 @@ pub(crate) fn request(cluster: &Cluster<'_>, role: CertificateRole) -> Option<Ce
 /// Whether a secret has all files that a member needs.
 pub(crate) fn is_complete(secret: &Secret) -> bool {
     let has = |file| secret_file(secret, file).is_some_and(|data| !data.is_empty());
-    FILES.into_iter().all(has)
+    tls::FILES.into_iter().all(has)
 }
 
 /// Whether cert-manager has ever written a secret, by marks that stay when another program changes it.
@@ -164,7 +161,7 @@ mod tests {
     #[test]
     fn a_secret_is_complete_with_three_files() {
         let mut secret = Secret::default();
-        for file in FILES {
+        for file in tls::FILES {
             assert!(!is_complete(&secret), "before {file}");
             let data = secret.data.get_or_insert_default();
             data.insert(file.to_owned(), k8s_openapi::ByteString(vec![1]));

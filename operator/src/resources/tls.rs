@@ -4,7 +4,7 @@
 mod rotation;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::IpAddr,
     time::{Duration, SystemTime},
 };
@@ -30,6 +30,12 @@ use witan_plan::model::{CertificateSeen, UnixSeconds};
 
 use super::{ResourceError, names::Cluster};
 
+/// The files of a secret: a certificate, its key, and the trusted authorities, of which the first one signs.
+pub(super) const FILES: [&str; 3] = ["tls.crt", "tls.key", "ca.crt"];
+
+/// Certificate and key of the next authority.
+const NEXT: [&str; 2] = ["next.crt", "next.key"];
+
 /// How long an authority is valid: ten years.
 const AUTHORITY_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -42,14 +48,9 @@ const OPERATOR_USER: &str = "root";
 /// Makes the secret of a new authority. It has the annotation that asks for the next authority, if that was set before.
 pub(crate) fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, ResourceError> {
     let [certificate, key] = new_authority(cluster, now)?;
-    let trusted = certificate.clone();
-    let files = vec![
-        ("tls.crt", certificate),
-        ("tls.key", key),
-        ("ca.crt", trusted),
-    ];
+    let files = [certificate.clone(), key, certificate];
     let asked = cluster.resource.annotations().get(ROTATE_AUTHORITY);
-    Ok(of_authority(cluster, files, asked))
+    Ok(of_authority(cluster, files, None, asked))
 }
 
 /// Makes a new authority; returns its certificate and its key in PEM.
@@ -61,13 +62,17 @@ fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<[String; 2], 
     Ok([certificate, pem_text("PRIVATE KEY", key.serialized_der())?])
 }
 
-/// Makes the secret of an authority, with the request of the annotation that it has fulfilled.
+/// Makes the secret of an authority: with the files of [`FILES`], certificate and key of the next authority while that is
+/// trusted and does not sign yet, and the request of the annotation that it has fulfilled.
 fn of_authority(
     cluster: &Cluster<'_>,
-    files: Vec<(&str, String)>,
+    files: [String; 3],
+    next: Option<[String; 2]>,
     asked: Option<&String>,
 ) -> Secret {
     let mut secret = secret(cluster, CertificateRole::Authority, files);
+    let next = NEXT.into_iter().zip(next.into_iter().flatten());
+    secret.data.get_or_insert_default().extend(next.map(file));
     if let Some(asked) = asked {
         let annotations = secret.metadata.annotations.get_or_insert_default();
         annotations.insert(ROTATE_AUTHORITY.to_owned(), asked.clone());
@@ -107,12 +112,7 @@ pub(crate) fn leaf(
     let certificate = params.signed_by(&key, &issuer).map_err(failed)?;
     let certificate = pem_text("CERTIFICATE", certificate.der())?;
     let key = pem_text("PRIVATE KEY", key.serialized_der())?;
-    let trusted = String::from_utf8_lossy(value(authority, "ca.crt")?).into_owned();
-    let files = vec![
-        ("tls.crt", certificate),
-        ("tls.key", key),
-        ("ca.crt", trusted),
-    ];
+    let files = [certificate, key, text(authority, "ca.crt")?];
     Ok(secret(cluster, role, files))
 }
 
@@ -279,23 +279,28 @@ fn authority_params(
     Ok(params)
 }
 
-/// Builds the secret of a role, which the cluster owns, from names and texts of files. Its type is kubernetes.io/tls,
-/// so `files` must contain `tls.crt` and `tls.key`.
-fn secret(cluster: &Cluster<'_>, role: CertificateRole, files: Vec<(&str, String)>) -> Secret {
-    let data = files
-        .into_iter()
-        .map(|(file, text)| (file.to_owned(), ByteString(text.into_bytes())));
+/// Makes the secret of a role, which the cluster owns, with the contents of [`FILES`]. Its type is kubernetes.io/tls.
+fn secret(cluster: &Cluster<'_>, role: CertificateRole, files: [String; 3]) -> Secret {
     Secret {
         metadata: cluster.meta(cluster.resource.secret_name(role)),
         type_: Some("kubernetes.io/tls".to_owned()),
-        data: Some(data.collect::<BTreeMap<_, _>>()),
+        data: Some(FILES.into_iter().zip(files).map(file).collect()),
         ..Secret::default()
     }
+}
+
+fn file((name, text): (&str, String)) -> (String, ByteString) {
+    (name.to_owned(), ByteString(text.into_bytes()))
 }
 
 fn value<'a>(secret: &'a Secret, file: &str) -> Result<&'a [u8], ResourceError> {
     let missing = || ResourceError::Certificate(format!("the secret has no {file}"));
     secret_file(secret, file).ok_or_else(missing)
+}
+
+/// Returns a file of a secret as text; an error if the secret has none of this name.
+fn text(secret: &Secret, file: &str) -> Result<String, ResourceError> {
+    value(secret, file).map(|text| String::from_utf8_lossy(text).into_owned())
 }
 
 fn pem_text(label: &str, der: &[u8]) -> Result<String, ResourceError> {

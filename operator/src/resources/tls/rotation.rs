@@ -11,15 +11,13 @@ use kube::ResourceExt as _;
 use witan_crd::{AUTHORITY_OVERLAP, CertificateRole, ROTATE_AUTHORITY, Span};
 use witan_plan::model::{AuthoritySeen, Rotation};
 
-use super::{is_for, leaf, new_authority, of_authority, secret, signed_by, value};
+use super::{NEXT, is_for, leaf, new_authority, of_authority, secret, signed_by, text, value};
 use crate::resources::{Cluster, ROTATED_AT, ResourceError, fingerprint};
 
 /// How long both authorities are trusted before each of the two changes that follow, unless the annotation says
 /// otherwise: clients outside of the cluster fetch their authorities and certificates within a day.
 const OVERLAP: &str = "24h";
 
-const NEXT_CERTIFICATE: &str = "next.crt";
-const NEXT_KEY: &str = "next.key";
 const PEM_END: &str = "-----END CERTIFICATE-----\n";
 
 /// Returns the secret of the authority with its rotation one step further.
@@ -29,37 +27,25 @@ pub(crate) fn rotated(
     to: Rotation,
     now: SystemTime,
 ) -> Result<Secret, ResourceError> {
-    let part = |file| value(present, file).map(|text| String::from_utf8_lossy(text).into_owned());
-    let (signer, key) = (part("tls.crt")?, part("tls.key")?);
-    let files = match to {
+    let (signer, key) = (text(present, "tls.crt")?, text(present, "tls.key")?);
+    let (files, next) = match to {
         Rotation::Introduced => {
-            let [next, next_key] = new_authority(cluster, now)?;
-            let trusted = format!("{signer}{next}");
-            vec![
-                ("tls.crt", signer),
-                ("tls.key", key),
-                ("ca.crt", trusted),
-                (NEXT_CERTIFICATE, next),
-                (NEXT_KEY, next_key),
-            ]
+            let next = new_authority(cluster, now)?;
+            let trusted = format!("{signer}{}", next[0]);
+            ([signer, key, trusted], Some(next))
         }
         Rotation::Switched => {
-            let next = part(NEXT_CERTIFICATE)?;
+            let (next, key) = (text(present, NEXT[0])?, text(present, NEXT[1])?);
             let trusted = format!("{next}{signer}");
-            let key = part(NEXT_KEY)?;
-            vec![("tls.crt", next), ("tls.key", key), ("ca.crt", trusted)]
+            ([next, key, trusted], None)
         }
-        Rotation::Rest => vec![
-            ("tls.crt", signer.clone()),
-            ("tls.key", key),
-            ("ca.crt", signer),
-        ],
+        Rotation::Rest => ([signer.clone(), key, signer], None),
     };
     let request = match to {
         Rotation::Introduced => cluster.resource.annotations().get(ROTATE_AUTHORITY),
         Rotation::Switched | Rotation::Rest => present.annotations().get(ROTATE_AUTHORITY),
     };
-    let mut secret = of_authority(cluster, files, request);
+    let mut secret = of_authority(cluster, files, next, request);
     let annotations = secret.metadata.annotations.get_or_insert_default();
     let at = Timestamp::try_from(now).map_err(super::failed)?;
     annotations.insert(ROTATED_AT.to_owned(), at.to_string());
@@ -76,7 +62,7 @@ pub(crate) fn succeeding(
     of: &Secret,
     now: SystemTime,
 ) -> Result<Option<Secret>, ResourceError> {
-    let trusted = String::from_utf8_lossy(value(of, "ca.crt")?).into_owned();
+    let trusted = text(of, "ca.crt")?;
     // the first one signs
     let former = trusted.split_inclusive(PEM_END).next().unwrap_or_default();
     let ends = super::end(former.as_bytes()).unwrap_or(0);
@@ -84,16 +70,11 @@ pub(crate) fn succeeding(
     if ends <= at.as_second() {
         return Ok(None);
     }
-    let [next, next_key] = new_authority(cluster, now)?;
-    let files = vec![
-        ("tls.crt", former.to_owned()),
-        ("tls.key", String::new()),
-        ("ca.crt", format!("{former}{next}")),
-        (NEXT_CERTIFICATE, next),
-        (NEXT_KEY, next_key),
-    ];
+    let next = new_authority(cluster, now)?;
+    let trusted = format!("{former}{}", next[0]);
+    let files = [former.to_owned(), String::new(), trusted];
     let asked = cluster.resource.annotations().get(ROTATE_AUTHORITY);
-    let mut made = of_authority(cluster, files, asked);
+    let mut made = of_authority(cluster, files, Some(next), asked);
     let annotations = made.metadata.annotations.get_or_insert_default();
     annotations.insert(ROTATED_AT.to_owned(), at.to_string());
     Ok(Some(made))
@@ -111,21 +92,17 @@ pub(crate) fn renewed(
     if !value(authority, "tls.key")?.is_empty() {
         return leaf(cluster, role, authority, now);
     }
-    let part = |of, file| value(of, file).map(|text| String::from_utf8_lossy(text).into_owned());
     let kept = present
         .filter(|present| !signed_by(present, Some(authority)) && is_for(cluster, role, present));
     let Some(kept) = kept else {
         let mut next = authority.clone();
-        let key = value(authority, NEXT_KEY)?.to_vec();
+        let key = value(authority, NEXT[1])?.to_vec();
         let files = next.data.get_or_insert_default();
         files.insert("tls.key".to_owned(), k8s_openapi::ByteString(key));
         return leaf(cluster, role, &next, now);
     };
-    let files = vec![
-        ("tls.crt", part(kept, "tls.crt")?),
-        ("tls.key", part(kept, "tls.key")?),
-        ("ca.crt", part(authority, "ca.crt")?),
-    ];
+    let (certificate, key) = (text(kept, "tls.crt")?, text(kept, "tls.key")?);
+    let files = [certificate, key, text(authority, "ca.crt")?];
     Ok(secret(cluster, role, files))
 }
 
@@ -142,7 +119,7 @@ pub(crate) fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> Authorit
     let since = secret.annotations().get(ROTATED_AT);
     let since = since.and_then(|at| at.parse::<Timestamp>().ok());
     AuthoritySeen {
-        rotation: match (is(NEXT_CERTIFICATE) && is(NEXT_KEY), same) {
+        rotation: match (NEXT.into_iter().all(is), same) {
             (true, _) => Rotation::Introduced,
             (false, false) => Rotation::Switched,
             (false, true) => Rotation::Rest,
