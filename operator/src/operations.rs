@@ -34,7 +34,7 @@ use crate::{
     resources::Cluster,
 };
 use compare::{Compared, compare, verdict};
-use decide::{Next, advance, annotation, begin};
+use decide::{Next, Start, advance, annotation, begin};
 use record::{conditions, described, first, now, phase};
 
 /// When to look again at an operation that runs: its cluster is polled at most this often.
@@ -117,11 +117,11 @@ impl<M: Members> Operations<M> {
         }
         // others must not be listed before a beginning is recorded
         let turn = self.turn.lock().await;
-        let next = match self.ahead(operation).await? {
-            Some(why) => Next::Hold(why),
+        let start = match self.ahead(operation).await? {
+            Some(why) => Start::Hold(why),
             None => begin(verb, &named, &observation.seen),
         };
-        let done = self.begin(&at, next).await;
+        let done = self.begin(&at, start).await;
         drop(turn);
         done
     }
@@ -167,23 +167,18 @@ impl<M: Members> Operations<M> {
     }
 
     /// Records that an operation begins, waits, or has ended already.
-    async fn begin(&self, at: &At<'_>, next: Next) -> Result<Action, PassError> {
-        let member = match next {
-            Next::Hold(why) | Next::Watch(why) => {
+    async fn begin(&self, at: &At<'_>, start: Start) -> Result<Action, PassError> {
+        let member = match start {
+            Start::Hold(why) => {
                 let cluster = at.cluster.resource;
                 return self.refuse_or_hold(at.operation, cluster, why).await;
             }
-            Next::End(result) => {
+            Start::End(result) => {
                 return self
                     .end(at.operation, Some(at.cluster.resource), result)
                     .await;
             }
-            Next::Begin(member) => member,
-            Next::Annotate(..)
-            | Next::MoveLeader { .. }
-            | Next::Compare
-            | Next::CheckBackup
-            | Next::Record(_) => None,
+            Start::Begin(member) => member,
         };
         let mut status = described(at.operation);
         if let Some(asked) = &at.operation.spec.restore {
@@ -200,7 +195,7 @@ impl<M: Members> Operations<M> {
         if let Some((name, id)) = member {
             (status.member, status.member_id) = (Some(name), Some(format!("{id:x}")));
         }
-        if self.write(at.operation, status).await? {
+        if self.write(at.operation, status, "Running").await? {
             let text = "has begun".to_owned();
             self.publish(at.operation, at.cluster.resource, "OperationBegun", text)
                 .await;
@@ -224,8 +219,7 @@ impl<M: Members> Operations<M> {
                 Ok(()) => "the leader hands over".to_owned(),
                 Err(error) => error.to_string(),
             },
-            Next::Watch(progress) | Next::Hold(progress) => progress,
-            Next::Begin(_) => String::new(),
+            Next::Watch(progress) => progress,
         };
         self.watch(at.operation, progress).await
     }
@@ -303,7 +297,7 @@ impl<M: Members> Operations<M> {
         let mut status = described(operation);
         status.phase = Some(OperationPhase::Pending);
         status.message = Some(why);
-        self.write(operation, status).await?;
+        self.write(operation, status, "Pending").await?;
         Ok(Action::requeue(HOLD))
     }
 
@@ -346,7 +340,7 @@ impl<M: Members> Operations<M> {
         if let Some(cluster) = cluster {
             self.clean(operation, cluster).await?;
         }
-        if !self.write_if_unchanged(operation, status, why).await? {
+        if !self.write(operation, status, why).await? {
             return Ok(Action::requeue(LOOK));
         }
         if let (Some(verb), Some(namespace)) = (operation.spec.verb(), operation.namespace()) {
@@ -394,23 +388,9 @@ impl<M: Members> Operations<M> {
         Ok(())
     }
 
-    /// Writes the status of an operation that has not ended.
-    async fn write(
-        &self,
-        operation: &EtcdOperation,
-        status: EtcdOperationStatus,
-    ) -> Result<bool, PassError> {
-        let reason = match status.phase {
-            Some(OperationPhase::Running) => "Running",
-            Some(OperationPhase::Pending | OperationPhase::Succeeded | OperationPhase::Failed)
-            | None => "Pending",
-        };
-        self.write_if_unchanged(operation, status, reason).await
-    }
-
     /// Sets the conditions for `reason` and writes the status, if the operation has not changed since it was read. Returns
     /// `false` if it has changed; its watch then starts another pass.
-    async fn write_if_unchanged(
+    async fn write(
         &self,
         operation: &EtcdOperation,
         mut status: EtcdOperationStatus,

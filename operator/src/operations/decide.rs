@@ -21,13 +21,20 @@ const NO_CERTIFICATES: &str = "the operator issues no certificate of this cluste
     Certificate with cert-manager; where it names a secretRef, write another certificate into that secret; without spec.tls \
     there is none";
 
-/// What follows for an operation. A text is the progress that its status shows.
+/// Whether an operation begins.
+#[derive(Debug, PartialEq)]
+pub(super) enum Start {
+    /// It cannot begin yet, for this reason.
+    Hold(String),
+    /// It begins, with the name and id of the member that it names.
+    Begin(Option<(String, MemberId)>),
+    /// It has succeeded or failed already, with this text.
+    End(Result<String, String>),
+}
+
+/// What follows for an operation that has begun.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
-    /// The operation cannot begin yet, for this reason.
-    Hold(String),
-    /// The operation begins, with the name and id of the member that it names.
-    Begin(Option<(String, MemberId)>),
     /// The EtcdCluster gets an annotation, which asks the plan for the work.
     Annotate(&'static str, String),
     /// The leader hands leadership over.
@@ -38,17 +45,17 @@ pub(super) enum Next {
     CheckBackup,
     /// The status of the EtcdCluster records a restore.
     Record(Box<RestoreStatus>),
-    /// The operation waits for the cluster.
+    /// The operation waits for the cluster, with this progress.
     Watch(String),
     /// The operation has succeeded or failed, with this text.
     End(Result<String, String>),
 }
 
 /// Returns whether and with what an operation begins.
-pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> Next {
+pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> Start {
     let begun = match verb {
-        Verb::Defragment => Ok(Next::End(Ok(DEFRAGMENT.to_owned()))),
-        Verb::ConsistencyCheck => Ok(Next::Begin(None)),
+        Verb::Defragment => Ok(Start::End(Ok(DEFRAGMENT.to_owned()))),
+        Verb::ConsistencyCheck => Ok(Start::Begin(None)),
         Verb::Restore(_) => managed(cluster).map(|()| restore::may_restore(cluster, seen)),
         Verb::UndoRestore => managed(cluster).map(|()| restore::may_return(cluster, seen)),
         Verb::RecoverQuorum(of) => {
@@ -60,7 +67,7 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> N
             serving(cluster, seen).map(|list| begin_replacement(cluster, seen, list, &of.name))
         }
         Verb::RotateCertificates if !is_issued(cluster, CertificateRole::Authority) => {
-            free(cluster).map(|()| Next::End(Err(NO_CERTIFICATES.to_owned())))
+            free(cluster).map(|()| Start::End(Err(NO_CERTIFICATES.to_owned())))
         }
         Verb::Restart | Verb::RotateCertificates => may_restart(cluster, seen),
     };
@@ -68,7 +75,7 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> N
 }
 
 /// Fails while the operator does not act on the cluster.
-fn managed(cluster: &Cluster<'_>) -> Result<(), Next> {
+fn managed(cluster: &Cluster<'_>) -> Result<(), Start> {
     let spec = cluster.spec();
     let why = if spec.paused {
         "spec.paused of the EtcdCluster stops the operator"
@@ -77,26 +84,26 @@ fn managed(cluster: &Cluster<'_>) -> Result<(), Next> {
     } else {
         return Ok(());
     };
-    Err(Next::Hold(why.to_owned()))
+    Err(Start::Hold(why.to_owned()))
 }
 
 /// Fails while the operator does not act on the cluster, or restores it.
-fn free(cluster: &Cluster<'_>) -> Result<(), Next> {
+fn free(cluster: &Cluster<'_>) -> Result<(), Start> {
     managed(cluster)?;
     restore::under_way(cluster).map_or(Ok(()), |by| {
         let text = format!("the restore of EtcdOperation {by} has not ended: {UNFINISHED}");
-        Err(Next::Hold(text))
+        Err(Start::Hold(text))
     })
 }
 
 /// Returns the list of members, if a quorum serves and nothing else is done to the cluster.
-fn serving<'a>(cluster: &Cluster<'_>, seen: &'a Observed) -> Result<&'a Membership, Next> {
+fn serving<'a>(cluster: &Cluster<'_>, seen: &'a Observed) -> Result<&'a Membership, Start> {
     free(cluster)?;
-    confirmed(seen).ok_or_else(|| Next::Hold(NO_QUORUM.to_owned()))
+    confirmed(seen).ok_or_else(|| Start::Hold(NO_QUORUM.to_owned()))
 }
 
 /// Begins an operation that restarts all members, if no data is lost by that.
-fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Next, Next> {
+fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Start, Start> {
     free(cluster)?;
     let spec = cluster.spec();
     let why = if spec.update_strategy().kind == UpdateKind::OnDelete {
@@ -104,9 +111,9 @@ fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Next, Next> {
     } else if serving(cluster, seen)?.voters().count() == 1 && !spec.is_durable() {
         "the only member has no disk: a restart would lose all data"
     } else {
-        return Ok(Next::Begin(None));
+        return Ok(Start::Begin(None));
     };
-    Ok(Next::End(Err(why.to_owned())))
+    Ok(Start::End(Err(why.to_owned())))
 }
 
 /// Returns the annotation that names the member of an operation, and its value: it has no effect any more once the operation has
@@ -212,23 +219,23 @@ fn confirmed(seen: &Observed) -> Option<&Membership> {
 
 /// Begins a recovery, if no quorum serves and the status has no record of another recovery. Such a record is removed with its
 /// annotation, which has no effect any more.
-fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Next {
+fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Start {
     if cluster.resource.ordinal(survivor).is_none() {
         let name = &cluster.name;
-        return Next::End(Err(format!("{survivor} is no member of {name}")));
+        return Start::End(Err(format!("{survivor} is no member of {name}")));
     }
     if confirmed(seen).is_some() {
         let text = "a quorum serves: there is nothing to recover, and a lost member is replaced by replaceMember";
-        return Next::End(Err(text.to_owned()));
+        return Start::End(Err(text.to_owned()));
     }
     let status = cluster.resource.status.as_ref();
     if status.is_some_and(|status| status.recovery.is_some()) || seen.recover.is_some() {
         let text = format!(
             "status.recovery of the EtcdCluster records another recovery: remove the annotation {RECOVER_QUORUM}"
         );
-        return Next::Hold(text);
+        return Start::Hold(text);
     }
-    Next::Begin(None)
+    Start::Begin(None)
 }
 
 /// Begins a transfer of leadership to the named voter, or to the healthy voter that has the most of the log.
@@ -237,7 +244,7 @@ fn begin_leader_transfer(
     seen: &Observed,
     list: &Membership,
     to: Option<&str>,
-) -> Next {
+) -> Start {
     let name = |member: &MemberSeen| seen.name_of(&cluster.name, member.id);
     let others = list
         .voters()
@@ -248,9 +255,9 @@ fn begin_leader_transfer(
     };
     match found {
         Some(voter) if list.leader == Some(voter.id) => {
-            Next::End(Ok(format!("{} leads already", name(voter))))
+            Start::End(Ok(format!("{} leads already", name(voter))))
         }
-        Some(voter) => Next::Begin(Some((name(voter), voter.id))),
+        Some(voter) => Start::Begin(Some((name(voter), voter.id))),
         None => {
             let voters: Vec<_> = list.voters().map(name).collect();
             let voters = voters.join(", ");
@@ -258,7 +265,7 @@ fn begin_leader_transfer(
                 Some(to) => format!("{to} is no voter; the voters: {voters}"),
                 None => format!("no other voter is healthy; the voters: {voters}"),
             };
-            Next::End(Err(text))
+            Start::End(Err(text))
         }
     }
 }
@@ -269,12 +276,12 @@ fn begin_replacement(
     seen: &Observed,
     list: &Membership,
     named: &str,
-) -> Next {
+) -> Start {
     let name = |member: &MemberSeen| seen.name_of(&cluster.name, member.id);
     let Some(member) = list.members.iter().find(|member| name(member) == named) else {
         let all: Vec<_> = list.members.iter().map(name).collect();
         let all = all.join(", ");
-        return Next::End(Err(format!("{named} is no member; the members: {all}")));
+        return Start::End(Err(format!("{named} is no member; the members: {all}")));
     };
     let why = if member.ordinal.is_none() {
         "is no pod of this cluster"
@@ -283,9 +290,9 @@ fn begin_replacement(
     } else if list.voters().count() == 1 {
         "is the only voter: its data would be lost"
     } else {
-        return Next::Begin(Some((named.to_owned(), member.id)));
+        return Start::Begin(Some((named.to_owned(), member.id)));
     };
-    Next::End(Err(format!("{named} {why}")))
+    Start::End(Err(format!("{named} {why}")))
 }
 
 /// Returns what follows for a transfer of leadership: to ask the leader for it, or the end.

@@ -10,7 +10,7 @@ use witan_crd::{EtcdOperation, RestorePhase, RestorePoint, RestoreStatus, quorum
 use witan_plan::model::{Observed, Ordinal};
 
 use super::{
-    decide::{Next, progress, settled},
+    decide::{Next, Start, progress, settled},
     record::now,
 };
 use crate::resources::Cluster;
@@ -47,19 +47,19 @@ pub(super) fn recorded<'a>(
 }
 
 /// Whether a cluster may be restored from a backup: all of its members can be stopped, and have disks to keep.
-pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed) -> Next {
+pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed) -> Start {
     match elsewhere(cluster, seen) {
-        _ if !cluster.spec().is_durable() => Next::End(Err(NO_DISKS.to_owned())),
-        Some(name) => Next::End(Err(format!("{name} {FOREIGN}"))),
-        None => Next::Begin(None),
+        _ if !cluster.spec().is_durable() => Start::End(Err(NO_DISKS.to_owned())),
+        Some(name) => Start::End(Err(format!("{name} {FOREIGN}"))),
+        None => Start::Begin(None),
     }
 }
 
 /// Whether a cluster may go back to the disks that its last restore has kept.
-pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed) -> Next {
+pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed) -> Start {
     match cannot_return(cluster, seen) {
-        Some(why) => Next::End(Err(why)),
-        None => Next::Begin(None),
+        Some(why) => Start::End(Err(why)),
+        None => Start::Begin(None),
     }
 }
 
@@ -109,13 +109,13 @@ pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Obse
         };
     };
     match record.phase {
-        RestorePhase::Stopping => Next::Watch(progress(cluster)),
         RestorePhase::Starting if record.source.is_some() => {
             Next::Watch(format!("{}; {GO_BACK}", progress(cluster)))
         }
-        RestorePhase::Starting => Next::Watch(progress(cluster)),
         RestorePhase::Done if settled(cluster, seen, true) => Next::Compare,
-        RestorePhase::Done => Next::Watch(progress(cluster)),
+        RestorePhase::Stopping | RestorePhase::Starting | RestorePhase::Done => {
+            Next::Watch(progress(cluster))
+        }
     }
 }
 

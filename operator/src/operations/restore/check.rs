@@ -110,7 +110,7 @@ impl<M: Members> Operations<M> {
     ) -> Result<Action, PassError> {
         let mut status = described(operation);
         status.progress = Some(progress);
-        self.write(operation, status).await?;
+        self.write(operation, status, "Running").await?;
         Ok(Action::requeue(LOOK))
     }
 }
