@@ -24,7 +24,6 @@ use crate::{
     api_server::ApiFailure,
     discovery,
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
-    options::Environment,
     report,
     resources::{self, Cluster, RETIRED, ROLE, ResourceError},
 };
@@ -95,7 +94,6 @@ pub(crate) struct Actor<'a, M> {
     pub(crate) members: &'a M,
     pub(crate) cluster: &'a Cluster<'a>,
     pub(crate) observation: &'a Observation,
-    pub(crate) environment: &'a Environment,
 }
 
 impl<M: Members> Actor<'_, M> {
@@ -117,13 +115,12 @@ impl<M: Members> Actor<'_, M> {
             Step::BeginRecovery(ordinal) => self.begin_recovery(ordinal, status),
             Step::BeginBootstrap { members, discovery_url } => {
                 let from = self.cluster.restore.as_ref();
-                status.restored_from = from.map(|from| from.point.url());
-                status.restored_revision = from.and_then(|from| from.point.to_revision);
+                status.restored_from = from.map(RestorePoint::url);
+                status.restored_revision = from.and_then(|from| from.to_revision);
                 begin(status, members, discovery_url);
             }
             Step::CreateDiscoveryToken(members) => {
-                let token =
-                    discovery::create_token(self.client, self.cluster, self.environment, members);
+                let token = discovery::create_token(self.client, self.cluster, members);
                 begin(status, members, Some(token.await?));
             }
             Step::StartMember(plan) => self.start(&plan).await?,

@@ -44,7 +44,7 @@ use crate::{
     controller::{Operator, PassError, announce, watches},
     metrics::Metrics,
     options::Environment,
-    resources::{BACKUP, BACKUP_OF, SCHEDULE, backup::job, is_owned},
+    resources::{BACKUP, BACKUP_OF, Cluster, SCHEDULE, backup::job, is_owned},
 };
 
 /// When to look again at a backup that cannot begin.
@@ -165,8 +165,8 @@ impl Backups {
             Ok(cluster) => cluster,
             Err(missing) => return Ok(Err(missing)),
         };
-        let named = self.environment.cluster(&cluster)?;
-        let wanted = match job(backup, &named, &self.environment.backup_image) {
+        let named = Cluster::new(&cluster, &self.environment)?;
+        let wanted = match job(backup, &named) {
             Ok(wanted) => wanted,
             Err(error) => return Ok(Err(error.to_string())),
         };

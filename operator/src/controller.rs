@@ -283,7 +283,7 @@ impl<M: Members> Scope<M> {
     /// Plans from the state that the watches have stored. If there is a step to do or a status to write, calls
     /// [`Scope::act`], which plans again from the state of the API server.
     async fn plan_from_watches(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
-        let mut named = self.operator.environment.cluster(cluster)?;
+        let mut named = Cluster::new(cluster, &self.operator.environment)?;
         let objects = Objects::from_watches(&self.stores, &named);
         let observation = self.observe(&mut named, objects, false).await?;
         let before = cluster.status.clone().unwrap_or_default();
@@ -308,7 +308,7 @@ impl<M: Members> Scope<M> {
         let Some(cluster) = read.filter(|cluster| cluster.uid() == known.uid()) else {
             return Ok(Action::await_change());
         };
-        let mut named = operator.environment.cluster(&cluster)?;
+        let mut named = Cluster::new(&cluster, &operator.environment)?;
         let objects = Objects::from_api_server(&operator.client, &named).await?;
         let observation = self.observe(&mut named, objects, true).await?;
         let before = cluster.status.clone().unwrap_or_default();
@@ -324,7 +324,6 @@ impl<M: Members> Scope<M> {
             members: &operator.members,
             cluster: &named,
             observation: &observation,
-            environment: &operator.environment,
         };
         // the record of a step is written before anything depends on it; other steps are announced before they are done
         let records = matches!(
@@ -432,8 +431,7 @@ impl<M: Members> Scope<M> {
             .of(&operator.client, cluster, fresh)
             .await?;
         cluster.trust = secrets.trust.clone();
-        let backup = &operator.environment.backup_image;
-        let restore = restore_source(&operator.client, cluster, backup).await?;
+        let restore = restore_source(&operator.client, cluster).await?;
         let no_backup = restore.as_ref().err().cloned();
         cluster.restore = restore.unwrap_or_default();
         let mut observation = observe(cluster, objects, secrets, &operator.members).await;

@@ -8,7 +8,7 @@ use kube::{Api, Client, api::ListParams};
 use witan_crd::{CLUSTER, EtcdCluster, is_ready, ports};
 use witan_members::page;
 
-use crate::{observe::client_address, options::Environment, resources::Cluster};
+use crate::{observe::client_address, resources::Cluster};
 
 /// How long the service has to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,10 +35,9 @@ pub(crate) enum DiscoveryError {
 pub(crate) async fn create_token(
     client: &Client,
     cluster: &Cluster<'_>,
-    environment: &Environment,
     members: u32,
 ) -> Result<String, DiscoveryError> {
-    let (ask, shown) = service(client, cluster, environment).await?;
+    let (ask, shown) = service(client, cluster).await?;
     let url = format!("{}/new?size={members}", ask.trim_end_matches('/'));
     let no_token = |why: String| DiscoveryError::NoToken { url: url.clone(), why };
     let answer = page::get(&url, None, TIMEOUT, page::PAGE_BYTES_MAX).await;
@@ -61,7 +60,6 @@ pub(crate) async fn create_token(
 async fn service(
     client: &Client,
     cluster: &Cluster<'_>,
-    environment: &Environment,
 ) -> Result<(String, String), DiscoveryError> {
     let discovery = cluster
         .spec()
@@ -73,7 +71,8 @@ async fn service(
         .and_then(|local| local.cluster_ref.as_ref())
         .map(|named| named.name.clone())
     else {
-        let url = environment
+        let url = cluster
+            .environment
             .discovery_service_url
             .clone()
             .ok_or(DiscoveryError::Unset)?;

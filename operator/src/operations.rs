@@ -108,7 +108,7 @@ impl<M: Members> Operations<M> {
         if !runs && let Some(why) = self.ahead(operation).await? {
             return self.refuse_or_hold(operation, &cluster, why).await;
         }
-        let mut named = self.operator.environment.cluster(&cluster)?;
+        let mut named = Cluster::new(&cluster, &self.operator.environment)?;
         let observation = self.observe(&mut named).await?;
         let at = At { operation, cluster: &named, observation: &observation };
         if runs {

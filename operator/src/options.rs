@@ -4,9 +4,6 @@ use std::{collections::BTreeSet, ffi::OsString, net::SocketAddr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use witan_backup::BackupCommand;
-use witan_crd::EtcdCluster;
-
-use crate::resources::{Cluster, ResourceError};
 
 /// Runs clusters of Witan in Kubernetes.
 #[derive(Debug, Parser)]
@@ -144,16 +141,6 @@ impl Environment {
     /// Returns the secrets with which members of clusters that name none pull their image.
     pub(crate) fn pull_secrets(&self) -> Vec<String> {
         names(&self.member_image_pull_secrets)
-    }
-
-    /// Makes the names of a cluster, with these defaults for its members.
-    pub(crate) fn cluster<'a>(
-        &self,
-        resource: &'a EtcdCluster,
-    ) -> Result<Cluster<'a>, ResourceError> {
-        let mut cluster = Cluster::new(resource, &self.member_image)?;
-        cluster.pull_secrets = self.pull_secrets();
-        Ok(cluster)
     }
 }
 

@@ -461,7 +461,7 @@ mod tests {
             "metadata": {"name": "a", "namespace": "ns", "uid": "u"}, "spec": {},
         });
         let resource: witan_crd::EtcdCluster = serde_json::from_value(resource).unwrap();
-        let cluster = Cluster::new(&resource, "image:1").unwrap();
+        let cluster = Cluster::new(&resource, crate::testing::environment("image:1")).unwrap();
         let of = Subject { cluster: &cluster, before: &EtcdClusterStatus::default() };
         let member = |id, ordinal| MemberSeen {
             id,

@@ -27,7 +27,7 @@ pub(crate) use names::{
     ROTATED_AT, SCHEDULE, SPEC, START, TEMPLATE, VERSION,
 };
 pub(crate) use pod::{pod, template};
-pub(crate) use restore::{FETCH, RESTORE, RestoreFrom, check, check_name};
+pub(crate) use restore::{FETCH, RESTORE, check, check_name};
 pub(crate) use services::{client_service, peer_service};
 pub(crate) use store::location;
 use witan_crd::{CLUSTER, EtcdCluster, Object};

@@ -32,20 +32,21 @@ impl Members for NoMembers {
     }
 }
 
-pub(crate) fn environment(member_image: &str) -> Environment {
-    Environment {
+/// Makes the defaults of an operator, which live as long as the tests.
+pub(crate) fn environment(member_image: &str) -> &'static Environment {
+    Box::leak(Box::new(Environment {
         member_image: member_image.to_owned(),
         backup_image: "witan-operator:1.0.0".to_owned(),
         discovery_service_url: None,
         member_image_pull_secrets: Vec::new(),
-    }
+    }))
 }
 
 /// Makes an operator as it is after a start, whose members do not answer.
 pub(crate) fn operator(fake: &FakeApi, member_image: &str) -> Operator<NoMembers> {
     let metrics = Arc::new(Metrics::new().expect("series"));
     let limits = Limits { passes: 1, rollouts: 1 };
-    let environment = environment(member_image);
+    let environment = environment(member_image).clone();
     Operator::new(
         fake.client(),
         NoMembers,

@@ -54,12 +54,8 @@ impl<M: Members> Actor<'_, M> {
         let (storage, tls) = (present.storage.clone(), present.tls.clone());
         let spec = EtcdClusterSpec { storage, tls, ..former };
         let resource = EtcdCluster { spec, ..self.cluster.resource.clone() };
-        let named = Cluster::new(&resource, &self.environment.member_image).ok()?;
-        let former = Cluster {
-            pull_secrets: self.cluster.pull_secrets.clone(),
-            trust: self.cluster.trust.clone(),
-            ..named
-        };
+        let named = Cluster::new(&resource, self.cluster.environment).ok()?;
+        let former = Cluster { trust: self.cluster.trust.clone(), ..named };
         let mut pod = resources::pod(&former, plan).ok()?;
         if let Ok(refused) = resources::template(self.cluster, plan.peer_tls) {
             if refused == resources::template(&former, plan.peer_tls).ok()? {

@@ -37,7 +37,7 @@ async fn act(
     let resource = fake.get("/etcdclusters/orders").expect("the cluster");
     let resource: EtcdCluster = serde_json::from_value(resource).expect("a cluster");
     let environment = environment("registry.example/witan:1.0.0");
-    let named = Cluster::new(&resource, &environment.member_image).expect("names");
+    let named = Cluster::new(&resource, environment).expect("names");
     let objects = Objects::from_api_server(&client, &named)
         .await
         .expect("objects");
@@ -50,7 +50,6 @@ async fn act(
         members: &NoMembers,
         cluster: &named,
         observation: &observation,
-        environment: &environment,
     };
     let mut status = resource.status.clone().unwrap_or_default();
     let done = actor.act(&step, &mut status).await;

@@ -17,7 +17,7 @@ use crate::{
     api_server::{cannot, delete, list},
     controller::PassError,
     report,
-    resources::{CHANGES, STATUS_PORT, changes_pod, is_current, is_owned},
+    resources::{CHANGES, Cluster, STATUS_PORT, changes_pod, is_current, is_owned},
 };
 
 /// The time between two passes over a schedule with changes: the status is at most as old as this.
@@ -96,10 +96,9 @@ impl Backups {
             Ok(cluster) => cluster,
             Err(missing) => return Ok(Err(Some(missing))),
         };
-        let named = self.environment.cluster(&cluster)?;
+        let named = Cluster::new(&cluster, &self.environment)?;
         let of = scheduled(schedule, now);
-        let image = &self.environment.backup_image;
-        let pod = changes_pod(schedule, &of, changes, &named, image);
+        let pod = changes_pod(schedule, &of, changes, &named);
         Ok(pod.map_err(|error| Some(error.to_string())))
     }
 }

@@ -12,7 +12,7 @@ use witan_crd::{BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdCluster};
 use super::{Backups, progress, schedule::due};
 use crate::{
     resources::{Cluster, backup::job},
-    testing::{self, api::FakeApi, with},
+    testing::{self, api::FakeApi, environment, with},
 };
 
 fn time(text: &str) -> Timestamp {
@@ -47,8 +47,8 @@ fn cluster(spec: Value) -> EtcdCluster {
 
 fn made(of: Value, cluster_spec: Value) -> Value {
     let cluster = cluster(cluster_spec);
-    let named = Cluster::new(&cluster, "witan:1.0.0").expect("names");
-    let job = job(&backup(of), &named, "witan-operator:1.0.0").expect("a job");
+    let named = Cluster::new(&cluster, environment("witan:1.0.0")).expect("names");
+    let job = job(&backup(of), &named).expect("a job");
     serde_json::to_value(job).expect("JSON")
 }
 

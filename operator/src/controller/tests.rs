@@ -11,6 +11,7 @@ use witan_plan::model::Step;
 use super::Scope;
 use crate::{
     observe::{Objects, Stores},
+    resources::Cluster,
     testing::{NoMembers, api::FakeApi, operator},
 };
 
@@ -52,7 +53,7 @@ async fn a_pass_knows_since_when_the_operator_acts() {
     operator.acting_since = 5;
     fake.put_cluster(&json!({}));
     let read = read(&scope).await;
-    let mut named = scope.operator.environment.cluster(&read).expect("names");
+    let mut named = Cluster::new(&read, &scope.operator.environment).expect("names");
     let observation = scope.observe(&mut named, Objects::default(), true).await;
     assert_eq!(observation.expect("a pass").seen.acting_since, 5);
 }
@@ -64,7 +65,7 @@ async fn the_revision_that_a_first_member_has_fetched_is_recorded() {
     let scope = scope(&fake);
     fake.put_cluster(&json!({}));
     let read = read(&scope).await;
-    let mut named = scope.operator.environment.cluster(&read).expect("names");
+    let mut named = Cluster::new(&read, &scope.operator.environment).expect("names");
     let observation = scope.observe(&mut named, Objects::default(), true).await;
     let mut observation = observation.expect("a pass");
     let fetched = json!({

@@ -179,6 +179,7 @@ mod tests {
     use witan_crd::{EtcdCluster, EtcdClusterSpec};
 
     use super::*;
+    use crate::testing::environment;
 
     fn entry(id: u64, learner: bool) -> Member {
         Member {
@@ -219,7 +220,7 @@ mod tests {
     #[test]
     fn the_leaders_list_counts() {
         let resource = resource();
-        let cluster = Cluster::new(&resource, "image:1").unwrap();
+        let cluster = Cluster::new(&resource, environment("image:1")).unwrap();
         let old = vec![entry(0, false), entry(1, false)];
         let new = vec![entry(0, false), entry(1, false), entry(2, true)];
         let seen = judge(
@@ -257,7 +258,7 @@ mod tests {
         // of a-2 there is neither a pod nor a claim: it is a member elsewhere
         let known = BTreeSet::from([0, 1, 3]);
         let ordinals = |resource: &EtcdCluster, answers: &[Answer]| -> Vec<Option<u32>> {
-            let cluster = Cluster::new(resource, "image:1").unwrap();
+            let cluster = Cluster::new(resource, environment("image:1")).unwrap();
             let seen = judge(&cluster, answers, &known).unwrap();
             seen.members.iter().map(|member| member.ordinal).collect()
         };
@@ -295,7 +296,7 @@ mod tests {
     #[test]
     fn a_list_that_no_quorum_confirmed_has_no_leader() {
         let resource = resource();
-        let cluster = Cluster::new(&resource, "image:1").unwrap();
+        let cluster = Cluster::new(&resource, environment("image:1")).unwrap();
         let alone = [answer(1, 2, false, vec![entry(1, false)])];
         let seen = judge(&cluster, &alone, &BTreeSet::new()).unwrap();
         assert_eq!((seen.linearizable, seen.leader), (false, None));

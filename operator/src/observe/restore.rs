@@ -5,27 +5,25 @@ use witan_crd::{BackupPhase, EtcdBackup, Restore, RestorePoint};
 
 use crate::{
     api_server::{ApiFailure, get},
-    resources::{Cluster, RestoreFrom, location},
+    resources::{Cluster, location},
 };
 
 const ANOTHER: &str = "spec.bootstrap.restore names another backup, or another end of its changes, than that from which the first \
     members have begun";
 
 /// Looks up the backup that a cluster begins from; why it cannot be used, as text, and `None` if the cluster begins without
-/// one or has served. `image` is the one of `witan-operator`.
+/// one or has served.
 pub(crate) async fn restore_source(
     client: &Client,
     cluster: &Cluster<'_>,
-    image: &str,
-) -> Result<Result<Option<RestoreFrom>, String>, ApiFailure> {
+) -> Result<Result<Option<RestorePoint>, String>, ApiFailure> {
     if cluster.id().is_some() {
         return Ok(Ok(None));
     }
-    let from = |point| RestoreFrom { point, image: image.to_owned() };
     let status = cluster.resource.status.as_ref();
     // members of a cluster that is restored in place begin from what that restore has recorded
     if let Some(restore) = status.and_then(|status| status.restore.as_ref()) {
-        return Ok(Ok(restore.source.clone().map(from)));
+        return Ok(Ok(restore.source.clone()));
     }
     let bootstrap = cluster.spec().bootstrap.as_ref();
     let Some(asked) = bootstrap.and_then(|bootstrap| bootstrap.restore.as_ref()) else {
@@ -43,7 +41,7 @@ pub(crate) async fn restore_source(
     if point.to_time.is_some() {
         point.to_revision = status.and_then(|status| status.restored_revision);
     }
-    Ok(Ok(Some(from(point))))
+    Ok(Ok(Some(point)))
 }
 
 /// Looks up a backup; why it cannot be used, as text, if it is not there or not complete.
@@ -92,9 +90,9 @@ mod tests {
     use witan_crd::EtcdCluster;
 
     use super::*;
-    use crate::testing::{self, api::FakeApi, with};
+    use crate::testing::{self, api::FakeApi, environment, with};
 
-    type Found = Result<Option<RestoreFrom>, String>;
+    type Found = Result<Option<RestorePoint>, String>;
 
     async fn found(fake: &FakeApi, status: serde_json::Value) -> Found {
         found_to(fake, &json!({}), status).await
@@ -110,8 +108,8 @@ mod tests {
         let spec = json!({"bootstrap": {"restore": restore}});
         let cluster = testing::cluster(&json!({"spec": spec, "status": status}));
         let cluster: EtcdCluster = serde_json::from_value(cluster).expect("a cluster");
-        let named = Cluster::new(&cluster, "witan:1.0.0").expect("names");
-        let source = restore_source(&fake.client(), &named, "operator:1.0.0").await;
+        let named = Cluster::new(&cluster, environment("witan:1.0.0")).expect("names");
+        let source = restore_source(&fake.client(), &named).await;
         source.expect("the API server answers")
     }
 
@@ -144,7 +142,7 @@ mod tests {
         for status in [json!({}), recorded.clone()] {
             let from = found(&fake, status).await.expect("it is complete");
             let from = from.expect("a backup");
-            assert_eq!(from.point.url(), "s3://b/lost/first-1");
+            assert_eq!(from.url(), "s3://b/lost/first-1");
         }
         put(
             &fake,
@@ -175,8 +173,8 @@ mod tests {
         ] {
             let found = found_to(&fake, &to_time, status).await;
             let found = found.expect("it is complete").expect("a backup");
-            assert_eq!(found.point.to_revision, revision);
-            assert_eq!(found.point.url(), from, "it is the same end");
+            assert_eq!(found.to_revision, revision);
+            assert_eq!(found.url(), from, "it is the same end");
         }
     }
 }

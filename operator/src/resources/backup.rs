@@ -56,17 +56,13 @@ pub(crate) fn stored_name(backup: &EtcdBackup) -> String {
     format!("{}-{}", backup.name_any(), created.unwrap_or_default())
 }
 
-/// Makes the job of a backup. `image` is the one of `witan-operator`.
-pub(crate) fn job(
-    backup: &EtcdBackup,
-    cluster: &Cluster<'_>,
-    image: &str,
-) -> Result<Job, ResourceError> {
+/// Makes the job of a backup.
+pub(crate) fn job(backup: &EtcdBackup, cluster: &Cluster<'_>) -> Result<Job, ResourceError> {
     let mut labels = labels(cluster);
     labels.insert(BACKUP.to_owned(), backup.name_any());
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(labels.clone()), ..ObjectMeta::default() }),
-        spec: Some(pod_spec(backup, cluster, image)),
+        spec: Some(pod_spec(backup, cluster)),
     };
     let timeout = backup.spec.settings.timeout.duration().as_secs();
     Ok(Job {
@@ -120,7 +116,7 @@ pub(super) fn merged(
 }
 
 /// Builds the spec of the pod that saves a backup.
-fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>, image: &str) -> PodSpec {
+fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>) -> PodSpec {
     let settings = &backup.spec.settings;
     let access = store::access(&settings.store, false);
     let (mut volumes, mounts) = (access.volumes, access.mounts);
@@ -135,7 +131,7 @@ fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>, image: &str) -> PodSpec 
         ),
         env: Some(access.env.clone()),
         volume_mounts: Some([&mounts, more].concat()),
-        ..container(name, image)
+        ..container(name, &cluster.environment.backup_image)
     };
     let (save, of_cluster) = save(backup, cluster);
     let (of_cluster, cluster_mounts): (Vec<_>, Vec<_>) = of_cluster.into_iter().unzip();

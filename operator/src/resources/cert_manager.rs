@@ -120,6 +120,7 @@ mod tests {
     use witan_crd::EtcdCluster;
 
     use super::{super::is_owned, *};
+    use crate::testing::environment;
 
     fn cluster() -> EtcdCluster {
         let from = json!({"certManager": {"issuerRef": {"name": "ours"}, "duration": "24h"}, "additionalIPAddresses": ["192.0.2.1"]});
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn a_request_has_the_names_of_an_issued_certificate() {
         let resource = cluster();
-        let cluster = Cluster::new(&resource, "r/witan:1").expect("a cluster");
+        let cluster = Cluster::new(&resource, environment("r/witan:1")).expect("a cluster");
         let asked: Vec<_> = roles(&cluster).collect();
         assert_eq!(asked, [CertificateRole::Server, CertificateRole::Operator]);
         assert_eq!(request(&cluster, CertificateRole::Peer), None);
@@ -175,7 +176,7 @@ mod tests {
     #[test]
     fn a_secret_that_was_given_to_its_certificate_is_owned() {
         let resource = cluster();
-        let cluster = Cluster::new(&resource, "r/witan:1").expect("a cluster");
+        let cluster = Cluster::new(&resource, environment("r/witan:1")).expect("a cluster");
         let mut live = request(&cluster, CertificateRole::Server).expect("a request");
         live.metadata.uid = Some("c".to_owned());
         assert!(!is_owned(&Secret::default(), Some("c")));

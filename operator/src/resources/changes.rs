@@ -21,13 +21,12 @@ pub(crate) const CHANGES: &str = "witan.dev/backup-changes";
 /// Where the pod tells how far it is.
 pub(crate) const STATUS_PORT: u16 = 8080;
 
-/// Makes the pod. `of` is a backup of the schedule, whose store and folder it has; `image` is the one of `witan-operator`.
+/// Makes the pod. `of` is a backup of the schedule, whose store and folder it has.
 pub(crate) fn changes_pod(
     schedule: &EtcdBackupSchedule,
     of: &EtcdBackup,
     changes: BackupChanges,
     cluster: &Cluster<'_>,
-    image: &str,
 ) -> Result<Pod, ResourceError> {
     let access = store::access(&of.spec.settings.store, false);
     let (source, secrets) = backup::source(cluster, &[cluster.client_endpoint()]);
@@ -45,7 +44,7 @@ pub(crate) fn changes_pod(
         args: Some([own, source, access.flags].concat()),
         env: Some(access.env),
         volume_mounts: Some([access.mounts, secret_mounts].concat()),
-        ..backup::container(SAVE, image)
+        ..backup::container(SAVE, &cluster.environment.backup_image)
     };
     let mut labels = backup::labels(cluster);
     labels.insert(CHANGES.to_owned(), schedule.name_any());

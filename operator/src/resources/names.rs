@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use witan_crd::{CLUSTER, EtcdCluster, EtcdClusterSpec, ports};
+use witan_crd::{CLUSTER, EtcdCluster, EtcdClusterSpec, RestorePoint, ports};
 use witan_plan::model::{Ordinal, PeerTls};
 
-use super::{ResourceError, owner, restore::RestoreFrom};
+use super::{ResourceError, owner};
+use crate::options::Environment;
 
 /// The field manager of server-side apply, and the value of `app.kubernetes.io/managed-by`.
 pub(crate) const MANAGER: &str = "witan-operator";
@@ -52,33 +53,33 @@ pub(crate) const TRUST: &str = "witan.dev/trust";
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster<'a> {
     pub(crate) resource: &'a EtcdCluster,
+    /// The operator's defaults for its members, and the image of their backups.
+    pub(crate) environment: &'a Environment,
     pub(crate) name: String,
     pub(crate) namespace: String,
     /// The id that tells it from one of the same name before it.
     pub(crate) uid: String,
     pub(crate) image: String,
-    /// The secrets with which members pull it, where the spec names none.
-    pub(crate) pull_secrets: Vec<String>,
     /// The fingerprint of the authorities that its members trust, if its authority was ever rotated.
     pub(crate) trust: Option<String>,
     /// The backup that its first members begin from.
-    pub(crate) restore: Option<RestoreFrom>,
+    pub(crate) restore: Option<RestorePoint>,
 }
 
 impl<'a> Cluster<'a> {
-    /// Makes the names of a cluster; `member_image` is the operator's default image, as `repository:tag`.
+    /// Makes the names of a cluster. An error if it has no namespace or no uid, or its members have no image.
     pub(crate) fn new(
         resource: &'a EtcdCluster,
-        member_image: &str,
+        environment: &'a Environment,
     ) -> Result<Self, ResourceError> {
         let namespace = resource.namespace();
         Ok(Self {
             resource,
+            environment,
             name: resource.name_any(),
             namespace: namespace.ok_or(ResourceError::Incomplete("namespace"))?,
             uid: resource.uid().ok_or(ResourceError::Incomplete("uid"))?,
-            image: image(&resource.spec, member_image)?,
-            pull_secrets: Vec::new(),
+            image: image(&resource.spec, &environment.member_image)?,
             trust: None,
             restore: None,
         })

@@ -146,7 +146,7 @@ fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
     let own = cluster.spec().image_pull_secrets.iter();
     let own: Vec<_> = own.map(|secret| secret.name.clone()).collect();
     let names = if own.is_empty() {
-        cluster.pull_secrets.clone()
+        cluster.environment.pull_secrets()
     } else {
         own
     };

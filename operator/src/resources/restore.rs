@@ -30,21 +30,13 @@ pub(crate) const RESTORE: &str = "restore";
 /// How often a failed pod of a check is followed by another one.
 const RETRIES: i32 = 2;
 
-/// The snapshot that first members begin from.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RestoreFrom {
-    pub(crate) point: RestorePoint,
-    pub(crate) image: String,
-}
-
 /// Makes the init containers of a first member, and the volumes that they need besides the member's own.
 pub(super) fn containers(
     cluster: &Cluster<'_>,
     plan: &PodPlan,
-    from: &RestoreFrom,
+    point: &RestorePoint,
 ) -> (Vec<Container>, Vec<Volume>) {
     let data = store::mount("data", VOLUME);
-    let RestoreFrom { point, image } = from;
     let access = store::access(&point.store, true);
     let file = format!("{VOLUME}/restore.db");
     let mut fetch = vec![
@@ -85,7 +77,7 @@ pub(super) fn containers(
             args: Some(fetch),
             env: Some(access.env),
             volume_mounts: Some([vec![data.clone()], access.mounts].concat()),
-            ..backup::container(FETCH, image)
+            ..backup::container(FETCH, &cluster.environment.backup_image)
         },
         Container {
             args: Some(restore),
@@ -101,11 +93,11 @@ pub(super) fn containers(
 pub(crate) fn check(
     cluster: &Cluster<'_>,
     operation: &EtcdOperation,
-    from: &RestoreFrom,
+    point: &RestorePoint,
 ) -> Result<Job, ResourceError> {
     let alone = Bootstrap::New { first: 0, members: 1 };
     let plan = PodPlan::voter(0, alone, PeerTls::Off);
-    let (mut containers, mut volumes) = containers(cluster, &plan, from);
+    let (mut containers, mut volumes) = containers(cluster, &plan, point);
     let main = containers.pop();
     volumes.push(store::scratch("data"));
     let mut labels: BTreeMap<String, String> = backup::labels(cluster);

@@ -14,6 +14,8 @@ use super::{
     peer_service, pod, template, tls,
 };
 
+use crate::testing::environment;
+
 const IMAGE: &str = "registry.example:5000/witan:1.0.0";
 
 fn resource(spec: Value) -> EtcdCluster {
@@ -25,7 +27,7 @@ fn resource(spec: Value) -> EtcdCluster {
 }
 
 fn cluster(resource: EtcdCluster) -> Cluster<'static> {
-    Cluster::new(Box::leak(Box::new(resource)), IMAGE).expect("a cluster")
+    Cluster::new(Box::leak(Box::new(resource)), environment(IMAGE)).expect("a cluster")
 }
 
 fn full() -> EtcdCluster {
@@ -239,7 +241,7 @@ fn everything_follows_the_names_of_the_services() {
 fn images_come_from_the_operator_the_version_or_the_spec() {
     let image = |spec, operator| {
         let resource = resource(spec);
-        Cluster::new(&resource, operator).map(|cluster| cluster.image)
+        Cluster::new(&resource, environment(operator)).map(|cluster| cluster.image)
     };
     assert_eq!(image(json!({}), IMAGE).expect("one"), IMAGE);
     let versioned = image(json!({"version": "2.0.0"}), IMAGE).expect("one");
@@ -259,8 +261,11 @@ fn images_come_from_the_operator_the_version_or_the_spec() {
 #[test]
 fn pull_secrets_come_from_the_spec_or_the_operator() {
     let names = |spec, defaults: &[&str]| {
-        let mut cluster = cluster(resource(spec));
-        cluster.pull_secrets = defaults.iter().map(|name| (*name).to_owned()).collect();
+        let mut environment = environment(IMAGE).clone();
+        environment.member_image_pull_secrets =
+            defaults.iter().copied().map(str::to_owned).collect();
+        let resource = resource(spec);
+        let cluster = Cluster::new(&resource, &environment).expect("a cluster");
         let pod = json!(pod(&cluster, &first(0, PeerTls::Off)).expect("a pod"));
         let secrets = pod["spec"]["imagePullSecrets"].as_array().cloned();
         let names = secrets.unwrap_or_default();

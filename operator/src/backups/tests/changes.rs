@@ -69,10 +69,10 @@ fn a_template_for_a_verification_adds_no_container() {
     let template = json!({"spec": {"initContainers": init, "nodeSelector": {"zone": "a"}}});
     let schedule = with_changes(json!({"podTemplate": template}), json!({}));
     let cluster = cluster(json!({}));
-    let named = Cluster::new(&cluster, "witan:1.0.0").expect("names");
+    let named = Cluster::new(&cluster, environment("witan:1.0.0")).expect("names");
     let of = super::super::scheduled(&schedule, Timestamp::UNIX_EPOCH);
     let every = schedule.spec.changes.expect("changes");
-    let pod = crate::resources::changes_pod(&schedule, &of, every, &named, "operator:1.0.0");
+    let pod = crate::resources::changes_pod(&schedule, &of, every, &named);
     let spec = pod.expect("a pod").spec.expect("a spec");
     assert_eq!(spec.init_containers.unwrap_or_default().len(), 0);
     assert_eq!(spec.containers.len(), 1);

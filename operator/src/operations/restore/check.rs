@@ -13,7 +13,7 @@ use crate::{
     api_server::{cannot, get, list, write_status},
     backups::{progress as jobs, refused},
     controller::PassError,
-    resources::{OPERATION, RestoreFrom, check, check_name, is_owned},
+    resources::{OPERATION, check, check_name, is_owned},
 };
 
 const CHECKS: &str = "the backup is restored in a scratch directory, before a member is stopped";
@@ -36,8 +36,7 @@ impl<M: Members> Operations<M> {
         let what = "read the job of the check";
         let found = get::<Job>(client, &cluster.namespace, &name, what).await?;
         let Some(job) = found.filter(|job| is_owned(job, operation.uid().as_deref())) else {
-            let image = self.operator.environment.backup_image.clone();
-            let wanted = check(cluster, operation, &RestoreFrom { point: source, image })?;
+            let wanted = check(cluster, operation, &source)?;
             let api = Api::<Job>::namespaced(client.clone(), &cluster.namespace);
             let created = match api.create(&PostParams::default(), &wanted).await {
                 // an earlier pass has created it

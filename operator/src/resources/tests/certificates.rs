@@ -147,12 +147,12 @@ fn certificates_of_a_rotation_are_trusted_a_step_before_and_a_step_after() {
     let mut resource = full();
     let now = SystemTime::now();
     let mut authorities = {
-        let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+        let cluster = Cluster::new(&resource, environment(IMAGE)).expect("a cluster");
         vec![tls::authority(&cluster, now).expect("an authority")]
     };
     let asked = BTreeMap::from([(witan_crd::ROTATE_AUTHORITY.to_owned(), "1".to_owned())]);
     resource.metadata.annotations = Some(asked);
-    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let cluster = Cluster::new(&resource, environment(IMAGE)).expect("a cluster");
     let rotation = |authority: &Secret| tls::authority_seen(&cluster, authority);
     assert!(rotation(&authorities[0]).asked && tls::trust(&authorities[0]).is_none());
     let order = [Rotation::Introduced, Rotation::Switched, Rotation::Rest];
