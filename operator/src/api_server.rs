@@ -1,12 +1,15 @@
 //! Requests to the API server, as all loops over resources make them, and how these loops report failures.
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
 use kube::{
-    Api, Client, Resource, ResourceExt as _,
+    Api, Client, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
     core::Status,
-    runtime::{controller, watcher},
+    runtime::{
+        controller::{self, Action},
+        watcher,
+    },
 };
 use serde::Serialize;
 use serde_json::json;
@@ -112,10 +115,11 @@ fn api_of<K: Object>(client: &Client, object: &K) -> Api<K> {
     Api::namespaced(client.clone(), &object.namespace().unwrap_or_default())
 }
 
-/// Logs that a pass over a resource failed.
-pub(crate) fn log_pass<K: Resource<DynamicType = ()>>(of: &K, error: &impl Display) {
+/// Logs that a pass over a resource failed, which is repeated after a time.
+pub(crate) fn on_failed<K: Object>(of: &K, error: &impl Display, retry: Duration) -> Action {
     let (namespace, name) = (of.namespace().unwrap_or_default(), of.name_any());
     tracing::warn!(namespace, name, kind = %K::kind(&()), %error, "pass failed; it is repeated");
+    Action::requeue(retry)
 }
 
 /// Logs a watch that failed, for example without the right to list a kind; it is restarted after a pause.

@@ -22,7 +22,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{
-    Api, Client, Resource, ResourceExt as _,
+    Api, Client, ResourceExt as _,
     api::{ObjectMeta, PostParams},
     runtime::{
         Controller,
@@ -40,7 +40,7 @@ use witan_crd::{
 use witan_plan::model::Notice;
 
 use crate::{
-    api_server::{cannot, delete, get, list, log_pass, log_watch, write_status},
+    api_server::{cannot, delete, get, list, log_watch, on_failed, write_status},
     controller::{Operator, PassError, announce, watches},
     metrics::Metrics,
     options::Environment,
@@ -83,7 +83,7 @@ impl Backups {
         .owns(self.api::<Job>(namespace), watches::ours())
         .run(
             async |backup, this: Arc<Self>| this.reconcile(&backup).await,
-            |backup, error, _| failed(&*backup, error),
+            |backup, error, _| on_failed(&*backup, error, RETRY),
             self.clone(),
         );
         let created = |backup: EtcdBackup| {
@@ -102,7 +102,7 @@ impl Backups {
         )
         .run(
             async |schedule, this: Arc<Self>| this.reconcile_schedule(&schedule).await,
-            |schedule, error, _| failed(&*schedule, error),
+            |schedule, error, _| on_failed(&*schedule, error, RETRY),
             self.clone(),
         );
         let metrics = self.metrics.clone();
@@ -344,11 +344,6 @@ pub(crate) fn refused<K>(
         )),
         created => created.map(Ok),
     }
-}
-
-fn failed<K: Resource<DynamicType = ()>>(of: &K, error: &PassError) -> Action {
-    log_pass(of, error);
-    Action::requeue(RETRY)
 }
 
 /// Returns why a schedule is not ready or its changes are late; `None` if neither is so, it is paused, or it was so for the

@@ -87,7 +87,7 @@ pub(crate) struct Operator<M> {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) environment: Environment,
     pub(crate) recorder: Recorder,
-    pub(crate) secrets: Secrets,
+    secrets: Secrets,
     passes: Semaphore,
     rollouts: Rollouts,
     limit: u32,
@@ -240,6 +240,19 @@ impl<M: Members> Operator<M> {
             log_watch(outcome);
         });
         (stores, logged.boxed())
+    }
+
+    /// Observes a cluster: its objects, its secrets and the reports of its members. Sets `trust` of `cluster`, of which its
+    /// pods are made. `fresh` reads the secrets now instead of using cached ones.
+    pub(crate) async fn observe(
+        &self,
+        cluster: &mut Cluster<'_>,
+        objects: Objects,
+        fresh: bool,
+    ) -> Result<Observation, PassError> {
+        let secrets = self.secrets.of(&self.client, cluster, fresh).await?;
+        cluster.trust = secrets.trust.clone();
+        Ok(observe(cluster, objects, secrets, &self.members).await)
     }
 
     /// Counts a failed pass of a cluster and returns when to try again.
@@ -416,9 +429,8 @@ impl<M: Members> Scope<M> {
         Ok(next_pass(step))
     }
 
-    /// Observes a cluster: its objects, its secrets, the backup that it begins from and the reports of its members.
-    /// Sets `trust` and `restore` of `cluster`, which its pods are made of. `fresh` reads the secrets now instead of
-    /// using cached ones.
+    /// Observes a cluster as [`Operator::observe`] does, and the backup that it begins from, the refused steps and whether it
+    /// may be updated. Sets also `restore` of `cluster`.
     async fn observe(
         &self,
         cluster: &mut Cluster<'_>,
@@ -426,16 +438,10 @@ impl<M: Members> Scope<M> {
         fresh: bool,
     ) -> Result<Observation, PassError> {
         let operator = &self.operator;
-        let secrets = operator
-            .secrets
-            .of(&operator.client, cluster, fresh)
-            .await?;
-        cluster.trust = secrets.trust.clone();
+        let mut observation = operator.observe(cluster, objects, fresh).await?;
         let restore = restore_source(&operator.client, cluster).await?;
-        let no_backup = restore.as_ref().err().cloned();
+        observation.seen.no_backup = restore.as_ref().err().cloned();
         cluster.restore = restore.unwrap_or_default();
-        let mut observation = observe(cluster, objects, secrets, &operator.members).await;
-        observation.seen.no_backup = no_backup;
         observation.seen.acting_since = operator.acting_since;
         let refused = |tried: &mut Tried| tried.refused(&observation.seen, Instant::now());
         let refused = operator

@@ -28,9 +28,9 @@ use witan_members::{Address, CallError, Change, Members};
 use witan_plan::model::{MemberId, Notice};
 
 use crate::{
-    api_server::{cannot, delete, get, log_pass, log_watch, write_status},
+    api_server::{cannot, delete, get, log_watch, on_failed, write_status},
     controller::{Operator, PassError, announce, watches},
-    observe::{Objects, Observation, find_backup, observe},
+    observe::{Objects, Observation, find_backup},
     resources::Cluster,
 };
 use compare::{Compared, compare, verdict};
@@ -63,10 +63,7 @@ impl<M: Members> Operations<M> {
         let api = watches::api(&self.operator.client, namespace);
         let passes = Controller::new(api, watcher::Config::default()).run(
             async |operation, this: Arc<Self>| this.reconcile(&operation).await,
-            |operation: Arc<EtcdOperation>, error, _| {
-                log_pass(&*operation, error);
-                Action::requeue(RETRY)
-            },
+            |operation, error, _| on_failed(&*operation, error, RETRY),
             self,
         );
         passes.map(log_watch).boxed()
@@ -109,7 +106,8 @@ impl<M: Members> Operations<M> {
             return self.refuse_or_hold(operation, &cluster, why).await;
         }
         let mut named = Cluster::new(&cluster, &self.operator.environment)?;
-        let observation = self.observe(&mut named).await?;
+        let objects = Objects::from_api_server(client, &named).await?;
+        let observation = self.operator.observe(&mut named, objects, true).await?;
         let at = At { operation, cluster: &named, observation: &observation };
         if runs {
             let next = advance(verb, operation, &named, &observation.seen);
@@ -124,15 +122,6 @@ impl<M: Members> Operations<M> {
         let done = self.begin(&at, start).await;
         drop(turn);
         done
-    }
-
-    /// Observes a cluster as a pass over it does before it acts.
-    async fn observe(&self, cluster: &mut Cluster<'_>) -> Result<Observation, PassError> {
-        let operator = &self.operator;
-        let objects = Objects::from_api_server(&operator.client, cluster).await?;
-        let secrets = operator.secrets.of(&operator.client, cluster, true).await?;
-        cluster.trust = secrets.trust.clone();
-        Ok(observe(cluster, objects, secrets, &operator.members).await)
     }
 
     /// Returns the text about the operation of the same cluster that comes before this one.
