@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt as _};
 use witan_crd::{CertificateRole, secret_file};
 use witan_members::{ClientTls, Login};
-use witan_plan::model::{CertificateSeen, Holder, ObjectState, Part, RequestSeen};
+use witan_plan::model::{CertificateSeen, Holder, Part, RequestSeen};
 
 use crate::{
     api_server::{ApiFailure, cannot, get},
@@ -115,7 +115,7 @@ impl SecretsSeen {
         &mut self,
         client: &Client,
         cluster: &Cluster<'_>,
-        role: CertificateRole,
+        (role, wanted): (CertificateRole, &Certificate),
         secret: Option<&Secret>,
     ) -> Result<(), ApiFailure> {
         let name = cluster.resource.secret_name(role);
@@ -131,11 +131,8 @@ impl SecretsSeen {
             }
             Err(error) => return Err(cannot(CERTIFICATES)(error)),
         };
-        let wanted = cert_manager::request(cluster, role);
-        let request = live.as_ref().map(|live| match &wanted {
-            Some(wanted) => super::state(live.as_ref(), wanted),
-            None => ObjectState::Current,
-        });
+        let request = live.as_ref();
+        let request = request.map(|live| super::state(live.as_ref(), wanted));
         let mut live = live.flatten();
         let ours = |of: Ownership| of == Ownership::Ours;
         if let Some(other) = live.take_if(|live| !ours(ownership(cluster, live))) {
@@ -212,10 +209,10 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Api
             None => drop(seen.missing.insert(name)),
         }
     }
-    for role in cert_manager::roles(cluster) {
+    for (role, wanted) in cert_manager::requests(cluster) {
         let name = cluster.resource.secret_name(role);
         let found = secret(&name).await?;
-        seen.requested(client, cluster, role, found.as_ref())
+        seen.requested(client, cluster, (role, &wanted), found.as_ref())
             .await?;
         named.extend(found.map(|found| (name, found)));
     }

@@ -44,21 +44,17 @@ pub(crate) struct CertificateSpec {
     pub(crate) issuer_ref: IssuerRef,
 }
 
-/// Iterates over the roles whose certificates come from cert-manager.
-pub(crate) fn roles(cluster: &Cluster<'_>) -> impl Iterator<Item = CertificateRole> {
-    let asked = |role: &CertificateRole| {
-        cluster
-            .spec()
-            .certificate_source(*role)
-            .is_some_and(|source| source.cert_manager.is_some())
-    };
-    [
+/// Makes cert-manager's Certificates of all roles whose certificates come from there.
+pub(crate) fn requests(
+    cluster: &Cluster<'_>,
+) -> impl Iterator<Item = (CertificateRole, Certificate)> {
+    let roles = [
         CertificateRole::Peer,
         CertificateRole::Server,
         CertificateRole::Operator,
-    ]
-    .into_iter()
-    .filter(asked)
+    ];
+    let asked = |role| Some((role, request(cluster, role)?));
+    roles.into_iter().filter_map(asked)
 }
 
 /// Makes cert-manager's Certificate of a role; `None` if the spec has another source.
@@ -136,7 +132,7 @@ mod tests {
     fn a_request_has_the_names_of_an_issued_certificate() {
         let resource = cluster();
         let cluster = Cluster::new(&resource, environment("r/witan:1")).expect("a cluster");
-        let asked: Vec<_> = roles(&cluster).collect();
+        let asked: Vec<_> = requests(&cluster).map(|(role, _)| role).collect();
         assert_eq!(asked, [CertificateRole::Server, CertificateRole::Operator]);
         assert_eq!(request(&cluster, CertificateRole::Peer), None);
         let server = request(&cluster, CertificateRole::Server).expect("a request");
