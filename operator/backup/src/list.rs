@@ -6,7 +6,7 @@ use crate::{
     command::{ListFlags, ListFormat},
     inventory::{self, Entry},
     progress::size,
-    reason::{BackupError, Reason},
+    reason::BackupError,
     store::Store,
 };
 
@@ -30,8 +30,7 @@ fn as_json(entries: &[Entry]) -> Result<String, BackupError> {
     };
     let rows: Value = entries.iter().map(row).collect();
     let text = serde_json::to_string_pretty(&rows);
-    let text = text.map_err(|error| BackupError::new(Reason::Internal, error.to_string()))?;
-    Ok(text + "\n")
+    Ok(text.map_err(BackupError::internal)? + "\n")
 }
 
 fn table(entries: &[Entry]) -> String {

@@ -85,7 +85,7 @@ impl Members {
     pub(crate) fn channel(&self, endpoint: &str) -> Result<&Channel, BackupError> {
         let known = self.members.iter().find(|(url, _)| url == endpoint);
         let known = known.map(|(_, channel)| channel);
-        known.ok_or_else(|| internal(format!("{endpoint} is not in --endpoints")))
+        known.ok_or_else(|| BackupError::internal(format!("{endpoint} is not in --endpoints")))
     }
 
     /// Returns the token of the user at a member; `None` without a user, or if the member checks none.
@@ -208,12 +208,10 @@ async fn next(
     }
 }
 
-fn internal(message: String) -> BackupError {
-    BackupError::new(Reason::Internal, message)
-}
-
-fn read(flag: &str, file: &Path) -> Result<Vec<u8>, BackupError> {
-    fs::read(file).map_err(|error| internal(format!("{flag} {}: {error}", file.display())))
+/// Reads the file that a flag names.
+pub(crate) fn read(flag: &str, file: &Path) -> Result<Vec<u8>, BackupError> {
+    let failed = |error| BackupError::internal(format!("{flag} {}: {error}", file.display()));
+    fs::read(file).map_err(failed)
 }
 
 fn tls(flags: &ClientFlags) -> Result<ClientTlsConfig, BackupError> {
@@ -236,8 +234,9 @@ fn channels<'a>(
     tls: &ClientTlsConfig,
 ) -> Result<Vec<(String, Channel)>, BackupError> {
     let channels = urls.map(|url| {
-        let channel = channel(url, tls)
-            .map_err(|error| internal(format!("--endpoints {url}: {}", innermost(&error))))?;
+        let channel = channel(url, tls).map_err(|error| {
+            BackupError::internal(format!("--endpoints {url}: {}", innermost(&error)))
+        })?;
         Ok((url.clone(), channel))
     });
     channels.collect()

@@ -1,6 +1,6 @@
 //! Names of backups: a name is one part of a key and of a path, never a path.
 
-use crate::reason::{BackupError, Reason};
+use crate::reason::BackupError;
 
 /// A name is part of a file name, of which most file systems allow 255 bytes.
 const NAME_BYTES_MAX: usize = 200;
@@ -21,10 +21,7 @@ pub(crate) fn check(name: &str) -> Result<(), BackupError> {
     } else {
         return Ok(());
     };
-    Err(BackupError::new(
-        Reason::Internal,
-        format!("--name {name:?}: {wrong}"),
-    ))
+    Err(BackupError::internal(format!("--name {name:?}: {wrong}")))
 }
 
 /// Checks the name of a new backup: besides [`check`], refuses one that already ends in `.db` or `.json`, because
@@ -34,7 +31,7 @@ pub(crate) fn check_new(name: &str) -> Result<(), BackupError> {
     for suffix in [DATA, RECORD] {
         if name.ends_with(suffix) {
             let message = format!("--name {name:?}: leave {suffix} out, it is added");
-            return Err(BackupError::new(Reason::Internal, message));
+            return Err(BackupError::internal(message));
         }
     }
     Ok(())

@@ -49,6 +49,11 @@ impl BackupError {
         Self { reason, message: message.into() }
     }
 
+    /// Makes a failure of which no other reason tells.
+    pub(crate) fn internal(message: impl ToString) -> Self {
+        Self::new(Reason::Internal, message.to_string())
+    }
+
     /// Whether another member may have what this one did not give.
     pub(crate) fn is_of_source(&self) -> bool {
         [

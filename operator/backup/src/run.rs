@@ -5,12 +5,7 @@ use std::{io::Write as _, process::ExitCode};
 use rustix::fs::Mode;
 
 use crate::{
-    changes,
-    command::BackupCommand,
-    fetch, list,
-    reason::{BackupError, Reason},
-    result::CommandResult,
-    save,
+    changes, command::BackupCommand, fetch, list, reason::BackupError, result::CommandResult, save,
     stop::Stop,
 };
 
@@ -51,8 +46,7 @@ pub async fn run(command: &BackupCommand) -> ExitCode {
 }
 
 async fn execute(command: &BackupCommand) -> Result<Option<CommandResult>, BackupError> {
-    let internal = |error: std::io::Error| BackupError::new(Reason::Internal, error.to_string());
-    let stop = Stop::on_signals().map_err(internal)?;
+    let stop = Stop::on_signals().map_err(BackupError::internal)?;
     match command {
         BackupCommand::Save(flags) => save::run(flags, &stop)
             .await
@@ -62,7 +56,7 @@ async fn execute(command: &BackupCommand) -> Result<Option<CommandResult>, Backu
             let text = stop.or(list::run(flags)).await?;
             std::io::stdout()
                 .write_all(text.as_bytes())
-                .map_err(internal)?;
+                .map_err(BackupError::internal)?;
             Ok(None)
         }
         BackupCommand::Fetch(flags) => fetch::run(flags, &stop).await,

@@ -1,6 +1,6 @@
 //! Makes the client of an S3-compatible store from flags and the environment.
 
-use std::{env, fs, net::IpAddr, time::Duration};
+use std::{env, net::IpAddr, time::Duration};
 
 use http::Uri;
 use object_store::{
@@ -11,6 +11,7 @@ use object_store::{
 use crate::{
     command::{Encryption, S3Flags},
     http::HyperConnector,
+    members::read,
     reason::{BackupError, Reason},
 };
 
@@ -52,7 +53,6 @@ pub(crate) fn open_with(
     flags: &S3Flags,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<AmazonS3, BackupError> {
-    let internal = |message: String| BackupError::new(Reason::Internal, message);
     let mut builder = AmazonS3Builder::new().with_bucket_name(bucket);
     let credentials = VARIABLES
         .iter()
@@ -61,7 +61,7 @@ pub(crate) fn open_with(
     let has_credentials = !credentials.is_empty();
     for (name, value) in credentials.into_iter().chain(encryption(flags)) {
         let key = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>();
-        let key = key.map_err(|error| internal(format!("{name}: {error}")))?;
+        let key = key.map_err(|error| BackupError::internal(format!("{name}: {error}")))?;
         builder = builder.with_config(key, value);
     }
     let endpoint = flags
@@ -76,8 +76,8 @@ pub(crate) fn open_with(
     let region = flags.s3_region.clone().or_else(|| variable("AWS_REGION"));
     let region = region.or_else(|| variable("AWS_DEFAULT_REGION"));
     let region = region.unwrap_or_else(|| "us-east-1".to_owned());
-    let address =
-        Address::of(bucket, endpoint.as_deref(), flags.s3_path_style).map_err(internal)?;
+    let address = Address::of(bucket, endpoint.as_deref(), flags.s3_path_style)
+        .map_err(BackupError::internal)?;
     if let Some(url) = &address.url {
         builder = builder.with_endpoint(url);
     }
@@ -96,19 +96,14 @@ pub(crate) fn open_with(
         .with_retry(retry)
         .with_http_connector(HyperConnector::new(&authorities(flags)?))
         .build()
-        .map_err(|error| internal(format!("the store {bucket} cannot be used: {error}")))
+        .map_err(|error| {
+            BackupError::internal(format!("the store {bucket} cannot be used: {error}"))
+        })
 }
 
 fn authorities(flags: &S3Flags) -> Result<Vec<u8>, BackupError> {
-    let Some(path) = &flags.s3_cacert else {
-        return Ok(Vec::new());
-    };
-    fs::read(path).map_err(|error| {
-        BackupError::new(
-            Reason::Internal,
-            format!("--s3-cacert {}: {error}", path.display()),
-        )
-    })
+    let path = flags.s3_cacert.as_ref();
+    path.map_or(Ok(Vec::new()), |path| read("--s3-cacert", path))
 }
 
 /// Returns the settings of encryption, by the names of AWS.

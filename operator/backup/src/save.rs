@@ -42,12 +42,8 @@ pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, 
     if let Some(path) = &flags.result {
         // a retention that is ended by a deadline takes nothing from the success
         let noted = CommandResult::Backup(record.clone()).write(path);
-        noted.map_err(|error| {
-            BackupError::new(
-                Reason::Internal,
-                format!("--result {}: {error}", path.display()),
-            )
-        })?;
+        let failed = |error| BackupError::internal(format!("--result {}: {error}", path.display()));
+        noted.map_err(failed)?;
     }
     Ok(retain(&store, record, flags.retention, stop).await)
 }

@@ -7,7 +7,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::reason::{BackupError, Reason};
+use crate::reason::BackupError;
 
 /// Tells whether the process is to end. It can be asked any number of times.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ impl Stop {
         tokio::select! {
             done = work => done,
             signal = self.asked() => {
-                Err(BackupError::new(Reason::Internal, format!("{signal} ended the work before it was done")))
+                Err(BackupError::internal(format!("{signal} ended the work before it was done")))
             }
         }
     }

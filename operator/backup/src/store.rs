@@ -13,7 +13,7 @@ use crate::{
     command::S3Flags,
     location::Location,
     name::{DATA, RECORD},
-    reason::{BackupError, Reason},
+    reason::BackupError,
     result::BackupRecord,
     s3, staged, store_error,
     upload::PartUpload,
@@ -167,8 +167,7 @@ impl Store {
     /// Writes the record of a backup, with which it begins to count.
     pub(crate) async fn put_record(&self, record: &BackupRecord) -> Result<(), BackupError> {
         let file = format!("{}{RECORD}", record.name);
-        let mut json = serde_json::to_vec_pretty(record)
-            .map_err(|error| BackupError::new(Reason::Internal, error.to_string()))?;
+        let mut json = serde_json::to_vec_pretty(record).map_err(BackupError::internal)?;
         json.push(b'\n');
         self.put(&file, json.into()).await
     }

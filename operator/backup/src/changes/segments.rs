@@ -82,7 +82,7 @@ impl SegmentStore {
              conditional writes",
             self.folder_url()
         );
-        Err(BackupError::new(Reason::Internal, message))
+        Err(BackupError::internal(message))
     }
 
     /// Reads the file of a segment, up to [`SEGMENT_BYTES_MAX`].

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use crate::reason::{BackupError, Reason};
+use crate::reason::BackupError;
 
 /// How long a client may take.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
@@ -53,7 +53,7 @@ pub(super) async fn serve(
         // the kernel has no IPv6
         bound = TcpListener::bind((Ipv4Addr::UNSPECIFIED, on.port())).await;
     }
-    let failed = |error| BackupError::new(Reason::Internal, format!("--listen {on}: {error}"));
+    let failed = |error| BackupError::internal(format!("--listen {on}: {error}"));
     let listener = bound.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     tokio::spawn(async move {

@@ -94,8 +94,7 @@ pub(super) async fn fetch(
         Until::Newest | Until::Time(_) => reached.revision,
     };
     let target = Target { revision, at_least: until == Until::Newest };
-    let json = serde_json::to_vec(&target)
-        .map_err(|error| BackupError::new(Reason::Internal, error.to_string()))?;
+    let json = serde_json::to_vec(&target).map_err(BackupError::internal)?;
     let mut file = PartialFile::create(&to.join(TARGET)).await?;
     file.write(&json).await?;
     file.keep().await?;
