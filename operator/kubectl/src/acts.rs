@@ -53,13 +53,13 @@ pub(super) async fn ask(
     made: &EtcdOperation,
     wait: bool,
 ) -> Result<(), PluginError> {
-    target.create("EtcdOperation", made).await?;
+    target.create(made).await?;
     let name = made.name_any();
     print(&format!(
         "etcdoperation/{name} created; see kubectl get etcdop {name} -o wide\n"
     ))?;
     if wait {
-        follow(target, ("EtcdOperation", &name), stage).await?;
+        follow(target, &name, stage).await?;
     }
     Ok(())
 }

@@ -71,17 +71,17 @@ pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), 
     target.cluster(&flags.cluster).await?;
     let settings = match (&flags.like, &flags.to) {
         (Some(schedule), _) => {
-            let found: EtcdBackupSchedule = target.get("EtcdBackupSchedule", schedule).await?;
+            let found: EtcdBackupSchedule = target.get(schedule).await?;
             found.spec.settings
         }
         (None, location) => settings(location.as_deref().unwrap_or_default(), flags)?,
     };
     let backup = backup(flags, settings, Timestamp::now());
     let name = backup.name_any();
-    target.create("EtcdBackup", &backup).await?;
+    target.create(&backup).await?;
     print(&format!("etcdbackup/{name} created\n"))?;
     if flags.wait {
-        follow(target, ("EtcdBackup", &name), stage).await?;
+        follow(target, &name, stage).await?;
     }
     Ok(())
 }

@@ -25,12 +25,12 @@ pub(super) enum Stage {
 
 pub(super) async fn follow<K: Object>(
     target: &Target,
-    (kind, name): (&str, &str),
+    name: &str,
     stage: impl Fn(K) -> Stage,
 ) -> Result<(), PluginError> {
     let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let changes = watcher(target.api::<K>(), only).default_backoff();
-    follow_events(pin!(changes), (kind, name), stage).await
+    follow_events(pin!(changes), (&K::kind(&()), name), stage).await
 }
 
 /// Does what `follow` does with the events of a watch, which begins again by itself after an error.

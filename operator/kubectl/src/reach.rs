@@ -172,7 +172,7 @@ async fn certificate(
         });
     }
     let name = cluster.secret_of(CertificateRole::Operator);
-    let secret = target.get::<Secret>("Secret", &name).await;
+    let secret = target.get::<Secret>(&name).await;
     let secret =
         secret.map_err(|error| words!("{error}; give --cacert, --cert and --key instead"))?;
     let found = ClientTls::read(|name| secret_file(&secret, name));
@@ -193,7 +193,7 @@ async fn login(
     let Some(secret) = cluster.spec.root_secret() else {
         return Ok(None);
     };
-    let secret = target.get::<Secret>("Secret", &secret.name).await;
+    let secret = target.get::<Secret>(&secret.name).await;
     let secret =
         secret.map_err(|error| words!("{error}; give --user and --password-file instead"))?;
     Ok(secret_file(&secret, "password").and_then(Login::root))

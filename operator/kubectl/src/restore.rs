@@ -33,7 +33,7 @@ pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), Plu
 
 /// Reads a backup, which has to be complete.
 async fn complete(target: &Target, name: &str) -> Result<EtcdBackup, PluginError> {
-    let backup: EtcdBackup = target.get("EtcdBackup", name).await?;
+    let backup: EtcdBackup = target.get(name).await?;
     if backup.phase() != Some(BackupPhase::Succeeded) {
         return Err(words!("EtcdBackup {name} has not succeeded"));
     }
@@ -55,7 +55,7 @@ async fn new_cluster(
     if flags.dry_run {
         return print(&yaml(&made)?);
     }
-    target.create("EtcdCluster", &made).await?;
+    target.create(&made).await?;
     let name = &flags.name;
     print(&format!(
         "etcdcluster/{name} created; see kubectl witan status {name}\n"

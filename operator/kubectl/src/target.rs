@@ -1,7 +1,7 @@
 //! The API server and the namespace that a command is about.
 
 use kube::{
-    Api, Client, Config,
+    Api, Client, Config, ResourceExt as _,
     api::{ListParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
@@ -76,13 +76,13 @@ impl Target {
     }
 
     pub(super) async fn cluster(&self, name: &str) -> Result<EtcdCluster, PluginError> {
-        self.get("EtcdCluster", name).await
+        self.get(name).await
     }
 
-    pub(super) async fn get<K: Object>(&self, kind: &str, name: &str) -> Result<K, PluginError> {
+    pub(super) async fn get<K: Object>(&self, name: &str) -> Result<K, PluginError> {
         let read = self.api::<K>().get(name).await;
         read.map_err(|error| {
-            let namespace = &self.namespace;
+            let (kind, namespace) = (K::kind(&()), &self.namespace);
             PluginError::api(
                 format!("read {kind} {name} in namespace {namespace}"),
                 error,
@@ -90,12 +90,8 @@ impl Target {
         })
     }
 
-    pub(super) async fn create<K: Object>(
-        &self,
-        kind: &str,
-        object: &K,
-    ) -> Result<(), PluginError> {
-        let name = object.meta().name.as_deref().unwrap_or_default();
+    pub(super) async fn create<K: Object>(&self, object: &K) -> Result<(), PluginError> {
+        let (kind, name) = (K::kind(&()), object.name_any());
         let created = self.api().create(&PostParams::default(), object).await;
         created
             .map(drop)
