@@ -314,14 +314,9 @@ impl<M: Members> Actor<'_, M> {
     /// Asks for a larger claim. If Kubernetes refuses (403 or 422), annotates the claim with the size and the answer,
     /// so that the plan does not ask for it again. A quota may allow it later.
     async fn grow(&self, ordinal: Ordinal, bytes: u64) -> Result<(), ActError> {
-        let peer_tls = self
-            .observation
-            .seen
-            .claim(ordinal)
-            .map(|claim| claim.peer_tls);
-        let grown = self
-            .apply_claim(ordinal, peer_tls.unwrap_or_default(), Some(bytes))
-            .await;
+        let claim = self.observation.seen.claim(ordinal);
+        let peer_tls = claim.map(|claim| claim.peer_tls).unwrap_or_default();
+        let grown = self.apply_claim(ordinal, peer_tls, Some(bytes)).await;
         if let Err(error) = &grown
             && let Some(refusal) = error.api_refusal()
             && matches!(refusal.code, 403 | 422)
@@ -346,7 +341,8 @@ impl<M: Members> Actor<'_, M> {
         let live = self.observation.objects.claim(ordinal);
         let mut claim = resources::claim(self.cluster, ordinal, peer_tls)?;
         if let Some(live) = live {
-            claim = resources::onto(claim, live);
+            // only the size of a claim's spec may change, whatever the EtcdCluster says
+            claim.spec.clone_from(&live.spec);
         }
         if let Some(bytes) = bytes {
             claim = resources::grown(claim, bytes);

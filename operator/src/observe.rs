@@ -29,8 +29,9 @@ use witan_crd::{
     RECOVER_QUORUM, REPLACE_MEMBER,
 };
 use witan_members::{Address, Members};
-use witan_plan::model::{
-    BudgetSeen, Holder, ObjectState, Observed, Ordinal, OrdinalSeen, Part, UnixSeconds,
+use witan_plan::{
+    model::{BudgetSeen, Holder, ObjectState, Observed, Ordinal, OrdinalSeen, Part, UnixSeconds},
+    version_numbers,
 };
 
 use crate::{
@@ -291,7 +292,7 @@ fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSee
 /// Returns the tag of the image that the members get if the operator composes it, and if the tag is a version.
 fn wanted_version(cluster: &Cluster<'_>) -> Option<String> {
     let (_, tag) = cluster.image.rsplit_once(':')?;
-    let composed = cluster.spec().image.is_none() && pods::is_version(tag);
+    let composed = cluster.spec().image.is_none() && version_numbers(tag).is_some();
     composed.then(|| tag.to_owned())
 }
 

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use budget::budget;
 pub(crate) use changes::{CHANGES, STATUS_PORT, changes_pod};
-pub(crate) use claim::{claim, grown, onto};
+pub(crate) use claim::{claim, grown};
 pub(crate) use names::{
     BACKUP, BACKUP_OF, CLUSTER_ID, Cluster, MANAGER, OPERATION, PEER_TLS, REFUSED, RETIRED, ROLE,
     ROTATED_AT, SCHEDULE, SPEC, START, TEMPLATE, VERSION,

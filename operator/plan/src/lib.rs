@@ -24,6 +24,7 @@ use std::time::Duration;
 use witan_crd::{EtcdClusterSpec, EtcdClusterStatus};
 
 use model::{Observed, Step, Why};
+pub use pass::version_numbers;
 use pass::{Joined, Pass};
 pub use space::AGAIN_SECONDS;
 

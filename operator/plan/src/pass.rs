@@ -144,11 +144,11 @@ impl<'a> Pass<'a> {
     /// more than one minor version.
     pub(super) fn refused_version(&self) -> Option<(String, String)> {
         let wanted = self.seen.wanted_version.as_ref()?;
-        let (major, minor) = numbers(wanted)?;
+        let (major, minor) = version_numbers(wanted)?;
         let running = self.pods().filter_map(|(_, pod)| pod.version.as_ref());
         let mut refused = running.filter(|version| {
             let near = |(a, b): (u64, u64)| a == major && b.abs_diff(minor) <= 1;
-            !numbers(version).is_none_or(near)
+            !version_numbers(version).is_none_or(near)
         });
         refused
             .next()
@@ -290,8 +290,9 @@ impl<'a> Joined<'a> {
     }
 }
 
-/// Parses major and minor number of a version; `None` if there are none.
-fn numbers(version: &str) -> Option<(u64, u64)> {
+/// Parses major and minor number of a version, such as `1.2.3` or `v1.2.3-rc.1`; `None` of any other text, such as `latest` or
+/// a digest.
+pub fn version_numbers(version: &str) -> Option<(u64, u64)> {
     let mut parts = version.trim_start_matches('v').split('.');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }

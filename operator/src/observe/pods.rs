@@ -9,9 +9,12 @@ use witan_crd::{
     ByteQuantity, CONTAINER, containers, is_ready, pod_condition, pod_phase, ports, speaks_tls,
 };
 use witan_members::Address;
-use witan_plan::model::{
-    ClaimSeen, ObjectState, Obstacle, Ordinal, PeerTls, PodPhase, PodSeen, Role, StartKind,
-    UnixSeconds,
+use witan_plan::{
+    model::{
+        ClaimSeen, ObjectState, Obstacle, Ordinal, PeerTls, PodPhase, PodSeen, Role, StartKind,
+        UnixSeconds,
+    },
+    version_numbers,
 };
 
 use super::{SecretsSeen, state};
@@ -96,7 +99,7 @@ pub(super) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
         version: pod
             .labels()
             .get(VERSION)
-            .filter(|tag| is_version(tag))
+            .filter(|tag| version_numbers(tag).is_some())
             .cloned(),
     }
 }
@@ -260,17 +263,6 @@ fn exit(pod: &Pod) -> Option<i32> {
         last.terminated.as_ref().filter(|_| state.running.is_none())
     });
     ended.map(|ended| ended.exit_code)
-}
-
-/// Whether an image tag is a version, such as `1.2.3` or `v1.2.3-rc.1`, but not `latest` or a digest.
-pub(super) fn is_version(tag: &str) -> bool {
-    let mut numbers = tag.trim_start_matches('v').split('.');
-    let mut next = || {
-        numbers
-            .next()
-            .is_some_and(|part| part.parse::<u32>().is_ok())
-    };
-    next() && next()
 }
 
 /// Parses a value of the model from a label or an annotation; `None` if it is missing or unknown.

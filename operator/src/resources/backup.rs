@@ -180,12 +180,11 @@ pub(super) fn container(name: &str, image: &str) -> Container {
 
 /// Returns the arguments of `backup save`, and the secrets of the cluster that they name.
 fn save(backup: &EtcdBackup, cluster: &Cluster<'_>) -> (Vec<String>, Vec<(Volume, VolumeMount)>) {
-    let tls = cluster.spec().client_tls().is_some();
     // the numbers of members may have gaps
     let status = cluster.resource.status.as_ref();
     let members = status.into_iter().flat_map(|status| &status.members);
     let known = members.filter_map(|member| u32::try_from(member.ordinal?).ok());
-    let mut endpoints: Vec<_> = known.map(|at| cluster.client_url(at, tls)).collect();
+    let mut endpoints: Vec<_> = known.map(|at| cluster.client_url(at)).collect();
     endpoints.push(cluster.client_endpoint());
     let (mut args, secrets) = source(cluster, &endpoints);
     args.extend([

@@ -54,16 +54,6 @@ pub(crate) fn claim(
     Ok(claim)
 }
 
-/// Returns the object to apply to an existing claim: the metadata of the wanted one. Only the size of a claim's spec
-/// may change, so all other fields stay unchanged even if the EtcdCluster says otherwise.
-pub(crate) fn onto(
-    mut wanted: PersistentVolumeClaim,
-    live: &PersistentVolumeClaim,
-) -> PersistentVolumeClaim {
-    wanted.spec.clone_from(&live.spec);
-    wanted
-}
-
 /// Returns the claim with `bytes` as its requested size.
 pub(crate) fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentVolumeClaim {
     let spec = claim.spec.get_or_insert_default();

@@ -53,9 +53,8 @@ fn flag(name: &str, value: impl Display) -> String {
 fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     // [::] takes IPv4 as well
     let peer = scheme(plan.peer_tls == PeerTls::On);
-    let tls = cluster.spec().client_tls().is_some();
-    let client = scheme(tls);
-    let client_url = cluster.client_url(plan.ordinal, tls);
+    let client = cluster.client_scheme();
+    let client_url = cluster.client_url(plan.ordinal);
     let peer_url = cluster.peer_url(plan.ordinal, plan.peer_tls);
     vec![
         flag("name", cluster.resource.member(plan.ordinal)),

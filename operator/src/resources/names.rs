@@ -120,18 +120,23 @@ impl<'a> Cluster<'a> {
         format!("{scheme}://{}:{}", self.resource.host(ordinal), ports::PEER)
     }
 
-    /// Returns the URL by which clients reach a member. `tls` is that of its pod, which may be older than the
-    /// spec.
-    pub(crate) fn client_url(&self, ordinal: Ordinal, tls: bool) -> String {
-        let (scheme, host) = (scheme(tls), self.resource.host(ordinal));
+    pub(super) fn client_scheme(&self) -> &'static str {
+        scheme(self.spec().client_tls().is_some())
+    }
+
+    /// Returns the URL by which clients reach a member, as the spec has it: its pod may be older.
+    pub(crate) fn client_url(&self, ordinal: Ordinal) -> String {
+        let (scheme, host) = (self.client_scheme(), self.resource.host(ordinal));
         format!("{scheme}://{host}:{}", ports::CLIENT)
     }
 
     pub(crate) fn client_endpoint(&self) -> String {
-        let scheme = scheme(self.spec().client_tls().is_some());
-        let service = self.resource.client_service();
-        let namespace = &self.namespace;
-        format!("{scheme}://{service}.{namespace}.svc:{}", ports::CLIENT)
+        let (scheme, service) = (self.client_scheme(), self.resource.client_service());
+        format!(
+            "{scheme}://{service}.{}.svc:{}",
+            self.namespace,
+            ports::CLIENT
+        )
     }
 
     /// Returns the ordinal in the host of a member's peer URLs; `None` if the host is not a pod of this cluster.
