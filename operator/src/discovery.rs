@@ -61,37 +61,26 @@ async fn service(
     client: &Client,
     cluster: &Cluster<'_>,
 ) -> Result<(String, String), DiscoveryError> {
-    let discovery = cluster
-        .spec()
-        .bootstrap
-        .as_ref()
-        .and_then(|bootstrap| bootstrap.discovery.as_ref());
-    let local = discovery.and_then(|discovery| discovery.local.as_ref());
-    let Some(service) = local
-        .and_then(|local| local.cluster_ref.as_ref())
-        .map(|named| named.name.clone())
-    else {
-        let url = cluster
-            .environment
-            .discovery_service_url
-            .clone()
-            .ok_or(DiscoveryError::Unset)?;
+    let bootstrap = cluster.spec().bootstrap.as_ref();
+    let named = bootstrap.and_then(|from| {
+        let local = from.discovery.as_ref()?.local.as_ref()?;
+        local.cluster_ref.as_ref()
+    });
+    let Some(service) = named.map(|named| &named.name) else {
+        let url = cluster.environment.discovery_service_url.clone();
+        let url = url.ok_or(DiscoveryError::Unset)?;
         return Ok((url.clone(), url));
     };
     let namespace = &cluster.namespace;
+    let failed = |source| DiscoveryError::Lookup { service: service.clone(), source };
     let of = ListParams::default().labels(&format!("{CLUSTER}={service}"));
-    let pods = Api::<Pod>::namespaced(client.clone(), namespace)
-        .list(&of)
-        .await;
-    let pods =
-        pods.map_err(|source| DiscoveryError::Lookup { service: service.clone(), source })?;
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+    let pods = pods.list(&of).await.map_err(failed)?;
     let mut ready = pods.items.iter().filter(|pod| is_ready(pod));
     let address = ready.find_map(client_address);
     let address = address.ok_or_else(|| DiscoveryError::NotReady(service.clone()))?;
     let serving = Api::<EtcdCluster>::namespaced(client.clone(), namespace);
-    let serving = serving.get(&service).await;
-    let serving =
-        serving.map_err(|source| DiscoveryError::Lookup { service: service.clone(), source })?;
+    let serving = serving.get(service).await.map_err(failed)?;
     let name = serving.client_service();
     let shown = format!("http://{name}.{namespace}.svc:{}", ports::CLIENT);
     Ok((format!("http://{address}"), shown))

@@ -8,7 +8,7 @@ use croner::{
 };
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
-    jiff::{Timestamp, civil::DateTime, tz::TimeZone},
+    jiff::{Timestamp, tz::TimeZone},
 };
 use kube::ResourceExt as _;
 use witan_crd::{
@@ -55,21 +55,20 @@ impl Times {
     }
 
     fn after(&self, time: Timestamp) -> Option<Timestamp> {
-        timestamp(self.0.find_next_occurrence(&utc(time), false).ok()?)
+        let time = time.to_zoned(TimeZone::UTC);
+        Some(self.0.find_next_occurrence(&time, false).ok()?.timestamp())
     }
 
     /// Returns the last time until `time`, or at it.
     fn until(&self, time: Timestamp) -> Option<Timestamp> {
-        timestamp(self.0.find_previous_occurrence(&utc(time), true).ok()?)
+        let time = time.to_zoned(TimeZone::UTC);
+        Some(
+            self.0
+                .find_previous_occurrence(&time, true)
+                .ok()?
+                .timestamp(),
+        )
     }
-}
-
-fn utc(time: Timestamp) -> DateTime {
-    time.to_zoned(TimeZone::UTC).datetime()
-}
-
-fn timestamp(time: DateTime) -> Option<Timestamp> {
-    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
 /// Returns the decision for a schedule that creates no backups, because it is invalid or paused.

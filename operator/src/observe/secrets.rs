@@ -270,23 +270,17 @@ pub(crate) fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
 
 /// Returns the names of the secrets that the user's spec names.
 fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
-    let (peer, client) = (cluster.spec().peer_tls(), cluster.spec().client_tls());
+    let (spec, client) = (cluster.spec(), cluster.spec().client_tls());
+    let bootstrap = spec.bootstrap.as_ref().filter(|_| cluster.id().is_none());
+    let store = bootstrap.and_then(|from| from.restore.as_ref()?.store.as_ref()?.s3.as_ref());
     let named = [
-        peer.and_then(|tls| tls.secret_ref.as_ref()),
+        spec.peer_tls().and_then(|tls| tls.secret_ref.as_ref()),
         client.and_then(|tls| tls.source.secret_ref.as_ref()),
         client.and_then(|tls| tls.operator_secret_ref.as_ref()),
-        cluster.spec().root_secret(),
+        spec.root_secret(),
+        store.and_then(|s3| s3.credentials_secret_ref.as_ref()),
+        store.and_then(|s3| s3.ca_secret_ref.as_ref()),
     ];
-    let restore = cluster.spec().bootstrap.as_ref();
-    let restore =
-        restore.and_then(|bootstrap| bootstrap.restore.as_ref()?.store.as_ref()?.s3.as_ref());
-    let store = restore.filter(|_| cluster.id().is_none()).map(|s3| {
-        let named = [&s3.credentials_secret_ref, &s3.ca_secret_ref];
-        named.into_iter().flatten()
-    });
     let named = named.into_iter().flatten();
-    named
-        .chain(store.into_iter().flatten())
-        .map(|secret| secret.name.clone())
-        .collect()
+    named.map(|secret| secret.name.clone()).collect()
 }

@@ -144,16 +144,12 @@ pub(super) fn list<T: DeserializeOwned>(
 /// Returns the secrets to pull the image with: those of the spec, else the operator's.
 fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
     let own = cluster.spec().image_pull_secrets.iter();
-    let own: Vec<_> = own.map(|secret| secret.name.clone()).collect();
-    let names = if own.is_empty() {
-        cluster.environment.pull_secrets()
-    } else {
-        own
-    };
-    names
-        .into_iter()
-        .map(|name| LocalObjectReference { name })
-        .collect()
+    let mut names: Vec<_> = own.map(|secret| secret.name.clone()).collect();
+    if names.is_empty() {
+        names = cluster.environment.pull_secrets();
+    }
+    let names = names.into_iter();
+    names.map(|name| LocalObjectReference { name }).collect()
 }
 
 /// Returns the security context of a member's pod.
