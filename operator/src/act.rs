@@ -131,11 +131,12 @@ impl<M: Members> Actor<'_, M> {
             Step::Promote(id) => self.change(None, Change::Promote(id)).await?,
             Step::LabelPod { ordinal, role } => self.label(ordinal, role).await?,
             Step::MoveLeader { from, to } => {
-                let leader = self.address(from);
-                let leader =
-                    leader.ok_or_else(|| ActError::Gone(format!("the leader {from:x}")))?;
-                let change = Change::MoveLeader(to);
-                self.members.change(&[leader], &change).await?;
+                let leader = self.observation.address(from).cloned();
+                let gone = || ActError::Gone(format!("the leader {from:x}"));
+                let through = [leader.ok_or_else(gone)?];
+                self.members
+                    .change(&through, &Change::MoveLeader(to))
+                    .await?;
             }
             Step::RemoveMember { id, reason } => {
                 if reason == Removal::Ephemeral {
@@ -369,20 +370,13 @@ impl<M: Members> Actor<'_, M> {
         voters.sort_by_key(|member| Some(member.id) != membership.leader);
         let mut addresses: Vec<Address> = voters
             .into_iter()
-            .filter_map(|member| self.address(member.id))
+            .filter_map(|member| self.observation.address(member.id).cloned())
             .collect();
         // the last member can only be asked about itself
         if addresses.is_empty() {
             addresses.extend(self.observation.addresses.values().cloned());
         }
         addresses
-    }
-
-    /// Returns the address of a member's pod; `None` if the member does not run in a pod of this cluster
-    /// or its pod has no address.
-    fn address(&self, id: MemberId) -> Option<Address> {
-        let member = self.observation.seen.membership.as_ref()?.by_id(id)?;
-        self.observation.addresses.get(&member.ordinal?).cloned()
     }
 }
 

@@ -30,7 +30,10 @@ use witan_crd::{
 };
 use witan_members::{Address, Members};
 use witan_plan::{
-    model::{BudgetSeen, Holder, ObjectState, Observed, Ordinal, OrdinalSeen, Part, UnixSeconds},
+    model::{
+        BudgetSeen, Holder, MemberId, ObjectState, Observed, Ordinal, OrdinalSeen, Part,
+        UnixSeconds,
+    },
     version_numbers,
 };
 
@@ -73,6 +76,14 @@ pub(crate) struct Observation {
     /// Where members answer, by ordinal.
     pub(crate) addresses: BTreeMap<Ordinal, Address>,
     pub(crate) secrets: Arc<SecretsSeen>,
+}
+
+impl Observation {
+    /// Returns where a member answers; `None` if it does not run in a pod of this cluster or its pod has no address.
+    pub(crate) fn address(&self, id: MemberId) -> Option<&Address> {
+        let member = self.seen.membership.as_ref()?.by_id(id)?;
+        self.addresses.get(&member.ordinal?)
+    }
 }
 
 impl Objects {

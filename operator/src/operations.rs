@@ -24,8 +24,8 @@ use kube::{
 use serde_json::json;
 use tokio::sync::Mutex;
 use witan_crd::{EtcdCluster, EtcdOperation, EtcdOperationStatus, Object, OperationPhase, Verb};
-use witan_members::{Address, CallError, Change, Members};
-use witan_plan::model::{MemberId, Notice};
+use witan_members::{Address, Change, Members};
+use witan_plan::model::Notice;
 
 use crate::{
     api_server::{cannot, delete, get, log_watch, on_failed, write_status},
@@ -204,27 +204,17 @@ impl<M: Members> Operations<M> {
                 self.annotate(cluster, key, json!(value)).await?;
                 format!("the EtcdCluster has the annotation {key}: {value}")
             }
-            Next::MoveLeader { from, to } => match self.move_leader(at, from, to).await {
-                Ok(()) => "the leader hands over".to_owned(),
-                Err(error) => error.to_string(),
-            },
+            Next::MoveLeader { from, to } => {
+                let (leader, change) = (at.observation.address(from), Change::MoveLeader(to));
+                let members = &self.operator.members;
+                match members.change(leader.cloned().as_slice(), &change).await {
+                    Ok(()) => "the leader hands over".to_owned(),
+                    Err(error) => error.to_string(),
+                }
+            }
             Next::Watch(progress) => progress,
         };
         self.watch(at.operation, progress).await
-    }
-
-    async fn move_leader(
-        &self,
-        at: &At<'_>,
-        from: MemberId,
-        to: MemberId,
-    ) -> Result<(), CallError> {
-        let list = at.observation.seen.membership.as_ref();
-        let ordinal = list.and_then(|list| list.by_id(from)?.ordinal);
-        let leader = ordinal.and_then(|ordinal| at.observation.addresses.get(&ordinal));
-        let leader: Vec<Address> = leader.cloned().into_iter().collect();
-        let change = Change::MoveLeader(to);
-        self.operator.members.change(&leader, &change).await
     }
 
     /// Compares the keys of all members, and ends the operation with the result. Members of a restored cluster that cannot be
@@ -255,10 +245,8 @@ impl<M: Members> Operations<M> {
     /// Asks all members for the hashes of their keys, if all of them have an address.
     async fn hashes(&self, at: &At<'_>) -> Compared {
         let seen = &at.observation.seen;
-        let unknown = seen.members().find(|member| {
-            let address = |ordinal| at.observation.addresses.get(&ordinal);
-            member.ordinal.and_then(address).is_none()
-        });
+        let mut members = seen.members();
+        let unknown = members.find(|member| at.observation.address(member.id).is_none());
         let addresses: Vec<Address> = at.observation.addresses.values().cloned().collect();
         if addresses.is_empty() || unknown.is_some() {
             let name = unknown.map(|member| seen.name_of(&at.cluster.name, member.id));

@@ -3,6 +3,7 @@
 //! Verbs that an annotation of the EtcdCluster can ask for set that annotation, and wait for what `plan` makes of it.
 
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
 use witan_crd::{
     CertificateRole, EtcdOperation, EtcdOperationStatus, RECOVER_QUORUM, REPLACE_MEMBER,
     RESTARTED_AT, ROTATE_AUTHORITY, RecoveryPhase, RestoreStatus, UpdateKind, Verb,
@@ -135,12 +136,7 @@ pub(super) fn advance(
     seen: &Observed,
 ) -> Next {
     let status = &operation.status.clone().unwrap_or_default();
-    let stamp = status.started_at.as_ref();
-    let stamp = stamp.map(|at| at.0.to_string()).unwrap_or_default();
-    let present = |key: &str| {
-        let all = cluster.resource.metadata.annotations.as_ref()?;
-        all.get(key).map(String::as_str)
-    };
+    let present = |key: &str| cluster.resource.annotations().get(key);
     // the name of a member: a person may have named another one since
     let asks = |key: &'static str, value: &str| match present(key) {
         Some(found) if found == value => None,
@@ -153,8 +149,9 @@ pub(super) fn advance(
     // a time: what was asked for later is done for this operation as well
     let stamps = |key: &'static str| {
         let found = present(key).and_then(|found| found.parse::<Timestamp>().ok());
-        let asked = status.started_at.as_ref().map(|at| at.0);
-        (found.is_none() || found < asked).then(|| Next::Annotate(key, stamp.clone()))
+        let asked = status.started_at.as_ref();
+        let asked = asked.map_or(Timestamp::UNIX_EPOCH, |at| at.0);
+        (found < Some(asked)).then(|| Next::Annotate(key, asked.to_string()))
     };
     let watch = || Next::Watch(progress(cluster));
     match verb {
