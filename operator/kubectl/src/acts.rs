@@ -196,7 +196,6 @@ fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use witan_api::v3::etcdserverpb::Member;
     use witan_crd::EtcdOperationStatus;
     use witan_members::{CallError, Report};
 
@@ -206,27 +205,7 @@ mod tests {
     };
 
     fn report(raft_index: u64, linearizable: bool) -> Report {
-        let entry = |id, name: &str, is_learner| Member {
-            id,
-            name: name.to_owned(),
-            is_learner,
-            ..Member::default()
-        };
-        Report {
-            cluster_id: 1,
-            member_id: 1,
-            leader_id: 0,
-            version: "1.0.0".to_owned(),
-            db_size: 0,
-            quota: None,
-            revision: 7,
-            raft_index,
-            raft_applied_index: raft_index,
-            linearizable,
-            members: vec![entry(1, "orders-0", false), entry(2, "orders-1", true)],
-            alarms: vec![],
-            users: None,
-        }
+        Report { revision: 7, raft_index, linearizable, ..Report::default() }
     }
 
     fn answer(member: &str, report: Result<Report, CallError>) -> Answer {

@@ -97,7 +97,7 @@ impl Address {
 }
 
 /// The report of one member about itself and its cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// The cluster it belongs to.
     pub cluster_id: u64,

@@ -196,16 +196,12 @@ mod tests {
             cluster_id: 7,
             member_id,
             leader_id,
-            version: "3.7.3".to_owned(),
-            db_size: 20480,
-            quota: None,
             revision: 1,
             raft_index: 9,
             raft_applied_index: 9,
             linearizable,
             members,
-            alarms: Vec::new(),
-            users: None,
+            ..Report::default()
         };
         Answer { member: format!("a-{member_id}"), report: Ok(report) }
     }
