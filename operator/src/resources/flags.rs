@@ -51,7 +51,7 @@ fn flag(name: &str, value: impl Display) -> String {
 
 /// Returns the flags for name, data directory, URLs and cluster token of a member.
 fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
-    // [::] takes IPv4 as well
+    // [::] takes IPv4 as well; at 0.0.0.0 nothing would answer where pods have IPv6 addresses alone
     let peer = scheme(plan.peer_tls == PeerTls::On);
     let client = cluster.client_scheme();
     let client_url = cluster.client_url(plan.ordinal);

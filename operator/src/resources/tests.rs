@@ -4,9 +4,9 @@ mod certificates;
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
-use witan_crd::{CLUSTER, CertificateRole, EtcdCluster};
+use witan_crd::{CertificateRole, EtcdCluster};
 use witan_plan::model::{Bootstrap, JoinMember, PeerTls, PodPlan, Role, Rotation};
 
 use super::{
@@ -82,48 +82,6 @@ fn all_objects_are_as_the_snapshot_says() {
     );
 }
 
-#[test]
-fn every_object_has_its_labels_and_its_owner() {
-    let cluster = cluster(full());
-    let authority = tls::authority(&cluster, SystemTime::now()).expect("an authority");
-    let metas: Vec<ObjectMeta> = vec![
-        client_service(&cluster).metadata,
-        peer_service(&cluster).metadata,
-        budget(&cluster, 2).metadata,
-        claim(&cluster, 1, PeerTls::On).expect("a claim").metadata,
-        pod(&cluster, &first(1, PeerTls::On))
-            .expect("a pod")
-            .metadata,
-        authority.metadata,
-    ];
-    for meta in metas {
-        let labels = meta.labels.unwrap_or_default();
-        for (key, value) in [
-            (CLUSTER, "orders"),
-            ("app.kubernetes.io/name", "etcd"),
-            ("app.kubernetes.io/component", "etcd"),
-            ("app.kubernetes.io/instance", "orders"),
-            ("app.kubernetes.io/managed-by", "witan-operator"),
-            ("app.kubernetes.io/part-of", "witan"),
-            ("app.kubernetes.io/version", "1.1.0"),
-            ("team", "a"),
-        ] {
-            assert_eq!(
-                labels.get(key).map(String::as_str),
-                Some(value),
-                "{:?}",
-                meta.name
-            );
-        }
-        let owners = meta.owner_references.unwrap_or_default();
-        assert_eq!(owners.len(), 1, "{:?}", meta.name);
-        assert_eq!(
-            (owners[0].uid.as_str(), owners[0].controller),
-            ("u-1", Some(true))
-        );
-    }
-}
-
 /// A claim outlives the cluster unless the policy says otherwise.
 #[test]
 fn claims_are_owned_only_when_they_go_with_the_cluster() {
@@ -146,24 +104,6 @@ fn an_address_fits_however_it_is_written() {
     let role = CertificateRole::Server;
     let leaf = tls::leaf(&cluster, role, &authority, now).expect("a certificate");
     assert!(tls::seen(&cluster, role, &leaf, Some(&authority)).fits);
-}
-
-/// In a cluster whose pods have IPv6 addresses alone nothing would answer at 0.0.0.0.
-#[test]
-fn members_listen_on_both_families() {
-    let cluster = cluster(resource(json!({})));
-    let pod = pod(&cluster, &first(0, PeerTls::Off)).expect("a pod");
-    let container = &pod.spec.expect("a spec").containers[0];
-    let flags = container.args.clone().unwrap_or_default();
-    let listen: Vec<_> = flags
-        .iter()
-        .filter(|flag| flag.starts_with("--listen-"))
-        .collect();
-    assert_eq!(listen.len(), 3);
-    assert!(
-        listen.iter().all(|flag| flag.contains("http://[::]:")),
-        "{listen:?}"
-    );
 }
 
 /// Else the operator would apply it in an endless loop.
