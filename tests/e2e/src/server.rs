@@ -1,6 +1,8 @@
 //! A server as a process: started on free ports and a folder of its own, watched until it is
 //! ready, killed in every way, started again on the same folder, and removed when dropped.
 
+mod calls;
+
 use std::{
     fs,
     io::{self, BufRead as _, BufReader, Write as _},
@@ -10,7 +12,7 @@ use std::{
     thread,
 };
 
-use crate::{Kind, Tool, folder::fresh_dir, http, ports, wait};
+use crate::{Kind, folder::fresh_dir, http, ports, wait};
 
 /// The log line for which people and test frameworks wait.
 pub const READY: &str = "ready to serve client requests";
@@ -409,116 +411,6 @@ impl Server {
                 .expect("a child can be asked")
                 .is_none()
         })
-    }
-
-    /// One request on a connection of its own.
-    pub fn http(&self, method: &str, target: &str, body: &str) -> http::Response {
-        http::once(&self.address(), method, target, body)
-    }
-
-    /// The same with the header `Authorization`, if `by` is given.
-    ///
-    /// # Panics
-    /// If no whole answer comes.
-    pub fn http_as(
-        &self,
-        by: Option<&str>,
-        method: &str,
-        target: &str,
-        body: &str,
-    ) -> http::Response {
-        let header = by.map(|value| ("Authorization", value));
-        let headers = header.as_slice();
-        http::try_once(&self.address(), method, target, headers, body.as_bytes())
-            .unwrap_or_else(|error| panic!("{method} {target}: {error}"))
-    }
-
-    /// A token of v3 for a user.
-    ///
-    /// # Panics
-    /// If the user gets none.
-    #[track_caller]
-    pub fn token(&self, name: &str, password: &str) -> String {
-        let user = format!(r#"{{"name":"{name}","password":"{password}"}}"#);
-        let answer = self.v3("auth/authenticate", &user);
-        answer["token"].as_str().expect("a token").to_owned()
-    }
-
-    /// [`Self::http`], answered with this status.
-    ///
-    /// # Panics
-    /// If it is another one.
-    #[track_caller]
-    pub fn answers(&self, status: u16, method: &str, target: &str, body: &str) -> http::Response {
-        let answer = self.http(method, target, body);
-        assert_eq!(
-            answer.status,
-            status,
-            "{method} {target}: {}",
-            answer.text()
-        );
-        answer
-    }
-
-    /// The answer to a call of the gateway below `/v3/`.
-    ///
-    /// # Panics
-    /// If it is refused.
-    #[track_caller]
-    pub fn v3(&self, call: &str, body: &str) -> serde_json::Value {
-        let answer = self.answers(200, "POST", &format!("/v3/{call}"), body);
-        answer.json()
-    }
-
-    /// Adds v3's users, `NAME:PASSWORD`, gives root among them its role, and turns authentication on.
-    ///
-    /// # Panics
-    /// If a call is refused.
-    #[track_caller]
-    pub fn require_users(&self, users: &[&str]) {
-        for user in users {
-            let (name, password) = user.split_once(':').expect("NAME:PASSWORD");
-            let user = format!(r#"{{"name":"{name}","password":"{password}"}}"#);
-            self.v3("auth/user/add", &user);
-        }
-        self.v3("auth/user/grant", r#"{"user":"root","role":"root"}"#);
-        self.v3("auth/enable", "{}");
-    }
-
-    /// The output of a command of etcdctl 3.6.
-    ///
-    /// # Panics
-    /// If it fails.
-    #[track_caller]
-    pub fn etcdctl(&self, args: &[&str]) -> String {
-        let said = Tool::Etcdctl36.run(&self.url(), args);
-        assert_eq!(said.code, Some(0), "{args:?}: {}", said.all());
-        said.stdout
-    }
-
-    /// The value of a series on `/metrics`, the sum over all labels if `name` has none; nothing if there
-    /// is no such series.
-    ///
-    /// # Panics
-    /// If its value is not a number.
-    pub fn metric(&self, name: &str) -> Option<f64> {
-        let page = self.http("GET", "/metrics", "").text();
-        let lines = page.lines().filter_map(|line| line.rsplit_once(' '));
-        let lines = lines.filter(|(series, _)| {
-            let labels = series.strip_prefix(name);
-            labels.is_some_and(|labels| labels.is_empty() || labels.starts_with('{'))
-        });
-        let values = lines.map(|(_, value)| value.parse::<f64>().expect("a number"));
-        values.reduce(|sum, value| sum + value)
-    }
-
-    /// Watchers of v2 and v1 that are registered.
-    ///
-    /// # Panics
-    /// If the member does not tell.
-    pub fn v2_watchers(&self) -> u64 {
-        let stats = self.http("GET", "/v2/stats/store", "");
-        stats.json()["watchers"].as_u64().expect("a number")
     }
 
     /// The last lines of the log, for messages.
