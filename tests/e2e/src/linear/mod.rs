@@ -1,8 +1,8 @@
 //! Linearizability: what clients ask of pairs of keys, what they were answered, what watchers saw, and the
 //! checks of both.
 //!
-//! Reading order: `model` → `checker` and `record`, which judge → `client`. `tests/linear` shows that the checks
-//! refuse what is wrong.
+//! Reading order: `model` → `checker` and `record`, which judge → `client`. `tests/linear/refusals` shows that the checker
+//! refuses what is wrong, `tests/faults/planted` that both do.
 
 pub mod checker;
 pub mod client;

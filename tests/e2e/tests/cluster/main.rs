@@ -6,7 +6,8 @@
 //! seconds) → `quorum` (too few run) → `membership` (members come and go) →
 //! `learners` (what those serve that do not vote) → `forced` (one is left) →
 //! `corruption` (states differ) → `clocks` (wall clocks jump) → `peers` (the peer port) → `tls` (between members) → `tokens` (log-ins) →
-//! `recorder` (what a member records), `versions` (members of several releases) → `etcd` (its disks and its members).
+//! `recorder` (what a member records), `versions` (members of several releases) → `etcd` (its disks and its members) →
+//! `tools` (etcdctl).
 
 #[path = "../tls/authority.rs"]
 mod authority;
@@ -26,4 +27,5 @@ mod restart;
 mod snapshot;
 mod tls;
 mod tokens;
+mod tools;
 mod versions;

@@ -1,6 +1,6 @@
 //! TLS between members: who is heard, with which certificates, and that files are read anew.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use witan_e2e::{Cluster, Folder, Launch, Server, http, server::READY, wait};
 
@@ -11,6 +11,9 @@ use super::{
 
 /// The host names of members.
 const HOSTS: [&str; 2] = ["127.0.0.1", "localhost"];
+
+/// curl's exit codes when a server refuses its certificate: in the handshake, or after it with TLS 1.3.
+const CURL_REFUSED: [Option<i32>; 3] = [Some(35), Some(55), Some(56)];
 
 /// Where each member has its certificate, below its own folder.
 const CERT: &str = "peer.crt";
@@ -117,6 +120,13 @@ fn members_speak_tls_and_nobody_else_is_heard() {
     wait::until_true("plain HTTP is counted", || {
         refusals(cluster.member(0)) > 0.0
     });
+    let without = Command::new("curl")
+        .args(["-sS", "--cacert", &certificates.ca])
+        .arg(format!("https://{address}/members"))
+        .output()
+        .expect("curl is installed");
+    let refused = CURL_REFUSED.contains(&without.status.code());
+    assert!(refused, "a caller without a certificate: {without:?}");
     // a certificate of another authority with the right names
     cluster.member_mut(0).kill9();
     let foreign = Authority::new("another authority");

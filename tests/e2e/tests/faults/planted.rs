@@ -85,13 +85,21 @@ fn lost_write(calls: &mut Vec<Call>) {
 /// A fault of a server, and which check is to find it.
 type Plant = (&'static str, &'static str, fn(&mut Told));
 
-const PLANTS: [Plant; 22] = [
+const PLANTS: [Plant; 23] = [
     ("v3", "a read of a follower that lags", |told| {
         stale_read(&mut told.calls)
     }),
     ("record", "the same, by its revision", |told| {
         stale_read(&mut told.calls)
     }),
+    (
+        "record",
+        "a read of what was not there at its revision",
+        |told| {
+            let read = |_, output| matches!(output, Output::Value(_));
+            answer(find(&mut told.calls, 0, read).1).output = Output::Value(u64::MAX);
+        },
+    ),
     ("v3", "an acknowledged write that nobody finds", |told| {
         lost_write(&mut told.calls)
     }),

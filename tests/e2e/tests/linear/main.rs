@@ -1,7 +1,7 @@
 //! Linearizability of one member through kill -9: what concurrent clients were told has one order,
 //! call by call, and every watcher saw that order, whole, over all restarts.
 //!
-//! Reading order: `witan_e2e::linear` → `refusals`, which shows that its checks refuse what is wrong → this file.
+//! Reading order: `witan_e2e::linear` → `refusals`, which shows that its checker refuses what is wrong → this file.
 
 mod refusals;
 

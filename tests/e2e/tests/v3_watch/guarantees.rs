@@ -1,8 +1,8 @@
 //! The guarantees of watches: nothing is missed and nothing comes twice, beside slow
-//! clients and under compaction; the limits; the counters. Watchers of many spans under load are in `linear` and
-//! `faults`.
+//! clients and under compaction; the limits; the counters. Watchers that read the past under load are in `linear`
+//! and `faults`.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::timeout;
 use tonic::{Code, transport::Channel};
@@ -31,6 +31,53 @@ fn seen(answer: &WatchResponse) -> Vec<(String, i64)> {
         )
     })
     .collect()
+}
+
+/// A watcher of a key or a range that begins now, while others write, is told every change after the revision at which it was
+/// created.
+#[test]
+fn watchers_that_begin_under_load_miss_nothing() {
+    const WRITERS: usize = 4;
+    const PUTS: usize = 200;
+    let server = Launch::witan().start();
+    run(&server, async |channel| {
+        let writers = (0..WRITERS).map(|writer| {
+            let channel = channel.clone();
+            tokio::spawn(async move {
+                let name = format!("k{writer}");
+                let mut written = Vec::new();
+                for _ in 0..PUTS {
+                    written.push((put(&channel, &name, "v").await, name.clone()));
+                }
+                written
+            })
+        });
+        let writers: Vec<_> = writers.collect();
+        let mut watches = Vec::new();
+        for n in 0..40 {
+            let (first, end) = [("k0", ""), ("k1", "k3"), ("k", "l")][n % 3];
+            let stream = Watching::open(&channel, create(from(first, end, 0))).await;
+            watches.push((first, end, stream));
+        }
+        let mut all = BTreeMap::new();
+        for writer in writers {
+            all.extend(writer.await.expect("no writer fails"));
+        }
+        let mut told = 0;
+        for (first, end, mut stream) in watches {
+            let created = stream.next().await.header.expect("a header").revision;
+            let inside = |key: &str| key == first || (first..end).contains(&key);
+            let later = all.range(created + 1..).filter(|(_, key)| inside(key));
+            let expect: Vec<_> = later.map(|(at, key)| (key.clone(), *at)).collect();
+            let mut got = Vec::new();
+            while got.len() < expect.len() {
+                got.extend(seen(&stream.next().await));
+            }
+            assert_eq!(got, expect, "{first} to {end} after {created}");
+            told += got.len();
+        }
+        assert!(told > PUTS, "they began before the writers ended");
+    });
 }
 
 #[test]
