@@ -3,7 +3,7 @@
 //! One pass over a cluster is observe, plan, act, report. `plan` is a pure function from the observed state to one
 //! step; it knows neither Kubernetes nor the network. `resources` makes objects of Kubernetes and applies none.
 //! `controller` is the loop around passes. `backups` runs jobs for EtcdBackups and creates EtcdBackups at the times of a
-//! schedule. `operations` does the EtcdOperations that people create.
+//! schedule. `operations` does the EtcdOperations that people create. `api_server` has the requests that all of them make.
 
 mod act;
 mod api_server;

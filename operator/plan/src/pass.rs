@@ -147,7 +147,7 @@ impl<'a> Pass<'a> {
         let (major, minor) = version_numbers(wanted)?;
         let running = self.pods().filter_map(|(_, pod)| pod.version.as_ref());
         let mut refused = running.filter(|version| {
-            let near = |(a, b): (u64, u64)| a == major && b.abs_diff(minor) <= 1;
+            let near = |(a, b): (u32, u32)| a == major && b.abs_diff(minor) <= 1;
             !version_numbers(version).is_none_or(near)
         });
         refused
@@ -290,9 +290,9 @@ impl<'a> Joined<'a> {
     }
 }
 
-/// Parses major and minor number of a version, such as `1.2.3` or `v1.2.3-rc.1`; `None` of any other text, such as `latest` or
-/// a digest.
-pub fn version_numbers(version: &str) -> Option<(u64, u64)> {
+/// Parses major and minor number of a version, such as `1.2.3` or `v1.2.3-rc.1`, whatever follows them. `None` of another text,
+/// such as `latest` or a digest, and of numbers above 32 bits, which are dates.
+pub fn version_numbers(version: &str) -> Option<(u32, u32)> {
     let mut parts = version.trim_start_matches('v').split('.');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }

@@ -63,6 +63,20 @@ fn certificates_are_valid_for_the_names_of_the_services() {
     shake(&peer, &operator, member).unwrap_or_else(|error| panic!("{member}: {error}"));
 }
 
+/// A secret without its owner would outlive the cluster, and with it the key that signs.
+#[test]
+fn secrets_of_certificates_have_labels_and_owner_of_the_cluster() {
+    let cluster = cluster(full());
+    let now = SystemTime::now();
+    let authority = tls::authority(&cluster, now).expect("an authority");
+    let leaf = tls::leaf(&cluster, CertificateRole::Peer, &authority, now).expect("a certificate");
+    for secret in [authority, leaf] {
+        let (made, budget) = (secret.metadata, budget(&cluster, 2).metadata);
+        assert_eq!(made.owner_references, budget.owner_references);
+        assert_eq!(made.labels, budget.labels);
+    }
+}
+
 /// Its secret was deleted: the key is lost, and certificates that it signed are in use by members and clients.
 #[test]
 fn an_authority_that_is_lost_is_followed_without_a_gap() {
