@@ -62,7 +62,7 @@ use disk_room::DiskRoom;
 use failover::{AskedPreVote, Failover};
 use group_commit::HeldProposal;
 use log_lost::BeyondLog;
-use membership::PendingRemoval;
+use membership::{OwnRemoval, PendingRemoval, told_commit};
 use witan_machine::{StateMachine, member::MemberId, view::View};
 
 /// Settings of a replica.
@@ -240,8 +240,7 @@ pub struct Replica {
     /// How often this leader tried to hand over, so that it can be removed.
     handovers: u32,
     pending_removal: PendingRemoval,
-    /// The tick since which this removed leader waits for the voter that it leaves.
-    leaving_since: Option<u64>,
+    own_removal: OwnRemoval,
     /// Why the member must end after this turn.
     halt: Option<Halt>,
     /// A leader that says that it has acknowledgments of entries that the log does not hold.
@@ -446,9 +445,7 @@ impl Replica {
             self.tell_term(message.from);
             return Ok(());
         }
-        self.note_pre_vote(&message);
-        // An error means that the message is stale or not for this member; raft changed nothing.
-        let _ = self.raft.step(message);
+        self.pass_to_raft(message);
         // A snapshot that raft refused must not replace an accepted one that waits for the next
         // turn.
         let accepted = self.raft.raft.raft_log.unstable_snapshot().as_ref();
@@ -458,6 +455,15 @@ impl Replica {
             self.incoming_snapshot = state;
         }
         Ok(())
+    }
+
+    /// Passes a checked message to raft, and notes what it says of its sender.
+    fn pass_to_raft(&mut self, message: Message) {
+        self.note_pre_vote(&message);
+        let told = (message.from, message.term, told_commit(&message));
+        // An error means that the message is stale or not for this member; raft changed nothing.
+        let _ = self.raft.step(message);
+        self.note_leader_commit(told);
     }
 
     /// Notes that a checkpoint up to `index` is durable. Returns the index below which the log on disk may be

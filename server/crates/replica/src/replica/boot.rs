@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, eraftpb::HardState};
 
 use super::{
-    ApplyQueue, Config, DiskRoom, PendingRemoval, Replica, Role, proposing::ProposalBatch,
+    ApplyQueue, Config, DiskRoom, OwnRemoval, PendingRemoval, Replica, Role,
+    proposing::ProposalBatch,
 };
 use crate::{
     batches_in_flight::BatchesInFlight,
@@ -110,7 +111,7 @@ impl Replica {
             asked_pre_vote: None,
             handovers: 0,
             pending_removal: PendingRemoval::default(),
-            leaving_since: None,
+            own_removal: OwnRemoval::default(),
             halt: None,
             beyond_log: None,
             removed_at: BTreeSet::new(),

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ApplyQueue, AskedPreVote, BeyondLog, Config, DeferredCommits, DiskRoom, Failover, HeldProposal,
-    PendingRemoval, Replica, Role, boot, peers::Acknowledgment, proposing::ProposalBatch,
+    OwnRemoval, PendingRemoval, Replica, Role, boot, peers::Acknowledgment,
+    proposing::ProposalBatch,
 };
 use crate::{
     batches_in_flight::BatchesInFlight,
@@ -158,7 +159,7 @@ frozen! {
         asked_pre_vote: Option<AskedPreVote>,
         handovers: u32,
         pending_removal: PendingRemoval,
-        leaving_since: Option<u64>,
+        own_removal: OwnRemoval,
         beyond_log: Option<BeyondLog>,
         removed_at: BTreeSet<u64>,
         removed_in_log: BTreeMap<u64, u64>,

@@ -29,6 +29,25 @@ pub(super) struct PendingRemoval {
     member: Option<u64>,
 }
 
+/// What decides when this member ends after its own removal.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct OwnRemoval {
+    /// The highest index that another member, as leader, has told this process is committed.
+    leader_commit: u64,
+    /// The tick since which this removed member waits for the voter that it leaves.
+    leaving_since: Option<u64>,
+}
+
+/// Returns the index up to which a leader's message says that the log is committed; 0 for other messages.
+pub(super) fn told_commit(message: &Message) -> u64 {
+    let kind = message.get_msg_type();
+    if kind == MessageType::MsgSnapshot {
+        return message.get_snapshot().get_metadata().index;
+    }
+    let tells = matches!(kind, MessageType::MsgAppend | MessageType::MsgHeartbeat);
+    if tells { message.commit } else { 0 }
+}
+
 impl Replica {
     /// Whether this leader hands over instead of taking its own removal now. The removal is proposed to the
     /// next leader. If nobody takes over, it is taken all the same, unless only one voter would be left: that one
@@ -102,7 +121,7 @@ impl Replica {
         if member == self.config.id || !members.contains_key(&MemberId(member)) {
             return;
         }
-        if self.leaving_since.is_some() {
+        if self.own_removal.leaving_since.is_some() {
             // learners know of it before the voter that needs this member's vote
             if self.raft.store().position().voters.contains(&member) {
                 self.halt = Some(Halt::Removed);
@@ -116,9 +135,18 @@ impl Replica {
         }
     }
 
+    /// Notes what a message that raft has taken says is committed, if its sender leads: `(sender, term, index)`.
+    pub(super) fn note_leader_commit(&mut self, (from, term, index): (u64, u64, u64)) {
+        let raft = &self.raft.raft;
+        if from != self.config.id && raft.leader_id == from && raft.term == term {
+            self.own_removal.leader_commit = self.own_removal.leader_commit.max(index);
+        }
+    }
+
     /// If this member was removed: steps down, also as a candidate, and halts after its messages have gone out. If it
-    /// leaves a single voter, from which it has not learned of the removal, it stays until that voter, which
-    /// may need its vote to learn of it, refuses it. A restarted member does not know whether it led.
+    /// leaves a single voter that has not told it of the commit, it stays until that voter, which may need its vote to
+    /// learn of it, refuses it. That there is another leader says nothing: this member can have committed its removal as
+    /// the leader of an earlier term, and found it again in its log after a restart.
     pub(super) fn notice_own_removal(&mut self) {
         if !self
             .machine
@@ -128,11 +156,11 @@ impl Replica {
         {
             return;
         }
-        let leader = self.raft.raft.leader_id;
-        let learned = leader != 0 && leader != self.config.id;
-        let leaves_one = !learned && self.raft.store().position().voters.len() == 1;
+        let position = self.raft.store().position();
+        let learned = self.own_removal.leader_commit >= position.index;
+        let leaves_one = !learned && position.voters.len() == 1;
         if leaves_one {
-            self.leaving_since = Some(self.ticks);
+            self.own_removal.leaving_since = Some(self.ticks);
         } else {
             self.halt = Some(Halt::Removed);
         }
@@ -147,7 +175,7 @@ impl Replica {
     /// Halts this removed member if the voter that it leaves has not refused it for [`LEAVING_TICKS`]
     /// ticks.
     pub(super) fn continue_leaving(&mut self) {
-        let since = self.leaving_since;
+        let since = self.own_removal.leaving_since;
         if since.is_some_and(|since| self.ticks >= since + LEAVING_TICKS) {
             self.halt = Some(Halt::Removed);
         }

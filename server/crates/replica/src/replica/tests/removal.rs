@@ -2,7 +2,10 @@
 
 use raft::eraftpb::MessageType;
 
-use super::{super::Role, first_state, from_leader, started};
+use super::{
+    super::{Halt, PeerEvent, Role},
+    first_state, from_leader, started,
+};
 use crate::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
     wire::{self, PeerMessage},
@@ -106,5 +109,29 @@ fn a_leader_is_heard_until_its_removal_is_executed_unless_it_was_forced() {
         });
         replica.receive(from_leader(MessageType::MsgHeartbeat, |_| {}));
         assert_eq!(replica.status().leader, leader);
+    }
+}
+
+/// A member that committed its removal as leader, and restarts, follows the only voter left, which may not know of it yet.
+#[test]
+fn a_removed_member_ends_when_the_voter_left_has_told_it_of_the_commit() {
+    for (told, outcome) in [(1, Ok(())), (2, Err(Halt::Removed))] {
+        let change = ChangeMembers { remove: 2, voters: true, ..ChangeMembers::default() };
+        let command = Some(Command::Members(change));
+        let stamp = Some(Stamp::default());
+        let removal = wire::log_record(2, 1, &Entry { stamp, command, caller: None });
+        let mut replica = started(Recovered {
+            checkpoint: Some(super::state_of(&[1, 2])),
+            records: vec![removal],
+            hard_state: Some(wire::hard_state(1, 0, 2)),
+        });
+        let mut host = Agreeing { heard_commit: 2, ..Agreeing::default() };
+        replica.receive(from_leader(MessageType::MsgHeartbeat, |m| m.commit = told));
+        assert_eq!(replica.turn(&mut host), outcome, "told of {told}");
+        assert_eq!(replica.view().position.voters, [1]);
+        if outcome.is_ok() {
+            replica.peer_event(MemberId(1), PeerEvent::RemovedHere);
+            assert_eq!(replica.turn(&mut host), Err(Halt::Removed));
+        }
     }
 }
