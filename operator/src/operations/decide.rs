@@ -33,7 +33,7 @@ pub(super) enum Start {
     End(Result<String, String>),
 }
 
-/// What follows for an operation that has begun.
+/// The next act on an operation that has begun.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
     /// The EtcdCluster gets an annotation, which asks the plan for the work.

@@ -1,4 +1,4 @@
-//! What tests ask of a running server.
+//! Requests of tests to a running server.
 
 use super::Server;
 use crate::{Tool, http};

@@ -33,8 +33,8 @@ fn seen(answer: &WatchResponse) -> Vec<(String, i64)> {
     .collect()
 }
 
-/// A watcher of a key or a range that begins now, while others write, is told every change after the revision at which it was
-/// created.
+/// A watcher of a key or a range that begins now, while others write, receives every change after the revision at which it
+/// was created.
 #[test]
 fn watchers_that_begin_under_load_miss_nothing() {
     const WRITERS: usize = 4;

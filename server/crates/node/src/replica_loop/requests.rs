@@ -23,8 +23,8 @@ use crate::{
     AppliedCommand, NodeError, completions::CompletionSender, host::PendingRequest, now_ns,
 };
 
-/// Requests taken from the inbox in one turn: so many that whose proposals are next is decided among all that
-/// wait.
+/// Requests taken from the inbox in one turn. The number is large, so that the clients whose proposals are next are chosen
+/// among all that wait.
 const TURN_REQUESTS: usize = INBOX_MAX / 2;
 
 /// Requests to the replica's thread, in the order in which they come.

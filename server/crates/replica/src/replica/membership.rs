@@ -29,10 +29,10 @@ pub(super) struct PendingRemoval {
     member: Option<u64>,
 }
 
-/// What decides when this member ends after its own removal.
+/// The state that decides when this member ends after its own removal.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct OwnRemoval {
-    /// The highest index that another member, as leader, has told this process is committed.
+    /// The highest commit index that this process has received from another member that leads.
     leader_commit: u64,
     /// The tick since which this removed member waits for the voter that it leaves.
     leaving_since: Option<u64>,
@@ -135,7 +135,7 @@ impl Replica {
         }
     }
 
-    /// Notes what a message that raft has taken says is committed, if its sender leads: `(sender, term, index)`.
+    /// Notes the commit index of a message that raft has taken, given as `(sender, term, index)`, if the sender leads.
     pub(super) fn note_leader_commit(&mut self, (from, term, index): (u64, u64, u64)) {
         let raft = &self.raft.raft;
         if from != self.config.id && raft.leader_id == from && raft.term == term {
@@ -144,9 +144,9 @@ impl Replica {
     }
 
     /// If this member was removed: steps down, also as a candidate, and halts after its messages have gone out. If it
-    /// leaves a single voter that has not told it of the commit, it stays until that voter, which may need its vote to
-    /// learn of it, refuses it. That there is another leader says nothing: this member can have committed its removal as
-    /// the leader of an earlier term, and found it again in its log after a restart.
+    /// leaves a single voter from which it has not received the commit, it stays until that voter refuses it: the voter may
+    /// need its vote to learn of the removal. Another leader alone is no proof that it knows: this member can have
+    /// committed its removal as the leader of an earlier term, and have read it from its log after a restart.
     pub(super) fn notice_own_removal(&mut self) {
         if !self
             .machine
