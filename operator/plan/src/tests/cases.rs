@@ -213,6 +213,32 @@ fn a_lost_disk_makes_a_new_member_at_once() {
     assert!(world.member(1).expect("a member").id > 5000);
 }
 
+/// A pod would use the volume of a claim that is being deleted, and none comes up on a lost one.
+#[test]
+fn a_member_whose_claim_is_ending_or_lost_gets_no_pod() {
+    let world = cluster(3);
+    let planned = |change: fn(&mut ClaimSeen)| {
+        let mut seen = world.observe();
+        let list = seen.membership.as_mut().expect("a list");
+        list.members[1].started = false;
+        let at = seen.ordinals.get_mut(&1).expect("a member");
+        at.pod = None;
+        change(at.claim.as_mut().expect("a claim"));
+        world.plan(&seen)
+    };
+    let starts = |step: &Step| matches!(step, Step::StartMember(_));
+    let step = planned(|_| ());
+    assert!(starts(&step), "{step:?}");
+    for change in [
+        |claim: &mut ClaimSeen| claim.deleting = true,
+        |claim: &mut ClaimSeen| claim.lost = true,
+        |claim: &mut ClaimSeen| (claim.deleting, claim.lost) = (true, true),
+    ] {
+        let step = planned(change);
+        assert!(!starts(&step), "{step:?}");
+    }
+}
+
 /// A sole member's disk is the data: only a person can decide what follows.
 #[test]
 fn a_sole_member_is_never_replaced() {

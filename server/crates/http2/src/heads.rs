@@ -303,6 +303,28 @@ mod tests {
     ];
 
     #[test]
+    fn a_timeout_is_up_to_eight_digits_and_a_unit() {
+        let units = [
+            ("2H", 7_200_000_000_000),
+            ("2M", 120_000_000_000),
+            ("2S", 2_000_000_000),
+            ("2m", 2_000_000),
+            ("2u", 2_000),
+            ("2n", 2),
+        ];
+        for (text, nanos) in units {
+            assert_eq!(
+                timeout_of(text),
+                Some(Duration::from_nanos(nanos)),
+                "{text}"
+            );
+        }
+        for text in ["", "S", "2", "2s", "-2S", "2\u{b5}", "123456789S"] {
+            assert_eq!(timeout_of(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn a_repeated_block_is_one_head_until_the_table_changes() {
         let mut heads = HeadCache::new();
         let first = block(&GOOD);

@@ -65,3 +65,28 @@ pub(super) fn of_event(event: &Event) -> u64 {
     let of = |node: &Node| (node.path.len() + node.value.as_ref().map_or(0, |v| v.len())) as u64;
     EVENT_BYTES + of(&event.node).max(event.prev.as_ref().map_or(0, of))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Delete, Set};
+
+    #[test]
+    fn the_size_follows_nodes_and_history_and_is_computed_alike_after_a_load() {
+        let mut tree = Tree::default();
+        assert_eq!(tree.size_bytes(), 0);
+        let (path, value) = ("/d/a".into(), vec![b'v'; 100].into());
+        let set = Set { path, value, ..Set::default() };
+        tree.set(&set, 0).unwrap();
+        let nodes = 2 * NODE_BYTES + ("/d".len() + "/d/a".len() + 100) as u64;
+        let event = tree.size_bytes() - nodes;
+        assert!(event >= EVENT_BYTES + 100, "{event}");
+        let mut loaded = tree.clone();
+        loaded.measure();
+        assert_eq!(loaded.size_bytes(), tree.size_bytes());
+        let delete = Delete { path: "/d".into(), dir: true, recursive: true };
+        tree.delete(&delete, 0).unwrap();
+        assert!(tree.size_bytes() >= event + EVENT_BYTES);
+        assert!(tree.size_bytes() < event + nodes + EVENT_BYTES);
+    }
+}

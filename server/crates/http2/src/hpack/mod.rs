@@ -77,6 +77,10 @@ mod tests {
         let large = [b"\x40\x01c\x28".as_slice(), &[b'x'; 40]].concat();
         read(&mut decoder, &large).unwrap();
         assert_eq!(decoder.table_size(), (0, 0));
+        // heads are remembered by the generation, which a new size of the table changes, too
+        let generation = decoder.generation;
+        read(&mut decoder, b"\x20").unwrap();
+        assert_ne!(decoder.generation, generation);
     }
 
     #[test]

@@ -40,9 +40,12 @@ fn a_client_cannot_send_beyond_its_window() {
     let mut client = Client::plain();
     client.send(frame::HEADERS, END_HEADERS, 1, &block("/deaf"));
     // the call does not read it, so the window is not opened again
-    for _ in 0..=WINDOW_BYTES as usize / PAYLOAD_MAX {
+    for _ in 0..WINDOW_BYTES as usize / PAYLOAD_MAX {
         client.send(frame::DATA, 0, 1, &message(&[0; PAYLOAD_MAX - 5]));
     }
+    let before = client.all();
+    assert!(before.iter().all(|got| got.kind != frame::RST_STREAM));
+    client.send(frame::DATA, 0, 1, &[0]);
     let reset = client.all().pop().unwrap();
     assert_eq!((reset.kind, reset.stream), (frame::RST_STREAM, 1));
     assert_eq!(reset.number(), Reason::FlowControl as u32);

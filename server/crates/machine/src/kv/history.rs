@@ -349,5 +349,13 @@ mod tests {
         }
         // Down the digits and up again: at most thrice the logarithm.
         assert!(most <= 3 * VERSIONS.ilog2(), "{most} steps");
+        // the bases of blocks are where a search may be wrong by one
+        let bases: Vec<i64> = history.blocks_from(0).map(Block::base).collect();
+        let around = bases.iter().flat_map(|base| [base - 1, *base, base + 1]);
+        for revision in around {
+            let block = bases.partition_point(|base| *base < revision);
+            let block = block.saturating_sub(1) as u64;
+            assert_eq!(history.seek(revision).block, block, "revision {revision}");
+        }
     }
 }
