@@ -234,7 +234,7 @@ impl<M: Members> Operator<M> {
                 let namespace = gone.namespace.as_deref().unwrap_or_default();
                 let cluster = ObjectRef::new(&gone.name).within(namespace);
                 scope.operator.rollouts.forget(&cluster);
-                scope.operator.metrics.forget(namespace, &gone.name);
+                scope.operator.metrics.forget_cluster(namespace, &gone.name);
                 scope.operator.tried.forget(namespace, &gone.name);
             }
             log_watch(outcome);

@@ -155,7 +155,7 @@ impl Metrics {
     }
 
     /// Removes the series of a deleted cluster.
-    pub(crate) fn forget(&self, namespace: &str, name: &str) {
+    pub(crate) fn forget_cluster(&self, namespace: &str, name: &str) {
         let labels = [namespace, name];
         // an error says that the cluster never had the series
         for series in &self.states {

@@ -178,7 +178,7 @@ impl RunningMember {
     }
 
     /// If this member leads, hands leadership over to another one before the stop, so that clients need not wait
-    /// for an election. A failure is logged.
+    /// for an election. A fault is logged; nothing is logged if no other voter is active.
     async fn hand_over(&self) {
         match self.node.transfer_leadership(None).await {
             Ok(leader) => {

@@ -160,7 +160,8 @@ fn serves(answers: &[Answer]) -> bool {
     reports.any(|report| report.linearizable)
 }
 
-/// Returns what a recovery from `member` loses, and the member from which less would be lost, as text.
+/// Returns the warning before a recovery from `member`: no quorum serves, which the caller has checked; and the member
+/// that answers and would lose less, if its raft index is higher.
 fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
     let status = resource.status.clone().unwrap_or_default();
     let voters = status

@@ -158,7 +158,8 @@ fn title(document: &Document) -> String {
     }
 }
 
-/// Converts one document; returns the comment about it and the YAML of each resource.
+/// Converts one document; returns the comment about it and the YAML of each resource, none if it is of another kind and
+/// passed over. Fails if it is a cluster of an unknown format, or cannot be converted.
 fn document_as_yaml(
     document: Document,
     title: &str,

@@ -55,6 +55,8 @@ fn lock(failure: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
     failure.expect("no code panics while it holds this lock")
 }
 
+/// Accepts connections and carries each to the pod, until it is aborted; a failed accept is repeated. `failure` is the
+/// error of the last connection that ended, `None` if that one had no error.
 async fn accept(
     listener: TcpListener,
     pods: Api<Pod>,

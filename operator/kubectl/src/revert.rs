@@ -119,7 +119,8 @@ fn explained(error: CallError, at: &PrefixAt) -> PluginError {
     error.into()
 }
 
-/// Returns how a key differs; `None` if it does not.
+/// Returns how a key differs; `None` if both have the same put of it, or neither has one. A key that was put again with
+/// the same value has changed.
 fn difference(now: Option<&KeyValue>, then: Option<&KeyValue>) -> Option<Difference> {
     let change = match (now, then) {
         (Some(now), Some(then)) if now.mod_revision == then.mod_revision => return None,
@@ -157,6 +158,8 @@ pub(super) fn table(found: &Differences, at: &PrefixAt) -> String {
     format!("{table}{count} between revisions {revision} and {newest}\n")
 }
 
+/// Prints the differences and, with `yes`, brings the keys back in one transaction, which fails if one of them changes
+/// before it. Refuses more keys than a transaction holds, and keys that had a lease.
 pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), PluginError> {
     let found = differences(keys, at).await?;
     print(&table(&found, at))?;

@@ -119,7 +119,7 @@ fn head(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
     ];
     lines.extend(restored(status).map(|text| ("Restored", text)));
     lines.extend(recovery(status, now).map(|text| ("Recovery", text)));
-    lines.extend(discovery(status).map(|text| ("Discovery", text)));
+    lines.extend(missing_registrations(status).map(|text| ("Discovery", text)));
     let mut text = String::new();
     for (name, value) in lines {
         text.push_str(&format!("{name:12} {value}\n"));
@@ -197,7 +197,9 @@ fn recovery(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     })
 }
 
-fn discovery(status: &EtcdClusterStatus) -> Option<String> {
+/// Returns how many members are registered at the discovery service, and which ones are missing; `None` if none is
+/// missing or the cluster has no discovery URL.
+fn missing_registrations(status: &EtcdClusterStatus) -> Option<String> {
     let discovery = status
         .discovery
         .as_ref()

@@ -17,8 +17,8 @@ const FIRST_REVISION: i64 = 1;
 
 /// Returns the list of members and what they report; `None` when none answered.
 ///
-/// The list of the leader counts, else that of any member whose list a quorum confirmed, else that of the member with
-/// the highest applied index. `known` are the ordinals that have a pod or a claim.
+/// A list that a quorum confirmed counts, else that of a member that leads, else that of the member with the highest
+/// applied index. `known` are the ordinals that have a pod or a claim.
 pub(super) fn judge(
     cluster: &Cluster<'_>,
     answers: &[Answer],

@@ -288,8 +288,8 @@ fn selector(cluster: &Cluster<'_>) -> LabelSelector {
     }
 }
 
-/// Returns the user's affinity; if it has no anti-affinity of pods, members keep away from each other's
-/// nodes.
+/// Returns the user's affinity; if it has no anti-affinity of pods, `podAntiAffinityPreset` adds one between the members'
+/// nodes: preferred (soft), required (hard) or none.
 fn affinity(cluster: &Cluster<'_>) -> Result<Affinity, ResourceError> {
     let spec = cluster.spec();
     let mut affinity: Affinity = match &spec.affinity {

@@ -11,7 +11,7 @@ use witan_dialect::{Context, reply};
 use crate::follow::{CutOverRefused, FollowHandle};
 
 /// Answers an authorized request: `GET /follow` with the status, `POST /follow/cut-over` by doing the cut-over and
-/// waiting for its result; 405 for other methods. A member that follows nothing answers 404, and says whether its
+/// waiting for its result; 405 for other methods. No other path is routed here. A member that follows nothing answers 404, and says whether its
 /// cluster follows.
 pub(crate) async fn handle(
     ctx: &Context,

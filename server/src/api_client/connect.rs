@@ -37,7 +37,8 @@ impl Route<'_> {
         self.uri.scheme_str() == Some("https")
     }
 
-    /// Connects within `patience`; the error contains the authority.
+    /// Connects within `patience` by TCP, with TLS for https, through the proxy if there is one: by a tunnel for https,
+    /// to the proxy itself for http. No HTTP request is sent yet. The error contains the authority it connects to.
     pub(crate) async fn open(&self) -> Result<Connection, String> {
         let authority = self.proxy.map_or_else(|| self.authority(), str::to_owned);
         match timeout(self.patience, self.dial(&authority)).await {

@@ -103,7 +103,8 @@ async fn ask(verb: &FollowVerb) -> Result<String, FollowCommandError> {
     })
 }
 
-/// Returns the status as text, a name and a value on each line.
+/// Returns the fields of the status that `ROWS` names, a title and a value on each line; `-` for a missing field. Other
+/// fields are left out.
 fn status_lines(status: &Value) -> String {
     let text = |name: &str| match &status[name] {
         Value::String(text) => text.clone(),

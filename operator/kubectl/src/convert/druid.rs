@@ -100,7 +100,7 @@ fn cluster(fields: &mut Fields) -> Result<Outcome, String> {
     let class = "storage.storageClassName";
     pods::word(fields, &mut made, "spec.storageClass", class);
     disks::replicas(fields, &mut made, "spec.replicas");
-    certificates(fields, &mut made);
+    access(fields, &mut made);
     pods::labels(fields, &mut made, "spec.labels", "spec.annotations");
     pods::resources(fields, &mut made, "spec.etcd.resources");
     let scheduling = "spec.schedulingConstraints";
@@ -165,8 +165,9 @@ fn options(fields: &mut Fields, made: &mut Made) {
     server::options(fields, made, flags);
 }
 
-/// Converts the secrets of `peerUrlTls` and `clientUrlTls`.
-fn certificates(fields: &mut Fields, made: &mut Made) {
+/// Converts the secrets of `peerUrlTls` and `clientUrlTls`, and then `authSecretRef`, which turns users on: these need
+/// TLS for clients.
+fn access(fields: &mut Fields, made: &mut Made) {
     for (from, target) in [
         ("spec.etcd.peerUrlTls", "tls.peer.secretRef"),
         ("spec.etcd.clientUrlTls", "tls.client.secretRef"),

@@ -237,7 +237,8 @@ pub(super) fn text_of(value: &Value) -> Option<String> {
     }
 }
 
-/// Whether a value asks for something: not if it is empty, off, or has `enabled` or `create` off.
+/// Whether a value asks for something: not if it is null, false or empty, has `enabled` or `create` off, or is an object
+/// of such values only. The number 0 and the text `false` ask.
 fn asks(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,

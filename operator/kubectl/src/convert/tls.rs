@@ -96,7 +96,8 @@ pub(super) fn more_names(fields: &mut Fields, made: &mut Made, names: &str, addr
     }
 }
 
-/// Turns users on, with the password of root in a secret. `path` is the field that asks for it.
+/// Turns users on, with the password of root in a secret. Refuses `path`, the field that asks for it, with a note and
+/// `false` if clients have no TLS or the name of the secret is invalid; the caller has taken that field.
 pub(super) fn users(fields: &mut Fields, made: &mut Made, path: &str, secret: &str) -> bool {
     if made.get("tls.client").is_none() {
         fields.refuse(

@@ -27,7 +27,7 @@ pub(super) struct TlsMetrics {
 }
 
 impl TransportMetrics {
-    /// Registers the series of the client ports; with `extensive` calls are timed, too.
+    /// Registers the series of the client ports and those of the peer port's TLS; with `extensive` calls are timed, too.
     #[rustfmt::skip]
     pub fn register(on: &Register, extensive: bool) -> Self {
         let labels = ["grpc_method", "grpc_service", "grpc_type"];

@@ -236,7 +236,8 @@ impl Tree {
         }
     }
 
-    /// Checks consistency after the last record, and computes the size.
+    /// Fails if the record of the index is missing or an event lies outside of the history that is kept, and computes
+    /// the size. Nodes are checked as each is loaded; their indices are not.
     pub fn finish_load(&mut self) -> Result<(), CorruptTree> {
         let holds_nodes = self
             .root

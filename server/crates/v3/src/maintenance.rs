@@ -135,7 +135,7 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<
 }
 
 /// Rewrites the checkpoint and waits for its end, while reads and writes continue. Memory is never
-/// fragmented as etcd's file is.
+/// fragmented as etcd's file is. The response has no header, as etcd's.
 pub(super) async fn defragment(
     ctx: &Context,
     _request: DefragmentRequest,

@@ -194,7 +194,7 @@ impl Replica {
     }
 
     /// Returns the other voter, but `except`, with the longest log of those that this leader has heard of
-    /// lately.
+    /// lately; fails with `NoTransferee` if there is none. The caller checks that this member leads.
     pub(super) fn transferee(&self, except: Option<u64>) -> Result<u64, TransferRefused> {
         let (own, raft) = (self.config.id, &self.raft.raft);
         let voters = &self.raft.store().position().voters;
