@@ -4,7 +4,7 @@
 //! that no step is based on outdated state. Nothing is written here.
 
 mod membership;
-mod pods;
+pub(crate) mod pods;
 mod restore;
 mod secrets;
 mod taken;

@@ -166,7 +166,8 @@ fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
 }
 
 /// Returns the status of each ordinal that has a pod or a member, then that of members that run outside of the
-/// pods of this cluster, each under a name of its own.
+/// pods of this cluster, each under a name of its own. While no member answers, ids, learners and members elsewhere are
+/// those last reported: a recovery counts the voters by them.
 fn members(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let membership = seen.membership.as_ref();
     let of_pods = seen.pods().map(|(ordinal, _)| ordinal);
@@ -174,17 +175,28 @@ fn members(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let ordinals: BTreeSet<Ordinal> = of_pods.chain(of_members).collect();
     let own = ordinals.into_iter().map(|ordinal| {
         let member = seen.member(ordinal);
+        let name = of.cluster.resource.member(ordinal);
+        let reported = match membership {
+            Some(list) => of_member(list, member),
+            None => last_reported(of.before, &name),
+        };
         MemberStatus {
-            name: of.cluster.resource.member(ordinal),
+            name,
             ordinal: i32::try_from(ordinal).ok(),
             phase: Some(member_phase(seen, ordinal, member)),
             reason: reason(seen, ordinal),
             silent_since: silent_since(of.before, member, seen.now),
-            ..of_member(membership, member)
+            ..reported
         }
     });
-    let foreign = seen.members().filter(|member| member.ordinal.is_none());
     let mut all: Vec<MemberStatus> = own.collect();
+    let Some(list) = membership else {
+        let known = of.before.members.iter();
+        let elsewhere = known.filter(|member| member.ordinal.is_none());
+        all.extend(elsewhere.map(|member| last_reported(of.before, &member.name)));
+        return all;
+    };
+    let foreign = seen.members().filter(|member| member.ordinal.is_none());
     for member in foreign {
         let name = seen.name_of(&of.cluster.name, member.id);
         let unique = all.iter().all(|other| other.name != name);
@@ -193,13 +205,24 @@ fn members(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
         } else {
             format!("{:x}", member.id)
         };
-        all.push(MemberStatus { name, ..of_member(membership, Some(member)) });
+        all.push(MemberStatus { name, ..of_member(list, Some(member)) });
     }
     all
 }
 
+/// Returns the name, the id and the role of a member in the present status.
+fn last_reported(before: &EtcdClusterStatus, name: &str) -> MemberStatus {
+    let known = before.members.iter().find(|known| known.name == name);
+    MemberStatus {
+        name: name.to_owned(),
+        id: known.and_then(|known| known.id.clone()),
+        is_learner: known.is_some_and(|known| known.is_learner),
+        ..MemberStatus::default()
+    }
+}
+
 /// Returns the part of a member's status that the members report; empty without a member.
-fn of_member(membership: Option<&Membership>, member: Option<&MemberSeen>) -> MemberStatus {
+fn of_member(membership: &Membership, member: Option<&MemberSeen>) -> MemberStatus {
     let Some(member) = member else {
         return MemberStatus::default();
     };
@@ -207,7 +230,7 @@ fn of_member(membership: Option<&Membership>, member: Option<&MemberSeen>) -> Me
         id: Some(format!("{:x}", member.id)),
         version: member.version.clone(),
         is_healthy: member.healthy,
-        is_leader: membership.and_then(|all| all.leader) == Some(member.id),
+        is_leader: membership.leader == Some(member.id),
         is_learner: member.learner,
         raft_index: i64::try_from(member.raft_index)
             .ok()
@@ -449,18 +472,26 @@ pub(crate) fn time(unix_s: i64) -> Time {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::api::core::v1::Pod;
     use witan_crd::CompactionStatus;
+    use witan_plan::model::OrdinalSeen;
 
     use super::*;
 
-    /// The API server refuses a list with two entries of one name, and with it the whole status.
-    #[test]
-    fn every_member_has_a_name_of_its_own() {
+    fn resource() -> witan_crd::EtcdCluster {
         let resource = serde_json::json!({
             "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
             "metadata": {"name": "a", "namespace": "ns", "uid": "u"}, "spec": {},
         });
-        let resource: witan_crd::EtcdCluster = serde_json::from_value(resource).unwrap();
+        serde_json::from_value(resource).unwrap()
+    }
+
+    /// The API server refuses a list with two entries of one name, and with it the whole status.
+    #[test]
+    fn every_member_has_a_name_of_its_own() {
+        let resource = resource();
         let cluster = Cluster::new(&resource, crate::testing::environment("image:1")).unwrap();
         let of = Subject { cluster: &cluster, before: &EtcdClusterStatus::default() };
         let member = |id, ordinal| MemberSeen {
@@ -474,6 +505,54 @@ mod tests {
         let seen = Observed { membership: Some(membership), ..Observed::default() };
         let names = members(of, &seen).into_iter().map(|member| member.name);
         assert_eq!(names.collect::<Vec<_>>(), ["a-0", "b", "c"]);
+    }
+
+    /// A recovery must know of voters elsewhere and of learners when nobody answers.
+    #[test]
+    fn members_keep_their_id_and_role_while_none_answers() {
+        let resource = resource();
+        let cluster = Cluster::new(&resource, crate::testing::environment("image:1")).unwrap();
+        let member = |id, ordinal, learner| MemberSeen {
+            id,
+            ordinal,
+            learner,
+            healthy: true,
+            ..MemberSeen::default()
+        };
+        let list = vec![
+            member(10, Some(0), false),
+            member(11, Some(1), true),
+            member(12, None, false),
+        ];
+        let membership = Membership { members: list, leader: Some(10), ..Membership::default() };
+        let pod = crate::observe::pods::seen(&cluster, &Pod::default(), 0);
+        let pods = [0, 1].map(|ordinal| {
+            (
+                ordinal,
+                OrdinalSeen { pod: Some(pod.clone()), ..OrdinalSeen::default() },
+            )
+        });
+        let ordinals = BTreeMap::from(pods);
+        let mut seen = Observed {
+            membership: Some(membership),
+            ordinals,
+            ..Observed::default()
+        };
+        let mut before = EtcdClusterStatus::default();
+        for answers in [true, false, false] {
+            seen.membership = seen.membership.filter(|_| answers);
+            before.members = members(Subject { cluster: &cluster, before: &before }, &seen);
+            let shown = before.members.iter().map(|member| {
+                let id = member.id.as_deref().unwrap_or_default();
+                (id, member.ordinal, member.is_learner, member.is_healthy)
+            });
+            let expected = [
+                ("a", Some(0), false, answers),
+                ("b", Some(1), true, answers),
+                ("c", None, false, answers),
+            ];
+            assert_eq!(shown.collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn restores_in_vain(cluster: &Cluster<'_>, pod: &Pod) -> bool {
 
 /// Reads what the plan needs of a pod from its status, labels and annotations. While the spec makes no template no pod
 /// counts as outdated.
-pub(super) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSeen {
+pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSeen {
     let ready = pod_condition(pod, "Ready");
     let peer_tls = marked(pod.annotations(), PEER_TLS).unwrap_or(PeerTls::Off);
     let created = pod
