@@ -49,16 +49,27 @@ const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 #[derive(Debug)]
 pub(crate) struct Members {
     members: Vec<(String, Channel)>,
-    tls: ClientTlsConfig,
     login: Option<Login>,
-    has_certificate: bool,
+    flags: ClientFlags,
 }
 
 impl Members {
     /// Reads the files of the flags. Connections are made by the first call.
     pub(crate) fn new(endpoints: &[String], flags: &ClientFlags) -> Result<Self, BackupError> {
-        let tls = tls(flags)?;
-        let members = channels(endpoints.iter(), &tls)?;
+        Self::of(endpoints.iter(), flags)
+    }
+
+    /// Returns the same members with new connections: the address of one may be that of a service, which chooses another member
+    /// for a new connection alone. The files are read again: certificates and the password change while the process runs.
+    pub(crate) fn reconnected(&self) -> Result<Self, BackupError> {
+        Self::of(self.members.iter().map(|(url, _)| url), &self.flags)
+    }
+
+    fn of<'a>(
+        endpoints: impl Iterator<Item = &'a String>,
+        flags: &ClientFlags,
+    ) -> Result<Self, BackupError> {
+        let members = channels(endpoints, &tls(flags)?)?;
         let login = match (&flags.user, &flags.password_file) {
             (Some(name), Some(file)) => {
                 let password =
@@ -68,18 +79,7 @@ impl Members {
             }
             _ => None,
         };
-        Ok(Self { members, tls, login, has_certificate: flags.cert.is_some() })
-    }
-
-    /// Returns the same members with new connections: the address of one may be that of a service, which chooses another member
-    /// for a new connection alone.
-    pub(crate) fn reconnected(&self) -> Result<Self, BackupError> {
-        Ok(Self {
-            members: channels(self.members.iter().map(|(url, _)| url), &self.tls)?,
-            tls: self.tls.clone(),
-            login: self.login.clone(),
-            has_certificate: self.has_certificate,
-        })
+        Ok(Self { members, login, flags: flags.clone() })
     }
 
     pub(crate) fn channel(&self, endpoint: &str) -> Result<&Channel, BackupError> {
@@ -97,7 +97,8 @@ impl Members {
         let Some(login) = self.login.clone() else {
             return Ok(None);
         };
-        let session = log_in(channel, login, self.has_certificate, CALL_TIMEOUT).await;
+        let has_certificate = self.flags.cert.is_some();
+        let session = log_in(channel, login, has_certificate, CALL_TIMEOUT).await;
         match session.map_err(|status| failed(endpoint, "log in at", &status))? {
             LoggedIn::User(token) => Ok(token),
             LoggedIn::Nobody => Ok(None),
@@ -298,5 +299,30 @@ fn reason_text(status: &Status) -> String {
         innermost(status)
     } else {
         status.message().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestFolder;
+
+    #[tokio::test]
+    async fn new_connections_use_the_password_that_the_file_has_now() {
+        let folder = TestFolder::new("password");
+        let file = folder.path().join("password");
+        let flags = ClientFlags {
+            user: Some("root".to_owned()),
+            password_file: Some(file.clone()),
+            ..ClientFlags::default()
+        };
+        let password = |members: &Members| members.login.clone().map(|login| login.password);
+        fs::write(&file, "first\n").unwrap();
+        let first = Members::new(&["http://127.0.0.1:1".to_owned()], &flags).unwrap();
+        fs::write(&file, "second\n").unwrap();
+        let second = first.reconnected().unwrap();
+        assert_eq!(password(&first).as_deref(), Some("first"));
+        assert_eq!(password(&second).as_deref(), Some("second"));
+        assert_eq!(second.members[0].0, "http://127.0.0.1:1");
     }
 }
