@@ -59,7 +59,9 @@ impl ActError {
         match self {
             ActError::Api(failure) => {
                 let refusal = failure.refusal()?;
-                let refused = matches!(refusal.code, 400 | 403 | 404 | 422);
+                // a webhook that cannot be called refuses an object as well as one that says no
+                let webhook = refusal.message.contains("failed calling webhook");
+                let refused = matches!(refusal.code, 400 | 403 | 404 | 422) || webhook;
                 refused.then(|| format!("cannot {}: {}", failure.what, refusal.message))
             }
             ActError::Member(refusal) => refusal.is_refusal().then(|| refusal.to_string()),

@@ -5,7 +5,7 @@ use std::{fmt::Display, time::Duration};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
-    core::Status,
+    core::{DeserializeGuard, Status},
     runtime::{
         controller::{self, Action},
         watcher,
@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::json;
 use witan_crd::Object;
 
-use crate::resources::MANAGER;
+use crate::{controller::readable::readable, resources::MANAGER};
 
 /// A request that the API server refused or did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,18 @@ pub(crate) async fn get<K: Object>(
 ) -> Result<Option<K>, ApiFailure> {
     let api = Api::namespaced(client.clone(), namespace);
     api.get_opt(name).await.map_err(cannot(what))
+}
+
+/// Lists the resources of one of our kinds, except those that this release cannot read.
+pub(crate) async fn list_readable<K: Object>(
+    client: &Client,
+    namespace: &str,
+    params: ListParams,
+    what: &'static str,
+) -> Result<Vec<K>, ApiFailure> {
+    let api = Api::<DeserializeGuard<K>>::namespaced(client.clone(), namespace);
+    let found = api.list(&params).await.map_err(cannot(what))?;
+    Ok(found.items.into_iter().filter_map(readable).collect())
 }
 
 /// Lists the objects of a kind that have a label of this key and value.

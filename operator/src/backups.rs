@@ -23,13 +23,12 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{ObjectMeta, PostParams},
+    api::{ListParams, ObjectMeta, PostParams},
     runtime::{
         Controller,
         controller::{self, Action},
         events::Recorder,
         reflector::ObjectRef,
-        watcher,
     },
 };
 use tokio::sync::Mutex;
@@ -40,8 +39,8 @@ use witan_crd::{
 use witan_plan::model::Notice;
 
 use crate::{
-    api_server::{cannot, delete, get, list, log_watch, on_failed, write_status},
-    controller::{Operator, PassError, announce, watches},
+    api_server::{cannot, delete, get, list, list_readable, log_watch, on_failed, write_status},
+    controller::{Operator, PassError, announce, bounded, readable, watches},
     metrics::Metrics,
     options::Environment,
     resources::{BACKUP, BACKUP_OF, Cluster, SCHEDULE, backup::job, is_owned},
@@ -51,6 +50,8 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(15);
 /// When to look again at a running job: no watch reports why its pod waits.
 const LOOK: Duration = Duration::from_secs(10);
+/// How long a pass may take.
+const PASS_LONGEST: Duration = Duration::from_secs(60);
 /// In errors: a resource that has changed since it was read is not written, and its watch brings it again.
 const WRITE: &str = "write the status";
 
@@ -76,35 +77,32 @@ impl Backups {
 
     /// Returns the stream that works on the backups and schedules of a namespace, `None` for all.
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
-        let backups = Controller::new(
-            self.api::<EtcdBackup>(namespace),
-            watcher::Config::default(),
-        )
-        .owns(self.api::<Job>(namespace), watches::ours())
-        .run(
-            async |backup, this: Arc<Self>| this.reconcile(&backup).await,
-            |backup, error, _| on_failed(&*backup, error, RETRY),
-            self.clone(),
-        );
+        let (store, changes) = readable::watch(&self.client, namespace);
+        let backups = Controller::for_stream(changes, store)
+            .owns(self.api::<Job>(namespace), watches::ours())
+            .run(
+                async |backup, this: Arc<Self>| {
+                    bounded(PASS_LONGEST, this.reconcile(&backup)).await
+                },
+                |backup, error, _| on_failed(&*backup, error, RETRY),
+                self.clone(),
+            );
         let created = |backup: EtcdBackup| {
             let name = backup.labels().get(SCHEDULE)?;
             let schedule = ObjectRef::<EtcdBackupSchedule>::new(name);
             Some(schedule.within(&backup.namespace()?))
         };
-        let schedules = Controller::new(
-            self.api::<EtcdBackupSchedule>(namespace),
-            watcher::Config::default(),
-        )
-        .watches(
-            self.api::<EtcdBackup>(namespace),
-            watcher::Config::default(),
-            created,
-        )
-        .run(
-            async |schedule, this: Arc<Self>| this.reconcile_schedule(&schedule).await,
-            |schedule, error, _| on_failed(&*schedule, error, RETRY),
-            self.clone(),
-        );
+        let (store, changes) = readable::watch(&self.client, namespace);
+        let (_, of_backups) = readable::watch::<EtcdBackup>(&self.client, namespace);
+        let schedules = Controller::for_stream(changes, store)
+            .watches_stream(of_backups, created)
+            .run(
+                async |schedule, this: Arc<Self>| {
+                    bounded(PASS_LONGEST, this.reconcile_schedule(&schedule)).await
+                },
+                |schedule, error, _| on_failed(&*schedule, error, RETRY),
+                self.clone(),
+            );
         let metrics = self.metrics.clone();
         let schedules = schedules.map(move |outcome| {
             if let Err(controller::Error::ObjectNotFound(gone)) = &outcome {
@@ -184,11 +182,12 @@ impl Backups {
             )));
         }
         let jobs = self.api::<Job>(Some(namespace));
-        match jobs.create(&PostParams::default(), &wanted).await {
+        let created = jobs.create(&PostParams::default(), &wanted).await;
+        if already_exists(&created) {
             // an earlier pass has created it, and the next one reads it
-            Err(kube::Error::Api(refusal)) if refusal.code == 409 => Ok(Ok(wanted)),
-            created => Ok(refused("job", created).map_err(cannot("create the job"))?),
+            return Ok(Ok(wanted));
         }
+        Ok(refused("job", created).map_err(cannot("create the job"))?)
     }
 
     /// Reads a cluster; the reason as text if it does not exist.
@@ -263,25 +262,26 @@ impl Backups {
             self.metrics.forget_schedule(&namespace, &name);
             return Ok(Action::await_change());
         }
-        let (ours, what) = ((SCHEDULE, name.as_str()), "list the EtcdBackups");
-        let ours = list::<EtcdBackup>(&self.client, &namespace, ours, what).await?;
-        let mut due = schedule::due(schedule, &ours, Timestamp::now());
+        let ours = ListParams::default().labels(&format!("{SCHEDULE}={name}"));
+        let (client, what) = (&self.client, "list the EtcdBackups");
+        let ours = list_readable::<EtcdBackup>(client, &namespace, ours, what).await?;
+        let now = Timestamp::now();
+        let mut due = schedule::due(schedule, &ours, now);
+        let success = due.status.last_success_time.as_ref();
+        let success = success.map(|time| time.0.as_second());
+        self.metrics
+            .schedule
+            .set(&namespace, &name, success, due.overdue);
         if let Some(time) = due.create {
-            let backup = scheduled(schedule, time);
-            let backups = self.api::<EtcdBackup>(Some(&namespace));
-            match backups.create(&PostParams::default(), &backup).await {
-                Err(kube::Error::Api(refusal)) if refusal.code == 409 => {}
-                created => drop(created.map_err(cannot("create an EtcdBackup"))?),
+            match self.create_scheduled(schedule, time).await? {
+                Ok(created) => {
+                    due.status.last_schedule_time = Some(Time(time));
+                    due.status.active = Some(created);
+                }
+                Err(why) => {
+                    due.status.conditions = schedule::ready(schedule, "BackupRefused", &why, now);
+                }
             }
-            let created = backup.name_any();
-            tracing::info!(
-                namespace,
-                schedule = name,
-                backup = created,
-                "created an EtcdBackup"
-            );
-            due.status.last_schedule_time = Some(Time(time));
-            due.status.active = Some(created);
         }
         for old in ours
             .iter()
@@ -290,11 +290,6 @@ impl Backups {
             delete(&self.client, old, "delete an old EtcdBackup").await?;
         }
         self.reconcile_changes(schedule, &mut due).await?;
-        let success = due.status.last_success_time.as_ref();
-        let success = success.map(|time| time.0.as_second());
-        self.metrics
-            .schedule
-            .set(&namespace, &name, success, due.overdue);
         let before = schedule.status.clone().unwrap_or_default();
         if due.status != before
             && write_status(&self.client, schedule, &due.status, WRITE).await?
@@ -305,6 +300,28 @@ impl Backups {
             announce::publish(&self.recorder, schedule, &notice).await;
         }
         Ok(Action::requeue(due.requeue_after))
+    }
+
+    /// Creates the EtcdBackup of a schedule for one of its times and returns its name; the API server's reason as text if
+    /// it is refused.
+    async fn create_scheduled(
+        &self,
+        schedule: &EtcdBackupSchedule,
+        time: Timestamp,
+    ) -> Result<Result<String, String>, PassError> {
+        let backup = scheduled(schedule, time);
+        let (namespace, name) = (backup.namespace().unwrap_or_default(), backup.name_any());
+        let backups = self.api::<EtcdBackup>(Some(&namespace));
+        let created = backups.create(&PostParams::default(), &backup).await;
+        if already_exists(&created) {
+            return Ok(Ok(name));
+        }
+        let created = refused("EtcdBackup", created).map_err(cannot("create an EtcdBackup"))?;
+        Ok(created.map(|_| {
+            let schedule = schedule.name_any();
+            tracing::info!(namespace, schedule, backup = name, "created an EtcdBackup");
+            name
+        }))
     }
 
     /// Keeps the pod of a schedule that stores changes, and adds to its status how far they are.
@@ -331,6 +348,11 @@ impl Backups {
         due.requeue_after = due.requeue_after.min(seen.requeue_after());
         Ok(())
     }
+}
+
+/// Whether an object of the name existed before. A quota that is changed at the same time also answers 409.
+fn already_exists<K>(created: &Result<K, kube::Error>) -> bool {
+    matches!(created, Err(kube::Error::Api(refusal)) if refusal.reason == "AlreadyExists")
 }
 
 /// Makes the reason as text of the API server's refusal to create an object of this kind.

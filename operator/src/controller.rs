@@ -6,7 +6,7 @@
 //! state causes no request to the API server.
 
 pub(crate) mod announce;
-mod readable;
+pub(crate) mod readable;
 mod rollouts;
 pub(crate) mod watches;
 
@@ -53,7 +53,7 @@ use crate::{
     tried::{AllTried, Tried},
 };
 use rollouts::Rollouts;
-use watches::{api, parts};
+use watches::parts;
 
 /// The longest time between two passes over a cluster: no watch reports the leader or the size of the data.
 const POLL: Duration = Duration::from_secs(10);
@@ -75,8 +75,8 @@ pub(crate) enum PassError {
         #[source]
         source: Box<ActError>,
     },
-    #[error("the pass has not ended within {} s", PASS_LONGEST.as_secs())]
-    TooLong,
+    #[error("the pass has not ended within {} s", .0.as_secs())]
+    TooLong(Duration),
     #[error(transparent)]
     Api(#[from] ApiFailure),
 }
@@ -102,6 +102,15 @@ pub(crate) struct Limits {
     pub(crate) passes: u16,
     /// Clusters that are updated at the same time.
     pub(crate) rollouts: u16,
+}
+
+/// Ends a pass after `longest`: a request that the API server never answers must not hold what other passes wait for.
+pub(crate) async fn bounded(
+    longest: Duration,
+    pass: impl Future<Output = Result<Action, PassError>>,
+) -> Result<Action, PassError> {
+    let ended = tokio::time::timeout(longest, pass).await;
+    ended.unwrap_or(Err(PassError::TooLong(longest)))
 }
 
 struct Scope<M> {
@@ -206,7 +215,7 @@ impl<M: Members> Operator<M> {
         namespace: Option<&str>,
     ) -> (Stores, futures_util::stream::BoxStream<'static, ()>) {
         let client = &self.client;
-        let (clusters, changed) = readable::clusters(api(client, namespace));
+        let (clusters, changed) = readable::watch::<EtcdCluster>(client, namespace);
         let (pods, of_pods) = parts(client, namespace);
         let (claims, of_claims) = parts(client, namespace);
         let (services, of_services) = parts(client, namespace);
@@ -277,11 +286,8 @@ impl<M: Members> Scope<M> {
         let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
         let begun = Instant::now();
         let span = tracing::info_span!("pass", namespace, cluster = name);
-        let look = tokio::time::timeout(PASS_LONGEST, self.plan_from_watches(cluster));
-        let outcome = look
-            .instrument(span)
-            .await
-            .unwrap_or(Err(PassError::TooLong));
+        let look = bounded(PASS_LONGEST, self.plan_from_watches(cluster));
+        let outcome = look.instrument(span).await;
         operator
             .metrics
             .pass(&namespace, &name, begun.elapsed(), outcome.is_err());
@@ -384,6 +390,10 @@ impl<M: Members> Scope<M> {
                 return Ok(Action::requeue(RETRY));
             }
             if let Some(said) = error.refusal() {
+                // no member was stopped, and only a person can change the refusal: others need not wait for that
+                if step.updates() {
+                    self.operator.rollouts.forget(&ObjectRef::from_obj(cluster));
+                }
                 let failed = |tried: &mut Tried| tried.on_failed(step, &said, Instant::now());
                 if self.operator.tried.of(&namespace, &name, failed) {
                     let (step, idle) = (step.clone(), false);

@@ -32,7 +32,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use clap::Parser;
@@ -50,6 +50,8 @@ use self::{
 
 /// One hashes what the members send, the other one signs and encrypts what the store gets.
 const BACKUP_THREADS: usize = 2;
+/// How long the API server may be silent on a connection: a watch ends after 295 s, and kube itself has no bound.
+const READ_TIMEOUT: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
@@ -118,7 +120,9 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let metrics = Arc::new(Metrics::new()?);
     let readiness = Arc::new(AtomicBool::default());
     serve(options, &metrics, &readiness)?;
-    let config = Config::infer().await?;
+    let mut config = Config::infer().await?;
+    config.read_timeout = Some(READ_TIMEOUT);
+    config.reset_reader_on_write = true;
     let namespace = options
         .lease_namespace
         .clone()

@@ -19,17 +19,17 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, ResourceExt as _,
     api::{ListParams, Patch, PatchParams},
-    runtime::{Controller, controller::Action, watcher},
+    runtime::{Controller, controller::Action},
 };
 use serde_json::json;
 use tokio::sync::Mutex;
-use witan_crd::{EtcdCluster, EtcdOperation, EtcdOperationStatus, Object, OperationPhase, Verb};
+use witan_crd::{EtcdCluster, EtcdOperation, EtcdOperationStatus, OperationPhase, Verb};
 use witan_members::{Address, Change, Members};
 use witan_plan::model::Notice;
 
 use crate::{
-    api_server::{cannot, delete, get, log_watch, on_failed, write_status},
-    controller::{Operator, PassError, announce, watches},
+    api_server::{cannot, delete, get, list_readable, log_watch, on_failed, write_status},
+    controller::{Operator, PassError, announce, bounded, readable},
     observe::{Objects, Observation, find_backup},
     resources::Cluster,
 };
@@ -44,6 +44,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const HOLD: Duration = Duration::from_secs(10);
 /// When to repeat a pass that failed.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long a pass may take: the comparison of members waits up to 60 s for their hashes.
+const PASS_LONGEST: Duration = Duration::from_secs(120);
 /// The reason of the condition of most operations that have failed.
 const FAILED: &str = "Failed";
 
@@ -60,18 +62,15 @@ impl<M: Members> Operations<M> {
 
     /// Returns the stream that works on the operations of a namespace, `None` for all.
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
-        let api = watches::api(&self.operator.client, namespace);
-        let passes = Controller::new(api, watcher::Config::default()).run(
-            async |operation, this: Arc<Self>| this.reconcile(&operation).await,
+        let (store, changes) = readable::watch(&self.operator.client, namespace);
+        let passes = Controller::for_stream(changes, store).run(
+            async |operation, this: Arc<Self>| {
+                bounded(PASS_LONGEST, this.reconcile(&operation)).await
+            },
             |operation, error, _| on_failed(&*operation, error, RETRY),
             self,
         );
         passes.map(log_watch).boxed()
-    }
-
-    fn api<K: Object>(&self, of: &EtcdOperation) -> Api<K> {
-        let namespace = of.namespace().unwrap_or_default();
-        Api::namespaced(self.operator.client.clone(), &namespace)
     }
 
     /// Takes an operation one step further, and removes it when its time is over.
@@ -126,12 +125,10 @@ impl<M: Members> Operations<M> {
 
     /// Returns the text about the operation of the same cluster that comes before this one.
     async fn ahead(&self, of: &EtcdOperation) -> Result<Option<String>, PassError> {
-        let list = self
-            .api::<EtcdOperation>(of)
-            .list(&ListParams::default())
-            .await;
-        let list = list.map_err(cannot("list the EtcdOperations"))?;
-        Ok(first(of, &list.items).map(|other| {
+        let namespace = of.namespace().unwrap_or_default();
+        let (client, what) = (&self.operator.client, "list the EtcdOperations");
+        let all = list_readable(client, &namespace, ListParams::default(), what).await?;
+        Ok(first(of, &all).map(|other| {
             let (name, phase) = (other.name_any(), phase(other));
             format!(
                 "EtcdOperation {name} ({phase:?}) comes first on this cluster: wait for its end, or delete it to go before it"

@@ -452,3 +452,20 @@ async fn a_member_is_stopped_for_a_template_that_a_dry_run_admits() {
         }
     }
 }
+
+/// A step that is refused is held back for a time, so that it does not delay repairs.
+#[tokio::test]
+async fn an_object_that_no_webhook_can_check_is_refused() {
+    let webhook = "Internal error occurred: failed calling webhook \"webhook.cert-manager.io\"";
+    for (words, refuses) in [(webhook, true), ("etcdserver: request timed out", false)] {
+        let fake = FakeApi::default();
+        fake.put_cluster(&json!({}));
+        fake.refuse(
+            "/orders-peer",
+            "",
+            (StatusCode::INTERNAL_SERVER_ERROR, words),
+        );
+        let failed = pass(&fake).await.2.expect_err(words);
+        assert_eq!(failed.refusal().is_some(), refuses, "{failed}");
+    }
+}

@@ -12,7 +12,7 @@ use witan_backup::ChangesStatus;
 use witan_crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule, pod_phase};
 use witan_members::page;
 
-use super::{Backups, progress, refused, scheduled};
+use super::{Backups, already_exists, progress, refused, scheduled};
 use crate::{
     api_server::{cannot, delete, list},
     controller::PassError,
@@ -77,8 +77,16 @@ impl Backups {
         if pods.is_empty() {
             let api = self.api::<Pod>(Some(&namespace));
             let created = api.create(&PostParams::default(), &wanted).await;
-            let created = refused("pod", created).map_err(cannot("create the pod of changes"))?;
-            return Ok(Some(Seen { answer: None, trouble: created.err() }));
+            let trouble = match already_exists(&created) {
+                true => Some(format!(
+                    "another pod has the name {}: it is replaced once it is gone; if its node is gone for good, delete it by force",
+                    wanted.name_any()
+                )),
+                false => refused("pod", created)
+                    .map_err(cannot("create the pod of changes"))?
+                    .err(),
+            };
+            return Ok(Some(Seen { answer: None, trouble }));
         }
         Ok(Some(ask_pod(&pods).await))
     }

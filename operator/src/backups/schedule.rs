@@ -204,7 +204,7 @@ fn expired(
 }
 
 /// Returns the condition `Ready`, which is true with the reason `Scheduled` alone.
-fn ready(
+pub(super) fn ready(
     schedule: &EtcdBackupSchedule,
     reason: &str,
     message: &str,

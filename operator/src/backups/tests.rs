@@ -2,6 +2,7 @@
 
 mod changes;
 
+use http::StatusCode;
 use k8s_openapi::{
     api::{batch::v1::Job, core::v1::Pod},
     jiff::Timestamp,
@@ -475,4 +476,47 @@ async fn the_job_of_another_owner_is_left_alone() {
 fn read(fake: &FakeApi) -> EtcdBackup {
     let found = fake.get("/etcdbackups/now").expect("a backup");
     serde_json::from_value(found).expect("a backup")
+}
+
+/// A schedule whose backups cannot be created must not stay ready, and a pod that cannot be created must not freeze its
+/// status.
+#[tokio::test]
+async fn a_schedule_says_what_keeps_its_objects_from_being_created() {
+    let fake = FakeApi::default();
+    let backups = backups(&fake);
+    fake.put_cluster(&json!({}));
+    let hourly = schedule(json!({"changes": {"everySeconds": 60}}), json!({}));
+    fake.put(serde_json::to_value(&hourly).expect("JSON"));
+    fake.put(json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "hourly-changes", "namespace": "shop", "uid": "of-another"},
+    }));
+    let quota = "exceeded quota: count/etcdbackups.witan.dev";
+    fake.refuse("", "EtcdBackup\"", (StatusCode::FORBIDDEN, quota));
+    let read = || -> EtcdBackupSchedule {
+        let found = fake.get("/etcdbackupschedules/hourly").expect("a schedule");
+        serde_json::from_value(found).expect("a schedule")
+    };
+    backups.reconcile_schedule(&read()).await.expect("a pass");
+    let status = read().status.expect("a status");
+    let says = |kind: &str| {
+        let mut all = status.conditions.iter();
+        let condition = all.find(|condition| condition.type_ == kind);
+        condition
+            .map(|one| (one.status.clone(), one.message.clone()))
+            .expect(kind)
+    };
+    let (ready, why) = says("Ready");
+    assert_eq!(
+        (ready.as_str(), why.contains(quota)),
+        ("False", true),
+        "{why}"
+    );
+    assert!(status.last_schedule_time.is_none());
+    let (_, why) = says("ChangesStored");
+    assert!(why.contains("hourly-changes"), "{why}");
+    fake.admit();
+    backups.reconcile_schedule(&read()).await.expect("a pass");
+    let status = read().status.expect("a status");
+    assert!(status.last_schedule_time.is_some() && status.active.is_some());
 }

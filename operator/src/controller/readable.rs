@@ -1,9 +1,10 @@
-//! The watch of EtcdClusters. It skips those that this release cannot parse: after a rollback a resource may have a
-//! value that only the later release knows. Skipped resources are reported and left alone.
+//! The watches of our own kinds. They skip resources that this release cannot parse: after a rollback a resource may have
+//! a value that only the later release knows, and the API server admits times that no calendar has. Skipped resources are
+//! reported and left alone.
 
 use futures_util::{Stream, TryStreamExt as _, future};
 use kube::{
-    Api, ResourceExt as _,
+    Client, ResourceExt as _,
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt as _,
@@ -11,43 +12,50 @@ use kube::{
         watcher::{self, Event},
     },
 };
-use witan_crd::EtcdCluster;
+use witan_crd::Object;
 
-use super::watches::stored;
+use super::watches::{api, stored};
 
-/// Watches EtcdClusters; returns the store of the parsed ones, and the stream of their changes.
-pub(super) fn clusters(
-    api: Api<DeserializeGuard<EtcdCluster>>,
+/// Watches the resources of a kind in a namespace, `None` for all; returns the store of the parsed ones, and the stream
+/// of their changes.
+pub(crate) fn watch<K: Object>(
+    client: &Client,
+    namespace: Option<&str>,
 ) -> (
-    Store<EtcdCluster>,
-    impl Stream<Item = Result<EtcdCluster, watcher::Error>> + Send,
+    Store<K>,
+    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
 ) {
+    let api = api::<DeserializeGuard<K>>(client, namespace);
     let events = kube::runtime::watcher(api, watcher::Config::default()).default_backoff();
-    stored(events.try_filter_map(|event| future::ok(readable(event))))
+    stored(events.try_filter_map(|event| future::ok(readable_event(event))))
+}
+
+/// Returns the resource if it can be read.
+pub(crate) fn readable<K: Object>(guard: DeserializeGuard<K>) -> Option<K> {
+    let (name, namespace) = (guard.name_any(), guard.namespace());
+    let read = guard.0;
+    let read = read.inspect_err(|error| {
+        tracing::error!(namespace, name, kind = %K::kind(&()), %error, "this release cannot read the resource and leaves it alone");
+    });
+    read.ok()
 }
 
 /// Returns the event if its object can be read.
-fn readable(event: Event<DeserializeGuard<EtcdCluster>>) -> Option<Event<EtcdCluster>> {
-    let read = |guard: DeserializeGuard<EtcdCluster>| {
-        let (name, namespace) = (guard.name_any(), guard.namespace());
-        let read = guard.0;
-        let read = read.inspect_err(|error| {
-            tracing::error!(namespace, cluster = name, %error, "this release cannot read the EtcdCluster and leaves it alone");
-        });
-        read.ok()
-    };
+fn readable_event<K: Object>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
     Some(match event {
         Event::Init => Event::Init,
         Event::InitDone => Event::InitDone,
-        Event::InitApply(guard) => Event::InitApply(read(guard)?),
-        Event::Apply(guard) => Event::Apply(read(guard)?),
-        Event::Delete(guard) => Event::Delete(read(guard)?),
+        Event::InitApply(guard) => Event::InitApply(readable(guard)?),
+        Event::Apply(guard) => Event::Apply(readable(guard)?),
+        Event::Delete(guard) => Event::Delete(readable(guard)?),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+
+    use witan_crd::{EtcdCluster, EtcdOperation};
 
     use super::*;
 
@@ -61,8 +69,25 @@ mod tests {
             serde_json::from_value(object).expect("a guard takes everything")
         };
         let later = cluster("later", json!({"imagePullPolicy": "Whenever"}));
-        assert!(readable(Event::InitApply(later)).is_none());
-        let sound = readable(Event::InitApply(cluster("sound", json!({}))));
+        assert!(readable_event::<EtcdCluster>(Event::InitApply(later)).is_none());
+        let sound = readable_event::<EtcdCluster>(Event::InitApply(cluster("sound", json!({}))));
         assert!(matches!(sound, Some(Event::InitApply(_))));
+    }
+
+    /// The schema of the API server bounds the hours of a time zone by two digits only.
+    #[test]
+    fn an_operation_with_a_time_of_no_calendar_is_skipped() {
+        let restore = |time: &str| {
+            let object = json!({
+                "apiVersion": "witan.dev/v1", "kind": "EtcdOperation",
+                "metadata": {"name": "back", "namespace": "shop"},
+                "spec": {"clusterName": "a", "restore": {"from": {"s3": {"bucket": "b"}}, "toTime": time}},
+            });
+            readable::<EtcdOperation>(
+                serde_json::from_value(object).expect("a guard takes everything"),
+            )
+        };
+        assert!(restore("2026-01-31T12:00:00+99:00").is_none());
+        assert!(restore("2026-01-31T12:00:00+09:00").is_some());
     }
 }

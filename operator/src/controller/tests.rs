@@ -3,13 +3,19 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use kube::{Api, runtime::reflector};
+use kube::{
+    Api,
+    core::Status,
+    runtime::reflector::{self, ObjectRef},
+};
 use serde_json::{Value, json};
 use witan_crd::{EtcdCluster, EtcdClusterStatus};
-use witan_plan::model::Step;
+use witan_plan::model::{Step, Stop};
 
-use super::Scope;
+use super::{Scope, rollouts::Rollouts};
 use crate::{
+    act::ActError,
+    api_server::cannot,
     observe::{Objects, Stores},
     resources::Cluster,
     testing::{NoMembers, api::FakeApi, operator},
@@ -88,6 +94,36 @@ async fn the_revision_that_a_first_member_has_fetched_is_recorded() {
         let after = scope.report(&named, &before, &observation, &Step::Done);
         assert_eq!(after.restored_revision, expected, "{from:?}");
     }
+}
+
+/// A policy that refuses the new template of some clusters must not stop the updates of all others.
+#[tokio::test]
+async fn a_cluster_whose_update_is_refused_keeps_no_permit() {
+    let fake = FakeApi::default();
+    let mut scope = scope(&fake);
+    let operator = Arc::get_mut(&mut scope.operator).expect("the only owner");
+    operator.rollouts = Rollouts::new(1);
+    fake.put_cluster(&json!({}));
+    let read = read(&scope).await;
+    let mut named = Cluster::new(&read, &scope.operator.environment).expect("names");
+    let observation = scope.observe(&mut named, Objects::default(), true).await;
+    let observation = observation.expect("a pass");
+    let step = Step::DeletePod { ordinal: 0, reason: Stop::Outdated };
+    let other = ObjectRef::new("other").within("shop");
+    assert!(
+        scope
+            .operator
+            .rollouts
+            .note(ObjectRef::from_obj(&read), &step)
+    );
+    assert!(!scope.operator.rollouts.admits(&other));
+    let refusal = Status::failure("denied by a policy", "Forbidden").with_code(403);
+    let refusal = cannot("try the template")(kube::Error::Api(Box::new(refusal)));
+    let status = EtcdClusterStatus::default();
+    let failed = Err(ActError::Api(refusal));
+    let outcome = scope.conclude(&read, [&status, &status], &observation, &step, failed);
+    assert!(outcome.await.is_err());
+    assert!(scope.operator.rollouts.admits(&other));
 }
 
 /// Kubernetes counts events of one reason together and shows only the first note.
