@@ -312,7 +312,7 @@ mod tests {
             shown.contains(r#"witan_operator_reconcile_errors_total{name="b",namespace="a"} 0"#),
             "{shown}"
         );
-        metrics.forget("a", "b");
+        metrics.forget_cluster("a", "b");
         let shown = metrics.render();
         assert!(!shown.contains(r#"name="b""#), "{shown}");
         assert!(shown.contains(r#"name="other""#), "{shown}");
