@@ -314,8 +314,8 @@ impl<M: Members> Actor<'_, M> {
         self.mark(live, marks, "label the pod of a member").await
     }
 
-    /// Asks for a larger claim. If Kubernetes refuses (403 or 422), annotates the claim with the size and the answer,
-    /// so that the plan does not ask for it again. A quota may allow it later.
+    /// Asks for a larger claim. If Kubernetes refuses (403 or 422), annotates the claim with the size, the time and
+    /// the answer, so that the plan does not ask for it again soon. A quota may allow it at any time.
     async fn grow(&self, ordinal: Ordinal, bytes: u64) -> Result<(), ActError> {
         let claim = self.observation.seen.claim(ordinal);
         let peer_tls = claim.map(|claim| claim.peer_tls).unwrap_or_default();
@@ -325,7 +325,8 @@ impl<M: Members> Actor<'_, M> {
             && matches!(refusal.code, 403 | 422)
             && !refusal.message.contains("exceeded quota")
         {
-            let words = format!("{bytes}: {}", refusal.message);
+            let now = self.observation.seen.now;
+            let words = format!("{bytes}@{now}: {}", refusal.message);
             let what = "mark a claim that cannot grow";
             self.annotate(ordinal, (REFUSED_BYTES, Some(&words)), what)
                 .await?;

@@ -46,6 +46,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         query = dict(urllib.parse.parse_qsl(url.query))
         if verb == "portForward":
             self.forward(namespace, name, int(query["port"]))
+        elif verb == "containerLogs" and query.get("previous") == "true" and not name.endswith("-2"):
+            self.send_error(400, "previous terminated container not found")
         elif verb == "containerLogs":
             self.logs(namespace, name, int(query.get("tailLines", 10**6)))
         else:

@@ -1,8 +1,8 @@
 //! `logs`: what members have logged, each line behind the name of its member.
 
 use futures_util::{
-    AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _,
-    stream::{BoxStream, select_all},
+    AsyncBufReadExt as _, StreamExt as _,
+    stream::{self, BoxStream, select_all},
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -11,7 +11,12 @@ use kube::{
 };
 use witan_crd::{CLUSTER, CONTAINER};
 
-use super::{PluginError, command::LogFlags, output::print, target::Target};
+use super::{
+    PluginError,
+    command::LogFlags,
+    output::{print, tell},
+    target::Target,
+};
 
 pub(super) async fn run(target: &Target, flags: &LogFlags) -> Result<(), PluginError> {
     let params = LogParams {
@@ -29,18 +34,25 @@ pub(super) async fn run(target: &Target, flags: &LogFlags) -> Result<(), PluginE
         } else {
             format!("{member} ")
         };
-        streams.push(lines(target, member, &params, prefix).await?);
-    }
-    if flags.follow {
-        let mut merged = select_all(streams);
-        while let Some(line) = merged.try_next().await? {
-            print(&line)?;
+        match lines(target, member, &params, prefix).await {
+            Ok(lines) => streams.push(lines),
+            // a pod that has not started has no log: those of the others tell why
+            Err(error) if all.len() > 1 => tell(&error.to_string()),
+            Err(error) => return Err(error),
         }
-        return Ok(());
     }
-    for mut stream in streams {
-        while let Some(line) = stream.try_next().await? {
-            print(&line)?;
+    if streams.is_empty() {
+        return Err(words!("no member of {} has a log", flags.cluster));
+    }
+    let mut merged = match flags.follow {
+        true => select_all(streams).boxed(),
+        false => stream::iter(streams).flatten().boxed(),
+    };
+    while let Some(line) = merged.next().await {
+        match line {
+            Ok(line) => print(&line)?,
+            Err(error) if all.len() > 1 => tell(&error.to_string()),
+            Err(error) => return Err(error),
         }
     }
     Ok(())

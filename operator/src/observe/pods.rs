@@ -23,7 +23,7 @@ use crate::resources::{
     TEMPLATE, VERSION,
 };
 
-/// Annotation of a claim: the refused bytes, a colon, and the API server's message.
+/// Annotation of a claim: the refused bytes, `@` and the time in seconds since 1970, a colon, and the API server's message.
 pub(crate) const REFUSED_BYTES: &str = "witan.dev/refused-bytes";
 
 /// Annotation of a claim: when the pod of its silent member was last recreated, in seconds since 1970.
@@ -35,6 +35,9 @@ pub(crate) const HELD: &str = "replaced";
 
 /// How long after its grace period an object that is being deleted counts as stuck.
 const LATE_SECONDS: i64 = 60;
+
+/// How long a refused growth is not asked for again: a person may permit it in the class of the volume.
+const REFUSAL_SECONDS: i64 = 3600;
 
 /// The longest text of the kubelet or the scheduler that is passed on.
 const SHOWN_BYTES: usize = 512;
@@ -119,7 +122,7 @@ pub(super) fn claim_seen(
     let bytes = |text: &str| ByteQuantity(text.to_owned()).bytes();
     let peer_tls = marked(claim.annotations(), PEER_TLS).unwrap_or(PeerTls::Off);
     let refused = claim.annotations().get(REFUSED_BYTES);
-    let refused = refused.map(|text| text.split_once(':').unwrap_or((text.as_str(), "")));
+    let refused = refused.and_then(|text| refused_growth(text, now));
     ClaimSeen {
         peer_tls,
         deleting: claim.metadata.deletion_timestamp.is_some()
@@ -136,11 +139,19 @@ pub(super) fn claim_seen(
         requested_bytes: requested
             .and_then(|quantity| bytes(&quantity.0))
             .unwrap_or(0),
-        refused_bytes: refused.and_then(|(bytes, _)| bytes.parse().ok()),
-        refusal: refused.map_or_else(String::new, |(_, words)| words.trim().to_owned()),
+        refused_bytes: refused.map(|(bytes, _)| bytes),
+        refusal: refused.map_or_else(String::new, |(_, words)| words.to_owned()),
         state: resources::claim(cluster, ordinal, peer_tls)
             .map_or(ObjectState::Current, |wanted| state(Some(claim), &wanted)),
     }
+}
+
+/// Parses [`REFUSED_BYTES`]: the bytes and the message; `None` once the refusal is old.
+fn refused_growth(text: &str, now: UnixSeconds) -> Option<(u64, &str)> {
+    let (mark, words) = text.split_once(':')?;
+    let (bytes, at) = mark.split_once('@')?;
+    let age = now.saturating_sub(at.parse().ok()?);
+    (age < REFUSAL_SECONDS).then_some((bytes.parse().ok()?, words.trim()))
 }
 
 /// Returns the address of each member whose pod has an IP address and has not ended.
@@ -285,6 +296,15 @@ mod tests {
         let status =
             json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 1});
         crate::testing::with(status, &rest)
+    }
+
+    #[test]
+    fn a_refused_growth_is_asked_for_again_after_an_hour() {
+        let text = "9000@100: only dynamically provisioned pvc: no";
+        let words = "only dynamically provisioned pvc: no";
+        assert_eq!(refused_growth(text, 3699), Some((9000, words)));
+        assert_eq!(refused_growth(text, 3700), None);
+        assert_eq!(refused_growth("9000: of an earlier release", 100), None);
     }
 
     #[test]
