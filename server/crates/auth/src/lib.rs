@@ -27,8 +27,6 @@ pub use hashing::{HashError, PasswordHasher, PasswordSource};
 /// Letters before the dot of a simple token.
 const TOKEN_LETTERS: usize = 16;
 
-const NS_PER_SECOND: i64 = 1_000_000_000;
-
 /// The letters of a simple token.
 const ALPHABET: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
@@ -142,11 +140,9 @@ impl Authenticator {
     ) -> Result<String, TokenError> {
         match &self.kind {
             TokenKind::Simple => Ok(format!("{prefix}.{index}")),
-            TokenKind::Jwt(jwt) => {
-                let now_s = witan_node::now_ns() / NS_PER_SECOND;
-                jwt.token(user, revision, now_s)
-                    .ok_or(TokenError::VerifyOnly)
-            }
+            TokenKind::Jwt(jwt) => jwt
+                .token(user, revision, witan_node::now_s())
+                .ok_or(TokenError::VerifyOnly),
         }
     }
 

@@ -26,8 +26,6 @@ use witan_node::{NodeError, ProposeError, Reconfiguration};
 
 use super::headers;
 
-const NS_PER_SECOND: i64 = 1_000_000_000;
-
 /// An error response: status and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct MembersHttpError(StatusCode, String);
@@ -126,7 +124,7 @@ async fn add(
 ) -> Result<HttpResponse, MembersHttpError> {
     let urls = body::peer_urls(request, payload).await?;
     check_quorum(ctx, Reconfiguration::Add { learner: false }).await?;
-    let added_at = witan_node::now_ns() / NS_PER_SECOND;
+    let added_at = witan_node::now_s();
     let member = Known {
         id: ids::member_id(&urls, "", Some(added_at)),
         peer_urls: urls,
