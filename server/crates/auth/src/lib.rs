@@ -17,7 +17,6 @@ mod verified;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use witan_config::AuthSettings;
-use witan_gocompat::text::parse_duration;
 use witan_machine::auth::Caller;
 use witan_node::Node;
 
@@ -72,7 +71,7 @@ impl Authenticator {
             .unwrap_or((&settings.token, ""));
         let kind = match name {
             "simple" => TokenKind::Simple,
-            "jwt" => TokenKind::Jwt(Box::new(jwt::Jwt::new(options, parse_duration)?)),
+            "jwt" => TokenKind::Jwt(Box::new(jwt::Jwt::new(options)?)),
             _ => return Err("not one of simple, jwt".into()),
         };
         Ok(Self {
