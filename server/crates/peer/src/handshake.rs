@@ -44,6 +44,14 @@ impl StreamKind {
             Self::Snapshot => "snapshot",
         }
     }
+
+    /// Returns the lane of its messages.
+    pub(super) fn lane(self) -> Lane {
+        match self {
+            Self::Control => Lane::Control,
+            Self::Bulk | Self::Snapshot => Lane::Bulk,
+        }
+    }
 }
 
 impl From<Lane> for StreamKind {

@@ -19,6 +19,7 @@ pub(super) enum LaneState {
 /// Both streams to a member.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
+    /// By lane.
     states: [LaneState; 2],
     /// Whether the end of the process was noticed since a stream was open.
     gone: bool,
@@ -26,12 +27,12 @@ pub(super) struct Lanes {
 
 impl Lanes {
     pub(super) fn is_open(&self, kind: StreamKind) -> bool {
-        self.states[slot(kind)] == LaneState::Open
+        self.states[kind.lane() as usize] == LaneState::Open
     }
 
     /// Notes that a stream is open, so that the process runs; returns whether it counted as ended.
     pub(super) fn on_opened(&mut self, kind: StreamKind) -> bool {
-        self.states[slot(kind)] = LaneState::Open;
+        self.states[kind.lane() as usize] = LaneState::Open;
         std::mem::take(&mut self.gone)
     }
 
@@ -42,7 +43,7 @@ impl Lanes {
 
     /// Notes that a stream has ended; returns whether this shows that the process has ended.
     pub(super) fn on_ended(&mut self, kind: StreamKind, by_other_side: bool) -> bool {
-        self.states[slot(kind)] = match by_other_side {
+        self.states[kind.lane() as usize] = match by_other_side {
             true => LaneState::Closed,
             false => LaneState::Unknown,
         };
@@ -52,7 +53,7 @@ impl Lanes {
     /// Notes that a stream could not be opened; returns whether this shows that the process has ended. `refused`: the
     /// port refuses connections.
     pub(super) fn on_failed(&mut self, kind: StreamKind, refused: bool) -> bool {
-        let state = &mut self.states[slot(kind)];
+        let state = &mut self.states[kind.lane() as usize];
         *state = match (*state, refused) {
             (LaneState::Closed | LaneState::Refused, true) => LaneState::Refused,
             (LaneState::Closed, false) => LaneState::Closed,
@@ -69,14 +70,6 @@ impl Lanes {
         let newly = gone && !self.gone;
         self.gone |= gone;
         newly
-    }
-}
-
-/// Returns the index of a stream's state: bulk and snapshot streams share one.
-fn slot(kind: StreamKind) -> usize {
-    match kind {
-        StreamKind::Control => 0,
-        StreamKind::Bulk | StreamKind::Snapshot => 1,
     }
 }
 

@@ -50,8 +50,8 @@ const SETTLED: Duration = Duration::from_secs(1);
 pub(super) struct Peer {
     pub(super) id: MemberId,
     urls: Mutex<Vec<Url>>,
-    control: LaneQueue,
-    bulk: LaneQueue,
+    /// By lane.
+    queues: [LaneQueue; 2],
     lanes: Mutex<Lanes>,
     /// Ends the delay before the next attempt.
     retry: Notify,
@@ -67,8 +67,7 @@ impl Peer {
         Self {
             id,
             urls: Mutex::new(urls),
-            control: LaneQueue::default(),
-            bulk: LaneQueue::default(),
+            queues: Default::default(),
             lanes: Mutex::default(),
             retry: Notify::new(),
             heard_ms: AtomicU64::new(0),
@@ -78,10 +77,7 @@ impl Peer {
 
     /// Returns the queue of the messages that wait for a stream of this kind.
     pub(super) fn queue(&self, kind: StreamKind) -> &LaneQueue {
-        match kind {
-            StreamKind::Control => &self.control,
-            StreamKind::Bulk | StreamKind::Snapshot => &self.bulk,
-        }
+        &self.queues[kind.lane() as usize]
     }
 
     /// Replaces the URLs of a member; other ones than before are tried at once.
