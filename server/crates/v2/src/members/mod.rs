@@ -150,8 +150,8 @@ async fn update(
     let urls = body::peer_urls(request, payload).await?;
     let members = members(ctx).await?;
     find_member(&members, number)?;
-    let taken = |other: &&Known| other.member_id() != number && has_any_url(other, &urls);
-    if members.by_id.values().find(taken).is_some() {
+    let mut others = members.by_id.values().filter(|it| it.member_id() != number);
+    if others.any(|other| other.peer_urls.iter().any(|url| urls.contains(url))) {
         return Err(MembersHttpError(
             StatusCode::CONFLICT,
             PEER_URL_EXISTS.into(),
@@ -248,10 +248,6 @@ fn find_member(members: &MemberRegistry, id: MemberId) -> Result<&Known, Members
         .by_id
         .get(&id)
         .ok_or_else(|| MembersHttpError::unknown(&id.to_string()))
-}
-
-fn has_any_url(member: &Known, urls: &[String]) -> bool {
-    member.peer_urls.iter().any(|url| urls.contains(url))
 }
 
 fn api_member(member: &Known) -> Member {
