@@ -15,7 +15,7 @@ use witan_dialect::{
     Context,
     blocking::{BlockingPool, INLINE_BYTES},
     client::Disconnect,
-    reply::{self, BodyError},
+    reply,
 };
 use witan_gocompat::json::JsonProgress;
 
@@ -119,11 +119,8 @@ pub(super) async fn snapshot(
     if let Err(error) = super::wants_leader(ctx, request) {
         return refused(error);
     }
-    let body = match reply::read(payload, bytes_max).await {
-        Ok(body) => body,
-        Err(BodyError::TooLarge) => return Err(GatewayError::body_too_large(bytes_max)),
-        Err(BodyError::Disconnected) => return Err(GatewayError::invalid("unexpected EOF".into())),
-    };
+    let body = reply::read(payload, bytes_max).await;
+    let body = body.map_err(|error| GatewayError::unread(error, bytes_max))?;
     let asked: SnapshotRequest = super::decode(&body, json_format)?;
     let chunks = match snapshot::snapshot(ctx, asked, false).await {
         Ok(chunks) => chunks,
