@@ -145,6 +145,14 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
+/// Reads decimal digits without sign or separator as `strconv.ParseUint` does; `None` for anything else or out of
+/// range.
+pub fn parse_uint(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(text).ok().filter(|_| digits)?;
+    text.parse().ok()
+}
+
 /// Reads a duration as `time.ParseDuration` does, without a sign: numbers, possibly with fractions, each with
 /// a unit; `0` needs none. `None` if it is invalid or too large.
 pub fn parse_duration(text: &str) -> Option<Duration> {
