@@ -229,11 +229,7 @@ async fn members(ctx: &Context) -> Result<MemberRegistry, MembersHttpError> {
 /// Parses an id in hexadecimal digits; anything else is a 404 that repeats the text verbatim.
 fn parse_id(id: &str) -> Result<MemberId, MembersHttpError> {
     let digits = id.bytes().all(|b| b.is_ascii_hexdigit());
-    let number = if digits {
-        u64::from_str_radix(id, 16).ok()
-    } else {
-        None
-    };
+    let number = u64::from_str_radix(id, 16).ok().filter(|_| digits);
     number
         .map(MemberId)
         .ok_or_else(|| MembersHttpError::unknown(id))
