@@ -54,15 +54,6 @@ impl StreamKind {
     }
 }
 
-impl From<Lane> for StreamKind {
-    fn from(lane: Lane) -> Self {
-        match lane {
-            Lane::Control => Self::Control,
-            Lane::Bulk => Self::Bulk,
-        }
-    }
-}
-
 /// Handshake of a stream: opener, target and kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Handshake {
