@@ -18,9 +18,6 @@ use witan_replica::{host::LogBatch, wire};
 use witan_snapshot::{BoltError, v2_store::V2StoreError};
 use witan_storage::{self as storage, DataIdentity, OpenError};
 
-/// Free bytes that adopting needs, as a multiple of the size of etcd's backend. Runs are not larger than its pages.
-const FREE_TIMES: u64 = 1;
-
 /// Why a data directory is not adopted. Nothing of etcd's was changed, and nothing of ours counts.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
@@ -97,7 +94,8 @@ pub fn adopt(
 ) -> Result<Adopted, AdoptError> {
     progress(Progress::Step("log", 0));
     let etcd = witan_etcd::open(dir, wal_dir)?;
-    let needed = etcd.backend.length.saturating_mul(FREE_TIMES);
+    // runs are not larger than the pages of etcd's backend
+    let needed = etcd.backend.length;
     let free = storage::free_bytes(dir);
     if free < needed {
         return Err(AdoptError::NoSpace { free, needed });

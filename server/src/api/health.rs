@@ -131,12 +131,12 @@ impl Check {
     }
 
     /// Performs the check; the error is the reason that the report shows.
-    async fn run(self, ctx: &Context) -> Result<(), &'static str> {
+    async fn run(self, ctx: &Context) -> Result<(), String> {
         match self {
             DataCorruption => {
                 let view = ctx.node.view().await.map_err(NodeError::of_etcd)?;
                 if view.machine.alarms.any(AlarmType::Corrupt) {
-                    Err("alarm activated: CORRUPT")
+                    Err("alarm activated: CORRUPT".into())
                 } else {
                     Ok(())
                 }
@@ -156,7 +156,7 @@ impl Check {
             NonLearner => {
                 let view = ctx.node.view().await.map_err(NodeError::of_etcd)?;
                 if ctx.node.is_learner(&view) {
-                    Err("not supported for learner")
+                    Err("not supported for learner".into())
                 } else {
                     Ok(())
                 }

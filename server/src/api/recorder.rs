@@ -67,15 +67,13 @@ fn body(
     files: HandedFiles,
     permit: FairPermit,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
-    let rest = stream::unfold((ctx, Some(files), permit), async |(ctx, files, permit)| {
-        let mut files = files?;
+    let rest = stream::try_unfold((ctx, files, permit), async |(ctx, mut files, permit)| {
         let read = ctx.blocking.run(move || (files.next_chunk(), files)).await;
-        match read {
-            Ok((Ok(chunk), files)) => Some((Ok(chunk?), (ctx, Some(files), permit))),
-            Ok((Err(error), _)) => Some((Err(error), (ctx, None, permit))),
-            // the process ends
-            Err(_) => None,
-        }
+        // the process ends
+        let Ok((chunk, files)) = read else {
+            return Ok(None);
+        };
+        Ok(chunk?.map(|chunk| (chunk, (ctx, files, permit))))
     });
     stream::iter([Ok(first)]).chain(rest)
 }

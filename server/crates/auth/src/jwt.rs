@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, fmt, fs, time::Duration};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use witan_gocompat::text::parse_duration;
 use witan_machine::auth::Caller;
 
-use super::{NS_PER_SECOND, keys};
+use super::keys;
 
 /// Times from here on are refused: 30 million years from now.
 const SECONDS_END: f64 = 1e15;
@@ -63,12 +64,9 @@ fn seconds<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<i64>, D::Error>
 }
 
 impl Jwt {
-    /// Parses the options behind `jwt,` in the flag and reads the key files; `duration` parses Go's
-    /// durations. The error explains what is wrong.
-    pub(super) fn new(
-        options: &str,
-        duration: impl Fn(&str) -> Option<Duration>,
-    ) -> Result<Self, String> {
+    /// Parses the options behind `jwt,` in the flag and reads the key files. The error explains what is
+    /// wrong.
+    pub(super) fn new(options: &str) -> Result<Self, String> {
         let mut given = BTreeMap::new();
         for option in options.split(',').filter(|option| !option.is_empty()) {
             let (name, value) = option
@@ -87,7 +85,9 @@ impl Jwt {
         let method: Result<Algorithm, _> = asked.parse();
         let method = method.map_err(|_| format!("sign-method {asked:?} is not known"))?;
         let ttl = match given.get("ttl").filter(|ttl| !ttl.is_empty()) {
-            Some(ttl) => duration(ttl).ok_or_else(|| format!("ttl={ttl} is not a duration"))?,
+            Some(ttl) => {
+                parse_duration(ttl).ok_or_else(|| format!("ttl={ttl} is not a duration"))?
+            }
             None => TTL,
         };
         let (public, private) = (file("pub-key")?, file("priv-key")?);
@@ -176,8 +176,8 @@ pub(super) struct VerifiedClaims {
 impl VerifiedClaims {
     /// Whether the token has not expired.
     pub(super) fn is_current(&self) -> bool {
-        let now_s = witan_node::now_ns() / NS_PER_SECOND;
-        self.ends_s.is_none_or(|ends_s| now_s <= ends_s)
+        self.ends_s
+            .is_none_or(|ends_s| witan_node::now_s() <= ends_s)
     }
 }
 
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn times_are_numbers() {
-        let now_s = witan_node::now_ns() / NS_PER_SECOND;
+        let now_s = witan_node::now_s();
         let (past, later) = (now_s - 60, now_s + 60);
         for taken in [
             json!({}),

@@ -17,7 +17,6 @@ mod verified;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use witan_config::AuthSettings;
-use witan_gocompat::text::parse_duration;
 use witan_machine::auth::Caller;
 use witan_node::Node;
 
@@ -26,8 +25,6 @@ pub use hashing::{HashError, PasswordHasher, PasswordSource};
 
 /// Letters before the dot of a simple token.
 const TOKEN_LETTERS: usize = 16;
-
-const NS_PER_SECOND: i64 = 1_000_000_000;
 
 /// The letters of a simple token.
 const ALPHABET: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -74,7 +71,7 @@ impl Authenticator {
             .unwrap_or((&settings.token, ""));
         let kind = match name {
             "simple" => TokenKind::Simple,
-            "jwt" => TokenKind::Jwt(Box::new(jwt::Jwt::new(options, parse_duration)?)),
+            "jwt" => TokenKind::Jwt(Box::new(jwt::Jwt::new(options)?)),
             _ => return Err("not one of simple, jwt".into()),
         };
         Ok(Self {
@@ -142,11 +139,9 @@ impl Authenticator {
     ) -> Result<String, TokenError> {
         match &self.kind {
             TokenKind::Simple => Ok(format!("{prefix}.{index}")),
-            TokenKind::Jwt(jwt) => {
-                let now_s = witan_node::now_ns() / NS_PER_SECOND;
-                jwt.token(user, revision, now_s)
-                    .ok_or(TokenError::VerifyOnly)
-            }
+            TokenKind::Jwt(jwt) => jwt
+                .token(user, revision, witan_node::now_s())
+                .ok_or(TokenError::VerifyOnly),
         }
     }
 

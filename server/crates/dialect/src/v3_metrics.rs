@@ -58,20 +58,13 @@ impl V3Metrics {
 
     /// Counts a defragmentation as in progress until the returned value is dropped.
     pub fn one_defrag(&self) -> impl Drop + use<> {
-        InProgress::new(&self.defrags_now)
+        self.defrags_now.inc();
+        InProgress(self.defrags_now.clone())
     }
 }
 
-/// Counts one more in a gauge for as long as it lives.
+/// Decrements a gauge when it is dropped.
 struct InProgress(IntGauge);
-
-impl InProgress {
-    /// Increments the gauge; the drop of the returned value decrements it.
-    fn new(gauge: &IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
 
 impl Drop for InProgress {
     fn drop(&mut self) {

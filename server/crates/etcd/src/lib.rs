@@ -16,7 +16,6 @@ mod wal;
 use std::{
     fs::{File, TryLockError},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -30,7 +29,7 @@ pub use raft_messages::{ConfChange, ConfChangeKind, ConfState, HardState};
 pub use wal::encode::SegmentEncoder;
 
 /// The contents of the data directory of a stopped member.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct EtcdDirectory {
     /// The member.
     pub member_id: u64,
@@ -49,7 +48,7 @@ pub struct EtcdDirectory {
     /// The folder of the log.
     pub wal_dir: PathBuf,
     /// Until it is dropped, an etcd that is started on the directory waits.
-    _lock: Arc<File>,
+    _lock: File,
 }
 
 /// Raft's snapshot: the v2 store at an entry of the log.
@@ -101,7 +100,7 @@ pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdErr
         torn_bytes: summary.torn_bytes,
         backend,
         wal_dir,
-        _lock: Arc::new(lock),
+        _lock: lock,
     })
 }
 

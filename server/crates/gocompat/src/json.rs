@@ -78,7 +78,7 @@ impl<'a> Scanner<'a> {
 
     /// Skips white space; returns the next byte without consuming it, `None` at the end.
     pub fn peek(&mut self) -> Option<u8> {
-        while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.text.get(self.at) {
+        while self.text.get(self.at).copied().is_some_and(is_white) {
             self.at += 1;
         }
         self.text.get(self.at).copied()

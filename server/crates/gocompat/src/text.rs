@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-const NANOS_PER_SECOND: i64 = 1_000_000_000;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// A target that text is appended to: memory, or a count of its bytes.
 pub trait Sink {
@@ -73,7 +73,7 @@ pub fn duration(nanos: i64) -> String {
     let size = nanos.unsigned_abs();
     let small = |unit: u64, digits: usize, name: &str| {
         let mut text = format!("{sign}{}", size / unit);
-        push_fraction(&mut text, i64::try_from(size % unit).unwrap_or(0), digits);
+        push_fraction(&mut text, size % unit, digits);
         text.push_str(name);
         text
     };
@@ -84,7 +84,7 @@ pub fn duration(nanos: i64) -> String {
         1_000_000..1_000_000_000 => return small(1_000_000, 6, "ms"),
         1_000_000_000.. => {}
     }
-    let seconds = size / NANOS_PER_SECOND.unsigned_abs();
+    let seconds = size / NANOS_PER_SECOND;
     let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
     let mut text = String::from(sign);
     if hours > 0 {
@@ -94,18 +94,14 @@ pub fn duration(nanos: i64) -> String {
         text.push_str(&format!("{minutes}m"));
     }
     text.push_str(&format!("{}", seconds % 60));
-    push_fraction(
-        &mut text,
-        i64::try_from(size % NANOS_PER_SECOND.unsigned_abs()).unwrap_or(0),
-        9,
-    );
+    push_fraction(&mut text, size % NANOS_PER_SECOND, 9);
     text.push('s');
     text
 }
 
 /// Appends a decimal point and `fraction`, which counts units of the last of `digits` decimal
 /// places, without trailing zeros. Appends nothing for 0.
-fn push_fraction(text: &mut String, fraction: i64, digits: usize) {
+fn push_fraction(text: &mut String, fraction: u64, digits: usize) {
     if fraction != 0 {
         let padded = format!("{fraction:0digits$}");
         text.push('.');
@@ -147,6 +143,14 @@ pub fn parse_bool(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
         _ => None,
     }
+}
+
+/// Reads decimal digits without sign or separator as `strconv.ParseUint` does; `None` for anything else or out of
+/// range.
+pub fn parse_uint(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(text).ok().filter(|_| digits)?;
+    text.parse().ok()
 }
 
 /// Reads a duration as `time.ParseDuration` does, without a sign: numbers, possibly with fractions, each with

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -55,19 +56,10 @@ impl Status {
 /// Percent-encodes the bytes of a message that are `%` or not printable ASCII, after cutting the message to
 /// [`MESSAGE_BYTES_MAX`] bytes.
 fn encode(text: &str) -> HeaderValue {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let mut out = Vec::with_capacity(text.len());
+    const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
     let text = &text[..text.floor_char_boundary(MESSAGE_BYTES_MAX)];
-    for byte in text.bytes() {
-        match byte {
-            b' '..=b'~' if byte != b'%' => out.push(byte),
-            _ => {
-                let digit = |half: u8| DIGITS[usize::from(half)];
-                out.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
-            }
-        }
-    }
-    HeaderValue::from_bytes(&out).expect("only printable ASCII was written")
+    let encoded = utf8_percent_encode(text, ESCAPED).to_string();
+    HeaderValue::try_from(encoded).expect("only printable ASCII was written")
 }
 
 #[cfg(test)]

@@ -10,6 +10,11 @@ pub fn now_ns() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
+/// Returns the wall clock in whole Unix seconds; 0 before 1970.
+pub fn now_s() -> i64 {
+    now_ns() / 1_000_000_000
+}
+
 /// A monotonic clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MonotonicClock(Instant);

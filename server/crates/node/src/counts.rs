@@ -1,25 +1,18 @@
 //! Counters of applied commands, and of reads that were served from a view.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use witan_base::metrics::gauge;
 use witan_machine::{
     Outcome, Reply,
     kv::{self, OpReply},
     lease,
 };
 
-use super::metrics::NodeMetrics;
+use super::{metrics::NodeMetrics, now_s};
 
 impl NodeMetrics {
     /// Counts what an applied entry did.
     pub(super) fn applied(&self, outcome: &Outcome) {
         match &outcome.reply {
-            Reply::Kv(Ok(kv::KvReply::Compact)) => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH);
-                self.compaction_last
-                    .set(gauge(now.unwrap_or_default().as_secs()));
-            }
+            Reply::Kv(Ok(kv::KvReply::Compact)) => self.compaction_last.set(now_s()),
             Reply::Kv(Ok(kv::KvReply::Op(reply))) => {
                 let mut sum = [0; 3];
                 tally(reply, &mut sum);

@@ -91,17 +91,21 @@ impl NodeHost {
         }
     }
 
+    /// Shows what a new state says of this member. Nothing of the state may be published before: a client that sees
+    /// its write must see its index too. Returns whether users or roles have changed.
+    fn show_state(&self, view: &View) -> bool {
+        self.shared.latest.clear();
+        self.shared.status.advance(view.position.index);
+        let member_id = self.shared.identity.member_id;
+        self.shared.status.store_state(&view.machine, member_id)
+    }
+
     /// Publishes a state that has replaced the one with `before`: status, members, tokens, watches and the
     /// cleared latest view.
     fn show_replaced(&mut self, view: &View, before: &Kv) {
-        // before anything publishes the new state
-        self.shared.latest.clear();
-        self.shared.status.advance(view.position.index);
-        let auth_before = self.shared.status.auth();
-        let member_id = self.shared.identity.member_id;
-        self.shared.status.store_state(&view.machine, member_id);
+        let auth_changed = self.show_state(view);
         self.post.follow(&view.machine.members);
-        if self.shared.status.auth() != auth_before {
+        if auth_changed {
             self.shared.tokens.end_all();
             self.shared.watch_streams.wake_all(&mut self.completions);
         }
@@ -177,13 +181,7 @@ impl Host for NodeHost {
         let entries = u32::try_from(applied.len()).unwrap_or(u32::MAX).max(1);
         let executed = std::mem::take(&mut self.executed_took);
         let took = (self.applying.elapsed() + executed) / entries;
-        // before anything publishes the new state
-        self.shared.latest.clear();
-        // Before the answers: a client that sees its write must see its index too.
-        self.shared.status.advance(view.position.index);
-        let auth_before = self.shared.status.auth();
-        let member_id = self.shared.identity.member_id;
-        self.shared.status.store_state(&view.machine, member_id);
+        let auth_changed = self.show_state(view);
         let kv = &view.machine.kv;
         self.shared.watch_streams.publish(kv.revision());
         for Applied { index, ticket, outcome, members, hashed } in applied {
@@ -212,7 +210,7 @@ impl Host for NodeHost {
         self.shared.tokens.assigned(view.position.index);
         self.tally.show();
         self.completions.flush();
-        if self.shared.status.auth() != auth_before {
+        if auth_changed {
             // their permissions may have changed
             self.shared.watch_streams.wake_all(&mut self.completions);
         }

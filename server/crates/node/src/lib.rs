@@ -63,7 +63,7 @@ use admission::Admission;
 use completions::CompletionSender;
 use replica_loop::LoopRequest;
 
-pub use clock::now_ns;
+pub use clock::{now_ns, now_s};
 pub use error::{NodeError, ProposeError, TransferError};
 pub use metrics::NodeMetrics;
 pub use peer_stats::FollowerCounts;

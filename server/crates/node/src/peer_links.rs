@@ -20,7 +20,7 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 pub(super) struct PeerLinks {
     /// When each member that is connected was.
     since: Mutex<BTreeMap<MemberId, i64>>,
-    pub(super) stats: PeerStats,
+    pub(super) stats: Mutex<PeerStats>,
 }
 
 impl PeerLinks {

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use witan_base::sync::Mutex;
 use witan_machine::member::MemberId;
 use witan_replica::replica::Role;
 
@@ -21,10 +20,7 @@ const RECENT_AGE: Duration = Duration::from_secs(1);
 
 /// See the module's description.
 #[derive(Debug, Default)]
-pub(super) struct PeerStats(Mutex<Counts>);
-
-#[derive(Debug, Default)]
-struct Counts {
+pub(super) struct PeerStats {
     sent: Traffic,
     received: Traffic,
     followers: BTreeMap<MemberId, FollowerCounts>,
@@ -148,7 +144,7 @@ impl Node {
     /// member leads.
     pub fn entries_sent(&self, to: MemberId, messages: u64, bytes: u64) {
         if self.status().role == Role::Leader {
-            let mut counts = self.shared.peer_links.stats.0.lock();
+            let mut counts = self.shared.peer_links.stats.lock();
             counts.followers.entry(to).or_default().sent += messages;
             counts.sent.add(messages, bytes, Instant::now());
         }
@@ -156,21 +152,21 @@ impl Node {
 
     /// Counts a failure of sending entries to another member: they were dropped, or the stream ended.
     pub fn entries_lost(&self, to: MemberId) {
-        let mut counts = self.shared.peer_links.stats.0.lock();
+        let mut counts = self.shared.peer_links.stats.lock();
         counts.followers.entry(to).or_default().failed += 1;
     }
 
     /// Counts a message with entries from another member as an append message, if that member leads.
     pub fn entries_received(&self, from: MemberId, bytes: u64) {
         if self.status().leader == from {
-            let mut counts = self.shared.peer_links.stats.0.lock();
+            let mut counts = self.shared.peer_links.stats.lock();
             counts.received.add(1, bytes, Instant::now());
         }
     }
 
     /// Notes the time that a ping to another member and back took.
     pub fn round_trip(&self, member: MemberId, took: Duration) {
-        let mut counts = self.shared.peer_links.stats.0.lock();
+        let mut counts = self.shared.peer_links.stats.lock();
         counts.followers.entry(member).or_default().trips.add(took);
     }
 
@@ -178,19 +174,19 @@ impl Node {
     pub fn forget_peer(&self, member: MemberId) {
         let links = &self.shared.peer_links;
         links.lost(member);
-        links.stats.0.lock().followers.remove(&member);
+        links.stats.lock().followers.remove(&member);
     }
 
     /// Returns the numbers of the append messages that were sent, and of those that were received.
     pub fn append_traffic(&self) -> [TrafficStats; 2] {
-        let counts = self.shared.peer_links.stats.0.lock();
+        let counts = self.shared.peer_links.stats.lock();
         let now = Instant::now();
         [&counts.sent, &counts.received].map(|traffic| traffic.stats(now))
     }
 
     /// Returns the numbers of the other members by their ids.
     pub fn followers(&self) -> BTreeMap<MemberId, FollowerCounts> {
-        self.shared.peer_links.stats.0.lock().followers.clone()
+        self.shared.peer_links.stats.lock().followers.clone()
     }
 }
 

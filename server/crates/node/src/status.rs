@@ -63,8 +63,9 @@ impl PublishedStatus {
         self.role.store(status.role as u8, Relaxed);
     }
 
-    /// Publishes the sizes, the revision, the alarms and the authentication of the state.
-    pub(super) fn store_state(&self, machine: &StateMachine, member_id: MemberId) {
+    /// Publishes the sizes, the revision, the alarms and the authentication of the state. Returns whether users or
+    /// roles have changed.
+    pub(super) fn store_state(&self, machine: &StateMachine, member_id: MemberId) -> bool {
         self.size_bytes.store(machine.kv.size_bytes(), Relaxed);
         self.revision.store(machine.kv.revision(), Relaxed);
         let own = Alarm::new(member_id, AlarmType::NoSpace);
@@ -78,12 +79,13 @@ impl PublishedStatus {
         self.corrupt
             .store(machine.alarms.contains(corrupt), Relaxed);
         let auth = (machine.auth.revision() << 1) | u64::from(machine.auth.enabled());
-        self.auth.store(auth, Relaxed);
+        let auth_changed = self.auth.swap(auth, Relaxed) != auth;
         self.paths.store(machine.auth.path_auth_enabled(), Relaxed);
         self.follows.store(machine.members.follows, Relaxed);
         let own = machine.members.by_id.get(&member_id);
         self.learner
             .store(own.is_some_and(|member| member.learner), Relaxed);
+        auth_changed
     }
 
     pub(super) fn auth(&self) -> AuthState {

@@ -163,14 +163,8 @@ async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Res
     stream.flush().await?;
     let answer = frame::read_exact(stream, HANDSHAKE_BYTES_MAX).await?;
     let no_answer = || io::Error::new(io::ErrorKind::InvalidData, "its answer cannot be read");
-    let answer = match answer.kind {
-        FrameKind::Answer => decode_answer(&answer.contents),
-        FrameKind::Handshake
-        | FrameKind::Message
-        | FrameKind::Ping
-        | FrameKind::Pong
-        | FrameKind::Snapshot => None,
-    };
+    let answer = Some(answer).filter(|answer| answer.kind == FrameKind::Answer);
+    let answer = answer.and_then(|answer| decode_answer(&answer.contents));
     answer.ok_or_else(no_answer)?.map_err(DialError::Refused)
 }
 

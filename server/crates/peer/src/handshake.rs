@@ -44,13 +44,12 @@ impl StreamKind {
             Self::Snapshot => "snapshot",
         }
     }
-}
 
-impl From<Lane> for StreamKind {
-    fn from(lane: Lane) -> Self {
-        match lane {
-            Lane::Control => Self::Control,
-            Lane::Bulk => Self::Bulk,
+    /// Returns the lane of its messages.
+    pub(super) fn lane(self) -> Lane {
+        match self {
+            Self::Control => Lane::Control,
+            Self::Bulk | Self::Snapshot => Lane::Bulk,
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
     };
     let view = match node.view().await {
         Ok(view) => view,
-        Err(error) => return Page::unavailable(error.of_etcd()),
+        Err(error) => return Page::unavailable(&error.of_etcd()),
     };
     let kv = &view.machine.kv;
     let hash_revision = match kv.hash_revision(request.revision) {
@@ -53,7 +53,7 @@ pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
         Err(error) => return Page::bad_request(&format!("mvcc: {error}")),
     };
     let Ok(permit) = HASHING.try_acquire() else {
-        return Page::unavailable(NodeError::TooMany.of_etcd());
+        return Page::unavailable(&NodeError::TooMany.of_etcd());
     };
     let (revision, compact_revision) = (kv.revision(), kv.compacted());
     let hash = panics::run_blocking(move || {
@@ -62,7 +62,7 @@ pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
         hash
     });
     let Ok(hash) = hash.await else {
-        return Page::unavailable(NodeError::Stopped.of_etcd());
+        return Page::unavailable(&NodeError::Stopped.of_etcd());
     };
     Page::json(&KeysHash {
         header: KeysHeader { revision },

@@ -1,7 +1,7 @@
 //! Decides from the streams to one other member whether its process has ended: both were closed by the other side, and
 //! a new one was refused.
 
-use super::handshake::StreamKind;
+use witan_replica::host::Lane;
 
 /// State of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,19 +19,20 @@ pub(super) enum LaneState {
 /// Both streams to a member.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
+    /// By lane.
     states: [LaneState; 2],
     /// Whether the end of the process was noticed since a stream was open.
     gone: bool,
 }
 
 impl Lanes {
-    pub(super) fn is_open(&self, kind: StreamKind) -> bool {
-        self.states[slot(kind)] == LaneState::Open
+    pub(super) fn is_open(&self, lane: Lane) -> bool {
+        self.states[lane as usize] == LaneState::Open
     }
 
     /// Notes that a stream is open, so that the process runs; returns whether it counted as ended.
-    pub(super) fn on_opened(&mut self, kind: StreamKind) -> bool {
-        self.states[slot(kind)] = LaneState::Open;
+    pub(super) fn on_opened(&mut self, lane: Lane) -> bool {
+        self.states[lane as usize] = LaneState::Open;
         std::mem::take(&mut self.gone)
     }
 
@@ -41,8 +42,8 @@ impl Lanes {
     }
 
     /// Notes that a stream has ended; returns whether this shows that the process has ended.
-    pub(super) fn on_ended(&mut self, kind: StreamKind, by_other_side: bool) -> bool {
-        self.states[slot(kind)] = match by_other_side {
+    pub(super) fn on_ended(&mut self, lane: Lane, by_other_side: bool) -> bool {
+        self.states[lane as usize] = match by_other_side {
             true => LaneState::Closed,
             false => LaneState::Unknown,
         };
@@ -51,8 +52,8 @@ impl Lanes {
 
     /// Notes that a stream could not be opened; returns whether this shows that the process has ended. `refused`: the
     /// port refuses connections.
-    pub(super) fn on_failed(&mut self, kind: StreamKind, refused: bool) -> bool {
-        let state = &mut self.states[slot(kind)];
+    pub(super) fn on_failed(&mut self, lane: Lane, refused: bool) -> bool {
+        let state = &mut self.states[lane as usize];
         *state = match (*state, refused) {
             (LaneState::Closed | LaneState::Refused, true) => LaneState::Refused,
             (LaneState::Closed, false) => LaneState::Closed,
@@ -72,18 +73,10 @@ impl Lanes {
     }
 }
 
-/// Returns the index of a stream's state: bulk and snapshot streams share one.
-fn slot(kind: StreamKind) -> usize {
-    match kind {
-        StreamKind::Control => 0,
-        StreamKind::Bulk | StreamKind::Snapshot => 1,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use StreamKind::{Bulk, Control};
+    use Lane::{Bulk, Control};
 
     fn open() -> Lanes {
         let mut lanes = Lanes::default();

@@ -44,7 +44,10 @@ use witan_base::sync::Mutex;
 use witan_config::{Address, PeerSettings, Url};
 use witan_machine::member::{Member, MemberId, MemberRegistry};
 use witan_node::{Node, Post, Waker};
-use witan_replica::{host::Envelope, replica::PeerEvent};
+use witan_replica::{
+    host::{Envelope, Lane},
+    replica::PeerEvent,
+};
 use witan_storage::SnapshotReceiver;
 use witan_transport::BoundPeer;
 
@@ -101,13 +104,13 @@ impl Shared {
 
     /// Writes or queues a message in its lane; reports the member as unreachable if the message is dropped.
     fn send(&self, peer: &Peer, envelope: Envelope) {
-        let kind = StreamKind::from(envelope.lane);
-        match peer.queue(kind).push(envelope.message) {
+        let lane = envelope.lane;
+        match peer.queue(lane).push(envelope.message) {
             Pushed::Queued => {}
-            Pushed::Written(bytes) => self.on_written(peer, kind, 1, bytes),
+            Pushed::Written(bytes) => self.on_written(peer, lane, 1, bytes),
             Pushed::Dropped => {
                 peer.series.sent_failures.inc();
-                if kind == StreamKind::Bulk {
+                if lane == Lane::Bulk {
                     self.node.entries_lost(envelope.to);
                 }
                 self.node.peer_event(envelope.to, PeerEvent::Unreachable);
@@ -115,10 +118,10 @@ impl Shared {
         }
     }
 
-    /// Counts messages that were written to a stream of this kind, and their bytes with headers.
-    fn on_written(&self, peer: &Peer, kind: StreamKind, messages: u64, bytes: u64) {
+    /// Counts messages that were written to the stream of a lane, and their bytes with headers.
+    fn on_written(&self, peer: &Peer, lane: Lane, messages: u64, bytes: u64) {
         peer.series.sent_bytes.inc_by(bytes);
-        if kind == StreamKind::Bulk && messages > 0 {
+        if lane == Lane::Bulk && messages > 0 {
             self.node.entries_sent(peer.id, messages, bytes);
         }
     }

@@ -20,7 +20,7 @@ use tokio::{
 use witan_base::{sync::Mutex, version};
 use witan_config::Url;
 use witan_machine::member::MemberId;
-use witan_replica::replica::PeerEvent;
+use witan_replica::{host::Lane, replica::PeerEvent};
 
 use super::{
     Shared,
@@ -50,8 +50,8 @@ const SETTLED: Duration = Duration::from_secs(1);
 pub(super) struct Peer {
     pub(super) id: MemberId,
     urls: Mutex<Vec<Url>>,
-    control: LaneQueue,
-    bulk: LaneQueue,
+    /// By lane.
+    queues: [LaneQueue; 2],
     lanes: Mutex<Lanes>,
     /// Ends the delay before the next attempt.
     retry: Notify,
@@ -67,8 +67,7 @@ impl Peer {
         Self {
             id,
             urls: Mutex::new(urls),
-            control: LaneQueue::default(),
-            bulk: LaneQueue::default(),
+            queues: Default::default(),
             lanes: Mutex::default(),
             retry: Notify::new(),
             heard_ms: AtomicU64::new(0),
@@ -76,12 +75,9 @@ impl Peer {
         }
     }
 
-    /// Returns the queue of the messages that wait for a stream of this kind.
-    pub(super) fn queue(&self, kind: StreamKind) -> &LaneQueue {
-        match kind {
-            StreamKind::Control => &self.control,
-            StreamKind::Bulk | StreamKind::Snapshot => &self.bulk,
-        }
+    /// Returns the queue of the messages that wait for the stream of a lane.
+    pub(super) fn queue(&self, lane: Lane) -> &LaneQueue {
+        &self.queues[lane as usize]
     }
 
     /// Replaces the URLs of a member; other ones than before are tried at once.
@@ -117,9 +113,9 @@ impl Peer {
 
     /// Completes when the queues of both open streams are written.
     pub(super) async fn flushed(&self) {
-        for kind in [StreamKind::Control, StreamKind::Bulk] {
-            if self.lanes.lock().is_open(kind) {
-                self.queue(kind).emptied().await;
+        for lane in [Lane::Control, Lane::Bulk] {
+            if self.lanes.lock().is_open(lane) {
+                self.queue(lane).emptied().await;
             }
         }
     }
@@ -128,7 +124,7 @@ impl Peer {
     #[cfg(test)]
     pub(super) fn is_open(&self) -> bool {
         let lanes = self.lanes.lock();
-        lanes.is_open(StreamKind::Control) && lanes.is_open(StreamKind::Bulk)
+        lanes.is_open(Lane::Control) && lanes.is_open(Lane::Bulk)
     }
 
     fn urls(&self) -> Vec<Url> {
@@ -214,8 +210,8 @@ impl Link {
     /// the member connected for the node and the metrics; the bulk stream is reported to the replica
     /// ([`PeerEvent::StreamOpened`]).
     fn on_opened(&mut self) {
-        self.peer.queue(self.kind).open();
-        if self.peer.lanes.lock().on_opened(self.kind) {
+        self.peer.queue(self.kind.lane()).open();
+        if self.peer.lanes.lock().on_opened(self.kind.lane()) {
             // the queue opens before the replica hears from the member and sends on it
             self.peer.retry_now();
         }
@@ -245,7 +241,7 @@ impl Link {
             .peer
             .lanes
             .lock()
-            .on_ended(self.kind, by_other_side(end));
+            .on_ended(self.kind.lane(), by_other_side(end));
         // the batch that was being written may be lost
         self.report(gone);
     }
@@ -257,7 +253,7 @@ impl Link {
         if self.kind == StreamKind::Bulk {
             self.shared.node.entries_lost(self.peer.id);
         }
-        self.peer.queue(self.kind).close();
+        self.peer.queue(self.kind.lane()).close();
         let text = error.to_string();
         let (kind, remote_peer_id) = (self.kind.label(), &self.name);
         if text == self.warned {
@@ -279,7 +275,7 @@ impl Link {
             .peer
             .lanes
             .lock()
-            .on_failed(self.kind, error.nothing_listens());
+            .on_failed(self.kind.lane(), error.nothing_listens());
         self.report(gone);
     }
 
@@ -294,7 +290,7 @@ impl Link {
 
     /// Writes and reads an open stream until one of them fails; returns why.
     async fn serve(&self, PeerConnection { stream, writer }: PeerConnection) -> io::Error {
-        let _attached = self.peer.queue(self.kind).attach(writer);
+        let _attached = self.peer.queue(self.kind.lane()).attach(writer);
         let (reading, writing) = tokio::io::split(stream);
         let begun = Instant::now();
         tokio::select! {
@@ -309,7 +305,7 @@ impl Link {
         // the first one at once, all others at the same moments on all streams: one wake-up serves them
         let mut pings = interval_at(self.shared.started, PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let queue = self.peer.queue(self.kind);
+        let queue = self.peer.queue(self.kind.lane());
         loop {
             let mut pings_now = false;
             let messages = tokio::select! {
@@ -337,7 +333,7 @@ impl Link {
             }
             let written = messages.len() as u64;
             self.shared
-                .on_written(&self.peer, self.kind, written, bytes);
+                .on_written(&self.peer, self.kind.lane(), written, bytes);
         }
     }
 

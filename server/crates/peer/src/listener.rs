@@ -22,7 +22,7 @@ use witan_base::{client_network::ClientNetwork, sync::Mutex};
 use witan_config::Url;
 use witan_logging::LogLimit;
 use witan_machine::member::MemberId;
-use witan_replica::{host::Lane, replica::PeerEvent};
+use witan_replica::replica::PeerEvent;
 use witan_transport::{AcceptedStream, MemberCertificate, PeerListener, PeerTls};
 
 use super::{
@@ -364,10 +364,7 @@ impl Listener {
             from: hello.from,
             to: hello.to,
             peer: self.shared.peer(hello.from),
-            lane: match hello.kind {
-                StreamKind::Control => Lane::Control,
-                StreamKind::Bulk | StreamKind::Snapshot => Lane::Bulk,
-            },
+            lane: hello.kind.lane(),
             series: self.shared.metrics.of(self.shared.own_id(), hello.from),
             ended,
         });

@@ -27,6 +27,7 @@ use std::{
 };
 
 use actix_http::Extensions;
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     sync::watch,
@@ -71,8 +72,8 @@ pub struct OverTls;
 pub(super) struct Http1Stream<S> {
     stream: S,
     lines: RequestFilter,
-    /// Bytes that did not fit into the reader's buffer, and how many of them were output.
-    held: (Vec<u8>, usize),
+    /// Bytes that did not fit into the reader's buffer.
+    held: Bytes,
     ended: watch::Sender<bool>,
     tunnel: TunnelRefusal,
     network: ClientNetwork,
@@ -93,7 +94,7 @@ impl<S> Http1Stream<S> {
             over_tls,
             certificate,
             lines: RequestFilter::default(),
-            held: (Vec::new(), 0),
+            held: Bytes::new(),
             ended: watch::Sender::new(false),
             tunnel: TunnelRefusal::default(),
         }
@@ -113,17 +114,6 @@ impl<S> Http1Stream<S> {
             data.insert(certificate.clone());
         }
     }
-
-    /// Moves as many of the held bytes into `buf` as fit.
-    fn hand_out(&mut self, buf: &mut ReadBuf<'_>) {
-        let (bytes, from) = &mut self.held;
-        let until = bytes.len().min(*from + buf.remaining());
-        buf.put_slice(&bytes[*from..until]);
-        *from = until;
-        if until == bytes.len() {
-            self.held = (Vec::new(), 0);
-        }
-    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Http1Stream<S> {
@@ -134,7 +124,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Http1Stream<S> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let mut empty_reads = 0;
-        while this.held.0.is_empty() {
+        while this.held.is_empty() {
             if this.lines.has_refused_body() || this.tunnel.0.load(Relaxed) {
                 return Poll::Ready(Ok(()));
             }
@@ -151,14 +141,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Http1Stream<S> {
                 return Poll::Ready(Ok(()));
             };
             buf.set_filled(before);
-            this.held = (changed, 0);
+            this.held = changed.into();
             empty_reads += 1;
-            if empty_reads == EMPTY_READS_IN_A_ROW && this.held.0.is_empty() {
+            if empty_reads == EMPTY_READS_IN_A_ROW && this.held.is_empty() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
         }
-        this.hand_out(buf);
+        let fits = this.held.len().min(buf.remaining());
+        buf.put_slice(&this.held.split_to(fits));
         Poll::Ready(Ok(()))
     }
 }

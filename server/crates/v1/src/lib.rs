@@ -78,12 +78,19 @@ async fn answer(
         Err(V1RequestError::Method) => return Ok(HttpResponse::MethodNotAllowed().finish()),
         Err(V1RequestError::Rule(error)) => return Err(error),
     };
-    if let Some((key, required_access)) = required_access(&asked)
-        && !basic_auth::authorize_key(ctx, request, key, required_access).await?
-    {
-        return Ok(reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT));
+    if let Some((key, wish)) = required_access(&asked) {
+        if !basic_auth::authorize_key(ctx, request, key, wish).await? {
+            return Ok(reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT));
+        }
+        // a watch is neither a read nor a write
+        if !matches!(asked, V1Request::Watch { .. }) {
+            let operation = match wish.write {
+                true => KeyOperation::Write,
+                false => KeyOperation::Read,
+            };
+            ctx.count_tree_key(request, operation, key);
+        }
     }
-    count(ctx, request, &asked);
     let client = ClientNetwork::of_peer(request.peer_addr());
     let node = &ctx.node.of_client(client);
     let change = match asked {
@@ -115,21 +122,6 @@ async fn answer(
     Ok(framed(
         rendering::body(ctx, request, least_bytes, write).await,
     ))
-}
-
-/// Counts a read or a write of a key while a sample is taken.
-fn count(ctx: &Context, request: &HttpRequest, asked: &V1Request) {
-    let (operation, key) = match asked {
-        V1Request::Get { key } => (KeyOperation::Read, key),
-        V1Request::Put(put) => (KeyOperation::Write, &put.key),
-        V1Request::Delete { key } => (KeyOperation::Write, key),
-        V1Request::Watch { .. }
-        | V1Request::MachineRecords { .. }
-        | V1Request::Leader
-        | V1Request::Machines
-        | V1Request::Stats(_) => return,
-    };
-    ctx.count_tree_key(request, operation, key);
 }
 
 /// Returns the key and the kind of access that a request needs in v2's authorization; `None` if it

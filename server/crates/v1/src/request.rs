@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use witan_api::v1::{self, error::ErrorCode};
-use witan_gocompat::path;
+use witan_gocompat::{path, text::parse_uint};
 
 use super::{
     error::V1Error,
@@ -141,7 +141,7 @@ pub(crate) fn parse(
         (V1Target::Key(key), "DELETE") => Ok(V1Request::Delete { key }),
         (V1Target::Watch(key), "GET") => Ok(V1Request::Watch { key, from: None }),
         (V1Target::Watch(key), "POST") => {
-            let from = fields.get(V1Field::Index).and_then(|text| index(text));
+            let from = fields.get(V1Field::Index).and_then(|text| parse_uint(text));
             let from = from.ok_or_else(|| rule(ErrorCode::IndexNotNumber, "Watch From Index"))?;
             let from = (from != 0).then_some(from);
             Ok(V1Request::Watch { key, from })
@@ -201,13 +201,6 @@ fn is_keyword(key: &[u8]) -> bool {
 /// Parses a decimal number with or without a sign; `None` for anything else or out of range.
 fn number(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-/// Parses decimal digits without a sign; `None` for anything else or out of range.
-fn index(text: &[u8]) -> Option<u64> {
-    let digits = text.iter().all(u8::is_ascii_digit);
-    let text = std::str::from_utf8(text).ok().filter(|_| digits)?;
-    text.parse().ok()
 }
 
 #[cfg(test)]

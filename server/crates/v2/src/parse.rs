@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use witan_api::v2::error::ErrorCode;
-use witan_gocompat::text::parse_bool;
+use witan_gocompat::text::{parse_bool, parse_uint};
 use witan_tree::{CompareAndSwap, TreeOperation, WriteMethod};
 
 use super::{
@@ -90,7 +90,7 @@ fn validate(waiting: WaitParameter, fields: &V2Fields) -> Result<Params, V2Error
     }
     let no_value_on_success = flag(fields, V2Field::NoValueOnSuccess)?;
     let ttl = match fields.get(V2Field::Ttl) {
-        Some(text) if !text.is_empty() => Some(number(text).ok_or_else(|| {
+        Some(text) if !text.is_empty() => Some(parse_uint(text).ok_or_else(|| {
             V2Error::before_store(ErrorCode::TtlNotNumber, "invalid value for \"ttl\"")
         })?),
         Some(_) | None => None,
@@ -131,7 +131,7 @@ fn index(fields: &V2Fields, field: V2Field) -> Result<Option<u64>, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(None);
     };
-    match number(text) {
+    match parse_uint(text) {
         Some(0) => Ok(None),
         Some(number) => Ok(Some(number)),
         None => {
@@ -157,14 +157,6 @@ fn boolean(fields: &V2Fields, field: V2Field, quote: &str) -> Result<Option<bool
         let cause = format!("invalid value for {quote}{}{quote}", field.name());
         V2Error::before_store(ErrorCode::InvalidField, cause)
     })
-}
-
-/// Parses decimal digits without sign or separator; `None` for anything else or out of range.
-fn number(text: &[u8]) -> Option<u64> {
-    if !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// Builds the tree operation of a write to `path` (cleaned, absolute), whose TTL counts from `now_ns`.

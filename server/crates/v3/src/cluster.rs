@@ -21,8 +21,6 @@ use witan_node::Reconfiguration;
 use super::{RpcResult, header};
 use crate::error::RpcError;
 
-const NS_PER_SECOND: i64 = 1_000_000_000;
-
 /// Lists the members, from a linearizable view if the request asks for one, else from this member's
 /// state.
 pub(super) async fn member_list(
@@ -50,7 +48,7 @@ pub(super) async fn member_add(
     urls.sort_unstable();
     let learner = request.is_learner;
     check_quorum(ctx, Reconfiguration::Add { learner }).await?;
-    let added_at = witan_node::now_ns() / NS_PER_SECOND;
+    let added_at = witan_node::now_s();
     let member = Known {
         id: ids::member_id(&urls, "", Some(added_at)),
         peer_urls: urls.into_iter().map(str::to_owned).collect(),

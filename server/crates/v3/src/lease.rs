@@ -187,14 +187,12 @@ where
     });
     // each needs the replica's thread: those that have arrived are sent together
     let answers = Box::pin(answers.buffered(KEEP_ALIVES_AT_ONCE));
-    stream::unfold(Some((answers, ending)), |stream| async {
-        let (mut answers, mut ending) = stream?;
+    stream::try_unfold((answers, ending), |(mut answers, mut ending)| async {
         let answer = tokio::select! {
-            answer = answers.next() => answer?,
-            error = ending.wait() => Err(error.into()),
+            answer = answers.next() => answer.transpose()?,
+            error = ending.wait() => return Err(error.into()),
         };
-        let goes_on = answer.is_ok().then_some((answers, ending));
-        Some((answer, goes_on))
+        Ok(answer.map(|answer| (answer, (answers, ending))))
     })
 }
 

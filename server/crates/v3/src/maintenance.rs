@@ -160,14 +160,12 @@ pub(super) async fn downgrade(
     request: DowngradeRequest,
 ) -> RpcResult<DowngradeResponse> {
     let version = match DowngradeAction::try_from(request.action) {
-        Ok(DowngradeAction::Validate) => {
-            let target = target(&request.version)?;
-            validate(&ctx.node.read().await?.machine.members, target)?
-        }
-        Ok(DowngradeAction::Enable) => {
+        Ok(action @ (DowngradeAction::Validate | DowngradeAction::Enable)) => {
             let target = target(&request.version)?;
             let version = validate(&ctx.node.read().await?.machine.members, target)?;
-            record(ctx, format!("{}.{}.0", target.0, target.1)).await?;
+            if action == DowngradeAction::Enable {
+                record(ctx, format!("{}.{}.0", target.0, target.1)).await?;
+            }
             version
         }
         Ok(DowngradeAction::Cancel) => {

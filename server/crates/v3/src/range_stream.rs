@@ -39,16 +39,14 @@ pub(super) async fn range_stream(
     // all errors occur at the beginning
     parts.readable()?;
     ctx.node.ranges_served(1);
-    Ok(stream::unfold(Some(parts), |parts| async move {
-        let mut parts = parts?;
-        Some(match parts.next().await {
-            Ok(response) => {
-                let done = response.header.is_some();
-                let message = RangeStreamResponse { range_response: Some(response) };
-                (Ok(message), (!done).then_some(parts))
-            }
-            Err(error) => (Err(error.into()), None),
-        })
+    Ok(stream::try_unfold(Some(parts), |parts| async move {
+        let Some(mut parts) = parts else {
+            return Ok(None);
+        };
+        let response = parts.next().await?;
+        let done = response.header.is_some();
+        let message = RangeStreamResponse { range_response: Some(response) };
+        Ok(Some((message, (!done).then_some(parts))))
     }))
 }
 

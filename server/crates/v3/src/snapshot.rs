@@ -71,12 +71,9 @@ pub(crate) async fn snapshot(
     // the task ends with the file, or with the client
     drop(panics::spawn(job));
     let sending = SnapshotStream { chunks, node: ctx.node.clone(), digest_sent: false };
-    Ok(stream::unfold(Some(sending), |sending| async move {
-        let mut sending = sending?;
-        match sending.next().await? {
-            Ok(chunk) => Some((Ok(chunk), Some(sending))),
-            Err(status) => Some((Err(status), None)),
-        }
+    Ok(stream::try_unfold(sending, |mut sending| async move {
+        let chunk = sending.next().await.transpose()?;
+        Ok(chunk.map(|chunk| (chunk, sending)))
     }))
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use tokio::time::timeout;
 use witan_api::{discovery::SIZE, v2::error::ErrorCode};
@@ -22,6 +23,13 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Letters of an answer that an error shows.
 const SHOWN_CHARS: usize = 200;
+
+/// What is escaped in a URL-encoded form.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// A token's URL and how it is reached.
 pub(super) struct Registry {
@@ -177,7 +185,7 @@ impl registry::Registry for Registry {
 
     async fn register(&mut self, own: &Registration) -> Result<(), Failure> {
         let target = format!("{}/{}?prevExist=false", self.path, own.id);
-        let body = format!("value={}", escape(&own.value));
+        let body = format!("value={}", utf8_percent_encode(&own.value, ESCAPED));
         let (answer, _) = self.request(Method::PUT, &target, body).await?;
         if answer.error_code == Some(ErrorCode::NodeExists.code()) {
             return Err(DiscoverError::Duplicate(own.id).into());
@@ -226,18 +234,4 @@ impl Answer {
             }
         }
     }
-}
-
-/// Escapes a value for a URL-encoded form.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() * 2);
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(char::from(byte));
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }

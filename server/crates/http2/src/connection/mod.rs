@@ -385,27 +385,22 @@ impl<S: Service> Connection<S> {
         } else {
             b""
         };
-        self.last_goaway_stream = self.last_goaway_stream.min(self.highest);
-        frame::goaway(
-            &mut self.writer.output,
-            self.last_goaway_stream,
-            reason,
-            debug_data,
-        );
+        self.goaway(reason, debug_data);
         self.phase = Phase::Failed(self.now + CLOSE_TIMEOUT);
     }
 
     /// Sends the final GOAWAY of a shutdown and refuses streams above its last stream id.
     fn refuse_new(&mut self) {
         if !mem::replace(&mut self.refuses_new_streams, true) {
-            self.last_goaway_stream = self.last_goaway_stream.min(self.highest);
-            frame::goaway(
-                &mut self.writer.output,
-                self.last_goaway_stream,
-                Reason::NoError,
-                b"",
-            );
+            self.goaway(Reason::NoError, b"");
         }
+    }
+
+    /// Sends a GOAWAY that names the last accepted stream; the id never grows from one GOAWAY to the next.
+    fn goaway(&mut self, reason: Reason, debug_data: &[u8]) {
+        let last = self.last_goaway_stream.min(self.highest);
+        self.last_goaway_stream = last;
+        frame::goaway(&mut self.writer.output, last, reason, debug_data);
     }
 
     /// Counts a stream that ended in error; fails if these exceed the successful ones by more than [`FAULTS_MAX`].

@@ -3,9 +3,22 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::{AsciiSet, percent_encode};
+
 use super::header::{self, HeaderMeaning};
 
-const HEX: &[u8; 16] = b"0123456789ABCDEF";
+/// What Go accepts in a request line and actix does not; bytes outside of ASCII are escaped, too.
+const ESCAPED: &AsciiSet = &AsciiSet::EMPTY
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// Bytes of a line in a chunked body, as in Go: before a chunk with its extensions, or of the trailer.
 const CHUNK_LINE_BYTES_MAX: usize = 4096;
@@ -82,8 +95,6 @@ enum ChunkLine {
 enum FilterAction {
     /// Pass this many bytes.
     Pass(usize),
-    /// Pass this many bytes of a request target, escaped.
-    Target(usize),
     /// Replace this many bytes.
     Replace(usize, Vec<u8>),
 }
@@ -101,19 +112,12 @@ impl RequestFilter {
         while at < bytes.len() {
             let rest = &bytes[at..];
             at += match self.step(rest) {
-                FilterAction::Target(taken)
-                    if rest[..taken].iter().any(|byte| is_strange(*byte)) =>
-                {
-                    let out = changed.get_or_insert_with(|| bytes[..at].to_vec());
-                    push_escaped(out, &rest[..taken]);
-                    taken
-                }
                 FilterAction::Replace(taken, by) => {
                     let out = changed.get_or_insert_with(|| bytes[..at].to_vec());
                     out.extend_from_slice(&by);
                     taken
                 }
-                FilterAction::Pass(taken) | FilterAction::Target(taken) => {
+                FilterAction::Pass(taken) => {
                     if let Some(changed) = &mut changed {
                         changed.extend_from_slice(&rest[..taken]);
                     }
@@ -128,7 +132,7 @@ impl RequestFilter {
     fn step(&mut self, rest: &[u8]) -> FilterAction {
         match self.state {
             FilterState::Method => self.method(rest),
-            FilterState::Target => FilterAction::Target(self.rest_of_line(rest)),
+            FilterState::Target => self.target(rest),
             FilterState::Header => self.header(rest),
             FilterState::LongHeader => FilterAction::Pass(self.rest_of_line(rest)),
             FilterState::Body(left) => {
@@ -170,6 +174,17 @@ impl RequestFilter {
             self.line.clear();
         }
         FilterAction::Pass(taken)
+    }
+
+    /// Escapes a part of a request line.
+    fn target(&mut self, rest: &[u8]) -> FilterAction {
+        let taken = self.rest_of_line(rest);
+        let escaped = Cow::from(percent_encode(&rest[..taken], ESCAPED));
+        if escaped.len() == taken {
+            FilterAction::Pass(taken)
+        } else {
+            FilterAction::Replace(taken, escaped.into_owned().into())
+        }
     }
 
     /// Returns how many bytes belong to the current line of a head. After its end the next header line begins.
@@ -359,26 +374,6 @@ fn skip(bytes: &[u8], left: u64) -> (usize, u64) {
         (bytes.len(), left - all)
     } else {
         (usize::try_from(left).unwrap_or(bytes.len()), 0)
-    }
-}
-
-/// Whether Go accepts a byte in a request line and actix does not.
-fn is_strange(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'"' | b'#' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x80..
-    )
-}
-
-/// Appends bytes; bytes that actix would not accept are percent-encoded.
-fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
-    for &byte in bytes {
-        if is_strange(byte) {
-            let digit = |nibble: u8| HEX[usize::from(nibble)];
-            out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 0xf)]);
-        } else {
-            out.push(byte);
-        }
     }
 }
 

@@ -49,9 +49,9 @@ impl From<NodeError> for AuthHttpError {
     fn from(fault: NodeError) -> Self {
         tracing::warn!(reason = %fault, "v2 request on users failed: no reply from the cluster");
         match fault {
-            NodeError::NoSpace => Self(StatusCode::INSUFFICIENT_STORAGE, fault.of_etcd().into()),
-            NodeError::TooLarge => Self::bad(fault.of_etcd()),
-            NodeError::Follows => Self(StatusCode::SERVICE_UNAVAILABLE, fault.of_etcd().into()),
+            NodeError::NoSpace => Self(StatusCode::INSUFFICIENT_STORAGE, fault.of_etcd()),
+            NodeError::TooLarge => Self::bad(&fault.of_etcd()),
+            NodeError::Follows => Self(StatusCode::SERVICE_UNAVAILABLE, fault.of_etcd()),
             NodeError::NoLeader
             | NodeError::Timeout
             | NodeError::LeaderFailed

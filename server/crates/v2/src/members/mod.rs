@@ -26,8 +26,6 @@ use witan_node::{NodeError, ProposeError, Reconfiguration};
 
 use super::headers;
 
-const NS_PER_SECOND: i64 = 1_000_000_000;
-
 /// An error response: status and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct MembersHttpError(StatusCode, String);
@@ -126,7 +124,7 @@ async fn add(
 ) -> Result<HttpResponse, MembersHttpError> {
     let urls = body::peer_urls(request, payload).await?;
     check_quorum(ctx, Reconfiguration::Add { learner: false }).await?;
-    let added_at = witan_node::now_ns() / NS_PER_SECOND;
+    let added_at = witan_node::now_s();
     let member = Known {
         id: ids::member_id(&urls, "", Some(added_at)),
         peer_urls: urls,
@@ -152,8 +150,8 @@ async fn update(
     let urls = body::peer_urls(request, payload).await?;
     let members = members(ctx).await?;
     find_member(&members, number)?;
-    let taken = |other: &&Known| other.member_id() != number && has_any_url(other, &urls);
-    if members.by_id.values().find(taken).is_some() {
+    let mut others = members.by_id.values().filter(|it| it.member_id() != number);
+    if others.any(|other| other.peer_urls.iter().any(|url| urls.contains(url))) {
         return Err(MembersHttpError(
             StatusCode::CONFLICT,
             PEER_URL_EXISTS.into(),
@@ -231,11 +229,7 @@ async fn members(ctx: &Context) -> Result<MemberRegistry, MembersHttpError> {
 /// Parses an id in hexadecimal digits; anything else is a 404 that repeats the text verbatim.
 fn parse_id(id: &str) -> Result<MemberId, MembersHttpError> {
     let digits = id.bytes().all(|b| b.is_ascii_hexdigit());
-    let number = if digits {
-        u64::from_str_radix(id, 16).ok()
-    } else {
-        None
-    };
+    let number = u64::from_str_radix(id, 16).ok().filter(|_| digits);
     number
         .map(MemberId)
         .ok_or_else(|| MembersHttpError::unknown(id))
@@ -250,10 +244,6 @@ fn find_member(members: &MemberRegistry, id: MemberId) -> Result<&Known, Members
         .by_id
         .get(&id)
         .ok_or_else(|| MembersHttpError::unknown(&id.to_string()))
-}
-
-fn has_any_url(member: &Known, urls: &[String]) -> bool {
-    member.peer_urls.iter().any(|url| urls.contains(url))
 }
 
 fn api_member(member: &Known) -> Member {

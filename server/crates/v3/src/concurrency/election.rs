@@ -168,12 +168,10 @@ fn observed(
         followed: None,
         ready: VecDeque::new(),
     };
-    stream::unfold(Some(observer), |observer| async {
-        let mut observer = observer?;
-        match observer.next().await? {
-            Ok(response) => Some((Ok(response), Some(observer))),
-            Err(error) => Some((Err(RpcError::plain(error).into()), None)),
-        }
+    stream::try_unfold(observer, |mut observer| async {
+        let response = observer.next().await.transpose();
+        let response = response.map_err(RpcError::plain)?;
+        Ok(response.map(|response| (response, observer)))
     })
 }
 

@@ -6,7 +6,7 @@ use actix_web::{
 };
 use serde::Serialize;
 use tonic::Code;
-use witan_dialect::reply;
+use witan_dialect::reply::{self, BodyError};
 
 use super::GatewayVersion;
 use crate::error::RpcError;
@@ -82,11 +82,16 @@ impl GatewayError {
         Self::Status { code: Code::ResourceExhausted, text }
     }
 
-    /// Returns the error for a request body that was not read to its end, because it is too large; the
-    /// text names `max`, in bytes.
-    pub(super) fn body_too_large(max: usize) -> Self {
-        let text = format!("grpc: received message larger than max ({max})");
-        Self::Status { code: Code::ResourceExhausted, text }
+    /// Returns the error for a request body that was not read to its end; the text for one that is too large names
+    /// `max`, in bytes.
+    pub(super) fn unread(error: BodyError, max: usize) -> Self {
+        match error {
+            BodyError::TooLarge => {
+                let text = format!("grpc: received message larger than max ({max})");
+                Self::Status { code: Code::ResourceExhausted, text }
+            }
+            BodyError::Disconnected => Self::invalid("unexpected EOF".into()),
+        }
     }
 
     /// Builds the response to the error, with the status and the body that the gateway of this version

@@ -27,12 +27,7 @@ use witan_base::{
     panics::{self, PanicSource},
 };
 use witan_dialect::fair_semaphore::WithPermit;
-use witan_dialect::{
-    Context,
-    blocking::INLINE_BYTES,
-    client::Disconnect,
-    reply::{self, BodyError},
-};
+use witan_dialect::{Context, blocking::INLINE_BYTES, client::Disconnect, reply};
 use witan_gocompat::json;
 use witan_machine::member::MemberId;
 
@@ -219,11 +214,8 @@ async fn serve(
     }
     wants_leader(ctx, request)?;
     let message_max = ctx.settings.max_message_bytes();
-    let body = match reply::read(payload, body_bytes_max(ctx)).await {
-        Ok(body) => body,
-        Err(BodyError::TooLarge) => return Err(GatewayError::body_too_large(message_max)),
-        Err(BodyError::Disconnected) => return Err(GatewayError::invalid("unexpected EOF".into())),
-    };
+    let body = reply::read(payload, body_bytes_max(ctx)).await;
+    let body = body.map_err(|error| GatewayError::unread(error, message_max))?;
     let call = UnaryCall { ctx, json_format, body, message_max };
     call_names::run(route.method, call, request).await
 }

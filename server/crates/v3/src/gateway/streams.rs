@@ -5,7 +5,7 @@ use std::{convert::Infallible, pin::Pin};
 
 use actix_web::{HttpRequest, HttpResponse, http::header::CONTENT_TYPE, web};
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use prost::Message;
 use serde::Serialize;
 use tonic::Status;
@@ -15,7 +15,7 @@ use witan_dialect::{
     Context,
     blocking::{BlockingPool, INLINE_BYTES},
     client::Disconnect,
-    reply::{self, BodyError},
+    reply,
 };
 use witan_gocompat::json::JsonProgress;
 
@@ -119,11 +119,8 @@ pub(super) async fn snapshot(
     if let Err(error) = super::wants_leader(ctx, request) {
         return refused(error);
     }
-    let body = match reply::read(payload, bytes_max).await {
-        Ok(body) => body,
-        Err(BodyError::TooLarge) => return Err(GatewayError::body_too_large(bytes_max)),
-        Err(BodyError::Disconnected) => return Err(GatewayError::invalid("unexpected EOF".into())),
-    };
+    let body = reply::read(payload, bytes_max).await;
+    let body = body.map_err(|error| GatewayError::unread(error, bytes_max))?;
     let asked: SnapshotRequest = super::decode(&body, json_format)?;
     let chunks = match snapshot::snapshot(ctx, asked, false).await {
         Ok(chunks) => chunks,
@@ -142,16 +139,13 @@ async fn in_lines<A: Shaped + Serialize>(
     json_format: JsonFormat,
 ) -> HttpResponse {
     let metrics = ctx.panics.clone();
-    let answers = stream::unfold(Some(Box::pin(answers)), move |answers| {
+    let answers = stream::try_unfold(Box::pin(answers), move |mut answers| {
         let metrics = metrics.clone();
         async move {
-            let mut answers = answers?;
-            let next = panics::contain(&metrics, PanicSource::GatewayStream, answers.next());
-            let next = next
-                .await
-                .unwrap_or_else(|_| Some(Err(Status::internal(PANICKED))))?;
-            let rest = next.is_ok().then_some(answers);
-            Some((next, rest))
+            let next = panics::contain(&metrics, PanicSource::GatewayStream, answers.try_next());
+            let next = next.await;
+            let next = next.unwrap_or_else(|_| Err(Status::internal(PANICKED)))?;
+            Ok(next.map(|answer| (answer, answers)))
         }
     });
     let mut answers = Box::pin(answers.peekable());

@@ -23,10 +23,7 @@ pub(crate) async fn delete_range(
     authorize::before_proposal(ctx, |caller| caller.delete(&delete)).await?;
     let many = |state: &kv::Kv| state.delete_reads_beyond(&delete, LARGE_READ_KEYS);
     let permit = permit_if(ctx, delete.reads_span(), many).await?;
-    let (done, _permit) = match permit {
-        None => (authorize::propose(ctx, delete).await?, None),
-        Some(permit) => Box::pin(propose_in(ctx, delete, permit)).await?,
-    };
+    let (done, _permit) = propose_in(ctx, delete, permit).await?;
     let header = header::at(&ctx.node, done.revision);
     Ok(response(header, done.output))
 }

@@ -119,16 +119,19 @@ async fn permit_if(
     }
 }
 
-/// Proposes an operation and holds its permit until it is applied or has timed out: it is executed even if the client
-/// disconnects, so a client that disconnects must not free the permit and put more into the log.
+/// Proposes an operation and holds its permit, if it has one, until it is applied or has timed out: it is executed even
+/// if the client disconnects, so a client that disconnects must not free the permit and put more into the log.
 async fn propose_in<O: Operation<Error: Into<RpcError>> + 'static>(
     ctx: &Context,
     operation: O,
-    permit: FairPermit,
+    permit: Option<FairPermit>,
 ) -> RpcResult<(Applied<O::Output>, Option<FairPermit>)> {
+    let Some(permit) = permit else {
+        return Ok((authorize::propose(ctx, operation).await?, None));
+    };
     let ctx = ctx.clone();
     let work = async move { authorize::propose(&ctx, operation).await };
-    let (done, permit) = permit.run_to_end(work).await?;
+    let (done, permit) = Box::pin(permit.run_to_end(work)).await?;
     Ok((done?, Some(permit)))
 }
 

@@ -99,10 +99,7 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
         let permit = permit_if(ctx, txn.reads_spans(), many).await?;
         (txn, permit)
     };
-    let (done, permit) = match permit {
-        None => (authorize::propose(ctx, txn).await?, None),
-        Some(permit) => Box::pin(propose_in(ctx, txn, permit)).await?,
-    };
+    let (done, permit) = propose_in(ctx, txn, permit).await?;
     Ok(((done.output, done.revision), permit))
 }
 
@@ -194,7 +191,7 @@ fn each(
     if request.compare.iter().any(|compare| compare.key.is_empty()) {
         return Err(RpcError::EmptyKey);
     }
-    for op in request.success.iter().chain(&request.failure) {
+    for op in ops(request) {
         match &op.request {
             Some(Request::RequestRange(request)) => range::check(request)?,
             Some(Request::RequestPut(request)) => put::check(request)?,

@@ -35,9 +35,9 @@ where
     R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin,
 {
     let session = Box::new(Session::new(ctx, requests, needs_leader));
-    stream::unfold(session, |mut session| async move {
+    stream::try_unfold(session, |mut session| async move {
         let answer = session.next().await?;
-        Some((answer, session))
+        Ok(Some((answer, session)))
     })
 }
 

@@ -9,7 +9,7 @@ use witan_machine::auth::Caller;
 use witan_node::AuthState;
 use witan_replica::watch::range::{RangeEnd, WatchRange};
 
-use super::watchers::StreamWatchers;
+use super::watchers::{StreamWatchers, first_key};
 use crate::error::RpcError;
 use crate::{RpcResult, authorize};
 
@@ -42,16 +42,10 @@ impl PermissionState {
             return Ok(None);
         }
         let view = ctx.node.view().await.map_err(RpcError::from)?;
-        // an empty key means the smallest one
-        let key = if request.key.is_empty() {
-            b"\0"
-        } else {
-            &request.key[..]
-        };
         let judge = || -> RpcResult<Option<Caller>> {
             let caller = authorize::caller(ctx)?;
             let check = view.machine.check(caller.as_ref());
-            check.read(key, &request.range_end)?;
+            check.read(first_key(request), &request.range_end)?;
             Ok(caller)
         };
         Ok(match judge() {

@@ -393,17 +393,15 @@ impl<R> Session<R>
 where
     R: Stream<Item = Result<WatchRequest, Status>> + Unpin,
 {
-    /// Waits for the next response. Never `None`: the stream ends with an error.
-    pub(crate) async fn next(&mut self) -> Option<Result<WatchAnswer, Status>> {
+    /// Waits for the next response. Only an error ends the stream.
+    pub(crate) async fn next(&mut self) -> Result<WatchAnswer, Status> {
         let mut steps = 0;
         loop {
             steps += 1;
             if steps % STEPS_IN_A_ROW == 0 {
                 tokio::task::yield_now().await;
             }
-            if let Err(status) = self.recheck_permissions().await {
-                return Some(Err(status));
-            }
+            self.recheck_permissions().await?;
             let term = self.ctx.node.status().term;
             let answer = self.out.next(&mut self.watchers, &self.template, term);
             self.count_pending();
@@ -412,11 +410,9 @@ where
                     .v3_metrics
                     .events
                     .inc_by(answer.events.len() as u64);
-                return Some(Ok(answer));
+                return Ok(answer);
             }
-            if let Err(status) = self.step().await {
-                return Some(Err(status));
-            }
+            self.step().await?;
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
     limits::{KEY_BYTES_MAX, WATCHERS_MAX},
     watcher_group::WatcherGroup,
 };
+use crate::{RpcResult, error::RpcError};
 
 /// Options of a watcher and its state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,18 +63,9 @@ impl Watcher {
     }
 }
 
-/// Why a watcher was not created, with etcd's text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum WatchError {
-    #[error("mvcc: watcher range is empty")]
-    EmptyRange,
-    #[error("mvcc: duplicate watch ID provided on the WatchStream")]
-    DuplicateId,
-    #[error("etcdserver: mvcc: required revision has been compacted")]
-    Compacted,
-    #[error("etcdserver: too many requests")]
-    TooMany,
-}
+const EMPTY_RANGE: RpcError = RpcError::Plain("mvcc: watcher range is empty");
+const DUPLICATE_ID: RpcError =
+    RpcError::Plain("mvcc: duplicate watch ID provided on the WatchStream");
 
 /// A watcher that was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,18 +139,18 @@ impl StreamWatchers {
         })
     }
 
-    /// Creates a watcher of the requested range from the requested revision on. `TooMany` beyond
+    /// Creates a watcher of the requested range from the requested revision on. `TooManyRequests` beyond
     /// `WATCHERS_MAX` watchers or `KEY_BYTES_MAX` bytes of keys in the stream.
     pub(super) fn create(
         &mut self,
         reader: &WatchStream,
         request: &WatchCreateRequest,
-    ) -> Result<CreatedWatcher, WatchError> {
+    ) -> RpcResult<CreatedWatcher> {
         let span = requested_range(request)?;
         let id = self.pick_id(request.watch_id)?;
         let bytes = span_bytes(&span);
         if self.len() >= WATCHERS_MAX || self.key_bytes + bytes > KEY_BYTES_MAX {
-            return Err(WatchError::TooMany);
+            return Err(RpcError::TooManyRequests);
         }
         let (group_id, published) = self.join(reader, span, id)?;
         self.key_bytes += bytes;
@@ -195,15 +187,11 @@ impl StreamWatchers {
         }
     }
 
-    /// Returns the requested id, `DuplicateId` if it is in use; for 0 the next free one.
-    fn pick_id(&mut self, asked: i64) -> Result<i64, WatchError> {
+    /// Returns the requested id, `DUPLICATE_ID` if it is in use; for 0 the next free one.
+    fn pick_id(&mut self, asked: i64) -> RpcResult<i64> {
         if asked != 0 {
             let taken = self.by_id.contains_key(&asked);
-            return if taken {
-                Err(WatchError::DuplicateId)
-            } else {
-                Ok(asked)
-            };
+            return if taken { Err(DUPLICATE_ID) } else { Ok(asked) };
         }
         while self.by_id.contains_key(&self.next_id) {
             self.next_id += 1;
@@ -219,14 +207,16 @@ impl StreamWatchers {
         reader: &WatchStream,
         span: WatchRange,
         id: i64,
-    ) -> Result<(WatcherGroupId, i64), WatchError> {
+    ) -> RpcResult<(WatcherGroupId, i64)> {
         if let Some(group_id) = self.by_span.get(&span) {
             if let Some(group) = self.groups.get_mut(group_id) {
                 group.insert(id);
             }
             return Ok((*group_id, reader.join(*group_id)));
         }
-        let (group_id, published) = reader.register(&span).map_err(|_| WatchError::TooMany)?;
+        let (group_id, published) = reader
+            .register(&span)
+            .map_err(|_| RpcError::TooManyRequests)?;
         let group = WatcherGroup::of_one(span.clone(), id);
         self.groups.insert(group_id, group);
         self.by_span.insert(span, group_id);
@@ -276,20 +266,24 @@ impl StreamWatchers {
 }
 
 /// Returns the range of a request; a negative start revision or an empty range is an error, in the
-/// order in which etcd checks. An empty key is the smallest one.
-fn requested_range(request: &WatchCreateRequest) -> Result<WatchRange, WatchError> {
-    let key = if request.key.is_empty() {
-        b"\0"
-    } else {
-        &request.key[..]
-    };
-    let span = WatchRange::new(key, &request.range_end);
+/// order in which etcd checks.
+fn requested_range(request: &WatchCreateRequest) -> RpcResult<WatchRange> {
+    let span = WatchRange::new(first_key(request), &request.range_end);
     if request.start_revision < 0 {
-        Err(WatchError::Compacted)
+        Err(RpcError::Compacted)
     } else if span.is_empty() {
-        Err(WatchError::EmptyRange)
+        Err(EMPTY_RANGE)
     } else {
         Ok(span)
+    }
+}
+
+/// Returns the first key of a requested range; an empty key is the smallest one.
+pub(super) fn first_key(request: &WatchCreateRequest) -> &[u8] {
+    if request.key.is_empty() {
+        b"\0"
+    } else {
+        &request.key
     }
 }
 
