@@ -1,10 +1,14 @@
 //! One watch stream: requests in, responses out, processed in sequence.
 
+use std::sync::Arc;
+
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use tokio::runtime::Handle;
 use tonic::Status;
 use witan_api::v3::etcdserverpb::{
     WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion,
 };
+use witan_base::panics;
 use witan_dialect::Context;
 use witan_node::{Node, StreamChanges, WatchStream};
 use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
@@ -22,8 +26,8 @@ use super::{
 };
 use crate::{error::RpcError, stream_end::StreamEnd};
 
-/// Watchers that are canceled at once when users or roles change, before the task yields.
-const CANCELED_AT_ONCE: usize = 256;
+/// Watchers that end at once: when users or roles change, before the task yields; at the end of the stream, on its worker.
+const ENDED_AT_ONCE: usize = 256;
 
 /// Steps without a response (many requests may arrive at once) before the task yields.
 const STEPS_IN_A_ROW: usize = 64;
@@ -33,7 +37,8 @@ pub(crate) struct Session<R> {
     ctx: Context,
     /// `None` after the client has closed its side.
     requests: Option<R>,
-    reader: WatchStream,
+    /// Shared with what unregisters the watchers after the end.
+    reader: Arc<WatchStream>,
     watchers: StreamWatchers,
     out: ResponseQueue,
     permission_state: PermissionState,
@@ -64,7 +69,7 @@ impl<R> Session<R> {
         let identity = ctx.node.identity();
         Self {
             requests: Some(requests),
-            reader: ctx.node.watch_stream(),
+            reader: ctx.node.watch_stream().into(),
             watchers: StreamWatchers::default(),
             out: ResponseQueue::default(),
             permission_state: PermissionState::new(ctx),
@@ -171,7 +176,7 @@ impl<R> Session<R> {
             .await?;
         for (refusal, ids) in denied {
             for (at, id) in ids.iter().enumerate() {
-                if (at + 1) % CANCELED_AT_ONCE == 0 {
+                if (at + 1) % ENDED_AT_ONCE == 0 {
                     tokio::task::yield_now().await;
                 }
                 self.end(*id);
@@ -531,6 +536,13 @@ impl<R> Drop for Session<R> {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         metrics.watchers.sub(count(self.watchers.len()));
         metrics.slow_watchers.sub(count(self.unsynced.len()));
-        self.watchers.clear(&self.reader);
+        let watchers = std::mem::take(&mut self.watchers);
+        let reader = self.reader.clone();
+        if watchers.len() > ENDED_AT_ONCE && Handle::try_current().is_ok() {
+            // other clients of the worker would wait for it; a panic in it is reported by its catcher
+            drop(panics::spawn(move || watchers.unregister(&reader)));
+        } else {
+            watchers.unregister(&reader);
+        }
     }
 }
