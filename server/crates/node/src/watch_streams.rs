@@ -271,6 +271,10 @@ impl WatchStream {
             let some = ended.by_ref().take(UNREGISTERED_AT_ONCE);
             some.for_each(|(id, span)| watch_state.groups.unregister(id, span));
             drop(watch_state);
+            if ended.peek().is_some() {
+                // who waits for the lock has just been woken and would find it locked again
+                std::thread::yield_now();
+            }
         }
     }
 

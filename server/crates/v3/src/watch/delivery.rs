@@ -12,6 +12,7 @@ use super::{
     history_reader::{EventBatch, WatchEvent},
     progress::NO_WATCHER,
     watchers::{StreamWatchers, Watcher},
+    worker_turn::WorkerTurn,
 };
 
 /// A response, or several equal ones, ready to be sent.
@@ -155,16 +156,19 @@ impl ResponseQueue {
         self.events
     }
 
-    /// Returns the next response, `None` if nothing is left to send. A response above `fragment_bytes`
-    /// is split if its watcher asked for fragments.
+    /// Returns the next response, `None` if nothing is left to send or the worker must be yielded before: a million watchers
+    /// may filter all events out. A response above `fragment_bytes` is split if its watcher asked for fragments.
     pub(super) fn next(
         &mut self,
         watchers: &mut StreamWatchers,
+        turn: &mut WorkerTurn,
         template: &ResponseTemplate,
         raft_term: u64,
     ) -> Option<WatchAnswer> {
-        loop {
-            let answer = match self.pop_front()? {
+        while !turn.is_over() {
+            let ready = self.pop_front()?;
+            let events = ready.event_count();
+            let answer = match ready {
                 ReadyResponse::Response(answer) => return Some(*answer),
                 ReadyResponse::Repeated { answer, mut recipients } => {
                     let Some(watch_id) = recipients.next() else {
@@ -195,6 +199,7 @@ impl ResponseQueue {
                 }
             };
             let Some((answer, fragment)) = answer else {
+                turn.count(events);
                 continue;
             };
             if !fragment || answer.encoded_len() < template.fragment_bytes {
@@ -204,6 +209,7 @@ impl ResponseQueue {
                 self.push_front(ReadyResponse::Response(part.into()));
             }
         }
+        None
     }
 }
 
@@ -263,8 +269,15 @@ fn fragments(answer: WatchAnswer, bytes: usize) -> Vec<WatchAnswer> {
 #[cfg(test)]
 mod tests {
     use witan_api::v3::mvccpb;
+    use witan_machine::kv::{Kv, KvCommand, KvOperation, Put};
+    use witan_replica::watch::keys::PendingChanges;
 
-    use super::{super::answer::EncodedEvent, *};
+    use super::{
+        super::{
+            answer::EncodedEvent, history_reader::HistoryStates, limits::UNWANTED_SCAN_CHANGES,
+        },
+        *,
+    };
 
     fn event(bytes: usize) -> EncodedEvent {
         EncodedEvent::new(mvccpb::Event {
@@ -287,5 +300,40 @@ mod tests {
         assert!(parts.iter().all(|part| part.head.watch_id == 7));
         // an event that is larger than a part is sent alone
         assert!(parts[0].encoded_len() < 500 && parts[2].encoded_len() < 500);
+    }
+
+    /// A batch of one event.
+    fn batch() -> EventBatch {
+        let mut kv = Kv::default();
+        let put = Put { key: "k".into(), ..Put::default() };
+        kv.apply(&KvCommand { operation: Some(KvOperation::Put(put)) })
+            .expect("it is sound");
+        let first = kv.seek(2);
+        let touched = PendingChanges { revision: 2, first, more: Vec::new(), rest: false };
+        let states = HistoryStates { current: kv.into(), older: Vec::new() };
+        let read = states.at_locations(&touched, false).expect("it is held");
+        read.into_iter().next().expect("there is one")
+    }
+
+    /// The recipients of a queued answer may be a million watchers that filter its events out.
+    #[test]
+    fn the_worker_is_yielded_between_answers_that_nobody_gets() {
+        let template =
+            ResponseTemplate { cluster_id: 1, member_id: MemberId(1), fragment_bytes: 1 };
+        let (mut out, mut watchers) = (ResponseQueue::default(), StreamWatchers::default());
+        (0..3 * UNWANTED_SCAN_CHANGES).for_each(|_| out.push_unsynced(7, batch(), 2));
+        out.push_response(WatchResponse::default());
+        let mut yields = 0;
+        loop {
+            let mut turn = WorkerTurn::default();
+            let answer = out.next(&mut watchers, &mut turn, &template, 1);
+            if answer.is_some() {
+                break;
+            }
+            assert!(turn.is_over(), "there is one behind");
+            yields += 1;
+        }
+        assert_eq!(yields, 3);
+        assert!(out.is_empty());
     }
 }

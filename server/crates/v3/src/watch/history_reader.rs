@@ -1,5 +1,5 @@
-//! From the history to events: at noted locations of a group, or everything from a revision on. A
-//! revision is always read completely.
+//! From the history to events: at noted locations of a group, or everything from a revision on. The events of a revision
+//! are never split between batches.
 
 use std::{cell::OnceCell, sync::Arc};
 
@@ -14,6 +14,7 @@ use super::{
     super::kv::key_value,
     answer::EncodedEvent,
     limits::{BATCH_BYTES, BATCH_REVISIONS, LINKED_CHANGES, SCAN_CHANGES, UNWANTED_SCAN_CHANGES},
+    worker_turn::WorkerTurn,
 };
 
 /// One event, with the fields that filters need.
@@ -47,6 +48,8 @@ pub(super) struct EventBatch {
     pub(super) events: Vec<WatchEvent>,
     revisions: usize,
     bytes: usize,
+    /// Changes that were looked at for it, whether or not they are events.
+    looked_at: usize,
 }
 
 /// The changes were compacted; with the compacted revision.
@@ -68,24 +71,22 @@ impl EventBatch {
         self.revisions >= BATCH_REVISIONS || self.bytes >= BATCH_BYTES
     }
 
+    /// Whether the batch has events of this revision, so that it must have all of them.
+    fn has_begun(&self, revision: i64) -> bool {
+        let last = self.events.last();
+        last.is_some_and(|last| last.revision == revision)
+    }
+
     /// Whether a change of this revision may be added: the batch is not full, or it has begun the
     /// revision.
     fn accepts(&self, revision: i64) -> bool {
-        !self.is_full()
-            || self
-                .events
-                .last()
-                .is_some_and(|last| last.revision == revision)
+        !self.is_full() || self.has_begun(revision)
     }
 
     /// Appends a change as an event, with the pair before it if `prev_kv` is set and there was one.
     fn push(&mut self, kv: &Kv, written: &KeyChange<'_>, prev_kv: bool) {
         let revision = written.revision();
-        let new = self
-            .events
-            .last()
-            .is_none_or(|last| last.revision != revision);
-        self.revisions += usize::from(new);
+        self.revisions += usize::from(!self.has_begun(revision));
         let prev = prev_kv && !written.creates();
         let prev_kv = prev.then(|| kv.previous(written)).flatten();
         let kind = if written.deletes() {
@@ -138,43 +139,46 @@ impl HistoryStates {
         Ok(batches)
     }
 
-    /// Reads one batch of changes of a range from `from` up to revision `until`. Advances `from`, or
-    /// sets it to `None` at the end. `synced` allows reading what a recent compaction removed.
-    pub(super) fn changes_since(
+    /// Reads changes of a range from `from` on into a batch, until it is full, or a bound on changes that are looked at is
+    /// reached, or the end. Advances `from`, or sets it to `None` at the end. If that is inside a revision that the batch
+    /// has begun, the batch is not complete.
+    fn read_some(
         &self,
-        span: &WatchRange,
+        range: &RangeToRead<'_>,
         from: &mut Option<ResumePoint>,
-        until: i64,
-        prev_kv: bool,
-        synced: bool,
-    ) -> Result<EventBatch, Compacted> {
-        let mut batch = EventBatch::default();
+        batch: &mut EventBatch,
+    ) -> Result<(), Compacted> {
         let Some(at) = *from else {
-            return Ok(batch);
+            return Ok(());
         };
-        let (kv, end) = self.state_for(at.revision, until, synced)?;
-        let rest = match span.end {
-            RangeEnd::One => kv.changes_of_key(&span.key, at.revision, LINKED_CHANGES),
-            RangeEnd::At(_) | RangeEnd::Never => None,
+        let (kv, end) = self.state_for(at.revision, range.until, range.synced)?;
+        let rest = match range.span.end {
+            // a revision that was begun goes on behind the event that was found
+            RangeEnd::One if !batch.has_begun(at.revision) => {
+                let locations = kv.changes_of_key(&range.span.key, at.revision, LINKED_CHANGES);
+                batch.looked_at += locations.as_ref().map_or(LINKED_CHANGES, Vec::len);
+                locations
+            }
+            RangeEnd::One | RangeEnd::At(_) | RangeEnd::Never => None,
         };
         let stopped = match rest {
             Some(locations) => {
                 let all = locations
                     .into_iter()
                     .filter_map(|location| Some((location, kv.change_at(location)?)));
-                read(kv, span, (at.revision, end), all, &mut batch, prev_kv)
+                read(kv, range, (at.revision, end), all, batch)
             }
             None => {
                 let all = kv.changes_from(at.location.unwrap_or_else(|| kv.seek(at.revision)));
-                read(kv, span, (at.revision, end), all, &mut batch, prev_kv)
+                read(kv, range, (at.revision, end), all, batch)
             }
         };
         *from = match stopped {
             Some(next) => Some(next),
-            None if end < until => Some(ResumePoint { revision: end + 1, location: None }),
+            None if end < range.until => Some(ResumePoint { revision: end + 1, location: None }),
             None => None,
         };
-        Ok(batch)
+        Ok(())
     }
 
     /// Returns a state that holds a revision, and the last revision to read in it. Older states, from
@@ -193,39 +197,76 @@ impl HistoryStates {
     }
 }
 
-/// Reads changes into a batch, whole revisions only. Returns where it stopped before the end, at a full
-/// batch or a bound on changes read; `None` at the end.
+/// What is read for a group or for an unsynced watcher.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RangeToRead<'a> {
+    pub(super) span: &'a WatchRange,
+    /// The last revision.
+    pub(super) until: i64,
+    pub(super) prev_kv: bool,
+    /// It may read what a recent compaction removed.
+    pub(super) synced: bool,
+}
+
+impl RangeToRead<'_> {
+    /// Reads one batch of changes from `from` on. Advances `from`, or sets it to `None` at the end. A revision of which the
+    /// batch has events is read to its end, as etcd promises, but the worker is yielded in between. `states` is called anew
+    /// after each yield, because states must not be kept.
+    pub(super) async fn next_batch<E, S: Future<Output = Result<HistoryStates, E>>>(
+        &self,
+        from: &mut Option<ResumePoint>,
+        turn: &mut WorkerTurn,
+        states: impl Fn() -> S,
+    ) -> Result<Result<EventBatch, Compacted>, E> {
+        let mut batch = EventBatch::default();
+        loop {
+            let before = batch.looked_at;
+            let read = states().await?.read_some(self, from, &mut batch);
+            turn.count(batch.looked_at - before);
+            if let Err(lost) = read {
+                return Ok(Err(lost));
+            }
+            if from.is_none_or(|from| !batch.has_begun(from.revision)) {
+                return Ok(Ok(batch));
+            }
+            turn.end().await;
+        }
+    }
+}
+
+/// Reads changes into a batch. Returns where it stopped before the end, at a full batch or a bound on changes that are
+/// looked at; `None` at the end.
 fn read<'a>(
     kv: &Kv,
-    span: &WatchRange,
+    range: &RangeToRead<'_>,
     (first, last): (i64, i64),
     changes: impl Iterator<Item = (Location, KeyChange<'a>)>,
     batch: &mut EventBatch,
-    prev_kv: bool,
 ) -> Option<ResumePoint> {
-    let mut seen = 0;
-    let mut begun = i64::MIN;
+    let (mut seen, had) = (0, batch.events.len());
     for (location, written) in changes {
         let revision = written.revision();
+        if revision > last {
+            break;
+        }
         if revision < first {
+            // the place of a revision may have older ones before it, within a block
+            batch.looked_at += 1;
             continue;
         }
-        if revision > last {
-            return None;
-        }
-        let wanted = span.contains(written.key());
-        let scan_max = if batch.events.is_empty() {
+        let scan_max = if batch.events.len() == had {
             UNWANTED_SCAN_CHANGES
         } else {
             SCAN_CHANGES
         };
-        if revision != begun && (seen >= scan_max || (wanted && !batch.accepts(revision))) {
+        let wanted = range.span.contains(written.key());
+        if seen >= scan_max || (wanted && !batch.accepts(revision)) {
             return Some(ResumePoint { revision, location: Some(location) });
         }
-        begun = revision;
         seen += 1;
+        batch.looked_at += 1;
         if wanted {
-            batch.push(kv, &written, prev_kv);
+            batch.push(kv, &written, range.prev_kv);
         }
     }
     None
@@ -233,7 +274,14 @@ fn read<'a>(
 
 #[cfg(test)]
 mod tests {
-    use witan_machine::kv::{Compact, KvCommand, KvOperation, Put};
+    use std::{
+        cell::Cell,
+        convert::Infallible,
+        pin::pin,
+        task::{self, Poll, Waker},
+    };
+
+    use witan_machine::kv::{Compact, DeleteRange, KvCommand, KvOperation, Put};
 
     use super::*;
 
@@ -255,14 +303,61 @@ mod tests {
         HistoryStates { current: Arc::new(kv.clone()), older: Vec::new() }
     }
 
+    /// Deletes all keys, in one revision.
+    fn delete_all(kv: &mut Kv) {
+        let delete = DeleteRange {
+            key: "\0".into(),
+            range_end: "\0".into(),
+            ..Default::default()
+        };
+        apply(kv, KvOperation::Delete(delete));
+    }
+
+    /// What was read in one batch, or why nothing was.
+    struct BatchRead {
+        batch: Result<EventBatch, Compacted>,
+        yields: usize,
+    }
+
+    /// Reads one batch of a range.
+    fn next_batch(
+        states: &HistoryStates,
+        range: RangeToRead<'_>,
+        from: &mut Option<ResumePoint>,
+    ) -> BatchRead {
+        let mut turn = WorkerTurn::default();
+        let fetched = Cell::new(0);
+        let again = || {
+            fetched.set(fetched.get() + 1);
+            let (current, older) = (states.current.clone(), states.older.clone());
+            std::future::ready(Ok::<_, Infallible>(HistoryStates { current, older }))
+        };
+        let mut yields = 0;
+        let read = {
+            let mut reading = pin!(range.next_batch(from, &mut turn, again));
+            loop {
+                let polled = reading
+                    .as_mut()
+                    .poll(&mut task::Context::from_waker(Waker::noop()));
+                match polled {
+                    Poll::Ready(read) => break read,
+                    Poll::Pending => yields += 1,
+                }
+            }
+        };
+        assert_eq!(fetched.get(), yields + 1, "no state is kept over a yield");
+        BatchRead { batch: read.expect("infallible"), yields }
+    }
+
     /// Reads to the end; how many events each batch has.
     fn batches(states: &HistoryStates, span: &WatchRange, from: i64) -> Vec<usize> {
         let until = states.current.revision();
+        let range = RangeToRead { span, until, prev_kv: true, synced: true };
         let mut from = Some(ResumePoint { revision: from, location: None });
         let (mut counts, mut next) = (Vec::new(), None);
         while from.is_some() {
-            let batch = states
-                .changes_since(span, &mut from, until, true, true)
+            let batch = next_batch(states, range, &mut from)
+                .batch
                 .expect("not lost");
             for event in &batch.events {
                 assert!(next.is_none_or(|next| event.revision == next), "{next:?}");
@@ -271,6 +366,83 @@ mod tests {
             counts.push(batch.events.len());
         }
         counts
+    }
+
+    #[test]
+    fn a_revision_without_wanted_changes_is_read_in_parts() {
+        let mut kv = Kv::default();
+        let keys = 3 * UNWANTED_SCAN_CHANGES + 1;
+        (0..keys).for_each(|n| put(&mut kv, &format!("x{n:06}"), 1));
+        delete_all(&mut kv);
+        let until = kv.revision();
+        let span = WatchRange::new(b"a", b"b");
+        let range = RangeToRead { span: &span, until, prev_kv: false, synced: false };
+        let first = kv
+            .changes_from(kv.seek(until))
+            .find(|(_, it)| it.revision() == until);
+        let location = first.map(|(location, _)| location);
+        let mut from = Some(ResumePoint { revision: until, location });
+        let (mut looked_at, states) = (Vec::new(), states(&kv));
+        while from.is_some() {
+            let read = next_batch(&states, range, &mut from);
+            let batch = read.batch.expect("not lost");
+            assert!(
+                batch.events.is_empty() && read.yields == 0,
+                "the stream yields after it"
+            );
+            looked_at.push(batch.looked_at);
+        }
+        let part = UNWANTED_SCAN_CHANGES;
+        assert_eq!(looked_at, [part, part, part, 1]);
+    }
+
+    /// Other watchers of the stream, and requests, are served between the parts of a revision that has nothing, but nothing
+    /// is sent of one that has something before all of it was read.
+    #[test]
+    fn a_revision_that_was_begun_stays_whole_and_yields_in_between() {
+        let mut kv = Kv::default();
+        put(&mut kv, "a", 1);
+        let unwanted = 4 * SCAN_CHANGES;
+        (0..unwanted).for_each(|n| put(&mut kv, &format!("n{n:06}"), 1));
+        put(&mut kv, "z", 1);
+        delete_all(&mut kv);
+        let until = kv.revision();
+        put(&mut kv, "z", 1);
+        let range = |span, until| RangeToRead { span, until, prev_kv: false, synced: true };
+        let start = || Some(ResumePoint { revision: until, location: None });
+        // a and all between, and the last event of the revision far behind the first one
+        let all = WatchRange::new(b"a", b"\0");
+        let mut from = start();
+        let read = next_batch(&states(&kv), range(&all, until), &mut from);
+        assert_eq!(read.batch.expect("not lost").events.len(), unwanted + 2);
+        assert!(
+            read.yields >= unwanted / SCAN_CHANGES,
+            "{} yields",
+            read.yields
+        );
+        assert!(from.is_none());
+        // one event, then nothing for the rest of the revision
+        let one = WatchRange::new(b"a", b"b");
+        let mut from = start();
+        let read = next_batch(&states(&kv), range(&one, until + 1), &mut from);
+        assert_eq!(read.batch.expect("not lost").events.len(), 1);
+        let parts = (unwanted - SCAN_CHANGES) / UNWANTED_SCAN_CHANGES;
+        assert!(read.yields >= parts, "{} yields", read.yields);
+        assert!(from.is_none_or(|from| from.revision > until), "{from:?}");
+    }
+
+    /// From the first revision the key has more changes than are found by links, from the second one it has not: the links
+    /// would lead to the change of the second one again.
+    #[test]
+    fn no_event_of_a_begun_revision_comes_twice() {
+        let mut kv = Kv::default();
+        (0..2 * SCAN_CHANGES).for_each(|n| put(&mut kv, &format!("n{n:06}"), 1));
+        put(&mut kv, "a", 1);
+        let first = kv.revision();
+        delete_all(&mut kv);
+        (1..LINKED_CHANGES).for_each(|_| put(&mut kv, "a", 1));
+        let counts = batches(&states(&kv), &WatchRange::new(b"a", b""), first);
+        assert_eq!(counts.iter().sum::<usize>(), LINKED_CHANGES + 1);
     }
 
     #[test]
@@ -330,8 +502,10 @@ mod tests {
             revision: 2 * UNWANTED_SCAN_CHANGES as i64 + 2,
             location: None,
         });
-        let batch = states(&kv).changes_since(&span, &mut from, kv.revision(), false, true);
-        assert_eq!(batch.expect("not lost").events.len(), 2);
+        let (span, until) = (&span, kv.revision());
+        let range = RangeToRead { span, until, prev_kv: false, synced: true };
+        let read = next_batch(&states(&kv), range, &mut from);
+        assert_eq!(read.batch.expect("not lost").events.len(), 2);
         assert!(from.is_none());
         // changes of one key are found by its links
         let first = kv.revision();
@@ -366,7 +540,8 @@ mod tests {
         );
         assert_eq!(batches(&states, &span, 2), [5, 1]);
         let mut from = Some(ResumePoint { revision: 2, location: None });
-        let lost = states.changes_since(&span, &mut from, 7, false, false);
+        let range = RangeToRead { span: &span, until: 7, prev_kv: false, synced: false };
+        let lost = next_batch(&states, range, &mut from).batch;
         assert_eq!(lost.expect_err("it does not keep up"), Compacted(6));
     }
 }

@@ -4,8 +4,8 @@
 //! batch of history, or sleeps. So a client that does not read stops only its own session, which holds one batch.
 //!
 //! Reading order: `limits` → `watcher_group` → `watchers` (the watchers and their ranges) → `answer` (events as bytes) → `history_reader`
-//! (history to events) → `unsynced` (their order) → `delivery` (events to answers) → `progress`, `permission` →
-//! `session` (the loop over all of it).
+//! (history to events) → `unread`, `unsynced` (what is read next) → `worker_turn` (how much before a yield) → `delivery` (events
+//! to answers) → `progress`, `permission` → `session` (the loop over all of it).
 
 mod answer;
 mod delivery;
@@ -14,9 +14,11 @@ mod limits;
 mod permission;
 mod progress;
 mod session;
+mod unread;
 mod unsynced;
 mod watcher_group;
 mod watchers;
+mod worker_turn;
 
 use futures_util::{Stream, TryStreamExt as _, stream};
 use tonic::Status;

@@ -1,12 +1,14 @@
 //! One watch stream: requests in, responses out, processed in sequence.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use tokio::runtime::Handle;
 use tonic::Status;
 use witan_api::v3::etcdserverpb::{
     WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion,
 };
+use witan_base::panics;
 use witan_dialect::Context;
 use witan_node::{Node, StreamChanges, WatchStream};
 use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
@@ -14,16 +16,18 @@ use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
 use super::{
     answer::WatchAnswer,
     delivery::{ResponseQueue, ResponseTemplate},
-    history_reader::{Compacted, EventBatch, HistoryStates, ResumePoint},
+    history_reader::{Compacted, HistoryStates, RangeToRead, ResumePoint},
     permission::{PermissionState, status_text},
     progress::{NO_WATCHER, ProgressNotifier},
+    unread::{UnreadChanges, UnreadGroups},
     unsynced::UnsyncedWatchers,
     watchers::{CreatedWatcher, StreamWatchers},
+    worker_turn::WorkerTurn,
 };
 use crate::{error::RpcError, stream_end::StreamEnd};
 
-/// Watchers that are canceled at once when users or roles change, before the task yields.
-const CANCELED_AT_ONCE: usize = 256;
+/// Watchers that end at once: when users or roles change, before the task yields; at the end of the stream, on its worker.
+const ENDED_AT_ONCE: usize = 256;
 
 /// Steps without a response (many requests may arrive at once) before the task yields.
 const STEPS_IN_A_ROW: usize = 64;
@@ -33,25 +37,20 @@ pub(crate) struct Session<R> {
     ctx: Context,
     /// `None` after the client has closed its side.
     requests: Option<R>,
-    reader: WatchStream,
+    /// Shared with what unregisters the watchers after the end.
+    reader: Arc<WatchStream>,
     watchers: StreamWatchers,
     out: ResponseQueue,
     permission_state: PermissionState,
-    /// Changes that were taken from `reader` and whose events were not read yet, by group.
-    unread: BTreeMap<WatcherGroupId, UnreadChanges>,
+    unread: UnreadGroups,
     unsynced: UnsyncedWatchers,
+    turn: WorkerTurn,
     /// All changes up to this revision were taken.
     notified_revision: i64,
     progress: ProgressNotifier,
     template: ResponseTemplate,
     stream_end: StreamEnd,
     pending: i64,
-}
-
-/// Changes of a watcher group that the stream has not read.
-enum UnreadChanges {
-    Locations(PendingChanges),
-    FromRevision(ResumePoint),
 }
 
 /// Why a session wakes.
@@ -70,12 +69,13 @@ impl<R> Session<R> {
         let identity = ctx.node.identity();
         Self {
             requests: Some(requests),
-            reader: ctx.node.watch_stream(),
+            reader: ctx.node.watch_stream().into(),
             watchers: StreamWatchers::default(),
             out: ResponseQueue::default(),
             permission_state: PermissionState::new(ctx),
-            unread: BTreeMap::new(),
+            unread: UnreadGroups::default(),
             unsynced: UnsyncedWatchers::default(),
+            turn: WorkerTurn::default(),
             notified_revision: 0,
             progress: ProgressNotifier::default(),
             template: ResponseTemplate {
@@ -163,7 +163,7 @@ impl<R> Session<R> {
         }
         // the group's id may be reused
         if let Some(group_id) = group_id {
-            self.unread.remove(&group_id);
+            self.unread.remove(group_id);
         }
         true
     }
@@ -176,7 +176,7 @@ impl<R> Session<R> {
             .await?;
         for (refusal, ids) in denied {
             for (at, id) in ids.iter().enumerate() {
-                if (at + 1) % CANCELED_AT_ONCE == 0 {
+                if (at + 1) % ENDED_AT_ONCE == 0 {
                     tokio::task::yield_now().await;
                 }
                 self.end(*id);
@@ -246,85 +246,100 @@ impl<R> Session<R> {
                 .take(self.progress.wanted().max(self.unsynced.wanted()));
             self.notified_revision = notified_revision;
             self.unsynced.limit(published);
-            let unread = touched.into_iter().map(|(id, touched)| {
-                let unread = if touched.rest {
-                    UnreadChanges::FromRevision(ResumePoint {
-                        revision: touched.revision,
-                        location: Some(touched.first),
-                    })
-                } else {
-                    UnreadChanges::Locations(touched)
-                };
-                (id, unread)
-            });
-            self.unread.extend(unread);
+            self.unread.extend(touched);
         }
         if self.unread.is_empty() && !self.unsynced.is_ready(self.notified_revision) {
             return Ok(false);
         }
-        let states = states(&self.reader, &self.ctx.node, self.notified_revision).await?;
-        let mut read_any = false;
-        while self.out.pending() == 0 {
-            let Some((group_id, unread)) = self.unread.pop_last() else {
-                break;
-            };
-            read_any = true;
-            self.read_synced(&states, group_id, unread);
-            if !self.unread.is_empty() && !self.out.is_empty() {
-                break;
-            }
+        if self.unread.is_empty() {
+            self.read_unsynced().await?;
+        } else {
+            self.read_groups().await?;
         }
-        if !read_any {
-            self.read_unsynced(&states);
-        }
-        drop(states);
         if self.out.is_empty() {
             // yield after reading a good part of the history without an event
-            tokio::task::yield_now().await;
+            self.turn.end().await;
         }
         Ok(true)
     }
 
-    /// Reads the events of a group's unread changes. If they do not fit into one batch, the rest
-    /// goes back to `unread`. If they were compacted, the group's synced watchers are canceled.
-    fn read_synced(
+    /// Reads the unread changes of one group after another, until there is a response or enough changes were looked at.
+    async fn read_groups(&mut self) -> Result<(), Status> {
+        let mut shared = None;
+        while let Some((group_id, unread)) = self.unread.take_next(&self.out, &self.turn) {
+            match unread {
+                UnreadChanges::Locations(touched) => {
+                    let states = match shared.take() {
+                        Some(states) => states,
+                        None => {
+                            states(&self.reader, &self.ctx.node, self.notified_revision).await?
+                        }
+                    };
+                    self.read_noted(&states, group_id, &touched);
+                    shared = Some(states);
+                }
+                UnreadChanges::FromRevision(from) => {
+                    // it may yield, and a state that is kept holds memory
+                    shared = None;
+                    self.read_rest(group_id, from).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the events of a group at noted locations. If they were compacted, the group's synced watchers are canceled.
+    fn read_noted(
         &mut self,
         states: &HistoryStates,
         group_id: WatcherGroupId,
-        unread: UnreadChanges,
+        touched: &PendingChanges,
     ) {
+        self.turn.count(1 + touched.more.len());
         let Some(group) = self.watchers.group(group_id) else {
             return;
         };
         let Some(first) = group.after(None) else {
             return;
         };
-        let prev_kv = group.prev_kv > 0;
-        let read = match unread {
-            UnreadChanges::Locations(touched) => states.at_locations(&touched, prev_kv),
-            UnreadChanges::FromRevision(from) => {
-                let mut from = Some(from);
-                let batch = states.changes_since(
-                    &group.span,
-                    &mut from,
-                    self.notified_revision,
-                    prev_kv,
-                    true,
-                );
-                if let (Ok(_), Some(from)) = (&batch, from) {
-                    self.unread
-                        .insert(group_id, UnreadChanges::FromRevision(from));
-                }
-                batch.map(|batch| vec![batch])
-            }
-        };
-        match read {
+        match states.at_locations(touched, group.prev_kv > 0) {
             Ok(batches) => self.out.push_synced((group_id, first), batches),
-            Err(lost) => {
-                let ids = self.synced_watchers(group_id);
-                self.cancel_compacted(ids, lost);
-            }
+            Err(lost) => self.cancel_compacted(self.synced_watchers(group_id), lost),
         }
+    }
+
+    /// Reads one batch of a group's changes from `from` on; the rest goes back to `unread`. If they were compacted, the
+    /// group's synced watchers are canceled.
+    async fn read_rest(
+        &mut self,
+        group_id: WatcherGroupId,
+        from: ResumePoint,
+    ) -> Result<(), Status> {
+        let Some(group) = self.watchers.group(group_id) else {
+            return Ok(());
+        };
+        let Some(first) = group.after(None) else {
+            return Ok(());
+        };
+        let range = RangeToRead {
+            span: &group.span,
+            until: self.notified_revision,
+            prev_kv: group.prev_kv > 0,
+            synced: true,
+        };
+        let (reader, node) = (&self.reader, &self.ctx.node);
+        let states = move || states(reader, node, range.until);
+        let mut from = Some(from);
+        match range.next_batch(&mut from, &mut self.turn, states).await? {
+            Ok(batch) => {
+                if let Some(from) = from {
+                    self.unread.put_back(group_id, from);
+                }
+                self.out.push_synced((group_id, first), vec![batch]);
+            }
+            Err(lost) => self.cancel_compacted(self.synced_watchers(group_id), lost),
+        }
+        Ok(())
     }
 
     /// Returns the ids of a group's synced watchers that must get the changes up to
@@ -343,36 +358,48 @@ impl<R> Session<R> {
 
     /// Reads one batch of events for the next unsynced watcher in turn. A watcher that has read
     /// everything becomes synced; one whose changes were compacted is canceled.
-    fn read_unsynced(&mut self, states: &HistoryStates) {
-        let Some((id, from)) = self.unsynced.take_next(self.notified_revision) else {
-            return;
+    async fn read_unsynced(&mut self) -> Result<(), Status> {
+        let Some((id, from)) = self.unsynced.next_in_turn(self.notified_revision) else {
+            return Ok(());
         };
-        let Some(watcher) = self.watchers.get(id).copied() else {
-            return;
+        let watcher = self.watchers.get(id).copied();
+        let group = watcher.and_then(|watcher| self.watchers.group(watcher.group_id));
+        let (Some(watcher), Some(group)) = (watcher, group) else {
+            self.unsynced.remove(id);
+            return Ok(());
         };
-        let Some(group) = self.watchers.group(watcher.group_id) else {
-            return;
+        let range = RangeToRead {
+            span: &group.span,
+            until: self.notified_revision,
+            prev_kv: watcher.flags.prev_kv,
+            synced: false,
         };
+        let (reader, node) = (&self.reader, &self.ctx.node);
+        let states = move || states(reader, node, range.until);
         let mut from = Some(from);
-        let prev_kv = watcher.flags.prev_kv;
-        let batch: Result<EventBatch, Compacted> = states.changes_since(
-            &group.span,
-            &mut from,
-            self.notified_revision,
-            prev_kv,
-            false,
-        );
-        match batch {
-            Ok(batch) => self.out.push_unsynced(id, batch, self.notified_revision),
-            Err(lost) => return self.cancel_compacted(vec![id], lost),
-        }
-        match (from, self.watchers.get_mut(id)) {
-            (Some(from), _) => self.unsynced.put_back(id, from),
-            (None, Some(watcher)) => {
-                watcher.flags.unsynced = false;
-                self.ctx.v3_metrics.slow_watchers.dec();
+        let read = range.next_batch(&mut from, &mut self.turn, states);
+        match read.await? {
+            Ok(batch) => {
+                self.out.push_unsynced(id, batch, self.notified_revision);
+                match from {
+                    Some(from) => self.unsynced.advance(id, from),
+                    None => self.become_synced(id),
+                }
             }
-            (None, None) => {}
+            Err(lost) => {
+                self.unsynced.remove(id);
+                self.cancel_compacted(vec![id], lost);
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks an unsynced watcher as synced: it has read everything up to `notified_revision`.
+    fn become_synced(&mut self, id: i64) {
+        self.unsynced.remove(id);
+        if let Some(watcher) = self.watchers.get_mut(id) {
+            watcher.flags.unsynced = false;
+            self.ctx.v3_metrics.slow_watchers.dec();
         }
     }
 
@@ -403,7 +430,8 @@ where
             }
             self.recheck_permissions().await?;
             let term = self.ctx.node.status().term;
-            let answer = self.out.next(&mut self.watchers, &self.template, term);
+            let (watchers, turn) = (&mut self.watchers, &mut self.turn);
+            let answer = self.out.next(watchers, turn, &self.template, term);
             self.count_pending();
             if let Some(answer) = answer {
                 self.ctx
@@ -411,6 +439,10 @@ where
                     .events
                     .inc_by(answer.events.len() as u64);
                 return Ok(answer);
+            }
+            if self.turn.is_over() {
+                self.turn.end().await;
+                continue;
             }
             self.step().await?;
         }
@@ -500,6 +532,13 @@ impl<R> Drop for Session<R> {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         metrics.watchers.sub(count(self.watchers.len()));
         metrics.slow_watchers.sub(count(self.unsynced.len()));
-        self.watchers.clear(&self.reader);
+        let watchers = std::mem::take(&mut self.watchers);
+        let reader = self.reader.clone();
+        if watchers.len() > ENDED_AT_ONCE && Handle::try_current().is_ok() {
+            // other clients of the worker would wait for it; a panic in it is reported by its catcher
+            drop(panics::spawn(move || watchers.unregister(&reader)));
+        } else {
+            watchers.unregister(&reader);
+        }
     }
 }

@@ -25,15 +25,15 @@ impl UnsyncedWatchers {
         self.created = self.created.max(created);
     }
 
-    /// Takes the next watcher, to be read up to `notified_revision`. None is ready while that is below a revision that
-    /// the client knows from the answer to a creation: revisions in headers must not decrease.
-    pub(super) fn take_next(&mut self, notified_revision: i64) -> Option<(i64, ResumePoint)> {
+    /// Returns the next watcher in turn, to be read up to `notified_revision`. None is ready while that is below a revision
+    /// that the client knows from the answer to a creation: revisions in headers must not decrease. The watcher stays
+    /// until it is removed, because the stream may end while it is read.
+    pub(super) fn next_in_turn(&mut self, notified_revision: i64) -> Option<(i64, ResumePoint)> {
         if !self.is_ready(notified_revision) {
             return None;
         }
         let later = self.resume.range((Excluded(self.last), Unbounded)).next();
         let (&id, &from) = later.or_else(|| self.resume.first_key_value())?;
-        self.resume.remove(&id);
         self.last = id;
         Some((id, from))
     }
@@ -44,8 +44,8 @@ impl UnsyncedWatchers {
         self.created = self.created.min(published);
     }
 
-    /// Puts a watcher back that [`UnsyncedWatchers::take_next`] has returned and that has more to read.
-    pub(super) fn put_back(&mut self, id: i64, from: ResumePoint) {
+    /// Sets where the watcher `id` continues.
+    pub(super) fn advance(&mut self, id: i64, from: ResumePoint) {
         self.resume.insert(id, from);
     }
 
@@ -92,12 +92,14 @@ mod tests {
         unsynced.add(7, from(1), 1201);
         assert_eq!(unsynced.wanted(), 1201);
         assert!(!unsynced.is_ready(1200));
-        assert!(unsynced.take_next(1200).is_none());
+        assert!(unsynced.next_in_turn(1200).is_none());
         unsynced.limit(1200);
         assert!(unsynced.is_ready(1200), "a state that replaced this one");
         unsynced.add(7, from(1), 1201);
-        let taken = unsynced.take_next(1201);
-        assert_eq!(taken.map(|(id, from)| (id, from.revision)), Some((7, 1)));
+        let next = unsynced.next_in_turn(1201);
+        assert_eq!(next.map(|(id, from)| (id, from.revision)), Some((7, 1)));
+        assert_eq!(unsynced.len(), 1, "it is counted while it is read");
+        unsynced.remove(7);
         assert!(unsynced.is_empty());
         assert_eq!(unsynced.wanted(), 0);
     }
@@ -110,8 +112,8 @@ mod tests {
         }
         let turns: Vec<i64> = (0..5)
             .map(|_| {
-                let (id, from) = unsynced.take_next(1).expect("there are some");
-                unsynced.put_back(id, from);
+                let (id, from) = unsynced.next_in_turn(1).expect("there are some");
+                unsynced.advance(id, from);
                 id
             })
             .collect();

@@ -258,10 +258,9 @@ impl StreamWatchers {
         self.lost += 1;
     }
 
-    /// Removes all watchers and unregisters their groups.
-    pub(super) fn clear(&mut self, reader: &WatchStream) {
+    /// Unregisters the groups of all watchers.
+    pub(super) fn unregister(self, reader: &WatchStream) {
         reader.unregister(self.groups.iter().map(|(id, group)| (*id, &group.span)));
-        *self = Self::default();
     }
 }
 

@@ -1,0 +1,117 @@
+//! The changes that a stream has taken and whose events it has not read, by watcher group.
+
+use std::collections::BTreeMap;
+
+use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
+
+use super::{delivery::ResponseQueue, history_reader::ResumePoint, worker_turn::WorkerTurn};
+
+/// Changes of a watcher group that the stream has not read.
+#[derive(Debug)]
+pub(super) enum UnreadChanges {
+    Locations(PendingChanges),
+    FromRevision(ResumePoint),
+}
+
+impl From<PendingChanges> for UnreadChanges {
+    fn from(pending: PendingChanges) -> Self {
+        if pending.rest {
+            let (revision, location) = (pending.revision, Some(pending.first));
+            Self::FromRevision(ResumePoint { revision, location })
+        } else {
+            Self::Locations(pending)
+        }
+    }
+}
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub(super) struct UnreadGroups(BTreeMap<WatcherGroupId, UnreadChanges>);
+
+impl UnreadGroups {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds what was taken from the registry.
+    pub(super) fn extend(
+        &mut self,
+        taken: impl IntoIterator<Item = (WatcherGroupId, PendingChanges)>,
+    ) {
+        let unread = taken.into_iter().map(|(id, pending)| (id, pending.into()));
+        self.0.extend(unread);
+    }
+
+    /// Takes the next group to read; `None` if responses must be sent or the worker must be yielded before. A group whose
+    /// changes no watcher wants gives no response, and a stream may have a million groups.
+    pub(super) fn take_next(
+        &mut self,
+        out: &ResponseQueue,
+        turn: &WorkerTurn,
+    ) -> Option<(WatcherGroupId, UnreadChanges)> {
+        if turn.is_over() || !out.is_empty() {
+            return None;
+        }
+        self.0.pop_last()
+    }
+
+    /// Puts a group back that has more to read.
+    pub(super) fn put_back(&mut self, group_id: WatcherGroupId, from: ResumePoint) {
+        self.0.insert(group_id, UnreadChanges::FromRevision(from));
+    }
+
+    pub(super) fn remove(&mut self, group_id: WatcherGroupId) {
+        self.0.remove(&group_id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::v3::etcdserverpb::WatchResponse;
+    use witan_machine::kv::Kv;
+    use witan_replica::watch::{keys::WatcherGroups, range::WatchRange};
+
+    use super::{super::limits::UNWANTED_SCAN_CHANGES, *};
+
+    /// Unread changes from a revision on of each of `count` groups.
+    fn unread(count: usize) -> UnreadGroups {
+        let first = Kv::default().seek(0);
+        let pending = PendingChanges { revision: 2, first, more: Vec::new(), rest: true };
+        let mut registry = WatcherGroups::default();
+        let stream = registry.add_stream();
+        let mut unread = UnreadGroups::default();
+        unread.extend((0..count).map(|at| {
+            let span = WatchRange::new(format!("{at:06}").as_bytes(), b"");
+            let id = registry.register(stream, &span).expect("there is room");
+            (id, pending.clone())
+        }));
+        unread
+    }
+
+    #[test]
+    fn the_worker_is_yielded_between_groups_whose_changes_no_watcher_wants() {
+        let (groups, out) = (4 * UNWANTED_SCAN_CHANGES, ResponseQueue::default());
+        for (looked_at, turns) in [(0, 4), (1, 4), (UNWANTED_SCAN_CHANGES, groups)] {
+            let (mut unread, mut turn) = (unread(groups), WorkerTurn::default());
+            let mut yields = 0;
+            while !unread.is_empty() {
+                while unread.take_next(&out, &turn).is_some() {
+                    turn.count(looked_at);
+                }
+                yields += 1;
+                turn = WorkerTurn::default();
+            }
+            assert_eq!(yields, turns, "{looked_at} changes of each group");
+        }
+    }
+
+    #[test]
+    fn no_group_is_read_while_a_response_waits() {
+        let (mut unread, turn) = (unread(1), WorkerTurn::default());
+        let mut out = ResponseQueue::default();
+        out.push_response(WatchResponse::default());
+        assert!(unread.take_next(&out, &turn).is_none());
+        assert!(unread.take_next(&ResponseQueue::default(), &turn).is_some());
+        assert!(unread.is_empty());
+    }
+}
