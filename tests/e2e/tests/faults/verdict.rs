@@ -9,7 +9,6 @@ use std::{
 
 use serde_json::Value;
 use tonic::transport::Channel;
-use witan_api::v3::etcdserverpb::{RangeRequest, RangeResponse, kv_client::KvClient};
 use witan_e2e::{
     cluster, grpc, http,
     linear::{Batch, Call, Change, Input, Output, checker, record},
@@ -24,9 +23,6 @@ use crate::{
     tree,
     tree_watch::{self, TreeWatch},
 };
-
-/// A range answer with all keys is larger than tonic's default.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Pause between two looks at the members' states.
 const STATES_AGAIN: Duration = Duration::from_millis(200);
@@ -184,7 +180,7 @@ pub(crate) fn judge_states(stage: &Stage, load: &Load, v2: bool) -> Result<(), S
     let runtime = grpc::runtime();
     let _context = runtime.enter();
     let keys = |channel: &Channel, prefix: &str, end: &str| {
-        let there = runtime.block_on(range(channel.clone(), prefix, end));
+        let there = runtime.block_on(grpc::keys(channel, prefix, end));
         let keys = there.kvs.into_iter().map(|kv| kv.key.to_vec());
         keys.collect::<BTreeSet<Vec<u8>>>()
     };
@@ -258,18 +254,6 @@ impl States {
 
 fn all_same<T: PartialEq>(all: &[Option<T>]) -> bool {
     all[0].is_some() && all.iter().all(|one| *one == all[0])
-}
-
-async fn range(channel: Channel, from: &str, to: &str) -> RangeResponse {
-    let request = RangeRequest {
-        key: from.to_owned().into(),
-        range_end: to.to_owned().into(),
-        keys_only: true,
-        ..RangeRequest::default()
-    };
-    let mut client = KvClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-    let answer = client.range(request).await;
-    answer.expect("a linearizable read").into_inner()
 }
 
 fn tree(address: &str) -> Option<Value> {
