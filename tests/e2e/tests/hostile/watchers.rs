@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::{Stream, StreamExt as _, stream};
-use tonic::{Request, Status, Streaming, transport::Channel};
+use tonic::{Status, Streaming, transport::Channel};
 use witan_api::v3::etcdserverpb::{
     PutRequest, WatchResponse, kv_client::KvClient, watch_client::WatchClient,
 };
@@ -80,10 +80,8 @@ fn a_deletion_of_many_keys_under_many_watchers() {
 /// A stream of a user with watchers of one key each.
 async fn watch_keys(channel: Channel, token: &str, many: usize) -> Streaming<WatchResponse> {
     let create = |at| create(key(&format!("k{at:06}")));
-    let requests = stream::iter((0..many).map(create)).chain(stream::pending());
-    let mut request = Request::new(requests);
-    let token = token.parse().expect("a token is text");
-    request.metadata_mut().insert("token", token);
+    let asked = stream::iter((0..many).map(create)).chain(stream::pending());
+    let request = requests::with_token(Some(token), asked);
     let answers = WatchClient::new(channel).watch(request).await;
     let mut answers = answers.expect("a stream").into_inner();
     for _ in 0..many {

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::{StreamExt as _, stream};
 use prost::Message;
-use tonic::{Code, Request, metadata::MetadataValue, transport::Endpoint};
+use tonic::{Code, transport::Endpoint};
 use witan_api::v3::etcdserverpb::{
     Compare, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, PutRequest,
     RangeRequest, TxnRequest, compare, kv_client::KvClient, lease_client::LeaseClient,
@@ -91,9 +91,7 @@ fn a_lease_of_many_keys_is_kept_alive_in_little_time() {
     let keep_alive = || async {
         let asked = stream::iter(vec![LeaseKeepAliveRequest { id: 7 }; KEEP_ALIVES]);
         // the stream of requests stays open until all are answered
-        let mut asked = Request::new(asked.chain(stream::pending()));
-        let token = MetadataValue::try_from(&token).expect("visible");
-        asked.metadata_mut().insert("token", token);
+        let asked = requests::with_token(Some(&token), asked.chain(stream::pending()));
         let answers = leases
             .clone()
             .lease_keep_alive(asked)
