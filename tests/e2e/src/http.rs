@@ -311,9 +311,7 @@ impl Connection {
         self.patience(patience)?;
         let ready = match self.stream.fill_buf() {
             Ok(_) => Ok(true),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                Ok(false)
-            }
+            Err(error) if is_silence(&error) => Ok(false),
             Err(error) => Err(error),
         };
         self.patience(PATIENCE)?;
@@ -360,6 +358,11 @@ fn framing(method: &str, response: &Response) -> io::Result<Framing> {
             .map_err(|_| bad(format!("no content length: {text:?}"))),
         None => Ok(Framing::UntilClose),
     }
+}
+
+/// Whether nothing came in time.
+pub fn is_silence(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 fn bad(text: String) -> Error {

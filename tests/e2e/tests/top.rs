@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, thread, time::Duration};
 
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use witan_api::{
     top::{KeySpace, PATH, TopCounts, TopPage},
     v3::etcdserverpb::{
@@ -47,25 +47,28 @@ fn counts(page: &TopPage, key_space: KeySpace, prefix: &str, client: [u8; 4]) ->
     rows.map(|row| row.counts).sum()
 }
 
-async fn channel_from(server: &Server, address: [u8; 4]) -> Channel {
-    let endpoint = Endpoint::from_shared(server.url()).expect("a URL");
-    let endpoint = endpoint.local_address(Some(address.into()));
-    endpoint.connect().await.expect("the server accepts")
+/// Channels from both addresses.
+async fn channels(server: &Server) -> [Channel; 2] {
+    let address = server.address();
+    [
+        grpc::connect_from(&address, ONE).await,
+        grpc::connect_from(&address, TWO).await,
+    ]
 }
 
-fn put(key: &str) -> PutRequest {
-    PutRequest { key: key.to_owned().into(), ..PutRequest::default() }
+fn put(key: &'static str) -> PutRequest {
+    requests::put(key, "")
 }
 
-fn range(key: &str) -> RangeRequest {
-    RangeRequest { key: key.to_owned().into(), ..RangeRequest::default() }
+fn range(key: &'static str) -> RangeRequest {
+    requests::range(key, "")
 }
 
 /// Each dialect and each kind of operation, from two addresses.
 async fn round(server: &Server, one: &mut KvClient<Channel>, two: &mut KvClient<Channel>) {
     one.put(put("/top/a/1")).await.expect("a put");
     one.range(range("/top/a/1")).await.expect("a range");
-    let below = RangeRequest { range_end: "/top/a0".into(), ..range("/top/a/") };
+    let below = requests::range("/top/a/", "/top/a0");
     one.range(below).await.expect("a range");
     let done = [
         Request::RequestPut(put("/top/b/1")),
@@ -110,13 +113,7 @@ async fn round(server: &Server, one: &mut KvClient<Channel>, two: &mut KvClient<
 fn requests_are_counted_by_prefix_and_client_while_somebody_asks() {
     let server = Launch::witan().start();
     let runtime = grpc::runtime();
-    let (mut one, mut two) = runtime.block_on(async {
-        let (one, two) = (
-            channel_from(&server, ONE).await,
-            channel_from(&server, TWO).await,
-        );
-        (KvClient::new(one), KvClient::new(two))
-    });
+    let [mut one, mut two] = runtime.block_on(channels(&server)).map(KvClient::new);
     runtime
         .block_on(one.put(put("/top/before/1")))
         .expect("a put");
@@ -180,10 +177,7 @@ fn watchers_are_counted_in_all_dialects() {
     let runtime = grpc::runtime();
     let below = ("/watch/a/", "/watch/a0");
     let (mut one, two) = runtime.block_on(async {
-        let (one, two) = (
-            channel_from(&server, ONE).await,
-            channel_from(&server, TWO).await,
-        );
+        let [one, two] = channels(&server).await;
         let key = ("/watch/b/1", "");
         let one = watch(&one, &[below, below, key, below]).await;
         (one, watch(&two, &[below]).await)

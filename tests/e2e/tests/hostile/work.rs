@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::{StreamExt as _, stream};
 use prost::Message;
-use tonic::{Code, transport::Endpoint};
+use tonic::Code;
 use witan_api::v3::etcdserverpb::{
     Compare, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, PutRequest,
     RangeRequest, TxnRequest, compare, kv_client::KvClient, lease_client::LeaseClient,
@@ -109,9 +109,7 @@ fn a_lease_of_many_keys_is_kept_alive_in_little_time() {
 
 /// Of a client at another address.
 async fn large_read(address: &str) -> Duration {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
-    let endpoint = endpoint.local_address(Some([127, 0, 0, 2].into()));
-    let channel = endpoint.connect().await.expect("the server accepts");
+    let channel = grpc::connect_from(address, [127, 0, 0, 2]).await;
     let mut client = KvClient::new(channel).max_decoding_message_size(usize::MAX);
     let begun = Instant::now();
     let answer = client.range(range("k100000")).await.expect("an answer");
