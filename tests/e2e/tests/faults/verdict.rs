@@ -27,9 +27,6 @@ use crate::{
 /// Pause between two looks at the members' states.
 const STATES_AGAIN: Duration = Duration::from_millis(200);
 
-/// Calls before the place of a failure that its message names.
-const SHOWN: usize = 20;
-
 /// Everything that the clients of a run say.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
@@ -164,15 +161,7 @@ fn with_effect(calls: &[Call], values: &HashSet<u64>) -> Vec<Call> {
 }
 
 fn linearizable(title: &str, calls: &[Call]) -> Result<(), String> {
-    checker::check(calls).map_err(|refusal| {
-        let from = refusal.reached.len().saturating_sub(SHOWN);
-        format!(
-            "{title}: pair {} is not linearizable: after {:#?}\nnone of {:#?} fits",
-            refusal.pair,
-            &refusal.reached[from..],
-            refusal.stuck
-        )
-    })
+    checker::check(calls).map_err(|refusal| format!("{title}: {refusal}"))
 }
 
 /// Waits until the members' states agree and all leases have ended; fails with the difference at the deadline.
