@@ -15,6 +15,9 @@ use crate::wait::PATIENCE;
 /// Content type of v2's forms, sent with every body unless the request names another.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
+/// The header of a body of JSON.
+pub const JSON: [(&str, &str); 1] = [("Content-Type", "application/json")];
+
 /// The largest header line that is read.
 const LINE_BYTES_MAX: u64 = 1 << 20;
 

@@ -19,7 +19,7 @@ use witan_e2e::{
     Kind, Launch, Server,
     binaries::planted,
     grpc,
-    http::{self, Connection, Response},
+    http::{Connection, Response},
     requests, wait, watching,
     websocket::{Frame, Socket},
 };
@@ -269,9 +269,7 @@ const REQUESTS: [(&str, &str, &str, &str, &str); 17] = [
 const PUT: &str = r#"{"key":"a2V5"}"#;
 
 fn ask(server: &Server, moment: &str, method: &str, target: &str, body: &str) -> Response {
-    let headers = [(HEADER, moment)];
-    http::try_once(&server.address(), method, target, &headers, body.as_bytes())
-        .unwrap_or_else(|error| panic!("{moment} {method} {target}: {error}"))
+    server.http_with(&[(HEADER, moment)], method, target, body)
 }
 
 /// What is open, in the words of `/metrics`.

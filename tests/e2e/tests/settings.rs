@@ -117,10 +117,7 @@ fn connection_settings() {
     assert!(server.runs() && second.runs());
     assert_eq!(server.terminate().code(), Some(0));
     // the port is still served
-    assert_eq!(
-        http::once(&server.address(), "GET", "/version", "").status,
-        200
-    );
+    assert_eq!(server.http("GET", "/version", "").status, 200);
 }
 
 #[test]
@@ -252,8 +249,7 @@ fn browsers_and_hosts() {
     );
     let seen = servers.map(|server| {
         let get = |headers: &[(&str, &str)]| {
-            let answer = http::try_once(&server.address(), "GET", "/v2/keys/", headers, b"");
-            let answer = answer.expect("an answer");
+            let answer = server.http_with(headers, "GET", "/v2/keys/", "");
             let header = |name: &str| answer.header(name).map(str::to_owned);
             (
                 answer.status,
@@ -280,18 +276,17 @@ fn browsers_and_hosts() {
 fn pages_of_other_origins_write_nothing() {
     let allowed = "http://allowed.example:80";
     let server = Launch::witan().arg(format!("--cors={allowed}")).start();
-    let write = |path: &str, origin: Option<&str>, body: &[u8]| {
+    let write = |path: &str, origin: Option<&str>, body: &str| {
         let kind = match path.starts_with("/v3") {
             true => "text/plain",
-            false => "application/x-www-form-urlencoded",
+            false => http::FORM,
         };
         let mut headers = vec![("Content-Type", kind)];
         headers.extend(origin.map(|origin| ("Origin", origin)));
-        let answer = http::try_once(&server.address(), "POST", path, &headers, body);
-        answer.expect("an answer").status
+        server.http_with(&headers, "POST", path, body).status
     };
-    let of_v3: (_, &[u8]) = ("/v3/kv/put", br#"{"key": "YQ==", "value": "Yg=="}"#);
-    let of_v2: (_, &[u8]) = ("/v2/keys/queue", b"value=b");
+    let of_v3 = ("/v3/kv/put", r#"{"key": "YQ==", "value": "Yg=="}"#);
+    let of_v2 = ("/v2/keys/queue", "value=b");
     for ((path, body), done) in [(of_v3, 200), (of_v2, 201)] {
         assert_eq!(write(path, Some(allowed), body), done);
         assert_eq!(write(path, None, body), done);

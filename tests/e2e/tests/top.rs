@@ -13,7 +13,7 @@ use witan_api::{
 };
 use witan_e2e::{
     Launch, Server, grpc,
-    http::{self, Connection},
+    http::Connection,
     requests::{self, op},
     wait,
     watching::{Watching, cancel, create, from},
@@ -29,7 +29,7 @@ const PARTS: u64 = 2;
 const LOOK: Duration = Duration::from_millis(1);
 
 fn ask(server: &Server, seconds: u64) -> TopPage {
-    let answer = http::once(&server.address(), "GET", &target(seconds), "");
+    let answer = server.http("GET", &target(seconds), "");
     assert_eq!(answer.status, 200, "{}", answer.text());
     serde_json::from_slice(&answer.body).expect("a page")
 }
@@ -100,7 +100,7 @@ async fn round(server: &Server, one: &mut KvClient<Channel>, two: &mut KvClient<
         ("GET", "/v1/keys/top/c/1", ""),
         ("POST", "/v3/kv/range", r#"{"key":"L3RvcC9lLzE="}"#),
     ] {
-        let answer = http::once(&server.address(), method, path, body);
+        let answer = server.http(method, path, body);
         assert!(
             matches!(answer.status, 200 | 201),
             "{path}: {}",
@@ -219,12 +219,7 @@ fn watchers_are_counted_in_all_dialects() {
 fn one_asks_at_a_time_and_for_few_seconds() {
     let server = Launch::witan().start();
     for wrong in ["0", "31", "x", ""] {
-        let answer = http::once(
-            &server.address(),
-            "GET",
-            &format!("{PATH}?seconds={wrong}"),
-            "",
-        );
+        let answer = server.http("GET", &format!("{PATH}?seconds={wrong}"), "");
         assert_eq!(answer.status, 400, "{}", answer.text());
         assert!(answer.text().contains("from 1 to 30"), "{}", answer.text());
     }
@@ -235,7 +230,7 @@ fn one_asks_at_a_time_and_for_few_seconds() {
             .expect("it is sent");
         connection
     };
-    let status = |seconds| http::once(&server.address(), "GET", &target(seconds), "").status;
+    let status = |seconds| server.http("GET", &target(seconds), "").status;
     let mut first = longest();
     wait::until_true("another one is refused", || {
         if first.ready(LOOK).expect("it lives") {
@@ -248,6 +243,6 @@ fn one_asks_at_a_time_and_for_few_seconds() {
     // who does not wait any longer keeps nobody from asking
     drop(first);
     wait::until_true("the next one is answered", || status(1) == 200);
-    let refused = http::once(&server.address(), "POST", PATH, "");
+    let refused = server.http("POST", PATH, "");
     assert_eq!(refused.status, 405);
 }

@@ -69,7 +69,7 @@ fn probe() -> String {
 }
 
 fn cluster_version(member: &Server) -> String {
-    let page = http::once(&member.address(), "GET", "/version", "").json();
+    let page = member.http("GET", "/version", "").json();
     page["etcdcluster"].as_str().unwrap_or_default().to_owned()
 }
 

@@ -12,7 +12,7 @@ use witan_api::{
     top::{PATH, TopCounts, TopPage},
     v3::etcdserverpb::{kv_client::KvClient, request_op::Request},
 };
-use witan_e2e::{Launch, Server, grpc, http, requests, wait, watching};
+use witan_e2e::{Launch, Server, grpc, requests, wait, watching};
 
 use crate::{
     stage::{NOISE, SLACK_BYTES, grown, longest_wait},
@@ -34,7 +34,7 @@ const ANSWER_BYTES_MAX: usize = 2 << 20;
 
 fn ask(server: &Server, seconds: u64) -> TopPage {
     let target = format!("{PATH}?seconds={seconds}");
-    let answer = http::once(&server.address(), "GET", &target, "");
+    let answer = server.http("GET", &target, "");
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(
         answer.body.len() <= ANSWER_BYTES_MAX,

@@ -9,7 +9,7 @@ use std::{
 
 use prost::Message;
 use witan_api::v3::etcdserverpb::{RangeRequest, TxnRequest, request_op::Request};
-use witan_e2e::{Server, http, requests};
+use witan_e2e::{Server, requests};
 
 use crate::{
     h2,
@@ -93,9 +93,7 @@ fn a_connection_that_takes_no_answer_leaves_room_for_others() {
         assert!(taken, "calls are taken");
         until_refused(&mut hog);
         for _ in 0..5 {
-            let body = br#"{"key":"a2V5"}"#;
-            let answer = http::try_once(&server.address(), "POST", "/v3/kv/range", &[], body);
-            let answer = answer.expect("somebody else is answered");
+            let answer = server.http("POST", "/v3/kv/range", r#"{"key":"a2V5"}"#);
             assert!(answer.body.len() > LARGE_BYTES, "{}", answer.text());
         }
         format!("1 client x {LARGE_CALLS} x 1 MiB: refused beyond its share, others answered")

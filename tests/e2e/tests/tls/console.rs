@@ -3,10 +3,7 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-use witan_e2e::{
-    Kind, Launch, Server,
-    http::{self, Response},
-};
+use witan_e2e::{Kind, Launch, Server, http::Response};
 
 use super::stage::Stage;
 
@@ -33,7 +30,7 @@ const BANNED: [&str; 12] = [
 const SVG: &str = "xmlns=\"http://www.w3.org/2000/svg\"";
 
 fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
-    http::try_once(&server.address(), method, path, headers, b"").expect("the server answers")
+    server.http_with(headers, method, path, "")
 }
 
 /// Names that a file refers to: attributes of HTML, imports of scripts.

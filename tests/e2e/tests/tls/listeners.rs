@@ -155,8 +155,8 @@ fn any_host_name_is_good_inside_tls() {
     let codes = beside(Kind::Etcd37, |kind| {
         let stage = Stage::start(kind, &["--host-whitelist=example.org"]);
         let host = ["-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: other"];
-        let plain = &[("Host", "other")];
-        let plain = http::try_once(&stage.server.address(), "GET", "/version", plain, b"").unwrap();
+        let other = [("Host", "other")];
+        let plain = stage.server.http_with(&other, "GET", "/version", "");
         (stage.curl(&host, "/version").1, plain.status)
     });
     assert_eq!(
