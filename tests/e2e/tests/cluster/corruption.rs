@@ -21,7 +21,7 @@ fn fill(cluster: &Cluster) {
 }
 
 /// Stops a member, and changes a value of its state.
-fn alter(member: &mut Server, from: &str, to: &str) {
+pub(crate) fn alter(member: &mut Server, from: &str, to: &str) {
     assert_eq!(member.terminate().code(), Some(0));
     let dir = member.dir().join("data");
     let mut alter = Command::new(planted());
