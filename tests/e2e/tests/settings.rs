@@ -5,12 +5,11 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
-    process::Command,
 };
 
 use futures_util::future::join_all;
 use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
-use witan_e2e::{Folder, Kind, Launch, Tool, grpc, http, wait};
+use witan_e2e::{Folder, Kind, Launch, Tool, grpc, http, tool::witan, wait};
 
 /// The same flags on our server and on etcd.
 fn pair(theirs: Kind, args: &[&str]) -> [witan_e2e::Server; 2] {
@@ -122,14 +121,11 @@ fn connection_settings() {
 
 #[test]
 fn elections_and_warnings() {
-    let wrong = Command::new(Kind::Witan.binary())
-        .args(["--heartbeat-interval=100", "--election-timeout=300"])
-        .output()
-        .expect("the binary is executable");
-    let said = String::from_utf8_lossy(&wrong.stderr);
+    let wrong = witan(&["--heartbeat-interval=100", "--election-timeout=300"]);
     let rule = "--election-timeout[300ms] should be at least as 5 times as \
                 --heartbeat-interval[100ms]";
-    assert!(!wrong.status.success() && said.contains(rule), "{said}");
+    assert_ne!(wrong.code, Some(0));
+    assert!(wrong.stderr.contains(rule), "{}", wrong.all());
     let mut server = Launch::witan()
         .arg("--heartbeat-interval=20")
         .arg("--election-timeout=200")

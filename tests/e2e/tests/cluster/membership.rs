@@ -1,10 +1,10 @@
 //! Members that come and go while clients write, and what is refused so that the quorum is not lost.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use serde_json::json;
 use witan_e2e::{
-    Cluster, Server, Tool, Writers, cluster::status, http, wait, writers::assert_all_there,
+    Cluster, Server, Tool, Writers, cluster::status, folder, http, wait, writers::assert_all_there,
 };
 
 /// Exit code of a member that was removed.
@@ -199,8 +199,7 @@ fn a_member_that_gets_an_older_copy_of_its_disk_ends_with_a_reason() {
     cluster.member_mut(follower).terminate();
     let data = cluster.member(follower).dir().join("data");
     let copy = cluster.member(follower).dir().join("copy");
-    let copied = Command::new("cp").arg("-a").arg(&data).arg(&copy).status();
-    assert!(copied.is_ok_and(|status| status.success()));
+    folder::copy(&data, &copy);
     cluster.start_all();
     for at in 0..100 {
         let put = cluster

@@ -1,6 +1,6 @@
 //! A server with TLS beside its plain URL, and the clients of the trade against it.
 
-use std::process::{Command, Output};
+use std::process::Command;
 
 use witan_e2e::{Kind, Launch, Server, Tool, ports, tool::Said, wait};
 
@@ -93,8 +93,8 @@ impl Stage {
         let url = format!("{}{target}", self.url());
         let mut command = Command::new("curl");
         command.args(["-sS", "--cacert", &self.ca]).args(args);
-        let Output { status, stdout, .. } = command.arg(url).output().expect("curl is installed");
-        (status.code(), String::from_utf8_lossy(&stdout).into_owned())
+        let said = Said::by(command.arg(url));
+        (said.code, said.stdout)
     }
 
     /// How many handshakes failed for this reason, once at least so many did: a connection is closed before
