@@ -8,8 +8,8 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
-use witan_e2e::{Folder, Kind, Launch, Tool, grpc, http, tool::witan, wait};
+use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
+use witan_e2e::{Folder, Kind, Launch, Tool, grpc, http, requests, tool::witan, wait};
 
 /// The same flags on our server and on etcd.
 fn pair(theirs: Kind, args: &[&str]) -> [witan_e2e::Server; 2] {
@@ -218,7 +218,7 @@ fn log_files_rotate() {
     let files = || fs::read_dir(&*dir).expect("an own folder").count();
     grpc::runtime().block_on(async {
         let mut kv = KvClient::new(grpc::connect(&server.address()).await);
-        let put = PutRequest { key: "k".into(), ..PutRequest::default() };
+        let put = requests::put("k", "");
         for _ in 0..1_000_000 {
             if files() > 1 {
                 return;

@@ -58,8 +58,6 @@ fn names(times: usize) -> TxnRequest {
 /// A user who may read and write the keys `[k, l)`, and auth on; answers the user's token.
 pub(crate) fn admit_a_user(server: &Server) -> String {
     for (path, body) in [
-        ("user/add", r#"{"name":"root","password":"p"}"#),
-        ("user/grant", r#"{"user":"root","role":"root"}"#),
         ("user/add", r#"{"name":"u","password":"p"}"#),
         ("role/add", r#"{"name":"r"}"#),
         (
@@ -67,10 +65,10 @@ pub(crate) fn admit_a_user(server: &Server) -> String {
             r#"{"name":"r","perm":{"permType":"READWRITE","key":"aw==","range_end":"bA=="}}"#,
         ),
         ("user/grant", r#"{"user":"u","role":"r"}"#),
-        ("enable", "{}"),
     ] {
         server.v3(&format!("auth/{path}"), body);
     }
+    server.require_users(&["root:p"]);
     server.token("u", "p")
 }
 

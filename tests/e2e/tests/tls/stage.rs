@@ -76,8 +76,12 @@ impl Stage {
         self.authority.issue(self.server.dir(), name, &[])
     }
 
-    /// etcdctl on the URL with TLS.
-    pub(crate) fn etcdctl(&self, tool: Tool, pair: Option<&Pair>, args: &[&str]) -> Said {
+    /// etcdctl 3.6 on the URL with TLS.
+    pub(crate) fn etcdctl(&self, pair: Option<&Pair>, args: &[&str]) -> Said {
+        self.run(Tool::Etcdctl36, pair, args)
+    }
+
+    pub(crate) fn run(&self, tool: Tool, pair: Option<&Pair>, args: &[&str]) -> Said {
         let mut all = vec!["--command-timeout=2s".to_owned()];
         all.push(format!("--cacert={}", self.ca));
         if let Some([cert, key]) = pair.map(Pair::paths) {

@@ -38,14 +38,9 @@ fn fill(server: &Server, rounds: usize) -> i64 {
         let mut choice = Choice(3);
         let (mut revision, mut compacted) = (1, 0);
         for _ in 0..rounds {
-            let step = step(&mut choice, revision, compacted);
-            if let Some(at) = step.compacts_at() {
-                if at > revision {
-                    continue;
-                }
-                compacted = at;
+            if let Some(step) = step(&mut choice, revision, &mut compacted) {
+                revision = client.run(step).await;
             }
-            revision = client.run(step).await;
         }
         revision
     })
