@@ -13,7 +13,6 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 
@@ -22,11 +21,10 @@ import yaml
 import charts
 import deploy
 import subcharts
+from live import wait_for
 from ports import free_port
 from report import Report
 
-DEADLINE_S = 120
-PAUSE_S = 0.2
 OPERATOR = str(deploy.CHARTS / "witan-operator")
 CLUSTER = str(deploy.CHARTS / "witan-cluster")
 GROUP = "/apis/witan.dev/v1"
@@ -59,7 +57,7 @@ class Server:
                    "--service-cluster-ip-range=10.96.0.0/16", "--service-account-issuer=https://kubernetes.default.svc",
                    "--service-account-key-file=sa.key", "--service-account-signing-key-file=sa.key")
         self.url, self.token = f"https://127.0.0.1:{api}", token
-        wait_for("kube-apiserver", self.is_ready)
+        wait_for("kube-apiserver", lambda: self.request("GET", "/readyz") == "ok", self.processes, work)
         context = {"cluster": {"server": self.url, "certificate-authority": str(work / "certs" / "apiserver.crt")}, "user": {"token": token}}
         config = {"apiVersion": "v1", "kind": "Config", "current-context": "a", "clusters": [{"name": "a", "cluster": context["cluster"]}],
                   "users": [{"name": "a", "user": context["user"]}], "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}]}
@@ -70,12 +68,6 @@ class Server:
         """A process with its log."""
         with open(self.work / f"{name}.log", "w") as log:
             self.processes.append(subprocess.Popen(command, cwd=self.work, stdout=log, stderr=log))
-
-    def is_ready(self) -> bool:
-        """Whether the API server serves."""
-        for process in self.processes:
-            assert process.poll() is None, f"{process.args[0]} ended"
-        return self.request("GET", "/readyz") == "ok"
 
     def request(self, method: str, path: str, body: object = None):
         """The answer, as an object if it is one."""
@@ -108,21 +100,6 @@ class Server:
             process.wait()
 
 
-def wait_for(what: str, check) -> None:
-    """Until a check succeeds."""
-    end, last = time.monotonic() + DEADLINE_S, None
-    while time.monotonic() < end:
-        try:
-            if check():
-                return
-        except (OSError, AssertionError) as error:
-            last = error
-            if "ended" in str(error):
-                break
-        time.sleep(PAUSE_S)
-    raise AssertionError(f"{what} did not come: {last}")
-
-
 def clusters(server: Server, namespace: str = "default") -> str:
     """The path of EtcdClusters."""
     return f"{GROUP}/namespaces/{namespace}/etcdclusters"
@@ -148,7 +125,7 @@ def run(report: Report, server: Server) -> None:
     """All cases, in the order of a user's life with the charts."""
     with report.case("helm install witan-operator"):
         server.helm("install", "witan-operator", OPERATOR, "--namespace", "witan-system", "--create-namespace")
-        wait_for("the definition", lambda: server.request("GET", clusters(server))["items"] == [])
+        wait_for("the definition", lambda: server.request("GET", clusters(server))["items"] == [], server.processes, server.work)
     with report.case("the account may do what the chart says"):
         check_rights(server, "default", True)
         assert server.may("get", "coordination.k8s.io", "leases", "", "witan-system", "witan-operator")

@@ -6,6 +6,7 @@ import ssl
 import threading
 import time
 import urllib.parse
+import urllib.request
 
 PATIENCE_S = 120
 MERGE = "application/strategic-merge-patch+json"
@@ -124,6 +125,13 @@ class Api:
                 heard(event["type"], event["object"])
         finally:
             connection.close()
+
+
+def post(address, path, body, context=None):
+    """The answer of a member at its port for clients."""
+    url = f"{'https' if context else 'http'}://{address}:2379{path}"
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=10, context=context) as answer:
+        return json.load(answer)
 
 
 def eventually(what, condition, patience_s=PATIENCE_S, every_s=0.05):

@@ -4,13 +4,11 @@ an address that is none of its names.
 What cases use is in `trouble.py` and `drive.py`."""
 
 import base64
-import json
 import signal
 import socket
 import ssl
-import urllib.request
 
-from api import eventually
+from api import eventually, post
 from node import NODES
 from trouble import ABSENT, CLUSTERS, CORE, DELETE
 
@@ -49,8 +47,7 @@ class SameName:
                     self.kubectl("cordon", node)
                 self.apply(name, replicas=3, storage={"size": "1Gi"}, podAntiAffinityPreset="hard")
                 alone = eventually("one member runs", lambda: next((pod for pod in self.pods(name).values() if pod["status"].get("podIP")), None))
-                url = f"http://{alone['status']['podIP']}:2379/v3/maintenance/status"
-                eventually("it has written", lambda: urllib.request.urlopen(urllib.request.Request(url, b"{}"), timeout=10).read())
+                eventually("it has written", lambda: post(alone["status"]["podIP"], "/v3/maintenance/status", {}))
                 self.api.delete(f"{CLUSTERS}/{name}")
                 eventually("its pods are removed", lambda: not self.pods(name))
             finally:
@@ -199,5 +196,4 @@ class SameName:
     def one(self, name, path, body):
         """A POST to the leader."""
         address = self.pods(name)[self.leader(name)]["status"]["podIP"]
-        with urllib.request.urlopen(urllib.request.Request(f"http://{address}:2379{path}", json.dumps(body).encode()), timeout=10) as answer:
-            return json.load(answer)
+        return post(address, path, body)

@@ -3,7 +3,6 @@
 Each has a cluster of its own; what cases use is in `drive.py`."""
 
 import base64
-import json
 import os
 import socket
 import ssl
@@ -11,7 +10,7 @@ import subprocess
 import urllib.error
 import urllib.request
 
-from api import eventually
+from api import eventually, post
 
 NAME = "other.example"
 PASSWORD = "correct horse"
@@ -43,13 +42,7 @@ class Secure:
 
     def ask(self, cluster, path, body, context=None):
         """A POST to each member."""
-        scheme = "https" if context else "http"
-        answers = {}
-        for name, pod in self.pods(cluster).items():
-            url = f"{scheme}://{pod['status']['podIP']}:2379{path}"
-            with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=10, context=context) as answer:
-                answers[name] = json.load(answer)
-        return answers
+        return {name: post(pod["status"]["podIP"], path, body, context) for name, pod in self.pods(cluster).items()}
 
     def client_tls(self):
         """A cluster with certificates of the operator on both ports; clients need one, too."""

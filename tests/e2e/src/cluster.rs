@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Launch, Server, wait};
+use crate::{Launch, Network, Server, wait};
 
 /// Several members of one cluster, in the order of their names `m0`, `m1`, …
 #[derive(Debug)]
@@ -50,28 +50,32 @@ impl Cluster {
 
     /// Members that find one another by this discovery URL; starts nothing.
     pub fn prepare_by_discovery(url: &str, count: usize) -> Self {
-        let mut cluster = Self::lay_out(&Launch::witan(), "http", count);
+        let mut cluster = Self::lay_out(&vec![Launch::witan(); count], "http");
         cluster.add_args(&["--discovery", url]);
         cluster
     }
 
     /// Members of any server, each started as `launch` says; starts nothing.
     pub fn prepare_of(launch: &Launch, scheme: &str, count: usize) -> Self {
-        let mut cluster = Self::lay_out(launch, scheme, count);
-        let initial: Vec<String> = (0..count).map(|at| cluster.named(scheme, at)).collect();
+        Self::prepare_each(&vec![launch.clone(); count], scheme)
+    }
+
+    /// The same, each as its own launch says.
+    pub fn prepare_each(launches: &[Launch], scheme: &str) -> Self {
+        let mut cluster = Self::lay_out(launches, scheme);
+        let places = 0..launches.len();
+        let initial: Vec<String> = places.map(|at| cluster.named(scheme, at)).collect();
         cluster.add_args(&["--initial-cluster", &initial.join(",")]);
         cluster
     }
 
-    /// Members that reach one another through `network`, made of the ports on which they listen; starts nothing.
-    pub fn prepare_behind(
-        launches: &[Launch],
-        network: impl FnOnce(&[u16]) -> Vec<String>,
-    ) -> Self {
+    /// Members that reach one another through a network; starts nothing.
+    pub fn prepare_behind(launches: &[Launch]) -> (Self, Network) {
         let launches = launches.iter().cloned();
         let mut members: Vec<Server> = launches.map(|launch| launch.bare().prepare()).collect();
         let ports: Vec<u16> = members.iter().map(Server::peer_port).collect();
-        let urls = network(&ports);
+        let network = Network::new(&ports);
+        let urls = network.urls();
         let named = urls
             .iter()
             .enumerate()
@@ -82,12 +86,13 @@ impl Cluster {
             configure(member, &format!("m{at}"), &listens, &urls[at]);
             member.add_args(["--initial-cluster", &initial.join(",")]);
         }
-        Self { members }
+        (Self { members }, network)
     }
 
     /// Folders and ports of members that do not know of one another.
-    fn lay_out(launch: &Launch, scheme: &str, count: usize) -> Self {
-        let members = (0..count).map(|at| alone(launch, scheme, &format!("m{at}")));
+    fn lay_out(launches: &[Launch], scheme: &str) -> Self {
+        let launches = launches.iter().enumerate();
+        let members = launches.map(|(at, launch)| alone(launch, scheme, &format!("m{at}")));
         Self { members: members.collect() }
     }
 

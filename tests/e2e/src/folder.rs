@@ -4,7 +4,7 @@ use std::{
     fs,
     ops::Deref,
     path::{Path, PathBuf},
-    process,
+    process::{self, Command},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -14,6 +14,16 @@ static FOLDERS: AtomicU32 = AtomicU32::new(0);
 pub(crate) fn fresh_dir(name: &str) -> PathBuf {
     let count = FOLDERS.fetch_add(1, Ordering::Relaxed);
     std::env::temp_dir().join(format!("witan-e2e-{}-{count}-{name}", process::id()))
+}
+
+/// Copies a folder with everything in it; nothing is at `to`.
+///
+/// # Panics
+/// If `cp` fails.
+pub fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    let is_done = copied.is_ok_and(|status| status.success());
+    assert!(is_done, "cp -a {} {}", from.display(), to.display());
 }
 
 /// A fresh temporary folder, removed when it is dropped.

@@ -1,9 +1,12 @@
 //! gRPC channels to a server. The generated clients are `witan_api`'s.
 
 use tonic::transport::{Channel, Endpoint};
-use witan_api::v3::etcdserverpb::{HashKvRequest, maintenance_client::MaintenanceClient};
+use witan_api::v3::etcdserverpb::{
+    HashKvRequest, RangeRequest, RangeResponse, kv_client::KvClient,
+    maintenance_client::MaintenanceClient,
+};
 
-use crate::Server;
+use crate::{Server, requests};
 
 /// Opens one HTTP/2 connection to `address` (`host:port`).
 ///
@@ -19,6 +22,15 @@ pub async fn connect(address: &str) -> Channel {
 /// The same at the first call, and again after each loss; within a runtime.
 pub fn lazy(address: &str) -> Channel {
     endpoint(address).connect_lazy()
+}
+
+/// The same from another address of this machine, at once.
+///
+/// # Panics
+/// If nobody accepts it.
+pub async fn connect_from(address: &str, from: [u8; 4]) -> Channel {
+    let endpoint = endpoint(address).local_address(Some(from.into()));
+    endpoint.connect().await.expect("the server accepts")
 }
 
 fn endpoint(address: &str) -> Endpoint {
@@ -37,6 +49,20 @@ pub fn hash_kv(server: &Server, revision: i64) -> Option<(i64, u32)> {
         // -1 in etcd before the first compaction
         Some((answer.compact_revision.max(0), answer.hash))
     })
+}
+
+/// The keys from `from` up to `to` without their values, by a linearizable read, however many there are.
+///
+/// # Panics
+/// If it is refused.
+pub async fn keys(channel: &Channel, from: &str, to: &str) -> RangeResponse {
+    let request = RangeRequest {
+        keys_only: true,
+        ..requests::range(from.to_owned(), to.to_owned())
+    };
+    let mut client = KvClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
+    let answer = client.range(request).await;
+    answer.expect("a linearizable read").into_inner()
 }
 
 /// A runtime for tests that drive gRPC from plain functions.

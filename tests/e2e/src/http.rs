@@ -15,6 +15,9 @@ use crate::wait::PATIENCE;
 /// Content type of v2's forms, sent with every body unless the request names another.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
+/// The header of a body of JSON.
+pub const JSON: [(&str, &str); 1] = [("Content-Type", "application/json")];
+
 /// The largest header line that is read.
 const LINE_BYTES_MAX: u64 = 1 << 20;
 
@@ -311,9 +314,7 @@ impl Connection {
         self.patience(patience)?;
         let ready = match self.stream.fill_buf() {
             Ok(_) => Ok(true),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                Ok(false)
-            }
+            Err(error) if is_silence(&error) => Ok(false),
             Err(error) => Err(error),
         };
         self.patience(PATIENCE)?;
@@ -360,6 +361,11 @@ fn framing(method: &str, response: &Response) -> io::Result<Framing> {
             .map_err(|_| bad(format!("no content length: {text:?}"))),
         None => Ok(Framing::UntilClose),
     }
+}
+
+/// Whether nothing came in time.
+pub fn is_silence(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 fn bad(text: String) -> Error {

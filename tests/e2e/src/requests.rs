@@ -40,3 +40,16 @@ pub fn txn(operations: impl IntoIterator<Item = Request>) -> TxnRequest {
 pub fn op(request: Request) -> RequestOp {
     RequestOp { request: Some(request) }
 }
+
+/// A message with a token of v3, if there is one.
+///
+/// # Panics
+/// If the token is no text.
+pub fn with_token<T>(token: Option<&str>, message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    if let Some(token) = token {
+        let token = token.parse().expect("a token is text");
+        request.metadata_mut().insert("token", token);
+    }
+    request
+}

@@ -139,7 +139,7 @@ impl Launch {
     /// Starts it without waiting: for starts that are meant to fail.
     pub fn start_unready(self) -> Server {
         let mut server = self.prepare();
-        server.spawn();
+        server.start_unready_again();
         server
     }
 
@@ -242,20 +242,15 @@ impl Server {
 
     /// Starts the process again on the same folder and ports and waits until it answers.
     pub fn start_again(&mut self) {
-        self.spawn();
+        self.start_unready_again();
         self.wait_ready();
-    }
-
-    /// Starts the process again without waiting until it answers.
-    pub fn start_unready_again(&mut self) {
-        self.spawn();
     }
 
     /// Starts the process again and waits until it says that it is ready; `/health` may disagree, as it
     /// does while an alarm is up.
     pub fn start_unhealthy_again(&mut self) {
         let skip = self.log().len();
-        self.spawn();
+        self.start_unready_again();
         self.wait_log(skip, READY);
     }
 
@@ -292,7 +287,8 @@ impl Server {
         }
     }
 
-    fn spawn(&mut self) {
+    /// Starts the process again without waiting until it answers.
+    pub fn start_unready_again(&mut self) {
         assert!(self.running.is_none(), "it runs already");
         let log_before = self.log().len();
         let mut command = self.program();

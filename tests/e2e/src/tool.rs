@@ -3,12 +3,12 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::mpsc::{Receiver, sync_channel},
     thread,
 };
 
-use crate::{binaries::cached, wait::PATIENCE};
+use crate::{Kind, binaries::cached, wait::PATIENCE};
 
 /// Lines of a running tool that wait to be read; a tool that says more waits itself.
 const LINES_MAX: usize = 1024;
@@ -42,6 +42,23 @@ pub struct Said {
 }
 
 impl Said {
+    /// Runs a command to its end.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn by(command: &mut Command) -> Self {
+        Self::of(&command.output().expect("the program is executable"))
+    }
+
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            code: output.status.code(),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+
     /// Both streams and the exit code in one text, for comparing and for messages.
     pub fn all(&self) -> String {
         format!(
@@ -49,6 +66,11 @@ impl Said {
             self.code, self.stdout, self.stderr
         )
     }
+}
+
+/// Runs our own program to its end.
+pub fn witan(args: &[&str]) -> Said {
+    Said::by(Command::new(Kind::Witan.binary()).args(args))
 }
 
 impl Tool {
@@ -65,7 +87,7 @@ impl Tool {
     }
 
     /// The command with `--endpoints URL` and a clean environment; the caller adds the verb.
-    pub fn command(self, url: &str) -> Command {
+    fn command(self, url: &str) -> Command {
         let mut command = Command::new(self.binary());
         command
             .env_clear()
@@ -98,11 +120,7 @@ impl Tool {
         let _ = stdin.write_all(input.as_bytes());
         drop(stdin);
         let output = child.wait_with_output().expect("a child can be waited for");
-        Said {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Said::of(&output)
     }
 
     /// Starts a tool that runs until it is dropped (watches).

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::{sync::mpsc, time::timeout};
-use tonic::{Request, Status, Streaming, transport::Channel};
+use tonic::{Status, Streaming, transport::Channel};
 use witan_api::v3::etcdserverpb::{
     CompactionRequest, WatchCancelRequest, WatchCreateRequest, WatchProgressRequest, WatchRequest,
     WatchResponse, kv_client::KvClient, watch_client::WatchClient, watch_request::RequestUnion,
@@ -71,11 +71,7 @@ impl Watching {
     pub async fn open_with(channel: &Channel, token: Option<&str>, first: WatchRequest) -> Self {
         let (requests, queue) = mpsc::channel(REQUESTS_MAX);
         requests.send(first).await.expect("the queue is open");
-        let mut request = Request::new(stream_of(queue));
-        if let Some(token) = token {
-            let token = token.parse().expect("a token is text");
-            request.metadata_mut().insert("token", token);
-        }
+        let request = requests::with_token(token, stream_of(queue));
         let answers = WatchClient::new(channel.clone())
             .max_decoding_message_size(usize::MAX)
             .watch(request)

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{runtime::Runtime, task::JoinHandle, time::timeout};
 use tonic::{Status, transport::Channel};
-use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
+use witan_api::v3::etcdserverpb::kv_client::KvClient;
 
 use crate::{Server, grpc, requests, wait};
 
@@ -20,9 +20,6 @@ const PREFIX: &str = "written/";
 
 /// The first key behind all of them.
 const PREFIX_END: &str = "written0";
-
-/// A range answer with all keys is larger than tonic's default.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// A request without an answer by then failed; longer than the server takes to say so.
 const PUT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -132,19 +129,10 @@ pub fn longest_gap(written: &[Written], since: Instant) -> Duration {
 /// # Panics
 /// If it has not.
 pub fn assert_all_there(member: &Server, written: &[Written]) {
-    let runtime = grpc::runtime();
-    let request = RangeRequest {
-        key: PREFIX.as_bytes().to_vec().into(),
-        range_end: PREFIX_END.as_bytes().to_vec().into(),
-        keys_only: true,
-        ..RangeRequest::default()
-    };
-    let answer = runtime.block_on(async {
+    let answer = grpc::runtime().block_on(async {
         let channel = grpc::connect(&member.address()).await;
-        let mut client = KvClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-        client.range(request).await
+        grpc::keys(&channel, PREFIX, PREFIX_END).await
     });
-    let answer = answer.expect("a linearizable read").into_inner();
     let there: BTreeSet<Vec<u8>> = answer.kvs.into_iter().map(|kv| kv.key.to_vec()).collect();
     let lost: Vec<&String> = written
         .iter()

@@ -13,12 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use witan_api::v3::etcdserverpb::{
-    CompactionRequest, DefragmentRequest, kv_client::KvClient,
-    maintenance_client::MaintenanceClient,
-};
+use witan_api::v3::etcdserverpb::{DefragmentRequest, maintenance_client::MaintenanceClient};
 use witan_e2e::{
-    Launch, Server, grpc, requests, wait,
+    Launch, Server, grpc, wait, watching,
     writers::{Writers, assert_all_there},
 };
 
@@ -93,10 +90,9 @@ fn copy_slowly(from: &Path, to: &Path, sort: &mut dyn FnMut(&mut Vec<PathBuf>)) 
 }
 
 fn delete_all(server: &Server) {
-    let all = requests::delete("w", "x");
     grpc::runtime().block_on(async {
-        let mut client = KvClient::new(grpc::connect(&server.address()).await);
-        client.delete_range(all).await.expect("it is deleted");
+        let channel = grpc::connect(&server.address()).await;
+        watching::delete(&channel, "w", "x").await;
     });
 }
 
@@ -113,14 +109,11 @@ impl Maintenance {
         let thread = thread::spawn(move || {
             grpc::runtime().block_on(async {
                 let channel = grpc::connect(&address).await;
-                let mut keys = KvClient::new(channel.clone());
-                let mut member = MaintenanceClient::new(channel);
+                let mut member = MaintenanceClient::new(channel.clone());
                 while !stopped.load(Relaxed) {
-                    let put = requests::put("large", vec![b'v'; LARGE_BYTES]);
-                    let header = keys.put(put).await.expect("a put").into_inner().header;
-                    let revision = header.expect("every answer has a header").revision;
-                    let compaction = CompactionRequest { revision, physical: false };
-                    keys.compact(compaction).await.expect("a compaction");
+                    let large = vec![b'v'; LARGE_BYTES];
+                    let revision = watching::put(&channel, "large", large).await;
+                    watching::compact(&channel, revision).await;
                     let defragment = DefragmentRequest::default();
                     member
                         .defragment(defragment)

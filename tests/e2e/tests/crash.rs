@@ -13,7 +13,7 @@ use std::{
 
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
-use witan_api::v3::etcdserverpb::{RangeRequest, RangeResponse, kv_client::KvClient};
+use witan_api::v3::etcdserverpb::{RangeResponse, kv_client::KvClient};
 use witan_e2e::{Launch, Server, grpc, http, requests, wait};
 
 /// Rounds of kill and restart; `WITAN_E2E_ROUNDS` sets another number.
@@ -33,9 +33,6 @@ const ACKNOWLEDGED_MIN: u64 = 1000;
 
 /// … and up to this many more, another number each round.
 const ACKNOWLEDGED_SPREAD: u64 = 3000;
-
-/// A range answer with all keys of a round is larger than tonic's default.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// The acknowledgements of v2 writers: writer to (last value, its index).
 type Told = BTreeMap<usize, (u64, u64)>;
@@ -223,17 +220,6 @@ impl Past {
 }
 
 async fn keys_of(channel: &Channel, round: u64) -> RangeResponse {
-    let range = RangeRequest {
-        key: format!("r{round}/").into_bytes().into(),
-        // the byte after '/'
-        range_end: format!("r{round}0").into_bytes().into(),
-        keys_only: true,
-        ..RangeRequest::default()
-    };
-    KvClient::new(channel.clone())
-        .max_decoding_message_size(ANSWER_BYTES_MAX)
-        .range(range)
-        .await
-        .expect("a range after the restart")
-        .into_inner()
+    // 0 is the byte after '/'
+    grpc::keys(channel, &format!("r{round}/"), &format!("r{round}0")).await
 }

@@ -6,22 +6,14 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
     os::unix::net::UnixStream,
-    process::{Command, Output},
+    process::Command,
 };
 
-use witan_e2e::{Kind, Launch, Server, Tool, http, ports, wait};
-
-/// The binary alone, run to its end.
-fn witan(args: &[&str]) -> Output {
-    Command::new(Kind::Witan.binary())
-        .args(args)
-        .output()
-        .expect("the binary is executable")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use witan_e2e::{
+    Kind, Launch, Server, Tool, http, ports,
+    tool::{Said, witan},
+    wait,
+};
 
 /// A server without any flag but those that keep its ports to itself.
 fn quiet() -> Server {
@@ -37,8 +29,8 @@ fn quiet() -> Server {
 #[test]
 fn version_begins_as_etcds() {
     let said = witan(&["--version"]);
-    assert!(said.status.success());
-    let out = text(&said.stdout);
+    assert_eq!(said.code, Some(0));
+    let out = said.stdout;
     assert_eq!(out.lines().next(), Some("etcd Version: 3.7.3"), "{out}");
     assert!(out.contains("Witan"), "{out}");
 }
@@ -199,15 +191,11 @@ fn flags_in(help: &str) -> Vec<&str> {
 
 #[test]
 fn every_flag_of_etcd_is_known() {
-    let ours = witan(&["--help"]);
-    let ours = text(&ours.stdout);
+    let ours = witan(&["--help"]).stdout;
     let ours = flags_in(&ours);
     for theirs in [Kind::Etcd34, Kind::Etcd36, Kind::Etcd37] {
-        let said = Command::new(theirs.binary())
-            .arg("--help")
-            .output()
-            .expect("the binary is executable");
-        let said = text(&said.stdout) + &text(&said.stderr);
+        let said = Said::by(Command::new(theirs.binary()).arg("--help"));
+        let said = said.stdout + &said.stderr;
         let theirs = flags_in(&said);
         assert!(theirs.len() >= 80, "a help text: {said}");
         let missing: Vec<_> = theirs.iter().filter(|flag| !ours.contains(flag)).collect();

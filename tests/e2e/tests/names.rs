@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use witan_e2e::{Folder, Kind, Launch, Server, Tool, binaries};
+use witan_e2e::{Folder, Kind, Launch, Server, Tool, binaries, tool::Said};
 
 /// The program under another name, in a folder of its own.
 struct Named {
@@ -29,14 +29,8 @@ impl Named {
 }
 
 fn run(program: &Path, args: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(program).args(args).output();
-    let output = output.expect("the program starts");
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    (
-        output.status.code(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    let said = Said::by(Command::new(program).args(args));
+    (said.code, said.stdout, said.stderr)
 }
 
 fn data(server: &Server) -> String {

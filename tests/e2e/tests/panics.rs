@@ -8,10 +8,10 @@ use futures_util::{StreamExt as _, stream};
 use tonic::{Code, Request, Status, Streaming, transport::Channel};
 use witan_api::v3::{
     etcdserverpb::{
-        AuthUserAddRequest, DefragmentRequest, DeleteRangeRequest, HashRequest,
-        LeaseKeepAliveRequest, PutRequest, RangeRequest, SnapshotRequest, auth_client::AuthClient,
-        kv_client::KvClient, lease_client::LeaseClient, maintenance_client::MaintenanceClient,
-        request_op::Request as TxnOp, watch_client::WatchClient,
+        AuthUserAddRequest, DefragmentRequest, HashRequest, LeaseKeepAliveRequest, PutRequest,
+        SnapshotRequest, auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
+        maintenance_client::MaintenanceClient, request_op::Request as TxnOp,
+        watch_client::WatchClient,
     },
     v3lockpb::{LockRequest, lock_client::LockClient},
 };
@@ -19,7 +19,7 @@ use witan_e2e::{
     Kind, Launch, Server,
     binaries::planted,
     grpc,
-    http::{self, Connection, Response},
+    http::{Connection, Response},
     requests, wait, watching,
     websocket::{Frame, Socket},
 };
@@ -85,13 +85,13 @@ async fn of_keys(
     messages: &mut usize,
 ) -> Result<(), Status> {
     let mut kv = KvClient::new(channel);
-    let range = RangeRequest { key: KEY.into(), ..Default::default() };
+    let range = requests::range(KEY, "");
     match name {
         "range" => drop(kv.range(at(moment, range)).await?),
         "put" => drop(kv.put(at(moment, put(LARGE))).await?),
         "small_put" => drop(kv.put(at(moment, put(1))).await?),
         "delete" => {
-            let delete = DeleteRangeRequest { key: "another".into(), ..Default::default() };
+            let delete = requests::delete("another", "");
             drop(kv.delete_range(at(moment, delete)).await?);
         }
         // reads so many keys that it continues without its client
@@ -269,9 +269,7 @@ const REQUESTS: [(&str, &str, &str, &str, &str); 17] = [
 const PUT: &str = r#"{"key":"a2V5"}"#;
 
 fn ask(server: &Server, moment: &str, method: &str, target: &str, body: &str) -> Response {
-    let headers = [(HEADER, moment)];
-    http::try_once(&server.address(), method, target, &headers, body.as_bytes())
-        .unwrap_or_else(|error| panic!("{moment} {method} {target}: {error}"))
+    server.http_with(&[(HEADER, moment)], method, target, body)
 }
 
 /// What is open, in the words of `/metrics`.
@@ -402,9 +400,8 @@ fn a_call_may_panic_at_any_poll() {
 
 /// Writes, and returns the revision: that of the write before and 1, unless a panicking call has written, too.
 async fn next_revision(server: &Server) -> i64 {
-    let mut kv = KvClient::new(grpc::connect(&server.address()).await);
-    let put = kv.put(put(1)).await.expect("it is written");
-    put.into_inner().header.expect("it has a header").revision
+    let channel = grpc::connect(&server.address()).await;
+    watching::put(&channel, KEY, "v").await
 }
 
 /// Nothing that a panicking request held is lost: places, budgets, watchers, connections.
@@ -452,7 +449,7 @@ fn a_panic_of_the_replica_or_the_disk_ends_the_process() {
     ] {
         let mut server = start();
         grpc::runtime().block_on(async {
-            let mut keys = DeleteRangeRequest { key: KEY.into(), ..Default::default() };
+            let mut keys = requests::delete(KEY, "");
             if thread == "thread executor" {
                 put_many(&server, 8192).await;
                 keys = requests::delete(MANY, "many0");

@@ -102,18 +102,10 @@ fn replay(mut subject: Subject, file: &str) {
 
 fn start(kind: Kind, page: form::Page) -> Subject {
     let mut server = witan_e2e::cluster::alone(&Launch::new(kind), "http", "default");
-    for (flag, value) in [
-        (
-            "--initial-advertise-peer-urls",
-            "http://localhost:2380,http://localhost:7001",
-        ),
-        (
-            "--initial-cluster",
-            "default=http://localhost:2380,default=http://localhost:7001",
-        ),
-    ] {
-        server.add_args([flag, value]);
-    }
+    let urls = "http://localhost:2380,http://localhost:7001";
+    server.add_args(["--initial-advertise-peer-urls", urls]);
+    let initial = "default=http://localhost:2380,default=http://localhost:7001";
+    server.add_args(["--initial-cluster", initial]);
     if kind == Kind::Etcd34 {
         server.add_args(["--enable-v2=true"]);
     }

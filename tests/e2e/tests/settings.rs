@@ -5,12 +5,11 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
-    process::Command,
 };
 
 use futures_util::future::join_all;
-use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
-use witan_e2e::{Folder, Kind, Launch, Tool, grpc, http, wait};
+use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
+use witan_e2e::{Folder, Kind, Launch, Tool, grpc, http, requests, tool::witan, wait};
 
 /// The same flags on our server and on etcd.
 fn pair(theirs: Kind, args: &[&str]) -> [witan_e2e::Server; 2] {
@@ -117,22 +116,16 @@ fn connection_settings() {
     assert!(server.runs() && second.runs());
     assert_eq!(server.terminate().code(), Some(0));
     // the port is still served
-    assert_eq!(
-        http::once(&server.address(), "GET", "/version", "").status,
-        200
-    );
+    assert_eq!(server.http("GET", "/version", "").status, 200);
 }
 
 #[test]
 fn elections_and_warnings() {
-    let wrong = Command::new(Kind::Witan.binary())
-        .args(["--heartbeat-interval=100", "--election-timeout=300"])
-        .output()
-        .expect("the binary is executable");
-    let said = String::from_utf8_lossy(&wrong.stderr);
+    let wrong = witan(&["--heartbeat-interval=100", "--election-timeout=300"]);
     let rule = "--election-timeout[300ms] should be at least as 5 times as \
                 --heartbeat-interval[100ms]";
-    assert!(!wrong.status.success() && said.contains(rule), "{said}");
+    assert_ne!(wrong.code, Some(0));
+    assert!(wrong.stderr.contains(rule), "{}", wrong.all());
     let mut server = Launch::witan()
         .arg("--heartbeat-interval=20")
         .arg("--election-timeout=200")
@@ -225,7 +218,7 @@ fn log_files_rotate() {
     let files = || fs::read_dir(&*dir).expect("an own folder").count();
     grpc::runtime().block_on(async {
         let mut kv = KvClient::new(grpc::connect(&server.address()).await);
-        let put = PutRequest { key: "k".into(), ..PutRequest::default() };
+        let put = requests::put("k", "");
         for _ in 0..1_000_000 {
             if files() > 1 {
                 return;
@@ -252,8 +245,7 @@ fn browsers_and_hosts() {
     );
     let seen = servers.map(|server| {
         let get = |headers: &[(&str, &str)]| {
-            let answer = http::try_once(&server.address(), "GET", "/v2/keys/", headers, b"");
-            let answer = answer.expect("an answer");
+            let answer = server.http_with(headers, "GET", "/v2/keys/", "");
             let header = |name: &str| answer.header(name).map(str::to_owned);
             (
                 answer.status,
@@ -280,18 +272,17 @@ fn browsers_and_hosts() {
 fn pages_of_other_origins_write_nothing() {
     let allowed = "http://allowed.example:80";
     let server = Launch::witan().arg(format!("--cors={allowed}")).start();
-    let write = |path: &str, origin: Option<&str>, body: &[u8]| {
+    let write = |path: &str, origin: Option<&str>, body: &str| {
         let kind = match path.starts_with("/v3") {
             true => "text/plain",
-            false => "application/x-www-form-urlencoded",
+            false => http::FORM,
         };
         let mut headers = vec![("Content-Type", kind)];
         headers.extend(origin.map(|origin| ("Origin", origin)));
-        let answer = http::try_once(&server.address(), "POST", path, &headers, body);
-        answer.expect("an answer").status
+        server.http_with(&headers, "POST", path, body).status
     };
-    let of_v3: (_, &[u8]) = ("/v3/kv/put", br#"{"key": "YQ==", "value": "Yg=="}"#);
-    let of_v2: (_, &[u8]) = ("/v2/keys/queue", b"value=b");
+    let of_v3 = ("/v3/kv/put", r#"{"key": "YQ==", "value": "Yg=="}"#);
+    let of_v2 = ("/v2/keys/queue", "value=b");
     for ((path, body), done) in [(of_v3, 200), (of_v2, 201)] {
         assert_eq!(write(path, Some(allowed), body), done);
         assert_eq!(write(path, None, body), done);

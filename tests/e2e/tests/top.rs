@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, thread, time::Duration};
 
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use witan_api::{
     top::{KeySpace, PATH, TopCounts, TopPage},
     v3::etcdserverpb::{
@@ -13,7 +13,7 @@ use witan_api::{
 };
 use witan_e2e::{
     Launch, Server, grpc,
-    http::{self, Connection},
+    http::Connection,
     requests::{self, op},
     wait,
     watching::{Watching, cancel, create, from},
@@ -29,7 +29,7 @@ const PARTS: u64 = 2;
 const LOOK: Duration = Duration::from_millis(1);
 
 fn ask(server: &Server, seconds: u64) -> TopPage {
-    let answer = http::once(&server.address(), "GET", &target(seconds), "");
+    let answer = server.http("GET", &target(seconds), "");
     assert_eq!(answer.status, 200, "{}", answer.text());
     serde_json::from_slice(&answer.body).expect("a page")
 }
@@ -47,25 +47,28 @@ fn counts(page: &TopPage, key_space: KeySpace, prefix: &str, client: [u8; 4]) ->
     rows.map(|row| row.counts).sum()
 }
 
-async fn channel_from(server: &Server, address: [u8; 4]) -> Channel {
-    let endpoint = Endpoint::from_shared(server.url()).expect("a URL");
-    let endpoint = endpoint.local_address(Some(address.into()));
-    endpoint.connect().await.expect("the server accepts")
+/// Channels from both addresses.
+async fn channels(server: &Server) -> [Channel; 2] {
+    let address = server.address();
+    [
+        grpc::connect_from(&address, ONE).await,
+        grpc::connect_from(&address, TWO).await,
+    ]
 }
 
-fn put(key: &str) -> PutRequest {
-    PutRequest { key: key.to_owned().into(), ..PutRequest::default() }
+fn put(key: &'static str) -> PutRequest {
+    requests::put(key, "")
 }
 
-fn range(key: &str) -> RangeRequest {
-    RangeRequest { key: key.to_owned().into(), ..RangeRequest::default() }
+fn range(key: &'static str) -> RangeRequest {
+    requests::range(key, "")
 }
 
 /// Each dialect and each kind of operation, from two addresses.
 async fn round(server: &Server, one: &mut KvClient<Channel>, two: &mut KvClient<Channel>) {
     one.put(put("/top/a/1")).await.expect("a put");
     one.range(range("/top/a/1")).await.expect("a range");
-    let below = RangeRequest { range_end: "/top/a0".into(), ..range("/top/a/") };
+    let below = requests::range("/top/a/", "/top/a0");
     one.range(below).await.expect("a range");
     let done = [
         Request::RequestPut(put("/top/b/1")),
@@ -97,7 +100,7 @@ async fn round(server: &Server, one: &mut KvClient<Channel>, two: &mut KvClient<
         ("GET", "/v1/keys/top/c/1", ""),
         ("POST", "/v3/kv/range", r#"{"key":"L3RvcC9lLzE="}"#),
     ] {
-        let answer = http::once(&server.address(), method, path, body);
+        let answer = server.http(method, path, body);
         assert!(
             matches!(answer.status, 200 | 201),
             "{path}: {}",
@@ -110,13 +113,7 @@ async fn round(server: &Server, one: &mut KvClient<Channel>, two: &mut KvClient<
 fn requests_are_counted_by_prefix_and_client_while_somebody_asks() {
     let server = Launch::witan().start();
     let runtime = grpc::runtime();
-    let (mut one, mut two) = runtime.block_on(async {
-        let (one, two) = (
-            channel_from(&server, ONE).await,
-            channel_from(&server, TWO).await,
-        );
-        (KvClient::new(one), KvClient::new(two))
-    });
+    let [mut one, mut two] = runtime.block_on(channels(&server)).map(KvClient::new);
     runtime
         .block_on(one.put(put("/top/before/1")))
         .expect("a put");
@@ -180,10 +177,7 @@ fn watchers_are_counted_in_all_dialects() {
     let runtime = grpc::runtime();
     let below = ("/watch/a/", "/watch/a0");
     let (mut one, two) = runtime.block_on(async {
-        let (one, two) = (
-            channel_from(&server, ONE).await,
-            channel_from(&server, TWO).await,
-        );
+        let [one, two] = channels(&server).await;
         let key = ("/watch/b/1", "");
         let one = watch(&one, &[below, below, key, below]).await;
         (one, watch(&two, &[below]).await)
@@ -225,12 +219,7 @@ fn watchers_are_counted_in_all_dialects() {
 fn one_asks_at_a_time_and_for_few_seconds() {
     let server = Launch::witan().start();
     for wrong in ["0", "31", "x", ""] {
-        let answer = http::once(
-            &server.address(),
-            "GET",
-            &format!("{PATH}?seconds={wrong}"),
-            "",
-        );
+        let answer = server.http("GET", &format!("{PATH}?seconds={wrong}"), "");
         assert_eq!(answer.status, 400, "{}", answer.text());
         assert!(answer.text().contains("from 1 to 30"), "{}", answer.text());
     }
@@ -241,7 +230,7 @@ fn one_asks_at_a_time_and_for_few_seconds() {
             .expect("it is sent");
         connection
     };
-    let status = |seconds| http::once(&server.address(), "GET", &target(seconds), "").status;
+    let status = |seconds| server.http("GET", &target(seconds), "").status;
     let mut first = longest();
     wait::until_true("another one is refused", || {
         if first.ready(LOOK).expect("it lives") {
@@ -254,6 +243,6 @@ fn one_asks_at_a_time_and_for_few_seconds() {
     // who does not wait any longer keeps nobody from asking
     drop(first);
     wait::until_true("the next one is answered", || status(1) == 200);
-    let refused = http::once(&server.address(), "POST", PATH, "");
+    let refused = server.http("POST", PATH, "");
     assert_eq!(refused.status, 405);
 }

@@ -159,13 +159,13 @@ fn files_say_what_lives_in_them() {
 fn no_test_is_ignored() {
     none(
         "a test runs or does not exist",
-        &lines_with("", &["#[ignore", "#![ignore"]),
+        &lines_with(&["#[ignore", "#![ignore"]),
     );
 }
 
 #[test]
 fn a_lint_that_is_off_has_a_reason() {
-    let mut found = lines_with("", &["[allow("]);
+    let mut found = lines_with(&["[allow("]);
     found.retain(|line| !ALLOWS.iter().any(|path| line.starts_with(path)));
     none("`#[expect(.., reason)]` instead of `#[allow]`", &found);
     let mut bare = Vec::new();
@@ -193,18 +193,15 @@ fn every_channel_has_a_bound() {
         "channel::unbounded",
         "unbounded()",
     ];
-    let mut found = lines_with("", &unbounded);
+    let mut found = lines_with(&unbounded);
     // std's has a bound only as sync_channel
-    found.extend(lines_with(
-        "",
-        &["std::sync::mpsc::channel", "mpsc::channel()"],
-    ));
+    found.extend(lines_with(&["std::sync::mpsc::channel", "mpsc::channel()"]));
     none("every queue is bounded (I10)", &found);
 }
 
 #[test]
 fn nothing_sleeps_but_the_listed() {
-    let mut found = lines_with("", &["sleep("]);
+    let mut found = lines_with(&["sleep("]);
     found.retain(|line| !SLEEPS.iter().any(|(path, _)| line.starts_with(path)));
     none(
         "wait on conditions (wait.rs), do not sleep; else list the file with its reason",
@@ -275,13 +272,10 @@ fn the_cores_clippy_repeats_the_base() {
     );
 }
 
-/// `path:line: text` of the code lines below `folder` that contain one of the words.
-fn lines_with(folder: &str, words: &[&str]) -> Vec<String> {
+/// `path:line: text` of the code lines that contain one of the words.
+fn lines_with(words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
-    for file in rust_files()
-        .iter()
-        .filter(|file| file.path.starts_with(folder))
-    {
+    for file in rust_files() {
         let code = file.code();
         for (number, line) in code.lines().enumerate() {
             if words.iter().any(|word| line.contains(word)) {

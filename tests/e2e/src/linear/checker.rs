@@ -7,7 +7,10 @@
 //!
 //! What does *not* live here: revisions and watches (`record`).
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+};
 
 use super::model::{Call, Pair};
 
@@ -20,6 +23,19 @@ pub struct Refusal {
     pub reached: Vec<Call>,
     /// The answered calls one of which would have had to come next.
     pub stuck: Vec<Call>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = self.reached.len().saturating_sub(REACHED_SHOWN);
+        write!(
+            f,
+            "pair {} is not linearizable: after {:#?}\nnone of {:#?} fits",
+            self.pair,
+            &self.reached[from..],
+            self.stuck
+        )
+    }
 }
 
 /// Judges each pair by itself: the whole is linearizable exactly if every pair is.
@@ -56,6 +72,9 @@ const TRIED_MAX: usize = 1_000_000;
 
 /// Calls that a refusal names.
 const STUCK_SHOWN: usize = 8;
+
+/// Calls before them that its message names.
+const REACHED_SHOWN: usize = 20;
 
 /// A set of calls: a bit each.
 type Set = Box<[u64]>;

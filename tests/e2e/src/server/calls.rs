@@ -21,7 +21,20 @@ impl Server {
         body: &str,
     ) -> http::Response {
         let header = by.map(|value| ("Authorization", value));
-        let headers = header.as_slice();
+        self.http_with(header.as_slice(), method, target, body)
+    }
+
+    /// The same with these headers.
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    pub fn http_with(
+        &self,
+        headers: &[(&str, &str)],
+        method: &str,
+        target: &str,
+        body: &str,
+    ) -> http::Response {
         http::try_once(&self.address(), method, target, headers, body.as_bytes())
             .unwrap_or_else(|error| panic!("{method} {target}: {error}"))
     }

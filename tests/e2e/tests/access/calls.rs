@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes_codec::BytesCodec;
 use futures_util::stream;
 use http::uri::PathAndQuery;
-use tonic::{Request, Status, client::Grpc, metadata::MetadataValue, transport::Channel};
+use tonic::{Status, client::Grpc, transport::Channel};
+use witan_e2e::requests;
 
 /// A method that is admitted and has nothing to say is not waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -19,12 +20,8 @@ pub(crate) async fn first(
 ) -> Result<Vec<u8>, Status> {
     let mut client = Grpc::new(channel);
     client.ready().await.unwrap();
-    let mut request = Request::new(stream::iter([message]));
+    let mut request = requests::with_token(token, stream::iter([message]));
     request.set_timeout(PATIENCE);
-    if let Some(token) = token {
-        let token: MetadataValue<_> = token.parse().unwrap();
-        request.metadata_mut().insert("token", token);
-    }
     let path: PathAndQuery = method.parse().unwrap();
     let mut answers = client
         .streaming(request, path, BytesCodec)

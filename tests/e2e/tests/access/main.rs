@@ -23,7 +23,7 @@ use witan_api::{
     access::{Access, AuthSwitches, CallerKind, GRPC, gateway_paths},
     v3::DESCRIPTORS,
 };
-use witan_e2e::{Launch, http};
+use witan_e2e::Launch;
 
 use rows::Row;
 use stage::Stage;
@@ -94,7 +94,7 @@ fn the_list_has_every_method_and_every_path() {
     assert_eq!(&served - &unserved, listed);
 
     let server = Launch::witan().start();
-    let document = http::once(&server.address(), "GET", "/openapi.json", "").json();
+    let document = server.http("GET", "/openapi.json", "").json();
     let paths = document["paths"].as_object().unwrap().keys().cloned();
     let listed = gateway_paths().map(|(path, _)| format!("/v3/{path}"));
     assert_eq!(

@@ -5,7 +5,7 @@ use witan_api::access::{AuthSwitches, CallerKind};
 use witan_e2e::{
     Launch, Server,
     grpc::{connect, runtime},
-    http::{self, Response},
+    http::Response,
 };
 
 pub(crate) const ROOT: &str = "root";
@@ -118,12 +118,7 @@ impl Stage {
     fn log_in(&mut self) {
         self.tokens = [(ROOT, ROOT_PASSWORD), (BOB, BOB_PASSWORD)].map(|(name, password)| {
             let body = format!(r#"{{"name":"{name}","password":"{password}"}}"#);
-            let answer = http::once(
-                &self.server.address(),
-                "POST",
-                "/v3/auth/authenticate",
-                &body,
-            );
+            let answer = self.server.http("POST", "/v3/auth/authenticate", &body);
             let token = answer.json()["token"].as_str().map(str::to_owned);
             token.unwrap_or_else(|| "none.0".to_owned())
         });

@@ -1,16 +1,13 @@
 //! `--enable-v2` and `--enable-v1`: what is off is not there, and nothing of it is kept or proposed.
 
 use witan_api::access::{HTTP, Resource};
-use witan_e2e::{
-    Launch, Server,
-    http::{self, Response},
-};
+use witan_e2e::{Launch, Server, http::Response};
 
 use crate::rows::TOKEN;
 
 fn ask(server: &Server, method: &str, path: &str) -> Response {
     let path = path.replace("<token>", TOKEN);
-    http::once(&server.address(), method, &path, "value=1")
+    server.http(method, &path, "value=1")
 }
 
 /// Whether every path of a dialect is as one that nobody serves.
@@ -30,7 +27,7 @@ fn is_gone(server: &Server, of: impl Fn(Resource) -> bool) -> bool {
 }
 
 fn raft_index(server: &Server) -> String {
-    let status = http::once(&server.address(), "POST", "/v3/maintenance/status", "");
+    let status = server.http("POST", "/v3/maintenance/status", "");
     status.json()["raftIndex"].to_string()
 }
 

@@ -15,8 +15,7 @@ const ETCDS: [Kind; 2] = [Kind::Etcd36, Kind::Etcd37];
 
 /// Runs `witan export` on the data of a server; returns whether it succeeded, and what it said.
 fn try_export(server: &Server, to: &Path) -> (bool, String) {
-    let args = ["--etcd".to_owned(), to.display().to_string()];
-    offline("export", &data(server), &args)
+    offline("export", server, &["--etcd", &to.display().to_string()])
 }
 
 fn export(server: &Server, to: &Path) -> String {

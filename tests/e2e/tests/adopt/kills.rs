@@ -6,9 +6,9 @@ use std::{
     time::Instant,
 };
 
-use witan_e2e::{Kind, Launch, Writers, wait, writers};
+use witan_e2e::{Kind, Launch, Writers, folder::copy, wait, writers};
 
-use super::{adopt, become_witan, copy, data};
+use super::{adopt, become_witan, data};
 
 /// Kills, spread over the time that an adoption takes; `WITAN_E2E_ROUNDS` sets another number.
 const KILLS: u32 = 20;

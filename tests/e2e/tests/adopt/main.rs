@@ -9,13 +9,9 @@ mod export;
 mod kills;
 mod member;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::PathBuf;
 
-use witan_e2e::{Kind, Server, grpc};
+use witan_e2e::{Kind, Server, grpc, tool::witan};
 
 const ETCDS: [Kind; 3] = [Kind::Etcd34, Kind::Etcd36, Kind::Etcd37];
 
@@ -23,48 +19,22 @@ fn data(server: &Server) -> PathBuf {
     server.dir().join("data")
 }
 
-/// Copies a folder with everything in it.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let target = to.join(path.file_name().expect("it has a name"));
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            fs::copy(&path, &target).expect("a file");
-        }
-    }
-}
-
 /// Adopts the data directory of a server that does not run; returns what the command said.
 fn adopt(server: &Server) -> String {
-    let (is_done, said) = try_adopt(&data(server));
+    let (is_done, said) = try_adopt(server, &[]);
     assert!(is_done, "{said}");
     said
 }
 
-fn try_adopt(data: &Path) -> (bool, String) {
-    try_adopt_with(data, &[])
+fn try_adopt(server: &Server, args: &[&str]) -> (bool, String) {
+    offline("adopt", server, args)
 }
 
-fn try_adopt_with(data: &Path, args: &[String]) -> (bool, String) {
-    offline("adopt", data, args)
-}
-
-/// Runs an offline command on a data directory; returns whether it succeeded, and what it said.
-fn offline(command: &str, data: &Path, args: &[String]) -> (bool, String) {
-    let output = Command::new(Kind::Witan.binary())
-        .args([command, "--data-dir"])
-        .arg(data)
-        .args(args)
-        .output()
-        .expect("the program starts");
-    let said = [output.stdout, output.stderr].concat();
-    (
-        output.status.success(),
-        String::from_utf8_lossy(&said).into_owned(),
-    )
+/// Runs an offline command on the data of a server; returns whether it succeeded, and what it said.
+fn offline(command: &str, server: &Server, args: &[&str]) -> (bool, String) {
+    let data = data(server).display().to_string();
+    let said = witan(&[&[command, "--data-dir", &data], args].concat());
+    (said.code == Some(0), said.stdout + &said.stderr)
 }
 
 /// Starts Witan, with etcd's flags, from now on.

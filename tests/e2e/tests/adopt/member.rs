@@ -2,9 +2,9 @@
 
 use std::{fs, time::SystemTime};
 
-use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, grpc, wait, writers};
+use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, folder::copy, grpc, wait, writers};
 
-use super::{ETCDS, adopt, become_witan, copy, data, observe, try_adopt, try_adopt_with};
+use super::{ETCDS, adopt, become_witan, data, observe, try_adopt};
 
 /// Exit code of a member on a directory on which etcd has run since its data were adopted.
 const ETCD_RAN_SINCE: i32 = 39;
@@ -201,7 +201,7 @@ fn a_start_adopts_the_data_of_etcd() {
     etcd.add_args(["--adopt-etcd"]);
     adopt_at_start(&mut etcd);
     etcd.terminate();
-    let (is_done, said) = try_adopt(&data(&etcd));
+    let (is_done, said) = try_adopt(&etcd, &[]);
     assert!(
         !is_done && said.contains("has data of Witan already"),
         "{said}"
@@ -235,7 +235,7 @@ fn etcd_goes_on_with_its_files_after_an_adoption_and_is_not_forgotten() {
 fn a_running_etcd_is_refused() {
     for kind in ETCDS {
         let etcd = Launch::new(kind).start();
-        let (is_done, said) = try_adopt(&data(&etcd));
+        let (is_done, said) = try_adopt(&etcd, &[]);
         assert!(!is_done && said.contains("stop etcd"), "{said}");
         assert!(!data(&etcd).join("member/identity").exists());
     }
@@ -297,8 +297,7 @@ fn what_etcd_has_written_since_is_found_by_content() {
     etcd.etcdctl(&["put", "a", "1"]);
     etcd.terminate();
     let wal = etcd.dir().join("log-of-etcd");
-    let args = ["--wal-dir", &wal.display().to_string()].map(str::to_owned);
-    let (is_done, said) = try_adopt_with(&data(&etcd), &args);
+    let (is_done, said) = try_adopt(&etcd, &["--wal-dir", &wal.display().to_string()]);
     assert!(is_done, "{said}");
     etcd.start_again();
     etcd.etcdctl(&["put", "a", "2"]);
@@ -341,7 +340,7 @@ fn what_is_not_of_an_adoption_is_not_removed() {
     let foreign = data(&etcd).join("member/log");
     fs::create_dir(&foreign).expect("a folder");
     fs::write(foreign.join("mine"), "x").expect("a file");
-    let (is_done, said) = try_adopt(&data(&etcd));
+    let (is_done, said) = try_adopt(&etcd, &[]);
     assert!(
         !is_done && said.contains("member/log is in the way"),
         "{said}"

@@ -1,7 +1,7 @@
 //! A stream between members breaks, and what was on it is lost.
 
 use witan_e2e::{
-    Cluster, Kind, Launch, http,
+    Cluster, Launch, http,
     network::{Link, Network},
     wait,
 };
@@ -10,12 +10,7 @@ const VALUE_BYTES: usize = 100_000;
 
 /// Three members whose messages pass through a network that can fail.
 fn start() -> (Cluster, Network) {
-    let launches = vec![Launch::new(Kind::Witan); 3];
-    let mut network = None;
-    let mut cluster = Cluster::prepare_behind(&launches, |ports| {
-        network.insert(Network::new(ports)).urls()
-    });
-    let mut network = network.expect("the cluster asked for it");
+    let (mut cluster, mut network) = Cluster::prepare_behind(&vec![Launch::witan(); 3]);
     for at in 0..3 {
         network.open(at);
         let member = cluster.member_mut(at);

@@ -6,7 +6,7 @@
 use std::process::Command;
 
 use serde_json::Value;
-use witan_e2e::{Cluster, Server, Writers, binaries::planted, http, wait};
+use witan_e2e::{Cluster, Server, Writers, binaries::planted, http, tool::Said, wait};
 
 /// The same keys on all members, in a checkpoint of each.
 fn fill(cluster: &Cluster) {
@@ -21,17 +21,13 @@ fn fill(cluster: &Cluster) {
 }
 
 /// Stops a member, and changes a value of its state.
-fn alter(member: &mut Server, from: &str, to: &str) {
+pub(crate) fn alter(member: &mut Server, from: &str, to: &str) {
     assert_eq!(member.terminate().code(), Some(0));
     let dir = member.dir().join("data");
     let mut alter = Command::new(planted());
-    let done = alter.arg("alter").arg(dir).args([from, to]).output();
-    let done = done.expect("the program runs");
-    let said = String::from_utf8_lossy(&done.stdout);
-    assert!(
-        said.starts_with("altered ") && !said.contains(" 0 "),
-        "{done:?}"
-    );
+    let said = Said::by(alter.arg("alter").arg(dir).args([from, to]));
+    let done = said.stdout.starts_with("altered ") && !said.stdout.contains(" 0 ");
+    assert!(done, "{}", said.all());
 }
 
 fn two(member: &Server) -> Value {

@@ -1,9 +1,9 @@
 //! `--force-new-cluster`: one member of three is left.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use serde_json::Value;
-use witan_e2e::{Cluster, Kind, Writers, http, wait, writers::assert_all_there};
+use witan_e2e::{Cluster, Writers, http, tool::witan, wait, writers::assert_all_there};
 
 const WRITERS: usize = 4;
 
@@ -17,15 +17,9 @@ fn members(address: &str) -> Vec<Value> {
 
 /// What `witan info` says of the data directory of a stopped member.
 fn info(dir: &Path) -> Value {
-    let mut command = Command::new(Kind::Witan.binary());
-    let said = command.arg("info").arg(dir).args(["-w", "json"]);
-    let said = said.output().expect("the program runs");
-    assert!(
-        said.status.success(),
-        "{}",
-        String::from_utf8_lossy(&said.stderr)
-    );
-    serde_json::from_slice(&said.stdout).expect("JSON")
+    let said = witan(&["info", &dir.display().to_string(), "-w", "json"]);
+    assert_eq!(said.code, Some(0), "{}", said.all());
+    serde_json::from_str(&said.stdout).expect("JSON")
 }
 
 #[test]

@@ -9,7 +9,7 @@ use witan_api::v3::etcdserverpb::{
     CompactionRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest, PutRequest,
     kv_client::KvClient, lease_client::LeaseClient, request_op::Request,
 };
-use witan_e2e::{Cluster, Writers, cluster, grpc, requests, wait};
+use witan_e2e::{Cluster, Writers, cluster, grpc, requests, wait, watching};
 
 /// Keys that one command works on: more than a second for a build without optimization.
 const KEYS: usize = 80_000;
@@ -106,7 +106,7 @@ fn long_commands_hold_nobody_up() -> Result<(), String> {
     grpc::runtime().block_on(async {
         let channel = grpc::connect(&cluster.member(leader).address()).await;
         let mut kv = KvClient::new(channel.clone());
-        let mut leases = LeaseClient::new(channel);
+        let mut leases = LeaseClient::new(channel.clone());
 
         for id in [REVOKED, RENEWED] {
             let grant = LeaseGrantRequest { id, ttl: 3600 };
@@ -118,7 +118,7 @@ fn long_commands_hold_nobody_up() -> Result<(), String> {
         holds(&cluster, &writers, "a deletion", deletion).await?;
 
         let compact = async {
-            let revision = cluster_revision(&mut kv.clone()).await;
+            let revision = watching::put(&channel, "revision", "").await;
             let request = CompactionRequest { revision, physical: true };
             kv.compact(request).await.is_ok()
         };
@@ -136,10 +136,4 @@ fn long_commands_hold_nobody_up() -> Result<(), String> {
     writers.stop();
     cluster.wait_equal();
     Ok(())
-}
-
-async fn cluster_revision(kv: &mut KvClient<Channel>) -> i64 {
-    let put = requests::put("revision", "");
-    let answer = kv.put(put).await.expect("a put").into_inner();
-    answer.header.expect("a header").revision
 }

@@ -1,9 +1,11 @@
 //! Members that come and go while clients write, and what is refused so that the quorum is not lost.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use serde_json::json;
-use witan_e2e::{Cluster, Server, Tool, Writers, cluster::status, wait, writers::assert_all_there};
+use witan_e2e::{
+    Cluster, Server, Tool, Writers, cluster::status, folder, http, wait, writers::assert_all_there,
+};
 
 /// Exit code of a member that was removed.
 const REMOVED: i32 = 34;
@@ -150,15 +152,7 @@ fn additions_are_refused_while_a_member_has_not_started() {
         second.all()
     );
     let body = json!({"peerURLs": ["http://127.0.0.1:2"]}).to_string();
-    let headers = [("Content-Type", "application/json")];
-    let second = witan_e2e::http::try_once(
-        &leader.address(),
-        "POST",
-        "/v2/members",
-        &headers,
-        body.as_bytes(),
-    )
-    .expect("an answer");
+    let second = leader.http_with(&http::JSON, "POST", "/v2/members", &body);
     assert_eq!(second.status, 500, "{}", second.text());
     let list = leader.http("GET", "/v2/members", "").json();
     let members = list["members"].as_array().expect("a list");
@@ -205,8 +199,7 @@ fn a_member_that_gets_an_older_copy_of_its_disk_ends_with_a_reason() {
     cluster.member_mut(follower).terminate();
     let data = cluster.member(follower).dir().join("data");
     let copy = cluster.member(follower).dir().join("copy");
-    let copied = Command::new("cp").arg("-a").arg(&data).arg(&copy).status();
-    assert!(copied.is_ok_and(|status| status.success()));
+    folder::copy(&data, &copy);
     cluster.start_all();
     for at in 0..100 {
         let put = cluster

@@ -3,11 +3,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
 };
 
 use serde_json::Value;
-use witan_e2e::{Cluster, Kind, Launch, Server, Writers, wait};
+use witan_e2e::{
+    Cluster, Launch, Server, Writers,
+    tool::{Said, witan},
+    wait,
+};
 
 /// A value that nobody may read in a file.
 const SECRET: &str = "nobody-may-read-this-value";
@@ -37,10 +40,9 @@ fn holds(server: &Server, text: &str) -> bool {
     bytes.windows(text.len()).any(|it| it == text.as_bytes())
 }
 
-fn replay(path: &Path, more: &[&str]) -> Output {
-    let mut command = Command::new(Kind::Witan.binary());
-    let command = command.arg("replay").arg(path).args(more);
-    command.output().expect("the program runs")
+fn replay(path: &Path, more: &[&str]) -> Said {
+    let path = path.display().to_string();
+    witan(&[&["replay", &path], more].concat())
 }
 
 /// Replays what a member has recorded, which must be reproduced. Returns the turns.
@@ -51,12 +53,9 @@ fn reproduced(server: &Server) -> Vec<Value> {
 /// Replays a file or folder, which must be reproduced. Returns the turns.
 fn reproduced_from(path: &Path) -> Vec<Value> {
     let said = replay(path, &["-w", "json"]);
-    let (text, error) = (
-        String::from_utf8_lossy(&said.stdout),
-        String::from_utf8_lossy(&said.stderr),
-    );
-    assert!(said.status.success(), "{error}");
-    let (turns, verdict) = text
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let (turns, verdict) = said
+        .stdout
         .trim_end()
         .rsplit_once('\n')
         .expect("turns and a verdict");
@@ -103,12 +102,8 @@ fn a_change_of_the_leader_is_recorded_and_replayed() {
     bytes[middle] ^= 1;
     fs::write(&file, bytes).expect("it is altered");
     let said = replay(&file, &["--to", "0"]);
-    let error = String::from_utf8_lossy(&said.stderr);
-    assert_eq!(
-        (said.status.code(), said.stdout.len()),
-        (Some(1), 0),
-        "{error}"
-    );
+    let error = said.stderr;
+    assert_eq!((said.code, said.stdout.len()), (Some(1), 0), "{error}");
     assert!(
         error.contains("00000001.rec is damaged") && error.contains(": reproduced "),
         "{error}"
@@ -136,8 +131,8 @@ fn a_ring_that_has_lost_its_start_is_handed_out_while_it_is_written_and_replayed
         assert!(!page.body.windows(secret.len()).any(|it| it == secret));
         fs::write(&file, with_impossible_replica(page.body)).expect("it is altered");
         let said = replay(&file, &["--to", "0"]);
-        let error = String::from_utf8_lossy(&said.stderr);
-        assert_eq!(said.status.code(), Some(1), "{error}");
+        let error = said.stderr;
+        assert_eq!(said.code, Some(1), "{error}");
         assert!(error.contains("the core panics: "), "{error}");
     }
     writers.stop();
@@ -196,8 +191,8 @@ fn nothing_is_recorded_unless_asked_for() {
         refused.text()
     );
     let said = replay(&folder(&server), &[]);
-    let error = String::from_utf8_lossy(&said.stderr);
-    assert_eq!(said.status.code(), Some(1));
+    let error = said.stderr;
+    assert_eq!(said.code, Some(1));
     assert!(
         error.starts_with("Error: read ") && error.contains("recorder"),
         "{error}"

@@ -27,10 +27,8 @@ const FORGOTTEN: Duration = Duration::from_secs(2);
 /// Keys that the fillers overwrite.
 const FILLER_KEYS: usize = 48;
 
-/// A counter or gauge of a member, over all labels.
-fn series(member: &Server, name: &str) -> f64 {
-    member.metric(name).unwrap_or(0.0)
-}
+/// Snapshots that a member has received.
+const RECEIVED: &str = "etcd_network_snapshot_receive_success";
 
 /// Writes large values at a member.
 fn fill(member: &Server, count: usize) {
@@ -93,11 +91,7 @@ fn assert_snapshot(cluster: &mut Cluster, lagging: usize) {
     let mut fillers = FILLERS;
     loop {
         cluster.wait_equal();
-        if series(
-            cluster.member(lagging),
-            "etcd_network_snapshot_receive_success",
-        ) >= 1.0
-        {
+        if cluster.member(lagging).metric(RECEIVED) >= Some(1.0) {
             return;
         }
         fillers *= 2;
@@ -123,14 +117,11 @@ fn a_member_that_lags_too_far_gets_the_state_while_writes_go_on() {
         beside(cluster.member(lagging)),
         beside(cluster.member(leader))
     );
-    assert!(series(cluster.member(leader), "etcd_network_snapshot_send_success") >= 1.0);
-    assert_eq!(
-        series(
-            cluster.member(leader),
-            "etcd_network_snapshot_send_inflights_total"
-        ),
-        0.0
-    );
+    let sent = |name: &str| {
+        let series = format!("etcd_network_snapshot_send_{name}");
+        cluster.member(leader).metric(&series).unwrap_or_default()
+    };
+    assert!(sent("success") >= 1.0 && sent("inflights_total") == 0.0);
     // killed now, it starts from the snapshot and the log behind it
     for _ in 0..2 {
         cluster.member_mut(lagging).kill9();
@@ -229,12 +220,7 @@ fn a_watch_at_a_member_that_gets_a_snapshot_misses_nothing() {
     let expected: Vec<String> = (0..CHANGES).map(|number| number.to_string()).collect();
     assert_eq!(seen, expected);
     cluster.wait_equal();
-    assert!(
-        series(
-            cluster.member(lagging),
-            "etcd_network_snapshot_receive_success"
-        ) >= 1.0
-    );
+    assert!(cluster.member(lagging).metric(RECEIVED) >= Some(1.0));
 }
 
 /// The leader, as a member says that runs.

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use witan_e2e::{Cluster, Folder, Launch, Server, http, server::READY, wait};
+use witan_e2e::{Cluster, Folder, Launch, Server, http, server::READY, tool::Said, wait};
 
 use super::{
     authority::{Authority, Pair},
@@ -120,12 +120,10 @@ fn members_speak_tls_and_nobody_else_is_heard() {
     wait::until_true("plain HTTP is counted", || {
         refusals(cluster.member(0)) > 0.0
     });
-    let without = Command::new("curl")
-        .args(["-sS", "--cacert", &certificates.ca])
-        .arg(format!("https://{address}/members"))
-        .output()
-        .expect("curl is installed");
-    let refused = CURL_REFUSED.contains(&without.status.code());
+    let mut curl = Command::new("curl");
+    let url = format!("https://{address}/members");
+    let without = Said::by(curl.args(["-sS", "--cacert", &certificates.ca, &url]));
+    let refused = CURL_REFUSED.contains(&without.code);
     assert!(refused, "a caller without a certificate: {without:?}");
     // a certificate of another authority with the right names
     cluster.member_mut(0).kill9();

@@ -4,11 +4,10 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tonic::{Code, Request, transport::Channel};
 use witan_api::v3::etcdserverpb::{
-    AuthDisableRequest, AuthEnableRequest, AuthUserAddRequest, AuthUserChangePasswordRequest,
-    AuthUserDeleteRequest, AuthUserGrantRoleRequest, AuthenticateRequest, PutRequest, RangeRequest,
-    auth_client::AuthClient, kv_client::KvClient,
+    AuthDisableRequest, AuthEnableRequest, AuthUserChangePasswordRequest, AuthUserDeleteRequest,
+    AuthenticateRequest, RangeRequest, auth_client::AuthClient, kv_client::KvClient,
 };
-use witan_e2e::{Cluster, Server, Tool, grpc, http, wait::PATIENCE};
+use witan_e2e::{Cluster, Server, Tool, grpc, http, requests, wait::PATIENCE};
 
 const MEMBERS: usize = 3;
 
@@ -18,59 +17,33 @@ const INVALID: &str = "invalid auth token";
 type Answered<T> = Result<tonic::Response<T>, tonic::Status>;
 
 fn with<T>(token: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    let token = token.parse().expect("a token is ASCII");
-    request.metadata_mut().insert("token", token);
-    request
+    requests::with_token(Some(token), message)
 }
 
-fn of<T: Default>(change: impl FnOnce(&mut T)) -> T {
-    let mut message = T::default();
-    change(&mut message);
-    message
-}
-
-/// Users root and alice, and authentication.
-async fn enable(channel: &Channel) {
-    let mut auth = AuthClient::new(channel.clone());
-    for name in ["root", "alice"] {
-        let user = of(|user: &mut AuthUserAddRequest| {
-            user.name = name.into();
-            user.password = "pw".into();
-        });
-        auth.user_add(user).await.expect("a user");
-        let grant = of(|grant: &mut AuthUserGrantRoleRequest| {
-            grant.user = name.into();
-            grant.role = "root".into();
-        });
-        auth.user_grant_role(grant).await.expect("a role");
-    }
-    auth.auth_enable(AuthEnableRequest {}).await.expect("auth");
+/// Users root and alice, who may do all that root may, and authentication.
+fn enable(member: &Server) {
+    member.v3("auth/user/add", r#"{"name":"alice","password":"pw"}"#);
+    member.v3("auth/user/grant", r#"{"user":"alice","role":"root"}"#);
+    member.require_users(&["root:pw"]);
 }
 
 async fn log_in(channel: &Channel, name: &str) -> String {
-    let request = of(|request: &mut AuthenticateRequest| {
-        request.name = name.into();
-        request.password = "pw".into();
-    });
+    let request = AuthenticateRequest { name: name.into(), password: "pw".into() };
     let answer = AuthClient::new(channel.clone()).authenticate(request).await;
     answer.expect("a token").into_inner().token
 }
 
 /// A read of the state of the member that is asked: no other member judges the token.
 async fn use_at(channel: &Channel, token: &str) -> Answered<impl Sized> {
-    let range = of(|range: &mut RangeRequest| {
-        range.key = "k".into();
-        range.serializable = true;
-    });
+    let range = RangeRequest { serializable: true, ..requests::range("k", "") };
     KvClient::new(channel.clone())
         .range(with(token, range))
         .await
 }
 
 async fn put_at(channel: &Channel, token: &str) -> Answered<impl Sized> {
-    let put = of(|put: &mut PutRequest| put.key = "k".into());
-    KvClient::new(channel.clone()).put(with(token, put)).await
+    let put = with(token, requests::put("k", ""));
+    KvClient::new(channel.clone()).put(put).await
 }
 
 fn gateway(member: &Server, token: &str, path: &str, body: &Value) -> http::Response {
@@ -111,8 +84,7 @@ fn a_token_of_one_member_is_valid_on_all_even_when_the_leader_dies() {
     let survivor = cluster.follower();
     let mut tokens = Vec::new();
     grpc::runtime().block_on(async {
-        let channel = grpc::connect(&cluster.member(0).address()).await;
-        enable(&channel).await;
+        enable(cluster.member(0));
         for member in cluster.members() {
             let channel = grpc::connect(&member.address()).await;
             for name in ["root", "alice"] {
@@ -162,17 +134,18 @@ fn what_ends_a_token_at_one_member_ends_it_on_all() {
             grpc::connect(&second).await,
             grpc::connect(&third).await,
         ];
-        enable(&first).await;
+        enable(cluster.member(0));
         let root = log_in(&second, "root").await;
         let by_root = |channel: &Channel| (AuthClient::new(channel.clone()), root.clone());
 
         let token = log_in(&third, "alice").await;
         use_everywhere(&cluster, &token).await;
         let (mut auth, root) = by_root(&first);
-        let change = of(|change: &mut AuthUserChangePasswordRequest| {
-            change.name = "alice".into();
-            change.password = "pw".into();
-        });
+        let change = AuthUserChangePasswordRequest {
+            name: "alice".into(),
+            password: "pw".into(),
+            ..Default::default()
+        };
         let changed = auth.user_change_password(with(&root, change)).await;
         changed.expect("another password");
         ended_everywhere(&cluster, &token).await;

@@ -9,7 +9,9 @@ use std::{
     thread,
 };
 
-use witan_e2e::{Cluster, Launch, Server, Tool, binaries::planted, http, wait};
+use witan_e2e::{Cluster, Launch, Server, Tool, http, wait};
+
+use super::corruption::alter;
 
 /// A stream of another kind has no lines.
 const LINE_BYTES_MAX: u64 = 256;
@@ -22,10 +24,10 @@ struct OtherRelease(Arc<Mutex<String>>);
 
 impl OtherRelease {
     /// In the place of `member`; it has the cluster's id from another member.
-    fn start(member: &Server, another: &Server, version: &str) -> Self {
+    fn start(member: &Server, another: &Server) -> Self {
         let another = format!("127.0.0.1:{}", another.peer_port());
         let listener = TcpListener::bind(("127.0.0.1", member.peer_port())).expect("a free port");
-        let version = Arc::new(Mutex::new(version.to_owned()));
+        let version = Arc::new(Mutex::new("3.5.21".to_owned()));
         let said = version.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -69,7 +71,7 @@ fn probe() -> String {
 }
 
 fn cluster_version(member: &Server) -> String {
-    let page = http::once(&member.address(), "GET", "/version", "").json();
+    let page = member.http("GET", "/version", "").json();
     page["etcdcluster"].as_str().unwrap_or_default().to_owned()
 }
 
@@ -80,6 +82,20 @@ fn until(members: &[Server], version: &str) {
             cluster_version(member) == version
         });
     }
+}
+
+/// Two members beside another program, which runs version 3.5.21 at first.
+fn beside_another(args: &[&str]) -> (Cluster, OtherRelease) {
+    let mut cluster = Cluster::prepare(3, args);
+    let other = OtherRelease::start(cluster.member(2), cluster.member(0));
+    for at in [0, 1] {
+        cluster.member_mut(at).start_unready_again();
+    }
+    for at in [0, 1] {
+        cluster.member_mut(at).wait_ready();
+    }
+    until(&cluster.members()[..2], "3.5.0");
+    (cluster, other)
 }
 
 /// The differences of clocks that a member shows.
@@ -93,15 +109,7 @@ fn clocks(member: &Server) -> Vec<f64> {
 
 #[test]
 fn the_cluster_has_the_lowest_version_of_its_members() {
-    let mut cluster = Cluster::prepare(3, &[]);
-    let other = OtherRelease::start(cluster.member(2), cluster.member(0), "3.5.21");
-    for at in [0, 1] {
-        cluster.member_mut(at).start_unready_again();
-    }
-    for at in [0, 1] {
-        cluster.member_mut(at).wait_ready();
-    }
-    until(&cluster.members()[..2], "3.5.0");
+    let (cluster, other) = beside_another(&[]);
     other.runs("3.6.4");
     until(&cluster.members()[..2], "3.6.0");
 
@@ -160,16 +168,8 @@ fn refusals(members: &[Server]) -> usize {
 
 #[test]
 fn a_command_that_is_newer_than_the_cluster_waits_until_the_version_rises() {
-    let mut cluster = Cluster::prepare(3, &["--corrupt-check-time", "200ms"]);
-    let other = OtherRelease::start(cluster.member(2), cluster.member(0), "3.5.21");
-    for at in [0, 1] {
-        cluster.member_mut(at).start_unready_again();
-    }
-    for at in [0, 1] {
-        cluster.member_mut(at).wait_ready();
-    }
+    let (cluster, other) = beside_another(&["--corrupt-check-time", "200ms"]);
     let members = &cluster.members()[..2];
-    until(members, "3.5.0");
     let before = refusals(members);
     wait::until_true("the command is refused", || refusals(members) > before);
     assert!(comparisons(members) < 0.5, "{}", comparisons(members));
@@ -192,13 +192,8 @@ fn a_downgrade_ends_when_it_is_looked_at() {
     let mut member = Launch::witan().start();
     wait::until_true("it has a version", || cluster_version(&member) == "3.7.0");
     member.v3("maintenance/defragment", "{}");
-    assert_eq!(member.terminate().code(), Some(0));
     // as a later release leaves it
-    let mut alter = Command::new(planted());
-    let data = member.dir().join("data");
-    let altered = alter.arg("alter").arg(data).args(["3.7.0", "3.8.0"]);
-    let altered = altered.output().expect("the program runs");
-    assert_eq!(altered.stdout, b"altered 1 records\n", "{altered:?}");
+    alter(&mut member, "3.7.0", "3.8.0");
 
     member.add_args(["--downgrade-check-time", "0"]);
     member.start_again();

@@ -22,6 +22,13 @@ pub(crate) fn member(kind: Kind, name: &str, flags: &[String]) -> Server {
     server
 }
 
+/// The first member of a cluster by these flags, started and not waited for.
+pub(crate) fn started(kind: Kind, flags: &[String]) -> Server {
+    let mut member = member(kind, "m0", flags);
+    member.start_unready_again();
+    member
+}
+
 /// Starts a whole cluster by these flags and waits until each member is healthy.
 pub(crate) fn begin(kind: Kind, size: usize, flags: &[String]) -> Vec<Server> {
     let mut members: Vec<Server> = (0..size)
@@ -144,16 +151,11 @@ fn etcd_3_4_begins_by_a_service_of_three_members() {
 fn etcd_3_4_ends_by_the_refusals_of_the_service() {
     let service = Launch::witan().start();
     let url = new_token(&service, 3);
-    let mut unknown = member(
-        Kind::Etcd34,
-        "m0",
-        &[format!("--discovery={}/{}", service.url(), "0".repeat(32))],
-    );
-    unknown.start_unready_again();
+    let nobodys = format!("--discovery={}/{}", service.url(), "0".repeat(32));
+    let mut unknown = started(Kind::Etcd34, &[nobodys]);
     assert_ne!(unknown.wait_exit().code(), Some(0));
     unknown.wait_log(0, "Key not found");
-    let mut first = member(Kind::Etcd34, "m0", &[format!("--discovery={url}")]);
-    first.start_unready_again();
+    let mut first = started(Kind::Etcd34, &[format!("--discovery={url}")]);
     let id = wait::until("the member registers", || {
         registered(&service, &path(&url)).pop()
     });

@@ -10,6 +10,12 @@ mod service;
 mod srv;
 mod tls;
 
+use std::{
+    io::{self, BufRead},
+    net::{TcpListener, TcpStream},
+    thread,
+};
+
 use witan_e2e::{Server, http::Response};
 
 /// Makes a token for this many members; the URL that the service prints.
@@ -30,4 +36,24 @@ fn error(answer: &Response) -> (u16, u64, String) {
     let code = json["errorCode"].as_u64().unwrap_or_default();
     let cause = json["cause"].as_str().unwrap_or_default();
     (answer.status, code, cause.to_owned())
+}
+
+/// Serves connections in this way, one after the other; the address at which it does.
+fn serve(each: impl FnMut(TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let serve = move || listener.incoming().map_while(Result::ok).for_each(each);
+    thread::spawn(serve);
+    address
+}
+
+/// The lines of a request's head, with the empty one at its end.
+fn head(from: &mut impl BufRead) -> io::Result<Vec<String>> {
+    let mut head: Vec<String> = Vec::new();
+    while head.last().is_none_or(|line| line.len() > "\r\n".len()) {
+        let mut line = String::new();
+        from.read_line(&mut line)?;
+        head.push(line);
+    }
+    Ok(head)
 }

@@ -1,17 +1,17 @@
 //! Witan as the member that begins by discovery: registries on Witan and on etcd, refusals, proxies, restarts.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    net::{Shutdown, TcpListener, TcpStream},
-    thread,
+    io::{self, BufReader, Read as _, Write as _},
+    net::{Shutdown, TcpStream},
+    sync::mpsc::{SyncSender, sync_channel},
 };
 
 use witan_e2e::{Kind, Launch, wait};
 
 use super::{
     error,
-    etcd::{begin, begin_by_v3, flags_of_v3, ids, is_full, member, registered, set_size},
-    new_token, path,
+    etcd::{begin, begin_by_v3, flags_of_v3, ids, is_full, member, registered, set_size, started},
+    head, new_token, path, serve,
 };
 
 /// The registry is etcd's: what ours answers to the same requests, etcd's members say (`etcd`).
@@ -56,8 +56,7 @@ fn witan_begins_by_v3_discovery_on_etcd_3_6() {
 
 /// A member with these flags ends and says this.
 fn ends(flags: &[String], said: &str) {
-    let mut member = member(Kind::Witan, "m0", flags);
-    member.start_unready_again();
+    let mut member = started(Kind::Witan, flags);
     assert_eq!(member.wait_exit().code(), Some(1), "{flags:?}");
     member.wait_log(0, said);
 }
@@ -85,8 +84,7 @@ fn a_registry_that_cannot_be_used_ends_the_member() {
 fn a_member_that_lost_its_data_is_a_duplicate() {
     let service = Launch::witan().start();
     let url = new_token(&service, 2);
-    let mut first = member(Kind::Witan, "m0", &[format!("--discovery={url}")]);
-    first.start_unready_again();
+    let mut first = started(Kind::Witan, &[format!("--discovery={url}")]);
     first.wait_log(0, "waiting for the other members to register");
     let id = registered(&service, &path(&url)).remove(0);
     // it waits without limit, and ends when it is asked to
@@ -111,8 +109,7 @@ fn members_may_start_before_the_service() {
     set_size(&service, "token", "1");
     service.terminate();
     let mut early = [flags.as_slice(), &of_v3].map(|flags| {
-        let mut early = member(Kind::Witan, "m0", flags);
-        early.start_unready_again();
+        let early = started(Kind::Witan, flags);
         early.wait_log(0, "retrying after a pause");
         early
     });
@@ -134,35 +131,21 @@ fn members_may_start_before_the_service() {
 }
 
 /// A proxy that passes requests on whatever they are, and notes their first lines.
-fn proxy(lines: std::sync::mpsc::SyncSender<String>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("it is bound").to_string();
-    thread::spawn(move || {
-        for client in listener.incoming().map_while(Result::ok) {
-            if pass_on(client, &lines).is_err() {
-                return;
-            }
-        }
-    });
-    address
+fn proxy(lines: SyncSender<String>) -> String {
+    serve(move |client| {
+        // the other side may have closed the connection
+        let _ = pass_on(client, &lines);
+    })
 }
 
-fn pass_on(mut client: TcpStream, lines: &std::sync::mpsc::SyncSender<String>) -> io::Result<()> {
+fn pass_on(mut client: TcpStream, lines: &SyncSender<String>) -> io::Result<()> {
     let mut from = BufReader::new(client.try_clone()?);
-    let mut head = Vec::new();
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        from.read_line(&mut line)?;
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap_or(0);
-        }
-        head.push(line.clone());
-        if line == "\r\n" {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
+    let mut head = head(&mut from)?;
+    let length = head.iter().find_map(|line| {
+        let line = line.to_ascii_lowercase();
+        line.strip_prefix("content-length:")?.trim().parse().ok()
+    });
+    let mut body = vec![0; length.unwrap_or(0)];
     from.read_exact(&mut body)?;
     let target = head[0].split(' ').nth(1).unwrap_or_default().to_owned();
     let _ = lines.send(head[0].clone());
@@ -180,7 +163,7 @@ fn pass_on(mut client: TcpStream, lines: &std::sync::mpsc::SyncSender<String>) -
 fn a_proxy_is_asked_for_whole_urls() {
     let service = Launch::witan().start();
     let url = new_token(&service, 1);
-    let (send, lines) = std::sync::mpsc::sync_channel(64);
+    let (send, lines) = sync_channel(64);
     let flags = [
         format!("--discovery={url}"),
         format!("--discovery-proxy={}", proxy(send)),
@@ -193,19 +176,12 @@ fn a_proxy_is_asked_for_whole_urls() {
 
 /// A registry that answers every connection with this, again and again if `endless`.
 fn canned(answer: &'static str, endless: bool) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let url = format!("http://{}/t", listener.local_addr().expect("it is bound"));
-    thread::spawn(move || {
-        for mut client in listener.incoming().map_while(Result::ok) {
-            let mut request = BufReader::new(client.try_clone().expect("a socket"));
-            let mut line = String::new();
-            while request.read_line(&mut line).is_ok_and(|length| length > 2) {
-                line.clear();
-            }
-            while client.write_all(answer.as_bytes()).is_ok() && endless {}
-        }
+    let address = serve(move |mut client| {
+        let asked = head(&mut BufReader::new(client.try_clone().expect("a socket")));
+        asked.expect("a request");
+        while client.write_all(answer.as_bytes()).is_ok() && endless {}
     });
-    url
+    format!("http://{address}/t")
 }
 
 #[test]
@@ -234,9 +210,7 @@ fn a_registry_that_is_none_does_no_harm() {
         ),
     ] {
         let flags = [format!("--discovery={}", canned(answer, endless))];
-        let mut member = member(Kind::Witan, "m0", &flags);
-        member.start_unready_again();
-        member.wait_log(0, said);
+        started(Kind::Witan, &flags).wait_log(0, said);
     }
 }
 

@@ -280,10 +280,7 @@ fn tokens_are_below_the_url_of_the_flag() {
     }
     // without the flag it is the name by which the member was asked
     let plain = Launch::witan().start();
-    let ask = |host: &str| {
-        let headers = [("Host", host)];
-        http::try_once(&plain.address(), "GET", "/new", &headers, b"").expect("an answer")
-    };
+    let ask = |host: &str| plain.http_with(&[("Host", host)], "GET", "/new", "");
     assert!(
         ask("etcd.example.org:99")
             .text()
@@ -300,9 +297,7 @@ fn a_browser_sees_who_is_missing() {
     register(&server, &token, "1", "etcd0=http://192.168.99.101:2380");
     register(&server, &token, "2", "<script>alert(1)</script>=http://a:1");
     let accept = [("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
-    let ask = |target: &str| {
-        http::try_once(&server.address(), "GET", target, &accept, b"").expect("an answer")
-    };
+    let ask = |target: &str| server.http_with(&accept, "GET", target, "");
     let page = ask(&token);
     assert_eq!(
         page.header("Content-Type"),
@@ -347,7 +342,7 @@ fn a_directory_that_v2_has_filled_is_no_registry() {
         Some(NODES_INLINE)
     );
     let accept = [("Accept", "text/html")];
-    let page = http::try_once(&server.address(), "GET", &token, &accept, b"").expect("an answer");
+    let page = server.http_with(&accept, "GET", &token, "");
     for refused in [
         page,
         register(&server, &token, "1", "a=http://a:1"),

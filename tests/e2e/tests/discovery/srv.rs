@@ -12,7 +12,7 @@ use simple_dns::{
 };
 use witan_e2e::{Kind, Launch, Server};
 
-use super::etcd::{ids, member};
+use super::etcd::{ids, member, started};
 
 /// The domain of all records.
 const DOMAIN: &str = "example.test";
@@ -157,8 +157,7 @@ fn records_without_this_member_end_it() {
         ),
         (vec![("_etcd-server-ssl", vec![free])], "https://localhost:"),
     ] {
-        let mut lost = member(Kind::Witan, "m0", &flags(&name_server(zone, false)));
-        lost.start_unready_again();
+        let mut lost = started(Kind::Witan, &flags(&name_server(zone, false)));
         assert_eq!(lost.wait_exit().code(), Some(1), "{said}");
         lost.wait_log(0, said);
     }

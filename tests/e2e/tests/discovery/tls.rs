@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, BufRead as _, BufReader, Write as _},
+    io::{self, BufReader, Write as _},
     net::{TcpListener, TcpStream},
     path::Path,
     sync::mpsc::{SyncSender, sync_channel},
@@ -13,8 +13,8 @@ use witan_e2e::{Folder, Kind, Launch, Server, ports, server, wait};
 
 use super::{
     authority::Authority,
-    etcd::{member, set_size},
-    new_token, path,
+    etcd::{member, set_size, started},
+    head, new_token, path, serve,
 };
 
 /// The user of a registry, and its password.
@@ -70,9 +70,7 @@ fn of_v3(port: u16, token: &str, flags: &[&str]) -> Server {
     flags.push(format!(
         "--discovery-endpoints=127.0.0.1:{dead},127.0.0.1:{port}"
     ));
-    let mut member = member(Kind::Witan, "m0", &flags);
-    member.start_unready_again();
-    member
+    started(Kind::Witan, &flags)
 }
 
 /// Tokens for clusters of one, then a user with the role root, then authentication.
@@ -165,8 +163,7 @@ fn v3_discovery_gives_up_in_time() {
         let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         flags.push("--discovery-token=token".to_owned());
         flags.push(format!("--discovery-endpoints={scheme}://{address}"));
-        let mut waiting = member(Kind::Witan, "m0", &flags);
-        waiting.start_unready_again();
+        let mut waiting = started(Kind::Witan, &flags);
         waiting.wait_log(0, said);
         assert!(waiting.runs());
     }
@@ -174,26 +171,15 @@ fn v3_discovery_gives_up_in_time() {
 
 /// A proxy that connects clients to what they ask for, and notes what that was.
 fn proxy(lines: SyncSender<String>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("it is bound").to_string();
-    thread::spawn(move || {
-        for client in listener.incoming().map_while(Result::ok) {
-            let lines = lines.clone();
-            thread::spawn(move || connect(client, &lines));
-        }
-    });
-    address
+    serve(move |client| {
+        let lines = lines.clone();
+        thread::spawn(move || connect(client, &lines));
+    })
 }
 
 fn connect(mut client: TcpStream, lines: &SyncSender<String>) -> io::Result<()> {
     let mut from = BufReader::new(client.try_clone()?);
-    let mut first = String::new();
-    from.read_line(&mut first)?;
-    let mut line = String::new();
-    while line != "\r\n" {
-        line.clear();
-        from.read_line(&mut line)?;
-    }
+    let first = head(&mut from)?.swap_remove(0);
     let mut server = TcpStream::connect(first.split(' ').nth(1).unwrap_or_default())?;
     // a test that has seen enough reads no more
     let _ = lines.send(first);

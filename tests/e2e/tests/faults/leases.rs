@@ -6,15 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tonic::{Code, Status, transport::Channel};
 use witan_api::v3::etcdserverpb::{
-    LeaseGrantRequest, LeaseKeepAliveRequest, PutRequest, RangeRequest, kv_client::KvClient,
+    LeaseGrantRequest, LeaseKeepAliveRequest, PutRequest, kv_client::KvClient,
     lease_client::LeaseClient,
 };
-use witan_e2e::linear::client::Choice;
+use witan_e2e::{linear::client::Choice, requests};
 
-use crate::load::{CALL_TIMEOUT, Load};
+use crate::load::{CALL_TIMEOUT, Load, pace};
 
 /// Every key of a lease begins so.
 pub(crate) const PREFIX: &str = "leased/";
@@ -78,8 +78,7 @@ pub(crate) async fn keep(load: Arc<Load>, mut at: usize, seed: u64) -> usize {
     let channels = load.channels();
     let mut choice = Choice(seed);
     let mut kept = 0;
-    let mut pace = interval(INTERVAL);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pace = pace(INTERVAL);
     for number in 1.. {
         if load.is_stopped() {
             break;
@@ -135,19 +134,14 @@ async fn step(load: &Load, channel: &Channel, lease: &mut Lease) -> Result<bool,
     }
     let mut kv = KvClient::new(channel.clone());
     if lease.attached {
-        let get = RangeRequest { key: lease.key.clone().into(), ..RangeRequest::default() };
+        let get = requests::range(lease.key.clone(), "");
         if answered(kv.range(get)).await?.kvs.is_empty() {
             lease.has_ended(load, "read");
             return Ok(false);
         }
         return Ok(true);
     }
-    let put = PutRequest {
-        key: lease.key.clone().into(),
-        value: "v".into(),
-        lease: lease.id,
-        ..PutRequest::default()
-    };
+    let put = PutRequest { lease: lease.id, ..requests::put(lease.key.clone(), "v") };
     match answered(kv.put(put)).await {
         Ok(_) => lease.attached = true,
         Err(status) if status.code() == Code::NotFound => {

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{
     sync::watch,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Interval, MissedTickBehavior, interval, timeout},
 };
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{WatchCreateRequest, kv_client::KvClient};
@@ -128,14 +128,20 @@ impl Load {
     }
 }
 
+/// Ticks that are this far apart also after a late one.
+pub(crate) fn pace(pause: Duration) -> Interval {
+    let mut pace = interval(pause);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
+}
+
 /// One client's calls until the load stops, at one member until it does not answer, then at the next one.
 pub(crate) async fn work(load: Arc<Load>, mut at: usize, seed: u64) -> Vec<Call> {
     let channels = load.channels();
     let mut choice = Choice(seed);
     let mut calls: Vec<Call> = Vec::new();
     let (mut step, mut known) = (0, [[0, 0]; PAIRS]);
-    let mut pace = interval(PAUSE);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pace = pace(PAUSE);
     while !load.is_stopped() {
         pace.tick().await;
         let pair = load.pair(&mut choice);
@@ -193,8 +199,7 @@ pub(crate) async fn observe(
 ) -> Vec<Batch> {
     let channels = load.channels();
     let mut batches = Vec::new();
-    let mut pace = interval(WATCH_AGAIN);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pace = pace(WATCH_AGAIN);
     loop {
         pace.tick().await;
         let create = WatchCreateRequest {

@@ -138,6 +138,7 @@ fn folder(seed: u64) -> PathBuf {
 }
 
 /// All clients of a run.
+#[derive(Default)]
 struct Clients {
     calls: JoinSet<Vec<witan_e2e::linear::Call>>,
     watches: JoinSet<Vec<witan_e2e::linear::Batch>>,
@@ -152,23 +153,13 @@ impl Clients {
     fn start(runtime: &Runtime, load: &Arc<Load>, v2: bool) -> Self {
         let _context = runtime.enter();
         let members = load.addresses.len();
-        let (end, ends) = watch::channel(None);
-        let mut clients = Self {
-            calls: JoinSet::new(),
-            watches: JoinSet::new(),
-            leases: JoinSet::new(),
-            probes: JoinSet::new(),
-            tree: Vec::new(),
-            tree_watches: Vec::new(),
-            end,
-        };
+        let mut clients = Self::default();
         for at in 0..members * CLIENTS {
             clients.calls.spawn(load::work(load.clone(), at, at as u64));
         }
         for at in 0..members {
-            clients
-                .watches
-                .spawn(load::observe(load.clone(), at, ends.clone()));
+            let ends = clients.end.subscribe();
+            clients.watches.spawn(load::observe(load.clone(), at, ends));
             clients.probes.spawn(probes::probe(load.clone(), at));
             let keeping = leases::keep(load.clone(), at, 1 + at as u64);
             clients.leases.spawn(keeping);

@@ -82,6 +82,13 @@ fn lost_write(calls: &mut Vec<Call>) {
     calls.push(last_read(calls, pair, slot, 0, 0));
 }
 
+/// The first transaction that swaps a pair.
+fn swap(told: &Told) -> usize {
+    let mut batches = told.fresh.iter();
+    let found = batches.position(|batch| batch.len() == 2);
+    found.expect("a pair is swapped")
+}
+
 /// A fault of a server, and which check is to find it.
 type Plant = (&'static str, &'static str, fn(&mut Told));
 
@@ -124,11 +131,7 @@ const PLANTS: [Plant; 23] = [
         }
     }),
     ("record", "a transaction of which half is done", |told| {
-        let at = told
-            .fresh
-            .iter()
-            .position(|batch| batch.len() == 2)
-            .expect("a pair is swapped");
+        let at = swap(told);
         for watch in told.watches.iter_mut().chain([&mut told.fresh]) {
             watch[at].pop();
         }
@@ -148,11 +151,7 @@ const PLANTS: [Plant; 23] = [
         drop(told.watches[0].remove(20))
     }),
     ("watches", "a watch without half of a transaction", |told| {
-        let at = told
-            .fresh
-            .iter()
-            .position(|batch| batch.len() == 2)
-            .expect("a pair is swapped");
+        let at = swap(told);
         told.watches[0][at].pop();
     }),
     ("watches", "a watch that tells a change twice", |told| {
@@ -168,11 +167,7 @@ const PLANTS: [Plant; 23] = [
         "watches",
         "a watch that tells a transaction in two answers",
         |told| {
-            let at = told
-                .fresh
-                .iter()
-                .position(|batch| batch.len() == 2)
-                .expect("a pair is swapped");
+            let at = swap(told);
             let half = told.watches[0][at].pop().expect("it has two");
             told.watches[0].insert(at + 1, vec![half]);
         },

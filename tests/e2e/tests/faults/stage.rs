@@ -44,17 +44,9 @@ impl Stage {
             }
         };
         let launches: Vec<Launch> = (0..count).map(launch).collect();
-        let mut network = None;
-        let cluster = Cluster::prepare_behind(&launches, |ports| {
-            network.insert(Network::new(ports)).urls()
-        });
-        let mut stage = Self {
-            kind,
-            cluster,
-            network: network.expect("the cluster asked for it"),
-            joined: vec![false; count],
-            disk,
-        };
+        let (cluster, network) = Cluster::prepare_behind(&launches);
+        let joined = vec![false; count];
+        let mut stage = Self { kind, cluster, network, joined, disk };
         for at in 0..count {
             if let Some(program) = program {
                 stage.cluster.member_mut(at).use_program(program.clone());

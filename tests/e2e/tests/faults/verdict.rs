@@ -9,7 +9,6 @@ use std::{
 
 use serde_json::Value;
 use tonic::transport::Channel;
-use witan_api::v3::etcdserverpb::{RangeRequest, RangeResponse, kv_client::KvClient};
 use witan_e2e::{
     cluster, grpc, http,
     linear::{Batch, Call, Change, Input, Output, checker, record},
@@ -25,14 +24,8 @@ use crate::{
     tree_watch::{self, TreeWatch},
 };
 
-/// A range answer with all keys is larger than tonic's default.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
-
 /// Pause between two looks at the members' states.
 const STATES_AGAIN: Duration = Duration::from_millis(200);
-
-/// Calls before the place of a failure that its message names.
-const SHOWN: usize = 20;
 
 /// Everything that the clients of a run say.
 #[derive(Clone, Debug, Default)]
@@ -168,15 +161,7 @@ fn with_effect(calls: &[Call], values: &HashSet<u64>) -> Vec<Call> {
 }
 
 fn linearizable(title: &str, calls: &[Call]) -> Result<(), String> {
-    checker::check(calls).map_err(|refusal| {
-        let from = refusal.reached.len().saturating_sub(SHOWN);
-        format!(
-            "{title}: pair {} is not linearizable: after {:#?}\nnone of {:#?} fits",
-            refusal.pair,
-            &refusal.reached[from..],
-            refusal.stuck
-        )
-    })
+    checker::check(calls).map_err(|refusal| format!("{title}: {refusal}"))
 }
 
 /// Waits until the members' states agree and all leases have ended; fails with the difference at the deadline.
@@ -184,7 +169,7 @@ pub(crate) fn judge_states(stage: &Stage, load: &Load, v2: bool) -> Result<(), S
     let runtime = grpc::runtime();
     let _context = runtime.enter();
     let keys = |channel: &Channel, prefix: &str, end: &str| {
-        let there = runtime.block_on(range(channel.clone(), prefix, end));
+        let there = runtime.block_on(grpc::keys(channel, prefix, end));
         let keys = there.kvs.into_iter().map(|kv| kv.key.to_vec());
         keys.collect::<BTreeSet<Vec<u8>>>()
     };
@@ -258,18 +243,6 @@ impl States {
 
 fn all_same<T: PartialEq>(all: &[Option<T>]) -> bool {
     all[0].is_some() && all.iter().all(|one| *one == all[0])
-}
-
-async fn range(channel: Channel, from: &str, to: &str) -> RangeResponse {
-    let request = RangeRequest {
-        key: from.to_owned().into(),
-        range_end: to.to_owned().into(),
-        keys_only: true,
-        ..RangeRequest::default()
-    };
-    let mut client = KvClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-    let answer = client.range(request).await;
-    answer.expect("a linearizable read").into_inner()
 }
 
 fn tree(address: &str) -> Option<Value> {

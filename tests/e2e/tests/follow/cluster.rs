@@ -8,7 +8,7 @@ use std::{
 
 use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, wait, writers};
 
-use super::{cut_over, revision, run, same_hash, status, urls, wait_copied};
+use super::{cut_over, revision, run, same_hash, status, wait_copied};
 
 /// Their writes while nothing is killed.
 const WRITES: u64 = 6000;
@@ -65,8 +65,8 @@ pub(super) fn grow(cluster: &mut Cluster) {
 fn three_members_take_the_place_of_three_while_members_are_killed() {
     let mut source = Cluster::prepare_of(&Launch::new(Kind::Etcd37), "http", 3);
     source.start_all();
-    let from = urls(source.members());
-    let mut target = Cluster::prepare(1, &["--from", &from]);
+    let urls: Vec<String> = source.members().iter().map(Server::url).collect();
+    let mut target = Cluster::prepare(1, &["--from", &urls.join(",")]);
     let writers = Writers::start(WRITERS, &source.addresses());
     writers.wait_more(200);
     target.start_all();

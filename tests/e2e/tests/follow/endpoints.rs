@@ -11,7 +11,7 @@ use super::{cut_over, follow, revision, run, status, wait_copied};
 fn another_cluster_at_the_same_address_is_not_copied() {
     let mut source = Launch::new(Kind::Etcd37).start();
     run(&source, &["put", "a", "1"]);
-    let member = follow(std::slice::from_ref(&source));
+    let member = follow(&source);
     wait_copied(&member, &source);
     source.kill9();
     fs::remove_dir_all(source.dir().join("data")).expect("it has data");
@@ -34,7 +34,7 @@ fn another_cluster_at_the_same_address_is_not_copied() {
 fn etcds_gateway_leads_clients_of_the_source_to_the_new_cluster() {
     let mut source = Launch::new(Kind::Etcd37).start();
     run(&source, &["put", "a", "1"]);
-    let member = follow(std::slice::from_ref(&source));
+    let member = follow(&source);
     wait_copied(&member, &source);
     cut_over(&member);
     source.kill9();

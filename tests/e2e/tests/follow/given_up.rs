@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use witan_e2e::{Cluster, Kind, Launch, Server, Tool, wait};
 
-use super::{ETCDS, cluster::grow, cut_over, follow, run, status, urls, wait_copied};
+use super::{ETCDS, cluster::grow, cut_over, follow, refuses, run, status, wait_copied};
 
 /// The id of the member that the alarms of a fence name, as JSON has it.
 const FENCE: &str = "375431389550";
@@ -19,13 +19,12 @@ fn a_source_that_runs_out_of_space_stays_fenced() {
     for kind in ETCDS {
         let source = Launch::new(kind).start();
         run(&source, &["put", "a", "1"]);
-        let member = follow(std::slice::from_ref(&source));
+        let member = follow(&source);
         cut_over(&member);
         assert_eq!(status(&member)["fenced"], true);
         alarm(&source, "ACTIVATE", "7", "NOSPACE");
         alarm(&source, "DEACTIVATE", "7", "NOSPACE");
-        let refused = Tool::Etcdctl37.run(&source.url(), &["del", "a"]);
-        assert!(refused.stderr.contains("corrupt"), "{}", refused.all());
+        refuses(&source, &["del", "a"], "corrupt");
     }
 }
 
@@ -34,7 +33,7 @@ fn a_source_that_runs_out_of_space_stays_fenced() {
 fn a_fence_that_a_killed_member_left_is_lifted() {
     let source = Launch::new(Kind::Etcd37).start();
     run(&source, &["put", "a", "1"]);
-    let mut member = follow(std::slice::from_ref(&source));
+    let mut member = follow(&source);
     wait_copied(&member, &source);
     member.kill9();
     for kind in ["NOSPACE", "CORRUPT"] {
@@ -62,8 +61,7 @@ fn a_cluster_whose_quota_is_used_up_does_not_take_over() {
         run(&source, &["put", key, &"x".repeat(100_000)]);
     }
     let mut member = Launch::witan().prepare();
-    let source_urls = urls(std::slice::from_ref(&source));
-    member.add_args(["--from", &source_urls, "--quota-backend-bytes=200000"]);
+    member.add_args(["--from", &source.url(), "--quota-backend-bytes=200000"]);
     member.start_again();
     let refused = member.answers(409, "POST", "/follow/cut-over", "");
     assert!(
@@ -88,8 +86,7 @@ fn a_cluster_whose_quota_is_used_up_does_not_take_over() {
 fn a_cluster_without_a_quorum_does_not_take_over() {
     let source = Launch::new(Kind::Etcd37).start();
     run(&source, &["put", "a", "1"]);
-    let from = urls(std::slice::from_ref(&source));
-    let mut target = Cluster::prepare(1, &["--from", &from]);
+    let mut target = Cluster::prepare(1, &["--from", &source.url()]);
     target.start_all();
     grow(&mut target);
     wait_copied(target.member(0), &source);

@@ -10,26 +10,28 @@ mod given_up;
 mod member;
 
 use serde_json::Value;
-use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
-use witan_e2e::{Kind, Launch, Server, Tool, grpc, wait};
+use witan_api::v3::etcdserverpb::kv_client::KvClient;
+use witan_e2e::{Kind, Launch, Server, Tool, grpc, requests, wait};
 
-/// Starts a member that follows the cluster of these members.
-fn follow(sources: &[Server]) -> Server {
+/// Starts a member that follows the cluster of this one.
+fn follow(source: &Server) -> Server {
     let mut member = Launch::witan().prepare();
-    member.add_args(["--from", &urls(sources)]);
+    member.add_args(["--from", &source.url()]);
     member.start_again();
     member
-}
-
-fn urls(sources: &[Server]) -> String {
-    let urls: Vec<String> = sources.iter().map(Server::url).collect();
-    urls.join(",")
 }
 
 fn run(server: &Server, args: &[&str]) -> String {
     let said = Tool::Etcdctl37.run(&server.url(), args);
     assert_eq!(said.code, Some(0), "{args:?}: {}", said.all());
     said.stdout
+}
+
+/// A command is refused with these words.
+#[track_caller]
+fn refuses(server: &Server, args: &[&str], why: &str) {
+    let said = Tool::Etcdctl37.run(&server.url(), args);
+    assert!(said.stderr.contains(why), "{args:?}: {}", said.all());
 }
 
 /// What the member says about following.
@@ -46,7 +48,7 @@ fn cut_over(member: &Server) -> Value {
 fn revision(server: &Server) -> i64 {
     grpc::runtime().block_on(async {
         let mut client = KvClient::new(grpc::connect(&server.address()).await);
-        let range = RangeRequest { key: b"k".to_vec().into(), ..RangeRequest::default() };
+        let range = requests::range("k", "");
         let answer = client.range(range).await.expect("a read").into_inner();
         answer.header.expect("a header").revision
     })

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use witan_e2e::{Kind, Launch, Server, Tool, http, wait};
+use witan_e2e::{Kind, Launch, Server, Tool, wait};
 
-use super::{ETCDS, cut_over, follow, revision, run, same_hash, status, wait_copied};
+use super::{ETCDS, cut_over, follow, refuses, revision, run, same_hash, status, wait_copied};
 
 fn etcd(kind: Kind) -> Server {
     Launch::new(kind).start()
@@ -57,24 +57,13 @@ fn a_cluster_follows_etcd_and_takes_its_place() {
     for kind in ETCDS {
         let source = etcd(kind);
         write_all_kinds(&source, "1");
-        let member = follow(std::slice::from_ref(&source));
+        let member = follow(&source);
         write_all_kinds(&source, "2");
         wait_copied(&member, &source);
         assert_eq!(run(&member, &["get", "leased2"]), "leased2\nx\n");
-        let refused = Tool::Etcdctl37.run(&member.url(), &["put", "own", "1"]);
-        assert!(
-            refused.stderr.contains("follows another one"),
-            "{}",
-            refused.all()
-        );
-        let refused = Tool::Etcdctl37.run(&member.url(), &["lease", "grant", "60"]);
-        assert!(
-            refused.stderr.contains("follows another one"),
-            "{}",
-            refused.all()
-        );
-        let refused = http::once(&member.address(), "PUT", "/v2/keys/own", "value=1");
-        assert_eq!(refused.status, 500, "{}", refused.text());
+        refuses(&member, &["put", "own", "1"], "follows another one");
+        refuses(&member, &["lease", "grant", "60"], "follows another one");
+        member.answers(500, "PUT", "/v2/keys/own", "value=1");
 
         let report = cut_over(&member);
         let last = revision(&source);
@@ -83,8 +72,7 @@ fn a_cluster_follows_etcd_and_takes_its_place() {
         for args in [["lease", "list"], ["user", "list"], ["role", "list"]] {
             assert_eq!(list(&member, &args), list(&source, &args), "{args:?}");
         }
-        let refused = Tool::Etcdctl37.run(&source.url(), &["put", "late", "1"]);
-        assert!(refused.stderr.contains("corrupt"), "{}", refused.all());
+        refuses(&source, &["put", "late", "1"], "corrupt");
         wait::until_true("the keys are compared after the cut-over", || {
             status(&member)["lastEqualRevision"].as_i64() == Some(last)
         });
@@ -101,18 +89,13 @@ fn a_cluster_follows_etcd_and_takes_its_place() {
         assert_eq!(lines, ["PUT", "compacted", "2", "PUT", "own", "1"]);
         member.require_users(&["root:root"]);
         run(&member, &["put", "x", "1", "--user", "root:root"]);
-        let wrong = Tool::Etcdctl37.run(&member.url(), &["get", "a", "--user", "anne2:wrong"]);
-        assert!(
-            wrong.stderr.contains("authentication failed"),
-            "{}",
-            wrong.all()
+        let [wrong, right] = ["anne2:wrong", "anne2:secret"];
+        refuses(
+            &member,
+            &["get", "a", "--user", wrong],
+            "authentication failed",
         );
-        let right = Tool::Etcdctl37.run(&member.url(), &["get", "a", "--user", "anne2:secret"]);
-        assert!(
-            right.stderr.contains("permission denied"),
-            "{}",
-            right.all()
-        );
+        refuses(&member, &["get", "a", "--user", right], "permission denied");
     }
 }
 
@@ -124,7 +107,7 @@ fn leases_end_at_the_source_and_live_on_after_the_cut_over() {
     run(&source, &["put", "short", "x", "--lease", &short]);
     let long = grant(&source, "600");
     run(&source, &["put", "long", "x", "--lease", &long]);
-    let mut member = follow(std::slice::from_ref(&source));
+    let mut member = follow(&source);
     assert_eq!(run(&member, &["get", "short"]), "short\nx\n");
     member.kill9();
     wait::until_true("the lease has ended at the source", || {
@@ -153,7 +136,7 @@ fn leases_end_at_the_source_and_live_on_after_the_cut_over() {
 fn a_source_that_is_lost_is_waited_for_and_not_cut_over() {
     let mut source = etcd(Kind::Etcd37);
     run(&source, &["put", "a", "1"]);
-    let member = follow(std::slice::from_ref(&source));
+    let member = follow(&source);
     wait_copied(&member, &source);
     source.kill9();
     wait::until_true("the loss is seen", || status(&member)["error"].is_string());
@@ -193,7 +176,7 @@ fn what_cannot_be_followed_is_said_at_the_start() {
 #[test]
 fn a_deletion_of_many_keys_is_one_revision_here_too() {
     let source = etcd(Kind::Etcd37);
-    let member = follow(std::slice::from_ref(&source));
+    let member = follow(&source);
     let puts: String = (0..100)
         .map(|at| format!("put many/{at:0600} x\n"))
         .collect();

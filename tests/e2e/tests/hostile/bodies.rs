@@ -37,18 +37,9 @@ fn ways() -> Vec<Way> {
     let chunk = [b"10000\r\n".to_vec(), plain.clone(), b"\r\n".to_vec()].concat();
     let put = "PUT /v2/keys/huge";
     let json = "POST /v3/kv/put";
-    let mut grpc = h2::PREFACE.to_vec();
-    grpc.extend(h2::frame(h2::SETTINGS, 0, 0, &[]));
-    let call = h2::call("/etcdserverpb.KV/Put");
-    grpc.extend(h2::frame(h2::HEADERS, h2::END_HEADERS, 1, &call));
-    let mut tonic = h2::PREFACE.to_vec();
-    tonic.extend(h2::frame(h2::SETTINGS, 0, 0, &[]));
-    let call = h2::call("/etcdserverpb.KV/DeleteRange");
-    tonic.extend(h2::frame(h2::HEADERS, h2::END_HEADERS, 1, &call));
     let length = u32::try_from(BODY_BYTES).expect("it fits").to_be_bytes();
     let begun = h2::frame(h2::DATA, 0, 1, &[&[0][..], &length].concat());
-    grpc.extend(&begun);
-    tonic.extend(&begun);
+    let call = |path: &str| [h2::hello(), h2::begin(1, path), begun.clone()].concat();
     let data = h2::frame(h2::DATA, 0, 1, &vec![b'v'; h2::PAYLOAD_MAX]);
     let way =
         |name, begin, piece: &[u8], expect| Way { name, begin, piece: piece.to_vec(), expect };
@@ -77,8 +68,18 @@ fn ways() -> Vec<Way> {
             &chunk,
             &["429 Too Many Requests", "closed"],
         ),
-        way("gRPC put", grpc, &data, &["closed", "grpc-status"]),
-        way("gRPC delete", tonic, &data, &["closed", "grpc-status"]),
+        way(
+            "gRPC put",
+            call("/etcdserverpb.KV/Put"),
+            &data,
+            &["closed", "grpc-status"],
+        ),
+        way(
+            "gRPC delete",
+            call("/etcdserverpb.KV/DeleteRange"),
+            &data,
+            &["closed", "grpc-status"],
+        ),
     ]
 }
 

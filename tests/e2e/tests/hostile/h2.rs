@@ -52,6 +52,28 @@ pub(crate) fn open(server: &Server, window: Option<u32>) -> TcpStream {
     stream
 }
 
+/// The same with windows that are as large as there may be.
+pub(crate) fn open_wide(server: &Server) -> TcpStream {
+    const WINDOW_MAX: u32 = (1 << 31) - 1;
+    let mut stream = open(server, Some(WINDOW_MAX));
+    // beyond what a connection has at its beginning
+    let more = (WINDOW_MAX - 65_535).to_be_bytes();
+    stream
+        .write_all(&frame(WINDOW_UPDATE, 0, 0, &more))
+        .expect("a few bytes");
+    stream
+}
+
+/// The preface, and settings that say nothing.
+pub(crate) fn hello() -> Vec<u8> {
+    [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
+}
+
+/// The headers of a gRPC call, in a frame.
+pub(crate) fn begin(stream: u32, path: &str) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS, stream, &call(path))
+}
+
 /// A header that enters no table.
 pub(crate) fn literal(name: &str, value: &str) -> Vec<u8> {
     let mut out = vec![0];
@@ -80,7 +102,7 @@ pub(crate) fn call(path: &str) -> Vec<u8> {
 
 /// A whole unary call in frames.
 pub(crate) fn unary(stream: u32, path: &str, message: &impl Message) -> Vec<u8> {
-    let mut out = frame(HEADERS, END_HEADERS, stream, &call(path));
+    let mut out = begin(stream, path);
     let mut body = vec![0];
     body.extend(
         u32::try_from(message.encoded_len())

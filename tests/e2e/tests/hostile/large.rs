@@ -8,7 +8,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use witan_api::v3::etcdserverpb::{RequestOp, TxnRequest, kv_client::KvClient};
-use witan_e2e::{Launch, Server, grpc, http, requests, wait, websocket::Socket};
+use witan_e2e::{Launch, Server, grpc, requests, wait, websocket::Socket};
 
 use crate::{
     h2,
@@ -36,7 +36,7 @@ fn large_bodies_are_parsed_on_another_thread() {
     let form = format!("value=1&{}", "%61=%62&".repeat((9 << 20) / 8));
     for path in ["/v2/keys/a", "/v1/keys/a"] {
         others_go_on(&server, path, || {
-            let answer = http::once(&server.address(), "PUT", path, &form);
+            let answer = server.http("PUT", path, &form);
             assert!(matches!(answer.status, 200 | 201), "{}", answer.text());
         });
     }
@@ -124,7 +124,7 @@ fn large_answers_of_v1_and_v2_are_rendered_on_another_thread() {
     let server = start();
     let put = |path: &str| {
         let form = format!("value={}", "<".repeat(ESCAPED_BYTES));
-        http::once(&server.address(), "PUT", path, &form)
+        server.http("PUT", path, &form)
     };
     let created = put("/v2/keys/d/a");
     let index = &created.json()["node"]["createdIndex"];
@@ -146,7 +146,7 @@ fn large_answers_of_v1_and_v2_are_rendered_on_another_thread() {
             if body == few && status == 200 {
                 put(path);
             }
-            let answer = http::once(&server.address(), method, path, body);
+            let answer = server.http(method, path, body);
             assert_eq!(answer.status, status, "{method} {path}");
             let escaped = answer.body.len() / r"\u003c".len();
             assert_eq!(escaped / 1024, ESCAPED_BYTES / 1024, "{method} {path}");

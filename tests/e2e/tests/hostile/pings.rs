@@ -13,8 +13,7 @@ const PINGS: usize = 12;
 fn ping(server: &Server, with_call: bool) -> (usize, Option<(u8, String)>) {
     let mut stream = h2::open(server, None);
     if with_call {
-        let watch = h2::call("/etcdserverpb.Watch/Watch");
-        let begin = h2::frame(h2::HEADERS, h2::END_HEADERS, 1, &watch);
+        let begin = h2::begin(1, "/etcdserverpb.Watch/Watch");
         stream.write_all(&begin).expect("a call begins");
     }
     let mut answered = 0;

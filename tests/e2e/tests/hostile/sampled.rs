@@ -7,15 +7,17 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, stream};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use witan_api::{
     top::{PATH, TopCounts, TopPage},
-    v3::etcdserverpb::{kv_client::KvClient, request_op::Request, watch_client::WatchClient},
+    v3::etcdserverpb::{kv_client::KvClient, request_op::Request},
 };
-use witan_e2e::{Launch, Server, grpc, http, requests, wait, watching};
+use witan_e2e::{Launch, Server, grpc, requests, wait, watching};
 
-use crate::stage::{NOISE, SLACK_BYTES, grown, longest_wait};
+use crate::{
+    stage::{NOISE, SLACK_BYTES, grown, longest_wait},
+    watchers::watch,
+};
 
 /// Many times the rows that a member keeps.
 const PREFIXES: usize = 100_000;
@@ -32,7 +34,7 @@ const ANSWER_BYTES_MAX: usize = 2 << 20;
 
 fn ask(server: &Server, seconds: u64) -> TopPage {
     let target = format!("{PATH}?seconds={seconds}");
-    let answer = http::once(&server.address(), "GET", &target, "");
+    let answer = server.http("GET", &target, "");
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(
         answer.body.len() <= ANSWER_BYTES_MAX,
@@ -70,13 +72,11 @@ async fn touch(client: &mut KvClient<Channel>, done: &AtomicBool) -> usize {
 fn many_prefixes_are_read_while_requests_are_counted() {
     let server = Launch::witan().start();
     let runtime = grpc::runtime();
-    let other = Endpoint::from_shared(server.url()).expect("a URL");
-    let other = other.local_address(Some([127, 0, 0, 2].into()));
+    let address = server.address();
     let (mut client, mut other) = runtime.block_on(async {
-        let other = other.connect().await.expect("the server accepts");
         (
-            KvClient::new(grpc::connect(&server.address()).await),
-            KvClient::new(other),
+            KvClient::new(grpc::connect(&address).await),
+            KvClient::new(grpc::connect_from(&address, [127, 0, 0, 2]).await),
         )
     });
     wait::undisturbed(|| {
@@ -117,14 +117,8 @@ fn many_prefixes_are_read_while_requests_are_counted() {
 fn many_prefixes_are_watched() {
     let server = Launch::witan().start();
     grpc::runtime().block_on(async {
-        let create = |at| watching::create(watching::key(&key(at)));
-        let requests = stream::iter((0..PREFIXES).map(create)).chain(stream::pending());
-        let mut watch = WatchClient::new(grpc::connect(&server.address()).await);
-        let mut answers = watch.watch(requests).await.expect("a stream").into_inner();
-        for _ in 0..PREFIXES {
-            let answer = answers.message().await.expect("no error");
-            assert!(answer.expect("an answer").created);
-        }
+        let channel = grpc::connect(&server.address()).await;
+        let answers = watch(channel, None, PREFIXES, |at| watching::key(&key(at))).await;
         wait::undisturbed(|| {
             let count = || longest_wait(&server, || ask(&server, 1));
             let ((page, waited), grown) = grown(&server, count);

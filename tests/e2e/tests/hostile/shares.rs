@@ -9,11 +9,11 @@ use std::{
 
 use prost::Message;
 use witan_api::v3::etcdserverpb::{RangeRequest, TxnRequest, request_op::Request};
-use witan_e2e::{Launch, Server, http, requests};
+use witan_e2e::{Server, requests};
 
 use crate::{
     h2,
-    stage::{SLACK_BYTES, case_on, connect, connect_from, patiently, rest},
+    stage::{SLACK_BYTES, at_once, case, connect, connect_from, patiently, rest},
 };
 
 /// The server's own bound on answers that wait for their clients (`budget::ANSWERS_BYTES_MAX`).
@@ -85,7 +85,7 @@ const LARGE_CALLS: u32 = 600;
 #[test]
 fn a_connection_that_takes_no_answer_leaves_room_for_others() {
     let bound = SLACK_BYTES + DATA_BYTES + ANSWERS_BYTES;
-    case_on(Launch::witan(), "a hog of answers", bound, |server| {
+    case("a hog of answers", bound, |server| {
         put(server, "a2V5", LARGE_BYTES);
         let mut hog = h2::open(server, Some(0));
         let path = "/etcdserverpb.KV/Range";
@@ -93,9 +93,7 @@ fn a_connection_that_takes_no_answer_leaves_room_for_others() {
         assert!(taken, "calls are taken");
         until_refused(&mut hog);
         for _ in 0..5 {
-            let body = br#"{"key":"a2V5"}"#;
-            let answer = http::try_once(&server.address(), "POST", "/v3/kv/range", &[], body);
-            let answer = answer.expect("somebody else is answered");
+            let answer = server.http("POST", "/v3/kv/range", r#"{"key":"a2V5"}"#);
             assert!(answer.body.len() > LARGE_BYTES, "{}", answer.text());
         }
         format!("1 client x {LARGE_CALLS} x 1 MiB: refused beyond its share, others answered")
@@ -108,8 +106,7 @@ const HOGS: usize = 12;
 #[test]
 fn an_address_with_many_connections_leaves_room_for_another() {
     let bound = SLACK_BYTES + DATA_BYTES + ANSWERS_BYTES;
-    let name = "an address of many connections";
-    case_on(Launch::witan(), name, bound, |server| {
+    case("an address of many connections", bound, |server| {
         put(server, "a2V5", LARGE_BYTES);
         let hogs: Vec<TcpStream> = (0..HOGS)
             .map(|_| {
@@ -156,29 +153,16 @@ const SMALL_CALLS: u32 = 10_000;
 #[test]
 fn small_answers_count_too() {
     let bound = SLACK_BYTES + DATA_BYTES + ANSWERS_BYTES;
-    case_on(Launch::witan(), "small answers unread", bound, |server| {
+    case("small answers unread", bound, |server| {
         put(server, "a2V5", SMALL_BYTES);
-        let streams: Vec<TcpStream> = thread::scope(|scope| {
-            let clients: Vec<_> = (0..CLIENTS)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let mut stream = h2::open(server, Some((1 << 31) - 1));
-                        let window = ((1_u32 << 31) - 1 - 65_535).to_be_bytes();
-                        let frame = h2::frame(h2::WINDOW_UPDATE, 0, 0, &window);
-                        stream.write_all(&frame).expect("a few bytes");
-                        let patience = Some(Duration::from_secs(2));
-                        stream.set_write_timeout(patience).expect("a TCP socket");
-                        // nothing is read of one whose answers nobody takes
-                        let path = "/etcdserverpb.KV/Txn";
-                        ask(&mut stream, SMALL_CALLS, path, &write_and_range());
-                        stream
-                    })
-                })
-                .collect();
-            clients
-                .into_iter()
-                .map(|c| c.join().expect("it sends"))
-                .collect()
+        let streams = at_once(CLIENTS, |_| {
+            let mut stream = h2::open_wide(server);
+            let patience = Some(Duration::from_secs(2));
+            stream.set_write_timeout(patience).expect("a TCP socket");
+            // nothing is read of one whose answers nobody takes
+            let path = "/etcdserverpb.KV/Txn";
+            ask(&mut stream, SMALL_CALLS, path, &write_and_range());
+            stream
         });
         let (mut last, mut looks) = (String::new(), 0);
         patiently("as many calls have begun as will", || {
@@ -211,7 +195,7 @@ fn longest_wait(server: &Server, rounds: usize) -> Duration {
 #[test]
 fn busy_connections_let_others_have_their_turn() {
     let bound = SLACK_BYTES + DATA_BYTES;
-    case_on(Launch::witan(), "busy connections", bound, |server| {
+    case("busy connections", bound, |server| {
         let quiet = longest_wait(server, 20);
         // a header block that is too large costs most, byte for byte
         let mut large = h2::call("/etcdserverpb.KV/Range");

@@ -2,18 +2,17 @@
 
 use std::{
     fs,
-    io::{ErrorKind, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::TcpStream,
-    thread,
     time::{Duration, Instant},
 };
 
 use socket2::SockRef;
-use witan_e2e::{Server, requests, wait};
+use witan_e2e::{Server, http, requests, wait};
 
 use crate::{
     h2,
-    stage::{LONG, SLACK_BYTES, case, connect, descriptors, patiently},
+    stage::{LONG, SLACK_BYTES, at_once, case, connect, descriptors, patiently},
 };
 
 /// Slow clients of each kind, and clients that leave.
@@ -33,15 +32,8 @@ fn kinds() -> Vec<Slow> {
     let forever = |byte: u8| vec![byte; 10_000];
     let mut frame_head = h2::frame(h2::HEADERS, h2::END_HEADERS, 1, &forever(b'x'));
     frame_head.extend(forever(0));
-    let mut hello = h2::PREFACE.to_vec();
-    hello.extend(h2::frame(h2::SETTINGS, 0, 0, &[]));
-    let mut begun = hello.clone();
-    begun.extend(h2::frame(
-        h2::HEADERS,
-        h2::END_HEADERS,
-        1,
-        &h2::call("/etcdserverpb.KV/Put"),
-    ));
+    let hello = h2::hello();
+    let mut begun = [hello.clone(), h2::begin(1, "/etcdserverpb.KV/Put")].concat();
     // a message of a thousand bytes, one byte to a frame
     begun.extend(h2::frame(h2::DATA, 0, 1, &[0, 0, 0, 4, 0]));
     let head = |line: &str| format!("{line} HTTP/1.1\r\nHost: a\r\n").into_bytes();
@@ -105,7 +97,7 @@ fn suffer(server: &Server, slow: &Slow) -> String {
                     break;
                 }
             }
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) if http::is_silence(&error) => {}
             Err(_) => break,
         }
         if sent.is_err() {
@@ -141,33 +133,20 @@ pub(crate) fn one_byte_a_second() {
     let kinds = kinds();
     let bound = SLACK_BYTES + (CLIENTS * kinds.len()) as u64 * CLIENT_BYTES;
     case("one byte a second", bound, |server| {
-        let ends: Vec<String> = thread::scope(|scope| {
-            let clients: Vec<_> = kinds
-                .iter()
-                .flat_map(|slow| std::iter::repeat_n(slow, CLIENTS))
-                .map(|slow| scope.spawn(move || (slow.name, suffer(server, slow))))
-                .collect();
-            let mut ends: Vec<_> = clients
-                .into_iter()
-                .map(|client| client.join().expect("a slow client ends"))
-                .map(|(name, end)| format!("{name}: {end}"))
-                .collect();
-            ends.dedup();
-            ends
+        let mut ends = at_once(CLIENTS * kinds.len(), |at| {
+            let slow = &kinds[at / CLIENTS];
+            format!("{}: {}", slow.name, suffer(server, slow))
         });
+        ends.dedup();
         format!("{CLIENTS} each: {}", ends.join(", "))
     });
 }
 
 /// Beginnings after which a client leaves.
 fn halves() -> Vec<(&'static str, Vec<u8>)> {
-    let mut grpc = h2::PREFACE.to_vec();
-    grpc.extend(h2::frame(h2::SETTINGS, 0, 0, &[]));
-    let mut frame = grpc.clone();
-    frame.extend(&h2::frame(h2::HEADERS, h2::END_HEADERS, 1, &h2::call("/x"))[..20]);
-    let mut message = grpc.clone();
-    let call = h2::call("/etcdserverpb.KV/Put");
-    message.extend(h2::frame(h2::HEADERS, h2::END_HEADERS, 1, &call));
+    let mut frame = h2::hello();
+    frame.extend(&h2::begin(1, "/x")[..20]);
+    let mut message = [h2::hello(), h2::begin(1, "/etcdserverpb.KV/Put")].concat();
     message.extend(h2::frame(h2::DATA, 0, 1, &[0, 0, 1, 0, 0, b'x', b'x']));
     vec![
         ("head", b"PUT /v2/keys/half HTTP/1.1\r\nHo".to_vec()),
@@ -254,15 +233,13 @@ fn a_slow_readers_ping_does_not_wait_behind_megabytes() {
             let put = format!(r#"{{"key":"azAw{key:04}","value":"{value}"}}"#);
             server.v3("kv/put", &put);
         }
-        let mut stream = h2::open(server, Some((1 << 31) - 1));
+        let mut stream = h2::open_wide(server);
         // a buffer of a set size does not grow: a kernel that fits its size to the reader takes
         // megabytes of the answer, and what the server's kernel keeps is not seen behind them
         let fixed = SockRef::from(&stream).set_recv_buffer_size(CLIENT_KERNEL_BYTES);
         fixed.expect("an open socket");
-        let window = ((1_u32 << 31) - 1 - 65_535).to_be_bytes();
         let range = requests::range("k", "l");
-        let mut ask = h2::frame(h2::WINDOW_UPDATE, 0, 0, &window);
-        ask.extend(h2::unary(1, "/etcdserverpb.KV/Range", &range));
+        let ask = h2::unary(1, "/etcdserverpb.KV/Range", &range);
         stream.write_all(&ask).expect("a few bytes");
         let mut data = 0;
         while data < 128 << 10 {

@@ -172,14 +172,21 @@ pub(crate) fn others_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
 
 /// Runs so many clients at once; the distinct ends that they tell, in order.
 pub(crate) fn ends(clients: usize, one: impl Fn() -> String + Sync) -> Vec<String> {
-    let mut ends: Vec<String> = thread::scope(|scope| {
-        let clients: Vec<_> = (0..clients).map(|_| scope.spawn(&one)).collect();
-        let ended = clients.into_iter().map(|client| client.join());
-        ended.map(|end| end.expect("it ends")).collect()
-    });
+    let mut ends = at_once(clients, |_| one());
     ends.sort();
     ends.dedup();
     ends
+}
+
+/// Runs so many clients at once; what each of them gives.
+pub(crate) fn at_once<T: Send>(clients: usize, one: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let one = &one;
+    thread::scope(|scope| {
+        let spawn = |at| scope.spawn(move || one(at));
+        let clients: Vec<_> = (0..clients).map(spawn).collect();
+        let ended = clients.into_iter().map(|client| client.join());
+        ended.map(|end| end.expect("it ends")).collect()
+    })
 }
 
 /// Sets a flag when it is dropped, also by a panic.
@@ -275,11 +282,7 @@ pub(crate) fn connect(server: &Server) -> TcpStream {
 
 /// The same from another address of this machine.
 pub(crate) fn connect_from(server: &Server, address: IpAddr) -> TcpStream {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .expect("a runtime");
-    let stream = runtime.block_on(async {
+    let stream = grpc::runtime().block_on(async {
         let socket = TcpSocket::new_v4()?;
         socket.bind((address, 0).into())?;
         let to = server.address().parse().expect("an address");
@@ -303,10 +306,7 @@ pub(crate) fn rest(stream: &mut TcpStream) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     let ended = match stream.read_to_end(&mut bytes) {
         Ok(_) => true,
-        Err(error) => !matches!(
-            error.kind(),
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-        ),
+        Err(error) => !http::is_silence(&error),
     };
     (bytes, ended)
 }

@@ -1,7 +1,6 @@
 //! Clients that send more to the log at once than it takes in a while: they wait behind themselves.
 
 use std::{
-    io::Write as _,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
@@ -13,7 +12,7 @@ use witan_e2e::{Server, grpc, requests, wait};
 use crate::{
     h2,
     shares::ask,
-    stage::{NOISE, SLACK_BYTES, load},
+    stage::{NOISE, SLACK_BYTES, at_once, load},
 };
 
 /// Connections that put as fast as they can.
@@ -30,10 +29,7 @@ const FLOOD_BYTES: u64 = 640 << 20;
 
 /// Sends the puts of one connection; returns how long it took until the last one was answered.
 fn flood(server: &Server, number: usize) -> Duration {
-    let mut stream = h2::open(server, Some((1 << 31) - 1));
-    let window = ((1_u32 << 31) - 1 - 65_535).to_be_bytes();
-    let frame = h2::frame(h2::WINDOW_UPDATE, 0, 0, &window);
-    stream.write_all(&frame).expect("a few bytes");
+    let mut stream = h2::open_wide(server);
     let mut reader = stream.try_clone().expect("a descriptor more");
     let put = requests::put(format!("flood-{number}"), vec![b'v'; VALUE_BYTES]);
     let begun = Instant::now();
@@ -69,22 +65,14 @@ fn floods_beside_a_put(server: &Server) -> (Duration, Duration, String) {
     let left = AtomicUsize::new(FLOODS);
     let (own, longest, puts) = thread::scope(|scope| {
         let other = scope.spawn(|| bystander(server, &left));
-        let floods: Vec<_> = (0..FLOODS)
-            .map(|number| {
-                let left = &left;
-                scope.spawn(move || {
-                    let took = flood(server, number);
-                    left.fetch_sub(1, Ordering::SeqCst);
-                    took
-                })
-            })
-            .collect();
-        let own = floods
-            .into_iter()
-            .map(|flood| flood.join().expect("it ends"))
-            .min();
+        let floods = at_once(FLOODS, |number| {
+            let took = flood(server, number);
+            left.fetch_sub(1, Ordering::SeqCst);
+            took
+        });
+        let own = floods.into_iter().min().unwrap_or_default();
         let (longest, puts) = other.join().expect("it ends");
-        (own.unwrap_or_default(), longest, puts)
+        (own, longest, puts)
     });
     let told = format!(
         "{FLOODS} x {PUTS} x 16 KB in {own:?}: {puts} puts of another, {longest:?} at most"

@@ -1,13 +1,12 @@
 //! Clients that ask for much and never take it.
 
-use std::{io::Write as _, net::TcpStream, thread};
+use std::{io::Write as _, net::TcpStream};
 
-use witan_api::v3::etcdserverpb::PutRequest;
-use witan_e2e::{Launch, Server, http, requests};
+use witan_e2e::{Server, grpc, http, requests, watching::put};
 
 use crate::{
     h2,
-    stage::{SLACK_BYTES, case_on, connect, descriptors, patiently},
+    stage::{SLACK_BYTES, at_once, case, connect, descriptors, patiently},
 };
 
 /// The server's own bound on answers that wait for their clients (`budget::ANSWERS_BYTES_MAX`).
@@ -38,25 +37,13 @@ const PIPELINED: usize = 32;
 
 fn fill(server: &Server) {
     let value = "v".repeat(VALUE_BYTES);
+    let form = format!("value={value}");
+    let runtime = grpc::runtime();
+    let channel = runtime.block_on(grpc::connect(&server.address()));
     for i in 0..VALUES {
-        server.answers(
-            201,
-            "PUT",
-            &format!("/v2/keys/big/{i}"),
-            &format!("value={value}"),
-        );
-        let put = requests::put(format!("big/{i}"), value.clone());
-        put_grpc(server, put);
+        server.answers(201, "PUT", &format!("/v2/keys/big/{i}"), &form);
+        runtime.block_on(put(&channel, &format!("big/{i}"), value.clone()));
     }
-}
-
-fn put_grpc(server: &Server, put: PutRequest) {
-    let runtime = witan_e2e::grpc::runtime();
-    runtime.block_on(async {
-        let channel = witan_e2e::grpc::connect(&server.address()).await;
-        let mut client = witan_api::v3::etcdserverpb::kv_client::KvClient::new(channel);
-        client.put(put).await.expect("a value of a MiB is taken");
-    });
 }
 
 /// All that were opened are closed by the server in the end, though nobody read.
@@ -68,107 +55,78 @@ fn until_dropped(server: &Server, before: usize, streams: Vec<TcpStream>) {
 }
 
 pub(crate) fn http1_answers_unread() {
-    case_on(
-        Launch::witan(),
-        "HTTP/1 answers never read",
-        HTTP1_BYTES,
-        |server| {
-            fill(server);
-            let before = descriptors(server);
-            let streams: Vec<TcpStream> = thread::scope(|scope| {
-                let clients: Vec<_> = (0..CLIENTS)
-                .map(|i| {
-                    scope.spawn(move || {
-                        let mut stream = connect(server);
-                        let get = if i % 2 == 0 {
-                            "GET /v2/keys/big?recursive=true HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()
-                        } else {
-                            let body = r#"{"key":"AA==","range_end":"AA=="}"#;
-                            format!("POST /v3/kv/range HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len())
-                        };
-                        let _ = stream.write_all(get.repeat(PIPELINED).as_bytes());
-                        stream
-                    })
-                })
-                .collect();
-                clients
-                    .into_iter()
-                    .map(|c| c.join().expect("it sends"))
-                    .collect()
-            });
-            until_dropped(server, before, streams);
-            format!("{CLIENTS} clients x {PIPELINED} x 1 MiB: closed")
-        },
-    );
+    case("HTTP/1 answers never read", HTTP1_BYTES, |server| {
+        fill(server);
+        let before = descriptors(server);
+        let streams = at_once(CLIENTS, |i| {
+            let mut stream = connect(server);
+            let get = if i % 2 == 0 {
+                "GET /v2/keys/big?recursive=true HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()
+            } else {
+                let body = r#"{"key":"AA==","range_end":"AA=="}"#;
+                let length = body.len();
+                format!(
+                    "POST /v3/kv/range HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}"
+                )
+            };
+            let _ = stream.write_all(get.repeat(PIPELINED).as_bytes());
+            stream
+        });
+        until_dropped(server, before, streams);
+        format!("{CLIENTS} clients x {PIPELINED} x 1 MiB: closed")
+    });
 }
 
 /// Events of so many bytes go to each stream.
 const EVENTS: usize = 24;
 
 pub(crate) fn v2_streams_unread() {
-    case_on(
-        Launch::witan(),
-        "v2 watch streams never read",
-        HTTP1_BYTES,
-        |server| {
-            let before = descriptors(server);
-            let streams: Vec<TcpStream> = (0..CLIENTS)
-            .map(|_| {
-                let mut stream = connect(server);
-                let ask = "GET /v2/keys/big?wait=true&stream=true&recursive=true HTTP/1.1\r\nHost: a\r\n\r\n";
-                stream.write_all(ask.as_bytes()).expect("sent");
-                stream
-            })
-            .collect();
-            let value = "v".repeat(VALUES * VALUE_BYTES);
-            for i in 0..EVENTS {
-                let answer = server.http("PUT", "/v2/keys/big/x", &format!("value={i}{value}"));
-                assert!(matches!(answer.status, 200 | 201), "{}", answer.text());
-            }
-            until_dropped(server, before, streams);
-            format!("{CLIENTS} streams, {EVENTS} events of 1 MiB: closed")
-        },
-    );
+    case("v2 watch streams never read", HTTP1_BYTES, |server| {
+        let before = descriptors(server);
+        let ask =
+            "GET /v2/keys/big?wait=true&stream=true&recursive=true HTTP/1.1\r\nHost: a\r\n\r\n";
+        let streams = at_once(CLIENTS, |_| {
+            let mut stream = connect(server);
+            stream.write_all(ask.as_bytes()).expect("sent");
+            stream
+        });
+        let value = "v".repeat(VALUES * VALUE_BYTES);
+        for i in 0..EVENTS {
+            let answer = server.http("PUT", "/v2/keys/big/x", &format!("value={i}{value}"));
+            assert!(matches!(answer.status, 200 | 201), "{}", answer.text());
+        }
+        until_dropped(server, before, streams);
+        format!("{CLIENTS} streams, {EVENTS} events of 1 MiB: closed")
+    });
 }
 
 /// Calls of each connection without a window.
 const CALLS: u32 = 200;
 
 pub(crate) fn http2_without_a_window() {
-    case_on(
-        Launch::witan(),
-        "HTTP/2 window of 0",
-        HTTP2_BYTES,
-        |server| {
-            fill(server);
-            let range = requests::range("big/", "big0");
-            let streams: Vec<TcpStream> = (0..CLIENTS / 2)
-                .map(|_| {
-                    let mut stream = h2::open(server, Some(0));
-                    for call in 0..CALLS {
-                        let frames = h2::unary(2 * call + 1, "/etcdserverpb.KV/Range", &range);
-                        let _ = stream.write_all(&frames);
-                    }
-                    stream
-                })
-                .collect();
-            // connections that hold answers are dropped, and their memory is given to others
-            patiently("a large answer is given to somebody else", || {
-                let body = r#"{"key":"AA==","range_end":"AA=="}"#;
-                http::try_once(
-                    &server.address(),
-                    "POST",
-                    "/v3/kv/range",
-                    &[],
-                    body.as_bytes(),
-                )
+    case("HTTP/2 window of 0", HTTP2_BYTES, |server| {
+        fill(server);
+        let range = requests::range("big/", "big0");
+        let streams: Vec<TcpStream> = (0..CLIENTS / 2)
+            .map(|_| {
+                let mut stream = h2::open(server, Some(0));
+                for call in 0..CALLS {
+                    let frames = h2::unary(2 * call + 1, "/etcdserverpb.KV/Range", &range);
+                    let _ = stream.write_all(&frames);
+                }
+                stream
+            })
+            .collect();
+        // connections that hold answers are dropped, and their memory is given to others
+        patiently("a large answer is given to somebody else", || {
+            let body = br#"{"key":"AA==","range_end":"AA=="}"#;
+            http::try_once(&server.address(), "POST", "/v3/kv/range", &[], body)
                 .is_ok_and(|answer| answer.body.len() >= ANSWER_BYTES)
-            });
-            drop(streams);
-            format!(
-                "{} clients x {CALLS} x 1 MiB: those that hold answers closed, others refused",
-                CLIENTS / 2
-            )
-        },
-    );
+        });
+        drop(streams);
+        format!(
+            "{} clients x {CALLS} x 1 MiB: those that hold answers closed, others refused",
+            CLIENTS / 2
+        )
+    });
 }

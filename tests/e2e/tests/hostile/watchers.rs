@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::{Stream, StreamExt as _, stream};
-use tonic::{Request, Status, Streaming, transport::Channel};
+use futures_util::{StreamExt as _, stream};
+use tonic::{Streaming, transport::Channel};
 use witan_api::v3::etcdserverpb::{
-    PutRequest, WatchResponse, kv_client::KvClient, watch_client::WatchClient,
+    WatchCreateRequest, WatchResponse, kv_client::KvClient, watch_client::WatchClient,
 };
 use witan_e2e::{
     Launch, grpc, requests,
@@ -25,15 +25,21 @@ const WAIT_MAX: Duration = NOISE.saturating_mul(6);
 /// Puts whose time is taken.
 const PUTS: usize = 20;
 
-/// Watches ranges that overlap: all of them end behind every key.
-async fn watch(channel: Channel, many: usize) -> impl Stream<Item = Result<WatchResponse, Status>> {
-    let create = |at| create(from(&format!("a{at:06}"), "z", 0));
-    let requests = stream::iter((0..many).map(create)).chain(stream::pending());
-    let answers = WatchClient::new(channel).watch(requests).await;
+/// A stream with so many watchers, of a user whose token is shown.
+pub(crate) async fn watch(
+    channel: Channel,
+    token: Option<&str>,
+    many: usize,
+    watcher: fn(usize) -> WatchCreateRequest,
+) -> Streaming<WatchResponse> {
+    let asked = (0..many).map(move |at| create(watcher(at)));
+    let asked = stream::iter(asked).chain(stream::pending());
+    let request = requests::with_token(token, asked);
+    let answers = WatchClient::new(channel).watch(request).await;
     let mut answers = answers.expect("a stream").into_inner();
     for _ in 0..many {
-        let answer = answers.next().await.expect("an answer");
-        assert!(answer.expect("no error").created);
+        let answer = answers.message().await.expect("no error");
+        assert!(answer.expect("an answer").created);
     }
     answers
 }
@@ -43,8 +49,7 @@ async fn longest_put(client: &mut KvClient<Channel>) -> Duration {
     let mut longest = Duration::ZERO;
     for _ in 0..PUTS {
         let begun = Instant::now();
-        let put = PutRequest { key: "0".into(), ..Default::default() };
-        client.put(put).await.expect("put");
+        client.put(requests::put("0", "")).await.expect("put");
         longest = longest.max(begun.elapsed());
     }
     longest
@@ -58,8 +63,11 @@ fn a_deletion_of_many_keys_under_many_watchers() {
     grpc::runtime().block_on(async {
         let mut client = KvClient::new(grpc::connect(&server.address()).await);
         fill(&mut client, KEYS, 0).await;
-        let many = watch(grpc::connect(&server.address()).await, WATCHERS).await;
-        let one = watch(grpc::connect(&server.address()).await, 1).await;
+        // ranges that overlap: all of them end behind every key
+        let range = |at| from(&format!("a{at:06}"), "z", 0);
+        let address = server.address();
+        let many = watch(grpc::connect(&address).await, None, WATCHERS, range).await;
+        let one = watch(grpc::connect(&address).await, None, 1, range).await;
         let delete = requests::delete("k", "l");
         let deleted = client.delete_range(delete).await.expect("deleted");
         assert_eq!(deleted.into_inner().deleted, KEYS as i64);
@@ -77,22 +85,6 @@ fn a_deletion_of_many_keys_under_many_watchers() {
     });
 }
 
-/// A stream of a user with watchers of one key each.
-async fn watch_keys(channel: Channel, token: &str, many: usize) -> Streaming<WatchResponse> {
-    let create = |at| create(key(&format!("k{at:06}")));
-    let requests = stream::iter((0..many).map(create)).chain(stream::pending());
-    let mut request = Request::new(requests);
-    let token = token.parse().expect("a token is text");
-    request.metadata_mut().insert("token", token);
-    let answers = WatchClient::new(channel).watch(request).await;
-    let mut answers = answers.expect("a stream").into_inner();
-    for _ in 0..many {
-        let answer = answers.message().await.expect("no error");
-        assert!(answer.expect("an answer").created);
-    }
-    answers
-}
-
 /// Each is told, and what it is told is made when the client takes it.
 #[test]
 fn many_watchers_that_lose_their_permission_at_once() {
@@ -105,7 +97,8 @@ fn many_watchers_that_lose_their_permission_at_once() {
     let runtime = grpc::runtime();
     let mut answers = runtime.block_on(async {
         let channel = grpc::connect(&server.address()).await;
-        watch_keys(channel, &token, WATCHERS).await
+        let one_key = |at| key(&format!("k{at:06}"));
+        watch(channel, Some(&token), WATCHERS, one_key).await
     });
     // the process gives back what the creation took before it is measured
     let revoke = || {

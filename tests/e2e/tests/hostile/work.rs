@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::{StreamExt as _, stream};
 use prost::Message;
-use tonic::{Code, Request, metadata::MetadataValue, transport::Endpoint};
+use tonic::Code;
 use witan_api::v3::etcdserverpb::{
     Compare, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, PutRequest,
     RangeRequest, TxnRequest, compare, kv_client::KvClient, lease_client::LeaseClient,
@@ -58,8 +58,6 @@ fn names(times: usize) -> TxnRequest {
 /// A user who may read and write the keys `[k, l)`, and auth on; answers the user's token.
 pub(crate) fn admit_a_user(server: &Server) -> String {
     for (path, body) in [
-        ("user/add", r#"{"name":"root","password":"p"}"#),
-        ("user/grant", r#"{"user":"root","role":"root"}"#),
         ("user/add", r#"{"name":"u","password":"p"}"#),
         ("role/add", r#"{"name":"r"}"#),
         (
@@ -67,10 +65,10 @@ pub(crate) fn admit_a_user(server: &Server) -> String {
             r#"{"name":"r","perm":{"permType":"READWRITE","key":"aw==","range_end":"bA=="}}"#,
         ),
         ("user/grant", r#"{"user":"u","role":"r"}"#),
-        ("enable", "{}"),
     ] {
         server.v3(&format!("auth/{path}"), body);
     }
+    server.require_users(&["root:p"]);
     server.token("u", "p")
 }
 
@@ -91,9 +89,7 @@ fn a_lease_of_many_keys_is_kept_alive_in_little_time() {
     let keep_alive = || async {
         let asked = stream::iter(vec![LeaseKeepAliveRequest { id: 7 }; KEEP_ALIVES]);
         // the stream of requests stays open until all are answered
-        let mut asked = Request::new(asked.chain(stream::pending()));
-        let token = MetadataValue::try_from(&token).expect("visible");
-        asked.metadata_mut().insert("token", token);
+        let asked = requests::with_token(Some(&token), asked.chain(stream::pending()));
         let answers = leases
             .clone()
             .lease_keep_alive(asked)
@@ -111,9 +107,7 @@ fn a_lease_of_many_keys_is_kept_alive_in_little_time() {
 
 /// Of a client at another address.
 async fn large_read(address: &str) -> Duration {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
-    let endpoint = endpoint.local_address(Some([127, 0, 0, 2].into()));
-    let channel = endpoint.connect().await.expect("the server accepts");
+    let channel = grpc::connect_from(address, [127, 0, 0, 2]).await;
     let mut client = KvClient::new(channel).max_decoding_message_size(usize::MAX);
     let begun = Instant::now();
     let answer = client.range(range("k100000")).await.expect("an answer");

@@ -135,11 +135,7 @@ fn same_families(ours: &Scrape, theirs: &Scrape) {
         if own != kind {
             wrong.push(format!("{family} is a {kind} on etcd, not {own}"));
         }
-        let samples = if kind == "histogram" {
-            format!("{family}_bucket")
-        } else {
-            family.clone()
-        };
+        let samples = theirs.sample(family);
         let (got, want) = (ours.labels(&samples), theirs.labels(&samples));
         if got != want {
             wrong.push(format!("{family} has labels {got:?}, not {want:?}"));

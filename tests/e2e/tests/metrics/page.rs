@@ -33,12 +33,7 @@ fn the_page_has_types_and_labels() {
     assert!(scraped.types.len() >= SHOWN_MIN, "{:?}", scraped.types);
     let mut wrong = Vec::new();
     for (name, kind) in &scraped.types {
-        let samples = if kind == "histogram" {
-            format!("{name}_bucket")
-        } else {
-            name.clone()
-        };
-        let labels = scraped.labels(&samples);
+        let labels = scraped.labels(&scraped.sample(name));
         let labels: Vec<&str> = labels
             .iter()
             .map(String::as_str)

@@ -31,6 +31,14 @@ impl Scrape {
         self.series.keys().map(String::as_str).filter(own)
     }
 
+    /// The name of the samples of a family that have all of its labels.
+    pub(crate) fn sample(&self, family: &str) -> String {
+        match self.types[family].as_str() {
+            "histogram" => format!("{family}_bucket"),
+            _ => family.to_owned(),
+        }
+    }
+
     /// The names of labels that samples of this name have.
     pub(crate) fn labels(&self, name: &str) -> BTreeSet<String> {
         let labels = self.samples(name).flat_map(labels_of);

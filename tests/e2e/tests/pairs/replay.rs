@@ -1,9 +1,13 @@
 //! Asks a running server the recorded requests, watches included. What the answers should be is
 //! not known here.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
-use witan_e2e::{Server, http::Connection, http::Response, wait};
+use witan_e2e::{
+    Server,
+    http::{Connection, Response, is_silence},
+    wait,
+};
 
 use crate::{
     pair::{Answer, Pair},
@@ -200,11 +204,4 @@ impl Replay {
 
 fn line_count(body: &[u8]) -> usize {
     body.iter().filter(|&&byte| byte == b'\n').count()
-}
-
-fn is_silence(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    )
 }

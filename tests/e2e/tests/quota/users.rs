@@ -2,7 +2,7 @@
 //! they come by, and there is room again after their deletion.
 
 use serde_json::{Value, json};
-use witan_e2e::{Launch, Server, Tool, http, server::READY};
+use witan_e2e::{Launch, Server, Tool, http};
 
 /// As long as a name may be, in letters that stand for themselves.
 const NAME_BYTES: usize = 4096;
@@ -68,9 +68,7 @@ fn roles_and_users_use_up_the_quota() {
     assert_eq!(v3(&server, "auth/user/add", &user).0, 429);
     assert_eq!(v2(&server, "roles/r", &json!({ "role": "r" })).0, 507);
     server.kill9();
-    let skip = server.log().len();
-    server.start_unready_again();
-    server.wait_log(skip, READY);
+    server.start_unhealthy_again();
     assert_eq!(v3(&server, "auth/user/add", &user).0, 429);
 
     // requests that make room are taken
@@ -141,12 +139,8 @@ fn long_names_and_urls_are_refused() {
         let text = "etcdserver: given member URLs are invalid";
         assert_eq!((status, &answer["message"]), (400, &json!(text)), "{path}");
     }
-    let mut connection = http::Connection::open(&server.address()).expect("it listens");
-    let media_type = [("Content-Type", "application/json")];
     let body = json!({ "peerURLs": [url] }).to_string();
-    let sent = connection.send("PUT", "/v2/members/1", &media_type, body.as_bytes());
-    let answer = sent.and_then(|()| connection.response("PUT"));
-    let answer = answer.expect("it is answered");
+    let answer = server.http_with(&http::JSON, "PUT", "/v2/members/1", &body);
     assert_eq!(answer.status, 400, "{}", answer.text());
     assert_eq!(
         v3(&server, "auth/role/list", &json!({})).1.get("roles"),

@@ -2,7 +2,7 @@
 //! every dialect; what ends or removes goes on; and there is room again.
 
 use serde_json::json;
-use witan_e2e::{Launch, Server, Tool, server::READY, wait};
+use witan_e2e::{Launch, Server, Tool, wait};
 
 /// Bytes of each value that fills the quota.
 const VALUE_BYTES: usize = 100_000;
@@ -52,9 +52,7 @@ fn a_full_quota_stops_v2_too() {
 
     // the alarm stops every dialect, after a kill as well
     server.kill9();
-    let skip = server.log().len();
-    server.start_unready_again();
-    server.wait_log(skip, READY);
+    server.start_unhealthy_again();
     assert_refused(&put(&server, "small", "value=x"));
     assert_refused(&put(&server, "small", "dir=true"));
     let v1 = server.http("POST", "/v1/keys/small", "value=x");

@@ -181,11 +181,8 @@ fn initial_cluster(name: &str, said: &str) -> String {
 
 /// A request of the members API; again while the members have not been connected for long enough.
 fn members(through: &Server, method: &str, path: &str, body: &str) -> http::Response {
-    let headers = [("Content-Type", "application/json")];
     wait::until("the cluster is healthy", || {
-        let address = through.address();
-        let answer = http::try_once(&address, method, path, &headers, body.as_bytes());
-        let answer = answer.expect("it answers");
+        let answer = through.http_with(&http::JSON, method, path, body);
         (!answer.text().contains("unhealthy cluster")).then_some(answer)
     })
 }

@@ -17,11 +17,8 @@ fn only_clients_of_the_authority_are_served() {
         let stage = Stage::mutual(kind, &[]);
         let known = stage.issue("someone");
         let foreign = Authority::new("another").issue(stage.server.dir(), "stranger", &HOSTS);
-        let codes = [Some(&known), Some(&foreign), None].map(|pair| {
-            stage
-                .etcdctl(Tool::Etcdctl36, pair, &["put", "k", "v"])
-                .code
-        });
+        let codes = [Some(&known), Some(&foreign), None]
+            .map(|pair| stage.etcdctl(pair, &["put", "k", "v"]).code);
         let [cert, key] = known.paths();
         let with = stage.curl(&["--cert", &cert, "--key", &key], "/health");
         let without = stage.curl(&[], "/health").0.is_some_and(|code| code != 0);
@@ -47,7 +44,7 @@ fn an_authority_alone_asks_for_certificates_too() {
         stage.add(&["--trusted-ca-file", &ca]);
         stage.server.start_again();
         let known = stage.issue("someone");
-        [Some(&known), None].map(|pair| stage.etcdctl(Tool::Etcdctl36, pair, &["get", "k"]).code)
+        [Some(&known), None].map(|pair| stage.etcdctl(pair, &["get", "k"]).code)
     });
     assert_eq!(codes, [[Some(0), Some(1)]; 2]);
 }
@@ -61,7 +58,7 @@ fn a_client_may_show_the_authority_itself() {
         let other = Authority::new("authority of the test").own(&foreign);
         [&own, &other].map(|pair| {
             let put = ["put", "k", "v"];
-            stage.etcdctl(Tool::Etcdctl36, Some(pair), &put).code
+            stage.etcdctl(Some(pair), &put).code
         })
     });
     assert_eq!(codes, [[Some(0), Some(1)]; 2]);
@@ -141,9 +138,7 @@ fn names_of_clients() {
         ]
         .map(|hosts| {
             let pair = stage.authority.issue(stage.server.dir(), "client", hosts);
-            stage
-                .etcdctl(Tool::Etcdctl36, Some(&pair), &["get", "k"])
-                .code
+            stage.etcdctl(Some(&pair), &["get", "k"]).code
         })
     });
     assert_eq!(codes, [[Some(0), Some(0), Some(1), Some(1)]; 2]);

@@ -3,10 +3,7 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-use witan_e2e::{
-    Kind, Launch, Server,
-    http::{self, Response},
-};
+use witan_e2e::{Kind, Launch, Server, http::Response, tool::Said};
 
 use super::stage::Stage;
 
@@ -33,7 +30,7 @@ const BANNED: [&str; 12] = [
 const SVG: &str = "xmlns=\"http://www.w3.org/2000/svg\"";
 
 fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
-    http::try_once(&server.address(), method, path, headers, b"").expect("the server answers")
+    server.http_with(headers, method, path, "")
 }
 
 /// Names that a file refers to: attributes of HTML, imports of scripts.
@@ -176,13 +173,8 @@ fn browsers_get_the_console_over_tls() {
     let (_, page) = stage.curl(&["--http2"], "/console/");
     assert!(page.contains("<title>Witan console</title>"), "{page}");
     let clear = format!("{}/console/", stage.server.url());
-    let alone = Command::new("curl")
-        .args(["-sS", "--http2-prior-knowledge", &clear])
-        .output()
-        .unwrap();
-    let alone = String::from_utf8_lossy(&alone.stdout).into_owned();
-    assert!(
-        alone.contains("use HTTP/1.1 for everything else"),
-        "{alone}"
-    );
+    let mut curl = Command::new("curl");
+    let alone = Said::by(curl.args(["-sS", "--http2-prior-knowledge", &clear]));
+    let named = alone.stdout.contains("use HTTP/1.1 for everything else");
+    assert!(named, "{}", alone.all());
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use witan_e2e::{Kind, Launch, Tool, beside, http, ports};
+use witan_e2e::{Kind, Launch, Tool, beside, ports};
 use x509_cert::{Certificate, der::Decode as _};
 
 use super::{
@@ -93,7 +93,7 @@ fn auto_tls_makes_a_certificate_and_keeps_it() {
         server.terminate();
         server.start_again();
         assert_eq!(fs::read_to_string(&file).unwrap(), made, "it is kept");
-        assert!(http::once(&server.address(), "GET", "/health", "").status == 200);
+        assert!(server.http("GET", "/health", "").status == 200);
         let mode = {
             use std::os::unix::fs::PermissionsExt as _;
             fs::metadata(key).unwrap().permissions().mode() & 0o777

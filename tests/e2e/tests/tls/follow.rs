@@ -1,6 +1,6 @@
 //! A cluster follows etcd over TLS, as a user.
 
-use witan_e2e::{Kind, Launch, Server, Tool, wait};
+use witan_e2e::{Kind, Launch, Server, Tool, tool::witan, wait};
 
 use super::stage::Stage;
 
@@ -62,12 +62,9 @@ fn a_source_with_tls_and_users_is_followed() {
     for (method, path) in [("GET", "/follow"), ("POST", "/follow/cut-over")] {
         member.answers(401, method, path, "");
     }
-    let cut_over = std::process::Command::new(Kind::Witan.binary())
-        .args(["follow", "cut-over", "--user", "root:secret"])
-        .args(["--endpoint", &member.url()])
-        .output()
-        .expect("the program starts");
-    let said = String::from_utf8_lossy(&cut_over.stdout);
+    let as_root = ["follow", "cut-over", "--user", "root:secret"];
+    let cut_over = witan(&[&as_root[..], &["--endpoint", &member.url()]].concat());
+    let said = &cut_over.stdout;
     assert!(said.starts_with("cut over at revision 3: "), "{cut_over:?}");
     let put = ["put", "a", "3", "--user", "root:secret"];
     assert_eq!(Tool::Etcdctl37.run(&member.url(), &put).stdout, "OK\n");

@@ -17,8 +17,8 @@ fn both_listeners_at_once() {
         // --cert-file and --key-file stand in the stage
         let stage = Stage::start(kind, &[]);
         let put = Tool::Etcdctl36.run(&stage.server.url(), &["put", "k", "v"]);
-        let get = stage.etcdctl(Tool::Etcdctl36, None, &["get", "k"]);
-        let former = stage.etcdctl(Tool::Etcdctl34V3, None, &["get", "k"]);
+        let get = stage.etcdctl(None, &["get", "k"]);
+        let former = stage.run(Tool::Etcdctl34V3, None, &["get", "k"]);
         let range = r#"{"key":"aw=="}"#;
         let gateway = stage.curl(&["-d", range], "/v3/kv/range").1;
         assert!(gateway.contains("\"value\":\"dg==\""), "{gateway}");
@@ -46,13 +46,13 @@ fn http_and_https_on_one_port() {
         stage.server.start_again();
         let pair = stage.issue("someone");
         let put = Tool::Etcdctl36.run(&plain, &["put", "k", "v"]);
-        let get = stage.etcdctl(Tool::Etcdctl36, Some(&pair), &["get", "k"]);
+        let get = stage.etcdctl(Some(&pair), &["get", "k"]);
         let [cert, key] = pair.paths();
         let secure = stage.curl(&["--cert", &cert, "--key", &key], "/health");
         let address = format!("127.0.0.1:{}", stage.port);
         let health = http::once(&address, "GET", "/health", "").text();
         // a client of TLS must show a certificate there, too
-        let stranger = stage.etcdctl(Tool::Etcdctl36, None, &["get", "k"]).code;
+        let stranger = stage.etcdctl(None, &["get", "k"]).code;
         (put.stdout, get.stdout, secure, health, stranger)
     });
     assert_eq!(said[0], said[1]);
@@ -79,11 +79,7 @@ fn v2_and_a_watch_inside_tls() {
     assert!(set.contains("\"action\":\"set\""), "{set}");
     // larger than what TLS holds back, in both directions
     let large = "x".repeat(1 << 20);
-    let put = stage.etcdctl(
-        Tool::Etcdctl36,
-        None,
-        &["put", "large", "--", &large[..100_000]],
-    );
+    let put = stage.etcdctl(None, &["put", "large", "--", &large[..100_000]]);
     assert_eq!(put.code, Some(0), "{}", put.stderr);
     let body = format!("value={large}");
     let file = stage.server.dir().join("body");
@@ -155,8 +151,8 @@ fn any_host_name_is_good_inside_tls() {
     let codes = beside(Kind::Etcd37, |kind| {
         let stage = Stage::start(kind, &["--host-whitelist=example.org"]);
         let host = ["-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: other"];
-        let plain = &[("Host", "other")];
-        let plain = http::try_once(&stage.server.address(), "GET", "/version", plain, b"").unwrap();
+        let other = [("Host", "other")];
+        let plain = stage.server.http_with(&other, "GET", "/version", "");
         (stage.curl(&host, "/version").1, plain.status)
     });
     assert_eq!(
@@ -193,6 +189,6 @@ fn the_wrong_protocol_is_reported() {
     stage
         .server
         .wait_log(0, "rejected connection on client endpoint");
-    let again = stage.etcdctl(Tool::Etcdctl36, None, &["put", "k", "v"]);
+    let again = stage.etcdctl(None, &["put", "k", "v"]);
     assert_eq!(again.stdout, "OK\n", "{}", again.stderr);
 }

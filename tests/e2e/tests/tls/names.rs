@@ -1,6 +1,6 @@
 //! A certificate's common name as the user of a call, beside etcd 3.6.
 
-use witan_e2e::{Kind, Tool, beside, tool::Said};
+use witan_e2e::{Kind, beside, tool::Said};
 
 use super::stage::Stage;
 
@@ -31,7 +31,7 @@ fn a_certificate_names_the_user_of_a_call_and_not_of_the_gateway() {
             "auth enable",
         ] {
             let args: Vec<&str> = line.split(' ').collect();
-            let done = stage.etcdctl(Tool::Etcdctl36, Some(&nobody), &args);
+            let done = stage.etcdctl(Some(&nobody), &args);
             assert_eq!(done.code, Some(0), "{line}: {}", done.all());
         }
         let mut said = Vec::new();
@@ -39,16 +39,12 @@ fn a_certificate_names_the_user_of_a_call_and_not_of_the_gateway() {
         let put = ["put", "app", "2"];
         for pair in [&alice, &root, &nobody] {
             for args in [&get[..], &put, &["user", "list"], &["auth", "status"]] {
-                said.push(told(&stage.etcdctl(Tool::Etcdctl36, Some(pair), args)));
+                said.push(told(&stage.etcdctl(Some(pair), args)));
             }
         }
         // a token counts before a certificate
         let by_token = ["--user=root:secret", "put", "app", "3"];
-        said.push(told(&stage.etcdctl(
-            Tool::Etcdctl36,
-            Some(&alice),
-            &by_token,
-        )));
+        said.push(told(&stage.etcdctl(Some(&alice), &by_token)));
         let [cert, key] = root.paths();
         let shown = ["--cert", &cert, "--key", &key, "-d", r#"{"key":"YXBw"}"#];
         let refused = stage.curl(&shown, "/v3/kv/range").1;

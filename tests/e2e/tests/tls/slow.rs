@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use witan_e2e::{Kind, Tool, wait::PATIENCE};
+use witan_e2e::{Kind, wait::PATIENCE};
 
 use super::stage::Stage;
 
@@ -31,7 +31,7 @@ fn unfinished_handshakes_block_no_other_client_and_time_out() {
             client
         })
         .collect();
-    let put = stage.etcdctl(Tool::Etcdctl36, None, &["put", "k", "v"]);
+    let put = stage.etcdctl(None, &["put", "k", "v"]);
     assert_eq!(put.stdout, "OK\n", "{}", put.stderr);
     assert!(began.elapsed() < HANDSHAKE, "{:?}", began.elapsed());
     for client in &mut clients {

@@ -1,6 +1,6 @@
 //! A server with TLS beside its plain URL, and the clients of the trade against it.
 
-use std::process::{Command, Output};
+use std::process::Command;
 
 use witan_e2e::{Kind, Launch, Server, Tool, ports, tool::Said, wait};
 
@@ -76,8 +76,12 @@ impl Stage {
         self.authority.issue(self.server.dir(), name, &[])
     }
 
-    /// etcdctl on the URL with TLS.
-    pub(crate) fn etcdctl(&self, tool: Tool, pair: Option<&Pair>, args: &[&str]) -> Said {
+    /// etcdctl 3.6 on the URL with TLS.
+    pub(crate) fn etcdctl(&self, pair: Option<&Pair>, args: &[&str]) -> Said {
+        self.run(Tool::Etcdctl36, pair, args)
+    }
+
+    pub(crate) fn run(&self, tool: Tool, pair: Option<&Pair>, args: &[&str]) -> Said {
         let mut all = vec!["--command-timeout=2s".to_owned()];
         all.push(format!("--cacert={}", self.ca));
         if let Some([cert, key]) = pair.map(Pair::paths) {
@@ -93,8 +97,8 @@ impl Stage {
         let url = format!("{}{target}", self.url());
         let mut command = Command::new("curl");
         command.args(["-sS", "--cacert", &self.ca]).args(args);
-        let Output { status, stdout, .. } = command.arg(url).output().expect("curl is installed");
-        (status.code(), String::from_utf8_lossy(&stdout).into_owned())
+        let said = Said::by(command.arg(url));
+        (said.code, said.stdout)
     }
 
     /// How many handshakes failed for this reason, once at least so many did: a connection is closed before

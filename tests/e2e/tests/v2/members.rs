@@ -2,14 +2,12 @@
 
 use witan_e2e::{
     Kind, Launch, Server,
-    http::{self, Response},
+    http::{JSON, Response},
 };
 
 fn put(server: &Server, id: &str, urls: &str) -> Response {
     let body = format!("{{\"peerURLs\":[{urls}]}}");
-    let json = [("Content-Type", "application/json")];
-    let target = format!("/v2/members/{id}");
-    http::try_once(&server.address(), "PUT", &target, &json, body.as_bytes()).expect("an answer")
+    server.http_with(&JSON, "PUT", &format!("/v2/members/{id}"), &body)
 }
 
 fn index(server: &Server) -> u64 {

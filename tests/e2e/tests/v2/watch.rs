@@ -38,20 +38,14 @@ fn put_many(server: &Server, key: &str, values: impl Iterator<Item = String>) {
     }
 }
 
-/// The events of a stream until it ends.
-fn rest(connection: &mut Connection) -> Vec<serde_json::Value> {
-    let mut bytes = Vec::new();
-    while let Some(piece) = connection.chunk().expect("events or the end") {
-        bytes.extend_from_slice(&piece);
-    }
+/// The indexes of the events of a stream, as it shows them.
+fn indexes(bytes: &[u8]) -> Vec<u64> {
     let lines = bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty());
-    lines
-        .map(|line| serde_json::from_slice(line).expect("a line is an event"))
+    let events = lines.map(|line| serde_json::from_slice(line).expect("a line is an event"));
+    let index = |event: serde_json::Value| event["node"]["modifiedIndex"].as_u64();
+    events
+        .map(|event| index(event).expect("an index"))
         .collect()
-}
-
-fn modified(event: &serde_json::Value) -> u64 {
-    event["node"]["modifiedIndex"].as_u64().expect("an index")
 }
 
 #[test]
@@ -99,12 +93,8 @@ fn a_reading_stream_misses_nothing() {
     });
     put_many(&server, "/s", (0..EVENTS).map(|n| n.to_string()));
     let bytes = reader.join().expect("the reader reads");
-    let lines = bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty());
-    let seen: Vec<u64> = lines
-        .map(|line| modified(&serde_json::from_slice(line).expect("a line is an event")))
-        .collect();
     let expect: Vec<u64> = (begin + 1..).take(EVENTS).collect();
-    assert_eq!(seen, expect);
+    assert_eq!(indexes(&bytes), expect);
 }
 
 /// etcd leaves such a stream open and silent.
@@ -118,7 +108,11 @@ fn a_stream_that_falls_too_far_behind_ends() {
     let value = "x".repeat(BIG_BYTES);
     let target = "/s?noValueOnSuccess=true";
     put_many(&server, target, (0..HISTORY + 500).map(|_| value.clone()));
-    let seen: Vec<u64> = rest(&mut stream).iter().map(modified).collect();
+    let mut bytes = Vec::new();
+    while let Some(piece) = stream.chunk().expect("events or the end") {
+        bytes.extend(piece);
+    }
+    let seen = indexes(&bytes);
     assert!(
         seen.len() < HISTORY + 500,
         "all of {} events came",

@@ -121,16 +121,6 @@ pub(super) enum Step {
     Compact(CompactionRequest),
 }
 
-impl Step {
-    /// The revision, of a compaction.
-    pub(super) fn compacts_at(&self) -> Option<i64> {
-        match self {
-            Step::Compact(compact) => Some(compact.revision),
-            Step::Put(_) | Step::Delete(_) | Step::Txn(_) => None,
-        }
-    }
-}
-
 fn put(choice: &mut Choice) -> PutRequest {
     let key = key(choice);
     requests::put(key, "v".repeat(choice.below(300)))
@@ -145,8 +135,9 @@ fn delete(choice: &mut Choice) -> DeleteRangeRequest {
     requests::delete(key(choice), range_end)
 }
 
-pub(super) fn step(choice: &mut Choice, revision: i64, compacted: i64) -> Step {
-    match choice.below(20) {
+/// An operation on a store at `revision`; `None` for a compaction of what is not there yet.
+pub(super) fn step(choice: &mut Choice, revision: i64, compacted: &mut i64) -> Option<Step> {
+    Some(match choice.below(20) {
         0..=9 => Step::Put(put(choice)),
         10..=13 => Step::Delete(delete(choice)),
         14..=17 => {
@@ -157,11 +148,20 @@ pub(super) fn step(choice: &mut Choice, revision: i64, compacted: i64) -> Step {
             });
             Step::Txn(requests::txn(ops))
         }
-        _ => Step::Compact(CompactionRequest {
-            revision: compacted + 1 + choice.below((revision - compacted).max(1) as usize) as i64,
-            physical: true,
-        }),
-    }
+        _ => {
+            let at = between(choice, revision, *compacted);
+            if at > revision {
+                return None;
+            }
+            *compacted = at;
+            Step::Compact(CompactionRequest { revision: at, physical: true })
+        }
+    })
+}
+
+/// A revision behind the last compaction.
+fn between(choice: &mut Choice, revision: i64, compacted: i64) -> i64 {
+    compacted + 1 + choice.below((revision - compacted).max(1) as usize) as i64
 }
 
 pub(super) struct Client {
@@ -225,13 +225,9 @@ fn hashes_of_the_same_operations_are_etcds() {
         let mut choice = Choice(SEED);
         let (mut revision, mut compacted) = (1, 0);
         for round in 0..400 {
-            let step = step(&mut choice, revision, compacted);
-            if let Some(at) = step.compacts_at() {
-                if at > revision {
-                    continue;
-                }
-                compacted = at;
-            }
+            let Some(step) = step(&mut choice, revision, &mut compacted) else {
+                continue;
+            };
             let after = [
                 clients[0].run(step.clone()).await,
                 clients[1].run(step.clone()).await,
@@ -239,8 +235,7 @@ fn hashes_of_the_same_operations_are_etcds() {
             assert_eq!(after[0], after[1], "round {round}: {step:?}");
             revision = after[0];
             // at a revision that was compacted etcd answers what it hashed before it compacted
-            let between =
-                compacted + 1 + choice.below((revision - compacted).max(1) as usize) as i64;
+            let between = between(&mut choice, revision, compacted);
             let asked = [0, between.min(revision), revision + 1];
             let asked: Vec<i64> = asked.into_iter().filter(|r| *r != compacted).collect();
             let hashes = [

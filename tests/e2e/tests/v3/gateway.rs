@@ -13,7 +13,7 @@ pub(super) type Call = (&'static str, &'static str);
 /// Status, type, and body of an answer.
 fn ask(server: &Server, prefix: &str, (method, path, body): Ask) -> (u16, String, String) {
     let target = format!("/{prefix}/{path}");
-    let response = http::once(&server.address(), method, &target, body);
+    let response = server.http(method, &target, body);
     let metadata = response
         .header("grpc-metadata-content-type")
         .unwrap_or("none");

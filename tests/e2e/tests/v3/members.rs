@@ -15,11 +15,20 @@ fn run(server: &Server, args: &[&str]) -> (Option<i32>, String) {
     (said.code, said.stdout + error)
 }
 
-/// The learner's id: in it is the second in which it was added.
-fn learner(server: &Server) -> Option<u64> {
+fn members(server: &Server) -> Vec<Value> {
     let (_, list) = run(server, &["member", "list", "-w", "json"]);
     let list: Value = serde_json::from_str(&list).expect("JSON");
-    let members = list["members"].as_array().expect("members");
+    list["members"].as_array().expect("members").clone()
+}
+
+/// The id of a server that is alone, or comes first.
+fn own_id(server: &Server) -> u64 {
+    members(server)[0]["ID"].as_u64().expect("an id")
+}
+
+/// The learner's id: in it is the second in which it was added.
+fn learner(server: &Server) -> Option<u64> {
+    let members = members(server);
     let learner = members.iter().find(|member| member["isLearner"] == true)?;
     learner["ID"].as_u64()
 }
@@ -32,9 +41,7 @@ fn add(server: &Server, url: &str) -> (Option<i32>, String) {
 /// Adds a learner whose id is greater than the member's own, so that lists are in the same order on
 /// both servers: what was said, its URL and its id.
 fn add_behind_own(server: &Server) -> ((Option<i32>, String), String, u64) {
-    let (_, list) = run(server, &["member", "list", "-w", "json"]);
-    let list: Value = serde_json::from_str(&list).expect("JSON");
-    let own = list["members"][0]["ID"].as_u64().expect("an id");
+    let own = own_id(server);
     for port in 1000..2000 {
         let url = format!("http://127.0.0.1:{port}");
         let said = add(server, &url);
@@ -93,10 +100,7 @@ fn learners_come_and_go_as_in_etcd() {
 #[test]
 fn members_move_as_in_etcd() {
     let [ours, theirs] = pair().map(|server| {
-        let (_, list) = run(&server, &["member", "list", "-w", "json"]);
-        let list: Value = serde_json::from_str(&list).expect("JSON");
-        let id = list["members"][0]["ID"].as_u64().expect("an id");
-        let hex = format!("{id:x}");
+        let hex = format!("{:x}", own_id(&server));
         let mut said = Vec::new();
         for url in [
             "http://127.0.0.1:7",

@@ -3,13 +3,15 @@
 use std::{
     fs,
     path::Path,
-    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
 use witan_e2e::{
-    Kind, Launch, Server, Tool, grpc, linear::client::Choice, server::SAME_URLS, tool::Said,
+    Kind, Launch, Server, Tool, grpc,
+    linear::client::Choice,
+    server::SAME_URLS,
+    tool::{Said, witan},
 };
 
 use super::{
@@ -21,20 +23,11 @@ const PEER: &str = SAME_URLS[1];
 
 /// Runs `witan snapshot` or `etcdutl snapshot`.
 fn tool(kind: Kind, args: &[&str]) -> Said {
-    let mut command = match kind {
-        Kind::Witan => Command::new(Kind::Witan.binary()),
-        Kind::Etcd36 => Tool::Etcdutl36.command(""),
-        Kind::Etcd34 | Kind::Etcd37 => Tool::Etcdutl37.command(""),
-    };
-    let output = command
-        .arg("snapshot")
-        .args(args)
-        .output()
-        .expect("the program is executable");
-    Said {
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    let args = [&["snapshot"], args].concat();
+    match kind {
+        Kind::Witan => witan(&args),
+        Kind::Etcd36 => Tool::Etcdutl36.run("", &args),
+        Kind::Etcd34 | Kind::Etcd37 => Tool::Etcdutl37.run("", &args),
     }
 }
 
@@ -45,14 +38,9 @@ fn fill(server: &Server, rounds: usize) -> i64 {
         let mut choice = Choice(3);
         let (mut revision, mut compacted) = (1, 0);
         for _ in 0..rounds {
-            let step = step(&mut choice, revision, compacted);
-            if let Some(at) = step.compacts_at() {
-                if at > revision {
-                    continue;
-                }
-                compacted = at;
+            if let Some(step) = step(&mut choice, revision, &mut compacted) {
+                revision = client.run(step).await;
             }
-            revision = client.run(step).await;
         }
         revision
     })

@@ -1,11 +1,11 @@
 //! How long what proves a user lives: over a restart, until a change, while it is used.
 
-use tonic::{Code, Request, metadata::MetadataValue, transport::Channel};
+use tonic::{Code, transport::Channel};
 use witan_api::v3::etcdserverpb::{
-    AuthUserAddRequest, AuthUserChangePasswordRequest, AuthenticateRequest, PutRequest,
-    RangeRequest, auth_client::AuthClient, kv_client::KvClient,
+    AuthUserAddRequest, AuthUserChangePasswordRequest, AuthenticateRequest,
+    auth_client::AuthClient, kv_client::KvClient,
 };
-use witan_e2e::{Kind, Launch, Server, grpc, wait};
+use witan_e2e::{Kind, Launch, Server, grpc, requests, wait};
 
 use crate::{populate, start};
 
@@ -30,18 +30,11 @@ impl Client {
     }
 
     async fn get(&mut self, key: &'static str, token: &str) -> Result<i64, (Code, String)> {
-        let range = RangeRequest { key: key.into(), ..RangeRequest::default() };
-        let answer = self.kv.range(with(range, token)).await;
+        let range = requests::with_token(Some(token), requests::range(key, ""));
+        let answer = self.kv.range(range).await;
         let answer = answer.map_err(|status| (status.code(), status.message().to_owned()));
         Ok(answer?.into_inner().count)
     }
-}
-
-fn with<T>(message: T, token: &str) -> Request<T> {
-    let mut request = Request::new(message);
-    let token: MetadataValue<_> = token.parse().unwrap();
-    request.metadata_mut().insert("token", token);
-    request
 }
 
 fn invalid() -> Result<i64, (Code, String)> {
@@ -112,9 +105,9 @@ fn empty_passwords_never_match() {
             };
             let hashed = client.auth.user_change_password(request).await;
             let hashed = hashed.unwrap_err();
-            let put = PutRequest { key: "k".into(), ..PutRequest::default() };
             // a token is not looked at while auth is off
-            client.kv.put(with(put, "nonsense")).await.unwrap();
+            let put = requests::with_token(Some("nonsense"), requests::put("k", ""));
+            client.kv.put(put).await.unwrap();
             let login = AuthenticateRequest::default();
             let off = client.auth.authenticate(login).await.unwrap_err();
             [long, hashed, off].map(|status| (status.code(), status.message().to_owned()))

@@ -22,8 +22,6 @@ fn start(kind: Kind) -> Server {
 /// with auth on.
 fn populate(server: &Server) {
     for (path, body) in [
-        ("auth/user/add", r#"{"name":"root","password":"r"}"#),
-        ("auth/user/grant", r#"{"user":"root","role":"root"}"#),
         ("auth/user/add", r#"{"name":"alice","password":"a"}"#),
         ("auth/user/add", r#"{"name":"bob","password":"b"}"#),
         ("auth/role/add", r#"{"name":"app"}"#),
@@ -40,8 +38,8 @@ fn populate(server: &Server) {
         ("kv/put", r#"{"key":"YQ==","value":"MQ=="}"#),
         ("kv/put", r#"{"key":"ZA==","value":"MQ=="}"#),
         ("kv/put", r#"{"key":"eA==","value":"MQ=="}"#),
-        ("auth/enable", "{}"),
     ] {
         server.v3(path, body);
     }
+    server.require_users(&["root:r"]);
 }

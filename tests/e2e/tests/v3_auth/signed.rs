@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
-use witan_e2e::{Folder, Kind, Launch, Server};
+use witan_e2e::{Folder, Kind, Launch, Server, tool::witan};
 use x509_cert::der::pem::{self, LineEnding};
 
 use crate::populate;
@@ -128,17 +128,14 @@ fn keys_that_do_not_fit_stop_the_start() {
             "1024 bits, below the 2048 that RSA needs",
         ),
     ] {
-        let output = std::process::Command::new(Kind::Witan.binary())
-            .arg(format!("--auth-token={token}"))
-            .arg("--data-dir")
-            .arg(dir.join("data"))
-            .args(["--listen-client-urls=http://127.0.0.1:0"])
-            .args(["--advertise-client-urls=http://127.0.0.1:0"])
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(1), "{token}");
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(told.contains(reason), "{token}: {told}");
+        let said = witan(&[
+            &format!("--auth-token={token}"),
+            &format!("--data-dir={}", dir.join("data").display()),
+            "--listen-client-urls=http://127.0.0.1:0",
+            "--advertise-client-urls=http://127.0.0.1:0",
+        ]);
+        assert_eq!(said.code, Some(1), "{token}");
+        assert!(said.stderr.contains(reason), "{token}: {}", said.all());
         assert!(!dir.join("data").exists(), "{token}");
     }
 }

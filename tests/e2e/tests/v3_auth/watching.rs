@@ -1,6 +1,6 @@
 //! A watcher gets no event that its user may not read: the check is made at its creation, and after a change.
 
-use witan_api::v3::etcdserverpb::{AuthenticateRequest, WatchResponse, auth_client::AuthClient};
+use witan_api::v3::etcdserverpb::WatchResponse;
 use witan_e2e::{
     Kind, Server, grpc,
     watching::{Watching, create, from},
@@ -17,12 +17,7 @@ async fn begin(
     (key, range_end): (&str, &str),
 ) -> (Watching, WatchResponse) {
     let channel = grpc::connect(&server.address()).await;
-    let mut token = None;
-    if let Some((name, password)) = user {
-        let mut auth = AuthClient::new(channel.clone());
-        let login = AuthenticateRequest { name: name.into(), password: password.into() };
-        token = Some(auth.authenticate(login).await.unwrap().into_inner().token);
-    }
+    let token = user.map(|(name, password)| server.token(name, password));
     let first = create(from(key, range_end, 0));
     let mut watch = Watching::open_with(&channel, token.as_deref(), first).await;
     let created = watch.next().await;
