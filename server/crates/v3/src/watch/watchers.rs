@@ -76,7 +76,7 @@ pub(super) struct CreatedWatcher {
     pub(super) unsynced: bool,
 }
 
-/// See the module's description. Must be emptied by [`StreamWatchers::clear`].
+/// See the module's description. Must be emptied by [`StreamWatchers::unregister`].
 #[derive(Debug, Default)]
 pub(super) struct StreamWatchers {
     by_id: HashMap<i64, Watcher>,
