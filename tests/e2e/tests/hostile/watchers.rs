@@ -85,6 +85,55 @@ fn a_deletion_of_many_keys_under_many_watchers() {
     });
 }
 
+/// One of many ranges in which nothing is written.
+fn unwanted(at: usize, revision: i64) -> WatchCreateRequest {
+    let [first, end] = ["", "x"].map(|last| format!("k000000/{at:06}{last}"));
+    from(&first, &end, revision)
+}
+
+/// A stream whose watchers want none of the changes has no answer at which it would stop reading them.
+#[test]
+fn a_deletion_of_many_keys_that_hardly_a_watcher_wants() {
+    const WATCHERS: usize = 20_000;
+    /// With them a turn has more matches than the server notes, so that each watcher reads the changes of the turn.
+    const MATCHING: usize = 30;
+    const KEYS: usize = 20_000;
+    /// Some for each worker.
+    const OTHERS: usize = 4;
+    let server = Launch::witan().start();
+    let address = server.address();
+    grpc::runtime().block_on(async {
+        let mut others = Vec::new();
+        for _ in 0..OTHERS {
+            others.push(KvClient::new(grpc::connect(&address).await));
+        }
+        fill(&mut others[0], KEYS, 0).await;
+        let watcher = |at| match at < MATCHING {
+            true => from(&format!("a{at:06}"), "z", 0),
+            false => unwanted(at, 0),
+        };
+        let synced = watch(grpc::connect(&address).await, None, WATCHERS, watcher).await;
+        let deleted = others[0].delete_range(requests::delete("k", "l")).await;
+        let deleted = deleted.expect("deleted").into_inner();
+        assert_eq!(deleted.deleted, KEYS as i64);
+        for client in &mut others {
+            let waited = longest_put(client).await;
+            assert!(waited <= WAIT_MAX, "another client's put took {waited:?}");
+        }
+        drop(synced);
+        let revision = deleted.header.expect("a header").revision;
+        let asked = (0..WATCHERS).map(move |at| create(unwanted(at, revision)));
+        let asked = stream::iter(asked).chain(stream::pending());
+        let channel = grpc::connect(&address).await;
+        let unsynced = WatchClient::new(channel).watch(asked).await;
+        for client in &mut others {
+            let waited = longest_put(client).await;
+            assert!(waited <= WAIT_MAX, "another client's put took {waited:?}");
+        }
+        drop(unsynced);
+    });
+}
+
 /// Each is told, and what it is told is made when the client takes it.
 #[test]
 fn many_watchers_that_lose_their_permission_at_once() {
