@@ -36,7 +36,7 @@ pub(crate) const HELD: &str = "replaced";
 /// How long after its grace period an object that is being deleted counts as stuck.
 const LATE_SECONDS: i64 = 60;
 
-/// How long a refused growth is not asked for again: a person may permit it in the class of the volume.
+/// The time after which the operator asks for a refused growth again: the storage class may allow expansion by then.
 const REFUSAL_SECONDS: i64 = 3600;
 
 /// The longest text of the kubelet or the scheduler that is passed on.

@@ -16,7 +16,8 @@ pub struct GoUrl<'a> {
     pub path: &'a str,
 }
 
-/// Splits a URL into scheme, host and path; drops user info, query and fragment unchecked. The error is the text that Go prints behind `parse "...": `.
+/// Splits a URL into scheme, host and path; drops user info, query and fragment unchecked. The error is the text that Go
+/// prints behind `parse "...": `.
 pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     let text = text.split_once('#').map_or(text, |(before, _)| before);
     if text.bytes().any(|b| b < 0x20 || b == 0x7f) {

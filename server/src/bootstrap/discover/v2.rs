@@ -24,7 +24,7 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Letters of an answer that an error shows.
 const SHOWN_CHARS: usize = 200;
 
-/// What is escaped in a URL-encoded form.
+/// Characters that are escaped in a URL-encoded form.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')

@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, percent_encode};
 
 use super::header::{self, HeaderMeaning};
 
-/// What Go accepts in a request line and actix does not; bytes outside of ASCII are escaped, too.
+/// Characters that Go accepts in a request line and actix refuses. Bytes outside of ASCII are escaped as well.
 const ESCAPED: &AsciiSet = &AsciiSet::EMPTY
     .add(b'"')
     .add(b'#')

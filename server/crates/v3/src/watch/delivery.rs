@@ -156,8 +156,8 @@ impl ResponseQueue {
         self.events
     }
 
-    /// Returns the next response, `None` if nothing is left to send or the worker must be yielded before: a million watchers
-    /// may filter all events out. A response above `fragment_bytes` is split if its watcher asked for fragments.
+    /// Returns the next response; `None` if nothing is left to send, or if `turn` is over: all events may be filtered out,
+    /// for a million watchers. Splits a response above `fragment_bytes` if its watcher has asked for fragments.
     pub(super) fn next(
         &mut self,
         watchers: &mut StreamWatchers,

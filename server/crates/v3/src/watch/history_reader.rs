@@ -197,7 +197,7 @@ impl HistoryStates {
     }
 }
 
-/// What is read for a group or for an unsynced watcher.
+/// The changes that a group or an unsynced watcher reads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RangeToRead<'a> {
     pub(super) span: &'a WatchRange,
@@ -313,7 +313,7 @@ mod tests {
         apply(kv, KvOperation::Delete(delete));
     }
 
-    /// What was read in one batch, or why nothing was.
+    /// A batch, or the reason why there is none.
     struct BatchRead {
         batch: Result<EventBatch, Compacted>,
         yields: usize,

@@ -1,9 +1,9 @@
-//! What a stream does before it yields its worker.
+//! The work of a stream between two yields of its worker.
 
 use super::limits::UNWANTED_SCAN_CHANGES;
 
-/// Changes that a stream has looked at since it last yielded its worker. They are counted whether or not a watcher wants
-/// them: a stream that finds nothing has no answer at which it would stop, and other clients of the worker wait meanwhile.
+/// Counts the changes that a stream has looked at since it last yielded its worker, whether or not a watcher wants them. A
+/// stream that only counted its events would never yield while it finds none, and block the other clients of the worker.
 #[derive(Debug, Default)]
 pub(super) struct WorkerTurn {
     changes: usize,
