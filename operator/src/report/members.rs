@@ -21,7 +21,11 @@ pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
         let name = of.cluster.resource.member(ordinal);
         let reported = match membership {
             Some(list) => of_member(list, member),
-            None => last_reported(of.before, &name),
+            None => {
+                let mut known = of.before.members.iter();
+                let known = known.find(|known| known.name == name);
+                known.map(last_reported).unwrap_or_default()
+            }
         };
         MemberStatus {
             name,
@@ -36,7 +40,7 @@ pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let Some(list) = membership else {
         let known = of.before.members.iter();
         let elsewhere = known.filter(|member| member.ordinal.is_none());
-        all.extend(elsewhere.map(|member| last_reported(of.before, &member.name)));
+        all.extend(elsewhere.map(last_reported));
         return all;
     };
     let foreign = seen.members().filter(|member| member.ordinal.is_none());
@@ -54,12 +58,11 @@ pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
 }
 
 /// Returns the name, the id and the role of a member in the present status.
-fn last_reported(before: &EtcdClusterStatus, name: &str) -> MemberStatus {
-    let known = before.members.iter().find(|known| known.name == name);
+fn last_reported(known: &MemberStatus) -> MemberStatus {
     MemberStatus {
-        name: name.to_owned(),
-        id: known.and_then(|known| known.id.clone()),
-        is_learner: known.is_some_and(|known| known.is_learner),
+        name: known.name.clone(),
+        id: known.id.clone(),
+        is_learner: known.is_learner,
         ..MemberStatus::default()
     }
 }
