@@ -214,9 +214,12 @@ impl<S: Service> Connection<S> {
             && let Poll::Ready(answer) = Pin::new(running).poll(cx)
         {
             stream.running = None;
-            stream.request.set(stream.request_bytes());
             if self.answer(stream, answer) == StreamProgress::Ended {
                 return StreamProgress::Ended;
+            }
+            // a streamed response may keep its one request, such as the name of an election, until its end
+            if stream.body.is_none() {
+                stream.request.set(stream.request_bytes());
             }
         }
         if stream.running.is_none() && self.send(slot, stream, cx) == StreamProgress::Ended {

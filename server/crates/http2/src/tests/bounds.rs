@@ -95,6 +95,21 @@ fn a_message_is_counted_until_its_call_has_an_answer() {
     assert_eq!(client.connection.audit().requests.0, before);
 }
 
+#[test]
+fn a_message_is_counted_while_its_response_is_streamed() {
+    let mut client = Client::greeted(Config::default(), 0);
+    for n in 0..100 {
+        client.ask(2 * n + 1, "/made", &[7; 1 << 10]);
+    }
+    let streams = client.connection.audit();
+    assert_eq!(streams.streams, 100, "{streams:?}");
+    assert!(streams.requests.0 >= 100 << 10, "{streams:?}");
+    for n in 0..100 {
+        client.number(frame::RST_STREAM, 2 * n + 1, 8);
+    }
+    assert_eq!(client.connection.audit().requests.0, 0);
+}
+
 /// Calls with a message of so many bytes, and gets no answer.
 fn call_with(client: &mut Client, stream: u32, bytes: usize) {
     client.send(frame::HEADERS, END_HEADERS, stream, &block("/never"));
