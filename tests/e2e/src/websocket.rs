@@ -67,6 +67,11 @@ impl Socket {
         Self { stream, head: head.to_lowercase() }
     }
 
+    /// Returns the connection, for a client that reads bytes or nothing.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Sends a message.
     pub fn send(&mut self, text: &str) -> io::Result<()> {
         self.frame(0x81, text.as_bytes())

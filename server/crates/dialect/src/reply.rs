@@ -149,7 +149,7 @@ pub enum ResponseReservation {
 impl ResponseReservation {
     /// Reserves memory for an answer of more than `SMALL_BYTES` bytes; `Unavailable` if the budget is
     /// used up. Smaller answers, and all without a budget (`None`), need no reservation.
-    pub(crate) fn take(answers: Option<&MemoryBudget>, bytes: usize) -> Self {
+    pub fn take(answers: Option<&MemoryBudget>, bytes: usize) -> Self {
         match answers {
             Some(answers) if bytes > SMALL_BYTES => answers
                 .try_reserve(bytes)

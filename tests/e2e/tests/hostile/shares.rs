@@ -1,15 +1,16 @@
 //! Clients that take more than their share: of the room for answers, of a worker's time.
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::TcpStream,
     thread,
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use prost::Message;
 use witan_api::v3::etcdserverpb::{RangeRequest, TxnRequest, request_op::Request};
-use witan_e2e::{Server, requests};
+use witan_e2e::{Server, requests, websocket::Socket};
 
 use crate::{
     h2,
@@ -133,6 +134,65 @@ fn an_address_with_many_connections_leaves_room_for_another() {
         assert!(answer.len() > LARGE_BYTES, "{begins}");
         drop(hogs);
         format!("{HOGS} clients of one address x {LARGE_CALLS} x 1 MiB: another is answered")
+    });
+}
+
+/// Large values that one deletion removes.
+const DELETED: u8 = 10;
+
+/// Streams whose answers together are more than there is room for: each is all that was deleted, as base64.
+const STREAMS: usize = 64;
+
+#[test]
+fn answers_of_gateway_streams_count_too() {
+    let deleted = u64::from(DELETED) * LARGE_BYTES as u64;
+    // an answer exists in several forms while it is made
+    let bound = SLACK_BYTES + DATA_BYTES + 2 * ANSWERS_BYTES;
+    case("gateway streams unread", bound, |server| {
+        for at in 0..DELETED {
+            put(server, &STANDARD.encode([b'k', at]), LARGE_BYTES);
+        }
+        let answer = server.v3("kv/deleterange", r#"{"key":"aw==","range_end":"bA=="}"#);
+        let revision = &answer["header"]["revision"];
+        let create = format!(
+            r#"{{"create_request":{{"key":"aw==","range_end":"bA==","prev_kv":true,"start_revision":{revision}}}}}"#
+        );
+        let length = create.len();
+        let head = format!("POST /v3/watch HTTP/1.1\r\nHost: {}", server.address());
+        let post = format!("{head}\r\nContent-Length: {length}\r\n\r\n{create}");
+        let streams = at_once(STREAMS, |at| {
+            if at % 2 == 0 {
+                let mut socket = Socket::open(&server.address(), "/v3/watch", &[]);
+                socket.send(&create).expect("it is sent");
+                socket.into_stream()
+            } else {
+                let mut stream = connect(server);
+                stream.write_all(post.as_bytes()).expect("it is sent");
+                stream
+            }
+        });
+        // the watcher's creation is answered before its events
+        thread::sleep(Duration::from_secs(3));
+        let whole = at_once(STREAMS, |at| {
+            let mut read = [0; 64 << 10];
+            let mut stream = &streams[at];
+            stream
+                .set_read_timeout(Some(Duration::from_secs(2)))
+                .expect("a TCP socket");
+            let mut bytes = 0;
+            while let Ok(more @ 1..) = stream.read(&mut read) {
+                bytes += more as u64;
+            }
+            bytes > deleted
+        });
+        let sent = whole.iter().filter(|whole| **whole).count();
+        assert!(
+            (1..STREAMS).contains(&sent),
+            "{sent} of {STREAMS} got all that was deleted"
+        );
+        format!(
+            "{STREAMS} clients x {DELETED} MiB deleted: {sent} answers fit, the others are refused"
+        )
     });
 }
 

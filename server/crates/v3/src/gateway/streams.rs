@@ -1,7 +1,7 @@
 //! Streams as JSON over HTTP/1: requests are consecutive JSON objects in the body; responses are
 //! lines, each in its own chunk, because some clients parse chunks.
 
-use std::{convert::Infallible, pin::Pin};
+use std::pin::Pin;
 
 use actix_web::{HttpRequest, HttpResponse, http::header::CONTENT_TYPE, web};
 use bytes::{Bytes, BytesMut};
@@ -10,12 +10,15 @@ use prost::Message;
 use serde::Serialize;
 use tonic::Status;
 use witan_api::v3::{etcdserverpb::SnapshotRequest, shape::Shaped};
-use witan_base::panics::{self, PanicSource};
+use witan_base::{
+    budget::MemoryBudget,
+    panics::{self, PanicSource},
+};
 use witan_dialect::{
     Context,
     blocking::{BlockingPool, INLINE_BYTES},
     client::Disconnect,
-    reply,
+    reply::{self, ResponseBudgetExceeded, ResponseReservation},
 };
 use witan_gocompat::json::JsonProgress;
 
@@ -156,12 +159,33 @@ async fn in_lines<A: Shaped + Serialize>(
         Ok(answer) => line(&answer, json_format.encoding),
         Err(status) => failed(&status, json_format.gateway_version),
     });
+    let lines = reserved(reply::answers_budget(request).cloned(), lines);
     let mut response = HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, reply::JSON))
         .insert_header(("Grpc-Metadata-Content-Type", "application/grpc"))
-        .streaming(lines.map(Ok::<_, Infallible>));
+        .streaming(lines);
     reply::end_with_connection(request, &mut response);
     response
+}
+
+/// Reserves the memory of each line until the next one is asked for: it was sent then. An error, which closes the connection,
+/// if the client's budget is used up.
+fn reserved(
+    budget: Option<MemoryBudget>,
+    lines: impl Stream<Item = Bytes> + Unpin,
+) -> impl Stream<Item = Result<Bytes, ResponseBudgetExceeded>> {
+    let state = (lines, budget, ResponseReservation::NotNeeded);
+    stream::try_unfold(state, |(mut lines, budget, sent)| async move {
+        drop(sent);
+        let Some(line) = lines.next().await else {
+            return Ok(None);
+        };
+        let reservation = ResponseReservation::take(budget.as_ref(), line.len());
+        if matches!(reservation, ResponseReservation::Unavailable) {
+            return Err(ResponseBudgetExceeded);
+        }
+        Ok(Some((line, (lines, budget, reservation))))
+    })
 }
 
 /// Answers a stream that has failed before its first answer.
