@@ -18,13 +18,17 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_dialect::fair_semaphore::WithPermit;
 use witan_dialect::{Context, blocking::INLINE_ITEMS};
-use witan_machine::lease::{self, LeaseGrant, LeaseId, LeaseRevoke, RemainingTtl};
+use witan_machine::{
+    auth::AccessCheck,
+    kv::Kv,
+    lease::{self, LeaseGrant, LeaseId, LeaseRevoke, RemainingTtl},
+};
 use witan_node::{NodeError, now_ns};
 use witan_replica::lessor::Renewal;
 
 use super::{
     RpcResult, authorize, header,
-    kv::{self, ReadSize},
+    kv::{AdmittedRead, ReadSize},
     stream_end::StreamEnd,
 };
 use crate::error::RpcError;
@@ -98,13 +102,17 @@ pub(super) async fn lease_time_to_live(
     if !request.keys {
         return Ok(WithPermit::without(response));
     }
-    let more_than = |keys: u64| {
-        let keys = usize::try_from(keys).unwrap_or(usize::MAX);
-        view.machine.kv.leases().keys(id).nth(keys).is_some()
+    let size = |kv: &Kv| {
+        let more_than = |keys: u64| {
+            let keys = usize::try_from(keys).unwrap_or(usize::MAX);
+            kv.leases().keys(id).nth(keys).is_some()
+        };
+        ReadSize::by(more_than, more_than)
     };
-    let size = ReadSize::by(more_than, more_than);
+    let may = |caller: AccessCheck<'_>| caller.list_lease(id);
+    let (admitted, view) = AdmittedRead::wait(ctx, view, size, may).await?;
     let keys = move || view.machine.kv.leases().keys(id).cloned().collect();
-    let (keys, permit) = kv::read(ctx, size, keys).await?;
+    let (keys, permit) = admitted.run(keys).await?;
     response.keys = keys;
     Ok(WithPermit::new(response, permit))
 }

@@ -12,6 +12,8 @@ pub(crate) mod put;
 pub(crate) mod range;
 pub(crate) mod txn;
 
+use std::sync::Arc;
+
 use prost::Message;
 use tokio::task::yield_now;
 use witan_api::v3::{etcdserverpb::ResponseHeader, mvccpb};
@@ -19,8 +21,10 @@ use witan_base::panics;
 use witan_dialect::Context;
 use witan_dialect::fair_semaphore::{FairPermit, WithPermit};
 use witan_machine::{
+    auth::{AccessCheck, AuthError},
     kv::{KeyValue, Kv},
     operation::Operation,
+    view::View,
 };
 use witan_node::Applied;
 
@@ -69,21 +73,62 @@ impl ReadSize {
     }
 }
 
-/// Runs a read: a `Long` one on another thread, the others on this worker. All but `Small` ones wait
-/// for a permit, which is returned with the result.
-pub(super) async fn read<T: Send + 'static>(
-    ctx: &Context,
+/// A read that may begin: its size, and the permit that all but a `Small` one need.
+pub(super) struct AdmittedRead {
     size: ReadSize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> RpcResult<(T, Option<FairPermit>)> {
-    match size {
-        ReadSize::Small => Ok((work(), None)),
+    permit: Option<FairPermit>,
+}
+
+impl AdmittedRead {
+    /// Waits for the permit of a read of a state, and returns the state to read. A read that has to wait gives up its state,
+    /// because that would keep all that is replaced until then, and reads the one that is present afterwards: `may` checks
+    /// its caller there, too.
+    pub(super) async fn wait(
+        ctx: &Context,
+        view: Arc<View>,
+        size: impl Fn(&Kv) -> ReadSize,
+        may: impl FnOnce(AccessCheck<'_>) -> Result<(), AuthError>,
+    ) -> RpcResult<(Self, Arc<View>)> {
+        let of_view = size(&view.machine.kv);
+        if matches!(of_view, ReadSize::Small) {
+            return Ok((Self { size: of_view, permit: None }, view));
+        }
+        if let Some(permit) = ctx.job_limits.reads.try_take(ctx.node.client()) {
+            return Ok((Self { size: of_view, permit: Some(permit) }, view));
+        }
+        drop(view);
         // a separate future, so that the one of a small read stays small
-        ReadSize::Large => Box::pin(read_large(ctx, work)).await,
-        ReadSize::Long => {
-            let permit = Box::pin(large_read_permit(ctx)).await?;
-            let done = panics::run_blocking(move || (work(), Some(permit)));
-            done.await.map_err(|_| RpcError::Stopped)
+        let permit = Some(Box::pin(large_read_permit(ctx)).await?);
+        let view = ctx.node.view().await?;
+        authorize::on(ctx, &view.machine, may)?;
+        Ok((Self { size: size(&view.machine.kv), permit }, view))
+    }
+
+    /// Waits for the permit of a read that runs on another thread.
+    pub(super) async fn long(ctx: &Context) -> RpcResult<Self> {
+        let permit = Some(large_read_permit(ctx).await?);
+        Ok(Self { size: ReadSize::Long, permit })
+    }
+
+    /// Runs the read: a `Long` one on another thread, the others on this worker. The permit is returned with the result. A
+    /// `Large` one holds it past the current poll of the connection, so that one poll never runs more such reads than there
+    /// are permits.
+    pub(super) async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> RpcResult<(T, Option<FairPermit>)> {
+        let permit = self.permit;
+        match self.size {
+            ReadSize::Small => Ok((work(), permit)),
+            ReadSize::Large => {
+                let done = work();
+                yield_now().await;
+                Ok((done, permit))
+            }
+            ReadSize::Long => {
+                let done = panics::run_blocking(move || (work(), permit));
+                done.await.map_err(|_| RpcError::Stopped)
+            }
         }
     }
 }
@@ -91,18 +136,6 @@ pub(super) async fn read<T: Send + 'static>(
 /// Waits for the client's permit for a large read.
 async fn large_read_permit(ctx: &Context) -> RpcResult<FairPermit> {
     Ok(ctx.job_limits.reads.take(ctx.node.client()).await?)
-}
-
-/// Reads on this worker. The permit is held past the current poll of the connection, so that one poll never runs more
-/// such reads than there are permits.
-async fn read_large<T>(
-    ctx: &Context,
-    work: impl FnOnce() -> T,
-) -> RpcResult<(T, Option<FairPermit>)> {
-    let permit = large_read_permit(ctx).await?;
-    let done = work();
-    yield_now().await;
-    Ok((done, Some(permit)))
 }
 
 /// Waits for a permit for large reads if a command `spans` ranges and may read `many` keys of the

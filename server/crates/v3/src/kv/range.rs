@@ -8,13 +8,14 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_dialect::sampling::KeyOperation;
 use witan_machine::{
-    kv::{self, RangeReply},
+    auth::AccessCheck,
+    kv::{self, Kv, RangeReply},
     view::View,
 };
 use witan_node::RequestType;
 
 use super::{
-    Context, Header, ReadSize, RpcResult, WithPermit, authorize, header, key_values, read,
+    AdmittedRead, Context, Header, ReadSize, RpcResult, WithPermit, authorize, header, key_values,
 };
 use crate::error::RpcError;
 
@@ -36,17 +37,20 @@ async fn execute(ctx: &Context, request: RangeRequest) -> RpcResult<WithPermit<R
     let view = view_for(ctx, &request).await?;
     let began = Instant::now();
     let range = operation(request);
+    let size = |kv: &Kv| {
+        ReadSize::by(
+            |keys| kv.reads_more_than(&range, keys),
+            |keys| kv.reads_longer_than(&range, keys),
+        )
+    };
+    let may = |caller: AccessCheck<'_>| caller.read(&range.key, &range.range_end);
+    let (admitted, view) = AdmittedRead::wait(ctx, view, size, may).await?;
     let header = header::at(&ctx.node, view.machine.kv.revision());
-    let kv = &view.machine.kv;
-    let size = ReadSize::by(
-        |keys| kv.reads_more_than(&range, keys),
-        |keys| kv.reads_longer_than(&range, keys),
-    );
     let work = move || {
         let reply = view.machine.kv.range(&range);
         reply.map(|reply| response(header, reply))
     };
-    let (answer, permit) = read(ctx, size, work).await?;
+    let (answer, permit) = admitted.run(work).await?;
     ctx.v3_metrics.ranged(began.elapsed(), answer.is_ok());
     let answer = answer?;
     ctx.node.ranges_served(1);

@@ -8,13 +8,13 @@ use witan_api::v3::etcdserverpb::{
     Compare, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse, compare::TargetUnion,
     request_op::Request, response_op::Response,
 };
-use witan_machine::kv::{self, OpReply, TxnReply};
+use witan_machine::kv::{self, Kv, OpReply, TxnReply};
 use witan_node::RequestType;
 
 use super::{
-    Context, FairPermit, Header, LARGE_READ_KEYS, ReadSize, RpcResult, WithPermit, authorize,
-    delete_range, executed, fits, header, overlap::BranchWrites, permit_if, propose_in, put, range,
-    read,
+    AdmittedRead, Context, FairPermit, Header, LARGE_READ_KEYS, ReadSize, RpcResult, WithPermit,
+    authorize, delete_range, executed, fits, header, overlap::BranchWrites, permit_if, propose_in,
+    put, range,
 };
 use crate::error::RpcError;
 
@@ -106,9 +106,10 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
 /// Waits for a permit for large reads, and refuses (`AnswerTooLarge`) a transaction that compares or sorts too many
 /// bytes of values in the present state: while it runs, no other entry is applied.
 async fn within_compared(ctx: &Context, txn: kv::Txn) -> RpcResult<(kv::Txn, Option<FairPermit>)> {
+    let admitted = AdmittedRead::long(ctx).await?;
     let view = ctx.node.view().await?;
     let work = move || (view.machine.kv.txn_compares_too_much(&txn), txn);
-    let ((too_much, txn), permit) = read(ctx, ReadSize::Long, work).await?;
+    let ((too_much, txn), permit) = admitted.run(work).await?;
     match too_much {
         true => Err(RpcError::AnswerTooLarge),
         false => Ok((txn, permit)),
@@ -122,16 +123,18 @@ async fn read_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     } else {
         ctx.node.read().await?
     };
-    let revision = view.machine.kv.revision();
     let txn = operation(request);
     authorize::on(ctx, &view.machine, |caller| caller.txn(&txn))?;
-    let kv = &view.machine.kv;
-    let size = ReadSize::by(
-        |keys| kv.txn_reads_more_than(&txn, keys),
-        |keys| kv.txn_reads_longer_than(&txn, keys),
-    );
+    let size = |kv: &Kv| {
+        ReadSize::by(
+            |keys| kv.txn_reads_more_than(&txn, keys),
+            |keys| kv.txn_reads_longer_than(&txn, keys),
+        )
+    };
+    let (admitted, view) = AdmittedRead::wait(ctx, view, size, |caller| caller.txn(&txn)).await?;
+    let revision = view.machine.kv.revision();
     let work = move || view.machine.kv.read_txn(&txn);
-    let (reply, permit) = read(ctx, size, work).await?;
+    let (reply, permit) = admitted.run(work).await?;
     Ok(((reply?, revision), permit))
 }
 
