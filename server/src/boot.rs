@@ -123,7 +123,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
                 &config,
                 (bound, security),
                 (&member.node, authenticator),
-                (on, metrics, ClientBudgets::new(&budgets)),
+                (on, metrics, &budgets),
                 (log_level, follow),
             )?;
             let ready = report_ready(member.node.clone(), config.clone(), publishing);
@@ -552,7 +552,7 @@ fn serve(
     config: &Config,
     (bound, security): (Vec<Bound>, Option<ServerTls>),
     (node, authenticator): (&Node, Arc<Authenticator>),
-    (on, metrics, traffic): (Register, Arc<TransportMetrics>, ClientBudgets),
+    (on, metrics, budgets): (Register, Arc<TransportMetrics>, &BudgetMetrics),
     (log_level, follow): (LogLevelHandle, Option<FollowHandle>),
 ) -> Result<RunningServer, BootError> {
     let panics = PanicMetrics::register(&on);
@@ -566,6 +566,7 @@ fn serve(
         settings: config.settings.clone(),
         log_level,
         job_limits: witan_dialect::JobLimits::default(),
+        watchers: MemoryBudget::of_watchers(budgets),
         blocking: witan_dialect::blocking::BlockingPool::of_processors(),
         authenticator,
         sampler: witan_dialect::sampling::Sampler::default(),
@@ -581,7 +582,7 @@ fn serve(
         calls,
         metrics,
         panics,
-        traffic,
+        traffic: ClientBudgets::new(budgets),
         connections: config.connections,
         security,
     };

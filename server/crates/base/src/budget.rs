@@ -28,6 +28,9 @@ pub const REQUESTS_BYTES_MAX: usize = 256 << 20;
 /// Commands between a dialect and the state machine.
 pub const PROPOSALS_BYTES_MAX: usize = 64 << 20;
 
+/// Watchers of v3 keys, with the keys that they watch.
+pub const WATCHERS_BYTES_MAX: usize = 1 << 30;
+
 /// gRPC calls in progress, beyond the first few of each connection.
 pub const CALLS_MAX: usize = 65_536;
 
@@ -105,6 +108,11 @@ impl MemoryBudget {
         Self::new(PROPOSALS_BYTES_MAX, metrics.proposals.clone())
     }
 
+    /// Makes the budget of watchers, of `WATCHERS_BYTES_MAX` bytes.
+    pub fn of_watchers(metrics: &BudgetMetrics) -> Self {
+        Self::new(WATCHERS_BYTES_MAX, metrics.watchers.clone())
+    }
+
     /// Makes a budget of `max` bytes of which none are reserved. `refused` counts the refused reservations.
     fn new(max: usize, refused: IntCounter) -> Self {
         let pool = Pool {
@@ -145,6 +153,11 @@ impl MemoryBudget {
             .then(|| Reservation { budget: self.clone(), bytes })
     }
 
+    /// Makes a reservation of no bytes, which may grow.
+    pub fn reserve_later(&self) -> Reservation {
+        Reservation { budget: self.clone(), bytes: 0 }
+    }
+
     /// Reserves bytes that the caller releases with [`MemoryBudget::release`]. `false` if they were
     /// refused.
     pub fn reserve(&self, bytes: usize) -> bool {
@@ -183,6 +196,21 @@ impl MemoryBudget {
             }
             client.address.fetch_sub(bytes, Relaxed);
         }
+    }
+}
+
+impl Reservation {
+    /// Reserves bytes in addition. `false` if they were refused.
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let granted = self.budget.reserve(bytes);
+        self.bytes += if granted { bytes } else { 0 };
+        granted
+    }
+
+    /// Releases some of the bytes.
+    pub fn shrink(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.budget.release(bytes);
     }
 }
 
@@ -241,6 +269,18 @@ mod tests {
         assert_eq!(refused.get(), 3);
         drop(b);
         assert!(budget.try_reserve(11).is_some(), "all was given back");
+    }
+
+    #[test]
+    fn a_reservation_grows_and_shrinks() {
+        let refused = IntCounter::new("refused", "Refusals.").unwrap();
+        let budget = MemoryBudget::new(10, refused);
+        let mut held = budget.reserve_later();
+        assert!(held.grow(4) && held.grow(6) && !held.grow(1));
+        held.shrink(3);
+        assert!(held.grow(3) && !held.grow(1));
+        drop(held);
+        assert_eq!(budget.pool.taken.load(Relaxed), 0);
     }
 
     fn network(last: u8) -> ClientNetwork {

@@ -24,7 +24,9 @@ use std::{ops::Deref, sync::Arc};
 use actix_web::HttpRequest;
 use witan_api::top::KeySpace;
 use witan_auth::{Authenticator, Credentials, PasswordSource};
-use witan_base::{client_network::ClientNetwork, metrics::MetricsPage, panics::PanicMetrics};
+use witan_base::{
+    budget::MemoryBudget, client_network::ClientNetwork, metrics::MetricsPage, panics::PanicMetrics,
+};
 use witan_config::Settings;
 use witan_logging::LogLevelHandle;
 use witan_node::Node;
@@ -59,6 +61,8 @@ pub struct SharedContext {
     pub log_level: LogLevelHandle,
     /// Limits how many jobs over the whole store run at once.
     pub job_limits: JobLimits,
+    /// Memory of v3's watchers.
+    pub watchers: MemoryBudget,
     /// Runs work that would block a worker.
     pub blocking: BlockingPool,
     /// Authenticates callers.

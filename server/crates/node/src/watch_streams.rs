@@ -18,10 +18,7 @@ use witan_replica::watch::{
     range::WatchRange,
 };
 
-use super::{
-    NodeError,
-    completions::{CompletionBatch, CompletionQueue},
-};
+use super::completions::{CompletionBatch, CompletionQueue};
 
 /// Number of periodic checks after which states from before a compaction are dropped: synced
 /// streams have read them long before, and they hold memory that the compaction should free.
@@ -242,13 +239,10 @@ pub struct WatchStream {
 
 impl WatchStream {
     /// Registers a group of one watcher. Returns it with the published revision.
-    pub fn register(&self, span: &WatchRange) -> Result<(WatcherGroupId, i64), NodeError> {
+    pub fn register(&self, span: &WatchRange) -> (WatcherGroupId, i64) {
         let mut watch_state = self.streams.0.lock();
-        let id = watch_state
-            .groups
-            .register(self.id, span)
-            .map_err(|_| NodeError::TooMany)?;
-        Ok((id, watch_state.published))
+        let id = watch_state.groups.register(self.id, span);
+        (id, watch_state.published)
     }
 
     /// Counts one more watcher of a group. Returns the published revision.
@@ -343,7 +337,7 @@ mod tests {
             streams.begin(&kv);
             let stream = streams.add_stream(ClientNetwork::default());
             let span = WatchRange::new(b"key", b"");
-            let (group, _) = stream.register(&span).expect("there is room");
+            let (group, _) = stream.register(&span);
             let mut completions = CompletionBatch::default();
             let first = put(&mut kv);
             streams.notify(&kv, &mut completions);
@@ -370,12 +364,12 @@ mod tests {
             let streams = WatchStreams::default();
             let (one, two) = (streams.add_stream(client(1)), streams.add_stream(client(2)));
             let span = |at: usize| WatchRange::new(format!("{at:04}").as_bytes(), b"");
-            let register = |at| one.register(&span(at)).expect("there is room").0;
+            let register = |at| one.register(&span(at)).0;
             let groups: Vec<_> = (0..MANY).map(register).collect();
             for at in (0..MANY).step_by(2) {
                 one.unregister([(groups[at], &span(at))].into_iter());
             }
-            let (other, _) = two.register(&span(MANY)).expect("there is room");
+            let (other, _) = two.register(&span(MANY));
             two.join(other);
             two.join(other);
             two.leave(other);

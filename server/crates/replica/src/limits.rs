@@ -101,9 +101,6 @@ pub const EXPIRE_TICKS: u64 = 5;
 /// Waiting v2 watchers of one member; more are refused (a long poll each, so more than its sockets).
 pub const WATCHERS_MAX: usize = 131_072;
 
-/// Spans of v3 keys that are watched at one member, each counted once per stream; more are refused.
-pub const WATCHER_GROUPS_MAX: usize = 4 << 20;
-
 /// Locations of changes noted for one stream that has not read them yet; above it, the stream reads
 /// the history itself.
 pub const NOTED_LOCATIONS_MAX: usize = 1024;

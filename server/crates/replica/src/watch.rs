@@ -23,7 +23,7 @@ use witan_tree::{Event, Watch};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatcherId(u64);
 
-/// `limits::WATCHERS_MAX` watchers, or `limits::WATCHER_GROUPS_MAX` groups, are registered already.
+/// `limits::WATCHERS_MAX` watchers are registered already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many watchers")]
 pub struct TooManyWatchers;

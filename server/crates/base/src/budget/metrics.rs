@@ -11,6 +11,7 @@ pub struct BudgetMetrics {
     pub(super) answers: IntCounter,
     pub(super) requests: IntCounter,
     pub(super) calls: IntCounter,
+    pub(super) watchers: IntCounter,
 }
 
 impl BudgetMetrics {
@@ -18,7 +19,7 @@ impl BudgetMetrics {
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         let refused = on.counters("witan_refused_total", "Requests refused early because too much is in flight already, by what.", &["what"]);
-        let [proposals, answers, requests, calls] = ["proposals", "answers", "requests", "calls"].map(|what| refused.with_label_values(&[what]));
-        Self { proposals, answers, requests, calls }
+        let [proposals, answers, requests, calls, watchers] = ["proposals", "answers", "requests", "calls", "watchers"].map(|what| refused.with_label_values(&[what]));
+        Self { proposals, answers, requests, calls, watchers }
     }
 }

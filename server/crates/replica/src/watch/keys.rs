@@ -12,11 +12,10 @@ use std::{
 };
 
 use super::{
-    TooManyWatchers,
     interval_tree::IntervalTree,
     range::{RangeEnd, WatchRange},
 };
-use crate::limits::{NOTED_LOCATIONS_MAX, WATCHER_GROUPS_MAX};
+use crate::limits::NOTED_LOCATIONS_MAX;
 use witan_machine::kv::Location;
 
 /// Identifies a stream; reused after it was removed.
@@ -131,16 +130,8 @@ impl WatcherGroups {
         self.len() == 0
     }
 
-    /// Registers a group of one watcher, which is notified from the next change on. An error if there are
-    /// [`WATCHER_GROUPS_MAX`] groups.
-    pub fn register(
-        &mut self,
-        stream: WatchStreamId,
-        span: &WatchRange,
-    ) -> Result<WatcherGroupId, TooManyWatchers> {
-        if self.len() >= WATCHER_GROUPS_MAX {
-            return Err(TooManyWatchers);
-        }
+    /// Registers a group of one watcher, which is notified from the next change on.
+    pub fn register(&mut self, stream: WatchStreamId, span: &WatchRange) -> WatcherGroupId {
         let group = WatcherGroup {
             key: span.key.clone(),
             stream: stream.0,
@@ -152,7 +143,7 @@ impl WatcherGroups {
             RangeEnd::One => self.exact.entry(span.key.clone()).or_default().insert(id),
             RangeEnd::At(_) | RangeEnd::Never => self.ranges.entry(span, |ids| ids.insert(id)),
         }
-        Ok(WatcherGroupId(id))
+        WatcherGroupId(id)
     }
 
     /// Counts one more watcher of a group.
@@ -392,9 +383,9 @@ mod tests {
         let places = places(3);
         let mut hub = WatcherGroups::default();
         let (one, two) = (hub.add_stream(), hub.add_stream());
-        let exact = hub.register(one, &WatchRange::new(b"a", b"")).unwrap();
-        let range = hub.register(one, &WatchRange::new(b"a", b"c")).unwrap();
-        let from = hub.register(two, &WatchRange::new(b"b", b"\0")).unwrap();
+        let exact = hub.register(one, &WatchRange::new(b"a", b""));
+        let range = hub.register(one, &WatchRange::new(b"a", b"c"));
+        let from = hub.register(two, &WatchRange::new(b"b", b"\0"));
         let mut woken = Vec::new();
         hub.notify(b"a", places[0], 2, |stream| woken.push(stream));
         hub.notify(b"b", places[1], 3, |stream| woken.push(stream));
@@ -426,7 +417,7 @@ mod tests {
         let places = places(2);
         let mut hub = WatcherGroups::default();
         let stream = hub.add_stream();
-        hub.register(stream, &WatchRange::new(b"a", b"")).unwrap();
+        hub.register(stream, &WatchRange::new(b"a", b""));
         for revision in 0..2 * NOTED_LOCATIONS_MAX as i64 {
             hub.notify(b"a", places[usize::from(revision > 0)], revision, |_| {});
         }
@@ -444,11 +435,11 @@ mod tests {
         let mut hub = WatcherGroups::default();
         let (one, two) = (hub.add_stream(), hub.add_stream());
         let range = WatchRange::new(b"a", b"c");
-        hub.register(one, &WatchRange::new(b"z", b"")).unwrap();
-        let gone = hub.register(one, &range).unwrap();
+        hub.register(one, &WatchRange::new(b"z", b""));
+        let gone = hub.register(one, &range);
         hub.notify(b"a", places[0], 2, |_| {});
         hub.unregister(gone, &range);
-        let reused = hub.register(two, &range).unwrap();
+        let reused = hub.register(two, &range);
         assert_eq!(gone, reused);
         let mut woken = Vec::new();
         hub.notify(b"b", places[1], 3, |stream| woken.push(stream));
@@ -458,7 +449,7 @@ mod tests {
         // the same stream takes it over: its changes come once
         hub.notify(b"a", places[0], 4, |_| {});
         hub.unregister(reused, &range);
-        assert_eq!(hub.register(two, &range).unwrap(), reused);
+        assert_eq!(hub.register(two, &range), reused);
         hub.notify(b"b", places[1], 5, |_| {});
         let taken = hub.take(two);
         assert_eq!((taken.len(), taken[0].1.revision), (1, 5));
@@ -469,10 +460,10 @@ mod tests {
         let mut hub = WatcherGroups::default();
         let (one, two) = (hub.add_stream(), hub.add_stream());
         let range = WatchRange::new(b"a", b"c");
-        let first = hub.register(one, &range).unwrap();
+        let first = hub.register(one, &range);
         let gone = WatchRange::new(b"b", b"");
-        let second = hub.register(one, &gone).unwrap();
-        hub.register(two, &range).unwrap();
+        let second = hub.register(one, &gone);
+        hub.register(two, &range);
         hub.join(first);
         hub.join(first);
         hub.leave(first);
@@ -497,9 +488,9 @@ mod tests {
         let mut hub = WatcherGroups::default();
         let stream = hub.add_stream();
         let (kept, other) = (WatchRange::new(b"a", b""), WatchRange::new(b"a", b"c"));
-        let kept = hub.register(stream, &kept).unwrap();
+        let kept = hub.register(stream, &kept);
         for _ in 0..1000 {
-            let group = hub.register(stream, &other).unwrap();
+            let group = hub.register(stream, &other);
             hub.notify(b"a", place, 2, |_| {});
             hub.unregister(group, &other);
             let entry = hub.streams.get_mut(stream.0).unwrap();
@@ -515,8 +506,8 @@ mod tests {
         let places = places(1);
         let mut hub = WatcherGroups::default();
         let (one, two) = (hub.add_stream(), hub.add_stream());
-        hub.register(one, &WatchRange::new(b"a", b"")).unwrap();
-        hub.register(two, &WatchRange::new(b"b", b"\0")).unwrap();
+        hub.register(one, &WatchRange::new(b"a", b""));
+        hub.register(two, &WatchRange::new(b"b", b"\0"));
         let mut woken = Vec::new();
         hub.notify_all(places[0], 7, |stream| woken.push(stream));
         assert_eq!(woken, [one, two]);

@@ -269,6 +269,10 @@ fn fragments(answer: WatchAnswer, bytes: usize) -> Vec<WatchAnswer> {
 #[cfg(test)]
 mod tests {
     use witan_api::v3::mvccpb;
+    use witan_base::{
+        budget::{BudgetMetrics, MemoryBudget},
+        metrics::Register,
+    };
     use witan_machine::kv::{Kv, KvCommand, KvOperation, Put};
     use witan_replica::watch::keys::PendingChanges;
 
@@ -320,7 +324,9 @@ mod tests {
     fn the_worker_is_yielded_between_answers_that_nobody_gets() {
         let template =
             ResponseTemplate { cluster_id: 1, member_id: MemberId(1), fragment_bytes: 1 };
-        let (mut out, mut watchers) = (ResponseQueue::default(), StreamWatchers::default());
+        let budget = MemoryBudget::of_watchers(&BudgetMetrics::register(&Register::default()));
+        let mut watchers = StreamWatchers::new(budget.reserve_later());
+        let mut out = ResponseQueue::default();
         (0..3 * UNWANTED_SCAN_CHANGES).for_each(|_| out.push_unsynced(7, batch(), 2));
         out.push_response(WatchResponse::default());
         let mut yields = 0;

@@ -1,10 +1,7 @@
 //! Bounds of watch streams, and the sizes of their steps, one sentence each.
 
-/// Watchers of one stream; more are refused.
-pub(super) const WATCHERS_MAX: usize = 1 << 20;
-
-/// Bytes of keys that one stream may watch; more are refused (a key may have 2 MiB).
-pub(super) const KEY_BYTES_MAX: usize = 64 << 20;
+/// Memory of a watcher that its stream reserves in addition to the keys of its range.
+pub(super) const WATCHER_BYTES: usize = 256;
 
 /// Revisions in one answer, as etcd's `watchBatchMaxRevs`.
 pub(super) const BATCH_REVISIONS: usize = 1000;

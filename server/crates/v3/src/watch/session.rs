@@ -67,10 +67,11 @@ impl<R> Session<R> {
     pub(crate) fn new(ctx: &Context, requests: R, needs_leader: bool) -> Self {
         ctx.v3_metrics.watch_streams.inc();
         let identity = ctx.node.identity();
+        let memory = ctx.watchers.of_address(ctx.node.client());
         Self {
             requests: Some(requests),
             reader: ctx.node.watch_stream().into(),
-            watchers: StreamWatchers::default(),
+            watchers: StreamWatchers::new(memory.reserve_later()),
             out: ResponseQueue::default(),
             permission_state: PermissionState::new(ctx),
             unread: UnreadGroups::default(),
@@ -532,7 +533,8 @@ impl<R> Drop for Session<R> {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         metrics.watchers.sub(count(self.watchers.len()));
         metrics.slow_watchers.sub(count(self.unsynced.len()));
-        let watchers = std::mem::take(&mut self.watchers);
+        let none = StreamWatchers::new(self.ctx.watchers.reserve_later());
+        let watchers = std::mem::replace(&mut self.watchers, none);
         let reader = self.reader.clone();
         if watchers.len() > ENDED_AT_ONCE && Handle::try_current().is_ok() {
             // other clients of the worker would wait for it; a panic in it is reported by its catcher

@@ -82,7 +82,7 @@ mod tests {
         let mut unread = UnreadGroups::default();
         unread.extend((0..count).map(|at| {
             let span = WatchRange::new(format!("{at:06}").as_bytes(), b"");
-            let id = registry.register(stream, &span).expect("there is room");
+            let id = registry.register(stream, &span);
             (id, pending.clone())
         }));
         unread

@@ -4,13 +4,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use witan_api::v3::etcdserverpb::{WatchCreateRequest, watch_create_request::FilterType};
+use witan_base::budget::Reservation;
 use witan_node::WatchStream;
 use witan_replica::watch::{keys::WatcherGroupId, range::WatchRange};
 
-use super::{
-    limits::{KEY_BYTES_MAX, WATCHERS_MAX},
-    watcher_group::WatcherGroup,
-};
+use super::{limits::WATCHER_BYTES, watcher_group::WatcherGroup};
 use crate::{RpcResult, error::RpcError};
 
 /// Options of a watcher and its state.
@@ -77,13 +75,14 @@ pub(super) struct CreatedWatcher {
 }
 
 /// See the module's description. Must be emptied by [`StreamWatchers::unregister`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct StreamWatchers {
+    /// Memory of the watchers, and of the keys of each range.
+    memory: Reservation,
     by_id: HashMap<i64, Watcher>,
     groups: HashMap<WatcherGroupId, WatcherGroup>,
     by_span: HashMap<WatchRange, WatcherGroupId>,
     next_id: i64,
-    key_bytes: usize,
     /// Watchers with `progress_notify`.
     notify: BTreeSet<i64>,
     /// Watchers that begin at a future revision, ordered by it.
@@ -92,6 +91,20 @@ pub(super) struct StreamWatchers {
 }
 
 impl StreamWatchers {
+    /// Makes the watchers of a stream that has none yet.
+    pub(super) fn new(memory: Reservation) -> Self {
+        Self {
+            memory,
+            by_id: HashMap::new(),
+            groups: HashMap::new(),
+            by_span: HashMap::new(),
+            next_id: 0,
+            notify: BTreeSet::new(),
+            future: BTreeSet::new(),
+            lost: 0,
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }
@@ -139,8 +152,8 @@ impl StreamWatchers {
         })
     }
 
-    /// Creates a watcher of the requested range from the requested revision on. `TooManyRequests` beyond
-    /// `WATCHERS_MAX` watchers or `KEY_BYTES_MAX` bytes of keys in the stream.
+    /// Creates a watcher of the requested range from the requested revision on. `TooManyRequests` if the client's share
+    /// of the memory of watchers is used up.
     pub(super) fn create(
         &mut self,
         reader: &WatchStream,
@@ -148,12 +161,7 @@ impl StreamWatchers {
     ) -> RpcResult<CreatedWatcher> {
         let span = requested_range(request)?;
         let id = self.pick_id(request.watch_id)?;
-        let bytes = span_bytes(&span);
-        if self.len() >= WATCHERS_MAX || self.key_bytes + bytes > KEY_BYTES_MAX {
-            return Err(RpcError::TooManyRequests);
-        }
         let (group_id, published) = self.join(reader, span, id)?;
-        self.key_bytes += bytes;
         let start = request.start_revision;
         let unsynced = start != 0 && start <= published;
         let next = if unsynced {
@@ -209,14 +217,18 @@ impl StreamWatchers {
         id: i64,
     ) -> RpcResult<(WatcherGroupId, i64)> {
         if let Some(group_id) = self.by_span.get(&span) {
+            if !self.memory.grow(WATCHER_BYTES) {
+                return Err(RpcError::TooManyRequests);
+            }
             if let Some(group) = self.groups.get_mut(group_id) {
                 group.insert(id);
             }
             return Ok((*group_id, reader.join(*group_id)));
         }
-        let (group_id, published) = reader
-            .register(&span)
-            .map_err(|_| RpcError::TooManyRequests)?;
+        if !self.memory.grow(WATCHER_BYTES + key_bytes(&span)) {
+            return Err(RpcError::TooManyRequests);
+        }
+        let (group_id, published) = reader.register(&span);
         let group = WatcherGroup::of_one(span.clone(), id);
         self.groups.insert(group_id, group);
         self.by_span.insert(span, group_id);
@@ -236,12 +248,13 @@ impl StreamWatchers {
         self.lost -= usize::from(watcher.flags.compacted);
         let group = self.groups.get_mut(&watcher.group_id)?;
         group.prev_kv -= usize::from(watcher.flags.prev_kv);
-        self.key_bytes -= span_bytes(&group.span);
+        self.memory.shrink(WATCHER_BYTES);
         if !group.remove(id) {
             reader.leave(watcher.group_id);
             return Some((watcher, None));
         }
         if let Some(group) = self.groups.remove(&watcher.group_id) {
+            self.memory.shrink(key_bytes(&group.span));
             self.by_span.remove(&group.span);
             reader.unregister([(watcher.group_id, &group.span)].into_iter());
         }
@@ -286,12 +299,55 @@ pub(super) fn first_key(request: &WatchCreateRequest) -> &[u8] {
     }
 }
 
-/// Returns the bytes of a range's key and end, which count against `KEY_BYTES_MAX`.
-fn span_bytes(span: &WatchRange) -> usize {
+/// Returns the bytes of a range's key and end.
+fn key_bytes(span: &WatchRange) -> usize {
     use witan_replica::watch::range::RangeEnd;
     let end = match &span.end {
         RangeEnd::At(end) => end.len(),
         RangeEnd::One | RangeEnd::Never => 0,
     };
     span.key.len() + end
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_base::{
+        budget::{BudgetMetrics, MemoryBudget, WATCHERS_BYTES_MAX},
+        client_network::ClientNetwork,
+        metrics::Register,
+    };
+    use witan_machine::member::MemberId;
+    use witan_node::testing::without_replica;
+
+    use super::*;
+
+    /// The bound is on the memory of all watchers of the process, whichever streams and ranges they share.
+    #[test]
+    fn watchers_and_their_keys_are_refused_without_memory() {
+        let create = |key: &[u8]| WatchCreateRequest {
+            key: key.to_vec().into(),
+            ..WatchCreateRequest::default()
+        };
+        let budget = MemoryBudget::of_watchers(&BudgetMetrics::register(&Register::default()));
+        let share = |last| budget.of_address(ClientNetwork::of(Some([10, 0, 0, last].into())));
+        let left = 20 * WATCHER_BYTES;
+        let _held = share(1).try_reserve(WATCHERS_BYTES_MAX - left);
+        actix_rt::System::new().block_on(async {
+            let reader = without_replica(MemberId(1), 1).watch_stream();
+            let mut watchers = StreamWatchers::new(share(2).reserve_later());
+            let long = watchers.create(&reader, &create(&vec![b'l'; left]));
+            assert_eq!(long, Err(RpcError::TooManyRequests));
+            let same = || watchers.create(&reader, &create(b"s")).ok();
+            let ids: Vec<_> = std::iter::from_fn(same).map(|created| created.id).collect();
+            assert!((2..20).contains(&ids.len()), "{} of one key", ids.len());
+            for id in ids {
+                watchers.cancel(&reader, id);
+            }
+            let created = watchers.create(&reader, &create(b"s"));
+            assert!(created.is_ok(), "the others were canceled");
+            watchers.unregister(&reader);
+            let all = share(2).try_reserve(left / 2);
+            assert!(all.is_some(), "all was given back");
+        });
+    }
 }
