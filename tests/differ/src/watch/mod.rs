@@ -1,5 +1,5 @@
 //! v3's watches over gRPC, against etcd 3.6: random writes and compactions while watchers with
-//! random options come and go. Each watcher must hear the same, grouped into the same answers.
+//! random options come and go. Each watcher must hear the same, the events of a revision in one answer.
 //!
 //! Reading order: `step` (what can be done) → `draw` (chance to steps) → `side` (one server and its
 //! streams) → this file (both of them).

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use tonic::{Status, transport::Channel};
-use witan_api::v3::etcdserverpb::{
-    CompactionRequest, WatchCreateRequest, WatchResponse, kv_client::KvClient,
-    request_op::Request as Op, watch_create_request::FilterType,
+use witan_api::v3::{
+    etcdserverpb::{
+        CompactionRequest, WatchCreateRequest, WatchResponse, kv_client::KvClient,
+        request_op::Request as Op, watch_create_request::FilterType,
+    },
+    mvccpb::Event,
 };
 use witan_e2e::{
     Kind, Launch, Server, grpc, requests, wait,
@@ -110,7 +113,8 @@ impl Side {
                 }
                 answers.push(answer);
             }
-            for mut answer in answers.into_iter().filter(|a| a.watch_id != MARKER_ID) {
+            let answers = answers.into_iter().filter(|a| a.watch_id != MARKER_ID);
+            for mut answer in answers.flat_map(by_revision) {
                 // whether others hear of the marker before or after its own watcher is chance
                 let only_marker = !answer.events.is_empty();
                 answer
@@ -240,6 +244,31 @@ impl Side {
             At::Exactly(revision) => revision,
         }
     }
+}
+
+/// Splits an answer into one for each revision: how many revisions a server has applied when it answers is chance. The
+/// header of an answer to a synced watcher is of its last revision, and stays so in each part.
+fn by_revision(answer: WatchResponse) -> Vec<WatchResponse> {
+    let revision_of = |event: &Event| event.kv.as_ref().map_or(0, |kv| kv.mod_revision);
+    let header_revision = answer.header.map_or(0, |header| header.revision);
+    let last = answer.events.last().map(revision_of);
+    if answer.events.is_empty() {
+        return vec![answer];
+    }
+    let revisions = answer
+        .events
+        .chunk_by(|a, b| revision_of(a) == revision_of(b));
+    revisions
+        .map(|events| {
+            let mut part = WatchResponse { events: events.to_vec(), ..answer.clone() };
+            if let Some(header) = &mut part.header
+                && last == Some(header_revision)
+            {
+                header.revision = revision_of(&events[0]);
+            }
+            part
+        })
+        .collect()
 }
 
 /// A stream that watches the marker.
