@@ -1,5 +1,6 @@
-//! RangeStream of etcd 3.7: a range in parts, for answers that are too large for one message. All
-//! parts are read from one frozen state, each when the client has taken the previous one.
+//! RangeStream of etcd 3.7: a range in parts, for answers that are too large for one message. All parts are read at one
+//! revision, each from the state that is present when the client has taken the previous one: a state that was kept until then
+//! would keep all that is replaced. As in etcd, a compaction of the revision ends the stream.
 
 use futures_util::{Stream, stream};
 use tonic::Status;
@@ -11,7 +12,9 @@ use witan_dialect::{Context, blocking::BlockingPool, sampling::KeyOperation};
 use witan_machine::kv::{self, Kv, NextPart, RangePartBounds};
 
 use super::{
-    RpcResult, header,
+    RpcResult,
+    error::RpcError,
+    header,
     kv::{LONG_READ_KEYS, range},
 };
 
@@ -21,8 +24,8 @@ const PART_BYTES: usize = 1 << 20;
 /// Keys read before the task yields.
 const PART_KEYS: usize = 4096;
 
-/// Streams the pairs of a range in parts of about `PART_BYTES` bytes, all read from one frozen
-/// state. A range that cannot be read is refused before the first part.
+/// Streams the pairs of a range in parts of about `PART_BYTES` bytes, all of one revision. A range that cannot be read is
+/// refused before the first part.
 pub(super) async fn range_stream(
     ctx: &Context,
     request: RangeRequest,
@@ -32,21 +35,21 @@ pub(super) async fn range_stream(
     check(&request)?;
     ctx.count_key(KeyOperation::Read, &request.key);
     let view = range::view_for(ctx, &request).await?;
-    let kv = view.machine.kv.clone();
+    let kv = &view.machine.kv;
     let header = header::at(&ctx.node, kv.revision());
-    let blocking = ctx.blocking.clone();
-    let parts = RangeReader::new(kv, range::operation(request), header, blocking);
-    // all errors occur at the beginning
-    parts.readable()?;
+    let parts = RangeReader::new(kv, range::operation(request), header, ctx.blocking.clone());
+    parts.readable(kv)?;
     ctx.node.ranges_served(1);
-    Ok(stream::try_unfold(Some(parts), |parts| async move {
-        let Some(mut parts) = parts else {
+    let begun = Some((parts, ctx.node.clone()));
+    Ok(stream::try_unfold(begun, |unfinished| async move {
+        let Some((mut parts, node)) = unfinished else {
             return Ok(None);
         };
-        let response = parts.next().await?;
+        let view = node.view().await.map_err(RpcError::from)?;
+        let response = parts.next(&view.machine.kv).await?;
         let done = response.header.is_some();
         let message = RangeStreamResponse { range_response: Some(response) };
-        Ok(Some((message, (!done).then_some(parts))))
+        Ok(Some((message, (!done).then_some((parts, node)))))
     }))
 }
 
@@ -78,8 +81,7 @@ fn check(request: &RangeRequest) -> Result<(), Status> {
 
 /// A range that is being read.
 struct RangeReader {
-    kv: Kv,
-    /// The part of the range that is still to be read.
+    /// The part of the range that is still to be read, at a revision of its own.
     range: kv::Range,
     /// Remaining pairs of the limit.
     left: usize,
@@ -91,18 +93,22 @@ struct RangeReader {
 }
 
 impl RangeReader {
-    /// Prepares to read a range of a frozen state up to its limit; the last part carries `header`.
+    /// Prepares to read a range up to its limit, at the revision of `kv` if it names none; the last part carries `header`.
     fn new(
-        kv: Kv,
+        kv: &Kv,
         range: kv::Range,
         header: Option<ResponseHeader>,
         blocking: BlockingPool,
     ) -> Self {
         let limit = usize::try_from(range.limit).ok().filter(|limit| *limit > 0);
+        let revision = if range.revision > 0 {
+            range.revision
+        } else {
+            kv.revision()
+        };
         Self {
-            kv,
             left: limit.unwrap_or(usize::MAX),
-            range: kv::Range { limit: 0, ..range },
+            range: kv::Range { limit: 0, revision, ..range },
             sent: 0,
             header,
             blocking,
@@ -110,30 +116,30 @@ impl RangeReader {
     }
 
     /// Checks that the range can be read at its revision, without reading a key.
-    fn readable(&self) -> RpcResult<()> {
+    fn readable(&self, kv: &Kv) -> RpcResult<()> {
         let nothing = RangePartBounds { pairs: 0, bytes: 0, keys: 0 };
-        self.kv.range_part(&self.range, &nothing)?;
+        kv.range_part(&self.range, &nothing)?;
         Ok(())
     }
 
     /// Reads the next part that holds pairs, or the last part, after which the caller must stop: it alone carries
     /// header, count of the whole range (also behind the limit) and `more`. Yields after `PART_KEYS` keys without a
     /// pair. Fails only if [`Self::readable`] does, or while the process stops.
-    async fn next(&mut self) -> RpcResult<RangeResponse> {
+    async fn next(&mut self, kv: &Kv) -> RpcResult<RangeResponse> {
         if self.range.count_only {
-            return self.last(Vec::new(), false).await;
+            return self.last(kv, Vec::new(), false).await;
         }
         loop {
             let bounds = RangePartBounds { pairs: self.left, bytes: PART_BYTES, keys: PART_KEYS };
-            let part = self.kv.range_part(&self.range, &bounds)?;
+            let part = kv.range_part(&self.range, &bounds)?;
             self.left -= part.kvs.len();
             self.sent += part.kvs.len() as i64;
             match part.next {
-                NextPart::End => return self.last(part.kvs, true).await,
+                NextPart::End => return self.last(kv, part.kvs, true).await,
                 NextPart::Pair(key) => {
                     self.range.key = key;
                     if self.left == 0 {
-                        return self.last(part.kvs, false).await;
+                        return self.last(kv, part.kvs, false).await;
                     }
                 }
                 NextPart::Unread(key) => self.range.key = key,
@@ -150,12 +156,12 @@ impl RangeReader {
 
     /// Builds the last part, with the count of the whole range. Unless `whole`, keys that follow are
     /// counted, not read.
-    async fn last(&self, kvs: Vec<kv::KeyValue>, whole: bool) -> RpcResult<RangeResponse> {
+    async fn last(&self, kv: &Kv, kvs: Vec<kv::KeyValue>, whole: bool) -> RpcResult<RangeResponse> {
         let mut reply = kv::RangeReply { kvs, more: false, count: self.sent };
         if !whole {
             let rest = kv::Range { count_only: true, ..self.range.clone() };
-            let long = self.kv.reads_longer_than(&rest, LONG_READ_KEYS);
-            let kv = self.kv.clone();
+            let long = kv.reads_longer_than(&rest, LONG_READ_KEYS);
+            let kv = kv.clone();
             let count = move || kv.range(&rest);
             let rest = self.blocking.run_if(long, count).await?;
             reply.count += rest?.count;
@@ -175,7 +181,7 @@ mod tests {
     fn reader(kv: &Kv, range: &kv::Range) -> RangeReader {
         let header = Some(ResponseHeader::default());
         let blocking = BlockingPool::of_processors();
-        RangeReader::new(kv.clone(), range.clone(), header, blocking)
+        RangeReader::new(kv, range.clone(), header, blocking)
     }
 
     fn filled(keys: usize, value_bytes: usize) -> Kv {
@@ -196,7 +202,7 @@ mod tests {
         let mut parts = reader(kv, range);
         let (mut sizes, mut whole) = (Vec::new(), RangeResponse::default());
         loop {
-            let part = parts.next().await.unwrap();
+            let part = parts.next(kv).await.unwrap();
             sizes.push(
                 part.kvs
                     .iter()
@@ -254,13 +260,43 @@ mod tests {
                 revision,
                 ..kv::Range::default()
             };
-            let at_once = reader(&kv, &range).next().now_or_never();
+            let at_once = reader(&kv, &range).next(&kv).now_or_never();
             assert_eq!(at_once.is_none(), elsewhere, "{revision} {range_end}");
             assert_eq!(
                 all(&kv, &range).await.1.count,
                 kv.range(&range).unwrap().count
             );
         }
+    }
+
+    #[tokio::test]
+    async fn each_part_is_of_the_revision_at_which_the_range_began() {
+        let mut kv = filled(PART_KEYS * 3, 300);
+        let range = kv::Range {
+            key: "k".into(),
+            range_end: "l".into(),
+            ..kv::Range::default()
+        };
+        let whole = range::response(None, kv.range(&range).unwrap()).kvs;
+        let mut parts = reader(&kv, &range);
+        let mut read = parts.next(&kv).await.unwrap().kvs;
+        let delete = kv::DeleteRange {
+            key: "k".into(),
+            range_end: "l".into(),
+            ..kv::DeleteRange::default()
+        };
+        let mut apply = |operation| {
+            let operation = Some(operation);
+            kv.apply(&KvCommand { operation }).unwrap();
+            kv.clone()
+        };
+        let deleted = apply(KvOperation::Delete(delete));
+        read.extend(parts.next(&deleted).await.unwrap().kvs);
+        assert!(read.len() > PART_KEYS && read[..] == whole[..read.len()]);
+        let revision = deleted.revision();
+        let compacted = apply(KvOperation::Compact(kv::Compact { revision }));
+        let lost = parts.next(&compacted).await;
+        assert_eq!(lost, Err(RpcError::Compacted));
     }
 
     #[tokio::test]

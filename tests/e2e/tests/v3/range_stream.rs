@@ -74,21 +74,24 @@ fn parts_are_small_and_together_they_are_the_range() {
 }
 
 #[test]
-fn concurrent_writes_and_compactions_do_not_affect_a_stream() {
+fn a_stream_shows_one_revision_until_that_is_compacted() {
     let server = start(Kind::Witan);
     grpc::runtime().block_on(async {
         let channel = grpc::connect(&server.address()).await;
         let mut kv = KvClient::new(channel);
         fill(&mut kv).await;
-        let mut stream = kv.range_stream(everything()).await.unwrap().into_inner();
-        let first = stream.message().await.unwrap().unwrap();
-        let mut keys = first.range_response.unwrap().kvs.len();
-        assert!(keys < KEYS, "the client has read one part of many");
+        let mut streams = Vec::new();
+        for _ in 0..2 {
+            let mut stream = kv.range_stream(everything()).await.unwrap().into_inner();
+            let first = stream.message().await.unwrap().unwrap();
+            let keys = first.range_response.unwrap().kvs.len();
+            assert!(keys < KEYS, "the client has read one part of many");
+            streams.push((stream, keys));
+        }
         let delete = requests::delete("k", "l");
         let deleted = kv.delete_range(delete).await.unwrap().into_inner();
         let revision = deleted.header.unwrap().revision;
-        let compact = CompactionRequest { revision, physical: true };
-        kv.compact(compact).await.unwrap();
+        let [(mut stream, mut keys), (mut other, _)] = streams.try_into().expect("two");
         let mut last = None;
         while let Some(part) = stream.message().await.unwrap() {
             let part = part.range_response.unwrap();
@@ -97,6 +100,16 @@ fn concurrent_writes_and_compactions_do_not_affect_a_stream() {
         }
         assert_eq!(keys, KEYS);
         assert_eq!(last, Some((revision - 1, KEYS as i64)));
+        let compact = CompactionRequest { revision, physical: true };
+        kv.compact(compact).await.unwrap();
+        // parts may be on their way
+        let ended = loop {
+            match other.message().await {
+                Ok(part) => assert!(part.is_some(), "the whole range in spite of the compaction"),
+                Err(status) => break status,
+            }
+        };
+        assert_eq!(ended.code(), Code::OutOfRange, "{ended}");
     });
 }
 
