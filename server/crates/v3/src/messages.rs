@@ -4,6 +4,8 @@
 //!
 //! Messages are decompressed before they arrive here.
 
+use std::marker::PhantomData;
+
 use bytes::{BufMut as _, Bytes};
 use futures_util::Stream;
 use http::{Response, header::CONTENT_TYPE};
@@ -11,7 +13,7 @@ use prost::Message;
 use tonic::{
     Status, Streaming,
     body::Body,
-    codec::{Codec as _, EncodeBody, SingleMessageCompressionOverride},
+    codec::{Codec as _, EncodeBody, EncodeBuf, Encoder, SingleMessageCompressionOverride},
     metadata::GRPC_CONTENT_TYPE,
 };
 use tonic_prost::ProstCodec;
@@ -163,14 +165,27 @@ pub(super) async fn read_first<Q: Message + Default + 'static>(
 pub(super) fn stream<A: Message + Default + 'static>(
     answers: impl Stream<Item = Result<A, Status>> + Send + 'static,
 ) -> Outgoing {
-    let encoder = ProstCodec::<A, A>::default().encoder();
     let encoding = SingleMessageCompressionOverride::default();
-    let body = EncodeBody::new_server(encoder, answers, None, encoding, None);
+    let body = EncodeBody::new_server(ExactEncoder(PhantomData), answers, None, encoding, None);
     let mut response = Response::new(Body::new(body));
     response
         .headers_mut()
         .insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
     Outgoing::Response(response)
+}
+
+/// Encodes a message into a buffer that has its size from the start: one that grows copies a large message several times.
+struct ExactEncoder<A>(PhantomData<A>);
+
+impl<A: Message> Encoder for ExactEncoder<A> {
+    type Item = A;
+    type Error = Status;
+
+    fn encode(&mut self, answer: A, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.reserve(answer.encoded_len());
+        answer.encode_raw(buffer);
+        Ok(())
+    }
 }
 
 /// Returns the message of a body without its prefix (a flag and the length); an error if the body ends

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt as _, stream};
 use tonic::{Streaming, transport::Channel};
 use witan_api::v3::etcdserverpb::{
-    WatchCreateRequest, WatchResponse, kv_client::KvClient, watch_client::WatchClient,
+    WatchCreateRequest, WatchResponse, kv_client::KvClient, request_op::Request as Operation,
+    watch_client::WatchClient,
 };
 use witan_e2e::{
-    Launch, grpc, requests,
+    Launch, grpc, requests, wait,
     watching::{create, from, key},
 };
 
@@ -132,6 +133,62 @@ fn a_deletion_of_many_keys_that_hardly_a_watcher_wants() {
         }
         drop(unsynced);
     });
+}
+
+/// Puts many keys with a value of so many bytes.
+async fn fill_with_values(client: &mut KvClient<Channel>, keys: usize, bytes: usize) {
+    let keys: Vec<usize> = (0..keys).collect();
+    for keys in keys.chunks(1000) {
+        let put = |at| Operation::RequestPut(requests::put(format!("k{at:06}"), vec![7; bytes]));
+        let nested = keys
+            .chunks(100)
+            .map(|keys| Operation::RequestTxn(requests::txn(keys.iter().map(put))));
+        client.txn(requests::txn(nested)).await.expect("puts");
+    }
+}
+
+/// The events of a revision come in one answer, whatever they take: it is made in steps, between which the worker serves
+/// others. They wait for the deletion, whichever worker is theirs.
+#[test]
+fn a_watcher_of_the_pairs_that_a_large_deletion_removes() {
+    const KEYS: usize = 100_000;
+    const BYTES: usize = 700;
+    /// Some for each worker.
+    const OTHERS: usize = 4;
+    let server = Launch::witan().start();
+    let address = server.address();
+    let attempt = async || {
+        let mut client = KvClient::new(grpc::connect(&address).await);
+        fill_with_values(&mut client, KEYS, BYTES).await;
+        let watcher = |_| WatchCreateRequest { prev_kv: true, ..from("k", "l", 0) };
+        let mut answers = watch(grpc::connect(&address).await, None, 1, watcher).await;
+        let mut others = Vec::new();
+        for _ in 0..OTHERS {
+            let mut other = KvClient::new(grpc::connect(&address).await);
+            others.push(tokio::spawn(async move {
+                let mut longest = Duration::ZERO;
+                for _ in 0..20 {
+                    longest = longest.max(longest_put(&mut other).await);
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                longest
+            }));
+        }
+        let deleted = client.delete_range(requests::delete("k", "l")).await;
+        assert_eq!(deleted.expect("deleted").into_inner().deleted, KEYS as i64);
+        // longer than this client takes
+        answers.message().await.expect_err("all in one");
+        let mut longest = Vec::new();
+        for other in others {
+            longest.push(other.await.expect("it ends"));
+        }
+        longest.sort();
+        if longest[OTHERS - 1] <= longest[0].mul_f64(1.4) {
+            return Ok(());
+        }
+        Err(format!("clients of the same member waited {longest:?}"))
+    };
+    wait::undisturbed(|| grpc::runtime().block_on(attempt()));
 }
 
 /// Each is told, and what it is told is made when the client takes it.

@@ -101,8 +101,12 @@ impl EventBatch {
         };
         self.bytes += prost::Message::encoded_len(&message);
         let deletes = written.deletes();
-        self.events
-            .push(WatchEvent { revision, deletes, message, encoded: Default::default() });
+        let event = WatchEvent { revision, deletes, message, encoded: Default::default() };
+        if self.is_full() {
+            // of a revision with many events: the worker is yielded while they are read, not while they are sent
+            event.encoded(prev);
+        }
+        self.events.push(event);
     }
 }
 
