@@ -40,8 +40,8 @@ use witan_v2::error::V2Error;
 const SIZE_DEFAULT: u64 = 3;
 /// Largest size of a cluster: more members than raft is used with, and few enough for one list.
 const SIZE_MAX: u64 = 32;
-/// Bytes of a registration's value: `NAME=URL` for each of the member's URLs.
-const VALUE_BYTES_MAX: usize = 1024;
+/// Bytes of a registration: its name, which is the member's id, and its value, `NAME=URL` for each of the member's URLs.
+const REGISTRATION_BYTES_MAX: usize = 1024;
 /// The limits count the tokens of this period.
 const RATE_PERIOD: Duration = Duration::from_secs(60);
 /// Tokens of one network in a period: enough for a person who tries things out, or a script that builds clusters.

@@ -12,7 +12,7 @@ use witan_dialect::reply;
 use witan_gocompat::text;
 use witan_tree::Node;
 
-use super::VALUE_BYTES_MAX;
+use super::REGISTRATION_BYTES_MAX;
 
 const STYLE: &str = "body{font-family:sans-serif;margin:2em;max-width:60em}\
                      table{border-collapse:collapse}\
@@ -95,10 +95,10 @@ fn html(shown: &Shown) -> String {
 }
 
 /// Returns the names and the URLs of a registration, joined by commas and escaped for HTML. Its value
-/// is `NAME=URL`, once for each URL; bytes after `VALUE_BYTES_MAX` are ignored.
+/// is `NAME=URL`, once for each URL; bytes after `REGISTRATION_BYTES_MAX` are ignored.
 fn registration(node: &Node) -> (String, String) {
     let value = node.value.clone().unwrap_or_default();
-    let value = String::from_utf8_lossy(&value[..value.len().min(VALUE_BYTES_MAX)]);
+    let value = String::from_utf8_lossy(&value[..value.len().min(REGISTRATION_BYTES_MAX)]);
     let mut names = Vec::new();
     let mut urls = Vec::new();
     for part in value.split(',') {

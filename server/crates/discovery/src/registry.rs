@@ -27,9 +27,9 @@ use witan_v2::{
     render, watch,
 };
 
-use super::{NewTokenError, SIZE_MAX, VALUE_BYTES_MAX, base_url, page};
+use super::{NewTokenError, REGISTRATION_BYTES_MAX, SIZE_MAX, base_url, page};
 
-/// Tokens that exist at once. With the bounds below, all of them hold 64 MiB of values at most.
+/// Tokens that exist at once. With the bounds below, all of them hold 64 MiB of names and values at most.
 pub(super) const TOKENS_MAX: usize = 1024;
 /// A token ends after this time: as long as the public service kept one. A cluster needs its token only to
 /// begin.
@@ -37,8 +37,6 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Registrations for each member of the size. Members that begin at the same time may register beyond the size; they
 /// find that the cluster is full.
 const REGISTRATIONS_PER_MEMBER: u64 = 2;
-/// Bytes of a registration's name: member ids have 16 digits, but in etcd 0.4 people chose the names.
-const ID_BYTES_MAX: usize = 64;
 
 /// Creates the directory of a token with the cluster's size; it expires after `TOKEN_LIFETIME`.
 /// `RegistryFull` if there are `TOKENS_MAX` tokens.
@@ -255,7 +253,7 @@ impl Asked<'_> {
         }
     }
 
-    /// Refuses a registration that is a directory, has too long an id or value, or is a new one beyond
+    /// Refuses a registration that is a directory, is too long with its name, or is a new one beyond
     /// `REGISTRATIONS_PER_MEMBER` for each member of `size`.
     fn check_bounds(
         &self,
@@ -267,12 +265,9 @@ impl Asked<'_> {
         if params.dir {
             return invalid("a registration is a value, not a directory".to_owned());
         }
-        if self.below.len() > ID_BYTES_MAX {
-            return invalid(format!("a member id has at most {ID_BYTES_MAX} bytes"));
-        }
-        if params.value.len() > VALUE_BYTES_MAX {
+        if self.below.len() + params.value.len() > REGISTRATION_BYTES_MAX {
             return invalid(format!(
-                "a registration has at most {VALUE_BYTES_MAX} bytes"
+                "a registration has at most {REGISTRATION_BYTES_MAX} bytes with its name"
             ));
         }
         let registered = directory.nodes.as_deref().unwrap_or_default();
