@@ -1,9 +1,6 @@
 //! Judges one header line of an HTTP/1 request: whether it determines the length of the body, or
 //! requests another protocol. actix handles all other lines, and refuses the malformed ones of these.
 
-/// Maximum bytes of a relevant line, which is judged as a whole.
-pub(super) const BYTES_MAX: usize = 1024;
-
 /// A relevant header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum JudgedHeader {

@@ -20,8 +20,9 @@ const ESCAPED: &AsciiSet = &AsciiSet::EMPTY
     .add(b'|')
     .add(b'}');
 
-/// Bytes of a line in a chunked body, as in Go: before a chunk with its extensions, or of the trailer.
-const CHUNK_LINE_BYTES_MAX: usize = 4096;
+/// Bytes of a line that is judged as a whole: of a relevant header, of all lines about an upgrade together, and in a chunked
+/// body before a chunk with its extensions or of the trailer, as in Go.
+const LINE_BYTES_MAX: usize = 4096;
 
 /// The method whose requests may become a tunnel.
 const GET: &[u8] = b"GET ";
@@ -205,11 +206,11 @@ impl RequestFilter {
         ends.then(|| Cow::Owned(std::mem::take(&mut self.line)))
     }
 
-    /// Takes a part of a header line. A relevant line is refused if it is longer than [`header::BYTES_MAX`].
+    /// Takes a part of a header line. A relevant line is refused if it is longer than [`LINE_BYTES_MAX`].
     fn header(&mut self, rest: &[u8]) -> FilterAction {
         let (part, ends) = line(rest);
         let Some(line) = self.whole_line(part, ends) else {
-            if self.line.len() <= header::BYTES_MAX {
+            if self.line.len() <= LINE_BYTES_MAX {
                 return FilterAction::Replace(part.len(), Vec::new());
             }
             let line = std::mem::take(&mut self.line);
@@ -219,7 +220,7 @@ impl RequestFilter {
             self.state = FilterState::LongHeader;
             return FilterAction::Replace(part.len(), line);
         };
-        let by = if line.len() > header::BYTES_MAX && header::is_relevant(&line) {
+        let by = if line.len() > LINE_BYTES_MAX && header::is_relevant(&line) {
             Some(self.refuse())
         } else {
             self.judge(&line)
@@ -256,7 +257,7 @@ impl RequestFilter {
             }
         }
         head.upgrade_lines.extend_from_slice(line);
-        if head.upgrade_lines.len() > header::BYTES_MAX {
+        if head.upgrade_lines.len() > LINE_BYTES_MAX {
             return Some(self.refuse());
         }
         Some(Vec::new())
@@ -292,7 +293,7 @@ impl RequestFilter {
     /// Takes a part of a line of a chunked body.
     fn chunk_line(&mut self, rest: &[u8], kind: ChunkLine) -> FilterAction {
         let (part, ends) = line(rest);
-        if self.line.len() + part.len() > CHUNK_LINE_BYTES_MAX {
+        if self.line.len() + part.len() > LINE_BYTES_MAX {
             return self.refuse_body(rest);
         }
         let Some(line) = self.whole_line(part, ends) else {
@@ -455,14 +456,18 @@ mod tests {
     #[test]
     fn long_lines_about_framing_and_malformed_chunks_are_refused() {
         let start = "PUT /a HTTP/1.1\r\nHost: x\r\n";
-        let padded = |with: &str| format!("Content-Length: {}5\r\n\r\n", with.repeat(1024));
+        let padded =
+            |with: &str| format!("Content-Length: {}5\r\n\r\n", with.repeat(LINE_BYTES_MAX));
         for head in [
             padded(" "),
             padded("0"),
             padded("\t"),
-            format!("Transfer-Encoding: {}chunked\r\n\r\n", " ".repeat(1024)),
-            format!("Connection: {}upgrade\r\n\r\n", " ".repeat(1024)),
-            "Connection: upgrade\r\n".repeat(100) + "\r\n",
+            format!(
+                "Transfer-Encoding: {}chunked\r\n\r\n",
+                " ".repeat(LINE_BYTES_MAX)
+            ),
+            format!("Connection: {}upgrade\r\n\r\n", " ".repeat(LINE_BYTES_MAX)),
+            "Connection: upgrade\r\n".repeat(LINE_BYTES_MAX / 20) + "\r\n",
         ] {
             let given = format!("{start}{head}12345");
             for at_a_time in [1, 7, given.len()] {
@@ -472,7 +477,7 @@ mod tests {
         }
         let start = "PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
         for body in [
-            format!("5;{}\r\n", "x".repeat(CHUNK_LINE_BYTES_MAX)),
+            format!("5;{}\r\n", "x".repeat(LINE_BYTES_MAX)),
             "11111111111111111\r\n".into(),
             "0\r\nA: b\n\n".into(),
             "0\r\nA: b\rc\r\n\r\n".into(),
@@ -483,7 +488,7 @@ mod tests {
             "2\n<<\r\n0\r\n\r\n".into(),
             "2;a\rb\r\n<<\r\n0\r\n\r\n".into(),
             "+2\r\n<<\r\n0\r\n\r\n".into(),
-            format!("0\r\nA: {}\r\n\r\n", "x".repeat(CHUNK_LINE_BYTES_MAX)),
+            format!("0\r\nA: {}\r\n\r\n", "x".repeat(LINE_BYTES_MAX)),
             "2 2\r\n<<\r\n0\r\n\r\n".into(),
             "2\r\n<<<\n0\r\n\r\n".into(),
             "2\r\n<<\r0\r\n\r\n".into(),
