@@ -13,9 +13,6 @@ use witan_dialect::{Context, client::Disconnect, reply, sampling::Tally};
 use witan_gocompat::query::Query;
 use witan_node::Node;
 
-/// Rows of an answer, so that it has 2 MB at most. A person reads fewer.
-const ROWS_MAX: usize = 1000;
-
 const TAKEN: &str =
     "this member counts its requests for another caller, for 30 seconds at most: try again then";
 const STOPPING: &str = "this member is stopping";
@@ -79,7 +76,7 @@ fn page(node: &Node, requests: impl IntoIterator<Item = Tally>, seconds: f64) ->
         all.add(client, KeySpace::V3, key, watchers(u64::from(count)));
     });
     node.visit_tree_watchers(|path, client| all.add(client, KeySpace::V2, path, watchers(1)));
-    let (rows, others) = all.largest(ROWS_MAX);
+    let (rows, others) = all.into_rows();
     let page = TopPage { seconds, rows, others };
     serde_json::to_vec(&page).expect("it has texts for keys")
 }

@@ -123,7 +123,7 @@ mod tests {
         let mut all = Tally::default();
         sample.stop().into_iter().for_each(|tally| all.merge(tally));
         assert!(!sampler.is_on() && sampler.begin().is_none());
-        let (rows, others) = all.largest(10);
+        let (rows, others) = all.into_rows();
         let counted: Vec<_> = rows
             .iter()
             .map(|row| (row.prefix.as_str(), row.counts.writes))

@@ -29,8 +29,8 @@ const TOGETHER: usize = 128;
 const WAIT_MAX: Duration = NOISE.saturating_mul(2);
 
 /// Rows of an answer, and its bytes, at most.
-const ROWS_MAX: usize = 1000;
-const ANSWER_BYTES_MAX: usize = 2 << 20;
+const ROWS_MAX: usize = 2048;
+const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 fn ask(server: &Server, seconds: u64) -> TopPage {
     let target = format!("{PATH}?seconds={seconds}");
