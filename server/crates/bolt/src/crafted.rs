@@ -87,6 +87,35 @@ fn a_page_counts_with_its_overflow() {
     );
 }
 
+/// Each branch leads to the next one, and the last one to a leaf: as deep as there are pages.
+#[test]
+fn a_tree_is_as_deep_as_it_is() {
+    let mut crafted = Crafted::new("deep");
+    for id in 2..PAGES - 1 {
+        let header = PageHeader { id, kind: BRANCH, count: 1, overflow: 0 };
+        crafted.page(header, &[[0, 0, id as u32 + 1, 0]], &[]);
+    }
+    let leaf = PageHeader { id: PAGES - 1, kind: LEAF, count: 1, overflow: 0 };
+    crafted.page(leaf, &[[0, ELEMENT_BYTES as u32, 1, 1]], b"ab");
+    let mut read = Vec::new();
+    let walked = crafted.open().records(&Bucket::Root(2), &mut |key, value| {
+        read.push((key.to_vec(), value.to_vec()));
+        Ok(())
+    });
+    walked.unwrap();
+    assert_eq!(read, [(b"a".to_vec(), b"b".to_vec())]);
+}
+
+/// No more numbers of pages wait than there are pages.
+#[test]
+fn a_branch_has_no_more_pages_below_it_than_there_are() {
+    let mut crafted = Crafted::new("wide");
+    let header = PageHeader { id: 2, kind: BRANCH, count: PAGES as u16, overflow: 0 };
+    crafted.page(header, &[[0, 0, 3, 0]; PAGES as usize], &[]);
+    let refused = crafted.open().buckets().unwrap_err().to_string();
+    assert!(refused.ends_with("than there are"), "{refused}");
+}
+
 /// Two records of one leaf have the same bytes as their values.
 #[test]
 fn records_do_not_overlap() {

@@ -1,8 +1,8 @@
 //! Reads a bbolt file by walking its pages from the root.
 //!
-//! A file is untrusted: every number in it is checked before it is used. A walk is bounded by a
-//! depth and by the number of pages, where a page counts with its overflow. Keys must ascend and
-//! records must not overlap, so a file yields no more bytes and buckets than it has. One leaf at a time is in
+//! A file is untrusted: every number in it is checked before it is used. A walk is bounded by the number of pages,
+//! where a page counts with its overflow: so many are read, and their numbers wait to be read. Keys must ascend and
+//! records must not overlap, so a file yields no more bytes and buckets than it has. One page at a time is in
 //! memory. Every defect is a [`BoltError`] that says where it is.
 
 use std::{fs, io, os::unix::fs::FileExt as _, path::Path};
@@ -11,9 +11,6 @@ use super::page::{
     BRANCH, BUCKET_BYTES, ELEMENT_BYTES, HEADER_BYTES, IS_BUCKET, LEAF, METAS, MetaPage,
     PAGE_SIZES, PageHeader, u32_at, u64_at,
 };
-
-/// Maximum depth of a tree: with two children per page, more levels would need more than all pages.
-const DEPTH_MAX: usize = 64;
 
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +115,7 @@ impl BoltFile {
             each,
         };
         match bucket {
-            Bucket::Root(root) => walk.page(*root, 0),
+            Bucket::Root(root) => walk.tree(*root),
             Bucket::Inline(page) => {
                 let header = PageHeader::decode(page).ok_or(short(0))?;
                 if header.kind != LEAF {
@@ -217,29 +214,30 @@ struct TreeWalk<'a, 'e> {
 }
 
 impl TreeWalk<'_, '_> {
-    /// Visits the records of a page and of all pages below it; `depth` is that of the page.
-    fn page(&mut self, page: u64, depth: usize) -> Result<(), BoltError> {
-        if depth == DEPTH_MAX {
-            return Err(wrong(page, "it lies too deep"));
-        }
-        let header = self.file.header(page)?;
-        self.pages_left = self
-            .pages_left
-            .checked_sub(header.pages())
-            .ok_or(wrong(page, "it is met again and again"))?;
-        let bytes = self.file.read(page, &header)?;
-        match header.kind {
-            LEAF => self.leaf(page, &bytes, header.count),
-            BRANCH => {
-                let children = children(page, &bytes, header.count)?;
-                // Branches of all levels would be held at once otherwise.
-                drop(bytes);
-                children
-                    .into_iter()
-                    .try_for_each(|child| self.page(child, depth + 1))
+    /// Visits the records of a page and of all pages below it, however deep they lie. The numbers of pages that wait are
+    /// no more than the pages that are left.
+    fn tree(&mut self, root: u64) -> Result<(), BoltError> {
+        let mut waiting = vec![root];
+        while let Some(page) = waiting.pop() {
+            let header = self.file.header(page)?;
+            let again = wrong(page, "it is met again and again");
+            let left = self.pages_left.checked_sub(header.pages());
+            self.pages_left = left.ok_or(again)?;
+            let bytes = self.file.read(page, &header)?;
+            match header.kind {
+                LEAF => self.leaf(page, &bytes, header.count)?,
+                BRANCH => {
+                    let children = children(page, &bytes, header.count)?;
+                    if (waiting.len() + children.len()) as u64 > self.pages_left {
+                        return Err(wrong(page, "more pages are below it than there are"));
+                    }
+                    // the first one is the next
+                    waiting.extend(children.into_iter().rev());
+                }
+                _ => return Err(wrong(page, "it is neither branch nor leaf")),
             }
-            _ => Err(wrong(page, "it is neither branch nor leaf")),
         }
+        Ok(())
     }
 
     /// Visits the records of a leaf and checks their bounds and order. `count` is the number of
