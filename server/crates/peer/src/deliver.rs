@@ -19,7 +19,7 @@ use witan_transport::PeerStream;
 use super::{
     Shared,
     dial::DialError,
-    frame::{self, FrameKind, SNAPSHOT_NOTE_BYTES_MAX},
+    frame::{self, FRAME_BYTES_MAX, FrameKind},
     handshake::{Handshake, StreamKind},
     link::{Link, Peer},
     snapshot::{self, SendError, Transfer},
@@ -106,7 +106,7 @@ pub(super) async fn receive_snapshot(
     mut stream: Box<dyn PeerStream>,
     hello: &Handshake,
 ) -> io::Result<()> {
-    let first = frame::read_exact(&mut stream, SNAPSHOT_NOTE_BYTES_MAX);
+    let first = frame::read_exact(&mut stream, FRAME_BYTES_MAX);
     let first = timeout(shared.settings.read_timeout, first).await;
     let first = first.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     if first.kind != FrameKind::Message {

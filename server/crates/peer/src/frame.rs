@@ -16,10 +16,6 @@ pub(super) const HEADER_BYTES: usize = 8;
 /// The longest contents of a frame: the maximum of three bytes.
 pub(super) const FRAME_BYTES_MAX: usize = (1 << 24) - 1;
 
-/// The longest contents of a frame beside a snapshot's records: the message that comes with it, which contains only the
-/// configuration, and its receiver's answers: a resume with its key, an outcome with its reason.
-pub(super) const SNAPSHOT_NOTE_BYTES_MAX: usize = 1 << 20;
-
 /// Bytes of a raft message in addition to its entries.
 const MESSAGE_OVERHEAD_BYTES: usize = 64 << 10;
 
@@ -187,7 +183,7 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
     }
 }
 
-/// Reads one frame and not a byte more.
+/// Reads one frame and not a byte more. Takes memory for received bytes, as [`FrameReader`] does.
 pub(super) async fn read_exact<S: AsyncRead + Unpin>(
     stream: &mut S,
     max: usize,
@@ -198,9 +194,11 @@ pub(super) async fn read_exact<S: AsyncRead + Unpin>(
     if length > max {
         return Err(FrameError::TooLong { length, max }.into());
     }
-    let mut whole = BytesMut::zeroed(HEADER_BYTES + length);
-    whole[..HEADER_BYTES].copy_from_slice(&start);
-    stream.read_exact(&mut whole[HEADER_BYTES..]).await?;
+    let mut whole = BytesMut::with_capacity(HEADER_BYTES + length.min(READ_BYTES));
+    whole.put_slice(&start);
+    let mut contents = stream.take(length as u64);
+    // the end of the frame, or of the stream
+    while contents.read_buf(&mut whole).await? > 0 {}
     decode(&mut whole, max)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
@@ -337,6 +335,25 @@ mod tests {
             refused,
             FrameError::TooLong { length: FRAME_BYTES_MAX, max: 100 }
         );
+    }
+
+    #[tokio::test]
+    async fn one_frame_is_read_and_not_a_byte_more() {
+        let (mut near, mut far) = duplex(1000);
+        let lengths = [0, 1, READ_BYTES, READ_BYTES + 1, 1 << 20];
+        let frames = lengths.map(|length| encode(FrameKind::Message, &vec![7; length]));
+        let writing = tokio::spawn(async move {
+            near.write_all(&frames.concat()).await.unwrap();
+            near.write_all(&encode(FrameKind::Message, &[7; 100])[..50])
+                .await
+        });
+        for length in lengths {
+            let frame = read_exact(&mut far, FRAME_BYTES_MAX).await.unwrap();
+            assert_eq!(frame.contents, vec![7; length]);
+        }
+        let cut = read_exact(&mut far, FRAME_BYTES_MAX).await.unwrap_err();
+        assert_eq!(cut.kind(), io::ErrorKind::UnexpectedEof);
+        writing.await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use super::{
     wire::{Begin, FORMAT, Outcome, Part, Resume},
     write,
 };
-use crate::frame::{FrameReader, SNAPSHOT_NOTE_BYTES_MAX};
+use crate::frame::{FRAME_BYTES_MAX, FrameReader};
 
 /// Why a snapshot did not arrive.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,7 @@ pub(in super::super) async fn send(
 ) -> Result<(), SendError> {
     let timer = transfer.metrics.sends.begin(transfer.member);
     let (reading, mut writing) = tokio::io::split(stream);
-    let mut reader = FrameReader::new(reading, SNAPSHOT_NOTE_BYTES_MAX);
+    let mut reader = FrameReader::new(reading, FRAME_BYTES_MAX);
     let position = &view.position;
     let begin = Begin {
         format: FORMAT,
