@@ -18,8 +18,7 @@ const BUDGET: usize = 400_000;
 const STEPS_MAX: usize = 200;
 
 /// Output beyond which no call runs, acknowledgments beyond it, and one step beyond each.
-const OUTPUT_BOUND: usize =
-    witan_http2::limits::OUTPUT_MAX + witan_http2::limits::CONTROL_MAX + (128 << 10);
+const OUTPUT_BOUND: usize = 2 * witan_http2::limits::OUTPUT_MAX + (128 << 10);
 
 /// The bytes of requests that the windows of all streams and of the connection may hold, with the
 /// overhead of the messages.

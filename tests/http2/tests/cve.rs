@@ -6,9 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use witan_http2::limits::{
-    CONTROL_MAX, FAULTS_MAX, HEADER_LIST_BYTES_MAX, OUTPUT_MAX, SETTINGS_BURST,
-};
+use witan_http2::limits::{FAULTS_MAX, HEADER_LIST_BYTES_MAX, OUTPUT_MAX, SETTINGS_BURST};
 use witan_http2_tests::{
     calls::{Call, LARGE_BYTES},
     frame::{Frame, block, code, flag, head, integer, kind, literal, message, setting},
@@ -23,7 +21,7 @@ const STREAMS_MAX: u32 = 100;
 
 /// All that may wait to be sent: what is in flight of answers, of acknowledgments, and one step
 /// beyond each.
-const OUTPUT_BOUND: usize = OUTPUT_MAX + CONTROL_MAX + (128 << 10);
+const OUTPUT_BOUND: usize = 2 * OUTPUT_MAX + (128 << 10);
 
 fn client() -> Client<Subject> {
     Client::greeted(Subject::new(STREAMS_MAX), &[])

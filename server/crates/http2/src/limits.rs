@@ -44,11 +44,9 @@ pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a connection that has failed may take to close.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes of output that are not sent; while there are more, no call runs.
+/// Bytes of output that are not sent; while there are more, no call runs. While acknowledgments and resets add as many,
+/// nothing is read.
 pub const OUTPUT_MAX: usize = 128 << 10;
-
-/// Bytes of acknowledgments and resets beyond [`OUTPUT_MAX`]; above it nothing is read.
-pub const CONTROL_MAX: usize = 64 << 10;
 
 /// Bytes of each kind that a connection holds without a reservation.
 pub(crate) const UNRESERVED_BYTES: usize = 32 << 10;

@@ -9,10 +9,7 @@ use crate::{
     Service,
     frame::{self, END_HEADERS, END_STREAM, PAYLOAD_MAX, Reason},
     hpack::Encoder,
-    limits::{
-        CONTROL_MAX, HEADER_LIST_BYTES_MAX, IDLE_OUTPUT_BYTES, OUTPUT_MAX, VISIT_BYTES,
-        WINDOW_BYTES,
-    },
+    limits::{HEADER_LIST_BYTES_MAX, IDLE_OUTPUT_BYTES, OUTPUT_MAX, VISIT_BYTES, WINDOW_BYTES},
     stream::{ResponseEnd, Stream, unsent},
 };
 
@@ -99,7 +96,7 @@ impl FrameWriter {
 
     /// Whether the output is so full that no input is processed.
     pub(crate) fn is_control_full(&self) -> bool {
-        self.ready().len() >= OUTPUT_MAX + CONTROL_MAX
+        self.ready().len() >= 2 * OUTPUT_MAX
     }
 
     /// Counts the bytes of a received DATA frame; an error if they exceed the connection's window.

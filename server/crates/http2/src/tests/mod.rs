@@ -221,7 +221,7 @@ impl Client {
 }
 
 /// Upper bound of the bytes that wait to be sent.
-const OUTPUT_BOUND: usize = crate::limits::OUTPUT_MAX + crate::limits::CONTROL_MAX + (64 << 10);
+const OUTPUT_BOUND: usize = 2 * crate::limits::OUTPUT_MAX + (64 << 10);
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
