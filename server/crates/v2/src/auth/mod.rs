@@ -19,7 +19,7 @@ use witan_api::v2::{
     auth::{ENABLE, Enabled, INVALID_JSON, INVALID_PATH, ROLES, USERS},
     members::INTERNAL,
 };
-use witan_dialect::{Context, reply};
+use witan_dialect::{Context, blocking::INLINE_BYTES, reply};
 use witan_machine::{
     auth::{self, path_permissions},
     operation::{ByPath, Operation},
@@ -27,9 +27,6 @@ use witan_machine::{
 use witan_node::{NodeError, ProposeError};
 
 use super::headers;
-
-/// A user or a role is small; a body above this is refused.
-const BODY_BYTES_MAX: usize = 1 << 20;
 
 const LIST: &str = "GET";
 const ONE: &str = "GET,PUT,DELETE";
@@ -209,19 +206,26 @@ where
         .finish())
 }
 
-/// Parses the first JSON value of a body. As in etcd, bytes after it are ignored, and `null` is an empty object.
-async fn body<T: DeserializeOwned + Default>(
+/// Reads a body, which has at most as many bytes as a message of v3, and parses its first JSON value, a long one on another
+/// thread. As in etcd, bytes after it are ignored, and `null` is an empty object.
+async fn body<T: DeserializeOwned + Default + Send + 'static>(
+    ctx: &Context,
     payload: &mut web::Payload,
 ) -> Result<T, AuthHttpError> {
-    let body = reply::read(payload, BODY_BYTES_MAX).await;
+    let body = reply::read(payload, ctx.settings.max_message_bytes()).await;
     let body = body.map_err(|_| AuthHttpError::bad(INVALID_JSON))?;
-    let mut values = serde_json::Deserializer::from_slice(&body).into_iter();
-    match values.next() {
-        Some(Ok(Value::Null)) => Ok(T::default()),
-        Some(Ok(value @ Value::Object(_))) => {
-            serde_json::from_value(value).map_err(|_| AuthHttpError::bad(INVALID_JSON))
-        }
-        Some(_) | None => Err(AuthHttpError::bad(INVALID_JSON)),
+    let large = body.len() > INLINE_BYTES;
+    let parsed = ctx.blocking.run_if(large, move || parse(&body)).await?;
+    parsed.ok_or_else(|| AuthHttpError::bad(INVALID_JSON))
+}
+
+/// Parses the first JSON value of a body; `None` if it is no object of this type.
+fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> Option<T> {
+    let mut values = serde_json::Deserializer::from_slice(body).into_iter();
+    match values.next()? {
+        Ok(Value::Null) => Some(T::default()),
+        Ok(value @ Value::Object(_)) => serde_json::from_value(value).ok(),
+        Ok(_) | Err(_) => None,
     }
 }
 

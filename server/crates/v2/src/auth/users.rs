@@ -72,7 +72,7 @@ pub(super) async fn put(
     payload: &mut web::Payload,
     name: &str,
 ) -> Result<HttpResponse, AuthHttpError> {
-    let asked: UserChange = body(payload).await?;
+    let asked: UserChange = body(ctx, payload).await?;
     if asked.user != name {
         return Err(AuthHttpError::bad(OTHER_USER));
     }
