@@ -10,7 +10,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use prost::Message;
 use witan_api::v3::etcdserverpb::{RangeRequest, TxnRequest, request_op::Request};
-use witan_e2e::{Server, requests, websocket::Socket};
+use witan_e2e::{Server, requests, wait, websocket::Socket};
 
 use crate::{
     h2,
@@ -171,8 +171,10 @@ fn answers_of_gateway_streams_count_too() {
                 stream
             }
         });
-        // the watcher's creation is answered before its events
-        thread::sleep(Duration::from_secs(3));
+        wait::until_true("some are refused", || {
+            let refused = r#"witan_refused_total{what="answers"}"#;
+            server.metric(refused).is_some_and(|refused| refused > 0.0)
+        });
         let whole = at_once(STREAMS, |at| {
             let mut read = [0; 64 << 10];
             let mut stream = &streams[at];

@@ -163,13 +163,14 @@ fn a_watcher_of_the_pairs_that_a_large_deletion_removes() {
         let watcher = |_| WatchCreateRequest { prev_kv: true, ..from("k", "l", 0) };
         let mut answers = watch(grpc::connect(&address).await, None, 1, watcher).await;
         let mut others = Vec::new();
+        let (answered, is_answered) = tokio::sync::watch::channel(false);
         for _ in 0..OTHERS {
             let mut other = KvClient::new(grpc::connect(&address).await);
+            let is_answered = is_answered.clone();
             others.push(tokio::spawn(async move {
                 let mut longest = Duration::ZERO;
-                for _ in 0..20 {
+                while !*is_answered.borrow() {
                     longest = longest.max(longest_put(&mut other).await);
-                    tokio::time::sleep(Duration::from_millis(10)).await;
                 }
                 longest
             }));
@@ -178,6 +179,7 @@ fn a_watcher_of_the_pairs_that_a_large_deletion_removes() {
         assert_eq!(deleted.expect("deleted").into_inner().deleted, KEYS as i64);
         // longer than this client takes
         answers.message().await.expect_err("all in one");
+        answered.send(true).expect("they look at it");
         let mut longest = Vec::new();
         for other in others {
             longest.push(other.await.expect("it ends"));
