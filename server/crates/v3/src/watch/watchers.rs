@@ -8,7 +8,10 @@ use witan_base::budget::Reservation;
 use witan_node::WatchStream;
 use witan_replica::watch::{keys::WatcherGroupId, range::WatchRange};
 
-use super::{limits::WATCHER_BYTES, watcher_group::WatcherGroup};
+use super::{
+    limits::{RANGE_BYTES, WATCHER_BYTES},
+    watcher_group::WatcherGroup,
+};
 use crate::{RpcResult, error::RpcError};
 
 /// Options of a watcher and its state.
@@ -77,7 +80,7 @@ pub(super) struct CreatedWatcher {
 /// See the module's description. Must be emptied by [`StreamWatchers::unregister`].
 #[derive(Debug)]
 pub(super) struct StreamWatchers {
-    /// Memory of the watchers, and of the keys of each range.
+    /// Memory of the watchers and of their ranges.
     memory: Reservation,
     by_id: HashMap<i64, Watcher>,
     groups: HashMap<WatcherGroupId, WatcherGroup>,
@@ -225,7 +228,7 @@ impl StreamWatchers {
             }
             return Ok((*group_id, reader.join(*group_id)));
         }
-        if !self.memory.grow(WATCHER_BYTES + key_bytes(&span)) {
+        if !self.memory.grow(WATCHER_BYTES + range_bytes(&span)) {
             return Err(RpcError::TooManyRequests);
         }
         let (group_id, published) = reader.register(&span);
@@ -254,7 +257,7 @@ impl StreamWatchers {
             return Some((watcher, None));
         }
         if let Some(group) = self.groups.remove(&watcher.group_id) {
-            self.memory.shrink(key_bytes(&group.span));
+            self.memory.shrink(range_bytes(&group.span));
             self.by_span.remove(&group.span);
             reader.unregister([(watcher.group_id, &group.span)].into_iter());
         }
@@ -299,14 +302,14 @@ pub(super) fn first_key(request: &WatchCreateRequest) -> &[u8] {
     }
 }
 
-/// Returns the bytes of a range's key and end.
-fn key_bytes(span: &WatchRange) -> usize {
+/// Returns the memory that is reserved for a range: its key and end, and [`RANGE_BYTES`].
+fn range_bytes(span: &WatchRange) -> usize {
     use witan_replica::watch::range::RangeEnd;
     let end = match &span.end {
         RangeEnd::At(end) => end.len(),
         RangeEnd::One | RangeEnd::Never => 0,
     };
-    span.key.len() + end
+    RANGE_BYTES + span.key.len() + end
 }
 
 #[cfg(test)]
