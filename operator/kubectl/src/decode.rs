@@ -3,6 +3,7 @@
 //! The API server stores built-in objects in protobuf behind the four bytes `k8s\0`, others in JSON, and encrypted ones behind
 //! `k8s:enc:`. Of protobuf only kind, namespace and name are read.
 
+use prost::Message as _;
 use serde_json::Value;
 
 use super::{command::Decode, table::clipped};
@@ -18,6 +19,38 @@ pub(super) struct Stored {
     pub(super) kind: String,
     /// Namespace and name, such as `prod/web`.
     pub(super) name: String,
+}
+
+/// `Unknown` of Kubernetes' apimachinery: an object with its kind.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Unknown {
+    #[prost(message, tag = "1")]
+    kind: Option<TypeMeta>,
+    #[prost(bytes = "vec", tag = "2")]
+    object: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct TypeMeta {
+    #[prost(string, tag = "1")]
+    version: String,
+    #[prost(string, tag = "2")]
+    kind: String,
+}
+
+/// What all objects have.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Object {
+    #[prost(message, tag = "1")]
+    metadata: Option<ObjectMeta>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ObjectMeta {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "3")]
+    namespace: String,
 }
 
 /// Returns a value for a table: kind and name of an object if `decode` asks for it, or the beginning of the text.
@@ -55,16 +88,14 @@ pub(super) fn stored(value: &[u8]) -> Option<Stored> {
     })
 }
 
-/// Reads the message `Unknown`: 1 is the type (1 version, 2 kind), 2 the object, whose 1 is its metadata (1 name,
-/// 3 namespace).
+/// Reads the message of the API server for any object.
 fn of_protobuf(message: &[u8]) -> Option<Stored> {
-    let kind = field(message, 1)?;
-    let metadata = field(field(message, 2)?, 1)?;
-    let text =
-        |of, number| String::from_utf8_lossy(field(of, number).unwrap_or_default()).into_owned();
+    let Unknown { kind, object } = Unknown::decode(message).ok()?;
+    let (kind, object) = (kind?, Object::decode(&object[..]).ok()?);
+    let metadata = object.metadata?;
     Some(Stored {
-        kind: format!("{} {}", text(kind, 1), text(kind, 2)),
-        name: full(&text(metadata, 3), &text(metadata, 1)),
+        kind: format!("{} {}", kind.version, kind.kind),
+        name: full(&metadata.namespace, &metadata.name),
     })
 }
 
@@ -74,43 +105,6 @@ fn full(namespace: &str, name: &str) -> String {
     } else {
         format!("{namespace}/{name}")
     }
-}
-
-/// Returns the first field of a message that has this number and is of bytes.
-fn field(message: &[u8], wanted: u64) -> Option<&[u8]> {
-    let mut rest = message;
-    while !rest.is_empty() {
-        let key = varint(&mut rest)?;
-        let length = match key & 7 {
-            0 => {
-                varint(&mut rest)?;
-                0
-            }
-            1 => 8,
-            2 => usize::try_from(varint(&mut rest)?).ok()?,
-            5 => 4,
-            _ => return None,
-        };
-        let content = rest.get(..length)?;
-        if key >> 3 == wanted && key & 7 == 2 {
-            return Some(content);
-        }
-        rest = &rest[length..];
-    }
-    None
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (first, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(first & 0x7f) << shift;
-        if first & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 /// Returns bytes in the largest unit of which there is one: `17 B`, `1.5 KiB`.
