@@ -234,6 +234,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn bodies_are_objects_and_what_follows_them_is_ignored() {
+        type Body = std::collections::BTreeMap<String, u8>;
+        let of_one = || Body::from([("a".to_owned(), 2)]);
+        let table = [
+            (r#"{"a":1,"a":2} x"#, Some(of_one())),
+            ("null", Some(Body::new())),
+            (" {}", Some(Body::new())),
+            ("[]", None),
+            (r#"{"a":"b"}"#, None),
+            ("{", None),
+            ("", None),
+        ];
+        for (body, expect) in table {
+            assert_eq!(parse::<Body>(body.as_bytes()), expect, "{body}");
+        }
+    }
+
+    #[test]
     fn paths_name_resources() {
         let table = [
             ("/v2/auth/enable", Some(AuthResource::Enable)),
