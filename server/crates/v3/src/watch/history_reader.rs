@@ -101,12 +101,8 @@ impl EventBatch {
         };
         self.bytes += prost::Message::encoded_len(&message);
         let deletes = written.deletes();
-        let event = WatchEvent { revision, deletes, message, encoded: Default::default() };
-        if self.is_full() {
-            // of a revision with many events: the worker is yielded while they are read, not while they are sent
-            event.encoded(prev);
-        }
-        self.events.push(event);
+        self.events
+            .push(WatchEvent { revision, deletes, message, encoded: Default::default() });
     }
 }
 
@@ -223,6 +219,7 @@ impl RangeToRead<'_> {
         states: impl Fn() -> S,
     ) -> Result<Result<EventBatch, Compacted>, E> {
         let mut batch = EventBatch::default();
+        let mut encoded = 0;
         loop {
             let before = batch.looked_at;
             let read = states().await?.read_some(self, from, &mut batch);
@@ -233,6 +230,11 @@ impl RangeToRead<'_> {
             if from.is_none_or(|from| !batch.has_begun(from.revision)) {
                 return Ok(Ok(batch));
             }
+            // a revision with many events is one answer: they are encoded between yields, not when it is made
+            for event in &batch.events[encoded..] {
+                event.encoded(self.prev_kv);
+            }
+            encoded = batch.events.len();
             turn.end().await;
         }
     }
