@@ -7,10 +7,40 @@ use serde::{Deserialize, Serialize};
 
 use super::text::ByteQuantity;
 
+/// Flags that the operator sets, so that `extraArgs` may not hold them.
+pub const OPERATOR_FLAGS: [&str; 26] = [
+    "name",
+    "data-dir",
+    "wal-dir",
+    "config-file",
+    "initial-cluster",
+    "initial-cluster-state",
+    "initial-cluster-token",
+    "initial-advertise-peer-urls",
+    "advertise-client-urls",
+    "listen-peer-urls",
+    "listen-client-urls",
+    "listen-client-http-urls",
+    "listen-metrics-urls",
+    "discovery",
+    "discovery-srv",
+    "force-new-cluster",
+    "cert-file",
+    "key-file",
+    "trusted-ca-file",
+    "peer-cert-file",
+    "peer-key-file",
+    "peer-trusted-ca-file",
+    "client-cert-auth",
+    "peer-client-cert-auth",
+    "auto-tls",
+    "peer-auto-tls",
+];
+
 /// Options of the server. Further flags go into `extraArgs`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(extend("x-kubernetes-validations" = [{"rule": "self.autoCompactionMode != 'revision' || self.autoCompactionRetention.matches('^[0-9]+$')", "message": "autoCompactionRetention must be a plain number with autoCompactionMode: revision"}, {"rule": "self.electionTimeoutMs >= 5 * self.heartbeatIntervalMs", "message": "electionTimeoutMs must be at least 5 x heartbeatIntervalMs"}, {"rule": "!has(self.extraArgs) || self.extraArgs.all(k, !(k in ['name','data-dir','wal-dir','config-file','initial-cluster','initial-cluster-state','initial-cluster-token','initial-advertise-peer-urls','advertise-client-urls','listen-peer-urls','listen-client-urls','listen-client-http-urls','listen-metrics-urls','discovery','discovery-srv','force-new-cluster','cert-file','key-file','trusted-ca-file','peer-cert-file','peer-key-file','peer-trusted-ca-file','client-cert-auth','peer-client-cert-auth','auto-tls','peer-auto-tls']))", "message": "options.extraArgs holds a flag that the operator manages"}]))]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "self.autoCompactionMode != 'revision' || self.autoCompactionRetention.matches('^[0-9]+$')", "message": "autoCompactionRetention must be a plain number with autoCompactionMode: revision"}, {"rule": "self.electionTimeoutMs >= 5 * self.heartbeatIntervalMs", "message": "electionTimeoutMs must be at least 5 x heartbeatIntervalMs"}, {"rule": format!("!has(self.extraArgs) || self.extraArgs.all(k, !(k in ['{}']))", OPERATOR_FLAGS.join("','")), "message": "options.extraArgs holds a flag that the operator manages"}]))]
 pub struct Options {
     /// Maximum size of the key space.
     #[serde(skip_serializing_if = "Option::is_none")]

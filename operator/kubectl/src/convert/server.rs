@@ -3,39 +3,10 @@
 mod flags;
 
 use serde_json::Value;
+use witan_crd::OPERATOR_FLAGS;
 
 pub(super) use self::flags::{Flag, of_arguments, of_fields, of_object, of_variables};
 use super::{fields::Fields, made::Made, values::is_amount};
-
-/// Flags that the operator sets, which the rules of the definition refuse in `extraArgs`.
-const OF_OPERATOR: [&str; 26] = [
-    "name",
-    "data-dir",
-    "wal-dir",
-    "config-file",
-    "initial-cluster",
-    "initial-cluster-state",
-    "initial-cluster-token",
-    "initial-advertise-peer-urls",
-    "advertise-client-urls",
-    "listen-peer-urls",
-    "listen-client-urls",
-    "listen-client-http-urls",
-    "listen-metrics-urls",
-    "discovery",
-    "discovery-srv",
-    "force-new-cluster",
-    "cert-file",
-    "key-file",
-    "trusted-ca-file",
-    "peer-cert-file",
-    "peer-key-file",
-    "peer-trusted-ca-file",
-    "client-cert-auth",
-    "peer-client-cert-auth",
-    "auto-tls",
-    "peer-auto-tls",
-];
 
 /// Flags that have no effect here, because there is no bbolt, and because Witan decides by itself how much of the log it keeps.
 const WITHOUT_EFFECT: [&str; 7] = [
@@ -127,7 +98,7 @@ fn quota(made: &mut Made, value: &str) -> Result<(), String> {
 
 /// Adds a flag that has no field of its own to `options.extraArgs`; the error says why it is left out.
 fn extra_arg(made: &mut Made, name: &str, value: &str) -> Result<(), String> {
-    if OF_OPERATOR.contains(&name) {
+    if OPERATOR_FLAGS.contains(&name) {
         return Err("the operator sets it".to_owned());
     }
     if WITHOUT_EFFECT.contains(&name) {
@@ -189,7 +160,6 @@ mod tests {
     use serde_json::json;
 
     use super::{super::made::Kind, *};
-    use witan_crd::definition;
 
     fn made(flags: &[&str]) -> (String, String) {
         let mut made = Made::named(Kind::Cluster, "orders").unwrap();
@@ -245,22 +215,5 @@ mod tests {
             );
         }
         assert!(notes.contains("by hand: spec.options.autoCompactionRetention"));
-    }
-
-    #[test]
-    fn the_definition_refuses_the_same_flags() {
-        let text = serde_json::to_string(&definition()).unwrap();
-        let rule = text
-            .split("!(k in [")
-            .nth(1)
-            .unwrap()
-            .split(']')
-            .next()
-            .unwrap();
-        let refused: Vec<_> = rule
-            .split(',')
-            .map(|flag| flag.trim_matches('\''))
-            .collect();
-        assert_eq!(refused, OF_OPERATOR);
     }
 }
