@@ -72,8 +72,9 @@ pub(crate) enum Ownership {
     Foreign,
 }
 
-/// Returns the owner of an object. Kept claims, and objects after `kubectl delete --cascade=orphan`, have the label
-/// alone and no owner.
+/// Returns the owner of an object: `Foreign` without the cluster's label, whatever its owners are; `Ending` if its
+/// owner is an earlier EtcdCluster of this name. With the label and no controller it is `Ours`: so are kept claims, and
+/// objects after `kubectl delete --cascade=orphan`.
 pub(crate) fn ownership<K: Resource>(cluster: &Cluster<'_>, object: &K) -> Ownership {
     let kind = EtcdCluster::kind(&());
     let owners = object.owner_references();

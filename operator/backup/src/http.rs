@@ -107,6 +107,9 @@ struct HyperService {
 }
 
 impl HttpService for HyperService {
+    /// Sends a request; the body of the answer arrives as a stream. The kind of a failure decides whether object_store
+    /// tries again: connections that fail by TLS are not retried, others are. Turns 507 (the store is full) into 413,
+    /// because object_store retries all answers of the 500s.
     fn call<'a, 'b>(
         &'a self,
         request: HttpRequest,

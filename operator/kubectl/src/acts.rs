@@ -76,7 +76,9 @@ fn stage(operation: EtcdOperation) -> Stage {
     }
 }
 
-/// Asks for a new cluster that is forced from one member, after the user has seen who answers.
+/// Asks for a new cluster that is forced from one member, after the user has seen who answers and confirmed it, unless
+/// `yes`. Refuses while a quorum serves; goes on if no member can be asked, since the survivor's disk still counts.
+/// With `wait`, returns after the operation has ended.
 pub(super) async fn recover(
     target: &Target,
     (cluster, survivor): (&str, String),

@@ -235,7 +235,9 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
     Start::Begin(None)
 }
 
-/// Begins a transfer of leadership to the named voter, or to the healthy voter that has the most of the log.
+/// Begins a transfer of leadership to the voter named `to`, healthy or not; without a name, to the healthy voter other
+/// than the leader that has the most of the log, the lowest id first. Ends at once with success if the named voter
+/// leads already, and with an error if it is no voter or no other voter is healthy. The leader may be unknown.
 fn begin_leader_transfer(
     cluster: &Cluster<'_>,
     seen: &Observed,

@@ -14,7 +14,9 @@ pub(super) const TEMPLATE_REFUSED: &str = "TemplateRefused";
 /// The reason of `Degraded` while an annotation that asks for something cannot be read.
 pub(super) const ANNOTATION_UNREADABLE: &str = "AnnotationUnreadable";
 
-/// Returns events for conditions that changed between two statuses.
+/// Returns events for what changed between two statuses: quorum lost or restored (not before the cluster has an id), a
+/// member newly reached at a foreign peer URL, a refused template or unreadable annotation that is new, and the first
+/// alarm raised or the last one cleared. Other conditions give none.
 pub(crate) fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> Vec<Notice> {
     let mut notices = Vec::new();
     let notice = |reason, message: &str, warning| Notice {

@@ -186,8 +186,9 @@ fn name_text(name: &GeneralName) -> Option<String> {
     }
 }
 
-/// Returns the alternative names of a certificate, for every member that the cluster may have, so that
-/// scaling issues no new one.
+/// Returns the alternative names of a certificate, each once: a wildcard below the peer service, so that scaling issues
+/// no new one, for servers the services and the local host, and the additional names and addresses of the spec. Empty
+/// for the authority and the operator.
 pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String> {
     let (peer, space) = (cluster.resource.peer_service(), &cluster.namespace);
     let mut names = vec![

@@ -53,7 +53,8 @@ pub(crate) enum CutOverRefused {
 
 impl Copier<'_> {
     /// Does the cut-over and sends its result to the requester, also before it returns an error. Returns whether it is
-    /// done; `false` if it was refused or nobody waits for it.
+    /// done; `false` if it was refused or nobody waits for it. After success it compares the keys once more. After an
+    /// error the source may still refuse writes, until the next session gives the cut-over up.
     pub(super) async fn answer_cut_over(&mut self, to: CutOverRequest) -> Result<bool, CopyError> {
         if to.is_closed() {
             return Ok(false);

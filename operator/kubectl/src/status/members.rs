@@ -114,7 +114,8 @@ fn is_ready(member: &MemberStatus) -> bool {
     }
 }
 
-/// Returns why a member is not ready: the operator's reason and the words of its pod.
+/// Returns the operator's reason for the state of a member, or its phase if there is none, and the words of its pod,
+/// joined by `: ` and once if they are equal. For a ready member only its reason; empty without one.
 fn why(member: &MemberStatus, pod: Option<&PodFact>) -> String {
     if is_ready(member) {
         return member.reason.clone().unwrap_or_default();

@@ -287,7 +287,8 @@ fn quorum_lost(cluster: &str, seen: &Observed) -> String {
     )
 }
 
-/// Says which members are in which cluster, and how a person can resolve it.
+/// Says which members are in which cluster, and how a person can resolve it: either some members are in another cluster
+/// than the rest, or all are in one that is not the cluster of this EtcdCluster.
 fn clusters_differ(cluster: &str, seen: &Observed) -> String {
     let list = seen.membership.as_ref();
     let id = list.map_or(0, |list| list.cluster_id);

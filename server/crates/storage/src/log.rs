@@ -240,8 +240,9 @@ impl RaftLog {
         self.start_unsaved = true;
     }
 
-    /// Reads the entries from index `from` on, for a start from a checkpoint at `applied`. An error if one
-    /// is missing or damaged.
+    /// Reads the entries from index `from` on, for a start from a checkpoint at `applied`; begins later if those were
+    /// cut or are outdated, and is empty if the log ends before. An error if one in between is missing or damaged.
+    /// Notes how many bytes of payload above `applied` are replayed.
     pub(super) fn read(&mut self, from: u64, applied: u64) -> Result<Vec<LogRecord>, OpenError> {
         let needed = self.log_start.needed.min(applied + 1);
         let from = from.max(needed).max(self.log_start.begin);

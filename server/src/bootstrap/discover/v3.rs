@@ -92,7 +92,8 @@ impl Registry {
 }
 
 impl registry::Registry for Registry {
-    /// Reads the size of the cluster and its registrations. A missing or invalid size is a final error.
+    /// Reads the size of the cluster, then its registrations: unchecked, ordered by key and not by creation, with the
+    /// revision at which they were read. A missing or invalid size, or 0, is a final error.
     async fn look(&mut self) -> Result<Look, Failure> {
         let session = self.session().await?;
         let mut kv = session.client(KvClient::with_origin);

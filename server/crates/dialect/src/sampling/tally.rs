@@ -44,6 +44,8 @@ impl Tally {
         self.add_row(Row { key_space, prefix, client }, counts);
     }
 
+    /// Adds counts to a row. Above [`ROWS_MAX`] rows, keeps the half with the largest counts and sums up the rest by
+    /// client, so that the memory is bounded.
     fn add_row(&mut self, row: Row, counts: TopCounts) {
         match self.rows.entry(row) {
             Entry::Occupied(mut known) => *known.get_mut() += counts,

@@ -77,7 +77,9 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
     Some((number(sequence)?, number(index)?))
 }
 
-/// Reads the whole log, without its entries.
+/// Reads the whole log without its entries: whose it is, the last hard state, the snapshots up to its commit index, and
+/// the bytes of a torn end, which is no error. Fails if a record is damaged, segments are of different members, or the
+/// metadata is missing.
 pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
     let mut metadata = None;
     let mut hard_state = HardState::default();

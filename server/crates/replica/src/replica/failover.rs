@@ -89,8 +89,10 @@ impl Replica {
         let _ = self.step(request, None);
     }
 
-    /// Begins campaigns if the process of the leader that this follower knows ended, and grants pre-votes
-    /// from then on. Does nothing without pre-vote: a campaign that cannot be won would disturb the others.
+    /// Begins campaigns if the process of the leader that this follower knows ended, each voter after a delay by its
+    /// rank, so that none disturbs another. Forgets the leader, drops its late messages for an election timeout,
+    /// and grants pre-votes from then on. Does nothing without pre-vote: a campaign that cannot be won would disturb
+    /// the others.
     pub(super) fn process_gone(&mut self, member: u64) {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Follower

@@ -261,7 +261,8 @@ impl Observer {
     }
 }
 
-/// Waits for the first put below the name from a revision on; `None` if the watch ends before.
+/// Waits for the first put below the name from a revision on. Returns its key-value, and a header whose revision is
+/// that of the put, so that a caller can watch from the next one. `None` if the watch ends or is cancelled before.
 async fn first_put(
     ctx: &Context,
     name: &[u8],
