@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::{Selector, SelectorExt as _};
+use serde::Deserialize as _;
+use serde_json::{Value, json};
 
 use super::{made::Made, notes::shown};
 use witan_crd::CLUSTER;
@@ -104,7 +107,7 @@ fn collect<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
 }
 
 /// Returns the labels of every member: those of the operator, and those that the spec adds.
-fn labels_of_members(made: &Made) -> BTreeMap<String, Value> {
+fn labels_of_members(made: &Made) -> BTreeMap<String, String> {
     let own = [
         ("app.kubernetes.io/name", "etcd"),
         ("app.kubernetes.io/component", "etcd"),
@@ -118,35 +121,17 @@ fn labels_of_members(made: &Made) -> BTreeMap<String, Value> {
     let given = given.iter().filter_map(|path| made.get(path)?.as_object());
     let given = given
         .flatten()
-        .map(|(key, value)| (key.clone(), value.clone()));
-    let own = own.map(|(key, value)| (key.to_owned(), Value::from(value)));
-    given.chain(own).collect()
+        .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+    let all = given.chain(own);
+    all.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
 }
 
-/// Whether a label selector selects a pod with these labels.
-fn selects(selector: &Value, labels: &BTreeMap<String, Value>) -> bool {
-    let none = Map::new();
-    let pairs = selector["matchLabels"].as_object().unwrap_or(&none);
-    let mut expressions = selector["matchExpressions"]
-        .as_array()
-        .into_iter()
-        .flatten();
-    let equal = pairs
-        .iter()
-        .all(|(key, value)| labels.get(key) == Some(value));
-    equal
-        && expressions.all(|expression| {
-            let label = labels.get(expression["key"].as_str().unwrap_or_default());
-            let values = expression["values"].as_array();
-            let listed = label.is_some_and(|label| values.is_some_and(|all| all.contains(label)));
-            match expression["operator"].as_str() {
-                Some("In") => listed,
-                Some("NotIn") => !listed,
-                Some("Exists") => label.is_some(),
-                Some("DoesNotExist") => label.is_none(),
-                Some(_) | None => false,
-            }
-        })
+/// Whether a label selector selects a pod with these labels; one that Kubernetes refuses selects none.
+fn selects(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
+    let selector = Option::<LabelSelector>::deserialize(selector).ok();
+    let selector = selector.and_then(|given| Selector::try_from(given.unwrap_or_default()).ok());
+    selector.is_some_and(|selector| selector.matches(labels))
 }
 
 #[cfg(test)]
