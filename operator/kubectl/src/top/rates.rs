@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use witan_api::top::{KeySpace, PATH, TopCounts, TopPage, TopRow};
-use witan_members::page::{PageError, get};
+use witan_members::page::{PAGE_BYTES_MAX, PageError, get};
 
 use super::OTHERS;
 use crate::{
@@ -25,8 +25,6 @@ use crate::{
 
 /// How long a member may take beside the seconds in which it counts requests.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Bytes of a page at most.
-const PAGE_BYTES_MAX: usize = 4 << 20;
 /// Characters of a name that are shown.
 const NAME_MAX: usize = 80;
 
