@@ -1,6 +1,6 @@
 //! The pod of a schedule that stores changes: one runs while the schedule asks for it, and tells how far it is.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use k8s_openapi::{
     api::core::v1::Pod,
@@ -132,18 +132,12 @@ async fn ask_pod(pods: &[Pod]) -> Seen {
         return Seen { answer: None, trouble: ends };
     };
     let trouble = progress::crash(pod);
-    let address = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.pod_ip.as_deref());
-    let Some(address) = address.filter(|_| trouble.is_none()) else {
+    let status = pod.status.as_ref();
+    let ip = status.and_then(|status| status.pod_ip.as_ref()?.parse().ok());
+    let Some(ip) = ip.filter(|_| trouble.is_none()) else {
         return Seen { answer: None, trouble };
     };
-    let host = match address.contains(':') {
-        true => format!("[{address}]"),
-        false => address.to_owned(),
-    };
-    let url = format!("http://{host}:{STATUS_PORT}/");
+    let url = format!("http://{}/", SocketAddr::new(ip, STATUS_PORT));
     match page::get(&url, None, ANSWER, page::PAGE_BYTES_MAX).await {
         Ok(json) => {
             let answer: Option<ChangesStatus> = serde_json::from_slice(&json).ok();
