@@ -97,11 +97,14 @@ impl AdmittedRead {
             return Ok((Self { size: of_view, permit: Some(permit) }, view));
         }
         drop(view);
+        let wait = async {
+            let permit = Some(large_read_permit(ctx).await?);
+            let view = ctx.node.view().await?;
+            authorize::on(ctx, &view.machine, may)?;
+            Ok((Self { size: size(&view.machine.kv), permit }, view))
+        };
         // a separate future, so that the one of a small read stays small
-        let permit = Some(Box::pin(large_read_permit(ctx)).await?);
-        let view = ctx.node.view().await?;
-        authorize::on(ctx, &view.machine, may)?;
-        Ok((Self { size: size(&view.machine.kv), permit }, view))
+        Box::pin(wait).await
     }
 
     /// Waits for the permit of a read that runs on another thread.
