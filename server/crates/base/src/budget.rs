@@ -203,7 +203,9 @@ impl Reservation {
     /// Reserves bytes in addition. `false` if they were refused.
     pub fn grow(&mut self, bytes: usize) -> bool {
         let granted = self.budget.reserve(bytes);
-        self.bytes += if granted { bytes } else { 0 };
+        if granted {
+            self.bytes += bytes;
+        }
         granted
     }
 

@@ -219,17 +219,16 @@ impl StreamWatchers {
         span: WatchRange,
         id: i64,
     ) -> RpcResult<(WatcherGroupId, i64)> {
-        if let Some(group_id) = self.by_span.get(&span) {
-            if !self.memory.grow(WATCHER_BYTES) {
-                return Err(RpcError::TooManyRequests);
-            }
-            if let Some(group) = self.groups.get_mut(group_id) {
+        let known = self.by_span.get(&span).copied();
+        let of_range = known.map_or_else(|| range_bytes(&span), |_| 0);
+        if !self.memory.grow(WATCHER_BYTES + of_range) {
+            return Err(RpcError::TooManyRequests);
+        }
+        if let Some(group_id) = known {
+            if let Some(group) = self.groups.get_mut(&group_id) {
                 group.insert(id);
             }
-            return Ok((*group_id, reader.join(*group_id)));
-        }
-        if !self.memory.grow(WATCHER_BYTES + range_bytes(&span)) {
-            return Err(RpcError::TooManyRequests);
+            return Ok((group_id, reader.join(group_id)));
         }
         let (group_id, published) = reader.register(&span);
         let group = WatcherGroup::of_one(span.clone(), id);
