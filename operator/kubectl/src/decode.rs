@@ -38,7 +38,7 @@ struct TypeMeta {
     kind: String,
 }
 
-/// What all objects have.
+/// The field that objects of all kinds have in common.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Object {
     #[prost(message, tag = "1")]

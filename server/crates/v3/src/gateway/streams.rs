@@ -168,8 +168,8 @@ async fn in_lines<A: Shaped + Serialize>(
     response
 }
 
-/// Reserves the memory of each line until the next one is asked for: it was sent then. An error, which closes the connection,
-/// if the client's budget is used up.
+/// Reserves the memory of each line until the connection polls for the next one, which it does after it has sent the line.
+/// Fails if the client's budget is used up; the connection is closed then.
 fn reserved(
     budget: Option<MemoryBudget>,
     lines: impl Stream<Item = Bytes> + Unpin,

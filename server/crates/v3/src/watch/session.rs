@@ -203,8 +203,8 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Queues the progress notifications that are due, once the stream has read up to the revision published when they
-    /// were asked for. Periodic ones go to the idle watchers that are synced; answers to progress requests wait until
+    /// Queues the progress notifications that are due, once the stream has read up to the revision that was published when
+    /// they became due. Periodic ones go to the idle watchers that are synced; answers to progress requests wait until
     /// no watcher is unsynced.
     fn send_progress(&mut self) {
         let caught_up = self.unsynced.is_empty();
