@@ -65,7 +65,7 @@ pub(super) fn open(
         );
     }
     if let Some(wal_dir) = &config.wal_dir {
-        storage::place_log(dir, wal_dir)?;
+        storage::place_log(dir, wal_dir, &identity)?;
     }
     let space = SpaceMonitor::open(dir, config.disk);
     let (mut storage, mut recovered) = storage::open(dir, &identity, space.ledger(), &metrics)?;

@@ -270,7 +270,7 @@ struct AdoptArguments {
 
 /// Goes back to etcd: writes the state of a stopped member of Witan as a data directory of etcd 3.6 or later, with the same
 /// revisions, leases, users, member and cluster id. The member is the only one of its cluster there; others join it anew.
-/// Witan's directory stays as usable as it was; its log is put in order as by a start, so it must be writable.
+/// Nothing is written in Witan's directory; the folder for temporary files takes a copy of its log.
 #[derive(Debug, Parser)]
 #[command(name = "witan export", bin_name = "witan export")]
 struct ExportArguments {
@@ -283,7 +283,7 @@ struct ExportArguments {
 }
 
 /// Shows what the data directory of a stopped member holds: its last log entry, by which members that are left of a lost
-/// cluster are compared, and its keys. The log is put in order as by a start, so the directory must be writable.
+/// cluster are compared, and its keys. Nothing is written there; the folder for temporary files takes a copy of its log.
 #[derive(Debug, Parser)]
 #[command(name = "witan info", bin_name = "witan info")]
 struct InfoArguments {

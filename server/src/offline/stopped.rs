@@ -1,11 +1,11 @@
 //! The state of a stopped member, from its data directory.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use witan_base::metrics::Register;
 use witan_machine::view::View;
 use witan_replica::replica::{ForceError, Replica};
-use witan_storage::{self as storage, DataIdentity, Storage, StorageMetrics};
+use witan_storage::{self as storage, DataIdentity, StorageMetrics};
 
 use super::OfflineError;
 
@@ -18,16 +18,13 @@ pub(super) struct StoppedMember {
     pub(super) last: (u64, u64),
 }
 
-/// Reads the data directory of a stopped member. Its log is put in order as by a start.
+/// Reads the data directory of a stopped member, and writes nothing there.
 pub(super) fn read(dir: &Path) -> Result<StoppedMember, OfflineError> {
     let shown = || dir.display().to_string();
-    let identity = storage::identity(dir)?.ok_or_else(|| OfflineError::NoData(shown()))?;
     // an offline command has no metrics page
     let metrics = StorageMetrics::register(&Register::default());
-    let (storage, mut recovered) = storage::open(dir, &identity, &Arc::default(), &metrics)?;
-    let Storage { log, lock, .. } = storage;
-    log.close();
-    drop(lock);
+    let found = storage::read(dir, &metrics)?;
+    let (identity, mut recovered) = found.ok_or_else(|| OfflineError::NoData(shown()))?;
     let corrupt = |error| match error {
         ForceError::NoState => OfflineError::NoState(shown()),
         ForceError::Corrupt(source) => OfflineError::Corrupt { dir: shown(), source },

@@ -17,7 +17,7 @@ use witan_replica::host::LogBatch;
 use super::{
     DataIdentity, OpenError, Storage, StorageMetrics, etcd,
     files::{self, sync_dir},
-    format, lock, make_dir, member_dir, open,
+    format, lock, make_dir, member_dir, open, owner,
 };
 
 /// The folder in a data directory of etcd in which ours is made.
@@ -98,6 +98,7 @@ fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
             }
             // the log of that adoption, where --wal-dir has placed it
             Ok(_) if begun && path.is_symlink() => {
+                owner::check_link(&path)?;
                 let removed = fs::canonicalize(&path).and_then(fs::remove_dir_all);
                 removed
                     .and_then(|()| fs::remove_file(&path))

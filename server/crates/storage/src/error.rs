@@ -95,6 +95,18 @@ pub enum OpenError {
         /// Says which other log or link was found.
         what: String,
     },
+    /// The link to the raft log leads to the log of another data directory.
+    #[error(
+        "{} leads to a raft log that does not name it: {what}. Nothing was changed. If this directory is a copy, copy the \
+         folder of the log, too, and have the link lead to that copy. If the original is gone, start once with --wal-dir: \
+         then the log is this directory's", path.display()
+    )]
+    OtherLog {
+        /// The link.
+        path: PathBuf,
+        /// Says whose log it is.
+        what: String,
+    },
     /// etcd ran on the directory after its data were adopted.
     #[error(
         "{} has changed since the data of etcd in this directory were adopted: etcd has run on it again. If what was \
@@ -107,14 +119,16 @@ pub enum OpenError {
         /// The identity file.
         identity: PathBuf,
     },
-    /// The identity file is missing although there is data, or is invalid.
+    /// The identity file is missing although there is data, is damaged, or is that of another directory.
     #[error(
-        "{} is missing or damaged, but there is data beside it. Put the file back, or restore a \
-         backup into an empty directory", path.display()
+        "{} {what}. Put back the file of this data directory. Without it, remove this member from its cluster and add \
+         it again with an empty directory, or restore a backup into one", path.display()
     )]
     Unreadable {
         /// The identity file.
         path: PathBuf,
+        /// Says what is wrong with the file.
+        what: String,
     },
     /// No permission, or mounted read-only.
     #[error(
@@ -190,6 +204,7 @@ impl OpenError {
             Self::Adopted { .. }
             | Self::InTheWay { .. }
             | Self::WalDir { .. }
+            | Self::OtherLog { .. }
             | Self::EtcdRanSince { .. } => 39,
         }
     }
@@ -215,6 +230,10 @@ impl OpenError {
             path,
             io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8"),
         )
+    }
+
+    pub(super) fn identity(path: PathBuf, what: impl Into<String>) -> Self {
+        Self::Unreadable { path, what: what.into() }
     }
 
     pub(super) fn log(path: &Path, offset: usize, what: impl Into<String>) -> Self {

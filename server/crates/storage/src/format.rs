@@ -8,13 +8,13 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use witan_machine::member::MemberId;
+use witan_machine::member::{MemberId, MemberRegistry};
 
 use super::{OpenError, files::replace_with};
 
 /// Version of the format of everything in the member's folder. Every change that another release could not read
 /// increments it.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// Name of the file inside the member's folder.
 pub(super) const FILE: &str = "identity";
@@ -44,48 +44,88 @@ pub(super) fn path(member: &Path) -> PathBuf {
 
 /// Reads the identity of a directory; `None` if its set-up was never finished.
 pub(super) fn read(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
+    Ok(stored(dir)?.map(|(identity, _)| identity))
+}
+
+/// Reads the file of a directory: the identity, and the inode that the file names.
+fn stored(dir: &Path) -> Result<Option<(DataIdentity, String)>, OpenError> {
     let path = path(dir);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-            return Err(OpenError::Unreadable { path });
+            return Err(OpenError::identity(path, DAMAGED));
         }
         Err(e) => return Err(OpenError::io(&path, e)),
     };
     parse(path, &text).map(Some)
 }
 
-/// Parses the text of the file; `path` is for errors.
-pub(super) fn parse(path: PathBuf, text: &str) -> Result<DataIdentity, OpenError> {
-    // The format comes first, so that each release may change all lines after it.
-    let number = |name: &str, radix: u32| {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
-        u64::from_str_radix(line.trim(), radix).ok()
-    };
-    let format = number("format", 10).and_then(|n| u32::try_from(n).ok());
-    let Some(format) = format.filter(|format| *format > 0) else {
-        return Err(OpenError::Unreadable { path });
-    };
-    if format != FORMAT {
-        return Err(OpenError::OtherFormat { path, found: format });
+/// Says what is wrong with a file that has another content than was written.
+const DAMAGED: &str = "is damaged: it was changed or cut";
+
+/// Parses the text of the file: the identity, and the inode that the file names; `path` is for errors.
+pub(super) fn parse(path: PathBuf, text: &str) -> Result<(DataIdentity, String), OpenError> {
+    let found = unseal(text).and_then(parse_lines);
+    if let Some(found) = found.filter(|(identity, _)| identity.format == FORMAT) {
+        return Ok(found);
     }
-    match (number("cluster", 16), number("member", 16)) {
-        (Some(cluster_id), Some(member_id)) => {
-            Ok(DataIdentity { cluster_id, member_id: MemberId(member_id), format })
-        }
-        _ => Err(OpenError::Unreadable { path }),
+    // The format comes first, so that each release may change all lines after it.
+    let first = text
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("format "));
+    match first.and_then(|format| format.parse().ok()) {
+        Some(found) if found != 0 && found != FORMAT => Err(OpenError::OtherFormat { path, found }),
+        Some(_) | None => Err(OpenError::identity(path, DAMAGED)),
     }
 }
 
-/// Writes the file, durable on return. Its last line names its inode, by which [`origin`] knows a copy.
+/// Parses the lines before the checksum; `None` if they are not as [`lines`] writes them.
+fn parse_lines(text: &str) -> Option<(DataIdentity, String)> {
+    let mut fields = text.lines().map(|line| line.split_once(' '));
+    let mut field = |name: &str| {
+        let (found, value) = fields.next()??;
+        (found == name).then_some(value)
+    };
+    let format = field("format")?.parse().ok()?;
+    let cluster_id = u64::from_str_radix(field("cluster")?, 16).ok()?;
+    let member_id = MemberId(u64::from_str_radix(field("member")?, 16).ok()?);
+    let inode = field("inode")?.to_owned();
+    let identity = DataIdentity { cluster_id, member_id, format };
+    (lines(&identity, &inode) == text).then_some((identity, inode))
+}
+
+/// Returns the lines before the checksum.
+pub(super) fn lines(identity: &DataIdentity, inode: &str) -> String {
+    format!(
+        "format {}\ncluster {:016x}\nmember {:016x}\ninode {inode}\n",
+        identity.format, identity.cluster_id, identity.member_id.0
+    )
+}
+
+/// Returns the text of the file.
+pub(super) fn text(identity: &DataIdentity, inode: &str) -> String {
+    seal(&lines(identity, inode))
+}
+
+/// Bytes of the line with a checksum.
+const SEAL_BYTES: usize = "crc 00000000\n".len();
+
+/// Appends a line with the checksum of all lines.
+pub(super) fn seal(lines: &str) -> String {
+    format!("{lines}crc {:08x}\n", crc32fast::hash(lines.as_bytes()))
+}
+
+/// Returns the lines before that of the checksum; `None` if the text was changed or cut.
+pub(super) fn unseal(text: &str) -> Option<&str> {
+    let (lines, _) = text.split_at_checked(text.len().checked_sub(SEAL_BYTES)?)?;
+    (seal(lines) == text).then_some(lines)
+}
+
+/// Writes the file, durable on return. It names its inode, by which [`origin`] knows a copy.
 pub(super) fn write(identity: &DataIdentity, dir: &Path) -> io::Result<()> {
-    replace_with(dir, FILE, |data| {
-        let text = text(identity);
-        format!("{text}inode {}\n", inode(data)).into_bytes()
-    })
+    replace_with(dir, FILE, |data| text(identity, &inode(data)).into_bytes())
 }
 
 /// Where the file in a directory comes from.
@@ -98,31 +138,22 @@ pub(super) enum Origin {
 }
 
 /// Returns where the file in a directory comes from.
-pub(super) fn origin(dir: &Path) -> io::Result<Origin> {
+pub(super) fn origin(dir: &Path) -> Result<Origin, OpenError> {
     let path = path(dir);
-    let (text, data) = (fs::read_to_string(&path)?, fs::metadata(&path)?);
-    let noted = text.lines().find_map(|line| line.strip_prefix("inode "));
-    Ok(match noted {
-        Some(noted) if noted == inode(&data) => Origin::Written,
+    let data = fs::metadata(&path).map_err(|error| OpenError::io(&path, error))?;
+    Ok(match stored(dir)? {
+        Some((_, noted)) if noted == inode(&data) => Origin::Written,
         Some(_) | None => Origin::Copied,
     })
 }
 
 /// Returns the number of an inode and when it was created, in ns since 1970, 0 where the file system does not know: another
 /// file system may have the same number.
-fn inode(data: &Metadata) -> String {
+pub(super) fn inode(data: &Metadata) -> String {
     let created = data.created().ok();
     let created = created.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let created_ns = created.map_or(0, |time| time.as_nanos());
     format!("{} {created_ns}", data.ino())
-}
-
-/// Returns the text of the file `identity`, without its inode.
-pub(super) fn text(identity: &DataIdentity) -> String {
-    format!(
-        "format {}\ncluster {:016x}\nmember {:016x}\n",
-        identity.format, identity.cluster_id, identity.member_id.0
-    )
 }
 
 /// Checks that a directory belongs to this member and cluster; an error otherwise.
@@ -131,4 +162,22 @@ pub(super) fn check(own: &DataIdentity, found: &DataIdentity, dir: &Path) -> Res
         return Ok(());
     }
     Err(OpenError::Foreign { path: dir.join(FILE), found: *found, own: *own })
+}
+
+/// Refuses an identity that the checkpoint of the directory contradicts: it is another directory's.
+pub(super) fn check_known(
+    identity: &DataIdentity,
+    members: &MemberRegistry,
+    dir: &Path,
+) -> Result<(), OpenError> {
+    let DataIdentity { cluster_id, member_id, .. } = identity;
+    let what = if members.cluster_id != *cluster_id {
+        let known = members.cluster_id;
+        format!("says cluster {cluster_id:x}, but the checkpoint is of cluster {known:x}")
+    } else if members.by_id.contains_key(member_id) || members.removed_ids.contains(member_id) {
+        return Ok(());
+    } else {
+        format!("says member {member_id}, but the checkpoint is of a cluster without such a member")
+    };
+    Err(OpenError::identity(path(dir), what))
 }

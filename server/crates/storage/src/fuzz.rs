@@ -10,6 +10,7 @@ use super::{
     format::DataIdentity,
     log,
     manifest::Manifest,
+    owner::LogOwner,
     tail::{self, LogFileKind, LogFileRepair},
 };
 
@@ -42,14 +43,20 @@ pub fn entry_unframe(value: Vec<u8>) -> Option<LogRecord> {
     log::unframe(value)
 }
 
-/// Parses the text of the file `identity`.
-pub fn identity(text: &str) -> Result<DataIdentity, String> {
-    format::parse(PathBuf::from("identity"), text).map_err(|error| error.to_string())
+/// Parses the lines of the file `identity` before its checksum, which is made here: no random input has it.
+pub fn identity(lines: &str) -> Result<(DataIdentity, String), String> {
+    let sealed = format::seal(lines);
+    format::parse(PathBuf::from("identity"), &sealed).map_err(|error| error.to_string())
 }
 
-/// Writes the text of the file `identity`.
-pub fn identity_text(identity: &DataIdentity) -> String {
-    format::text(identity)
+/// Writes the lines of the file `identity` before its checksum.
+pub fn identity_lines((identity, inode): &(DataIdentity, String)) -> String {
+    format::lines(identity, inode)
+}
+
+/// Parses the lines of the file `owner` before its checksum, and writes them again; `None` if they are invalid.
+pub fn owner(lines: &str) -> Option<String> {
+    LogOwner::parse(lines).map(|owner| owner.lines())
 }
 
 /// Parses the text of the file `current` and writes it again; `None` if it is invalid.

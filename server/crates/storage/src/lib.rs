@@ -16,7 +16,8 @@
 //! `checkpointer` (the thread that writes it) → `received` (snapshots of other members) and `install` (how one becomes
 //! the checkpoint). `folder` is their shared state. `space` watches the free space, `ledger` allocates it to the
 //! threads, `log_writer` repeats a write of the log that found none, and writes zeros ahead of it. `files` makes things
-//! durable. `create` makes a directory at once. `wal_dir` places the log elsewhere. `etcd` recognizes etcd's. `retention`
+//! durable. `create` makes a directory at once. `wal_dir` places the log elsewhere, `owner` says whose
+//! log a folder holds. `offline` reads a directory and writes nothing there. `etcd` recognizes etcd's. `retention`
 //! keeps outdated entries and runs for copies of the directory.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
@@ -43,6 +44,8 @@ mod manifest;
 mod manifest_file;
 mod merge;
 mod metrics;
+mod offline;
+mod owner;
 mod pending_link;
 mod read_ahead;
 mod received;
@@ -62,6 +65,7 @@ use std::{
 };
 
 use format::Origin;
+use owner::LogOwner;
 use witan_machine::view::View;
 use witan_replica::host::Recovered;
 
@@ -77,6 +81,7 @@ pub use lock::DirectoryLock;
 pub use log::RaftLog;
 pub use low_priority::run_at_low_priority;
 pub use metrics::StorageMetrics;
+pub use offline::read;
 pub use received::{IncomingSnapshot, ReceivedSnapshot, SnapshotError, SnapshotReceiver};
 pub use record_stream::{RecordCounter, RecordTotals, encode_record};
 pub use space::{SpaceConfig, SpaceLevel, SpaceMonitor, SpaceStatus};
@@ -139,45 +144,30 @@ pub fn open(
     make_dir(&member)?;
     let lock = DirectoryLock::take(&member)?;
     let (fresh, origin) = claim(&member, identity)?;
+    let owner = check_log(&member, identity, fresh)?;
+    let opened = open_parts(&member, (fresh, origin), ledger, metrics)?;
+    let Opened { mut log, mut checkpoint, recovered } = opened;
+    let view = recovered.checkpoint.as_ref();
+    if let Some(view) = view {
+        format::check_known(identity, &view.machine.members, &member)?;
+    }
     let dir_of_log = member.join(wal_dir::LOG);
-    if dir_of_log.is_symlink() && !dir_of_log.exists() {
-        let what = "it is a link to a folder that is missing; is its disk mounted?";
-        return Err(OpenError::log(&dir_of_log, 0, what));
-    }
-    let (mut log, hard_state) = log::RaftLog::open(
-        &dir_of_log,
-        (fresh, origin),
-        ledger.clone(),
-        metrics.clone(),
-    )?;
-    let dir_of_checkpoint = member.join("checkpoint");
-    let (mut checkpoint, view) = Checkpoint::open(&dir_of_checkpoint, origin, ledger.clone())?;
-    if fresh && (view.is_some() || !log.is_empty()) {
-        return Err(OpenError::Unreadable { path: member.join("identity") });
-    }
     if fresh {
-        // Written last, so that the set-up is repeated if a crash interrupts it.
-        format::write(identity, &member)
-            .and_then(|()| files::sync_dir(dir))
-            .map_err(|e| OpenError::io(&member, e))?;
+        let link = owner.and_then(|owner| owner.link().cloned());
+        LogOwner::new(identity, link).write(&dir_of_log)?;
     }
-    install::finish(&member, &mut log, &mut checkpoint)?;
-    let applied = view.as_ref().map_or(0, |view| view.position.index);
-    if origin == Origin::Copied {
-        begin_behind(applied, &mut log);
-    }
-    check(&member, &log, view.as_ref())?;
-    // others may need what is older than the checkpoint
-    let alone = view
-        .as_ref()
-        .is_none_or(|view| view.position.members() == 1);
-    let records = log.read(if alone { applied + 1 } else { 0 }, applied)?;
     log.save_start();
-    if origin != Origin::Written
-        && let Err(error) = format::write(identity, &member)
-    {
-        // on a full disk a member must start, too
-        tracing::warn!(%error, "failed to mark the data directory as the member's own");
+    if fresh || origin == Origin::Copied {
+        // Written last, so that the set-up is repeated if a crash interrupts it.
+        let written = format::write(identity, &member).and_then(|()| files::sync_dir(dir));
+        match written {
+            Err(error) if fresh => return Err(OpenError::io(&member, error)),
+            // on a full disk a member must start, too
+            Err(error) => {
+                tracing::warn!(%error, "failed to mark the data directory as the member's own");
+            }
+            Ok(()) => {}
+        }
     }
     let private = files::make_private(&member);
     if let Err(error) = private.and_then(|()| files::make_private(&dir_of_log.canonicalize()?)) {
@@ -187,16 +177,72 @@ pub fn open(
         // remains of a checkpoint or of a received snapshot after a crash
         checkpoint.remove_others();
     }
-    let recovered = Recovered { checkpoint: view, hard_state, records };
+    let checkpoint_log_bytes = space::checkpoint_log_bytes(&dir_of_log);
     Ok((
-        Storage {
-            log,
-            checkpoint,
-            checkpoint_log_bytes: space::checkpoint_log_bytes(&dir_of_log),
-            lock,
-        },
+        Storage { log, checkpoint, checkpoint_log_bytes, lock },
         recovered,
     ))
+}
+
+/// The parts of a directory, put in order after a crash, and the recovered state.
+struct Opened {
+    log: RaftLog,
+    checkpoint: Checkpoint,
+    recovered: Recovered,
+}
+
+/// Opens log and checkpoint in the member's folder. The first indexes of the log may not be on disk yet.
+fn open_parts(
+    member: &Path,
+    (fresh, origin): (bool, Origin),
+    ledger: &Arc<Ledger>,
+    metrics: &StorageMetrics,
+) -> Result<Opened, OpenError> {
+    let (mut log, hard_state) = log::RaftLog::open(
+        &member.join(wal_dir::LOG),
+        (fresh, origin),
+        ledger.clone(),
+        metrics.clone(),
+    )?;
+    let dir_of_checkpoint = member.join("checkpoint");
+    let (mut checkpoint, view) = Checkpoint::open(&dir_of_checkpoint, origin, ledger.clone())?;
+    if fresh && (view.is_some() || !log.is_empty()) {
+        let what = "is missing, but there is data beside it";
+        return Err(OpenError::identity(format::path(member), what));
+    }
+    install::finish(member, &mut log, &mut checkpoint)?;
+    let applied = view.as_ref().map_or(0, |view| view.position.index);
+    if origin == Origin::Copied {
+        begin_behind(applied, &mut log);
+    }
+    check(member, &log, view.as_ref())?;
+    // others may need what is older than the checkpoint
+    let alone = view
+        .as_ref()
+        .is_none_or(|view| view.position.members() == 1);
+    let records = log.read(if alone { applied + 1 } else { 0 }, applied)?;
+    let recovered = Recovered { checkpoint: view, hard_state, records };
+    Ok(Opened { log, checkpoint, recovered })
+}
+
+/// Checks that the log is there, and that it is the log of this directory; returns the owner that it names.
+fn check_log(
+    member: &Path,
+    identity: &DataIdentity,
+    fresh: bool,
+) -> Result<Option<LogOwner>, OpenError> {
+    let log = member.join(wal_dir::LOG);
+    if log.is_symlink() && !log.exists() {
+        let what = "it is a link to a folder that is missing; is its disk mounted?";
+        return Err(OpenError::log(&log, 0, what));
+    }
+    let owner = owner::check_link(&log)?;
+    match &owner {
+        _ if fresh => {}
+        Some(owner) => owner.check_ids(identity, (member, &log))?,
+        None => return Err(OpenError::log(&log.join(owner::FILE), 0, "it is missing")),
+    }
+    Ok(owner)
 }
 
 /// Checks that a directory is this member's, or nobody's yet. Returns whether its set-up was never finished, and where it
@@ -210,8 +256,7 @@ fn claim(member: &Path, identity: &DataIdentity) -> Result<(bool, Origin), OpenE
         let path = path.display();
         tracing::info!(%path, "there are files of etcd in the data directory; they are not used");
     }
-    let origin = format::origin(member).map_err(|e| OpenError::io(member, e))?;
-    Ok((false, origin))
+    Ok((false, format::origin(member)?))
 }
 
 /// Has the log of a copied directory begin behind the checkpoint, if it was copied before that was written.

@@ -50,16 +50,7 @@ impl DirectoryLock {
             true => OpenError::io(&path, io::Error::other("it is a symbolic link")),
             false => OpenError::io(&path, error),
         })?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // The pid is only informative.
-                let _ = file.read_to_string(&mut holder);
-                return Err(OpenError::Locked { path, pid: holder.trim().parse().ok() });
-            }
-            Err(TryLockError::Error(e)) => return Err(OpenError::io(&path, e)),
-        }
+        lock(&mut file, &path)?;
         // Overwrites the previous pid, which needs no new block on a full disk. The lock works
         // without a pid.
         let pid = format!("{}\n", std::process::id());
@@ -71,6 +62,34 @@ impl DirectoryLock {
             tracing::warn!(%error, "failed to write the pid into the lock file");
         }
         Ok(Self { file })
+    }
+
+    /// Takes the lock and writes nothing; `None` if there is no file to lock: no process of this release has used the
+    /// directory.
+    pub(crate) fn take_existing(dir: &Path) -> Result<Option<Self>, OpenError> {
+        let path = dir.join(FILE);
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(OpenError::io(&path, error)),
+        };
+        lock(&mut file, &path)?;
+        Ok(Some(Self { file }))
+    }
+}
+
+/// Locks the file; if another process has done so, the error names that process.
+fn lock(file: &mut File, path: &Path) -> Result<(), OpenError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // The pid is only informative.
+            let _ = file.read_to_string(&mut holder);
+            let pid = holder.trim().parse().ok();
+            Err(OpenError::Locked { path: path.to_owned(), pid })
+        }
+        Err(TryLockError::Error(error)) => Err(OpenError::io(path, error)),
     }
 }
 

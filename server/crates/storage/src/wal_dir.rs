@@ -2,7 +2,8 @@
 //! offline commands, and a start without the flag, find it.
 //!
 //! A log that is in the data directory is copied, then folder and link are exchanged in one step: a crash leaves one or the
-//! other. Nothing in `--wal-dir` is deleted but a copy of this process: what is there may be another member's.
+//! other. Nothing in `--wal-dir` is deleted but a copy of this process: what is there may be another member's. The folder
+//! names the link that leads to it (`owner`); only [`place_log`] changes that name.
 
 use std::{
     fs, io,
@@ -12,10 +13,11 @@ use std::{
 };
 
 use super::{
-    OpenError,
+    DataIdentity, OpenError,
     files::{self, sync_dir, sync_file, sync_parent},
     ledger::BALLAST,
     lock, make_dir, member_dir,
+    owner::{self, LogLink, LogOwner},
 };
 
 /// The folder of the log, or the link to it, in the member's folder; and the folder in `--wal-dir`.
@@ -25,8 +27,9 @@ pub(super) const LOG: &str = "log";
 const EXCHANGED: &str = "log.exchanged";
 
 /// Has the raft log of the data directory `dir` in the folder `wal_dir`; moves it there if it is in the data directory.
-/// Refuses a folder that has another log, and a log that is in a third place.
-pub fn place_log(dir: &Path, wal_dir: &Path) -> Result<(), OpenError> {
+/// Refuses a folder that has another log, and a log that is in a third place. A log that a link leads to becomes this
+/// directory's, unless the directory that it names is still there.
+pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     let member = member_dir(dir);
     make_dir(dir)?;
     make_dir(&member)?;
@@ -40,12 +43,14 @@ pub fn place_log(dir: &Path, wal_dir: &Path) -> Result<(), OpenError> {
     }
     if !log.is_symlink() {
         match log.is_dir() {
-            true => move_log(&log, &target)?,
-            false => begin_log(&log, &target)?,
+            true => move_log(&log, &target, identity)?,
+            false => begin_log(&log, &target, identity)?,
         }
     } else if !leads_to(&log, &target) {
         let what = format!("{} is a link to another folder", log.display());
         return Err(OpenError::WalDir { path: target, what });
+    } else if target.exists() {
+        claim_log(&log, &target, identity)?;
     }
     // before anything is acknowledged through the link, also if an earlier process has made it
     sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
@@ -60,37 +65,81 @@ fn leads_to(link: &Path, target: &Path) -> bool {
     }
 }
 
-/// Makes the link to the folder of a new log, which must be missing or empty.
-fn begin_log(log: &Path, target: &Path) -> Result<(), OpenError> {
+/// Has the log in `target`, to which the link leads, name this link, unless the link that it names is still there.
+fn claim_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
+    let Err(refusal) = owner::check_link(log) else {
+        return Ok(());
+    };
+    if let Some(found) = LogOwner::read(target)? {
+        found.check_ids(identity, (&member_of(log), target))?;
+        if found.link().is_some_and(|link| link.is_there(target)) {
+            return Err(refusal);
+        }
+    }
+    tracing::warn!(log = %target.display(), "the raft log is this data directory's from now on");
+    name_link(log, log, target, identity)
+}
+
+/// Has the folder `target` name the link at `at`, which is or becomes `log`.
+fn name_link(
+    at: &Path,
+    log: &Path,
+    target: &Path,
+    identity: &DataIdentity,
+) -> Result<(), OpenError> {
+    let path = canonical(&member_of(log))?.join(LOG);
+    LogOwner::new(identity, LogLink::read(at, &path)?).write(target)
+}
+
+fn member_of(log: &Path) -> PathBuf {
+    log.parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+/// Makes the link to the folder of a new log, which must be missing or empty. The folder names the link first.
+fn begin_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     refuse_used(target)?;
     files::create_dirs(target)
         .and_then(|()| sync_parent(target))
-        .and_then(|()| symlink(target, log))
-        .map_err(|error| OpenError::io(target, error))
+        .map_err(|error| OpenError::io(target, error))?;
+    let link = new_link(log, target)?;
+    name_link(&link, log, target, identity)?;
+    fs::rename(&link, log).map_err(|error| OpenError::io(log, error))
+}
+
+/// Makes a link to the folder `target` beside `log`.
+fn new_link(log: &Path, target: &Path) -> Result<PathBuf, OpenError> {
+    let link = log.with_file_name(EXCHANGED);
+    if link.is_symlink() {
+        // of an attempt that was interrupted
+        fs::remove_file(&link).map_err(|error| OpenError::io(&link, error))?;
+    }
+    symlink(target, &link).map_err(|error| OpenError::io(&link, error))?;
+    Ok(link)
 }
 
 /// Copies the log into the folder `target`, which must be missing or empty, and exchanges its folder and a link to the copy.
-fn move_log(log: &Path, target: &Path) -> Result<(), OpenError> {
+fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     refuse_used(target)?;
     tracing::info!(from = %log.display(), to = %target.display(), "moving the raft log to --wal-dir");
     let staged = target.with_file_name(format!("{LOG}.moving-{}", process::id()));
+    // an empty folder can be replaced
+    let _ = fs::remove_file(target.join(owner::FILE));
     let copied = copy(log, &staged).and_then(|()| fs::rename(&staged, target));
     if let Err(error) = copied.and_then(|()| sync_parent(target)) {
         let _ = fs::remove_dir_all(&staged);
         return Err(OpenError::io(target, error));
     }
-    let exchanged = log.with_file_name(EXCHANGED);
-    if exchanged.is_symlink() {
-        // of an attempt that was interrupted
-        fs::remove_file(&exchanged).map_err(|error| OpenError::io(&exchanged, error))?;
-    }
-    let done = symlink(target, &exchanged).and_then(|()| files::exchange(&exchanged, log));
-    done.map_err(|error| {
+    let done = new_link(log, target).and_then(|link| {
+        name_link(&link, log, target, identity)?;
+        files::exchange(&link, log).map_err(|error| {
+            let what = format!("the log's folder cannot be exchanged for a link: {error}");
+            OpenError::WalDir { path: target.to_owned(), what }
+        })
+    });
+    done.inspect_err(|_| {
         // the copy of this call, which nothing has used
         let _ = fs::remove_dir_all(target);
-        let _ = fs::remove_file(&exchanged);
-        let what = format!("the log's folder cannot be exchanged for a link: {error}");
-        OpenError::WalDir { path: target.to_owned(), what }
+        let _ = fs::remove_file(log.with_file_name(EXCHANGED));
     })
 }
 
@@ -105,10 +154,12 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     sync_dir(to)
 }
 
-/// Refuses a folder that has files.
+/// Refuses a folder that has files; the name of an owner whose link was never made is none.
 fn refuse_used(target: &Path) -> Result<(), OpenError> {
     let is_used = match fs::read_dir(target) {
-        Ok(mut files) => files.next().is_some(),
+        Ok(mut files) => {
+            files.any(|file| file.map_or(true, |file| file.file_name() != owner::FILE))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(OpenError::io(target, error)),
     };

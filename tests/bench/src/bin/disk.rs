@@ -23,7 +23,7 @@ use witan_e2e::process;
 use witan_machine::{
     command::{Command, Entry, Stamp},
     kv,
-    member::MemberId,
+    member::{Member, MemberId},
     view::View,
 };
 use witan_replica::host::{LogBatch, LogRecord};
@@ -188,6 +188,10 @@ fn fill(keys: u64) -> Outcome {
     let _ = fs::remove_dir_all(&dir);
     let (mut storage, _) = storage::open(&dir, &identity(), &Arc::default(), &metrics())?;
     let mut view = View::default();
+    let DataIdentity { cluster_id, member_id, .. } = identity();
+    view.machine.members.cluster_id = cluster_id;
+    let member = Member { id: member_id.0, ..Member::default() };
+    view.machine.members.by_id.insert(member_id, member);
     for number in 0..keys {
         view.machine.apply(&entry(number, keys));
     }

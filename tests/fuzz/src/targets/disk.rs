@@ -6,17 +6,20 @@ use witan_machine::{
     record::{self, CorruptRecord},
     view::View,
 };
-use witan_storage::fuzz::{current, identity_text, line};
+use witan_storage::fuzz::{current, identity_lines, line, owner};
 
 use super::machine::{compared, records, used};
 use crate::input::{Input, push_chunk};
 
-/// The text of `identity`, the lines of `current`, or the bytes of the line record.
+/// The lines of `identity`, of `owner` or of `current`, or the bytes of the line record.
 pub(super) fn identity(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         if let Ok(read) = witan_storage::fuzz::identity(text) {
-            let again = witan_storage::fuzz::identity(&identity_text(&read));
+            let again = witan_storage::fuzz::identity(&identity_lines(&read));
             assert_eq!(again.as_ref(), Ok(&read), "parse(render(x))");
+        }
+        if let Some(again) = owner(text) {
+            assert_eq!(owner(&again), Some(again), "parse(render(x))");
         }
         if let Some(again) = current(text) {
             assert_eq!(current(&again), Some(again), "parse(render(x))");

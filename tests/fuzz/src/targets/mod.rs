@@ -235,6 +235,7 @@ pub(crate) const ALL: &[Target] = &[
         files: &[
             "server/crates/storage/src/format.rs",
             "server/crates/storage/src/manifest.rs",
+            "server/crates/storage/src/owner.rs",
         ],
     },
     Target {

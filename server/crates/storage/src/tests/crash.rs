@@ -90,7 +90,7 @@ fn a_killed_process_loses_nothing_it_acknowledged() {
         }
         assert!(index >= saved, "{saved} {index}");
         if let Some(checkpoint) = &recovered.checkpoint {
-            let size = checkpoint.machine.members.by_id[&MemberId(1)].name.len();
+            let size = checkpoint.machine.members.by_id[&ME.member_id].name.len();
             same(
                 Some(checkpoint),
                 &view(index, size - index.to_string().len()),

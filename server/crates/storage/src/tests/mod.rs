@@ -8,6 +8,7 @@ mod crash;
 mod damage;
 pub(super) mod disk;
 mod full;
+mod identity;
 mod install;
 mod panics;
 mod power;
@@ -197,10 +198,10 @@ fn view(index: u64, size: usize) -> View {
     view.position.term = 1;
     view.position.voters = vec![0x3e];
     let name = "n".repeat(size) + &index.to_string();
-    view.machine
-        .members
-        .by_id
-        .insert(MemberId(1), Member { id: 1, name, ..Member::default() });
+    let members = &mut view.machine.members;
+    members.cluster_id = ME.cluster_id;
+    let member = Member { id: ME.member_id.0, name, ..Member::default() };
+    members.by_id.insert(ME.member_id, member);
     view
 }
 

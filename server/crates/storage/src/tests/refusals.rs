@@ -118,33 +118,6 @@ fn another_members_directory_is_refused() {
 }
 
 #[test]
-fn a_lost_or_damaged_identity_is_refused() {
-    let dir = TempDir::new();
-    let (mut storage, _) = reopen(&dir);
-    storage.log.append(&batch(2..5, 1));
-    drop(storage);
-    let file = dir.data().join("member/identity");
-    let whole = fs::read_to_string(&file).unwrap();
-    for (content, code) in [
-        (
-            whole
-                .replace(&format!("format {FORMAT}"), "format 1")
-                .into(),
-            21,
-        ),
-        (whole.replace("format", "vormat").into(), 23),
-        (whole.replace("cluster", "kluster").into(), 23),
-        (format!("format {FORMAT}\n").into(), 23),
-        (vec![0xff; 20], 23),
-    ] {
-        fs::write(&file, content).unwrap();
-        assert_eq!(refused(&dir, &ME, "identity").exit_code(), code);
-    }
-    fs::remove_file(&file).unwrap();
-    assert_eq!(refused(&dir, &ME, "identity").exit_code(), 23);
-}
-
-#[test]
 fn a_lost_log_is_refused() {
     let dir = TempDir::new();
     drop(reopen(&dir));

@@ -9,7 +9,7 @@ use std::{
 use super::*;
 
 fn place_log(dir: &Path, wal: &Path) -> Result<(), OpenError> {
-    while_unlocked(|| crate::place_log(dir, wal))
+    while_unlocked(|| crate::place_log(dir, wal, &ME))
 }
 
 /// A data directory whose log, in it, ends at entry 4; and a folder beside it.
@@ -84,6 +84,8 @@ fn a_link_of_another_form_leads_to_the_same_place() {
     place_log(&dir.data(), &wal).expect("it moves");
     fs::remove_file(log_of(&dir)).unwrap();
     symlink("../../wal/log", log_of(&dir)).unwrap();
+    // it is not the link that the log names
+    assert_eq!(open(&dir.data(), &ME).unwrap_err().exit_code(), 39);
     place_log(&dir.data(), &wal).expect("its place");
     assert_eq!(reopen(&dir).1.records, batch(2..5, 1).records);
 }
@@ -132,4 +134,88 @@ fn folders_in_the_data_directory_are_places_too() {
             }
         }
     }
+}
+
+/// Copies a data directory as `cp -a` does, with its link.
+fn copy_with_link(from: &Path, to: &Path) {
+    let status = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(to)
+        .status();
+    assert!(status.unwrap().success());
+}
+
+/// The files of the log, each with its content.
+fn contents(log: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut paths = files(log, "");
+    paths.retain(|path| !path.ends_with("LOCK"));
+    let read = paths
+        .into_iter()
+        .map(|path| (path.clone(), fs::read(path).unwrap()));
+    read.collect()
+}
+
+#[test]
+fn a_copy_does_not_touch_the_log_of_its_original() {
+    let (dir, wal) = with_log();
+    place_log(&dir.data(), &wal).expect("it moves");
+    let copy = dir.data().with_file_name("copy");
+    copy_with_link(&dir.data(), &copy);
+    let before = contents(&wal.join("log"));
+    let reading = || crate::read(&copy, &metrics());
+    let refusals = [
+        open(&copy, &ME).expect_err("it is the original's"),
+        while_unlocked(reading).expect_err("it is the original's"),
+        place_log(&copy, &wal).expect_err("the original is there"),
+    ];
+    for error in refusals {
+        assert_eq!(error.exit_code(), 39, "{error}");
+        let original = dir.data().join("member/log");
+        assert!(
+            error.to_string().contains(original.to_str().unwrap()),
+            "{error}"
+        );
+    }
+    assert_eq!(contents(&wal.join("log")), before);
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(5..7, 1));
+}
+
+#[test]
+fn a_copy_with_its_own_copy_of_the_log_is_a_directory_of_its_own() {
+    let (dir, wal) = with_log();
+    place_log(&dir.data(), &wal).expect("it moves");
+    let (copy, wal_copy) = (
+        dir.data().with_file_name("copy"),
+        wal.with_file_name("wal-copy"),
+    );
+    copy_with_link(&dir.data(), &copy);
+    copy_with_link(&wal, &wal_copy);
+    let link = copy.join("member/log");
+    fs::remove_file(&link).unwrap();
+    symlink(wal_copy.join("log"), &link).unwrap();
+    assert_eq!(open(&copy, &ME).unwrap_err().exit_code(), 39);
+    place_log(&copy, &wal_copy).expect("no other link leads there");
+    for data in [&copy, &dir.data()] {
+        let (mut storage, recovered) = open(data, &ME).unwrap();
+        assert_eq!(recovered.records, batch(2..5, 1).records);
+        storage.log.append(&batch(5..6, 1));
+    }
+}
+
+#[test]
+fn a_moved_directory_takes_its_log_along() {
+    let (dir, wal) = with_log();
+    place_log(&dir.data(), &wal).expect("it moves");
+    let moved = dir.data().with_file_name("moved");
+    fs::rename(dir.data(), &moved).unwrap();
+    assert_eq!(open(&moved, &ME).unwrap().1.records, batch(2..5, 1).records);
+    // to another disk: copied, then deleted
+    copy_with_link(&moved, &dir.data());
+    fs::remove_dir_all(&moved).unwrap();
+    assert_eq!(open(&dir.data(), &ME).unwrap_err().exit_code(), 39);
+    place_log(&dir.data(), &wal).expect("the original is gone");
+    assert_eq!(reopen(&dir).1.records, batch(2..5, 1).records);
+    assert_eq!(reopen(&dir).1.records, batch(2..5, 1).records);
 }

@@ -79,10 +79,8 @@ fn entry(index: u64) -> Entry {
 }
 
 pub(super) fn first() -> View {
-    let mut view = View::default();
-    (view.position.index, view.position.term) = (1, 1);
-    view.position.voters = vec![ME.member_id.0];
-    view
+    let member = Member { id: ME.member_id.0, ..Member::default() };
+    witan_replica::replica::genesis(ME.cluster_id, vec![member])
 }
 
 pub(super) fn apply(view: &mut View, entry: &Entry) {

@@ -74,14 +74,18 @@ const LINES: &[(&str, &str)] = &[
 const SMALL: &[(&str, &str)] = &[
     (
         "identity",
-        "format 3\ncluster cdf818194e3a8c32\nmember 8e9e05c52164694d\n",
+        "format 4\ncluster cdf818194e3a8c32\nmember 8e9e05c52164694d\ninode 1835012 1795622400123456789\n",
+    ),
+    (
+        "owner",
+        "cluster cdf818194e3a8c32\nmember 8e9e05c52164694d\ninode 1835013 1795622400123456789\nlink /data/member/log\n",
     ),
     ("newer", "format 9\nanything\n"),
     (
         "current",
         "witan checkpoint 3\nchain\nlink\nrun 3 9 1048576 000000ff 6b61\nrun 4 1 2 00000001 \nlink\nrun 5 0 0 00000000 ff\nbefore\nlink\n",
     ),
-    ("half", "format 3\ncluster cdf8"),
+    ("half", "format 4\ncluster cdf8"),
     (
         "line",
         "\u{1}\0\0\0\0\0\0\0\u{9}\0\0\0\0\0\0\0\u{9}\0\0\0\0\0\0\0",

@@ -1,0 +1,103 @@
+//! Reads the data directory of a stopped member and writes nothing there. What a start would put in order (a torn last
+//! write, an interrupted installation) is put in order in a copy, in the folder for temporary files: of the log, and of
+//! the names of the runs.
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt as _, symlink},
+    path::{Path, PathBuf},
+    process,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use witan_replica::host::Recovered;
+
+use super::{
+    DataIdentity, OpenError, StorageMetrics, check_log, format, identity, lock::DirectoryLock,
+    make_dir, member_dir, open_parts, owner, run, wal_dir,
+};
+
+/// The folder of the checkpoint.
+const CHECKPOINT: &str = "checkpoint";
+
+/// Reads the identity and the state of a stopped member; `None` if its set-up was never finished.
+pub fn read(
+    dir: &Path,
+    metrics: &StorageMetrics,
+) -> Result<Option<(DataIdentity, Recovered)>, OpenError> {
+    let member = member_dir(dir);
+    let Some(identity) = identity(dir)? else {
+        return Ok(None);
+    };
+    let _lock = DirectoryLock::take_existing(&member)?;
+    check_log(&member, &identity, false)?;
+    let origin = format::origin(&member)?;
+    let copy = Copy::of(&member)?;
+    let opened = open_parts(&copy.0, (false, origin), &Arc::default(), metrics)?;
+    if let Some(view) = &opened.recovered.checkpoint {
+        format::check_known(&identity, &view.machine.members, &member)?;
+    }
+    Ok(Some((identity, opened.recovered)))
+}
+
+/// A copy of the parts of a member's folder that a start changes, with links to those that it only reads. Removed when it
+/// is dropped.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn of(member: &Path) -> Result<Self, OpenError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now_ns = now.map_or(0, |now| now.as_nanos());
+        let path = std::env::temp_dir().join(format!("witan-read-{}-{now_ns}", process::id()));
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| OpenError::io(&path, error))?;
+        let copy = Self(path);
+        copy.fill(member, wal_dir::LOG, |name| {
+            name.ends_with(".raftlog") || name.ends_with(".rewrite") || name == owner::FILE
+        })?;
+        copy.fill(member, CHECKPOINT, |_| true)?;
+        Ok(copy)
+    }
+
+    /// Copies the files of a folder whose names are `wanted`; of runs, which nobody writes again, makes links.
+    fn fill(
+        &self,
+        member: &Path,
+        folder: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<(), OpenError> {
+        let (from, to) = (member.join(folder), self.0.join(folder));
+        make_dir(&to)?;
+        let copied = || -> io::Result<()> {
+            let from = fs::canonicalize(&from)?;
+            for file in fs::read_dir(&from)? {
+                let file = file?;
+                let name = file.file_name();
+                let Some(name) = name.to_str().filter(|name| wanted(name)) else {
+                    continue;
+                };
+                match run::run_number(&file.path()) {
+                    Some(_) => symlink(file.path(), to.join(name))?,
+                    None if file.file_type()?.is_file() => {
+                        fs::copy(file.path(), to.join(name)).map(drop)?;
+                    }
+                    None => {}
+                }
+            }
+            Ok(())
+        };
+        match copied() {
+            // the start says what is missing
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            copied => copied.map_err(|error| OpenError::io(&from, error)),
+        }
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,148 @@
+//! The file `owner` in the folder of the raft log: whose log it is. It names the member, so that an `identity` of another
+//! directory shows. With `--wal-dir` it names the link of the data directory, too: a copy of that directory has a link of
+//! its own, which leads to the same folder, and must not write there.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use witan_machine::member::MemberId;
+
+use super::{DataIdentity, OpenError, files, format};
+
+/// Name of the file in the folder of the log.
+pub(super) const FILE: &str = "owner";
+
+/// Whose log a folder holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LogOwner {
+    cluster_id: u64,
+    member_id: MemberId,
+    /// The link that leads to the folder, if it is not in the data directory.
+    link: Option<LogLink>,
+}
+
+/// The link `member/log` of a data directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LogLink {
+    /// Its number and when it was created: a copy of the link has others.
+    inode: String,
+    /// Where it was when the log was placed; only for people, and to find the original of a copy.
+    path: String,
+}
+
+impl LogLink {
+    /// Reads the inode of the link at `at`, which is or becomes the one at `path`; `None` if it is no link.
+    pub(super) fn read(at: &Path, path: &Path) -> Result<Option<Self>, OpenError> {
+        match fs::symlink_metadata(at) {
+            Ok(data) if data.is_symlink() => {
+                // a line feed would end the line; such a path is not found again
+                let path = path.display().to_string().replace('\n', "?");
+                Ok(Some(Self { inode: format::inode(&data), path }))
+            }
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(OpenError::io(at, error)),
+        }
+    }
+
+    /// Whether the link is still where it was, and leads to `folder`.
+    pub(super) fn is_there(&self, folder: &Path) -> bool {
+        let at = Path::new(&self.path);
+        let leads = || Some(fs::canonicalize(at).ok()? == fs::canonicalize(folder).ok()?);
+        let found = Self::read(at, at).ok().flatten();
+        found.is_some_and(|found| found.inode == self.inode) && leads() == Some(true)
+    }
+}
+
+impl LogOwner {
+    pub(super) fn new(identity: &DataIdentity, link: Option<LogLink>) -> Self {
+        let DataIdentity { cluster_id, member_id, .. } = *identity;
+        Self { cluster_id, member_id, link }
+    }
+
+    /// Reads the file of a folder; `None` if there is none.
+    pub(super) fn read(folder: &Path) -> Result<Option<Self>, OpenError> {
+        let path = folder.join(FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
+            Err(error) => return Err(OpenError::io(&path, error)),
+        };
+        let owner = format::unseal(&text).and_then(Self::parse);
+        let damaged = || OpenError::log(&path, 0, "the file was changed or cut");
+        owner.map(Some).ok_or_else(damaged)
+    }
+
+    /// Writes the file; durable on return.
+    pub(super) fn write(&self, folder: &Path) -> Result<(), OpenError> {
+        let text = format::seal(&self.lines());
+        files::replace(folder, FILE, text.as_bytes()).map_err(|error| OpenError::io(folder, error))
+    }
+
+    pub(super) fn lines(&self) -> String {
+        let ids = format!(
+            "cluster {:016x}\nmember {:016x}\n",
+            self.cluster_id, self.member_id.0
+        );
+        match &self.link {
+            Some(LogLink { inode, path }) => format!("{ids}inode {inode}\nlink {path}\n"),
+            None => ids,
+        }
+    }
+
+    /// Parses the lines before the checksum; `None` if they are not as [`Self::lines`] writes them.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut fields = text.lines().filter_map(|line| line.split_once(' '));
+        let mut field = |name: &str| fields.next().filter(|(found, _)| *found == name);
+        let cluster_id = u64::from_str_radix(field("cluster")?.1, 16).ok()?;
+        let member_id = MemberId(u64::from_str_radix(field("member")?.1, 16).ok()?);
+        let inode = field("inode").map(|(_, inode)| inode.to_owned());
+        let path = field("link").map(|(_, path)| path.to_owned());
+        let link = inode.zip(path).map(|(inode, path)| LogLink { inode, path });
+        let owner = Self { cluster_id, member_id, link };
+        (owner.lines() == text).then_some(owner)
+    }
+
+    /// The link that leads to the folder.
+    pub(super) fn link(&self) -> Option<&LogLink> {
+        self.link.as_ref()
+    }
+
+    /// Refuses the identity of another directory than that of the log in `folder`.
+    pub(super) fn check_ids(
+        &self,
+        identity: &DataIdentity,
+        (member, folder): (&Path, &Path),
+    ) -> Result<(), OpenError> {
+        let DataIdentity { cluster_id, member_id, .. } = *identity;
+        if (self.cluster_id, self.member_id) == (cluster_id, member_id) {
+            return Ok(());
+        }
+        let what = format!(
+            "says member {member_id} of cluster {cluster_id:x}, but {} says member {} of cluster {:x}",
+            folder.join(FILE).display(),
+            self.member_id,
+            self.cluster_id
+        );
+        Err(OpenError::identity(format::path(member), what))
+    }
+}
+
+/// Refuses a link to a log that names another link, or none; a folder in the data directory needs no name. Returns the
+/// owner that the folder names.
+pub(super) fn check_link(log: &Path) -> Result<Option<LogOwner>, OpenError> {
+    let owner = LogOwner::read(log)?;
+    let Some(own) = LogLink::read(log, log)? else {
+        return Ok(owner);
+    };
+    let named = owner.as_ref().and_then(LogOwner::link);
+    let what = match named {
+        Some(named) if named.inode == own.inode => return Ok(owner),
+        Some(named) => format!("it names {}", named.path),
+        None => format!("the file {FILE} there names no link"),
+    };
+    Err(OpenError::OtherLog { path: PathBuf::from(log), what })
+}

@@ -1,0 +1,208 @@
+//! Directories whose file `identity` is changed, cut, lost or another's, and reading a directory without a change.
+
+use std::{fs, os::unix::fs::MetadataExt as _};
+
+use super::*;
+use crate::{FORMAT, offline};
+
+/// A directory with three entries and a checkpoint.
+fn with_data(who: &DataIdentity) -> TempDir {
+    let dir = TempDir::new();
+    let (mut storage, _) = open(&dir.data(), who).unwrap();
+    storage.log.append(&batch(2..5, 1));
+    storage.checkpoint.write(None, &view(3, 10)).unwrap();
+    drop(storage);
+    dir
+}
+
+fn identity_of(dir: &TempDir) -> PathBuf {
+    dir.data().join("member/identity")
+}
+
+/// Opens the directory, as the member that its identity names; returns the error and that of reading it.
+fn errors(dir: &TempDir) -> [OpenError; 2] {
+    let opened = while_unlocked(|| match super::super::identity(&dir.data())? {
+        Some(identity) => super::super::open(&dir.data(), &identity, &Arc::default(), &metrics()),
+        None => super::super::open(&dir.data(), &ME, &Arc::default(), &metrics()),
+    });
+    [
+        opened.expect_err("refused"),
+        read(dir).expect_err("refused"),
+    ]
+}
+
+fn read(dir: &TempDir) -> Result<Recovered, OpenError> {
+    let found = while_unlocked(|| offline::read(&dir.data(), &metrics()))?;
+    Ok(found.expect("a member's directory").1)
+}
+
+/// Names, contents and times of change of everything in a folder.
+fn everything(dir: &Path) -> Vec<(PathBuf, i64, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let data = fs::symlink_metadata(&path).unwrap();
+        match data.is_dir() {
+            true => found.extend(everything(&path)),
+            false => found.push((
+                path.clone(),
+                data.ctime_nsec(),
+                fs::read(&path).unwrap_or_default(),
+            )),
+        }
+        found.push((path, data.ctime_nsec(), Vec::new()));
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn each_changed_byte_and_each_cut_of_the_identity_is_refused() {
+    let dir = with_data(&ME);
+    let file = identity_of(&dir);
+    let whole = fs::read(&file).unwrap();
+    let cuts = (0..whole.len()).map(|at| whole[..at].to_vec());
+    let flips = (0..whole.len()).map(|at| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    });
+    let longer = [
+        [&whole[..], b"x"].concat(),
+        [&whole[..], &whole[..]].concat(),
+        vec![0xff; 20],
+    ];
+    for content in cuts.chain(flips).chain(longer) {
+        fs::write(&file, &content).unwrap();
+        for error in errors(&dir) {
+            let shown = String::from_utf8_lossy(&content);
+            assert!([21, 23].contains(&error.exit_code()), "{error}: {shown}");
+            assert!(
+                error.to_string().contains(file.to_str().unwrap()),
+                "{error}"
+            );
+        }
+    }
+    fs::write(&file, whole).unwrap();
+    reopen(&dir);
+}
+
+#[test]
+fn a_lost_identity_is_refused() {
+    let dir = with_data(&ME);
+    fs::remove_file(identity_of(&dir)).unwrap();
+    let error = open(&dir.data(), &ME).expect_err("there is data");
+    assert_eq!(error.exit_code(), 23, "{error}");
+    assert!(error.to_string().contains("identity is missing"), "{error}");
+}
+
+#[test]
+fn numbers_have_one_form() {
+    for lines in [
+        "format 4\ncluster c1\nmember 000000000000003e\ninode 1 2\n",
+        "format 4\ncluster +0000000000000c1\nmember 000000000000003e\ninode 1 2\n",
+        "format 4\ncluster 00000000000000C1\nmember 000000000000003e\ninode 1 2\n",
+        "format 04\ncluster 00000000000000c1\nmember 000000000000003e\ninode 1 2\n",
+        "format 4\ncluster 00000000000000c1\nmember 000000000000003e\ninode 1 2\nmore\n",
+    ] {
+        let text = crate::format::seal(lines);
+        let refused = crate::format::parse(PathBuf::from("identity"), &text);
+        assert_eq!(refused.expect_err(lines).exit_code(), 23, "{lines}");
+    }
+}
+
+#[test]
+fn another_format_is_told_from_damage() {
+    let dir = with_data(&ME);
+    fs::write(
+        identity_of(&dir),
+        format!("format {}\nanything\n", FORMAT + 1),
+    )
+    .unwrap();
+    for error in errors(&dir) {
+        assert_eq!(error.exit_code(), 21, "{error}");
+    }
+}
+
+#[test]
+fn the_identity_of_another_directory_is_refused() {
+    let other_member = DataIdentity { member_id: MemberId(7), ..ME };
+    let other_cluster = DataIdentity { cluster_id: 7, ..ME };
+    for other in [other_member, other_cluster] {
+        let (dir, of_other) = (with_data(&ME), TempDir::new());
+        drop(open(&of_other.data(), &other).unwrap());
+        fs::copy(identity_of(&of_other), identity_of(&dir)).unwrap();
+        for error in errors(&dir) {
+            assert_eq!(error.exit_code(), 23, "{error}");
+            assert!(
+                error
+                    .to_string()
+                    .contains("log/owner says member 3e of cluster c1"),
+                "{error}"
+            );
+        }
+        // with the log of the other one, too, the checkpoint still contradicts
+        let log = dir.data().join("member/log");
+        fs::remove_dir_all(&log).unwrap();
+        copy(&of_other.data().join("member/log"), &log);
+        for error in errors(&dir) {
+            assert_eq!(error.exit_code(), 23, "{error}");
+            assert!(
+                error.to_string().contains("but the checkpoint is of"),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_log_without_its_owner_is_refused() {
+    let dir = with_data(&ME);
+    let owner = dir.data().join("member/log/owner");
+    let whole = fs::read_to_string(&owner).unwrap();
+    fs::write(&owner, whole.replace("3e", "3f")).unwrap();
+    for error in errors(&dir) {
+        assert_eq!(error.exit_code(), 27, "{error}");
+    }
+    fs::remove_file(&owner).unwrap();
+    for error in errors(&dir) {
+        assert_eq!(error.exit_code(), 27, "{error}");
+    }
+}
+
+#[test]
+fn reading_changes_nothing() {
+    let torn: fn(&TempDir) = |dir| {
+        let log = dir.log_files().pop().unwrap();
+        let file = fs::OpenOptions::new().write(true).open(&log).unwrap();
+        file.set_len(written(&log) as u64 - 3).unwrap();
+    };
+    let copied: fn(&TempDir) = |dir| {
+        let file = identity_of(dir);
+        fs::rename(&file, file.with_file_name("moved")).unwrap();
+        fs::copy(file.with_file_name("moved"), &file).unwrap();
+        fs::remove_file(dir.data().join("member/LOCK")).unwrap();
+    };
+    let interrupted: fn(&TempDir) = |dir| {
+        fs::write(dir.data().join("member/checkpoint/00000009.run"), "half").unwrap();
+    };
+    for change in [torn, copied, interrupted] {
+        let dir = with_data(&ME);
+        change(&dir);
+        let before = everything(&dir.data());
+        let found = read(&dir).unwrap();
+        assert_eq!(found.checkpoint.as_ref().unwrap().position.index, 3);
+        assert_eq!(everything(&dir.data()), before);
+        // and it is what a start finds
+        let (_, opened) = reopen(&dir);
+        assert_eq!(found.records, opened.records);
+    }
+}
+
+#[test]
+fn the_directory_of_a_running_member_is_not_read() {
+    let dir = with_data(&ME);
+    let (_running, _) = reopen(&dir);
+    let error = offline::read(&dir.data(), &metrics()).expect_err("it runs");
+    assert_eq!(error.exit_code(), 20, "{error}");
+}
