@@ -1,11 +1,12 @@
-//! A node without a replica, for tests of what brings it messages.
+//! A node without a replica, for tests of what brings it messages, and of what reads its states.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use witan_base::{budget::BudgetMetrics, metrics::Register};
 use witan_replica::limits::INBOX_MAX;
 
-use super::*;
+use super::{completions::CompletionBatch, *};
+use witan_machine::{StateMachine, kv::Kv};
 
 /// Makes a node without a replica, for tests of what brings it messages.
 pub fn without_replica(member_id: MemberId, cluster_id: u64) -> Node {
@@ -24,11 +25,65 @@ pub fn waker(node: &Node) -> &Waker {
     &node.shared.waker
 }
 
-/// Makes a node whose requests go to the returned receiver.
+/// A node that runs without a replica: the test makes its states.
+#[derive(Debug)]
+pub struct NodeOfStates {
+    /// The node.
+    pub node: Node,
+    _requests: Receiver<LoopRequest>,
+    _stop: watch::Sender<bool>,
+}
+
+impl NodeOfStates {
+    /// Makes a node that begins with a state of the key space.
+    pub fn begin(kv: &Kv) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let (node, requests) = stalled_until(ProcessIdentity::default(), stopping);
+        node.shared.watch_streams.begin(kv);
+        let states = Self { node, _requests: requests, _stop: stop };
+        states.publish(kv);
+        states
+    }
+
+    /// Publishes the state after a turn, and notifies the watch streams, as the replica's thread does.
+    pub fn advance(&self, kv: &Kv) {
+        self.publish(kv);
+        let mut completions = CompletionBatch::default();
+        self.node.shared.watch_streams.publish(kv.revision());
+        self.node.shared.watch_streams.notify(kv, &mut completions);
+        completions.flush();
+    }
+
+    /// Replaces the state `before` by that of a received snapshot.
+    pub fn replace(&self, before: &Kv, kv: &Kv) {
+        self.node.shared.watch_streams.replace_state(before);
+        self.advance(kv);
+    }
+
+    /// Drops the states before compactions if they are old enough: the periodic check.
+    pub fn expire_old_states(&self) {
+        self.node.shared.watch_streams.expire_old_states();
+    }
+
+    fn publish(&self, kv: &Kv) {
+        let machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };
+        let view = View { machine, ..View::default() };
+        self.node.shared.latest.publish(view.into(), true);
+    }
+}
+
+/// Makes a node that is stopping and whose requests go to the returned receiver.
 pub(crate) fn stalled_as(identity: ProcessIdentity) -> (Node, Receiver<LoopRequest>) {
+    let (_, stopping) = watch::channel(false);
+    stalled_until(identity, stopping)
+}
+
+fn stalled_until(
+    identity: ProcessIdentity,
+    stopping: watch::Receiver<bool>,
+) -> (Node, Receiver<LoopRequest>) {
     let (inbox, requests) = sync_channel(INBOX_MAX);
     let on = Register::default();
-    let (_, stopping) = watch::channel(false);
     let parts = SharedParts {
         identity,
         election_timeout: Duration::from_secs(1),

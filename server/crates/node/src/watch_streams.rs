@@ -10,7 +10,7 @@ use std::{collections::HashMap, sync::Arc};
 use tokio::sync::Notify;
 use witan_base::{client_network::ClientNetwork, sync::Mutex};
 use witan_machine::{
-    kv::{Kv, Location},
+    kv::{HistoryLocation, Kv},
     limits::STATES_BEFORE_COMPACTION_MAX,
 };
 use witan_replica::watch::{
@@ -47,7 +47,7 @@ struct WatchState {
     published: i64,
     notified_revision: i64,
     /// Location behind the last notified change.
-    end: Option<Location>,
+    end: Option<HistoryLocation>,
     /// The state after the last turn with matching changes, while it is current.
     current: Option<Arc<Kv>>,
     /// States from before the last compactions, the oldest first.
@@ -123,10 +123,10 @@ impl WatchStreams {
     }
 
     /// Keeps the state `before`, which a received snapshot has replaced, for streams that have not read its
-    /// changes yet. Call [`WatchStreams::publish`] and [`WatchStreams::notify`] with the new state then.
+    /// changes yet. They find these by their revisions, because the new state has them at other locations. Call [`WatchStreams::publish`] and [`WatchStreams::notify`] with the new state then.
     pub(super) fn replace_state(&self, before: &Kv) {
         let mut watch_state = self.0.lock();
-        watch_state.end = None;
+        watch_state.groups.forget_locations();
         if !watch_state.groups.is_empty() {
             watch_state.older.push(without_compacted_states(before));
             watch_state.older_checks = 0;
@@ -179,9 +179,7 @@ impl WatchStreams {
 /// Notes changes; returns whether any stream matches.
 fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -> bool {
     let mut matched = 0;
-    let mut from = watch_state
-        .end
-        .unwrap_or_else(|| kv.seek(watch_state.notified_revision + 1));
+    let mut from = watch_state.end;
     let states = kv.compacted_states();
     if states.first().unwrap_or(kv).compacted() > watch_state.notified_revision {
         let first = kv.seek(watch_state.notified_revision + 1);
@@ -193,7 +191,7 @@ fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -
         return true;
     }
     for state in states.iter().chain([kv]) {
-        for (place, written) in state.changes_from(from) {
+        for (place, written) in state.changes_from(watch_state.notified_revision + 1, from) {
             let (groups, revision) = (&mut watch_state.groups, written.revision());
             // the place of a revision may have older ones before it
             if revision <= watch_state.notified_revision {
@@ -205,7 +203,7 @@ fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -
             }
             matched += groups.notify(written.key(), place, revision, |id| woken.push(id));
         }
-        from = state.end();
+        from = Some(state.end());
     }
     matched > 0
 }

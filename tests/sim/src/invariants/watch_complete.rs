@@ -57,7 +57,7 @@ impl WatchComplete {
         }
         let mut found: BTreeMap<i64, Vec<Change>> = BTreeMap::new();
         let mut last = from - 1;
-        for (_, change) in kv.changes_from(kv.seek(from)) {
+        for (_, change) in kv.changes_from(from, None) {
             let revision = change.revision();
             if revision < from {
                 continue;

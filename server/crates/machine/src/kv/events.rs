@@ -1,6 +1,9 @@
 //! The history as watchers read it: by location, forward from a location or a revision, or backward
 //! along one key. A watcher keeps its own cursor, which is not known here.
 //!
+//! A received snapshot may hold the same history in other blocks. So a location belongs to one layout, no state resolves one of
+//! another layout, and readers continue from the revision instead.
+//!
 //! Synced watchers may not have read yet what a compaction removes: the changes and the compaction
 //! can be of the same round. So the state before it is kept until the watchers are notified
 //! ([`Kv::states_before_compaction`]).
@@ -55,36 +58,77 @@ impl<'a> KeyChange<'a> {
     }
 }
 
+/// A location in the history of one layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryLocation {
+    block: u64,
+    layout: u32,
+    slot: u16,
+}
+
 impl Kv {
+    /// Gives this state, which replaces `replaced`, a layout of its own: no location in `replaced` is one in this state.
+    pub fn begin_layout(&mut self, replaced: &Self) {
+        self.layout = replaced.layout + 1;
+    }
+
+    /// Whether a location is one of this state's layout.
+    pub fn has_layout_of(&self, location: HistoryLocation) -> bool {
+        self.layout == location.layout
+    }
+
+    fn of_layout(&self, Location { block, slot }: Location) -> HistoryLocation {
+        HistoryLocation { block, layout: self.layout, slot }
+    }
+
+    /// The location in this state's blocks; `None` for one of another layout.
+    fn within(&self, location: HistoryLocation) -> Option<Location> {
+        let HistoryLocation { block, slot, .. } = location;
+        self.has_layout_of(location)
+            .then_some(Location { block, slot })
+    }
+
     /// The location behind the newest change.
-    pub fn end(&self) -> Location {
-        self.history.end()
+    pub fn end(&self) -> HistoryLocation {
+        self.of_layout(self.history.end())
     }
 
     /// A location from which all changes of a revision and later are found; older ones may come
     /// first.
-    pub fn seek(&self, revision: i64) -> Location {
-        self.history.seek(revision)
+    pub fn seek(&self, revision: i64) -> HistoryLocation {
+        self.of_layout(self.history.seek(revision))
     }
 
-    /// The change at a location, unless it was compacted.
-    pub fn change_at(&self, location: Location) -> Option<KeyChange<'_>> {
-        let (block, version) = self.history.get(location)?;
+    /// The change at a location of this layout, unless it was compacted.
+    pub fn change_at(&self, location: HistoryLocation) -> Option<KeyChange<'_>> {
+        let (block, version) = self.history.get(self.within(location)?)?;
         Some(KeyChange { block, version })
     }
 
-    /// The changes from a location on that were not compacted.
+    /// The changes of a revision and later that were not compacted: from `location` on, if it is one of this layout. Else older
+    /// ones may come first.
     pub fn changes_from(
         &self,
-        location: Location,
-    ) -> impl Iterator<Item = (Location, KeyChange<'_>)> {
-        let found = self.history.from(location);
-        found.map(|(location, (block, version))| (location, KeyChange { block, version }))
+        revision: i64,
+        location: Option<HistoryLocation>,
+    ) -> impl Iterator<Item = (HistoryLocation, KeyChange<'_>)> {
+        let location = location.and_then(|location| self.within(location));
+        let found = self
+            .history
+            .from(location.unwrap_or_else(|| self.history.seek(revision)));
+        found.map(|(location, (block, version))| {
+            (self.of_layout(location), KeyChange { block, version })
+        })
     }
 
     /// The locations of one key's changes from a revision on, in order; `None` if there are more
     /// than `max`.
-    pub fn changes_of_key(&self, key: &[u8], revision: i64, max: usize) -> Option<Vec<Location>> {
+    pub fn changes_of_key(
+        &self,
+        key: &[u8],
+        revision: i64,
+        max: usize,
+    ) -> Option<Vec<HistoryLocation>> {
         let mut locations = Vec::new();
         let mut next = self.index.get(key).map(|entry| entry.location);
         while let Some(location) = next {
@@ -97,7 +141,7 @@ impl Kv {
             if locations.len() == max {
                 return None;
             }
-            locations.push(location);
+            locations.push(self.of_layout(location));
             next = version.links.prev;
         }
         locations.reverse();
@@ -194,7 +238,7 @@ mod tests {
             }
             for revision in compacted.max(1)..=kv.revision() + 1 {
                 let expect: Vec<_> = all.iter().filter(|(r, ..)| *r >= revision).cloned().collect();
-                let found = kv.changes_from(kv.seek(revision));
+                let found = kv.changes_from(revision, None);
                 let found: Vec<_> = found
                     .map(|(_, written)| told(&written))
                     .filter(|(r, ..)| *r >= revision)
@@ -208,7 +252,7 @@ mod tests {
                     prop_assert_eq!(found, expect);
                 }
             }
-            prop_assert_eq!(kv.changes_from(kv.end()).count(), 0);
+            prop_assert_eq!(kv.changes_from(0, Some(kv.end())).count(), 0);
         }
     }
 
@@ -220,19 +264,19 @@ mod tests {
         delete(&mut kv, "k");
         put(&mut kv, "k", 3);
         let previous = |kv: &Kv| -> Vec<Option<usize>> {
-            kv.changes_from(kv.seek(0))
+            kv.changes_from(0, None)
                 .map(|(_, written)| kv.previous(&written).map(|pair| pair.value.len()))
                 .collect()
         };
         assert_eq!(previous(&kv), [None, Some(1), Some(2), None]);
         let creates: Vec<bool> = kv
-            .changes_from(kv.seek(0))
+            .changes_from(0, None)
             .map(|(_, written)| written.creates())
             .collect();
         assert_eq!(creates, [true, false, false, true]);
         apply(&mut kv, KvOperation::Compact(Compact { revision: 3 }));
         assert_eq!(previous(&kv), [None, Some(2), None]);
-        let deletion = kv.changes_from(kv.seek(4)).find(|(_, w)| w.deletes());
+        let deletion = kv.changes_from(4, None).find(|(_, w)| w.deletes());
         let pair = deletion.unwrap().1.pair();
         assert_eq!((pair.create_revision, pair.mod_revision), (0, 4));
     }
@@ -258,8 +302,8 @@ mod tests {
         };
         compact(&mut kv, 3);
         let before = kv.compacted_states().first().unwrap();
-        assert_eq!(before.changes_from(before.seek(0)).count(), 2);
-        assert_eq!(kv.changes_from(kv.seek(0)).count(), 1);
+        assert_eq!(before.changes_from(0, None).count(), 2);
+        assert_eq!(kv.changes_from(0, None).count(), 1);
         kv.clear_states_before_compaction();
         for _ in 0..2 * STATES_BEFORE_COMPACTION_MAX {
             let mut writes = kv.clone();

@@ -34,7 +34,7 @@ mod txn;
 mod version;
 mod work;
 
-pub use events::KeyChange;
+pub use events::{HistoryLocation, KeyChange};
 pub use import::ImportedVersion;
 pub use range::{NextPart, RangePart, RangePartBounds};
 pub use read_budget::ReadResults;
@@ -50,7 +50,6 @@ use index::Index;
 pub(crate) use key_range::KeyRange;
 use leaf::IndexEntry;
 use read_budget::ReadBudget;
-pub use version::Location;
 
 use super::{
     auth_error,
@@ -192,6 +191,8 @@ pub struct Kv {
     loading: Option<Box<checkpoint::KvMeta>>,
     /// States before compactions that watchers were not notified of yet; not replicated state.
     states_before_compaction: Vec<Kv>,
+    /// Counts the states of this process that replaced one another, whose blocks differ; not replicated state.
+    layout: u32,
 }
 
 impl Default for Kv {
@@ -207,6 +208,7 @@ impl Default for Kv {
             sweeping: false,
             loading: None,
             states_before_compaction: Vec::new(),
+            layout: 0,
         }
     }
 }

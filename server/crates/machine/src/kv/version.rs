@@ -10,9 +10,9 @@ use bytes::Bytes;
 
 use crate::lease::LeaseId;
 
-/// Location of a version. It never changes and is never reused.
+/// Location of a version. It never changes and is never reused. Members with equal keys may have them at other locations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Location {
+pub(super) struct Location {
     /// Number of the block.
     pub(super) block: u64,
     /// Slot within the block.

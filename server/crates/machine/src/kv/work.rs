@@ -83,8 +83,8 @@ impl Kv {
     /// Estimates the versions that a pass over `blocks` blocks up to a compacted revision handles.
     fn sweep_work(&self, revision: i64, blocks: usize) -> u64 {
         let revision = revision.min(self.revision());
-        let first = self.seek(revision).block;
-        let last = self.seek(revision.saturating_add(1)).block;
+        let first = self.history.seek(revision).block;
+        let last = self.history.seek(revision.saturating_add(1)).block;
         let before = first.saturating_sub(self.next_sweep_block);
         let swept = match before.checked_sub(blocks as u64) {
             Some(_) => blocks as u64,

@@ -138,10 +138,11 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
     if metadata.index == 0 {
         return;
     }
-    let view = replica
+    let mut view = replica
         .incoming_snapshot
         .take()
         .expect("raft accepts only a snapshot that we received");
+    view.machine.kv.begin_layout(&replica.machine.kv);
     assert_eq!(
         view.position.index, metadata.index,
         "the state beside a snapshot is another one"

@@ -3,7 +3,8 @@
 //! A stream watches ranges of keys. A watcher group is one range of one stream, whatever number of
 //! watchers it serves. When a change matches a group, its location in the history is noted; events
 //! are not copied (I7). What is noted for a stream that does not read is bounded: after too many
-//! changes only the first location of a group is kept, and the stream reads the history from there.
+//! changes only the first location of a group is kept, and the stream reads the history from there. The same holds for all
+//! locations when another state replaces the one in which they are.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +17,7 @@ use super::{
     range::{RangeEnd, WatchRange},
 };
 use crate::limits::NOTED_LOCATIONS_MAX;
-use witan_machine::kv::Location;
+use witan_machine::kv::HistoryLocation;
 
 /// Identifies a stream; reused after it was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,11 +33,21 @@ pub struct PendingChanges {
     /// Revision of the first.
     pub revision: i64,
     /// Location of the first.
-    pub first: Location,
+    pub first: HistoryLocation,
     /// Locations of the others, in order, unless `rest` is set.
-    pub more: Vec<Location>,
-    /// There were more changes than are noted: everything after the first must be read.
+    pub more: Vec<HistoryLocation>,
+    /// There were more changes than are noted, or the locations are those of a replaced state: everything from the first
+    /// revision on must be read.
     pub rest: bool,
+}
+
+impl PendingChanges {
+    /// Drops the locations after the first one, which the stream counts: everything from there on must be read.
+    fn leave_rest(&mut self, stream: &mut StreamEntry) {
+        stream.noted -= self.more.len();
+        self.more = Vec::new();
+        self.rest = true;
+    }
 }
 
 /// See the module's description.
@@ -218,7 +229,7 @@ impl WatcherGroups {
     pub fn notify(
         &mut self,
         key: &[u8],
-        place: Location,
+        place: HistoryLocation,
         revision: i64,
         mut wake: impl FnMut(WatchStreamId),
     ) -> usize {
@@ -240,7 +251,7 @@ impl WatcherGroups {
     /// as [`Self::notify`] does.
     pub fn notify_all(
         &mut self,
-        place: Location,
+        place: HistoryLocation,
         revision: i64,
         mut wake: impl FnMut(WatchStreamId),
     ) {
@@ -254,6 +265,17 @@ impl WatcherGroups {
             );
             if let Some(pending) = self.groups.get_mut(id).and_then(|i| i.pending.as_mut()) {
                 pending.rest = true;
+            }
+        }
+    }
+
+    /// Has every group with noted changes read all changes from the revision of its first one on: a state with another
+    /// layout replaces the one in which the locations are.
+    pub fn forget_locations(&mut self) {
+        for group in self.groups.slots.iter_mut().flatten() {
+            let stream = self.streams.get_mut(group.stream);
+            if let Some((pending, stream)) = group.pending.as_mut().zip(stream) {
+                pending.leave_rest(stream);
             }
         }
     }
@@ -282,7 +304,7 @@ fn note(
     groups: &mut Slab<WatcherGroup>,
     streams: &mut Slab<StreamEntry>,
     id: u32,
-    (place, revision): (Location, i64),
+    (place, revision): (HistoryLocation, i64),
     wake: &mut impl FnMut(WatchStreamId),
 ) {
     let Some(group) = groups.get_mut(id) else {
@@ -305,11 +327,7 @@ fn note(
             stream.pending.push(WatcherGroupId(id));
         }
         Some(pending) if pending.rest => {}
-        Some(pending) if stream.noted >= NOTED_LOCATIONS_MAX => {
-            stream.noted -= pending.more.len();
-            pending.more = Vec::new();
-            pending.rest = true;
-        }
+        Some(pending) if stream.noted >= NOTED_LOCATIONS_MAX => pending.leave_rest(stream),
         Some(pending) => {
             pending.more.push(place);
             stream.noted += 1;
@@ -366,16 +384,14 @@ mod tests {
     use witan_machine::kv::{Kv, KvCommand, KvOperation, Put};
 
     /// Locations of the changes of a store in which one key was put `count` times.
-    fn places(count: usize) -> Vec<Location> {
+    fn places(count: usize) -> Vec<HistoryLocation> {
         let mut kv = Kv::default();
         for _ in 0..count {
             let put = Put { key: "k".into(), ..Put::default() };
             kv.apply(&KvCommand { operation: Some(KvOperation::Put(put)) })
                 .unwrap();
         }
-        kv.changes_from(kv.seek(0))
-            .map(|(place, _)| place)
-            .collect()
+        kv.changes_from(0, None).map(|(place, _)| place).collect()
     }
 
     #[test]
@@ -499,6 +515,22 @@ mod tests {
         let taken = hub.take(stream);
         assert_eq!(taken.len(), 1);
         assert_eq!((taken[0].0, taken[0].1.more.len()), (kept, 999));
+    }
+
+    #[test]
+    fn no_location_in_a_replaced_state_stays_noted() {
+        let places = places(3);
+        let mut hub = WatcherGroups::default();
+        let stream = hub.add_stream();
+        let group = hub.register(stream, &WatchRange::new(b"a", b""));
+        for revision in 2..4 {
+            hub.notify(b"a", places[0], revision, |_| {});
+        }
+        hub.forget_locations();
+        hub.notify(b"a", places[2], 4, |_| panic!("it was woken before"));
+        let rest = PendingChanges { revision: 2, first: places[0], more: Vec::new(), rest: true };
+        assert_eq!(hub.take(stream), [(group, rest)]);
+        assert_eq!(hub.streams.get_mut(stream.0).unwrap().noted, 0);
     }
 
     #[test]

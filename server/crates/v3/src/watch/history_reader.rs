@@ -1,10 +1,10 @@
 //! From the history to events: at noted locations of a group, or everything from a revision on. The events of a revision
-//! are never split between batches.
+//! are never split between batches. Locations are hints: a state of another layout is read by revision.
 
 use std::{cell::OnceCell, sync::Arc};
 
 use witan_api::v3::mvccpb;
-use witan_machine::kv::{KeyChange, Kv, Location};
+use witan_machine::kv::{HistoryLocation, KeyChange, Kv};
 use witan_replica::watch::{
     keys::PendingChanges,
     range::{RangeEnd, WatchRange},
@@ -56,12 +56,21 @@ pub(super) struct EventBatch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Compacted(pub(super) i64);
 
-/// Where reading continues.
+/// Where reading continues: with the first change that was not looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResumePoint {
     pub(super) revision: i64,
-    /// The location of that revision, if it is known.
-    pub(super) location: Option<Location>,
+    /// Number of the change among those of its revision.
+    sub: u64,
+    /// Its location, or one before it, where it is known.
+    location: Option<HistoryLocation>,
+}
+
+impl ResumePoint {
+    /// Continues with the first change of a revision, which is at `location` or after it.
+    pub(super) fn at_revision(revision: i64, location: Option<HistoryLocation>) -> Self {
+        Self { revision, sub: 0, location }
+    }
 }
 
 impl EventBatch {
@@ -115,7 +124,12 @@ pub(super) struct HistoryStates {
 }
 
 impl HistoryStates {
-    /// Reads the changes at noted locations into batches; an error if one was compacted and no older
+    /// Whether noted locations are those of the current state's layout. If not, the changes are read by revision.
+    pub(super) fn has_layout_of(&self, touched: &PendingChanges) -> bool {
+        self.current.has_layout_of(touched.first)
+    }
+
+    /// Reads the changes at noted locations of the current layout into batches; an error if one was compacted and no older
     /// state holds it.
     pub(super) fn at_locations(
         &self,
@@ -166,16 +180,16 @@ impl HistoryStates {
                 let all = locations
                     .into_iter()
                     .filter_map(|location| Some((location, kv.change_at(location)?)));
-                read(kv, range, (at.revision, end), all, batch)
+                read(kv, range, (at, end), all, batch)
             }
             None => {
-                let all = kv.changes_from(at.location.unwrap_or_else(|| kv.seek(at.revision)));
-                read(kv, range, (at.revision, end), all, batch)
+                let all = kv.changes_from(at.revision, at.location);
+                read(kv, range, (at, end), all, batch)
             }
         };
         *from = match stopped {
             Some(next) => Some(next),
-            None if end < range.until => Some(ResumePoint { revision: end + 1, location: None }),
+            None if end < range.until => Some(ResumePoint::at_revision(end + 1, None)),
             None => None,
         };
         Ok(())
@@ -245,18 +259,18 @@ impl RangeToRead<'_> {
 fn read<'a>(
     kv: &Kv,
     range: &RangeToRead<'_>,
-    (first, last): (i64, i64),
-    changes: impl Iterator<Item = (Location, KeyChange<'a>)>,
+    (first, last): (ResumePoint, i64),
+    changes: impl Iterator<Item = (HistoryLocation, KeyChange<'a>)>,
     batch: &mut EventBatch,
 ) -> Option<ResumePoint> {
     let (mut seen, had) = (0, batch.events.len());
     for (location, written) in changes {
-        let revision = written.revision();
+        let (revision, sub) = (written.revision(), written.sub());
         if revision > last {
             break;
         }
-        if revision < first {
-            // the place of a revision may have older ones before it, within a block
+        if (revision, sub) < (first.revision, first.sub) {
+            // those before it in its block, or those of its revision that were looked at in another layout
             batch.looked_at += 1;
             continue;
         }
@@ -267,7 +281,7 @@ fn read<'a>(
         };
         let wanted = range.span.contains(written.key());
         if seen >= scan_max || (wanted && !batch.accepts(revision)) {
-            return Some(ResumePoint { revision, location: Some(location) });
+            return Some(ResumePoint { revision, sub, location: Some(location) });
         }
         seen += 1;
         batch.looked_at += 1;
@@ -359,7 +373,7 @@ mod tests {
     fn batches(states: &HistoryStates, span: &WatchRange, from: i64) -> Vec<usize> {
         let until = states.current.revision();
         let range = RangeToRead { span, until, prev_kv: true, synced: true };
-        let mut from = Some(ResumePoint { revision: from, location: None });
+        let mut from = Some(ResumePoint::at_revision(from, None));
         let (mut counts, mut next) = (Vec::new(), None);
         while from.is_some() {
             let batch = next_batch(states, range, &mut from)
@@ -384,10 +398,10 @@ mod tests {
         let span = WatchRange::new(b"a", b"b");
         let range = RangeToRead { span: &span, until, prev_kv: false, synced: false };
         let first = kv
-            .changes_from(kv.seek(until))
+            .changes_from(until, None)
             .find(|(_, it)| it.revision() == until);
         let location = first.map(|(location, _)| location);
-        let mut from = Some(ResumePoint { revision: until, location });
+        let mut from = Some(ResumePoint::at_revision(until, location));
         let (mut looked_at, states) = (Vec::new(), states(&kv));
         while from.is_some() {
             let read = next_batch(&states, range, &mut from);
@@ -415,7 +429,7 @@ mod tests {
         let until = kv.revision();
         put(&mut kv, "z", 1);
         let range = |span, until| RangeToRead { span, until, prev_kv: false, synced: true };
-        let start = || Some(ResumePoint { revision: until, location: None });
+        let start = || Some(ResumePoint::at_revision(until, None));
         // a and all between, and the last event of the revision far behind the first one
         let all = WatchRange::new(b"a", b"\0");
         let mut from = start();
@@ -504,10 +518,10 @@ mod tests {
         others(&mut kv, SCAN_CHANGES - 2);
         put(&mut kv, "b", 1);
         let span = WatchRange::new(b"a", b"c");
-        let mut from = Some(ResumePoint {
-            revision: 2 * UNWANTED_SCAN_CHANGES as i64 + 2,
-            location: None,
-        });
+        let mut from = Some(ResumePoint::at_revision(
+            2 * UNWANTED_SCAN_CHANGES as i64 + 2,
+            None,
+        ));
         let (span, until) = (&span, kv.revision());
         let range = RangeToRead { span, until, prev_kv: false, synced: true };
         let read = next_batch(&states(&kv), range, &mut from);
@@ -545,7 +559,7 @@ mod tests {
             1
         );
         assert_eq!(batches(&states, &span, 2), [5, 1]);
-        let mut from = Some(ResumePoint { revision: 2, location: None });
+        let mut from = Some(ResumePoint::at_revision(2, None));
         let range = RangeToRead { span: &span, until: 7, prev_kv: false, synced: false };
         let lost = next_batch(&states, range, &mut from).batch;
         assert_eq!(lost.expect_err("it does not keep up"), Compacted(6));

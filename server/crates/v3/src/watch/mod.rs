@@ -19,6 +19,8 @@ mod unsynced;
 mod watcher_group;
 mod watchers;
 mod worker_turn;
+#[cfg(test)]
+mod world;
 
 use futures_util::{Stream, TryStreamExt as _, stream};
 use tonic::Status;

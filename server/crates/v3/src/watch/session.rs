@@ -107,7 +107,7 @@ impl<R> Session<R> {
                 self.ctx.v3_metrics.watchers.inc();
                 if unsynced {
                     self.ctx.v3_metrics.slow_watchers.inc();
-                    let from = ResumePoint { revision: request.start_revision, location: None };
+                    let from = ResumePoint::at_revision(request.start_revision, None);
                     self.unsynced.add(id, from, published);
                 }
                 WatchResponse {
@@ -291,7 +291,8 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Reads the events of a group at noted locations. If they were compacted, the group's synced watchers are canceled.
+    /// Reads the events of a group at noted locations. If these are in a layout that was replaced since, the changes are read by
+    /// revision next. If they were compacted, the group's synced watchers are canceled.
     fn read_noted(
         &mut self,
         states: &HistoryStates,
@@ -299,6 +300,10 @@ impl<R> Session<R> {
         touched: &PendingChanges,
     ) {
         self.turn.count(1 + touched.more.len());
+        if !states.has_layout_of(touched) {
+            let from = ResumePoint::at_revision(touched.revision, None);
+            return self.unread.put_back(group_id, from);
+        }
         let Some(group) = self.watchers.group(group_id) else {
             return;
         };

@@ -16,8 +16,10 @@ pub(super) enum UnreadChanges {
 impl From<PendingChanges> for UnreadChanges {
     fn from(pending: PendingChanges) -> Self {
         if pending.rest {
-            let (revision, location) = (pending.revision, Some(pending.first));
-            Self::FromRevision(ResumePoint { revision, location })
+            Self::FromRevision(ResumePoint::at_revision(
+                pending.revision,
+                Some(pending.first),
+            ))
         } else {
             Self::Locations(pending)
         }

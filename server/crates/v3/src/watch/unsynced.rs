@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     fn from(revision: i64) -> ResumePoint {
-        ResumePoint { revision, location: None }
+        ResumePoint::at_revision(revision, None)
     }
 
     /// Answers to writes leave before the streams are notified.

@@ -1,0 +1,353 @@
+//! Watch sessions with slow readers on a member whose state is replaced again and again by one with the same history in
+//! other blocks, as the snapshots of members are that were adopted from etcd.
+//!
+//! Each watcher must get exactly the changes of its range, once and in order, or be canceled.
+
+use std::{pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
+use tonic::Status;
+use witan_api::v3::{
+    etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion},
+    mvccpb,
+};
+use witan_auth::Authenticator;
+use witan_base::{
+    budget::{BudgetMetrics, MemoryBudget},
+    metrics::{MetricsPage, Register},
+    panics::PanicMetrics,
+};
+use witan_config::{Config, Environment, Invocation};
+use witan_dialect::{
+    Context, HealthMetrics, JobLimits, SharedContext, V2Metrics, V3Metrics, blocking::BlockingPool,
+    read_counters::ReadCounters, sampling::Sampler,
+};
+use witan_logging::LogLevelHandle;
+use witan_machine::kv::{Compact, DeleteRange, ImportedVersion, Kv, KvCommand, KvOperation, Put};
+use witan_node::{Node, testing::NodeOfStates};
+use witan_replica::watch::range::WatchRange;
+
+use super::{limits::UNWANTED_SCAN_CHANGES, watch_events};
+
+const SEEDS: u64 = 12;
+const STEPS: usize = 200;
+
+/// Times that a stream without an answer is polled before it counts as idle: it yields in between.
+const IDLE_POLLS: usize = 64;
+
+/// The range of each watcher of a session, and its start revision, 0 for the present.
+const WATCHERS: [(&str, &str, i64); 6] = [
+    ("a", "", 0),
+    ("b", "c", 0),
+    ("c", "d", 1),
+    ("a", "\0", 0),
+    ("b", "c", 2),
+    ("x000", "x1", 0),
+];
+
+/// A change: revision, key, whether it deletes.
+type Change = (i64, Bytes, bool);
+
+type Answers = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>>>>;
+
+/// Numbers from a seed.
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+/// What a watcher got.
+#[derive(Default)]
+struct Received {
+    start: i64,
+    changes: Vec<Change>,
+    canceled: bool,
+}
+
+struct World {
+    rng: Rng,
+    member: NodeOfStates,
+    kv: Kv,
+    /// All changes that were ever made.
+    history: Vec<Change>,
+    sessions: Vec<(Answers, Vec<Received>)>,
+    installs: usize,
+}
+
+impl World {
+    fn new(seed: u64, log_level: &LogLevelHandle) -> Self {
+        let kv = Kv::default();
+        let member = NodeOfStates::begin(&kv);
+        let ctx = context(member.node.clone(), log_level);
+        let session = || {
+            let answers: Answers = Box::pin(watch_events(&ctx, requests(), false));
+            (answers, Vec::new())
+        };
+        let sessions = (0..3).map(|_| session()).collect();
+        let rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        Self { rng, member, kv, history: Vec::new(), sessions, installs: 0 }
+    }
+
+    fn apply(&mut self, operation: KvOperation) {
+        let before = self.kv.revision();
+        // a compaction of a compacted revision is refused
+        let _ = self.kv.apply(&KvCommand { operation: Some(operation) });
+        let made = self.kv.changes_from(before + 1, None);
+        let made = made.filter(|(_, change)| change.revision() > before);
+        self.history.extend(made.map(|(_, change)| {
+            (
+                change.revision(),
+                Bytes::copy_from_slice(change.key()),
+                change.deletes(),
+            )
+        }));
+    }
+
+    /// Writes a key, some keys in one revision, or compacts.
+    fn write(&mut self) {
+        let prefix = ["a", "b", "c", "z"][self.rng.below(4) as usize];
+        let key = Bytes::from(format!("{prefix}{}", self.rng.below(20)));
+        match self.rng.below(120) {
+            0..2 => {
+                let compacted = self.kv.compacted().max(1);
+                let above = (self.kv.revision() - compacted) as u64;
+                let revision = compacted + self.rng.below(above / 2 + 1) as i64;
+                self.apply(KvOperation::Compact(Compact { revision }));
+            }
+            2..20 => self.apply(KvOperation::Delete(DeleteRange {
+                key,
+                ..DeleteRange::default()
+            })),
+            20..24 => {
+                let (key, range_end) = (prefix.into(), format!("{prefix}9").into());
+                self.apply(KvOperation::Delete(DeleteRange {
+                    key,
+                    range_end,
+                    ..Default::default()
+                }));
+            }
+            24 => self.write_many(),
+            _ => {
+                let value =
+                    vec![b'v'; self.rng.below(9) as usize * self.rng.below(9000) as usize].into();
+                self.apply(KvOperation::Put(Put { key, value, ..Put::default() }));
+            }
+        }
+    }
+
+    /// Writes more keys than are looked at together, and deletes them in one revision.
+    fn write_many(&mut self) {
+        for at in 0..UNWANTED_SCAN_CHANGES * 3 / 2 {
+            let key = Bytes::from(format!("x{at:03}"));
+            self.apply(KvOperation::Put(Put { key, ..Put::default() }));
+        }
+        let (key, range_end) = ("x".into(), "y".into());
+        self.apply(KvOperation::Delete(DeleteRange {
+            key,
+            range_end,
+            ..DeleteRange::default()
+        }));
+    }
+
+    fn turn(&mut self) {
+        for _ in 0..=self.rng.below(12) {
+            self.write();
+        }
+        self.member.advance(&self.kv);
+        self.kv.clear_states_before_compaction();
+    }
+
+    /// Replaces the state by that of another member, which may be further.
+    fn install(&mut self) {
+        let copy = packed(&self.kv);
+        let before = std::mem::replace(&mut self.kv, copy);
+        for _ in 0..self.rng.below(20) {
+            self.write();
+        }
+        self.kv.clear_states_before_compaction();
+        self.kv.begin_layout(&before);
+        self.member.replace(&before, &self.kv);
+        self.installs += 1;
+    }
+
+    async fn step(&mut self) {
+        match self.rng.below(16) {
+            0 => self.install(),
+            1 => self.member.expire_old_states(),
+            2..7 => self.turn(),
+            _ => {
+                let session = self.rng.below(self.sessions.len() as u64) as usize;
+                for _ in 0..self.rng.below(4) {
+                    self.read(session).await;
+                }
+            }
+        }
+    }
+
+    /// Takes the next answer of a session; `false` if there is none.
+    async fn read(&mut self, session: usize) -> bool {
+        let (answers, received) = &mut self.sessions[session];
+        for _ in 0..IDLE_POLLS {
+            if let Some(answer) = answers.next().now_or_never() {
+                note(received, answer.expect("it goes on").expect("no error"));
+                return true;
+            }
+            tokio::task::yield_now().await;
+        }
+        false
+    }
+
+    /// Reads everything and compares it with what was written. Returns the number of watchers that were not canceled.
+    async fn finish(mut self, seed: u64) -> usize {
+        for session in 0..self.sessions.len() {
+            while self.read(session).await {}
+        }
+        let mut whole = 0;
+        for (_, received) in &self.sessions {
+            assert_eq!(received.len(), WATCHERS.len(), "seed {seed}");
+            for (received, (key, end, _)) in received.iter().zip(WATCHERS) {
+                let range = WatchRange::new(key.as_bytes(), end.as_bytes());
+                let wanted = |(revision, key, _): &&Change| {
+                    *revision >= received.start && range.contains(key)
+                };
+                let mut expected: Vec<_> = self.history.iter().filter(wanted).cloned().collect();
+                if received.canceled {
+                    expected.truncate(received.changes.len());
+                } else {
+                    whole += 1;
+                }
+                assert!(
+                    received.changes == expected,
+                    "seed {seed}, watcher of {key} to {end}: it got {:?} in place of {:?}",
+                    first_difference(&received.changes, &expected),
+                    first_difference(&expected, &received.changes),
+                );
+            }
+        }
+        whole
+    }
+}
+
+/// Returns the rest of the first list from where the second one differs, some of it.
+fn first_difference<'a>(one: &'a [Change], other: &[Change]) -> &'a [Change] {
+    let same = one.iter().zip(other).take_while(|(a, b)| a == b).count();
+    &one[same..one.len().min(same + 4)]
+}
+
+/// Takes an answer to the watchers of a session into account.
+fn note(received: &mut Vec<Received>, answer: WatchResponse) {
+    if answer.created {
+        assert_eq!(answer.watch_id, received.len() as i64);
+        let (.., start) = WATCHERS[received.len()];
+        let revision = answer.header.expect("it has one").revision;
+        let start = if start == 0 { revision + 1 } else { start };
+        received.push(Received { start, ..Received::default() });
+        return;
+    }
+    let watcher = &mut received[answer.watch_id as usize];
+    watcher.canceled |= answer.canceled;
+    watcher
+        .changes
+        .extend(answer.events.into_iter().map(|event| {
+            let deletes = event.r#type() == mvccpb::event::EventType::Delete;
+            let kv = event.kv.expect("each event has a pair");
+            (kv.mod_revision, kv.key, deletes)
+        }));
+}
+
+/// Copies a key space as `witan adopt` reads it from a backend: without the gaps that compactions have left.
+fn packed(kv: &Kv) -> Kv {
+    let mut copy = Kv::default();
+    for written in kv.retained_versions() {
+        let pair = written.pair();
+        let version = ImportedVersion {
+            main: written.revision(),
+            sub: written.sub(),
+            deletes: written.deletes(),
+            key: written.key(),
+            value: &pair.value,
+            create_revision: pair.create_revision,
+            version: pair.version,
+            lease: pair.lease,
+        };
+        copy.import_version(&version).expect("it is sound");
+    }
+    // the newest versions may have been compacted away
+    let compacted = kv.compacted().max(0);
+    copy.finish_import(compacted, compacted)
+        .expect("it is sound");
+    copy
+}
+
+/// The requests for all watchers of a session; its client never closes its side.
+fn requests() -> impl Stream<Item = Result<WatchRequest, Status>> + Unpin {
+    let create = |(key, range_end, start_revision): (&str, &str, i64)| WatchCreateRequest {
+        key: key.to_owned().into(),
+        range_end: range_end.to_owned().into(),
+        start_revision,
+        ..WatchCreateRequest::default()
+    };
+    let request = move |watcher| WatchRequest {
+        request_union: Some(RequestUnion::CreateRequest(create(watcher))),
+    };
+    let all = stream::iter(WATCHERS).map(move |watcher| Ok(request(watcher)));
+    all.chain(stream::pending())
+}
+
+fn context(node: Node, log_level: &LogLevelHandle) -> Context {
+    let on = Register::default();
+    let config = config();
+    let authenticator = Authenticator::new(&config.settings.auth).expect("the default is sound");
+    let shared = SharedContext {
+        panics: PanicMetrics::register(&on),
+        health_metrics: HealthMetrics::register(&on),
+        v2_metrics: V2Metrics::register(&on),
+        v3_metrics: V3Metrics::register(&on),
+        reads: ReadCounters::default(),
+        settings: config.settings,
+        log_level: log_level.clone(),
+        job_limits: JobLimits::default(),
+        watchers: MemoryBudget::of_watchers(&BudgetMetrics::register(&on)),
+        blocking: BlockingPool::of_processors(),
+        authenticator: Arc::new(authenticator),
+        sampler: Sampler::default(),
+        metrics_page: MetricsPage::new(on),
+    };
+    Context::new(node, shared)
+}
+
+/// The configuration without a flag.
+fn config() -> Box<Config> {
+    match Config::load(std::iter::empty(), &Environment::new()) {
+        Ok(Invocation::Start(config)) => config,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn each_watcher_gets_exactly_its_range_over_snapshots_with_other_layouts() {
+    actix_rt::System::new().block_on(async {
+        let log_level = witan_logging::init(&config().log).expect("it is set up once");
+        let (mut whole, mut installs) = (0, 0);
+        for seed in 1..=SEEDS {
+            let mut world = World::new(seed, &log_level);
+            for _ in 0..STEPS {
+                world.step().await;
+            }
+            installs += world.installs;
+            whole += world.finish(seed).await;
+        }
+        assert!(installs > SEEDS as usize * 5, "{installs} snapshots");
+        assert!(
+            whole > SEEDS as usize * 5,
+            "{whole} watchers were not canceled"
+        );
+    });
+}
