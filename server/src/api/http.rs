@@ -1,5 +1,5 @@
-//! The HTTP/1.1 front: every request of the client port passes [`HttpFrontend::answer`], which decodes and cleans the
-//! path, applies host and origin rules and hands over to a dialect by one table.
+//! The HTTP front: every request of the client port that is not gRPC passes [`HttpFrontend::answer`], which decodes and
+//! cleans the path, applies host and origin rules and hands over to a dialect by one table.
 //!
 //! actix routes nothing: its matching would decode paths in its own way and lose `%2F` and `//`.
 

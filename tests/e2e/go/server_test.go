@@ -5,6 +5,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,12 +26,23 @@ type server struct {
 	url     string
 	peerURL string
 	process *exec.Cmd
+	// further arguments, and what its clients trust if its URL has TLS
+	arguments []string
+	trust     *tls.Config
 }
 
 // start gives a fresh server that answers.
 func start(t *testing.T) *server {
 	t.Helper()
-	s := &server{t: t, dir: t.TempDir(), url: "http://" + freeAddress(t), peerURL: "http://" + freeAddress(t)}
+	s := prepare(t, "http://")
+	s.again()
+	return s
+}
+
+// prepare gives a fresh server that is not started yet.
+func prepare(t *testing.T, scheme string) *server {
+	t.Helper()
+	s := &server{t: t, dir: t.TempDir(), url: scheme + freeAddress(t), peerURL: "http://" + freeAddress(t)}
 	t.Cleanup(func() {
 		if s.process != nil {
 			s.kill()
@@ -41,7 +53,6 @@ func start(t *testing.T) *server {
 			}
 		}
 	})
-	s.again()
 	return s
 }
 
@@ -81,11 +92,12 @@ func (s *server) again() {
 	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	must(s.t, err)
 	defer log.Close()
-	s.process = exec.Command(program,
+	arguments := append([]string{
 		"--name", "default", "--data-dir", filepath.Join(s.dir, "data"),
 		"--listen-client-urls", s.url, "--advertise-client-urls", s.url,
 		"--listen-peer-urls", s.peerURL, "--initial-advertise-peer-urls", s.peerURL,
-		"--initial-cluster", "default="+s.peerURL)
+		"--initial-cluster", "default=" + s.peerURL}, s.arguments...)
+	s.process = exec.Command(program, arguments...)
 	s.process.Stdout, s.process.Stderr = log, log
 	must(s.t, s.process.Start())
 	client := s.client()
@@ -109,7 +121,13 @@ func (s *server) kill() {
 // client opens a client of its own, closed with the test.
 func (s *server) client() *clientv3.Client {
 	s.t.Helper()
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{s.url}, DialTimeout: patience})
+	return s.clientOf(s.url)
+}
+
+// clientOf opens a client that reaches it at another URL.
+func (s *server) clientOf(url string) *clientv3.Client {
+	s.t.Helper()
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{url}, DialTimeout: patience, TLS: s.trust})
 	must(s.t, err)
 	s.t.Cleanup(func() { _ = client.Close() })
 	return client

@@ -1,7 +1,7 @@
 //! State of a request's connection: whether the client has disconnected, and whether it uses TLS.
 
 use actix_web::HttpRequest;
-use witan_transport::{ClientClosed, OverTls};
+use witan_transport::{ClientClosed, OverTls, connection_data};
 
 /// Signals that the client has disconnected, so that long polls stop waiting. It does not keep the
 /// request in memory.
@@ -25,5 +25,5 @@ impl Disconnect {
 
 /// Whether a request came over TLS.
 pub fn is_over_tls(request: &HttpRequest) -> bool {
-    request.conn_data::<OverTls>().is_some()
+    connection_data::<OverTls>(request).is_some()
 }

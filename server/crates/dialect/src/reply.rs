@@ -20,7 +20,7 @@ use futures_util::StreamExt as _;
 use witan_api::v2::members::ErrorMessage;
 use witan_base::budget::{ClientBudgets, MemoryBudget, Reservation, SMALL_BYTES};
 use witan_gocompat::json;
-use witan_transport::{BODY_BYTES_MAX, LINGER_BYTES};
+use witan_transport::{BODY_BYTES_MAX, LINGER_BYTES, connection_data};
 
 /// Go's server sends a body above this in chunks, a smaller one with its length.
 const UNCHUNKED_BYTES: usize = 2048;
@@ -163,9 +163,7 @@ impl ResponseReservation {
 
 /// Returns the budget for answers of a request's connection; `None` in tests, which have none.
 pub fn answers_budget(request: &HttpRequest) -> Option<&MemoryBudget> {
-    request
-        .conn_data()
-        .map(|traffic: &ClientBudgets| &traffic.answers)
+    connection_data(request).map(|traffic: &ClientBudgets| &traffic.answers)
 }
 
 /// A text with the memory that is reserved for it. Empty if the budget refused it.

@@ -60,6 +60,8 @@ pub enum Reason {
     NoError = 0,
     /// A breach of the protocol.
     Protocol = 1,
+    /// The server cannot complete the stream.
+    Internal = 2,
     /// More was sent than a window allows.
     FlowControl = 3,
     /// A frame was received on a half-closed or closed stream.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, request};
+use http::{HeaderMap, header, request};
 
 use crate::{Refusal, message::Encoding};
 
@@ -51,6 +51,12 @@ impl<M> Head<M> {
     /// The service's data about the method.
     pub fn method(&self) -> &M {
         &self.method
+    }
+
+    /// Whether the client waits for status 100 before it sends the content.
+    pub(crate) fn expects_continue(&self) -> bool {
+        let expected = self.parts.headers.get(header::EXPECT);
+        expected.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
     }
 
     /// Whether `content-length` announces a body.

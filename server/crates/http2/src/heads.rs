@@ -1,7 +1,8 @@
 //! Reads header blocks of requests: once per distinct block.
 
-use std::{rc::Rc, time::Duration};
+use std::{borrow::Cow, rc::Rc, time::Duration};
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request, uri::Scheme,
 };
@@ -11,6 +12,7 @@ use crate::{
     hpack::{Decoder, FieldName, HeaderField, HpackError},
     limits::{CACHED_HEAD_BYTES, CACHED_HEADS, HEADER_LIST_BYTES_MAX},
     message::Encoding,
+    target,
 };
 
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
@@ -99,8 +101,8 @@ impl<M> HeadCache<M> {
 struct RequestFields {
     method: Option<Method>,
     scheme: bool,
-    path: Option<Uri>,
-    authority: bool,
+    path: Option<Bytes>,
+    authority: Option<HeaderValue>,
     headers: HeaderMap,
     wrong: bool,
     bytes: usize,
@@ -134,17 +136,11 @@ impl RequestFields {
                 }
                 std::mem::replace(&mut self.scheme, true) || pseudo_is_late
             }
-            FieldName::Path => {
-                let path = Uri::from_maybe_shared(value.clone()).ok()?;
-                // an asterisk and an absolute path have no authority of their own
-                path.path_and_query()
-                    .filter(|_| path.authority().is_none())?;
-                self.path.replace(path).is_some() || pseudo_is_late
-            }
+            FieldName::Path => self.path.replace(value.clone()).is_some() || pseudo_is_late,
             FieldName::Authority => {
-                // nothing here depends on it, so any value of a field will do
-                HeaderValue::from_bytes(value).ok()?;
-                std::mem::replace(&mut self.authority, true) || pseudo_is_late
+                // the service judges it, so any value of a field will do
+                let value = HeaderValue::from_maybe_shared(value.clone()).ok()?;
+                self.authority.replace(value).is_some() || pseudo_is_late
             }
             FieldName::Header(name) => {
                 let allowed = match name {
@@ -173,12 +169,30 @@ impl RequestFields {
         }
         let mut request = Request::new(());
         *request.method_mut() = self.method?;
-        *request.uri_mut() = self.path?;
+        let grpc = is_grpc(&self.headers);
+        *request.uri_mut() = path(self.path?, grpc)?;
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.headers;
-        let (parts, ()) = request.into_parts();
+        let (mut parts, ()) = request.into_parts();
+        // gRPC has no use for it
+        if let Some(authority) = self.authority.filter(|_| !grpc) {
+            parts.headers.insert(header::HOST, authority);
+        }
         head(parts, self.bytes, service)
     }
+}
+
+/// Reads a path, which may have a query. Go's HTTP accepts more characters in it than gRPC needs.
+fn path(given: Bytes, grpc: bool) -> Option<Uri> {
+    let path = match target::escaped(&given) {
+        Cow::Owned(escaped) if !grpc => Uri::from_maybe_shared(escaped),
+        Cow::Owned(_) | Cow::Borrowed(_) => Uri::from_maybe_shared(given),
+    };
+    let path = path.ok()?;
+    // an asterisk and an absolute path have no authority of their own
+    path.path_and_query()
+        .filter(|_| path.authority().is_none())?;
+    Some(path)
 }
 
 /// Makes a head of these parts and the service's data; `None` if its `content-length` is invalid.

@@ -1,4 +1,4 @@
-//! HTTP/2 (RFC 9113) for gRPC servers, as a state machine without I/O and a thin driver for tokio.
+//! HTTP/2 (RFC 9113) for servers of gRPC and of HTTP, as a state machine without I/O and a thin driver for tokio.
 //!
 //! [`Connection`] takes bytes that were received and the time, runs the calls that a [`Service`]
 //! answers, and gives bytes to send and the time at which it wants to run again. It opens no
@@ -9,7 +9,7 @@
 //! (metrics, budgets, texts of errors), which it provides as a [`Service`].
 //!
 //! Reading order: `service` (the server's side) → `config` → `connection` (the state machine: `receive`
-//! frames, run a `call`, `timers`) → `stream`, `ready` (which calls run) → `message`, `body` (requests) → `send`
+//! frames, run a `call`, `timers`) → `stream`, `ready` (which calls run) → `message`, `body` (requests), `target` → `send`
 //! (frames out, windows) → `meter` (bytes held) → `head`, `heads`, `hpack`, `frame` (formats) → `ping` → `limits` →
 //! `driver`.
 
@@ -30,6 +30,7 @@ mod send;
 mod service;
 mod status;
 mod stream;
+pub mod target;
 #[cfg(test)]
 mod tests;
 

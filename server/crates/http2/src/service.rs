@@ -5,7 +5,7 @@ use std::{fmt, rc::Rc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, request};
 
-use crate::{Body, Code, Head, RequestMode, Status};
+use crate::{Body, Code, Head, RequestMode, RequestStream, Status};
 
 /// A request.
 #[derive(Debug)]
@@ -112,6 +112,18 @@ pub trait Service {
 
     /// Runs a call.
     fn call(&self, request: CallRequest<Self::Method>) -> Self::Future;
+
+    /// Runs a request that is not gRPC, with its content as it arrives if it has any. `None` if the service takes
+    /// no such requests: they are answered with status 415.
+    ///
+    /// Such a request is no call: the other methods hear nothing of it, and a refusal or a failed body resets its stream.
+    fn exchange(
+        &self,
+        _head: &Rc<Head<Self::Method>>,
+        _content: Option<RequestStream>,
+    ) -> Option<Self::Future> {
+        None
+    }
 
     /// Called for each request message with its bytes.
     fn received(&self, call: &mut Self::Call, bytes: usize);

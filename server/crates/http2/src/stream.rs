@@ -38,6 +38,8 @@ pub(crate) struct Stream<S: Service> {
     /// Bytes of its head, a part of `request`.
     pub(crate) head_bytes: usize,
     pub(crate) call: Option<ActiveCall<S>>,
+    /// Whether the request is not gRPC, so that its answer has no status.
+    pub(crate) plain: bool,
     pub(crate) running: Option<S::Future>,
     pub(crate) deadline: Option<Instant>,
     /// Why the connection ends the call at its next turn.
@@ -70,7 +72,9 @@ pub(crate) enum Receiving {
     Stream {
         assembler: Assembler,
     },
-    /// A request that is not gRPC, which is answered when it is complete; for HEAD without a body.
+    /// Content of a request that is not gRPC, which is passed on as it arrives.
+    Content,
+    /// A request that is not gRPC and is refused when it is complete; for HEAD without a body.
     Foreign {
         head_only: bool,
     },
@@ -127,6 +131,7 @@ impl<S: Service> Stream<S> {
             request: ResourceCharge::new(&meters.requests),
             head_bytes: 0,
             call: None,
+            plain: false,
             running: None,
             deadline: None,
             refusal: None,
@@ -151,7 +156,10 @@ impl<S: Service> Stream<S> {
                     assembler.held() + message.as_ref().map_or(0, Bytes::len)
                 }
                 Receiving::Stream { assembler } => assembler.held(),
-                Receiving::Foreign { .. } | Receiving::Unwanted | Receiving::Ended => 0,
+                Receiving::Content
+                | Receiving::Foreign { .. }
+                | Receiving::Unwanted
+                | Receiving::Ended => 0,
             }
     }
 

@@ -1,11 +1,13 @@
 //! The gRPC server: counting, memory budgets and error texts (etcd's, grpc-go) around every call.
 //!
-//! Not here: the protocol, which is `witan_http2`, and the calls themselves.
+//! Not here: the protocol, which is `witan_http2`, the calls themselves, and requests that are not gRPC
+//! (`http2_requests`).
 
 use std::{
     borrow::Cow,
     cell::RefCell,
     io,
+    net::SocketAddr,
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -15,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, request};
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, combinators::MapErr};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -29,13 +31,18 @@ use witan_base::{
 };
 use witan_config::ConnectionSettings;
 use witan_http2::{
-    CallResponse, Config, KeepAlive, Refusal, RequestMode, Resource, Service, Status, driver,
+    CallResponse, Config, KeepAlive, Refusal, RequestMode, RequestStream, Resource, Service,
+    Status, driver,
 };
 use witan_logging as logging;
 
 use super::{
-    CallHandler, Handlers, Head, Incoming, Outgoing, TransportMetrics, calls::CallMetrics,
-    clients::ClientRequests, contain, tls::PeerCertificate,
+    CallHandler, Handlers, Head, Incoming, Outgoing, TransportMetrics,
+    calls::CallMetrics,
+    clients::ClientRequests,
+    contain,
+    http2_requests::{ConnectionRequests, Http2Requests, HttpBody, RunningRequest},
+    tls::PeerCertificate,
 };
 
 pub(super) const DEADLINE: &str = "context deadline exceeded";
@@ -49,6 +56,8 @@ const CLIENT_VERSION: &str = "client-api-version";
 #[derive(Clone)]
 pub(super) struct Server<C> {
     calls: C,
+    /// Serves requests that are not gRPC, on a port for both.
+    requests: Option<Http2Requests>,
     rules: Rc<CallRules>,
     config: Config,
     traffic: ClientBudgets,
@@ -59,6 +68,8 @@ pub(super) struct Server<C> {
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionInfo {
     pub(super) network: ClientNetwork,
+    pub(super) address: Option<SocketAddr>,
+    pub(super) over_tls: bool,
     /// The client's certificate.
     pub(super) certificate: Option<PeerCertificate>,
 }
@@ -73,9 +84,14 @@ struct CallRules {
 }
 
 impl<C: CallHandler> Server<C> {
-    pub(super) fn new<H>(served: &Handlers<H, C>, stopped: watch::Receiver<bool>) -> Self {
+    pub(super) fn new<H>(
+        served: &Handlers<H, C>,
+        requests: Option<Http2Requests>,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
         Self {
             calls: served.calls.clone_for_worker(),
+            requests,
             rules: Rc::new(CallRules {
                 metrics: served.metrics.clone(),
                 panics: served.panics.clone(),
@@ -92,12 +108,15 @@ impl<C: CallHandler> Server<C> {
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
+        let traffic = self.traffic.of_connection(ends.network);
+        let requests = self.requests.as_ref();
         let client = ConnectionService {
             calls: self.calls.of_client(ends.network),
+            requests: requests.map(|requests| requests.of_connection(&ends, traffic.clone())),
             rules: self.rules,
-            traffic: self.traffic.of_connection(ends.network),
+            traffic,
             ends,
-            requests: RefCell::default(),
+            counted: RefCell::default(),
         };
         let stopped = async move {
             // an error means that the sender was dropped, which is a stop too
@@ -121,11 +140,12 @@ fn config(connections: &ConnectionSettings) -> Config {
 /// The server as one client sees it.
 struct ConnectionService<C> {
     calls: C,
+    requests: Option<ConnectionRequests>,
     rules: Rc<CallRules>,
     ends: ConnectionInfo,
     traffic: ClientBudgets,
     /// The client's API version, and the counters of its requests.
-    requests: RefCell<Option<(Option<HeaderValue>, Rc<ClientRequests>)>>,
+    counted: RefCell<Option<(Option<HeaderValue>, Rc<ClientRequests>)>>,
 }
 
 /// Facts about the method of a call.
@@ -161,11 +181,11 @@ impl<C: CallHandler> Service for ConnectionService<C> {
         let call = metrics.calls.get(head.uri.path()).cloned();
         let client = call.as_ref().map(|_| {
             let version = head.headers.get(CLIENT_VERSION);
-            let mut requests = self.requests.borrow_mut();
-            let known = requests
+            let mut counted = self.counted.borrow_mut();
+            let known = counted
                 .take()
                 .filter(|(known, _)| known.as_ref() == version);
-            let (_, of_version) = requests.insert(known.unwrap_or_else(|| {
+            let (_, of_version) = counted.insert(known.unwrap_or_else(|| {
                 let requests = metrics.clients.version(version.map(HeaderValue::as_bytes));
                 (version.cloned(), Rc::new(requests))
             }));
@@ -192,7 +212,12 @@ impl<C: CallHandler> Service for ConnectionService<C> {
 
     fn call(&self, request: Incoming) -> Self::Future {
         let (calls, panics) = (self.calls.clone(), self.rules.panics.clone());
-        RunningCall(Box::pin(contain::call(calls, request, panics)))
+        RunningCall::Grpc(Box::pin(contain::call(calls, request, panics)))
+    }
+
+    fn exchange(&self, head: &Rc<Head>, content: Option<RequestStream>) -> Option<RunningCall> {
+        let requests = self.requests.as_ref()?;
+        Some(RunningCall::Http(requests.answer(head, content)))
     }
 
     fn received(&self, call: &mut CallCounter, bytes: usize) {
@@ -335,23 +360,67 @@ impl http_body::Body for RequestMessages {
 }
 
 /// A running call. Not an async block around the call, whose future would be stored twice.
-pub(super) struct RunningCall(Pin<Box<dyn Future<Output = Outgoing>>>);
+pub(super) enum RunningCall {
+    Grpc(Pin<Box<dyn Future<Output = Outgoing>>>),
+    Http(RunningRequest),
+}
 
 impl Future for RunningCall {
     type Output = CallResponse<AnswerBody>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallResponse<AnswerBody>> {
-        Poll::Ready(match ready!(self.0.as_mut().poll(cx)) {
+        let outgoing = match &mut *self {
+            Self::Grpc(call) => ready!(call.as_mut().poll(cx)),
+            Self::Http(request) => {
+                let response = ready!(request.as_mut().poll(cx));
+                return Poll::Ready(CallResponse::Response(response.map(AnswerBody::Http)));
+            }
+        };
+        Poll::Ready(match outgoing {
             Outgoing::Message(message) => CallResponse::Message(message),
             Outgoing::Response(response) => {
-                CallResponse::Response(response.map(|body| body.map_err(to_http2 as _)))
+                let body = |body: Body| AnswerBody::Grpc(body.map_err(to_http2 as _));
+                CallResponse::Response(response.map(body))
             }
         })
     }
 }
 
-/// The body of an answer as tonic writes it, with the statuses of `witan_http2`.
-type AnswerBody = MapErr<Body, fn(tonic::Status) -> Status>;
+/// The body of an answer.
+pub(super) enum AnswerBody {
+    /// As tonic writes it, with the statuses of `witan_http2`.
+    Grpc(MapErr<Body, fn(tonic::Status) -> Status>),
+    Http(HttpBody),
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match &mut *self {
+            Self::Grpc(body) => Pin::new(body).poll_frame(cx),
+            Self::Http(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Grpc(body) => body.is_end_stream(),
+            Self::Http(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Grpc(body) => body.size_hint(),
+            Self::Http(body) => body.size_hint(),
+        }
+    }
+}
 
 fn to_http2(status: tonic::Status) -> Status {
     Status::new(status.code().into(), status.message().to_owned())

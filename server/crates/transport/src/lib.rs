@@ -1,8 +1,9 @@
 //! The client port: one port, two stacks, on actix's workers. It is independent of the dialects and the node: it calls
-//! one function for HTTP/1 requests and one for gRPC calls.
+//! one function for HTTP requests and one for gRPC calls.
 //!
 //! Reading order: `listen` (sockets) → `tls` → `mux` (which stack), `sniffed` (bytes played back) → `http1_stream`
-//! (filters HTTP/1) → `grpc` (the code around a call; `witan_http2` is the protocol) → `stall_timeout` (slow clients) →
+//! (filters HTTP/1) → `grpc` (the code around a call; `witan_http2` is the protocol), `http2_requests` (HTTP/2 that is not
+//! gRPC) → `stall_timeout` (slow clients) →
 //! `signals` → `limits` → `metrics` (series), `calls`, `clients`.
 //! `http1_client` is the other direction: a request of this member.
 
@@ -12,6 +13,7 @@ mod contain;
 mod grpc;
 mod http1_client;
 mod http1_stream;
+mod http2_requests;
 mod limits;
 mod listen;
 mod metrics;
@@ -48,6 +50,11 @@ pub use tls::{
     any_server, error_text, system_roots,
 };
 pub use witan_http2::{Body as RequestBody, limits::LINGER_BYTES};
+
+/// Returns a fact about the connection of a request, whichever version of HTTP it has.
+pub fn connection_data<T: 'static>(request: &HttpRequest) -> Option<&T> {
+    request.conn_data().or_else(|| request.app_data())
+}
 
 /// The head of a request.
 pub type Head = witan_http2::Head<MethodInfo>;
@@ -92,7 +99,7 @@ impl CallHandler for Routes {
 /// Handlers and settings of the port.
 #[derive(Clone)]
 pub struct Handlers<H, C> {
-    /// Answers HTTP/1 requests: `Fn(Surface, HttpRequest, Payload) -> impl Future<Output = HttpResponse>`.
+    /// Answers requests that are not gRPC: `Fn(Surface, HttpRequest, Payload) -> impl Future<Output = HttpResponse>`.
     pub http: H,
     /// The gRPC services. Their own limit on message size must be lifted: it is enforced here.
     pub calls: C,

@@ -1,5 +1,6 @@
 //! One port, two stacks: a connection that starts with the HTTP/2 preface goes to
-//! the crate `http2`, every other to actix-web, both on the actix worker that accepted it.
+//! the crate `http2`, every other to actix-web, both on the actix worker that accepted it. One handler answers what is
+//! not gRPC on either.
 //!
 //! The first bytes are read and played back; TLS is taken off the stream before that.
 
@@ -17,7 +18,7 @@ use std::{
 use actix_http::{HttpService, Protocol};
 use actix_service::{Service, ServiceFactory, fn_factory, fn_service, map_config};
 use actix_web::{
-    App, HttpRequest, HttpResponse,
+    App, Handler, HttpRequest, HttpResponse,
     body::{BodySize, MessageBody as _},
     dev::AppConfig,
     http::{Method, StatusCode},
@@ -40,6 +41,7 @@ use super::{
     CallHandler, Handlers, Surface, contain,
     grpc::{self, ConnectionInfo},
     http1_stream::{Http1Stream, TunnelRefusal},
+    http2_requests::Http2Requests,
     limits,
     sniffed::ReplayedStream,
     stall_timeout::{self, StallTimeout},
@@ -153,7 +155,11 @@ where
         fn_factory(move || {
             let mux = self.clone();
             async move {
-                let grpc = grpc::Server::new(&mux.served, mux.stopped.clone());
+                let requests = match mux.surface {
+                    Surface::All => Some(Http2Requests::new(mux.clone().handler()).await?),
+                    Surface::Grpc | Surface::Http | Surface::Metrics => None,
+                };
+                let grpc = grpc::Server::new(&mux.served, requests, mux.stopped.clone());
                 let http = Rc::new(mux.clone().http_service::<S>().new_service(()).await?);
                 Ok(fn_service(move |stream: S| {
                     let (http, grpc) = (http.clone(), grpc.clone());
@@ -186,9 +192,13 @@ where
                         };
                         match surface {
                             Surface::All | Surface::Grpc if http2 => {
-                                let network = ClientNetwork::of_peer(peer);
-                                grpc.serve(stream, ConnectionInfo { network, certificate })
-                                    .await
+                                let client = ConnectionInfo {
+                                    network: ClientNetwork::of_peer(peer),
+                                    address: peer,
+                                    over_tls,
+                                    certificate,
+                                };
+                                grpc.serve(stream, client).await
                             }
                             Surface::Grpc => Ok(()),
                             Surface::All | Surface::Http | Surface::Metrics => {
@@ -210,19 +220,11 @@ where
         })
     }
 
-    /// Makes the HTTP/1 service of actix, with its timeouts; a panic in a request ends that request alone.
-    fn http_service<S: ClientStream>(
-        self,
-    ) -> impl ServiceFactory<
-        (Http1Connection<S>, Protocol, Option<SocketAddr>),
-        Config = (),
-        Response = (),
-        Error = actix_http::error::DispatchError,
-        InitError = (),
-    > {
+    /// Makes the handler of one request, over either version of HTTP; a panic in it ends that request alone.
+    fn handler(self) -> impl Handler<(HttpRequest, Payload), Output = HttpResponse> {
         let (http, surface) = (self.served.http, self.surface);
         let metrics = self.served.panics;
-        let handler = move |request: HttpRequest, payload: Payload| {
+        move |request: HttpRequest, payload: Payload| {
             let (http, metrics) = (http.clone(), metrics.clone());
             async move {
                 let plan = PlantedPanic::of(|name| request.headers().get(name));
@@ -247,10 +249,22 @@ where
                 response.head_mut().set_camel_case_headers(true);
                 response
             }
-        };
-        let app = App::new().default_service(web::to(handler));
-        let traffic = self.served.traffic;
-        let stopped = self.stopped;
+        }
+    }
+
+    /// Makes the HTTP/1 service of actix, with its timeouts.
+    fn http_service<S: ClientStream>(
+        self,
+    ) -> impl ServiceFactory<
+        (Http1Connection<S>, Protocol, Option<SocketAddr>),
+        Config = (),
+        Response = (),
+        Error = actix_http::error::DispatchError,
+        InitError = (),
+    > {
+        let traffic = self.served.traffic.clone();
+        let stopped = self.stopped.clone();
+        let app = App::new().default_service(web::to(self.handler()));
         HttpService::<Http1Connection<S>, _, _>::build()
             .keep_alive(limits::IDLE_TIMEOUT)
             .client_request_timeout(limits::HEAD_TIMEOUT)

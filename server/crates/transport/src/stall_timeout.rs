@@ -21,7 +21,7 @@ use tokio::{
 };
 use witan_base::budget::{ClientBudgets, MemoryBudget, Reservation, SMALL_BYTES};
 
-use super::limits;
+use super::{connection_data, limits};
 
 /// A stream that fails when its client stalls.
 pub(super) struct StallTimeout<S> {
@@ -143,7 +143,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
 /// none. A request without a body is returned as it is.
 pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<Payload> {
     let headers = request.headers();
-    let traffic = request.conn_data::<ClientBudgets>()?;
+    let traffic = connection_data::<ClientBudgets>(request)?;
     let length = match headers.get(actix_web::http::header::CONTENT_LENGTH) {
         // bodies are never read further than this
         Some(length) => length

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, future, task, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse, web::Payload};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
@@ -262,17 +263,29 @@ async fn unknown_calls_are_named() {
     port.running.stop().await;
 }
 
+/// Sends a request and returns its answer: status, headers, body.
+async fn http2(port: &Port, request: http::request::Builder) -> (http::response::Parts, String) {
+    let answer = raw_call(port, request.body(Body::empty()).unwrap()).await;
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (head, String::from_utf8(body.to_vec()).unwrap())
+}
+
 #[actix_rt::test]
-async fn http2_that_is_not_grpc_gets_a_sentence() {
+async fn http2_that_is_not_grpc_is_answered_as_http1() {
     let port = port("http://127.0.0.1:0").await;
-    let request = post("/v2/keys/a", "application/json")
-        .body(Body::empty())
-        .unwrap();
-    let answer = raw_call(&port, request).await;
-    assert_eq!(answer.status(), 415);
+    let request = post("/v2/keys/a", "application/json");
+    let (head, body) = http2(&port, request).await;
+    let text = "/v2/keys/a Some(127.0.0.1)";
+    assert_eq!((head.status.as_u16(), body.as_str()), (200, text));
+    assert_eq!(head.headers["content-length"], text.len().to_string());
+    assert_eq!(head.headers["x-etcd-index"], "4");
+    assert!(head.headers.contains_key("date"));
+    let (head, body) = http2(&port, http::Request::head("/a")).await;
+    assert_eq!((head.status.as_u16(), body.as_str()), (200, ""));
     assert_eq!(
-        answer.headers()["content-length"],
-        witan_http2::NOT_GRPC.len().to_string()
+        head.headers["content-length"],
+        "/a Some(127.0.0.1)".len().to_string()
     );
     port.running.stop().await;
 }

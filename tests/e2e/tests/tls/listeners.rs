@@ -7,7 +7,7 @@ use std::{
 
 use witan_e2e::{Kind, Tool, beside, http, ports};
 
-use super::{client::ask, stage::Stage};
+use super::stage::Stage;
 
 const HEALTHY: &str = "{\"health\":\"true\",\"reason\":\"\"}";
 
@@ -121,28 +121,6 @@ fn urls_of_http_and_metrics_with_tls() {
     assert_eq!(put.stdout, "OK\n", "{}", put.stderr);
     let refused = client.clone().alpn(&["http/1.1"]).connect(grpc);
     assert!(refused.is_err());
-}
-
-#[test]
-fn http_1_is_preferred_and_h2_is_there() {
-    let stage = Stage::start(Kind::Witan, &[]);
-    for (offered, agreed) in [
-        (&["h2", "http/1.1"][..], Some("http/1.1")),
-        (&["grpc-exp", "h2"], Some("h2")),
-        (&[], None),
-    ] {
-        let stream = stage.client().alpn(offered).connect(stage.port).unwrap();
-        let protocol = stream.conn.alpn_protocol();
-        assert_eq!(protocol, agreed.map(str::as_bytes), "{offered:?}");
-    }
-    let (_, version) = stage.curl(&["-o", "/dev/null", "-w", "%{http_version}"], "/health");
-    assert_eq!(version, "1.1");
-    // HTTP/2 without gRPC gets the same sentence as without TLS
-    let mut stream = stage.client().alpn(&["h2"]).connect(stage.port).unwrap();
-    assert!(
-        ask(&mut stream, "/health").is_ok(),
-        "HTTP/1 is looked at, too"
-    );
 }
 
 /// A page in a browser cannot fake a certificate, so the host's name is looked at without TLS only.

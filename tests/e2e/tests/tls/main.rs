@@ -9,6 +9,7 @@ mod clients;
 mod console;
 mod files;
 mod follow;
+mod http2;
 mod listeners;
 mod names;
 mod settings;

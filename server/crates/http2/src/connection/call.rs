@@ -26,6 +26,8 @@ use crate::{
 enum StreamProgress {
     Waits,
     Ended,
+    /// Its stream must be reset, because its answer cannot be completed.
+    Failed(Reason),
 }
 
 impl<S: Service> Connection<S> {
@@ -41,23 +43,18 @@ impl<S: Service> Connection<S> {
     /// starts at once if it needs no message.
     pub(super) fn begin(&mut self, id: u32, head: Rc<Head<S::Method>>, ended: bool) {
         let (slot, mut stream) = self.new_stream(id, ended);
-        if !head.grpc {
-            let head_only = head.parts.method == Method::HEAD;
-            if ended {
-                return self.refuse_content(slot, stream, head_only);
-            }
-            stream.content_left = head.content_length;
-            stream.receiving = Receiving::Foreign { head_only };
-            return self.streams.keep(slot, stream);
-        }
+        stream.content_left = head.content_length;
         // a shared head is not charged to one request
         if Rc::strong_count(&head) == 1 && head.bytes > HEAD_FREE_BYTES {
             stream.head_bytes = head.bytes;
         }
-        stream.content_left = head.content_length;
+        if !head.grpc {
+            return self.begin_plain(slot, stream, head, ended);
+        }
         let call = self.service.begin(&head);
         stream.call = Some((head.clone(), call));
-        if let Err(refusal) = Self::admit(&mut stream, &head) {
+        let admitted = Self::admit(&mut stream).and(head.refusal.map_or(Ok(()), Err));
+        if let Err(refusal) = admitted {
             return self.refuse(slot, stream, refusal);
         }
         if let Some(timeout) = head.timeout
@@ -85,27 +82,66 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Reserves the call and checks the head of the request; an error refuses the call.
-    fn admit(stream: &mut Stream<S>, head: &Head<S::Method>) -> Result<(), Refusal> {
+    /// Begins a request that is not gRPC: the service runs it, or it is refused once it is complete.
+    fn begin_plain(
+        &mut self,
+        slot: usize,
+        mut stream: Box<Stream<S>>,
+        head: Rc<Head<S::Method>>,
+        ended: bool,
+    ) {
+        let content = (!ended).then(|| body::stream(self.streams.waker(slot)));
+        let (sender, content) = content.unzip();
+        let Some(running) = self.service.exchange(&head, content) else {
+            let head_only = head.parts.method == Method::HEAD;
+            if ended {
+                return self.refuse_content(slot, stream, head_only);
+            }
+            stream.receiving = Receiving::Foreign { head_only };
+            return self.streams.keep(slot, stream);
+        };
+        stream.plain = true;
+        if let Err(refusal) = Self::admit(&mut stream) {
+            return self.refuse(slot, stream, refusal);
+        }
+        if !ended {
+            stream.receiving = Receiving::Content;
+            if head.expects_continue() {
+                let (id, status) = (stream.id, StatusCode::CONTINUE);
+                self.writer.headers(id, status, &HeaderMap::new(), false);
+            }
+        }
+        stream.sender = sender;
+        self.run_call(slot, stream, running);
+    }
+
+    /// Reserves the call and the head of its request; an error refuses the call.
+    fn admit(stream: &mut Stream<S>) -> Result<(), Refusal> {
         if !stream.call_charge.set(1) {
             return Err(Refusal::NoRoom(Resource::Calls));
         }
         if !stream.request.set(stream.head_bytes) {
             return Err(Refusal::NoRoom(Resource::Requests));
         }
-        head.refusal.map_or(Ok(()), Err)
+        Ok(())
     }
 
-    /// Starts a call with its body and polls it, at the next turn if the output is full.
+    /// Starts a call with its body.
     fn start(
         &mut self,
         slot: usize,
-        mut stream: Box<Stream<S>>,
+        stream: Box<Stream<S>>,
         head: Rc<Head<S::Method>>,
         body: Body,
     ) {
+        let running = self.service.call(CallRequest { head, body });
+        self.run_call(slot, stream, running);
+    }
+
+    /// Polls a call that has begun, at the next turn if the output is full.
+    fn run_call(&mut self, slot: usize, mut stream: Box<Stream<S>>, running: S::Future) {
         self.work += CALL_WORK;
-        stream.running = Some(self.service.call(CallRequest { head, body }));
+        stream.running = Some(running);
         if self.writer.is_full() {
             self.streams.wake(slot);
             return self.streams.keep(slot, stream);
@@ -146,6 +182,11 @@ impl<S: Service> Connection<S> {
                     sender.end(Ok(()));
                 }
             }
+            Receiving::Content => {
+                if let Some(sender) = &stream.sender {
+                    sender.end(Ok(()));
+                }
+            }
             Receiving::Foreign { head_only } => {
                 self.refuse_content(slot, stream, head_only);
                 return Ok(());
@@ -164,7 +205,8 @@ impl<S: Service> Connection<S> {
         self.finish(slot, stream);
     }
 
-    /// Answers a request that is not gRPC with status 415 and a text, or without the text for HEAD.
+    /// Answers a request that is not gRPC, and that the service does not take, with status 415 and a text; for HEAD without
+    /// the text.
     fn refuse_content(&mut self, slot: usize, mut stream: Box<Stream<S>>, head_only: bool) {
         let mut headers = HeaderMap::new();
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -185,17 +227,28 @@ impl<S: Service> Connection<S> {
 
     /// Ends a call with a refusal, before or during its response, and frees its stream.
     pub(super) fn refuse(&mut self, slot: usize, mut stream: Box<Stream<S>>, refusal: Refusal) {
-        self.end_early(&mut stream, refusal);
-        self.finish(slot, stream);
+        let progress = self.end_early(&mut stream, refusal);
+        self.settle(slot, stream, progress);
     }
 
     /// Runs a stream that was taken out of its slot until it waits, then stores or finishes it.
     pub(super) fn drive(&mut self, slot: usize, mut stream: Box<Stream<S>>) {
         let waker = self.streams.waker(slot);
         let mut cx = Context::from_waker(&waker);
-        match self.advance(slot, &mut stream, &mut cx) {
-            StreamProgress::Ended => self.finish(slot, stream),
+        let progress = self.advance(slot, &mut stream, &mut cx);
+        self.settle(slot, stream, progress);
+    }
+
+    /// Stores a stream that was taken out of its slot, or frees it if it has ended.
+    fn settle(&mut self, slot: usize, stream: Box<Stream<S>>, progress: StreamProgress) {
+        match progress {
             StreamProgress::Waits => self.streams.keep(slot, stream),
+            StreamProgress::Ended => self.finish(slot, stream),
+            StreamProgress::Failed(reason) => {
+                self.writer.reset(stream.id, reason);
+                self.note_end(stream.id, matches!(stream.receiving, Receiving::Ended));
+                self.release(slot, &stream);
+            }
         }
     }
 
@@ -214,16 +267,20 @@ impl<S: Service> Connection<S> {
             && let Poll::Ready(answer) = Pin::new(running).poll(cx)
         {
             stream.running = None;
-            if self.answer(stream, answer) == StreamProgress::Ended {
-                return StreamProgress::Ended;
+            let progress = self.answer(stream, answer);
+            if progress != StreamProgress::Waits {
+                return progress;
             }
             // a streamed response may keep its one request, such as the name of an election, until its end
             if stream.body.is_none() {
                 stream.request.set(stream.request_bytes());
             }
         }
-        if stream.running.is_none() && self.send(slot, stream, cx) == StreamProgress::Ended {
-            return StreamProgress::Ended;
+        if stream.running.is_none() {
+            let progress = self.send(slot, stream, cx);
+            if progress != StreamProgress::Waits {
+                return progress;
+            }
         }
         if stream.sender.is_some() {
             // release what the call has taken
@@ -328,6 +385,9 @@ impl<S: Service> Connection<S> {
             let frame = match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Pending => return StreamProgress::Waits,
                 Poll::Ready(Some(Ok(frame))) => frame,
+                Poll::Ready(Some(Err(_))) if stream.plain => {
+                    return StreamProgress::Failed(Reason::Internal);
+                }
                 Poll::Ready(Some(Err(status))) => {
                     return self.end(stream, &ResponseEnd::Trailers(status.trailers()));
                 }
@@ -374,8 +434,14 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Ends a call before its response is complete, with the status of the refusal.
+    /// Ends a call before its response is complete, with the status of the refusal. A request that is not gRPC fails.
     fn end_early(&mut self, stream: &mut Stream<S>, refusal: Refusal) -> StreamProgress {
+        if stream.plain {
+            // the client may try again what has not begun
+            let begun = refusal != Refusal::NoRoom(Resource::Calls);
+            let reason = if begun { Reason::Calm } else { Reason::Refused };
+            return StreamProgress::Failed(reason);
+        }
         let status = match &stream.call {
             Some((head, _)) => self.service.refuse(head, refusal),
             // its status was sent before

@@ -1,6 +1,8 @@
 //! Frames of requests: HEADERS, CONTINUATION, DATA and RST_STREAM. An `Err` ends the connection; an
 //! error of one stream ends only that stream.
 
+use bytes::Bytes;
+
 use super::{Connection, ended::LateFrame};
 use crate::{
     Refusal, Resource, Service,
@@ -170,6 +172,7 @@ impl<S: Service> Connection<S> {
             _ if flags.circular || !flags.end || !well_formed => Some(Reason::Protocol),
             Receiving::Message { .. }
             | Receiving::Stream { .. }
+            | Receiving::Content
             | Receiving::Foreign { .. }
             | Receiving::Unwanted => None,
         };
@@ -248,13 +251,19 @@ impl<S: Service> Connection<S> {
     }
 
     /// Adds content to the message that is being collected, and passes complete messages to the
-    /// call. A message is refused as in [`crate::Refusal`].
+    /// call. A message is refused as in [`crate::Refusal`]. Content that is not gRPC is passed on as it is.
     fn take_content(&mut self, stream: &mut Stream<S>, mut content: &[u8]) -> Result<(), Refusal> {
         let max = self.config.message_bytes_max;
         while !content.is_empty() {
             let assembler = match &mut stream.receiving {
                 Receiving::Message { message: Some(_), .. } => return Err(Refusal::SecondMessage),
                 Receiving::Message { assembler, .. } | Receiving::Stream { assembler } => assembler,
+                Receiving::Content => {
+                    if let Some(sender) = &stream.sender {
+                        sender.send(Bytes::copy_from_slice(content));
+                    }
+                    break;
+                }
                 Receiving::Foreign { .. } | Receiving::Unwanted | Receiving::Ended => {
                     return Ok(());
                 }

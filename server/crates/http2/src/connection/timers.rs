@@ -176,7 +176,14 @@ impl<S: Service> Connection<S> {
                 (Receiving::Message { assembler, .. }, _) => (assembler.held(), stream.began),
                 (Receiving::Foreign { .. }, _) => (0, stream.began),
                 (Receiving::Stream { assembler }, Some(began)) => (assembler.held(), began),
-                (Receiving::Stream { .. } | Receiving::Unwanted | Receiving::Ended, _) => return,
+                // the service bounds the time of content
+                (
+                    Receiving::Stream { .. }
+                    | Receiving::Content
+                    | Receiving::Unwanted
+                    | Receiving::Ended,
+                    _,
+                ) => return,
             };
             let earned = came as u64 / PROGRESS_BYTES_MIN;
             let allowed = BODY_TIMEOUT + Duration::from_secs(earned);

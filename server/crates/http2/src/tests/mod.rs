@@ -22,6 +22,7 @@ use crate::{
 mod bounds;
 mod driven;
 mod hostile;
+mod plain;
 mod stub;
 
 use stub::Ledger;

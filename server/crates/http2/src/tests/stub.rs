@@ -46,7 +46,7 @@ const MADE_BYTES: usize = 64 << 10;
 
 /// `/echo` answers its message, `/large` as many KiB as its message has bytes, `/made` makes them while they are sent, `/parts` reads its
 /// request as a stream and answers each message, `/never` never answers, and `/deaf` is a stream
-/// that reads nothing.
+/// that reads nothing. Without gRPC, `/content` echoes the content and `/broken` fails in its body.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stub(pub(super) Rc<Ledger>);
 
@@ -68,6 +68,10 @@ pub(crate) enum StubBody {
     Echo(Option<crate::RequestStream>),
     /// So many bytes are left, which are made while they are sent.
     Made(usize),
+    /// The content of a request that is not gRPC.
+    Content(crate::RequestStream),
+    /// An error.
+    Broken,
 }
 
 impl http_body::Body for StubBody {
@@ -81,6 +85,12 @@ impl http_body::Body for StubBody {
         let request = match &mut *self {
             Self::Echo(Some(request)) => request,
             Self::Echo(None) => return Poll::Ready(None),
+            Self::Content(content) => {
+                let polled = std::task::ready!(Pin::new(content).poll_frame(cx));
+                let aborted = |_| Status::new(1, "aborted");
+                return Poll::Ready(polled.map(|frame| frame.map_err(aborted)));
+            }
+            Self::Broken => return Poll::Ready(Some(Err(Status::new(2, "broken")))),
             Self::Made(0) => {
                 let trailers = Status::new(0, "").trailers();
                 return Poll::Ready(Some(Ok(http_body::Frame::trailers(trailers))));
@@ -104,7 +114,7 @@ impl http_body::Body for StubBody {
 
     fn size_hint(&self) -> http_body::SizeHint {
         match self {
-            Self::Echo(_) => http_body::SizeHint::default(),
+            Self::Echo(_) | Self::Content(_) | Self::Broken => http_body::SizeHint::default(),
             Self::Made(left) => http_body::SizeHint::with_exact(*left as u64),
         }
     }
@@ -148,6 +158,21 @@ impl Service for Stub {
             }
             CallResponse::Response(http::Response::new(StubBody::Echo(Some(stream))))
         })
+    }
+
+    fn exchange(
+        &self,
+        head: &Rc<Head<()>>,
+        content: Option<crate::RequestStream>,
+    ) -> Option<Self::Future> {
+        let body = match (head.path(), content) {
+            ("/content", Some(content)) => StubBody::Content(content),
+            ("/content", None) => StubBody::Echo(None),
+            ("/broken", _) => StubBody::Broken,
+            _ => return None,
+        };
+        let response = CallResponse::Response(http::Response::new(body));
+        Some(Box::pin(std::future::ready(response)))
     }
 
     fn received(&self, _: &mut StubCall, bytes: usize) {

@@ -3,22 +3,9 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, percent_encode};
+use witan_http2::target;
 
 use super::header::{self, HeaderMeaning};
-
-/// Characters that Go accepts in a request line and actix refuses. Bytes outside of ASCII are escaped as well.
-const ESCAPED: &AsciiSet = &AsciiSet::EMPTY
-    .add(b'"')
-    .add(b'#')
-    .add(b'<')
-    .add(b'>')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
 
 /// Bytes of a line that is judged as a whole: of a relevant header, of all lines about an upgrade together, and in a chunked
 /// body before a chunk with its extensions or of the trailer, as in Go.
@@ -180,11 +167,9 @@ impl RequestFilter {
     /// Escapes a part of a request line.
     fn target(&mut self, rest: &[u8]) -> FilterAction {
         let taken = self.rest_of_line(rest);
-        let escaped = Cow::from(percent_encode(&rest[..taken], ESCAPED));
-        if escaped.len() == taken {
-            FilterAction::Pass(taken)
-        } else {
-            FilterAction::Replace(taken, escaped.into_owned().into())
+        match target::escaped(&rest[..taken]) {
+            Cow::Borrowed(_) => FilterAction::Pass(taken),
+            Cow::Owned(escaped) => FilterAction::Replace(taken, escaped),
         }
     }
 

@@ -111,8 +111,8 @@ impl SurfaceConfigs {
             Arc::new(config)
         };
         Self {
-            // browsers and curl take both, and HTTP/2 serves gRPC alone here
-            all: with(&[HTTP1, H2]),
+            // the order of etcd: a proxy that offers both carries gRPC over what it gets
+            all: with(&[H2, HTTP1]),
             grpc: with(&[H2]),
             http: with(&[HTTP1]),
         }

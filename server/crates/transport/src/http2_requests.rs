@@ -1,0 +1,223 @@
+//! Requests over HTTP/2 that are not gRPC: they reach the handler of HTTP/1 as if they had come over it, and its answers
+//! go back as HTTP/2 has them.
+//!
+//! Not here: the protocol (`witan_http2`), and gRPC calls (`grpc`).
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::SystemTime,
+};
+
+use actix_http::{BoxedPayloadStream, Extensions, HttpMessage as _, error::PayloadError};
+use actix_service::{Service as _, ServiceFactory as _, boxed, map_config};
+use actix_web::{
+    App, Handler, HttpRequest, HttpResponse,
+    body::{BodySize, BoxBody, MessageBody as _},
+    dev::{AppConfig, ServiceResponse},
+    http::{self as http1, header::HttpDate},
+    web::{self, Payload},
+};
+use bytes::Bytes;
+use futures_util::Stream;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body::{Body as _, Frame};
+use witan_base::budget::ClientBudgets;
+use witan_http2::{RequestStream, Status};
+
+use super::{Head, grpc::ConnectionInfo, http1_stream::OverTls, limits::BODY_PIECE_BYTES};
+
+/// Fields about one connection of HTTP/1, which HTTP/2 does not have.
+const OF_HTTP1: [header::HeaderName; 5] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::HeaderName::from_static("keep-alive"),
+    header::HeaderName::from_static("proxy-connection"),
+];
+
+/// The handler of HTTP as actix calls it.
+type HttpService = boxed::BoxService<actix_http::Request, ServiceResponse, actix_web::Error>;
+
+/// Serves the requests of one worker.
+#[derive(Clone)]
+pub(super) struct Http2Requests(Rc<HttpService>);
+
+impl Http2Requests {
+    /// Makes the service that calls `handler`.
+    pub(super) async fn new(
+        handler: impl Handler<(HttpRequest, Payload), Output = HttpResponse>,
+    ) -> Result<Self, ()> {
+        let app = App::new()
+            // only the connections of HTTP/1 can have data of their own
+            .wrap_fn(|mut request, service| {
+                let connection = request.extensions_mut().remove::<Rc<Extensions>>();
+                if let Some(connection) = connection {
+                    request.add_data_container(connection);
+                }
+                service.call(request)
+            })
+            .default_service(web::to(handler));
+        let service = map_config(app, |()| AppConfig::default()).new_service(());
+        Ok(Self(Rc::new(boxed::service(service.await?))))
+    }
+
+    /// Makes the service of one connection, with its client's share of the memory.
+    pub(super) fn of_connection(
+        &self,
+        client: &ConnectionInfo,
+        traffic: ClientBudgets,
+    ) -> ConnectionRequests {
+        let mut data = Extensions::new();
+        data.insert(traffic);
+        if client.over_tls {
+            data.insert(OverTls);
+        }
+        let (service, data) = (self.0.clone(), Rc::new(data));
+        ConnectionRequests { service, address: client.address, data }
+    }
+}
+
+/// Serves the requests of one connection.
+pub(super) struct ConnectionRequests {
+    service: Rc<HttpService>,
+    address: Option<SocketAddr>,
+    /// What [`super::connection_data`] finds.
+    data: Rc<Extensions>,
+}
+
+/// A request that is being answered.
+pub(super) type RunningRequest = Pin<Box<dyn Future<Output = Response<HttpBody>>>>;
+
+impl ConnectionRequests {
+    /// Answers a request with its content, if it has any.
+    pub(super) fn answer(&self, head: &Head, content: Option<RequestStream>) -> RunningRequest {
+        let Some(mut request) = request(head, content) else {
+            let refusal = HttpResponse::BadRequest().body("400 Bad Request");
+            return Box::pin(std::future::ready(response(refusal, false)));
+        };
+        request.head_mut().peer_addr = self.address;
+        request.extensions_mut().insert(self.data.clone());
+        let head_only = *request.method() == http1::Method::HEAD;
+        let answer = self.service.call(request);
+        Box::pin(async move {
+            let answer = answer.await.map(ServiceResponse::into);
+            let answer = answer.unwrap_or_else(HttpResponse::from_error);
+            response(answer, head_only)
+        })
+    }
+}
+
+/// Makes a request of HTTP/1. `None` if its types refuse a part of the head.
+fn request(head: &Head, content: Option<RequestStream>) -> Option<actix_http::Request> {
+    let parts = head.parts();
+    let has_content = content.is_some();
+    let mut request = match content {
+        Some(content) => {
+            let content: BoxedPayloadStream = Box::pin(Content(content));
+            actix_http::Request::with_payload(content.into())
+        }
+        None => actix_http::Request::new(),
+    };
+    let to = request.head_mut();
+    to.method = http1::Method::from_bytes(parts.method.as_str().as_bytes()).ok()?;
+    to.uri = parts.uri.path_and_query()?.as_str().parse().ok()?;
+    to.version = http1::Version::HTTP_2;
+    for (name, value) in &parts.headers {
+        let name = http1::header::HeaderName::from_bytes(name.as_ref()).ok()?;
+        let value = http1::header::HeaderValue::from_bytes(value.as_bytes()).ok()?;
+        to.headers.append(name, value);
+    }
+    // content without a length is chunked in HTTP/1
+    if has_content && !parts.headers.contains_key(header::CONTENT_LENGTH) {
+        let chunked = http1::header::HeaderValue::from_static("chunked");
+        to.headers.insert(http1::header::TRANSFER_ENCODING, chunked);
+    }
+    Some(request)
+}
+
+/// Makes a response of HTTP/2; for HEAD without its body.
+fn response(answer: HttpResponse, head_only: bool) -> Response<HttpBody> {
+    let (answer, body) = answer.into_parts();
+    let size = body.size();
+    let without_body = head_only || size.is_eof();
+    let mut response =
+        Response::new(HttpBody { body: (!without_body).then_some(body), piece: Bytes::new() });
+    let status = StatusCode::from_u16(answer.status().as_u16());
+    *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    for (name, value) in answer.headers() {
+        let name = header::HeaderName::from_bytes(name.as_ref());
+        let value = HeaderValue::from_bytes(value.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, value)
+            && !OF_HTTP1.contains(&name)
+        {
+            headers.append(name, value);
+        }
+    }
+    if let BodySize::Sized(length) = size {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    let date = HttpDate::from(SystemTime::now()).to_string();
+    if let Ok(date) = HeaderValue::try_from(date) {
+        headers.entry(header::DATE).or_insert(date);
+    }
+    response
+}
+
+/// The content of a request as actix reads it.
+struct Content(RequestStream);
+
+impl Stream for Content {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let frame = ready!(Pin::new(&mut self.0).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| match frame {
+            Ok(frame) => Ok(frame.into_data().unwrap_or_default()),
+            Err(_) => Err(PayloadError::Incomplete(None)),
+        }))
+    }
+}
+
+/// The body of an answer. Its maker has reserved the memory, so that the connection counts only the piece that it sends.
+pub(super) struct HttpBody {
+    /// `None` if there is none, or after its end.
+    body: Option<BoxBody>,
+    /// The rest of the part that was read last.
+    piece: Bytes,
+}
+
+impl http_body::Body for HttpBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        while self.piece.is_empty() {
+            let Some(body) = &mut self.body else {
+                return Poll::Ready(None);
+            };
+            match ready!(Pin::new(body).poll_next(cx)) {
+                Some(Ok(part)) => self.piece = part,
+                Some(Err(error)) => {
+                    self.body = None;
+                    let status = Status::new(Status::UNKNOWN, error.to_string());
+                    return Poll::Ready(Some(Err(status)));
+                }
+                None => self.body = None,
+            }
+        }
+        let length = self.piece.len().min(BODY_PIECE_BYTES);
+        let piece = self.piece.split_to(length);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_none() && self.piece.is_empty()
+    }
+}

@@ -1,0 +1,274 @@
+//! HTTP/2 that is not gRPC: served as HTTP/1.1 is, on the connection of gRPC.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use witan_e2e::{Kind, beside, tool::Said, wait};
+
+use super::stage::Stage;
+
+const VERSIONS: [&str; 2] = ["--http1.1", "--http2"];
+
+/// Requests of every dialect, in order: arguments of curl, and the target.
+const REQUESTS: [(&[&str], &str); 32] = [
+    (&["-XPUT", "-dvalue=1"], "/v2/keys/a?prevExist=false"),
+    (&["-XPUT", "-dvalue=2&ttl=", "-dprevValue=1"], "/v2/keys/a"),
+    (&[], "/v2/keys/a?quorum=true"),
+    (&["-I"], "/v2/keys/a"),
+    (&["-XPOST", "-dvalue=%C3%A4"], "/v2/keys/queue"),
+    (&["-XPUT", "-dvalue=x"], "/v2/keys/a?prevExist=false"),
+    (&[], "/v2/keys/nothing"),
+    (
+        &["-XPUT", "-dvalue=raw"],
+        "/v2/keys/\u{e4}<x>|?recursive=true",
+    ),
+    (&[], "/v2/keys/?recursive=true&sorted=true"),
+    (&[], "/v2/keys/a?wait=true&waitIndex=1"),
+    (&["-XDELETE"], "/v2/keys/a"),
+    (&["-XPATCH"], "/v2/keys/a"),
+    (&["-T/dev/null"], "/v2/keys/b?value=query"),
+    (&[], "/v2/members"),
+    (&[], "/v2/stats/self/"),
+    (&["-dvalue=old"], "/v1/keys/one"),
+    (&[], "/v1/keys/one"),
+    (&[], "/leader"),
+    (&[r#"-d{"key":"aw==","value":"dg=="}"#], "/v3/kv/put"),
+    (&[r#"-d{"key":"aw=="}"#], "/v3/kv/range"),
+    (&[r#"-d{"key":""}"#], "/v3/kv/put"),
+    (&["-d{"], "/v3/kv/range"),
+    (&[], "/v3/kv/range"),
+    (&["-d{}"], "/v3/nothing"),
+    (&[], "/health"),
+    (&[], "/readyz?verbose"),
+    (&["-XPOST"], "/health"),
+    (&[], "/version"),
+    (&["-XOPTIONS", "-HOrigin: https://page"], "/v3/kv/put"),
+    (
+        &["-HOrigin: https://other", "-d{}", "-HHost: x"],
+        "/v3/kv/put",
+    ),
+    (&[], "/console/"),
+    (
+        &["-HContent-Type: application/json", "-d{}"],
+        "/etcdserverpb.KV/Range",
+    ),
+];
+
+/// The status, headers and body of an answer, without what the version of HTTP or the time decides.
+fn comparable(answer: &str, target: &str) -> Vec<String> {
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("{target}: {answer:?}"));
+    let mut lines = head.lines();
+    let status = lines.next().expect("a status line");
+    let status = status.split(' ').nth(1).expect("a status");
+    let of_version = ["date", "connection", "transfer-encoding"];
+    let headers = lines.map(|line| line.split_once(':').expect("a header"));
+    let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value));
+    let mut headers: Vec<String> = headers
+        .filter(|(name, _)| !of_version.contains(&name.as_str()))
+        .map(|(name, value)| match name.as_str() {
+            // ids in the body are not equally long
+            "content-length" => name,
+            _ => format!("{name}:{value}"),
+        })
+        .collect();
+    headers.sort();
+    assert!(answer.contains("ate: "), "{target}: no time in {head}");
+    [[status.to_owned()].as_slice(), &headers, &[body.to_owned()]].concat()
+}
+
+fn ask(stage: &Stage, version: &str, args: &[&str], target: &str) -> Vec<String> {
+    // curl's own name would say nothing
+    let common = [version, "-i", "-HExpect:", "--path-as-is", "-g"];
+    let (code, answer) = stage.curl(&[&common, args].concat(), target);
+    assert_eq!(code, Some(0), "{version} {target}");
+    let spoken = answer.starts_with("HTTP/2 ");
+    assert_eq!(spoken, version == "--http2", "{answer}");
+    comparable(&answer, target)
+}
+
+#[test]
+fn every_dialect_answers_as_over_http1() {
+    let answers = VERSIONS.map(|version| {
+        let args = ["--enable-console", "--cors=https://page"];
+        let stage = Stage::start(Kind::Witan, &args);
+        let own = stage.url();
+        REQUESTS.map(|(args, target)| {
+            let mut answer = ask(&stage, version, args, target);
+            for line in &mut answer {
+                // ids and URLs follow from the ports
+                *line = masked(&line.replace(&own, "URL"));
+            }
+            answer
+        })
+    });
+    let [http1, http2] = answers;
+    for (((args, target), http1), http2) in REQUESTS.iter().zip(http1).zip(http2) {
+        assert_eq!(http1, http2, "{args:?} {target}");
+    }
+}
+
+/// A text without numbers of more than four digits, decimal or hexadecimal, and without times.
+fn masked(text: &str) -> String {
+    let mut out = String::new();
+    for word in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let core = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        let number = core.len() > 4 && core.chars().any(|c| c.is_ascii_digit());
+        out.push_str(if number { "#" } else { core });
+        out.push_str(&word[core.len()..]);
+    }
+    out
+}
+
+#[test]
+fn a_client_that_offers_both_gets_h2_as_from_etcd() {
+    let said = beside(Kind::Etcd37, |kind| {
+        let stage = Stage::start(kind, &[]);
+        let agreed = [
+            &["h2", "http/1.1"][..],
+            &["http/1.1", "h2"],
+            &["grpc-exp", "h2"],
+            &[],
+        ]
+        .map(|offered| {
+            let stream = stage.client().alpn(offered).connect(stage.port).unwrap();
+            stream.conn.alpn_protocol().map(<[u8]>::to_vec)
+        });
+        let shown = "%{http_version} %{http_code}";
+        let post = ["-d{}", "-HContent-Type: application/json"];
+        let statuses = VERSIONS.map(|version| {
+            let common = [version, "-o", "/dev/null", "-w", shown];
+            let of = |args: &[&str], target| stage.curl(&[&common, args].concat(), target).1;
+            [
+                of(&[], "/health"),
+                of(&post, "/etcdserverpb.KV/Range"),
+                of(&["-XPOST"], "/etcdserverpb.KV/Range"),
+                // curl leaves out what HTTP/2 has no place for, as browsers do
+                of(&["-HUpgrade: websocket"], "/v3/watch"),
+            ]
+        });
+        (agreed, statuses)
+    });
+    assert_eq!(said[0], said[1]);
+    let h2 = Some(b"h2".to_vec());
+    assert_eq!(said[0].0, [h2.clone(), h2.clone(), h2, None]);
+    assert_eq!(said[0].1[1][0], "2 200");
+}
+
+/// A request whose answer does not end, and the lines of it.
+struct Streaming {
+    curl: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Streaming {
+    fn begin(stage: &Stage, args: &[&str], target: &str) -> Self {
+        let mut command = Command::new("curl");
+        command.args(["-sSNi", "--http2", "--cacert", &stage.ca]);
+        let command = command.args(args).arg(format!("{}{target}", stage.url()));
+        let mut curl = command.stdout(Stdio::piped()).spawn().expect("curl");
+        let lines = BufReader::new(curl.stdout.take().expect("a pipe"));
+        Self { curl, lines }
+    }
+
+    /// The next line of the body.
+    fn line(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            let read = self.lines.read_line(&mut line).expect("a line");
+            assert!(!line.starts_with("HTTP/1"), "{line}");
+            if read == 0 || line.starts_with('{') {
+                return line;
+            }
+        }
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        let _ = self.curl.kill();
+        let _ = self.curl.wait();
+    }
+}
+
+#[test]
+fn long_polls_and_streams_end_with_their_client() {
+    let stage = Stage::start(Kind::Witan, &[]);
+    let gauge = |name: &str, value: f64| {
+        wait::until_true(name, || stage.server.metric(name) == Some(value));
+    };
+    let [tree, mvcc] = [
+        "etcd_debugging_store_watchers",
+        "etcd_debugging_mvcc_watcher_total",
+    ];
+    let mut poll = Streaming::begin(&stage, &[], "/v2/keys/k?wait=true");
+    let mut stream = Streaming::begin(&stage, &[], "/v2/keys/k?wait=true&stream=true");
+    let create = r#"-d{"create_request":{"key":"aw=="}}"#;
+    let mut watch = Streaming::begin(&stage, &[create], "/v3/watch");
+    gauge(tree, 2.0);
+    gauge(mvcc, 1.0);
+    assert!(watch.line().contains("\"created\":true"));
+    for value in ["1", "2"] {
+        let body = format!("-dvalue={value}");
+        stage.curl(&["-XPUT", &body], "/v2/keys/k");
+        let event = stream.line();
+        assert!(event.contains(&format!("\"value\":\"{value}\"")), "{event}");
+        stage.curl(&[r#"-d{"key":"aw==","value":"dg=="}"#], "/v3/kv/put");
+        let event = watch.line();
+        assert!(event.contains("\"value\":\"dg==\""), "{event}");
+    }
+    let event = poll.line();
+    assert!(event.contains("\"value\":\"1\""), "{event}");
+    gauge(tree, 1.0);
+    drop((stream, watch));
+    gauge(tree, 0.0);
+    gauge(mvcc, 0.0);
+}
+
+#[test]
+fn large_bodies_pass_in_both_directions() {
+    let stage = Stage::start(Kind::Witan, &[]);
+    let large = "x".repeat(5 << 20);
+    let file = stage.server.dir().join("body");
+    std::fs::write(&file, format!("value={large}")).unwrap();
+    let body = format!("@{}", file.display());
+    for framing in ["Content-Length: 5242886", "Content-Length:"] {
+        let args = ["--http2", "-XPUT", "-H", framing, "-d", &body];
+        let (_, set) = stage.curl(&args, "/v2/keys/large");
+        assert!(set.contains("\"action\":\"set\""), "{framing}: {set:.100}");
+    }
+    let (_, back) = stage.curl(&["--http2"], "/v2/keys/large");
+    assert!(back.contains(&large), "{} bytes", back.len());
+    // a body above the bound is refused before it is there
+    std::fs::write(&file, "v".repeat(11 << 20)).unwrap();
+    let statuses = VERSIONS.map(|version| {
+        let shown = ["-o", "/dev/null", "-w", "%{http_code}"];
+        let args = [version, "-XPUT", "-HExpect:", "-d", &body];
+        stage
+            .curl(&[&args[..], &shown].concat(), "/v2/keys/large")
+            .1
+    });
+    assert_eq!(statuses[0], statuses[1]);
+}
+
+#[test]
+fn certificates_and_host_names_count_over_http2() {
+    let stage = Stage::mutual(Kind::Witan, &["--host-whitelist=example.org"]);
+    let [cert, key] = stage.issue("someone").paths();
+    let shown = ["--http2", "-o", "/dev/null", "-w", "%{http_code}"];
+    let known = [&shown[..], &["--cert", &cert, "--key", &key]].concat();
+    assert_eq!(stage.curl(&known, "/health").1, "200");
+    assert_ne!(stage.curl(&shown, "/health").0, Some(0));
+    // a foreign name without TLS
+    let clear = format!("{}/version", stage.server.url());
+    for (host, status) in [("example.org", "200"), ("other", "421")] {
+        let host = format!("Host: {host}");
+        let mut curl = Command::new("curl");
+        let curl = curl.args(["-sS", "--http2-prior-knowledge", "-H", &host]);
+        let said = Said::by(curl.args(["-o/dev/null", "-w%{http_code}", &clear]));
+        assert_eq!(said.stdout, status, "{host}");
+    }
+}
