@@ -144,15 +144,15 @@ async fn serve(
         return HttpResponse::Ok().finish();
     }
     let websocket = websocket::is_requested(request);
-    if (websocket || !request.method().is_safe())
-        && let Err(refusal) = check_origin(request, &front.ctx.settings)
-    {
+    let route = limit_to_surface(surface, route(&front.ctx.settings, path), path);
+    let acts = websocket || !request.method().is_safe() || acts_when_read(route);
+    if acts && let Err(refusal) = check_origin(request, &front.ctx.settings, route) {
         if !websocket {
             reply::drain(&mut payload).await;
         }
         return *refusal;
     }
-    let route = match limit_to_surface(surface, route(&front.ctx.settings, path), path) {
+    let route = match route {
         Route::V3 if websocket => {
             return websocket::begin(&front.ctx, request, payload, path);
         }
@@ -255,23 +255,52 @@ fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<Http
     Err(reply::text(StatusCode::MISDIRECTED_REQUEST, &message).into())
 }
 
-/// Refuses writes and WebSockets of pages of other origins unless `--cors` names the origin: browsers send forms and texts
-/// by POST, and open WebSockets, without a preflight request. Other clients send no origin.
-fn check_origin(request: &HttpRequest, settings: &Settings) -> Result<(), Box<HttpResponse>> {
-    let Some(origin) = request.headers().get(ORIGIN) else {
+/// Whether a request has an effect on this route though its method is safe: a token is made and takes one of their
+/// places, or all requests are counted for a time.
+fn acts_when_read(route: Route) -> bool {
+    match route {
+        Route::Resource(row) => row.resource == Resource::NewToken || row.path == "/debug/top",
+        Route::V3 | Route::NotFound => false,
+    }
+}
+
+/// Refuses requests with an effect and WebSockets of pages of other origins unless `--cors` names the origin: browsers send
+/// forms and texts by POST, and open WebSockets, without a preflight request. No origin is named that may act on another
+/// cluster in this one's name. Other clients send no origin.
+fn check_origin(
+    request: &HttpRequest,
+    settings: &Settings,
+    route: Route,
+) -> Result<(), Box<HttpResponse>> {
+    let acts_elsewhere = matches!(route, Route::Resource(row) if row.resource == Resource::Follow);
+    let Some(origin) = origin(request) else {
         return Ok(());
     };
     let host = request.headers().get(HOST).map(HeaderValue::as_bytes);
-    if allows_origin(settings, origin) || is_origin_of(origin.as_bytes(), host.unwrap_or_default())
-    {
+    let is_own = is_origin_of(origin.as_bytes(), host.unwrap_or_default());
+    if is_own || (!acts_elsewhere && allows_origin(settings, &origin)) {
         return Ok(());
     }
     let shown = String::from_utf8_lossy(origin.as_bytes());
-    let message = format!(
-        "This member takes no writes and no WebSockets of pages of {shown:?}.\n\
-         Start it with --cors {shown:?} if they may call it."
-    );
+    let remedy = match acts_elsewhere {
+        true => "Send it without an origin: witan follow, curl.".to_owned(),
+        false => format!("Start it with --cors {shown:?} if they may call it."),
+    };
+    let message =
+        format!("This member takes no writes and no WebSockets of pages of {shown:?}.\n{remedy}");
     Err(reply::text(StatusCode::FORBIDDEN, &message).into())
+}
+
+/// The origin of the page that has sent a request; `null` if the browser says only that it is another one, as it does
+/// when it loads an image.
+fn origin(request: &HttpRequest) -> Option<HeaderValue> {
+    let headers = request.headers();
+    let is_foreign = || {
+        let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+        let foreign = matches!(site, Some(b"cross-site" | b"same-site"));
+        foreign.then(|| HeaderValue::from_static("null"))
+    };
+    headers.get(ORIGIN).cloned().or_else(is_foreign)
 }
 
 /// Whether `--cors` names this origin, or all.

@@ -293,6 +293,30 @@ fn pages_of_other_origins_write_nothing() {
     }
 }
 
+/// A token takes a place for a week, and all requests are counted for seconds: neither is for any page, also as an image.
+#[test]
+fn pages_of_other_origins_get_nothing_that_costs() {
+    let allowed = "http://allowed.example:80";
+    let server = Launch::witan().arg(format!("--cors={allowed}")).start();
+    let get =
+        |path: &str, header: (&str, &str)| server.http_with(&[header], "GET", path, "").status;
+    for path in ["/new?size=3", "/debug/top?seconds=1"] {
+        assert_eq!(get(path, ("Origin", allowed)), 200, "{path}");
+        assert_eq!(get(path, ("Origin", &server.url())), 200, "{path}");
+        assert_eq!(get(path, ("Sec-Fetch-Site", "none")), 200, "{path}");
+        for other in ["http://other.example", "null"] {
+            assert_eq!(get(path, ("Origin", other)), 403, "{path} {other}");
+        }
+        assert_eq!(get(path, ("Sec-Fetch-Site", "cross-site")), 403, "{path}");
+    }
+    let server = Launch::witan().start();
+    let foreign = [("Origin", "http://other.example")];
+    assert_eq!(
+        server.http_with(&foreign, "GET", "/new?size=3", "").status,
+        200
+    );
+}
+
 /// A browser opens a WebSocket to wherever a page likes; etcd takes every origin.
 #[test]
 fn pages_of_other_origins_open_no_websocket() {
