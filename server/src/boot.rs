@@ -380,7 +380,8 @@ fn start_node(
         members,
         metrics: storage_metrics,
     } = disk;
-    let settings = replica_config(config, identity.member_id);
+    let copied = storage.copy.is_some();
+    let settings = replica_config(config, identity.member_id, copied);
     let replica = recorder::start_recorded(config, (settings, recovered), &mut space)?;
     let (frozen, to_hash) = FrozenStates::new(config.corruption.compactions.is_some());
     let parts = NodeParts {
@@ -393,6 +394,7 @@ fn start_node(
         slow_apply: config.warning_apply_duration,
         frozen,
         lock: storage.lock,
+        copy: storage.copy,
     };
     let checkpoints = storage.checkpoint;
     let mut peers = None;
@@ -456,7 +458,7 @@ fn request_timeout(config: &Config) -> Duration {
 }
 
 /// Makes the settings of the replica, with times in ticks of one heartbeat interval.
-fn replica_config(config: &Config, id: MemberId) -> replica::Config {
+fn replica_config(config: &Config, id: MemberId, copied: bool) -> replica::Config {
     let in_ticks = |time: Duration| time.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
     replica::Config {
         id: id.0,
@@ -469,6 +471,7 @@ fn replica_config(config: &Config, id: MemberId) -> replica::Config {
             .auto_compaction
             .map(|wanted| compaction_in_ticks(wanted, config)),
         request_ticks: u64::try_from(in_ticks(request_timeout(config))).unwrap_or(u64::MAX),
+        copied,
         tuning: replica::Tuning::default(),
     }
 }

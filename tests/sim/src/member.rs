@@ -557,6 +557,7 @@ impl World {
             pre_vote: self.climate.pre_vote,
             compaction: None,
             request_ticks: self.scenario.request_ticks(),
+            copied: false,
             tuning: self.tuning(),
         }
     }

@@ -21,7 +21,9 @@ use witan_replica::{
     replica::{Halt, Role, Status},
     ticket_map::TicketMap,
 };
-use witan_storage::{Checkpointer, DirectoryLock, RaftLog, SnapshotReceiver, SpaceMonitor};
+use witan_storage::{
+    Checkpointer, DirectoryCopy, DirectoryLock, RaftLog, SnapshotReceiver, SpaceMonitor,
+};
 
 use super::{
     FrozenStates, Node, NodeError, Shared, SharedParts, Waker,
@@ -52,6 +54,9 @@ pub const EXIT_REMOVED: i32 = 34;
 /// Exit code of a member whose data directory was emptied or replaced.
 pub const EXIT_LOG_LOST: i32 = 35;
 
+/// Exit code of a member whose committed entries contradict those of the leader.
+const EXIT_FORKED: i32 = 40;
+
 /// Exit code of a member whose log does not decode, as at start.
 const EXIT_CORRUPT_ENTRY: i32 = 30;
 
@@ -75,6 +80,8 @@ pub struct NodeParts {
     pub frozen: FrozenStates,
     /// Keeps other processes out of the data directory while the thread runs.
     pub lock: DirectoryLock,
+    /// If the data directory is a copy.
+    pub copy: Option<DirectoryCopy>,
 }
 
 /// Starts the replica's thread. `checkpointer` gets the node, which it tells what is durable, and
@@ -96,6 +103,13 @@ pub fn start(
     let node = Node { shared: shared.clone(), client: ClientNetwork::default() };
     let checkpointer = checkpointer(node.clone())?;
     let post = post(node.clone(), checkpointer.receiver())?;
+    if parts.replica.is_copied() {
+        shared.metrics.copied.set(1);
+        tracing::warn!(
+            "the data directory is a copy: this member does not vote until a leader has brought it up to date; \
+             if most voters are copies, there is no leader before all voters run"
+        );
+    }
     let replayed_bytes = parts.log.replayed_bytes();
     let log_bytes = parts.checkpoint_log_bytes;
     let host = NodeHost {
@@ -121,6 +135,7 @@ pub fn start(
         message_faults: MessageFaults::new(shared.metrics.message_faults.clone()),
         shared,
         _hold: parts.lock,
+        copy: parts.copy,
         space: parts.space,
         last_ticket: 0,
         reads_asked: false,
@@ -140,6 +155,8 @@ struct ReplicaLoop {
     host: NodeHost,
     shared: Arc<Shared>,
     _hold: DirectoryLock,
+    /// If the data directory is a copy that is not marked as this member's own yet.
+    copy: Option<DirectoryCopy>,
     space: SpaceMonitor,
     message_faults: MessageFaults,
     last_ticket: u64,
@@ -361,10 +378,27 @@ impl ReplicaLoop {
         let waiting = self.replica.proposals_waiting();
         self.shared.metrics.proposals_pending.set(waiting as i64);
         self.publish(&status);
+        self.end_copy();
         match halted {
             None => false,
             Some(Halt::Removed) => true,
             Some(halt) => halt_process(halt),
+        }
+    }
+
+    /// Marks a copied data directory as this member's own once the member votes again.
+    fn end_copy(&mut self) {
+        if self.replica.is_copied() {
+            return;
+        }
+        let Some(copy) = self.copy.take() else { return };
+        self.shared.metrics.copied.set(0);
+        match copy.mark_as_own() {
+            Ok(()) => tracing::info!("the data directory was a copy; this member is up to date"),
+            // on a full disk a member must run, too; its next start finds a copy again
+            Err(error) => {
+                tracing::warn!(%error, "failed to mark the copied data directory as the member's own");
+            }
         }
     }
 
@@ -405,6 +439,7 @@ fn halt_process(halt: Halt) -> ! {
         Halt::UnknownCommand { .. } => EXIT_UNKNOWN_COMMAND,
         Halt::Removed => EXIT_REMOVED,
         Halt::LogLost { .. } => EXIT_LOG_LOST,
+        Halt::Forked { .. } => EXIT_FORKED,
         Halt::CorruptEntry { .. } => EXIT_CORRUPT_ENTRY,
     };
     std::process::exit(exit_code)

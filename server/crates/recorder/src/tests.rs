@@ -153,6 +153,7 @@ fn started(sink: impl Sink + 'static) -> RecordedReplica {
         pre_vote: true,
         compaction: None,
         request_ticks: 50,
+        copied: false,
         tuning: Tuning::default(),
     };
     let member = Member { id: 1, name: "m1".into(), ..Member::default() };

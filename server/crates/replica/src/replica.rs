@@ -5,6 +5,7 @@
 
 mod apply_queue;
 mod boot;
+mod copied;
 mod deferred_commits;
 mod disk_room;
 mod failover;
@@ -12,6 +13,7 @@ mod forced;
 mod forwarding;
 mod frozen;
 mod group_commit;
+mod halt;
 mod leases;
 mod log_lost;
 mod membership;
@@ -34,6 +36,7 @@ use raft::{
 pub use boot::genesis;
 pub use forced::{ForceError, ForcedCluster};
 pub use frozen::{FrozenReplica, FrozenState};
+pub use halt::Halt;
 pub use message_check::MessageFault;
 pub use peers::{PeerEvent, TransferRefused};
 
@@ -57,11 +60,12 @@ use crate::{
     wire::PeerMessage,
 };
 use apply_queue::ApplyQueue;
+use copied::CopiedDisk;
 use deferred_commits::DeferredCommits;
 use disk_room::DiskRoom;
 use failover::{AskedPreVote, Failover};
 use group_commit::HeldProposal;
-use log_lost::BeyondLog;
+use log_lost::Contradiction;
 use membership::{OwnRemoval, PendingRemoval, told_commit};
 use witan_machine::{StateMachine, member::MemberId, view::View};
 
@@ -86,6 +90,8 @@ pub struct Config {
     pub compaction: Option<AutoCompaction>,
     /// Ticks after which the shell has reported a timeout for a request; the core forgets it then.
     pub request_ticks: u64,
+    /// Whether the disk is a copy, which this member may have used elsewhere after it was taken.
+    pub copied: bool,
     /// Bounds that are smaller in short runs.
     pub tuning: Tuning,
 }
@@ -109,40 +115,6 @@ impl Default for Tuning {
             lease_checkpoint_s: None,
         }
     }
-}
-
-/// Why a member must end. Nothing more can be asked of its replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Halt {
-    /// A committed entry holds a command that this release does not know. It was not applied.
-    #[error(
-        "entry {index} of the raft log holds a command that this release does not know; \
-         start the release that wrote it"
-    )]
-    UnknownCommand {
-        /// Raft index of the entry.
-        index: u64,
-    },
-    /// A committed entry does not decode. It was not applied.
-    #[error("entry {index} of the raft log does not decode")]
-    CorruptEntry {
-        /// Raft index of the entry.
-        index: u64,
-    },
-    /// The member was removed from the cluster.
-    #[error("this member was removed from the cluster")]
-    Removed,
-    /// The leader has entries of this member acknowledged that its log does not hold.
-    #[error(
-        "this member has acknowledged entry {committed}, but its log ends at {last}: its data \
-         directory was emptied or replaced. Remove the member and add it again under a new identity"
-    )]
-    LogLost {
-        /// The commit index that the leader tells.
-        committed: u64,
-        /// The last entry of the log.
-        last: u64,
-    },
 }
 
 /// Status of a replica: cheap to copy, published after every turn.
@@ -243,8 +215,10 @@ pub struct Replica {
     own_removal: OwnRemoval,
     /// Why the member must end after this turn.
     halt: Option<Halt>,
-    /// A leader that says that it has acknowledgments of entries that the log does not hold.
-    beyond_log: Option<BeyondLog>,
+    /// What a leader says that the log contradicts.
+    contradiction: Option<Contradiction>,
+    /// If the disk is a copy that no confirmed leader has brought up to date yet.
+    copied: Option<CopiedDisk>,
     /// Members that refuse this one, because it was removed from the cluster.
     removed_at: BTreeSet<u64>,
     /// If `--force-new-cluster` has appended to the log: the members that its entries remove which were committed
@@ -281,7 +255,10 @@ impl Replica {
                 // not wait.
                 let _ = self.raft.campaign();
             }
+        } else {
+            self.tick_as_copy();
         }
+        self.settle_copy();
         let patience = self.config.request_ticks;
         self.continue_leaving();
         self.hand_over_if_full();
@@ -344,7 +321,7 @@ impl Replica {
     fn may_campaign(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let persisted = !self.is_sole_voter() || log.persisted == log.last_index();
-        persisted && !self.may_have_lost_log()
+        persisted && self.may_lead_with_disk()
     }
 
     /// Whether a linearizable read may see the present state without asking anyone: nobody else votes, and
@@ -424,14 +401,17 @@ impl Replica {
         let asks_for_vote =
             kind == MessageType::MsgRequestVote || kind == MessageType::MsgRequestPreVote;
         if (kind == MessageType::MsgTimeoutNow && (self.has_full_disk() || !self.may_campaign()))
-            || (asks_for_vote && self.may_have_lost_log())
+            || (asks_for_vote && !self.may_vote_for(&message))
             || self.is_late_from_ended_leader(&message)
             || self.disturbs_first_campaign(&message)
             || self.falls_short(&message)
         {
             return Ok(());
         }
-        if self.check_beyond_log(&message, last) || self.correct_rejection(&mut message) {
+        if self.check_contradiction(&message, last)
+            || self.waits_for_confirmation(&mut message)
+            || self.correct_rejection(&mut message)
+        {
             return Ok(());
         }
         if kind == MessageType::MsgReadIndex
@@ -461,8 +441,12 @@ impl Replica {
     fn pass_to_raft(&mut self, message: Message) {
         self.note_pre_vote(&message);
         let told = (message.from, message.term, told_commit(&message));
+        let noted = self.copied.is_some().then(|| message.clone());
         // An error means that the message is stale or not for this member; raft changed nothing.
         let _ = self.raft.step(message);
+        if let Some(message) = noted {
+            self.note_for_copy(&message);
+        }
         self.note_leader_commit(told);
     }
 

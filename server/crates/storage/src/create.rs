@@ -132,7 +132,13 @@ fn fill(
     // an offline command has no metrics page
     let metrics = StorageMetrics::register(&Register::default());
     let (storage, _) = open(dir, identity, &Arc::default(), &metrics)?;
-    let Storage { mut log, mut checkpoint, lock: hold, checkpoint_log_bytes: _ } = storage;
+    let Storage {
+        mut log,
+        mut checkpoint,
+        lock: hold,
+        checkpoint_log_bytes: _,
+        copy: _,
+    } = storage;
     let written = checkpoint.write(None, view);
     batch.map(|batch| log.append(batch));
     log.close();

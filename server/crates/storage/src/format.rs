@@ -133,7 +133,7 @@ pub(super) fn write(identity: &DataIdentity, dir: &Path) -> io::Result<()> {
 pub(super) enum Origin {
     /// A member has written it here.
     Written,
-    /// It was copied here from another directory, which its member may have used during the copy.
+    /// It was copied here from another directory, which its member may have used during the copy and after it.
     Copied,
 }
 

@@ -60,6 +60,7 @@ mod tests;
 mod wal_dir;
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -99,6 +100,22 @@ pub struct Storage {
     pub checkpoint_log_bytes: u64,
     /// Lock of the directory, to be kept until the process ends.
     pub lock: DirectoryLock,
+    /// If the directory is a copy that is not marked as the member's own yet.
+    pub copy: Option<DirectoryCopy>,
+}
+
+/// A copied data directory. The member may have used the original after the copy was taken.
+#[derive(Debug)]
+pub struct DirectoryCopy {
+    member: PathBuf,
+    identity: DataIdentity,
+}
+
+impl DirectoryCopy {
+    /// Marks the directory as the member's own, durable on return: its next start finds no copy.
+    pub fn mark_as_own(&self) -> io::Result<()> {
+        format::write(&self.identity, &self.member)
+    }
 }
 
 /// Returns the free bytes of the file system of `dir`; `u64::MAX` if the system cannot tell.
@@ -157,17 +174,11 @@ pub fn open(
         LogOwner::new(identity, link).write(&dir_of_log)?;
     }
     log.save_start();
-    if fresh || origin == Origin::Copied {
+    if fresh {
         // Written last, so that the set-up is repeated if a crash interrupts it.
-        let written = format::write(identity, &member).and_then(|()| files::sync_dir(dir));
-        match written {
-            Err(error) if fresh => return Err(OpenError::io(&member, error)),
-            // on a full disk a member must start, too
-            Err(error) => {
-                tracing::warn!(%error, "failed to mark the data directory as the member's own");
-            }
-            Ok(()) => {}
-        }
+        format::write(identity, &member)
+            .and_then(|()| files::sync_dir(dir))
+            .map_err(|e| OpenError::io(&member, e))?;
     }
     let private = files::make_private(&member);
     if let Err(error) = private.and_then(|()| files::make_private(&dir_of_log.canonicalize()?)) {
@@ -177,9 +188,11 @@ pub fn open(
         // remains of a checkpoint or of a received snapshot after a crash
         checkpoint.remove_others();
     }
+    let copied = origin == Origin::Copied;
+    let copy = copied.then_some(DirectoryCopy { member, identity: *identity });
     let checkpoint_log_bytes = space::checkpoint_log_bytes(&dir_of_log);
     Ok((
-        Storage { log, checkpoint, checkpoint_log_bytes, lock },
+        Storage { log, checkpoint, checkpoint_log_bytes, lock, copy },
         recovered,
     ))
 }

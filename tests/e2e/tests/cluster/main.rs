@@ -4,7 +4,7 @@
 //! Reading order: `failover` (the leader dies) → `broken_stream` →
 //! `restart` (members stop and come back) → `snapshot` (a member that lags too far) → `long_commands` (work of
 //! seconds) → `quorum` (too few run) → `membership` (members come and go) →
-//! `learners` (what those serve that do not vote) → `forced` (one is left) →
+//! `learners` (what those serve that do not vote) → `forced` (one is left) → `copied` (disks are copies) →
 //! `corruption` (states differ) → `clocks` (wall clocks jump) → `peers` (the peer port) → `tls` (between members) → `tokens` (log-ins) →
 //! `recorder` (what a member records), `versions` (members of several releases) → `etcd` (its disks and its members) →
 //! `tools` (etcdctl).
@@ -13,6 +13,7 @@
 mod authority;
 mod broken_stream;
 mod clocks;
+mod copied;
 mod corruption;
 mod etcd;
 mod failover;

@@ -141,6 +141,7 @@ pub fn sole_member() -> (Config, Recovered) {
         pre_vote: true,
         compaction: None,
         request_ticks: 70,
+        copied: false,
         tuning: Tuning::default(),
     };
     let recovered = Recovered {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, eraftpb::HardState};
 
 use super::{
-    ApplyQueue, Config, DiskRoom, OwnRemoval, PendingRemoval, Replica, Role,
+    ApplyQueue, Config, CopiedDisk, DiskRoom, OwnRemoval, PendingRemoval, Replica, Role,
     proposing::ProposalBatch,
 };
 use crate::{
@@ -75,7 +75,7 @@ impl Replica {
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raft = RawNode::new(&raft_config(&config, place.index), log, &logger)
             .map_err(|e| CorruptRecord::new(format!("raft refuses the recovered state: {e}")))?;
-        let mut replica = Self {
+        let replica = Self {
             proposals: Proposals::new(config.id, config.seed),
             group: RequestGroup::default(),
             forwarded_bytes: BTreeMap::new(),
@@ -113,19 +113,25 @@ impl Replica {
             pending_removal: PendingRemoval::default(),
             own_removal: OwnRemoval::default(),
             halt: None,
-            beyond_log: None,
+            contradiction: None,
+            copied: config.copied.then(CopiedDisk::default),
             removed_at: BTreeSet::new(),
             removed_in_log: removed,
             config,
         };
-        replica.notice_own_removal();
-        if replica.is_sole_voter() {
-            replica
-                .raft
+        replica.begin()
+    }
+
+    /// Does what follows from the recovered state at once.
+    fn begin(mut self) -> Result<Self, CorruptRecord> {
+        self.notice_own_removal();
+        self.settle_copy();
+        if self.is_sole_voter() {
+            self.raft
                 .campaign()
                 .map_err(|e| CorruptRecord::new(format!("campaign: {e}")))?;
         }
-        Ok(replica)
+        Ok(self)
     }
 }
 

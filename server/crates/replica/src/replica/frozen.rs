@@ -13,8 +13,8 @@ use raft::RawNode;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApplyQueue, AskedPreVote, BeyondLog, Config, DeferredCommits, DiskRoom, Failover, HeldProposal,
-    OwnRemoval, PendingRemoval, Replica, Role, boot, peers::Acknowledgment,
+    ApplyQueue, AskedPreVote, Config, Contradiction, CopiedDisk, DeferredCommits, DiskRoom,
+    Failover, HeldProposal, OwnRemoval, PendingRemoval, Replica, Role, boot, peers::Acknowledgment,
     proposing::ProposalBatch,
 };
 use crate::{
@@ -160,7 +160,8 @@ frozen! {
         handovers: u32,
         pending_removal: PendingRemoval,
         own_removal: OwnRemoval,
-        beyond_log: Option<BeyondLog>,
+        contradiction: Option<Contradiction>,
+        copied: Option<CopiedDisk>,
         removed_at: BTreeSet<u64>,
         removed_in_log: BTreeMap<u64, u64>,
         rebuilds: bool,

@@ -1,9 +1,12 @@
-//! A member whose data directory was emptied or replaced: leaders know acknowledgments of it that its log does
-//! not hold. It must neither vote nor lead, and ends.
+//! A leader whose entries contradict this member's log. Either the data directory was emptied or replaced: leaders know
+//! acknowledgments that the log does not hold. Or the history has forked: a committed entry of the log is another one in
+//! the leader's. Such a member must neither vote nor lead, and ends.
 //!
 //! No single message ends it, nor do many of one kind: a member that lies, or a stranger who speaks for one in
 //! clear text, may say anything. The leader has to confirm that it leads. It is asked for a ReadIndex, which it
 //! answers with the help of a quorum, and whose context nobody but the leader gets.
+//!
+//! `copied` has a member that starts from a copy wait for the same confirmation.
 
 use raft::eraftpb::{Entry, Message, MessageType};
 use serde::{Deserialize, Serialize};
@@ -12,13 +15,12 @@ use super::{Halt, Replica};
 use crate::{host::Lane, wire::PeerMessage};
 use witan_machine::member::MemberId;
 
-/// Evidence of a leader for entries that the log does not hold.
+/// What a leader says that the log contradicts.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct BeyondLog {
+pub(super) struct Contradiction {
     leader: u64,
     term: u64,
-    /// The largest commit index that it told.
-    commit: u64,
+    said: Said,
     /// Ticks at which it said so first, with nothing that contradicts it since, and last.
     first: u64,
     last: u64,
@@ -28,62 +30,132 @@ pub(super) struct BeyondLog {
     confirmed: bool,
 }
 
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Said {
+    /// This member has acknowledged entries up to this commit index, the largest that the leader told.
+    Acknowledged { commit: u64 },
+    /// The entry at an index up to which this member's log is committed is of another term.
+    Forked {
+        index: u64,
+        own_term: u64,
+        leader_term: u64,
+    },
+}
+
+impl Said {
+    /// Returns what is said last, with the larger of two commit indexes; `None` if the two are of different kinds.
+    fn again(self, before: Self) -> Option<Self> {
+        match (self, before) {
+            (Self::Acknowledged { commit: a }, Self::Acknowledged { commit: b }) => {
+                Some(Self::Acknowledged { commit: a.max(b) })
+            }
+            (Self::Forked { .. }, Self::Forked { .. }) => Some(self),
+            (Self::Acknowledged { .. }, Self::Forked { .. })
+            | (Self::Forked { .. }, Self::Acknowledged { .. }) => None,
+        }
+    }
+
+    /// The index that the answer of a leader who confirms it reaches: it has committed what it says, or its first entry.
+    fn confirmed_from(self) -> u64 {
+        match self {
+            Self::Acknowledged { commit } => commit,
+            Self::Forked { .. } => 0,
+        }
+    }
+}
+
 /// Election timeouts after the leader's last word in which this member does not vote: an ordinary election comes
 /// one to two after it.
-const NO_VOTE_TIMEOUTS: u64 = 3;
+pub(super) const NO_VOTE_TIMEOUTS: u64 = 3;
 
 /// Voters from which on a leader has a quorum without one of them.
-const CONFIRMING_VOTERS: usize = 3;
+pub(super) const CONFIRMING_VOTERS: usize = 3;
 
 impl Replica {
-    /// Returns whether raft must not see a message: a heartbeat with a commit index beyond `last`, the log's last
-    /// index, at which raft would panic, or the answer by which its leader confirms that it leads. If the
-    /// leader goes on for an election timeout, this member has lost what it acknowledged, and halts.
-    pub(super) fn check_beyond_log(&mut self, message: &Message, last: u64) -> bool {
-        let kind = message.get_msg_type();
-        if kind == MessageType::MsgReadIndexResp {
-            return self.confirms_beyond_log(message);
+    /// Returns whether raft must not see a message: one that contradicts this log, or the answer by which its leader
+    /// confirms that it leads. Raft would panic at a commit index beyond `last`, the log's last index, and would
+    /// acknowledge entries that contradict committed ones. If the leader repeats it for an election timeout, this
+    /// member halts.
+    pub(super) fn check_contradiction(&mut self, message: &Message, last: u64) -> bool {
+        if message.get_msg_type() == MessageType::MsgReadIndexResp {
+            return self.confirms_leader(message);
         }
-        if kind != MessageType::MsgHeartbeat || message.commit <= last {
-            self.doubt_beyond_log(message, last);
+        let Some(said) = self.contradiction_in(message, last) else {
+            self.doubt_contradiction(message, last);
             return false;
-        }
+        };
         if message.term >= self.raft.raft.term && self.may_lead(message) {
-            self.note_beyond_log(message, last);
+            self.note_contradiction(message, said, last);
         }
         message.term >= self.raft.raft.term
     }
 
+    /// Returns what a leader's message says that contradicts this log, if it does.
+    fn contradiction_in(&self, message: &Message, last: u64) -> Option<Said> {
+        let (kind, commit) = (message.get_msg_type(), message.commit);
+        if kind == MessageType::MsgHeartbeat {
+            return (commit > last).then_some(Said::Acknowledged { commit });
+        }
+        if kind != MessageType::MsgAppend && kind != MessageType::MsgSnapshot {
+            return None;
+        }
+        let snapshot = message.get_snapshot().get_metadata();
+        let first = match kind == MessageType::MsgSnapshot {
+            true => (snapshot.index, snapshot.term),
+            false => (message.index, message.log_term),
+        };
+        let entries = message.entries.iter();
+        let log = &self.raft.raft.raft_log;
+        std::iter::once(first)
+            .chain(entries.map(|entry| (entry.index, entry.term)))
+            .take_while(|(index, _)| *index <= log.committed)
+            .find_map(|(index, leader_term)| {
+                // raft-rs has the term 0 for an entry that is not in the log any more
+                let own_term = log.term(index).ok().filter(|term| *term > 0)?;
+                let forked = Said::Forked { index, own_term, leader_term };
+                (own_term != leader_term).then_some(forked)
+            })
+    }
+
     /// Whether no other member is known to lead the message's term. The sender may have become a member later
     /// than this state knows, if the disk is an older copy.
-    fn may_lead(&self, message: &Message) -> bool {
+    pub(super) fn may_lead(&self, message: &Message) -> bool {
         let raft = &self.raft.raft;
         raft.term != message.term || [0, message.from].contains(&raft.leader_id)
     }
 
-    /// Records that a leader tells a commit index beyond `last`, and asks it whether it leads, at most once
-    /// in a tick. Halts this member if the leader has said so for an election timeout and is believed.
-    fn note_beyond_log(&mut self, message: &Message, last: u64) {
+    /// Records what a leader says that contradicts this log, and asks it whether it leads, at most once in a tick.
+    /// Halts this member if the leader has said so for an election timeout and is believed.
+    fn note_contradiction(&mut self, message: &Message, said: Said, last: u64) {
         let patience = self.config.election_ticks as u64;
         let (leader, term) = (message.from, message.term);
-        let known = self.beyond_log.filter(|said| {
-            (said.leader, said.term) == (leader, term) && self.ticks <= said.last + patience
+        let known = self.contradiction.filter(|known| {
+            (known.leader, known.term) == (leader, term)
+                && said.again(known.said).is_some()
+                && self.ticks <= known.last + patience
         });
-        let asks = known.is_none_or(|said| said.last < self.ticks);
+        let asks = known.is_none_or(|known| known.last < self.ticks);
         let number = asks.then(|| self.ask_whether_it_leads(leader));
-        let said = BeyondLog {
+        let noted = Contradiction {
             leader,
             term,
-            commit: known.map_or(0, |said| said.commit).max(message.commit),
-            first: known.map_or(self.ticks, |said| said.first),
+            said: known
+                .and_then(|known| said.again(known.said))
+                .unwrap_or(said),
+            first: known.map_or(self.ticks, |known| known.first),
             last: self.ticks,
-            asked: known.and_then(|said| said.asked).or(number),
-            confirmed: known.is_some_and(|said| said.confirmed),
+            asked: known.and_then(|known| known.asked).or(number),
+            confirmed: known.is_some_and(|known| known.confirmed),
         };
-        self.beyond_log = Some(said);
-        let believed = said.confirmed || !self.is_leader_confirmable(leader);
-        if believed && self.ticks >= said.first + patience {
-            self.halt = Some(Halt::LogLost { committed: message.commit, last });
+        self.contradiction = Some(noted);
+        let believed = noted.confirmed || !self.is_leader_confirmable(leader);
+        if believed && self.ticks >= noted.first + patience {
+            self.halt = Some(match said {
+                Said::Acknowledged { commit } => Halt::LogLost { committed: commit, last },
+                Said::Forked { index, own_term, leader_term } => {
+                    Halt::Forked { index, own_term, leader_term }
+                }
+            });
         }
     }
 
@@ -103,7 +175,7 @@ impl Replica {
 
     /// Sends a leader a ReadIndex and returns its number. It does not go through raft, which may not know
     /// this leader and must not see its answer.
-    fn ask_whether_it_leads(&mut self, leader: u64) -> u64 {
+    pub(super) fn ask_whether_it_leads(&mut self, leader: u64) -> u64 {
         let (number, context) = self.read_index.question();
         let mut question = Message::default();
         question.set_msg_type(MessageType::MsgReadIndex);
@@ -114,47 +186,62 @@ impl Replica {
         number
     }
 
-    /// Whether a message is the answer of the leader to a question since it first told the commit index
-    /// beyond the log, and covers that index. The leader then counts as confirmed.
-    fn confirms_beyond_log(&mut self, message: &Message) -> bool {
+    /// Whether a message is the answer of a leader to a question whether it leads. It confirms a contradiction if the
+    /// question was asked since the leader first said it, and covers what it says.
+    fn confirms_leader(&mut self, message: &Message) -> bool {
         let context = message.entries.first().map(|entry| &entry.data[..]);
-        let number = context.and_then(|context| self.read_index.own_number(context));
-        let Some((number, said)) = number.zip(self.beyond_log.as_mut()) else {
+        let Some(number) = context.and_then(|context| self.read_index.own_number(context)) else {
             return false;
+        };
+        let answers_copy = self.confirms_for_copy(message, number);
+        let Some(said) = self.contradiction.as_mut() else {
+            return answers_copy;
         };
         let answers = (message.from, message.term) == (said.leader, said.term)
             && said.asked.is_some_and(|asked| asked <= number)
-            && message.index >= said.commit;
+            && message.index >= said.said.confirmed_from();
         said.confirmed |= answers;
-        answers
+        answers || answers_copy
     }
 
-    /// Forgets what a leader said about a commit index beyond the log if its message shows that the log holds
-    /// it by now. Has the election timeout begin again if a leader contradicts it.
-    fn doubt_beyond_log(&mut self, message: &Message, last: u64) {
+    /// Forgets what a leader said if its message shows that the log does not contradict it: the log holds by now what it
+    /// told, or it tells that this member has acknowledged its log from the place of the fork on. Has the election
+    /// timeout begin again if a leader contradicts it.
+    fn doubt_contradiction(&mut self, message: &Message, last: u64) {
         let kind = message.get_msg_type();
         let leads = kind == MessageType::MsgHeartbeat || kind == MessageType::MsgAppend;
-        let Some(said) = self.beyond_log.filter(|_| leads) else {
+        let Some(known) = self.contradiction.filter(|_| leads) else {
             return;
         };
-        let same = (said.leader, said.term) == (message.from, message.term);
-        if same && said.commit <= last {
-            self.beyond_log = None;
-        } else if message.term >= self.raft.raft.term
-            && (!same || kind == MessageType::MsgHeartbeat)
-        {
-            // An append of the same leader says nothing yet about the entries that are missing before it. It does
-            // not vote for a while all the same: the one or the other may be true.
-            self.beyond_log =
-                Some(BeyondLog { first: self.ticks, asked: None, confirmed: false, ..said });
+        let same = (known.leader, known.term) == (message.from, message.term);
+        let (refuted, contradicts) = match known.said {
+            // An append of the same leader says nothing yet about the entries that are missing before it. It does not
+            // vote for a while all the same: the one or the other may be true.
+            Said::Acknowledged { commit } => (commit <= last, kind == MessageType::MsgHeartbeat),
+            Said::Forked { index, .. } => match kind == MessageType::MsgHeartbeat {
+                true => (index <= message.commit, false),
+                false => (self.agrees_from(message, index), false),
+            },
+        };
+        if same && refuted {
+            self.contradiction = None;
+        } else if message.term >= self.raft.raft.term && (!same || contradicts) {
+            self.contradiction =
+                Some(Contradiction { first: self.ticks, asked: None, confirmed: false, ..known });
         }
     }
 
-    /// Whether a leader has said in the last [`NO_VOTE_TIMEOUTS`] election timeouts that entries of this
-    /// member are lost: a vote of it could elect a member without them.
-    pub(super) fn may_have_lost_log(&self) -> bool {
+    /// Whether an append follows an entry of this log at `index` or behind it, so that both logs are equal up to there.
+    fn agrees_from(&self, append: &Message, index: u64) -> bool {
+        let log = &self.raft.raft.raft_log;
+        append.index >= index && log.match_term(append.index, append.log_term)
+    }
+
+    /// Whether a leader has said in the last [`NO_VOTE_TIMEOUTS`] election timeouts what contradicts this log: a vote of
+    /// this member could elect another one without acknowledged entries.
+    pub(super) fn is_contradicted(&self) -> bool {
         let patience = NO_VOTE_TIMEOUTS * self.config.election_ticks as u64;
-        self.beyond_log
+        self.contradiction
             .is_some_and(|said| self.ticks <= said.last + patience)
     }
 }

@@ -1,5 +1,6 @@
 //! The promises of [`Replica`] when messages come in an unlucky order.
 
+mod forked;
 mod log_lost;
 mod removal;
 
@@ -83,6 +84,7 @@ fn started(disk: Recovered) -> Replica {
         pre_vote: true,
         compaction: None,
         request_ticks: 70,
+        copied: false,
         tuning: Tuning::default(),
     };
     Replica::new(config, disk).expect("a healthy disk")

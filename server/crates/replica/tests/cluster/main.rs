@@ -2,6 +2,7 @@
 //! each other, who leads next, and who belongs to them.
 
 mod catch_up;
+mod copied;
 mod deferred_commits;
 mod disk_room;
 mod failover;
@@ -119,7 +120,11 @@ fn first_state(ids: &[u64]) -> View {
 }
 
 fn replica(id: u64, state: View, tuning: Tuning) -> Replica {
-    let config = Config {
+    started(Config { tuning, ..config(id) }, state)
+}
+
+fn config(id: u64) -> Config {
+    Config {
         id,
         election_ticks: ELECTION_TICKS as usize,
         heartbeat_ticks: 1,
@@ -128,8 +133,12 @@ fn replica(id: u64, state: View, tuning: Tuning) -> Replica {
         pre_vote: true,
         compaction: None,
         request_ticks: 70,
-        tuning,
-    };
+        copied: false,
+        tuning: Tuning::default(),
+    }
+}
+
+fn started(config: Config, state: View) -> Replica {
     let recovered = Recovered { checkpoint: Some(state), ..Recovered::default() };
     Replica::new(config, recovered).expect("a new member starts")
 }

@@ -65,6 +65,7 @@ fn config(seed: u64) -> Config {
         pre_vote: true,
         compaction: None,
         request_ticks: 70,
+        copied: false,
         tuning: Tuning::default(),
     }
 }

@@ -72,7 +72,7 @@ fn a_copy_of_a_running_member_has_all_that_was_acknowledged_before() {
         let (acknowledged, copy) = copied(order, LONG);
         let found = Expected::default().compare(&copy.data()).unwrap();
         assert!(found.last >= acknowledged, "{order:?}: {found:?}");
-        // and it is a member's own directory from now on
+        // and it goes on from there
         let (storage, _) = reopen(&copy);
         assert_eq!(storage.log.last_index(), found.last + 1, "{order:?}");
     }
@@ -92,6 +92,26 @@ fn a_copy_that_takes_longer_than_outdated_files_are_kept_is_whole_or_refused() {
         }
     }
     assert!(refused > 0, "the member removes nothing while it is copied");
+}
+
+/// A member that starts and ends before it is up to date must not be taken for the original.
+#[test]
+fn a_copy_stays_one_over_starts_until_it_is_marked_as_own() {
+    let (dir, copy) = (TempDir::new(), TempDir::new());
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..9, 1));
+    assert!(storage.copy.is_none());
+    drop(storage);
+    super::copy(&dir.data(), &copy.data());
+    for index in 9..11 {
+        let (mut storage, _) = reopen(&copy);
+        assert!(storage.copy.is_some());
+        storage.log.append(&batch(index..index + 1, 1));
+    }
+    reopen(&copy).0.copy.unwrap().mark_as_own().unwrap();
+    for own in [&dir, &copy] {
+        assert!(reopen(own).0.copy.is_none());
+    }
 }
 
 #[test]

@@ -1,0 +1,50 @@
+//! Why a member must end.
+
+/// Why a member must end. Nothing more can be asked of its replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Halt {
+    /// A committed entry holds a command that this release does not know. It was not applied.
+    #[error(
+        "entry {index} of the raft log holds a command that this release does not know; \
+         start the release that wrote it"
+    )]
+    UnknownCommand {
+        /// Raft index of the entry.
+        index: u64,
+    },
+    /// A committed entry does not decode. It was not applied.
+    #[error("entry {index} of the raft log does not decode")]
+    CorruptEntry {
+        /// Raft index of the entry.
+        index: u64,
+    },
+    /// The member was removed from the cluster.
+    #[error("this member was removed from the cluster")]
+    Removed,
+    /// The leader has entries of this member acknowledged that its log does not hold.
+    #[error(
+        "this member has acknowledged entry {committed}, but its log ends at {last}: its data \
+         directory was emptied or replaced. Remove the member and add it again under a new identity"
+    )]
+    LogLost {
+        /// The commit index that the leader tells.
+        committed: u64,
+        /// The last entry of the log.
+        last: u64,
+    },
+    /// A committed entry of this member is another one in the log of the leader.
+    #[error(
+        "the history has forked: entry {index}, which this member knows as committed, is of term {own_term} here and of \
+         term {leader_term} in the log of the leader. A member runs on an older copy of its data, or two clusters have \
+         the same ids. Keep this data directory, find out which history is right, and add the members without it again \
+         under new identities"
+    )]
+    Forked {
+        /// Raft index of the entry.
+        index: u64,
+        /// Its term in this log.
+        own_term: u64,
+        /// Its term in the leader's.
+        leader_term: u64,
+    },
+}

@@ -1,0 +1,131 @@
+//! A member whose committed entries are others in the log of a leader, and what it believes of that.
+
+use raft::eraftpb::{Entry as RaftEntry, MessageType};
+
+use super::*;
+
+/// Member 2, which knows that entry 2 is committed, of term 5, from member 1.
+fn committed() -> (Replica, Noted) {
+    let (mut replica, mut host) = (follower(), Noted::default());
+    replica.receive(from_leader(MessageType::MsgAppend, |m| {
+        (m.index, m.log_term, m.commit) = (1, 1, 2);
+        m.entries = vec![RaftEntry { index: 2, term: 5, ..RaftEntry::default() }].into();
+    }));
+    replica.turn(&mut host).expect("it goes on");
+    assert_eq!(replica.status().committed, 2);
+    host.sent.clear();
+    (replica, host)
+}
+
+/// A message of member 3, which leads term 7.
+fn of_three(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
+    let message = from_leader(kind, |m| {
+        (m.from, m.term) = (3, 7);
+        fill(m);
+    });
+    Envelope { from: MemberId(3), ..message }
+}
+
+/// Entry 2 is of term 6 in its log: it follows that entry, appends it, or has it in its state.
+fn contradictions() -> [Envelope; 3] {
+    let follows = of_three(MessageType::MsgAppend, |m| (m.index, m.log_term) = (2, 6));
+    let appends = of_three(MessageType::MsgAppend, |m| {
+        (m.index, m.log_term) = (1, 1);
+        m.entries = vec![RaftEntry { index: 2, term: 6, ..RaftEntry::default() }].into();
+    });
+    let mut snapshot = snapshot(3, 7, 2);
+    let mut message = match PeerMessage::decode(&snapshot.message) {
+        Ok(PeerMessage::Raft(message)) => message,
+        other => panic!("{other:?}"),
+    };
+    let state = snapshot.snapshot.as_mut().expect("it has a state");
+    state.position.term = 6;
+    fill_metadata(message.mut_snapshot(), &state.position);
+    snapshot.message = wire::encode_message(&message);
+    [follows, appends, snapshot]
+}
+
+/// Takes what was sent: the answers of member 3 to what it is asked, and whether anything was acknowledged to it.
+fn taken(host: &mut Noted) -> (Vec<Envelope>, bool) {
+    let (mut answers, mut acknowledged) = (Vec::new(), false);
+    for sent in host.sent.drain(..).filter(|sent| sent.to.0 == 3) {
+        let Ok(PeerMessage::Raft(message)) = PeerMessage::decode(&sent.message) else {
+            continue;
+        };
+        acknowledged |= message.get_msg_type() == MessageType::MsgAppendResponse;
+        if message.get_msg_type() == MessageType::MsgReadIndex {
+            answers.push(of_three(MessageType::MsgReadIndexResp, |m| {
+                (m.index, m.entries) = (2, message.entries);
+            }));
+        }
+    }
+    (answers, acknowledged)
+}
+
+#[test]
+fn a_member_whose_history_has_forked_acknowledges_nothing_and_ends_when_that_is_confirmed() {
+    for contradiction in contradictions() {
+        for confirmed in [true, false] {
+            let (mut replica, mut host) = committed();
+            for tick in 0..10 {
+                replica.receive(contradiction.clone());
+                replica.receive(of_three(MessageType::MsgHeartbeat, |_| {}));
+                replica.receive(asks_for_vote(8));
+                replica.tick(tick);
+                assert_eq!(replica.turn(&mut host), Ok(()), "tick {tick}");
+                assert!(replica.status().term <= 7, "it does not vote");
+                let (answers, acknowledged) = taken(&mut host);
+                assert!(
+                    !acknowledged,
+                    "{}",
+                    Replica::describe(&contradiction.message)
+                );
+                for answer in answers.into_iter().filter(|_| confirmed) {
+                    replica.receive(answer);
+                }
+            }
+            replica.receive(contradiction.clone());
+            let forked = Halt::Forked { index: 2, own_term: 5, leader_term: 6 };
+            let expected = if confirmed { Err(forked) } else { Ok(()) };
+            assert_eq!(replica.turn(&mut host), expected);
+        }
+    }
+}
+
+/// A stranger speaks in clear text for the leader, which confirms that it leads.
+#[test]
+fn a_leader_that_has_the_acknowledgment_of_a_member_refutes_who_speaks_for_it() {
+    let heartbeat = of_three(MessageType::MsgHeartbeat, |m| m.commit = 2);
+    let append = of_three(MessageType::MsgAppend, |m| (m.index, m.log_term) = (2, 5));
+    for truth in [heartbeat, append] {
+        let (mut replica, mut host) = committed();
+        for tick in 0..100 {
+            for lie in contradictions() {
+                replica.receive(lie);
+            }
+            replica.tick(tick);
+            assert_eq!(replica.turn(&mut host), Ok(()), "tick {tick}");
+            let (answers, _) = taken(&mut host);
+            answers.into_iter().for_each(|answer| {
+                replica.receive(answer);
+            });
+            replica.receive(truth.clone());
+        }
+        assert_eq!((replica.status().term, replica.status().leader.0), (7, 3));
+    }
+}
+
+/// Leaders of earlier terms have entries that were never committed.
+#[test]
+fn what_a_leader_of_an_earlier_term_says_is_no_fork() {
+    let (mut replica, mut host) = committed();
+    replica.receive(of_three(MessageType::MsgHeartbeat, |m| m.term = 8));
+    for tick in 0..100 {
+        contradictions().into_iter().for_each(|late| {
+            replica.receive(late);
+        });
+        replica.tick(tick);
+        assert_eq!(replica.turn(&mut host), Ok(()));
+        assert!(taken(&mut host).0.is_empty(), "it is asked nothing");
+    }
+}

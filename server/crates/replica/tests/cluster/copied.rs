@@ -1,0 +1,163 @@
+//! Members that start from copies of their data directories: who votes, who leads, and what is never lost.
+
+use super::*;
+
+impl Cluster {
+    /// Member `id` starts from a copy that was taken when its state was `state`.
+    fn start_copy(&mut self, id: u64, state: View) {
+        let config = Config { copied: true, ..config(id) };
+        let member = (started(config, state), World::default());
+        self.members.insert(id, member);
+    }
+
+    fn is_copied(&mut self, id: u64) -> bool {
+        self.replica(id).is_copied()
+    }
+
+    /// Member `id` ends. Returns its state, without what it does not know to be committed.
+    fn end(&mut self, id: u64) -> View {
+        let state = self.replica(id).view();
+        self.kill(id, &[]);
+        state
+    }
+
+    /// Has a member execute a new entry, which all members execute that can hear it.
+    fn write(&mut self, at: u64, key: &str) {
+        let ticket = self.propose(at, put(key));
+        self.until(|cluster| cluster.answer(at, ticket).is_some());
+        self.ticks(2);
+    }
+}
+
+#[test]
+fn an_older_copy_elects_nobody_without_what_its_member_has_acknowledged() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    if cluster.leader() != Some(2) {
+        cluster.hand_over(cluster.leader().expect("it leads"), 2);
+        cluster.ticks(3);
+    }
+    let copy = cluster.replica(3).view();
+    let (behind, before) = (cluster.replica(1).view(), cluster.replica(1).status().term);
+    cluster.kill(1, &[]);
+    cluster.write(2, "acknowledged");
+    let holder = cluster.end(2);
+    cluster.kill(3, &[]);
+    cluster
+        .members
+        .insert(1, (started(config(1), behind), World::default()));
+    cluster.start_copy(3, copy);
+    cluster.ticks(20 * ELECTION_TICKS);
+    assert_eq!(cluster.leader(), None);
+    assert!(cluster.is_copied(3));
+
+    cluster
+        .members
+        .insert(2, (started(config(2), holder), World::default()));
+    cluster.until(|cluster| cluster.leader().is_some());
+    assert!(cluster.leader() == Some(2) && cluster.replica(2).status().term > before);
+    cluster.write(2, "later");
+    cluster.until(|cluster| !cluster.members[&3].0.is_copied());
+    for id in [1, 2, 3] {
+        assert_eq!(
+            (
+                cluster.count(id, "acknowledged"),
+                cluster.count(id, "later")
+            ),
+            (1, 1)
+        );
+    }
+    // it votes again
+    cluster.kill(2, &[1, 3]);
+    cluster.until(|cluster| cluster.leader().is_some());
+}
+
+/// Each member moves to another disk, one after the other, with and without writes.
+#[test]
+fn members_that_move_one_by_one_need_no_help() {
+    for writes in [true, false] {
+        let mut cluster = Cluster::new(&[1, 2, 3]);
+        for id in [1, 2, 3] {
+            let state = cluster.end(id);
+            cluster.ticks(2 * ELECTION_TICKS);
+            cluster.start_copy(id, state);
+            cluster.ticks(2);
+            if writes {
+                cluster.write(id, "moved");
+            }
+            cluster.ticks(4 * ELECTION_TICKS);
+            // a member publishes itself at its start
+            cluster.write(id, "published");
+            cluster.until(|cluster| !cluster.members[&id].0.is_copied());
+        }
+    }
+}
+
+/// The one with the longest log leads, whoever that is, once all run.
+#[test]
+fn a_cluster_of_copies_begins_when_all_voters_run() {
+    for longest in [1, 2, 3] {
+        let mut cluster = Cluster::new(&[1, 2, 3]);
+        let early: Vec<View> = [1, 2, 3].map(|id| cluster.replica(id).view()).into();
+        cluster.write(longest, "late");
+        let late = cluster.replica(longest).view();
+        let mut states = early;
+        states[longest as usize - 1] = late;
+        [1, 2, 3].into_iter().for_each(|id| cluster.kill(id, &[]));
+        let mut starts = [1, 2, 3].into_iter().zip(states);
+        for (id, state) in starts.by_ref().take(2) {
+            cluster.start_copy(id, state);
+        }
+        cluster.ticks(20 * ELECTION_TICKS);
+        assert_eq!(cluster.leader(), None, "one may have more");
+        let (id, state) = starts.next().expect("there are three");
+        cluster.start_copy(id, state);
+        cluster.until(|cluster| cluster.leader().is_some());
+        assert_eq!(cluster.leader(), Some(longest));
+        cluster.write(longest, "more");
+        cluster.until(|cluster| cluster.members.values().all(|(it, _)| !it.is_copied()));
+        for id in [1, 2, 3] {
+            assert_eq!(
+                (cluster.count(id, "late"), cluster.count(id, "more")),
+                (1, 1)
+            );
+        }
+    }
+}
+
+/// A leader that nobody else follows any more must not commit with the help of a copy that has forgotten that.
+#[test]
+fn a_copy_acknowledges_nothing_to_a_leader_that_is_not_confirmed() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let leader = cluster.leader().expect("it leads");
+    let copied = cluster.follower();
+    let third = 6 - leader - copied;
+    let state = cluster.end(copied);
+    cluster.cut.extend([(leader, third), (third, leader)]);
+    cluster.start_copy(copied, state);
+    let ticket = cluster.propose(leader, put("unheard"));
+    cluster.ticks(ELECTION_TICKS / 2);
+    assert_eq!(
+        cluster.answer(leader, ticket).map(|applied| applied.index),
+        None
+    );
+    let last = cluster.replica(copied).last_index();
+    assert!(
+        last < cluster.replica(leader).last_index(),
+        "it takes nothing either"
+    );
+    cluster.cut.clear();
+    cluster.until(|cluster| cluster.answer(leader, ticket).is_some());
+}
+
+/// Each election of two voters needs both, as does each acknowledgment.
+#[test]
+fn one_of_two_voters_and_a_sole_one_have_nothing_to_wait_for() {
+    for ids in [&[1, 2][..], &[1]] {
+        let mut cluster = Cluster::new(ids);
+        let state = cluster.end(1);
+        cluster.start_copy(1, state);
+        assert!(!cluster.is_copied(1));
+        cluster.until(|cluster| cluster.leader().is_some());
+        cluster.write(1, "served");
+    }
+}
