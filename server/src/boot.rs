@@ -570,7 +570,7 @@ fn serve(
         log_level,
         job_limits: witan_dialect::JobLimits::default(),
         watchers: MemoryBudget::of_watchers(budgets),
-        blocking: witan_dialect::blocking::BlockingPool::of_processors(),
+        messages: witan_dialect::blocking::BlockingPool::of_processors(),
         authenticator,
         sampler: witan_dialect::sampling::Sampler::default(),
     };

@@ -18,6 +18,7 @@ use actix_web::{
 };
 
 use witan_api::access::{HttpRoute, Resource};
+use witan_base::client_network::ClientNetwork;
 use witan_config::Settings;
 use witan_console as console;
 use witan_dialect::{Context, access, client, reply};
@@ -88,7 +89,9 @@ impl HttpFrontend {
         let browsers = surface != Surface::Metrics;
         match check_request(self, &request, browsers) {
             Ok(path) => {
-                let mut response = serve(self, surface, &request, payload, &path).await;
+                let client = ClientNetwork::of_peer(request.peer_addr());
+                let ctx = &self.ctx.of_client(client);
+                let mut response = serve(self, ctx, surface, &request, payload, &path).await;
                 if browsers {
                     add_origin(&request, &self.ctx.settings, &mut response);
                 }
@@ -134,6 +137,7 @@ fn check_request(
 /// dialect once its sender is authorized. `OPTIONS` and unknown paths are answered at once.
 async fn serve(
     front: &HttpFrontend,
+    ctx: &Context,
     surface: Surface,
     request: &HttpRequest,
     mut payload: web::Payload,
@@ -144,9 +148,9 @@ async fn serve(
         return HttpResponse::Ok().finish();
     }
     let websocket = websocket::is_requested(request);
-    let route = limit_to_surface(surface, route(&front.ctx.settings, path), path);
+    let route = limit_to_surface(surface, route(&ctx.settings, path), path);
     let acts = websocket || !request.method().is_safe() || acts_when_read(route);
-    if acts && let Err(refusal) = check_origin(request, &front.ctx.settings, route) {
+    if acts && let Err(refusal) = check_origin(request, &ctx.settings, route) {
         if !websocket {
             reply::drain(&mut payload).await;
         }
@@ -154,9 +158,9 @@ async fn serve(
     }
     let route = match route {
         Route::V3 if websocket => {
-            return websocket::begin(&front.ctx, request, payload, path);
+            return websocket::begin(ctx, request, payload, path);
         }
-        Route::V3 => return v3::gateway::handle(&front.ctx, request, payload, path).await,
+        Route::V3 => return v3::gateway::handle(ctx, request, payload, path).await,
         Route::Resource(route) => route,
         Route::NotFound => {
             reply::drain(&mut payload).await;
@@ -164,38 +168,39 @@ async fn serve(
         }
     };
     // before the body is read, so that unauthorized requests cost nothing
-    if let Some(refusal) = access::denied_response(&front.ctx, request, route).await {
+    if let Some(refusal) = access::denied_response(ctx, request, route).await {
         reply::drain(&mut payload).await;
         return refusal;
     }
-    serve_resource(front, route.resource, request, payload, path).await
+    serve_resource(front, ctx, route.resource, request, payload, path).await
 }
 
 /// Hands an authorized request to the handler of its resource, which reads or drains the body.
 async fn serve_resource(
     front: &HttpFrontend,
+    ctx: &Context,
     resource: Resource,
     request: &HttpRequest,
     mut payload: web::Payload,
     path: &[u8],
 ) -> HttpResponse {
     match resource {
-        Resource::V1 => v1::handle(&front.ctx, request, payload, path).await,
-        Resource::Operations => ops::handle(&front.ctx, request, payload, path)
+        Resource::V1 => v1::handle(ctx, request, payload, path).await,
+        Resource::Operations => ops::handle(ctx, request, payload, path)
             .await
             .unwrap_or_else(reply::not_found),
         Resource::LogLevel => {
-            let response = log_level::handle(&front.ctx, request, &mut payload).await;
+            let response = log_level::handle(ctx, request, &mut payload).await;
             reply::drain(&mut payload).await;
             response
         }
         Resource::Follow => {
             reply::drain(&mut payload).await;
-            follow::handle(&front.ctx, front.follow.as_ref(), request, path).await
+            follow::handle(ctx, front.follow.as_ref(), request, path).await
         }
         Resource::FlightRecorder => {
             reply::drain(&mut payload).await;
-            recorder::handle(&front.ctx, front.recordings.clone(), request).await
+            recorder::handle(ctx, front.recordings.clone(), request).await
         }
         Resource::OpenApi => {
             reply::drain(&mut payload).await;
@@ -210,7 +215,7 @@ async fn serve_resource(
         }
         Resource::NewToken => front.discovery.new_token(request, payload).await,
         Resource::Token => front.discovery.registry(request, payload, path).await,
-        Resource::V2(resource) => v2::handle(&front.ctx, resource, request, payload, path).await,
+        Resource::V2(resource) => v2::handle(ctx, resource, request, payload, path).await,
     }
 }
 

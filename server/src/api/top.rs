@@ -8,7 +8,6 @@ use actix_web::{
     http::{StatusCode, header::CONTENT_TYPE},
 };
 use witan_api::top::{KeySpace, SECONDS, SECONDS_DEFAULT, TopCounts, TopPage};
-use witan_base::client_network::ClientNetwork;
 use witan_dialect::{Context, client::Disconnect, reply, sampling::Tally};
 use witan_gocompat::query::Query;
 use witan_node::Node;
@@ -40,13 +39,13 @@ pub(super) async fn handle(ctx: &Context, request: &HttpRequest) -> HttpResponse
     if !ended {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
     }
-    let (node, client) = (
-        ctx.node.clone(),
-        ClientNetwork::of_peer(request.peer_addr()),
-    );
-    let write = move || page(&node, requests, seconds);
-    match ctx.job_limits.run(client, write).await {
-        Ok(page) => HttpResponse::Ok()
+    let node = ctx.node.clone();
+    let written = async {
+        let job = ctx.scan().await?;
+        job.run(move |_| page(&node, requests, seconds)).await
+    };
+    match written.await {
+        Ok((page, _)) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, reply::JSON))
             .body(reply::framed(request, page)),
         Err(fault) => refuse(StatusCode::SERVICE_UNAVAILABLE, &fault.to_string()),

@@ -239,10 +239,12 @@ impl CorruptionChecker {
     /// if this member leads.
     async fn rebuild(&self, majority: &[MemberId]) -> Result<(), RebuildError> {
         if self.leads() {
-            let view = self.node.view().await?;
-            let members = &view.machine.members.by_id;
-            let votes = |id: &&MemberId| members.get(*id).is_some_and(|member| !member.learner);
-            let next = majority.iter().find(votes).copied();
+            let next = {
+                let view = self.node.view().await?;
+                let members = &view.machine.members.by_id;
+                let votes = |id: &&MemberId| members.get(*id).is_some_and(|member| !member.learner);
+                majority.iter().find(votes).copied()
+            };
             self.node.transfer_leadership(next).await?;
         }
         tokio::select! {
@@ -271,12 +273,17 @@ impl CorruptionChecker {
             StateAgreement::Outvoted { corrupt, .. } => corrupt.clone(),
             StateAgreement::Undecided => vec![WHOLE_CLUSTER],
         };
-        let Ok(view) = self.node.view().await else {
+        let Ok(alarms) = self
+            .node
+            .view()
+            .await
+            .map(|view| view.machine.alarms.clone())
+        else {
             return;
         };
         for member in corrupt {
             let alarm = Alarm::new(member, AlarmType::Corrupt);
-            if view.machine.alarms.contains(alarm) {
+            if alarms.contains(alarm) {
                 continue;
             }
             let member = member.to_string();

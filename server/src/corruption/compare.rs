@@ -89,8 +89,7 @@ pub(super) async fn at(
     let own = timeout(HASH_TIMEOUT, node.state_hashes().wait_for(index)).await;
     let own = own.ok().flatten().ok_or(CompareError::NotHashed)?;
     let deadline = Instant::now() + OTHERS_TIMEOUT + 2 * begun.elapsed();
-    let view = node.view().await?;
-    let registry = &view.machine.members;
+    let registry = &node.view().await?.machine.members.clone();
     let own_id = node.identity().member_id;
     let of_member = |member: &Member| MemberHash {
         member: member.member_id(),

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use witan_base::panics;
-use witan_machine::{follow::FollowOperation, kv::Compact};
-use witan_node::NodeError;
+use witan_machine::{follow::FollowOperation, kv::Compact, view::View};
 use witan_snapshot as snapshot;
 
 use super::{
@@ -78,15 +76,13 @@ impl Copier<'_> {
     }
 
     async fn compare_with(&self, there: SourceHash) -> Result<Option<bool>, CopyError> {
-        let view = self.node.read().await.map_err(CopyError::Node)?;
-        if view.machine.kv.compacted().max(0) != there.compacted.max(0) {
+        self.node.read().await.map_err(CopyError::Node)?;
+        let job = self.node.job(()).await.map_err(CopyError::Node)?;
+        if job.machine.kv.compacted().max(0) != there.compacted.max(0) {
             return Ok(None);
         }
-        let hashed =
-            panics::run_blocking(move || snapshot::of_keys(&view.machine.kv, there.revision));
-        let here = hashed
-            .await
-            .map_err(|_| CopyError::Node(NodeError::Internal))?;
+        let hash = move |view: &View| snapshot::of_keys(&view.machine.kv, there.revision);
+        let (here, ()) = job.run(hash).await.map_err(CopyError::Node)?;
         let equal = here == there.hash;
         self.handle.compared(there.revision, equal);
         Ok(Some(equal))

@@ -91,11 +91,14 @@ impl<'a> Copier<'a> {
         source: &'a Source,
         handle: &'a FollowHandle,
     ) -> Result<Self, CopyError> {
-        let view = node.read().await.map_err(CopyError::Node)?;
-        if !view.machine.members.follows {
-            return Err(FollowError::NotFollowing.into());
-        }
-        let revision = view.machine.kv.revision();
+        let (revision, source_cluster_id) = {
+            let view = node.read().await.map_err(CopyError::Node)?;
+            let members = &view.machine.members;
+            if !members.follows {
+                return Err(FollowError::NotFollowing.into());
+            }
+            (view.machine.kv.revision(), members.source_cluster_id)
+        };
         let unreached =
             |error: SourceError| SourceError { endpoint: source.endpoints().join(","), ..error };
         let session = source.open().await.map_err(unreached)?;
@@ -109,7 +112,7 @@ impl<'a> Copier<'a> {
             watch,
             fragments: Vec::new(),
             revision,
-            source_cluster_id: view.machine.members.source_cluster_id,
+            source_cluster_id,
             auth_revision: None,
             compare_at: Instant::now(),
             users_at: Instant::now(),

@@ -42,15 +42,16 @@ impl Copier<'_> {
     /// Adds the leases that the source has granted, and removes those that it has ended and that have no keys left here.
     pub(super) async fn sync_leases(&self) -> Result<(), CopyError> {
         let there = self.session.leases().await?;
-        let view = self.node.read().await.map_err(CopyError::Node)?;
-        let kv = &view.machine.kv;
-        let ended = kv.ended_leases(&there);
-        let new = there
-            .iter()
-            .filter(|lease| kv.leases().get(**lease).is_none());
+        let (ended, new) = {
+            let view = self.node.read().await.map_err(CopyError::Node)?;
+            let kv = &view.machine.kv;
+            let is_new = |lease: &&LeaseId| kv.leases().get(**lease).is_none();
+            let new: Vec<LeaseId> = there.iter().filter(is_new).copied().collect();
+            (kv.ended_leases(&there), new)
+        };
         let mut granted = Vec::new();
         for lease in new {
-            if let Some(ttl_s) = self.session.granted_s(*lease).await? {
+            if let Some(ttl_s) = self.session.granted_s(lease).await? {
                 granted.push(LeaseGrant { id: lease.0, ttl_s });
             }
         }

@@ -17,7 +17,7 @@ use prometheus::IntCounter;
 
 pub use metrics::BudgetMetrics;
 
-use crate::client_network::{ClientNetwork, PerNetwork};
+use crate::client_network::{ClientNetwork, PerClient};
 
 /// Answers that clients have not taken yet.
 pub const ANSWERS_BYTES_MAX: usize = 512 << 20;
@@ -73,7 +73,7 @@ struct Pool {
     taken: AtomicUsize,
     refused: IntCounter,
     /// Bytes that the connections of each address have reserved.
-    addresses: PerNetwork<AtomicUsize>,
+    addresses: PerClient<ClientNetwork, AtomicUsize>,
     begun: Instant,
     /// Until when addresses contend, in milliseconds since `begun`.
     contended_until_ms: AtomicU64,
@@ -119,7 +119,7 @@ impl MemoryBudget {
             max,
             taken: AtomicUsize::new(0),
             refused,
-            addresses: PerNetwork::default(),
+            addresses: PerClient::default(),
             begun: Instant::now(),
             contended_until_ms: AtomicU64::new(0),
         };

@@ -65,6 +65,11 @@ impl ClientNetwork {
         Self { port, ..Self::of(peer.map(|peer| peer.ip())) }
     }
 
+    /// Returns the connection of a client.
+    pub fn connection(self) -> ClientConnection {
+        ClientConnection(self.connection_number())
+    }
+
     /// Returns a number that no other connection has at the same time.
     pub fn connection_number(self) -> u128 {
         let port = u128::from(self.port);
@@ -77,22 +82,27 @@ impl ClientNetwork {
     }
 }
 
-/// A value for each network, which lives as long as a request or a connection of it refers to it.
-#[derive(Debug)]
-pub struct PerNetwork<T>(Mutex<HashMap<ClientNetwork, Weak<T>>>);
+/// The connection of a client, the unit of fair sharing for work that many small requests cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ClientConnection(u128);
 
-impl<T> Default for PerNetwork<T> {
+/// A value for each client, by its network or its connection. It lives as long as a request or a connection of the client
+/// refers to it.
+#[derive(Debug)]
+pub struct PerClient<K, T>(Mutex<HashMap<K, Weak<T>>>);
+
+impl<K, T> Default for PerClient<K, T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T> PerNetwork<T> {
-    /// Returns the value of a network, shared with its present users; if there are none, makes it with `new`. Only a
+impl<K: Eq + Hash, T> PerClient<K, T> {
+    /// Returns the value of a client, shared with its present users; if there are none, makes it with `new`. Only a
     /// weak reference is kept: the value ends with the last returned `Arc`.
-    pub fn get_or(&self, network: ClientNetwork, new: impl FnOnce() -> T) -> Arc<T> {
+    pub fn get_or(&self, client: K, new: impl FnOnce() -> T) -> Arc<T> {
         let mut known = self.0.lock();
-        if let Some(value) = known.get(&network).and_then(Weak::upgrade) {
+        if let Some(value) = known.get(&client).and_then(Weak::upgrade) {
             return value;
         }
         if known.len() == known.capacity() {
@@ -102,7 +112,7 @@ impl<T> PerNetwork<T> {
             known.reserve(entries + 1);
         }
         let value = Arc::new(new());
-        known.insert(network, Arc::downgrade(&value));
+        known.insert(client, Arc::downgrade(&value));
         value
     }
 }
@@ -114,7 +124,7 @@ mod tests {
     #[test]
     fn networks_without_requests_are_forgotten() {
         let of = |last: u8| ClientNetwork::of(Some([127, 0, 0, last].into()));
-        let values = PerNetwork::default();
+        let values = PerClient::default();
         let kept = values.get_or(of(0), || 0);
         for round in 1..100 {
             for last in 1..=200 {

@@ -14,9 +14,12 @@ use base64::{
 use witan_api::access::{Access, AuthSwitches};
 use witan_auth::{Credentials, PasswordSource};
 use witan_base::client_network::ClientNetwork;
-use witan_machine::auth::{
-    User,
-    path_permissions::{PathAccess, is_path_root},
+use witan_machine::{
+    StateMachine,
+    auth::{
+        Auth, User,
+        path_permissions::{PathAccess, is_path_root},
+    },
 };
 use witan_node::NodeError;
 
@@ -41,6 +44,17 @@ enum BasicCredentials {
     Invalid,
 }
 
+impl BasicCredentials {
+    /// Whether roles grant this access to the holder of the credentials.
+    fn allow(&self, auth: &Auth, key: &[u8], wish: PathAccess) -> bool {
+        match self {
+            Self::Anonymous => auth.allows_path(None, key, wish),
+            Self::User(user) => auth.allows_path(Some(user), key, wish),
+            Self::Invalid => false,
+        }
+    }
+}
+
 /// Whether the roles of the sender grant this access to a key of the tree; true while v2's
 /// authentication is off.
 pub async fn authorize_key(
@@ -54,12 +68,22 @@ pub async fn authorize_key(
     }
     let shown = basic_credentials(ctx, request).await?;
     let view = ctx.node.view().await?;
-    let auth = &view.machine.auth;
-    Ok(match shown {
-        BasicCredentials::Anonymous => auth.allows_path(None, key, wish),
-        BasicCredentials::User(user) => auth.allows_path(Some(&user), key, wish),
-        BasicCredentials::Invalid => false,
-    })
+    Ok(shown.allow(&view.machine.auth, key, wish))
+}
+
+/// Whether the roles of the sender grant this access in the state that is about to be read, as [`authorize_key`] says of the
+/// present state.
+pub(super) async fn authorize_key_in(
+    ctx: &Context,
+    request: &HttpRequest,
+    machine: &StateMachine,
+    (key, wish): (&[u8], PathAccess),
+) -> Result<bool, NodeError> {
+    if !ctx.node.v2_auth_enabled() {
+        return Ok(true);
+    }
+    let shown = basic_credentials(ctx, request).await?;
+    Ok(shown.allow(&machine.auth, key, wish))
 }
 
 /// Whether the sender may use an HTTP/1 route outside of the key space, by password or by a token
@@ -130,9 +154,7 @@ async fn basic_credentials(
     let Some((name, password)) = basic(header.as_bytes()) else {
         return Ok(BasicCredentials::Invalid);
     };
-    let view = ctx.node.view().await?;
-    let user = view.machine.auth.user(&name).cloned();
-    drop(view);
+    let user = ctx.node.view().await?.machine.auth.user(&name).cloned();
     let sender = password_source(request, &name);
     // takes as long for a user without password as for an unknown one
     let hashed = user.as_ref().filter(|user| !user.no_password);

@@ -1,10 +1,15 @@
-//! Runs work that would block a worker, and with it other clients, on other threads, a few jobs at a time.
+//! Reads and writes large messages on other threads, a few at a time and in turns of connections: on a worker they would
+//! block its other clients. What reads the state is no work for this pool, but a job with a permit of its own (`job_limits`).
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use witan_base::panics;
+use witan_base::{
+    client_network::{ClientConnection, ClientNetwork},
+    panics,
+};
 use witan_node::NodeError;
+
+use super::fair_semaphore::{FairPermit, FairSemaphore};
 
 /// JSON and forms up to this size are read and written on the worker, which takes a few milliseconds. Texts of v1 and
 /// v2 count without their escapes, which make them up to six times as long.
@@ -13,14 +18,30 @@ pub const INLINE_BYTES: usize = 128 << 10;
 /// Up to this many leases or nodes are listed on the worker.
 pub const INLINE_ITEMS: usize = 2048;
 
-/// Runs jobs on other threads, at most so many at once; further ones wait. Clones share.
+/// Runs jobs on other threads, at most so many at once; further ones wait. A connection waits with as many jobs as may run,
+/// and with its further jobs behind these, so that it delays others by one round. Clones share.
 #[derive(Clone, Debug)]
-pub struct BlockingPool(Arc<Semaphore>);
+pub struct BlockingPool {
+    permits: Arc<FairSemaphore<ClientConnection>>,
+    /// Whose jobs this handle runs.
+    connection: ClientConnection,
+}
 
 impl BlockingPool {
     /// Creates a pool that runs at most `jobs_max` jobs at once.
     pub(crate) fn new(jobs_max: usize) -> Self {
-        Self(Arc::new(Semaphore::new(jobs_max)))
+        Self {
+            permits: Arc::new(FairSemaphore::with_share(jobs_max, jobs_max)),
+            connection: ClientConnection::default(),
+        }
+    }
+
+    /// Returns a handle for the jobs of a client's connection.
+    pub(crate) fn of_client(&self, client: ClientNetwork) -> Self {
+        Self {
+            connection: client.connection(),
+            permits: self.permits.clone(),
+        }
     }
 
     /// Creates a pool with one job per processor: more jobs that compute would only hold more memory at once.
@@ -28,19 +49,18 @@ impl BlockingPool {
         Self::new(std::thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// Waits for a permit to run a job. The job holds the permit until the permit is dropped.
-    pub(crate) async fn acquire(&self) -> Result<OwnedSemaphorePermit, NodeError> {
-        // the semaphore is never closed
-        let permit = self.0.clone().acquire_owned().await;
-        permit.map_err(|_| NodeError::Stopped)
-    }
-
-    /// Runs `work` on another thread as soon as a permit is free; `Stopped` if the runtime ends before.
+    /// Runs `work` on another thread as soon as a permit is free; `Stopped` if the runtime ends before. A caller that leaves
+    /// while the work waits takes it back; work that runs holds its permit to its end.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NodeError> {
-        run_in(self.acquire().await?, work).await
+        let permit: FairPermit = self.permits.take(self.connection).await?;
+        let done = panics::run_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        done.await.map_err(|_| NodeError::Stopped)
     }
 
     /// Runs `work` at once on this thread, or with a permit on another thread if it is `large`; `Stopped` if the
@@ -59,46 +79,89 @@ impl BlockingPool {
     }
 }
 
-/// Runs `work` on another thread. `permit` is held until the work has ended, whether or not the caller still waits for
-/// it.
-pub(crate) async fn run_in<T: Send + 'static>(
-    permit: impl Send + 'static,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, NodeError> {
-    let done = panics::run_blocking(move || {
-        let _permit = permit;
-        work()
-    });
-    done.await.map_err(|_| NodeError::Stopped)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::{Mutex, mpsc};
 
     use futures_util::FutureExt as _;
 
     use super::*;
 
+    fn connection(port: u16) -> ClientNetwork {
+        ClientNetwork::of_peer(Some(([10, 0, 0, 1], port).into()))
+    }
+
+    /// Occupies a pool of one job; it is free again when the sender has sent.
+    async fn occupy(jobs: &BlockingPool) -> mpsc::SyncSender<()> {
+        let (go, wait) = mpsc::sync_channel(1);
+        let (begin, begun) = tokio::sync::oneshot::channel();
+        let running = tokio::spawn({
+            let jobs = jobs.clone();
+            async move {
+                jobs.run(move || {
+                    begin.send(()).unwrap();
+                    wait.recv()
+                })
+                .await
+            }
+        });
+        begun.await.unwrap();
+        // the work continues without its caller and holds the permit
+        running.abort();
+        assert!(running.await.is_err());
+        go
+    }
+
     #[tokio::test]
     async fn no_more_jobs_run_than_there_are_permits() {
         let jobs = BlockingPool::new(1);
-        let (go, wait) = mpsc::sync_channel(1);
-        let first = tokio::spawn({
-            let jobs = jobs.clone();
-            async move { jobs.run(move || wait.recv()).await }
-        });
-        while jobs.0.available_permits() > 0 {
-            tokio::task::yield_now().await;
-        }
-        // the work continues without its caller and holds the permit
-        first.abort();
-        assert!(first.await.is_err());
+        let go = occupy(&jobs).await;
         let mut second = Box::pin(jobs.run(|| 2));
-        let waits = second.as_mut().now_or_never().is_none();
-        assert!(waits && jobs.0.available_permits() == 0);
+        assert!(second.as_mut().now_or_never().is_none());
         assert_eq!(jobs.run_if(false, || 3).await, Ok(3));
         go.send(()).unwrap();
         assert_eq!(second.await, Ok(2));
+    }
+
+    #[tokio::test]
+    async fn a_connection_with_many_jobs_delays_others_by_one_round() {
+        let pool = BlockingPool::new(1);
+        let [busy, other] = [1, 2].map(|port| pool.of_client(connection(port)));
+        let go = occupy(&busy).await;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let job = |pool: &BlockingPool, name: &'static str| {
+            let (pool, order) = (pool.clone(), order.clone());
+            let work = move || order.lock().unwrap().push(name);
+            Box::pin(async move { pool.run(work).await })
+        };
+        let mut waiting: Vec<_> = (0..100).map(|_| job(&busy, "busy")).collect();
+        waiting.push(job(&other, "other"));
+        for job in &mut waiting {
+            assert!(job.now_or_never().is_none());
+        }
+        go.send(()).unwrap();
+        futures_util::future::join_all(waiting).await;
+        let order = order.lock().unwrap();
+        let at = order.iter().position(|name| *name == "other");
+        assert!(at.is_some_and(|at| at <= 1), "{order:?}");
+        assert_eq!(order.len(), 101);
+    }
+
+    #[tokio::test]
+    async fn a_job_whose_caller_has_left_does_not_run() {
+        let jobs = BlockingPool::new(1);
+        let go = occupy(&jobs).await;
+        let ran = Arc::new(Mutex::new(Vec::new()));
+        let job = |name| {
+            let ran = ran.clone();
+            Box::pin(jobs.run(move || ran.lock().unwrap().push(name)))
+        };
+        let (mut left, mut stays) = (job("left"), job("stays"));
+        assert!(left.as_mut().now_or_never().is_none());
+        assert!(stays.as_mut().now_or_never().is_none());
+        drop(left);
+        go.send(()).unwrap();
+        assert_eq!(stays.await, Ok(()));
+        assert_eq!(*ran.lock().unwrap(), ["stays"]);
     }
 }

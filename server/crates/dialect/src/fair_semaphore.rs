@@ -1,11 +1,12 @@
-//! A semaphore of which one client network gets at most a share of the permits. A client waits for its own permits
-//! first, so that it cannot delay others by sending many requests.
+//! A semaphore of which one client gets at most a share of the permits. A client waits for its own permits
+//! first, so that it cannot delay others by sending many requests. Clients are told apart by their network or by their
+//! connection.
 
-use std::{sync::Arc, time::Duration};
+use std::{hash::Hash, sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witan_base::{
-    client_network::{ClientNetwork, PerNetwork},
+    client_network::{ClientNetwork, PerClient},
     panics::{self, PanicSource},
 };
 
@@ -13,11 +14,11 @@ use witan_node::NodeError;
 
 /// Clones share.
 #[derive(Clone, Debug)]
-pub struct FairSemaphore {
+pub struct FairSemaphore<K = ClientNetwork> {
     all: Arc<Semaphore>,
     share: usize,
     /// The semaphores of the clients that hold a permit or wait for one.
-    clients: Arc<PerNetwork<Semaphore>>,
+    clients: Arc<PerClient<K, Semaphore>>,
 }
 
 /// A permit; dropping it releases it.
@@ -72,7 +73,7 @@ impl<A> WithPermit<A> {
     }
 }
 
-impl FairSemaphore {
+impl<K: Eq + Hash> FairSemaphore<K> {
     /// Creates a semaphore of which one client gets at most half of the permits (rounded up).
     pub fn new(permits: usize) -> Self {
         Self::with_share(permits, permits.div_ceil(2))
@@ -90,7 +91,7 @@ impl FairSemaphore {
     /// Waits until the client has less than its share and a permit is free, and takes it. Clients wait fairly: each
     /// queues for no more permits at once than its share, and its further requests wait behind those. It has no limit
     /// of time or of waiters, and never fails, because the semaphore is never closed.
-    pub async fn take(&self, client: ClientNetwork) -> Result<FairPermit, NodeError> {
+    pub async fn take(&self, client: K) -> Result<FairPermit, NodeError> {
         let own = self.share_of(client);
         let acquire = async |semaphore: Arc<Semaphore>| {
             // the semaphore is never closed
@@ -104,7 +105,7 @@ impl FairSemaphore {
     }
 
     /// Takes a permit for a client; `None` if the client has its share or no permit is free.
-    pub fn try_take(&self, client: ClientNetwork) -> Option<FairPermit> {
+    pub fn try_take(&self, client: K) -> Option<FairPermit> {
         Some(FairPermit {
             _of_client: self.share_of(client).try_acquire_owned().ok()?,
             _of_all: self.all.clone().try_acquire_owned().ok()?,
@@ -112,7 +113,7 @@ impl FairSemaphore {
     }
 
     /// Returns the semaphore of a client's share, created if the client holds no permit and waits for none.
-    fn share_of(&self, client: ClientNetwork) -> Arc<Semaphore> {
+    fn share_of(&self, client: K) -> Arc<Semaphore> {
         self.clients.get_or(client, || Semaphore::new(self.share))
     }
 }

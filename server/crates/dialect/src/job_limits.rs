@@ -1,9 +1,11 @@
 //! How many jobs over the whole store run at once.
 
-use witan_base::client_network::ClientNetwork;
-use witan_node::NodeError;
+use witan_node::{Job, NodeError};
 
-use super::{blocking::run_in, fair_semaphore::FairSemaphore};
+use super::{
+    Context,
+    fair_semaphore::{FairPermit, FairSemaphore},
+};
 
 /// Jobs over the whole store that run at once, of each kind: hash and defragment jobs, and large ranges and
 /// transactions. Others wait.
@@ -34,14 +36,16 @@ impl Default for JobLimits {
     }
 }
 
-impl JobLimits {
-    /// Runs `work` on another thread as soon as the client has a permit for a scan.
-    pub async fn run<T: Send + 'static>(
-        &self,
-        client: ClientNetwork,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, NodeError> {
-        let permit = self.scans.take(client).await?;
-        run_in(permit, work).await
+impl Context {
+    /// Begins a scan of the whole store as soon as the client has a permit for one.
+    pub async fn scan(&self) -> Result<Job<FairPermit>, NodeError> {
+        let permit = self.job_limits.scans.take(self.node.client()).await?;
+        self.node.job(permit).await
+    }
+
+    /// Begins a read of many keys as soon as the client has a permit for one.
+    pub async fn large_read(&self) -> Result<Job<FairPermit>, NodeError> {
+        let permit = self.job_limits.reads.take(self.node.client()).await?;
+        self.node.job(permit).await
     }
 }

@@ -21,7 +21,6 @@ mod v3_metrics;
 
 use std::{ops::Deref, sync::Arc};
 
-use actix_web::HttpRequest;
 use witan_api::top::KeySpace;
 use witan_auth::{Authenticator, Credentials, PasswordSource};
 use witan_base::{
@@ -63,8 +62,8 @@ pub struct SharedContext {
     pub job_limits: JobLimits,
     /// Memory of v3's watchers.
     pub watchers: MemoryBudget,
-    /// Runs work that would block a worker.
-    pub blocking: BlockingPool,
+    /// The pool of which each context has a handle.
+    pub messages: BlockingPool,
     /// Authenticates callers.
     pub authenticator: Arc<Authenticator>,
     /// Counts operations on keys while somebody asks.
@@ -78,6 +77,8 @@ pub struct Context {
     pub node: Node,
     /// Credentials of the request.
     pub caller: Credentials,
+    /// Runs work on large messages, in turn with that of other connections.
+    pub blocking: BlockingPool,
     shared: Arc<SharedContext>,
 }
 
@@ -96,6 +97,7 @@ impl Context {
         Self {
             node,
             caller: Credentials::default(),
+            blocking: shared.messages.clone(),
             shared: Arc::new(shared),
         }
     }
@@ -105,6 +107,7 @@ impl Context {
         Self {
             node: self.node.of_client(client),
             caller,
+            blocking: self.messages.of_client(client),
             shared: self.shared.clone(),
         }
     }
@@ -125,10 +128,10 @@ impl Context {
 
     /// Counts an operation on a key of v2's tree, which a request of v2 or v1 asks for, while a sample is taken.
     #[inline]
-    pub fn count_tree_key(&self, request: &HttpRequest, operation: KeyOperation, key: &[u8]) {
+    pub fn count_tree_key(&self, operation: KeyOperation, key: &[u8]) {
         if self.sampler.is_on() {
-            let client = ClientNetwork::of_peer(request.peer_addr());
-            self.sampler.count(client, KeySpace::V2, operation, key);
+            self.sampler
+                .count(self.node.client(), KeySpace::V2, operation, key);
         }
     }
 

@@ -1,22 +1,22 @@
 //! Texts of v1 and v2, which can be six times as long as the paths and values in them. Above [`INLINE_BYTES`] bytes
 //! of paths and values a text is rendered on another thread, and only when memory for its whole length is reserved.
 
-use std::sync::Arc;
-
 use actix_web::HttpRequest;
 use bytes::Bytes;
+use futures_util::future::{Either, ready};
 use witan_base::budget::MemoryBudget;
 use witan_gocompat::{
     json,
     text::{self, Length, Sink},
 };
-use witan_machine::view::View;
-use witan_node::NodeError;
+use witan_machine::{auth::path_permissions::PathAccess, view::View};
+use witan_node::{CurrentView, NodeError};
 use witan_tree::{Event, Node, TreeError};
 
 use super::{
-    Context,
+    Context, basic_auth,
     blocking::{BlockingPool, INLINE_BYTES, INLINE_ITEMS},
+    client::Disconnect,
     reply::{self, FramedBody, RenderedText, ResponseReservation},
 };
 
@@ -96,25 +96,83 @@ pub async fn body(
     reply::framed_text(request, text)
 }
 
-/// Reads a node of the tree in `view`, with all below it if `recursive`, and renders the body of the
-/// answer, on another thread if it shows much.
-pub async fn read(
-    ctx: &Context,
-    request: &HttpRequest,
-    view: Arc<View>,
+/// Why a node is not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadRefused {
+    /// There is no state, or too many wait for one; the client may have left while it waited.
+    Fault(NodeError),
+    /// The client may not read the node any more.
+    Unauthorized,
+    /// There is no such node.
+    Tree(TreeError),
+}
+
+impl From<NodeError> for ReadRefused {
+    fn from(fault: NodeError) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<TreeError> for ReadRefused {
+    fn from(error: TreeError) -> Self {
+        Self::Tree(error)
+    }
+}
+
+/// Reads a node of the tree, with all below it if `recursive`, and renders the body of the answer; also returns the index of
+/// the tree. A node that shows little is read in `view`. A read that shows much waits for a permit, and then reads the
+/// present state on another thread, if that grants the sender this `access` to the key; `None` is granted to everybody.
+pub fn read<'a>(
+    ctx: &'a Context,
+    request: &'a HttpRequest,
+    view: CurrentView,
     (key, recursive): (Bytes, bool),
+    access: Option<(&'a [u8], PathAccess)>,
     write: impl Fn(&mut dyn Sink, &Event) + Send + 'static,
-) -> Result<Result<FramedBody, TreeError>, NodeError> {
+) -> impl Future<Output = Result<(FramedBody, u64), ReadRefused>> + 'a {
     let now_ns = witan_node::now_ns();
     let tree = &view.machine.tree;
     let large = tree.shows_more_than(&key, recursive, INLINE_ITEMS, INLINE_BYTES);
     let renderer = Renderer::new(reply::answers_budget(request), large);
-    let look = move || {
-        let event = view.machine.tree.get(&key, recursive, now_ns)?;
-        Ok(renderer.render(least_bytes(&event), |out| write(out, &event)))
+    let look = move |view: &View| {
+        let tree = &view.machine.tree;
+        let event = tree.get(&key, recursive, now_ns)?;
+        let text = renderer.render(least_bytes(&event), |out| write(out, &event));
+        Ok::<_, TreeError>((text, tree.index()))
     };
-    let found: Result<RenderedText, TreeError> = ctx.blocking.run_if(large, look).await?;
-    Ok(found.map(|text| reply::framed_text(request, text)))
+    let framed = |(text, index)| (reply::framed_text(request, text), index);
+    // not in the future, which must not keep the view
+    if !large {
+        let found = look(&view).map(framed).map_err(ReadRefused::Tree);
+        return Either::Left(ready(found));
+    }
+    drop(view);
+    let large = async move {
+        let found = read_large(ctx, request, access, look).await?;
+        Ok(framed(found?))
+    };
+    // a separate future, so that the one of a small read stays small
+    Either::Right(Box::pin(large))
+}
+
+/// Waits for a permit, unless the client leaves before, checks the sender again and runs `look` on another thread.
+async fn read_large<T: Send + 'static>(
+    ctx: &Context,
+    request: &HttpRequest,
+    access: Option<(&[u8], PathAccess)>,
+    look: impl FnOnce(&View) -> T + Send + 'static,
+) -> Result<T, ReadRefused> {
+    let client = Disconnect::of(request);
+    let job = tokio::select! {
+        job = ctx.large_read() => job?,
+        () = client.disconnected() => return Err(NodeError::TooMany.into()),
+    };
+    if let Some(access) = access
+        && !basic_auth::authorize_key_in(ctx, request, &job.machine, access).await?
+    {
+        return Err(ReadRefused::Unauthorized);
+    }
+    Ok(job.run(look).await?.0)
 }
 
 /// Returns the bytes of an event's paths and values, which a text that shows them has at least.

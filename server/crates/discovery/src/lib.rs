@@ -176,7 +176,9 @@ impl DiscoveryService {
         mut payload: web::Payload,
         path: &[u8],
     ) -> HttpResponse {
-        let response = registry::handle(&self.ctx, request, &mut payload, path).await;
+        let client = ClientNetwork::of_peer(request.peer_addr());
+        let ctx = &self.ctx.of_client(client);
+        let response = registry::handle(ctx, request, &mut payload, path).await;
         reply::drain(&mut payload).await;
         response
     }

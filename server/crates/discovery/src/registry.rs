@@ -41,12 +41,14 @@ const REGISTRATIONS_PER_MEMBER: u64 = 2;
 /// Creates the directory of a token with the cluster's size; it expires after `TOKEN_LIFETIME`.
 /// `RegistryFull` if there are `TOKENS_MAX` tokens.
 pub(super) async fn create(node: &Node, token: &str, size: u64) -> Result<(), NewTokenError> {
-    let view = node.read().await?;
-    let tree = &view.machine.tree;
-    if tree.lists_more_than(REGISTRY.as_bytes(), false, TOKENS_MAX - 1) {
+    let full = {
+        let view = node.read().await?;
+        let tree = &view.machine.tree;
+        tree.lists_more_than(REGISTRY.as_bytes(), false, TOKENS_MAX - 1)
+    };
+    if full {
         return Err(NewTokenError::RegistryFull);
     }
-    drop(view); // a live view makes the next writes copy
     let lifetime_ns = i64::try_from(TOKEN_LIFETIME.as_nanos()).unwrap_or(i64::MAX);
     let path = directory(token);
     for create in [
@@ -186,7 +188,7 @@ impl Asked<'_> {
     async fn get(&self, params: &Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let view = node.read().await?;
-        let (index, is_token) = (view.machine.tree.index(), self.below.is_empty());
+        let is_token = self.below.is_empty();
         let write = move |out: &mut dyn Sink, event: &Event| {
             if !is_token {
                 return render::event(out, event);
@@ -197,7 +199,8 @@ impl Asked<'_> {
             render::event(out, &shown);
         };
         let asked = (self.key(), params.recursive);
-        let body = rendering::read(self.ctx, self.request, view, asked, write).await??;
+        let read = rendering::read(self.ctx, self.request, view, asked, None, write);
+        let (body, index) = read.await?;
         Ok(headers::success(node, StatusCode::OK, index).body(body))
     }
 
@@ -227,15 +230,15 @@ impl Asked<'_> {
     /// the write created and returns `KeyNotFound`.
     async fn register(&self, params: Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
-        let view = node.read().await?;
-        let before = self.directory(&view.machine.tree)?;
-        self.check_bounds(&before, self.size(&view.machine.tree), &params)?;
-        drop(view); // a live view makes the next writes copy
+        let before = {
+            let view = node.read().await?;
+            let before = self.directory(&view.machine.tree)?;
+            self.check_bounds(&before, self.size(&view.machine.tree), &params)?;
+            before
+        };
         let (put, key) = (WriteMethod::Put, self.key());
         let response = keys::write(self.ctx, self.request, put, key, params).await?;
-        let after = node.view().await?;
-        let now = self.directory(&after.machine.tree);
-        drop(after);
+        let now = self.directory(&node.view().await?.machine.tree);
         match now {
             Ok(now) if now.created == before.created => Ok(response),
             // the token ended in between and the write made a directory that would never end

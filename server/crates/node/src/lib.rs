@@ -5,7 +5,7 @@
 //! `raft_inbox` (what it takes first), `waker` (how it is woken) → `host` (where its effects go) →
 //! `checkpoints` (when the state is written) → `executor` (commands that take long) → `post` (who carries
 //! messages), `message_faults` (what is dropped of those), `peer_links`, `leadership`, `reconfiguration` → `completions` (how answers come back) → `latest_view`
-//! (reads without a hop) → `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes`
+//! (reads without a hop) → `jobs` (what readers get, and reads that take long) → `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes`
 //! (to compare members) → `tokens` → `admission` (the only check before a command is
 //! proposed) → `metrics` (series),
 //! `counts`, `applies` (what feeds them), `peer_stats` (of v2).
@@ -19,6 +19,7 @@ mod counts;
 pub mod error;
 mod executor;
 mod host;
+mod jobs;
 mod latest_view;
 mod leadership;
 mod lease_questions;
@@ -65,6 +66,7 @@ use replica_loop::LoopRequest;
 
 pub use clock::{now_ns, now_s};
 pub use error::{NodeError, ProposeError, TransferError};
+pub use jobs::{CurrentView, Job};
 pub use metrics::NodeMetrics;
 pub use peer_stats::FollowerCounts;
 pub use post::Post;
@@ -292,17 +294,17 @@ impl Node {
 
     /// Returns a linearizable view, which holds everything that was committed before the call. A sole voter
     /// has it at hand while nothing is written; learners refuse.
-    pub async fn read(&self) -> Result<Arc<View>, NodeError> {
+    pub async fn read(&self) -> Result<CurrentView, NodeError> {
         self.refuse_learner()?;
         match self.shared.latest.linearizable() {
-            Some(view) => Ok(view),
+            Some(view) => Ok(CurrentView::new(view)),
             None => self.read_index().await,
         }
     }
 
     /// Returns a linearizable view after a round of raft's ReadIndex, also on a sole voter; so it proves that
     /// the replica's thread runs.
-    pub async fn read_index(&self) -> Result<Arc<View>, NodeError> {
+    pub async fn read_index(&self) -> Result<CurrentView, NodeError> {
         let (to, answer) = CompletionSender::new(self.shared.request_timeout);
         self.send(LoopRequest::Read { to })?;
         let view = answer.await;
@@ -311,20 +313,29 @@ impl Node {
             Err(_) => self.shared.metrics.read_indexes_failed.inc(),
             Ok(_) => {}
         }
-        view
+        view.map(CurrentView::new)
     }
 
     /// Returns this member's present state (serializable), without the replica's thread if nothing was
     /// written since the last call.
-    pub async fn view(&self) -> Result<Arc<View>, NodeError> {
-        match self.shared.latest.get() {
-            Some(view) => Ok(view),
-            None => self.fresh_view().await,
-        }
+    pub async fn view(&self) -> Result<CurrentView, NodeError> {
+        self.shared_view().await.map(CurrentView::new)
     }
 
     /// Returns this member's present state from the replica's thread itself, which proves that it runs.
-    pub async fn fresh_view(&self) -> Result<Arc<View>, NodeError> {
+    pub async fn fresh_view(&self) -> Result<CurrentView, NodeError> {
+        self.view_of_replica().await.map(CurrentView::new)
+    }
+
+    /// Returns what [`Node::view`] returns, for this crate.
+    async fn shared_view(&self) -> Result<Arc<View>, NodeError> {
+        match self.shared.latest.get() {
+            Some(view) => Ok(view),
+            None => self.view_of_replica().await,
+        }
+    }
+
+    async fn view_of_replica(&self) -> Result<Arc<View>, NodeError> {
         let (to, answer) = CompletionSender::new(self.shared.request_timeout);
         self.send(LoopRequest::View { to })?;
         answer.await

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
-use witan_base::panics;
+use witan_machine::view::View;
 use witan_node::{Node, NodeError};
 use witan_snapshot as snapshot;
 
@@ -43,26 +43,23 @@ pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
     let Ok(request) = serde_json::from_slice::<KeysRequest>(body) else {
         return Page::bad_request("error unmarshalling request");
     };
-    let view = match node.view().await {
-        Ok(view) => view,
+    let Ok(permit) = HASHING.try_acquire() else {
+        return Page::unavailable(&NodeError::TooMany.of_etcd());
+    };
+    let job = match node.job(permit).await {
+        Ok(job) => job,
         Err(error) => return Page::unavailable(&error.of_etcd()),
     };
-    let kv = &view.machine.kv;
+    let kv = &job.machine.kv;
     let hash_revision = match kv.hash_revision(request.revision) {
         Ok(revision) => revision,
         Err(error) => return Page::bad_request(&format!("mvcc: {error}")),
     };
-    let Ok(permit) = HASHING.try_acquire() else {
-        return Page::unavailable(&NodeError::TooMany.of_etcd());
-    };
     let (revision, compact_revision) = (kv.revision(), kv.compacted());
-    let hash = panics::run_blocking(move || {
-        let hash = snapshot::of_keys(&view.machine.kv, hash_revision);
-        drop(permit);
-        hash
-    });
-    let Ok(hash) = hash.await else {
-        return Page::unavailable(&NodeError::Stopped.of_etcd());
+    let hash = move |view: &View| snapshot::of_keys(&view.machine.kv, hash_revision);
+    let hash = match job.run(hash).await {
+        Ok((hash, _)) => hash,
+        Err(error) => return Page::unavailable(&error.of_etcd()),
     };
     Page::json(&KeysHash {
         header: KeysHeader { revision },

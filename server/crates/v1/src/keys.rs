@@ -4,8 +4,13 @@
 use actix_web::HttpRequest;
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
-use witan_dialect::{Context, rendering, reply::FramedBody};
+use witan_dialect::{
+    Context,
+    rendering::{self, ReadRefused},
+    reply::FramedBody,
+};
 use witan_gocompat::text::Sink;
+use witan_machine::auth::path_permissions::PathAccess;
 use witan_node::{Node, ProposeError};
 use witan_tree::{
     Cause, CompareAndSwap, Comparison, Delete, Event, TreeErrorKind, TreeOperation, WriteMethod,
@@ -16,17 +21,29 @@ use super::{error::V1Error, render, request::V1Put};
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// Reads a file, or lists a directory, from this member's state. Every failure of the look-up is
-/// `KeyNotFound`.
+/// `KeyNotFound`. `None` if the sender has lost this access meanwhile.
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
     key: &Bytes,
-) -> Result<FramedBody, V1Error> {
+    wish: PathAccess,
+) -> Result<Option<FramedBody>, V1Error> {
     let (view, now_ns) = (ctx.node.view().await?, witan_node::now_ns());
     let write = move |out: &mut dyn Sink, event: &Event| render::read(out, event, now_ns);
-    let found = rendering::read(ctx, request, view, (key.clone(), false), write).await?;
-    ctx.reads.count(found.is_ok());
-    found.map_err(|_| V1Error::new(ErrorCode::KeyNotFound, key.clone()))
+    let (node, access) = ((key.clone(), false), Some((&key[..], wish)));
+    let found = rendering::read(ctx, request, view, node, access, write).await;
+    match found {
+        Ok((body, _)) => {
+            ctx.reads.count(true);
+            Ok(Some(body))
+        }
+        Err(ReadRefused::Tree(_)) => {
+            ctx.reads.count(false);
+            Err(V1Error::new(ErrorCode::KeyNotFound, key.clone()))
+        }
+        Err(ReadRefused::Fault(fault)) => Err(fault.into()),
+        Err(ReadRefused::Unauthorized) => Ok(None),
+    }
 }
 
 /// Removes a file and returns the change. A directory counts as missing (`KeyNotFound`).

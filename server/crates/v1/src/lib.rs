@@ -21,7 +21,6 @@ use actix_web::{
 };
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
-use witan_base::client_network::ClientNetwork;
 use witan_dialect::{
     Context,
     basic_auth::{self, INSUFFICIENT},
@@ -88,15 +87,16 @@ async fn answer(
                 true => KeyOperation::Write,
                 false => KeyOperation::Read,
             };
-            ctx.count_tree_key(request, operation, key);
+            ctx.count_tree_key(operation, key);
         }
     }
-    let client = ClientNetwork::of_peer(request.peer_addr());
-    let node = &ctx.node.of_client(client);
+    let node = &ctx.node;
     let change = match asked {
         V1Request::Get { key } => {
-            let found = keys::get(ctx, request, &key).await?;
-            return Ok(framed(found));
+            let wish = PathAccess { write: false, recursive: false };
+            let found = keys::get(ctx, request, &key, wish).await?;
+            let refused = || reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT);
+            return Ok(found.map_or_else(refused, framed));
         }
         V1Request::Put(put) => keys::put(node, put).await?,
         V1Request::Delete { key } => keys::delete(node, key).await?,

@@ -18,25 +18,25 @@ pub(super) async fn next(
 ) -> Result<Event, V1Error> {
     let cleared = || V1Error::new(ErrorCode::WatcherCleared, key.clone());
     let mut watch = Watch { path: key.clone(), recursive: true, registered: 0 };
-    // the view is taken after the registration, so that no event is missed
+    // the index is taken after the registration, so that no event is missed
     let mut waiter = node.watch(watch.clone())?;
-    let mut view = node.view().await?;
-    watch.registered = view.machine.tree.index();
+    watch.registered = node.view().await?.machine.tree.index();
     let mut from = from.unwrap_or(watch.registered + 1);
     loop {
-        let tree = &view.machine.tree;
-        let oldest = tree.index().saturating_sub(TREE_HISTORY_EVENTS as u64) + 1;
-        from = from.max(oldest);
-        if let Some(event) = tree.next_event(&watch, from).map_err(|_| cleared())? {
-            return Ok(event);
+        {
+            let view = node.view().await?;
+            let tree = &view.machine.tree;
+            let oldest = tree.index().saturating_sub(TREE_HISTORY_EVENTS as u64) + 1;
+            from = from.max(oldest);
+            if let Some(event) = tree.next_event(&watch, from).map_err(|_| cleared())? {
+                return Ok(event);
+            }
+            from = from.max(tree.index() + 1);
         }
-        from = from.max(tree.index() + 1);
-        drop(view); // a live view makes the next writes copy
         tokio::select! {
             () = node.stopping() => return Err(cleared()),
             () = client.disconnected() => return Err(cleared()),
             () = waiter.woken() => {}
         }
-        view = node.view().await?;
     }
 }

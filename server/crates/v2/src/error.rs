@@ -2,7 +2,8 @@
 //! itself is in the api crate.
 
 use bytes::Bytes;
-use witan_api::v2::error::ErrorCode;
+use witan_api::v2::{auth::INSUFFICIENT, error::ErrorCode};
+use witan_dialect::rendering::ReadRefused;
 use witan_gocompat::text::{self, Sink};
 use witan_node::{NodeError, ProposeError};
 
@@ -56,6 +57,16 @@ impl From<NodeError> for V2Error {
             false => ErrorCode::RaftInternal,
         };
         Self::before_store(code, fault.of_etcd())
+    }
+}
+
+impl From<ReadRefused> for V2Error {
+    fn from(refused: ReadRefused) -> Self {
+        match refused {
+            ReadRefused::Tree(error) => error.into(),
+            ReadRefused::Fault(fault) => fault.into(),
+            ReadRefused::Unauthorized => Self::before_store(ErrorCode::Unauthorized, INSUFFICIENT),
+        }
     }
 }
 

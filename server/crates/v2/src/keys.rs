@@ -9,11 +9,14 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
-use witan_api::v2::{auth::INSUFFICIENT, error::ErrorCode};
-use witan_base::client_network::ClientNetwork;
+use witan_api::v2::error::ErrorCode;
 use witan_dialect::v2_metrics::HttpMethod;
 use witan_dialect::{
-    Context, basic_auth, blocking::INLINE_BYTES, rendering, reply, sampling::KeyOperation,
+    Context, basic_auth,
+    blocking::INLINE_BYTES,
+    rendering::{self, ReadRefused},
+    reply,
+    sampling::KeyOperation,
 };
 use witan_gocompat::{mime, text::Sink};
 use witan_logging::LogLimit;
@@ -29,6 +32,7 @@ use super::{
 
 /// Limits log lines that any client can cause.
 static IGNORED_BODIES: LogLimit = LogLimit::new();
+static FAILED_REQUESTS: LogLimit = LogLimit::new();
 
 /// The meaning of a method for keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,9 +105,15 @@ pub(super) async fn handle(
     match serve(ctx, request, payload, path).await {
         Ok(response) => response,
         Err(error) => {
-            if error.code == ErrorCode::RaftInternal {
+            if error.code == ErrorCode::RaftInternal
+                && let Some(left_out) = FAILED_REQUESTS.admit()
+            {
                 let cause = Bytes::from(error.cause.concat());
-                tracing::warn!(?cause, "v2 request failed: no reply from the cluster");
+                tracing::warn!(
+                    left_out,
+                    ?cause,
+                    "v2 request failed: no reply from the cluster"
+                );
             }
             headers::failure(ctx, request, error).await
         }
@@ -129,16 +139,16 @@ async fn serve(
     // as in etcd with the final slash: `/app/*` matches `/app/`
     let sent = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
     if !basic_auth::authorize_key(ctx, request, sent, wish).await? {
-        return Err(V2Error::before_store(ErrorCode::Unauthorized, INSUFFICIENT));
+        return Err(ReadRefused::Unauthorized.into());
     }
     let (metrics, method) = (&ctx.v2_metrics, intent.metric_label(&params));
     metrics.received(method);
     let began = Instant::now();
     let watches = intent == Intent::Get && params.wait && !params.quorum;
     if !watches {
-        ctx.count_tree_key(request, intent.key_operation(), &key);
+        ctx.count_tree_key(intent.key_operation(), &key);
     }
-    let answer = execute(ctx, request, intent, key, params).await;
+    let answer = execute(ctx, request, intent, (key, sent), params).await;
     if !watches {
         let status = match &answer {
             Ok(response) => response.status().as_u16(),
@@ -168,20 +178,20 @@ pub async fn intent(
 }
 
 /// Executes an authorized request: a quorum read, a watch, a read of this member's state or a write.
-/// With `quorum` a GET ignores `wait`.
+/// With `quorum` a GET ignores `wait`. `sent` is the key as it was sent, by which access is checked.
 async fn execute(
     ctx: &Context,
     request: &HttpRequest,
     intent: Intent,
-    key: Bytes,
+    (key, sent): (Bytes, &[u8]),
     params: Params,
 ) -> Result<HttpResponse, V2Error> {
     match intent {
-        Intent::Get if params.quorum => get(ctx, request, key, &params).await,
+        Intent::Get if params.quorum => get(ctx, request, (key, sent), &params).await,
         Intent::Get if params.wait => watch::open(ctx, request, key, &params).await,
         Intent::Get | Intent::Head => {
             let local = Params { quorum: false, ..params };
-            get(ctx, request, key, &local).await
+            get(ctx, request, (key, sent), &local).await
         }
         Intent::Write(write) => self::write(ctx, request, write, key, params).await,
     }
@@ -236,11 +246,11 @@ async fn form(
 }
 
 /// Answers with a node: linearizable with `quorum`, else from this member's state. Counts
-/// the read; a large listing is built on another thread.
+/// the read; a large listing waits for a permit and is built on another thread.
 async fn get(
     ctx: &Context,
     request: &HttpRequest,
-    key: Bytes,
+    (key, sent): (Bytes, &[u8]),
     params: &Params,
 ) -> Result<HttpResponse, V2Error> {
     let node = &ctx.node;
@@ -249,11 +259,14 @@ async fn get(
     } else {
         node.view().await?
     };
-    let (index, recursive) = (view.machine.tree.index(), params.recursive);
-    let node_below = (key, recursive);
-    let found = rendering::read(ctx, request, view, node_below, render::event).await?;
-    ctx.reads.count(found.is_ok());
-    let body = found?;
+    let recursive = params.recursive;
+    let (node_below, wish) = ((key, recursive), PathAccess { write: false, recursive });
+    let access = Some((sent, wish));
+    let found = rendering::read(ctx, request, view, node_below, access, render::event).await;
+    if let Ok(_) | Err(ReadRefused::Tree(_)) = &found {
+        ctx.reads.count(found.is_ok());
+    }
+    let (body, index) = found?;
     ctx.v2_metrics.read(recursive);
     let mut answer = headers::success(node, StatusCode::OK, index);
     Ok(answer.body(body))
@@ -268,8 +281,7 @@ pub async fn write(
     key: Bytes,
     params: Params,
 ) -> Result<HttpResponse, V2Error> {
-    let client = ClientNetwork::of_peer(request.peer_addr());
-    let node = &ctx.node.of_client(client);
+    let node = &ctx.node;
     let bare = params.no_value_on_success && write != WriteMethod::Delete;
     let mutation = parse::mutation(write, key, params, witan_node::now_ns());
     let event = node.propose(mutation).await?.output;

@@ -8,7 +8,7 @@
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use bytes::Bytes;
 use futures_util::stream;
-use witan_base::{budget::MemoryBudget, client_network::ClientNetwork};
+use witan_base::budget::MemoryBudget;
 use witan_dialect::{
     Context,
     blocking::BlockingPool,
@@ -32,9 +32,7 @@ pub async fn open(
 ) -> Result<HttpResponse, V2Error> {
     let mut watch = Watch { path: key, recursive: params.recursive, registered: 0 };
     // the view is taken after the registration, so that no event is missed
-    let node = &ctx
-        .node
-        .of_client(ClientNetwork::of_peer(request.peer_addr()));
+    let node = &ctx.node;
     let waiter = node.watch(watch.clone())?;
     let view = node.view().await?;
     let index = view.machine.tree.index();

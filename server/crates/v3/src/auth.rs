@@ -112,18 +112,18 @@ pub(super) async fn authenticate(
     request: AuthenticateRequest,
 ) -> RpcResult<AuthenticateResponse> {
     loop {
-        let view = ctx.node.read().await?;
-        let known = &view.machine.auth;
-        if !known.enabled() && !known.path_auth_enabled() {
-            return Err(RpcError::AuthNotEnabled);
-        }
-        let user = known.user(&request.name);
-        if user.is_some_and(|user| user.no_password) {
-            return Err(RpcError::NoPasswordUser);
-        }
-        let checked = known.revision();
-        let hashed = user.map(|user| user.password.clone());
-        drop(view);
+        let (checked, hashed) = {
+            let view = ctx.node.read().await?;
+            let known = &view.machine.auth;
+            if !known.enabled() && !known.path_auth_enabled() {
+                return Err(RpcError::AuthNotEnabled);
+            }
+            let user = known.user(&request.name);
+            if user.is_some_and(|user| user.no_password) {
+                return Err(RpcError::NoPasswordUser);
+            }
+            (known.revision(), user.map(|user| user.password.clone()))
+        };
         let (sender, hashing) = (
             ctx.password_source(&request.name),
             &ctx.authenticator.hashing,

@@ -7,16 +7,13 @@
 //!
 //! While authentication is off, each check costs one or two atomic loads.
 
-use std::sync::Arc;
-
 use witan_api::access::{Access, CallType, GrpcRoute};
-use witan_dialect::{Context, blocking::INLINE_ITEMS};
+use witan_dialect::Context;
 use witan_machine::{
     StateMachine,
     auth::{self, AccessCheck, Caller},
     lease::LeaseId,
     operation::Operation,
-    view::View,
 };
 use witan_node::Applied;
 
@@ -121,8 +118,13 @@ pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
         return Ok(());
     }
     let view = ctx.node.view().await?;
+    admin_on(ctx, &view.machine)
+}
+
+/// Refuses a caller without the role root in the state that is about to be read, while authentication of v2 or v3 is on.
+pub(super) fn admin_on(ctx: &Context, machine: &StateMachine) -> RpcResult<()> {
     let caller = admin_caller(ctx)?;
-    Ok(view.machine.auth.check_admin(caller.as_ref())?)
+    Ok(machine.auth.check_admin(caller.as_ref())?)
 }
 
 /// Runs the check `may` for the caller on the state that is about to be read, and returns the caller; `None` while v3's
@@ -151,18 +153,6 @@ pub(super) async fn before_proposal(
     }
     let view = ctx.node.view().await?;
     on(ctx, &view.machine, may)
-}
-
-/// Checks that the caller may list the keys of all leases, on another thread if there are more than
-/// `INLINE_ITEMS` leases.
-pub(super) async fn list_leases(ctx: &Context, view: &Arc<View>) -> RpcResult<()> {
-    if !ctx.node.auth_enabled() {
-        return Ok(());
-    }
-    let (caller, view) = (caller(ctx)?, view.clone());
-    let large = view.machine.kv.leases().len() > INLINE_ITEMS;
-    let work = move || view.machine.check(caller.as_ref()).list_leases();
-    Ok(ctx.blocking.run_if(large, work).await??)
 }
 
 /// Checks that the caller may keep a lease alive, which requires permission to revoke it.

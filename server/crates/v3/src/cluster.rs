@@ -75,9 +75,8 @@ pub(super) async fn member_remove(
     ctx: &Context,
     request: MemberRemoveRequest,
 ) -> RpcResult<MemberRemoveResponse> {
-    let view = ctx.node.view().await?;
     let id = MemberId(request.id);
-    find_member(&view.machine.members, id)?;
+    find_member(&ctx.node.view().await?.machine.members, id)?;
     check_quorum(ctx, Reconfiguration::Remove(id)).await?;
     let change = ChangeMembers { remove: request.id, voters: true, ..ChangeMembers::default() };
     ctx.node.propose(change).await?;
@@ -108,9 +107,9 @@ pub(super) async fn member_promote(
     ctx: &Context,
     request: MemberPromoteRequest,
 ) -> RpcResult<MemberPromoteResponse> {
-    let view = ctx.node.view().await?;
     let id = MemberId(request.id);
-    if !find_member(&view.machine.members, id)?.learner {
+    let learner = find_member(&ctx.node.view().await?.machine.members, id)?.learner;
+    if !learner {
         return Err(RpcError::MemberNotLearner);
     }
     check_quorum(ctx, Reconfiguration::Promote(id)).await?;

@@ -19,16 +19,18 @@ use witan_api::v3::etcdserverpb::{
 use witan_dialect::fair_semaphore::WithPermit;
 use witan_dialect::{Context, blocking::INLINE_ITEMS};
 use witan_machine::{
-    auth::AccessCheck,
+    StateMachine,
+    auth::{AccessCheck, AuthError, Caller},
     kv::Kv,
     lease::{self, LeaseGrant, LeaseId, LeaseRevoke, RemainingTtl},
+    view::View,
 };
 use witan_node::{NodeError, now_ns};
-use witan_replica::lessor::Renewal;
+use witan_replica::lessor::{LeaseDeadlines, Renewal};
 
 use super::{
     RpcResult, authorize, header,
-    kv::{AdmittedRead, ReadSize},
+    kv::{self, ReadSize},
     stream_end::StreamEnd,
 };
 use crate::error::RpcError;
@@ -80,17 +82,22 @@ pub(super) async fn lease_time_to_live(
     request: LeaseTimeToLiveRequest,
 ) -> RpcResult<WithPermit<LeaseTimeToLiveResponse>> {
     let id = LeaseId(request.id);
-    let view = ctx.node.read().await?;
-    if request.keys {
-        authorize::on(ctx, &view.machine, |caller| caller.list_lease(id))?;
-    }
+    let may = |caller: AccessCheck<'_>, id: &LeaseId| caller.list_lease(*id);
+    let (revision, granted_ttl) = {
+        let view = ctx.node.read().await?;
+        if request.keys {
+            authorize::on(ctx, &view.machine, |caller| may(caller, &id))?;
+        }
+        let kv = &view.machine.kv;
+        (kv.revision(), kv.leases().get(id).map(|lease| lease.ttl_s))
+    };
     let mut response = LeaseTimeToLiveResponse {
-        header: header::at(&ctx.node, view.machine.kv.revision()),
+        header: header::at(&ctx.node, revision),
         id: id.0,
         ttl: -1,
         ..LeaseTimeToLiveResponse::default()
     };
-    let Some(lease) = view.machine.kv.leases().get(id) else {
+    let Some(granted_ttl) = granted_ttl else {
         return Ok(WithPermit::without(response));
     };
     // a lease that has been removed since is unknown
@@ -98,21 +105,24 @@ pub(super) async fn lease_time_to_live(
         return Ok(WithPermit::without(response));
     };
     response.ttl = left_ns / SECOND_NS;
-    response.granted_ttl = lease.ttl_s;
+    response.granted_ttl = granted_ttl;
     if !request.keys {
         return Ok(WithPermit::without(response));
     }
-    let size = |kv: &Kv| {
+    let view = {
+        let view = ctx.node.view().await?;
+        authorize::on(ctx, &view.machine, |caller| may(caller, &id))?;
+        view
+    };
+    let size = |kv: &Kv, id: &LeaseId| {
         let more_than = |keys: u64| {
             let keys = usize::try_from(keys).unwrap_or(usize::MAX);
-            kv.leases().keys(id).nth(keys).is_some()
+            kv.leases().keys(*id).nth(keys).is_some()
         };
         ReadSize::by(more_than, more_than)
     };
-    let may = |caller: AccessCheck<'_>| caller.list_lease(id);
-    let (admitted, view) = AdmittedRead::wait(ctx, view, size, may).await?;
-    let keys = move || view.machine.kv.leases().keys(id).cloned().collect();
-    let (keys, permit) = admitted.run(keys).await?;
+    let keys = |view: &View, id| view.machine.kv.leases().keys(id).cloned().collect();
+    let (keys, permit) = kv::read(ctx, view, id, size, may, keys).await?;
     response.keys = keys;
     Ok(WithPermit::new(response, permit))
 }
@@ -123,26 +133,38 @@ pub(super) async fn lease_leases(
     ctx: &Context,
     _: LeaseLeasesRequest,
 ) -> RpcResult<LeaseLeasesResponse> {
-    let view = ctx.node.read().await?;
-    authorize::list_leases(ctx, &view).await?;
+    let large = ctx.node.read().await?.machine.kv.leases().len() > INLINE_ITEMS;
     let deadlines = match ctx.node.deadlines().await {
         Ok(deadlines) => Some(deadlines),
         Err(NodeError::NoLeader) => None,
         Err(error) => return Err(error.into()),
     };
-    let large = view.machine.kv.leases().len() > INLINE_ITEMS;
-    let revision = view.machine.kv.revision();
-    let list = move || {
-        let ids = match deadlines {
-            Some(deadlines) => deadlines.in_order(),
-            None => view.machine.kv.leases().iter().map(|(id, _)| id).collect(),
-        };
-        ids.into_iter().map(|id| LeaseStatus { id: id.0 }).collect()
+    let (listed, revision) = if large {
+        let job = ctx.large_read().await?;
+        let (caller, revision) = (authorize::caller(ctx)?, job.machine.kv.revision());
+        let list = move |view: &View| list(&view.machine, caller.as_ref(), deadlines);
+        (job.run(list).await?.0, revision)
+    } else {
+        let view = ctx.node.view().await?;
+        let (caller, revision) = (authorize::caller(ctx)?, view.machine.kv.revision());
+        (list(&view.machine, caller.as_ref(), deadlines), revision)
     };
-    Ok(LeaseLeasesResponse {
-        header: header::at(&ctx.node, revision),
-        leases: ctx.blocking.run_if(large, list).await?,
-    })
+    let header = header::at(&ctx.node, revision);
+    Ok(LeaseLeasesResponse { header, leases: listed? })
+}
+
+/// Lists the leases of a state for a caller who may list the keys of all of them; `None` while authentication is off.
+fn list(
+    machine: &StateMachine,
+    caller: Option<&Caller>,
+    deadlines: Option<LeaseDeadlines>,
+) -> Result<Vec<LeaseStatus>, AuthError> {
+    machine.check(caller).list_leases()?;
+    let ids = match deadlines {
+        Some(deadlines) => deadlines.in_order(),
+        None => machine.kv.leases().iter().map(|(id, _)| id).collect(),
+    };
+    Ok(ids.into_iter().map(|id| LeaseStatus { id: id.0 }).collect())
 }
 
 /// Keeps a lease alive and returns its TTL, 0 if it is unknown. The header's revision is taken before,

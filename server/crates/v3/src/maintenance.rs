@@ -16,6 +16,7 @@ use witan_machine::{
     command::Downgrade,
     member::{MemberId, MemberRegistry},
     versions::{Release, release},
+    view::View,
 };
 use witan_snapshot as snapshot;
 
@@ -93,9 +94,12 @@ pub(super) async fn move_leader(
         return Err(RpcError::NotLeader);
     }
     let target_id = MemberId(request.target_id);
-    let view = ctx.node.view().await?;
-    let target = view.machine.members.by_id.get(&target_id);
-    if target.is_none_or(|member| member.learner) {
+    let votes = {
+        let view = ctx.node.view().await?;
+        let target = view.machine.members.by_id.get(&target_id);
+        target.is_some_and(|member| !member.learner)
+    };
+    if !votes {
         return Err(RpcError::BadLeaderTransferee);
     }
     // it may lead already
@@ -110,10 +114,10 @@ pub(super) async fn move_leader(
 /// equal data.
 pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<HashResponse> {
     let begun = Instant::now();
-    let view = ctx.node.view().await?;
-    let header = header::at(&ctx.node, view.machine.kv.revision());
-    let work = move || snapshot::of_store(&view);
-    let hash = ctx.job_limits.run(ctx.node.client(), work).await?;
+    let job = ctx.scan().await?;
+    authorize::admin_on(ctx, &job.machine)?;
+    let header = header::at(&ctx.node, job.machine.kv.revision());
+    let (hash, _) = job.run(snapshot::of_store).await?;
     ctx.v3_metrics.hash.observe(begun.elapsed().as_secs_f64());
     let hash = hash.map_err(|_| RpcError::Corrupt)?;
     Ok(HashResponse { header, hash })
@@ -122,12 +126,22 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<Hash
 /// Returns the hash of the key space at a revision; equal to etcd's for equal data.
 pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<HashKvResponse> {
     let begun = Instant::now();
-    let view = ctx.node.view().await?;
-    let kv = &view.machine.kv;
+    // an invalid revision is refused without a wait
+    let present = ctx
+        .node
+        .view()
+        .await?
+        .machine
+        .kv
+        .hash_revision(request.revision);
+    present?;
+    let job = ctx.scan().await?;
+    authorize::admin_on(ctx, &job.machine)?;
+    let kv = &job.machine.kv;
     let hash_revision = kv.hash_revision(request.revision)?;
     let (header, compact_revision) = (header::at(&ctx.node, kv.revision()), kv.compacted());
-    let work = move || snapshot::of_keys(&view.machine.kv, hash_revision);
-    let hash = ctx.job_limits.run(ctx.node.client(), work).await?;
+    let hash = move |view: &View| snapshot::of_keys(&view.machine.kv, hash_revision);
+    let (hash, _) = job.run(hash).await?;
     ctx.v3_metrics
         .hash_rev
         .observe(begun.elapsed().as_secs_f64());
@@ -169,13 +183,19 @@ pub(super) async fn downgrade(
             version
         }
         Ok(DowngradeAction::Cancel) => {
-            let view = ctx.node.read().await?;
-            let members = &view.machine.members;
+            let (begun, version) = {
+                let view = ctx.node.read().await?;
+                let members = &view.machine.members;
+                (
+                    !members.downgrade_target.is_empty(),
+                    cluster_version(members),
+                )
+            };
             // as in etcd, canceling without a downgrade succeeds
-            if !members.downgrade_target.is_empty() {
+            if begun {
                 record(ctx, String::new()).await?;
             }
-            cluster_version(members)?
+            version?
         }
         Err(_) => return Err(RpcError::UnknownMethod),
     };

@@ -8,14 +8,17 @@ use witan_api::v3::etcdserverpb::{
     RangeRequest, RangeResponse, RangeStreamResponse, ResponseHeader,
     range_request::{SortOrder, SortTarget},
 };
-use witan_dialect::{Context, blocking::BlockingPool, sampling::KeyOperation};
-use witan_machine::kv::{self, Kv, NextPart, RangePartBounds};
+use witan_dialect::{Context, sampling::KeyOperation};
+use witan_machine::{
+    StateMachine,
+    auth::Caller,
+    kv::{self, Kv, NextPart, RangePart, RangePartBounds},
+    view::View,
+};
 
 use super::{
-    RpcResult,
-    error::RpcError,
-    header,
-    kv::{LONG_READ_KEYS, range},
+    RpcResult, authorize, header,
+    kv::{ReadSize, range, run_large},
 };
 
 /// Bytes of pairs in one message, which can exceed this by one pair.
@@ -35,21 +38,21 @@ pub(super) async fn range_stream(
     check(&request)?;
     ctx.count_key(KeyOperation::Read, &request.key);
     let view = range::view_for(ctx, &request).await?;
+    let caller = authorize::caller(ctx)?;
     let kv = &view.machine.kv;
     let header = header::at(&ctx.node, kv.revision());
-    let parts = RangeReader::new(kv, range::operation(request), header, ctx.blocking.clone());
+    let parts = RangeReader::new(kv, range::operation(request), caller, header);
     parts.readable(kv)?;
     ctx.node.ranges_served(1);
-    let begun = Some((parts, ctx.node.clone()));
+    let begun = Some((parts, ctx.clone()));
     Ok(stream::try_unfold(begun, |unfinished| async move {
-        let Some((mut parts, node)) = unfinished else {
+        let Some((mut parts, ctx)) = unfinished else {
             return Ok(None);
         };
-        let view = node.view().await.map_err(RpcError::from)?;
-        let response = parts.next(&view.machine.kv).await?;
+        let response = parts.next(&ctx).await?;
         let done = response.header.is_some();
         let message = RangeStreamResponse { range_response: Some(response) };
-        Ok(Some((message, (!done).then_some((parts, node)))))
+        Ok(Some((message, (!done).then_some((parts, ctx)))))
     }))
 }
 
@@ -80,16 +83,26 @@ fn check(request: &RangeRequest) -> Result<(), Status> {
 }
 
 /// A range that is being read.
+#[derive(Clone)]
 struct RangeReader {
     /// The part of the range that is still to be read, at a revision of its own.
     range: kv::Range,
+    /// Who reads it; `None` while authentication is off.
+    caller: Option<Caller>,
     /// Remaining pairs of the limit.
     left: usize,
     sent: i64,
     /// Header of the last answer.
     header: Option<ResponseHeader>,
-    /// Runs counts of many keys.
-    blocking: BlockingPool,
+}
+
+/// What one look at a state brings.
+enum Step {
+    Message(RangeResponse),
+    /// Keys without a pair.
+    Nothing,
+    /// The next message is the last one, and counting for it is a large read.
+    LargeCount(ReadSize),
 }
 
 impl RangeReader {
@@ -97,8 +110,8 @@ impl RangeReader {
     fn new(
         kv: &Kv,
         range: kv::Range,
+        caller: Option<Caller>,
         header: Option<ResponseHeader>,
-        blocking: BlockingPool,
     ) -> Self {
         let limit = usize::try_from(range.limit).ok().filter(|limit| *limit > 0);
         let revision = if range.revision > 0 {
@@ -109,9 +122,9 @@ impl RangeReader {
         Self {
             left: limit.unwrap_or(usize::MAX),
             range: kv::Range { limit: 0, revision, ..range },
+            caller,
             sent: 0,
             header,
-            blocking,
         }
     }
 
@@ -123,65 +136,100 @@ impl RangeReader {
     }
 
     /// Reads the next part that holds pairs, or the last part, after which the caller must stop: it alone carries
-    /// header, count of the whole range (also behind the limit) and `more`. Yields after `PART_KEYS` keys without a
-    /// pair. Fails only if [`Self::readable`] does, or while the process stops.
-    async fn next(&mut self, kv: &Kv) -> RpcResult<RangeResponse> {
-        if self.range.count_only {
-            return self.last(kv, Vec::new(), false).await;
-        }
+    /// header, count of the whole range (also behind the limit) and `more`. Each look at the keys is a look at the present
+    /// state, and a large count waits for its permit without a state.
+    async fn next(&mut self, ctx: &Context) -> RpcResult<RangeResponse> {
         loop {
-            let bounds = RangePartBounds { pairs: self.left, bytes: PART_BYTES, keys: PART_KEYS };
-            let part = kv.range_part(&self.range, &bounds)?;
-            self.left -= part.kvs.len();
-            self.sent += part.kvs.len() as i64;
-            match part.next {
-                NextPart::End => return self.last(kv, part.kvs, true).await,
-                NextPart::Pair(key) => {
-                    self.range.key = key;
-                    if self.left == 0 {
-                        return self.last(kv, part.kvs, false).await;
-                    }
+            let step = self.step(&ctx.node.view().await?.machine)?;
+            match step {
+                Step::Message(message) => return Ok(message),
+                Step::Nothing => tokio::task::yield_now().await,
+                Step::LargeCount(size) => {
+                    let (reader, job) = (self.clone(), ctx.large_read().await?);
+                    let finish = move |view: &View| reader.finish(&view.machine);
+                    return run_large(job, size, finish).await?.0;
                 }
-                NextPart::Unread(key) => self.range.key = key,
             }
-            if !part.kvs.is_empty() {
-                return Ok(range::response(
-                    None,
-                    kv::RangeReply { kvs: part.kvs, ..kv::RangeReply::default() },
-                ));
-            }
-            tokio::task::yield_now().await;
         }
     }
 
-    /// Builds the last part, with the count of the whole range. Unless `whole`, keys that follow are
-    /// counted, not read.
-    async fn last(&self, kv: &Kv, kvs: Vec<kv::KeyValue>, whole: bool) -> RpcResult<RangeResponse> {
-        let mut reply = kv::RangeReply { kvs, more: false, count: self.sent };
-        if !whole {
-            let rest = kv::Range { count_only: true, ..self.range.clone() };
-            let long = kv.reads_longer_than(&rest, LONG_READ_KEYS);
-            let kv = kv.clone();
-            let count = move || kv.range(&rest);
-            let rest = self.blocking.run_if(long, count).await?;
-            reply.count += rest?.count;
-            reply.more = !self.range.count_only;
+    /// Looks at up to `PART_KEYS` keys of a state, and moves behind what the message holds.
+    fn step(&mut self, machine: &StateMachine) -> RpcResult<Step> {
+        self.may_read(machine)?;
+        if self.range.count_only {
+            return self.last(machine);
         }
+        let part = self.part(&machine.kv)?;
+        let pairs = part.kvs.len();
+        match part.next {
+            NextPart::End => {
+                let count = self.sent + pairs as i64;
+                let reply = kv::RangeReply { kvs: part.kvs, more: false, count };
+                return Ok(Step::Message(range::response(self.header, reply)));
+            }
+            NextPart::Pair(_) if pairs == self.left => return self.last(machine),
+            NextPart::Pair(key) | NextPart::Unread(key) => self.range.key = key,
+        }
+        self.left -= pairs;
+        self.sent += pairs as i64;
+        if pairs == 0 {
+            return Ok(Step::Nothing);
+        }
+        let reply = kv::RangeReply { kvs: part.kvs, ..kv::RangeReply::default() };
+        Ok(Step::Message(range::response(None, reply)))
+    }
+
+    /// Reads the last part from a state, unless that is a large read.
+    fn last(&self, machine: &StateMachine) -> RpcResult<Step> {
+        match range::size(&machine.kv, &self.rest()) {
+            ReadSize::Small => Ok(Step::Message(self.finish(machine)?)),
+            size @ (ReadSize::Large | ReadSize::Long) => Ok(Step::LargeCount(size)),
+        }
+    }
+
+    /// Reads the last part, in which the limit is reached: its pairs, and the count of all that follow.
+    fn finish(&self, machine: &StateMachine) -> RpcResult<RangeResponse> {
+        self.may_read(machine)?;
+        let kv = &machine.kv;
+        let (kvs, more) = match self.range.count_only {
+            true => (Vec::new(), false),
+            false => (self.part(kv)?.kvs, true),
+        };
+        let count = self.sent + kv.range(&self.rest())?.count;
+        let reply = kv::RangeReply { kvs, more, count };
         Ok(range::response(self.header, reply))
+    }
+
+    fn part(&self, kv: &Kv) -> RpcResult<RangePart> {
+        let bounds = RangePartBounds { pairs: self.left, bytes: PART_BYTES, keys: PART_KEYS };
+        Ok(kv.range_part(&self.range, &bounds)?)
+    }
+
+    /// The range from here to its end, to be counted.
+    fn rest(&self) -> kv::Range {
+        kv::Range { count_only: true, ..self.range.clone() }
+    }
+
+    /// Checks that the caller may read the range in a state, whatever has changed about users since the call began.
+    fn may_read(&self, machine: &StateMachine) -> RpcResult<()> {
+        let revision = machine.auth.revision();
+        let caller = self.caller.as_ref();
+        let caller = caller.map(|caller| Caller { user: caller.user.clone(), revision });
+        let check = machine.check(caller.as_ref());
+        Ok(check.read(&self.range.key, &self.range.range_end)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
     use witan_machine::kv::{KvCommand, KvOperation, Put};
 
     use super::*;
+    use crate::error::RpcError;
 
     fn reader(kv: &Kv, range: &kv::Range) -> RangeReader {
         let header = Some(ResponseHeader::default());
-        let blocking = BlockingPool::of_processors();
-        RangeReader::new(kv, range.clone(), header, blocking)
+        RangeReader::new(kv, range.clone(), None, header)
     }
 
     fn filled(keys: usize, value_bytes: usize) -> Kv {
@@ -198,11 +246,23 @@ mod tests {
         kv
     }
 
-    async fn all(kv: &Kv, range: &kv::Range) -> (Vec<usize>, RangeResponse) {
+    /// Reads the next message of a state.
+    fn next(reader: &mut RangeReader, kv: &Kv) -> RpcResult<RangeResponse> {
+        let machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };
+        loop {
+            match reader.step(&machine)? {
+                Step::Message(message) => return Ok(message),
+                Step::Nothing => {}
+                Step::LargeCount(_) => return reader.finish(&machine),
+            }
+        }
+    }
+
+    fn all(kv: &Kv, range: &kv::Range) -> (Vec<usize>, RangeResponse) {
         let mut parts = reader(kv, range);
         let (mut sizes, mut whole) = (Vec::new(), RangeResponse::default());
         loop {
-            let part = parts.next(kv).await.unwrap();
+            let part = next(&mut parts, kv).unwrap();
             sizes.push(
                 part.kvs
                     .iter()
@@ -218,8 +278,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn parts_together_are_the_range() {
+    #[test]
+    fn parts_together_are_the_range() {
         // more keys than are looked at in one go, and more bytes than fit into a part
         let kv = filled(PART_KEYS * 2 + 10, 300);
         for (limit, count_only, keys_only) in [
@@ -238,17 +298,18 @@ mod tests {
                 keys_only,
                 ..kv::Range::default()
             };
-            let (sizes, parts) = all(&kv, &range).await;
+            let (sizes, parts) = all(&kv, &range);
             let whole = range::response(None, kv.range(&range).unwrap());
             assert_eq!(parts, whole, "{limit} {count_only} {keys_only}");
             assert!(sizes.iter().all(|size| *size < PART_BYTES + 306));
         }
     }
 
-    #[tokio::test]
-    async fn many_keys_of_an_older_revision_are_counted_on_another_thread() {
+    #[test]
+    fn many_keys_of_an_older_revision_are_a_long_read() {
         let kv = filled(1100, 1);
-        for (revision, range_end, elsewhere) in [
+        let machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };
+        for (revision, range_end, long) in [
             (0, "l", false),
             (kv.revision() - 1, "k00900", false),
             (kv.revision() - 1, "l", true),
@@ -260,17 +321,16 @@ mod tests {
                 revision,
                 ..kv::Range::default()
             };
-            let at_once = reader(&kv, &range).next(&kv).now_or_never();
-            assert_eq!(at_once.is_none(), elsewhere, "{revision} {range_end}");
-            assert_eq!(
-                all(&kv, &range).await.1.count,
-                kv.range(&range).unwrap().count
-            );
+            let step = reader(&kv, &range).step(&machine).unwrap();
+            let waits = matches!(step, Step::LargeCount(ReadSize::Long));
+            assert_eq!(waits, long, "{revision} {range_end}");
+            let count = kv.range(&range).unwrap().count;
+            assert_eq!(all(&kv, &range).1.count, count);
         }
     }
 
-    #[tokio::test]
-    async fn each_part_is_of_the_revision_at_which_the_range_began() {
+    #[test]
+    fn each_part_is_of_the_revision_at_which_the_range_began() {
         let mut kv = filled(PART_KEYS * 3, 300);
         let range = kv::Range {
             key: "k".into(),
@@ -279,7 +339,7 @@ mod tests {
         };
         let whole = range::response(None, kv.range(&range).unwrap()).kvs;
         let mut parts = reader(&kv, &range);
-        let mut read = parts.next(&kv).await.unwrap().kvs;
+        let mut read = next(&mut parts, &kv).unwrap().kvs;
         let delete = kv::DeleteRange {
             key: "k".into(),
             range_end: "l".into(),
@@ -291,16 +351,16 @@ mod tests {
             kv.clone()
         };
         let deleted = apply(KvOperation::Delete(delete));
-        read.extend(parts.next(&deleted).await.unwrap().kvs);
+        read.extend(next(&mut parts, &deleted).unwrap().kvs);
         assert!(read.len() > PART_KEYS && read[..] == whole[..read.len()]);
         let revision = deleted.revision();
         let compacted = apply(KvOperation::Compact(kv::Compact { revision }));
-        let lost = parts.next(&compacted).await;
+        let lost = next(&mut parts, &compacted);
         assert_eq!(lost, Err(RpcError::Compacted));
     }
 
-    #[tokio::test]
-    async fn keys_that_are_gone_end_no_part_in_vain() {
+    #[test]
+    fn keys_that_are_gone_end_no_part_in_vain() {
         let mut kv = filled(PART_KEYS * 2, 1);
         let before = kv.revision();
         let delete = kv::DeleteRange {
@@ -315,9 +375,9 @@ mod tests {
             range_end: "l".into(),
             ..kv::Range::default()
         };
-        let (sizes, now) = all(&kv, &range).await;
+        let (sizes, now) = all(&kv, &range);
         assert_eq!((sizes.len(), now.count), (1, 192));
         range.revision = before;
-        assert_eq!(all(&kv, &range).await.1.count, 8192);
+        assert_eq!(all(&kv, &range).1.count, 8192);
     }
 }

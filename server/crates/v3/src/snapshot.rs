@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,7 +20,7 @@ use witan_machine::view::View;
 use witan_node::Node;
 use witan_snapshot::SnapshotFile;
 
-use super::RpcResult;
+use super::{RpcResult, authorize};
 use crate::error::RpcError;
 
 /// Bytes of a chunk, as etcd sends them.
@@ -45,13 +44,13 @@ pub(crate) async fn snapshot(
         .snapshots
         .try_take(ctx.node.client())
         .ok_or(RpcError::TooManyRequests)?;
-    let view = ctx.node.view().await?;
+    let job = ctx.node.job(permit).await?;
+    authorize::admin_on(ctx, &job.machine)?;
     let (send, chunks) = mpsc::channel(CHUNKS_AHEAD);
     let (took, metrics) = (ctx.v3_metrics.snapshot.clone(), ctx.panics.clone());
-    let job = move || {
-        let _permit = permit;
+    let file = move |view: &View| {
         let begun = Instant::now();
-        let written = panics::catch(PanicSource::Job, || write(&view, &send));
+        let written = panics::catch(PanicSource::Job, || write(view, &send));
         let written = written.unwrap_or_else(|_| {
             metrics.panicked(PanicSource::Job);
             Err(io::Error::other("internal error"))
@@ -69,7 +68,7 @@ pub(crate) async fn snapshot(
         let _ = send.blocking_send(Err(told));
     };
     // the task ends with the file, or with the client
-    drop(panics::spawn(job));
+    drop(panics::spawn(move || job.run_here(file)));
     let sending = SnapshotStream { chunks, node: ctx.node.clone(), digest_sent: false };
     Ok(stream::try_unfold(sending, |mut sending| async move {
         let chunk = sending.next().await.transpose()?;
@@ -115,7 +114,7 @@ fn is_digest(chunk: &SnapshotResponse) -> bool {
 }
 
 /// Sends the file and its digest; returns the size of the file.
-fn write(view: &Arc<View>, send: &mpsc::Sender<Chunk>) -> io::Result<u64> {
+fn write(view: &View, send: &mpsc::Sender<Chunk>) -> io::Result<u64> {
     let file = SnapshotFile::of(view)?;
     let bytes = file.bytes();
     tracing::info!(bytes, "sending a snapshot");

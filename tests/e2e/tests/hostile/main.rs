@@ -21,5 +21,6 @@ mod streamed;
 mod turns;
 mod txn;
 mod unread;
+mod views;
 mod watchers;
 mod work;

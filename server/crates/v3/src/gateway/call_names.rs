@@ -1,8 +1,6 @@
 //! Maps the names of the gateway's calls to their functions, from the table of calls (`witan_api::access`).
 
-use actix_web::HttpRequest;
-
-use super::{GatewayError, UnaryCall, unless_disconnected};
+use super::{GatewayError, UnaryCall};
 use crate::{
     auth, cluster,
     concurrency::{election, lock},
@@ -13,17 +11,12 @@ use crate::{
 macro_rules! run {
     (server_stream $($row:tt)+) => {};
     (bidi_stream $($row:tt)+) => {};
-    (waiting $asked:ident $method:literal $call:ident $request:ident $verb:path) => {
-        if $asked == $method {
-            return unless_disconnected($request, $call.run($verb)).await;
-        }
-    };
-    (large $asked:ident $method:literal $call:ident $request:ident $verb:path) => {
+    (large $asked:ident $method:literal $call:ident $verb:path) => {
         if $asked == $method {
             return $call.run_with_permit($verb).await;
         }
     };
-    ($unary:ident $asked:ident $method:literal $call:ident $request:ident $verb:path) => {
+    ($unary:ident $asked:ident $method:literal $call:ident $verb:path) => {
         if $asked == $method {
             return $call.run($verb).await;
         }
@@ -41,9 +34,8 @@ macro_rules! dispatch {
         pub(super) async fn run(
             method: &str,
             call: UnaryCall<'_>,
-            request: &HttpRequest,
         ) -> Result<Vec<u8>, GatewayError> {
-            $($($(run! { $group method $method call request $module::$verb })+)+)+
+            $($($(run! { $group method $method call $module::$verb })+)+)+
             Err(GatewayError::NotPost)
         }
     };

@@ -22,10 +22,7 @@ use prost::Message;
 use serde::Serialize;
 use witan_api::{access::GrpcRoute, v3::shape::Shaped};
 use witan_auth::Credentials;
-use witan_base::{
-    client_network::ClientNetwork,
-    panics::{self, PanicSource},
-};
+use witan_base::panics::{self, PanicSource};
 use witan_dialect::fair_semaphore::WithPermit;
 use witan_dialect::{Context, blocking::INLINE_BYTES, client::Disconnect, reply};
 use witan_gocompat::json;
@@ -98,11 +95,13 @@ async fn answer(
         reply::drain(&mut payload).await;
         return reply::not_found();
     };
-    let client = ClientNetwork::of_peer(request.peer_addr());
-    let ctx = &if ctx.node.any_auth_enabled() {
-        ctx.of(credentials(request), client)
-    } else {
-        ctx.of_client(client)
+    let authenticated;
+    let ctx = match ctx.node.any_auth_enabled() {
+        true => {
+            authenticated = ctx.of(credentials(request), ctx.node.client());
+            &authenticated
+        }
+        false => ctx,
     };
     let route = GrpcRoute::of_path(call);
     let called = route.filter(|_| is_call(request));
@@ -217,18 +216,11 @@ async fn serve(
     let body = reply::read(payload, body_bytes_max(ctx)).await;
     let body = body.map_err(|error| GatewayError::unread(error, message_max))?;
     let call = UnaryCall { ctx, json_format, body, message_max };
-    call_names::run(route.method, call, request).await
-}
-
-/// Waits for the answer of a call that may take long; fails with `context canceled` if its client
-/// disconnects first.
-async fn unless_disconnected(
-    request: &HttpRequest,
-    answer: impl Future<Output = Result<Vec<u8>, GatewayError>>,
-) -> Result<Vec<u8>, GatewayError> {
     let client = Disconnect::of(request);
     tokio::select! {
-        answer = answer => answer,
+        biased;
+        answer = call_names::run(route.method, call) => answer,
+        // as in etcd; a command that was proposed is executed
         () = client.disconnected() => Err(RpcError::Plain("context canceled").into()),
     }
 }

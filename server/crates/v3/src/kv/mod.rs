@@ -12,12 +12,10 @@ pub(crate) mod put;
 pub(crate) mod range;
 pub(crate) mod txn;
 
-use std::sync::Arc;
-
+use futures_util::future::{Either, ready};
 use prost::Message;
 use tokio::task::yield_now;
 use witan_api::v3::{etcdserverpb::ResponseHeader, mvccpb};
-use witan_base::panics;
 use witan_dialect::Context;
 use witan_dialect::fair_semaphore::{FairPermit, WithPermit};
 use witan_machine::{
@@ -26,7 +24,7 @@ use witan_machine::{
     operation::Operation,
     view::View,
 };
-use witan_node::Applied;
+use witan_node::{Applied, CurrentView, Job};
 
 use super::{RpcResult, authorize, header};
 use crate::error::RpcError;
@@ -48,7 +46,7 @@ const LARGE_READ_KEYS: u64 = 1024;
 
 /// Requests that may read more keys run on another thread. Fewer keep the worker for 1 to 2 ms (5 ms if most of them
 /// are deleted); a hand-over would add a third to the CPU of reading and sending 10,000 pairs.
-pub(super) const LONG_READ_KEYS: u64 = 16_384;
+const LONG_READ_KEYS: u64 = 16_384;
 
 /// Size class of a read.
 #[derive(Clone, Copy, Debug)]
@@ -73,66 +71,47 @@ impl ReadSize {
     }
 }
 
-/// A read that may begin: its size, and the permit that all but a `Small` one need.
-pub(super) struct AdmittedRead {
-    size: ReadSize,
-    permit: Option<FairPermit>,
+/// Runs what was `asked` of `view`, on which the caller was checked. A large read gives the view up and waits for a permit.
+/// Then it reads the state that is present, on which `may` checks the caller again. Returns the result with the permit, which
+/// only small reads do without.
+pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
+    ctx: &Context,
+    view: CurrentView,
+    asked: Q,
+    size: impl Fn(&Kv, &Q) -> ReadSize,
+    may: impl FnOnce(AccessCheck<'_>, &Q) -> Result<(), AuthError>,
+    work: impl FnOnce(&View, Q) -> T + Send + 'static,
+) -> impl Future<Output = RpcResult<(T, Option<FairPermit>)>> {
+    // not in the future, which must not keep the view
+    if matches!(size(&view.machine.kv, &asked), ReadSize::Small) {
+        return Either::Left(ready(Ok((work(&view, asked), None))));
+    }
+    drop(view);
+    let large = async move {
+        let job = ctx.large_read().await?;
+        authorize::on(ctx, &job.machine, |caller| may(caller, &asked))?;
+        let size = size(&job.machine.kv, &asked);
+        let (done, permit) = run_large(job, size, move |view| work(view, asked)).await?;
+        Ok((done, Some(permit)))
+    };
+    // a separate future, so that the one of a small read stays small
+    Either::Right(Box::pin(large))
 }
 
-impl AdmittedRead {
-    /// Waits for the permit of a read of a state, and returns the state to read. A read that has to wait gives up its state,
-    /// because that would keep all that is replaced until then, and reads the one that is present afterwards: `may` checks
-    /// its caller there, too.
-    pub(super) async fn wait(
-        ctx: &Context,
-        view: Arc<View>,
-        size: impl Fn(&Kv) -> ReadSize,
-        may: impl FnOnce(AccessCheck<'_>) -> Result<(), AuthError>,
-    ) -> RpcResult<(Self, Arc<View>)> {
-        let of_view = size(&view.machine.kv);
-        if matches!(of_view, ReadSize::Small) {
-            return Ok((Self { size: of_view, permit: None }, view));
+/// Runs a read that holds its permit: a `Long` one on another thread, the others on this worker. Those hold the permit past
+/// the current poll of the connection, so that one poll never runs more of them than there are permits.
+pub(super) async fn run_large<T: Send + 'static>(
+    job: Job<FairPermit>,
+    size: ReadSize,
+    work: impl FnOnce(&View) -> T + Send + 'static,
+) -> RpcResult<(T, FairPermit)> {
+    match size {
+        ReadSize::Small | ReadSize::Large => {
+            let done = job.run_here(work);
+            yield_now().await;
+            Ok(done)
         }
-        if let Some(permit) = ctx.job_limits.reads.try_take(ctx.node.client()) {
-            return Ok((Self { size: of_view, permit: Some(permit) }, view));
-        }
-        drop(view);
-        let wait = async {
-            let permit = Some(large_read_permit(ctx).await?);
-            let view = ctx.node.view().await?;
-            authorize::on(ctx, &view.machine, may)?;
-            Ok((Self { size: size(&view.machine.kv), permit }, view))
-        };
-        // a separate future, so that the one of a small read stays small
-        Box::pin(wait).await
-    }
-
-    /// Waits for the permit of a read that runs on another thread.
-    pub(super) async fn long(ctx: &Context) -> RpcResult<Self> {
-        let permit = Some(large_read_permit(ctx).await?);
-        Ok(Self { size: ReadSize::Long, permit })
-    }
-
-    /// Runs the read: a `Long` one on another thread, the others on this worker. The permit is returned with the result. A
-    /// `Large` one holds it past the current poll of the connection, so that one poll never runs more such reads than there
-    /// are permits.
-    pub(super) async fn run<T: Send + 'static>(
-        self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> RpcResult<(T, Option<FairPermit>)> {
-        let permit = self.permit;
-        match self.size {
-            ReadSize::Small => Ok((work(), permit)),
-            ReadSize::Large => {
-                let done = work();
-                yield_now().await;
-                Ok((done, permit))
-            }
-            ReadSize::Long => {
-                let done = panics::run_blocking(move || (work(), permit));
-                done.await.map_err(|_| RpcError::Stopped)
-            }
-        }
+        ReadSize::Long => Ok(job.run(work).await?),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Range: reads a key or a range at a revision.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use witan_api::v3::etcdserverpb::{
     RangeRequest, RangeResponse,
@@ -9,13 +9,13 @@ use witan_api::v3::etcdserverpb::{
 use witan_dialect::sampling::KeyOperation;
 use witan_machine::{
     auth::AccessCheck,
-    kv::{self, Kv, RangeReply},
+    kv::{self, Kv, KvError, RangeReply},
     view::View,
 };
-use witan_node::RequestType;
+use witan_node::{CurrentView, RequestType};
 
 use super::{
-    AdmittedRead, Context, Header, ReadSize, RpcResult, WithPermit, authorize, header, key_values,
+    Context, Header, ReadSize, RpcResult, WithPermit, authorize, header, key_values, read,
 };
 use crate::error::RpcError;
 
@@ -37,29 +37,32 @@ async fn execute(ctx: &Context, request: RangeRequest) -> RpcResult<WithPermit<R
     let view = view_for(ctx, &request).await?;
     let began = Instant::now();
     let range = operation(request);
-    let size = |kv: &Kv| {
-        ReadSize::by(
-            |keys| kv.reads_more_than(&range, keys),
-            |keys| kv.reads_longer_than(&range, keys),
-        )
+    let may =
+        |caller: AccessCheck<'_>, range: &kv::Range| caller.read(&range.key, &range.range_end);
+    let work = |view: &View, range: kv::Range| {
+        let kv = &view.machine.kv;
+        // the pairs of a long range are converted on its thread
+        Ok::<_, KvError>((response(None, kv.range(&range)?), kv.revision()))
     };
-    let may = |caller: AccessCheck<'_>| caller.read(&range.key, &range.range_end);
-    let (admitted, view) = AdmittedRead::wait(ctx, view, size, may).await?;
-    let header = header::at(&ctx.node, view.machine.kv.revision());
-    let work = move || {
-        let reply = view.machine.kv.range(&range);
-        reply.map(|reply| response(header, reply))
-    };
-    let (answer, permit) = admitted.run(work).await?;
+    let (answer, permit) = read(ctx, view, range, size, may, work).await?;
     ctx.v3_metrics.ranged(began.elapsed(), answer.is_ok());
-    let answer = answer?;
+    let (mut answer, revision) = answer?;
     ctx.node.ranges_served(1);
+    answer.header = header::at(&ctx.node, revision);
     Ok(WithPermit::new(answer, permit))
+}
+
+/// Returns the size class of a range.
+pub(crate) fn size(kv: &Kv, range: &kv::Range) -> ReadSize {
+    ReadSize::by(
+        |keys| kv.reads_more_than(range, keys),
+        |keys| kv.reads_longer_than(range, keys),
+    )
 }
 
 /// Checks a range and its caller, and returns the state to read: this member's own if the request is
 /// serializable, else a linearizable one.
-pub(crate) async fn view_for(ctx: &Context, request: &RangeRequest) -> RpcResult<Arc<View>> {
+pub(crate) async fn view_for(ctx: &Context, request: &RangeRequest) -> RpcResult<CurrentView> {
     if !request.serializable {
         ctx.node.refuse_learner()?;
     }

@@ -8,13 +8,17 @@ use witan_api::v3::etcdserverpb::{
     Compare, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse, compare::TargetUnion,
     request_op::Request, response_op::Response,
 };
-use witan_machine::kv::{self, Kv, OpReply, TxnReply};
+use witan_machine::{
+    auth::AccessCheck,
+    kv::{self, Kv, KvError, OpReply, TxnReply},
+    view::View,
+};
 use witan_node::RequestType;
 
 use super::{
-    AdmittedRead, Context, FairPermit, Header, LARGE_READ_KEYS, ReadSize, RpcResult, WithPermit,
-    authorize, delete_range, executed, fits, header, overlap::BranchWrites, permit_if, propose_in,
-    put, range,
+    Context, FairPermit, Header, LARGE_READ_KEYS, ReadSize, RpcResult, WithPermit, authorize,
+    delete_range, executed, fits, header, overlap::BranchWrites, permit_if, propose_in, put, range,
+    read,
 };
 use crate::error::RpcError;
 
@@ -106,36 +110,40 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
 /// Waits for a permit for large reads, and refuses (`AnswerTooLarge`) a transaction that compares or sorts too many
 /// bytes of values in the present state: while it runs, no other entry is applied.
 async fn within_compared(ctx: &Context, txn: kv::Txn) -> RpcResult<(kv::Txn, Option<FairPermit>)> {
-    let admitted = AdmittedRead::long(ctx).await?;
-    let view = ctx.node.view().await?;
-    let work = move || (view.machine.kv.txn_compares_too_much(&txn), txn);
-    let ((too_much, txn), permit) = admitted.run(work).await?;
+    let job = ctx.large_read().await?;
+    let work = move |view: &View| (view.machine.kv.txn_compares_too_much(&txn), txn);
+    let ((too_much, txn), permit) = job.run(work).await?;
     match too_much {
         true => Err(RpcError::AnswerTooLarge),
-        false => Ok((txn, permit)),
+        false => Ok((txn, Some(permit))),
     }
 }
 
 /// Executes a read-only transaction on a frozen copy of the state, without the log.
 async fn read_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
-    let view = if serializable(&request) {
-        ctx.node.view().await?
-    } else {
-        ctx.node.read().await?
-    };
+    let serializable = serializable(&request);
     let txn = operation(request);
-    authorize::on(ctx, &view.machine, |caller| caller.txn(&txn))?;
-    let size = |kv: &Kv| {
+    let view = {
+        let view = match serializable {
+            true => ctx.node.view().await?,
+            false => ctx.node.read().await?,
+        };
+        authorize::on(ctx, &view.machine, |caller| caller.txn(&txn))?;
+        view
+    };
+    let size = |kv: &Kv, txn: &kv::Txn| {
         ReadSize::by(
-            |keys| kv.txn_reads_more_than(&txn, keys),
-            |keys| kv.txn_reads_longer_than(&txn, keys),
+            |keys| kv.txn_reads_more_than(txn, keys),
+            |keys| kv.txn_reads_longer_than(txn, keys),
         )
     };
-    let (admitted, view) = AdmittedRead::wait(ctx, view, size, |caller| caller.txn(&txn)).await?;
-    let revision = view.machine.kv.revision();
-    let work = move || view.machine.kv.read_txn(&txn);
-    let (reply, permit) = admitted.run(work).await?;
-    Ok(((reply?, revision), permit))
+    let may = |caller: AccessCheck<'_>, txn: &kv::Txn| caller.txn(txn);
+    let work = |view: &View, txn: kv::Txn| {
+        let kv = &view.machine.kv;
+        Ok::<_, KvError>((kv.read_txn(&txn)?, kv.revision()))
+    };
+    let (done, permit) = read(ctx, view, txn, size, may, work).await?;
+    Ok((done?, permit))
 }
 
 /// Iterates over the operations of both branches.

@@ -5,11 +5,14 @@
 use tonic::Status;
 use witan_api::v3::etcdserverpb::WatchCreateRequest;
 use witan_dialect::Context;
-use witan_machine::auth::Caller;
+use witan_machine::{StateMachine, auth::Caller};
 use witan_node::AuthState;
 use witan_replica::watch::range::{RangeEnd, WatchRange};
 
-use super::watchers::{StreamWatchers, first_key};
+use super::{
+    watcher_group::WatcherGroup,
+    watchers::{StreamWatchers, first_key},
+};
 use crate::error::RpcError;
 use crate::{RpcResult, authorize};
 
@@ -72,18 +75,34 @@ impl PermissionState {
         if !now.enabled || watchers.len() == 0 {
             return Ok(Vec::new());
         }
-        let view = ctx.node.view().await.map_err(RpcError::from)?;
-        let auth = &view.machine.auth;
+        let mut denied: Vec<(RpcError, Vec<i64>)> = Vec::new();
+        let mut groups = watchers.groups().peekable();
+        while groups.peek().is_some() {
+            {
+                let view = ctx.node.view().await.map_err(RpcError::from)?;
+                let some = groups.by_ref().take(CHECKED_AT_ONCE);
+                self.check(ctx, &view.machine, some, &mut denied);
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(denied)
+    }
+
+    /// Adds the watchers of `groups` that may not read their range in a state to those that are `denied`.
+    fn check<'a>(
+        &self,
+        ctx: &Context,
+        machine: &StateMachine,
+        groups: impl Iterator<Item = &'a WatcherGroup>,
+        denied: &mut Vec<(RpcError, Vec<i64>)>,
+    ) {
+        let revision = machine.auth.revision();
         let caller = match &self.user {
-            Some(user) => Some(Caller { user: user.clone(), revision: auth.revision() }),
+            Some(user) => Some(Caller { user: user.clone(), revision }),
             None => authorize::caller(ctx).ok().flatten(),
         };
-        let check = view.machine.check(caller.as_ref());
-        let mut denied: Vec<(RpcError, Vec<i64>)> = Vec::new();
-        for (at, group) in watchers.groups().enumerate() {
-            if (at + 1) % CHECKED_AT_ONCE == 0 {
-                tokio::task::yield_now().await;
-            }
+        let check = machine.check(caller.as_ref());
+        for group in groups {
             let span = &group.span;
             let Err(refusal) = check.read(&span.key, range_end(span)) else {
                 continue;
@@ -98,7 +117,6 @@ impl PermissionState {
                 }
             }
         }
-        Ok(denied)
     }
 }
 

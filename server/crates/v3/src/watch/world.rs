@@ -315,7 +315,7 @@ fn context(node: Node, log_level: &LogLevelHandle) -> Context {
         log_level: log_level.clone(),
         job_limits: JobLimits::default(),
         watchers: MemoryBudget::of_watchers(&BudgetMetrics::register(&on)),
-        blocking: BlockingPool::of_processors(),
+        messages: BlockingPool::of_processors(),
         authenticator: Arc::new(authenticator),
         sampler: Sampler::default(),
         metrics_page: MetricsPage::new(on),

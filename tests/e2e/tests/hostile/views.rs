@@ -1,0 +1,253 @@
+//! Calls that wait while everything is overwritten again and again: none of them keeps a state. And scans that wait: large
+//! messages of others, which are read on other threads, too, do not wait behind them.
+
+use std::{
+    io::Write as _,
+    net::TcpStream,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use prost::Message;
+use tonic::transport::Channel;
+use witan_api::v3::etcdserverpb::{
+    CompactionRequest, HashKvRequest, RangeRequest, kv_client::KvClient,
+};
+use witan_e2e::{Launch, Server, grpc, requests, wait};
+
+use crate::{
+    h2,
+    shares::ask,
+    stage::{LONG, NOISE, SLACK_BYTES, at_once, case_on, connect, patiently, rest},
+    work::fill,
+};
+
+/// Bytes of all values together: a state.
+const STATE_BYTES: u64 = 40 << 20;
+
+const VALUES: usize = 80;
+
+/// How often all values are overwritten.
+const GENERATIONS: usize = 8;
+
+/// Room for the values, and once more while they are overwritten.
+const QUOTA_BYTES: u64 = 100 << 20;
+
+/// A client of the key space that overwrites it.
+struct Writer {
+    runtime: tokio::runtime::Runtime,
+    kv: KvClient<Channel>,
+}
+
+impl Writer {
+    fn new(server: &Server) -> Self {
+        let runtime = grpc::runtime();
+        let channel = runtime.block_on(grpc::connect(&server.address()));
+        Self { runtime, kv: KvClient::new(channel) }
+    }
+
+    /// Writes all values anew and drops the old ones; returns the oldest revision that is left, which is not the present one.
+    fn overwrite(&mut self, generation: usize) -> i64 {
+        let Self { runtime, kv } = self;
+        runtime.block_on(async {
+            let mut revision = 0;
+            for at in 0..VALUES {
+                let value = vec![generation as u8; STATE_BYTES as usize / VALUES];
+                let put = requests::put(format!("v/{at:03}"), value);
+                let answer = kv.put(put).await.expect("there is room");
+                revision = answer.into_inner().header.expect("a header").revision;
+            }
+            let compact = CompactionRequest { revision, physical: true };
+            kv.compact(compact).await.expect("a compaction");
+            kv.put(requests::put("later", "")).await.expect("a put");
+            revision
+        })
+    }
+
+    fn fill(&mut self, keys: usize) {
+        let Self { runtime, kv } = self;
+        runtime.block_on(fill(kv, keys, 0));
+    }
+}
+
+fn launch() -> Launch {
+    Launch::witan().arg(format!("--quota-backend-bytes={QUOTA_BYTES}"))
+}
+
+/// Has calls wait while everything is overwritten; `call` makes one of the revision of each generation.
+fn waiting_calls_keep_no_state<M: Message>(
+    (what, path): (&str, &str),
+    keys: usize,
+    first: u32,
+    call: impl Fn(i64) -> M,
+) {
+    // the values, once more while they are overwritten, and the jobs that run
+    let bound = SLACK_BYTES + 4 * STATE_BYTES;
+    case_on(launch(), what, bound, |server| {
+        let mut writer = Writer::new(server);
+        writer.fill(keys);
+        let revision = writer.overwrite(0);
+        let mut streams = vec![h2::open_wide(server)];
+        assert!(ask(&mut streams[0], first, path, &call(revision)));
+        for generation in 1..=GENERATIONS {
+            let revision = writer.overwrite(generation);
+            let mut stream = h2::open_wide(server);
+            assert!(ask(&mut stream, 2, path, &call(revision)));
+            streams.push(stream);
+        }
+        drop(streams);
+        format!("{first} calls and 2 in each of {GENERATIONS} generations")
+    });
+}
+
+#[test]
+fn hashes_that_wait_keep_no_state() {
+    let call = ("hashes that wait", "/etcdserverpb.Maintenance/HashKV");
+    waiting_calls_keep_no_state(call, 1, 400, |_| HashKvRequest::default());
+}
+
+/// Keys whose count at an older revision takes a while.
+const COUNTED: usize = 30_000;
+
+fn count(revision: i64) -> RangeRequest {
+    RangeRequest { revision, limit: 1, ..requests::range("k", "l") }
+}
+
+#[test]
+fn counts_that_wait_keep_no_state() {
+    let call = ("counts that wait", "/etcdserverpb.KV/RangeStream");
+    waiting_calls_keep_no_state(call, COUNTED, 400, count);
+}
+
+/// Bytes that are decoded on another thread.
+const LARGE_PUT_BYTES: usize = 300 << 10;
+
+/// Runs `act` and checks that another client's large puts wait little: a quarter of the time that it takes at most, beside
+/// what a busy machine excuses.
+fn large_puts_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
+    let address = server.address();
+    let put = |stop: &AtomicBool| {
+        let runtime = grpc::runtime();
+        let mut kv = KvClient::new(runtime.block_on(grpc::connect(&address)));
+        let mut longest = Duration::ZERO;
+        while !stop.load(Ordering::SeqCst) {
+            let begun = Instant::now();
+            let put = requests::put("large", vec![7; LARGE_PUT_BYTES]);
+            runtime
+                .block_on(kv.put(put))
+                .expect("a put of somebody else");
+            longest = longest.max(begun.elapsed());
+        }
+        longest
+    };
+    wait::undisturbed(|| {
+        let stop = AtomicBool::new(false);
+        let (took, waited) = thread::scope(|scope| {
+            let other = scope.spawn(|| put(&stop));
+            let begun = Instant::now();
+            act();
+            let took = begun.elapsed();
+            stop.store(true, Ordering::SeqCst);
+            (took, other.join().expect("its puts are answered"))
+        });
+        if waited <= took / 4 + NOISE {
+            return Ok(());
+        }
+        Err(format!(
+            "{what}: another client waited {waited:?} of {took:?}"
+        ))
+    });
+}
+
+/// Calls of one connection that wait.
+const COUNTS: u32 = 300;
+
+#[test]
+fn large_puts_do_not_wait_behind_counts() {
+    let server = Launch::witan().start();
+    let mut writer = Writer::new(&server);
+    writer.fill(COUNTED);
+    let status = server.v3("maintenance/status", "{}");
+    let revision = status["header"]["revision"].as_str().expect("a number");
+    let revision = revision.parse::<i64>().expect("a number") - 1;
+    large_puts_go_on(&server, "counts", || {
+        let mut stream = h2::open_wide(&server);
+        stream.set_read_timeout(Some(LONG)).expect("a TCP socket");
+        let path = "/etcdserverpb.KV/RangeStream";
+        assert!(ask(&mut stream, COUNTS, path, &count(revision)));
+        let mut ended = 0;
+        while ended < COUNTS {
+            let (_, flags, ..) = h2::read(&mut stream).expect("an answer");
+            ended += u32::from(flags & h2::END_STREAM != 0);
+        }
+    });
+}
+
+/// Nodes of a directory, and the bytes of each value, which become six times as many in a listing.
+const LISTED: usize = 8;
+const LISTED_BYTES: usize = 64 << 10;
+
+/// Connections that ask for a listing each.
+const LISTINGS: usize = 100;
+
+fn listed() -> Server {
+    let server = Launch::witan().start();
+    for at in 0..LISTED {
+        let form = format!("value={}", "<".repeat(LISTED_BYTES));
+        let put = server.http("PUT", &format!("/v2/keys/d/{at}"), &form);
+        assert_eq!(put.status, 201);
+    }
+    server
+}
+
+/// Asks for a listing on a connection of its own.
+fn ask_listing(server: &Server) -> TcpStream {
+    let mut stream = connect(server);
+    stream.set_read_timeout(Some(LONG)).expect("a TCP socket");
+    let request = b"GET /v2/keys/d?recursive=true HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).expect("it is sent");
+    stream
+}
+
+#[test]
+fn large_puts_do_not_wait_behind_listings() {
+    let server = listed();
+    large_puts_go_on(&server, "listings", || {
+        at_once(LISTINGS, |_| rest(&mut ask_listing(&server)));
+    });
+}
+
+#[test]
+fn listings_whose_clients_have_left_are_not_made() {
+    let server = listed();
+    let listing = || {
+        let begun = Instant::now();
+        let (answer, _) = rest(&mut ask_listing(&server));
+        assert!(
+            answer.len() > LISTED * LISTED_BYTES * 6,
+            "{} bytes",
+            answer.len()
+        );
+        begun.elapsed()
+    };
+    wait::undisturbed(|| {
+        let alone = listing();
+        let asked = at_once(LISTINGS, |_| ask_listing(&server));
+        // the server has begun with the first
+        patiently("a listing begins", || {
+            asked.iter().any(|stream| {
+                stream.set_nonblocking(true).expect("a TCP socket");
+                stream.peek(&mut [0]).is_ok()
+            })
+        });
+        drop(asked);
+        let after = listing();
+        if after <= alone * (LISTINGS as u32 / 5) + NOISE {
+            return Ok(());
+        }
+        Err(format!(
+            "a listing took {after:?} after {LISTINGS} that nobody takes, {alone:?} alone"
+        ))
+    });
+}
