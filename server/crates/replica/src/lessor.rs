@@ -115,6 +115,9 @@ pub(crate) struct Lessor {
     /// The term in which this member leads, once it has applied all entries of earlier terms.
     term: Option<u64>,
     monotonic_ns: u64,
+    /// The clock before its last update. A keep-alive that is handed in now may have arrived right after that, and
+    /// waited while this thread was busy, for instance with a sync.
+    previous_ns: u64,
     deadlines: LeaseDeadlines,
     /// Each lease once, under `listed_at_ns` of its timer: a keep-alive, which only delays the check, leaves it
     /// where it is. Made of the deadlines when a frozen lessor thaws.
@@ -187,6 +190,7 @@ impl Lessor {
     /// Advances the monotonic clock to `monotonic_ns` nanoseconds, never back, and lets the leases that were
     /// started since the last call run from that time.
     pub(crate) fn advance_clock(&mut self, monotonic_ns: u64, leases: &Leases) {
+        self.previous_ns = self.monotonic_ns;
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
         for (id, span_ns) in std::mem::take(&mut self.starting) {
             if let Some(lease) = leases.get(id) {
@@ -216,14 +220,14 @@ impl Lessor {
         }
     }
 
-    /// Handles a keep-alive on the leader: starts the full TTL of the lease again, or says why not. An overdue lease is
-    /// [`Renewal::Expiring`]. It is [`Renewal::NeedsCheckpoint`] if the state has a smaller remaining time of the
+    /// Handles a keep-alive on the leader: starts the full TTL of the lease again, or says why not. A lease that was
+    /// overdue when the keep-alive arrived at the latest is [`Renewal::Expiring`]. It is [`Renewal::NeedsCheckpoint`] if the state has a smaller remaining time of the
     /// lease, or the log may have one above `applied`, the index up to which it is applied.
     pub(crate) fn renew(&mut self, id: LeaseId, leases: &Leases, applied: u64) -> Renewal {
         let (Some(lease), Some(timer)) = (leases.get(id), self.deadlines.0.get(&id)) else {
             return Renewal::Unknown;
         };
-        if timer.expiry_pending || timer.deadline_ns <= self.monotonic_ns {
+        if timer.expiry_pending || timer.deadline_ns <= self.previous_ns {
             return Renewal::Expiring;
         }
         if timer.checkpointed_to > applied || lease.remaining_ttl_s > 0 {
@@ -307,6 +311,7 @@ impl Lessor {
         Self {
             term: self.term,
             monotonic_ns: self.monotonic_ns,
+            previous_ns: self.previous_ns,
             deadlines: self.deadlines.clone(),
             next_checks: BTreeSet::new(),
             starting: self.starting.clone(),

@@ -273,6 +273,8 @@ impl Replica {
         let expired = expired.into_iter();
         self.unanswered
             .extend(expired.map(|ticket| (ticket, Unanswered::Expired)));
+        // A keep-alive that has arrived comes before the expiration of its lease.
+        self.hand_in_lease_requests();
         self.run_leader_tasks(now_ns);
     }
 

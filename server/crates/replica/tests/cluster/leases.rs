@@ -85,3 +85,66 @@ fn a_keep_alive_at_a_leader_of_the_past_counts_at_the_present_one() {
     let left = |deadlines: &witan_replica::lessor::LeaseDeadlines| deadlines.left_ns(LEASE, 0);
     assert!(left(&after) > left(&before), "{before:?} {after:?}");
 }
+
+/// The thread of the member is held up, for instance by a sync, from shortly before the end of the lease until after
+/// it. Then it looks at its clock, takes what has arrived, and ticks.
+fn held_up_beyond_the_end(cluster: &mut Cluster, asks: impl Fn(&mut Cluster) -> u64) -> u64 {
+    let at = cluster.leader().expect("it leads");
+    let deadlines = cluster.replica(at).deadlines().expect("it leads");
+    let left = deadlines.left_ns(LEASE, cluster.now_ns).expect("it lives");
+    cluster.now_ns += left.unsigned_abs() - 1;
+    let before = cluster.now_ns;
+    cluster.replica(at).advance_clock(before);
+    cluster.stop(at);
+    cluster.now_ns += 2 * TICK_NS;
+    let asked = asks(cluster);
+    cluster.go_on(at);
+    asked
+}
+
+const RENEWED: LeaseAnswer = LeaseAnswer::Renewal(Renewal::Renewed { ttl_s: TTL_S });
+
+#[test]
+fn a_keep_alive_that_waited_behind_a_long_sync_counts_from_its_arrival() {
+    for ids in [&[1][..], &[1, 2, 3]] {
+        let mut cluster = granted(ids);
+        let leader = cluster.leader().expect("it leads");
+        cluster.ticks(10);
+        let asked = held_up_beyond_the_end(&mut cluster, |cluster| {
+            cluster.ask_lease(leader, LEASE, LeaseQuestion::Renew)
+        });
+        cluster.ticks(3);
+        assert_eq!(cluster.world(leader).leases.get(&asked), Some(&RENEWED));
+        cluster.ticks(20);
+        assert!(exists(&mut cluster, leader), "{ids:?}");
+    }
+}
+
+#[test]
+fn a_keep_alive_at_another_member_counts_though_the_leader_syncs() {
+    let mut cluster = granted(&[1, 2, 3]);
+    let (leader, follower) = (cluster.leader().expect("it leads"), cluster.follower());
+    cluster.ticks(10);
+    let asked = held_up_beyond_the_end(&mut cluster, |cluster| {
+        let asked = cluster.ask_lease(follower, LEASE, LeaseQuestion::Renew);
+        cluster.settle();
+        asked
+    });
+    cluster.ticks(3);
+    assert_eq!(cluster.world(follower).leases.get(&asked), Some(&RENEWED));
+    cluster.ticks(20);
+    assert!(exists(&mut cluster, leader));
+}
+
+#[test]
+fn a_keep_alive_that_arrived_after_the_end_of_its_lease_is_refused() {
+    let mut cluster = granted(&[1]);
+    // nothing looks at the leases meanwhile
+    cluster.pass(TICK_NS * 10 * (TTL_S as u64 + 1));
+    cluster.pass(1);
+    let asked = cluster.ask_lease(1, LEASE, LeaseQuestion::Renew);
+    cluster.ticks(1);
+    let refused = LeaseAnswer::Renewal(Renewal::Expiring);
+    assert_eq!(cluster.world(1).leases.get(&asked), Some(&refused));
+    assert!(!exists(&mut cluster, 1));
+}
