@@ -47,6 +47,7 @@ mod metrics;
 mod offline;
 mod owner;
 mod pending_link;
+mod range_crc;
 mod read_ahead;
 mod received;
 mod record_stream;

@@ -19,6 +19,7 @@ use super::{
     OpenError, bit_flip,
     files::{sync_dir, sync_file},
     format::Origin,
+    range_crc::RangeCrc,
 };
 
 /// First bytes of every file of the engine.
@@ -144,37 +145,45 @@ pub(super) fn judge(
         return Err(Damage { at, what });
     }
     let zeros = bytes[at..].iter().all(|b| *b == 0);
-    if let (false, Some(good)) = (zeros, good)
-        && let Some((at, mask)) = flipped_bit(bytes, good, seq)
+    if zeros {
+        return Ok(cut_from(good, zeros));
+    }
+    let sums = RangeCrc::new(bytes);
+    if let Some(good) = good
+        && let Some((at, mask)) = flipped_bit(&sums, good, seq)
     {
         return Ok(LogFileRepair::Repair { at, mask });
     }
-    if !zeros && queue == LogFileKind::Append {
+    if queue == LogFileKind::Append {
         let search = if good.is_some() { at + 1 } else { 0 };
-        if let Some(next) = records_to_the_end(bytes, search, seq) {
+        if let Some(next) = records_to_the_end(&sums, search, seq) {
             let what =
                 format!("damaged, although whole records follow from byte {next} to the end");
             return Err(Damage { at, what });
         }
     }
-    Ok(
-        good.map_or(LogFileRepair::Remove, |good| LogFileRepair::Cut {
-            good,
-            zeros,
-        }),
-    )
+    Ok(cut_from(good, zeros))
+}
+
+/// Cuts a file after its last complete record, or removes one without a complete header.
+fn cut_from(good: Option<usize>, zeros: bool) -> LogFileRepair {
+    good.map_or(LogFileRepair::Remove, |good| LogFileRepair::Cut {
+        good,
+        zeros,
+    })
 }
 
 /// Finds the first offset from `search` on from which complete records follow one another up to the end, or up to zeros
 /// that reach the end.
-fn records_to_the_end(bytes: &[u8], search: usize, seq: u64) -> Option<usize> {
+fn records_to_the_end(sums: &RangeCrc<'_>, search: usize, seq: u64) -> Option<usize> {
+    let bytes = sums.bytes;
     let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
     let end = bytes.len() - zeros;
     // offsets from which no chain of records reaches the end, so that each is followed once
     let mut visited = HashSet::new();
     (search..end).find(|start| {
         let mut at = *start;
-        while let Some(length) = record(bytes, at, seq) {
+        while let Some(length) = record_of(sums, at, seq) {
             if !visited.insert(at) {
                 return false;
             }
@@ -245,7 +254,8 @@ pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
 
 /// Finds the single wrong bit of the record at `at`, if it is the last record and no sector of it
 /// is missing. Returns its byte and its mask; `None` if more is wrong.
-fn flipped_bit(bytes: &[u8], at: usize, seq: u64) -> Option<(usize, u8)> {
+fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> {
+    let bytes = sums.bytes;
     let alone = |(byte, mask): (usize, u8)| {
         let mut mended = bytes[at..].to_vec();
         *mended.get_mut(byte)? ^= mask;
@@ -263,7 +273,8 @@ fn flipped_bit(bytes: &[u8], at: usize, seq: u64) -> Option<(usize, u8)> {
     for bit in 0..RECORD_HEADER_BYTES * 8 {
         let (byte, mask) = (bit / 8, 1 << (bit % 8));
         header[byte] ^= mask;
-        if record_layout(&header, bytes.len() - at).is_some()
+        if let Some(layout) = record_layout(&header, bytes.len() - at)
+            && has_valid_sums(sums, at, layout, seq)
             && let Some(found) = alone((byte, mask))
         {
             return Some(found);
@@ -313,6 +324,32 @@ fn sign(seq: u64) -> u32 {
     u32::try_from(seq & u64::from(u32::MAX)).expect("masked to 32 bits")
 }
 
+/// Returns what [`record`] returns for the same bytes, by the same work for records of all lengths.
+fn record_of(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<usize> {
+    let layout = record_layout(&sums.bytes[at..], sums.bytes.len() - at)?;
+    has_valid_sums(sums, at, layout, seq).then_some(layout.0)
+}
+
+/// Whether both blocks of a record that begins at `at` end with their checksums; a record may be without entries.
+fn has_valid_sums(
+    sums: &RangeCrc<'_>,
+    at: usize,
+    (length, footer): (usize, usize),
+    seq: u64,
+) -> bool {
+    let is_valid = |from: usize, to: usize, sign: u32| {
+        let block = &sums.bytes[at + from..at + to];
+        let sum = block
+            .split_last_chunk::<CRC_BYTES>()
+            .filter(|(content, _)| !content.is_empty());
+        sum.is_some_and(|(_, sum)| {
+            sums.of(at + from..at + to - CRC_BYTES) ^ sign == u32::from_le_bytes(*sum)
+        })
+    };
+    is_valid(footer, length, sign(seq))
+        && (footer == RECORD_HEADER_BYTES || is_valid(RECORD_HEADER_BYTES, footer, 0))
+}
+
 /// Returns the length of the record at `at`; `None` if it is incomplete or a checksum is wrong.
 fn record(bytes: &[u8], at: usize, seq: u64) -> Option<usize> {
     let bytes = bytes.get(at..)?;
@@ -335,4 +372,74 @@ fn has_valid_checksum(block: &[u8], sign: u32) -> bool {
 fn number(bytes: &[u8], at: usize) -> Option<u64> {
     let bytes = bytes.get(at..at + 8)?.first_chunk::<8>()?;
     Some(u64::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEQ: u64 = 3;
+
+    /// A record with these entries, as the engine writes it.
+    fn record_with(entries: &[u8]) -> Vec<u8> {
+        let footer = RECORD_HEADER_BYTES + entries.len() + CRC_BYTES;
+        let length = footer + 1 + CRC_BYTES;
+        let mut bytes = ((length as u64) << 8).to_be_bytes().to_vec();
+        bytes.extend((footer as u64).to_be_bytes());
+        bytes.extend(entries);
+        bytes.extend(crc32fast::hash(entries).to_le_bytes());
+        bytes.extend(b"f");
+        bytes.extend((crc32fast::hash(b"f") ^ sign(SEQ)).to_le_bytes());
+        bytes
+    }
+
+    /// The end of a log whose last write is torn in a value of `headers` headers of records, each of which would reach
+    /// up to the valid footer at the end.
+    fn crafted_tail(headers: usize) -> Vec<u8> {
+        let mut bytes = record_with(b"torn")[..RECORD_HEADER_BYTES + 2].to_vec();
+        // no record is without entries
+        let footer = headers * RECORD_HEADER_BYTES + 8;
+        let end = record_with(b"");
+        let foot = &end[end.len() - 1 - CRC_BYTES..];
+        for at in (0..headers).map(|header| header * RECORD_HEADER_BYTES) {
+            bytes.extend((((footer + foot.len() - at) as u64) << 8).to_be_bytes());
+            bytes.extend(((footer - at) as u64).to_be_bytes());
+        }
+        bytes.extend([7; 8]);
+        bytes.extend(foot);
+        bytes
+    }
+
+    #[test]
+    fn a_crafted_tail_costs_as_much_as_it_is_long() {
+        let work = |headers| {
+            let bytes = crafted_tail(headers);
+            let sums = RangeCrc::new(&bytes);
+            assert_eq!(records_to_the_end(&sums, 1, SEQ), None);
+            assert_eq!(flipped_bit(&sums, 0, SEQ), None);
+            sums.hashed.get()
+        };
+        let (short, long) = (work(4_000), work(16_000));
+        assert!(short > 4_000 * CRC_BYTES, "each header is looked at");
+        assert!(
+            long < short * 5,
+            "{short} bytes for a fourth, {long} for all"
+        );
+    }
+
+    #[test]
+    fn whole_records_behind_damage_are_found_by_their_ranges() {
+        let entries: Vec<u8> = (0..900_u32).map(|n| n as u8).collect();
+        let mut bytes = vec![7; 100];
+        for length in [0, 1, 300, 900] {
+            bytes.extend(record_with(&entries[..length]));
+        }
+        // one without entries between the blocks ends the chain before it
+        let sums = RangeCrc::new(&bytes);
+        let first = 100 + record_with(b"").len();
+        assert_eq!(records_to_the_end(&sums, 1, SEQ), Some(first));
+        for at in first..bytes.len() {
+            assert_eq!(record_of(&sums, at, SEQ), record(&bytes, at, SEQ), "{at}");
+        }
+    }
 }

@@ -1,0 +1,107 @@
+//! The CRC-32 of any range of a file's bytes, by as much work for a long range as for a short one: a client chooses the
+//! bytes of a torn write, and they may look like the headers of many long records.
+
+#[cfg(test)]
+use std::cell::Cell;
+use std::{iter, ops::Range};
+
+use super::bit_flip::POLYNOMIAL;
+
+/// Bytes between two sums that are kept. To compute the CRC-32 of a range takes as many bytes twice.
+const BLOCK_BYTES: usize = 256;
+
+/// The number 1 as a polynomial, lowest bit first.
+const ONE: u32 = 1 << 31;
+
+/// The factor by which one more byte multiplies a sum: the eighth power of x.
+const BYTE: u32 = ONE >> 8;
+
+pub(super) struct RangeCrc<'a> {
+    pub(super) bytes: &'a [u8],
+    /// The CRC-32 of the bytes before each block.
+    before: Vec<u32>,
+    /// The factor of each number of bytes below that of a block.
+    byte_factors: Vec<u32>,
+    /// The factor of each number of blocks.
+    block_factors: Vec<u32>,
+    /// Bytes that were hashed.
+    #[cfg(test)]
+    pub(super) hashed: Cell<usize>,
+}
+
+impl<'a> RangeCrc<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        let mut sum = crc32fast::Hasher::new();
+        let mut before = vec![sum.clone().finalize()];
+        for block in bytes.chunks_exact(BLOCK_BYTES) {
+            sum.update(block);
+            before.push(sum.clone().finalize());
+        }
+        let byte_factors = powers(BYTE, BLOCK_BYTES);
+        let block = multiply(byte_factors[BLOCK_BYTES - 1], BYTE);
+        Self {
+            bytes,
+            block_factors: powers(block, before.len()),
+            before,
+            byte_factors,
+            #[cfg(test)]
+            hashed: Cell::new(bytes.len()),
+        }
+    }
+
+    /// Returns the CRC-32 of a range, which must lie within the bytes.
+    pub(super) fn of(&self, range: Range<usize>) -> u32 {
+        let length = range.len();
+        let bytes = self.byte_factors[length % BLOCK_BYTES];
+        let factor = multiply(self.block_factors[length / BLOCK_BYTES], bytes);
+        // The sum of two parts is that of the first, moved by the length of the second, and that of the second.
+        self.up_to(range.end) ^ multiply(self.up_to(range.start), factor)
+    }
+
+    /// Returns the CRC-32 of the bytes before `at`.
+    fn up_to(&self, at: usize) -> u32 {
+        let block = at / BLOCK_BYTES;
+        let rest = &self.bytes[block * BLOCK_BYTES..at];
+        #[cfg(test)]
+        self.hashed.set(self.hashed.get() + rest.len());
+        let mut sum = crc32fast::Hasher::new_with_initial(self.before[block]);
+        sum.update(rest);
+        sum.finalize()
+    }
+}
+
+/// Returns the first `count` powers of a polynomial, the first of which is 1.
+fn powers(of: u32, count: usize) -> Vec<u32> {
+    iter::successors(Some(ONE), |power| Some(multiply(*power, of)))
+        .take(count)
+        .collect()
+}
+
+/// Multiplies two polynomials modulo that of the CRC-32.
+fn multiply(a: u32, mut b: u32) -> u32 {
+    let mut product = 0;
+    for bit in (0..u32::BITS).rev() {
+        if a & (1 << bit) != 0 {
+            product ^= b;
+        }
+        b = (b >> 1) ^ (POLYNOMIAL * (b & 1));
+    }
+    product
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_has_the_sum_of_its_bytes() {
+        let bytes: Vec<u8> = (0..3000_u32).map(|n| (n * n / 7) as u8).collect();
+        let sums = RangeCrc::new(&bytes);
+        for start in (0..bytes.len()).step_by(37) {
+            for end in (start..=bytes.len()).step_by(41).chain([bytes.len()]) {
+                let expected = crc32fast::hash(&bytes[start..end]);
+                assert_eq!(sums.of(start..end), expected, "{start}..{end}");
+            }
+        }
+    }
+}
