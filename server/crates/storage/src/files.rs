@@ -1,5 +1,5 @@
 //! Makes files and names durable, and accessible to the owner alone. Tests observe every durable step through
-//! [`watched`].
+//! [`watched`], and have each call fail that begins with [`may_fail`].
 
 use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions},
@@ -33,6 +33,7 @@ pub(super) fn private() -> OpenOptions {
 
 /// Creates a file that the owner alone may read, or empties it.
 pub(super) fn create(path: &Path) -> io::Result<File> {
+    may_fail()?;
     private().create(true).truncate(true).open(path)
 }
 
@@ -100,9 +101,11 @@ pub(super) fn replace_with(
     let staged: PathBuf = dir.join(format!("{name}.tmp"));
     let write = || {
         let mut file = create(&staged)?;
+        may_fail()?;
         file.write_all(&content(&file.metadata()?))?;
         drop(file);
         sync_file(&staged)?;
+        may_fail()?;
         fs::rename(&staged, dir.join(name))
     };
     write().inspect_err(|_| {
@@ -124,6 +127,7 @@ pub(super) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
 
 /// Makes the content of a file durable, also if another process or library has written it.
 pub(super) fn sync_file(path: &Path) -> io::Result<()> {
+    may_fail()?;
     File::open(path)?.sync_all()?;
     watched(path);
     Ok(())
@@ -131,6 +135,7 @@ pub(super) fn sync_file(path: &Path) -> io::Result<()> {
 
 /// Makes the entries of a folder durable: files that were created, renamed or removed in it.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    may_fail()?;
     File::open(dir)?.sync_all()?;
     watched(dir);
     Ok(())
@@ -145,8 +150,22 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Removes a file.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    may_fail()?;
+    fs::remove_file(path)
+}
+
 /// For tests: called after a file or folder has become durable.
 #[cfg(not(test))]
 fn watched(_path: &Path) {}
 #[cfg(test)]
 use super::tests::disk::watched;
+
+/// For tests: called before each call on the files of a checkpoint; the call fails if this does.
+#[cfg(not(test))]
+pub(super) fn may_fail() -> io::Result<()> {
+    Ok(())
+}
+#[cfg(test)]
+pub(super) use super::tests::failing_calls::may_fail;

@@ -14,7 +14,7 @@ use std::{
 use witan_base::sync::Mutex;
 
 use super::{
-    files::{replace, sync_dir},
+    files::{may_fail, remove, replace, sync_dir},
     ledger::Ledger,
     manifest::{CURRENT, Manifest, Run, copy_name, copy_number},
     manifest_file,
@@ -202,7 +202,7 @@ impl CheckpointFolder {
             .into_iter()
             .filter(|number| !kept(*number))
         {
-            fs::remove_file(self.dir.join(copy_name(number)))?;
+            remove(&self.dir.join(copy_name(number)))?;
         }
         Ok(())
     }
@@ -233,6 +233,7 @@ impl CheckpointFolder {
         installs: u64,
     ) -> io::Result<()> {
         // listed first: runs that begin later are not in the list, and earlier ones are known
+        may_fail()?;
         let listed: Vec<PathBuf> = fs::read_dir(&self.dir)?
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<io::Result<_>>()?;
@@ -244,7 +245,7 @@ impl CheckpointFolder {
         drop(state);
         for path in listed {
             if run_number(&path).is_some_and(|number| !kept.contains(&number)) {
-                match fs::remove_file(path) {
+                match remove(&path) {
                     // another thread has discarded it
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     removed => removed?,

@@ -14,7 +14,7 @@ use witan_machine::record::CorruptRecord;
 
 use super::{
     error::CheckpointReadError,
-    files::{create, sync_file},
+    files::{create, may_fail, sync_file},
     record_stream::RecordTotals,
 };
 
@@ -101,6 +101,7 @@ impl SummedFile {
 
 impl Write for SummedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        may_fail()?;
         let written = self.file.write(bytes)?;
         Ok(self.count(&bytes[..written]))
     }

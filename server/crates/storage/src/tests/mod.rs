@@ -7,6 +7,7 @@ mod copies;
 mod crash;
 mod damage;
 pub(super) mod disk;
+pub(super) mod failing_calls;
 mod full;
 mod identity;
 mod install;

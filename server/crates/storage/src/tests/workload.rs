@@ -42,7 +42,7 @@ pub(super) fn chances(seed: u64) -> impl FnMut(u64) -> u64 + Send {
     }
 }
 
-fn entry(index: u64) -> Entry {
+pub(super) fn entry(index: u64) -> Entry {
     let size = match index {
         _ if index % 97 == 50 => LARGEST_BYTES,
         _ if index % 23 == 11 => 3 << 19,
