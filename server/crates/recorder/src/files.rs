@@ -1,4 +1,4 @@
-//! The files of a ring, the oldest of which go when another one begins, so that all together keep to their size. When a file is
+//! The files of a ring. Before the ring grows, its oldest files are removed, so that all together keep to their size. When a file is
 //! nearly full, the next one begins as soon as there is a frozen replica for it, and when it is full without. A frozen replica
 //! is also requested once in a file behind turns that were left out.
 
@@ -155,8 +155,12 @@ impl Files {
                 if self.has_frames {
                     self.begin_next()?;
                 }
+                bytes = frame::first_frames(frames, self.room());
+            }
+            if bytes == 0 {
                 // one that is larger than a file is a file
-                bytes = frame::first_frames(frames, self.room()).max(frame::first_frame(frames));
+                bytes = frame::first_frame(frames);
+                self.make_room(self.written + bytes as u64)?;
             }
             let (first, rest) = frames.split_at(bytes);
             if let Some(file) = &mut self.file {
@@ -174,11 +178,12 @@ impl Files {
         self.segment_bytes.saturating_sub(self.written)
     }
 
-    /// Begins the next file, and removes the oldest ones for which the ring has no room then.
-    fn begin_next(&mut self) -> io::Result<()> {
-        let mut room = self.bytes.saturating_sub(self.segment_bytes);
+    /// Removes the oldest files, so that the present one may grow to so many bytes.
+    fn make_room(&self, bytes: u64) -> io::Result<()> {
+        let mut room = self.bytes.saturating_sub(bytes);
         let least = COUNTED_BYTES_MIN.min(self.segment_bytes);
-        for old in numbers(&self.folder)?.into_iter().rev() {
+        let files = numbers(&self.folder)?.into_iter().rev();
+        for old in files.filter(|number| *number != self.number) {
             let path = path(&self.folder, old);
             let counted = fs::metadata(&path)?.len().max(least);
             match room.checked_sub(counted) {
@@ -189,7 +194,13 @@ impl Files {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Begins the next file.
+    fn begin_next(&mut self) -> io::Result<()> {
         let mut file = self.create_next()?;
+        self.make_room(self.segment_bytes)?;
         let mut head = Vec::new();
         self.encoder.head(&mut head);
         file.write_all(&head)?;

@@ -32,7 +32,7 @@ const WRITE_INTERVAL: Duration = Duration::from_millis(20);
 pub struct RingSettings {
     /// The folder, which is made.
     pub folder: PathBuf,
-    /// Bytes of all files together, but for a frame that is larger than a file.
+    /// Bytes of all files together. A turn that is larger than that is kept alone.
     pub bytes: u64,
     /// The member.
     pub member: u64,

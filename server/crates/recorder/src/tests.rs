@@ -517,6 +517,35 @@ fn frames_that_are_queued_together_keep_files_to_their_size() {
 }
 
 #[test]
+fn turns_that_are_larger_than_a_file_keep_the_folder_to_its_size() {
+    const RING_BYTES: u64 = 256 << 10;
+    let folder = Folder::new("large");
+    let mut files = Files::open(folder.settings(RING_BYTES, false)).unwrap();
+    let mut turn = NotedTurn::new(Hider::new(false));
+    let mut largest = 0;
+    for round in 0..40 {
+        // every third turn is larger than a file of 32 KiB
+        let inputs = if round % 3 == 0 { 12_000 } else { 1000 };
+        turn.next();
+        (0..inputs).for_each(|_| turn.input(InputKind::Durable(turn.number)));
+        let mut frames = Vec::new();
+        files.encoder.turn(&turn, 0, &mut frames);
+        largest = largest.max(frames.len());
+        let noted = vec![Noted::Frames(frames)];
+        files.write_all(None, noted, None).unwrap();
+        let sizes = folder.files().into_iter();
+        let sizes: Vec<u64> = sizes
+            .map(|file| fs::metadata(file).unwrap().len())
+            .collect();
+        assert!(
+            sizes.iter().sum::<u64>() <= RING_BYTES,
+            "{round}: {sizes:?}"
+        );
+    }
+    assert!(largest > 40 << 10, "{largest}");
+}
+
+#[test]
 fn what_is_no_recording_is_refused() {
     let folder = Folder::new("foreign");
     let read = |folder: &Folder| replay(&folder.0, &mut |_| {});
