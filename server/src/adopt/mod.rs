@@ -13,7 +13,12 @@ mod state;
 use std::path::Path;
 
 use witan_etcd::EtcdDirectory;
-use witan_machine::{command::Entry, member::MemberId, view::View};
+use witan_machine::{
+    command::Entry,
+    counters::{CountTooFar, check_import},
+    member::MemberId,
+    view::View,
+};
 use witan_replica::{host::LogBatch, wire};
 use witan_snapshot::{BoltError, v2_store::V2StoreError};
 use witan_storage::{self as storage, DataIdentity, OpenError};
@@ -30,6 +35,8 @@ pub enum AdoptError {
     V2(#[from] V2StoreError),
     #[error(transparent)]
     Storage(#[from] OpenError),
+    #[error("{0}: this is no data of a member of etcd; take another member's directory")]
+    Counter(#[from] CountTooFar),
     #[error("entry {index} of etcd's log: {what}")]
     Entry {
         index: u64,
@@ -103,6 +110,7 @@ pub fn adopt(
     progress(Progress::Step("keys", etcd.backend.length));
     let (view, shared_names) =
         state::committed(&etcd, &mut |bytes| progress(Progress::Bytes(bytes)))?;
+    view.machine.check_import()?;
     let log = undecided(&etcd, &view)?;
     let identity = DataIdentity::new(etcd.cluster_id, MemberId(etcd.member_id));
     progress(Progress::Step("writing", 0));
@@ -146,6 +154,9 @@ fn undecided(etcd: &EtcdDirectory, view: &View) -> Result<LogBatch, AdoptError> 
     }
     let state = etcd.hard_state;
     let term = state.term.max(view.position.term);
+    let last = etcd.entries.last().map_or(applied, |log| log.index);
+    check_import("term of raft", term)?;
+    check_import("index of raft's log", last.max(applied))?;
     let hard_state = wire::hard_state(term, state.vote, state.commit.max(applied));
     Ok(LogBatch { records, hard_state: Some(hard_state), must_sync: true })
 }

@@ -52,4 +52,7 @@ pub enum AuthError {
     /// The change would lock everybody out, or the range is invalid.
     #[error("invalid auth management")]
     InvalidManagement,
+    /// A counter of the state has no number left.
+    #[error("the counters of this cluster are used up")]
+    CountersUsedUp,
 }

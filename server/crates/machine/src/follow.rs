@@ -12,6 +12,7 @@ use super::{
     StateMachine,
     auth::{Auth, AuthOperation},
     command::Command,
+    counters::check_import,
     kv::{Compact, KvError},
     lease::{LeaseGrant, LeaseId},
     record::RecordChange,
@@ -190,6 +191,9 @@ pub enum FollowError {
     /// The records of users cannot be read.
     #[error("the records of users and roles cannot be read")]
     Users,
+    /// A counter of the state has no number left.
+    #[error("the counters of this cluster are used up")]
+    CountersUsedUp,
 }
 
 impl FollowUsers {
@@ -211,6 +215,7 @@ impl FollowUsers {
             auth.load(key, value).map_err(|_| FollowError::Users)?;
         }
         auth.finish_load();
+        check_import("auth revision", auth.revision()).map_err(|_| FollowError::Users)?;
         Ok(auth)
     }
 }

@@ -179,6 +179,9 @@ pub enum LeaseError {
     /// Members disagree about the data.
     #[error("corrupt cluster")]
     Corrupt,
+    /// A counter of the state has no number left.
+    #[error("the counters of this cluster are used up")]
+    CountersUsedUp,
     /// The caller may not do that.
     #[error(transparent)]
     Denied(#[from] auth_error::AuthError),

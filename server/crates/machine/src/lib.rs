@@ -8,7 +8,7 @@
 //!
 //! Reading order: `command` (what can be executed) → `operation` (the same with the types of its answers) → `kv`,
 //! `lease`, `witan_tree`, `member`, `alarm`, `auth` → `follow` (another cluster is copied) → `work` (how much a command costs) → `record`, `view` (what a
-//! checkpoint and a reader get), `versions`, `limits`.
+//! checkpoint and a reader get), `counters` (how far numbers may count), `versions`, `limits`.
 //!
 //! Invariants kept here (the full list stands in ARCHITECTURE.md):
 //! - **I1** no I/O, no clock: wall time is stamped by the proposer and travels in the entry (I9).
@@ -18,6 +18,7 @@ pub mod alarm;
 pub mod auth;
 mod auth_error;
 pub mod command;
+pub mod counters;
 pub mod fingerprint;
 pub mod follow;
 pub mod kv;
@@ -101,7 +102,10 @@ impl StateMachine {
     /// state afterward does not depend on it.
     pub fn apply_with(&mut self, entry: &Entry, answers: ReadResults) -> Outcome {
         let reply = match &entry.command {
-            Some(command) => self.execute(command, entry, answers),
+            Some(command) => match self.refuse_used_up(command) {
+                Some(refusal) => refusal,
+                None => self.execute(command, entry, answers),
+            },
             None => Reply::Nothing,
         };
         Outcome { reply, revision: self.kv.revision() }

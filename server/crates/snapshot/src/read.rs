@@ -79,6 +79,8 @@ pub fn read(
         let loaded = machine.tree.finish_load();
         loaded.map_err(|error| refused(error.into()))?;
     }
+    let checked = machine.check_import();
+    checked.map_err(|error| BoltError::Record(error.to_string()))?;
     Ok(ImportedSnapshot { machine, has_tree: own.is_some() })
 }
 
@@ -191,12 +193,10 @@ fn import_auth(
         if key == AUTH_ENABLED.as_bytes() {
             enabled = value == [1];
         } else if key == AUTH_REVISION.as_bytes() {
-            let number = value.try_into().map(u64::from_be_bytes).ok();
-            revision = number
-                .filter(|number| *number <= record::COUNT_MAX)
-                .ok_or_else(|| {
-                    BoltError::Record(format!("{AUTH_REVISION}: its value is no number"))
-                })?;
+            let number = value.try_into().map(u64::from_be_bytes);
+            revision = number.map_err(|_| {
+                BoltError::Record(format!("{AUTH_REVISION}: its value is no number"))
+            })?;
         }
         Ok(())
     })?;

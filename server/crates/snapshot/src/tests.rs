@@ -6,6 +6,7 @@ use witan_bolt::{BoltFile as Opened, Layout, Writer};
 use witan_machine::{
     auth::{self, path_permissions},
     command::{Command, Entry, Stamp},
+    counters::{COUNT_IMPORT_MAX, COUNT_MAX},
     kv,
     lease::{Lease, LeaseCheckpoint, LeaseGrant, LeaseId, LeaseOperation, RemainingTtl},
     view::View,
@@ -159,6 +160,32 @@ fn a_lease_has_its_full_time_again() {
     assert_eq!(lease(&view), Lease { remaining_ttl_s: 5, ..full });
     let found = read_all(&folder.file(&bytes(&view))).unwrap();
     assert_eq!(lease(&found), full);
+}
+
+#[test]
+fn counters_that_leave_no_room_are_refused() {
+    let folder = Folder::new("counters");
+    let mut view = sample(10);
+    for (revision, taken) in [
+        (COUNT_IMPORT_MAX, true),
+        (COUNT_IMPORT_MAX + 1, false),
+        (COUNT_MAX, false),
+    ] {
+        view.machine.auth = auth::Auth::restored(false, revision, [], []);
+        let found = read_all(&folder.file(&bytes(&view)));
+        match found {
+            Ok(_) => assert!(taken, "{revision}"),
+            Err(error) => assert!(
+                !taken && error.to_string().contains("auth revision"),
+                "{error}"
+            ),
+        }
+    }
+    let data = bytes(&sample(10));
+    let path = folder.file(&data);
+    let mut found = read(&path, data.len() as u64, None, &mut |_| {}).unwrap();
+    let error = bump_revision(&mut found.machine.kv, COUNT_IMPORT_MAX).unwrap_err();
+    assert!(error.to_string().contains("may be above"), "{error}");
 }
 
 #[test]

@@ -21,6 +21,9 @@ const CRC_BYTES: usize = 4;
 /// Upper bound of all counters: a larger one in a record is corruption. Counting up from below it never overflows.
 pub const COUNT_MAX: u64 = 1 << 62;
 
+/// Upper bound of a counter in a state that another program hands over, which leaves room to count on.
+pub const COUNT_IMPORT_MAX: u64 = COUNT_MAX / 2;
+
 #[derive(Clone, PartialEq, Message)]
 struct StoredNode {
     #[prost(uint64, tag = "1")]
@@ -297,6 +300,18 @@ pub(super) fn changed_events(old: &Tree, new: &Tree, emit: &mut EmitRecord<'_>) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_index_stops_where_it_can_be_loaded() {
+        let mut tree = Tree { index: COUNT_MAX, ..Tree::default() };
+        tree.advance_index();
+        put_meta(&tree, &mut |key, value| {
+            let value = value.expect("it has contents");
+            assert_eq!(Tree::default().load(&key, &value), Ok(()));
+        });
+        assert!(Tree::at_index(COUNT_IMPORT_MAX).is_ok());
+        assert!(Tree::at_index(COUNT_IMPORT_MAX + 1).is_err());
+    }
 
     #[test]
     fn a_node_is_loaded_from_a_clean_path_alone() {

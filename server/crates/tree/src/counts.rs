@@ -43,6 +43,11 @@ impl WriteCounts {
         *if done { success } else { fail } += 1;
     }
 
+    /// Returns the largest counter.
+    pub fn max(&self) -> u64 {
+        self.numbers().into_iter().fold(0, u64::max)
+    }
+
     /// Returns the counters in the order of the fields, for the record.
     pub(super) fn numbers(&self) -> [u64; 13] {
         let mut copy = *self;

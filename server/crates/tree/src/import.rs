@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     CorruptTree, Event, Node, Tree, WriteCounts,
-    checkpoint::COUNT_MAX,
+    checkpoint::COUNT_IMPORT_MAX,
     history::EventHistory,
     inode::{Children, Inode, NodeBody, NodeRef, below, components, find, visit},
     limits::TREE_DEPTH_MAX,
@@ -29,7 +29,7 @@ pub struct ImportedNode {
 impl Tree {
     /// Returns a tree at `index` without nodes, events and counted requests.
     pub fn at_index(index: u64) -> Result<Self, CorruptTree> {
-        if index > COUNT_MAX {
+        if index > COUNT_IMPORT_MAX {
             return Err(CorruptTree(format!("index {index} counts too far")));
         }
         Ok(Self { index, has_meta: true, ..Self::default() })
@@ -55,7 +55,7 @@ impl Tree {
 
     /// Completes an import: sets the counters, checks the history and computes the size.
     pub fn finish_import(&mut self, counts: WriteCounts) -> Result<(), CorruptTree> {
-        if counts.numbers().into_iter().any(|count| count > COUNT_MAX) {
+        if counts.max() > COUNT_IMPORT_MAX {
             return Err(CorruptTree("its counters count too far".to_owned()));
         }
         self.counts = counts;

@@ -31,7 +31,7 @@ mod update;
 mod work;
 
 pub use cause::{Cause, Comparison};
-pub use checkpoint::COUNT_MAX;
+pub use checkpoint::{COUNT_IMPORT_MAX, COUNT_MAX};
 pub use counts::WriteCounts;
 pub use import::ImportedNode;
 pub use request::{
@@ -152,6 +152,8 @@ pub enum TreeErrorKind {
     DirNotEmpty,
     /// 401; cause: `the requested history has been cleared [oldest/wanted]`.
     HistoryCleared,
+    /// 302; cause: which counters.
+    CountersUsedUp,
 }
 
 /// The events that a watcher wants to see.
@@ -235,10 +237,16 @@ impl Tree {
         Self { counts: WriteCounts::default(), ..self.clone() }
     }
 
-    /// Advances the index, evicts the event that the new index displaces from the history, and returns the
-    /// index.
+    /// Returns the refusal of a command that would count beyond [`COUNT_MAX`].
+    pub fn counters_used_up(&self) -> TreeError {
+        let cause = Bytes::from_static(b"the counters of this cluster are used up");
+        self.error(TreeErrorKind::CountersUsedUp, cause)
+    }
+
+    /// Advances the index up to [`COUNT_MAX`], evicts the event that the new index displaces from the history, and
+    /// returns the index.
     fn take_index(&mut self) -> u64 {
-        self.index += 1;
+        self.index = (self.index + 1).min(COUNT_MAX);
         self.history.advance(self.index);
         self.index
     }

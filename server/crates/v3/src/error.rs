@@ -86,6 +86,8 @@ errors! {
     /// The answer would be too large. (etcd sends what its memory holds, and grpc-go's text beyond
     /// 2 GiB.)
     AnswerTooLarge = ResourceExhausted "etcdserver: answer is too large, ask for less at once";
+    /// A counter of the state has no number left. (etcd counts on, and panics.)
+    CountersUsedUp = ResourceExhausted "etcdserver: the counters of this cluster are used up";
     /// A queue is full.
     TooManyRequests = ResourceExhausted "etcdserver: too many requests";
     /// No leader is known.

@@ -67,6 +67,7 @@ impl From<kv::KvError> for RpcError {
             kv::KvError::NoSpace => RpcError::NoSpace,
             kv::KvError::Corrupt => RpcError::Corrupt,
             kv::KvError::AnswerTooLarge => RpcError::AnswerTooLarge,
+            kv::KvError::CountersUsedUp => RpcError::CountersUsedUp,
             // the value has grown again with each attempt
             kv::KvError::KeptValueGrew => RpcError::TooManyRequests,
             kv::KvError::Denied(error) => error.into(),
@@ -82,6 +83,7 @@ impl From<lease::LeaseError> for RpcError {
             lease::LeaseError::TtlTooLarge => RpcError::LeaseTtlTooLarge,
             lease::LeaseError::NoSpace => RpcError::NoSpace,
             lease::LeaseError::Corrupt => RpcError::Corrupt,
+            lease::LeaseError::CountersUsedUp => RpcError::CountersUsedUp,
             lease::LeaseError::Denied(error) => error.into(),
         }
     }
@@ -128,6 +130,7 @@ impl From<auth::AuthError> for RpcError {
             auth::AuthError::NotEnabled => RpcError::AuthNotEnabled,
             auth::AuthError::OldRevision => RpcError::AuthOldRevision,
             auth::AuthError::InvalidManagement => RpcError::InvalidAuthMgmt,
+            auth::AuthError::CountersUsedUp => RpcError::CountersUsedUp,
         }
     }
 }

@@ -4,8 +4,9 @@
 
 use super::{Compact, IndexEntry, Kv, Version};
 use crate::{
+    counters::check_import,
     lease::{Lease, LeaseId},
-    record::{COUNT_MAX, CorruptRecord},
+    record::CorruptRecord,
 };
 
 /// One version of another store.
@@ -69,9 +70,10 @@ impl Kv {
     /// Completes an import after the last [`Kv::import_version`]: takes over the finished compaction of the
     /// other store, executes its scheduled one (0 for none) and attaches keys to leases.
     pub fn finish_import(&mut self, compacted: i64, asked: i64) -> Result<(), CorruptRecord> {
-        if compacted.max(asked) >= COUNT_MAX as i64 {
-            return Err(CorruptRecord::new("a compaction counts too far"));
-        }
+        check_import(
+            "compacted revision",
+            compacted.max(asked).max(0).cast_unsigned(),
+        )?;
         if compacted > 0 {
             self.compacted = compacted;
             self.revision = self.revision.max(compacted);
@@ -101,17 +103,26 @@ impl Kv {
         Ok(())
     }
 
-    /// Fails unless a checkpoint may hold the version: the revision is not below those before, all counts are
-    /// below `COUNT_MAX`, and the create revision of a put is between 0 and the revision.
+    /// Fails unless a checkpoint may hold the version: the revision is not below those before, all counts leave room
+    /// to count on, and the create revision of a put is between 0 and the revision.
     fn check_foreign(&self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
         let ImportedVersion { main, sub, create_revision, version, .. } = *foreign;
-        let last = COUNT_MAX as i64;
-        let counted = (self.revision..last).contains(&main) && sub < COUNT_MAX;
-        let lives = (0..=main).contains(&create_revision) && (0..last).contains(&version);
-        if counted && (foreign.deletes || lives) {
+        let key = foreign.key.escape_ascii();
+        let counts = [
+            main.max(0).cast_unsigned(),
+            sub,
+            version.max(0).cast_unsigned(),
+        ];
+        for count in counts {
+            check_import(
+                format_args!("count of version {main}.{sub} of key \"{key}\""),
+                count,
+            )?;
+        }
+        let lives = (0..=main).contains(&create_revision) && version >= 0;
+        if main >= self.revision && (foreign.deletes || lives) {
             return Ok(());
         }
-        let key = foreign.key.escape_ascii();
         Err(CorruptRecord::new(format!(
             "version {main}.{sub} of key \"{key}\" cannot have been made"
         )))
@@ -124,6 +135,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        counters::COUNT_IMPORT_MAX,
         kv::{DeleteRange, KvOperation, Put, Range, test_helpers::apply},
         lease::TTL_MAX_S,
     };
@@ -266,6 +278,8 @@ mod tests {
             ImportedVersion { create_revision: 6, ..sound },
             ImportedVersion { version: -1, ..sound },
             ImportedVersion { version: i64::MAX, ..sound },
+            ImportedVersion { main: COUNT_IMPORT_MAX as i64 + 1, ..sound },
+            ImportedVersion { version: COUNT_IMPORT_MAX as i64 + 1, ..sound },
             ImportedVersion { sub: u64::MAX, ..sound },
         ] {
             let error = Kv::default().import_version(&wrong).unwrap_err();
@@ -276,7 +290,7 @@ mod tests {
         let earlier = ImportedVersion { main: 4, create_revision: 4, ..sound };
         assert!(kv.import_version(&earlier).is_err());
         assert!(kv.clone().finish_import(0, 9).is_err());
-        for too_far in [i64::MAX, COUNT_MAX as i64] {
+        for too_far in [i64::MAX, COUNT_IMPORT_MAX as i64 + 1] {
             assert!(kv.clone().finish_import(too_far, 0).is_err());
         }
     }

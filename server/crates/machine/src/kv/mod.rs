@@ -29,7 +29,7 @@ mod request;
 mod retained;
 mod sort;
 #[cfg(test)]
-mod test_helpers;
+pub(crate) mod test_helpers;
 mod txn;
 mod version;
 mod work;
@@ -53,6 +53,7 @@ use read_budget::ReadBudget;
 
 use super::{
     auth_error,
+    counters::COUNT_MAX,
     lease::{LEASE_BYTES, LeaseId, Leases},
 };
 use version::{Links, Version};
@@ -162,6 +163,9 @@ pub enum KvError {
     /// The command would read more than `limits` allow.
     #[error("the answer would be too large")]
     AnswerTooLarge,
+    /// A counter of the state has no number left.
+    #[error("the counters of this cluster are used up")]
+    CountersUsedUp,
     /// The caller may not do that.
     #[error(transparent)]
     Denied(#[from] auth_error::AuthError),
@@ -319,7 +323,8 @@ impl Kv {
         let (create, version) = match (written, life) {
             (None, _) => (batch.main, 0),
             (Some(_), None) => (batch.main, 1),
-            (Some(_), Some(past)) => (past.create, past.version + 1),
+            // A key of an imported state may have more versions than the state has revisions.
+            (Some(_), Some(past)) => (past.create, (past.version + 1).min(COUNT_MAX as i64)),
         };
         let (value, lease) = written.unwrap_or_default();
         let past_lease = life.map_or(LeaseId::NONE, |past| past.lease);

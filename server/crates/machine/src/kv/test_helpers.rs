@@ -23,3 +23,8 @@ pub(super) fn put(kv: &mut Kv, key: &str, size: usize) {
     };
     apply(kv, KvOperation::Put(put));
 }
+
+/// A key space without keys at this revision.
+pub(crate) fn at_revision(revision: i64) -> Kv {
+    Kv { revision, ..Kv::default() }
+}

@@ -11,6 +11,7 @@ use super::Replica;
 use crate::wire::{self, EntryError};
 use witan_machine::{
     command::{self, Command},
+    counters::COUNT_MAX,
     versions::{LATEST, release},
 };
 
@@ -37,10 +38,6 @@ pub enum MessageFault {
     Unsound,
 }
 
-/// Terms and indexes of a message stay below this. No cluster reaches it, and sums of two of them do not
-/// overflow.
-const POSITION_MAX: u64 = 1 << 60;
-
 /// Checks whether a member could have sent this message; the error says why not. `last` is the last index of
 /// the receiver's log if the receiver leads the message's term, else `None`. `admits_later` says whether the receiver
 /// accepts entries of a later release than its own ([`Replica::admits_later_entries`]).
@@ -58,7 +55,7 @@ pub(super) fn check(
         message.reject_hint,
         snapshot.index,
     ];
-    let sound = positions.iter().all(|position| *position < POSITION_MAX)
+    let sound = positions.iter().all(|position| *position < COUNT_MAX)
         && message.log_term.max(snapshot.term) <= message.term;
     if !sound || !has_its_term(message) || !fits_its_kind(message, last) {
         return Err(MessageFault::Unsound);
@@ -71,7 +68,7 @@ pub(super) fn check(
 
 /// Returns the message that raft gets in place of one whose term is higher than `highest`; it has the term `highest`.
 /// `None` for messages of terms up to it, and for pre-votes and their grants, whose term is that of a campaign to come. A
-/// member stores the term of a message and never lowers it, and a term too close to [`POSITION_MAX`] would be the last
+/// member stores the term of a message and never lowers it, and a term too close to [`COUNT_MAX`] would be the last
 /// one: so no message raises it by more than a cluster can.
 ///
 /// A request for a vote becomes one of a member without a log: raft heeds these only without a leader. Any other

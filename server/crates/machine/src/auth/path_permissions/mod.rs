@@ -128,6 +128,9 @@ pub enum PathAuthError {
     /// The role has this write pattern already.
     #[error("auth: Granting duplicate write permission {0}")]
     WriteAlreadyGranted(String),
+    /// A counter of the state has no number left.
+    #[error("auth: the counters of this cluster are used up")]
+    CountersUsedUp,
 }
 
 /// The kind of access to a path.
