@@ -157,6 +157,8 @@ fn undecided(etcd: &EtcdDirectory, view: &View) -> Result<LogBatch, AdoptError> 
     let last = etcd.entries.last().map_or(applied, |log| log.index);
     check_import("term of raft", term)?;
     check_import("index of raft's log", last.max(applied))?;
-    let hard_state = wire::hard_state(term, state.vote, state.commit.max(applied));
+    // A vote is one of its term.
+    let vote = if term == state.term { state.vote } else { 0 };
+    let hard_state = wire::hard_state(term, vote, state.commit.max(applied));
     Ok(LogBatch { records, hard_state: Some(hard_state), must_sync: true })
 }

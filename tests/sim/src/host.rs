@@ -25,6 +25,9 @@ const LONG_COMMAND_TICKS_MAX: u64 = 15;
 /// Of a hundred commands that the host executes, so many take that long, and the others a moment.
 const LONG_COMMANDS_PERCENT: u64 = 5;
 
+/// Of a hundred commands that the host executes, so many are done before it goes on.
+const EXECUTED_AT_ONCE_PERCENT: u64 = 20;
+
 /// Of a hundred installations on real files, so many are interrupted by a power cut.
 const INSTALL_CUT_PERCENT: u64 = 30;
 
@@ -284,6 +287,10 @@ impl Host for Turn<'_> {
     fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
         if self.crashed {
             return None;
+        }
+        if self.world.chance.chance(EXECUTED_AT_ONCE_PERCENT) {
+            self.trace(|id| format!("m{id} executes a long command at once"));
+            return Some(Box::new(command.execute()));
         }
         let long =
             self.world.phase == Phase::Chaos && self.world.chance.chance(LONG_COMMANDS_PERCENT);

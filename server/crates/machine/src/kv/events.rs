@@ -171,16 +171,28 @@ impl Kv {
         }
     }
 
-    /// Saves the current state for watchers, before a compaction changes it. Beyond
-    /// `STATES_BEFORE_COMPACTION_MAX` states the oldest is dropped.
+    /// Takes over the states before compactions of an earlier state of the same round, of which watchers were not
+    /// notified yet.
+    pub fn inherit_states_before_compaction(&mut self, earlier: &Kv) {
+        if !earlier.states_before_compaction.is_empty() {
+            let later = std::mem::take(&mut self.states_before_compaction);
+            let states = earlier.states_before_compaction.iter().cloned();
+            self.states_before_compaction = newest(states.chain(later).collect());
+        }
+    }
+
+    /// Saves the current state for watchers, before a compaction changes it.
     pub(super) fn save_for_watchers(&mut self) {
         let mut states = std::mem::take(&mut self.states_before_compaction);
-        if states.len() == STATES_BEFORE_COMPACTION_MAX {
-            states.remove(0);
-        }
         states.push(self.clone());
-        self.states_before_compaction = states;
+        self.states_before_compaction = newest(states);
     }
+}
+
+/// Drops the oldest states beyond `STATES_BEFORE_COMPACTION_MAX`.
+fn newest(mut states: Vec<Kv>) -> Vec<Kv> {
+    states.drain(..states.len().saturating_sub(STATES_BEFORE_COMPACTION_MAX));
+    states
 }
 
 #[cfg(test)]
@@ -315,5 +327,9 @@ mod tests {
             kv = writes;
         }
         assert_eq!(kv.compacted_states().len(), STATES_BEFORE_COMPACTION_MAX);
+        let last = kv.compacted_states().last().map(Kv::compacted);
+        kv.inherit_states_before_compaction(&kv.clone());
+        assert_eq!(kv.compacted_states().len(), STATES_BEFORE_COMPACTION_MAX);
+        assert_eq!(kv.compacted_states().last().map(Kv::compacted), last);
     }
 }

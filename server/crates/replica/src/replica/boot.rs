@@ -66,9 +66,7 @@ impl Replica {
         let entries = recovered.records.iter().map(wire::decode_record);
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         let removed = check(&place, &entries, &hard_state)?;
-        // raft panics if the applied index is above the given commit index.
-        hard_state.commit = hard_state.commit.max(place.index);
-        hard_state.term = hard_state.term.max(place.term);
+        raise(&mut hard_state, &place);
         let hard_term = hard_state.term;
         let mut log = MemoryLog::new(place.clone(), entries, hard_state);
         log.keep_entries(config.tuning.catch_up_entries);
@@ -151,6 +149,15 @@ pub(super) fn raft_config(config: &Config, applied: u64) -> RaftConfig {
     }
 }
 
+/// Raises the commit index to the applied one, or raft panics, and the term to that of the checkpoint. A vote is one of its
+/// term.
+fn raise(hard_state: &mut HardState, place: &Position) {
+    hard_state.commit = hard_state.commit.max(place.index);
+    if place.term > hard_state.term {
+        (hard_state.term, hard_state.vote) = (place.term, 0);
+    }
+}
+
 /// Checks that a checkpoint, the log above it and the stored commit index are consistent. Returns the members
 /// that entries of `--force-new-cluster` remove, with the indexes of those entries.
 fn check(
@@ -208,4 +215,39 @@ fn check(
         removed.clear();
     }
     Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::Tuning;
+
+    #[test]
+    fn a_vote_of_an_earlier_term_than_the_checkpoint_is_dropped() {
+        let members = [1, 2, 3].map(|id| Member { id, ..Member::default() });
+        for (checkpoint_term, vote) in [(3, 2), (4, 0)] {
+            let mut checkpoint = genesis(7, members.to_vec());
+            checkpoint.position.term = checkpoint_term;
+            let config = Config {
+                id: 1,
+                election_ticks: 10,
+                heartbeat_ticks: 1,
+                election_ns: 1,
+                seed: 1,
+                pre_vote: true,
+                compaction: None,
+                request_ticks: 10,
+                copied: false,
+                tuning: Tuning::default(),
+            };
+            let recovered = Recovered {
+                checkpoint: Some(checkpoint),
+                hard_state: Some(wire::hard_state(3, 2, 1)),
+                ..Recovered::default()
+            };
+            let replica = Replica::new(config, recovered).expect("it starts");
+            let raft = &replica.raft.raft;
+            assert_eq!((raft.term, raft.vote), (checkpoint_term, vote));
+        }
+    }
 }

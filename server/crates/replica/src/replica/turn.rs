@@ -267,7 +267,7 @@ fn apply_one(
     }
     replica.apply_queue.executing = Some(place);
     let mut machine = replica.machine.clone();
-    // the answers to the entries before show them
+    // `finish` has those of which watchers are not notified yet
     machine.kv.clear_states_before_compaction();
     let executed = host.execute(Box::new(LongCommand {
         index,
@@ -287,6 +287,9 @@ fn finish(
     let place = replica.apply_queue.executing.take()?;
     let ExecutedCommand { entry, outcome, machine, .. } = executed;
     let before = std::mem::replace(&mut replica.machine, machine);
+    // A host that executes at once does so before watchers are notified of the entries before.
+    let kv = &mut replica.machine.kv;
+    kv.inherit_states_before_compaction(&before.kv);
     host.discard(before);
     Some(conclude(replica, place, &entry, outcome))
 }

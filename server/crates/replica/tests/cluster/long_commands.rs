@@ -1,6 +1,9 @@
 //! Commands that the host executes while the replica goes on.
 
-use witan_machine::lease::{LeaseGrant, LeaseId, LeaseOperation, LeaseRevoke};
+use witan_machine::{
+    Reply,
+    lease::{LeaseGrant, LeaseId, LeaseOperation, LeaseRevoke},
+};
 use witan_replica::lessor::Renewal;
 
 use super::*;
@@ -30,6 +33,65 @@ fn cluster() -> Cluster {
     }
     cluster.settle();
     cluster
+}
+
+fn compact(revision: i64) -> kv::KvOperation {
+    kv::KvOperation::Compact(kv::Compact { revision })
+}
+
+/// A sole member that gets compactions and several long commands in one batch, with what its host sees and its state.
+fn batch(executes_later: bool) -> (World, View) {
+    let tuning = Tuning { long_command_keys: KEYS, ..Tuning::default() };
+    let mut cluster = Cluster::begun_with(first_state(&[1]), &[1], tuning);
+    cluster
+        .members
+        .get_mut(&1)
+        .expect("it runs")
+        .1
+        .executes_later = executes_later;
+    let mut tickets = Vec::new();
+    for round in 0..3 {
+        for key in 0..KEYS {
+            tickets.push(cluster.propose(1, put(&format!("k{key}"))));
+        }
+        // the revision before this round's puts, then that before its deletion
+        tickets.push(cluster.propose(1, compact(2 + round * (KEYS as i64 + 1))));
+        tickets.push(cluster.propose(1, delete_all()));
+        tickets.push(cluster.propose(1, compact(4 + round * (KEYS as i64 + 1))));
+    }
+    cluster.settle();
+    while waits(&cluster, 1) {
+        execute(&mut cluster, 1);
+    }
+    for ticket in tickets {
+        let answer = cluster.answer(1, ticket).expect("it is answered");
+        assert!(
+            matches!(answer.outcome.reply, Reply::Kv(Ok(_))),
+            "{answer:?}"
+        );
+    }
+    let (replica, world) = cluster.members.remove(&1).expect("it runs");
+    (world, replica.view())
+}
+
+#[test]
+fn a_host_that_executes_at_once_shows_watchers_all_states_before_compactions() {
+    let [(now, at_once), (later, in_turns)] = [false, true].map(batch);
+    assert_eq!(now.before_compactions.len(), 6);
+    assert_eq!(now.before_compactions, later.before_compactions);
+    let replies = |world: &World| -> Vec<_> {
+        let applied = world.applied.iter();
+        applied
+            .map(|one| (one.index, one.outcome.clone()))
+            .collect()
+    };
+    assert_eq!(replies(&now), replies(&later));
+    let records = |view: &View| {
+        let mut records = Vec::new();
+        view.changes(None, &mut |change| records.push(change));
+        records
+    };
+    assert_eq!(records(&at_once), records(&in_turns));
 }
 
 fn waits(cluster: &Cluster, id: u64) -> bool {

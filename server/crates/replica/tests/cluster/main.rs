@@ -43,6 +43,8 @@ struct World {
     sent: Vec<Envelope>,
     answers: BTreeMap<u64, Applied>,
     applied: Vec<Applied>,
+    /// The compacted revisions of the states that watchers were shown before compactions.
+    before_compactions: Vec<i64>,
     leases: BTreeMap<u64, LeaseAnswer>,
     unanswered: Vec<(Ticket, Unanswered)>,
     read: Vec<Ticket>,
@@ -60,7 +62,10 @@ impl Host for World {
     fn send(&mut self, envelopes: Vec<Envelope>) {
         self.sent.extend(envelopes);
     }
-    fn applied(&mut self, applied: Vec<Applied>, _: &View) {
+    fn applied(&mut self, applied: Vec<Applied>, view: &View) {
+        let before = view.machine.kv.compacted_states().iter();
+        self.before_compactions
+            .extend(before.map(kv::Kv::compacted));
         for one in &applied {
             if let Some(ticket) = one.ticket {
                 assert!(self.answers.insert(ticket.0, one.clone()).is_none());
