@@ -373,7 +373,8 @@ impl Future for RunningCall {
             Self::Grpc(call) => ready!(call.as_mut().poll(cx)),
             Self::Http(request) => {
                 let response = ready!(request.as_mut().poll(cx));
-                return Poll::Ready(CallResponse::Response(response.map(AnswerBody::Http)));
+                let body = |body| AnswerBody::Http(Box::new(body));
+                return Poll::Ready(CallResponse::Response(response.map(body)));
             }
         };
         Poll::Ready(match outgoing {
@@ -390,7 +391,8 @@ impl Future for RunningCall {
 pub(super) enum AnswerBody {
     /// As tonic writes it, with the statuses of `witan_http2`.
     Grpc(MapErr<Body, fn(tonic::Status) -> Status>),
-    Http(HttpBody),
+    /// In a box, because every stream has room for its body.
+    Http(Box<HttpBody>),
 }
 
 impl http_body::Body for AnswerBody {
@@ -403,7 +405,7 @@ impl http_body::Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         match &mut *self {
             Self::Grpc(body) => Pin::new(body).poll_frame(cx),
-            Self::Http(body) => Pin::new(body).poll_frame(cx),
+            Self::Http(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 

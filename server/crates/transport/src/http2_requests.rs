@@ -4,6 +4,7 @@
 //! Not here: the protocol (`witan_http2`), and gRPC calls (`grpc`).
 
 use std::{
+    cell::OnceCell,
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
@@ -70,13 +71,13 @@ impl Http2Requests {
         client: &ConnectionInfo,
         traffic: ClientBudgets,
     ) -> ConnectionRequests {
-        let mut data = Extensions::new();
-        data.insert(traffic);
-        if client.over_tls {
-            data.insert(OverTls);
+        ConnectionRequests {
+            service: self.0.clone(),
+            address: client.address,
+            over_tls: client.over_tls,
+            traffic,
+            data: OnceCell::new(),
         }
-        let (service, data) = (self.0.clone(), Rc::new(data));
-        ConnectionRequests { service, address: client.address, data }
     }
 }
 
@@ -84,8 +85,10 @@ impl Http2Requests {
 pub(super) struct ConnectionRequests {
     service: Rc<HttpService>,
     address: Option<SocketAddr>,
-    /// What [`super::connection_data`] finds.
-    data: Rc<Extensions>,
+    over_tls: bool,
+    traffic: ClientBudgets,
+    /// What [`super::connection_data`] finds. Most connections have gRPC calls alone, and need none.
+    data: OnceCell<Rc<Extensions>>,
 }
 
 /// A request that is being answered.
@@ -99,13 +102,24 @@ impl ConnectionRequests {
             return Box::pin(std::future::ready(response(refusal, false)));
         };
         request.head_mut().peer_addr = self.address;
-        request.extensions_mut().insert(self.data.clone());
+        request.extensions_mut().insert(self.data().clone());
         let head_only = *request.method() == http1::Method::HEAD;
         let answer = self.service.call(request);
         Box::pin(async move {
             let answer = answer.await.map(ServiceResponse::into);
             let answer = answer.unwrap_or_else(HttpResponse::from_error);
             response(answer, head_only)
+        })
+    }
+
+    fn data(&self) -> &Rc<Extensions> {
+        self.data.get_or_init(|| {
+            let mut data = Extensions::new();
+            data.insert(self.traffic.clone());
+            if self.over_tls {
+                data.insert(OverTls);
+            }
+            Rc::new(data)
         })
     }
 }

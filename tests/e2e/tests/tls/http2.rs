@@ -124,7 +124,7 @@ fn masked(text: &str) -> String {
 }
 
 #[test]
-fn a_client_that_offers_both_gets_h2_as_from_etcd() {
+fn a_client_that_offers_both_gets_h2() {
     let said = beside(Kind::Etcd37, |kind| {
         let stage = Stage::start(kind, &[]);
         let agreed = [
