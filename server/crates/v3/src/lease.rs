@@ -104,7 +104,8 @@ pub(super) async fn lease_time_to_live(
     let Some(left_ns) = ctx.node.lease_left_ns(id).await? else {
         return Ok(WithPermit::without(response));
     };
-    response.ttl = left_ns / SECOND_NS;
+    // As in etcd, the whole TTL is never left: time has passed even if the clock of leases has not ticked.
+    response.ttl = left_ns.saturating_sub(1) / SECOND_NS;
     response.granted_ttl = granted_ttl;
     if !request.keys {
         return Ok(WithPermit::without(response));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use witan_e2e::{Kind, Server, Tool, wait};
 
-use super::start;
+use super::{pair, start};
 
 /// Seconds that a lease lasts beyond its time, at most: a look of the leader, and a busy machine.
 const LATE: Duration = Duration::from_secs(10);
@@ -68,6 +68,19 @@ fn its_keys_go_with_it_and_watchers_hear_it() {
         "etcd_debugging_lease_revoked_total",
     ] {
         assert_eq!(server.metric(name), Some(1.0), "{name}");
+    }
+}
+
+#[test]
+fn the_whole_time_is_never_left() {
+    for server in pair() {
+        grant(&server, 7, 90);
+        // a renewal and a question may meet one tick of the clock
+        for _ in 0..20 {
+            call(&server, "lease/keepalive", &json!({"ID": 7}));
+            let left = left(&server, 7);
+            assert!((1..90).contains(&left), "{left}");
+        }
     }
 }
 
