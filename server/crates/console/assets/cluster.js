@@ -172,7 +172,6 @@ function ownFacts({ status }) {
     ["Term", count(status.raftTerm)],
     ["Committed entry", count(status.raftIndex)],
     ["Applied entry", count(status.raftAppliedIndex)],
-    ["Size in use", size(status.dbSizeInUse)],
     status.errors?.length && ["Errors", name(status.errors.join("; "))],
   ]);
 }

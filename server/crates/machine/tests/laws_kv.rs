@@ -204,14 +204,14 @@ fn agrees(kv: &Kv, model: &Model) -> Result<(), TestCaseError> {
         );
     }
     prop_assert_eq!(kv.len(), model.pairs(&all, model.revision).len());
-    prop_assert!(kv.size_in_use_bytes() <= kv.size_bytes());
+    prop_assert!(kv.live_size_bytes() <= kv.size_bytes());
     Ok(())
 }
 
 fn same(a: &Kv, b: &Kv) -> Result<(), TestCaseError> {
     prop_assert_eq!(fingerprint::of(&a), fingerprint::of(&b));
     prop_assert_eq!(a.size_bytes(), b.size_bytes());
-    prop_assert_eq!(a.size_in_use_bytes(), b.size_in_use_bytes());
+    prop_assert_eq!(a.live_size_bytes(), b.live_size_bytes());
     prop_assert_eq!(
         (a.revision(), a.compacted(), a.len()),
         (b.revision(), b.compacted(), b.len())
@@ -341,7 +341,7 @@ fn an_emptied_store_gives_everything_back() {
     apply(KvOperation::Compact(Compact { revision: 2003 }));
     assert_eq!(kv.len(), 1);
     assert_eq!(kv.size_bytes(), empty + 4096);
-    assert_eq!(kv.size_in_use_bytes(), empty + 4096);
+    assert_eq!(kv.live_size_bytes(), empty + 4096);
     let mut records = Records::new();
     write(&kv, None, &mut records);
     assert_eq!(records.len(), 2, "the counters and the open block");

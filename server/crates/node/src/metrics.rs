@@ -60,8 +60,8 @@ struct StateSeries {
     alarms: IntGaugeVec,
     cluster_version: IntGaugeVec,
     known_peers: IntGaugeVec,
-    db_size: [IntGauge; 2],
-    db_size_in_use: IntGauge,
+    db_size: [IntGauge; 3],
+    live_bytes: IntGauge,
     keys: IntGauge,
     revision: IntGauge,
     compacted: IntGauge,
@@ -161,8 +161,10 @@ impl StateSeries {
             db_size: [
                 on.gauge("etcd_mvcc_db_total_size_in_bytes", "Size of the v3 key space."),
                 on.gauge("etcd_debugging_mvcc_db_total_size_in_bytes", "Size of the v3 key space (old name)."),
+                // a compaction leaves no free pages
+                on.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Size of the v3 key space."),
             ],
-            db_size_in_use: on.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Size of the live part of the v3 key space."),
+            live_bytes: on.gauge("witan_v3_live_bytes", "Size of the v3 key space without old revisions."),
             keys: on.gauge("etcd_debugging_mvcc_keys_total", "Live v3 keys."),
             revision: on.gauge("etcd_debugging_mvcc_current_revision", "Revision of the v3 key space."),
             compacted: on.gauge("etcd_debugging_mvcc_compact_revision", "Revision of the last compaction."),
@@ -198,8 +200,8 @@ impl StateSeries {
         for series in &self.db_size {
             series.set(size);
         }
-        self.db_size_in_use
-            .set(kv.map_or(0, |kv| gauge(kv.size_in_use_bytes())));
+        self.live_bytes
+            .set(kv.map_or(0, |kv| gauge(kv.live_size_bytes())));
         self.keys.set(kv.map_or(0, |kv| gauge(kv.len() as u64)));
         self.revision.set(kv.map_or(0, Kv::revision));
         self.compacted.set(kv.map_or(0, Kv::compacted));

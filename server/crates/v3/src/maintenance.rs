@@ -42,7 +42,8 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<
         raft_term: raft.term,
         raft_applied_index: raft.applied,
         errors,
-        db_size_in_use: bytes(kv.size_in_use_bytes()),
+        // as etcd's it counts history, and a compaction leaves no free pages here
+        db_size_in_use: bytes(kv.size_bytes()),
         is_learner: own.is_some_and(|member| member.learner),
         storage_version: version::STORAGE.into(),
         // etcd reports an unlimited quota as the -1 of its flag

@@ -5,7 +5,7 @@ use witan_api::v3::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, HashKvRequest, HashRequest, PutRequest, TxnRequest,
     kv_client::KvClient, maintenance_client::MaintenanceClient, request_op::Request as Op,
 };
-use witan_e2e::{Kind, Launch, Tool, grpc, linear::client::Choice, requests};
+use witan_e2e::{Kind, Launch, Tool, grpc, linear::client::Choice, requests, wait};
 
 use super::{gateway, pair, start};
 
@@ -52,6 +52,27 @@ fn status_says_the_same() {
         status
     });
     assert_eq!(ours, theirs);
+}
+
+#[test]
+fn history_is_in_use_until_it_is_compacted() {
+    for server in pair() {
+        let mib = || {
+            let status = server.v3("maintenance/status", "{}");
+            let bytes = status["dbSizeInUse"].as_str().expect("a size").to_owned();
+            bytes.parse::<u64>().expect("a number") >> 20
+        };
+        let put = format!(r#"{{"key":"Zm9v","value":"{}"}}"#, "eHh4".repeat(4096));
+        for _ in 0..200 {
+            server.http("POST", "/v3/kv/put", &put);
+        }
+        // 200 values of 12 KiB, of which one is alive; etcd commits them a little later
+        wait::until_true("in use", || mib() >= 2);
+        let series = "etcd_mvcc_db_total_size_in_use_in_bytes";
+        assert!(server.metric(series) >= Some(f64::from(2 << 20)));
+        server.v3("kv/compaction", r#"{"revision":"201","physical":true}"#);
+        wait::until_true("free", || mib() == 0);
+    }
 }
 
 const CALLS: &[gateway::Call] = &[

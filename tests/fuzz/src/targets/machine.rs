@@ -79,7 +79,7 @@ pub(super) fn compared(one: &StateMachine, two: &StateMachine) {
         (
             kv.len(),
             kv.size_bytes(),
-            kv.size_in_use_bytes(),
+            kv.live_size_bytes(),
             kv.revision(),
             kv.compacted(),
         )

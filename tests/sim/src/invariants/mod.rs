@@ -336,7 +336,7 @@ pub fn fingerprint(view: &View) -> u64 {
         .number(machine.kv.compacted() as u64)
         .number(machine.kv.len() as u64)
         .number(machine.kv.size_bytes())
-        .number(machine.kv.size_in_use_bytes())
+        .number(machine.kv.live_size_bytes())
         .number(machine.tree.index())
         .number(machine.tree.next_expiration_ns().unwrap_or(-1) as u64)
         .number(machine.members.cluster_id)

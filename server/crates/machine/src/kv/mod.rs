@@ -382,14 +382,14 @@ impl Kv {
         self.len() == 0
     }
 
-    /// Bytes of all records in 4 KiB pages (etcd's dbSize), the same on every member after the
-    /// same log.
+    /// Bytes of all records in 4 KiB pages (etcd's dbSize and dbSizeInUse: a compaction leaves no free pages), the same
+    /// on every member after the same log.
     pub fn size_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.history.bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
 
-    /// Bytes of the newest versions of live keys and of leases, in 4 KiB pages (etcd's dbSizeInUse).
-    pub fn size_in_use_bytes(&self) -> u64 {
+    /// Bytes of the newest versions of live keys and of leases, in 4 KiB pages.
+    pub fn live_size_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.live_bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
 

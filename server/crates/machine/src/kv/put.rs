@@ -114,7 +114,7 @@ mod tests {
             // the one of the first put, and the one that the others share
             assert!(buffers(&kept) <= 2, "{} buffers", buffers(&kept));
             assert_eq!(buffers(&written), 200);
-            let sizes = |kv: &Kv| (kv.size_bytes(), kv.size_in_use_bytes(), kv.end());
+            let sizes = |kv: &Kv| (kv.size_bytes(), kv.live_size_bytes(), kv.end());
             assert_eq!(sizes(&kept), sizes(&written));
             let mut restarted = loaded(&kept);
             assert!(buffers(&restarted) <= 2);
