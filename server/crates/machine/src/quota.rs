@@ -1,8 +1,9 @@
-//! The growth of a command: the bytes by which it may raise what counts against `--quota-backend-bytes`.
+//! What counts against `--quota-backend-bytes`: the bytes of a state, and the growth of a command, by which it may raise them.
 //!
 //! Not here: values that puts keep (`kv/kept.rs`), and who refuses what exceeds the quota (`witan_node`).
 
 use super::{
+    StateMachine,
     command::Command,
     follow::{FollowCommand, FollowOperation, FollowedWrite},
     kv::{KvCommand, Put},
@@ -11,6 +12,19 @@ use super::{
 
 /// Bytes that etcd adds to key and value of each put in its estimate.
 const PUT_BYTES: u64 = 256;
+
+impl StateMachine {
+    /// Returns the bytes of the state.
+    pub fn size_bytes(&self) -> u64 {
+        let registered = self.auth.size_bytes() + self.members.size_bytes();
+        self.kv.size_bytes() + self.tree.size_bytes() + registered
+    }
+
+    /// Returns the bytes that this state and those before it have dropped since the process loaded one.
+    pub fn dropped_bytes(&self) -> u64 {
+        self.kv.dropped_bytes() + self.tree.dropped_bytes()
+    }
+}
 
 impl Command {
     /// Returns the bytes by which the command may raise what counts against the quota; 0 for a command that adds

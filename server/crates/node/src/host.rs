@@ -104,7 +104,9 @@ impl NodeHost {
     /// cleared latest view.
     fn show_replaced(&mut self, view: &View, before: &Kv) {
         let auth_changed = self.show_state(view);
-        self.post.follow(&view.machine.members);
+        let machine = &view.machine;
+        self.shared.held_views.replace(machine, before.size_bytes());
+        self.post.follow(&machine.members);
         if auth_changed {
             self.shared.tokens.end_all();
             self.shared.watch_streams.wake_all(&mut self.completions);
@@ -182,6 +184,7 @@ impl Host for NodeHost {
         let executed = std::mem::take(&mut self.executed_took);
         let took = (self.applying.elapsed() + executed) / entries;
         let auth_changed = self.show_state(view);
+        self.shared.held_views.follow(&view.machine);
         let kv = &view.machine.kv;
         self.shared.watch_streams.publish(kv.revision());
         for Applied { index, ticket, outcome, members, hashed } in applied {

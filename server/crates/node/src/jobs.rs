@@ -24,7 +24,10 @@ use std::{marker::PhantomData, ops::Deref, sync::Arc};
 use witan_base::panics;
 use witan_machine::view::View;
 
-use super::{Node, NodeError};
+use super::{
+    Node, NodeError,
+    held_views::{HeldView, ViewEnd},
+};
 
 /// A state of this member for work that ends at once. It stays on its thread, and clippy refuses to keep it across an
 /// `await` (the root's `clippy.toml`).
@@ -52,6 +55,7 @@ impl Deref for CurrentView {
 #[derive(Debug)]
 pub struct Job<P> {
     view: Arc<View>,
+    held: HeldView,
     permit: P,
 }
 
@@ -68,7 +72,8 @@ impl Node {
     /// Begins a job, which holds `permit` until its end, on this member's present state.
     pub async fn job<P>(&self, permit: P) -> Result<Job<P>, NodeError> {
         let view = self.shared_view().await?;
-        Ok(Job { view, permit })
+        let held = self.shared.held_views.hold(&view.machine);
+        Ok(Job { view, held, permit })
     }
 }
 
@@ -81,6 +86,11 @@ impl<P: Send + 'static> Job<P> {
     ) -> Result<(T, P), NodeError> {
         let done = panics::run_blocking(move || self.run_here(work));
         done.await.map_err(|_| NodeError::Stopped)
+    }
+
+    /// Returns what tells the job that it keeps too much. A job that lasts as long as its client wants must heed it.
+    pub fn end(&self) -> ViewEnd {
+        self.held.end().clone()
     }
 
     /// Runs the job on this thread. Returns its result and the permit.

@@ -5,7 +5,7 @@
 //! `raft_inbox` (what it takes first), `waker` (how it is woken) → `host` (where its effects go) →
 //! `checkpoints` (when the state is written) → `executor` (commands that take long) → `post` (who carries
 //! messages), `message_faults` (what is dropped of those), `peer_links`, `leadership`, `reconfiguration` → `completions` (how answers come back) → `latest_view`
-//! (reads without a hop) → `jobs` (what readers get, and reads that take long) → `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes`
+//! (reads without a hop) → `jobs` (what readers get, and reads that take long), `held_views` (what those keep) → `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes`
 //! (to compare members) → `tokens` → `admission` (the only check before a command is
 //! proposed) → `metrics` (series),
 //! `counts`, `applies` (what feeds them), `peer_stats` (of v2).
@@ -18,6 +18,7 @@ mod completions;
 mod counts;
 pub mod error;
 mod executor;
+mod held_views;
 mod host;
 mod jobs;
 mod latest_view;
@@ -66,6 +67,7 @@ use replica_loop::LoopRequest;
 
 pub use clock::{now_ns, now_s};
 pub use error::{NodeError, ProposeError, TransferError};
+pub use held_views::ViewEnd;
 pub use jobs::{CurrentView, Job};
 pub use metrics::NodeMetrics;
 pub use peer_stats::FollowerCounts;
@@ -102,6 +104,7 @@ struct Shared {
     election_timeout: Duration,
     status: status::PublishedStatus,
     latest: latest_view::LatestView,
+    held_views: held_views::HeldViews,
     watchers: tree_watchers::TreeWatchers,
     watch_streams: watch_streams::WatchStreams,
     tokens: Tokens,
@@ -159,6 +162,7 @@ impl Shared {
             election_timeout: parts.election_timeout,
             status: status::PublishedStatus::default(),
             latest: latest_view::LatestView::default(),
+            held_views: held_views::HeldViews::new(parts.quota_bytes),
             watchers: tree_watchers::TreeWatchers::default(),
             watch_streams: watch_streams::WatchStreams::default(),
             tokens: Tokens::new(parts.token_ttl, last_index),

@@ -54,7 +54,7 @@ impl Tree {
         };
         let event = Event { action, node, prev: Some(prev), index, refresh: false };
         let bytes = of_subtree(path, &link);
-        self.nodes_bytes -= bytes;
+        self.drop_nodes(bytes);
         let held = link.is_dir() && bytes <= TREE_REMOVED_BYTES;
         self.history.push(event.clone(), held.then_some(link));
         event

@@ -33,7 +33,7 @@ impl Tree {
         };
         if let Some(old) = old {
             self.deadlines.remove(&path, &old);
-            self.nodes_bytes -= of_node(&path, &old);
+            self.drop_nodes(of_node(&path, &old));
         }
         let index = self.take_index();
         let body = match dir {

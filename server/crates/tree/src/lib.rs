@@ -187,6 +187,8 @@ pub struct Tree {
     counts: WriteCounts,
     /// See `size`.
     nodes_bytes: u64,
+    /// Bytes of nodes that were removed or replaced; not replicated state.
+    dropped_bytes: u64,
     /// Whether the record with `index` and `counts` was loaded.
     has_meta: bool,
 }

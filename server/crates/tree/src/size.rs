@@ -19,6 +19,18 @@ impl Tree {
         self.nodes_bytes + self.history.bytes
     }
 
+    /// Bytes of nodes that this state and those before it have dropped since the process loaded one: a state from before may
+    /// still keep them.
+    pub fn dropped_bytes(&self) -> u64 {
+        self.dropped_bytes
+    }
+
+    /// Counts bytes of nodes that are removed or replaced.
+    pub(super) fn drop_nodes(&mut self, bytes: u64) {
+        self.nodes_bytes -= bytes;
+        self.dropped_bytes += bytes;
+    }
+
     /// Recomputes the size after a checkpoint was loaded.
     pub(super) fn measure(&mut self) {
         // The root is always there and takes nothing.

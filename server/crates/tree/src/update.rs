@@ -38,10 +38,11 @@ impl Tree {
         let index = self.take_index();
         let inode = find_mut(&mut self.root, &path).expect("the node was found before");
         inode.expires_ns = write.expires_ns;
+        let mut dropped_bytes = 0;
         if let NodeBody::File(value) = &mut inode.body {
             inode.modified = index;
             if !write.refresh {
-                self.nodes_bytes -= value.len() as u64;
+                dropped_bytes = value.len() as u64;
                 self.nodes_bytes += write.value.len() as u64;
                 *value = copy_bytes(&write.value);
             }
@@ -49,6 +50,7 @@ impl Tree {
         self.deadlines.insert(&path, inode);
         let mut node = show(inode, path, ListingDepth::Nothing, now_ns);
         node.modified = index;
+        self.drop_nodes(dropped_bytes);
         (node, prev)
     }
 }

@@ -88,6 +88,10 @@ errors! {
     AnswerTooLarge = ResourceExhausted "etcdserver: answer is too large, ask for less at once";
     /// A counter of the state has no number left. (etcd counts on, and panics.)
     CountersUsedUp = ResourceExhausted "etcdserver: the counters of this cluster are used up";
+    /// A snapshot keeps more of a state that has changed than the quota leaves. Not etcd's.
+    SnapshotOutdated = ResourceExhausted "etcdserver: snapshot ended: too much has changed since it began, take another one";
+    /// The reader of a snapshot is too slow. Not etcd's.
+    SnapshotTooSlow = ResourceExhausted "etcdserver: snapshot ended: its reader takes less than 512 KiB/s";
     /// A queue is full.
     TooManyRequests = ResourceExhausted "etcdserver: too many requests";
     /// No leader is known.

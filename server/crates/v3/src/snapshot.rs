@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
 use tonic::Status;
 use witan_api::v3::etcdserverpb::{SnapshotRequest, SnapshotResponse};
 use witan_base::{
@@ -17,7 +17,7 @@ use witan_base::{
 };
 use witan_dialect::Context;
 use witan_machine::view::View;
-use witan_node::Node;
+use witan_node::{Node, ViewEnd};
 use witan_snapshot::SnapshotFile;
 
 use super::{RpcResult, authorize};
@@ -28,6 +28,12 @@ const CHUNK_BYTES: usize = 32 << 10;
 
 /// Chunks that wait for a slow client; the file is made only as fast as the client takes them.
 const CHUNKS_AHEAD: usize = 8;
+
+/// A client must take so many bytes a second on average: until a snapshot ends, it keeps a state.
+const BYTES_PER_SECOND_MIN: u64 = 512 << 10;
+
+/// How long a client may take nothing, in all.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 type Chunk = Result<SnapshotResponse, Status>;
 
@@ -48,9 +54,11 @@ pub(crate) async fn snapshot(
     authorize::admin_on(ctx, &job.machine)?;
     let (send, chunks) = mpsc::channel(CHUNKS_AHEAD);
     let (took, metrics) = (ctx.v3_metrics.snapshot.clone(), ctx.panics.clone());
+    let (end, told_to_end, runtime) = (job.end(), job.end(), Handle::current());
+    let sender = ChunkSender { send: send.clone(), end: job.end(), runtime };
     let file = move |view: &View| {
         let begun = Instant::now();
-        let written = panics::catch(PanicSource::Job, || write(view, &send));
+        let written = panics::catch(PanicSource::Job, || write(view, sender));
         let written = written.unwrap_or_else(|_| {
             metrics.panicked(PanicSource::Job);
             Err(io::Error::other("internal error"))
@@ -58,7 +66,10 @@ pub(crate) async fn snapshot(
         let told = match written {
             Ok(bytes) => return done(bytes, begun.elapsed(), &took),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                tracing::warn!("a client disconnected during its snapshot");
+                match told_to_end.is_told() {
+                    true => tracing::warn!("ended a snapshot: too much has changed since it began"),
+                    false => tracing::warn!("a client left during its snapshot, or was too slow"),
+                }
                 return;
             }
             Err(error) => Status::internal(error.to_string()),
@@ -69,7 +80,8 @@ pub(crate) async fn snapshot(
     };
     // the task ends with the file, or with the client
     drop(panics::spawn(move || job.run_here(file)));
-    let sending = SnapshotStream { chunks, node: ctx.node.clone(), digest_sent: false };
+    let node = ctx.node.clone();
+    let sending = SnapshotStream { chunks, node, end, pace: Pace::default(), digest_sent: false };
     Ok(stream::try_unfold(sending, |mut sending| async move {
         let chunk = sending.next().await.transpose()?;
         Ok(chunk.map(|chunk| (chunk, sending)))
@@ -86,25 +98,54 @@ fn done(bytes: u64, took: Duration, metric: &prometheus::Histogram) {
 struct SnapshotStream {
     chunks: mpsc::Receiver<Chunk>,
     node: Node,
+    end: ViewEnd,
+    pace: Pace,
     /// Whether the digest, the last part of a snapshot, was sent.
     digest_sent: bool,
 }
 
 impl SnapshotStream {
-    /// Waits for the next chunk; `None` after the digest. An error if the file is incomplete or the
-    /// process stops.
+    /// Waits for the next chunk; `None` after the digest. An error if the file is incomplete, the snapshot keeps too much,
+    /// the client is too slow or the process stops.
     async fn next(&mut self) -> Option<Chunk> {
         tokio::select! {
+            biased;
+            () = self.end.wait() => Some(Err(RpcError::SnapshotOutdated.into())),
+            () = self.node.stopping() => Some(Err(RpcError::Stopped.into())),
             chunk = self.chunks.recv() => match chunk {
-                Some(chunk) => {
-                    self.digest_sent = matches!(&chunk, Ok(chunk) if is_digest(chunk));
-                    Some(chunk)
+                Some(Ok(chunk)) => {
+                    if !self.pace.keeps_up(Instant::now(), chunk.blob.len()) {
+                        return Some(Err(RpcError::SnapshotTooSlow.into()));
+                    }
+                    self.digest_sent = is_digest(&chunk);
+                    Some(Ok(chunk))
                 }
+                Some(Err(error)) => Some(Err(error)),
                 None if self.digest_sent => None,
                 None => Some(Err(Status::internal("the snapshot was not made to its end"))),
             },
-            () = self.node.stopping() => Some(Err(RpcError::Stopped.into())),
         }
+    }
+}
+
+/// How fast a client takes a snapshot.
+#[derive(Debug, Default)]
+struct Pace {
+    /// When it got the first chunk.
+    begun: Option<Instant>,
+    taken_bytes: u64,
+}
+
+impl Pace {
+    /// Notes that the client takes a chunk; returns whether what it took before is enough for the time. So a snapshot takes
+    /// [`PATIENCE`] and its bytes by [`BYTES_PER_SECOND_MIN`] at most.
+    fn keeps_up(&mut self, now: Instant, chunk_bytes: usize) -> bool {
+        let time = now - *self.begun.get_or_insert(now);
+        let due_ms = time.saturating_sub(PATIENCE).as_millis();
+        let due_bytes = due_ms * u128::from(BYTES_PER_SECOND_MIN) / 1000;
+        let keeps_up = u128::from(self.taken_bytes) >= due_bytes;
+        self.taken_bytes += chunk_bytes as u64;
+        keeps_up
     }
 }
 
@@ -114,7 +155,7 @@ fn is_digest(chunk: &SnapshotResponse) -> bool {
 }
 
 /// Sends the file and its digest; returns the size of the file.
-fn write(view: &View, send: &mpsc::Sender<Chunk>) -> io::Result<u64> {
+fn write(view: &View, send: ChunkSender) -> io::Result<u64> {
     let file = SnapshotFile::of(view)?;
     let bytes = file.bytes();
     tracing::info!(bytes, "sending a snapshot");
@@ -132,15 +173,15 @@ fn write(view: &View, send: &mpsc::Sender<Chunk>) -> io::Result<u64> {
 }
 
 /// Cuts the file into chunks.
-struct ChunkWriter<'a> {
-    send: &'a mpsc::Sender<Chunk>,
+struct ChunkWriter {
+    send: ChunkSender,
     /// Bytes of the file that were not sent.
     left: u64,
     chunk: Vec<u8>,
     digest: Sha256,
 }
 
-impl ChunkWriter<'_> {
+impl ChunkWriter {
     /// Adds a part of the file to the digest and sends it in chunks of `CHUNK_BYTES`; the rest waits
     /// for more or for `flush`.
     fn take(&mut self, mut part: &[u8]) -> io::Result<()> {
@@ -167,16 +208,59 @@ impl ChunkWriter<'_> {
         self.post(chunk.into())
     }
 
-    /// Sends a chunk, waiting for capacity in the channel; `BrokenPipe` if the client has disconnected.
-    fn post(&self, blob: Bytes) -> io::Result<()> {
+    /// Sends a chunk as [`ChunkSender::send`] does.
+    fn post(&mut self, blob: Bytes) -> io::Result<()> {
         let chunk = SnapshotResponse {
             remaining_bytes: self.left,
             blob,
             version: version::SNAPSHOT.into(),
             ..SnapshotResponse::default()
         };
-        self.send
-            .blocking_send(Ok(chunk))
-            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.send.send(chunk)
+    }
+}
+
+/// Brings chunks from the thread that makes the file to the client's stream.
+struct ChunkSender {
+    send: mpsc::Sender<Chunk>,
+    end: ViewEnd,
+    runtime: Handle,
+}
+
+impl ChunkSender {
+    /// Sends a chunk when the channel has room. `BrokenPipe` if the stream has ended, or if the snapshot must give its state
+    /// up, even while the client takes nothing.
+    fn send(&mut self, chunk: SnapshotResponse) -> io::Result<()> {
+        let Self { send, end, runtime } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = end.wait() => Err(io::ErrorKind::BrokenPipe.into()),
+                sent = send.send(Ok(chunk)) => sent.map_err(|_| io::ErrorKind::BrokenPipe.into()),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_must_take_a_snapshot_in_a_time_by_its_size() {
+        let (begun, second) = (Instant::now(), Duration::from_secs(1));
+        let mut pace = Pace::default();
+        // nothing for as long as the patience lasts, then at the rate
+        assert!(pace.keeps_up(begun, CHUNK_BYTES));
+        for at in 0..100 {
+            let now = begun + PATIENCE + second * at;
+            assert!(pace.keeps_up(now, BYTES_PER_SECOND_MIN as usize), "{at}");
+        }
+        assert!(!pace.keeps_up(begun + PATIENCE + second * 102, CHUNK_BYTES));
+        // a fast beginning counts
+        let mut pace = Pace::default();
+        assert!(pace.keeps_up(begun, 100 * BYTES_PER_SECOND_MIN as usize));
+        assert!(pace.keeps_up(begun + PATIENCE + second * 100, 1));
+        assert!(!pace.keeps_up(begun + PATIENCE + second * 101, 1));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::thread;
 
-use crate::{bodies, flood, slow, unread};
+use crate::{bodies, flood, slow, unread, views};
 
 #[test]
 fn clients_that_are_waited_for_until_a_timeout() {
@@ -14,6 +14,7 @@ fn clients_that_are_waited_for_until_a_timeout() {
         unread::http1_answers_unread,
         unread::v2_streams_unread,
         unread::http2_without_a_window,
+        views::a_snapshot_that_is_read_slowly,
     ];
     thread::scope(|scope| {
         for case in cases {

@@ -1,8 +1,8 @@
-//! Calls that wait while everything is overwritten again and again: none of them keeps a state. And scans that wait: large
-//! messages of others, which are read on other threads, too, do not wait behind them.
+//! Calls that wait, and readers that are slow, while everything is overwritten again and again: none of them keeps a state for
+//! long. And scans that wait: large messages of others, which are read on other threads, too, do not wait behind them.
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::TcpStream,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -19,7 +19,9 @@ use witan_e2e::{Launch, Server, grpc, requests, wait};
 use crate::{
     h2,
     shares::ask,
-    stage::{LONG, NOISE, SLACK_BYTES, at_once, case_on, connect, patiently, rest},
+    stage::{
+        LONG, NOISE, SLACK_BYTES, at_once, case_on, connect, connect_from, grown, patiently, rest,
+    },
     work::fill,
 };
 
@@ -33,6 +35,9 @@ const GENERATIONS: usize = 8;
 
 /// Room for the values, and once more while they are overwritten.
 const QUOTA_BYTES: u64 = 100 << 20;
+
+/// Readers may keep so many bytes beyond the quota (`HELD_BYTES_FREE` of `held_views`).
+const HELD_BYTES: u64 = 64 << 20;
 
 /// A client of the key space that overwrites it.
 struct Writer {
@@ -118,6 +123,64 @@ fn count(revision: i64) -> RangeRequest {
 fn counts_that_wait_keep_no_state() {
     let call = ("counts that wait", "/etcdserverpb.KV/RangeStream");
     waiting_calls_keep_no_state(call, COUNTED, 400, count);
+}
+
+/// Begins a snapshot of which nothing is read but the head.
+fn snapshot(server: &Server, from: [u8; 4]) -> TcpStream {
+    let mut stream = connect_from(server, from.into());
+    let head = "POST /v3/maintenance/snapshot HTTP/1.1\r\nHost: x\r\nConnection: close";
+    let request = format!("{head}\r\nContent-Length: 2\r\n\r\n{{}}");
+    stream.write_all(request.as_bytes()).expect("it is sent");
+    let mut begun = [0; 12];
+    stream.read_exact(&mut begun).expect("an answer");
+    assert_eq!(&begun, b"HTTP/1.1 200");
+    stream
+}
+
+#[test]
+fn snapshots_that_nobody_reads_keep_what_the_quota_leaves() {
+    let bound = 2 * SLACK_BYTES + QUOTA_BYTES - STATE_BYTES + HELD_BYTES;
+    case_on(launch(), "unread snapshots", 2 * bound, |server| {
+        let mut writer = Writer::new(server);
+        for generation in 0..3 {
+            writer.overwrite(generation);
+        }
+        let mut readers = Vec::new();
+        let ((), grown) = grown(server, || {
+            for generation in 1..=GENERATIONS {
+                let from = [127, 0, 0, 1 + (generation % 2) as u8];
+                readers.push(snapshot(server, from));
+                writer.overwrite(generation);
+            }
+        });
+        assert!(grown <= bound, "grew by {grown} bytes, bound {bound}");
+        let (told, _) = rest(&mut readers[0]);
+        let told = String::from_utf8_lossy(&told[told.len().saturating_sub(400)..]).into_owned();
+        assert!(told.contains("too much has changed"), "{told}");
+        format!(
+            "{GENERATIONS} snapshots, the oldest ended, {} MiB more",
+            grown >> 20
+        )
+    });
+}
+
+/// A reader that takes 32 KiB a second. See `long`.
+pub(crate) fn a_snapshot_that_is_read_slowly() {
+    case_on(launch(), "a slow snapshot", 4 * SLACK_BYTES, |server| {
+        Writer::new(server).overwrite(0);
+        let begun = Instant::now();
+        let mut stream = snapshot(server, [127, 0, 0, 1]);
+        let (mut piece, mut last) = ([0; 16 << 10], Vec::new());
+        while let Ok(length @ 1..) = stream.read(&mut piece) {
+            assert!(begun.elapsed() < LONG, "it was not ended");
+            last.extend_from_slice(&piece[..length]);
+            last.drain(..last.len().saturating_sub(400));
+            wait::wall_time(Duration::from_millis(500));
+        }
+        let told = String::from_utf8_lossy(&last).into_owned();
+        assert!(told.contains("its reader takes less than"), "{told}");
+        "ended".into()
+    });
 }
 
 /// Bytes that are decoded on another thread.

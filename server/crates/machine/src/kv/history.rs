@@ -39,6 +39,8 @@ pub(super) struct History {
     pub(super) tail: Arc<Block>,
     /// Bytes of all versions.
     pub(super) bytes: u64,
+    /// Bytes of all blocks that were removed or replaced by smaller ones; not replicated state.
+    pub(super) dropped_bytes: u64,
 }
 
 impl Default for History {
@@ -47,6 +49,7 @@ impl Default for History {
             blocks: OrdMap::new(),
             tail: Arc::new(Block::new(0)),
             bytes: 0,
+            dropped_bytes: 0,
         }
     }
 }
@@ -295,7 +298,10 @@ impl History {
         let Some(rest) = block.without(slots) else {
             return;
         };
-        self.bytes -= (block.len() - rest.len()) as u64;
+        let before = block.len() as u64;
+        self.bytes -= before - rest.len() as u64;
+        // another state may keep the whole block
+        self.dropped_bytes += before;
         if number == self.tail.number() {
             self.tail = Arc::new(rest);
         } else if rest.bytes().is_empty() {

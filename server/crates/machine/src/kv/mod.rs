@@ -393,6 +393,12 @@ impl Kv {
         EMPTY_BYTES + (self.live_bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
 
+    /// Bytes that this state and those before it have dropped since the process loaded one: a state from before may still keep
+    /// them.
+    pub fn dropped_bytes(&self) -> u64 {
+        self.history.dropped_bytes
+    }
+
     fn lease_bytes(&self) -> u64 {
         self.leases.len() as u64 * LEASE_BYTES
     }

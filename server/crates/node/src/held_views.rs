@@ -1,0 +1,216 @@
+//! What jobs and snapshots keep: bytes that the present state has dropped while a state from before is still read. Together with
+//! the present state they count against the quota; beyond it the oldest reader ends.
+//!
+//! Nothing is measured. A reader keeps at most what was dropped since it began, and no more than its state had; what was
+//! dropped after the next reader began is that reader's, so that what both keep counts once.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tokio::sync::watch;
+use witan_base::sync::Mutex;
+use witan_machine::StateMachine;
+
+/// Bytes that readers may keep in addition to what the present state leaves of the quota.
+const HELD_BYTES_FREE: u64 = 64 << 20;
+
+/// See the module's description. Clones share.
+#[derive(Clone, Debug)]
+pub(super) struct HeldViews(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    quota_bytes: Option<u64>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// Bytes that the present state has dropped since the start.
+    dropped_bytes: u64,
+    /// `dropped_bytes` of the present state itself, which begins again with a state that was installed.
+    of_machine: u64,
+    /// The oldest first.
+    readers: VecDeque<Reader>,
+    last_id: u64,
+}
+
+#[derive(Debug)]
+struct Reader {
+    id: u64,
+    /// `Held::dropped_bytes` when it began.
+    since: u64,
+    /// Bytes of its state.
+    bytes: u64,
+    end: watch::Sender<bool>,
+}
+
+/// A reader of a state, until it is dropped.
+#[derive(Debug)]
+pub(super) struct HeldView {
+    views: HeldViews,
+    id: u64,
+    end: ViewEnd,
+}
+
+/// Tells a reader that it keeps too much and must give its state up.
+#[derive(Clone, Debug)]
+pub struct ViewEnd(watch::Receiver<bool>);
+
+impl ViewEnd {
+    /// Whether the reader must give its state up.
+    pub fn is_told(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Completes when the reader must give its state up; never after the reader has ended by itself.
+    pub async fn wait(&mut self) {
+        if self.0.wait_for(|end| *end).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl HeldView {
+    pub(super) fn end(&self) -> &ViewEnd {
+        &self.end
+    }
+}
+
+impl Drop for HeldView {
+    fn drop(&mut self) {
+        let mut held = self.views.0.held.lock();
+        held.readers.retain(|reader| reader.id != self.id);
+    }
+}
+
+impl HeldViews {
+    pub(super) fn new(quota_bytes: Option<u64>) -> Self {
+        Self(Arc::new(Shared { quota_bytes, held: Mutex::default() }))
+    }
+
+    /// Notes a reader of this state, which is the present one.
+    pub(super) fn hold(&self, machine: &StateMachine) -> HeldView {
+        let (end, ended) = watch::channel(false);
+        let mut held = self.0.held.lock();
+        held.last_id += 1;
+        let (id, since) = (held.last_id, held.dropped_bytes);
+        let bytes = machine.size_bytes();
+        held.readers.push_back(Reader { id, since, bytes, end });
+        HeldView { views: self.clone(), id, end: ViewEnd(ended) }
+    }
+
+    /// Notes what a turn has dropped, and ends the oldest readers while all together keep too much.
+    pub(super) fn follow(&self, machine: &StateMachine) {
+        let mut held = self.0.held.lock();
+        let of_machine = machine.dropped_bytes();
+        held.dropped_bytes += of_machine.saturating_sub(held.of_machine);
+        held.of_machine = of_machine;
+        held.enforce(self.0.quota_bytes, machine);
+    }
+
+    /// Notes that another state has replaced one of `bytes` bytes.
+    pub(super) fn replace(&self, machine: &StateMachine, bytes: u64) {
+        let mut held = self.0.held.lock();
+        held.dropped_bytes += bytes;
+        held.of_machine = machine.dropped_bytes();
+        held.enforce(self.0.quota_bytes, machine);
+    }
+}
+
+impl Held {
+    /// Ends the oldest readers while all together keep more than the present state leaves of the quota.
+    fn enforce(&self, quota_bytes: Option<u64>, present: &StateMachine) {
+        if let Some(quota) = quota_bytes.filter(|_| !self.readers.is_empty()) {
+            self.end_beyond(quota.saturating_sub(present.size_bytes()) + HELD_BYTES_FREE);
+        }
+    }
+
+    /// Returns the most bytes that all readers keep which were not told to end.
+    fn kept_bytes(&self) -> u64 {
+        let mut until = self.dropped_bytes;
+        let mut kept = 0;
+        for reader in self.readers.iter().rev().filter(|reader| !reader.is_told()) {
+            kept += reader.bytes.min(until - reader.since);
+            until = reader.since;
+        }
+        kept
+    }
+
+    /// Tells the oldest readers to end until the others keep no more than `kept_max` bytes.
+    fn end_beyond(&self, kept_max: u64) {
+        while self.kept_bytes() > kept_max
+            && let Some(oldest) = self.readers.iter().find(|reader| !reader.is_told())
+        {
+            oldest.end.send_replace(true);
+        }
+    }
+}
+
+impl Reader {
+    fn is_told(&self) -> bool {
+        *self.end.borrow()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader(id: u64, since: u64, bytes: u64) -> Reader {
+        Reader { id, since, bytes, end: watch::Sender::new(false) }
+    }
+
+    fn told(held: &Held) -> Vec<u64> {
+        let told = held.readers.iter().filter(|reader| reader.is_told());
+        told.map(|reader| reader.id).collect()
+    }
+
+    #[test]
+    fn what_several_readers_keep_counts_once() {
+        let readers = [
+            reader(1, 0, 100),
+            reader(2, 0, 100),
+            reader(3, 70, 100),
+            reader(4, 370, 60),
+        ];
+        let held = Held {
+            dropped_bytes: 450,
+            readers: readers.into(),
+            ..Held::default()
+        };
+        // nothing was dropped between the first two; the last two keep no more than their states
+        assert_eq!(held.kept_bytes(), 70 + 100 + 60);
+    }
+
+    #[test]
+    fn the_oldest_end_until_the_rest_fits() {
+        let mib = |mib: u64| mib << 20;
+        let readers = [1, 2, 3].map(|id| reader(id, mib(40 * id), mib(40)));
+        let held = Held {
+            dropped_bytes: mib(160),
+            readers: readers.into(),
+            ..Held::default()
+        };
+        assert_eq!(held.kept_bytes(), mib(120));
+        held.end_beyond(mib(120));
+        assert_eq!(told(&held), [0; 0]);
+        held.end_beyond(mib(119));
+        assert_eq!(told(&held), [1]);
+        assert_eq!(held.kept_bytes(), mib(80));
+        held.end_beyond(mib(40));
+        assert_eq!(told(&held), [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_reader_is_told_and_forgotten() {
+        let views = HeldViews::new(Some(0));
+        let machine = StateMachine::default();
+        let held = views.hold(&machine);
+        let mut end = held.end().clone();
+        views.0.held.lock().readers[0].bytes = u64::MAX;
+        views.replace(&machine, 1 + HELD_BYTES_FREE);
+        end.wait().await;
+        drop(held);
+        assert!(views.0.held.lock().readers.is_empty());
+    }
+}
