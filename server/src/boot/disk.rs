@@ -31,9 +31,10 @@ pub(super) struct OpenedDisk {
     pub(super) metrics: StorageMetrics,
 }
 
-/// The first state of a cluster that follows another one: its own members, the other one's data.
-fn following(first: Box<View>, seeded: StateMachine) -> Box<View> {
+/// The first state of a cluster that follows another one: its own members and id, the other one's data.
+fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<View> {
     let members = MemberRegistry {
+        cluster_id,
         follows: true,
         source_cluster_id: seeded.members.source_cluster_id,
         ..first.machine.members
@@ -52,18 +53,14 @@ pub(super) fn open(
     metrics: StorageMetrics,
 ) -> Result<OpenedDisk, BootError> {
     let dir = &config.data_dir;
-    let (begun, first_state) = bootstrap::beginning(config, joined.as_ref());
-    // as in etcd, a data directory wins over the flags about the initial cluster
-    let identity = storage::identity(dir)?.unwrap_or(begun);
-    let differs = identity != begun;
-    // the flags do not say which id a member has that joined, and discovery is skipped
-    if differs && config.initial_cluster_state == ClusterState::New && config.discovery.is_none() {
-        tracing::warn!(
-            data_dir = %dir.display(),
-            "the data directory was created with other initial flags; \
-             those of the directory are used"
-        );
+    let (mut begun, first_state) = bootstrap::beginning(config, joined.as_ref());
+    let found = storage::identity(dir)?;
+    if seeded.is_some() {
+        begun.cluster_id = bootstrap::followed_cluster_id(begun, found);
     }
+    // as in etcd, a data directory wins over the flags about the initial cluster
+    let identity = found.unwrap_or(begun);
+    let differs = identity != begun;
     if let Some(wal_dir) = &config.wal_dir {
         storage::place_log(dir, wal_dir, &identity)?;
     }
@@ -81,7 +78,7 @@ pub(super) fn open(
                 return Err(BootError::corrupt(dir, CorruptRecord::new(what)));
             }
             let first_state = match seeded {
-                Some(seeded) => following(first_state, seeded),
+                Some(seeded) => following(first_state, identity.cluster_id, seeded),
                 None => first_state,
             };
             storage
@@ -94,6 +91,18 @@ pub(super) fn open(
             *first_state
         }
     };
+    // the flags do not say which id a member has that joined, and which a cluster that has followed another one; discovery
+    // is skipped
+    let flags_name_ids = config.initial_cluster_state == ClusterState::New
+        && config.discovery.is_none()
+        && checkpoint.machine.members.source_cluster_id == 0;
+    if differs && flags_name_ids {
+        tracing::warn!(
+            data_dir = %dir.display(),
+            "the data directory was created with other initial flags; \
+             those of the directory are used"
+        );
+    }
     tracing::info!(
         data_dir = %dir.display(),
         checkpoint_index = checkpoint.position.index,

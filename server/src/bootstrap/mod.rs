@@ -5,12 +5,15 @@ pub mod discover;
 pub mod etcd;
 pub mod join;
 
+use std::{collections::hash_map::RandomState, hash::BuildHasher as _};
+
 use witan_api::ids;
 use witan_config::Config;
 use witan_machine::{
     member::{Member, MemberId},
     view::View,
 };
+use witan_node::now_ns;
 use witan_replica::replica::genesis;
 use witan_storage::DataIdentity;
 
@@ -26,6 +29,17 @@ pub fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdenti
     let cluster_id = ids::cluster_id(&ids);
     let identity = DataIdentity::new(cluster_id, own_id(config));
     (identity, Box::new(genesis(cluster_id, members)))
+}
+
+/// Returns the id of a cluster that follows another one: a drawn one, so that members of it refuse a first member that has
+/// lost its data and begins again. A directory that has an identity and no state keeps its id: it was a member of no cluster
+/// yet.
+pub fn followed_cluster_id(begun: DataIdentity, found: Option<DataIdentity>) -> u64 {
+    if let Some(found) = found.filter(|found| found.member_id == begun.member_id) {
+        return found.cluster_id;
+    }
+    let drawn = RandomState::new().hash_one(now_ns());
+    ids::drawn_cluster_id(&[begun.member_id.0], drawn)
 }
 
 /// Returns the id of this member in a new cluster; 0 if `--initial-cluster` does not name it.
@@ -47,4 +61,21 @@ fn first_members(config: &Config) -> Vec<Member> {
         Member { id, peer_urls, ..Member::default() }
     };
     config.initial_cluster.iter().map(member).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process may end between the identity and the first state of its directory.
+    #[test]
+    fn a_cluster_that_follows_draws_its_id_once() {
+        let begun = DataIdentity::new(1, MemberId(7));
+        let drawn = followed_cluster_id(begun, None);
+        assert_ne!(drawn, followed_cluster_id(begun, None));
+        let found = DataIdentity::new(drawn, MemberId(7));
+        assert_eq!(followed_cluster_id(begun, Some(found)), drawn);
+        let other = DataIdentity::new(drawn, MemberId(8));
+        assert_ne!(followed_cluster_id(begun, Some(other)), drawn);
+    }
 }

@@ -21,13 +21,24 @@ pub fn member_id<S: AsRef<str>>(peer_urls: &[S], token: &str, added_at: Option<i
 
 /// Computes the id of a cluster from the ids of its first members, in any order.
 pub fn cluster_id(members: &[u64]) -> u64 {
+    first_eight(sum_of(members))
+}
+
+/// Computes the id of a cluster that no other one has which the same members begin, unless it draws the same number.
+pub fn drawn_cluster_id(members: &[u64], drawn: u64) -> u64 {
+    let mut sum = sum_of(members);
+    sum.update(drawn.to_be_bytes());
+    first_eight(sum)
+}
+
+fn sum_of(members: &[u64]) -> Sha1 {
     let mut members = members.to_vec();
     members.sort_unstable();
     let mut sum = Sha1::new();
     for member in members {
         sum.update(member.to_be_bytes());
     }
-    first_eight(sum)
+    sum
 }
 
 /// Formats an id as responses contain it: lower-case hexadecimal without leading zeros.
