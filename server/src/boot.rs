@@ -44,7 +44,7 @@ use crate::{
         join::{self, JoinedCluster},
     },
     corruption::{self, CorruptionChecker, CorruptionMetrics, InconsistentState},
-    follow::{self, FollowHandle, FollowMetrics, SeedError, Source},
+    follow::{self, FollowHandle, FollowMetrics, SeedError, SnapshotFolder, Source},
     systemd,
 };
 
@@ -293,7 +293,7 @@ async fn prepare(
             source = source.endpoints().join(","),
             "beginning with a snapshot of the source"
         );
-        let state = follow::seed(&source, &config.data_dir).await?;
+        let state = follow::seed(&source, &snapshot_folder(&config)).await?;
         let followed = Some((source, Some(state)));
         return Ok(Prepared { config, joined: None, followed });
     }
@@ -312,9 +312,14 @@ async fn prepare(
 /// Starts to copy the source, once this member serves.
 fn start_following(config: &Config, source: Source, node: &Node, on: &Register) -> FollowHandle {
     let metrics = FollowMetrics::register(on);
-    let (handle, requests) = FollowHandle::new(source.endpoints(), &config.data_dir, metrics);
+    let folder = snapshot_folder(config);
+    let (handle, requests) = FollowHandle::new(source.endpoints(), folder, metrics);
     actix_rt::spawn(follow::run(node.clone(), source, handle.clone(), requests));
     handle
+}
+
+fn snapshot_folder(config: &Config) -> SnapshotFolder {
+    SnapshotFolder { dir: config.data_dir.clone(), disk: config.disk }
 }
 
 /// Takes over the data of etcd in the data directory.
@@ -519,6 +524,9 @@ async fn report_ready(node: Node, config: Config, mut published: watch::Receiver
         name = config.name,
         "ready to serve client requests"
     );
+    if config.follow.is_none() {
+        follow::warn_if_unguarded(&node).await;
+    }
     systemd::notify(config.notify_socket.as_deref(), systemd::READY);
 }
 

@@ -141,7 +141,7 @@ func (w *world) follow() {
 // it waits a minute for watches, and the controllers lose their lease, so that they start anew, too. It tells the milliseconds
 // in which neither took writes.
 func (w *world) takePlace(api *api) string {
-	answer, err := http.Post(w.successor.url+"/follow/cut-over", "", nil)
+	answer, err := http.Post(w.successor.url+"/follow/cut-over", "application/json", nil)
 	must(err)
 	defer answer.Body.Close()
 	var got object

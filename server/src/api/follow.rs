@@ -1,33 +1,45 @@
-//! `/follow`: how far this member has followed another cluster; `/follow/cut-over` has its cluster take that one's place.
+//! `/follow`: how far this member has followed another cluster; `/follow/cut-over` has its cluster take that one's place;
+//! `/follow/source-gone` says that nobody needs to look at that one any more.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpMessage as _, HttpRequest, HttpResponse,
     http::{StatusCode, header::CONTENT_TYPE},
 };
 use serde::Serialize;
 use serde_json::json;
 use witan_dialect::{Context, reply};
+use witan_machine::follow::{FollowOperation, SourceGone};
+use witan_node::ProposeError;
 
 use crate::follow::{CutOverRefused, FollowHandle};
 
 /// Answers an authorized request: `GET /follow` with the status, `POST /follow/cut-over` by doing the cut-over and
-/// waiting for its result; 405 for other methods. No other path is routed here. A member that follows nothing answers 404, and says whether its
-/// cluster follows.
+/// waiting for its result, `POST /follow/source-gone` by recording that nobody looks at the source any more; 405 for other
+/// methods. No other path is routed here. What is posted must say that it is JSON: a browser asks before it sends that for a
+/// page of another origin. A member that follows nothing answers 404, and says whether its cluster follows.
 pub(crate) async fn handle(
     ctx: &Context,
     handle: Option<&FollowHandle>,
     request: &HttpRequest,
     path: &[u8],
 ) -> HttpResponse {
-    let cuts_over = path != b"/follow";
-    let method = if cuts_over { "POST" } else { "GET" };
+    let shows = path == b"/follow";
+    let method = if shows { "GET" } else { "POST" };
     if !reply::allows(request, method) {
         return reply::method_not_allowed(Some(method));
+    }
+    if !shows && request.content_type() != "application/json" {
+        let message = "the Content-Type must be application/json";
+        let body = json!({ "message": message });
+        return answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, &body);
+    }
+    if path == b"/follow/source-gone" {
+        return source_gone(ctx).await;
     }
     let Some(handle) = handle else {
         return not_here(ctx).await;
     };
-    if !cuts_over {
+    if shows {
         return answer(StatusCode::OK, &handle.status());
     }
     match handle.cut_over().await {
@@ -46,13 +58,38 @@ pub(crate) async fn handle(
     }
 }
 
+/// Records that the source is gone; any member of the cluster can.
+async fn source_gone(ctx: &Context) -> HttpResponse {
+    let gone = FollowOperation::SourceGone(SourceGone {});
+    let (status, body) = match ctx.node.propose(gone).await {
+        Ok(_) => (StatusCode::OK, json!({ "guarding": false })),
+        Err(ProposeError::Refused(error)) => {
+            let body = json!({ "message": error.to_string() });
+            (StatusCode::CONFLICT, body)
+        }
+        Err(ProposeError::Fault(fault)) => {
+            let body = json!({ "message": fault.to_string() });
+            (StatusCode::SERVICE_UNAVAILABLE, body)
+        }
+    };
+    answer(status, &body)
+}
+
 /// Answers for a member that was not started with `--from`.
 async fn not_here(ctx: &Context) -> HttpResponse {
     let view = ctx.node.view().await.ok();
-    let following = view.is_some_and(|view| view.machine.members.follows);
-    let message = match following {
-        true => "another member of this cluster follows: ask the one that was started with --from",
-        false => "this cluster follows no other one",
+    let members = view.map(|view| view.machine.members.clone());
+    let members = members.unwrap_or_default();
+    let following = members.follows;
+    let message = match (following, members.fenced_at) {
+        (true, _) => {
+            "another member of this cluster follows: ask the one that was started with --from"
+        }
+        (false, 0) => "this cluster follows no other one",
+        (false, _) => {
+            "this cluster has taken the place of another one, whose fence a member with --from looks at until an operator says \
+             that it is gone"
+        }
     };
     answer(
         StatusCode::NOT_FOUND,

@@ -1,4 +1,4 @@
-//! `witan follow status` and `witan follow cut-over`: what a running member answers at `/follow`, for people.
+//! `witan follow status`, `cut-over` and `source-gone`: what a running member answers at `/follow`, for people.
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
 pub(crate) const FOLLOW: &str = "follow";
 
 /// The words after [`FOLLOW`] that ask a running member; flags start one.
-pub(crate) const VERBS: [&str; 4] = ["status", "cut-over", "help", "--help"];
+pub(crate) const VERBS: [&str; 5] = ["status", "cut-over", "source-gone", "help", "--help"];
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -40,6 +40,8 @@ enum FollowVerb {
     Status(MemberArguments),
     /// Has the source refuse all writes, copies the last of them, and has the new cluster take writes.
     CutOver(MemberArguments),
+    /// Says that the source is gone for good after the cut-over: nobody looks whether it takes writes any more.
+    SourceGone(MemberArguments),
 }
 
 /// How the member that follows is reached.
@@ -89,6 +91,7 @@ async fn ask(verb: &FollowVerb) -> Result<String, FollowCommandError> {
     let (member, method, path) = match verb {
         FollowVerb::Status(member) => (member, Method::GET, "/follow"),
         FollowVerb::CutOver(member) => (member, Method::POST, "/follow/cut-over"),
+        FollowVerb::SourceGone(member) => (member, Method::POST, "/follow/source-gone"),
     };
     let answer = member.request(method, path).await?;
     if member.write_out == "json" {
@@ -100,6 +103,7 @@ async fn ask(verb: &FollowVerb) -> Result<String, FollowCommandError> {
             "cut over at revision {}: for {} ms neither cluster took writes\n",
             answer["revision"], answer["pauseMs"]
         ),
+        FollowVerb::SourceGone(_) => "nobody looks at the source any more\n".to_owned(),
     })
 }
 
@@ -115,7 +119,7 @@ fn status_lines(status: &Value) -> String {
         Value::Null => "-".to_owned(),
         Value::Bool(_) | Value::Number(_) | Value::Object(_) => status[name].to_string(),
     };
-    const ROWS: [(&str, &str); 11] = [
+    const ROWS: [(&str, &str); 13] = [
         ("following", "following"),
         ("source", "source"),
         ("connected to", "endpoint"),
@@ -123,6 +127,8 @@ fn status_lines(status: &Value) -> String {
         ("source's revision", "sourceRevision"),
         ("lag (revisions)", "lag"),
         ("source is fenced", "fenced"),
+        ("looks at the fence", "guarding"),
+        ("fence raised again", "raisedAgain"),
         ("equal comparisons", "equal"),
         ("different comparisons", "different"),
         ("last equal revision", "lastEqualRevision"),
@@ -151,7 +157,8 @@ impl MemberArguments {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, route.authority());
+            .header(header::HOST, route.authority())
+            .header(header::CONTENT_TYPE, "application/json");
         if let Some(user) = &self.user {
             let encoded = format!("Basic {}", STANDARD.encode(user));
             request = request.header(header::AUTHORIZATION, encoded);

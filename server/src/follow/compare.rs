@@ -40,7 +40,7 @@ impl Copier<'_> {
 
     /// Asks the source for its hash, and copies on until it answers.
     async fn hash_there(&mut self) -> Result<SourceHash, CopyError> {
-        let session = self.session.clone();
+        let session = self.calls.session.clone();
         let mut asked = std::pin::pin!(session.hash());
         loop {
             let revisions = tokio::select! {
@@ -53,7 +53,7 @@ impl Copier<'_> {
 
     /// Compares after the cut-over: the source does not change any more. A failure is logged.
     pub(super) async fn compare_after(&self) {
-        let compared = match self.session.hash().await {
+        let compared = match self.calls.session.hash().await {
             Ok(there) => self.compare_with(there).await,
             Err(error) => Err(error.into()),
         };
@@ -72,19 +72,19 @@ impl Copier<'_> {
             return Ok(());
         }
         let compact = FollowOperation::Compact(Compact { revision: compacted });
-        self.propose(compact).await
+        self.calls.propose(compact).await
     }
 
     async fn compare_with(&self, there: SourceHash) -> Result<Option<bool>, CopyError> {
-        self.node.read().await.map_err(CopyError::Node)?;
-        let job = self.node.job(()).await.map_err(CopyError::Node)?;
+        self.calls.node.read().await.map_err(CopyError::Node)?;
+        let job = self.calls.node.job(()).await.map_err(CopyError::Node)?;
         if job.machine.kv.compacted().max(0) != there.compacted.max(0) {
             return Ok(None);
         }
         let hash = move |view: &View| snapshot::of_keys(&view.machine.kv, there.revision);
         let (here, ()) = job.run(hash).await.map_err(CopyError::Node)?;
         let equal = here == there.hash;
-        self.handle.compared(there.revision, equal);
+        self.calls.handle.compared(there.revision, equal);
         Ok(Some(equal))
     }
 }

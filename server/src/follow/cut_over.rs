@@ -4,9 +4,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::{sync::oneshot, time::timeout};
-use witan_machine::follow::{BeginCutOver, CutOver, FollowError, FollowOperation};
+use witan_machine::{follow::FollowError, member::MemberRegistry};
 
-use super::copier::{Copier, CopyError};
+use super::{
+    copier::{Copier, CopyError},
+    fence::{self, FenceCalls as _},
+};
 
 /// The revisions that may be missing before the source takes no more writes.
 const LAG_MAX: i64 = 5000;
@@ -65,7 +68,7 @@ impl Copier<'_> {
             Ok(Err(refused)) => (Err(refused), Ok(false)),
             Err(error) => {
                 let mut reason = error.to_string();
-                if self.handle.status().fenced {
+                if self.calls.handle.status().fenced {
                     reason += "; the source refuses writes until this member has given the cut-over up: see `witan follow status`";
                 }
                 (Err(CutOverRefused::Failed(reason)), Err(error))
@@ -84,25 +87,26 @@ impl Copier<'_> {
         asked: &CutOverRequest,
     ) -> Result<Result<CutOverReport, CutOverRefused>, CopyError> {
         self.sync().await?;
+        if let Some(error) = &self.fenced_by {
+            return Ok(Err(CutOverRefused::Failed(error.to_string())));
+        }
         self.sync_users(true).await?;
         match self.compare().await? {
             Some(true) => {}
             Some(false) => return Ok(Err(CutOverRefused::Differs(self.revision))),
             None => return Ok(Err(CutOverRefused::NotCompared)),
         }
-        let there = self.source_revision().await?;
+        let there = self.calls.revision().await?;
         if there - self.revision > LAG_MAX {
             return Ok(Err(CutOverRefused::Lags(there - self.revision)));
         }
-        if let Some(quota) = self.node.quota_bytes() {
-            let used = self.node.quota_used_bytes();
+        if let Some(quota) = self.calls.node.quota_bytes() {
+            let used = self.calls.node.quota_used_bytes();
             if used >= quota {
                 return Ok(Err(CutOverRefused::Quota { used, quota }));
             }
         }
-        let attempt = attempt();
-        let begin = FollowOperation::BeginCutOver(BeginCutOver { attempt });
-        self.propose(begin).await?;
+        let recorded = fence::begin(&self.calls).await?;
         if asked.is_closed() {
             // without a quorum the proposal waits: nobody expects a cut-over any more
             return Ok(Err(CutOverRefused::Failed(
@@ -110,7 +114,7 @@ impl Copier<'_> {
             )));
         }
         let begun = Instant::now();
-        let taking = timeout(CUT_OVER_TIMEOUT, self.take_place(attempt)).await;
+        let taking = timeout(CUT_OVER_TIMEOUT, self.take_over(&recorded)).await;
         if let Err(error) = taking.unwrap_or(Err(CopyError::Late(CUT_OVER_TIMEOUT))) {
             // it may be done though its answer is lost
             match timeout(GIVE_UP_TIMEOUT, self.give_up()).await {
@@ -126,37 +130,31 @@ impl Copier<'_> {
             pause_ms,
             "this cluster has taken over; the source takes no more writes"
         );
-        self.handle.taken_over(revision);
+        self.calls.handle.taken_over(revision);
         Ok(Ok(CutOverReport { revision, pause_ms }))
     }
 
     /// Has the source refuse writes, copies what it has written last, and has this cluster take writes.
-    async fn take_place(&mut self, attempt: u64) -> Result<(), CopyError> {
-        self.handle.update(|status| status.fenced = true);
-        self.session.fence().await?;
-        let revision = self.source_revision().await?;
-        self.copy_to(revision).await?;
-        self.sync_leases().await?;
-        if let (_, Some(true)) = self.users_changed().await? {
-            return Err(CopyError::UsersChanged);
-        }
-        let cut_over = CutOver { revision, attempt };
-        self.propose(FollowOperation::CutOver(cut_over)).await
+    async fn take_over(&mut self, recorded: &MemberRegistry) -> Result<(), CopyError> {
+        self.calls.handle.update(|status| status.fenced = true);
+        let calls = self.calls.clone();
+        let copy = async |revision| {
+            self.copy_to(revision).await?;
+            self.sync_leases().await?;
+            match self.users_changed().await? {
+                (_, Some(true)) => Err(CopyError::UsersChanged),
+                (_, Some(false) | None) => Ok(()),
+            }
+        };
+        fence::take_over(&calls, recorded, copy).await.map(drop)
     }
 
-    /// Gives up every cut-over that was begun, also one whose last entry is in the log and may be applied later, and only
-    /// then lets the source take writes again. `NotFollowing` if one was done: the source stays fenced.
+    /// Gives up every cut-over that was begun, and lets the source take writes again. `NotFollowing` if one was done: the
+    /// source stays fenced.
     pub(super) async fn give_up(&self) -> Result<(), CopyError> {
-        let other = BeginCutOver { attempt: attempt() };
-        self.propose(FollowOperation::BeginCutOver(other)).await?;
-        self.session.lift_fence().await?;
+        fence::give_up(&self.calls).await?;
         tracing::warn!("the cut-over was given up: the source takes writes again");
-        self.handle.update(|status| status.fenced = false);
+        self.calls.handle.update(|status| status.fenced = false);
         Ok(())
     }
-}
-
-/// Makes the number of an attempt at a cut-over, which no other one has.
-fn attempt() -> u64 {
-    witan_node::now_ns().unsigned_abs()
 }

@@ -1,6 +1,6 @@
 //! The series of following.
 
-use prometheus::{IntCounterVec, IntGauge};
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use witan_base::metrics::Register;
 
 use super::status::FollowStatus;
@@ -12,6 +12,8 @@ pub(crate) struct FollowMetrics {
     connected: IntGauge,
     lag: IntGauge,
     fenced: IntGauge,
+    guarding: IntGauge,
+    raised_again: IntCounter,
     comparisons: IntCounterVec,
 }
 
@@ -22,8 +24,10 @@ impl FollowMetrics {
         Self {
             following: on.gauge("witan_follow_following", "Whether this member follows another cluster: 1 before the cut-over."),
             connected: on.gauge("witan_follow_connected", "Whether a member of the followed cluster is read."),
-            lag: on.gauge("witan_follow_lag_revisions", "Revisions of the followed cluster that are not copied yet, as far as it is known."),
+            lag: on.gauge("witan_follow_lag_revisions", "Revisions of the followed cluster that are not copied yet, as far as it is known; after the cut-over those that it alone has."),
             fenced: on.gauge("witan_follow_source_fenced", "Whether the followed cluster refuses writes because of a cut-over: of one that is done, or that could not be given up yet."),
+            guarding: on.gauge("witan_follow_guarding", "Whether this member looks at the fence of the followed cluster: 1 from the cut-over until an operator says that that cluster is gone."),
+            raised_again: on.counter("witan_follow_fence_raised_again_total", "How often the fence of the followed cluster was found lowered after the cut-over and was raised again."),
             comparisons: on.counters("witan_follow_comparisons_total", "Comparisons of the hashes of all keys with the followed cluster, by outcome.", &["outcome"]),
         }
     }
@@ -34,6 +38,12 @@ impl FollowMetrics {
         self.connected.set(i64::from(status.endpoint.is_some()));
         self.lag.set(status.lag);
         self.fenced.set(i64::from(status.fenced));
+        self.guarding.set(i64::from(status.guarding));
+    }
+
+    /// Counts a fence that was raised again.
+    pub(super) fn raised_again(&self) {
+        self.raised_again.inc();
     }
 
     /// Counts a comparison.

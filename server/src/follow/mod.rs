@@ -2,21 +2,27 @@
 //! place at the cut-over. Until then the cluster serves reads and refuses writes of clients (`witan_machine::follow`).
 //!
 //! One member follows, the one that was started with `--from`; what it proposes reaches the others through the log. A
-//! source that is not reached, or a member that is restarted, goes on from the revision that the cluster has.
+//! source that is not reached, or a member that is restarted, goes on from the revision that the cluster has. After the
+//! cut-over it looks at the source's fence until an operator says that the source is gone.
 //!
-//! Reading order: `seed` (the first state) → `source` (what etcd is asked) → `copier` (revisions become entries) → `sync`
-//! (leases, users) → `compare` (compactions, hashes) → `cut_over` → `status` (what is shown of it) →
-//! `command` (`witan follow status` and `cut-over`).
+//! Reading order: `seed` (the first state) → `source` (what etcd is asked) → `received`, `copier` (revisions become entries) → `sync`
+//! (leases, users) → `compare` (compactions, hashes) → `fence` (what keeps the source from taking writes), `calls` →
+//! `cut_over` → `status` (what is shown of it) → `command` (`witan follow status` and its like).
 
+mod calls;
 pub(crate) mod command;
 mod compare;
-pub(crate) mod copier;
+mod copier;
 mod cut_over;
+mod fence;
 mod metrics;
+pub(crate) mod received;
 mod seed;
 mod source;
 mod status;
 mod sync;
+#[cfg(test)]
+mod world;
 
 use std::time::{Duration, Instant};
 
@@ -24,19 +30,21 @@ use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
 };
-use witan_machine::follow::FollowedRevision;
+use witan_machine::{follow::FollowedRevision, member::MemberRegistry};
 use witan_node::Node;
 
 pub use command::FollowCommandError;
 pub(crate) use cut_over::CutOverRefused;
 pub(crate) use metrics::FollowMetrics;
 pub use seed::SeedError;
-pub(crate) use seed::seed;
+pub(crate) use seed::{SnapshotFolder, seed};
 pub(crate) use source::Source;
 pub(crate) use status::FollowHandle;
 
+use calls::Calls;
 use copier::{Copier, CopyError};
 use cut_over::CutOverRequest;
+use fence::Guarded;
 
 /// Delay before the next endpoint is tried; doubled with each session that ends soon.
 const RETRY: Duration = Duration::from_millis(500);
@@ -44,10 +52,10 @@ const RETRY: Duration = Duration::from_millis(500);
 /// The longest of these delays.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// Interval between two looks at leases and users.
+/// Interval between two looks at leases and users, and at the fence after the cut-over.
 const SYNC_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Copies the source until the cut-over, or until the process ends. Failures are logged and tried again.
+/// Copies the source until the cut-over and looks at it afterward, until the process ends or the source is gone. Failures are logged and tried again.
 pub(crate) async fn run(
     node: Node,
     source: Source,
@@ -56,17 +64,22 @@ pub(crate) async fn run(
 ) {
     let mut pause = RETRY;
     loop {
-        match node.view().await {
-            Ok(view) if !view.machine.members.follows => {
+        let Ok(view) = node.view().await else { return };
+        let members = &view.machine.members;
+        let begun = Instant::now();
+        let outcome = match (members.follows, members.fenced_at) {
+            (true, _) => follow(&node, &source, &handle, &mut requests).await,
+            (false, 0) => {
                 tracing::info!("this cluster follows no other one: --from has no effect any more");
-                handle.update(|status| status.following = false);
+                handle.update(|status| {
+                    status.following = false;
+                    status.guarding = false;
+                });
                 return;
             }
-            Ok(_) => {}
-            Err(_) => return,
-        }
-        let begun = Instant::now();
-        if let Err(error) = follow(&node, &source, &handle, &mut requests).await {
+            (false, _) => guard(&node, &source, &handle, members).await,
+        };
+        if let Err(error) = outcome {
             handle.failed(&error);
             // nobody waits for a cut-over at a later time
             while let Ok(request) = requests.try_recv() {
@@ -78,6 +91,17 @@ pub(crate) async fn run(
         }
         sleep(pause).await;
         pause = RETRY_MAX.min(pause * 2);
+    }
+}
+
+/// Warns of a source that this member does not look at, for one that was started without `--from`.
+pub(crate) async fn warn_if_unguarded(node: &Node) {
+    let view = node.view().await;
+    if view.is_ok_and(|view| view.machine.members.fenced_at != 0) {
+        tracing::warn!(
+            "this cluster has taken the place of another one: a member that is started with --from must look whether that one \
+             takes writes, until an operator says that it is gone (witan follow source-gone)"
+        );
     }
 }
 
@@ -102,7 +126,8 @@ async fn follow(
             Next::Sync => {
                 copier.sync().await?;
                 copier.compare_if_due().await?;
-                handle.update(|status| status.error = None);
+                let fenced_by = copier.fenced_by.as_ref().map(ToString::to_string);
+                handle.update(|status| status.error = fenced_by);
             }
             Next::CutOver(request) => {
                 if copier.answer_cut_over(request).await? {
@@ -110,6 +135,36 @@ async fn follow(
                 }
             }
         }
+    }
+}
+
+/// Looks at the source after the cut-over, through one connection, until it fails or an operator says that the source is
+/// gone. `members` are those of a state after the cut-over.
+async fn guard(
+    node: &Node,
+    source: &Source,
+    handle: &FollowHandle,
+    members: &MemberRegistry,
+) -> Result<(), CopyError> {
+    handle.update(|status| {
+        status.following = false;
+        status.guarding = true;
+    });
+    let calls = Calls::open(node, source, handle, members.source_cluster_id).await?;
+    handle.update(|status| status.endpoint = Some(calls.session.endpoint.to_owned()));
+    let mut looks = interval(SYNC_INTERVAL);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seen = None;
+    loop {
+        looks.tick().await;
+        let found = fence::guard(&calls, seen).await?;
+        handle.guarded(members.fenced_at, found);
+        seen = match found {
+            (Guarded::Holds, revision) => Some(revision),
+            // the next look asks whether it holds
+            (Guarded::RaisedAgain, _) => None,
+            (Guarded::Ended, _) => return Ok(()),
+        };
     }
 }
 

@@ -4,14 +4,18 @@ use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use witan_base::panics;
-use witan_machine::{StateMachine, alarm::Alarms};
+use witan_machine::{StateMachine, alarm::Alarms, member::MemberRegistry};
 use witan_snapshot::{self as snapshot, BoltError};
+use witan_storage::SpaceConfig;
 
-use super::source::{Source, SourceError, SourceSession};
+use super::{
+    fence::FenceError,
+    source::{Source, SourceError, SourceSession},
+};
 use crate::{
     api_client::tls::ClientTlsError,
     offline::{OfflineError, digest},
@@ -34,6 +38,16 @@ pub enum SeedError {
     NotAlone,
     #[error("--from: {} gives no snapshot: {}", .0.endpoint, .0.status.message())]
     Source(#[from] SourceError),
+    #[error(
+        "--from: the snapshot of the source has {bytes} bytes, which leaves less than --disk-reserve-bytes free in {path}"
+    )]
+    NoRoom { bytes: u64, path: String },
+    #[error(
+        "--from: the source sends more bytes of a snapshot than the {announced} that it announced"
+    )]
+    Longer { announced: u64 },
+    #[error("--from: {0}")]
+    Fenced(#[from] FenceError),
     #[error("--from: write {path}: {source}")]
     File { path: String, source: io::Error },
     #[error("--from: {0}")]
@@ -42,13 +56,25 @@ pub enum SeedError {
     Snapshot(#[from] BoltError),
 }
 
+/// Where a snapshot is kept until it is read.
+#[derive(Clone, Debug)]
+pub(crate) struct SnapshotFolder {
+    /// The data directory.
+    pub(crate) dir: PathBuf,
+    /// What must stay free there.
+    pub(crate) disk: SpaceConfig,
+}
+
 /// Reads the state of the source from a snapshot, which is kept in a file of the data directory until it is read. Tries each
 /// endpoint once. The state has no members, but the id of the source.
-pub(crate) async fn seed(source: &Source, data_dir: &Path) -> Result<StateMachine, SeedError> {
+pub(crate) async fn seed(
+    source: &Source,
+    folder: &SnapshotFolder,
+) -> Result<StateMachine, SeedError> {
     let mut last = None;
     for _ in source.endpoints() {
         let read = match source.open().await {
-            Ok(session) => state(&session, data_dir).await,
+            Ok(session) => first_state(&session, folder).await,
             Err(error) => Err(error.into()),
         };
         match read {
@@ -62,17 +88,27 @@ pub(crate) async fn seed(source: &Source, data_dir: &Path) -> Result<StateMachin
     Err(last.expect("there is an endpoint"))
 }
 
+/// Reads the state of a source that no cut-over has fenced: its place is taken, or is being taken. Alarms of members
+/// of the source do not matter.
+async fn first_state(
+    session: &SourceSession<'_>,
+    folder: &SnapshotFolder,
+) -> Result<StateMachine, SeedError> {
+    session.fences(&MemberRegistry::default()).await?.check()?;
+    state(session, folder).await
+}
+
 /// Reads the state of the source from a snapshot of this member.
 pub(super) async fn state(
     session: &SourceSession<'_>,
-    data_dir: &Path,
+    folder: &SnapshotFolder,
 ) -> Result<StateMachine, SeedError> {
     let source = session.read().await?;
-    let file = SnapshotFile::below(data_dir);
-    file.receive(session).await?;
+    let file = SnapshotFile(folder.dir.join("source-snapshot"));
+    file.receive(session, folder.disk).await?;
     let read = panics::run_blocking(move || file.read()).await;
     let failed = |error: tokio::task::JoinError| SeedError::File {
-        path: data_dir.display().to_string(),
+        path: folder.dir.display().to_string(),
         source: error.into(),
     };
     let mut machine = read.map_err(failed)??;
@@ -86,13 +122,15 @@ pub(super) async fn state(
 struct SnapshotFile(PathBuf);
 
 impl SnapshotFile {
-    fn below(data_dir: &Path) -> Self {
-        Self(data_dir.join("source-snapshot"))
-    }
-
-    /// Writes what the member sends. The file holds password hashes: only its owner reads it.
-    async fn receive(&self, session: &SourceSession<'_>) -> Result<(), SeedError> {
-        let failed = |source| SeedError::File { path: self.0.display().to_string(), source };
+    /// Writes what the member sends, up to the size that its first part announces, if that leaves the reserve of the disk
+    /// free. The file holds password hashes: only its owner reads it.
+    async fn receive(
+        &self,
+        session: &SourceSession<'_>,
+        disk: SpaceConfig,
+    ) -> Result<(), SeedError> {
+        let path = || self.0.display().to_string();
+        let failed = |source| SeedError::File { path: path(), source };
         if let Some(dir) = self.0.parent() {
             let mut builder = DirBuilder::new();
             builder
@@ -109,11 +147,20 @@ impl SnapshotFile {
         let mut parts = session.snapshot().await?;
         let mut received = 0;
         let mut shown = 0;
+        let mut announced = None;
         let broken = |status| session.error(status);
         while let Some(part) = parts.message().await.map_err(broken)? {
-            file.write_all(&part.blob).map_err(failed)?;
             received += part.blob.len() as u64;
-            let total = received + part.remaining_bytes;
+            let total = received.saturating_add(part.remaining_bytes);
+            let announced = match announced {
+                Some(announced) => announced,
+                None if disk.has_room(&self.0, total) => *announced.insert(total),
+                None => return Err(SeedError::NoRoom { bytes: total, path: path() }),
+            };
+            if received > announced.saturating_add(digest::DIGEST_BYTES) {
+                return Err(SeedError::Longer { announced });
+            }
+            file.write_all(&part.blob).map_err(failed)?;
             let tenth = received * 10 / total.max(1);
             if tenth > shown {
                 shown = tenth;

@@ -3,23 +3,27 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tonic::{Code, Status, Streaming};
-use witan_api::v3::{
-    MESSAGE_BYTES_MAX,
-    etcdserverpb::{
-        AlarmRequest, AlarmResponse, AlarmType, AuthStatusRequest, HashKvRequest, HashKvResponse,
-        LeaseLeasesRequest, LeaseTimeToLiveRequest, RangeRequest, ResponseHeader, SnapshotRequest,
-        SnapshotResponse, WatchCreateRequest, WatchResponse, alarm_request::AlarmAction,
-        auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
-        maintenance_client::MaintenanceClient, watch_client::WatchClient,
-    },
+use witan_api::v3::etcdserverpb::{
+    AlarmMember, AlarmRequest, AuthStatusRequest, CompactionRequest, HashKvRequest, HashKvResponse,
+    LeaseLeasesRequest, LeaseTimeToLiveRequest, MemberListRequest, RangeRequest, ResponseHeader,
+    SnapshotRequest, SnapshotResponse, WatchCreateRequest, WatchResponse,
+    alarm_request::AlarmAction, auth_client::AuthClient, cluster_client::ClusterClient,
+    kv_client::KvClient, lease_client::LeaseClient, maintenance_client::MaintenanceClient,
+    watch_client::WatchClient,
 };
 use witan_config::FollowSource;
-use witan_machine::lease::LeaseId;
+use witan_machine::{lease::LeaseId, member::MemberRegistry};
+use witan_replica::limits::COMMAND_BYTES_MAX;
 
+use super::fence::Fences;
 use crate::api_client::{
     Session, in_time, one_watch,
     tls::{ClientTlsError, TlsClient},
 };
+
+/// The largest part of a watch or of a snapshot. etcd cuts what its watches send at `--max-request-bytes`; what is larger
+/// than an entry of the log is not copied.
+const PART_BYTES_MAX: usize = 4 * COMMAND_BYTES_MAX;
 
 /// As key and range end of a request: all keys.
 const ALL_KEYS: &[u8] = b"\0";
@@ -112,7 +116,7 @@ impl SourceSession<'_> {
             ..WatchCreateRequest::default()
         });
         let client = self.session.client(WatchClient::with_origin);
-        let mut client = client.max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let mut client = client.max_decoding_message_size(PART_BYTES_MAX);
         self.in_time(client.watch(self.session.request(requests)))
             .await
     }
@@ -167,56 +171,60 @@ impl SourceSession<'_> {
     /// A snapshot of the member, part by part.
     pub(super) async fn snapshot(&self) -> Result<Streaming<SnapshotResponse>, SourceError> {
         let client = self.session.client(MaintenanceClient::with_origin);
-        let mut client = client.max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let mut client = client.max_decoding_message_size(PART_BYTES_MAX);
         self.in_time(client.snapshot(self.session.request(SnapshotRequest {})))
             .await
     }
 
-    /// Raises alarms that make the cluster refuse writes of keys and leases. Returns when the asked member has applied
-    /// them.
-    ///
-    /// CORRUPT alone would do, but before 3.6 an alarm NOSPACE that is raised later takes its place, so that deletions are
-    /// taken again. The second NOSPACE of a cluster changes nothing: the first one is raised here.
-    pub(super) async fn fence(&self) -> Result<(), SourceError> {
-        for alarm in [AlarmType::Nospace, AlarmType::Corrupt] {
-            self.alarm(AlarmAction::Activate, alarm).await?;
-        }
-        Ok(())
-    }
-
-    /// Lowers these alarms: the cluster takes writes again.
-    pub(super) async fn lift_fence(&self) -> Result<(), SourceError> {
-        for alarm in [AlarmType::Corrupt, AlarmType::Nospace] {
-            self.alarm(AlarmAction::Deactivate, alarm).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether an alarm of [`Self::fence`] is raised.
-    pub(super) async fn is_fenced(&self) -> Result<bool, SourceError> {
-        let alarms = self.alarm(AlarmAction::Get, AlarmType::None).await?.alarms;
-        Ok(alarms.iter().any(|alarm| alarm.member_id == FENCE))
-    }
-
-    async fn alarm(
+    /// Raises or lowers an alarm, or lists all. Returns when the asked member has applied it.
+    pub(super) async fn alarm(
         &self,
         action: AlarmAction,
-        alarm: AlarmType,
-    ) -> Result<AlarmResponse, SourceError> {
+        alarm: AlarmMember,
+    ) -> Result<Vec<AlarmMember>, SourceError> {
         let mut client = self.session.client(MaintenanceClient::with_origin);
-        let member_id = if action == AlarmAction::Get { 0 } else { FENCE };
-        let asked = AlarmRequest { action: action as i32, member_id, alarm: alarm as i32 };
+        let AlarmMember { member_id, alarm } = alarm;
+        let asked = AlarmRequest { action: action as i32, member_id, alarm };
         let asked = client.alarm(self.session.request(asked));
-        self.in_time(asked).await
+        Ok(self.in_time(asked).await?.alarms)
+    }
+
+    /// The ids of the cluster's members.
+    pub(super) async fn members(&self) -> Result<Vec<u64>, SourceError> {
+        let mut client = self.session.client(ClusterClient::with_origin);
+        let asked = MemberListRequest { linearizable: true };
+        let asked = client.member_list(self.session.request(asked));
+        let members = self.in_time(asked).await?.members;
+        Ok(members.iter().map(|member| member.id).collect())
+    }
+
+    /// The alarms of ids that are no members, by who has raised them.
+    pub(super) async fn fences(&self, recorded: &MemberRegistry) -> Result<Fences, SourceError> {
+        let members = self.members().await?;
+        let alarms = self.alarm(AlarmAction::Get, AlarmMember::default()).await?;
+        Ok(Fences::of(alarms, &members, recorded))
+    }
+
+    /// Whether the member takes writes of any kind: a compaction up to a revision that does not exist is refused for that
+    /// reason only where an alarm CORRUPT does not refuse it before.
+    pub(super) async fn takes_writes(&self) -> Result<bool, SourceError> {
+        let mut client = self.session.client(KvClient::with_origin);
+        let asked = CompactionRequest { revision: i64::MAX, physical: false };
+        let asked = client.compact(self.session.request(asked));
+        let Err(error) = self.in_time(asked).await else {
+            return Ok(true);
+        };
+        let code = error.status.code();
+        if code == Code::DataLoss || code == Code::OutOfRange {
+            return Ok(code == Code::OutOfRange);
+        }
+        Err(error)
     }
 
     fn no_header(&self) -> SourceError {
         self.error(Status::internal("the answer has no header"))
     }
 }
-
-/// The id of the member that the alarms of the fence name: none has it, so that an alarm of etcd's own is another one.
-const FENCE: u64 = 0x57_6974_616e;
 
 /// The hash of a source's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

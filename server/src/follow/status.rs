@@ -1,9 +1,6 @@
 //! The status of following that is shown to people and programs, and the channel on which they request the cut-over.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -12,7 +9,9 @@ use witan_base::sync::Mutex;
 use super::{
     copier::CopyError,
     cut_over::{CutOverRefused, CutOverReport, CutOverRequest},
+    fence::Guarded,
     metrics::FollowMetrics,
+    seed::SnapshotFolder,
 };
 
 /// How far this member has followed its source, for people and programs.
@@ -29,7 +28,7 @@ pub(crate) struct FollowStatus {
     pub(crate) revision: i64,
     /// The source's last revision, as far as it is known.
     pub(crate) source_revision: i64,
-    /// Revisions that are not copied yet.
+    /// Revisions that are not copied yet; after the cut-over those that the source alone has.
     pub(crate) lag: i64,
     /// Comparisons of all keys in which the hashes were equal, since this member has started.
     pub(crate) equal: u64,
@@ -37,8 +36,13 @@ pub(crate) struct FollowStatus {
     pub(crate) different: u64,
     /// The revision of the last comparison in which the hashes were equal.
     pub(crate) last_equal_revision: i64,
-    /// Whether the source refuses writes, because a cut-over goes on, is done, or could not be given up yet.
+    /// Whether the source refuses writes, because a cut-over goes on, is done, or could not be given up yet, here or of
+    /// another cluster.
     pub(crate) fenced: bool,
+    /// Whether the fence is looked at: from the cut-over until an operator says that the source is gone.
+    pub(crate) guarding: bool,
+    /// How often the fence was raised again after the cut-over, since this member has started.
+    pub(crate) raised_again: u64,
     /// Why following has stopped for now.
     pub(crate) error: Option<String>,
 }
@@ -66,14 +70,14 @@ struct Inner {
     status: Mutex<FollowStatus>,
     metrics: FollowMetrics,
     requests: mpsc::Sender<CutOverRequest>,
-    data_dir: PathBuf,
+    folder: SnapshotFolder,
 }
 
 impl FollowHandle {
     /// Makes the handle of a member that follows `source`, and what takes the requests that come through it.
     pub(crate) fn new(
         source: &[String],
-        data_dir: &Path,
+        folder: SnapshotFolder,
         metrics: FollowMetrics,
     ) -> (Self, mpsc::Receiver<CutOverRequest>) {
         // one cut-over at a time
@@ -83,12 +87,7 @@ impl FollowHandle {
             source: source.to_vec(),
             ..FollowStatus::default()
         };
-        let inner = Inner {
-            status: Mutex::new(status),
-            metrics,
-            requests,
-            data_dir: data_dir.to_owned(),
-        };
+        let inner = Inner { status: Mutex::new(status), metrics, requests, folder };
         (Self(Arc::new(inner)), taken)
     }
 
@@ -97,8 +96,8 @@ impl FollowHandle {
         self.0.status.lock().clone()
     }
 
-    pub(super) fn data_dir(&self) -> &Path {
-        &self.0.data_dir
+    pub(super) fn folder(&self) -> &SnapshotFolder {
+        &self.0.folder
     }
 
     /// Changes the status and shows it.
@@ -165,7 +164,33 @@ impl FollowHandle {
     pub(super) fn taken_over(&self, revision: i64) {
         self.update(|status| {
             status.following = false;
+            status.guarding = true;
             status.copied(revision);
+        });
+    }
+
+    /// Notes how the source was found after the cut-over at a revision.
+    pub(super) fn guarded(&self, cut_over: i64, (found, revision): (Guarded, i64)) {
+        let before = self.status();
+        if found == Guarded::RaisedAgain {
+            self.0.metrics.raised_again();
+            tracing::warn!("the fence of the source was lowered: it was raised again");
+        }
+        if revision > cut_over && before.source_revision < revision {
+            tracing::error!(
+                cut_over,
+                revision,
+                "the source has taken writes after the cut-over, which it alone has"
+            );
+        }
+        self.update(|status| {
+            status.following = false;
+            status.guarding = found != Guarded::Ended;
+            status.fenced = status.guarding;
+            status.raised_again += u64::from(found == Guarded::RaisedAgain);
+            status.error = None;
+            status.revision = cut_over;
+            status.source_revision = status.source_revision.max(revision);
         });
     }
 }

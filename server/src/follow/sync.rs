@@ -9,6 +9,7 @@ use witan_machine::{
 
 use super::{
     copier::{Copier, CopyError},
+    fence::{FenceCalls as _, Fences},
     seed,
 };
 
@@ -22,18 +23,29 @@ const SNAPSHOT_SHARE: u32 = 20;
 const ENDED_LEASE_S: i64 = 60;
 
 impl Copier<'_> {
-    /// Lifts a fence that an earlier cut-over has left at the source, then copies leases, and users and roles if
-    /// their revision has changed. Users and roles may be left for a later call, so that snapshots are not asked for
-    /// too often, and are not copied here from a source that does not tell their revision. An error, among others, if
-    /// a cut-over was done: the source then stays fenced.
+    /// Gives up cut-overs whose fences are at the source, then copies leases, and users and roles if their revision has
+    /// changed. Users and roles may be left for a later call, so that snapshots are not asked for too often, and are not
+    /// copied here from a source that does not tell their revision. An error, among others, if a cut-over was done: the
+    /// source then stays fenced. Notes the fence of another cluster.
     pub(super) async fn sync(&mut self) -> Result<(), CopyError> {
-        let revision = self.source_revision().await?;
-        let fenced = self.session.is_fenced().await?;
-        self.handle.update(|status| status.fenced = fenced);
-        if fenced {
+        let revision = self.calls.revision().await?;
+        let recorded = self.calls.recorded().await?;
+        let fences = self.calls.fences(&recorded).await?;
+        let fenced = fences != Fences::default();
+        self.calls.handle.update(|status| status.fenced = fenced);
+        if !fences.own.is_empty() {
             self.give_up().await?;
         }
-        self.handle
+        let fenced_by = fences.check().err();
+        if let Some(error) = &fenced_by {
+            if self.fenced_by != fenced_by {
+                tracing::warn!(%error, "no cut-over is possible");
+            }
+            self.calls.handle.update(|status| status.fenced = true);
+        }
+        self.fenced_by = fenced_by;
+        self.calls
+            .handle
             .update(|status| status.source_revision = revision);
         self.sync_leases().await?;
         self.sync_users(false).await
@@ -41,9 +53,9 @@ impl Copier<'_> {
 
     /// Adds the leases that the source has granted, and removes those that it has ended and that have no keys left here.
     pub(super) async fn sync_leases(&self) -> Result<(), CopyError> {
-        let there = self.session.leases().await?;
+        let there = self.calls.session.leases().await?;
         let (ended, new) = {
-            let view = self.node.read().await.map_err(CopyError::Node)?;
+            let view = self.calls.node.read().await.map_err(CopyError::Node)?;
             let kv = &view.machine.kv;
             let is_new = |lease: &&LeaseId| kv.leases().get(**lease).is_none();
             let new: Vec<LeaseId> = there.iter().filter(is_new).copied().collect();
@@ -51,7 +63,7 @@ impl Copier<'_> {
         };
         let mut granted = Vec::new();
         for lease in new {
-            if let Some(ttl_s) = self.session.granted_s(lease).await? {
+            if let Some(ttl_s) = self.calls.session.granted_s(lease).await? {
                 granted.push(LeaseGrant { id: lease.0, ttl_s });
             }
         }
@@ -66,7 +78,7 @@ impl Copier<'_> {
 
     /// Adds a lease that a copied key has.
     pub(super) async fn add_lease(&self, lease: LeaseId) -> Result<(), CopyError> {
-        let granted_s = self.session.granted_s(lease).await?;
+        let granted_s = self.calls.session.granted_s(lease).await?;
         let ttl_s = granted_s.unwrap_or(ENDED_LEASE_S);
         self.propose_leases(vec![LeaseGrant { id: lease.0, ttl_s }], &[])
             .await
@@ -79,7 +91,7 @@ impl Copier<'_> {
     ) -> Result<(), CopyError> {
         let ended = ended.iter().map(|lease| lease.0).collect();
         let leases = FollowLeases { granted, ended };
-        self.propose(FollowOperation::Leases(leases)).await
+        self.calls.propose(FollowOperation::Leases(leases)).await
     }
 
     /// Copies users and roles from a snapshot, which alone has the passwords' hashes, if their revision has changed. A
@@ -91,13 +103,13 @@ impl Copier<'_> {
             return Ok(());
         }
         let begun = Instant::now();
-        let machine = seed::state(&self.session, self.handle.data_dir()).await?;
+        let machine = seed::state(&self.calls.session, self.calls.handle.folder()).await?;
         tracing::info!(
             revision = machine.auth.revision(),
             "copying users and roles"
         );
         let users = FollowUsers::of(&machine.auth);
-        self.propose(FollowOperation::Users(users)).await?;
+        self.calls.propose(FollowOperation::Users(users)).await?;
         self.auth_revision = told;
         self.users_at = Instant::now() + begun.elapsed() * SNAPSHOT_SHARE;
         Ok(())
@@ -106,8 +118,8 @@ impl Copier<'_> {
     /// Asks for the revision of the source's users and roles, and whether it is another one than that which was copied;
     /// `None` if the source does not tell it.
     pub(super) async fn users_changed(&self) -> Result<(Option<u64>, Option<bool>), CopyError> {
-        let told = self.session.auth_revision().await?;
-        let view = self.node.read().await.map_err(CopyError::Node)?;
+        let told = self.calls.session.auth_revision().await?;
+        let view = self.calls.node.read().await.map_err(CopyError::Node)?;
         let copied = self.auth_revision.unwrap_or(view.machine.auth.revision());
         Ok((told, told.map(|there| there != copied)))
     }

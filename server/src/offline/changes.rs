@@ -14,7 +14,7 @@ use witan_machine::{
     lease::{LeaseGrant, TTL_MAX_S},
 };
 
-use crate::follow::copier;
+use crate::follow::received;
 
 /// Why changes are not applied.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +140,7 @@ fn unread(path: &Path) -> impl FnOnce(io::Error) -> ChangesError {
 fn revisions(groups: Vec<ChangeGroup>) -> Vec<FollowedRevision> {
     let mut revisions = Vec::new();
     for event in groups.into_iter().flat_map(|group| group.events) {
-        copier::add(&mut revisions, event);
+        received::add(&mut revisions, event);
     }
     revisions
 }

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::OfflineError;
 
-const DIGEST_BYTES: u64 = 32;
+pub(crate) const DIGEST_BYTES: u64 = 32;
 
 /// A snapshot's length is a multiple of this, so the length shows whether a digest follows.
 const SECTOR_BYTES: u64 = 512;

@@ -84,7 +84,7 @@ const SLEEPS: &[(&str, &str)] = &[
         "the pause before the next member of the source is tried",
     ),
     (
-        "server/src/follow/copier.rs",
+        "server/src/follow/calls.rs",
         "the pause before a proposal is repeated that the cluster did not take",
     ),
     (

@@ -122,7 +122,9 @@ impl StateMachine {
                     FollowOperation::Compact(_)
                     | FollowOperation::Leases(_)
                     | FollowOperation::BeginCutOver(_)
-                    | FollowOperation::CutOver(_),
+                    | FollowOperation::CutOver(_)
+                    | FollowOperation::FenceAgain(_)
+                    | FollowOperation::SourceGone(_),
                 )
                 | None => None,
             },

@@ -15,6 +15,7 @@ use super::{
     counters::check_import,
     kv::{Compact, KvError},
     lease::{LeaseGrant, LeaseId},
+    member::MemberRegistry,
     record::RecordChange,
     secrets::debug_without_secrets,
 };
@@ -23,7 +24,7 @@ use super::{
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FollowCommand {
     /// The operation.
-    #[prost(oneof = "FollowOperation", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "FollowOperation", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub operation: Option<FollowOperation>,
 }
 
@@ -55,6 +56,12 @@ pub enum FollowOperation {
     /// A cut-over begins, and any other one is given up.
     #[prost(message, tag = "6")]
     BeginCutOver(BeginCutOver),
+    /// The other cluster takes writes though the cut-over is done: it gets a fence of a new id.
+    #[prost(message, tag = "7")]
+    FenceAgain(FenceAgain),
+    /// An operator has said that the other cluster is gone: nobody looks at its fence any more.
+    #[prost(message, tag = "8")]
+    SourceGone(SourceGone),
 }
 
 /// Revisions in ascending order; those that the key space has are skipped.
@@ -142,9 +149,10 @@ debug_without_secrets!(UserRecord);
 /// the log, and would end following though the other cluster takes writes again.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct BeginCutOver {
-    /// The only attempt that may end following from now on.
-    #[prost(uint64, tag = "1")]
-    pub attempt: u64,
+    /// The only attempt that may end following from now on: the number after that of the last one. It makes the id of
+    /// the fence ([`MemberRegistry::fence_id`]).
+    #[prost(uint32, tag = "1")]
+    pub attempt: u32,
 }
 
 /// The end of following.
@@ -154,9 +162,21 @@ pub struct CutOver {
     #[prost(int64, tag = "1")]
     pub revision: i64,
     /// The attempt that [`BeginCutOver`] began.
-    #[prost(uint64, tag = "2")]
-    pub attempt: u64,
+    #[prost(uint32, tag = "2")]
+    pub attempt: u32,
 }
+
+/// Another fence after the cut-over. It has an id of its own, because a delayed request may still lower an older one.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct FenceAgain {
+    /// The number after that of the last attempt.
+    #[prost(uint32, tag = "1")]
+    pub attempt: u32,
+}
+
+/// The end of the looks at the other cluster.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct SourceGone {}
 
 /// Why a command of following changed nothing more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -164,6 +184,9 @@ pub enum FollowError {
     /// The cluster does not follow another one.
     #[error("this cluster follows no other one")]
     NotFollowing,
+    /// The cluster still follows another one.
+    #[error("this cluster still follows another one: cut over first")]
+    Following,
     /// The cut-over is not the one that was begun last.
     #[error("this cut-over was given up, or another one has begun")]
     GivenUp,
@@ -242,44 +265,85 @@ impl Command {
 impl StateMachine {
     /// Executes a command of following. What comes before an error in it holds.
     pub(super) fn follow(&mut self, command: &FollowCommand) -> Result<(), FollowError> {
-        if !self.members.follows {
-            return Err(FollowError::NotFollowing);
+        let Some(operation) = &command.operation else {
+            // Never proposed; an older member may read an operation of a newer release here.
+            return Ok(());
+        };
+        let after_cut_over = matches!(
+            operation,
+            FollowOperation::FenceAgain(_) | FollowOperation::SourceGone(_)
+        );
+        match (self.members.follows, after_cut_over) {
+            (true, true) => return Err(FollowError::Following),
+            (false, false) => return Err(FollowError::NotFollowing),
+            (true, false) | (false, true) => {}
         }
-        match &command.operation {
-            Some(FollowOperation::Revisions(asked)) => {
+        match operation {
+            FollowOperation::Revisions(asked) => {
                 let mut revisions = asked.revisions.iter();
                 revisions.try_for_each(|revision| self.kv.follow(revision))
             }
-            Some(FollowOperation::Compact(compact)) => self
+            FollowOperation::Compact(compact) => self
                 .kv
                 .follow_compaction(compact)
                 .map_err(FollowError::Compact),
-            Some(FollowOperation::Leases(leases)) => {
+            FollowOperation::Leases(leases) => {
                 self.kv.follow_leases(leases);
                 Ok(())
             }
-            Some(FollowOperation::Users(users)) => {
+            FollowOperation::Users(users) => {
                 self.auth = users.read()?;
                 Ok(())
             }
-            Some(FollowOperation::BeginCutOver(BeginCutOver { attempt })) => {
-                self.members.cut_over_attempt = *attempt;
+            FollowOperation::BeginCutOver(BeginCutOver { attempt }) => self.begin_attempt(*attempt),
+            FollowOperation::CutOver(cut_over) => self.cut_over(cut_over),
+            FollowOperation::FenceAgain(FenceAgain { attempt }) => match self.members.fenced_at {
+                0 => Err(FollowError::NotFollowing),
+                _ => self.begin_attempt(*attempt),
+            },
+            FollowOperation::SourceGone(SourceGone {}) => {
+                self.members.fenced_at = 0;
                 Ok(())
             }
-            Some(FollowOperation::CutOver(CutOver { revision, attempt })) => {
-                if self.members.cut_over_attempt != *attempt {
-                    return Err(FollowError::GivenUp);
-                }
-                if self.kv.revision() != *revision {
-                    return Err(FollowError::Gap { revision: self.kv.revision() });
-                }
-                self.kv.give_full_time();
-                self.members.follows = false;
-                Ok(())
-            }
-            // Never proposed; an older member may read an operation of a newer release here.
-            None => Ok(()),
         }
+    }
+
+    /// Begins the attempt after the last one; the last one itself is begun already, because proposals are repeated.
+    fn begin_attempt(&mut self, attempt: u32) -> Result<(), FollowError> {
+        let last = self.members.cut_over_attempt;
+        if attempt != last && attempt.checked_sub(1) != Some(last) {
+            return Err(FollowError::GivenUp);
+        }
+        self.members.cut_over_attempt = attempt;
+        Ok(())
+    }
+
+    fn cut_over(&mut self, asked: &CutOver) -> Result<(), FollowError> {
+        if self.members.cut_over_attempt != asked.attempt {
+            return Err(FollowError::GivenUp);
+        }
+        if self.kv.revision() != asked.revision {
+            return Err(FollowError::Gap { revision: self.kv.revision() });
+        }
+        self.kv.give_full_time();
+        self.members.follows = false;
+        self.members.fenced_at = asked.revision;
+        Ok(())
+    }
+}
+
+impl MemberRegistry {
+    /// The id of the member that the alarms of an attempt's fence name at the other cluster. The upper half is that of
+    /// this cluster's id, which has a nonce: no other cluster raises or lowers these alarms.
+    pub fn fence_id(&self, attempt: u32) -> u64 {
+        (self.cluster_id & !u64::from(u32::MAX)) | u64::from(attempt)
+    }
+
+    /// Whether this cluster has recorded an attempt whose fence has this id.
+    pub fn has_begun_fence(&self, id: u64) -> bool {
+        let attempt = id & u64::from(u32::MAX);
+        let begun = 1..=u64::from(self.cut_over_attempt);
+        begun.contains(&attempt) && id - attempt == self.fence_id(0)
     }
 }
 
@@ -316,18 +380,18 @@ mod tests {
             LeaseOperation::Checkpoint(LeaseCheckpoint { remaining }),
         );
         let begin = |attempt| FollowOperation::BeginCutOver(BeginCutOver { attempt });
-        follow(&mut machine, begin(8)).unwrap();
-        follow(&mut machine, begin(9)).unwrap();
-        let early = FollowOperation::CutOver(CutOver { revision: 2, attempt: 9 });
+        follow(&mut machine, begin(1)).unwrap();
+        follow(&mut machine, begin(2)).unwrap();
+        let early = FollowOperation::CutOver(CutOver { revision: 2, attempt: 2 });
         assert_eq!(
             follow(&mut machine, early),
             Err(FollowError::Gap { revision: 1 })
         );
         assert!(machine.members.follows);
-        let given_up = FollowOperation::CutOver(CutOver { revision: 1, attempt: 8 });
+        let given_up = FollowOperation::CutOver(CutOver { revision: 1, attempt: 1 });
         assert_eq!(follow(&mut machine, given_up), Err(FollowError::GivenUp));
         assert!(machine.members.follows);
-        let cut_over = FollowOperation::CutOver(CutOver { revision: 1, attempt: 9 });
+        let cut_over = FollowOperation::CutOver(CutOver { revision: 1, attempt: 2 });
         follow(&mut machine, cut_over.clone()).unwrap();
         assert!(!machine.members.follows);
         let lease = machine.kv.leases().get(LeaseId(7)).expect("it lives on");
@@ -337,9 +401,76 @@ mod tests {
             Err(FollowError::NotFollowing)
         );
         assert_eq!(
-            follow(&mut machine, begin(10)),
+            follow(&mut machine, begin(3)),
             Err(FollowError::NotFollowing)
         );
+    }
+
+    /// A delayed entry would bring an attempt back whose fence was lowered.
+    #[test]
+    fn attempts_only_rise_by_one() {
+        let mut machine = StateMachine::default();
+        machine.members.follows = true;
+        let begin = |attempt| FollowOperation::BeginCutOver(BeginCutOver { attempt });
+        for (attempt, expect) in [
+            (2, Err(FollowError::GivenUp)),
+            (1, Ok(())),
+            (1, Ok(())),
+            (2, Ok(())),
+            (1, Err(FollowError::GivenUp)),
+            (4, Err(FollowError::GivenUp)),
+        ] {
+            assert_eq!(follow(&mut machine, begin(attempt)), expect, "{attempt}");
+        }
+        assert_eq!(machine.members.cut_over_attempt, 2);
+    }
+
+    /// The looks at the source survive a restart, and end when an operator says so.
+    #[test]
+    fn after_the_cut_over_the_source_is_fenced_again_until_it_is_gone() {
+        let mut machine = StateMachine::default();
+        machine.members.follows = true;
+        let again = |attempt| FollowOperation::FenceAgain(FenceAgain { attempt });
+        let gone = || FollowOperation::SourceGone(SourceGone {});
+        for early in [again(1), gone()] {
+            assert_eq!(follow(&mut machine, early), Err(FollowError::Following));
+        }
+        let begin = FollowOperation::BeginCutOver(BeginCutOver { attempt: 1 });
+        follow(&mut machine, begin).unwrap();
+        let cut_over = FollowOperation::CutOver(CutOver { revision: 1, attempt: 1 });
+        follow(&mut machine, cut_over).unwrap();
+        let mut stored = MemberRegistry::default();
+        machine.members.changes(None, &mut |change| {
+            let RecordChange::Put { key, value } = change else {
+                unreachable!("nothing was there before");
+            };
+            stored.load(&key, &value).unwrap();
+        });
+        assert_eq!(stored, machine.members);
+        assert_eq!(stored.fenced_at, 1);
+        assert_eq!(follow(&mut machine, again(3)), Err(FollowError::GivenUp));
+        follow(&mut machine, again(2)).unwrap();
+        for _ in 0..2 {
+            follow(&mut machine, gone()).unwrap();
+        }
+        assert_eq!(machine.members.fenced_at, 0);
+        assert_eq!(
+            follow(&mut machine, again(3)),
+            Err(FollowError::NotFollowing)
+        );
+    }
+
+    #[test]
+    fn no_two_fences_have_the_same_id() {
+        let of = |cluster_id| MemberRegistry { cluster_id, ..MemberRegistry::default() };
+        let (one, other) = (of(0x1234_5678_9abc_def0), of(0x1234_5679_9abc_def0));
+        assert_eq!(one.fence_id(1), 0x1234_5678_0000_0001);
+        assert_ne!(one.fence_id(1), one.fence_id(2));
+        assert_ne!(one.fence_id(1), other.fence_id(1));
+        let begun = MemberRegistry { cut_over_attempt: 2, ..one.clone() };
+        let has = |attempt| begun.has_begun_fence(one.fence_id(attempt));
+        assert_eq!([0, 1, 2, 3].map(has), [false, true, true, false]);
+        assert!(!begun.has_begun_fence(other.fence_id(1)));
     }
 
     #[test]

@@ -115,8 +115,11 @@ pub struct MemberRegistry {
     pub downgrade_target: String,
     /// Whether the cluster copies another one and takes no writes of clients.
     pub follows: bool,
-    /// The cut-over that may end that: no other attempt can.
-    pub cut_over_attempt: u64,
+    /// The last attempt at a cut-over: no other one can end that. After the cut-over, the last fence of the source.
+    pub cut_over_attempt: u32,
+    /// The last revision of the cluster that was copied: it must take no writes behind it. 0 before the cut-over, and once
+    /// an operator has said that it is gone.
+    pub fenced_at: i64,
     /// The id of the cluster that was copied; 0 if there is none, or it is not known.
     pub source_cluster_id: u64,
     /// Present members.
@@ -200,10 +203,12 @@ struct StoredRegistry {
     downgrade_target: String,
     #[prost(bool, tag = "6")]
     follows: bool,
-    #[prost(uint64, tag = "7")]
-    cut_over_attempt: u64,
+    #[prost(uint32, tag = "7")]
+    cut_over_attempt: u32,
     #[prost(fixed64, tag = "8")]
     source_cluster_id: u64,
+    #[prost(int64, tag = "9")]
+    fenced_at: i64,
 }
 
 impl MemberRegistry {
@@ -324,6 +329,7 @@ impl MemberRegistry {
             follows: self.follows,
             cut_over_attempt: self.cut_over_attempt,
             source_cluster_id: self.source_cluster_id,
+            fenced_at: self.fenced_at,
         };
         emit(RecordChange::Put {
             key: Vec::new(),
@@ -347,6 +353,7 @@ impl MemberRegistry {
         self.follows = stored.follows;
         self.cut_over_attempt = stored.cut_over_attempt;
         self.source_cluster_id = stored.source_cluster_id;
+        self.fenced_at = stored.fenced_at;
         Ok(())
     }
 }

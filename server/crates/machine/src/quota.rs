@@ -72,7 +72,9 @@ impl FollowCommand {
             Some(
                 FollowOperation::Compact(_)
                 | FollowOperation::BeginCutOver(_)
-                | FollowOperation::CutOver(_),
+                | FollowOperation::CutOver(_)
+                | FollowOperation::FenceAgain(_)
+                | FollowOperation::SourceGone(_),
             )
             | None => 0,
         }

@@ -50,6 +50,23 @@ pub struct SpaceConfig {
     pub ballast_bytes: Option<u64>,
 }
 
+impl SpaceConfig {
+    /// The bytes of a file system of this size that must stay free; 0 without monitoring.
+    fn reserve_of(self, total: u64) -> u64 {
+        let default = (total / RESERVE_PART).min(DEFAULT_RESERVE_BYTES);
+        self.reserve_bytes.unwrap_or(default)
+    }
+
+    /// Whether a file of this many bytes leaves the reserve free at `path`; always without monitoring.
+    pub fn has_room(self, path: &Path, bytes: u64) -> bool {
+        let measured = measure(path);
+        match self.reserve_of(measured.total) {
+            0 => true,
+            reserve => measured.free >= bytes.saturating_add(reserve),
+        }
+    }
+}
+
 /// Returns the bytes of log between two checkpoints that suit the file system of `dir` or of its nearest existing
 /// ancestor: fewer on a small one.
 pub(super) fn checkpoint_log_bytes(dir: &Path) -> u64 {
@@ -127,8 +144,7 @@ impl SpaceMonitor {
         let member = super::member_dir(dir);
         let log = member.join(wal_dir::LOG);
         let total = measure(dir).total.min(measure(&log).total);
-        let reserve = (total / RESERVE_PART).min(DEFAULT_RESERVE_BYTES);
-        let reserve_bytes = wanted.reserve_bytes.unwrap_or(reserve);
+        let reserve_bytes = wanted.reserve_of(total);
         let ballast = (total / BALLAST_PART).min(DEFAULT_BALLAST_BYTES);
         let ballast_bytes = match reserve_bytes {
             0 => 0,

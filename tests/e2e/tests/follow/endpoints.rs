@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use witan_e2e::{Kind, Launch, Tool, wait};
 
-use super::{cut_over, follow, revision, run, status, wait_copied};
+use super::{cut_over, follow, no_cut_over, revision, run, status, wait_copied};
 
 /// Another cluster at the same address, whose revisions would follow those that were copied.
 #[test]
@@ -25,7 +25,7 @@ fn another_cluster_at_the_same_address_is_not_copied() {
         error.contains("is a member of cluster") && error.contains("name its members with --from")
     });
     assert_eq!(revision(&member), 2);
-    member.answers(503, "POST", "/follow/cut-over", "");
+    no_cut_over(&member, 503);
     run(&source, &["put", "b", "5"]);
 }
 

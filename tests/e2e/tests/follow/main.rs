@@ -2,16 +2,17 @@
 //! lost, and one of the two takes writes at any time.
 //!
 //! `member` (what is copied, what is refused), `cluster` (three members each, killed and restarted under load), `given_up` (a
-//! cut-over that is not done), `endpoints` (where the source is, and where its clients go). With TLS: `tls/follow.rs`.
+//! cut-over that is not done), `fenced` (who may lower a fence, and who looks at it), `endpoints` (where the source is, and where its clients go). With TLS: `tls/follow.rs`.
 
 mod cluster;
 mod endpoints;
+mod fenced;
 mod given_up;
 mod member;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use witan_api::v3::etcdserverpb::kv_client::KvClient;
-use witan_e2e::{Kind, Launch, Server, Tool, grpc, requests, wait};
+use witan_e2e::{Kind, Launch, Server, Tool, grpc, http, requests, wait};
 
 /// Starts a member that follows the cluster of this one.
 fn follow(source: &Server) -> Server {
@@ -39,9 +40,43 @@ fn status(member: &Server) -> Value {
     member.http("GET", "/follow", "").json()
 }
 
+/// Requests a cut-over, as no page of another origin can without a preflight request.
+fn ask_cut_over(member: &Server) -> http::Response {
+    member.http_with(&http::JSON, "POST", "/follow/cut-over", "")
+}
+
 fn cut_over(member: &Server) -> Value {
-    let answer = member.answers(200, "POST", "/follow/cut-over", "");
+    let answer = ask_cut_over(member);
+    assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()
+}
+
+/// The cut-over is refused with this status; returns the message.
+#[track_caller]
+fn no_cut_over(member: &Server, status: u16) -> String {
+    let answer = ask_cut_over(member);
+    assert_eq!(answer.status, status, "{}", answer.text());
+    answer.json()["message"].to_string()
+}
+
+fn alarm(etcd: &Server, action: &str, member: &str, alarm: &str) -> Value {
+    let asked = json!({ "action": action, "memberID": member, "alarm": alarm });
+    etcd.v3("maintenance/alarm", &asked.to_string())
+}
+
+/// The ids of the alarms of a server, in ascending order.
+fn alarms(etcd: &Server) -> Vec<String> {
+    let listed = alarm(etcd, "GET", "0", "NONE");
+    let alarms = listed["alarms"].as_array().cloned().unwrap_or_default();
+    let ids = alarms.iter().filter_map(|alarm| alarm["memberID"].as_str());
+    let ids: std::collections::BTreeSet<String> = ids.map(str::to_owned).collect();
+    ids.into_iter().collect()
+}
+
+fn cluster_id(server: &Server) -> u64 {
+    let status = server.v3("maintenance/status", "{}");
+    let id = status["header"]["cluster_id"].as_str();
+    id.and_then(|id| id.parse().ok()).expect("a header")
 }
 
 /// The last revision of a server's keys, by a linearizable read.

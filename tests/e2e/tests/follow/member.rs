@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use witan_e2e::{Kind, Launch, Server, Tool, wait};
 
-use super::{ETCDS, cut_over, follow, refuses, revision, run, same_hash, status, wait_copied};
+use super::{
+    ETCDS, cut_over, follow, no_cut_over, refuses, revision, run, same_hash, status, wait_copied,
+};
 
 fn etcd(kind: Kind) -> Server {
     Launch::new(kind).start()
@@ -141,7 +143,7 @@ fn a_source_that_is_lost_is_waited_for_and_not_cut_over() {
     source.kill9();
     wait::until_true("the loss is seen", || status(&member)["error"].is_string());
     assert_eq!(member.metric("witan_follow_connected"), Some(0.0));
-    member.answers(503, "POST", "/follow/cut-over", "");
+    no_cut_over(&member, 503);
     assert_eq!(run(&member, &["get", "a"]), "a\n1\n");
     source.start_again();
     run(&source, &["put", "a", "2"]);

@@ -59,7 +59,11 @@ fn a_source_with_tls_and_users_is_followed() {
     wait::until_true("the change is copied", || {
         Tool::Etcdctl37.run(&member.url(), &get).stdout == "a\n2\n"
     });
-    for (method, path) in [("GET", "/follow"), ("POST", "/follow/cut-over")] {
+    for (method, path) in [
+        ("GET", "/follow"),
+        ("POST", "/follow/cut-over"),
+        ("POST", "/follow/source-gone"),
+    ] {
         member.answers(401, method, path, "");
     }
     let as_root = ["follow", "cut-over", "--user", "root:secret"];

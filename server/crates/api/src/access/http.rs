@@ -114,6 +114,7 @@ pub const HTTP: &[HttpRoute] = &[
     one("/config/local/log", Resource::LogLevel, &[("PUT", Root)]),
     one("/follow", Resource::Follow, &[("GET", Root)]),
     one("/follow/cut-over", Resource::Follow, &[("POST", Root)]),
+    one("/follow/source-gone", Resource::Follow, &[("POST", Root)]),
     one("/openapi.json", Resource::OpenApi, &[("GET", Public), ("HEAD", Public)]),
     // the same files for everybody: what the page shows it asks for as its user
     tree("/console", Resource::Console, &[("GET", Public), ("HEAD", Public)]),

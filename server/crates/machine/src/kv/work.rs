@@ -62,7 +62,13 @@ impl Kv {
                 (leases.granted.len() + leases.ended.len()) as u64
             }
             Some(FollowOperation::Users(users)) => users.records.len() as u64,
-            Some(FollowOperation::BeginCutOver(_) | FollowOperation::CutOver(_)) | None => 0,
+            Some(
+                FollowOperation::BeginCutOver(_)
+                | FollowOperation::CutOver(_)
+                | FollowOperation::FenceAgain(_)
+                | FollowOperation::SourceGone(_),
+            )
+            | None => 0,
         };
         of_verb.saturating_add(self.next_sweep_work())
     }

@@ -1,0 +1,223 @@
+//! The fence: alarms at the source that keep it from taking writes, and the order of steps in which a cut-over raises
+//! them, gives them up, and looks at them afterward.
+//!
+//! An alarm has no owner and no version, and a request may take effect long after its caller has given up. So each attempt
+//! has alarms of an id of its own, which the replicated state has begun. A cluster lowers only ids that it has given up, and
+//! raises none of them again. Who cuts over raises its own fence first and then looks for others: of two clusters, at most one
+//! finds none.
+//!
+//! Not here: the calls themselves (`calls`). The tests run these steps against a source with delayed requests (`world`).
+
+use witan_api::v3::etcdserverpb::{AlarmMember, AlarmType, alarm_request::AlarmAction};
+use witan_machine::{
+    follow::{BeginCutOver, CutOver, FenceAgain, FollowOperation},
+    member::MemberRegistry,
+};
+
+/// Why a fence is of no use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FenceError {
+    #[error(
+        "the source is fenced by the cut-over of another cluster: it has alarms of {}, which are no members of it. If that \
+         cluster is gone for good, lower them (etcdctl alarm disarm) and try again", list(.0)
+    )]
+    Foreign(Vec<u64>),
+    #[error(
+        "the source takes writes in spite of the alarms of the fence: lower all its alarms (etcdctl alarm disarm) and try again"
+    )]
+    TakesWrites,
+}
+
+/// Ids as etcdctl shows them.
+fn list(ids: &[u64]) -> String {
+    let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
+    ids.join(", ")
+}
+
+/// The calls that a fence needs, to this cluster and to the source.
+pub(super) trait FenceCalls {
+    /// Why a call failed. It may have taken effect, or take effect later.
+    type Error: From<FenceError>;
+
+    /// The members of this cluster and its last attempt, by a linearizable read.
+    async fn recorded(&self) -> Result<MemberRegistry, Self::Error>;
+    /// Records an operation in the log of this cluster.
+    async fn record(&self, operation: FollowOperation) -> Result<(), Self::Error>;
+    /// Raises or lowers an alarm at the source.
+    async fn alarm(&self, action: AlarmAction, alarm: AlarmMember) -> Result<(), Self::Error>;
+    /// The fences at the source.
+    async fn fences(&self, recorded: &MemberRegistry) -> Result<Fences, Self::Error>;
+    /// Whether the source would take a deletion, as a request without an effect shows.
+    async fn takes_writes(&self) -> Result<bool, Self::Error>;
+    /// The last revision of the source, by a linearizable read.
+    async fn revision(&self) -> Result<i64, Self::Error>;
+}
+
+/// The alarms at a source that are no alarms of its members.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Fences {
+    /// Those that this cluster has begun.
+    pub(super) own: Vec<AlarmMember>,
+    /// The ids of all others.
+    pub(super) foreign: Vec<u64>,
+}
+
+impl Fences {
+    /// Sorts the alarms of a source that has these members. A cluster without an attempt has no own ones.
+    pub(super) fn of(alarms: Vec<AlarmMember>, members: &[u64], recorded: &MemberRegistry) -> Self {
+        let mut fences = Self::default();
+        for alarm in alarms {
+            let id = alarm.member_id;
+            if members.contains(&id) {
+                continue;
+            } else if recorded.has_begun_fence(id) {
+                fences.own.push(alarm);
+            } else if !fences.foreign.contains(&id) {
+                fences.foreign.push(id);
+            }
+        }
+        fences
+    }
+
+    /// Whether all alarms of this id are raised.
+    fn has(&self, id: u64) -> bool {
+        let mut alarms = ALARMS.iter();
+        alarms.all(|alarm| self.own.contains(&of(id, *alarm)))
+    }
+
+    /// Fails if another cluster has raised a fence.
+    pub(super) fn check(self) -> Result<(), FenceError> {
+        match self.foreign.is_empty() {
+            true => Ok(()),
+            false => Err(FenceError::Foreign(self.foreign)),
+        }
+    }
+}
+
+/// The alarms of a fence, in the order in which they are raised.
+///
+/// CORRUPT alone would do, but before 3.6 an alarm NOSPACE that is raised later takes its place, so that deletions are
+/// taken again, and NOSPACE that is lowered takes both away. The second NOSPACE of a cluster changes nothing, neither does
+/// the last but one: the first one is raised here.
+const ALARMS: [AlarmType; 2] = [AlarmType::Nospace, AlarmType::Corrupt];
+
+fn of(member_id: u64, alarm: AlarmType) -> AlarmMember {
+    AlarmMember { member_id, alarm: alarm as i32 }
+}
+
+/// Records the next attempt at a cut-over, which ends all earlier ones.
+pub(super) async fn begin<C: FenceCalls>(calls: &C) -> Result<MemberRegistry, C::Error> {
+    let mut recorded = calls.recorded().await?;
+    recorded.cut_over_attempt = recorded.cut_over_attempt.saturating_add(1);
+    let attempt = recorded.cut_over_attempt;
+    let begin = FollowOperation::BeginCutOver(BeginCutOver { attempt });
+    calls.record(begin).await?;
+    Ok(recorded)
+}
+
+/// Raises the fence of the last recorded attempt, which no earlier call has raised.
+async fn raise<C: FenceCalls>(calls: &C, recorded: &MemberRegistry) -> Result<(), C::Error> {
+    let id = recorded.fence_id(recorded.cut_over_attempt);
+    for alarm in ALARMS {
+        calls.alarm(AlarmAction::Activate, of(id, alarm)).await?;
+    }
+    Ok(())
+}
+
+/// Lowers those of the alarms that are of this kind.
+async fn lower<C: FenceCalls>(
+    calls: &C,
+    alarms: &[AlarmMember],
+    kind: AlarmType,
+) -> Result<(), C::Error> {
+    for alarm in alarms.iter().filter(|alarm| alarm.alarm() == kind) {
+        calls.alarm(AlarmAction::Deactivate, *alarm).await?;
+    }
+    Ok(())
+}
+
+/// Returns the fences once the source refuses writes because of that of the last attempt.
+async fn in_force<C: FenceCalls>(calls: &C, recorded: &MemberRegistry) -> Result<Fences, C::Error> {
+    let id = recorded.fence_id(recorded.cut_over_attempt);
+    let fences = calls.fences(recorded).await?;
+    if !fences.has(id) || calls.takes_writes().await? {
+        return Err(FenceError::TakesWrites.into());
+    }
+    Ok(fences)
+}
+
+/// Has the source refuse writes, copies what it has written last, and has this cluster take writes. Returns the last
+/// revision of the source. The caller gives the attempt up after an error.
+pub(super) async fn take_over<C: FenceCalls>(
+    calls: &C,
+    recorded: &MemberRegistry,
+    copy: impl AsyncFnOnce(i64) -> Result<(), C::Error>,
+) -> Result<i64, C::Error> {
+    raise(calls, recorded).await?;
+    in_force(calls, recorded).await?.check()?;
+    let revision = calls.revision().await?;
+    copy(revision).await?;
+    let cut_over = CutOver { revision, attempt: recorded.cut_over_attempt };
+    calls.record(FollowOperation::CutOver(cut_over)).await?;
+    Ok(revision)
+}
+
+/// Gives up every cut-over that was begun, also one whose last entry is in the log and may be applied later, and only
+/// then lowers its alarms. An error if a cut-over was done: the source then stays fenced.
+pub(super) async fn give_up<C: FenceCalls>(calls: &C) -> Result<(), C::Error> {
+    let recorded = begin(calls).await?;
+    let mut fences = calls.fences(&recorded).await?;
+    // another process may have begun the same attempt, and goes on with it
+    let present = recorded.fence_id(recorded.cut_over_attempt);
+    fences.own.retain(|alarm| alarm.member_id != present);
+    for kind in ALARMS.into_iter().rev() {
+        lower(calls, &fences.own, kind).await?;
+    }
+    Ok(())
+}
+
+/// The state in which the source was found after the cut-over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guarded {
+    /// It is fenced.
+    Holds,
+    /// It was not, and a new fence was raised.
+    RaisedAgain,
+    /// Nobody asks for the fence any more, or not yet.
+    Ended,
+}
+
+/// Looks at the source after the cut-over and raises a new fence if somebody has lowered the last one. Returns the source's
+/// revision as well. `seen` is the revision at which it was known to refuse writes.
+pub(super) async fn guard<C: FenceCalls>(
+    calls: &C,
+    seen: Option<i64>,
+) -> Result<(Guarded, i64), C::Error> {
+    let mut recorded = calls.recorded().await?;
+    if recorded.follows || recorded.fenced_at == 0 {
+        return Ok((Guarded::Ended, 0));
+    }
+    let fences = calls.fences(&recorded).await?;
+    let revision = calls.revision().await?;
+    let whole = fences.has(recorded.fence_id(recorded.cut_over_attempt));
+    // the source logs each refused write: none is asked for while nothing changes
+    if whole && seen == Some(revision) {
+        return Ok((Guarded::Holds, revision));
+    }
+    let open = calls.takes_writes().await?;
+    if whole && !open {
+        return Ok((Guarded::Holds, revision));
+    }
+    recorded.cut_over_attempt = recorded.cut_over_attempt.saturating_add(1);
+    let attempt = recorded.cut_over_attempt;
+    let again = FollowOperation::FenceAgain(FenceAgain { attempt });
+    calls.record(again).await?;
+    if open {
+        // before 3.6, CORRUPT may be raised without an effect, and the next one has none while it is
+        lower(calls, &fences.own, AlarmType::Corrupt).await?;
+    }
+    raise(calls, &recorded).await?;
+    lower(calls, &fences.own, AlarmType::Nospace).await?;
+    in_force(calls, &recorded).await?;
+    Ok((Guarded::RaisedAgain, calls.revision().await?))
+}

@@ -1,0 +1,175 @@
+//! Revisions of the source as they come in: a large one comes in parts, and more than one entry of the log can hold is
+//! refused before all of it is in memory.
+
+use witan_api::v3::mvccpb::{Event, KeyValue, event::EventType};
+use witan_machine::follow::{FollowedRevision, FollowedWrite};
+use witan_replica::limits::COMMAND_BYTES_MAX;
+
+use super::copier::CopyError;
+
+/// Bytes of keys and values that one entry holds, unless one revision is larger.
+pub(super) const ENTRY_BYTES: usize = 1 << 20;
+
+/// Writes that one entry holds, unless one revision has more: an entry of these is executed at once.
+pub(super) const ENTRY_WRITES: usize = 1024;
+
+/// Bytes that a write takes in the log beside its key and value, at least.
+const WRITE_BYTES: usize = 8;
+
+/// Revisions in ascending order, of which the last one may not be whole.
+#[derive(Debug, Default)]
+pub(super) struct ReceivedRevisions {
+    revisions: Vec<FollowedRevision>,
+    /// Whether the next message adds to the last revision.
+    continues: bool,
+    /// Bytes of all but the last revision, and their writes.
+    before: (usize, usize),
+    /// Bytes of the last revision in the log.
+    last_bytes: usize,
+}
+
+impl ReceivedRevisions {
+    /// Adds the events of a message; fails if a revision does not fit in an entry of the log. `continues` says that the
+    /// next message may have more of the last revision.
+    pub(super) fn add(&mut self, events: Vec<Event>, continues: bool) -> Result<(), CopyError> {
+        for event in events {
+            let revisions = self.revisions.len();
+            add(&mut self.revisions, event);
+            if self.revisions.len() > revisions {
+                let before = self.revisions.iter().rev().nth(1).map_or((0, 0), weight);
+                self.before = (self.before.0 + before.0, self.before.1 + before.1);
+                self.last_bytes = 0;
+            }
+            let Some(last) = self.revisions.last() else {
+                continue;
+            };
+            if let Some(write) = last.writes.last() {
+                self.last_bytes += write.key.len() + write.value.len() + WRITE_BYTES;
+            }
+            if self.last_bytes > COMMAND_BYTES_MAX {
+                let (revision, writes) = (last.revision, last.writes.len());
+                return Err(CopyError::TooLarge { revision, writes });
+            }
+        }
+        self.continues = continues;
+        Ok(())
+    }
+
+    /// Whether the last revision is whole.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.continues
+    }
+
+    /// Whether the whole revisions fill an entry.
+    pub(super) fn is_full(&self) -> bool {
+        let (mut bytes, mut writes) = self.before;
+        if let (false, Some(last)) = (self.continues, self.revisions.last()) {
+            let last = weight(last);
+            (bytes, writes) = (bytes + last.0, writes + last.1);
+        }
+        bytes >= ENTRY_BYTES || writes >= ENTRY_WRITES
+    }
+
+    /// Takes the whole revisions.
+    pub(super) fn take(&mut self) -> Vec<FollowedRevision> {
+        let whole =
+            self.revisions.len() - usize::from(self.continues && !self.revisions.is_empty());
+        let rest = self.revisions.split_off(whole);
+        self.before = (0, 0);
+        std::mem::replace(&mut self.revisions, rest)
+    }
+}
+
+/// Bytes of keys and values, and writes.
+fn weight(revision: &FollowedRevision) -> (usize, usize) {
+    (size(revision), revision.writes.len())
+}
+
+/// Bytes of keys and values.
+pub(super) fn size(revision: &FollowedRevision) -> usize {
+    let writes = revision.writes.iter();
+    writes
+        .map(|write| write.key.len() + write.value.len())
+        .sum()
+}
+
+/// Adds an event to its revision. The events of a revision come in order.
+pub(crate) fn add(revisions: &mut Vec<FollowedRevision>, event: Event) {
+    let deletes = event.r#type() == EventType::Delete;
+    let Some(KeyValue { key, value, version, lease, mod_revision, .. }) = event.kv else {
+        return;
+    };
+    let write = match deletes {
+        true => FollowedWrite { key, ..FollowedWrite::default() },
+        false => FollowedWrite { key, value, version, lease },
+    };
+    match revisions.last_mut() {
+        Some(last) if last.revision == mod_revision => last.writes.push(write),
+        Some(_) | None => {
+            revisions.push(FollowedRevision { revision: mod_revision, writes: vec![write] });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events(revision: i64, values: &[usize]) -> Vec<Event> {
+        let event = |bytes: &usize| Event {
+            kv: Some(KeyValue {
+                key: b"k".as_slice().into(),
+                value: vec![0; *bytes].into(),
+                version: 1,
+                mod_revision: revision,
+                ..KeyValue::default()
+            }),
+            ..Event::default()
+        };
+        values.iter().map(event).collect()
+    }
+
+    #[test]
+    fn whole_revisions_are_taken_and_a_part_waits_for_the_rest() {
+        let mut received = ReceivedRevisions::default();
+        let both = [events(2, &[1]), events(3, &[1])].concat();
+        received.add(both, true).unwrap();
+        assert!(!received.is_whole() && !received.is_full());
+        let revisions = |taken: Vec<FollowedRevision>| -> Vec<(i64, usize)> {
+            let taken = taken.iter();
+            taken.map(|it| (it.revision, it.writes.len())).collect()
+        };
+        assert_eq!(revisions(received.take()), [(2, 1)]);
+        received.add(events(3, &[1]), true).unwrap();
+        assert_eq!(revisions(received.take()), []);
+        received.add(events(3, &[1]), false).unwrap();
+        assert!(received.is_whole());
+        assert_eq!(revisions(received.take()), [(3, 3)]);
+    }
+
+    /// Before, the parts of a message were kept however many there were.
+    #[test]
+    fn a_source_that_never_ends_a_message_fills_no_memory() {
+        let mut received = ReceivedRevisions::default();
+        let kept = |received: &ReceivedRevisions| {
+            let revisions = received.revisions.iter();
+            revisions.map(size).sum::<usize>()
+        };
+        for revision in 2..100 {
+            received.add(events(revision, &[1 << 20]), true).unwrap();
+            if received.is_full() {
+                received.take();
+            }
+            assert!(kept(&received) <= 3 * ENTRY_BYTES);
+        }
+        let parts = 0..COMMAND_BYTES_MAX;
+        let refused = parts
+            .map(|_| received.add(events(100, &[1 << 20]), true))
+            .find_map(Result::err);
+        assert!(matches!(
+            refused,
+            Some(CopyError::TooLarge { revision: 100, writes: 11 })
+        ));
+        assert!(kept(&received) <= COMMAND_BYTES_MAX + 3 * ENTRY_BYTES);
+    }
+}

@@ -1,0 +1,170 @@
+//! A fence belongs to the attempt that has raised it: nobody else lowers it, nobody begins behind it, and after the cut-over
+//! somebody looks at it.
+
+use std::fs;
+
+use witan_e2e::{Cluster, Kind, Launch, Server, Tool, http, tool::witan, wait};
+
+use super::{
+    alarm, alarms, ask_cut_over, cluster::grow, cluster_id, cut_over, follow, no_cut_over, refuses,
+    run, status, wait_copied,
+};
+
+const KINDS: [Kind; 2] = [Kind::Etcd34, Kind::Etcd37];
+
+fn source(kind: Kind) -> Server {
+    let source = Launch::new(kind).start();
+    run(&source, &["put", "a", "1"]);
+    source
+}
+
+/// Waits until the source refuses writes, and lists its alarms.
+fn wait_fenced(source: &Server) -> Vec<String> {
+    wait::until_true("the source is fenced", || {
+        Tool::Etcdctl37
+            .run(&source.url(), &["del", "x"])
+            .stderr
+            .contains("corrupt")
+    });
+    alarms(source)
+}
+
+/// A rehearsal, or a first attempt that was forgotten.
+#[test]
+fn a_second_follower_lowers_no_fence_and_takes_no_place() {
+    for kind in KINDS {
+        let source = source(kind);
+        let [first, second] = [follow(&source), follow(&source)];
+        assert_ne!(cluster_id(&first), cluster_id(&second));
+        for member in [&first, &second] {
+            wait_copied(member, &source);
+        }
+        cut_over(&first);
+        let fence = alarms(&source);
+        assert_eq!(fence, [(cluster_id(&first) >> 32 << 32 | 1).to_string()]);
+        wait::until_true("the second one sees the fence", || {
+            let error = status(&second)["error"].to_string();
+            error.contains("fenced by the cut-over of another cluster") && error.contains(&fence[0])
+        });
+        let message = no_cut_over(&second, 503);
+        assert!(message.contains("of another cluster"), "{message}");
+        // two more looks of the second one
+        for value in ["2", "3"] {
+            refuses(&source, &["put", "a", value], "corrupt");
+            let compared = status(&second)["equal"].as_u64();
+            wait::until_true("it looks on", || {
+                status(&second)["equal"].as_u64() > compared
+            });
+        }
+        assert_eq!(alarms(&source), fence);
+        run(&first, &["put", "a", "2"]);
+        let mut third = Launch::witan().prepare();
+        third.add_args(["--from", &source.url()]);
+        third.start_unready_again();
+        assert_eq!(third.wait_exit().code(), Some(1));
+        third.wait_log(0, "fenced by the cut-over of another cluster");
+    }
+}
+
+/// Its unit still says `--from`, as the documents allow.
+#[test]
+fn a_first_member_that_has_lost_its_disk_does_not_begin_again() {
+    let source = source(Kind::Etcd34);
+    let mut target = Cluster::prepare(1, &["--from", &source.url()]);
+    target.start_all();
+    grow(&mut target);
+    wait_copied(target.member(0), &source);
+    cut_over(target.member(0));
+    let fence = alarms(&source);
+    let first = target.member_mut(0);
+    first.kill9();
+    fs::remove_dir_all(first.dir().join("data")).expect("it has data");
+    first.start_unready_again();
+    assert_eq!(first.wait_exit().code(), Some(1));
+    first.wait_log(0, "fenced by the cut-over of another cluster");
+    assert_eq!(alarms(&source), fence);
+    run(target.member(1), &["put", "k", "new"]);
+
+    // nobody looks at the source, and an operator opens it: the others know the new one for another cluster
+    run(&source, &["alarm", "disarm"]);
+    let first = target.member_mut(0);
+    first.start_again();
+    let ids = [0, 1, 2].map(|at| cluster_id(target.member(at)));
+    assert_ne!(ids[0], ids[1]);
+    assert_eq!(ids[1], ids[2]);
+    run(target.member(1), &["put", "k", "newer"]);
+    for at in [1, 2] {
+        let value = run(target.member(at), &["get", "k", "--print-value-only"]);
+        assert_eq!(value.trim(), "newer");
+    }
+    assert_eq!(run(target.member(0), &["get", "k"]), "");
+    refuses(target.member(0), &["put", "k", "1"], "follows another one");
+}
+
+/// An alarm is lowered by a routine, or by a request that comes late.
+#[test]
+fn a_fence_that_somebody_lowers_is_raised_again_until_the_source_is_gone() {
+    for kind in KINDS {
+        let source = source(kind);
+        let mut member = follow(&source);
+        wait_copied(&member, &source);
+        let gone = ["follow", "source-gone", "--endpoint", &member.url()].map(str::to_owned);
+        let gone = || witan(&gone.each_ref().map(String::as_str));
+        assert!(gone().all().contains("cut over first"), "{}", gone().all());
+        cut_over(&member);
+        let first = alarms(&source);
+        run(&source, &["alarm", "disarm"]);
+        let second = wait_fenced(&source);
+        assert!(!second.is_empty() && second != first, "{second:?}");
+        wait::until_true("it is shown", || {
+            status(&member)["raisedAgain"].as_u64() >= Some(1)
+        });
+        let counted = member.metric("witan_follow_fence_raised_again_total");
+        assert!(counted >= Some(1.0), "{counted:?}");
+        assert_eq!(member.metric("witan_follow_guarding"), Some(1.0));
+
+        // the cluster remembers it, and CORRUPT alone is half a fence
+        member.kill9();
+        alarm(&source, "DEACTIVATE", &second[0], "CORRUPT");
+        assert_eq!(run(&source, &["del", "a"]), "1\n");
+        member.start_again();
+        wait_fenced(&source);
+        wait::until_true("the loss is shown", || {
+            let status = status(&member);
+            status["guarding"] == true && status["lag"].as_u64() >= Some(1)
+        });
+        member.wait_log(0, "the source has taken writes after the cut-over");
+
+        assert_eq!(gone().stdout, "nobody looks at the source any more\n");
+        wait::until_true("nobody looks", || status(&member)["guarding"] == false);
+        run(&source, &["alarm", "disarm"]);
+        run(&source, &["put", "a", "2"]);
+        member.kill9();
+        member.start_again();
+        wait::until_true("nobody looks", || status(&member)["guarding"] == false);
+        run(&source, &["put", "a", "3"]);
+    }
+}
+
+/// The member acts at the source with rights that a page does not have.
+#[test]
+fn no_page_cuts_over() {
+    let source = source(Kind::Etcd37);
+    let member = follow(&source);
+    wait_copied(&member, &source);
+    let post =
+        |path: &str, headers: &[(&str, &str)]| member.http_with(headers, "POST", path, "").status;
+    let json = http::JSON[0];
+    for path in ["/follow/cut-over", "/follow/source-gone"] {
+        for origin in ["http://evil.example", "null"] {
+            assert_eq!(post(path, &[json, ("Origin", origin)]), 403);
+        }
+        assert_eq!(post(path, &[json, ("Sec-Fetch-Site", "cross-site")]), 403);
+        for kind in ["text/plain", http::FORM, "multipart/form-data"] {
+            assert_eq!(post(path, &[("Content-Type", kind)]), 415);
+        }
+        assert_eq!(post(path, &[]), 415);
+    }
+    run(&source, &["put", "a", "2"]);
+    assert_eq!(ask_cut_over(&member).status, 200);
+}
