@@ -55,6 +55,10 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     (
         "docs/start/coming-from-etcd.md",
+        "witan follow source-gone --endpoint http://10.0.0.10:2379",
+    ),
+    (
+        "docs/start/coming-from-etcd.md",
         "apt-get install ./etcd-server_3.7.3+witan.0.1.0-1_amd64.deb",
     ),
     (
