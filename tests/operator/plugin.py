@@ -149,6 +149,7 @@ class Plugin:
             assert "is no voter" in self.witan("move-leader", "moved", "moved-9", "--wait", fails=True)
             members = ",".join(f"{pod['status']['podIP']}:2379" for pod in self.pods("moved").values())
             assert "0 keys, about 0 B" in self.witan("top", "moved", "--endpoints", members), "without the API server"
+            assert "0 keys, about 0 B" in self.witan("top", "--endpoints", members), "without a cluster"
             assert self.leader("moved") in self.witan("logs", "moved") and self.witan("logs", "moved", "moved-0", "--tail", "1").count("\n") == 1
             previous = self.witan("logs", "moved", "--previous")
             assert previous and all(line.startswith("moved-2 ") for line in previous.splitlines()), "only moved-2 has an earlier log"

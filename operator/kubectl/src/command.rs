@@ -113,9 +113,11 @@ pub(super) enum PluginCommand {
     /// Counts keys and estimates their bytes by prefix, or shows who reads, writes and watches them.
     Top(TopFlags),
     /// Lists the versions of a key, the newest first, until its creation or the last compaction.
+    #[command(allow_missing_positional = true)]
     History {
-        /// The EtcdCluster.
-        cluster: String,
+        /// The EtcdCluster; with --endpoints it may be left out.
+        #[arg(required_unless_present = "endpoints")]
+        cluster: Option<String>,
         /// The key.
         #[arg(value_name = "KEY")]
         of: String,
@@ -134,9 +136,11 @@ pub(super) enum PluginCommand {
         members: MemberFlags,
     },
     /// Lists the keys below a prefix that differ from those at an earlier revision.
+    #[command(allow_missing_positional = true)]
     Diff {
-        /// The EtcdCluster.
-        cluster: String,
+        /// The EtcdCluster; with --endpoints it may be left out.
+        #[arg(required_unless_present = "endpoints")]
+        cluster: Option<String>,
         /// PREFIX@REVISION.
         at: PrefixAt,
         #[command(flatten)]
@@ -146,9 +150,11 @@ pub(super) enum PluginCommand {
     },
     /// Brings the keys below a prefix back to an earlier revision, in one transaction that fails if one of them has
     /// changed since it was read. Only shows what it would do without --yes.
+    #[command(allow_missing_positional = true)]
     Revert {
-        /// The EtcdCluster.
-        cluster: String,
+        /// The EtcdCluster; with --endpoints it may be left out.
+        #[arg(required_unless_present = "endpoints")]
+        cluster: Option<String>,
         /// PREFIX@REVISION.
         at: PrefixAt,
         /// Does it.

@@ -6,7 +6,11 @@ use witan_api::v3::{
 };
 use witan_members::{Address, CallError};
 
-use super::{PluginError, command::MemberFlags, reach::Reach, target::Target};
+use super::{
+    PluginError,
+    command::{MemberFlags, TargetFlags},
+    reach::Reach,
+};
 
 /// Keys of a page.
 const PAGE_KEYS: i64 = 1_000;
@@ -23,14 +27,13 @@ pub(super) struct Keys {
 impl Keys {
     /// Finds a member that answers, rather one that does not lead.
     pub(super) async fn open(
-        target: &Target,
-        cluster: &str,
+        target: &TargetFlags,
+        cluster: Option<&str>,
         flags: &MemberFlags,
     ) -> Result<Self, PluginError> {
-        let resource = target.cluster(cluster).await?;
-        let reach = Reach::open(target, &resource, flags).await?;
+        let (reach, resource) = Reach::of(target, cluster, flags).await?;
         let address = reach.any(&reach.survey().await)?;
-        let options = resource.spec.options.as_ref();
+        let options = resource.and_then(|resource| resource.spec.options);
         let ops = options.and_then(|options| options.max_txn_ops);
         let ops = ops.unwrap_or(TXN_OPS_DEFAULT);
         Ok(Self {

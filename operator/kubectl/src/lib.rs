@@ -54,7 +54,7 @@ use witan_crd::{EtcdOperationSpec, MoveLeader, NoSettings, ReplaceMember};
 use witan_members::{CallError, page::chain};
 
 use self::{
-    command::{PluginCommand, PluginLine},
+    command::{PluginCommand, PluginLine, TargetFlags},
     facts::Facts,
     output::{print, print_as},
     target::Target,
@@ -129,11 +129,11 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
 }
 
 async fn command(line: PluginLine) -> Result<(), PluginError> {
-    if let PluginCommand::Convert(flags) = &line.command {
-        return convert::run(flags);
-    }
+    let Some(command) = without_cluster(&line.target, line.command).await? else {
+        return Ok(());
+    };
     let target = Target::new(&line.target).await?;
-    match line.command {
+    match command {
         PluginCommand::Status { cluster: Some(name), format, .. } => {
             let facts = facts::one(&target, &name).await?;
             print_as(format.output, &facts, |facts| {
@@ -174,25 +174,50 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
             acts::ask_of_known(&target, (&cluster, "restart"), asked, wait).await
         }
         PluginCommand::Logs(flags) => logs::run(&target, &flags).await,
-        PluginCommand::Top(flags) => top::run(&target, &flags).await,
+        PluginCommand::Report(flags) => report::run(&target, &flags).await,
+        // `without_cluster` has run these
+        PluginCommand::Top(_)
+        | PluginCommand::History { .. }
+        | PluginCommand::Diff { .. }
+        | PluginCommand::Revert { .. }
+        | PluginCommand::Convert(_) => Ok(()),
+    }
+}
+
+/// Runs a command that may need no API server, and returns any other one.
+async fn without_cluster(
+    target: &TargetFlags,
+    command: PluginCommand,
+) -> Result<Option<PluginCommand>, PluginError> {
+    match command {
+        PluginCommand::Convert(flags) => convert::run(&flags)?,
+        PluginCommand::Top(flags) => top::run(target, &flags).await?,
         PluginCommand::History { cluster, of, rev, limit, decode, format, members } => {
-            let keys = keys::Keys::open(&target, &cluster, &members).await?;
+            let keys = keys::Keys::open(target, cluster.as_deref(), &members).await?;
             let found = history::read(&keys, of.as_bytes(), rev, limit, decode).await?;
-            print_as(format.output, &found, history::text)
+            print_as(format.output, &found, history::text)?;
         }
         PluginCommand::Diff { cluster, at, format, members } => {
-            let keys = keys::Keys::open(&target, &cluster, &members).await?;
+            let keys = keys::Keys::open(target, cluster.as_deref(), &members).await?;
             let found = revert::differences(&keys, &at).await?;
-            print_as(format.output, &found, |found| revert::table(found, &at))
+            print_as(format.output, &found, |found| revert::table(found, &at))?;
         }
         PluginCommand::Revert { cluster, at, yes, members } => {
-            let keys = keys::Keys::open(&target, &cluster, &members).await?;
-            revert::run(&keys, &at, yes).await
+            let keys = keys::Keys::open(target, cluster.as_deref(), &members).await?;
+            revert::run(&keys, &at, yes).await?;
         }
-        PluginCommand::Report(flags) => report::run(&target, &flags).await,
-        // answered above: it needs no API server
-        PluginCommand::Convert(_) => Ok(()),
+        command @ (PluginCommand::Status { .. }
+        | PluginCommand::Backup(_)
+        | PluginCommand::Backups { .. }
+        | PluginCommand::Restore(_)
+        | PluginCommand::MoveLeader { .. }
+        | PluginCommand::Replace { .. }
+        | PluginCommand::Recover { .. }
+        | PluginCommand::Restart { .. }
+        | PluginCommand::Logs(_)
+        | PluginCommand::Report(_)) => return Ok(Some(command)),
     }
+    Ok(None)
 }
 
 /// Returns the message of the API server, or the reasons why it was not reached, the outermost first.

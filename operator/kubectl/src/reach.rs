@@ -8,7 +8,12 @@ use kube::{ResourceExt, api::ListParams};
 use witan_crd::{CLUSTER, CertificateRole, EtcdCluster, pod_phase, secret_file, speaks_tls};
 use witan_members::{Address, Answer, CallError, ClientTls, GrpcMembers, Login, Members as _};
 
-use super::{PluginError, command::MemberFlags, forward::Forward, target::Target};
+use super::{
+    PluginError,
+    command::{MemberFlags, TargetFlags},
+    forward::Forward,
+    target::Target,
+};
 
 /// The members of a cluster, at addresses that this machine reaches.
 pub(super) struct Reach {
@@ -55,6 +60,46 @@ impl Reach {
             return Err(words!("EtcdCluster {name} has no running pod"));
         }
         Ok(reach)
+    }
+
+    /// Takes the endpoints of the flags as they are, with the certificate and the user of the flags. The API server is not
+    /// asked.
+    pub(super) fn at_endpoints(flags: &MemberFlags) -> Result<Self, PluginError> {
+        let (tls, login) = (given_certificate(flags)?.map(Arc::new), given_login(flags)?);
+        let mut addresses = Vec::new();
+        for endpoint in &flags.endpoints {
+            if tls.is_none() && endpoint.starts_with("https://") {
+                return Err(words!("{endpoint} needs --cacert, --cert and --key"));
+            }
+            let authority = authority(endpoint);
+            addresses.push(Address {
+                member: authority.clone(),
+                server_name: host(&authority).to_owned(),
+                authority,
+                tls: tls.clone(),
+                login: login.clone(),
+            });
+        }
+        Ok(Self {
+            members: GrpcMembers::default(),
+            addresses,
+            forwards: BTreeMap::new(),
+        })
+    }
+
+    /// Finds a way to the members of a named cluster, or takes the endpoints of the flags.
+    pub(super) async fn of(
+        target: &TargetFlags,
+        cluster: Option<&str>,
+        flags: &MemberFlags,
+    ) -> Result<(Self, Option<EtcdCluster>), PluginError> {
+        let Some(name) = cluster else {
+            return Ok((Self::at_endpoints(flags)?, None));
+        };
+        let target = Target::new(target).await?;
+        let resource = target.cluster(name).await?;
+        let reach = Self::open(&target, &resource, flags).await?;
+        Ok((reach, Some(resource)))
     }
 
     async fn forward(
@@ -134,14 +179,19 @@ fn authority(endpoint: &str) -> String {
     rest.trim_end_matches('/').to_owned()
 }
 
+/// Returns the host of a host and a port.
+fn host(authority: &str) -> &str {
+    let host = authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, _)| host);
+    host.trim_matches(['[', ']'])
+}
+
 /// Returns the name of the member at an endpoint, and the name in its certificate: those of the pod with that address if
 /// there is one, else the endpoint and its host.
 fn member_names(cluster: &EtcdCluster, pods: &[Pod], endpoint: &str) -> (String, String) {
     let authority = authority(endpoint);
-    let host = authority
-        .rsplit_once(':')
-        .map_or(authority.as_str(), |(host, _)| host);
-    let host = host.trim_matches(['[', ']']).to_owned();
+    let host = host(&authority).to_owned();
     let has = |pod: &&Pod| {
         pod.status
             .as_ref()
@@ -156,20 +206,38 @@ fn member_names(cluster: &EtcdCluster, pods: &[Pod], endpoint: &str) -> (String,
     }
 }
 
+/// Returns the client certificate of the flags, if there is one.
+fn given_certificate(flags: &MemberFlags) -> Result<Option<ClientTls>, PluginError> {
+    let (Some(authorities), Some(certificate), Some(key)) =
+        (&flags.cacert, &flags.cert, &flags.key)
+    else {
+        return Ok(None);
+    };
+    Ok(Some(ClientTls {
+        authorities: file(authorities)?,
+        certificate: file(certificate)?,
+        key: file(key)?,
+    }))
+}
+
+/// Returns the user of the flags, if there is one.
+fn given_login(flags: &MemberFlags) -> Result<Option<Login>, PluginError> {
+    let (Some(user), Some(password)) = (&flags.user, &flags.password_file) else {
+        return Ok(None);
+    };
+    let password = String::from_utf8_lossy(&file(password)?).into_owned();
+    let password = password.trim_end_matches(['\r', '\n']).to_owned();
+    Ok(Some(Login { user: user.clone(), password }))
+}
+
 /// Returns the client certificate: that of the flags, else that of the operator.
 async fn certificate(
     target: &Target,
     cluster: &EtcdCluster,
     flags: &MemberFlags,
 ) -> Result<ClientTls, PluginError> {
-    if let (Some(authorities), Some(certificate), Some(key)) =
-        (&flags.cacert, &flags.cert, &flags.key)
-    {
-        return Ok(ClientTls {
-            authorities: file(authorities)?,
-            certificate: file(certificate)?,
-            key: file(key)?,
-        });
+    if let Some(given) = given_certificate(flags)? {
+        return Ok(given);
     }
     let name = cluster.secret_of(CertificateRole::Operator);
     let secret = target.get::<Secret>(&name).await;
@@ -185,10 +253,8 @@ async fn login(
     cluster: &EtcdCluster,
     flags: &MemberFlags,
 ) -> Result<Option<Login>, PluginError> {
-    if let (Some(user), Some(password)) = (&flags.user, &flags.password_file) {
-        let password = String::from_utf8_lossy(&file(password)?).into_owned();
-        let password = password.trim_end_matches(['\r', '\n']).to_owned();
-        return Ok(Some(Login { user: user.clone(), password }));
+    if let Some(given) = given_login(flags)? {
+        return Ok(Some(given));
     }
     let Some(secret) = cluster.spec.root_secret() else {
         return Ok(None);
@@ -201,4 +267,33 @@ async fn login(
 
 fn file(path: &std::path::Path) -> Result<Vec<u8>, PluginError> {
     std::fs::read(path).map_err(|error| words!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_reached_without_a_cluster() {
+        let flags = |endpoint: &str| MemberFlags {
+            endpoints: vec![endpoint.to_owned(), "[::1]:2379".to_owned()],
+            ..MemberFlags::default()
+        };
+        let reach = Reach::at_endpoints(&flags("http://db-0.example:2379/")).unwrap();
+        let found: Vec<_> = reach.addresses.iter().collect();
+        assert_eq!(found[0].authority, "db-0.example:2379");
+        assert_eq!(found[0].server_name, "db-0.example");
+        assert_eq!(
+            (&*found[1].member, &*found[1].server_name),
+            ("[::1]:2379", "::1")
+        );
+        assert!(
+            found
+                .iter()
+                .all(|address| address.tls.is_none() && address.login.is_none())
+        );
+        let refused = Reach::at_endpoints(&flags("https://db-0.example:2379"));
+        let error = refused.err().expect("it has no certificate").to_string();
+        assert!(error.contains("--cacert"), "{error}");
+    }
 }

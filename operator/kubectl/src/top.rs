@@ -17,12 +17,11 @@ use witan_api::v3::mvccpb::KeyValue;
 
 use super::{
     PluginError,
-    command::{Decode, TopFlags},
+    command::{Decode, TargetFlags, TopFlags},
     decode::{bytes, stored},
     keys::Keys,
     output::{print_as, tell},
     table::{Table, UNKNOWN, counted},
-    target::Target,
 };
 
 /// Prefixes that are counted by themselves at most. The keys of further ones are counted together.
@@ -65,11 +64,11 @@ struct Row {
 }
 
 /// Counts the keys of a cluster, or has its members count their requests.
-pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginError> {
+pub(super) async fn run(target: &TargetFlags, flags: &TopFlags) -> Result<(), PluginError> {
     if flags.rates.rates {
         return rates::run(target, flags).await;
     }
-    let keys = Keys::open(target, &flags.cluster, &flags.members).await?;
+    let keys = Keys::open(target, flags.cluster.as_deref(), &flags.members).await?;
     let mut pace = pace(flags.rate);
     let mut pages = keys.pages(flags.prefix.as_bytes(), None);
     let mut count = KeyCounts { with_kinds: flags.decode.is_some(), ..KeyCounts::default() };

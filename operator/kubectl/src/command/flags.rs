@@ -90,8 +90,9 @@ pub(crate) struct LogFlags {
 /// Flags of `top`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TopFlags {
-    /// The EtcdCluster.
-    pub(crate) cluster: String,
+    /// The EtcdCluster; with --endpoints it may be left out.
+    #[arg(required_unless_present = "endpoints")]
+    pub(crate) cluster: Option<String>,
     /// Only keys with this prefix.
     #[arg(long, default_value = "")]
     pub(crate) prefix: String,

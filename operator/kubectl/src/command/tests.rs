@@ -49,6 +49,10 @@ fn commands_that_make_no_sense_are_refused() {
         "top orders --rates --seconds 31",
         "top orders --rates --prefix /a",
         "top orders --rates --decode k8s",
+        "top",
+        "history /a",
+        "diff /a@7",
+        "revert /a@7",
         "diff orders /a",
         "diff orders /a@0",
         "revert orders @5",
@@ -73,6 +77,8 @@ fn commands_are_read() {
         "top orders --rates",
         "top orders --rates --seconds 30 --by client --rows 5 -o yaml",
         "revert orders /a@7 --yes",
+        "top --endpoints 10.0.0.1:2379 --rates",
+        "diff /a@7 --endpoints https://10.0.0.1:2379 --cacert a --cert b --key c",
         "convert",
         "convert -f values.yaml --from bitnami --name shop-etcd",
     ] {
@@ -80,4 +86,18 @@ fn commands_are_read() {
     }
     let at: PrefixAt = "/a@b/@7".parse().unwrap();
     assert_eq!(at, PrefixAt { prefix: "/a@b/".to_owned(), revision: 7 });
+}
+
+#[test]
+fn a_key_of_endpoints_is_no_cluster() {
+    for (line, of) in [
+        ("history orders /a", Some("orders")),
+        ("history orders /a --endpoints h:1", Some("orders")),
+        ("history /a --endpoints h:1", None),
+    ] {
+        let PluginCommand::History { cluster, of: key, .. } = parse(line).unwrap().command else {
+            panic!("{line} is another command");
+        };
+        assert_eq!((cluster.as_deref(), &*key), (of, "/a"), "{line}");
+    }
 }

@@ -15,12 +15,11 @@ use witan_members::page::{PAGE_BYTES_MAX, PageError, get};
 use super::OTHERS;
 use crate::{
     PluginError,
-    command::{By, TopFlags},
+    command::{By, TargetFlags, TopFlags},
     output::{print_as, tell},
     page,
     reach::Reach,
     table::{Table, UNKNOWN, clipped, counted},
-    target::Target,
 };
 
 /// How long a member may take beside the seconds in which it counts requests.
@@ -43,9 +42,8 @@ struct MemberRates {
     error: Option<String>,
 }
 
-pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginError> {
-    let resource = target.cluster(&flags.cluster).await?;
-    let reach = Reach::open(target, &resource, &flags.members).await?;
+pub(super) async fn run(target: &TargetFlags, flags: &TopFlags) -> Result<(), PluginError> {
+    let (reach, _) = Reach::of(target, flags.cluster.as_deref(), &flags.members).await?;
     let seconds = flags.rates.seconds;
     tell(&format!("counting requests for {seconds} s"));
     let path = format!("{PATH}?seconds={seconds}");
