@@ -10,11 +10,13 @@
 //! In a run on real storage a data directory does the same beside it, and decides what a power cut leaves:
 //! that must be what was durable here, with or without the step that the cut interrupted.
 
+mod copy;
 mod files;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use copy::Copies;
 use files::Files;
 use witan_machine::{
     record::{CorruptRecord, RecordChange},
@@ -99,6 +101,7 @@ pub struct Disk {
     newest: Saved,
     older: Option<Saved>,
     files: Option<Files>,
+    copies: Copies,
 }
 
 impl Disk {
@@ -112,6 +115,7 @@ impl Disk {
             newest: Saved { records: records_of(genesis), index: genesis.position.index },
             older: None,
             files: None,
+            copies: Copies::default(),
         }
     }
 

@@ -174,7 +174,8 @@ impl World {
                 if let Some(fault) = replica.receive(envelope) {
                     self.trace.line(self.now, || format!("dropped: {fault}"));
                 }
-                if let Some(term) = led_term {
+                // a copy follows nobody before a leader has confirmed that it leads
+                if let Some(term) = led_term.filter(|_| !replica.is_copied()) {
                     self.note_leader(place, (from, term), replica.status());
                 }
             }

@@ -17,6 +17,7 @@
 pub mod chaos;
 mod checkpoints;
 mod clients;
+mod copies;
 pub mod data_directory;
 mod disaster;
 pub mod disk;

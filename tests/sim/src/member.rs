@@ -353,6 +353,7 @@ impl World {
         if let Some(halt) = halted {
             return self.halted(place, halt);
         }
+        self.settle_copy(place, replica.is_copied());
         let wake_at_ns = replica.wake_at_ns();
         let begins = replica.log_begins();
         let member = &mut self.members[place];
@@ -393,6 +394,9 @@ impl World {
     fn halted(&mut self, place: usize, halt: Halt) {
         let id = place as u64 + 1;
         self.trace.line(self.now, || format!("m{id} ends: {halt}"));
+        if self.ends_by_copy(place, halt) {
+            return;
+        }
         let removed =
             self.truth.registry.removed_ids.contains(&MemberId(id)) || self.is_outside(id);
         if halt != Halt::Removed || !removed {
@@ -401,7 +405,7 @@ impl World {
         self.counts.ended += 1;
         self.members[place].existence = Existence::Gone;
         self.disks[place].abandon();
-        self.process_gone(place);
+        self.end_process(place);
         let percent = self.climate.end_crash_percent;
         if self.phase == Phase::Chaos && self.chance.chance(percent) {
             for other in 0..self.members.len() {
@@ -423,7 +427,7 @@ impl World {
         self.counts.crashes += 1;
         let left = self.disks[place].crash(&mut self.chance);
         self.judge_files(place, left);
-        self.process_gone(place);
+        self.end_process(place);
         let down = if self.chance.chance(40) {
             3
         } else {
@@ -442,7 +446,7 @@ impl World {
     }
 
     /// Ends a process: it loses everything that it held in memory.
-    fn process_gone(&mut self, place: usize) {
+    pub(crate) fn end_process(&mut self, place: usize) {
         let gone = place as u64 + 1;
         let member = &mut self.members[place];
         member.replica = None;
@@ -557,7 +561,7 @@ impl World {
             pre_vote: self.climate.pre_vote,
             compaction: None,
             request_ticks: self.scenario.request_ticks(),
-            copied: false,
+            copied: self.disks[(id - 1) as usize].is_copied(),
             tuning: self.tuning(),
         }
     }

@@ -1,5 +1,5 @@
 //! Mishaps beside the faults of `chaos`, in some seeds only: members believe that their leader has ended although
-//! it runs, replace their state by the leader's, or cannot sync their log. Their randomness is drawn apart,
+//! it runs, replace their state by the leader's, cannot sync their log, or start from copies of their disks (`copies`). Their randomness is drawn apart,
 //! so that runs without them stay as they are.
 
 use witan_replica::replica::{PeerEvent, Role, Status};
@@ -30,6 +30,9 @@ impl World {
             return;
         }
         self.after(pause, Event::Mishap);
+        if self.scenario.has_copies() {
+            return self.copy_disk();
+        }
         let rebuilds = self.scenario.has_rebuilds();
         let may_go_wrong = |status: Status| match rebuilds {
             true => status.role != Role::Leader,

@@ -24,6 +24,12 @@ const LEASE_QUESTIONS_SEEDS: u64 = 5;
 /// One seed of so many has members that replace their state by the leader's.
 const REBUILDS_SEEDS: u64 = 8;
 
+/// One seed of so many has disks that are copied.
+const COPIES_SEEDS: u64 = 7;
+
+/// One seed of so many of these has copies that nobody recognizes.
+const UNRECOGNIZED_COPIES_SEEDS: u64 = 4;
+
 /// One seed of so many has disks that fail to sync.
 const FAILED_SYNCS_SEEDS: u64 = 13;
 
@@ -89,6 +95,17 @@ impl Scenario {
     /// Whether members replace their state by the leader's.
     pub(crate) fn has_rebuilds(&self) -> bool {
         self.is_of_one_release() && self.seed % REBUILDS_SEEDS == 1
+    }
+
+    /// Whether members start from copies of their disks. Mistakes and rebuilds happen in other runs.
+    pub(crate) fn has_copies(&self) -> bool {
+        let other = self.has_mistakes() || self.has_rebuilds() || self.has_disaster();
+        self.is_of_one_release() && self.seed % COPIES_SEEDS == 5 && !other
+    }
+
+    /// Whether older copies are not recognized, as a snapshot of a block device.
+    pub(crate) fn has_unrecognized_copies(&self) -> bool {
+        self.has_copies() && self.seed / COPIES_SEEDS % UNRECOGNIZED_COPIES_SEEDS == 1
     }
 
     /// Whether disks fail to sync.

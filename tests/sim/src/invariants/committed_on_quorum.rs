@@ -47,6 +47,8 @@ fn held_by_majority(voters: &[u64], index: u64, scene: &Scene<'_>) -> bool {
         match disk.durable_entry(index) {
             Some(record) => held.push(Ident::of(record)),
             None if disk.checkpoint_index() >= index => covered += 1,
+            // its member had it when it acknowledged it
+            None if disk.forgotten_index() >= index => covered += 1,
             None => {}
         }
     }

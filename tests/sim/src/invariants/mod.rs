@@ -21,6 +21,7 @@ mod lease_answers;
 mod leases_kept;
 mod linearizable_reads;
 mod log_matching;
+mod no_silent_fork;
 mod proposal_liveness;
 mod read_liveness;
 mod rebuilds_end;
@@ -266,6 +267,7 @@ pub fn all() -> Vec<(&'static str, Box<dyn Invariant>)> {
         revision_monotone::RevisionMonotone,
         recovery_accepted::RecoveryAccepted,
         forced_alone::ForcedAlone,
+        no_silent_fork::NoSilentFork,
         storage_faithful::StorageFaithful,
         leases_kept::LeasesKept,
         lease_answers::LeaseAnswers,
