@@ -5,9 +5,13 @@
 //! not heard of, so they are kept at their index and term, and the members decide about them by an election as etcd's
 //! would have done.
 //!
-//! Reading order: `state` (backend and committed entries) → `entry` (one entry of etcd's log as one of ours).
+//! Members of one cluster may have different states of it, so each state has a lineage, by which a follower knows whether to
+//! take the leader's.
+//!
+//! Reading order: `state` (backend and committed entries) → `entry` (one entry of etcd's log as one of ours) → `lineage`.
 
 mod entry;
+mod lineage;
 mod state;
 
 use std::path::Path;
@@ -108,9 +112,10 @@ pub fn adopt(
         return Err(AdoptError::NoSpace { free, needed });
     }
     progress(Progress::Step("keys", etcd.backend.length));
-    let (view, shared_names) =
+    let (mut view, shared_names) =
         state::committed(&etcd, &mut |bytes| progress(Progress::Bytes(bytes)))?;
     view.machine.check_import()?;
+    view.position.lineage = lineage::of(&view);
     let log = undecided(&etcd, &view)?;
     let identity = DataIdentity::new(etcd.cluster_id, MemberId(etcd.member_id));
     progress(Progress::Step("writing", 0));

@@ -29,6 +29,10 @@ pub struct Position {
     /// Whether the joint configuration is left by itself.
     #[prost(bool, tag = "7")]
     pub auto_leave: bool,
+    /// The lineage of the state: a member's own if it was adopted from etcd, 0 if it was not. Members of the same lineage have
+    /// the same records after the same entry.
+    #[prost(fixed64, tag = "8")]
+    pub lineage: u64,
 }
 
 impl Position {

@@ -101,6 +101,7 @@ impl MemoryLog {
             voters_outgoing: now.voters_outgoing,
             learners_next: now.learners_next,
             auto_leave: now.auto_leave,
+            lineage: self.position.lineage,
         };
     }
 

@@ -15,6 +15,7 @@ mod frozen;
 mod group_commit;
 mod halt;
 mod leases;
+mod lineage;
 mod log_lost;
 mod membership;
 mod message_check;
@@ -224,6 +225,10 @@ pub struct Replica {
     /// If `--force-new-cluster` has appended to the log: the members that its entries remove which were committed
     /// before the start, with the indexes of those entries.
     removed_in_log: BTreeMap<u64, u64>,
+    /// The term whose leader has a state of another lineage.
+    other_lineage_term: Option<u64>,
+    /// The tick at which this member asked the leader for its state last.
+    state_asked_at: u64,
     /// Whether the leader's state is to replace this member's, which has become another one.
     rebuilds: bool,
     /// The state of the snapshot that raft has accepted, until the next turn installs it.
@@ -399,6 +404,8 @@ impl Replica {
             let _ = self.raft.step(lower);
             return Ok(());
         }
+        self.compare_lineage(&message);
+        self.cut_behind_first_of_term(&mut message);
         self.cut_to_room(&mut message);
         let asks_for_vote =
             kind == MessageType::MsgRequestVote || kind == MessageType::MsgRequestPreVote;
@@ -407,6 +414,7 @@ impl Replica {
             || self.is_late_from_ended_leader(&message)
             || self.disturbs_first_campaign(&message)
             || self.falls_short(&message)
+            || self.asks_twice(&message)
         {
             return Ok(());
         }

@@ -59,10 +59,8 @@ impl Replica {
             .checkpoint
             .ok_or_else(|| CorruptRecord::new("no checkpoint: the member was never initialized"))?;
         let place = checkpoint.position.clone();
-        let mut hard_state = match &recovered.hard_state {
-            Some(bytes) => wire::decode_hard_state(bytes)?,
-            None => HardState { term: place.term, ..HardState::default() },
-        };
+        let stored = recovered.hard_state.as_ref().map(wire::decode_hard_state);
+        let mut hard_state = stored.transpose()?.unwrap_or_default();
         let entries = recovered.records.iter().map(wire::decode_record);
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         let removed = check(&place, &entries, &hard_state)?;
@@ -100,6 +98,8 @@ impl Replica {
             durable_checkpoints: (0, place.index),
             commit_unpersisted: false,
             rebuilds: false,
+            other_lineage_term: None,
+            state_asked_at: 0,
             incoming_snapshot: None,
             outbox: Vec::new(),
             unanswered: Vec::new(),

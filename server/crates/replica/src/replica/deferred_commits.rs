@@ -138,6 +138,7 @@ impl Replica {
             ..Message::default()
         };
         message.set_msg_type(MessageType::MsgAppend);
+        self.tell_lineage(&mut message);
         self.post(to, Lane::Bulk, &PeerMessage::Raft(message));
     }
 }

@@ -165,6 +165,8 @@ frozen! {
         removed_at: BTreeSet<u64>,
         removed_in_log: BTreeMap<u64, u64>,
         rebuilds: bool,
+        other_lineage_term: Option<u64>,
+        state_asked_at: u64,
     }
 }
 

@@ -188,13 +188,13 @@ impl Replica {
         self.request_snapshot();
     }
 
-    /// Asks the leader for its state, if this member needs it and has not asked yet.
+    /// Asks the leader for its state, if it is to replace this member's and was not asked for yet.
     ///
     /// The leader's state must reach the end of this log, whose entries this member has acknowledged, and a member that
     /// has asked takes no entries: the leader may need it to commit them. It therefore asks only in a term in which its
     /// whole log is committed, and takes entries again when another term begins.
     pub(super) fn request_snapshot(&mut self) {
-        if !self.rebuilds {
+        if !self.awaits_leaders_state() {
             return;
         }
         if !self.leader_reaches_own_log() {
@@ -203,7 +203,26 @@ impl Replica {
         }
         // An error says that there is no leader, or that its first entry has not arrived: the next
         // tick tries again.
-        let _ = self.raft.request_snapshot();
+        if self.raft.request_snapshot().is_ok() {
+            self.state_asked_at = self.ticks;
+        }
+    }
+
+    /// Whether a message with entries was on its way when this member asked for the leader's state: raft would ask again, and
+    /// the leader would send its state twice. The caller drops it. After an election timeout the request may be lost.
+    pub(super) fn asks_twice(&mut self, message: &Message) -> bool {
+        let raft = &self.raft.raft;
+        let asks = message.get_msg_type() == MessageType::MsgAppend
+            && message.term == raft.term
+            && raft.pending_request_snapshot != INVALID_INDEX;
+        if !asks {
+            return false;
+        }
+        let twice = self.ticks < self.state_asked_at + self.config.election_ticks as u64;
+        if !twice {
+            self.state_asked_at = self.ticks;
+        }
+        twice
     }
 
     /// Whether a snapshot is an earlier one than this member has asked for: raft would install it, and with it forget

@@ -7,7 +7,7 @@ use raft::{
     eraftpb::{Entry, Message, MessageType},
 };
 
-use super::Replica;
+use super::{Replica, lineage::lineage_told};
 use crate::wire::{self, EntryError};
 use witan_machine::{
     command::{self, Command},
@@ -112,7 +112,9 @@ fn appends(message: &Message) -> bool {
 /// the argument of [`check`].
 fn fits_its_kind(message: &Message, last: Option<u64>) -> bool {
     match message.get_msg_type() {
-        MessageType::MsgAppend => has_contiguous_entries(message),
+        MessageType::MsgAppend => {
+            has_contiguous_entries(message) && lineage_told(message).is_some()
+        }
         // a follower acknowledges what the leader has
         MessageType::MsgAppendResponse => {
             last.is_none_or(|last| message.index <= last && message.request_snapshot <= last)

@@ -166,6 +166,7 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
         .lessor
         .set_leader_term(None, replica.machine.kv.leases(), 0);
     replica.durable_checkpoints = (view.position.index, view.position.index);
+    replica.other_lineage_term = None;
 }
 
 /// Puts entries and hard state into the log in memory, and returns what the disk is to take of them.
@@ -398,6 +399,7 @@ fn envelope(replica: &mut Replica, mut message: Message) -> Option<Envelope> {
         fill_metadata(message.mut_snapshot(), &view.position);
         snapshot = Some(Box::new(view));
     }
+    replica.tell_lineage(&mut message);
     Some(Envelope {
         to: MemberId(message.to),
         from: MemberId(message.from),

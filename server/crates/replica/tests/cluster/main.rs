@@ -9,6 +9,7 @@ mod failover;
 mod held;
 mod leases;
 mod lies;
+mod lineage;
 mod long_commands;
 mod membership;
 mod rebuild;

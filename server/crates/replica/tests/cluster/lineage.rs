@@ -1,0 +1,202 @@
+//! Members whose logs agree and whose states do not, as those that were adopted from etcd: all get the state of one leader.
+
+use witan_machine::{
+    auth::{AuthCommand, AuthOperation, UserAdd},
+    kv::{Compact, ImportedVersion, Kv, KvCommand},
+    record::RecordChange,
+};
+
+use super::*;
+
+/// States of one history: the second one has other blocks, the third one another salt and a deletion that a compaction
+/// elsewhere has removed.
+fn states(ids: &[u64]) -> [View; 3] {
+    let mut kv = Kv::default();
+    let apply = |kv: &mut Kv, operation| {
+        let command = KvCommand { operation: Some(operation) };
+        kv.apply(&command).expect("it is sound");
+    };
+    (0..200).for_each(|at| apply(&mut kv, put(&format!("k{}", at % 7))));
+    let delete = kv::DeleteRange { key: "k3".into(), ..kv::DeleteRange::default() };
+    apply(&mut kv, kv::KvOperation::Delete(delete));
+    let revision = kv.revision();
+    apply(&mut kv, kv::KvOperation::Compact(Compact { revision }));
+    kv.clear_states_before_compaction();
+    let [packed, with_deletion] = [false, true].map(|deletes| packed(&kv, deletes));
+    let mut lineage = 0;
+    [
+        (kv, "salt"),
+        (packed, "salt"),
+        (with_deletion, "other salt"),
+    ]
+    .map(|(kv, password)| {
+        let mut state = first_state(ids);
+        state.machine.kv = kv;
+        let user = UserAdd {
+            name: "u".into(),
+            password: password.into(),
+            no_password: false,
+        };
+        let operation = Some(AuthOperation::UserAdd(user));
+        let command = Command::Auth(AuthCommand { operation, ..AuthCommand::default() });
+        state.machine.apply(&Entry::unstamped(command, None));
+        lineage += 1;
+        state.position.lineage = lineage;
+        state
+    })
+}
+
+/// Copies a key space without the gaps of a compaction, with deletions at the compacted revision or without them.
+fn packed(kv: &Kv, deletes: bool) -> Kv {
+    let mut copy = Kv::default();
+    let written = kv.retained_versions();
+    for written in written.filter(|written| deletes || !written.deletes()) {
+        let pair = written.pair();
+        let version = ImportedVersion {
+            main: written.revision(),
+            sub: written.sub(),
+            deletes: written.deletes(),
+            key: written.key(),
+            value: &pair.value,
+            create_revision: pair.create_revision,
+            version: pair.version,
+            lease: pair.lease,
+        };
+        copy.import_version(&version).expect("it is sound");
+    }
+    copy.finish_import(kv.compacted(), 0).expect("it is sound");
+    copy
+}
+
+/// All records of a checkpoint, position and blocks included.
+fn records(view: &View) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut records = Vec::new();
+    view.changes(None, &mut |change| match change {
+        RecordChange::Put { key, value } => records.push((key, value)),
+        RecordChange::Delete { key } => panic!("{key:?} was never there"),
+    });
+    records
+}
+
+/// Members 1 to 3 with states of their own.
+fn adopted() -> Cluster {
+    let mut cluster = Cluster::default();
+    for (id, state) in (1..).zip(states(&[1, 2, 3])) {
+        let member = (replica(id, state, Tuning::default()), World::default());
+        cluster.members.insert(id, member);
+    }
+    cluster
+}
+
+impl Cluster {
+    /// Writes at a member that others wait for, until all have applied it, and checks that all are in one state.
+    fn assert_one_state(&mut self) {
+        // a request that waits is told that a snapshot may have skipped it
+        self.ticks(30);
+        let by = self.follower();
+        let ticket = self.propose(by, put("after"));
+        self.until(|cluster| cluster.answer(by, ticket).is_some());
+        self.ticks(30);
+        let ids: Vec<u64> = self.members.keys().copied().collect();
+        let all: Vec<_> = ids
+            .iter()
+            .map(|id| records(&self.replica(*id).view()))
+            .collect();
+        assert!(all.iter().all(|other| *other == all[0]), "members differ");
+    }
+}
+
+#[test]
+fn all_members_get_the_state_of_the_first_leader() {
+    let mut cluster = adopted();
+    let [first, second, third] = states(&[1, 2, 3]);
+    assert!(records(&first) != records(&second) && records(&second) != records(&third));
+    cluster.until(|cluster| cluster.leader().is_some());
+    let leader = cluster.leader().expect("it leads");
+    cluster.assert_one_state();
+    for id in [1, 2, 3] {
+        assert_eq!(cluster.world(id).installs, u64::from(id != leader));
+        let view = cluster.replica(id).view();
+        assert_eq!(
+            view.position.lineage, leader,
+            "the states were numbered by member"
+        );
+    }
+    let next = cluster.follower();
+    cluster.hand_over(leader, next);
+    cluster.until(|cluster| cluster.leader() == Some(next));
+    cluster.assert_one_state();
+    let installs: u64 = (1..=3).map(|id| cluster.world(id).installs).sum();
+    assert_eq!(installs, 2, "once is enough");
+}
+
+/// No member applies a later entry than the first one of the leader on a state that is replaced.
+#[test]
+fn a_member_takes_no_later_entries_before_it_has_the_leaders_state() {
+    let mut cluster = adopted();
+    cluster.holds_snapshots = true;
+    cluster.until(|cluster| cluster.leader().is_some());
+    let leader = cluster.leader().expect("it leads");
+    let first = cluster.replica(leader).last_index();
+    let ticket = cluster.propose(leader, put("a"));
+    cluster.ticks(20);
+    for id in [1, 2, 3].into_iter().filter(|id| *id != leader) {
+        assert_eq!(cluster.replica(id).last_index(), first);
+    }
+    assert!(
+        cluster.answer(leader, ticket).is_none(),
+        "a quorum has to take it"
+    );
+    cluster.holds_snapshots = false;
+    for held in std::mem::take(&mut cluster.held_snapshots) {
+        cluster.deliver(held);
+    }
+    cluster.until(|cluster| cluster.answer(leader, ticket).is_some());
+    cluster.assert_one_state();
+}
+
+/// One member may have got the state of a leader that ends, and the other one leads next.
+#[test]
+fn the_state_of_the_next_leader_counts_if_one_ends_before_all_have_its_state() {
+    for installed in 0..=1 {
+        for next in 0..=1 {
+            let mut cluster = adopted();
+            cluster.holds_snapshots = true;
+            cluster.until(|cluster| cluster.leader().is_some());
+            let leader = cluster.leader().expect("it leads");
+            cluster.until(|cluster| cluster.held_snapshots.len() == 2);
+            let held = std::mem::take(&mut cluster.held_snapshots);
+            let others: Vec<u64> = held.iter().map(|held| held.to.0).collect();
+            for held in held.into_iter().take(installed) {
+                cluster.deliver(held);
+            }
+            cluster.settle();
+            cluster.holds_snapshots = false;
+            cluster.kill(leader, &others);
+            cluster.until(|cluster| cluster.leader().is_some());
+            let leads = cluster.leader().expect("it leads");
+            if leads != others[next] {
+                cluster.hand_over(leads, others[next]);
+                cluster.until(|cluster| cluster.leader() == Some(others[next]));
+            }
+            cluster.assert_one_state();
+        }
+    }
+}
+
+#[test]
+fn equal_states_are_not_replaced() {
+    let [state, ..] = states(&[1, 2, 3]);
+    let mut cluster = Cluster::begun_with(state, &[1, 2, 3], Tuning::default());
+    cluster.assert_one_state();
+    assert_eq!(cluster.snapshots_sent, 0);
+}
+
+#[test]
+fn a_sole_member_goes_on_with_its_state() {
+    let [state, ..] = states(&[1]);
+    let mut cluster = Cluster::begun_with(state, &[1], Tuning::default());
+    let ticket = cluster.propose(1, put("a"));
+    cluster.until(|cluster| cluster.answer(1, ticket).is_some());
+    assert_eq!(cluster.world(1).installs, 0);
+}

@@ -1,0 +1,24 @@
+//! The lineage of a state: what tells whether two members begin with the same one.
+
+use sha2::{Digest as _, Sha256};
+use witan_machine::{record::RecordChange, view::View};
+
+/// Computes the lineage of a state: a hash of all records of its checkpoint, the places of keys in their blocks and the
+/// position in the log included. It is never 0, which is that of a state that was not adopted.
+pub(super) fn of(view: &View) -> u64 {
+    let mut records = Sha256::new();
+    view.changes(None, &mut |change| match change {
+        RecordChange::Put { key, value } => {
+            for part in [key, value] {
+                records.update((part.len() as u64).to_be_bytes());
+                records.update(part);
+            }
+        }
+        RecordChange::Delete { key } => unreachable!("{key:?} is in no earlier state"),
+    });
+    let digest = records.finalize();
+    let first = digest.iter().take(size_of::<u64>());
+    first
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+        .max(1)
+}
