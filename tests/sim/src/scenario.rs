@@ -30,6 +30,9 @@ const COPIES_SEEDS: u64 = 7;
 /// One seed of so many of these has copies that nobody recognizes.
 const UNRECOGNIZED_COPIES_SEEDS: u64 = 4;
 
+/// One seed of so many has members whose first states differ.
+const ADOPTED_SEEDS: u64 = 10;
+
 /// One seed of so many has disks that fail to sync.
 const FAILED_SYNCS_SEEDS: u64 = 13;
 
@@ -106,6 +109,11 @@ impl Scenario {
     /// Whether older copies are not recognized, as a snapshot of a block device.
     pub(crate) fn has_unrecognized_copies(&self) -> bool {
         self.has_copies() && self.seed / COPIES_SEEDS % UNRECOGNIZED_COPIES_SEEDS == 1
+    }
+
+    /// Whether the members were adopted from etcd, with states that differ.
+    pub(crate) fn is_adopted(&self) -> bool {
+        self.is_of_one_release() && self.seed % ADOPTED_SEEDS == 7
     }
 
     /// Whether disks fail to sync.

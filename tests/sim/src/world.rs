@@ -15,6 +15,7 @@ use witan_replica::{
 };
 
 use crate::{
+    adopted,
     chaos::Climate,
     checkpoints::CheckpointStep,
     data_directory::{Directories, MakeDirectory},
@@ -306,7 +307,13 @@ impl World {
         let delay_max = climate.delay;
         let people = (1..=count).map(|id| person(id, 0)).collect();
         let genesis = genesis(0xC1, people);
-        let disks = (0..count).map(|_| Disk::new(&genesis)).collect();
+        let first_state = |member| match scenario.is_adopted() {
+            true => adopted::first_state(&genesis, member),
+            false => genesis.clone(),
+        };
+        let disks = (0..count)
+            .map(|member| Disk::new(&first_state(member)))
+            .collect();
         let members = (0..count)
             .map(|_| Member::new(Existence::Present, &mut chance))
             .collect();

@@ -1,24 +1,30 @@
 //! Log compaction (§7): a checkpoint or a snapshot holds exactly the state after the entry at which
 //! it says it stands, for every member and after every crash.
 
+use std::collections::BTreeMap;
+
 use super::{ByIndex, Fact, Invariant, Scene};
 
 #[derive(Debug, Default)]
 pub(super) struct CheckpointFaithful {
-    /// The fingerprints of executed states; a restored state is held against them, now or when its index is known.
-    states: ByIndex<u64>,
+    /// The fingerprints of executed states, by lineage; a restored state is held against them, now or when its index is known.
+    states: BTreeMap<u64, ByIndex<u64>>,
 }
 
 impl Invariant for CheckpointFaithful {
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Forced { kept, .. } = fact {
-            self.states.cut(*kept);
+            self.states
+                .values_mut()
+                .for_each(|of_one| of_one.cut(*kept));
         }
-        if let Fact::Executed { member, batch, fingerprint, .. } = fact
+        if let Fact::Executed { member, batch, view, fingerprint, .. } = fact
             && let Some(last) = batch.last()
         {
             return self
                 .states
+                .entry(view.position.lineage)
+                .or_default()
                 .agree(last.index, fingerprint, *member)
                 .map_err(|(_, other)| {
                     format!(
@@ -31,6 +37,8 @@ impl Invariant for CheckpointFaithful {
             let index = view.position.index;
             return self
                 .states
+                .entry(view.position.lineage)
+                .or_default()
                 .agree(index, fingerprint, *member)
                 .map_err(|(_, other)| {
                     format!("what m{member} restored is not the state that m{other} had at {index}")

@@ -22,6 +22,7 @@ mod leases_kept;
 mod linearizable_reads;
 mod log_matching;
 mod no_silent_fork;
+mod one_lineage;
 mod proposal_liveness;
 mod read_liveness;
 mod rebuilds_end;
@@ -273,6 +274,7 @@ pub fn all() -> Vec<(&'static str, Box<dyn Invariant>)> {
         lease_answers::LeaseAnswers,
         leader_followed::LeaderFollowed,
         rebuilds_end::RebuildsEnd,
+        one_lineage::OneLineage,
         watch_complete::WatchComplete,
         followers_keep_up::FollowersKeepUp,
         removed_members_end::RemovedMembersEnd,

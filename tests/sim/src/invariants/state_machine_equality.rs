@@ -1,6 +1,8 @@
 //! State Machine Safety (§5.4.3): all members execute the same entry at an index, with the same
 //! answer, and are in the same state after it; so is a member that executes it again after a crash.
 
+use std::collections::BTreeMap;
+
 use witan_machine::{
     Outcome, Reply,
     kv::{self, OpReply},
@@ -12,7 +14,8 @@ use super::{ByIndex, Fact, Ident, Invariant, Scene};
 pub(super) struct StateMachineEquality {
     entries: ByIndex<Ident>,
     outcomes: ByIndex<Outcome>,
-    states: ByIndex<u64>,
+    /// By lineage: other ones have other sizes until the leader's state replaces them.
+    states: BTreeMap<u64, ByIndex<u64>>,
 }
 
 impl Invariant for StateMachineEquality {
@@ -20,7 +23,9 @@ impl Invariant for StateMachineEquality {
         if let Fact::Forced { kept, .. } = fact {
             self.entries.cut(*kept);
             self.outcomes.cut(*kept);
-            self.states.cut(*kept);
+            self.states
+                .values_mut()
+                .for_each(|of_one| of_one.cut(*kept));
         }
         let Fact::Executed { member, batch, view, fingerprint, .. } = fact else {
             return Ok(());
@@ -58,6 +63,8 @@ impl Invariant for StateMachineEquality {
             ));
         }
         self.states
+            .entry(view.position.lineage)
+            .or_default()
             .agree(index, fingerprint, *member)
             .map_err(|(_, other)| format!("m{member} and m{other} differ after entry {index}"))
     }

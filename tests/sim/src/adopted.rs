@@ -1,0 +1,72 @@
+//! The first states of members that were adopted from etcd, each by itself: one history in other blocks, and so of other
+//! lineages.
+
+use witan_machine::{
+    kv::{Compact, DeleteRange, ImportedVersion, Kv, KvCommand, KvOperation, Put},
+    view::View,
+};
+
+/// Puts before the compaction and after it: some blocks are full.
+const PUTS: usize = 60;
+
+/// Bytes of each value.
+const VALUE_BYTES: usize = 2000;
+
+/// Returns the first state of a member: one of two. The first has gaps where a compaction removed versions, the other has
+/// none, because its backend was read after that.
+pub(crate) fn first_state(genesis: &View, member: u64) -> View {
+    let mut kv = Kv::default();
+    put_some(&mut kv);
+    let revision = kv.revision() - 1;
+    apply(&mut kv, KvOperation::Compact(Compact { revision }));
+    kv.clear_states_before_compaction();
+    let lineage = 1 + member % 2;
+    if lineage == 2 {
+        kv = packed(&kv);
+    }
+    put_some(&mut kv);
+    let mut state = genesis.clone();
+    state.machine.kv = kv;
+    state.position.lineage = lineage;
+    state
+}
+
+fn apply(kv: &mut Kv, operation: KvOperation) {
+    kv.apply(&KvCommand { operation: Some(operation) })
+        .expect("it is sound");
+}
+
+fn put_some(kv: &mut Kv) {
+    for at in 0..PUTS {
+        let key = format!("/adopted/{}", at % 7).into();
+        let value = vec![b'v'; VALUE_BYTES].into();
+        apply(kv, KvOperation::Put(Put { key, value, ..Put::default() }));
+    }
+    let key = "/adopted/3".into();
+    apply(
+        kv,
+        KvOperation::Delete(DeleteRange { key, ..DeleteRange::default() }),
+    );
+}
+
+/// Copies a key space as it is read from a backend: without gaps.
+fn packed(kv: &Kv) -> Kv {
+    let mut copy = Kv::default();
+    for written in kv.retained_versions() {
+        let pair = written.pair();
+        let version = ImportedVersion {
+            main: written.revision(),
+            sub: written.sub(),
+            deletes: written.deletes(),
+            key: written.key(),
+            value: &pair.value,
+            create_revision: pair.create_revision,
+            version: pair.version,
+            lease: pair.lease,
+        };
+        copy.import_version(&version).expect("it is sound");
+    }
+    copy.finish_import(kv.compacted(), kv.compacted())
+        .expect("it is sound");
+    copy
+}
