@@ -389,12 +389,13 @@ fn start_node(
     let settings = replica_config(config, identity.member_id, copied);
     let replica = recorder::start_recorded(config, (settings, recovered), &mut space)?;
     let (frozen, to_hash) = FrozenStates::new(config.corruption.compactions.is_some());
+    let shared = shared_parts(config, (&identity, &storage), (metrics, budgets), stopping);
     let parts = NodeParts {
         replica,
         log: storage.log,
         checkpoint_log_bytes: storage.checkpoint_log_bytes,
         space,
-        shared: shared_parts(config, &identity, (metrics, budgets), stopping),
+        shared,
         tick: config.heartbeat_interval,
         slow_apply: config.warning_apply_duration,
         frozen,
@@ -437,7 +438,7 @@ fn start_node(
 /// Collects the settings and the identity that all handles of the node share.
 fn shared_parts(
     config: &Config,
-    identity: &DataIdentity,
+    (identity, storage): (&DataIdentity, &storage::Storage),
     (metrics, budgets): (NodeMetrics, &BudgetMetrics),
     stopping: watch::Receiver<bool>,
 ) -> SharedParts {
@@ -445,6 +446,7 @@ fn shared_parts(
         identity: ProcessIdentity {
             member_id: identity.member_id,
             cluster_id: identity.cluster_id,
+            store: storage.store.clone(),
             name: config.name.clone(),
             started_ns: now_ns(),
         },
@@ -538,8 +540,8 @@ async fn publish(node: Node, config: Config, published: watch::Sender<bool>) {
         .iter()
         .map(ToString::to_string)
         .collect();
-    let id = node.identity().member_id.0;
-    let publish = PublishAttributes { id, name: config.name.clone(), client_urls };
+    let (id, store) = (node.identity().member_id, node.identity().store.clone());
+    let publish = PublishAttributes::new(id, config.name.clone(), client_urls, store);
     let mut warned = false;
     while let Err(error) = node.propose(publish.clone()).await {
         if !std::mem::replace(&mut warned, true) {

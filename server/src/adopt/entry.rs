@@ -234,6 +234,7 @@ fn cluster(request: &InternalRaftRequest) -> Option<Command> {
         id: set.member_id,
         name: attributes.name,
         client_urls: attributes.client_urls,
+        ..PublishAttributes::default()
     }))
 }
 

@@ -1,8 +1,9 @@
-//! Data directories that are not what their file `identity` says, and copies that share the log of `--wal-dir`.
+//! Data directories that are not what their file `identity` says, copies that share the log of `--wal-dir`, and members that
+//! run with another directory than before.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
-use witan_e2e::{Launch, Server, tool::witan};
+use witan_e2e::{Cluster, Launch, Server, folder, http, tool::witan, wait};
 
 /// The refusal of a start: its exit code and its last line.
 fn refused(server: &mut Server) -> (Option<i32>, String) {
@@ -16,11 +17,6 @@ fn info(data: &Path) -> String {
     let said = witan(&["info", &data.display().to_string()]);
     assert_ne!(said.code, Some(0), "{}", said.all());
     said.all()
-}
-
-fn cp(from: &Path, to: &Path) {
-    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
-    assert!(copied.expect("cp runs").success());
 }
 
 #[test]
@@ -57,7 +53,7 @@ fn a_copy_with_a_link_to_the_log_of_its_original_is_refused() {
     original.terminate();
     let mut copy = Launch::witan().prepare();
     let data = copy.dir().join("data");
-    cp(&original.dir().join("data"), &data);
+    folder::copy(&original.dir().join("data"), &data);
     let log = original.dir().join("wal/log");
     let of_log = |at: &Path| {
         let files = fs::read_dir(at).expect("the log");
@@ -97,4 +93,107 @@ fn a_copy_with_a_link_to_the_log_of_its_original_is_refused() {
     fs::remove_dir_all(original.dir().join("data")).expect("its directory");
     copy.start_again();
     copy.answers(200, "GET", "/v2/keys/kept", "");
+}
+
+/// Whether a member has refused a stream for this reason.
+fn has_refused(member: &Server, reason: &str) -> bool {
+    let page = http::once(&member.address(), "GET", "/metrics", "").text();
+    let series = format!("witan_peer_refused_total{{reason=\"{reason}\"}}");
+    let line = page.lines().find(|line| line.starts_with(&series));
+    line.is_some_and(|line| !line.ends_with(" 0"))
+}
+
+/// With the vote of the emptied member, the one that lacks the write would be elected.
+#[test]
+fn a_member_with_an_emptied_directory_elects_nobody() {
+    let mut cluster = Cluster::start(3);
+    cluster.wait_equal();
+    let leader = cluster.leader();
+    let [behind, emptied] = [(leader + 1) % 3, (leader + 2) % 3];
+    cluster.member_mut(behind).kill9();
+    let put = cluster.member(leader);
+    put.answers(201, "PUT", "/v2/keys/acknowledged", "value=1");
+    cluster.member_mut(emptied).kill9();
+    cluster.member_mut(leader).kill9();
+    let data = cluster.member(emptied).dir().join("data");
+    fs::remove_dir_all(data).expect("the data is removed");
+    let mark = cluster.member(emptied).log().len();
+    // the others do not answer its question whether it was started before
+    cluster.member_mut(emptied).start_unready_again();
+    cluster.member_mut(behind).start_unready_again();
+    let member = cluster.member(emptied);
+    member.wait_log(mark, "known with another data directory");
+    cluster.member_mut(leader).start_again();
+    assert_eq!(cluster.member_mut(emptied).wait_exit().code(), Some(35));
+    let member = cluster.member(emptied);
+    member.wait_log(
+        mark,
+        "the cluster knows this member with another data directory",
+    );
+    for at in [leader, behind] {
+        cluster.member_mut(at).wait_ready();
+        let member = cluster.member(at);
+        member.answers(200, "GET", "/v2/keys/acknowledged?quorum=true", "");
+        assert!(has_refused(member, "store"));
+    }
+}
+
+#[test]
+fn a_copy_takes_the_place_of_its_original_for_good() {
+    let mut cluster = Cluster::start(3);
+    let follower = cluster.follower();
+    let at = |cluster: &Cluster, name| cluster.member(follower).dir().join(name);
+    let (data, other) = (at(&cluster, "data"), at(&cluster, "other"));
+    let exchange = || {
+        let third = data.with_file_name("third");
+        fs::rename(&data, &third).expect("a rename");
+        fs::rename(&other, &data).expect("a rename");
+        fs::rename(&third, &other).expect("a rename");
+    };
+    cluster.member_mut(follower).terminate();
+    folder::copy(&data, &other);
+    exchange();
+    // the copy is the member from its first start on, also after the next one
+    for _ in 0..2 {
+        cluster.member_mut(follower).start_again();
+        let member = cluster.member(follower);
+        member.answers(201, "POST", "/v2/keys/queue", "value=1");
+        cluster.wait_equal();
+        cluster.member_mut(follower).terminate();
+    }
+    exchange();
+    let mark = cluster.member(follower).log().len();
+    cluster.member_mut(follower).start_unready_again();
+    assert_eq!(cluster.member_mut(follower).wait_exit().code(), Some(35));
+    let member = cluster.member(follower);
+    member.wait_log(mark, "another copy has taken its place");
+    exchange();
+    cluster.member_mut(follower).start_again();
+    let member = cluster.member(follower);
+    member.answers(201, "POST", "/v2/keys/queue", "value=1");
+    cluster.wait_equal();
+}
+
+#[test]
+fn a_copy_beside_its_original_is_refused() {
+    let mut cluster = Cluster::start(3);
+    let follower = cluster.follower();
+    cluster.member_mut(follower).terminate();
+    let mut copy = Launch::witan().prepare();
+    let data = cluster.member(follower).dir().join("data");
+    folder::copy(&data, &copy.dir().join("data"));
+    cluster.member_mut(follower).start_again();
+    copy.start_unready_again();
+    copy.wait_log(0, "is a copy, and the member runs with the original");
+    for at in 0..3 {
+        let member = cluster.member(at);
+        member.answers(201, "POST", "/v2/keys/queue", "value=1");
+        wait::until_true("it refuses the copy", || {
+            at == follower || has_refused(member, "copy")
+        });
+    }
+    cluster.wait_equal();
+    copy.kill9();
+    cluster.member_mut(follower).terminate();
+    cluster.member_mut(follower).start_again();
 }

@@ -293,6 +293,8 @@ fn about_members(rng: &mut Rng, member: u64, id: u64) -> Command {
             id: member,
             name: format!("m{member}"),
             client_urls: vec![format!("http://m{member}:{id}")],
+            store_id: member,
+            store_ancestors: Vec::new(),
         })
     } else {
         Command::ClusterVersion(ClusterVersion { version: format!("3.{}.0", id % 7) })

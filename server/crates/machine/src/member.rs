@@ -23,6 +23,23 @@ impl fmt::Display for MemberId {
     }
 }
 
+/// The data directory of a member, as it tells it from all others: a new one, a copy, an emptied one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreLineage {
+    /// Its store id, drawn at random when the directory was made, and again when it was found to be a copy. 0 for none.
+    pub id: u64,
+    /// The store ids of the directories that it is a copy of, the latest first.
+    pub ancestors: Vec<u64>,
+}
+
+impl StoreLineage {
+    /// Whether a member whose store id is `registered`, 0 for none yet, may run with this directory: it is the same one, or
+    /// a copy of it.
+    pub fn continues(&self, registered: u64) -> bool {
+        registered == 0 || self.id == registered || self.ancestors.contains(&registered)
+    }
+}
+
 /// One member as the cluster knows it.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Member {
@@ -41,6 +58,9 @@ pub struct Member {
     /// Receives the log, does not vote.
     #[prost(bool, tag = "5")]
     pub learner: bool,
+    /// The store id of its data directory; 0 until it has started.
+    #[prost(fixed64, tag = "6")]
+    pub store_id: u64,
 }
 
 /// A member's attributes, proposed by itself at each start.
@@ -55,6 +75,12 @@ pub struct PublishAttributes {
     /// `--advertise-client-urls`.
     #[prost(string, repeated, tag = "3")]
     pub client_urls: Vec<String>,
+    /// The store id of its data directory; 0 if it is not known.
+    #[prost(fixed64, tag = "4")]
+    pub store_id: u64,
+    /// Ancestors of the directory ([`StoreLineage::ancestors`]).
+    #[prost(fixed64, repeated, tag = "5")]
+    pub store_ancestors: Vec<u64>,
 }
 
 /// New peer URLs of a member.
@@ -174,6 +200,19 @@ impl MemberRegistry {
     }
 }
 
+impl PublishAttributes {
+    /// The attributes of a member that runs with this data directory.
+    pub fn new(id: MemberId, name: String, client_urls: Vec<String>, store: StoreLineage) -> Self {
+        let StoreLineage { id: store_id, ancestors: store_ancestors } = store;
+        Self { id: id.0, name, client_urls, store_id, store_ancestors }
+    }
+
+    /// The data directory of the member.
+    pub fn store(&self) -> StoreLineage {
+        StoreLineage { id: self.store_id, ancestors: self.store_ancestors.clone() }
+    }
+}
+
 impl Member {
     /// The id.
     pub fn member_id(&self) -> MemberId {
@@ -212,11 +251,21 @@ struct StoredRegistry {
 }
 
 impl MemberRegistry {
-    /// Records a member's name and client URLs; ignores an unknown (removed) member.
+    /// Records a member's name, client URLs and store id. Ignores an unknown (removed) member, and a data directory that
+    /// does not continue the one that is registered: another one has taken its place.
     pub(crate) fn publish(&mut self, publish: &PublishAttributes) {
-        if let Some(member) = self.by_id.get_mut(&MemberId(publish.id)) {
-            member.name.clone_from(&publish.name);
-            member.client_urls.clone_from(&publish.client_urls);
+        let Some(member) = self.by_id.get_mut(&MemberId(publish.id)) else {
+            return;
+        };
+        let store = publish.store();
+        let is_known = store.id != 0;
+        if is_known && !store.continues(member.store_id) {
+            return;
+        }
+        member.name.clone_from(&publish.name);
+        member.client_urls.clone_from(&publish.client_urls);
+        if is_known {
+            member.store_id = store.id;
         }
     }
 
@@ -412,6 +461,32 @@ mod tests {
             (learner(2, "b"), Err(MembershipError::NotFound)),
             (learner(3, "b"), Ok(())),
         ]);
+    }
+
+    #[test]
+    fn a_store_is_replaced_by_its_copy_alone() {
+        let mut members = changed(vec![]);
+        let mut published = |store_id, store_ancestors: &[u64]| {
+            members.publish(&PublishAttributes {
+                id: 1,
+                name: format!("{store_id}"),
+                store_id,
+                store_ancestors: store_ancestors.to_vec(),
+                ..PublishAttributes::default()
+            });
+            let member = &members.by_id[&MemberId(1)];
+            (member.store_id, member.name.clone())
+        };
+        let of = |store: u64, name: &str| (store, name.to_owned());
+        assert_eq!(published(7, &[]), of(7, "7"));
+        // an emptied directory, and a copy of that
+        assert_eq!(published(8, &[]), of(7, "7"));
+        assert_eq!(published(9, &[8]), of(7, "7"));
+        // a copy of a copy, then the original
+        assert_eq!(published(10, &[11, 7]), of(10, "10"));
+        assert_eq!(published(7, &[]), of(10, "10"));
+        // not of a member of Witan: the log of etcd
+        assert_eq!(published(0, &[]), of(10, "0"));
     }
 
     #[test]

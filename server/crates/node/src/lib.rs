@@ -54,8 +54,13 @@ use futures_util::FutureExt as _;
 use tokio::sync::{oneshot, watch};
 use witan_base::{budget::MemoryBudget, client_network::ClientNetwork};
 use witan_machine::{
-    Outcome, Reply, auth::Caller, command::Command, kv::KvError, member::MemberId,
-    operation::Operation, view::View,
+    Outcome, Reply,
+    auth::Caller,
+    command::Command,
+    kv::KvError,
+    member::{MemberId, StoreLineage},
+    operation::Operation,
+    view::View,
 };
 use witan_replica::{host::Envelope, replica::PeerEvent};
 use witan_storage::{OnDurable, ReceivedSnapshot, SpaceStatus};
@@ -188,6 +193,8 @@ pub struct ProcessIdentity {
     pub member_id: MemberId,
     /// Cluster id.
     pub cluster_id: u64,
+    /// The data directory.
+    pub store: StoreLineage,
     /// `--name`.
     pub name: String,
     /// Unix time of the process start, nanoseconds.

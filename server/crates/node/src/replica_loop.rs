@@ -386,18 +386,18 @@ impl ReplicaLoop {
         }
     }
 
-    /// Marks a copied data directory as this member's own once the member votes again.
+    /// Marks a copied data directory as up to date once the member votes again.
     fn end_copy(&mut self) {
         if self.replica.is_copied() {
             return;
         }
         let Some(copy) = self.copy.take() else { return };
         self.shared.metrics.copied.set(0);
-        match copy.mark_as_own() {
+        match copy.mark_up_to_date() {
             Ok(()) => tracing::info!("the data directory was a copy; this member is up to date"),
             // on a full disk a member must run, too; its next start finds a copy again
             Err(error) => {
-                tracing::warn!(%error, "failed to mark the copied data directory as the member's own");
+                tracing::warn!(%error, "failed to mark the copied data directory as up to date");
             }
         }
     }
@@ -438,7 +438,7 @@ fn halt_process(halt: Halt) -> ! {
     let exit_code = match halt {
         Halt::UnknownCommand { .. } => EXIT_UNKNOWN_COMMAND,
         Halt::Removed => EXIT_REMOVED,
-        Halt::LogLost { .. } => EXIT_LOG_LOST,
+        Halt::LogLost { .. } | Halt::Replaced => EXIT_LOG_LOST,
         Halt::Forked { .. } => EXIT_FORKED,
         Halt::CorruptEntry { .. } => EXIT_CORRUPT_ENTRY,
     };

@@ -37,7 +37,8 @@ pub fn message(contents: &[u8]) -> Vec<u8> {
 /// it is invalid.
 pub fn handshake(contents: &[u8]) -> Option<(Vec<u8>, bool)> {
     let hello = Handshake::decode(contents)?;
-    let taken = hello.check(hello.to, &MemberRegistry::default()).is_ok();
+    let own = (hello.to, &hello.store);
+    let taken = hello.check(own, &MemberRegistry::default()).is_ok();
     Some((hello.encode(), taken))
 }
 

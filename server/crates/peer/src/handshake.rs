@@ -1,12 +1,14 @@
 //! The handshake of a stream between members: the opener names itself, the target member and the kind of stream; the
-//! other side accepts, or refuses with a reason. Nothing else is read before.
+//! other side accepts, or refuses with a reason. Nothing else is read before. Both sides compare the data directories (store
+//! ids) with those that the cluster has registered: an emptied directory has the ids of the member that it replaces.
 //!
 //! Not here: TLS, which comes before, and the messages, which come after.
 
 use std::fmt;
 
-use witan_machine::member::{MemberId, MemberRegistry};
-use witan_replica::host::Lane;
+use witan_machine::member::{MemberId, MemberRegistry, StoreLineage};
+use witan_replica::{host::Lane, replica::PeerEvent};
+use witan_storage::ANCESTORS_MAX;
 
 /// The first bytes of every stream between members. No HTTP request begins with them.
 pub(super) const MAGIC: [u8; 7] = *b"\x89WITANP";
@@ -60,6 +62,10 @@ pub(super) struct Handshake {
     pub(super) cluster_id: u64,
     pub(super) from: MemberId,
     pub(super) to: MemberId,
+    /// The data directory of the opener.
+    pub(super) store: StoreLineage,
+    /// The store id that is registered of the target, as far as the opener knows; 0 for none.
+    pub(super) to_store: u64,
     pub(super) kind: StreamKind,
     /// Version of the opener's program, for logs and for later versions of this protocol.
     pub(super) release: String,
@@ -67,17 +73,23 @@ pub(super) struct Handshake {
     pub(super) peer_urls: Vec<String>,
 }
 
-/// Bytes of a handshake before the release.
-const FIXED_BYTES: usize = 25;
+/// Bytes of a handshake before the ancestors of the opener's data directory, and of the number of these.
+const FIXED_BYTES: usize = 42;
 
 impl Handshake {
     /// Encodes the contents of a handshake's frame.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(FIXED_BYTES + self.release.len());
-        for id in [self.cluster_id, self.from.0, self.to.0] {
+        let ancestors = &self.store.ancestors[..self.store.ancestors.len().min(ANCESTORS_MAX)];
+        let (cluster_id, store_id) = (self.cluster_id, self.store.id);
+        for id in [cluster_id, self.from.0, self.to.0, store_id, self.to_store] {
             out.extend_from_slice(&id.to_be_bytes());
         }
         out.push(self.kind as u8);
+        out.push(u8::try_from(ancestors.len()).unwrap_or_default());
+        for id in ancestors {
+            out.extend_from_slice(&id.to_be_bytes());
+        }
         out.extend_from_slice(self.release.as_bytes());
         for url in &self.peer_urls {
             if out.len() + 1 + url.len() <= HANDSHAKE_BYTES_MAX {
@@ -93,11 +105,17 @@ impl Handshake {
         if contents.len() > HANDSHAKE_BYTES_MAX {
             return None;
         }
-        let (ids, rest) = contents.split_at_checked(FIXED_BYTES - 1)?;
-        let (kind, texts) = rest.split_first()?;
-        let mut ids = ids
-            .chunks_exact(8)
-            .filter_map(|id| id.try_into().ok().map(u64::from_be_bytes));
+        let (fixed, rest) = contents.split_at_checked(FIXED_BYTES)?;
+        let (ids, [kind, count]) = fixed.split_last_chunk()?;
+        let count = usize::from(*count);
+        if count > ANCESTORS_MAX {
+            return None;
+        }
+        let (ancestors, texts) = rest.split_at_checked(8 * count)?;
+        let [mut ids, ancestors] = [ids, ancestors].map(|ids| {
+            let ids = ids.chunks_exact(8);
+            ids.filter_map(|id| id.try_into().ok().map(u64::from_be_bytes))
+        });
         let mut texts = std::str::from_utf8(texts).ok()?.split('\0');
         let release = texts.next()?.to_owned();
         let peer_urls: Vec<String> = texts.map(str::to_owned).collect();
@@ -105,14 +123,21 @@ impl Handshake {
             cluster_id: ids.next()?,
             from: MemberId(ids.next()?),
             to: MemberId(ids.next()?),
+            store: StoreLineage { id: ids.next()?, ancestors: ancestors.collect() },
+            to_store: ids.next()?,
             kind: StreamKind::of(*kind)?,
             release,
             peer_urls,
         })
     }
 
-    /// Checks whether the member `own` accepts this stream; the error says why not.
-    pub(super) fn check(&self, own: MemberId, members: &MemberRegistry) -> Result<(), Refusal> {
+    /// Checks whether the member `own`, which runs with the data directory `store`, accepts this stream; the error says why
+    /// not.
+    pub(super) fn check(
+        &self,
+        (own, store): (MemberId, &StoreLineage),
+        members: &MemberRegistry,
+    ) -> Result<(), Refusal> {
         if self.cluster_id != members.cluster_id {
             return Err(Refusal::ClusterId(members.cluster_id));
         }
@@ -125,10 +150,20 @@ impl Handshake {
         if members.removed_ids.contains(&self.from) {
             return Err(Refusal::Removed);
         }
-        if !members.by_id.contains_key(&self.from) {
-            return Err(Refusal::Unknown);
+        let known = members.by_id.get(&self.from).ok_or(Refusal::Unknown)?;
+        if !self.store.continues(known.store_id) {
+            return Err(Refusal::Store(known.store_id));
+        }
+        if !store.continues(self.to_store) {
+            return Err(Refusal::TargetStore(store.id));
         }
         Ok(())
+    }
+
+    /// Whether the opener runs with a copy of the data directory that is registered of it.
+    pub(super) fn is_copy(&self, members: &MemberRegistry) -> bool {
+        let known = members.by_id.get(&self.from);
+        known.is_some_and(|known| known.store_id != 0 && known.store_id != self.store.id)
     }
 }
 
@@ -153,6 +188,12 @@ pub(super) enum Refusal {
     Kind,
     /// The opener's certificate does not belong to the opening member.
     Certificate,
+    /// Another data directory than the opener's is registered of its member.
+    Store(u64),
+    /// The member that listens here runs with another data directory than the cluster has registered of it.
+    TargetStore(u64),
+    /// The opener runs with a copy of a data directory whose original is connected.
+    Copy,
 }
 
 impl Refusal {
@@ -168,12 +209,33 @@ impl Refusal {
             Self::Malformed => (7, 0, "malformed"),
             Self::Kind => (8, 0, "kind"),
             Self::Certificate => (9, 0, "certificate"),
+            Self::Store(id) => (10, id, "store"),
+            Self::TargetStore(id) => (11, id, "target_store"),
+            Self::Copy => (12, 0, "copy"),
         }
     }
 
     /// Returns the name of a refusal in metrics and logs.
     pub(super) fn label(self) -> &'static str {
         self.parts().2
+    }
+
+    /// Returns what the replica must hear of a refusal that stays.
+    pub(super) fn event(self) -> Option<PeerEvent> {
+        match self {
+            Self::Removed => Some(PeerEvent::RemovedHere),
+            Self::Store(_) => Some(PeerEvent::ReplacedHere),
+            Self::Protocol(_)
+            | Self::ClusterId(_)
+            | Self::WrongTarget(_)
+            | Self::ForeignIdentity
+            | Self::Unknown
+            | Self::Malformed
+            | Self::Kind
+            | Self::Certificate
+            | Self::TargetStore(_)
+            | Self::Copy => None,
+        }
     }
 
     /// Returns the refusal with this code and value on the wire; `None` if the code is unknown.
@@ -188,6 +250,9 @@ impl Refusal {
             Self::Malformed,
             Self::Kind,
             Self::Certificate,
+            Self::Store(value),
+            Self::TargetStore(value),
+            Self::Copy,
         ];
         refusals
             .into_iter()
@@ -224,6 +289,21 @@ impl fmt::Display for Refusal {
                  its peer URLs, and the certificate of this process is not; check --peer-cert-file and the \
                  data directory",
             ),
+            Self::Store(id) => write!(
+                f,
+                "this member is known with another data directory, of store {id:016x}: the one of this process was \
+                 emptied, or another copy has taken its place; remove this member from the cluster and add it again \
+                 with an empty directory"
+            ),
+            Self::TargetStore(id) => write!(
+                f,
+                "it runs with another data directory than that of its member, of store {id:016x}: the directory was \
+                 emptied, or another copy has taken its place; remove that member from the cluster and add it again \
+                 with an empty directory"
+            ),
+            Self::Copy => f.write_str(
+                "the data directory of this process is a copy, and the member runs with the original; stop one of them",
+            ),
         }
     }
 }
@@ -259,11 +339,15 @@ mod tests {
     fn members() -> MemberRegistry {
         let mut members = MemberRegistry { cluster_id: 7, ..MemberRegistry::default() };
         for id in [1, 2] {
-            let member = Member { id, ..Member::default() };
+            let member = Member { id, store_id: 10 * id, ..Member::default() };
             members.by_id.insert(member.member_id(), member);
         }
         members.removed_ids.insert(MemberId(3));
         members
+    }
+
+    fn store(id: u64, ancestors: &[u64]) -> StoreLineage {
+        StoreLineage { id, ancestors: ancestors.to_vec() }
     }
 
     fn hello(from: u64) -> Handshake {
@@ -271,6 +355,8 @@ mod tests {
             cluster_id: 7,
             from: MemberId(from),
             to: MemberId(1),
+            store: store(10 * from, &[]),
+            to_store: 10,
             kind: StreamKind::Bulk,
             release: "0.1.0".into(),
             peer_urls: vec!["http://a:1".into(), "https://b:2".into()],
@@ -282,15 +368,25 @@ mod tests {
         let members = members();
         let other_cluster = Handshake { cluster_id: 8, ..hello(2) };
         let other_target = Handshake { to: MemberId(2), ..hello(2) };
+        let with_store = |store| Handshake { store, ..hello(2) };
+        let to_store = |to_store| Handshake { to_store, ..hello(2) };
         for (hello, answer) in [
             (hello(2), Ok(())),
+            (with_store(store(21, &[])), Err(Refusal::Store(20))),
+            (with_store(store(22, &[21])), Err(Refusal::Store(20))),
+            (with_store(store(22, &[21, 20])), Ok(())),
+            (to_store(11), Err(Refusal::TargetStore(10))),
+            // of before this member was found to be a copy, and of before it was registered
+            (to_store(9), Ok(())),
+            (to_store(0), Ok(())),
             (other_cluster, Err(Refusal::ClusterId(7))),
             (other_target, Err(Refusal::WrongTarget(MemberId(1)))),
             (hello(1), Err(Refusal::ForeignIdentity)),
             (hello(3), Err(Refusal::Removed)),
             (hello(4), Err(Refusal::Unknown)),
         ] {
-            assert_eq!(hello.check(MemberId(1), &members), answer, "{hello:?}");
+            let own = (MemberId(1), &store(10, &[9]));
+            assert_eq!(hello.check(own, &members), answer, "{hello:?}");
             assert_eq!(Handshake::decode(&hello.encode()), Some(hello));
             assert_eq!(decode_answer(&encode_answer(answer)), Some(answer));
         }
@@ -312,6 +408,9 @@ mod tests {
         assert_eq!(Handshake::decode(&too_long.encode()), Some(fits.clone()));
         let more = [&fits.encode()[..], b"\0"].concat();
         assert_eq!(Handshake::decode(&more), None);
+        let mut many = hello(2).encode();
+        many[FIXED_BYTES - 1] = 17;
+        assert_eq!(Handshake::decode(&many), None);
         let unknown = [99; 9];
         assert_eq!(decode_answer(&unknown), None);
     }

@@ -142,6 +142,7 @@ mod tests {
             peer_urls: vec!["http://127.0.0.1:2380".into()],
             client_urls: vec!["http://127.0.0.1:2379".into()],
             learner: false,
+            store_id: 7,
         };
         members.by_id.insert(member.member_id(), member);
         let get = |path| page(&Method::GET, path, &members);

@@ -26,7 +26,7 @@ use super::{
     Shared,
     dial::{DialError, PeerConnection},
     frame::{Frame, FrameBatch, FrameKind, FrameReader},
-    handshake::{HANDSHAKE_BYTES_MAX, Handshake, Refusal, StreamKind},
+    handshake::{HANDSHAKE_BYTES_MAX, Handshake, StreamKind},
     lanes::Lanes,
     metrics::PeerSeries,
     queue::LaneQueue,
@@ -186,10 +186,13 @@ impl Link {
         let own_id = self.shared.own_id();
         let members = self.shared.members();
         let own = members.by_id.get(&own_id);
+        let target = members.by_id.get(&self.peer.id);
         let hello = Handshake {
             cluster_id: self.shared.node.identity().cluster_id,
             from: own_id,
             to: self.peer.id,
+            store: self.shared.node.identity().store.clone(),
+            to_store: target.map_or(0, |target| target.store_id),
             kind: self.kind,
             release: version::WITAN.to_owned(),
             peer_urls: own.map(|own| own.peer_urls.clone()).unwrap_or_default(),
@@ -267,9 +270,10 @@ impl Link {
             );
             self.warned = text;
         }
-        if matches!(error, DialError::Refused(Refusal::Removed)) {
-            let node = &self.shared.node;
-            node.peer_event(self.peer.id, PeerEvent::RemovedHere);
+        if let DialError::Refused(refusal) = error
+            && let Some(event) = refusal.event()
+        {
+            self.shared.node.peer_event(self.peer.id, event);
         }
         let gone = self
             .peer

@@ -63,6 +63,8 @@ pub(super) struct Listener {
 struct OpenStream {
     task: AbortHandle,
     certificate: Option<MemberCertificate>,
+    /// The store id of its member.
+    store_id: u64,
 }
 
 impl OpenStream {
@@ -217,6 +219,7 @@ impl Listener {
                 let hello = self.read_handshake(&mut stream).await;
                 hello.and_then(|hello| {
                     self.check_certificate(hello.from, certificate.as_ref())?;
+                    self.check_copy(&hello)?;
                     Ok(hello)
                 })
             }
@@ -286,11 +289,27 @@ impl Listener {
         }
     }
 
+    /// Refuses a stream of a copied data directory while a stream of the original is open: the copy takes its place only
+    /// when the original is gone. A stream of the original is always accepted, and ends the one of a copy.
+    fn check_copy(&self, hello: &Handshake) -> Result<(), Refusal> {
+        if !hello.is_copy(&self.shared.members()) {
+            return Ok(());
+        }
+        let streams = self.streams.lock();
+        let mut of_member = streams.iter().filter(|((of, _), _)| *of == hello.from);
+        let is_original =
+            |stream: &OpenStream| !stream.task.is_finished() && stream.store_id != hello.store.id;
+        match of_member.any(|(_, stream)| is_original(stream)) {
+            true => Err(Refusal::Copy),
+            false => Ok(()),
+        }
+    }
+
     /// Starts to serve a stream that `greet` has accepted (all checks are done there), and aborts the previous stream
     /// of this member and kind. Also tells the member's own link to retry now, and reports a member that was gone as
     /// back.
     fn admit(self: &Arc<Self>, (stream, hello, certificate): Greeted) {
-        let key = (hello.from, hello.kind);
+        let (key, store_id) = ((hello.from, hello.kind), hello.store.id);
         self.shared.answer_remote(&hello);
         if let Some(peer) = self.shared.peer(hello.from) {
             // the member runs: links need not wait for their next attempt
@@ -329,7 +348,7 @@ impl Listener {
         let before = self
             .streams
             .lock()
-            .insert(key, OpenStream { task, certificate });
+            .insert(key, OpenStream { task, certificate, store_id });
         if let Some(before) = before {
             before.task.abort();
         }
@@ -352,7 +371,7 @@ impl Listener {
             sleep(REMOVAL_INTERVAL).await;
         }
         // the refusal of its next stream contains the reason
-        let what = "its member was removed from the cluster";
+        let what = "its member was removed from the cluster, or runs with another data directory";
         io::Error::new(io::ErrorKind::PermissionDenied, what)
     }
 

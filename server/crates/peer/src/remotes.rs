@@ -31,7 +31,8 @@ impl Shared {
     /// Checks whether a stream is accepted: from a member, or from a member that this one does not know yet. The leader
     /// knows all members.
     pub(super) fn check(&self, hello: &Handshake) -> Result<(), Refusal> {
-        let checked = hello.check(self.own_id(), &self.members());
+        let own = self.node.identity();
+        let checked = hello.check((own.member_id, &own.store), &self.members());
         if checked != Err(Refusal::Unknown) {
             return checked;
         }

@@ -19,7 +19,7 @@ use witan_base::{
     metrics::{MetricsPage, Register},
 };
 use witan_config::Config;
-use witan_machine::member::{Member, MemberRegistry};
+use witan_machine::member::{Member, MemberRegistry, StoreLineage};
 use witan_node::testing::{events, waker, without_replica};
 use witan_replica::host::Lane;
 use witan_transport::bind_peers;
@@ -366,6 +366,8 @@ fn greeting(cluster_id: u64, from: u64, to: u64) -> Vec<u8> {
         cluster_id,
         from: MemberId(from),
         to: MemberId(to),
+        store: StoreLineage::default(),
+        to_store: 0,
         kind: StreamKind::Bulk,
         release: "test".into(),
         peer_urls: Vec::new(),

@@ -220,8 +220,8 @@ pub struct Replica {
     contradiction: Option<Contradiction>,
     /// If the disk is a copy that no confirmed leader has brought up to date yet.
     copied: Option<CopiedDisk>,
-    /// Members that refuse this one, because it was removed from the cluster.
-    removed_at: BTreeSet<u64>,
+    /// Members that refuse this one for good: it was removed from the cluster, or its data directory was replaced.
+    refused_at: BTreeSet<u64>,
     /// If `--force-new-cluster` has appended to the log: the members that its entries remove which were committed
     /// before the start, with the indexes of those entries.
     removed_in_log: BTreeMap<u64, u64>,

@@ -134,7 +134,13 @@ fn entries_keep_their_bytes() {
         expires_ns: Some(-2),
         ..witan_tree::Set::default()
     };
-    let publish = PublishAttributes { id: 7, name: "m".into(), client_urls: vec!["u".into()] };
+    let publish = PublishAttributes {
+        id: 7,
+        name: "m".into(),
+        client_urls: vec!["u".into()],
+        store_id: 9,
+        store_ancestors: vec![8],
+    };
     let cases = [
         (put.into(), "120a0a080a016b120176 1809"),
         (
@@ -143,7 +149,7 @@ fn entries_keep_their_bytes() {
         ),
         (
             Command::Publish(publish),
-            "220f090700000000000000 12016d 1a0175",
+            "2222090700000000000000 12016d 1a0175 210900000000000000 2a080800000000000000",
         ),
         (
             Command::Alarm(alarm::AlarmCommand {

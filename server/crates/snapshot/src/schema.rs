@@ -229,14 +229,22 @@ pub(super) struct LeaseMessage {
 
 /// Shows a member as etcd's JSON does.
 pub fn shown_member(member: Member) -> peer::Member {
-    let Member { id, name, peer_urls, client_urls, learner } = member;
+    let Member { id, name, peer_urls, client_urls, learner, store_id: _ } = member;
     peer::Member { id, peer_urls, is_learner: learner, name, client_urls }
 }
 
 /// Returns the member that etcd's JSON shows.
 pub fn known_member(shown: peer::Member) -> Member {
     let peer::Member { id, peer_urls, is_learner, name, client_urls } = shown;
-    Member { id, name, peer_urls, client_urls, learner: is_learner }
+    let learner = is_learner;
+    Member {
+        id,
+        name,
+        peer_urls,
+        client_urls,
+        learner,
+        ..Member::default()
+    }
 }
 
 #[cfg(test)]

@@ -138,6 +138,7 @@ fn fill(
         lock: hold,
         checkpoint_log_bytes: _,
         copy: _,
+        store: _,
     } = storage;
     let written = checkpoint.write(None, view);
     batch.map(|batch| log.append(batch));

@@ -1,20 +1,28 @@
 //! The file `identity` of a data directory: the owner of the data, and their format.
 
 use std::{
+    collections::hash_map::RandomState,
     fs::{self, Metadata},
+    hash::BuildHasher as _,
     io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use witan_machine::member::{MemberId, MemberRegistry};
+use witan_machine::member::{MemberId, MemberRegistry, StoreLineage};
 
 use super::{OpenError, files::replace_with};
 
 /// Version of the format of everything in the member's folder. Every change that another release could not read
 /// increments it.
 pub const FORMAT: u32 = 4;
+
+/// Store ids of originals that a copy names: more than the copies of copies that a cluster does not hear of.
+pub const ANCESTORS_MAX: usize = 16;
+
+/// The line of a copy that no leader has brought up to date yet.
+const OUTDATED: &str = "outdated";
 
 /// Name of the file inside the member's folder.
 pub(super) const FILE: &str = "identity";
@@ -42,13 +50,24 @@ pub(super) fn path(member: &Path) -> PathBuf {
     member.join(FILE)
 }
 
-/// Reads the identity of a directory; `None` if its set-up was never finished.
-pub(super) fn read(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
-    Ok(stored(dir)?.map(|(identity, _)| identity))
+/// The content of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StoredIdentity {
+    pub(super) identity: DataIdentity,
+    pub(super) store: StoreLineage,
+    /// Whether the directory is a copy that no leader has brought up to date yet.
+    pub(super) outdated: bool,
+    /// The inode of the file when it was written.
+    pub(super) inode: String,
 }
 
-/// Reads the file of a directory: the identity, and the inode that the file names.
-fn stored(dir: &Path) -> Result<Option<(DataIdentity, String)>, OpenError> {
+/// Reads the identity of a directory; `None` if its set-up was never finished.
+pub(super) fn read(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
+    Ok(stored(dir)?.map(|stored| stored.identity))
+}
+
+/// Reads the file of a directory; `None` if there is none.
+pub(super) fn stored(dir: &Path) -> Result<Option<StoredIdentity>, OpenError> {
     let path = path(dir);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -64,49 +83,95 @@ fn stored(dir: &Path) -> Result<Option<(DataIdentity, String)>, OpenError> {
 /// Says what is wrong with a file that has another content than was written.
 const DAMAGED: &str = "is damaged: it was changed or cut";
 
-/// Parses the text of the file: the identity, and the inode that the file names; `path` is for errors.
-pub(super) fn parse(path: PathBuf, text: &str) -> Result<(DataIdentity, String), OpenError> {
-    let found = unseal(text).and_then(parse_lines);
-    if let Some(found) = found.filter(|(identity, _)| identity.format == FORMAT) {
+/// Parses the text of the file; `path` is for errors.
+pub(super) fn parse(path: PathBuf, text: &str) -> Result<StoredIdentity, OpenError> {
+    let found = unseal(text).and_then(StoredIdentity::parse);
+    if let Some(found) = found.filter(|stored| stored.identity.format == FORMAT) {
         return Ok(found);
     }
     // The format comes first, so that each release may change all lines after it.
-    let first = text
-        .lines()
-        .next()
-        .and_then(|line| line.strip_prefix("format "));
-    match first.and_then(|format| format.parse().ok()) {
+    let first = text.lines().next();
+    let format = first.and_then(|line| line.strip_prefix("format ")?.parse().ok());
+    match format {
         Some(found) if found != 0 && found != FORMAT => Err(OpenError::OtherFormat { path, found }),
         Some(_) | None => Err(OpenError::identity(path, DAMAGED)),
     }
 }
 
-/// Parses the lines before the checksum; `None` if they are not as [`lines`] writes them.
-fn parse_lines(text: &str) -> Option<(DataIdentity, String)> {
-    let mut fields = text.lines().map(|line| line.split_once(' '));
-    let mut field = |name: &str| {
-        let (found, value) = fields.next()??;
-        (found == name).then_some(value)
-    };
-    let format = field("format")?.parse().ok()?;
-    let cluster_id = u64::from_str_radix(field("cluster")?, 16).ok()?;
-    let member_id = MemberId(u64::from_str_radix(field("member")?, 16).ok()?);
-    let inode = field("inode")?.to_owned();
-    let identity = DataIdentity { cluster_id, member_id, format };
-    (lines(&identity, &inode) == text).then_some((identity, inode))
+impl StoredIdentity {
+    /// Makes the content for a new directory.
+    pub(super) fn new(identity: DataIdentity) -> Self {
+        let store = StoreLineage { id: drawn(), ancestors: Vec::new() };
+        Self { identity, store, outdated: false, inode: String::new() }
+    }
+
+    /// Makes the content for a directory that was copied from the one with this content.
+    pub(super) fn of_copy(&self) -> Self {
+        let ancestors = std::iter::once(&self.store.id).chain(&self.store.ancestors);
+        let ancestors = ancestors.take(ANCESTORS_MAX).copied().collect();
+        let store = StoreLineage { id: drawn(), ancestors };
+        Self { store, outdated: true, ..self.clone() }
+    }
+
+    /// Parses the lines before the checksum; `None` if they are not as [`Self::lines`] writes them.
+    fn parse(text: &str) -> Option<Self> {
+        let outdated = text.lines().any(|line| line == OUTDATED);
+        let mut fields = text
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .peekable();
+        let mut field = |name: &str| {
+            let found = fields.next_if(|(found, _)| *found == name);
+            found.map(|(_, value)| value)
+        };
+        let id = |text: &str| u64::from_str_radix(text, 16).ok();
+        let format = field("format")?.parse().ok()?;
+        let cluster_id = id(field("cluster")?)?;
+        let member_id = MemberId(id(field("member")?)?);
+        let store_id = id(field("store")?)?;
+        let copy_of = field("copy-of").unwrap_or_default();
+        let ancestors: Option<Vec<u64>> = copy_of.split_terminator(' ').map(id).collect();
+        let inode = field("inode")?.to_owned();
+        let identity = DataIdentity { cluster_id, member_id, format };
+        let store = StoreLineage { id: store_id, ancestors: ancestors? };
+        let stored = Self { identity, store, outdated, inode };
+        (stored.lines() == text).then_some(stored)
+    }
+
+    /// Returns the lines before the checksum.
+    pub(super) fn lines(&self) -> String {
+        let DataIdentity { cluster_id, member_id, format } = self.identity;
+        let ancestors = self.store.ancestors.iter();
+        let ancestors: String = ancestors.map(|id| format!(" {id:016x}")).collect();
+        let copy_of = match ancestors.is_empty() {
+            true => String::new(),
+            false => format!("copy-of{ancestors}\n"),
+        };
+        let outdated = match self.outdated {
+            true => format!("{OUTDATED}\n"),
+            false => String::new(),
+        };
+        format!(
+            "format {format}\ncluster {cluster_id:016x}\nmember {:016x}\nstore {:016x}\n{copy_of}{outdated}inode {}\n",
+            member_id.0, self.store.id, self.inode
+        )
+    }
+
+    /// Where the file in a directory comes from.
+    pub(super) fn origin(&self, dir: &Path) -> Result<Origin, OpenError> {
+        let path = path(dir);
+        let data = fs::metadata(&path).map_err(|error| OpenError::io(&path, error))?;
+        Ok(match self.inode == inode(&data) {
+            true => Origin::Written,
+            false => Origin::Copied,
+        })
+    }
 }
 
-/// Returns the lines before the checksum.
-pub(super) fn lines(identity: &DataIdentity, inode: &str) -> String {
-    format!(
-        "format {}\ncluster {:016x}\nmember {:016x}\ninode {inode}\n",
-        identity.format, identity.cluster_id, identity.member_id.0
-    )
-}
-
-/// Returns the text of the file.
-pub(super) fn text(identity: &DataIdentity, inode: &str) -> String {
-    seal(&lines(identity, inode))
+/// Draws a store id.
+fn drawn() -> u64 {
+    // the keys of the hash are random
+    RandomState::new().hash_one(SystemTime::now()).max(1)
 }
 
 /// Bytes of the line with a checksum.
@@ -123,9 +188,12 @@ pub(super) fn unseal(text: &str) -> Option<&str> {
     (seal(lines) == text).then_some(lines)
 }
 
-/// Writes the file, durable on return. It names its inode, by which [`origin`] knows a copy.
-pub(super) fn write(identity: &DataIdentity, dir: &Path) -> io::Result<()> {
-    replace_with(dir, FILE, |data| text(identity, &inode(data)).into_bytes())
+/// Writes the file with its own inode, by which [`StoredIdentity::origin`] knows a copy; durable on return.
+pub(super) fn write(stored: &StoredIdentity, dir: &Path) -> io::Result<()> {
+    replace_with(dir, FILE, |data| {
+        let stored = StoredIdentity { inode: inode(data), ..stored.clone() };
+        seal(&stored.lines()).into_bytes()
+    })
 }
 
 /// Where the file in a directory comes from.
@@ -135,16 +203,6 @@ pub(super) enum Origin {
     Written,
     /// It was copied here from another directory, which its member may have used during the copy and after it.
     Copied,
-}
-
-/// Returns where the file in a directory comes from.
-pub(super) fn origin(dir: &Path) -> Result<Origin, OpenError> {
-    let path = path(dir);
-    let data = fs::metadata(&path).map_err(|error| OpenError::io(&path, error))?;
-    Ok(match stored(dir)? {
-        Some((_, noted)) if noted == inode(&data) => Origin::Written,
-        Some(_) | None => Origin::Copied,
-    })
 }
 
 /// Returns the number of an inode and when it was created, in ns since 1970, 0 where the file system does not know: another

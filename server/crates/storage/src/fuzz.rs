@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use witan_replica::host::LogRecord;
 
 use super::{
-    format,
-    format::DataIdentity,
-    log,
+    format, log,
     manifest::Manifest,
     owner::LogOwner,
     tail::{self, LogFileKind, LogFileRepair},
@@ -43,15 +41,11 @@ pub fn entry_unframe(value: Vec<u8>) -> Option<LogRecord> {
     log::unframe(value)
 }
 
-/// Parses the lines of the file `identity` before its checksum, which is made here: no random input has it.
-pub fn identity(lines: &str) -> Result<(DataIdentity, String), String> {
-    let sealed = format::seal(lines);
-    format::parse(PathBuf::from("identity"), &sealed).map_err(|error| error.to_string())
-}
-
-/// Writes the lines of the file `identity` before its checksum.
-pub fn identity_lines((identity, inode): &(DataIdentity, String)) -> String {
-    format::lines(identity, inode)
+/// Parses the lines of the file `identity` before its checksum, which is made here because no random input has it, and
+/// writes them again; `None` if they are invalid.
+pub fn identity(lines: &str) -> Option<String> {
+    let stored = format::parse(PathBuf::from("identity"), &format::seal(lines)).ok();
+    stored.map(|stored| stored.lines())
 }
 
 /// Parses the lines of the file `owner` before its checksum, and writes them again; `None` if they are invalid.

@@ -66,9 +66,9 @@ use std::{
     sync::Arc,
 };
 
-use format::Origin;
+use format::{Origin, StoredIdentity};
 use owner::LogOwner;
-use witan_machine::view::View;
+use witan_machine::{member::StoreLineage, view::View};
 use witan_replica::host::Recovered;
 
 pub use checkpoint::Checkpoint;
@@ -76,7 +76,7 @@ pub use checkpointer::Checkpointer;
 pub use create::{adopt, create};
 pub use error::{EXIT_WRITE_FAILED, OpenError};
 pub use folder::{OnDurable, SnapshotId};
-pub use format::{DataIdentity, FORMAT};
+pub use format::{ANCESTORS_MAX, DataIdentity, FORMAT};
 pub use install::install;
 pub use ledger::Ledger;
 pub use lock::DirectoryLock;
@@ -101,7 +101,9 @@ pub struct Storage {
     pub checkpoint_log_bytes: u64,
     /// Lock of the directory, to be kept until the process ends.
     pub lock: DirectoryLock,
-    /// If the directory is a copy that is not marked as the member's own yet.
+    /// The directory, as the cluster tells it from others.
+    pub store: StoreLineage,
+    /// If the directory is a copy that no leader has brought up to date yet.
     pub copy: Option<DirectoryCopy>,
 }
 
@@ -109,13 +111,14 @@ pub struct Storage {
 #[derive(Debug)]
 pub struct DirectoryCopy {
     member: PathBuf,
-    identity: DataIdentity,
+    stored: StoredIdentity,
 }
 
 impl DirectoryCopy {
-    /// Marks the directory as the member's own, durable on return: its next start finds no copy.
-    pub fn mark_as_own(&self) -> io::Result<()> {
-        format::write(&self.identity, &self.member)
+    /// Records that the member is up to date, durable on return: its next start finds no copy.
+    pub fn mark_up_to_date(self) -> io::Result<()> {
+        let stored = StoredIdentity { outdated: false, ..self.stored };
+        format::write(&stored, &self.member)
     }
 }
 
@@ -161,7 +164,7 @@ pub fn open(
     }
     make_dir(&member)?;
     let lock = DirectoryLock::take(&member)?;
-    let (fresh, origin) = claim(&member, identity)?;
+    let Claim { fresh, origin, mut stored } = claim(&member, identity)?;
     let owner = check_log(&member, identity, fresh)?;
     let opened = open_parts(&member, (fresh, origin), ledger, metrics)?;
     let Opened { mut log, mut checkpoint, recovered } = opened;
@@ -175,11 +178,22 @@ pub fn open(
         LogOwner::new(identity, link).write(&dir_of_log)?;
     }
     log.save_start();
-    if fresh {
+    if fresh || origin == Origin::Copied {
+        let new = match fresh {
+            true => stored.clone(),
+            false => stored.of_copy(),
+        };
         // Written last, so that the set-up is repeated if a crash interrupts it.
-        format::write(identity, &member)
-            .and_then(|()| files::sync_dir(dir))
-            .map_err(|e| OpenError::io(&member, e))?;
+        match format::write(&new, &member).and_then(|()| files::sync_dir(dir)) {
+            Ok(()) => stored = new,
+            Err(error) if fresh => return Err(OpenError::io(&member, error)),
+            // A member must start on a full disk, too. It keeps the store id of its original, and its next start
+            // finds a copy again.
+            Err(error) => {
+                tracing::warn!(%error, "failed to give the copied data directory a store id of its own");
+                stored.outdated = true;
+            }
+        }
     }
     let private = files::make_private(&member);
     if let Err(error) = private.and_then(|()| files::make_private(&dir_of_log.canonicalize()?)) {
@@ -189,11 +203,11 @@ pub fn open(
         // remains of a checkpoint or of a received snapshot after a crash
         checkpoint.remove_others();
     }
-    let copied = origin == Origin::Copied;
-    let copy = copied.then_some(DirectoryCopy { member, identity: *identity });
+    let store = stored.store.clone();
+    let copy = stored.outdated.then_some(DirectoryCopy { member, stored });
     let checkpoint_log_bytes = space::checkpoint_log_bytes(&dir_of_log);
     Ok((
-        Storage { log, checkpoint, checkpoint_log_bytes, lock, copy },
+        Storage { log, checkpoint, checkpoint_log_bytes, lock, store, copy },
         recovered,
     ))
 }
@@ -259,18 +273,28 @@ fn check_log(
     Ok(owner)
 }
 
-/// Checks that a directory is this member's, or nobody's yet. Returns whether its set-up was never finished, and where it
-/// comes from.
-fn claim(member: &Path, identity: &DataIdentity) -> Result<(bool, Origin), OpenError> {
-    let Some(found) = format::read(member)? else {
-        return Ok((true, Origin::Written));
+/// A data directory that is this member's.
+struct Claim {
+    /// Whether its set-up was never finished.
+    fresh: bool,
+    origin: Origin,
+    /// The content of its file `identity`, or of the one that the set-up writes.
+    stored: StoredIdentity,
+}
+
+/// Checks that a directory is this member's, or nobody's yet.
+fn claim(member: &Path, identity: &DataIdentity) -> Result<Claim, OpenError> {
+    let Some(stored) = format::stored(member)? else {
+        let stored = StoredIdentity::new(*identity);
+        return Ok(Claim { fresh: true, origin: Origin::Written, stored });
     };
-    format::check(identity, &found, member)?;
+    format::check(identity, &stored.identity, member)?;
     if let Ok(Some(path)) = etcd::find(member) {
         let path = path.display();
         tracing::info!(%path, "there are files of etcd in the data directory; they are not used");
     }
-    Ok((false, format::origin(member)?))
+    let origin = stored.origin(member)?;
+    Ok(Claim { fresh: false, origin, stored })
 }
 
 /// Has the log of a copied directory begin behind the checkpoint, if it was copied before that was written.

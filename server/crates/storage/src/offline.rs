@@ -28,12 +28,14 @@ pub fn read(
     metrics: &StorageMetrics,
 ) -> Result<Option<(DataIdentity, Recovered)>, OpenError> {
     let member = member_dir(dir);
-    let Some(identity) = identity(dir)? else {
+    identity(dir)?;
+    let Some(stored) = format::stored(&member)? else {
         return Ok(None);
     };
+    let identity = stored.identity;
     let _lock = DirectoryLock::take_existing(&member)?;
     check_log(&member, &identity, false)?;
-    let origin = format::origin(&member)?;
+    let origin = stored.origin(&member)?;
     let copy = Copy::of(&member)?;
     let opened = open_parts(&copy.0, (false, origin), &Arc::default(), metrics)?;
     if let Some(view) = &opened.recovered.checkpoint {

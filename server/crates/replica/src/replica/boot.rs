@@ -113,7 +113,7 @@ impl Replica {
             halt: None,
             contradiction: None,
             copied: config.copied.then(CopiedDisk::default),
-            removed_at: BTreeSet::new(),
+            refused_at: BTreeSet::new(),
             removed_in_log: removed,
             config,
         };

@@ -162,7 +162,7 @@ frozen! {
         own_removal: OwnRemoval,
         contradiction: Option<Contradiction>,
         copied: Option<CopiedDisk>,
-        removed_at: BTreeSet<u64>,
+        refused_at: BTreeSet<u64>,
         removed_in_log: BTreeMap<u64, u64>,
         rebuilds: bool,
         other_lineage_term: Option<u64>,

@@ -21,6 +21,12 @@ pub enum Halt {
     /// The member was removed from the cluster.
     #[error("this member was removed from the cluster")]
     Removed,
+    /// The cluster knows the member with another data directory.
+    #[error(
+        "the cluster knows this member with another data directory: the one of this process was emptied, or another \
+         copy has taken its place. Remove the member and add it again under a new identity"
+    )]
+    Replaced,
     /// The leader has entries of this member acknowledged that its log does not hold.
     #[error(
         "this member has acknowledged entry {committed}, but its log ends at {last}: its data \

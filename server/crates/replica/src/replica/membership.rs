@@ -113,25 +113,25 @@ impl Replica {
             .map(|change| change.node_id)
     }
 
-    /// Notes that another member knows of this one's removal, and halts this member when more than half of
-    /// the others do, so that a single one cannot end it. The entry itself may never arrive here: a leader
+    /// Notes that another member refuses this one for good, and halts this member for that reason when more than half of
+    /// the others do, so that a single one cannot end it. Of a removal: The entry itself may never arrive here: a leader
     /// sends nothing more to a removed member. A member that leaves a single voter halts when that one knows.
-    pub(super) fn removed_at(&mut self, member: u64) {
+    pub(super) fn refused_at(&mut self, member: u64, why: Halt) {
         let members = &self.machine.members.by_id;
         if member == self.config.id || !members.contains_key(&MemberId(member)) {
             return;
         }
-        if self.own_removal.leaving_since.is_some() {
+        if why == Halt::Removed && self.own_removal.leaving_since.is_some() {
             // learners know of it before the voter that needs this member's vote
             if self.raft.store().position().voters.contains(&member) {
                 self.halt = Some(Halt::Removed);
             }
             return;
         }
-        self.removed_at.insert(member);
+        self.refused_at.insert(member);
         let others = members.keys().filter(|id| id.0 != self.config.id).count();
-        if self.removed_at.len() > others / 2 {
-            self.halt = Some(Halt::Removed);
+        if self.refused_at.len() > others / 2 {
+            self.halt = Some(why);
         }
     }
 

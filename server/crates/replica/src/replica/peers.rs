@@ -9,7 +9,7 @@ use raft::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Replica;
+use super::{Halt, Replica};
 use crate::{host::Lane, wire::PeerMessage};
 use witan_machine::member::MemberId;
 
@@ -30,6 +30,8 @@ pub enum PeerEvent {
     SnapshotFailed = 5,
     /// It refuses streams, because this member was removed from the cluster.
     RemovedHere = 6,
+    /// It refuses streams, because this member is known there with another data directory.
+    ReplacedHere = 7,
 }
 
 /// Why leadership was not transferred.
@@ -57,7 +59,7 @@ pub(super) struct Acknowledgment {
 
 impl Replica {
     /// Takes in what the transport reports about another member, and does what follows: tells raft, campaigns
-    /// if the process of the leader ended, and halts this member if most of the others have removed it.
+    /// if the process of the leader ended, and halts this member if most of the others refuse it for good.
     pub fn peer_event(&mut self, MemberId(member): MemberId, event: PeerEvent) {
         match event {
             PeerEvent::Unreachable => self.raft.report_unreachable(member),
@@ -72,7 +74,8 @@ impl Replica {
             }
             PeerEvent::SnapshotDelivered => self.snapshot_ended(member, SnapshotStatus::Finish),
             PeerEvent::SnapshotFailed => self.snapshot_ended(member, SnapshotStatus::Failure),
-            PeerEvent::RemovedHere => self.removed_at(member),
+            PeerEvent::RemovedHere => self.refused_at(member, Halt::Removed),
+            PeerEvent::ReplacedHere => self.refused_at(member, Halt::Replaced),
         }
     }
 

@@ -112,7 +112,7 @@ fn a_sole_voter_leads_at_once_and_answers_after_the_fsync() {
 #[test]
 fn a_restart_applies_what_was_persisted_and_answers_no_old_ticket() {
     let (mut replica, mut host) = fresh();
-    let publish = PublishAttributes { id: ID, name: "m".into(), client_urls: vec![] };
+    let publish = PublishAttributes { id: ID, name: "m".into(), ..PublishAttributes::default() };
     propose(&mut replica, 1, Command::Publish(publish));
     replica.turn(&mut host).expect("it goes on");
     let before = replica.view();

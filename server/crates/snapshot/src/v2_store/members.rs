@@ -41,7 +41,12 @@ pub(super) fn publish(id: u64, json: &[u8]) -> Result<PublishAttributes, V2Store
     let read: Attributes = serde_json::from_slice(json)
         .map_err(|error| V2StoreError(format!("attributes of member {id:x}: {error}")))?;
     let client_urls = read.client_urls.unwrap_or_default();
-    Ok(PublishAttributes { id, name: read.name, client_urls })
+    Ok(PublishAttributes {
+        id,
+        name: read.name,
+        client_urls,
+        ..PublishAttributes::default()
+    })
 }
 
 fn path_of(id: u64) -> String {

@@ -96,7 +96,7 @@ fn a_copy_that_takes_longer_than_outdated_files_are_kept_is_whole_or_refused() {
 
 /// A member that starts and ends before it is up to date must not be taken for the original.
 #[test]
-fn a_copy_stays_one_over_starts_until_it_is_marked_as_own() {
+fn a_copy_stays_one_over_starts_until_it_is_up_to_date() {
     let (dir, copy) = (TempDir::new(), TempDir::new());
     let (mut storage, _) = reopen(&dir);
     storage.log.append(&batch(2..9, 1));
@@ -108,7 +108,7 @@ fn a_copy_stays_one_over_starts_until_it_is_marked_as_own() {
         assert!(storage.copy.is_some());
         storage.log.append(&batch(index..index + 1, 1));
     }
-    reopen(&copy).0.copy.unwrap().mark_as_own().unwrap();
+    reopen(&copy).0.copy.unwrap().mark_up_to_date().unwrap();
     for own in [&dir, &copy] {
         assert!(reopen(own).0.copy.is_none());
     }

@@ -99,11 +99,14 @@ fn a_lost_identity_is_refused() {
 #[test]
 fn numbers_have_one_form() {
     for lines in [
-        "format 4\ncluster c1\nmember 000000000000003e\ninode 1 2\n",
-        "format 4\ncluster +0000000000000c1\nmember 000000000000003e\ninode 1 2\n",
-        "format 4\ncluster 00000000000000C1\nmember 000000000000003e\ninode 1 2\n",
-        "format 04\ncluster 00000000000000c1\nmember 000000000000003e\ninode 1 2\n",
-        "format 4\ncluster 00000000000000c1\nmember 000000000000003e\ninode 1 2\nmore\n",
+        "format 4\ncluster c1\nmember 000000000000003e\nstore 0000000000000005\ninode 1 2\n",
+        "format 4\ncluster +0000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ninode 1 2\n",
+        "format 4\ncluster 00000000000000C1\nmember 000000000000003e\nstore 0000000000000005\ninode 1 2\n",
+        "format 04\ncluster 00000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ninode 1 2\n",
+        "format 4\ncluster 00000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ninode 1 2\nmore\n",
+        "format 4\ncluster 00000000000000c1\nmember 000000000000003e\nstore 5\ninode 1 2\n",
+        "format 4\ncluster 00000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ncopy-of\ninode 1 2\n",
+        "format 4\ncluster 00000000000000c1\nmember 000000000000003e\nstore 0000000000000005\ncopy-of 6\ninode 1 2\n",
     ] {
         let text = crate::format::seal(lines);
         let refused = crate::format::parse(PathBuf::from("identity"), &text);
@@ -205,4 +208,26 @@ fn the_directory_of_a_running_member_is_not_read() {
     let (_running, _) = reopen(&dir);
     let error = offline::read(&dir.data(), &metrics()).expect_err("it runs");
     assert_eq!(error.exit_code(), 20, "{error}");
+}
+
+#[test]
+fn each_directory_and_each_copy_has_a_store_of_its_own() {
+    let (dir, other) = (with_data(&ME), with_data(&ME));
+    let store = |dir: &TempDir| reopen(dir).0.store;
+    let first = store(&dir);
+    assert!(first.id != 0 && first.ancestors.is_empty());
+    assert_eq!(store(&dir), first, "a restart");
+    assert!(!store(&other).continues(first.id));
+    let mut ids = vec![first.id];
+    for _ in 0..crate::ANCESTORS_MAX + 2 {
+        let file = identity_of(&dir);
+        fs::rename(&file, file.with_file_name("moved")).unwrap();
+        fs::copy(file.with_file_name("moved"), &file).unwrap();
+        let copy = store(&dir);
+        let mut known = vec![copy.id];
+        known.extend(&copy.ancestors);
+        ids.insert(0, copy.id);
+        assert_eq!(known, ids[..ids.len().min(crate::ANCESTORS_MAX + 1)]);
+        assert_eq!(store(&dir), copy, "a restart");
+    }
 }

@@ -167,6 +167,8 @@ fn cluster() -> Vec<Command> {
             id: ID,
             name: "m1".into(),
             client_urls: vec!["http://127.0.0.1:2379".into()],
+            store_id: 9,
+            store_ancestors: vec![8],
         }),
         Command::ClusterVersion(ClusterVersion { version: "3.6.0".into() }),
     ]

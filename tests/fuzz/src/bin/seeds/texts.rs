@@ -74,7 +74,7 @@ const LINES: &[(&str, &str)] = &[
 const SMALL: &[(&str, &str)] = &[
     (
         "identity",
-        "format 4\ncluster cdf818194e3a8c32\nmember 8e9e05c52164694d\ninode 1835012 1795622400123456789\n",
+        "format 4\ncluster cdf818194e3a8c32\nmember 8e9e05c52164694d\nstore 5f0e3b7a91c2d468\ncopy-of 1122334455667788 99aabbccddeeff00\ninode 1835012 1795622400123456789\n",
     ),
     (
         "owner",

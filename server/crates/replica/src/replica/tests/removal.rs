@@ -135,3 +135,14 @@ fn a_removed_member_ends_when_the_voter_left_has_told_it_of_the_commit() {
         }
     }
 }
+
+#[test]
+fn a_member_that_most_others_know_with_another_directory_halts() {
+    let checkpoint = Some(super::state_of(&[1, 2, 3]));
+    let mut replica = started(Recovered { checkpoint, ..Recovered::default() });
+    let mut host = Agreeing::default();
+    for (others, outcome) in [(1, Ok(())), (1, Ok(())), (3, Err(Halt::Replaced))] {
+        replica.peer_event(MemberId(others), PeerEvent::ReplacedHere);
+        assert_eq!(replica.turn(&mut host), outcome, "member {others}");
+    }
+}

@@ -18,7 +18,7 @@ fn members_and_the_version_are_read() {
         name: "m0".into(),
         peer_urls: vec!["http://127.0.0.1:22380".into()],
         client_urls: vec!["http://127.0.0.1:22379".into()],
-        learner: false,
+        ..Member::default()
     };
     assert_eq!(registry.by_id.get(&MemberId(id)), Some(&member));
     assert_eq!(registry.by_id.len(), 1);
@@ -46,6 +46,7 @@ fn members_come_change_and_go_as_in_etcd() {
         id: 5,
         name: "five".into(),
         client_urls: urls(client_url),
+        ..PublishAttributes::default()
     };
     store.change_members(&add);
     assert_eq!(steps(&store), 1);
@@ -63,8 +64,8 @@ fn members_come_change_and_go_as_in_etcd() {
         name: "five".into(),
         peer_urls: urls("http://b:1"),
         client_urls: urls("http://c:1"),
-        learner: false,
         id: 5,
+        ..Member::default()
     };
     assert_eq!(registry.by_id.get(&MemberId(5)), Some(&changed));
     assert_eq!(registry.cluster_version, "3.5.0");
@@ -157,6 +158,7 @@ fn requests_are_told_apart_by_their_namespace() {
         id: 0xab,
         name: "m".into(),
         client_urls: vec!["http://c:1".into()],
+        ..PublishAttributes::default()
     };
     let path = "/0/members/ab/attributes";
     assert_eq!(
