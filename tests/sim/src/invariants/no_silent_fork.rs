@@ -1,5 +1,8 @@
 //! Two members never run with different histories side by side: where a member came back with an older disk that nobody
 //! could recognize, it may have helped to elect a leader without acknowledged entries. Who has executed these must end.
+//!
+//! Logs tell entries apart by their terms alone. A member that forgot that it led a term may lead the same one again: what it
+//! appends then looks like what it appended before, and nobody can see that.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +37,10 @@ impl Invariant for NoSilentFork {
         for (member, _) in *views {
             let executed = self.executed.get(member).into_iter().flatten();
             for (index, ident) in executed {
-                if of_leader.get(index).is_some_and(|other| other != ident) {
+                if of_leader
+                    .get(index)
+                    .is_some_and(|other| other.term != ident.term)
+                {
                     return Err(format!(
                         "m{member} runs, and has executed another entry {index} than the leader m{leader}"
                     ));
