@@ -120,6 +120,9 @@ fn a_member_with_an_emptied_directory_elects_nobody() {
     let mark = cluster.member(emptied).log().len();
     // the others do not answer its question whether it was started before
     cluster.member_mut(emptied).start_unready_again();
+    cluster
+        .member(emptied)
+        .wait_log(mark, "opened the data directory");
     cluster.member_mut(behind).start_unready_again();
     let member = cluster.member(emptied);
     member.wait_log(mark, "known with another data directory");
