@@ -44,7 +44,7 @@ use crate::{
         join::{self, JoinedCluster},
     },
     corruption::{self, CorruptionChecker, CorruptionMetrics, InconsistentState},
-    follow::{self, FollowHandle, FollowMetrics, SeedError, SnapshotFolder, Source},
+    follow::{self, FollowHandle, SeedError, SnapshotFolder, Source},
     systemd,
 };
 
@@ -103,7 +103,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
         checks: config.corruption,
         metrics: CorruptionMetrics::register(&on),
     };
-    let follow = source.map(|source| start_following(&config, source, &member.node, &on));
+    let follow = source.map(|source| follow::start(&config, source, &member.node, &on));
     let (published, publishing) = watch::channel(false);
     actix_rt::spawn(publish(member.node.clone(), config.clone(), published));
     // versions and clocks of the other members
@@ -293,7 +293,7 @@ async fn prepare(
             source = source.endpoints().join(","),
             "beginning with a snapshot of the source"
         );
-        let state = follow::seed(&source, &snapshot_folder(&config)).await?;
+        let state = follow::seed(&source, &SnapshotFolder::of(&config)).await?;
         let followed = Some((source, Some(state)));
         return Ok(Prepared { config, joined: None, followed });
     }
@@ -307,19 +307,6 @@ async fn prepare(
     };
     let joined = join::ask(&config, &dialer).await?;
     Ok(Prepared { config, joined, followed: None })
-}
-
-/// Starts to copy the source, once this member serves.
-fn start_following(config: &Config, source: Source, node: &Node, on: &Register) -> FollowHandle {
-    let metrics = FollowMetrics::register(on);
-    let folder = snapshot_folder(config);
-    let (handle, requests) = FollowHandle::new(source.endpoints(), folder, metrics);
-    actix_rt::spawn(follow::run(node.clone(), source, handle.clone(), requests));
-    handle
-}
-
-fn snapshot_folder(config: &Config) -> SnapshotFolder {
-    SnapshotFolder { dir: config.data_dir.clone(), disk: config.disk }
 }
 
 /// Takes over the data of etcd in the data directory.

@@ -30,12 +30,13 @@ use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
 };
+use witan_base::metrics::Register;
+use witan_config::Config;
 use witan_machine::{follow::FollowedRevision, member::MemberRegistry};
-use witan_node::Node;
+use witan_node::{Node, NodeError};
 
 pub use command::FollowCommandError;
 pub(crate) use cut_over::CutOverRefused;
-pub(crate) use metrics::FollowMetrics;
 pub use seed::SeedError;
 pub(crate) use seed::{SnapshotFolder, seed};
 pub(crate) use source::Source;
@@ -45,6 +46,7 @@ use calls::Calls;
 use copier::{Copier, CopyError};
 use cut_over::CutOverRequest;
 use fence::Guarded;
+use metrics::FollowMetrics;
 
 /// Delay before the next endpoint is tried; doubled with each session that ends soon.
 const RETRY: Duration = Duration::from_millis(500);
@@ -55,8 +57,18 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Interval between two looks at leases and users, and at the fence after the cut-over.
 const SYNC_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Copies the source until the cut-over and looks at it afterward, until the process ends or the source is gone. Failures are logged and tried again.
-pub(crate) async fn run(
+/// Starts to copy the source, once this member serves.
+pub(crate) fn start(config: &Config, source: Source, node: &Node, on: &Register) -> FollowHandle {
+    let metrics = FollowMetrics::register(on);
+    let folder = SnapshotFolder::of(config);
+    let (handle, requests) = FollowHandle::new(source.endpoints(), folder, metrics);
+    actix_rt::spawn(run(node.clone(), source, handle.clone(), requests));
+    handle
+}
+
+/// Copies the source until the cut-over, then watches its fence, until the process ends or the source is gone. Logs and
+/// retries failures.
+async fn run(
     node: Node,
     source: Source,
     handle: FollowHandle,
@@ -64,8 +76,9 @@ pub(crate) async fn run(
 ) {
     let mut pause = RETRY;
     loop {
-        let Ok(view) = node.view().await else { return };
-        let members = &view.machine.members;
+        let Ok(members) = members(&node).await else {
+            return;
+        };
         let begun = Instant::now();
         let outcome = match (members.follows, members.fenced_at) {
             (true, _) => follow(&node, &source, &handle, &mut requests).await,
@@ -77,7 +90,7 @@ pub(crate) async fn run(
                 });
                 return;
             }
-            (false, _) => guard(&node, &source, &handle, members).await,
+            (false, _) => guard(&node, &source, &handle, &members).await,
         };
         if let Err(error) = outcome {
             handle.failed(&error);
@@ -94,10 +107,18 @@ pub(crate) async fn run(
     }
 }
 
+/// The members of this cluster, with the state of the cut-over.
+async fn members(node: &Node) -> Result<MemberRegistry, NodeError> {
+    let view = node.view().await?;
+    Ok(view.machine.members.clone())
+}
+
 /// Warns of a source that this member does not look at, for one that was started without `--from`.
 pub(crate) async fn warn_if_unguarded(node: &Node) {
-    let view = node.view().await;
-    if view.is_ok_and(|view| view.machine.members.fenced_at != 0) {
+    if members(node)
+        .await
+        .is_ok_and(|members| members.fenced_at != 0)
+    {
         tracing::warn!(
             "this cluster has taken the place of another one: a member that is started with --from must look whether that one \
              takes writes, until an operator says that it is gone (witan follow source-gone)"

@@ -8,6 +8,7 @@ use std::{
 };
 
 use witan_base::panics;
+use witan_config::Config;
 use witan_machine::{StateMachine, alarm::Alarms, member::MemberRegistry};
 use witan_snapshot::{self as snapshot, BoltError};
 use witan_storage::SpaceConfig;
@@ -63,6 +64,13 @@ pub(crate) struct SnapshotFolder {
     pub(crate) dir: PathBuf,
     /// What must stay free there.
     pub(crate) disk: SpaceConfig,
+}
+
+impl SnapshotFolder {
+    /// The folder of a member with these settings.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self { dir: config.data_dir.clone(), disk: config.disk }
+    }
 }
 
 /// Reads the state of the source from a snapshot, which is kept in a file of the data directory until it is read. Tries each

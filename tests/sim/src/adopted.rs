@@ -6,15 +6,20 @@ use witan_machine::{
     view::View,
 };
 
+use crate::scenario::Scenario;
+
 /// Puts before the compaction and after it: some blocks are full.
 const PUTS: usize = 60;
 
 /// Bytes of each value.
 const VALUE_BYTES: usize = 2000;
 
-/// Returns the first state of a member: one of two. The first has gaps where a compaction removed versions, the other has
-/// none, because its backend was read after that.
-pub(crate) fn first_state(genesis: &View, member: u64) -> View {
+/// Returns the first state of a member. Adopted members have one of two: the first has gaps where a compaction removed
+/// versions, the other has none, because its backend was read after that.
+pub(crate) fn first_state(scenario: &Scenario, genesis: &View, member: u64) -> View {
+    if !scenario.is_adopted() {
+        return genesis.clone();
+    }
     let mut kv = Kv::default();
     put_some(&mut kv);
     let revision = kv.revision() - 1;

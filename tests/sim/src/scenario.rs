@@ -106,6 +106,11 @@ impl Scenario {
         self.is_of_one_release() && self.seed % COPIES_SEEDS == 5 && !other
     }
 
+    /// Whether something happens to the disk or the state of a member that is no crash.
+    pub(crate) fn has_mishaps(&self) -> bool {
+        self.has_mistakes() || self.has_rebuilds() || self.has_copies()
+    }
+
     /// Whether older copies are not recognized, as a snapshot of a block device.
     pub(crate) fn has_unrecognized_copies(&self) -> bool {
         self.has_copies() && self.seed / COPIES_SEEDS % UNRECOGNIZED_COPIES_SEEDS == 1

@@ -307,13 +307,9 @@ impl World {
         let delay_max = climate.delay;
         let people = (1..=count).map(|id| person(id, 0)).collect();
         let genesis = genesis(0xC1, people);
-        let first_state = |member| match scenario.is_adopted() {
-            true => adopted::first_state(&genesis, member),
-            false => genesis.clone(),
-        };
-        let disks = (0..count)
-            .map(|member| Disk::new(&first_state(member)))
-            .collect();
+        let disks =
+            (0..count).map(|member| Disk::new(&adopted::first_state(&scenario, &genesis, member)));
+        let disks = disks.collect();
         let members = (0..count)
             .map(|_| Member::new(Existence::Present, &mut chance))
             .collect();
@@ -389,10 +385,7 @@ impl World {
             // a lost disk beside an older one is more than a quorum bears
             self.climate.calm_members = true;
         }
-        if self.scenario.has_mistakes()
-            || self.scenario.has_rebuilds()
-            || self.scenario.has_copies()
-        {
+        if self.scenario.has_mishaps() {
             self.after(30, Event::Mishap);
         }
         if self.scenario.has_releases() {

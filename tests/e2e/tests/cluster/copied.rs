@@ -31,9 +31,9 @@ fn keep(member: &Server) {
 /// Puts the copy in the place of the data directory.
 fn put_back(member: &Server) {
     let data = member.dir().join("data");
-    fs::remove_dir_all(&data).unwrap();
+    fs::remove_dir_all(&data).expect("it is removed");
     folder::copy(&spare(member), &data);
-    fs::remove_dir_all(spare(member)).unwrap();
+    fs::remove_dir_all(spare(member)).expect("it is removed");
 }
 
 /// Status of a put of `key`.
