@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use witan_replica::replica::Halt;
 
 use crate::{
+    invariants::Fact,
     member::Existence,
     world::{Event, Phase, World},
 };
@@ -92,6 +93,9 @@ impl World {
             self.trace.line(self.now, || {
                 format!("m{} gets an older copy of its disk", place + 1)
             });
+            if recognized {
+                self.judge(&Fact::OlderDisk { member: place as u64 + 1 });
+            }
         }
     }
 

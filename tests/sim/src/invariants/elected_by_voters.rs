@@ -33,6 +33,10 @@ pub(super) struct ElectedByVoters {
     /// The last term on the disk of each member. A member that entered a later term at once has no vote of the
     /// term before on its disk, and cannot vote in that term any more.
     terms: BTreeMap<u64, u64>,
+    /// The last term of the votes that a member has forgotten, because an older copy took the place of its disk. It may
+    /// vote again in these terms: all voters must have told it how far their logs go by then, so no leader of such a
+    /// term has committed anything that the new one lacks.
+    forgotten: BTreeMap<u64, u64>,
     /// The last term whose leader was seen, for each member.
     seen: BTreeMap<u64, u64>,
 }
@@ -43,10 +47,11 @@ impl Invariant for ElectedByVoters {
             let vote = Vote::read(hard_state).map_err(|what| format!("m{member}: {what}"))?;
             self.terms.insert(*member, vote.term);
             if vote.candidate != 0 {
-                let first = *self
-                    .votes
-                    .entry((vote.term, *member))
-                    .or_insert(vote.candidate);
+                let key = (vote.term, *member);
+                if self.forgotten.get(member) >= Some(&vote.term) {
+                    self.votes.remove(&key);
+                }
+                let first = *self.votes.entry(key).or_insert(vote.candidate);
                 if first != vote.candidate {
                     return Err(format!(
                         "m{member} votes for m{first} and m{} in term {}",
@@ -54,6 +59,10 @@ impl Invariant for ElectedByVoters {
                     ));
                 }
             }
+        }
+        if let Fact::OlderDisk { member } = fact {
+            let term = self.terms.get(member).copied().unwrap_or_default();
+            self.forgotten.insert(*member, term);
         }
         let Fact::Turned { member, status, voters } = fact else {
             return Ok(());

@@ -119,6 +119,11 @@ pub enum Fact<'a> {
         /// Where the member stands then.
         status: Status,
     },
+    /// An older copy took the place of a member's disk, and the member knows that it has a copy.
+    OlderDisk {
+        /// The member's id.
+        member: u64,
+    },
     /// A member was told to replace its state by the leader's.
     Rebuilds {
         /// The member's id.
@@ -191,6 +196,7 @@ impl Fact<'_> {
             | Self::Written { member, .. }
             | Self::Executed { member, .. }
             | Self::Heard { member, .. }
+            | Self::OlderDisk { member }
             | Self::Rebuilds { member }
             | Self::Restored { member, .. } => Some(*member),
             Self::Acknowledged { op } | Self::Answered { op, .. } => Some(op.member),
