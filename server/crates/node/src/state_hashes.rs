@@ -18,8 +18,9 @@ use super::{LoopRequest, Node, NodeError};
 const HASHES_KEPT: usize = 16;
 
 /// Frozen states that wait to be hashed. Beyond it the oldest one is not hashed: a start freezes states for the
-/// commands of the log that it executes again, and then the one that it compares.
-const FROZEN_MAX: usize = 2;
+/// commands of the log that it executes again. Members that start together compare at once, so that one turn may
+/// freeze a state for each member of a cluster.
+const FROZEN_MAX: usize = 8;
 
 /// How long receiving and installing the leader's state may take.
 const REBUILD_TIMEOUT: Duration = Duration::from_secs(600);
@@ -172,7 +173,7 @@ mod tests {
             frozen.offer(view, &Reply::Published);
         }
         drop(frozen);
-        for index in [8, 9] {
+        for index in 2..=9 {
             let next = to_hash.next().await.map(|view| view.position.index);
             assert_eq!(next, Some(index));
         }

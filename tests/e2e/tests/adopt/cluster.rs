@@ -143,7 +143,8 @@ fn members_that_differ_become_one_state() {
         // at the first start the version of the cluster may be that of 3.4, which does not know the comparison
         if start == 2 {
             for (member, lines) in cluster.members().iter().zip(lines) {
-                member.wait_log(lines, "initial corruption checking passed");
+                let checked = member.wait_log(lines, "initial corruption checking");
+                assert!(checked.contains("passed"), "{checked}");
             }
         }
         let leader = cluster.member(cluster.leader());
