@@ -20,8 +20,9 @@ on.
 
 `/debug/flight-recorder` has keys and names of users in clear, and values as hashes.
 `/debug/top` says which prefixes of keys are read, written and watched by which clients, never values; certificates
-prove no user there, as on any path of HTTP/1. `/follow` says how far a cluster has followed another one, `/follow/cut-over` has it
-take that one's place, and `/follow/source-gone` says that that one needs no look any more.
+prove no user there, as on any path of HTTP/1. `/follow` reports how far a cluster has followed another one.
+`/follow/cut-over` makes it take the place of the other cluster, and `/follow/source-gone` ends the checks of the other
+cluster.
 
 `/<token>` is a token of discovery, 32 hexadecimal digits. It is a secret of 128 bits: anyone who knows it may
 register a member, because a member without a cluster has no user yet. To make a token requires root as soon
