@@ -1,8 +1,8 @@
-//! The numbers of the state that only count up, and how far they may count.
+//! The counters of the state, which only count up, and their limits.
 //!
-//! A checkpoint with a counter above [`COUNT_MAX`] does not load, so no command makes one: once a counter is used
-//! up, commands that count are refused. A state that another program hands over leaves room for more commands than
-//! any cluster executes. Not here: the indexes and terms of raft, which `witan_replica` bounds by the same constants.
+//! A checkpoint with a counter above [`COUNT_MAX`] does not load, so no command may create one. Once a counter reaches
+//! its limit, commands that would advance it are refused. An imported state must leave room for more commands than any
+//! cluster executes. Not here: raft indexes and terms, which `witan_replica` limits by the same constants.
 
 use std::fmt;
 
@@ -20,14 +20,14 @@ use super::{
 };
 pub use witan_tree::{COUNT_IMPORT_MAX, COUNT_MAX};
 
-/// Commands that count are refused above this. One command counts less than the difference to [`COUNT_MAX`]: it
-/// ends a lease, removes a node or writes a user for several bytes of an entry or of memory.
+/// Counting commands are refused above this value. One command advances a counter by less than the difference to
+/// [`COUNT_MAX`], because each lease, node or user that it changes takes several bytes of an entry or of memory.
 const COUNT_WRITE_MAX: u64 = COUNT_MAX - (1 << 32);
 
-/// A counter of a state that another program hands over leaves no room to count on.
+/// A counter of an imported state is too close to the limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the {name} is {count}, and no counter of a state that is taken over may be above {COUNT_IMPORT_MAX}"
+    "the {name} is {count}, but no counter of an imported state may be above {COUNT_IMPORT_MAX}"
 )]
 pub struct CountTooFar {
     name: String,
@@ -40,7 +40,7 @@ impl From<CountTooFar> for CorruptRecord {
     }
 }
 
-/// Fails if a counter of a state that another program hands over leaves no room to count on.
+/// Fails if a counter of an imported state is too close to the limit.
 pub fn check_import(name: impl fmt::Display, count: u64) -> Result<(), CountTooFar> {
     if count <= COUNT_IMPORT_MAX {
         return Ok(());
@@ -49,7 +49,7 @@ pub fn check_import(name: impl fmt::Display, count: u64) -> Result<(), CountTooF
 }
 
 impl StateMachine {
-    /// All counters of the state, by name. Those of a version of a key are checked as it is imported.
+    /// All counters of the state, by name. The import checks the counters of each key version.
     fn counters(&self) -> [(&'static str, u64); 4] {
         [
             ("revision", self.kv.revision().cast_unsigned()),
@@ -59,14 +59,14 @@ impl StateMachine {
         ]
     }
 
-    /// Fails if a counter of this state, which another program has made, leaves no room to count on.
+    /// Fails if a counter of this imported state is too close to the limit.
     pub fn check_import(&self) -> Result<(), CountTooFar> {
         self.counters()
             .into_iter()
             .try_for_each(|(name, count)| check_import(name, count))
     }
 
-    /// Returns the refusal of a command that counts if a counter is used up, else `None`.
+    /// Returns the refusal of a counting command if a counter has reached its limit, else `None`.
     pub(super) fn refuse_used_up(&self, command: &Command) -> Option<Reply> {
         let used_up = |(_, count)| count > COUNT_WRITE_MAX;
         match self.counters().into_iter().any(used_up) {
@@ -198,7 +198,7 @@ mod tests {
         Ok(loaded)
     }
 
-    /// A state with a counter at `count`, for each counter that a test can set.
+    /// For each counter that a test can set: a state in which that counter is `count`.
     fn at(count: u64) -> [StateMachine; 2] {
         let kv: Kv = at_revision(count.cast_signed());
         [

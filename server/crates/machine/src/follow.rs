@@ -56,10 +56,10 @@ pub enum FollowOperation {
     /// A cut-over begins, and any other one is given up.
     #[prost(message, tag = "6")]
     BeginCutOver(BeginCutOver),
-    /// The other cluster takes writes though the cut-over is done: it gets a fence of a new id.
+    /// The source takes writes although the cut-over is done: it gets a fence with a new id.
     #[prost(message, tag = "7")]
     FenceAgain(FenceAgain),
-    /// An operator has said that the other cluster is gone: nobody looks at its fence any more.
+    /// An operator has declared the source gone: its fence is no longer checked.
     #[prost(message, tag = "8")]
     SourceGone(SourceGone),
 }
@@ -169,12 +169,12 @@ pub struct CutOver {
 /// Another fence after the cut-over. It has an id of its own, because a delayed request may still lower an older one.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct FenceAgain {
-    /// The number after that of the last attempt.
+    /// The number of the last attempt plus one.
     #[prost(uint32, tag = "1")]
     pub attempt: u32,
 }
 
-/// The end of the looks at the other cluster.
+/// Ends the checks of the source.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct SourceGone {}
 
@@ -308,7 +308,7 @@ impl StateMachine {
         }
     }
 
-    /// Begins the attempt after the last one; the last one itself is begun already, because proposals are repeated.
+    /// Begins the attempt after the last one. Repeating the last attempt has no effect, because proposals are repeated.
     fn begin_attempt(&mut self, attempt: u32) -> Result<(), FollowError> {
         let last = self.members.cut_over_attempt;
         if attempt != last && attempt.checked_sub(1) != Some(last) {
@@ -333,8 +333,8 @@ impl StateMachine {
 }
 
 impl MemberRegistry {
-    /// The id of the member that the alarms of an attempt's fence name at the other cluster. The upper half is that of
-    /// this cluster's id, which has a nonce: no other cluster raises or lowers these alarms.
+    /// The member id that the alarms of an attempt's fence name at the source. The upper half comes from this cluster's
+    /// id, which contains a nonce, so no other cluster raises or lowers these alarms.
     pub fn fence_id(&self, attempt: u32) -> u64 {
         (self.cluster_id & !u64::from(u32::MAX)) | u64::from(attempt)
     }
@@ -406,7 +406,7 @@ mod tests {
         );
     }
 
-    /// A delayed entry would bring an attempt back whose fence was lowered.
+    /// A delayed entry would revive an attempt whose fence was lowered.
     #[test]
     fn attempts_only_rise_by_one() {
         let mut machine = StateMachine::default();
@@ -425,7 +425,7 @@ mod tests {
         assert_eq!(machine.members.cut_over_attempt, 2);
     }
 
-    /// The looks at the source survive a restart, and end when an operator says so.
+    /// Checks of the source survive a restart, and end when an operator declares the source gone.
     #[test]
     fn after_the_cut_over_the_source_is_fenced_again_until_it_is_gone() {
         let mut machine = StateMachine::default();

@@ -23,18 +23,18 @@ impl fmt::Display for MemberId {
     }
 }
 
-/// The data directory of a member, as it tells it from all others: a new one, a copy, an emptied one.
+/// Identifies the data directory of a member: a new, copied or emptied directory has a different store id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreLineage {
-    /// Its store id, drawn at random when the directory was made, and again when it was found to be a copy. 0 for none.
+    /// The store id. A start draws it at random for a new directory, and draws another for a copy. 0 for none.
     pub id: u64,
-    /// The store ids of the directories that it is a copy of, the latest first.
+    /// The store ids of the originals that this directory was copied from, the latest first.
     pub ancestors: Vec<u64>,
 }
 
 impl StoreLineage {
-    /// Whether a member whose store id is `registered`, 0 for none yet, may run with this directory: it is the same one, or
-    /// a copy of it.
+    /// Whether a member whose registered store id is `registered` (0 for none) may run with this directory: the ids are
+    /// equal, or this is a copy.
     pub fn continues(&self, registered: u64) -> bool {
         registered == 0 || self.id == registered || self.ancestors.contains(&registered)
     }
@@ -141,10 +141,10 @@ pub struct MemberRegistry {
     pub downgrade_target: String,
     /// Whether the cluster copies another one and takes no writes of clients.
     pub follows: bool,
-    /// The last attempt at a cut-over: no other one can end that. After the cut-over, the last fence of the source.
+    /// The last attempt at a cut-over; only this attempt can succeed. After the cut-over, the last fence of the source.
     pub cut_over_attempt: u32,
-    /// The last revision of the cluster that was copied: it must take no writes behind it. 0 before the cut-over, and once
-    /// an operator has said that it is gone.
+    /// The last copied revision of the source, which must take no writes after it. 0 before the cut-over and once an
+    /// operator has declared the source gone.
     pub fenced_at: i64,
     /// The id of the cluster that was copied; 0 if there is none, or it is not known.
     pub source_cluster_id: u64,
@@ -201,13 +201,13 @@ impl MemberRegistry {
 }
 
 impl PublishAttributes {
-    /// The attributes of a member that runs with this data directory.
+    /// Returns the attributes of a member that runs with this data directory.
     pub fn new(id: MemberId, name: String, client_urls: Vec<String>, store: StoreLineage) -> Self {
         let StoreLineage { id: store_id, ancestors: store_ancestors } = store;
         Self { id: id.0, name, client_urls, store_id, store_ancestors }
     }
 
-    /// The data directory of the member.
+    /// Returns the data directory of the member.
     pub fn store(&self) -> StoreLineage {
         StoreLineage { id: self.store_id, ancestors: self.store_ancestors.clone() }
     }
@@ -251,8 +251,8 @@ struct StoredRegistry {
 }
 
 impl MemberRegistry {
-    /// Records a member's name, client URLs and store id. Ignores an unknown (removed) member, and a data directory that
-    /// does not continue the one that is registered: another one has taken its place.
+    /// Records a member's name, client URLs and store id. Ignores an unknown (removed) member, and a data directory
+    /// that was replaced by another one.
     pub(crate) fn publish(&mut self, publish: &PublishAttributes) {
         let Some(member) = self.by_id.get_mut(&MemberId(publish.id)) else {
             return;
@@ -485,7 +485,7 @@ mod tests {
         // a copy of a copy, then the original
         assert_eq!(published(10, &[11, 7]), of(10, "10"));
         assert_eq!(published(7, &[]), of(10, "10"));
-        // not of a member of Witan: the log of etcd
+        // the log is etcd's, not Witan's
         assert_eq!(published(0, &[]), of(10, "0"));
     }
 

@@ -1,4 +1,4 @@
-//! What counts against `--quota-backend-bytes`: the bytes of a state, and the growth of a command, by which it may raise them.
+//! What counts against `--quota-backend-bytes`: the size of a state, and how much a command may increase it.
 //!
 //! Not here: values that puts keep (`kv/kept.rs`), and who refuses what exceeds the quota (`witan_node`).
 
@@ -14,13 +14,13 @@ use super::{
 const PUT_BYTES: u64 = 256;
 
 impl StateMachine {
-    /// Returns the bytes of the state.
+    /// Returns the size of the state in bytes.
     pub fn size_bytes(&self) -> u64 {
         let registered = self.auth.size_bytes() + self.members.size_bytes();
         self.kv.size_bytes() + self.tree.size_bytes() + registered
     }
 
-    /// Returns the bytes that this state and those before it have dropped since the process loaded one.
+    /// Returns the bytes that this state and its predecessors have dropped since the process loaded a state.
     pub fn dropped_bytes(&self) -> u64 {
         self.kv.dropped_bytes() + self.tree.dropped_bytes()
     }

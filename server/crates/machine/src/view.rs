@@ -29,7 +29,7 @@ pub struct Position {
     /// Whether the joint configuration is left by itself.
     #[prost(bool, tag = "7")]
     pub auto_leave: bool,
-    /// The lineage of the state: a member's own if it was adopted from etcd, 0 if it was not. Members of the same lineage have
+    /// The lineage of the state. A state adopted from etcd has its own; otherwise 0. Members of the same lineage hold
     /// the same records after the same entry.
     #[prost(fixed64, tag = "8")]
     pub lineage: u64,

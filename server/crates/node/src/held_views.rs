@@ -1,8 +1,10 @@
-//! What jobs and snapshots keep: bytes that the present state has dropped while a state from before is still read. Together with
-//! the present state they count against the quota; beyond it the oldest reader ends.
+//! Accounts for the memory that jobs and snapshots pin: bytes that the present state has dropped while readers still
+//! hold an older state. These bytes count against the quota together with the present state. If the sum exceeds the
+//! quota, the oldest reader ends.
 //!
-//! Nothing is measured. A reader keeps at most what was dropped since it began, and no more than its state had; what was
-//! dropped after the next reader began is that reader's, so that what both keep counts once.
+//! The figures are upper bounds, not measurements. A reader pins at most the bytes dropped since it began, and at most
+//! the size of its state. Bytes dropped after the next reader began are charged to that reader, so that shared bytes
+//! count once.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -10,7 +12,7 @@ use tokio::sync::watch;
 use witan_base::sync::Mutex;
 use witan_machine::StateMachine;
 
-/// Bytes that readers may keep in addition to what the present state leaves of the quota.
+/// Bytes that readers may pin in addition to what the present state leaves of the quota.
 const HELD_BYTES_FREE: u64 = 64 << 20;
 
 /// See the module's description. Clones share.
@@ -25,11 +27,11 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Held {
-    /// Bytes that the present state has dropped since the start.
+    /// Bytes that the present state has dropped since the process started.
     dropped_bytes: u64,
-    /// `dropped_bytes` of the present state itself, which begins again with a state that was installed.
+    /// `dropped_bytes` of the present state itself. An installed state starts again at 0.
     of_machine: u64,
-    /// The oldest first.
+    /// Readers, the oldest first.
     readers: VecDeque<Reader>,
     last_id: u64,
 }
@@ -37,14 +39,14 @@ struct Held {
 #[derive(Debug)]
 struct Reader {
     id: u64,
-    /// `Held::dropped_bytes` when it began.
+    /// The value of `Held::dropped_bytes` when the reader began.
     since: u64,
-    /// Bytes of its state.
+    /// Size of the reader's state in bytes.
     bytes: u64,
     end: watch::Sender<bool>,
 }
 
-/// A reader of a state, until it is dropped.
+/// A registered reader of a state. Dropping it ends the registration.
 #[derive(Debug)]
 pub(super) struct HeldView {
     views: HeldViews,
@@ -52,17 +54,17 @@ pub(super) struct HeldView {
     end: ViewEnd,
 }
 
-/// Tells a reader that it keeps too much and must give its state up.
+/// Signals that a reader pins too much and must release its state.
 #[derive(Clone, Debug)]
 pub struct ViewEnd(watch::Receiver<bool>);
 
 impl ViewEnd {
-    /// Whether the reader must give its state up.
+    /// Whether the reader must release its state.
     pub fn is_told(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Completes when the reader must give its state up; never after the reader has ended by itself.
+    /// Completes when the reader must release its state. Never completes after the reader has ended.
     pub async fn wait(&mut self) {
         if self.0.wait_for(|end| *end).await.is_err() {
             std::future::pending::<()>().await;
@@ -88,7 +90,7 @@ impl HeldViews {
         Self(Arc::new(Shared { quota_bytes, held: Mutex::default() }))
     }
 
-    /// Notes a reader of this state, which is the present one.
+    /// Registers a reader of the present state.
     pub(super) fn hold(&self, machine: &StateMachine) -> HeldView {
         let (end, ended) = watch::channel(false);
         let mut held = self.0.held.lock();
@@ -99,7 +101,7 @@ impl HeldViews {
         HeldView { views: self.clone(), id, end: ViewEnd(ended) }
     }
 
-    /// Notes what a turn has dropped, and ends the oldest readers while all together keep too much.
+    /// Records what a turn has dropped, and ends the oldest readers while all readers together pin too much.
     pub(super) fn follow(&self, machine: &StateMachine) {
         let mut held = self.0.held.lock();
         let of_machine = machine.dropped_bytes();
@@ -108,7 +110,7 @@ impl HeldViews {
         held.enforce(self.0.quota_bytes, machine);
     }
 
-    /// Notes that another state has replaced one of `bytes` bytes.
+    /// Records that another state has replaced one of `bytes` bytes.
     pub(super) fn replace(&self, machine: &StateMachine, bytes: u64) {
         let mut held = self.0.held.lock();
         held.dropped_bytes += bytes;
@@ -118,14 +120,14 @@ impl HeldViews {
 }
 
 impl Held {
-    /// Ends the oldest readers while all together keep more than the present state leaves of the quota.
+    /// Ends the oldest readers while all readers together pin more than the present state leaves of the quota.
     fn enforce(&self, quota_bytes: Option<u64>, present: &StateMachine) {
         if let Some(quota) = quota_bytes.filter(|_| !self.readers.is_empty()) {
             self.end_beyond(quota.saturating_sub(present.size_bytes()) + HELD_BYTES_FREE);
         }
     }
 
-    /// Returns the most bytes that all readers keep which were not told to end.
+    /// Returns the most bytes that all readers pin, except those that must already end.
     fn kept_bytes(&self) -> u64 {
         let mut until = self.dropped_bytes;
         let mut kept = 0;
@@ -136,7 +138,7 @@ impl Held {
         kept
     }
 
-    /// Tells the oldest readers to end until the others keep no more than `kept_max` bytes.
+    /// Ends the oldest readers until the others pin no more than `kept_max` bytes.
     fn end_beyond(&self, kept_max: u64) {
         while self.kept_bytes() > kept_max
             && let Some(oldest) = self.readers.iter().find(|reader| !reader.is_told())

@@ -1,8 +1,8 @@
 //! States for readers: [`CurrentView`] for work that ends at once, [`Job`] for work that takes long.
 //!
-//! A state that is kept while its reader waits keeps everything that is replaced in the meantime, and each waiting reader may
-//! keep another state. Therefore a job gets its state when it begins, after it has waited for its permit. A job that brings
-//! along a state from before does not compile, because a [`CurrentView`] cannot be sent to another thread:
+//! A view that a reader holds while it waits pins everything that is replaced in the meantime, and each waiting reader
+//! may pin a different state. A job therefore gets its state when it starts, after it has waited for its permit. A job
+//! that brings an earlier state along does not compile, because a [`CurrentView`] cannot be sent to another thread:
 //!
 //! ```compile_fail,E0277
 //! # async fn count(node: &witan_node::Node) {
@@ -29,8 +29,8 @@ use super::{
     held_views::{HeldView, ViewEnd},
 };
 
-/// A state of this member for work that ends at once. It stays on its thread, and clippy refuses to keep it across an
-/// `await` (the root's `clippy.toml`).
+/// A state of this member for work that ends at once. It cannot be sent to another thread, and clippy rejects keeping
+/// it across an `await` (see `clippy.toml` at the root).
 #[derive(Debug)]
 pub struct CurrentView {
     view: Arc<View>,
@@ -51,7 +51,7 @@ impl Deref for CurrentView {
     }
 }
 
-/// A job that has begun: its permit, and the state that it reads.
+/// A running job: its permit, and the state that it reads.
 #[derive(Debug)]
 pub struct Job<P> {
     view: Arc<View>,
@@ -62,14 +62,14 @@ pub struct Job<P> {
 impl<P> Deref for Job<P> {
     type Target = View;
 
-    /// The state that the job reads. What its caller may do is checked on it.
+    /// The state that the job reads. The caller's permissions are checked against it.
     fn deref(&self) -> &View {
         &self.view
     }
 }
 
 impl Node {
-    /// Begins a job, which holds `permit` until its end, on this member's present state.
+    /// Starts a job on this member's present state. It holds `permit` until it ends.
     pub async fn job<P>(&self, permit: P) -> Result<Job<P>, NodeError> {
         let view = self.shared_view().await?;
         let held = self.shared.held_views.hold(&view.machine);
@@ -78,8 +78,8 @@ impl Node {
 }
 
 impl<P: Send + 'static> Job<P> {
-    /// Runs the job on another thread, to its end even if the caller leaves. Returns its result and the permit; `Stopped` if
-    /// the runtime ends before.
+    /// Runs the job on another thread, to its end even if the caller leaves. Returns the result and the permit, or
+    /// `Stopped` if the runtime ends first.
     pub async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce(&View) -> T + Send + 'static,
@@ -88,7 +88,7 @@ impl<P: Send + 'static> Job<P> {
         done.await.map_err(|_| NodeError::Stopped)
     }
 
-    /// Returns what tells the job that it keeps too much. A job that lasts as long as its client wants must heed it.
+    /// Returns the signal that the job pins too much. A job that runs at the pace of its client must heed it.
     pub fn end(&self) -> ViewEnd {
         self.held.end().clone()
     }

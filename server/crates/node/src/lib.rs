@@ -1,14 +1,14 @@
 //! [`Node`]: the clonable handle through which every dialect reaches the replica. Dialects see no
 //! raft, no disk and no thread, only these methods.
 //!
-//! Reading order: this file → `replica_loop` (the loop that owns the replica, and what it is sent) →
-//! `raft_inbox` (what it takes first), `waker` (how it is woken) → `host` (where its effects go) →
-//! `checkpoints` (when the state is written) → `executor` (commands that take long) → `post` (who carries
-//! messages), `message_faults` (what is dropped of those), `peer_links`, `leadership`, `reconfiguration` → `completions` (how answers come back) → `latest_view`
-//! (reads without a hop) → `jobs` (what readers get, and reads that take long), `held_views` (what those keep) → `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes`
-//! (to compare members) → `tokens` → `admission` (the only check before a command is
-//! proposed) → `metrics` (series),
-//! `counts`, `applies` (what feeds them), `peer_stats` (of v2).
+//! Reading order: this file → `replica_loop` (the loop that owns the replica, and what it is sent) → `raft_inbox` (what
+//! it takes first), `waker` (how it is woken) → `host` (where its effects go) → `checkpoints` (when the state is
+//! written) → `executor` (commands that take long) → `post` (who carries messages), `message_faults` (what is dropped
+//! of those), `peer_links`, `leadership`, `reconfiguration` → `completions` (how answers come back) → `latest_view`
+//! (reads without a hop) → `jobs` (states for readers, long reads), `held_views` (memory that readers pin) →
+//! `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes` (to compare members) →
+//! `tokens` → `admission` (the only check before a command is proposed) → `metrics` (series), `counts`, `applies` (what
+//! feeds them), `peer_stats` (of v2).
 
 mod admission;
 mod applies;

@@ -395,7 +395,7 @@ impl ReplicaLoop {
         self.shared.metrics.copied.set(0);
         match copy.mark_up_to_date() {
             Ok(()) => tracing::info!("the data directory was a copy; this member is up to date"),
-            // on a full disk a member must run, too; its next start finds a copy again
+            // A member must run on a full disk, too. Its next start recognizes the copy again.
             Err(error) => {
                 tracing::warn!(%error, "failed to mark the copied data directory as up to date");
             }

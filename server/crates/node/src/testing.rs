@@ -1,4 +1,4 @@
-//! A node without a replica, for tests of what brings it messages, and of what reads its states.
+//! A node without a replica, for tests of its callers and of readers of its states.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -45,7 +45,7 @@ impl NodeOfStates {
         states
     }
 
-    /// Publishes the state after a turn, and notifies the watch streams, as the replica's thread does.
+    /// Publishes the state after a turn and notifies the watch streams, as the replica's thread does.
     pub fn advance(&self, kv: &Kv) {
         self.publish(kv);
         let mut completions = CompletionBatch::default();
@@ -54,13 +54,13 @@ impl NodeOfStates {
         completions.flush();
     }
 
-    /// Replaces the state `before` by that of a received snapshot.
+    /// Replaces the state `before` by the state of a received snapshot.
     pub fn replace(&self, before: &Kv, kv: &Kv) {
         self.node.shared.watch_streams.replace_state(before);
         self.advance(kv);
     }
 
-    /// Drops the states before compactions if they are old enough: the periodic check.
+    /// Runs the periodic check, which drops pre-compaction states that are old enough.
     pub fn expire_old_states(&self) {
         self.node.shared.watch_streams.expire_old_states();
     }
@@ -72,7 +72,7 @@ impl NodeOfStates {
     }
 }
 
-/// Makes a node that is stopping and whose requests go to the returned receiver.
+/// Makes a node that is stopping. Its requests go to the returned receiver.
 pub(crate) fn stalled_as(identity: ProcessIdentity) -> (Node, Receiver<LoopRequest>) {
     let (_, stopping) = watch::channel(false);
     stalled_until(identity, stopping)

@@ -122,8 +122,9 @@ impl WatchStreams {
         }
     }
 
-    /// Keeps the state `before`, which a received snapshot has replaced, for streams that have not read its
-    /// changes yet. They find these by their revisions, because the new state has them at other locations. Call [`WatchStreams::publish`] and [`WatchStreams::notify`] with the new state then.
+    /// Keeps the state `before`, which a received snapshot has replaced, for streams that have not read its changes
+    /// yet. They find these changes by revision, because the new state has them at other locations. Then call
+    /// [`WatchStreams::publish`] and [`WatchStreams::notify`] with the new state.
     pub(super) fn replace_state(&self, before: &Kv) {
         let mut watch_state = self.0.lock();
         watch_state.groups.forget_locations();

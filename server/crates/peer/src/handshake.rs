@@ -1,6 +1,6 @@
-//! The handshake of a stream between members: the opener names itself, the target member and the kind of stream; the
-//! other side accepts, or refuses with a reason. Nothing else is read before. Both sides compare the data directories (store
-//! ids) with those that the cluster has registered: an emptied directory has the ids of the member that it replaces.
+//! The handshake of a stream between members. The opener names itself, the target member and the kind of stream; the
+//! other side accepts, or refuses with a reason. Nothing else is read before. Both sides compare the data directories
+//! (store ids) with the registered ones, because an emptied directory has the ids of the member that it replaces.
 //!
 //! Not here: TLS, which comes before, and the messages, which come after.
 
@@ -64,7 +64,7 @@ pub(super) struct Handshake {
     pub(super) to: MemberId,
     /// The data directory of the opener.
     pub(super) store: StoreLineage,
-    /// The store id that is registered of the target, as far as the opener knows; 0 for none.
+    /// The store id registered for the target, as far as the opener knows; 0 for none.
     pub(super) to_store: u64,
     pub(super) kind: StreamKind,
     /// Version of the opener's program, for logs and for later versions of this protocol.
@@ -131,8 +131,8 @@ impl Handshake {
         })
     }
 
-    /// Checks whether the member `own`, which runs with the data directory `store`, accepts this stream; the error says why
-    /// not.
+    /// Checks whether the member `own` with the data directory `store` accepts this stream; the error gives the reason
+    /// if not.
     pub(super) fn check(
         &self,
         (own, store): (MemberId, &StoreLineage),
@@ -160,7 +160,7 @@ impl Handshake {
         Ok(())
     }
 
-    /// Whether the opener runs with a copy of the data directory that is registered of it.
+    /// Whether the opener runs with a copy of its registered data directory.
     pub(super) fn is_copy(&self, members: &MemberRegistry) -> bool {
         let known = members.by_id.get(&self.from);
         known.is_some_and(|known| known.store_id != 0 && known.store_id != self.store.id)
@@ -188,11 +188,11 @@ pub(super) enum Refusal {
     Kind,
     /// The opener's certificate does not belong to the opening member.
     Certificate,
-    /// Another data directory than the opener's is registered of its member.
+    /// The cluster has registered another data directory for the opener's member.
     Store(u64),
-    /// The member that listens here runs with another data directory than the cluster has registered of it.
+    /// The listening member runs with a data directory other than the registered one.
     TargetStore(u64),
-    /// The opener runs with a copy of a data directory whose original is connected.
+    /// The opener runs with a copy of a data directory, and a stream of the original is open.
     Copy,
 }
 
@@ -220,7 +220,7 @@ impl Refusal {
         self.parts().2
     }
 
-    /// Returns what the replica must hear of a refusal that stays.
+    /// Returns what the replica must learn about a permanent refusal.
     pub(super) fn event(self) -> Option<PeerEvent> {
         match self {
             Self::Removed => Some(PeerEvent::RemovedHere),

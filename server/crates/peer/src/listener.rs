@@ -289,8 +289,8 @@ impl Listener {
         }
     }
 
-    /// Refuses a stream of a copied data directory while a stream of the original is open: the copy takes its place only
-    /// when the original is gone. A stream of the original is always accepted, and ends the one of a copy.
+    /// Refuses a stream of a copied data directory while a stream of the original is open: a copy replaces its original
+    /// only when the original is gone. A stream of the original is always accepted, and closes the stream of a copy.
     fn check_copy(&self, hello: &Handshake) -> Result<(), Refusal> {
         if !hello.is_copy(&self.shared.members()) {
             return Ok(());
@@ -371,7 +371,7 @@ impl Listener {
             sleep(REMOVAL_INTERVAL).await;
         }
         // the refusal of its next stream contains the reason
-        let what = "its member was removed from the cluster, or runs with another data directory";
+        let what = "its member was removed from the cluster or runs with another data directory";
         io::Error::new(io::ErrorKind::PermissionDenied, what)
     }
 

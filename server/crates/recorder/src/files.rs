@@ -1,6 +1,6 @@
-//! The files of a ring. Before the ring grows, its oldest files are removed, so that all together keep to their size. When a file is
-//! nearly full, the next one begins as soon as there is a frozen replica for it, and when it is full without. A frozen replica
-//! is also requested once in a file behind turns that were left out.
+//! The files of a ring. Before the ring grows, it removes its oldest files, so that all files together stay within its
+//! size. When a file is nearly full, the next one begins as soon as a frozen replica is available; a full file does not
+//! wait for one. A file also requests a frozen replica once after omitted turns.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -178,7 +178,7 @@ impl Files {
         self.segment_bytes.saturating_sub(self.written)
     }
 
-    /// Removes the oldest files, so that the present one may grow to so many bytes.
+    /// Removes the oldest files, so that the present file may grow by this many bytes.
     fn make_room(&self, bytes: u64) -> io::Result<()> {
         let mut room = self.bytes.saturating_sub(bytes);
         let least = COUNTED_BYTES_MIN.min(self.segment_bytes);

@@ -32,7 +32,7 @@ const WRITE_INTERVAL: Duration = Duration::from_millis(20);
 pub struct RingSettings {
     /// The folder, which is made.
     pub folder: PathBuf,
-    /// Bytes of all files together. A turn that is larger than that is kept alone.
+    /// Total bytes of all files. A larger turn is the only one kept.
     pub bytes: u64,
     /// The member.
     pub member: u64,

@@ -115,8 +115,8 @@ pub(crate) struct Lessor {
     /// The term in which this member leads, once it has applied all entries of earlier terms.
     term: Option<u64>,
     monotonic_ns: u64,
-    /// The clock before its last update. A keep-alive that is handed in now may have arrived right after that, and
-    /// waited while this thread was busy, for instance with a sync.
+    /// The clock before its last update. A keep-alive handed in now may have arrived right after that time and then
+    /// waited while this thread was busy, for example with a sync.
     previous_ns: u64,
     deadlines: LeaseDeadlines,
     /// Each lease once, under `listed_at_ns` of its timer: a keep-alive, which only delays the check, leaves it
@@ -220,9 +220,10 @@ impl Lessor {
         }
     }
 
-    /// Handles a keep-alive on the leader: starts the full TTL of the lease again, or says why not. A lease that was
-    /// overdue when the keep-alive arrived at the latest is [`Renewal::Expiring`]. It is [`Renewal::NeedsCheckpoint`] if the state has a smaller remaining time of the
-    /// lease, or the log may have one above `applied`, the index up to which it is applied.
+    /// Handles a keep-alive on the leader: restarts the full TTL of the lease, or says why not. [`Renewal::Expiring`]
+    /// means that the lease was overdue at the latest time at which the keep-alive may have arrived.
+    /// [`Renewal::NeedsCheckpoint`] means that the state has a smaller remaining time of the lease, or that the log may
+    /// have one above `applied`, the index up to which it is applied.
     pub(crate) fn renew(&mut self, id: LeaseId, leases: &Leases, applied: u64) -> Renewal {
         let (Some(lease), Some(timer)) = (leases.get(id), self.deadlines.0.get(&id)) else {
             return Renewal::Unknown;

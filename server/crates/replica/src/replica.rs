@@ -216,18 +216,18 @@ pub struct Replica {
     own_removal: OwnRemoval,
     /// Why the member must end after this turn.
     halt: Option<Halt>,
-    /// What a leader says that the log contradicts.
+    /// A leader's claim that this log contradicts.
     contradiction: Option<Contradiction>,
-    /// If the disk is a copy that no confirmed leader has brought up to date yet.
+    /// Set if the disk is a copy that no confirmed leader has brought up to date yet.
     copied: Option<CopiedDisk>,
-    /// Members that refuse this one for good: it was removed from the cluster, or its data directory was replaced.
+    /// Members that permanently refuse this one, because it was removed or its data directory was replaced.
     refused_at: BTreeSet<u64>,
     /// If `--force-new-cluster` has appended to the log: the members that its entries remove which were committed
     /// before the start, with the indexes of those entries.
     removed_in_log: BTreeMap<u64, u64>,
     /// The term whose leader has a state of another lineage.
     other_lineage_term: Option<u64>,
-    /// The tick at which this member asked the leader for its state last.
+    /// The tick at which this member last asked the leader for its state.
     state_asked_at: u64,
     /// Whether the leader's state is to replace this member's, which has become another one.
     rebuilds: bool,
@@ -278,7 +278,7 @@ impl Replica {
         let expired = expired.into_iter();
         self.unanswered
             .extend(expired.map(|ticket| (ticket, Unanswered::Expired)));
-        // A keep-alive that has arrived comes before the expiration of its lease.
+        // Handle keep-alives before the expiration of their leases.
         self.hand_in_lease_requests();
         self.run_leader_tasks(now_ns);
     }

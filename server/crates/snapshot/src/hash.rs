@@ -31,7 +31,7 @@ pub struct StateChecksums {
     pub others: u32,
 }
 
-/// Computes the hashes of a state, which are the same on all members that have applied the same entries.
+/// Computes the hashes of a state. They are equal on all members that have applied the same entries.
 pub fn of_state(view: &View) -> StateChecksums {
     let machine = &view.machine;
     let mut others = 0;

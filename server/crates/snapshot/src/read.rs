@@ -195,7 +195,7 @@ fn import_auth(
         } else if key == AUTH_REVISION.as_bytes() {
             let number = value.try_into().map(u64::from_be_bytes);
             revision = number.map_err(|_| {
-                BoltError::Record(format!("{AUTH_REVISION}: its value is no number"))
+                BoltError::Record(format!("{AUTH_REVISION}: its value is not a number"))
             })?;
         }
         Ok(())

@@ -95,7 +95,7 @@ pub enum OpenError {
         /// Says which other log or link was found.
         what: String,
     },
-    /// The link to the raft log leads to the log of another data directory.
+    /// The link to the raft log points to the log of another data directory.
     #[error(
         "{} leads to a raft log that does not name it: {what}. Nothing was changed. If this directory is a copy, copy the \
          folder of the log, too, and have the link lead to that copy. If the original is gone, start once with --wal-dir: \
@@ -104,7 +104,7 @@ pub enum OpenError {
     OtherLog {
         /// The link.
         path: PathBuf,
-        /// Says whose log it is.
+        /// Names the owner of the log.
         what: String,
     },
     /// etcd ran on the directory after its data were adopted.
@@ -119,7 +119,7 @@ pub enum OpenError {
         /// The identity file.
         identity: PathBuf,
     },
-    /// The identity file is missing although there is data, is damaged, or is that of another directory.
+    /// The identity file is missing although data exists, is damaged, or belongs to another directory.
     #[error(
         "{} {what}. Put back the file of this data directory. Without it, remove this member from its cluster and add \
          it again with an empty directory, or restore a backup into one", path.display()
@@ -127,7 +127,7 @@ pub enum OpenError {
     Unreadable {
         /// The identity file.
         path: PathBuf,
-        /// Says what is wrong with the file.
+        /// Describes what is wrong with the file.
         what: String,
     },
     /// No permission, or mounted read-only.

@@ -162,7 +162,7 @@ fn watched(_path: &Path) {}
 #[cfg(test)]
 use super::tests::disk::watched;
 
-/// For tests: called before each call on the files of a checkpoint; the call fails if this does.
+/// For tests: runs before each call on the files of a checkpoint. If it fails, so does the call.
 #[cfg(not(test))]
 pub(super) fn may_fail() -> io::Result<()> {
     Ok(())

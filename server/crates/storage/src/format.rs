@@ -18,10 +18,11 @@ use super::{OpenError, files::replace_with};
 /// increments it.
 pub const FORMAT: u32 = 4;
 
-/// Store ids of originals that a copy names: more than the copies of copies that a cluster does not hear of.
+/// The most originals that a copy names: more than the number of nested copies that can start without the cluster
+/// noticing.
 pub const ANCESTORS_MAX: usize = 16;
 
-/// The line of a copy that no leader has brought up to date yet.
+/// Marks a copy that no leader has brought up to date yet.
 const OUTDATED: &str = "outdated";
 
 /// Name of the file inside the member's folder.
@@ -57,7 +58,7 @@ pub(super) struct StoredIdentity {
     pub(super) store: StoreLineage,
     /// Whether the directory is a copy that no leader has brought up to date yet.
     pub(super) outdated: bool,
-    /// The inode of the file when it was written.
+    /// The file's own inode at the time of writing.
     pub(super) inode: String,
 }
 
@@ -66,7 +67,7 @@ pub(super) fn read(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     Ok(stored(dir)?.map(|stored| stored.identity))
 }
 
-/// Reads the file of a directory; `None` if there is none.
+/// Reads the file of a directory; `None` if it does not exist.
 pub(super) fn stored(dir: &Path) -> Result<Option<StoredIdentity>, OpenError> {
     let path = path(dir);
     let text = match fs::read_to_string(&path) {
@@ -80,8 +81,8 @@ pub(super) fn stored(dir: &Path) -> Result<Option<StoredIdentity>, OpenError> {
     parse(path, &text).map(Some)
 }
 
-/// Says what is wrong with a file that has another content than was written.
-const DAMAGED: &str = "is damaged: it was changed or cut";
+/// Describes a file whose content is not what was written.
+const DAMAGED: &str = "is damaged: it was changed or truncated";
 
 /// Parses the text of the file; `path` is for errors.
 pub(super) fn parse(path: PathBuf, text: &str) -> Result<StoredIdentity, OpenError> {
@@ -105,7 +106,7 @@ impl StoredIdentity {
         Self { identity, store, outdated: false, inode: String::new() }
     }
 
-    /// Makes the content for a directory that was copied from the one with this content.
+    /// Makes the content for a directory that was copied from the directory with this content.
     pub(super) fn of_copy(&self) -> Self {
         let ancestors = std::iter::once(&self.store.id).chain(&self.store.ancestors);
         let ancestors = ancestors.take(ANCESTORS_MAX).copied().collect();
@@ -113,7 +114,7 @@ impl StoredIdentity {
         Self { store, outdated: true, ..self.clone() }
     }
 
-    /// Parses the lines before the checksum; `None` if they are not as [`Self::lines`] writes them.
+    /// Parses the lines before the checksum; `None` unless [`Self::lines`] would write the same text.
     fn parse(text: &str) -> Option<Self> {
         let outdated = text.lines().any(|line| line == OUTDATED);
         let mut fields = text
@@ -157,7 +158,7 @@ impl StoredIdentity {
         )
     }
 
-    /// Where the file in a directory comes from.
+    /// Whether the file was written in its directory or copied there.
     pub(super) fn origin(&self, dir: &Path) -> Result<Origin, OpenError> {
         let path = path(dir);
         let data = fs::metadata(&path).map_err(|error| OpenError::io(&path, error))?;
@@ -170,25 +171,25 @@ impl StoredIdentity {
 
 /// Draws a store id.
 fn drawn() -> u64 {
-    // the keys of the hash are random
+    // `RandomState` has random keys
     RandomState::new().hash_one(SystemTime::now()).max(1)
 }
 
 /// Bytes of the line with a checksum.
 const SEAL_BYTES: usize = "crc 00000000\n".len();
 
-/// Appends a line with the checksum of all lines.
+/// Appends a line with the checksum of all preceding lines.
 pub(super) fn seal(lines: &str) -> String {
     format!("{lines}crc {:08x}\n", crc32fast::hash(lines.as_bytes()))
 }
 
-/// Returns the lines before that of the checksum; `None` if the text was changed or cut.
+/// Returns the lines before the checksum line; `None` if the text was changed or truncated.
 pub(super) fn unseal(text: &str) -> Option<&str> {
     let (lines, _) = text.split_at_checked(text.len().checked_sub(SEAL_BYTES)?)?;
     (seal(lines) == text).then_some(lines)
 }
 
-/// Writes the file with its own inode, by which [`StoredIdentity::origin`] knows a copy; durable on return.
+/// Writes the file with its own inode, by which [`StoredIdentity::origin`] recognizes a copy. Durable on return.
 pub(super) fn write(stored: &StoredIdentity, dir: &Path) -> io::Result<()> {
     replace_with(dir, FILE, |data| {
         let stored = StoredIdentity { inode: inode(data), ..stored.clone() };
@@ -201,7 +202,7 @@ pub(super) fn write(stored: &StoredIdentity, dir: &Path) -> io::Result<()> {
 pub(super) enum Origin {
     /// A member has written it here.
     Written,
-    /// It was copied here from another directory, which its member may have used during the copy and after it.
+    /// It was copied from another directory, which its member may have used during the copy and afterward.
     Copied,
 }
 
@@ -222,7 +223,7 @@ pub(super) fn check(own: &DataIdentity, found: &DataIdentity, dir: &Path) -> Res
     Err(OpenError::Foreign { path: dir.join(FILE), found: *found, own: *own })
 }
 
-/// Refuses an identity that the checkpoint of the directory contradicts: it is another directory's.
+/// Refuses an identity that contradicts the checkpoint, because it belongs to another directory.
 pub(super) fn check_known(
     identity: &DataIdentity,
     members: &MemberRegistry,

@@ -41,14 +41,14 @@ pub fn entry_unframe(value: Vec<u8>) -> Option<LogRecord> {
     log::unframe(value)
 }
 
-/// Parses the lines of the file `identity` before its checksum, which is made here because no random input has it, and
-/// writes them again; `None` if they are invalid.
+/// Parses the lines of an `identity` file before the checksum, and writes them again. Adds the checksum itself, because
+/// random input never has a valid one. `None` if the lines are invalid.
 pub fn identity(lines: &str) -> Option<String> {
     let stored = format::parse(PathBuf::from("identity"), &format::seal(lines)).ok();
     stored.map(|stored| stored.lines())
 }
 
-/// Parses the lines of the file `owner` before its checksum, and writes them again; `None` if they are invalid.
+/// Parses the lines of an `owner` file before the checksum, and writes them again; `None` if they are invalid.
 pub fn owner(lines: &str) -> Option<String> {
     LogOwner::parse(lines).map(|owner| owner.lines())
 }

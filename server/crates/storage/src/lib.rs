@@ -101,9 +101,9 @@ pub struct Storage {
     pub checkpoint_log_bytes: u64,
     /// Lock of the directory, to be kept until the process ends.
     pub lock: DirectoryLock,
-    /// The directory, as the cluster tells it from others.
+    /// The store id and originals, by which the cluster identifies the directory.
     pub store: StoreLineage,
-    /// If the directory is a copy that no leader has brought up to date yet.
+    /// Set if the directory is a copy that no leader has brought up to date yet.
     pub copy: Option<DirectoryCopy>,
 }
 
@@ -115,7 +115,7 @@ pub struct DirectoryCopy {
 }
 
 impl DirectoryCopy {
-    /// Records that the member is up to date, durable on return: its next start finds no copy.
+    /// Records that the member is up to date, so that its next start does not find a copy. Durable on return.
     pub fn mark_up_to_date(self) -> io::Result<()> {
         let stored = StoredIdentity { outdated: false, ..self.stored };
         format::write(&stored, &self.member)
@@ -187,8 +187,8 @@ pub fn open(
         match format::write(&new, &member).and_then(|()| files::sync_dir(dir)) {
             Ok(()) => stored = new,
             Err(error) if fresh => return Err(OpenError::io(&member, error)),
-            // A member must start on a full disk, too. It keeps the store id of its original, and its next start
-            // finds a copy again.
+            // A member must start on a full disk, too. It keeps the store id of its original, and the next start
+            // recognizes the copy again.
             Err(error) => {
                 tracing::warn!(%error, "failed to give the copied data directory a store id of its own");
                 stored.outdated = true;
@@ -200,7 +200,7 @@ pub fn open(
         tracing::warn!(%error, "failed to restrict the data directory to its owner");
     }
     if view.is_some() && !checkpoint.fell_back() {
-        // remains of a checkpoint or of a received snapshot after a crash
+        // remove what a crash left of a checkpoint or a received snapshot
         checkpoint.remove_others();
     }
     let store = stored.store.clone();
@@ -212,14 +212,14 @@ pub fn open(
     ))
 }
 
-/// The parts of a directory, put in order after a crash, and the recovered state.
+/// The parts of a directory, cleaned up after a crash, and the recovered state.
 struct Opened {
     log: RaftLog,
     checkpoint: Checkpoint,
     recovered: Recovered,
 }
 
-/// Opens log and checkpoint in the member's folder. The first indexes of the log may not be on disk yet.
+/// Opens the log and the checkpoint in the member's folder. The first indexes of the log may not be on disk yet.
 fn open_parts(
     member: &Path,
     (fresh, origin): (bool, Origin),
@@ -253,7 +253,7 @@ fn open_parts(
     Ok(Opened { log, checkpoint, recovered })
 }
 
-/// Checks that the log is there, and that it is the log of this directory; returns the owner that it names.
+/// Checks that the log exists and belongs to this directory; returns the owner that it names.
 fn check_log(
     member: &Path,
     identity: &DataIdentity,
@@ -273,16 +273,16 @@ fn check_log(
     Ok(owner)
 }
 
-/// A data directory that is this member's.
+/// A data directory that belongs to this member.
 struct Claim {
-    /// Whether its set-up was never finished.
+    /// Whether its setup was never completed.
     fresh: bool,
     origin: Origin,
-    /// The content of its file `identity`, or of the one that the set-up writes.
+    /// The content of its file `identity`, or what the setup will write there.
     stored: StoredIdentity,
 }
 
-/// Checks that a directory is this member's, or nobody's yet.
+/// Checks that a directory belongs to this member or to nobody yet.
 fn claim(member: &Path, identity: &DataIdentity) -> Result<Claim, OpenError> {
     let Some(stored) = format::stored(member)? else {
         let stored = StoredIdentity::new(*identity);

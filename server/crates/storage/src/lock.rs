@@ -64,8 +64,8 @@ impl DirectoryLock {
         Ok(Self { file })
     }
 
-    /// Takes the lock and writes nothing; `None` if there is no file to lock: no process of this release has used the
-    /// directory.
+    /// Takes the lock without writing. Returns `None` if the lock file is missing: no process of this release has used
+    /// the directory.
     pub(crate) fn take_existing(dir: &Path) -> Result<Option<Self>, OpenError> {
         let path = dir.join(FILE);
         let mut file = match File::open(&path) {
@@ -78,7 +78,7 @@ impl DirectoryLock {
     }
 }
 
-/// Locks the file; if another process has done so, the error names that process.
+/// Locks the file. If another process holds the lock, the error names that process.
 fn lock(file: &mut File, path: &Path) -> Result<(), OpenError> {
     match file.try_lock() {
         Ok(()) => Ok(()),

@@ -1,6 +1,6 @@
-//! Reads the data directory of a stopped member and writes nothing there. What a start would put in order (a torn last
-//! write, an interrupted installation) is put in order in a copy, in the folder for temporary files: of the log, and of
-//! the names of the runs.
+//! Reads the data directory of a stopped member without writing to it. A start would repair a torn last write or an
+//! interrupted installation. This module repairs a copy instead: it copies the log and the names of the runs to the
+//! folder for temporary files.
 
 use std::{
     fs::{self, DirBuilder},
@@ -22,7 +22,7 @@ use super::{
 /// The folder of the checkpoint.
 const CHECKPOINT: &str = "checkpoint";
 
-/// Reads the identity and the state of a stopped member; `None` if its set-up was never finished.
+/// Reads the identity and the state of a stopped member; `None` if its setup was never completed.
 pub fn read(
     dir: &Path,
     metrics: &StorageMetrics,
@@ -44,8 +44,8 @@ pub fn read(
     Ok(Some((identity, opened.recovered)))
 }
 
-/// A copy of the parts of a member's folder that a start changes, with links to those that it only reads. Removed when it
-/// is dropped.
+/// A temporary folder with copies of the files that a start changes, and links to those that it only reads. Dropping it
+/// removes the folder.
 struct Copy(PathBuf);
 
 impl Copy {
@@ -63,7 +63,7 @@ impl Copy {
         Ok(copy)
     }
 
-    /// Copies the files of a folder whose names are `wanted`; of runs, which nobody writes again, makes links.
+    /// Copies the `wanted` files of a folder. Links runs instead, because they never change.
     fn fill(
         &self,
         member: &Path,
@@ -91,7 +91,7 @@ impl Copy {
             Ok(())
         };
         match copied() {
-            // the start says what is missing
+            // the open reports what is missing
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             copied => copied.map_err(|error| OpenError::io(&from, error)),
         }

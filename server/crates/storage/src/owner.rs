@@ -1,6 +1,6 @@
-//! The file `owner` in the folder of the raft log: whose log it is. It names the member, so that an `identity` of another
-//! directory shows. With `--wal-dir` it names the link of the data directory, too: a copy of that directory has a link of
-//! its own, which leads to the same folder, and must not write there.
+//! The file `owner` in the folder of the raft log names the owner of the log. It names the member, so that an
+//! `identity` file from another directory is detected. With `--wal-dir`, it also names the link in the data directory.
+//! A copy of the data directory has a link of its own to the same folder, and must not write there.
 
 use std::{
     fs, io,
@@ -14,21 +14,21 @@ use super::{DataIdentity, OpenError, files, format};
 /// Name of the file in the folder of the log.
 pub(super) const FILE: &str = "owner";
 
-/// Whose log a folder holds.
+/// The owner of the log in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LogOwner {
     cluster_id: u64,
     member_id: MemberId,
-    /// The link that leads to the folder, if it is not in the data directory.
+    /// The link to the folder, if the folder is outside the data directory.
     link: Option<LogLink>,
 }
 
 /// The link `member/log` of a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LogLink {
-    /// Its number and when it was created: a copy of the link has others.
+    /// Its inode number and creation time; a copy of the link has others.
     inode: String,
-    /// Where it was when the log was placed; only for people, and to find the original of a copy.
+    /// Its path when the log was placed. Used in messages, and to find the original of a copy.
     path: String,
 }
 
@@ -37,7 +37,7 @@ impl LogLink {
     pub(super) fn read(at: &Path, path: &Path) -> Result<Option<Self>, OpenError> {
         match fs::symlink_metadata(at) {
             Ok(data) if data.is_symlink() => {
-                // a line feed would end the line; such a path is not found again
+                // A line feed would end the line; such a path is never found again.
                 let path = path.display().to_string().replace('\n', "?");
                 Ok(Some(Self { inode: format::inode(&data), path }))
             }
@@ -47,7 +47,7 @@ impl LogLink {
         }
     }
 
-    /// Whether the link is still where it was, and leads to `folder`.
+    /// Whether the link still exists at that path and points to `folder`.
     pub(super) fn is_there(&self, folder: &Path) -> bool {
         let at = Path::new(&self.path);
         let leads = || Some(fs::canonicalize(at).ok()? == fs::canonicalize(folder).ok()?);
@@ -62,7 +62,7 @@ impl LogOwner {
         Self { cluster_id, member_id, link }
     }
 
-    /// Reads the file of a folder; `None` if there is none.
+    /// Reads the file of a folder; `None` if it does not exist.
     pub(super) fn read(folder: &Path) -> Result<Option<Self>, OpenError> {
         let path = folder.join(FILE);
         let text = match fs::read_to_string(&path) {
@@ -72,7 +72,7 @@ impl LogOwner {
             Err(error) => return Err(OpenError::io(&path, error)),
         };
         let owner = format::unseal(&text).and_then(Self::parse);
-        let damaged = || OpenError::log(&path, 0, "the file was changed or cut");
+        let damaged = || OpenError::log(&path, 0, "the file was changed or truncated");
         owner.map(Some).ok_or_else(damaged)
     }
 
@@ -93,7 +93,7 @@ impl LogOwner {
         }
     }
 
-    /// Parses the lines before the checksum; `None` if they are not as [`Self::lines`] writes them.
+    /// Parses the lines before the checksum; `None` unless [`Self::lines`] would write the same text.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut fields = text.lines().filter_map(|line| line.split_once(' '));
         let mut field = |name: &str| fields.next().filter(|(found, _)| *found == name);
@@ -106,12 +106,12 @@ impl LogOwner {
         (owner.lines() == text).then_some(owner)
     }
 
-    /// The link that leads to the folder.
+    /// The link that points to the folder.
     pub(super) fn link(&self) -> Option<&LogLink> {
         self.link.as_ref()
     }
 
-    /// Refuses the identity of another directory than that of the log in `folder`.
+    /// Refuses an identity that does not match the owner of the log in `folder`.
     pub(super) fn check_ids(
         &self,
         identity: &DataIdentity,
@@ -131,7 +131,7 @@ impl LogOwner {
     }
 }
 
-/// Refuses a link to a log that names another link, or none; a folder in the data directory needs no name. Returns the
+/// Refuses a link to a log that names another link or none. A folder in the data directory needs no link. Returns the
 /// owner that the folder names.
 pub(super) fn check_link(log: &Path) -> Result<Option<LogOwner>, OpenError> {
     let owner = LogOwner::read(log)?;

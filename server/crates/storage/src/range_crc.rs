@@ -1,5 +1,5 @@
-//! The CRC-32 of any range of a file's bytes, by as much work for a long range as for a short one: a client chooses the
-//! bytes of a torn write, and they may look like the headers of many long records.
+//! The CRC-32 of any byte range of a file, in time independent of the length. A client controls the bytes of a torn
+//! write, which may look like the headers of many long records.
 
 #[cfg(test)]
 use std::cell::Cell;
@@ -7,13 +7,13 @@ use std::{iter, ops::Range};
 
 use super::bit_flip::POLYNOMIAL;
 
-/// Bytes between two sums that are kept. To compute the CRC-32 of a range takes as many bytes twice.
+/// Distance in bytes between two stored sums. Computing the CRC-32 of a range reads at most twice this many bytes.
 const BLOCK_BYTES: usize = 256;
 
 /// The number 1 as a polynomial, lowest bit first.
 const ONE: u32 = 1 << 31;
 
-/// The factor by which one more byte multiplies a sum: the eighth power of x.
+/// The eighth power of x: each additional byte multiplies a sum by it.
 const BYTE: u32 = ONE >> 8;
 
 pub(super) struct RangeCrc<'a> {
@@ -54,7 +54,7 @@ impl<'a> RangeCrc<'a> {
         let length = range.len();
         let bytes = self.byte_factors[length % BLOCK_BYTES];
         let factor = multiply(self.block_factors[length / BLOCK_BYTES], bytes);
-        // The sum of two parts is that of the first, moved by the length of the second, and that of the second.
+        // crc(ab) is crc(a), shifted by the length of b, plus crc(b)
         self.up_to(range.end) ^ multiply(self.up_to(range.start), factor)
     }
 
@@ -70,14 +70,14 @@ impl<'a> RangeCrc<'a> {
     }
 }
 
-/// Returns the first `count` powers of a polynomial, the first of which is 1.
+/// Returns the first `count` powers of a polynomial, starting with 1.
 fn powers(of: u32, count: usize) -> Vec<u32> {
     iter::successors(Some(ONE), |power| Some(multiply(*power, of)))
         .take(count)
         .collect()
 }
 
-/// Multiplies two polynomials modulo that of the CRC-32.
+/// Multiplies two polynomials modulo the CRC-32 polynomial.
 fn multiply(a: u32, mut b: u32) -> u32 {
     let mut product = 0;
     for bit in (0..u32::BITS).rev() {

@@ -165,7 +165,7 @@ pub(super) fn judge(
     Ok(cut_from(good, zeros))
 }
 
-/// Cuts a file after its last complete record, or removes one without a complete header.
+/// Truncates a file after its last complete record, or removes it if its header is incomplete.
 fn cut_from(good: Option<usize>, zeros: bool) -> LogFileRepair {
     good.map_or(LogFileRepair::Remove, |good| LogFileRepair::Cut {
         good,
@@ -324,13 +324,13 @@ fn sign(seq: u64) -> u32 {
     u32::try_from(seq & u64::from(u32::MAX)).expect("masked to 32 bits")
 }
 
-/// Returns what [`record`] returns for the same bytes, by the same work for records of all lengths.
+/// Returns what [`record`] returns for the same bytes, in time independent of the record's length.
 fn record_of(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<usize> {
     let layout = record_layout(&sums.bytes[at..], sums.bytes.len() - at)?;
     has_valid_sums(sums, at, layout, seq).then_some(layout.0)
 }
 
-/// Whether both blocks of a record that begins at `at` end with their checksums; a record may be without entries.
+/// Whether both blocks of the record at `at` end with valid checksums. A record may have no entries.
 fn has_valid_sums(
     sums: &RangeCrc<'_>,
     at: usize,
@@ -393,8 +393,8 @@ mod tests {
         bytes
     }
 
-    /// The end of a log whose last write is torn in a value of `headers` headers of records, each of which would reach
-    /// up to the valid footer at the end.
+    /// The end of a log whose last write is torn. The written value contains `headers` record headers, each of which
+    /// would reach the valid footer at the end.
     fn crafted_tail(headers: usize) -> Vec<u8> {
         let mut bytes = record_with(b"torn")[..RECORD_HEADER_BYTES + 2].to_vec();
         // no record is without entries
@@ -434,7 +434,7 @@ mod tests {
         for length in [0, 1, 300, 900] {
             bytes.extend(record_with(&entries[..length]));
         }
-        // one without entries between the blocks ends the chain before it
+        // a record without entries between the blocks ends the chain before it
         let sums = RangeCrc::new(&bytes);
         let first = 100 + record_with(b"").len();
         assert_eq!(records_to_the_end(&sums, 1, SEQ), Some(first));

@@ -1,9 +1,9 @@
 //! The raft log outside of the data directory (`--wal-dir`): `member/log` is a symbolic link to the folder `log` there. So
 //! offline commands, and a start without the flag, find it.
 //!
-//! A log that is in the data directory is copied, then folder and link are exchanged in one step: a crash leaves one or the
-//! other. Nothing in `--wal-dir` is deleted but a copy of this process: what is there may be another member's. The folder
-//! names the link that leads to it (`owner`); only [`place_log`] changes that name.
+//! A log in the data directory is copied, then the folder is exchanged for the link in one step: a crash leaves one or
+//! the other. This process deletes nothing in `--wal-dir` but its own copy, because other files may belong to another
+//! member. The folder names the link that points to it (`owner`); only [`place_log`] changes that name.
 
 use std::{
     fs, io,
@@ -27,8 +27,8 @@ pub(super) const LOG: &str = "log";
 const EXCHANGED: &str = "log.exchanged";
 
 /// Has the raft log of the data directory `dir` in the folder `wal_dir`; moves it there if it is in the data directory.
-/// Refuses a folder that has another log, and a log that is in a third place. A log that a link leads to becomes this
-/// directory's, unless the directory that it names is still there.
+/// Refuses a folder that holds another log, and a log in a third place. A linked log becomes this directory's, unless
+/// the directory that it names still exists.
 pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     let member = member_dir(dir);
     make_dir(dir)?;
@@ -65,7 +65,7 @@ fn leads_to(link: &Path, target: &Path) -> bool {
     }
 }
 
-/// Has the log in `target`, to which the link leads, name this link, unless the link that it names is still there.
+/// Makes the linked log in `target` name this link, unless the link that it names still exists.
 fn claim_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     let Err(refusal) = owner::check_link(log) else {
         return Ok(());
@@ -76,11 +76,11 @@ fn claim_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), O
             return Err(refusal);
         }
     }
-    tracing::warn!(log = %target.display(), "the raft log is this data directory's from now on");
+    tracing::warn!(log = %target.display(), "this data directory now owns the raft log");
     name_link(log, log, target, identity)
 }
 
-/// Has the folder `target` name the link at `at`, which is or becomes `log`.
+/// Records the link at `at`, which is or becomes `log`, as the owner of the folder `target`.
 fn name_link(
     at: &Path,
     log: &Path,
@@ -95,7 +95,7 @@ fn member_of(log: &Path) -> PathBuf {
     log.parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
-/// Makes the link to the folder of a new log, which must be missing or empty. The folder names the link first.
+/// Makes the link to the folder of a new log, which must be missing or empty. Records the link in the folder first.
 fn begin_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     refuse_used(target)?;
     files::create_dirs(target)
@@ -106,11 +106,11 @@ fn begin_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), O
     fs::rename(&link, log).map_err(|error| OpenError::io(log, error))
 }
 
-/// Makes a link to the folder `target` beside `log`.
+/// Creates a link to the folder `target` next to `log`.
 fn new_link(log: &Path, target: &Path) -> Result<PathBuf, OpenError> {
     let link = log.with_file_name(EXCHANGED);
     if link.is_symlink() {
-        // of an attempt that was interrupted
+        // left by an interrupted attempt
         fs::remove_file(&link).map_err(|error| OpenError::io(&link, error))?;
     }
     symlink(target, &link).map_err(|error| OpenError::io(&link, error))?;
@@ -132,7 +132,7 @@ fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), Op
     let done = new_link(log, target).and_then(|link| {
         name_link(&link, log, target, identity)?;
         files::exchange(&link, log).map_err(|error| {
-            let what = format!("the log's folder cannot be exchanged for a link: {error}");
+            let what = format!("cannot replace the log's folder with a link: {error}");
             OpenError::WalDir { path: target.to_owned(), what }
         })
     });
@@ -154,7 +154,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     sync_dir(to)
 }
 
-/// Refuses a folder that has files; the name of an owner whose link was never made is none.
+/// Refuses a folder with files in it. Ignores an owner whose link was never created.
 fn refuse_used(target: &Path) -> Result<(), OpenError> {
     let is_used = match fs::read_dir(target) {
         Ok(mut files) => {

@@ -21,7 +21,7 @@ const CRC_BYTES: usize = 4;
 /// Upper bound of all counters: a larger one in a record is corruption. Counting up from below it never overflows.
 pub const COUNT_MAX: u64 = 1 << 62;
 
-/// Upper bound of a counter in a state that another program hands over, which leaves room to count on.
+/// Upper limit of a counter in an imported state, so that the state can still count.
 pub const COUNT_IMPORT_MAX: u64 = COUNT_MAX / 2;
 
 #[derive(Clone, PartialEq, Message)]

@@ -19,8 +19,8 @@ impl Tree {
         self.nodes_bytes + self.history.bytes
     }
 
-    /// Bytes of nodes that this state and those before it have dropped since the process loaded one: a state from before may
-    /// still keep them.
+    /// Bytes of nodes that this state and its predecessors have dropped since the process loaded a state. A reader of
+    /// an older state may still keep them.
     pub fn dropped_bytes(&self) -> u64 {
         self.dropped_bytes
     }

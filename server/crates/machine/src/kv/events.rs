@@ -1,8 +1,8 @@
 //! The history as watchers read it: by location, forward from a location or a revision, or backward
 //! along one key. A watcher keeps its own cursor, which is not known here.
 //!
-//! A received snapshot may hold the same history in other blocks. So a location belongs to one layout, no state resolves one of
-//! another layout, and readers continue from the revision instead.
+//! A received snapshot may hold the same history in other blocks. A location therefore belongs to one layout. No state
+//! resolves a location of another layout; readers continue from the revision instead.
 //!
 //! Synced watchers may not have read yet what a compaction removes: the changes and the compaction
 //! can be of the same round. So the state before it is kept until the watchers are notified
@@ -67,12 +67,12 @@ pub struct HistoryLocation {
 }
 
 impl Kv {
-    /// Gives this state, which replaces `replaced`, a layout of its own: no location in `replaced` is one in this state.
+    /// Gives this state, which replaces `replaced`, a new layout: no location in `replaced` is valid in this state.
     pub fn begin_layout(&mut self, replaced: &Self) {
         self.layout = replaced.layout + 1;
     }
 
-    /// Whether a location is one of this state's layout.
+    /// Whether a location belongs to this state's layout.
     pub fn has_layout_of(&self, location: HistoryLocation) -> bool {
         self.layout == location.layout
     }
@@ -105,8 +105,8 @@ impl Kv {
         Some(KeyChange { block, version })
     }
 
-    /// The changes of a revision and later that were not compacted: from `location` on, if it is one of this layout. Else older
-    /// ones may come first.
+    /// The uncompacted changes of a revision and later. Starts at `location` if it belongs to this layout; otherwise
+    /// older changes may come first.
     pub fn changes_from(
         &self,
         revision: i64,
@@ -171,7 +171,7 @@ impl Kv {
         }
     }
 
-    /// Takes over the states before compactions of an earlier state of the same round, of which watchers were not
+    /// Takes over the pre-compaction states of an earlier state of the same round, about which watchers were not
     /// notified yet.
     pub fn inherit_states_before_compaction(&mut self, earlier: &Kv) {
         if !earlier.states_before_compaction.is_empty() {
@@ -181,7 +181,7 @@ impl Kv {
         }
     }
 
-    /// Saves the current state for watchers, before a compaction changes it.
+    /// Saves the current state for watchers before a compaction changes it.
     pub(super) fn save_for_watchers(&mut self) {
         let mut states = std::mem::take(&mut self.states_before_compaction);
         states.push(self.clone());

@@ -103,8 +103,8 @@ impl Kv {
         Ok(())
     }
 
-    /// Fails unless a checkpoint may hold the version: the revision is not below those before, all counts leave room
-    /// to count on, and the create revision of a put is between 0 and the revision.
+    /// Fails unless a checkpoint may hold the version. Its revision must not be below earlier ones, its counts must
+    /// leave room, and the create revision of a put must lie between 0 and the revision.
     fn check_foreign(&self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
         let ImportedVersion { main, sub, create_revision, version, .. } = *foreign;
         let key = foreign.key.escape_ascii();

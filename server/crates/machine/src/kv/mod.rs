@@ -195,7 +195,7 @@ pub struct Kv {
     loading: Option<Box<checkpoint::KvMeta>>,
     /// States before compactions that watchers were not notified of yet; not replicated state.
     states_before_compaction: Vec<Kv>,
-    /// Counts the states of this process that replaced one another, whose blocks differ; not replicated state.
+    /// Numbers the states that replaced one another in this process. Their blocks differ. Not replicated.
     layout: u32,
 }
 
@@ -382,8 +382,8 @@ impl Kv {
         self.len() == 0
     }
 
-    /// Bytes of all records in 4 KiB pages (etcd's dbSize and dbSizeInUse: a compaction leaves no free pages), the same
-    /// on every member after the same log.
+    /// Bytes of all records in 4 KiB pages: etcd's dbSize and dbSizeInUse, because a compaction leaves no free pages.
+    /// The same on every member after the same log.
     pub fn size_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.history.bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
@@ -393,8 +393,8 @@ impl Kv {
         EMPTY_BYTES + (self.live_bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
 
-    /// Bytes that this state and those before it have dropped since the process loaded one: a state from before may still keep
-    /// them.
+    /// Bytes that this state and its predecessors have dropped since the process loaded a state. A reader of an older
+    /// state may still keep them.
     pub fn dropped_bytes(&self) -> u64 {
         self.history.dropped_bytes
     }

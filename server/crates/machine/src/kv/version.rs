@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::lease::LeaseId;
 
-/// Location of a version. It never changes and is never reused. Members with equal keys may have them at other locations.
+/// Location of a version. It never changes and is never reused. Members with equal keys may have different locations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Location {
     /// Number of the block.

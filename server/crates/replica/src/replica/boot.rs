@@ -120,7 +120,7 @@ impl Replica {
         replica.begin()
     }
 
-    /// Does what follows from the recovered state at once.
+    /// Takes the actions that the recovered state requires at once.
     fn begin(mut self) -> Result<Self, CorruptRecord> {
         self.notice_own_removal();
         self.settle_copy();
@@ -149,8 +149,8 @@ pub(super) fn raft_config(config: &Config, applied: u64) -> RaftConfig {
     }
 }
 
-/// Raises the commit index to the applied one, or raft panics, and the term to that of the checkpoint. A vote is one of its
-/// term.
+/// Raises the commit index to the applied index, because raft would panic otherwise, and the term to that of the
+/// checkpoint. A vote counts only in its own term.
 fn raise(hard_state: &mut HardState, place: &Position) {
     hard_state.commit = hard_state.commit.max(place.index);
     if place.term > hard_state.term {

@@ -1,16 +1,17 @@
-//! A member that starts from a copy of its data directory. The member may have acknowledged entries and voted after the copy
-//! was taken, and nobody can tell: the original may be gone, or run elsewhere. Until a confirmed leader has brought it up to
-//! date, the member neither votes nor campaigns, and until a leader is confirmed, it answers none.
+//! A member that starts from a copy of its data directory. The member may have acknowledged entries and voted after the
+//! copy was taken. Nothing shows whether it did: the original may be gone, or may run elsewhere. The member therefore
+//! neither votes nor campaigns until a confirmed leader has brought it up to date. It acknowledges nothing to a leader
+//! before that leader is confirmed.
 //!
 //! A leader is confirmed by the rule of `log_lost`: a quorum helps it to answer a ReadIndex. This member does not count
-//! there, because raft does not see what leaders send before. The member is up to date once it has taken an append of
-//! that leader and has executed or may execute all that was committed when the leader answered.
+//! in that quorum, because raft sees no message of a leader before it is confirmed. The member is up to date once it
+//! has taken an append of that leader and has reached all that was committed when the leader answered.
 //!
-//! If so many voters are copies that the others are no quorum, no leader can be confirmed. Then all voters must run: a copy
-//! votes only for a candidate whose log is at least as long as the log of each voter, and takes that one for
-//! confirmed if it wins. So what any disk of a voter still holds is not lost.
+//! If the voters on original disks are no quorum, no leader can be confirmed. Then all voters must run. A copy votes
+//! only for a candidate whose log is at least as long as the log of every voter, and regards that candidate as
+//! confirmed if it wins. So nothing that is still on a voter's disk is lost.
 //!
-//! Where fewer than [`CONFIRMING_VOTERS`] vote there is nothing to wait for: each election needs all of them.
+//! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait: each election needs all of them.
 
 use std::collections::BTreeMap;
 
@@ -29,15 +30,15 @@ use crate::{host::Lane, wire::PeerMessage};
 /// The state of a member whose data directory is a copy.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct CopiedDisk {
-    /// The leader that is asked whether it leads.
+    /// The leader that was asked whether it still leads.
     asked: Option<AskedLeader>,
-    /// The leader that leads for certain.
+    /// The confirmed leader.
     confirmed: Option<ConfirmedLeader>,
-    /// The last request for a vote of each voter.
+    /// The last request for a vote from each voter.
     log_ends: BTreeMap<u64, LogEnd>,
 }
 
-/// A leader that is asked whether it leads.
+/// A leader that was asked whether it still leads.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct AskedLeader {
     leader: u64,
@@ -48,28 +49,28 @@ struct AskedLeader {
     last: u64,
 }
 
-/// A leader that has confirmed that it leads, or that was elected by the longest log of all voters.
+/// A leader that has confirmed that it leads, or that won with the longest log of all voters.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct ConfirmedLeader {
     leader: u64,
     term: u64,
-    /// All that was acknowledged before is up to this index in its log.
+    /// Everything that was acknowledged earlier is in the leader's log at or before this index.
     index: u64,
-    /// Whether this member has taken entries or a snapshot of it. Before, the leader may count acknowledgments of the
-    /// original.
+    /// Whether this member has taken entries or a snapshot from this leader. Until then, the leader may count
+    /// acknowledgments of the original.
     has_appended: bool,
 }
 
-/// The end of a voter's log.
+/// The last entry of a voter's log.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct LogEnd {
-    /// Tick at which the voter named it.
+    /// Tick at which the voter reported it.
     tick: u64,
     /// Term and index of the last entry.
     last: (u64, u64),
 }
 
-/// Whether leaders send messages of this kind.
+/// Whether only leaders send messages of this kind.
 fn is_of_leader(kind: MessageType) -> bool {
     matches!(
         kind,
@@ -83,13 +84,13 @@ impl Replica {
         self.copied.is_some()
     }
 
-    /// Election timeouts in which what the original has sent arrives, and in which what voters say counts, in ticks.
+    /// Number of election timeouts, in ticks, within which messages of the original arrive and reports of voters count.
     fn copy_patience(&self) -> u64 {
         NO_VOTE_TIMEOUTS * self.config.election_ticks as u64
     }
 
-    /// Whether raft must not see a message of a leader, because the leader is not confirmed; it is asked then. Takes the
-    /// commit index out of heartbeats of a confirmed one that may count acknowledgments of the original.
+    /// Whether raft must not see a leader's message because the leader is not confirmed yet; asks it for confirmation.
+    /// Removes the commit index from heartbeats of a confirmed leader that may count acknowledgments of the original.
     pub(super) fn waits_for_confirmation(&mut self, message: &mut Message) -> bool {
         let (kind, leader, term) = (message.get_msg_type(), message.from, message.term);
         let raft = &self.raft.raft;
@@ -119,7 +120,7 @@ impl Replica {
         true
     }
 
-    /// Takes a leader for confirmed if a message is its answer to question `number` of this member. Whether it is one.
+    /// Confirms a leader if the message is its answer to question `number` of this member. Returns whether it is.
     pub(super) fn confirms_for_copy(&mut self, message: &Message, number: u64) -> bool {
         let Some(copied) = &mut self.copied else {
             return false;
@@ -136,7 +137,7 @@ impl Replica {
         answers
     }
 
-    /// Whether this member may vote for the sender of a request. Notes how far the sender's log goes.
+    /// Whether this member may vote for the sender of a request. Records the last entry of the sender's log.
     pub(super) fn may_vote_for(&mut self, request: &Message) -> bool {
         let (tick, last) = (self.ticks, (request.log_term, request.index));
         if let Some(copied) = &mut self.copied {
@@ -145,15 +146,15 @@ impl Replica {
         !self.is_contradicted() && self.is_longest_log(request.from, last)
     }
 
-    /// Whether this member may campaign as far as its disk is concerned.
+    /// Whether the disk of this member allows it to campaign.
     pub(super) fn may_lead_with_disk(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let last = (log.last_term(), log.last_index());
         !self.is_contradicted() && self.is_longest_log(self.config.id, last)
     }
 
-    /// Whether a log that ends at `last` is as long as the logs of all other voters but this one, of each of which this
-    /// member has heard lately. True if this member is no copy: then a quorum suffices, and raft compares the logs.
+    /// Whether a log that ends at `last` is at least as long as the log of every other voter, according to recent
+    /// reports. True if this member is not a copy: then a quorum suffices, and raft compares the logs.
     fn is_longest_log(&self, candidate: u64, last: (u64, u64)) -> bool {
         let Some(copied) = &self.copied else {
             return true;
@@ -173,8 +174,9 @@ impl Replica {
         voters.copied().filter(|voter| *voter != self.config.id)
     }
 
-    /// Counts a tick of a copy that may not campaign. Where raft would campaign, it forgets the leader, and tells all
-    /// voters how far its log goes by a request for a pre-vote, whose answers raft does not heed.
+    /// Counts a tick of a copy that may not campaign. Where raft would campaign, the copy forgets the leader and
+    /// reports the last entry of its log to all voters. It sends the report as a pre-vote request; raft ignores the
+    /// answers.
     pub(super) fn tick_as_copy(&mut self) {
         if self.copied.is_none() {
             return;
@@ -199,8 +201,8 @@ impl Replica {
         }
     }
 
-    /// Notes what follows of a message that raft has taken: a candidate that gets this vote has the longest log of
-    /// all voters, and a leader whose entries follow this log knows how far it goes.
+    /// Records what follows from a message that raft has accepted. A candidate that gets this member's vote has the
+    /// longest log of all voters. A leader whose entries follow this log knows where it ends.
     pub(super) fn note_for_copy(&mut self, message: &Message) {
         let raft = &self.raft.raft;
         let Some(copied) = self.copied.as_mut().filter(|_| raft.term == message.term) else {
@@ -226,8 +228,8 @@ impl Replica {
         }
     }
 
-    /// Ends the waiting once a confirmed leader has brought this member up to date, it leads, or has nothing to wait for.
-    /// What the original has sent has arrived by then.
+    /// Ends the wait once a confirmed leader has brought this member up to date, this member leads, or no wait is
+    /// needed. By then, all messages of the original have arrived.
     pub(super) fn settle_copy(&mut self) {
         let Some(copied) = &self.copied else { return };
         let raft = &self.raft.raft;

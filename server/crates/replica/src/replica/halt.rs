@@ -1,6 +1,6 @@
-//! Why a member must end.
+//! Reasons why a member must end.
 
-/// Why a member must end. Nothing more can be asked of its replica.
+/// Why a member must end. Its replica must not be used afterward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
     /// A committed entry holds a command that this release does not know. It was not applied.
@@ -21,24 +21,24 @@ pub enum Halt {
     /// The member was removed from the cluster.
     #[error("this member was removed from the cluster")]
     Removed,
-    /// The cluster knows the member with another data directory.
+    /// The cluster has registered another data directory for this member.
     #[error(
         "the cluster knows this member with another data directory: the one of this process was emptied, or another \
          copy has taken its place. Remove the member and add it again under a new identity"
     )]
     Replaced,
-    /// The leader has entries of this member acknowledged that its log does not hold.
+    /// The leader counts acknowledgments of this member for entries that its log lacks.
     #[error(
         "this member has acknowledged entry {committed}, but its log ends at {last}: its data \
          directory was emptied or replaced. Remove the member and add it again under a new identity"
     )]
     LogLost {
-        /// The commit index that the leader tells.
+        /// The commit index that the leader sent.
         committed: u64,
         /// The last entry of the log.
         last: u64,
     },
-    /// A committed entry of this member is another one in the log of the leader.
+    /// A committed entry of this member differs from the one in the leader's log.
     #[error(
         "the history has forked: entry {index}, which this member knows as committed, is of term {own_term} here and of \
          term {leader_term} in the log of the leader. A member runs on an older copy of its data, or two clusters have \
@@ -48,9 +48,9 @@ pub enum Halt {
     Forked {
         /// Raft index of the entry.
         index: u64,
-        /// Its term in this log.
+        /// Its term in this member's log.
         own_term: u64,
-        /// Its term in the leader's.
+        /// Its term in the leader's log.
         leader_term: u64,
     },
 }

@@ -1,11 +1,11 @@
-//! Members whose logs agree, and whose states do not: etcd 3.4 salts passwords on each member by itself, and a compaction
-//! that was going on left other blocks on each, so `witan adopt` makes another state of each member's data.
+//! Members whose logs agree but whose states differ. etcd 3.4 salts passwords on each member separately, and an
+//! unfinished compaction leaves different blocks. `witan adopt` therefore creates a different state for each member.
 //!
-//! A state has a lineage, which `witan adopt` makes of all of its records, and which a snapshot carries along. Two members
-//! with the same lineage have had the same state at the same entry. A leader says with its entries which lineage its state
-//! has, and a follower of another lineage replaces its own state by the leader's. So the state of any leader counts, and
-//! adopted members elect as others do: a leader that ends before all members have its state is followed by another, whose
-//! state replaces that of those as well.
+//! `witan adopt` computes the lineage of a state from all of its records; snapshots carry it along. Members of the same
+//! lineage have the same state at the same entry. A leader sends the lineage of its state with its entries, and a
+//! follower of another lineage replaces its own state with the leader's. Any leader's state serves as the reference, so
+//! adopted members elect as others do. If a leader ends before all members have its state, the next leader's state
+//! replaces theirs.
 
 use raft::{
     StateRole,
@@ -15,8 +15,8 @@ use raft::{
 use super::Replica;
 
 impl Replica {
-    /// Adds the lineage of this leader's state to a message with entries. States of clusters that were never adopted have none,
-    /// and add nothing.
+    /// Adds the lineage of this leader's state to a message with entries. Clusters that were never adopted have no
+    /// lineage, so nothing is added.
     pub(super) fn tell_lineage(&self, message: &mut Message) {
         let lineage = self.raft.store().position().lineage;
         if lineage != 0 && message.get_msg_type() == MessageType::MsgAppend {
@@ -24,7 +24,7 @@ impl Replica {
         }
     }
 
-    /// Compares the lineage of the leader's state with that of this member's, at each message with entries.
+    /// Compares the leader's lineage with this member's at each message with entries.
     pub(super) fn compare_lineage(&mut self, message: &Message) {
         if message.get_msg_type() != MessageType::MsgAppend || message.term < self.raft.raft.term {
             return;
@@ -41,9 +41,9 @@ impl Replica {
         self.rebuilds || is_of_other_lineage
     }
 
-    /// Removes the entries behind the leader's first one from its message, if its state is to replace this member's. The
-    /// leader may need the others to commit what its predecessors have left, but a member that took more of them would have
-    /// to wait for a pause in which its whole log is committed before it could ask for the state.
+    /// If the leader's state must replace this member's, removes the entries after the leader's first one from its
+    /// message. The leader may need that first entry acknowledged to commit what its predecessors left. With later
+    /// entries, the member could ask for the state only in a pause in which its whole log is committed.
     pub(super) fn cut_behind_first_of_term(&self, message: &mut Message) {
         let differs = self.other_lineage_term == Some(message.term);
         if message.get_msg_type() != MessageType::MsgAppend || !(differs || self.rebuilds) {
@@ -60,7 +60,7 @@ impl Replica {
     }
 }
 
-/// Returns the lineage that a leader has told; `None` if these are not the bytes of one.
+/// Decodes the lineage that a leader sent; `None` if the bytes are not a lineage.
 pub(super) fn lineage_told(message: &Message) -> Option<u64> {
     if message.context.is_empty() {
         return Some(0);

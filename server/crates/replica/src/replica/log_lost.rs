@@ -1,12 +1,12 @@
-//! A leader whose entries contradict this member's log. Either the data directory was emptied or replaced: leaders know
-//! acknowledgments that the log does not hold. Or the history has forked: a committed entry of the log is another one in
-//! the leader's. Such a member must neither vote nor lead, and ends.
+//! A leader whose entries contradict this member's log. Either the data directory was emptied or replaced: leaders
+//! count acknowledgments for entries that the log lacks. Or the history has forked: a committed entry of the log
+//! differs from the one in the leader's log. Such a member must neither vote nor lead, and ends.
 //!
-//! No single message ends it, nor do many of one kind: a member that lies, or a stranger who speaks for one in
-//! clear text, may say anything. The leader has to confirm that it leads. It is asked for a ReadIndex, which it
-//! answers with the help of a quorum, and whose context nobody but the leader gets.
+//! Messages alone never end a member, however many arrive: a faulty member, or an impostor on a connection without TLS,
+//! may send anything. The leader must confirm that it leads. This member sends it a ReadIndex request, which the leader
+//! answers with the help of a quorum. Only the leader sees the context of that request.
 //!
-//! `copied` has a member that starts from a copy wait for the same confirmation.
+//! `copied` makes a member that starts from a copy wait for the same confirmation.
 
 use raft::eraftpb::{Entry, Message, MessageType};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use super::{Halt, Replica};
 use crate::{host::Lane, wire::PeerMessage};
 use witan_machine::member::MemberId;
 
-/// What a leader says that the log contradicts.
+/// A leader's claim that this log contradicts.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Contradiction {
     leader: u64,
@@ -32,9 +32,9 @@ pub(super) struct Contradiction {
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Said {
-    /// This member has acknowledged entries up to this commit index, the largest that the leader told.
+    /// This member acknowledged entries up to this commit index, the largest that the leader sent.
     Acknowledged { commit: u64 },
-    /// The entry at an index up to which this member's log is committed is of another term.
+    /// The entry at an index up to which this member has committed its log has another term.
     Forked {
         index: u64,
         own_term: u64,
@@ -55,7 +55,8 @@ impl Said {
         }
     }
 
-    /// The index that the answer of a leader who confirms it reaches: it has committed what it says, or its first entry.
+    /// The lowest index at which a leader's answer confirms this claim: the claimed commit index, or any index for a
+    /// fork.
     fn confirmed_from(self) -> u64 {
         match self {
             Self::Acknowledged { commit } => commit,
@@ -90,7 +91,7 @@ impl Replica {
         message.term >= self.raft.raft.term
     }
 
-    /// Returns what a leader's message says that contradicts this log, if it does.
+    /// Returns the claim in a leader's message that contradicts this log, if there is one.
     fn contradiction_in(&self, message: &Message, last: u64) -> Option<Said> {
         let (kind, commit) = (message.get_msg_type(), message.commit);
         if kind == MessageType::MsgHeartbeat {
@@ -110,7 +111,7 @@ impl Replica {
             .chain(entries.map(|entry| (entry.index, entry.term)))
             .take_while(|(index, _)| *index <= log.committed)
             .find_map(|(index, leader_term)| {
-                // raft-rs has the term 0 for an entry that is not in the log any more
+                // raft-rs uses term 0 for an entry that the log no longer holds
                 let own_term = log.term(index).ok().filter(|term| *term > 0)?;
                 let forked = Said::Forked { index, own_term, leader_term };
                 (own_term != leader_term).then_some(forked)
@@ -186,8 +187,8 @@ impl Replica {
         number
     }
 
-    /// Whether a message is the answer of a leader to a question whether it leads. It confirms a contradiction if the
-    /// question was asked since the leader first said it, and covers what it says.
+    /// Whether a message answers this member's question whether the leader still leads. The answer confirms a
+    /// contradiction if the question was asked after the leader's first claim, and if the answer covers the claim.
     fn confirms_leader(&mut self, message: &Message) -> bool {
         let context = message.entries.first().map(|entry| &entry.data[..]);
         let Some(number) = context.and_then(|context| self.read_index.own_number(context)) else {
@@ -204,9 +205,9 @@ impl Replica {
         answers || answers_copy
     }
 
-    /// Forgets what a leader said if its message shows that the log does not contradict it: the log holds by now what it
-    /// told, or it tells that this member has acknowledged its log from the place of the fork on. Has the election
-    /// timeout begin again if a leader contradicts it.
+    /// Drops a leader's claim if its message shows that the log does not contradict it. Either the log now holds the
+    /// claimed entries, or the leader counts this member's acknowledgments from the fork on. Restarts the election
+    /// timeout if a leader contradicts the log again.
     fn doubt_contradiction(&mut self, message: &Message, last: u64) {
         let kind = message.get_msg_type();
         let leads = kind == MessageType::MsgHeartbeat || kind == MessageType::MsgAppend;
@@ -215,8 +216,8 @@ impl Replica {
         };
         let same = (known.leader, known.term) == (message.from, message.term);
         let (refuted, contradicts) = match known.said {
-            // An append of the same leader says nothing yet about the entries that are missing before it. It does not
-            // vote for a while all the same: the one or the other may be true.
+            // An append of the same leader does not yet prove anything about the missing entries before it. This member
+            // still does not vote for a while, because both are possible.
             Said::Acknowledged { commit } => (commit <= last, kind == MessageType::MsgHeartbeat),
             Said::Forked { index, .. } => match kind == MessageType::MsgHeartbeat {
                 true => (index <= message.commit, false),
@@ -231,14 +232,14 @@ impl Replica {
         }
     }
 
-    /// Whether an append follows an entry of this log at `index` or behind it, so that both logs are equal up to there.
+    /// Whether an append follows an entry of this log at or after `index`, so that both logs are equal up to there.
     fn agrees_from(&self, append: &Message, index: u64) -> bool {
         let log = &self.raft.raft.raft_log;
         append.index >= index && log.match_term(append.index, append.log_term)
     }
 
-    /// Whether a leader has said in the last [`NO_VOTE_TIMEOUTS`] election timeouts what contradicts this log: a vote of
-    /// this member could elect another one without acknowledged entries.
+    /// Whether a leader has contradicted this log in the last [`NO_VOTE_TIMEOUTS`] election timeouts. A vote of this
+    /// member could then elect a leader without acknowledged entries.
     pub(super) fn is_contradicted(&self) -> bool {
         let patience = NO_VOTE_TIMEOUTS * self.config.election_ticks as u64;
         self.contradiction

@@ -113,9 +113,10 @@ impl Replica {
             .map(|change| change.node_id)
     }
 
-    /// Notes that another member refuses this one for good, and halts this member for that reason when more than half of
-    /// the others do, so that a single one cannot end it. Of a removal: The entry itself may never arrive here: a leader
-    /// sends nothing more to a removed member. A member that leaves a single voter halts when that one knows.
+    /// Records that another member permanently refuses this one. Halts this member for the reason `why` once more than
+    /// half of the others refuse it, so that a single one cannot end it. The entry of a removal may never arrive here,
+    /// because a leader sends nothing more to a removed member. A member whose removal leaves a single voter halts when
+    /// that voter knows.
     pub(super) fn refused_at(&mut self, member: u64, why: Halt) {
         let members = &self.machine.members.by_id;
         if member == self.config.id || !members.contains_key(&MemberId(member)) {
@@ -188,7 +189,7 @@ impl Replica {
         self.request_snapshot();
     }
 
-    /// Asks the leader for its state, if it is to replace this member's and was not asked for yet.
+    /// Asks the leader for its state if that must replace this member's, and if no request is pending.
     ///
     /// The leader's state must reach the end of this log, whose entries this member has acknowledged, and a member that
     /// has asked takes no entries: the leader may need it to commit them. It therefore asks only in a term in which its

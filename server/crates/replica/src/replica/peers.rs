@@ -30,7 +30,7 @@ pub enum PeerEvent {
     SnapshotFailed = 5,
     /// It refuses streams, because this member was removed from the cluster.
     RemovedHere = 6,
-    /// It refuses streams, because this member is known there with another data directory.
+    /// It refuses streams because it knows this member with another data directory.
     ReplacedHere = 7,
 }
 

@@ -268,7 +268,7 @@ fn apply_one(
     }
     replica.apply_queue.executing = Some(place);
     let mut machine = replica.machine.clone();
-    // `finish` has those of which watchers are not notified yet
+    // `finish` adds those about which watchers are not notified yet
     machine.kv.clear_states_before_compaction();
     let executed = host.execute(Box::new(LongCommand {
         index,
@@ -288,7 +288,7 @@ fn finish(
     let place = replica.apply_queue.executing.take()?;
     let ExecutedCommand { entry, outcome, machine, .. } = executed;
     let before = std::mem::replace(&mut replica.machine, machine);
-    // A host that executes at once does so before watchers are notified of the entries before.
+    // A host that executes at once does so before watchers are notified of earlier entries.
     let kv = &mut replica.machine.kv;
     kv.inherit_states_before_compaction(&before.kv);
     host.discard(before);

@@ -1,10 +1,10 @@
 //! Which watch streams of v3 keys to wake, and which locations of the history they have to read.
 //!
-//! A stream watches ranges of keys. A watcher group is one range of one stream, whatever number of
-//! watchers it serves. When a change matches a group, its location in the history is noted; events
-//! are not copied (I7). What is noted for a stream that does not read is bounded: after too many
-//! changes only the first location of a group is kept, and the stream reads the history from there. The same holds for all
-//! locations when another state replaces the one in which they are.
+//! A stream watches ranges of keys. A watcher group is one range of one stream, whatever number of watchers it serves.
+//! When a change matches a group, its location in the history is noted; events are not copied (I7). The notes for a
+//! stream that does not read are bounded: after too many changes, only the first location of a group is kept, and the
+//! stream reads the history from there. The same happens to all locations when another state replaces the one that they
+//! belong to.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,13 +36,13 @@ pub struct PendingChanges {
     pub first: HistoryLocation,
     /// Locations of the others, in order, unless `rest` is set.
     pub more: Vec<HistoryLocation>,
-    /// There were more changes than are noted, or the locations are those of a replaced state: everything from the first
-    /// revision on must be read.
+    /// Too many changes were noted, or the locations belong to a replaced state: read everything from the first
+    /// revision on.
     pub rest: bool,
 }
 
 impl PendingChanges {
-    /// Drops the locations after the first one, which the stream counts: everything from there on must be read.
+    /// Drops all locations but the first, which the stream counts. The reader must read everything from there on.
     fn leave_rest(&mut self, stream: &mut StreamEntry) {
         stream.noted -= self.more.len();
         self.more = Vec::new();
@@ -269,8 +269,8 @@ impl WatcherGroups {
         }
     }
 
-    /// Has every group with noted changes read all changes from the revision of its first one on: a state with another
-    /// layout replaces the one in which the locations are.
+    /// Makes every group with noted changes read from the revision of its first change. Used when a state with another
+    /// layout replaces the one that the locations belong to.
     pub fn forget_locations(&mut self) {
         for group in self.groups.slots.iter_mut().flatten() {
             let stream = self.streams.get_mut(group.stream);

@@ -14,14 +14,14 @@ impl Cluster {
         self.replica(id).is_copied()
     }
 
-    /// Member `id` ends. Returns its state, without what it does not know to be committed.
+    /// Member `id` ends. Returns its state without entries that it does not know to be committed.
     fn end(&mut self, id: u64) -> View {
         let state = self.replica(id).view();
         self.kill(id, &[]);
         state
     }
 
-    /// Has a member execute a new entry, which all members execute that can hear it.
+    /// Makes a member execute a new entry, which all reachable members execute.
     fn write(&mut self, at: u64, key: &str) {
         let ticket = self.propose(at, put(key));
         self.until(|cluster| cluster.answer(at, ticket).is_some());
@@ -92,7 +92,7 @@ fn members_that_move_one_by_one_need_no_help() {
     }
 }
 
-/// The one with the longest log leads, whoever that is, once all run.
+/// The voter with the longest log leads, whichever it is, once all run.
 #[test]
 fn a_cluster_of_copies_begins_when_all_voters_run() {
     for longest in [1, 2, 3] {
@@ -124,7 +124,7 @@ fn a_cluster_of_copies_begins_when_all_voters_run() {
     }
 }
 
-/// A leader that nobody else follows any more must not commit with the help of a copy that has forgotten that.
+/// A leader that has lost its followers must not commit with the help of a copy that has forgotten its own vote.
 #[test]
 fn a_copy_acknowledges_nothing_to_a_leader_that_is_not_confirmed() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

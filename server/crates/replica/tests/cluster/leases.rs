@@ -86,8 +86,8 @@ fn a_keep_alive_at_a_leader_of_the_past_counts_at_the_present_one() {
     assert!(left(&after) > left(&before), "{before:?} {after:?}");
 }
 
-/// The thread of the member is held up, for instance by a sync, from shortly before the end of the lease until after
-/// it. Then it looks at its clock, takes what has arrived, and ticks.
+/// The member's thread is busy, for example with a sync, from shortly before the end of the lease until after it. Then
+/// it updates its clock, takes the messages that have arrived, and ticks.
 fn held_up_beyond_the_end(cluster: &mut Cluster, asks: impl Fn(&mut Cluster) -> u64) -> u64 {
     let at = cluster.leader().expect("it leads");
     let deadlines = cluster.replica(at).deadlines().expect("it leads");

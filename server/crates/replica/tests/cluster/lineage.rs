@@ -1,4 +1,4 @@
-//! Members whose logs agree and whose states do not, as those that were adopted from etcd: all get the state of one leader.
+//! Members whose logs agree but whose states differ, as after an adoption from etcd: all get the state of one leader.
 
 use witan_machine::{
     auth::{AuthCommand, AuthOperation, UserAdd},
@@ -8,8 +8,8 @@ use witan_machine::{
 
 use super::*;
 
-/// States of one history: the second one has other blocks, the third one another salt and a deletion that a compaction
-/// elsewhere has removed.
+/// States of one history. The second has other blocks. The third has another salt, and keeps a deletion that a
+/// compaction removed from the others.
 fn states(ids: &[u64]) -> [View; 3] {
     let mut kv = Kv::default();
     let apply = |kv: &mut Kv, operation| {
@@ -89,7 +89,8 @@ fn adopted() -> Cluster {
 }
 
 impl Cluster {
-    /// Writes at a member that others wait for, until all have applied it, and checks that all are in one state.
+    /// Writes at a member whose requests the others must commit, until all have applied it. Then checks that all have
+    /// the same state.
     fn assert_one_state(&mut self) {
         // a request that waits is told that a snapshot may have skipped it
         self.ticks(30);
@@ -130,7 +131,7 @@ fn all_members_get_the_state_of_the_first_leader() {
     assert_eq!(installs, 2, "once is enough");
 }
 
-/// No member applies a later entry than the first one of the leader on a state that is replaced.
+/// No member applies an entry after the leader's first one on a state that will be replaced.
 #[test]
 fn a_member_takes_no_later_entries_before_it_has_the_leaders_state() {
     let mut cluster = adopted();
@@ -155,7 +156,7 @@ fn a_member_takes_no_later_entries_before_it_has_the_leaders_state() {
     cluster.assert_one_state();
 }
 
-/// One member may have got the state of a leader that ends, and the other one leads next.
+/// One member may have installed the state of a leader that ends; then the other member leads.
 #[test]
 fn the_state_of_the_next_leader_counts_if_one_ends_before_all_have_its_state() {
     for installed in 0..=1 {

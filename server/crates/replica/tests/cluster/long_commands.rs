@@ -39,7 +39,7 @@ fn compact(revision: i64) -> kv::KvOperation {
     kv::KvOperation::Compact(kv::Compact { revision })
 }
 
-/// A sole member that gets compactions and several long commands in one batch, with what its host sees and its state.
+/// A sole member that gets compactions and several long commands in one batch: what its host sees, and its state.
 fn batch(executes_later: bool) -> (World, View) {
     let tuning = Tuning { long_command_keys: KEYS, ..Tuning::default() };
     let mut cluster = Cluster::begun_with(first_state(&[1]), &[1], tuning);

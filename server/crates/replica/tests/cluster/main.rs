@@ -44,7 +44,7 @@ struct World {
     sent: Vec<Envelope>,
     answers: BTreeMap<u64, Applied>,
     applied: Vec<Applied>,
-    /// The compacted revisions of the states that watchers were shown before compactions.
+    /// Compacted revisions of the pre-compaction states that watchers have received.
     before_compactions: Vec<i64>,
     leases: BTreeMap<u64, LeaseAnswer>,
     unanswered: Vec<(Ticket, Unanswered)>,

@@ -1,5 +1,5 @@
-//! Each call of a checkpoint fails once, by a full disk and by a broken one: the checkpoint is not there and the member goes
-//! on, or it is there. What was acknowledged is there after a crash at that moment, and after the next checkpoint.
+//! Makes each call of a checkpoint fail once, as on a full disk and on a broken one. The checkpoint then exists, or it
+//! does not and the member continues. Acknowledged entries survive a crash at that moment, and the next checkpoint.
 
 use std::{cell::Cell, io, path::Path};
 
@@ -12,11 +12,11 @@ use super::{
 };
 
 thread_local! {
-    /// Calls of this thread until one fails, and its error; `None` when none is to fail any more.
+    /// The number of calls on this thread until one fails, and its error. `None` if no call is set to fail.
     static FAILS: Cell<Option<(usize, Errno)>> = const { Cell::new(None) };
 }
 
-/// Counts a call of this thread; an error if it is the one that is to fail.
+/// Counts a call of this thread; returns the error if this call is set to fail.
 pub(in super::super) fn may_fail() -> io::Result<()> {
     match FAILS.get() {
         Some((0, error)) => {
@@ -31,7 +31,7 @@ pub(in super::super) fn may_fail() -> io::Result<()> {
     }
 }
 
-/// Has the call behind so many ones fail while `done` runs. The second result says whether it was made.
+/// Runs `done` and makes the call after so many others fail. The second result says whether that call was made.
 fn failing<T>(calls: usize, error: Errno, done: impl FnOnce() -> T) -> (T, bool) {
     FAILS.set(Some((calls, error)));
     let done = done();
@@ -73,7 +73,7 @@ impl Member {
         self.storage.log.append(&batch);
     }
 
-    /// Writes a checkpoint of the present state, as the checkpointer does: one that fails is followed by a clean-up.
+    /// Writes a checkpoint of the present state, as the checkpointer does, and cleans up if that fails.
     fn checkpoint(&mut self, kind: Kind) -> io::Result<()> {
         let checkpoint = &mut self.storage.checkpoint;
         let written = match kind {
@@ -102,7 +102,7 @@ enum Kind {
     Rewrite,
 }
 
-/// Compares what a crash now would leave with what was acknowledged; returns the index of the checkpoint.
+/// Compares the state that a crash now would leave with what was acknowledged; returns the index of the checkpoint.
 fn after_a_crash(data: &Path, acknowledged: u64, what: &str) -> u64 {
     let left = TempDir::new();
     copy(data, &left.data());
@@ -114,7 +114,7 @@ fn after_a_crash(data: &Path, acknowledged: u64, what: &str) -> u64 {
 
 const ERRORS: [Errno; 2] = [Errno::IO, Errno::NOSPC];
 
-/// Has one call after the other fail until there are no more; returns their number.
+/// Makes each call fail in turn until all have failed once; returns their number.
 fn each_call(error: Errno, mut fail: impl FnMut(usize) -> bool) -> usize {
     let calls = (0..500).find(|calls| !fail(*calls));
     calls.unwrap_or_else(|| panic!("calls without end, {error}"))

@@ -1,4 +1,4 @@
-//! Directories whose file `identity` is changed, cut, lost or another's, and reading a directory without a change.
+//! Directories with a changed, truncated, lost or foreign `identity` file, and reads that leave a directory unchanged.
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 
@@ -19,7 +19,7 @@ fn identity_of(dir: &TempDir) -> PathBuf {
     dir.data().join("member/identity")
 }
 
-/// Opens the directory, as the member that its identity names; returns the error and that of reading it.
+/// Opens the directory as the member that its identity names. Returns the errors of opening and of reading it.
 fn errors(dir: &TempDir) -> [OpenError; 2] {
     let opened = while_unlocked(|| match super::super::identity(&dir.data())? {
         Some(identity) => super::super::open(&dir.data(), &identity, &Arc::default(), &metrics()),
@@ -36,7 +36,7 @@ fn read(dir: &TempDir) -> Result<Recovered, OpenError> {
     Ok(found.expect("a member's directory").1)
 }
 
-/// Names, contents and times of change of everything in a folder.
+/// Names, contents and modification times of all files in a folder.
 fn everything(dir: &Path) -> Vec<(PathBuf, i64, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
@@ -144,7 +144,7 @@ fn the_identity_of_another_directory_is_refused() {
                 "{error}"
             );
         }
-        // with the log of the other one, too, the checkpoint still contradicts
+        // the checkpoint contradicts the identity even with the other directory's log
         let log = dir.data().join("member/log");
         fs::remove_dir_all(&log).unwrap();
         copy(&of_other.data().join("member/log"), &log);
@@ -196,7 +196,7 @@ fn reading_changes_nothing() {
         let found = read(&dir).unwrap();
         assert_eq!(found.checkpoint.as_ref().unwrap().position.index, 3);
         assert_eq!(everything(&dir.data()), before);
-        // and it is what a start finds
+        // a start finds the same
         let (_, opened) = reopen(&dir);
         assert_eq!(found.records, opened.records);
     }

@@ -1,10 +1,10 @@
-//! A member whose committed entries are others in the log of a leader, and what it believes of that.
+//! A member whose committed entries differ from those in a leader's log, and which claims of the leader it believes.
 
 use raft::eraftpb::{Entry as RaftEntry, MessageType};
 
 use super::*;
 
-/// Member 2, which knows that entry 2 is committed, of term 5, from member 1.
+/// Member 2. It knows from member 1 that entry 2, of term 5, is committed.
 fn committed() -> (Replica, Noted) {
     let (mut replica, mut host) = (follower(), Noted::default());
     replica.receive(from_leader(MessageType::MsgAppend, |m| {
@@ -26,7 +26,7 @@ fn of_three(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     Envelope { from: MemberId(3), ..message }
 }
 
-/// Entry 2 is of term 6 in its log: it follows that entry, appends it, or has it in its state.
+/// Entry 2 has term 6 in its log: the message follows that entry, appends it, or has it in its state.
 fn contradictions() -> [Envelope; 3] {
     let follows = of_three(MessageType::MsgAppend, |m| (m.index, m.log_term) = (2, 6));
     let appends = of_three(MessageType::MsgAppend, |m| {
@@ -92,7 +92,7 @@ fn a_member_whose_history_has_forked_acknowledges_nothing_and_ends_when_that_is_
     }
 }
 
-/// A stranger speaks in clear text for the leader, which confirms that it leads.
+/// A stranger impersonates the leader on a connection without TLS. The real leader confirms that it leads.
 #[test]
 fn a_leader_that_has_the_acknowledgment_of_a_member_refutes_who_speaks_for_it() {
     let heartbeat = of_three(MessageType::MsgHeartbeat, |m| m.commit = 2);
