@@ -62,8 +62,7 @@ impl Reach {
         Ok(reach)
     }
 
-    /// Takes the endpoints of the flags as they are, with the certificate and the user of the flags. The API server is not
-    /// asked.
+    /// Uses the endpoints, certificate and user from the flags as given. Does not contact the API server.
     pub(super) fn at_endpoints(flags: &MemberFlags) -> Result<Self, PluginError> {
         let (tls, login) = (given_certificate(flags)?.map(Arc::new), given_login(flags)?);
         let mut addresses = Vec::new();
@@ -179,7 +178,7 @@ fn authority(endpoint: &str) -> String {
     rest.trim_end_matches('/').to_owned()
 }
 
-/// Returns the host of a host and a port.
+/// Returns the host part of `host:port`.
 fn host(authority: &str) -> &str {
     let host = authority
         .rsplit_once(':')

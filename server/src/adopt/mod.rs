@@ -5,8 +5,8 @@
 //! not heard of, so they are kept at their index and term, and the members decide about them by an election as etcd's
 //! would have done.
 //!
-//! Members of one cluster may have different states of it, so each state has a lineage, by which a follower knows whether to
-//! take the leader's.
+//! Members of one cluster may have different states. Each state therefore has a lineage, by which a follower decides
+//! whether to take the leader's state.
 //!
 //! Reading order: `state` (backend and committed entries) → `entry` (one entry of etcd's log as one of ours) → `lineage`.
 
@@ -39,7 +39,7 @@ pub enum AdoptError {
     V2(#[from] V2StoreError),
     #[error(transparent)]
     Storage(#[from] OpenError),
-    #[error("{0}: this is no data of a member of etcd; take another member's directory")]
+    #[error("{0}: not the data of an etcd member; use another member's directory")]
     Counter(#[from] CountTooFar),
     #[error("entry {index} of etcd's log: {what}")]
     Entry {

@@ -1,5 +1,5 @@
-//! `/follow`: how far this member has followed another cluster; `/follow/cut-over` has its cluster take that one's place;
-//! `/follow/source-gone` says that nobody needs to look at that one any more.
+//! `/follow` reports how far this member has followed another cluster. `/follow/cut-over` makes this cluster take the
+//! place of the followed one. `/follow/source-gone` ends the checks of the followed one.
 
 use actix_web::{
     HttpMessage as _, HttpRequest, HttpResponse,
@@ -13,10 +13,10 @@ use witan_node::ProposeError;
 
 use crate::follow::{CutOverRefused, FollowHandle};
 
-/// Answers an authorized request: `GET /follow` with the status, `POST /follow/cut-over` by doing the cut-over and
-/// waiting for its result, `POST /follow/source-gone` by recording that nobody looks at the source any more; 405 for other
-/// methods. No other path is routed here. What is posted must say that it is JSON: a browser asks before it sends that for a
-/// page of another origin. A member that follows nothing answers 404, and says whether its cluster follows.
+/// Answers an authorized request. `GET /follow` returns the status. `POST /follow/cut-over` does the cut-over and waits
+/// for its result. `POST /follow/source-gone` records that the source is no longer checked. Other methods get 405; no
+/// other path is routed here. A POST must have the content type JSON, for which a browser sends a preflight request on
+/// behalf of a page of another origin. A member that follows nothing answers 404, and says whether its cluster follows.
 pub(crate) async fn handle(
     ctx: &Context,
     handle: Option<&FollowHandle>,
@@ -58,7 +58,7 @@ pub(crate) async fn handle(
     }
 }
 
-/// Records that the source is gone; any member of the cluster can.
+/// Records that the source is gone; any member of the cluster can do so.
 async fn source_gone(ctx: &Context) -> HttpResponse {
     let gone = FollowOperation::SourceGone(SourceGone {});
     let (status, body) = match ctx.node.propose(gone).await {

@@ -260,8 +260,8 @@ fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<Http
     Err(reply::text(StatusCode::MISDIRECTED_REQUEST, &message).into())
 }
 
-/// Whether a request has an effect on this route though its method is safe: a token is made and takes one of their
-/// places, or all requests are counted for a time.
+/// Whether a request has a side effect on this route although its method is safe: it takes one of the token places, or
+/// counts all requests for a while.
 fn acts_when_read(route: Route) -> bool {
     match route {
         Route::Resource(row) => row.resource == Resource::NewToken || row.path == "/debug/top",
@@ -269,9 +269,9 @@ fn acts_when_read(route: Route) -> bool {
     }
 }
 
-/// Refuses requests with an effect and WebSockets of pages of other origins unless `--cors` names the origin: browsers send
-/// forms and texts by POST, and open WebSockets, without a preflight request. No origin is named that may act on another
-/// cluster in this one's name. Other clients send no origin.
+/// Refuses WebSockets and requests with side effects from pages of other origins unless `--cors` names the origin.
+/// Browsers send POST requests with forms and texts, and open WebSockets, without a preflight request. `--cors` never
+/// permits an origin to act on another cluster in this cluster's name. Clients other than browsers send no origin.
 fn check_origin(
     request: &HttpRequest,
     settings: &Settings,
@@ -292,12 +292,12 @@ fn check_origin(
         false => format!("Start it with --cors {shown:?} if they may call it."),
     };
     let message =
-        format!("This member takes no writes and no WebSockets of pages of {shown:?}.\n{remedy}");
+        format!("This member accepts no writes or WebSockets from pages of {shown:?}.\n{remedy}");
     Err(reply::text(StatusCode::FORBIDDEN, &message).into())
 }
 
-/// The origin of the page that has sent a request; `null` if the browser says only that it is another one, as it does
-/// when it loads an image.
+/// The origin of the page that sent a request. `null` if the browser reveals only that the origin is foreign, as it
+/// does when it loads an image.
 fn origin(request: &HttpRequest) -> Option<HeaderValue> {
     let headers = request.headers();
     let is_foreign = || {

@@ -31,7 +31,7 @@ pub(super) struct OpenedDisk {
     pub(super) metrics: StorageMetrics,
 }
 
-/// The first state of a cluster that follows another one: its own members and id, the other one's data.
+/// The first state of a cluster that follows another one: its own members and id, and the data of the other cluster.
 fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<View> {
     let members = MemberRegistry {
         cluster_id,
@@ -91,8 +91,8 @@ pub(super) fn open(
             *first_state
         }
     };
-    // the flags do not say which id a member has that joined, and which a cluster that has followed another one; discovery
-    // is skipped
+    // the flags do not determine the id of a member that joined or of a cluster that has followed another one;
+    // discovery is skipped
     let flags_name_ids = config.initial_cluster_state == ClusterState::New
         && config.discovery.is_none()
         && checkpoint.machine.members.source_cluster_id == 0;

@@ -31,9 +31,9 @@ pub fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdenti
     (identity, Box::new(genesis(cluster_id, members)))
 }
 
-/// Returns the id of a cluster that follows another one: a drawn one, so that members of it refuse a first member that has
-/// lost its data and begins again. A directory that has an identity and no state keeps its id: it was a member of no cluster
-/// yet.
+/// Returns the id of a cluster that follows another one. The id is random, so that members refuse a first member that
+/// has lost its data and starts again. A directory with an identity but no state keeps its id, because it has not been
+/// in a cluster yet.
 pub fn followed_cluster_id(begun: DataIdentity, found: Option<DataIdentity>) -> u64 {
     if let Some(found) = found.filter(|found| found.member_id == begun.member_id) {
         return found.cluster_id;
@@ -67,7 +67,7 @@ fn first_members(config: &Config) -> Vec<Member> {
 mod tests {
     use super::*;
 
-    /// A process may end between the identity and the first state of its directory.
+    /// A process may end after it has written the identity of its directory and before it has written the first state.
     #[test]
     fn a_cluster_that_follows_draws_its_id_once() {
         let begun = DataIdentity::new(1, MemberId(7));

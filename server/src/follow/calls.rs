@@ -1,5 +1,5 @@
-//! The calls of following: to this cluster, in which they are repeated until it has answered, and to one member of the
-//! source.
+//! The calls of following. Calls to this cluster are repeated until it answers; each call to the source goes to one
+//! member.
 
 use tokio::time::sleep;
 use witan_api::v3::etcdserverpb::{AlarmMember, alarm_request::AlarmAction};
@@ -19,7 +19,7 @@ pub(super) struct Calls<'a> {
     pub(super) node: &'a Node,
     pub(super) handle: &'a FollowHandle,
     pub(super) session: SourceSession<'a>,
-    /// The id of the followed cluster; 0 if it is not known.
+    /// The id of the followed cluster; 0 if it is unknown.
     source_cluster_id: u64,
 }
 
@@ -37,7 +37,7 @@ impl<'a> Calls<'a> {
         Ok(Self { node, handle, session, source_cluster_id })
     }
 
-    /// Refuses what another cluster answers: the endpoints may have been given to one.
+    /// Refuses a response of another cluster: the endpoints may have been given to a different one.
     pub(super) fn check_cluster(&self, found: u64) -> Result<(), CopyError> {
         let expected = self.source_cluster_id;
         if expected == 0 || found == expected {
@@ -47,8 +47,9 @@ impl<'a> Calls<'a> {
         Err(CopyError::OtherCluster { endpoint, found, expected })
     }
 
-    /// Proposes an operation until this cluster has applied it: each has no effect the second time. Fails if it is refused
-    /// or too large, or if this node was stopped or removed; any other fault is shown in the status and tried again.
+    /// Proposes an operation until this cluster has applied it; a repeated operation has no effect. Fails if the
+    /// operation is refused or too large, or if this node was stopped or removed. Any other fault is shown in the
+    /// status, and the proposal is retried.
     pub(super) async fn propose(&self, operation: FollowOperation) -> Result<(), CopyError> {
         let mut warned = false;
         loop {
@@ -60,7 +61,7 @@ impl<'a> Calls<'a> {
                 )) => return Err(CopyError::Node(fault)),
                 Err(ProposeError::Fault(fault)) => {
                     if !std::mem::replace(&mut warned, true) {
-                        tracing::warn!(%fault, "this cluster does not take what is copied; retrying");
+                        tracing::warn!(%fault, "failed to propose copied data to this cluster; retrying");
                         let error = CopyError::Node(fault).to_string();
                         self.handle.update(|status| status.error = Some(error));
                     }

@@ -61,7 +61,7 @@ pub(crate) enum CopyError {
 pub(super) struct Copier<'a> {
     pub(super) calls: Calls<'a>,
     watch: Streaming<WatchResponse>,
-    /// Revisions that have come and are not copied.
+    /// Received revisions that are not copied yet.
     received: ReceivedRevisions,
     /// The last copied revision.
     pub(super) revision: i64,
@@ -122,7 +122,7 @@ impl<'a> Copier<'a> {
         Ok(self.received.take())
     }
 
-    /// Adds the revisions of a message of the watch.
+    /// Adds the revisions of a watch message.
     fn take(&mut self, answer: Result<Option<WatchResponse>, Status>) -> Result<(), CopyError> {
         let answer = answer.map_err(|status| self.calls.session.error(status))?;
         let ended = || Status::unavailable("the watch has ended");

@@ -149,8 +149,8 @@ impl Copier<'_> {
         fence::take_over(&calls, recorded, copy).await.map(drop)
     }
 
-    /// Gives up every cut-over that was begun, and lets the source take writes again. `NotFollowing` if one was done: the
-    /// source stays fenced.
+    /// Gives up every attempt at a cut-over and lets the source take writes again. Returns `NotFollowing` if a cut-over
+    /// was done; the source then stays fenced.
     pub(super) async fn give_up(&self) -> Result<(), CopyError> {
         fence::give_up(&self.calls).await?;
         tracing::warn!("the cut-over was given up: the source takes writes again");

@@ -1,12 +1,13 @@
-//! The fence: alarms at the source that keep it from taking writes, and the order of steps in which a cut-over raises
-//! them, gives them up, and looks at them afterward.
+//! The fence: alarms that keep the source from taking writes. This module orders the steps in which a cut-over raises
+//! the alarms, gives them up, and checks them afterward.
 //!
-//! An alarm has no owner and no version, and a request may take effect long after its caller has given up. So each attempt
-//! has alarms of an id of its own, which the replicated state has begun. A cluster lowers only ids that it has given up, and
-//! raises none of them again. Who cuts over raises its own fence first and then looks for others: of two clusters, at most one
-//! finds none.
+//! An alarm has no owner and no version, and a request may take effect long after its caller has given up. Each attempt
+//! therefore uses alarms with an id of its own, which the replicated state records first. A cluster lowers only the ids
+//! of attempts that it has given up, and never raises these again. A cut-over raises its own fence first and then looks
+//! for others. Of two clusters, at most one finds no other fence.
 //!
-//! Not here: the calls themselves (`calls`). The tests run these steps against a source with delayed requests (`world`).
+//! Not here: the calls themselves (`calls`). The tests run these steps against a source with delayed requests
+//! (`world`).
 
 use witan_api::v3::etcdserverpb::{AlarmMember, AlarmType, alarm_request::AlarmAction};
 use witan_machine::{
@@ -14,7 +15,7 @@ use witan_machine::{
     member::MemberRegistry,
 };
 
-/// Why a fence is of no use.
+/// Why a fence does not work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FenceError {
     #[error(
@@ -36,7 +37,7 @@ fn list(ids: &[u64]) -> String {
 
 /// The calls that a fence needs, to this cluster and to the source.
 pub(super) trait FenceCalls {
-    /// Why a call failed. It may have taken effect, or take effect later.
+    /// Why a call failed. The call may still take effect, now or later.
     type Error: From<FenceError>;
 
     /// The members of this cluster and its last attempt, by a linearizable read.
@@ -45,25 +46,25 @@ pub(super) trait FenceCalls {
     async fn record(&self, operation: FollowOperation) -> Result<(), Self::Error>;
     /// Raises or lowers an alarm at the source.
     async fn alarm(&self, action: AlarmAction, alarm: AlarmMember) -> Result<(), Self::Error>;
-    /// The fences at the source.
+    /// The alarms at the source that belong to fences.
     async fn fences(&self, recorded: &MemberRegistry) -> Result<Fences, Self::Error>;
-    /// Whether the source would take a deletion, as a request without an effect shows.
+    /// Whether the source would accept a deletion, tested by a request without effect.
     async fn takes_writes(&self) -> Result<bool, Self::Error>;
     /// The last revision of the source, by a linearizable read.
     async fn revision(&self) -> Result<i64, Self::Error>;
 }
 
-/// The alarms at a source that are no alarms of its members.
+/// The alarms at a source that do not belong to its members.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Fences {
-    /// Those that this cluster has begun.
+    /// Ids that this cluster has begun.
     pub(super) own: Vec<AlarmMember>,
-    /// The ids of all others.
+    /// All other ids.
     pub(super) foreign: Vec<u64>,
 }
 
 impl Fences {
-    /// Sorts the alarms of a source that has these members. A cluster without an attempt has no own ones.
+    /// Classifies the alarms of a source with these members. A cluster without an attempt owns none of them.
     pub(super) fn of(alarms: Vec<AlarmMember>, members: &[u64], recorded: &MemberRegistry) -> Self {
         let mut fences = Self::default();
         for alarm in alarms {
@@ -96,16 +97,15 @@ impl Fences {
 
 /// The alarms of a fence, in the order in which they are raised.
 ///
-/// CORRUPT alone would do, but before 3.6 an alarm NOSPACE that is raised later takes its place, so that deletions are
-/// taken again, and NOSPACE that is lowered takes both away. The second NOSPACE of a cluster changes nothing, neither does
-/// the last but one: the first one is raised here.
+/// CORRUPT alone is not enough before etcd 3.6. A later NOSPACE alarm replaces it, so that deletions are accepted
+/// again, and lowering NOSPACE removes both. Raising NOSPACE again changes nothing, so NOSPACE comes first here.
 const ALARMS: [AlarmType; 2] = [AlarmType::Nospace, AlarmType::Corrupt];
 
 fn of(member_id: u64, alarm: AlarmType) -> AlarmMember {
     AlarmMember { member_id, alarm: alarm as i32 }
 }
 
-/// Records the next attempt at a cut-over, which ends all earlier ones.
+/// Records the next attempt at a cut-over, which ends all earlier attempts.
 pub(super) async fn begin<C: FenceCalls>(calls: &C) -> Result<MemberRegistry, C::Error> {
     let mut recorded = calls.recorded().await?;
     recorded.cut_over_attempt = recorded.cut_over_attempt.saturating_add(1);
@@ -115,7 +115,7 @@ pub(super) async fn begin<C: FenceCalls>(calls: &C) -> Result<MemberRegistry, C:
     Ok(recorded)
 }
 
-/// Raises the fence of the last recorded attempt, which no earlier call has raised.
+/// Raises the fence of the last recorded attempt. No earlier call may have raised it.
 async fn raise<C: FenceCalls>(calls: &C, recorded: &MemberRegistry) -> Result<(), C::Error> {
     let id = recorded.fence_id(recorded.cut_over_attempt);
     for alarm in ALARMS {
@@ -124,7 +124,7 @@ async fn raise<C: FenceCalls>(calls: &C, recorded: &MemberRegistry) -> Result<()
     Ok(())
 }
 
-/// Lowers those of the alarms that are of this kind.
+/// Lowers the alarms of this kind.
 async fn lower<C: FenceCalls>(
     calls: &C,
     alarms: &[AlarmMember],
@@ -136,7 +136,7 @@ async fn lower<C: FenceCalls>(
     Ok(())
 }
 
-/// Returns the fences once the source refuses writes because of that of the last attempt.
+/// Returns the fences once the source refuses writes because of the last attempt's fence.
 async fn in_force<C: FenceCalls>(calls: &C, recorded: &MemberRegistry) -> Result<Fences, C::Error> {
     let id = recorded.fence_id(recorded.cut_over_attempt);
     let fences = calls.fences(recorded).await?;
@@ -146,8 +146,8 @@ async fn in_force<C: FenceCalls>(calls: &C, recorded: &MemberRegistry) -> Result
     Ok(fences)
 }
 
-/// Has the source refuse writes, copies what it has written last, and has this cluster take writes. Returns the last
-/// revision of the source. The caller gives the attempt up after an error.
+/// Makes the source refuse writes, copies its last writes, and makes this cluster accept writes. Returns the last
+/// revision of the source. After an error, the caller gives up the attempt.
 pub(super) async fn take_over<C: FenceCalls>(
     calls: &C,
     recorded: &MemberRegistry,
@@ -162,12 +162,12 @@ pub(super) async fn take_over<C: FenceCalls>(
     Ok(revision)
 }
 
-/// Gives up every cut-over that was begun, also one whose last entry is in the log and may be applied later, and only
-/// then lowers its alarms. An error if a cut-over was done: the source then stays fenced.
+/// Gives up every attempt at a cut-over, even one whose last entry is in the log and may be applied later, and only
+/// then lowers its alarms. Fails if a cut-over was done; the source then stays fenced.
 pub(super) async fn give_up<C: FenceCalls>(calls: &C) -> Result<(), C::Error> {
     let recorded = begin(calls).await?;
     let mut fences = calls.fences(&recorded).await?;
-    // another process may have begun the same attempt, and goes on with it
+    // another process may have begun the same attempt, and continues it
     let present = recorded.fence_id(recorded.cut_over_attempt);
     fences.own.retain(|alarm| alarm.member_id != present);
     for kind in ALARMS.into_iter().rev() {
@@ -176,19 +176,19 @@ pub(super) async fn give_up<C: FenceCalls>(calls: &C) -> Result<(), C::Error> {
     Ok(())
 }
 
-/// The state in which the source was found after the cut-over.
+/// What a check of the source found after the cut-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Guarded {
-    /// It is fenced.
+    /// The source is fenced.
     Holds,
-    /// It was not, and a new fence was raised.
+    /// The source was not fenced, and a new fence was raised.
     RaisedAgain,
-    /// Nobody asks for the fence any more, or not yet.
+    /// The fence is not needed yet, or not any more.
     Ended,
 }
 
-/// Looks at the source after the cut-over and raises a new fence if somebody has lowered the last one. Returns the source's
-/// revision as well. `seen` is the revision at which it was known to refuse writes.
+/// Checks the source after the cut-over, and raises a new fence if the last one was lowered. Also returns the source's
+/// revision. `seen` is the last revision at which the source refused writes.
 pub(super) async fn guard<C: FenceCalls>(
     calls: &C,
     seen: Option<i64>,
@@ -200,7 +200,7 @@ pub(super) async fn guard<C: FenceCalls>(
     let fences = calls.fences(&recorded).await?;
     let revision = calls.revision().await?;
     let whole = fences.has(recorded.fence_id(recorded.cut_over_attempt));
-    // the source logs each refused write: none is asked for while nothing changes
+    // the source logs each refused write, so none is sent while nothing changes
     if whole && seen == Some(revision) {
         return Ok((Guarded::Holds, revision));
     }
@@ -213,7 +213,7 @@ pub(super) async fn guard<C: FenceCalls>(
     let again = FollowOperation::FenceAgain(FenceAgain { attempt });
     calls.record(again).await?;
     if open {
-        // before 3.6, CORRUPT may be raised without an effect, and the next one has none while it is
+        // before 3.6, CORRUPT may be raised without an effect, and so may the next one while it is
         lower(calls, &fences.own, AlarmType::Corrupt).await?;
     }
     raise(calls, &recorded).await?;

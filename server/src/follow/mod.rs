@@ -1,13 +1,13 @@
 //! Follows a cluster of etcd: a new cluster begins with its snapshot, copies every revision that it writes, and takes its
 //! place at the cut-over. Until then the cluster serves reads and refuses writes of clients (`witan_machine::follow`).
 //!
-//! One member follows, the one that was started with `--from`; what it proposes reaches the others through the log. A
-//! source that is not reached, or a member that is restarted, goes on from the revision that the cluster has. After the
-//! cut-over it looks at the source's fence until an operator says that the source is gone.
+//! Only the member that was started with `--from` follows the source; its proposals reach the other members through the
+//! log. After a restart or an unreachable source, it continues from the cluster's revision. After the cut-over, it
+//! checks the source's fence until an operator declares the source gone.
 //!
-//! Reading order: `seed` (the first state) → `source` (what etcd is asked) → `received`, `copier` (revisions become entries) → `sync`
-//! (leases, users) → `compare` (compactions, hashes) → `fence` (what keeps the source from taking writes), `calls` →
-//! `cut_over` → `status` (what is shown of it) → `command` (`witan follow status` and its like).
+//! Reading order: `seed` (the first state) → `source` (requests to etcd) → `received`, `copier` (revisions become
+//! entries) → `sync` (leases, users) → `compare` (compactions, hashes) → `fence` (keeps the source from taking writes),
+//! `calls` → `cut_over` → `status` (its status) → `command` (`witan follow status` and related commands).
 
 mod calls;
 pub(crate) mod command;
@@ -54,10 +54,10 @@ const RETRY: Duration = Duration::from_millis(500);
 /// The longest of these delays.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// Interval between two looks at leases and users, and at the fence after the cut-over.
+/// Interval between two checks of leases and users, and of the fence after the cut-over.
 const SYNC_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Starts to copy the source, once this member serves.
+/// Starts to copy the source once this member serves.
 pub(crate) fn start(config: &Config, source: Source, node: &Node, on: &Register) -> FollowHandle {
     let metrics = FollowMetrics::register(on);
     let folder = SnapshotFolder::of(config);
@@ -113,7 +113,7 @@ async fn members(node: &Node) -> Result<MemberRegistry, NodeError> {
     Ok(view.machine.members.clone())
 }
 
-/// Warns of a source that this member does not look at, for one that was started without `--from`.
+/// Warns, on a member started without `--from`, that it does not check the source.
 pub(crate) async fn warn_if_unguarded(node: &Node) {
     if members(node)
         .await
@@ -159,8 +159,8 @@ async fn follow(
     }
 }
 
-/// Looks at the source after the cut-over, through one connection, until it fails or an operator says that the source is
-/// gone. `members` are those of a state after the cut-over.
+/// Checks the source after the cut-over over one connection, until the connection fails or an operator declares the
+/// source gone. `members` come from a state after the cut-over.
 async fn guard(
     node: &Node,
     source: &Source,
@@ -182,7 +182,7 @@ async fn guard(
         handle.guarded(members.fenced_at, found);
         seen = match found {
             (Guarded::Holds, revision) => Some(revision),
-            // the next look asks whether it holds
+            // the next check verifies the fence
             (Guarded::RaisedAgain, _) => None,
             (Guarded::Ended, _) => return Ok(()),
         };

@@ -1,5 +1,5 @@
-//! Revisions of the source as they come in: a large one comes in parts, and more than one entry of the log can hold is
-//! refused before all of it is in memory.
+//! Revisions of the source as they arrive. A large revision arrives in parts. A revision that exceeds one entry of the
+//! log is refused before all of it is in memory.
 
 use witan_api::v3::mvccpb::{Event, KeyValue, event::EventType};
 use witan_machine::follow::{FollowedRevision, FollowedWrite};
@@ -7,30 +7,30 @@ use witan_replica::limits::COMMAND_BYTES_MAX;
 
 use super::copier::CopyError;
 
-/// Bytes of keys and values that one entry holds, unless one revision is larger.
+/// Bytes of keys and values in one entry, unless a single revision is larger.
 pub(super) const ENTRY_BYTES: usize = 1 << 20;
 
-/// Writes that one entry holds, unless one revision has more: an entry of these is executed at once.
+/// Writes in one entry, unless a single revision has more; a member executes an entry without a pause.
 pub(super) const ENTRY_WRITES: usize = 1024;
 
-/// Bytes that a write takes in the log beside its key and value, at least.
+/// Minimum size of a write in the log, in addition to its key and value.
 const WRITE_BYTES: usize = 8;
 
-/// Revisions in ascending order, of which the last one may not be whole.
+/// Revisions in ascending order. The last one may be incomplete.
 #[derive(Debug, Default)]
 pub(super) struct ReceivedRevisions {
     revisions: Vec<FollowedRevision>,
-    /// Whether the next message adds to the last revision.
+    /// Whether the next message continues the last revision.
     continues: bool,
-    /// Bytes of all but the last revision, and their writes.
+    /// Bytes and writes of all revisions but the last.
     before: (usize, usize),
     /// Bytes of the last revision in the log.
     last_bytes: usize,
 }
 
 impl ReceivedRevisions {
-    /// Adds the events of a message; fails if a revision does not fit in an entry of the log. `continues` says that the
-    /// next message may have more of the last revision.
+    /// Adds the events of a message. Fails if a revision does not fit in an entry of the log. `continues` means that
+    /// the next message may have more events of the last revision.
     pub(super) fn add(&mut self, events: Vec<Event>, continues: bool) -> Result<(), CopyError> {
         for event in events {
             let revisions = self.revisions.len();
@@ -55,12 +55,12 @@ impl ReceivedRevisions {
         Ok(())
     }
 
-    /// Whether the last revision is whole.
+    /// Whether the last revision is complete.
     pub(super) fn is_whole(&self) -> bool {
         !self.continues
     }
 
-    /// Whether the whole revisions fill an entry.
+    /// Whether the complete revisions fill an entry.
     pub(super) fn is_full(&self) -> bool {
         let (mut bytes, mut writes) = self.before;
         if let (false, Some(last)) = (self.continues, self.revisions.last()) {
@@ -70,7 +70,7 @@ impl ReceivedRevisions {
         bytes >= ENTRY_BYTES || writes >= ENTRY_WRITES
     }
 
-    /// Takes the whole revisions.
+    /// Takes the complete revisions.
     pub(super) fn take(&mut self) -> Vec<FollowedRevision> {
         let whole =
             self.revisions.len() - usize::from(self.continues && !self.revisions.is_empty());
@@ -80,7 +80,7 @@ impl ReceivedRevisions {
     }
 }
 
-/// Bytes of keys and values, and writes.
+/// Bytes of keys and values, and the number of writes.
 fn weight(revision: &FollowedRevision) -> (usize, usize) {
     (size(revision), revision.writes.len())
 }
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(revisions(received.take()), [(3, 3)]);
     }
 
-    /// Before, the parts of a message were kept however many there were.
+    /// Without the limit, all parts of a message would be kept in memory.
     #[test]
     fn a_source_that_never_ends_a_message_fills_no_memory() {
         let mut received = ReceivedRevisions::default();

@@ -57,12 +57,12 @@ pub enum SeedError {
     Snapshot(#[from] BoltError),
 }
 
-/// Where a snapshot is kept until it is read.
+/// Where a snapshot is stored until it is read.
 #[derive(Clone, Debug)]
 pub(crate) struct SnapshotFolder {
     /// The data directory.
     pub(crate) dir: PathBuf,
-    /// What must stay free there.
+    /// Bytes that must stay free there.
     pub(crate) disk: SpaceConfig,
 }
 
@@ -96,8 +96,8 @@ pub(crate) async fn seed(
     Err(last.expect("there is an endpoint"))
 }
 
-/// Reads the state of a source that no cut-over has fenced: its place is taken, or is being taken. Alarms of members
-/// of the source do not matter.
+/// Reads the state of a source. Refuses a source that a cut-over has fenced: another cluster has taken its place, or is
+/// about to. Alarms of the source's own members do not matter.
 async fn first_state(
     session: &SourceSession<'_>,
     folder: &SnapshotFolder,
@@ -130,8 +130,8 @@ pub(super) async fn state(
 struct SnapshotFile(PathBuf);
 
 impl SnapshotFile {
-    /// Writes what the member sends, up to the size that its first part announces, if that leaves the reserve of the disk
-    /// free. The file holds password hashes: only its owner reads it.
+    /// Writes a received snapshot to a file, up to the size that its first part announces, if that leaves the disk
+    /// reserve free. Only the owner may read the file, because it holds password hashes.
     async fn receive(
         &self,
         session: &SourceSession<'_>,

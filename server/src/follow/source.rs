@@ -21,7 +21,7 @@ use crate::api_client::{
     tls::{ClientTlsError, TlsClient},
 };
 
-/// The largest part of a watch or of a snapshot. etcd cuts what its watches send at `--max-request-bytes`; what is larger
+/// The largest message of a watch or a snapshot. etcd splits watch messages at `--max-request-bytes`. A revision larger
 /// than an entry of the log is not copied.
 const PART_BYTES_MAX: usize = 4 * COMMAND_BYTES_MAX;
 
@@ -176,7 +176,7 @@ impl SourceSession<'_> {
             .await
     }
 
-    /// Raises or lowers an alarm, or lists all. Returns when the asked member has applied it.
+    /// Raises or lowers an alarm, or lists all alarms. Returns when the called member has applied the request.
     pub(super) async fn alarm(
         &self,
         action: AlarmAction,
@@ -198,15 +198,15 @@ impl SourceSession<'_> {
         Ok(members.iter().map(|member| member.id).collect())
     }
 
-    /// The alarms of ids that are no members, by who has raised them.
+    /// The alarms of ids that are not members, grouped by id.
     pub(super) async fn fences(&self, recorded: &MemberRegistry) -> Result<Fences, SourceError> {
         let members = self.members().await?;
         let alarms = self.alarm(AlarmAction::Get, AlarmMember::default()).await?;
         Ok(Fences::of(alarms, &members, recorded))
     }
 
-    /// Whether the member takes writes of any kind: a compaction up to a revision that does not exist is refused for that
-    /// reason only where an alarm CORRUPT does not refuse it before.
+    /// Whether the member accepts writes of any kind. Sends a compaction to a revision that does not exist: the member
+    /// refuses it for that reason only if no CORRUPT alarm refuses it first.
     pub(super) async fn takes_writes(&self) -> Result<bool, SourceError> {
         let mut client = self.session.client(KvClient::with_origin);
         let asked = CompactionRequest { revision: i64::MAX, physical: false };

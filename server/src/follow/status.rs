@@ -28,7 +28,7 @@ pub(crate) struct FollowStatus {
     pub(crate) revision: i64,
     /// The source's last revision, as far as it is known.
     pub(crate) source_revision: i64,
-    /// Revisions that are not copied yet; after the cut-over those that the source alone has.
+    /// Revisions that are not copied yet. After the cut-over: revisions that only the source has.
     pub(crate) lag: i64,
     /// Comparisons of all keys in which the hashes were equal, since this member has started.
     pub(crate) equal: u64,
@@ -36,12 +36,12 @@ pub(crate) struct FollowStatus {
     pub(crate) different: u64,
     /// The revision of the last comparison in which the hashes were equal.
     pub(crate) last_equal_revision: i64,
-    /// Whether the source refuses writes, because a cut-over goes on, is done, or could not be given up yet, here or of
-    /// another cluster.
+    /// Whether the source refuses writes because of a cut-over of this or another cluster: one in progress, done, or
+    /// not given up yet.
     pub(crate) fenced: bool,
-    /// Whether the fence is looked at: from the cut-over until an operator says that the source is gone.
+    /// Whether this member checks the fence: from the cut-over until an operator declares the source gone.
     pub(crate) guarding: bool,
-    /// How often the fence was raised again after the cut-over, since this member has started.
+    /// How often this member has raised the fence again after the cut-over, since it started.
     pub(crate) raised_again: u64,
     /// Why following has stopped for now.
     pub(crate) error: Option<String>,
@@ -169,18 +169,18 @@ impl FollowHandle {
         });
     }
 
-    /// Notes how the source was found after the cut-over at a revision.
+    /// Records what a check of the source found after the cut-over, and the source's revision.
     pub(super) fn guarded(&self, cut_over: i64, (found, revision): (Guarded, i64)) {
         let before = self.status();
         if found == Guarded::RaisedAgain {
             self.0.metrics.raised_again();
-            tracing::warn!("the fence of the source was lowered: it was raised again");
+            tracing::warn!("the fence of the source was lowered; raised it again");
         }
         if revision > cut_over && before.source_revision < revision {
             tracing::error!(
                 cut_over,
                 revision,
-                "the source has taken writes after the cut-over, which it alone has"
+                "the source has taken writes after the cut-over; only the source has them"
             );
         }
         self.update(|status| {

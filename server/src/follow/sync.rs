@@ -23,10 +23,10 @@ const SNAPSHOT_SHARE: u32 = 20;
 const ENDED_LEASE_S: i64 = 60;
 
 impl Copier<'_> {
-    /// Gives up cut-overs whose fences are at the source, then copies leases, and users and roles if their revision has
-    /// changed. Users and roles may be left for a later call, so that snapshots are not asked for too often, and are not
-    /// copied here from a source that does not tell their revision. An error, among others, if a cut-over was done: the
-    /// source then stays fenced. Notes the fence of another cluster.
+    /// Gives up attempts whose fences are at the source, then copies leases, and users and roles if their revision has
+    /// changed. A later call may copy users and roles, to limit the number of snapshots. They are not copied here from
+    /// a source that does not report their revision. Fails, for example, if a cut-over was done; the source then stays
+    /// fenced. Records the fence of another cluster.
     pub(super) async fn sync(&mut self) -> Result<(), CopyError> {
         let revision = self.calls.revision().await?;
         let recorded = self.calls.recorded().await?;
@@ -39,7 +39,7 @@ impl Copier<'_> {
         let fenced_by = fences.check().err();
         if let Some(error) = &fenced_by {
             if self.fenced_by != fenced_by {
-                tracing::warn!(%error, "no cut-over is possible");
+                tracing::warn!(%error, "cannot cut over");
             }
             self.calls.handle.update(|status| status.fenced = true);
         }

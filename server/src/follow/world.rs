@@ -1,8 +1,8 @@
-//! The steps of cut-overs in a world of their own: a source that applies requests late, in any order or never, clusters that
-//! follow it, processes that end in the middle of a step, and first members that lose their disks. What a cluster records is
-//! applied by the real state machine.
+//! A simulation of cut-overs. The source applies requests late, in any order or never. Several clusters follow it;
+//! processes end in the middle of a step, and first members lose their disks. The real state machine applies what a
+//! cluster records.
 //!
-//! Invariant: the source takes no write once a cluster has taken its place, and no second cluster takes it.
+//! Invariant: the source takes no write once a cluster has taken its place, and no second cluster takes its place.
 
 use std::{
     cell::RefCell,
@@ -41,7 +41,7 @@ enum Accepts {
 /// A cluster of etcd.
 #[derive(Debug, Default)]
 struct Source {
-    /// Whether alarms take effect as before 3.6, where the last one that was raised first or lowered last decides.
+    /// Whether alarms behave as before 3.6, where the alarm that was first raised or last lowered decides.
     old: bool,
     alarms: BTreeSet<(u64, i32)>,
     accepts: Accepts,
@@ -53,7 +53,7 @@ impl Source {
         self.alarms.iter().any(|alarm| alarm.1 == kind as i32)
     }
 
-    /// What the alarms say, as a member that starts takes them.
+    /// The effect of the alarms for a member that starts.
     fn restart(&mut self) {
         self.accepts = match (self.has(AlarmType::Corrupt), self.has(AlarmType::Nospace)) {
             (true, _) => Accepts::Nothing,
@@ -88,7 +88,7 @@ impl Source {
     }
 }
 
-/// A request to the source, or an entry on its way to the log of a cluster.
+/// A request to the source, or an entry that is being proposed to a cluster.
 #[derive(Clone, Debug)]
 enum Request {
     Alarm(AlarmAction, AlarmMember),
@@ -122,7 +122,7 @@ impl From<FenceError> for Failure {
 
 type Slot = Rc<RefCell<Option<Result<Answer, Failure>>>>;
 
-/// How often something has happened.
+/// Counts of events.
 #[derive(Debug, Default)]
 struct Seen {
     cut_over: u32,
@@ -138,7 +138,7 @@ struct World {
     /// The replicated state of each cluster.
     clusters: Vec<StateMachine>,
     requests: Vec<(Request, Slot)>,
-    /// Whether somebody has lowered alarms that are not his.
+    /// Whether somebody has lowered alarms of another cluster.
     disarmed: bool,
     seen: Seen,
 }
@@ -178,7 +178,7 @@ impl World {
         }
     }
 
-    /// Begins a cluster that follows, and returns its number.
+    /// Starts a cluster that follows the source, and returns its number.
     fn begin(&mut self) -> usize {
         let cluster = self.clusters.len();
         let mut machine = StateMachine::default();
@@ -219,7 +219,7 @@ impl World {
     }
 }
 
-/// The calls of one process.
+/// The calls that one process makes.
 #[derive(Clone)]
 struct Calls {
     world: Rc<RefCell<World>>,
@@ -241,7 +241,7 @@ impl Calls {
         Ok(alarms)
     }
 
-    /// Copies the source's keys, each revision a new one.
+    /// Copies the source's keys, each as a new revision.
     async fn copy(&self, until: i64) -> Result<(), Failure> {
         let from = self.world.borrow().clusters[self.cluster].kv.revision() + 1;
         let revisions = (from..=until).map(|revision| FollowedRevision {
@@ -292,7 +292,7 @@ impl FenceCalls for Calls {
     }
 }
 
-/// One round of a process, as `run` and `sync` make it: before the cut-over an attempt at one, afterward a look.
+/// One round of a process, as `run` and `sync` make it: an attempt before the cut-over, a check afterward.
 async fn round(calls: &Calls, seen: Option<i64>) -> Result<Option<i64>, Failure> {
     let recorded = calls.recorded().await?;
     if !recorded.follows {
@@ -317,7 +317,7 @@ async fn round(calls: &Calls, seen: Option<i64>) -> Result<Option<i64>, Failure>
     Ok(None)
 }
 
-/// A process of a cluster, which begins with a snapshot of the source if it has no state.
+/// A process of a cluster. It starts from a snapshot of the source if it has no state.
 async fn process(world: Rc<RefCell<World>>, cluster: Option<usize>) {
     let cluster = match cluster {
         Some(cluster) => cluster,
@@ -353,12 +353,12 @@ async fn process(world: Rc<RefCell<World>>, cluster: Option<usize>) {
                 None
             }
         };
-        // a round that asks nothing would not end
+        // a round without a request would not end
         let _ = calls.ask(Request::Revision).await;
     }
 }
 
-/// Numbers that follow from a seed.
+/// Pseudo-random numbers from a seed.
 struct Drawn(u64);
 
 impl Drawn {
@@ -385,7 +385,7 @@ impl Run {
         self.processes.push((cluster, Box::pin(process)));
     }
 
-    /// Answers a waiting request, or has its caller give up before it takes effect, or never.
+    /// Answers a waiting request, or makes its caller give up before the request takes effect, if it ever does.
     fn request(&mut self, fails: bool) {
         let mut world = self.world.borrow_mut();
         if world.requests.is_empty() {
@@ -404,7 +404,7 @@ impl Run {
         *slot.borrow_mut() = Some(answer);
     }
 
-    /// Ends a process; then it starts again, or its disk is lost and another cluster begins in its place.
+    /// Ends a process. Then it starts again, or its disk is lost and another cluster starts in its place.
     fn end(&mut self) {
         if self.processes.is_empty() {
             return;
@@ -422,7 +422,7 @@ impl Run {
         }
     }
 
-    /// An operator lowers all alarms that are raised now.
+    /// An operator lowers all raised alarms.
     fn disarm(&self) {
         let mut world = self.world.borrow_mut();
         world.disarmed = true;
@@ -501,7 +501,7 @@ fn one_cluster_at_most_takes_writes_after_a_cut_over() {
     assert!(total.iter().all(|seen| *seen > 100), "{total:?}");
 }
 
-/// Once nobody disturbs them, the successor's members fence a source again that an operator has opened.
+/// Without further disturbances, the successor's members fence a source again after an operator has opened it.
 #[test]
 fn a_source_that_was_opened_is_fenced_again() {
     let mut total = 0;

@@ -18,7 +18,7 @@ pub(super) struct StoppedMember {
     pub(super) last: (u64, u64),
 }
 
-/// Reads the data directory of a stopped member, and writes nothing there.
+/// Reads the data directory of a stopped member without writing to it.
 pub(super) fn read(dir: &Path) -> Result<StoppedMember, OfflineError> {
     let shown = || dir.display().to_string();
     // an offline command has no metrics page

@@ -24,7 +24,7 @@ pub fn cluster_id(members: &[u64]) -> u64 {
     first_eight(sum_of(members))
 }
 
-/// Computes the id of a cluster that no other one has which the same members begin, unless it draws the same number.
+/// Computes a cluster id from the members and a random number, so that the same members get a new id each time.
 pub fn drawn_cluster_id(members: &[u64], drawn: u64) -> u64 {
     let mut sum = sum_of(members);
     sum.update(drawn.to_be_bytes());

@@ -82,12 +82,12 @@ impl ClientNetwork {
     }
 }
 
-/// The connection of a client, the unit of fair sharing for work that many small requests cause.
+/// The connection of a client. Work that many small requests cause is shared fairly by connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClientConnection(u128);
 
-/// A value for each client, by its network or its connection. It lives as long as a request or a connection of the client
-/// refers to it.
+/// One value per client, keyed by its network or its connection. A value lives as long as a request or a connection of
+/// the client refers to it.
 #[derive(Debug)]
 pub struct PerClient<K, T>(Mutex<HashMap<K, Weak<T>>>);
 

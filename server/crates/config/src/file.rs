@@ -18,8 +18,8 @@ pub(super) fn read(path: &Path, values: &mut FlagValues) -> Result<(), ConfigErr
     parse(&text, values).map_err(|reason| ConfigError::Yaml { path: path.to_owned(), reason })
 }
 
-/// The deepest that brackets of a configuration file may be nested; flags need two levels. The time of the YAML library
-/// grows with the square of the depth, and it limits the depth only after that.
+/// The deepest nesting of brackets that a configuration file may have; flags need two levels. The YAML library takes
+/// time quadratic in the depth before it applies its own limit.
 const BRACKETS_MAX: usize = 128;
 
 /// Adds the values of a YAML text, a mapping of keys to values. An empty text adds none.
@@ -38,7 +38,7 @@ pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
     }
 }
 
-/// Fails if brackets are nested more than [`BRACKETS_MAX`] deep, whether or not they are part of a text.
+/// Fails if brackets nest deeper than [`BRACKETS_MAX`]. Brackets inside strings count, too.
 fn check_depth(text: &str) -> Result<(), String> {
     let mut depth = 0_usize;
     for (at, line) in text.lines().enumerate() {

@@ -45,7 +45,7 @@ enum BasicCredentials {
 }
 
 impl BasicCredentials {
-    /// Whether roles grant this access to the holder of the credentials.
+    /// Whether the roles of these credentials grant this access.
     fn allow(&self, auth: &Auth, key: &[u8], wish: PathAccess) -> bool {
         match self {
             Self::Anonymous => auth.allows_path(None, key, wish),
@@ -71,7 +71,7 @@ pub async fn authorize_key(
     Ok(shown.allow(&view.machine.auth, key, wish))
 }
 
-/// Whether the roles of the sender grant this access in the state that is about to be read, as [`authorize_key`] says of the
+/// Whether the sender's roles grant this access in the state that is about to be read. [`authorize_key`] checks the
 /// present state.
 pub(super) async fn authorize_key_in(
     ctx: &Context,

@@ -1,5 +1,5 @@
-//! Reads and writes large messages on other threads, a few at a time and in turns of connections: on a worker they would
-//! block its other clients. What reads the state is no work for this pool, but a job with a permit of its own (`job_limits`).
+//! Decodes and encodes large messages on other threads, where they cannot block a worker. A few jobs run at once, and
+//! connections take turns. A job that reads the state does not run here; it needs a permit of its own (`job_limits`).
 
 use std::sync::Arc;
 
@@ -18,12 +18,12 @@ pub const INLINE_BYTES: usize = 128 << 10;
 /// Up to this many leases or nodes are listed on the worker.
 pub const INLINE_ITEMS: usize = 2048;
 
-/// Runs jobs on other threads, at most so many at once; further ones wait. A connection waits with as many jobs as may run,
-/// and with its further jobs behind these, so that it delays others by one round. Clones share.
+/// Runs a limited number of jobs on other threads; further jobs wait. A connection may queue as many jobs as may run at
+/// once, so it delays other connections by one round. Clones share the limit.
 #[derive(Clone, Debug)]
 pub struct BlockingPool {
     permits: Arc<FairSemaphore<ClientConnection>>,
-    /// Whose jobs this handle runs.
+    /// The connection whose jobs this handle runs.
     connection: ClientConnection,
 }
 
@@ -49,8 +49,8 @@ impl BlockingPool {
         Self::new(std::thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// Runs `work` on another thread as soon as a permit is free; `Stopped` if the runtime ends before. A caller that leaves
-    /// while the work waits takes it back; work that runs holds its permit to its end.
+    /// Runs `work` on another thread as soon as a permit is free. Returns `Stopped` if the runtime ends first. Dropping
+    /// the future cancels work that still waits; running work keeps its permit until it ends.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -91,7 +91,7 @@ mod tests {
         ClientNetwork::of_peer(Some(([10, 0, 0, 1], port).into()))
     }
 
-    /// Occupies a pool of one job; it is free again when the sender has sent.
+    /// Occupies a pool of one job until the returned sender sends.
     async fn occupy(jobs: &BlockingPool) -> mpsc::SyncSender<()> {
         let (go, wait) = mpsc::sync_channel(1);
         let (begin, begun) = tokio::sync::oneshot::channel();

@@ -1,6 +1,5 @@
-//! A semaphore of which one client gets at most a share of the permits. A client waits for its own permits
-//! first, so that it cannot delay others by sending many requests. Clients are told apart by their network or by their
-//! connection.
+//! A semaphore that limits each client to a share of the permits. A client waits for its own permits first, so that it
+//! cannot delay others by sending many requests. Clients are identified by network or by connection.
 
 use std::{hash::Hash, sync::Arc, time::Duration};
 

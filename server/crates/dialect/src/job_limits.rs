@@ -37,13 +37,13 @@ impl Default for JobLimits {
 }
 
 impl Context {
-    /// Begins a scan of the whole store as soon as the client has a permit for one.
+    /// Starts a scan of the whole store as soon as the client has a permit for one.
     pub async fn scan(&self) -> Result<Job<FairPermit>, NodeError> {
         let permit = self.job_limits.scans.take(self.node.client()).await?;
         self.node.job(permit).await
     }
 
-    /// Begins a read of many keys as soon as the client has a permit for one.
+    /// Starts a read of many keys as soon as the client has a permit for one.
     pub async fn large_read(&self) -> Result<Job<FairPermit>, NodeError> {
         let permit = self.job_limits.reads.take(self.node.client()).await?;
         self.node.job(permit).await

@@ -62,7 +62,7 @@ pub struct SharedContext {
     pub job_limits: JobLimits,
     /// Memory of v3's watchers.
     pub watchers: MemoryBudget,
-    /// The pool of which each context has a handle.
+    /// The pool that the handles of all contexts share.
     pub messages: BlockingPool,
     /// Authenticates callers.
     pub authenticator: Arc<Authenticator>,
@@ -77,7 +77,7 @@ pub struct Context {
     pub node: Node,
     /// Credentials of the request.
     pub caller: Credentials,
-    /// Runs work on large messages, in turn with that of other connections.
+    /// Runs work on large messages, in turn with other connections.
     pub blocking: BlockingPool,
     shared: Arc<SharedContext>,
 }

@@ -96,14 +96,14 @@ pub async fn body(
     reply::framed_text(request, text)
 }
 
-/// Why a node is not read.
+/// Why a node cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadRefused {
-    /// There is no state, or too many wait for one; the client may have left while it waited.
+    /// No state is available, too many readers wait for one, or the client left while it waited.
     Fault(NodeError),
-    /// The client may not read the node any more.
+    /// The sender no longer has access to the node.
     Unauthorized,
-    /// There is no such node.
+    /// The node does not exist.
     Tree(TreeError),
 }
 
@@ -119,9 +119,9 @@ impl From<TreeError> for ReadRefused {
     }
 }
 
-/// Reads a node of the tree, with all below it if `recursive`, and renders the body of the answer; also returns the index of
-/// the tree. A node that shows little is read in `view`. A read that shows much waits for a permit, and then reads the
-/// present state on another thread, if that grants the sender this `access` to the key; `None` is granted to everybody.
+/// Reads a node, with its subtree if `recursive`, and renders the body of the response. Also returns the index of the
+/// tree. A small node is read from `view`. A large one waits for a permit and then reads the present state on another
+/// thread, after it checks the sender's `access` to the key again. `None` grants access to everybody.
 pub fn read<'a>(
     ctx: &'a Context,
     request: &'a HttpRequest,
@@ -141,7 +141,7 @@ pub fn read<'a>(
         Ok::<_, TreeError>((text, tree.index()))
     };
     let framed = |(text, index)| (reply::framed_text(request, text), index);
-    // not in the future, which must not keep the view
+    // outside the future, so that the future does not keep the view
     if !large {
         let found = look(&view).map(framed).map_err(ReadRefused::Tree);
         return Either::Left(ready(found));
@@ -151,11 +151,11 @@ pub fn read<'a>(
         let found = read_large(ctx, request, access, look).await?;
         Ok(framed(found?))
     };
-    // a separate future, so that the one of a small read stays small
+    // boxed separately, so that the future of a small read stays small
     Either::Right(Box::pin(large))
 }
 
-/// Waits for a permit, unless the client leaves before, checks the sender again and runs `look` on another thread.
+/// Waits for a permit unless the client leaves first, checks the sender again and runs `look` on another thread.
 async fn read_large<T: Send + 'static>(
     ctx: &Context,
     request: &HttpRequest,

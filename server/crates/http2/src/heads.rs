@@ -138,7 +138,7 @@ impl RequestFields {
             }
             FieldName::Path => self.path.replace(value.clone()).is_some() || pseudo_is_late,
             FieldName::Authority => {
-                // the service judges it, so any value of a field will do
+                // any value is accepted here; the service validates it
                 let value = HeaderValue::from_maybe_shared(value.clone()).ok()?;
                 self.authority.replace(value).is_some() || pseudo_is_late
             }
@@ -174,7 +174,7 @@ impl RequestFields {
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.headers;
         let (mut parts, ()) = request.into_parts();
-        // gRPC has no use for it
+        // gRPC does not use it
         if let Some(authority) = self.authority.filter(|_| !grpc) {
             parts.headers.insert(header::HOST, authority);
         }
@@ -182,14 +182,14 @@ impl RequestFields {
     }
 }
 
-/// Reads a path, which may have a query. Go's HTTP accepts more characters in it than gRPC needs.
+/// Reads a path with an optional query. Accepts what Go's HTTP accepts, which is more than gRPC needs.
 fn path(given: Bytes, grpc: bool) -> Option<Uri> {
     let path = match target::escaped(&given) {
         Cow::Owned(escaped) if !grpc => Uri::from_maybe_shared(escaped),
         Cow::Owned(_) | Cow::Borrowed(_) => Uri::from_maybe_shared(given),
     };
     let path = path.ok()?;
-    // an asterisk and an absolute path have no authority of their own
+    // `*` and an absolute path do not contain an authority
     path.path_and_query()
         .filter(|_| path.authority().is_none())?;
     Some(path)

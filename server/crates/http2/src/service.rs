@@ -113,10 +113,10 @@ pub trait Service {
     /// Runs a call.
     fn call(&self, request: CallRequest<Self::Method>) -> Self::Future;
 
-    /// Runs a request that is not gRPC, with its content as it arrives if it has any. `None` if the service takes
-    /// no such requests: they are answered with status 415.
+    /// Runs a request that is not gRPC. Its content, if any, is passed on as it arrives. Returns `None` if the service
+    /// does not accept such requests; they get status 415.
     ///
-    /// Such a request is no call: the other methods hear nothing of it, and a refusal or a failed body resets its stream.
+    /// No other method of this trait is called for such a request. A refusal or a failed body resets its stream.
     fn exchange(
         &self,
         _head: &Rc<Head<Self::Method>>,

@@ -38,7 +38,7 @@ pub(crate) struct Stream<S: Service> {
     /// Bytes of its head, a part of `request`.
     pub(crate) head_bytes: usize,
     pub(crate) call: Option<ActiveCall<S>>,
-    /// Whether the request is not gRPC, so that its answer has no status.
+    /// Whether the request is not gRPC, so that its response carries no gRPC status.
     pub(crate) plain: bool,
     pub(crate) running: Option<S::Future>,
     pub(crate) deadline: Option<Instant>,
@@ -72,9 +72,9 @@ pub(crate) enum Receiving {
     Stream {
         assembler: Assembler,
     },
-    /// Content of a request that is not gRPC, which is passed on as it arrives.
+    /// Content of a request that is not gRPC, passed on as it arrives.
     Content,
-    /// A request that is not gRPC and is refused when it is complete; for HEAD without a body.
+    /// A request that is not gRPC and is refused once it is complete. The refusal of a HEAD has no body.
     Foreign {
         head_only: bool,
     },

@@ -1,10 +1,10 @@
-//! Request targets with characters that Go accepts and the type [`http::Uri`] refuses.
+//! Request targets with characters that Go accepts and [`http::Uri`] rejects.
 
 use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, percent_encode};
 
-/// These characters. Bytes outside of ASCII are escaped as well.
+/// The characters to escape. Non-ASCII bytes are escaped as well.
 const ESCAPED: &AsciiSet = &AsciiSet::EMPTY
     .add(b'"')
     .add(b'#')
@@ -17,7 +17,7 @@ const ESCAPED: &AsciiSet = &AsciiSet::EMPTY
     .add(b'|')
     .add(b'}');
 
-/// Escapes these characters of a target; borrowed if it has none.
+/// Escapes these characters in a target. Borrows the target if there are none.
 pub fn escaped(target: &[u8]) -> Cow<'_, [u8]> {
     let escaped = Cow::from(percent_encode(target, ESCAPED));
     if escaped.len() == target.len() {

@@ -389,9 +389,9 @@ impl Future for RunningCall {
 
 /// The body of an answer.
 pub(super) enum AnswerBody {
-    /// As tonic writes it, with the statuses of `witan_http2`.
+    /// Encoded as tonic does, with the statuses of `witan_http2`.
     Grpc(MapErr<Body, fn(tonic::Status) -> Status>),
-    /// In a box, because every stream has room for its body.
+    /// Boxed, because every stream reserves room for its body.
     Http(Box<HttpBody>),
 }
 

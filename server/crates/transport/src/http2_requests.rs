@@ -1,5 +1,5 @@
-//! Requests over HTTP/2 that are not gRPC: they reach the handler of HTTP/1 as if they had come over it, and its answers
-//! go back as HTTP/2 has them.
+//! Requests over HTTP/2 that are not gRPC. They reach the HTTP/1 handler as if they had arrived over HTTP/1, and its
+//! responses are converted to HTTP/2.
 //!
 //! Not here: the protocol (`witan_http2`), and gRPC calls (`grpc`).
 
@@ -30,7 +30,7 @@ use witan_http2::{RequestStream, Status};
 
 use super::{Head, grpc::ConnectionInfo, http1_stream::OverTls, limits::BODY_PIECE_BYTES};
 
-/// Fields about one connection of HTTP/1, which HTTP/2 does not have.
+/// Header fields that describe one HTTP/1 connection; HTTP/2 forbids them.
 const OF_HTTP1: [header::HeaderName; 5] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,
@@ -39,7 +39,7 @@ const OF_HTTP1: [header::HeaderName; 5] = [
     header::HeaderName::from_static("proxy-connection"),
 ];
 
-/// The handler of HTTP as actix calls it.
+/// The HTTP handler as actix calls it.
 type HttpService = boxed::BoxService<actix_http::Request, ServiceResponse, actix_web::Error>;
 
 /// Serves the requests of one worker.
@@ -52,7 +52,7 @@ impl Http2Requests {
         handler: impl Handler<(HttpRequest, Payload), Output = HttpResponse>,
     ) -> Result<Self, ()> {
         let app = App::new()
-            // only the connections of HTTP/1 can have data of their own
+            // only HTTP/1 connections can carry data of their own
             .wrap_fn(|mut request, service| {
                 let connection = request.extensions_mut().remove::<Rc<Extensions>>();
                 if let Some(connection) = connection {
@@ -65,7 +65,7 @@ impl Http2Requests {
         Ok(Self(Rc::new(boxed::service(service.await?))))
     }
 
-    /// Makes the service of one connection, with its client's share of the memory.
+    /// Makes the service of one connection. The connection charges memory to its client.
     pub(super) fn of_connection(
         &self,
         client: &ConnectionInfo,
@@ -87,15 +87,15 @@ pub(super) struct ConnectionRequests {
     address: Option<SocketAddr>,
     over_tls: bool,
     traffic: ClientBudgets,
-    /// What [`super::connection_data`] finds. Most connections have gRPC calls alone, and need none.
+    /// The data that [`super::connection_data`] returns. Most connections carry only gRPC calls and need none.
     data: OnceCell<Rc<Extensions>>,
 }
 
-/// A request that is being answered.
+/// A request in progress.
 pub(super) type RunningRequest = Pin<Box<dyn Future<Output = Response<HttpBody>>>>;
 
 impl ConnectionRequests {
-    /// Answers a request with its content, if it has any.
+    /// Answers a request, with its content if it has any.
     pub(super) fn answer(&self, head: &Head, content: Option<RequestStream>) -> RunningRequest {
         let Some(mut request) = request(head, content) else {
             let refusal = HttpResponse::BadRequest().body("400 Bad Request");
@@ -124,7 +124,7 @@ impl ConnectionRequests {
     }
 }
 
-/// Makes a request of HTTP/1. `None` if its types refuse a part of the head.
+/// Makes an HTTP/1 request. `None` if the types of actix reject a part of the head.
 fn request(head: &Head, content: Option<RequestStream>) -> Option<actix_http::Request> {
     let parts = head.parts();
     let has_content = content.is_some();
@@ -144,7 +144,7 @@ fn request(head: &Head, content: Option<RequestStream>) -> Option<actix_http::Re
         let value = http1::header::HeaderValue::from_bytes(value.as_bytes()).ok()?;
         to.headers.append(name, value);
     }
-    // content without a length is chunked in HTTP/1
+    // in HTTP/1, content without a length is chunked
     if has_content && !parts.headers.contains_key(header::CONTENT_LENGTH) {
         let chunked = http1::header::HeaderValue::from_static("chunked");
         to.headers.insert(http1::header::TRANSFER_ENCODING, chunked);
@@ -152,7 +152,7 @@ fn request(head: &Head, content: Option<RequestStream>) -> Option<actix_http::Re
     Some(request)
 }
 
-/// Makes a response of HTTP/2; for HEAD without its body.
+/// Makes an HTTP/2 response, without a body for HEAD.
 fn response(answer: HttpResponse, head_only: bool) -> Response<HttpBody> {
     let (answer, body) = answer.into_parts();
     let size = body.size();
@@ -196,11 +196,11 @@ impl Stream for Content {
     }
 }
 
-/// The body of an answer. Its maker has reserved the memory, so that the connection counts only the piece that it sends.
+/// The body of a response. Its producer has reserved the memory, so the connection counts only the piece that it sends.
 pub(super) struct HttpBody {
     /// `None` if there is none, or after its end.
     body: Option<BoxBody>,
-    /// The rest of the part that was read last.
+    /// The rest of the part that was last read.
     piece: Bytes,
 }
 

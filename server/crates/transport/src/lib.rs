@@ -51,7 +51,7 @@ pub use tls::{
 };
 pub use witan_http2::{Body as RequestBody, limits::LINGER_BYTES};
 
-/// Returns a fact about the connection of a request, whichever version of HTTP it has.
+/// Returns data of the connection that a request arrived on, for either HTTP version.
 pub fn connection_data<T: 'static>(request: &HttpRequest) -> Option<&T> {
     request.conn_data().or_else(|| request.app_data())
 }

@@ -34,7 +34,7 @@ pub const BODY_BYTES_MAX: usize = 10 << 20;
 /// Reservation step of a body of unknown length.
 pub(super) const BODY_STEP_BYTES: usize = 256 << 10;
 
-/// Bytes of an answer that a stream of HTTP/2 takes at once.
+/// Bytes of a response that an HTTP/2 stream takes at once.
 pub(super) const BODY_PIECE_BYTES: usize = 128 << 10;
 
 /// Bytes of an HTTP/2 frame's head, which an honest client sends at once.

@@ -220,7 +220,7 @@ where
         })
     }
 
-    /// Makes the handler of one request, over either version of HTTP; a panic in it ends that request alone.
+    /// Makes the handler of one request, over either HTTP version. A panic in it ends only that request.
     fn handler(self) -> impl Handler<(HttpRequest, Payload), Output = HttpResponse> {
         let (http, surface) = (self.served.http, self.surface);
         let metrics = self.served.panics;

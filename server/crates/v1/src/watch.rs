@@ -18,7 +18,7 @@ pub(super) async fn next(
 ) -> Result<Event, V1Error> {
     let cleared = || V1Error::new(ErrorCode::WatcherCleared, key.clone());
     let mut watch = Watch { path: key.clone(), recursive: true, registered: 0 };
-    // the index is taken after the registration, so that no event is missed
+    // read the index after registering, so that no event is missed
     let mut waiter = node.watch(watch.clone())?;
     watch.registered = node.view().await?.machine.tree.index();
     let mut from = from.unwrap_or(watch.registered + 1);

@@ -178,7 +178,7 @@ pub async fn intent(
 }
 
 /// Executes an authorized request: a quorum read, a watch, a read of this member's state or a write.
-/// With `quorum` a GET ignores `wait`. `sent` is the key as it was sent, by which access is checked.
+/// With `quorum`, a GET ignores `wait`. `sent` is the key as the client sent it; access is checked against it.
 async fn execute(
     ctx: &Context,
     request: &HttpRequest,

@@ -121,7 +121,7 @@ pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
     admin_on(ctx, &view.machine)
 }
 
-/// Refuses a caller without the role root in the state that is about to be read, while authentication of v2 or v3 is on.
+/// While v2 or v3 authentication is on, refuses a caller without the role root in the state that is about to be read.
 pub(super) fn admin_on(ctx: &Context, machine: &StateMachine) -> RpcResult<()> {
     let caller = admin_caller(ctx)?;
     Ok(machine.auth.check_admin(caller.as_ref())?)

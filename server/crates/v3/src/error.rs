@@ -86,11 +86,11 @@ errors! {
     /// The answer would be too large. (etcd sends what its memory holds, and grpc-go's text beyond
     /// 2 GiB.)
     AnswerTooLarge = ResourceExhausted "etcdserver: answer is too large, ask for less at once";
-    /// A counter of the state has no number left. (etcd counts on, and panics.)
+    /// A counter of the state has reached its limit. (etcd keeps counting, and panics.)
     CountersUsedUp = ResourceExhausted "etcdserver: the counters of this cluster are used up";
-    /// A snapshot keeps more of a state that has changed than the quota leaves. Not etcd's.
+    /// A snapshot pins more of an older state than the quota leaves. etcd has no such error.
     SnapshotOutdated = ResourceExhausted "etcdserver: snapshot ended: too much has changed since it began, take another one";
-    /// The reader of a snapshot is too slow. Not etcd's.
+    /// The reader of a snapshot is too slow. etcd has no such error.
     SnapshotTooSlow = ResourceExhausted "etcdserver: snapshot ended: its reader takes less than 512 KiB/s";
     /// A queue is full.
     TooManyRequests = ResourceExhausted "etcdserver: too many requests";

@@ -104,7 +104,7 @@ pub(super) async fn lease_time_to_live(
     let Some(left_ns) = ctx.node.lease_left_ns(id).await? else {
         return Ok(WithPermit::without(response));
     };
-    // As in etcd, the whole TTL is never left: time has passed even if the clock of leases has not ticked.
+    // As in etcd, the remaining time is always below the TTL: time has passed even if the lease clock has not ticked.
     response.ttl = left_ns.saturating_sub(1) / SECOND_NS;
     response.granted_ttl = granted_ttl;
     if !request.keys {
@@ -154,7 +154,8 @@ pub(super) async fn lease_leases(
     Ok(LeaseLeasesResponse { header, leases: listed? })
 }
 
-/// Lists the leases of a state for a caller who may list the keys of all of them; `None` while authentication is off.
+/// Lists the leases of a state. Fails unless the caller may list the keys of all leases. The caller is `None` while
+/// authentication is off.
 fn list(
     machine: &StateMachine,
     caller: Option<&Caller>,

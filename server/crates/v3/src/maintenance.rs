@@ -42,7 +42,7 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<
         raft_term: raft.term,
         raft_applied_index: raft.applied,
         errors,
-        // as etcd's it counts history, and a compaction leaves no free pages here
+        // counts history, as etcd does; a compaction leaves no free pages here
         db_size_in_use: bytes(kv.size_bytes()),
         is_learner: own.is_some_and(|member| member.learner),
         storage_version: version::STORAGE.into(),
@@ -127,7 +127,7 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<Hash
 /// Returns the hash of the key space at a revision; equal to etcd's for equal data.
 pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<HashKvResponse> {
     let begun = Instant::now();
-    // an invalid revision is refused without a wait
+    // refuse an invalid revision before waiting
     let present = ctx
         .node
         .view()

@@ -87,7 +87,7 @@ fn check(request: &RangeRequest) -> Result<(), Status> {
 struct RangeReader {
     /// The part of the range that is still to be read, at a revision of its own.
     range: kv::Range,
-    /// Who reads it; `None` while authentication is off.
+    /// The reader; `None` while authentication is off.
     caller: Option<Caller>,
     /// Remaining pairs of the limit.
     left: usize,
@@ -101,7 +101,7 @@ enum Step {
     Message(RangeResponse),
     /// Keys without a pair.
     Nothing,
-    /// The next message is the last one, and counting for it is a large read.
+    /// The next message is the last, and its count is a large read.
     LargeCount(ReadSize),
 }
 
@@ -135,9 +135,9 @@ impl RangeReader {
         Ok(())
     }
 
-    /// Reads the next part that holds pairs, or the last part, after which the caller must stop: it alone carries
-    /// header, count of the whole range (also behind the limit) and `more`. Each look at the keys is a look at the present
-    /// state, and a large count waits for its permit without a state.
+    /// Reads the next part that holds pairs, or the last part, after which the caller must stop. Only the last part
+    /// carries the header, the count of the whole range (including keys beyond the limit) and `more`. Each step reads
+    /// the present state, and a large count holds no state while it waits for its permit.
     async fn next(&mut self, ctx: &Context) -> RpcResult<RangeResponse> {
         loop {
             let step = self.step(&ctx.node.view().await?.machine)?;
@@ -153,7 +153,7 @@ impl RangeReader {
         }
     }
 
-    /// Looks at up to `PART_KEYS` keys of a state, and moves behind what the message holds.
+    /// Reads up to `PART_KEYS` keys of a state, and moves the position past the keys in the message.
     fn step(&mut self, machine: &StateMachine) -> RpcResult<Step> {
         self.may_read(machine)?;
         if self.range.count_only {
@@ -205,12 +205,12 @@ impl RangeReader {
         Ok(kv.range_part(&self.range, &bounds)?)
     }
 
-    /// The range from here to its end, to be counted.
+    /// The rest of the range, which is to be counted.
     fn rest(&self) -> kv::Range {
         kv::Range { count_only: true, ..self.range.clone() }
     }
 
-    /// Checks that the caller may read the range in a state, whatever has changed about users since the call began.
+    /// Checks that the caller may read the range in a state. Permissions may have changed since the call began.
     fn may_read(&self, machine: &StateMachine) -> RpcResult<()> {
         let revision = machine.auth.revision();
         let caller = self.caller.as_ref();

@@ -29,10 +29,10 @@ const CHUNK_BYTES: usize = 32 << 10;
 /// Chunks that wait for a slow client; the file is made only as fast as the client takes them.
 const CHUNKS_AHEAD: usize = 8;
 
-/// A client must take so many bytes a second on average: until a snapshot ends, it keeps a state.
+/// The minimum average rate at which a client must read a snapshot, because a snapshot pins a state until it ends.
 const BYTES_PER_SECOND_MIN: u64 = 512 << 10;
 
-/// How long a client may take nothing, in all.
+/// The total time for which a client may read nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 type Chunk = Result<SnapshotResponse, Status>;
@@ -105,7 +105,7 @@ struct SnapshotStream {
 }
 
 impl SnapshotStream {
-    /// Waits for the next chunk; `None` after the digest. An error if the file is incomplete, the snapshot keeps too much,
+    /// Waits for the next chunk; `None` after the digest. Fails if the file is incomplete, the snapshot pins too much,
     /// the client is too slow or the process stops.
     async fn next(&mut self) -> Option<Chunk> {
         tokio::select! {
@@ -128,17 +128,17 @@ impl SnapshotStream {
     }
 }
 
-/// How fast a client takes a snapshot.
+/// The rate at which a client reads a snapshot.
 #[derive(Debug, Default)]
 struct Pace {
-    /// When it got the first chunk.
+    /// When the client got the first chunk.
     begun: Option<Instant>,
     taken_bytes: u64,
 }
 
 impl Pace {
-    /// Notes that the client takes a chunk; returns whether what it took before is enough for the time. So a snapshot takes
-    /// [`PATIENCE`] and its bytes by [`BYTES_PER_SECOND_MIN`] at most.
+    /// Records that the client takes a chunk. Returns whether it has read enough for the elapsed time. A snapshot
+    /// therefore takes at most [`PATIENCE`] plus its size divided by [`BYTES_PER_SECOND_MIN`].
     fn keeps_up(&mut self, now: Instant, chunk_bytes: usize) -> bool {
         let time = now - *self.begun.get_or_insert(now);
         let due_ms = time.saturating_sub(PATIENCE).as_millis();
@@ -220,7 +220,7 @@ impl ChunkWriter {
     }
 }
 
-/// Brings chunks from the thread that makes the file to the client's stream.
+/// Passes chunks from the thread that makes the file to the client's stream.
 struct ChunkSender {
     send: mpsc::Sender<Chunk>,
     end: ViewEnd,
@@ -228,8 +228,8 @@ struct ChunkSender {
 }
 
 impl ChunkSender {
-    /// Sends a chunk when the channel has room. `BrokenPipe` if the stream has ended, or if the snapshot must give its state
-    /// up, even while the client takes nothing.
+    /// Sends a chunk when the channel has room. Fails with `BrokenPipe` if the stream has ended or the snapshot must
+    /// release its state, even while the client reads nothing.
     fn send(&mut self, chunk: SnapshotResponse) -> io::Result<()> {
         let Self { send, end, runtime } = self;
         runtime.block_on(async {
@@ -250,14 +250,14 @@ mod tests {
     fn a_client_must_take_a_snapshot_in_a_time_by_its_size() {
         let (begun, second) = (Instant::now(), Duration::from_secs(1));
         let mut pace = Pace::default();
-        // nothing for as long as the patience lasts, then at the rate
+        // nothing until the patience is used up, then at the minimum rate
         assert!(pace.keeps_up(begun, CHUNK_BYTES));
         for at in 0..100 {
             let now = begun + PATIENCE + second * at;
             assert!(pace.keeps_up(now, BYTES_PER_SECOND_MIN as usize), "{at}");
         }
         assert!(!pace.keeps_up(begun + PATIENCE + second * 102, CHUNK_BYTES));
-        // a fast beginning counts
+        // a fast start counts
         let mut pace = Pace::default();
         assert!(pace.keeps_up(begun, 100 * BYTES_PER_SECOND_MIN as usize));
         assert!(pace.keeps_up(begun + PATIENCE + second * 100, 1));

@@ -26,7 +26,7 @@ use crate::{
 enum StreamProgress {
     Waits,
     Ended,
-    /// Its stream must be reset, because its answer cannot be completed.
+    /// The response cannot be completed; the stream must be reset.
     Failed(Reason),
 }
 
@@ -82,7 +82,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Begins a request that is not gRPC: the service runs it, or it is refused once it is complete.
+    /// Starts a request that is not gRPC. The service runs it, or it is refused once it is complete.
     fn begin_plain(
         &mut self,
         slot: usize,
@@ -115,7 +115,7 @@ impl<S: Service> Connection<S> {
         self.run_call(slot, stream, running);
     }
 
-    /// Reserves the call and the head of its request; an error refuses the call.
+    /// Reserves memory for the call and its request head; an error refuses the call.
     fn admit(stream: &mut Stream<S>) -> Result<(), Refusal> {
         if !stream.call_charge.set(1) {
             return Err(Refusal::NoRoom(Resource::Calls));
@@ -138,7 +138,7 @@ impl<S: Service> Connection<S> {
         self.run_call(slot, stream, running);
     }
 
-    /// Polls a call that has begun, at the next turn if the output is full.
+    /// Polls a started call, or postpones it to the next turn if the output is full.
     fn run_call(&mut self, slot: usize, mut stream: Box<Stream<S>>, running: S::Future) {
         self.work += CALL_WORK;
         stream.running = Some(running);
@@ -205,8 +205,7 @@ impl<S: Service> Connection<S> {
         self.finish(slot, stream);
     }
 
-    /// Answers a request that is not gRPC, and that the service does not take, with status 415 and a text; for HEAD without
-    /// the text.
+    /// Answers a non-gRPC request that the service does not accept with status 415 and a text (no text for HEAD).
     fn refuse_content(&mut self, slot: usize, mut stream: Box<Stream<S>>, head_only: bool) {
         let mut headers = HeaderMap::new();
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -239,7 +238,7 @@ impl<S: Service> Connection<S> {
         self.settle(slot, stream, progress);
     }
 
-    /// Stores a stream that was taken out of its slot, or frees it if it has ended.
+    /// Returns a stream to the slot that it was taken from, or frees it if it has ended.
     fn settle(&mut self, slot: usize, stream: Box<Stream<S>>, progress: StreamProgress) {
         match progress {
             StreamProgress::Waits => self.streams.keep(slot, stream),
@@ -437,7 +436,7 @@ impl<S: Service> Connection<S> {
     /// Ends a call before its response is complete, with the status of the refusal. A request that is not gRPC fails.
     fn end_early(&mut self, stream: &mut Stream<S>, refusal: Refusal) -> StreamProgress {
         if stream.plain {
-            // the client may try again what has not begun
+            // the client may retry a call that has not started
             let begun = refusal != Refusal::NoRoom(Resource::Calls);
             let reason = if begun { Reason::Calm } else { Reason::Refused };
             return StreamProgress::Failed(reason);

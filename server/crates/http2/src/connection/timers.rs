@@ -176,7 +176,7 @@ impl<S: Service> Connection<S> {
                 (Receiving::Message { assembler, .. }, _) => (assembler.held(), stream.began),
                 (Receiving::Foreign { .. }, _) => (0, stream.began),
                 (Receiving::Stream { assembler }, Some(began)) => (assembler.held(), began),
-                // the service bounds the time of content
+                // the service limits how long content may take
                 (
                     Receiving::Stream { .. }
                     | Receiving::Content

@@ -111,7 +111,7 @@ impl SurfaceConfigs {
             Arc::new(config)
         };
         Self {
-            // the order of etcd: a proxy that offers both carries gRPC over what it gets
+            // etcd's order: a proxy that offers both carries gRPC over the protocol that it gets
             all: with(&[H2, HTTP1]),
             grpc: with(&[H2]),
             http: with(&[HTTP1]),

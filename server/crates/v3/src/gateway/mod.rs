@@ -220,7 +220,7 @@ async fn serve(
     tokio::select! {
         biased;
         answer = call_names::run(route.method, call) => answer,
-        // as in etcd; a command that was proposed is executed
+        // as in etcd: a proposed command is executed
         () = client.disconnected() => Err(RpcError::Plain("context canceled").into()),
     }
 }

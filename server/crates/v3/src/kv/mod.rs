@@ -71,9 +71,9 @@ impl ReadSize {
     }
 }
 
-/// Runs what was `asked` of `view`, on which the caller was checked. A large read gives the view up and waits for a permit.
-/// Then it reads the state that is present, on which `may` checks the caller again. Returns the result with the permit, which
-/// only small reads do without.
+/// Runs the read `asked` on `view`, in which the caller was checked. A large read drops the view and waits for a
+/// permit. It then reads the present state, in which `may` checks the caller again. Returns the result with the permit;
+/// a small read needs no permit.
 pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
     ctx: &Context,
     view: CurrentView,
@@ -82,7 +82,7 @@ pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
     may: impl FnOnce(AccessCheck<'_>, &Q) -> Result<(), AuthError>,
     work: impl FnOnce(&View, Q) -> T + Send + 'static,
 ) -> impl Future<Output = RpcResult<(T, Option<FairPermit>)>> {
-    // not in the future, which must not keep the view
+    // outside the future, so that the future does not keep the view
     if matches!(size(&view.machine.kv, &asked), ReadSize::Small) {
         return Either::Left(ready(Ok((work(&view, asked), None))));
     }
@@ -94,12 +94,12 @@ pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
         let (done, permit) = run_large(job, size, move |view| work(view, asked)).await?;
         Ok((done, Some(permit)))
     };
-    // a separate future, so that the one of a small read stays small
+    // boxed separately, so that the future of a small read stays small
     Either::Right(Box::pin(large))
 }
 
-/// Runs a read that holds its permit: a `Long` one on another thread, the others on this worker. Those hold the permit past
-/// the current poll of the connection, so that one poll never runs more of them than there are permits.
+/// Runs a read that holds its permit: a `Long` read on another thread, other reads on this worker. The latter hold the
+/// permit past the current poll of the connection, so that one poll never runs more of them than there are permits.
 pub(super) async fn run_large<T: Send + 'static>(
     job: Job<FairPermit>,
     size: ReadSize,

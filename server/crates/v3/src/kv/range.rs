@@ -41,7 +41,7 @@ async fn execute(ctx: &Context, request: RangeRequest) -> RpcResult<WithPermit<R
         |caller: AccessCheck<'_>, range: &kv::Range| caller.read(&range.key, &range.range_end);
     let work = |view: &View, range: kv::Range| {
         let kv = &view.machine.kv;
-        // the pairs of a long range are converted on its thread
+        // convert the pairs of a long range on the thread that reads it
         Ok::<_, KvError>((response(None, kv.range(&range)?), kv.revision()))
     };
     let (answer, permit) = read(ctx, view, range, size, may, work).await?;

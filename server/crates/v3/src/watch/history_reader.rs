@@ -56,18 +56,18 @@ pub(super) struct EventBatch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Compacted(pub(super) i64);
 
-/// Where reading continues: with the first change that was not looked at.
+/// Where reading continues: the first unread change.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResumePoint {
     pub(super) revision: i64,
-    /// Number of the change among those of its revision.
+    /// Index of the change within its revision.
     sub: u64,
-    /// Its location, or one before it, where it is known.
+    /// Its location or an earlier one, if known.
     location: Option<HistoryLocation>,
 }
 
 impl ResumePoint {
-    /// Continues with the first change of a revision, which is at `location` or after it.
+    /// Continues with the first change of a revision, which is at or after `location`.
     pub(super) fn at_revision(revision: i64, location: Option<HistoryLocation>) -> Self {
         Self { revision, sub: 0, location }
     }
@@ -124,13 +124,13 @@ pub(super) struct HistoryStates {
 }
 
 impl HistoryStates {
-    /// Whether noted locations are those of the current state's layout. If not, the changes are read by revision.
+    /// Whether noted locations belong to the current state's layout. If not, the changes are read by revision.
     pub(super) fn has_layout_of(&self, touched: &PendingChanges) -> bool {
         self.current.has_layout_of(touched.first)
     }
 
-    /// Reads the changes at noted locations of the current layout into batches; an error if one was compacted and no older
-    /// state holds it.
+    /// Reads the changes at noted locations of the current layout into batches. Fails if a change was compacted and no
+    /// older state holds it.
     pub(super) fn at_locations(
         &self,
         touched: &PendingChanges,

@@ -88,7 +88,7 @@ impl PermissionState {
         Ok(denied)
     }
 
-    /// Adds the watchers of `groups` that may not read their range in a state to those that are `denied`.
+    /// Adds to `denied` the watchers of `groups` that may not read their range in a state.
     fn check<'a>(
         &self,
         ctx: &Context,

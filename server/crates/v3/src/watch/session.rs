@@ -291,8 +291,8 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Reads the events of a group at noted locations. If these are in a layout that was replaced since, the changes are read by
-    /// revision next. If they were compacted, the group's synced watchers are canceled.
+    /// Reads the events of a group at noted locations. If the layout was replaced since, the next read goes by
+    /// revision. If the locations were compacted, the group's synced watchers are canceled.
     fn read_noted(
         &mut self,
         states: &HistoryStates,

@@ -1,5 +1,5 @@
-//! Watch sessions with slow readers on a member whose state is replaced again and again by one with the same history in
-//! other blocks, as the snapshots of members are that were adopted from etcd.
+//! Watch sessions with slow readers on a member whose state is replaced repeatedly. Each new state has the same history
+//! in other blocks, like the snapshots of members that were adopted from etcd.
 //!
 //! Each watcher must get exactly the changes of its range, once and in order, or be canceled.
 
@@ -33,7 +33,7 @@ use super::{limits::UNWANTED_SCAN_CHANGES, watch_events};
 const SEEDS: u64 = 12;
 const STEPS: usize = 200;
 
-/// Times that a stream without an answer is polled before it counts as idle: it yields in between.
+/// How often a stream without a response is polled before it counts as idle; it yields in between.
 const IDLE_POLLS: usize = 64;
 
 /// The range of each watcher of a session, and its start revision, 0 for the present.
@@ -51,7 +51,7 @@ type Change = (i64, Bytes, bool);
 
 type Answers = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>>>>;
 
-/// Numbers from a seed.
+/// Pseudo-random numbers from a seed.
 struct Rng(u64);
 
 impl Rng {
@@ -110,7 +110,7 @@ impl World {
         }));
     }
 
-    /// Writes a key, some keys in one revision, or compacts.
+    /// Writes one key, writes several keys in one revision, or compacts.
     fn write(&mut self) {
         let prefix = ["a", "b", "c", "z"][self.rng.below(4) as usize];
         let key = Bytes::from(format!("{prefix}{}", self.rng.below(20)));
@@ -142,7 +142,7 @@ impl World {
         }
     }
 
-    /// Writes more keys than are looked at together, and deletes them in one revision.
+    /// Writes more keys than one read covers, and deletes them in one revision.
     fn write_many(&mut self) {
         for at in 0..UNWANTED_SCAN_CHANGES * 3 / 2 {
             let key = Bytes::from(format!("x{at:03}"));
@@ -164,7 +164,7 @@ impl World {
         self.kv.clear_states_before_compaction();
     }
 
-    /// Replaces the state by that of another member, which may be further.
+    /// Replaces the state with the state of another member, which may be ahead.
     fn install(&mut self) {
         let copy = packed(&self.kv);
         let before = std::mem::replace(&mut self.kv, copy);
@@ -204,7 +204,7 @@ impl World {
         false
     }
 
-    /// Reads everything and compares it with what was written. Returns the number of watchers that were not canceled.
+    /// Reads everything and compares it with the writes. Returns the number of watchers that were not canceled.
     async fn finish(mut self, seed: u64) -> usize {
         for session in 0..self.sessions.len() {
             while self.read(session).await {}
@@ -235,13 +235,13 @@ impl World {
     }
 }
 
-/// Returns the rest of the first list from where the second one differs, some of it.
+/// Returns the first items of both lists from where they start to differ.
 fn first_difference<'a>(one: &'a [Change], other: &[Change]) -> &'a [Change] {
     let same = one.iter().zip(other).take_while(|(a, b)| a == b).count();
     &one[same..one.len().min(same + 4)]
 }
 
-/// Takes an answer to the watchers of a session into account.
+/// Records a response to the watchers of a session.
 fn note(received: &mut Vec<Received>, answer: WatchResponse) {
     if answer.created {
         assert_eq!(answer.watch_id, received.len() as i64);
@@ -262,7 +262,7 @@ fn note(received: &mut Vec<Received>, answer: WatchResponse) {
         }));
 }
 
-/// Copies a key space as `witan adopt` reads it from a backend: without the gaps that compactions have left.
+/// Copies a key space as `witan adopt` reads it from a backend: without the gaps that compactions leave.
 fn packed(kv: &Kv) -> Kv {
     let mut copy = Kv::default();
     for written in kv.retained_versions() {
@@ -286,7 +286,7 @@ fn packed(kv: &Kv) -> Kv {
     copy
 }
 
-/// The requests for all watchers of a session; its client never closes its side.
+/// The requests for all watchers of a session; the client never closes its side.
 fn requests() -> impl Stream<Item = Result<WatchRequest, Status>> + Unpin {
     let create = |(key, range_end, start_revision): (&str, &str, i64)| WatchCreateRequest {
         key: key.to_owned().into(),
@@ -323,7 +323,7 @@ fn context(node: Node, log_level: &LogLevelHandle) -> Context {
     Context::new(node, shared)
 }
 
-/// The configuration without a flag.
+/// The configuration without any flags.
 fn config() -> Box<Config> {
     match Config::load(std::iter::empty(), &Environment::new()) {
         Ok(Invocation::Start(config)) => config,
