@@ -1,5 +1,5 @@
-// Proxies that end TLS and open it again, as Traefik, Caddy and Envoy do: they offer the server h2 and http/1.1, and
-// carry gRPC over what it chooses.
+// Proxies that terminate TLS and open a new TLS connection, as Traefik, Caddy and Envoy do. They offer the server h2
+// and http/1.1, and carry gRPC over the protocol that it chooses.
 
 package client
 
@@ -25,7 +25,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// startTLS gives a fresh server whose URL has TLS, and its certificate.
+// startTLS starts a new server with TLS and returns it with its certificate.
 func startTLS(t *testing.T) (*server, tls.Certificate) {
 	t.Helper()
 	s := prepare(t, "https://")
@@ -55,7 +55,7 @@ func startTLS(t *testing.T) (*server, tls.Certificate) {
 	return s, pair
 }
 
-// proxyOf starts a proxy that ends TLS and opens it again, and tells which protocols the server chose.
+// proxyOf starts a proxy that re-encrypts TLS, and reports which protocols the server chose.
 func proxyOf(t *testing.T, s *server, pair tls.Certificate) (string, <-chan string) {
 	t.Helper()
 	target, err := url.Parse(s.url)
@@ -92,7 +92,7 @@ func TestClientThroughProxyThatOpensTLSAgain(t *testing.T) {
 	must(t, err)
 	_, err = client.KeepAliveOnce(within(t), lease.ID)
 	must(t, err)
-	// an error of the server arrives as one
+	// a server error reaches the client as an error
 	_, err = client.Put(within(t), "", "v")
 	if err == nil || !strings.Contains(err.Error(), "key is not provided") {
 		t.Fatalf("unexpected error: %v", err)

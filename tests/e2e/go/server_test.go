@@ -26,7 +26,7 @@ type server struct {
 	url     string
 	peerURL string
 	process *exec.Cmd
-	// further arguments, and what its clients trust if its URL has TLS
+	// further arguments, and what clients trust if the URL has TLS
 	arguments []string
 	trust     *tls.Config
 }
@@ -39,7 +39,7 @@ func start(t *testing.T) *server {
 	return s
 }
 
-// prepare gives a fresh server that is not started yet.
+// prepare returns a new server that is not started yet.
 func prepare(t *testing.T, scheme string) *server {
 	t.Helper()
 	s := &server{t: t, dir: t.TempDir(), url: scheme + freeAddress(t), peerURL: "http://" + freeAddress(t)}
@@ -124,7 +124,7 @@ func (s *server) client() *clientv3.Client {
 	return s.clientOf(s.url)
 }
 
-// clientOf opens a client that reaches it at another URL.
+// clientOf opens a client that reaches the server at another URL.
 func (s *server) clientOf(url string) *clientv3.Client {
 	s.t.Helper()
 	client, err := clientv3.New(clientv3.Config{Endpoints: []string{url}, DialTimeout: patience, TLS: s.trust})

@@ -1,5 +1,5 @@
-//! Data directories that are not what their file `identity` says, copies that share the log of `--wal-dir`, and members that
-//! run with another directory than before.
+//! Data directories that contradict their `identity` file, copies that share the log of `--wal-dir`, and members that
+//! run with a different directory than before.
 
 use std::{fs, path::Path};
 
@@ -12,7 +12,7 @@ fn refused(server: &mut Server) -> (Option<i32>, String) {
     (status.code(), server.tail())
 }
 
-/// What `witan info` says of a directory that it refuses.
+/// The message of `witan info` for a directory that it refuses.
 fn info(data: &Path) -> String {
     let said = witan(&["info", &data.display().to_string()]);
     assert_ne!(said.code, Some(0), "{}", said.all());
@@ -79,7 +79,7 @@ fn a_copy_with_a_link_to_the_log_of_its_original_is_refused() {
         assert!(said.contains("this directory is a copy"), "{said}");
     }
     assert_eq!(of_log(&log), before);
-    // the flag alone does not take the log of a directory that is there
+    // the flag alone does not take over the log of a directory that still exists
     copy.add_args([
         "--wal-dir".to_owned(),
         original.dir().join("wal").display().to_string(),
@@ -89,7 +89,7 @@ fn a_copy_with_a_link_to_the_log_of_its_original_is_refused() {
     original.start_again();
     original.answers(200, "GET", "/v2/keys/kept", "");
     original.terminate();
-    // it moves to another disk
+    // the directory moves to another disk
     fs::remove_dir_all(original.dir().join("data")).expect("its directory");
     copy.start_again();
     copy.answers(200, "GET", "/v2/keys/kept", "");
@@ -103,7 +103,7 @@ fn has_refused(member: &Server, reason: &str) -> bool {
     line.is_some_and(|line| !line.ends_with(" 0"))
 }
 
-/// With the vote of the emptied member, the one that lacks the write would be elected.
+/// With the vote of the emptied member, the member that lacks the write would be elected.
 #[test]
 fn a_member_with_an_emptied_directory_elects_nobody() {
     let mut cluster = Cluster::start(3);
@@ -118,7 +118,7 @@ fn a_member_with_an_emptied_directory_elects_nobody() {
     let data = cluster.member(emptied).dir().join("data");
     fs::remove_dir_all(data).expect("the data is removed");
     let mark = cluster.member(emptied).log().len();
-    // the others do not answer its question whether it was started before
+    // the others do not tell it whether it was started before
     cluster.member_mut(emptied).start_unready_again();
     cluster
         .member(emptied)
@@ -156,7 +156,7 @@ fn a_copy_takes_the_place_of_its_original_for_good() {
     cluster.member_mut(follower).terminate();
     folder::copy(&data, &other);
     exchange();
-    // the copy is the member from its first start on, also after the next one
+    // the copy replaces its original from its first start on, also after the next start
     for _ in 0..2 {
         cluster.member_mut(follower).start_again();
         let member = cluster.member(follower);

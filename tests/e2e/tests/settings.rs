@@ -293,7 +293,8 @@ fn pages_of_other_origins_write_nothing() {
     }
 }
 
-/// A token takes a place for a week, and all requests are counted for seconds: neither is for any page, also as an image.
+/// A token takes a place for a week, and counting covers all requests for seconds. No foreign page may cause either,
+/// even by loading an image.
 #[test]
 fn pages_of_other_origins_get_nothing_that_costs() {
     let allowed = "http://allowed.example:80";

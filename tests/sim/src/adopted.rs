@@ -1,5 +1,5 @@
-//! The first states of members that were adopted from etcd, each by itself: one history in other blocks, and so of other
-//! lineages.
+//! The first states of members that were adopted from etcd separately: the same history in different blocks, and
+//! therefore different lineages.
 
 use witan_machine::{
     kv::{Compact, DeleteRange, ImportedVersion, Kv, KvCommand, KvOperation, Put},
@@ -14,8 +14,8 @@ const PUTS: usize = 60;
 /// Bytes of each value.
 const VALUE_BYTES: usize = 2000;
 
-/// Returns the first state of a member. Adopted members have one of two: the first has gaps where a compaction removed
-/// versions, the other has none, because its backend was read after that.
+/// Returns the first state of a member. There are two variants: one has gaps where a compaction removed versions. The
+/// other has no gaps, because its backend was read after the compaction.
 pub(crate) fn first_state(scenario: &Scenario, genesis: &View, member: u64) -> View {
     if !scenario.is_adopted() {
         return genesis.clone();
@@ -54,7 +54,7 @@ fn put_some(kv: &mut Kv) {
     );
 }
 
-/// Copies a key space as it is read from a backend: without gaps.
+/// Copies a key space as `witan adopt` reads it from a backend: without gaps.
 fn packed(kv: &Kv) -> Kv {
     let mut copy = Kv::default();
     for written in kv.retained_versions() {

@@ -1,12 +1,12 @@
-//! Disks that are copied, in some seeds only: a member starts from a copy of its own disk that was just taken, as when it
-//! moves, or from an older one, so that it has forgotten what it acknowledged and whom it voted for. What it has sent
-//! before may arrive later. The shell knows a copy, as `witan_storage` does by the inode.
+//! Copied disks, in some seeds only. A member starts from a fresh copy of its own disk, as when it moves, or from an
+//! older one. An older copy lacks what the member has since acknowledged and voted for, and messages sent before may
+//! arrive later. The shell recognizes a copy, as `witan_storage` does by the inode.
 //!
-//! In some of these seeds nobody recognizes an older copy. Acknowledged writes may be lost there, and only one rule is
-//! left (`invariants/no_silent_fork`).
+//! In some of these seeds nobody recognizes an older copy. Acknowledged writes may then be lost, and only one rule
+//! remains (`invariants/no_silent_fork`).
 //!
-//! So few voters have older disks at once that each acknowledged write is on another disk. One that a leader refuses,
-//! because it has lost what it acknowledged, gets back the disk that it had.
+//! Few enough voters have older disks at once that each acknowledged write is on another disk. A member that lost
+//! acknowledged entries may be refused by a leader; it then gets its former disk back.
 
 use std::collections::BTreeSet;
 
@@ -18,13 +18,13 @@ use crate::{
     world::{Event, Phase, World},
 };
 
-/// Of a hundred copies, so many are only taken, for later.
+/// Percentage of steps that only take a copy, for later.
 const TAKEN_PERCENT: u64 = 40;
 
-/// From there up to here, an older one is used.
+/// From `TAKEN_PERCENT` up to this bound, a member starts from an older copy.
 const OLDER_END_PERCENT: u64 = 80;
 
-/// From there up to here, a member moves. In the rest of them all members do.
+/// From `OLDER_END_PERCENT` up to this bound, one member moves. Above it, all members move.
 const MOVED_END_PERCENT: u64 = 95;
 
 impl World {
@@ -49,7 +49,7 @@ impl World {
         }
     }
 
-    /// Takes a copy of a disk. If nobody will recognize it, one of the others gets nothing from then on.
+    /// Takes a copy of a disk. If nobody will recognize the copy, one of the others is cut off from then on.
     fn take_copy(&mut self, place: usize) {
         self.disks[place].keep_copy();
         if self.scenario.has_unrecognized_copies() {
@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    /// Nothing reaches a member, or comes from it, until links open.
+    /// Cuts a member off in both directions until links open.
     fn isolate(&mut self, place: usize) {
         let count = self.members.len() as u64;
         self.net.cut = BTreeSet::new();
@@ -73,8 +73,8 @@ impl World {
             .line(self.now, || format!("m{} is cut off", place + 1));
     }
 
-    /// A member starts from the copy that was taken last, if so few others do that each acknowledged write is on the disk
-    /// of another voter.
+    /// Starts a member from the last copy, if so few others run on older copies that each acknowledged write is on the
+    /// disk of another voter.
     fn use_older_copy(&mut self, place: usize) {
         let voters = self.current(|person| !person.learner).len();
         let older = self.disks.iter().filter(|disk| disk.is_older()).count();
@@ -107,8 +107,8 @@ impl World {
             .line(self.now, || format!("m{} moves to another disk", place + 1));
     }
 
-    /// Whether a member ends because of a copy: a leader knows what its older disk has lost, and it gets back the disk
-    /// that it had; or the history has forked, and it never comes back.
+    /// Whether a member ends because of a copy. If a leader knows what the older disk lacks, the member gets its former
+    /// disk back. If the history has forked, it never returns.
     pub(crate) fn ends_by_copy(&mut self, place: usize, halt: Halt) -> bool {
         if matches!(halt, Halt::Forked { .. }) && self.may_have_forked {
             self.counts.forked += 1;

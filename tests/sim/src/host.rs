@@ -25,7 +25,7 @@ const LONG_COMMAND_TICKS_MAX: u64 = 15;
 /// Of a hundred commands that the host executes, so many take that long, and the others a moment.
 const LONG_COMMANDS_PERCENT: u64 = 5;
 
-/// Of a hundred commands that the host executes, so many are done before it goes on.
+/// Percentage of commands that the host executes before it continues.
 const EXECUTED_AT_ONCE_PERCENT: u64 = 20;
 
 /// Of a hundred installations on real files, so many are interrupted by a power cut.

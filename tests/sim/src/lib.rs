@@ -9,10 +9,11 @@
 //! disk kept. *Heal and serve*: the faults stop, and the cluster has to work again within stated
 //! numbers of ticks. Every invariant is a file in [`invariants`] and sees every fact of the run.
 //!
-//! Reading order: `world` (the event loop) → `member` → `inbox` (a round of its thread) → `host` (one
-//! turn) → `checkpoints`, `transfer` (what goes on beside it) → `adopted` (first states that differ) → `disk`, `net` (what can go wrong) →
-//! `chaos`, `mishaps` (when it does) → `workload`, `users`, `clients`, `oracle` (what clients ask and may expect) →
-//! `operator` (who comes and goes), `disaster` (who is lost), `releases` (who is upgraded) → `invariants` → `scenario`, `sweep` (many seeds).
+//! Reading order: `world` (the event loop) → `member` → `inbox` (a round of its thread) → `host` (one turn) →
+//! `checkpoints`, `transfer` (concurrent work) → `adopted` (first states that differ) → `disk`, `net` (what can go
+//! wrong) → `chaos`, `mishaps` (when it does) → `workload`, `users`, `clients`, `oracle` (what clients ask and may
+//! expect) → `operator` (who comes and goes), `disaster` (who is lost), `releases` (who is upgraded) → `invariants` →
+//! `scenario`, `sweep` (many seeds).
 
 mod adopted;
 pub mod chaos;

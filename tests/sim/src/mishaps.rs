@@ -1,6 +1,6 @@
-//! Mishaps beside the faults of `chaos`, in some seeds only: members believe that their leader has ended although
-//! it runs, replace their state by the leader's, cannot sync their log, or start from copies of their disks (`copies`). Their randomness is drawn apart,
-//! so that runs without them stay as they are.
+//! Mishaps in addition to the faults of `chaos`, in some seeds only. Members believe that their leader has ended
+//! although it runs, replace their state with the leader's, cannot sync their log, or start from copies of their disks
+//! (`copies`). Their randomness comes from a separate source, so that runs without them stay the same.
 
 use witan_replica::replica::{PeerEvent, Role, Status};
 

@@ -24,13 +24,13 @@ const LEASE_QUESTIONS_SEEDS: u64 = 5;
 /// One seed of so many has members that replace their state by the leader's.
 const REBUILDS_SEEDS: u64 = 8;
 
-/// One seed of so many has disks that are copied.
+/// One in this many seeds copies disks.
 const COPIES_SEEDS: u64 = 7;
 
-/// One seed of so many of these has copies that nobody recognizes.
+/// In one of this many such seeds, nobody recognizes the copies.
 const UNRECOGNIZED_COPIES_SEEDS: u64 = 4;
 
-/// One seed of so many has members whose first states differ.
+/// In one of this many seeds, the first states of members differ.
 const ADOPTED_SEEDS: u64 = 10;
 
 /// One seed of so many has disks that fail to sync.
@@ -100,18 +100,18 @@ impl Scenario {
         self.is_of_one_release() && self.seed % REBUILDS_SEEDS == 1
     }
 
-    /// Whether members start from copies of their disks. Mistakes and rebuilds happen in other runs.
+    /// Whether members start from copies of their disks. Operator mistakes and rebuilds happen in other runs.
     pub(crate) fn has_copies(&self) -> bool {
         let other = self.has_mistakes() || self.has_rebuilds() || self.has_disaster();
         self.is_of_one_release() && self.seed % COPIES_SEEDS == 5 && !other
     }
 
-    /// Whether something happens to the disk or the state of a member that is no crash.
+    /// Whether the disk or the state of a member undergoes anything but a crash.
     pub(crate) fn has_mishaps(&self) -> bool {
         self.has_mistakes() || self.has_rebuilds() || self.has_copies()
     }
 
-    /// Whether older copies are not recognized, as a snapshot of a block device.
+    /// Whether older copies are unrecognizable, like snapshots of a block device.
     pub(crate) fn has_unrecognized_copies(&self) -> bool {
         self.has_copies() && self.seed / COPIES_SEEDS % UNRECOGNIZED_COPIES_SEEDS == 1
     }

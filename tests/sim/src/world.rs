@@ -44,7 +44,7 @@ pub const READ_TICKS: u64 = 30;
 pub const ANSWER_TICKS: u64 = 30;
 /// Ticks for which clients go on after the members have settled.
 pub const SERVE_TICKS: u64 = 60;
-/// The invariant that holds although acknowledged writes may be lost.
+/// The only invariant that still holds when acknowledged writes may be lost.
 const MAY_FORK: &str = "no_silent_fork";
 /// Number of clients.
 const CLIENTS: usize = 3;

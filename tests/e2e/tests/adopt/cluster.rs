@@ -64,8 +64,9 @@ fn members_are_adopted_each_by_itself_and_are_the_same_cluster() {
     }
 }
 
-/// Starts three members of 3.4 with users, which each of them has salted by itself, and stops them. The last one may not
-/// have executed a compaction that removes a deletion at its own revision. Returns them with that revision.
+/// Starts three members of 3.4 with users, whose passwords each member salts separately, and stops them. The last
+/// member may not have executed a compaction that removes a deletion at its own revision. Returns the members and that
+/// revision.
 fn differing() -> (Cluster, i64) {
     let mut cluster = start(Kind::Etcd34, 3);
     let member = cluster.member(0);
@@ -96,7 +97,7 @@ fn of_3_4(member: &Server, args: &[&str]) -> String {
     said.stdout
 }
 
-/// The changes of all keys that a member shows from a revision to another: revision, key, whether it deletes.
+/// The changes of all keys that a member shows between two revisions: revision, key, whether it deletes.
 fn changes(member: &Server, first: i64, last: i64) -> Vec<(i64, Vec<u8>, bool)> {
     grpc::runtime().block_on(async {
         let request = create(from("k", "l", first));
@@ -140,7 +141,7 @@ fn members_that_differ_become_one_state() {
             .map(|member| changes(member, revision, last))
             .collect();
         assert!(seen.iter().all(|other| *other == seen[0]), "{seen:?}");
-        // at the first start the version of the cluster may be that of 3.4, which does not know the comparison
+        // at the first start, the cluster version may be 3.4, which does not support the comparison
         if start == 2 {
             for (member, lines) in cluster.members().iter().zip(lines) {
                 let checked = member.wait_log(lines, "initial corruption checking");

@@ -1,5 +1,5 @@
-//! Members that run on copies of their data directories: an older copy loses nothing that was acknowledged, and a member
-//! or a whole cluster that moves needs no help.
+//! Members that run on copies of their data directories. An older copy loses no acknowledged write, and a member or a
+//! whole cluster that moves needs no manual step.
 
 use std::{fs, path::PathBuf};
 
@@ -14,7 +14,7 @@ const WRITES: u64 = 100;
 const COPIED: &str = "the data directory is a copy";
 const UP_TO_DATE: &str = "the data directory was a copy";
 
-/// Members that serve clients soon, also without a leader.
+/// Starts members that serve clients soon, even without a leader.
 fn three() -> Cluster {
     Cluster::start_with(3, &["--wait-cluster-ready-timeout", "100ms"])
 }
@@ -23,12 +23,12 @@ fn spare(member: &Server) -> PathBuf {
     member.dir().join("spare")
 }
 
-/// Copies the data directory of a member that does not run.
+/// Copies the data directory of a stopped member.
 fn keep(member: &Server) {
     folder::copy(&member.dir().join("data"), &spare(member));
 }
 
-/// Puts the copy in the place of the data directory.
+/// Replaces the data directory with the copy.
 fn put_back(member: &Server) {
     let data = member.dir().join("data");
     fs::remove_dir_all(&data).expect("it is removed");
@@ -53,7 +53,7 @@ fn shows(member: &Server, copied: u8) -> bool {
     member.http("GET", "/metrics", "").text().contains(&line)
 }
 
-/// One member holds what a second one has acknowledged and lost, and the third one never got it.
+/// One member holds a write that a second one has acknowledged and lost, and that the third one never got.
 #[test]
 fn an_older_copy_helps_to_elect_nobody_who_lacks_what_was_acknowledged() {
     let mut cluster = three();
@@ -77,7 +77,7 @@ fn an_older_copy_helps_to_elect_nobody_who_lacks_what_was_acknowledged() {
 
     let skip_behind = cluster.member(behind).log().len();
     cluster.member_mut(behind).start_unready_again();
-    // twice: a start alone does not make the copy a member's own
+    // twice: a start alone does not make the copy the member's own directory
     for _ in 0..2 {
         let skip = cluster.member(copied).log().len();
         cluster.member_mut(copied).start_unready_again();

@@ -1,5 +1,5 @@
-//! A fence belongs to the attempt that has raised it: nobody else lowers it, nobody begins behind it, and after the cut-over
-//! somebody looks at it.
+//! A fence belongs to the attempt that raised it. Nobody else lowers it, no other cluster starts while it is raised,
+//! and members check it after the cut-over.
 
 use std::fs;
 
@@ -48,7 +48,7 @@ fn a_second_follower_lowers_no_fence_and_takes_no_place() {
         });
         let message = no_cut_over(&second, 503);
         assert!(message.contains("of another cluster"), "{message}");
-        // two more looks of the second one
+        // two more checks by the second cluster
         for value in ["2", "3"] {
             refuses(&source, &["put", "a", value], "corrupt");
             let compared = status(&second)["equal"].as_u64();
@@ -66,7 +66,7 @@ fn a_second_follower_lowers_no_fence_and_takes_no_place() {
     }
 }
 
-/// Its unit still says `--from`, as the documents allow.
+/// Its unit still passes `--from`, as the documents allow.
 #[test]
 fn a_first_member_that_has_lost_its_disk_does_not_begin_again() {
     let source = source(Kind::Etcd34);
@@ -85,7 +85,7 @@ fn a_first_member_that_has_lost_its_disk_does_not_begin_again() {
     assert_eq!(alarms(&source), fence);
     run(target.member(1), &["put", "k", "new"]);
 
-    // nobody looks at the source, and an operator opens it: the others know the new one for another cluster
+    // nobody checks the source when an operator opens it; the others know that the new cluster is a different one
     run(&source, &["alarm", "disarm"]);
     let first = target.member_mut(0);
     first.start_again();
@@ -101,7 +101,7 @@ fn a_first_member_that_has_lost_its_disk_does_not_begin_again() {
     refuses(target.member(0), &["put", "k", "1"], "follows another one");
 }
 
-/// An alarm is lowered by a routine, or by a request that comes late.
+/// A routine, or a delayed request, lowers an alarm.
 #[test]
 fn a_fence_that_somebody_lowers_is_raised_again_until_the_source_is_gone() {
     for kind in KINDS {
@@ -123,7 +123,7 @@ fn a_fence_that_somebody_lowers_is_raised_again_until_the_source_is_gone() {
         assert!(counted >= Some(1.0), "{counted:?}");
         assert_eq!(member.metric("witan_follow_guarding"), Some(1.0));
 
-        // the cluster remembers it, and CORRUPT alone is half a fence
+        // the cluster remembers it, and CORRUPT alone is only half a fence
         member.kill9();
         alarm(&source, "DEACTIVATE", &second[0], "CORRUPT");
         assert_eq!(run(&source, &["del", "a"]), "1\n");
@@ -146,7 +146,7 @@ fn a_fence_that_somebody_lowers_is_raised_again_until_the_source_is_gone() {
     }
 }
 
-/// The member acts at the source with rights that a page does not have.
+/// The member acts at the source with privileges that a page does not have.
 #[test]
 fn no_page_cuts_over() {
     let source = source(Kind::Etcd37);

@@ -22,8 +22,8 @@ fn a_source_that_runs_out_of_space_stays_fenced() {
     }
 }
 
-/// Before 3.6, an alarm CORRUPT has no effect behind which NOSPACE is raised, and the next one has none either: the source
-/// would take deletions after the cut-over.
+/// Before 3.6, a later NOSPACE alarm cancels CORRUPT, and the next CORRUPT has no effect either: the source would take
+/// deletions after the cut-over.
 #[test]
 fn a_source_that_takes_deletions_in_spite_of_the_fence_is_not_cut_over() {
     let source = Launch::new(Kind::Etcd34).start();
@@ -44,7 +44,7 @@ fn a_source_that_takes_deletions_in_spite_of_the_fence_is_not_cut_over() {
         alarm(&source, "DEACTIVATE", own, kind);
     }
     run(&source, &["put", "a", "2"]);
-    // the first attempt was given up: requests of it may still come
+    // the first attempt was given up; its requests may still arrive
     let given_up = cluster_id(&member) >> 32 << 32 | 1;
     for kind in ["NOSPACE", "CORRUPT"] {
         alarm(&source, "ACTIVATE", &given_up.to_string(), kind);

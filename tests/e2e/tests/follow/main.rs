@@ -1,8 +1,9 @@
 //! A cluster follows a running etcd and takes its place: the same revisions, leases, users and hashes, no acknowledged write
 //! lost, and one of the two takes writes at any time.
 //!
-//! `member` (what is copied, what is refused), `cluster` (three members each, killed and restarted under load), `given_up` (a
-//! cut-over that is not done), `fenced` (who may lower a fence, and who looks at it), `endpoints` (where the source is, and where its clients go). With TLS: `tls/follow.rs`.
+//! `member` (what is copied, what is refused), `cluster` (three members each, killed and restarted under load),
+//! `given_up` (a cut-over that is not done), `fenced` (who may lower a fence, and who checks it), `endpoints` (where
+//! the source is, and where its clients go). With TLS: `tls/follow.rs`.
 
 mod cluster;
 mod endpoints;
@@ -40,7 +41,7 @@ fn status(member: &Server) -> Value {
     member.http("GET", "/follow", "").json()
 }
 
-/// Requests a cut-over, as no page of another origin can without a preflight request.
+/// Requests a cut-over in a way that needs a preflight request from pages of other origins.
 fn ask_cut_over(member: &Server) -> http::Response {
     member.http_with(&http::JSON, "POST", "/follow/cut-over", "")
 }
@@ -51,7 +52,7 @@ fn cut_over(member: &Server) -> Value {
     answer.json()
 }
 
-/// The cut-over is refused with this status; returns the message.
+/// Expects the cut-over to be refused with this status; returns the message.
 #[track_caller]
 fn no_cut_over(member: &Server, status: u16) -> String {
     let answer = ask_cut_over(member);
@@ -64,7 +65,7 @@ fn alarm(etcd: &Server, action: &str, member: &str, alarm: &str) -> Value {
     etcd.v3("maintenance/alarm", &asked.to_string())
 }
 
-/// The ids of the alarms of a server, in ascending order.
+/// The ids of the alarms at a server, in ascending order.
 fn alarms(etcd: &Server) -> Vec<String> {
     let listed = alarm(etcd, "GET", "0", "NONE");
     let alarms = listed["alarms"].as_array().cloned().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Calls that wait, and readers that are slow, while everything is overwritten again and again: none of them keeps a state for
-//! long. And scans that wait: large messages of others, which are read on other threads, too, do not wait behind them.
+//! Waiting calls and slow readers while everything is overwritten repeatedly: none of them pins a state for long.
+//! Waiting scans do not delay large messages of other clients, although both run on other threads.
 
 use std::{
     io::{Read as _, Write as _},
@@ -25,7 +25,7 @@ use crate::{
     work::fill,
 };
 
-/// Bytes of all values together: a state.
+/// Bytes of all values together, which is the size of a state.
 const STATE_BYTES: u64 = 40 << 20;
 
 const VALUES: usize = 80;
@@ -36,10 +36,10 @@ const GENERATIONS: usize = 8;
 /// Room for the values, and once more while they are overwritten.
 const QUOTA_BYTES: u64 = 100 << 20;
 
-/// Readers may keep so many bytes beyond the quota (`HELD_BYTES_FREE` of `held_views`).
+/// Bytes that readers may pin beyond the quota (`HELD_BYTES_FREE` of `held_views`).
 const HELD_BYTES: u64 = 64 << 20;
 
-/// A client of the key space that overwrites it.
+/// A client that overwrites the key space.
 struct Writer {
     runtime: tokio::runtime::Runtime,
     kv: KvClient<Channel>,
@@ -52,7 +52,8 @@ impl Writer {
         Self { runtime, kv: KvClient::new(channel) }
     }
 
-    /// Writes all values anew and drops the old ones; returns the oldest revision that is left, which is not the present one.
+    /// Writes all values again and compacts the old ones; returns the oldest revision that is left, which is not the
+    /// present one.
     fn overwrite(&mut self, generation: usize) -> i64 {
         let Self { runtime, kv } = self;
         runtime.block_on(async {
@@ -80,7 +81,7 @@ fn launch() -> Launch {
     Launch::witan().arg(format!("--quota-backend-bytes={QUOTA_BYTES}"))
 }
 
-/// Has calls wait while everything is overwritten; `call` makes one of the revision of each generation.
+/// Keeps calls waiting while everything is overwritten; `call` makes one for the revision of each generation.
 fn waiting_calls_keep_no_state<M: Message>(
     (what, path): (&str, &str),
     keys: usize,
@@ -125,7 +126,7 @@ fn counts_that_wait_keep_no_state() {
     waiting_calls_keep_no_state(call, COUNTED, 400, count);
 }
 
-/// Begins a snapshot of which nothing is read but the head.
+/// Starts a snapshot and reads nothing but its head.
 fn snapshot(server: &Server, from: [u8; 4]) -> TcpStream {
     let mut stream = connect_from(server, from.into());
     let head = "POST /v3/maintenance/snapshot HTTP/1.1\r\nHost: x\r\nConnection: close";
@@ -186,8 +187,8 @@ pub(crate) fn a_snapshot_that_is_read_slowly() {
 /// Bytes that are decoded on another thread.
 const LARGE_PUT_BYTES: usize = 300 << 10;
 
-/// Runs `act` and checks that another client's large puts wait little: a quarter of the time that it takes at most, beside
-/// what a busy machine excuses.
+/// Runs `act` and checks that another client's large puts are delayed little: by at most a quarter of its duration,
+/// plus an allowance for a busy machine.
 fn large_puts_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
     let address = server.address();
     let put = |stop: &AtomicBool| {
@@ -247,11 +248,11 @@ fn large_puts_do_not_wait_behind_counts() {
     });
 }
 
-/// Nodes of a directory, and the bytes of each value, which become six times as many in a listing.
+/// Nodes of a directory, and the bytes of each value, which grow sixfold in a listing.
 const LISTED: usize = 8;
 const LISTED_BYTES: usize = 64 << 10;
 
-/// Connections that ask for a listing each.
+/// Connections that each request a listing.
 const LISTINGS: usize = 100;
 
 fn listed() -> Server {
@@ -264,7 +265,7 @@ fn listed() -> Server {
     server
 }
 
-/// Asks for a listing on a connection of its own.
+/// Requests a listing on a separate connection.
 fn ask_listing(server: &Server) -> TcpStream {
     let mut stream = connect(server);
     stream.set_read_timeout(Some(LONG)).expect("a TCP socket");
@@ -297,7 +298,7 @@ fn listings_whose_clients_have_left_are_not_made() {
     wait::undisturbed(|| {
         let alone = listing();
         let asked = at_once(LISTINGS, |_| ask_listing(&server));
-        // the server has begun with the first
+        // the server has started on the first one
         patiently("a listing begins", || {
             asked.iter().any(|stream| {
                 stream.set_nonblocking(true).expect("a TCP socket");

@@ -161,7 +161,7 @@ fn a_file_of_the_console_is_sent_once() {
     }
 }
 
-/// A browser offers both protocols within TLS.
+/// A browser offers both protocols in TLS.
 #[test]
 fn browsers_get_the_console_over_tls() {
     let stage = Stage::start(Kind::Witan, &["--enable-console"]);

@@ -1,4 +1,4 @@
-//! HTTP/2 that is not gRPC: served as HTTP/1.1 is, on the connection of gRPC.
+//! HTTP/2 requests that are not gRPC: served as over HTTP/1.1, on the same connection as gRPC.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -56,7 +56,7 @@ const REQUESTS: [(&[&str], &str); 32] = [
     ),
 ];
 
-/// The status, headers and body of an answer, without what the version of HTTP or the time decides.
+/// The status, headers and body of a response, without the parts that depend on the HTTP version or the time.
 fn comparable(answer: &str, target: &str) -> Vec<String> {
     let (head, body) = answer
         .split_once("\r\n\r\n")
@@ -70,7 +70,7 @@ fn comparable(answer: &str, target: &str) -> Vec<String> {
     let mut headers: Vec<String> = headers
         .filter(|(name, _)| !of_version.contains(&name.as_str()))
         .map(|(name, value)| match name.as_str() {
-            // ids in the body are not equally long
+            // ids in the body differ in length
             "content-length" => name,
             _ => format!("{name}:{value}"),
         })
@@ -81,7 +81,7 @@ fn comparable(answer: &str, target: &str) -> Vec<String> {
 }
 
 fn ask(stage: &Stage, version: &str, args: &[&str], target: &str) -> Vec<String> {
-    // curl's own name would say nothing
+    // curl's default name would hide the difference
     let common = [version, "-i", "-HExpect:", "--path-as-is", "-g"];
     let (code, answer) = stage.curl(&[&common, args].concat(), target);
     assert_eq!(code, Some(0), "{version} {target}");
@@ -99,7 +99,7 @@ fn every_dialect_answers_as_over_http1() {
         REQUESTS.map(|(args, target)| {
             let mut answer = ask(&stage, version, args, target);
             for line in &mut answer {
-                // ids and URLs follow from the ports
+                // ids and URLs depend on the ports
                 *line = masked(&line.replace(&own, "URL"));
             }
             answer
@@ -111,7 +111,7 @@ fn every_dialect_answers_as_over_http1() {
     }
 }
 
-/// A text without numbers of more than four digits, decimal or hexadecimal, and without times.
+/// Replaces times and numbers of more than four digits, decimal or hexadecimal, in a text.
 fn masked(text: &str) -> String {
     let mut out = String::new();
     for word in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
@@ -146,7 +146,7 @@ fn a_client_that_offers_both_gets_h2() {
                 of(&[], "/health"),
                 of(&post, "/etcdserverpb.KV/Range"),
                 of(&["-XPOST"], "/etcdserverpb.KV/Range"),
-                // curl leaves out what HTTP/2 has no place for, as browsers do
+                // curl omits fields that HTTP/2 forbids, as browsers do
                 of(&["-HUpgrade: websocket"], "/v3/watch"),
             ]
         });
@@ -158,7 +158,7 @@ fn a_client_that_offers_both_gets_h2() {
     assert_eq!(said[0].1[1][0], "2 200");
 }
 
-/// A request whose answer does not end, and the lines of it.
+/// A request whose response does not end, and the lines of that response.
 struct Streaming {
     curl: Child,
     lines: BufReader<ChildStdout>,
@@ -242,7 +242,7 @@ fn large_bodies_pass_in_both_directions() {
     }
     let (_, back) = stage.curl(&["--http2"], "/v2/keys/large");
     assert!(back.contains(&large), "{} bytes", back.len());
-    // a body above the bound is refused before it is there
+    // a body above the limit is refused before it arrives
     std::fs::write(&file, "v".repeat(11 << 20)).unwrap();
     let statuses = VERSIONS.map(|version| {
         let shown = ["-o", "/dev/null", "-w", "%{http_code}"];

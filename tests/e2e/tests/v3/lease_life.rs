@@ -75,7 +75,7 @@ fn its_keys_go_with_it_and_watchers_hear_it() {
 fn the_whole_time_is_never_left() {
     for server in pair() {
         grant(&server, 7, 90);
-        // a renewal and a question may meet one tick of the clock
+        // a renewal and a query may fall into the same tick of the clock
         for _ in 0..20 {
             call(&server, "lease/keepalive", &json!({"ID": 7}));
             let left = left(&server, 7);

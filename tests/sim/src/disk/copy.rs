@@ -1,4 +1,4 @@
-//! Copies of a disk: what is durable at some time, and which disk is one.
+//! Copies of a disk: what is durable at a given time, and which disk is a copy.
 
 use super::{Disk, Log, Saved};
 
@@ -13,9 +13,9 @@ struct Image {
 /// The copies of a disk.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
-    /// The copy that was taken last.
+    /// The last copy taken.
     kept: Option<Image>,
-    /// Whether the disk is a copy, and its member does not vote yet.
+    /// Whether the disk is a copy whose member does not vote yet.
     is_copy: bool,
     /// The disk before an older copy took its place.
     replaced: Option<Image>,
@@ -43,7 +43,7 @@ impl Disk {
         self.written = None;
     }
 
-    /// Whether the disk is simulated alone, so that it can be copied here.
+    /// Whether only the disk is simulated, so that it can be copied here.
     pub(crate) fn can_be_copied(&self) -> bool {
         self.files.is_none()
     }
@@ -53,12 +53,12 @@ impl Disk {
         self.copies.is_copy
     }
 
-    /// Whether the disk is an older copy, which lacks what its member has acknowledged.
+    /// Whether the disk is an older copy that lacks what its member has acknowledged.
     pub(crate) fn is_older(&self) -> bool {
         self.copies.replaced.is_some()
     }
 
-    /// The last entry that was durable here when an older copy took the place of the disk, 0 if none did.
+    /// The last durable entry at the time when an older copy replaced the disk; 0 if none did.
     pub(crate) fn forgotten_index(&self) -> u64 {
         self.copies.replaced.as_ref().map_or(0, Image::last)
     }
@@ -68,8 +68,8 @@ impl Disk {
         self.copies.kept = Some(self.image());
     }
 
-    /// Puts the copy that was taken last in the place of the disk. Whether there is one. The power is off, and the
-    /// next start finds a copy if it is `recognized`.
+    /// Replaces the disk with the last copy. Returns whether there is one. The power is off, and the next start
+    /// recognizes the copy if `recognized` is set.
     pub(crate) fn use_copy(&mut self, recognized: bool) -> bool {
         let Some(image) = self.copies.kept.take() else {
             return false;
@@ -80,7 +80,7 @@ impl Disk {
         true
     }
 
-    /// Puts the disk back that an older copy has replaced. Whether there is one. The power is off.
+    /// Puts back the disk that an older copy replaced. Returns whether there is one. The power is off.
     pub(crate) fn take_back(&mut self) -> bool {
         let Some(image) = self.copies.replaced.take() else {
             return false;
@@ -89,12 +89,12 @@ impl Disk {
         true
     }
 
-    /// The disk is a copy of what it was.
+    /// Marks the disk as a fresh copy of itself.
     pub(crate) fn mark_as_copy(&mut self) {
         self.copies.is_copy = true;
     }
 
-    /// The member has been brought up to date.
+    /// Records that the member is up to date.
     pub(crate) fn mark_as_own(&mut self) {
         self.copies.is_copy = false;
         self.copies.replaced = None;

@@ -7,7 +7,8 @@ use super::{ByIndex, Fact, Invariant, Scene};
 
 #[derive(Debug, Default)]
 pub(super) struct CheckpointFaithful {
-    /// The fingerprints of executed states, by lineage; a restored state is held against them, now or when its index is known.
+    /// The fingerprints of executed states, by lineage. A restored state is compared with them, now or once its index
+    /// is known.
     states: BTreeMap<u64, ByIndex<u64>>,
 }
 

@@ -1,8 +1,9 @@
-//! Two members never run with different histories side by side: where a member came back with an older disk that nobody
-//! could recognize, it may have helped to elect a leader without acknowledged entries. Who has executed these must end.
+//! Two members never run with different histories at the same time. A member that came back with an older, unrecognized
+//! disk may have helped to elect a leader that lacks acknowledged entries. Members that executed those entries must
+//! end.
 //!
-//! Logs tell entries apart by their terms alone. A member that forgot that it led a term may lead the same one again: what it
-//! appends then looks like what it appended before, and nobody can see that.
+//! Logs distinguish entries only by their terms. A member that forgot that it led a term may lead the same term again.
+//! Its new entries then look like its earlier ones, and nobody can tell them apart.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use super::{Fact, Ident, Invariant, Scene};
 
 #[derive(Debug, Default)]
 pub(super) struct NoSilentFork {
-    /// The entries that each process has executed since it began, or got a state of another.
+    /// The entries that each process has executed since it started or received a state.
     executed: BTreeMap<u64, BTreeMap<u64, Ident>>,
 }
 

@@ -1,5 +1,5 @@
-//! Members that began with different states end with one: of one lineage, and equal in all records where they stand at the same
-//! entry, the places of keys in their blocks included.
+//! Members that start with different states end with one state. It has one lineage, and all records are equal at the
+//! same entry, including the places of keys in their blocks.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ impl Invariant for OneLineage {
     }
 }
 
-/// All records of a checkpoint but the position, in which raft lists members in an order that differs.
+/// All records of a checkpoint except the position, in which raft lists members in varying order.
 fn records(view: &View) -> Records {
     let mut records = Records::new();
     view.machine.changes(None, &mut |change| match change {

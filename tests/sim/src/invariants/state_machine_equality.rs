@@ -14,7 +14,7 @@ use super::{ByIndex, Fact, Ident, Invariant, Scene};
 pub(super) struct StateMachineEquality {
     entries: ByIndex<Ident>,
     outcomes: ByIndex<Outcome>,
-    /// By lineage: other ones have other sizes until the leader's state replaces them.
+    /// By lineage: states of different lineages differ in size until the leader's state replaces them.
     states: BTreeMap<u64, ByIndex<u64>>,
 }
 
