@@ -178,20 +178,18 @@ pub fn open(
         LogOwner::new(identity, link).write(&dir_of_log)?;
     }
     log.save_start();
+    let mut store = stored.store.clone();
     if fresh || origin == Origin::Copied {
-        let new = match fresh {
-            true => stored.clone(),
-            false => stored.of_copy(),
-        };
+        if !fresh {
+            stored = stored.of_copy();
+        }
         // Written last, so that the set-up is repeated if a crash interrupts it.
-        match format::write(&new, &member).and_then(|()| files::sync_dir(dir)) {
-            Ok(()) => stored = new,
+        match format::write(&stored, &member).and_then(|()| files::sync_dir(dir)) {
+            Ok(()) => store = stored.store.clone(),
             Err(error) if fresh => return Err(OpenError::io(&member, error)),
-            // A member must start on a full disk, too. It keeps the store id of its original, and the next start
-            // recognizes the copy again.
+            // A member must start on a full disk, too. It runs with the store id of its original until the next start.
             Err(error) => {
                 tracing::warn!(%error, "failed to give the copied data directory a store id of its own");
-                stored.outdated = true;
             }
         }
     }
@@ -203,7 +201,6 @@ pub fn open(
         // remove what a crash left of a checkpoint or a received snapshot
         checkpoint.remove_others();
     }
-    let store = stored.store.clone();
     let copy = stored.outdated.then_some(DirectoryCopy { member, stored });
     let checkpoint_log_bytes = space::checkpoint_log_bytes(&dir_of_log);
     Ok((

@@ -66,6 +66,7 @@ impl Replica {
         let removed = check(&place, &entries, &hard_state)?;
         raise(&mut hard_state, &place);
         let hard_term = hard_state.term;
+        let copied = config.copied.then(|| CopiedDisk::new(&entries));
         let mut log = MemoryLog::new(place.clone(), entries, hard_state);
         log.keep_entries(config.tuning.catch_up_entries);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
@@ -112,7 +113,7 @@ impl Replica {
             own_removal: OwnRemoval::default(),
             halt: None,
             contradiction: None,
-            copied: config.copied.then(CopiedDisk::default),
+            copied,
             refused_at: BTreeSet::new(),
             removed_in_log: removed,
             config,

@@ -12,12 +12,15 @@
 //! confirmed if it wins. So nothing that is still on a voter's disk is lost.
 //!
 //! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait: each election needs all of them.
+//!
+//! The voters are those of this log. A copy that is older than the last added voter counts too few
+//! (`docs/operating/backup.md`).
 
 use std::collections::BTreeMap;
 
 use raft::{
     StateRole,
-    eraftpb::{Message, MessageType},
+    eraftpb::{Entry, EntryType, Message, MessageType},
 };
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +39,20 @@ pub(super) struct CopiedDisk {
     confirmed: Option<ConfirmedLeader>,
     /// The last request for a vote from each voter.
     log_ends: BTreeMap<u64, LogEnd>,
+    /// Index of the last change of membership in the log at the start, 0 for none. From there on, the voters are known.
+    last_change: u64,
+}
+
+impl CopiedDisk {
+    /// The state of a member that starts with these entries in its log.
+    pub(super) fn new(entries: &[Entry]) -> Self {
+        let is_change = |entry: &&Entry| entry.get_entry_type() != EntryType::EntryNormal;
+        let last_change = entries.iter().rev().find(is_change);
+        Self {
+            last_change: last_change.map_or(0, |entry| entry.index),
+            ..Self::default()
+        }
+    }
 }
 
 /// A leader that was asked whether it still leads.
@@ -239,7 +256,8 @@ impl Replica {
                 && raft.raft_log.committed >= it.index
         });
         let place = self.raft.store().position();
-        let needs_all = place.voters.contains(&self.config.id)
+        let needs_all = place.index >= copied.last_change
+            && place.voters.contains(&self.config.id)
             && self.other_voters().count() + 1 < CONFIRMING_VOTERS;
         let leads = raft.state == StateRole::Leader;
         if leads || needs_all || (is_up_to_date && self.ticks >= self.copy_patience()) {

@@ -250,6 +250,18 @@ fn the_only_voter_left_persists_what_it_received_before_it_campaigns() {
     assert_eq!(replica.status().role, Role::Leader);
 }
 
+/// The checkpoint of a copy may name fewer voters than its log.
+#[test]
+fn a_copy_waits_for_a_leader_if_its_log_adds_voters() {
+    let change = entry(2, EntryType::EntryConfChange, Bytes::new());
+    for (entries, waits) in [(vec![], false), (vec![change], true)] {
+        let mut replica = member_two_of(state_of(&[1, 2]));
+        replica.copied = Some(super::CopiedDisk::new(&entries));
+        replica.settle_copy();
+        assert_eq!(replica.is_copied(), waits);
+    }
+}
+
 #[test]
 fn a_leader_syncs_the_commit_index_of_a_change_of_membership() {
     let (mut replica, mut host) = (member_two_of(state_of(&[2])), Noted::default());
