@@ -504,7 +504,9 @@ fn a_member_that_left_is_forgotten_and_one_that_came_is_called() {
     one.post.follow(&alone);
     assert!(one.post.shared.peer(MemberId(3)).is_none());
     let line = "etcd_network_active_peers{Local=\"1\",Remote=\"3\"}";
-    assert!(!one.page.render().contains(line));
+    until("the end of the series", || {
+        (!one.page.render().contains(line)).then_some(())
+    });
     stop(one);
     stop(three);
 }
