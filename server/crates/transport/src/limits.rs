@@ -14,11 +14,11 @@ pub(super) const SNIFF_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for the TLS handshake, as in etcd (GHSA-6vch-q96h-7gc3).
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time for a client that does not speak TLS to read the error.
-pub(super) const PLAIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time for a client whose TLS handshake failed to read why.
+pub(super) const REFUSED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Bytes that are read and dropped before closing.
-pub(super) const PLAIN_DRAIN_BYTES: u64 = 64 << 10;
+pub(super) const DRAIN_BYTES_MAX: u64 = 64 << 10;
 
 /// The head of an HTTP/1 request must be whole within this time (Go's ReadHeaderTimeout).
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);

@@ -56,7 +56,7 @@ pub use words::of_io as error_text;
 
 use super::{
     Surface,
-    limits::{HANDSHAKE_TIMEOUT, PLAIN_ANSWER_TIMEOUT, PLAIN_DRAIN_BYTES},
+    limits::{DRAIN_BYTES_MAX, HANDSHAKE_TIMEOUT, REFUSED_CLOSE_TIMEOUT},
     metrics::{TlsMetrics, TransportMetrics},
     sniffed::ReplayedStream,
 };
@@ -243,28 +243,37 @@ impl ServerTls {
                 return Ok(Secured::Plain(stream));
             }
             if first != [HANDSHAKE_RECORD] {
-                // the client may have disconnected; read the bytes in transit, because closing before that would
-                // discard the answer
-                let answer = async {
-                    stream.write_all(NOT_TLS).await?;
-                    stream.shutdown().await?;
-                    let mut rest = stream.take(PLAIN_DRAIN_BYTES);
-                    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
-                };
-                let _ = timeout(PLAIN_ANSWER_TIMEOUT, answer).await;
+                let _ = stream.write_all(NOT_TLS).await;
+                close(stream).await;
                 return Err(HandshakeFailure::NotTls);
             }
             let start = LazyConfigAcceptor::new(Acceptor::default(), stream);
             let start = start.await.map_err(HandshakeFailure::of)?;
             let config = self.config(surface);
-            let stream = start.into_stream(config).await;
-            let stream = stream.map_err(HandshakeFailure::of)?;
-            Ok(Secured::Tls(Box::new(stream)))
+            match start.into_stream(config).into_fallible().await {
+                Ok(stream) => Ok(Secured::Tls(Box::new(stream))),
+                Err((error, stream)) => {
+                    close(stream).await;
+                    Err(HandshakeFailure::of(error))
+                }
+            }
         };
         timeout(HANDSHAKE_TIMEOUT, shaking)
             .await
             .unwrap_or(Err(HandshakeFailure::Timeout))
     }
+}
+
+/// Closes a stream whose last bytes say why it ends. Reads the bytes in transit first: otherwise the kernel resets the
+/// connection, and the client loses those last bytes. In TLS 1.3 a client sends its request before it learns that
+/// the handshake failed.
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let drained = async {
+        stream.shutdown().await?;
+        let mut rest = stream.take(DRAIN_BYTES_MAX);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    let _ = timeout(REFUSED_CLOSE_TIMEOUT, drained).await;
 }
 
 /// Sets the gauge of the end of the certificate, and logs a warning if the certificate has ended.

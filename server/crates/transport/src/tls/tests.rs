@@ -11,7 +11,10 @@ use rustls::{
     crypto::ring,
     pki_types::{PrivateKeyDer, ServerName},
 };
-use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::{
+    io::{AsyncWriteExt as _, DuplexStream, duplex},
+    net::{TcpListener, TcpStream},
+};
 use tokio_rustls::TlsConnector;
 use witan_base::metrics::Register;
 use witan_config::PortTls;
@@ -150,4 +153,52 @@ async fn a_client_that_does_not_read_is_disconnected() {
     assert!(flushed.is_pending());
     let ends = ours.stalls_at().unwrap();
     assert!(ends >= before + STALL_TIMEOUT && ends < before + 2 * STALL_TIMEOUT);
+}
+
+/// In TLS 1.3 a client sends its request before it learns that its certificate is missing. The server must read that
+/// request before it closes: otherwise the kernel resets the connection, and the client does not see the alert.
+#[tokio::test]
+async fn a_client_without_a_certificate_reads_the_alert() {
+    let both = both("alert", &["someone"]);
+    let mut config = ClientConfig::clone(both.connector.config());
+    config.client_auth_cert_resolver = Arc::new(NoCertificate);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = TcpStream::connect(address).await.unwrap();
+    let (far, _) = listener.accept().await.unwrap();
+    let refused = async {
+        let secured = secure(Some(&both.security), false, (far, Surface::All), None);
+        assert!(secured.await.is_none());
+    };
+    let request = async {
+        let name = ServerName::try_from("localhost").unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        let mut client = connector.connect(name, client).await.unwrap();
+        client.get_ref().0.readable().await.unwrap();
+        for _ in 0..2 {
+            client.write_all(b"a request").await.unwrap();
+            client.flush().await.unwrap();
+        }
+        let error = client.read(&mut [0]).await.unwrap_err();
+        assert!(error.to_string().contains("CertificateRequired"), "{error}");
+    };
+    tokio::join!(refused, request);
+}
+
+/// A client that has no certificate.
+#[derive(Debug)]
+struct NoCertificate;
+
+impl rustls::client::ResolvesClientCert for NoCertificate {
+    fn resolve(
+        &self,
+        _: &[&[u8]],
+        _: &[rustls::SignatureScheme],
+    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
 }
