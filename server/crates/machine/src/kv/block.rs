@@ -6,7 +6,7 @@
 //! are those of a block with all values. What does not live here: the set of blocks, and which values are
 //! shared (`history`), the record on disk (`checkpoint`).
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 
@@ -276,7 +276,7 @@ impl Block {
         if let BlockBody::Growing(bytes) = &mut self.body {
             self.body = BlockBody::Closed(Bytes::from(std::mem::take(bytes).into_boxed_slice()));
         }
-        self.slots = std::mem::replace(&mut self.slots, SlotDirectory::Sparse(Vec::new())).packed();
+        self.slots = SlotDirectory::closed(self.slots.present().into_owned());
         self.apart.shrink_to_fit();
     }
 
@@ -316,15 +316,12 @@ impl Block {
             }
         }
         let (slots, body) = match (&self.slots, &self.body) {
-            (SlotDirectory::Full(offsets), BlockBody::Growing(_)) => {
-                let mut all = vec![COMPACTED_SLOT; offsets.len()];
-                for (slot, offset) in kept {
-                    all[usize::from(slot)] = offset;
-                }
-                (SlotDirectory::Full(all), BlockBody::Growing(bytes))
-            }
+            (SlotDirectory::Full(offsets), BlockBody::Growing(_)) => (
+                SlotDirectory::full(&kept, offsets.len()),
+                BlockBody::Growing(bytes),
+            ),
             _ => (
-                SlotDirectory::Sparse(kept),
+                SlotDirectory::closed(kept),
                 BlockBody::Closed(Bytes::from(bytes.into_boxed_slice())),
             ),
         };
@@ -338,10 +335,7 @@ impl Block {
 
     /// Slots of the versions that exist, and where their bytes are, in order.
     fn entries(&self) -> Vec<(u16, Range<usize>)> {
-        let present = match &self.slots {
-            SlotDirectory::Full(offsets) => &present_slots(offsets),
-            SlotDirectory::Sparse(entries) => entries,
-        };
+        let present = self.slots.present();
         let ends = present
             .iter()
             .skip(1)
@@ -369,29 +363,91 @@ pub(super) fn value_in(apart: &[(u16, Bytes)], slot: u16) -> Option<&Bytes> {
 }
 
 impl SlotDirectory {
-    /// Converts to the smaller form, without spare capacity.
-    fn packed(self) -> Self {
+    /// Makes the directory of a closed block from the slots and offsets of its versions (ascending). It depends on
+    /// nothing else, so that members with the same versions write the same records.
+    fn closed(versions: Vec<(u16, u16)>) -> Self {
+        let slots = versions
+            .last()
+            .map_or(0, |(slot, _)| usize::from(*slot) + 1);
+        if versions.len() * 2 < slots {
+            Self::Sparse(versions.into_boxed_slice().into_vec())
+        } else {
+            Self::full(&versions, slots)
+        }
+    }
+
+    /// Makes a directory with an entry for each of the first `slots` slots.
+    fn full(versions: &[(u16, u16)], slots: usize) -> Self {
+        let mut offsets = vec![COMPACTED_SLOT; slots];
+        for (slot, offset) in versions {
+            offsets[usize::from(*slot)] = *offset;
+        }
+        Self::Full(offsets)
+    }
+
+    /// Returns slot and offset of each version, in order.
+    fn present(&self) -> Cow<'_, [(u16, u16)]> {
         match self {
-            SlotDirectory::Full(offsets) => {
-                let left = present_slots(&offsets);
-                if left.len() * 2 < offsets.len() {
-                    SlotDirectory::Sparse(left.into_boxed_slice().into_vec())
-                } else {
-                    SlotDirectory::Full(offsets.into_boxed_slice().into_vec())
-                }
+            Self::Full(offsets) => {
+                let slots = (0_u16..).zip(offsets.iter().copied());
+                slots
+                    .filter(|(_, offset)| *offset != COMPACTED_SLOT)
+                    .collect()
             }
-            SlotDirectory::Sparse(entries) => {
-                SlotDirectory::Sparse(entries.into_boxed_slice().into_vec())
-            }
+            Self::Sparse(entries) => entries.into(),
         }
     }
 }
 
-/// Returns slot and offset of each version that compaction has left in a full directory, in order.
-fn present_slots(offsets: &[u16]) -> Vec<(u16, u16)> {
-    let slots = offsets.iter().enumerate();
-    slots
-        .filter(|(_, offset)| **offset != COMPACTED_SLOT)
-        .map(|(slot, o)| (slot as u16, *o))
-        .collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{kv::version::Links, lease::LeaseId};
+
+    const VALUE: &[u8] = b"value";
+
+    /// An open block with five versions.
+    fn open() -> Block {
+        let mut block = Block::new(1);
+        for main in 1..=5 {
+            let version = Version {
+                main,
+                sub: 0,
+                tombstone: false,
+                create: 1,
+                version: main,
+                lease: LeaseId::default(),
+                links: Links::default(),
+                key: b"key",
+                value: VALUE,
+                apart: None,
+                size: 0,
+            };
+            block.push(&version).expect("it fits");
+        }
+        block
+    }
+
+    fn without(block: Block, dead: &[u16]) -> Block {
+        block.without(dead).unwrap_or(block)
+    }
+
+    /// Members share different values, and close and compact a block in either order. Their records must be equal.
+    #[test]
+    fn a_closed_block_depends_on_its_versions_alone() {
+        for dead in [&[][..], &[4], &[0, 2], &[0, 1, 2], &[1, 2, 3, 4]] {
+            let mut compacted_first = without(open(), dead);
+            compacted_first.close();
+            let mut closed = open();
+            closed.close();
+            let closed_first = without(closed, dead);
+            let slot = closed_first.entries()[0].0;
+            let shared = vec![(slot, Bytes::from_static(VALUE))];
+            let was_shared = closed_first.with_apart(shared).with_apart(Vec::new());
+            for other in [compacted_first, was_shared] {
+                assert_eq!(other.slots(), closed_first.slots(), "without {dead:?}");
+                assert_eq!(other.bytes(), closed_first.bytes());
+            }
+        }
+    }
 }
