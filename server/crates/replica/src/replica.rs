@@ -61,7 +61,7 @@ use crate::{
     wire::PeerMessage,
 };
 use apply_queue::ApplyQueue;
-use copied::CopiedDisk;
+use copied::{CopiedDisk, is_vote_request};
 use deferred_commits::DeferredCommits;
 use disk_room::DiskRoom;
 use failover::{AskedPreVote, Failover};
@@ -407,10 +407,8 @@ impl Replica {
         self.compare_lineage(&message);
         self.cut_behind_first_of_term(&mut message);
         self.cut_to_room(&mut message);
-        let asks_for_vote =
-            kind == MessageType::MsgRequestVote || kind == MessageType::MsgRequestPreVote;
         if (kind == MessageType::MsgTimeoutNow && (self.has_full_disk() || !self.may_campaign()))
-            || (asks_for_vote && !self.may_vote_for(&message))
+            || (is_vote_request(kind) && !self.may_vote_for(&message))
             || self.is_late_from_ended_leader(&message)
             || self.disturbs_first_campaign(&message)
             || self.falls_short(&message)
@@ -451,12 +449,10 @@ impl Replica {
     fn pass_to_raft(&mut self, message: Message) {
         self.note_pre_vote(&message);
         let told = (message.from, message.term, told_commit(&message));
-        let noted = self.copied.is_some().then(|| message.clone());
+        let (kind, last) = (message.get_msg_type(), (message.log_term, message.index));
         // An error means that the message is stale or not for this member; raft changed nothing.
         let _ = self.raft.step(message);
-        if let Some(message) = noted {
-            self.note_for_copy(&message);
-        }
+        self.note_for_copy(kind, told, last);
         self.note_leader_commit(told);
     }
 

@@ -13,10 +13,11 @@
 //!
 //! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait: each election needs all of them.
 //!
-//! The voters are those of this log. A copy that is older than the last added voter counts too few
+//! A copy may be older than the last added voter. Each request for a vote names the voters that its sender knows, and a
+//! copy counts these, too. If no member that knows an added voter asks for a vote, the copy counts too few
 //! (`docs/operating/backup.md`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use raft::{
     StateRole,
@@ -78,13 +79,22 @@ struct ConfirmedLeader {
     has_appended: bool,
 }
 
-/// The last entry of a voter's log.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+/// The last entry of a voter's log, and the voters that it knows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct LogEnd {
-    /// Tick at which the voter reported it.
+    /// Tick at which the voter reported them.
     tick: u64,
     /// Term and index of the last entry.
     last: (u64, u64),
+    voters: Vec<u64>,
+}
+
+/// Whether a message of this kind asks for a vote, or whether its receiver would vote.
+pub(super) fn is_vote_request(kind: MessageType) -> bool {
+    matches!(
+        kind,
+        MessageType::MsgRequestVote | MessageType::MsgRequestPreVote
+    )
 }
 
 /// Whether only leaders send messages of this kind.
@@ -154,11 +164,15 @@ impl Replica {
         answers
     }
 
-    /// Whether this member may vote for the sender of a request. Records the last entry of the sender's log.
+    /// Whether this member may vote for the sender of a request. A copy records what the request says about the sender.
     pub(super) fn may_vote_for(&mut self, request: &Message) -> bool {
         let (tick, last) = (self.ticks, (request.log_term, request.index));
         if let Some(copied) = &mut self.copied {
-            copied.log_ends.insert(request.from, LogEnd { tick, last });
+            let voters = request.get_snapshot().get_metadata().get_conf_state();
+            let voters = voters.voters.clone();
+            copied
+                .log_ends
+                .insert(request.from, LogEnd { tick, last, voters });
         }
         !self.is_contradicted() && self.is_longest_log(request.from, last)
     }
@@ -181,14 +195,27 @@ impl Replica {
             let end = copied.log_ends.get(&voter);
             end.is_some_and(|end| self.ticks <= end.tick + patience && end.last <= last)
         };
-        let mut others = self.other_voters();
+        let mut others = self.other_voters().into_iter();
         self.ticks >= patience && others.all(|voter| voter == candidate || is_shorter(voter))
     }
 
-    fn other_voters(&self) -> impl Iterator<Item = u64> {
+    /// The other voters of this member's configuration and, if its disk is a copy, those that requests have named.
+    fn other_voters(&self) -> BTreeSet<u64> {
         let place = self.raft.store().position();
+        let named = self.copied.iter().flat_map(|it| it.log_ends.values());
         let voters = place.voters.iter().chain(&place.voters_outgoing);
-        voters.copied().filter(|voter| *voter != self.config.id)
+        let voters = voters.chain(named.flat_map(|end| &end.voters)).copied();
+        voters.filter(|voter| *voter != self.config.id).collect()
+    }
+
+    /// Adds the voters that this member knows to its request for a vote. Raft ignores the snapshot of a request.
+    pub(super) fn name_voters(&self, message: &mut Message) {
+        if is_vote_request(message.get_msg_type()) {
+            let voters = self.other_voters().into_iter();
+            let voters = voters.chain([self.config.id]).collect();
+            let metadata = message.mut_snapshot().mut_metadata();
+            metadata.mut_conf_state().voters = voters;
+        }
     }
 
     /// Counts a tick of a copy that may not campaign. Where raft would campaign, the copy forgets the leader and
@@ -212,30 +239,34 @@ impl Replica {
             ..Message::default()
         };
         request.set_msg_type(MessageType::MsgRequestPreVote);
-        for voter in self.other_voters().collect::<Vec<_>>() {
+        self.name_voters(&mut request);
+        for voter in self.other_voters() {
             let request = Message { to: voter, ..request.clone() };
             self.post(voter, Lane::Control, &PeerMessage::Raft(request));
         }
     }
 
-    /// Records what follows from a message that raft has accepted. A candidate that gets this member's vote has the
-    /// longest log of all voters. A leader whose entries follow this log knows where it ends.
-    pub(super) fn note_for_copy(&mut self, message: &Message) {
-        let raft = &self.raft.raft;
-        let Some(copied) = self.copied.as_mut().filter(|_| raft.term == message.term) else {
+    /// Records what follows from a message that raft has accepted: of this kind, with the sender, term and commit index
+    /// `told`, and with the term and index of a log entry. A candidate that gets this member's vote has the longest log
+    /// of all voters. A leader whose entries follow this log knows where it ends.
+    pub(super) fn note_for_copy(
+        &mut self,
+        kind: MessageType,
+        told: (u64, u64, u64),
+        (log_term, index): (u64, u64),
+    ) {
+        let ((leader, term, commit), raft) = (told, &self.raft.raft);
+        let Some(copied) = self.copied.as_mut().filter(|_| raft.term == term) else {
             return;
         };
-        let (kind, log) = (message.get_msg_type(), &raft.raft_log);
-        let (leader, term) = (message.from, message.term);
-        let is_longer = (message.log_term, message.index) >= (log.last_term(), log.last_index());
+        let log = &raft.raft_log;
+        let is_longer = (log_term, index) >= (log.last_term(), log.last_index());
         if kind == MessageType::MsgRequestVote && raft.vote == leader && is_longer {
-            copied.confirmed =
-                Some(ConfirmedLeader { leader, term, index: message.index, has_appended: false });
+            copied.confirmed = Some(ConfirmedLeader { leader, term, index, has_appended: false });
         }
-        let metadata = message.get_snapshot().get_metadata();
         let follows = match kind == MessageType::MsgSnapshot {
-            true => metadata.index <= log.committed,
-            false => log.match_term(message.index, message.log_term),
+            true => commit <= log.committed,
+            false => log.match_term(index, log_term),
         };
         let appends = is_of_leader(kind) && kind != MessageType::MsgHeartbeat;
         if let Some(confirmed) = &mut copied.confirmed
@@ -258,7 +289,7 @@ impl Replica {
         let place = self.raft.store().position();
         let needs_all = place.index >= copied.last_change
             && place.voters.contains(&self.config.id)
-            && self.other_voters().count() + 1 < CONFIRMING_VOTERS;
+            && self.other_voters().len() + 1 < CONFIRMING_VOTERS;
         let leads = raft.state == StateRole::Leader;
         if leads || needs_all || (is_up_to_date && self.ticks >= self.copy_patience()) {
             self.copied = None;

@@ -400,6 +400,7 @@ fn envelope(replica: &mut Replica, mut message: Message) -> Option<Envelope> {
         snapshot = Some(Box::new(view));
     }
     replica.tell_lineage(&mut message);
+    replica.name_voters(&mut message);
     Some(Envelope {
         to: MemberId(message.to),
         from: MemberId(message.from),

@@ -1,6 +1,9 @@
 //! Members that start from copies of their data directories: who votes, who leads, and what is never lost.
 
-use super::*;
+use super::{
+    membership::{add, done},
+    *,
+};
 
 impl Cluster {
     /// Member `id` starts from a copy that was taken when its state was `state`.
@@ -120,6 +123,46 @@ fn a_cluster_of_copies_begins_when_all_voters_run() {
                 (cluster.count(id, "late"), cluster.count(id, "more")),
                 (1, 1)
             );
+        }
+    }
+}
+
+/// Copies that are older than the last two added voters. One of these lacks an acknowledged entry, the other one is away.
+#[test]
+fn older_copies_wait_for_the_voters_that_requests_name() {
+    for fourth_is_copy in [false, true] {
+        let mut cluster = Cluster::new(&[1, 2, 3]);
+        let old = [1, 2, 3].map(|id| cluster.replica(id).view());
+        for id in [4, 5] {
+            let leader = cluster.leader().expect("it leads");
+            assert_eq!(done(&mut cluster, leader, add(id, false)), Ok(()));
+            cluster.join(id);
+            cluster.until(|cluster| cluster.world(id).installs == 1);
+            cluster.ticks(2);
+        }
+        let behind = cluster.end(4);
+        let leader = cluster.leader().expect("it leads");
+        cluster.write(leader, "acknowledged");
+        let holder = cluster.end(5);
+        (1..=3).for_each(|id| cluster.kill(id, &[]));
+        for (id, state) in (1..).zip(old) {
+            cluster.start_copy(id, state);
+        }
+        let fourth = Config { copied: fourth_is_copy, ..config(4) };
+        let fourth = (started(fourth, behind), World::default());
+        cluster.members.insert(4, fourth);
+        cluster.ticks(20 * ELECTION_TICKS);
+        assert_eq!(cluster.leader(), None, "the fifth may have more");
+
+        let fifth = (started(config(5), holder), World::default());
+        cluster.members.insert(5, fifth);
+        cluster.until(|cluster| cluster.leader().is_some());
+        assert_eq!(cluster.leader(), Some(5));
+        cluster.write(5, "later");
+        cluster.until(|cluster| cluster.members.values().all(|(it, _)| !it.is_copied()));
+        for id in 1..=5 {
+            let counts = ["acknowledged", "later"].map(|key| cluster.count(id, key));
+            assert_eq!(counts, [1, 1]);
         }
     }
 }

@@ -8,7 +8,7 @@ fn change(change: ChangeMembers) -> Command {
     Command::Members(ChangeMembers { voters: true, learners_max: 1, ..change })
 }
 
-fn add(id: u64, learner: bool) -> Command {
+pub(super) fn add(id: u64, learner: bool) -> Command {
     change(ChangeMembers {
         add: Some(Member { learner, ..person(id) }),
         ..ChangeMembers::default()
@@ -24,7 +24,7 @@ fn promote(promote: u64) -> Command {
 }
 
 /// Proposes a change and waits for what came of it.
-fn done(cluster: &mut Cluster, at: u64, command: Command) -> Result<(), MembershipError> {
+pub(super) fn done(cluster: &mut Cluster, at: u64, command: Command) -> Result<(), MembershipError> {
     let ticket = cluster.propose(at, command);
     cluster.until(|cluster| cluster.answer(at, ticket).is_some());
     let applied = cluster.answer(at, ticket).expect("answered");
