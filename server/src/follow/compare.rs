@@ -81,7 +81,10 @@ impl Copier<'_> {
         if job.machine.kv.compacted().max(0) != there.compacted.max(0) {
             return Ok(None);
         }
-        let hash = move |view: &View| snapshot::of_keys(&view.machine.kv, there.revision);
+        let end = job.end();
+        let hash = move |view: &View| {
+            snapshot::of_versions(end.until_told(view.machine.kv.hashed_versions(there.revision)))
+        };
         let (here, ()) = job.run(hash).await.map_err(CopyError::Node)?;
         let equal = here == there.hash;
         self.calls.handle.compared(there.revision, equal);

@@ -1,6 +1,7 @@
 //! Accounts for the memory that jobs and snapshots pin: bytes that the present state has dropped while readers still
 //! hold an older state. These bytes count against the quota together with the present state. If the sum exceeds the
-//! quota, the oldest reader ends.
+//! quota, the oldest reader ends. A snapshot for another member counts but does not end: the member would need a new
+//! one from its beginning, and might never catch up.
 //!
 //! The figures are upper bounds, not measurements. A reader pins at most the bytes dropped since it began, and at most
 //! the size of its state. Bytes dropped after the next reader began are charged to that reader, so that shared bytes
@@ -43,12 +44,13 @@ struct Reader {
     since: u64,
     /// Size of the reader's state in bytes.
     bytes: u64,
+    may_end: bool,
     end: watch::Sender<bool>,
 }
 
 /// A registered reader of a state. Dropping it ends the registration.
 #[derive(Debug)]
-pub(super) struct HeldView {
+pub struct HeldView {
     views: HeldViews,
     id: u64,
     end: ViewEnd,
@@ -62,6 +64,11 @@ impl ViewEnd {
     /// Whether the reader must release its state.
     pub fn is_told(&self) -> bool {
         *self.0.borrow()
+    }
+
+    /// Passes items on until the reader must release its state.
+    pub fn until_told<I: Iterator>(self, items: I) -> impl Iterator<Item = I::Item> {
+        items.take_while(move |_| !self.is_told())
     }
 
     /// Completes when the reader must release its state. Never completes after the reader has ended.
@@ -90,14 +97,15 @@ impl HeldViews {
         Self(Arc::new(Shared { quota_bytes, held: Mutex::default() }))
     }
 
-    /// Registers a reader of the present state.
-    pub(super) fn hold(&self, machine: &StateMachine) -> HeldView {
+    /// Registers a reader of the present state. Only a snapshot for another member is not told to end.
+    pub(super) fn hold(&self, machine: &StateMachine, may_end: bool) -> HeldView {
         let (end, ended) = watch::channel(false);
         let mut held = self.0.held.lock();
         held.last_id += 1;
         let (id, since) = (held.last_id, held.dropped_bytes);
         let bytes = machine.size_bytes();
-        held.readers.push_back(Reader { id, since, bytes, end });
+        held.readers
+            .push_back(Reader { id, since, bytes, may_end, end });
         HeldView { views: self.clone(), id, end: ViewEnd(ended) }
     }
 
@@ -141,7 +149,10 @@ impl Held {
     /// Ends the oldest readers until the others pin no more than `kept_max` bytes.
     fn end_beyond(&self, kept_max: u64) {
         while self.kept_bytes() > kept_max
-            && let Some(oldest) = self.readers.iter().find(|reader| !reader.is_told())
+            && let Some(oldest) = self
+                .readers
+                .iter()
+                .find(|reader| reader.may_end && !reader.is_told())
         {
             oldest.end.send_replace(true);
         }
@@ -156,10 +167,19 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use witan_machine::view::View;
+
+    use super::{super::testing::stalled_as, *};
+    use crate::{NodeError, ProcessIdentity};
 
     fn reader(id: u64, since: u64, bytes: u64) -> Reader {
-        Reader { id, since, bytes, end: watch::Sender::new(false) }
+        Reader {
+            id,
+            since,
+            bytes,
+            may_end: true,
+            end: watch::Sender::new(false),
+        }
     }
 
     fn told(held: &Held) -> Vec<u64> {
@@ -203,16 +223,49 @@ mod tests {
         assert_eq!(told(&held), [1, 2]);
     }
 
+    #[test]
+    fn what_a_member_receives_counts_and_does_not_end() {
+        let for_member = Reader { may_end: false, ..reader(1, 0, 100) };
+        let held = Held {
+            dropped_bytes: 120,
+            readers: [for_member, reader(2, 90, 100), reader(3, 110, 100)].into(),
+            ..Held::default()
+        };
+        assert_eq!(held.kept_bytes(), 90 + 20 + 10);
+        held.end_beyond(110);
+        assert_eq!(told(&held), [2]);
+        held.end_beyond(0);
+        assert_eq!(told(&held), [2, 3]);
+    }
+
     #[tokio::test]
     async fn a_reader_is_told_and_forgotten() {
         let views = HeldViews::new(Some(0));
         let machine = StateMachine::default();
-        let held = views.hold(&machine);
+        let held = views.hold(&machine, true);
         let mut end = held.end().clone();
         views.0.held.lock().readers[0].bytes = u64::MAX;
         views.replace(&machine, 1 + HELD_BYTES_FREE);
         end.wait().await;
         drop(held);
         assert!(views.0.held.lock().readers.is_empty());
+    }
+
+    #[test]
+    fn a_job_that_is_told_ends_with_an_error() {
+        actix_rt::System::new().block_on(async {
+            let (node, _requests) = stalled_as(ProcessIdentity::default());
+            node.shared.latest.publish(Arc::new(View::default()), false);
+            let job = node.job(()).await.unwrap();
+            {
+                let mut held = node.shared.held_views.0.held.lock();
+                held.dropped_bytes = 1;
+                held.readers[0].bytes = 1;
+                held.end_beyond(0);
+            }
+            let end = job.end();
+            let endless = move |_: &View| end.until_told(std::iter::repeat(())).count();
+            assert_eq!(job.run(endless).await, Err(NodeError::TooMany));
+        });
     }
 }

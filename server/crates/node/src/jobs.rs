@@ -72,30 +72,39 @@ impl Node {
     /// Starts a job on this member's present state. It holds `permit` until it ends.
     pub async fn job<P>(&self, permit: P) -> Result<Job<P>, NodeError> {
         let view = self.shared_view().await?;
-        let held = self.shared.held_views.hold(&view.machine);
+        let held = self.shared.held_views.hold(&view.machine, true);
         Ok(Job { view, held, permit })
+    }
+
+    /// Counts what a snapshot for another member pins, from now until the returned value is dropped.
+    pub fn hold_for_member(&self, snapshot: &View) -> HeldView {
+        self.shared.held_views.hold(&snapshot.machine, false)
     }
 }
 
 impl<P: Send + 'static> Job<P> {
-    /// Runs the job on another thread, to its end even if the caller leaves. Returns the result and the permit, or
+    /// Runs the job on another thread, to its end even if the caller leaves. Returns what [`Job::run_here`] returns, or
     /// `Stopped` if the runtime ends first.
     pub async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce(&View) -> T + Send + 'static,
     ) -> Result<(T, P), NodeError> {
         let done = panics::run_blocking(move || self.run_here(work));
-        done.await.map_err(|_| NodeError::Stopped)
+        done.await.map_err(|_| NodeError::Stopped)?
     }
 
-    /// Returns the signal that the job pins too much. A job that runs at the pace of its client must heed it.
+    /// Returns the signal that the job pins too much. Work that takes long must stop early when it comes.
     pub fn end(&self) -> ViewEnd {
         self.held.end().clone()
     }
 
-    /// Runs the job on this thread. Returns its result and the permit.
-    pub fn run_here<T>(self, work: impl FnOnce(&View) -> T) -> (T, P) {
+    /// Runs the job on this thread. Returns its result and the permit, or `TooMany` if the job pins too much: its result
+    /// may then be incomplete, and may pin the state too.
+    pub fn run_here<T>(self, work: impl FnOnce(&View) -> T) -> Result<(T, P), NodeError> {
         let done = work(&self.view);
-        (done, self.permit)
+        match self.held.end().is_told() {
+            true => Err(NodeError::TooMany),
+            false => Ok((done, self.permit)),
+        }
     }
 }

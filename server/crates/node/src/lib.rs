@@ -72,7 +72,7 @@ use replica_loop::LoopRequest;
 
 pub use clock::{now_ns, now_s};
 pub use error::{NodeError, ProposeError, TransferError};
-pub use held_views::ViewEnd;
+pub use held_views::{HeldView, ViewEnd};
 pub use jobs::{CurrentView, Job};
 pub use metrics::NodeMetrics;
 pub use peer_stats::FollowerCounts;

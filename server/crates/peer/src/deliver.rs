@@ -55,6 +55,7 @@ impl DeliverError {
 /// member has it.
 pub(super) async fn send(shared: Arc<Shared>, peer: Arc<Peer>, view: View, message: Bytes) {
     let member = peer.id.to_string();
+    let _held = shared.node.hold_for_member(&view);
     let mut event = PeerEvent::SnapshotFailed;
     for attempt in 1..=ATTEMPTS {
         match send_once(&shared, &peer, view.clone(), &message).await {

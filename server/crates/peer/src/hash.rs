@@ -56,7 +56,10 @@ pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
         Err(error) => return Page::bad_request(&format!("mvcc: {error}")),
     };
     let (revision, compact_revision) = (kv.revision(), kv.compacted());
-    let hash = move |view: &View| snapshot::of_keys(&view.machine.kv, hash_revision);
+    let end = job.end();
+    let hash = move |view: &View| {
+        snapshot::of_versions(end.until_told(view.machine.kv.hashed_versions(hash_revision)))
+    };
     let hash = match job.run(hash).await {
         Ok((hash, _)) => hash,
         Err(error) => return Page::unavailable(&error.of_etcd()),

@@ -2,7 +2,11 @@
 
 use std::io;
 
-use witan_machine::{kv::Kv, record::RecordChange, view::View};
+use witan_machine::{
+    kv::{KeyChange, Kv},
+    record::RecordChange,
+    view::View,
+};
 
 use super::{
     record::KeyRecord,
@@ -12,9 +16,14 @@ use super::{
 /// Computes the hash of `HashKV` for the key space at a revision, which [`Kv::hash_revision`] has
 /// accepted.
 pub fn of_keys(kv: &Kv, revision: i64) -> u32 {
+    of_versions(kv.hashed_versions(revision))
+}
+
+/// Computes what [`of_keys`] computes, of the versions in [`Kv::hashed_versions`].
+pub fn of_versions<'a>(versions: impl Iterator<Item = KeyChange<'a>>) -> u32 {
     let mut crc = crc32c::crc32c(KEY.as_bytes());
     let mut record = KeyRecord::default();
-    for written in kv.hashed_versions(revision) {
+    for written in versions {
         record.fill(&written);
         crc = crc32c::crc32c_append(crc, &record.key);
         crc = crc32c::crc32c_append(crc, &record.value);

@@ -18,7 +18,7 @@ mod tests;
 pub mod v2_store;
 
 pub use file::SnapshotFile;
-pub use hash::{StateChecksums, of_keys, of_state, of_store};
+pub use hash::{StateChecksums, of_keys, of_state, of_store, of_versions};
 pub use read::{ImportedSnapshot, bump_revision, read};
 pub use schema::{known_member, shown_member};
 pub use status::{SnapshotStatus, status};

@@ -141,7 +141,10 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<
     let kv = &job.machine.kv;
     let hash_revision = kv.hash_revision(request.revision)?;
     let (header, compact_revision) = (header::at(&ctx.node, kv.revision()), kv.compacted());
-    let hash = move |view: &View| snapshot::of_keys(&view.machine.kv, hash_revision);
+    let end = job.end();
+    let hash = move |view: &View| {
+        snapshot::of_versions(end.until_told(view.machine.kv.hashed_versions(hash_revision)))
+    };
     let (hash, _) = job.run(hash).await?;
     ctx.v3_metrics
         .hash_rev

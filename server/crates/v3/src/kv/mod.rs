@@ -107,7 +107,7 @@ pub(super) async fn run_large<T: Send + 'static>(
 ) -> RpcResult<(T, FairPermit)> {
     match size {
         ReadSize::Small | ReadSize::Large => {
-            let done = job.run_here(work);
+            let done = job.run_here(work)?;
             yield_now().await;
             Ok(done)
         }
