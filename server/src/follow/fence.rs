@@ -176,7 +176,7 @@ pub(super) async fn give_up<C: FenceCalls>(calls: &C) -> Result<(), C::Error> {
     Ok(())
 }
 
-/// What a check of the source found after the cut-over.
+/// The result of a check of the source after the cut-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Guarded {
     /// The source is fenced.

@@ -24,9 +24,9 @@ impl FollowMetrics {
         Self {
             following: on.gauge("witan_follow_following", "Whether this member follows another cluster: 1 before the cut-over."),
             connected: on.gauge("witan_follow_connected", "Whether a member of the followed cluster is read."),
-            lag: on.gauge("witan_follow_lag_revisions", "Revisions of the followed cluster that are not copied yet, as far as it is known; after the cut-over those that it alone has."),
+            lag: on.gauge("witan_follow_lag_revisions", "Revisions of the followed cluster that this cluster has not copied, by the last revision that was read there. After the cut-over: revisions that only the followed cluster has."),
             fenced: on.gauge("witan_follow_source_fenced", "Whether the followed cluster refuses writes because of a cut-over: of one that is done, or that could not be given up yet."),
-            guarding: on.gauge("witan_follow_guarding", "Whether this member looks at the fence of the followed cluster: 1 from the cut-over until an operator says that that cluster is gone."),
+            guarding: on.gauge("witan_follow_guarding", "Whether this member checks that the followed cluster refuses writes: 1 from the cut-over until an operator declares that cluster gone."),
             raised_again: on.counter("witan_follow_fence_raised_again_total", "How often the fence of the followed cluster was found lowered after the cut-over and was raised again."),
             comparisons: on.counters("witan_follow_comparisons_total", "Comparisons of the hashes of all keys with the followed cluster, by outcome.", &["outcome"]),
         }

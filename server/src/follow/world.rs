@@ -29,7 +29,7 @@ const STEPS: usize = 600;
 /// The one member of the source.
 const MEMBER: u64 = 7;
 
-/// What the source accepts.
+/// The requests that the source accepts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Accepts {
     #[default]

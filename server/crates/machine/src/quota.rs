@@ -1,4 +1,4 @@
-//! What counts against `--quota-backend-bytes`: the size of a state, and how much a command may increase it.
+//! The bytes that count against `--quota-backend-bytes`: the size of a state, and how much a command may increase it.
 //!
 //! Not here: values that puts keep (`kv/kept.rs`), and who refuses what exceeds the quota (`witan_node`).
 

@@ -417,7 +417,7 @@ mod tests {
             self.apply(LeaseOperation::Grant(LeaseGrant { id, ttl_s }));
         }
 
-        /// What is due then, and not appended.
+        /// Returns the leases that are due at this time. Their proposals are not appended.
         fn refused_at(&mut self, seconds: f64) -> DueLeases {
             let monotonic_ns = (seconds * 1e9) as u64;
             self.timers.advance_clock(monotonic_ns, self.kv.leases());
@@ -426,7 +426,7 @@ mod tests {
             due
         }
 
-        /// What is due then, and the last entry of the log if it is anything.
+        /// Returns the leases that are due at this time, and appends their proposals.
         fn at(&mut self, seconds: f64) -> DueLeases {
             let due = self.refused_at(seconds);
             self.last += u64::from(due != DueLeases::default());

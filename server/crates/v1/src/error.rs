@@ -72,7 +72,7 @@ impl From<NodeError> for V1Error {
 mod tests {
     use super::*;
 
-    /// What no request of `tests/e2e/tests/v1` is answered with.
+    /// Covers the errors that no request of `tests/e2e/tests/v1` gets.
     #[test]
     fn bodies_are_as_known() {
         let table = [

@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(line), expect);
     }
 
-    /// What `tests/e2e/tests/v1` does not compare to the letter: the other changes stand there.
+    /// Covers the change that `tests/e2e/tests/v1` does not compare literally. That test compares all other changes.
     #[test]
     fn a_change_has_its_date_and_a_second_less() {
         let mut line = Vec::new();

@@ -96,7 +96,7 @@ struct RangeReader {
     header: Option<ResponseHeader>,
 }
 
-/// What one look at a state brings.
+/// The result of one read of a state.
 enum Step {
     Message(RangeResponse),
     /// Keys without a pair.

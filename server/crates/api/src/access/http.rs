@@ -14,7 +14,7 @@ pub enum Resource {
     Operations,
     /// The log level, which can be changed.
     LogLevel,
-    /// What the flight recorder has recorded.
+    /// The recordings of the flight recorder.
     FlightRecorder,
     /// How far another cluster was followed, and the cut-over.
     Follow,

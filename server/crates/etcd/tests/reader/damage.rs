@@ -1,5 +1,4 @@
-//! What a crash or a bad disk leaves of a log: the end is cut off where it was not written, and nothing else is passed
-//! over.
+//! Logs after a crash or on a bad disk: the reader drops an end that was not written, and refuses all other damage.
 
 use std::fs;
 
@@ -117,7 +116,7 @@ fn a_changed_byte_is_found() {
     directory.refuses("the record's checksum is wrong");
 }
 
-/// What is read of a damaged log are its first entries, or nothing.
+/// The reader returns the first entries of a damaged log, or refuses it.
 #[test]
 fn no_changed_byte_makes_an_entry() {
     let (whole, _) = three_entries(20);

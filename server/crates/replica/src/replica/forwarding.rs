@@ -96,8 +96,8 @@ impl Replica {
             // proposals made twice. Their proposer goes on when an entry of the next term is applied.
             return;
         }
-        // What a member cannot have encoded has no request that waits for an answer. A leader's own
-        // commands have no ticket, and are never forwarded.
+        // No request waits for the answer to an entry that no member can have encoded. A leader's own
+        // commands have no ticket and are never forwarded.
         let stamped = |data: Bytes| {
             let entry = wire::decode_entry(&data).ok()?;
             let of_sender = |stamp: &Stamp| stamp.member == from && stamp.ticket != 0;

@@ -1,4 +1,4 @@
-//! What is held, for how long, and who is waited for.
+//! Tests which requests are held, for how long, and for which connections the group waits.
 
 use super::*;
 

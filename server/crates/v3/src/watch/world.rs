@@ -63,7 +63,7 @@ impl Rng {
     }
 }
 
-/// What a watcher got.
+/// The changes that a watcher received.
 #[derive(Default)]
 struct Received {
     start: i64,

@@ -1,4 +1,4 @@
-//! What the namespaces besides the keys become: members, users and roles.
+//! The import of the namespaces other than the keys: members, users and roles.
 
 use witan_etcd::RequestV2;
 use witan_machine::{
