@@ -122,6 +122,10 @@ fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), Op
     refuse_used(target)?;
     tracing::info!(from = %log.display(), to = %target.display(), "moving the raft log to --wal-dir");
     let staged = target.with_file_name(format!("{LOG}.moving-{}", process::id()));
+    if staged.exists() {
+        // left by an earlier process with the same id; it may hold files that the log has no longer
+        fs::remove_dir_all(&staged).map_err(|error| OpenError::io(&staged, error))?;
+    }
     // an empty folder can be replaced
     let _ = fs::remove_file(target.join(owner::FILE));
     let copied = copy(log, &staged).and_then(|()| fs::rename(&staged, target));

@@ -42,8 +42,14 @@ fn a_new_log_is_where_it_was_asked_for() {
 
 #[test]
 fn a_log_in_the_data_directory_moves_after_attempts_that_were_interrupted() {
-    let states: [fn(&TempDir, &Path); 3] = [
+    let states: [fn(&TempDir, &Path); 4] = [
         |_, _| {},
+        // while an earlier log was copied, by a process with the same id
+        |_, wal| {
+            let staged = wal.join(format!("log.moving-{}", std::process::id()));
+            fs::create_dir(&staged).unwrap();
+            fs::write(staged.join("0000000000000009.raftlog"), "earlier").unwrap();
+        },
         // with another --wal-dir
         |dir, _| symlink("/nowhere", log_of(dir).with_file_name("log.exchanged")).unwrap(),
         // after the exchange
@@ -61,6 +67,7 @@ fn a_log_in_the_data_directory_moves_after_attempts_that_were_interrupted() {
         place_log(&dir.data(), &wal).expect("it moves");
         assert_eq!(fs::read_link(log_of(&dir)).unwrap(), wal.join("log"));
         assert!(!log_of(&dir).with_file_name("log.exchanged").exists());
+        assert!(!wal.join("log/0000000000000009.raftlog").exists());
         assert_eq!(reopen(&dir).1.records, batch(2..5, 1).records);
     }
 }
