@@ -3,7 +3,7 @@
 use super::{
     evidence::{self, Evidence, lost_disk},
     pass::Joined,
-    soon,
+    soon, surge,
 };
 use crate::model::{MemberSeen, Ordinal, PodPhase, Removal, StartKind, Step, Why};
 
@@ -18,7 +18,7 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     let mut learners = joined.own().filter(|(_, member)| member.learner);
     let (ordinal, member) = learners.next()?;
     let id = member.id;
-    let wanted = joined.list.voters().count() < joined.pass.spec.members() as usize;
+    let wanted = joined.list.voters().count() < surge::wanted(joined);
     let remove = |reason| Some(Step::RemoveMember { id, reason });
     if !wanted {
         return remove(Removal::ScaleIn);

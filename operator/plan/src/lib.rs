@@ -18,6 +18,7 @@ mod rotate;
 mod scale;
 mod space;
 mod stop;
+mod surge;
 
 use std::time::Duration;
 

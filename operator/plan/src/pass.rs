@@ -2,7 +2,7 @@
 
 use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, Span, UpdateKind, quorum};
 
-use super::{idle, soon};
+use super::{idle, soon, surge};
 use crate::model::{
     ClaimSeen, MemberId, MemberSeen, Membership, Observed, Ordinal, Part, PeerTls, PodSeen, Step,
     UnixSeconds, Why,
@@ -226,9 +226,9 @@ impl<'a> Joined<'a> {
         left > 0 && self.others(id) >= quorum(left)
     }
 
-    /// Whether there are more members than the spec asks for.
+    /// Whether there are more members than wanted.
     pub(super) fn surplus(&self) -> bool {
-        self.list.members.len() > self.pass.spec.members() as usize
+        self.list.members.len() > surge::wanted(self)
     }
 
     /// Returns the member with the highest ordinal, which is removed first when the cluster shrinks.

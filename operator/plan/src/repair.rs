@@ -8,7 +8,7 @@ use super::{
     idle,
     objects::secrets_missing,
     pass::Joined,
-    recover, soon,
+    recover, soon, surge,
 };
 use crate::model::{
     Bootstrap, ClaimSeen, JoinMember, MemberSeen, Obstacle, Ordinal, PodPhase, PodPlan, PodSeen,
@@ -178,6 +178,13 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
                 return Some(Step::DeletePod { ordinal, reason });
             }
             VoterDecision::Remake => wait = wait.or(Some(soon(Why::Silent(ordinal)))),
+            VoterDecision::Surge(reason) => {
+                let step = surge::step(joined, ordinal, member.id, reason);
+                if step.acts() {
+                    return Some(step);
+                }
+                wait = wait.or(Some(step));
+            }
             VoterDecision::Remove(reason) => {
                 let asked = matches!(reason, Removal::ScaleIn | Removal::Asked);
                 let voters_only = joined.list.members.iter().all(|member| !member.learner);
@@ -202,17 +209,20 @@ enum VoterDecision {
     Wait(Step),
     /// Its pod is made again, on its disk.
     Remake,
+    /// It answers, and is removed once its replacement votes.
+    Surge(Removal),
     Remove(Removal),
 }
 
-/// Decides whether a voter stays, is waited for or is removed. The first of these that holds counts: it is fenced, its
-/// replacement was asked for, it is corrupt, it does not serve and the spec asks for fewer members, its disk is lost, it does
-/// not serve.
+/// Decides whether a voter stays, is waited for or is removed. The first of these that holds counts: it is fenced, it is
+/// silent and its replacement was asked for, it is corrupt, it does not serve and the spec asks for fewer members, it
+/// answers and must go, its disk is lost, it does not serve.
 fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDecision {
     if joined.pass.is_fenced(ordinal) {
         return VoterDecision::Well;
     }
-    if joined.pass.seen.replace == Some(member.id) {
+    let must_go = surge::must_go(joined, ordinal, member);
+    if must_go == Some(Removal::Asked) && !member.answers {
         return VoterDecision::Remove(Removal::Asked);
     }
     if member.corrupt {
@@ -233,6 +243,9 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDec
             true => VoterDecision::Wait(soon(Why::PodEnding(ordinal))),
             false => VoterDecision::Remove(Removal::ScaleIn),
         };
+    }
+    if let Some(reason) = must_go.filter(|_| member.answers) {
+        return VoterDecision::Surge(reason);
     }
     if lost_disk(joined, ordinal, member) {
         return without_disk(joined, serves);
@@ -292,7 +305,7 @@ pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
     Some(Step::DisarmCorrupt(id))
 }
 
-/// Waits while a member does not serve, is fenced, or does not vote yet: no planned change may begin now.
+/// Waits while a member does not serve, is fenced, must go, or does not vote yet: no planned change may begin now.
 pub(super) fn unsettled(joined: &Joined<'_>) -> Option<Step> {
     joined.list.members.iter().find_map(|member| {
         let Some(ordinal) = member.ordinal else {
@@ -304,6 +317,9 @@ pub(super) fn unsettled(joined: &Joined<'_>) -> Option<Step> {
         }
         if joined.pass.pod(ordinal).is_some_and(|pod| pod.deleting) {
             return Some(soon(Why::PodEnding(ordinal)));
+        }
+        if surge::must_go(joined, ordinal, member).is_some() {
+            return Some(soon(Why::CannotReplace(ordinal)));
         }
         if member.learner {
             return Some(soon(Why::LearnerBehind(member.id)));

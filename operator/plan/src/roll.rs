@@ -1,7 +1,6 @@
 //! Rolls a changed template, version or kind of peer TLS out to one member at a time, the leader last.
 //!
-//! A member with a disk is restarted. A member without one is replaced: its replacement has the data before the next
-//! member is stopped.
+//! A member with a disk is restarted. A member without one is replaced: its replacement votes before it is removed.
 
 use witan_crd::UpdateKind;
 
@@ -9,7 +8,7 @@ use super::{
     idle,
     objects::secrets_missing,
     pass::{Joined, uses_tls},
-    soon,
+    scale, soon, surge,
 };
 use crate::model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why};
 
@@ -43,7 +42,7 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     if due.leads && spec.update_strategy().supervised && !approved {
         return Some(idle(Why::Approval(due.ordinal)));
     }
-    Some(advance(joined, &due))
+    advance(joined, &due)
 }
 
 /// A member whose pod differs from the spec.
@@ -53,6 +52,12 @@ struct Due<'a> {
     leads: bool,
     /// Its next peer TLS, if that changes.
     peer_tls: Option<PeerTls>,
+}
+
+/// Whether a member without a disk is to be replaced by one of another template or peer TLS.
+pub(super) fn replaces(joined: &Joined<'_>) -> bool {
+    let ephemeral = !joined.pass.spec.is_durable() && joined.list.members.len() > 1;
+    ephemeral && joined.own().any(|at| differs(joined, at).is_some())
 }
 
 /// Returns the pending changes of a member; `None` if its pod is up to date, or missing.
@@ -93,19 +98,24 @@ fn settling(joined: &Joined<'_>) -> Option<Step> {
     })
 }
 
-/// Returns the next step that brings a member up to date: leadership goes to another voter, then the member
-/// is removed if it has no disk, else its peer URL and its claim follow, and its pod is deleted last.
-fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Step {
+/// Returns the next step that brings a member up to date. A member without a disk is removed once there is a voter more
+/// than the spec asks for. Leadership goes to another voter before the member stops. Then its peer URL and its claim
+/// follow, and its pod is deleted last.
+fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Option<Step> {
     let id = due.member.id;
-    if let Some(step) = joined.hand_over(id) {
-        return step;
+    let durable = joined.pass.spec.is_durable();
+    if !durable && !surge::has_spare_voter(joined) {
+        return scale::grow(joined);
     }
-    if !joined.pass.spec.is_durable() {
+    if let Some(step) = joined.hand_over(id) {
+        return Some(step);
+    }
+    if !durable {
         let reason = Removal::Ephemeral;
-        return Step::RemoveMember { id, reason };
+        return Some(Step::RemoveMember { id, reason });
     }
     let ordinal = due.ordinal;
-    match due.peer_tls {
+    Some(match due.peer_tls {
         Some(peer_tls) if uses_tls(due.member) != (peer_tls == PeerTls::On) => {
             Step::UpdatePeerUrl { id, ordinal, peer_tls }
         }
@@ -115,7 +125,7 @@ fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Step {
             Some(_) | None => Step::DeletePod { ordinal, reason: Stop::PeerTls },
         },
         None => Step::DeletePod { ordinal, reason: Stop::Outdated },
-    }
+    })
 }
 
 /// Waits for a person if the only member has no disk and its template has changed, because a restart would

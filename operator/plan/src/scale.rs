@@ -2,15 +2,14 @@
 //! leftovers of an earlier member, removes the highest ordinal. A member that did not come back in time is removed
 //! before it (`repair`).
 
-use super::{pass::Joined, soon};
+use super::{pass::Joined, soon, surge};
 use crate::model::{Ordinal, Removal, Step, Stop, Why};
 
 /// Returns the next step towards the number of members that the spec asks for. The caller has checked that
 /// all members serve and vote.
 pub(super) fn step(joined: &Joined<'_>) -> Option<Step> {
     let members = joined.list.members.len();
-    let wanted = joined.pass.spec.members() as usize;
-    match members.cmp(&wanted) {
+    match members.cmp(&surge::wanted(joined)) {
         std::cmp::Ordering::Less => grow(joined),
         std::cmp::Ordering::Equal => None,
         std::cmp::Ordering::Greater => shrink(joined),
@@ -19,7 +18,7 @@ pub(super) fn step(joined: &Joined<'_>) -> Option<Step> {
 
 /// Adds a learner at the lowest ordinal that has neither pod nor claim. Waits for objects that are being deleted; one
 /// whose deletion hangs, and a disk that is kept, block nothing.
-fn grow(joined: &Joined<'_>) -> Option<Step> {
+pub(super) fn grow(joined: &Joined<'_>) -> Option<Step> {
     let pass = &joined.pass;
     let free = (0..=Ordinal::MAX).filter(|ordinal| joined.list.of(*ordinal).is_none());
     for ordinal in free {

@@ -241,8 +241,29 @@ fn the_annotation_replaces_a_member_at_once_and_once() {
     world.replace = Some(id);
     world.settle();
     assert_eq!(removals(&world), [Removal::Asked]);
-    assert!(matches!(world.taken[0], Step::MoveLeader { .. }));
+    assert!(world.took(|step| matches!(step, Step::MoveLeader { .. })));
     assert!(world.members.iter().all(|member| member.id != id));
+}
+
+/// `kubectl delete pvc -l witan.dev/cluster=NAME --wait=false` on a cluster that serves.
+#[test]
+fn members_whose_claims_are_deleted_are_replaced_before_they_are_removed() {
+    for members in [1, 3, 5] {
+        let mut world = cluster(members);
+        let before: Vec<_> = world.members.iter().map(|member| member.id).collect();
+        for claim in world.claims.values_mut() {
+            claim.deleting = true;
+        }
+        let voters = |world: &World| world.voters() >= members as usize;
+        let sunk = world.run(400, |world, step| !voters(world) || *step == Step::Done);
+        assert!(sunk && voters(&world), "{:#?}", world.last());
+        assert_eq!(world.voters(), members as usize);
+        assert!(world.members.iter().all(|one| !before.contains(&one.id)));
+        world.spec.replicas = members + 2;
+        world.settle();
+        assert!(world.claims.values().all(|claim| !claim.deleting));
+        assert_eq!(world.voters(), members as usize + 2);
+    }
 }
 
 /// A member without a disk loses nothing by being replaced, and cannot come back otherwise.

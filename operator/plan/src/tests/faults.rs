@@ -1,5 +1,5 @@
-//! Faults of a cluster: pods and disks are lost, people change the spec and the membership. Disks are lost only while a
-//! quorum of whole members is left, because no step can restore more.
+//! Faults of a cluster: pods and disks are lost, people change the spec and the membership, and delete claims of members
+//! that serve. Disks are lost only while a quorum of whole members is left, because no step can restore more.
 
 use witan_crd::{
     BootstrapSource, ByteQuantity, CertificateSource, Discovery, LocalDiscovery,
@@ -26,7 +26,7 @@ impl World {
             3 if self.may_lose(ordinal) => self.with_pod(ordinal, |pod| pod.broken = true),
             4 if self.may_lose(ordinal) => self.lose_disk(ordinal),
             5 if self.may_lose(ordinal) => self.corrupt(ordinal),
-            6 if self.may_lose(ordinal) => self.delete_claim(ordinal),
+            6 if self.all_stay() || self.may_lose(ordinal) => self.delete_claim(ordinal),
             7 | 8 => self.spec.replicas = 1 + i32::try_from(self.random.below(7)).unwrap_or(0),
             9 if self.all_keep_their_disks() => self.spec.replicas = 0,
             // A first member without a disk that restarts has forgotten whom it has voted for.
@@ -132,6 +132,12 @@ impl World {
     fn all_keep_their_disks(&self) -> bool {
         let mut ordinals = self.pods.keys();
         ordinals.all(|ordinal| self.keeps_its_disk(*ordinal))
+    }
+
+    /// Whether all voters serve and no pod ends: a claim whose pod runs can be deleted without a loss of data.
+    fn all_stay(&self) -> bool {
+        let serve = self.voters() > 0 && self.serving() == self.voters();
+        serve && self.pods.values().all(|pod| pod.gone_at.is_none())
     }
 
     /// Whether a quorum of members with whole disks is left without this one.

@@ -2,7 +2,7 @@
 
 use witan_crd::{RecoveryPhase, quorum};
 
-use super::world::World;
+use super::world::{FakeMember, World};
 use crate::model::{Bootstrap, MemberId, Observed, Ordinal, PeerTls, PodPlan, Removal, Step, Stop};
 
 impl World {
@@ -87,7 +87,15 @@ impl World {
         assert!(free, "the ordinal is free: {step:?}");
         let fresh = !self.claims.contains_key(&ordinal) && !self.pods.contains_key(&ordinal);
         assert!(fresh, "no disk of another member is used again: {step:?}");
-        self.all_serve(step);
+        if !self.members.iter().any(|member| self.must_go(member)) {
+            self.all_serve(step);
+        }
+    }
+
+    /// Whether a person has asked for the replacement of a member, or deletes its claim.
+    fn must_go(&self, member: &FakeMember) -> bool {
+        let claim = member.ordinal.and_then(|at| self.claims.get(&at));
+        self.replace == Some(member.id) || claim.is_some_and(|claim| claim.deleting)
     }
 
     fn judge_start(&self, step: &Step, ordinal: Ordinal, bootstrap: &Bootstrap) {
@@ -168,6 +176,11 @@ impl World {
             left > 0 && others >= quorum(left),
             "the others decide: {step:?}"
         );
+        let needed = (self.spec.members() as usize).min(self.serving());
+        assert!(
+            reason == Removal::Corrupt || !self.answers(member) || left >= needed,
+            "a replacement votes before a member that answers is removed: {step:?}"
+        );
         assert!(self.leader != Some(id), "no leader is removed: {step:?}");
         if reason != Removal::ScaleIn {
             let learner = self.members.iter().any(|member| member.learner);
@@ -193,8 +206,9 @@ impl World {
             Removal::Asked | Removal::Corrupt | Removal::Ephemeral => return,
             Removal::ScaleIn => !highest && !asked,
             Removal::Silent | Removal::BadDisk | Removal::DiskLost | Removal::NodeLost => {
+                let spare = self.voters() > self.spec.members() as usize;
                 assert!(
-                    !self.missing_secret,
+                    spare || !self.missing_secret,
                     "nothing could take its place: {step:?}"
                 );
                 !asked

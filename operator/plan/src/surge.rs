@@ -1,0 +1,55 @@
+//! Replaces a voter that answers: its replacement votes before it is removed, so that the number of voters never falls
+//! below the spec. A voter that does not answer is removed first (`repair`), because it may never come back.
+
+use super::{idle, objects::secrets_missing, pass::Joined, roll, scale};
+use crate::model::{MemberId, MemberSeen, Ordinal, Removal, Step, Why};
+
+/// Returns the number of members to have now: as many as the spec asks for, and one more while a voter that answers is
+/// replaced.
+pub(super) fn wanted(joined: &Joined<'_>) -> usize {
+    let mut voters = joined
+        .own()
+        .filter(|(_, member)| !member.learner && member.answers);
+    let replaces = voters.any(|(ordinal, member)| must_go(joined, ordinal, member).is_some());
+    joined.pass.spec.members() as usize + usize::from(replaces || roll::replaces(joined))
+}
+
+/// Whether there are more voters than the spec asks for.
+pub(super) fn has_spare_voter(joined: &Joined<'_>) -> bool {
+    joined.list.voters().count() > joined.pass.spec.members() as usize
+}
+
+/// Returns why a voter must be replaced even while it answers: a person asked for it, or its claim is being deleted.
+pub(super) fn must_go(
+    joined: &Joined<'_>,
+    ordinal: Ordinal,
+    member: &MemberSeen,
+) -> Option<Removal> {
+    let pass = &joined.pass;
+    if pass.is_fenced(ordinal) {
+        return None;
+    }
+    if pass.seen.replace == Some(member.id) {
+        return Some(Removal::Asked);
+    }
+    let deleting = pass.claim(ordinal).is_some_and(|claim| claim.deleting);
+    let lost = pass.spec.is_durable() && deleting && pass.spec.self_healing().enabled;
+    lost.then_some(Removal::DiskLost)
+}
+
+/// Adds a member, or removes this voter if there is a spare one. Leadership goes to another voter first.
+pub(super) fn step(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId, reason: Removal) -> Step {
+    let waits = idle(Why::CannotReplace(ordinal));
+    if joined.list.members.iter().any(|member| member.learner) {
+        return waits;
+    }
+    if !has_spare_voter(joined) {
+        let missing = secrets_missing(&joined.pass);
+        return missing.or_else(|| scale::grow(joined)).unwrap_or(waits);
+    }
+    if !joined.may_remove(id) {
+        return waits;
+    }
+    let remove = Step::RemoveMember { id, reason };
+    joined.hand_over(id).unwrap_or(remove)
+}
