@@ -195,10 +195,11 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Copies until the cluster has a revision of the source.
+    /// Copies until the cluster has a revision of the source. Fails if the watch does not bring it.
     pub(super) async fn copy_to(&mut self, revision: i64) -> Result<(), CopyError> {
+        let session = self.calls.session.clone();
         while self.revision < revision {
-            let revisions = self.next_revisions().await?;
+            let revisions = session.more(self.next_revisions()).await??;
             self.write(revisions).await?;
         }
         Ok(())

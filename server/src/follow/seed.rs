@@ -157,7 +157,7 @@ impl SnapshotFile {
         let mut shown = 0;
         let mut announced = None;
         let broken = |status| session.error(status);
-        while let Some(part) = parts.message().await.map_err(broken)? {
+        while let Some(part) = session.more(parts.message()).await?.map_err(broken)? {
             received += part.blob.len() as u64;
             let total = received.saturating_add(part.remaining_bytes);
             let announced = match announced {

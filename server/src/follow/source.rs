@@ -1,7 +1,11 @@
 //! The calls to the followed cluster, over one session with one of its members.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
 
+use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 use witan_api::v3::etcdserverpb::{
     AlarmMember, AlarmRequest, AuthStatusRequest, CompactionRequest, HashKvRequest, HashKvResponse,
@@ -24,6 +28,9 @@ use crate::api_client::{
 /// The largest message of a watch or a snapshot. etcd splits watch messages at `--max-request-bytes`. A revision larger
 /// than an entry of the log is not copied.
 const PART_BYTES_MAX: usize = 4 * COMMAND_BYTES_MAX;
+
+/// How long a stream may bring nothing although the source has more.
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// As key and range end of a request: all keys.
 const ALL_KEYS: &[u8] = b"\0";
@@ -88,6 +95,19 @@ impl SourceSession<'_> {
         let answered = in_time(&self.source.asked.client, call).await;
         let answer = answered.map_err(|status| self.error(status))?;
         Ok(answer.into_inner())
+    }
+
+    /// Waits for more of a stream. Fails if it brings nothing for [`STALL_TIMEOUT`]: the member answers pings, but the
+    /// stream has stopped.
+    pub(super) async fn more<T>(&self, next: impl Future<Output = T>) -> Result<T, SourceError> {
+        let stalled = |_| {
+            let text = format!(
+                "a stream brings nothing for {STALL_TIMEOUT:?} although the member has more: restart the member, or name others \
+                 with --from"
+            );
+            self.error(Status::deadline_exceeded(text))
+        };
+        timeout(STALL_TIMEOUT, next).await.map_err(stalled)
     }
 
     /// The header of a linearizable read, with the last revision of the cluster and its id.

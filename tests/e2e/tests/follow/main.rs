@@ -3,13 +3,14 @@
 //!
 //! `member` (what is copied, what is refused), `cluster` (three members each, killed and restarted under load),
 //! `given_up` (a cut-over that is not done), `fenced` (who may lower a fence, and who checks it), `endpoints` (where
-//! the source is, and where its clients go). With TLS: `tls/follow.rs`.
+//! the source is, and where its clients go), `stalled` (streams that stop). With TLS: `tls/follow.rs`.
 
 mod cluster;
 mod endpoints;
 mod fenced;
 mod given_up;
 mod member;
+mod stalled;
 
 use serde_json::{Value, json};
 use witan_api::v3::etcdserverpb::kv_client::KvClient;

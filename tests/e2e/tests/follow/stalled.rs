@@ -1,0 +1,106 @@
+//! A source that answers calls and pings, but whose streams have stopped.
+
+use std::{
+    collections::HashSet,
+    io::{self, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use witan_e2e::{Kind, Launch, Server, wait};
+
+use super::{run, status, wait_copied};
+
+/// Length of an HTTP/2 frame's head, and the type of a frame with data.
+const HEAD_BYTES: usize = 9;
+const DATA: u8 = 0;
+
+/// A frame with more data stops its stream.
+const SMALL_BYTES: usize = 4096;
+
+/// Passes connections on to a server. Once told, it drops large data of the server, and all that follows on that
+/// stream.
+struct Proxy {
+    url: String,
+    stalls: Arc<AtomicBool>,
+}
+
+impl Proxy {
+    fn to(server: &Server, stalls: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let url = format!("http://{}", listener.local_addr().expect("it listens"));
+        let stalls = Arc::new(AtomicBool::new(stalls));
+        let (address, told) = (server.address(), stalls.clone());
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let client = client.expect("a connection");
+                let server = TcpStream::connect(&address).expect("the server listens");
+                let (mut from, mut to) = (twin(&client), twin(&server));
+                thread::spawn(move || io::copy(&mut from, &mut to));
+                let told = told.clone();
+                // an error means that one side has closed
+                thread::spawn(move || pass(server, client, &told));
+            }
+        });
+        Self { url, stalls }
+    }
+}
+
+fn twin(stream: &TcpStream) -> TcpStream {
+    stream.try_clone().expect("a descriptor is free")
+}
+
+/// Passes the server's frames on.
+fn pass(mut server: TcpStream, mut client: TcpStream, stalls: &AtomicBool) -> io::Result<()> {
+    let mut stalled = HashSet::new();
+    loop {
+        let mut head = [0; HEAD_BYTES];
+        server.read_exact(&mut head)?;
+        let [a, b, c, kind, _, stream @ ..] = head;
+        let mut contents = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        server.read_exact(&mut contents)?;
+        if stalls.load(Ordering::SeqCst) && kind == DATA && contents.len() > SMALL_BYTES {
+            stalled.insert(stream);
+        }
+        if !stalled.contains(&stream) {
+            client.write_all(&[&head[..], &contents].concat())?;
+        }
+    }
+}
+
+/// Without an error the status would say that all is copied, and a cut-over would wait forever.
+#[test]
+fn a_watch_that_brings_nothing_is_noticed() {
+    let source = Launch::new(Kind::Etcd37).start();
+    run(&source, &["put", "a", "1"]);
+    let proxy = Proxy::to(&source, false);
+    let mut member = Launch::witan().prepare();
+    member.add_args(["--from", &proxy.url]);
+    member.start_again();
+    wait_copied(&member, &source);
+    proxy.stalls.store(true, Ordering::SeqCst);
+    run(&source, &["put", "b", &"x".repeat(2 * SMALL_BYTES)]);
+    wait::until_true("it is noticed", || {
+        status(&member)["error"]
+            .to_string()
+            .contains("brings nothing")
+    });
+    proxy.stalls.store(false, Ordering::SeqCst);
+    wait_copied(&member, &source);
+}
+
+#[test]
+fn a_snapshot_that_stops_is_given_up() {
+    let source = Launch::new(Kind::Etcd37).start();
+    run(&source, &["put", "a", "1"]);
+    let proxy = Proxy::to(&source, true);
+    let mut member = Launch::witan().prepare();
+    member.add_args(["--from", &proxy.url]);
+    member.start_unready_again();
+    assert_eq!(member.wait_exit().code(), Some(1));
+    member.wait_log(0, "brings nothing");
+}
