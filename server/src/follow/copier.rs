@@ -110,11 +110,20 @@ impl<'a> Copier<'a> {
     /// Waits for the next revisions, and adds those that are there already, up to an entry. Loses nothing if it is dropped.
     pub(super) async fn next_revisions(&mut self) -> Result<Vec<FollowedRevision>, CopyError> {
         let answer = self.watch.message().await;
-        self.take(answer)?;
+        self.revisions_from(answer).await
+    }
+
+    /// Takes a message of the watch, and what follows it at once or completes its last revision.
+    async fn revisions_from(
+        &mut self,
+        first: Result<Option<WatchResponse>, Status>,
+    ) -> Result<Vec<FollowedRevision>, CopyError> {
+        self.take(first)?;
+        let session = self.calls.session.clone();
         while !self.received.is_full() {
             let answer = match self.received.is_whole() {
                 true => self.watch.message().now_or_never(),
-                false => Some(self.watch.message().await),
+                false => Some(session.more(self.watch.message()).await?),
             };
             let Some(answer) = answer else { break };
             self.take(answer)?;
@@ -199,7 +208,8 @@ impl<'a> Copier<'a> {
     pub(super) async fn copy_to(&mut self, revision: i64) -> Result<(), CopyError> {
         let session = self.calls.session.clone();
         while self.revision < revision {
-            let revisions = session.more(self.next_revisions()).await??;
+            let answer = session.more(self.watch.message()).await?;
+            let revisions = self.revisions_from(answer).await?;
             self.write(revisions).await?;
         }
         Ok(())
