@@ -159,6 +159,7 @@ impl<M: Members> Actor<'_, M> {
             Step::ReviveClaim(ordinal) => self.revive(ordinal).await?,
             Step::BeginRestored { first, members } => begin_restored(status, first, members),
             Step::ReturnToDisks => return_to_disks(status),
+            Step::OwnClaim(ordinal) => self.own_claim(ordinal).await?,
             Step::ApplyClaim { ordinal, peer_tls } => {
                 self.apply_claim(ordinal, peer_tls, None).await?;
             }
@@ -228,6 +229,15 @@ impl<M: Members> Actor<'_, M> {
     async fn revive(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let what = "take the annotation of a claim away that is used again";
         self.annotate(ordinal, (RETIRED, None), what).await
+    }
+
+    /// Adds the cluster to the owners of a claim or takes it away, as the retention policy says. All other owners stay.
+    async fn own_claim(&self, ordinal: Ordinal) -> Result<(), ActError> {
+        let live = self.observation.objects.claim(ordinal);
+        let owners = live.map(|claim| resources::owners_of_claim(self.cluster, claim));
+        let marks = json!({"ownerReferences": owners});
+        self.mark(live, marks, "apply the retention policy to a claim")
+            .await
     }
 
     async fn annotate(

@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use futures_util::try_join;
+use futures_util::{future::try_join_all, try_join};
 use k8s_openapi::{
     api::{
         core::v1::{PersistentVolumeClaim, Pod, Service},
@@ -38,7 +38,7 @@ use witan_plan::{
 };
 
 use crate::{
-    api_server::{ApiFailure, list},
+    api_server::{ApiFailure, get, list},
     resources::{self, Cluster, Ownership, holder, tls},
 };
 
@@ -118,6 +118,15 @@ impl Objects {
                 "read pod disruption budgets of the cluster"
             ),
         )?;
+        let listed: BTreeSet<String> = claims.iter().map(|claim| claim.name_any()).collect();
+        let mounted = pods.iter().filter_map(|pod| mounted_claim(cluster, pod));
+        let unlisted = mounted.filter(|name| !listed.contains(name));
+        let unlisted = try_join_all(unlisted.map(async |name| {
+            let what = "read the claim that a pod of the cluster mounts";
+            get::<PersistentVolumeClaim>(client, &cluster.namespace, &name, what).await
+        }));
+        let unlisted = unlisted.await?.into_iter().flatten().map(Arc::new);
+        let claims = claims.into_iter().chain(unlisted).collect();
         let mut all = Self::new(cluster, pods, claims, services, budgets);
         let taken = taken::find_taken_names(client, cluster, &all).await?;
         all.taken.extend(taken);
@@ -134,6 +143,8 @@ impl Objects {
         budgets: Vec<Arc<PodDisruptionBudget>>,
     ) -> Self {
         let mut all = Self::default();
+        let mounted = pods.iter().filter_map(|pod| mounted_claim(cluster, pod));
+        let mounted: BTreeSet<String> = mounted.collect();
         for pod in pods {
             let Some(ordinal) = cluster.resource.ordinal(&pod.name_any()) else {
                 continue;
@@ -150,7 +161,8 @@ impl Objects {
                 continue;
             };
             // a claim that is deleted with an earlier cluster is reported as such
-            if resources::ownership(cluster, &*claim) == Ownership::Foreign {
+            let is_foreign = resources::ownership(cluster, &*claim) == Ownership::Foreign;
+            if is_foreign && !mounted.contains(&claim.name_any()) {
                 all.taken
                     .insert(Part::Claim(ordinal), holder(cluster, &*claim));
             } else {
@@ -191,6 +203,14 @@ impl Objects {
 
     pub(crate) fn claim(&self, ordinal: Ordinal) -> Option<&PersistentVolumeClaim> {
         self.claims.get(&ordinal).map(AsRef::as_ref)
+    }
+
+    /// Whether a pod mounts a claim that is not among the objects, because the claim has lost its labels.
+    pub(crate) fn lacks_mounted_claim(&self, cluster: &Cluster<'_>) -> bool {
+        let mut pods = self.pods.iter();
+        pods.any(|(ordinal, pod)| {
+            mounted_claim(cluster, pod).is_some() && !self.claims.contains_key(ordinal)
+        })
     }
 
     fn ordinals(&self) -> BTreeSet<Ordinal> {
@@ -269,6 +289,16 @@ pub(crate) async fn observe<M: Members>(
         ..Observed::default()
     };
     Observation { seen, objects, addresses, secrets }
+}
+
+/// Returns the name of the claim that a pod of the cluster mounts as the disk of its member.
+fn mounted_claim(cluster: &Cluster<'_>, pod: &Pod) -> Option<String> {
+    let ordinal = cluster.resource.ordinal(&pod.name_any())?;
+    let wanted = cluster.claim(ordinal);
+    let volumes = pod.spec.as_ref()?.volumes.iter().flatten();
+    let mut claims = volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref());
+    let mounts = claims.any(|claim| claim.claim_name == wanted);
+    (mounts && resources::is_owned(pod, Some(&cluster.uid))).then_some(wanted)
 }
 
 fn ordinals(

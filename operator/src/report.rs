@@ -40,6 +40,17 @@ pub(crate) fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
         .any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
+/// Returns the generation of the spec that was observed. It stays until the retention policy is applied to all claims,
+/// because whoever waits for it relies on that.
+fn observed_generation(of: Subject<'_>, seen: &Observed) -> Option<i64> {
+    let applied = !seen.claims().any(|claim| claim.other_owner);
+    if applied {
+        Some(seen.generation)
+    } else {
+        of.before.observed_generation
+    }
+}
+
 /// Returns the status of a cluster whose next step is `next`.
 pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatus {
     let membership = seen.membership.as_ref();
@@ -47,7 +58,7 @@ pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClust
     let notice = next.notice(&of.cluster.name, seen);
     let leader = membership.and_then(|membership| membership.by_id(membership.leader?));
     let mut status = EtcdClusterStatus {
-        observed_generation: Some(seen.generation),
+        observed_generation: observed_generation(of, seen),
         phase: Some(phase(of, seen, notice.as_ref())),
         replicas: Some(count(seen.pods().count())),
         ready_replicas: Some(count(ready(seen))),

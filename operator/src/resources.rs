@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use budget::budget;
 pub(crate) use changes::{CHANGES, STATUS_PORT, changes_pod};
-pub(crate) use claim::{claim, grown};
+pub(crate) use claim::{claim, grown, owners_of_claim};
 pub(crate) use names::{
     BACKUP, BACKUP_OF, CLUSTER_ID, Cluster, MANAGER, OPERATION, PEER_TLS, REFUSED, RETIRED, ROLE,
     ROTATED_AT, SCHEDULE, SPEC, START, TEMPLATE, VERSION,
@@ -72,18 +72,18 @@ pub(crate) enum Ownership {
     Foreign,
 }
 
-/// Returns the owner of an object: `Foreign` without the cluster's label, whatever its owners are; `Ending` if its
-/// owner is an earlier EtcdCluster of this name. With the label and no controller it is `Ours`: so are kept claims, and
-/// objects after `kubectl delete --cascade=orphan`.
+/// Returns the owner of an object: `Ours` if this cluster owns it; else `Foreign` without the cluster's label; `Ending`
+/// if its owner is an earlier EtcdCluster of this name. With the label and no controller it is `Ours`: so are kept
+/// claims, and objects after `kubectl delete --cascade=orphan`.
 pub(crate) fn ownership<K: Resource>(cluster: &Cluster<'_>, object: &K) -> Ownership {
     let kind = EtcdCluster::kind(&());
     let owners = object.owner_references();
     let mut clusters = owners.iter().filter(|owner| owner.kind == kind);
-    if object.labels().get(CLUSTER) != Some(&cluster.name) {
-        return Ownership::Foreign;
-    }
     if is_owned(object, Some(&cluster.uid)) {
         return Ownership::Ours;
+    }
+    if object.labels().get(CLUSTER) != Some(&cluster.name) {
+        return Ownership::Foreign;
     }
     if clusters.any(|owner| owner.name == cluster.name) {
         return Ownership::Ending;

@@ -2,8 +2,22 @@
 
 use witan_crd::Storage;
 
-use super::{idle, pass::Joined};
+use super::{
+    idle,
+    pass::{Joined, Pass},
+};
 use crate::model::{ObjectState, Step, Why};
+
+/// Makes the cluster the owner of the first claim for which the retention policy asks that, or takes the owner away. No
+/// other state of the cluster may delay this: whether a disk outlives the cluster depends on it.
+pub(super) fn own(pass: &Pass<'_>) -> Option<Step> {
+    let ordinals = pass.seen.ordinals.iter();
+    let mut steps = ordinals.filter_map(|(ordinal, seen)| {
+        let claim = seen.claim.as_ref()?;
+        claim.other_owner.then_some(Step::OwnClaim(*ordinal))
+    });
+    steps.find(|step| !pass.is_refused(step))
+}
 
 /// Applies the first claim that differs from the spec, or grows the first one that is too small; `None` if all are as
 /// wanted.

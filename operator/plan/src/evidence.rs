@@ -5,7 +5,7 @@
 //! node may not report.
 
 use super::{objects::secrets_missing, pass::Joined};
-use crate::model::{MemberSeen, Obstacle, Ordinal, PodPhase, PodSeen, Step, Why};
+use crate::model::{MemberSeen, Obstacle, Ordinal, Part, PodPhase, PodSeen, Step, Why};
 
 /// The exit codes by which the server reports that it cannot start from its disk. A new disk would not help for any
 /// other code: `docs/operating/monitoring.md` lists them.
@@ -72,14 +72,20 @@ pub(super) fn recreated_within_hour(joined: &Joined<'_>, ordinal: Ordinal) -> bo
     remade.is_some_and(|at| joined.now().saturating_sub(at) < REMADE_SECONDS)
 }
 
-/// Whether the data of a member is lost: its claim is lost and no process uses it, or the claim of a started member is
-/// missing or being deleted; or, without claims, its pod is missing or being deleted.
+/// Whether the data of a member is lost: its claim is lost or missing and no process uses it, or the claim of a started
+/// member is being deleted; or, without claims, its pod is missing or being deleted. A claim whose name another object
+/// has is not missing.
 pub(super) fn lost_disk(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> bool {
     let pod = joined.pass.pod(ordinal);
     if joined.pass.spec.is_durable() {
         let claim = joined.pass.claim(ordinal);
         let lost = claim.is_some_and(|claim| claim.lost && !member.answers);
-        lost || (member.started && claim.is_none_or(|claim| claim.deleting))
+        let is_taken = joined.pass.seen.taken.contains_key(&Part::Claim(ordinal));
+        let gone = match claim {
+            Some(claim) => claim.deleting,
+            None => !member.answers && !is_taken,
+        };
+        lost || (member.started && gone)
     } else {
         let going = |pod: &PodSeen| pod.deleting && !member.answers;
         let gone = pod.is_none_or(|pod| pod.phase == PodPhase::Ended || going(pod));

@@ -38,7 +38,9 @@ pub const SOON: Duration = Duration::from_secs(2);
 /// Returns the next step. The same arguments always give the same step.
 pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed) -> Step {
     let pass = Pass { spec, status, seen };
+    // nothing may come before the ownership of claims, but the end of the cluster
     let early = stop::deleting(&pass)
+        .or_else(|| disks::own(&pass))
         .or_else(|| stop::paused(&pass))
         .or_else(|| restore::stop(&pass))
         .or_else(|| stop::other_cluster(&pass))

@@ -225,6 +225,8 @@ pub struct ClaimSeen {
     pub refusal: String,
     /// Whether owner, labels and annotations are as wanted.
     pub state: ObjectState,
+    /// The cluster owns it and must not, or must own it and does not.
+    pub other_owner: bool,
 }
 
 impl Observed {

@@ -151,3 +151,70 @@ async fn each_refusal_is_a_warning_of_its_own() {
         );
     }
 }
+
+/// Returns a claim of the cluster `orders` for the ordinal 1, as the API server shows it.
+fn claim_of_orders(labels: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": {},
+        "metadata": {
+            "name": "data-orders-1", "namespace": "shop", "uid": "p", "labels": labels,
+            "annotations": {"witan.dev/cluster-id": "c1"},
+            "ownerReferences": [
+                {"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "uid": "o"},
+                {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "u", "controller": true},
+            ],
+        },
+    })
+}
+
+/// Whoever sees the generation observed may delete the cluster and expects its disks to stay.
+#[tokio::test]
+async fn a_generation_is_observed_once_its_retention_policy_is_applied() {
+    let fake = FakeApi::default();
+    let scope = scope(&fake);
+    let spec =
+        json!({"replicas": 0, "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain"}});
+    let status = json!({"clusterID": "c1", "bootstrapMembers": 1, "observedGeneration": 6});
+    fake.put_cluster(&json!({"metadata": {"generation": 7}, "spec": spec, "status": status}));
+    fake.put(claim_of_orders(&json!({"witan.dev/cluster": "orders"})));
+    for _ in 0..3 {
+        let before = fake.get("/data-orders-1").expect("the claim");
+        let kept = before["metadata"]["ownerReferences"][1].is_null();
+        let cluster = fake.get("/etcdclusters/orders").expect("the cluster");
+        assert!(kept || cluster["status"]["observedGeneration"] == 6);
+        assert!(pass(&scope).await);
+    }
+    let claim = fake.get("/data-orders-1").expect("the claim");
+    let owners = &claim["metadata"]["ownerReferences"];
+    assert_eq!(owners[0]["name"], "other");
+    assert!(owners[1].is_null(), "{owners}");
+    let cluster = fake.get("/etcdclusters/orders").expect("the cluster");
+    assert_eq!(cluster["status"]["observedGeneration"], 7);
+}
+
+/// Labels are an index. A claim without them is found by its owner, or by the pod that mounts it.
+#[tokio::test]
+async fn a_claim_without_labels_belongs_to_the_pod_that_mounts_it() {
+    let fake = FakeApi::default();
+    let scope = scope(&fake);
+    fake.put_cluster(&json!({"status": {"clusterID": "c1", "bootstrapMembers": 3}}));
+    let owners = json!([{"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "u", "controller": true}]);
+    fake.put(json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "orders-1", "namespace": "shop", "uid": "q", "labels": {"witan.dev/cluster": "orders"}, "ownerReferences": owners},
+        "spec": {"containers": [], "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-orders-1"}}]},
+    }));
+    for owned in [true, false] {
+        let mut claim = claim_of_orders(&json!({}));
+        if !owned {
+            claim["metadata"]["ownerReferences"] = json!([]);
+        }
+        fake.put(claim);
+        let read = read(&scope).await;
+        let named = Cluster::new(&read, &scope.operator.environment).expect("names");
+        let objects = Objects::from_api_server(&scope.operator.client, &named).await;
+        let objects = objects.expect("objects");
+        assert!(objects.claim(1).is_some(), "owned: {owned}");
+        assert!(!objects.lacks_mounted_claim(&named) && objects.taken.is_empty());
+    }
+}

@@ -123,10 +123,12 @@ pub(super) fn claim_seen(
     let peer_tls = marked(claim.annotations(), PEER_TLS).unwrap_or(PeerTls::Off);
     let refused = claim.annotations().get(REFUSED_BYTES);
     let refused = refused.and_then(|text| refused_growth(text, now));
+    let ending = resources::ownership(cluster, claim) == Ownership::Ending;
+    let owners = resources::owners_of_claim(cluster, claim);
     ClaimSeen {
         peer_tls,
-        deleting: claim.metadata.deletion_timestamp.is_some()
-            || resources::ownership(cluster, claim) == Ownership::Ending,
+        other_owner: !ending && owners.len() != claim.owner_references().len(),
+        deleting: claim.metadata.deletion_timestamp.is_some() || ending,
         overdue: is_overdue(claim, now),
         served: claim.annotations().contains_key(CLUSTER_ID),
         lost: status.and_then(|status| status.phase.as_deref()) == Some("Lost"),

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements},
-    apimachinery::pkg::api::resource::Quantity,
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference},
 };
+use kube::ResourceExt as _;
 use witan_crd::{AccessMode, Retention, Storage};
 use witan_plan::model::{Ordinal, PeerTls};
 
@@ -13,7 +14,7 @@ use super::{
     ResourceError,
     merge::typed,
     names::{CLUSTER_ID, Cluster, PEER_TLS},
-    with_fingerprint, word,
+    owner, with_fingerprint, word,
 };
 
 /// Makes the claim of a member. The EtcdCluster owns it if the policy says that claims are deleted with the
@@ -52,6 +53,19 @@ pub(crate) fn claim(
     let annotations = claim.metadata.annotations.get_or_insert_default();
     annotations.insert(PEER_TLS.to_owned(), word(peer_tls));
     Ok(claim)
+}
+
+/// Returns the owners that a claim must have: the cluster, if the policy says that claims are deleted with the cluster,
+/// and all owners that are not this cluster.
+pub(crate) fn owners_of_claim(
+    cluster: &Cluster<'_>,
+    claim: &PersistentVolumeClaim,
+) -> Vec<OwnerReference> {
+    let owners = claim.owner_references().iter();
+    let others = owners.filter(|owner| owner.uid != cluster.uid).cloned();
+    let deletes = cluster.spec().claim_retention().when_deleted == Retention::Delete;
+    let own = deletes.then(|| owner(cluster.resource));
+    others.chain(own).collect()
 }
 
 /// Returns the claim with `bytes` as its requested size.

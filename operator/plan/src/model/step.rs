@@ -81,6 +81,8 @@ pub enum Step {
         /// Whether it is deleted as soon as another member votes in place of its own.
         held: bool,
     },
+    /// Makes the cluster the owner of a claim, or takes it away as the owner, as the retention policy says.
+    OwnClaim(Ordinal),
     /// Applies owner, labels and annotations of a claim.
     ApplyClaim {
         ordinal: Ordinal,
@@ -244,6 +246,10 @@ impl Step {
                 tell.all("RestoreBegun", text)
             }
             Step::ReturnToDisks => tell.all("RestoreUndone", RETURNED),
+            Step::OwnClaim(ordinal) => {
+                let text = "applying the retention policy to the claim of {member}";
+                tell.pod(*ordinal, "ClaimOwned", text)
+            }
             Step::ApplyClaim { ordinal, .. } => {
                 let text = "applying owner and labels of the claim of {member}";
                 tell.pod(*ordinal, "ClaimApplied", text)

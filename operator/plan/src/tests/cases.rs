@@ -478,3 +478,45 @@ fn a_wait_is_told_with_its_reason_its_member_and_its_weight() {
         assert_eq!(step.progresses(), progresses, "{reason}");
     }
 }
+
+/// A person deletes the cluster as soon as the change is observed.
+#[test]
+fn the_retention_policy_is_applied_in_every_state() {
+    let states: [fn(&mut World); 5] = [
+        |_| {},
+        |world| world.spec.paused = true,
+        |world| world.spec.replicas = 0,
+        |world| world.members.clear(),
+        |world| {
+            world.fenced.insert(1);
+            world
+                .claims
+                .values_mut()
+                .for_each(|claim| claim.retired = true);
+        },
+    ];
+    for change in states {
+        let mut world = cluster(3);
+        change(&mut world);
+        world
+            .claims
+            .values_mut()
+            .for_each(|claim| claim.owned = true);
+        let steps: Vec<_> = (0..3).map(|_| world.pass()).collect();
+        assert_eq!(steps, [0, 1, 2].map(Step::OwnClaim));
+        assert_ne!(world.pass().kind(), "OwnClaim");
+    }
+}
+
+#[test]
+fn a_member_that_answers_keeps_a_disk_whose_claim_is_not_found() {
+    let world = cluster(3);
+    for hidden in [&[1][..], &[0, 1, 2]] {
+        let mut seen = world.observe();
+        for ordinal in hidden {
+            seen.ordinals.get_mut(ordinal).expect("a member").claim = None;
+        }
+        let step = world.plan(&seen);
+        assert!(!step.acts(), "{step:?}");
+    }
+}

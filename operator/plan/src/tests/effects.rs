@@ -63,6 +63,10 @@ impl World {
             }),
             Step::BeginRestored { first, members } => self.begin_restored(*first, *members),
             Step::ReturnToDisks => self.return_to_disks(),
+            Step::OwnClaim(ordinal) => {
+                let owned = self.owns_claims();
+                self.with_claim(*ordinal, |claim| claim.owned = owned);
+            }
             Step::ApplyClaim { ordinal, peer_tls } => {
                 let served = self.status.cluster_id.is_some();
                 self.with_claim(*ordinal, |claim| {
@@ -93,8 +97,10 @@ impl World {
             // Without a quorum the pod of a learner is made as that of a voter.
             let learns = self.member(ordinal).is_some_and(|member| member.learner);
             let bytes = Storage::requested(self.spec.storage.as_ref()).bytes();
+            let owned = self.owns_claims();
             let claim = self.claims.entry(ordinal).or_insert_with(|| FakeClaim {
                 bytes: bytes.unwrap_or_default(),
+                owned,
                 ..FakeClaim::default()
             });
             claim.peer_tls = peer_tls;

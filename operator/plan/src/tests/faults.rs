@@ -2,8 +2,8 @@
 //! that serve. Disks are lost only while a quorum of whole members is left, because no step can restore more.
 
 use witan_crd::{
-    BootstrapSource, ByteQuantity, CertificateSource, Discovery, LocalDiscovery,
-    ManagedCertificate, PeerTlsSource, Storage, Tls, quorum,
+    BootstrapSource, ByteQuantity, CertificateSource, ClaimRetention, Discovery, LocalDiscovery,
+    ManagedCertificate, PeerTlsSource, Retention, Storage, Tls, quorum,
 };
 
 use super::world::World;
@@ -20,7 +20,7 @@ impl World {
     }
 
     fn fault(&mut self, ordinal: Ordinal, ordinals: &[Ordinal]) {
-        match self.random.below(24) {
+        match self.random.below(25) {
             0 | 1 => self.kill(ordinal),
             2 => self.with_pod(ordinal, |pod| pod.ended = true),
             3 if self.may_lose(ordinal) => self.with_pod(ordinal, |pod| pod.broken = true),
@@ -55,6 +55,7 @@ impl World {
             }
             22 => self.missing_secret = !self.missing_secret,
             23 => self.refuse(),
+            24 => self.toggle_retention(),
             _ => self.with_pod(ordinal, |pod| {
                 if !pod.ready {
                     pod.obstacle = Some(Obstacle::Unschedulable);
@@ -184,6 +185,15 @@ impl World {
         if let Some(claim) = self.claims.get_mut(&ordinal) {
             claim.deleting = true;
         }
+    }
+
+    fn toggle_retention(&mut self) {
+        let when_deleted = match self.owns_claims() {
+            true => Retention::Retain,
+            false => Retention::Delete,
+        };
+        let retention = ClaimRetention { when_deleted, ..self.spec.claim_retention() };
+        self.spec.persistent_volume_claim_retention_policy = Some(retention);
     }
 
     fn remove_by_hand(&mut self, ordinal: Ordinal) {

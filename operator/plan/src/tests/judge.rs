@@ -9,6 +9,11 @@ impl World {
     pub(super) fn judge(&self, step: &Step, seen: &Observed) {
         let again = self.plan(seen);
         assert_eq!(again, *step, "the same arguments give the same step");
+        let mut claims = seen.claims();
+        assert!(
+            matches!(step, Step::OwnClaim(_)) || !claims.any(|claim| claim.other_owner),
+            "no state delays the retention policy: {step:?}"
+        );
         match step {
             Step::AddLearner { ordinal, .. } => self.judge_learner(step, *ordinal),
             Step::Promote(id) => {
@@ -70,6 +75,7 @@ impl World {
             | Step::BeginRecovery(_)
             | Step::CreateDiscoveryToken(_)
             | Step::LabelPod { .. }
+            | Step::OwnClaim(_)
             | Step::ApplyClaim { .. }
             | Step::GrowClaim { .. }
             | Step::DisarmCorrupt(_)

@@ -31,6 +31,7 @@ impl World {
                 refused_bytes: None,
                 refusal: String::new(),
                 served: claim.served,
+                other_owner: claim.owned != self.owns_claims(),
                 state: match self.status.cluster_id.is_some() && !claim.served {
                     true => ObjectState::Outdated,
                     false => ObjectState::Current,

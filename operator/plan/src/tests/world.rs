@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, quorum};
+use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, Retention, quorum};
 
 use super::{authority::Authority, random::Random, why};
 use crate::{
@@ -50,6 +50,8 @@ pub(super) struct FakeClaim {
     /// It is marked as the disk of a cluster that has served.
     pub(super) served: bool,
     pub(super) held: bool,
+    /// The cluster owns it, so that it is deleted with the cluster.
+    pub(super) owned: bool,
     pub(super) remade: Option<i64>,
     /// Its member has had a vote.
     pub(super) voted: bool,
@@ -236,6 +238,11 @@ impl World {
         let pod = self.pods.get(&ordinal);
         let tls = pod.is_some_and(|pod| (pod.peer_tls == PeerTls::On) == member.https);
         self.answers(member) && (tls || (!member.learner && self.voters() == 1))
+    }
+
+    /// Whether the spec has claims deleted with the cluster.
+    pub(super) fn owns_claims(&self) -> bool {
+        self.spec.claim_retention().when_deleted == Retention::Delete
     }
 
     pub(super) fn voters(&self) -> usize {
