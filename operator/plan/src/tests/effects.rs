@@ -63,10 +63,7 @@ impl World {
             }),
             Step::BeginRestored { first, members } => self.begin_restored(*first, *members),
             Step::ReturnToDisks => self.return_to_disks(),
-            Step::OwnClaim(ordinal) => {
-                let owned = self.owns_claims();
-                self.with_claim(*ordinal, |claim| claim.owned = owned);
-            }
+            Step::OwnClaim(ordinal) => self.own_claim(*ordinal),
             Step::ApplyClaim { ordinal, peer_tls } => {
                 let served = self.status.cluster_id.is_some();
                 self.with_claim(*ordinal, |claim| {
@@ -90,6 +87,11 @@ impl World {
 
     fn with_claim(&mut self, ordinal: Ordinal, change: impl FnOnce(&mut FakeClaim)) {
         self.claims.get_mut(&ordinal).map(change);
+    }
+
+    fn own_claim(&mut self, ordinal: Ordinal) {
+        let owned = self.owns_claims();
+        self.with_claim(ordinal, |claim| claim.owned = owned);
     }
 
     fn start(&mut self, ordinal: Ordinal, bootstrap: &Bootstrap, peer_tls: PeerTls, role: Role) {

@@ -37,19 +37,7 @@ impl World {
             Step::ReviveClaim(_) => panic!("only a restore uses a disk again: {step:?}"),
             Step::BeginRestored { .. } | Step::ReturnToDisks => self.judge_exchange(step),
             Step::DeleteClaim(ordinal) | Step::RetireClaim { ordinal, .. } => {
-                assert!(self.has_quorum(), "only a confirmed list counts: {step:?}");
-                assert!(
-                    self.member(*ordinal).is_none(),
-                    "no member's disk is given up: {step:?}"
-                );
-                let claim = self.claims.get(ordinal);
-                let of_use = claim.is_some_and(|claim| claim.voted && !claim.lost);
-                let deletes = matches!(step, Step::DeleteClaim(_));
-                let wanted = usize::try_from(self.spec.members()).unwrap_or_default();
-                assert!(
-                    !deletes || !of_use || self.voters() >= wanted,
-                    "a disk is kept until another member votes: {step:?}"
-                );
+                self.judge_give_up(step, *ordinal);
             }
             Step::StartMember(PodPlan { ordinal, bootstrap, peer_tls, .. }) => {
                 self.judge_start(step, *ordinal, bootstrap);
@@ -84,6 +72,23 @@ impl World {
             | Step::EnableAuth
             | Step::DisableAuth => {}
         }
+    }
+
+    /// Asserts that the claim of a removed member alone is given up.
+    fn judge_give_up(&self, step: &Step, ordinal: Ordinal) {
+        assert!(self.has_quorum(), "only a confirmed list counts: {step:?}");
+        assert!(
+            self.member(ordinal).is_none(),
+            "no member's disk is given up: {step:?}"
+        );
+        let claim = self.claims.get(&ordinal);
+        let of_use = claim.is_some_and(|claim| claim.voted && !claim.lost);
+        let deletes = matches!(step, Step::DeleteClaim(_));
+        let wanted = usize::try_from(self.spec.members()).unwrap_or_default();
+        assert!(
+            !deletes || !of_use || self.voters() >= wanted,
+            "a disk is kept until another member votes: {step:?}"
+        );
     }
 
     fn judge_learner(&self, step: &Step, ordinal: Ordinal) {
