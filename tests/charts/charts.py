@@ -176,6 +176,7 @@ USED = {
     "etcdbackupschedules/finalizers": {"update"},
     "etcdoperations": {"get", "list", "watch", "delete"},
     "etcdoperations/status": {"patch"},
+    "etcdoperations/finalizers": {"update"},
     "jobs": {"get", "list", "watch", "create"},
     "pods": {"get", "list", "watch", "create", "patch", "delete"},
     "persistentvolumeclaims": {"get", "list", "watch", "create", "patch", "delete"},

@@ -95,7 +95,7 @@ annotations:
   verbs: [patch]
 # owner references with blockOwnerDeletion
 - apiGroups: [witan.dev]
-  resources: [etcdclusters/finalizers, etcdbackups/finalizers, etcdbackupschedules/finalizers]
+  resources: [etcdclusters/finalizers, etcdbackups/finalizers, etcdbackupschedules/finalizers, etcdoperations/finalizers]
   verbs: [update]
 # a job takes a backup
 - apiGroups: [batch]
