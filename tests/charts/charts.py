@@ -219,6 +219,10 @@ def check_operator() -> None:
     for crd, source in zip(objects(everything, "CustomResourceDefinition"), sources, strict=True):
         assert crd["spec"] == source["spec"] and crd["metadata"]["name"] == source["metadata"]["name"]
         assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    listed = yaml.safe_load(yaml.safe_load((OPERATOR / "Chart.yaml").read_text())["annotations"]["artifacthub.io/crds"])
+    assert [(crd["kind"], crd["version"], crd["name"]) for crd in listed] == [
+        (crd["spec"]["names"]["kind"], crd["spec"]["versions"][0]["name"], crd["metadata"]["name"]) for crd in sources
+    ], "Chart.yaml lists the kinds of crd.yaml"
     assert "annotations" not in objects(render(OPERATOR, ["crds.keep=false"]), "CustomResourceDefinition")[0]["metadata"]
 
     some = render(OPERATOR, ["watchNamespaces={a,b,a}"])
