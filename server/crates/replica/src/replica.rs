@@ -253,7 +253,11 @@ impl Replica {
         if self.ticks.is_multiple_of(self.config.election_ticks as u64) {
             self.term_max = self.raft.raft.term + TERM_RISE_MAX;
         }
-        if self.raft.raft.state == StateRole::Leader || self.may_campaign() {
+        let leads = self.raft.raft.state == StateRole::Leader;
+        if leads || self.may_campaign() {
+            if !leads {
+                self.enter_reported_term();
+            }
             self.raft.tick();
             if self.raft.raft.state == StateRole::Follower && self.is_sole_voter() {
                 // Raft does not campaign while changes of membership are unapplied; a sole voter need

@@ -1,6 +1,6 @@
 //! Two members never run with different histories at the same time. A member that came back with an older, unrecognized
 //! disk may have helped to elect a leader that lacks acknowledged entries. Members that executed those entries must
-//! end.
+//! end, once that leader commits in its term: before that it answers nobody, and cannot confirm that it leads.
 //!
 //! Logs distinguish entries only by their terms. A member that forgot that it led a term may lead the same term again.
 //! Its new entries then look like its earlier ones, and nobody can tell them apart.
@@ -29,12 +29,15 @@ impl Invariant for NoSilentFork {
                 .filter_map(|applied| Some((applied.index, scene.ident(*member, applied.index)?)));
             self.executed.entry(*member).or_default().extend(entries);
         }
-        let Fact::Ended { views, leader, .. } = fact else {
+        let Fact::Ended { views, leader, leads, .. } = fact else {
             return Ok(());
         };
         let Some(of_leader) = self.executed.get(leader) else {
             return Ok(());
         };
+        if !of_leader.values().any(|ident| ident.term == *leads) {
+            return Ok(());
+        }
         for (member, _) in *views {
             let executed = self.executed.get(member).into_iter().flatten();
             for (index, ident) in executed {

@@ -9,7 +9,9 @@
 //!
 //! If the voters on original disks are no quorum, no leader can be confirmed. Then all voters must run. A copy votes
 //! only for a candidate whose log is at least as long as the log of every voter, and regards that candidate as
-//! confirmed if it wins. So nothing that is still on a voter's disk is lost.
+//! confirmed if it wins. So nothing that is still on a voter's disk is lost. The original may have voted in a term that
+//! the copy does not know. The other voters of that term know it, so a copy neither votes nor campaigns in a term that a
+//! voter has reported: each term has one leader.
 //!
 //! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait: each election needs all of them.
 //!
@@ -79,11 +81,12 @@ struct ConfirmedLeader {
     has_appended: bool,
 }
 
-/// The last entry of a voter's log, and the voters that it knows.
+/// The term of a voter, the last entry of its log, and the voters that it knows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct LogEnd {
     /// Tick at which the voter reported them.
     tick: u64,
+    term: u64,
     /// Term and index of the last entry.
     last: (u64, u64),
     voters: Vec<u64>,
@@ -167,14 +170,35 @@ impl Replica {
     /// Whether this member may vote for the sender of a request. A copy records what the request says about the sender.
     pub(super) fn may_vote_for(&mut self, request: &Message) -> bool {
         let (tick, last) = (self.ticks, (request.log_term, request.index));
+        // a request for a pre-vote has the term after the sender's
+        let is_pre_vote = request.get_msg_type() == MessageType::MsgRequestPreVote;
+        let term = request.term - u64::from(is_pre_vote);
         if let Some(copied) = &mut self.copied {
             let voters = request.get_snapshot().get_metadata().get_conf_state();
             let voters = voters.voters.clone();
             copied
                 .log_ends
-                .insert(request.from, LogEnd { tick, last, voters });
+                .insert(request.from, LogEnd { tick, term, last, voters });
         }
-        !self.is_contradicted() && self.is_longest_log(request.from, last)
+        !self.is_contradicted()
+            && request.term > self.reported_term(request.from)
+            && self.is_longest_log(request.from, last)
+    }
+
+    /// Returns the highest term that voters other than `candidate` have reported; 0 if this member is not a copy.
+    fn reported_term(&self, candidate: u64) -> u64 {
+        let ends = self.copied.iter().flat_map(|copied| &copied.log_ends);
+        let terms = ends.filter(|(voter, _)| **voter != candidate);
+        terms.map(|(_, end)| end.term).max().unwrap_or(0)
+    }
+
+    /// Enters the highest reported term, so that a copy that may campaign campaigns in a later one.
+    pub(super) fn enter_reported_term(&mut self) {
+        let term = self.reported_term(self.config.id);
+        let raft = &mut self.raft.raft;
+        if term > raft.term {
+            raft.become_follower(term, 0);
+        }
     }
 
     /// Whether the disk of this member allows it to campaign.
