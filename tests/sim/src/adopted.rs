@@ -2,7 +2,7 @@
 //! therefore different lineages.
 
 use witan_machine::{
-    kv::{Compact, DeleteRange, ImportedVersion, Kv, KvCommand, KvOperation, Put},
+    kv::{Compact, DeleteRange, Kv, KvCommand, KvOperation, Put},
     view::View,
 };
 
@@ -58,18 +58,7 @@ fn put_some(kv: &mut Kv) {
 fn packed(kv: &Kv) -> Kv {
     let mut copy = Kv::default();
     for written in kv.retained_versions() {
-        let pair = written.pair();
-        let version = ImportedVersion {
-            main: written.revision(),
-            sub: written.sub(),
-            deletes: written.deletes(),
-            key: written.key(),
-            value: &pair.value,
-            create_revision: pair.create_revision,
-            version: pair.version,
-            lease: pair.lease,
-        };
-        copy.import_version(&version).expect("it is sound");
+        copy.import_change(&written).expect("it is sound");
     }
     copy.finish_import(kv.compacted(), kv.compacted())
         .expect("it is sound");

@@ -2,7 +2,7 @@
 //!
 //! What does not live here: the format of the snapshot (the server).
 
-use super::{Compact, IndexEntry, Kv, Version};
+use super::{Compact, IndexEntry, KeyChange, Kv, Version};
 use crate::{
     counters::check_import,
     lease::{Lease, LeaseId},
@@ -65,6 +65,21 @@ impl Kv {
             .put(foreign.key, IndexEntry { location, tombstone });
         self.revision = foreign.main;
         Ok(())
+    }
+
+    /// Imports a version that another key space retains, as [`Self::import_version`] does.
+    pub fn import_change(&mut self, change: &KeyChange<'_>) -> Result<(), CorruptRecord> {
+        let pair = change.pair();
+        self.import_version(&ImportedVersion {
+            main: change.revision(),
+            sub: change.sub(),
+            deletes: change.deletes(),
+            key: change.key(),
+            value: &pair.value,
+            create_revision: pair.create_revision,
+            version: pair.version,
+            lease: pair.lease,
+        })
     }
 
     /// Completes an import after the last [`Kv::import_version`]: takes over the finished compaction of the
@@ -161,18 +176,7 @@ mod tests {
     fn carried(kv: &Kv, compacted: i64, asked: i64) -> Kv {
         let mut taken = Kv::default();
         for written in kv.retained_versions() {
-            let pair = written.pair();
-            let foreign = ImportedVersion {
-                main: written.revision(),
-                sub: written.sub(),
-                deletes: written.deletes(),
-                key: written.key(),
-                value: &pair.value,
-                create_revision: pair.create_revision,
-                version: pair.version,
-                lease: pair.lease,
-            };
-            taken.import_version(&foreign).unwrap();
+            taken.import_change(&written).unwrap();
         }
         taken.finish_import(compacted, asked).unwrap();
         taken

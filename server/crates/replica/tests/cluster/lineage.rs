@@ -2,7 +2,7 @@
 
 use witan_machine::{
     auth::{AuthCommand, AuthOperation, UserAdd},
-    kv::{Compact, ImportedVersion, Kv, KvCommand},
+    kv::{Compact, Kv, KvCommand},
     record::RecordChange,
 };
 
@@ -51,18 +51,7 @@ fn packed(kv: &Kv, deletes: bool) -> Kv {
     let mut copy = Kv::default();
     let written = kv.retained_versions();
     for written in written.filter(|written| deletes || !written.deletes()) {
-        let pair = written.pair();
-        let version = ImportedVersion {
-            main: written.revision(),
-            sub: written.sub(),
-            deletes: written.deletes(),
-            key: written.key(),
-            value: &pair.value,
-            create_revision: pair.create_revision,
-            version: pair.version,
-            lease: pair.lease,
-        };
-        copy.import_version(&version).expect("it is sound");
+        copy.import_change(&written).expect("it is sound");
     }
     copy.finish_import(kv.compacted(), 0).expect("it is sound");
     copy

@@ -24,7 +24,7 @@ use witan_dialect::{
     read_counters::ReadCounters, sampling::Sampler,
 };
 use witan_logging::LogLevelHandle;
-use witan_machine::kv::{Compact, DeleteRange, ImportedVersion, Kv, KvCommand, KvOperation, Put};
+use witan_machine::kv::{Compact, DeleteRange, Kv, KvCommand, KvOperation, Put};
 use witan_node::{Node, testing::NodeOfStates};
 use witan_replica::watch::range::WatchRange;
 
@@ -266,18 +266,7 @@ fn note(received: &mut Vec<Received>, answer: WatchResponse) {
 fn packed(kv: &Kv) -> Kv {
     let mut copy = Kv::default();
     for written in kv.retained_versions() {
-        let pair = written.pair();
-        let version = ImportedVersion {
-            main: written.revision(),
-            sub: written.sub(),
-            deletes: written.deletes(),
-            key: written.key(),
-            value: &pair.value,
-            create_revision: pair.create_revision,
-            version: pair.version,
-            lease: pair.lease,
-        };
-        copy.import_version(&version).expect("it is sound");
+        copy.import_change(&written).expect("it is sound");
     }
     // the newest versions may have been compacted away
     let compacted = kv.compacted().max(0);
