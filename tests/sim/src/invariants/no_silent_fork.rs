@@ -2,8 +2,8 @@
 //! disk may have helped to elect a leader that lacks acknowledged entries. Members that executed those entries must
 //! end, once that leader commits in its term: before that it answers nobody, and cannot confirm that it leads.
 //!
-//! Logs distinguish entries only by their terms. A member that forgot that it led a term may lead the same term again.
-//! Its new entries then look like its earlier ones, and nobody can tell them apart.
+//! Logs distinguish entries only by their terms. If a member forgot that it led a term, or for whom it voted in it, that
+//! term may have two leaders. Nobody can tell their entries at one index apart, nor the logs before them.
 
 use std::collections::BTreeMap;
 
@@ -40,6 +40,13 @@ impl Invariant for NoSilentFork {
         }
         for (member, _) in *views {
             let executed = self.executed.get(member).into_iter().flatten();
+            let looks_equal = |(index, ident): (&u64, &Ident)| {
+                let other = of_leader.get(index);
+                other.is_some_and(|other| other.term == ident.term && other != ident)
+            };
+            if executed.clone().any(looks_equal) {
+                continue;
+            }
             for (index, ident) in executed {
                 if of_leader
                     .get(index)
