@@ -18,6 +18,7 @@ import names
 import node
 from api import Refused, condition, eventually
 from backups import Backups
+from claims import Claims
 from containers import Containers
 from documents import Documents
 from fleet import Fleet
@@ -69,7 +70,7 @@ class Writer:
         self.process.wait()
 
 
-class Drive(Backups, Operations, Plugin, Recovery, Restores, Secure, Space, Issued, Fleet, Release, Documents, Trouble, Refusals, Outside, SameName):
+class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Space, Issued, Fleet, Release, Documents, Trouble, Refusals, Outside, SameName):
     def __init__(self):
         self.world = World(os.environ["WITAN_BIN"], os.environ["OPERATOR_BIN"], os.environ["KUBE_BIN"])
         self.rows, self.writers, self.noted = [], {}, {}
@@ -485,6 +486,8 @@ BRIEF = [
     "api_slow", "api_refuses", "api_gone", "two_operators", "operator_upgrade",
     # names that were there before
     "second_try", "half_try", "made_again", "foreign_objects", "named_services", "member_address",
+    # claims of members that serve
+    "claims_deleted", "claim_label_removed", "retain_while_hibernated",
     # a lost quorum
     "recover_quorum", "recover_old_disks",
     # what a person asks for once

@@ -269,7 +269,7 @@ fn begin_leader_transfer(
     }
 }
 
-/// Begins the replacement of the member `named`, if it is a voter, has a pod and is not the only voter.
+/// Begins the replacement of the member `named`, if it is a voter and has a pod.
 fn begin_replacement(
     cluster: &Cluster<'_>,
     seen: &Observed,
@@ -286,8 +286,6 @@ fn begin_replacement(
         "is no pod of this cluster"
     } else if member.learner {
         "is a learner, which the operator replaces by itself"
-    } else if list.voters().count() == 1 {
-        "is the only voter: its data would be lost"
     } else {
         return Start::Begin(Some((named.to_owned(), member.id)));
     };

@@ -1,0 +1,78 @@
+"""Claims of members that serve: they are deleted, lose their labels, or change their owner. No acknowledged write is lost.
+
+What cases use is in `trouble.py` and `drive.py`."""
+
+import contextlib
+import threading
+import time
+
+from api import condition, eventually
+from trouble import CLUSTERS, CORE
+
+CLAIMS = f"{CORE}/persistentvolumeclaims"
+
+
+class Claims:
+    """What `Drive` inherits."""
+
+    @contextlib.contextmanager
+    def voters_watched(self, name):
+        """Yields a list that holds the lowest number of voters at the end."""
+        lowest, seen, stop = [], [], threading.Event()
+
+        def watch():
+            while not stop.is_set():
+                members = self.cluster(name)["status"].get("members", [])
+                seen.append(sum(1 for member in members if not member.get("isLearner")))
+                time.sleep(0.1)
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield lowest
+        finally:
+            stop.set()
+            thread.join()
+            lowest.append(min(seen))
+
+    # cases
+
+    def claims_deleted(self):
+        """All claims of a cluster that serves are deleted at once, as when a storage class is changed: each member is replaced while a
+        quorum serves, and nothing is lost."""
+        name = "classless"
+        with self.brief(name):
+            before = self.claims(name)
+            with self.voters_watched(name) as lowest:
+                for pod in self.pods(name):
+                    self.api.delete(f"{CLAIMS}/data-{pod}")
+                eventually("all disks are new", lambda: self.is_ready(name) and not before & self.claims(name), 240)
+            assert lowest[0] >= 3, f"{lowest[0]} voters were left"
+
+    def claim_label_removed(self):
+        """A label is taken off the claim of a member that serves: the member keeps its disk, and the label comes back."""
+        name = "unlabelled"
+        with self.brief(name):
+            kept, pods = self.members_and_disks(name), self.uids(name)
+            path = f"{CLAIMS}/data-{self.follower(name)}"
+            self.api.patch(path, {"metadata": {"labels": {"witan.dev/cluster": None}}})
+            eventually("the label is back", lambda: self.api.get(path)["metadata"].get("labels", {}).get("witan.dev/cluster") == name)
+            self.stays(name, 10, lambda: (self.members_and_disks(name), self.uids(name)))
+            assert (self.members_and_disks(name), self.uids(name)) == (kept, pods)
+
+    def retain_while_hibernated(self):
+        """`whenDeleted` changes to Retain while no member runs: the disks outlive the cluster."""
+        name = "asleep"
+        with self.brief(name, writes=False):
+            self.change(name, replicas=0)
+            eventually("no pod is left", lambda: condition(self.cluster(name), "Hibernated")[0] == "True")
+            self.change(name, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Retain"})
+            found = lambda: self.cluster(name)
+            eventually("the change is observed", lambda: found()["status"]["observedGeneration"] == found()["metadata"]["generation"])
+            disks = self.claims(name)
+            self.api.delete(f"{CLUSTERS}/{name}")
+            eventually("the cluster is deleted", lambda: self.api.find(f"{CLUSTERS}/{name}") is None)
+            self.apply("asleep-witness", replicas=1, storage={"size": "1Gi"})
+            self.until_ready("the garbage collector had time", "asleep-witness", 1)
+            self.remove("asleep-witness")
+            assert self.claims(name) == disks, "disks were deleted"
