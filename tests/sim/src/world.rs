@@ -415,9 +415,7 @@ impl World {
             .collect();
         let unaware = self.unaware();
         let leader = self.leader().unwrap_or_default();
-        let leads = self.present().find(|(id, _)| *id == leader);
-        let leads = leads.map_or(0, |(_, member)| member.status.term);
-        self.judge(&Fact::Ended { views: &views, unaware: &unaware, leader, leads });
+        self.judge(&Fact::Ended { views: &views, unaware: &unaware, leader });
         self.trace.line(self.now, || {
             format!("end: {:?} {:?}", self.violation, self.counts)
         });

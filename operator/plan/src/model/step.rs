@@ -127,6 +127,8 @@ const SPACE_FREED: &str = "lowering the alarm NOSPACE: the compaction has freed 
 const RECOVERY_BEGUN: &str = "a new cluster is forced from member {member}, because the annotation \
     witan.dev/recover-quorum names it: the others are stopped, their disks are kept and not started again";
 
+const POLICY_APPLIED: &str = "applying the retention policy to the claim of {member}";
+
 const RETURNED: &str = "going back to the disks that the last restore has kept";
 
 impl Step {
@@ -246,10 +248,7 @@ impl Step {
                 tell.all("RestoreBegun", text)
             }
             Step::ReturnToDisks => tell.all("RestoreUndone", RETURNED),
-            Step::OwnClaim(ordinal) => {
-                let text = "applying the retention policy to the claim of {member}";
-                tell.pod(*ordinal, "ClaimOwned", text)
-            }
+            Step::OwnClaim(ordinal) => tell.pod(*ordinal, "ClaimOwned", POLICY_APPLIED),
             Step::ApplyClaim { ordinal, .. } => {
                 let text = "applying owner and labels of the claim of {member}";
                 tell.pod(*ordinal, "ClaimApplied", text)

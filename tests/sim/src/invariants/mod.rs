@@ -184,8 +184,6 @@ pub enum Fact<'a> {
         unaware: &'a [u64],
         /// The leader, 0 if there is none.
         leader: u64,
-        /// The term that it leads.
-        leads: u64,
     },
 }
 

@@ -13,6 +13,8 @@ use super::{Fact, Ident, Invariant, Scene};
 pub(super) struct NoSilentFork {
     /// The entries that each process has executed since it started or received a state.
     executed: BTreeMap<u64, BTreeMap<u64, Ident>>,
+    /// The term of each member.
+    terms: BTreeMap<u64, u64>,
 }
 
 impl Invariant for NoSilentFork {
@@ -29,13 +31,17 @@ impl Invariant for NoSilentFork {
                 .filter_map(|applied| Some((applied.index, scene.ident(*member, applied.index)?)));
             self.executed.entry(*member).or_default().extend(entries);
         }
-        let Fact::Ended { views, leader, leads, .. } = fact else {
+        if let Fact::Turned { member, status, .. } = fact {
+            self.terms.insert(*member, status.term);
+        }
+        let Fact::Ended { views, leader, .. } = fact else {
             return Ok(());
         };
         let Some(of_leader) = self.executed.get(leader) else {
             return Ok(());
         };
-        if !of_leader.values().any(|ident| ident.term == *leads) {
+        let leads = self.terms.get(leader).copied().unwrap_or_default();
+        if !of_leader.values().any(|ident| ident.term == leads) {
             return Ok(());
         }
         for (member, _) in *views {

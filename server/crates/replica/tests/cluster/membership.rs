@@ -24,7 +24,11 @@ fn promote(promote: u64) -> Command {
 }
 
 /// Proposes a change and waits for what came of it.
-pub(super) fn done(cluster: &mut Cluster, at: u64, command: Command) -> Result<(), MembershipError> {
+pub(super) fn done(
+    cluster: &mut Cluster,
+    at: u64,
+    command: Command,
+) -> Result<(), MembershipError> {
     let ticket = cluster.propose(at, command);
     cluster.until(|cluster| cluster.answer(at, ticket).is_some());
     let applied = cluster.answer(at, ticket).expect("answered");
