@@ -40,8 +40,8 @@ pub(crate) fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
         .any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// Returns the generation of the spec that was observed. It stays until the retention policy is applied to all claims,
-/// because whoever waits for it relies on that.
+/// Returns the observed generation of the spec. It advances after the retention policy applies to all claims, because users
+/// wait for it before they delete a cluster.
 fn observed_generation(of: Subject<'_>, seen: &Observed) -> Option<i64> {
     let applied = !seen.claims().any(|claim| claim.other_owner);
     if applied {

@@ -19,7 +19,7 @@ pub(super) fn has_spare_voter(joined: &Joined<'_>) -> bool {
     joined.list.voters().count() > joined.pass.spec.members() as usize
 }
 
-/// Returns why a voter must be replaced even while it answers: a person asked for it, or its claim is being deleted.
+/// Returns the reason to replace a voter that may still answer: a person asks for it, or deletes its claim.
 pub(super) fn must_go(
     joined: &Joined<'_>,
     ordinal: Ordinal,

@@ -97,7 +97,7 @@ impl HeldViews {
         Self(Arc::new(Shared { quota_bytes, held: Mutex::default() }))
     }
 
-    /// Registers a reader of the present state. Only a snapshot for another member is not told to end.
+    /// Registers a reader of the present state. `may_end` is false for a snapshot for another member.
     pub(super) fn hold(&self, machine: &StateMachine, may_end: bool) -> HeldView {
         let (end, ended) = watch::channel(false);
         let mut held = self.0.held.lock();

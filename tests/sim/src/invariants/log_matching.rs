@@ -1,8 +1,5 @@
 //! Log Matching (§5.3): two entries with the same index and term are the same entry, and so are all
 //! entries before them. It is enough that they agree on their predecessor's term.
-//!
-//! A member with an older copy of its disk may lead a term again that it has forgotten. Then no other disk holds an entry
-//! that it proposed in that term before: all voters have told it where their logs end.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +15,6 @@ impl Invariant for LogMatching {
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Forced { kept, .. } = fact {
             self.entries.retain(|(index, _), _| index <= kept);
-        }
-        if let Fact::OlderDisk { .. } = fact {
-            self.entries.retain(|(index, term), (payload, _)| {
-                let held = Ident { term: *term, payload: *payload };
-                let mut members = 1..=scene.disks.len() as u64;
-                members.any(|member| scene.ident(member, *index) == Some(held))
-            });
         }
         let Fact::Written { member, records, .. } = fact else {
             return Ok(());
