@@ -43,7 +43,7 @@ use crate::{
 };
 
 pub(crate) use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address};
-pub(crate) use restore::{find_backup, restore_source};
+pub(crate) use restore::{FoundBackup, find_backup, restore_source};
 pub(crate) use secrets::{Secrets, SecretsSeen, is_issued};
 
 /// The objects of one cluster.

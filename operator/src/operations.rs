@@ -7,6 +7,7 @@
 mod compare;
 mod deadline;
 mod decide;
+mod once;
 mod record;
 mod restore;
 #[cfg(test)]
@@ -46,6 +47,8 @@ const HOLD: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(5);
 /// How long a pass may take: the comparison of members waits up to 60 s for their hashes.
 const PASS_LONGEST: Duration = Duration::from_secs(120);
+/// Seconds that an operation is kept by default after its end, unless it is destructive.
+const TTL_DEFAULT_S: i64 = 24 * 3600;
 /// The reason of the condition of most operations that have failed.
 const FAILED: &str = "Failed";
 
@@ -100,6 +103,9 @@ impl<M: Members> Operations<M> {
                 .end_as(operation, Some(&cluster), status, Err(text), reason)
                 .await;
         }
+        if !runs && let Some(refusal) = once::refused(operation, &cluster, Timestamp::now()) {
+            return self.refuse(operation, Some(&cluster), refusal).await;
+        }
         // those that wait for another one ask no member
         if !runs && let Some(why) = self.ahead(operation).await? {
             return self.refuse_or_hold(operation, &cluster, why).await;
@@ -147,6 +153,9 @@ impl<M: Members> Operations<M> {
             let text = format!("EtcdCluster {name} was deleted before the operation had ended");
             return self.end(operation, None, Err(text)).await;
         }
+        if let Some(refusal) = once::is_late(operation, Timestamp::now()) {
+            return self.refuse(operation, None, refusal).await;
+        }
         let namespace = operation.namespace().unwrap_or_default();
         let text = format!("EtcdCluster {name} does not exist in namespace {namespace}");
         self.hold(operation, text).await
@@ -167,23 +176,33 @@ impl<M: Members> Operations<M> {
             Start::Begin(member) => member,
         };
         let mut status = described(at.operation);
+        let (client, cluster) = (&self.operator.client, at.cluster.resource);
         if let Some(asked) = &at.operation.spec.restore {
-            let client = &self.operator.client;
-            match find_backup(client, &at.cluster.namespace, asked).await? {
-                Ok(source) => status.source = Some(source),
+            match find_backup(client, &at.cluster.namespace, &asked.from).await? {
                 Err(why) => return self.hold(at.operation, why).await,
+                Ok(found) => match restore::of_another(&found, asked, &at.cluster.name) {
+                    Some(text) => return self.end(at.operation, Some(cluster), Err(text)).await,
+                    None => status.source = Some(found.point),
+                },
             }
+        }
+        // in this order: what has begun is recorded on the cluster
+        let what = "record the operation in the EtcdCluster";
+        if let Some(after) = once::recorded(at.operation, cluster)
+            && !write_status(client, cluster, &after, what).await?
+        {
+            return Ok(Action::requeue(LOOK));
         }
         status.phase = Some(OperationPhase::Running);
         status.started_at = Some(now());
-        status.cluster_uid = at.cluster.resource.uid();
+        status.cluster_uid = cluster.uid();
         status.message = None;
         if let Some((name, id)) = member {
             (status.member, status.member_id) = (Some(name), Some(format!("{id:x}")));
         }
         if self.write(at.operation, status, "Running").await? {
             let text = "has begun".to_owned();
-            self.publish(at.operation, at.cluster.resource, "OperationBegun", text)
+            self.publish(at.operation, cluster, "OperationBegun", text)
                 .await;
         }
         Ok(Action::requeue(Duration::ZERO))
@@ -267,6 +286,18 @@ impl<M: Members> Operations<M> {
         self.end(operation, Some(cluster), Err(text)).await
     }
 
+    /// Ends an operation that must not begin.
+    async fn refuse(
+        &self,
+        operation: &EtcdOperation,
+        cluster: Option<&EtcdCluster>,
+        refusal: once::Refusal,
+    ) -> Result<Action, PassError> {
+        let (status, result) = (described(operation), Err(refusal.text));
+        self.end_as(operation, cluster, status, result, refusal.reason)
+            .await
+    }
+
     async fn hold(&self, operation: &EtcdOperation, why: String) -> Result<Action, PassError> {
         let mut status = described(operation);
         status.phase = Some(OperationPhase::Pending);
@@ -312,6 +343,12 @@ impl<M: Members> Operations<M> {
         status.progress = None;
         status.message = Some(text.clone());
         if let Some(cluster) = cluster {
+            let what = "record the result in the EtcdCluster";
+            if let Some(after) = once::with_result(operation, cluster, phase)
+                && !write_status(&self.operator.client, cluster, &after, what).await?
+            {
+                return Ok(Action::requeue(LOOK));
+            }
             self.clean(operation, cluster).await?;
         }
         if !self.write(operation, status, why).await? {
@@ -406,7 +443,11 @@ impl<M: Members> Operations<M> {
         operation: &EtcdOperation,
         completed: &Time,
     ) -> Result<Action, PassError> {
-        let kept = operation.spec.ttl_seconds_after_finished;
+        let is_kept = operation.spec.verb().is_some_and(Verb::is_destructive);
+        let by_default = (!is_kept).then_some(TTL_DEFAULT_S);
+        let Some(kept) = operation.spec.ttl_seconds_after_finished.or(by_default) else {
+            return Ok(Action::await_change());
+        };
         let age = Timestamp::now()
             .as_second()
             .saturating_sub(completed.0.as_second());

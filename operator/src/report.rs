@@ -92,6 +92,7 @@ pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClust
         restored_revision: of.before.restored_revision,
         recovery: recovery(of, seen),
         restore: restore(of.before, seen),
+        past_operations: of.before.past_operations.clone(),
         compaction: of.before.compaction.clone(),
         certificates: certificates(of.cluster, seen),
         conditions: Vec::new(),

@@ -54,14 +54,14 @@ pub use pods::{
     EvictionPolicy, OnCorruption, PeerService, PullPolicy, SelfHealing, ServiceType, Services,
     UpdateKind, UpdateStrategy,
 };
-pub use restore::{Restore, RestorePhase, RestorePoint, RestoreStatus};
+pub use restore::{Restore, RestoreInPlace, RestorePhase, RestorePoint, RestoreStatus};
 pub use security::{
     Auth, CertManagerCertificate, CertificateSource, IssuerRef, ManagedCertificate, PeerTlsSource,
     SecretRef, ServerTlsSource, Tls, secret_file,
 };
 pub use status::{
     CertificateStatus, CompactionStatus, DiscoveryStatus, EtcdClusterStatus, MemberPhase,
-    MemberStatus, OperationStatus, RecoveryPhase, RecoveryStatus,
+    MemberStatus, OperationStatus, PastOperation, RecoveryPhase, RecoveryStatus,
 };
 pub use storage::{AccessMode, ClaimRetention, Medium, Retention, Storage};
 pub use text::{ByteQuantity, OpenObject, Span};

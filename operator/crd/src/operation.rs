@@ -10,7 +10,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::restore::{Restore, RestorePoint};
+use super::restore::{RestoreInPlace, RestorePoint};
 
 /// One operation on a cluster.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -61,6 +61,10 @@ pub struct EtcdOperationSpec {
     /// Name of the EtcdCluster, in the same namespace.
     #[schemars(length(min = 1, max = 45))]
     pub cluster_name: String,
+    /// UID of the EtcdCluster. If it is set, the operation fails on another EtcdCluster of the same name.
+    #[serde(rename = "clusterUID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub cluster_uid: Option<String>,
     /// Hands leadership over to another voter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub move_leader: Option<MoveLeader>,
@@ -84,7 +88,7 @@ pub struct EtcdOperationSpec {
     pub recover_quorum: Option<RecoverQuorum>,
     /// Stops all members, keeps their disks, and starts as many new members from a backup, in the same EtcdCluster.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub restore: Option<Restore>,
+    pub restore: Option<RestoreInPlace>,
     /// Stops all members and goes back to the disks that the last restore has kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo_restore: Option<NoSettings>,
@@ -94,19 +98,17 @@ pub struct EtcdOperationSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub active_deadline_seconds: Option<i64>,
-    /// How many seconds the resource is kept after the operation has ended; a day by default.
-    #[serde(default = "day")]
+    /// Seconds from the creation of the resource within which the operation may begin; it fails after that with the reason
+    /// StartDeadlineExceeded. The default is 600 for `restore`, `undoRestore`, `recoverQuorum` and `replaceMember`; the others
+    /// wait without a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 31_536_000))]
+    pub start_deadline_seconds: Option<i64>,
+    /// Seconds after the end of the operation until the resource is deleted. By default, `restore`, `undoRestore`,
+    /// `recoverQuorum` and `replaceMember` are kept, and the others are deleted after a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 31_536_000))]
-    pub ttl_seconds_after_finished: i64,
-}
-
-impl EtcdOperationSpec {
-    /// How many seconds the resource is kept by default: a day.
-    pub const TTL_DEFAULT_S: i64 = 24 * 3600;
-}
-
-fn day() -> i64 {
-    EtcdOperationSpec::TTL_DEFAULT_S
+    pub ttl_seconds_after_finished: Option<i64>,
 }
 
 /// An operation without settings.
@@ -149,11 +151,26 @@ pub enum Verb<'a> {
     RotateCertificates,
     ConsistencyCheck,
     RecoverQuorum(&'a RecoverQuorum),
-    Restore(&'a Restore),
+    Restore(&'a RestoreInPlace),
     UndoRestore,
 }
 
 impl Verb<'_> {
+    /// Whether the operation replaces data or disks. Such an operation runs once, soon after it was asked for.
+    pub fn is_destructive(self) -> bool {
+        match self {
+            Verb::ReplaceMember(_)
+            | Verb::RecoverQuorum(_)
+            | Verb::Restore(_)
+            | Verb::UndoRestore => true,
+            Verb::MoveLeader(_)
+            | Verb::Restart
+            | Verb::Defragment
+            | Verb::RotateCertificates
+            | Verb::ConsistencyCheck => false,
+        }
+    }
+
     /// Returns the name, which is shown, and is a label of a metric.
     pub fn name(self) -> &'static str {
         match self {

@@ -45,6 +45,23 @@ pub struct Restore {
     pub bump_revision: i64,
 }
 
+/// A backup that takes the place of the data of an EtcdCluster.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreInPlace {
+    /// The backup.
+    #[serde(flatten)]
+    pub from: Restore,
+    /// Name of the EtcdCluster that the EtcdBackup is of, if it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 45))]
+    pub from_cluster: Option<String>,
+    /// Whether the restore may begin while the PVCs that an earlier restore has kept exist: `undoRestore` does not return to
+    /// those PVCs after it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forget_kept_disks: bool,
+}
+
 /// One snapshot of a store, and the end of the changes after it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]

@@ -1,12 +1,12 @@
 //! The status that the operator reports. It follows from observation alone, except for the few facts that a later pass
 //! needs (`clusterID`, `admittedSpec`, `bootstrapMembers`, `discovery.url`, `restoredFrom`,
-//! `recovery`, `restore`, `compaction`).
+//! `recovery`, `restore`, `pastOperations`, `compaction`).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::restore::RestoreStatus;
+use super::{operation::OperationPhase, restore::RestoreStatus};
 
 /// Status of an EtcdCluster.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -88,6 +88,11 @@ pub struct EtcdClusterStatus {
     /// The last restore in place; it is recorded before a member is stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreStatus>,
+    /// The last operations that replaced data or disks, each recorded before it begins. An EtcdOperation of the same name does not
+    /// run again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub past_operations: Vec<PastOperation>,
     /// The last compaction that the operator has asked for, because the alarm NOSPACE was raised.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compaction: Option<CompactionStatus>,
@@ -176,6 +181,23 @@ pub struct OperationStatus {
     pub message: Option<String>,
     /// Since when.
     pub started_at: Time,
+}
+
+/// An operation that has begun.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PastOperation {
+    /// Name of the EtcdOperation.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Its verb.
+    pub verb: String,
+    /// When it began.
+    pub started_at: Time,
+    /// Its result, once it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<OperationPhase>,
 }
 
 /// A recovery from the loss of a quorum.

@@ -39,11 +39,7 @@ pub(super) fn operation(
     now: Timestamp,
 ) -> EtcdOperation {
     let name = format!("{cluster}-{verb}-{}", now.strftime("%Y%m%d-%H%M%S"));
-    let spec = EtcdOperationSpec {
-        cluster_name: cluster.to_owned(),
-        ttl_seconds_after_finished: EtcdOperationSpec::TTL_DEFAULT_S,
-        ..asked
-    };
+    let spec = EtcdOperationSpec { cluster_name: cluster.to_owned(), ..asked };
     EtcdOperation::new(&name, spec)
 }
 

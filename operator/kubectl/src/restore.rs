@@ -8,7 +8,8 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt as _;
 use witan_crd::{
     BackupPhase, BootstrapSource, EtcdBackup, EtcdCluster, EtcdClusterSpec, EtcdOperation,
-    EtcdOperationSpec, NoSettings, REPLICAS_DEFAULT, Restore, RestorePhase, SecretRef,
+    EtcdOperationSpec, NoSettings, REPLICAS_DEFAULT, Restore, RestoreInPlace, RestorePhase,
+    SecretRef,
 };
 
 use super::{
@@ -101,7 +102,7 @@ async fn in_place(
 ) -> Result<(), PluginError> {
     let cluster = target.cluster(&flags.name).await?;
     let now = Timestamp::now();
-    let made = operation(flags, now);
+    let made = operation(flags, backup, now);
     if flags.dry_run {
         return print(&yaml(&made)?);
     }
@@ -120,14 +121,21 @@ async fn in_place(
     acts::ask(target, &made, flags.wait).await
 }
 
-fn operation(flags: &RestoreFlags, now: Timestamp) -> EtcdOperation {
+fn operation(flags: &RestoreFlags, backup: Option<&EtcdBackup>, now: Timestamp) -> EtcdOperation {
     let verb = if flags.undo {
         "undo-restore"
     } else {
         "restore"
     };
+    let of = backup.map(|backup| backup.spec.cluster_ref.name.clone());
+    let from_cluster = of.filter(|of| *of != flags.name);
+    let restore = wanted(flags);
     let spec = EtcdOperationSpec {
-        restore: wanted(flags),
+        restore: restore.map(|from| RestoreInPlace {
+            from,
+            from_cluster,
+            ..RestoreInPlace::default()
+        }),
         undo_restore: flags.undo.then_some(NoSettings {}),
         ..EtcdOperationSpec::default()
     };
@@ -179,10 +187,15 @@ fn returns(cluster: &EtcdCluster) -> Result<String, String> {
         return Err(text);
     };
     let (claims, operation) = (last.kept_disks.join(", "), &last.operation);
+    if last.source.is_none() {
+        return Err(format!(
+            "{name} went back to its previous PVCs by EtcdOperation {operation}, and keeps those of the restore: {claims}"
+        ));
+    }
     Ok(format!(
         "{name} goes back to the PVCs that EtcdOperation {operation} has kept: {claims}.\n\
          All members are stopped, and clients are cut off until those of these PVCs serve.\nWhat was written since the restore \
-         is on the present PVCs alone, which are kept in turn.\n"
+         is on the present PVCs alone, which are kept.\n"
     ))
 }
 

@@ -30,7 +30,7 @@ pub(crate) async fn restore_source(
         return Ok(Ok(None));
     };
     let mut point = match find_backup(client, &cluster.namespace, asked).await? {
-        Ok(point) => point,
+        Ok(found) => found.point,
         Err(missing) => return Ok(Err(missing)),
     };
     // all first members must begin from the same snapshot
@@ -44,12 +44,19 @@ pub(crate) async fn restore_source(
     Ok(Ok(Some(point)))
 }
 
+/// A backup that can be restored.
+pub(crate) struct FoundBackup {
+    pub(crate) point: RestorePoint,
+    /// Name of the EtcdCluster that it is of; `None` if only its place is known.
+    pub(crate) of: Option<String>,
+}
+
 /// Looks up a backup; why it cannot be used, as text, if it is not there or not complete.
 pub(crate) async fn find_backup(
     client: &Client,
     namespace: &str,
     asked: &Restore,
-) -> Result<Result<RestorePoint, String>, ApiFailure> {
+) -> Result<Result<FoundBackup, String>, ApiFailure> {
     let point = |store, location, name| RestorePoint {
         store,
         location,
@@ -60,7 +67,8 @@ pub(crate) async fn find_backup(
     };
     if let Some(store) = &asked.store {
         let name = asked.name.clone().unwrap_or_default();
-        return Ok(Ok(point(store.clone(), location(store, &[]), name)));
+        let point = point(store.clone(), location(store, &[]), name);
+        return Ok(Ok(FoundBackup { point, of: None }));
     }
     let name = asked.backup_ref.as_ref();
     let name = name.map_or("", |backup| &backup.name);
@@ -72,7 +80,9 @@ pub(crate) async fn find_backup(
     let status = backup.status.unwrap_or_default();
     match (status.phase, status.location, status.name) {
         (Some(BackupPhase::Succeeded), Some(location), Some(stored)) => {
-            Ok(Ok(point(backup.spec.settings.store, location, stored)))
+            let point = point(backup.spec.settings.store, location, stored);
+            let of = Some(backup.spec.cluster_ref.name);
+            Ok(Ok(FoundBackup { point, of }))
         }
         (Some(BackupPhase::Failed), ..) => {
             let said = status.message.unwrap_or_default();

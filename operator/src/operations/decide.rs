@@ -57,7 +57,7 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> S
     let begun = match verb {
         Verb::Defragment => Ok(Start::End(Ok(DEFRAGMENT.to_owned()))),
         Verb::ConsistencyCheck => Ok(Start::Begin(None)),
-        Verb::Restore(_) => managed(cluster).map(|()| restore::may_restore(cluster, seen)),
+        Verb::Restore(of) => managed(cluster).map(|()| restore::may_restore(cluster, seen, of)),
         Verb::UndoRestore => managed(cluster).map(|()| restore::may_return(cluster, seen)),
         Verb::RecoverQuorum(of) => {
             free(cluster).map(|()| begin_recovery(cluster, seen, &of.survivor))

@@ -6,14 +6,14 @@
 mod check;
 
 use kube::ResourceExt as _;
-use witan_crd::{EtcdOperation, RestorePhase, RestorePoint, RestoreStatus, quorum};
+use witan_crd::{EtcdOperation, RestoreInPlace, RestorePhase, RestorePoint, RestoreStatus, quorum};
 use witan_plan::model::{Observed, Ordinal};
 
 use super::{
     decide::{Next, Start, progress, settled},
     record::now,
 };
-use crate::resources::Cluster;
+use crate::{observe::FoundBackup, resources::Cluster};
 
 const NO_DISKS: &str = "the members have no disks that could be kept: delete the EtcdCluster, and create one that begins from the \
     backup (spec.bootstrap.restore)";
@@ -46,21 +46,72 @@ pub(super) fn recorded<'a>(
     last(cluster).filter(|last| Some(&last.operation_uid) == uid.as_ref())
 }
 
-/// Whether a cluster may be restored from a backup: all of its members can be stopped, and have disks to keep.
-pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed) -> Start {
-    match elsewhere(cluster, seen) {
-        _ if !cluster.spec().is_durable() => Start::End(Err(NO_DISKS.to_owned())),
-        Some(name) => Start::End(Err(format!("{name} {FOREIGN}"))),
-        None => Start::Begin(None),
-    }
+/// Whether a cluster may be restored from a backup: all of its members can be stopped and have disks to keep, and no earlier
+/// restore has kept disks to which `undoRestore` returns.
+pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &RestoreInPlace) -> Start {
+    let kept = kept_by_last(cluster, seen);
+    let why = if !cluster.spec().is_durable() {
+        NO_DISKS.to_owned()
+    } else if let Some(name) = elsewhere(cluster, seen) {
+        format!("{name} {FOREIGN}")
+    } else if let Some(kept) = kept.filter(|_| !asked.forget_kept_disks) {
+        kept
+    } else {
+        return Start::Begin(None);
+    };
+    Start::End(Err(why))
 }
 
-/// Whether a cluster may go back to the disks that its last restore has kept.
+/// Returns the text about the disks that the last restore has kept, if it has ended and one of them is there.
+fn kept_by_last(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
+    let last = last(cluster)?;
+    let returns = last.phase == RestorePhase::Done && last.source.is_some();
+    let kept = last.kept_disks.iter();
+    let kept: Vec<_> = kept.filter(|name| is_usable(cluster, seen, name)).collect();
+    let kept = kept.iter().map(|name| name.as_str()).collect::<Vec<_>>();
+    (returns && last.kept_cluster_id.is_some() && !kept.is_empty()).then(|| {
+        format!(
+            "the restore of EtcdOperation {} has kept the PVCs {}, and undoRestore would not return to them any more: delete \
+             them, or set restore.forgetKeptDisks",
+            last.operation,
+            kept.join(", ")
+        )
+    })
+}
+
+/// Returns the text about a backup of another cluster than the one named `own`, unless the operation names that cluster.
+pub(super) fn of_another(found: &FoundBackup, asked: &RestoreInPlace, own: &str) -> Option<String> {
+    let meant = asked.from_cluster.as_deref().unwrap_or(own);
+    let of = found.of.as_deref().filter(|of| *of != meant)?;
+    Some(format!(
+        "the EtcdBackup is of EtcdCluster {of}, not of {meant}: if its data is meant, set restore.fromCluster to {of}"
+    ))
+}
+
+/// Whether a cluster may go back to the disks that its last restore has kept. A cluster that went back does not return to the
+/// restored data: the same request twice has the effect of one.
 pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed) -> Start {
+    if let Some(last) = last(cluster).filter(|last| last.source.is_none()) {
+        return match last.phase {
+            RestorePhase::Done => Start::End(Ok(format!(
+                "nothing to do: the cluster went back to {} by EtcdOperation {}",
+                last.disks.join(", "),
+                last.operation
+            ))),
+            RestorePhase::Stopping | RestorePhase::Starting => Start::Begin(None),
+        };
+    }
     match cannot_return(cluster, seen) {
         Some(why) => Start::End(Err(why)),
         None => Start::Begin(None),
     }
+}
+
+/// Whether a member can start from the claim of this name.
+fn is_usable(cluster: &Cluster<'_>, seen: &Observed, name: &str) -> bool {
+    let ordinal = cluster.ordinal_of_claim(name);
+    let claim = ordinal.and_then(|ordinal| seen.claim(ordinal));
+    claim.is_some_and(|claim| !claim.deleting && !claim.lost)
 }
 
 /// Returns why a cluster cannot go back; `None` if a majority of the disks that its last restore has kept is there.
@@ -72,12 +123,8 @@ fn cannot_return(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let Some(kept) = kept.map(|last| &last.kept_disks) else {
         return Some(NOTHING_KEPT.to_owned());
     };
-    let usable = |name: &String| {
-        let ordinal = cluster.ordinal_of_claim(name);
-        let claim = ordinal.and_then(|ordinal| seen.claim(ordinal));
-        claim.is_some_and(|claim| !claim.deleting && !claim.lost)
-    };
-    let found = kept.iter().filter(|name| usable(name)).count();
+    let usable = kept.iter().filter(|name| is_usable(cluster, seen, name));
+    let found = usable.count();
     (found < quorum(kept.len())).then(|| {
         format!(
             "{found} of the {} PVCs that were kept can be used, which is no majority: {}",
@@ -103,9 +150,10 @@ pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Obse
         if operation.spec.restore.is_some() {
             return Next::CheckBackup;
         }
-        return match cannot_return(cluster, seen) {
-            Some(why) => Next::End(Err(why)),
-            None => Next::Record(Box::new(returning(operation, cluster, seen))),
+        return match may_return(cluster, seen) {
+            Start::End(result) => Next::End(result),
+            Start::Hold(why) => Next::Watch(why),
+            Start::Begin(_) => Next::Record(Box::new(returning(operation, cluster, seen))),
         };
     };
     match record.phase {
@@ -138,9 +186,10 @@ pub(super) fn result(
     let delete = format!("to delete them: kubectl delete pvc --namespace {namespace} {list}");
     let kept = match &restore.kept_cluster_id {
         _ if all.is_empty() => String::new(),
-        Some(_) => format!(
+        Some(_) if restore.source.is_some() => format!(
             "; the previous PVCs are kept: {all}; to go back to them create an EtcdOperation with undoRestore: {{}}, {delete}"
         ),
+        Some(_) => format!("; the PVCs of the restored cluster are kept: {all}; {delete}"),
         None => format!("; the PVCs of members that have never served are kept: {all}; {delete}"),
     };
     let text = |compared: String| format!("{from}; {compared}{kept}");
@@ -178,12 +227,14 @@ fn returning(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) 
     let Some(last) = last(cluster) else {
         return new_record(operation);
     };
-    let (kept_disks, kept_cluster_id) = match (last.phase, &last.source) {
-        (RestorePhase::Done, _) => in_use(cluster, seen, &[]),
-        (RestorePhase::Stopping | RestorePhase::Starting, None) => {
-            (last.disks.clone(), last.cluster_id.clone())
-        }
-        (RestorePhase::Stopping | RestorePhase::Starting, Some(_)) => {
+    if last.source.is_none() {
+        // the operation of this return was deleted before its end
+        let RestoreStatus { operation, operation_uid, .. } = new_record(operation);
+        return RestoreStatus { operation, operation_uid, ..last.clone() };
+    }
+    let (kept_disks, kept_cluster_id) = match last.phase {
+        RestorePhase::Done => in_use(cluster, seen, &[]),
+        RestorePhase::Stopping | RestorePhase::Starting => {
             (in_use(cluster, seen, &last.kept_disks).0, None)
         }
     };

@@ -1,5 +1,6 @@
 //! Operations against a fake API server, without members.
 
+mod once;
 mod restore;
 
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ fn ask(fake: &FakeApi, name: &str, created: &str, spec: &Value) {
             "name": name, "namespace": "shop", "uid": name, "creationTimestamp": created,
             "managedFields": [
                 written("witan-operator", created, json!("status")),
-                written("kubectl-edit", "2026-09-01T00:00:00Z", json!(null)),
+                written("kubectl-edit", "2099-09-01T00:00:00Z", json!(null)),
                 written("kubectl-create", created, json!(null)),
             ],
         },
@@ -59,15 +60,26 @@ fn recovery() -> Value {
     json!({"recoverQuorum": {"survivor": "orders-1"}})
 }
 
-const EARLY: &str = "2026-01-02T03:04:05Z";
-const LATE: &str = "2026-01-02T03:04:06Z";
+fn seconds_ago(seconds: i64) -> String {
+    let at = Timestamp::from_second(Timestamp::now().as_second() - seconds);
+    at.expect("a time of this century").to_string()
+}
+
+/// A time before [`late`], within the default deadline for the start of an operation.
+fn early() -> String {
+    seconds_ago(100)
+}
+
+fn late() -> String {
+    seconds_ago(90)
+}
 
 /// Each pass is that of another operator: nothing but the record says where the last one has ended.
 #[tokio::test]
 async fn an_operation_goes_on_after_a_restart_and_runs_once() {
     let fake = FakeApi::default();
     fake.put_cluster(&json!({}));
-    ask(&fake, "lost", EARLY, &recovery());
+    ask(&fake, "lost", &early(), &recovery());
     let begun = pass(&fake, &started(&fake), "lost").await;
     assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
     assert_eq!(begun.requested_by.as_deref(), Some("kubectl-create"));
@@ -80,7 +92,7 @@ async fn an_operation_goes_on_after_a_restart_and_runs_once() {
     assert_eq!(annotation(&fake), "orders-1");
     let waits = pass(&fake, &started(&fake), "lost").await;
     assert_eq!(waits.phase, Some(OperationPhase::Running), "{waits:?}");
-    let done = json!({"member": "orders-1", "phase": "Done", "startedAt": LATE});
+    let done = json!({"member": "orders-1", "phase": "Done", "startedAt": late()});
     fake.change(CLUSTER, &json!({"status": {"recovery": done}}));
     let operations = started(&fake);
     let done = pass(&fake, &operations, "lost").await;
@@ -107,8 +119,8 @@ async fn one_operation_of_a_cluster_runs_at_a_time() {
     let fake = FakeApi::default();
     fake.put_cluster(&json!({}));
     let spec = json!({"consistencyCheck": {}});
-    ask(&fake, "second", LATE, &spec);
-    ask(&fake, "first", EARLY, &spec);
+    ask(&fake, "second", &late(), &spec);
+    ask(&fake, "first", &early(), &spec);
     let operations = started(&fake);
     let waits = pass(&fake, &operations, "second").await;
     assert_eq!(waits.phase, Some(OperationPhase::Pending));
@@ -126,8 +138,8 @@ async fn an_operation_that_waits_for_another_does_not_observe_the_cluster() {
     let fake = FakeApi::default();
     fake.put_cluster(&json!({}));
     let spec = json!({"consistencyCheck": {}});
-    ask(&fake, "first", EARLY, &spec);
-    ask(&fake, "second", LATE, &spec);
+    ask(&fake, "first", &early(), &spec);
+    ask(&fake, "second", &late(), &spec);
     // an image without a repository: this operator cannot observe a cluster
     let operations = Operations::new(Arc::new(operator(&fake, "")));
     let read = |name: &str| {
@@ -147,11 +159,11 @@ async fn what_repairs_a_cluster_goes_before_what_waits() {
     let operations = started(&fake);
     let lost = json!({"restore": {"backupRef": {"name": "gone"}}});
     for (name, spec) in [("all", json!({"restart": {}})), ("back", lost)] {
-        ask(&fake, name, EARLY, &spec);
+        ask(&fake, name, &early(), &spec);
         let waits = pass(&fake, &operations, name).await;
         assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
     }
-    ask(&fake, "lost", LATE, &recovery());
+    ask(&fake, "lost", &late(), &recovery());
     let waits = pass(&fake, &operations, "all").await.message;
     says(waits.clone(), "EtcdOperation lost (Pending)");
     says(waits, "delete it");
@@ -169,14 +181,14 @@ async fn a_recovery_begins_at_once_or_fails() {
         json!({"spec": {"replicas": 0}}),
     ] {
         fake.put_cluster(&more);
-        ask(&fake, "lost", EARLY, &recovery());
+        ask(&fake, "lost", &early(), &recovery());
         let failed = pass(&fake, &operations, "lost").await;
         assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
     }
     fake.put_cluster(&json!({}));
-    ask(&fake, "check", EARLY, &json!({"consistencyCheck": {}}));
+    ask(&fake, "check", &early(), &json!({"consistencyCheck": {}}));
     pass(&fake, &operations, "check").await;
-    ask(&fake, "lost", LATE, &recovery());
+    ask(&fake, "lost", &late(), &recovery());
     let failed = pass(&fake, &operations, "lost").await;
     says(failed.message.clone(), "EtcdOperation check (Running)");
     says(failed.message, "delete it");
@@ -188,7 +200,7 @@ async fn a_recovery_begins_at_once_or_fails() {
 async fn an_operation_replaces_no_annotation_of_a_person() {
     let fake = FakeApi::default();
     fake.put_cluster(&json!({}));
-    ask(&fake, "lost", EARLY, &recovery());
+    ask(&fake, "lost", &early(), &recovery());
     let operations = started(&fake);
     pass(&fake, &operations, "lost").await;
     let other = json!({RECOVER_QUORUM: "orders-2"});
@@ -203,18 +215,20 @@ async fn an_operation_replaces_no_annotation_of_a_person() {
 async fn a_later_restart_is_that_of_an_operation_as_well() {
     let fake = FakeApi::default();
     let operations = started(&fake);
+    let (early, late, later) = (
+        "2026-01-02T03:04:05Z",
+        "2026-01-02T03:04:06Z",
+        "2026-01-02T03:04:07Z",
+    );
     for (found, after) in [
-        (json!({}), LATE),
-        (json!({RESTARTED_AT: "by hand"}), LATE),
-        (json!({RESTARTED_AT: EARLY}), LATE),
-        (
-            json!({RESTARTED_AT: "2026-01-02T03:04:07Z"}),
-            "2026-01-02T03:04:07Z",
-        ),
+        (json!({}), late),
+        (json!({RESTARTED_AT: "by hand"}), late),
+        (json!({RESTARTED_AT: early}), late),
+        (json!({RESTARTED_AT: later}), later),
     ] {
         fake.put_cluster(&json!({"metadata": {"annotations": found}}));
-        ask(&fake, "all", EARLY, &json!({"restart": {}}));
-        let begun = json!({"phase": "Running", "startedAt": LATE, "clusterUID": "u"});
+        ask(&fake, "all", early, &json!({"restart": {}}));
+        let begun = json!({"phase": "Running", "startedAt": late, "clusterUID": "u"});
         fake.change("/etcdoperations/all", &json!({"status": begun}));
         let status = pass(&fake, &operations, "all").await;
         let cluster = fake.get(CLUSTER).expect("the cluster");
@@ -229,7 +243,7 @@ async fn a_later_restart_is_that_of_an_operation_as_well() {
 async fn an_operation_does_nothing_to_a_later_cluster_of_the_same_name() {
     let fake = FakeApi::default();
     fake.put_cluster(&json!({}));
-    ask(&fake, "lost", EARLY, &recovery());
+    ask(&fake, "lost", &early(), &recovery());
     let operations = started(&fake);
     pass(&fake, &operations, "lost").await;
     fake.put_cluster(&json!({"metadata": {"uid": "another"}}));
@@ -245,7 +259,7 @@ async fn what_cannot_be_done_is_said_at_once_and_the_record_goes_after_its_time(
     ask(
         &fake,
         "a",
-        EARLY,
+        &early(),
         &json!({"defragment": {}, "ttlSecondsAfterFinished": 0}),
     );
     let operations = started(&fake);
@@ -261,7 +275,7 @@ async fn what_cannot_be_done_is_said_at_once_and_the_record_goes_after_its_time(
             "no member of orders",
         ),
     ] {
-        ask(&fake, "b", EARLY, &spec);
+        ask(&fake, "b", &early(), &spec);
         let failed = pass(&fake, &operations, "b").await;
         assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
         says(failed.message, words);
@@ -272,7 +286,7 @@ async fn what_cannot_be_done_is_said_at_once_and_the_record_goes_after_its_time(
         (json!({}), "quorum"),
     ] {
         fake.put_cluster(&more);
-        ask(&fake, "c", EARLY, &json!({"restart": {}}));
+        ask(&fake, "c", &early(), &json!({"restart": {}}));
         let held = pass(&fake, &operations, "c").await;
         assert_eq!(held.phase, Some(OperationPhase::Pending), "{held:?}");
         says(held.message, words);

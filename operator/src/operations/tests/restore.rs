@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use witan_crd::{EtcdOperationStatus, OperationPhase};
 
-use super::{CLUSTER, EARLY, LATE, annotation, ask, pass, recovery, says, started};
+use super::{CLUSTER, annotation, ask, early, late, pass, recovery, says, started};
 use crate::testing::{api::FakeApi, with};
 
 /// A cluster that has served, with a disk for each of three members.
-fn put_served(fake: &FakeApi, status: &Value) {
+pub(super) fn put_served(fake: &FakeApi, status: &Value) {
     let full = json!({
         "clusterID": "c1", "bootstrapMembers": 3,
         "members": [{"name": "orders-0", "ordinal": 0}],
@@ -23,7 +23,7 @@ fn put_served(fake: &FakeApi, status: &Value) {
     }
 }
 
-fn put_backup(fake: &FakeApi, phase: &str) {
+pub(super) fn put_backup(fake: &FakeApi, phase: &str) {
     fake.put(json!({
         "apiVersion": "witan.dev/v1", "kind": "EtcdBackup",
         "metadata": {"name": "monday", "namespace": "shop"},
@@ -32,11 +32,11 @@ fn put_backup(fake: &FakeApi, phase: &str) {
     }));
 }
 
-fn restore() -> Value {
+pub(super) fn restore() -> Value {
     json!({"restore": {"backupRef": {"name": "monday"}, "bumpRevision": 1000}})
 }
 
-async fn next(fake: &FakeApi, name: &str) -> EtcdOperationStatus {
+pub(super) async fn next(fake: &FakeApi, name: &str) -> EtcdOperationStatus {
     pass(fake, &started(fake), name).await
 }
 
@@ -56,7 +56,7 @@ fn end_fetch(fake: &FakeApi, operation: &str, exit_code: i32, said: &Value) {
     }));
 }
 
-async fn recorded(fake: &FakeApi, operation: &str) -> Value {
+pub(super) async fn recorded(fake: &FakeApi, operation: &str) -> Value {
     next(fake, operation).await;
     next(fake, operation).await;
     end_check(fake, operation, "Complete");
@@ -67,15 +67,15 @@ async fn recorded(fake: &FakeApi, operation: &str) -> Value {
 /// Has a running operation have begun long ago.
 fn begun_early(fake: &FakeApi, operation: &str) {
     let operation = format!("/etcdoperations/{operation}");
-    fake.change(&operation, &json!({"status": {"startedAt": EARLY}}));
+    fake.change(&operation, &json!({"status": {"startedAt": early()}}));
 }
 
-fn record(fake: &FakeApi) -> Value {
+pub(super) fn record(fake: &FakeApi) -> Value {
     fake.get(CLUSTER).expect("the cluster")["status"]["restore"].clone()
 }
 
 /// Puts the record of the restore at another stage, as passes over the cluster do.
-fn at_stage(fake: &FakeApi, phase: &str) {
+pub(super) fn at_stage(fake: &FakeApi, phase: &str) {
     fake.change(CLUSTER, &json!({"status": {"restore": {"phase": phase}}}));
 }
 
@@ -83,7 +83,7 @@ fn at_stage(fake: &FakeApi, phase: &str) {
 async fn a_backup_is_restored_in_a_scratch_directory_before_the_restore_is_recorded() {
     let fake = FakeApi::default();
     put_served(&fake, &json!({}));
-    ask(&fake, "again", EARLY, &restore());
+    ask(&fake, "again", &early(), &restore());
     let waits = next(&fake, "again").await;
     assert_eq!(waits.phase, Some(OperationPhase::Pending));
     says(waits.message, "monday does not exist");
@@ -136,7 +136,7 @@ async fn a_backup_that_cannot_be_restored_stops_no_member() {
     let fake = FakeApi::default();
     put_served(&fake, &json!({}));
     put_backup(&fake, "Succeeded");
-    ask(&fake, "again", EARLY, &restore());
+    ask(&fake, "again", &early(), &restore());
     next(&fake, "again").await;
     next(&fake, "again").await;
     let said = json!({"reason": "BackupBroken", "message": "the checksum differs"});
@@ -159,17 +159,17 @@ async fn the_revision_of_a_time_is_recorded_before_members_are_stopped() {
         put_served(&fake, &json!({}));
         put_backup(&fake, "Succeeded");
         let mut spec = restore();
-        spec["restore"]["toTime"] = json!(LATE);
-        ask(&fake, "again", EARLY, &spec);
+        spec["restore"]["toTime"] = json!(late());
+        ask(&fake, "again", &early(), &spec);
         let fetched = json!({
             "name": "monday-1", "location": "s3://b/shop/orders/monday-1.db", "revision": 70, "bytes": 1, "sha256": "",
-            "clusterId": "c1", "version": "1.0.0", "startedAt": EARLY, "completedAt": EARLY, "toRevision": 77,
+            "clusterId": "c1", "version": "1.0.0", "startedAt": early(), "completedAt": early(), "toRevision": 77,
         });
         end_fetch(&fake, "again", exit_code, &fetched);
         let source = recorded(&fake, "again").await["source"].clone();
         assert_eq!(
             (&source["toTime"], &source["toRevision"]),
-            (&json!(LATE), &revision)
+            (&json!(late()), &revision)
         );
     }
 }
@@ -182,7 +182,7 @@ async fn a_restore_begins_only_where_it_can_be_undone() {
     let elsewhere = json!({"status": {"members": [{"name": "far"}]}});
     for (cluster, words) in [(memory, "no disks"), (elsewhere, "far is no pod")] {
         fake.put_cluster(&cluster);
-        ask(&fake, "again", EARLY, &restore());
+        ask(&fake, "again", &early(), &restore());
         let failed = next(&fake, "again").await;
         assert_eq!(failed.phase, Some(OperationPhase::Failed));
         says(failed.message, words);
@@ -190,9 +190,9 @@ async fn a_restore_begins_only_where_it_can_be_undone() {
 }
 
 /// Returns a record of a restore that has kept the disks 0 to 2.
-fn kept(phase: &str) -> Value {
+pub(super) fn kept(phase: &str) -> Value {
     json!({
-        "operation": "gone", "operationUID": "gone", "number": 1, "phase": phase, "startedAt": EARLY,
+        "operation": "gone", "operationUID": "gone", "number": 1, "phase": phase, "startedAt": early(),
         "source": {"store": {}, "location": "s3://b", "name": "x"}, "firstOrdinal": 3,
         "keptDisks": ["data-orders-0", "data-orders-1", "data-orders-2"], "keptClusterID": "c0",
     })
@@ -203,7 +203,7 @@ async fn the_disks_that_were_kept_are_gone_back_to() {
     let fake = FakeApi::default();
     put_served(&fake, &json!({}));
     let undo = json!({"undoRestore": {}});
-    ask(&fake, "back", EARLY, &undo);
+    ask(&fake, "back", &early(), &undo);
     let failed = next(&fake, "back").await;
     says(failed.message, "nothing to go back to");
     put_served(
@@ -213,7 +213,7 @@ async fn the_disks_that_were_kept_are_gone_back_to() {
     for lost in [0, 1] {
         fake.remove(&format!("/data-orders-{lost}"));
     }
-    ask(&fake, "back", EARLY, &undo);
+    ask(&fake, "back", &early(), &undo);
     let failed = next(&fake, "back").await;
     says(failed.message, "1 of the 3 PVCs");
     put_served(
@@ -222,11 +222,11 @@ async fn the_disks_that_were_kept_are_gone_back_to() {
     );
     fake.remove("/data-orders-1");
     // others wait for the end of the restore, though its operation is gone
-    ask(&fake, "other", EARLY, &recovery());
+    ask(&fake, "other", &early(), &recovery());
     let held = next(&fake, "other").await;
     says(held.message, "EtcdOperation gone");
     fake.remove("/etcdoperations/other");
-    ask(&fake, "back", EARLY, &undo);
+    ask(&fake, "back", &early(), &undo);
     next(&fake, "back").await;
     next(&fake, "back").await;
     let made = record(&fake);
@@ -256,7 +256,9 @@ async fn another_restore_after_one_that_never_served_keeps_the_first_disks() {
         ),
     ] {
         put_served(&fake, &json!({"clusterID": id, "restore": kept(phase)}));
-        ask(&fake, "again", EARLY, &restore());
+        let mut spec = restore();
+        spec["restore"]["forgetKeptDisks"] = json!(true);
+        ask(&fake, "again", &early(), &spec);
         let made = recorded(&fake, "again").await;
         assert_eq!(
             (&made["keptDisks"], &made["keptClusterID"]),
@@ -273,7 +275,7 @@ async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
     fake.put_cluster(&json!({}));
     let mut spec = recovery();
     spec["activeDeadlineSeconds"] = json!(60);
-    ask(&fake, "lost", EARLY, &spec);
+    ask(&fake, "lost", &early(), &spec);
     next(&fake, "lost").await;
     next(&fake, "lost").await;
     assert_eq!(annotation(&fake), "orders-1");
@@ -283,7 +285,7 @@ async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
     );
     begun_early(&fake, "lost");
     // members were stopped: it cannot be left half done
-    let runs = json!({"member": "orders-1", "phase": "Running", "startedAt": LATE});
+    let runs = json!({"member": "orders-1", "phase": "Running", "startedAt": late()});
     fake.change(CLUSTER, &json!({"status": {"recovery": runs}}));
     assert_eq!(
         next(&fake, "lost").await.phase,
@@ -305,7 +307,7 @@ async fn a_recorded_restore_does_not_fail_after_its_time() {
     put_backup(&fake, "Succeeded");
     let mut spec = restore();
     spec["activeDeadlineSeconds"] = json!(60);
-    ask(&fake, "again", EARLY, &spec);
+    ask(&fake, "again", &early(), &spec);
     recorded(&fake, "again").await;
     begun_early(&fake, "again");
     assert_eq!(

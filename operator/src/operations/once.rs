@@ -1,0 +1,143 @@
+//! Operations that replace data or disks run once, soon after they were asked for, and only on the cluster that was meant. A
+//! manifest in Git, a restored object or a repeated job creates the same operation again, with another UID.
+//!
+//! The status of the EtcdCluster records such an operation before it begins, and keeps the record when the EtcdOperation is
+//! deleted.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use witan_crd::{
+    EtcdCluster, EtcdClusterStatus, EtcdOperation, OperationPhase, PastOperation, Verb,
+};
+
+use super::record::now;
+
+/// Seconds from its creation within which a destructive operation begins by default.
+const START_DEADLINE_S: i64 = 600;
+
+/// Number of past operations that the status of an EtcdCluster records.
+const RECORDED: usize = 50;
+
+/// Why an operation must not begin.
+#[derive(Debug, PartialEq)]
+pub(super) struct Refusal {
+    /// The reason of the condition.
+    pub(super) reason: &'static str,
+    /// What is wrong, and what to do.
+    pub(super) text: String,
+}
+
+fn refusal(reason: &'static str, text: String) -> Option<Refusal> {
+    Some(Refusal { reason, text })
+}
+
+fn is_destructive(operation: &EtcdOperation) -> bool {
+    operation.spec.verb().is_some_and(Verb::is_destructive)
+}
+
+/// Returns why an operation that waits must not begin on this cluster.
+pub(super) fn refused(
+    operation: &EtcdOperation,
+    cluster: &EtcdCluster,
+    at: Timestamp,
+) -> Option<Refusal> {
+    let name = &operation.spec.cluster_name;
+    let (asked, found) = (&operation.spec.cluster_uid, cluster.uid());
+    if let Some(asked) = asked
+        .as_ref()
+        .filter(|asked| Some(*asked) != found.as_ref())
+    {
+        let found = found.unwrap_or_default();
+        let text = format!(
+            "spec.clusterUID is {asked}, and EtcdCluster {name} has the UID {found}: it is another cluster"
+        );
+        return refusal("ClusterUIDMismatch", text);
+    }
+    if is_destructive(operation) {
+        if let Some(past) = same_name(operation, cluster) {
+            let (name, uid, began) = (&past.name, &past.uid, past.started_at.0);
+            let text = format!(
+                "an EtcdOperation {name} (UID {uid}) began on this cluster at {began}: to ask for it again, create one with \
+                 another name"
+            );
+            return refusal("AlreadyDone", text);
+        }
+        if let (Some(asked), Some(made)) =
+            (operation.creation_timestamp(), cluster.creation_timestamp())
+            && asked < made
+        {
+            let (asked, made) = (asked.0, made.0);
+            let text = format!(
+                "it was created at {asked}, before EtcdCluster {name} was created at {made}: if it is meant for this cluster, \
+                 create it again"
+            );
+            return refusal("ClusterIsYounger", text);
+        }
+    }
+    is_late(operation, at)
+}
+
+/// Returns why an operation that waits must not begin any more.
+pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Refusal> {
+    let by_default = is_destructive(operation).then_some(START_DEADLINE_S);
+    let limit = operation.spec.start_deadline_seconds.or(by_default)?;
+    let created = operation.creation_timestamp()?.0;
+    if at.as_second().saturating_sub(created.as_second()) < limit {
+        return None;
+    }
+    let waited = operation.status.as_ref();
+    let waited = waited.and_then(|status| status.message.as_ref());
+    let waited = waited.map(|why| format!("; at last: {why}"));
+    let text = format!(
+        "it could not begin within {limit} s of its creation (spec.startDeadlineSeconds), and nothing was changed{}",
+        waited.unwrap_or_default()
+    );
+    refusal("StartDeadlineExceeded", text)
+}
+
+/// Returns the record of another operation with the name of this one.
+fn same_name<'a>(operation: &EtcdOperation, cluster: &'a EtcdCluster) -> Option<&'a PastOperation> {
+    let past = &cluster.status.as_ref()?.past_operations;
+    past.iter().find(|past| {
+        past.name == operation.name_any() && Some(&past.uid) != operation.uid().as_ref()
+    })
+}
+
+/// Returns the status of the cluster with a record of this operation, before it begins; `None` if no record is needed, or it
+/// is there.
+pub(super) fn recorded(
+    operation: &EtcdOperation,
+    cluster: &EtcdCluster,
+) -> Option<EtcdClusterStatus> {
+    let verb = operation.spec.verb().filter(|verb| verb.is_destructive())?;
+    let mut status = cluster.status.clone().unwrap_or_default();
+    let uid = operation.uid().unwrap_or_default();
+    let past = &mut status.past_operations;
+    if past.iter().any(|past| past.uid == uid) {
+        return None;
+    }
+    past.push(PastOperation {
+        name: operation.name_any(),
+        uid,
+        verb: verb.name().to_owned(),
+        started_at: now(),
+        result: None,
+    });
+    let oldest = past.len().saturating_sub(RECORDED);
+    past.drain(..oldest);
+    Some(status)
+}
+
+/// Returns the status of the cluster with the result of this operation; `None` if its record lacks nothing.
+pub(super) fn with_result(
+    operation: &EtcdOperation,
+    cluster: &EtcdCluster,
+    result: OperationPhase,
+) -> Option<EtcdClusterStatus> {
+    let mut status = cluster.status.clone()?;
+    let uid = operation.uid()?;
+    let mut past = status.past_operations.iter_mut();
+    let own = past.find(|past| past.uid == uid && past.result.is_none())?;
+    own.result = Some(result);
+    Some(status)
+}

@@ -1,0 +1,176 @@
+//! An operation that replaces data or disks takes effect once, soon after it was asked for, on the cluster that was meant.
+
+use serde_json::{Value, json};
+use witan_crd::{EtcdOperationStatus, OperationPhase};
+
+use super::{
+    CLUSTER, annotation, ask, early, late, recovery,
+    restore::{at_stage, kept, next, put_backup, put_served, record, recorded, restore},
+    says, seconds_ago,
+};
+use crate::testing::{api::FakeApi, with};
+
+#[track_caller]
+fn is_refused(status: &EtcdOperationStatus, reason: &str, words: &str) {
+    assert_eq!(status.phase, Some(OperationPhase::Failed), "{status:?}");
+    assert_eq!(status.conditions[0].reason, reason);
+    says(status.message.clone(), words);
+}
+
+fn past(fake: &FakeApi) -> Value {
+    fake.get(CLUSTER).expect("the cluster")["status"]["pastOperations"].clone()
+}
+
+/// A controller of a Git repository creates an object that is gone again.
+#[tokio::test]
+async fn an_operation_that_is_created_again_does_not_run_again() {
+    let fake = FakeApi::default();
+    put_served(&fake, &json!({}));
+    put_backup(&fake, "Succeeded");
+    ask(&fake, "monday", &early(), &restore());
+    recorded(&fake, "monday").await;
+    assert_eq!(past(&fake)[0]["uid"], "monday");
+    assert_eq!(past(&fake)[0]["result"], Value::Null);
+    // the operator starts again: its own record does not stop it
+    let runs = next(&fake, "monday").await;
+    assert_eq!(runs.phase, Some(OperationPhase::Running), "{runs:?}");
+    at_stage(&fake, "Done");
+    let made = record(&fake);
+    ask(&fake, "monday", &late(), &restore());
+    let new = json!({"metadata": {"uid": "another"}});
+    fake.change("/etcdoperations/monday", &new);
+    is_refused(&next(&fake, "monday").await, "AlreadyDone", "another name");
+    assert_eq!(record(&fake), made);
+}
+
+#[tokio::test]
+async fn a_record_of_an_operation_precedes_its_effect_and_gets_its_result() {
+    let fake = FakeApi::default();
+    fake.put_cluster(&json!({}));
+    ask(&fake, "lost", &early(), &recovery());
+    let begun = next(&fake, "lost").await;
+    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+    assert_eq!(annotation(&fake), Value::Null);
+    assert_eq!(past(&fake)[0]["verb"], "RecoverQuorum");
+    let done = json!({"member": "orders-1", "phase": "Done", "startedAt": late()});
+    fake.change(CLUSTER, &json!({"status": {"recovery": done}}));
+    let done = next(&fake, "lost").await;
+    assert_eq!(done.phase, Some(OperationPhase::Succeeded), "{done:?}");
+    assert_eq!(past(&fake)[0]["result"], "Succeeded");
+    // it is kept, so that nobody creates it again
+    next(&fake, "lost").await;
+    assert!(fake.get("/etcdoperations/lost").is_some());
+}
+
+#[tokio::test]
+async fn an_operation_does_not_wait_for_a_cluster_of_tomorrow() {
+    let fake = FakeApi::default();
+    put_backup(&fake, "Succeeded");
+    ask(&fake, "soon", &early(), &restore());
+    let waits = next(&fake, "soon").await;
+    assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
+    put_served(&fake, &json!({}));
+    let created = json!({"metadata": {"creationTimestamp": late()}});
+    fake.change(CLUSTER, &created);
+    is_refused(
+        &next(&fake, "soon").await,
+        "ClusterIsYounger",
+        "create it again",
+    );
+    fake.remove(CLUSTER);
+    for (limit, age) in [(json!({}), 600), (json!({"startDeadlineSeconds": 60}), 60)] {
+        ask(&fake, "long", &seconds_ago(age), &with(restore(), &limit));
+        let failed = next(&fake, "long").await;
+        is_refused(&failed, "StartDeadlineExceeded", "nothing was changed");
+    }
+    // what replaces nothing waits for as long as it takes
+    ask(
+        &fake,
+        "check",
+        &seconds_ago(6000),
+        &json!({"consistencyCheck": {}}),
+    );
+    let waits = next(&fake, "check").await;
+    assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
+}
+
+#[tokio::test]
+async fn an_operation_for_one_cluster_does_nothing_to_another_of_its_name() {
+    let fake = FakeApi::default();
+    fake.put_cluster(&json!({}));
+    for (uid, verb) in [("v", recovery()), ("w", json!({"consistencyCheck": {}}))] {
+        let spec = with(verb, &json!({"clusterUID": uid}));
+        ask(&fake, "other", &early(), &spec);
+        is_refused(&next(&fake, "other").await, "ClusterUIDMismatch", uid);
+    }
+    ask(
+        &fake,
+        "own",
+        &early(),
+        &with(recovery(), &json!({"clusterUID": "u"})),
+    );
+    let begun = next(&fake, "own").await;
+    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+}
+
+#[tokio::test]
+async fn the_backup_of_another_cluster_is_asked_for_by_name() {
+    let fake = FakeApi::default();
+    put_served(&fake, &json!({}));
+    put_backup(&fake, "Succeeded");
+    let of = json!({"spec": {"clusterRef": {"name": "carts"}}});
+    fake.change("/etcdbackups/monday", &of);
+    ask(&fake, "wrong", &early(), &restore());
+    is_refused(
+        &next(&fake, "wrong").await,
+        "Failed",
+        "fromCluster to carts",
+    );
+    assert_eq!(past(&fake), Value::Null, "it has not begun");
+    let named = json!({"restore": {"backupRef": {"name": "monday"}, "fromCluster": "carts"}});
+    ask(&fake, "right", &early(), &named);
+    let begun = next(&fake, "right").await;
+    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+}
+
+#[tokio::test]
+async fn a_restore_forgets_the_kept_disks_of_the_last_one_only_if_it_says_so() {
+    let fake = FakeApi::default();
+    put_served(&fake, &json!({"restore": kept("Done")}));
+    put_backup(&fake, "Succeeded");
+    ask(&fake, "again", &early(), &restore());
+    is_refused(&next(&fake, "again").await, "Failed", "forgetKeptDisks");
+    let mut spec = restore();
+    spec["restore"]["forgetKeptDisks"] = json!(true);
+    ask(&fake, "sure", &early(), &spec);
+    let begun = next(&fake, "sure").await;
+    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+}
+
+/// Two people ask for the same, or one asks twice.
+#[tokio::test]
+async fn the_same_way_back_twice_does_nothing() {
+    let fake = FakeApi::default();
+    put_served(&fake, &json!({"restore": kept("Done")}));
+    let undo = json!({"undoRestore": {}});
+    ask(&fake, "back", &early(), &undo);
+    next(&fake, "back").await;
+    next(&fake, "back").await;
+    let made = record(&fake);
+    assert_eq!(made["disks"], kept("")["keptDisks"]);
+    // its operation is deleted before the end: the next one continues it
+    fake.remove("/etcdoperations/back");
+    ask(&fake, "again", &early(), &undo);
+    next(&fake, "again").await;
+    next(&fake, "again").await;
+    let continued = record(&fake);
+    assert_eq!(continued["operation"], "again");
+    assert_eq!(continued["disks"], made["disks"]);
+    assert_eq!(continued["keptDisks"], made["keptDisks"]);
+    fake.remove("/etcdoperations/again");
+    at_stage(&fake, "Done");
+    ask(&fake, "thrice", &early(), &undo);
+    let done = next(&fake, "thrice").await;
+    assert_eq!(done.phase, Some(OperationPhase::Succeeded), "{done:?}");
+    says(done.message, "nothing to do");
+}
