@@ -9,6 +9,7 @@ mod flags;
 mod merge;
 mod names;
 mod pod;
+mod pod_template;
 mod restore;
 mod services;
 mod store;
@@ -41,6 +42,8 @@ pub(crate) enum ResourceError {
         "spec.{field} does not fit into a pod or claim: {reason}. Correct it in the EtcdCluster"
     )]
     Field { field: &'static str, reason: String },
+    #[error("spec.{field}: {reason}. Remove it from the EtcdCluster")]
+    Refused { field: &'static str, reason: String },
     #[error("the EtcdCluster has no {0}")]
     Incomplete(&'static str),
     #[error("the operator's --member-image {0:?} has no repository")]

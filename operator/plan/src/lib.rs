@@ -44,6 +44,7 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
         .or_else(|| stop::paused(&pass))
         .or_else(|| restore::stop(&pass))
         .or_else(|| stop::other_cluster(&pass))
+        .or_else(|| stop::forked(&pass))
         .or_else(|| objects::next_object_step(&pass))
         .or_else(|| stop::hibernate(&pass))
         .or_else(|| bootstrap::begin(&pass));

@@ -19,12 +19,16 @@ use crate::model::{
 const REBUILD_SECONDS: i64 = 60;
 
 /// By ordinal, for each without a member: deletes its pod, after its claim if it was a learner's; without a pod, deletes
-/// or retires its claim.
+/// or retires its claim. Waits if another member lists it: the list that counts may be that of a forced member, while the
+/// others elect a leader.
 pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     let ordinals = joined.pass.seen.ordinals.iter();
     let gone = ordinals.filter(|(ordinal, _)| joined.list.of(**ordinal).is_none());
     let steps = gone.filter_map(|(ordinal, seen)| {
         let ordinal = *ordinal;
+        if joined.list.listed_by_others.contains(&ordinal) {
+            return Some(soon(Why::StillListed(ordinal)));
+        }
         let claim = seen.claim.as_ref().filter(|claim| !claim.deleting);
         let Some(pod) = &seen.pod else {
             return give_up(joined, ordinal, claim?);

@@ -31,6 +31,13 @@ pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     (other || differ).then(|| idle(Why::ClusterIdMismatch))
 }
 
+/// Waits for a person if two quorums serve under one id. Each is a majority of its own list, so no count tells which one has
+/// the data that the person wants.
+pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
+    let list = pass.seen.membership.as_ref()?;
+    list.forked().next().map(|_| idle(Why::Forked))
+}
+
 /// Whether a member is left from an earlier EtcdCluster of this name and has no data: it is in another cluster than the
 /// serving quorum, is blank, and its claim is not marked as served.
 fn is_left_over(pass: &Pass<'_>, ordinal: Ordinal, report: &ClusterReport) -> bool {

@@ -46,24 +46,47 @@ pub(super) fn judge(
             MemberSeen {
                 ordinal,
                 foreign_address: ordinal.is_some() && elsewhere,
-                ..member(entry, &reports)
+                ..member(entry, best, &reports)
             }
         })
         .collect();
     members.sort_by_key(|member| member.id);
+    let of_pods = reports
+        .iter()
+        .filter_map(|(pod, report)| Some((cluster.resource.ordinal(pod)?, *report)));
+    let told = of_pods.clone().map(|(ordinal, report)| {
+        let forked = contradicts(best, report);
+        (ordinal, ClusterReport { forked, ..cluster_report(report) })
+    });
+    let listed = of_pods.flat_map(|(pod, report)| {
+        let unknown = report.members.iter().filter(|entry| !lists(best, entry.id));
+        let ordinals = unknown.filter_map(|entry| {
+            let named = cluster.resource.ordinal(&entry.name);
+            named.or_else(|| cluster.ordinal_of_urls(&entry.peer_urls))
+        });
+        ordinals.filter(move |ordinal| *ordinal != pod)
+    });
     Some(Membership {
         cluster_id: best.cluster_id,
-        reports: reports
-            .iter()
-            .filter_map(|(pod, report)| {
-                Some((cluster.resource.ordinal(pod)?, cluster_report(report)))
-            })
-            .collect(),
+        reports: told.collect(),
+        listed_by_others: listed.collect(),
         linearizable: best.linearizable,
         leader: Some(best.leader_id).filter(|id| *id != 0 && best.linearizable),
         stale_corrupt: stale_corrupt(&members, &reports),
         members,
     })
+}
+
+fn lists(report: &Report, id: MemberId) -> bool {
+    report.members.iter().any(|member| member.id == id)
+}
+
+/// Whether two members of one cluster id serve with different quorums. A change of membership between two answers can look
+/// like that once, if it removes or adds the leader.
+fn contradicts(one: &Report, other: &Report) -> bool {
+    let led = |report: &Report| report.linearizable && report.leader_id != 0;
+    let agree = lists(one, other.leader_id) && lists(other, one.leader_id);
+    one.cluster_id == other.cluster_id && led(one) && led(other) && !agree
 }
 
 fn cluster_report(report: &Report) -> ClusterReport {
@@ -72,6 +95,7 @@ fn cluster_report(report: &Report) -> ClusterReport {
     ClusterReport {
         cluster_id: report.cluster_id,
         members: report.members.len(),
+        forked: false,
         blank: !stored && !report.linearizable,
     }
 }
@@ -130,8 +154,9 @@ pub(super) fn users(answers: &[Answer]) -> Option<bool> {
 }
 
 /// Combines the entry of a member in the list of members with its own report, and with the alarms that any member
-/// reports about it; its pod follows from all of them. It is healthy if it knows a leader and has no alarm CORRUPT.
-fn member(entry: &Member, reports: &[(&str, &Report)]) -> MemberSeen {
+/// reports about it; its pod follows from all of them. It is healthy if it knows a leader of this list and
+/// has no alarm CORRUPT.
+fn member(entry: &Member, best: &Report, reports: &[(&str, &Report)]) -> MemberSeen {
     let own = reports
         .iter()
         .map(|(_, report)| *report)
@@ -150,7 +175,7 @@ fn member(entry: &Member, reports: &[(&str, &Report)]) -> MemberSeen {
         started: !entry.client_urls.is_empty(),
         learner: entry.is_learner,
         answers: own.is_some(),
-        healthy: own.is_some_and(|own| own.leader_id != 0) && !corrupt,
+        healthy: own.is_some_and(|own| own.leader_id != 0 && !contradicts(best, own)) && !corrupt,
         version: own.map(|own| own.version.clone()),
         raft_index: own.map_or(0, |own| own.raft_applied_index),
         db_size: own.map_or(0, |own| own.db_size),
@@ -234,6 +259,42 @@ mod tests {
                 .collect::<Vec<_>>(),
             [false, true, true]
         );
+    }
+
+    /// `a-2` was started with --force-new-cluster by a variable of its pod; the two others serve as a quorum.
+    #[test]
+    fn two_quorums_of_one_cluster_are_a_fork() {
+        let resource = resource();
+        let cluster = Cluster::new(&resource, environment("image:1")).unwrap();
+        let all = || vec![entry(1, false), entry(2, false), entry(3, false)];
+        let judged = |answers: &[Answer]| {
+            let seen = judge(&cluster, answers, &BTreeSet::from([1, 2, 3])).unwrap();
+            let forked: Vec<_> = seen.forked().collect();
+            (seen.members.len(), forked, seen.listed_by_others)
+        };
+        let fork = || answer(2, 2, true, vec![entry(2, false)]);
+        let none = BTreeSet::new();
+        let whole = [answer(1, 1, true, all()), answer(3, 1, true, all())];
+        assert_eq!(judged(&whole), (3, vec![], none.clone()));
+        let (listed, forked, _) =
+            judged(&[answer(1, 1, true, all()), fork(), answer(3, 1, true, all())]);
+        assert!(
+            forked == [2] && listed == 3 || forked == [1, 3] && listed == 1,
+            "{forked:?} {listed}"
+        );
+        // the others elect a leader
+        let electing = [
+            answer(1, 0, false, all()),
+            fork(),
+            answer(3, 0, false, all()),
+        ];
+        assert_eq!(judged(&electing), (1, vec![], BTreeSet::from([1, 3])));
+        // a removed member lists itself alone
+        let removed = [
+            answer(1, 1, true, vec![entry(1, false)]),
+            answer(3, 0, false, vec![entry(1, false), entry(3, false)]),
+        ];
+        assert_eq!(judged(&removed), (1, vec![], none));
     }
 
     /// A person gives members other peer URLs, or claims come from a backup of a cluster of another name.

@@ -22,7 +22,7 @@ use super::{
     ResourceError, fingerprint, flags,
     merge::{merged, typed},
     names::{Cluster, PEER_TLS, ROLE, START, TEMPLATE, TRUST},
-    restore, store, word,
+    pod_template, restore, store, word,
 };
 
 /// The user and group of a member; the image has none that it needs.
@@ -62,6 +62,7 @@ fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError>
     let Some(template) = &cluster.spec().pod_template else {
         return Ok(own);
     };
+    pod_template::check(template)?;
     let mut pod = merged(&own, template)?;
     let labels = own.metadata.labels.clone().unwrap_or_default();
     pod.metadata.labels.get_or_insert_default().extend(labels);

@@ -1,6 +1,6 @@
 //! The members of a cluster, as they report them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{MemberId, Ordinal};
 
@@ -15,6 +15,8 @@ pub struct Membership {
     pub linearizable: bool,
     /// The leader according to the confirmed answer.
     pub leader: Option<MemberId>,
+    /// Ordinals without a member in this list that another pod lists as members.
+    pub listed_by_others: BTreeSet<Ordinal>,
     /// Ids of former members for which the alarm CORRUPT is raised.
     pub stale_corrupt: Vec<MemberId>,
     /// All members, including those that did not answer, in the order of their ids.
@@ -65,6 +67,9 @@ pub struct ClusterReport {
     pub cluster_id: u64,
     /// Members in its list.
     pub members: usize,
+    /// It and the report that counts were both confirmed by a quorum, and one of them lacks the leader of the other: the
+    /// cluster has two histories under one id.
+    pub forked: bool,
     /// Its log and its key space were those of a new member, and no quorum confirmed a read at it, when it was asked.
     pub blank: bool,
 }
@@ -77,6 +82,12 @@ impl Membership {
             .iter()
             .map(|(ordinal, report)| (*ordinal, report));
         reports.filter(|(_, report)| report.cluster_id != self.cluster_id)
+    }
+
+    /// Iterates over the pods that serve with another quorum than that of this list.
+    pub fn forked(&self) -> impl Iterator<Item = Ordinal> {
+        let forked = self.reports.iter().filter(|(_, report)| report.forked);
+        forked.map(|(ordinal, _)| *ordinal)
     }
 
     /// Iterates over the members that vote.

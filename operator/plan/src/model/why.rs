@@ -15,6 +15,8 @@ pub enum Why {
     CannotHibernate,
     /// Members report different cluster ids, or another one than the status: a person has to decide.
     ClusterIdMismatch,
+    /// Two quorums of one cluster id serve: a person has to decide.
+    Forked,
     /// Too few voters serve. Pods that can come back are started; nothing else is touched.
     QuorumLost,
     /// Too few voters serve, and the member that the annotation names has no disk to go on with.
@@ -57,6 +59,8 @@ pub enum Why {
     Refused,
     /// The spec makes no pods or claims.
     SpecRejected,
+    /// The leader's list has no member for a pod or a claim, and another member lists it.
+    StillListed(Ordinal),
     /// A pod is being deleted, and the next step waits for its end.
     PodEnding(Ordinal),
     /// A claim is being deleted, and the next step waits for its end.
@@ -99,6 +103,8 @@ const CANNOT_RECOVER: &str = "too few voters serve, and the annotation witan.dev
     {member}, which has no vote, no disk, or a fence: name the pod of a voter that has its disk";
 const FOREIGN_VOTERS: &str = "too few voters serve, and some voters are no pods of this cluster, so that nothing says whether they \
     have ended: no new cluster is forced from {member}";
+const STILL_LISTED: &str = "the leader has removed {member}, and another member lists it: its pod and disk are kept until all \
+    members agree";
 const RECOVERING: &str = "member {member} starts alone: see the log of its pod if this lasts";
 const DATA_LOST: &str = "the disks of all members are lost: restore a backup into a new cluster";
 const OLD_DISKS: &str = "disks of an earlier cluster of this name exist, and spec.bootstrap.restore asks for a backup: delete \
@@ -137,6 +143,7 @@ impl Why {
             Why::Bootstrapping
                 | Why::Recovering(_)
                 | Why::CertificatesPending
+                | Why::StillListed(_)
                 | Why::PodEnding(_)
                 | Why::ClaimEnding(_)
                 | Why::LearnerBehind(_)
@@ -179,18 +186,12 @@ impl Why {
             Why::Hibernated => tell.all("Hibernated", "no member runs; the disks are kept"),
             Why::CannotHibernate => warn.all("SpecRejected", CANNOT_HIBERNATE),
             Why::ClusterIdMismatch => warn.all("ClusterIDMismatch", clusters_differ(cluster, seen)),
+            Why::Forked => warn.all("Forked", forked(cluster, seen)),
             Why::QuorumLost => warn.all("QuorumLost", quorum_lost(cluster, seen)),
             Why::CannotRecover(at) => warn.pod(*at, "CannotRecover", CANNOT_RECOVER),
             Why::ForeignVoters(at) => warn.pod(*at, "CannotRecover", FOREIGN_VOTERS),
             Why::Recovering(at) => warn.pod(*at, "QuorumRecovery", RECOVERING),
-            Why::Unreachable => {
-                let error = seen
-                    .call_error
-                    .as_deref()
-                    .unwrap_or("no pod has an address");
-                let text = "pods are ready and no member answers the operator";
-                warn.all("ClusterUnreachable", format!("{text}: {error}"))
-            }
+            Why::Unreachable => warn.all("ClusterUnreachable", unreachable(seen)),
             Why::DataLost => warn.all("DataLost", DATA_LOST),
             Why::Bootstrapping => tell.all("BootstrapInProgress", "the first members are starting"),
             Why::NameTaken(part) => {
@@ -237,6 +238,7 @@ impl Why {
             Why::SpecRejected => {
                 warn.all("SpecRejected", seen.rejected.clone().unwrap_or_default())
             }
+            Why::StillListed(at) => tell.pod(*at, "StillListed", STILL_LISTED),
             Why::PodEnding(at) => tell.pod(*at, "PodEnding", "pod {member} is being deleted"),
             Why::ClaimEnding(at) => {
                 tell.pod(*at, "ClaimEnding", "the claim of {member} is being deleted")
@@ -284,6 +286,31 @@ fn quorum_lost(cluster: &str, seen: &Observed) -> String {
     format!(
         "{QUORUM_LOST}. If the disks of the others are lost for good: {cluster}-{ordinal} answers and has the log up to \
          index {index}; the annotation witan.dev/recover-quorum={cluster}-{ordinal} forces a new cluster from it"
+    )
+}
+
+fn unreachable(seen: &Observed) -> String {
+    let error = seen.call_error.as_deref();
+    let error = error.unwrap_or("no pod has an address");
+    format!("pods are ready and no member answers the operator: {error}")
+}
+
+/// Says which pods serve which history of a cluster with two.
+fn forked(cluster: &str, seen: &Observed) -> String {
+    let list = seen.membership.as_ref();
+    let apart: Vec<_> = list.into_iter().flat_map(Membership::forked).collect();
+    let others = list.into_iter().flat_map(|list| list.reports.keys());
+    let others: Vec<_> = others.copied().filter(|at| !apart.contains(at)).collect();
+    let names = |ordinals: &[Ordinal]| {
+        let names = ordinals.iter().map(|at| format!("{cluster}-{at}"));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "two quorums serve under one cluster id, each without the leader of the other: {} apart from {}. Nothing is changed. \
+         Stop the clients, compare both sides, and delete the pods and claims of the side that you give up \
+         (docs/operating/runbook.md#two-histories)",
+        names(&apart),
+        names(&others),
     )
 }
 

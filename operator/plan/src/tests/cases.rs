@@ -8,8 +8,8 @@ use super::{faults::disk, why, world::World};
 use crate::{
     IDLE,
     model::{
-        Bootstrap, ClaimSeen, ClusterReport, Membership, Obstacle, PodPlan, PodSeen, Refusal,
-        Removal, Step, Stop, Why,
+        Bootstrap, BudgetSeen, ClaimSeen, ClusterReport, Membership, ObjectState, Observed,
+        Obstacle, PodPlan, PodSeen, Refusal, Removal, Step, Stop, Why,
     },
 };
 
@@ -306,11 +306,61 @@ fn different_cluster_ids_stop_everything() {
     assert_eq!(why(&step), Some(&Why::ClusterIdMismatch), "{step:?}");
 }
 
+/// A variable of the pod template has started member 1 with --force-new-cluster. It keeps the id of the cluster, and its list
+/// counts.
+#[test]
+fn a_forced_member_gives_up_no_member_of_the_others() {
+    let world = cluster(3);
+    let planned = |change: &dyn Fn(&mut Observed)| {
+        let mut seen = world.observe();
+        let list = seen.membership.as_mut().expect("a list");
+        list.members.retain(|member| member.ordinal == Some(1));
+        list.leader = list.members.first().map(|member| member.id);
+        let state = ObjectState::Current;
+        seen.budget = Some(BudgetSeen { min_available: Some(0), state });
+        change(&mut seen);
+        world.plan(&seen)
+    };
+    let forked = |seen: &mut Observed| {
+        let list = seen.membership.as_mut().expect("a list");
+        let report = ClusterReport {
+            cluster_id: list.cluster_id,
+            forked: true,
+            ..ClusterReport::default()
+        };
+        list.reports.extend([(0, report), (2, report)]);
+    };
+    let step = planned(&forked);
+    assert_eq!(why(&step), Some(&Why::Forked), "{step:?}");
+    let notice = step.notice("a", &world.observe());
+    assert!(notice.is_some_and(|notice| notice.warning));
+    // the others elect a leader, and list each other
+    let electing = |seen: &mut Observed| {
+        let list = seen.membership.as_mut().expect("a list");
+        list.listed_by_others.extend([0, 2]);
+    };
+    let step = planned(&electing);
+    assert_eq!(why(&step), Some(&Why::StillListed(0)), "{step:?}");
+    let step = planned(&|seen| {
+        electing(seen);
+        seen.ordinals.values_mut().for_each(|at| at.pod = None);
+    });
+    assert!(
+        !matches!(step, Step::RetireClaim { .. } | Step::DeleteClaim(_)),
+        "{step:?}"
+    );
+}
+
 /// One member of a failed first start wrote data; the EtcdCluster was recreated with its claims.
 #[test]
 fn a_disk_that_is_left_of_a_first_try_gives_way() {
     let world = cluster(3);
-    let other = ClusterReport { cluster_id: 0xbeef, members: 3, blank: true };
+    let other = ClusterReport {
+        cluster_id: 0xbeef,
+        members: 3,
+        blank: true,
+        ..ClusterReport::default()
+    };
     let planned = |change: fn(&mut ClusterReport, &mut ClaimSeen, &mut PodSeen, &mut bool)| {
         let mut seen = world.observe();
         let at = seen.ordinals.get_mut(&2).expect("a member");
@@ -353,7 +403,12 @@ fn a_disk_of_a_first_try_that_is_fenced_or_may_not_be_deleted_stays() {
     at.pod.as_mut().expect("a pod").ready = false;
     seen.ordinals.get_mut(&1).expect("a member").pod = None;
     let list = seen.membership.as_mut().expect("a list");
-    let other = ClusterReport { cluster_id: 0xbeef, members: 3, blank: true };
+    let other = ClusterReport {
+        cluster_id: 0xbeef,
+        members: 3,
+        blank: true,
+        ..ClusterReport::default()
+    };
     (list.members[2].answers, list.members[2].healthy) = (false, false);
     list.reports.insert(2, other);
     let step = Step::DeleteClaim(2);
@@ -383,7 +438,12 @@ fn a_disk_of_a_first_try_that_is_fenced_or_may_not_be_deleted_stays() {
 /// which may have been larger, and if they do not begin to serve, the operator waits for a person.
 #[test]
 fn a_first_start_goes_on_beside_the_disks_of_another_one() {
-    let said = |cluster_id, members| ClusterReport { cluster_id, members, blank: true };
+    let said = |cluster_id, members| ClusterReport {
+        cluster_id,
+        members,
+        blank: true,
+        ..ClusterReport::default()
+    };
     for (replicas, others) in [(1, vec![]), (3, vec![said(0xc1, 3)])] {
         let spec = EtcdClusterSpec { replicas, ..EtcdClusterSpec::minimal() };
         let mut world = World::new(spec, 3);

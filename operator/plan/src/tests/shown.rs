@@ -1,6 +1,6 @@
 //! The observation of the fake cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use witan_crd::MemberStatus;
@@ -158,6 +158,7 @@ impl World {
         Some(Membership {
             cluster_id: CLUSTER_ID,
             reports: BTreeMap::new(),
+            listed_by_others: BTreeSet::new(),
             linearizable: self.leader.is_some(),
             leader: self.leader,
             stale_corrupt: self.stale_corrupt.clone(),

@@ -1,0 +1,89 @@
+//! What `podTemplate` must not set. The command line and the variables of the container of the server decide which cluster a
+//! member belongs to: `--force-new-cluster` in each pod makes a cluster of each member.
+
+use serde_json::Value;
+use witan_crd::{CONTAINER, OPERATOR_FLAGS, OpenObject};
+
+use super::ResourceError;
+
+/// Fields of the container that the operator alone sets. The keys of `envFrom` are not in the template.
+const OPERATOR_FIELDS: [&str; 3] = ["command", "args", "envFrom"];
+
+/// Fails if the template sets the command, a flag or a variable of the server that the operator manages.
+pub(super) fn check(template: &OpenObject) -> Result<(), ResourceError> {
+    let containers = template
+        .0
+        .get("spec")
+        .and_then(|spec| spec.get("containers"));
+    let containers = containers.and_then(Value::as_array).into_iter().flatten();
+    let own = containers.filter(|one| one.get("name").is_some_and(|name| name == CONTAINER));
+    for container in own {
+        let set = |field: &&&str| container.get(**field).is_some();
+        if let Some(field) = OPERATOR_FIELDS.iter().find(set) {
+            return refused(format!(
+                "{field} of container {CONTAINER} is set by the operator"
+            ));
+        }
+        let variables = container.get("env").and_then(Value::as_array);
+        let names = variables.into_iter().flatten();
+        let mut names = names.filter_map(|variable| variable.get("name")?.as_str());
+        if let Some(name) = names.find(|name| is_managed(name)) {
+            return refused(format!(
+                "variable {name} of container {CONTAINER} is a flag that the operator sets"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn refused(reason: String) -> Result<(), ResourceError> {
+    Err(ResourceError::Refused { field: "podTemplate", reason })
+}
+
+/// Whether a variable stands for a flag that the operator manages.
+fn is_managed(variable: &str) -> bool {
+    let flag = variable.strip_prefix("ETCD_");
+    let flag = flag.map(|flag| flag.to_lowercase().replace('_', "-"));
+    flag.is_some_and(|flag| OPERATOR_FLAGS.contains(&flag.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_template_does_not_decide_which_cluster_a_member_belongs_to() {
+        let said = |container: Value| {
+            let template =
+                json!({"spec": {"containers": [{"name": "other", "args": ["-v"]}, container]}});
+            let template: OpenObject = serde_json::from_value(template).expect("an object");
+            check(&template).err().map(|error| error.to_string())
+        };
+        for (container, words) in [
+            (
+                json!({"name": "etcd", "args": ["--force-new-cluster"]}),
+                "args of container etcd",
+            ),
+            (json!({"name": "etcd", "command": ["/bin/sh"]}), "command"),
+            (
+                json!({"name": "etcd", "envFrom": [{"configMapRef": {"name": "c"}}]}),
+                "envFrom",
+            ),
+            (
+                json!({"name": "etcd", "env": [{"name": "A"}, {"name": "ETCD_FORCE_NEW_CLUSTER", "value": "true"}]}),
+                "variable ETCD_FORCE_NEW_CLUSTER",
+            ),
+            (
+                json!({"name": "etcd", "env": [{"name": "ETCD_CONFIG_FILE"}]}),
+                "ETCD_CONFIG_FILE",
+            ),
+        ] {
+            let said = said(container).expect("it is refused");
+            assert!(said.contains(words), "{said}");
+        }
+        let fine = json!({"name": "etcd", "env": [{"name": "ETCD_LOG_LEVEL"}, {"name": "TZ"}]});
+        assert_eq!(said(fine), None);
+    }
+}
