@@ -31,6 +31,7 @@ MATRIX = {
                            "networkPolicy.extraEgress[0].ports[0].port=8443"],
         "own-account": ["serviceAccount.create=false", "serviceAccount.name=mine"],
         "no-rbac": ["rbac.create=false"],
+        "operations-for-editors": ["rbac.aggregateOperations=true"],
         "no-election": ["leaderElection.enabled=false"],
         "digest": ["image.digest=sha256:" + "0" * 64, "image.repository=registry.example:5000/a/b"],
         "private-registry": ["memberImage.repository=registry.example/witan", "memberImage.pullSecrets[0].name=mine", "memberImage.pullSecrets[1].name=ours"],
@@ -224,6 +225,10 @@ def check_operator() -> None:
         (crd["spec"]["names"]["kind"], crd["spec"]["versions"][0]["name"], crd["metadata"]["name"]) for crd in sources
     ], "Chart.yaml lists the kinds of crd.yaml"
     assert "annotations" not in objects(render(OPERATOR, ["crds.keep=false"]), "CustomResourceDefinition")[0]["metadata"]
+
+    for values, may in ([], False), (MATRIX[OPERATOR]["operations-for-editors"], True):
+        editors = [role for role in objects(render(OPERATOR, values), "ClusterRole") if role["metadata"]["name"].endswith("-edit")]
+        assert any("etcdoperations" in rule["resources"] for rule in editors[0]["rules"]) is may
 
     some = render(OPERATOR, ["watchNamespaces={a,b,a}"])
     assert {document["kind"] for document in some} & CLUSTER_KINDS == {"CustomResourceDefinition"}

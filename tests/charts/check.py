@@ -7,6 +7,7 @@ import tempfile
 import charts
 import files
 import live
+import policies
 import schemas
 import subcharts
 from report import Report
@@ -19,6 +20,7 @@ def main() -> int:
         folder = pathlib.Path(work)
         charts.run(report, cache, folder / "charts")
         subcharts.run(report, schemas.Schemas(folder / "charts" / "schemas"), folder / "subcharts")
+        policies.run(report)
         files.run(report)
         live.run(report, program, folder / "live")
     return report.finish()
