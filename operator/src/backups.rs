@@ -44,6 +44,7 @@ use crate::{
     metrics::Metrics,
     options::Environment,
     resources::{BACKUP, BACKUP_OF, Cluster, SCHEDULE, backup::job, is_owned},
+    warnings,
 };
 
 /// When to look again at a backup that cannot begin.
@@ -135,10 +136,11 @@ impl Backups {
             }
             Some(job) => {
                 let pods = self.pods(backup, &job, &namespace).await?;
-                progress::status(backup, &job, &pods, now)
+                let refused = warnings::refused_pods(&self.client, &job, pods.len()).await;
+                progress::status(backup, &job, &pods, refused, now)
             }
             None => match self.begin(backup, &namespace).await? {
-                Ok(job) => progress::status(backup, &job, &[], now),
+                Ok(job) => progress::status(backup, &job, &[], None, now),
                 Err(why) => progress::pending(backup, why, now),
             },
         };

@@ -51,6 +51,7 @@ use crate::{
     report::{self, Subject},
     resources::{Cluster, ResourceError},
     tried::{AllTried, Tried},
+    warnings::explain_mounts,
 };
 use rollouts::Rollouts;
 use watches::parts;
@@ -261,7 +262,11 @@ impl<M: Members> Operator<M> {
     ) -> Result<Observation, PassError> {
         let secrets = self.secrets.of(&self.client, cluster, fresh).await?;
         cluster.trust = secrets.trust.clone();
-        Ok(observe(cluster, objects, secrets, &self.members).await)
+        let mut observation = observe(cluster, objects, secrets, &self.members).await;
+        let Observation { seen, objects, .. } = &mut observation;
+        let now = seen.now;
+        explain_mounts(&self.client, seen, objects, now).await;
+        Ok(observation)
     }
 
     /// Counts a failed pass of a cluster and returns when to try again.

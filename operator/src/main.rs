@@ -22,6 +22,7 @@ mod serve;
 #[cfg(test)]
 mod testing;
 mod tried;
+mod warnings;
 
 use std::{
     error::Error,

@@ -185,7 +185,7 @@ USED = {
     "poddisruptionbudgets": {"get", "list", "watch", "create", "patch", "delete"},
     "secrets": {"get", "create", "patch"},
     "certificates": {"get", "create", "patch", "delete"},
-    "events": {"create", "patch"},
+    "events": {"create", "patch", "list"},
 }
 
 

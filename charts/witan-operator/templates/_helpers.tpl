@@ -121,4 +121,8 @@ annotations:
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+# why the pods of a job are refused, and why a volume is not mounted
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
 {{- end }}

@@ -34,11 +34,12 @@ pub(super) fn pending(backup: &EtcdBackup, why: String, now: Timestamp) -> EtcdB
     with_condition(status, backup, "Pending", now)
 }
 
-/// Returns the status of a backup whose job exists.
+/// Returns the status of a backup whose job exists. `refused` says why the job has no pods.
 pub(super) fn status(
     backup: &EtcdBackup,
     job: &Job,
     pods: &[Pod],
+    refused: Option<Trouble>,
     now: Timestamp,
 ) -> EtcdBackupStatus {
     let mut pods: Vec<_> = pods.iter().collect();
@@ -61,6 +62,7 @@ pub(super) fn status(
         status.message = saved.warning;
     }
     let trouble = pods.iter().rev().find_map(|pod| pod_trouble(pod));
+    let trouble = trouble.or(refused);
     if let Some(done) = condition(job, "Complete") {
         let completed = job
             .status

@@ -189,7 +189,13 @@ fn a_status_tells_what_was_stored() {
     ];
     let backup = backup(json!({"store": s3()}));
     let now = time("2026-01-02T04:00:00Z");
-    let running = progress::status(&backup, &of_job(json!({"failed": 1})), &pods[1..], now);
+    let running = progress::status(
+        &backup,
+        &of_job(json!({"failed": 1})),
+        &pods[1..],
+        None,
+        now,
+    );
     assert_eq!(running.phase, Some(BackupPhase::Running));
     assert_eq!(
         running.message.as_deref(),
@@ -199,14 +205,14 @@ fn a_status_tells_what_was_stored() {
 
     let done = json!({"conditions": [{"type": "Complete", "status": "True"}], "completionTime": "2026-01-02T03:06:00Z"});
     // its pods may be gone before they were read
-    let lost = progress::status(&backup, &of_job(done.clone()), &[], now);
+    let lost = progress::status(&backup, &of_job(done.clone()), &[], None, now);
     assert_eq!(lost.phase, Some(BackupPhase::Failed));
     assert_eq!(lost.conditions[0].reason, "ResultMissing");
     assert_eq!(
         lost.completed_at.map(|at| at.0),
         Some(time("2026-01-02T03:06:00Z"))
     );
-    let status = progress::status(&backup, &of_job(done), &pods, now);
+    let status = progress::status(&backup, &of_job(done), &pods, None, now);
     assert_eq!(status.phase, Some(BackupPhase::Succeeded));
     assert_eq!(
         (status.revision, status.bytes, status.size.as_deref()),
@@ -236,7 +242,7 @@ fn a_failed_verification_fails_the_backup() {
     )];
     let failed = json!({"conditions": [{"type": "Failed", "status": "True", "message": "limit"}]});
     let backup = backup(json!({"store": s3(), "verify": "Restore"}));
-    let status = progress::status(&backup, &of_job(failed), &pods, Timestamp::UNIX_EPOCH);
+    let status = progress::status(&backup, &of_job(failed), &pods, None, Timestamp::UNIX_EPOCH);
     assert_eq!(status.phase, Some(BackupPhase::Failed));
     let text = "pod now-4: container restore ended with exit code 1: snapshot file is damaged";
     assert_eq!(status.message.as_deref(), Some(text));
@@ -251,11 +257,25 @@ fn a_pod_that_cannot_start_is_named() {
     }]});
     let backup = backup(json!({"store": s3()}));
     let pods = [pod("4", waits)];
-    let status = progress::status(&backup, &of_job(json!({})), &pods, Timestamp::UNIX_EPOCH);
+    let status = progress::status(
+        &backup,
+        &of_job(json!({})),
+        &pods,
+        None,
+        Timestamp::UNIX_EPOCH,
+    );
     assert_eq!(
         status.message.as_deref(),
         Some("pod now-4: secret \"s3\" not found")
     );
+    let refused = witan_crd::Trouble {
+        reason: "FailedCreate".to_owned(),
+        message: "exceeded quota".to_owned(),
+    };
+    let job = of_job(json!({}));
+    let status = progress::status(&backup, &job, &[], Some(refused), Timestamp::UNIX_EPOCH);
+    assert_eq!(status.message.as_deref(), Some("exceeded quota"));
+    assert_eq!(status.conditions[0].reason, "FailedCreate");
 }
 
 fn schedule(spec: Value, status: Value) -> EtcdBackupSchedule {

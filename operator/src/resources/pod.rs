@@ -99,7 +99,7 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let first = matches!(plan.bootstrap, Bootstrap::New { .. });
     let restored = cluster.restore.as_ref().filter(|_| first);
     let restored = restored.map(|from| restore::containers(cluster, plan, from));
-    let (init, more_volumes) = restored.unzip();
+    let (init, more_volumes) = restored.transpose()?.unzip();
     let (mut volumes, mounts): (Vec<_>, Vec<_>) = volumes(cluster, plan)?.into_iter().unzip();
     volumes.extend(more_volumes.into_iter().flatten());
     let spec = PodSpec {
@@ -230,7 +230,7 @@ fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
 
 /// Returns the resources that the spec gives, else default requests: a member without requests would be
 /// evicted first when its node runs out of memory.
-fn resources(cluster: &Cluster<'_>) -> Result<ResourceRequirements, ResourceError> {
+pub(super) fn resources(cluster: &Cluster<'_>) -> Result<ResourceRequirements, ResourceError> {
     if let Some(given) = &cluster.spec().resources {
         return typed("resources", given);
     }

@@ -35,9 +35,11 @@ pub(super) fn containers(
     cluster: &Cluster<'_>,
     plan: &PodPlan,
     point: &RestorePoint,
-) -> (Vec<Container>, Vec<Volume>) {
+) -> Result<(Vec<Container>, Vec<Volume>), ResourceError> {
     let data = store::mount("data", VOLUME);
     let access = store::access(&point.store, true);
+    // a quota refuses pods with a container without resources
+    let resources = Some(pod::resources(cluster)?);
     let file = format!("{VOLUME}/restore.db");
     let mut fetch = vec![
         "backup".to_owned(),
@@ -76,16 +78,18 @@ pub(super) fn containers(
         Container {
             args: Some(fetch),
             env: Some(access.env),
+            resources: resources.clone(),
             volume_mounts: Some([vec![data.clone()], access.mounts].concat()),
             ..backup::container(FETCH, &cluster.environment.backup_image)
         },
         Container {
             args: Some(restore),
+            resources,
             volume_mounts: Some(vec![data]),
             ..backup::container(RESTORE, &cluster.image)
         },
     ];
-    (containers, access.volumes)
+    Ok((containers, access.volumes))
 }
 
 /// Makes the job that proves that a backup can be restored, before members are stopped for it: its pod does what a first member
@@ -97,7 +101,7 @@ pub(crate) fn check(
 ) -> Result<Job, ResourceError> {
     let alone = Bootstrap::New { first: 0, members: 1 };
     let plan = PodPlan::voter(0, alone, PeerTls::Off);
-    let (mut containers, mut volumes) = containers(cluster, &plan, point);
+    let (mut containers, mut volumes) = containers(cluster, &plan, point)?;
     let main = containers.pop();
     volumes.push(store::scratch("data"));
     let mut labels: BTreeMap<String, String> = backup::labels(cluster);

@@ -14,6 +14,7 @@ use crate::{
     backups::{progress as jobs, refused},
     controller::PassError,
     resources::{OPERATION, check, check_name, is_owned},
+    warnings,
 };
 
 const CHECKS: &str = "the backup is restored in a scratch directory, before a member is stopped";
@@ -58,7 +59,8 @@ impl<M: Members> Operations<M> {
             let record = restoring(operation, cluster, &at.observation.seen, source);
             return self.record(at, record).await;
         }
-        let trouble = pods.iter().rev().find_map(jobs::pod_trouble);
+        let refused = warnings::refused_pods(client, &job, pods.len()).await;
+        let trouble = pods.iter().rev().find_map(jobs::pod_trouble).or(refused);
         let trouble = trouble.map(|found| found.message);
         let Some(failed) = jobs::condition(&job, "Failed") else {
             let trouble = trouble.map(|said| format!("{CHECKS}: {said}"));
