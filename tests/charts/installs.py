@@ -1,5 +1,5 @@
 """installs.py PROGRAM KUBE: helm and a user at a real kube-apiserver (in the folder KUBE), which runs on PROGRAM. The charts
-are installed, upgraded, rolled back and uninstalled; samples, and what the plugin converts, pass every rule of the definition;
+are installed, upgraded, rolled back and uninstalled; samples pass every rule of the definition;
 the operator's account may do what it needs and no more.
 
 What does not live here: pods and the operator at work (tests/operator).
@@ -28,7 +28,6 @@ from report import Report
 OPERATOR = str(deploy.CHARTS / "witan-operator")
 CLUSTER = str(deploy.CHARTS / "witan-cluster")
 GROUP = "/apis/witan.dev/v1"
-CONVERTED = deploy.ROOT / "operator" / "kubectl" / "testdata" / "convert"
 ACCOUNT = "system:serviceaccount:witan-system:witan-operator"
 
 # what the operator's account may not do, wherever it watches
@@ -151,11 +150,6 @@ def run(report: Report, server: Server) -> None:
             document = subcharts.cluster(subcharts.render(folder, values))
             document["metadata"].pop("namespace")
             create(server, document, "dryRun=All")
-    for path in sorted(CONVERTED.glob("*.out.yaml")):
-        with report.case(f"{path.name} of kubectl witan convert is accepted"):
-            for document in yaml.safe_load_all(path.read_text()):
-                document["metadata"].pop("namespace", None)
-                create(server, document, "dryRun=All")
     with report.case("an unknown field is refused"):
         try:
             create(server, {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": "x"}, "spec": {"replcas": 3}}, "dryRun=All")

@@ -1,6 +1,8 @@
 //! The definition: its files are fresh, and its rules accept and refuse the examples as expected. Another test sends
 //! the same examples to a real API server.
 
+mod page;
+
 use kube::core::cel::Validator;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};

@@ -8,9 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(super) use flags::{
-    BackupFlags, ChartValues, ConvertFlags, LogFlags, ReportFlags, RestoreFlags, TopFlags,
-};
+pub(super) use flags::{BackupFlags, LogFlags, ReportFlags, RestoreFlags, TopFlags};
 
 /// Shows and mends clusters of Witan in Kubernetes.
 #[derive(Debug, Parser)]
@@ -165,8 +163,6 @@ pub(super) enum PluginCommand {
     },
     /// Collects what support needs into a file: resources, events, logs, metrics; no values, no secrets.
     Report(ReportFlags),
-    /// Prints YAML of other operators of etcd, or of a chart, as resources of Witan. Comments say what is not converted.
-    Convert(ConvertFlags),
 }
 
 /// The format of what is listed.

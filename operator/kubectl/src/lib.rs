@@ -19,7 +19,6 @@ mod acts;
 mod backups;
 mod command;
 mod completion;
-mod convert;
 mod decode;
 mod facts;
 mod follow;
@@ -179,8 +178,7 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
         PluginCommand::Top(_)
         | PluginCommand::History { .. }
         | PluginCommand::Diff { .. }
-        | PluginCommand::Revert { .. }
-        | PluginCommand::Convert(_) => Ok(()),
+        | PluginCommand::Revert { .. } => Ok(()),
     }
 }
 
@@ -190,7 +188,6 @@ async fn without_cluster(
     command: PluginCommand,
 ) -> Result<Option<PluginCommand>, PluginError> {
     match command {
-        PluginCommand::Convert(flags) => convert::run(&flags)?,
         PluginCommand::Top(flags) => top::run(target, &flags).await?,
         PluginCommand::History { cluster, of, rev, limit, decode, format, members } => {
             let keys = keys::Keys::open(target, cluster.as_deref(), &members).await?;

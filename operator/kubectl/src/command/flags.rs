@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use k8s_openapi::jiff::Timestamp;
 use witan_api::top::{SECONDS, SECONDS_DEFAULT};
 
@@ -129,27 +129,6 @@ pub(crate) struct ReportFlags {
     pub(crate) operator_namespace: String,
     #[command(flatten)]
     pub(crate) members: MemberFlags,
-}
-
-/// Flags of `convert`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ConvertFlags {
-    /// The file; - is stdin.
-    #[arg(short, long, value_name = "FILE", default_value = "-")]
-    pub(crate) filename: PathBuf,
-    /// Format of documents without apiVersion. Other documents name theirs.
-    #[arg(long, value_enum, value_name = "KIND")]
-    pub(crate) from: Option<ChartValues>,
-    /// Name of the cluster that values of a chart become: the full name of the release.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) name: Option<String>,
-}
-
-/// Formats that have no apiVersion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ChartValues {
-    /// Values of the bitnami chart etcd.
-    Bitnami,
 }
 
 /// Flags of `top --rates`.

@@ -56,7 +56,6 @@ fn commands_that_make_no_sense_are_refused() {
         "diff orders /a",
         "diff orders /a@0",
         "revert orders @5",
-        "convert --from helm",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }
@@ -79,8 +78,6 @@ fn commands_are_read() {
         "revert orders /a@7 --yes",
         "top --endpoints 10.0.0.1:2379 --rates",
         "diff /a@7 --endpoints https://10.0.0.1:2379 --cacert a --cert b --key c",
-        "convert",
-        "convert -f values.yaml --from bitnami --name shop-etcd",
     ] {
         assert!(parse(line).is_ok(), "{line}");
     }

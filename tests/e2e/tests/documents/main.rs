@@ -90,6 +90,10 @@ const NOT_RUN: &[(&str, &str)] = &[
         "kubectl port-forward pod/plain-0 2381 &",
     ),
     (
+        "docs/start/other-operators.md",
+        "kubectl apply --dry-run=server --filename new.yaml",
+    ),
+    (
         "docs/operating/kubernetes.md",
         "kubectl annotate ec orders witan.dev/recover-quorum=orders-1",
     ),
@@ -112,10 +116,6 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     ("docs/operating/kubectl.md", "kubectl witan top orders"),
     ("docs/operating/kubectl.md", "kubectl witan report orders"),
-    (
-        "docs/operating/kubectl.md",
-        "kubectl witan convert -f cluster.yaml > orders.yaml",
-    ),
     (
         "docs/operating/kubernetes-backup.md",
         "kubectl create secret generic s3 --from-literal=AWS_ACCESS_KEY_ID=$KEY --from-literal=AWS_SECRET_ACCESS_KEY=$SECRET",
