@@ -31,6 +31,8 @@ MATRIX = {
                            "networkPolicy.extraEgress[0].ports[0].port=8443"],
         "own-account": ["serviceAccount.create=false", "serviceAccount.name=mine"],
         "no-rbac": ["rbac.create=false"],
+        "tenants": ["admissionPolicies.restrictPodTemplate=true"],
+        "no-admission-policies": ["admissionPolicies.enabled=false"],
         "operations-for-editors": ["rbac.aggregateOperations=true"],
         "no-election": ["leaderElection.enabled=false"],
         "digest": ["image.digest=sha256:" + "0" * 64, "image.repository=registry.example:5000/a/b"],
@@ -109,7 +111,8 @@ REFUSED = [
     (CLUSTER, ["--set", "auth.rbac.create=true,tls.enabled=true"], "auth.rbac.rootPassword or auth.rbac.existingSecret"),
 ]
 
-CLUSTER_KINDS = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Namespace"}
+POLICIES = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+CLUSTER_KINDS = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Namespace", *POLICIES}
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:

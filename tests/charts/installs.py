@@ -71,7 +71,8 @@ class Server:
     def request(self, method: str, path: str, body: object = None):
         """The answer, as an object if it is one."""
         trusted = ssl.create_default_context(cafile=str(self.work / "certs" / "apiserver.crt"))
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
         request = urllib.request.Request(self.url + path, json.dumps(body).encode() if body is not None else None, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=20, context=trusted) as answer:
@@ -118,6 +119,48 @@ def check_rights(server: Server, namespace: str, allowed: bool) -> None:
             name, _, sub = resource.partition("/")
             for verb in rule["verbs"]:
                 assert server.may(verb, rule["apiGroups"][0], name, sub, namespace) is allowed, f"{verb} {resource} in {namespace}"
+
+
+def bare(name: str, **spec: object) -> dict:
+    """An EtcdCluster."""
+    return {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": name}, "spec": spec}
+
+
+def refusal(act, *arguments: object) -> str:
+    """What the API server says against an act; empty if it does it."""
+    try:
+        act(*arguments)
+    except AssertionError as error:
+        return str(error)
+    return ""
+
+
+def is_refused(words: str, act, *arguments: object) -> None:
+    """The API server refuses an act with these words."""
+    said = refusal(act, *arguments)
+    assert words in said, said or "it was done"
+
+
+def check_claims(server: Server) -> None:
+    """orders-0 votes and orders-1 learns; a claim of another cluster, and one that allows it, can be deleted."""
+    members = [{"name": "orders-0"}, {"name": "orders-1", "isLearner": True}]
+    body = {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": "orders"}, "status": {"members": members}}
+    server.request("PATCH", clusters(server) + "/orders/status", body)
+    path = "/api/v1/namespaces/default/persistentvolumeclaims"
+    size = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+
+    def claim(name: str, cluster: str = "orders", **annotations: str) -> str:
+        meta = {"name": name, "labels": {"witan.dev/cluster": cluster}, "annotations": annotations}
+        server.request("POST", path, {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": size})
+        return f"{path}/{name}"
+
+    voter = claim("data-orders-0")
+    is_refused("a member of EtcdCluster orders votes with this disk", server.request, "DELETE", voter)
+    server.request("DELETE", claim("data-orders-1"))
+    server.request("DELETE", claim("data-carts-0", "carts"))
+    patch = {"metadata": {"annotations": {"witan.dev/allow-deletion": "true"}}}
+    server.request("PATCH", voter, patch)
+    server.request("DELETE", voter)
 
 
 def run(report: Report, server: Server) -> None:
@@ -169,6 +212,18 @@ def run(report: Report, server: Server) -> None:
         server.helm("upgrade", "orders", CLUSTER, "--reuse-values", "--set", "replicaCount=1")
         server.helm("rollback", "orders", "2")
         assert server.request("GET", clusters(server) + "/orders")["spec"]["replicas"] == 5
+    with report.case("the disk of a voter is deleted only if it says so"):
+        check_claims(server)
+    with report.case("no cluster is created in the namespace of the operator"):
+        is_refused("witan-operator runs in this namespace", server.request, "POST", clusters(server, "witan-system"), bare("inside"))
+    with report.case("tenants set no pod template"):
+        server.helm("upgrade", "witan-operator", OPERATOR, "--namespace", "witan-system", "--set", "admissionPolicies.restrictPodTemplate=true")
+        for field, value in (("podTemplate", {"spec": {}}), ("serviceAccountName", "mine"), ("image", "r/i:t")):
+            asked = bare("tenant", **{field: value})
+            wait_for("the policy", lambda: refusal(server.request, "POST", clusters(server) + "?dryRun=All", asked), server.processes, server.work)
+            is_refused("are restricted", server.request, "POST", clusters(server) + "?dryRun=All", asked)
+        server.request("POST", clusters(server) + "?dryRun=All", bare("tenant"))
+        server.helm("rollback", "witan-operator", "1", "--namespace", "witan-system")
     with report.case("helm upgrade and rollback of witan-operator keep the clusters"):
         before = server.request("GET", clusters(server) + "/orders")["metadata"]
         server.helm("upgrade", "witan-operator", OPERATOR, "--namespace", "witan-system", "--set", "replicaCount=2,watchNamespaces={default}")

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 
-from api import condition, eventually
+from api import Refused, condition, eventually
 from trouble import CLUSTERS, CORE
 
 CLAIMS = f"{CORE}/persistentvolumeclaims"
@@ -38,14 +38,21 @@ class Claims:
     # cases
 
     def claims_deleted(self):
-        """All claims of a cluster that serves are deleted at once, as when a storage class is changed: each member is replaced while a
-        quorum serves, and nothing is lost."""
+        """All claims of a cluster that serves are deleted at once, as when a storage class is changed. The API server refuses that until the
+        claims allow it; then each member is replaced while a quorum serves, and nothing is lost."""
         name = "classless"
         with self.brief(name):
             before = self.claims(name)
+            for pod in self.pods(name):
+                try:
+                    self.api.delete(f"{CLAIMS}/data-{pod}")
+                except Refused as refusal:
+                    assert "votes with this disk" in refusal.message and "witan.dev/allow-deletion" in refusal.message, refusal.message
+                else:
+                    raise AssertionError(f"the disk of {pod} was deleted")
             with self.voters_watched(name) as lowest:
                 for pod in self.pods(name):
-                    self.api.delete(f"{CLAIMS}/data-{pod}")
+                    self.give_up_disk(pod)
                 eventually("all disks are new", lambda: self.is_ready(name) and not before & self.claims(name), 240)
             assert lowest[0] >= 3, f"{lowest[0]} voters were left"
 

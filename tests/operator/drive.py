@@ -298,10 +298,16 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         """Claim and pod of a member are deleted, and with them its data."""
         name = self.follower()
         id_before = self.member_id(name)
-        self.api.delete(f"{CORE}/persistentvolumeclaims/data-{name}")
+        self.give_up_disk(name)
         self.api.delete(f"{CORE}/pods/{name}?gracePeriodSeconds=0")
         eventually("the member is replaced", lambda: self.member_id(name) not in (None, id_before))
         self.until_ready("after a lost disk")
+
+    def give_up_disk(self, pod):
+        """Deletes the claim of a member. The chart's policy refuses that until the claim allows it."""
+        path = f"{CORE}/persistentvolumeclaims/data-{pod}"
+        self.api.patch(path, {"metadata": {"annotations": {"witan.dev/allow-deletion": "true"}}})
+        self.api.delete(path)
 
     def member_id(self, name):
         return next((each.get("id") for each in self.cluster()["status"]["members"] if each["name"] == name), None)
@@ -494,7 +500,7 @@ BRIEF = [
     "operations", "operations_documents",
     # backups
     "backup_restore", "backup_volume", "backup_troubles", "backup_schedule", "point_in_time", "backup_kills", "backup_users", "backup_documents",
-    "restore_in_place",
+    "restore_in_place", "restored_once",
     # a full store
     "full_store",
     # kubectl witan
@@ -515,7 +521,7 @@ WRITTEN = {
     **dict.fromkeys(("client_tls", "rotate_tls", "rotate_authority", "lose_authority", "users"), "safe"), "corrupt": "altered", "chart_upgrade": "charted", "cert_manager": ISSUED,
 }
 # Cases in which writes may fail: a process ends without a warning, or there is no member.
-LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate", "lost_node", "lost_node_replaced", "recover_quorum", "recover_old_disks", "operations", "restore_in_place")
+LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate", "lost_node", "lost_node_replaced", "recover_quorum", "recover_old_disks", "operations", "restore_in_place", "restored_once")
 # Steps of the operator that a case may cost, refused ones among them: a loop without a brake takes more within seconds.
 STEPS_MAX = 60
 # The same for a case that makes clusters of its own, changes and deletes them.

@@ -188,7 +188,7 @@ class Plugin:
         """Two of three disks are lost: the plugin names the survivor, after it was told which cluster."""
         survivor = next(pod for pod in sorted(self.pods("moved")))
         for pod in sorted(self.pods("moved"))[1:]:
-            self.api.delete(f"{CORE}/persistentvolumeclaims/data-{pod}")
+            self.give_up_disk(pod)
             self.api.delete(f"{CORE}/pods/{pod}?gracePeriodSeconds=0")
         lost = lambda: "Available" in self.witan("status", "moved") and "False" in self.witan("status", "moved")
         eventually("the quorum is lost", lost)

@@ -15,7 +15,7 @@ class Recovery:
         """The disks of all other members, and their pods."""
         others = [pod for pod in self.pods(name) if pod != survivor]
         for pod in others:
-            self.api.delete(f"{CORE}/persistentvolumeclaims/data-{pod}")
+            self.give_up_disk(pod)
             self.api.delete(f"{CORE}/pods/{pod}?gracePeriodSeconds=0")
         eventually("their disks are gone", lambda: not any(self.api.find(f"{CORE}/persistentvolumeclaims/data-{pod}") for pod in others))
 

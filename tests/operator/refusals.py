@@ -18,6 +18,8 @@ TEMPLATES = {
     "a priority class that does not exist": ({"priorityClassName": "absent"}, "absent"),
     "pod security": ({"podTemplate": {"spec": {"hostNetwork": True}}}, "PodSecurity"),
     "an admission policy": ({"additionalMetadata": {"labels": {"blocked": "yes"}}}, BLOCKED),
+    "a variable that would fork the cluster": (
+        {"podTemplate": {"spec": {"containers": [{"name": "etcd", "env": [{"name": "ETCD_FORCE_NEW_CLUSTER", "value": "true"}]}]}}}, "ETCD_FORCE_NEW_CLUSTER"),
     "a field that is not valid": ({"resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}}}, "memory limit"),
 }
 

@@ -88,3 +88,43 @@ class Restores:
         self.forget("good")
         for operation in ("wrong", "late", "again", "waits", "back"):
             self.api.delete(f"{OPERATIONS}/{operation}")
+
+    def restored_once(self):
+        """A manifest of a restore that a GitOps controller applies again, one that is older than its cluster, and the same way back twice: nothing
+        is restored that nobody asked for now, and nothing acknowledged is lost."""
+        name = "gitops"
+        asked = {"restore": {"backupRef": {"name": "monday"}}}
+        # for a cluster that does not exist yet
+        self.operate("yesterday", name, restore={"store": self.s3(), "name": "absent"})
+        self.until_phase("yesterday", "Pending")
+        with self.brief(name):
+            self.refused("yesterday", "ClusterIsYounger")
+            self.back_up("monday", name, self.s3())
+            self.stored("monday")
+            self.writers.pop(name).end()
+            self.operate("to-monday", name, **asked)
+            self.until_restored("to-monday", name)
+            self.write(name)
+            self.put(name, "wednesday", "written")
+            record = self.restore_record(name)
+            self.api.delete(f"{OPERATIONS}/to-monday")
+            eventually("its record is gone", lambda: self.api.find(f"{OPERATIONS}/to-monday") is None)
+            self.operate("to-monday", name, **asked)
+            self.refused("to-monday", "AlreadyDone")
+            self.operate("third", name, **asked)
+            assert "forgetKeptDisks" in self.until_phase("third", "Failed")["message"]
+            assert self.restore_record(name) == record and self.has_key(name, "d2VkbmVzZGF5"), "it was restored again"
+            self.all_acknowledged_are_there(name)
+            self.writers.pop(name).end()
+            self.operate("back", name, undoRestore={})
+            self.until_restored("back", name)
+            pods = self.identities(name)
+            assert "nothing to do" in self.succeeds("back-again", name, undoRestore={})["message"]
+            assert self.identities(name) == pods
+        self.forget("monday")
+        for operation in ("yesterday", "to-monday", "third", "back", "back-again"):
+            self.api.delete(f"{OPERATIONS}/{operation}")
+
+    def refused(self, operation, reason):
+        status = self.until_phase(operation, "Failed")
+        assert condition({"status": status}, "Succeeded")[1] == reason, status

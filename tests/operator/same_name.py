@@ -59,7 +59,7 @@ class SameName:
                 if replicas == 1:
                     self.degraded(name, f"{name}-0", "delete their claims, and then their pods")
                     assert disks <= self.claims(name), "a disk is deleted that nobody has given up"
-                    self.api.delete(f"{CORE}/persistentvolumeclaims/data-{name}-0")
+                    self.give_up_disk(f"{name}-0")
                     self.api.delete(f"{CORE}/pods/{name}-0")
                 self.until_ready(f"the second try, of {replicas}", name, replicas)
             finally:
