@@ -47,7 +47,7 @@ pub use operation::{
     EtcdOperation, EtcdOperationSpec, EtcdOperationStatus, MemberHash, MoveLeader, NoSettings,
     OperationPhase, RecoverQuorum, ReplaceMember, Verb,
 };
-pub use options::{CompactionMode, LogLevel, MetricsDetail, Options};
+pub use options::{CompactionMode, LogLevel, MetricsDetail, OPERATOR_FLAGS, Options};
 pub use pod_status::{Trouble, containers, failure, is_ready, pod_condition, pod_phase, trouble};
 pub use pods::{
     AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, CompactOnNoSpace,

@@ -92,9 +92,9 @@ pub struct EtcdOperationSpec {
     /// Stops all members and goes back to the disks that the last restore has kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo_restore: Option<NoSettings>,
-    /// How many seconds the operation may take from its beginning; as long as it needs by default. One that takes longer fails
-    /// with the reason DeadlineExceeded. It has no effect on `restore`, `undoRestore` and `recoverQuorum` once they have begun to
-    /// stop members.
+    /// Seconds from the beginning of the operation within which it must end; it fails after that with the reason DeadlineExceeded.
+    /// `restore`, `undoRestore` and `recoverQuorum` must begin to stop members within that time, 3600 by default, and then take
+    /// as long as they need. The others have no limit by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub active_deadline_seconds: Option<i64>,

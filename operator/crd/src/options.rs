@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::text::ByteQuantity;
 
 /// Flags that the operator sets, so that `extraArgs` may not hold them.
-const OPERATOR_FLAGS: [&str; 26] = [
+pub const OPERATOR_FLAGS: [&str; 26] = [
     "name",
     "data-dir",
     "wal-dir",

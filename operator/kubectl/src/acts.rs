@@ -27,19 +27,20 @@ pub(super) async fn ask_of_known(
     asked: EtcdOperationSpec,
     wait: bool,
 ) -> Result<(), PluginError> {
-    target.cluster(cluster).await?;
-    let made = operation((cluster, verb), asked, Timestamp::now());
+    let cluster = target.cluster(cluster).await?;
+    let made = operation((&cluster, verb), asked, Timestamp::now());
     ask(target, &made, wait).await
 }
 
-/// Makes an operation on a cluster, whose name has the verb and the time.
+/// Makes an operation on exactly this cluster, whose name has the verb and the time.
 pub(super) fn operation(
-    (cluster, verb): (&str, &str),
+    (cluster, verb): (&EtcdCluster, &str),
     asked: EtcdOperationSpec,
     now: Timestamp,
 ) -> EtcdOperation {
-    let name = format!("{cluster}-{verb}-{}", now.strftime("%Y%m%d-%H%M%S"));
-    let spec = EtcdOperationSpec { cluster_name: cluster.to_owned(), ..asked };
+    let (cluster_name, cluster_uid) = (cluster.name_any(), cluster.uid());
+    let name = format!("{cluster_name}-{verb}-{}", now.strftime("%Y%m%d-%H%M%S"));
+    let spec = EtcdOperationSpec { cluster_name, cluster_uid, ..asked };
     EtcdOperation::new(&name, spec)
 }
 
@@ -109,7 +110,7 @@ pub(super) async fn recover(
     }
     let recover_quorum = Some(RecoverQuorum { survivor });
     let spec = EtcdOperationSpec { recover_quorum, ..EtcdOperationSpec::default() };
-    let made = operation((cluster, "recover"), spec, Timestamp::now());
+    let made = operation((&resource, "recover"), spec, Timestamp::now());
     ask(target, &made, wait).await
 }
 
@@ -243,7 +244,7 @@ mod tests {
     fn an_operation_is_followed_to_its_end() {
         let stage_of = |status| {
             let spec = EtcdOperationSpec::default();
-            let mut made = operation(("orders", "restart"), spec, now());
+            let mut made = operation((&facts("healthy.yaml").cluster, "restart"), spec, now());
             let status: EtcdOperationStatus = serde_json::from_value(status).unwrap();
             made.status = Some(status);
             stage(made)

@@ -102,7 +102,7 @@ async fn in_place(
 ) -> Result<(), PluginError> {
     let cluster = target.cluster(&flags.name).await?;
     let now = Timestamp::now();
-    let made = operation(flags, backup, now);
+    let made = operation(&cluster, flags, backup, now);
     if flags.dry_run {
         return print(&yaml(&made)?);
     }
@@ -121,7 +121,12 @@ async fn in_place(
     acts::ask(target, &made, flags.wait).await
 }
 
-fn operation(flags: &RestoreFlags, backup: Option<&EtcdBackup>, now: Timestamp) -> EtcdOperation {
+fn operation(
+    cluster: &EtcdCluster,
+    flags: &RestoreFlags,
+    backup: Option<&EtcdBackup>,
+    now: Timestamp,
+) -> EtcdOperation {
     let verb = if flags.undo {
         "undo-restore"
     } else {
@@ -139,7 +144,7 @@ fn operation(flags: &RestoreFlags, backup: Option<&EtcdBackup>, now: Timestamp) 
         undo_restore: flags.undo.then_some(NoSettings {}),
         ..EtcdOperationSpec::default()
     };
-    acts::operation((&flags.name, verb), spec, now)
+    acts::operation((cluster, verb), spec, now)
 }
 
 fn replaces(

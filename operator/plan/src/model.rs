@@ -25,7 +25,7 @@ pub use refusal::Refusal;
 pub use start::{Bootstrap, JoinMember, PodPlan, StartKind};
 pub use step::Step;
 pub use taken::{Holder, Part};
-pub use why::Why;
+pub use why::{FORKED, Why};
 
 /// The number at the end of a member's name: `<cluster>-<ordinal>`.
 pub type Ordinal = u32;

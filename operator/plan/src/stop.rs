@@ -1,11 +1,13 @@
 //! States in which nothing may be done, pods that a person wants stopped, and leftovers of a first attempt.
 
+use witan_crd::RestorePhase;
+
 use super::{
     idle,
     pass::{Joined, Pass},
     soon,
 };
-use crate::model::{ClusterReport, Ordinal, Step, Stop, Why};
+use crate::model::{ClusterReport, FORKED, MemberId, Membership, Ordinal, Step, Stop, Why};
 
 /// Waits if the cluster is being deleted: Kubernetes deletes what the cluster owns.
 pub(super) fn deleting(pass: &Pass<'_>) -> Option<Step> {
@@ -32,10 +34,40 @@ pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
 }
 
 /// Waits for a person if two quorums serve under one id. Each is a majority of its own list, so no count tells which one has
-/// the data that the person wants.
+/// the data that the person wants. One side may be silent: the list that is left then lacks most of the voters that the
+/// status records. Once reported, a fork lasts until no pod or claim is left that the list lacks.
 pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
-    list.forked().next().map(|_| idle(Why::Forked))
+    let forked = list.forked().next().is_some();
+    let conditions = pass.status.conditions.iter();
+    let mut degraded = conditions.filter(|one| one.type_ == "Degraded" && one.status == "True");
+    let was_forked = degraded.any(|one| one.reason == FORKED);
+    let stays = was_forked
+        && pass.seen.ordinals.iter().any(|(ordinal, at)| {
+            let pod = at.pod.as_ref().is_some_and(|pod| !pod.deleting);
+            let claim = at
+                .claim
+                .as_ref()
+                .is_some_and(|claim| !claim.deleting && !claim.retired);
+            list.of(*ordinal).is_none() && (pod || claim)
+        });
+    (forked || stays || lacks_most_of_before(pass, list)).then(|| idle(Why::Forked))
+}
+
+/// Whether a confirmed list lacks most of the voters that the status records, though nothing was recovered or restored. The
+/// operator removes one member in a pass.
+fn lacks_most_of_before(pass: &Pass<'_>, list: &Membership) -> bool {
+    let before = pass
+        .status
+        .members
+        .iter()
+        .filter(|member| !member.is_learner);
+    let ids = before.filter_map(|member| MemberId::from_str_radix(member.id.as_deref()?, 16).ok());
+    let left = ids.clone().filter(|id| list.by_id(*id).is_some());
+    let restore = pass.status.restore.as_ref();
+    let restores = restore.is_some_and(|restore| restore.phase != RestorePhase::Done);
+    let recovers = pass.status.recovery.is_some();
+    list.linearizable && !recovers && !restores && 2 * left.count() < ids.count()
 }
 
 /// Whether a member is left from an earlier EtcdCluster of this name and has no data: it is in another cluster than the

@@ -5,6 +5,7 @@ mod cases;
 mod effects;
 mod evidence;
 mod faults;
+mod forks;
 mod judge;
 mod life;
 mod objects;

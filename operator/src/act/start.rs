@@ -55,7 +55,8 @@ impl<M: Members> Actor<'_, M> {
         let spec = EtcdClusterSpec { storage, tls, ..former };
         let resource = EtcdCluster { spec, ..self.cluster.resource.clone() };
         let named = Cluster::new(&resource, self.cluster.environment).ok()?;
-        let former = Cluster { trust: self.cluster.trust.clone(), ..named };
+        let trust = self.cluster.trust.clone();
+        let former = Cluster { trust, is_admitted: true, ..named };
         let mut pod = resources::pod(&former, plan).ok()?;
         if let Ok(refused) = resources::template(self.cluster, plan.peer_tls) {
             if refused == resources::template(&former, plan.peer_tls).ok()? {

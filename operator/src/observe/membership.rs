@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use witan_api::v3::etcdserverpb::{AlarmType, Member};
+use witan_crd::quorum;
 use witan_members::{Answer, CallError, Report};
 use witan_plan::model::{ClusterReport, MemberId, MemberSeen, Membership, Ordinal};
 
@@ -58,13 +59,17 @@ pub(super) fn judge(
         let forked = contradicts(best, report);
         (ordinal, ClusterReport { forked, ..cluster_report(report) })
     });
-    let listed = of_pods.flat_map(|(pod, report)| {
+    let disagree = reports.iter().map(|(_, report)| *report);
+    let disagree = disagree.filter(|report| report.cluster_id == best.cluster_id);
+    // a removed member may not know yet that it was removed
+    let disagree =
+        disagree.filter(|report| lists(best, report.member_id) || !may_precede(report, best));
+    let listed = disagree.flat_map(|report| {
         let unknown = report.members.iter().filter(|entry| !lists(best, entry.id));
-        let ordinals = unknown.filter_map(|entry| {
+        unknown.filter_map(|entry| {
             let named = cluster.resource.ordinal(&entry.name);
             named.or_else(|| cluster.ordinal_of_urls(&entry.peer_urls))
-        });
-        ordinals.filter(move |ordinal| *ordinal != pod)
+        })
     });
     Some(Membership {
         cluster_id: best.cluster_id,
@@ -79,6 +84,16 @@ pub(super) fn judge(
 
 fn lists(report: &Report, id: MemberId) -> bool {
     report.members.iter().any(|member| member.id == id)
+}
+
+/// Whether the list of `later` may follow from that of `earlier`: the removals since then left a quorum of its voters.
+fn may_precede(earlier: &Report, later: &Report) -> bool {
+    let voters = earlier.members.iter().filter(|member| !member.is_learner);
+    let (left, all) = (
+        voters.clone().filter(|voter| lists(later, voter.id)),
+        voters,
+    );
+    left.count() >= quorum(all.count())
 }
 
 /// Whether two members of one cluster id serve with different quorums. A change of membership between two answers can look
@@ -289,12 +304,16 @@ mod tests {
             answer(3, 0, false, all()),
         ];
         assert_eq!(judged(&electing), (1, vec![], BTreeSet::from([1, 3])));
-        // a removed member lists itself alone
-        let removed = [
-            answer(1, 1, true, vec![entry(1, false)]),
-            answer(3, 0, false, vec![entry(1, false), entry(3, false)]),
-        ];
-        assert_eq!(judged(&removed), (1, vec![], none));
+        // one of them has lost its pod
+        let alone = [fork(), answer(3, 0, false, all())];
+        assert_eq!(judged(&alone), (1, vec![], BTreeSet::from([1, 3])));
+        // a member that does not know of its removal
+        let left = vec![entry(1, false), entry(2, false)];
+        let removed = [answer(1, 1, true, left.clone()), answer(3, 0, false, all())];
+        assert_eq!(judged(&removed), (2, vec![], none));
+        // another one is behind
+        let behind = [answer(1, 1, true, left), answer(2, 1, false, all())];
+        assert_eq!(judged(&behind), (2, vec![], BTreeSet::from([3])));
     }
 
     /// A person gives members other peer URLs, or claims come from a backup of a cluster of another name.

@@ -5,10 +5,24 @@ use witan_crd::{EtcdCluster, EtcdOperation, RECOVER_QUORUM, REPLACE_MEMBER, Reco
 
 use super::record::now;
 
+/// Seconds within which an operation that stops all members records that, by default: later nobody expects it.
+const DEADLINE_S: i64 = 3600;
+
 /// Returns the text about an operation whose `activeDeadlineSeconds` are over; `None` before, without a limit, and once members
 /// are stopped for a restore or a recovery, which cannot be left half done.
 pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Option<String> {
-    let limit = operation.spec.active_deadline_seconds?;
+    let stops = |verb| {
+        matches!(
+            verb,
+            Verb::Restore(_) | Verb::UndoRestore | Verb::RecoverQuorum(_)
+        )
+    };
+    let by_default = operation
+        .spec
+        .verb()
+        .is_some_and(stops)
+        .then_some(DEADLINE_S);
+    let limit = operation.spec.active_deadline_seconds.or(by_default)?;
     let begun = operation.status.as_ref()?.started_at.as_ref()?;
     let age = now().0.as_second().saturating_sub(begun.0.as_second());
     if age < limit || has_stopped_members(operation, cluster) {

@@ -76,7 +76,7 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> S
 }
 
 /// Fails while the operator does not act on the cluster.
-fn managed(cluster: &Cluster<'_>) -> Result<(), Start> {
+pub(super) fn managed(cluster: &Cluster<'_>) -> Result<(), Start> {
     let spec = cluster.spec();
     let why = if spec.paused {
         "spec.paused of the EtcdCluster stops the operator"
@@ -195,7 +195,9 @@ pub(super) fn advance(
                 "a quorum serves: a new cluster was forced from {}, or the others came back before",
                 of.survivor
             );
+            let held = managed(cluster).err().map(|_| watch());
             ended(done, text)
+                .or(held)
                 .or_else(|| asks(RECOVER_QUORUM, &of.survivor))
                 .unwrap_or_else(watch)
         }

@@ -57,18 +57,18 @@ pub(super) fn refused(
         if let Some(past) = same_name(operation, cluster) {
             let (name, uid, began) = (&past.name, &past.uid, past.started_at.0);
             let text = format!(
-                "an EtcdOperation {name} (UID {uid}) began on this cluster at {began}: to ask for it again, create one with \
+                "an EtcdOperation {name} (UID {uid}) began or failed on this cluster at {began}: to ask for it again, create one with \
                  another name"
             );
             return refusal("AlreadyDone", text);
         }
         if let (Some(asked), Some(made)) =
             (operation.creation_timestamp(), cluster.creation_timestamp())
-            && asked < made
+            && asked <= made
         {
             let (asked, made) = (asked.0, made.0);
             let text = format!(
-                "it was created at {asked}, before EtcdCluster {name} was created at {made}: if it is meant for this cluster, \
+                "it was created at {asked}, and EtcdCluster {name} not before {made}: if it is meant for this cluster, \
                  create it again"
             );
             return refusal("ClusterIsYounger", text);
@@ -128,13 +128,20 @@ pub(super) fn recorded(
     Some(status)
 }
 
-/// Returns the status of the cluster with the result of this operation; `None` if its record lacks nothing.
+/// Returns the status of the cluster with the result of this operation; `None` if no record is needed. One that failed
+/// before it began is recorded, too: created again, it could begin when nobody expects it.
 pub(super) fn with_result(
     operation: &EtcdOperation,
     cluster: &EtcdCluster,
     result: OperationPhase,
 ) -> Option<EtcdClusterStatus> {
-    let mut status = cluster.status.clone()?;
+    let meant = &operation.spec.cluster_uid;
+    let is_for_another = meant.is_some() && *meant != cluster.uid();
+    if is_for_another || same_name(operation, cluster).is_some() {
+        return None;
+    }
+    let known = cluster.status.clone().unwrap_or_default();
+    let mut status = recorded(operation, cluster).unwrap_or(known);
     let uid = operation.uid()?;
     let mut past = status.past_operations.iter_mut();
     let own = past.find(|past| past.uid == uid && past.result.is_none())?;

@@ -10,7 +10,7 @@ use witan_crd::{EtcdOperation, RestoreInPlace, RestorePhase, RestorePoint, Resto
 use witan_plan::model::{Observed, Ordinal};
 
 use super::{
-    decide::{Next, Start, progress, settled},
+    decide::{Next, Start, managed, progress, settled},
     record::now,
 };
 use crate::{observe::FoundBackup, resources::Cluster};
@@ -49,6 +49,9 @@ pub(super) fn recorded<'a>(
 /// Whether a cluster may be restored from a backup: all of its members can be stopped and have disks to keep, and no earlier
 /// restore has kept disks to which `undoRestore` returns.
 pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &RestoreInPlace) -> Start {
+    if let Some(said) = &seen.rejected {
+        return Start::Hold(format!("the members could not start again: {said}"));
+    }
     let kept = kept_by_last(cluster, seen);
     let why = if !cluster.spec().is_durable() {
         NO_DISKS.to_owned()
@@ -147,6 +150,9 @@ fn elsewhere(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
 /// Returns what follows for a restore, or the return from one, that has begun.
 pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) -> Next {
     let Some(record) = recorded(operation, cluster) else {
+        if let Err(Start::Hold(why)) = managed(cluster) {
+            return Next::Watch(why);
+        }
         if operation.spec.restore.is_some() {
             return Next::CheckBackup;
         }

@@ -64,6 +64,8 @@ pub(crate) struct Cluster<'a> {
     pub(crate) trust: Option<String>,
     /// The backup that its first members begin from.
     pub(crate) restore: Option<RestorePoint>,
+    /// Whether pods of this spec were admitted before: a rule that came later must not keep a member from its disk.
+    pub(crate) is_admitted: bool,
 }
 
 impl<'a> Cluster<'a> {
@@ -82,6 +84,7 @@ impl<'a> Cluster<'a> {
             image: image(&resource.spec, &environment.member_image)?,
             trust: None,
             restore: None,
+            is_admitted: false,
         })
     }
 

@@ -62,7 +62,9 @@ fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError>
     let Some(template) = &cluster.spec().pod_template else {
         return Ok(own);
     };
-    pod_template::check(template)?;
+    if !cluster.is_admitted {
+        pod_template::check(template)?;
+    }
     let mut pod = merged(&own, template)?;
     let labels = own.metadata.labels.clone().unwrap_or_default();
     pod.metadata.labels.get_or_insert_default().extend(labels);

@@ -60,12 +60,14 @@ fn a_restored_cluster_has_the_spec_of_the_old_one() {
 fn restores_in_place_are_operations() {
     let to_time = Some("2026-11-25T03:00:00Z".parse().unwrap());
     let flags = RestoreFlags { to_time, in_place: true, ..flags("orders") };
-    let backup = &facts("healthy.yaml").backups[1];
+    let facts = facts("healthy.yaml");
+    let (orders, backup) = (&facts.cluster, &facts.backups[1]);
     let carts = RestoreFlags { name: "carts".to_owned(), ..flags.clone() };
+    let other = EtcdCluster::new("carts", orders.spec.clone());
     let made = [
-        operation(&flags, Some(backup), now()),
-        operation(&carts, Some(backup), now()),
-        operation(&undo(), None, now()),
+        operation(orders, &flags, Some(backup), now()),
+        operation(&other, &carts, Some(backup), now()),
+        operation(orders, &undo(), None, now()),
     ];
     let text = made.map(|made| yaml(&made).unwrap()).join("---\n");
     golden("restore-in-place.yaml", &text);

@@ -95,6 +95,9 @@ pub enum Why {
     Settling(Ordinal),
 }
 
+/// The reason of the condition `Degraded` while a cluster has two histories.
+pub const FORKED: &str = "Forked";
+
 // the longer texts of the table below
 const CANNOT_HIBERNATE: &str = "spec.replicas is 0, and without disks all data would be lost";
 const QUORUM_LOST: &str = "too few voters serve; pods that can come back are started, \
@@ -186,7 +189,7 @@ impl Why {
             Why::Hibernated => tell.all("Hibernated", "no member runs; the disks are kept"),
             Why::CannotHibernate => warn.all("SpecRejected", CANNOT_HIBERNATE),
             Why::ClusterIdMismatch => warn.all("ClusterIDMismatch", clusters_differ(cluster, seen)),
-            Why::Forked => warn.all("Forked", forked(cluster, seen)),
+            Why::Forked => warn.all(FORKED, forked(cluster, seen)),
             Why::QuorumLost => warn.all("QuorumLost", quorum_lost(cluster, seen)),
             Why::CannotRecover(at) => warn.pod(*at, "CannotRecover", CANNOT_RECOVER),
             Why::ForeignVoters(at) => warn.pod(*at, "CannotRecover", FOREIGN_VOTERS),
@@ -299,14 +302,18 @@ fn unreachable(seen: &Observed) -> String {
 fn forked(cluster: &str, seen: &Observed) -> String {
     let list = seen.membership.as_ref();
     let apart: Vec<_> = list.into_iter().flat_map(Membership::forked).collect();
-    let others = list.into_iter().flat_map(|list| list.reports.keys());
-    let others: Vec<_> = others.copied().filter(|at| !apart.contains(at)).collect();
+    let (own, lacking): (Vec<_>, Vec<_>) = seen
+        .ordinals
+        .keys()
+        .partition(|at| list.is_some_and(|list| list.of(**at).is_some()));
+    let apart = if apart.is_empty() { lacking } else { apart };
+    let others: Vec<_> = own.into_iter().filter(|at| !apart.contains(at)).collect();
     let names = |ordinals: &[Ordinal]| {
         let names = ordinals.iter().map(|at| format!("{cluster}-{at}"));
         names.collect::<Vec<_>>().join(", ")
     };
     format!(
-        "two quorums serve under one cluster id, each without the leader of the other: {} apart from {}. Nothing is changed. \
+        "two quorums serve, or served, under one cluster id, each without members of the other: {} apart from {}. Nothing is changed. \
          Stop the clients, compare both sides, and delete the pods and claims of the side that you give up \
          (docs/operating/runbook.md#two-histories)",
         names(&apart),

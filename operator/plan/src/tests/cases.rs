@@ -8,8 +8,8 @@ use super::{faults::disk, why, world::World};
 use crate::{
     IDLE,
     model::{
-        Bootstrap, BudgetSeen, ClaimSeen, ClusterReport, Membership, ObjectState, Observed,
-        Obstacle, PodPlan, PodSeen, Refusal, Removal, Step, Stop, Why,
+        Bootstrap, ClaimSeen, ClusterReport, Membership, Obstacle, PodPlan, PodSeen, Refusal,
+        Removal, Step, Stop, Why,
     },
 };
 
@@ -304,51 +304,6 @@ fn different_cluster_ids_stop_everything() {
     let seen = world.observe();
     let step = world.plan(&seen);
     assert_eq!(why(&step), Some(&Why::ClusterIdMismatch), "{step:?}");
-}
-
-/// A variable of the pod template has started member 1 with --force-new-cluster. It keeps the id of the cluster, and its list
-/// counts.
-#[test]
-fn a_forced_member_gives_up_no_member_of_the_others() {
-    let world = cluster(3);
-    let planned = |change: &dyn Fn(&mut Observed)| {
-        let mut seen = world.observe();
-        let list = seen.membership.as_mut().expect("a list");
-        list.members.retain(|member| member.ordinal == Some(1));
-        list.leader = list.members.first().map(|member| member.id);
-        let state = ObjectState::Current;
-        seen.budget = Some(BudgetSeen { min_available: Some(0), state });
-        change(&mut seen);
-        world.plan(&seen)
-    };
-    let forked = |seen: &mut Observed| {
-        let list = seen.membership.as_mut().expect("a list");
-        let report = ClusterReport {
-            cluster_id: list.cluster_id,
-            forked: true,
-            ..ClusterReport::default()
-        };
-        list.reports.extend([(0, report), (2, report)]);
-    };
-    let step = planned(&forked);
-    assert_eq!(why(&step), Some(&Why::Forked), "{step:?}");
-    let notice = step.notice("a", &world.observe());
-    assert!(notice.is_some_and(|notice| notice.warning));
-    // the others elect a leader, and list each other
-    let electing = |seen: &mut Observed| {
-        let list = seen.membership.as_mut().expect("a list");
-        list.listed_by_others.extend([0, 2]);
-    };
-    let step = planned(&electing);
-    assert_eq!(why(&step), Some(&Why::StillListed(0)), "{step:?}");
-    let step = planned(&|seen| {
-        electing(seen);
-        seen.ordinals.values_mut().for_each(|at| at.pod = None);
-    });
-    assert!(
-        !matches!(step, Step::RetireClaim { .. } | Step::DeleteClaim(_)),
-        "{step:?}"
-    );
 }
 
 /// One member of a failed first start wrote data; the EtcdCluster was recreated with its claims.

@@ -172,10 +172,14 @@ impl World {
         if !self.members.iter().any(|member| self.serves(member)) {
             return;
         }
-        let silent = self.members.iter().filter(|member| !self.answers(member));
-        let silent = silent.map(|member| {
+        let shown = self.members.iter().map(|member| {
             let id = Some(format!("{:x}", member.id));
+            let is_learner = member.learner;
+            if self.answers(member) {
+                return MemberStatus { id, is_learner, ..MemberStatus::default() };
+            }
             let known = before.iter().find(|known| known.id == id).cloned();
+            let known = known.filter(|known| known.silent_since.is_some());
             let now = Some(Time(
                 jiff::Timestamp::from_second(self.now).unwrap_or_default(),
             ));
@@ -185,9 +189,10 @@ impl World {
                     .ordinal
                     .and_then(|ordinal| i32::try_from(ordinal).ok()),
                 silent_since: now,
+                is_learner,
                 ..MemberStatus::default()
             })
         });
-        self.status.members = silent.collect();
+        self.status.members = shown.collect();
     }
 }

@@ -126,7 +126,7 @@ async fn the_backup_of_another_cluster_is_asked_for_by_name() {
         "Failed",
         "fromCluster to carts",
     );
-    assert_eq!(past(&fake), Value::Null, "it has not begun");
+    assert_eq!(past(&fake)[0]["result"], "Failed");
     let named = json!({"restore": {"backupRef": {"name": "monday"}, "fromCluster": "carts"}});
     ask(&fake, "right", &early(), &named);
     let begun = next(&fake, "right").await;
@@ -173,4 +173,54 @@ async fn the_same_way_back_twice_does_nothing() {
     let done = next(&fake, "thrice").await;
     assert_eq!(done.phase, Some(OperationPhase::Succeeded), "{done:?}");
     says(done.message, "nothing to do");
+}
+
+/// A controller of a Git repository tries a recovery at each of its syncs, and one of them falls into a short outage.
+#[tokio::test]
+async fn an_operation_that_failed_before_it_began_does_not_begin_later() {
+    let fake = FakeApi::default();
+    fake.put_cluster(&json!({"spec": {"paused": true}}));
+    ask(&fake, "lost", &early(), &recovery());
+    let failed = next(&fake, "lost").await;
+    assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
+    assert_eq!(past(&fake)[0]["result"], "Failed");
+    fake.change(CLUSTER, &json!({"spec": {"paused": false}}));
+    ask(&fake, "lost", &late(), &recovery());
+    let new = json!({"metadata": {"uid": "another"}});
+    fake.change("/etcdoperations/lost", &new);
+    is_refused(&next(&fake, "lost").await, "AlreadyDone", "another name");
+    assert_eq!(annotation(&fake), Value::Null);
+}
+
+/// The pod of the check waits for days, or nobody reaches the members.
+#[tokio::test]
+async fn an_operation_that_stops_members_does_not_stop_them_much_later() {
+    let fake = FakeApi::default();
+    put_served(&fake, &json!({}));
+    put_backup(&fake, "Succeeded");
+    ask(&fake, "slow", &early(), &restore());
+    next(&fake, "slow").await;
+    let begun = |ago| json!({"status": {"startedAt": seconds_ago(ago)}});
+    fake.change("/etcdoperations/slow", &begun(3500));
+    let runs = next(&fake, "slow").await;
+    assert_eq!(runs.phase, Some(OperationPhase::Running), "{runs:?}");
+    fake.change("/etcdoperations/slow", &begun(3600));
+    is_refused(
+        &next(&fake, "slow").await,
+        "DeadlineExceeded",
+        "no member was stopped",
+    );
+    assert_eq!(record(&fake), Value::Null);
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_paused_meanwhile_is_not_restored() {
+    let fake = FakeApi::default();
+    put_served(&fake, &json!({}));
+    put_backup(&fake, "Succeeded");
+    ask(&fake, "again", &early(), &restore());
+    next(&fake, "again").await;
+    fake.change(CLUSTER, &json!({"spec": {"paused": true}}));
+    says(next(&fake, "again").await.progress, "spec.paused");
+    assert!(fake.get("/restore-check-again").is_none());
 }

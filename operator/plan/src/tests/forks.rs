@@ -1,0 +1,71 @@
+//! Two histories under one cluster id.
+
+use serde_json::json;
+
+use super::{cases::cluster, why, world::World};
+use crate::model::{BudgetSeen, ClusterReport, FORKED, ObjectState, Observed, Step, Why};
+
+/// A variable of the pod template has started member 1 with --force-new-cluster. It keeps the id of the cluster, and its list
+/// counts.
+#[test]
+fn a_forced_member_gives_up_no_member_of_the_others() {
+    let mut world = cluster(3);
+    let planned = |world: &World, change: &dyn Fn(&mut Observed)| {
+        let mut seen = world.observe();
+        let list = seen.membership.as_mut().expect("a list");
+        list.members.retain(|member| member.ordinal == Some(1));
+        list.leader = list.members.first().map(|member| member.id);
+        let state = ObjectState::Current;
+        seen.budget = Some(BudgetSeen { min_available: Some(0), state });
+        change(&mut seen);
+        world.plan(&seen)
+    };
+    let forked = |seen: &mut Observed| {
+        let list = seen.membership.as_mut().expect("a list");
+        let report = ClusterReport {
+            cluster_id: list.cluster_id,
+            forked: true,
+            ..ClusterReport::default()
+        };
+        list.reports.extend([(0, report), (2, report)]);
+    };
+    let step = planned(&world, &forked);
+    assert_eq!(why(&step), Some(&Why::Forked), "{step:?}");
+    let notice = step.notice("a", &world.observe());
+    assert!(notice.is_some_and(|notice| notice.warning));
+    // the others are silent, and the status knows them
+    let step = planned(&world, &|_| ());
+    assert_eq!(why(&step), Some(&Why::Forked), "{step:?}");
+    // the status has the list of the forced member, and says that there is a fork
+    world.status.members.truncate(0);
+    let degraded = json!({"type": "Degraded", "status": "True", "reason": FORKED, "message": "", "lastTransitionTime": "2026-01-02T03:04:05Z"});
+    world.status.conditions = vec![serde_json::from_value(degraded).expect("a condition")];
+    let step = planned(&world, &|_| ());
+    assert_eq!(why(&step), Some(&Why::Forked), "{step:?}");
+    // a person gives up the others
+    let given_up = |seen: &mut Observed| {
+        for ordinal in [0, 2] {
+            let at = seen.ordinals.get_mut(&ordinal).expect("a member");
+            at.pod.iter_mut().for_each(|pod| pod.deleting = true);
+            at.claim.iter_mut().for_each(|claim| claim.deleting = true);
+        }
+    };
+    let step = planned(&world, &given_up);
+    assert_ne!(why(&step), Some(&Why::Forked), "{step:?}");
+    world.status.conditions.clear();
+    // the others elect a leader, and list each other
+    let electing = |seen: &mut Observed| {
+        let list = seen.membership.as_mut().expect("a list");
+        list.listed_by_others.extend([0, 2]);
+    };
+    let step = planned(&world, &electing);
+    assert_eq!(why(&step), Some(&Why::StillListed(0)), "{step:?}");
+    let step = planned(&world, &|seen| {
+        electing(seen);
+        seen.ordinals.values_mut().for_each(|at| at.pod = None);
+    });
+    assert!(
+        !matches!(step, Step::RetireClaim { .. } | Step::DeleteClaim(_)),
+        "{step:?}"
+    );
+}
