@@ -18,6 +18,9 @@ const START_DEADLINE_S: i64 = 600;
 /// Number of past operations that the status of an EtcdCluster records.
 const RECORDED: usize = 50;
 
+/// The verb whose records are dropped first.
+const REPLACE: &str = "ReplaceMember";
+
 /// Why an operation must not begin.
 #[derive(Debug, PartialEq)]
 pub(super) struct Refusal {
@@ -123,8 +126,11 @@ pub(super) fn recorded(
         started_at: now(),
         result: None,
     });
-    let oldest = past.len().saturating_sub(RECORDED);
-    past.drain(..oldest);
+    if past.len() > RECORDED {
+        // many members may be replaced; a restore must not be forgotten for that
+        let replaced = past.iter().position(|past| past.verb == REPLACE);
+        past.remove(replaced.unwrap_or(0));
+    }
     Some(status)
 }
 

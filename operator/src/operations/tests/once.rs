@@ -1,9 +1,10 @@
 //! An operation that replaces data or disks takes effect once, soon after it was asked for, on the cluster that was meant.
 
 use serde_json::{Value, json};
-use witan_crd::{EtcdOperationStatus, OperationPhase};
+use witan_crd::{EtcdCluster, EtcdClusterSpec, EtcdOperation, EtcdOperationStatus, OperationPhase};
 
 use super::{
+    super::once,
     CLUSTER, annotation, ask, early, late, recovery,
     restore::{at_stage, kept, next, put_backup, put_served, record, recorded, restore},
     says, seconds_ago,
@@ -223,4 +224,28 @@ async fn a_cluster_that_is_paused_meanwhile_is_not_restored() {
     fake.change(CLUSTER, &json!({"spec": {"paused": true}}));
     says(next(&fake, "again").await.progress, "spec.paused");
     assert!(fake.get("/restore-check-again").is_none());
+}
+
+#[test]
+fn many_replacements_do_not_make_a_restore_forgotten() {
+    let mut cluster = EtcdCluster::new("orders", EtcdClusterSpec::minimal());
+    let operation = |name: &str, verb: Value| {
+        let spec = with(json!({"clusterName": "orders"}), &verb);
+        let made = json!({"metadata": {"name": name, "uid": name}, "spec": spec});
+        serde_json::from_value::<EtcdOperation>(with(
+            json!({"apiVersion": "witan.dev/v1", "kind": "EtcdOperation"}),
+            &made,
+        ))
+        .expect("an operation")
+    };
+    cluster.status = once::recorded(&operation("monday", restore()), &cluster);
+    for number in 0..60 {
+        let verb = json!({"replaceMember": {"name": "orders-1"}});
+        cluster.status = once::recorded(&operation(&format!("r{number}"), verb), &cluster);
+    }
+    let past = cluster.status.expect("a status").past_operations;
+    assert_eq!(
+        (past.len(), past[0].name.as_str(), past[1].name.as_str()),
+        (50, "monday", "r11")
+    );
 }
