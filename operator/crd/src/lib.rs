@@ -45,7 +45,7 @@ pub use names::{
 pub use object::Object;
 pub use operation::{
     EtcdOperation, EtcdOperationSpec, EtcdOperationStatus, MemberHash, MoveLeader, NoSettings,
-    OperationPhase, RecoverQuorum, ReplaceMember, Verb,
+    OperationPhase, RecoverQuorum, ReplaceMember, UndoRestore, Verb,
 };
 pub use options::{CompactionMode, LogLevel, MetricsDetail, OPERATOR_FLAGS, Options};
 pub use pod_status::{Trouble, containers, failure, is_ready, pod_condition, pod_phase, trouble};

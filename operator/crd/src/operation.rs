@@ -91,7 +91,7 @@ pub struct EtcdOperationSpec {
     pub restore: Option<RestoreInPlace>,
     /// Stops all members and goes back to the disks that the last restore has kept.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub undo_restore: Option<NoSettings>,
+    pub undo_restore: Option<UndoRestore>,
     /// Seconds from the beginning of the operation within which it must end; it fails after that with the reason DeadlineExceeded.
     /// `restore`, `undoRestore` and `recoverQuorum` must begin to stop members within that time, 3600 by default, and then take
     /// as long as they need. The others have no limit by default.
@@ -132,6 +132,15 @@ pub struct ReplaceMember {
     pub name: String,
 }
 
+/// Goes back to kept disks.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct UndoRestore {
+    /// Name of the EtcdOperation whose restore is undone; by default the last one that stopped members.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub operation: Option<String>,
+}
+
 /// Forces a new cluster from one member.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoverQuorum {
@@ -152,7 +161,7 @@ pub enum Verb<'a> {
     ConsistencyCheck,
     RecoverQuorum(&'a RecoverQuorum),
     Restore(&'a RestoreInPlace),
-    UndoRestore,
+    UndoRestore(&'a UndoRestore),
 }
 
 impl Verb<'_> {
@@ -162,7 +171,7 @@ impl Verb<'_> {
             Verb::ReplaceMember(_)
             | Verb::RecoverQuorum(_)
             | Verb::Restore(_)
-            | Verb::UndoRestore => true,
+            | Verb::UndoRestore(_) => true,
             Verb::MoveLeader(_)
             | Verb::Restart
             | Verb::Defragment
@@ -182,7 +191,7 @@ impl Verb<'_> {
             Verb::ConsistencyCheck => "ConsistencyCheck",
             Verb::RecoverQuorum(_) => "RecoverQuorum",
             Verb::Restore(_) => "Restore",
-            Verb::UndoRestore => "UndoRestore",
+            Verb::UndoRestore(_) => "UndoRestore",
         }
     }
 }
@@ -200,7 +209,7 @@ impl EtcdOperationSpec {
             .or_else(|| of(self.consistency_check, Verb::ConsistencyCheck))
             .or_else(|| self.recover_quorum.as_ref().map(Verb::RecoverQuorum))
             .or_else(|| self.restore.as_ref().map(Verb::Restore))
-            .or_else(|| of(self.undo_restore, Verb::UndoRestore))
+            .or_else(|| self.undo_restore.as_ref().map(Verb::UndoRestore))
     }
 }
 

@@ -8,8 +8,8 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt as _;
 use witan_crd::{
     BackupPhase, BootstrapSource, EtcdBackup, EtcdCluster, EtcdClusterSpec, EtcdOperation,
-    EtcdOperationSpec, NoSettings, REPLICAS_DEFAULT, Restore, RestoreInPlace, RestorePhase,
-    SecretRef,
+    EtcdOperationSpec, REPLICAS_DEFAULT, Restore, RestoreInPlace, RestorePhase, SecretRef,
+    UndoRestore,
 };
 
 use super::{
@@ -135,13 +135,16 @@ fn operation(
     let of = backup.map(|backup| backup.spec.cluster_ref.name.clone());
     let from_cluster = of.filter(|of| *of != flags.name);
     let restore = wanted(flags);
+    let status = cluster.status.as_ref();
+    let undone = status.and_then(|status| status.restore.as_ref());
+    let undone = undone.map(|restore| restore.operation.clone());
     let spec = EtcdOperationSpec {
         restore: restore.map(|from| RestoreInPlace {
             from,
             from_cluster,
             ..RestoreInPlace::default()
         }),
-        undo_restore: flags.undo.then_some(NoSettings {}),
+        undo_restore: flags.undo.then_some(UndoRestore { operation: undone }),
         ..EtcdOperationSpec::default()
     };
     acts::operation((cluster, verb), spec, now)
@@ -192,7 +195,7 @@ fn returns(cluster: &EtcdCluster) -> Result<String, String> {
         return Err(text);
     };
     let (claims, operation) = (last.kept_disks.join(", "), &last.operation);
-    if last.source.is_none() {
+    if last.source.is_none() && last.phase == RestorePhase::Done {
         return Err(format!(
             "{name} went back to its previous PVCs by EtcdOperation {operation}, and keeps those of the restore: {claims}"
         ));

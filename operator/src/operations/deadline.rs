@@ -14,7 +14,7 @@ pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Opti
     let stops = |verb| {
         matches!(
             verb,
-            Verb::Restore(_) | Verb::UndoRestore | Verb::RecoverQuorum(_)
+            Verb::Restore(_) | Verb::UndoRestore(_) | Verb::RecoverQuorum(_)
         )
     };
     let by_default = operation
@@ -34,7 +34,7 @@ pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Opti
         Verb::Restart | Verb::RotateCertificates => {
             "the operator goes on with the members that are left, as the annotation of the EtcdCluster asks".to_owned()
         }
-        Verb::Restore(_) | Verb::UndoRestore => "no member was stopped".to_owned(),
+        Verb::Restore(_) | Verb::UndoRestore(_) => "no member was stopped".to_owned(),
         Verb::MoveLeader(_) | Verb::Defragment | Verb::ConsistencyCheck => {
             "nothing was changed".to_owned()
         }

@@ -58,7 +58,7 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> S
         Verb::Defragment => Ok(Start::End(Ok(DEFRAGMENT.to_owned()))),
         Verb::ConsistencyCheck => Ok(Start::Begin(None)),
         Verb::Restore(of) => managed(cluster).map(|()| restore::may_restore(cluster, seen, of)),
-        Verb::UndoRestore => managed(cluster).map(|()| restore::may_return(cluster, seen)),
+        Verb::UndoRestore(of) => managed(cluster).map(|()| restore::may_return(cluster, seen, of)),
         Verb::RecoverQuorum(of) => {
             free(cluster).map(|()| begin_recovery(cluster, seen, &of.survivor))
         }
@@ -201,7 +201,7 @@ pub(super) fn advance(
                 .or_else(|| asks(RECOVER_QUORUM, &of.survivor))
                 .unwrap_or_else(watch)
         }
-        Verb::Restore(_) | Verb::UndoRestore => restore::next(operation, cluster, seen),
+        Verb::Restore(_) | Verb::UndoRestore(_) => restore::next(operation, cluster, seen),
     }
 }
 

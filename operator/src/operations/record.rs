@@ -47,7 +47,7 @@ pub(super) fn phase(operation: &EtcdOperation) -> OperationPhase {
 fn urgency(verb: Verb<'_>) -> u8 {
     match verb {
         Verb::RecoverQuorum(_) => 0,
-        Verb::UndoRestore => 1,
+        Verb::UndoRestore(_) => 1,
         Verb::Restore(_) => 2,
         Verb::MoveLeader(_)
         | Verb::ReplaceMember(_)

@@ -6,7 +6,9 @@
 mod check;
 
 use kube::ResourceExt as _;
-use witan_crd::{EtcdOperation, RestoreInPlace, RestorePhase, RestorePoint, RestoreStatus, quorum};
+use witan_crd::{
+    EtcdOperation, RestoreInPlace, RestorePhase, RestorePoint, RestoreStatus, UndoRestore, quorum,
+};
 use witan_plan::model::{Observed, Ordinal};
 
 use super::{
@@ -93,7 +95,16 @@ pub(super) fn of_another(found: &FoundBackup, asked: &RestoreInPlace, own: &str)
 
 /// Whether a cluster may go back to the disks that its last restore has kept. A cluster that went back does not return to the
 /// restored data: the same request twice has the effect of one.
-pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed) -> Start {
+pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed, asked: &UndoRestore) -> Start {
+    let meant = asked.operation.as_ref();
+    if let Some(last) = last(cluster)
+        && let Some(meant) = meant.filter(|meant| **meant != last.operation)
+    {
+        return Start::End(Err(format!(
+            "EtcdOperation {meant} has not stopped members, or {} has since then: nothing of it can be undone",
+            last.operation
+        )));
+    }
     if let Some(last) = last(cluster).filter(|last| last.source.is_none()) {
         return match last.phase {
             RestorePhase::Done => Start::End(Ok(format!(
@@ -153,10 +164,10 @@ pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Obse
         if let Err(Start::Hold(why)) = managed(cluster) {
             return Next::Watch(why);
         }
-        if operation.spec.restore.is_some() {
+        let Some(asked) = &operation.spec.undo_restore else {
             return Next::CheckBackup;
-        }
-        return match may_return(cluster, seen) {
+        };
+        return match may_return(cluster, seen, asked) {
             Start::End(result) => Next::End(result),
             Start::Hold(why) => Next::Watch(why),
             Start::Begin(_) => Next::Record(Box::new(returning(operation, cluster, seen))),

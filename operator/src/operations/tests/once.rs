@@ -176,6 +176,26 @@ async fn the_same_way_back_twice_does_nothing() {
     says(done.message, "nothing to do");
 }
 
+/// A person asks to undo a restore that has not stopped a member in the end: the one before it stays done.
+#[tokio::test]
+async fn the_way_back_from_one_restore_is_not_that_from_another() {
+    let fake = FakeApi::default();
+    put_served(&fake, &json!({"restore": kept("Done")}));
+    for (name, meant) in [("a", "later"), ("b", "gone")] {
+        ask(
+            &fake,
+            name,
+            &early(),
+            &json!({"undoRestore": {"operation": meant}}),
+        );
+        let status = next(&fake, name).await;
+        match meant {
+            "gone" => assert_eq!(status.phase, Some(OperationPhase::Running), "{status:?}"),
+            _ => is_refused(&status, "Failed", "nothing of it can be undone"),
+        }
+    }
+}
+
 /// A controller of a Git repository tries a recovery at each of its syncs, and one of them falls into a short outage.
 #[tokio::test]
 async fn an_operation_that_failed_before_it_began_does_not_begin_later() {
