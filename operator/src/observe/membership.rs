@@ -59,22 +59,10 @@ pub(super) fn judge(
         let forked = contradicts(best, report);
         (ordinal, ClusterReport { forked, ..cluster_report(report) })
     });
-    let disagree = reports.iter().map(|(_, report)| *report);
-    let disagree = disagree.filter(|report| report.cluster_id == best.cluster_id);
-    // a removed member may not know yet that it was removed
-    let disagree =
-        disagree.filter(|report| lists(best, report.member_id) || !may_precede(report, best));
-    let listed = disagree.flat_map(|report| {
-        let unknown = report.members.iter().filter(|entry| !lists(best, entry.id));
-        unknown.filter_map(|entry| {
-            let named = cluster.resource.ordinal(&entry.name);
-            named.or_else(|| cluster.ordinal_of_urls(&entry.peer_urls))
-        })
-    });
     Some(Membership {
         cluster_id: best.cluster_id,
         reports: told.collect(),
-        listed_by_others: listed.collect(),
+        listed_by_others: listed_by_others(cluster, best, &reports),
         linearizable: best.linearizable,
         leader: Some(best.leader_id).filter(|id| *id != 0 && best.linearizable),
         stale_corrupt: stale_corrupt(&members, &reports),
@@ -84,6 +72,25 @@ pub(super) fn judge(
 
 fn lists(report: &Report, id: MemberId) -> bool {
     report.members.iter().any(|member| member.id == id)
+}
+
+/// Returns the ordinals without a member in the list that counts which other reports list. A removed member that does not
+/// know yet that it was removed says nothing.
+fn listed_by_others(
+    cluster: &Cluster<'_>,
+    best: &Report,
+    reports: &[(&str, &Report)],
+) -> BTreeSet<Ordinal> {
+    let same = reports.iter().map(|(_, report)| *report);
+    let same = same.filter(|report| report.cluster_id == best.cluster_id);
+    let knows = |report: &&Report| lists(best, report.member_id) || !may_precede(report, best);
+    let entries = same.filter(knows).flat_map(|report| &report.members);
+    let unknown = entries.filter(|entry| !lists(best, entry.id));
+    let ordinals = unknown.filter_map(|entry| {
+        let named = cluster.resource.ordinal(&entry.name);
+        named.or_else(|| cluster.ordinal_of_urls(&entry.peer_urls))
+    });
+    ordinals.collect()
 }
 
 /// Whether the list of `later` may follow from that of `earlier`: the removals since then left a quorum of its voters.

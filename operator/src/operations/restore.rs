@@ -71,9 +71,8 @@ pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &Restor
 fn kept_by_last(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let last = last(cluster)?;
     let returns = last.phase == RestorePhase::Done && last.source.is_some();
-    let kept = last.kept_disks.iter();
+    let kept = last.kept_disks.iter().map(String::as_str);
     let kept: Vec<_> = kept.filter(|name| is_usable(cluster, seen, name)).collect();
-    let kept = kept.iter().map(|name| name.as_str()).collect::<Vec<_>>();
     (returns && last.kept_cluster_id.is_some() && !kept.is_empty()).then(|| {
         format!(
             "the restore of EtcdOperation {} has kept the PVCs {}, and undoRestore would not return to them any more: delete \
