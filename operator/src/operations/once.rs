@@ -4,7 +4,7 @@
 //! The status of the EtcdCluster records such an operation before it begins, and keeps the record when the EtcdOperation is
 //! deleted.
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt as _;
 use witan_crd::{
     EtcdCluster, EtcdClusterStatus, EtcdOperation, OperationPhase, PastOperation, Verb,
@@ -57,8 +57,8 @@ pub(super) fn refused(
         return refusal("ClusterUIDMismatch", text);
     }
     if is_destructive(operation) {
-        if let Some(past) = same_name(operation, cluster) {
-            let (name, uid, began) = (&past.name, &past.uid, past.started_at.0);
+        if let Some((uid, began)) = same_name(operation, cluster) {
+            let (name, began) = (operation.name_any(), began.0);
             let text = format!(
                 "an EtcdOperation {name} (UID {uid}) began or failed on this cluster at {began}: to ask for it again, create one with \
                  another name"
@@ -98,12 +98,21 @@ pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Refusa
     refusal("StartDeadlineExceeded", text)
 }
 
-/// Returns the record of another operation with the name of this one.
-fn same_name<'a>(operation: &EtcdOperation, cluster: &'a EtcdCluster) -> Option<&'a PastOperation> {
-    let past = &cluster.status.as_ref()?.past_operations;
-    past.iter().find(|past| {
-        past.name == operation.name_any() && Some(&past.uid) != operation.uid().as_ref()
-    })
+/// Returns the UID of another operation with the name of this one, and when it began. Releases before `pastOperations`
+/// recorded the last restore alone.
+fn same_name<'a>(
+    operation: &EtcdOperation,
+    cluster: &'a EtcdCluster,
+) -> Option<(&'a str, &'a Time)> {
+    let status = cluster.status.as_ref()?;
+    let past = status.past_operations.iter();
+    let past = past.map(|past| (&past.name, &past.uid, &past.started_at));
+    let restore = status.restore.iter();
+    let restore = restore.map(|last| (&last.operation, &last.operation_uid, &last.started_at));
+    let mut same = past.chain(restore).filter(|(name, uid, _)| {
+        **name == operation.name_any() && Some(*uid) != operation.uid().as_ref()
+    });
+    same.next().map(|(_, uid, began)| (uid.as_str(), began))
 }
 
 /// Returns the status of the cluster with a record of this operation, before it begins; `None` if no record is needed, or it
