@@ -4,19 +4,28 @@
 use serde_json::Value;
 use witan_crd::{CONTAINER, OPERATOR_FLAGS, OpenObject};
 
-use super::ResourceError;
+use super::{
+    ResourceError,
+    restore::{FETCH, RESTORE},
+};
 
 /// Fields of the container that the operator alone sets. The keys of `envFrom` are not in the template.
 const OPERATOR_FIELDS: [&str; 3] = ["command", "args", "envFrom"];
 
+/// Init containers of the operator, by which a first member begins from a backup.
+const OPERATOR_INIT: [&str; 2] = [FETCH, RESTORE];
+
 /// Fails if the template sets the command, a flag or a variable of the server that the operator manages.
 pub(super) fn check(template: &OpenObject) -> Result<(), ResourceError> {
-    let containers = template
-        .0
-        .get("spec")
-        .and_then(|spec| spec.get("containers"));
-    let containers = containers.and_then(Value::as_array).into_iter().flatten();
-    let own = containers.filter(|one| one.get("name").is_some_and(|name| name == CONTAINER));
+    let containers = |field| {
+        let found = template.0.get("spec").and_then(|spec| spec.get(field));
+        found.and_then(Value::as_array).into_iter().flatten()
+    };
+    let mut init = containers("initContainers").filter_map(name);
+    if let Some(name) = init.find(|name| OPERATOR_INIT.contains(name)) {
+        return refused(format!("init container {name} is made by the operator"));
+    }
+    let own = containers("containers").filter(|one| name(one) == Some(CONTAINER));
     for container in own {
         let set = |field: &&&str| container.get(**field).is_some();
         if let Some(field) = OPERATOR_FIELDS.iter().find(set) {
@@ -26,7 +35,7 @@ pub(super) fn check(template: &OpenObject) -> Result<(), ResourceError> {
         }
         let variables = container.get("env").and_then(Value::as_array);
         let names = variables.into_iter().flatten();
-        let mut names = names.filter_map(|variable| variable.get("name")?.as_str());
+        let mut names = names.filter_map(name);
         if let Some(name) = names.find(|name| is_managed(name)) {
             return refused(format!(
                 "variable {name} of container {CONTAINER} is a flag that the operator sets"
@@ -34,6 +43,10 @@ pub(super) fn check(template: &OpenObject) -> Result<(), ResourceError> {
         }
     }
     Ok(())
+}
+
+fn name(element: &Value) -> Option<&str> {
+    element.get("name")?.as_str()
 }
 
 fn refused(reason: String) -> Result<(), ResourceError> {
@@ -83,6 +96,10 @@ mod tests {
             let said = said(container).expect("it is refused");
             assert!(said.contains(words), "{said}");
         }
+        let init = json!({"spec": {"initContainers": [{"name": "restore", "args": ["--name=x"]}]}});
+        let init: OpenObject = serde_json::from_value(init).expect("an object");
+        let refused = check(&init).expect_err("it is refused").to_string();
+        assert!(refused.contains("init container restore"), "{refused}");
         let fine = json!({"name": "etcd", "env": [{"name": "ETCD_LOG_LEVEL"}, {"name": "TZ"}]});
         assert_eq!(said(fine), None);
     }
