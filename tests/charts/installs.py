@@ -221,7 +221,7 @@ def run(report: Report, server: Server) -> None:
         for field, value in (("podTemplate", {"spec": {}}), ("serviceAccountName", "mine"), ("image", "r/i:t")):
             asked = bare("tenant", **{field: value})
             wait_for("the policy", lambda: refusal(server.request, "POST", clusters(server) + "?dryRun=All", asked), server.processes, server.work)
-            is_refused("are restricted", server.request, "POST", clusters(server) + "?dryRun=All", asked)
+            is_refused("does not allow spec.podTemplate", server.request, "POST", clusters(server) + "?dryRun=All", asked)
         server.request("POST", clusters(server) + "?dryRun=All", bare("tenant"))
         server.helm("rollback", "witan-operator", "1", "--namespace", "witan-system")
     with report.case("helm upgrade and rollback of witan-operator keep the clusters"):

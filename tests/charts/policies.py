@@ -1,4 +1,4 @@
-"""The NetworkPolicies of both charts admit each connection that the programs make, with every combination of values.
+"""The NetworkPolicies of both charts admit each connection that the programs make, with each subset of four values.
 
 Ports and labels come from the operator's source, so that a new one fails here first.
 """

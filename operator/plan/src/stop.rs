@@ -42,7 +42,7 @@ pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
     let conditions = pass.status.conditions.iter();
     let mut degraded = conditions.filter(|one| one.type_ == "Degraded" && one.status == "True");
     let was_forked = degraded.any(|one| one.reason == FORKED);
-    let stays = was_forked
+    let remains = was_forked
         && pass.seen.ordinals.iter().any(|(ordinal, at)| {
             let pod = at.pod.as_ref().is_some_and(|pod| !pod.deleting);
             let claim = at
@@ -51,12 +51,12 @@ pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
                 .is_some_and(|claim| !claim.deleting && !claim.retired);
             list.of(*ordinal).is_none() && (pod || claim)
         });
-    (forked || stays || lacks_most_of_before(pass, list)).then(|| idle(Why::Forked))
+    (forked || remains || lacks_most_recorded_voters(pass, list)).then(|| idle(Why::Forked))
 }
 
 /// Whether a confirmed list lacks most of the voters that the status records, though nothing was recovered or restored. The
 /// operator removes one member in a pass.
-fn lacks_most_of_before(pass: &Pass<'_>, list: &Membership) -> bool {
+fn lacks_most_recorded_voters(pass: &Pass<'_>, list: &Membership) -> bool {
     let before = pass
         .status
         .members

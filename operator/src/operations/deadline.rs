@@ -1,12 +1,12 @@
 //! The time limit of a running operation.
 
 use kube::ResourceExt as _;
-use witan_crd::{EtcdCluster, EtcdOperation, RECOVER_QUORUM, REPLACE_MEMBER, RecoveryPhase, Verb};
+use witan_crd::{EtcdCluster, EtcdOperation, RECOVER_QUORUM, REPLACE_MEMBER, Verb};
 
 use super::record::now;
 
 /// Seconds within which an operation that stops all members records that, by default: later nobody expects it.
-const DEADLINE_S: i64 = 3600;
+const ACTIVE_DEADLINE_S: i64 = 3600;
 
 /// Returns the text about an operation whose `activeDeadlineSeconds` are over; `None` before, without a limit, and once members
 /// are stopped for a restore or a recovery, which cannot be left half done.
@@ -17,11 +17,8 @@ pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Opti
             Verb::Restore(_) | Verb::UndoRestore(_) | Verb::RecoverQuorum(_)
         )
     };
-    let by_default = operation
-        .spec
-        .verb()
-        .is_some_and(stops)
-        .then_some(DEADLINE_S);
+    let stops_all = operation.spec.verb().is_some_and(stops);
+    let by_default = stops_all.then_some(ACTIVE_DEADLINE_S);
     let limit = operation.spec.active_deadline_seconds.or(by_default)?;
     let begun = operation.status.as_ref()?.started_at.as_ref()?;
     let age = now().0.as_second().saturating_sub(begun.0.as_second());
@@ -42,7 +39,12 @@ pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Opti
     let progress = operation.status.as_ref()?.progress.clone();
     let progress = progress.map(|last| format!("; at last: {last}"));
     Some(format!(
-        "it has not ended within the {limit} s of spec.activeDeadlineSeconds; {rest}{}",
+        "it has not {} within {limit} s (spec.activeDeadlineSeconds); {rest}{}",
+        if stops_all {
+            "stopped members"
+        } else {
+            "ended"
+        },
         progress.unwrap_or_default()
     ))
 }
@@ -56,8 +58,7 @@ fn has_stopped_members(operation: &EtcdOperation, cluster: &EtcdCluster) -> bool
     let restores = restore.is_some_and(|one| Some(&one.operation_uid) == operation.uid().as_ref());
     let recovers = status.recovery.as_ref().is_some_and(|recovery| {
         let asked = operation.spec.recover_quorum.as_ref();
-        let same = asked.is_some_and(|asked| asked.survivor == recovery.member);
-        same && recovery.phase == RecoveryPhase::Running
+        asked.is_some_and(|asked| asked.survivor == recovery.member)
     });
     restores || recovers
 }

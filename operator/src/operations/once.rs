@@ -52,7 +52,8 @@ pub(super) fn refused(
     {
         let found = found.unwrap_or_default();
         let text = format!(
-            "spec.clusterUID is {asked}, and EtcdCluster {name} has the UID {found}: it is another cluster"
+            "spec.clusterUID is {asked}, but EtcdCluster {name} has the UID {found}. To run the operation on this EtcdCluster, create one \
+             with its UID"
         );
         return refusal("ClusterUIDMismatch", text);
     }
@@ -60,8 +61,8 @@ pub(super) fn refused(
         if let Some((uid, began)) = same_name(operation, cluster) {
             let (name, began) = (operation.name_any(), began.0);
             let text = format!(
-                "an EtcdOperation {name} (UID {uid}) began or failed on this cluster at {began}: to ask for it again, create one with \
-                 another name"
+                "the EtcdCluster has a record of another EtcdOperation {name} (UID {uid}) from {began}. To run the operation again, create \
+                 it under another name"
             );
             return refusal("AlreadyDone", text);
         }
@@ -90,9 +91,9 @@ pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Refusa
     }
     let waited = operation.status.as_ref();
     let waited = waited.and_then(|status| status.message.as_ref());
-    let waited = waited.map(|why| format!("; at last: {why}"));
+    let waited = waited.map(|why| format!(". The last reason: {why}"));
     let text = format!(
-        "it could not begin within {limit} s of its creation (spec.startDeadlineSeconds), and nothing was changed{}",
+        "it did not begin within {limit} s of its creation (spec.startDeadlineSeconds), and nothing was changed{}. Create it again",
         waited.unwrap_or_default()
     );
     refusal("StartDeadlineExceeded", text)
@@ -137,7 +138,8 @@ pub(super) fn recorded(
     });
     if past.len() > RECORDED {
         // many members may be replaced; a restore must not be forgotten for that
-        let replaced = past.iter().position(|past| past.verb == REPLACE);
+        let mut earlier = past[..RECORDED].iter();
+        let replaced = earlier.position(|past| past.verb == REPLACE);
         past.remove(replaced.unwrap_or(0));
     }
     Some(status)

@@ -13,24 +13,27 @@ use super::{
 const OPERATOR_FIELDS: [&str; 3] = ["command", "args", "envFrom"];
 
 /// Init containers of the operator, by which a first member begins from a backup.
-const OPERATOR_INIT: [&str; 2] = [FETCH, RESTORE];
+const RESERVED_INIT_CONTAINERS: [&str; 2] = [FETCH, RESTORE];
 
-/// Fails if the template sets the command, a flag or a variable of the server that the operator manages.
+/// Fails if the template sets a field or a variable of the container that the operator manages, or changes its init
+/// containers.
 pub(super) fn check(template: &OpenObject) -> Result<(), ResourceError> {
     let containers = |field| {
         let found = template.0.get("spec").and_then(|spec| spec.get(field));
         found.and_then(Value::as_array).into_iter().flatten()
     };
     let mut init = containers("initContainers").filter_map(name);
-    if let Some(name) = init.find(|name| OPERATOR_INIT.contains(name)) {
-        return refused(format!("init container {name} is made by the operator"));
+    if let Some(name) = init.find(|name| RESERVED_INIT_CONTAINERS.contains(name)) {
+        return refused(format!(
+            "init container {name} has a name that the operator uses"
+        ));
     }
     let own = containers("containers").filter(|one| name(one) == Some(CONTAINER));
     for container in own {
         let set = |field: &&&str| container.get(**field).is_some();
         if let Some(field) = OPERATOR_FIELDS.iter().find(set) {
             return refused(format!(
-                "{field} of container {CONTAINER} is set by the operator"
+                "only the operator sets {field} of container {CONTAINER}"
             ));
         }
         let variables = container.get("env").and_then(Value::as_array);
@@ -38,7 +41,7 @@ pub(super) fn check(template: &OpenObject) -> Result<(), ResourceError> {
         let mut names = names.filter_map(name);
         if let Some(name) = names.find(|name| is_managed(name)) {
             return refused(format!(
-                "variable {name} of container {CONTAINER} is a flag that the operator sets"
+                "the operator manages the flag of variable {name} of container {CONTAINER}"
             ));
         }
     }

@@ -120,7 +120,7 @@ const UNHEALTHY: &str = "member {member} is not healthy; \
     it is replaced or restarted if it does not recover in time";
 const SILENT: &str = "member {member} does not answer, and nothing says that its disk is \
     bad; its pod was recreated within the last hour. To replace the \
-    member, delete the claim of its disk and pod {member}";
+    member, create an EtcdOperation with replaceMember";
 const UNPROVEN_TEMPLATE: &str = "the process of member {member} says that its disk cannot be used, but \
     no member serves with the same image and flags: see the log of pod \
     {member}";
@@ -314,7 +314,7 @@ fn forked(cluster: &str, seen: &Observed) -> String {
     };
     format!(
         "two quorums serve, or served, under one cluster id, each without members of the other: {} apart from {}. Nothing is changed. \
-         Stop the clients, compare both sides, and delete the pods and claims of the side that you give up \
+         Stop the clients, compare both sides, and delete the claims and then the pods of the side that you give up \
          (docs/operating/runbook.md#two-histories)",
         names(&apart),
         names(&others),
@@ -334,7 +334,7 @@ fn clusters_differ(cluster: &str, seen: &Observed) -> String {
         return format!(
             "members are in different clusters: {}, the others are in {id:x}. Nothing is changed \
              until a person decides which data to keep and deletes the claims, and then the pods, \
-             of the other members",
+             of the other members. The claims may need the annotation witan.dev/allow-deletion=true",
             others.join(", ")
         );
     }
@@ -344,7 +344,8 @@ fn clusters_differ(cluster: &str, seen: &Observed) -> String {
         "in cluster {id:x}, which is not that of this EtcdCluster, are {}: nothing is changed \
          until a person decides. To use the cluster's own data, restore its claims; to use the data \
          of these members, recreate the EtcdCluster without its status and with their number of \
-         replicas; to discard their data, delete their claims, and then their pods",
+         replicas; to discard their data, delete their claims, and then their pods. The claims may need the annotation \
+         witan.dev/allow-deletion=true",
         all.join(", ")
     )
 }

@@ -296,7 +296,7 @@ async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
     let failed = next(&fake, "lost").await;
     assert_eq!(failed.phase, Some(OperationPhase::Failed));
     assert_eq!(failed.conditions[0].reason, "DeadlineExceeded");
-    says(failed.message, "60 s of spec.activeDeadlineSeconds");
+    says(failed.message, "60 s (spec.activeDeadlineSeconds)");
     assert_eq!(annotation(&fake), Value::Null, "nothing begins later");
 }
 
