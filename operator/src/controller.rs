@@ -264,8 +264,7 @@ impl<M: Members> Operator<M> {
         cluster.trust = secrets.trust.clone();
         let mut observation = observe(cluster, objects, secrets, &self.members).await;
         let Observation { seen, objects, .. } = &mut observation;
-        let now = seen.now;
-        explain_mounts(&self.client, seen, objects, now).await;
+        explain_mounts(&self.client, seen, objects).await;
         Ok(observation)
     }
 

@@ -30,12 +30,7 @@ where
 }
 
 /// Sets the obstacle of pods that wait for a volume.
-pub(crate) async fn explain_mounts(
-    client: &Client,
-    seen: &mut Observed,
-    objects: &Objects,
-    now: UnixSeconds,
-) {
+pub(crate) async fn explain_mounts(client: &Client, seen: &mut Observed, objects: &Objects) {
     for (ordinal, pod) in &objects.pods {
         let Some(found) = seen.ordinals.get_mut(ordinal) else {
             continue;
@@ -43,7 +38,7 @@ pub(crate) async fn explain_mounts(
         let Some(found) = found.pod.as_mut().filter(|pod| pod.obstacle.is_none()) else {
             continue;
         };
-        if waits_for_volumes(pod, now)
+        if waits_for_volumes(pod, seen.now)
             && let Some(said) = latest(client, &**pod, FAILED_MOUNT).await
         {
             found.obstacle = Some(Obstacle::CannotStart);
@@ -167,8 +162,12 @@ mod tests {
             ..Objects::default()
         };
         let at = OrdinalSeen { pod: Some(seen_pod), claim: None };
-        let mut seen = Observed { ordinals: BTreeMap::from([(0, at)]), ..Observed::default() };
-        explain_mounts(&fake.client(), &mut seen, &objects, now).await;
+        let mut seen = Observed {
+            now,
+            ordinals: BTreeMap::from([(0, at)]),
+            ..Observed::default()
+        };
+        explain_mounts(&fake.client(), &mut seen, &objects).await;
         let pod = seen.ordinals[&0].pod.as_ref()?;
         assert_eq!(pod.obstacle.is_some(), pod.said.is_some());
         pod.said.clone()

@@ -38,6 +38,12 @@ fn is_destructive(operation: &EtcdOperation) -> bool {
     operation.spec.verb().is_some_and(Verb::is_destructive)
 }
 
+/// Returns the UID of the EtcdCluster that the operation names, if this cluster has another one.
+fn other_cluster<'a>(operation: &'a EtcdOperation, cluster: &EtcdCluster) -> Option<&'a String> {
+    let named = operation.spec.cluster_uid.as_ref();
+    named.filter(|uid| Some(*uid) != cluster.metadata.uid.as_ref())
+}
+
 /// Returns why an operation that waits must not begin on this cluster.
 pub(super) fn refused(
     operation: &EtcdOperation,
@@ -45,12 +51,8 @@ pub(super) fn refused(
     at: Timestamp,
 ) -> Option<Refusal> {
     let name = &operation.spec.cluster_name;
-    let (asked, found) = (&operation.spec.cluster_uid, cluster.uid());
-    if let Some(asked) = asked
-        .as_ref()
-        .filter(|asked| Some(*asked) != found.as_ref())
-    {
-        let found = found.unwrap_or_default();
+    if let Some(asked) = other_cluster(operation, cluster) {
+        let found = cluster.uid().unwrap_or_default();
         let text = format!(
             "spec.clusterUID is {asked}, but EtcdCluster {name} has the UID {found}. To run the operation on this EtcdCluster, create one \
              with its UID"
@@ -152,9 +154,7 @@ pub(super) fn with_result(
     cluster: &EtcdCluster,
     result: OperationPhase,
 ) -> Option<EtcdClusterStatus> {
-    let meant = &operation.spec.cluster_uid;
-    let is_for_another = meant.is_some() && *meant != cluster.uid();
-    if is_for_another || same_name(operation, cluster).is_some() {
+    if other_cluster(operation, cluster).is_some() || same_name(operation, cluster).is_some() {
         return None;
     }
     let known = cluster.status.clone().unwrap_or_default();
