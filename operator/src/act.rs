@@ -141,7 +141,7 @@ impl<M: Members> Actor<'_, M> {
                     .await?;
             }
             Step::RemoveMember { id, reason } => {
-                if reason == Removal::Ephemeral {
+                if matches!(reason, Removal::Ephemeral | Removal::Migrated) {
                     self.check_replacement(id).await?;
                 }
                 self.change(Some(id), Change::Remove(id)).await?;
@@ -264,7 +264,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Fails if a member without a disk is removed for another template that the API server refuses.
+    /// Fails if a member is replaced by one of another template that the API server refuses.
     async fn check_replacement(&self, id: MemberId) -> Result<(), ActError> {
         let seen = &self.observation.seen;
         let member = seen.membership.as_ref().and_then(|list| list.by_id(id));
@@ -355,8 +355,7 @@ impl<M: Members> Actor<'_, M> {
         let live = self.observation.objects.claim(ordinal);
         let mut claim = resources::claim(self.cluster, ordinal, peer_tls)?;
         if let Some(live) = live {
-            // only the size of a claim's spec may change, whatever the EtcdCluster says
-            claim.spec.clone_from(&live.spec);
+            claim = resources::applied_to(live, claim);
         }
         if let Some(bytes) = bytes {
             claim = resources::grown(claim, bytes);

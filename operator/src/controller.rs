@@ -49,6 +49,7 @@ use crate::{
     operations::Operations,
     options::Environment,
     report::{self, Subject},
+    requests::withdraw_ended,
     resources::{Cluster, ResourceError},
     tried::{AllTried, Tried},
     warnings::explain_mounts,
@@ -265,6 +266,7 @@ impl<M: Members> Operator<M> {
         let mut observation = observe(cluster, objects, secrets, &self.members).await;
         let Observation { seen, objects, .. } = &mut observation;
         explain_mounts(&self.client, seen, objects).await;
+        withdraw_ended(&self.client, cluster, seen).await?;
         Ok(observation)
     }
 

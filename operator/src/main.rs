@@ -17,6 +17,7 @@ mod observe;
 mod operations;
 mod options;
 mod report;
+mod requests;
 mod resources;
 mod serve;
 #[cfg(test)]

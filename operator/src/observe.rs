@@ -26,7 +26,6 @@ use k8s_openapi::{
 use kube::{Client, Resource, ResourceExt as _, runtime::reflector::Store};
 use witan_crd::{
     ALLOW_LEADER_RESTART, CLUSTER, CertificateRole, EtcdCluster, FENCED_MEMBERS, Object,
-    RECOVER_QUORUM, REPLACE_MEMBER,
 };
 use witan_members::{Address, Members};
 use witan_plan::{
@@ -244,6 +243,8 @@ pub(crate) async fn observe<M: Members>(
         )
     };
     let resource = cluster.resource;
+    let requests = resource.requests();
+    let request = requests.operation.as_ref();
     let now = Timestamp::now().as_second();
     let seen = Observed {
         now,
@@ -277,11 +278,9 @@ pub(crate) async fn observe<M: Members>(
             .collect(),
         wanted_version: wanted_version(cluster),
         fenced: fenced(cluster),
-        replace: annotation(resource, REPLACE_MEMBER)
-            .and_then(|text| u64::from_str_radix(text.trim(), 16).ok()),
-        recover: annotation(resource, RECOVER_QUORUM)
-            .and_then(|member| cluster.resource.ordinal(member.trim())),
-        unreadable: unreadable(cluster),
+        replace: request
+            .and_then(|asked| u64::from_str_radix(asked.replace_member.as_ref()?, 16).ok()),
+        recover: request.and_then(|asked| resource.ordinal(asked.recover_quorum.as_ref()?)),
         allow_leader_restart: annotation(resource, ALLOW_LEADER_RESTART)
             .and_then(|text| text.trim().parse().ok()),
         auth_enabled: membership::users(&answers),
@@ -344,22 +343,6 @@ fn fenced(cluster: &Cluster<'_>) -> BTreeSet<Ordinal> {
         .split(',')
         .filter_map(|name| cluster.resource.ordinal(name.trim()))
         .collect()
-}
-
-/// Returns what is wrong with the annotations that name a member to replace or to recover; `None` if they can be read.
-fn unreadable(cluster: &Cluster<'_>) -> Option<String> {
-    let given = |key| annotation(cluster.resource, key).map(str::trim);
-    let (first, second) = (cluster.resource.member(0), cluster.resource.member(1));
-    let recover = given(RECOVER_QUORUM).filter(|text| cluster.resource.ordinal(text).is_none());
-    let recover = recover.map(|text| {
-        format!("the annotation {RECOVER_QUORUM} is {text:?}, which names no member: it must be a name such as {first} or {second}")
-    });
-    let replace = given(REPLACE_MEMBER).filter(|text| u64::from_str_radix(text, 16).is_err());
-    let replace = replace.map(|text| {
-        format!("the annotation {REPLACE_MEMBER} is {text:?}, which is no id: it must be one of status.members, in hexadecimal")
-    });
-    let all: Vec<_> = recover.into_iter().chain(replace).collect();
-    (!all.is_empty()).then(|| all.join("; "))
 }
 
 fn annotation<'a>(cluster: &'a EtcdCluster, key: &str) -> Option<&'a str> {

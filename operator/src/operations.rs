@@ -1,6 +1,6 @@
 //! EtcdOperations: what a person asks of a cluster once. The loop over them: which one may begin, its record, its end.
 //!
-//! An operation asks for what an annotation of the EtcdCluster, a record in its status or a call to members does; nothing here
+//! An operation asks for what a request in the status of the EtcdCluster or a call to members does; nothing here
 //! stops or starts a member. Its status is written before it touches anything, so that it goes on after a restart of the operator, and a
 //! finished one is never taken up again.
 
@@ -18,24 +18,25 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt as _, stream::BoxStream};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
-    Api, ResourceExt as _,
-    api::{ListParams, Patch, PatchParams},
+    ResourceExt as _,
+    api::ListParams,
     runtime::{Controller, controller::Action},
 };
-use serde_json::json;
 use tokio::sync::Mutex;
-use witan_crd::{EtcdCluster, EtcdOperation, EtcdOperationStatus, OperationPhase, Verb};
+use witan_crd::{
+    EtcdCluster, EtcdClusterStatus, EtcdOperation, EtcdOperationStatus, OperationPhase, Verb,
+};
 use witan_members::{Address, Change, Members};
 use witan_plan::model::Notice;
 
 use crate::{
-    api_server::{cannot, delete, get, list_readable, log_watch, on_failed, write_status},
+    api_server::{delete, get, list_readable, log_watch, on_failed, write_status},
     controller::{Operator, PassError, announce, bounded, readable},
     observe::{Objects, Observation, find_backup},
     resources::Cluster,
 };
 use compare::{Compared, compare, verdict};
-use decide::{Next, Start, advance, annotation, begin};
+use decide::{Next, Start, advance, begin};
 use record::{conditions, described, first, now, phase};
 
 /// When to look again at an operation that runs: its cluster is polled at most this often.
@@ -188,7 +189,8 @@ impl<M: Members> Operations<M> {
         }
         // in this order: what has begun is recorded on the cluster
         let what = "record the operation in the EtcdCluster";
-        if let Some(after) = once::recorded(at.operation, cluster)
+        let before = cluster.status.clone().unwrap_or_default();
+        if let Some(after) = once::recorded(at.operation, &before)
             && !write_status(client, cluster, &after, what).await?
         {
             return Ok(Action::requeue(LOOK));
@@ -216,9 +218,12 @@ impl<M: Members> Operations<M> {
             Next::Compare => return self.compare(at).await,
             Next::CheckBackup => return self.check_backup(at).await,
             Next::Record(record) => return self.record(at, *record).await,
-            Next::Annotate(key, value) => {
-                self.annotate(cluster, key, json!(value)).await?;
-                format!("the EtcdCluster has the annotation {key}: {value}")
+            Next::Request(requests) => {
+                let known = cluster.status.clone().unwrap_or_default();
+                let after = EtcdClusterStatus { requests: *requests, ..known };
+                let what = "record the request in the EtcdCluster";
+                write_status(&self.operator.client, cluster, &after, what).await?;
+                "the EtcdCluster records the request".to_owned()
             }
             Next::MoveLeader { from, to } => {
                 let (leader, change) = (at.observation.address(from), Change::MoveLeader(to));
@@ -317,7 +322,7 @@ impl<M: Members> Operations<M> {
             .await
     }
 
-    /// Takes back an annotation that has no effect any more, records the end of the operation, and tells of it. In this order:
+    /// Withdraws the request, records the end of the operation, and tells of it. In this order:
     /// an operation that has ended is not taken up again. `reason` is that of the condition after a failure.
     async fn end_as(
         &self,
@@ -349,7 +354,6 @@ impl<M: Members> Operations<M> {
             {
                 return Ok(Action::requeue(LOOK));
             }
-            self.clean(operation, cluster).await?;
         }
         if !self.write(operation, status, why).await? {
             return Ok(Action::requeue(LOOK));
@@ -363,40 +367,6 @@ impl<M: Members> Operations<M> {
             self.publish(operation, cluster, event, text).await;
         }
         Ok(Action::requeue(Duration::ZERO))
-    }
-
-    /// Removes the annotation of an operation that has ended, if it is still there.
-    async fn clean(
-        &self,
-        operation: &EtcdOperation,
-        cluster: &EtcdCluster,
-    ) -> Result<(), PassError> {
-        let own = annotation(operation).filter(|_| phase(operation) == OperationPhase::Running);
-        match own.filter(|(key, value)| cluster.annotations().get(*key) == Some(value)) {
-            Some((key, _)) => self.annotate(cluster, key, json!(null)).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Sets or removes an annotation of exactly this cluster.
-    async fn annotate(
-        &self,
-        cluster: &EtcdCluster,
-        key: &str,
-        value: serde_json::Value,
-    ) -> Result<(), PassError> {
-        let namespace = cluster.namespace().unwrap_or_default();
-        let api = Api::<EtcdCluster>::namespaced(self.operator.client.clone(), &namespace);
-        let body = json!({"metadata": {"uid": cluster.uid(), "annotations": {key: value}}});
-        let done = api
-            .patch(
-                &cluster.name_any(),
-                &PatchParams::default(),
-                &Patch::Merge(&body),
-            )
-            .await;
-        done.map_err(cannot("annotate the EtcdCluster"))?;
-        Ok(())
     }
 
     /// Sets the conditions for `reason` and writes the status, if the operation has not changed since it was read. Returns

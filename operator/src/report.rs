@@ -10,7 +10,7 @@ mod members;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use witan_crd::{
     CLUSTER, CertificateStatus, EtcdClusterSpec, EtcdClusterStatus, OperationStatus, RecoveryPhase,
-    RecoveryStatus, RestorePhase, RestoreStatus, quorum,
+    RecoveryStatus, Requests, RestorePhase, RestoreStatus, quorum,
 };
 use witan_plan::{
     AGAIN_SECONDS,
@@ -62,7 +62,7 @@ pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClust
         phase: Some(phase(of, seen, notice.as_ref())),
         replicas: Some(count(seen.pods().count())),
         ready_replicas: Some(count(ready(seen))),
-        updated_replicas: Some(count(seen.pods().filter(|(_, pod)| !pod.outdated).count())),
+        updated_replicas: Some(count(updated(seen))),
         learners: Some(count(
             seen.members().filter(|member| member.learner).count(),
         )),
@@ -90,6 +90,7 @@ pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClust
         discovery: discovery(of, seen),
         restored_from: of.before.restored_from.clone(),
         restored_revision: of.before.restored_revision,
+        requests: requests(of.before, seen),
         recovery: recovery(of, seen),
         restore: restore(of.before, seen),
         past_operations: of.before.past_operations.clone(),
@@ -124,8 +125,25 @@ pub(crate) fn state(
     }
 }
 
+/// Returns the requests that have not ended.
+fn requests(before: &EtcdClusterStatus, seen: &Observed) -> Requests {
+    let requests = before.requests.clone();
+    let runs = seen.replace.is_some() || seen.recover.is_some();
+    let operation = requests.operation.filter(|_| runs);
+    Requests { operation, ..requests }
+}
+
+/// Counts the pods with the present template and a claim that stays.
+fn updated(seen: &Observed) -> usize {
+    let migrates = |at| seen.claim(at).is_some_and(|claim| claim.must_migrate);
+    let updated = seen
+        .pods()
+        .filter(|(at, pod)| !pod.outdated && !migrates(*at));
+    updated.count()
+}
+
 /// Returns the record of a recovery. One in progress is done once a quorum serves and each usable disk belongs to a member. One
-/// that the annotation asks for is recorded as done at once if a quorum serves.
+/// that an operation asks for is recorded as done at once if a quorum serves.
 fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     let list = seen.membership.as_ref();
     let serves = list.is_some_and(|list| list.linearizable && list.leader.is_some());

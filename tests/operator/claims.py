@@ -7,6 +7,7 @@ import threading
 import time
 
 from api import Refused, condition, eventually
+from operations import OPERATIONS
 from trouble import CLUSTERS, CORE
 
 CLAIMS = f"{CORE}/persistentvolumeclaims"
@@ -55,6 +56,49 @@ class Claims:
                     self.give_up_disk(pod)
                 eventually("all disks are new", lambda: self.is_ready(name) and not before & self.claims(name), 240)
             assert lowest[0] >= 3, f"{lowest[0]} voters were left"
+
+    def storage_changed(self):
+        """The storage class changes, to one that does not exist first, and the size shrinks: each member is replaced by one with a new claim
+        while a quorum serves. The operator is killed on the way."""
+        name = "moved"
+        with self.brief(name, storage={"size": "2Gi"}):
+            before = self.claims(name)
+            with self.voters_watched(name) as lowest:
+                self.change(name, storage={"size": "1Gi", "storageClassName": "fsat"})
+                eventually("a claim of that class", lambda: "fsat" in self.classes(name))
+                self.stays(name, 10, lambda: len(before & self.claims(name)))
+                assert before <= self.claims(name), "no member is removed before its replacement votes"
+                self.change(name, storage={"size": "1Gi", "storageClassName": "fast"})
+                eventually("the first member has moved", lambda: len(before & self.claims(name)) < 3, 120)
+                self.world.kill("operator")
+                self.start_operator()
+                eventually("all have moved", lambda: self.is_ready(name) and not before & self.claims(name), 240)
+            assert lowest[0] >= 3, f"{lowest[0]} voters were left"
+            assert self.classes(name) == {"fast"} and self.sizes(name) == {"1Gi"}, (self.classes(name), self.sizes(name))
+
+    def storage_migrated(self):
+        """An EtcdOperation replaces all claims by claims of the same spec, once."""
+        name = "renewed"
+        with self.brief(name):
+            before, began = self.claims(name), time.monotonic()
+            with self.voters_watched(name) as lowest:
+                self.operate("migrate", name, migrateStorage={})
+                self.until_phase("migrate", "Succeeded", patience_s=240)
+            print(f"        migrated within {time.monotonic() - began:.0f} s, at least {lowest[0]} voters")
+            after = self.claims(name)
+            assert lowest[0] >= 3 and len(after) == 3 and not before & after, (lowest, before, after)
+            self.stays(name, 10, lambda: self.claims(name))
+            assert self.claims(name) == after, "it was migrated twice"
+            self.api.delete(f"{OPERATIONS}/migrate")
+
+    def claims_of(self, name):
+        return [claim["spec"] for claim in self.api.items(f"{CLAIMS}?labelSelector=witan.dev/cluster%3D{name}")]
+
+    def classes(self, name):
+        return {claim["storageClassName"] for claim in self.claims_of(name)}
+
+    def sizes(self, name):
+        return {claim["resources"]["requests"]["storage"] for claim in self.claims_of(name)}
 
     def claim_label_removed(self):
         """A label is taken off the claim of a member that serves: the member keeps its disk, and the label comes back."""

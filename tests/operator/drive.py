@@ -97,6 +97,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
             "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
             "provisioner": "kubernetes.io/host-path", "allowVolumeExpansion": True,
         })
+        self.api.create("/apis/storage.k8s.io/v1/storageclasses", {"metadata": {"name": "fast"}, "provisioner": "kubernetes.io/host-path"})
         self.install()
 
     def kubectl(self, *arguments, text=None):
@@ -493,7 +494,7 @@ BRIEF = [
     # names that were there before
     "second_try", "half_try", "made_again", "foreign_objects", "named_services", "member_address",
     # claims of members that serve
-    "claims_deleted", "claim_label_removed", "retain_while_hibernated",
+    "claims_deleted", "claim_label_removed", "retain_while_hibernated", "storage_changed", "storage_migrated",
     # a lost quorum
     "recover_quorum", "recover_old_disks",
     # what a person asks for once

@@ -3,9 +3,7 @@
 What cases use is in `trouble.py` and `drive.py`."""
 
 from api import condition, eventually
-from trouble import CLUSTERS, CORE
-
-RECOVER = "witan.dev/recover-quorum"
+from trouble import CORE
 
 
 class Recovery:
@@ -19,27 +17,28 @@ class Recovery:
             self.api.delete(f"{CORE}/pods/{pod}?gracePeriodSeconds=0")
         eventually("their disks are gone", lambda: not any(self.api.find(f"{CORE}/persistentvolumeclaims/data-{pod}") for pod in others))
 
-    def annotate(self, name, value):
-        self.api.patch(f"{CLUSTERS}/{name}", {"metadata": {"annotations": {RECOVER: value}}})
+    def recover(self, name, survivor, operation):
+        self.operate(operation, name, recoverQuorum={"survivor": survivor})
 
     def recovery(self, name):
         return self.cluster(name).get("status", {}).get("recovery", {})
 
     def recover_quorum(self):
         """Two of three disks are lost while a client writes. Nothing happens until somebody asks; then the member that is left goes on
-        with all that was acknowledged, and two new ones join it. An annotation that stays does nothing the next time."""
+        with all that was acknowledged, and two new ones join it. The operation does nothing the next time."""
         name = "reduced"
         with self.brief(name):
             survivor, identity = self.leader(name), self.cluster(name)["status"]["clusterID"]
             members, disks = self.members_and_disks(name)
             self.lose_quorum(name, survivor)
-            self.degraded(name, "too few voters serve", f"{RECOVER}={survivor}")
-            self.annotate(name, survivor.replace("-", "_"))
-            self.degraded(name, "names no member", f"such as {name}-0")
+            self.degraded(name, "too few voters serve", f"recoverQuorum and the survivor {survivor}")
+            self.recover(name, survivor.replace("-", "_"), "mistyped")
+            assert "is no member" in self.until_phase("mistyped", "Failed")["message"]
             self.stays(name, 5, lambda: self.api.get(f"{CORE}/pods/{survivor}")["metadata"]["uid"])
-            self.annotate(name, survivor)
+            self.recover(name, survivor, "first-loss")
+            self.until_phase("first-loss", "Succeeded", patience_s=180)
             self.until_ready("a recovered cluster", name, patience_s=180)
-            assert self.recovery(name)["phase"] == "Done", self.recovery(name)
+            eventually("the record of the recovery is cleared", lambda: not self.recovery(name))
             assert self.cluster(name)["status"]["clusterID"] == identity
             now, kept = self.members_and_disks(name)
             assert now[survivor] == members[survivor] and kept[f"data-{survivor}"] == disks[f"data-{survivor}"], (members, now)
@@ -50,12 +49,10 @@ class Recovery:
             survivor = self.leader(name)
             self.lose_quorum(name, survivor)
             self.degraded(name, "too few voters serve")
-            self.stays(name, 5, lambda: self.recovery(name)["phase"])
+            self.stays(name, 5, lambda: not self.recovery(name))
             assert condition(self.cluster(name), "Available")[0] != "True"
-            # to end the case: it is taken away and set again
-            self.annotate(name, None)
-            eventually("it is disarmed", lambda: not self.recovery(name))
-            self.annotate(name, survivor)
+            self.recover(name, survivor, "second-loss")
+            self.until_phase("second-loss", "Succeeded", patience_s=180)
             self.until_ready("a cluster that was recovered twice", name, patience_s=180)
 
     def recover_old_disks(self):
@@ -72,7 +69,7 @@ class Recovery:
                 self.node.lose(node)
             try:
                 self.degraded(name, "too few voters serve")
-                self.annotate(name, survivor)
+                self.recover(name, survivor, "cut-off")
                 eventually("the recovery has begun", lambda: self.recovery(name).get("phase") == "Running")
                 args = lambda: self.api.get(f"{CORE}/pods/{survivor}")["spec"]["containers"][0]["args"]
                 self.stays(name, 5, lambda: "--force-new-cluster" in args())

@@ -1,5 +1,5 @@
 //! The CustomResourceDefinition as it is installed: the output of kube's derive without `nullable` (a field is present
-//! or absent), and with the names of other operators that the rules refuse.
+//! or absent).
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -26,31 +26,8 @@ fn stripped(derived: CustomResourceDefinition) -> CustomResourceDefinition {
 }
 
 /// Returns the definition of EtcdCluster.
-///
-/// # Panics
-/// If the derived schema is not the tree of objects that the derive makes, which a test would see first.
 pub fn definition() -> CustomResourceDefinition {
-    let derived = stripped(EtcdCluster::crd());
-    let mut definition = serde_json::to_value(derived).expect("a definition is JSON");
-    let schema = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    let properties = schema["properties"]["spec"]["properties"]
-        .as_object_mut()
-        .expect("the spec has properties");
-    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let refused = [
-        ("size", json!({"type": "integer"})),
-        ("storageSpec", open.clone()),
-        (
-            "etcdOptions",
-            json!({"type": "array", "maxItems": 64, "items": {"type": "string", "maxLength": 256}}),
-        ),
-        ("security", open),
-    ];
-    for (name, mut schema) in refused {
-        schema["description"] = "Refused: the name in another operator.".into();
-        properties.insert(name.to_owned(), schema);
-    }
-    serde_json::from_value(definition).expect("it was a definition before")
+    stripped(EtcdCluster::crd())
 }
 
 /// Removes `nullable: true`, and the `anyOf` beside `x-kubernetes-int-or-string`: the API server needs neither.

@@ -39,8 +39,7 @@ pub use changes::{BackupChanges, BackupChangesStatus};
 pub use definition::{definition, definitions};
 pub use names::{
     ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, CLIENT_TLS, CLUSTER, CONTAINER, FENCED_MEMBERS,
-    RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT, ROTATE_AUTHORITY, ordinal, ports, quorum,
-    speaks_tls,
+    ordinal, ports, quorum, speaks_tls,
 };
 pub use object::Object;
 pub use operation::{
@@ -61,7 +60,8 @@ pub use security::{
 };
 pub use status::{
     CertificateStatus, CompactionStatus, DiscoveryStatus, EtcdClusterStatus, MemberPhase,
-    MemberStatus, OperationStatus, PastOperation, RecoveryPhase, RecoveryStatus,
+    MemberStatus, OperationRequest, OperationStatus, PastOperation, RecoveryPhase, RecoveryStatus,
+    Requests,
 };
 pub use storage::{AccessMode, ClaimRetention, Medium, Retention, Storage};
 pub use text::{ByteQuantity, OpenObject, Span};
@@ -122,16 +122,12 @@ pub const REPLICAS_DEFAULT: i32 = 3;
     validation = Rule::new("self.replicas > 0 || !has(self.storage) || !has(self.storage.medium) || self.storage.medium != 'Memory'").message("replicas: 0 (hibernate) would lose all data with storage.medium: Memory"),
     validation = Rule::new("self.replicas > 0 || !has(self.storage) || !has(self.storage.emptyDir)").message("replicas: 0 (hibernate) would lose all data with storage.emptyDir"),
     validation = Rule::new("has(self.bootstrap) == has(oldSelf.bootstrap)").message("spec.bootstrap is read once at creation; it cannot be added or removed later").reason(Reason::FieldValueForbidden),
-    validation = Rule::new("has(self.storage) == has(oldSelf.storage)").message("spec.storage cannot be added to or removed from an existing cluster").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("has(self.storage) == has(oldSelf.storage) || [self, oldSelf].all(x, !has(x.storage) || (!has(x.storage.emptyDir) && !has(x.storage.medium)))").message("spec.storage without claims cannot be added to or removed from an existing cluster").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.auth) || !self.auth.enabled || (has(self.tls) && has(self.tls.client))").message("auth.enabled needs spec.tls.client: passwords must not cross a plaintext connection"),
     validation = Rule::new("!has(oldSelf.tls) || !has(oldSelf.tls.peer) || !has(oldSelf.tls.peer.secretRef) || (has(self.tls) && has(self.tls.peer))").message("tls.peer.secretRef cannot be removed: members need it until the last of them listens in clear text").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(oldSelf.tls) || !has(oldSelf.tls.client) || !has(oldSelf.tls.client.secretRef) || (has(self.tls) && has(self.tls.client))").message("tls.client.secretRef cannot be removed: the operator needs it until the last member listens in clear text").reason(Reason::FieldValueForbidden),
     validation = Rule::new("(has(self.services) && has(self.services.client) && has(self.services.client.name) ? self.services.client.name : '') == (has(oldSelf.services) && has(oldSelf.services.client) && has(oldSelf.services.client.name) ? oldSelf.services.client.name : '')").message("services.client.name cannot be set, changed or removed on an existing cluster: clients know it by this name").reason(Reason::FieldValueForbidden),
-    validation = Rule::new("(has(self.services) && has(self.services.peer) && has(self.services.peer.name) ? self.services.peer.name : '') == (has(oldSelf.services) && has(oldSelf.services.peer) && has(oldSelf.services.peer.name) ? oldSelf.services.peer.name : '')").message("services.peer.name cannot be set, changed or removed on an existing cluster: members know each other by this name").reason(Reason::FieldValueForbidden),
-    validation = Rule::new("!has(self.size)").message("this operator calls it spec.replicas (spec.size is the name in the coreos and etcd-io operators)"),
-    validation = Rule::new("!has(self.storageSpec)").message("this operator calls it spec.storage (spec.storageSpec is the name in the etcd-io operator)"),
-    validation = Rule::new("!has(self.etcdOptions)").message("use spec.options (typed) or spec.options.extraArgs (spec.etcdOptions is the name in the etcd-io operator)"),
-    validation = Rule::new("!has(self.security)").message("use spec.tls and spec.auth (spec.security is the name in the aenix operator)")
+    validation = Rule::new("(has(self.services) && has(self.services.peer) && has(self.services.peer.name) ? self.services.peer.name : '') == (has(oldSelf.services) && has(oldSelf.services.peer) && has(oldSelf.services.peer.name) ? oldSelf.services.peer.name : '')").message("services.peer.name cannot be set, changed or removed on an existing cluster: members know each other by this name").reason(Reason::FieldValueForbidden)
 )]
 pub struct EtcdClusterSpec {
     /// Members of the cluster; 0 stops all of them and keeps their disks.

@@ -4,26 +4,16 @@
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
-use super::EtcdCluster;
+use super::{EtcdCluster, Requests};
 
 /// Label: the cluster.
 pub const CLUSTER: &str = "witan.dev/cluster";
 /// Annotation of a pod: whether it speaks TLS to clients.
 pub const CLIENT_TLS: &str = "witan.dev/client-tls";
-/// Annotation of an EtcdCluster: a new value restarts all members, one at a time.
-pub const RESTARTED_AT: &str = "witan.dev/restartedAt";
-/// Annotation of an EtcdCluster: a new value rotates the CA that the operator has made for the cluster. On the CA's secret: the
-/// last value that was acted on.
-pub const ROTATE_AUTHORITY: &str = "witan.dev/rotate-authority";
 /// Annotation of an EtcdCluster: how long clients have after each step of a rotation.
 pub const AUTHORITY_OVERLAP: &str = "witan.dev/authority-overlap";
 /// Annotation of an EtcdCluster: members to stop.
 pub const FENCED_MEMBERS: &str = "witan.dev/fenced-members";
-/// Annotation of an EtcdCluster: the id of a member to replace at once, in hexadecimal as in the status.
-pub const REPLACE_MEMBER: &str = "witan.dev/replace-member";
-/// Annotation of an EtcdCluster without a quorum: the member from which a new cluster is forced, as the name of its pod,
-/// because the disks of most others are lost.
-pub const RECOVER_QUORUM: &str = "witan.dev/recover-quorum";
 /// Annotation of an EtcdCluster: the generation at which the leader may restart.
 pub const ALLOW_LEADER_RESTART: &str = "witan.dev/allow-leader-restart";
 
@@ -53,6 +43,12 @@ pub fn ordinal(name: &str) -> Option<u32> {
 }
 
 impl EtcdCluster {
+    /// Returns the requests of EtcdOperations that the status records.
+    pub fn requests(&self) -> Requests {
+        let status = self.status.as_ref();
+        status.map_or_else(Requests::default, |status| status.requests.clone())
+    }
+
     /// Returns the name of the member with an ordinal, which its pod and its label have, too.
     pub fn member(&self, ordinal: u32) -> String {
         format!("{}-{ordinal}", self.name_any())

@@ -55,7 +55,7 @@ use super::restore::{RestoreInPlace, RestorePoint};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self == oldSelf").message("the spec of an EtcdOperation is immutable: create another EtcdOperation").reason(Reason::FieldValueForbidden),
-    validation = Rule::new("[has(self.moveLeader), has(self.replaceMember), has(self.restart), has(self.defragment), has(self.rotateCertificates), has(self.consistencyCheck), has(self.recoverQuorum), has(self.restore), has(self.undoRestore)].filter(given, given).size() == 1").message("an operation needs exactly one of moveLeader, replaceMember, restart, defragment, rotateCertificates, consistencyCheck, recoverQuorum, restore, undoRestore")
+    validation = Rule::new("[has(self.moveLeader), has(self.replaceMember), has(self.restart), has(self.migrateStorage), has(self.rotateCertificates), has(self.consistencyCheck), has(self.recoverQuorum), has(self.restore), has(self.undoRestore)].filter(given, given).size() == 1").message("an operation needs exactly one of moveLeader, replaceMember, restart, migrateStorage, rotateCertificates, consistencyCheck, recoverQuorum, restore, undoRestore")
 )]
 pub struct EtcdOperationSpec {
     /// Name of the EtcdCluster, in the same namespace.
@@ -68,22 +68,23 @@ pub struct EtcdOperationSpec {
     /// Hands leadership over to another voter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub move_leader: Option<MoveLeader>,
-    /// Replaces a member and its disk by a new member, as the annotation `witan.dev/replace-member` does.
+    /// Replaces a member and its disk by a new member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replace_member: Option<ReplaceMember>,
-    /// Restarts all members one after the other, the leader last, as the annotation `witan.dev/restartedAt` does.
+    /// Restarts all members one after the other, the leader last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<NoSettings>,
-    /// Accepted, and not needed: members reuse the space of what was compacted.
+    /// Replaces all members one after the other by members with new claims, the leader last. A change of `spec.storage` of the
+    /// EtcdCluster that no claim can follow does this by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub defragment: Option<NoSettings>,
-    /// Renews the certificates that the operator issues and their authority, as the annotation `witan.dev/rotate-authority` does.
+    pub migrate_storage: Option<NoSettings>,
+    /// Renews the certificates that the operator issues and their authority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotate_certificates: Option<NoSettings>,
     /// Compares the hashes of the keys of all members at one revision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consistency_check: Option<NoSettings>,
-    /// Forces a new cluster from one member after the disks of most others are lost, as the annotation `witan.dev/recover-quorum` does.
+    /// Forces a new cluster from one member after the disks of most others are lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recover_quorum: Option<RecoverQuorum>,
     /// Stops all members, keeps their disks, and starts as many new members from a backup, in the same EtcdCluster.
@@ -99,13 +100,13 @@ pub struct EtcdOperationSpec {
     #[schemars(range(min = 1, max = 31_536_000))]
     pub active_deadline_seconds: Option<i64>,
     /// Seconds from the creation of the resource within which the operation may begin; it fails after that with the reason
-    /// StartDeadlineExceeded. The default is 600 for `restore`, `undoRestore`, `recoverQuorum` and `replaceMember`; the others
-    /// wait without a limit.
+    /// StartDeadlineExceeded. The default is 600 for `restore`, `undoRestore`, `recoverQuorum`, `replaceMember` and
+    /// `migrateStorage`; the others wait without a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub start_deadline_seconds: Option<i64>,
     /// Seconds after the end of the operation until the resource is deleted. By default, `restore`, `undoRestore`,
-    /// `recoverQuorum` and `replaceMember` are kept, and the others are deleted after a day.
+    /// `recoverQuorum`, `replaceMember` and `migrateStorage` are kept, and the others are deleted after a day.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 31_536_000))]
     pub ttl_seconds_after_finished: Option<i64>,
@@ -156,7 +157,7 @@ pub enum Verb<'a> {
     MoveLeader(&'a MoveLeader),
     ReplaceMember(&'a ReplaceMember),
     Restart,
-    Defragment,
+    MigrateStorage,
     RotateCertificates,
     ConsistencyCheck,
     RecoverQuorum(&'a RecoverQuorum),
@@ -169,12 +170,12 @@ impl Verb<'_> {
     pub fn is_destructive(self) -> bool {
         match self {
             Verb::ReplaceMember(_)
+            | Verb::MigrateStorage
             | Verb::RecoverQuorum(_)
             | Verb::Restore(_)
             | Verb::UndoRestore(_) => true,
             Verb::MoveLeader(_)
             | Verb::Restart
-            | Verb::Defragment
             | Verb::RotateCertificates
             | Verb::ConsistencyCheck => false,
         }
@@ -186,7 +187,7 @@ impl Verb<'_> {
             Verb::MoveLeader(_) => "MoveLeader",
             Verb::ReplaceMember(_) => "ReplaceMember",
             Verb::Restart => "Restart",
-            Verb::Defragment => "Defragment",
+            Verb::MigrateStorage => "MigrateStorage",
             Verb::RotateCertificates => "RotateCertificates",
             Verb::ConsistencyCheck => "ConsistencyCheck",
             Verb::RecoverQuorum(_) => "RecoverQuorum",
@@ -204,7 +205,7 @@ impl EtcdOperationSpec {
         moves
             .or_else(|| self.replace_member.as_ref().map(Verb::ReplaceMember))
             .or_else(|| of(self.restart, Verb::Restart))
-            .or_else(|| of(self.defragment, Verb::Defragment))
+            .or_else(|| of(self.migrate_storage, Verb::MigrateStorage))
             .or_else(|| of(self.rotate_certificates, Verb::RotateCertificates))
             .or_else(|| of(self.consistency_check, Verb::ConsistencyCheck))
             .or_else(|| self.recover_quorum.as_ref().map(Verb::RecoverQuorum))

@@ -1,6 +1,6 @@
 //! The status that the operator reports. It follows from observation alone, except for the few facts that a later pass
 //! needs (`clusterID`, `admittedSpec`, `bootstrapMembers`, `discovery.url`, `restoredFrom`,
-//! `recovery`, `restore`, `pastOperations`, `compaction`).
+//! `requests`, `recovery`, `restore`, `pastOperations`, `compaction`).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
@@ -82,7 +82,10 @@ pub struct EtcdClusterStatus {
     /// found, and later ones restore up to it, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored_revision: Option<i64>,
-    /// The recovery that the annotation `witan.dev/recover-quorum` has asked for; it is recorded before anything is changed.
+    /// The requests of EtcdOperations. Only the operator writes them.
+    #[serde(skip_serializing_if = "Requests::is_empty")]
+    pub requests: Requests,
+    /// The recovery of the quorum that an EtcdOperation has requested. It is recorded before anything is changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoveryStatus>,
     /// The last restore in place; it is recorded before a member is stopped.
@@ -198,6 +201,46 @@ pub struct PastOperation {
     /// Its result, once it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<OperationPhase>,
+}
+
+/// The requests of EtcdOperations to the plan of a cluster.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Requests {
+    /// The operation that replaces a member or recovers the quorum. Its request ends with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<OperationRequest>,
+    /// When the last restart of all members was requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Time>,
+    /// When the last renewal of the certificates and their authority was requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotate_certificates: Option<Time>,
+    /// When the last migration of all members to new claims was requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migrate_storage: Option<Time>,
+}
+
+impl Requests {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The request of a running EtcdOperation about one member.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationRequest {
+    /// Name of the EtcdOperation.
+    pub name: String,
+    /// UID of the EtcdOperation.
+    pub uid: String,
+    /// The id of the member to replace, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replace_member: Option<String>,
+    /// Name of the member from which a new cluster is forced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recover_quorum: Option<String>,
 }
 
 /// A recovery from the loss of a quorum.

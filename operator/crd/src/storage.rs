@@ -14,18 +14,16 @@ const SIZE_DEFAULT: &str = "8Gi";
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.size), has(self.volumeClaimTemplate), has(self.emptyDir)].exists_one(x, x)").message("storage needs exactly one of size, volumeClaimTemplate, emptyDir"),
-    validation = Rule::new("!has(self.size) || !has(oldSelf.size) || quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0").message("storage.size cannot shrink"),
-    validation = Rule::new("has(self.size) == has(oldSelf.size) && has(self.emptyDir) == has(oldSelf.emptyDir)").message("storage cannot change between size, volumeClaimTemplate and emptyDir").reason(Reason::FieldValueForbidden),
-    validation = Rule::new("has(self.medium) == has(oldSelf.medium) && (!has(self.medium) || self.medium == oldSelf.medium)").message("storage.medium is immutable").reason(Reason::FieldValueForbidden),
-    validation = Rule::new("has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)").message("storage.storageClassName is immutable").reason(Reason::FieldValueForbidden),
-    validation = Rule::new("has(self.accessModes) == has(oldSelf.accessModes) && (!has(self.accessModes) || self.accessModes == oldSelf.accessModes)").message("storage.accessModes is immutable: Kubernetes changes no claim").reason(Reason::FieldValueForbidden),
-    validation = Rule::new("has(self.volumeClaimTemplate) == has(oldSelf.volumeClaimTemplate) && (!has(self.volumeClaimTemplate) || self.volumeClaimTemplate == oldSelf.volumeClaimTemplate)").message("storage.volumeClaimTemplate is immutable: Kubernetes changes no claim").reason(Reason::FieldValueForbidden)
+    validation = Rule::new("has(self.emptyDir) == has(oldSelf.emptyDir)").message("storage cannot change between claims and emptyDir").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("has(self.medium) == has(oldSelf.medium) && (!has(self.medium) || self.medium == oldSelf.medium)").message("storage.medium is immutable").reason(Reason::FieldValueForbidden)
 )]
 pub struct Storage {
-    /// Size of each disk. It may grow later, where the storage class allows it.
+    /// Size of each disk. Claims grow where the storage class allows it. If the size is reduced, members are replaced by members
+    /// with new claims, one after the other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<ByteQuantity>,
-    /// Storage class of the claims; the default class if not set.
+    /// Storage class of the claims; the default class if not set. If it changes, members are replaced by members with new claims,
+    /// one after the other.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub storage_class_name: Option<String>,

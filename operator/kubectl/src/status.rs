@@ -6,7 +6,7 @@ mod members;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::ResourceExt as _;
-use witan_crd::{EtcdClusterStatus, RECOVER_QUORUM, RecoveryPhase};
+use witan_crd::{EtcdClusterStatus, RecoveryPhase};
 
 use super::{
     facts::Facts,
@@ -192,7 +192,7 @@ fn recovery(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
             format!("a new cluster is forced from {member}, begun {since} ago")
         }
         RecoveryPhase::Done => {
-            format!("done with {member}, begun {since} ago; remove the annotation {RECOVER_QUORUM}")
+            format!("done with {member}, begun {since} ago")
         }
     })
 }

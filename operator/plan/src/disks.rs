@@ -33,8 +33,8 @@ pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
             return Some(Step::ApplyClaim { ordinal, peer_tls });
         }
         let bytes = wanted.filter(|bytes| *bytes > claim.requested_bytes)?;
-        let refused = claim.refused_bytes == Some(bytes);
-        (!refused).then_some(Step::GrowClaim { ordinal, bytes })
+        let stays = claim.refused_bytes == Some(bytes) || claim.must_migrate;
+        (!stays).then_some(Step::GrowClaim { ordinal, bytes })
     }))
 }
 

@@ -29,8 +29,15 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     if member.corrupt {
         return remove(Removal::Corrupt);
     }
-    if lost_disk(joined, ordinal, member) {
+    // one that was added before a restore may find a claim of the restored cluster in its place
+    let claim = joined.pass.claim(ordinal);
+    let set_aside = claim.is_some_and(|claim| claim.retired) && !member.answers;
+    if set_aside || lost_disk(joined, ordinal, member) {
         return remove(Removal::DiskLost);
+    }
+    // its claim may name a storage class that does not exist
+    if joined.pass.must_migrate(ordinal) && joined.pass.may_update() {
+        return remove(Removal::Migrated);
     }
     // A learner's pod is not ready: etcd's readiness is that of a voter.
     if member.healthy && has_caught_up(joined, member) {

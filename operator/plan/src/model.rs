@@ -76,12 +76,10 @@ pub struct Observed {
     pub rollout_queued: bool,
     /// Ordinals that the annotation `witan.dev/fenced-members` names.
     pub fenced: BTreeSet<Ordinal>,
-    /// The member that the annotation `witan.dev/replace-member` names.
+    /// The member that a running EtcdOperation replaces.
     pub replace: Option<MemberId>,
-    /// The member that the annotation `witan.dev/recover-quorum` names.
+    /// The member from which a running EtcdOperation forces a new cluster.
     pub recover: Option<Ordinal>,
-    /// Names the annotations that ask for something and cannot be read, with the reasons.
-    pub unreadable: Option<String>,
     /// The value of the annotation `witan.dev/allow-leader-restart`.
     pub allow_leader_restart: Option<i64>,
     /// Whether authentication is on; `None` if no member has answered.
@@ -227,6 +225,9 @@ pub struct ClaimSeen {
     pub state: ObjectState,
     /// The cluster owns it and must not, or must own it and does not.
     pub other_owner: bool,
+    /// Its member is replaced by one with a new claim: the spec asks for another class, another access mode or a smaller size, which
+    /// no claim can follow, or a later EtcdOperation `migrateStorage` has begun.
+    pub must_migrate: bool,
 }
 
 impl Observed {

@@ -80,6 +80,12 @@ impl<'a> Pass<'a> {
                 .is_some_and(|claim| !claim.deleting && !claim.lost && !claim.retired)
     }
 
+    /// Whether the member of an ordinal must be replaced by one with a new claim.
+    pub(super) fn must_migrate(&self, ordinal: Ordinal) -> bool {
+        let claim = self.claim(ordinal).filter(|_| self.spec.is_durable());
+        claim.is_some_and(|claim| claim.must_migrate && !claim.deleting)
+    }
+
     /// Whether a pod has not been ready for [`STUCK_SECONDS`], which is longer than an election takes.
     pub(super) fn is_stuck(&self, pod: &PodSeen) -> bool {
         !pod.ready && self.seen.now.saturating_sub(pod.ready_changed) >= STUCK_SECONDS
@@ -278,8 +284,10 @@ impl<'a> Joined<'a> {
         let voters = self.list.voters();
         let can = voters.filter(|voter| voter.id != id && !voter.corrupt && self.serves(voter));
         let best = can.max_by_key(|voter| {
-            let outdated = voter.ordinal.and_then(|ordinal| self.pass.pod(ordinal));
-            let updated = outdated.is_some_and(|pod| !pod.outdated);
+            let updated = voter.ordinal.is_some_and(|ordinal| {
+                let pod = self.pass.pod(ordinal);
+                pod.is_some_and(|pod| !pod.outdated) && !self.pass.must_migrate(ordinal)
+            });
             (updated, voter.raft_index, std::cmp::Reverse(voter.id))
         })?;
         Some(Step::MoveLeader { from: id, to: best.id })

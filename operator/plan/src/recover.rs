@@ -1,10 +1,10 @@
-//! Forces a new cluster from one member after the disks of most others are lost, where an annotation names that member.
+//! Forces a new cluster from one member after the disks of most others are lost, if an EtcdOperation asks for it.
 //!
 //! The others could still form a quorum without the survivor, and acknowledge other writes than it does. Therefore none of
 //! their pods may be left before it starts alone, and none is started until their disks are kept aside, which `repair` does
 //! once the survivor serves. The status records the recovery before anything is changed. From then on another survivor can be
 //! named, and nothing else ends the recovery: the survivor may have removed the others from its log. The status records the end,
-//! too: an annotation that was forgotten does nothing when a quorum is lost for the second time.
+//! too, so that the operation begins no second recovery if the quorum is lost again before its end is recorded.
 
 use witan_crd::{RecoveryPhase, ordinal, quorum};
 

@@ -90,7 +90,7 @@ pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
             return Some(wait);
         }
         if let Some(claim) = pass.claim(ordinal)
-            && (claim.deleting || claim.lost)
+            && (claim.deleting || claim.lost || claim.retired)
         {
             return claim.deleting.then(|| soon(Why::ClaimEnding(ordinal)));
         }

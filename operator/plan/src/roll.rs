@@ -1,8 +1,9 @@
-//! Rolls a changed template, version or kind of peer TLS out to one member at a time, the leader last.
+//! Rolls a changed template, version, kind of peer TLS or storage out to one member at a time, the leader last.
 //!
-//! A member with a disk is restarted. A member without one is replaced: its replacement votes before it is removed.
+//! A member that keeps its disk is restarted. A member without a disk, or whose claim must migrate, is replaced: its replacement
+//! votes before it is removed.
 
-use witan_crd::UpdateKind;
+use witan_crd::{Storage, UpdateKind};
 
 use super::{
     idle,
@@ -29,6 +30,9 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     if let Some(wait) = secrets_missing(&joined.pass) {
         return Some(wait);
     }
+    if due.replaced == Some(Removal::Migrated) && !has_room(joined) {
+        return Some(idle(Why::StorageTooSmall));
+    }
     if let Some((from, to)) = joined.pass.refused_version() {
         return Some(idle(Why::VersionStep { from, to }));
     }
@@ -52,12 +56,17 @@ struct Due<'a> {
     leads: bool,
     /// Its next peer TLS, if that changes.
     peer_tls: Option<PeerTls>,
+    /// Why another member takes its place; `None` if it is restarted on its disk.
+    replaced: Option<Removal>,
 }
 
-/// Whether a member without a disk is to be replaced by one of another template or peer TLS.
+/// Whether a member is replaced by one of another template, peer TLS or storage.
 pub(super) fn replaces(joined: &Joined<'_>) -> bool {
-    let ephemeral = !joined.pass.spec.is_durable() && joined.list.members.len() > 1;
-    ephemeral && joined.own().any(|at| differs(joined, at).is_some())
+    let spec = joined.pass.spec;
+    let rolling = spec.update_strategy().kind == UpdateKind::RollingUpdate;
+    let has_copies = spec.is_durable() || joined.list.members.len() > 1;
+    let mut due = joined.own().filter_map(|at| differs(joined, at));
+    rolling && has_copies && due.any(|due| due.replaced.is_some())
 }
 
 /// Returns the pending changes of a member; `None` if its pod is up to date, or missing.
@@ -67,11 +76,16 @@ fn differs<'a>(
 ) -> Option<Due<'a>> {
     let pod = joined.pass.pod(ordinal)?;
     let peer_tls = next_peer_tls(joined, pod);
-    (pod.outdated || peer_tls.is_some()).then_some(Due {
+    let migrates = joined.pass.must_migrate(ordinal);
+    (pod.outdated || peer_tls.is_some() || migrates).then_some(Due {
         ordinal,
         member,
         leads: joined.leader.id == member.id,
         peer_tls,
+        replaced: match joined.pass.spec.is_durable() {
+            true => migrates.then_some(Removal::Migrated),
+            false => Some(Removal::Ephemeral),
+        },
     })
 }
 
@@ -87,6 +101,12 @@ fn next_peer_tls(joined: &Joined<'_>, pod: &PodSeen) -> Option<PeerTls> {
     }
 }
 
+/// Whether claims of the requested size hold the data twice: a checkpoint is written beside the one before.
+fn has_room(joined: &Joined<'_>) -> bool {
+    let bytes = Storage::requested(joined.pass.spec.storage.as_ref()).bytes();
+    bytes.is_none_or(|bytes| bytes / 2 >= joined.leader.db_size)
+}
+
 /// Waits for the first member whose pod changed its readiness less than `minReadySeconds` ago; `None` if
 /// there is none.
 fn settling(joined: &Joined<'_>) -> Option<Step> {
@@ -98,20 +118,18 @@ fn settling(joined: &Joined<'_>) -> Option<Step> {
     })
 }
 
-/// Returns the next step that brings a member up to date. A member without a disk is removed once there is a voter more
+/// Returns the next step that brings a member up to date. A member that is replaced is removed once there is a voter more
 /// than the spec asks for. Leadership goes to another voter before the member stops. Then its peer URL and its claim
 /// follow, and its pod is deleted last.
 fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Option<Step> {
     let id = due.member.id;
-    let durable = joined.pass.spec.is_durable();
-    if !durable && !surge::has_spare_voter(joined) {
+    if due.replaced.is_some() && !surge::has_spare_voter(joined) {
         return scale::grow(joined);
     }
     if let Some(step) = joined.hand_over(id) {
         return Some(step);
     }
-    if !durable {
-        let reason = Removal::Ephemeral;
+    if let Some(reason) = due.replaced {
         return Some(Step::RemoveMember { id, reason });
     }
     let ordinal = due.ordinal;

@@ -96,13 +96,18 @@ pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
 }
 
 /// Stops the pod of the highest ordinal if the spec asks for no members, and waits when all are stopped; the
-/// disks stay.
+/// disks stay. Waits for a person if a claim is being deleted: it would be gone with its pod.
 pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     if pass.spec.replicas != 0 {
         return None;
     }
     if !pass.spec.is_durable() && pass.was_born() {
         return Some(idle(Why::CannotHibernate));
+    }
+    let condemned = |at: &Ordinal| pass.claim(*at).is_some_and(|claim| claim.deleting);
+    let mut ordinals = pass.pods().map(|(ordinal, _)| ordinal);
+    if let Some(ordinal) = ordinals.find(condemned) {
+        return Some(idle(Why::CannotStop(ordinal)));
     }
     let running = pass.pods().filter(|(_, pod)| !pod.deleting);
     match running.map(|(ordinal, _)| ordinal).max() {

@@ -37,9 +37,15 @@ pub(super) fn must_go(
     lost.then_some(Removal::DiskLost)
 }
 
-/// Adds a member, or removes this voter if there is a spare one. Leadership goes to another voter first.
+/// Adds a member, or removes this voter if there is a spare one. Leadership goes to another voter first. A voter that others
+/// cannot reach in the middle of a change of its peer TLS gets the peer URL of its pod back, because a restart would lose its disk.
 pub(super) fn step(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId, reason: Removal) -> Step {
     let waits = idle(Why::CannotReplace(ordinal));
+    if let Some(pod) = joined.pass.pod(ordinal)
+        && joined.pass.is_cut_off(ordinal, pod)
+    {
+        return Step::UpdatePeerUrl { id, ordinal, peer_tls: pod.peer_tls };
+    }
     if joined.list.members.iter().any(|member| member.learner) {
         return waits;
     }

@@ -17,6 +17,7 @@ mod refusals;
 mod restore;
 mod shown;
 mod space;
+mod storage;
 mod world;
 
 use crate::model::{Step, Why};

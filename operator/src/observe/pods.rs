@@ -125,6 +125,7 @@ pub(super) fn claim_seen(
     let refused = refused.and_then(|text| refused_growth(text, now));
     let ending = resources::ownership(cluster, claim) == Ownership::Ending;
     let owners = resources::owners_of_claim(cluster, claim);
+    let wanted = resources::claim(cluster, ordinal, peer_tls).ok();
     ClaimSeen {
         peer_tls,
         other_owner: !ending && owners.len() != claim.owner_references().len(),
@@ -143,8 +144,10 @@ pub(super) fn claim_seen(
             .unwrap_or(0),
         refused_bytes: refused.map(|(bytes, _)| bytes),
         refusal: refused.map_or_else(String::new, |(_, words)| words.to_owned()),
-        state: resources::claim(cluster, ordinal, peer_tls)
-            .map_or(ObjectState::Current, |wanted| state(Some(claim), &wanted)),
+        must_migrate: wanted
+            .as_ref()
+            .is_some_and(|wanted| resources::must_migrate(claim, wanted)),
+        state: wanted.map_or(ObjectState::Current, |wanted| state(Some(claim), &wanted)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The time limit of a running operation.
 
 use kube::ResourceExt as _;
-use witan_crd::{EtcdCluster, EtcdOperation, RECOVER_QUORUM, REPLACE_MEMBER, Verb};
+use witan_crd::{EtcdCluster, EtcdOperation, Verb};
 
 use super::record::now;
 
@@ -26,15 +26,12 @@ pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Opti
         return None;
     }
     let rest = match operation.spec.verb()? {
-        Verb::ReplaceMember(_) => format!("the annotation {REPLACE_MEMBER} is removed"),
-        Verb::RecoverQuorum(_) => format!("the annotation {RECOVER_QUORUM} is removed"),
-        Verb::Restart | Verb::RotateCertificates => {
-            "the operator goes on with the members that are left, as the annotation of the EtcdCluster asks".to_owned()
+        Verb::ReplaceMember(_) => "its request is withdrawn",
+        Verb::Restart | Verb::MigrateStorage | Verb::RotateCertificates => {
+            "the operator continues with the remaining members"
         }
-        Verb::Restore(_) | Verb::UndoRestore(_) => "no member was stopped".to_owned(),
-        Verb::MoveLeader(_) | Verb::Defragment | Verb::ConsistencyCheck => {
-            "nothing was changed".to_owned()
-        }
+        Verb::RecoverQuorum(_) | Verb::Restore(_) | Verb::UndoRestore(_) => "no member was stopped",
+        Verb::MoveLeader(_) | Verb::ConsistencyCheck => "nothing was changed",
     };
     let progress = operation.status.as_ref()?.progress.clone();
     let progress = progress.map(|last| format!("; at last: {last}"));

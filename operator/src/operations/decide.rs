@@ -1,12 +1,12 @@
 //! The next action of an operation: a pure function from its record and the observed cluster.
 //!
-//! Verbs that an annotation of the EtcdCluster can ask for set that annotation, and wait for what `plan` makes of it.
+//! Verbs that the plan carries out are recorded in `status.requests` of the EtcdCluster, and wait for the plan.
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use witan_crd::{
-    CertificateRole, EtcdOperation, EtcdOperationStatus, RECOVER_QUORUM, REPLACE_MEMBER,
-    RESTARTED_AT, ROTATE_AUTHORITY, RecoveryPhase, RestoreStatus, UpdateKind, Verb,
+    CertificateRole, EtcdOperation, EtcdOperationStatus, OperationRequest, RecoveryPhase, Requests,
+    RestoreStatus, UpdateKind, Verb,
 };
 use witan_plan::model::{MemberId, MemberSeen, Membership, Observed, Rotation};
 
@@ -15,12 +15,12 @@ use crate::{observe::is_issued, resources::Cluster};
 
 const NO_QUORUM: &str = "waits for a quorum of the members to serve";
 
-const DEFRAGMENT: &str = "nothing to do: members reuse the space of compacted revisions, so that defragmentation, which stops a \
-    member of etcd while it runs, is not needed";
-
 const NO_CERTIFICATES: &str = "the operator issues no certificate of this cluster: where spec.tls names an issuerRef, renew the \
     Certificate with cert-manager; where it names a secretRef, write another certificate into that secret; without spec.tls \
     there is none";
+
+const NO_CLAIMS: &str =
+    "the members have no claims: spec.storage keeps their data in emptyDir or memory";
 
 /// Whether an operation begins.
 #[derive(Debug, PartialEq)]
@@ -36,8 +36,8 @@ pub(super) enum Start {
 /// The next act on an operation that has begun.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
-    /// The EtcdCluster gets an annotation, which asks the plan for the work.
-    Annotate(&'static str, String),
+    /// The status of the EtcdCluster records these requests for the plan.
+    Request(Box<Requests>),
     /// The leader hands leadership over.
     MoveLeader { from: MemberId, to: MemberId },
     /// The members' hashes are compared.
@@ -55,7 +55,6 @@ pub(super) enum Next {
 /// Returns whether and with what an operation begins.
 pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> Start {
     let begun = match verb {
-        Verb::Defragment => Ok(Start::End(Ok(DEFRAGMENT.to_owned()))),
         Verb::ConsistencyCheck => Ok(Start::Begin(None)),
         Verb::Restore(of) => managed(cluster).map(|()| restore::may_restore(cluster, seen, of)),
         Verb::UndoRestore(of) => managed(cluster).map(|()| restore::may_return(cluster, seen, of)),
@@ -71,6 +70,10 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> S
             free(cluster).map(|()| Start::End(Err(NO_CERTIFICATES.to_owned())))
         }
         Verb::Restart | Verb::RotateCertificates => may_restart(cluster, seen),
+        Verb::MigrateStorage if !cluster.spec().is_durable() => {
+            free(cluster).map(|()| Start::End(Err(NO_CLAIMS.to_owned())))
+        }
+        Verb::MigrateStorage => may_restart(cluster, seen),
     };
     begun.unwrap_or_else(|held| held)
 }
@@ -117,15 +120,16 @@ fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Start, Start> {
     Ok(Start::End(Err(why.to_owned())))
 }
 
-/// Returns the annotation that names the member of an operation, and its value: it has no effect any more once the operation has
-/// ended, except that the one of a recovery keeps the next from beginning.
-pub(super) fn annotation(operation: &EtcdOperation) -> Option<(&'static str, String)> {
+/// Returns the request of an operation that replaces a member or recovers the quorum.
+fn about_member(operation: &EtcdOperation) -> Option<OperationRequest> {
     let replaced = operation.status.as_ref()?.member_id.clone();
-    let replaced = replaced.filter(|_| operation.spec.replace_member.is_some());
     let recovered = operation.spec.recover_quorum.as_ref();
-    replaced
-        .map(|id| (REPLACE_MEMBER, id))
-        .or_else(|| recovered.map(|of| (RECOVER_QUORUM, of.survivor.clone())))
+    Some(OperationRequest {
+        name: operation.name_any(),
+        uid: operation.uid()?,
+        replace_member: replaced.filter(|_| operation.spec.replace_member.is_some()),
+        recover_quorum: recovered.map(|of| of.survivor.clone()),
+    })
 }
 
 /// Returns what follows for an operation that has begun.
@@ -136,52 +140,53 @@ pub(super) fn advance(
     seen: &Observed,
 ) -> Next {
     let status = &operation.status.clone().unwrap_or_default();
-    let present = |key: &str| cluster.resource.annotations().get(key);
-    // the name of a member: a person may have named another one since
-    let asks = |key: &'static str, value: &str| match present(key) {
-        Some(found) if found == value => None,
-        Some(found) => Some(Next::End(Err(format!(
-            "the EtcdCluster has the annotation {key}: {found}, which this operation does not replace by {value}: remove the \
-             annotation, and create the operation again"
-        )))),
-        None => Some(Next::Annotate(key, value.to_owned())),
+    let request = |change: &dyn Fn(&mut Requests)| {
+        let before = cluster.resource.requests();
+        let mut after = before.clone();
+        change(&mut after);
+        (after != before).then(|| Next::Request(Box::new(after)))
     };
-    // a time: what was asked for later is done for this operation as well
-    let stamps = |key: &'static str| {
-        let found = present(key).and_then(|found| found.parse::<Timestamp>().ok());
-        let asked = status.started_at.as_ref();
-        let asked = asked.map_or(Timestamp::UNIX_EPOCH, |at| at.0);
-        (found < Some(asked)).then(|| Next::Annotate(key, asked.to_string()))
-    };
+    // a later request of the same kind serves this operation as well
+    let later = |found: Option<Time>| found.max(status.started_at.clone());
     let watch = || Next::Watch(progress(cluster));
     match verb {
-        Verb::Defragment => Next::End(Ok(DEFRAGMENT.to_owned())),
         Verb::ConsistencyCheck => Next::Compare,
         Verb::MoveLeader(_) => advance_leader_transfer(status, seen),
         Verb::ReplaceMember(of) => {
             let Some(list) = confirmed(seen) else {
                 return watch();
             };
-            let id = status.member_id.clone().unwrap_or_default();
             if list.by_id(recorded_member(status)).is_some() {
-                return asks(REPLACE_MEMBER, &id).unwrap_or_else(watch);
+                let asks = |after: &mut Requests| after.operation = about_member(operation);
+                return request(&asks).unwrap_or_else(watch);
             }
+            let id = status.member_id.clone().unwrap_or_default();
             let text = format!(
                 "another member has taken the place of {} (id {id})",
                 of.name
             );
             ended(settled(cluster, seen, false), text).unwrap_or_else(watch)
         }
-        Verb::Restart => stamps(RESTARTED_AT)
+        Verb::Restart => request(&|after| after.restart = later(after.restart.take()))
             .or_else(|| ended(settled(cluster, seen, true), "all members were restarted"))
             .unwrap_or_else(watch),
+        Verb::MigrateStorage => {
+            let moved = !seen.claims().any(|claim| claim.must_migrate);
+            let text = "all members have claims as spec.storage asks for";
+            request(&|after| after.migrate_storage = later(after.migrate_storage.take()))
+                .or_else(|| ended(moved && settled(cluster, seen, true), text))
+                .unwrap_or_else(watch)
+        }
         Verb::RotateCertificates if !is_issued(cluster, CertificateRole::Authority) => {
             Next::End(Err(NO_CERTIFICATES.to_owned()))
         }
         Verb::RotateCertificates => {
             let rests = !seen.authority.asked && seen.authority.rotation == Rotation::Rest;
             let text = "all members have certificates of the next authority, and trust no other";
-            stamps(ROTATE_AUTHORITY)
+            let asks = |after: &mut Requests| {
+                after.rotate_certificates = later(after.rotate_certificates.take());
+            };
+            request(&asks)
                 .or_else(|| ended(rests && settled(cluster, seen, true), text))
                 .unwrap_or_else(watch)
         }
@@ -198,7 +203,7 @@ pub(super) fn advance(
             let held = managed(cluster).err().map(|_| watch());
             ended(done, text)
                 .or(held)
-                .or_else(|| asks(RECOVER_QUORUM, &of.survivor))
+                .or_else(|| request(&|after| after.operation = about_member(operation)))
                 .unwrap_or_else(watch)
         }
         Verb::Restore(_) | Verb::UndoRestore(_) => restore::next(operation, cluster, seen),
@@ -216,8 +221,7 @@ fn confirmed(seen: &Observed) -> Option<&Membership> {
     list.filter(|list| list.linearizable && list.leader.is_some())
 }
 
-/// Begins a recovery, if no quorum serves and the status has no record of another recovery. Such a record is removed with its
-/// annotation, which has no effect any more.
+/// Begins a recovery, if no quorum serves and the status has no record of another recovery.
 fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Start {
     if cluster.resource.ordinal(survivor).is_none() {
         let name = &cluster.name;
@@ -229,10 +233,8 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
     }
     let status = cluster.resource.status.as_ref();
     if status.is_some_and(|status| status.recovery.is_some()) || seen.recover.is_some() {
-        let text = format!(
-            "status.recovery of the EtcdCluster records another recovery: remove the annotation {RECOVER_QUORUM}"
-        );
-        return Start::Hold(text);
+        let text = "status.recovery of the EtcdCluster records another recovery that has not ended";
+        return Start::Hold(text.to_owned());
     }
     Start::Begin(None)
 }

@@ -74,8 +74,7 @@ pub(super) fn refused(
         {
             let (asked, made) = (asked.0, made.0);
             let text = format!(
-                "it was created at {asked}, and EtcdCluster {name} not before {made}: if it is meant for this cluster, \
-                 create it again"
+                "it was created at {asked}, before EtcdCluster {name} ({made}). If it is meant for this EtcdCluster, create it again"
             );
             return refusal("ClusterIsYounger", text);
         }
@@ -122,10 +121,10 @@ fn same_name<'a>(
 /// is there.
 pub(super) fn recorded(
     operation: &EtcdOperation,
-    cluster: &EtcdCluster,
+    status: &EtcdClusterStatus,
 ) -> Option<EtcdClusterStatus> {
     let verb = operation.spec.verb().filter(|verb| verb.is_destructive())?;
-    let mut status = cluster.status.clone().unwrap_or_default();
+    let mut status = status.clone();
     let uid = operation.uid().unwrap_or_default();
     let past = &mut status.past_operations;
     if past.iter().any(|past| past.uid == uid) {
@@ -147,21 +146,27 @@ pub(super) fn recorded(
     Some(status)
 }
 
-/// Returns the status of the cluster with the result of this operation; `None` if no record is needed. One that failed
-/// before it began is recorded, too: created again, it could begin when nobody expects it.
+/// Returns the status of the cluster with the result of this operation and without its request; `None` if nothing changes. One that
+/// failed before it began is recorded, too: created again, it could begin when nobody expects it.
 pub(super) fn with_result(
     operation: &EtcdOperation,
     cluster: &EtcdCluster,
     result: OperationPhase,
 ) -> Option<EtcdClusterStatus> {
-    if other_cluster(operation, cluster).is_some() || same_name(operation, cluster).is_some() {
-        return None;
-    }
     let known = cluster.status.clone().unwrap_or_default();
-    let mut status = recorded(operation, cluster).unwrap_or(known);
+    let mut status = known.clone();
     let uid = operation.uid()?;
-    let mut past = status.past_operations.iter_mut();
-    let own = past.find(|past| past.uid == uid && past.result.is_none())?;
-    own.result = Some(result);
-    Some(status)
+    status
+        .requests
+        .operation
+        .take_if(|request| request.uid == uid);
+    if other_cluster(operation, cluster).is_none() && same_name(operation, cluster).is_none() {
+        status = recorded(operation, &status).unwrap_or(status);
+        let mut past = status.past_operations.iter_mut();
+        let own = past.find(|past| past.uid == uid && past.result.is_none());
+        if let Some(own) = own {
+            own.result = Some(result);
+        }
+    }
+    (status != known).then_some(status)
 }

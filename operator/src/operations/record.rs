@@ -52,7 +52,7 @@ fn urgency(verb: Verb<'_>) -> u8 {
         Verb::MoveLeader(_)
         | Verb::ReplaceMember(_)
         | Verb::Restart
-        | Verb::Defragment
+        | Verb::MigrateStorage
         | Verb::RotateCertificates
         | Verb::ConsistencyCheck => 3,
     }

@@ -5,8 +5,6 @@ mod restore;
 
 use serde_json::{Value, json};
 
-use witan_crd::{RECOVER_QUORUM, RESTARTED_AT};
-
 use super::*;
 use crate::testing::{NoMembers, api::FakeApi, operator};
 
@@ -51,8 +49,9 @@ fn says(text: Option<String>, words: &str) {
     assert!(text.contains(words), "{text}");
 }
 
-fn annotation(fake: &FakeApi) -> Value {
-    fake.get(CLUSTER).expect("the cluster")["metadata"]["annotations"][RECOVER_QUORUM].clone()
+fn requested(fake: &FakeApi) -> Value {
+    fake.get(CLUSTER).expect("the cluster")["status"]["requests"]["operation"]["recoverQuorum"]
+        .clone()
 }
 
 /// The spec of an operation that forces a new cluster from `orders-1`.
@@ -84,12 +83,12 @@ async fn an_operation_goes_on_after_a_restart_and_runs_once() {
     assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
     assert_eq!(begun.requested_by.as_deref(), Some("kubectl-create"));
     assert_eq!(
-        annotation(&fake),
+        requested(&fake),
         Value::Null,
         "it is recorded before anything is touched"
     );
     pass(&fake, &started(&fake), "lost").await;
-    assert_eq!(annotation(&fake), "orders-1");
+    assert_eq!(requested(&fake), "orders-1");
     let waits = pass(&fake, &started(&fake), "lost").await;
     assert_eq!(waits.phase, Some(OperationPhase::Running), "{waits:?}");
     let done = json!({"member": "orders-1", "phase": "Done", "startedAt": late()});
@@ -99,7 +98,7 @@ async fn an_operation_goes_on_after_a_restart_and_runs_once() {
     assert_eq!(done.phase, Some(OperationPhase::Succeeded), "{done:?}");
     assert_eq!(done.conditions[0].status, "True");
     assert_eq!(
-        annotation(&fake),
+        requested(&fake),
         Value::Null,
         "it would keep the next from beginning"
     );
@@ -108,7 +107,7 @@ async fn an_operation_goes_on_after_a_restart_and_runs_once() {
     assert!(counted.contains(series), "{counted}");
     assert_eq!(pass(&fake, &started(&fake), "lost").await, done);
     assert_eq!(
-        annotation(&fake),
+        requested(&fake),
         Value::Null,
         "a finished operation does nothing"
     );
@@ -193,22 +192,7 @@ async fn a_recovery_begins_at_once_or_fails() {
     says(failed.message.clone(), "EtcdOperation check (Running)");
     says(failed.message, "delete it");
     assert_eq!(failed.phase, Some(OperationPhase::Failed));
-    assert_eq!(annotation(&fake), Value::Null);
-}
-
-#[tokio::test]
-async fn an_operation_replaces_no_annotation_of_a_person() {
-    let fake = FakeApi::default();
-    fake.put_cluster(&json!({}));
-    ask(&fake, "lost", &early(), &recovery());
-    let operations = started(&fake);
-    pass(&fake, &operations, "lost").await;
-    let other = json!({RECOVER_QUORUM: "orders-2"});
-    fake.change(CLUSTER, &json!({"metadata": {"annotations": other}}));
-    let failed = pass(&fake, &operations, "lost").await;
-    assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
-    says(failed.message, "orders-2");
-    assert_eq!(annotation(&fake), "orders-2");
+    assert_eq!(requested(&fake), Value::Null);
 }
 
 #[tokio::test]
@@ -222,18 +206,17 @@ async fn a_later_restart_is_that_of_an_operation_as_well() {
     );
     for (found, after) in [
         (json!({}), late),
-        (json!({RESTARTED_AT: "by hand"}), late),
-        (json!({RESTARTED_AT: early}), late),
-        (json!({RESTARTED_AT: later}), later),
+        (json!({"restart": early}), late),
+        (json!({"restart": later}), later),
     ] {
-        fake.put_cluster(&json!({"metadata": {"annotations": found}}));
+        fake.put_cluster(&json!({"status": {"requests": found}}));
         ask(&fake, "all", early, &json!({"restart": {}}));
         let begun = json!({"phase": "Running", "startedAt": late, "clusterUID": "u"});
         fake.change("/etcdoperations/all", &json!({"status": begun}));
         let status = pass(&fake, &operations, "all").await;
         let cluster = fake.get(CLUSTER).expect("the cluster");
         assert_eq!(
-            cluster["metadata"]["annotations"][RESTARTED_AT], after,
+            cluster["status"]["requests"]["restart"], after,
             "{found} {status:?}"
         );
     }
@@ -249,7 +232,7 @@ async fn an_operation_does_nothing_to_a_later_cluster_of_the_same_name() {
     fake.put_cluster(&json!({"metadata": {"uid": "another"}}));
     let failed = pass(&fake, &operations, "lost").await;
     assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
-    assert_eq!(annotation(&fake), Value::Null);
+    assert_eq!(requested(&fake), Value::Null);
 }
 
 #[tokio::test]
@@ -260,12 +243,11 @@ async fn what_cannot_be_done_is_said_at_once_and_the_record_goes_after_its_time(
         &fake,
         "a",
         &early(),
-        &json!({"defragment": {}, "ttlSecondsAfterFinished": 0}),
+        &json!({"rotateCertificates": {}, "ttlSecondsAfterFinished": 0}),
     );
     let operations = started(&fake);
     let done = pass(&fake, &operations, "a").await;
-    assert_eq!(done.phase, Some(OperationPhase::Succeeded), "{done:?}");
-    says(done.message, "not needed");
+    assert_eq!(done.phase, Some(OperationPhase::Failed), "{done:?}");
     pass(&fake, &operations, "a").await;
     assert_eq!(fake.get("/etcdoperations/a"), None, "its time is over");
     for (spec, words) in [

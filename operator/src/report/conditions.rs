@@ -4,11 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use witan_crd::EtcdClusterStatus;
 use witan_plan::model::{Notice, Observed, Step, Why};
 
-use super::{
-    Subject, alarm_words, count,
-    events::{ANNOTATION_UNREADABLE, TEMPLATE_REFUSED},
-    time,
-};
+use super::{Subject, alarm_words, count, events::TEMPLATE_REFUSED, time};
 
 /// Value, reason and message of a condition.
 struct ConditionState {
@@ -173,8 +169,7 @@ fn progressing(next: &Step, notice: Option<&Notice>) -> ConditionState {
     }
 }
 
-/// Judges the condition `Degraded`: `True` if a step was refused or the spec is, if an annotation cannot be read, if the notice
-/// is a warning, an alarm is raised, or a voter is not healthy.
+/// Judges the condition `Degraded`: `True` if a step was refused or the spec is, if the notice is a warning, an alarm is raised, or a voter is not healthy.
 fn degraded(
     seen: &Observed,
     status: &EtcdClusterStatus,
@@ -190,12 +185,6 @@ fn degraded(
     if let Some(said) = seen.pods().find_map(|(_, pod)| pod.refused.as_ref()) {
         let text = "lost pods are recreated from the last admitted template, because the present one is refused";
         return state(true, TEMPLATE_REFUSED, format!("{text}: {said}"));
-    }
-    if let Some(said) = &seen.unreadable {
-        // who sets such an annotation waits for something: the state of the cluster comes second
-        let besides = notice.map(|notice| format!("; {}", notice.message));
-        let text = format!("{said}{}", besides.unwrap_or_default());
-        return state(true, ANNOTATION_UNREADABLE, text);
     }
     let unhealthy: Vec<&str> = status
         .members
@@ -227,7 +216,7 @@ fn members_ready(of: Subject<'_>, status: &EtcdClusterStatus) -> ConditionState 
     )
 }
 
-/// Judges the condition `UpToDate`: `True` if all pods have the present template.
+/// Judges the condition `UpToDate`: `True` if all pods have the present template and storage.
 fn up_to_date(status: &EtcdClusterStatus) -> ConditionState {
     let all = status.replicas.unwrap_or(0);
     let updated = status.updated_replicas.unwrap_or(0);
@@ -236,7 +225,7 @@ fn up_to_date(status: &EtcdClusterStatus) -> ConditionState {
     flag(
         same,
         ["AllMembersUpdated", "MembersOutdated"],
-        format!("{outdated} pods have an earlier template"),
+        format!("{outdated} pods have an earlier template or storage"),
     )
 }
 
@@ -265,25 +254,6 @@ mod tests {
             assert_eq!((found.status, found.reason), ("True", reason));
             assert_eq!(found.message, format!("{kind}: exceeded quota: small"));
         }
-    }
-
-    #[test]
-    fn degraded_names_an_annotation_that_cannot_be_read() {
-        let unreadable = Some("the annotation names no member".to_owned());
-        let seen = Observed { unreadable, ..Observed::default() };
-        let lost = Notice {
-            reason: "QuorumLost",
-            member: None,
-            message: "too few voters serve".to_owned(),
-            warning: true,
-        };
-        let found = degraded(&seen, &EtcdClusterStatus::default(), Some(&lost));
-        assert_eq!(
-            (found.status, found.reason),
-            ("True", ANNOTATION_UNREADABLE)
-        );
-        let text = "the annotation names no member; too few voters serve";
-        assert_eq!(found.message, text);
     }
 
     #[test]

@@ -11,11 +11,8 @@ pub(super) const FOREIGN_ADDRESS: &str = "ForeignAddress";
 /// The reason of `Degraded` while a pod has an earlier template because the present one was refused.
 pub(super) const TEMPLATE_REFUSED: &str = "TemplateRefused";
 
-/// The reason of `Degraded` while an annotation that asks for something cannot be read.
-pub(super) const ANNOTATION_UNREADABLE: &str = "AnnotationUnreadable";
-
 /// Returns events for what changed between two statuses: quorum lost or restored (not before the cluster has an id), a
-/// member newly reached at a foreign peer URL, a refused template or unreadable annotation that is new, and the first
+/// member newly reached at a foreign peer URL, a refused template that is new, and the first
 /// alarm raised or the last one cleared. Other conditions give none.
 pub(crate) fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> Vec<Notice> {
     let mut notices = Vec::new();
@@ -52,15 +49,13 @@ pub(crate) fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> V
             warning: true,
         });
     }
-    for reason in [TEMPLATE_REFUSED, ANNOTATION_UNREADABLE] {
-        let said = |status: &EtcdClusterStatus| {
-            let mut conditions = status.conditions.iter();
-            let found = conditions.find(|each| each.reason == reason);
-            found.map(|each| each.message.clone())
-        };
-        if let (None, Some(message)) = (said(before), said(after)) {
-            notices.push(notice(reason, &message, true));
-        }
+    let refused = |status: &EtcdClusterStatus| {
+        let mut conditions = status.conditions.iter();
+        let found = conditions.find(|each| each.reason == TEMPLATE_REFUSED);
+        found.map(|each| each.message.clone())
+    };
+    if let (None, Some(message)) = (refused(before), refused(after)) {
+        notices.push(notice(TEMPLATE_REFUSED, &message, true));
     }
     match (before.alarms.is_empty(), after.alarms.is_empty()) {
         (true, false) => notices.push(notice("AlarmRaised", &alarm_words(after), true)),

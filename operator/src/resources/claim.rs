@@ -1,6 +1,6 @@
 //! The claim of a member's disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements},
@@ -13,7 +13,7 @@ use witan_plan::model::{Ordinal, PeerTls};
 use super::{
     ResourceError,
     merge::typed,
-    names::{CLUSTER_ID, Cluster, PEER_TLS},
+    names::{CLUSTER_ID, Cluster, MIGRATION, PEER_TLS, SIZE},
     owner, with_fingerprint, word,
 };
 
@@ -52,7 +52,59 @@ pub(crate) fn claim(
     claim.spec.get_or_insert_default().resources = resources;
     let annotations = claim.metadata.annotations.get_or_insert_default();
     annotations.insert(PEER_TLS.to_owned(), word(peer_tls));
+    if let Some(bytes) = Storage::requested(storage).bytes() {
+        annotations.insert(SIZE.to_owned(), bytes.to_string());
+    }
+    if let Some(migration) = migration(cluster) {
+        annotations.insert(MIGRATION.to_owned(), migration);
+    }
     Ok(claim)
+}
+
+/// Returns the claim for an apply to `live`: with its spec, which Kubernetes does not let change, and with its record of what it
+/// was created for.
+pub(crate) fn applied_to(
+    live: &PersistentVolumeClaim,
+    mut claim: PersistentVolumeClaim,
+) -> PersistentVolumeClaim {
+    claim.spec.clone_from(&live.spec);
+    let annotations = claim.metadata.annotations.get_or_insert_default();
+    for key in [SIZE, MIGRATION] {
+        annotations.remove(key);
+        let kept = live.annotations().get_key_value(key);
+        annotations.extend(kept.map(|(key, value)| (key.clone(), value.clone())));
+    }
+    claim
+}
+
+/// Whether a member must move from `live` to a claim like `wanted`: the class, the access modes or the volume mode differ, the
+/// operator has requested more bytes than the spec does now, or a migration was requested after `live` was created. A claim that
+/// somebody else has enlarged stays.
+pub(crate) fn must_migrate(live: &PersistentVolumeClaim, wanted: &PersistentVolumeClaim) -> bool {
+    let (Some(is), Some(asked)) = (&live.spec, &wanted.spec) else {
+        return false;
+    };
+    let differs = |is: &Option<String>, asked: &Option<String>| asked.is_some() && is != asked;
+    let modes = |of: &PersistentVolumeClaimSpec| {
+        let modes = of.access_modes.iter().flatten().cloned();
+        modes.collect::<BTreeSet<_>>()
+    };
+    let bytes = |of: &PersistentVolumeClaim| of.annotations().get(SIZE)?.parse::<u64>().ok();
+    let is_larger = bytes(live)
+        .zip(bytes(wanted))
+        .is_some_and(|(is, asked)| is > asked);
+    let migration = wanted.annotations().get(MIGRATION);
+    differs(&is.storage_class_name, &asked.storage_class_name)
+        || differs(&is.volume_mode, &asked.volume_mode)
+        || modes(is) != modes(asked)
+        || is_larger
+        || migration.is_some_and(|asked| live.annotations().get(MIGRATION) != Some(asked))
+}
+
+/// Returns the last request to migrate all members, as text.
+fn migration(cluster: &Cluster<'_>) -> Option<String> {
+    let at = cluster.resource.requests().migrate_storage;
+    at.map(|at| at.0.to_string())
 }
 
 /// Returns the owners that a claim must have: the cluster, if the policy says that claims are deleted with the cluster,
@@ -74,6 +126,8 @@ pub(crate) fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentV
     let resources = spec.resources.get_or_insert_default();
     let requests = resources.requests.get_or_insert_default();
     requests.insert("storage".to_owned(), Quantity(bytes.to_string()));
+    let annotations = claim.metadata.annotations.get_or_insert_default();
+    annotations.insert(SIZE.to_owned(), bytes.to_string());
     claim
 }
 

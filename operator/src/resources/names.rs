@@ -42,6 +42,14 @@ pub(crate) const RETIRED: &str = "witan.dev/retired";
 /// Annotation of a claim: the id of the cluster whose data it holds. A claim without it never held that of a cluster that
 /// a quorum has served.
 pub(crate) const CLUSTER_ID: &str = "witan.dev/cluster-id";
+/// Annotation of a pod: when the last restart of all members was requested.
+pub(crate) const RESTARTED_AT: &str = "witan.dev/restarted-at";
+/// Annotation of the authority's secret: the last request for another authority that was fulfilled.
+pub(crate) const ROTATION: &str = "witan.dev/rotation";
+/// Annotation of a claim: the bytes that the operator has requested for it.
+pub(crate) const SIZE: &str = "witan.dev/size";
+/// Annotation of a claim: the migration of all members that was requested last when the claim was created.
+pub(crate) const MIGRATION: &str = "witan.dev/migration";
 /// Annotation of an object: the fingerprint of the applied fields.
 pub(crate) const SPEC: &str = "witan.dev/applied";
 /// Annotation of the authority's secret: when it last changed in a rotation.

@@ -11,17 +11,14 @@ use k8s_openapi::{
         api::resource::Quantity, apis::meta::v1::LabelSelector, util::intstr::IntOrString,
     },
 };
-use kube::ResourceExt;
 use serde::de::DeserializeOwned;
-use witan_crd::{
-    AntiAffinity, CLIENT_TLS, CONTAINER, CertificateRole, OpenObject, RESTARTED_AT, Storage, ports,
-};
+use witan_crd::{AntiAffinity, CLIENT_TLS, CONTAINER, CertificateRole, OpenObject, Storage, ports};
 use witan_plan::model::{Bootstrap, PeerTls, PodPlan};
 
 use super::{
     ResourceError, fingerprint, flags,
     merge::{merged, typed},
-    names::{Cluster, PEER_TLS, ROLE, START, TEMPLATE, TRUST},
+    names::{Cluster, PEER_TLS, RESTARTED_AT, ROLE, START, TEMPLATE, TRUST},
     pod_template, restore, store, word,
 };
 
@@ -87,8 +84,8 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let annotations = metadata.annotations.get_or_insert_default();
     let evict = "cluster-autoscaler.kubernetes.io/safe-to-evict";
     annotations.insert(evict.to_owned(), "true".to_owned());
-    if let Some(at) = cluster.resource.annotations().get(RESTARTED_AT) {
-        annotations.insert(RESTARTED_AT.to_owned(), at.clone());
+    if let Some(at) = cluster.resource.requests().restart {
+        annotations.insert(RESTARTED_AT.to_owned(), at.0.to_string());
     }
     if let Some(trust) = &cluster.trust {
         annotations.insert(TRUST.to_owned(), trust.clone());

@@ -1,8 +1,9 @@
 //! The applied objects: a snapshot of all of them, and properties that hold for every spec.
 
 mod certificates;
+mod claims;
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::time::SystemTime;
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};

@@ -10,7 +10,6 @@ use std::{
 };
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
-use kube::ResourceExt as _;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, SanType,
@@ -25,10 +24,13 @@ use x509_cert::{
 };
 
 pub(crate) use rotation::{authority_seen, renewed, rotated, succeeding, trust};
-use witan_crd::{CertificateRole, ROTATE_AUTHORITY, secret_file};
+use witan_crd::{CertificateRole, secret_file};
 use witan_plan::model::{CertificateSeen, UnixSeconds};
 
-use super::{ResourceError, names::Cluster};
+use super::{
+    ResourceError,
+    names::{Cluster, ROTATION},
+};
 
 /// The files of a secret: a certificate, its key, and the trusted authorities, of which the first one signs.
 pub(super) const FILES: [&str; 3] = ["tls.crt", "tls.key", "ca.crt"];
@@ -45,12 +47,16 @@ const CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// The user of etcd's auth that the operator is, by the common name of its certificate.
 const OPERATOR_USER: &str = "root";
 
-/// Makes the secret of a new authority. It has the annotation that asks for the next authority, if that was set before.
+/// Makes the secret of a new authority. A rotation that was requested before is fulfilled.
 pub(crate) fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, ResourceError> {
     let [certificate, key] = new_authority(cluster, now)?;
     let files = [certificate.clone(), key, certificate];
-    let asked = cluster.resource.annotations().get(ROTATE_AUTHORITY);
-    Ok(of_authority(cluster, files, None, asked))
+    Ok(of_authority(
+        cluster,
+        files,
+        None,
+        rotation::requested(cluster),
+    ))
 }
 
 /// Makes a new authority; returns its certificate and its key in PEM.
@@ -63,19 +69,19 @@ fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<[String; 2], 
 }
 
 /// Makes the secret of an authority: with the files of [`FILES`], certificate and key of the next authority while that is
-/// trusted and does not sign yet, and the request of the annotation that it has fulfilled.
+/// trusted and does not sign yet, and the request that it fulfills.
 fn of_authority(
     cluster: &Cluster<'_>,
     files: [String; 3],
     next: Option<[String; 2]>,
-    asked: Option<&String>,
+    request: Option<String>,
 ) -> Secret {
     let mut secret = secret(cluster, CertificateRole::Authority, files);
     let next = NEXT.into_iter().zip(next.into_iter().flatten());
     secret.data.get_or_insert_default().extend(next.map(file));
-    if let Some(asked) = asked {
+    if let Some(request) = request {
         let annotations = secret.metadata.annotations.get_or_insert_default();
-        annotations.insert(ROTATE_AUTHORITY.to_owned(), asked.clone());
+        annotations.insert(ROTATION.to_owned(), request);
     }
     secret
 }

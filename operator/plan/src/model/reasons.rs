@@ -11,7 +11,7 @@ pub enum Removal {
     Silent,
     /// Its process ended with an exit code which says that its disk cannot be used.
     BadDisk,
-    /// The annotation names it.
+    /// An EtcdOperation replaces it.
     Asked,
     /// Its disk is lost.
     DiskLost,
@@ -21,6 +21,8 @@ pub enum Removal {
     Corrupt,
     /// It has no disk of its own, so that a new template means a new member.
     Ephemeral,
+    /// Its claim cannot become as the spec asks, or an EtcdOperation migrates all members to new claims.
+    Migrated,
 }
 
 impl Removal {
@@ -38,11 +40,7 @@ impl Removal {
                 "its process says that its disk cannot be used; the disk is kept until another member votes",
                 true,
             ),
-            Removal::Asked => (
-                "ReplacingMember",
-                "the annotation witan.dev/replace-member names it",
-                false,
-            ),
+            Removal::Asked => ("ReplacingMember", "an EtcdOperation replaces it", false),
             Removal::DiskLost => ("ReplacingDeadMember", "its disk is lost", true),
             Removal::NodeLost => (
                 "ReplacingDeadMember",
@@ -57,6 +55,11 @@ impl Removal {
             Removal::Ephemeral => (
                 "MemberRemoved",
                 "it has no disk, and its template changed",
+                false,
+            ),
+            Removal::Migrated => (
+                "StorageMigrated",
+                "another member has a claim as spec.storage asks for and votes in its place",
                 false,
             ),
         };
@@ -117,7 +120,7 @@ impl Stop {
             ),
             Stop::Recovery => (
                 "MemberStopped",
-                "a new cluster is forced from another member, because the annotation witan.dev/recover-quorum names it",
+                "an EtcdOperation forces a new cluster from another member",
             ),
             Stop::Hibernated => ("MemberHibernated", "spec.replicas is 0"),
             Stop::Restore => (

@@ -124,8 +124,8 @@ const QUOTA_USED_UP: &str =
 
 const SPACE_FREED: &str = "lowering the alarm NOSPACE: the compaction has freed space";
 
-const RECOVERY_BEGUN: &str = "a new cluster is forced from member {member}, because the annotation \
-    witan.dev/recover-quorum names it: the others are stopped, their disks are kept and not started again";
+const RECOVERY_BEGUN: &str = "an EtcdOperation forces a new cluster from member {member}: \
+    the others are stopped, their disks are kept and not started again";
 
 const POLICY_APPLIED: &str = "applying the retention policy to the claim of {member}";
 
@@ -149,7 +149,7 @@ impl Step {
         matches!(
             self,
             Step::DeletePod { reason: Stop::Outdated | Stop::PeerTls, .. }
-                | Step::RemoveMember { reason: Removal::Ephemeral, .. }
+                | Step::RemoveMember { reason: Removal::Ephemeral | Removal::Migrated, .. }
         )
     }
 

@@ -13,13 +13,15 @@ pub enum Why {
     Hibernated,
     /// `spec.replicas` is 0, and without disks all data would be lost.
     CannotHibernate,
+    /// No members are asked for, and the claim of one is being deleted: its disk would be gone with its pod.
+    CannotStop(Ordinal),
     /// Members report different cluster ids, or another one than the status: a person has to decide.
     ClusterIdMismatch,
     /// Two quorums of one cluster id serve: a person has to decide.
     Forked,
     /// Too few voters serve. Pods that can come back are started; nothing else is touched.
     QuorumLost,
-    /// Too few voters serve, and the member that the annotation names has no disk to go on with.
+    /// Too few voters serve, and the member from which an EtcdOperation forces a new cluster cannot start alone.
     CannotRecover(Ordinal),
     /// Too few voters serve, and some voters run outside of the pods of this cluster: nothing says that
     /// they have ended.
@@ -46,6 +48,8 @@ pub enum Why {
     CertManagerMissing,
     /// A claim should grow, and the API server refuses that.
     GrowthRefused(Ordinal),
+    /// The spec asks for claims that are too small for the data.
+    StorageTooSmall,
     /// The limit on concurrent updates is reached.
     RolloutQueued,
     /// The wanted version is more than one minor version away from the running one.
@@ -100,10 +104,13 @@ pub const FORKED: &str = "Forked";
 
 // the longer texts of the table below
 const CANNOT_HIBERNATE: &str = "spec.replicas is 0, and without disks all data would be lost";
+const CANNOT_STOP: &str = "spec.replicas is 0, and the claim of {member} is being deleted: the members are not stopped, because \
+    the disk would be lost. Set spec.replicas to another number until {member} is replaced";
+const STORAGE_TOO_SMALL: &str = "the members do not migrate to spec.storage.size, because it is less than twice the size of the data";
 const QUORUM_LOST: &str = "too few voters serve; pods that can come back are started, \
     nothing else is changed";
-const CANNOT_RECOVER: &str = "too few voters serve, and the annotation witan.dev/recover-quorum names \
-    {member}, which has no vote, no disk, or a fence: name the pod of a voter that has its disk";
+const CANNOT_RECOVER: &str = "too few voters serve, and the survivor {member} of the EtcdOperation has no \
+    vote, no disk, or a fence: create one whose survivor is a voter that has its disk";
 const FOREIGN_VOTERS: &str = "too few voters serve, and some voters are no pods of this cluster, so that nothing says whether they \
     have ended: no new cluster is forced from {member}";
 const STILL_LISTED: &str = "the leader has removed {member}, and another member lists it: its pod and disk are kept until all \
@@ -164,6 +171,8 @@ impl Why {
             Why::Paused
                 | Why::Hibernated
                 | Why::CannotHibernate
+                | Why::CannotStop(_)
+                | Why::StorageTooSmall
                 | Why::SpecRejected
                 | Why::SecretsMissing
                 | Why::BackupMissing
@@ -188,6 +197,7 @@ impl Why {
             Why::Paused => tell.all("Paused", "spec.paused is set: nothing is changed"),
             Why::Hibernated => tell.all("Hibernated", "no member runs; the disks are kept"),
             Why::CannotHibernate => warn.all("SpecRejected", CANNOT_HIBERNATE),
+            Why::CannotStop(at) => warn.pod(*at, "ClaimDeleted", CANNOT_STOP),
             Why::ClusterIdMismatch => warn.all("ClusterIDMismatch", clusters_differ(cluster, seen)),
             Why::Forked => warn.all(FORKED, forked(cluster, seen)),
             Why::QuorumLost => warn.all("QuorumLost", quorum_lost(cluster, seen)),
@@ -226,8 +236,10 @@ impl Why {
             Why::GrowthRefused(at) => {
                 let said = seen.claim(*at).map_or("", |claim| claim.refusal.as_str());
                 let text = "the claim of {member} cannot grow to spec.storage.size";
-                warn.pod(*at, "StorageNotResized", format!("{text}: {said}"))
+                let help = "an EtcdOperation with migrateStorage replaces the members by members with larger claims";
+                warn.pod(*at, "StorageNotResized", format!("{text}: {said}; {help}"))
             }
+            Why::StorageTooSmall => warn.all("SpecRejected", STORAGE_TOO_SMALL),
             Why::RolloutQueued => tell.all("RolloutQueued", ROLLOUT_QUEUED),
             Why::VersionStep { from, to } => {
                 let text = "set spec.version to the next minor version first";
@@ -288,7 +300,7 @@ fn quorum_lost(cluster: &str, seen: &Observed) -> String {
     };
     format!(
         "{QUORUM_LOST}. If the disks of the others are lost for good: {cluster}-{ordinal} answers and has the log up to \
-         index {index}; the annotation witan.dev/recover-quorum={cluster}-{ordinal} forces a new cluster from it"
+         index {index}; an EtcdOperation with recoverQuorum and the survivor {cluster}-{ordinal} forces a new cluster from it"
     )
 }
 

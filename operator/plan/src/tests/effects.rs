@@ -99,10 +99,11 @@ impl World {
             // Without a quorum the pod of a learner is made as that of a voter.
             let learns = self.member(ordinal).is_some_and(|member| member.learner);
             let bytes = Storage::requested(self.spec.storage.as_ref()).bytes();
-            let owned = self.owns_claims();
+            let (owned, class) = (self.owns_claims(), self.class);
             let claim = self.claims.entry(ordinal).or_insert_with(|| FakeClaim {
                 bytes: bytes.unwrap_or_default(),
                 owned,
+                class,
                 ..FakeClaim::default()
             });
             claim.peer_tls = peer_tls;

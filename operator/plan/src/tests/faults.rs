@@ -1,5 +1,5 @@
 //! Faults of a cluster: pods and disks are lost, people change the spec and the membership, and delete claims of members
-//! that serve. Disks are lost only while a quorum of whole members is left, because no step can restore more.
+//! that serve, and a part of the cluster serves with another quorum. Disks are lost only while a quorum of whole members is left, because no step can restore more.
 
 use witan_crd::{
     BootstrapSource, ByteQuantity, CertificateSource, ClaimRetention, Discovery, LocalDiscovery,
@@ -20,7 +20,7 @@ impl World {
     }
 
     fn fault(&mut self, ordinal: Ordinal, ordinals: &[Ordinal]) {
-        match self.random.below(25) {
+        match self.random.below(28) {
             0 | 1 => self.kill(ordinal),
             2 => self.with_pod(ordinal, |pod| pod.ended = true),
             3 if self.may_lose(ordinal) => self.with_pod(ordinal, |pod| pod.broken = true),
@@ -56,6 +56,13 @@ impl World {
             22 => self.missing_secret = !self.missing_secret,
             23 => self.refuse(),
             24 => self.toggle_retention(),
+            25 | 26 if self.spec.is_durable() => self.class += 1,
+            27 => {
+                self.forked = match self.forked {
+                    None => Some(ordinal),
+                    Some(_) => None,
+                };
+            }
             _ => self.with_pod(ordinal, |pod| {
                 if !pod.ready {
                     pod.obstacle = Some(Obstacle::Unschedulable);
@@ -69,6 +76,7 @@ impl World {
         self.spec.paused = false;
         self.spec.replicas = self.spec.replicas.max(1);
         self.fenced.clear();
+        self.forked = None;
         self.missing_secret = false;
         self.refuses = None;
         self.template += u32::from(self.bad_template.take().is_some());

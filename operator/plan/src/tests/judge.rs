@@ -9,11 +9,7 @@ impl World {
     pub(super) fn judge(&self, step: &Step, seen: &Observed) {
         let again = self.plan(seen);
         assert_eq!(again, *step, "the same arguments give the same step");
-        let mut claims = seen.claims();
-        assert!(
-            matches!(step, Step::OwnClaim(_)) || !claims.any(|claim| claim.other_owner),
-            "no state delays the retention policy: {step:?}"
-        );
+        self.judge_order(step, seen);
         match step {
             Step::AddLearner { ordinal, .. } => self.judge_learner(step, *ordinal),
             Step::Promote(id) => {
@@ -49,7 +45,12 @@ impl World {
                 let able = to.is_some_and(|to| !to.learner && self.serves(to));
                 assert!(able, "a serving voter takes over: {step:?}");
             }
-            Step::UpdatePeerUrl { .. } => self.all_serve(step),
+            Step::UpdatePeerUrl { id, .. } => {
+                let member = self.members.iter().find(|member| member.id == *id);
+                if !member.is_some_and(|member| self.must_go(member)) {
+                    self.all_serve(step);
+                }
+            }
             Step::RotateAuthority(_) => self.judge_rotation(step),
             // these change neither members nor their data
             Step::Done
@@ -72,6 +73,21 @@ impl World {
             | Step::EnableAuth
             | Step::DisableAuth => {}
         }
+    }
+
+    /// Asserts that the ownership of claims comes first, and that a fork stops all else.
+    fn judge_order(&self, step: &Step, seen: &Observed) {
+        let mut claims = seen.claims();
+        assert!(
+            matches!(step, Step::OwnClaim(_)) || !claims.any(|claim| claim.other_owner),
+            "no state delays the retention policy: {step:?}"
+        );
+        let mut forked = seen.membership.iter().flat_map(|list| list.forked());
+        let is_forked = forked.any(|at| seen.pod(at).is_some_and(|pod| !pod.deleting));
+        assert!(
+            !is_forked || !step.acts() || matches!(step, Step::OwnClaim(_)) || self.stops_all(),
+            "nothing is changed in a cluster with two histories: {step:?}"
+        );
     }
 
     /// Asserts that the claim of a removed member alone is given up.
@@ -215,6 +231,12 @@ impl World {
         let highest = ordinals.all(|other| other <= ordinal);
         let silent = match reason {
             Removal::Asked | Removal::Corrupt | Removal::Ephemeral => return,
+            Removal::Migrated => {
+                let migrates = claim.is_some_and(|claim| claim.class != self.class);
+                assert!(migrates, "its claim has another storage class: {step:?}");
+                self.all_serve(step);
+                return;
+            }
             Removal::ScaleIn => !highest && !asked,
             Removal::Silent | Removal::BadDisk | Removal::DiskLost | Removal::NodeLost => {
                 let spare = self.voters() > self.spec.members() as usize;

@@ -159,7 +159,10 @@ fn as_the_spec_says(world: &World) {
     } else {
         0
     };
-    assert_eq!(kept.count(), durable, "one claim each");
+    assert_eq!(kept.clone().count(), durable, "one claim each");
+    for (ordinal, claim) in kept {
+        assert_eq!(claim.class, world.class, "{ordinal} has the storage class");
+    }
 }
 
 #[test]

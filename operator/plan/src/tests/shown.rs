@@ -7,8 +7,8 @@ use witan_crd::MemberStatus;
 
 use super::world::{CLUSTER_ID, FakePod, World};
 use crate::model::{
-    BudgetSeen, ClaimSeen, MemberSeen, Membership, ObjectState, Observed, Obstacle, Ordinal,
-    OrdinalSeen, PodPhase, PodSeen, Refusal,
+    BudgetSeen, ClaimSeen, ClusterReport, MemberSeen, Membership, ObjectState, Observed, Obstacle,
+    Ordinal, OrdinalSeen, PodPhase, PodSeen, Refusal,
 };
 
 impl World {
@@ -32,6 +32,7 @@ impl World {
                 refusal: String::new(),
                 served: claim.served,
                 other_owner: claim.owned != self.owns_claims(),
+                must_migrate: claim.class != self.class,
                 state: match self.status.cluster_id.is_some() && !claim.served {
                     true => ObjectState::Outdated,
                     false => ObjectState::Current,
@@ -157,13 +158,27 @@ impl World {
         });
         Some(Membership {
             cluster_id: CLUSTER_ID,
-            reports: BTreeMap::new(),
+            reports: self.reports(),
             listed_by_others: BTreeSet::new(),
             linearizable: self.leader.is_some(),
             leader: self.leader,
             stale_corrupt: self.stale_corrupt.clone(),
             members: members.collect(),
         })
+    }
+
+    fn reports(&self) -> BTreeMap<Ordinal, ClusterReport> {
+        let forked = self.forked.filter(|_| self.leader.is_some());
+        let forked = forked.filter(|ordinal| self.runs(*ordinal));
+        let report = ClusterReport {
+            cluster_id: CLUSTER_ID,
+            forked: true,
+            ..ClusterReport::default()
+        };
+        forked
+            .map(|ordinal| (ordinal, report))
+            .into_iter()
+            .collect()
     }
 
     /// Notes since when each member does not answer, while others do.

@@ -59,6 +59,8 @@ pub(super) struct FakeClaim {
     pub(super) damaged: bool,
     pub(super) peer_tls: PeerTls,
     pub(super) bytes: u64,
+    /// The storage class at the time of its creation.
+    pub(super) class: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +83,10 @@ pub(super) struct World {
     pub(super) spec: EtcdClusterSpec,
     pub(super) status: EtcdClusterStatus,
     pub(super) template: u32,
+    /// The storage class that the spec asks for.
+    pub(super) class: u32,
+    /// A pod whose member serves with another quorum.
+    pub(super) forked: Option<Ordinal>,
     /// A template with which processes end, and their exit code.
     pub(super) bad_template: Option<(u32, i32)>,
     pub(super) missing_secret: bool,

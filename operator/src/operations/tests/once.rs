@@ -1,11 +1,11 @@
 //! An operation that replaces data or disks takes effect once, soon after it was asked for, on the cluster that was meant.
 
 use serde_json::{Value, json};
-use witan_crd::{EtcdCluster, EtcdClusterSpec, EtcdOperation, EtcdOperationStatus, OperationPhase};
+use witan_crd::{EtcdClusterStatus, EtcdOperation, EtcdOperationStatus, OperationPhase};
 
 use super::{
     super::once,
-    CLUSTER, annotation, ask, early, late, recovery,
+    CLUSTER, ask, early, late, recovery, requested,
     restore::{at_stage, kept, next, put_backup, put_served, record, recorded, restore},
     says, seconds_ago,
 };
@@ -51,7 +51,7 @@ async fn a_record_of_an_operation_precedes_its_effect_and_gets_its_result() {
     ask(&fake, "lost", &early(), &recovery());
     let begun = next(&fake, "lost").await;
     assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
-    assert_eq!(annotation(&fake), Value::Null);
+    assert_eq!(requested(&fake), Value::Null);
     assert_eq!(past(&fake)[0]["verb"], "RecoverQuorum");
     let done = json!({"member": "orders-1", "phase": "Done", "startedAt": late()});
     fake.change(CLUSTER, &json!({"status": {"recovery": done}}));
@@ -210,7 +210,7 @@ async fn an_operation_that_failed_before_it_began_does_not_begin_later() {
     let new = json!({"metadata": {"uid": "another"}});
     fake.change("/etcdoperations/lost", &new);
     is_refused(&next(&fake, "lost").await, "AlreadyDone", "another name");
-    assert_eq!(annotation(&fake), Value::Null);
+    assert_eq!(requested(&fake), Value::Null);
 }
 
 /// The pod of the check waits for days, or nobody reaches the members.
@@ -248,7 +248,6 @@ async fn a_cluster_that_is_paused_meanwhile_is_not_restored() {
 
 #[test]
 fn many_replacements_do_not_make_a_restore_forgotten() {
-    let mut cluster = EtcdCluster::new("orders", EtcdClusterSpec::minimal());
     let operation = |name: &str, verb: Value| {
         let spec = with(json!({"clusterName": "orders"}), &verb);
         let made = json!({"metadata": {"name": name, "uid": name}, "spec": spec});
@@ -258,12 +257,15 @@ fn many_replacements_do_not_make_a_restore_forgotten() {
         ))
         .expect("an operation")
     };
-    cluster.status = once::recorded(&operation("monday", restore()), &cluster);
+    let record = |status, name: &str, verb| {
+        once::recorded(&operation(name, verb), &status).expect("a record")
+    };
+    let mut status = record(EtcdClusterStatus::default(), "monday", restore());
     for number in 0..60 {
         let verb = json!({"replaceMember": {"name": "orders-1"}});
-        cluster.status = once::recorded(&operation(&format!("r{number}"), verb), &cluster);
+        status = record(status, &format!("r{number}"), verb);
     }
-    let past = cluster.status.expect("a status").past_operations;
+    let past = status.past_operations;
     assert_eq!(
         (past.len(), past[0].name.as_str(), past[1].name.as_str()),
         (50, "monday", "r11")

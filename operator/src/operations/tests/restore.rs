@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use witan_crd::{EtcdOperationStatus, OperationPhase};
 
-use super::{CLUSTER, annotation, ask, early, late, pass, recovery, says, started};
+use super::{CLUSTER, ask, early, late, pass, recovery, requested, says, started};
 use crate::testing::{api::FakeApi, with};
 
 /// A cluster that has served, with a disk for each of three members.
@@ -154,12 +154,13 @@ async fn a_backup_that_cannot_be_restored_stops_no_member() {
 /// The check has found it: all members begin from that revision, whatever the store has later.
 #[tokio::test]
 async fn the_revision_of_a_time_is_recorded_before_members_are_stopped() {
+    let at = late();
     for (exit_code, revision) in [(0, json!(77)), (1, Value::Null)] {
         let fake = FakeApi::default();
         put_served(&fake, &json!({}));
         put_backup(&fake, "Succeeded");
         let mut spec = restore();
-        spec["restore"]["toTime"] = json!(late());
+        spec["restore"]["toTime"] = json!(at);
         ask(&fake, "again", &early(), &spec);
         let fetched = json!({
             "name": "monday-1", "location": "s3://b/shop/orders/monday-1.db", "revision": 70, "bytes": 1, "sha256": "",
@@ -169,7 +170,7 @@ async fn the_revision_of_a_time_is_recorded_before_members_are_stopped() {
         let source = recorded(&fake, "again").await["source"].clone();
         assert_eq!(
             (&source["toTime"], &source["toRevision"]),
-            (&json!(late()), &revision)
+            (&json!(at), &revision)
         );
     }
 }
@@ -278,7 +279,7 @@ async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
     ask(&fake, "lost", &early(), &spec);
     next(&fake, "lost").await;
     next(&fake, "lost").await;
-    assert_eq!(annotation(&fake), "orders-1");
+    assert_eq!(requested(&fake), "orders-1");
     assert_eq!(
         next(&fake, "lost").await.phase,
         Some(OperationPhase::Running)
@@ -291,13 +292,13 @@ async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
         next(&fake, "lost").await.phase,
         Some(OperationPhase::Running)
     );
-    assert_eq!(annotation(&fake), "orders-1");
+    assert_eq!(requested(&fake), "orders-1");
     fake.change(CLUSTER, &json!({"status": {"recovery": null}}));
     let failed = next(&fake, "lost").await;
     assert_eq!(failed.phase, Some(OperationPhase::Failed));
     assert_eq!(failed.conditions[0].reason, "DeadlineExceeded");
     says(failed.message, "60 s (spec.activeDeadlineSeconds)");
-    assert_eq!(annotation(&fake), Value::Null, "nothing begins later");
+    assert_eq!(requested(&fake), Value::Null, "nothing begins later");
 }
 
 #[tokio::test]

@@ -164,8 +164,8 @@ fn certificates_of_a_rotation_are_trusted_a_step_before_and_a_step_after() {
         let cluster = Cluster::new(&resource, environment(IMAGE)).expect("a cluster");
         vec![tls::authority(&cluster, now).expect("an authority")]
     };
-    let asked = BTreeMap::from([(witan_crd::ROTATE_AUTHORITY.to_owned(), "1".to_owned())]);
-    resource.metadata.annotations = Some(asked);
+    let status = json!({"requests": {"rotateCertificates": "2026-01-02T03:04:05Z"}});
+    resource.status = serde_json::from_value(status).expect("a status");
     let cluster = Cluster::new(&resource, environment(IMAGE)).expect("a cluster");
     let rotation = |authority: &Secret| tls::authority_seen(&cluster, authority);
     assert!(rotation(&authorities[0]).asked && tls::trust(&authorities[0]).is_none());

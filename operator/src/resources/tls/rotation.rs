@@ -8,17 +8,23 @@ use std::time::SystemTime;
 
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use kube::ResourceExt as _;
-use witan_crd::{AUTHORITY_OVERLAP, CertificateRole, ROTATE_AUTHORITY, Span};
+use witan_crd::{AUTHORITY_OVERLAP, CertificateRole, Span};
 use witan_plan::model::{AuthoritySeen, Rotation};
 
 use super::{NEXT, is_for, leaf, new_authority, of_authority, secret, signed_by, text, value};
-use crate::resources::{Cluster, ROTATED_AT, ResourceError, fingerprint};
+use crate::resources::{Cluster, ROTATED_AT, ROTATION, ResourceError, fingerprint};
 
 /// How long both authorities are trusted before each of the two changes that follow, unless the annotation says
 /// otherwise: clients outside of the cluster fetch their authorities and certificates within a day.
 const OVERLAP: &str = "24h";
 
 const PEM_END: &str = "-----END CERTIFICATE-----\n";
+
+/// Returns the last request for another authority, as text.
+pub(super) fn requested(cluster: &Cluster<'_>) -> Option<String> {
+    let at = cluster.resource.requests().rotate_certificates;
+    at.map(|at| at.0.to_string())
+}
 
 /// Returns the secret of the authority with its rotation one step further.
 pub(crate) fn rotated(
@@ -42,8 +48,8 @@ pub(crate) fn rotated(
         Rotation::Rest => ([signer.clone(), key, signer], None),
     };
     let request = match to {
-        Rotation::Introduced => cluster.resource.annotations().get(ROTATE_AUTHORITY),
-        Rotation::Switched | Rotation::Rest => present.annotations().get(ROTATE_AUTHORITY),
+        Rotation::Introduced => requested(cluster),
+        Rotation::Switched | Rotation::Rest => present.annotations().get(ROTATION).cloned(),
     };
     let mut secret = of_authority(cluster, files, next, request);
     let annotations = secret.metadata.annotations.get_or_insert_default();
@@ -73,8 +79,7 @@ pub(crate) fn succeeding(
     let next = new_authority(cluster, now)?;
     let trusted = format!("{former}{}", next[0]);
     let files = [former.to_owned(), String::new(), trusted];
-    let asked = cluster.resource.annotations().get(ROTATE_AUTHORITY);
-    let mut made = of_authority(cluster, files, Some(next), asked);
+    let mut made = of_authority(cluster, files, Some(next), requested(cluster));
     let annotations = made.metadata.annotations.get_or_insert_default();
     annotations.insert(ROTATED_AT.to_owned(), at.to_string());
     Ok(Some(made))
@@ -110,8 +115,7 @@ pub(crate) fn renewed(
 pub(crate) fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> AuthoritySeen {
     let is = |file| value(secret, file).is_ok();
     let same = value(secret, "tls.crt").ok() == value(secret, "ca.crt").ok();
-    let asks = |of: Option<&String>| of.filter(|text| !text.is_empty()).cloned();
-    let wanted = asks(cluster.resource.annotations().get(ROTATE_AUTHORITY));
+    let wanted = requested(cluster);
     let overlap = cluster.resource.annotations().get(AUTHORITY_OVERLAP);
     // no schema checks an annotation: an invalid duration must not mean that there is no overlap
     let overlap = overlap.and_then(|text| Span::parse(text));
@@ -125,7 +129,7 @@ pub(crate) fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> Authorit
             (false, true) => Rotation::Rest,
         },
         since: since.map_or(0, Timestamp::as_second),
-        asked: wanted.is_some() && wanted != asks(secret.annotations().get(ROTATE_AUTHORITY)),
+        asked: wanted.is_some() && wanted.as_ref() != secret.annotations().get(ROTATION),
         overlap: overlap.seconds(),
     }
 }

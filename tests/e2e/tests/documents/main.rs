@@ -93,10 +93,7 @@ const NOT_RUN: &[(&str, &str)] = &[
         "docs/start/other-operators.md",
         "kubectl apply --dry-run=server --filename new.yaml",
     ),
-    (
-        "docs/operating/kubernetes.md",
-        "kubectl annotate ec orders witan.dev/recover-quorum=orders-1",
-    ),
+    ("docs/operating/kubernetes.md", "kubectl create -f - <<END"),
     (
         "docs/operating/kubectl.md",
         "cargo build --release --bin witan-operator",
