@@ -77,7 +77,6 @@ REFUSED = [
     ({"service": {"name": "a.b"}}, "service.name: Does not match pattern"),
     ({"image": {"repository": "registry.example/witan"}}, "the members' image is image.name"),
     ({"resourcesPreset": "micro"}, "resourcesPreset is micro"),
-    ({"metrics": {"podMonitor": {"enabled": True}}}, "set metrics.serviceMonitor.enabled"),
     ({"metrics": {"prometheusRule": {"enabled": True}}}, "alerts are in the chart witan-operator"),
     ({"extraEnvVars": [{"name": "GOMAXPROCS", "value": "2"}]}, "extraEnvVars has GOMAXPROCS"),
     ({"extraEnvVars": [{"name": "ETCD_NAME", "valueFrom": {}}]}, "extraEnvVars has ETCD_NAME"),

@@ -94,10 +94,8 @@
 {{- if not (has .Values.resourcesPreset (list nil "" "none")) }}
 {{- fail (printf "resourcesPreset is %s: these sizes are for a database on disk, and members have all data in memory. Set resources." .Values.resourcesPreset) }}
 {{- end }}
-{{- range $kind, $instead := dict "podMonitor" "set metrics.serviceMonitor.enabled" "prometheusRule" "the alerts are in the chart witan-operator (prometheusRule.enabled)" }}
-{{- if (get $.Values.metrics $kind | default dict).enabled }}
-{{- fail (printf "metrics.%s.enabled=true: %s." $kind $instead) }}
-{{- end }}
+{{- if (.Values.metrics.prometheusRule | default dict).enabled }}
+{{- fail "metrics.prometheusRule.enabled=true: the alerts are in the chart witan-operator (prometheusRule.enabled)." }}
 {{- end }}
 {{- range .Values.extraEnvVars }}
 {{- if or (not (hasPrefix "ETCD_" .name)) (not (hasKey . "value")) }}
