@@ -126,7 +126,7 @@ impl<M: Members> Actor<'_, M> {
                 begin(status, members, Some(token.await?));
             }
             Step::StartMember(plan) => self.start(&plan).await?,
-            Step::AddLearner { ordinal, peer_tls } => {
+            Step::AddLearner { ordinal, peer_tls, .. } => {
                 let url = self.cluster.peer_url(ordinal, peer_tls);
                 self.change(None, Change::AddLearner(vec![url])).await?;
             }

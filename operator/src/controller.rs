@@ -49,7 +49,7 @@ use crate::{
     operations::Operations,
     options::Environment,
     report::{self, Subject},
-    requests::withdraw_ended,
+    requests,
     resources::{Cluster, ResourceError},
     tried::{AllTried, Tried},
     warnings::explain_mounts,
@@ -253,8 +253,8 @@ impl<M: Members> Operator<M> {
         (stores, logged.boxed())
     }
 
-    /// Observes a cluster: its objects, its secrets and the reports of its members. Sets `trust` of `cluster`, of which its
-    /// pods are made. `fresh` reads the secrets now instead of using cached ones.
+    /// Observes a cluster: its objects, its secrets and the reports of its members. Sets `trust` and `request` of
+    /// `cluster`. `fresh` reads the secrets now instead of using cached ones.
     pub(crate) async fn observe(
         &self,
         cluster: &mut Cluster<'_>,
@@ -263,10 +263,10 @@ impl<M: Members> Operator<M> {
     ) -> Result<Observation, PassError> {
         let secrets = self.secrets.of(&self.client, cluster, fresh).await?;
         cluster.trust = secrets.trust.clone();
+        cluster.request = requests::running(&self.client, cluster).await?;
         let mut observation = observe(cluster, objects, secrets, &self.members).await;
         let Observation { seen, objects, .. } = &mut observation;
         explain_mounts(&self.client, seen, objects).await;
-        withdraw_ended(&self.client, cluster, seen).await?;
         Ok(observation)
     }
 

@@ -243,8 +243,7 @@ pub(crate) async fn observe<M: Members>(
         )
     };
     let resource = cluster.resource;
-    let requests = resource.requests();
-    let request = requests.operation.as_ref();
+    let request = cluster.request.as_ref();
     let now = Timestamp::now().as_second();
     let seen = Observed {
         now,

@@ -37,7 +37,7 @@ use crate::{
 };
 use compare::{Compared, compare, verdict};
 use decide::{Next, Start, advance, begin};
-use record::{conditions, described, first, now, phase};
+use record::{conditions, described, first, member_to_replace, now, phase, was_replaced};
 
 /// When to look again at an operation that runs: its cluster is polled at most this often.
 const LOOK: Duration = Duration::from_secs(2);
@@ -159,7 +159,7 @@ impl<M: Members> Operations<M> {
         }
         let namespace = operation.namespace().unwrap_or_default();
         let text = format!("EtcdCluster {name} does not exist in namespace {namespace}");
-        self.hold(operation, text).await
+        self.hold(operation, None, text).await
     }
 
     /// Records that an operation begins, waits, or has ended already.
@@ -180,12 +180,15 @@ impl<M: Members> Operations<M> {
         let (client, cluster) = (&self.operator.client, at.cluster.resource);
         if let Some(asked) = &at.operation.spec.restore {
             match find_backup(client, &at.cluster.namespace, &asked.from).await? {
-                Err(why) => return self.hold(at.operation, why).await,
+                Err(why) => return self.hold(at.operation, Some(cluster), why).await,
                 Ok(found) => match restore::of_another(&found, asked, &at.cluster.name) {
                     Some(text) => return self.end(at.operation, Some(cluster), Err(text)).await,
                     None => status.source = Some(found.point),
                 },
             }
+        }
+        if let Some(text) = was_replaced(&status, member.as_ref()) {
+            return self.end(at.operation, Some(cluster), Err(text)).await;
         }
         // in this order: what has begun is recorded on the cluster
         let what = "record the operation in the EtcdCluster";
@@ -285,7 +288,7 @@ impl<M: Members> Operations<M> {
         why: String,
     ) -> Result<Action, PassError> {
         if operation.spec.recover_quorum.is_none() {
-            return self.hold(operation, why).await;
+            return self.hold(operation, Some(cluster), why).await;
         }
         let text = format!("{why}; a recovery does not wait: create it again after that");
         self.end(operation, Some(cluster), Err(text)).await
@@ -303,8 +306,16 @@ impl<M: Members> Operations<M> {
             .await
     }
 
-    async fn hold(&self, operation: &EtcdOperation, why: String) -> Result<Action, PassError> {
+    /// Records that an operation waits, and which member it is to replace: another one may have its name later.
+    async fn hold(
+        &self,
+        operation: &EtcdOperation,
+        cluster: Option<&EtcdCluster>,
+        why: String,
+    ) -> Result<Action, PassError> {
         let mut status = described(operation);
+        let replaced = || member_to_replace(operation, cluster?);
+        status.member_id = status.member_id.or_else(replaced);
         status.phase = Some(OperationPhase::Pending);
         status.message = Some(why);
         self.write(operation, status, "Pending").await?;

@@ -90,7 +90,10 @@ pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClust
         discovery: discovery(of, seen),
         restored_from: of.before.restored_from.clone(),
         restored_revision: of.before.restored_revision,
-        requests: requests(of.before, seen),
+        requests: Requests {
+            operation: of.cluster.request.clone(),
+            ..of.before.requests.clone()
+        },
         recovery: recovery(of, seen),
         restore: restore(of.before, seen),
         past_operations: of.before.past_operations.clone(),
@@ -123,14 +126,6 @@ pub(crate) fn state(
         degraded: is_true(status, "Degraded"),
         up_to_date: is_true(status, "UpToDate"),
     }
-}
-
-/// Returns the requests that have not ended.
-fn requests(before: &EtcdClusterStatus, seen: &Observed) -> Requests {
-    let requests = before.requests.clone();
-    let runs = seen.replace.is_some() || seen.recover.is_some();
-    let operation = requests.operation.filter(|_| runs);
-    Requests { operation, ..requests }
 }
 
 /// Counts the pods with the present template and a claim that stays.

@@ -1,37 +1,30 @@
-//! The request of an EtcdOperation about one member ends with the EtcdOperation.
+//! The request of an EtcdOperation to the plan ends with the EtcdOperation.
 
 use kube::ResourceExt as _;
-use witan_crd::EtcdOperation;
-use witan_plan::model::Observed;
+use witan_crd::{EtcdOperation, OperationRequest};
 
 use crate::{
     api_server::{ApiFailure, get},
     resources::Cluster,
 };
 
-/// Drops the request to replace a member or to recover the quorum if its EtcdOperation has ended or was deleted.
-pub(crate) async fn withdraw_ended(
+/// Returns the request of an EtcdOperation; `None` if the EtcdOperation has ended or was deleted.
+pub(crate) async fn running(
     client: &kube::Client,
     cluster: &Cluster<'_>,
-    seen: &mut Observed,
-) -> Result<(), ApiFailure> {
-    let Some(request) = cluster.resource.requests().operation else {
-        return Ok(());
+) -> Result<Option<OperationRequest>, ApiFailure> {
+    let Some(request) = cluster.request.clone() else {
+        return Ok(None);
     };
     let what = "read the EtcdOperation of a request";
     let found = get::<EtcdOperation>(client, &cluster.namespace, &request.name, what).await?;
     let runs = found.is_some_and(|operation| {
-        let ended = operation
-            .status
-            .as_ref()
-            .is_some_and(|status| status.completed_at.is_some());
+        let status = operation.status.as_ref();
+        let ended = status.is_some_and(|status| status.completed_at.is_some());
         let deleted = operation.metadata.deletion_timestamp.is_some();
-        operation.uid() == Some(request.uid) && !ended && !deleted
+        operation.uid().as_ref() == Some(&request.uid) && !ended && !deleted
     });
-    if !runs {
-        (seen.replace, seen.recover) = (None, None);
-    }
-    Ok(())
+    Ok(Some(request).filter(|_| runs))
 }
 
 #[cfg(test)]
@@ -52,28 +45,21 @@ mod tests {
             "metadata": {"name": "replace", "namespace": "shop", "uid": "o1"},
             "spec": {"clusterName": "orders", "replaceMember": {"name": "orders-1"}},
         });
-        for (change, stays) in [
+        let at = "2026-01-02T03:04:05Z";
+        for (change, runs) in [
             (Some(json!({})), true),
             (Some(json!({"status": {"phase": "Running"}})), true),
-            (
-                Some(json!({"status": {"completedAt": "2026-01-02T03:04:05Z"}})),
-                false,
-            ),
+            (Some(json!({"status": {"completedAt": at}})), false),
             (Some(json!({"metadata": {"uid": "o2"}})), false),
-            (
-                Some(json!({"metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"}})),
-                false,
-            ),
+            (Some(json!({"metadata": {"deletionTimestamp": at}})), false),
             (None::<Value>, false),
         ] {
             let fake = FakeApi::default();
             if let Some(change) = &change {
                 fake.put(with(operation.clone(), change));
             }
-            let mut seen = Observed { replace: Some(0xa1), ..Observed::default() };
-            let done = withdraw_ended(&fake.client(), &named, &mut seen).await;
-            done.expect("an answer");
-            assert_eq!(seen.replace.is_some(), stays, "{change:?}");
+            let found = running(&fake.client(), &named).await.expect("an answer");
+            assert_eq!(found.is_some(), runs, "{change:?}");
         }
     }
 }

@@ -89,7 +89,24 @@ class Claims:
             assert lowest[0] >= 3 and len(after) == 3 and not before & after, (lowest, before, after)
             self.stays(name, 10, lambda: self.claims(name))
             assert self.claims(name) == after, "it was migrated twice"
-            self.api.delete(f"{OPERATIONS}/migrate")
+            self.change(name, replicas=1)
+            self.until_ready("a single member", name, 1)
+            (alone,) = self.claims(name)
+            self.operate("migrate-alone", name, migrateStorage={})
+            self.until_phase("migrate-alone", "Succeeded", patience_s=120)
+            eventually("its disk is new", lambda: len(self.claims(name)) == 1 and alone not in self.claims(name))
+            # one that is deleted moves no further member
+            self.change(name, replicas=3)
+            self.until_ready("three members", name)
+            before = self.claims(name)
+            self.operate("given-up", name, migrateStorage={})
+            eventually("the first member has moved", lambda: len(before & self.claims(name)) < 3, 120)
+            self.api.delete(f"{OPERATIONS}/given-up")
+            self.until_ready("a cluster whose migration was given up", name)
+            self.stays(name, 15, lambda: self.claims(name))
+            assert len(before & self.claims(name)) == 2, "one member has moved"
+            for operation in ("migrate", "migrate-alone"):
+                self.api.delete(f"{OPERATIONS}/{operation}")
 
     def claims_of(self, name):
         return [claim["spec"] for claim in self.api.items(f"{CLAIMS}?labelSelector=witan.dev/cluster%3D{name}")]

@@ -207,7 +207,7 @@ pub struct PastOperation {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Requests {
-    /// The operation that replaces a member or recovers the quorum. Its request ends with it.
+    /// The operation that replaces a member, recovers the quorum or migrates the storage. Its request ends with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationRequest>,
     /// When the last restart of all members was requested.
@@ -216,9 +216,6 @@ pub struct Requests {
     /// When the last renewal of the certificates and their authority was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotate_certificates: Option<Time>,
-    /// When the last migration of all members to new claims was requested.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub migrate_storage: Option<Time>,
 }
 
 impl Requests {
@@ -227,7 +224,7 @@ impl Requests {
     }
 }
 
-/// The request of a running EtcdOperation about one member.
+/// The request of a running EtcdOperation.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationRequest {
@@ -241,6 +238,9 @@ pub struct OperationRequest {
     /// Name of the member from which a new cluster is forced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recover_quorum: Option<String>,
+    /// Whether members whose claims were not created for this operation are replaced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub migrate_storage: bool,
 }
 
 /// A recovery from the loss of a quorum.

@@ -97,6 +97,11 @@ impl Storage {
 
     /// Returns the size that a claim requests; the default if the spec names none.
     pub fn requested(storage: Option<&Self>) -> ByteQuantity {
+        Self::named_size(storage).unwrap_or_else(|| ByteQuantity(SIZE_DEFAULT.to_owned()))
+    }
+
+    /// Returns the size that the spec names.
+    pub fn named_size(storage: Option<&Self>) -> Option<ByteQuantity> {
         let template = storage.and_then(|storage| storage.volume_claim_template.as_ref());
         let from_template = template.and_then(|template| {
             let requests = template.0.get("spec")?.get("resources")?.get("requests")?;
@@ -104,6 +109,5 @@ impl Storage {
         });
         let size = storage.and_then(|storage| storage.size.clone());
         size.or(from_template)
-            .unwrap_or_else(|| ByteQuantity(SIZE_DEFAULT.to_owned()))
     }
 }

@@ -6,7 +6,7 @@ use super::{
     idle,
     pass::{Joined, Pass},
 };
-use crate::model::{ObjectState, Step, Why};
+use crate::model::{ObjectState, Ordinal, Step, Why};
 
 /// Makes the cluster the owner of the first claim for which the retention policy asks that, or takes the owner away. No
 /// other state of the cluster may delay this: whether a disk outlives the cluster depends on it.
@@ -36,6 +36,23 @@ pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
         let stays = claim.refused_bytes == Some(bytes) || claim.must_migrate;
         (!stays).then_some(Step::GrowClaim { ordinal, bytes })
     }))
+}
+
+/// Whether a new claim would be as large as the present one, or hold the data twice: a checkpoint is written beside the one before.
+pub(super) fn has_room(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
+    let bytes = Storage::requested(joined.pass.spec.storage.as_ref()).bytes();
+    let present = joined
+        .pass
+        .claim(ordinal)
+        .map(|claim| claim.requested_bytes);
+    bytes.is_none_or(|bytes| bytes / 2 >= joined.leader.db_size || Some(bytes) >= present)
+}
+
+/// Waits for a person if members do not migrate because a new claim has no room for the data.
+pub(super) fn too_small(joined: &Joined<'_>) -> Option<Step> {
+    let mut own = joined.own().map(|(ordinal, _)| ordinal);
+    own.any(|ordinal| joined.pass.must_migrate(ordinal) && !has_room(joined, ordinal))
+        .then(|| idle(Why::StorageTooSmall))
 }
 
 /// Waits for a person if a claim is to grow and the API server refuses that.

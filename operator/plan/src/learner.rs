@@ -36,14 +36,25 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
         return remove(Removal::DiskLost);
     }
     // its claim may name a storage class that does not exist
-    if joined.pass.must_migrate(ordinal) && joined.pass.may_update() {
-        return remove(Removal::Migrated);
+    if joined.migrates(ordinal) && joined.pass.may_update() && !member.answers {
+        return remove(Removal::OtherClaim);
     }
     // A learner's pod is not ready: etcd's readiness is that of a voter.
     if member.healthy && has_caught_up(joined, member) {
         return Some(Step::Promote(id));
     }
     catch_up(joined, ordinal, member)
+}
+
+/// Whether a learner does not start for a reason that may last: an obstacle of its pod, a refusal of its pod or claim, or more
+/// time than `selfHealing.unhealthyAfter`.
+pub(super) fn cannot_start(joined: &Joined<'_>, member: &MemberSeen) -> bool {
+    let pod = member.ordinal.and_then(|ordinal| joined.pass.pod(ordinal));
+    let stays_away = match pod {
+        Some(pod) => pod.obstacle.is_some() || joined.unready_too_long(pod),
+        None => !joined.pass.seen.refused.is_empty(),
+    };
+    !member.answers && stays_away
 }
 
 /// Waits while a pod has `--force-new-cluster`: at its next start it would remove a member that was added.

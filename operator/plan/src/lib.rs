@@ -107,6 +107,7 @@ fn serve(joined: &Joined<'_>) -> Step {
         objects::unrequested,
         objects::wait_for_names,
         disks::refused,
+        disks::too_small,
     ] {
         match verb(joined) {
             Some(step) if joined.pass.is_refused(&step) => refused = Some(soon(Why::Refused)),

@@ -2,7 +2,7 @@
 
 use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, Span, UpdateKind, quorum};
 
-use super::{idle, soon, surge};
+use super::{disks, idle, soon, surge};
 use crate::model::{
     ClaimSeen, MemberId, MemberSeen, Membership, Observed, Ordinal, Part, PeerTls, PodSeen, Step,
     UnixSeconds, Why,
@@ -232,6 +232,11 @@ impl<'a> Joined<'a> {
         left > 0 && self.others(id) >= quorum(left)
     }
 
+    /// Whether another member with a new claim takes the place of this one.
+    pub(super) fn migrates(&self, ordinal: Ordinal) -> bool {
+        self.pass.must_migrate(ordinal) && disks::has_room(self, ordinal)
+    }
+
     /// Whether there are more members than wanted.
     pub(super) fn surplus(&self) -> bool {
         self.list.members.len() > surge::wanted(self)
@@ -286,7 +291,7 @@ impl<'a> Joined<'a> {
         let best = can.max_by_key(|voter| {
             let updated = voter.ordinal.is_some_and(|ordinal| {
                 let pod = self.pass.pod(ordinal);
-                pod.is_some_and(|pod| !pod.outdated) && !self.pass.must_migrate(ordinal)
+                pod.is_some_and(|pod| !pod.outdated) && !self.migrates(ordinal)
             });
             (updated, voter.raft_index, std::cmp::Reverse(voter.id))
         })?;

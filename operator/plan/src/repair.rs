@@ -5,7 +5,7 @@ use witan_crd::{OnCorruption, Retention};
 
 use super::{
     evidence::{self, Evidence, lost_disk},
-    idle,
+    idle, learner,
     objects::secrets_missing,
     pass::Joined,
     recover, soon, surge,
@@ -191,9 +191,17 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
             }
             VoterDecision::Remove(reason) => {
                 let asked = matches!(reason, Removal::ScaleIn | Removal::Asked);
-                let voters_only = joined.list.members.iter().all(|member| !member.learner);
-                let allowed = reason == Removal::ScaleIn || ((heals || asked) && voters_only);
+                let learner = joined.list.members.iter().find(|member| member.learner);
+                let allowed = reason == Removal::ScaleIn || heals || asked;
                 if !allowed || !joined.may_remove(member.id) {
+                    wait = wait.or(Some(idle(Why::CannotReplace(ordinal))));
+                    continue;
+                }
+                if let Some(learner) = learner.filter(|_| reason != Removal::ScaleIn) {
+                    if learner::cannot_start(joined, learner) {
+                        let reason = Removal::Blocking;
+                        return Some(Step::RemoveMember { id: learner.id, reason });
+                    }
                     wait = wait.or(Some(idle(Why::CannotReplace(ordinal))));
                     continue;
                 }

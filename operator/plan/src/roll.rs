@@ -3,7 +3,7 @@
 //! A member that keeps its disk is restarted. A member without a disk, or whose claim must migrate, is replaced: its replacement
 //! votes before it is removed.
 
-use witan_crd::{Storage, UpdateKind};
+use witan_crd::UpdateKind;
 
 use super::{
     idle,
@@ -29,9 +29,6 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     }
     if let Some(wait) = secrets_missing(&joined.pass) {
         return Some(wait);
-    }
-    if due.replaced == Some(Removal::Migrated) && !has_room(joined) {
-        return Some(idle(Why::StorageTooSmall));
     }
     if let Some((from, to)) = joined.pass.refused_version() {
         return Some(idle(Why::VersionStep { from, to }));
@@ -76,7 +73,7 @@ fn differs<'a>(
 ) -> Option<Due<'a>> {
     let pod = joined.pass.pod(ordinal)?;
     let peer_tls = next_peer_tls(joined, pod);
-    let migrates = joined.pass.must_migrate(ordinal);
+    let migrates = joined.migrates(ordinal);
     (pod.outdated || peer_tls.is_some() || migrates).then_some(Due {
         ordinal,
         member,
@@ -101,12 +98,6 @@ fn next_peer_tls(joined: &Joined<'_>, pod: &PodSeen) -> Option<PeerTls> {
     }
 }
 
-/// Whether claims of the requested size hold the data twice: a checkpoint is written beside the one before.
-fn has_room(joined: &Joined<'_>) -> bool {
-    let bytes = Storage::requested(joined.pass.spec.storage.as_ref()).bytes();
-    bytes.is_none_or(|bytes| bytes / 2 >= joined.leader.db_size)
-}
-
 /// Waits for the first member whose pod changed its readiness less than `minReadySeconds` ago; `None` if
 /// there is none.
 fn settling(joined: &Joined<'_>) -> Option<Step> {
@@ -124,7 +115,7 @@ fn settling(joined: &Joined<'_>) -> Option<Step> {
 fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Option<Step> {
     let id = due.member.id;
     if due.replaced.is_some() && !surge::has_spare_voter(joined) {
-        return scale::grow(joined);
+        return scale::grow(joined).map(Step::of_rollout);
     }
     if let Some(step) = joined.hand_over(id) {
         return Some(step);

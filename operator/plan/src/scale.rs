@@ -28,7 +28,7 @@ pub(super) fn grow(joined: &Joined<'_>) -> Option<Step> {
                     return Some(wait);
                 }
                 let peer_tls = pass.peer_tls_of_new();
-                return Some(Step::AddLearner { ordinal, peer_tls });
+                return Some(Step::AddLearner { ordinal, peer_tls, rolling: false });
             }
             (_, Some(claim)) if claim.overdue || !claim.deleting => {}
             (Some(pod), _) if pod.overdue => {}

@@ -7,7 +7,9 @@ use super::{
     pass::{Joined, Pass},
     soon,
 };
-use crate::model::{ClusterReport, FORKED, MemberId, Membership, Ordinal, Step, Stop, Why};
+use crate::model::{
+    ClusterReport, FORKED, MemberId, Membership, Ordinal, PodSeen, Role, Step, Stop, Why,
+};
 
 /// Waits if the cluster is being deleted: Kubernetes deletes what the cluster owns.
 pub(super) fn deleting(pass: &Pass<'_>) -> Option<Step> {
@@ -96,7 +98,7 @@ pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
 }
 
 /// Stops the pod of the highest ordinal if the spec asks for no members, and waits when all are stopped; the
-/// disks stay. Waits for a person if a claim is being deleted: it would be gone with its pod.
+/// disks stay. Waits for a person if the claim of a voter is being deleted: it would be gone with its pod.
 pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     if pass.spec.replicas != 0 {
         return None;
@@ -105,7 +107,12 @@ pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
         return Some(idle(Why::CannotHibernate));
     }
     let condemned = |at: &Ordinal| pass.claim(*at).is_some_and(|claim| claim.deleting);
-    let mut ordinals = pass.pods().map(|(ordinal, _)| ordinal);
+    let votes = |at: Ordinal, pod: &PodSeen| match &pass.seen.membership {
+        Some(list) => list.of(at).is_some_and(|member| !member.learner),
+        None => pod.role == Role::Voter,
+    };
+    let voters = pass.pods().filter(|(at, pod)| votes(*at, pod));
+    let mut ordinals = voters.map(|(ordinal, _)| ordinal);
     if let Some(ordinal) = ordinals.find(condemned) {
         return Some(idle(Why::CannotStop(ordinal)));
     }

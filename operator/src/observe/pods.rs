@@ -19,8 +19,8 @@ use witan_plan::{
 
 use super::{SecretsSeen, state};
 use crate::resources::{
-    self, CLUSTER_ID, Cluster, Ownership, PEER_TLS, REFUSED, RESTORE, RETIRED, ROLE, START,
-    TEMPLATE, VERSION,
+    self, CLUSTER_ID, Cluster, Ownership, PEER_TLS, REFUSED, REQUESTED, RESTORE, RETIRED, ROLE,
+    START, TEMPLATE, VERSION,
 };
 
 /// Annotation of a claim: the refused bytes, `@` and the time in seconds since 1970, a colon, and the API server's message.
@@ -125,7 +125,6 @@ pub(super) fn claim_seen(
     let refused = refused.and_then(|text| refused_growth(text, now));
     let ending = resources::ownership(cluster, claim) == Ownership::Ending;
     let owners = resources::owners_of_claim(cluster, claim);
-    let wanted = resources::claim(cluster, ordinal, peer_tls).ok();
     ClaimSeen {
         peer_tls,
         other_owner: !ending && owners.len() != claim.owner_references().len(),
@@ -144,10 +143,12 @@ pub(super) fn claim_seen(
             .unwrap_or(0),
         refused_bytes: refused.map(|(bytes, _)| bytes),
         refusal: refused.map_or_else(String::new, |(_, words)| words.to_owned()),
-        must_migrate: wanted
-            .as_ref()
-            .is_some_and(|wanted| resources::must_migrate(claim, wanted)),
-        state: wanted.map_or(ObjectState::Current, |wanted| state(Some(claim), &wanted)),
+        must_migrate: resources::must_migrate(cluster, claim),
+        state: match resources::claim(cluster, ordinal, peer_tls) {
+            Ok(_) if !claim.annotations().contains_key(REQUESTED) => ObjectState::Outdated,
+            Ok(wanted) => state(Some(claim), &wanted),
+            Err(_) => ObjectState::Current,
+        },
     }
 }
 

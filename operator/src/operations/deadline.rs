@@ -27,7 +27,8 @@ pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Opti
     }
     let rest = match operation.spec.verb()? {
         Verb::ReplaceMember(_) => "its request is withdrawn",
-        Verb::Restart | Verb::MigrateStorage | Verb::RotateCertificates => {
+        Verb::MigrateStorage => "the remaining members keep their claims",
+        Verb::Restart | Verb::RotateCertificates => {
             "the operator continues with the remaining members"
         }
         Verb::RecoverQuorum(_) | Verb::Restore(_) | Verb::UndoRestore(_) => "no member was stopped",

@@ -22,6 +22,9 @@ const NO_CERTIFICATES: &str = "the operator issues no certificate of this cluste
 const NO_CLAIMS: &str =
     "the members have no claims: spec.storage keeps their data in emptyDir or memory";
 
+const ON_DELETE: &str =
+    "spec.updateStrategy is OnDelete: the operator restarts no member by itself";
+
 /// Whether an operation begins.
 #[derive(Debug, PartialEq)]
 pub(super) enum Start {
@@ -106,12 +109,16 @@ fn serving<'a>(cluster: &Cluster<'_>, seen: &'a Observed) -> Result<&'a Membersh
     confirmed(seen).ok_or_else(|| Start::Hold(NO_QUORUM.to_owned()))
 }
 
+fn on_delete(cluster: &Cluster<'_>) -> bool {
+    cluster.spec().update_strategy().kind == UpdateKind::OnDelete
+}
+
 /// Begins an operation that restarts all members, if no data is lost by that.
 fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Start, Start> {
     free(cluster)?;
     let spec = cluster.spec();
-    let why = if spec.update_strategy().kind == UpdateKind::OnDelete {
-        "spec.updateStrategy is OnDelete: the operator restarts no member by itself"
+    let why = if on_delete(cluster) {
+        ON_DELETE
     } else if serving(cluster, seen)?.voters().count() == 1 && !spec.is_durable() {
         "the only member has no disk: a restart would lose all data"
     } else {
@@ -120,8 +127,8 @@ fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Start, Start> {
     Ok(Start::End(Err(why.to_owned())))
 }
 
-/// Returns the request of an operation that replaces a member or recovers the quorum.
-fn about_member(operation: &EtcdOperation) -> Option<OperationRequest> {
+/// Returns the request of an operation that lasts as long as the operation.
+fn request_of(operation: &EtcdOperation) -> Option<OperationRequest> {
     let replaced = operation.status.as_ref()?.member_id.clone();
     let recovered = operation.spec.recover_quorum.as_ref();
     Some(OperationRequest {
@@ -129,6 +136,7 @@ fn about_member(operation: &EtcdOperation) -> Option<OperationRequest> {
         uid: operation.uid()?,
         replace_member: replaced.filter(|_| operation.spec.replace_member.is_some()),
         recover_quorum: recovered.map(|of| of.survivor.clone()),
+        migrate_storage: operation.spec.migrate_storage.is_some(),
     })
 }
 
@@ -140,12 +148,7 @@ pub(super) fn advance(
     seen: &Observed,
 ) -> Next {
     let status = &operation.status.clone().unwrap_or_default();
-    let request = |change: &dyn Fn(&mut Requests)| {
-        let before = cluster.resource.requests();
-        let mut after = before.clone();
-        change(&mut after);
-        (after != before).then(|| Next::Request(Box::new(after)))
-    };
+    let own = || request(cluster, |after| after.operation = request_of(operation));
     // a later request of the same kind serves this operation as well
     let later = |found: Option<Time>| found.max(status.started_at.clone());
     let watch = || Next::Watch(progress(cluster));
@@ -157,8 +160,7 @@ pub(super) fn advance(
                 return watch();
             };
             if list.by_id(recorded_member(status)).is_some() {
-                let asks = |after: &mut Requests| after.operation = about_member(operation);
-                return request(&asks).unwrap_or_else(watch);
+                return own().unwrap_or_else(watch);
             }
             let id = status.member_id.clone().unwrap_or_default();
             let text = format!(
@@ -167,16 +169,15 @@ pub(super) fn advance(
             );
             ended(settled(cluster, seen, false), text).unwrap_or_else(watch)
         }
-        Verb::Restart => request(&|after| after.restart = later(after.restart.take()))
+        Verb::Restart | Verb::MigrateStorage if on_delete(cluster) => {
+            Next::End(Err(ON_DELETE.to_owned()))
+        }
+        Verb::Restart => request(cluster, |after| after.restart = later(after.restart.take()))
             .or_else(|| ended(settled(cluster, seen, true), "all members were restarted"))
             .unwrap_or_else(watch),
-        Verb::MigrateStorage => {
-            let moved = !seen.claims().any(|claim| claim.must_migrate);
-            let text = "all members have claims as spec.storage asks for";
-            request(&|after| after.migrate_storage = later(after.migrate_storage.take()))
-                .or_else(|| ended(moved && settled(cluster, seen, true), text))
-                .unwrap_or_else(watch)
-        }
+        Verb::MigrateStorage => own()
+            .or_else(|| ended(settled(cluster, seen, true), "all members have new claims"))
+            .unwrap_or_else(watch),
         Verb::RotateCertificates if !is_issued(cluster, CertificateRole::Authority) => {
             Next::End(Err(NO_CERTIFICATES.to_owned()))
         }
@@ -186,28 +187,37 @@ pub(super) fn advance(
             let asks = |after: &mut Requests| {
                 after.rotate_certificates = later(after.rotate_certificates.take());
             };
-            request(&asks)
+            request(cluster, asks)
                 .or_else(|| ended(rests && settled(cluster, seen, true), text))
                 .unwrap_or_else(watch)
         }
         Verb::RecoverQuorum(of) => {
-            let recorded = cluster.resource.status.as_ref();
-            let recorded = recorded.and_then(|status| status.recovery.as_ref());
-            let done = recorded.is_some_and(|recovery| {
-                recovery.member == of.survivor && recovery.phase == RecoveryPhase::Done
-            });
-            let text = format!(
-                "a quorum serves: a new cluster was forced from {}, or the others came back before",
-                of.survivor
-            );
             let held = managed(cluster).err().map(|_| watch());
-            ended(done, text)
+            recovered(cluster, &of.survivor)
                 .or(held)
-                .or_else(|| request(&|after| after.operation = about_member(operation)))
+                .or_else(own)
                 .unwrap_or_else(watch)
         }
         Verb::Restore(_) | Verb::UndoRestore(_) => restore::next(operation, cluster, seen),
     }
+}
+
+/// Records a request, if the status of the cluster does not have it.
+fn request(cluster: &Cluster<'_>, change: impl FnOnce(&mut Requests)) -> Option<Next> {
+    let before = cluster.resource.requests();
+    let mut after = before.clone();
+    change(&mut after);
+    (after != before).then(|| Next::Request(Box::new(after)))
+}
+
+/// Returns the success of a recovery, if the status of the cluster records it.
+fn recovered(cluster: &Cluster<'_>, survivor: &str) -> Option<Next> {
+    let recorded = cluster.resource.status.as_ref()?.recovery.as_ref()?;
+    let done = recorded.member == survivor && recorded.phase == RecoveryPhase::Done;
+    let text = format!(
+        "a quorum serves: a new cluster was forced from {survivor}, or the others came back before"
+    );
+    ended(done, text)
 }
 
 /// Returns the success of an operation, if it is `done`.
@@ -221,7 +231,7 @@ fn confirmed(seen: &Observed) -> Option<&Membership> {
     list.filter(|list| list.linearizable && list.leader.is_some())
 }
 
-/// Begins a recovery, if no quorum serves and the status has no record of another recovery.
+/// Begins a recovery, if no quorum serves and no other operation recovers it.
 fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Start {
     if cluster.resource.ordinal(survivor).is_none() {
         let name = &cluster.name;
@@ -232,8 +242,11 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
         return Start::End(Err(text.to_owned()));
     }
     let status = cluster.resource.status.as_ref();
-    if status.is_some_and(|status| status.recovery.is_some()) || seen.recover.is_some() {
-        let text = "status.recovery of the EtcdCluster records another recovery that has not ended";
+    let recorded = status.and_then(|status| status.recovery.as_ref());
+    let is_done = recorded.is_some_and(|one| one.phase == RecoveryPhase::Done);
+    // a recovery whose survivor cannot start continues with another one
+    if is_done || seen.recover.is_some() {
+        let text = "status.recovery of the EtcdCluster records another recovery";
         return Start::Hold(text.to_owned());
     }
     Start::Begin(None)
@@ -317,14 +330,17 @@ fn recorded_member(status: &EtcdOperationStatus) -> MemberId {
 }
 
 /// Whether as many members as the spec asks for vote and serve from pods that stay; with `updated`, from pods with the
-/// present template.
+/// present template and claims that stay.
 pub(super) fn settled(cluster: &Cluster<'_>, seen: &Observed, updated: bool) -> bool {
     confirmed(seen).is_some_and(|list| {
         let all = list.members.len() == cluster.spec().members() as usize;
         all && list.members.iter().all(|member| {
             let pod = member.ordinal.and_then(|ordinal| seen.pod(ordinal));
             let stays = pod.is_none_or(|pod| pod.ready && !pod.deleting);
-            let current = pod.is_none_or(|pod| !(updated && pod.outdated));
+            let claim = member.ordinal.and_then(|ordinal| seen.claim(ordinal));
+            let current = pod.is_none_or(|pod| !pod.outdated)
+                && claim.is_none_or(|claim| !claim.must_migrate);
+            let current = current || !updated;
             member.healthy && !member.learner && stays && current
         })
     })

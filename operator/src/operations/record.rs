@@ -5,7 +5,8 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::ResourceExt as _;
-use witan_crd::{EtcdOperation, EtcdOperationStatus, OperationPhase, Verb};
+use witan_crd::{EtcdCluster, EtcdOperation, EtcdOperationStatus, OperationPhase, Verb};
+use witan_plan::model::MemberId;
 
 use crate::report;
 
@@ -65,6 +66,32 @@ pub(super) fn described(operation: &EtcdOperation) -> EtcdOperationStatus {
     status.verb = verb.map(|verb| verb.name().to_owned());
     status.requested_by = requested_by(operation);
     status
+}
+
+/// Returns the id of the member that an operation names for its replacement, as the status of the cluster has it.
+pub(super) fn member_to_replace(
+    operation: &EtcdOperation,
+    cluster: &EtcdCluster,
+) -> Option<String> {
+    let named = &operation.spec.replace_member.as_ref()?.name;
+    let mut members = cluster.status.as_ref()?.members.iter();
+    members.find(|member| member.name == *named)?.id.clone()
+}
+
+/// Returns the text about an operation whose `member` is not the one that had the name when the operation began to wait.
+pub(super) fn was_replaced(
+    status: &EtcdOperationStatus,
+    member: Option<&(String, MemberId)>,
+) -> Option<String> {
+    let (name, id) = member?;
+    let before = status.member_id.as_ref()?;
+    let now = format!("{id:x}");
+    (*before != now).then(|| {
+        format!(
+            "{name} is another member now: its id was {before} when the operation was created, and is {now}. To replace {name}, create \
+             the operation again"
+        )
+    })
 }
 
 /// Returns the manager of the write that created an object: the oldest one that did not write a subresource.

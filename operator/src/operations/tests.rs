@@ -274,3 +274,61 @@ async fn what_cannot_be_done_is_said_at_once_and_the_record_goes_after_its_time(
         says(held.message, words);
     }
 }
+
+/// The name of a member that was replaced may belong to the next one by the time the operation begins.
+#[tokio::test]
+async fn a_replacement_that_waits_knows_its_member_by_id() {
+    let fake = FakeApi::default();
+    let members = json!([{"name": "orders-1", "id": "a1"}]);
+    fake.put_cluster(&json!({"status": {"members": members}}));
+    let operations = started(&fake);
+    ask(
+        &fake,
+        "bad",
+        &early(),
+        &json!({"replaceMember": {"name": "orders-1"}}),
+    );
+    let waits = pass(&fake, &operations, "bad").await;
+    assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
+    assert_eq!(waits.member_id.as_deref(), Some("a1"));
+    let next = |id| was_replaced(&waits, Some(&("orders-1".to_owned(), id)));
+    assert_eq!(next(0xa1), None);
+    says(next(0xa2), "its id was a1");
+}
+
+/// The survivor of the first operation cannot start, and the others are stopped.
+#[tokio::test]
+async fn a_recovery_continues_with_another_survivor() {
+    let fake = FakeApi::default();
+    let running = json!({"member": "orders-0", "phase": "Running", "startedAt": early()});
+    fake.put_cluster(&json!({"status": {"recovery": running}}));
+    ask(&fake, "other", &early(), &recovery());
+    let operations = started(&fake);
+    let begun = pass(&fake, &operations, "other").await;
+    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+    pass(&fake, &operations, "other").await;
+    assert_eq!(requested(&fake), "orders-1");
+}
+
+#[tokio::test]
+async fn a_migration_is_requested_until_its_operation_ends() {
+    let fake = FakeApi::default();
+    fake.put_cluster(&json!({}));
+    ask(&fake, "move", &early(), &json!({"migrateStorage": {}}));
+    let begun = json!({"phase": "Running", "startedAt": early(), "clusterUID": "u"});
+    fake.change("/etcdoperations/move", &json!({"status": begun}));
+    let operations = started(&fake);
+    pass(&fake, &operations, "move").await;
+    let request =
+        || fake.get(CLUSTER).expect("the cluster")["status"]["requests"]["operation"].clone();
+    assert_eq!(
+        request(),
+        json!({"name": "move", "uid": "move", "migrateStorage": true})
+    );
+    let on_delete = json!({"spec": {"updateStrategy": {"type": "OnDelete"}}});
+    fake.change(CLUSTER, &on_delete);
+    let failed = pass(&fake, &operations, "move").await;
+    assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
+    says(failed.message, "OnDelete");
+    assert_eq!(request(), Value::Null);
+}

@@ -1,19 +1,20 @@
 //! The claim of a member's disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements},
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference},
 };
 use kube::ResourceExt as _;
+use serde::{Deserialize, Serialize};
 use witan_crd::{AccessMode, Retention, Storage};
 use witan_plan::model::{Ordinal, PeerTls};
 
 use super::{
     ResourceError,
     merge::typed,
-    names::{CLUSTER_ID, Cluster, MIGRATION, PEER_TLS, SIZE},
+    names::{CLUSTER_ID, Cluster, PEER_TLS, REQUESTED},
     owner, with_fingerprint, word,
 };
 
@@ -25,11 +26,7 @@ pub(crate) fn claim(
     peer_tls: PeerTls,
 ) -> Result<PersistentVolumeClaim, ResourceError> {
     let storage = cluster.spec().storage.as_ref();
-    let template = storage.and_then(|storage| storage.volume_claim_template.as_ref());
-    let mut claim: PersistentVolumeClaim = match template {
-        Some(template) => typed("storage.volumeClaimTemplate", template)?,
-        None => PersistentVolumeClaim::default(),
-    };
+    let mut claim = template(storage)?;
     let template_meta = std::mem::take(&mut claim.metadata);
     claim.metadata = cluster.member_meta(cluster.claim(ordinal), ordinal);
     let labels = claim.metadata.labels.get_or_insert_default();
@@ -44,67 +41,91 @@ pub(crate) fn claim(
     if cluster.spec().claim_retention().when_deleted == Retention::Retain {
         claim.metadata.owner_references = None;
     }
-    let spec = claim.spec.get_or_insert_default();
-    complete(spec, storage);
     // Fields that may differ from claim to claim are not part of the fingerprint.
+    let mut spec = spec(storage)?;
     let resources = spec.resources.take();
+    claim.spec = Some(spec);
     let mut claim = with_fingerprint(claim);
     claim.spec.get_or_insert_default().resources = resources;
     let annotations = claim.metadata.annotations.get_or_insert_default();
     annotations.insert(PEER_TLS.to_owned(), word(peer_tls));
-    if let Some(bytes) = Storage::requested(storage).bytes() {
-        annotations.insert(SIZE.to_owned(), bytes.to_string());
-    }
-    if let Some(migration) = migration(cluster) {
-        annotations.insert(MIGRATION.to_owned(), migration);
+    if let Some(request) = ClaimRequest::of(cluster).and_then(|request| request.text()) {
+        annotations.insert(REQUESTED.to_owned(), request);
     }
     Ok(claim)
 }
 
-/// Returns the claim for an apply to `live`: with its spec, which Kubernetes does not let change, and with its record of what it
-/// was created for.
+/// What the operator requests of a claim, as its annotation [`REQUESTED`] records it. Class and modes of the live claim do not
+/// count: a webhook may have changed them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct ClaimRequest {
+    /// The spec without the size.
+    spec: PersistentVolumeClaimSpec,
+    bytes: u64,
+    /// UID of the EtcdOperation that migrates the storage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    migration: Option<String>,
+}
+
+impl ClaimRequest {
+    /// Returns the request of the present spec; `None` if the spec makes no claim.
+    fn of(cluster: &Cluster<'_>) -> Option<Self> {
+        let storage = cluster.spec().storage.as_ref();
+        let mut spec = spec(storage).ok()?;
+        spec.resources = None;
+        let migrates = cluster
+            .request
+            .iter()
+            .filter(|request| request.migrate_storage);
+        Some(Self {
+            spec,
+            bytes: Storage::requested(storage).bytes()?,
+            migration: migrates.map(|request| request.uid.clone()).next(),
+        })
+    }
+
+    fn recorded(claim: &PersistentVolumeClaim) -> Option<Self> {
+        serde_json::from_str(claim.annotations().get(REQUESTED)?).ok()
+    }
+
+    fn text(&self) -> Option<String> {
+        serde_json::to_string(self).ok()
+    }
+}
+
+/// Returns the claim for an apply to `live`: with its spec, which Kubernetes does not let change, and with the record of its
+/// request. A claim without a record gets one of the present spec.
 pub(crate) fn applied_to(
     live: &PersistentVolumeClaim,
     mut claim: PersistentVolumeClaim,
 ) -> PersistentVolumeClaim {
     claim.spec.clone_from(&live.spec);
-    let annotations = claim.metadata.annotations.get_or_insert_default();
-    for key in [SIZE, MIGRATION] {
-        annotations.remove(key);
-        let kept = live.annotations().get_key_value(key);
-        annotations.extend(kept.map(|(key, value)| (key.clone(), value.clone())));
+    let present = ClaimRequest::recorded(&claim);
+    let present = present.map(|present| ClaimRequest { migration: None, ..present });
+    let request = ClaimRequest::recorded(live).or(present);
+    if let Some(text) = request.and_then(|request| request.text()) {
+        let annotations = claim.metadata.annotations.get_or_insert_default();
+        annotations.insert(REQUESTED.to_owned(), text);
     }
     claim
 }
 
-/// Whether a member must move from `live` to a claim like `wanted`: the class, the access modes or the volume mode differ, the
-/// operator has requested more bytes than the spec does now, or a migration was requested after `live` was created. A claim that
-/// somebody else has enlarged stays.
-pub(crate) fn must_migrate(live: &PersistentVolumeClaim, wanted: &PersistentVolumeClaim) -> bool {
-    let (Some(is), Some(asked)) = (&live.spec, &wanted.spec) else {
+/// Whether a member must move to a new claim: an EtcdOperation migrates the storage, or the operator has requested another claim
+/// or more bytes than the spec does now. A spec without a storage class accepts every class, and a spec without a size every size.
+pub(crate) fn must_migrate(cluster: &Cluster<'_>, live: &PersistentVolumeClaim) -> bool {
+    let (Some(recorded), Some(mut wanted)) =
+        (ClaimRequest::recorded(live), ClaimRequest::of(cluster))
+    else {
         return false;
     };
-    let differs = |is: &Option<String>, asked: &Option<String>| asked.is_some() && is != asked;
-    let modes = |of: &PersistentVolumeClaimSpec| {
-        let modes = of.access_modes.iter().flatten().cloned();
-        modes.collect::<BTreeSet<_>>()
-    };
-    let bytes = |of: &PersistentVolumeClaim| of.annotations().get(SIZE)?.parse::<u64>().ok();
-    let is_larger = bytes(live)
-        .zip(bytes(wanted))
-        .is_some_and(|(is, asked)| is > asked);
-    let migration = wanted.annotations().get(MIGRATION);
-    differs(&is.storage_class_name, &asked.storage_class_name)
-        || differs(&is.volume_mode, &asked.volume_mode)
-        || modes(is) != modes(asked)
-        || is_larger
-        || migration.is_some_and(|asked| live.annotations().get(MIGRATION) != Some(asked))
-}
-
-/// Returns the last request to migrate all members, as text.
-fn migration(cluster: &Cluster<'_>) -> Option<String> {
-    let at = cluster.resource.requests().migrate_storage;
-    at.map(|at| at.0.to_string())
+    let class = &mut wanted.spec.storage_class_name;
+    if class.is_none() {
+        class.clone_from(&recorded.spec.storage_class_name);
+    }
+    let size = Storage::named_size(cluster.spec().storage.as_ref());
+    let is_larger = size.is_some() && recorded.bytes > wanted.bytes;
+    let migrates = wanted.migration.is_some() && wanted.migration != recorded.migration;
+    migrates || is_larger || wanted.spec != recorded.spec
 }
 
 /// Returns the owners that a claim must have: the cluster, if the policy says that claims are deleted with the cluster,
@@ -126,14 +147,19 @@ pub(crate) fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentV
     let resources = spec.resources.get_or_insert_default();
     let requests = resources.requests.get_or_insert_default();
     requests.insert("storage".to_owned(), Quantity(bytes.to_string()));
-    let annotations = claim.metadata.annotations.get_or_insert_default();
-    annotations.insert(SIZE.to_owned(), bytes.to_string());
+    let recorded = ClaimRequest::recorded(&claim);
+    let recorded = recorded.and_then(|recorded| ClaimRequest { bytes, ..recorded }.text());
+    if let Some(recorded) = recorded {
+        let annotations = claim.metadata.annotations.get_or_insert_default();
+        annotations.insert(REQUESTED.to_owned(), recorded);
+    }
     claim
 }
 
-/// Completes the spec of a claim from `storage`: access modes (`ReadWriteOnce` if nothing names one), storage
-/// class and requested size.
-fn complete(spec: &mut PersistentVolumeClaimSpec, storage: Option<&Storage>) {
+/// Returns the spec of a claim: the template, access modes (`ReadWriteOnce` if nothing names one), storage class and requested
+/// size.
+fn spec(storage: Option<&Storage>) -> Result<PersistentVolumeClaimSpec, ResourceError> {
+    let mut spec = template(storage)?.spec.unwrap_or_default();
     let modes = storage
         .map(|storage| storage.access_modes.clone())
         .unwrap_or_default();
@@ -150,4 +176,13 @@ fn complete(spec: &mut PersistentVolumeClaimSpec, storage: Option<&Storage>) {
         requests: Some(BTreeMap::from([("storage".to_owned(), size)])),
         limits: None,
     });
+    Ok(spec)
+}
+
+/// Returns the template of the user.
+fn template(storage: Option<&Storage>) -> Result<PersistentVolumeClaim, ResourceError> {
+    match storage.and_then(|storage| storage.volume_claim_template.as_ref()) {
+        Some(template) => typed("storage.volumeClaimTemplate", template),
+        None => Ok(PersistentVolumeClaim::default()),
+    }
 }

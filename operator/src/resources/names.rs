@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use witan_crd::{CLUSTER, EtcdCluster, EtcdClusterSpec, RestorePoint, ports};
+use witan_crd::{CLUSTER, EtcdCluster, EtcdClusterSpec, OperationRequest, RestorePoint, ports};
 use witan_plan::model::{Ordinal, PeerTls};
 
 use super::{ResourceError, owner};
@@ -46,10 +46,8 @@ pub(crate) const CLUSTER_ID: &str = "witan.dev/cluster-id";
 pub(crate) const RESTARTED_AT: &str = "witan.dev/restarted-at";
 /// Annotation of the authority's secret: the last request for another authority that was fulfilled.
 pub(crate) const ROTATION: &str = "witan.dev/rotation";
-/// Annotation of a claim: the bytes that the operator has requested for it.
-pub(crate) const SIZE: &str = "witan.dev/size";
-/// Annotation of a claim: the migration of all members that was requested last when the claim was created.
-pub(crate) const MIGRATION: &str = "witan.dev/migration";
+/// Annotation of a claim: what the operator has requested when it created or enlarged the claim.
+pub(crate) const REQUESTED: &str = "witan.dev/requested";
 /// Annotation of an object: the fingerprint of the applied fields.
 pub(crate) const SPEC: &str = "witan.dev/applied";
 /// Annotation of the authority's secret: when it last changed in a rotation.
@@ -72,6 +70,8 @@ pub(crate) struct Cluster<'a> {
     pub(crate) trust: Option<String>,
     /// The backup that its first members begin from.
     pub(crate) restore: Option<RestorePoint>,
+    /// The request of an EtcdOperation that runs.
+    pub(crate) request: Option<OperationRequest>,
     /// Whether pods of this spec were admitted before: a rule that came later must not keep a member from its disk.
     pub(crate) is_admitted: bool,
 }
@@ -92,6 +92,7 @@ impl<'a> Cluster<'a> {
             image: image(&resource.spec, &environment.member_image)?,
             trust: None,
             restore: None,
+            request: resource.requests().operation,
             is_admitted: false,
         })
     }

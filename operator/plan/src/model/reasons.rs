@@ -23,6 +23,10 @@ pub enum Removal {
     Ephemeral,
     /// Its claim cannot become as the spec asks, or an EtcdOperation migrates all members to new claims.
     Migrated,
+    /// It is a learner that does not answer, and its claim is of an earlier spec.
+    OtherClaim,
+    /// It is a learner that does not answer, and a voter must be removed.
+    Blocking,
 }
 
 impl Removal {
@@ -56,6 +60,16 @@ impl Removal {
                 "MemberRemoved",
                 "it has no disk, and its template changed",
                 false,
+            ),
+            Removal::OtherClaim => (
+                "LearnerRemoved",
+                "it does not answer, and its claim is of an earlier spec.storage",
+                false,
+            ),
+            Removal::Blocking => (
+                "LearnerRemoved",
+                "it does not answer, and a voter has to be replaced first",
+                true,
             ),
             Removal::Migrated => (
                 "StorageMigrated",

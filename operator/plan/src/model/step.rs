@@ -50,6 +50,8 @@ pub enum Step {
         ordinal: Ordinal,
         /// `On` gives an `https` URL.
         peer_tls: PeerTls,
+        /// Whether it takes the place of a member in a rolling update.
+        rolling: bool,
     },
     /// Gives a learner its vote.
     Promote(MemberId),
@@ -144,12 +146,21 @@ impl Step {
         !matches!(self, Step::Done | Step::Wait { .. })
     }
 
-    /// Whether the step stops a member for a new template.
+    /// Returns the step as a part of a rolling update.
+    pub(crate) fn of_rollout(mut self) -> Self {
+        if let Step::AddLearner { rolling, .. } = &mut self {
+            *rolling = true;
+        }
+        self
+    }
+
+    /// Whether the step stops or replaces a member in a rolling update.
     pub fn updates(&self) -> bool {
         matches!(
             self,
             Step::DeletePod { reason: Stop::Outdated | Stop::PeerTls, .. }
                 | Step::RemoveMember { reason: Removal::Ephemeral | Removal::Migrated, .. }
+                | Step::AddLearner { rolling: true, .. }
         )
     }
 

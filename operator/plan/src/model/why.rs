@@ -105,7 +105,7 @@ pub const FORKED: &str = "Forked";
 // the longer texts of the table below
 const CANNOT_HIBERNATE: &str = "spec.replicas is 0, and without disks all data would be lost";
 const CANNOT_STOP: &str = "spec.replicas is 0, and the claim of {member} is being deleted: the members are not stopped, because \
-    the disk would be lost. Set spec.replicas to another number until {member} is replaced";
+    the disk would be lost. Set spec.replicas to another number until another member has taken the place of {member}";
 const STORAGE_TOO_SMALL: &str = "the members do not migrate to spec.storage.size, because it is less than twice the size of the data";
 const QUORUM_LOST: &str = "too few voters serve; pods that can come back are started, \
     nothing else is changed";

@@ -32,7 +32,7 @@ impl World {
             Step::StartMember(PodPlan { ordinal, bootstrap, peer_tls, role }) => {
                 self.start(*ordinal, bootstrap, *peer_tls, *role);
             }
-            Step::AddLearner { ordinal, peer_tls } => self.add(*ordinal, *peer_tls),
+            Step::AddLearner { ordinal, peer_tls, .. } => self.add(*ordinal, *peer_tls),
             Step::Promote(id) => self.change(*id, |member| member.learner = false),
             Step::LabelPod { ordinal, role } => {
                 if let Some(pod) = self.pods.get_mut(ordinal) {

@@ -2,8 +2,8 @@
 
 use witan_crd::{EtcdClusterSpec, OpenObject, Storage, UpdateKind, UpdateStrategy};
 
-use super::{cases::cluster, faults::disk, world::World};
-use crate::model::{Obstacle, Removal, Role, Step};
+use super::{cases::cluster, faults::disk, why, world::World};
+use crate::model::{Obstacle, Removal, Role, Step, Stop, Why};
 
 #[test]
 fn changed_storage_replaces_every_member_the_leader_last() {
@@ -79,4 +79,87 @@ fn on_delete_replaces_no_member() {
             matches!(step, Step::AddLearner { .. } | Step::RemoveMember { .. })
         });
     }
+}
+
+/// Two of three vote while a lost member is replaced: the replacement must not be thrown away.
+#[test]
+fn a_learner_that_answers_is_promoted_before_it_migrates() {
+    let mut world = cluster(3);
+    world.claims.get_mut(&1).expect("a claim").lost = true;
+    world.delete_pod(1);
+    let answers = |world: &World, _: &Step| {
+        let mut learners = world.members.iter().filter(|member| member.learner);
+        learners.any(|learner| world.answers(learner))
+    };
+    assert!(world.run(200, answers), "{:#?}", world.last());
+    world.class += 1;
+    world.taken.clear();
+    let promoted = world.run(100, |_, step| matches!(step, Step::Promote(_)));
+    assert!(promoted && !world.took(|step| matches!(step, Step::RemoveMember { .. })));
+}
+
+/// The nodes have room for three members alone, and one of them is lost.
+#[test]
+fn a_learner_that_cannot_start_keeps_no_voter_from_being_replaced() {
+    let mut world = cluster(3);
+    world.class += 1;
+    world.elapse(20);
+    assert!(world.run(50, |world, _| world.pods.contains_key(&3)));
+    world.pods.get_mut(&3).expect("a pod").obstacle = Some(Obstacle::Unschedulable);
+    world.claims.get_mut(&1).expect("a claim").lost = true;
+    world.delete_pod(1);
+    world.taken.clear();
+    let removed = world.run(100, |_, step| {
+        matches!(step, Step::RemoveMember { reason: Removal::DiskLost, .. })
+    });
+    assert!(removed, "{:#?}", world.last());
+    let blocking =
+        |step: &Step| matches!(step, Step::RemoveMember { reason: Removal::Blocking, .. });
+    assert!(world.took(blocking));
+}
+
+#[test]
+fn claims_without_room_for_the_data_delay_nothing_else() {
+    let mut world = cluster(3);
+    world.class += 1;
+    world.elapse(20);
+    let planned = |world: &World| {
+        let mut seen = world.observe();
+        for member in &mut seen.membership.as_mut().expect("a list").members {
+            member.db_size = 5 << 30;
+        }
+        for at in seen.ordinals.values_mut() {
+            at.claim.as_mut().expect("a claim").requested_bytes = 100 << 30;
+        }
+        world.plan(&seen)
+    };
+    let step = planned(&world);
+    assert_eq!(why(&step), Some(&Why::StorageTooSmall), "{step:?}");
+    world.template += 1;
+    let step = planned(&world);
+    assert!(
+        matches!(step, Step::DeletePod { reason: Stop::Outdated, .. }),
+        "{step:?}"
+    );
+}
+
+/// The disk of a voter would be gone with its pod, and that of a learner is worth nothing.
+#[test]
+fn a_condemned_disk_of_a_voter_delays_hibernation() {
+    let mut world = cluster(3);
+    world.claims.get_mut(&1).expect("a claim").deleting = true;
+    world.spec.replicas = 0;
+    world.waits_for(&Why::CannotStop(1));
+    let id = world.member(1).expect("a member").id;
+    world
+        .members
+        .iter_mut()
+        .find(|member| member.id == id)
+        .expect("it")
+        .learner = true;
+    let step = world.pass();
+    assert!(
+        matches!(step, Step::DeletePod { reason: Stop::Hibernated, .. }),
+        "{step:?}"
+    );
 }

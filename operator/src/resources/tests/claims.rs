@@ -3,71 +3,100 @@
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
 use super::{
-    super::{applied_to, must_migrate},
+    super::{applied_to, must_migrate, names::REQUESTED},
     *,
 };
 
-fn claim_of(storage: &Value, requests: &Value) -> PersistentVolumeClaim {
+/// A cluster with this storage while the EtcdOperation `migration` runs.
+fn stored<T>(storage: &Value, migration: Option<&str>, with: impl FnOnce(&Cluster<'_>) -> T) -> T {
     let mut resource = resource(json!({"storage": storage}));
-    let status = json!({"requests": requests});
+    let running = migration.map(|uid| json!({"name": "move", "uid": uid, "migrateStorage": true}));
+    let status = json!({"requests": {"operation": running}});
     resource.status = serde_json::from_value(status).expect("a status");
-    claim(&cluster(resource), 0, PeerTls::Off).expect("a claim")
+    with(&cluster(resource))
+}
+
+fn claim_of(cluster: &Cluster<'_>) -> PersistentVolumeClaim {
+    claim(cluster, 0, PeerTls::Off).expect("a claim")
 }
 
 #[test]
 fn a_claim_that_cannot_follow_the_spec_must_migrate() {
-    let none = json!({});
-    let first = json!({"migrateStorage": "2026-01-02T03:04:05Z"});
-    let later = json!({"migrateStorage": "2026-01-02T03:04:06Z"});
     let slow = json!({"size": "8Gi", "storageClassName": "slow"});
     let fast = json!({"size": "8Gi", "storageClassName": "fast"});
+    let larger = json!({"size": "9Gi", "storageClassName": "slow"});
+    let smaller = json!({"size": "7Gi", "storageClassName": "slow"});
+    let modes =
+        json!({"size": "8Gi", "storageClassName": "slow", "accessModes": ["ReadWriteOncePod"]});
     let template = |class| json!({"volumeClaimTemplate": {"spec": {"storageClassName": class, "resources": {"requests": {"storage": "8Gi"}}}}});
-    for (is, wanted, expected) in [
-        ((&slow, &none), (&slow, &none), false),
-        ((&slow, &none), (&fast, &none), true),
-        ((&slow, &none), (&template("slow"), &none), false),
-        ((&slow, &none), (&template("fast"), &none), true),
-        // any class will do
-        ((&slow, &none), (&json!({"size": "8Gi"}), &none), false),
+    for (before, after, expected) in [
+        ((&slow, None), (&slow, None), false),
+        ((&slow, None), (&fast, None), true),
+        ((&slow, None), (&template("slow"), None), false),
+        ((&slow, None), (&template("fast"), None), true),
+        // any class will do, and any size
+        ((&slow, None), (&json!({"size": "8Gi"}), None), false),
         (
-            (&slow, &none),
-            (&json!({"size": "9Gi", "storageClassName": "slow"}), &none),
+            (&larger, None),
+            (&json!({"volumeClaimTemplate": {}}), None),
             false,
         ),
-        (
-            (&slow, &none),
-            (&json!({"size": "7Gi", "storageClassName": "slow"}), &none),
-            true,
-        ),
-        (
-            (&slow, &none),
-            (
-                &json!({"size": "8Gi", "accessModes": ["ReadWriteOncePod"]}),
-                &none,
-            ),
-            true,
-        ),
-        ((&slow, &none), (&slow, &first), true),
-        ((&slow, &first), (&slow, &first), false),
-        ((&slow, &first), (&slow, &later), true),
+        ((&slow, None), (&larger, None), false),
+        ((&slow, None), (&smaller, None), true),
+        ((&slow, None), (&modes, None), true),
+        ((&slow, None), (&slow, Some("first")), true),
+        ((&slow, Some("first")), (&slow, Some("first")), false),
+        ((&slow, Some("first")), (&slow, Some("second")), true),
+        // the operation has ended
+        ((&slow, Some("first")), (&slow, None), false),
     ] {
-        let (live, wanted) = (claim_of(is.0, is.1), claim_of(wanted.0, wanted.1));
-        assert_eq!(must_migrate(&live, &wanted), expected, "{is:?} {wanted:?}");
-        // an apply changes neither what the claim is nor what it was created for
-        let applied = applied_to(&live, wanted.clone());
-        assert_eq!(applied.spec, live.spec);
-        assert_eq!(must_migrate(&applied, &wanted), expected, "applied");
+        let live = stored(before.0, before.1, claim_of);
+        stored(after.0, after.1, |cluster| {
+            assert_eq!(
+                must_migrate(cluster, &live),
+                expected,
+                "{before:?} {after:?}"
+            );
+            // an apply changes neither what the claim is nor what was requested
+            let applied = applied_to(&live, claim_of(cluster));
+            assert_eq!(applied.spec, live.spec);
+            assert_eq!(must_migrate(cluster, &applied), expected, "applied");
+        });
     }
 }
 
-/// An autoscaler of volumes enlarges claims beyond the spec.
+/// Velero maps storage classes, a webhook changes them, and an autoscaler enlarges claims.
 #[test]
-fn a_claim_that_somebody_else_has_enlarged_stays() {
-    let wanted = claim_of(&json!({"size": "8Gi"}), &json!({}));
-    let mut live = wanted.clone();
-    let size = json!({"requests": {"storage": "12Gi"}});
-    live.spec.get_or_insert_default().resources = serde_json::from_value(size).expect("a size");
-    assert!(!must_migrate(&live, &wanted));
-    let by_the_operator = grown(wanted.clone(), 12 << 30);
-    assert!(must_migrate(&by_the_operator, &wanted));
+fn a_claim_that_somebody_else_has_changed_stays() {
+    let storage = json!({"size": "8Gi", "storageClassName": "slow"});
+    stored(&storage, None, |cluster| {
+        let mut live = claim_of(cluster);
+        let other = json!({"storageClassName": "other", "accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "12Gi"}}});
+        live.spec = serde_json::from_value(other).expect("a spec");
+        assert!(!must_migrate(cluster, &live));
+        let by_the_operator = grown(claim_of(cluster), 12 << 30);
+        assert!(must_migrate(cluster, &by_the_operator));
+    });
+}
+
+#[test]
+fn a_claim_without_a_record_gets_that_of_the_present_spec() {
+    let storage = json!({"size": "8Gi"});
+    let mut live = stored(&storage, None, claim_of);
+    live.metadata
+        .annotations
+        .get_or_insert_default()
+        .remove(REQUESTED);
+    stored(&storage, Some("first"), |cluster| {
+        assert!(!must_migrate(cluster, &live));
+        let applied = applied_to(&live, claim_of(cluster));
+        assert!(
+            must_migrate(cluster, &applied),
+            "it was not created for the migration"
+        );
+    });
+    stored(&json!({"size": "4Gi"}), None, |cluster| {
+        let applied = applied_to(&live, claim_of(cluster));
+        assert!(!must_migrate(cluster, &applied));
+    });
 }
