@@ -7,7 +7,7 @@
 use witan_crd::{RestorePhase, RestoreStatus, ordinal};
 
 use super::{idle, pass::Pass, soon};
-use crate::model::{Ordinal, Step, Stop, Why};
+use crate::model::{Ordinal, Part, Step, Stop, Why};
 
 /// Returns the next step of a restore in its phase `Stopping`: stop pods, set disks aside, then begin the new members
 /// or go back to earlier disks. `None` if no restore is in this phase.
@@ -23,6 +23,10 @@ pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
     }
     if let Some(step) = set_aside(pass, restore) {
         return Some(step);
+    }
+    // a claim that has lost its labels is a disk that must be kept, too
+    if let Some(wait) = pass.wait_for_names(|part| matches!(part, Part::Claim(_))) {
+        return Some(wait);
     }
     let members = pass.spec.members();
     Some(match restore.source {

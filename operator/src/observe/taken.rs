@@ -1,7 +1,7 @@
 //! Finds names of a cluster's objects that belong to other objects. Those have no label to list them by, so the missing
 //! parts are looked up one by one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
 use k8s_openapi::api::{
@@ -77,7 +77,15 @@ fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     } else {
         0
     };
-    let of_members = (0..last).flat_map(|ordinal| {
+    // members that were replaced have higher ordinals
+    let known = cluster
+        .resource
+        .status
+        .iter()
+        .flat_map(|status| &status.members);
+    let known = known.filter_map(|member| Ordinal::try_from(member.ordinal?).ok());
+    let ordinals: BTreeSet<Ordinal> = (0..last).chain(known).collect();
+    let of_members = ordinals.into_iter().flat_map(|ordinal| {
         let pod = (!objects.pods.contains_key(&ordinal)).then_some(Part::Pod(ordinal));
         let claim = durable && !objects.claims.contains_key(&ordinal);
         pod.into_iter().chain(claim.then_some(Part::Claim(ordinal)))
@@ -109,4 +117,23 @@ async fn get<K: Object>(
     let found = found.map_err(cannot("read objects of its names of the cluster"))?;
     let others = found.filter(|found| ownership(cluster, found) != Ownership::Ours);
     Ok(others.map(|found| holder(cluster, &found)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{cluster, environment};
+
+    /// Its claim may have lost its labels.
+    #[test]
+    fn the_objects_of_every_known_member_are_looked_up() {
+        let status = json!({"members": [{"name": "orders-7", "ordinal": 7}]});
+        let resource = cluster(&json!({"spec": {"replicas": 1}, "status": status}));
+        let resource = serde_json::from_value(resource).expect("an EtcdCluster");
+        let named = Cluster::new(&resource, environment("witan:1.0.0")).expect("a cluster");
+        let missing = missing(&named, &Objects::default());
+        assert!(missing.contains(&Part::Claim(7)) && missing.contains(&Part::Pod(7)));
+    }
 }

@@ -69,6 +69,7 @@ impl World {
                 self.with_claim(*ordinal, |claim| {
                     claim.peer_tls = *peer_tls;
                     claim.served |= served;
+                    claim.unlabelled = false;
                 });
             }
             Step::GrowClaim { ordinal, bytes } => {

@@ -20,7 +20,7 @@ impl World {
     }
 
     fn fault(&mut self, ordinal: Ordinal, ordinals: &[Ordinal]) {
-        match self.random.below(28) {
+        match self.random.below(29) {
             0 | 1 => self.kill(ordinal),
             2 => self.with_pod(ordinal, |pod| pod.ended = true),
             3 if self.may_lose(ordinal) => self.with_pod(ordinal, |pod| pod.broken = true),
@@ -58,6 +58,11 @@ impl World {
             24 => self.toggle_retention(),
             25 | 26 if self.spec.is_durable() => self.class += 1,
             27 => {
+                if let Some(claim) = self.claims.get_mut(&ordinal) {
+                    claim.unlabelled = true;
+                }
+            }
+            28 => {
                 self.forked = match self.forked {
                     None => Some(ordinal),
                     Some(_) => None,
@@ -77,6 +82,9 @@ impl World {
         self.spec.replicas = self.spec.replicas.max(1);
         self.fenced.clear();
         self.forked = None;
+        for claim in self.claims.values_mut() {
+            claim.unlabelled = false;
+        }
         self.missing_secret = false;
         self.refuses = None;
         self.template += u32::from(self.bad_template.take().is_some());

@@ -252,6 +252,13 @@ impl World {
             !silent || !self.answers(member),
             "a member that answers is never removed: {step:?}"
         );
+        let whole = claim.is_some_and(|claim| {
+            !claim.lost && !claim.deleting && !claim.retired && claim.data == Some(id)
+        });
+        assert!(
+            reason != Removal::DiskLost || !whole,
+            "its disk is lost: {step:?}"
+        );
         let damaged = claim.is_some_and(|claim| claim.damaged) && self.spec.is_durable();
         assert!(
             reason != Removal::BadDisk || damaged,

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use witan_crd::MemberStatus;
 
-use super::world::{CLUSTER_ID, FakePod, World};
+use super::world::{CLUSTER_ID, FakeClaim, FakePod, World};
 use crate::model::{
-    BudgetSeen, ClaimSeen, ClusterReport, MemberSeen, Membership, ObjectState, Observed, Obstacle,
-    Ordinal, OrdinalSeen, PodPhase, PodSeen, Refusal,
+    BudgetSeen, ClaimSeen, ClusterReport, Holder, MemberSeen, Membership, ObjectState, Observed,
+    Obstacle, Ordinal, OrdinalSeen, Part, PodPhase, PodSeen, Refusal,
 };
 
 impl World {
@@ -17,7 +17,19 @@ impl World {
         for (ordinal, pod) in &self.pods {
             ordinals.entry(*ordinal).or_default().pod = Some(self.pod_seen(*ordinal, pod));
         }
-        for (ordinal, claim) in &self.claims {
+        let is_shown =
+            |at: &Ordinal, claim: &FakeClaim| !claim.unlabelled || self.pods.contains_key(at);
+        let shown = self.claims.iter().filter(|(at, claim)| is_shown(at, claim));
+        let hidden = self
+            .claims
+            .iter()
+            .filter(|(at, claim)| !is_shown(at, claim));
+        let holder =
+            |ordinal: &Ordinal| Holder { object: format!("data-{ordinal}"), ending: false };
+        let taken = hidden
+            .map(|(at, _)| (Part::Claim(*at), holder(at)))
+            .collect();
+        for (ordinal, claim) in shown {
             ordinals.entry(*ordinal).or_default().claim = Some(ClaimSeen {
                 deleting: claim.deleting,
                 overdue: claim.deleting
@@ -33,7 +45,8 @@ impl World {
                 served: claim.served,
                 other_owner: claim.owned != self.owns_claims(),
                 must_migrate: claim.class != self.class,
-                state: match self.status.cluster_id.is_some() && !claim.served {
+                state: match claim.unlabelled || (self.status.cluster_id.is_some() && !claim.served)
+                {
                     true => ObjectState::Outdated,
                     false => ObjectState::Current,
                 },
@@ -52,6 +65,7 @@ impl World {
             deleting: false,
             generation: 1,
             ordinals,
+            taken,
             membership: self.membership(),
             client_service: state(self.services),
             peer_service: state(self.services),

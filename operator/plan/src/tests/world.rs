@@ -59,6 +59,8 @@ pub(super) struct FakeClaim {
     pub(super) damaged: bool,
     pub(super) peer_tls: PeerTls,
     pub(super) bytes: u64,
+    /// It has lost its labels: only a pod that mounts it shows that it is a disk of the cluster.
+    pub(super) unlabelled: bool,
     /// The storage class at the time of its creation.
     pub(super) class: u32,
 }
