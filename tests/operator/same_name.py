@@ -124,9 +124,9 @@ class SameName:
                 self.api.delete(path)
             self.until_ready("without the others' objects", name)
         finally:
+            self.remove(name)
             for path in theirs:
                 self.api.delete(path)
-            self.remove(name)
 
     def named_services(self):
         """Services under names that the spec gives: one of another owner is left alone, and clients reach the cluster and each member by

@@ -25,7 +25,7 @@ use crate::api_client::{
     tls::{ClientTlsError, TlsClient},
 };
 
-/// The largest message of a watch or a snapshot. etcd splits watch messages at `--max-request-bytes`. A revision larger
+/// The largest message of a watch, a snapshot or a list of leases. etcd splits watch messages at `--max-request-bytes`. A revision larger
 /// than an entry of the log is not copied.
 const PART_BYTES_MAX: usize = 4 * COMMAND_BYTES_MAX;
 
@@ -159,7 +159,9 @@ impl SourceSession<'_> {
 
     /// All leases, in ascending order.
     pub(super) async fn leases(&self) -> Result<Vec<LeaseId>, SourceError> {
-        let mut client = self.session.client(LeaseClient::with_origin);
+        // a lease takes 12 bytes, and gRPC's default of 4 MiB would end at 350,000 leases
+        let client = self.session.client(LeaseClient::with_origin);
+        let mut client = client.max_decoding_message_size(PART_BYTES_MAX);
         let asked = client.lease_leases(self.session.request(LeaseLeasesRequest {}));
         let answered = self.in_time(asked).await?;
         let mut leases: Vec<LeaseId> = answered.leases.iter().map(|l| LeaseId(l.id)).collect();
