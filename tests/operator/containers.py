@@ -60,7 +60,7 @@ class Containers:
         self.world, self.api, self.folder = world, world.api, world.folder
         network = {"cniVersion": "0.4.0", "name": "pods", "plugins": [{
             "type": "bridge", "bridge": "pods", "isGateway": True, "ipMasq": False,
-            "ipam": {"type": "host-local", "dataDir": f"{self.folder}/cni-ipam", "ranges": [[{"subnet": "10.244.0.0/24", "rangeStart": "10.244.0.10"}]], "routes": [{"dst": "0.0.0.0/0"}]},
+            "ipam": {"type": "host-local", "dataDir": f"{self.folder}/cni-ipam", "ranges": [[{"subnet": "10.244.0.0/16", "rangeStart": "10.244.0.10"}]], "routes": [{"dst": "0.0.0.0/0"}]},
         }]}
         os.makedirs(world.path("cni"))
         world.write("cni/10-pods.conflist", json.dumps(network))

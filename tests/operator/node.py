@@ -122,5 +122,5 @@ class Nodes:
 def prepare_network():
     """The bridge of all pods, inside of the namespaces that `run` has made."""
     shell("ip", "link", "add", "pods", "type", "bridge")
-    shell("ip", "addr", "add", f"{ADDRESS}/24", "dev", "pods")
+    shell("ip", "addr", "add", f"{ADDRESS}/16", "dev", "pods")
     shell("ip", "link", "set", "pods", "up")

@@ -87,7 +87,7 @@ class Pod(threading.Thread):
         shell("ip", "netns", "add", net)
         shell("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", net)
         shell("ip", "link", "set", link, "master", "pods", "up")
-        shell("ip", "-n", net, "addr", "add", f"{ip}/24", "dev", "eth0")
+        shell("ip", "-n", net, "addr", "add", f"{ip}/16", "dev", "eth0")
         shell("ip", "-n", net, "link", "set", "eth0", "up")
         shell("ip", "-n", net, "link", "set", "lo", "up")
         shell("ip", "-n", net, "route", "add", "default", "via", ADDRESS)

@@ -73,14 +73,12 @@ impl ClaimRequest {
         let storage = cluster.spec().storage.as_ref();
         let mut spec = spec(storage).ok()?;
         spec.resources = None;
-        let migrates = cluster
-            .request
-            .iter()
-            .filter(|request| request.migrate_storage);
+        let request = cluster.request.as_ref();
+        let request = request.filter(|request| request.migrate_storage);
         Some(Self {
             spec,
             bytes: Storage::requested(storage).bytes()?,
-            migration: migrates.map(|request| request.uid.clone()).next(),
+            migration: request.map(|request| request.uid.clone()),
         })
     }
 
