@@ -139,6 +139,9 @@ pub struct MemberStatus {
     /// Since when it does not answer, while others do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub silent_since: Option<Time>,
+    /// Since when the alarm CORRUPT is raised for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrupt_since: Option<Time>,
     /// The last index of its log that it has applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raft_index: Option<i64>,

@@ -1,6 +1,6 @@
 //! The shared facts of the checks of a plan: the arguments, and the state of a cluster whose quorum serves.
 
-use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, Span, UpdateKind, quorum};
+use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, MemberStatus, Span, UpdateKind, quorum};
 
 use super::{disks, idle, soon, surge};
 use crate::model::{
@@ -10,9 +10,6 @@ use crate::model::{
 
 /// A pod that is not ready for this long is not only waiting for an election.
 const STUCK_SECONDS: i64 = 15;
-
-/// The condition of the report about alarms.
-const ALARM_ACTIVE: &str = "AlarmActive";
 
 /// The arguments of a plan.
 #[derive(Clone, Copy)]
@@ -126,17 +123,6 @@ impl<'a> Pass<'a> {
         // a proxy between may terminate TLS
         let own = member.filter(|member| !member.foreign_address);
         own.is_some_and(|member| uses_tls(member) != (pod.peer_tls == PeerTls::On))
-    }
-
-    /// Whether the status condition `AlarmActive` is `True` and made its last transition at least `seconds`
-    /// ago, as of the time of this pass.
-    pub(super) fn alarmed_for(&self, seconds: i64) -> bool {
-        let mut conditions = self.status.conditions.iter();
-        conditions.any(|condition| {
-            let since = condition.last_transition_time.0.as_second();
-            let active = condition.type_ == ALARM_ACTIVE && condition.status == "True";
-            active && self.seen.now.saturating_sub(since) >= seconds
-        })
     }
 
     /// Whether the operator may stop pods for a new template: the spec asks for rolling updates, and the step of
@@ -266,17 +252,28 @@ impl<'a> Joined<'a> {
     /// Whether a member has not answered for this long, as the status records it. Time in which no operator looked does
     /// not count: it may have answered then.
     pub(super) fn silent_for(&self, ordinal: Ordinal, span: &Span) -> bool {
-        let known = self.pass.status.members.iter();
-        let since = known
-            .filter(|known| {
-                known
-                    .ordinal
-                    .is_some_and(|at| u32::try_from(at) == Ok(ordinal))
-            })
-            .find_map(|known| known.silent_since.as_ref());
+        let known = self.known(ordinal);
+        let since = known.and_then(|known| known.silent_since.as_ref());
         since.is_some_and(|since| {
             let since = since.0.as_second().max(self.pass.seen.acting_since);
             self.now().saturating_sub(since) >= span.seconds()
+        })
+    }
+
+    /// Whether the alarm CORRUPT has been raised for a member for this long, as the status records it.
+    pub(super) fn corrupt_for(&self, ordinal: Ordinal, seconds: i64) -> bool {
+        let known = self.known(ordinal);
+        let since = known.and_then(|known| known.corrupt_since.as_ref());
+        since.is_some_and(|since| self.now().saturating_sub(since.0.as_second()) >= seconds)
+    }
+
+    /// Returns the member of an ordinal in the status.
+    fn known(&self, ordinal: Ordinal) -> Option<&'a MemberStatus> {
+        let mut known = self.pass.status.members.iter();
+        known.find(|known| {
+            known
+                .ordinal
+                .is_some_and(|at| u32::try_from(at) == Ok(ordinal))
         })
     }
 

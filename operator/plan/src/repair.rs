@@ -240,7 +240,7 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDec
     if member.corrupt {
         return match joined.pass.spec.self_healing().on_corruption {
             // A member rebuilds itself from the leader without a change of membership.
-            OnCorruption::Replace if !joined.pass.alarmed_for(REBUILD_SECONDS) => {
+            OnCorruption::Replace if !joined.corrupt_for(ordinal, REBUILD_SECONDS) => {
                 VoterDecision::Wait(soon(Why::Corrupt(ordinal)))
             }
             OnCorruption::Replace => VoterDecision::Remove(Removal::Corrupt),

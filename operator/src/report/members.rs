@@ -33,6 +33,7 @@ pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
             phase: Some(member_phase(seen, ordinal, member)),
             reason: reason(seen, ordinal),
             silent_since: silent_since(of.before, member, seen.now),
+            corrupt_since: corrupt_since(of.before, member, seen.now),
             ..reported
         }
     });
@@ -93,11 +94,25 @@ fn silent_since(
     now: UnixSeconds,
 ) -> Option<Time> {
     let silent = member.filter(|member| !member.answers)?;
-    let id = Some(format!("{:x}", silent.id));
-    let known = before.members.iter().find(|known| known.id == id);
-    known
-        .and_then(|known| known.silent_since.clone())
-        .or_else(|| Some(time(now)))
+    let known = known(before, silent).and_then(|known| known.silent_since.clone());
+    known.or_else(|| Some(time(now)))
+}
+
+/// Returns since when the alarm CORRUPT is raised for a member: the time in the present status, or now.
+fn corrupt_since(
+    before: &EtcdClusterStatus,
+    member: Option<&MemberSeen>,
+    now: UnixSeconds,
+) -> Option<Time> {
+    let corrupt = member.filter(|member| member.corrupt)?;
+    let known = known(before, corrupt).and_then(|known| known.corrupt_since.clone());
+    known.or_else(|| Some(time(now)))
+}
+
+/// Returns a member in the present status.
+fn known<'a>(before: &'a EtcdClusterStatus, member: &MemberSeen) -> Option<&'a MemberStatus> {
+    let id = Some(format!("{:x}", member.id));
+    before.members.iter().find(|known| known.id == id)
 }
 
 /// Returns the phase of an ordinal for `status.members`: `Fenced`, `Pending` (no pod), `Provisioning`, `Learner`,

@@ -273,6 +273,22 @@ fn a_corrupt_member_is_replaced_and_its_alarm_lowered() {
     assert!(world.taken.contains(&Step::DisarmCorrupt(id)));
 }
 
+/// The alarm of another member takes no time from it.
+#[test]
+fn each_corrupt_member_has_its_own_time_to_rebuild() {
+    let mut world = cluster(5);
+    world.members[1].corrupt = true;
+    world.run(15, |_, _| false);
+    let (second, began) = (world.members[2].id, world.now);
+    world.members[2].corrupt = true;
+    let removed = world.run(
+        200,
+        |_, step| matches!(step, Step::RemoveMember { id, .. } if *id == second),
+    );
+    assert!(removed && world.now - began >= 60, "{}", world.now - began);
+    assert_eq!(removals(&world), [Removal::Corrupt, Removal::Corrupt]);
+}
+
 #[test]
 fn a_corrupt_member_that_rebuilds_itself_stays() {
     let mut world = cluster(3);

@@ -280,17 +280,26 @@ impl World {
             "a member has its time to come back: {step:?}"
         );
         if reason == Removal::NodeLost {
-            let patience = healing.node_lost_after.map(|span| span.seconds());
-            let known = self.status.members.iter();
-            let since = known
-                .filter(|known| known.id == Some(format!("{id:x}")))
-                .find_map(|known| known.silent_since.as_ref());
-            let silent = since.map(|since| seen.now - since.0.as_second().max(seen.acting_since));
-            assert!(
-                patience.is_some() && silent >= patience,
-                "its node is given up as the spec says: {step:?}"
-            );
+            self.judge_node_lost(step, id, seen);
         }
+    }
+
+    /// Asserts that a node has not reported for as long as the spec permits.
+    fn judge_node_lost(&self, step: &Step, id: MemberId, seen: &Observed) {
+        let patience = self
+            .spec
+            .self_healing()
+            .node_lost_after
+            .map(|span| span.seconds());
+        let known = self.status.members.iter();
+        let since = known
+            .filter(|known| known.id == Some(format!("{id:x}")))
+            .find_map(|known| known.silent_since.as_ref());
+        let silent = since.map(|since| seen.now - since.0.as_second().max(seen.acting_since));
+        assert!(
+            patience.is_some() && silent >= patience,
+            "its node is given up as the spec says: {step:?}"
+        );
     }
 
     /// Asserts that a stop leaves a quorum, unless there are only one or two voters.

@@ -30,27 +30,7 @@ impl World {
             .map(|(at, _)| (Part::Claim(*at), holder(at)))
             .collect();
         for (ordinal, claim) in shown {
-            ordinals.entry(*ordinal).or_default().claim = Some(ClaimSeen {
-                deleting: claim.deleting,
-                overdue: claim.deleting
-                    && self.pods.get(ordinal).is_some_and(|pod| self.is_late(pod)),
-                lost: claim.lost,
-                retired: claim.retired,
-                held: claim.held,
-                remade: claim.remade,
-                peer_tls: claim.peer_tls,
-                requested_bytes: claim.bytes,
-                refused_bytes: None,
-                refusal: String::new(),
-                served: claim.served,
-                other_owner: claim.owned != self.owns_claims(),
-                must_migrate: claim.class != self.class,
-                state: match claim.unlabelled || (self.status.cluster_id.is_some() && !claim.served)
-                {
-                    true => ObjectState::Outdated,
-                    false => ObjectState::Current,
-                },
-            });
+            ordinals.entry(*ordinal).or_default().claim = Some(self.claim_seen(*ordinal, claim));
         }
         let state = |there: bool| {
             if there {
@@ -90,6 +70,29 @@ impl World {
             self.authority.show(&mut seen);
         }
         seen
+    }
+
+    fn claim_seen(&self, ordinal: Ordinal, claim: &FakeClaim) -> ClaimSeen {
+        let unserved = self.status.cluster_id.is_some() && !claim.served;
+        ClaimSeen {
+            deleting: claim.deleting,
+            overdue: claim.deleting && self.pods.get(&ordinal).is_some_and(|pod| self.is_late(pod)),
+            lost: claim.lost,
+            retired: claim.retired,
+            held: claim.held,
+            remade: claim.remade,
+            peer_tls: claim.peer_tls,
+            requested_bytes: claim.bytes,
+            refused_bytes: None,
+            refusal: String::new(),
+            served: claim.served,
+            other_owner: claim.owned != self.owns_claims(),
+            must_migrate: claim.class != self.class,
+            state: match claim.unlabelled || unserved {
+                true => ObjectState::Outdated,
+                false => ObjectState::Current,
+            },
+        }
     }
 
     fn refusals(&self) -> Vec<Refusal> {
@@ -195,32 +198,29 @@ impl World {
             .collect()
     }
 
-    /// Notes since when each member does not answer, while others do.
-    pub(super) fn report_silence(&mut self) {
+    /// Notes since when each member does not answer, while others do, and since when each is corrupt.
+    pub(super) fn report_members(&mut self) {
         let before = std::mem::take(&mut self.status.members);
         if !self.members.iter().any(|member| self.serves(member)) {
             return;
         }
         let shown = self.members.iter().map(|member| {
             let id = Some(format!("{:x}", member.id));
-            let is_learner = member.learner;
-            if self.answers(member) {
-                return MemberStatus { id, is_learner, ..MemberStatus::default() };
-            }
             let known = before.iter().find(|known| known.id == id).cloned();
-            let known = known.filter(|known| known.silent_since.is_some());
-            let now = Some(Time(
-                jiff::Timestamp::from_second(self.now).unwrap_or_default(),
-            ));
-            known.unwrap_or_else(|| MemberStatus {
+            let known = known.unwrap_or_default();
+            let now = Time(jiff::Timestamp::from_second(self.now).unwrap_or_default());
+            let silent = known.silent_since.unwrap_or_else(|| now.clone());
+            let corrupt = known.corrupt_since.unwrap_or(now);
+            MemberStatus {
                 id,
                 ordinal: member
                     .ordinal
                     .and_then(|ordinal| i32::try_from(ordinal).ok()),
-                silent_since: now,
-                is_learner,
+                silent_since: (!self.answers(member)).then_some(silent),
+                corrupt_since: member.corrupt.then_some(corrupt),
+                is_learner: member.learner,
                 ..MemberStatus::default()
-            })
+            }
         });
         self.status.members = shown.collect();
     }

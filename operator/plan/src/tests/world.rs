@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, Retention, quorum};
 
 use super::{authority::Authority, random::Random, why};
@@ -273,20 +272,6 @@ impl World {
         }
         self.report_recovery();
         self.report_restore();
-        self.report_silence();
-        let corrupt = self.members.iter().any(|member| member.corrupt);
-        if !corrupt {
-            self.status.conditions.clear();
-        } else if self.status.conditions.is_empty() {
-            let since = jiff::Timestamp::from_second(self.now).unwrap_or_default();
-            self.status.conditions.push(Condition {
-                type_: "AlarmActive".to_owned(),
-                status: "True".to_owned(),
-                reason: "Raised".to_owned(),
-                message: String::new(),
-                last_transition_time: Time(since),
-                observed_generation: None,
-            });
-        }
+        self.report_members();
     }
 }
