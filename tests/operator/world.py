@@ -85,6 +85,8 @@ class World:
             "--bind-address=0.0.0.0", f"--secure-port={API_PORT}", "--advertise-address=192.0.2.10",
             "--tls-cert-file=apiserver.crt", "--tls-private-key-file=apiserver.key", "--client-ca-file=ca.crt",
             "--authorization-mode=RBAC", "--token-auth-file=tokens.csv", "--service-cluster-ip-range=10.96.0.0/16",
+            # as OpenShift does: who sets an owner needs rights to its finalizers
+            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
             "--audit-policy-file=audit.json", "--audit-log-path=audit.log", "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=sa.key",
             "--service-account-signing-key-file=sa.key", "--kubelet-preferred-address-types=InternalIP",
             "--kubelet-client-certificate=kubelet-client.crt", "--kubelet-client-key=kubelet-client.key",
