@@ -213,12 +213,12 @@ pub struct Requests {
     /// The operation that replaces a member, recovers the quorum or migrates the storage. Its request ends with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationRequest>,
-    /// When the last restart of all members was requested.
+    /// UID of the last EtcdOperation that restarts all members.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub restart: Option<Time>,
-    /// When the last renewal of the certificates and their authority was requested.
+    pub restart: Option<String>,
+    /// UID of the last EtcdOperation that renews the certificates and their authority.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rotate_certificates: Option<Time>,
+    pub rotate_certificates: Option<String>,
 }
 
 impl Requests {

@@ -2,7 +2,6 @@
 //!
 //! Verbs that the plan carries out are recorded in `status.requests` of the EtcdCluster, and wait for the plan.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use witan_crd::{
     CertificateRole, EtcdOperation, EtcdOperationStatus, OperationRequest, RecoveryPhase, Requests,
@@ -149,8 +148,6 @@ pub(super) fn advance(
 ) -> Next {
     let status = &operation.status.clone().unwrap_or_default();
     let own = || request(cluster, |after| after.operation = request_of(operation));
-    // a later request of the same kind serves this operation as well
-    let later = |found: Option<Time>| found.max(status.started_at.clone());
     let watch = || Next::Watch(progress(cluster));
     match verb {
         Verb::ConsistencyCheck => Next::Compare,
@@ -172,7 +169,7 @@ pub(super) fn advance(
         Verb::Restart | Verb::MigrateStorage if on_delete(cluster) => {
             Next::End(Err(ON_DELETE.to_owned()))
         }
-        Verb::Restart => request(cluster, |after| after.restart = later(after.restart.take()))
+        Verb::Restart => request(cluster, |after| after.restart = operation.uid())
             .or_else(|| ended(settled(cluster, seen, true), "all members were restarted"))
             .unwrap_or_else(watch),
         Verb::MigrateStorage => own()
@@ -184,10 +181,7 @@ pub(super) fn advance(
         Verb::RotateCertificates => {
             let rests = !seen.authority.asked && seen.authority.rotation == Rotation::Rest;
             let text = "all members have certificates of the next authority, and trust no other";
-            let asks = |after: &mut Requests| {
-                after.rotate_certificates = later(after.rotate_certificates.take());
-            };
-            request(cluster, asks)
+            request(cluster, |after| after.rotate_certificates = operation.uid())
                 .or_else(|| ended(rests && settled(cluster, seen, true), text))
                 .unwrap_or_else(watch)
         }

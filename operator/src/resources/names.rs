@@ -42,8 +42,8 @@ pub(crate) const RETIRED: &str = "witan.dev/retired";
 /// Annotation of a claim: the id of the cluster whose data it holds. A claim without it never held that of a cluster that
 /// a quorum has served.
 pub(crate) const CLUSTER_ID: &str = "witan.dev/cluster-id";
-/// Annotation of a pod: when the last restart of all members was requested.
-pub(crate) const RESTARTED_AT: &str = "witan.dev/restarted-at";
+/// Annotation of a pod: the last EtcdOperation that restarts all members.
+pub(crate) const RESTART: &str = "witan.dev/restart";
 /// Annotation of the authority's secret: the last request for another authority that was fulfilled.
 pub(crate) const ROTATION: &str = "witan.dev/rotation";
 /// Annotation of a claim: what the operator has requested when it created or enlarged the claim.

@@ -18,7 +18,7 @@ use witan_plan::model::{Bootstrap, PeerTls, PodPlan};
 use super::{
     ResourceError, fingerprint, flags,
     merge::{merged, typed},
-    names::{Cluster, PEER_TLS, RESTARTED_AT, ROLE, START, TEMPLATE, TRUST},
+    names::{Cluster, PEER_TLS, RESTART, ROLE, START, TEMPLATE, TRUST},
     pod_template, restore, store, word,
 };
 
@@ -84,8 +84,8 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let annotations = metadata.annotations.get_or_insert_default();
     let evict = "cluster-autoscaler.kubernetes.io/safe-to-evict";
     annotations.insert(evict.to_owned(), "true".to_owned());
-    if let Some(at) = cluster.resource.requests().restart {
-        annotations.insert(RESTARTED_AT.to_owned(), at.0.to_string());
+    if let Some(operation) = cluster.resource.requests().restart {
+        annotations.insert(RESTART.to_owned(), operation);
     }
     if let Some(trust) = &cluster.trust {
         annotations.insert(TRUST.to_owned(), trust.clone());

@@ -51,12 +51,8 @@ const OPERATOR_USER: &str = "root";
 pub(crate) fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, ResourceError> {
     let [certificate, key] = new_authority(cluster, now)?;
     let files = [certificate.clone(), key, certificate];
-    Ok(of_authority(
-        cluster,
-        files,
-        None,
-        rotation::requested(cluster),
-    ))
+    let request = cluster.resource.requests().rotate_certificates;
+    Ok(of_authority(cluster, files, None, request))
 }
 
 /// Makes a new authority; returns its certificate and its key in PEM.

@@ -20,12 +20,6 @@ const OVERLAP: &str = "24h";
 
 const PEM_END: &str = "-----END CERTIFICATE-----\n";
 
-/// Returns the last request for another authority, as text.
-pub(super) fn requested(cluster: &Cluster<'_>) -> Option<String> {
-    let at = cluster.resource.requests().rotate_certificates;
-    at.map(|at| at.0.to_string())
-}
-
 /// Returns the secret of the authority with its rotation one step further.
 pub(crate) fn rotated(
     cluster: &Cluster<'_>,
@@ -48,7 +42,7 @@ pub(crate) fn rotated(
         Rotation::Rest => ([signer.clone(), key, signer], None),
     };
     let request = match to {
-        Rotation::Introduced => requested(cluster),
+        Rotation::Introduced => cluster.resource.requests().rotate_certificates,
         Rotation::Switched | Rotation::Rest => present.annotations().get(ROTATION).cloned(),
     };
     let mut secret = of_authority(cluster, files, next, request);
@@ -79,7 +73,12 @@ pub(crate) fn succeeding(
     let next = new_authority(cluster, now)?;
     let trusted = format!("{former}{}", next[0]);
     let files = [former.to_owned(), String::new(), trusted];
-    let mut made = of_authority(cluster, files, Some(next), requested(cluster));
+    let mut made = of_authority(
+        cluster,
+        files,
+        Some(next),
+        cluster.resource.requests().rotate_certificates,
+    );
     let annotations = made.metadata.annotations.get_or_insert_default();
     annotations.insert(ROTATED_AT.to_owned(), at.to_string());
     Ok(Some(made))
@@ -115,7 +114,7 @@ pub(crate) fn renewed(
 pub(crate) fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> AuthoritySeen {
     let is = |file| value(secret, file).is_ok();
     let same = value(secret, "tls.crt").ok() == value(secret, "ca.crt").ok();
-    let wanted = requested(cluster);
+    let wanted = cluster.resource.requests().rotate_certificates;
     let overlap = cluster.resource.annotations().get(AUTHORITY_OVERLAP);
     // no schema checks an annotation: an invalid duration must not mean that there is no overlap
     let overlap = overlap.and_then(|text| Span::parse(text));
