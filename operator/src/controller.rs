@@ -253,7 +253,7 @@ impl<M: Members> Operator<M> {
         (stores, logged.boxed())
     }
 
-    /// Observes a cluster: its objects, its secrets and the reports of its members. Sets `trust` and `request` of
+    /// Observes a cluster: its objects, its secrets and the reports of its members. Sets `trust` and `active_request` of
     /// `cluster`. `fresh` reads the secrets now instead of using cached ones.
     pub(crate) async fn observe(
         &self,
@@ -263,7 +263,7 @@ impl<M: Members> Operator<M> {
     ) -> Result<Observation, PassError> {
         let secrets = self.secrets.of(&self.client, cluster, fresh).await?;
         cluster.trust = secrets.trust.clone();
-        cluster.request = requests::running(&self.client, cluster).await?;
+        cluster.active_request = requests::active_request(&self.client, cluster).await?;
         let mut observation = observe(cluster, objects, secrets, &self.members).await;
         let Observation { seen, objects, .. } = &mut observation;
         explain_mounts(&self.client, seen, objects).await;

@@ -243,7 +243,7 @@ pub(crate) async fn observe<M: Members>(
         )
     };
     let resource = cluster.resource;
-    let request = cluster.request.as_ref();
+    let request = cluster.active_request.as_ref();
     let now = Timestamp::now().as_second();
     let seen = Observed {
         now,

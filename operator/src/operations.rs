@@ -107,7 +107,7 @@ impl<M: Members> Operations<M> {
         if !runs && let Some(refusal) = once::refused(operation, &cluster, Timestamp::now()) {
             return self.refuse(operation, Some(&cluster), refusal).await;
         }
-        // those that wait for another one ask no member
+        // a blocked operation does not contact members
         if !runs && let Some(why) = self.ahead(operation).await? {
             return self.refuse_or_hold(operation, &cluster, why).await;
         }
@@ -290,7 +290,9 @@ impl<M: Members> Operations<M> {
         if operation.spec.recover_quorum.is_none() {
             return self.hold(operation, Some(cluster), why).await;
         }
-        let text = format!("{why}; a recovery does not wait: create it again after that");
+        let text = format!(
+            "{why}; a recovery does not wait: create it again under another name after that"
+        );
         self.end(operation, Some(cluster), Err(text)).await
     }
 

@@ -91,7 +91,7 @@ pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClust
         restored_from: of.before.restored_from.clone(),
         restored_revision: of.before.restored_revision,
         requests: Requests {
-            operation: of.cluster.request.clone(),
+            operation: of.cluster.active_request.clone(),
             ..of.before.requests.clone()
         },
         recovery: recovery(of, seen),

@@ -9,11 +9,11 @@ use crate::{
 };
 
 /// Returns the request of an EtcdOperation; `None` if the EtcdOperation has ended or was deleted.
-pub(crate) async fn running(
+pub(crate) async fn active_request(
     client: &kube::Client,
     cluster: &Cluster<'_>,
 ) -> Result<Option<OperationRequest>, ApiFailure> {
-    let Some(request) = cluster.request.clone() else {
+    let Some(request) = cluster.active_request.clone() else {
         return Ok(None);
     };
     let what = "read the EtcdOperation of a request";
@@ -58,7 +58,9 @@ mod tests {
             if let Some(change) = &change {
                 fake.put(with(operation.clone(), change));
             }
-            let found = running(&fake.client(), &named).await.expect("an answer");
+            let found = active_request(&fake.client(), &named)
+                .await
+                .expect("an answer");
             assert_eq!(found.is_some(), runs, "{change:?}");
         }
     }

@@ -171,7 +171,7 @@ def check_restricted(pod: dict) -> None:
 # What the operator's code asks for, and nothing else is granted: get also says whose an object is that has a name of the
 # cluster's; patch is an apply, or a label.
 USED = {
-    "etcdclusters": {"get", "list", "watch", "patch"},
+    "etcdclusters": {"get", "list", "watch"},
     "etcdclusters/status": {"patch"},
     "etcdclusters/finalizers": {"update"},
     "etcdbackups": {"get", "list", "watch", "create", "delete"},
@@ -188,7 +188,7 @@ USED = {
     "persistentvolumeclaims": {"get", "list", "watch", "create", "patch", "delete"},
     "services": {"get", "list", "watch", "create", "patch"},
     "poddisruptionbudgets": {"get", "list", "watch", "create", "patch", "delete"},
-    "secrets": {"get", "create", "patch"},
+    "secrets": {"get", "create", "patch", "delete"},
     "certificates": {"get", "create", "patch", "delete"},
     "events": {"create", "patch", "list"},
 }
@@ -212,7 +212,7 @@ def check_roles(documents: list[dict]) -> None:
     for role in objects(documents, "Role") + objects(documents, "ClusterRole"):
         for rule in role["rules"]:
             assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"], f"{role['metadata']['name']}: {rule}"
-            assert "secrets" not in rule["resources"] or set(rule["verbs"]) == {"get", "create", "patch"}, rule
+            assert "secrets" not in rule["resources"] or set(rule["verbs"]) == {"get", "create", "patch", "delete"}, rule
 
 
 def check_operator() -> None:

@@ -32,7 +32,7 @@ ACCOUNT = "system:serviceaccount:witan-system:witan-operator"
 
 # what the operator's account may not do, wherever it watches
 FORBIDDEN = [
-    ("list", "", "secrets", ""), ("watch", "", "secrets", ""), ("delete", "", "secrets", ""), ("list", "cert-manager.io", "certificates", ""), ("create", "", "pods", "exec"), ("get", "", "pods", "log"),
+    ("list", "", "secrets", ""), ("watch", "", "secrets", ""), ("list", "cert-manager.io", "certificates", ""), ("create", "", "pods", "exec"), ("get", "", "pods", "log"),
     ("list", "", "nodes", ""), ("create", "rbac.authorization.k8s.io", "roles", ""), ("delete", "witan.dev", "etcdclusters", ""),
     ("create", "witan.dev", "etcdclusters", ""), ("create", "apps", "deployments", ""), ("update", "", "persistentvolumes", ""),
     ("impersonate", "", "users", ""), ("create", "", "serviceaccounts", "token"), ("delete", "", "namespaces", ""),

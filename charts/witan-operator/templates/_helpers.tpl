@@ -76,12 +76,8 @@ annotations:
 {{/* What the operator may do in the namespaces that it serves. */}}
 {{- define "witan-operator.rules" -}}
 - apiGroups: [witan.dev]
-  resources: [etcdbackupschedules]
+  resources: [etcdclusters, etcdbackupschedules]
   verbs: [get, list, watch]
-# operations set the annotations by which people ask for the same
-- apiGroups: [witan.dev]
-  resources: [etcdclusters]
-  verbs: [get, list, watch, patch]
 # those that have ended are deleted after a time
 - apiGroups: [witan.dev]
   resources: [etcdoperations]
@@ -110,10 +106,11 @@ annotations:
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
-# no list and no watch: the operator reads the secrets that an EtcdCluster names, and writes its certificates
+# no list and no watch: the operator reads the secrets that an EtcdCluster names, and writes its certificates. It deletes none, but
+# OwnerReferencesPermissionEnforcement (OpenShift) asks for the right when a secret gets an owner
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, create, patch]
+  verbs: [get, create, patch, delete]
 # Certificates of cert-manager, for clusters that ask for them; where it is not installed the rule means nothing
 - apiGroups: [cert-manager.io]
   resources: [certificates]

@@ -1,4 +1,4 @@
-//! `EtcdOperation`: one thing that a person asks of a cluster, and what came of it.
+//! `EtcdOperation`: a one-time operation on a cluster, and its result.
 
 #![expect(
     clippy::duplicated_attributes,
@@ -218,10 +218,10 @@ impl EtcdOperationSpec {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EtcdOperationStatus {
-    /// The action, as the field of the spec names it.
+    /// The name of the verb, such as `MoveLeader`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verb: Option<String>,
-    /// Human-readable summary.
+    /// The stage of the operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<OperationPhase>,
     /// When it began. It is recorded before anything is changed.

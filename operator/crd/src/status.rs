@@ -263,7 +263,7 @@ pub struct RecoveryStatus {
 pub enum RecoveryPhase {
     /// The others are stopped, and the member starts alone.
     Running,
-    /// A quorum serves. The annotation has no effect any more; without it the next one has.
+    /// A quorum serves. The record is removed when the EtcdOperation has ended.
     Done,
 }
 

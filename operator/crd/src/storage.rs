@@ -27,14 +27,14 @@ pub struct Storage {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub storage_class_name: Option<String>,
-    /// Access modes of the claims; ReadWriteOnce if not set.
+    /// Access modes of the claims; ReadWriteOnce if not set. If they change, members are replaced by members with new claims.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub access_modes: Vec<AccessMode>,
     /// `Memory` keeps the data in memory, `size` bytes at most: a member loses it with its pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub medium: Option<Medium>,
-    /// Whole claim (metadata and spec) instead of `size`.
+    /// Whole claim (metadata and spec) instead of `size`. If its spec changes, members are replaced by members with new claims.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume_claim_template: Option<OpenObject>,
     /// A directory of the node instead of a claim: a member loses its data with its pod.

@@ -38,8 +38,9 @@ pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Whether a new claim would be as large as the present one, or hold the data twice: a checkpoint is written beside the one before.
-pub(super) fn has_room(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
+/// Whether a new claim is at least as large as the present one, or twice the size of the data: the server writes a checkpoint
+/// before it deletes the former one.
+pub(super) fn new_claim_fits(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
     let bytes = Storage::requested(joined.pass.spec.storage.as_ref()).bytes();
     let present = joined
         .pass
@@ -51,7 +52,7 @@ pub(super) fn has_room(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
 /// Waits for a person if members do not migrate because a new claim has no room for the data.
 pub(super) fn too_small(joined: &Joined<'_>) -> Option<Step> {
     let mut own = joined.own().map(|(ordinal, _)| ordinal);
-    own.any(|ordinal| joined.pass.must_migrate(ordinal) && !has_room(joined, ordinal))
+    own.any(|ordinal| joined.pass.must_migrate(ordinal) && !new_claim_fits(joined, ordinal))
         .then(|| idle(Why::StorageTooSmall))
 }
 

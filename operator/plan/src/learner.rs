@@ -31,13 +31,13 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     }
     // one that was added before a restore may find a claim of the restored cluster in its place
     let claim = joined.pass.claim(ordinal);
-    let set_aside = claim.is_some_and(|claim| claim.retired) && !member.answers;
-    if set_aside || lost_disk(joined, ordinal, member) {
+    let on_retired_claim = claim.is_some_and(|claim| claim.retired) && !member.answers;
+    if on_retired_claim || lost_disk(joined, ordinal, member) {
         return remove(Removal::DiskLost);
     }
     // its claim may name a storage class that does not exist
-    if joined.migrates(ordinal) && joined.pass.may_update() && !member.answers {
-        return remove(Removal::OtherClaim);
+    if joined.can_migrate(ordinal) && joined.pass.may_update() && !member.answers {
+        return remove(Removal::LearnerOnOldClaim);
     }
     // A learner's pod is not ready: etcd's readiness is that of a voter.
     if member.healthy && has_caught_up(joined, member) {

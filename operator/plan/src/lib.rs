@@ -38,7 +38,7 @@ pub const SOON: Duration = Duration::from_secs(2);
 /// Returns the next step. The same arguments always give the same step.
 pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed) -> Step {
     let pass = Pass { spec, status, seen };
-    // nothing may come before the ownership of claims, but the end of the cluster
+    // only the deletion of the cluster precedes the ownership of claims
     let early = stop::deleting(&pass)
         .or_else(|| disks::own(&pass))
         .or_else(|| stop::paused(&pass))
@@ -58,7 +58,7 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
     step
 }
 
-/// Returns the next step of a cluster without a quorum. A recovery that cannot begin keeps nobody from coming back.
+/// Returns the next step of a cluster without a quorum. Members can return while a recovery cannot begin.
 fn without_quorum(pass: &Pass<'_>) -> Step {
     let Some(step) = recover::step(pass) else {
         return bootstrap::bring_back(pass);

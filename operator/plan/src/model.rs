@@ -225,8 +225,8 @@ pub struct ClaimSeen {
     pub state: ObjectState,
     /// The cluster owns it and must not, or must own it and does not.
     pub other_owner: bool,
-    /// Its member is replaced by one with a new claim: the spec asks for another class, another access mode or a smaller size, which
-    /// no claim can follow, or a later EtcdOperation `migrateStorage` has begun.
+    /// Its member is replaced by one with a new claim: the spec asks for another claim or a smaller size, which no claim can follow, or
+    /// an EtcdOperation `migrateStorage` runs that began later.
     pub must_migrate: bool,
 }
 

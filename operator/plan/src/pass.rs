@@ -219,8 +219,8 @@ impl<'a> Joined<'a> {
     }
 
     /// Whether another member with a new claim takes the place of this one.
-    pub(super) fn migrates(&self, ordinal: Ordinal) -> bool {
-        self.pass.must_migrate(ordinal) && disks::has_room(self, ordinal)
+    pub(super) fn can_migrate(&self, ordinal: Ordinal) -> bool {
+        self.pass.must_migrate(ordinal) && disks::new_claim_fits(self, ordinal)
     }
 
     /// Whether there are more members than wanted.
@@ -288,7 +288,7 @@ impl<'a> Joined<'a> {
         let best = can.max_by_key(|voter| {
             let updated = voter.ordinal.is_some_and(|ordinal| {
                 let pod = self.pass.pod(ordinal);
-                pod.is_some_and(|pod| !pod.outdated) && !self.migrates(ordinal)
+                pod.is_some_and(|pod| !pod.outdated) && !self.can_migrate(ordinal)
             });
             (updated, voter.raft_index, std::cmp::Reverse(voter.id))
         })?;

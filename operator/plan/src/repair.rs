@@ -199,7 +199,7 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
                 }
                 if let Some(learner) = learner.filter(|_| reason != Removal::ScaleIn) {
                     if learner::cannot_start(joined, learner) {
-                        let reason = Removal::Blocking;
+                        let reason = Removal::StuckLearner;
                         return Some(Step::RemoveMember { id: learner.id, reason });
                     }
                     wait = wait.or(Some(idle(Why::CannotReplace(ordinal))));

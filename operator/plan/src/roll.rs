@@ -13,7 +13,7 @@ use super::{
 };
 use crate::model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why};
 
-/// Returns the next step of a rolling change; `None` if all pods are up to date. The caller has checked that
+/// Returns the next step of a rolling change; `None` if all members are up to date, or if updates are not permitted. The caller has checked that
 /// all members serve.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let spec = joined.pass.spec;
@@ -46,7 +46,7 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     advance(joined, &due)
 }
 
-/// A member whose pod differs from the spec.
+/// A member whose pod or claim differs from the spec.
 struct Due<'a> {
     ordinal: Ordinal,
     member: &'a MemberSeen,
@@ -66,14 +66,14 @@ pub(super) fn replaces(joined: &Joined<'_>) -> bool {
     rolling && has_copies && due.any(|due| due.replaced.is_some())
 }
 
-/// Returns the pending changes of a member; `None` if its pod is up to date, or missing.
+/// Returns the pending changes of a member; `None` if its pod and its claim are up to date, or its pod is missing.
 fn differs<'a>(
     joined: &Joined<'a>,
     (ordinal, member): (Ordinal, &'a MemberSeen),
 ) -> Option<Due<'a>> {
     let pod = joined.pass.pod(ordinal)?;
     let peer_tls = next_peer_tls(joined, pod);
-    let migrates = joined.migrates(ordinal);
+    let migrates = joined.can_migrate(ordinal);
     (pod.outdated || peer_tls.is_some() || migrates).then_some(Due {
         ordinal,
         member,

@@ -5,7 +5,7 @@ use witan_crd::{EtcdCluster, EtcdOperation, Verb};
 
 use super::record::now;
 
-/// Seconds within which an operation that stops all members records that, by default: later nobody expects it.
+/// Default deadline, in seconds, for an operation to begin to stop all members.
 const ACTIVE_DEADLINE_S: i64 = 3600;
 
 /// Returns the text about an operation whose `activeDeadlineSeconds` are over; `None` before, without a limit, and once members
@@ -35,7 +35,7 @@ pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Opti
         Verb::MoveLeader(_) | Verb::ConsistencyCheck => "nothing was changed",
     };
     let progress = operation.status.as_ref()?.progress.clone();
-    let progress = progress.map(|last| format!("; at last: {last}"));
+    let progress = progress.map(|last| format!("; last progress: {last}"));
     Some(format!(
         "it has not {} within {limit} s (spec.activeDeadlineSeconds); {rest}{}",
         if stops_all {

@@ -7,7 +7,7 @@ use witan_crd::{
     CertificateRole, EtcdOperation, EtcdOperationStatus, OperationRequest, RecoveryPhase, Requests,
     RestoreStatus, UpdateKind, Verb,
 };
-use witan_plan::model::{MemberId, MemberSeen, Membership, Observed, Rotation};
+use witan_plan::model::{MemberId, MemberSeen, Membership, Observed, OrdinalSeen, Rotation};
 
 use super::restore::{self, UNFINISHED};
 use crate::{observe::is_issued, resources::Cluster};
@@ -164,16 +164,26 @@ pub(super) fn advance(
                 "another member has taken the place of {} (id {id})",
                 of.name
             );
-            ended(settled(cluster, seen, false), text).unwrap_or_else(watch)
+            ended(settled(cluster, seen, |_| true), text).unwrap_or_else(watch)
         }
-        Verb::Restart | Verb::MigrateStorage if on_delete(cluster) => {
+        Verb::Restart | Verb::MigrateStorage | Verb::RotateCertificates if on_delete(cluster) => {
             Next::End(Err(ON_DELETE.to_owned()))
         }
         Verb::Restart => request(cluster, |after| after.restart = operation.uid())
-            .or_else(|| ended(settled(cluster, seen, true), "all members were restarted"))
+            .or_else(|| {
+                ended(
+                    settled(cluster, seen, is_updated),
+                    "all members were restarted",
+                )
+            })
             .unwrap_or_else(watch),
         Verb::MigrateStorage => own()
-            .or_else(|| ended(settled(cluster, seen, true), "all members have new claims"))
+            .or_else(|| {
+                ended(
+                    settled(cluster, seen, has_migrated),
+                    "all members have new claims",
+                )
+            })
             .unwrap_or_else(watch),
         Verb::RotateCertificates if !is_issued(cluster, CertificateRole::Authority) => {
             Next::End(Err(NO_CERTIFICATES.to_owned()))
@@ -182,7 +192,7 @@ pub(super) fn advance(
             let rests = !seen.authority.asked && seen.authority.rotation == Rotation::Rest;
             let text = "all members have certificates of the next authority, and trust no other";
             request(cluster, |after| after.rotate_certificates = operation.uid())
-                .or_else(|| ended(rests && settled(cluster, seen, true), text))
+                .or_else(|| ended(rests && settled(cluster, seen, is_updated), text))
                 .unwrap_or_else(watch)
         }
         Verb::RecoverQuorum(of) => {
@@ -227,7 +237,10 @@ fn confirmed(seen: &Observed) -> Option<&Membership> {
 
 /// Begins a recovery, if no quorum serves and no other operation recovers it.
 fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Start {
-    if cluster.resource.ordinal(survivor).is_none() {
+    let status = cluster.resource.status.as_ref();
+    let members = status.map(|status| &status.members[..]).unwrap_or_default();
+    let is_listed = members.is_empty() || members.iter().any(|member| member.name == survivor);
+    if cluster.resource.ordinal(survivor).is_none() || !is_listed {
         let name = &cluster.name;
         return Start::End(Err(format!("{survivor} is no member of {name}")));
     }
@@ -235,7 +248,6 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
         let text = "a quorum serves: there is nothing to recover, and a lost member is replaced by replaceMember";
         return Start::End(Err(text.to_owned()));
     }
-    let status = cluster.resource.status.as_ref();
     let recorded = status.and_then(|status| status.recovery.as_ref());
     let is_done = recorded.is_some_and(|one| one.phase == RecoveryPhase::Done);
     // a recovery whose survivor cannot start continues with another one
@@ -323,21 +335,32 @@ fn recorded_member(status: &EtcdOperationStatus) -> MemberId {
     u64::from_str_radix(id, 16).unwrap_or_default()
 }
 
-/// Whether as many members as the spec asks for vote and serve from pods that stay; with `updated`, from pods with the
-/// present template and claims that stay.
-pub(super) fn settled(cluster: &Cluster<'_>, seen: &Observed, updated: bool) -> bool {
+/// Whether as many members as the spec asks for vote and serve from pods that stay, and those of pods of this cluster are
+/// `current`.
+pub(super) fn settled(
+    cluster: &Cluster<'_>,
+    seen: &Observed,
+    current: impl Fn(&OrdinalSeen) -> bool,
+) -> bool {
     confirmed(seen).is_some_and(|list| {
         let all = list.members.len() == cluster.spec().members() as usize;
         all && list.members.iter().all(|member| {
-            let pod = member.ordinal.and_then(|ordinal| seen.pod(ordinal));
+            let own = member.ordinal.and_then(|at| seen.ordinals.get(&at));
+            let pod = own.and_then(|own| own.pod.as_ref());
             let stays = pod.is_none_or(|pod| pod.ready && !pod.deleting);
-            let claim = member.ordinal.and_then(|ordinal| seen.claim(ordinal));
-            let current = pod.is_none_or(|pod| !pod.outdated)
-                && claim.is_none_or(|claim| !claim.must_migrate);
-            let current = current || !updated;
-            member.healthy && !member.learner && stays && current
+            member.healthy && !member.learner && stays && own.is_none_or(&current)
         })
     })
+}
+
+/// Whether the pod of an ordinal has the present template.
+pub(super) fn is_updated(own: &OrdinalSeen) -> bool {
+    own.pod.as_ref().is_none_or(|pod| !pod.outdated)
+}
+
+/// Whether the claim of an ordinal stays.
+fn has_migrated(own: &OrdinalSeen) -> bool {
+    own.claim.as_ref().is_none_or(|claim| !claim.must_migrate)
 }
 
 /// Returns what the operator does to the cluster now, as its status says.

@@ -74,7 +74,7 @@ pub(super) fn refused(
         {
             let (asked, made) = (asked.0, made.0);
             let text = format!(
-                "it was created at {asked}, before EtcdCluster {name} ({made}). If it is meant for this EtcdCluster, create it again"
+                "it was created at {asked}, before EtcdCluster {name} ({made}). If it is meant for this EtcdCluster, create it again under another name"
             );
             return refusal("ClusterIsYounger", text);
         }
@@ -94,7 +94,7 @@ pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Refusa
     let waited = waited.and_then(|status| status.message.as_ref());
     let waited = waited.map(|why| format!(". The last reason: {why}"));
     let text = format!(
-        "it did not begin within {limit} s of its creation (spec.startDeadlineSeconds), and nothing was changed{}. Create it again",
+        "it did not begin within {limit} s of its creation (spec.startDeadlineSeconds), and nothing was changed{}. Create it again under another name",
         waited.unwrap_or_default()
     );
     refusal("StartDeadlineExceeded", text)

@@ -89,7 +89,7 @@ pub(super) fn was_replaced(
     (*before != now).then(|| {
         format!(
             "{name} is another member now: its id was {before} when the operation was created, and is {now}. To replace {name}, create \
-             the operation again"
+             the operation again under another name"
         )
     })
 }

@@ -12,7 +12,7 @@ use witan_crd::{
 use witan_plan::model::{Observed, Ordinal};
 
 use super::{
-    decide::{Next, Start, managed, progress, settled},
+    decide::{Next, Start, is_updated, managed, progress, settled},
     record::now,
 };
 use crate::{observe::FoundBackup, resources::Cluster};
@@ -176,7 +176,7 @@ pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Obse
         RestorePhase::Starting if record.source.is_some() => {
             Next::Watch(format!("{}; {GO_BACK}", progress(cluster)))
         }
-        RestorePhase::Done if settled(cluster, seen, true) => Next::Compare,
+        RestorePhase::Done if settled(cluster, seen, is_updated) => Next::Compare,
         RestorePhase::Stopping | RestorePhase::Starting | RestorePhase::Done => {
             Next::Watch(progress(cluster))
         }

@@ -321,3 +321,14 @@ async fn a_migration_is_requested_until_its_operation_ends() {
     says(failed.message, "OnDelete");
     assert_eq!(request(), Value::Null);
 }
+
+#[tokio::test]
+async fn a_recovery_from_nobody_fails_at_once() {
+    let fake = FakeApi::default();
+    let members = json!([{"name": "orders-0", "id": "a0"}]);
+    fake.put_cluster(&json!({"status": {"members": members}}));
+    ask(&fake, "lost", &early(), &recovery());
+    let failed = pass(&fake, &started(&fake), "lost").await;
+    assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
+    says(failed.message, "orders-1 is no member");
+}

@@ -73,7 +73,7 @@ impl ClaimRequest {
         let storage = cluster.spec().storage.as_ref();
         let mut spec = spec(storage).ok()?;
         spec.resources = None;
-        let request = cluster.request.as_ref();
+        let request = cluster.active_request.as_ref();
         let request = request.filter(|request| request.migrate_storage);
         Some(Self {
             spec,

@@ -71,7 +71,7 @@ pub(crate) struct Cluster<'a> {
     /// The backup that its first members begin from.
     pub(crate) restore: Option<RestorePoint>,
     /// The request of an EtcdOperation that runs.
-    pub(crate) request: Option<OperationRequest>,
+    pub(crate) active_request: Option<OperationRequest>,
     /// Whether pods of this spec were admitted before: a rule that came later must not keep a member from its disk.
     pub(crate) is_admitted: bool,
 }
@@ -92,7 +92,7 @@ impl<'a> Cluster<'a> {
             image: image(&resource.spec, &environment.member_image)?,
             trust: None,
             restore: None,
-            request: resource.requests().operation,
+            active_request: resource.requests().operation,
             is_admitted: false,
         })
     }

@@ -23,10 +23,10 @@ pub enum Removal {
     Ephemeral,
     /// Its claim cannot become as the spec asks, or an EtcdOperation migrates all members to new claims.
     Migrated,
-    /// It is a learner that does not answer, and its claim is of an earlier spec.
-    OtherClaim,
+    /// It is a learner that does not answer, and its claim must be replaced.
+    LearnerOnOldClaim,
     /// It is a learner that does not answer, and a voter must be removed.
-    Blocking,
+    StuckLearner,
 }
 
 impl Removal {
@@ -58,15 +58,15 @@ impl Removal {
             ),
             Removal::Ephemeral => (
                 "MemberRemoved",
-                "it has no disk, and its template changed",
+                "it has no disk, and its template or peer TLS changed",
                 false,
             ),
-            Removal::OtherClaim => (
+            Removal::LearnerOnOldClaim => (
                 "LearnerRemoved",
-                "it does not answer, and its claim is of an earlier spec.storage",
+                "it does not answer, and its claim must be replaced",
                 false,
             ),
-            Removal::Blocking => (
+            Removal::StuckLearner => (
                 "LearnerRemoved",
                 "it does not answer, and a voter has to be replaced first",
                 true,

@@ -106,11 +106,12 @@ pub const FORKED: &str = "Forked";
 const CANNOT_HIBERNATE: &str = "spec.replicas is 0, and without disks all data would be lost";
 const CANNOT_STOP: &str = "spec.replicas is 0, and the claim of {member} is being deleted: the members are not stopped, because \
     the disk would be lost. Set spec.replicas to another number until another member has taken the place of {member}";
-const STORAGE_TOO_SMALL: &str = "the members do not migrate to spec.storage.size, because it is less than twice the size of the data";
+const STORAGE_TOO_SMALL: &str = "the members do not move to smaller claims, because spec.storage requests less than twice the size of the data: request a \
+    larger size";
 const QUORUM_LOST: &str = "too few voters serve; pods that can come back are started, \
     nothing else is changed";
 const CANNOT_RECOVER: &str = "too few voters serve, and the survivor {member} of the EtcdOperation has no \
-    vote, no disk, or a fence: create one whose survivor is a voter that has its disk";
+    vote, no disk, or a fence: delete the EtcdOperation, and create one under another name whose survivor votes and has its disk";
 const FOREIGN_VOTERS: &str = "too few voters serve, and some voters are no pods of this cluster, so that nothing says whether they \
     have ended: no new cluster is forced from {member}";
 const STILL_LISTED: &str = "the leader has removed {member}, and another member lists it: its pod and disk are kept until all \
@@ -118,7 +119,7 @@ const STILL_LISTED: &str = "the leader has removed {member}, and another member 
 const RECOVERING: &str = "member {member} starts alone: see the log of its pod if this lasts";
 const DATA_LOST: &str = "the disks of all members are lost: restore a backup into a new cluster";
 const OLD_DISKS: &str = "disks of an earlier cluster of this name exist, and spec.bootstrap.restore asks for a backup: delete \
-    their claims to restore it, or create the EtcdCluster without spec.bootstrap.restore to go on with their data";
+    their claims to restore it, or create the EtcdCluster without spec.bootstrap.restore to keep their data";
 const CERT_MANAGER_MISSING: &str =
     "cert-manager is not installed: the API server knows no Certificates";
 const ROLLOUT_QUEUED: &str = "the members are updated after other clusters: \
@@ -235,7 +236,7 @@ impl Why {
             Why::CertManagerMissing => warn.all("CertManagerMissing", CERT_MANAGER_MISSING),
             Why::GrowthRefused(at) => {
                 let said = seen.claim(*at).map_or("", |claim| claim.refusal.as_str());
-                let text = "the claim of {member} cannot grow to spec.storage.size";
+                let text = "the claim of {member} cannot grow to the size in spec.storage";
                 let help = "an EtcdOperation with migrateStorage replaces the members by members with larger claims";
                 warn.pod(*at, "StorageNotResized", format!("{text}: {said}; {help}"))
             }
@@ -299,7 +300,7 @@ fn quorum_lost(cluster: &str, seen: &Observed) -> String {
         return QUORUM_LOST.to_owned();
     };
     format!(
-        "{QUORUM_LOST}. If the disks of the others are lost for good: {cluster}-{ordinal} answers and has the log up to \
+        "{QUORUM_LOST}. If the disks of the others are lost for good: {cluster}-{ordinal} answers and has applied the log up to \
          index {index}; an EtcdOperation with recoverQuorum and the survivor {cluster}-{ordinal} forces a new cluster from it"
     )
 }

@@ -231,7 +231,9 @@ impl World {
         let highest = ordinals.all(|other| other <= ordinal);
         let silent = match reason {
             Removal::Asked | Removal::Corrupt | Removal::Ephemeral => return,
-            Removal::OtherClaim | Removal::Blocking => panic!("a learner alone: {step:?}"),
+            Removal::LearnerOnOldClaim | Removal::StuckLearner => {
+                panic!("a learner alone: {step:?}")
+            }
             Removal::Migrated => {
                 let migrates = claim.is_some_and(|claim| claim.class != self.class);
                 assert!(migrates, "its claim has another storage class: {step:?}");

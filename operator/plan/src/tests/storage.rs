@@ -113,8 +113,12 @@ fn a_learner_that_cannot_start_keeps_no_voter_from_being_replaced() {
         matches!(step, Step::RemoveMember { reason: Removal::DiskLost, .. })
     });
     assert!(removed, "{:#?}", world.last());
-    let blocking =
-        |step: &Step| matches!(step, Step::RemoveMember { reason: Removal::Blocking, .. });
+    let blocking = |step: &Step| {
+        matches!(
+            step,
+            Step::RemoveMember { reason: Removal::StuckLearner, .. }
+        )
+    };
     assert!(world.took(blocking));
 }
 
