@@ -78,8 +78,8 @@ pub struct EtcdClusterStatus {
     /// URL of the snapshot that the first members begin from, recorded before the first pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored_from: Option<String>,
-    /// The revision up to which the changes after that snapshot were restored. Of a time it is the one that the first member has
-    /// found, and later ones restore up to it, too.
+    /// The revision up to which the changes after that snapshot were restored. For a time, the first member determines it, and the
+    /// other members restore to the same revision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored_revision: Option<i64>,
     /// The requests of EtcdOperations. Only the operator writes them.

@@ -326,7 +326,7 @@ fn forked(cluster: &str, seen: &Observed) -> String {
         names.collect::<Vec<_>>().join(", ")
     };
     format!(
-        "two quorums serve, or served, under one cluster id, each without members of the other: {} apart from {}. Nothing is changed. \
+        "the cluster has split: {} and {} each have, or had, a quorum under the same cluster ID. Nothing is changed. \
          Stop the clients, compare both sides, and delete the claims and then the pods of the side that you give up \
          (docs/operating/runbook.md#two-histories)",
         names(&apart),
