@@ -49,9 +49,7 @@ pub(crate) fn claim(
     claim.spec.get_or_insert_default().resources = resources;
     let annotations = claim.metadata.annotations.get_or_insert_default();
     annotations.insert(PEER_TLS.to_owned(), word(peer_tls));
-    if let Some(request) = ClaimRequest::of(cluster).and_then(|request| request.text()) {
-        annotations.insert(REQUESTED.to_owned(), request);
-    }
+    record(&mut claim, ClaimRequest::of(cluster));
     Ok(claim)
 }
 
@@ -85,9 +83,13 @@ impl ClaimRequest {
     fn recorded(claim: &PersistentVolumeClaim) -> Option<Self> {
         serde_json::from_str(claim.annotations().get(REQUESTED)?).ok()
     }
+}
 
-    fn text(&self) -> Option<String> {
-        serde_json::to_string(self).ok()
+/// Records a request in the annotation of a claim.
+fn record(claim: &mut PersistentVolumeClaim, request: Option<ClaimRequest>) {
+    if let Some(text) = request.and_then(|request| serde_json::to_string(&request).ok()) {
+        let annotations = claim.metadata.annotations.get_or_insert_default();
+        annotations.insert(REQUESTED.to_owned(), text);
     }
 }
 
@@ -100,11 +102,7 @@ pub(crate) fn applied_to(
     claim.spec.clone_from(&live.spec);
     let present = ClaimRequest::recorded(&claim);
     let present = present.map(|present| ClaimRequest { migration: None, ..present });
-    let request = ClaimRequest::recorded(live).or(present);
-    if let Some(text) = request.and_then(|request| request.text()) {
-        let annotations = claim.metadata.annotations.get_or_insert_default();
-        annotations.insert(REQUESTED.to_owned(), text);
-    }
+    record(&mut claim, ClaimRequest::recorded(live).or(present));
     claim
 }
 
@@ -146,11 +144,8 @@ pub(crate) fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentV
     let requests = resources.requests.get_or_insert_default();
     requests.insert("storage".to_owned(), Quantity(bytes.to_string()));
     let recorded = ClaimRequest::recorded(&claim);
-    let recorded = recorded.and_then(|recorded| ClaimRequest { bytes, ..recorded }.text());
-    if let Some(recorded) = recorded {
-        let annotations = claim.metadata.annotations.get_or_insert_default();
-        annotations.insert(REQUESTED.to_owned(), recorded);
-    }
+    let grown = recorded.map(|recorded| ClaimRequest { bytes, ..recorded });
+    record(&mut claim, grown);
     claim
 }
 
