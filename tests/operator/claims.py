@@ -85,8 +85,10 @@ class Claims:
                 self.operate("migrate", name, migrateStorage={})
                 self.until_phase("migrate", "Succeeded", patience_s=240)
             print(f"        migrated within {time.monotonic() - began:.0f} s, at least {lowest[0]} voters")
+            assert lowest[0] >= 3, f"{lowest[0]} voters were left"
+            eventually("the former disks are deleted", lambda: not before & self.claims(name))
             after = self.claims(name)
-            assert lowest[0] >= 3 and len(after) == 3 and not before & after, (lowest, before, after)
+            assert len(after) == 3, after
             self.stays(name, 10, lambda: self.claims(name))
             assert self.claims(name) == after, "it was migrated twice"
             self.change(name, replicas=1)
