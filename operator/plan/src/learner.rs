@@ -50,11 +50,11 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
 /// time than `selfHealing.unhealthyAfter`.
 pub(super) fn cannot_start(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     let pod = member.ordinal.and_then(|ordinal| joined.pass.pod(ordinal));
-    let stays_away = match pod {
+    let is_stuck = match pod {
         Some(pod) => pod.obstacle.is_some() || joined.unready_too_long(pod),
         None => !joined.pass.seen.refused.is_empty(),
     };
-    !member.answers && stays_away
+    !member.answers && is_stuck
 }
 
 /// Waits while a pod has `--force-new-cluster`: at its next start it would remove a member that was added.

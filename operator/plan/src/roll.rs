@@ -13,8 +13,8 @@ use super::{
 };
 use crate::model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why};
 
-/// Returns the next step of a rolling change; `None` if all members are up to date, or if updates are not permitted. The caller has checked that
-/// all members serve.
+/// Returns the next step of a rolling change; `None` if all members are up to date, or if updates are not permitted. The caller
+/// has checked that all members serve.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let spec = joined.pass.spec;
     if spec.update_strategy().kind == UpdateKind::OnDelete {
