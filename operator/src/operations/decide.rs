@@ -71,11 +71,12 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> S
         Verb::RotateCertificates if !is_issued(cluster, CertificateRole::Authority) => {
             free(cluster).map(|()| Start::End(Err(NO_CERTIFICATES.to_owned())))
         }
-        Verb::Restart | Verb::RotateCertificates => may_restart(cluster, seen),
         Verb::MigrateStorage if !cluster.spec().is_durable() => {
             free(cluster).map(|()| Start::End(Err(NO_CLAIMS.to_owned())))
         }
-        Verb::MigrateStorage => may_restart(cluster, seen),
+        Verb::Restart | Verb::MigrateStorage | Verb::RotateCertificates => {
+            may_restart(cluster, seen)
+        }
     };
     begun.unwrap_or_else(|held| held)
 }
@@ -335,8 +336,8 @@ fn recorded_member(status: &EtcdOperationStatus) -> MemberId {
     u64::from_str_radix(id, 16).unwrap_or_default()
 }
 
-/// Whether as many members as the spec asks for vote and serve from pods that stay, and those of pods of this cluster are
-/// `current`.
+/// Whether the cluster has as many members as the spec asks for, all of them vote and serve, no pod is being deleted, and each
+/// ordinal of a member is `current`.
 pub(super) fn settled(
     cluster: &Cluster<'_>,
     seen: &Observed,

@@ -53,8 +53,8 @@ pub(crate) fn claim(
     Ok(claim)
 }
 
-/// What the operator requests of a claim, as its annotation [`REQUESTED`] records it. Class and modes of the live claim do not
-/// count: a webhook may have changed them.
+/// The request for a claim, which the annotation [`REQUESTED`] of the claim records. The spec is compared with it and not with the
+/// live claim, because a webhook or an autoscaler may have changed that.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct ClaimRequest {
     /// The spec without the size.

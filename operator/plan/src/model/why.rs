@@ -13,7 +13,7 @@ pub enum Why {
     Hibernated,
     /// `spec.replicas` is 0, and without disks all data would be lost.
     CannotHibernate,
-    /// No members are asked for, and the claim of one is being deleted: its disk would be gone with its pod.
+    /// `spec.replicas` is 0, and the claim of a voter is being deleted. Stopping the pod would destroy the disk.
     CannotStop(Ordinal),
     /// Members report different cluster ids, or another one than the status: a person has to decide.
     ClusterIdMismatch,
