@@ -3,11 +3,14 @@
 //! After the crash the core goes on until its turn ends, but nothing that it does reaches the world;
 //! then it is dropped. So a crash needs no panic and leaves exactly what was done before it.
 
-use witan_machine::{Reply, kv, lease, versions::release, view::View};
+use witan_machine::{Reply, kv, lease, member::MemberId, versions::release, view::View};
 use witan_replica::{
-    host::{Applied, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch, Ticket, Unanswered},
+    host::{
+        Answer, Applied, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch, Ticket, Unanswered,
+    },
     lessor::Renewal,
     long_command::{ExecutedCommand, LongCommand},
+    replica::MessageFault,
 };
 
 use crate::{
@@ -333,28 +336,55 @@ impl Host for Turn<'_> {
         }
     }
 
-    fn unanswered(&mut self, requests: &[(Ticket, Unanswered)]) {
-        if self.step("unanswered") != Step::Done {
+    fn answered(&mut self, answers: Vec<(Ticket, Answer)>) {
+        if self.step("answered") != Step::Done {
             return;
         }
-        for (ticket, reason) in requests {
-            let Some(op) = self.world.members[self.place].waiting.remove(ticket) else {
-                continue;
-            };
-            self.trace(|id| format!("m{id} has no reply to op{op}: {reason:?}"));
-            match reason {
-                Unanswered::Refused(refusal) => self.world.refused(op, End::Refused(*refusal)),
-                Unanswered::Expired | Unanswered::LeaderChanged => {
-                    self.world.oracle.unanswered(op, End::Crashed);
+        for (ticket, answer) in answers {
+            match answer {
+                Answer::Lease(answer) => self.answer_about_lease(ticket, answer),
+                Answer::Unanswered(reason) => self.end_unanswered(ticket, reason),
+                Answer::Transfer(taken) => {
+                    self.world.counts.transfers += u64::from(taken.is_ok());
+                    self.trace(|id| format!("m{id} hands over: {taken:?}"));
+                }
+                Answer::Decided(proposed) => {
+                    self.trace(|id| format!("m{id} proposes its decision: {proposed}"));
                 }
             }
         }
     }
 
-    fn lease_answered(&mut self, ticket: Ticket, answer: LeaseAnswer) {
-        if self.step("lease_answered") != Step::Done {
-            return;
+    fn cut_log(&mut self, below: u64) {
+        if !self.crashed {
+            self.trace(|id| format!("m{id} cuts at {below}"));
+            self.world.disks[self.place].cut(below);
         }
+    }
+
+    fn message_dropped(&mut self, _from: MemberId, fault: MessageFault) {
+        self.trace(|id| format!("m{id} dropped a message: {fault}"));
+    }
+}
+
+impl Turn<'_> {
+    fn end_unanswered(&mut self, ticket: Ticket, reason: Unanswered) {
+        let member = &mut self.world.members[self.place];
+        member.lease_questions.remove(&ticket);
+        let Some(op) = member.waiting.remove(&ticket) else {
+            return;
+        };
+        self.trace(|id| format!("m{id} has no reply to op{op}: {reason:?}"));
+        match reason {
+            Unanswered::Refused(refusal) => self.world.refused(op, End::Refused(refusal)),
+            Unanswered::Removed => self.world.refused(op, End::Removed),
+            Unanswered::Expired | Unanswered::LeaderChanged => {
+                self.world.oracle.unanswered(op, End::Crashed);
+            }
+        }
+    }
+
+    fn answer_about_lease(&mut self, ticket: Ticket, answer: LeaseAnswer) {
         let member = &mut self.world.members[self.place];
         let Some((lease, asked)) = member.lease_questions.remove(&ticket) else {
             return;

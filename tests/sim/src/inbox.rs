@@ -12,6 +12,7 @@ use witan_machine::{
 use witan_recorder::RecordedReplica;
 use witan_replica::{
     host::{Connection, Lane, LeaseQuestion, Ticket},
+    input::Input,
     replica::{PeerEvent, ProposalRejected, Replica, Status},
 };
 
@@ -119,7 +120,7 @@ impl World {
             return;
         };
         self.members[place].turn_due = false;
-        replica.advance_clock(monotonic_ns);
+        replica.take(Input::Clock { monotonic_ns });
         let mut inbox = std::mem::take(&mut self.members[place].inbox);
         for packet in inbox.control.drain(..) {
             self.hand_in(place, &mut replica, packet);
@@ -134,18 +135,16 @@ impl World {
             let id = place + 1;
             self.trace
                 .line(self.now, || format!("m{id} on m{about}: {event:?}"));
-            replica.peer_event(MemberId(about), event);
+            let member = MemberId(about);
+            replica.take(Input::Peer { member, event });
         }
         let mut taken = None;
         if let Some((number, packet)) = inbox.snapshot.take() {
             taken = Some((packet.from, number));
             self.hand_in(place, &mut replica, packet);
         }
-        if let Some(index) = replica.durable(inbox.durable) {
-            self.trace
-                .line(self.now, || format!("m{} cuts at {index}", place + 1));
-            self.disks[place].cut(index);
-        }
+        let index = inbox.durable;
+        replica.take(Input::Durable { index });
         for request in inbox.requests.drain(..) {
             self.take_request(place, &mut replica, request);
         }
@@ -171,9 +170,7 @@ impl World {
         let (from, led_term) = (packet.from, Replica::led_term(&packet.message));
         match packet.open() {
             Ok(envelope) => {
-                if let Some(fault) = replica.receive(envelope) {
-                    self.trace.line(self.now, || format!("dropped: {fault}"));
-                }
+                replica.take(Input::Message(envelope));
                 // a copy follows nobody before a leader has confirmed that it leads
                 if let Some(term) = led_term.filter(|_| !replica.is_copied()) {
                     self.note_leader(place, (from, term), replica.status());
@@ -201,10 +198,11 @@ impl World {
             return;
         }
         let full = self.members[place].full_until > self.now;
-        replica.set_log_room(if full { 0 } else { u64::MAX });
+        let bytes = if full { 0 } else { u64::MAX };
+        replica.take(Input::LogRoom { bytes });
         let now_ns = self.now_ns(place);
         for _ in 0..due.min(TICKS_MADE_UP + 1) {
-            replica.tick(now_ns);
+            replica.take(Input::Tick { now_ns });
         }
     }
 
@@ -221,11 +219,14 @@ impl World {
                 let Some(ask) = self.oracle.op(id).map(|op| op.ask.clone()) else {
                     return;
                 };
-                let taken = match ask {
-                    Ask::Read(_) => replica.read(ticket).map_err(End::Refused),
-                    Ask::Write(command) if full && grows(&command) => Err(End::NoSpace),
+                let input = match ask {
+                    Ask::Read(_) => Input::Read { ticket },
+                    Ask::Write(command) if full && grows(&command) => {
+                        return self.refused(id, End::NoSpace);
+                    }
                     Ask::Write(command) if !self.has_command(place, &command) => {
-                        Err(End::Refused(ProposalRejected::ClusterVersion))
+                        let refusal = ProposalRejected::ClusterVersion;
+                        return self.refused(id, End::Refused(refusal));
                     }
                     Ask::Write(command) => {
                         let caller = match self.scenario.has_users() {
@@ -233,39 +234,25 @@ impl World {
                             false => None,
                         };
                         let connection = Connection(u128::from(id % CLIENTS));
-                        replica
-                            .propose(
-                                ticket,
-                                connection,
-                                now_ns,
-                                Entry::unstamped(command, caller),
-                            )
-                            .map_err(End::Refused)
+                        let entry = Entry::unstamped(command, caller);
+                        Input::Propose { ticket, connection, now_ns, entry }
                     }
                 };
-                match taken {
-                    Ok(()) => {
-                        self.members[place].waiting.insert(ticket, id);
-                    }
-                    Err(end) => self.refused(id, end),
-                }
+                self.members[place].waiting.insert(ticket, id);
+                replica.take(input);
             }
             Request::Lease { lease, question, asked } => {
-                if replica.ask_about_lease(ticket, lease, question).is_ok() {
-                    let questions = &mut self.members[place].lease_questions;
-                    questions.insert(ticket, (lease, asked));
-                }
+                let questions = &mut self.members[place].lease_questions;
+                questions.insert(ticket, (lease, asked));
+                replica.take(Input::Lease { ticket, lease, question });
             }
             Request::Rebuild => {
-                replica.rebuild();
+                replica.take(Input::Rebuild);
                 self.judge(&Fact::Rebuilds { member: place as u64 + 1 });
             }
             Request::Transfer(to) => {
-                let done = replica.transfer_leadership(to.map(MemberId)).map(|id| id.0);
-                self.counts.transfers += u64::from(done.is_ok());
-                self.trace.line(self.now, || {
-                    format!("m{} hands over to {to:?}: {done:?}", place + 1)
-                });
+                let to = to.map(MemberId);
+                replica.take(Input::Transfer { ticket, to });
             }
         }
     }

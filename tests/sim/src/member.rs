@@ -11,6 +11,7 @@ use witan_machine::{
 use witan_recorder::RecordedReplica;
 use witan_replica::{
     host::Ticket,
+    input::Input,
     long_command::LongCommand,
     replica::{Config, Halt, PeerEvent, Status, Tuning},
 };
@@ -327,7 +328,7 @@ impl World {
 
     pub(crate) fn executed(&mut self, place: usize, command: LongCommand) {
         if let Some(replica) = &mut self.members[place].replica {
-            replica.executed(Box::new(command.execute()));
+            replica.take(Input::Executed(Box::new(command.execute())));
         }
         self.wake(place);
     }
@@ -344,7 +345,8 @@ impl World {
             self.power_lost(place);
             return;
         }
-        replica.turned(self.monotonic_ns(place), self.scenario.sync_cost_ns());
+        let (monotonic_ns, sync_ns) = (self.monotonic_ns(place), self.scenario.sync_cost_ns());
+        replica.take(Input::Turned { monotonic_ns, sync_ns });
         let status = replica.status();
         if halted != Some(Halt::Removed) {
             let voters = [voters_before, self.members[place].voters()];

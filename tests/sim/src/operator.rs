@@ -90,7 +90,13 @@ impl World {
         match end {
             Some(End::Pending) if self.now < since + PATIENCE => return true,
             Some(End::Pending | End::Crashed) => self.operator.given_up.push(op),
-            Some(End::Refused(_) | End::NoSpace | End::Applied { .. } | End::Answered { .. })
+            Some(
+                End::Refused(_)
+                | End::NoSpace
+                | End::Removed
+                | End::Applied { .. }
+                | End::Answered { .. },
+            )
             | None => {}
         }
         self.operator.change = None;

@@ -31,6 +31,8 @@ pub enum End {
     Refused(ProposalRejected),
     /// Not taken, because the member's disk has no room.
     NoSpace,
+    /// Not handed in, because the member was removed.
+    Removed,
     /// A write was answered.
     Applied {
         /// The time of the answer.
@@ -164,7 +166,11 @@ impl Oracle {
                     self.floor.rise(&op.ask, *index, outcome);
                 }
                 End::Applied { .. } | End::Pending => op.end = End::Crashed,
-                End::Refused(_) | End::NoSpace | End::Answered { .. } | End::Crashed => {}
+                End::Refused(_)
+                | End::NoSpace
+                | End::Removed
+                | End::Answered { .. }
+                | End::Crashed => {}
             }
         }
     }

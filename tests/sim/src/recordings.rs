@@ -23,16 +23,16 @@ pub fn record(scenario: Scenario, folder: &Path) -> world::Verdict {
     })
 }
 
-/// Counts of what the twins of members did in a run.
+/// What the twins of members did in a run.
 #[derive(Debug, Default)]
 pub struct Twins {
-    /// How many there were.
-    pub made: u64,
-    /// How turns of some of them differ from those of their members.
+    /// Turns that they executed as their members did.
+    pub turns: u64,
+    /// How other turns differ.
     pub differs: Vec<String>,
 }
 
-/// Runs a scenario with a second core beside each member, which is made of its frozen replica again and again.
+/// Runs a scenario with a second core for each process of each member, which has the same start and the same inputs.
 pub fn run_with_twins(scenario: Scenario) -> Twins {
     let twins = Arc::new(Mutex::new(Twins::default()));
     let verdict = sweep::judge(scenario, || {
@@ -95,7 +95,7 @@ impl World {
                 let mut twins = twins.lock().expect("nobody panics with it");
                 match differs {
                     Some(differs) => twins.differs.push(differs),
-                    None => twins.made += 1,
+                    None => twins.turns += 1,
                 }
             }))));
         }

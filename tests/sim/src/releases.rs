@@ -9,6 +9,7 @@ use witan_machine::{
     member::MemberRegistry,
     versions::{Decision, Release, decide, release},
 };
+use witan_replica::{host::Ticket, input::Input};
 
 use crate::{
     member::Existence,
@@ -101,9 +102,15 @@ impl World {
         let now_ns = self.now_ns(place);
         self.trace
             .line(self.now, || format!("m{} decides {command:?}", place + 1));
-        if let Some(replica) = &mut self.members[place].replica
-            && replica.propose_decision(members, now_ns, command)
-        {
+        let member = &mut self.members[place];
+        if let Some(replica) = &mut member.replica {
+            member.tickets += 1;
+            replica.take(Input::Decide {
+                ticket: Ticket(member.tickets),
+                members: Arc::new(members.clone()),
+                now_ns,
+                command: Box::new(command),
+            });
             self.wake(place);
         }
     }

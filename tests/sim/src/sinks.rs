@@ -1,5 +1,5 @@
-//! Sinks of recordings: a file, and a second core beside the recorded one, which is made of its frozen state again and again,
-//! gets the same inputs and must have the same effects. Whatever a frozen replica lacks shows there.
+//! Sinks of recordings: a file, and a twin, which is a second core with the same start and the same inputs. It must have the
+//! same effects.
 
 use std::{
     fs::File,
@@ -7,13 +7,10 @@ use std::{
     path::Path,
 };
 
-use witan_replica::{
-    host::Recovered,
-    replica::{Config, FrozenReplica},
-};
+use witan_replica::{host::Recovered, replica::Config};
 
 use witan_recorder::{
-    Encoder, Hider, NotedTurn, Player, Sink,
+    Encoder, Player, Sink,
     format::{Head, Turn},
 };
 
@@ -32,7 +29,7 @@ impl RecordingFile {
             began_ns,
             member,
             version: String::new(),
-            values_in_clear: false,
+            values_in_clear: true,
         };
         Ok(Self {
             file: File::create(path)?,
@@ -49,34 +46,28 @@ impl RecordingFile {
 }
 
 impl Sink for RecordingFile {
-    fn start(&mut self, config: Config, recovered: Recovered) -> Hider {
+    fn values_in_clear(&self) -> bool {
+        true
+    }
+
+    fn start(&mut self, config: Config, recovered: Recovered) {
         self.encoder.head(&mut self.bytes);
         self.encoder.start(&config, &recovered, &mut self.bytes);
         self.write();
-        self.encoder.hider()
     }
 
-    fn turn(&mut self, turn: &mut NotedTurn) -> bool {
-        self.encoder.turn(turn, 0, &mut self.bytes);
+    fn turn(&mut self, turn: Turn) {
+        Encoder::turn(turn, &mut self.bytes);
         self.write();
-        false
     }
-
-    fn frozen(&mut self, _after: u64, _replica: Box<FrozenReplica>) {}
 
     fn close(&mut self) {}
 }
 
-/// A twin is replaced after so many turns: longer than what is in flight stays there, and so often that a run has many.
-const TURNS: u64 = 60;
-
 /// A second core: see the module's description.
 pub(crate) struct Twin {
-    config: Option<Config>,
     player: Option<Player>,
-    /// Turns of the present twin.
-    turns: u64,
-    /// Called with how a turn differs, and with `None` when a twin was made.
+    /// Called with how a turn differs, and with `None` for each turn that does not.
     report: Box<dyn FnMut(Option<String>) + Send>,
 }
 
@@ -87,57 +78,37 @@ impl std::fmt::Debug for Twin {
 }
 
 impl Twin {
-    /// A sink that calls `report` with each turn of which a twin makes something else, and with `None` for each twin.
+    /// A sink that calls `report` for each turn, with the difference if there is one.
     pub(crate) fn new(report: Box<dyn FnMut(Option<String>) + Send>) -> Self {
-        Self { config: None, player: None, turns: 0, report }
+        Self { player: None, report }
+    }
+}
+
+impl Sink for Twin {
+    fn values_in_clear(&self) -> bool {
+        true
     }
 
-    fn play(&mut self, turn: &Turn) {
+    fn start(&mut self, config: Config, recovered: Recovered) {
+        match Player::twin(config, recovered) {
+            Ok(player) => self.player = Some(player),
+            Err(error) => (self.report)(Some(error.to_string())),
+        }
+    }
+
+    fn turn(&mut self, turn: Turn) {
         let Some(player) = &mut self.player else {
             return;
         };
-        self.turns += 1;
-        let played = player.turn(turn);
-        // a recording holds no keys of a state that is received, and nothing is compared without them
-        let differs = match played {
+        let differs = match player.turn(&turn) {
+            // a recording holds no keys of a state that is received, and nothing is compared without them
             _ if !player.is_whole() => return self.player = None,
-            Ok(None) => return,
+            Ok(None) => return (self.report)(None),
             Ok(Some(differs)) => format!("{differs:?}"),
             Err(why) => format!("turn {}: {why}", turn.number),
         };
         self.player = None;
         (self.report)(Some(differs));
-    }
-}
-
-impl Sink for Twin {
-    fn start(&mut self, config: Config, _recovered: Recovered) -> Hider {
-        self.config = Some(config);
-        Hider::new(true)
-    }
-
-    fn turn(&mut self, turn: &mut NotedTurn) -> bool {
-        if self.player.is_some() {
-            match turn.read() {
-                Some(turn) => self.play(&turn),
-                None => (self.report)(Some("a turn is not read".into())),
-            }
-        }
-        self.player.is_none() || self.turns >= TURNS
-    }
-
-    fn frozen(&mut self, _after: u64, replica: Box<FrozenReplica>) {
-        let Some(config) = self.config.clone() else {
-            return;
-        };
-        self.turns = 0;
-        match Player::twin(config, *replica) {
-            Ok(player) => {
-                self.player = Some(player);
-                (self.report)(None);
-            }
-            Err(error) => (self.report)(Some(format!("it does not thaw: {error}"))),
-        }
     }
 
     fn close(&mut self) {}

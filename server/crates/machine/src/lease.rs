@@ -8,8 +8,6 @@ use std::fmt;
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     auth_error,
     record::{CorruptRecord, RecordChange},
@@ -17,7 +15,7 @@ use super::{
 
 /// The id of a lease, as clients and servers choose it.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default,
 )]
 pub struct LeaseId(pub i64);
 

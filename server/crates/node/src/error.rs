@@ -1,7 +1,10 @@
 //! Why a request got no reply from the state machine. Domain errors are not here: they are replies.
 //! Each dialect maps these errors in one place.
 
-use witan_replica::replica::{ProposalRejected, TransferRefused};
+use witan_replica::{
+    host::Unanswered,
+    replica::{ProposalRejected, TransferRefused},
+};
 
 /// An error between a dialect and the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +84,17 @@ impl NodeError {
             "etcdserver: the member has been permanently removed from the cluster".into()
         } else {
             format!("etcdserver: {self}")
+        }
+    }
+}
+
+impl From<Unanswered> for NodeError {
+    fn from(reason: Unanswered) -> Self {
+        match reason {
+            Unanswered::Refused(refusal) => refusal.into(),
+            Unanswered::Expired => Self::Timeout,
+            Unanswered::LeaderChanged => Self::LeaderFailed,
+            Unanswered::Removed => Self::Removed,
         }
     }
 }

@@ -5,11 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use witan_machine::{Reply, StateMachine, kv::Kv, lease, view::View};
+use tokio::sync::oneshot;
+use witan_machine::{Reply, StateMachine, kv::Kv, lease, member::MemberId, view::View};
 use witan_replica::{
-    host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
+    host::{Answer, Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket},
     long_command::{ExecutedCommand, LongCommand},
-    replica::Role,
+    replica::{MessageFault, Role, TransferRefused},
     ticket_map::TicketMap,
 };
 use witan_storage::{self as storage, RaftLog, ReceivedSnapshot};
@@ -20,6 +21,7 @@ use super::{
     checkpoints::Checkpoints,
     completions::{CompletionBatch, CompletionSender},
     executor::Executor,
+    message_faults::MessageFaults,
 };
 
 /// A request that the replica has taken, and answers under its ticket.
@@ -28,6 +30,8 @@ pub(super) enum PendingRequest {
     Write(CompletionSender<AppliedCommand>),
     Read(CompletionSender<Arc<View>>),
     Lease(CompletionSender<LeaseAnswer>),
+    Transfer(oneshot::Sender<Result<MemberId, TransferRefused>>),
+    Decision(oneshot::Sender<bool>),
 }
 
 impl PendingRequest {
@@ -36,6 +40,8 @@ impl PendingRequest {
             Self::Write(to) => to.refuse(error),
             Self::Read(to) => to.refuse(error),
             Self::Lease(to) => to.refuse(error),
+            // the requester sees that the sender is gone
+            Self::Transfer(_) | Self::Decision(_) => {}
         }
     }
 }
@@ -61,6 +67,7 @@ pub(super) struct NodeHost {
     /// When the current turn began to apply.
     pub(super) applying: Instant,
     pub(super) executor: Executor,
+    pub(super) message_faults: MessageFaults,
     /// How long the last synced append took, in nanoseconds.
     pub(super) sync_ns: u64,
     /// How long the command took that the executor has executed.
@@ -81,13 +88,6 @@ impl NodeHost {
         let is_write = |it: &PendingRequest| matches!(it, PendingRequest::Write(_));
         for (_, write) in self.pending.remove_all(is_write) {
             write.refuse(error);
-        }
-    }
-
-    /// Refuses the request that waits with this ticket.
-    pub(super) fn refuse(&mut self, ticket: Ticket, error: NodeError) {
-        if let Some(request) = self.pending.remove(ticket) {
-            request.refuse(error);
         }
     }
 
@@ -164,6 +164,14 @@ impl Host for NodeHost {
         }
     }
 
+    fn cut_log(&mut self, below: u64) {
+        self.log.cut(below);
+    }
+
+    fn message_dropped(&mut self, from: MemberId, fault: MessageFault) {
+        self.message_faults.report(from, fault);
+    }
+
     fn send(&mut self, envelopes: Vec<Envelope>) {
         self.post.post(envelopes);
     }
@@ -237,21 +245,23 @@ impl Host for NodeHost {
         self.completions.flush();
     }
 
-    fn unanswered(&mut self, requests: &[(Ticket, Unanswered)]) {
-        for (ticket, reason) in requests {
-            let error = match reason {
-                Unanswered::Refused(refusal) => NodeError::from(*refusal),
-                Unanswered::Expired => NodeError::Timeout,
-                Unanswered::LeaderChanged => NodeError::LeaderFailed,
-            };
-            self.refuse(*ticket, error);
+    fn answered(&mut self, answers: Vec<(Ticket, Answer)>) {
+        for (ticket, answer) in answers {
+            match (self.pending.remove(ticket), answer) {
+                (Some(request), Answer::Unanswered(reason)) => request.refuse(reason.into()),
+                (Some(PendingRequest::Lease(to)), Answer::Lease(answer)) => {
+                    self.completions.push(to, answer);
+                }
+                // a requester may have stopped waiting
+                (Some(PendingRequest::Transfer(to)), Answer::Transfer(result)) => {
+                    let _ = to.send(result);
+                }
+                (Some(PendingRequest::Decision(to)), Answer::Decided(proposed)) => {
+                    let _ = to.send(proposed);
+                }
+                (Some(_) | None, _) => {}
+            }
         }
-    }
-
-    fn lease_answered(&mut self, ticket: Ticket, answer: LeaseAnswer) {
-        if let Some(PendingRequest::Lease(to)) = self.pending.remove(ticket) {
-            self.completions.push(to, answer);
-            self.completions.flush();
-        }
+        self.completions.flush();
     }
 }

@@ -17,6 +17,7 @@ use witan_machine::{member::MemberId, view::View};
 use witan_recorder::RecordedReplica;
 use witan_replica::{
     host::Envelope,
+    input::Input,
     limits::INBOX_MAX,
     replica::{Halt, Role, Status},
     ticket_map::TicketMap,
@@ -117,6 +118,7 @@ pub fn start(
         checkpoints: Checkpoints::new(checkpointer, log_bytes, replayed_bytes, &members),
         incoming: None,
         frozen: parts.frozen,
+        message_faults: MessageFaults::new(shared.metrics.message_faults.clone()),
         appended_bytes: 0,
         log: parts.log,
         shared: shared.clone(),
@@ -132,7 +134,6 @@ pub fn start(
     let keeper = ReplicaLoop {
         replica: parts.replica,
         host,
-        message_faults: MessageFaults::new(shared.metrics.message_faults.clone()),
         shared,
         _hold: parts.lock,
         copy: parts.copy,
@@ -158,7 +159,6 @@ struct ReplicaLoop {
     /// If the data directory is a copy that is not marked as this member's own yet.
     copy: Option<DirectoryCopy>,
     space: SpaceMonitor,
-    message_faults: MessageFaults,
     last_ticket: u64,
     /// Whether a linearizable read was asked for since the last turn.
     reads_asked: bool,
@@ -183,9 +183,10 @@ impl ReplicaLoop {
         let mut messages = Vec::new();
         while !removed {
             let first = self.wait_for_work(&requests, next_tick, &mut messages);
-            self.replica.advance_clock(self.shared.monotonic.now_ns());
+            let monotonic_ns = self.shared.monotonic.now_ns();
+            self.replica.take(Input::Clock { monotonic_ns });
             for message in messages.drain(..) {
-                self.receive(message);
+                self.replica.take(Input::Message(message));
             }
             let raft = self.shared.raft_inbox.take();
             let stops = raft.stop;
@@ -224,10 +225,6 @@ impl ReplicaLoop {
     /// send them to another one.
     fn end_removed(&mut self, requests: &Receiver<LoopRequest>) {
         self.host.completions.flush();
-        // They were never proposed.
-        for ticket in self.replica.drop_held() {
-            self.host.refuse(ticket, NodeError::Removed);
-        }
         let members = self.replica.view().machine.members;
         // Without its own removal, what it has proposed before may be executed yet.
         if members
@@ -285,7 +282,7 @@ impl ReplicaLoop {
         self.check_disk();
         for _ in 0..times {
             self.ticks += 1;
-            self.replica.tick(now_ns());
+            self.replica.take(Input::Tick { now_ns: now_ns() });
         }
         if self.ticks.is_multiple_of(CLEAN_UP_TICKS) {
             self.shared.watch_streams.expire_old_states();
@@ -298,28 +295,19 @@ impl ReplicaLoop {
     /// arrived come before: an event may say that there will be no more.
     fn take_raft(&mut self, raft: RaftBatch) {
         for (member, event) in raft.events {
-            self.replica.peer_event(member, event);
+            self.replica.take(Input::Peer { member, event });
         }
         if let Some(received) = raft.snapshot {
             self.offer_snapshot(*received);
         }
         if let Some((command, took)) = raft.executed {
             self.host.executed_took = took;
-            self.replica.executed(command);
+            self.replica.take(Input::Executed(command));
         }
         if raft.durable > self.durable {
             self.durable = raft.durable;
-            if let Some(below) = self.replica.durable(raft.durable) {
-                self.host.log.cut(below);
-            }
-        }
-    }
-
-    /// Passes a message of another member to the replica; reports what no member sends.
-    fn receive(&mut self, envelope: Envelope) {
-        let from = envelope.from;
-        if let Some(fault) = self.replica.receive(envelope) {
-            self.message_faults.report(from, fault);
+            let index = raft.durable;
+            self.replica.take(Input::Durable { index });
         }
     }
 
@@ -329,7 +317,7 @@ impl ReplicaLoop {
         envelope.snapshot = Some(Box::new(snapshot.view.clone()));
         self.host.incoming =
             Some(IncomingState { received: snapshot, replaced: self.replica.view() });
-        self.replica.receive(envelope);
+        self.replica.take(Input::Message(envelope));
     }
 
     /// Returns the present state, and publishes it for those who ask before the next turn.
@@ -345,7 +333,12 @@ impl ReplicaLoop {
     /// Measures free space, and tells the replica how much room there is for the log.
     fn check_disk(&mut self) {
         self.space.check();
-        self.replica.set_log_room(self.space.log_room());
+        self.measure_log_room();
+    }
+
+    fn measure_log_room(&mut self) {
+        let bytes = self.space.log_room();
+        self.replica.take(Input::LogRoom { bytes });
     }
 
     /// Runs one turn of the replica and publishes its results. Returns whether this member was removed, after
@@ -365,7 +358,7 @@ impl ReplicaLoop {
         self.host.incoming = None;
         let appended = std::mem::take(&mut self.host.appended_bytes);
         self.space.written(appended, self.replica.held_bytes());
-        self.replica.set_log_room(self.space.log_room());
+        self.measure_log_room();
         let status = self.replica.status();
         if status.applied != before {
             let took = begun.elapsed();
@@ -373,8 +366,10 @@ impl ReplicaLoop {
                 warn_slow(&self.shared.metrics, took, status.applied - before);
             }
         }
-        self.replica
-            .turned(self.shared.monotonic.now_ns(), self.host.sync_ns);
+        self.replica.take(Input::Turned {
+            monotonic_ns: self.shared.monotonic.now_ns(),
+            sync_ns: self.host.sync_ns,
+        });
         let waiting = self.replica.proposals_waiting();
         self.shared.metrics.proposals_pending.set(waiting as i64);
         self.publish(&status);

@@ -1,23 +1,16 @@
 //! The effects of a turn, as they are noted while it runs and as a file holds them.
 
-use std::fmt::Debug;
-
 use witan_machine::{Reply, StateMachine, member::MemberId, view::View};
 use witan_replica::{
-    host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
+    host::{Answer, Applied, Envelope, Host, LogBatch, Ticket},
     long_command::{ExecutedCommand, LongCommand},
     message_head::MessageHead,
-    replica::{Halt, Replica, Status},
+    replica::{Halt, MessageFault, Replica, Status},
 };
 
 use crate::format::{
     AnswerGiven, AppliedEntry, EffectKind, Now, Outcome, Persisted, Place, ReadReleased, Sent,
 };
-
-fn answer(Ticket(ticket): Ticket, unanswered: bool, what: &dyn Debug) -> EffectKind {
-    let text = format!("{what:?}");
-    EffectKind::Answer(AnswerGiven { ticket, unanswered, text })
-}
 
 /// Kinds of replies by their numbers in a recording.
 pub(crate) const REPLIES: [&str; 19] = [
@@ -116,6 +109,16 @@ impl Host for NotingHost<'_> {
         self.host.persist(batch);
     }
 
+    fn cut_log(&mut self, below: u64) {
+        (self.note)(EffectKind::CutLog(below));
+        self.host.cut_log(below);
+    }
+
+    fn message_dropped(&mut self, from: MemberId, fault: MessageFault) {
+        (self.note)(EffectKind::Dropped(format!("from {from}: {fault}")));
+        self.host.message_dropped(from, fault);
+    }
+
     fn send(&mut self, envelopes: Vec<Envelope>) {
         for envelope in &envelopes {
             (self.note)(EffectKind::Send(sent_record(envelope)));
@@ -163,16 +166,12 @@ impl Host for NotingHost<'_> {
         self.host.readable(tickets, view);
     }
 
-    fn unanswered(&mut self, requests: &[(Ticket, Unanswered)]) {
-        for (ticket, why) in requests {
-            (self.note)(answer(*ticket, true, why));
+    fn answered(&mut self, answers: Vec<(Ticket, Answer)>) {
+        for (Ticket(ticket), answer) in &answers {
+            let text = format!("{answer:?}");
+            (self.note)(EffectKind::Answer(AnswerGiven { ticket: *ticket, text }));
         }
-        self.host.unanswered(requests);
-    }
-
-    fn lease_answered(&mut self, ticket: Ticket, lease: LeaseAnswer) {
-        (self.note)(answer(ticket, false, &lease));
-        self.host.lease_answered(ticket, lease);
+        self.host.answered(answers);
     }
 }
 

@@ -1,6 +1,5 @@
 //! The files of a ring. Before the ring grows, it removes its oldest files, so that all files together stay within its
-//! size. When a file is nearly full, the next one begins as soon as a frozen replica is available; a full file does not
-//! wait for one. A file also requests a frozen replica once after omitted turns.
+//! size.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,8 +14,7 @@ use crate::{
     encode::Encoder,
     format::Head,
     frame,
-    noted::SPARE_BYTES_MAX,
-    ring::{Noted, RingSettings, now_ns},
+    ring::{RingSettings, now_ns},
 };
 
 /// Full files of a ring.
@@ -25,12 +23,6 @@ const SEGMENTS: u64 = 8;
 /// A file counts at least so much: starts one behind the other make as many small files as a folder should have, and not
 /// more.
 const COUNTED_BYTES_MIN: u64 = 64 << 10;
-
-/// A file begins with a frozen replica as soon as the one before has this part of its size, in percent.
-const FREEZE_PERCENT: u64 = 75;
-
-/// A frozen replica takes this part of a file at most.
-const FROZEN_PARTS: u64 = 4;
 
 /// The extension of the files, after their number.
 pub(crate) const ENDING: &str = "rec";
@@ -50,12 +42,6 @@ pub(crate) struct Files {
     written: u64,
     /// Whether there is more in it than its head.
     has_frames: bool,
-    /// Memory of frames that were written.
-    spare: Vec<u8>,
-    /// Whether turns were left out behind which the present file has no frozen replica, and may have one.
-    has_gap: bool,
-    /// Whether the present file may have no other frozen replica.
-    is_frozen: bool,
 }
 
 impl Files {
@@ -76,9 +62,6 @@ impl Files {
             file: None,
             written: 0,
             has_frames: false,
-            spare: Vec::new(),
-            has_gap: false,
-            is_frozen: false,
         };
         fs::create_dir_all(&files.folder)?;
         files.number = numbers(&files.folder)?.last().copied().unwrap_or(0);
@@ -86,69 +69,22 @@ impl Files {
         Ok(files)
     }
 
-    /// Writes what was queued. Returns whether the replica is to be frozen.
-    pub(crate) fn write_all(
-        &mut self,
-        start: Option<Box<(Config, Recovered)>>,
-        noted: Vec<Noted>,
-        left_out: Option<(u64, u64)>,
-    ) -> io::Result<bool> {
+    /// Writes the start of a replica.
+    pub(crate) fn start(&mut self, config: &Config, recovered: &Recovered) -> io::Result<()> {
         let mut frames = Vec::new();
-        if let Some((config, recovered)) = start.map(|start| *start) {
-            self.encoder.start(&config, &recovered, &mut frames);
-            self.write(&frames)?;
-        }
-        for noted in noted {
-            frames.clear();
-            match noted {
-                Noted::Frames(encoded) => {
-                    self.write(&encoded)?;
-                    self.spare = encoded;
-                }
-                Noted::Turn(at_ns, turn) => self.encoder.turn(&turn, at_ns, &mut frames),
-                Noted::Frozen(after, replica) => {
-                    self.begin_frozen()?;
-                    let bytes_max = self.segment_bytes / FROZEN_PARTS;
-                    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-                    self.encoder.frozen(after, *replica, bytes_max, &mut frames);
-                }
-            }
-            self.write(&frames)?;
-        }
-        if let Some((from, to)) = left_out {
-            frames.clear();
-            self.encoder.gap(from, to, &mut frames);
-            self.write(&frames)?;
-            self.has_gap = !self.is_frozen;
-        }
-        Ok(self.is_nearly_full() || self.has_gap)
+        self.encoder.start(config, recovered, &mut frames);
+        self.write(&frames)
     }
 
-    /// The memory of frames that were written, for the next ones.
-    pub(crate) fn take_spare(&mut self) -> Vec<u8> {
-        let mut spare = std::mem::take(&mut self.spare);
-        spare.clear();
-        spare.shrink_to(SPARE_BYTES_MAX);
-        spare
-    }
-
-    fn is_nearly_full(&self) -> bool {
-        self.written >= self.segment_bytes / 100 * FREEZE_PERCENT
-    }
-
-    /// Begins a file for a frozen replica, or has it follow a gap in the present file.
-    fn begin_frozen(&mut self) -> io::Result<()> {
-        if self.is_nearly_full() {
-            self.begin_next()?;
-        } else {
-            self.is_frozen = true;
-        }
-        self.has_gap = false;
-        Ok(())
+    /// Writes that turns were left out.
+    pub(crate) fn gap(&mut self, (from, to): (u64, u64)) -> io::Result<()> {
+        let mut frames = Vec::new();
+        Encoder::gap(from, to, &mut frames);
+        self.write(&frames)
     }
 
     /// Writes frames, into the next file if the present one has no room for them.
-    fn write(&mut self, mut frames: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, mut frames: &[u8]) -> io::Result<()> {
         while !frames.is_empty() {
             let mut bytes = frame::first_frames(frames, self.room());
             if bytes == 0 {
@@ -206,7 +142,7 @@ impl Files {
         file.write_all(&head)?;
         self.written = head.len() as u64;
         self.file = Some(file);
-        (self.has_frames, self.has_gap, self.is_frozen) = (false, false, false);
+        self.has_frames = false;
         Ok(())
     }
 

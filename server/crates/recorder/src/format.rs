@@ -15,14 +15,10 @@ pub const MAGIC: &[u8; 8] = b"WITANREC";
 /// The largest payload that is read or written: a start may hold the log of a member.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 
-/// The most inputs, effects, records and other parts of a payload, and fields of a command, as which a value in clear of 2 MiB
-/// may look. Decoded, they take up to 250 bytes each.
-pub const PARTS_MAX: usize = 1 << 20;
-
 /// The payload of a frame.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Frame {
-    #[prost(oneof = "Part", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "Part", tags = "1, 2, 3, 4")]
     pub part: Option<Part>,
 }
 
@@ -41,9 +37,6 @@ pub enum Part {
     /// Turns that were not kept.
     #[prost(message, tag = "4")]
     Gap(Gap),
-    /// A replica between two turns, from which a replay can go on.
-    #[prost(message, tag = "5")]
-    Frozen(Frozen),
 }
 
 /// Which process wrote a file.
@@ -63,9 +56,8 @@ pub struct Head {
 /// The settings and the state with which a replica began.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Start {
-    /// Its settings, as JSON: they follow the core's own structs, and so the release.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub config: Bytes,
+    #[prost(message, optional, tag = "1")]
+    pub settings: Option<Settings>,
     /// The checkpoint, without keys.
     #[prost(message, optional, tag = "2")]
     pub state: Option<State>,
@@ -77,21 +69,49 @@ pub struct Start {
     pub log: Vec<LogEntry>,
 }
 
-/// A replica between two turns.
+/// The settings of a replica, with the names of its `Config`.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Frozen {
-    /// Its settings as JSON.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub config: Bytes,
-    /// The state, without keys.
-    #[prost(message, optional, tag = "2")]
-    pub state: Option<State>,
-    /// Everything else, with hidden values, as JSON: it follows the core's own structs, and so the release.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub replica: Bytes,
-    /// The number of the turn before.
+pub struct Settings {
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    #[prost(uint64, tag = "2")]
+    pub election_ticks: u64,
+    #[prost(uint64, tag = "3")]
+    pub heartbeat_ticks: u64,
     #[prost(uint64, tag = "4")]
-    pub after: u64,
+    pub election_ns: u64,
+    #[prost(fixed64, tag = "5")]
+    pub seed: u64,
+    #[prost(bool, tag = "6")]
+    pub pre_vote: bool,
+    #[prost(message, optional, tag = "7")]
+    pub compaction: Option<Compaction>,
+    #[prost(uint64, tag = "8")]
+    pub request_ticks: u64,
+    #[prost(bool, tag = "9")]
+    pub copied: bool,
+    #[prost(uint64, tag = "10")]
+    pub long_command_keys: u64,
+    #[prost(uint64, tag = "11")]
+    pub catch_up_entries: u64,
+    #[prost(int64, optional, tag = "12")]
+    pub lease_checkpoint_s: Option<i64>,
+}
+
+/// The rule of automatic compaction: periodic if `period` is set.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Compaction {
+    /// In ticks.
+    #[prost(uint64, tag = "1")]
+    pub period: u64,
+    /// An hour in ticks.
+    #[prost(uint64, tag = "2")]
+    pub hour: u64,
+    /// Revisions to keep.
+    #[prost(int64, tag = "3")]
+    pub keep: i64,
+    #[prost(uint64, tag = "4")]
+    pub check_interval_ticks: u64,
 }
 
 /// A state without v3 keys and v2 nodes.
@@ -126,7 +146,7 @@ pub struct LogEntry {
     pub index: u64,
     #[prost(uint64, tag = "2")]
     pub term: u64,
-    /// The record, with hidden values.
+    /// The record, redacted.
     #[prost(bytes = "bytes", tag = "3")]
     pub payload: Bytes,
 }
@@ -151,7 +171,7 @@ pub struct Turn {
 /// One effect, in numbers. [`Effect::text`] is for people.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Effect {
-    #[prost(oneof = "EffectKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "EffectKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub kind: Option<EffectKind>,
 }
 
@@ -175,7 +195,6 @@ pub enum EffectKind {
     Apply(AppliedEntry),
     #[prost(message, tag = "7")]
     Readable(ReadReleased),
-    /// Why a request gets no reply, or the answer about a lease.
     #[prost(message, tag = "8")]
     Answer(AnswerGiven),
     /// Role, term or leader have changed.
@@ -184,6 +203,12 @@ pub enum EffectKind {
     /// The member must end.
     #[prost(string, tag = "10")]
     End(String),
+    /// Entries below this index may leave the log.
+    #[prost(uint64, tag = "11")]
+    CutLog(u64),
+    /// A message was dropped; why.
+    #[prost(string, tag = "12")]
+    Dropped(String),
 }
 
 /// A place of the log.
@@ -277,11 +302,8 @@ pub struct AnswerGiven {
     /// The request.
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
-    /// Whether it gets no reply.
-    #[prost(bool, tag = "2")]
-    pub unanswered: bool,
     /// The answer, or why there is none.
-    #[prost(string, tag = "3")]
+    #[prost(string, tag = "2")]
     pub text: String,
 }
 
@@ -306,25 +328,28 @@ pub struct Now {
 pub struct Input {
     #[prost(
         oneof = "InputKind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
     )]
     pub kind: Option<InputKind>,
 }
 
-/// The kinds of inputs: the calls that change a replica.
+/// The kinds of inputs, which are those of `witan_replica::input::Input`.
 #[derive(Clone, PartialEq, prost::Oneof)]
-#[expect(missing_docs, reason = "each is a call of `Replica`")]
+#[expect(
+    missing_docs,
+    reason = "`witan_replica::input::Input` says what they are"
+)]
 pub enum InputKind {
     /// The wall clock.
     #[prost(sfixed64, tag = "1")]
     Tick(i64),
     /// The monotonic clock.
     #[prost(uint64, tag = "2")]
-    AdvanceClock(u64),
+    Clock(u64),
     #[prost(message, tag = "3")]
-    Receive(Received),
+    Message(Received),
     #[prost(message, tag = "4")]
-    PeerEvent(PeerReport),
+    Peer(PeerReport),
     #[prost(uint64, tag = "5")]
     Durable(u64),
     /// The index of the command.
@@ -336,9 +361,8 @@ pub enum InputKind {
     Turned(Turned),
     #[prost(bool, tag = "9")]
     Rebuild(bool),
-    /// The member, 0 for any.
-    #[prost(fixed64, tag = "10")]
-    Transfer(u64),
+    #[prost(message, tag = "10")]
+    Transfer(TransferAsked),
     #[prost(message, tag = "11")]
     Propose(Proposal),
     #[prost(message, tag = "12")]
@@ -346,11 +370,9 @@ pub enum InputKind {
     #[prost(uint64, tag = "13")]
     Read(u64),
     #[prost(message, tag = "14")]
-    AskAboutLease(LeaseAsked),
-    #[prost(bool, tag = "15")]
-    DropHeld(bool),
-    /// An input that was too large to keep, in bytes.
-    #[prost(uint64, tag = "16")]
+    Lease(LeaseAsked),
+    /// The inputs of a turn that was too large to keep, in bytes.
+    #[prost(uint64, tag = "15")]
     Omitted(u64),
 }
 
@@ -361,7 +383,7 @@ pub struct Received {
     pub from: u64,
     #[prost(fixed64, tag = "2")]
     pub to: u64,
-    /// With hidden values; empty if it does not decode.
+    /// Redacted; empty if it does not decode.
     #[prost(bytes = "bytes", tag = "3")]
     pub message: Bytes,
     /// The state beside a snapshot message.
@@ -393,32 +415,43 @@ pub struct Turned {
 pub struct Proposal {
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
-    /// The upper half of the number of its connection, and the lower one.
-    #[prost(uint64, tag = "2")]
-    pub connection_high: u64,
-    /// See `connection_high`.
-    #[prost(fixed64, tag = "3")]
-    pub connection_low: u64,
+    /// The number of its connection.
+    #[prost(fixed64, tag = "2")]
+    pub connection: u64,
     /// The wall clock.
-    #[prost(sfixed64, tag = "4")]
+    #[prost(sfixed64, tag = "3")]
     pub now_ns: i64,
-    /// The encoded command, with hidden values.
-    #[prost(bytes = "bytes", tag = "5")]
+    /// The encoded command, redacted.
+    #[prost(bytes = "bytes", tag = "4")]
     pub entry: Bytes,
 }
 
-/// A command that a leader's task has decided on.
+/// A decision of the leader.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct DecisionTaken {
-    /// A state that holds the members by which it was decided.
-    #[prost(message, optional, tag = "1")]
+    /// The request.
+    #[prost(uint64, tag = "1")]
+    pub ticket: u64,
+    /// A state that holds the members that the decision rests on.
+    #[prost(message, optional, tag = "2")]
     pub members: Option<State>,
     /// The wall clock.
-    #[prost(sfixed64, tag = "2")]
+    #[prost(sfixed64, tag = "3")]
     pub now_ns: i64,
-    /// The encoded command, with hidden values.
-    #[prost(bytes = "bytes", tag = "3")]
+    /// The encoded command, redacted.
+    #[prost(bytes = "bytes", tag = "4")]
     pub entry: Bytes,
+}
+
+/// A request to hand leadership over.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct TransferAsked {
+    /// The request.
+    #[prost(uint64, tag = "1")]
+    pub ticket: u64,
+    /// The next leader, 0 for any.
+    #[prost(fixed64, tag = "2")]
+    pub to: u64,
 }
 
 /// A question about a lease.

@@ -5,10 +5,7 @@ use std::io::{self, Read};
 use bytes::Bytes;
 use prost::Message as _;
 
-use crate::{
-    bounds,
-    format::{FRAME_BYTES_MAX, Frame, Head, MAGIC, Part},
-};
+use crate::format::{FRAME_BYTES_MAX, Frame, Head, MAGIC, Part};
 
 /// Bytes before the payload of a frame.
 pub(crate) const HEADER_BYTES: usize = 8;
@@ -18,33 +15,18 @@ const _: () = assert!(
     FRAME_BYTES_MAX < u32::from_le_bytes([MAGIC[0], MAGIC[1], MAGIC[2], MAGIC[3]]) as usize
 );
 
-/// Appends a frame; `false`, and nothing, if its payload is larger than `max` or has too many parts.
-pub(crate) fn put(into: &mut Vec<u8>, part: Part, max: usize) -> bool {
+/// Appends a frame. Returns `false`, and appends nothing, if its payload is larger than [`FRAME_BYTES_MAX`].
+pub(crate) fn put(into: &mut Vec<u8>, part: Part) -> bool {
     let frame = Frame { part: Some(part) };
     let length = frame.encoded_len();
-    length <= max && put_payload(into, length, |mut to| frame.encode_raw(&mut to))
-}
-
-/// Appends a frame with a payload of this length, which `write` fills in; `false`, and nothing, if it is larger than
-/// [`FRAME_BYTES_MAX`] or has too many parts.
-pub(crate) fn put_payload(
-    into: &mut Vec<u8>,
-    length: usize,
-    write: impl FnOnce(&mut [u8]),
-) -> bool {
     if length > FRAME_BYTES_MAX {
         return false;
     }
     let begin = into.len();
-    into.resize(begin + HEADER_BYTES + length, 0);
+    into.resize(begin + HEADER_BYTES, 0);
+    frame.encode(into).expect("a vector grows");
     let (header, payload) = into[begin..].split_at_mut(HEADER_BYTES);
-    write(payload);
-    if !bounds::is_small(payload) && bounds::check_frame(payload).is_err() {
-        into.truncate(begin);
-        return false;
-    }
-    let length = u32::try_from(payload.len()).expect("it is at most FRAME_BYTES_MAX");
-    header[..4].copy_from_slice(&length.to_le_bytes());
+    header[..4].copy_from_slice(&(length as u32).to_le_bytes());
     header[4..].copy_from_slice(&crc32fast::hash(payload).to_le_bytes());
     true
 }
@@ -77,7 +59,7 @@ pub(crate) enum FrameFault {
     /// The bytes end within it: the process was killed while it wrote, or the file was cut.
     #[error("ends within a frame")]
     Cut,
-    /// The checksum differs, or the length is impossible, or the payload does not decode or has too many parts.
+    /// The checksum differs, or the length is impossible, or the payload does not decode.
     #[error("is damaged")]
     Damaged,
     /// The file cannot be read.
@@ -90,7 +72,7 @@ pub(crate) enum FrameFault {
 pub(crate) enum Next {
     /// A file begins: there may be several, one behind the other.
     Begin,
-    Part(Part),
+    Part(Box<Part>),
     End,
 }
 
@@ -99,10 +81,13 @@ pub(crate) fn take_head(from: &mut impl Read) -> Option<Head> {
     let Ok(Next::Begin) = take(from) else {
         return None;
     };
-    let Ok(Next::Part(Part::Head(head))) = take(from) else {
+    let Ok(Next::Part(part)) = take(from) else {
         return None;
     };
-    Some(head)
+    match *part {
+        Part::Head(head) => Some(head),
+        Part::Start(_) | Part::Turn(_) | Part::Gap(_) => None,
+    }
 }
 
 /// Reads what stands next.
@@ -131,9 +116,11 @@ pub(crate) fn take(from: &mut impl Read) -> Result<Next, FrameFault> {
     if crc32fast::hash(&payload) != crc {
         return Err(FrameFault::Damaged);
     }
-    bounds::check_frame(&payload).map_err(|_| FrameFault::Damaged)?;
     let frame = Frame::decode(Bytes::from(payload)).map_err(|_| FrameFault::Damaged)?;
-    frame.part.map(Next::Part).ok_or(FrameFault::Damaged)
+    frame
+        .part
+        .map(|part| Next::Part(Box::new(part)))
+        .ok_or(FrameFault::Damaged)
 }
 
 /// The length of a payload, and its checksum.

@@ -3,13 +3,13 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read as _},
+    io::{self, BufReader},
     path::{Path, PathBuf},
 };
 
 use crate::{
     files,
-    format::{MAGIC, Part},
+    format::Part,
     frame::{self, FrameFault, Next},
 };
 
@@ -25,7 +25,7 @@ pub enum ReadError {
     Foreign(String),
 }
 
-/// A part of a file, of which each begins with its head; or the file whose rest, or a part of it, cannot be read, and why.
+/// A part of a file, each of which begins with its head; or the file whose rest cannot be read, and why.
 pub(crate) type Step = Result<Part, (PathBuf, FrameFault)>;
 
 /// The files of recordings, which are read one after the other.
@@ -69,7 +69,7 @@ impl Iterator for Recordings {
     type Item = Step;
 
     /// Reads the next part; `None` at the end of the last file. A file that cannot be read or is damaged gives a part with
-    /// the fault, and the next one is the next beginning in that file, or else in the file after it.
+    /// the fault, and the next part is that of the next file.
     fn next(&mut self) -> Option<Step> {
         loop {
             let (path, mut file, mut begins) = match self.file.take() {
@@ -88,36 +88,21 @@ impl Iterator for Recordings {
                     begins = true;
                     None
                 }
-                Ok(Next::Part(part)) if matches!(part, Part::Head(_)) == begins => {
+                Ok(Next::Part(part)) if matches!(*part, Part::Head(_)) == begins => {
                     begins = false;
-                    Some(Ok(part))
+                    Some(Ok(*part))
                 }
                 Ok(Next::Part(_)) => Some(Err(FrameFault::Damaged)),
                 Err(fault) => Some(Err(fault)),
             };
             let part = part.map(|part| part.map_err(|fault| (path.clone(), fault)));
-            // what is behind a fault may be anything, but for a part that begins as a file does
-            let has_fault = matches!(part, Some(Err(_)));
-            if !has_fault || skip_to_begin(&mut file) {
-                self.file = Some((path, file, begins || has_fault));
+            // what is behind a fault may be anything
+            if !matches!(part, Some(Err(_))) {
+                self.file = Some((path, file, begins));
             }
             if part.is_some() {
                 return part;
             }
         }
     }
-}
-
-/// Reads until just after the next [`MAGIC`], with which a file begins; `false` if there is none.
-fn skip_to_begin(file: &mut BufReader<File>) -> bool {
-    let mut last = [0; MAGIC.len()];
-    for byte in file.bytes() {
-        let Ok(byte) = byte else { return false };
-        last.rotate_left(1);
-        last[MAGIC.len() - 1] = byte;
-        if last == *MAGIC {
-            return true;
-        }
-    }
-    false
 }

@@ -2,49 +2,42 @@
 
 use std::ops::Deref;
 
-use witan_machine::{
-    command::{Command, Entry},
-    lease::LeaseId,
-    member::{MemberId, MemberRegistry},
-    record::CorruptRecord,
-};
+use witan_machine::record::CorruptRecord;
 use witan_replica::{
-    host::{Connection, Envelope, Host, LeaseQuestion, ProposalRejected, Recovered, Ticket},
-    long_command::ExecutedCommand,
-    replica::{
-        Config, FrozenReplica, Halt, MessageFault, PeerEvent, Replica, Status, TransferRefused,
-    },
+    host::{Host, Recovered},
+    input::Input,
+    replica::{Config, Halt, Replica, Status},
 };
 
 use crate::{
     effects,
-    format::{InputKind, LeaseAsked, PeerReport, Turned},
-    hide::Hider,
-    noted::NotedTurn,
+    format::{self, Effect, Turn},
+    input,
+    redact::Redaction,
 };
 
 /// Where a recording goes. Nothing here may block.
 pub trait Sink: Send {
-    /// Takes the settings and the state with which the replica begins. Returns the `Hider` for the values in its turns.
-    fn start(&mut self, config: Config, recovered: Recovered) -> Hider;
-    /// Takes a turn. Returns whether the replica is to be frozen as it is after that turn.
-    fn turn(&mut self, turn: &mut NotedTurn) -> bool;
-    /// Takes the replica as it is after turn `after`. It answers a `true` of [`Self::turn`], possibly some turns later, or
-    /// never if the replica cannot be frozen.
-    fn frozen(&mut self, after: u64, replica: Box<FrozenReplica>);
+    /// Whether values are recorded as they are.
+    fn values_in_clear(&self) -> bool;
+    /// Takes the settings and the state with which the replica begins.
+    fn start(&mut self, config: Config, recovered: Recovered);
+    /// Takes a turn.
+    fn turn(&mut self, turn: Turn);
     /// Writes all that was taken: the process ends.
     fn close(&mut self);
 }
 
 struct Recording {
     sink: Box<dyn Sink>,
-    /// The turn that is to come, or under way.
-    turn: NotedTurn,
+    redaction: Redaction,
+    /// The turn that is under way.
+    turn: Turn,
     /// The status after the last turn.
     status: Option<Status>,
 }
 
-/// A [`Replica`], recorded or not. Reads go to the replica, inputs through the methods here.
+/// A [`Replica`], recorded or not.
 pub struct RecordedReplica {
     replica: Replica,
     recording: Option<Box<Recording>>,
@@ -64,10 +57,6 @@ impl Deref for RecordedReplica {
     }
 }
 
-#[expect(
-    missing_docs,
-    reason = "the methods of `Replica`, which say what they do"
-)]
 impl RecordedReplica {
     /// Starts a replica from recovered state, recorded if there is a sink.
     pub fn new(
@@ -76,125 +65,21 @@ impl RecordedReplica {
         sink: Option<Box<dyn Sink>>,
     ) -> Result<Self, CorruptRecord> {
         let recording = sink.map(|mut sink| {
-            let hider = sink.start(config.clone(), recovered.clone());
-            let mut turn = NotedTurn::new(hider);
-            turn.next();
-            Box::new(Recording { sink, turn, status: None })
+            sink.start(config.clone(), recovered.clone());
+            let redaction = Redaction { values_in_clear: sink.values_in_clear() };
+            let turn = Turn { number: 1, ..Turn::default() };
+            Box::new(Recording { sink, redaction, turn, status: None })
         });
         Ok(Self { replica: Replica::new(config, recovered)?, recording })
     }
 
-    fn note(&mut self, input: impl FnOnce() -> InputKind) {
-        self.note_with(|turn| turn.input(input()));
-    }
-
-    fn note_with(&mut self, note: impl FnOnce(&mut NotedTurn)) {
+    /// As [`Replica::take`]; the input is noted.
+    pub fn take(&mut self, input: Input) {
         if let Some(recording) = &mut self.recording {
-            note(&mut recording.turn);
+            let kind = Some(input::note(&input, recording.redaction));
+            recording.turn.inputs.push(format::Input { kind });
         }
-    }
-
-    pub fn tick(&mut self, now_ns: i64) {
-        self.note(|| InputKind::Tick(now_ns));
-        self.replica.tick(now_ns);
-    }
-
-    pub fn advance_clock(&mut self, monotonic_ns: u64) {
-        self.note(|| InputKind::AdvanceClock(monotonic_ns));
-        self.replica.advance_clock(monotonic_ns);
-    }
-
-    pub fn receive(&mut self, envelope: Envelope) -> Option<MessageFault> {
-        self.note_with(|turn| turn.receive(&envelope));
-        self.replica.receive(envelope)
-    }
-
-    pub fn peer_event(&mut self, member: MemberId, event: PeerEvent) {
-        self.note(|| InputKind::PeerEvent(PeerReport { member: member.0, event: event as i32 }));
-        self.replica.peer_event(member, event);
-    }
-
-    pub fn durable(&mut self, index: u64) -> Option<u64> {
-        self.note(|| InputKind::Durable(index));
-        self.replica.durable(index)
-    }
-
-    pub fn executed(&mut self, command: Box<ExecutedCommand>) {
-        self.note(|| InputKind::Executed(command.index()));
-        self.replica.executed(command);
-    }
-
-    pub fn set_log_room(&mut self, bytes: u64) {
-        self.note(|| InputKind::LogRoom(bytes));
-        self.replica.set_log_room(bytes);
-    }
-
-    pub fn turned(&mut self, monotonic_ns: u64, sync_ns: u64) {
-        self.note(|| InputKind::Turned(Turned { monotonic_ns, sync_ns }));
-        self.replica.turned(monotonic_ns, sync_ns);
-    }
-
-    pub fn rebuild(&mut self) {
-        self.note(|| InputKind::Rebuild(true));
-        self.replica.rebuild();
-    }
-
-    pub fn transfer_leadership(
-        &mut self,
-        to: Option<MemberId>,
-    ) -> Result<MemberId, TransferRefused> {
-        self.note(|| InputKind::Transfer(to.map_or(0, |MemberId(id)| id)));
-        self.replica.transfer_leadership(to)
-    }
-
-    pub fn propose(
-        &mut self,
-        ticket: Ticket,
-        connection: Connection,
-        now_ns: i64,
-        mut entry: Box<Entry>,
-    ) -> Result<(), ProposalRejected> {
-        self.note_with(|turn| turn.propose(ticket, connection, now_ns, &mut entry));
-        self.replica.propose(ticket, connection, now_ns, entry)
-    }
-
-    pub fn propose_decision(
-        &mut self,
-        members: &MemberRegistry,
-        now_ns: i64,
-        command: Command,
-    ) -> bool {
-        self.note_with(|turn| {
-            let mut entry = Entry::unstamped(command.clone(), None);
-            turn.decide(members, now_ns, &mut entry);
-        });
-        self.replica.propose_decision(members, now_ns, command)
-    }
-
-    pub fn read(&mut self, ticket: Ticket) -> Result<(), ProposalRejected> {
-        self.note(|| InputKind::Read(ticket.0));
-        self.replica.read(ticket)
-    }
-
-    pub fn ask_about_lease(
-        &mut self,
-        ticket: Ticket,
-        lease: LeaseId,
-        question: LeaseQuestion,
-    ) -> Result<(), ProposalRejected> {
-        self.note(|| {
-            InputKind::AskAboutLease(LeaseAsked {
-                ticket: ticket.0,
-                lease: lease.0,
-                renews: question == LeaseQuestion::Renew,
-            })
-        });
-        self.replica.ask_about_lease(ticket, lease, question)
-    }
-
-    pub fn drop_held(&mut self) -> Vec<Ticket> {
-        self.note(|| InputKind::DropHeld(true));
-        self.replica.drop_held()
+        self.replica.take(input);
     }
 
     /// As [`Replica::turn`]; the turn is recorded when it has ended.
@@ -202,16 +87,13 @@ impl RecordedReplica {
         let Some(recording) = &mut self.recording else {
             return self.replica.turn(host);
         };
-        let Recording { sink, turn, status } = &mut **recording;
-        let note = &mut |effect| turn.effect(effect);
+        let Recording { sink, turn, status, .. } = &mut **recording;
+        let note = &mut |kind| turn.effects.push(Effect { kind: Some(kind) });
         let halted = effects::turn(&mut self.replica, host, status, note);
-        let freezes = sink.turn(turn);
-        let number = turn.number;
-        turn.next();
+        let next = Turn { number: turn.number + 1, ..Turn::default() };
+        sink.turn(std::mem::replace(turn, next));
         if halted.is_err() {
             sink.close();
-        } else if freezes && let Some(frozen) = self.replica.freeze() {
-            sink.frozen(number, Box::new(frozen));
         }
         halted
     }

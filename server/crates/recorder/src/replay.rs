@@ -1,9 +1,8 @@
 //! Executes recordings with the core of this program, and compares what each turn brings about.
 //!
-//! The core begins where the recorded process did, or where its replica was frozen. Turns between a gap, or the beginning
-//! of a ring that has lost its start, and the next place of that kind are shown as they were recorded.
+//! The core begins where the recorded process did. Turns behind a gap, and those of a ring that has lost its start, are shown
+//! as they were recorded.
 
-mod input;
 mod player;
 
 pub use player::Player;
@@ -11,9 +10,9 @@ pub use player::Player;
 use std::path::{Path, PathBuf};
 
 use crate::{
-    format::{Effect, Frozen, Gap, Head, Part, Start, Turn},
+    format::{Effect, Gap, Head, Part, Start, Turn},
     frame::FrameFault,
-    hide::Filler,
+    input,
     read::{self, ReadError},
 };
 
@@ -47,7 +46,7 @@ pub enum Verdict {
         expected: Vec<Effect>,
         /// As this program's core has them.
         got: Vec<Effect>,
-        /// Whether the start held all keys: if not, they may be why.
+        /// Whether the recording holds all keys and values: if not, they may be why.
         whole: bool,
     },
     /// Some, or all, could only be shown.
@@ -90,7 +89,6 @@ pub fn replay(
             // the head of the first file was looked at before
             (_, None) => {}
             (Ok(Part::Start(start)), Some(run)) => run.start(&start),
-            (Ok(Part::Frozen(frozen)), Some(run)) => run.frozen(&frozen),
             (Ok(Part::Gap(Gap { from, to })), Some(run)) => {
                 run.last = to;
                 run.shown(format!(
@@ -154,31 +152,10 @@ impl Run {
         }
     }
 
-    fn filler(&self) -> Filler {
-        Filler::new(self.result.head.values_in_clear)
-    }
-
     fn start(&mut self, start: &Start) {
-        if self.last == 0 {
-            let player = Player::start(start, self.filler());
-            self.begin(player);
-        }
-    }
-
-    /// Begins with a frozen replica, unless a core goes on.
-    fn frozen(&mut self, frozen: &Frozen) {
-        let after = frozen.after;
-        let follows = self.last == after || self.result.read == 0;
-        if follows && self.player.is_none() {
-            let player = Player::thaw(frozen, self.filler());
-            self.begin(player);
-            self.last = after;
-        }
-    }
-
-    fn begin(&mut self, player: Result<Player, String>) {
-        match player {
-            Ok(player) => self.player = Some(player),
+        match Player::start(start, self.result.head.values_in_clear) {
+            Ok(player) if self.last == 0 => self.player = Some(player),
+            Ok(_) => {}
             Err(why) => self.shown(why),
         }
     }

@@ -32,13 +32,11 @@ impl Effect {
                 format!("read for request {} at {}", read.ticket, read.index)
             }
             EffectKind::Answer(answer) => {
-                let what = match answer.unanswered {
-                    true => "no reply for",
-                    false => "answer for",
-                };
-                format!("{what} request {}: {}", answer.ticket, answer.text)
+                format!("answer request {}: {}", answer.ticket, answer.text)
             }
             EffectKind::Now(now) => state_of_raft(now),
+            EffectKind::CutLog(below) => format!("cut the log below {below}"),
+            EffectKind::Dropped(what) => format!("drop a message {what}"),
             EffectKind::End(why) => format!("end: {why}"),
         }
     }

@@ -1,6 +1,4 @@
 //! The batches of proposals that wait for their answers, in their order.
-
-use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use crate::{
@@ -9,7 +7,7 @@ use crate::{
     replica::{Role, Status},
 };
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct BatchesInFlight {
     batches: VecDeque<Batch>,
     /// Bytes for which their proposals count.
@@ -17,7 +15,7 @@ pub(crate) struct BatchesInFlight {
 }
 
 /// A batch of proposals that were handed in together.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Batch {
     /// Ticket of the last of them that came from this process.
     pub(crate) ticket: Option<Ticket>,

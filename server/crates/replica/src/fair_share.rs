@@ -4,13 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 /// Bytes for which a request counts beside its own: to log, to apply and to answer it costs time, too.
 const REQUEST_BYTES: usize = 512;
 
 /// A request that waits.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct Waiting<S, R> {
     pub(crate) sender: S,
     pub(crate) bytes: usize,

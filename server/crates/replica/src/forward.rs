@@ -12,7 +12,6 @@
 //! `lease_requests`).
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use witan_machine::lease::LeaseId;
 
@@ -22,13 +21,12 @@ use crate::{
 };
 
 /// Proposals for the leader of a term.
-#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct ForwardedProposals {
     #[prost(uint64, tag = "1")]
     pub(crate) term: u64,
     /// Encoded entries, stamped by the sender.
     #[prost(bytes = "bytes", repeated, tag = "2")]
-    #[serde(with = "crate::hex_bytes::list")]
     pub(crate) entries: Vec<Bytes>,
     /// Which message of the sending process it is: the leader takes it once, and a refusal says it again, so that a
     /// copy of the refusal that comes late does not count for a later message.

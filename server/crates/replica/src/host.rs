@@ -1,11 +1,11 @@
 //! Everything outside of the core: one trait, and the values that cross it.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use crate::{
     lessor::Renewal,
     long_command::{ExecutedCommand, LongCommand},
+    replica::{MessageFault, TransferRefused},
 };
 use witan_machine::{
     Outcome, StateMachine,
@@ -15,11 +15,11 @@ use witan_machine::{
 
 /// Identifies one waiting request of this process. The shell assigns the numbers and never reuses
 /// one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
 /// The connection of a client, among which those share the log that wait for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Connection(pub u128);
 
 /// One raft entry in the form in which it reaches the disk and comes back from it.
@@ -122,13 +122,15 @@ pub enum Unanswered {
     Refused(ProposalRejected),
     /// It waited for too long: its client has got a timeout.
     Expired,
+    /// This member was removed from the cluster before it handed the request in.
+    Removed,
     /// The leader changed, and a snapshot replaced the entries that would show what became of the
     /// request: it may have been applied.
     LeaderChanged,
 }
 
 /// A question about a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub enum LeaseQuestion {
     /// Give it its full TTL again.
     Renew = 0,
@@ -137,12 +139,25 @@ pub enum LeaseQuestion {
 }
 
 /// The leader's answer about a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseAnswer {
     /// To a keep-alive.
     Renewal(Renewal),
     /// Nanoseconds that the lease has left, negative when it is overdue; `None` if it is unknown.
     Remaining(Option<i64>),
+}
+
+/// The answer to a request that is neither applied nor a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// About a lease.
+    Lease(LeaseAnswer),
+    /// The member that leadership is handed to. [`crate::replica::Replica::status`] shows when it leads.
+    Transfer(Result<MemberId, TransferRefused>),
+    /// Whether the leader's decision was appended to the log.
+    Decided(bool),
+    /// There is none.
+    Unanswered(Unanswered),
 }
 
 /// Everything the core asks of the world. None may block except `persist` and `install`.
@@ -152,10 +167,14 @@ pub trait Host {
     /// Appends a batch to the log on disk. With `must_sync` it is durable on return; the host aborts the
     /// process if it cannot be.
     fn persist(&mut self, batch: &LogBatch);
+    /// Allows the log on disk to drop its entries below an index (I5).
+    fn cut_log(&mut self, below: u64);
+    /// Reports a message that was dropped because no member sends it, for a person to see.
+    fn message_dropped(&mut self, from: MemberId, fault: MessageFault);
     /// Sends messages to other members. May drop, delay, reorder and duplicate them.
     fn send(&mut self, envelopes: Vec<Envelope>);
     /// Executes a command that takes long, and returns the result. `None` if another thread executes it:
-    /// [`crate::replica::Replica::executed`] follows, and nothing else is applied before.
+    /// [`crate::input::Input::Executed`] follows, and nothing else is applied before.
     fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
         Some(Box::new(command.execute()))
     }
@@ -167,8 +186,6 @@ pub trait Host {
     /// Releases linearizable reads: `view` holds everything that was committed before these reads
     /// arrived.
     fn readable(&mut self, tickets: &[Ticket], view: &View);
-    /// Ends requests that will get no reply.
-    fn unanswered(&mut self, requests: &[(Ticket, Unanswered)]);
-    /// Answers a request about a lease.
-    fn lease_answered(&mut self, ticket: Ticket, answer: LeaseAnswer);
+    /// Answers requests, or says why they get no answer.
+    fn answered(&mut self, answers: Vec<(Ticket, Answer)>);
 }

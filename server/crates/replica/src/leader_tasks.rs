@@ -6,7 +6,6 @@ pub(crate) mod auto_compaction;
 
 use auto_compaction::{AutoCompaction, AutoCompactor};
 use raft::{RawNode, SnapshotStatus};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::{
@@ -20,7 +19,7 @@ use witan_tree::{ExpireNodes, TreeOperation};
 /// Ticks for which the last answer of a member is remembered.
 const HEARD_TICKS: u64 = 1000;
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct LeaderTasks {
     /// Automatic compaction of the v3 key space.
     pub(crate) compaction: AutoCompactor,
@@ -40,20 +39,6 @@ impl LeaderTasks {
             heard: BTreeMap::new(),
             lessor: Lessor::new(lease_checkpoint_s),
         }
-    }
-
-    /// A copy without the order of the checks of leases, for [`Self::thaw`].
-    pub(crate) fn freeze(&self) -> Self {
-        Self {
-            compaction: self.compaction.clone(),
-            snapshots: self.snapshots.clone(),
-            heard: self.heard.clone(),
-            lessor: self.lessor.freeze(),
-        }
-    }
-
-    pub(crate) fn thaw(self) -> Self {
-        Self { lessor: self.lessor.thaw(), ..self }
     }
 
     /// The commands to propose now: removal of expired v2 nodes and leases, and checkpoints of the

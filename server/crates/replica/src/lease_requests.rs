@@ -1,7 +1,5 @@
 //! Requests about leases that wait for the leader's answer. To ask again does no harm, so a request
 //! is repeated until it is answered or timed out.
-
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use witan_machine::lease::LeaseId;
@@ -12,7 +10,7 @@ use crate::{
 };
 
 /// The receiver of the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LeaseAsker {
     /// A request of this process.
     Own(Ticket),
@@ -26,7 +24,7 @@ pub(crate) enum LeaseAsker {
 
 /// An answer that a leader gives once it is proven that it still leads the term, and that its state was not
 /// behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnprovenAnswer {
     pub(crate) term: u64,
     pub(crate) asker: LeaseAsker,
@@ -37,7 +35,7 @@ pub(crate) struct UnprovenAnswer {
     pub(crate) applied: u64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 struct LeaseRequest {
     lease: LeaseId,
     question: LeaseQuestion,
@@ -46,7 +44,7 @@ struct LeaseRequest {
     asked: Option<u64>,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct LeaseRequests {
     waiting: BTreeMap<u64, LeaseRequest>,
     /// Tickets to hand in at the next turn.

@@ -10,7 +10,6 @@
 use std::collections::BTreeSet;
 
 use imbl::OrdMap;
-use serde::{Deserialize, Serialize};
 
 use crate::limits::{
     LEASE_CHECKPOINT_S_MAX, LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINTS_PER_ENTRY,
@@ -24,7 +23,7 @@ use witan_machine::lease::{
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// Result of a keep-alive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
     /// The lease has its full TTL again.
     Renewed {
@@ -41,7 +40,7 @@ pub enum Renewal {
 }
 
 /// The timer that a leader keeps for one lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LeaseTimer {
     /// When the lease expires.
     deadline_ns: u64,
@@ -68,30 +67,8 @@ impl LeaseTimer {
 }
 
 /// A frozen copy of the deadlines of all leases.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct LeaseDeadlines(#[serde(with = "as_list")] OrdMap<LeaseId, LeaseTimer>);
-
-/// The timers of a frozen replica: `imbl` is built without serde.
-mod as_list {
-    use imbl::OrdMap;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use super::{LeaseId, LeaseTimer};
-
-    pub(super) fn serialize<S: Serializer>(
-        timers: &OrdMap<LeaseId, LeaseTimer>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.collect_seq(timers)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<OrdMap<LeaseId, LeaseTimer>, D::Error> {
-        let timers = Vec::<(LeaseId, LeaseTimer)>::deserialize(from)?;
-        Ok(timers.into_iter().collect())
-    }
-}
+#[derive(Clone, Debug, Default)]
+pub struct LeaseDeadlines(OrdMap<LeaseId, LeaseTimer>);
 
 impl LeaseDeadlines {
     /// Nanoseconds that a lease has left at `monotonic_ns`, negative when it is overdue; `None` if it is unknown.
@@ -110,7 +87,7 @@ impl LeaseDeadlines {
 }
 
 /// All timers of a leader.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default)]
 pub(crate) struct Lessor {
     /// The term in which this member leads, once it has applied all entries of earlier terms.
     term: Option<u64>,
@@ -121,7 +98,6 @@ pub(crate) struct Lessor {
     deadlines: LeaseDeadlines,
     /// Each lease once, under `listed_at_ns` of its timer: a keep-alive, which only delays the check, leaves it
     /// where it is. Made of the deadlines when a frozen lessor thaws.
-    #[serde(skip)]
     next_checks: BTreeSet<(u64, LeaseId)>,
     /// Leases whose time starts with the next clock update, with their durations.
     starting: Vec<(LeaseId, u64)>,
@@ -305,29 +281,6 @@ impl Lessor {
                 timer.checkpointed_to = last;
             }
         }
-    }
-
-    /// A copy without the order of the checks: the timers are shared, so it takes no longer with many leases.
-    pub(crate) fn freeze(&self) -> Self {
-        Self {
-            term: self.term,
-            monotonic_ns: self.monotonic_ns,
-            previous_ns: self.previous_ns,
-            deadlines: self.deadlines.clone(),
-            next_checks: BTreeSet::new(),
-            starting: self.starting.clone(),
-            checkpointing: self.checkpointing.clone(),
-            checkpoint_s: self.checkpoint_s,
-        }
-    }
-
-    /// Makes a whole one of what [`Self::freeze`] returned.
-    pub(crate) fn thaw(mut self) -> Self {
-        let timers = self.deadlines.0.iter();
-        self.next_checks = timers
-            .map(|(id, timer)| (timer.listed_at_ns, *id))
-            .collect();
-        self
     }
 
     /// Starts a lease with `span_ns` nanoseconds to live: provisionally from now, finally from the next clock

@@ -1,10 +1,10 @@
 //! Consensus without I/O: how commands become entries, and entries the state of `witan_machine`.
 //!
 //! What does *not* live here: sockets, files, threads, clocks, randomness, JSON, gRPC. The shell
-//! (`server`, or the simulator in `tests/sim`) calls methods, and effects come back through one
-//! trait, [`host::Host`], in one place, [`replica::Replica::turn`].
+//! (`server`, or the simulator in `tests/sim`) hands in [`input::Input`]s, and effects come back
+//! through one trait, [`host::Host`], in one place, [`replica::Replica::turn`].
 //!
-//! Reading order: `host` (the whole outside world) → `replica` (how entries become state) → `long_command` (those
+//! Reading order: `input` (what can happen to a member) → `host` (what it asks of the world) → `replica` (how entries become state) → `long_command` (those
 //! that the host executes) → `read_index`, `proposals`, `lease_requests`, `forward` (what is asked of the leader),
 //! `leader_tasks`, `lessor`, `log`, `wire`, `jitter`, `limits`, `ticket_map`.
 //!
@@ -16,12 +16,12 @@
 //! - **I10** every queue is bounded; the bounds stand in `limits`.
 
 pub mod host;
+pub mod input;
 pub mod replica;
 
 mod batches_in_flight;
 mod fair_share;
 mod forward;
-mod hex_bytes;
 mod jitter;
 mod leader_tasks;
 mod lease_requests;

@@ -68,9 +68,6 @@ pub const SNAPSHOT_REPORT_TICKS: u64 = 36_000;
 /// alone. A message of a higher term still raises the term, so that members that are further apart meet.
 pub const TERM_RISE_MAX: u64 = 1 << 32;
 
-/// Entries in the log of a replica that is frozen for a recording: to look at them takes less than a millisecond.
-pub const FROZEN_ENTRIES_MAX: usize = 65_536;
-
 /// Applied entries kept in memory for members that lag, as etcd's `--snapshot-catchup-entries`.
 pub const CATCH_UP_ENTRIES: u64 = 5000;
 

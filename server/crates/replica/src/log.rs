@@ -1,8 +1,6 @@
 //! The raft log in memory: what is not applied yet and what members that lag may still need. Disk is
 //! an append-only journal of the same entries that is read only at start.
 
-mod frozen;
-
 use std::collections::VecDeque;
 
 use raft::{
@@ -10,8 +8,6 @@ use raft::{
     eraftpb::{ConfState, Entry, HardState, Snapshot},
     util::limit_size,
 };
-
-pub(crate) use frozen::FrozenLog;
 
 use crate::limits::{CATCH_UP_BYTES, CATCH_UP_ENTRIES, RECEIVERS_BYTES};
 use witan_machine::view::Position;

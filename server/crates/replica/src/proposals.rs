@@ -9,12 +9,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use crate::{host::Ticket, limits::WAITING_REQUESTS_MAX, ticket_map::TicketMap};
 use witan_machine::command::Stamp;
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct Proposals {
     member: u64,
     incarnation: u32,
@@ -27,7 +26,7 @@ pub(crate) struct Proposals {
     forwarded: u64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 struct WaitingProposal {
     /// The tick in which it came.
     since: u64,
@@ -35,7 +34,7 @@ struct WaitingProposal {
 }
 
 /// How far a proposal has come.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 enum Stage {
     /// It is held before it is handed in, so it is in no log.
     Held,
@@ -60,16 +59,15 @@ impl Stage {
     }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 struct ProposalCopy {
     /// Where it was handed in; `None` while it is certain that it is in no log.
     handed_in: Option<HandedIn>,
-    #[serde(with = "crate::hex_bytes")]
     data: Bytes,
 }
 
 /// The one place where an entry may have been appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HandedIn {
     pub(crate) term: u64,
     pub(crate) leader: u64,
@@ -88,15 +86,6 @@ impl Proposals {
             later: Vec::new(),
             forwarded: 0,
         }
-    }
-
-    /// Replaces each encoded command that is kept by what `map` makes of it.
-    pub(crate) fn map_commands(&mut self, map: &mut dyn FnMut(Bytes) -> Bytes) {
-        let copies = self
-            .waiting
-            .values_mut()
-            .filter_map(|it| it.stage.copy_mut());
-        copies.for_each(|copy| copy.data = map(std::mem::take(&mut copy.data)));
     }
 
     /// How many tickets wait.

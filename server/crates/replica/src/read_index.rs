@@ -10,8 +10,6 @@
 //! in the order of their arrival, and an acknowledgment of one confirms those before it. Had a later try
 //! the name of an earlier one, late acknowledgments of the earlier one would confirm what arrived between
 //! the two.
-
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
@@ -30,7 +28,7 @@ const READER: Source = Source::Client(Connection(0));
 /// A request context on the wire: member, seed and number, 8 bytes each.
 type Context = [u64; 3];
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 struct ReadIndexRound {
     /// Number of the first try; those up to the last number given belong to this round.
     first_number: u64,
@@ -59,7 +57,7 @@ pub(crate) struct ReadIndexTry {
 }
 
 /// A request that waits until the index of its confirmed round is applied.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 struct ConfirmedRound {
     /// The index to wait for.
     index: u64,
@@ -84,7 +82,7 @@ pub(crate) struct Released {
     pub(crate) questions: Vec<UnprovenAnswer>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct ReadIndexQueue {
     member: u64,
     seed: u64,

@@ -1,6 +1,6 @@
 //! A member's consensus and state, driven by ticks, messages and requests.
 //!
-//! Inputs are method calls that only queue work inside; [`Replica::turn`] drains it and is the only
+//! An [`crate::input::Input`] only queues work inside; [`Replica::turn`] drains it and is the only
 //! place where effects happen (I3).
 
 mod apply_queue;
@@ -11,7 +11,6 @@ mod disk_room;
 mod failover;
 mod forced;
 mod forwarding;
-mod frozen;
 mod group_commit;
 mod halt;
 mod leases;
@@ -36,17 +35,15 @@ use raft::{
 
 pub use boot::genesis;
 pub use forced::{ForceError, ForcedCluster};
-pub use frozen::{FrozenReplica, FrozenState};
 pub use halt::Halt;
 pub use message_check::MessageFault;
 pub use peers::{PeerEvent, TransferRefused};
 
 pub use crate::{host::ProposalRejected, leader_tasks::auto_compaction::AutoCompaction};
-use serde::{Deserialize, Serialize};
 
 use crate::{
     batches_in_flight::BatchesInFlight,
-    host::{Envelope, Host, LeaseAnswer, Ticket, Unanswered},
+    host::{Answer, Envelope, Host, Ticket, Unanswered},
     jitter,
     leader_tasks::LeaderTasks,
     lease_requests::LeaseRequests,
@@ -71,7 +68,7 @@ use membership::{OwnRemoval, PendingRemoval, told_commit};
 use witan_machine::{StateMachine, member::MemberId, view::View};
 
 /// Settings of a replica.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Own member id, as raft takes it.
     pub id: u64,
@@ -98,7 +95,7 @@ pub struct Config {
 }
 
 /// Bounds that members never change. The simulator and tests do, because their runs are short.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct Tuning {
     /// A command on more keys is executed by the host while raft goes on.
     pub long_command_keys: u64,
@@ -136,7 +133,7 @@ pub struct Status {
 }
 
 /// Raft role of a member. Recordings hold the numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 #[expect(missing_docs, reason = "raft's names")]
 pub enum Role {
     Follower = 0,
@@ -197,12 +194,14 @@ pub struct Replica {
     commit_unpersisted: bool,
     /// Requests about leases that wait for the leader.
     lease_requests: LeaseRequests,
-    /// Answers about leases for this process, until the next turn hands them out.
-    lease_answers: Vec<(Ticket, LeaseAnswer)>,
     /// Messages of the core's own, until the next turn sends them.
     outbox: Vec<Envelope>,
-    /// Requests that get no reply, until the next turn tells.
-    unanswered: Vec<(Ticket, Unanswered)>,
+    /// Answers to requests of this process, until the next turn hands them out.
+    pub(crate) answers: Vec<(Ticket, Answer)>,
+    /// Dropped messages, until the next turn reports them.
+    message_faults: Vec<(MemberId, MessageFault)>,
+    /// The index below which the log on disk may be cut, until the next turn tells the host.
+    cut_below: Option<u64>,
     /// Term and leader at the last look, to see that they changed.
     term_and_leader: (u64, u64),
     /// The monotonic clock at the last look.
@@ -246,7 +245,7 @@ impl std::fmt::Debug for Replica {
 impl Replica {
     /// Advances raft's clock by one tick, forgets requests older than `Config::request_ticks`, and does the
     /// leader's tasks; `now_ns` is the wall clock for entries that the leader stamps.
-    pub fn tick(&mut self, now_ns: i64) {
+    pub(crate) fn tick(&mut self, now_ns: i64) {
         self.ticks += 1;
         self.append_batch();
         self.note_heard();
@@ -279,17 +278,14 @@ impl Replica {
         self.request_snapshot();
         expired.extend(self.lease_requests.tick(self.ticks, patience));
         expired.extend(self.read_index.expire(self.ticks, patience));
-        let expired = expired.into_iter();
-        self.unanswered
-            .extend(expired.map(|ticket| (ticket, Unanswered::Expired)));
+        self.end_unanswered(expired, Unanswered::Expired);
         // Handle keep-alives before the expiration of their leases.
         self.hand_in_lease_requests();
         self.run_leader_tasks(now_ns);
     }
 
-    /// Sets the monotonic clock that leases and waiting requests are counted by, in nanoseconds. Call it before
-    /// handing in requests, or leases are counted late.
-    pub fn advance_clock(&mut self, monotonic_ns: u64) {
+    /// Sets the monotonic clock that leases and waiting requests are counted by.
+    pub(crate) fn advance_clock(&mut self, monotonic_ns: u64) {
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
         self.follow_batches();
         self.continue_failover();
@@ -309,7 +305,7 @@ impl Replica {
         place.voters == [self.config.id] && place.voters_outgoing.is_empty()
     }
 
-    /// When [`Self::advance_clock`] and a turn are due, in nanoseconds of the monotonic clock, if nothing comes
+    /// When [`crate::input::Input::Clock`] and a turn are due, in nanoseconds of the monotonic clock, if nothing comes
     /// before: a campaign, held requests or a commit index wait for it. The next tick may be earlier.
     pub fn wake_at_ns(&self) -> Option<u64> {
         let failover = self.failover.filter(|_| self.may_campaign());
@@ -352,16 +348,21 @@ impl Replica {
         self.leader_tasks.lessor.deadlines()
     }
 
-    /// Handles a message from another member; one of a removed member is dropped. Returns the fault, for a
-    /// person to see, of a message that no member sends, which is dropped, too.
-    pub fn receive(&mut self, envelope: Envelope) -> Option<MessageFault> {
-        let Envelope { from: MemberId(from), message, snapshot, .. } = envelope;
-        if self.is_removed(from) {
-            return None;
+    /// Handles a message from another member. Drops a message of a removed member, and one that no member sends.
+    pub(crate) fn receive(&mut self, envelope: Envelope) {
+        let from = envelope.from;
+        if !self.is_removed(from.0)
+            && let Err(fault) = self.open(envelope)
+        {
+            self.message_faults.push((from, fault));
         }
+    }
+
+    fn open(&mut self, envelope: Envelope) -> Result<(), MessageFault> {
+        let Envelope { from: MemberId(from), message, snapshot, .. } = envelope;
         match PeerMessage::decode(&message) {
             Ok(PeerMessage::Raft(message)) if message.from == from => {
-                return self.step(message, snapshot.map(|view| *view)).err();
+                self.step(message, snapshot.map(|view| *view))?;
             }
             Ok(PeerMessage::Proposals(proposals) | PeerMessage::ProposalsAgain(proposals)) => {
                 self.hold_forwarded(from, proposals, message.len());
@@ -369,10 +370,10 @@ impl Replica {
             Ok(PeerMessage::Refused(refused)) => self.proposals_refused(from, &refused),
             Ok(PeerMessage::LeaseRequests(requests)) => self.take_lease_requests(from, &requests),
             Ok(PeerMessage::LeaseAnswer(answer)) => self.lease_answer_received(&answer),
-            Ok(PeerMessage::Raft(_)) => return Some(MessageFault::Unsound),
-            Err(_) => return Some(MessageFault::Malformed),
+            Ok(PeerMessage::Raft(_)) => return Err(MessageFault::Unsound),
+            Err(_) => return Err(MessageFault::Malformed),
         }
-        None
+        Ok(())
     }
 
     /// Whether a member is removed, in the state or by an entry of `--force-new-cluster` that is not executed yet: until
@@ -460,18 +461,17 @@ impl Replica {
         self.note_leader_commit(told);
     }
 
-    /// Notes that a checkpoint up to `index` is durable. Returns the index below which the log on disk may be
-    /// cut now (entries below it are not needed any more), if any (I5).
-    pub fn durable(&mut self, index: u64) -> Option<u64> {
-        if index <= self.durable_checkpoints.1 {
-            return None;
+    /// Notes that a checkpoint up to `index` is durable. Entries up to the checkpoint before it are not needed any
+    /// more (I5).
+    pub(crate) fn durable(&mut self, index: u64) {
+        if index > self.durable_checkpoints.1 {
+            self.durable_checkpoints = (self.durable_checkpoints.1, index);
+            self.cut_below = Some(self.durable_checkpoints.0 + 1);
         }
-        self.durable_checkpoints = (self.durable_checkpoints.1, index);
-        Some(self.durable_checkpoints.0 + 1)
     }
 
-    /// Takes the result of a long command from the host. The next turn goes on from there.
-    pub fn executed(&mut self, command: Box<ExecutedCommand>) {
+    /// Takes the result of a long command from the host.
+    pub(crate) fn executed(&mut self, command: Box<ExecutedCommand>) {
         self.apply_queue.executed(command);
     }
 
@@ -480,6 +480,12 @@ impl Replica {
     /// After a [`Halt`] the replica must not be used any more.
     pub fn turn(&mut self, host: &mut dyn Host) -> Result<(), Halt> {
         turn::turn(self, host)
+    }
+
+    /// Adds requests that get no answer, for one reason.
+    fn end_unanswered(&mut self, tickets: Vec<Ticket>, reason: Unanswered) {
+        let answer = |ticket| (ticket, Answer::Unanswered(reason));
+        self.answers.extend(tickets.into_iter().map(answer));
     }
 
     /// The frozen present state: O(1).

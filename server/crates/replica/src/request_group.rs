@@ -21,7 +21,6 @@
 //! A batch has a bound. Beyond it, senders share it (`fair_share`), and the rest waits for the next one.
 //!
 //! Times are nanoseconds of the monotonic clock, durations nanoseconds.
-use serde::{Deserialize, Serialize};
 
 use crate::{
     fair_share::{self, Waiting},
@@ -46,7 +45,7 @@ const UNHELD_BYTES: usize = 1 << 20;
 const SKIPPED_GATHERS: u32 = 256;
 
 /// The sender of a request to this member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Source {
     /// A client of its own, on this connection.
     Client(Connection),
@@ -58,7 +57,7 @@ pub(crate) enum Source {
 type Batch<R> = Vec<Waiting<Source, R>>;
 
 /// The requests that one kind of source has sent, and those that are expected from it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 struct Arrivals {
     held: usize,
     /// The bytes of those that are held.
@@ -77,7 +76,7 @@ struct Arrivals {
 }
 
 /// The requests that wait to be taken together.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct RequestGroup<R> {
     held: Vec<Waiting<Source, R>>,
     /// Whether some were left because they were too many when the last ones were taken.
@@ -150,20 +149,6 @@ impl<R> Default for RequestGroup<R> {
 impl<R> RequestGroup<R> {
     pub(crate) fn len(&self) -> usize {
         self.held.len()
-    }
-
-    /// The held requests.
-    pub(crate) fn requests_mut(&mut self) -> impl Iterator<Item = &mut R> {
-        self.held.iter_mut().map(|waiting| &mut waiting.request)
-    }
-
-    /// Replaces the connections of the held requests of clients.
-    pub(crate) fn map_connections(&mut self, map: &mut dyn FnMut(Connection) -> Connection) {
-        for waiting in &mut self.held {
-            if let Source::Client(connection) = &mut waiting.sender {
-                *connection = map(*connection);
-            }
-        }
     }
 
     /// The bytes of the held requests of clients.

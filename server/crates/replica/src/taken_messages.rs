@@ -1,14 +1,12 @@
 //! Remembers which forwarded messages with proposals a leader has accepted in its term. A follower sends a message again
 //! when the message may have been lost; the leader accepts only the first copy that arrives.
-
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 use crate::limits::{LOST_MESSAGES_MAX, TAKEN_PROCESSES_MAX};
 
 /// See the module's description. A message of another term is never taken, so the first one of the next term that this
 /// member leads empties this.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct TakenMessages {
     term: u64,
     /// By member and incarnation, in the order of their latest messages.
@@ -37,7 +35,7 @@ impl TakenMessages {
 }
 
 /// Numbers of messages of one process that have come. It counts them from 1 on, and most come in order.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 struct TakenNumbers {
     highest: u64,
     /// Numbers below it that have not come.

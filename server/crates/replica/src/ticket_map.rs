@@ -9,12 +9,11 @@
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
-use serde::{Deserialize, Serialize};
 
 use crate::host::Ticket;
 
 /// Values by ticket.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct TicketMap<T>(HashMap<Ticket, T, FixedState>);
 
 impl<T> Default for TicketMap<T> {
@@ -66,10 +65,6 @@ impl<T> TicketMap<T> {
     }
 
     /// All values, in no order.
-    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.0.values_mut()
-    }
-
     /// Lists all values.
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         let all = self.0.iter().map(|(ticket, value)| (*ticket, value));

@@ -18,7 +18,7 @@ use witan_machine::{
 };
 
 /// Version byte of a command payload.
-const COMMAND_V1: u8 = 1;
+pub const COMMAND_V1: u8 = 1;
 
 /// Kinds of raft entries, the first byte of a [`LogRecord`]'s payload.
 const KIND_NORMAL: u8 = 0;

@@ -101,7 +101,10 @@ fn absence_is_right(op: &Op, key: &[u8], least: i64, scene: &Scene<'_>) -> Resul
             (Ask::Write(command), End::Pending | End::Crashed) => {
                 workload::may_delete(command, key)
             }
-            (Ask::Write(_), End::Refused(_) | End::NoSpace | End::Answered { .. })
+            (
+                Ask::Write(_),
+                End::Refused(_) | End::NoSpace | End::Removed | End::Answered { .. },
+            )
             | (Ask::Read(_), _) => false,
         });
     if least > 0 && !asked {

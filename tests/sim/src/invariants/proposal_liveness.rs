@@ -37,7 +37,7 @@ impl Invariant for ProposalLiveness {
                 End::Refused(ProposalRejected::ClusterVersion) if is_newer => false,
                 End::Pending | End::Refused(_) | End::NoSpace => true,
                 End::Applied { at, .. } => *at > deadline,
-                End::Answered { .. } | End::Crashed => false,
+                End::Answered { .. } | End::Removed | End::Crashed => false,
             };
             if late {
                 return Err(format!(

@@ -19,7 +19,11 @@ impl Invariant for ReadLiveness {
             let late = match &op.end {
                 End::Pending => true,
                 End::Answered { at } => *at > deadline,
-                End::Refused(_) | End::NoSpace | End::Applied { .. } | End::Crashed => false,
+                End::Refused(_)
+                | End::NoSpace
+                | End::Removed
+                | End::Applied { .. }
+                | End::Crashed => false,
             };
             if late {
                 return Err(format!(

@@ -12,9 +12,10 @@ use witan_machine::{
 };
 use witan_replica::{
     host::{Connection, LeaseAnswer, LeaseQuestion, Ticket},
+    input::Input,
     lessor::LeaseDeadlines,
     limits::INBOX_MAX,
-    replica::{ProposalRejected, TransferRefused},
+    replica::TransferRefused,
 };
 use witan_storage::{OnDurable, SpaceLevel};
 
@@ -115,16 +116,11 @@ impl ReplicaLoop {
                 None => to.refuse(NodeError::NoLeader),
             },
             LoopRequest::Transfer { to, taken } => {
-                // the requester may have stopped waiting
-                let _ = taken.send(self.replica.transfer_leadership(to));
+                let ticket = self.wait(PendingRequest::Transfer(taken));
+                self.replica.take(Input::Transfer { ticket, to });
             }
-            LoopRequest::Decide { command, members, taken } => {
-                let room = self.space.room() != SpaceLevel::None || command.is_required_at_start();
-                let done = room && self.replica.propose_decision(&members, now_ns(), command);
-                // the requester may have stopped waiting
-                let _ = taken.send(done);
-            }
-            LoopRequest::Rebuild => self.replica.rebuild(),
+            LoopRequest::Decide { command, members, taken } => self.decide(command, members, taken),
+            LoopRequest::Rebuild => self.replica.take(Input::Rebuild),
         }
     }
 
@@ -137,18 +133,35 @@ impl ReplicaLoop {
         if !has_space && !entry.command.as_ref().is_some_and(is_required) {
             return to.refuse(NodeError::NoSpace);
         }
-        let ticket = self.ticket();
-        let taken = self.replica.propose(ticket, connection, now_ns, entry);
-        self.proposed |= taken.is_ok();
-        self.wait(ticket, PendingRequest::Write(to), taken);
+        let ticket = self.wait(PendingRequest::Write(to));
+        let input = Input::Propose { ticket, connection, now_ns, entry };
+        self.replica.take(input);
+        self.proposed = true;
+    }
+
+    /// Proposes a decision of the leader, unless the disk has no space for it and no start needs it.
+    fn decide(
+        &mut self,
+        command: Command,
+        members: Arc<MemberRegistry>,
+        taken: oneshot::Sender<bool>,
+    ) {
+        if self.space.room() == SpaceLevel::None && !command.is_required_at_start() {
+            // the requester may have stopped waiting
+            let _ = taken.send(false);
+            return;
+        }
+        let ticket = self.wait(PendingRequest::Decision(taken));
+        let (now_ns, command) = (now_ns(), Box::new(command));
+        let input = Input::Decide { ticket, members, now_ns, command };
+        self.replica.take(input);
     }
 
     /// Asks for a linearizable read.
     fn read(&mut self, to: CompletionSender<Arc<View>>) {
-        let ticket = self.ticket();
-        let taken = self.replica.read(ticket);
-        self.reads_asked |= taken.is_ok();
-        self.wait(ticket, PendingRequest::Read(to), taken);
+        let ticket = self.wait(PendingRequest::Read(to));
+        self.replica.take(Input::Read { ticket });
+        self.reads_asked = true;
     }
 
     /// Asks the leader about a lease.
@@ -158,28 +171,16 @@ impl ReplicaLoop {
         question: LeaseQuestion,
         to: CompletionSender<LeaseAnswer>,
     ) {
-        let ticket = self.ticket();
-        let taken = self.replica.ask_about_lease(ticket, lease, question);
-        self.wait(ticket, PendingRequest::Lease(to), taken);
+        let ticket = self.wait(PendingRequest::Lease(to));
+        self.replica.take(Input::Lease { ticket, lease, question });
     }
 
-    /// Has a request wait for its answer if the replica has taken it, else refuses it.
-    fn wait(
-        &mut self,
-        ticket: Ticket,
-        request: PendingRequest,
-        taken: Result<(), ProposalRejected>,
-    ) {
-        self.host.pending.insert(ticket, request);
-        if let Err(refusal) = taken {
-            self.host.refuse(ticket, refusal.into());
-        }
-    }
-
-    /// Returns a ticket above all earlier ones.
-    fn ticket(&mut self) -> Ticket {
+    /// Has a request wait for its answer. Returns its ticket, which is above all earlier ones.
+    fn wait(&mut self, request: PendingRequest) -> Ticket {
         self.last_ticket += 1;
-        Ticket(self.last_ticket)
+        let ticket = Ticket(self.last_ticket);
+        self.host.pending.insert(ticket, request);
+        ticket
     }
 
     /// Writes the present state as a new base; `done` is called when that is durable.

@@ -6,109 +6,70 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use witan_machine::{StateMachine, record::CorruptRecord, view::View};
+use witan_machine::{StateMachine, member::MemberId, record::CorruptRecord, view::View};
 use witan_replica::{
-    host::{
-        Applied, Envelope, Host, LeaseAnswer, LogBatch, LogRecord, Recovered, Ticket, Unanswered,
-    },
+    host::{Answer, Applied, Envelope, Host, LogBatch, LogRecord, Recovered, Ticket},
+    input::Input,
     long_command::{ExecutedCommand, LongCommand},
-    replica::{Config, FrozenReplica, FrozenState, Replica, Status},
-    wire,
+    replica::{Config, MessageFault, Replica, Status},
 };
 
-use super::{Verdict, input};
+use super::Verdict;
 use crate::{
-    effects,
-    encode::{from_json, to_json},
-    format::{Effect, EffectKind, Frozen, Start, Turn},
-    hide::Filler,
-    state,
+    effects, encode,
+    format::{Effect, EffectKind, InputKind, Received, Start, Turn},
+    input, state,
 };
 
 /// See the module's description.
 pub struct Player {
-    pub(super) replica: Replica,
-    pub(super) filler: Filler,
-    pub(super) host: ReplayHost,
-    /// Whether the state holds all keys.
-    pub(super) whole: bool,
+    replica: Replica,
+    host: ReplayHost,
+    /// Whether the state holds all keys and values.
+    whole: bool,
     /// The status after the last turn; `None` before the first one of the process.
     status: Option<Status>,
 }
 
 impl Player {
-    fn of(replica: Replica, filler: Filler, whole: bool) -> Self {
-        Self {
-            replica,
-            filler,
-            host: ReplayHost::default(),
-            whole,
-            status: None,
-        }
-    }
-
-    fn thawed(
-        config: Config,
-        frozen: FrozenReplica,
-        filler: Filler,
-        whole: bool,
-    ) -> Result<Self, CorruptRecord> {
-        let replica = Replica::thaw(config, frozen)?;
-        let status = Some(replica.status());
-        Ok(Self { status, ..Self::of(replica, filler, whole) })
-    }
-
     /// Creates a player whose replica has the log and state with which the recorded process started. `Err` has the
     /// reason why the replica cannot be created from them.
-    pub(crate) fn start(start: &Start, mut filler: Filler) -> Result<Self, String> {
+    pub(crate) fn start(start: &Start, values_in_clear: bool) -> Result<Self, String> {
         let begun = caught(|| {
-            let state = start.state.as_ref();
-            let state = state.ok_or_else(|| CorruptRecord::new("the start is not whole"))?;
+            let (Some(settings), Some(state)) = (&start.settings, &start.state) else {
+                return Err(CorruptRecord::new("the start is not whole"));
+            };
             let records = start.log.iter().map(|entry| LogRecord {
                 index: entry.index,
                 term: entry.term,
-                payload: wire::map_record(&entry.payload, &mut |data| filler.fill_encoded(&data)),
+                payload: entry.payload.clone(),
             });
             let recovered = Recovered {
                 records: records.collect(),
                 checkpoint: Some(state::restore(state)?),
                 hard_state: start.hard_state.clone(),
             };
-            let replica = Replica::new(from_json(&start.config)?, recovered)?;
-            Ok::<_, CorruptRecord>(Self::of(replica, filler, state.whole))
+            let config = encode::restore_settings(settings);
+            Self::new(config, recovered, state.whole && values_in_clear)
         });
         begun.flatten()
     }
 
-    /// A core that goes on as the one that was frozen. `Err` says why that is not possible.
-    pub(crate) fn thaw(frozen: &Frozen, mut filler: Filler) -> Result<Self, String> {
-        let begun = caught(|| {
-            let state = frozen.state.as_ref();
-            let state =
-                state.ok_or_else(|| CorruptRecord::new("the frozen replica is not whole"))?;
-            let mut replica: FrozenState = from_json(&frozen.replica)?;
-            replica.map_commands(&mut |data| filler.fill_encoded(&data));
-            let view = state::restore(state)?;
-            let replica = FrozenReplica { view, state: replica };
-            Self::thawed(from_json(&frozen.config)?, replica, filler, state.whole)
-        });
-        begun.flatten()
+    /// A core beside a recorded one in the same process, which starts with the whole state.
+    pub fn twin(config: Config, recovered: Recovered) -> Result<Self, CorruptRecord> {
+        Self::new(config, recovered, true)
     }
 
-    /// A core that goes on as one that was frozen in this process, whose state holds all keys. All else takes the way through
-    /// a file.
-    pub fn twin(config: Config, frozen: FrozenReplica) -> Result<Self, CorruptRecord> {
-        let FrozenReplica { view, state } = frozen;
-        let state = from_json(&to_json(&state))?;
-        Self::thawed(
-            config,
-            FrozenReplica { view, state },
-            Filler::new(true),
-            true,
-        )
+    fn new(config: Config, recovered: Recovered, whole: bool) -> Result<Self, CorruptRecord> {
+        Ok(Self {
+            replica: Replica::new(config, recovered)?,
+            host: ReplayHost::default(),
+            whole,
+            status: None,
+        })
     }
 
-    /// Whether the state holds all keys.
+    /// Whether the state holds all keys and values.
     pub fn is_whole(&self) -> bool {
         self.whole
     }
@@ -116,12 +77,6 @@ impl Player {
     /// Executes a turn. Returns how it differs, if it does; `Err` if it cannot be executed.
     pub fn turn(&mut self, turn: &Turn) -> Result<Option<Verdict>, String> {
         let got = caught(|| self.execute(turn)).flatten()?;
-        if self.filler.is_exhausted() {
-            return Err(
-                "the values of this recording have more bytes than a replay makes up (1 GiB)"
-                    .into(),
-            );
-        }
         let expected = in_order(turn.effects.clone());
         let same = |(a, b): (&Effect, &Effect)| match self.whole {
             true => a == b,
@@ -132,10 +87,25 @@ impl Player {
         Ok((!equal).then(|| Verdict::Differs { turn: turn.number, expected, got, whole }))
     }
 
+    /// Hands in the result of a long command, unless a snapshot has replaced its state.
+    fn hand_in_executed(&mut self, index: u64) {
+        let executed = self.host.executed.take();
+        if let Some(executed) = executed.filter(|it| it.index() == index) {
+            self.replica.take(Input::Executed(executed));
+        }
+    }
+
     fn execute(&mut self, turn: &Turn) -> Result<Vec<Effect>, String> {
         for input in &turn.inputs {
             let kind = input.kind.as_ref().ok_or("an input of a later release")?;
-            input::hand_in(self, kind)?;
+            if let InputKind::Executed(index) = kind {
+                self.hand_in_executed(*index);
+                continue;
+            }
+            if let InputKind::Message(Received { snapshot: Some(state), .. }) = kind {
+                self.whole &= state.whole;
+            }
+            self.replica.take(input::restore(kind)?);
         }
         let elsewhere = turn.effects.iter().filter_map(|effect| {
             let Some(EffectKind::ExecuteElsewhere(index)) = effect.kind else {
@@ -183,11 +153,11 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 
 /// A world that takes all effects and does nothing.
 #[derive(Debug, Default)]
-pub(super) struct ReplayHost {
+struct ReplayHost {
     /// Commands that another thread executed.
     elsewhere: BTreeSet<u64>,
     /// The result of the last of them, until it is handed in.
-    pub(super) executed: Option<Box<ExecutedCommand>>,
+    executed: Option<Box<ExecutedCommand>>,
 }
 
 impl Host for ReplayHost {
@@ -213,7 +183,9 @@ impl Host for ReplayHost {
 
     fn readable(&mut self, _tickets: &[Ticket], _view: &View) {}
 
-    fn unanswered(&mut self, _requests: &[(Ticket, Unanswered)]) {}
+    fn answered(&mut self, _answers: Vec<(Ticket, Answer)>) {}
 
-    fn lease_answered(&mut self, _ticket: Ticket, _answer: LeaseAnswer) {}
+    fn cut_log(&mut self, _below: u64) {}
+
+    fn message_dropped(&mut self, _from: MemberId, _fault: MessageFault) {}
 }

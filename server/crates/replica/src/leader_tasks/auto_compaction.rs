@@ -1,7 +1,5 @@
 //! Automatic compaction on etcd 3.6's schedule, counted in ticks. An idle leader also proposes the
 //! sweeps that free the space of a compaction.
-
-use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use witan_machine::{
@@ -18,7 +16,7 @@ const CHECKS_PER_PERIOD: u64 = 10;
 const SWEEPS_PER_TICK: usize = 8;
 
 /// Which old revisions a leader compacts automatically.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AutoCompaction {
     /// Keeps revisions that are younger than a period.
     Periodic {
@@ -37,7 +35,7 @@ pub enum AutoCompaction {
 }
 
 /// See the module's description.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct AutoCompactor {
     schedule: Option<Schedule>,
     /// Revision and tick of the last proposed compaction, until it is known whether the log
@@ -45,13 +43,13 @@ pub(crate) struct AutoCompactor {
     in_flight: Option<(i64, u64)>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 enum Schedule {
     Periodic(Periodic),
     Revisions(Revisions),
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 struct Periodic {
     period: u64,
     /// Ticks between two checks.
@@ -67,7 +65,7 @@ struct Periodic {
     begun: bool,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 struct Revisions {
     keep: i64,
     check_interval_ticks: u64,

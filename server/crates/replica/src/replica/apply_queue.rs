@@ -38,11 +38,6 @@ impl ApplyQueue {
         }
     }
 
-    /// Whether nothing waits here, and the host executes nothing.
-    pub(super) fn is_idle(&self) -> bool {
-        self.entries.is_empty() && self.executing.is_none() && self.executed.is_none()
-    }
-
     pub(super) fn push(&mut self, entries: Vec<RaftEntry>) {
         self.bytes += entries.iter().map(|entry| entry.data.len()).sum::<usize>();
         self.entries.extend(entries);

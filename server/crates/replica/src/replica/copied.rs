@@ -25,7 +25,6 @@ use raft::{
     StateRole,
     eraftpb::{Entry, EntryType, Message, MessageType},
 };
-use serde::{Deserialize, Serialize};
 
 use super::{
     Replica,
@@ -34,7 +33,7 @@ use super::{
 use crate::{host::Lane, wire::PeerMessage};
 
 /// The state of a member whose data directory is a copy.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct CopiedDisk {
     /// The leader that was asked whether it still leads.
     asked: Option<AskedLeader>,
@@ -59,7 +58,7 @@ impl CopiedDisk {
 }
 
 /// A leader that was asked whether it still leads.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug)]
 struct AskedLeader {
     leader: u64,
     term: u64,
@@ -70,7 +69,7 @@ struct AskedLeader {
 }
 
 /// A leader that has confirmed that it leads, or that won with the longest log of all voters.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug)]
 struct ConfirmedLeader {
     leader: u64,
     term: u64,
@@ -82,7 +81,7 @@ struct ConfirmedLeader {
 }
 
 /// The term of a voter, the last entry of its log, and the voters that it knows.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 struct LogEnd {
     /// Tick at which the voter reported them.
     tick: u64,

@@ -10,13 +10,12 @@ use raft::{
     ProgressState,
     eraftpb::{Message, MessageType},
 };
-use serde::{Deserialize, Serialize};
 
 use super::Replica;
 use crate::{host::Lane, limits::COMMIT_DEFERRAL_NS, wire::PeerMessage};
 
 /// See the module's description. It holds for the term that this member leads.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct DeferredCommits {
     /// When this leader appended before the last time, and the last time, on the monotonic clock.
     appended_ns: (u64, u64),
@@ -30,7 +29,7 @@ pub(super) struct DeferredCommits {
 
 /// The fields of an append without entries. It is sent as raft has made it, in the term of then: as if the network had
 /// delayed it.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug)]
 struct DeferredCommit {
     term: u64,
     index: u64,

@@ -9,7 +9,6 @@ use raft::{
     StateRole,
     eraftpb::{Entry as RaftEntry, Message, MessageType},
 };
-use serde::{Deserialize, Serialize};
 
 use super::Replica;
 use crate::wire;
@@ -22,7 +21,7 @@ const HANDOVER_TIMEOUTS: u64 = 3;
 const ENTRY_BYTES: u64 = 64;
 
 /// The room for the log, as the host measured it, without what was taken since.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct DiskRoom {
     left_bytes: u64,
     full: bool,
@@ -47,7 +46,7 @@ impl DiskRoom {
 
 impl Replica {
     /// Sets the bytes by which the log may grow until the next call. With 0 the disk is full.
-    pub fn set_log_room(&mut self, bytes: u64) {
+    pub(crate) fn set_log_room(&mut self, bytes: u64) {
         self.disk_room.left_bytes = bytes;
         self.disk_room.full = bytes == 0;
     }

@@ -7,7 +7,6 @@ use raft::{
     StateRole,
     eraftpb::{Message, MessageType},
 };
-use serde::{Deserialize, Serialize};
 
 use super::Replica;
 use crate::{
@@ -17,7 +16,7 @@ use crate::{
 
 /// Campaigns of a follower whose leader's process ended. Nothing but the wait for the election timeout is
 /// left out: those that still hear the leader refuse the pre-vote.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Failover {
     /// The leader whose process ended, and the term that it led.
     ended: (u64, u64),
@@ -33,7 +32,7 @@ pub(super) struct Failover {
 }
 
 /// The last request for a pre-vote. Raft ignores such a request while this member hears a leader.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct AskedPreVote {
     candidate: u64,
     term: u64,

@@ -2,14 +2,13 @@
 //! members forward. They are held in a `RequestGroup` until they are due.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use super::{Replica, Role, Status, proposing::NotAppended};
 use crate::{
     batches_in_flight::Batch,
     fair_share::Waiting,
     forward::ForwardedProposals,
-    host::{Connection, ProposalRejected, Ticket, Unanswered},
+    host::{Answer, Connection, ProposalRejected, Ticket, Unanswered},
     limits::{FORWARD_AGAIN_BYTES, FORWARDED_COST_BYTES, INBOX_MAX},
     request_group::Source,
     wire,
@@ -17,14 +16,10 @@ use crate::{
 use witan_machine::{command::Entry, member::MemberId};
 
 /// A request that waits for the proposals in flight.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(super) enum HeldProposal {
     /// A proposal of this process.
-    Own {
-        ticket: Ticket,
-        #[serde(with = "as_bytes")]
-        entry: Box<Entry>,
-    },
+    Own { ticket: Ticket, entry: Box<Entry> },
     /// A message with proposals of another member.
     Forwarded {
         from: u64,
@@ -32,41 +27,11 @@ pub(super) enum HeldProposal {
     },
 }
 
-/// A command entry of a frozen replica, as in the log.
-mod as_bytes {
-    use serde::{Deserializer, Serializer, de::Error};
-    use witan_machine::command::Entry;
-
-    use crate::{hex_bytes, wire};
-
-    pub(super) fn serialize<S: Serializer>(entry: &Entry, to: S) -> Result<S::Ok, S::Error> {
-        hex_bytes::serialize(&wire::encode_entry(entry).into(), to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Box<Entry>, D::Error> {
-        let entry = wire::decode_entry(&hex_bytes::deserialize(from)?);
-        entry.map(Box::new).map_err(D::Error::custom)
-    }
-}
-
-impl HeldProposal {
-    /// Replaces each command by what `map` makes of its encoding.
-    pub(super) fn map_commands(&mut self, map: &mut dyn FnMut(Bytes) -> Bytes) {
-        match self {
-            Self::Own { entry, .. } => {
-                let mapped = map(wire::encode_entry(entry).into());
-                **entry = wire::decode_entry(&mapped).unwrap_or_default();
-            }
-            Self::Forwarded { message, .. } => wire::map_each(message, map),
-        }
-    }
-}
-
 impl Replica {
     /// Notes the time of the monotonic clock after a turn, and how long the last sync of the log took, which is what a
     /// batch of proposals costs; both in nanoseconds. Without it, requests are held too short. Nothing that needs a
     /// turn begins here.
-    pub fn turned(&mut self, monotonic_ns: u64, sync_ns: u64) {
+    pub(crate) fn turned(&mut self, monotonic_ns: u64, sync_ns: u64) {
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
         self.sync_cost_ns = sync_ns;
         self.follow_batches();
@@ -204,7 +169,8 @@ impl Replica {
     /// Forgets a proposal of this process, and answers it with the rejection.
     pub(super) fn refuse(&mut self, ticket: Ticket, refusal: ProposalRejected) {
         self.proposals.forget(ticket);
-        self.unanswered.push((ticket, Unanswered::Refused(refusal)));
+        let refused = Unanswered::Refused(refusal);
+        self.answers.push((ticket, Answer::Unanswered(refused)));
     }
 
     /// Notes which batches still wait for their answers.
@@ -224,7 +190,7 @@ impl Replica {
     }
 
     /// Drops the proposals that are held, which are in no log, and returns their tickets: this member ends.
-    pub fn drop_held(&mut self) -> Vec<Ticket> {
+    pub(super) fn drop_held(&mut self) -> Vec<Ticket> {
         let held = self.group.take(usize::MAX).into_iter();
         let own = held.filter_map(|held| match held.request {
             HeldProposal::Own { ticket, .. } => Some(ticket),

@@ -9,15 +9,14 @@ use witan_machine::{lease::LeaseId, member::MemberId};
 use super::Replica;
 use crate::{
     forward::{ForwardedLeaseAnswer, ForwardedLeaseRequest, ForwardedLeaseRequests, LeaseResult},
-    host::{Envelope, Lane, LeaseAnswer, LeaseQuestion, ProposalRejected, Ticket},
+    host::{Answer, Envelope, Lane, LeaseAnswer, LeaseQuestion, ProposalRejected, Ticket},
     lease_requests::{LeaseAsker, UnprovenAnswer},
     wire::PeerMessage,
 };
 
 impl Replica {
     /// Asks the leader about a lease, or to keep it alive, without a log entry.
-    /// `Host::lease_answered` follows, or never if there is no quorum.
-    pub fn ask_about_lease(
+    pub(crate) fn ask_about_lease(
         &mut self,
         ticket: Ticket,
         lease: LeaseId,
@@ -157,7 +156,7 @@ impl Replica {
         match asker {
             LeaseAsker::Own(ticket) => {
                 if let Some(answer) = answer.filter(|_| self.lease_requests.answered(ticket)) {
-                    self.lease_answers.push((ticket, answer));
+                    self.answers.push((ticket, Answer::Lease(answer)));
                 }
             }
             LeaseAsker::Member { member, incarnation, ticket } => {

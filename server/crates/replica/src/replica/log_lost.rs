@@ -9,14 +9,13 @@
 //! `copied` makes a member that starts from a copy wait for the same confirmation.
 
 use raft::eraftpb::{Entry, Message, MessageType};
-use serde::{Deserialize, Serialize};
 
 use super::{Halt, Replica};
 use crate::{host::Lane, wire::PeerMessage};
 use witan_machine::member::MemberId;
 
 /// A leader's claim that this log contradicts.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Contradiction {
     leader: u64,
     term: u64,
@@ -30,7 +29,7 @@ pub(super) struct Contradiction {
     confirmed: bool,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug)]
 enum Said {
     /// This member acknowledged entries up to this commit index, the largest that the leader sent.
     Acknowledged { commit: u64 },

@@ -8,7 +8,6 @@ use raft::{
     GetEntriesContext, INVALID_INDEX, StateRole,
     eraftpb::{ConfChange, ConfChangeType, EntryType, Message, MessageType},
 };
-use serde::{Deserialize, Serialize};
 
 use super::{Halt, Replica};
 use crate::{
@@ -22,7 +21,7 @@ use witan_machine::member::MemberId;
 const LEARNER_READY_PERCENT: u64 = 90;
 
 /// The member whose removal is in the log of this leader and not executed, looked up once.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct PendingRemoval {
     /// Term and index up to which changes of membership can be in the log.
     until: (u64, u64),
@@ -30,7 +29,7 @@ pub(super) struct PendingRemoval {
 }
 
 /// The state that decides when this member ends after its own removal.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct OwnRemoval {
     /// The highest commit index that this process has received from another member that leads.
     leader_commit: u64,
@@ -184,7 +183,7 @@ impl Replica {
 
     /// Replaces this member's state by the leader's, because the two differ. The member takes no entries
     /// until it has that state. A leader must hand over first.
-    pub fn rebuild(&mut self) {
+    pub(crate) fn rebuild(&mut self) {
         self.rebuilds = true;
         self.request_snapshot();
     }

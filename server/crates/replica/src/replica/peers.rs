@@ -7,7 +7,6 @@ use raft::{
     INVALID_INDEX, ProgressState, SnapshotStatus, StateRole,
     eraftpb::{Message, MessageType},
 };
-use serde::{Deserialize, Serialize};
 
 use super::{Halt, Replica};
 use crate::{host::Lane, wire::PeerMessage};
@@ -49,7 +48,7 @@ pub enum TransferRefused {
 }
 
 /// The last acknowledgment of this member: to whom, in which term, up to which index, and in which tick.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Acknowledgment {
     tick: u64,
     to: u64,
@@ -60,7 +59,7 @@ pub(super) struct Acknowledgment {
 impl Replica {
     /// Takes in what the transport reports about another member, and does what follows: tells raft, campaigns
     /// if the process of the leader ended, and halts this member if most of the others refuse it for good.
-    pub fn peer_event(&mut self, MemberId(member): MemberId, event: PeerEvent) {
+    pub(crate) fn peer_event(&mut self, MemberId(member): MemberId, event: PeerEvent) {
         match event {
             PeerEvent::Unreachable => self.raft.report_unreachable(member),
             PeerEvent::ProcessGone => {
@@ -216,7 +215,7 @@ impl Replica {
     /// Hands leadership to another voter, by default to the one with the longest log of those heard of
     /// lately. Returns its id; [`Replica::status`] shows when it leads. What was proposed before is appended by this
     /// leader.
-    pub fn transfer_leadership(
+    pub(crate) fn transfer_leadership(
         &mut self,
         to: Option<MemberId>,
     ) -> Result<MemberId, TransferRefused> {

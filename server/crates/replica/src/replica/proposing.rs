@@ -52,20 +52,14 @@ pub(super) struct ProposalBatch {
 }
 
 impl ProposalBatch {
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     pub(super) fn len(&self) -> u64 {
         self.entries.len() as u64
     }
 }
 
 impl Replica {
-    /// Proposes the command of an entry for a client at the Unix time `now_ns`, and stamps the entry; the permissions
-    /// of its caller are checked when it is executed. The result comes through `Host::applied` with the same ticket, or
-    /// `Host::unanswered`. While there is no leader the proposal waits. Tickets must grow.
-    pub fn propose(
+    /// Stamps the entry of a client, and holds it for the log or for the leader.
+    pub(crate) fn propose(
         &mut self,
         ticket: Ticket,
         connection: Connection,
@@ -121,7 +115,7 @@ impl Replica {
     /// Proposes what the leader has decided by looking at `members`. Returns `false`, and appends nothing, if
     /// members, cluster version or downgrade target have changed since, or a change of one of them may be in
     /// the log and not applied.
-    pub fn propose_decision(
+    pub(crate) fn propose_decision(
         &mut self,
         members: &MemberRegistry,
         now_ns: i64,

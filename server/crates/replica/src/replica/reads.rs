@@ -6,8 +6,8 @@ use super::Replica;
 use crate::host::{ProposalRejected, Ticket};
 
 impl Replica {
-    /// Requests a linearizable read. `Host::readable` follows, or `Host::unanswered` if there is no quorum.
-    pub fn read(&mut self, ticket: Ticket) -> Result<(), ProposalRejected> {
+    /// Queues a linearizable read.
+    pub(crate) fn read(&mut self, ticket: Ticket) -> Result<(), ProposalRejected> {
         if self.read_index.is_full() {
             return Err(ProposalRejected::TooMany);
         }

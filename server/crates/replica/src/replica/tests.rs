@@ -11,8 +11,8 @@ use super::{Config, Halt, LeaderTasks, MessageFault, PeerEvent, Replica, Role, T
 use crate::{
     forward::{RefusedProposal, RefusedProposals},
     host::{
-        Applied, Connection, Envelope, Host, Lane, LeaseAnswer, LogBatch, ProposalRejected,
-        Recovered, Ticket, Unanswered,
+        Answer, Applied, Connection, Envelope, Host, Lane, LogBatch, ProposalRejected, Recovered,
+        Ticket,
     },
     limits::LEAVING_TICKS,
     log::fill_metadata,
@@ -52,8 +52,11 @@ impl Host for Noted {
         }
     }
     fn readable(&mut self, _tickets: &[Ticket], _view: &View) {}
-    fn unanswered(&mut self, _requests: &[(Ticket, Unanswered)]) {}
-    fn lease_answered(&mut self, _ticket: Ticket, _answer: LeaseAnswer) {}
+    fn answered(&mut self, _: Vec<(Ticket, Answer)>) {}
+
+    fn cut_log(&mut self, _: u64) {}
+
+    fn message_dropped(&mut self, _: MemberId, _: MessageFault) {}
 }
 
 fn first_state() -> View {
@@ -366,7 +369,7 @@ fn a_message_that_no_member_sends_is_dropped_with_a_reason() {
         (of_another, Some(MessageFault::Unsound)),
         (append(b""), None),
     ] {
-        assert_eq!(replica.receive(message), fault);
+        assert_eq!(replica.open(message).err(), fault);
     }
 }
 
@@ -385,17 +388,13 @@ fn an_unknown_command_ends_the_member_and_changes_nothing() {
                 m.set_entries(vec![entry(2, EntryType::EntryNormal, data)].into());
             })
         };
-        let fault = follower().receive(append());
-        assert_eq!(
-            fault,
-            Some(MessageFault::UnknownEntry { index }),
-            "too early"
-        );
+        let too_early = follower().open(append());
+        assert_eq!(too_early, Err(MessageFault::UnknownEntry { index }));
         let mut state = first_state();
         state.machine.members.cluster_version = "3.8.0".into();
         let (mut replica, mut host) = (member_two_of(state), Noted::default());
         let before = replica.view();
-        assert_eq!(replica.receive(append()), None);
+        assert_eq!(replica.open(append()), Ok(()));
         assert_eq!(replica.turn(&mut host), Err(Halt::UnknownCommand { index }));
         assert_eq!(replica.view().position, before.position);
     }

@@ -41,22 +41,35 @@ pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Hal
             resume(replica, host)?;
         } else if !release_reads(replica, host) {
             replica.batches.turned(replica.last_index());
-            return replica.halt.map_or(Ok(()), Err);
+            return end(replica, host);
         }
     }
 }
 
-/// Gives the host the messages, unanswered requests and answers about leases that have gathered since the
-/// last round.
+/// Ends a turn. If this member was removed, first answers the proposals that it holds: they are in no log.
+fn end(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
+    if replica.halt == Some(Halt::Removed) {
+        let held = replica.drop_held();
+        replica.end_unanswered(held, Unanswered::Removed);
+        flush(replica, host);
+    }
+    replica.halt.map_or(Ok(()), Err)
+}
+
+/// Gives the host what has gathered since the last round: messages, answers, reports of dropped messages, and where to
+/// cut the log.
 fn flush(replica: &mut Replica, host: &mut dyn Host) {
     if !replica.outbox.is_empty() {
         host.send(std::mem::take(&mut replica.outbox));
     }
-    if !replica.unanswered.is_empty() {
-        host.unanswered(&std::mem::take(&mut replica.unanswered));
+    if !replica.answers.is_empty() {
+        host.answered(std::mem::take(&mut replica.answers));
     }
-    for (ticket, answer) in replica.lease_answers.drain(..) {
-        host.lease_answered(ticket, answer);
+    for (from, fault) in replica.message_faults.drain(..) {
+        host.message_dropped(from, fault);
+    }
+    if let Some(below) = replica.cut_below.take() {
+        host.cut_log(below);
     }
 }
 
@@ -156,10 +169,8 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
     replica.rebuilds = false;
     replica.apply_queue.clear();
     replica.notice_own_removal();
-    let lost = replica.proposals.entries_skipped().into_iter();
-    replica
-        .unanswered
-        .extend(lost.map(|ticket| (ticket, Unanswered::LeaderChanged)));
+    let lost = replica.proposals.entries_skipped();
+    replica.end_unanswered(lost, Unanswered::LeaderChanged);
     // Only followers receive snapshots.
     replica
         .leader_tasks

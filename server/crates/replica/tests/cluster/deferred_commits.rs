@@ -64,12 +64,9 @@ fn a_commit_index_goes_at_once_to_the_member_whose_client_waits() {
 fn a_commit_index_goes_at_once_to_the_member_that_reads() {
     let (mut cluster, leader, [asked, _]) = busy();
     put_at(&mut cluster, leader);
-    cluster
-        .replica(asked)
-        .read(Ticket(1000))
-        .expect("it is taken");
+    let ticket = cluster.read(asked);
     cluster.settle();
-    assert_eq!(cluster.world(asked).read, [Ticket(1000)]);
+    assert_eq!(cluster.world(asked).read, [ticket]);
     assert_eq!(cluster.count(asked, "k"), 2);
 }
 

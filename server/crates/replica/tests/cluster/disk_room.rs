@@ -6,7 +6,7 @@ use super::*;
 fn a_follower_with_a_full_disk_takes_no_entries_until_there_is_room() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let (leader, full) = (cluster.leader().unwrap(), cluster.follower());
-    cluster.replica(full).set_log_room(0);
+    cluster.replica(full).take(Input::LogRoom { bytes: 0 });
     let before = cluster.replica(full).last_index();
     let term = cluster.replica(leader).status().term;
     for _ in 0..30 {
@@ -18,13 +18,14 @@ fn a_follower_with_a_full_disk_takes_no_entries_until_there_is_room() {
     cluster.ticks(3 * ELECTION_TICKS);
     // raft sends again for each answer to a heartbeat, and each read asks for some
     let before = cluster.appends_sent[&full];
-    for number in 0..50 {
-        let read = cluster.replica(leader).read(Ticket(1000 + number));
-        read.expect("it is taken");
+    for _ in 0..50 {
+        cluster.read(leader);
         cluster.settle();
     }
     assert!(cluster.appends_sent[&full] <= before + 1);
-    cluster.replica(full).set_log_room(u64::MAX);
+    cluster
+        .replica(full)
+        .take(Input::LogRoom { bytes: u64::MAX });
     cluster.ticks(3);
     assert_eq!(cluster.count(full, "k"), 30);
     assert_eq!(cluster.replica(full).status().leader.0, leader);
@@ -36,7 +37,7 @@ fn a_follower_with_a_full_disk_takes_no_entries_until_there_is_room() {
 fn a_leader_with_a_full_disk_hands_over() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let full = cluster.leader().unwrap();
-    cluster.replica(full).set_log_room(0);
+    cluster.replica(full).take(Input::LogRoom { bytes: 0 });
     cluster.ticks(2);
     let leader = cluster.leader().unwrap();
     assert_ne!(leader, full);
@@ -52,13 +53,13 @@ fn members_whose_disks_are_all_full_keep_their_leader() {
     let leader = cluster.leader().unwrap();
     let term = cluster.replica(leader).status().term;
     for id in [1, 2, 3] {
-        cluster.replica(id).set_log_room(0);
+        cluster.replica(id).take(Input::LogRoom { bytes: 0 });
     }
     cluster.ticks(20 * ELECTION_TICKS);
     assert_eq!(cluster.leader(), Some(leader));
     assert_eq!(cluster.replica(leader).status().term, term);
     for id in [1, 2, 3] {
-        cluster.replica(id).set_log_room(u64::MAX);
+        cluster.replica(id).take(Input::LogRoom { bytes: u64::MAX });
     }
     cluster.ticks(2 * ELECTION_TICKS);
     let ticket = cluster.propose(leader, put("k"));
@@ -69,7 +70,7 @@ fn members_whose_disks_are_all_full_keep_their_leader() {
 #[test]
 fn a_sole_voter_with_a_full_disk_leads_on() {
     let mut cluster = Cluster::new(&[1]);
-    cluster.replica(1).set_log_room(0);
+    cluster.replica(1).take(Input::LogRoom { bytes: 0 });
     cluster.ticks(5 * ELECTION_TICKS);
     assert_eq!(cluster.leader(), Some(1));
 }
@@ -79,14 +80,16 @@ fn a_follower_takes_the_entries_for_which_there_is_room() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let (leader, low) = (cluster.leader().unwrap(), cluster.follower());
     let before = cluster.replica(low).last_index();
-    cluster.replica(low).set_log_room(300);
+    cluster.replica(low).take(Input::LogRoom { bytes: 300 });
     for _ in 0..20 {
         cluster.propose(leader, put("k"));
         cluster.settle();
     }
     let taken = cluster.replica(low).last_index() - before;
     assert!((1..=4).contains(&taken), "{taken}");
-    cluster.replica(low).set_log_room(u64::MAX);
+    cluster
+        .replica(low)
+        .take(Input::LogRoom { bytes: u64::MAX });
     cluster.ticks(3);
     assert_eq!(cluster.count(low, "k"), 20);
 }
@@ -96,8 +99,8 @@ fn a_follower_takes_the_entries_for_which_there_is_room() {
 fn a_leader_whose_others_have_no_room_serves_reads() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let (first, other) = (cluster.leader().unwrap(), cluster.follower());
-    cluster.replica(first).set_log_room(0);
-    cluster.replica(other).set_log_room(0);
+    cluster.replica(first).take(Input::LogRoom { bytes: 0 });
+    cluster.replica(other).take(Input::LogRoom { bytes: 0 });
     let has_room = 6 - first - other;
     cluster.until(|cluster| cluster.leader() == Some(has_room));
     cluster.tick();
@@ -108,7 +111,9 @@ fn a_leader_whose_others_have_no_room_serves_reads() {
     cluster.ticks(5 * ELECTION_TICKS);
     assert_eq!(cluster.leader(), Some(has_room));
     assert!(cluster.answer(has_room, ticket).is_none());
-    cluster.replica(other).set_log_room(u64::MAX);
+    cluster
+        .replica(other)
+        .take(Input::LogRoom { bytes: u64::MAX });
     cluster.ticks(3);
     assert!(cluster.answer(has_room, ticket).is_some());
 }
@@ -118,14 +123,14 @@ fn a_leader_without_room_takes_nothing_from_other_members() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let leader = cluster.leader().unwrap();
     for id in [1, 2, 3] {
-        cluster.replica(id).set_log_room(0);
+        cluster.replica(id).take(Input::LogRoom { bytes: 0 });
     }
     let (last, other) = (cluster.replica(leader).last_index(), cluster.follower());
     let ticket = cluster.propose(other, put("k"));
     cluster.ticks(ELECTION_TICKS);
     assert_eq!(cluster.replica(leader).last_index(), last);
     for id in [1, 2, 3] {
-        cluster.replica(id).set_log_room(u64::MAX);
+        cluster.replica(id).take(Input::LogRoom { bytes: u64::MAX });
     }
     cluster.ticks(2 * ELECTION_TICKS);
     assert!(cluster.answer(other, ticket).is_some(), "it was held");

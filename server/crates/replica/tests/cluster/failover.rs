@@ -57,7 +57,7 @@ fn what_a_dead_leader_has_sent_before_does_not_bring_it_back() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let leader = cluster.leader().expect("it leads");
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
-    cluster.replica(leader).tick(0);
+    cluster.replica(leader).take(Input::Tick { now_ns: 0 });
     let late = cluster.turn(leader);
     assert!(late.len() >= others.len(), "a heartbeat to each");
     cluster.members.remove(&leader);
@@ -83,7 +83,7 @@ fn until_followed(cluster: &mut Cluster, by: u64) -> u64 {
         if cluster.now_ns % TICK_NS < STEP_NS {
             let now_ns = cluster.now_ns.cast_signed();
             for (replica, _) in cluster.members.values_mut() {
-                replica.tick(now_ns);
+                replica.take(Input::Tick { now_ns });
             }
             cluster.settle();
         }
@@ -150,14 +150,10 @@ fn a_leader_that_was_started_again_is_replaced_as_fast() {
 fn leadership_is_handed_over_at_once() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let leader = cluster.leader().expect("it leads");
-    let to = cluster
-        .replica(leader)
-        .transfer_leadership(None)
-        .expect("there are others");
-    cluster.settle();
+    let to = cluster.transfer(leader, None).expect("there are others");
     assert_eq!(cluster.leader(), Some(to.0));
     assert!(until_written(&mut cluster, leader) < 10);
-    let refused = cluster.replica(leader).transfer_leadership(None);
+    let refused = cluster.transfer(leader, None);
     assert!(refused.is_err(), "a follower has nothing to hand over");
 }
 
@@ -173,9 +169,8 @@ fn leadership_is_handed_over_between_a_check_of_the_quorum_and_the_next_answer()
         }
         cluster.ticks(ticks);
         cluster.cut.clear();
-        let to = cluster.replica(leader).transfer_leadership(None);
+        let to = cluster.transfer(leader, None);
         let to = to.unwrap_or_else(|refused| panic!("after {ticks} ticks: {refused}"));
-        cluster.settle();
         assert_eq!(cluster.leader(), Some(to.0), "after {ticks} ticks");
     }
 }
@@ -202,9 +197,9 @@ fn slow_failover(ids: &[u64], delay_ms: u64, heard: &[u64]) -> (u64, u64) {
             cluster.deliver(envelope);
         }
         for (replica, world) in cluster.members.values_mut() {
-            replica.advance_clock(now_ns);
+            replica.take(Input::Clock { monotonic_ns: now_ns });
             if (ms * MS).is_multiple_of(TICK_NS) {
-                replica.tick(now_ns.cast_signed());
+                replica.take(Input::Tick { now_ns: now_ns.cast_signed() });
             }
             replica.turn(world).expect("it goes on");
             let sent = world.sent.drain(..);

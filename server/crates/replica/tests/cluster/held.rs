@@ -11,7 +11,9 @@ fn holding() -> (Cluster, u64) {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let leader = cluster.leader().expect("it leads");
     let now_ns = cluster.now_ns;
-    cluster.replica(leader).turned(now_ns, SYNC_NS);
+    cluster
+        .replica(leader)
+        .take(Input::Turned { monotonic_ns: now_ns, sync_ns: SYNC_NS });
     (cluster, leader)
 }
 
@@ -41,13 +43,18 @@ fn a_proposal_waits_for_the_one_in_flight_and_for_its_time_at_most() {
 }
 
 #[test]
-fn a_member_that_ends_returns_what_is_in_no_log() {
+fn a_removed_member_refuses_the_proposals_that_it_holds() {
     let (mut cluster, leader) = holding();
     cluster.propose(leader, put("first"));
     cluster.turn(leader);
     let held = cluster.propose(leader, put("second"));
     cluster.turn(leader);
-    assert_eq!(cluster.replica(leader).drop_held(), [Ticket(held)]);
+    for other in [1, 2, 3].into_iter().filter(|id| *id != leader) {
+        cluster.event(leader, other, PeerEvent::RemovedHere);
+    }
+    let (replica, world) = cluster.members.get_mut(&leader).expect("it runs");
+    assert_eq!(replica.turn(world), Err(Halt::Removed));
+    assert_eq!(world.unanswered, [(Ticket(held), Unanswered::Removed)]);
 }
 
 /// The removed member refuses its clients, which may ask another one.
@@ -82,7 +89,7 @@ fn what_a_member_has_forwarded_is_not_executed_after_its_removal() {
 fn a_proposal_that_has_expired_is_held_no_longer() {
     let (mut cluster, leader) = holding();
     for other in [1, 2, 3].into_iter().filter(|id| *id != leader) {
-        cluster.replica(other).set_log_room(0);
+        cluster.replica(other).take(Input::LogRoom { bytes: 0 });
     }
     cluster.propose(leader, large(5 << 20));
     cluster.settle();

@@ -94,7 +94,9 @@ fn held_up_beyond_the_end(cluster: &mut Cluster, asks: impl Fn(&mut Cluster) -> 
     let left = deadlines.left_ns(LEASE, cluster.now_ns).expect("it lives");
     cluster.now_ns += left.unsigned_abs() - 1;
     let before = cluster.now_ns;
-    cluster.replica(at).advance_clock(before);
+    cluster
+        .replica(at)
+        .take(Input::Clock { monotonic_ns: before });
     cluster.stop(at);
     cluster.now_ns += 2 * TICK_NS;
     let asked = asks(cluster);

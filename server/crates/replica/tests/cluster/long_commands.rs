@@ -102,7 +102,7 @@ fn waits(cluster: &Cluster, id: u64) -> bool {
 fn execute(cluster: &mut Cluster, id: u64) {
     let (replica, world) = cluster.members.get_mut(&id).expect("it runs");
     let command = world.waiting.take().expect("a command waits");
-    replica.executed(Box::new(command.execute()));
+    replica.take(Input::Executed(Box::new(command.execute())));
     cluster.settle();
 }
 

@@ -16,7 +16,10 @@ mod rebuild;
 mod versions;
 mod writes;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use witan_machine::{
@@ -28,11 +31,14 @@ use witan_machine::{
 };
 use witan_replica::{
     host::{
-        Applied, Connection, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch,
+        Answer, Applied, Connection, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch,
         ProposalRejected, Recovered, Ticket, Unanswered,
     },
+    input::Input,
     long_command::{ExecutedCommand, LongCommand},
-    replica::{Config, Halt, PeerEvent, Replica, Role, Tuning, genesis},
+    replica::{
+        Config, Halt, MessageFault, PeerEvent, Replica, Role, TransferRefused, Tuning, genesis,
+    },
 };
 
 const TICK_NS: u64 = 100_000_000;
@@ -48,6 +54,10 @@ struct World {
     before_compactions: Vec<i64>,
     leases: BTreeMap<u64, LeaseAnswer>,
     unanswered: Vec<(Ticket, Unanswered)>,
+    transfers: Vec<Result<MemberId, TransferRefused>>,
+    decisions: Vec<bool>,
+    /// Why messages were dropped.
+    faults: Vec<MessageFault>,
     read: Vec<Ticket>,
     installs: u64,
     /// Whether long commands are executed later, and the one that waits.
@@ -84,11 +94,19 @@ impl Host for World {
     fn readable(&mut self, tickets: &[Ticket], _: &View) {
         self.read.extend(tickets);
     }
-    fn unanswered(&mut self, requests: &[(Ticket, Unanswered)]) {
-        self.unanswered.extend(requests);
+    fn answered(&mut self, answers: Vec<(Ticket, Answer)>) {
+        for (ticket, answer) in answers {
+            match answer {
+                Answer::Lease(answer) => drop(self.leases.insert(ticket.0, answer)),
+                Answer::Unanswered(reason) => self.unanswered.push((ticket, reason)),
+                Answer::Transfer(taken) => self.transfers.push(taken),
+                Answer::Decided(proposed) => self.decisions.push(proposed),
+            }
+        }
     }
-    fn lease_answered(&mut self, ticket: Ticket, answer: LeaseAnswer) {
-        self.leases.insert(ticket.0, answer);
+    fn cut_log(&mut self, _: u64) {}
+    fn message_dropped(&mut self, _: MemberId, fault: MessageFault) {
+        self.faults.push(fault);
     }
 }
 
@@ -205,13 +223,28 @@ impl Cluster {
     }
 
     fn event(&mut self, at: u64, about: u64, event: PeerEvent) {
-        self.replica(at).peer_event(MemberId(about), event);
+        self.replica(at)
+            .take(Input::Peer { member: MemberId(about), event });
     }
 
     fn hand_over(&mut self, from: u64, to: u64) {
         let to = MemberId(to);
-        let handed_over = self.replica(from).transfer_leadership(Some(to));
-        assert_eq!(handed_over, Ok(to));
+        assert_eq!(self.transfer(from, Some(to)), Ok(to));
+    }
+
+    /// Asks a member to hand leadership over.
+    fn transfer(&mut self, from: u64, to: Option<MemberId>) -> Result<MemberId, TransferRefused> {
+        let ticket = self.ticket();
+        self.replica(from).take(Input::Transfer { ticket, to });
+        self.settle();
+        let world = &mut self.members.get_mut(&from).expect("it runs").1;
+        world.transfers.pop().expect("it is answered at once")
+    }
+
+    /// A number for a request above all earlier ones.
+    fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
     }
 
     /// Lets all messages arrive.
@@ -259,10 +292,10 @@ impl Cluster {
         }
         let is_snapshot = envelope.snapshot.is_some();
         if let Some((replica, _)) = self.members.get_mut(&to) {
-            replica.receive(envelope);
+            replica.take(Input::Message(envelope));
         }
         if is_snapshot && let Some((sender, _)) = self.members.get_mut(&from) {
-            sender.peer_event(MemberId(to), PeerEvent::SnapshotDelivered);
+            sender.take(Input::Peer { member: MemberId(to), event: PeerEvent::SnapshotDelivered });
         }
     }
 
@@ -271,7 +304,7 @@ impl Cluster {
         let now_ns = self.now_ns;
         for (id, (replica, _)) in &mut self.members {
             if !self.stopped.contains_key(id) {
-                replica.advance_clock(now_ns);
+                replica.take(Input::Clock { monotonic_ns: now_ns });
             }
         }
         self.settle();
@@ -282,7 +315,7 @@ impl Cluster {
         let now_ns = self.now_ns.cast_signed();
         for (id, (replica, _)) in &mut self.members {
             if !self.stopped.contains_key(id) {
-                replica.tick(now_ns);
+                replica.take(Input::Tick { now_ns });
             }
         }
         self.settle();
@@ -331,40 +364,40 @@ impl Cluster {
     fn go_on(&mut self, id: u64) {
         let (now_ns, queue) = (self.now_ns, self.stopped.remove(&id).unwrap_or_default());
         let replica = self.replica(id);
-        replica.advance_clock(now_ns);
+        replica.take(Input::Clock { monotonic_ns: now_ns });
         for envelope in queue {
-            replica.receive(envelope);
+            replica.take(Input::Message(envelope));
         }
-        replica.tick(now_ns.cast_signed());
+        replica.take(Input::Tick { now_ns: now_ns.cast_signed() });
         self.settle();
     }
 
     fn propose(&mut self, at: u64, command: impl Into<Command>) -> u64 {
-        self.tickets += 1;
-        let ticket = self.tickets;
-        let taken = self.try_propose(at, ticket, command.into());
-        taken.expect("it is taken");
-        ticket
+        let ticket = self.ticket();
+        self.propose_as(at, ticket, command.into());
+        ticket.0
     }
 
-    fn try_propose(
-        &mut self,
-        at: u64,
-        ticket: u64,
-        command: Command,
-    ) -> Result<(), ProposalRejected> {
-        let entry = Entry::unstamped(command, None);
-        self.replica(at)
-            .propose(Ticket(ticket), Connection::default(), 0, entry)
+    fn propose_as(&mut self, at: u64, ticket: Ticket, command: Command) {
+        self.replica(at).take(Input::Propose {
+            ticket,
+            connection: Connection::default(),
+            now_ns: 0,
+            entry: Entry::unstamped(command, None),
+        });
+    }
+
+    fn read(&mut self, at: u64) -> Ticket {
+        let ticket = self.ticket();
+        self.replica(at).take(Input::Read { ticket });
+        ticket
     }
 
     fn ask_lease(&mut self, at: u64, lease: LeaseId, question: LeaseQuestion) -> u64 {
-        self.tickets += 1;
-        let ticket = self.tickets;
-        self.replica(at)
-            .ask_about_lease(Ticket(ticket), lease, question)
-            .expect("it is taken");
-        ticket
+        let ticket = self.ticket();
+        let input = Input::Lease { ticket, lease, question };
+        self.replica(at).take(input);
+        ticket.0
     }
 
     fn answer(&self, at: u64, ticket: u64) -> Option<&Applied> {

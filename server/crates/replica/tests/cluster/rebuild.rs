@@ -95,12 +95,12 @@ fn a_member_with_another_state_gets_the_leaders() {
         assert!([1, 2, 3].into_iter().filter(|id| differs(*id)).count() == 2);
         if cluster.leader() == Some(corrupt) {
             // a leader is not asked for its own state
-            cluster.replica(corrupt).rebuild();
+            cluster.replica(corrupt).take(Input::Rebuild);
             cluster.ticks(3);
             assert_eq!(cluster.world(corrupt).installs, 0);
             cluster.hand_over(corrupt, corrupt % 3 + 1);
         } else {
-            cluster.replica(corrupt).rebuild();
+            cluster.replica(corrupt).take(Input::Rebuild);
         }
         // others write at the same time
         let by = corrupt % 3 + 1;
@@ -122,7 +122,7 @@ fn a_state_is_asked_for_again_from_the_next_leader() {
     let leader = cluster.leader().expect("it leads");
     let corrupt = cluster.follower();
     cluster.cut.insert((leader, corrupt));
-    cluster.replica(corrupt).rebuild();
+    cluster.replica(corrupt).take(Input::Rebuild);
     cluster.ticks(1);
     let rest = [1, 2, 3].into_iter().filter(|id| *id != leader);
     cluster.kill(leader, &rest.collect::<Vec<_>>());
@@ -144,7 +144,7 @@ fn a_member_takes_entries_until_the_leader_has_committed_its_log() {
     cluster.cut.insert((member, leader));
     let ticket = cluster.propose(leader, put("a"));
     cluster.settle();
-    cluster.replica(member).rebuild();
+    cluster.replica(member).take(Input::Rebuild);
     cluster.settle();
     cluster.cut.clear();
     cluster.until(|cluster| cluster.answer(leader, ticket).is_some());
@@ -158,10 +158,12 @@ fn an_earlier_state_than_was_asked_for_is_not_installed() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let (member, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
     cluster.holds_snapshots = true;
-    cluster.replica(member).rebuild();
+    cluster.replica(member).take(Input::Rebuild);
     cluster.until(|cluster| !cluster.held_snapshots.is_empty());
     let earlier = cluster.held_snapshots.remove(0);
-    cluster.replica(member).receive(earlier.clone());
+    cluster
+        .replica(member)
+        .take(Input::Message(earlier.clone()));
     cluster.settle();
     assert_eq!(cluster.world(member).installs, 1);
     cluster.event(leader, member, PeerEvent::SnapshotDelivered);
@@ -173,9 +175,9 @@ fn an_earlier_state_than_was_asked_for_is_not_installed() {
     cluster.settle();
     let last = cluster.replica(member).last_index();
     assert_eq!(last, first + 1, "it has the write");
-    cluster.replica(member).rebuild();
+    cluster.replica(member).take(Input::Rebuild);
     cluster.tick();
-    cluster.replica(member).receive(earlier);
+    cluster.replica(member).take(Input::Message(earlier));
     cluster.settle();
     assert_eq!(cluster.replica(member).last_index(), last);
     cluster.cut.clear();

@@ -34,8 +34,11 @@ fn a_newer_command_is_refused_until_the_version_of_the_cluster_rises() {
     for lower in ["3.5.0", ""] {
         set_version(&mut cluster, members[1], lower);
         for member in members {
-            let refused = cluster.try_propose(member, 1000, hash_state());
-            assert_eq!(refused, Err(ProposalRejected::ClusterVersion), "{lower}");
+            let ticket = Ticket(cluster.propose(member, hash_state()));
+            cluster.turn(member);
+            let refused = Unanswered::Refused(ProposalRejected::ClusterVersion);
+            let last = cluster.world(member).unanswered.last();
+            assert_eq!(last, Some(&(ticket, refused)), "{lower}");
             let ticket = cluster.propose(member, put("a"));
             cluster.until(|cluster| cluster.answer(member, ticket).is_some());
         }
@@ -49,7 +52,16 @@ fn a_newer_command_is_refused_until_the_version_of_the_cluster_rises() {
 fn decide(cluster: &mut Cluster, by: u64, members: &MemberRegistry) -> bool {
     let version = ClusterVersion { version: "3.7.0".into() };
     let decision = Command::ClusterVersion(version);
-    cluster.replica(by).propose_decision(members, 0, decision)
+    let ticket = cluster.ticket();
+    cluster.replica(by).take(Input::Decide {
+        ticket,
+        members: Arc::new(members.clone()),
+        now_ns: 0,
+        command: Box::new(decision),
+    });
+    cluster.turn(by);
+    let (_, world) = cluster.members.get_mut(&by).expect("it runs");
+    world.decisions.pop().expect("it is answered at once")
 }
 
 /// A member that joins after the version was decided may run a lower one.

@@ -144,7 +144,7 @@ fn who_does_not_lead_says_nothing_to_a_forwarded_write() {
     let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
     let (_, message) = forwarded(&mut cluster, asked);
     let third = 6 - asked - leader;
-    cluster.replica(third).receive(message);
+    cluster.replica(third).take(Input::Message(message));
     assert!(cluster.turn(third).is_empty());
 }
 
@@ -260,7 +260,7 @@ fn only_who_asked_reads_for_the_answer() {
     for at in [leader, asked] {
         let put = kv::Put { key: "k".into(), prev_kv: true, ..kv::Put::default() };
         let command = Command::from(kv::KvOperation::Put(put));
-        assert_eq!(cluster.try_propose(at, TICKET, command), Ok(()));
+        cluster.propose_as(at, Ticket(TICKET), command);
     }
     cluster.settle();
     for id in [1, 2, 3] {

@@ -6,14 +6,13 @@ use bytes::Bytes;
 use witan_machine::{
     Reply,
     command::{ChangeMembers, Command, Entry, PublishAttributes},
-    member::{self, Member},
+    member::{self, Member, MemberId},
     view::View,
 };
 use witan_replica::{
-    host::{
-        Applied, Connection, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered,
-    },
-    replica::{Config, Replica, Role, Tuning, genesis},
+    host::{Answer, Applied, Connection, Envelope, Host, LogBatch, Recovered, Ticket},
+    input::Input,
+    replica::{Config, MessageFault, Replica, Role, Tuning, genesis},
 };
 
 const ID: u64 = 7;
@@ -51,8 +50,9 @@ impl Host for Recorder {
         self.verbs.push("readable");
         self.readable.extend(tickets);
     }
-    fn unanswered(&mut self, _: &[(Ticket, Unanswered)]) {}
-    fn lease_answered(&mut self, _: Ticket, _: LeaseAnswer) {}
+    fn answered(&mut self, _: Vec<(Ticket, Answer)>) {}
+    fn cut_log(&mut self, _: u64) {}
+    fn message_dropped(&mut self, _: MemberId, _: MessageFault) {}
 }
 
 fn config(seed: u64) -> Config {
@@ -88,9 +88,12 @@ fn set(path: &'static str) -> Command {
 }
 
 fn propose(replica: &mut Replica, ticket: u64, command: Command) {
-    let entry = Entry::unstamped(command, None);
-    let asked = replica.propose(Ticket(ticket), Connection::default(), 0, entry);
-    asked.expect("a leader takes it");
+    replica.take(Input::Propose {
+        ticket: Ticket(ticket),
+        connection: Connection::default(),
+        now_ns: 0,
+        entry: Entry::unstamped(command, None),
+    });
 }
 
 #[test]
@@ -100,7 +103,7 @@ fn a_sole_voter_leads_at_once_and_answers_after_the_fsync() {
     assert_eq!((replica.status().term, replica.status().applied), (2, 2));
     host.verbs.clear();
     propose(&mut replica, 5, set("/a"));
-    replica.read(Ticket(6)).expect("room");
+    replica.take(Input::Read { ticket: Ticket(6) });
     replica.turn(&mut host).expect("it goes on");
     assert_eq!(host.verbs, ["persist", "applied", "readable"]);
     let last = host.applied.last().expect("applied");
@@ -181,9 +184,9 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
     let checkpoint = replica.view();
     let half = host.disk.clone();
     for ticket in 0..3 {
-        replica.tick(0);
+        replica.take(Input::Tick { now_ns: 0 });
         propose(&mut replica, ticket, set("/a"));
-        replica.read(Ticket(ticket + 10)).expect("room");
+        replica.take(Input::Read { ticket: Ticket(ticket + 10) });
         replica.turn(&mut host).expect("it goes on");
     }
     assert_eq!(host.readable.len(), 3, "it has no part in a quorum");
@@ -194,7 +197,7 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
     for disk in [host.disk.clone(), from_checkpoint] {
         let mut again = Replica::new(config(2), disk).expect("its own disk");
         again.turn(&mut Recorder::default()).expect("it goes on");
-        again.tick(0);
+        again.take(Input::Tick { now_ns: 0 });
         again.turn(&mut Recorder::default()).expect("it goes on");
         assert_eq!(again.status().role, Role::Leader);
         assert_eq!(again.view().position.learners, [8]);
@@ -218,7 +221,7 @@ fn one_change_of_members_at_a_time() {
     };
     replica.turn(&mut host).expect("it goes on");
     assert!(member(&host, 1) && !member(&host, 2));
-    replica.tick(0);
+    replica.take(Input::Tick { now_ns: 0 });
     replica.turn(&mut host).expect("it goes on");
     assert!(member(&host, 2));
 }

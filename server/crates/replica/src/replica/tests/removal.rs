@@ -3,11 +3,11 @@
 use raft::eraftpb::MessageType;
 
 use super::{
-    super::{Halt, PeerEvent, Role},
+    super::{Halt, MessageFault, PeerEvent, Role},
     first_state, from_leader, started,
 };
 use crate::{
-    host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
+    host::{Answer, Applied, Envelope, Host, LogBatch, Recovered, Ticket},
     wire::{self, PeerMessage},
 };
 use witan_machine::{
@@ -64,8 +64,11 @@ impl Host for Agreeing {
         }
     }
     fn readable(&mut self, _tickets: &[Ticket], _view: &View) {}
-    fn unanswered(&mut self, _requests: &[(Ticket, Unanswered)]) {}
-    fn lease_answered(&mut self, _ticket: Ticket, _answer: LeaseAnswer) {}
+    fn answered(&mut self, _: Vec<(Ticket, Answer)>) {}
+
+    fn cut_log(&mut self, _: u64) {}
+
+    fn message_dropped(&mut self, _: MemberId, _: MessageFault) {}
 }
 
 #[test]
@@ -81,7 +84,7 @@ fn a_removed_member_hears_that_its_removal_is_committed_before_it_is_answered() 
         replica.tick(tick);
         assert_eq!(replica.turn(&mut host), Ok(()));
         for answer in std::mem::take(&mut host.answers) {
-            assert_eq!(replica.receive(answer), None);
+            assert_eq!(replica.open(answer), Ok(()));
             assert_eq!(replica.turn(&mut host), Ok(()));
         }
         if replica.status().role == Role::Leader && !proposed {

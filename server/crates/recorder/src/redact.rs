@@ -1,0 +1,221 @@
+//! Commands as a recording holds them: values are replaced by zeros of the same length, so that entries and messages keep
+//! their sizes. Passwords and tokens are always replaced; values stay if the user asks for them.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use prost::Message as _;
+use witan_machine::{
+    auth::{AuthOperation, hide_password, path_permissions::PathAuthOperation},
+    command::{Command, Entry},
+    follow::FollowOperation,
+    kv::{KvOperation, TargetValue, Txn, TxnOpKind},
+};
+use witan_replica::wire::COMMAND_V1;
+use witan_tree::TreeOperation;
+
+/// Values up to this length share their zeros.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// Fills the place of a command that this release does not know.
+const UNKNOWN_COMMAND: u8 = 0xfe;
+
+/// Directory of the discovery service in the v2 tree. The next part of a path is a token, with which anybody can register a
+/// member.
+const REGISTRY: &[u8] = b"/_etcd/registry/";
+
+/// What is replaced in the commands of a recording.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Redaction {
+    /// Whether values stay.
+    pub(crate) values_in_clear: bool,
+}
+
+impl Redaction {
+    /// Encodes a command that has no stamp yet, redacted.
+    pub(crate) fn encode(self, entry: &Entry) -> Bytes {
+        let mut entry = entry.clone();
+        self.redact(&mut entry);
+        entry.encode_to_vec().into()
+    }
+
+    /// Redacts a command as the log and messages hold it. One that does not decode, or that has fields of a later release,
+    /// becomes a command that no release knows.
+    pub(crate) fn redact_encoded(self, data: &Bytes) -> Bytes {
+        let known = data.first() == Some(&COMMAND_V1);
+        let decoded = known.then(|| Entry::decode(data.slice(1..)).ok()).flatten();
+        let Some(mut entry) = decoded.filter(|entry| 1 + entry.encoded_len() == data.len()) else {
+            let mut unknown = data.to_vec();
+            unknown.fill(UNKNOWN_COMMAND);
+            return unknown.into();
+        };
+        self.redact(&mut entry);
+        let mut redacted = BytesMut::with_capacity(data.len());
+        redacted.put_u8(COMMAND_V1);
+        entry.encode_raw(&mut redacted);
+        redacted.freeze()
+    }
+
+    fn redact(self, entry: &mut Entry) {
+        redact_secrets(entry);
+        if !self.values_in_clear {
+            each_value(entry, &mut |value| *value = zeros(value));
+            if let Some(path) = path_with_token(entry) {
+                *path = without_token(path);
+            }
+        }
+    }
+}
+
+fn zeros(value: &Bytes) -> Bytes {
+    match ZEROS.get(..value.len()) {
+        Some(zeros) => Bytes::from_static(zeros),
+        None => vec![0; value.len()].into(),
+    }
+}
+/// Returns the path of a command of v2, if it names a discovery token.
+fn path_with_token(entry: &mut Entry) -> Option<&mut Bytes> {
+    let Some(Command::Tree(command)) = &mut entry.command else {
+        return None;
+    };
+    let path = match command.operation.as_mut()? {
+        TreeOperation::Set(set) => &mut set.path,
+        TreeOperation::Create(create) => &mut create.path,
+        TreeOperation::Update(update) => &mut update.path,
+        TreeOperation::CompareAndSwap(swap) => &mut swap.path,
+        TreeOperation::CompareAndDelete(delete) => &mut delete.path,
+        TreeOperation::Delete(delete) => &mut delete.path,
+        TreeOperation::Expire(_) => return None,
+    };
+    path.starts_with(REGISTRY).then_some(path)
+}
+
+/// The path with zeros in the place of its token, so that a replay executes it as it is.
+fn without_token(path: &Bytes) -> Bytes {
+    let (registry, rest) = path.split_at(REGISTRY.len());
+    let slash = rest.iter().position(|byte| *byte == b'/');
+    let (token, below) = rest.split_at(slash.unwrap_or(rest.len()));
+    [registry, "0".repeat(token.len()).as_bytes(), below]
+        .concat()
+        .into()
+}
+
+/// Replaces passwords and tokens, which only commands of users and of a cluster that follows hold.
+fn redact_secrets(entry: &mut Entry) {
+    let zeros = |password: &Bytes| Bytes::from(vec![0; password.len()]);
+    match &mut entry.command {
+        Some(Command::Auth(command)) => match &mut command.operation {
+            Some(AuthOperation::UserAdd(user)) => user.password = zeros(&user.password),
+            Some(AuthOperation::UserPassword(user)) => user.password = zeros(&user.password),
+            // with the index of its entry it is a token
+            Some(AuthOperation::Authenticate(login)) => {
+                login.prefix = "0".repeat(login.prefix.len());
+            }
+            Some(AuthOperation::Paths(paths)) => match &mut paths.operation {
+                Some(PathAuthOperation::UserCreate(user)) => user.password = zeros(&user.password),
+                Some(PathAuthOperation::UserUpdate(user)) => user.password = zeros(&user.password),
+                Some(
+                    PathAuthOperation::Enable(_)
+                    | PathAuthOperation::Disable(_)
+                    | PathAuthOperation::UserDelete(_)
+                    | PathAuthOperation::RoleCreate(_)
+                    | PathAuthOperation::RoleUpdate(_)
+                    | PathAuthOperation::RoleDelete(_),
+                )
+                | None => {}
+            },
+            Some(
+                AuthOperation::Enable(_)
+                | AuthOperation::Disable(_)
+                | AuthOperation::UserDelete(_)
+                | AuthOperation::UserGrant(_)
+                | AuthOperation::UserRevoke(_)
+                | AuthOperation::RoleAdd(_)
+                | AuthOperation::RoleDelete(_)
+                | AuthOperation::RoleGrant(_)
+                | AuthOperation::RoleRevoke(_),
+            )
+            | None => {}
+        },
+        Some(Command::Follow(command)) => {
+            if let Some(FollowOperation::Users(users)) = &mut command.operation {
+                for record in &mut users.records {
+                    hide_password(&record.key, &mut record.value);
+                }
+            }
+        }
+        Some(
+            Command::Kv(_)
+            | Command::Tree(_)
+            | Command::Publish(_)
+            | Command::ClusterVersion(_)
+            | Command::Alarm(_)
+            | Command::PeerUrls(_)
+            | Command::Lease(_)
+            | Command::Members(_)
+            | Command::Downgrade(_),
+        )
+        | None => {}
+    }
+}
+
+/// Calls `visit` with each value of a command.
+fn each_value(entry: &mut Entry, visit: &mut dyn FnMut(&mut Bytes)) {
+    match &mut entry.command {
+        Some(Command::Kv(command)) => match &mut command.operation {
+            Some(KvOperation::Put(put)) => visit(&mut put.value),
+            Some(KvOperation::Txn(txn)) => values_of_txn(txn, visit),
+            Some(KvOperation::Delete(_) | KvOperation::Compact(_) | KvOperation::Sweep(_))
+            | None => {}
+        },
+        Some(Command::Tree(command)) => values_of_tree(command.operation.as_mut(), visit),
+        Some(Command::Follow(command)) => {
+            if let Some(FollowOperation::Revisions(followed)) = &mut command.operation {
+                let revisions = followed.revisions.iter_mut();
+                revisions
+                    .flat_map(|revision| &mut revision.writes)
+                    .for_each(|write| visit(&mut write.value));
+            }
+        }
+        Some(
+            Command::Publish(_)
+            | Command::ClusterVersion(_)
+            | Command::Alarm(_)
+            | Command::PeerUrls(_)
+            | Command::Lease(_)
+            | Command::Auth(_)
+            | Command::Members(_)
+            | Command::Downgrade(_),
+        )
+        | None => {}
+    }
+}
+
+fn values_of_txn(txn: &mut Txn, visit: &mut dyn FnMut(&mut Bytes)) {
+    for compare in &mut txn.compare {
+        if let Some(TargetValue::Value(value)) = &mut compare.value {
+            visit(value);
+        }
+    }
+    for operation in txn.success.iter_mut().chain(&mut txn.failure) {
+        match &mut operation.kind {
+            Some(TxnOpKind::Put(put)) => visit(&mut put.value),
+            Some(TxnOpKind::Txn(nested)) => values_of_txn(nested, visit),
+            Some(TxnOpKind::Range(_) | TxnOpKind::Delete(_)) | None => {}
+        }
+    }
+}
+
+fn values_of_tree(operation: Option<&mut TreeOperation>, visit: &mut dyn FnMut(&mut Bytes)) {
+    match operation {
+        Some(TreeOperation::Set(set)) => visit(&mut set.value),
+        Some(TreeOperation::Create(create)) => visit(&mut create.value),
+        Some(TreeOperation::Update(update)) => visit(&mut update.value),
+        Some(TreeOperation::CompareAndSwap(swap)) => {
+            visit(&mut swap.value);
+            swap.prev_value.iter_mut().for_each(visit);
+        }
+        Some(TreeOperation::CompareAndDelete(delete)) => {
+            delete.prev_value.iter_mut().for_each(visit);
+        }
+        Some(TreeOperation::Delete(_) | TreeOperation::Expire(_)) | None => {}
+    }
+}

@@ -1,0 +1,152 @@
+//! What can happen to a member: one closed enum, and [`Replica::take`], which is the only way in.
+//!
+//! An input only queues work. The next [`Replica::turn`] carries it out and answers through [`crate::host::Host`].
+//! The node's inbox, the recorder and the simulator all carry these values.
+
+use std::sync::Arc;
+
+use witan_machine::{
+    command::{Command, Entry},
+    lease::LeaseId,
+    member::{MemberId, MemberRegistry},
+};
+
+use crate::{
+    host::{Answer, Connection, Envelope, LeaseQuestion, ProposalRejected, Ticket, Unanswered},
+    long_command::ExecutedCommand,
+    replica::{PeerEvent, Replica},
+};
+
+/// Something that happens to a member.
+#[derive(Debug)]
+pub enum Input {
+    /// A tick of raft's clock. It expires old requests and runs the leader's tasks.
+    Tick {
+        /// The wall clock as Unix time in nanoseconds, for entries that the leader stamps.
+        now_ns: i64,
+    },
+    /// The monotonic clock advanced. Take it before the requests of a turn, or leases are counted late.
+    Clock {
+        /// In nanoseconds.
+        monotonic_ns: u64,
+    },
+    /// A message of another member arrived.
+    Message(Envelope),
+    /// The transport reports on another member.
+    Peer {
+        /// The other member.
+        member: MemberId,
+        /// What happened.
+        event: PeerEvent,
+    },
+    /// A checkpoint became durable.
+    Durable {
+        /// The last entry in the checkpoint.
+        index: u64,
+    },
+    /// The host executed a long command.
+    Executed(Box<ExecutedCommand>),
+    /// The disk was measured.
+    LogRoom {
+        /// Bytes by which the log may grow until the next measurement. With 0 the disk is full.
+        bytes: u64,
+    },
+    /// A turn ended.
+    Turned {
+        /// The monotonic clock after the turn, in nanoseconds.
+        monotonic_ns: u64,
+        /// Duration of the last sync of the log in nanoseconds, which is the cost of a batch of proposals.
+        sync_ns: u64,
+    },
+    /// The leader's state must replace this member's, because the two differ.
+    Rebuild,
+    /// Hand leadership over. `Host::answered` follows with [`Answer::Transfer`].
+    Transfer {
+        /// The request.
+        ticket: Ticket,
+        /// The next leader. `None` chooses the active voter with the longest log.
+        to: Option<MemberId>,
+    },
+    /// A client proposes a command. `Host::applied` follows, or `Host::answered` with the reason
+    /// why not. Without a leader the proposal waits.
+    Propose {
+        /// The request. Tickets must grow.
+        ticket: Ticket,
+        /// Where it came from.
+        connection: Connection,
+        /// The wall clock as Unix time in nanoseconds.
+        now_ns: i64,
+        /// The command, without a stamp. The permissions of its caller are checked when it is applied.
+        entry: Box<Entry>,
+    },
+    /// The leader proposes a command that it chose by looking at `members`. `Host::answered` follows with
+    /// [`Answer::Decided`].
+    Decide {
+        /// The request.
+        ticket: Ticket,
+        /// The members that the decision rests on. If they have changed, nothing is proposed.
+        members: Arc<MemberRegistry>,
+        /// The wall clock as Unix time in nanoseconds.
+        now_ns: i64,
+        /// The command.
+        command: Box<Command>,
+    },
+    /// A client wants to read. `Host::readable` follows, or `Host::answered` with the reason why not.
+    Read {
+        /// The request.
+        ticket: Ticket,
+    },
+    /// A client asks about a lease, or keeps it alive, without a log entry. `Host::answered` follows.
+    Lease {
+        /// The request.
+        ticket: Ticket,
+        /// The lease.
+        lease: LeaseId,
+        /// What to do.
+        question: LeaseQuestion,
+    },
+}
+
+impl Replica {
+    /// Takes an input for the next turn.
+    pub fn take(&mut self, input: Input) {
+        match input {
+            Input::Tick { now_ns } => self.tick(now_ns),
+            Input::Clock { monotonic_ns } => self.advance_clock(monotonic_ns),
+            Input::Message(envelope) => self.receive(envelope),
+            Input::Peer { member, event } => self.peer_event(member, event),
+            Input::Durable { index } => self.durable(index),
+            Input::Executed(command) => self.executed(command),
+            Input::LogRoom { bytes } => self.set_log_room(bytes),
+            Input::Turned { monotonic_ns, sync_ns } => self.turned(monotonic_ns, sync_ns),
+            Input::Rebuild => self.rebuild(),
+            Input::Transfer { ticket, to } => {
+                let taken = self.transfer_leadership(to);
+                self.answers.push((ticket, Answer::Transfer(taken)));
+            }
+            Input::Propose { ticket, connection, now_ns, entry } => {
+                let taken = self.propose(ticket, connection, now_ns, entry);
+                self.answer_refusal(ticket, taken);
+            }
+            Input::Decide { ticket, members, now_ns, command } => {
+                let proposed = self.propose_decision(&members, now_ns, *command);
+                self.answers.push((ticket, Answer::Decided(proposed)));
+            }
+            Input::Read { ticket } => {
+                let taken = self.read(ticket);
+                self.answer_refusal(ticket, taken);
+            }
+            Input::Lease { ticket, lease, question } => {
+                let taken = self.ask_about_lease(ticket, lease, question);
+                self.answer_refusal(ticket, taken);
+            }
+        }
+    }
+
+    fn answer_refusal(&mut self, ticket: Ticket, taken: Result<(), ProposalRejected>) {
+        if let Err(refusal) = taken {
+            let refused = Unanswered::Refused(refusal);
+            self.answers.push((ticket, Answer::Unanswered(refused)));
+        }
+    }
+}
