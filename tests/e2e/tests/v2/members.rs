@@ -1,8 +1,11 @@
-//! Changes of the member book that one member can judge alone, on witan and on etcd 3.4.
+//! Changes of the member book: those that one member can judge alone, on witan and on etcd 3.4, and those of a
+//! cluster.
 
 use witan_e2e::{
-    Kind, Launch, Server,
+    Cluster, Kind, Launch, Server, Tool,
+    cluster::status,
     http::{JSON, Response},
+    wait,
 };
 
 fn put(server: &Server, id: &str, urls: &str) -> Response {
@@ -46,4 +49,86 @@ fn peer_urls_can_be_changed() {
     });
     assert_eq!(changed[0], changed[1]);
     assert_eq!(changed[0].0[1].0, 204);
+}
+
+/// Members of the cluster.
+const SIZE: usize = 3;
+
+/// Changes that one member cannot judge alone, and what a cluster says of itself.
+#[test]
+fn members_of_a_cluster_are_counted_changed_removed_and_added() {
+    let mut cluster = Cluster::start(SIZE);
+    let ids = ids(&cluster);
+    let leader = cluster.leader();
+    statistics(&cluster, leader, &ids);
+    let at = (leader + 1) % SIZE;
+    let (url, peer_url) = (cluster.member(leader).url(), cluster.member(at).peer_url());
+    let etcdctl = |args: &[&str]| Tool::Etcdctl34V2.run(&url, args);
+    let listed = |line: &str| {
+        wait::until(line, || {
+            let said = etcdctl(&["member", "list"]).stdout;
+            said.contains(line).then(|| said.lines().count())
+        })
+    };
+    // again while the members have not been connected for long enough
+    let healthy = |args: &[&str]| {
+        wait::until("the cluster is healthy", || {
+            let said = etcdctl(args);
+            (said.code == Some(0)).then_some(said.stdout)
+        })
+    };
+    let line = format!(
+        "{}: name=m{leader} peerURLs={} clientURLs={url} isLeader=true",
+        ids[leader],
+        cluster.member(leader).peer_url(),
+    );
+    assert_eq!(listed(&line), SIZE);
+    for change in ["http://127.0.0.1:2380", &peer_url] {
+        healthy(&["member", "update", &ids[at], change]);
+        listed(&format!("name=m{at} peerURLs={change} clientURLs="));
+    }
+    let removed = healthy(&["member", "remove", &ids[at]]);
+    assert_eq!(
+        removed,
+        format!("Removed member {} from cluster\n", ids[at])
+    );
+    cluster.member_mut(at).wait_exit();
+    let said = "this member was removed from the cluster";
+    cluster.member(at).wait_log(0, said);
+    let name = format!("m{at}");
+    let added = healthy(&["member", "add", &name, &peer_url]);
+    assert!(
+        added.starts_with(&format!("Added member named {name} with ID ")),
+        "{added}"
+    );
+    assert_eq!(listed(&format!("[unstarted]: peerURLs={peer_url}")), SIZE);
+}
+
+/// Ids as v2 writes them, in the order of the members.
+fn ids(cluster: &Cluster) -> Vec<String> {
+    let members = cluster.members().iter();
+    members
+        .map(|member| format!("{:x}", status(member).expect("it runs").id))
+        .collect()
+}
+
+/// The leader counts what its followers took, and each member what it sent or received.
+fn statistics(cluster: &Cluster, leader: usize, ids: &[String]) {
+    let said = cluster
+        .member(leader)
+        .http("GET", "/v2/stats/leader", "")
+        .json();
+    assert_eq!(said["leader"], *ids[leader]);
+    let followers = said["followers"].as_object().expect("fields");
+    assert_eq!(followers.len(), SIZE - 1);
+    for (id, follower) in followers {
+        assert!(ids.contains(id) && *id != ids[leader]);
+        assert!(follower["counts"]["success"].as_u64() > Some(0), "{said}");
+    }
+    for (at, member) in cluster.members().iter().enumerate() {
+        let said = member.http("GET", "/v2/stats/self", "").json();
+        let [sent, received] = ["sendAppendRequestCnt", "recvAppendRequestCnt"].map(|of| &said[of]);
+        let counted = [sent, received].map(|count| count.as_u64() > Some(0));
+        assert_eq!(counted, [at == leader, at != leader], "{said}");
+    }
 }
