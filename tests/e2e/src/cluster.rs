@@ -48,13 +48,6 @@ impl Cluster {
         cluster
     }
 
-    /// Members that find one another by this discovery URL; starts nothing.
-    pub fn prepare_by_discovery(url: &str, count: usize) -> Self {
-        let mut cluster = Self::lay_out(&vec![Launch::witan(); count], "http");
-        cluster.add_args(&["--discovery", url]);
-        cluster
-    }
-
     /// Members of any server, each started as `launch` says; starts nothing.
     pub fn prepare_of(launch: &Launch, scheme: &str, count: usize) -> Self {
         Self::prepare_each(&vec![launch.clone(); count], scheme)
@@ -62,7 +55,9 @@ impl Cluster {
 
     /// The same, each as its own launch says.
     pub fn prepare_each(launches: &[Launch], scheme: &str) -> Self {
-        let mut cluster = Self::lay_out(launches, scheme);
+        let named = launches.iter().enumerate();
+        let members = named.map(|(at, launch)| alone(launch, scheme, &format!("m{at}")));
+        let mut cluster = Self { members: members.collect() };
         let places = 0..launches.len();
         let initial: Vec<String> = places.map(|at| cluster.named(scheme, at)).collect();
         cluster.add_args(&["--initial-cluster", &initial.join(",")]);
@@ -87,13 +82,6 @@ impl Cluster {
             member.add_args(["--initial-cluster", &initial.join(",")]);
         }
         (Self { members }, network)
-    }
-
-    /// Folders and ports of members that do not know of one another.
-    fn lay_out(launches: &[Launch], scheme: &str) -> Self {
-        let launches = launches.iter().enumerate();
-        let members = launches.map(|(at, launch)| alone(launch, scheme, &format!("m{at}")));
-        Self { members: members.collect() }
     }
 
     /// Adds arguments for the next start of every member.
