@@ -55,11 +55,6 @@ impl Response {
         index.unwrap_or_else(|| panic!("no index in {} {}", self.status, self.text()))
     }
 
-    /// Whether a header came with exactly this spelling.
-    pub fn has_spelled(&self, name: &str) -> bool {
-        self.headers.iter().any(|(known, _)| known == name)
-    }
-
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()

@@ -177,18 +177,6 @@ impl Following {
             }
         }
     }
-
-    /// Waits for its end and gives the exit code and the lines that were still to be read.
-    pub fn end(mut self) -> (Option<i32>, Vec<String>) {
-        let mut rest = Vec::new();
-        while let Some(line) = self.line() {
-            rest.push(line);
-        }
-        (
-            self.child.wait().expect("a child can be waited for").code(),
-            rest,
-        )
-    }
 }
 
 impl Drop for Following {

@@ -1,6 +1,7 @@
-//! The v2 dialect: members, waiting clients and streams, and what curl sees on the wire. Recorded answers
-//! are compared in `pairs`.
+//! What neither the recorded answers (`pairs`) nor the differential of v2 can ask: clients that wait, leave, send slowly
+//! or are of another age, kills, several connections and several members.
 
+mod auth;
 mod members;
 mod watch;
 mod wire;
