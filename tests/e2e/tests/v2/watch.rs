@@ -135,29 +135,3 @@ fn a_client_without_chunks_gets_the_event_and_the_end() {
     assert_eq!(answer.header("Transfer-Encoding"), None);
     assert_eq!(answer.json()["node"]["value"], "1");
 }
-
-/// A body that nobody reads must not be taken for the next request.
-#[test]
-fn an_ignored_body_does_not_end_the_connection() {
-    let server = Launch::witan().start();
-    let mut connection = Connection::open(&server.address()).expect("the server listens");
-    let json = [("Content-Type", "application/json")];
-    for (method, target, headers) in [
-        ("PUT", "/v2/keys/a", &json[..]),
-        ("GET", "/v2/keys/a", &[]),
-        ("DELETE", "/v2/keys/a", &[]),
-        ("PUT", "/v2/none", &[]),
-        ("PATCH", "/v2/keys/a", &[]),
-        ("POST", "/v2/stats/self", &[]),
-        ("OPTIONS", "/v2/keys/a", &[]),
-    ] {
-        let sent = connection.send(method, target, headers, br#"{"value":"x"}"#);
-        sent.expect("the connection lives");
-        let answer = connection.response(method).expect("an answer");
-        assert_ne!(
-            answer.header("Connection"),
-            Some("close"),
-            "{method} {target}"
-        );
-    }
-}
