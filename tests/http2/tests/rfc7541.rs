@@ -75,57 +75,6 @@ fn an_index_beyond_both_tables_is_refused() {
 }
 
 #[test]
-fn a_change_of_size_comes_first() {
-    let size = |size: usize| {
-        let mut block = Vec::new();
-        integer(size, 5, 0x20, &mut block);
-        block
-    };
-    let fine = [size(0), size(4096), vec![0x82]].concat();
-    assert_eq!(
-        read(&mut Decoder::default(), &fine),
-        Ok(pairs(&[(":method", "GET")]))
-    );
-    let late = [vec![0x82], size(0)].concat();
-    assert_eq!(read(&mut Decoder::default(), &late), Err(HpackError));
-    assert_eq!(read(&mut Decoder::default(), &size(4097)), Err(HpackError));
-}
-
-#[test]
-fn wrong_ends_of_huffman_are_refused() {
-    // `0` is five zeros; the rest of the byte is padding
-    assert_eq!(
-        read(&mut Decoder::default(), b"\x00\x01a\x81\x07"),
-        Ok(pairs(&[("a", "0")]))
-    );
-    for text in [
-        // padding of zeros
-        &b"\x81\x00"[..],
-        b"\x81\x06",
-        // padding of 8 bits and more
-        b"\x82\x07\xff",
-        b"\x81\xff",
-        // EOS, alone and with padding
-        b"\x84\xff\xff\xff\xff",
-        b"\x84\xff\xff\xff\xfc",
-        b"\x85\x07\xff\xff\xff\xff",
-    ] {
-        let block = [b"\x00\x01a", text].concat();
-        assert_eq!(
-            read(&mut Decoder::default(), &block),
-            Err(HpackError),
-            "{text:x?}"
-        );
-        let name = [b"\x00", text, b"\x01v"].concat();
-        assert_eq!(
-            read(&mut Decoder::default(), &name),
-            Err(HpackError),
-            "{text:x?}"
-        );
-    }
-}
-
-#[test]
 fn fields_added_to_the_dynamic_table() {
     for (first, entries) in [(0x40_u8, 1), (0x00, 0), (0x10, 0)] {
         let mut decoder = Decoder::default();
