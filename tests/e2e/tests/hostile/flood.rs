@@ -100,24 +100,6 @@ pub(crate) fn streams_that_are_never_ended() {
     });
 }
 
-#[test]
-fn pings() {
-    flood_case("HTTP/2 PING flood", |_| {
-        (0..BATCH)
-            .flat_map(|_| h2::frame(h2::PING, 0, 0, b"pingping"))
-            .collect()
-    });
-}
-
-#[test]
-fn window_updates() {
-    flood_case("HTTP/2 WINDOW_UPDATE flood", |_| {
-        (0..BATCH)
-            .flat_map(|_| h2::frame(h2::WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]))
-            .collect()
-    });
-}
-
 /// Bytes that make no request; what the server answers to each.
 fn nonsense() -> Vec<(&'static str, Vec<u8>)> {
     let head = b"GET /version HTTP/1.1\r\nHost: a\r\n".to_vec();
