@@ -1,4 +1,4 @@
-//! Calls on users and roles. Passwords are hashed here; only the hash is replicated.
+//! Calls on users and roles. Passwords are hashed here, so only the hash is replicated.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -27,7 +27,7 @@ use witan_machine::auth::{
 use super::{RpcResult, authorize, header};
 use crate::error::RpcError;
 
-/// A call whose response contains a header alone.
+/// Defines a call whose response contains only a header.
 macro_rules! manage {
     ($name:ident($request:ident: $asked:ty) -> $answer:ident = $operation:expr) => {
         pub(super) async fn $name(ctx: &Context, $request: $asked) -> RpcResult<$answer> {
@@ -59,7 +59,7 @@ RoleRevoke {
     range_end: request.range_end,
 });
 
-/// Adds a user with the hash of the request's password, or without one if the options say so.
+/// Adds a user with the hash of the request's password, or without a password if the options say so.
 pub(super) async fn user_add(
     ctx: &Context,
     request: AuthUserAddRequest,
@@ -76,8 +76,7 @@ pub(super) async fn user_add(
     Ok(AuthUserAddResponse { header })
 }
 
-/// Replaces a user's password by the hash of the request's password or, if that is empty, by the base64
-/// hash in the request.
+/// Replaces a user's password: by the hash of the request's password, or if that is empty, by the base64 hash in the request.
 pub(super) async fn user_change_password(
     ctx: &Context,
     request: AuthUserChangePasswordRequest,
@@ -94,8 +93,7 @@ pub(super) async fn user_change_password(
     Ok(AuthUserChangePasswordResponse { header })
 }
 
-/// Returns the bcrypt hash of a password, from the queue of its sender. It is slow, so callers check
-/// permissions first.
+/// Returns the bcrypt hash of a password. Hashing is slow, so callers check permissions first.
 async fn hash(ctx: &Context, user: &str, password: String) -> RpcResult<Bytes> {
     let hashed = ctx
         .authenticator
@@ -105,8 +103,8 @@ async fn hash(ctx: &Context, user: &str, password: String) -> RpcResult<Bytes> {
     Ok(hashed?)
 }
 
-/// Checks a password and issues a token; starts over if users change in between. Takes as long for an unknown user as
-/// for a wrong password.
+/// Checks a password and issues a token. Starts over if users change meanwhile. An unknown user takes as long as a wrong
+/// password.
 pub(super) async fn authenticate(
     ctx: &Context,
     request: AuthenticateRequest,
@@ -135,7 +133,7 @@ pub(super) async fn authenticate(
         }
         let prefix = ctx.authenticator.token_prefix()?;
         let user = request.name.clone();
-        // the request authenticates itself: no caller
+        // the request authenticates itself, so it has no caller
         let asked = Authenticate { user, prefix: prefix.clone() };
         let done = ctx.node.propose(asked).await?;
         if ctx.node.auth().revision == checked {
@@ -149,8 +147,7 @@ pub(super) async fn authenticate(
     }
 }
 
-/// Returns whether v3's authentication is on, and the auth revision. A client may ask before it authenticates, as since
-/// etcd 3.7.
+/// Returns whether v3's authentication is on, and the auth revision. Needs no authentication, as in etcd since 3.7.
 pub(super) async fn auth_status(
     ctx: &Context,
     _request: AuthStatusRequest,
@@ -164,7 +161,7 @@ pub(super) async fn auth_status(
     })
 }
 
-/// Returns the roles of a user. Users may see themselves without the role root.
+/// Returns the roles of a user. Users can read their own without the root role.
 pub(super) async fn user_get(
     ctx: &Context,
     request: AuthUserGetRequest,
@@ -184,7 +181,7 @@ pub(super) async fn user_get(
     })
 }
 
-/// Returns the names of all users. While authentication is on, only for callers with the role root.
+/// Returns the names of all users. While authentication is on, the caller needs the root role.
 pub(super) async fn user_list(
     ctx: &Context,
     _request: AuthUserListRequest,
@@ -198,8 +195,7 @@ pub(super) async fn user_list(
     })
 }
 
-/// Returns the permissions of a role: of the role root one on all keys. Users may see their own roles
-/// without the role root.
+/// Returns the permissions of a role; the root role has one on all keys. Users can read their own roles without the root role.
 pub(super) async fn role_get(
     ctx: &Context,
     request: AuthRoleGetRequest,
@@ -232,7 +228,7 @@ pub(super) async fn role_get(
     })
 }
 
-/// Returns the names of all roles. While authentication is on, only for callers with the role root.
+/// Returns the names of all roles. While authentication is on, the caller needs the root role.
 pub(super) async fn role_list(
     ctx: &Context,
     _request: AuthRoleListRequest,

@@ -1,9 +1,8 @@
-//! Authorization of calls. `witan_api::access` lists the access that each method requires;
-//! [`admit`] enforces it before the message is read, so that unauthorized calls cost nothing; the verbs do not ask it
-//! again.
-//! Permissions that depend on the message are rules of the state machine
-//! (`witan_machine::auth`): commands in the log are checked when they are applied, all
-//! others here.
+//! Authorization of calls. `witan_api::access` lists the access that each method requires. [`admit`] enforces it before the
+//! message is read, so that unauthorized calls cost nothing, and the verbs do not check it again.
+//!
+//! Permissions that depend on the message are rules of the state machine (`witan_machine::auth`): commands in the log are
+//! checked when they are applied, everything else here.
 //!
 //! While authentication is off, each check costs one or two atomic loads.
 
@@ -20,11 +19,11 @@ use witan_node::Applied;
 use super::RpcResult;
 use crate::error::RpcError;
 
-/// Methods of these packages have no codes of their own, as in etcd.
+/// Methods of these packages return errors without codes of their own, as in etcd.
 const WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
 
-/// Calls that a learner serves from its own state; ranges and lists of members only if they are not linearizable.
-/// etcd's learners serve the first three.
+/// Calls that a learner serves from its own state; `Range` and `MemberList` only if they are not linearizable. etcd's learners
+/// serve the first three.
 const OF_LEARNERS: [&str; 7] = [
     "/etcdserverpb.KV/Range",
     "/etcdserverpb.Maintenance/Status",
@@ -35,11 +34,11 @@ const OF_LEARNERS: [&str; 7] = [
     "/etcdserverpb.Cluster/MemberList",
 ];
 
-/// Refuses the calls that a learner does not serve, before all other checks, as in etcd. Methods that
-/// are not in the table of calls (health, reflection) are served.
+/// Refuses the calls that a learner does not serve, before all other checks, as in etcd. A learner serves methods that are not
+/// in the table of calls (health, reflection).
 pub(super) fn refuse_learner(ctx: &Context, method: &str) -> RpcResult<()> {
     let refusal = ctx.node.refuse_learner();
-    // nearly all members vote
+    // check the cheap condition first: nearly all members vote
     if refusal.is_err() && (OF_LEARNERS.contains(&method) || GrpcRoute::of(method).is_none()) {
         return Ok(());
     }
@@ -55,8 +54,8 @@ pub(super) async fn admit(ctx: &Context, method: &str) -> RpcResult<()> {
     }
 }
 
-/// Checks, while the authentication of v2 or v3 is on, that the caller may call a gRPC method. The permission for keys
-/// is checked by each call.
+/// Checks, while v2's or v3's authentication is on, that the caller can call a gRPC method. Each call checks the permission for
+/// its keys itself.
 pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     ctx.authenticator.await_token(&ctx.node, &ctx.caller).await;
     let route = GrpcRoute::of(method);
@@ -64,7 +63,7 @@ pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     // unlisted methods require an administrator
     match route.map_or(Access::Root, |route| route.access) {
         Access::Public | Access::V2Keys => Ok(()),
-        // these begin; each of their requests is checked and answered, as in etcd
+        // the stream begins, and each of its requests is checked and answered, as in etcd
         Access::V3Keys if streams => Ok(()),
         Access::V3Keys if WITHOUT_CODES.iter().any(|of| method.starts_with(of)) => {
             require_credentials(ctx).map_err(RpcError::plain)
@@ -79,8 +78,8 @@ pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     }
 }
 
-/// Returns the caller, `None` while v3's authentication is off. Call it after taking the view that
-/// permissions are checked in, so that the caller's revision is not older.
+/// Returns the caller, or `None` while v3's authentication is off. Call it after taking the view in which permissions are
+/// checked, so that the caller's revision is not older.
 pub(super) fn caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     if !ctx.node.auth_enabled() {
         return Ok(None);
@@ -88,8 +87,7 @@ pub(super) fn caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
-/// Returns the caller of an administrative call; `None` while the authentication of both key spaces is
-/// off.
+/// Returns the caller of an administrative call, or `None` while the authentication of both key spaces is off.
 pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     if !ctx.node.any_auth_enabled() {
         return Ok(None);
@@ -97,8 +95,7 @@ pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
-/// Returns the caller with the credentials of the request; `None` without credentials, `InvalidAuthToken` for an
-/// invalid token.
+/// Returns the caller that the request's credentials name; `None` without credentials, `InvalidAuthToken` for an invalid token.
 fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     let caller = ctx.authenticator.recognize(&ctx.node, &ctx.caller);
     caller.map_err(|_| RpcError::InvalidAuthToken)
@@ -112,7 +109,7 @@ fn require_credentials(ctx: &Context) -> RpcResult<()> {
     Ok(())
 }
 
-/// Refuses a caller without the role root while authentication of v2 or v3 is on.
+/// Refuses a caller without the root role while v2's or v3's authentication is on.
 pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
     if !ctx.node.any_auth_enabled() {
         return Ok(());
@@ -121,13 +118,13 @@ pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
     admin_on(ctx, &view.machine)
 }
 
-/// While v2 or v3 authentication is on, refuses a caller without the role root in the state that is about to be read.
+/// Like [`require_admin`], on the state that is about to be read.
 pub(super) fn admin_on(ctx: &Context, machine: &StateMachine) -> RpcResult<()> {
     let caller = admin_caller(ctx)?;
     Ok(machine.auth.check_admin(caller.as_ref())?)
 }
 
-/// Runs the check `may` for the caller on the state that is about to be read, and returns the caller; `None` while v3's
+/// Runs the check `may` for the caller on the state that is about to be read. Returns the caller, or `None` while v3's
 /// authentication is off.
 pub(super) fn on(
     ctx: &Context,
@@ -142,8 +139,8 @@ pub(super) fn on(
     Ok(caller)
 }
 
-/// Runs the check `may` on the present state before an operation is proposed: a refused operation then leaves no
-/// entry in the log and raises no quota alarm. Returns the caller to propose with. Applying the operation checks it again.
+/// Runs the check `may` before an operation is proposed, so that a refused one leaves no log entry and raises no quota alarm.
+/// Returns the caller to propose with. Applying the operation checks it again.
 pub(super) async fn before_proposal(
     ctx: &Context,
     may: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
@@ -155,7 +152,7 @@ pub(super) async fn before_proposal(
     on(ctx, &view.machine, may)
 }
 
-/// Checks that the caller may keep a lease alive, which requires permission to revoke it.
+/// Checks that the caller can keep a lease alive, which requires permission to revoke it.
 pub(super) async fn renew_lease(ctx: &Context, lease: LeaseId) -> RpcResult<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());
@@ -165,9 +162,8 @@ pub(super) async fn renew_lease(ctx: &Context, lease: LeaseId) -> RpcResult<()> 
     Ok(view.machine.check(Some(&caller)).end_lease(lease)?)
 }
 
-/// Proposes an operation on keys or leases with its caller, whose permissions are checked when it is
-/// applied. There is no caller while v3's authentication is off. Operations on users use
-/// [`propose_auth`].
+/// Proposes an operation on keys or leases with its caller, whose permissions are checked when it is applied. Operations on
+/// users use [`propose_auth`].
 pub(super) async fn propose<O: Operation<Error: Into<RpcError>>>(
     ctx: &Context,
     operation: O,
@@ -176,7 +172,7 @@ pub(super) async fn propose<O: Operation<Error: Into<RpcError>>>(
     Ok(ctx.node.propose_for(operation, caller).await?)
 }
 
-/// Proposes an operation about users with its caller; returns the revision of v3 after it.
+/// Proposes an operation on users or roles with its caller. Returns v3's revision after it.
 pub(super) async fn propose_auth(
     ctx: &Context,
     operation: impl Operation<Output = (), Error = auth::AuthError>,

@@ -1,5 +1,5 @@
-//! Calls on membership. A change is first checked for the quorum (`--strict-reconfig-check`), then replicated;
-//! whether it is possible is decided when it is applied.
+//! Calls on membership. A change is first checked against the quorum (`--strict-reconfig-check`), then replicated. Applying it
+//! decides whether it is possible.
 
 use witan_api::{
     ids,
@@ -21,8 +21,7 @@ use witan_node::Reconfiguration;
 use super::{RpcResult, header};
 use crate::error::RpcError;
 
-/// Lists the members, from a linearizable view if the request asks for one, else from this member's
-/// state.
+/// Lists the members, from a linearizable view if the request asks for one, else from this member's state.
 pub(super) async fn member_list(
     ctx: &Context,
     request: MemberListRequest,
@@ -38,8 +37,7 @@ pub(super) async fn member_list(
     })
 }
 
-/// Adds a voter or a learner, unless that may cost the quorum. Returns the new member and the list of
-/// all.
+/// Adds a voter or a learner, unless that can cost the quorum. Returns the new member and the list of all members.
 pub(super) async fn member_add(
     ctx: &Context,
     request: MemberAddRequest,
@@ -70,7 +68,7 @@ pub(super) async fn member_add(
     })
 }
 
-/// Removes a member, unless that may cost the quorum; `MemberNotFound` for an unknown id.
+/// Removes a member, unless that can cost the quorum; `MemberNotFound` for an unknown id.
 pub(super) async fn member_remove(
     ctx: &Context,
     request: MemberRemoveRequest,
@@ -86,8 +84,7 @@ pub(super) async fn member_remove(
     })
 }
 
-/// Replaces a member's peer URLs. As in etcd they are not checked, except that all together have at
-/// most `LONG_TEXT_BYTES_MAX` bytes.
+/// Replaces a member's peer URLs. As in etcd they are not validated; only their total length is limited.
 pub(super) async fn member_update(
     ctx: &Context,
     request: MemberUpdateRequest,
@@ -101,8 +98,7 @@ pub(super) async fn member_update(
     })
 }
 
-/// Makes a learner a voter, unless that may cost the quorum or the learner has not received enough of
-/// the log.
+/// Makes a learner a voter, unless that can cost the quorum or the learner lags too far behind.
 pub(super) async fn member_promote(
     ctx: &Context,
     request: MemberPromoteRequest,
@@ -126,7 +122,7 @@ pub(super) async fn member_promote(
     })
 }
 
-/// Refuses a change that may cost the quorum, unless `--strict-reconfig-check` is off.
+/// Refuses a change that can cost the quorum, unless `--strict-reconfig-check` is off.
 async fn check_quorum(ctx: &Context, change: Reconfiguration) -> RpcResult<()> {
     if ctx.settings.strict_reconfig_check {
         ctx.node.check_reconfiguration(change).await?;
@@ -156,7 +152,7 @@ fn api_member(member: &Known) -> Member {
     }
 }
 
-/// Trims and checks peer URLs; `MemberBadUrls` if there are none, one is invalid or they are too long.
+/// Trims and validates peer URLs; `MemberBadUrls` if there are none, one is invalid, or they are too long.
 fn peer_urls(given: &[String]) -> RpcResult<Vec<&str>> {
     check_length(given)?;
     let urls: Vec<&str> = given.iter().map(|url| url.trim()).collect();
@@ -166,8 +162,7 @@ fn peer_urls(given: &[String]) -> RpcResult<Vec<&str>> {
     Ok(urls)
 }
 
-/// Refuses URLs of more than `LONG_TEXT_BYTES_MAX` bytes together: they are held in memory and in each
-/// checkpoint.
+/// Limits the total length of URLs to `LONG_TEXT_BYTES_MAX`, because they stay in memory and in each checkpoint.
 fn check_length(urls: &[String]) -> RpcResult<()> {
     if urls.iter().map(String::len).sum::<usize>() > LONG_TEXT_BYTES_MAX {
         return Err(RpcError::MemberBadUrls);

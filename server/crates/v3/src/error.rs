@@ -1,5 +1,5 @@
-//! All errors of the v3 dialect with their gRPC codes and texts. Clients compare the texts, so they are etcd's to the
-//! letter. Not here: the mapping of internal errors (`error_map`).
+//! All errors of the v3 dialect with their gRPC codes and texts. Clients compare the texts, so they match etcd's exactly. Not
+//! here: the mapping of internal errors (`error_map`).
 
 use tonic::{Code, Status};
 
@@ -9,7 +9,7 @@ macro_rules! errors {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum RpcError {
             $($(#[$doc])* $name,)*
-            /// An error of locks and elections, which have no codes of their own.
+            /// An error of locks and elections, which return code `Unknown`.
             Plain(&'static str),
         }
 
@@ -45,17 +45,17 @@ errors! {
     ValueProvided = InvalidArgument "etcdserver: value is provided";
     /// `ignore_lease` together with a lease.
     LeaseProvided = InvalidArgument "etcdserver: lease is provided";
-    /// A list of a transaction is longer than allowed.
+    /// A list of operations in a transaction is too long.
     TooManyOps = InvalidArgument "etcdserver: too many operations in txn request";
-    /// A transaction would write one key twice.
+    /// A transaction writes a key twice.
     DuplicateKey = InvalidArgument "etcdserver: duplicate key given in txn request";
-    /// A sort order or target that does not exist.
+    /// An unknown sort order or target.
     InvalidSortOption = InvalidArgument "etcdserver: invalid sort option";
     /// The revision was compacted away.
     Compacted = OutOfRange "etcdserver: mvcc: required revision has been compacted";
     /// The revision is in the future.
     FutureRevision = OutOfRange "etcdserver: mvcc: required revision is a future revision";
-    /// The cluster copies another one.
+    /// The cluster is a follower of another cluster.
     Follows = FailedPrecondition "etcdserver: this cluster follows another one and takes no writes before the cut-over";
     /// The quota is used up.
     NoSpace = ResourceExhausted "etcdserver: mvcc: database space exceeded";
@@ -67,7 +67,7 @@ errors! {
     LeaseTtlTooLarge = OutOfRange "etcdserver: too large lease TTL";
     /// The member id is taken.
     MemberExists = FailedPrecondition "etcdserver: member ID already exist";
-    /// Another member has such a peer URL.
+    /// Another member has one of the peer URLs.
     PeerUrlExists = FailedPrecondition "etcdserver: Peer URLs already exists";
     /// Too few members have started. (etcd's server sends this code.)
     MemberNotEnoughStarted = Unknown "etcdserver: re-configuration failed due to not enough started members";
@@ -75,7 +75,7 @@ errors! {
     MemberBadUrls = InvalidArgument "etcdserver: given member URLs are invalid";
     /// No such member, or it was removed.
     MemberNotFound = NotFound "etcdserver: member not found";
-    /// Only learners are promoted.
+    /// The member to promote is not a learner.
     MemberNotLearner = FailedPrecondition "etcdserver: can only promote a learner member";
     /// The learner lags behind.
     LearnerNotReady = FailedPrecondition "etcdserver: can only promote a learner member which is in sync with leader";
@@ -83,14 +83,13 @@ errors! {
     TooManyLearners = FailedPrecondition "etcdserver: too many learner members in cluster";
     /// The proposal exceeds `--max-request-bytes`.
     RequestTooLarge = InvalidArgument "etcdserver: request is too large";
-    /// The answer would be too large. (etcd sends what its memory holds, and grpc-go's text beyond
-    /// 2 GiB.)
+    /// The answer is too large. etcd has no limit but its memory; above 2 GiB it sends grpc-go's text.
     AnswerTooLarge = ResourceExhausted "etcdserver: answer is too large, ask for less at once";
-    /// A counter of the state has reached its limit. (etcd keeps counting, and panics.)
+    /// A counter of the state has reached its limit. etcd overflows it and panics.
     CountersUsedUp = ResourceExhausted "etcdserver: the counters of this cluster are used up";
-    /// A snapshot pins more of an older state than the quota leaves. etcd has no such error.
+    /// The snapshot pins more of an older state than the quota allows. Not in etcd.
     SnapshotOutdated = ResourceExhausted "etcdserver: snapshot ended: too much has changed since it began, take another one";
-    /// The reader of a snapshot is too slow. etcd has no such error.
+    /// The client reads the snapshot too slowly. Not in etcd.
     SnapshotTooSlow = ResourceExhausted "etcdserver: snapshot ended: its reader takes less than 512 KiB/s";
     /// A queue is full.
     TooManyRequests = ResourceExhausted "etcdserver: too many requests";
@@ -100,38 +99,38 @@ errors! {
     NotLeader = FailedPrecondition "etcdserver: not leader";
     /// The process is stopping.
     Stopped = Unavailable "etcdserver: server stopped";
-    /// The member was removed, and the request was not executed. These are the words by which etcd's clients
-    /// know that they may send a write once more, to another member.
+    /// The member was removed, and the request was not executed. By this text, etcd's clients know that they can send a write
+    /// again, to another member.
     Removed = Unavailable "there is no connection available";
     /// The request was not answered in time.
     Timeout = Unavailable "etcdserver: request timed out";
-    /// No reply in time; the leader changed while the request waited.
+    /// Timed out; the leader changed while the request waited.
     TimeoutLeaderFailed = Unavailable "etcdserver: request timed out, possibly due to previous leader failure";
-    /// No reply in time; the leader could not be reached while the request waited.
+    /// Timed out; the leader could not be reached while the request waited.
     TimeoutConnectionLost = Unavailable "etcdserver: request timed out, possibly due to connection lost";
-    /// The change of membership could cost the quorum.
+    /// The membership change could cost the quorum.
     Unhealthy = Unavailable "etcdserver: unhealthy cluster";
     /// Members disagree about the data.
     Corrupt = DataLoss "etcdserver: corrupt cluster";
-    /// Learners answer serializable reads and Status only.
+    /// Learners serve only serializable reads and `Status`.
     NotSupportedForLearner = FailedPrecondition "etcdserver: rpc not supported for learner";
     /// The target cannot become leader: it is unknown or a learner.
     BadLeaderTransferee = FailedPrecondition "etcdserver: bad leader transferee";
     /// An invalid version.
     WrongDowngradeVersionFormat = InvalidArgument "etcdserver: wrong downgrade target version format";
-    /// The cluster can only go down to the minor version before its own.
+    /// A cluster can only be downgraded to the previous minor version.
     InvalidDowngradeTarget = InvalidArgument "etcdserver: invalid downgrade target version";
     /// Another downgrade is in progress.
     DowngradeInProgress = FailedPrecondition "etcdserver: cluster has a downgrade job in progress";
     /// The leader has not decided the cluster's version yet. (etcd's server sends this code.)
     ClusterVersionUnavailable = Unknown "etcdserver: cluster version not found during downgrade";
-    /// Not all members know what the request needs. Not etcd's.
+    /// Some members do not support the request yet. Not in etcd.
     ClusterVersionTooLow = FailedPrecondition "etcdserver: the version of the cluster is too low for this request";
-    /// The action of a downgrade request does not exist. (etcd's server sends this code.)
+    /// An unknown action in a downgrade request. (etcd's server sends this code.)
     UnknownMethod = Unknown "etcdserver: unknown method";
-    /// Auth needs a user root.
+    /// Authentication needs the user root.
     RootUserNotExist = FailedPrecondition "etcdserver: root user does not exist";
-    /// Auth needs the user root to have the role root.
+    /// The user root needs the role root.
     RootRoleNotExist = FailedPrecondition "etcdserver: root user does not have root role";
     /// The user's name is taken.
     UserAlreadyExist = FailedPrecondition "etcdserver: user name already exists";
@@ -159,11 +158,9 @@ errors! {
     AuthNotEnabled = FailedPrecondition "etcdserver: authentication is not enabled";
     /// The token is invalid.
     InvalidAuthToken = Unauthenticated "etcdserver: invalid auth token";
-    /// The change would take root's access while authentication is on, or the range of a permission
-    /// is invalid.
+    /// The change would remove root's access while authentication is on, or the range of a permission is invalid.
     InvalidAuthMgmt = InvalidArgument "etcdserver: invalid auth management";
-    /// Users or roles were changed after the caller was authenticated and before the request was
-    /// applied.
+    /// Users or roles changed between authentication and the application of the request.
     AuthOldRevision = InvalidArgument "etcdserver: revision of auth store is old";
     /// A password was given for a user that has none. (etcd's server sends this code and text.)
     NoPasswordUser = Unknown "auth: authentication failed, password was given for no password user";
@@ -174,7 +171,7 @@ errors! {
 }
 
 impl RpcError {
-    /// An error with the same text whose code is `Unknown`, as from locks and elections.
+    /// Returns an error with the same text whose code is `Unknown`, as locks and elections send it.
     pub const fn plain(self) -> Self {
         Self::Plain(self.text())
     }
@@ -203,7 +200,7 @@ mod tests {
         let texts: std::collections::BTreeSet<String> =
             RpcError::ALL.iter().map(RpcError::to_string).collect();
         assert_eq!(texts.len(), RpcError::ALL.len());
-        // texts of etcd's libraries, and of its clients
+        // texts of etcd's libraries and clients
         let of_others = [
             RpcError::Removed.to_string(),
             RpcError::NoPasswordUser.to_string(),

@@ -1,4 +1,4 @@
-//! Maps internal errors to errors of the v3 dialect. The only such table.
+//! Maps internal errors to errors of the v3 dialect. No other file does.
 
 use std::convert::Infallible;
 
@@ -68,7 +68,7 @@ impl From<kv::KvError> for RpcError {
             kv::KvError::Corrupt => RpcError::Corrupt,
             kv::KvError::AnswerTooLarge => RpcError::AnswerTooLarge,
             kv::KvError::CountersUsedUp => RpcError::CountersUsedUp,
-            // the value has grown again with each attempt
+            // the value grew with every attempt
             kv::KvError::KeptValueGrew => RpcError::TooManyRequests,
             kv::KvError::Denied(error) => error.into(),
         }

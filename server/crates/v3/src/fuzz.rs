@@ -1,4 +1,4 @@
-//! The dialect's parsers for `tests/fuzz` and `tests/differ`; built with the feature `fuzz` alone.
+//! The dialect's parsers for `tests/fuzz` and `tests/differ`. Only built with the feature `fuzz`.
 
 use prost::Message;
 use serde::Serialize;
@@ -14,12 +14,12 @@ use crate::{
     kv as kv_calls,
 };
 
-/// Whether the gateway serves a cleaned path, which includes the prefix.
+/// Returns whether the gateway serves a cleaned path, prefix included.
 pub fn gateway_path(path: &[u8]) -> bool {
     gateway::split(path).is_some_and(|(_, call)| GrpcRoute::of_path(call).is_some())
 }
 
-/// Decodes a gateway body whose bytes are base64, as etcd 3.4 does if `v34`, else as 3.6 does.
+/// Decodes a gateway body with base64 bytes, like etcd 3.4 if `v34` is set, else like 3.6.
 pub fn gateway_body<Q: Shaped + Default + Message>(body: &[u8], v34: bool) -> Result<Q, String> {
     let gateway_version = if v34 {
         gateway::GatewayVersion::V3_4
@@ -42,7 +42,7 @@ pub fn gateway_plain_answer<A: Shaped + Serialize>(answer: &A) -> Vec<u8> {
     out
 }
 
-/// Decodes a JSON body as the gateway of that version does.
+/// Decodes a JSON body like the gateway of that version.
 fn gateway_read<Q: Shaped + Default + Message>(
     body: &[u8],
     gateway_version: gateway::GatewayVersion,
@@ -55,32 +55,31 @@ fn gateway_read<Q: Shaped + Default + Message>(
     })
 }
 
-/// Checks a range and converts it to the core's type.
+/// Validates a range and converts it to the core's type.
 pub fn range(request: pb::RangeRequest) -> Result<kv::Range, RpcError> {
     kv_calls::range::check(&request)?;
     Ok(kv_calls::range::operation(request))
 }
 
-/// Checks a put and converts it to the core's type.
+/// Validates a put and converts it to the core's type.
 pub fn put(request: pb::PutRequest) -> Result<kv::Put, RpcError> {
     kv_calls::put::check(&request)?;
     Ok(kv_calls::put::operation(request))
 }
 
-/// Checks a deletion and converts it to the core's type.
+/// Validates a deletion and converts it to the core's type.
 pub fn delete_range(request: pb::DeleteRangeRequest) -> Result<kv::DeleteRange, RpcError> {
     kv_calls::delete_range::check(&request)?;
     Ok(kv_calls::delete_range::operation(request))
 }
 
-/// Checks a transaction and converts it to the core's type.
+/// Validates a transaction and converts it to the core's type.
 pub fn txn(request: pb::TxnRequest, ops_max: usize) -> Result<kv::Txn, RpcError> {
     kv_calls::txn::check(&request, ops_max)?;
     Ok(kv_calls::txn::operation(request))
 }
 
-/// Wraps a reply in the response of a transaction with this one operation; the reply to a compaction
-/// gives the default response.
+/// Wraps a reply in the response to a transaction of one operation; a compaction's reply becomes the default response.
 pub fn answer(reply: kv::KvReply) -> pb::TxnResponse {
     let reply = match reply {
         kv::KvReply::Compact => return pb::TxnResponse::default(),

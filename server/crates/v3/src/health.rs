@@ -1,5 +1,4 @@
-//! `grpc.health.v1`: the empty name is this server, and it serves as long as it runs. Other names
-//! are unknown, as in etcd.
+//! `grpc.health.v1`: the empty name is this server, which is serving as long as it runs. Other names are unknown, as in etcd.
 
 use std::pin::Pin;
 
@@ -26,7 +25,6 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 
 #[tonic::async_trait]
 impl Health for HealthService {
-    /// Answers SERVING for the empty name, which is this server; `NotFound` for any other name.
     async fn check(
         &self,
         request: Request<HealthCheckRequest>,
@@ -40,7 +38,7 @@ impl Health for HealthService {
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
-    /// Sends the present status at once and the last one when the process stops; then the stream ends.
+    /// Sends the current status at once and the final one when the process stops, then ends the stream.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,

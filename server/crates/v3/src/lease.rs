@@ -1,7 +1,7 @@
 //! Calls on leases, and the stream of keep-alives.
 //!
-//! A stream answers keep-alives in order and buffers few of them, so a client that sends many or
-//! does not read waits itself.
+//! A stream answers keep-alives in order and buffers few of them, so a client that sends many or does not read slows only
+//! itself.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -35,10 +35,10 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Interval of checks whether an expiring lease is gone.
+/// Interval of checks whether an expiring lease has been removed.
 const EXPIRING_LOOK: Duration = Duration::from_millis(50);
 
-/// Number of such checks before the keep-alive fails.
+/// Checks before the keep-alive fails.
 const EXPIRING_LOOKS: u32 = 200;
 
 /// Concurrent keep-alives of one stream.
@@ -46,8 +46,7 @@ const KEEP_ALIVES_AT_ONCE: usize = 64;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
-/// Grants a lease with the requested id, or a random one for 0. Its TTL is at least the setting
-/// `lease_ttl_min_s`.
+/// Grants a lease with the requested id, or a random one for 0. The TTL is at least `lease_ttl_min_s`.
 pub(super) async fn lease_grant(
     ctx: &Context,
     request: LeaseGrantRequest,
@@ -75,8 +74,7 @@ pub(super) async fn lease_revoke(
     Ok(LeaseRevokeResponse { header: header::at(&ctx.node, done.revision) })
 }
 
-/// Returns the remaining and the granted TTL of a lease in seconds, with its keys if the request asks
-/// for them. The TTL of an unknown lease is -1.
+/// Returns the remaining and the granted TTL of a lease in seconds, and its keys if requested. An unknown lease has the TTL -1.
 pub(super) async fn lease_time_to_live(
     ctx: &Context,
     request: LeaseTimeToLiveRequest,
@@ -100,11 +98,11 @@ pub(super) async fn lease_time_to_live(
     let Some(granted_ttl) = granted_ttl else {
         return Ok(WithPermit::without(response));
     };
-    // a lease that has been removed since is unknown
+    // the lease may have been removed meanwhile
     let Some(left_ns) = ctx.node.lease_left_ns(id).await? else {
         return Ok(WithPermit::without(response));
     };
-    // As in etcd, the remaining time is always below the TTL: time has passed even if the lease clock has not ticked.
+    // as in etcd, always below the granted TTL: time has passed even if the lease clock has not ticked
     response.ttl = left_ns.saturating_sub(1) / SECOND_NS;
     response.granted_ttl = granted_ttl;
     if !request.keys {
@@ -128,8 +126,7 @@ pub(super) async fn lease_time_to_live(
     Ok(WithPermit::new(response, permit))
 }
 
-/// Lists all leases, in order of expiration on the leader, as in etcd; other members do not know that
-/// order.
+/// Lists all leases, on the leader in order of expiration, as in etcd. Other members do not know that order.
 pub(super) async fn lease_leases(
     ctx: &Context,
     _: LeaseLeasesRequest,
@@ -154,8 +151,7 @@ pub(super) async fn lease_leases(
     Ok(LeaseLeasesResponse { header, leases: listed? })
 }
 
-/// Lists the leases of a state. Fails unless the caller may list the keys of all leases. The caller is `None` while
-/// authentication is off.
+/// Lists the leases of a state; fails unless the caller can list the keys of all leases.
 fn list(
     machine: &StateMachine,
     caller: Option<&Caller>,
@@ -169,8 +165,8 @@ fn list(
     Ok(ids.into_iter().map(|id| LeaseStatus { id: id.0 }).collect())
 }
 
-/// Keeps a lease alive and returns its TTL, 0 if it is unknown. The header's revision is taken before,
-/// so that a lease is never reported alive at the revision of its removal.
+/// Keeps a lease alive and returns its TTL, 0 if it is unknown. Takes the header's revision first, so that a lease is never
+/// reported alive at the revision of its removal.
 async fn keep_alive(
     ctx: &Context,
     request: LeaseKeepAliveRequest,
@@ -182,8 +178,8 @@ async fn keep_alive(
     Ok(LeaseKeepAliveResponse { header, id: id.0, ttl })
 }
 
-/// Keeps a lease alive; returns its TTL in seconds, or `None` if there is no such lease. `Timeout` if
-/// an expiring lease is still there after `EXPIRING_LOOKS` checks.
+/// Renews a lease and returns its TTL in seconds, or `None` if there is no such lease. `Timeout` if an expiring lease still
+/// exists after `EXPIRING_LOOKS` checks.
 async fn renew(ctx: &Context, id: LeaseId) -> RpcResult<Option<i64>> {
     for _ in 0..EXPIRING_LOOKS {
         match ctx.node.renew(id).await? {
@@ -202,8 +198,8 @@ async fn renew(ctx: &Context, id: LeaseId) -> RpcResult<Option<i64>> {
     Err(RpcError::Timeout)
 }
 
-/// Answers keep-alives in their order, `KEEP_ALIVES_AT_ONCE` at once, until the client ends its
-/// requests or the stream must end. An error ends the stream.
+/// Answers keep-alives in order, `KEEP_ALIVES_AT_ONCE` concurrently, until the client ends its requests or the stream must end.
+/// An error ends the stream.
 pub(super) fn lease_keep_alive<R>(
     ctx: &Context,
     requests: R,
@@ -217,7 +213,7 @@ where
         let ctx = Arc::clone(&ctx);
         async move { keep_alive(&ctx, request?).await.map_err(Status::from) }
     });
-    // each needs the replica's thread: those that have arrived are sent together
+    // each renewal goes through the replica's thread, so send those that have arrived together
     let answers = Box::pin(answers.buffered(KEEP_ALIVES_AT_ONCE));
     stream::try_unfold((answers, ending), |(mut answers, mut ending)| async {
         let answer = tokio::select! {
@@ -228,7 +224,7 @@ where
     })
 }
 
-/// A random positive id of sixteen hexadecimal digits; a collision has the probability 2^-62.
+/// Returns a random positive id of sixteen hexadecimal digits. A collision has the probability 2^-62.
 fn generate_id() -> LeaseId {
     LeaseId(((RandomState::new().hash_one(now_ns()) >> 1) | 1 << 62).cast_signed())
 }

@@ -1,5 +1,5 @@
-//! The answer to a range of long pairs, which is encoded while it is sent: its pairs share their bytes with the state, so
-//! that a list of gigabytes takes little memory beside it.
+//! The answer to a range of long pairs, encoded while it is sent. The pairs share their bytes with the state, so a list of
+//! gigabytes takes little additional memory.
 
 use std::{
     convert::Infallible,
@@ -14,11 +14,11 @@ use prost::Message as _;
 use tonic::{Code, Status, body::Body, metadata::GRPC_CONTENT_TYPE};
 use witan_api::v3::{etcdserverpb::RangeResponse, mvccpb::KeyValue};
 
-/// Bytes that are encoded at once, in some 10 us; a longer pair is encoded whole.
+/// Bytes that are encoded at once, in about 10 us. A longer pair is encoded whole.
 const SLICE_BYTES: usize = 64 << 10;
 
-/// How many times longer than the pairs themselves, in memory, is the encoding of a list of long pairs. The connection counts
-/// the encoding that is left, so that the pairs are a small part of what is counted.
+/// How many times larger the encoding is than the in-memory list of pairs, if the pairs count as long. The connection counts
+/// only the encoding that is left, so the list must be a small part of it.
 const LONG_PAIRS: usize = 4;
 
 /// Tag and wire type of `RangeResponse.kvs`.
@@ -26,20 +26,20 @@ const PAIR_TAG: u8 = 2 << 3 | 2;
 
 /// The body of an answer: one message with its prefix, and the trailers of success.
 struct LongRange {
-    /// Bytes before the pairs; empty when they were returned.
+    /// Bytes before the pairs; empty once returned.
     head: Bytes,
-    /// The last pair first.
+    /// The remaining pairs in reverse order.
     pairs: Vec<KeyValue>,
-    /// Bytes behind the pairs; `None` when they were returned.
+    /// Bytes after the pairs; `None` once returned.
     tail: Option<Bytes>,
-    /// Bytes of the message that were not returned.
+    /// Bytes of the message that are not returned yet.
     left: usize,
-    /// Those of success; `None` when they were returned.
+    /// The trailers of success; `None` once returned.
     trailers: Option<HeaderMap>,
 }
 
-/// Makes a response that encodes the range while it is sent. Gives the range back as the error if its pairs are short: such
-/// pairs take more memory than their encoding.
+/// Builds a response that encodes the range while it is sent. Returns the range as the error if its pairs are short, because
+/// those take more memory than their encoding.
 pub(super) fn stream_if_long(mut range: RangeResponse) -> Result<Response<Body>, RangeResponse> {
     let length = range.encoded_len();
     if length < LONG_PAIRS * size_of_val(range.kvs.as_slice()) {
@@ -73,7 +73,7 @@ pub(super) fn stream_if_long(mut range: RangeResponse) -> Result<Response<Body>,
 }
 
 impl LongRange {
-    /// Encodes the next bytes of the message; empty if there are no more.
+    /// Encodes the next bytes of the message; empty at the end.
     fn slice(&mut self) -> Bytes {
         let mut slice = BytesMut::with_capacity(SLICE_BYTES.min(self.left));
         slice.extend_from_slice(&std::mem::take(&mut self.head));

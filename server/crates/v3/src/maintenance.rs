@@ -1,5 +1,4 @@
-//! Calls for operators. Those that read the whole store do so on other threads and from a frozen view, and only a few
-//! run at once.
+//! Calls for operators. Calls that read the whole store run on other threads and on a frozen view, and only a few at once.
 
 use std::time::Instant;
 
@@ -42,11 +41,11 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<
         raft_term: raft.term,
         raft_applied_index: raft.applied,
         errors,
-        // counts history, as etcd does; a compaction leaves no free pages here
+        // includes the history, as in etcd; a compaction leaves no free pages here
         db_size_in_use: bytes(kv.size_bytes()),
         is_learner: own.is_some_and(|member| member.learner),
         storage_version: version::STORAGE.into(),
-        // etcd reports an unlimited quota as the -1 of its flag
+        // etcd reports an unlimited quota as -1, the value of its flag
         db_size_quota: ctx.settings.quota_bytes.map_or(-1, bytes),
         downgrade_info: Some(DowngradeInfo {
             enabled: !members.downgrade_target.is_empty(),
@@ -55,10 +54,10 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<
     })
 }
 
-/// Lists, raises or lowers alarms. An unknown action does nothing (etcd 3.6 crashes).
+/// Lists, activates or deactivates alarms. An unknown action does nothing (etcd 3.6 crashes).
 pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> RpcResult<AlarmResponse> {
     let action = AlarmAction::try_from(request.action);
-    // listing requires less, which was checked before
+    // listing needs less access, which was checked before
     if action != Ok(AlarmAction::Get) {
         authorize::require_admin(ctx).await?;
     }
@@ -85,7 +84,7 @@ pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> RpcResult<Ala
     })
 }
 
-/// Moves leadership to another voter; only the leader can.
+/// Moves leadership to another voter. Only the leader can.
 pub(super) async fn move_leader(
     ctx: &Context,
     request: MoveLeaderRequest,
@@ -103,7 +102,6 @@ pub(super) async fn move_leader(
     if !votes {
         return Err(RpcError::BadLeaderTransferee);
     }
-    // it may lead already
     if target_id != own {
         ctx.node.transfer_leadership(Some(target_id)).await?;
     }
@@ -111,8 +109,7 @@ pub(super) async fn move_leader(
     Ok(MoveLeaderResponse { header: None })
 }
 
-/// Returns the hash of the whole store, including members and cluster settings; equal to etcd's for
-/// equal data.
+/// Returns the hash of the whole store, including members and cluster settings. Equals etcd's hash of equal data.
 pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<HashResponse> {
     let begun = Instant::now();
     let job = ctx.scan().await?;
@@ -124,7 +121,7 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<Hash
     Ok(HashResponse { header, hash })
 }
 
-/// Returns the hash of the key space at a revision; equal to etcd's for equal data.
+/// Returns the hash of the key space at a revision. Equals etcd's hash of equal data.
 pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<HashKvResponse> {
     let begun = Instant::now();
     // refuse an invalid revision before waiting
@@ -152,8 +149,8 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<
     Ok(HashKvResponse { header, hash, compact_revision, hash_revision })
 }
 
-/// Rewrites the checkpoint and waits for its end, while reads and writes continue. Memory is never
-/// fragmented as etcd's file is. The response has no header, as etcd's.
+/// Rewrites the checkpoint and waits until it is done, while reads and writes continue. Memory does not fragment like etcd's
+/// file.
 pub(super) async fn defragment(
     ctx: &Context,
     _request: DefragmentRequest,
@@ -167,12 +164,12 @@ pub(super) async fn defragment(
     let took = begun.elapsed();
     ctx.v3_metrics.defrag.observe(took.as_secs_f64());
     tracing::info!(?took, "finished defragment");
-    // etcd's has no header
+    // as in etcd, the response has no header
     Ok(DefragmentResponse { header: None })
 }
 
-/// Validates, begins or cancels a downgrade by one minor version. The leader then lowers the version of
-/// the cluster, and ends the downgrade when all members run its target.
+/// Validates, begins or cancels a downgrade by one minor version. The leader then lowers the cluster version, and ends the
+/// downgrade when all members run the target.
 pub(super) async fn downgrade(
     ctx: &Context,
     request: DowngradeRequest,
@@ -216,11 +213,11 @@ async fn record(ctx: &Context, target: String) -> RpcResult<()> {
     Ok(())
 }
 
-/// Returns the cluster's version if it may be downgraded to `target`: that is one minor version lower,
-/// and no downgrade is in progress.
+/// Returns the cluster version if the cluster can be downgraded to `target`: one minor version lower, with no downgrade in
+/// progress.
 fn validate(members: &MemberRegistry, target: Release) -> RpcResult<Release> {
     let now = cluster_version(members)?;
-    // the cluster's version may be lowered already
+    // the leader may have lowered the cluster version already
     if release(&members.downgrade_target) == Some(target) {
         return Err(RpcError::DowngradeInProgress);
     }
@@ -237,14 +234,14 @@ fn cluster_version(members: &MemberRegistry) -> RpcResult<Release> {
     release(&members.cluster_version).ok_or(RpcError::ClusterVersionUnavailable)
 }
 
-/// Parses `MAJOR.MINOR` or a whole semantic version; the part after the minor version is ignored.
+/// Parses `MAJOR.MINOR` or a whole semantic version, ignoring everything after the minor version.
 fn target(version: &str) -> RpcResult<Release> {
     release(version)
         .or_else(|| release(&format!("{version}.0")))
         .ok_or(RpcError::WrongDowngradeVersionFormat)
 }
 
-/// Lists all alarms, or those of one kind. The member that the request names is ignored, as in etcd.
+/// Lists all alarms, or those of one kind. As in etcd, the member in the request is ignored.
 async fn list(ctx: &Context, kind: i32) -> RpcResult<AlarmResponse> {
     let view = ctx.node.read().await?;
     let kind = (kind != AlarmType::None as i32).then_some(kind);
@@ -258,7 +255,7 @@ fn message(Alarm { kind, member }: Alarm) -> AlarmMember {
     AlarmMember { member_id: member.0, alarm: kind }
 }
 
-/// Formats an alarm as Go prints its message: fields of zero are left out.
+/// Formats an alarm as Go prints its message, which omits zero fields.
 fn alarm_text(Alarm { kind, member }: Alarm) -> String {
     let kind = match AlarmType::try_from(kind) {
         Ok(known) => known.as_str_name().to_owned(),

@@ -1,8 +1,8 @@
-//! The messages of gRPC calls: how requests are decoded and answers encoded. One message is read from one buffer and
-//! written to one of exact size; large ones are decoded and encoded on another thread, but for ranges, which are encoded
-//! while they are sent (`long_range`).
+//! Decoding the requests and encoding the answers of gRPC calls. A message is read from one buffer and written to one of exact
+//! size. Large messages are decoded and encoded on another thread, except ranges, which are encoded while they are sent
+//! (`long_range`).
 //!
-//! Messages are decompressed before they arrive here.
+//! The transport decompresses messages before they arrive here.
 
 use std::marker::PhantomData;
 
@@ -31,13 +31,13 @@ use witan_transport::{Outgoing, RequestBody, RequestMessages};
 use super::{RpcResult, long_range};
 use crate::error::RpcError;
 
-/// Longer messages are decoded on another thread: they can hold an operation in every few bytes.
+/// Longer messages are decoded on another thread, because they can hold an operation in every few bytes.
 const INLINE_REQUEST_BYTES: usize = 256 << 10;
 
-/// Answers with up to this many pairs are encoded on the worker, within 1 ms.
+/// Answers with at most this many pairs are encoded on the worker, within 1 ms.
 const INLINE_PAIRS: usize = 16_384;
 
-/// Bytes of keys and values in such an answer.
+/// Answers with at most this many bytes of keys and values are encoded on the worker.
 const INLINE_BYTES: usize = 4 << 20;
 
 /// Flag and length before each message.
@@ -45,13 +45,13 @@ const PREFIX_BYTES: usize = 5;
 
 /// A response of one message.
 pub(super) trait UnaryResponse: Message + Sized + 'static {
-    /// Returns the number of pairs in the answer, whose length itself takes long to compute, and its bytes; 0 bytes if
-    /// the number decides that the answer [is large](is_large).
+    /// Returns the number of pairs in the answer, and its bytes. The bytes are 0 if the number alone makes the answer
+    /// [large](is_large), because the length of many pairs takes long to compute.
     fn weight(&self) -> (usize, usize) {
         (0, self.encoded_len())
     }
 
-    /// Encodes a large answer, or prepares that. Takes long.
+    /// Encodes a large answer, or prepares to encode it while it is sent. Takes long.
     fn encode_large(self) -> Outgoing {
         Outgoing::Message(framed(&self))
     }
@@ -87,7 +87,7 @@ impl UnaryResponse for TxnResponse {
                 let (pairs, bytes) = delete.weight();
                 (1 + pairs, bytes)
             }
-            // each level computes the length of all that is nested in it
+            // each level computes the length of everything nested in it
             Some(OpResponse::ResponseTxn(txn)) => {
                 let (pairs, bytes) = txn.weight();
                 (pairs.saturating_mul(2), bytes)
@@ -108,14 +108,14 @@ fn weight(pairs: &[KeyValue]) -> (usize, usize) {
     (pairs.len(), bytes.sum())
 }
 
-/// Whether an answer is encoded on another thread.
+/// Returns whether an answer is encoded on another thread.
 fn is_large(answer: &impl UnaryResponse) -> bool {
     let (pairs, bytes) = answer.weight();
     pairs > INLINE_PAIRS || bytes > INLINE_BYTES
 }
 
-/// Decodes the message of a request's body, runs `verb` on it and encodes its answer. The verb's permit is held until
-/// the answer is encoded, or the connection can count the bytes of one that is encoded while it is sent.
+/// Decodes the message of a request, runs `verb` on it and encodes its answer. Holds the verb's permit until the answer is
+/// encoded, or until the connection counts the bytes of one that is encoded while it is sent.
 pub(super) async fn respond<Q, A>(
     ctx: &Context,
     body: &Bytes,
@@ -134,7 +134,7 @@ where
     }
 }
 
-/// Decodes the message of a call that has one, which is collected.
+/// Decodes the message of a unary call, whose body is collected.
 async fn read<Q: Message + Default + 'static>(ctx: &Context, body: &Bytes) -> Result<Q, Status> {
     let message = message(body)?;
     let decoded = if message.len() > INLINE_REQUEST_BYTES {
@@ -146,14 +146,14 @@ async fn read<Q: Message + Default + 'static>(ctx: &Context, body: &Bytes) -> Re
     decoded.map_err(|e| Status::internal(e.to_string()))
 }
 
-/// Returns the messages of a call that has many.
+/// Returns the stream of a call's request messages.
 pub(super) fn read_stream<Q: Message + Default + 'static>(body: RequestBody) -> Streaming<Q> {
     let decoder = ProstCodec::<Q, Q>::default().decoder();
     // the transport enforces the limit on message size
     Streaming::new_request(decoder, RequestMessages(body), None, Some(usize::MAX))
 }
 
-/// Returns the message of a call whose body is not collected, but has one message.
+/// Returns the only request message of a call whose body is not collected.
 pub(super) async fn read_first<Q: Message + Default + 'static>(
     body: RequestBody,
 ) -> Result<Q, Status> {
@@ -161,7 +161,7 @@ pub(super) async fn read_first<Q: Message + Default + 'static>(
     first.ok_or_else(|| Status::internal("Missing request message."))
 }
 
-/// Builds the response of a call that is answered with many messages.
+/// Builds the response of a call that streams its answers.
 pub(super) fn stream<A: Message + Default + 'static>(
     answers: impl Stream<Item = Result<A, Status>> + Send + 'static,
 ) -> Outgoing {
@@ -174,7 +174,8 @@ pub(super) fn stream<A: Message + Default + 'static>(
     Outgoing::Response(response)
 }
 
-/// Encodes a message into a buffer that has its size from the start: one that grows copies a large message several times.
+/// Encodes a message into a buffer that has the right size from the start, because growing copies a large message several
+/// times.
 struct ExactEncoder<A>(PhantomData<A>);
 
 impl<A: Message> Encoder for ExactEncoder<A> {
@@ -188,8 +189,7 @@ impl<A: Message> Encoder for ExactEncoder<A> {
     }
 }
 
-/// Returns the message of a body without its prefix (a flag and the length); an error if the body ends
-/// before it.
+/// Returns the message of a body without its prefix (a flag and the length). An error if the body ends too early.
 fn message(body: &Bytes) -> Result<Bytes, Status> {
     match body.first_chunk::<PREFIX_BYTES>() {
         Some(&[_compressed, a, b, c, d]) => {
@@ -203,7 +203,7 @@ fn message(body: &Bytes) -> Result<Bytes, Status> {
     }
 }
 
-/// Encodes a message after its prefix (a flag and the length) into one buffer of exact size.
+/// Encodes a message, with its prefix (a flag and the length), into one buffer of exact size.
 fn framed(answer: &impl Message) -> Vec<u8> {
     let length = answer.encoded_len();
     let mut bytes = Vec::with_capacity(PREFIX_BYTES + length);

@@ -1,6 +1,6 @@
 //! RangeStream of etcd 3.7: a range in parts, for answers that are too large for one message. All parts are read at one
-//! revision, each from the state that is present when the client has taken the previous one: a state that was kept until then
-//! would keep all that is replaced. As in etcd, a compaction of the revision ends the stream.
+//! revision, each from the state that is current when the client has taken the previous part. Keeping one state would pin
+//! everything that is replaced meanwhile. As in etcd, compacting the revision ends the stream.
 
 use futures_util::{Stream, stream};
 use tonic::Status;
@@ -21,14 +21,14 @@ use super::{
     kv::{ReadSize, range, run_large},
 };
 
-/// Bytes of pairs in one message, which can exceed this by one pair.
+/// Bytes of pairs in one message, which one pair can exceed.
 const PART_BYTES: usize = 1 << 20;
 
 /// Keys read before the task yields.
 const PART_KEYS: usize = 4096;
 
-/// Streams the pairs of a range in parts of about `PART_BYTES` bytes, all of one revision. A range that cannot be read is
-/// refused before the first part.
+/// Streams the pairs of a range in parts of about `PART_BYTES` bytes, all of one revision. Refuses a range that cannot be read
+/// before the first part.
 pub(super) async fn range_stream(
     ctx: &Context,
     request: RangeRequest,
@@ -56,8 +56,8 @@ pub(super) async fn range_stream(
     }))
 }
 
-/// Refuses sort orders other than ascending keys, and revision filters, which need the whole answer at
-/// once; the texts are etcd's.
+/// Refuses sort orders other than by ascending key, and revision filters, which need the whole answer at once. The texts are
+/// etcd's.
 fn check(request: &RangeRequest) -> Result<(), Status> {
     let by_key = request.sort_target == SortTarget::Key as i32;
     let order = request.sort_order;
@@ -85,28 +85,28 @@ fn check(request: &RangeRequest) -> Result<(), Status> {
 /// A range that is being read.
 #[derive(Clone)]
 struct RangeReader {
-    /// The part of the range that is still to be read, at a revision of its own.
+    /// The unread part of the range, at a fixed revision.
     range: kv::Range,
-    /// The reader; `None` while authentication is off.
+    /// `None` while authentication is off.
     caller: Option<Caller>,
-    /// Remaining pairs of the limit.
+    /// Pairs left of the limit.
     left: usize,
     sent: i64,
     /// Header of the last answer.
     header: Option<ResponseHeader>,
 }
 
-/// The result of one read of a state.
+/// The result of one read step.
 enum Step {
     Message(RangeResponse),
-    /// Keys without a pair.
+    /// Only keys without a pair were read.
     Nothing,
-    /// The next message is the last, and its count is a large read.
+    /// The next message is the last, and counting the rest is a large read.
     LargeCount(ReadSize),
 }
 
 impl RangeReader {
-    /// Prepares to read a range up to its limit, at the revision of `kv` if it names none; the last part carries `header`.
+    /// Prepares to read a range up to its limit, at the revision of `kv` if it names none. The last part carries `header`.
     fn new(
         kv: &Kv,
         range: kv::Range,
@@ -135,9 +135,9 @@ impl RangeReader {
         Ok(())
     }
 
-    /// Reads the next part that holds pairs, or the last part, after which the caller must stop. Only the last part
-    /// carries the header, the count of the whole range (including keys beyond the limit) and `more`. Each step reads
-    /// the present state, and a large count holds no state while it waits for its permit.
+    /// Reads the next part with pairs, or the last part, after which the caller must stop. Only the last part carries the
+    /// header, the count of the whole range (including keys beyond the limit) and `more`. Each step reads the current state,
+    /// and a large count holds no state while it waits for its permit.
     async fn next(&mut self, ctx: &Context) -> RpcResult<RangeResponse> {
         loop {
             let step = self.step(&ctx.node.view().await?.machine)?;
@@ -153,7 +153,7 @@ impl RangeReader {
         }
     }
 
-    /// Reads up to `PART_KEYS` keys of a state, and moves the position past the keys in the message.
+    /// Reads up to `PART_KEYS` keys of a state, and advances past the keys in the message.
     fn step(&mut self, machine: &StateMachine) -> RpcResult<Step> {
         self.may_read(machine)?;
         if self.range.count_only {
@@ -187,7 +187,7 @@ impl RangeReader {
         }
     }
 
-    /// Reads the last part, in which the limit is reached: its pairs, and the count of all that follow.
+    /// Reads the last part, which reaches the limit: its pairs, and the count of everything after them.
     fn finish(&self, machine: &StateMachine) -> RpcResult<RangeResponse> {
         self.may_read(machine)?;
         let kv = &machine.kv;
@@ -205,12 +205,12 @@ impl RangeReader {
         Ok(kv.range_part(&self.range, &bounds)?)
     }
 
-    /// The rest of the range, which is to be counted.
+    /// Returns a range that counts the unread part.
     fn rest(&self) -> kv::Range {
         kv::Range { count_only: true, ..self.range.clone() }
     }
 
-    /// Checks that the caller may read the range in a state. Permissions may have changed since the call began.
+    /// Checks that the caller can read the range in a state. Permissions may have changed since the call began.
     fn may_read(&self, machine: &StateMachine) -> RpcResult<()> {
         let revision = machine.auth.revision();
         let caller = self.caller.as_ref();
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn parts_together_are_the_range() {
-        // more keys than are looked at in one go, and more bytes than fit into a part
+        // more keys than one step reads, and more bytes than fit into a part
         let kv = filled(PART_KEYS * 2 + 10, 300);
         for (limit, count_only, keys_only) in [
             (0, false, false),

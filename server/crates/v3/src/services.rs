@@ -1,5 +1,5 @@
-//! Serves gRPC calls from the table of calls (`witan_api::access`): each method hands its messages to a verb, which the
-//! gateway shares.
+//! Serves gRPC calls from the table of calls (`witan_api::access`). Each method passes its messages to a verb, which it shares
+//! with the gateway.
 
 use std::borrow::Cow;
 
@@ -23,20 +23,20 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Metadata by which a client asks to be refused while no leader is known.
+/// Metadata key with which a client asks to be refused while no leader is known.
 const REQUIRE_LEADER: &str = "hasleader";
 
 /// Serves every service of the dialect.
 #[derive(Clone, Debug)]
 pub(super) struct RpcService {
     pub(super) ctx: Context,
-    /// The services that libraries implement.
+    /// The services that libraries implement (health, reflection).
     pub(super) routes: Routes,
 }
 
 impl RpcService {
-    /// Returns the context of a call that may begin: this member serves it, a leader is known if the call requires
-    /// one, and the caller has the access that the table of calls names.
+    /// Returns the context of a call that can begin: this member serves it, a leader is known if the call requires one, and the
+    /// caller has the access that the table names.
     pub(super) async fn admit(&self, head: &Head) -> RpcResult<Cow<'_, Context>> {
         authorize::refuse_learner(&self.ctx, head.path())?;
         if wants_leader(head) && self.ctx.node.status().leader == MemberId::NONE {
@@ -46,7 +46,7 @@ impl RpcService {
             return Ok(Cow::Borrowed(&self.ctx));
         }
         let ctx = self.with_credentials(head);
-        // a separate future, so that this one stays small
+        // boxed, so that this future stays small
         Box::pin(authorize::call(&ctx, head.path())).await?;
         Ok(Cow::Owned(ctx))
     }
@@ -60,7 +60,7 @@ impl RpcService {
         self.ctx.of(credentials, self.ctx.node.client())
     }
 
-    /// Answers a call that has one message each way.
+    /// Answers a call with one message each way.
     async fn unary<Q, A>(
         &self,
         head: &Head,
@@ -78,8 +78,8 @@ impl RpcService {
         answer.await.unwrap_or_else(refused)
     }
 
-    /// Answers a call of one message with a stream, or with an error status if the call is not admitted or `verb`
-    /// fails. `verb` gets the context, the request, and whether the caller requires a leader (`wants_leader`).
+    /// Answers a call of one message with a stream, or with an error status if the call is not admitted or `verb` fails. `verb`
+    /// gets the context, the request, and whether the caller requires a leader.
     async fn server_stream<Q, A, S, E>(
         &self,
         head: &Head,
@@ -125,18 +125,18 @@ impl RpcService {
     }
 }
 
-/// Whether the metadata of a call require a leader: without a known leader the call is refused.
+/// Returns whether a call's metadata requires a leader. Without a known leader, the call is then refused.
 fn wants_leader(head: &Head) -> bool {
     let value = head.headers().get(REQUIRE_LEADER);
     value.is_some_and(|value| value == "true")
 }
 
-/// Returns the response to a call that does not begin.
+/// Returns the response to a call that is refused before it begins.
 pub(super) fn refused(refusal: impl Into<Status>) -> Outgoing {
     Outgoing::Response(refusal.into().into_http())
 }
 
-/// Whether the message of a group's calls is collected before they begin.
+/// Tells whether calls of a group collect their message before they begin.
 macro_rules! takes_one_message {
     (bidi_stream) => {
         false
@@ -149,7 +149,7 @@ macro_rules! takes_one_message {
     };
 }
 
-/// Marks the answers of rows that have one message and not many pairs.
+/// Implements `UnaryResponse` for answers of one message without many pairs.
 macro_rules! answer_is_short {
     (hot $response:path) => {
         impl UnaryResponse for $response {}
@@ -164,7 +164,7 @@ macro_rules! answer_is_short {
     ($other:ident $response:path) => {};
 }
 
-/// Answers a call of a row.
+/// Answers the call of a row.
 macro_rules! answer {
     (bidi_stream $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
         let verb = |ctx: &Context, asked: Streaming<$request>, needs_leader| {
@@ -182,7 +182,7 @@ macro_rules! answer {
         let verb = async |ctx: &Context, asked| $verb(ctx, asked).await.map(WithPermit::without);
         $service.unary(&$head, &whole($body), verb).await
     }};
-    // a separate future, so that those of the most frequent calls stay small
+    // boxed, so that the futures of the most frequent calls stay small
     ($unary:ident $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
         let verb = async |ctx: &Context, asked| $verb(ctx, asked).await.map(WithPermit::without);
         Box::pin($service.unary(&$head, &whole($body), verb)).await
@@ -197,7 +197,7 @@ macro_rules! serve {
     )+})+) => {
         $($($(answer_is_short!($group $package::$response);)+)+)+
 
-        /// Whether a method of the table takes one message, which is collected before the call begins.
+        /// Returns whether a method takes one message, which is collected before the call begins.
         pub(super) fn takes_one_message(path: &str) -> bool {
             match path {
                 $($($($method => takes_one_message!($group),)+)+)+
@@ -206,7 +206,7 @@ macro_rules! serve {
         }
 
         impl RpcService {
-            /// Answers a call; gives it back if its method is not in the table.
+            /// Answers a call, or returns it if its method is not in the table.
             pub(super) async fn call(&self, request: Incoming) -> Result<Outgoing, Incoming> {
                 let Incoming { head, body } = request;
                 Ok(match head.path() {
@@ -220,7 +220,7 @@ macro_rules! serve {
     };
 }
 
-/// Returns the body of a call of one message, which is collected.
+/// Returns the collected body of a unary call.
 fn whole(body: RequestBody) -> Bytes {
     match body {
         RequestBody::Whole(message) => message,

@@ -23,28 +23,28 @@ use witan_snapshot::SnapshotFile;
 use super::{RpcResult, authorize};
 use crate::error::RpcError;
 
-/// Bytes of a chunk, as etcd sends them.
+/// Bytes of a chunk, as in etcd.
 const CHUNK_BYTES: usize = 32 << 10;
 
-/// Chunks that wait for a slow client; the file is made only as fast as the client takes them.
+/// Chunks buffered for a slow client. The file is produced only as fast as the client reads.
 const CHUNKS_AHEAD: usize = 8;
 
 /// The minimum average rate at which a client must read a snapshot, because a snapshot pins a state until it ends.
 const BYTES_PER_SECOND_MIN: u64 = 512 << 10;
 
-/// The total time for which a client may read nothing.
+/// The time a client gets in addition to what the minimum rate allows.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 type Chunk = Result<SnapshotResponse, Status>;
 
-/// Streams the state as a file in etcd's format, followed by its digest; another thread makes it as fast as the client
-/// reads. `TooManyRequests` if no permit for snapshots is free.
+/// Streams the state as a file in etcd's format, followed by its digest. Another thread produces it as fast as the client
+/// reads. `TooManyRequests` if no snapshot permit is free.
 pub(crate) async fn snapshot(
     ctx: &Context,
     _request: SnapshotRequest,
     _needs_leader: bool,
 ) -> RpcResult<impl Stream<Item = Chunk> + Send + use<>> {
-    // refuse instead of waiting: a waiting client would hold a connection for nothing
+    // refuse instead of waiting, which would hold a connection for nothing
     let permit = ctx
         .job_limits
         .snapshots
@@ -68,17 +68,19 @@ pub(crate) async fn snapshot(
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 match told_to_end.is_told() {
                     true => tracing::warn!("ended a snapshot: too much has changed since it began"),
-                    false => tracing::warn!("a client left during its snapshot, or was too slow"),
+                    false => tracing::warn!(
+                        "a client disconnected during its snapshot, or read it too slowly"
+                    ),
                 }
                 return;
             }
             Err(error) => Status::internal(error.to_string()),
         };
         tracing::error!(error = told.message(), "failed to create a snapshot");
-        // it may have disconnected already
+        // the client may have disconnected already
         let _ = send.blocking_send(Err(told));
     };
-    // the task ends with the file, or with the client
+    // the task ends with the file or with the client
     drop(panics::spawn(move || job.run_here(file)));
     let node = ctx.node.clone();
     let sending = SnapshotStream { chunks, node, end, pace: Pace::default(), digest_sent: false };
@@ -88,7 +90,7 @@ pub(crate) async fn snapshot(
     }))
 }
 
-/// Records the duration of a snapshot that was sent, and logs its size.
+/// Records the duration of a complete snapshot and logs its size.
 fn done(bytes: u64, took: Duration, metric: &prometheus::Histogram) {
     metric.observe(took.as_secs_f64());
     tracing::info!(bytes, ?took, "sent a snapshot");
@@ -105,8 +107,8 @@ struct SnapshotStream {
 }
 
 impl SnapshotStream {
-    /// Waits for the next chunk; `None` after the digest. Fails if the file is incomplete, the snapshot pins too much,
-    /// the client is too slow or the process stops.
+    /// Waits for the next chunk; `None` after the digest. Fails if the file is incomplete, the snapshot pins too much, the
+    /// client is too slow, or the process stops.
     async fn next(&mut self) -> Option<Chunk> {
         tokio::select! {
             biased;
@@ -122,7 +124,7 @@ impl SnapshotStream {
                 }
                 Some(Err(error)) => Some(Err(error)),
                 None if self.digest_sent => None,
-                None => Some(Err(Status::internal("the snapshot was not made to its end"))),
+                None => Some(Err(Status::internal("the snapshot is incomplete"))),
             },
         }
     }
@@ -131,14 +133,14 @@ impl SnapshotStream {
 /// The rate at which a client reads a snapshot.
 #[derive(Debug, Default)]
 struct Pace {
-    /// When the client got the first chunk.
+    /// When the client took the first chunk.
     begun: Option<Instant>,
     taken_bytes: u64,
 }
 
 impl Pace {
-    /// Records that the client takes a chunk. Returns whether it has read enough for the elapsed time. A snapshot
-    /// therefore takes at most [`PATIENCE`] plus its size divided by [`BYTES_PER_SECOND_MIN`].
+    /// Records that the client takes a chunk, and returns whether it has read enough for the elapsed time. A snapshot therefore
+    /// takes at most [`PATIENCE`] plus its size divided by [`BYTES_PER_SECOND_MIN`].
     fn keeps_up(&mut self, now: Instant, chunk_bytes: usize) -> bool {
         let time = now - *self.begun.get_or_insert(now);
         let due_ms = time.saturating_sub(PATIENCE).as_millis();
@@ -149,12 +151,12 @@ impl Pace {
     }
 }
 
-/// Whether a chunk is the digest after the file: nothing remains, and it is as long as a SHA-256.
+/// Returns whether a chunk is the digest after the file: nothing remains, and it has the length of a SHA-256.
 fn is_digest(chunk: &SnapshotResponse) -> bool {
     chunk.remaining_bytes == 0 && chunk.blob.len() == Sha256::output_size()
 }
 
-/// Sends the file and its digest; returns the size of the file.
+/// Sends the file and its digest. Returns the file's size.
 fn write(view: &View, send: ChunkSender) -> io::Result<u64> {
     let file = SnapshotFile::of(view)?;
     let bytes = file.bytes();
@@ -175,15 +177,15 @@ fn write(view: &View, send: ChunkSender) -> io::Result<u64> {
 /// Cuts the file into chunks.
 struct ChunkWriter {
     send: ChunkSender,
-    /// Bytes of the file that were not sent.
+    /// Bytes of the file that are not sent yet.
     left: u64,
     chunk: Vec<u8>,
     digest: Sha256,
 }
 
 impl ChunkWriter {
-    /// Adds a part of the file to the digest and sends it in chunks of `CHUNK_BYTES`; the rest waits
-    /// for more or for `flush`.
+    /// Adds a part of the file to the digest and sends it in chunks of `CHUNK_BYTES`. Keeps the rest until more arrives or
+    /// `flush` is called.
     fn take(&mut self, mut part: &[u8]) -> io::Result<()> {
         self.digest.update(part);
         while !part.is_empty() {
@@ -198,7 +200,7 @@ impl ChunkWriter {
         Ok(())
     }
 
-    /// Sends the bytes that wait as one chunk, if there are any.
+    /// Sends the buffered bytes as one chunk, if there are any.
     fn flush(&mut self) -> io::Result<()> {
         if self.chunk.is_empty() {
             return Ok(());
@@ -208,7 +210,6 @@ impl ChunkWriter {
         self.post(chunk.into())
     }
 
-    /// Sends a chunk as [`ChunkSender::send`] does.
     fn post(&mut self, blob: Bytes) -> io::Result<()> {
         let chunk = SnapshotResponse {
             remaining_bytes: self.left,
@@ -220,7 +221,7 @@ impl ChunkWriter {
     }
 }
 
-/// Passes chunks from the thread that makes the file to the client's stream.
+/// Passes chunks from the thread that produces the file to the client's stream.
 struct ChunkSender {
     send: mpsc::Sender<Chunk>,
     end: ViewEnd,
@@ -228,7 +229,7 @@ struct ChunkSender {
 }
 
 impl ChunkSender {
-    /// Sends a chunk when the channel has room. Fails with `BrokenPipe` if the stream has ended or the snapshot must
+    /// Sends a chunk when the channel has capacity. Fails with `BrokenPipe` if the stream has ended or the snapshot must
     /// release its state, even while the client reads nothing.
     fn send(&mut self, chunk: SnapshotResponse) -> io::Result<()> {
         let Self { send, end, runtime } = self;
@@ -250,7 +251,7 @@ mod tests {
     fn a_client_must_take_a_snapshot_in_a_time_by_its_size() {
         let (begun, second) = (Instant::now(), Duration::from_secs(1));
         let mut pace = Pace::default();
-        // nothing until the patience is used up, then at the minimum rate
+        // nothing is due until the patience is used up, then the minimum rate
         assert!(pace.keeps_up(begun, CHUNK_BYTES));
         for at in 0..100 {
             let now = begun + PATIENCE + second * at;

@@ -1,5 +1,4 @@
-//! When the server ends a stream: the process stops, or the leader is lost and the client requires
-//! one.
+//! Decides when the server ends a stream: the process stops, or the leader is lost and the client requires one.
 
 use std::{pin::Pin, time::Duration};
 
@@ -16,7 +15,7 @@ const LEADER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Consecutive checks without a leader that end the stream, as in etcd.
 const LEADERLESS_CHECKS: u32 = 3;
 
-/// See the module's description.
+/// Waits for the condition that ends a stream.
 pub(super) struct StreamEnd {
     node: Node,
     stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -24,8 +23,8 @@ pub(super) struct StreamEnd {
 }
 
 impl StreamEnd {
-    /// Creates the end of a stream; with `needs_leader` it comes also when this member has known no
-    /// leader for too long.
+    /// Creates the end of a stream. With `needs_leader`, the stream also ends when this member has known no leader for too
+    /// long.
     pub(super) fn new(ctx: &Context, needs_leader: bool) -> Self {
         let node = ctx.node.clone();
         Self {
@@ -69,8 +68,7 @@ impl LeaderMonitor {
         Self { checks, leaderless: 0 }
     }
 
-    /// Records a check. Returns false, so that the stream ends, after `LEADERLESS_CHECKS` checks in a row without a
-    /// leader.
+    /// Records a check. Returns false after `LEADERLESS_CHECKS` consecutive checks without a leader.
     fn observe(&mut self, has_leader: bool) -> bool {
         self.leaderless = if has_leader { 0 } else { self.leaderless + 1 };
         self.leaderless < LEADERLESS_CHECKS

@@ -30,7 +30,7 @@ const NO_LEADER: &str = "election: no leader";
 const NOT_LEADER: &str = "election: not leader";
 const NO_KEY: &str = "\"leader\" field must be provided";
 
-/// Waits until the caller leads the election; if the caller disconnects before, its key is deleted.
+/// Waits until the caller leads the election. Deletes its key if the caller disconnects first.
 pub(crate) async fn campaign(
     ctx: &Context,
     request: CampaignRequest,
@@ -39,8 +39,8 @@ pub(crate) async fn campaign(
     run_to_completion(metrics, move |gone| win_election(ctx, request, gone)).await
 }
 
-/// Puts the caller's key below the name, waits until it is the oldest, and returns it. Deletes the key
-/// if the caller disconnects.
+/// Puts the caller's key below the name, waits until it is the oldest, and returns it. Deletes the key if the caller
+/// disconnects.
 async fn win_election(
     ctx: Context,
     request: CampaignRequest,
@@ -65,7 +65,7 @@ async fn win_election(
                 && let Err(error) =
                     put_value(&ctx, &key, own.create_revision, (&value, lease)).await
             {
-                // it may have disconnected already
+                // the lease may have expired, or the caller disconnected
                 let _ = delete_key(&ctx, &key, own.create_revision).await;
                 return Err(error);
             }
@@ -86,8 +86,7 @@ async fn win_election(
     })
 }
 
-/// Puts a new value on the leader's key. Fails if the key no longer has the create revision that the
-/// request names.
+/// Puts a new value on the leader's key. Fails if the key's create revision differs from the request's.
 pub(crate) async fn proclaim(
     ctx: &Context,
     request: ProclaimRequest,
@@ -101,7 +100,7 @@ pub(crate) async fn proclaim(
     Ok(ProclaimResponse { header })
 }
 
-/// Returns the oldest key of the election, which is its leader's; an error if there is none.
+/// Returns the leader's key, which is the oldest of the election; an error if there is none.
 pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<LeaderResponse> {
     let first = first_or_last_key(&request.name, SortOrder::Ascend);
     let response = kv::range(ctx, first).await.map_err(RpcError::plain)?.answer;
@@ -112,7 +111,7 @@ pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<L
     })
 }
 
-/// Deletes the leader's key if it still has the create revision that the request names.
+/// Deletes the leader's key if its create revision is the request's.
 pub(crate) async fn resign(ctx: &Context, request: ResignRequest) -> RpcResult<ResignResponse> {
     let leader = request.leader.ok_or(RpcError::Plain(NO_KEY))?;
     let resigned = async {
@@ -123,7 +122,7 @@ pub(crate) async fn resign(ctx: &Context, request: ResignRequest) -> RpcResult<R
     Ok(ResignResponse { header })
 }
 
-/// Changes the value of a leader's key if it still has this create revision, else fails (`NOT_LEADER`).
+/// Changes the value of a leader's key; `NOT_LEADER` if its create revision is not `created`.
 async fn put_value(
     ctx: &Context,
     key: &Bytes,
@@ -139,7 +138,7 @@ async fn put_value(
     }
 }
 
-/// Deletes a leader's key, if it still has this create revision.
+/// Deletes a leader's key if its create revision is `created`.
 async fn delete_key(ctx: &Context, key: &Bytes, created: i64) -> RpcResult<Option<ResponseHeader>> {
     let delete = DeleteRangeRequest { key: key.clone(), ..DeleteRangeRequest::default() };
     let txn = if_created(key, created, vec![op(Request::RequestDeleteRange(delete))]);
@@ -155,7 +154,7 @@ pub(crate) async fn observe(
     Ok(observed(ctx, request, needs_leader))
 }
 
-/// Builds the stream of an election's leaders and their values; an error is its last item.
+/// Builds the stream of an election's leaders and their values. An error is the last item.
 fn observed(
     ctx: &Context,
     request: LeaderRequest,
@@ -175,8 +174,8 @@ fn observed(
     })
 }
 
-/// Streams the leaders of the election that the first of `requests` names; later requests are not read. Without a
-/// request it is the election with the empty name.
+/// Streams the leaders of the election that the first of `requests` names; later requests are not read. If there is no request,
+/// observes the election with the empty name.
 pub(crate) fn observe_first<R>(
     ctx: &Context,
     mut requests: R,
@@ -205,7 +204,7 @@ struct Observer {
     needs_leader: bool,
     /// The watch of the leader's key.
     followed: Option<WatchResponses>,
-    /// Announcements of one answer of that watch.
+    /// Changes of the leader's key that are not returned yet.
     ready: VecDeque<LeaderResponse>,
 }
 
@@ -236,8 +235,7 @@ impl Observer {
         }
     }
 
-    /// Finds the leader, waiting for one if there is none, and begins to watch its key. `None` if the
-    /// wait ends without one.
+    /// Finds the leader, waiting for one if there is none, and begins to watch its key. `None` if the watch ends first.
     async fn find(&mut self) -> RpcResult<Option<LeaderResponse>> {
         let request = first_or_last_key(&self.name, SortOrder::Ascend);
         let response = kv::range(&self.ctx, request).await?.answer;
@@ -261,8 +259,8 @@ impl Observer {
     }
 }
 
-/// Waits for the first put below the name from a revision on. Returns its key-value, and a header whose revision is
-/// that of the put, so that a caller can watch from the next one. `None` if the watch ends or is cancelled before.
+/// Waits for the first put below the name, starting at revision `from`. Returns the pair, and a header with the revision of the
+/// put, so that a caller can watch from the next one. `None` if the watch ends first.
 async fn first_put(
     ctx: &Context,
     name: &[u8],

@@ -1,4 +1,4 @@
-//! The verbs of locks.
+//! Calls of the Lock service.
 
 use bytes::Bytes;
 use witan_api::v3::{
@@ -19,10 +19,10 @@ use super::{
 use crate::error::RpcError;
 use crate::{RpcResult, kv};
 
-/// Error of a lock whose key was deleted with its lease while waiting.
+/// Error for a lock whose key was deleted with its lease while the caller waited.
 const EXPIRED: &str = "mutex: session is expired";
 
-/// Waits until the caller owns the lock; if the caller disconnects before, its key is deleted.
+/// Waits until the caller owns the lock. Deletes its key if the caller disconnects first.
 pub(crate) async fn lock(ctx: &Context, request: LockRequest) -> RpcResult<LockResponse> {
     let (ctx, metrics) = (ctx.clone(), &ctx.panics);
     run_to_completion(metrics, move |gone| acquire(ctx, request, gone)).await
@@ -36,8 +36,8 @@ pub(crate) async fn unlock(ctx: &Context, request: UnlockRequest) -> RpcResult<U
     Ok(UnlockResponse { header })
 }
 
-/// Puts the caller's key below the name, waits until it is the oldest, and returns it. Fails with `EXPIRED` if the key
-/// was deleted with its lease while it waited.
+/// Puts the caller's key below the name, waits until it is the oldest, and returns it. Fails with `EXPIRED` if the key was
+/// deleted with its lease meanwhile.
 async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcResult<LockResponse> {
     let lease = session(&ctx, LeaseId(request.lease)).await?;
     let key = session_key(&request.name, lease);
@@ -67,17 +67,16 @@ async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcRes
     }
 }
 
-/// Result of putting the caller's key.
+/// The caller's key, after it was put.
 struct LockKey {
     header: Option<ResponseHeader>,
-    /// When its key was created.
+    /// The create revision.
     created: i64,
-    /// Whether it is the oldest key.
+    /// Whether it is the name's oldest key.
     first: bool,
 }
 
-/// Puts the caller's key unless it exists; returns when it was created and whether it is the oldest of
-/// the name.
+/// Puts the caller's key unless it exists.
 async fn put_key(ctx: &Context, name: &[u8], key: &Bytes, lease: LeaseId) -> RpcResult<LockKey> {
     let oldest = || {
         op(Request::RequestRange(first_or_last_key(

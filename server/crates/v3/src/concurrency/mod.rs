@@ -1,10 +1,7 @@
-//! Lock and Election: locks and elections built from transactions, leases and watches, for clients
-//! without a library for them.
+//! Lock and Election: locks and elections built from transactions, leases and watches, for clients without a library for them.
 //!
-//! A caller puts its own key below the name, `name/LEASE`, and waits until no key there is older.
-//! The key is deleted with the lease, or when the caller disconnects.
-//!
-//! As in etcd these services have no error codes: errors are reported by text alone.
+//! A caller puts its own key below the name, `name/LEASE`, and waits until no key there is older. The key is deleted with the
+//! lease, or when the caller disconnects. As in etcd, errors have no codes of their own.
 //!
 //! Reading order: this file (keys, sessions, waiting) → `lock` → `election`.
 
@@ -35,10 +32,10 @@ use witan_machine::lease::LeaseId;
 use super::{RpcResult, kv, lease, watch};
 use crate::error::RpcError;
 
-/// Seconds of the lease that the server makes for a caller without one, as etcd's session.
+/// TTL in seconds of the lease that the server grants to a caller without one, as in etcd's session.
 const SESSION_TTL_S: i64 = 60;
 
-/// The answers of a watch.
+/// The responses of a watch.
 type WatchResponses = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
 /// Returns the caller's lease, or grants one of `SESSION_TTL_S` seconds if it is `LeaseId::NONE`.
@@ -51,20 +48,19 @@ async fn session(ctx: &Context, lease: LeaseId) -> RpcResult<LeaseId> {
     Ok(LeaseId(granted.id))
 }
 
-/// Returns the beginning of all keys of a name.
+/// Returns the prefix of all keys of a name.
 fn prefix(name: &[u8]) -> Bytes {
     [name, b"/"].concat().into()
 }
 
-/// Returns the key of a lease below a name; a negative lease is written as Go does.
+/// Returns the key of a lease below a name. A negative lease is formatted as Go does.
 fn session_key(name: &[u8], lease: LeaseId) -> Bytes {
     let sign: &[u8] = if lease.0 < 0 { b"-" } else { b"" };
     let digits = format!("{:x}", lease.0.unsigned_abs());
     [name, b"/", sign, digits.as_bytes()].concat().into()
 }
 
-/// Builds the range that reads one of the keys `NAME/…` (`name` comes without the slash): the one created first
-/// (`Ascend`) or last (`Descend`).
+/// Builds the range that reads one key of a name: the one created first (`Ascend`) or last (`Descend`).
 fn first_or_last_key(name: &[u8], order: SortOrder) -> RangeRequest {
     RangeRequest {
         key: prefix(name),
@@ -76,7 +72,7 @@ fn first_or_last_key(name: &[u8], order: SortOrder) -> RangeRequest {
     }
 }
 
-/// Returns the end of the range of a name's keys, `NAME/…`: the character `0` follows `/`.
+/// Returns the range end of a name's keys. The character `0` follows `/`.
 fn range_end(name: &[u8]) -> Bytes {
     [name, b"0"].concat().into()
 }
@@ -98,8 +94,8 @@ fn op(request: Request) -> RequestOp {
     RequestOp { request: Some(request) }
 }
 
-/// Builds a transaction that executes `success` if the key's create revision is `revision`; 0 means
-/// that the key does not exist.
+/// Builds a transaction that executes `success` if the key's create revision is `revision`; 0 means that the key does not
+/// exist.
 fn if_created(key: &Bytes, revision: i64, success: Vec<RequestOp>) -> TxnRequest {
     let compare = Compare {
         result: CompareResult::Equal as i32,
@@ -115,7 +111,7 @@ fn revision(header: Option<&ResponseHeader>) -> i64 {
     header.map_or(0, |header| header.revision)
 }
 
-/// Waits until no key of the name has a create revision below `created`.
+/// Waits until no key of the name has a lower create revision than `created`.
 async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult<()> {
     loop {
         let older = RangeRequest {
@@ -130,8 +126,8 @@ async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult
     }
 }
 
-/// Waits for the deletion of a key at revision `from` or later; `Compacted` if that history was
-/// compacted, `Stopped` if the watch ends.
+/// Waits for the deletion of a key at revision `from` or later; `Compacted` if that history was compacted, `Stopped` if the
+/// watch ends.
 async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<()> {
     let create = WatchCreateRequest {
         key: key.clone(),
@@ -152,18 +148,18 @@ async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<
     Err(RpcError::Stopped)
 }
 
-/// Opens a watch stream with one watcher inside of this process.
+/// Opens an in-process watch stream with one watcher.
 fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> WatchResponses {
     let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
     let requests = stream::iter([Ok(create)]).chain(stream::pending());
     Box::pin(watch::watch_events(ctx, requests, needs_leader))
 }
 
-/// Resolves, to an error, when the caller has disconnected.
+/// Resolves to an error when the caller has disconnected.
 type CallerGone = oneshot::Receiver<()>;
 
-/// Runs work that must complete even if its caller disconnects, and returns its result; the work's
-/// `CallerGone` resolves when the caller has disconnected.
+/// Runs work to its end even if its caller disconnects, and returns its result. The work learns of a disconnect through
+/// `CallerGone`.
 async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'static>(
     metrics: &PanicMetrics,
     work: impl FnOnce(CallerGone) -> F,

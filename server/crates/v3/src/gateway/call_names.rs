@@ -1,4 +1,4 @@
-//! Maps the names of the gateway's calls to their functions, from the table of calls (`witan_api::access`).
+//! Maps the gateway's calls to their functions, from the table of calls (`witan_api::access`).
 
 use super::{GatewayError, UnaryCall};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     kv, lease, maintenance,
 };
 
-/// Runs the call of one row if it is the requested one.
+/// Runs the call of a row if it is the requested one.
 macro_rules! run {
     (server_stream $($row:tt)+) => {};
     (bidi_stream $($row:tt)+) => {};
@@ -29,8 +29,7 @@ macro_rules! dispatch {
             $method:literal $module:ident::$verb:ident($in:ident) -> $out:ident, $access:ident, $paths:tt;
         )+}
     )+})+) => {
-        /// Runs a call with one answer and returns that as JSON. `NotPost` for calls with streams, which begin
-        /// elsewhere.
+        /// Runs a unary call and returns its answer as JSON; `NotPost` for a streaming call, which begins elsewhere.
         pub(super) async fn run(
             method: &str,
             call: UnaryCall<'_>,

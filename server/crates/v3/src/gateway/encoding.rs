@@ -1,8 +1,7 @@
-//! How the gateway's JSON represents bytes: as base64, as in etcd, or with `?encoding=utf8` as
-//! plain strings. In the latter, bytes that are not UTF-8 are base64 in a field with the suffix
-//! `SUFFIX`, in requests and responses.
+//! How the gateway's JSON represents bytes: as base64, as in etcd, or with `?encoding=utf8` as plain strings. With `utf8`,
+//! bytes that are not valid UTF-8 are base64 in a field with the suffix `SUFFIX`, in requests and responses.
 //!
-//! Answers are written here; the readers of requests look up field names by `Encoding::field`.
+//! Answers are encoded here; the readers of requests look up field names with `Encoding::field`.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
@@ -12,9 +11,9 @@ use witan_gocompat::query::Query;
 
 use super::error::GatewayError;
 
-/// The parameter of the URL.
+/// The query parameter.
 pub(super) const PARAMETER: &str = "encoding";
-/// Suffix of a base64 field among plain ones.
+/// Suffix of a base64 field next to plain ones.
 pub(super) const SUFFIX: &str = "_base64";
 
 /// How a bytes field is represented in JSON.
@@ -38,8 +37,8 @@ impl Encoding {
     /// The values of the parameter `encoding`.
     pub(super) const NAMES: [&str; 2] = ["base64", "utf8"];
 
-    /// Reads the parameter `encoding` of a URL's query: base64 by default. Of several values the
-    /// first one counts, as in Go. An unknown value is the error `InvalidArgument`.
+    /// Reads the query parameter `encoding`: base64 by default, `InvalidArgument` for an unknown value. The first of several
+    /// values wins, as in Go.
     pub(super) fn from_query(query: &str) -> Result<Self, GatewayError> {
         if query.is_empty() {
             return Ok(Self::Base64);
@@ -53,8 +52,7 @@ impl Encoding {
         }
     }
 
-    /// Finds the field that a request calls by its JSON name or its proto name or, with `Utf8`, a bytes
-    /// field by either name and `SUFFIX`. `None` if there is none.
+    /// Finds the field with this JSON or proto name or, with `Utf8`, the bytes field whose name plus `SUFFIX` this is.
     pub(super) fn field<'s>(self, shape: &'s MessageShape, name: &[u8]) -> Option<NamedField<'s>> {
         let find = |name: &[u8]| {
             shape
@@ -87,7 +85,7 @@ impl Encoding {
     }
 }
 
-/// Converts the base64 of a message, nested messages included, to plain strings where the bytes are UTF-8.
+/// Converts the base64 of a message, nested ones included, to plain strings where the bytes are UTF-8.
 fn plain(value: Value, shape: &MessageShape) -> Value {
     let Value::Object(members) = value else {
         return value;
@@ -96,8 +94,7 @@ fn plain(value: Value, shape: &MessageShape) -> Value {
     Value::Object(members.map(|one| member(one, shape)).collect())
 }
 
-/// Converts one field of a message, which keeps its base64 and gets the suffix `SUFFIX` if it holds
-/// bytes that are not UTF-8.
+/// Converts one field of a message. A field whose bytes are not UTF-8 keeps its base64 and gets the suffix `SUFFIX`.
 fn member((name, value): (String, Value), shape: &MessageShape) -> (String, Value) {
     let field = shape.fields.iter().find(|field| field.name == name);
     match (field.map(|field| field.kind), value) {
@@ -114,8 +111,8 @@ fn member((name, value): (String, Value), shape: &MessageShape) -> (String, Valu
     }
 }
 
-/// Decodes base64, or a list of it, to text; `None` if it is not UTF-8. A list counts as UTF-8 only if all elements
-/// are, because they share a name.
+/// Decodes base64, or a list of it, to text; `None` if it is not UTF-8. One bad element makes the whole list base64, because
+/// all share a field name.
 fn text(value: &Value) -> Option<Value> {
     match value {
         Value::String(base64) => {
@@ -271,7 +268,7 @@ mod tests {
                 r#"{"key":"a","key_base64":"YQ=="}"#,
                 r#"proto: (line 1:12): duplicate field "key_base64""#,
             ),
-            // half of a surrogate pair is not a character and encodes no bytes
+            // half of a surrogate pair is not a character
             (
                 r#"{"key":"\ud800\u0041"}"#,
                 r#"proto: syntax error (line 1:8): invalid escape code "\\u0041" in string"#,
@@ -279,7 +276,7 @@ mod tests {
         ] {
             assert_eq!(refused(body), expect, "{body}");
         }
-        // other fields have no second name, and without the parameter none has
+        // only bytes fields have a second name, and only with the parameter
         let range: RangeRequest = read(r#"{"limit_base64":"x"}"#).unwrap();
         assert_eq!(range, RangeRequest::default());
         let found = Encoding::Base64.field(RangeRequest::SHAPE, b"key_base64");

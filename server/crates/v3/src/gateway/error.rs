@@ -11,16 +11,16 @@ use witan_dialect::reply::{self, BodyError};
 use super::GatewayVersion;
 use crate::error::RpcError;
 
-/// A call of the gateway that has no answer.
+/// Why a gateway call failed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum GatewayError {
     /// No call has this path.
     NotFound,
-    /// Calls are made by POST.
+    /// Calls require POST.
     NotPost,
     /// The call itself failed.
     Status {
-        /// gRPC's code for it.
+        /// The gRPC code.
         code: Code,
         /// The message for the client.
         text: String,
@@ -37,7 +37,7 @@ impl From<RpcError> for GatewayError {
 struct ErrorBodyV36<'a> {
     code: i32,
     message: &'a str,
-    /// Only in 3.4's gateway, whose clients read it.
+    /// A field of 3.4's gateway that clients still read.
     error: &'a str,
 }
 
@@ -67,8 +67,8 @@ impl GatewayError {
         }
     }
 
-    /// Error for a stream whose first request cannot be read: `Unknown` as in etcd 3.4; for 3.6,
-    /// which does not answer at all, `InvalidArgument`.
+    /// Returns the error for a stream whose first request is unreadable: `Unknown` as in etcd 3.4, and `InvalidArgument` for
+    /// 3.6, where etcd does not answer at all.
     pub(super) fn unreadable(text: String, gateway_version: GatewayVersion) -> Self {
         match gateway_version {
             GatewayVersion::V3_6 => Self::invalid(text),
@@ -76,14 +76,13 @@ impl GatewayError {
         }
     }
 
-    /// Returns the error for a request message of `length` bytes, which is more than `max`.
+    /// Returns the error for a request message of `length` bytes, above the limit `max`.
     pub(super) fn message_too_large(length: usize, max: usize) -> Self {
         let text = format!("grpc: received message larger than max ({length} vs. {max})");
         Self::Status { code: Code::ResourceExhausted, text }
     }
 
-    /// Returns the error for a request body that was not read to its end; the text for one that is too large names
-    /// `max`, in bytes.
+    /// Returns the error for a request body that could not be read to its end. `max` is the limit in bytes that the text names.
     pub(super) fn unread(error: BodyError, max: usize) -> Self {
         match error {
             BodyError::TooLarge => {
@@ -94,8 +93,7 @@ impl GatewayError {
         }
     }
 
-    /// Builds the response to the error, with the status and the body that the gateway of this version
-    /// gives.
+    /// Builds the response with the status and body of this gateway version.
     pub(super) fn answer(&self, gateway_version: GatewayVersion) -> HttpResponse {
         let (status, code, text) = match (self, gateway_version) {
             (Self::NotFound, GatewayVersion::V3_4) => {
@@ -129,8 +127,7 @@ impl GatewayError {
     }
 }
 
-/// Maps a gRPC code to the HTTP status of this gateway version; they differ in `Cancelled` and
-/// `FailedPrecondition`.
+/// Maps a gRPC code to the HTTP status of this gateway version. The versions differ in `Cancelled` and `FailedPrecondition`.
 pub(super) fn status_of(code: Code, gateway_version: GatewayVersion) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,

@@ -1,8 +1,8 @@
-//! The v3 dialect as JSON over HTTP/1: the same verbs under `/v3` (answers as etcd 3.6 gives them),
-//! `/v3beta` and `/v3alpha` (as 3.4 does).
+//! The v3 dialect as JSON over HTTP/1: the same verbs below `/v3` (like etcd 3.6), and below `/v3beta` and `/v3alpha` (like
+//! 3.4).
 //!
-//! Reading order: this file (from request to answer) → `call_names` (which verb) → `streams` → `websocket` → `encoding`
-//! (base64 or plain strings) → `reader` (of bodies, in the dialects of both versions) → `error` → `openapi`.
+//! Reading order: this file (from request to answer) → `call_names` (which verb) → `streams` → `websocket` → `encoding` (base64
+//! or plain strings) → `reader` (bodies, in the JSON dialects of both versions) → `error` → `openapi`.
 
 mod call_names;
 pub mod encoding;
@@ -37,10 +37,10 @@ const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 const OBSERVE: &str = "/v3electionpb.Election/Observe";
 const SNAPSHOT: &str = "/etcdserverpb.Maintenance/Snapshot";
 
-/// Header by which a client asks to be refused while no leader is known.
+/// Header with which a client asks to be refused while no leader is known.
 const REQUIRE_LEADER: &str = "grpc-metadata-hasleader";
 
-/// Headers that carry a token; of the resulting metadata, `token` takes precedence.
+/// Headers that can carry a token; the first one present is used.
 const TOKEN_HEADERS: [&str; 3] = [
     "grpc-metadata-token",
     "authorization",
@@ -63,7 +63,7 @@ pub struct JsonFormat {
     pub(crate) encoding: Encoding,
 }
 
-/// Answers one request whose decoded and cleaned path begins with one of the three prefixes.
+/// Answers a request whose decoded and cleaned path begins with one of the three prefixes.
 pub async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -83,7 +83,7 @@ pub async fn handle(
     })
 }
 
-/// Authorizes a request and answers it: with a stream if the call is one, else with one message.
+/// Authorizes a request and answers it with one message, or with a stream if the call is one.
 async fn answer(
     ctx: &Context,
     request: &HttpRequest,
@@ -108,7 +108,7 @@ async fn answer(
     if let Some(called) = called
         && let Err(refusal) = authorize::admit(ctx, called.method).await
     {
-        // the rest of a stream's requests, or of a socket's, may have no end
+        // the remaining requests of a stream or socket may never end
         if !(streams(called) || websocket::is_requested(request)) {
             reply::drain(&mut payload).await;
         }
@@ -121,7 +121,7 @@ async fn answer(
         None => Encoding::Base64,
         Some(Ok(encoding)) => encoding,
         Some(Err(failure)) => {
-            // the rest of a stream's requests may have no end
+            // the remaining requests of a stream may never end
             if !called.is_some_and(streams) {
                 reply::drain(&mut payload).await;
             }
@@ -148,8 +148,7 @@ async fn answer(
     begun.unwrap_or_else(|failure| failure.answer(gateway_version))
 }
 
-/// Runs a call that has one answer and builds its response; after an error the rest of the body is
-/// drained.
+/// Runs a unary call and builds its response. After an error, drains the rest of the body.
 async fn unary(
     ctx: &Context,
     request: &HttpRequest,
@@ -168,18 +167,18 @@ async fn unary(
     }
 }
 
-/// Whether a call takes a stream of requests (watch, keep-alive, observe).
+/// Returns whether a call takes a stream of requests (watch, keep-alive, observe).
 pub(crate) fn streams(route: &GrpcRoute) -> bool {
     [WATCH, KEEP_ALIVE, OBSERVE].contains(&route.method)
 }
 
-/// Whether a request makes a call: by POST, or by the handshake of a WebSocket.
+/// Returns whether a request makes a call: by POST, or by a WebSocket handshake.
 fn is_call(request: &HttpRequest) -> bool {
     *request.method() == Method::POST || websocket::is_requested(request)
 }
 
-/// Returns the credentials of a request: the token in the first of `TOKEN_HEADERS`, else in the
-/// subprotocols of a WebSocket. Certificates are ignored.
+/// Returns the credentials of a request: the token in the first of `TOKEN_HEADERS`, else in the subprotocols of a WebSocket.
+/// Certificates are ignored.
 fn credentials(request: &HttpRequest) -> Credentials {
     let headers = request.headers();
     let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
@@ -187,8 +186,7 @@ fn credentials(request: &HttpRequest) -> Credentials {
     Credentials::of_token(token.or_else(|| websocket::token(request)))
 }
 
-/// Returns the imitated version and the path of the call after the prefix; `None` without one of the
-/// three prefixes.
+/// Splits a path into the imitated version and the call's path; `None` if no prefix matches.
 pub fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
     let path = std::str::from_utf8(path).ok()?.strip_prefix('/')?;
     let (prefix, call) = path.split_once('/')?;
@@ -199,8 +197,8 @@ pub fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
     }
 }
 
-/// Reads the body of a call, runs the call and returns its answer as JSON. `NotFound` without a route,
-/// `NotPost` for another method.
+/// Reads the body of a call, runs the call and returns its answer as JSON; `NotFound` without a route, `NotPost` for another
+/// HTTP method.
 async fn serve(
     ctx: &Context,
     request: &HttpRequest,
@@ -220,12 +218,12 @@ async fn serve(
     tokio::select! {
         biased;
         answer = call_names::run(route.method, call) => answer,
-        // as in etcd: a proposed command is executed
+        // as in etcd, a command that is already proposed is still executed
         () = client.disconnected() => Err(RpcError::Plain("context canceled").into()),
     }
 }
 
-/// Whether the client requires a leader; `NoLeader` if it does and none is known.
+/// Returns whether the client requires a leader; `NoLeader` if it does and none is known.
 fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, RpcError> {
     let wants = request
         .headers()
@@ -238,7 +236,7 @@ fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, RpcError> 
     }
 }
 
-/// Returns the size of the largest body: base64 makes four bytes of three, and some JSON surrounds it.
+/// Returns the size limit of a body. Base64 turns three bytes into four, and some JSON surrounds it.
 fn body_bytes_max(ctx: &Context) -> usize {
     ctx.settings.max_message_bytes().saturating_mul(2)
 }
@@ -268,8 +266,8 @@ impl UnaryCall<'_> {
         self.run_with_permit(verb).await
     }
 
-    /// Decodes the body, runs the verb and encodes its answer, large ones on another thread. The verb's
-    /// permit is held until the answer is encoded.
+    /// Decodes the body, runs the verb and encodes its answer; large messages on another thread. Holds the verb's permit until
+    /// the answer is encoded.
     async fn run_with_permit<Q, A>(
         self,
         verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
@@ -306,12 +304,11 @@ impl UnaryCall<'_> {
     }
 }
 
-/// Decodes one JSON value. As in etcd, an empty body is an empty message and bytes after the value are ignored.
+/// Decodes one JSON value. As in etcd, an empty body is an empty message, and bytes after the value are ignored.
 pub fn decode<Q: Shaped + Default + Message>(
     body: &[u8],
     json_format: JsonFormat,
 ) -> Result<Q, GatewayError> {
-    // as Go's decoder finds no value: an empty body is an empty message
     if json::is_space(body) {
         return Ok(Q::default());
     }
@@ -328,13 +325,13 @@ fn message<Q: Shaped + Default + Message>(
             json::check_first(body)?;
             JsonDialect::Jsonpb
         }
-        // 3.4 never read plain bytes, and accepted invalid UTF-8
+        // 3.4 had no plain bytes, and accepts invalid UTF-8
         (GatewayVersion::V3_6, encoding) | (GatewayVersion::V3_4, encoding @ Encoding::Utf8) => {
             JsonDialect::Protojson(encoding)
         }
     };
     let read = reader::read(body, Q::SHAPE, dialect);
-    // a syntax error further on is reported first
+    // a syntax error anywhere in the body takes precedence
     let bytes = read.map_err(|told| json::check_first(body).err().unwrap_or(told))?;
     Q::decode(Bytes::from(bytes)).map_err(|error| error.to_string())
 }

@@ -1,5 +1,5 @@
-//! The OpenAPI document of the gateway, built from its table and the descriptors of the calls, so
-//! that it lists exactly what is served.
+//! The gateway's OpenAPI document, generated from its table and the calls' descriptors, so that it lists exactly what is
+//! served.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -18,7 +18,7 @@ use witan_dialect::reply;
 
 use super::encoding::{self, Encoding};
 
-/// Answers with the document, which is built once.
+/// Returns the document, which is built once.
 pub fn answer() -> HttpResponse {
     static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
     HttpResponse::Ok()
@@ -53,9 +53,9 @@ fn document() -> Value {
         "info": {
             "title": "etcd v3 as JSON",
             "version": version::API,
-            "description": "Calls are made by POST. Bytes are base64 unless the query says otherwise, integers of \
+            "description": "Calls require POST. Bytes are base64 unless the query says otherwise; integers of \
                 64 bits are strings. \
-                The same calls stand below /v3beta and /v3alpha, with the errors of etcd 3.4.",
+                The same calls exist below /v3beta and /v3alpha, with the errors of etcd 3.4.",
         },
         "paths": paths,
         "components": {
@@ -69,7 +69,7 @@ fn document() -> Value {
     })
 }
 
-/// Builds the description of a path and its POST; the answers of a stream are described as lines.
+/// Builds the description of a path and its POST. A stream's answer is described as lines.
 fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
     let content = |schema: Value| json!({ "application/json": { "schema": schema } });
     let answer = reference(&name(method.output_type()));
@@ -78,14 +78,14 @@ fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
             "type": "object",
             "properties": { "result": answer, "error": reference("Error") },
         });
-        ("Lines, each an object of its own.", line)
+        ("One JSON object per line.", line)
     } else {
         ("The answer.", answer)
     };
     let group = path.split('/').next().unwrap_or_default();
     json!({
         "post": {
-            // paths that are aliases share their call
+            // aliases of a call need distinct ids
             "operationId": path.replace(['/', '-'], "_"),
             "summary": call,
             "tags": [group],
@@ -97,7 +97,7 @@ fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
             "responses": {
                 "200": { "description": told, "content": content(answer) },
                 "default": {
-                    "description": "What went wrong.",
+                    "description": "The error.",
                     "content": content(reference("Error")),
                 },
             },
@@ -105,15 +105,15 @@ fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
     })
 }
 
-/// Builds the description of the parameter `encoding`, which every path takes in its query.
+/// Builds the description of the query parameter `encoding`, which every path takes.
 fn parameter() -> Value {
     json!({
         "name": encoding::PARAMETER,
         "in": "query",
         "description": format!(
-            "How fields of the format \"byte\" stand in requests and answers: as base64, or with utf8 \
-                as plain strings. With utf8, what is no UTF-8 stands as base64 in a field NAME{} \
-                instead of NAME; requests may say so, too. Snapshots are always base64.",
+            "How requests and answers represent fields of the format \"byte\": as base64, or with utf8 \
+                as plain strings. With utf8, bytes that are not UTF-8 are base64 in a field NAME{} \
+                instead of NAME; requests can use that field, too. Snapshots are always base64.",
             encoding::SUFFIX,
         ),
         "schema": {
@@ -129,7 +129,7 @@ fn error() -> Value {
     json!({
         "type": "object",
         "properties": {
-            "code": { "type": "integer", "format": "int32", "description": "gRPC's." },
+            "code": { "type": "integer", "format": "int32", "description": "The gRPC code." },
             "message": { "type": "string" },
             "error": { "type": "string", "description": "The message, for clients of etcd 3.4." },
         },
@@ -140,7 +140,7 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// Returns the full name of a type from a reference in a descriptor, which has a dot before it.
+/// Returns the full name of a type, without the leading dot of a reference in a descriptor.
 fn name(reference: &str) -> String {
     reference.trim_start_matches('.').to_owned()
 }
@@ -177,7 +177,7 @@ impl<'a> Protos<'a> {
         protos
     }
 
-    /// Adds a message and all that is declared inside of it.
+    /// Adds a message and everything declared inside it.
     fn add(&mut self, full: String, message: &'a DescriptorProto) {
         let enums = message.enum_type.iter();
         self.enums
@@ -188,7 +188,7 @@ impl<'a> Protos<'a> {
         self.messages.push((full, message));
     }
 
-    /// Finds a method by its call, `package.Service/Method`.
+    /// Finds a method by its call name, `package.Service/Method`.
     fn method(&self, call: &str) -> Option<&'a MethodDescriptorProto> {
         let mut methods = self.methods.iter();
         methods.find(|(known, _)| known == call).map(|(_, m)| *m)
@@ -216,8 +216,7 @@ impl<'a> Protos<'a> {
     }
 }
 
-/// Builds the schema of a field's value (of one element if it is a list), and adds its type to
-/// `wanted`.
+/// Builds the schema of a field's value, or of one element of a list, and adds its type to `wanted`.
 fn one(field: &FieldDescriptorProto, wanted: &mut BTreeSet<String>) -> Value {
     match field.r#type() {
         Type::Bool => json!({ "type": "boolean" }),
@@ -244,7 +243,7 @@ fn one(field: &FieldDescriptorProto, wanted: &mut BTreeSet<String>) -> Value {
 mod tests {
     use super::*;
 
-    /// Every reference below.
+    /// Collects every reference in a value.
     fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         match value {
             Value::Object(members) => {

@@ -1,5 +1,5 @@
-//! Streams as JSON over HTTP/1: requests are consecutive JSON objects in the body; responses are
-//! lines, each in its own chunk, because some clients parse chunks.
+//! Streams as JSON over HTTP/1. Requests are consecutive JSON objects in the body. Responses are lines, each in its own chunk,
+//! because some clients parse chunks.
 
 use std::pin::Pin;
 
@@ -28,14 +28,14 @@ use crate::{error::RpcError, snapshot};
 /// Requests of one body that are processed before the task yields.
 const REQUESTS_IN_A_ROW: usize = 64;
 
-/// Error text after a panic.
+/// The error text after a panic.
 const PANICKED: &str = "internal error: the stream was not completed";
 
-/// The requests of a client, as a session takes them.
+/// A client's requests as a session takes them.
 pub(super) type RequestStream<Q> = Pin<Box<dyn Stream<Item = Result<Q, Status>>>>;
 
-/// Begins a stream. Waits for the first request, so that an unreadable one is answered with an
-/// error; as in etcd, a later unreadable one ends the requests.
+/// Begins a stream. Waits for the first request, so that an unreadable one gets an error response. As in etcd, a later
+/// unreadable one ends the requests silently.
 pub(super) async fn begin<Q, A, S>(
     ctx: &Context,
     request: &HttpRequest,
@@ -68,7 +68,6 @@ where
         Err(text) => return Err(GatewayError::unreadable(text, json_format.gateway_version)),
     };
     let rest = stream::unfold(requests, |mut requests| async move {
-        // etcd does not report this error either
         let request = requests.next().await.ok().flatten()?;
         Some((request, requests))
     });
@@ -77,8 +76,8 @@ where
     Ok(in_lines(ctx, request, answers, json_format).await)
 }
 
-/// Begins a stream without an end of its own. As in etcd it ends when the client has closed its side: a later
-/// disconnect could not be noticed, and a stream that waits for events would keep its connection for hours.
+/// Begins a stream that does not end by itself. As in etcd, it ends when the client closes its side: a later disconnect could
+/// not be noticed, and a stream that waits for events would hold its connection for hours.
 pub(super) async fn begin_endless<Q, A, S>(
     ctx: &Context,
     request: &HttpRequest,
@@ -98,7 +97,7 @@ where
     begin(ctx, request, payload, asked, answers).await
 }
 
-/// Ends a stream when the client has closed its side; answers that are ready come first.
+/// Ends a stream when the client has closed its side, after the answers that are ready.
 fn until_closed<A>(client: Disconnect, answers: impl Stream<Item = A>) -> impl Stream<Item = A> {
     let state = (Box::pin(answers), client);
     stream::unfold(state, |(mut answers, client)| async move {
@@ -110,8 +109,8 @@ fn until_closed<A>(client: Disconnect, answers: impl Stream<Item = A>) -> impl S
     })
 }
 
-/// Answers the call `Snapshot`, whose body holds one request or nothing, with a line for each chunk.
-/// Chunks are always base64: a snapshot is never text, though pieces of it may be.
+/// Answers the call `Snapshot`, whose body holds at most one request, with a line per chunk. Chunks are always base64, because
+/// a snapshot is never text, even if a piece of it is.
 pub(super) async fn snapshot(
     ctx: &Context,
     request: &HttpRequest,
@@ -133,8 +132,8 @@ pub(super) async fn snapshot(
     Ok(in_lines(ctx, request, chunks, json_format).await)
 }
 
-/// Waits for the first answer, and builds the response that streams a line for each one; an error or a panic makes the last
-/// line. As in etcd an error in the place of the first answer is a response with its own status.
+/// Waits for the first answer and builds the response, which streams a line per answer. An error or a panic becomes the last
+/// line. As in etcd, an error instead of the first answer is a response with its own status.
 async fn in_lines<A: Shaped + Serialize>(
     ctx: &Context,
     request: &HttpRequest,
@@ -168,8 +167,8 @@ async fn in_lines<A: Shaped + Serialize>(
     response
 }
 
-/// Reserves the memory of each line until the connection polls for the next one, which it does after it has sent the line.
-/// Fails if the client's budget is used up; the connection is closed then.
+/// Reserves the memory of each line until the connection has sent it and polls for the next one. Fails if the client's budget
+/// is used up, which closes the connection.
 fn reserved(
     budget: Option<MemoryBudget>,
     lines: impl Stream<Item = Bytes> + Unpin,
@@ -188,7 +187,7 @@ fn reserved(
     })
 }
 
-/// Answers a stream that has failed before its first answer.
+/// Answers a stream that failed before its first answer.
 pub(super) fn refused(status: &Status, gateway_version: GatewayVersion) -> HttpResponse {
     HttpResponse::build(super::error::status_of(status.code(), gateway_version))
         .insert_header((CONTENT_TYPE, reply::JSON))
@@ -211,7 +210,7 @@ struct JsonRequests {
 }
 
 impl JsonRequests {
-    /// Reads the next request; `None` at the end of the body, or why it cannot be read.
+    /// Reads the next request; `None` at the end of the body, or the reason why it cannot be read.
     async fn next<Q>(&mut self) -> Result<Option<Q>, String>
     where
         Q: Shaped + Default + Message + 'static,
@@ -243,8 +242,8 @@ impl JsonRequests {
         }
     }
 
-    /// Takes the first whole value from the buffer; `None` if it holds none yet. At the end of the body, a number
-    /// that goes up to the end is whole, and a partial value is an error.
+    /// Takes the first complete value from the buffer; `None` if there is none yet. At the end of the body, a trailing number
+    /// is complete, and a partial value is an error.
     fn value(&mut self) -> Result<Option<BytesMut>, String> {
         let end = match self.progress.take(&self.buffer[self.scanned..])? {
             Some(length) => self.scanned + length,
@@ -266,7 +265,7 @@ impl JsonRequests {
     }
 }
 
-/// Renders an answer as a line, an object with the member `result`; as an internal error if it cannot be written as JSON.
+/// Renders an answer as a line, an object with the member `result`; as an internal error if JSON cannot represent it.
 fn line<A: Shaped + Serialize>(answer: &A, encoding: Encoding) -> Bytes {
     let mut line = br#"{"result":"#.to_vec();
     match encoding.write(answer, &mut line) {
@@ -278,8 +277,8 @@ fn line<A: Shaped + Serialize>(answer: &A, encoding: Encoding) -> Bytes {
     }
 }
 
-/// Renders the last line of a stream that failed, as the gateway of this version does; clients of 3.4's, such as Patroni
-/// before 4.0.8, read `grpc_code`.
+/// Renders the last line of a failed stream in this gateway version. Clients of 3.4's gateway, such as Patroni before 4.0.8,
+/// read `grpc_code`.
 fn failed(status: &Status, gateway_version: GatewayVersion) -> Bytes {
     let http = super::error::status_of(status.code(), gateway_version);
     let code = i32::from(status.code());

@@ -1,7 +1,7 @@
-//! The gateway over a WebSocket, for bidirectional streams (watch, keep-alive): each message is a
-//! request, each response a message.
+//! The gateway over a WebSocket, for bidirectional streams (watch, keep-alive): each message is a request, each response a
+//! message.
 //!
-//! As in etcd, the call is executed as by POST: the messages are its body, and the lines of its answer become messages.
+//! As in etcd, the call runs as if sent by POST: the messages form its body, and each line of its answer becomes a message.
 //! Everything runs in sequence, so a client that does not read stops only its own call.
 
 use std::{collections::VecDeque, convert::Infallible, pin::Pin, time::Duration};
@@ -24,15 +24,15 @@ use witan_api::access::GrpcRoute;
 use witan_base::budget::{ClientBudgets, Reservation, SMALL_BYTES};
 use witan_dialect::Context;
 
-/// Interval between pings; a client that was silent for three of them is disconnected.
+/// Interval between pings. A client that is silent for three intervals is disconnected.
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// See [`PING_EVERY`].
 const MISSED_PINGS: u32 = 2;
-/// Carries a token where a browser cannot set `Authorization`: `Bearer, <token>`.
+/// Carries a token as `Bearer, <token>`, because browsers cannot set `Authorization`.
 const PROTOCOL: &str = "sec-websocket-protocol";
 const BEARER: &str = "Bearer";
 
-/// Whether a request is a WebSocket handshake for the gateway.
+/// Returns whether a request is a WebSocket handshake for the gateway.
 pub fn is_requested(request: &HttpRequest) -> bool {
     let upgrade = request.headers().get(header::UPGRADE);
     *request.method() == Method::GET
@@ -40,8 +40,7 @@ pub fn is_requested(request: &HttpRequest) -> bool {
         && request.path().starts_with("/v3")
 }
 
-/// Returns the token that a browser sends in the subprotocols of the handshake (`Bearer,TOKEN`); `None`
-/// if there is none.
+/// Returns the token that a browser sends in the subprotocols of the handshake; `None` if there is none.
 pub(super) fn token(request: &HttpRequest) -> Option<&str> {
     let given = request
         .headers()
@@ -51,7 +50,7 @@ pub(super) fn token(request: &HttpRequest) -> Option<&str> {
     Some(token.trim())
 }
 
-/// Answers the handshake of a WebSocket; the session is the body of the answer.
+/// Answers a WebSocket handshake. The session is the body of the response.
 pub fn begin(
     ctx: &Context,
     request: &HttpRequest,
@@ -68,7 +67,7 @@ pub fn begin(
     }
     let call = super::split(path).map_or("", |(_, call)| call);
     let route = GrpcRoute::of_path(call).filter(|_| ctx.settings.enable_grpc_gateway);
-    // one waits until the call takes it
+    // one request waits until the call takes it
     let (requests, asked) = mpsc::channel(1);
     let socket = WebSocketSession {
         payload,
@@ -77,7 +76,7 @@ pub fn begin(
         bytes_max: super::body_bytes_max(ctx),
         traffic: request.conn_data().cloned(),
         reservation: None,
-        // fail early for an unknown path
+        // end the call early for an unknown path
         requests: route.map(|_| requests),
         unsent_request: BytesMut::new(),
         streams: route.is_some_and(super::streams),
@@ -105,7 +104,7 @@ pub fn begin(
     }
 }
 
-/// Runs the call that the handshake names, with the messages in `asked` as the body of its request.
+/// Runs the call that the handshake names, with the messages in `asked` as its request body.
 async fn run(
     ctx: Context,
     request: HttpRequest,
@@ -116,7 +115,7 @@ async fn run(
         let part = asked.recv().await?;
         Some((Ok(part), asked))
     });
-    // a failed call drains the rest, also after the end
+    // a failed call drains the rest, so it polls again after the end
     let payload = Box::pin(parts.fuse());
     let payload = web::Payload::from_request(&request, &mut dev::Payload::Stream { payload }).await;
     let payload = payload.expect("taking a payload cannot fail");
@@ -124,7 +123,7 @@ async fn run(
 }
 
 enum CallState {
-    /// It has not answered yet.
+    /// The call has not answered yet.
     Begun(Pin<Box<dyn Future<Output = HttpResponse>>>),
     /// The rest of the answer.
     Answers(BoxBody),
@@ -136,21 +135,21 @@ struct WebSocketSession {
     payload: web::Payload,
     /// Bytes of an incomplete frame.
     received: BytesMut,
-    /// A message with further frames to come.
+    /// The parts of a message whose last frame has not arrived.
     partial_message: BytesMut,
-    /// The longest message.
+    /// The size limit of a message.
     bytes_max: usize,
     traffic: Option<ClientBudgets>,
     /// Reservation for a large incomplete message.
     reservation: Option<Reservation>,
-    /// `None` after the last allowed request.
+    /// `None` when the call takes no more requests.
     requests: Option<mpsc::Sender<Bytes>>,
     /// Requests that the call has not taken yet.
     unsent_request: BytesMut,
     /// Whether the call takes more than one request.
     streams: bool,
     call: CallState,
-    /// The beginning of a line of the answer.
+    /// The beginning of an incomplete line of the answer.
     line: BytesMut,
     ready: VecDeque<Bytes>,
     ping: Interval,
@@ -159,12 +158,12 @@ struct WebSocketSession {
     ended: bool,
 }
 
-/// Why a socket wakes.
+/// Why a session wakes.
 enum SocketEvent {
     Received(Result<Bytes, ()>),
     Response(HttpResponse),
     Part(Option<Bytes>),
-    /// The call took the request; `false` if it takes no further ones.
+    /// The call took the request; `false` if it takes no more.
     Taken(bool),
     Ping,
 }
@@ -202,7 +201,7 @@ impl WebSocketSession {
                 }
                 SocketEvent::Part(Some(part)) => {
                     self.send_lines(&part);
-                    // a large answer is always ready; yield to others between its pieces
+                    // a large answer is always ready, so yield between its pieces
                     if part.len() > SMALL_BYTES {
                         tokio::task::yield_now().await;
                     }
@@ -213,8 +212,8 @@ impl WebSocketSession {
         }
     }
 
-    /// Sends a ping, or ends the session if `MISSED_PINGS` of them are unanswered. A session that does not read
-    /// (`listens` is false) is not ended.
+    /// Sends a ping, or ends the session if `MISSED_PINGS` are unanswered. While the session does not read (`listens` is
+    /// false), it is not ended.
     fn ping(&mut self, listens: bool) {
         if listens && self.missed_pings >= MISSED_PINGS {
             self.ended = true;
@@ -224,8 +223,8 @@ impl WebSocketSession {
         self.send(OpCode::Ping, b"");
     }
 
-    /// Handles bytes of the client: each whole frame, until the session ends. A protocol error or a too
-    /// large message closes it.
+    /// Handles each complete frame in bytes from the client, until the session ends. A protocol error or an oversized message
+    /// closes it.
     fn take(&mut self, bytes: &[u8]) {
         self.missed_pings = 0;
         self.received.extend_from_slice(bytes);
@@ -243,8 +242,7 @@ impl WebSocketSession {
         self.reserve_held();
     }
 
-    /// Reserves memory while an incomplete message is large; closes the session if the budget is used
-    /// up.
+    /// Reserves memory while an incomplete message is large. Closes the session if the budget is used up.
     fn reserve_held(&mut self) {
         let held = self.received.len() + self.partial_message.len();
         if held <= SMALL_BYTES {
@@ -279,8 +277,7 @@ impl WebSocketSession {
         }
     }
 
-    /// Queues a complete message as a request of the call. A unary call takes only the first; others
-    /// are dropped.
+    /// Queues a complete message as a request. A unary call takes only the first; later ones are dropped.
     fn ask(&mut self, message: &[u8]) {
         if self.requests.is_some() && (self.streams || self.unsent_request.is_empty()) {
             self.unsent_request.extend_from_slice(message);
@@ -288,8 +285,7 @@ impl WebSocketSession {
         }
     }
 
-    /// Sends the complete lines of the answer as messages and keeps the rest. Each byte is examined
-    /// once, also in long lines.
+    /// Sends the complete lines of the answer as messages and keeps the rest. Examines each byte once, even in long lines.
     fn send_lines(&mut self, mut part: &[u8]) {
         while let Some(end) = part.iter().position(|byte| *byte == b'\n') {
             let mut line = std::mem::take(&mut self.line);
@@ -300,7 +296,7 @@ impl WebSocketSession {
         self.line.extend_from_slice(part);
     }
 
-    /// Sends the rest of the answer's last line and closes the session, since the call has completed.
+    /// Sends the rest of the last line and closes the session, because the call has completed.
     fn answered(&mut self) {
         self.call = CallState::Done;
         let line = std::mem::take(&mut self.line);
@@ -326,7 +322,7 @@ impl WebSocketSession {
     }
 }
 
-/// Sends a message to the call; false if the call takes no further ones.
+/// Sends a message to the call; false if the call takes no more.
 async fn forward(requests: Option<&mpsc::Sender<Bytes>>, asked: &mut BytesMut) -> bool {
     let part = match requests {
         Some(requests) => requests.reserve().await.ok(),

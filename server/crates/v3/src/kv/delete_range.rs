@@ -10,8 +10,7 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Checks, authorizes and proposes a deletion; one that returns many pairs waits for a permit for large
-/// reads.
+/// Checks, authorizes and proposes a deletion. One that returns many pairs waits for a large-read permit.
 pub(crate) async fn delete_range(
     ctx: &Context,
     request: DeleteRangeRequest,
@@ -37,13 +36,13 @@ pub(crate) fn check(request: &DeleteRangeRequest) -> RpcResult<()> {
     }
 }
 
-/// Converts a deletion to the core's type; the read limits apply (`bounded`) only if it returns pairs.
+/// Converts a deletion to the core's type. The read limits (`bounded`) apply only if it returns pairs.
 pub fn operation(request: DeleteRangeRequest) -> kv::DeleteRange {
     kv::DeleteRange {
         key: request.key,
         range_end: request.range_end,
         prev_kv: request.prev_kv,
-        // without returned pairs it reads nothing, so any number of keys may be deleted
+        // a deletion without returned pairs reads nothing, so it can delete any number of keys
         bounded: request.prev_kv,
     }
 }

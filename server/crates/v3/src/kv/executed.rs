@@ -1,12 +1,12 @@
-//! Finds the operations of a transaction that were executed: those of one branch, as its answer says.
+//! Finds the operations of a transaction that were executed: those of the branch that its answer names.
 
 use witan_api::v3::etcdserverpb::{
     TxnRequest, TxnResponse, request_op::Request, response_op::Response,
 };
 use witan_dialect::sampling::KeyOperation;
 
-/// Calls `visit` with each operation that was executed and its key, or the first key of its range; those of nested
-/// transactions included. How deep they are was checked before.
+/// Calls `visit` with each executed operation and its key or first key, including nested transactions. The depth was checked
+/// before.
 pub(super) fn each(
     request: &TxnRequest,
     response: &TxnResponse,
@@ -26,7 +26,7 @@ pub(super) fn each(
             (Some(Request::RequestTxn(nested)), Some(Response::ResponseTxn(answer))) => {
                 each(nested, answer, visit);
             }
-            // a transaction is answered as one, and without a request there is no operation
+            // an operation and its answer have the same kind, and an empty operation is refused before
             (Some(Request::RequestTxn(_)) | None, _) => {}
         }
     }

@@ -1,5 +1,5 @@
-//! The calls of the key space, a file each: validation, authorization, the operation for the core, and the
-//! answer. Keys and values are shared, never copied.
+//! The calls of the key space, one per file: validation, authorization, the operation for the core, and the answer. Keys and
+//! values are shared, never copied.
 //!
 //! Reading order: this file (common parts) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`, `executed`.
 //! `range_stream` sends a range in parts.
@@ -37,15 +37,14 @@ pub(super) use txn::txn;
 
 type Header = Option<ResponseHeader>;
 
-/// Bytes of the envelope that etcd includes when it measures a request: a header with a request id.
+/// Size of the envelope that etcd counts as part of a request: a header with a request id.
 const ENVELOPE_BYTES: usize = 14;
 
-/// Requests that may read more keys wait for a permit: few of them run at once, which bounds the memory of
-/// answers.
+/// Requests that read more keys wait for a permit. Few of them run at once, which bounds the memory of answers.
 const LARGE_READ_KEYS: u64 = 1024;
 
-/// Requests that may read more keys run on another thread. Fewer keep the worker for 1 to 2 ms (5 ms if most of them
-/// are deleted); a hand-over would add a third to the CPU of reading and sending 10,000 pairs.
+/// Requests that read more keys run on another thread. Smaller ones block the worker for 1 to 2 ms (5 ms if most keys are
+/// deleted); a hand-over would add a third to the CPU of reading and sending 10,000 pairs.
 const LONG_READ_KEYS: u64 = 16_384;
 
 /// Size class of a read.
@@ -54,12 +53,12 @@ pub(super) enum ReadSize {
     Small,
     /// The answer takes much memory.
     Large,
-    /// It would also block the worker.
+    /// The read would also block the worker.
     Long,
 }
 
 impl ReadSize {
-    /// Returns the class of a read that may read this many keys.
+    /// Returns the class of a read, given whether it reads more, or iterates over more, keys than a bound.
     pub(super) fn by(more_than: impl Fn(u64) -> bool, longer_than: impl Fn(u64) -> bool) -> Self {
         if longer_than(LONG_READ_KEYS) {
             Self::Long
@@ -71,9 +70,8 @@ impl ReadSize {
     }
 }
 
-/// Runs the read `asked` on `view`, in which the caller was checked. A large read drops the view and waits for a
-/// permit. It then reads the present state, in which `may` checks the caller again. Returns the result with the permit;
-/// a small read needs no permit.
+/// Runs the read `asked` on `view`, in which the caller was checked. A large read drops the view, waits for a permit, and reads
+/// the current state, in which `may` checks the caller again. Returns the result with the permit; a small read needs none.
 pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
     ctx: &Context,
     view: CurrentView,
@@ -82,7 +80,7 @@ pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
     may: impl FnOnce(AccessCheck<'_>, &Q) -> Result<(), AuthError>,
     work: impl FnOnce(&View, Q) -> T + Send + 'static,
 ) -> impl Future<Output = RpcResult<(T, Option<FairPermit>)>> {
-    // outside the future, so that the future does not keep the view
+    // outside the future, which must not capture the view
     if matches!(size(&view.machine.kv, &asked), ReadSize::Small) {
         return Either::Left(ready(Ok((work(&view, asked), None))));
     }
@@ -94,12 +92,12 @@ pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
         let (done, permit) = run_large(job, size, move |view| work(view, asked)).await?;
         Ok((done, Some(permit)))
     };
-    // boxed separately, so that the future of a small read stays small
+    // boxed, so that the future of a small read stays small
     Either::Right(Box::pin(large))
 }
 
-/// Runs a read that holds its permit: a `Long` read on another thread, other reads on this worker. The latter hold the
-/// permit past the current poll of the connection, so that one poll never runs more of them than there are permits.
+/// Runs a read that holds its permit: a `Long` read on another thread, others on this worker. The latter hold the permit past
+/// the current poll of the connection, so that one poll never runs more of them than there are permits.
 pub(super) async fn run_large<T: Send + 'static>(
     job: Job<FairPermit>,
     size: ReadSize,
@@ -115,13 +113,11 @@ pub(super) async fn run_large<T: Send + 'static>(
     }
 }
 
-/// Waits for the client's permit for a large read.
 async fn large_read_permit(ctx: &Context) -> RpcResult<FairPermit> {
     Ok(ctx.job_limits.reads.take(ctx.node.client()).await?)
 }
 
-/// Waits for a permit for large reads if a command `spans` ranges and may read `many` keys of the
-/// present state; else returns `None` at once.
+/// Waits for a large-read permit if a command `spans` ranges and reads `many` keys of the current state; else returns `None`.
 async fn permit_if(
     ctx: &Context,
     spans: bool,
@@ -134,8 +130,8 @@ async fn permit_if(
     }
 }
 
-/// Proposes an operation and holds its permit, if it has one, until it is applied or has timed out: it is executed even
-/// if the client disconnects, so a client that disconnects must not free the permit and put more into the log.
+/// Proposes an operation and holds its permit, if any, until it is applied or times out. The operation is executed even if the
+/// client disconnects, so disconnecting must not free the permit for another proposal.
 async fn propose_in<O: Operation<Error: Into<RpcError>> + 'static>(
     ctx: &Context,
     operation: O,
@@ -159,8 +155,7 @@ fn fits(ctx: &Context, request: &impl Message) -> RpcResult<()> {
     }
 }
 
-/// Returns the size of the proposal that etcd would make of a request: the message, its tag and length,
-/// and the envelope.
+/// Returns the size of etcd's proposal for a request: the message, its tag and length, and the envelope.
 fn proposal_bytes(request: &impl Message) -> usize {
     let length = request.encoded_len();
     ENVELOPE_BYTES + 1 + prost::length_delimiter_len(length) + length

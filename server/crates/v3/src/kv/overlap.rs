@@ -1,7 +1,7 @@
-//! Checks that no key is put twice, or put and deleted, by operations of a transaction that can run
-//! together. Refuses exactly what etcd refuses, order of operations included, in O(n log n).
+//! Checks that operations of a transaction that can run together do not put a key twice, or put and delete it. Refuses exactly
+//! what etcd refuses, in O(n log n), including the dependence on the order of operations.
 //!
-//! Each single operation is validated in its call's file.
+//! Each call's file validates its single operation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +19,8 @@ pub(super) struct BranchWrites {
 }
 
 impl BranchWrites {
-    /// Collects what one branch writes; `DuplicateKey` if a key is put twice, or put and deleted. The
-    /// two branches of a nested transaction never run together, so they may put the same key.
+    /// Collects what one branch writes; `DuplicateKey` if a key is put twice, or put and deleted. Both branches of a nested
+    /// transaction can put the same key, because only one of them runs.
     pub(super) fn of(ops: &[RequestOp]) -> RpcResult<Self> {
         let mut writes = Self::default();
         for op in ops {
@@ -44,8 +44,8 @@ impl BranchWrites {
         Ok(writes)
     }
 
-    /// Adds the writes of a nested transaction; `DuplicateKey` if it puts a key that is already put or
-    /// deleted. As in etcd, its deletes count for the operations after it only.
+    /// Adds the writes of a nested transaction; `DuplicateKey` if it puts a key that is already put or deleted. As in etcd, its
+    /// deletes count only for the operations after it.
     fn nest(&mut self, request: &TxnRequest) -> RpcResult<()> {
         let success = Self::of(&request.success)?;
         let failure = Self::of(&request.failure)?;
@@ -62,13 +62,13 @@ impl BranchWrites {
     }
 }
 
-/// Whether two sets have no key in common, at the cost of the smaller one.
+/// Returns whether two sets are disjoint, in time proportional to the smaller one.
 fn disjoint(a: &BTreeSet<Bytes>, b: &BTreeSet<Bytes>) -> bool {
     let (small, large) = if a.len() < b.len() { (a, b) } else { (b, a) };
     small.iter().all(|key| !large.contains(key))
 }
 
-/// Adds one set to another, at the cost of the smaller one.
+/// Adds one set to another, in time proportional to the smaller one.
 fn merge(into: &mut BTreeSet<Bytes>, mut other: BTreeSet<Bytes>) {
     if into.len() < other.len() {
         std::mem::swap(into, &mut other);
@@ -76,13 +76,13 @@ fn merge(into: &mut BTreeSet<Bytes>, mut other: BTreeSet<Bytes>) {
     into.extend(other);
 }
 
-/// Spans of keys that are deleted: from each first key up to its end, without overlaps.
+/// Deleted key spans without overlaps: from first key to end.
 #[derive(Default)]
 struct DeletedRanges(BTreeMap<Bytes, Bytes>);
 
 impl DeletedRanges {
-    /// Adds the range of a deletion. As in etcd, a range end of one zero byte is an ordinary end here, with no key
-    /// before it, so that such a delete is accepted beside any put.
+    /// Adds the range of a deletion. As in etcd, a range end of one zero byte is an ordinary end here. No key precedes it, so
+    /// such a delete never conflicts with a put.
     fn add(&mut self, key: &Bytes, range_end: &Bytes) {
         let end = if range_end.is_empty() {
             [key, &b"\0"[..]].concat().into()
@@ -113,13 +113,12 @@ impl DeletedRanges {
         span.map(|(first, end)| (first.clone(), end.clone()))
     }
 
-    /// Whether a deleted span covers a key.
     fn covers(&self, key: &Bytes) -> bool {
         let span = self.0.range::<Bytes, _>(..=key).next_back();
         span.is_some_and(|(_, end)| key < end)
     }
 
-    /// Whether a deleted range covers any of the keys, at the cost of the smaller of both.
+    /// Returns whether a deleted span covers any of the keys, in time proportional to the smaller set.
     fn covers_any(&self, keys: &BTreeSet<Bytes>) -> bool {
         if keys.len() < self.0.len() {
             return keys.iter().any(|key| self.covers(key));
@@ -128,7 +127,7 @@ impl DeletedRanges {
         spans.any(|(first, end)| keys.range::<Bytes, _>(first..end).next().is_some())
     }
 
-    /// Adds the spans of another set, at the cost of the smaller one.
+    /// Adds the spans of another set, in time proportional to the smaller one.
     fn merge(&mut self, mut other: Self) {
         if self.0.len() < other.0.len() {
             std::mem::swap(self, &mut other);

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Checks, authorizes and executes a range, and records how long that took. Bytes are shared with the state until they
-/// are encoded; a large read holds a permit until then.
+/// Checks, authorizes and executes a range, and records its duration. The answer shares its bytes with the state until it is
+/// encoded; a large read holds a permit until then.
 pub(crate) async fn range(
     ctx: &Context,
     request: RangeRequest,
@@ -60,8 +60,8 @@ pub(crate) fn size(kv: &Kv, range: &kv::Range) -> ReadSize {
     )
 }
 
-/// Checks a range and its caller, and returns the state to read: this member's own if the request is
-/// serializable, else a linearizable one.
+/// Checks a range and its caller, and returns the state to read: this member's own if the request is serializable, else a
+/// linearizable one.
 pub(crate) async fn view_for(ctx: &Context, request: &RangeRequest) -> RpcResult<CurrentView> {
     if !request.serializable {
         ctx.node.refuse_learner()?;
@@ -78,7 +78,7 @@ pub(crate) async fn view_for(ctx: &Context, request: &RangeRequest) -> RpcResult
     Ok(view)
 }
 
-/// Refuses a range without a key or with an unknown sort option; in the order in which etcd looks.
+/// Refuses a range without a key or with an unknown sort option, in etcd's order.
 pub(crate) fn check(request: &RangeRequest) -> RpcResult<()> {
     if request.key.is_empty() {
         return Err(RpcError::EmptyKey);

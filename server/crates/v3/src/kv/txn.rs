@@ -1,6 +1,6 @@
-//! Txn: compare, then do one of two lists of operations under one revision.
+//! Txn: compares, then executes one of two lists of operations under one revision.
 //!
-//! `overlap` checks which operations may not be combined, `executed` says which were executed.
+//! `overlap` checks which operations cannot be combined; `executed` tells which were executed.
 
 use std::time::Instant;
 
@@ -29,14 +29,14 @@ const LARGE_TXN_OPS: usize = 1024;
 /// surround the outermost transaction, and each nested one takes two.
 const TXNS_NESTED_MAX: usize = 48;
 
-/// Bound on operations and comparisons of a transaction, nested ones included, in units of
-/// `--max-txn-ops`. etcd bounds each list alone, so nesting multiplies without bound.
+/// Bound on a transaction's operations and comparisons, including nested ones, as a multiple of `--max-txn-ops`. etcd bounds
+/// only each list, so nesting multiplies without bound.
 const TXN_LISTS_MAX: usize = 64;
 
-/// Checks and executes a transaction, and counts its operations while a sample is taken.
+/// Executes a transaction, and counts its operations while the sampler is on.
 pub(crate) async fn txn(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     if ctx.sampler.is_on() {
-        // a separate future, so that the usual one stays small
+        // boxed, so that the usual future stays small
         return Box::pin(counted(ctx, request)).await;
     }
     execute(ctx, request).await
@@ -52,8 +52,8 @@ async fn counted(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
     Ok(done)
 }
 
-/// Checks and executes a transaction: on a frozen state if it only reads, else through the log. One
-/// that may read many keys holds a permit until its answer is encoded.
+/// Checks and executes a transaction: on a frozen state if it only reads, else through the log. A large read holds a permit
+/// until its answer is encoded.
 async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     let reads_only = reads_only(&request);
     if !reads_only {
@@ -76,8 +76,7 @@ async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
     Ok(WithPermit::new(answer, permit))
 }
 
-/// Checks the operations of a transaction, each alone and all together; above `LARGE_TXN_OPS` the
-/// latter on another thread.
+/// Checks each operation of a transaction, and all of them together, the latter above `LARGE_TXN_OPS` on another thread.
 async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
     if operations(&request, ctx.settings.max_txn_ops)? <= LARGE_TXN_OPS {
         overlaps(&request)?;
@@ -87,12 +86,11 @@ async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
     Box::pin(ctx.blocking.run(check)).await?
 }
 
-/// Reply of a transaction, the revision after it, and its permit.
+/// A transaction's reply, the revision after it, and its permit.
 type TxnDone = ((kv::TxnReply, i64), Option<FairPermit>);
 
-/// Authorizes a transaction and proposes it; returns the permit that it has waited for, if it may read more than
-/// `LARGE_READ_KEYS` keys. One that compares or sorts values is evaluated before, and may be refused with
-/// `AnswerTooLarge`.
+/// Authorizes and proposes a transaction; returns its permit if it can read more than `LARGE_READ_KEYS` keys. One that compares
+/// or sorts values is evaluated first, and refused (`AnswerTooLarge`) if it compares too much.
 async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     let txn = operation(request);
     authorize::before_proposal(ctx, |caller| caller.txn(&txn)).await?;
@@ -107,8 +105,8 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     Ok(((done.output, done.revision), permit))
 }
 
-/// Waits for a permit for large reads, and refuses (`AnswerTooLarge`) a transaction that compares or sorts too many
-/// bytes of values in the present state: while it runs, no other entry is applied.
+/// Waits for a large-read permit, and refuses (`AnswerTooLarge`) a transaction that compares or sorts too many bytes of values
+/// in the current state. While it runs, no other entry is applied.
 async fn within_compared(ctx: &Context, txn: kv::Txn) -> RpcResult<(kv::Txn, Option<FairPermit>)> {
     let job = ctx.large_read().await?;
     let work = move |view: &View| (view.machine.kv.txn_compares_too_much(&txn), txn);
@@ -119,7 +117,7 @@ async fn within_compared(ctx: &Context, txn: kv::Txn) -> RpcResult<(kv::Txn, Opt
     }
 }
 
-/// Executes a read-only transaction on a frozen copy of the state, without the log.
+/// Executes a read-only transaction on a frozen state, without the log.
 async fn read_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     let serializable = serializable(&request);
     let txn = operation(request);
@@ -146,18 +144,17 @@ async fn read_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     Ok((done?, permit))
 }
 
-/// Iterates over the operations of both branches.
 fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
     request.success.iter().chain(&request.failure)
 }
 
-/// Whether a transaction consists of ranges alone. As in etcd, a nested transaction counts as a write, even if it only
+/// Returns whether a transaction consists only of ranges. As in etcd, a nested transaction counts as a write, even if it only
 /// reads.
 fn reads_only(request: &TxnRequest) -> bool {
     ops(request).all(|op| matches!(op.request, Some(Request::RequestRange(_))))
 }
 
-/// Whether all operations are serializable ranges, which read the state of this member alone.
+/// Returns whether all operations are serializable ranges, which read only this member's state.
 fn serializable(request: &TxnRequest) -> bool {
     ops(request).all(|op| match &op.request {
         Some(Request::RequestRange(range)) => range.serializable,
@@ -166,8 +163,7 @@ fn serializable(request: &TxnRequest) -> bool {
     })
 }
 
-/// Checks a transaction like `checked`, on this thread. No list may be longer than `ops_max`, reduced
-/// in nested transactions by the longest list above.
+/// Checks a transaction like `checked`, on this thread.
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) fn check(request: &TxnRequest, ops_max: usize) -> RpcResult<()> {
     operations(request, ops_max)?;
@@ -182,8 +178,9 @@ fn operations(request: &TxnRequest, ops_max: usize) -> RpcResult<usize> {
     Ok(total - left)
 }
 
-/// Checks a transaction and those nested in it. `TooManyOps` if a list exceeds `ops_max`, the depth
-/// `nested_max`, or all operations and comparisons `total`, from which they are deducted.
+/// Checks a transaction and its nested ones. `TooManyOps` if a list exceeds `ops_max` (which shrinks with each level by the
+/// longest list), the depth exceeds `nested_max`, or all operations and comparisons exceed `total`, from which they are
+/// deducted.
 fn each(
     request: &TxnRequest,
     ops_max: usize,
@@ -217,15 +214,15 @@ fn each(
     Ok(())
 }
 
-/// Checks that no key is written twice by operations that can run together, in O(n log n).
+/// Checks that operations that can run together write no key twice, in O(n log n).
 fn overlaps(request: &TxnRequest) -> RpcResult<()> {
     BranchWrites::of(&request.success)?;
     BranchWrites::of(&request.failure)?;
     Ok(())
 }
 
-/// Converts a protobuf transaction to a command marked `bounded`: executing it fails (`AnswerTooLarge`)
-/// if its reads together exceed the limits on keys and bytes.
+/// Converts a transaction to a `bounded` command: its execution fails (`AnswerTooLarge`) if its reads together exceed the
+/// limits on keys and bytes.
 pub fn operation(request: TxnRequest) -> kv::Txn {
     kv::Txn {
         compare: request.compare.into_iter().map(compare).collect(),
@@ -264,10 +261,10 @@ fn compare(compare: Compare) -> kv::Compare {
     }
 }
 
-/// Converts a reply to a response; the headers of its operations hold their revision alone.
+/// Converts a reply to a response.
 pub(crate) fn response(header: Header, reply: TxnReply) -> TxnResponse {
     let responses = reply.replies.into_iter().map(|(reply, revision)| {
-        // as in etcd, an operation's own header has only the revision
+        // as in etcd, the header of an operation has only the revision
         let header = Some(ResponseHeader { revision, ..Default::default() });
         let response = match reply {
             OpReply::Range(reply) => Response::ResponseRange(range::response(header, reply)),
@@ -342,7 +339,7 @@ mod tests {
             (vec![op_delete("a", "c"), op_put("c")], Ok(())),
             (vec![op_delete("a", ""), op_delete("a", "b")], Ok(())),
             (vec![op_delete("a", "\0"), op_put("b")], Ok(())),
-            // branches of a nested transaction share keys with each other only
+            // the branches of a nested transaction can put the same key, but no key of an operation next to it
             (vec![op_txn(vec![op_put("a")], vec![op_put("a")])], Ok(())),
             (
                 vec![op_txn(vec![op_put("a")], vec![]), op_put("a")],
@@ -372,10 +369,10 @@ mod tests {
             (many(129), too_many),
             (vec![op_txn(many(127), vec![])], Ok(())),
             (vec![op_txn(many(128), vec![])], too_many),
-            // lists within the bound, nested so that their total is far beyond it
+            // each list is within the bound, but nesting multiplies them far beyond the total
             (txns(&txns(&ranges, 30), 8), Ok(())),
             (txns(&txns(&ranges, 30), 30), too_many),
-            // deeper than the log could hold
+            // deeper than the log's codec allows
             (vec![deep(TXNS_NESTED_MAX)], Ok(())),
             (vec![deep(TXNS_NESTED_MAX + 1)], too_many),
             // the first error in etcd's order

@@ -1,5 +1,5 @@
-//! Responses of a watch stream. Each event is encoded once for all watchers of the stream that get it: with many
-//! watchers of one key the encoding is most of what an event costs.
+//! Responses of a watch stream. Each event is encoded once for all watchers of the stream: with many watchers of one key,
+//! encoding dominates the cost of an event.
 
 use bytes::{Buf, BufMut, Bytes};
 use prost::{
@@ -8,7 +8,7 @@ use prost::{
 };
 use witan_api::v3::{etcdserverpb::WatchResponse, mvccpb};
 
-/// An event as a [`WatchResponse`] contains it: the tag of the field, the length and the message.
+/// An event as it appears in a [`WatchResponse`]: the field's tag, the length and the message.
 #[derive(Clone, Debug)]
 pub(super) struct EncodedEvent(Bytes);
 
@@ -18,13 +18,13 @@ impl EncodedEvent {
         Self(alone.encode_to_vec().into())
     }
 
-    /// The number of bytes that it adds to a response.
+    /// Returns the number of bytes that the event adds to a response.
     pub(super) fn encoded_len(&self) -> usize {
         self.0.len()
     }
 }
 
-/// A response: its fields without events, which come last on the wire, and its events.
+/// A response: its fields without events, and its events, which are last on the wire.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WatchAnswer {
     pub(super) head: WatchResponse,

@@ -1,4 +1,4 @@
-//! From events to responses: recipients, filters, and fragmentation of large responses.
+//! Turns events into responses: recipients, filters, and fragmentation of large responses.
 
 use std::{collections::VecDeque, iter, vec};
 
@@ -15,12 +15,12 @@ use super::{
     worker_turn::WorkerTurn,
 };
 
-/// A response, or several equal ones, ready to be sent.
+/// One or more equal responses, ready to be sent.
 #[derive(Debug)]
 pub(super) enum ReadyResponse {
     /// A single response.
     Response(Box<WatchAnswer>),
-    /// The same response for several watchers, made one by one: a stream may have a million.
+    /// The same response for several watchers, copied one by one: a stream can have a million watchers.
     Repeated {
         answer: Box<WatchResponse>,
         recipients: Recipients,
@@ -28,7 +28,7 @@ pub(super) enum ReadyResponse {
     /// Events for the synced watchers of a group.
     Synced {
         group_id: WatcherGroupId,
-        /// The next watcher that gets them.
+        /// The next recipient.
         next: i64,
         events: Vec<WatchEvent>,
     },
@@ -40,7 +40,7 @@ pub(super) enum ReadyResponse {
     },
 }
 
-/// Ids of watchers, then the id of no watcher.
+/// Watcher ids, followed by repetitions of `NO_WATCHER`.
 type Recipients = iter::Chain<vec::IntoIter<i64>, iter::RepeatN<i64>>;
 
 impl ReadyResponse {
@@ -53,21 +53,20 @@ impl ReadyResponse {
     }
 }
 
-/// Responses in the order in which they are sent. Bounded: nothing is read while the queue is not
-/// empty.
+/// Responses in the order in which they are sent. Bounded, because nothing is read while the queue is not empty.
 #[derive(Debug, Default)]
 pub(super) struct ResponseQueue {
     ready: VecDeque<ReadyResponse>,
-    /// Events of all of them.
+    /// The number of events in all entries.
     events: usize,
 }
 
-/// Fields that all responses of one stream share.
+/// Fields that all responses of a stream share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResponseTemplate {
     pub(super) cluster_id: u64,
     pub(super) member_id: MemberId,
-    /// Answers of watchers that asked for it are split at this size.
+    /// The size at which answers are split, for watchers that asked for it.
     pub(super) fragment_bytes: usize,
 }
 
@@ -108,16 +107,15 @@ impl ResponseQueue {
         self.push_back(ReadyResponse::Response(answer.into()));
     }
 
-    /// Queues an answer without events to each of the watchers `ids`, then as one to no watcher in particular, `times`
-    /// times; `next` makes the copies and sets their `watch_id`.
+    /// Queues an answer without events for each of the watchers `ids`, and `times` more for `NO_WATCHER`. `next` makes the
+    /// copies and sets their `watch_id`.
     pub(super) fn push_repeated(&mut self, answer: WatchResponse, ids: Vec<i64>, times: u32) {
         let no_watcher = iter::repeat_n(NO_WATCHER, times as usize);
         let recipients = ids.into_iter().chain(no_watcher);
         self.push_back(ReadyResponse::Repeated { answer: answer.into(), recipients });
     }
 
-    /// Queues batches of events for the synced watchers of a group, whose first one is `first`; empty batches are left
-    /// out.
+    /// Queues batches of events for the synced watchers of a group, starting with `first`. Skips empty batches.
     pub(super) fn push_synced(
         &mut self,
         (group_id, first): (WatcherGroupId, i64),
@@ -129,16 +127,15 @@ impl ResponseQueue {
         }
     }
 
-    /// Queues a batch of events for one unsynced watcher, unless it is empty; `revision` is that of its
-    /// header.
+    /// Queues a batch of events for one unsynced watcher, unless it is empty. `revision` is that of its header.
     pub(super) fn push_unsynced(&mut self, id: i64, batch: EventBatch, revision: i64) {
         if !batch.events.is_empty() {
             self.push_back(ReadyResponse::Unsynced { id, events: batch.events, revision });
         }
     }
 
-    /// Drops queued responses with events of watchers that were removed. Events that are queued for a
-    /// group or an unsynced watcher stay; `next` finds no removed watcher and skips them.
+    /// Drops queued responses with events of removed watchers. Events that are queued for a group or an unsynced watcher stay;
+    /// `next` skips removed watchers.
     pub(super) fn forget_removed(&mut self, watchers: &StreamWatchers) {
         self.ready.retain(|ready| match ready {
             ReadyResponse::Response(answer) => {
@@ -151,13 +148,13 @@ impl ResponseQueue {
         self.events = self.ready.iter().map(ReadyResponse::event_count).sum();
     }
 
-    /// Returns the number of events that were read and not sent to all recipients.
+    /// Returns the number of events that were read and not yet sent to all recipients.
     pub(super) fn pending(&self) -> usize {
         self.events
     }
 
-    /// Returns the next response; `None` if nothing is left to send, or if `turn` is over: all events may be filtered out,
-    /// for a million watchers. Splits a response above `fragment_bytes` if its watcher has asked for fragments.
+    /// Returns the next response; `None` if the queue is empty or `turn` is over, because all events can be filtered out for a
+    /// million watchers. Splits a response above `fragment_bytes` if its watcher has asked for fragments.
     pub(super) fn next(
         &mut self,
         watchers: &mut StreamWatchers,
@@ -191,7 +188,7 @@ impl ResponseQueue {
                     let watcher = watcher.filter(|w| w.group_id == group_id && w.is_synced());
                     let answer =
                         watcher.and_then(|watcher| events_of(id, watcher, &events, header_at));
-                    // the last one leaves no second copy of its events behind while its client does not read
+                    // not for the last one: it would keep a second copy of the events while its client does not read
                     if let Some(next) = following {
                         self.push_front(ReadyResponse::Synced { group_id, next, events });
                     }
@@ -213,8 +210,8 @@ impl ResponseQueue {
     }
 }
 
-/// Builds the response with the events that a watcher wants, and returns whether it may be split; `None` if the watcher
-/// wants none of them. `header_at` makes its header from the revision of the last event.
+/// Builds the response with the events that a watcher wants, and returns whether it can be split; `None` if the watcher wants
+/// no event. `header_at` builds its header from the revision of the last event.
 fn events_of(
     id: i64,
     watcher: &mut Watcher,
@@ -247,8 +244,7 @@ fn events_of(
     Some((WatchAnswer { head, events: wanted }, flags.fragment))
 }
 
-/// Splits an answer into parts below `bytes`, of one event at least; all but the last say that more
-/// follows.
+/// Splits an answer into parts below `bytes`, each with at least one event. All but the last are marked as fragments.
 fn fragments(answer: WatchAnswer, bytes: usize) -> Vec<WatchAnswer> {
     let bare = WatchAnswer::from(WatchResponse { fragment: true, ..answer.head });
     let bare_bytes = bare.encoded_len();
@@ -319,7 +315,7 @@ mod tests {
         read.into_iter().next().expect("there is one")
     }
 
-    /// The recipients of a queued answer may be a million watchers that filter its events out.
+    /// All recipients of a queued answer, up to a million, can filter its events out.
     #[test]
     fn the_worker_is_yielded_between_answers_that_nobody_gets() {
         let template =

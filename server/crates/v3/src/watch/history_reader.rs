@@ -1,5 +1,5 @@
-//! From the history to events: at noted locations of a group, or everything from a revision on. The events of a revision
-//! are never split between batches. Locations are hints: a state of another layout is read by revision.
+//! Reads events from the history: at noted locations of a group, or everything from a revision on. The events of a revision are
+//! never split between batches. Locations are hints: a state with another layout is read by revision.
 
 use std::{cell::OnceCell, sync::Arc};
 
@@ -22,10 +22,10 @@ use super::{
 pub(super) struct WatchEvent {
     pub(super) revision: i64,
     pub(super) deletes: bool,
-    /// The message, with the previous pair if a watcher wants it and there was one. It shares its bytes with the state.
+    /// The message, with the previous pair if a watcher wants it and there is one. Shares its bytes with the state.
     message: mvccpb::Event,
-    /// The encoding without the previous pair and the one with it. Each is made for the first watcher that gets it: until
-    /// then the event takes no memory of its own.
+    /// The encodings without and with the previous pair. Each is made for the first watcher that gets it; until then the event
+    /// takes no memory of its own.
     encoded: [OnceCell<EncodedEvent>; 2],
 }
 
@@ -48,11 +48,11 @@ pub(super) struct EventBatch {
     pub(super) events: Vec<WatchEvent>,
     revisions: usize,
     bytes: usize,
-    /// Changes that were looked at for it, whether or not they are events.
+    /// Changes scanned for this batch, including changes that are not events.
     looked_at: usize,
 }
 
-/// The changes were compacted; with the compacted revision.
+/// The requested changes were compacted; holds the compacted revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Compacted(pub(super) i64);
 
@@ -62,37 +62,35 @@ pub(super) struct ResumePoint {
     pub(super) revision: i64,
     /// Index of the change within its revision.
     sub: u64,
-    /// Its location or an earlier one, if known.
+    /// The change's location or an earlier one, if known.
     location: Option<HistoryLocation>,
 }
 
 impl ResumePoint {
-    /// Continues with the first change of a revision, which is at or after `location`.
+    /// Continues at the first change of a revision, which is at or after `location`.
     pub(super) fn at_revision(revision: i64, location: Option<HistoryLocation>) -> Self {
         Self { revision, sub: 0, location }
     }
 }
 
 impl EventBatch {
-    /// Whether the batch has reached a bound, so that a further revision has to wait for the next
-    /// batch.
+    /// Returns whether the batch has reached a bound, so that another revision has to wait for the next batch.
     fn is_full(&self) -> bool {
         self.revisions >= BATCH_REVISIONS || self.bytes >= BATCH_BYTES
     }
 
-    /// Whether the batch has events of this revision, so that it must have all of them.
+    /// Returns whether the batch has events of this revision, so that it must get all of them.
     fn has_begun(&self, revision: i64) -> bool {
         let last = self.events.last();
         last.is_some_and(|last| last.revision == revision)
     }
 
-    /// Whether a change of this revision may be added: the batch is not full, or it has begun the
-    /// revision.
+    /// Returns whether a change of this revision can be added: the batch is not full or has begun the revision.
     fn accepts(&self, revision: i64) -> bool {
         !self.is_full() || self.has_begun(revision)
     }
 
-    /// Appends a change as an event, with the pair before it if `prev_kv` is set and there was one.
+    /// Appends a change as an event, with the previous pair if `prev_kv` is set and there is one.
     fn push(&mut self, kv: &Kv, written: &KeyChange<'_>, prev_kv: bool) {
         let revision = written.revision();
         self.revisions += usize::from(!self.has_begun(revision));
@@ -115,16 +113,16 @@ impl EventBatch {
     }
 }
 
-/// The states that a reading may need.
+/// The states that a read can need.
 #[derive(Debug)]
 pub(super) struct HistoryStates {
     pub(super) current: Arc<Kv>,
-    /// States from before the last compactions, the oldest first.
+    /// States from before the last compactions, oldest first.
     pub(super) older: Vec<Arc<Kv>>,
 }
 
 impl HistoryStates {
-    /// Whether noted locations belong to the current state's layout. If not, the changes are read by revision.
+    /// Returns whether noted locations belong to the current state's layout. If not, the changes are read by revision.
     pub(super) fn has_layout_of(&self, touched: &PendingChanges) -> bool {
         self.current.has_layout_of(touched.first)
     }
@@ -153,9 +151,9 @@ impl HistoryStates {
         Ok(batches)
     }
 
-    /// Reads changes of a range from `from` on into a batch, until it is full, or a bound on changes that are looked at is
-    /// reached, or the end. Advances `from`, or sets it to `None` at the end. If that is inside a revision that the batch
-    /// has begun, the batch is not complete.
+    /// Reads changes of a range, starting at `from`, until the batch is full, a scan bound is reached, or the range ends.
+    /// Advances `from`, or sets it to `None` at the end. If `from` is then inside a revision that the batch has begun, the
+    /// batch is incomplete.
     fn read_some(
         &self,
         range: &RangeToRead<'_>,
@@ -167,7 +165,7 @@ impl HistoryStates {
         };
         let (kv, end) = self.state_for(at.revision, range.until, range.synced)?;
         let rest = match range.span.end {
-            // a revision that was begun goes on behind the event that was found
+            // a revision that was begun continues after the event that was found
             RangeEnd::One if !batch.has_begun(at.revision) => {
                 let locations = kv.changes_of_key(&range.span.key, at.revision, LINKED_CHANGES);
                 batch.looked_at += locations.as_ref().map_or(LINKED_CHANGES, Vec::len);
@@ -195,8 +193,8 @@ impl HistoryStates {
         Ok(())
     }
 
-    /// Returns a state that holds a revision, and the last revision to read in it. Older states, from
-    /// before a compaction, serve `synced` readers alone.
+    /// Returns a state that holds a revision, and the last revision to read in it. Only `synced` readers are served older
+    /// states, from before a compaction.
     fn state_for(&self, revision: i64, until: i64, synced: bool) -> Result<(&Kv, i64), Compacted> {
         if revision >= self.current.compacted() {
             return Ok((&self.current, until));
@@ -218,14 +216,14 @@ pub(super) struct RangeToRead<'a> {
     /// The last revision.
     pub(super) until: i64,
     pub(super) prev_kv: bool,
-    /// It may read what a recent compaction removed.
+    /// Whether the reader can read what a recent compaction removed.
     pub(super) synced: bool,
 }
 
 impl RangeToRead<'_> {
-    /// Reads one batch of changes from `from` on. Advances `from`, or sets it to `None` at the end. A revision of which the
-    /// batch has events is read to its end, as etcd promises, but the worker is yielded in between. `states` is called anew
-    /// after each yield, because states must not be kept.
+    /// Reads one batch of changes, starting at `from`. Advances `from`, or sets it to `None` at the end. As etcd promises, a
+    /// revision with events in the batch is read to its end, but the worker is yielded in between. `states` is called again
+    /// after each yield, because states must not be held across one.
     pub(super) async fn next_batch<E, S: Future<Output = Result<HistoryStates, E>>>(
         &self,
         from: &mut Option<ResumePoint>,
@@ -244,7 +242,7 @@ impl RangeToRead<'_> {
             if from.is_none_or(|from| !batch.has_begun(from.revision)) {
                 return Ok(Ok(batch));
             }
-            // a revision with many events is one answer: they are encoded between yields, not when it is made
+            // a revision with many events is one answer, so encode them between yields instead of all at once
             for event in &batch.events[encoded..] {
                 event.encoded(self.prev_kv);
             }
@@ -254,8 +252,7 @@ impl RangeToRead<'_> {
     }
 }
 
-/// Reads changes into a batch. Returns where it stopped before the end, at a full batch or a bound on changes that are
-/// looked at; `None` at the end.
+/// Reads changes into a batch. Returns where it stopped before the end, at a full batch or a scan bound; `None` at the end.
 fn read<'a>(
     kv: &Kv,
     range: &RangeToRead<'_>,
@@ -270,7 +267,7 @@ fn read<'a>(
             break;
         }
         if (revision, sub) < (first.revision, first.sub) {
-            // those before it in its block, or those of its revision that were looked at in another layout
+            // earlier changes of the block, or changes of the revision that were scanned in another layout
             batch.looked_at += 1;
             continue;
         }
@@ -333,7 +330,7 @@ mod tests {
         apply(kv, KvOperation::Delete(delete));
     }
 
-    /// A batch, or the reason why there is none.
+    /// A batch, or why there is none, and how often the read yielded.
     struct BatchRead {
         batch: Result<EventBatch, Compacted>,
         yields: usize,
@@ -369,7 +366,7 @@ mod tests {
         BatchRead { batch: read.expect("infallible"), yields }
     }
 
-    /// Reads to the end; how many events each batch has.
+    /// Reads to the end. Returns the number of events in each batch.
     fn batches(states: &HistoryStates, span: &WatchRange, from: i64) -> Vec<usize> {
         let until = states.current.revision();
         let range = RangeToRead { span, until, prev_kv: true, synced: true };
@@ -416,8 +413,8 @@ mod tests {
         assert_eq!(looked_at, [part, part, part, 1]);
     }
 
-    /// Other watchers of the stream, and requests, are served between the parts of a revision that has nothing, but nothing
-    /// is sent of one that has something before all of it was read.
+    /// Yields between the parts of a revision serve other watchers and requests. A revision with an event is nevertheless sent
+    /// as a whole.
     #[test]
     fn a_revision_that_was_begun_stays_whole_and_yields_in_between() {
         let mut kv = Kv::default();
@@ -430,7 +427,7 @@ mod tests {
         put(&mut kv, "z", 1);
         let range = |span, until| RangeToRead { span, until, prev_kv: false, synced: true };
         let start = || Some(ResumePoint::at_revision(until, None));
-        // a and all between, and the last event of the revision far behind the first one
+        // "a" and everything after it: the last event of the revision is far behind the first
         let all = WatchRange::new(b"a", b"\0");
         let mut from = start();
         let read = next_batch(&states(&kv), range(&all, until), &mut from);
@@ -441,7 +438,7 @@ mod tests {
             read.yields
         );
         assert!(from.is_none());
-        // one event, then nothing for the rest of the revision
+        // one event, and no other in the rest of the revision
         let one = WatchRange::new(b"a", b"b");
         let mut from = start();
         let read = next_batch(&states(&kv), range(&one, until + 1), &mut from);
@@ -451,8 +448,8 @@ mod tests {
         assert!(from.is_none_or(|from| from.revision > until), "{from:?}");
     }
 
-    /// From the first revision the key has more changes than are found by links, from the second one it has not: the links
-    /// would lead to the change of the second one again.
+    /// From the first revision, the key has more changes than links are followed for; from the second, it does not. Following
+    /// the links would return the second revision's change again.
     #[test]
     fn no_event_of_a_begun_revision_comes_twice() {
         let mut kv = Kv::default();
@@ -483,7 +480,7 @@ mod tests {
         );
     }
 
-    /// A stream that does not read may have 1,024 events of a megabyte each before it.
+    /// A stream that does not read can have 1,024 events of a megabyte each in its queue.
     #[test]
     fn an_event_takes_no_memory_of_its_own_until_it_is_sent() {
         let mut kv = Kv::default();

@@ -1,11 +1,11 @@
-//! Watch: streams of changes, for gRPC and for JSON alike.
+//! Watch: streams of changes, for gRPC and for JSON.
 //!
-//! A [`Session`] is one stream with all its watchers. When polled for its next response it takes a request, reads a
-//! batch of history, or sleeps. So a client that does not read stops only its own session, which holds one batch.
+//! A [`Session`] is one stream with all its watchers. When polled for its next response it takes a request, reads a batch of
+//! history, or sleeps. A client that does not read therefore stops only its own session, which holds one batch.
 //!
-//! Reading order: `limits` → `watcher_group` → `watchers` (the watchers and their ranges) → `answer` (events as bytes) → `history_reader`
-//! (history to events) → `unread`, `unsynced` (what is read next) → `worker_turn` (how much before a yield) → `delivery` (events
-//! to answers) → `progress`, `permission` → `session` (the loop over all of it).
+//! Reading order: `limits` → `watcher_group` → `watchers` (watchers and their ranges) → `answer` (encoded events) →
+//! `history_reader` (history to events) → `unread`, `unsynced` (what to read next) → `worker_turn` (when to yield) → `delivery`
+//! (events to answers) → `progress`, `permission` → `session` (the loop over all of it).
 
 mod answer;
 mod delivery;

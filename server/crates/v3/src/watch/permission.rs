@@ -1,6 +1,5 @@
-//! Permissions of watchers: checked when a watcher is created, and for all watchers of a stream
-//! whenever users or roles have changed. etcd checks at creation alone; here a watcher without
-//! permission is canceled before it gets another event.
+//! Permissions of watchers. They are checked when a watcher is created, and for all watchers of a stream whenever users or
+//! roles change. etcd checks only at creation; here a watcher without permission is canceled before its next event.
 
 use tonic::Status;
 use witan_api::v3::etcdserverpb::WatchCreateRequest;
@@ -16,15 +15,14 @@ use super::{
 use crate::error::RpcError;
 use crate::{RpcResult, authorize};
 
-/// Ranges that are checked at once when users or roles change, before the task yields.
+/// Ranges that are checked before the task yields, when users or roles change.
 const CHECKED_AT_ONCE: usize = 1024;
 
-/// Auth state of the last check of a stream.
+/// The auth state that a stream has last checked.
 #[derive(Debug, Default)]
 pub(super) struct PermissionState {
     seen: AuthState,
-    /// The stream's user, once it has created a watcher with authentication on. The token may
-    /// expire before the stream ends.
+    /// The user who created a watcher with authentication on. The token can expire before the stream ends.
     user: Option<String>,
 }
 
@@ -33,14 +31,13 @@ impl PermissionState {
         Self { seen: ctx.node.auth(), user: None }
     }
 
-    /// Returns why a watcher may not be created, or `None` and remembers the stream's user. An error if
-    /// there is no view.
+    /// Returns why a watcher cannot be created, or `None` and remembers the stream's user. An error if there is no view.
     pub(super) async fn refusal(
         &mut self,
         ctx: &Context,
         request: &WatchCreateRequest,
     ) -> Result<Option<RpcError>, Status> {
-        // a revision error is reported first
+        // the error for a negative revision takes precedence
         if !ctx.node.auth_enabled() || request.start_revision < 0 {
             return Ok(None);
         }
@@ -60,8 +57,8 @@ impl PermissionState {
         })
     }
 
-    /// Returns the watchers that lost the permission to read their range, grouped by the reason; none unless users or
-    /// roles have changed since the last call.
+    /// Returns the watchers that have lost permission to read their range, grouped by reason; none unless users or roles have
+    /// changed since the last call.
     pub(super) async fn denied(
         &mut self,
         ctx: &Context,
@@ -88,7 +85,7 @@ impl PermissionState {
         Ok(denied)
     }
 
-    /// Adds to `denied` the watchers of `groups` that may not read their range in a state.
+    /// Adds to `denied` the watchers of `groups` that cannot read their range in a state.
     fn check<'a>(
         &self,
         ctx: &Context,
@@ -120,7 +117,7 @@ impl PermissionState {
     }
 }
 
-/// Returns the end of a range in the form of requests: empty for one key, a zero byte for no end.
+/// Returns a range's end as requests encode it: empty for one key, a zero byte for no end.
 fn range_end(span: &WatchRange) -> &[u8] {
     match &span.end {
         RangeEnd::One => b"",
@@ -129,8 +126,8 @@ fn range_end(span: &WatchRange) -> &[u8] {
     }
 }
 
-/// Formats an error as Go prints a status, which is what etcd gives as the reason.
+/// Formats an error as Go prints a status. etcd reports it as the cancel reason.
 pub(super) fn status_text(error: RpcError) -> String {
-    // the codes have the same names in Go
+    // Go has the same code names
     format!("rpc error: code = {:?} desc = {error}", error.code())
 }

@@ -7,15 +7,15 @@ use witan_node::now_ns;
 
 use super::watchers::StreamWatchers;
 
-/// The id in answers that are about no watcher of their own.
+/// The id in answers to no watcher in particular.
 pub(super) const NO_WATCHER: i64 = -1;
 
-/// See the module's description.
+/// Decides when progress notifications are due.
 #[derive(Debug, Default)]
 pub(super) struct ProgressNotifier {
-    /// Requests without an answer.
+    /// Progress requests without an answer.
     asked: u32,
-    /// The periodic notification is due.
+    /// Whether the periodic notification is due.
     due: bool,
     /// The minimum revision of the next notification.
     wanted: i64,
@@ -23,8 +23,8 @@ pub(super) struct ProgressNotifier {
 }
 
 impl ProgressNotifier {
-    /// Counts a progress request, to be answered once the stream has read up to `published`. As in
-    /// etcd, it is ignored without watchers, and while one is compacted or waits for a future revision.
+    /// Counts a progress request, to be answered once the stream has read up to `published`. As in etcd, it is ignored if there
+    /// are no watchers, or while one is compacted or waits for a future revision.
     pub(super) fn ask(&mut self, watchers: &StreamWatchers, published: i64) {
         if watchers.len() > 0 && watchers.all_reach(published) {
             self.asked = self.asked.saturating_add(1);
@@ -37,7 +37,7 @@ impl ProgressNotifier {
         self.wanted
     }
 
-    /// Starts the timer if a watcher wants notifications and none runs; drops it if no watcher does.
+    /// Starts the timer if a watcher wants notifications and no timer runs. Drops it if no watcher does.
     pub(super) fn keep_timer(&mut self, wanted: bool, interval: Duration) {
         if wanted && self.timer.is_none() {
             let at = Instant::now() + interval + jitter(interval);
@@ -55,16 +55,15 @@ impl ProgressNotifier {
         }
     }
 
-    /// Marks the periodic notification as due once the stream has read up to `published`, and drops the
-    /// timer.
+    /// Marks the periodic notification as due once the stream has read up to `published`, and drops the timer.
     pub(super) fn mark_due(&mut self, published: i64) {
         self.due = true;
         self.wanted = published;
         self.timer = None;
     }
 
-    /// Returns the recipients of a notification that everything up to `notified_revision` was read: ids of watchers,
-    /// and how many requests are answered. `caught_up` says that no watcher is unsynced.
+    /// Returns the recipients of a notification that everything up to `notified_revision` was read: watcher ids, and the number
+    /// of requests it answers. `caught_up` means that no watcher is unsynced.
     pub(super) fn recipients(
         &mut self,
         watchers: &mut StreamWatchers,
@@ -98,8 +97,7 @@ impl ProgressNotifier {
     }
 }
 
-/// Returns a random delay up to a tenth of the interval, so that streams which began together do not
-/// notify together.
+/// Returns a random delay of up to a tenth of the interval, so that streams that began together do not notify together.
 fn jitter(interval: Duration) -> Duration {
     let tenth = u64::try_from(interval.as_nanos() / 10).unwrap_or(u64::MAX);
     Duration::from_nanos(now_ns().unsigned_abs() % tenth.max(1))

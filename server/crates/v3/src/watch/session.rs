@@ -26,18 +26,18 @@ use super::{
 };
 use crate::{error::RpcError, stream_end::StreamEnd};
 
-/// Watchers that end at once: when users or roles change, before the task yields; at the end of the stream, on its worker.
+/// Watchers that are ended at once: before the task yields if permissions changed, or on the stream's worker at its end.
 const ENDED_AT_ONCE: usize = 256;
 
-/// Steps without a response (many requests may arrive at once) before the task yields.
+/// Steps without a response before the task yields, because many requests can arrive at once.
 const STEPS_IN_A_ROW: usize = 64;
 
-/// See the module's description.
+/// One watch stream with all its watchers.
 pub(crate) struct Session<R> {
     ctx: Context,
     /// `None` after the client has closed its side.
     requests: Option<R>,
-    /// Shared with what unregisters the watchers after the end.
+    /// Shared with the task that unregisters the watchers after the end.
     reader: Arc<WatchStream>,
     watchers: StreamWatchers,
     out: ResponseQueue,
@@ -94,7 +94,7 @@ impl<R> Session<R> {
         Some(self.template.header(revision, self.ctx.node.status().term))
     }
 
-    /// Creates a watcher, or answers with the reason of a refusal. An error ends the stream.
+    /// Creates a watcher, or answers with the reason of its refusal. An error ends the stream.
     async fn create(&mut self, request: &WatchCreateRequest) -> Result<(), Status> {
         let refusal = self.permission_state.refusal(&self.ctx, request).await?;
         if let Some(refusal) = refusal {
@@ -123,7 +123,7 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Builds the response to a create request that is refused.
+    /// Builds the response to a refused create request.
     fn refused(&self, cancel_reason: String) -> WatchResponse {
         WatchResponse {
             header: self.header(self.reader.published()),
@@ -135,7 +135,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// Cancels a watcher and queues the response; as in etcd an unknown id is ignored.
+    /// Cancels a watcher and queues the response. As in etcd, an unknown id is ignored.
     fn cancel(&mut self, id: i64) {
         if self.end(id) {
             let answer = WatchResponse { watch_id: id, ..self.canceled() };
@@ -152,7 +152,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// Removes a watcher. Returns whether there was one.
+    /// Removes a watcher. Returns whether it existed.
     fn end(&mut self, id: i64) -> bool {
         let Some((watcher, group_id)) = self.watchers.cancel(&self.reader, id) else {
             return false;
@@ -162,14 +162,14 @@ impl<R> Session<R> {
             self.ctx.v3_metrics.slow_watchers.dec();
             self.unsynced.remove(id);
         }
-        // the group's id may be reused
+        // the group's id can be reused
         if let Some(group_id) = group_id {
             self.unread.remove(group_id);
         }
         true
     }
 
-    /// Cancels the watchers that lost the permission to read their range, after a change of users or roles.
+    /// Cancels the watchers that lost permission to read their range.
     async fn recheck_permissions(&mut self) -> Result<(), Status> {
         let denied = self
             .permission_state
@@ -189,8 +189,7 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Handles a request to create or cancel a watcher or for a progress notification; an empty request
-    /// is ignored.
+    /// Handles one request. An empty one is ignored.
     async fn serve(&mut self, request: WatchRequest) -> Result<(), Status> {
         match request.request_union {
             Some(RequestUnion::CreateRequest(request)) => self.create(&request).await?,
@@ -203,9 +202,8 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Queues the progress notifications that are due, once the stream has read up to the revision that was published when
-    /// they became due. Periodic ones go to the idle watchers that are synced; answers to progress requests wait until
-    /// no watcher is unsynced.
+    /// Queues the progress notifications that are due, once the stream has read up to the revision that was published when they
+    /// became due. Periodic ones go to idle synced watchers. Answers to progress requests wait until no watcher is unsynced.
     fn send_progress(&mut self) {
         let caught_up = self.unsynced.is_empty();
         let (watchers, asked) =
@@ -221,8 +219,7 @@ impl<R> Session<R> {
         self.out.push_repeated(answer, watchers, asked);
     }
 
-    /// Marks watchers whose changes were compacted and queues their cancellation; as in etcd they keep
-    /// their ids.
+    /// Marks watchers whose changes were compacted and queues their cancellation. As in etcd, they keep their ids.
     fn cancel_compacted(&mut self, ids: Vec<i64>, Compacted(compacted): Compacted) {
         for id in &ids {
             if self.watchers.get(*id).is_some_and(|w| w.flags.unsynced) {
@@ -239,9 +236,8 @@ impl<R> Session<R> {
         self.out.push_repeated(answer, ids, 0);
     }
 
-    /// Reads changes into `out`, for one group or a few synced ones, or else one batch for an
-    /// unsynced watcher. Takes new changes first if all earlier ones were read. Returns `false` if
-    /// there was nothing to read.
+    /// Reads changes into `out`: for one or a few synced groups, else one batch for an unsynced watcher. Takes new changes
+    /// first if all earlier ones were read. Returns `false` if there was nothing to read.
     async fn read(&mut self) -> Result<bool, Status> {
         if self.unread.is_empty() {
             let StreamChanges { notified_revision, published, touched } = self
@@ -260,13 +256,13 @@ impl<R> Session<R> {
             self.read_groups().await?;
         }
         if self.out.is_empty() {
-            // yield after reading a good part of the history without an event
+            // a good part of the history was scanned without an event
             self.turn.end().await;
         }
         Ok(true)
     }
 
-    /// Reads the unread changes of one group after another, until there is a response or enough changes were looked at.
+    /// Reads the unread changes of one group after another, until there is a response or enough changes were scanned.
     async fn read_groups(&mut self) -> Result<(), Status> {
         let mut shared = None;
         while let Some((group_id, unread)) = self.unread.take_next(&self.out, &self.turn) {
@@ -282,7 +278,7 @@ impl<R> Session<R> {
                     shared = Some(states);
                 }
                 UnreadChanges::FromRevision(from) => {
-                    // it may yield, and a state that is kept holds memory
+                    // reading can yield, and a state that is kept across that holds memory
                     shared = None;
                     self.read_rest(group_id, from).await?;
                 }
@@ -291,8 +287,8 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Reads the events of a group at noted locations. If the layout was replaced since, the next read goes by
-    /// revision. If the locations were compacted, the group's synced watchers are canceled.
+    /// Reads a group's events at noted locations. If the layout was replaced since, the next read goes by revision. If the
+    /// locations were compacted, the group's synced watchers are canceled.
     fn read_noted(
         &mut self,
         states: &HistoryStates,
@@ -316,8 +312,8 @@ impl<R> Session<R> {
         }
     }
 
-    /// Reads one batch of a group's changes from `from` on; the rest goes back to `unread`. If they were compacted, the
-    /// group's synced watchers are canceled.
+    /// Reads one batch of a group's changes, starting at `from`, and puts the rest back into `unread`. If they were compacted,
+    /// the group's synced watchers are canceled.
     async fn read_rest(
         &mut self,
         group_id: WatcherGroupId,
@@ -350,8 +346,7 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Returns the ids of a group's synced watchers that must get the changes up to
-    /// `notified_revision`.
+    /// Returns the ids of a group's synced watchers that need the changes up to `notified_revision`.
     fn synced_watchers(&self, group_id: WatcherGroupId) -> Vec<i64> {
         let Some(group) = self.watchers.group(group_id) else {
             return Vec::new();
@@ -364,8 +359,8 @@ impl<R> Session<R> {
             .collect()
     }
 
-    /// Reads one batch of events for the next unsynced watcher in turn. A watcher that has read
-    /// everything becomes synced; one whose changes were compacted is canceled.
+    /// Reads one batch of events for the next unsynced watcher in turn. A watcher that has read everything becomes synced. One
+    /// whose changes were compacted is canceled.
     async fn read_unsynced(&mut self) -> Result<(), Status> {
         let Some((id, from)) = self.unsynced.next_in_turn(self.notified_revision) else {
             return Ok(());
@@ -402,7 +397,7 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Marks an unsynced watcher as synced: it has read everything up to `notified_revision`.
+    /// Marks an unsynced watcher as synced, because it has read everything up to `notified_revision`.
     fn become_synced(&mut self, id: i64) {
         self.unsynced.remove(id);
         if let Some(watcher) = self.watchers.get_mut(id) {
@@ -456,8 +451,7 @@ where
         }
     }
 
-    /// Serves a request, or reads changes, or queues progress notifications, whichever is possible
-    /// first; else waits for the next event and handles it.
+    /// Serves a request, else reads changes, else queues progress notifications, else waits for the next event and handles it.
     async fn step(&mut self) -> Result<(), Status> {
         let request = self
             .requests
@@ -485,8 +479,7 @@ where
         Ok(())
     }
 
-    /// Handles an item of the request stream. An error ends the session; after the end (`None`) the
-    /// client still gets events.
+    /// Handles an item of the request stream. An error ends the session.
     async fn on_request(&mut self, request: Option<R::Item>) -> Result<(), Status> {
         match request {
             Some(Ok(request)) => self.serve(request).await?,
@@ -514,8 +507,7 @@ where
     }
 }
 
-/// Returns a state that contains everything up to a notified revision, and the states from before the
-/// last compactions.
+/// Returns a state that contains everything up to a notified revision, and the states from before the last compactions.
 async fn states(
     reader: &WatchStream,
     node: &Node,
@@ -544,7 +536,7 @@ impl<R> Drop for Session<R> {
         let watchers = std::mem::replace(&mut self.watchers, none);
         let reader = self.reader.clone();
         if watchers.len() > ENDED_AT_ONCE && Handle::try_current().is_ok() {
-            // other clients of the worker would wait for it; a panic in it is reported by its catcher
+            // unregistering here would block the worker's other clients; `spawn` reports a panic
             drop(panics::spawn(move || watchers.unregister(&reader)));
         } else {
             watchers.unregister(&reader);

@@ -1,4 +1,4 @@
-//! The changes that a stream has taken and whose events it has not read, by watcher group.
+//! The changes that a stream has taken but whose events it has not read, by watcher group.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ impl From<PendingChanges> for UnreadChanges {
     }
 }
 
-/// See the module's description.
+/// The watcher groups that the stream still has to read.
 #[derive(Debug, Default)]
 pub(super) struct UnreadGroups(BTreeMap<WatcherGroupId, UnreadChanges>);
 
@@ -35,7 +35,7 @@ impl UnreadGroups {
         self.0.is_empty()
     }
 
-    /// Adds what was taken from the registry.
+    /// Adds changes that were taken from the registry.
     pub(super) fn extend(
         &mut self,
         taken: impl IntoIterator<Item = (WatcherGroupId, PendingChanges)>,
@@ -44,8 +44,8 @@ impl UnreadGroups {
         self.0.extend(unread);
     }
 
-    /// Takes the next group to read; `None` if responses must be sent or the worker must be yielded before. A group whose
-    /// changes no watcher wants gives no response, and a stream may have a million groups.
+    /// Takes the next group to read; `None` if responses must be sent or the worker must yield first. A group whose changes no
+    /// watcher wants gives no response, and a stream can have a million groups.
     pub(super) fn take_next(
         &mut self,
         out: &ResponseQueue,
@@ -57,7 +57,7 @@ impl UnreadGroups {
         self.0.pop_last()
     }
 
-    /// Puts a group back that has more to read.
+    /// Puts back a group that has more to read.
     pub(super) fn put_back(&mut self, group_id: WatcherGroupId, from: ResumePoint) {
         self.0.insert(group_id, UnreadChanges::FromRevision(from));
     }
@@ -75,7 +75,7 @@ mod tests {
 
     use super::{super::limits::UNWANTED_SCAN_CHANGES, *};
 
-    /// Unread changes from a revision on of each of `count` groups.
+    /// Builds `count` groups, each with unread changes from a revision on.
     fn unread(count: usize) -> UnreadGroups {
         let first = Kv::default().seek(0);
         let pending = PendingChanges { revision: 2, first, more: Vec::new(), rest: true };

@@ -1,4 +1,4 @@
-//! The unsynced watchers of a stream, which read history in round-robin order.
+//! The unsynced watchers of a stream, which read the history in round-robin order.
 
 use std::{
     collections::BTreeMap,
@@ -7,27 +7,26 @@ use std::{
 
 use super::history_reader::ResumePoint;
 
-/// Unsynced watchers by id, and where each continues.
+/// Unsynced watchers by id, and where each one continues.
 #[derive(Debug, Default)]
 pub(super) struct UnsyncedWatchers {
     resume: BTreeMap<i64, ResumePoint>,
     /// The watcher that was read last.
     last: i64,
-    /// The newest revision in the header of an answer to their creation.
+    /// The newest header revision among the answers to their creation.
     created: i64,
 }
 
 impl UnsyncedWatchers {
-    /// Adds the watcher `id`, which reads from `from` on. The answer to its creation names the revision
-    /// `created`.
+    /// Adds the watcher `id`, which reads from `from` on. `created` is the header revision of the answer to its creation.
     pub(super) fn add(&mut self, id: i64, from: ResumePoint, created: i64) {
         self.resume.insert(id, from);
         self.created = self.created.max(created);
     }
 
-    /// Returns the next watcher in turn, to be read up to `notified_revision`. None is ready while that is below a revision
-    /// that the client knows from the answer to a creation: revisions in headers must not decrease. The watcher stays
-    /// until it is removed, because the stream may end while it is read.
+    /// Returns the next watcher in turn, to be read up to `notified_revision`. None is ready while that is below `created`,
+    /// because header revisions must not decrease. The watcher stays until it is removed, because the stream can end while it
+    /// is read.
     pub(super) fn next_in_turn(&mut self, notified_revision: i64) -> Option<(i64, ResumePoint)> {
         if !self.is_ready(notified_revision) {
             return None;
@@ -38,8 +37,7 @@ impl UnsyncedWatchers {
         Some((id, from))
     }
 
-    /// Lowers the revision that must be notified first: a state that replaced a wrong one may have an earlier
-    /// revision.
+    /// Lowers the revision that must be notified first. A state that replaced a wrong one can have an earlier revision.
     pub(super) fn limit(&mut self, published: i64) {
         self.created = self.created.min(published);
     }
@@ -54,7 +52,7 @@ impl UnsyncedWatchers {
         !self.resume.is_empty() && notified_revision >= self.created
     }
 
-    /// Returns the revision that must have been notified before any watcher is read; 0 without watchers.
+    /// Returns the revision that must be notified before any watcher is read; 0 without watchers.
     pub(super) fn wanted(&self) -> i64 {
         if self.resume.is_empty() {
             0
@@ -84,7 +82,7 @@ mod tests {
         ResumePoint::at_revision(revision, None)
     }
 
-    /// Answers to writes leave before the streams are notified.
+    /// Answers to writes are sent before the streams are notified.
     #[test]
     fn nothing_is_read_before_the_revision_that_a_creation_has_named_is_notified() {
         let mut unsynced = UnsyncedWatchers::default();

@@ -1,5 +1,5 @@
-//! Watch sessions with slow readers on a member whose state is replaced repeatedly. Each new state has the same history
-//! in other blocks, like the snapshots of members that were adopted from etcd.
+//! Runs watch sessions with slow readers on a member whose state is replaced repeatedly. Each new state has the same history in
+//! other blocks, like the snapshots of members that were adopted from etcd.
 //!
 //! Each watcher must get exactly the changes of its range, once and in order, or be canceled.
 
@@ -33,10 +33,10 @@ use super::{limits::UNWANTED_SCAN_CHANGES, watch_events};
 const SEEDS: u64 = 12;
 const STEPS: usize = 200;
 
-/// How often a stream without a response is polled before it counts as idle; it yields in between.
+/// How often a stream without a response is polled, with a yield in between, before it counts as idle.
 const IDLE_POLLS: usize = 64;
 
-/// The range of each watcher of a session, and its start revision, 0 for the present.
+/// The range of each watcher of a session, and its start revision, 0 for the current one.
 const WATCHERS: [(&str, &str, i64); 6] = [
     ("a", "", 0),
     ("b", "c", 0),
@@ -46,12 +46,12 @@ const WATCHERS: [(&str, &str, i64); 6] = [
     ("x000", "x1", 0),
 ];
 
-/// A change: revision, key, whether it deletes.
+/// A change: revision, key, whether it is a deletion.
 type Change = (i64, Bytes, bool);
 
 type Answers = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>>>>;
 
-/// Pseudo-random numbers from a seed.
+/// Generates pseudo-random numbers from a seed.
 struct Rng(u64);
 
 impl Rng {
@@ -97,7 +97,7 @@ impl World {
 
     fn apply(&mut self, operation: KvOperation) {
         let before = self.kv.revision();
-        // a compaction of a compacted revision is refused
+        // compacting a compacted revision is refused
         let _ = self.kv.apply(&KvCommand { operation: Some(operation) });
         let made = self.kv.changes_from(before + 1, None);
         let made = made.filter(|(_, change)| change.revision() > before);
@@ -142,7 +142,7 @@ impl World {
         }
     }
 
-    /// Writes more keys than one read covers, and deletes them in one revision.
+    /// Writes more keys than one read covers, then deletes them in one revision.
     fn write_many(&mut self) {
         for at in 0..UNWANTED_SCAN_CHANGES * 3 / 2 {
             let key = Bytes::from(format!("x{at:03}"));
@@ -164,7 +164,7 @@ impl World {
         self.kv.clear_states_before_compaction();
     }
 
-    /// Replaces the state with the state of another member, which may be ahead.
+    /// Replaces the state with another member's state, which can be ahead.
     fn install(&mut self) {
         let copy = packed(&self.kv);
         let before = std::mem::replace(&mut self.kv, copy);

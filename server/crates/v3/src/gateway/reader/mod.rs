@@ -1,8 +1,8 @@
-//! Reads the body of a call: one walk over the JSON and the table of a message's fields, in the
-//! dialect of Go's `jsonpb` or of `protojson`.
+//! Reads the body of a call in one walk over the JSON and the table of the message's fields, in the dialect of Go's `jsonpb` or
+//! `protojson`.
 //!
-//! Here: which members of an object count, in which order, and how deep they may nest. How the
-//! dialects take strings is in `token`, how they take values in `scalar`.
+//! Here: which members of an object count, in which order, and how deep they can nest. `token` handles strings, `scalar`
+//! values.
 
 mod number;
 mod scalar;
@@ -19,32 +19,31 @@ use witan_gocompat::json::Scanner;
 use self::text::MessageWriter;
 use super::encoding::{Encoding, NamedField};
 
-/// Nesting depth of messages; prost reads no more.
+/// Nesting depth of messages, the limit of prost.
 const MESSAGE_DEPTH_MAX: usize = 100;
 
-/// Bound on scanned bytes per body in `jsonpb`: each level of nesting is scanned again, so deep and
-/// large bodies would block a worker. A request of usual size may nest 20 deep.
+/// Bound on scanned bytes per body in `jsonpb`. Each nesting level is scanned again, so deep and large bodies would block a
+/// worker. A request of usual size can nest 20 deep.
 const SCANNED_BYTES_MAX: usize = 64 << 20;
 
-/// The library whose reading and whose error texts are imitated.
+/// The library whose parsing and error texts are imitated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JsonDialect {
-    /// `jsonpb` on top of Go's decoder, in etcd 3.4: an object is read completely, the last member of
-    /// a name counts, then its fields are read in the order of the proto.
+    /// `jsonpb` on top of Go's decoder, in etcd 3.4: reads the whole object, keeps the last member of each name, then reads the
+    /// fields in proto order.
     Jsonpb,
-    /// `protojson` with unknown fields ignored, in etcd 3.6: one pass that stops at the first error,
-    /// reported with line and column.
+    /// `protojson` with unknown fields ignored, in etcd 3.6: one pass that stops at the first error and reports line and
+    /// column.
     Protojson(Encoding),
 }
 
-/// A result with the dialect's error text. The text is of no use if the body is not JSON, whose error
-/// the caller builds.
+/// A result with the dialect's error text. If the body is not JSON, the caller replaces the text.
 type ReadResult<T> = Result<T, String>;
 
-/// Reads the JSON object that `body` begins with as a message of this shape; returns the message's
-/// protobuf encoding. `Jsonpb` expects that it is JSON.
+/// Reads the JSON object at the start of `body` as a message of this shape, and returns its protobuf encoding. For `Jsonpb`,
+/// the caller has checked that it is JSON.
 pub(super) fn read(body: &[u8], shape: &MessageShape, dialect: JsonDialect) -> ReadResult<Vec<u8>> {
-    // positions are counted from the beginning of the value
+    // positions count from the start of the value
     let mut scanner = Scanner::new(body);
     scanner.peek();
     let body = &body[scanner.at()..];
@@ -65,13 +64,12 @@ struct Reader<'a> {
     body: &'a [u8],
     scanner: Scanner<'a>,
     out: MessageWriter,
-    /// Bytes that `jsonpb` may still scan.
+    /// Bytes that `jsonpb` can still scan.
     left: usize,
 }
 
 impl Reader<'_> {
-    /// Reads an object of this shape and appends its fields; an error beyond the depth
-    /// `MESSAGE_DEPTH_MAX`.
+    /// Reads an object of this shape and appends its fields; an error beyond the depth `MESSAGE_DEPTH_MAX`.
     fn message(&mut self, shape: &MessageShape, depth: usize) -> ReadResult<()> {
         let too_deep = depth > MESSAGE_DEPTH_MAX;
         match self.dialect {
@@ -91,7 +89,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads an object in the order of the proto; fields of a oneof come after all others.
+    /// Reads an object in proto order. Fields of a oneof come last.
     fn members_by_field(&mut self, shape: &MessageShape, depth: usize) -> ReadResult<()> {
         let start = self.scanner.at();
         let mut members = Vec::new();
@@ -125,8 +123,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads the next member of an object. Unknown names and `null` are skipped; a second value of a
-    /// field or of a oneof is an error.
+    /// Reads the next member of an object. Skips unknown names and `null`. A second value of a field or of a oneof is an error.
     fn member(
         &mut self,
         shape: &MessageShape,
@@ -157,10 +154,10 @@ impl Reader<'_> {
         self.field(named, depth)
     }
 
-    /// Reads the value of a field, each element if it is a list, and appends it to the message.
+    /// Reads the value of a field, or each element if it is a list, and appends it to the message.
     fn field(&mut self, named: NamedField<'_>, depth: usize) -> ReadResult<()> {
         let is_container = named.field.list || matches!(named.field.kind, FieldKind::Message(_));
-        // an empty list; and `null` differs from an empty message, except in a list, where 3.4 would panic
+        // `null` is an empty list or an absent message; as an element of a list, it makes 3.4 panic
         if is_container && self.scanner.peek() == Some(b'n') {
             return self.scanner.value();
         }
@@ -182,7 +179,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads a container that begins with the byte `open`, each member or element by `one`.
+    /// Reads a container that begins with the byte `open`, calling `one` for each member or element.
     fn container(
         &mut self,
         open: u8,
@@ -192,7 +189,7 @@ impl Reader<'_> {
         if token.raw != [open] {
             return Err(self.not_container(token, open));
         }
-        // the code of the closing character is that of the opening one plus two
+        // in ASCII, the closing bracket is two after the opening one
         let close = open + 2;
         if self.scanner.peek() == Some(close) {
             self.scanner.token()?;
@@ -208,8 +205,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Deducts the length of a text from the bytes that may still be scanned; an error if too few are
-    /// left.
+    /// Deducts the length of a text from the bytes that can still be scanned; an error if too few are left.
     fn spend(&mut self, text: &Range<usize>) -> ReadResult<()> {
         let left = self.left.checked_sub(text.len());
         self.left = left.ok_or("exceeded max depth for its length")?;

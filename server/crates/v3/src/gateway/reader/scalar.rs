@@ -1,4 +1,4 @@
-//! Reads values that are not messages, and builds the errors for values of the wrong type.
+//! Reads scalar values, and builds the errors for values of the wrong type.
 
 use std::borrow::Cow;
 
@@ -9,8 +9,7 @@ use super::{JsonDialect, ReadResult, Reader, number, text::Base64Variant, token:
 use crate::gateway::encoding::{Encoding, NamedField};
 
 impl<'a> Reader<'a> {
-    /// Reads a value that is not a message and appends it. In `jsonpb`, `null` is 0 or empty; an unknown
-    /// name of an enum counts as absent in `protojson`.
+    /// Reads a scalar value and appends it. In `jsonpb`, `null` is 0 or empty. In `protojson`, an unknown enum name is ignored.
     pub(super) fn scalar(&mut self, named: NamedField<'_>) -> ReadResult<()> {
         let field = named.field;
         let value = match field.kind {
@@ -45,7 +44,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the name of an enum's value; `jsonpb` compares it with its escapes.
+    /// Reads the name of an enum's value; `jsonpb` compares it without undoing escapes.
     fn enumeration(&mut self, names: &EnumShape) -> ReadResult<Option<u64>> {
         let token = self.token()?;
         let name = match self.dialect {
@@ -61,8 +60,8 @@ impl<'a> Reader<'a> {
         Ok(found.map(|(_, value)| i64::from(*value).cast_unsigned()))
     }
 
-    /// Reads an integer or the number of an enum's value, as the bits of a varint. `jsonpb` ignores
-    /// quotes around plain digits, `protojson` takes any notation of a whole number.
+    /// Reads an integer or the number of an enum's value, as the bits of a varint. `jsonpb` ignores quotes around plain digits;
+    /// `protojson` accepts any notation of a whole number.
     fn integer(&mut self, field: &FieldShape) -> ReadResult<u64> {
         let mut token = self.token()?;
         let value = match self.dialect {
@@ -84,8 +83,7 @@ impl<'a> Reader<'a> {
         value.ok_or_else(|| self.mismatch(token, field))
     }
 
-    /// Reads text, or bytes in the field's encoding. In `jsonpb`, `null` is empty, and a list of numbers is also read
-    /// as bytes; in `protojson` only a string is accepted.
+    /// Reads text, or bytes in the field's encoding. `jsonpb` also accepts `null` as empty, and a list of numbers as bytes.
     fn bytes(
         &mut self,
         NamedField { field, encoding }: NamedField<'_>,
@@ -108,7 +106,7 @@ impl<'a> Reader<'a> {
         }
         let variant = match self.dialect {
             JsonDialect::Jsonpb => Base64Variant { url: false, padded: true },
-            // either alphabet, padded or not
+            // accept either alphabet, padded or not
             JsonDialect::Protojson(_) => Base64Variant {
                 url: text.iter().any(|letter| matches!(letter, b'-' | b'_')),
                 padded: text.len().is_multiple_of(4),
@@ -138,7 +136,7 @@ impl<'a> Reader<'a> {
         Ok(Cow::Owned(octets))
     }
 
-    /// Returns the error for a value that does not fit the type of its field.
+    /// Returns the error for a value that does not fit its field's type.
     fn mismatch(&self, token: Token<'_>, field: &FieldShape) -> String {
         let [jsonpb, protojson] = kind_names(field.kind);
         let is_number = !matches!(
@@ -158,7 +156,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the error for a value where the byte `open` should open a container.
+    /// Returns the error for a value that should be a container opened by the byte `open`.
     pub(super) fn not_container(&self, token: Token<'_>, open: u8) -> String {
         match self.dialect {
             JsonDialect::Jsonpb => {
@@ -177,8 +175,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns `jsonpb`'s error for a value of the wrong type, where `name` is the type that was expected;
-/// it shows a number only where one was expected.
+/// Returns `jsonpb`'s error for a value of the wrong type; `name` is the expected type. The error shows a number only if a
+/// number was expected.
 fn go_mismatch(raw: &[u8], name: &str, number_was_expected: bool) -> String {
     let what = match raw[0] {
         b'{' => "object".into(),
@@ -191,7 +189,7 @@ fn go_mismatch(raw: &[u8], name: &str, number_was_expected: bool) -> String {
     format!("json: cannot unmarshal {what} into Go value of type {name}")
 }
 
-/// Returns the names of a kind in the errors of `jsonpb` and of `protojson`.
+/// Returns the names of a kind in the errors of `jsonpb` and `protojson`.
 fn kind_names(kind: FieldKind) -> [&'static str; 2] {
     match kind {
         FieldKind::Bool => ["bool", "bool"],

@@ -1,5 +1,5 @@
-//! How deep and how large a body may be. What is read, and how it is refused, is compared with etcd: the bodies are in
-//! `tests/differ/golden/v3` and `tests/differ/src/v3/oddity.rs`.
+//! The bounds on depth and size of a body. Accepted and refused bodies are compared with etcd in `tests/differ/golden/v3` and
+//! `tests/differ/src/v3/oddity.rs`.
 
 use prost::Message as _;
 use witan_api::v3::{etcdserverpb::TxnRequest, shape::Shaped};

@@ -9,10 +9,10 @@ use base64::{
 };
 use prost::encoding::encode_varint;
 
-/// Bytes of the length before a nested message, which is written once it is known.
+/// Bytes reserved for the length of a nested message, which is written at its end.
 const LENGTH_BYTES: usize = 5;
 
-/// As in Go, low bits of the last letter are ignored.
+/// As in Go, ignores the low bits of the last letter.
 const LOOSE: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
 const PADDED: GeneralPurposeConfig =
@@ -70,7 +70,7 @@ impl Base64Variant {
             if filled == 2 {
                 match letters.next() {
                     Some((_, b'=')) => {}
-                    // as in Go, this is the position of the character before
+                    // as in Go, the offset of the preceding character
                     Some((second, _)) => return Err(second - 1),
                     None => return Err(text.len()),
                 }
@@ -81,7 +81,7 @@ impl Base64Variant {
             last(&mut out, group, filled);
             return Ok(out);
         }
-        // a group that the text's end cuts off
+        // the text ended inside a group
         if filled == 1 || filled > 0 && self.padded {
             return Err(text.len() - filled);
         }
@@ -104,7 +104,7 @@ impl Base64Variant {
     }
 }
 
-/// Appends the bytes of the two or three letters of an incomplete group.
+/// Appends the bytes of an incomplete group of two or three letters.
 fn last(out: &mut Vec<u8>, group: u32, filled: usize) {
     match filled {
         2 => out.push((group >> 4).to_le_bytes()[0]),
@@ -113,14 +113,13 @@ fn last(out: &mut Vec<u8>, group: u32, filled: usize) {
     }
 }
 
-/// Parses the four hexadecimal digits of an escape; `None` if there are fewer or other letters.
+/// Parses the four hexadecimal digits of an escape; `None` if there are fewer.
 pub(super) fn unit(digits: &[u8]) -> Option<u16> {
     let digits = std::str::from_utf8(digits.get(..4)?).ok()?;
     u16::from_str_radix(digits, 16).ok()
 }
 
-/// Undoes the escapes in the contents of a JSON string. Halves of surrogate pairs and invalid UTF-8 become replacement
-/// characters.
+/// Undoes the escapes in the contents of a JSON string. Unpaired surrogates and invalid UTF-8 become replacement characters.
 pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
     if !raw.contains(&b'\\') {
         return match String::from_utf8_lossy(raw) {
@@ -165,7 +164,7 @@ pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
 #[derive(Debug, Default)]
 pub(super) struct MessageWriter(Vec<u8>);
 
-/// Where a nested message begins.
+/// The offset at which a nested message begins.
 #[derive(Debug)]
 pub(super) struct Nested(usize);
 
@@ -191,14 +190,14 @@ impl MessageWriter {
         self.0.extend_from_slice(value);
     }
 
-    /// Begins a nested message as a field and leaves space for its length, which `end` writes.
+    /// Begins a nested message as a field, and reserves space for its length, which `end` writes.
     pub(super) fn begin(&mut self, field: u32) -> Nested {
         self.varint(u64::from(field) << 3 | 2);
         self.0.extend_from_slice(&[0; LENGTH_BYTES]);
         Nested(self.0.len())
     }
 
-    /// Ends a nested message: writes its length before it, in more bytes than most lengths need.
+    /// Ends a nested message by writing its length before it, padded to the reserved bytes.
     pub(super) fn end(&mut self, nested: &Nested) {
         let mut length = self.0.len() - nested.0;
         let place = &mut self.0[nested.0 - LENGTH_BYTES..nested.0];

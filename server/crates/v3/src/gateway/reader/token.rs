@@ -1,4 +1,4 @@
-//! The tokens of a body, the strings that `protojson` refuses, and the places in its errors.
+//! The tokens of a body, the strings that `protojson` refuses, and the positions in its errors.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -14,24 +14,23 @@ pub(super) struct Token<'a> {
 }
 
 impl<'a> Token<'a> {
-    /// Whether the token is a string.
     pub(super) fn is_string(self) -> bool {
         self.raw[0] == b'"'
     }
 
-    /// A string between its quotes.
+    /// Returns a string's text between the quotes.
     pub(super) fn inner(self) -> &'a [u8] {
         &self.raw[1..self.raw.len() - 1]
     }
 
-    /// A string without its escapes.
+    /// Returns a string's text with escapes undone.
     pub(super) fn text(self) -> Cow<'a, [u8]> {
         text::unescape(self.inner())
     }
 }
 
 impl<'a> Reader<'a> {
-    /// Consumes the next scalar or the byte that opens a container.
+    /// Consumes the next scalar, or the byte that opens a container.
     pub(super) fn token(&mut self) -> ReadResult<Token<'a>> {
         self.scanner.peek();
         let at = self.scanner.at();
@@ -57,7 +56,7 @@ impl<'a> Reader<'a> {
         Ok(token)
     }
 
-    /// Consumes a value unread; returns its place.
+    /// Consumes a value without reading it, and returns its position.
     pub(super) fn value(&mut self) -> ReadResult<Range<usize>> {
         self.scanner.peek();
         let start = self.scanner.at();
@@ -65,7 +64,7 @@ impl<'a> Reader<'a> {
         Ok(start..self.scanner.at())
     }
 
-    /// Skips a value; its strings must be valid nevertheless.
+    /// Skips a value, but still checks its strings.
     pub(super) fn skip(&mut self) -> ReadResult<()> {
         let Range { start, end } = self.value()?;
         let skipped = &self.body[start..end];
@@ -83,7 +82,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Checks a string. `protojson`, unlike `jsonpb`, refuses invalid UTF-8 and unpaired surrogates.
+    /// Checks a string: `protojson`, unlike `jsonpb`, refuses invalid UTF-8 and unpaired surrogates.
     fn check_string(&self, token: Token<'_>) -> ReadResult<()> {
         if self.dialect == JsonDialect::Jsonpb {
             return Ok(());
@@ -102,7 +101,7 @@ impl<'a> Reader<'a> {
             if !(0xd800..0xe000).contains(&first) {
                 continue;
             }
-            // Go reads past the string's end here
+            // Go reads past the end of the string here
             let rest = &self.body[token.at + 1 + from..];
             let next = rest.get(..6).ok_or("proto: unexpected EOF")?;
             let second = next.strip_prefix(b"\\u").and_then(text::unit);
@@ -120,7 +119,7 @@ impl<'a> Reader<'a> {
         self.check_utf8(token, &inner[from..])
     }
 
-    /// Checks that bytes of a string are UTF-8; the error contains the string's place.
+    /// Checks that bytes of a string are UTF-8. The error names the string's position.
     fn check_utf8(&self, token: Token<'_>, bytes: &[u8]) -> ReadResult<()> {
         match std::str::from_utf8(bytes) {
             Ok(_) => Ok(()),
@@ -128,17 +127,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns `protojson`'s error for JSON at the offset `at` that does not fit the message.
+    /// Returns `protojson`'s error for JSON at offset `at` that does not fit the message.
     pub(super) fn refused(&self, at: usize, told: &str) -> String {
         format!("proto: {}: {told}", self.place(at))
     }
 
-    /// Returns `protojson`'s syntax error for the text at the offset `at`.
+    /// Returns `protojson`'s syntax error for the text at offset `at`.
     pub(super) fn syntax(&self, at: usize, told: &str) -> String {
         format!("proto: syntax error {}: {told}", self.place(at))
     }
 
-    /// Formats an offset as line and column, which count from 1, columns in characters.
+    /// Formats an offset as line and column, counting from 1; columns in characters.
     fn place(&self, at: usize) -> String {
         let before = &self.body[..at];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
