@@ -15,7 +15,7 @@ use witan_tree::WriteCounts;
 
 use super::{error::V1Error, render, request::V1Stats, text};
 
-/// Returns the leader's first peer URL; `LeaderElection` while this member knows no leader.
+/// Returns the leader's first peer URL; `LeaderElection` if this member knows no leader.
 pub(super) async fn leader(node: &Node) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let url = leader_of(node, &view)?.peer_urls.first();
@@ -28,13 +28,12 @@ pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, V1Error> {
     Ok(view.machine.members.client_urls().join(", ").into())
 }
 
-/// Renders the member of this name as a file (`KeyNotFound` if there is none), or without a name all
-/// members as a directory.
+/// Renders the member of this name as a file (`KeyNotFound` if there is none), or without a name, all members as a directory.
 pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let index = view.machine.tree.index();
     let members = view.machine.members.by_id.values();
-    // a member that has not started has no name yet
+    // members that have not started have no name yet
     let mut members: Vec<&Member> = members.filter(|member| !member.name.is_empty()).collect();
     members.sort_by_key(|member| &member.name);
     let mut out = Vec::new();
@@ -58,16 +57,14 @@ pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>,
     Ok(out)
 }
 
-/// Returns the value of a member's file, `raft=PEER_URL&etcd=CLIENT_URL`, with the first URL of each
-/// kind.
+/// Returns the value of a member's file, `raft=PEER_URL&etcd=CLIENT_URL`, with the first URL of each kind.
 fn record(member: &Member) -> String {
     let first = |urls: &[String]| urls.first().cloned().unwrap_or_default();
     let (peer, client) = (first(&member.peer_urls), first(&member.client_urls));
     format!("raft={peer}&etcd={client}")
 }
 
-/// Answers a request for statistics. The leader's own statistics are served by the leader; other members redirect to it
-/// (307).
+/// Answers a request for statistics. Only the leader has leader statistics; other members redirect to it (307).
 pub(super) async fn stats(
     node: &Node,
     reads: &ReadCounters,
@@ -103,7 +100,7 @@ fn leader_of<'a>(node: &Node, view: &'a View) -> Result<&'a Member, V1Error> {
     leader.ok_or_else(|| V1Error::new(ErrorCode::LeaderElection, ""))
 }
 
-/// Collects the statistics of this member: role, start, and how long it has known its leader.
+/// Collects this member's statistics: role, start time, and how long it has known its leader.
 fn of_self(node: &Node, view: &View) -> V1SelfStats {
     let state = match node.status().role {
         Role::Follower => "follower",
@@ -127,8 +124,7 @@ fn of_self(node: &Node, view: &View) -> V1SelfStats {
     }
 }
 
-/// Converts v2's counters to v1's, which add up successes and failures and count creations and updates
-/// as sets.
+/// Converts v2's counters to v1's, which add up successes and failures, and count creations and updates as sets.
 fn of_store(counts: &WriteCounts, reads: &ReadCounters) -> V1StoreStats {
     V1StoreStats {
         gets: reads.found() + reads.failed(),

@@ -1,5 +1,4 @@
-//! Errors of v1: maps node errors to v1 numbers. The mapping of tree errors depends on the
-//! operation and is in `keys`.
+//! Errors of v1: maps node errors to v1 codes. `keys` maps tree errors, which depend on the operation.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -16,24 +15,24 @@ use witan_node::NodeError;
 pub(crate) struct V1Error {
     /// The error's code.
     pub(crate) code: ErrorCode,
-    /// The cause, in pieces that share the memory of values; bytes, because keys are bytes.
+    /// The cause in pieces, which share the memory of values. Bytes, because keys are bytes.
     pub(crate) cause: Vec<Bytes>,
 }
 
 impl V1Error {
-    /// An error with its cause.
+    /// Creates an error.
     pub(crate) fn new(code: ErrorCode, cause: impl Into<Bytes>) -> Self {
         Self { code, cause: vec![cause.into()] }
     }
 
-    /// Appends the JSON body, which no newline ends.
+    /// Appends the JSON body, without a final newline.
     pub(crate) fn write(&self, out: &mut dyn Sink) {
         let (code, message) = (self.code.code(), self.code.message());
         rendering::push_error_head(out, code, message, &self.cause);
         out.push(b'}');
     }
 
-    /// Builds the response to the error, with the status of its code and the JSON body.
+    /// Builds the response, with the status of the error's code and its JSON as the body.
     pub(super) async fn answer(self, ctx: &Context, request: &HttpRequest) -> HttpResponse {
         let status =
             StatusCode::from_u16(self.code.status()).expect("the table holds real statuses");
@@ -72,7 +71,7 @@ impl From<NodeError> for V1Error {
 mod tests {
     use super::*;
 
-    /// Covers the errors that no request of `tests/e2e/tests/v1` gets.
+    /// Covers the errors that no request in `tests/e2e/tests/v1` triggers.
     #[test]
     fn bodies_are_as_known() {
         let table = [

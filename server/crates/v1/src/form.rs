@@ -1,11 +1,11 @@
-//! The form fields of v1, from body and query. As in old versions of Go, `;` separates pairs as `&`
-//! does, and a pair that cannot be decoded is ignored.
+//! The form fields of v1, from body and query. As in old versions of Go, `;` also separates pairs, and a pair that cannot be
+//! decoded is ignored.
 
 use bytes::Bytes;
 
 use witan_gocompat::path::{self, Plus};
 
-/// A field of a form.
+/// A known form field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum V1Field {
     Value,
@@ -21,15 +21,14 @@ const NAMES: [(&[u8], V1Field); 4] = [
     (b"index", V1Field::Index),
 ];
 
-/// First value of each known field.
+/// The first value of each known field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct V1Fields {
     values: [Option<Bytes>; NAMES.len()],
 }
 
 impl V1Fields {
-    /// Parses the fields of a form body and a query. The body comes first, and the first value of a
-    /// field counts.
+    /// Parses the fields of a form body and a query. The first value of a field wins, and the body comes first.
     pub(super) fn new(form: Option<&[u8]>, query: &[u8]) -> Self {
         let mut fields = Self::default();
         for text in form.into_iter().chain([query]) {
@@ -40,18 +39,17 @@ impl V1Fields {
         fields
     }
 
-    /// The value given for a field; `None` if it was not given.
+    /// Returns a field's value; `None` if it is missing.
     pub(super) fn get(&self, field: V1Field) -> Option<&Bytes> {
         self.values[field as usize].as_ref()
     }
 
-    /// The value given for a field; `None` if it is empty or was not given.
+    /// Returns a field's value; `None` if it is empty or missing.
     pub(super) fn get_nonempty(&self, field: V1Field) -> Option<&Bytes> {
         self.get(field).filter(|value| !value.is_empty())
     }
 
-    /// Decodes one `name=value` pair and stores its value unless the field has one. Ignores unknown
-    /// names and invalid encodings.
+    /// Stores the value of one `name=value` pair, unless its field is set. Ignores unknown names and invalid escapes.
     fn enter(&mut self, pair: &[u8]) {
         let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
             Some(at) => (&pair[..at], &pair[at + 1..]),

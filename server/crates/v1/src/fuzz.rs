@@ -1,11 +1,11 @@
-//! The parser of the dialect for `tests/fuzz`; built with the feature `fuzz` alone.
+//! The dialect's parser for `tests/fuzz`; only built with the feature `fuzz`.
 
 use bytes::Bytes;
 
 use crate::request::{self, V1Request, V1RequestError};
 
-/// Parses a v1 request; returns its key (the root, if it has none) and the request as text. The error
-/// has a body if a rule of the dialect was broken.
+/// Parses a v1 request. Returns its key (the root, if it has none) and the request as text. The error contains a body if the
+/// request breaks a rule of the dialect.
 pub fn v1_request(
     method: &str,
     path: &[u8],

@@ -1,5 +1,5 @@
-//! `/v1/keys`: maps requests to operations of the tree, and errors of the tree to v1, which can
-//! neither write nor remove directories and mostly treats them as missing.
+//! `/v1/keys`: maps requests to tree operations, and tree errors to v1. v1 can neither write nor remove directories, and mostly
+//! treats them as missing.
 
 use actix_web::HttpRequest;
 use bytes::Bytes;
@@ -20,8 +20,8 @@ use super::{error::V1Error, render, request::V1Put};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// Reads a file, or lists a directory, from this member's state. Every failure of the look-up is
-/// `KeyNotFound`. `None` if the sender has lost this access meanwhile.
+/// Reads a file, or lists a directory, from this member's state. Every failed lookup is `KeyNotFound`. `None` if the sender has
+/// lost access meanwhile.
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
@@ -58,7 +58,7 @@ pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Event, V1Error> {
     }
 }
 
-/// Writes a file if the previous value is the expected one (if one is given), and returns the change.
+/// Writes a file, if the previous value is the expected one or none is expected, and returns the change.
 pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
     let key = put.key.clone();
     let wanted = put.prev_value.clone();
@@ -80,7 +80,7 @@ pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
             match present.machine.tree.get(&key, false, 0) {
                 Ok(event) if event.node.dir => V1Error::new(ErrorCode::NotFile, key),
                 Ok(event) => test_failed(event.node.value.unwrap_or_default(), wanted),
-                // another request removed it in between
+                // another request removed it meanwhile
                 Err(_) => test_failed(Bytes::new(), wanted),
             }
         }
@@ -91,8 +91,8 @@ pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
     })
 }
 
-/// Chooses the tree operation of a write at `now_ns`. An empty previous value makes it a creation,
-/// which fails if the key exists; else a TTL of 0 or less makes it a removal.
+/// Chooses the tree operation of a write at `now_ns`. An empty previous value means to create the key, which fails if it
+/// exists. Otherwise, a TTL of 0 or less means to remove it.
 fn mutation(put: V1Put, now_ns: i64) -> TreeOperation {
     let V1Put { key: path, value, ttl, prev_value } = put;
     let creates = prev_value.as_ref().is_some_and(Bytes::is_empty);
@@ -106,7 +106,7 @@ fn mutation(put: V1Put, now_ns: i64) -> TreeOperation {
     TreeOperation::choose(method, creates.then_some(false), (false, false), asked)
 }
 
-/// Maps an error of the tree to v1; `directory` is the code if there is a directory at the key.
+/// Maps a tree error to v1; `directory` is the code for a directory at the key.
 fn map_tree_error(error: &witan_tree::TreeError, key: Bytes, directory: ErrorCode) -> V1Error {
     let code = match error.kind {
         TreeErrorKind::KeyNotFound => ErrorCode::KeyNotFound,

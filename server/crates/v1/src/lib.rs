@@ -1,8 +1,8 @@
-//! The v1 dialect of etcd 0.1: `/v1/keys`, `/v1/watch`, `/v1/leader`, `/v1/machines`, `/v1/stats`.
-//! A view of the v2 store: hidden nodes stay hidden, indexes are the same.
+//! The v1 dialect of etcd 0.1: `/v1/keys`, `/v1/watch`, `/v1/leader`, `/v1/machines`, `/v1/stats`. It is a view of the v2
+//! store: hidden nodes stay hidden, and indexes are the same.
 //!
-//! Reading order: `form` → `request` (parsing) → `keys` (execution) → `watch` → `render`, `error` (the answer) →
-//! `cluster`. All are pure except `keys`, `watch` and `cluster`.
+//! Reading order: `form` → `request` (parsing) → `keys` (execution) → `watch` → `render`, `error` (the answer) → `cluster`. All
+//! are pure except `keys`, `watch` and `cluster`.
 
 mod cluster;
 mod error;
@@ -58,8 +58,8 @@ pub async fn handle(
     }
 }
 
-/// Parses, authorizes and executes a request. The answers to an unknown path, a wrong method and
-/// missing permission are responses, all other failures errors.
+/// Parses, authorizes and executes a request. An unknown path, a wrong method and a missing permission are responses; all other
+/// failures are errors.
 async fn answer(
     ctx: &Context,
     request: &HttpRequest,
@@ -124,8 +124,7 @@ async fn answer(
     ))
 }
 
-/// Returns the key and the kind of access that a request needs in v2's authorization; `None` if it
-/// reads no key.
+/// Returns the key and the access that a request needs in v2's authorization; `None` if it reads no key.
 fn required_access(asked: &V1Request) -> Option<(&[u8], PathAccess)> {
     let (key, write, recursive) = match asked {
         V1Request::Get { key } => (key, false, false),
@@ -145,15 +144,14 @@ fn text(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
     framed(reply::framed(request, body))
 }
 
-/// Builds a plain-text response: Go sniffed this type for all answers of v1.
+/// Builds a plain-text response. Go's content sniffing gave all v1 answers this type.
 fn framed(body: FramedBody) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, reply::TEXT))
         .body(body)
 }
 
-/// Reads the form body of a PUT or POST; `None` for another method or media type. An error if it
-/// is too large or breaks off.
+/// Reads the form body of a PUT or POST; `None` for another method or media type. An error if it is too large or incomplete.
 async fn form(
     request: &HttpRequest,
     payload: &mut web::Payload,
@@ -162,7 +160,7 @@ async fn form(
     if !may_have || reply::media_type(request) != reply::FORM {
         return Ok(None);
     }
-    // v1 has no error for an unreadable form; it counts as one without a value
+    // v1 has no error for an unreadable form, so report a missing value
     match reply::read_form(payload).await {
         Ok(form) => Ok(Some(form)),
         Err(cause) => Err(V1Error::new(ErrorCode::ValueRequired, cause)),

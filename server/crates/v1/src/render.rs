@@ -1,5 +1,5 @@
-//! Answers as JSON, byte for byte as etcd 0.1 wrote them, on no line of their own. By hand, because
-//! keys and values are bytes; the shape itself is described in the api crate.
+//! Renders answers as JSON, byte for byte like etcd 0.1, without a newline. Written by hand, because keys and values are bytes.
+//! The api crate describes the shape.
 
 use witan_gocompat::{
     json,
@@ -9,7 +9,7 @@ use witan_tree::{Action, Event, Node};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// One object; empty strings, false and 0 are left out.
+/// One object. Empty strings, false and 0 are omitted.
 #[derive(Clone, Copy, Debug, Default)]
 struct V1Response<'a> {
     action: &'static str,
@@ -23,7 +23,7 @@ struct V1Response<'a> {
     index: u64,
 }
 
-/// Appends a change as a JSON object, as writers and watchers see it: a `SET` or a `DELETE`.
+/// Appends a change, a `SET` or a `DELETE`, as a JSON object, as writers and watchers see it.
 pub(crate) fn change(out: &mut dyn Sink, event: &Event) {
     let removes = match event.action {
         Action::Delete | Action::CompareAndDelete | Action::Expire => true,
@@ -59,7 +59,7 @@ pub(crate) fn change(out: &mut dyn Sink, event: &Event) {
     push(out, &shown);
 }
 
-/// Appends what a read found: a file as one object, a directory as the list of its nodes.
+/// Appends the result of a read: a file as one object, a directory as the list of its nodes.
 pub(crate) fn read(out: &mut dyn Sink, event: &Event, now_ns: i64) {
     let node = &event.node;
     if !node.dir {
@@ -76,8 +76,7 @@ pub(crate) fn read(out: &mut dyn Sink, event: &Event, now_ns: i64) {
     out.push(b']');
 }
 
-/// Converts a node to the object of a GET answer, with the whole seconds of its TTL that are left at
-/// `now_ns`.
+/// Converts a node to the object of a GET answer. Its TTL is the whole seconds left at `now_ns`.
 fn got(node: &Node, index: u64, now_ns: i64) -> V1Response<'_> {
     let left = |expires_ns: i64| expires_ns.saturating_sub(now_ns) / NANOS_PER_SECOND;
     V1Response {
@@ -92,7 +91,7 @@ fn got(node: &Node, index: u64, now_ns: i64) -> V1Response<'_> {
     }
 }
 
-/// Appends the GET answer for a file that is not in the tree: a member's record.
+/// Appends the GET answer for a member's record, which is not in the tree.
 pub(crate) fn push_record(out: &mut dyn Sink, key: &[u8], value: &[u8], index: u64) {
     let shown = V1Response { action: "GET", key, value, index, ..V1Response::default() };
     push(out, &shown);
@@ -111,7 +110,7 @@ fn value(node: &Node) -> &[u8] {
     node.value.as_deref().unwrap_or_default()
 }
 
-/// Appends an answer as a JSON object; optional fields that are empty, false or 0 are left out.
+/// Appends an answer as a JSON object.
 fn push(out: &mut dyn Sink, shown: &V1Response<'_>) {
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(shown.action.as_bytes());
@@ -137,7 +136,7 @@ fn push(out: &mut dyn Sink, shown: &V1Response<'_>) {
     out.push(b'}');
 }
 
-/// Appends `name` verbatim and `text` as a JSON string; nothing if the text is empty.
+/// Appends `name` verbatim and `text` as a JSON string, or nothing if the text is empty.
 fn push_text(out: &mut dyn Sink, name: &str, text: &[u8]) {
     if !text.is_empty() {
         out.extend_from_slice(name.as_bytes());
@@ -180,7 +179,7 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(line), expect);
     }
 
-    /// Covers the change that `tests/e2e/tests/v1` does not compare literally. That test compares all other changes.
+    /// Covers the only change that `tests/e2e/tests/v1` does not compare literally.
     #[test]
     fn a_change_has_its_date_and_a_second_less() {
         let mut line = Vec::new();

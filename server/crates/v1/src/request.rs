@@ -1,4 +1,4 @@
-//! Parses a v1 request: method, path and form to one value, or an error. Pure.
+//! Parses method, path and form of a v1 request into one value, or an error. Pure.
 
 use bytes::Bytes;
 use witan_api::v1::{self, error::ErrorCode};
@@ -28,19 +28,19 @@ pub(crate) enum V1Request {
     Watch {
         /// Absolute and clean.
         key: Bytes,
-        /// The first index that counts; `None` from now on.
+        /// The first index to watch; `None` means from now on.
         from: Option<u64>,
     },
     /// Reads the members as files.
     MachineRecords {
-        /// One of them; all, if none is named.
+        /// A member's name; `None` for all members.
         name: Option<Bytes>,
     },
-    /// The leader.
+    /// Reads the leader.
     Leader,
-    /// Client URLs of the members.
+    /// Reads the client URLs of the members.
     Machines,
-    /// Counters.
+    /// Reads statistics.
     Stats(V1Stats),
 }
 
@@ -57,14 +57,14 @@ pub(crate) struct V1Put {
     pub(crate) prev_value: Option<Bytes>,
 }
 
-/// The owner of the counters.
+/// The subject of the statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum V1Stats {
-    /// The member's.
+    /// This member.
     Member,
-    /// The leader's.
+    /// The leader.
     Leader,
-    /// The store's.
+    /// The store.
     Store,
 }
 
@@ -75,7 +75,7 @@ pub(crate) enum V1RequestError {
     Path,
     /// The path does not serve the method.
     Method,
-    /// A rule of the dialect is broken.
+    /// The request breaks a rule of the dialect.
     Rule(V1Error),
 }
 
@@ -106,8 +106,8 @@ impl V1Target {
     }
 }
 
-/// Returns the key that follows `prefix`: absolute, without a trailing slash, `/` for the root. `None`
-/// if the path is not `prefix` or below it.
+/// Returns the key after `prefix`: absolute, without a trailing slash, `/` for the root. `None` if the path is not `prefix` or
+/// below it.
 fn below(path: &[u8], prefix: &str) -> Option<Bytes> {
     let rest = path.strip_prefix(prefix.as_bytes())?;
     if !rest.is_empty() && !rest.starts_with(b"/") {
@@ -120,8 +120,7 @@ fn below(path: &[u8], prefix: &str) -> Option<Bytes> {
     Some(key.into())
 }
 
-/// Parses a request from its method, its decoded and cleaned path, its query, and its body if that is a
-/// form.
+/// Parses a request from its method, its decoded and cleaned path, its query, and its body if that is a form.
 pub(crate) fn parse(
     method: &str,
     path: &[u8],
@@ -157,8 +156,7 @@ fn rule(code: ErrorCode, cause: &'static str) -> V1RequestError {
     V1RequestError::Rule(V1Error::new(code, cause))
 }
 
-/// Returns the request of a GET for a key. Keys at `MACHINE_RECORDS` and one level below ask for the
-/// records of members.
+/// Returns the request of a GET for a key. `MACHINE_RECORDS` and the keys one level below it read the records of members.
 fn read(key: Bytes) -> V1Request {
     let Some(rest) = key.strip_prefix(v1::MACHINE_RECORDS.as_bytes()) else {
         return V1Request::Get { key };
@@ -173,8 +171,7 @@ fn read(key: Bytes) -> V1Request {
     }
 }
 
-/// Checks keyword, value and TTL, in this order, and builds the write; a request with two faults is
-/// refused for the first.
+/// Checks keyword, value and TTL, in this order, and builds the write. The error is the first one.
 fn put(key: Bytes, fields: &V1Fields) -> Result<V1Put, V1Error> {
     let refuse = |code| V1Error::new(code, "Set");
     if is_keyword(&key) {
@@ -192,13 +189,13 @@ fn put(key: Bytes, fields: &V1Fields) -> Result<V1Put, V1Error> {
     })
 }
 
-/// Whether the first part of a key is one of v1's reserved words (`KEYWORDS`).
+/// Returns whether the first segment of a key is one of v1's reserved words (`KEYWORDS`).
 fn is_keyword(key: &[u8]) -> bool {
     let first = key.split(|byte| *byte == b'/').nth(1).unwrap_or_default();
     v1::KEYWORDS.iter().any(|word| word.as_bytes() == first)
 }
 
-/// Parses a decimal number with or without a sign; `None` for anything else or out of range.
+/// Parses a decimal number with an optional sign; `None` for anything else or out of range.
 fn number(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }

@@ -1,5 +1,4 @@
-//! Errors of `/v2/keys`: maps errors of the tree and of the node to v2 numbers and texts. The table
-//! itself is in the api crate.
+//! Errors of `/v2/keys`: maps errors of the tree and of the node to v2 codes and texts. The api crate has the table of codes.
 
 use bytes::Bytes;
 use witan_api::v2::{auth::INSUFFICIENT, error::ErrorCode};
@@ -12,14 +11,14 @@ use witan_node::{NodeError, ProposeError};
 pub struct V2Error {
     /// The error's code.
     pub code: ErrorCode,
-    /// The cause, in pieces that share the memory of values; bytes, because paths are bytes.
+    /// The cause in pieces, which share the memory of values. Bytes, because paths are bytes.
     pub cause: Vec<Bytes>,
-    /// The store's index, 0 if the store was not asked.
+    /// The store's index; 0 if the request did not reach the store.
     pub(crate) index: u64,
 }
 
 impl V2Error {
-    /// Creates an error that was found before the store was asked; its index is 0.
+    /// Creates an error for a request that did not reach the store, so its index is 0.
     pub fn before_store(code: ErrorCode, cause: impl Into<Bytes>) -> Self {
         Self { code, cause: vec![cause.into()], index: 0 }
     }

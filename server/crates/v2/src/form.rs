@@ -1,5 +1,4 @@
-//! URL queries and form bodies, decoded to the few fields that `/v2/keys` knows. Which values are
-//! acceptable is `parse`'s business.
+//! URL queries and form bodies, decoded to the few fields that `/v2/keys` knows. `parse` validates the values.
 
 use bytes::Bytes;
 
@@ -45,29 +44,28 @@ pub(crate) const NAMES: [(&str, V2Field); 14] = [
 ];
 
 impl V2Field {
-    /// The parameter's name.
     pub(crate) fn name(self) -> &'static str {
         NAMES[self as usize].0
     }
 }
 
-/// First value of each known parameter.
+/// The first value of each known parameter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct V2Fields {
     values: [Option<Bytes>; NAMES.len()],
 }
 
 impl V2Fields {
-    /// The first value given for a parameter; `None` if it was not given.
+    /// Returns the first value of a parameter; `None` if it is missing.
     pub(crate) fn get(&self, field: V2Field) -> Option<&Bytes> {
         self.values[field as usize].as_ref()
     }
 
-    /// Parses form-encoded text (a body or a query) into the fields. A field that has a value keeps it:
-    /// the body is parsed before the query. Names are case sensitive; unknown names are ignored.
+    /// Parses form-encoded text (a body or a query) into the fields. A field that is already set keeps its value, because the
+    /// body is parsed before the query. Names are case-sensitive; unknown names are ignored.
     ///
-    /// After an error the remaining pairs are still parsed. As in Go, the error is that of the last
-    /// semicolon, or else that of the first bad escape.
+    /// After an error, the remaining pairs are still parsed. As in Go, the error is that of the last semicolon, else of the
+    /// first bad escape.
     pub(crate) fn read(&mut self, text: &[u8]) -> Result<(), String> {
         let mut fault = None;
         for pair in text.split(|&b| b == b'&') {
@@ -82,8 +80,7 @@ impl V2Fields {
         fault.map_or(Ok(()), Err)
     }
 
-    /// Stores the value of one `name=value` pair unless its field has one; unknown names are ignored.
-    /// The error is Go's text for a bad escape.
+    /// Stores the value of one `name=value` pair, unless its field is set or unknown. The error is Go's text for a bad escape.
     fn read_pair(&mut self, pair: &[u8]) -> Result<(), String> {
         if pair.is_empty() {
             return Ok(());
@@ -104,7 +101,7 @@ impl V2Fields {
     }
 }
 
-/// Decodes `%XX` escapes and `+` as a space; the error is Go's text for the first bad escape.
+/// Decodes `%XX` escapes, and `+` as a space. The error is Go's text for the first bad escape.
 fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
     path::unescape(text, Plus::IsSpace)
         .map_err(|bad| format!("invalid URL escape {}", text::quote(bad)))

@@ -1,5 +1,5 @@
-//! The dialect's parsers for `tests/fuzz`; built with the feature `fuzz` alone. Private types are returned as public ones
-//! or as text.
+//! The dialect's parsers for `tests/fuzz`; only built with the feature `fuzz`. Private types are returned as public types or
+//! text.
 
 use bytes::Bytes;
 use witan_tree::WriteMethod;
@@ -10,7 +10,7 @@ use crate::{
     parse::{self, WaitParameter},
 };
 
-/// The parameters of a form or query, in the order of their table, and the parse error.
+/// Returns the parameters of a form or query, in the order of their table, and the parse error.
 pub fn fields(text: &[u8]) -> (Vec<(&'static str, Bytes)>, Option<String>) {
     let mut fields = V2Fields::default();
     let fault = fields.read(text).err();
@@ -20,7 +20,7 @@ pub fn fields(text: &[u8]) -> (Vec<(&'static str, Bytes)>, Option<String>) {
     (given.collect(), fault)
 }
 
-/// Parses a v2 write to its operation; the error is code and cause.
+/// Parses a v2 write into its operation. The error is code and cause.
 pub fn v2_write(
     method: &[u8],
     path: Bytes,
@@ -38,14 +38,14 @@ pub fn v2_write(
     Ok(parse::mutation(write, path, params, now_ns))
 }
 
-/// Parses the parameters of a v2 read and returns them as text; the error is code and cause.
+/// Parses the parameters of a v2 read and returns them as text. The error is code and cause.
 pub fn v2_read(query: &[u8]) -> Result<String, (u16, Bytes)> {
     parse::params(WaitParameter::Allowed, query, None)
         .map(|params| format!("{params:?}"))
         .map_err(|error| (error.code.code(), error.cause.concat().into()))
 }
 
-/// Parses the body of a membership change to its peer URLs, unchecked.
+/// Parses the body of a membership change into its peer URLs, without validating them.
 pub fn members_body(body: &[u8]) -> Result<Vec<String>, String> {
     body::decode(body)
 }

@@ -1,4 +1,4 @@
-//! The `X-` headers of the v2 dialect and which answers carry them.
+//! The `X-` headers of the v2 dialect.
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -13,8 +13,7 @@ use witan_node::Node;
 
 use super::error::V2Error;
 
-/// Begins a response of `/v2/keys`, `/v2/members` or `/v2/auth`, with the id of the cluster as a
-/// header.
+/// Begins a response of `/v2/keys`, `/v2/members` or `/v2/auth`, with the cluster id as a header.
 pub(crate) fn build(node: &Node, status: StatusCode) -> HttpResponseBuilder {
     let mut builder = HttpResponse::build(status);
     builder.insert_header((v2::CLUSTER_ID_HEADER, ids::hex(node.identity().cluster_id)));
@@ -33,7 +32,7 @@ pub fn success(node: &Node, status: StatusCode, index: u64) -> HttpResponseBuild
     builder
 }
 
-/// Builds a response of `/v2/members` or `/v2/auth` with `value` as JSON and a newline.
+/// Builds a response of `/v2/members` or `/v2/auth`: `value` as JSON and a newline.
 pub(crate) fn json_response(
     ctx: &Context,
     request: &HttpRequest,
@@ -47,7 +46,7 @@ pub(crate) fn json_response(
         .body(reply::framed(request, json))
 }
 
-/// Builds the response to an error of `/v2/keys`, with the error's index as a header and its JSON body.
+/// Builds the error response of `/v2/keys`, with the error's index as a header and its JSON as the body.
 pub async fn failure(ctx: &Context, request: &HttpRequest, error: V2Error) -> HttpResponse {
     let status = StatusCode::from_u16(error.code.status()).expect("the table holds real statuses");
     let mut response = build(&ctx.node, status);

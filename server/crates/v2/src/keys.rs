@@ -1,5 +1,4 @@
-//! `/v2/keys`: reads, writes and the start of watches. `parse` checks parameters and builds the operation of a
-//! write.
+//! `/v2/keys`: executes reads and writes and starts watches. `parse` validates parameters and builds the operation of a write.
 
 use std::time::Instant;
 
@@ -30,23 +29,23 @@ use super::{
     render, watch,
 };
 
-/// Limits log lines that any client can cause.
+/// Limits log lines that any client can trigger.
 static IGNORED_BODIES: LogLimit = LogLimit::new();
 static FAILED_REQUESTS: LogLimit = LogLimit::new();
 
 /// The meaning of a method for keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
-    /// Read.
+    /// Reads a node.
     Get,
-    /// Read the headers alone.
+    /// Reads a node but returns only the headers.
     Head,
-    /// Change.
+    /// Changes a node.
     Write(WriteMethod),
 }
 
 impl Intent {
-    /// Returns the meaning of a method; `None` for a method that `/v2/keys` does not serve.
+    /// Returns the meaning of a method; `None` if `/v2/keys` does not serve it.
     fn of(method: &Method) -> Option<Self> {
         match method.as_str() {
             "GET" => Some(Self::Get),
@@ -58,7 +57,7 @@ impl Intent {
         }
     }
 
-    /// Returns the label `method` under which this request is counted.
+    /// Returns the value of the label `method` under which the request is counted.
     fn metric_label(self, params: &Params) -> HttpMethod {
         match self {
             Self::Get if params.quorum => HttpMethod::QuorumGet,
@@ -70,7 +69,7 @@ impl Intent {
         }
     }
 
-    /// Returns whether this request counts as a read or as a write.
+    /// Returns whether the request counts as a read or a write.
     fn key_operation(self) -> KeyOperation {
         match self {
             Self::Get | Self::Head => KeyOperation::Read,
@@ -78,7 +77,7 @@ impl Intent {
         }
     }
 
-    /// Returns whether `wait=true` is allowed, which it is on GET alone.
+    /// Returns whether `wait=true` is allowed: only on GET.
     fn wait_parameter(self) -> WaitParameter {
         match self {
             Self::Get => WaitParameter::Allowed,
@@ -86,7 +85,7 @@ impl Intent {
         }
     }
 
-    /// Whether the body of a request is read as a form: on PUT and POST.
+    /// Returns whether the request's body is read as a form: on PUT and POST.
     fn reads_form(self) -> bool {
         match self {
             Self::Write(WriteMethod::Put | WriteMethod::Post) => true,
@@ -120,8 +119,7 @@ pub(super) async fn handle(
     }
 }
 
-/// Parses, authorizes, executes and measures a request. A watch counts as received, but not as
-/// answered.
+/// Parses, authorizes, executes and measures a request. A watch counts as received, but not as answered.
 async fn serve(
     ctx: &Context,
     request: &HttpRequest,
@@ -136,7 +134,7 @@ async fn serve(
         write: matches!(intent, Intent::Write(_)),
         recursive: params.recursive,
     };
-    // as in etcd with the final slash: `/app/*` matches `/app/`
+    // as in etcd, access is checked with the final slash: `/app/*` matches `/app/`
     let sent = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
     if !basic_auth::authorize_key(ctx, request, sent, wish).await? {
         return Err(ReadRefused::Unauthorized.into());
@@ -159,8 +157,8 @@ async fn serve(
     answer
 }
 
-/// Parses what a request asks for and its parameters, from the query and a form body. `None` for a
-/// method that `/v2/keys` does not serve.
+/// Parses the intent and parameters of a request from its query and form body. `None` for a method that `/v2/keys` does not
+/// serve.
 pub async fn intent(
     ctx: &Context,
     request: &HttpRequest,
@@ -177,8 +175,8 @@ pub async fn intent(
     Ok(Some((intent, ctx.blocking.run_if(large, read).await??)))
 }
 
-/// Executes an authorized request: a quorum read, a watch, a read of this member's state or a write.
-/// With `quorum`, a GET ignores `wait`. `sent` is the key as the client sent it; access is checked against it.
+/// Executes an authorized request: a quorum read, a watch, a read of this member's state, or a write. With `quorum`, a GET
+/// ignores `wait`. `sent` is the key as the client sent it, against which access is checked.
 async fn execute(
     ctx: &Context,
     request: &HttpRequest,
@@ -197,7 +195,7 @@ async fn execute(
     }
 }
 
-/// Returns the key in the tree that a path names: absolute, without trailing slash, `/` for the root.
+/// Returns the tree key that a path names: absolute, without trailing slash, `/` for the root.
 fn key(path: &[u8]) -> Bytes {
     let rest = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
     let rest = rest.strip_suffix(b"/").unwrap_or(rest);
@@ -208,7 +206,7 @@ fn key(path: &[u8]) -> Bytes {
     }
 }
 
-/// Reads the form body of a PUT or POST; `None` without one. As in etcd, other bodies are ignored.
+/// Reads the form body of a PUT or POST; `None` if there is none. As in etcd, other bodies are ignored.
 async fn form(
     intent: Intent,
     request: &HttpRequest,
@@ -245,8 +243,8 @@ async fn form(
     }
 }
 
-/// Answers with a node: linearizable with `quorum`, else from this member's state. Counts
-/// the read; a large listing waits for a permit and is built on another thread.
+/// Answers with a node: linearizable with `quorum`, else from this member's state. Counts the read. A large listing waits for a
+/// permit and is built on another thread.
 async fn get(
     ctx: &Context,
     request: &HttpRequest,
@@ -272,8 +270,7 @@ async fn get(
     Ok(answer.body(body))
 }
 
-/// Proposes a write and answers with its event, or with the action alone if `noValueOnSuccess` asks for
-/// that.
+/// Proposes a write and answers with its event, or only with the action if `noValueOnSuccess` is set.
 pub async fn write(
     ctx: &Context,
     request: &HttpRequest,
@@ -302,7 +299,7 @@ pub async fn write(
     Ok(answer.body(body))
 }
 
-/// Returns the status of a write: 201 for an event that created a node, else 200.
+/// Returns the status of a write: 201 if it created a node, else 200.
 fn status(event: &Event) -> StatusCode {
     match event.action {
         Action::Create => StatusCode::CREATED,

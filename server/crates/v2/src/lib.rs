@@ -1,9 +1,7 @@
-//! The v2 dialect of etcd 2.2 to 3.5: `/v2/keys`, `/v2/members`, `/v2/machines`, `/v2/stats`,
-//! `/v2/auth`.
+//! The v2 dialect of etcd 2.2 to 3.5: `/v2/keys`, `/v2/members`, `/v2/machines`, `/v2/stats`, `/v2/auth`.
 //!
-//! Reading order: `form` → `parse` (the request and its operation) → `keys` (execution) → `watch` → `render`,
-//! `error`, `headers` (the answer) → `members`, `stats`, `auth`. All are pure except `keys`, `watch`, `members`,
-//! `stats` and `auth`.
+//! Reading order: `form` → `parse` (the request and its operation) → `keys` (execution) → `watch` → `render`, `error`,
+//! `headers` (the answer) → `members`, `stats`, `auth`. Everything up to `headers` is pure except `keys` and `watch`.
 
 mod auth;
 pub mod error;
@@ -22,7 +20,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use witan_api::access::V2Resource;
 use witan_dialect::{Context, reply};
 
-/// Returns the methods that a resource serves, as `Allow` lists them.
+/// Returns the methods that a resource serves, in the format of `Allow`.
 fn methods(resource: V2Resource) -> &'static str {
     match resource {
         V2Resource::Keys => "HEAD,GET,PUT,POST,DELETE",
@@ -33,14 +31,13 @@ fn methods(resource: V2Resource) -> &'static str {
     }
 }
 
-/// Returns what follows `prefix` in a path: empty or beginning with `/`. `None` if the path is not
-/// `prefix` or below it.
+/// Returns the part of a path after `prefix`: empty or beginning with `/`. `None` if the path is not `prefix` or below it.
 fn below<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     path.strip_prefix(prefix)
         .filter(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// Answers a request for one of v2's resources, whose sender was authorized, and drains its body.
+/// Answers a request for one of v2's resources, and drains its body. The caller has authorized the sender.
 pub async fn handle(
     ctx: &Context,
     resource: V2Resource,

@@ -1,5 +1,5 @@
-//! Parses the parameters of a `/v2/keys` request, validated in etcd's order, so that a request with
-//! two errors gets the same one, and builds the operation of a write from them. Pure.
+//! Parses the parameters of a `/v2/keys` request and builds the operation of a write from them. Validates in etcd's order, so
+//! that a request with two errors gets the same one. Pure.
 
 use bytes::Bytes;
 use witan_api::v2::error::ErrorCode;
@@ -14,45 +14,44 @@ use super::{
 /// The parameters of one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params {
-    /// New value; empty when not given.
+    /// The new value; empty if not given.
     pub value: Bytes,
-    /// Condition; never empty.
+    /// The expected value; never empty.
     pub(crate) prev_value: Option<Bytes>,
-    /// Condition; never 0.
+    /// The expected index; never 0.
     pub(crate) prev_index: Option<u64>,
-    /// Condition.
+    /// Whether the key must exist.
     pub(crate) prev_exist: Option<bool>,
-    /// Seconds to live.
+    /// The TTL in seconds.
     pub(crate) ttl: Option<u64>,
-    /// Keep the value and notify no watcher.
+    /// Keep the value, and do not notify watchers.
     pub(crate) refresh: bool,
     /// The node is a directory.
     pub dir: bool,
-    /// All levels below.
+    /// Includes everything below.
     pub recursive: bool,
     /// Read through the quorum.
     pub(crate) quorum: bool,
     /// Watch.
     pub wait: bool,
-    /// Stream events instead of waiting for one.
+    /// Stream events instead of returning one.
     pub(crate) stream: bool,
-    /// First index to watch; `None` for from now on.
+    /// The first index to watch; `None` means from now on.
     pub(crate) wait_index: Option<u64>,
-    /// Answer a write with its action alone.
+    /// Answer a write with only its action.
     pub(crate) no_value_on_success: bool,
 }
 
-/// Whether `wait` may be given.
+/// Whether `wait` is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitParameter {
     /// On GET.
     Allowed,
-    /// On everything else.
+    /// On all other methods.
     Refused,
 }
 
-/// Parses the parameters of a query and of a form, if one was read. Values and errors of the form come
-/// first.
+/// Parses the parameters of a query and a form, if there is one. The form's values and errors take precedence.
 pub fn params(
     waiting: WaitParameter,
     query: &[u8],
@@ -67,7 +66,7 @@ pub fn params(
     validate(waiting, &fields)
 }
 
-/// Converts the fields to parameters; the first fault in etcd's order is the error.
+/// Converts the fields to parameters. The error is the first one in etcd's order.
 fn validate(waiting: WaitParameter, fields: &V2Fields) -> Result<Params, V2Error> {
     let prev_index = index(fields, V2Field::PrevIndex)?;
     let wait_index = index(fields, V2Field::WaitIndex)?;
@@ -125,8 +124,7 @@ fn validate(waiting: WaitParameter, fields: &V2Fields) -> Result<Params, V2Error
     })
 }
 
-/// Parses an index: `None` if it is 0 or not given; `IndexNotNumber` if it is empty, anything but decimal digits, or
-/// does not fit into 64 bits.
+/// Parses an index; `None` if it is 0 or missing; `IndexNotNumber` if it is not a decimal number of at most 64 bits.
 fn index(fields: &V2Fields, field: V2Field) -> Result<Option<u64>, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(None);
@@ -141,13 +139,13 @@ fn index(fields: &V2Fields, field: V2Field) -> Result<Option<u64>, V2Error> {
     }
 }
 
-/// Parses a boolean; false if absent, `InvalidField` if the text is not a boolean.
+/// Parses a boolean; false if it is missing, `InvalidField` if it is invalid.
 fn flag(fields: &V2Fields, field: V2Field) -> Result<bool, V2Error> {
     Ok(boolean(fields, field, "\"")?.unwrap_or(false))
 }
 
-/// Parses a boolean as Go's `ParseBool` does; `None` if absent. The error
-/// has `quote` around the name of the field, which etcd does for some fields only.
+/// Parses a boolean like Go's `ParseBool`; `None` if it is missing. The error puts `quote` around the field's name, which etcd
+/// does only for some fields.
 fn boolean(fields: &V2Fields, field: V2Field, quote: &str) -> Result<Option<bool>, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(None);
@@ -159,7 +157,7 @@ fn boolean(fields: &V2Fields, field: V2Field, quote: &str) -> Result<Option<bool
     })
 }
 
-/// Builds the tree operation of a write to `path` (cleaned, absolute), whose TTL counts from `now_ns`.
+/// Builds the tree operation of a write to `path` (cleaned, absolute). The TTL counts from `now_ns`.
 pub(crate) fn mutation(
     write: WriteMethod,
     path: Bytes,
@@ -173,7 +171,7 @@ pub(crate) fn mutation(
     TreeOperation::choose(write, params.prev_exist, below, asked)
 }
 
-/// Returns when a TTL ends, in Unix nanoseconds; a TTL beyond the range of the clock saturates.
+/// Returns when a TTL ends, in Unix nanoseconds, saturating at the range of the clock.
 fn expiration(now_ns: i64, ttl_seconds: u64) -> i64 {
     const NANOS_PER_SECOND: i64 = 1_000_000_000;
     let seconds = i64::try_from(ttl_seconds).unwrap_or(i64::MAX);
@@ -193,7 +191,7 @@ mod tests {
         )
     }
 
-    /// Cases that the record of etcd's answers lacks; `tests/e2e/tests/pairs` sends the recorded ones.
+    /// Cases that are missing from the recording of etcd's answers; `tests/e2e/tests/pairs` sends the recorded ones.
     #[test]
     fn refusals_are_as_observed() {
         for (query, code, cause) in [

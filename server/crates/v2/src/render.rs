@@ -1,5 +1,5 @@
-//! Events as JSON lines, byte for byte as etcd's encoder writes them. By hand, because keys and
-//! values are bytes that need not be text; the shape itself is described in the api crate.
+//! Renders events as JSON lines, byte for byte like etcd's encoder. Written by hand, because keys and values are bytes that
+//! need not be text. The api crate describes the shape.
 
 use witan_gocompat::{
     json,
@@ -19,20 +19,20 @@ pub fn event(out: &mut dyn Sink, event: &Event) {
     out.extend_from_slice(b"}\n");
 }
 
-/// Appends an event's action alone and a newline, for writes with `noValueOnSuccess`.
+/// Appends only an event's action and a newline, for writes with `noValueOnSuccess`.
 pub(crate) fn bare(out: &mut dyn Sink, event: &Event) {
     push_action(out, event.action);
     out.extend_from_slice(b"}\n");
 }
 
-/// Begins the object of an event with its action; the object stays open.
+/// Begins the object of an event with its action, and leaves it open.
 fn push_action(out: &mut dyn Sink, action: Action) {
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(action.name().as_bytes());
     out.push(b'"');
 }
 
-/// Appends a node as a JSON object with the nodes below it; fields that it does not have are left out.
+/// Appends a node as a JSON object, including the nodes below it. Absent fields are omitted.
 fn push_node(out: &mut dyn Sink, node: &Node) {
     let mut comma: &[u8] = b"";
     let mut push_name = |out: &mut dyn Sink, name: &str| {

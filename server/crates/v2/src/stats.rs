@@ -19,10 +19,10 @@ use witan_node::{FollowerCounts, Node};
 use witan_replica::replica::Role;
 use witan_tree::WriteCounts;
 
-/// The shortest of no latencies, as in etcd.
+/// The minimum of an empty set of latencies, as in etcd.
 const NO_LATENCY_MS: f64 = 9_223_372_036_854_775_808.0;
 
-/// Answers `/v2/stats/self`: role, leader and append traffic of this member.
+/// Answers `/v2/stats/self` with role, leader and append traffic of this member.
 pub(super) fn of_self(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let node = &ctx.node;
     let identity = node.identity();
@@ -52,8 +52,7 @@ fn state(role: Role) -> &'static str {
     }
 }
 
-/// Returns the leader's id and since when this member has seen it lead; no id and Go's zero time
-/// without a leader.
+/// Returns the leader's id and since when this member has known it as leader. Without a leader, an empty id and Go's zero time.
 fn leader_info(node: &Node) -> LeaderInfo {
     match (node.status().leader, node.leader_since_ns()) {
         (MemberId::NONE, _) | (_, 0) => LeaderInfo {
@@ -69,7 +68,7 @@ fn leader_info(node: &Node) -> LeaderInfo {
     }
 }
 
-/// Answers `/v2/stats/leader` with the leader's counts of its followers; 403 on all other members.
+/// Answers `/v2/stats/leader` with the leader's counts for its followers; 403 on all other members.
 pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let id = ctx.node.identity().member_id;
     if ctx.node.status().role != Role::Leader {
@@ -87,7 +86,7 @@ pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     answer(request, StatusCode::OK, &stats)
 }
 
-/// Converts the counts of a follower; without a measured round trip the minimum is `NO_LATENCY_MS`.
+/// Converts a follower's counts. Without a measured round trip, the minimum is `NO_LATENCY_MS`.
 fn follower(counts: &FollowerCounts) -> FollowerStats {
     let trips = &counts.trips;
     FollowerStats {
@@ -105,7 +104,7 @@ fn follower(counts: &FollowerCounts) -> FollowerStats {
     }
 }
 
-/// Answers `/v2/stats/store`: counts of operations on the v2 tree, and of watchers.
+/// Answers `/v2/stats/store` with the counts of operations on the v2 tree, and of watchers.
 pub(super) async fn of_store(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let node = &ctx.node;
     let counts = match node.view().await {

@@ -1,9 +1,8 @@
-//! Long polls and streams on `/v2/keys`. A watch is a cursor into the tree's history; no events are
-//! queued for it. It sends the next matching event and reads on only when the client has taken it.
-//! If there is none, it sleeps until the node wakes it.
+//! Long polls and streams on `/v2/keys`. A watch is a cursor into the tree's history, so no events are queued for it. It sends
+//! the next matching event, and reads on when the client has taken it. If there is none, it sleeps until the node wakes it.
 //!
-//! Ends with the first event (unless it streams), with the process, with the client, or when the
-//! client is so slow that the history no longer holds what comes next.
+//! A watch ends with its first event (unless it streams), with the process, with the client, or when the history no longer
+//! holds the client's next event.
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use bytes::Bytes;
@@ -22,8 +21,8 @@ use witan_tree::{Event, Tree, TreeError, Watch, limits::TREE_HISTORY_EVENTS};
 
 use super::{error::V2Error, headers, parse::Params, render};
 
-/// Registers a watch on `key` and begins the answer, whose headers go out at once. An error if the
-/// history no longer holds the first index.
+/// Registers a watch on `key` and begins the answer, whose headers are sent at once. An error if the history no longer holds
+/// the first index.
 pub async fn open(
     ctx: &Context,
     request: &HttpRequest,
@@ -31,7 +30,7 @@ pub async fn open(
     params: &Params,
 ) -> Result<HttpResponse, V2Error> {
     let mut watch = Watch { path: key, recursive: params.recursive, registered: 0 };
-    // the view is taken after the registration, so that no event is missed
+    // take the view after registering, so that no event is missed
     let node = &ctx.node;
     let waiter = node.watch(watch.clone())?;
     let view = node.view().await?;
@@ -43,7 +42,7 @@ pub async fn open(
         idle: false,
     };
     let first = cursor.next(&view.machine.tree)?;
-    drop(view); // a live view makes the next writes copy
+    drop(view); // holding the view would make the next writes copy
     let stream = params.stream;
     let cursor = WatchBody {
         node: node.clone(),
@@ -71,17 +70,17 @@ pub async fn open(
 struct WatchCursor {
     watch: Watch,
     from: u64,
-    /// The last read found no matching event.
+    /// Whether the last read found no matching event.
     idle: bool,
 }
 
 impl WatchCursor {
-    /// Returns the next matching event and moves past it; `None` if there is none yet, an error if the
-    /// history no longer holds it.
+    /// Returns the next matching event and advances past it; `None` if there is none yet; an error if the history no longer
+    /// holds it.
     fn next(&mut self, tree: &Tree) -> Result<Option<Event>, TreeError> {
         let oldest = oldest(tree);
         if self.idle && self.from < oldest {
-            // More changes than the history holds may happen between two events that match.
+            // Between two matching events, there can be more changes than the history holds.
             self.from = oldest;
         }
         let found = tree.next_event(&self.watch, self.from)?;
@@ -94,7 +93,7 @@ impl WatchCursor {
     }
 }
 
-/// Returns the index of the oldest event that a full history holds.
+/// Returns the index of the oldest event in a full history.
 fn oldest(tree: &Tree) -> u64 {
     (tree.index() + 1).saturating_sub(TREE_HISTORY_EVENTS as u64)
 }
@@ -111,13 +110,13 @@ struct WatchBody {
     stream: bool,
     ended: bool,
     answers: Option<MemoryBudget>,
-    /// Reservation of the previous line, which was sent when the next one is requested.
+    /// Reservation of the previous line. The next line is requested when the previous one was sent.
     reservation: ResponseReservation,
 }
 
 impl WatchBody {
-    /// Waits for the next event and renders its line; `None` ends the answer. An error if the client's
-    /// budget for answers is used up.
+    /// Waits for the next event and renders its line; `None` at the end of the answer. An error if the client's budget for
+    /// answers is used up.
     async fn next_line(&mut self) -> Option<Result<Bytes, ResponseBudgetExceeded>> {
         self.reservation = ResponseReservation::NotNeeded;
         if self.ended {
@@ -140,8 +139,8 @@ impl WatchBody {
         Some(Ok(line.bytes.into()))
     }
 
-    /// Waits for the next matching event. `None` if the process stops, the client disconnects or the
-    /// history no longer holds what comes next.
+    /// Waits for the next matching event. `None` if the process stops, the client disconnects, or the history no longer holds
+    /// the next event.
     async fn next_event(&mut self) -> Option<Event> {
         loop {
             if self.cursor.idle {

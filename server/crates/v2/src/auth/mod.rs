@@ -1,9 +1,7 @@
-//! `/v2/auth`: enabling, users and roles with etcd 3.4's answers. The users are also v3's.
+//! `/v2/auth`: enabling, users and roles, answered like etcd 3.4. The users are also v3's.
 //!
-//! `witan_api::access` lists the access that each route requires.
-//!
-//! Reading order: `api::basic_auth` (the caller) → this file (the resource) → `users`, `roles`. Changes are executed by
-//! `witan_machine::auth::path_permissions`.
+//! Reading order: `api::basic_auth` (the caller) → this file (the resource) → `users`, `roles`. `witan_api::access` lists the
+//! access that each route requires; `witan_machine::auth::path_permissions` executes the changes.
 
 mod roles;
 mod users;
@@ -109,8 +107,7 @@ enum AuthResource<'a> {
 }
 
 impl<'a> AuthResource<'a> {
-    /// Returns the resource that a path names; `None` if the path has too many parts or is not below
-    /// `/v2/auth`.
+    /// Returns the resource that a path names; `None` if the path is not below `/v2/auth` or has too many segments.
     fn of(path: &'a str) -> Option<Self> {
         if path == ENABLE {
             return Some(Self::Enable);
@@ -130,7 +127,7 @@ impl<'a> AuthResource<'a> {
         }
     }
 
-    /// Returns the methods that the resource serves, as `Allow` lists them.
+    /// Returns the methods that the resource serves, in the format of `Allow`.
     fn methods(self) -> &'static str {
         match self {
             Self::Users | Self::Roles => LIST,
@@ -159,8 +156,7 @@ pub(super) async fn handle(
     })
 }
 
-/// Executes a request on a resource. The caller has checked that the user may access it, and that the resource serves
-/// the method.
+/// Executes a request on a resource. The caller has checked the access and the method.
 async fn serve(
     ctx: &Context,
     request: &HttpRequest,
@@ -207,8 +203,8 @@ where
         .finish())
 }
 
-/// Reads a body, which has at most as many bytes as a message of v3, and parses its first JSON value, a long one on another
-/// thread. As in etcd, bytes after it are ignored, and `null` is an empty object.
+/// Reads a body and parses its first JSON value, a long one on another thread. As in etcd, bytes after the value are ignored,
+/// and `null` is an empty object. The size limit is that of a v3 message.
 async fn body<T: DeserializeOwned + Default + Send + 'static>(
     ctx: &Context,
     payload: &mut web::Payload,
@@ -220,7 +216,7 @@ async fn body<T: DeserializeOwned + Default + Send + 'static>(
     parsed.ok_or_else(|| AuthHttpError::bad(INVALID_JSON))
 }
 
-/// Parses the first JSON value of a body; `None` if it is no object of this type.
+/// Parses the first JSON value of a body; `None` if it is not an object of this type.
 fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> Option<T> {
     let mut values = serde_json::Deserializer::from_slice(body).into_iter();
     match values.next()? {

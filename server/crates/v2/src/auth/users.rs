@@ -19,7 +19,7 @@ use witan_machine::{
 use super::{AuthHttpError, body, roles};
 use crate::headers::json_response;
 
-/// Lists users. Roles that do not exist are left out.
+/// Lists users with their roles, except roles that do not exist.
 pub(super) async fn list(
     ctx: &Context,
     request: &HttpRequest,
@@ -43,8 +43,7 @@ pub(super) async fn list(
     ))
 }
 
-/// Shows a user with the patterns of its roles, from this member's state; 404 if the user or one of its roles does not
-/// exist. The caller has checked the access.
+/// Answers with a user and the patterns of its roles, from this member's state; 404 if the user or one of its roles is missing.
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
@@ -63,9 +62,9 @@ pub(super) async fn get(
     Ok(json_response(ctx, request, StatusCode::OK, &user))
 }
 
-/// Creates the user if the body has roles, or grants and revokes nothing and the user is missing; else changes its
-/// roles and password. The body must name `name` too. As in etcd 201 only for a user created without roles, else 200.
-/// Waits for the hash of a password; the caller has checked the access.
+/// Creates the user if the body has roles, or if it grants and revokes nothing and the user is missing. Otherwise changes the
+/// user's roles and password. The body must contain the same name. As in etcd, only creation without roles returns 201,
+/// everything else 200.
 pub(super) async fn put(
     ctx: &Context,
     request: &HttpRequest,
@@ -88,7 +87,6 @@ pub(super) async fn put(
     let known = ctx.node.view().await?.machine.auth.user(name).is_some();
     let creates = !changes && (!given.is_empty() || !known);
     if creates {
-        // as in etcd, a user created with roles is answered with 200
         let status = match given.is_empty() {
             true => StatusCode::CREATED,
             false => StatusCode::OK,
@@ -115,8 +113,7 @@ pub(super) async fn put(
     Ok(json_response(ctx, request, StatusCode::OK, &user))
 }
 
-/// Creates a user with a hashed password; the user root always gets the role root. An empty password is
-/// an error (400).
+/// Creates a user with a hashed password. The user root always gets the role root. An empty password is an error (400).
 async fn create(
     ctx: &Context,
     request: &HttpRequest,
@@ -142,8 +139,7 @@ async fn create(
     Ok(User { user: name, roles })
 }
 
-/// Returns the bcrypt hash of a password, through the queue of its sender; 400 for one that is too long, 503 while too
-/// many wait.
+/// Returns the bcrypt hash of a password; 400 if it is too long, 503 if too many requests wait for a hash.
 async fn hash(
     ctx: &Context,
     sender: PasswordSource<'_>,

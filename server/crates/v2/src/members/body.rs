@@ -14,8 +14,8 @@ use super::{MembersHttpError, peer_url};
 
 const FIELD: &str = "peerURLs";
 
-/// Reads a body, of no more than a worker reads inline, and returns its peer URLs, checked and sorted. An error if
-/// there are none or they exceed `LONG_TEXT_BYTES_MAX` together.
+/// Reads a body of limited size and returns its peer URLs, validated and sorted. An error if there are none or they exceed
+/// `LONG_TEXT_BYTES_MAX` in total.
 pub(super) async fn peer_urls(
     request: &HttpRequest,
     payload: &mut web::Payload,
@@ -45,8 +45,7 @@ fn bad(message: String) -> MembersHttpError {
     MembersHttpError(StatusCode::BAD_REQUEST, message)
 }
 
-/// Refuses (415) a media type other than JSON. As in etcd, the case of letters is ignored only if
-/// parameters follow the type.
+/// Refuses (415) a media type other than JSON. As in etcd, case is ignored only if parameters follow the type.
 fn check_media_type(given: &str) -> Result<(), MembersHttpError> {
     let media_type = match given.split_once(';') {
         Some((media_type, _)) => media_type.trim().to_ascii_lowercase(),
@@ -62,8 +61,7 @@ fn check_media_type(given: &str) -> Result<(), MembersHttpError> {
     ))
 }
 
-/// Parses `peerURLs`, in any case of letters, from a JSON body; empty if missing or `null`. The error
-/// is the text of Go's decoder.
+/// Parses `peerURLs`, case-insensitively, from a JSON body; empty if missing or `null`. The error is the text of Go's decoder.
 pub(crate) fn decode(body: &[u8]) -> Result<Vec<String>, String> {
     json::check(body)?;
     let text = String::from_utf8_lossy(body);
@@ -89,8 +87,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<Vec<String>, String> {
     Ok(urls)
 }
 
-/// Converts a JSON value to a list of strings as Go does: `null` is an empty list, and inside of one an
-/// empty string.
+/// Converts a JSON value to a list of strings as Go does: `null` is an empty list, and as an element an empty string.
 fn strings(value: Value) -> Result<Vec<String>, String> {
     let mismatch = |value: &Value, wanted: &str| {
         let kind = kind(value);
@@ -129,7 +126,7 @@ fn kind(value: &Value) -> &'static str {
 mod tests {
     use super::*;
 
-    /// Cases that the record of etcd's answers lacks; `tests/e2e/tests/pairs` sends the recorded ones.
+    /// Cases that are missing from the recording of etcd's answers; `tests/e2e/tests/pairs` sends the recorded ones.
     #[test]
     fn type_mismatches_are_worded_as_observed() {
         let whole = r#"Go value of type struct { PeerURLs []string "json:\"peerURLs\"" }"#;
@@ -178,7 +175,7 @@ mod tests {
         }
     }
 
-    /// Cases that the record of etcd's answers lacks.
+    /// Cases that are missing from the recording of etcd's answers.
     #[test]
     fn media_types_are_judged_as_observed() {
         assert_eq!(check_media_type("application/json"), Ok(()));

@@ -1,5 +1,5 @@
-//! `/v2/members` and `/v2/machines`: lists members and changes them. A change that may cost the quorum is
-//! refused as in etcd, with the reason in the log.
+//! `/v2/members` and `/v2/machines`: lists and changes members. As in etcd, a change that can cost the quorum is refused with
+//! the reason in the log.
 
 pub(crate) mod body;
 pub(crate) mod peer_url;
@@ -31,7 +31,7 @@ use super::headers;
 struct MembersHttpError(StatusCode, String);
 
 impl MembersHttpError {
-    /// Logs the reason and returns status 500 with etcd's general text.
+    /// Logs the reason and returns status 500 with etcd's generic text.
     fn internal(reason: &str) -> Self {
         tracing::warn!(reason, "membership change refused");
         Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
@@ -49,8 +49,7 @@ impl From<NodeError> for MembersHttpError {
     }
 }
 
-/// Answers a request below `/v2/members` by GET, POST, PUT or DELETE; `path` is the whole cleaned path. The caller has
-/// authorized the sender.
+/// Answers a request below `/v2/members`; `path` is the whole cleaned path. The caller has authorized the sender.
 pub(super) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -73,7 +72,7 @@ pub(super) async fn handle(
     })
 }
 
-/// Answers `/v2/machines`: the client URLs of all members as text, sorted and separated by `, `.
+/// Answers `/v2/machines` with the client URLs of all members as text, sorted and separated by `, `.
 pub(super) async fn machines(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let members = match ctx.node.view().await {
         Ok(view) => view.machine.members.clone(),
@@ -85,7 +84,7 @@ pub(super) async fn machines(ctx: &Context, request: &HttpRequest) -> HttpRespon
         .body(reply::framed(request, urls.into()))
 }
 
-/// Answers a PUT or DELETE that names no member: 405 with the id of the cluster as a header.
+/// Answers a PUT or DELETE that names no member: 405 with the cluster id as a header.
 fn without_id(ctx: &Context) -> HttpResponse {
     let mut response = reply::method_not_allowed(None);
     let built = headers::build(&ctx.node, StatusCode::METHOD_NOT_ALLOWED).finish();
@@ -115,8 +114,7 @@ async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Me
     ))
 }
 
-/// Adds a voter with the peer URLs of the body, and answers 201 with the member. Refused if that may
-/// cost the quorum.
+/// Adds a voter with the peer URLs of the body and answers 201 with the member. Refused if that can cost the quorum.
 async fn add(
     ctx: &Context,
     request: &HttpRequest,
@@ -138,8 +136,8 @@ async fn add(
         .body(created))
 }
 
-/// Replaces a member's peer URLs and answers 204; 404 for an unknown member, 410 for a removed one, 409
-/// if another member has one of the URLs.
+/// Replaces a member's peer URLs and answers 204; 404 for an unknown member, 410 for a removed one, 409 if another member has
+/// one of the URLs.
 async fn update(
     ctx: &Context,
     request: &HttpRequest,
@@ -157,7 +155,7 @@ async fn update(
             PEER_URL_EXISTS.into(),
         ));
     }
-    // even the URLs that it has already are a change, which takes an index
+    // even unchanged URLs are proposed, because the change takes an index
     let change = UpdatePeerUrls { id: number.0, peer_urls: urls };
     match ctx.node.propose(change).await {
         Ok(_) => Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish()),
@@ -165,8 +163,7 @@ async fn update(
     }
 }
 
-/// Removes a member and answers 204; 404 for an unknown member, 410 for a removed one, 500 if that may
-/// cost the quorum.
+/// Removes a member and answers 204; 404 for an unknown member, 410 for a removed one, 500 if that can cost the quorum.
 async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpError> {
     let number = parse_id(id)?;
     find_member(&members(ctx).await?, number)?;
@@ -176,12 +173,11 @@ async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpErro
     Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish())
 }
 
-/// Proposes an addition or a removal; 410 if another request removed the member in between.
+/// Proposes an addition or a removal; 410 if another request removed the member meanwhile.
 async fn replicate(ctx: &Context, change: ChangeMembers) -> Result<(), MembersHttpError> {
     let removed = MemberId(change.remove);
     match ctx.node.propose(change).await {
         Ok(_) => Ok(()),
-        // another request removed it in between
         Err(ProposeError::Refused(member::MembershipError::NotFound))
             if removed != MemberId::NONE =>
         {
@@ -212,7 +208,7 @@ fn impossible(error: ProposeError<member::MembershipError>, id: MemberId) -> Mem
     }
 }
 
-/// Refuses (500) a change that may cost the quorum, unless `--strict-reconfig-check` is off.
+/// Refuses (500) a change that can cost the quorum, unless `--strict-reconfig-check` is off.
 async fn check_quorum(ctx: &Context, change: Reconfiguration) -> Result<(), MembersHttpError> {
     if !ctx.settings.strict_reconfig_check {
         return Ok(());
@@ -221,12 +217,12 @@ async fn check_quorum(ctx: &Context, change: Reconfiguration) -> Result<(), Memb
     checked.map_err(|error| MembersHttpError::internal(&error.to_string()))
 }
 
-/// Returns the members as this member has them now, without a ReadIndex round, as etcd's v2 handlers do.
+/// Returns the members from this member's state, without a ReadIndex round, as in etcd's v2 handlers.
 async fn members(ctx: &Context) -> Result<MemberRegistry, MembersHttpError> {
     Ok(ctx.node.view().await?.machine.members.clone())
 }
 
-/// Parses an id in hexadecimal digits; anything else is a 404 that repeats the text verbatim.
+/// Parses an id in hexadecimal digits; 404 with the original text for anything else.
 fn parse_id(id: &str) -> Result<MemberId, MembersHttpError> {
     let digits = id.bytes().all(|b| b.is_ascii_hexdigit());
     let number = u64::from_str_radix(id, 16).ok().filter(|_| digits);
@@ -235,7 +231,7 @@ fn parse_id(id: &str) -> Result<MemberId, MembersHttpError> {
         .ok_or_else(|| MembersHttpError::unknown(id))
 }
 
-/// Returns a member by its id; 410 if it was removed, 404 if there never was one.
+/// Returns a member by its id; 410 if it was removed, 404 if it never existed.
 fn find_member(members: &MemberRegistry, id: MemberId) -> Result<&Known, MembersHttpError> {
     if members.removed_ids.contains(&id) {
         return Err(MembersHttpError(StatusCode::GONE, format!("{REMOVED}{id}")));

@@ -2,8 +2,8 @@
 
 use witan_gocompat::{text::quote, url};
 
-/// Returns the URL, trimmed, if it is `http`, `https`, `unix` or `unixs` with host and port and no
-/// path; else etcd's text for the first fault.
+/// Returns the trimmed URL if it is `http`, `https`, `unix` or `unixs` with host and port and without a path; else etcd's text
+/// for the first error.
 pub(crate) fn peer_url(text: &str) -> Result<String, String> {
     let text = text.trim();
     let url = url::parse(text).map_err(|e| format!("parse {}: {e}", quote(text.as_bytes())))?;
@@ -23,8 +23,7 @@ pub(crate) fn peer_url(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Whether a host has a colon and a port, which may be empty, at its end. An IPv6 address must stand in
-/// brackets.
+/// Returns whether a host ends with a colon and a port, which can be empty. An IPv6 address needs brackets.
 fn has_port(host: &str) -> bool {
     match host.rsplit_once(':') {
         Some((name, _)) if name.starts_with('[') => name.ends_with(']'),
@@ -37,7 +36,7 @@ fn has_port(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Cases that the record of etcd's answers lacks; `tests/e2e/tests/pairs` sends the recorded ones.
+    /// Cases that are missing from the recording of etcd's answers; `tests/e2e/tests/pairs` sends the recorded ones.
     #[test]
     fn urls_are_judged_as_observed() {
         let scheme = "URL scheme must be http, https, unix, or unixs: ";
