@@ -1,5 +1,5 @@
-//! Streams that carry one snapshot each: opens one to the member that needs it, and takes those of others. `snapshot`
-//! defines the contents of such a stream behind its raft message.
+//! Streams that carry one snapshot each: opens one to the member that needs a snapshot, and receives those of other members.
+//! `snapshot` defines the contents of such a stream after its raft message.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -25,14 +25,13 @@ use super::{
     snapshot::{self, SendError, Transfer},
 };
 
-/// How often one view is sent, each time from where the previous stream broke. Then the core decides again, and sends a
-/// newer one.
+/// How often one view is sent; each stream continues where the previous one broke. After that, the core sends a newer one.
 const ATTEMPTS: u32 = 6;
 
-/// The delay before the second attempt; doubled before each further one.
+/// The delay before the second attempt, doubled before each further one.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why a snapshot was not delivered by one stream.
+/// Why a stream did not deliver its snapshot.
 #[derive(Debug, thiserror::Error)]
 enum DeliverError {
     #[error(transparent)]
@@ -42,7 +41,7 @@ enum DeliverError {
 }
 
 impl DeliverError {
-    /// Whether the same snapshot may be sent once more.
+    /// Returns whether the same snapshot can be sent again.
     fn may_retry(&self) -> bool {
         match self {
             Self::Dial(_) => true,
@@ -51,8 +50,7 @@ impl DeliverError {
     }
 }
 
-/// Sends a snapshot to a member, in [`ATTEMPTS`] attempts at most, and reports to the replica whether the
-/// member has it.
+/// Sends a snapshot to a member in at most [`ATTEMPTS`] attempts, and reports to the replica whether the member has it.
 pub(super) async fn send(shared: Arc<Shared>, peer: Arc<Peer>, view: View, message: Bytes) {
     let member = peer.id.to_string();
     let _held = shared.node.hold_for_member(&view);
@@ -76,8 +74,8 @@ pub(super) async fn send(shared: Arc<Shared>, peer: Arc<Peer>, view: View, messa
     shared.node.peer_event(peer.id, event);
 }
 
-/// Opens a stream to the member, and sends the message and the state on it; returns when the receiver has
-/// installed the state or has it already.
+/// Opens a stream to the member and sends the message and the state on it. Returns when the receiver has installed the state or
+/// already has it.
 async fn send_once(
     shared: &Arc<Shared>,
     peer: &Arc<Peer>,
@@ -100,8 +98,7 @@ fn transfer(shared: &Shared, member: MemberId) -> Transfer {
     }
 }
 
-/// Receives the snapshot of another member with its message, passes both to the replica, and answers with the decision
-/// of the replica.
+/// Receives another member's snapshot with its message, passes both to the replica, and answers with the replica's decision.
 pub(super) async fn receive_snapshot(
     shared: &Shared,
     mut stream: Box<dyn PeerStream>,
@@ -111,7 +108,7 @@ pub(super) async fn receive_snapshot(
     let first = timeout(shared.settings.read_timeout, first).await;
     let first = first.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     if first.kind != FrameKind::Message {
-        let what = "a snapshot stream without its raft message";
+        let what = "a snapshot stream begins without its raft message";
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
     let transfer = transfer(shared, hello.from);
@@ -131,7 +128,7 @@ pub(super) async fn receive_snapshot(
     };
     shared.node.receive_snapshot(envelope, received);
     let decided = async {
-        // an error means that the replica did not need it
+        // an error means that the replica did not need the snapshot
         let _ = decided.await;
     };
     snapshot::answer(&mut stream, decided).await

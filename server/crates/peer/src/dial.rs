@@ -1,4 +1,4 @@
-//! Opens a stream to another member: connects and does the handshake.
+//! Opens a stream to another member: connects and performs the handshake.
 
 use std::{
     io,
@@ -19,7 +19,7 @@ use super::{
     handshake::{HANDSHAKE_BYTES_MAX, Handshake, MAGIC, PROTOCOL, Refusal, decode_answer},
 };
 
-/// How long the other member may take to accept.
+/// How long the other member can take to accept.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a stream could not be opened.
@@ -30,7 +30,7 @@ pub(super) enum DialError {
     NoUrl,
     /// The URL requires TLS, which is not configured.
     #[error(
-        "its URL asks for TLS, and this member has neither --peer-cert-file nor --peer-auto-tls"
+        "its URL requires TLS, but this member has neither --peer-cert-file nor --peer-auto-tls"
     )]
     NoCertificate,
     /// The network or the system failed.
@@ -42,12 +42,12 @@ pub(super) enum DialError {
 }
 
 impl DialError {
-    /// Whether the error means that nothing listens at the address.
+    /// Returns whether the error means that nothing listens at the address.
     pub(super) fn nothing_listens(&self) -> bool {
         match self {
             Self::Io(error) => matches!(
                 error.kind(),
-                // of a Unix socket, whose file may have been removed
+                // `NotFound` for a Unix socket whose file was removed
                 io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
             ),
             Self::NoUrl | Self::NoCertificate | Self::Refused(_) => false,
@@ -60,14 +60,14 @@ impl DialError {
 pub struct PeerDialer {
     /// TLS between members.
     pub tls: Option<PeerTls>,
-    /// The address to call from; `None` leaves it to the system.
+    /// The source address; `None` lets the system choose.
     pub local_address: Option<IpAddr>,
 }
 
 /// A stream to a member.
 pub(super) struct PeerConnection {
     pub(super) stream: Box<dyn PeerStream>,
-    /// The writer of the replica's thread, if the stream is a TCP stream.
+    /// The writer for the replica's thread, if the stream is a TCP stream.
     pub(super) writer: Option<DirectWriter>,
 }
 
@@ -98,7 +98,7 @@ impl PeerDialer {
         timeout(DIAL_TIMEOUT, opening).await.map_err(timed_out)?
     }
 
-    /// Connects to a peer URL, with TLS if the URL asks for it.
+    /// Connects to a peer URL, with TLS if the URL requires it.
     pub(super) async fn connect(&self, url: &Url) -> Result<PeerConnection, DialError> {
         Ok(match url.address() {
             Address::Tcp(host, port) => {
@@ -118,7 +118,7 @@ impl PeerDialer {
         })
     }
 
-    /// Returns the TLS of a URL that asks for it; an error if none is configured.
+    /// Returns the TLS for a URL that requires it; an error if none is configured.
     fn tls_for(&self, url: &Url) -> Result<Option<&PeerTls>, DialError> {
         match url.is_tls() {
             true => self.tls.as_ref().map(Some).ok_or(DialError::NoCertificate),
@@ -126,8 +126,8 @@ impl PeerDialer {
         }
     }
 
-    /// Connects to the first address of a host that accepts; otherwise returns the error of the last one. A local
-    /// address leaves only addresses of its own family.
+    /// Connects to the first address of a host that accepts; else returns the last error. With a local address, tries only
+    /// addresses of its family.
     async fn connect_tcp(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         let what = "the name has no suitable address";
         let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, what);
@@ -153,8 +153,7 @@ impl PeerDialer {
     }
 }
 
-/// Sends the opening of a stream and the handshake, and reads the answer. A refusal of the member is
-/// [`DialError::Refused`].
+/// Sends the stream's opening and handshake and reads the answer. [`DialError::Refused`] if the member refuses the stream.
 async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Result<(), DialError> {
     let mut opening = MAGIC.to_vec();
     opening.push(PROTOCOL);

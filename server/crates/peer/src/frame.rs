@@ -1,5 +1,5 @@
-//! Frames of a stream between members: one byte of kind, three of length, a checksum over both and the contents, then
-//! the contents. The contents are opaque here.
+//! Frames of a stream between members: one byte of kind, three of length, four of checksum over both and the contents, then the
+//! contents, which are opaque here.
 
 use std::{collections::VecDeque, io, io::IoSlice, time::Duration};
 
@@ -13,7 +13,7 @@ use witan_replica::limits::{COMMAND_BYTES_MAX, MESSAGE_BYTES_MAX};
 /// Bytes before the contents.
 pub(super) const HEADER_BYTES: usize = 8;
 
-/// The longest contents of a frame: the maximum of three bytes.
+/// The longest contents of a frame, the maximum of a three-byte length.
 pub(super) const FRAME_BYTES_MAX: usize = (1 << 24) - 1;
 
 /// Bytes of a raft message in addition to its entries.
@@ -21,17 +21,17 @@ const MESSAGE_OVERHEAD_BYTES: usize = 64 << 10;
 
 const _: () = assert!(
     FRAME_BYTES_MAX >= COMMAND_BYTES_MAX + MESSAGE_BYTES_MAX as usize + MESSAGE_OVERHEAD_BYTES,
-    "the largest command, with as many small ones before it as a message takes, fits in a frame"
+    "a message with the largest command behind as many small ones as it takes fits in a frame"
 );
 
-/// Bytes that a reader reserves at once. A longer frame gets more as its bytes arrive, so that an announced length
-/// alone costs no memory.
+/// Bytes that a reader reserves at once. A longer frame gets more as its bytes arrive, so that an announced length alone costs
+/// no memory.
 const READ_BYTES: usize = 64 << 10;
 
-/// The same for the rest of a long frame.
+/// Like `READ_BYTES`, for the rest of a long frame.
 const LONG_READ_BYTES: usize = 1 << 20;
 
-/// Contents up to this length are copied into one buffer with their neighbors; longer ones are written without a copy.
+/// Contents up to this length are copied into a shared buffer; longer ones are written without a copy.
 const COPIED_BYTES: usize = 4 << 10;
 
 /// The kind of a frame's contents.
@@ -41,9 +41,9 @@ pub(super) enum FrameKind {
     Handshake = 1,
     /// The answer to a handshake.
     Answer = 2,
-    /// A message of the core, opaque.
+    /// An opaque message of the core.
     Message = 3,
-    /// Asks for a [`FrameKind::Pong`] with the same contents.
+    /// Requests a [`FrameKind::Pong`] with the same contents.
     Ping = 4,
     /// Answers a ping.
     Pong = 5,
@@ -73,14 +73,14 @@ pub(super) struct Frame {
     pub(super) contents: Bytes,
 }
 
-/// Why bytes are no frame. The stream cannot be read any further.
+/// Why bytes are not a frame. The stream is unreadable from there on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FrameError {
-    #[error("a frame of the unknown kind {0}")]
+    #[error("a frame of unknown kind {0}")]
     Kind(u8),
-    #[error("a frame of {length} bytes where {max} are allowed")]
+    #[error("a frame of {length} bytes, above the limit of {max}")]
     TooLong { length: usize, max: usize },
-    #[error("a frame whose checksum is wrong")]
+    #[error("a frame with a wrong checksum")]
     Checksum,
 }
 
@@ -94,7 +94,7 @@ fn checksum(start: &[u8], contents: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(start), contents)
 }
 
-/// Makes the header of a frame with these contents, which are at most [`FRAME_BYTES_MAX`] long.
+/// Builds the header of a frame with these contents of at most [`FRAME_BYTES_MAX`] bytes.
 fn header(kind: FrameKind, contents: &[u8]) -> [u8; HEADER_BYTES] {
     let length = u32::try_from(contents.len()).unwrap_or(u32::MAX);
     let mut header = [0; HEADER_BYTES];
@@ -145,13 +145,12 @@ pub(super) struct FrameReader<S> {
 }
 
 impl<S: AsyncRead + Unpin> FrameReader<S> {
-    /// Makes a reader of frames with at most `max` bytes of contents.
+    /// Creates a reader of frames with at most `max` bytes of contents.
     pub(super) fn new(stream: S, max: usize) -> Self {
         Self { stream, buffer: BytesMut::new(), max }
     }
 
-    /// Reads the next frame; `None` at the end of the stream. Fails with `TimedOut` when nothing comes for
-    /// `silence`.
+    /// Reads the next frame; `None` at the end of the stream. Fails with `TimedOut` if nothing arrives for `silence`.
     pub(super) async fn next(&mut self, silence: Duration) -> io::Result<Option<Frame>> {
         loop {
             if let Some(frame) = decode(&mut self.buffer, self.max)? {
@@ -172,7 +171,7 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
         }
     }
 
-    /// Reserves memory for the rest of the first frame in the buffer, [`LONG_READ_BYTES`] at a time.
+    /// Reserves memory for the rest of the first frame in the buffer, at most [`LONG_READ_BYTES`] at a time.
     fn make_room(&mut self) {
         let whole = self.buffer.first_chunk().map_or(0, length_of) + HEADER_BYTES;
         let missing = whole.saturating_sub(self.buffer.len());
@@ -183,7 +182,7 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
     }
 }
 
-/// Reads one frame and not a byte more. Takes memory for received bytes, as [`FrameReader`] does.
+/// Reads exactly one frame. Reserves memory only for received bytes, like [`FrameReader`].
 pub(super) async fn read_exact<S: AsyncRead + Unpin>(
     stream: &mut S,
     max: usize,
@@ -197,12 +196,12 @@ pub(super) async fn read_exact<S: AsyncRead + Unpin>(
     let mut whole = BytesMut::with_capacity(HEADER_BYTES + length.min(READ_BYTES));
     whole.put_slice(&start);
     let mut contents = stream.take(length as u64);
-    // the end of the frame, or of the stream
+    // until the end of the frame or of the stream
     while contents.read_buf(&mut whole).await? > 0 {}
     decode(&mut whole, max)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Frames to be written to a stream with few system calls.
+/// Frames that are written to a stream with few system calls.
 #[derive(Debug, Default)]
 pub(super) struct FrameBatch {
     chunks: VecDeque<Bytes>,
@@ -212,7 +211,7 @@ pub(super) struct FrameBatch {
 }
 
 impl FrameBatch {
-    /// Adds a frame; contents of more than [`COPIED_BYTES`] are not copied.
+    /// Adds a frame. Contents of more than [`COPIED_BYTES`] are not copied.
     pub(super) fn push(&mut self, kind: FrameKind, contents: &Bytes) {
         self.bytes += HEADER_BYTES + contents.len();
         self.tail.put_slice(&header(kind, contents));
@@ -225,7 +224,7 @@ impl FrameBatch {
         }
     }
 
-    /// Ends the batch, which can be read as a [`Buf`] from then on.
+    /// Ends the batch. It must then be read as a [`Buf`].
     pub(super) fn seal(&mut self) {
         if !self.tail.is_empty() {
             let rest = self.tail.split().freeze();
@@ -313,7 +312,7 @@ mod tests {
             let mut changed = BytesMut::from(&whole[..]);
             changed[bit / 8] ^= 1 << (bit % 8);
             let read = decode(&mut changed, FRAME_BYTES_MAX);
-            // a length that grew waits for bytes that the checksum then refutes
+            // a length that grew waits for bytes, which the checksum then rejects
             assert!(!matches!(read, Ok(Some(_))), "bit {bit}: {read:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! The parsers of input from other members, for `tests/fuzz`; built with the feature `fuzz` alone.
+//! The parsers of input from other members, for `tests/fuzz`; only built with the feature `fuzz`.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use witan_machine::member::MemberRegistry;
@@ -10,8 +10,8 @@ use super::{
     snapshot::{Part, RecordParser},
 };
 
-/// Reads the frames at the beginning of `bytes`; returns them encoded again and how many bytes follow them,
-/// or an error if those cannot begin a frame.
+/// Reads the frames at the beginning of `bytes`. Returns them encoded again, and the number of bytes after them, or an error if
+/// those cannot begin a frame.
 pub fn frames(bytes: &[u8]) -> (Vec<u8>, Result<usize, String>) {
     let mut rest = BytesMut::from(bytes);
     let mut batch = FrameBatch::default();
@@ -33,8 +33,7 @@ pub fn message(contents: &[u8]) -> Vec<u8> {
     frame::encode(frame::FrameKind::Message, contents)
 }
 
-/// Decodes a handshake and encodes it again; returns also whether a member would accept the stream. `None` if
-/// it is invalid.
+/// Decodes a handshake. Returns it encoded again, and whether a member would accept the stream. `None` if it is invalid.
 pub fn handshake(contents: &[u8]) -> Option<(Vec<u8>, bool)> {
     let hello = Handshake::decode(contents)?;
     let own = (hello.to, &hello.store);
@@ -55,8 +54,8 @@ pub fn snapshot_part(contents: &[u8]) -> Option<Vec<u8>> {
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
-/// Parses the records of a stream that comes in these pieces; returns them and whether no part of one is left
-/// over, or an error if a record is too long.
+/// Parses the records of a stream in pieces. Returns them and whether the stream ends at the end of a record, or an error if a
+/// record is too long.
 pub fn snapshot_records<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<(Vec<Pair>, bool), String> {

@@ -1,6 +1,6 @@
-//! The handshake of a stream between members. The opener names itself, the target member and the kind of stream; the
-//! other side accepts, or refuses with a reason. Nothing else is read before. Both sides compare the data directories
-//! (store ids) with the registered ones, because an emptied directory has the ids of the member that it replaces.
+//! The handshake of a stream between members. The opener names itself, the target member and the kind of stream; the other side
+//! accepts or refuses it before it reads anything else. Both sides compare the data directories (store ids) with the registered
+//! ones, because a member with an emptied directory has the same ids as before.
 //!
 //! Not here: TLS, which comes before, and the messages, which come after.
 
@@ -13,11 +13,11 @@ use witan_storage::ANCESTORS_MAX;
 /// The first bytes of every stream between members. No HTTP request begins with them.
 pub(super) const MAGIC: [u8; 7] = *b"\x89WITANP";
 
-/// The version of the protocol, which follows [`MAGIC`].
+/// The version of the protocol, sent after [`MAGIC`].
 pub(super) const PROTOCOL: u8 = 1;
 
-/// Bytes of what opens or keeps a stream: a handshake, from which URLs beyond it are left out, its answer, a pong, and the
-/// body of a request.
+/// Size limit of the parts that open or keep a stream: a handshake (which omits further URLs), its answer, a pong, and the body
+/// of a request.
 pub(super) const HANDSHAKE_BYTES_MAX: usize = 2 << 10;
 
 /// The kind of messages on a stream.
@@ -38,7 +38,7 @@ impl StreamKind {
             .find(|kind| *kind as u8 == byte)
     }
 
-    /// Returns the name of this kind in logs.
+    /// Returns the kind's name in logs.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Control => "control",
@@ -47,7 +47,7 @@ impl StreamKind {
         }
     }
 
-    /// Returns the lane of its messages.
+    /// Returns the lane of the stream's messages.
     pub(super) fn lane(self) -> Lane {
         match self {
             Self::Control => Lane::Control,
@@ -56,24 +56,24 @@ impl StreamKind {
     }
 }
 
-/// Handshake of a stream: opener, target and kind.
+/// A stream's handshake: opener, target and kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Handshake {
     pub(super) cluster_id: u64,
     pub(super) from: MemberId,
     pub(super) to: MemberId,
-    /// The data directory of the opener.
+    /// The opener's data directory.
     pub(super) store: StoreLineage,
-    /// The store id registered for the target, as far as the opener knows; 0 for none.
+    /// The store id that the opener knows for the target; 0 for none.
     pub(super) to_store: u64,
     pub(super) kind: StreamKind,
-    /// Version of the opener's program, for logs and for later versions of this protocol.
+    /// The opener's program version, for logs and later protocol versions.
     pub(super) release: String,
-    /// URLs at which the opener listens, for a member that does not know it yet.
+    /// The opener's URLs, for a member that does not know it yet.
     pub(super) peer_urls: Vec<String>,
 }
 
-/// Bytes of a handshake before the ancestors of the opener's data directory, and of the number of these.
+/// Bytes of a handshake up to and including the number of ancestors of the opener's data directory.
 const FIXED_BYTES: usize = 42;
 
 impl Handshake {
@@ -131,8 +131,7 @@ impl Handshake {
         })
     }
 
-    /// Checks whether the member `own` with the data directory `store` accepts this stream; the error gives the reason
-    /// if not.
+    /// Checks whether the member `own` with the data directory `store` accepts this stream.
     pub(super) fn check(
         &self,
         (own, store): (MemberId, &StoreLineage),
@@ -160,7 +159,7 @@ impl Handshake {
         Ok(())
     }
 
-    /// Whether the opener runs with a copy of its registered data directory.
+    /// Returns whether the opener runs with a copy of its registered data directory.
     pub(super) fn is_copy(&self, members: &MemberRegistry) -> bool {
         let known = members.by_id.get(&self.from);
         known.is_some_and(|known| known.store_id != 0 && known.store_id != self.store.id)
@@ -170,34 +169,34 @@ impl Handshake {
 /// Why a stream is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// This member has another version of the protocol.
+    /// This member speaks another version of the protocol.
     Protocol(u8),
-    /// The opener belongs to another cluster than this one.
+    /// The opener belongs to another cluster.
     ClusterId(u64),
-    /// The opener's target is not the member that listens here.
+    /// Another member than the opener's target listens here.
     WrongTarget(MemberId),
     /// The opener claims the identity of the member that it connects to.
     ForeignIdentity,
     /// The opener was removed from the cluster.
     Removed,
-    /// The cluster has no such member (yet).
+    /// The cluster does not have such a member, or not yet.
     Unknown,
-    /// The opener sent no valid handshake.
+    /// The opener's handshake is invalid.
     Malformed,
     /// This member does not accept streams of this kind.
     Kind,
-    /// The opener's certificate does not belong to the opening member.
+    /// The opener's certificate belongs to another member.
     Certificate,
-    /// The cluster has registered another data directory for the opener's member.
+    /// Another data directory is registered for the opener.
     Store(u64),
-    /// The listening member runs with a data directory other than the registered one.
+    /// This member runs with another data directory than the registered one.
     TargetStore(u64),
-    /// The opener runs with a copy of a data directory, and a stream of the original is open.
+    /// The opener runs with a copy of a data directory while a stream of the original is open.
     Copy,
 }
 
 impl Refusal {
-    /// Returns the code of a refusal on the wire, the value that belongs to it, 0 for most, and its name in metrics and logs.
+    /// Returns a refusal's code on the wire, its value (0 for most), and its name in metrics and logs.
     fn parts(self) -> (u8, u64, &'static str) {
         match self {
             Self::Protocol(version) => (1, version.into(), "protocol"),
@@ -215,12 +214,12 @@ impl Refusal {
         }
     }
 
-    /// Returns the name of a refusal in metrics and logs.
+    /// Returns a refusal's name in metrics and logs.
     pub(super) fn label(self) -> &'static str {
         self.parts().2
     }
 
-    /// Returns what the replica must learn about a permanent refusal.
+    /// Returns the event with which to tell the replica about a permanent refusal.
     pub(super) fn event(self) -> Option<PeerEvent> {
         match self {
             Self::Removed => Some(PeerEvent::RemovedHere),
@@ -319,8 +318,7 @@ pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
     out
 }
 
-/// Decodes the contents of an answer's frame; `None` if they are invalid. Fields that a later version appends are
-/// ignored.
+/// Decodes the contents of an answer's frame; `None` if they are invalid. Ignores fields that a later version appends.
 pub(super) fn decode_answer(contents: &[u8]) -> Option<Answer> {
     let (code, rest) = contents.split_first()?;
     let value = u64::from_be_bytes(*rest.first_chunk()?);
@@ -376,7 +374,7 @@ mod tests {
             (with_store(store(22, &[21])), Err(Refusal::Store(20))),
             (with_store(store(22, &[21, 20])), Ok(())),
             (to_store(11), Err(Refusal::TargetStore(10))),
-            // of before this member was found to be a copy, and of before it was registered
+            // before this member was found to be a copy, and before it was registered
             (to_store(9), Ok(())),
             (to_store(0), Ok(())),
             (other_cluster, Err(Refusal::ClusterId(7))),

@@ -1,5 +1,5 @@
-//! The HTTP/1 requests of the peer port, as etcd's: the members, the running version, and hashes of the state (`hash`).
-//! One request per connection.
+//! HTTP/1 on the peer port, as in etcd: the members, the running version, and hashes of the state (`hash`). One request per
+//! connection.
 
 use std::{
     convert::Infallible,
@@ -20,10 +20,10 @@ use witan_transport::PeerStream;
 
 use super::{Shared, handshake::HANDSHAKE_BYTES_MAX, hash, page::Page};
 
-/// Bytes of a request's head.
+/// Size limit of a request's head.
 const HEAD_BYTES_MAX: usize = 8 << 10;
 
-/// Answers the request that begins with `first`. The caller bounds the time.
+/// Answers the request that begins with `first`. The caller limits the time.
 pub(super) async fn answer(
     stream: Box<dyn PeerStream>,
     first: &[u8],
@@ -45,7 +45,7 @@ pub(super) async fn answer(
     served.await.map_err(io::Error::other)
 }
 
-/// Answers a request; the error is a refusal.
+/// Answers a request. The error is a refusal.
 async fn respond(request: Request<Incoming>, shared: &Shared) -> Result<Page, Page> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
@@ -65,7 +65,7 @@ async fn respond(request: Request<Incoming>, shared: &Shared) -> Result<Page, Pa
     })
 }
 
-/// Refuses any other method than GET.
+/// Refuses every method except GET.
 fn check_method(method: &Method) -> Result<(), Page> {
     match method == Method::GET {
         true => Ok(()),
@@ -76,7 +76,7 @@ fn check_method(method: &Method) -> Result<(), Page> {
     }
 }
 
-/// Refuses a request that is meant for another cluster.
+/// Refuses a request for another cluster.
 fn check_cluster(headers: &HeaderMap, cluster_id: u64) -> Result<(), Page> {
     let asked = headers.get("x-etcd-cluster-id");
     let asked = asked.filter(|id| !id.is_empty());
@@ -89,12 +89,12 @@ fn check_cluster(headers: &HeaderMap, cluster_id: u64) -> Result<(), Page> {
     }
 }
 
-/// Returns the answer to a request about the cluster: `/members`, `/version` or `/raft/probing`.
+/// Answers `/members`, `/version` or `/raft/probing`.
 fn page(method: &Method, path: &str, members: &MemberRegistry) -> Result<Page, Page> {
     let body = match path {
         "/members" => list(members),
         "/version" => version(members),
-        // etcd's probe of round trips
+        // etcd's round-trip probe
         "/raft/probing" => probe(witan_node::now_ns()),
         _ => return Err(Page::not_found("404 page not found")),
     };

@@ -1,5 +1,5 @@
-//! The streams of other members after their handshake. The replica's thread reads them by itself: it waits at their
-//! sockets and for its other work at once, so that a message wakes no second thread on its way.
+//! The streams of other members after their handshake. The replica's thread reads them itself: it waits on their sockets and
+//! for its other work at once, so that a message wakes no second thread.
 
 use std::{
     io,
@@ -24,37 +24,36 @@ use super::{
     metrics::PeerSeries,
 };
 
-/// Bytes of a stream that are taken in one turn, so that a member that catches up goes on answering heartbeats. The rest
-/// waits in the socket.
+/// Bytes of a stream that are read in one turn, so that a member that catches up still answers heartbeats. The rest stays in
+/// the socket.
 const TURN_BYTES: usize = 16 << 20;
 
 /// Bytes that one call reads.
 const READ_BYTES: usize = 64 << 10;
 
-/// Bytes that a call counts at least, however few it reads: as many as a record of TLS has.
+/// The minimum that a read counts, however few bytes it returns: the size of a TLS record.
 const READ_BYTES_MIN: usize = 16 << 10;
 
-/// A stream of another member, whose messages are for this member's replica.
+/// A stream of another member with messages for this member's replica.
 #[derive(Debug)]
 pub(super) struct InboundStream {
     pub(super) stream: Box<dyn PolledStream>,
     pub(super) from: MemberId,
     pub(super) to: MemberId,
-    /// The streams to the same member; `None` if it is not known yet.
+    /// The streams to the same member; `None` if this member does not know it yet.
     pub(super) peer: Option<Arc<Peer>>,
     pub(super) lane: Lane,
     pub(super) series: PeerSeries,
-    /// Receives how the stream ended. When the other side of the channel is dropped, the stream is closed.
+    /// Receives how the stream ended. Dropping the receiver closes the stream.
     pub(super) ended: oneshot::Sender<io::Result<()>>,
 }
 
-/// Streams that were accepted since the replica's thread looked last.
+/// Streams that were accepted since the replica's thread last checked.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals(Mutex<Vec<InboundStream>>);
 
 impl Arrivals {
-    /// Hands a stream over to the replica's thread, and wakes nobody. Streams that were closed before that thread has
-    /// looked are dropped.
+    /// Passes a stream to the replica's thread without waking it. Drops streams that were closed meanwhile.
     pub(super) fn add(&self, stream: InboundStream) {
         let mut arrivals = self.0.lock();
         arrivals.retain(|stream| !stream.ended.is_closed());
@@ -66,18 +65,18 @@ impl Arrivals {
 #[derive(Debug)]
 pub(super) struct Inbound {
     streams: Vec<OpenStream>,
-    /// The target of all reads, so that none of them clears memory.
+    /// The buffer of all reads, so that none of them clears memory.
     target: Box<[u8]>,
 }
 
 #[derive(Debug)]
 struct OpenStream {
     inbound: InboundStream,
-    /// Received bytes that are no whole frame yet.
+    /// Received bytes of an incomplete frame.
     buffer: BytesMut,
     /// When bytes were last received.
     heard: Instant,
-    /// Whether a turn has ended before everything was read.
+    /// Whether the last turn ended before everything was read.
     more: bool,
 }
 
@@ -86,7 +85,7 @@ impl Inbound {
         Self { streams: Vec::new(), target: vec![0; READ_BYTES].into() }
     }
 
-    /// Implements `Post::wait`. Drops streams that have ended, or that are silent for the read timeout.
+    /// Implements `Post::wait`. Drops streams that have ended or that are silent for the read timeout.
     pub(super) fn wait(
         &mut self,
         shared: &Shared,
@@ -120,7 +119,7 @@ impl Inbound {
         }
     }
 
-    /// Adds the streams that were accepted, and closes those that are to be.
+    /// Adds newly accepted streams, and drops those whose receiver was dropped.
     fn take_arrivals(&mut self, arrivals: &Arrivals) {
         self.streams
             .retain(|stream| !stream.inbound.ended.is_closed());
@@ -134,7 +133,7 @@ impl Inbound {
             .sort_by_key(|stream| stream.inbound.lane == Lane::Bulk);
     }
 
-    /// Waits until a stream has bytes or the thread is woken; returns for each stream whether it has.
+    /// Waits until a stream has bytes or the thread is woken. Returns for each stream whether it has bytes.
     fn poll(&self, timeout: Duration, waker: &Waker) -> Vec<bool> {
         let streams = self.streams.iter();
         let sockets = streams
@@ -142,7 +141,7 @@ impl Inbound {
         let mut polled: Vec<PollFd<'_>> = sockets.collect();
         polled.push(PollFd::new(waker, PollFlags::IN));
         let timeout = Timespec::try_from(timeout).unwrap_or_default();
-        // an error, such as an interruption, is a wake-up: the sockets say what is wrong when they are read
+        // an error, such as an interruption, counts as a wake-up: reading the sockets reports what is wrong
         let _ = poll(&mut polled, Some(&timeout));
         let woken = polled
             .pop()
@@ -160,7 +159,7 @@ impl Inbound {
 impl OpenStream {
     fn new(inbound: InboundStream) -> Self {
         Self {
-            // the record with the handshake may have contained more
+            // the TLS record with the handshake can contain more bytes
             more: inbound.stream.keeps_bytes(),
             inbound,
             buffer: BytesMut::new(),
@@ -168,8 +167,8 @@ impl OpenStream {
         }
     }
 
-    /// Takes what has arrived, [`TURN_BYTES`] or a little more, of which each frame counts [`SMALL_BYTES`] and each call
-    /// [`READ_BYTES_MIN`] at least; returns whether the stream is still open.
+    /// Reads about [`TURN_BYTES`], where each frame counts at least [`SMALL_BYTES`] and each call at least [`READ_BYTES_MIN`].
+    /// Returns whether the stream is still open.
     fn read(
         &mut self,
         now: Instant,
@@ -206,7 +205,7 @@ impl OpenStream {
             }
         };
         if let Some(ping) = ping {
-            // the last one of a turn: an honest member sends one a second
+            // only the last one of a turn: an honest member sends one per second
             let pong = frame::encode(FrameKind::Pong, &ping);
             self.inbound.stream.write_all(&pong)?;
             self.inbound.stream.flush()?;
@@ -217,7 +216,7 @@ impl OpenStream {
         }
     }
 
-    /// Notes that the other side has sent something.
+    /// Records that the other side has sent something.
     fn on_heard(&mut self, now: Instant, shared: &Shared) {
         self.heard = now;
         if let Some(peer) = &self.inbound.peer {
@@ -236,7 +235,7 @@ impl OpenStream {
         }
     }
 
-    /// Appends a message to those of the turn; returns the contents of a ping.
+    /// Adds a message to the turn, or returns the contents of a ping.
     fn take(
         &self,
         Frame { kind, contents }: Frame,
@@ -266,7 +265,7 @@ impl OpenStream {
             FrameKind::Handshake | FrameKind::Answer | FrameKind::Pong | FrameKind::Snapshot => {
                 Err(io::Error::new(
                     io::ErrorKind::InvalidData,
-                    "an unexpected frame in an open stream",
+                    "unexpected frame in an open stream",
                 ))
             }
         }

@@ -1,5 +1,5 @@
-//! Decides from the streams to one other member whether its process has ended: both were closed by the other side, and
-//! a new one was refused.
+//! Derives from the streams to another member whether its process has ended: the other side closed both, and a new one was
+//! refused.
 
 use witan_replica::host::Lane;
 
@@ -12,7 +12,7 @@ pub(super) enum LaneState {
     Open,
     /// The other side closed it.
     Closed,
-    /// The other side closed it, and the port refuses connections.
+    /// The other side closed it, and its port refuses connections.
     Refused,
 }
 
@@ -21,7 +21,7 @@ pub(super) enum LaneState {
 pub(super) struct Lanes {
     /// By lane.
     states: [LaneState; 2],
-    /// Whether the end of the process was noticed since a stream was open.
+    /// Whether the process has ended, as far as this member knows; reset when a stream opens.
     gone: bool,
 }
 
@@ -30,18 +30,18 @@ impl Lanes {
         self.states[lane as usize] == LaneState::Open
     }
 
-    /// Notes that a stream is open, so that the process runs; returns whether it counted as ended.
+    /// Records that a stream is open, so the process runs. Returns whether it was considered gone.
     pub(super) fn on_opened(&mut self, lane: Lane) -> bool {
         self.states[lane as usize] = LaneState::Open;
         std::mem::take(&mut self.gone)
     }
 
-    /// Whether the end of the process was noticed, and no stream to it was open since.
+    /// Returns whether the process is gone: its end was noticed, and no stream has opened since.
     pub(super) fn is_gone(&self) -> bool {
         self.gone
     }
 
-    /// Notes that a stream has ended; returns whether this shows that the process has ended.
+    /// Records that a stream has ended. Returns whether this shows that the process has ended.
     pub(super) fn on_ended(&mut self, lane: Lane, by_other_side: bool) -> bool {
         self.states[lane as usize] = match by_other_side {
             true => LaneState::Closed,
@@ -50,8 +50,8 @@ impl Lanes {
         self.newly_gone()
     }
 
-    /// Notes that a stream could not be opened; returns whether this shows that the process has ended. `refused`: the
-    /// port refuses connections.
+    /// Records that a stream could not be opened, and whether the port refused the connection. Returns whether this shows that
+    /// the process has ended.
     pub(super) fn on_failed(&mut self, lane: Lane, refused: bool) -> bool {
         let state = &mut self.states[lane as usize];
         *state = match (*state, refused) {
@@ -62,8 +62,8 @@ impl Lanes {
         self.newly_gone()
     }
 
-    /// Whether the process counts as ended for the first time since a stream was open: both streams were closed by the
-    /// other side, and a new one was refused.
+    /// Returns whether the process is gone for the first time since a stream was open: the other side closed both streams, and
+    /// a new one was refused.
     fn newly_gone(&mut self) -> bool {
         let closed = |state: &LaneState| matches!(state, LaneState::Closed | LaneState::Refused);
         let gone = self.states.iter().all(closed) && self.states.contains(&LaneState::Refused);

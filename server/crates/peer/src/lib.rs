@@ -1,14 +1,14 @@
-//! The other members on the wire: carries the core's messages to them and theirs to the node. The meaning of messages
-//! and the consequences of lost connections are decided by the core.
+//! The network between members: carries the core's messages to other members and theirs to the node. The core decides what
+//! messages mean and what a lost connection implies.
 //!
-//! A member opens two streams to each other one, and sends on them alone: control (heartbeats, votes: short messages
-//! that must not wait) and bulk (entries). All of them are opened, and their own ones written, on one thread; the
-//! replica's thread writes short messages to idle ones itself (`queue`), and reads those of others (`inbound`).
+//! A member opens two streams to each other member and sends only on those: control (heartbeats, votes: short messages that
+//! must not wait) and bulk (entries). One thread opens all streams and writes this member's. The replica's thread itself writes
+//! short messages to idle streams (`queue`) and reads the streams of others (`inbound`).
 //!
-//! Reading order: this file ([`Peers`], [`PeerPost`]) → `handshake` → `frame` → `queue` (messages that wait for a
-//! stream) → `link` (streams to others) → `listener`, `inbound` (streams of others) → `http`, `hash` and `page` (HTTP on the peer
-//! port) → `remotes` (members that this one does not know yet) → `deliver` (streams that carry a snapshot) and
-//! `snapshot` (their contents) → `monitor` (versions and clocks of the others) → `query`, `dial`, `lanes`, `metrics`.
+//! Reading order: this file ([`Peers`], [`PeerPost`]) → `handshake` → `frame` → `queue` (messages that wait for a stream) →
+//! `link` (streams to others) → `listener`, `inbound` (streams of others) → `http`, `hash` and `page` (HTTP on the peer port) →
+//! `remotes` (members that this one does not know yet) → `deliver` (streams that carry a snapshot) and `snapshot` (their
+//! contents) → `monitor` (versions and clocks of the others) → `query`, `dial`, `lanes`, `metrics`.
 
 mod deliver;
 mod dial;
@@ -63,7 +63,7 @@ pub use dial::PeerDialer;
 pub use metrics::PeerMetrics;
 pub use snapshot::SnapshotMetrics;
 
-/// How long sending the last messages may take when the process stops.
+/// How long sending the last messages can take when the process stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// State that all streams share.
@@ -102,7 +102,7 @@ impl Shared {
         self.peers.lock().get(&id).cloned()
     }
 
-    /// Writes or queues a message in its lane; reports the member as unreachable if the message is dropped.
+    /// Writes or queues a message in its lane. Reports the member as unreachable if the message is dropped.
     fn send(&self, peer: &Peer, envelope: Envelope) {
         let lane = envelope.lane;
         match peer.queue(lane).push(envelope.message) {
@@ -118,7 +118,7 @@ impl Shared {
         }
     }
 
-    /// Counts messages that were written to the stream of a lane, and their bytes with headers.
+    /// Counts messages that were written to a lane's stream, and their bytes including headers.
     fn on_written(&self, peer: &Peer, lane: Lane, messages: u64, bytes: u64) {
         peer.series.sent_bytes.inc_by(bytes);
         if lane == Lane::Bulk && messages > 0 {
@@ -126,7 +126,7 @@ impl Shared {
         }
     }
 
-    /// Forgets the series and the numbers of a member whose streams have ended for good.
+    /// Removes the metrics and counters of a member whose streams have ended for good.
     fn forget(&self, id: MemberId) {
         self.metrics.remove(self.own_id(), id);
         self.node.forget_peer(id);
@@ -141,7 +141,7 @@ pub struct Peers {
     thread: JoinHandle<()>,
 }
 
-/// Hands messages of the replica's thread to the streams, and those of other members to the replica's thread.
+/// Passes messages of the replica's thread to the streams, and those of other members to the replica's thread.
 #[derive(Debug)]
 pub struct PeerPost {
     shared: Arc<Shared>,
@@ -154,7 +154,7 @@ pub struct PeerPost {
 struct LinkTasks {
     peer: Arc<Peer>,
     tasks: [AbortHandle; 2],
-    /// The last snapshot that was sent, or is.
+    /// The current or last snapshot transfer.
     snapshot: Option<AbortHandle>,
 }
 
@@ -208,7 +208,7 @@ pub fn start(
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new().name("peers".into());
     let thread = thread.spawn(move || {
-        // an error means that the sender was dropped: the process stops
+        // an error means that the sender was dropped because the process stops
         let _ = runtime.block_on(stopped);
     })?;
     let peers = Peers { shared, stop, thread };
@@ -216,13 +216,13 @@ pub fn start(
 }
 
 impl Peers {
-    /// Watches the versions and clocks of the other members, until the process stops. A worker runs it,
-    /// because it proposes.
+    /// Watches the versions and clocks of the other members until the process stops. Runs on a worker, because it proposes
+    /// commands.
     pub fn monitor(&self) -> impl Future<Output = ()> + use<> {
         Monitor::new(self.shared.clone()).run()
     }
 
-    /// Waits, for a bounded time, until queued messages are written, and ends all streams.
+    /// Waits a limited time until queued messages are written, then ends all streams.
     pub async fn stop(self) {
         let peers: Vec<Arc<Peer>> = self.shared.peers.lock().values().cloned().collect();
         let flushed = async {
@@ -231,7 +231,7 @@ impl Peers {
             }
         };
         if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
-            tracing::debug!("the last messages to other members were not all sent");
+            tracing::debug!("some queued messages to other members were not sent");
         }
         // an error means that the thread has ended
         let _ = self.stop.send(());
@@ -245,7 +245,7 @@ impl Post for PeerPost {
     fn post(&mut self, envelopes: Vec<Envelope>) {
         for envelope in envelopes {
             let Some(link) = self.links.get_mut(&envelope.to) else {
-                // a member that was removed, or whose entry is not applied yet
+                // a removed member, or one whose addition is not applied yet
                 let remotes = self.shared.remotes.lock();
                 if let Some(link) = remotes.0.get(&envelope.to)
                     && envelope.snapshot.is_none()
@@ -255,7 +255,7 @@ impl Post for PeerPost {
                 continue;
             };
             if let Some(view) = envelope.snapshot {
-                // a running transfer reports its own end
+                // drop the message if a transfer is running, which reports its own end
                 if link.snapshot.as_ref().is_none_or(AbortHandle::is_finished) {
                     let (shared, peer) = (self.shared.clone(), link.peer.clone());
                     let sending = deliver::send(shared, peer, *view, envelope.message);
@@ -274,8 +274,8 @@ impl Post for PeerPost {
             self.shared.metrics.remove(own, id);
             let node = self.shared.node.clone();
             self.runtime.spawn(async move {
-                // The last message says that its removal is committed. If it does not arrive, the member hears of
-                // its removal when it opens a stream.
+                // The last message tells the member that its removal is committed. If it does not arrive, the member learns
+                // that when it opens a stream.
                 let _ = tokio::time::timeout(FLUSH_TIMEOUT, link.peer.flushed()).await;
                 drop(link);
                 node.forget_peer(id);
@@ -318,7 +318,7 @@ impl Post for PeerPost {
     }
 }
 
-/// Starts to open the control and the bulk stream to a member, and to keep them open.
+/// Starts the tasks that open the control and the bulk stream to a member and keep them open.
 fn link_to(shared: &Arc<Shared>, runtime: &Handle, id: MemberId, urls: Vec<Url>) -> LinkTasks {
     let series = shared.metrics.of(shared.own_id(), id);
     let peer = Arc::new(Peer::new(id, urls, series));
@@ -339,13 +339,13 @@ fn hosts(member: &Member) -> impl Iterator<Item = String> {
     })
 }
 
-/// Returns the peer URLs of a member that can be parsed; logs the others.
+/// Returns a member's valid peer URLs and logs the others.
 fn urls(member: &Member) -> Vec<Url> {
     let parsed = member.peer_urls.iter().filter_map(|text| {
         let url = text.parse();
         url.inspect_err(|error| {
             let member = member.member_id().to_string();
-            tracing::warn!(%error, member, "a member has a peer URL that cannot be used");
+            tracing::warn!(%error, member, "ignoring an invalid peer URL of a member");
         })
         .ok()
     });

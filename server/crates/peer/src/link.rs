@@ -1,4 +1,4 @@
-//! One stream to another member: opens it, writes queued messages, notices its end, and opens it again.
+//! One stream to another member: opens it, writes queued messages, notices its end, and reopens it.
 
 use std::{
     collections::hash_map::RandomState,
@@ -35,17 +35,17 @@ use super::{
 /// Interval of pings, which measure round-trip times and show that the other side still reads.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The first delay between two attempts after the first of them, which comes at once. It is short because the port of a
-/// process that ends may take a connection and reset it, a moment before it refuses all: failover waits for that.
+/// The first delay between attempts, after an immediate second attempt. It is short because the port of an ending process can
+/// accept a connection and reset it shortly before it refuses all, and failover waits for the refusal.
 const RETRY_FIRST: Duration = Duration::from_millis(1);
 
-/// The longest delay. A member that comes back opens streams itself, which ends all delays.
+/// The longest delay. A member that restarts opens streams itself, which ends all delays.
 const RETRY_LONGEST: Duration = Duration::from_secs(1);
 
-/// A stream that was open for so long counts as stable, so that the next attempt follows at once.
+/// A stream that was open for this long counts as stable, so that the next attempt follows at once.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Another member: state that its two streams share.
+/// Another member, with the state that its two streams share.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) id: MemberId,
@@ -55,14 +55,14 @@ pub(super) struct Peer {
     lanes: Mutex<Lanes>,
     /// Ends the delay before the next attempt.
     retry: Notify,
-    /// When the member last sent something on a stream of its own, in milliseconds since the start.
+    /// When the member last sent something on its own streams, in milliseconds since the start.
     heard_ms: AtomicU64,
     pub(super) series: PeerSeries,
 }
 
 impl Peer {
     pub(super) fn new(id: MemberId, urls: Vec<Url>, series: PeerSeries) -> Self {
-        // the series exist from the start
+        // export the series from the start
         series.active.set(0);
         Self {
             id,
@@ -75,12 +75,12 @@ impl Peer {
         }
     }
 
-    /// Returns the queue of the messages that wait for the stream of a lane.
+    /// Returns the queue of messages for the stream of a lane.
     pub(super) fn queue(&self, lane: Lane) -> &LaneQueue {
         &self.queues[lane as usize]
     }
 
-    /// Replaces the URLs of a member; other ones than before are tried at once.
+    /// Replaces the member's URLs, and tries changed ones at once.
     pub(super) fn set_urls(&self, urls: Vec<Url>) {
         let mut known = self.urls.lock();
         if *known != urls {
@@ -90,28 +90,28 @@ impl Peer {
         }
     }
 
-    /// Ends the pause of links that wait for their next attempt, because a message of the member arrived.
+    /// Ends the delay of links that wait for their next attempt, because the member is alive.
     pub(super) fn retry_now(&self) {
         self.retry.notify_waiters();
     }
 
-    /// Notes that the member has sent something on a stream of its own, so long after the start.
+    /// Records that the member has sent something on its own streams, `since_start` after the start.
     pub(super) fn on_heard(&self, since_start: Duration) {
         let ms = u64::try_from(since_start.as_millis()).unwrap_or(u64::MAX);
         self.heard_ms.store(ms, Relaxed);
     }
 
-    /// Returns how long after the start the member last sent something on a stream of its own.
+    /// Returns how long after the start the member last sent something on its own streams.
     fn heard(&self) -> Duration {
         Duration::from_millis(self.heard_ms.load(Relaxed))
     }
 
-    /// Whether its process counts as ended.
+    /// Returns whether the member's process has ended, as far as this member knows.
     pub(super) fn is_gone(&self) -> bool {
         self.lanes.lock().is_gone()
     }
 
-    /// Completes when the queues of both open streams are written.
+    /// Completes when the queues of all open streams are written.
     pub(super) async fn flushed(&self) {
         for lane in [Lane::Control, Lane::Bulk] {
             if self.lanes.lock().is_open(lane) {
@@ -120,7 +120,6 @@ impl Peer {
         }
     }
 
-    /// Whether both the control stream and the bulk stream are open.
     #[cfg(test)]
     pub(super) fn is_open(&self) -> bool {
         let lanes = self.lanes.lock();
@@ -155,7 +154,7 @@ impl Link {
         }
     }
 
-    /// Opens the stream again and again until the task is aborted, with pauses between attempts.
+    /// Opens the stream again and again until the task is aborted, with delays between attempts.
     pub(super) async fn run(mut self) {
         let mut delays = Delays::new();
         loop {
@@ -180,8 +179,7 @@ impl Link {
         }
     }
 
-    /// Tries to open the stream at each URL once. If all fail, returns the error of one that is not a refused
-    /// connection, if there is one.
+    /// Tries to open the stream once at each URL. If all fail, prefers an error other than a refused connection.
     pub(super) async fn open(&self) -> Result<PeerConnection, DialError> {
         let own_id = self.shared.own_id();
         let members = self.shared.members();
@@ -201,7 +199,7 @@ impl Link {
         for url in self.peer.urls() {
             match self.shared.dialer.open(&url, &hello).await {
                 Ok(stream) => return Ok(stream),
-                // one URL at which a process listens counts
+                // a process listens if any URL accepts connections
                 Err(error) if error.nothing_listens() && !matches!(worst, DialError::NoUrl) => {}
                 Err(error) => worst = error,
             }
@@ -209,13 +207,12 @@ impl Link {
         Err(worst)
     }
 
-    /// Notes that the stream to the member is open, in the log too: its queue takes messages. The control stream makes
-    /// the member connected for the node and the metrics; the bulk stream is reported to the replica
-    /// ([`PeerEvent::StreamOpened`]).
+    /// Records that the stream is open, so that its queue accepts messages. The control stream marks the member as connected;
+    /// the bulk stream is reported to the replica ([`PeerEvent::StreamOpened`]).
     fn on_opened(&mut self) {
         self.peer.queue(self.kind.lane()).open();
         if self.peer.lanes.lock().on_opened(self.kind.lane()) {
-            // the queue opens before the replica hears from the member and sends on it
+            // wake the other lane's link, so that its queue opens before the replica hears from the member and replies
             self.peer.retry_now();
         }
         self.warned.clear();
@@ -231,7 +228,7 @@ impl Link {
         tracing::info!(kind, remote_peer_id, "opened a stream to a peer");
     }
 
-    /// Notes that an open stream has ended with this error, and reports it to the replica.
+    /// Records that an open stream has ended with this error, and reports it to the replica.
     fn on_ended(&self, end: &io::Error) {
         let (kind, remote_peer_id) = (self.kind.label(), &self.name);
         tracing::warn!(kind, remote_peer_id, error = %end, "lost the stream to a peer");
@@ -249,8 +246,8 @@ impl Link {
         self.report(gone);
     }
 
-    /// Notes that the stream could not be opened: drops queued messages and reports to the replica. Repetitions of an
-    /// error are not logged as warnings.
+    /// Records that the stream could not be opened: drops queued messages and reports to the replica. Logs repetitions of an
+    /// error only at debug level.
     fn on_failed(&mut self, error: &DialError) {
         self.peer.series.sent_failures.inc();
         if self.kind == StreamKind::Bulk {
@@ -283,7 +280,7 @@ impl Link {
         self.report(gone);
     }
 
-    /// Tells the replica that the member is unreachable and, if `gone`, that its process has ended.
+    /// Reports to the replica that the member is unreachable and, if `gone`, that its process has ended.
     fn report(&self, gone: bool) {
         let node = &self.shared.node;
         node.peer_event(self.peer.id, PeerEvent::Unreachable);
@@ -292,7 +289,7 @@ impl Link {
         }
     }
 
-    /// Writes and reads an open stream until one of them fails; returns why.
+    /// Writes and reads an open stream until one of them fails. Returns the error.
     async fn serve(&self, PeerConnection { stream, writer }: PeerConnection) -> io::Error {
         let _attached = self.peer.queue(self.kind.lane()).attach(writer);
         let (reading, writing) = tokio::io::split(stream);
@@ -303,10 +300,10 @@ impl Link {
         }
     }
 
-    /// Writes queued messages, and a ping with the time since `begun` every [`PING_INTERVAL`], until writing
-    /// fails; returns why.
+    /// Writes queued messages, and every [`PING_INTERVAL`] a ping with the time since `begun`, until writing fails. Returns the
+    /// error.
     async fn write(&self, mut stream: impl AsyncWrite + Unpin, begun: Instant) -> io::Error {
-        // the first one at once, all others at the same moments on all streams: one wake-up serves them
+        // ping at the same moments on all streams, so that one wake-up serves them
         let mut pings = interval_at(self.shared.started, PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let queue = self.peer.queue(self.kind.lane());
@@ -341,7 +338,7 @@ impl Link {
         }
     }
 
-    /// Whether the member has sent something on its own streams within the read timeout.
+    /// Returns whether the member has sent something on its own streams within the read timeout.
     fn hears(&self) -> bool {
         let silence = self
             .shared
@@ -351,8 +348,8 @@ impl Link {
         silence < self.shared.settings.read_timeout
     }
 
-    /// Reads pongs and measures round trips by them until the stream ends; returns why. Fails if nothing
-    /// comes for the read timeout, here and on the member's own streams: a member whose disk hangs reads no ping.
+    /// Reads pongs and measures round trips with them until the stream ends. Returns the error. A read timeout counts only if
+    /// the member's own streams are silent, too, because a member whose disk hangs reads no pings.
     async fn read(&self, stream: impl AsyncRead + Unpin, begun: Instant) -> io::Error {
         let mut reader = FrameReader::new(stream, HANDSHAKE_BYTES_MAX);
         loop {
@@ -371,14 +368,13 @@ impl Link {
     }
 }
 
-/// Returns when the ping was sent that a pong answers, in nanoseconds since the begin of the stream; `None`
-/// for other frames.
+/// Returns when the ping of this pong was sent, in nanoseconds since the stream began; `None` for other frames.
 fn pong(frame: &Frame) -> Option<u64> {
     let sent = frame.contents.first_chunk().copied()?;
     (frame.kind == FrameKind::Pong).then_some(u64::from_be_bytes(sent))
 }
 
-/// Writes all bytes of a batch; fails when the other side reads none of it for `patience`.
+/// Writes all bytes of a batch. Fails if the other side reads nothing for `patience`.
 pub(super) async fn write_all(
     stream: &mut (impl AsyncWrite + Unpin),
     mut batch: impl Buf,
@@ -394,7 +390,7 @@ pub(super) async fn write_all(
     timeout(patience, stream.flush()).await.map_err(too_slow)?
 }
 
-/// Whether an error means that the other side has closed or reset the stream.
+/// Returns whether an error means that the other side has closed or reset the stream.
 fn by_other_side(end: &io::Error) -> bool {
     matches!(
         end.kind(),
@@ -406,8 +402,7 @@ fn by_other_side(end: &io::Error) -> bool {
     )
 }
 
-/// Delays between attempts: none before the second, then doubled, each with jitter so that members
-/// do not knock in step.
+/// Delays between attempts: none before the second, then doubled. Jitter keeps members from reconnecting in step.
 #[derive(Debug)]
 struct Delays {
     next: Duration,
@@ -424,8 +419,8 @@ impl Delays {
         self.next = Duration::ZERO;
     }
 
-    /// Returns the delay after a stream that has lasted for `lasted`, zero if none was opened; that time counts as
-    /// part of the delay. It doubles up to [`RETRY_LONGEST`], and a random part of up to half of it is left out.
+    /// Returns the delay after a stream that has lasted for `lasted` (zero if none opened), which counts as part of the delay.
+    /// It doubles up to [`RETRY_LONGEST`] and is then shortened by a random part of up to half.
     fn next(&mut self, lasted: Duration) -> Duration {
         if lasted >= SETTLED {
             self.start_over();
@@ -433,7 +428,7 @@ impl Delays {
         let delay = self.next;
         self.next = (2 * delay).clamp(RETRY_FIRST, RETRY_LONGEST);
         self.drawn += 1;
-        // between half and all of it
+        // between half and all of the delay
         let share = self.random.hash_one(self.drawn) % 512 + 512;
         let delay = delay * u32::try_from(share).unwrap_or(1024) / 1024;
         delay.saturating_sub(lasted)

@@ -1,4 +1,4 @@
-//! The series of peers, under etcd's names.
+//! The metrics of peers, under etcd's names.
 
 use prometheus::{
     GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
@@ -20,7 +20,7 @@ pub struct PeerMetrics {
     clocks: GaugeVec,
 }
 
-/// The series of one other member, looked up once.
+/// The metrics of one other member, looked up once.
 #[derive(Clone, Debug)]
 pub(super) struct PeerSeries {
     pub(super) sent_bytes: IntCounter,
@@ -33,7 +33,7 @@ pub(super) struct PeerSeries {
 }
 
 impl PeerMetrics {
-    /// Registers the series of the streams between members.
+    /// Registers the metrics of the streams between members.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl PeerMetrics {
         }
     }
 
-    /// Returns the series of the member `member`, as the member `own` counts them.
+    /// Returns the metrics of the member `member`, as the member `own` counts them.
     pub(super) fn of(&self, own: MemberId, member: MemberId) -> PeerSeries {
         let (own, member) = (own.to_string(), member.to_string());
         let (one, both) = ([member.as_str()], [own.as_str(), member.as_str()]);
@@ -68,13 +68,13 @@ impl PeerMetrics {
         self.refused.with_label_values(&[reason]).inc();
     }
 
-    /// Shows by how many seconds the clock of a member is ahead.
+    /// Records by how many seconds a member's clock is ahead.
     pub(super) fn clock(&self, member: MemberId, ahead_s: f64) {
         let to = member.to_string();
         self.clocks.with_label_values(&[&to]).set(ahead_s);
     }
 
-    /// Removes the series of a member that left.
+    /// Removes the gauges of a member that left.
     pub(super) fn remove(&self, own: MemberId, member: MemberId) {
         let (own, member) = (own.to_string(), member.to_string());
         // an error means that there was no such series

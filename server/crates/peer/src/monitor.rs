@@ -1,8 +1,9 @@
-//! Watches the versions and the clocks of the other members. From the versions a leader decides the cluster's version
-//! (`witan_machine::versions`); differing clocks are reported.
+//! Watches the versions and clocks of the other members. From the versions, a leader decides the cluster version
+//! (`witan_machine::versions`). Differing clocks are reported.
 //!
-//! Each member asks all others for `/version` and `/raft/probing` on their peer ports. Any member that answers like
-//! etcd, with the id of this cluster, takes part, whatever its release.
+//! Each member requests `/version` and `/raft/probing` from the peer ports of all others. Any member that answers like etcd,
+//! with the id of this cluster, takes part, whatever its release. etcd, with the id of this cluster, takes part, whatever its
+//! release.
 
 use std::{
     collections::BTreeMap,
@@ -21,19 +22,19 @@ use witan_machine::{
 
 use super::{Shared, query, urls};
 
-/// Interval between two rounds, as etcd's.
+/// Interval between two rounds, as in etcd.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// The same while the cluster has no version, or an older one than this member runs.
+/// The interval while the cluster version is unset or older than this member's.
 const UNSETTLED_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The same before the cluster has a version: its members start.
+/// The interval while the cluster version is unset, because the members are starting.
 const UNDECIDED_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long the members of a new cluster may take until all have reported their versions.
+/// How long to wait for the versions of all members of a new cluster.
 const UNDECIDED_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A larger difference of clocks is warned about, as in etcd.
+/// A larger clock difference is logged as a warning, as in etcd.
 const CLOCK_DIFFERENCE_MAX_S: f64 = 1.0;
 
 const NS_PER_S: f64 = 1e9;
@@ -41,11 +42,11 @@ const NS_PER_S: f64 = 1e9;
 pub(super) struct Monitor {
     shared: Arc<Shared>,
     begun: Instant,
-    /// Time of the last check whether a downgrade is complete.
+    /// When a leader last checked whether a downgrade is complete.
     looked_at: Instant,
-    /// The members whose clocks differ too much.
+    /// Whether a member's clock differs too much.
     apart: BTreeMap<MemberId, bool>,
-    /// The members of the last decision and its time: it may not be applied yet.
+    /// The members at the last decision and its time, because it may not be applied yet.
     decided: Option<(Arc<MemberRegistry>, Instant)>,
 }
 
@@ -60,7 +61,7 @@ impl Monitor {
         }
     }
 
-    /// Asks all members in rounds until the process stops.
+    /// Queries all members in rounds until the process stops.
     pub(super) async fn run(mut self) {
         loop {
             let wait = self.round().await;
@@ -71,7 +72,7 @@ impl Monitor {
         }
     }
 
-    /// Asks all members once and acts on their answers. Returns how long to wait before the next round.
+    /// Queries all members once and acts on their answers. Returns the delay before the next round.
     async fn round(&mut self) -> Duration {
         let members = self.shared.members();
         let own_id = self.shared.own_id();
@@ -105,8 +106,7 @@ impl Monitor {
         wait.min(check.unwrap_or(wait)).max(UNDECIDED_INTERVAL)
     }
 
-    /// Asks a member for its release, and by how many seconds its clock is ahead; `None` if it does not
-    /// answer at any URL.
+    /// Queries a member's release, and by how many seconds its clock is ahead; `None` if it does not answer at any URL.
     async fn ask(&self, urls: &[Url]) -> Option<(Release, Option<f64>)> {
         let (dialer, node) = (&self.shared.dialer, &self.shared.node);
         for url in urls {
@@ -125,8 +125,7 @@ impl Monitor {
         None
     }
 
-    /// Shows by how many seconds the clock of a member is ahead, and logs when the difference becomes larger
-    /// or smaller than [`CLOCK_DIFFERENCE_MAX_S`]. `None` does nothing.
+    /// Records by how many seconds a member's clock is ahead, and logs when the difference crosses [`CLOCK_DIFFERENCE_MAX_S`].
     fn show_clock(&mut self, member: MemberId, ahead_s: Option<f64>) {
         let Some(ahead_s) = ahead_s else { return };
         self.shared.metrics.clock(member, ahead_s);
@@ -139,13 +138,13 @@ impl Monitor {
                     clock_drift_s = ahead_s,
                     "the clock of a peer differs; run a time service on all members"
                 ),
-                false => tracing::info!(remote_peer_id, "the clock of a peer is right again"),
+                false => tracing::info!(remote_peer_id, "the clock of a peer is in sync again"),
             }
         }
     }
 
-    /// Proposes a new version of the cluster, or the end of a downgrade, if [`versions::decide`] asks for it;
-    /// not again within [`INTERVAL`] while the members stay the same.
+    /// Proposes a new cluster version, or the end of a downgrade, if [`versions::decide`] says so. Does not repeat that within
+    /// [`INTERVAL`] while the members stay the same.
     async fn decide(&mut self, members: Arc<MemberRegistry>, running: &[Option<Release>]) {
         let waits = self.begun.elapsed() < UNDECIDED_TIMEOUT;
         let node = &self.shared.node;
@@ -160,13 +159,13 @@ impl Monitor {
             Decision::Set((major, minor)) => {
                 let version = format!("{major}.{minor}.0");
                 let command = Command::ClusterVersion(ClusterVersion { version: version.clone() });
-                (command, version, "sets the cluster version")
+                (command, version, "set the cluster version")
             }
             Decision::EndDowngrade => {
                 let target = String::new();
                 let command = Command::Downgrade(Downgrade { target });
                 let version = members.downgrade_target.clone();
-                (command, version, "the downgrade is complete")
+                (command, version, "completed the downgrade")
             }
         };
         let under_way = |(from, at): &(Arc<MemberRegistry>, Instant)| {

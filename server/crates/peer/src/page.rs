@@ -1,4 +1,4 @@
-//! An answer of the peer port over HTTP/1.
+//! An HTTP/1 answer of the peer port.
 
 use http::{Response, StatusCode, header};
 use serde::Serialize;
@@ -20,7 +20,7 @@ impl Page {
         }
     }
 
-    /// Makes an answer with the status 200 and this JSON.
+    /// Creates an answer with status 200 and this JSON.
     pub(super) fn ok(body: String) -> Self {
         Self {
             status: StatusCode::OK,
@@ -29,7 +29,7 @@ impl Page {
         }
     }
 
-    /// Makes an answer with the status 200 and a value as JSON.
+    /// Creates an answer with status 200 and a value as JSON.
     pub(super) fn json(value: &impl Serialize) -> Self {
         Self::ok(serde_json::to_string(value).expect("numbers and texts are always JSON"))
     }
@@ -46,7 +46,7 @@ impl Page {
         Self::text(StatusCode::SERVICE_UNAVAILABLE, text)
     }
 
-    /// Returns the whole response.
+    /// Builds the HTTP response.
     pub(super) fn response(self, cluster_id: u64) -> Response<String> {
         let mut response = Response::builder()
             .status(self.status)

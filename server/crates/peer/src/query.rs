@@ -1,8 +1,7 @@
-//! HTTP requests to other members: the members of the cluster (before joining it), hashes of their state, their
-//! versions and their clocks.
+//! HTTP requests to other members: the members of the cluster (before joining it), hashes of their state, their versions and
+//! clocks.
 //!
-//! The answer comes from `http` of the other member's peer port; any HTTP/1 server that answers as etcd's
-//! peer port does is understood.
+//! The other member's `http` answers them, or any HTTP/1 server that answers like etcd's peer port.
 
 use std::{io, time::Duration};
 
@@ -18,10 +17,10 @@ use witan_transport::exchange;
 
 use super::PeerDialer;
 
-/// How long one member may take to answer.
+/// How long a member can take to answer.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Path that the peer port of every Witan member serves, and etcd's does not.
+/// A path that the peer port of every Witan member serves and etcd's does not.
 const STATE_HASH: &str = "/members/statehash";
 
 /// A cluster as reported by one of its members.
@@ -33,21 +32,20 @@ pub struct RemoteCluster {
     pub members: Vec<Member>,
 }
 
-/// Asks the member at this peer URL for its cluster.
+/// Requests the cluster's members from the member at this peer URL.
 pub async fn cluster(url: &Url, dialer: &PeerDialer) -> io::Result<RemoteCluster> {
     let answer = get(url, dialer, "/members").await?;
     cluster_of(&answer).map_err(invalid)
 }
 
-/// Whether an etcd member answers at this peer URL: it reports a version, and answers 404 to a path that every Witan
-/// member knows. `false` without an answer.
+/// Returns whether an etcd member answers at this peer URL: it reports a version, but answers 404 to a path that every Witan
+/// member serves. `false` if nothing answers.
 pub async fn is_etcd(url: &Url, dialer: &PeerDialer) -> bool {
     let (version, own) = tokio::join!(get(url, dialer, "/version"), get(url, dialer, STATE_HASH));
     matches!((version, own), (Ok(version), Ok(own)) if is_of_etcd(&version, &own))
 }
 
-/// Asks a member of a cluster at this peer URL for the hash of its state after an entry; `None` if the member has no
-/// such hash.
+/// Requests the hash of a member's state after an entry; `None` if the member does not have it.
 pub async fn state_hash(
     url: &Url,
     dialer: &PeerDialer,
@@ -58,7 +56,7 @@ pub async fn state_hash(
     hash_of(&answer, cluster_id).map_err(invalid)
 }
 
-/// Asks the member of a cluster at this peer URL which release it runs.
+/// Requests the release that a member of a cluster runs.
 pub(super) async fn release(
     url: &Url,
     dialer: &PeerDialer,
@@ -67,7 +65,7 @@ pub(super) async fn release(
     release_of(&get(url, dialer, "/version").await?, cluster_id).map_err(invalid)
 }
 
-/// Asks the member at this peer URL for its clock, Unix nanoseconds, as etcd probes round trips.
+/// Requests a member's clock in Unix nanoseconds, with etcd's round-trip probe.
 pub(super) async fn clock(url: &Url, dialer: &PeerDialer) -> io::Result<i64> {
     clock_of(&get(url, dialer, "/raft/probing").await?).map_err(invalid)
 }
@@ -76,7 +74,7 @@ fn invalid(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
-/// Gets a page of the member at this peer URL within [`QUERY_TIMEOUT`].
+/// Gets a page from the member at this peer URL within [`QUERY_TIMEOUT`].
 async fn get(url: &Url, dialer: &PeerDialer, target: &str) -> io::Result<Answer> {
     let asking = async {
         let stream = dialer.connect(url).await.map_err(io::Error::other)?.stream;
@@ -91,7 +89,7 @@ async fn get(url: &Url, dialer: &PeerDialer, target: &str) -> io::Result<Answer>
     timeout(QUERY_TIMEOUT, asking).await.map_err(too_slow)?
 }
 
-/// A whole answer of a peer port.
+/// A complete answer of a peer port.
 type Answer = Response<Bytes>;
 
 fn cluster_id(answer: &Answer) -> Option<u64> {
@@ -109,7 +107,7 @@ fn check_cluster(answer: &Answer, wanted: u64) -> Result<(), &'static str> {
 /// Reads the cluster's id and members from the response to `/members`.
 fn cluster_of(answer: &Answer) -> Result<RemoteCluster, &'static str> {
     if answer.status() != StatusCode::OK {
-        return Err("it does not answer as a member does");
+        return Err("it does not answer like a member");
     }
     let id = cluster_id(answer).ok_or("its answer has no cluster id")?;
     let members = serde_json::from_slice(answer.body());
@@ -130,14 +128,14 @@ struct ProbePage {
     now: String,
 }
 
-/// Whether these responses to `/version` and to [`STATE_HASH`] without an index are etcd's.
+/// Returns whether these responses to `/version` and to [`STATE_HASH`] without an index are etcd's.
 fn is_of_etcd(version: &Answer, own: &Answer) -> bool {
     let page: Option<VersionPage> = serde_json::from_slice(version.body()).ok();
     page.is_some() && own.status() == StatusCode::NOT_FOUND
 }
 
-/// Reads the release of a member from the response to `/version`; another cluster, or a release below
-/// [`versions::FIRST`], is an error.
+/// Reads a member's release from the response to `/version`. Another cluster, or a release below [`versions::FIRST`], is an
+/// error.
 fn release_of(answer: &Answer, cluster_id: u64) -> Result<Release, &'static str> {
     check_cluster(answer, cluster_id)?;
     let page: Option<VersionPage> = serde_json::from_slice(answer.body()).ok();
@@ -146,23 +144,23 @@ fn release_of(answer: &Answer, cluster_id: u64) -> Result<Release, &'static str>
     release.ok_or("its answer names no version of a member")
 }
 
-/// Reads the clock of a member, Unix nanoseconds, from the response to a probe.
+/// Reads a member's clock in Unix nanoseconds from the response to a probe.
 fn clock_of(answer: &Answer) -> Result<i64, &'static str> {
     let page: Option<ProbePage> = serde_json::from_slice(answer.body()).ok();
     let now_ns = page.and_then(|page| text::parse_time(&page.now));
     now_ns.ok_or("its answer names no time")
 }
 
-/// Reads the hash of a member's state from its response; `None` if the member has none (404).
+/// Reads the hash of a member's state from its response; `None` for 404.
 fn hash_of(answer: &Answer, cluster_id: u64) -> Result<Option<StateHash>, &'static str> {
     check_cluster(answer, cluster_id)?;
     match answer.status() {
         StatusCode::OK => {
             let hash = serde_json::from_slice(answer.body());
-            hash.map(Some).map_err(|_| "its answer is no hash")
+            hash.map(Some).map_err(|_| "its answer is not a hash")
         }
         StatusCode::NOT_FOUND => Ok(None),
-        _ => Err("it does not answer as a member does"),
+        _ => Err("it does not answer like a member"),
     }
 }
 
@@ -212,7 +210,7 @@ mod tests {
         assert_eq!((cluster.id, cluster.members[0].id), (0xC1, 7));
         assert!(cluster.members[0].is_learner);
         for (status, id, body, reason) in [
-            (404, None, "", "as a member does"),
+            (404, None, "", "like a member"),
             (200, None, "[]", "no cluster id"),
             (200, Some("1"), "{}", "no list"),
             (200, Some("1"), &members[..members.len() - 9], "no list"),

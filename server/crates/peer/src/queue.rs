@@ -1,6 +1,5 @@
-//! Messages for one stream: the replica's thread adds them without waiting, the link's task takes them in batches. A
-//! short message for a link that has nothing to write is written by the replica's thread: that saves waking the
-//! link's thread, which costs more than the write.
+//! Messages for one stream: the replica's thread adds them without waiting, and the link's task takes them in batches. The
+//! replica's thread writes a short message to an idle link itself, because waking the link's thread costs more than the write.
 
 use std::collections::VecDeque;
 
@@ -11,34 +10,33 @@ use witan_transport::DirectWriter;
 
 use super::frame::{self, FrameKind};
 
-/// Bytes that wait for a stream, of which each message counts [`SMALL_BYTES`] at least; one may always wait. If the
-/// stream is slower than the sender, further ones are dropped, and raft sends them again when the other member reports
-/// the gap.
+/// Limit of the bytes that wait for a stream; each message counts at least [`SMALL_BYTES`], and one can always wait. If the
+/// stream is slower than the sender, further messages are dropped. Raft sends them again when the other member reports the gap.
 const BYTES_MAX: usize = 64 << 20;
 
-/// Bytes after which a batch is complete.
+/// The size at which a batch is complete.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// The longest message that the replica's thread writes.
+/// The longest message that the replica's thread writes itself.
 const WRITTEN_AT_ONCE_BYTES: usize = 16 << 10;
 
-/// The result of handing over a message.
+/// The result of pushing a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
     /// It waits for the link.
     Queued,
-    /// It was written, with its header in so many bytes.
+    /// It was written, in this many bytes including its header.
     Written(u64),
-    /// There was no room, or the other side was not reached.
+    /// The queue is full, or the other side is unreachable.
     Dropped,
 }
 
-/// See the module's description.
+/// The queue of a lane.
 #[derive(Debug, Default)]
 pub(super) struct LaneQueue {
     queued: Mutex<Queued>,
     filled: Notify,
-    /// Wakes the tasks that wait until all is written.
+    /// Wakes the tasks that wait until everything is written.
     written: Notify,
 }
 
@@ -46,17 +44,17 @@ pub(super) struct LaneQueue {
 struct Queued {
     messages: VecDeque<Bytes>,
     bytes: usize,
-    /// Whether messages are dropped: the other side was not reached.
+    /// Whether messages are dropped because the other side is unreachable.
     closed: bool,
-    /// Whether the last batch was written: the link has asked for the next one.
+    /// Whether the last batch was written and the link has asked for the next one.
     written: bool,
     /// The writer of an open stream.
     writer: Option<DirectWriter>,
-    /// Whether the stream holds the rest of a message that was written directly, which the link must flush.
+    /// Whether the link must flush the rest of a message that was written directly.
     unflushed: bool,
 }
 
-/// Takes the writer from the queue when the stream has ended, so that its socket is closed.
+/// Detaches the writer from the queue when the stream has ended, so that its socket is closed.
 #[derive(Debug)]
 pub(super) struct Attached<'a>(&'a LaneQueue);
 
@@ -68,7 +66,7 @@ impl Drop for Attached<'_> {
 }
 
 impl LaneQueue {
-    /// Lets short messages be written to a stream, which is open until the returned value is dropped.
+    /// Lets short messages be written directly to a stream until the returned value is dropped.
     pub(super) fn attach(&self, writer: Option<DirectWriter>) -> Attached<'_> {
         self.queued.lock().writer = writer;
         Attached(self)
@@ -97,14 +95,13 @@ impl LaneQueue {
         Pushed::Queued
     }
 
-    /// Queues each new message until the link asks for the next batch: it writes something else.
+    /// Queues new messages, because the link writes something else, until it asks for the next batch.
     pub(super) fn hold(&self) {
         self.queued.lock().written = false;
     }
 
-    /// Waits for a message and takes queued ones, up to the size of a batch; an empty batch means that the stream has
-    /// only to be flushed. To be called when the last batch is written: a call that finds nothing completes
-    /// `emptied`. Dropping the future loses no message.
+    /// Waits for messages and takes up to a batch of them; an empty batch means that the stream only needs a flush. Call it
+    /// when the last batch is written: if there is nothing left, `emptied` completes. Cancel safe.
     pub(super) async fn next_batch(&self) -> Vec<Bytes> {
         loop {
             let filled = self.filled.notified();
@@ -128,7 +125,7 @@ impl LaneQueue {
         }
     }
 
-    /// Lets the queue take messages again, which wait for the next connection.
+    /// Accepts messages again, which wait for the next connection.
     pub(super) fn open(&self) {
         self.queued.lock().closed = false;
     }
@@ -140,20 +137,20 @@ impl LaneQueue {
 }
 
 impl Queued {
-    /// Writes a short message if the link is idle; returns the bytes with its header, `None` if it is to be queued. The
-    /// link writes what the socket does not take.
+    /// Writes a short message if the link is idle, and returns its bytes including the header; `None` if it must be queued. The
+    /// link writes what the socket does not accept.
     fn write(&mut self, message: &[u8]) -> Option<u64> {
         let short = message.len() <= WRITTEN_AT_ONCE_BYTES;
         let writer = self.writer.as_ref().filter(|_| self.written && short)?;
         let frame = frame::encode(FrameKind::Message, message);
-        // the link meets the same error, and reports it
+        // the link encounters the same error and reports it
         self.written = writer.write(&frame).ok()?;
         self.unflushed = !self.written;
         Some(frame.len() as u64)
     }
 
-    /// Takes messages from the front until they have [`BATCH_BYTES`] or more, and returns whether the stream has to be
-    /// flushed before. Without either, notes that all earlier ones are written.
+    /// Takes whole messages until they have [`BATCH_BYTES`] or more. Also returns whether an earlier direct write needs a
+    /// flush. With neither, the link is idle.
     fn take(&mut self) -> (Vec<Bytes>, bool) {
         let mut bytes = 0;
         let mut count = 0;

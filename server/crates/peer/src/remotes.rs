@@ -1,9 +1,8 @@
-//! Members whose addition this one has not applied yet: it was stopped, or cut off, while they were added. One of them
-//! may lead, or need its vote, and the members that it knows may have been removed. Their streams are accepted, and
-//! streams to the URLs of their handshakes are opened, until the entry is applied.
+//! Members whose addition this member has not applied yet, because it was stopped or cut off meanwhile. One of them can be the
+//! leader or need this member's vote, and the members that it knows may all have been removed. Until the entry is applied,
+//! their streams are accepted, and streams to the URLs in their handshakes are opened.
 //!
-//! Any process that knows the cluster's id can pose as such a member, or as a known one: only certificates prevent
-//! that.
+//! Any process that knows the cluster id can impersonate such a member, or a known one. Only certificates prevent that.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +16,10 @@ use super::{
     link_to,
 };
 
-/// How many there are at once: more than the members that are added while one of them is down.
+/// How many there can be at once, more than the members that are added while one is down.
 const REMOTES_MAX: usize = 16;
 
-/// Number of URLs of one of them that are tried.
+/// How many URLs of each one are tried.
 const REMOTE_URLS_TRIED: usize = 8;
 
 /// The streams to unknown members.
@@ -28,7 +27,7 @@ const REMOTE_URLS_TRIED: usize = 8;
 pub(super) struct Remotes(pub(super) BTreeMap<MemberId, LinkTasks>);
 
 impl Shared {
-    /// Checks whether a stream is accepted: from a member, or from a member that this one does not know yet. The leader
+    /// Checks whether a stream is accepted: from a known member, or from one that this member does not know yet. The leader
     /// knows all members.
     pub(super) fn check(&self, hello: &Handshake) -> Result<(), Refusal> {
         let own = self.node.identity();
@@ -46,10 +45,10 @@ impl Shared {
         }
     }
 
-    /// Opens streams to an unknown member that has opened one, to at most [`REMOTES_MAX`] of them. Called on the thread
-    /// of all streams.
+    /// Opens streams to an unknown member that has opened one, to at most [`REMOTES_MAX`] of them. Must run on the streams'
+    /// thread.
     pub(super) fn answer_remote(self: &std::sync::Arc<Self>, hello: &Handshake) {
-        // in this order, as in `follow`, so that a member is not forgotten between the two
+        // lock in this order, as in `follow`, so that a member is not missed between the two
         let mut remotes = self.remotes.lock();
         let urls = urls(hello);
         if self.members().by_id.contains_key(&hello.from) || urls.is_empty() {
@@ -61,7 +60,7 @@ impl Shared {
             let remote_peer_id = hello.from.to_string();
             tracing::info!(
                 remote_peer_id,
-                "a member opened a stream whose addition is not applied here yet"
+                "accepted a stream from a member whose addition is not applied here yet"
             );
             let runtime = tokio::runtime::Handle::current();
             let link = link_to(self, &runtime, hello.from, urls);
@@ -77,7 +76,7 @@ impl Shared {
     }
 }
 
-/// Returns the TCP URLs at which the opener says that it listens, [`REMOTE_URLS_TRIED`] of them at most.
+/// Returns at most [`REMOTE_URLS_TRIED`] of the TCP URLs in the opener's handshake.
 fn urls(hello: &Handshake) -> Vec<Url> {
     let urls = hello.peer_urls.iter().filter_map(|url| url.parse().ok());
     // the path of a Unix socket on another machine is meaningless here

@@ -31,7 +31,7 @@ const CLUSTER: u64 = 7;
 /// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A member that was started.
+/// A running member.
 struct Running {
     node: Node,
     peers: Peers,
@@ -39,7 +39,7 @@ struct Running {
     page: MetricsPage,
 }
 
-/// Calls `condition` until it returns a value; panics with `what` after [`PATIENCE`].
+/// Calls `condition` until it returns a value. Panics with `what` after [`PATIENCE`].
 fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -51,7 +51,7 @@ fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Binds sockets for `count` members; returns them with the members' URLs and addresses.
+/// Binds sockets for `count` members. Returns them with the members' URLs and addresses.
 fn sockets(count: u64) -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>) {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.unwrap();
@@ -188,7 +188,7 @@ fn a_message_ends_a_wait() {
     let mut two = started(2, bound.remove(1), &members);
     let mut one = started(1, bound.remove(0), &members);
     one.wait_open(2);
-    // a stream that comes during the wait wakes only a thread that has announced it
+    // the first message announces the stream: a new stream does not wake a waiting thread
     one.send(2, Lane::Bulk, Bytes::from_static(b"first"));
     until("the first message", || {
         (!two.messages().is_empty()).then_some(())
@@ -225,7 +225,7 @@ fn a_member_that_reads_nothing_but_sends_keeps_its_streams() {
             settings,
         )
     };
-    // its replica's thread hangs in a sync, say
+    // as if the replica's thread hangs in a sync
     let two = start(1, 2);
     let mut one = start(0, 1);
     one.wait_open(2);
@@ -323,7 +323,7 @@ fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
     let page = one.page.render();
     let line = "etcd_network_active_peers{Local=\"1\",Remote=\"2\"} 0";
     assert!(page.contains(line), "{page}");
-    // the same address, as after a restart; who looks for the member may have connected to itself there
+    // the same address, as after a restart; a process that looks for the member may have connected to itself there
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let again = {
         let runtime = runtime.unwrap();
@@ -350,13 +350,13 @@ fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
     stop(two);
 }
 
-/// Returns what comes back on a connection that sends these bytes.
+/// Returns everything received on a connection that sends these bytes.
 fn asked(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(bytes).unwrap();
     let mut back = Vec::new();
-    // a reset after the answer is an end, too
+    // a reset after the answer also ends it
     let _ = stream.read_to_end(&mut back);
     back
 }
@@ -427,7 +427,7 @@ fn the_stream_of_a_removed_member_ends_although_it_never_pings() {
     stop(two);
 }
 
-/// Connections that say nothing: more than there may be.
+/// Idle connections, more than the limit.
 const SILENT: usize = 350;
 
 #[test]
@@ -437,7 +437,7 @@ fn silent_connections_keep_no_member_out() {
     let silent: Vec<TcpStream> = (0..SILENT)
         .map(|_| TcpStream::connect(addresses[1]).unwrap())
         .collect();
-    // those beyond the bound are closed at once, the others in a while
+    // those beyond the limit are closed at once, the others after a while
     let (closed, ends): (_, Receiver<()>) = sync_channel(SILENT);
     for mut stream in silent {
         let closed = closed.clone();
@@ -455,7 +455,7 @@ fn silent_connections_keep_no_member_out() {
     stop(two);
 }
 
-/// Connections of a stranger that are opened again as soon as they end: more than there may be.
+/// Connections that are reopened as soon as they end, more than the limit.
 const RENEWED: usize = 300;
 
 #[test]
@@ -471,7 +471,7 @@ fn silent_connections_that_are_renewed_keep_no_member_out() {
             let _ = stream.write_all(&handshake::MAGIC[..1]);
             open.push_back(stream);
             if open.len() > RENEWED {
-                // it has ended, because there are too many
+                // it was closed because there are too many
                 let mut oldest = open.pop_front().unwrap();
                 let _ = oldest.read(&mut [0]);
             }
@@ -493,7 +493,7 @@ fn a_member_that_left_is_forgotten_and_one_that_came_is_called() {
     let third = bound.remove(2);
     let mut one = started(1, bound.remove(0), &alone);
     one.send(3, Lane::Bulk, Bytes::from_static(b"dropped"));
-    // only now: its call would be answered
+    // not before: its call would be answered
     let mut three = started(3, third, &members);
     one.post.follow(&members);
     one.wait_open(3);
@@ -535,7 +535,7 @@ fn a_member_that_is_not_known_yet_is_answered_at_the_url_that_it_names() {
     passes(&mut one, &mut two, "from a leader");
     passes(&mut two, &mut one, "an answer");
     passes(&mut two, &mut three, "another answer");
-    // the entry that adds the first of them comes
+    // the entry that adds the first of them is applied
     two.post.follow(&known);
     assert!(two.post.shared.remotes.lock().0.keys().eq(&[MemberId(3)]));
     passes(&mut two, &mut one, "as a member");

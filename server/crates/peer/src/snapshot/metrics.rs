@@ -1,4 +1,4 @@
-//! The series of snapshots between members, under etcd's names.
+//! The metrics of snapshots between members, under etcd's names.
 
 use std::time::Instant;
 
@@ -6,14 +6,14 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 use witan_base::metrics::Register;
 use witan_machine::member::MemberId;
 
-/// Series of senders and receivers. Clones share.
+/// Metrics of senders and receivers. Clones share them.
 #[derive(Clone, Debug)]
 pub struct SnapshotMetrics {
     pub(super) sends: TransferSeries,
     pub(super) receives: TransferSeries,
 }
 
-/// The series of one direction, by the other member.
+/// The metrics of one direction, by the other member.
 #[derive(Clone, Debug)]
 pub(super) struct TransferSeries {
     inflights: IntGaugeVec,
@@ -23,7 +23,7 @@ pub(super) struct TransferSeries {
 }
 
 impl SnapshotMetrics {
-    /// Registers the series of snapshots.
+    /// Registers the metrics of snapshots.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl SnapshotMetrics {
 }
 
 impl TransferSeries {
-    /// Starts to time a transfer; one that is dropped before its end counts as failed.
+    /// Starts to time a transfer. A timer that is dropped early counts as a failure.
     pub(super) fn begin(&self, member: MemberId) -> TransferTimer {
         let labels = &[&*member.to_string()];
         let inflights = self.inflights.with_label_values(labels);
@@ -60,7 +60,7 @@ impl TransferSeries {
     }
 }
 
-/// A transfer that is counted.
+/// A transfer in progress.
 #[derive(Debug)]
 pub(super) struct TransferTimer {
     inflights: IntGauge,

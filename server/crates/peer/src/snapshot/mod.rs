@@ -11,8 +11,8 @@
 //!                                       ← outcome: installed, not needed, or refused and why
 //! ```
 //!
-//! The sender walks the view as fast as chunks are taken: it holds some chunks and the view, never a second copy of the
-//! state. The receiver holds the new state beside its own. A broken stream is resumed while both still hold their side.
+//! The sender walks the view as fast as chunks are taken. It holds a few chunks and the view, never a second copy of the state.
+//! The receiver holds the new state in addition to its own. A broken stream is resumed while both sides still hold theirs.
 //!
 //! Not here: when a snapshot is sent (the core decides), and how it gets onto the disk (`storage`).
 
@@ -45,10 +45,10 @@ use super::{
 /// Bytes of records in one frame.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Chunks that wait on each side, between the stream and the thread that makes or writes them.
+/// Chunks that are buffered on each side, between the stream and the thread that produces or writes them.
 const CHUNKS_AHEAD: usize = 4;
 
-/// A stream without progress for so long has stalled: longer than a slow disk takes for a run.
+/// A stream without progress for this long has stalled. Longer than a slow disk takes for a run.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often a busy receiver reports that it is alive.
@@ -57,7 +57,7 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often progress is logged.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The two members of a transfer, and its snapshot.
+/// The other member of a transfer, and the cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Transfer {
     pub(super) cluster_id: u64,
@@ -66,7 +66,7 @@ pub(super) struct Transfer {
     pub(super) metrics: SnapshotMetrics,
 }
 
-/// Writes one frame; fails if the other side does not read for [`STALL_TIMEOUT`].
+/// Writes one frame. Fails if the other side does not read for [`STALL_TIMEOUT`].
 async fn write(stream: &mut (impl AsyncWrite + Unpin), contents: &[u8]) -> io::Result<()> {
     let frame = frame::encode(FrameKind::Snapshot, contents);
     write_all(stream, &frame[..], STALL_TIMEOUT).await

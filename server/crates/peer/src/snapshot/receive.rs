@@ -19,7 +19,7 @@ use super::{
 };
 use crate::frame::FrameReader;
 
-/// Allowance for records in the stream beyond the sender's estimate: a factor and a number of bytes.
+/// Allowance for records beyond the sender's estimate: a factor and a number of bytes.
 const ESTIMATE_FACTOR: u64 = 4;
 const ESTIMATE_SLACK_BYTES: u64 = 64 << 20;
 
@@ -27,7 +27,7 @@ const ESTIMATE_SLACK_BYTES: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum ReceiveError {
     /// The stream broke; the next one continues from the records on disk.
-    #[error("the stream of the snapshot broke: {0}")]
+    #[error("the snapshot stream broke: {0}")]
     Stream(#[from] io::Error),
     /// It belongs to another cluster, or the disk or the records are unusable.
     #[error(transparent)]
@@ -38,12 +38,12 @@ pub(in super::super) enum ReceiveError {
 }
 
 impl ReceiveError {
-    /// Returns the outcome for the sender; `None` if the stream is broken.
+    /// Returns the outcome to send; `None` if the stream is broken.
     fn outcome(&self) -> Option<Outcome> {
         let busy = match self {
             Self::Stream(_) => return None,
             Self::Snapshot(error) => match error {
-                // the records on disk may belong to another snapshot
+                // the next attempt starts over, because the records on disk may belong to another snapshot
                 SnapshotError::Busy | SnapshotError::Corrupt(_) => true,
                 SnapshotError::Io(_) => false,
             },
@@ -53,8 +53,7 @@ impl ReceiveError {
     }
 }
 
-/// Receives a snapshot, which is durable and in memory on return but not installed. The sender waits for
-/// [`answer`], unless this fails.
+/// Receives a snapshot. On return it is durable and in memory, but not installed, and the sender waits for [`answer`].
 pub(in super::super) async fn receive(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     into: &SnapshotReceiver,
@@ -74,7 +73,7 @@ pub(in super::super) async fn receive(
         Err(error) => {
             tracing::warn!(member, %error, "failed to receive a snapshot");
             if let Some(outcome) = error.outcome() {
-                // it may have disconnected already
+                // the sender may have disconnected already
                 let _ = write(&mut writing, &Part::Outcome(outcome).encode()).await;
             }
         }
@@ -82,8 +81,7 @@ pub(in super::super) async fn receive(
     received
 }
 
-/// Reads what the sender announces, answers with how much is durable already, and receives the rest of the
-/// records.
+/// Reads what the sender announces, answers how much is already durable, and receives the remaining records.
 async fn take<R, W>(
     reader: &mut FrameReader<R>,
     writing: &mut W,
@@ -124,7 +122,7 @@ where
     alive_while(writing, read_records(reader, incoming, limit)).await
 }
 
-/// Refuses a snapshot in another format, or of another cluster.
+/// Refuses a snapshot in another format or of another cluster.
 fn check(begin: &Begin, transfer: &Transfer) -> Result<(), ReceiveError> {
     if begin.format != FORMAT {
         return Err(ReceiveError::Protocol(format!(
@@ -141,7 +139,7 @@ fn check(begin: &Begin, transfer: &Transfer) -> Result<(), ReceiveError> {
     Ok(())
 }
 
-/// Reads the records up to their end, while another thread writes them.
+/// Reads the records to their end, while another thread writes them.
 async fn read_records<S: AsyncRead + Unpin>(
     reader: &mut FrameReader<S>,
     incoming: IncomingSnapshot,
@@ -153,7 +151,7 @@ async fn read_records<S: AsyncRead + Unpin>(
         loop {
             let part = next(reader).await?;
             let more = matches!(part, Part::Records(..));
-            // an error means that the writer has failed; its result has the reason
+            // an error means that the writer has failed, and its result has the reason
             if parts.send(part).await.is_err() || !more {
                 return Ok(());
             }
@@ -171,8 +169,8 @@ async fn read_records<S: AsyncRead + Unpin>(
     }
 }
 
-/// Adds the records of the parts to the snapshot until their end, on a blocking thread. More than `limit` bytes are an
-/// error; a broken stream, or a part out of order, keeps what is durable.
+/// Adds the records of the parts to the snapshot, on a blocking thread. More than `limit` bytes are an error. A broken stream,
+/// or a part out of order, keeps the records that are durable.
 fn write_records(
     mut incoming: IncomingSnapshot,
     mut parts: mpsc::Receiver<Part>,
@@ -189,8 +187,9 @@ fn write_records(
                 }
                 offset += bytes.len() as u64;
                 if offset > limit {
-                    let what =
-                        format!("sent more than the {limit} bytes that fit what it announced");
+                    let what = format!(
+                        "sent more than {limit} bytes, far above the size that it announced"
+                    );
                     return Err(ReceiveError::Protocol(what));
                 }
                 parser.push(&bytes);
@@ -204,7 +203,7 @@ fn write_records(
             }
             Part::End(totals) => return Ok(incoming.finish(totals)?),
             Part::Restart => {
-                let what = "its records differ from those that were kept";
+                let what = "its records differ from those kept from an earlier stream";
                 return Err(SnapshotError::Corrupt(what.into()).into());
             }
             other @ (Part::Begin(_) | Part::Resume(_) | Part::Alive | Part::Outcome(_)) => {
@@ -217,8 +216,8 @@ fn write_records(
     Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
 }
 
-/// Waits until the replica has decided, and tells the sender that the snapshot is delivered: it is installed,
-/// or was not needed.
+/// Waits until the replica has decided, then tells the sender that the snapshot is delivered: it is installed or was not
+/// needed.
 pub(in super::super) async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     decided: impl Future<Output = ()>,
@@ -229,7 +228,7 @@ pub(in super::super) async fn answer(
     write(&mut writing, &Part::Outcome(outcome).encode()).await
 }
 
-/// Waits for `work`, and sends the other side a sign of life every [`ALIVE_INTERVAL`].
+/// Waits for `work`, and tells the other side every [`ALIVE_INTERVAL`] that this side is alive.
 async fn alive_while<T>(
     writing: &mut (impl AsyncWrite + Unpin),
     work: impl Future<Output = T>,
@@ -249,7 +248,7 @@ async fn alive_while<T>(
     }
 }
 
-/// Reads the next part of a snapshot; an error if none comes for [`STALL_TIMEOUT`] or it cannot be read.
+/// Reads the next part; an error if none arrives for [`STALL_TIMEOUT`] or it is invalid.
 async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> Result<Part, ReceiveError> {
     let frame = match reader.next(STALL_TIMEOUT).await {
         Ok(frame) => frame.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?,

@@ -21,22 +21,22 @@ use crate::frame::{FRAME_BYTES_MAX, FrameReader};
 /// Why a snapshot did not arrive.
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum SendError {
-    /// The stream broke: the next one continues from the receiver's records.
-    #[error("the stream of the snapshot broke: {0}")]
+    /// The stream broke. The next one continues after the receiver's records.
+    #[error("the snapshot stream broke: {0}")]
     Stream(#[from] io::Error),
-    /// The receiver is busy and may accept it soon.
+    /// The receiver is busy and can accept it soon.
     #[error("the receiver is busy: {0}")]
     Busy(String),
     /// The receiver refuses it.
     #[error("the receiver refuses the snapshot: {0}")]
     Refused(String),
-    /// The receiver's records belong to another snapshot; the next attempt starts over.
-    #[error("the receiver has kept other records")]
+    /// The receiver's records belong to another snapshot. The next attempt starts over.
+    #[error("the receiver has kept records of another snapshot")]
     Restarted,
 }
 
 impl SendError {
-    /// Whether the same view may be sent once more.
+    /// Returns whether the same view can be sent again.
     pub(in super::super) fn may_retry(&self) -> bool {
         match self {
             Self::Stream(_) | Self::Busy(_) | Self::Restarted => true,
@@ -54,7 +54,7 @@ impl From<Outcome> for SendError {
     }
 }
 
-/// Sends a snapshot; returns when the receiver has installed it, or has that state already.
+/// Sends a snapshot. Returns when the receiver has installed it or already has that state.
 pub(in super::super) async fn send(
     view: View,
     stream: impl AsyncRead + AsyncWrite + Unpin,
@@ -94,7 +94,7 @@ pub(in super::super) async fn send(
     let (parts, waiting) = mpsc::channel(CHUNKS_AHEAD);
     drop(panics::spawn(move || walk(&view, &resume, &parts)));
     let sending = send_parts(&mut writing, waiting, &member, bytes);
-    // a receiver that fails reports it before the records end
+    // a failing receiver reports it before the records end
     let outcome = tokio::select! {
         sent = sending => {
             sent?;
@@ -107,11 +107,11 @@ pub(in super::super) async fn send(
     }
     let took = timer.begun.elapsed();
     timer.succeeded();
-    tracing::info!(index, member, ?took, "a member has taken the snapshot");
+    tracing::info!(index, member, ?took, "a member has accepted the snapshot");
     Ok(())
 }
 
-/// Estimates the bytes of a state's records, by what counts against the quota.
+/// Estimates the bytes of a state's records from the sizes that count against the quota.
 fn estimate(view: &View) -> u64 {
     let machine = &view.machine;
     let sizes = [
@@ -123,8 +123,8 @@ fn estimate(view: &View) -> u64 {
     sizes.into_iter().sum()
 }
 
-/// Writes the parts of the walk to the receiver until the last one, and logs the progress. [`SendError::Restarted`] if
-/// the receiver keeps records of another state.
+/// Writes the parts of the walk to the receiver until the last one, and logs progress. [`SendError::Restarted`] if the receiver
+/// has kept records of another state.
 async fn send_parts(
     writing: &mut (impl AsyncWrite + Unpin),
     mut parts: mpsc::Receiver<Part>,
@@ -146,11 +146,11 @@ async fn send_parts(
             tracing::info!(member, sent, bytes, "sending a snapshot");
         }
     }
-    Err(io::Error::other("the view was not walked to its end").into())
+    Err(io::Error::other("the walk of the view ended early").into())
 }
 
-/// Sends the records of the view to `parts`, in the order in which a checkpoint is written, and no faster than they are
-/// taken; then their end, or a restart if the receiver has kept records of another snapshot.
+/// Sends the view's records to `parts` in checkpoint order, as fast as they are taken, then their end; or a restart if the
+/// receiver has kept records of another snapshot.
 fn walk(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
     let mut count = RecordCounter::default();
     let (mut offset, mut chunk) = (resume.bytes, BytesMut::new());
@@ -158,7 +158,7 @@ fn walk(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
     let mut ended = false;
     view.changes(None, &mut |change| {
         let RecordChange::Put { key, value } = change else {
-            // a whole state deletes nothing
+            // a complete state has no deletions
             return;
         };
         if ended {
@@ -196,7 +196,7 @@ fn walk(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
     let _ = parts.blocking_send(Part::End(count.totals()));
 }
 
-/// Reads the next part from the receiver; an error if none comes for [`STALL_TIMEOUT`] or it cannot be read.
+/// Reads the next part from the receiver; an error if none arrives for [`STALL_TIMEOUT`] or it is invalid.
 async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<Part> {
     let frame = reader.next(STALL_TIMEOUT).await?;
     let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -204,7 +204,7 @@ async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<P
     Part::decode(frame.contents).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
-/// Waits for the outcome of the receiver, as long as it reports that it is alive.
+/// Waits for the receiver's outcome, as long as it reports that it is alive.
 async fn outcome<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<Outcome> {
     loop {
         match next(reader).await? {

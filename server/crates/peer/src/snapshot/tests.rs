@@ -1,4 +1,4 @@
-//! Snapshots through a stream in memory, between two members' storages.
+//! Snapshots through an in-memory stream between two members' storages.
 
 use std::{
     path::PathBuf,
@@ -29,10 +29,10 @@ use super::{
 use crate::frame::FrameReader;
 
 const CLUSTER: u64 = 7;
-/// Bytes that the stream buffers.
+/// The stream's buffer size.
 const PIPE_BYTES: usize = 64 << 10;
 
-/// A member's disk, deleted when this is dropped.
+/// A member's disk, deleted on drop.
 struct Member {
     dir: PathBuf,
     checkpointer: Checkpointer,
@@ -84,7 +84,7 @@ fn transfer() -> Transfer {
     }
 }
 
-/// Makes a state of this many keys of 64 KiB each.
+/// Builds a state of this many keys of 64 KiB each.
 fn state(keys: usize) -> View {
     let mut view = View::default();
     for number in 0..keys {
@@ -235,7 +235,7 @@ impl AsyncWrite for Counted {
     }
 }
 
-/// Returns the error and the answer of a member that receives these parts, after which the stream ends.
+/// Returns the error and the answer of a member that receives these parts and then the end of the stream.
 async fn outcome_of(member: &Member, parts: &[Vec<u8>]) -> (ReceiveError, Option<Outcome>) {
     let (mut near, mut far) = duplex(1 << 20);
     for part in parts {

@@ -1,5 +1,4 @@
-//! Contents of a snapshot's frames: one byte of kind, then a message, or for records their offset in the stream and the
-//! bytes.
+//! Contents of a snapshot's frames: one byte of kind, then a message, or for records their offset in the stream and the bytes.
 
 use std::io;
 
@@ -7,10 +6,10 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use prost::Message;
 use witan_storage::RecordTotals;
 
-/// Version of the format of all parts, records included.
+/// Version of the format of all parts, including records.
 pub(super) const FORMAT: u32 = 1;
 
-/// The longest record: far above the bounds of the state, and the most memory that a malformed announcement can take.
+/// The longest record, far above the bounds of the state. Limits the memory that a malformed length can cost.
 const RECORD_BYTES_MAX: usize = 1 << 30;
 
 /// Bytes of a record before its key: two lengths.
@@ -24,18 +23,18 @@ pub(in super::super) struct Begin {
     pub(super) format: u32,
     #[prost(fixed64, tag = "2")]
     pub(super) cluster_id: u64,
-    /// Index of the last entry that the state holds.
+    /// Index of the last entry in the state.
     #[prost(uint64, tag = "3")]
     pub(super) index: u64,
-    /// Its term.
+    /// Term of that entry.
     #[prost(uint64, tag = "4")]
     pub(super) term: u64,
-    /// About how many bytes of records will follow.
+    /// Approximate bytes of the records that follow.
     #[prost(uint64, tag = "5")]
     pub(super) bytes: u64,
 }
 
-/// The records that the receiver has on disk: the stream continues behind them.
+/// The records that the receiver has on disk. The stream continues after them.
 #[derive(Clone, PartialEq, Message)]
 pub(in super::super) struct Resume {
     #[prost(uint64, tag = "1")]
@@ -50,10 +49,10 @@ pub(in super::super) struct Resume {
 /// The result of a snapshot.
 #[derive(Clone, PartialEq, Message)]
 pub(in super::super) struct Outcome {
-    /// The receiver has installed the state, or had it already.
+    /// The receiver has installed the state or already had it.
     #[prost(bool, tag = "1")]
     pub(super) delivered: bool,
-    /// Another attempt may succeed soon.
+    /// Another attempt can succeed soon.
     #[prost(bool, tag = "2")]
     pub(super) busy: bool,
     /// Why it was refused.
@@ -73,7 +72,7 @@ pub(in super::super) enum Part {
     /// The receiver is alive.
     Alive,
     Outcome(Outcome),
-    /// The sender's records differ from those that the receiver has kept: the next stream starts over.
+    /// The sender's records differ from those that the receiver has kept, so the next stream starts over.
     Restart,
 }
 
@@ -85,7 +84,7 @@ const ALIVE: u8 = 5;
 const OUTCOME: u8 = 6;
 const RESTART: u8 = 7;
 
-/// Bytes of a frame of records before the records.
+/// Bytes of a records frame before the records.
 pub(super) const RECORDS_HEADER_BYTES: usize = 1 + 8;
 
 impl Part {
@@ -109,7 +108,7 @@ impl Part {
         }
     }
 
-    /// Returns the name of this part in errors.
+    /// Returns the part's name in errors.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Begin(_) => "begin",
@@ -144,7 +143,7 @@ impl Part {
     }
 }
 
-/// Takes records out of the stream of bytes, however it is divided.
+/// Parses records out of a stream of bytes in arbitrary pieces.
 #[derive(Debug, Default)]
 pub(in super::super) struct RecordParser {
     buffer: BytesMut,
@@ -155,7 +154,7 @@ impl RecordParser {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Returns the next whole record; `None` until more bytes arrive. Reserves memory for received bytes, not for an
+    /// Returns the next complete record; `None` until more bytes arrive. Reserves memory for received bytes, not for an
     /// announced length.
     pub(in super::super) fn next(&mut self) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
         let Some(lengths) = self.buffer.first_chunk::<LENGTHS_BYTES>().copied() else {
@@ -184,7 +183,7 @@ impl RecordParser {
         Ok(Some((key, value)))
     }
 
-    /// Whether no part of a record is left over.
+    /// Returns whether the stream ended at the end of a record.
     pub(in super::super) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }

@@ -21,7 +21,7 @@ use x509_cert::der::pem::{self, LineEnding};
 
 use super::{handshake::Refusal, *};
 
-/// Where a member listens, and calls from.
+/// The address at which a member listens and from which it connects.
 const HOSTS: [Ipv4Addr; 3] = [
     Ipv4Addr::new(127, 0, 0, 1),
     Ipv4Addr::new(127, 0, 0, 2),
@@ -30,7 +30,7 @@ const HOSTS: [Ipv4Addr; 3] = [
 
 static FOLDERS: AtomicUsize = AtomicUsize::new(0);
 
-/// An authority, and a folder of its certificates, deleted when this is dropped.
+/// An authority and a directory for its certificates, deleted on drop.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     dir: PathBuf,
@@ -69,7 +69,7 @@ impl Authority {
         Self { issuer, dir }
     }
 
-    /// Writes a certificate for these names of hosts and its key.
+    /// Issues a certificate for these host names, and writes it and its key.
     fn issue(&self, names: &[&str], usage: Usage) -> (PathBuf, PathBuf) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let file = |what: &str| self.dir.join(format!("{what}-{}", names.join("-")));
@@ -87,7 +87,7 @@ impl Authority {
         (file("cert"), file("key"))
     }
 
-    /// Returns TLS of a member that is called with a certificate, and calls with another one if there is one.
+    /// Returns the TLS of a member with a server certificate and, if given, a separate client certificate.
     fn tls(&self, (cert, key): (PathBuf, PathBuf), client: Option<(PathBuf, PathBuf)>) -> PeerTls {
         let port = PortTls {
             certificate: Some(ServerCertificate::Files { cert, key }),
@@ -104,7 +104,7 @@ impl Authority {
     }
 }
 
-/// Members 1 and 2 at the first hosts, which know each other's https URLs.
+/// Binds members 1 and 2 at the first hosts, with each other's https URLs.
 fn bound() -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>) {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.unwrap();
@@ -136,7 +136,7 @@ fn started_by(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry, tls: Pee
     started_with(id, bound, members, dialer, PeerSettings::default())
 }
 
-/// Opens a stream from a host with a certificate, as one of the two members; returns why the other one refuses it.
+/// Opens a stream from a host with a certificate, as one of the two members. Returns why the other one refuses it.
 fn call(
     (from, tls): (Ipv4Addr, &PeerTls),
     member: u64,
