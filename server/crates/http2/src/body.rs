@@ -1,4 +1,4 @@
-//! The body of a request as a call receives it: one message, or a stream of messages.
+//! The request body that a call receives: one message, or a stream of messages.
 
 use std::{
     collections::VecDeque,
@@ -16,9 +16,9 @@ use crate::limits::{MESSAGE_OVERHEAD, WINDOW_BYTES};
 /// The body of a request.
 #[derive(Debug)]
 pub enum Body {
-    /// One message with its prefix, which was collected before the call began.
+    /// One message with its prefix, collected before the call began.
     Whole(Bytes),
-    /// A stream of messages, which the call reads.
+    /// A stream of messages that the call reads.
     Stream(RequestStream),
 }
 
@@ -45,30 +45,29 @@ pub(crate) struct RequestSender(Arc<RequestQueue>);
 #[derive(Debug)]
 struct RequestQueue {
     queue: Mutex<QueueState>,
-    /// Wakes the stream in its connection when the call has taken messages or dropped the queue.
+    /// Wakes the stream's connection when the call has taken messages or dropped the queue.
     connection: Waker,
 }
 
 #[derive(Debug, Default)]
 struct QueueState {
     messages: VecDeque<Bytes>,
-    /// Bytes of memory of `messages`. Bounded by the stream's window and the largest message.
+    /// Memory of `messages` in bytes, bounded by the stream's window and the largest message.
     held: usize,
-    /// Bytes that the call has taken since the connection was last woken for that.
+    /// Bytes that the call has taken since it last woke the connection.
     taken: usize,
     ended: Option<Result<(), Aborted>>,
     reader: Option<Waker>,
-    /// The call has dropped the stream.
+    /// Whether the call has dropped the stream.
     dropped: bool,
 }
 
-/// Bytes of memory that a message occupies in the queue.
+/// Returns the memory of a queued message in bytes.
 fn cost(message: &Bytes) -> usize {
     message.len() + MESSAGE_OVERHEAD
 }
 
-/// Creates both ends of a queue of messages; `connection` is woken when the call has taken
-/// messages.
+/// Creates both ends of a queue of messages. `connection` is woken when the call has taken messages.
 pub(crate) fn stream(connection: Waker) -> (RequestSender, RequestStream) {
     let queue = Mutex::default();
     let inbox = Arc::new(RequestQueue { queue, connection });
@@ -97,7 +96,7 @@ impl RequestSender {
         }
     }
 
-    /// Ends the stream of messages, once. `Aborted` drops the messages that were not taken.
+    /// Ends the stream of messages; only the first call counts. `Aborted` drops the messages that were not taken.
     pub(crate) fn end(&self, how: Result<(), Aborted>) {
         let mut queue = self.0.queue();
         if queue.ended.is_some() {
@@ -115,12 +114,12 @@ impl RequestSender {
         }
     }
 
-    /// Whether the queue has messages that the call has not taken.
+    /// Returns whether the queue has messages that the call has not taken.
     pub(crate) fn waits(&self) -> bool {
         !self.0.queue().messages.is_empty()
     }
 
-    /// Bytes of memory of the messages in the queue.
+    /// Returns the memory of the queued messages in bytes.
     pub(crate) fn held(&self) -> usize {
         self.0.queue().held
     }
@@ -158,7 +157,7 @@ impl http_body::Body for RequestStream {
         if let Some(message) = queue.messages.pop_front() {
             queue.held -= cost(&message);
             queue.taken += message.len();
-            // the client's window opens when nothing waits
+            // the connection opens the client's window when the queue is empty
             let wake = queue.messages.is_empty() || queue.taken >= WINDOW_BYTES as usize / 4;
             if wake {
                 queue.taken = 0;

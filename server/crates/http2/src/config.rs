@@ -1,18 +1,17 @@
-//! Settings of a connection, which the server chooses. Bounds that no server needs to change are in
-//! `limits`.
+//! Settings of a connection that the server chooses. Fixed bounds are in `limits`.
 
 use std::time::Duration;
 
 /// Settings of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Streams that a client may have open at once; at most [`crate::limits::STREAMS_MAX`].
+    /// Streams that a client can have open at once; at most [`crate::limits::STREAMS_MAX`].
     pub streams_max: u32,
-    /// Largest message of a request, after decompression.
+    /// Limit of a request message, after decompression.
     pub message_bytes_max: usize,
     /// Pings to a silent client; `None` sends none.
     pub keepalive: Option<KeepAlive>,
-    /// Minimum interval between the pings of a client with calls, while nothing is sent to it.
+    /// Minimum interval between pings of a client with calls in progress, while nothing is sent to it.
     pub ping_interval_min: Duration,
 }
 
@@ -21,7 +20,7 @@ pub struct Config {
 pub struct KeepAlive {
     /// Silence before a ping is sent.
     pub interval: Duration,
-    /// Silence after it before the connection ends.
+    /// Further silence before the connection ends.
     pub timeout: Duration,
 }
 

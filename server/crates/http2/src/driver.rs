@@ -1,7 +1,7 @@
-//! A connection on a stream of tokio: reads, writes and timers, and nothing else.
+//! Drives a connection on a tokio stream: reads, writes and timers.
 //!
-//! Each poll does a bounded amount of work and then lets the runtime poll its sockets, so that a
-//! busy connection does not block the others of its thread.
+//! Each poll does a bounded amount of work and then lets the runtime poll its sockets, so that a busy connection does not block
+//! the others of its thread.
 
 use std::{
     cell::Cell,
@@ -23,11 +23,10 @@ use crate::{Config, Connection, Service, limits::LINGER_BYTES};
 /// Size of the read buffer, which the connections of a thread share.
 const READ_BYTES: usize = 64 << 10;
 
-/// After this time in one poll the connection yields to the others of its thread; a turn of the
-/// state machine is shorter.
+/// The time in one poll after which the connection yields to the others of its thread. A turn of the state machine is shorter.
 const POLL_TIME: Duration = Duration::from_millis(1);
 
-/// How long reading and dropping may take, see [`LINGER_BYTES`].
+/// How long reading and dropping input can take; see [`LINGER_BYTES`].
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 thread_local! {
@@ -35,8 +34,8 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Serves one connection until it ends. When `stopped` resolves, the connection takes no new calls
-/// and ends after the present ones. Fails if `io` fails.
+/// Serves one connection until it ends. When `stopped` resolves, the connection accepts no new calls and ends after the current
+/// ones. Fails if `io` fails.
 pub async fn serve<IO, S>(
     io: IO,
     service: S,
@@ -50,7 +49,7 @@ where
     let mut driver = Driver::new(io, service, config);
     let mut stopped = pin!(stopped);
     let mut stopping = false;
-    // the driver yields on its own
+    // the driver yields by itself
     let served = unconstrained(poll_fn(|cx| {
         if !stopping && stopped.as_mut().poll(cx).is_ready() {
             stopping = true;
@@ -59,7 +58,7 @@ where
         driver.poll(cx)
     }));
     if served.await? == ConnectionEnd::ByServer {
-        // a client that does not read is dropped
+        // drop a client that does not read
         let _ = timeout(LINGER_TIMEOUT, unconstrained(linger(&mut driver.io))).await;
     }
     Ok(())
@@ -98,8 +97,8 @@ where
         }
     }
 
-    /// Runs, writes and reads for up to [`POLL_TIME`], then yields. Resolves when nothing remains to be sent or
-    /// received, with the side that ended the connection.
+    /// Runs, writes and reads for up to [`POLL_TIME`], then yields. Resolves to the side that ended the connection when nothing
+    /// is left to send or receive.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ConnectionEnd>> {
         self.connection.register(cx.waker());
         let began = now();
@@ -126,7 +125,7 @@ where
         Poll::Pending
     }
 
-    /// Writes output; returns whether the connection can do more because of it.
+    /// Writes output. Returns whether the connection can do more because of it.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut sent = false;
         while !self.connection.output().is_empty() {
@@ -138,15 +137,14 @@ where
             }
             sent = true;
         }
-        // TLS keeps what the socket did not take
+        // TLS buffers what the socket did not accept
         if let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(cx) {
             flushed?;
         }
         Ok(sent)
     }
 
-    /// Reads and passes the bytes to the connection. Returns their number; 0 is the end of the
-    /// stream.
+    /// Reads bytes and passes them to the connection. Returns their number; 0 is the end of the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if !self.connection.wants_input() {
             return Poll::Pending;
@@ -165,13 +163,13 @@ where
         })
     }
 
-    /// Ready when the connection's next timer is due.
+    /// Resolves when the connection's next timer is due.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.connection.wake_at().map(Instant::from_std) else {
             return Poll::Pending;
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        // a timer that is too early is set again when it fires
+        // a timer that is too early is reset when it fires
         if timer.deadline() > at || timer.is_elapsed() {
             timer.as_mut().reset(at);
         }
@@ -180,7 +178,7 @@ where
     }
 }
 
-/// Reads and passes on the bytes, if there are any. Returns their number; 0 is the end of the stream.
+/// Reads bytes and passes them to `take`, if there are any. Returns their number; 0 is the end of the stream.
 fn poll_bytes(
     io: &mut (impl AsyncRead + Unpin),
     cx: &mut Context<'_>,

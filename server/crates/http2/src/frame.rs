@@ -1,14 +1,12 @@
-//! Frames of HTTP/2 (RFC 9113, sections 4 and 6): reading them, writing their heads, and writing
-//! small frames.
+//! Frames of HTTP/2 (RFC 9113, sections 4 and 6): parses them, and writes their heads and small frames.
 
 /// Length of a frame's head.
 pub const HEAD_BYTES: usize = 9;
 
-/// Largest payload in either direction: the minimum that every peer must accept, and the maximum
-/// that this side announces.
+/// Largest payload in either direction: the minimum that every peer must accept, and the maximum that this side announces.
 pub const PAYLOAD_MAX: usize = 16_384;
 
-/// Types of frames.
+/// Frame type `DATA`.
 pub const DATA: u8 = 0;
 /// `HEADERS`.
 pub const HEADERS: u8 = 1;
@@ -29,7 +27,7 @@ pub const WINDOW_UPDATE: u8 = 8;
 /// `CONTINUATION`.
 pub const CONTINUATION: u8 = 9;
 
-/// Flags of frames.
+/// Flag `END_STREAM`.
 pub const END_STREAM: u8 = 0x1;
 /// `ACK`.
 pub const ACK: u8 = 0x1;
@@ -40,7 +38,7 @@ pub const PADDED: u8 = 0x8;
 /// `PRIORITY` as a flag of HEADERS.
 pub const PRIORITY_FLAG: u8 = 0x20;
 
-/// Identifiers of settings.
+/// Setting `HEADER_TABLE_SIZE`.
 pub const HEADER_TABLE_SIZE: u16 = 1;
 /// `ENABLE_PUSH`.
 pub const ENABLE_PUSH: u16 = 2;
@@ -53,16 +51,16 @@ pub const MAX_FRAME_SIZE: u16 = 5;
 /// `MAX_HEADER_LIST_SIZE`.
 pub const MAX_HEADER_LIST_SIZE: u16 = 6;
 
-/// Why a stream or a connection ends (RFC 9113, section 7): the codes that this side sends.
+/// Why a stream or a connection ends (RFC 9113, section 7). Only the codes that this side sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Nothing is wrong.
     NoError = 0,
-    /// A breach of the protocol.
+    /// The peer violated the protocol.
     Protocol = 1,
     /// The server cannot complete the stream.
     Internal = 2,
-    /// More was sent than a window allows.
+    /// The peer sent more than a window allows.
     FlowControl = 3,
     /// A frame was received on a half-closed or closed stream.
     StreamClosed = 5,
@@ -72,7 +70,7 @@ pub enum Reason {
     Refused = 7,
     /// The header compression is broken.
     Compression = 9,
-    /// The client causes too much work, or reads nothing.
+    /// The client causes too much work, or does not read.
     Calm = 11,
 }
 
@@ -85,13 +83,13 @@ pub struct Frame<'a> {
     pub flags: u8,
     /// Id of the stream; 0 for the connection.
     pub stream: u32,
-    /// Payload, with padding.
+    /// Payload, including padding.
     pub payload: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
-    /// Length of the frame at the beginning of the bytes, with its head; `None` if the head is not
-    /// complete, an error if the frame is too long.
+    /// Returns the length of the frame at the start of the bytes, including its head; `None` if the head is incomplete; an
+    /// error if the frame is too long.
     pub(crate) fn length(begin: &[u8]) -> Result<Option<usize>, Reason> {
         let Some(&[a, b, c, ..]) = begin.first_chunk::<HEAD_BYTES>() else {
             return Ok(None);
@@ -103,8 +101,8 @@ impl<'a> Frame<'a> {
         Ok(Some(HEAD_BYTES + length))
     }
 
-    /// Parses the frame at the beginning of `input`; returns it with its whole length. `None` while
-    /// it is not complete; an error if it is too long.
+    /// Parses the frame at the start of `input` and returns it with its total length; `None` if it is incomplete; an error if
+    /// it is too long.
     pub fn first(input: &'a [u8]) -> Result<Option<(Self, usize)>, Reason> {
         let Some(end) = Self::length(input)? else {
             return Ok(None);
@@ -120,12 +118,12 @@ impl<'a> Frame<'a> {
         }))
     }
 
-    /// Whether a flag is set.
+    /// Returns whether a flag is set.
     pub fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 
-    /// The payload without padding; an error if the padding is longer than the payload.
+    /// Returns the payload without padding; an error if the padding is longer than the payload.
     pub fn unpadded(&self) -> Result<&'a [u8], Reason> {
         if !self.has(PADDED) {
             return Ok(self.payload);
@@ -135,7 +133,7 @@ impl<'a> Frame<'a> {
         Ok(&rest[..length.ok_or(Reason::Protocol)?])
     }
 
-    /// The payload as a number of 32 bits; an error if it has another length.
+    /// Returns the payload as a 32-bit number; an error if it has another length.
     pub fn number(&self) -> Result<u32, Reason> {
         let bytes: [u8; 4] = self.payload.try_into().map_err(|_| Reason::FrameSize)?;
         Ok(u32::from_be_bytes(bytes))

@@ -1,4 +1,4 @@
-//! The head of a request, parsed. Not here: reading header blocks (`heads`).
+//! The parsed head of a request. Not here: reading header blocks (`heads`).
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use http::{HeaderMap, header, request};
 
 use crate::{Refusal, message::Encoding};
 
-/// How a call takes its request.
+/// How a call receives its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestMode {
     /// The call begins when its only message is complete.
@@ -33,33 +33,33 @@ pub struct Head<M> {
 }
 
 impl<M> Head<M> {
-    /// Path of the request.
+    /// Returns the path of the request.
     pub fn path(&self) -> &str {
         self.parts.uri.path()
     }
 
-    /// Headers of the request.
+    /// Returns the headers of the request.
     pub fn headers(&self) -> &HeaderMap {
         &self.parts.headers
     }
 
-    /// The request without its body.
+    /// Returns the request without its body.
     pub fn parts(&self) -> &request::Parts {
         &self.parts
     }
 
-    /// The service's data about the method.
+    /// Returns the service's data about the method.
     pub fn method(&self) -> &M {
         &self.method
     }
 
-    /// Whether the client waits for status 100 before it sends the content.
+    /// Returns whether the client waits for status 100 before it sends the content.
     pub(crate) fn expects_continue(&self) -> bool {
         let expected = self.parts.headers.get(header::EXPECT);
         expected.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
     }
 
-    /// Whether `content-length` announces a body.
+    /// Returns whether `content-length` announces a body.
     pub(crate) fn has_content(&self) -> bool {
         self.content_length.is_some_and(|length| length > 0)
     }

@@ -1,4 +1,4 @@
-//! Reads header blocks of requests: once per distinct block.
+//! Parses the header blocks of requests, once per distinct block.
 
 use std::{borrow::Cow, rc::Rc, time::Duration};
 
@@ -27,10 +27,10 @@ pub(crate) enum HeaderBlock<M> {
     TooLarge,
 }
 
-/// A block that was read: its bytes, the generation of the table, and the head.
+/// A cached block: its bytes, the generation of the table, and the head.
 type CachedHead<M> = (Vec<u8>, u64, Rc<Head<M>>);
 
-/// Reads the header blocks of a connection and caches the latest heads.
+/// Parses the header blocks of a connection and caches the latest heads.
 #[derive(Debug)]
 pub(crate) struct HeadCache<M> {
     decoder: Decoder,
@@ -43,8 +43,7 @@ impl<M> HeadCache<M> {
         Self { decoder: Decoder::default(), remembered: Vec::new(), next: 0 }
     }
 
-    /// Reads the complete header block of a request. A block that is in the cache is not decoded
-    /// again.
+    /// Parses the complete header block of a request, or finds it in the cache.
     pub(crate) fn read<S: Service<Method = M>>(
         &mut self,
         block: &[u8],
@@ -80,7 +79,7 @@ impl<M> HeadCache<M> {
         Ok(HeaderBlock::Request(head))
     }
 
-    /// Reads the complete block of trailers. `false` if they are not valid trailers or too large.
+    /// Parses a complete block of trailers. `false` if they are invalid or too large.
     pub(crate) fn read_trailers(&mut self, block: &[u8]) -> Result<bool, HpackError> {
         let mut fields = RequestFields::default();
         self.decoder.decode(block, |field| match field.known {
@@ -109,8 +108,7 @@ struct RequestFields {
 }
 
 impl RequestFields {
-    /// Counts and adds a field. After an invalid field, or above the maximum size, fields are only
-    /// counted.
+    /// Counts and adds a field. After an invalid field, or above the maximum size, only counts fields.
     fn take(&mut self, field: &HeaderField) {
         self.bytes = self.bytes.saturating_add(field.bytes());
         if self.bytes > HEADER_LIST_BYTES_MAX || self.wrong {
@@ -130,7 +128,7 @@ impl RequestFields {
             }
             FieldName::Scheme => {
                 Scheme::try_from(value.as_ref()).ok()?;
-                // which the type takes
+                // `Scheme` accepts an empty value
                 if value.is_empty() {
                     return None;
                 }
@@ -138,7 +136,7 @@ impl RequestFields {
             }
             FieldName::Path => self.path.replace(value.clone()).is_some() || pseudo_is_late,
             FieldName::Authority => {
-                // any value is accepted here; the service validates it
+                // the service validates the value
                 let value = HeaderValue::from_maybe_shared(value.clone()).ok()?;
                 self.authority.replace(value).is_some() || pseudo_is_late
             }
@@ -148,7 +146,7 @@ impl RequestFields {
                     &header::TE => value.as_ref() == b"trailers",
                     other => other != "keep-alive" && other != "proxy-connection",
                 };
-                // no white space around a value (RFC 9113, 8.2.1)
+                // no whitespace around a value (RFC 9113, 8.2.1)
                 let padded = |byte: &u8| matches!(byte, b' ' | b'\t');
                 if value.first().is_some_and(padded) || value.last().is_some_and(padded) {
                     return None;
@@ -162,7 +160,7 @@ impl RequestFields {
         (!twice).then_some(())
     }
 
-    /// Makes a head of the fields; `None` if they are not a valid request.
+    /// Builds a head from the fields; `None` if they are not a valid request.
     fn request<S: Service>(self, service: &S) -> Option<Head<S::Method>> {
         if self.wrong || !self.scheme {
             return None;
@@ -174,7 +172,7 @@ impl RequestFields {
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.headers;
         let (mut parts, ()) = request.into_parts();
-        // gRPC does not use it
+        // gRPC does not use the authority
         if let Some(authority) = self.authority.filter(|_| !grpc) {
             parts.headers.insert(header::HOST, authority);
         }
@@ -182,20 +180,19 @@ impl RequestFields {
     }
 }
 
-/// Reads a path with an optional query. Accepts what Go's HTTP accepts, which is more than gRPC needs.
+/// Parses a path with an optional query. Accepts what Go's HTTP accepts, which is more than gRPC needs.
 fn path(given: Bytes, grpc: bool) -> Option<Uri> {
     let path = match target::escaped(&given) {
         Cow::Owned(escaped) if !grpc => Uri::from_maybe_shared(escaped),
         Cow::Owned(_) | Cow::Borrowed(_) => Uri::from_maybe_shared(given),
     };
     let path = path.ok()?;
-    // `*` and an absolute path do not contain an authority
     path.path_and_query()
         .filter(|_| path.authority().is_none())?;
     Some(path)
 }
 
-/// Makes a head of these parts and the service's data; `None` if its `content-length` is invalid.
+/// Builds a head from these parts and the service's data; `None` if its `content-length` is invalid.
 pub(crate) fn head<S: Service>(
     mut parts: request::Parts,
     bytes: usize,
@@ -207,7 +204,7 @@ pub(crate) fn head<S: Service>(
         Some(b"gzip") => Encoding::Gzip,
         Some(_) => Encoding::Unknown,
     };
-    // calls get messages that are not compressed
+    // calls receive messages uncompressed
     if encoding == Encoding::Gzip {
         parts.headers.remove(ENCODING);
     }
@@ -233,8 +230,7 @@ pub(crate) fn head<S: Service>(
     })
 }
 
-/// The value of `content-length`, if there is one; the outer `None` says that it is not a single
-/// number.
+/// Returns the value of `content-length`, if there is one; the outer `None` means that it is not a single number.
 fn content_length(headers: &HeaderMap) -> Option<Option<u64>> {
     let mut length = None;
     for value in headers.get_all(header::CONTENT_LENGTH) {
@@ -251,7 +247,7 @@ fn content_length(headers: &HeaderMap) -> Option<Option<u64>> {
     Some(length)
 }
 
-/// Whether the content type is one of gRPC.
+/// Returns whether the content type is one of gRPC.
 fn is_grpc(headers: &HeaderMap) -> bool {
     const TYPE: &[u8] = b"application/grpc";
     headers.get(header::CONTENT_TYPE).is_some_and(|value| {
@@ -263,8 +259,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The value of `grpc-timeout`, which is up to eight digits and a unit; `None` if it is missing or
-/// invalid.
+/// Returns the value of `grpc-timeout`; `None` if it is missing or invalid.
 fn timeout(headers: &HeaderMap) -> Option<Duration> {
     timeout_of(headers.get(TIMEOUT)?.to_str().ok()?)
 }
@@ -360,14 +355,14 @@ mod tests {
             assert_eq!(head.timeout, Some(Duration::from_secs(n as u64)));
         }
         assert!(heads.remembered.len() <= CACHED_HEADS);
-        // 'x: y' enters the table
+        // 'x: y' is added to the table
         let entering = [first.as_slice(), b"\x40\x01x\x01y"].concat();
         let entered = request(&mut heads, &entering);
         assert!(!Rc::ptr_eq(&entered, &request(&mut heads, &entering)));
         assert!(!Rc::ptr_eq(&one, &request(&mut heads, &first)));
     }
 
-    /// Malformed heads that neither h2spec nor a clause of `tests/http2/tests/rfc9113` has.
+    /// Malformed heads that neither h2spec nor a test in `tests/http2/tests/rfc9113` covers.
     #[test]
     fn invalid_requests_are_malformed() {
         let with = |name, value| [block(&GOOD), literal(name, value)].concat();

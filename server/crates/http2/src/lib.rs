@@ -1,17 +1,15 @@
-//! HTTP/2 (RFC 9113) for servers of gRPC and of HTTP, as a state machine without I/O and a thin driver for tokio.
+//! HTTP/2 (RFC 9113) for gRPC and HTTP servers, as a state machine without I/O and a thin driver for tokio.
 //!
-//! [`Connection`] takes bytes that were received and the time, runs the calls that a [`Service`]
-//! answers, and gives bytes to send and the time at which it wants to run again. It opens no
-//! socket, reads no clock and starts no task; a call is a future that the connection polls itself.
-//! [`driver`] connects it to a stream of tokio.
+//! [`Connection`] takes received bytes and the time, runs the calls that a [`Service`] answers, and returns bytes to send and
+//! the time at which it needs to run again. It opens no socket, reads no clock and spawns no task; a call is a future that the
+//! connection polls itself. [`driver`] connects it to a tokio stream.
 //!
-//! Not here: TLS, HTTP/1.1, upgrades, clients, server push, priorities, and the server's own work around calls
-//! (metrics, budgets, texts of errors), which it provides as a [`Service`].
+//! Not here: TLS, HTTP/1.1, upgrades, clients, server push, priorities, and the server's work around calls (metrics, budgets,
+//! error texts), which it provides as a [`Service`].
 //!
-//! Reading order: `service` (the server's side) → `config` → `connection` (the state machine: `receive`
-//! frames, run a `call`, `timers`) → `stream`, `ready` (which calls run) → `message`, `body` (requests), `target` → `send`
-//! (frames out, windows) → `meter` (bytes held) → `head`, `heads`, `hpack`, `frame` (formats) → `ping` → `limits` →
-//! `driver`.
+//! Reading order: `service` (the server's side) → `config` → `connection` (the state machine: `receive` frames, run a `call`,
+//! `timers`) → `stream`, `ready` (which calls run) → `message`, `body` (requests), `target` → `send` (outgoing frames, windows)
+//! → `meter` (resources held) → `head`, `heads`, `hpack`, `frame` (formats) → `ping` → `limits` → `driver`.
 
 mod body;
 mod config;
@@ -41,7 +39,7 @@ pub use head::{Head, RequestMode};
 pub use service::{CallRequest, CallResponse, Refusal, Resource, Service};
 pub use status::{Code, Status};
 
-/// The body of the answer to a request that is not gRPC.
+/// The response body for a request that is not gRPC.
 pub const NOT_GRPC: &str = "this port speaks gRPC over HTTP/2; use HTTP/1.1 for everything else\n";
 
 /// The first bytes of every client's connection.

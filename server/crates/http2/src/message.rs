@@ -1,5 +1,5 @@
-//! Messages of gRPC in the body of a request, which arrives in arbitrary chunks: found by their
-//! length prefixes, bounded, and decompressed.
+//! gRPC messages in the body of a request, which arrives in arbitrary chunks: finds them by their length prefixes, limits and
+//! decompresses them.
 
 use std::{io::Read as _, mem};
 
@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 
 use crate::Refusal;
 
-/// Length of the prefix of a message: flag and length.
+/// Length of a message's prefix: flag and length.
 pub(crate) const PREFIX_BYTES: usize = 5;
 
 /// How the messages of a request are compressed.
@@ -19,19 +19,19 @@ pub(crate) enum Encoding {
     Unknown,
 }
 
-/// Assembles one message after the other from chunks.
+/// Assembles messages from chunks.
 #[derive(Debug)]
 pub(crate) struct Assembler {
     encoding: Encoding,
-    /// Received part of a message, with its prefix.
+    /// The received part of a message, with its prefix.
     buffer: Vec<u8>,
 }
 
 /// Result of [`Assembler::push`].
 pub(crate) struct Assembled<'a> {
-    /// The message that the content has completed, with its prefix, decompressed.
+    /// The message that the content has completed, decompressed, with its prefix.
     pub(crate) message: Option<Bytes>,
-    /// Content behind the end of the message.
+    /// Content after the end of the message.
     pub(crate) rest: &'a [u8],
     /// Bytes that were decompressed.
     pub(crate) inflated: usize,
@@ -42,7 +42,7 @@ impl Assembler {
         Self { encoding, buffer: Vec::new() }
     }
 
-    /// Bytes of memory of the incomplete message.
+    /// Returns the memory of the incomplete message in bytes.
     pub(crate) fn held(&self) -> usize {
         self.buffer.capacity()
     }
@@ -52,10 +52,9 @@ impl Assembler {
         mem::take(&mut self.buffer).into()
     }
 
-    /// Appends the content of a DATA frame to the current gRPC message, up to the end of the message. A
-    /// whole message is decompressed if its flag says so. Refuses a message above `max` (before and
-    /// after decompression), a compressed one without an encoding, an unknown flag, and corrupt gzip
-    /// data.
+    /// Appends the content of a DATA frame to the current message, up to its end, and decompresses a complete message if it is
+    /// flagged. Refuses a message above `max` (before and after decompression), a compressed one without an encoding, an
+    /// unknown flag, and corrupt gzip data.
     pub(crate) fn push<'a>(
         &mut self,
         content: &'a [u8],
@@ -95,9 +94,8 @@ impl Assembler {
         self.whole(&message, None, after, max)
     }
 
-    /// Grows the buffer to hold `needed` bytes of a message of `end` bytes: to at most twice what
-    /// was received, and never beyond the message, so that a client cannot reserve memory with a
-    /// prefix.
+    /// Grows the buffer to hold `needed` bytes of a message of `end` bytes. Grows to at most twice what was received, and never
+    /// beyond the message, so that a client cannot reserve memory with a prefix.
     fn grow(&mut self, needed: usize, end: usize) {
         if self.buffer.capacity() < needed {
             let capacity = needed.max(2 * self.buffer.capacity()).min(end);
@@ -105,7 +103,7 @@ impl Assembler {
         }
     }
 
-    /// Checks the prefix of a message and returns the message's length with its prefix.
+    /// Checks a message's prefix and returns the message's length including the prefix.
     fn check(&self, begin: &[u8], max: usize) -> Result<usize, Refusal> {
         let Some(&[flag, a, b, c, d]) = begin.first_chunk::<PREFIX_BYTES>() else {
             return Ok(PREFIX_BYTES);
@@ -123,8 +121,7 @@ impl Assembler {
         Ok(PREFIX_BYTES + length)
     }
 
-    /// Result for a complete message, given as a slice or as a buffer; decompresses it if its flag
-    /// says so.
+    /// Returns the result for a complete message, given as a slice or a buffer. Decompresses it if it is flagged.
     fn whole<'a>(
         &self,
         slice: &[u8],
@@ -145,8 +142,8 @@ impl Assembler {
     }
 }
 
-/// Decompresses a message; returns it with a prefix. Refuses it when it exceeds `max` bytes,
-/// without decompressing the rest.
+/// Decompresses a message and returns it with a prefix. Refuses it, without decompressing the rest, when it exceeds `max`
+/// bytes.
 fn inflate(compressed: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {
     let mut out = vec![0; PREFIX_BYTES];
     let limit = max as u64 + 1;
@@ -163,7 +160,7 @@ fn inflate(compressed: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {
     Ok(out)
 }
 
-/// Follows the length prefixes of messages through chunks cut anywhere.
+/// Tracks the length prefixes of messages through arbitrary chunks.
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
     prefix: [u8; PREFIX_BYTES],
@@ -266,7 +263,7 @@ mod tests {
         assert_eq!(refused(identity, &message(0, &[0; MAX + 1])[..6]), large);
         assert_eq!(refused(identity, &message(1, b"")), Refusal::NoEncoding);
         assert_eq!(refused(identity, &message(2, b"")), Refusal::UnknownFlag(2));
-        // a bomb is not decompressed beyond the limit
+        // a gzip bomb is not decompressed beyond the limit
         let bomb = gzip(&vec![0; 300 * MAX]);
         assert!(bomb.len() < MAX);
         assert_eq!(refused(Encoding::Gzip, &message(1, &bomb)), large);

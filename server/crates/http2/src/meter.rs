@@ -1,7 +1,6 @@
 //! Counts the resources that a connection holds, and reserves them from the service's budgets.
 //!
-//! Each resource belongs to a [`ResourceCharge`], which releases it when dropped: the count is the sum of
-//! its charges by construction.
+//! Each unit belongs to a [`ResourceCharge`], which releases it on drop, so the count always is the sum of the charges.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -12,18 +11,16 @@ use crate::{Resource, Service};
 pub(crate) struct ResourceMeter<S: Service> {
     service: Rc<S>,
     what: Resource,
-    /// Units that are held without a reservation.
+    /// Units held without a reservation.
     free: usize,
-    /// Smallest number of units that is reserved at once, so that small charges rarely call the
-    /// service.
+    /// Smallest number of units that is reserved at once, so that small charges rarely call the service.
     step: usize,
     used: Cell<usize>,
     reserved: Cell<usize>,
 }
 
 impl<S: Service> ResourceMeter<S> {
-    /// Makes a meter on which nothing is used. The first `free` units are never reserved; the excess is reserved in
-    /// steps of at least `step`.
+    /// Creates an unused meter. The first `free` units are never reserved; the excess is reserved in steps of at least `step`.
     pub(crate) fn new(service: Rc<S>, what: Resource, free: usize, step: usize) -> Rc<Self> {
         Rc::new(Self {
             service,
@@ -39,8 +36,8 @@ impl<S: Service> ResourceMeter<S> {
         self.used.get()
     }
 
-    /// Adds to the used amount. If the reservation does not cover it, reserves a whole step, or exactly what is missing
-    /// if the service refuses the step. Returns `false`, and changes nothing, if the service refuses that, too.
+    /// Adds to the used amount. If the reservation does not cover it, reserves a whole step, or if the service refuses that,
+    /// exactly what is missing. Returns `false`, without a change, if the service refuses that, too.
     fn take(&self, bytes: usize) -> bool {
         let used = self.used.get().saturating_add(bytes);
         let needed = used.saturating_sub(self.free);
@@ -60,8 +57,7 @@ impl<S: Service> ResourceMeter<S> {
         true
     }
 
-    /// Subtracts from the used amount. Releases the unused reservation if none is needed any more, or if it exceeds
-    /// four steps.
+    /// Subtracts from the used amount. Releases the unused reservation if none is needed any more or if it exceeds four steps.
     fn release(&self, bytes: usize) {
         let used = self.used.get() - bytes;
         self.used.set(used);
@@ -82,7 +78,7 @@ impl<S: Service> Drop for ResourceMeter<S> {
     }
 }
 
-/// One holder's part of a meter, released when it is dropped.
+/// A holder's share of a meter, released on drop.
 #[derive(Debug)]
 pub(crate) struct ResourceCharge<S: Service> {
     meter: Rc<ResourceMeter<S>>,
@@ -98,7 +94,7 @@ impl<S: Service> ResourceCharge<S> {
         self.bytes
     }
 
-    /// Changes the charge to `bytes`. `false` if the reservation fails; then nothing changes.
+    /// Changes the charge to `bytes`. Returns `false`, without a change, if the reservation fails.
     pub(crate) fn set(&mut self, bytes: usize) -> bool {
         if bytes > self.bytes {
             if !self.meter.take(bytes - self.bytes) {

@@ -1,22 +1,22 @@
-//! Counts a client's pings, as grpc-go does: the connection of a client that pings more often than
-//! the server allows while nothing is sent to it is ended.
+//! Counts a client's pings like grpc-go: a client that pings more often than the server allows, while nothing is sent to it, is
+//! disconnected.
 
 use std::time::{Duration, Instant};
 
 /// Debug data of the GOAWAY frame, which tells gRPC libraries to ping less often.
 pub(crate) const TOO_MANY: &[u8] = b"too_many_pings";
 
-/// Content of our keepalive pings, by which their acknowledgments are recognized.
+/// Contents of our pings, which identify their acknowledgments.
 pub(crate) const KEEP_ALIVE: [u8; 8] = *b"alive...";
 pub(crate) const SHUTTING_DOWN: [u8; 8] = *b"stopping";
 
-/// Pings that come too early before the next one ends the connection.
+/// Early pings that are tolerated; the next one ends the connection.
 const STRIKES_MAX: u32 = 2;
 
-/// A client without a call has no reason to ping more often than this.
+/// Minimum interval between the pings of a client without a call.
 const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// Counter of the pings of one client.
+/// Counts the pings of one client.
 #[derive(Debug)]
 pub(crate) struct Pings {
     min: Duration,
@@ -29,8 +29,8 @@ impl Pings {
         Self { min, last: None, strikes: 0 }
     }
 
-    /// Counts a ping. `answered` says whether headers or data were sent since the ping before,
-    /// `calls` whether a call is in progress. Returns `false` if the connection must end.
+    /// Counts a ping. `answered` tells whether headers or data were sent since the previous ping, `calls` whether a call is in
+    /// progress. Returns `false` if the connection must end.
     pub(crate) fn received(&mut self, now: Instant, answered: bool, calls: bool) -> bool {
         let last = self.last.replace(now);
         if answered {
@@ -44,7 +44,7 @@ impl Pings {
         !self.too_many()
     }
 
-    /// Whether the client has pinged too often, so that its connection ends.
+    /// Returns whether the client has pinged too often, so that its connection ends.
     pub(crate) fn too_many(&self) -> bool {
         self.strikes > STRIKES_MAX
     }
@@ -59,7 +59,7 @@ mod tests {
         let min = Duration::from_secs(5);
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
-        // often enough, with a call
+        // rarely enough, with a call
         let mut pings = Pings::new(min);
         assert!((0..10).all(|n| pings.received(at(n * 5), false, true)));
         // the third one too early is one too many
@@ -72,7 +72,7 @@ mod tests {
             .map(|n| pings.received(at(n * 60), false, false))
             .collect();
         assert_eq!(stays, [true, true, true, false]);
-        // a frame that is sent in between resets the count
+        // sending a frame in between resets the count
         let mut pings = Pings::new(min);
         assert!((0..20).all(|n| pings.received(at(n), n % 3 == 0, true)));
     }

@@ -13,7 +13,7 @@ use crate::{
     stream::{ResponseEnd, Stream, unsent},
 };
 
-/// The largest window there is.
+/// The largest possible window.
 pub(crate) const WINDOW_MAX: i64 = (1 << 31) - 1;
 
 /// Initial size of every window, before settings change it.
@@ -34,17 +34,16 @@ pub(crate) struct FrameWriter {
     pub(crate) initial_window: i64,
     /// Receive window of the connection.
     pub(crate) receive_window: i64,
-    /// Bytes of responses that were queued and then written to `output`.
+    /// Bytes of queued responses that were written to `output`.
     pub(crate) sent: u64,
-    /// Bytes that were received and for which no WINDOW_UPDATE of the connection was sent.
+    /// Received bytes that no WINDOW_UPDATE of the connection has acknowledged.
     pub(crate) unacknowledged: usize,
     /// Streams that wait for the connection's window or for capacity of `output`.
     pub(crate) send_queue: VecDeque<usize>,
 }
 
 impl FrameWriter {
-    /// A writer whose output begins with our settings and a WINDOW_UPDATE that widens the
-    /// connection's window.
+    /// Creates a writer whose output begins with our settings and a WINDOW_UPDATE that widens the connection's window.
     pub(crate) fn new(streams_max: u32) -> Self {
         let mut output = Vec::new();
         let settings = [
@@ -69,7 +68,7 @@ impl FrameWriter {
         }
     }
 
-    /// Bytes that are ready to be sent.
+    /// Returns the bytes that are ready to be sent.
     pub(crate) fn ready(&self) -> &[u8] {
         &self.output[self.written..]
     }
@@ -89,19 +88,18 @@ impl FrameWriter {
         }
     }
 
-    /// Whether the output is so full that no call runs.
+    /// Returns whether the output is so full that no call runs.
     pub(crate) fn is_full(&self) -> bool {
         self.ready().len() >= OUTPUT_MAX
     }
 
-    /// Whether the output is so full that no input is processed.
+    /// Returns whether the output is so full that no input is processed.
     pub(crate) fn is_control_full(&self) -> bool {
         self.ready().len() >= 2 * OUTPUT_MAX
     }
 
-    /// Counts the bytes of a received DATA frame; an error if they exceed the connection's window.
-    /// The window is opened again independently of the streams: other limits bound the memory, and
-    /// a stream that is not read does not block the others.
+    /// Counts the bytes of a received DATA frame; an error if they exceed the connection's window. The window is reopened
+    /// independently of the streams: other limits bound the memory, and an unread stream does not block the others.
     pub(crate) fn received(&mut self, bytes: usize) -> Result<(), Reason> {
         self.receive_window -= bytes as i64;
         if self.receive_window < 0 {
@@ -110,15 +108,14 @@ impl FrameWriter {
         self.unacknowledged += bytes;
         if self.unacknowledged >= WINDOW_BYTES as usize / 2 {
             self.receive_window += self.unacknowledged as i64;
-            // never more than the window
+            // at most one window
             let bytes = std::mem::take(&mut self.unacknowledged) as u32;
             frame::number(&mut self.output, frame::WINDOW_UPDATE, 0, bytes);
         }
         Ok(())
     }
 
-    /// Sends a WINDOW_UPDATE for a stream if at least half a window was received since the last
-    /// one.
+    /// Sends a WINDOW_UPDATE for a stream if at least half a window was received since the last one.
     pub(crate) fn open<S: Service>(&mut self, stream: &mut Stream<S>) {
         if stream.unacknowledged >= WINDOW_BYTES as usize / 2 {
             stream.receive_window += stream.unacknowledged as i64;
@@ -131,13 +128,13 @@ impl FrameWriter {
         frame::number(&mut self.output, frame::RST_STREAM, id, reason as u32);
     }
 
-    /// Send window of a stream.
+    /// Returns the send window of a stream.
     pub(crate) fn window<S: Service>(&self, stream: &Stream<S>) -> i64 {
         self.initial_window + stream.send_credit
     }
 
-    /// Writes headers, message and trailers of a successful unary response, if all of it fits into
-    /// the windows and the output. Otherwise returns `false` and writes nothing.
+    /// Writes headers, message and trailers of a successful unary response, if all of it fits into the windows and the output.
+    /// Otherwise writes nothing and returns `false`.
     pub(crate) fn whole<S: Service>(&mut self, stream: &Stream<S>, message: &[u8]) -> bool {
         let length = message.len() as i64;
         let large = message.len() > PAYLOAD_MAX || self.is_full();
@@ -159,22 +156,22 @@ impl FrameWriter {
         true
     }
 
-    /// Writes the headers of a response whose message was returned successfully.
+    /// Writes the headers of a successful response whose message follows later.
     pub(crate) fn good_headers(&mut self, id: u32) {
         let mut block = Vec::new();
         self.encoder.plain_headers(&mut block);
         self.block(id, &block, false);
     }
 
-    /// Writes the headers of a response; with `end` they end the stream.
+    /// Writes the headers of a response. With `end`, they end the stream.
     pub(crate) fn headers(&mut self, id: u32, status: StatusCode, headers: &HeaderMap, end: bool) {
         let mut block = Vec::new();
         self.encoder.headers(status, headers, &mut block);
         self.block(id, &block, end);
     }
 
-    /// Writes pending content within the windows. Returns whether all of it is written; if the
-    /// connection's window or output blocks it, the stream is queued.
+    /// Writes pending content within the windows. Returns whether all of it is written. Queues the stream if the connection's
+    /// window or output blocks it.
     pub(crate) fn pending<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) -> bool {
         let mut left = VISIT_BYTES;
         while !stream.pending.is_empty() {
@@ -198,13 +195,12 @@ impl FrameWriter {
             stream.pending.advance(length);
         }
         stream.pending = Bytes::new();
-        // a charge never fails to become smaller
+        // reducing a charge never fails
         stream.answer.set(stream.body.as_ref().map_or(0, unsent));
         true
     }
 
-    /// Adds a stream to the queue of those that wait for the connection, unless it is queued
-    /// already.
+    /// Adds a stream to the queue of streams that wait for the connection, unless it is already queued.
     pub(crate) fn enqueue<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) {
         if !std::mem::replace(&mut stream.queued, true) {
             self.send_queue.push_back(slot);
@@ -224,8 +220,7 @@ impl FrameWriter {
         self.block(id, &block, true);
     }
 
-    /// Writes a header block as HEADERS and, if it is long, CONTINUATION frames. `end` sets the
-    /// flag END_STREAM.
+    /// Writes a header block as HEADERS and, if it is long, CONTINUATION frames. `end` sets END_STREAM.
     fn block(&mut self, id: u32, block: &[u8], end: bool) {
         self.answered = true;
         let mut flags = if end { END_STREAM } else { 0 };

@@ -25,28 +25,28 @@ pub enum CallResponse<B> {
     Response(Response<B>),
 }
 
-/// A resource that a connection holds for its client and reserves.
+/// A resource that a connection holds and reserves for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
-    /// Bytes of requests: the messages of a stream until the call takes them, or the message of a
-    /// unary call until it has a response.
+    /// Bytes of requests: the messages of a stream until the call takes them, or the message of a unary call until it has a
+    /// response.
     Requests,
-    /// Bytes of responses that were not sent because the client does not read them.
+    /// Bytes of responses that are unsent because the client does not read them.
     Answers,
     /// Calls beyond the first few of a connection.
     Calls,
 }
 
-/// Why a connection answers a call without the service. The server chooses the status ([`Service::refuse`]).
+/// Why a connection answers a call without the service. [`Service::refuse`] chooses the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The call's deadline has passed.
     Deadline,
-    /// The server shuts down and the call may never end.
+    /// The server is shutting down, and the call can run forever.
     ShuttingDown,
     /// The message is larger than [`crate::Config::message_bytes_max`].
     TooLarge {
-        /// Length of the message; if it is compressed, the length up to which it was decompressed.
+        /// Length of the message, or if it is compressed, the length at which decompression stopped.
         length: usize,
         /// The limit.
         max: usize,
@@ -72,7 +72,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The HTTP status of the response: 200 for most, as for every gRPC response.
+    /// Returns the HTTP status of the response: 200 for most, as for every gRPC response.
     pub(crate) fn http_status(self) -> StatusCode {
         match self {
             Self::NotPost => StatusCode::METHOD_NOT_ALLOWED,
@@ -91,20 +91,19 @@ impl Refusal {
     }
 }
 
-/// The server of a connection: it runs the calls, grants memory and chooses error texts.
+/// The server side of a connection: runs the calls, grants memory and chooses error texts.
 pub trait Service {
-    /// Result of [`Service::method`] for the head of a request, computed once per distinct head.
+    /// The result of [`Service::method`], computed once per distinct head.
     type Method: fmt::Debug;
-    /// Data of one call in progress. It is dropped without [`Service::ended`] if the client cancels
-    /// the call.
+    /// Data of one call in progress, dropped without [`Service::ended`] if the client cancels the call.
     type Call;
     /// A running call.
     type Future: Future<Output = CallResponse<Self::Body>> + Unpin;
     /// The body of a response. Its error is the status with which the call ends.
     type Body: http_body::Body<Data = Bytes, Error = Status> + Unpin;
 
-    /// Examines a head that is not in the cache, and may change it: returns data about the method,
-    /// and how the call takes its request.
+    /// Examines a head that is not in the cache, and can change it. Returns data about the method, and how the call receives
+    /// its request.
     fn method(&self, head: &mut request::Parts) -> (Self::Method, RequestMode);
 
     /// Called when a call begins, before its request is complete.
@@ -113,8 +112,8 @@ pub trait Service {
     /// Runs a call.
     fn call(&self, request: CallRequest<Self::Method>) -> Self::Future;
 
-    /// Runs a request that is not gRPC. Its content, if any, is passed on as it arrives. Returns `None` if the service
-    /// does not accept such requests; they get status 415.
+    /// Runs a request that is not gRPC. Its content, if any, is passed on as it arrives. `None` if the service does not accept
+    /// such requests, which then get status 415.
     ///
     /// No other method of this trait is called for such a request. A refusal or a failed body resets its stream.
     fn exchange(
@@ -131,22 +130,21 @@ pub trait Service {
     /// Called for each response message with its bytes.
     fn sent(&self, call: &mut Self::Call, bytes: usize);
 
-    /// Called before the headers of a response are sent; may change them.
+    /// Called before the headers of a response are sent; can change them.
     fn answered(&self, call: &mut Self::Call, headers: &mut HeaderMap);
 
     /// Called when a call has ended, with its code and duration.
     fn ended(&self, call: Self::Call, code: Code, took: Duration);
 
-    /// Whether a call of this method may never end; a shutdown ends such calls.
+    /// Returns whether a call of this method can run forever. A shutdown ends such calls.
     fn may_run_forever(&self, method: &Self::Method) -> bool;
 
-    /// Reserves an amount of a resource; `false` refuses it. The connection releases what was
-    /// granted with [`Service::release`].
+    /// Reserves an amount of a resource; `false` refuses it. The connection releases granted amounts with [`Service::release`].
     fn reserve(&self, what: Resource, amount: usize) -> bool;
 
     /// Releases an amount that [`Service::reserve`] has granted.
     fn release(&self, what: Resource, amount: usize);
 
-    /// The status of a call that the connection refuses.
+    /// Returns the status of a call that the connection refuses.
     fn refuse(&self, head: &Head<Self::Method>, refusal: Refusal) -> Status;
 }

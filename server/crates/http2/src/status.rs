@@ -8,8 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// Maximum bytes of a status message that are sent: clients accept only short headers, and a
-/// message may quote what a client has sent.
+/// Maximum bytes of a status message. Clients accept only short headers, and a message can quote what a client has sent.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
 /// A status code of gRPC.
@@ -30,19 +29,18 @@ impl Status {
     /// Code of a call whose response has no status.
     pub const UNKNOWN: Code = 2;
 
-    /// A status with this code and text.
+    /// Creates a status.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into() }
     }
 
-    /// The code in the trailers; `None` if there is none or its text is not ASCII, [`Self::UNKNOWN`] if it is
-    /// not a number.
+    /// Returns the code in the trailers; `None` if there is none or it is not ASCII; [`Self::UNKNOWN`] if it is not a number.
     pub fn code_of(trailers: &HeaderMap) -> Option<Code> {
         let text = trailers.get(STATUS)?.to_str().ok()?;
         Some(text.parse().unwrap_or(Self::UNKNOWN))
     }
 
-    /// The trailers that carry this status.
+    /// Returns the trailers that carry this status.
     pub fn trailers(&self) -> HeaderMap {
         let mut trailers = HeaderMap::with_capacity(2);
         trailers.insert(STATUS, self.code.into());
@@ -53,8 +51,7 @@ impl Status {
     }
 }
 
-/// Percent-encodes the bytes of a message that are `%` or not printable ASCII, after cutting the message to
-/// [`MESSAGE_BYTES_MAX`] bytes.
+/// Cuts a message to [`MESSAGE_BYTES_MAX`] bytes and percent-encodes `%` and everything but printable ASCII.
 fn encode(text: &str) -> HeaderValue {
     const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
     let text = &text[..text.floor_char_boundary(MESSAGE_BYTES_MAX)];

@@ -14,24 +14,23 @@ use crate::{
     ready::{ReadyList, StreamWaker},
 };
 
-/// A call with the head of its request.
+/// A call, with the head of its request.
 pub(crate) type ActiveCall<S> = (Rc<Head<<S as Service>::Method>>, <S as Service>::Call);
 
-/// An open stream: a request whose response was not sent completely.
+/// An open stream: a request whose response is not completely sent.
 pub(crate) struct Stream<S: Service> {
     pub(crate) id: u32,
     pub(crate) began: Instant,
-    /// When the first bytes of the message that is being collected arrived, for a stream of
-    /// messages.
+    /// When the first bytes of the current message arrived, for a stream of messages.
     pub(crate) collecting: Option<Instant>,
     pub(crate) receiving: Receiving,
     /// The queue to a call that reads a stream of messages.
     pub(crate) sender: Option<RequestSender>,
-    /// Bytes of the body that are missing to `content-length`.
+    /// Bytes of the body that are missing according to `content-length`.
     pub(crate) content_left: Option<u64>,
     /// Receive window of the stream.
     pub(crate) receive_window: i64,
-    /// Bytes that were received and for which no WINDOW_UPDATE of the stream was sent.
+    /// Received bytes that no WINDOW_UPDATE of the stream has acknowledged.
     pub(crate) unacknowledged: usize,
     /// Charge for the bytes of its request.
     pub(crate) request: ResourceCharge<S>,
@@ -42,28 +41,28 @@ pub(crate) struct Stream<S: Service> {
     pub(crate) plain: bool,
     pub(crate) running: Option<S::Future>,
     pub(crate) deadline: Option<Instant>,
-    /// Why the connection ends the call at its next turn.
+    /// Why the connection will end the call at its next turn.
     pub(crate) refusal: Option<Refusal>,
-    /// Send window of the stream, less the initial window of the connection.
+    /// The stream's send window minus the connection's initial window.
     pub(crate) send_credit: i64,
-    /// Response body that is not exhausted.
+    /// A response body that is not exhausted.
     pub(crate) body: Option<S::Body>,
     pub(crate) messages: Messages,
     pub(crate) pending: Bytes,
     /// Charge for the bytes of its response.
     pub(crate) answer: ResourceCharge<S>,
-    /// End of the response, to be sent after `pending`.
+    /// The end of the response, to be sent after `pending`.
     pub(crate) end: Option<ResponseEnd>,
-    /// Its charge against the server's budget of calls.
+    /// Charge against the server's budget of calls.
     pub(crate) call_charge: ResourceCharge<S>,
-    /// Whether it is in the queue of streams that wait for the connection's window or for capacity of the output.
+    /// Whether it is queued for the connection's window or for capacity of the output.
     pub(crate) queued: bool,
 }
 
-/// State of the request: what is expected from the client.
+/// State of the request: what the client is expected to send.
 #[derive(Debug)]
 pub(crate) enum Receiving {
-    /// A message that is collected for the call, and the message once it is whole.
+    /// A message that is collected for the call, and once complete, the message.
     Message {
         assembler: Assembler,
         message: Option<Bytes>,
@@ -93,13 +92,13 @@ pub(crate) enum ResponseEnd {
     Plain,
 }
 
-/// Returns how many bytes a body says that it has left, 0 if it does not know. A body whose bytes are made while they are
-/// sent counts as if it held all of them.
+/// Returns how many bytes a body has left according to its size hint; 0 if unknown. A body that produces its bytes while they
+/// are sent counts as if it held all of them.
 pub(crate) fn unsent(body: &impl http_body::Body) -> usize {
     usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX)
 }
 
-/// The meters of a connection, which its streams are charged to.
+/// The meters of a connection, to which its streams are charged.
 pub(crate) struct ResourceMeters<S: Service> {
     pub(crate) requests: Rc<ResourceMeter<S>>,
     pub(crate) answers: Rc<ResourceMeter<S>>,
@@ -107,8 +106,7 @@ pub(crate) struct ResourceMeters<S: Service> {
 }
 
 impl<S: Service> Stream<S> {
-    /// A stream without a call. If its request has not `ended`, the content is dropped until `receiving` is
-    /// set.
+    /// Creates a stream without a call. If its request has not `ended`, the content is dropped until `receiving` is set.
     pub(crate) fn new(
         id: u32,
         began: Instant,
@@ -146,8 +144,7 @@ impl<S: Service> Stream<S> {
         })
     }
 
-    /// Bytes that its request holds now: head, incomplete message and messages that wait for the
-    /// call.
+    /// Returns the bytes that the request holds: head, incomplete message, and messages that wait for the call.
     pub(crate) fn request_bytes(&self) -> usize {
         self.head_bytes
             + self.sender.as_ref().map_or(0, RequestSender::held)
@@ -163,7 +160,7 @@ impl<S: Service> Stream<S> {
             }
     }
 
-    /// Whether the headers of the response were written.
+    /// Returns whether the headers of the response were written.
     pub(crate) fn answered(&self) -> bool {
         self.body.is_some() || self.end.is_some()
     }
@@ -222,19 +219,19 @@ impl<S: Service> Streams<S> {
         self.slots[slot].waker.clone()
     }
 
-    /// Notes that a slot was removed from the list of ready streams.
+    /// Records that a slot was removed from the list of ready streams.
     pub(crate) fn unlisted(&self, slot: usize) {
         if let Some(slot) = self.slots.get(slot) {
             slot.listed.unlisted();
         }
     }
 
-    /// Lets a stream run at the connection's next turn.
+    /// Makes a stream run at the connection's next turn.
     pub(crate) fn wake(&self, slot: usize) {
         self.slots[slot].waker.wake_by_ref();
     }
 
-    /// Takes a stream out to work on it; [`Streams::keep`] or [`Streams::release`] follows.
+    /// Takes a stream out to work on it. [`Streams::keep`] or [`Streams::release`] must follow.
     pub(crate) fn take(&mut self, slot: usize) -> Option<Box<Stream<S>>> {
         self.slots.get_mut(slot)?.stream.take()
     }
@@ -257,7 +254,7 @@ impl<S: Service> Streams<S> {
         self.slots.get_mut(slot)?.stream.as_deref_mut()
     }
 
-    /// All streams that are not taken out, with their slots.
+    /// Returns all streams that are not taken out, with their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Stream<S>)> {
         self.slots
             .iter()

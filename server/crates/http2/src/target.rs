@@ -17,7 +17,7 @@ const ESCAPED: &AsciiSet = &AsciiSet::EMPTY
     .add(b'|')
     .add(b'}');
 
-/// Escapes these characters in a target. Borrows the target if there are none.
+/// Escapes these characters in a target. Borrows the target if it has none.
 pub fn escaped(target: &[u8]) -> Cow<'_, [u8]> {
     let escaped = Cow::from(percent_encode(target, ESCAPED));
     if escaped.len() == target.len() {

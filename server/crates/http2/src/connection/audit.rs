@@ -1,13 +1,12 @@
-//! Two independent counts of a connection's resources, for tests that nothing leaks.
+//! Counts a connection's resources in two independent ways, for tests that nothing leaks.
 
 use super::Connection;
 use crate::Service;
 
-/// Counts of a connection. Each pair is equal at any time between two calls of the connection's
-/// methods.
+/// Resource counts of a connection. The numbers of each pair are equal between two calls of the connection's methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Audit {
-    /// Streams that are open.
+    /// Open streams.
     pub streams: usize,
     /// Bytes of requests: as counted, and as the sum of all streams.
     pub requests: (usize, usize),
@@ -15,9 +14,9 @@ pub struct Audit {
     pub answers: (usize, usize),
     /// Calls: as counted, and as the sum of all streams.
     pub calls: (usize, usize),
-    /// Deadlines among the timers, and streams that have one.
+    /// Deadlines among the timers, and streams with a deadline.
     pub deadlines: (usize, usize),
-    /// Bytes that are ready to be sent.
+    /// Bytes ready to be sent.
     pub output: usize,
     /// Length of the queue of streams that wait for the connection's window.
     pub send_queue: usize,
@@ -27,12 +26,12 @@ pub struct Audit {
     pub receive_window: i64,
     /// Send window of the connection.
     pub send_window: i64,
-    /// Bytes that were received and for which no WINDOW_UPDATE was sent.
+    /// Received bytes that no WINDOW_UPDATE has acknowledged.
     pub unacknowledged: usize,
 }
 
 impl<S: Service> Connection<S> {
-    /// Counts what the connection holds, in time proportional to the number of streams.
+    /// Counts the connection's resources, in time proportional to the number of streams.
     pub fn audit(&self) -> Audit {
         let block = self.open_block.as_ref().map_or(0, |open| open.charged());
         let mut audit = Audit {

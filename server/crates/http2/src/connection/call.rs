@@ -1,4 +1,4 @@
-//! Calls of a connection: how they begin, are polled when they wake, are answered and end.
+//! Calls of a connection: how they begin, are polled when woken, are answered and end.
 
 use std::{
     mem,
@@ -21,7 +21,7 @@ use crate::{
     stream::{Receiving, ResponseEnd, Stream, unsent},
 };
 
-/// Result of a step of a stream.
+/// The result of a step of a stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum StreamProgress {
     Waits,
@@ -31,20 +31,20 @@ enum StreamProgress {
 }
 
 impl<S: Service> Connection<S> {
-    /// Reserves a slot for a new request and makes its stream, which the caller keeps or finishes; `ended`
-    /// says that the request has no body.
+    /// Reserves a slot for a new request and creates its stream, which the caller must keep or finish. `ended` means that the
+    /// request has no body.
     fn new_stream(&mut self, id: u32, ended: bool) -> (usize, Box<Stream<S>>) {
         self.timers.watch_streams(self.now);
         let slot = self.streams.reserve(id);
         (slot, Stream::new(id, self.now, ended, &self.meters))
     }
 
-    /// Begins a stream for a request with this head; `ended` says that it has no body. The call
-    /// starts at once if it needs no message.
+    /// Begins a stream for a request with this head; `ended` means that it has no body. Starts the call at once if it needs no
+    /// message.
     pub(super) fn begin(&mut self, id: u32, head: Rc<Head<S::Method>>, ended: bool) {
         let (slot, mut stream) = self.new_stream(id, ended);
         stream.content_left = head.content_length;
-        // a shared head is not charged to one request
+        // a head that requests share is not charged to any of them
         if Rc::strong_count(&head) == 1 && head.bytes > HEAD_FREE_BYTES {
             stream.head_bytes = head.bytes;
         }
@@ -82,7 +82,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Starts a request that is not gRPC. The service runs it, or it is refused once it is complete.
+    /// Begins a request that is not gRPC. The service runs it, or it is refused once it is complete.
     fn begin_plain(
         &mut self,
         slot: usize,
@@ -149,8 +149,8 @@ impl<S: Service> Connection<S> {
         self.drive(slot, stream);
     }
 
-    /// Handles the end of a request: starts a call that waits for its message, and ends a stream of
-    /// messages. A body shorter than `content-length` resets the stream.
+    /// Handles the end of a request: starts a call that waits for its message, or ends the stream of messages. A body shorter
+    /// than `content-length` resets the stream.
     pub(super) fn on_request_ended(
         &mut self,
         slot: usize,
@@ -162,10 +162,9 @@ impl<S: Service> Connection<S> {
         self.empty = 0;
         match mem::replace(&mut stream.receiving, Receiving::Ended) {
             Receiving::Message { mut assembler, message } => {
-                // it counts until its call has an answer: a call may wait with its message
                 let message = message.unwrap_or_else(|| assembler.unfinished());
-                // its call has the message now, in one form or another, and is charged for it until it
-                // has an answer; a charge never fails to become smaller
+                // The call owns the message from here on and is charged for it until it has an answer. Reducing a charge never
+                // fails.
                 stream.request.set(stream.head_bytes + message.len());
                 if let Some((head, _)) = &stream.call {
                     let head = head.clone();
@@ -216,8 +215,7 @@ impl<S: Service> Connection<S> {
         if head_only {
             return self.finish(slot, stream);
         }
-        // a static text takes no memory; it is charged so that a client that does not read it
-        // counts as stalled
+        // a static text takes no memory, but its charge makes a client that does not read it count as stalled
         stream.answer.set(NOT_GRPC.len());
         stream.pending = Bytes::from_static(NOT_GRPC.as_bytes());
         stream.end = Some(ResponseEnd::Plain);
@@ -238,7 +236,7 @@ impl<S: Service> Connection<S> {
         self.settle(slot, stream, progress);
     }
 
-    /// Returns a stream to the slot that it was taken from, or frees it if it has ended.
+    /// Returns a stream to its slot, or frees it if it has ended.
     fn settle(&mut self, slot: usize, stream: Box<Stream<S>>, progress: StreamProgress) {
         match progress {
             StreamProgress::Waits => self.streams.keep(slot, stream),
@@ -251,8 +249,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Runs a stream until it waits: polls its call, writes its response, and opens its receive window. A pending
-    /// refusal ends it.
+    /// Runs a stream until it waits: polls its call, writes its response, and opens its receive window. A pending refusal ends
+    /// it.
     fn advance(
         &mut self,
         slot: usize,
@@ -270,7 +268,7 @@ impl<S: Service> Connection<S> {
             if progress != StreamProgress::Waits {
                 return progress;
             }
-            // a streamed response may keep its one request, such as the name of an election, until its end
+            // a streamed response can keep its only request, such as the name of an election, until its end
             if stream.body.is_none() {
                 stream.request.set(stream.request_bytes());
             }
@@ -282,11 +280,11 @@ impl<S: Service> Connection<S> {
             }
         }
         if stream.sender.is_some() {
-            // release what the call has taken
+            // release the messages that the call has taken
             stream.request.set(stream.request_bytes());
             self.open_window(stream);
         }
-        // a streaming response may never end
+        // a streaming response can run forever
         let endless = self.shutting_down
             && stream.body.is_some()
             && stream
@@ -314,7 +312,7 @@ impl<S: Service> Connection<S> {
         if !stream.answer.set(message.len()) {
             return self.end_early(stream, Refusal::NoRoom(Resource::Answers));
         }
-        // a large answer took its time to make
+        // building a large answer took time
         self.work += message.len();
         self.count_sent(stream, length);
         self.writer.good_headers(stream.id);
@@ -330,8 +328,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Handles a response that is not a single message: writes its headers. A response with its
-    /// status among the headers ends at once.
+    /// Handles a response that is not a single message by writing its headers. A response with its status in the headers ends
+    /// at once.
     fn respond(
         &mut self,
         stream: &mut Stream<S>,
@@ -344,7 +342,7 @@ impl<S: Service> Connection<S> {
         if let Some((_, call)) = &mut stream.call {
             self.service.answered(call, &mut parts.headers);
         }
-        // a response that fails (or has no message) at once has its status among the headers
+        // a response that fails at once, or has no message, has its status in the headers
         if let Some(code) = Status::code_of(&parts.headers) {
             self.ended(stream, code);
         }
@@ -358,8 +356,8 @@ impl<S: Service> Connection<S> {
         StreamProgress::Waits
     }
 
-    /// Writes pending content and reads more from the response body, until the windows, the output
-    /// or the body let it wait or the response has ended.
+    /// Writes pending content and reads more from the response body, until the windows, the output or the body make it wait or
+    /// the response has ended.
     fn send(
         &mut self,
         slot: usize,
@@ -377,7 +375,7 @@ impl<S: Service> Connection<S> {
                 return StreamProgress::Waits;
             };
             if self.writer.is_full() {
-                // polled again when the output has capacity
+                // poll again when the output has capacity
                 self.streams.wake(slot);
                 return StreamProgress::Waits;
             }
@@ -413,7 +411,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Records the end of a call and writes the end of its response.
+    /// Reports the end of a call and writes the end of its response.
     fn end(&mut self, stream: &mut Stream<S>, end: &ResponseEnd) -> StreamProgress {
         let code = match end {
             ResponseEnd::Ok => Status::OK,
@@ -433,17 +431,17 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Ends a call before its response is complete, with the status of the refusal. A request that is not gRPC fails.
+    /// Ends a call before its response is complete, with the refusal's status. A request that is not gRPC is reset.
     fn end_early(&mut self, stream: &mut Stream<S>, refusal: Refusal) -> StreamProgress {
         if stream.plain {
-            // the client may retry a call that has not started
+            // tell the client whether it can retry: the call has not started
             let begun = refusal != Refusal::NoRoom(Resource::Calls);
             let reason = if begun { Reason::Calm } else { Reason::Refused };
             return StreamProgress::Failed(reason);
         }
         let status = match &stream.call {
             Some((head, _)) => self.service.refuse(head, refusal),
-            // its status was sent before
+            // the status was already sent
             None => Status::new(Status::UNKNOWN, ""),
         };
         (stream.running, stream.pending) = (None, Bytes::new());
@@ -459,8 +457,7 @@ impl<S: Service> Connection<S> {
         StreamProgress::Ended
     }
 
-    /// Frees a stream whose response is complete. If its request is not, the client is told to stop
-    /// sending it.
+    /// Frees a stream whose response is complete. If its request is incomplete, tells the client to stop sending it.
     fn finish(&mut self, slot: usize, stream: Box<Stream<S>>) {
         let whole = matches!(stream.receiving, Receiving::Ended);
         if !whole {
@@ -471,8 +468,7 @@ impl<S: Service> Connection<S> {
         self.release(slot, &stream);
     }
 
-    /// Resets a stream because of an error of the client, and counts the error; too many of them
-    /// end the connection.
+    /// Resets a stream because of a client error and counts the error. Too many errors end the connection.
     pub(super) fn reset(
         &mut self,
         slot: usize,
@@ -485,8 +481,7 @@ impl<S: Service> Connection<S> {
         self.fault()
     }
 
-    /// Remembers an ended stream, to classify late frames; `whole` says that its request was
-    /// complete.
+    /// Remembers an ended stream to classify late frames. `whole` means that its request was complete.
     pub(super) fn note_end(&mut self, id: u32, whole: bool) {
         if whole {
             self.ended.push_whole(id);
@@ -495,7 +490,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Frees the slot of a finished stream; the caller drops the stream.
+    /// Frees the slot of a finished stream. The caller drops the stream.
     pub(super) fn release(&mut self, slot: usize, stream: &Stream<S>) {
         if let Some(at) = stream.deadline {
             self.timers.remove(at, stream.id);

@@ -1,4 +1,4 @@
-//! Frames about the connection: SETTINGS, PING, WINDOW_UPDATE, PRIORITY, GOAWAY.
+//! Frames that concern the connection: SETTINGS, PING, WINDOW_UPDATE, PRIORITY, GOAWAY.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::{
     send::WINDOW_MAX,
 };
 
-/// A token bucket that limits the SETTINGS frames of the client.
+/// A token bucket that limits the client's SETTINGS frames.
 #[derive(Debug)]
 pub(super) struct SettingsBucket {
     tokens: u32,
@@ -38,7 +38,7 @@ impl SettingsBucket {
 }
 
 impl<S: Service> Connection<S> {
-    /// Applies and acknowledges the client's settings, or notes its acknowledgment of ours.
+    /// Applies and acknowledges the client's settings, or records its acknowledgment of ours.
     pub(super) fn on_settings(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream != 0 {
             return Err(Reason::Protocol);
@@ -59,11 +59,11 @@ impl<S: Service> Connection<S> {
         for &[id1, id2, a, b, c, d] in settings {
             let value = u32::from_be_bytes([a, b, c, d]);
             match u16::from_be_bytes([id1, id2]) {
-                // the last value counts, but a table that was small in between is empty
+                // the last value wins, but a smaller table in between clears the table
                 frame::HEADER_TABLE_SIZE => table = table.min(Some(value)).or(Some(value)),
                 frame::INITIAL_WINDOW_SIZE => self.on_initial_window(value)?,
                 frame::ENABLE_PUSH if value > 1 => return Err(Reason::Protocol),
-                // our frames are never larger than the smallest limit that a peer may set
+                // we never send frames above the smallest limit that a peer can set
                 frame::MAX_FRAME_SIZE if !(1 << 14..1 << 24).contains(&value) => {
                     return Err(Reason::Protocol);
                 }
@@ -76,8 +76,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Sets the initial window, which changes the send windows of all streams, because each stores
-    /// only its difference to it. An error if a window would exceed the maximum.
+    /// Sets the initial window. This changes the send windows of all streams, because each stores only its difference to it. An
+    /// error if a window would exceed the maximum.
     fn on_initial_window(&mut self, value: u32) -> Result<(), Reason> {
         let window = i64::from(value);
         if window > WINDOW_MAX {
@@ -86,7 +86,7 @@ impl<S: Service> Connection<S> {
         self.window_grown |= window > self.writer.initial_window;
         self.writer.initial_window = window;
         if window + self.credit_high > WINDOW_MAX {
-            // an upper bound: the stream with the largest credit may have ended
+            // `credit_high` is an upper bound: the stream with the largest credit may have ended
             let credits = self.streams.iter().map(|(_, stream)| stream.send_credit);
             self.credit_high = credits.max().unwrap_or(0).max(0);
             if window + self.credit_high > WINDOW_MAX {
@@ -96,8 +96,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Answers a ping, unless there were too many. The acknowledgment of the shutdown's ping ends
-    /// the acceptance of new streams.
+    /// Answers a ping, unless there were too many. The acknowledgment of the shutdown's ping ends the acceptance of new
+    /// streams.
     pub(super) fn on_ping(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let content: [u8; 8] = frame.payload.try_into().map_err(|_| Reason::FrameSize)?;
         if frame.stream != 0 {
@@ -116,8 +116,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Increases the send window of the connection or of a stream, and queues a stream that has
-    /// waited for it.
+    /// Increases the send window of the connection or of a stream, and queues a stream that was blocked by it.
     pub(super) fn on_window(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let more = i64::from(frame.number()? & 0x7fff_ffff);
         if frame.stream == 0 {
@@ -152,7 +151,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Checks a PRIORITY frame; priorities are ignored. A frame of another length than five bytes resets its stream.
+    /// Checks a PRIORITY frame, which is otherwise ignored. A length other than five bytes resets the stream.
     pub(super) fn on_priority(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream == 0 {
             return Err(Reason::Protocol);
@@ -174,8 +173,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Checks a GOAWAY frame. Nothing changes: the client finishes its open streams and then
-    /// closes.
+    /// Checks a GOAWAY frame, which is otherwise ignored: the client finishes its open streams and then closes.
     pub(super) fn on_goaway(frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream != 0 {
             return Err(Reason::Protocol);

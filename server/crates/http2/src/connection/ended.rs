@@ -1,4 +1,4 @@
-//! Ended streams, to classify frames that still arrive for them.
+//! Remembers ended streams, to classify frames that still arrive for them.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ pub(super) enum LateFrame {
     Ignored,
     /// The client has ended the stream.
     Closed,
-    /// The client never opened the stream; its id can no longer be opened.
+    /// The client never opened the stream, and can no longer open its id.
     Unused,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct EndedStreams {
 }
 
 impl EndedStreams {
-    /// Adds a stream of which the client may still send frames.
+    /// Adds a stream for which the client may still send frames.
     pub(super) fn push_early(&mut self, id: u32) {
         if self.ended_early.len() == ENDED_EARLY_REMEMBERED
             && let Some(oldest) = self.ended_early.pop_front()
@@ -37,7 +37,7 @@ impl EndedStreams {
         self.ended_early.push_back(id);
     }
 
-    /// Adds a stream of which the client must not send frames.
+    /// Adds a stream for which the client must not send frames.
     pub(super) fn push_whole(&mut self, id: u32) {
         if self.ended_complete.len() == ENDED_REMEMBERED {
             self.ended_complete.pop_front();
@@ -45,8 +45,8 @@ impl EndedStreams {
         self.ended_complete.push_back(id);
     }
 
-    /// Classifies a frame of a stream that is not open. `last` says that the frame ends the stream: later
-    /// ones are then [`LateFrame::Closed`].
+    /// Classifies a frame of a stream that is not open. `last` means that the frame ends the stream, so later ones are
+    /// [`LateFrame::Closed`].
     pub(super) fn late(&mut self, id: u32, last: bool) -> LateFrame {
         if let Some(at) = self.ended_early.iter().position(|early| *early == id) {
             if last {

@@ -1,8 +1,8 @@
-//! One connection as a state machine. Its input is received bytes, the time and responses of calls;
-//! its output is bytes to send, calls and wake-ups.
+//! A connection as a state machine. Its input is received bytes, the time, and the responses of calls. Its output is bytes to
+//! send, calls and wake-ups.
 //!
-//! Each turn does a bounded amount of work. Input is processed whenever the output has capacity, whether or not the
-//! client reads its answers, so a reset, a ping or a window update never waits behind an answer.
+//! Each turn does a bounded amount of work. Input is processed whenever the output has capacity, whether or not the client
+//! reads its answers, so a reset, a ping or a window update never waits behind an answer.
 
 mod audit;
 mod call;
@@ -34,16 +34,16 @@ use ended::EndedStreams;
 use receive::OpenBlock;
 use timers::ConnectionTimers;
 
-/// A connection of one client. See the crate's description.
+/// The connection of one client. See the crate's description.
 pub struct Connection<S: Service> {
     service: Rc<S>,
     config: Config,
     now: Instant,
-    /// Bytes of the preface that were not received yet.
+    /// Bytes of the preface that are still missing.
     preface_left: usize,
-    /// Received part of an incomplete frame.
+    /// The received part of an incomplete frame.
     partial: Vec<u8>,
-    /// Work of this turn on received bytes and large responses, see [`crate::limits`].
+    /// Work of this turn on received bytes and large responses; see [`crate::limits`].
     work: usize,
     open_block: Option<OpenBlock<S>>,
     /// Whether the client's first SETTINGS frame was received.
@@ -54,7 +54,7 @@ pub struct Connection<S: Service> {
     heads: HeadCache<S::Method>,
     /// The highest stream id that the client has used.
     highest: u32,
-    /// The last stream id of the latest GOAWAY frame; later ones never name a higher id.
+    /// The last stream id of the latest GOAWAY frame; later frames never name a higher id.
     last_goaway_stream: u32,
     streams: Streams<S>,
     streams_max: usize,
@@ -88,15 +88,15 @@ pub struct Connection<S: Service> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// It has failed; its last frames are sent until this time at most.
+    /// It has failed; its last frames are sent until this time at the latest.
     Failed(Instant),
     /// Nothing remains to be sent or received.
     Closed,
 }
 
 impl<S: Service> Connection<S> {
-    /// A newly accepted connection. Its output begins with our settings, and its first input must
-    /// be the client's preface.
+    /// Creates a newly accepted connection. Its output begins with our settings, and its input must begin with the client's
+    /// preface.
     pub fn new(service: S, config: Config, now: Instant) -> Self {
         let service = Rc::new(service);
         let at_once = usize::try_from(config.streams_max).unwrap_or(usize::MAX);
@@ -143,18 +143,18 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Sets the waker that is woken when a call can continue.
+    /// Sets the waker to wake when a call can continue.
     pub fn register(&mut self, waker: &Waker) {
         self.ready.register(waker);
     }
 
-    /// Whether [`Connection::receive`] would process bytes now.
+    /// Returns whether [`Connection::receive`] would process bytes now.
     pub fn wants_input(&self) -> bool {
         self.phase == Phase::Open && !self.writer.is_control_full() && self.work < TURN_WORK
     }
 
-    /// Processes received bytes and returns how many were processed. The caller passes the rest
-    /// again after [`Connection::run`], once [`Connection::wants_input`] is true.
+    /// Processes received bytes and returns how many were processed. The caller must pass the rest again after
+    /// [`Connection::run`], once [`Connection::wants_input`] is true.
     pub fn receive(&mut self, now: Instant, bytes: &[u8]) -> usize {
         self.now = now;
         if !bytes.is_empty() {
@@ -169,8 +169,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Runs ready calls and due timers, for a bounded amount of work. Returns whether it must be
-    /// called again at once.
+    /// Runs ready calls and due timers, for a bounded amount of work. Returns whether it must be called again at once.
     pub fn run(&mut self, now: Instant) -> bool {
         self.now = now;
         self.work = 0;
@@ -192,14 +191,14 @@ impl<S: Service> Connection<S> {
             self.phase = Phase::Closed;
             return false;
         }
-        // input that is left until the next turn has no waker
+        // nothing else wakes the connection for input that is left until the next turn
         let exhausted = self.work >= TURN_WORK;
         let ready = !self.woken.is_empty()
             || !self.writer.send_queue.is_empty() && self.writer.send_window > 0;
         exhausted || ready && !self.writer.is_full()
     }
 
-    /// Bytes that are ready to be sent.
+    /// Returns the bytes that are ready to be sent.
     pub fn output(&self) -> &[u8] {
         self.writer.ready()
     }
@@ -209,7 +208,7 @@ impl<S: Service> Connection<S> {
         self.writer.advance(bytes);
     }
 
-    /// The time at which [`Connection::run`] must be called if nothing else happens before; `None` without a timer.
+    /// Returns when to call [`Connection::run`] if nothing else happens first; `None` without a timer.
     pub fn wake_at(&self) -> Option<Instant> {
         match self.phase {
             Phase::Open => self.next_timer(),
@@ -218,9 +217,9 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Begins a graceful shutdown. Calls in progress are completed, except those that may never
-    /// end, which are refused. The first GOAWAY refuses no stream; a second one follows when the
-    /// client has acknowledged a ping, so that a call that is in transit is not lost.
+    /// Begins a graceful shutdown. Calls in progress are completed, except those that can run forever, which are refused. The
+    /// first GOAWAY refuses no stream. A second one follows when the client has acknowledged a ping, so that no call in transit
+    /// is lost.
     pub fn shut_down(&mut self) {
         if self.phase == Phase::Open && !mem::replace(&mut self.shutting_down, true) {
             frame::goaway(&mut self.writer.output, (1 << 31) - 1, Reason::NoError, b"");
@@ -231,12 +230,12 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Whether the connection has ended: nothing remains to be sent or received.
+    /// Returns whether the connection has ended, with nothing left to send or receive.
     pub fn is_closed(&self) -> bool {
         self.phase == Phase::Closed
     }
 
-    /// Polls all streams that have woken or may send again, while the output has capacity.
+    /// Polls all streams that were woken or can send again, while the output has capacity.
     fn run_streams(&mut self) {
         if mem::take(&mut self.window_grown) {
             let writer = &mut self.writer;
@@ -250,7 +249,7 @@ impl<S: Service> Connection<S> {
         if self.writer.is_full() {
             return;
         }
-        // alternately: a full output delays the second of them
+        // alternate, because a full output delays whichever is second
         self.calls_first = !self.calls_first;
         if self.calls_first {
             self.run_calls();
@@ -277,7 +276,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Polls the calls that have woken, while the output has capacity.
+    /// Polls the calls that were woken, while the output has capacity.
     fn run_calls(&mut self) {
         let mut drained = mem::take(&mut self.drained);
         self.ready.drain(&mut drained);
@@ -295,8 +294,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Removes the slots of ended streams from the send queue, which a stream does not leave when
-    /// it ends.
+    /// Removes the slots of ended streams from the send queue, because a stream does not leave it when it ends.
     fn prune_send_queue(&mut self) {
         let (line, streams) = (&mut self.writer.send_queue, &mut self.streams);
         if line.len() > 2 * streams.len() + STREAMS_FREE {
@@ -316,9 +314,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Checks the preface, then handles the frames in received bytes while input is wanted, and keeps the
-    /// beginning of an incomplete frame. Returns the number of bytes processed; the error is the reason for
-    /// which the connection ends.
+    /// Checks the preface, then handles the frames in received bytes while input is wanted, and keeps the beginning of an
+    /// incomplete frame. Returns the number of bytes processed. An error ends the connection.
     fn take(&mut self, bytes: &[u8]) -> Result<usize, Reason> {
         let mut left = self.take_preface(bytes)?;
         while !left.is_empty() && self.wants_input() {
@@ -338,8 +335,7 @@ impl<S: Service> Connection<S> {
         Ok(bytes.len() - left.len())
     }
 
-    /// Appends bytes to the incomplete frame and handles it once it is complete. Returns the bytes that
-    /// follow it.
+    /// Appends bytes to the incomplete frame and handles it once it is complete. Returns the bytes after it.
     fn complete_frame<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Reason> {
         let mut partial = mem::take(&mut self.partial);
         let mut left = bytes;
@@ -358,7 +354,7 @@ impl<S: Service> Connection<S> {
         Ok(left)
     }
 
-    /// Checks the bytes of the preface; returns those behind it.
+    /// Checks the bytes of the preface and returns the bytes after it.
     fn take_preface<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Reason> {
         if self.preface_left == 0 {
             return Ok(bytes);
@@ -396,14 +392,14 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Sends a GOAWAY that names the last accepted stream; the id never grows from one GOAWAY to the next.
+    /// Sends a GOAWAY that names the last accepted stream. The id never increases from one GOAWAY to the next.
     fn goaway(&mut self, reason: Reason, debug_data: &[u8]) {
         let last = self.last_goaway_stream.min(self.highest);
         self.last_goaway_stream = last;
         frame::goaway(&mut self.writer.output, last, reason, debug_data);
     }
 
-    /// Counts a stream that ended in error; fails if these exceed the successful ones by more than [`FAULTS_MAX`].
+    /// Counts a stream that ended in error. Fails if such streams outnumber the successful ones by more than [`FAULTS_MAX`].
     fn fault(&mut self) -> Result<(), Reason> {
         self.faults += 1;
         if self.faults > FAULTS_MAX {

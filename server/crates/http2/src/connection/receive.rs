@@ -1,5 +1,5 @@
-//! Frames of requests: HEADERS, CONTINUATION, DATA and RST_STREAM. An `Err` ends the connection; an
-//! error of one stream ends only that stream.
+//! Frames of requests: HEADERS, CONTINUATION, DATA and RST_STREAM. An `Err` ends the connection; a stream error ends only its
+//! stream.
 
 use bytes::Bytes;
 
@@ -29,17 +29,16 @@ impl<S: Service> OpenBlock<S> {
     }
 }
 
-/// Facts of a HEADERS frame besides its block.
+/// Properties of a HEADERS frame besides its block.
 #[derive(Clone, Copy)]
 struct BlockFlags {
     end: bool,
-    /// The priority makes the stream depend on itself, which is an error.
+    /// Whether the priority makes the stream depend on itself, which is an error.
     circular: bool,
 }
 
 impl<S: Service> Connection<S> {
-    /// Handles a frame. The first one must be SETTINGS, and a header block must not be interrupted.
-    /// Unknown types are ignored.
+    /// Handles a frame. The first one must be SETTINGS, and nothing can interrupt a header block. Unknown types are ignored.
     pub(super) fn on_frame(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let expected = match &self.open_block {
             Some(open) => frame.kind == frame::CONTINUATION && frame.stream == open.stream,
@@ -59,13 +58,12 @@ impl<S: Service> Connection<S> {
             frame::PRIORITY => self.on_priority(frame),
             frame::GOAWAY => Self::on_goaway(frame),
             frame::PUSH_PROMISE => Err(Reason::Protocol),
-            // unknown types are for extensions
+            // unknown types belong to extensions
             _ => Ok(()),
         }
     }
 
-    /// Whether the stream was never opened. Streams with even ids never are: they belong to
-    /// servers.
+    /// Returns whether the stream was never opened. Streams with even ids never are: servers open those.
     pub(super) fn is_idle(&self, id: u32) -> bool {
         id.is_multiple_of(2) || id > self.highest
     }
@@ -73,7 +71,7 @@ impl<S: Service> Connection<S> {
     /// Handles a header block, or keeps its beginning if CONTINUATION frames follow.
     fn on_headers(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let mut fragment = frame.unpadded()?;
-        // clients have the odd ids
+        // clients use odd ids
         if frame.stream.is_multiple_of(2) {
             return Err(Reason::Protocol);
         }
@@ -101,13 +99,13 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Adds to the open header block, and handles it when it is complete. An error if it is too
-    /// large with the heads of its frames.
+    /// Adds to the open header block and handles it when it is complete. An error if it is too large, including the heads of
+    /// its frames.
     fn on_continuation(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let mut open = self.open_block.take().ok_or(Reason::Protocol)?;
         open.frames += 1;
         let bytes = open.bytes.len() + frame.payload.len();
-        // what is compressed is longer than its list only where a code takes more than 8 bits
+        // a compressed block is longer than its list only if codes take more than 8 bits
         let too_much = bytes + open.frames * HEAD_BYTES > 2 * HEADER_LIST_BYTES_MAX;
         if too_much || !open.charge.set(bytes) {
             return Err(Reason::Calm);
@@ -120,14 +118,14 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Handles a complete header block: trailers of a known stream, or a new request. A request is
-    /// refused during a shutdown and above the maximum number of streams.
+    /// Handles a complete header block: trailers of a known stream, or a new request. A request is refused during a shutdown
+    /// and above the maximum number of streams.
     fn on_block(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
         self.work += block.len();
         if id <= self.highest {
             return self.on_trailers(id, flags, block);
         }
-        // client and server have different tables from now on
+        // after an error, client and server have different tables
         let broken = |_| Reason::Compression;
         let read = self.heads.read(block, &*self.service).map_err(broken)?;
         self.highest = id;
@@ -157,7 +155,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Validates the trailers of a request and ends it; their fields are not used.
+    /// Validates the trailers of a request, whose fields are not used, and ends the request.
     fn on_trailers(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
         let well_formed = self.heads.read_trailers(block);
         let well_formed = well_formed.map_err(|_| Reason::Compression)?;
@@ -182,8 +180,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Handles a frame of a stream that is not open: it is ignored if the client may have sent it
-    /// before it knew of the end, otherwise it is an error.
+    /// Handles a frame of a stream that is not open: ignores it if the client may have sent it before it knew of the end;
+    /// otherwise it is an error.
     fn on_late(&mut self, id: u32, last: bool) -> Result<(), Reason> {
         match self.ended.late(id, last) {
             LateFrame::Ignored => Ok(()),
@@ -192,8 +190,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Handles a DATA frame: checks it, counts it against both windows and passes its content to the request;
-    /// END_STREAM ends the request. An error of the stream resets it or refuses its call.
+    /// Handles a DATA frame: checks it, counts it against both windows and passes its content to the request, which END_STREAM
+    /// ends. A stream error resets the stream or refuses its call.
     fn on_data(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let length = frame.payload.len();
         if self.is_idle(frame.stream) {
@@ -235,7 +233,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Checks DATA against the state of the stream, its receive window and `content-length`.
+    /// Checks DATA against the stream's state, receive window and `content-length`.
     fn check_data(stream: &mut Stream<S>, content: &[u8]) -> Result<(), Reason> {
         if matches!(stream.receiving, Receiving::Ended) {
             return Err(Reason::StreamClosed);
@@ -250,8 +248,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Adds content to the message that is being collected, and passes complete messages to the
-    /// call. A message is refused as in [`crate::Refusal`]. Content that is not gRPC is passed on as it is.
+    /// Adds content to the message that is being collected, and passes complete messages to the call. Refuses messages as
+    /// described at [`crate::Refusal`]. Content that is not gRPC is passed on unchanged.
     fn take_content(&mut self, stream: &mut Stream<S>, mut content: &[u8]) -> Result<(), Refusal> {
         let max = self.config.message_bytes_max;
         while !content.is_empty() {
@@ -292,8 +290,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Opens the receive window of a stream if no message waits for the call. So a message larger
-    /// than the window can arrive, but no second one before the call has taken the first.
+    /// Opens a stream's receive window if no message waits for the call. A message larger than the window can then arrive, but
+    /// no second one before the call has taken the first.
     pub(super) fn open_window(&mut self, stream: &mut Stream<S>) {
         let waits = stream.sender.as_ref().is_some_and(|s| s.waits());
         if !waits && !matches!(stream.receiving, Receiving::Ended) {
@@ -301,7 +299,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Drops a stream that the client has reset, and counts it as badly ended.
+    /// Drops a stream that the client has reset, and counts it as a fault.
     fn on_reset(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         frame.number()?;
         if self.is_idle(frame.stream) {

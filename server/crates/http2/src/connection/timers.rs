@@ -17,9 +17,9 @@ use crate::{
 /// All timers of a connection.
 #[derive(Debug)]
 pub(super) struct ConnectionTimers {
-    /// Deadlines of streams; no more than there are streams.
+    /// Deadlines of streams, at most one per stream.
     deadlines: BTreeSet<(Instant, u32)>,
-    /// Time of the next check of slow messages and stalled clients, while there are streams.
+    /// Time of the next check for slow messages and stalled clients, while there are streams.
     next_check: Option<Instant>,
     mark: Option<StallMark>,
     keepalive: Option<KeepAlive>,
@@ -29,7 +29,7 @@ pub(super) struct ConnectionTimers {
     ping_sent: Option<Instant>,
 }
 
-/// Beginning of a period in which responses wait for the client, and the bytes sent before it.
+/// The start of a period in which responses wait for the client, and the bytes sent before it.
 #[derive(Clone, Copy, Debug)]
 struct StallMark {
     since: Instant,
@@ -48,7 +48,7 @@ impl ConnectionTimers {
         }
     }
 
-    /// Notes that bytes were received: the client is not silent, and a keepalive ping counts as answered.
+    /// Records that bytes were received: the client is not silent, and a keepalive ping counts as answered.
     pub(super) fn received(&mut self, now: Instant) {
         self.received = now;
         self.ping_sent = None;
@@ -64,7 +64,7 @@ impl ConnectionTimers {
         self.deadlines.remove(&(at, id));
     }
 
-    /// Removes all deadlines, because there are no streams any more.
+    /// Removes all deadlines, because all streams have ended.
     pub(super) fn clear(&mut self) {
         self.deadlines.clear();
     }
@@ -73,13 +73,12 @@ impl ConnectionTimers {
         self.deadlines.len()
     }
 
-    /// Schedules a check of slow messages and stalled clients, unless one is scheduled.
+    /// Schedules a check for slow messages and stalled clients, unless one is scheduled.
     pub(super) fn watch_streams(&mut self, now: Instant) {
         self.next_check.get_or_insert(now + LOOK_INTERVAL);
     }
 
-    /// When to ping a silent client or, after a ping, to close the connection; `None` without
-    /// keepalive.
+    /// Returns when to ping a silent client or, after a ping, to close the connection; `None` without keepalive.
     fn keepalive_at(&self) -> Option<Instant> {
         let KeepAlive { interval, timeout } = self.keepalive?;
         match self.ping_sent {
@@ -90,11 +89,11 @@ impl ConnectionTimers {
 }
 
 impl<S: Service> Connection<S> {
-    /// The time of the next timer. Deadlines do not count while the output is full.
+    /// Returns the time of the next timer. Deadlines do not count while the output is full.
     pub(super) fn next_timer(&self) -> Option<Instant> {
         let timers = &self.timers;
         let deadline = timers.deadlines.first().map(|(at, _)| *at);
-        // a call can be ended only when its trailers fit into the output
+        // a call can be ended only when the output has capacity for its trailers
         let deadline = deadline.filter(|_| !self.writer.is_full());
         [deadline, timers.next_check, timers.keepalive_at()]
             .into_iter()
@@ -102,8 +101,7 @@ impl<S: Service> Connection<S> {
             .min()
     }
 
-    /// Runs all due timers. An error ends the connection; that of a client that does not answer a
-    /// ping is closed at once.
+    /// Runs all due timers. An error ends the connection. If the client has not answered a ping, closes it at once.
     pub(super) fn run_timers(&mut self) -> Result<(), Reason> {
         self.end_late_calls();
         if self.timers.next_check.is_some_and(|at| at <= self.now) {
@@ -117,7 +115,7 @@ impl<S: Service> Connection<S> {
         }
         if self.timers.keepalive_at().is_some_and(|at| at <= self.now) {
             if self.timers.ping_sent.replace(self.now).is_some() {
-                // no GOAWAY: the client does not read
+                // send no GOAWAY: the client does not read
                 self.streams.clear();
                 self.timers.clear();
                 self.phase = Phase::Closed;
@@ -148,9 +146,9 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Fails with [`Reason::Calm`] if responses have waited for the client for [`STALL_TIMEOUT`] while fewer than
-    /// [`PROGRESS_BYTES_MIN`] bytes of them went to the output; so many bytes start the time again. Nothing is measured
-    /// while no response waits, as on an idle watch.
+    /// Fails with [`Reason::Calm`] if responses have waited for [`STALL_TIMEOUT`] while fewer than [`PROGRESS_BYTES_MIN`] bytes
+    /// of them went to the output. More bytes restart the period. Nothing is measured while no response waits, as on an idle
+    /// watch.
     fn check_stall(&mut self) -> Result<(), Reason> {
         let waits = self.meters.answers.used() > 0;
         let sent = self.writer.sent;
@@ -167,7 +165,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Refuses the calls whose messages arrive more slowly than the settings allow.
+    /// Refuses the calls whose messages arrive more slowly than the limits allow.
     fn refuse_slow_messages(&mut self) {
         let now = self.now;
         let mut late = Vec::new();
@@ -176,7 +174,7 @@ impl<S: Service> Connection<S> {
                 (Receiving::Message { assembler, .. }, _) => (assembler.held(), stream.began),
                 (Receiving::Foreign { .. }, _) => (0, stream.began),
                 (Receiving::Stream { assembler }, Some(began)) => (assembler.held(), began),
-                // the service limits how long content may take
+                // the service limits how long other content can take
                 (
                     Receiving::Stream { .. }
                     | Receiving::Content

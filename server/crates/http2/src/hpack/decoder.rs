@@ -7,7 +7,7 @@ use http::HeaderName;
 
 use super::{FIELD_OVERHEAD, TABLE_BYTES, huffman, table::STATIC};
 
-/// An invalid block; the connection must end, because the tables differ from now on.
+/// An invalid block. The connection must end, because the tables of both sides now differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HpackError;
 
@@ -27,13 +27,12 @@ pub(crate) enum FieldName {
     Path,
     Authority,
     Header(HeaderName),
-    /// Not a name that a request may have.
+    /// A name that a request cannot have.
     Wrong,
 }
 
 impl FieldName {
-    /// Classifies the name of a field; `Wrong` if it is another pseudo-header, or not a valid lower-case
-    /// name.
+    /// Classifies the name of a field; `Wrong` if it is another pseudo-header or not a valid lower-case name.
     fn new(text: &[u8]) -> Self {
         match text {
             b":method" => Self::Method,
@@ -50,17 +49,17 @@ impl HeaderField {
         Self { name, value, known }
     }
 
-    /// Name as received.
+    /// Returns the name as received.
     pub fn name(&self) -> &Bytes {
         &self.name
     }
 
-    /// Value as received.
+    /// Returns the value as received.
     pub fn value(&self) -> &Bytes {
         &self.value
     }
 
-    /// Size as HPACK counts it: name, value and 32 bytes.
+    /// Returns the size as HPACK counts it: name, value and 32 bytes.
     pub fn bytes(&self) -> usize {
         self.name.len() + self.value.len() + FIELD_OVERHEAD
     }
@@ -77,7 +76,7 @@ thread_local! {
         .collect();
 }
 
-/// Reads the header blocks of one connection.
+/// Decodes the header blocks of one connection.
 #[derive(Debug)]
 pub struct Decoder {
     fields: Rc<[HeaderField]>,
@@ -85,7 +84,7 @@ pub struct Decoder {
     table: VecDeque<HeaderField>,
     bytes: usize,
     bytes_max: usize,
-    /// Number of changes of the table. While it is equal, equal blocks have the same fields.
+    /// The number of changes of the table. While it is unchanged, equal blocks have equal fields.
     pub(crate) generation: u64,
 }
 
@@ -135,7 +134,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Number and bytes of the fields in the table.
+    /// Returns the number and bytes of the fields in the table.
     pub fn table_size(&self) -> (usize, usize) {
         (self.table.len(), self.bytes)
     }
@@ -156,7 +155,7 @@ impl Decoder {
         Ok(HeaderField::new(name, known, Bytes::from(at.string()?)))
     }
 
-    /// The field with this index in the static or the dynamic table; indexes begin with 1.
+    /// Returns the field with this index in the static or the dynamic table. Indexes start at 1.
     fn get(&self, index: usize) -> Result<&HeaderField, HpackError> {
         let at = index.checked_sub(1).ok_or(HpackError)?;
         let field = match at.checked_sub(STATIC.len()) {
@@ -166,8 +165,7 @@ impl Decoder {
         field.ok_or(HpackError)
     }
 
-    /// Adds a field to the table and evicts the oldest ones. A field larger than the table empties
-    /// it.
+    /// Adds a field to the table and evicts the oldest ones. A field larger than the table empties it.
     fn insert(&mut self, field: HeaderField) {
         self.generation += 1;
         let bytes = field.bytes();
@@ -189,7 +187,7 @@ impl Decoder {
     }
 }
 
-/// The rest of a block.
+/// The unread part of a block.
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
@@ -206,7 +204,7 @@ impl Reader<'_> {
         if number < full {
             return Ok(number);
         }
-        // four times seven bits are more than any number here may be
+        // four times seven bits are more than any valid number needs
         for shift in [0, 7, 14, 21] {
             let byte = self.byte()?;
             number += usize::from(byte & 0x7f) << shift;
@@ -217,7 +215,7 @@ impl Reader<'_> {
         Err(HpackError)
     }
 
-    /// Reads a string, which may be Huffman-coded.
+    /// Reads a string, which can be Huffman-coded.
     fn string(&mut self) -> Result<Vec<u8>, HpackError> {
         let coded = self.0.first().is_some_and(|byte| byte & 0x80 != 0);
         let length = self.number(7)?;

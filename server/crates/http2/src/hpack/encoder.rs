@@ -1,8 +1,7 @@
 //! Encodes header blocks.
 //!
-//! A block does not depend on earlier ones, with one exception: the headers and trailers of a
-//! successful response are added to the client's table once per connection, and are one byte per
-//! field from then on.
+//! A block does not depend on earlier ones, with one exception: the headers and trailers of a successful response are added to
+//! the client's table once per connection, and take one byte per field from then on.
 
 use http::{HeaderMap, StatusCode};
 
@@ -24,7 +23,7 @@ const PLAIN_OK: &[u8] = b"\x00\x0bgrpc-status\x010";
 const ENTERED_OK: u8 = 0x80 | 62;
 const ENTERED_TYPE: u8 = 0x80 | 63;
 
-/// Table size update to 0: the client's table is not used any more.
+/// Table size update to 0, after which the client's table is no longer used.
 const TABLE_SIZE_ZERO: u8 = 0x20;
 
 /// State of the fields that we add to the client's table.
@@ -34,8 +33,7 @@ enum ClientTable {
     Unknown,
     No,
     Yes,
-    /// The client has made its table smaller: nothing is added any more, and the next block must begin with a table
-    /// size update.
+    /// The client has shrunk its table: nothing is added any more, and the next block must begin with a table size update.
     Closing,
     Closed,
 }
@@ -51,7 +49,7 @@ impl Encoder {
         Self { entered: ClientTable::Unknown }
     }
 
-    /// Applies the client's settings; `table_bytes` is the size of its table, if they contain it.
+    /// Applies the client's settings. `table_bytes` is the size of its table, if they contain it.
     pub(crate) fn settings(&mut self, table_bytes: Option<u32>) {
         let small = table_bytes.is_some_and(|bytes| (bytes as usize) < TABLE_BYTES);
         self.entered = match self.entered {
@@ -66,8 +64,8 @@ impl Encoder {
         };
     }
 
-    /// Encoded headers and trailers of a successful response, for a caller that writes both without
-    /// another block between them.
+    /// Returns the encoded headers and trailers of a successful response. The caller must write both without another block in
+    /// between.
     pub(crate) fn good(&mut self) -> (&'static [u8], &'static [u8]) {
         const ENTERING: &[u8] = b"\x88\x5f\x10application/grpc";
         const ENTERED: &[u8] = &[STATUS_200, ENTERED_TYPE];
@@ -87,36 +85,34 @@ impl Encoder {
         }
     }
 
-    /// Encodes the headers of a response without its trailers; nothing is added to the client's table. The first
-    /// block after the client has made its table smaller begins with the update of its size: the caller sends every
-    /// block, in the order of their encoding.
+    /// Encodes the headers of a response without adding to the client's table. The first block after the client has shrunk its
+    /// table begins with a size update, so the caller must send all blocks in the order in which they were encoded.
     pub(crate) fn headers(&mut self, status: StatusCode, headers: &HeaderMap, out: &mut Vec<u8>) {
         self.close(out);
         if status == StatusCode::OK {
             out.push(STATUS_200);
         } else {
-            // the name from the static table
+            // the name is in the static table
             out.push(8);
             string(status.as_str().as_bytes(), out);
         }
         fields(headers, out);
     }
 
-    /// Encodes trailers; nothing is added to the client's table.
+    /// Encodes trailers without adding to the client's table.
     pub(crate) fn trailers(&mut self, trailers: &HeaderMap, out: &mut Vec<u8>) {
         self.close(out);
         fields(trailers, out);
     }
 
-    /// Encodes the same headers as [`Encoder::good`], for a caller that does not write the trailers
-    /// at once; nothing is added to the table.
+    /// Encodes the headers of [`Encoder::good`] for a caller that writes the trailers later. Adds nothing to the table.
     pub(crate) fn plain_headers(&mut self, out: &mut Vec<u8>) {
         self.close(out);
         out.push(STATUS_200);
         out.extend_from_slice(PLAIN_TYPE);
     }
 
-    /// Encodes the trailers `grpc-status: 0`; nothing is added to the table.
+    /// Encodes the trailers `grpc-status: 0` without adding to the table.
     pub(crate) fn plain_ok(&mut self, out: &mut Vec<u8>) {
         self.close(out);
         out.extend_from_slice(PLAIN_OK);
@@ -140,8 +136,7 @@ fn fields(headers: &HeaderMap, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a string that is not Huffman-coded: its length as an integer with a prefix of 7 bits, then its
-/// bytes.
+/// Appends a string without Huffman coding: its length as an integer with a 7-bit prefix, then its bytes.
 fn string(text: &[u8], out: &mut Vec<u8>) {
     let mut length = text.len();
     if length < 0x7f {

@@ -1,15 +1,15 @@
-//! Huffman decoding of header strings (RFC 7541, appendix B); we write strings without it. The code
-//! is canonical, so the lengths of the code words determine it.
+//! Huffman decoding of header strings (RFC 7541, appendix B). We do not encode strings. The code is canonical, so the lengths
+//! of the code words determine it.
 
 use super::HpackError;
 
 /// Bits of the longest code word.
 const LONGEST_CODE: usize = 30;
 
-/// End of string, which must not occur.
+/// The symbol for the end of a string, which must not occur.
 const EOS: u16 = 256;
 
-/// Length in bits of the code word of each byte, and of the end of a string.
+/// The code word length in bits of each byte and of the end of a string.
 #[rustfmt::skip]
 const LENGTHS: [u8; 257] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
@@ -31,11 +31,10 @@ const LENGTHS: [u8; 257] = [
     30,
 ];
 
-/// The canonical code: code words of one length are consecutive numbers, so their count for each
-/// length determines them.
+/// The canonical code. Code words of the same length are consecutive, so the number of words per length determines them.
 struct CodeTable {
     count: [u32; LONGEST_CODE + 1],
-    /// Symbols ordered by the length of their code word, then by value.
+    /// Symbols ordered by code word length, then by value.
     symbols: [u16; LENGTHS.len()],
 }
 
@@ -60,10 +59,9 @@ const fn words() -> CodeTable {
     CodeTable { count, symbols }
 }
 
-/// Decodes a string and appends it to `out`; an error if it is not a sequence of code words with
-/// valid padding.
+/// Decodes a string and appends it to `out`; an error if it is not a sequence of code words with valid padding.
 pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
-    // a word has five bits at least
+    // a code word has at least five bits
     out.reserve(coded.len() * 8 / 5);
     let (mut code, mut first, mut offset, mut length) = (0_u32, 0_u32, 0_u32, 0_usize);
     for byte in coded {
@@ -77,7 +75,7 @@ pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> 
                 if symbol == EOS {
                     return Err(HpackError);
                 }
-                // only the end of a string is beyond a byte
+                // only the end of a string exceeds a byte
                 out.push(symbol as u8);
                 (code, first, offset, length) = (0, 0, 0, 0);
             } else {
@@ -102,7 +100,7 @@ mod tests {
         decode(coded, &mut out).map(|()| out)
     }
 
-    /// The word of a symbol as a number, found by counting as the standard does.
+    /// Returns the code word of a symbol as a number, computed as the standard does.
     fn word(symbol: usize) -> (u32, usize) {
         let mut code = 0;
         for (length, count) in WORDS.count.iter().enumerate() {
@@ -125,7 +123,7 @@ mod tests {
             let bytes = &bits.to_be_bytes()[..length.div_ceil(8)];
             assert_eq!(decoded(bytes), Ok(vec![symbol as u8]), "{symbol}");
         }
-        // the last word is all ones only if the lengths of all words are right
+        // the last word consists of ones only if the lengths of all words are right
         assert_eq!(word(256), (0x3fff_ffff, 30));
     }
 }

@@ -9,10 +9,10 @@ pub(crate) use decoder::FieldName;
 pub use decoder::{Decoder, HeaderField, HpackError};
 pub(crate) use encoder::Encoder;
 
-/// Size of a table of headers, the protocol's default.
+/// Size of a header table, the protocol's default.
 pub(crate) const TABLE_BYTES: usize = 4096;
 
-/// Bytes that a field counts in the table beyond its name and value.
+/// Bytes that a field counts in the table in addition to its name and value.
 pub(crate) const FIELD_OVERHEAD: usize = 32;
 
 #[cfg(test)]
@@ -77,7 +77,7 @@ mod tests {
         let large = [b"\x40\x01c\x28".as_slice(), &[b'x'; 40]].concat();
         read(&mut decoder, &large).unwrap();
         assert_eq!(decoder.table_size(), (0, 0));
-        // heads are remembered by the generation, which a new size of the table changes, too
+        // cached heads depend on the generation, which also changes with the size of the table
         let generation = decoder.generation;
         read(&mut decoder, b"\x20").unwrap();
         assert_ne!(decoder.generation, generation);
@@ -92,7 +92,7 @@ mod tests {
             b"\x40",
             b"\x40\x05a",
             b"\x00\x01a\x81\x00",
-            // a table larger than announced, and a change of its size after a field
+            // a table larger than announced, and a size update after a field
             b"\x3f\xe2\x1f",
             b"\x82\x20",
         ] {
@@ -104,7 +104,7 @@ mod tests {
         }
     }
 
-    /// All blocks of a connection, read as its client reads them.
+    /// Decodes all blocks of a connection like its client.
     #[test]
     fn encoded_blocks_are_decoded() {
         let headers = |out: &[u8], decoder: &mut Decoder| read(decoder, out).unwrap();

@@ -1,4 +1,4 @@
-//! The same through the driver, on a pipe.
+//! Tests of the driver, on a pipe.
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -8,7 +8,7 @@ use tokio::{
 use super::*;
 use crate::driver::serve;
 
-/// Serves one end of a pipe; the other end, the server, and the stop signal.
+/// Serves one end of a pipe. Returns the other end, the server, and the stop signal.
 fn served(
     pipe_bytes: usize,
 ) -> (
@@ -77,7 +77,7 @@ fn a_call_and_a_stop() {
 #[test]
 fn the_last_frames_arrive_despite_unread_input() {
     local(async {
-        // so small that the client's writes wait for the server to read
+        // so small that the client's writes wait until the server reads
         let (io, server, _stop) = served(1 << 12);
         let (mut reader, mut writer) = tokio::io::split(io);
         let breach = frame(frame::DATA, 0, 0, b"");

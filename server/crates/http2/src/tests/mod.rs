@@ -1,5 +1,4 @@
-//! A connection as hostile and as ordinary clients see it: frames written by hand, time as a number,
-//! no socket.
+//! A connection from the view of hostile and ordinary clients: hand-written frames, simulated time, no socket.
 
 use std::{
     collections::VecDeque,
@@ -42,11 +41,11 @@ struct Client {
     connection: Connection<Stub>,
     ledger: Rc<Ledger>,
     now: Instant,
-    /// Bytes that were sent and that the server has not processed yet.
+    /// Sent bytes that the server has not processed yet.
     unsent: Vec<u8>,
     input: VecDeque<Got>,
     unparsed: Vec<u8>,
-    /// Whether the client takes what the server sends.
+    /// Whether the client reads what the server sends.
     reads: bool,
     woken: Arc<Woken>,
 }
@@ -89,7 +88,7 @@ impl Client {
         }
     }
 
-    /// A client that has greeted and was greeted.
+    /// Creates a client that has exchanged settings with the server.
     fn greeted(config: Config, windows: u32) -> Self {
         let mut client = Self::new(config);
         let mut hello = PREFACE.to_vec();
@@ -113,7 +112,7 @@ impl Client {
         self.turns();
     }
 
-    /// Lets the connection do what it can.
+    /// Runs the connection until it is idle.
     fn turns(&mut self) {
         for turn in 0.. {
             assert!(turn < 100_000, "the connection never rests");
@@ -183,7 +182,7 @@ impl Client {
         self.write(&request(stream, path, message));
     }
 
-    /// The next frame, or nothing if there is none.
+    /// Returns the next frame; `None` if there is none.
     fn try_next(&mut self) -> Option<Got> {
         self.turns();
         self.input.pop_front()
@@ -193,7 +192,7 @@ impl Client {
         self.try_next().expect("a frame")
     }
 
-    /// The next frame that is not about the request's windows.
+    /// Returns the next frame other than a WINDOW_UPDATE.
     fn answer(&mut self) -> Got {
         loop {
             let got = self.next();
@@ -209,7 +208,7 @@ impl Client {
         self.input.drain(..).collect()
     }
 
-    /// The reason that the server gives for its end.
+    /// Returns the reason for which the server ends the connection.
     fn disconnected(mut self) -> u32 {
         let goaway = self
             .all()

@@ -3,7 +3,7 @@
 use super::*;
 use crate::limits::UNRESERVED_BYTES;
 
-/// A header block of a request that is not gRPC, with one more field.
+/// Builds a header block of a request that is not gRPC, with one additional field.
 fn head(path: &str, name: &str, value: &str) -> Vec<u8> {
     // POST, http, then literals
     let mut out = vec![0x83, 0x86];
@@ -95,7 +95,7 @@ fn what_cannot_be_completed_is_reset() {
 fn requests_without_room_are_reset() {
     let mut client = Client::plain();
     client.ledger.held_max[Resource::Requests as usize].set(0);
-    // the queue holds one part, because the test reads nothing
+    // the queue holds one part, because the test does not read
     client.reads = false;
     begin(&mut client, 1, "/content");
     for _ in 0..2 * crate::limits::OUTPUT_MAX / 1024 {

@@ -1,4 +1,4 @@
-//! A service whose calls behave as their path tells, and that records them.
+//! A service whose calls behave according to their path, and that records them.
 
 use std::{
     cell::{Cell, RefCell},
@@ -18,7 +18,7 @@ use crate::{
 /// Record of the calls of a [`Stub`], and the budgets that it grants.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    /// Calls that ended, with their codes; -1 for a canceled one.
+    /// Codes of ended calls; -1 for a canceled one.
     pub(super) ended: RefCell<Vec<Code>>,
     pub(super) begun: Cell<usize>,
     pub(super) received: RefCell<Vec<usize>>,
@@ -41,12 +41,12 @@ impl Default for Ledger {
     }
 }
 
-/// Bytes that `/made` makes at once.
+/// Bytes that `/made` produces at once.
 const MADE_BYTES: usize = 64 << 10;
 
-/// `/echo` answers its message, `/large` as many KiB as its message has bytes, `/made` makes them while they are sent, `/parts` reads its
-/// request as a stream and answers each message, `/never` never answers, and `/deaf` is a stream
-/// that reads nothing. Without gRPC, `/content` echoes the content and `/broken` fails in its body.
+/// `/echo` answers its message; `/large` answers as many KiB as its message has bytes; `/made` produces them while they are
+/// sent; `/parts` reads its request as a stream and answers each message; `/never` never answers; `/deaf` is a stream that does
+/// not read. Without gRPC, `/content` echoes the content and `/broken` fails in its body.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stub(pub(super) Rc<Ledger>);
 
@@ -64,11 +64,11 @@ impl Drop for StubCall {
 }
 
 pub(crate) enum StubBody {
-    /// The messages of a request, one after the other; `None` after them.
+    /// Echoes the messages of a request; `None` after the last one.
     Echo(Option<crate::RequestStream>),
-    /// So many bytes are left, which are made while they are sent.
+    /// The number of bytes left to produce while they are sent.
     Made(usize),
-    /// The content of a request that is not gRPC.
+    /// Echoes the content of a request that is not gRPC.
     Content(crate::RequestStream),
     /// An error.
     Broken,
