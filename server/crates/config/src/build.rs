@@ -1,4 +1,4 @@
-//! Builds the typed [`Config`] from texts, with all checks of values alone and against each other.
+//! Builds the typed [`Config`] from texts, and checks values alone and against each other.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -25,19 +25,19 @@ const QUOTA_BYTES: u64 = 2 << 30;
 const TOKEN_TTL: Duration = Duration::from_secs(300);
 /// Default of `--watch-progress-notify-interval`.
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
-/// Lower bound of `--watch-progress-notify-interval`: a shorter interval becomes this, as in etcd.
+/// Lower bound of `--watch-progress-notify-interval`. As in etcd, shorter intervals are raised to it.
 const WATCH_PROGRESS_INTERVAL_FLOOR: Duration = Duration::from_millis(100);
-/// etcd warns when requests may be larger than this.
+/// `--max-request-bytes` above which etcd warns.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
 
-/// Adds warnings about values that work and are rarely meant.
+/// Adds warnings about values that work but are rarely intended.
 fn warn(config: &Config, warnings: &mut Vec<String>) {
     if config.settings.max_request_bytes > REQUEST_BYTES_RECOMMENDED {
         warnings.push("--max-request-bytes exceeds the recommended 10 MiB".to_owned());
     }
     if config.name == DEFAULT_NAME {
         warnings
-            .push("--name is the default; members of a cluster need names of their own".to_owned());
+            .push("--name is the default; each member of a cluster needs a unique name".to_owned());
     }
     if config.unsafe_no_fsync {
         warnings.push("--unsafe-no-fsync: acknowledged writes may be lost".to_owned());
@@ -55,8 +55,7 @@ pub enum MembersError {
     Url(#[from] UrlError),
 }
 
-/// Parses members as `NAME=URL`, comma-separated, in the order given; a member with several URLs is named
-/// with each.
+/// Parses members as `NAME=URL`, comma-separated, in the given order. A member with several URLs is listed with each.
 pub fn members(text: &str) -> Result<Vec<(String, Vec<Url>)>, MembersError> {
     let mut members: Vec<(String, Vec<Url>)> = Vec::new();
     for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
@@ -73,8 +72,7 @@ pub fn members(text: &str) -> Result<Vec<(String, Vec<Url>)>, MembersError> {
 }
 
 impl FlagValues {
-    /// Builds the configuration from the given values and defaults, and checks it. Warnings are added
-    /// to it.
+    /// Builds the configuration from the given values and defaults, checks it, and adds warnings.
     pub(super) fn config(self, environment: &Environment) -> Result<Config, ConfigError> {
         let (heartbeat_interval, election_timeout) = self.elections()?;
         let name = self.text("name").to_owned();
@@ -153,7 +151,7 @@ impl FlagValues {
         self.given(name).unwrap_or_else(|| row().default)
     }
 
-    /// Makes the error for the value of a flag.
+    /// Creates the error for a flag's value.
     pub(super) fn bad(&self, flag: &'static str, reason: &str) -> ConfigError {
         let value = self.text(flag).to_owned();
         ConfigError::Value { value, flag, reason: reason.to_owned() }
@@ -177,8 +175,7 @@ impl FlagValues {
             .map_err(|_| self.bad(flag, "not a number in range"))
     }
 
-    /// Returns the value that `choices` pairs with the text of a flag; the error for another text lists the
-    /// choices.
+    /// Returns the value that `choices` pairs with the flag's text. The error for any other text lists the choices.
     pub(super) fn choice<V: Copy>(
         &self,
         flag: &'static str,
@@ -194,8 +191,7 @@ impl FlagValues {
         }
     }
 
-    /// Checks that the value of each flag that was given parses as its type: flags that are accepted
-    /// without effect are checked, too.
+    /// Checks that each given flag's value parses as its type, even if the flag has no effect.
     fn check_value_types(&self) -> Result<(), ConfigError> {
         for flag in flags::all().filter(|flag| self.given(flag.name).is_some()) {
             match flag.kind {
@@ -208,7 +204,7 @@ impl FlagValues {
         Ok(())
     }
 
-    /// Splits the text of a flag at commas, trims the parts and drops empty ones.
+    /// Splits a flag's text at commas, trims the parts and drops empty ones.
     pub(super) fn list(&self, flag: &'static str) -> Vec<String> {
         self.text(flag)
             .split(',')
@@ -218,7 +214,7 @@ impl FlagValues {
             .collect()
     }
 
-    /// Reads a list of names in which an empty list or `*` means all.
+    /// Reads a list of names; an empty list or `*` means all.
     fn names(&self, flag: &'static str) -> Vec<String> {
         let list = self.list(flag);
         if list.is_empty() || list.iter().any(|name| name == "*") {
@@ -228,7 +224,7 @@ impl FlagValues {
         }
     }
 
-    /// Parses a list of URLs, which may be empty.
+    /// Parses a list of URLs, which can be empty.
     fn urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
         let text = self.text(flag);
         if text.is_empty() {
@@ -237,7 +233,7 @@ impl FlagValues {
         Url::list(text).map_err(|source| ConfigError::Url { flag, source })
     }
 
-    /// Parses a list of listen URLs; refuses host names, see [`Url::bindable`].
+    /// Parses a list of listen URLs. Refuses host names; see [`Url::bindable`].
     fn bind_urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
         let urls = self.urls(flag)?;
         for url in &urls {
@@ -247,7 +243,7 @@ impl FlagValues {
         Ok(urls)
     }
 
-    /// Reads heartbeat interval and election timeout, with etcd's checks of both.
+    /// Reads heartbeat interval and election timeout, with etcd's checks.
     fn elections(&self) -> Result<(Duration, Duration), ConfigError> {
         let (heartbeat, election) = (
             self.number::<u64>("heartbeat-interval")?,
@@ -273,7 +269,7 @@ impl FlagValues {
         ))
     }
 
-    /// Returns the initial members by name, with sorted URLs; by default this member alone.
+    /// Returns the initial members by name, with sorted URLs; by default only this member.
     fn initial_cluster(
         &self,
         name: &str,
@@ -292,8 +288,8 @@ impl FlagValues {
         Ok(members)
     }
 
-    /// Reads a size in bytes. `None` (from 0) chooses it by the size of the file system; a negative
-    /// number becomes `Some(0)`, which disables it.
+    /// Reads a size in bytes. 0 returns `None`, which derives the size from the file system; a negative number returns
+    /// `Some(0)`, which disables it.
     fn disk_bytes(&self, flag: &'static str) -> Result<Option<u64>, ConfigError> {
         Ok(match self.number::<i64>(flag)? {
             0 => None,
@@ -335,8 +331,8 @@ impl FlagValues {
         })
     }
 
-    /// Returns the URL of the discovery service without trailing slashes, `None` if empty. Refuses other
-    /// schemes than http and https, and a query.
+    /// Returns the URL of the discovery service without trailing slashes, or `None` if empty. Refuses schemes other than http
+    /// and https, and a query.
     fn discovery_service_url(&self) -> Result<Option<String>, ConfigError> {
         let flag = "discovery-service-url";
         let text = self.text(flag).trim_end_matches('/');
@@ -363,8 +359,8 @@ impl FlagValues {
         })
     }
 
-    /// Computes the shortest TTL of a lease as etcd does: one and a half election timeouts, in
-    /// whole heartbeats, rounded up to whole seconds.
+    /// Computes the shortest lease TTL as etcd does: one and a half election timeouts in whole heartbeats, rounded up to
+    /// seconds.
     fn lease_ttl_min_s(&self) -> Result<i64, ConfigError> {
         let (heartbeat, election) = self.elections()?;
         let ticks = election.as_millis() / heartbeat.as_millis().max(1);
@@ -385,9 +381,8 @@ impl FlagValues {
         })
     }
 
-    /// Reads mode and retention of automatic compaction; `None` is off. A number without a unit is
-    /// hours, or revisions. In the mode of revisions a duration counts as its number of
-    /// nanoseconds, as in etcd.
+    /// Reads mode and retention of automatic compaction; `None` is off. A number without a unit means hours, or revisions. In
+    /// the mode `revision`, a duration means its number of nanoseconds, as in etcd.
     fn auto_compaction(&self) -> Result<Option<AutoCompaction>, ConfigError> {
         let flag = "auto-compaction-retention";
         let periodic = match self.text("auto-compaction-mode") {
@@ -398,7 +393,7 @@ impl FlagValues {
         let text = self.text(flag);
         let bad = || self.bad(flag, "neither a number nor a duration such as 5m or 1h30m");
         Ok(match (text.parse::<u32>(), periodic) {
-            // etcd reads no text as none, too
+            // etcd also reads an empty text as off
             _ if text.is_empty() => None,
             (Ok(0), _) => None,
             (Ok(hours), true) => Some(AutoCompaction::Periodic(HOUR * hours)),
@@ -457,8 +452,7 @@ impl FlagValues {
         Ok(LogConfig { level, format, rotation: self.rotation(&outputs)?, outputs })
     }
 
-    /// Reads the rotation of logs; `None` if it is off. Refuses compression, and more or fewer log files than
-    /// one.
+    /// Reads log rotation; `None` if it is off. Refuses compression, and any number of log files other than one.
     fn rotation(&self, outputs: &[LogOutput]) -> Result<Option<Rotation>, ConfigError> {
         if !self.boolean("enable-log-rotation")? {
             return Ok(None);
@@ -475,7 +469,7 @@ impl FlagValues {
         let rotation: Rotation = serde_json::from_str(self.text(flag))
             .map_err(|error| self.bad(flag, &error.to_string()))?;
         if rotation.compress {
-            return Err(self.bad(flag, "log files are not compressed here"));
+            return Err(self.bad(flag, "compression of log files is not supported"));
         }
         Ok(Some(rotation))
     }

@@ -1,4 +1,4 @@
-//! How this member reaches servers of etcd's API whose client it is: a registry of discovery, a cluster that it follows.
+//! How this member reaches other servers of etcd's API: a discovery registry, or a cluster that it follows.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,43 +7,48 @@ use super::{ConfigError, discovery::is_http, values::FlagValues};
 /// Timeouts, TLS and user of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientSettings {
-    /// How long reaching an endpoint may take.
+    /// Timeout for connecting to an endpoint.
     pub dial_timeout: Duration,
-    /// How long an answer may take.
+    /// Timeout of a request.
     pub request_timeout: Duration,
-    /// How long a silent connection waits before a ping; 0 turns pings off.
+    /// Time without data after which a connection is pinged; 0 turns pings off.
     pub keepalive_time: Duration,
-    /// How long the answer to that ping may take.
+    /// Timeout for the answer to that ping.
     pub keepalive_timeout: Duration,
     /// Authorities of the endpoints; the system's by default.
     pub ca: Option<PathBuf>,
     /// Certificate and key.
     pub key_pair: Option<(PathBuf, PathBuf)>,
-    /// Whether any certificate of an endpoint is taken.
+    /// Whether any certificate of an endpoint is accepted.
     pub skip_verify: bool,
-    /// Name and password.
+    /// User name and password.
     pub user: Option<(String, String)>,
 }
 
 impl ClientSettings {
-    /// Whether a file for TLS is named.
+    /// Returns whether a TLS file is configured.
     pub(super) fn names_tls_files(&self) -> bool {
         self.key_pair.is_some() || self.ca.is_some()
     }
 }
 
 impl FlagValues {
-    /// Returns the path that a flag names.
+    /// Returns the path in a flag.
     pub(super) fn path(&self, flag: &'static str) -> Option<PathBuf> {
         self.given(flag).map(PathBuf::from)
     }
 
-    /// Reads the flags of certificate and key, which belong together.
+    /// Reads the flags of a certificate and its key, which must be given together.
     pub(super) fn key_pair(
         &self,
         [cert, key]: [&'static str; 2],
     ) -> Result<Option<(PathBuf, PathBuf)>, ConfigError> {
-        let incomplete = |_| self.bad(cert, &format!("--{cert} and --{key} belong together"));
+        let incomplete = |_| {
+            self.bad(
+                cert,
+                &format!("--{cert} and --{key} must be given together"),
+            )
+        };
         self.files([cert, key]).map_err(incomplete)
     }
 
@@ -53,7 +58,8 @@ impl FlagValues {
         Some((name, self.text(password).to_owned()))
     }
 
-    /// Reads a list of endpoints. As in etcd one without a scheme gets `https` if a flag asks for TLS, else `http`.
+    /// Reads a list of endpoints. As in etcd, an endpoint without a scheme gets `https` if the flags configure TLS, else
+    /// `http`.
     pub(super) fn endpoints(
         &self,
         flag: &'static str,

@@ -11,17 +11,17 @@ use super::{
 /// When members compare their states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CorruptionChecks {
-    /// `--initial-corrupt-check`: before a member serves clients.
+    /// `--initial-corrupt-check`: before the member serves clients.
     pub initial: bool,
-    /// `--corrupt-check-time`; `None` never does.
+    /// `--corrupt-check-time`; `None` never compares.
     pub every: Option<Duration>,
-    /// `--compact-hash-check-enabled` and `--compact-hash-check-time`: how often the states after compactions
-    /// are compared; `None` never hashes them.
+    /// `--compact-hash-check-enabled` and `--compact-hash-check-time`: how often the states after compactions are compared;
+    /// `None` never hashes them.
     pub compactions: Option<Duration>,
 }
 
 impl FlagValues {
-    /// Reads when members are compared. A period of zero is off; feature gates count as their flags.
+    /// Reads when members compare their states. A period of zero is off. A feature gate has the effect of its flag.
     pub(super) fn corruption_checks(
         &self,
         gates: &FeatureGates,

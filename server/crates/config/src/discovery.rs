@@ -1,10 +1,10 @@
-//! How a new member finds the others when `--initial-cluster` does not name them.
+//! How a new member finds the others if `--initial-cluster` does not name them.
 
 use std::net::SocketAddr;
 
 use super::{ConfigError, client::ClientSettings, values::FlagValues};
 
-/// One way to find the first members.
+/// One way to find the initial members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Discovery {
     /// `--discovery`: a token of a discovery service, or a directory of v2 keys.
@@ -18,7 +18,7 @@ pub enum Discovery {
 /// `--discovery` and related flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct V2Discovery {
-    /// The URL with the token, also the token of the cluster's ids.
+    /// The URL with the token, which is also the cluster token for the ids.
     pub url: String,
     /// `--discovery-proxy`: an HTTP proxy, as `host:port`.
     pub proxy: Option<String>,
@@ -27,11 +27,11 @@ pub struct V2Discovery {
 /// `--discovery-endpoints` and related flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct V3Discovery {
-    /// `--discovery-token`, also the token of the cluster's ids.
+    /// `--discovery-token`, which is also the cluster token for the ids.
     pub token: String,
-    /// Each with its scheme.
+    /// Each one has a scheme.
     pub endpoints: Vec<String>,
-    /// How they are reached.
+    /// How to connect to them.
     pub client: ClientSettings,
 }
 
@@ -40,15 +40,15 @@ pub struct V3Discovery {
 pub struct SrvDiscovery {
     /// The domain.
     pub domain: String,
-    /// `--discovery-srv-name`: suffix of the services' names.
+    /// `--discovery-srv-name`: suffix of the service names.
     pub suffix: Option<String>,
-    /// `--discovery-srv-server`; the servers of `/etc/resolv.conf` by default.
+    /// `--discovery-srv-server`; by default the servers in `/etc/resolv.conf`.
     pub server: Option<SocketAddr>,
 }
 
 impl FlagValues {
-    /// Reads the kind of discovery that the flags name; `None` without one. It was checked before that they
-    /// name one at most.
+    /// Reads the kind of discovery that the flags select; `None` without one. They select at most one, which was checked
+    /// before.
     pub(super) fn discovery(
         &self,
         warnings: &mut Vec<String>,
@@ -83,15 +83,18 @@ impl FlagValues {
         })))
     }
 
-    /// Returns v2 discovery by `--discovery`, which is `url`, and `--discovery-proxy`; an error if either is invalid. A proxy is
-    /// `HOST:PORT`, over plain HTTP.
+    /// Builds v2 discovery from `url` and `--discovery-proxy`; an error if either is invalid. A proxy is `HOST:PORT`, over
+    /// plain HTTP.
     fn v2_discovery(&self, url: &str) -> Result<Discovery, ConfigError> {
         if !is_http(url) {
             return Err(self.bad("discovery", "not an http or https URL with a token"));
         }
         let proxy = match self.given("discovery-proxy") {
             Some(text) if text.starts_with("https://") => {
-                return Err(self.bad("discovery-proxy", "a proxy is reached over plain HTTP"));
+                return Err(self.bad(
+                    "discovery-proxy",
+                    "proxies are only supported over plain HTTP",
+                ));
             }
             Some(text) => {
                 let authority = text.strip_prefix("http://").unwrap_or(text);

@@ -1,5 +1,5 @@
-//! `--feature-gates`: the features that etcd 3.7 switches by name. An unknown name is refused, as in etcd; a known one
-//! without effect here causes a warning.
+//! `--feature-gates`: the features that etcd 3.7 switches by name. As in etcd, an unknown name is refused. A known name without
+//! effect here causes a warning.
 
 use witan_gocompat::text::parse_bool;
 
@@ -8,13 +8,13 @@ use super::{ConfigError, values::FlagValues};
 /// The flag.
 const FLAG: &str = "feature-gates";
 
-/// etcd's name of [`super::CorruptionChecks::initial`].
+/// etcd's name for [`super::CorruptionChecks::initial`].
 pub(super) const INITIAL_CORRUPT_CHECK: &str = "InitialCorruptCheck";
 
-/// etcd's name of the switch of [`super::CorruptionChecks::compactions`].
+/// etcd's name for [`super::CorruptionChecks::compactions`].
 pub(super) const COMPACT_HASH_CHECK: &str = "CompactHashCheck";
 
-/// etcd's name of the switch of [`super::PeerSettings::local_address`].
+/// etcd's name for [`super::PeerSettings::local_address`].
 pub(super) const SET_MEMBER_LOCAL_ADDR: &str = "SetMemberLocalAddr";
 
 /// etcd's switches of all alpha features and of all beta features.
@@ -26,7 +26,7 @@ const ALL_BETA: &str = "AllBeta";
 enum Effect {
     /// It switches the feature.
     Switches,
-    /// Nothing, with the value that says how it is here, and why.
+    /// No effect; holds the feature's fixed value here, and why.
     Fixed(bool, &'static str),
 }
 
@@ -40,13 +40,13 @@ const GATES: [(&str, Effect); 11] = [
     (ALL_BETA, Effect::Switches),
     (
         "FastLeaseKeepAlive",
-        Effect::Fixed(false, "a renewal waits for what is committed before it"),
+        Effect::Fixed(false, "a renewal waits until earlier commits are applied"),
     ),
     ("LeaseCheckpoint", RECORDED),
     ("LeaseCheckpointPersist", RECORDED),
     (
         "PriorityRequest",
-        Effect::Fixed(false, "no kind of request is preferred to another"),
+        Effect::Fixed(false, "requests have no priorities"),
     ),
     (SET_MEMBER_LOCAL_ADDR, Effect::Switches),
     (
@@ -59,12 +59,12 @@ const GATES: [(&str, Effect); 11] = [
     ),
 ];
 
-/// The gates that were given, each with its last value.
+/// The given gates with their values. The last value of a gate wins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FeatureGates(Vec<(&'static str, bool)>);
 
 impl FeatureGates {
-    /// Whether a feature of stage alpha is on: by its own gate, else with all of its stage.
+    /// Returns whether an alpha feature is on: by its own gate, else by the gate of its stage.
     pub(super) fn has(&self, name: &str) -> bool {
         let given = |name: &str| {
             let mut given = self.0.iter().rev();
@@ -73,7 +73,7 @@ impl FeatureGates {
         given(name).or_else(|| given(ALL_ALPHA)).unwrap_or(false)
     }
 
-    /// Adds a warning for each gate whose value is not how the feature is here.
+    /// Adds a warning for each gate whose value differs from the feature's fixed value here.
     fn warn(&self, warnings: &mut Vec<String>) {
         for (name, on) in &self.0 {
             let effect = GATES.iter().find(|(known, _)| known == name);
@@ -87,9 +87,8 @@ impl FeatureGates {
 }
 
 impl FlagValues {
-    /// Reads `--feature-gates`: `NAME=BOOL`, comma-separated, with Go's spellings of a bool; empty without the flag. Of
-    /// a name that is given twice the last value counts. An unknown name is an error. Warns of a gate without effect
-    /// here, unless its value is how the feature is here anyway.
+    /// Reads `--feature-gates`: `NAME=BOOL`, comma-separated, with Go's spellings of a bool. The last value of a name wins. An
+    /// unknown name is an error. Warns of a gate without effect, unless its value is the fixed one.
     pub(super) fn feature_gates(
         &self,
         warnings: &mut Vec<String>,

@@ -1,5 +1,4 @@
-//! `--config-file`: YAML whose keys are the flags' names, in sections for a few. The only place
-//! that knows the YAML library.
+//! `--config-file`: YAML whose keys are the flags' names, a few of them in sections. Only this file uses the YAML library.
 
 use std::{fs, path::Path};
 
@@ -18,8 +17,8 @@ pub(super) fn read(path: &Path, values: &mut FlagValues) -> Result<(), ConfigErr
     parse(&text, values).map_err(|reason| ConfigError::Yaml { path: path.to_owned(), reason })
 }
 
-/// The deepest nesting of brackets that a configuration file may have; flags need two levels. The YAML library takes
-/// time quadratic in the depth before it applies its own limit.
+/// The deepest nesting of brackets in a configuration file; flags need two levels. The YAML library takes time quadratic in the
+/// depth before it applies its own limit.
 const BRACKETS_MAX: usize = 128;
 
 /// Adds the values of a YAML text, a mapping of keys to values. An empty text adds none.
@@ -59,10 +58,9 @@ fn check_depth(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Adds the value of a key, or all values of the section with this name. An unknown key is a
-/// warning.
+/// Adds the value of a key, or all values of the section with this name. An unknown key causes a warning.
 fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String> {
-    // a section, unless a flag has that very key
+    // a key of no flag can be a section
     let found = flags::all()
         .find(|flag| flag.yaml == key)
         .or_else(|| flags::find(key));
@@ -97,9 +95,8 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Converts a YAML value to the text that the flag takes on the command line: a list becomes
-/// comma-separated, a number of a duration flag counts nanoseconds. `None` for a mapping or a
-/// nested list.
+/// Converts a YAML value to the flag's text on the command line: a list becomes comma-separated, and a number for a duration
+/// flag means nanoseconds. `None` for a mapping or a nested list.
 fn text_of(flag: &Flag, value: &Value) -> Option<String> {
     match value {
         Value::Sequence(list) => Some(

@@ -1,4 +1,4 @@
-//! `--from`: the cluster of etcd that a new cluster copies and follows.
+//! `--from`: the etcd cluster that a new cluster copies and follows.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::{ConfigError, client::ClientSettings, values::FlagValues};
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// A member of etcd that is cut off is noticed after this and the timeout of a ping.
+/// An unreachable etcd member is noticed after this time plus the ping's timeout.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -15,7 +15,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct FollowSource {
     /// `--from`: client URLs of the members.
     pub endpoints: Vec<String>,
-    /// How they are reached.
+    /// How to connect to them.
     pub client: ClientSettings,
 }
 

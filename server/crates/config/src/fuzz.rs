@@ -1,9 +1,8 @@
-//! Entry points to the configuration's parsers for `tests/fuzz`; built only with the feature
-//! `fuzz`.
+//! The configuration's parsers for `tests/fuzz`; only built with the feature `fuzz`.
 
 use super::{Config, Environment, file, values::FlagValues};
 
-/// Builds the configuration from the text of a configuration file; the error is its message.
+/// Builds the configuration from the text of a configuration file. The error is the message.
 pub fn file(text: &str) -> Result<Config, String> {
     let mut values = FlagValues::default();
     file::parse(text, &mut values)?;

@@ -1,4 +1,4 @@
-//! Help text and `docs/reference/flags.md`, both from the table.
+//! The help text and `docs/reference/flags.md`, both generated from the table.
 
 use super::flags::{Flag, FlagStatus, GROUPS};
 
@@ -10,23 +10,23 @@ Usage:
 
   witan snapshot status FILE
   witan snapshot restore FILE [--data-dir DIR] [--name NAME] [--initial-cluster ...]
-    Look at a snapshot of etcd or of Witan, or start a member from it (witan snapshot help restore).
+    Inspect a snapshot of etcd or Witan, or start a member from it (witan snapshot help restore).
 
   witan adopt --data-dir DIR
-    Go on with the data of a stopped member of etcd (witan adopt --help).
+    Continue with the data of a stopped etcd member (witan adopt --help).
 
   witan export --data-dir DIR --etcd NEWDIR
-    Go back to etcd with the data of a stopped member (witan export --help).
+    Export the data of a stopped member to etcd (witan export --help).
 
   witan info DIR
     Show what the data directory of a stopped member holds (witan info --help).
 
   witan replay FILE|DIR
-    Execute what a flight recorder has recorded, and compare (witan replay --help).
+    Re-execute a flight recording and compare the results (witan replay --help).
 
   witan follow --from URLS [flags]
   witan follow status | cut-over [--endpoint URL]
-    Copy a running etcd, follow it and take its place (witan follow --help).
+    Copy a running etcd cluster, follow it and replace it (witan follow --help).
 
   witan --version
     Show the version.
@@ -35,7 +35,7 @@ Usage:
     Show this text.
 
   witan --config-file FILE
-    Start a member from a YAML file. Other flags and the environment are ignored then.
+    Start a member from a YAML file. Other flags and the environment are ignored.
 
 Every flag can be given as --name=value, --name value or -name value, or as an environment variable
 (ETCD_ and the name in upper case, with _ for -). In the YAML file of --config-file its name is the key.
@@ -62,12 +62,12 @@ pub fn markdown() -> String {
          the table in `server/crates/config/src/flags`; `witan --help` shows the same.\n\n\
          A flag is given as `--name=value`, `--name value` or `-name value`, as an environment \
          variable (`ETCD_` and the name in upper case, with `_` for `-`) or as a key of the YAML \
-         file that `--config-file` names. A file wins alone: flags and environment are ignored \
-         then. A flag that is given both on the command line and in the environment is refused.\n",
+         file that `--config-file` names. If a file is given, flags and environment variables are \
+         ignored. A flag that is given both on the command line and in the environment is refused.\n",
     );
     for (title, flags) in GROUPS {
         out += &format!("\n## {title}\n\n");
-        out.push_str("| flag | default | what it is | here |\n|---|---|---|---|\n");
+        out.push_str("| flag | default | meaning | status |\n|---|---|---|---|\n");
         for flag in *flags {
             let key = if flag.yaml == flag.name {
                 String::new()
@@ -89,7 +89,7 @@ pub fn markdown() -> String {
     out
 }
 
-/// Returns the default that the help shows, which for `data-dir` follows from the name.
+/// Returns the default to show. The default of `data-dir` depends on the name.
 fn default(flag: &Flag) -> &str {
     if flag.name == "data-dir" {
         "${name}.etcd"
@@ -108,8 +108,7 @@ fn status(flag: &Flag) -> String {
     }
 }
 
-/// Describes how a flag is handled, as a sentence after its description in the help text; empty for a
-/// supported flag.
+/// Describes how a flag is handled, as a sentence after its description in the help text; empty for a supported flag.
 fn note(flag: &Flag) -> String {
     match flag.status {
         FlagStatus::Supported { .. } => String::new(),
@@ -123,7 +122,7 @@ fn note(flag: &Flag) -> String {
 mod tests {
     use super::*;
 
-    /// After a change of the table: `UPDATE=1 cargo test -p witan-config flags_page`.
+    /// Run `UPDATE=1 cargo test -p witan-config flags_page` after changing the table.
     #[test]
     fn the_flags_page_is_fresh() {
         let path = concat!(
@@ -136,7 +135,7 @@ mod tests {
         let page = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
             page == markdown(),
-            "docs/reference/flags.md is not what the table says"
+            "docs/reference/flags.md differs from the table"
         );
     }
 

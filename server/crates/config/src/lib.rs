@@ -1,8 +1,8 @@
 //! Configuration from the command line, the environment or a file, validated and typed.
 //!
-//! Reading order: `flags` (the one table) → `values` (given values as texts) → `source` and `file`
-//! (where they come from) → `url` (texts to URLs) → `build`, `security` and `peer_security` (checks) → this file
-//! (the typed result). `help` shows the table. No other module reads flags or the environment.
+//! Reading order: `flags` (the table) → `values` (given values as texts) → `source` and `file` (where they come from) → `url`
+//! (texts to URLs) → `build`, `security` and `peer_security` (checks) → this file (the typed result). `help` shows the table.
+//! No other module reads flags or the environment.
 
 mod build;
 mod client;
@@ -55,11 +55,11 @@ pub struct Config {
     pub name: String,
     /// `--data-dir`, `NAME.etcd` unless given.
     pub data_dir: PathBuf,
-    /// `--listen-client-urls`: both protocols, or gRPC alone if there are HTTP URLs.
+    /// `--listen-client-urls`: both protocols, or only gRPC if there are HTTP URLs.
     pub listen_client_urls: Vec<Url>,
     /// `--listen-client-http-urls`: everything but gRPC.
     pub listen_client_http_urls: Vec<Url>,
-    /// `--listen-metrics-urls`: /metrics and /health alone.
+    /// `--listen-metrics-urls`: only /metrics and /health.
     pub listen_metrics_urls: Vec<Url>,
     /// `--listen-peer-urls`.
     pub listen_peer_urls: Vec<Url>,
@@ -67,22 +67,22 @@ pub struct Config {
     pub advertise_client_urls: Vec<Url>,
     /// `--initial-advertise-peer-urls`.
     pub initial_advertise_peer_urls: Vec<Url>,
-    /// `--initial-cluster`: every first member's name and peer URLs, sorted.
+    /// `--initial-cluster`: name and peer URLs of each initial member, sorted.
     pub initial_cluster: Vec<(String, Vec<Url>)>,
-    /// How the first members are found when `--initial-cluster` does not name them; until then that list contains this
-    /// member alone.
+    /// How to find the initial members if `--initial-cluster` does not name them. Until then, that list contains only this
+    /// member.
     pub discovery: Option<Discovery>,
     /// `--initial-cluster-token`.
     pub initial_cluster_token: String,
     /// `--initial-cluster-state`.
     pub initial_cluster_state: ClusterState,
-    /// `--adopt-etcd`: the data directory may be one of etcd, whose data are taken over.
+    /// `--adopt-etcd`: the data directory can be etcd's, whose data are adopted.
     pub adopt_etcd: bool,
-    /// `--wal-dir`: the folder of the raft log, if it is not in the data directory.
+    /// `--wal-dir`: the directory of the raft log, if it is outside the data directory.
     pub wal_dir: Option<PathBuf>,
-    /// `--from`: the cluster of etcd that a new cluster follows.
+    /// `--from`: the etcd cluster that a new cluster follows.
     pub follow: Option<FollowSource>,
-    /// `--force-new-cluster`: all other members are removed at start.
+    /// `--force-new-cluster`: remove all other members at start.
     pub force_new_cluster: bool,
     /// When members compare their states.
     pub corruption: CorruptionChecks,
@@ -100,13 +100,13 @@ pub struct Config {
     pub disk: SpaceConfig,
     /// `--warning-apply-duration`.
     pub warning_apply_duration: Duration,
-    /// `--auto-compaction-mode` and `--auto-compaction-retention`; `None` compacts nothing.
+    /// `--auto-compaction-mode` and `--auto-compaction-retention`; `None` never compacts.
     pub auto_compaction: Option<AutoCompaction>,
     /// Limits and timeouts of client connections.
     pub connections: ConnectionSettings,
-    /// `--metrics=extensive`: the duration of calls is measured.
+    /// `--metrics=extensive`: measure the duration of calls.
     pub extensive_metrics: bool,
-    /// TLS of the URLs with the schemes `https` and `unixs`.
+    /// TLS of `https` and `unixs` URLs.
     pub tls: PortTls,
     /// TLS between members.
     pub peer_tls: PeerTlsConfig,
@@ -116,11 +116,11 @@ pub struct Config {
     pub settings: Settings,
     /// `NOTIFY_SOCKET`: the socket on which systemd expects the message that the member is ready.
     pub notify_socket: Option<String>,
-    /// Warnings, to be logged once logging is set up.
+    /// Warnings to log once logging is set up.
     pub warnings: Vec<String>,
 }
 
-/// The action that the command line asks for.
+/// The action that the command line requests.
 #[derive(Clone, Debug)]
 pub enum Invocation {
     /// Start a member with this configuration.
@@ -132,8 +132,7 @@ pub enum Invocation {
 }
 
 impl Config {
-    /// Reads the arguments (without the program's name), the environment and, if they name one,
-    /// the configuration file.
+    /// Reads the arguments (without the program's name), the environment and, if they name one, the configuration file.
     pub fn load(
         arguments: impl Iterator<Item = OsString>,
         environment: &Environment,
@@ -148,8 +147,8 @@ impl Config {
         })
     }
 
-    /// Checks that this member is in its initial cluster; returns its own peer URLs. Call it only
-    /// without data: as in etcd, later starts ignore the `--initial-` flags.
+    /// Checks that this member is in its initial cluster, and returns its peer URLs. Call it only for an empty data directory:
+    /// as in etcd, later starts ignore the `--initial-` flags.
     pub fn bootstrap(&self) -> Result<&[Url], ConfigError> {
         let Some((_, urls)) = self
             .initial_cluster
@@ -159,7 +158,7 @@ impl Config {
             return Err(ConfigError::LocalName(self.name.clone()));
         };
         if matches!(self.discovery, Some(Discovery::Srv(_))) {
-            // names of records and addresses are compared where the records are read
+            // SRV discovery compares names and addresses itself
             return Ok(urls);
         }
         let advertised = &self.initial_advertise_peer_urls;
@@ -188,7 +187,7 @@ impl Config {
 }
 
 impl Default for Config {
-    /// Returns the configuration of a start without any flag, and without warnings.
+    /// Returns the configuration of a start without flags, without warnings.
     fn default() -> Self {
         let config = FlagValues::default().config(&Environment::new());
         let config = config.expect("the defaults of the table are valid");
@@ -209,7 +208,7 @@ pub enum ClusterState {
 /// Automatic compaction of old v3 revisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AutoCompaction {
-    /// Keeps revisions younger than this.
+    /// Keeps revisions for this time.
     Periodic(Duration),
     /// Keeps this number of revisions.
     Revisions(i64),
@@ -241,7 +240,7 @@ pub struct LogConfig {
     pub level: LevelFilter,
     /// `--log-outputs`.
     pub outputs: Vec<LogOutput>,
-    /// `--log-format`; `None` is readable on a terminal and JSON elsewhere.
+    /// `--log-format`; `None` chooses console on a terminal and JSON elsewhere.
     pub format: Option<LogFormat>,
     /// `--enable-log-rotation` with its settings.
     pub rotation: Option<Rotation>,
@@ -274,7 +273,7 @@ pub struct Rotation {
     /// Days after which a rotated file is deleted; 0 keeps it.
     #[serde(rename = "maxage")]
     pub max_age_days: u64,
-    /// Number of rotated files that are kept; 0 keeps all.
+    /// Number of rotated files to keep; 0 keeps all.
     #[serde(rename = "maxbackups")]
     pub max_backups: usize,
     /// Whether the names of rotated files contain local time instead of UTC.
@@ -299,7 +298,7 @@ impl Default for Rotation {
 /// The settings that request handlers read.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `--max-request-bytes`: largest v3 proposal.
+    /// `--max-request-bytes`: the largest v3 proposal.
     pub max_request_bytes: usize,
     /// `--max-txn-ops`.
     pub max_txn_ops: usize,
@@ -321,18 +320,15 @@ pub struct Settings {
     pub flight_recorder: FlightRecorder,
     /// `--enable-v2`.
     pub enable_v2: bool,
-    /// `--enable-v1`. It takes effect only with `--enable-v2`, because v1 serves the same keys.
+    /// `--enable-v1`. Only effective with `--enable-v2`, because v1 serves the same keys.
     pub enable_v1: bool,
-    /// `--watch-progress-notify-interval`: how often a watcher without events gets a progress
-    /// notification, if it requested them.
+    /// `--watch-progress-notify-interval`: how often an idle watcher gets a progress notification, if it requested them.
     pub watch_progress_interval: Duration,
-    /// `--client-cert-auth`: the common name of a client's certificate is taken as the name of a
-    /// user.
+    /// `--client-cert-auth`: the common name of a client's certificate is its user name.
     pub client_cert_auth: bool,
     /// `--quota-backend-bytes`, resolved (0 becomes the default of 2 GiB); `None` is unlimited.
     pub quota_bytes: Option<u64>,
-    /// The shortest lease, seconds: one and a half election timeouts, from `--election-timeout` and
-    /// `--heartbeat-interval`.
+    /// The shortest lease TTL in seconds: one and a half election timeouts.
     pub lease_ttl_min_s: i64,
     /// Tokens and password hashing.
     pub auth: AuthSettings,
@@ -341,19 +337,19 @@ pub struct Settings {
 /// Settings of tokens and password hashing.
 #[derive(Clone, Debug)]
 pub struct AuthSettings {
-    /// `--auth-token`: the kind, and its options.
+    /// `--auth-token`: the kind and its options.
     pub token: String,
-    /// `--auth-token-ttl`: simple tokens expire when they were not used for this long.
+    /// `--auth-token-ttl`: simple tokens expire when they are unused for this long.
     pub token_ttl: Duration,
     /// `--bcrypt-cost`.
     pub bcrypt_cost: u32,
 }
 
-/// Bytes that a gRPC message may have beyond its request, as in etcd.
+/// Bytes of a gRPC message in addition to its request, as in etcd.
 const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
 
 impl Settings {
-    /// Largest message of v3, as gRPC or as JSON: `--max-request-bytes` and etcd's allowance.
+    /// Returns the largest v3 message, as gRPC or JSON: `--max-request-bytes` plus etcd's allowance.
     pub fn max_message_bytes(&self) -> usize {
         self.max_request_bytes
             .saturating_add(MESSAGE_OVERHEAD_BYTES)
@@ -363,8 +359,8 @@ impl Settings {
 /// Settings of the flight recorder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlightRecorder {
-    /// Bytes of its files; 0 if it is off.
+    /// Size limit of its files in bytes; 0 if it is off.
     pub bytes: u64,
-    /// Whether it keeps values in clear.
+    /// Whether it stores values in clear text.
     pub values: bool,
 }

@@ -1,4 +1,4 @@
-//! Settings for other members: timeouts, and automatic reactions.
+//! Settings for other members: timeouts and addresses.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -8,25 +8,22 @@ use super::{
     values::FlagValues,
 };
 
-/// Shorter ones of `--raft-read-timeout` and `--raft-write-timeout` are made this long: members send
-/// something each second.
+/// Lower bound of `--raft-read-timeout` and `--raft-write-timeout`, because members send something only every second.
 const RAFT_TIMEOUT_FLOOR: Duration = Duration::from_secs(3);
 
-/// See the module's description.
+/// Settings for connections to other members.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerSettings {
-    /// `--raft-read-timeout`: a stream on which nothing comes for so long is closed.
+    /// `--raft-read-timeout`: a stream without received data is closed after this time.
     pub read_timeout: Duration,
-    /// `--raft-write-timeout`: a stream that takes nothing for so long is closed.
+    /// `--raft-write-timeout`: a stream that accepts no data is closed after this time.
     pub write_timeout: Duration,
-    /// `--downgrade-check-time`: how often a leader looks whether a downgrade is complete; `None` never.
+    /// `--downgrade-check-time`: how often a leader checks whether a downgrade is complete; `None` never checks.
     pub downgrade_check: Option<Duration>,
-    /// `--wait-cluster-ready-timeout`: how long clients are not served at start, because this member has not
-    /// heard of a leader and has not published itself. Then they are: a member without a quorum answers what
-    /// it can.
+    /// `--wait-cluster-ready-timeout`: how long a starting member waits for a leader, and until it has published itself, before
+    /// it serves clients. After that it serves them anyway: a member without a quorum answers what it can.
     pub ready_timeout: Duration,
-    /// `--feature-gates SetMemberLocalAddr`: the address that this member calls others from; `None` leaves it to
-    /// the system.
+    /// `--feature-gates SetMemberLocalAddr`: the source address of connections to other members; `None` lets the system choose.
     pub local_address: Option<IpAddr>,
 }
 
@@ -37,8 +34,7 @@ impl Default for PeerSettings {
 }
 
 impl FlagValues {
-    /// Reads timeouts and the local address of connections to members. Raft's timeouts are at least
-    /// [`RAFT_TIMEOUT_FLOOR`].
+    /// Reads the settings. Raft's timeouts are at least [`RAFT_TIMEOUT_FLOOR`].
     pub(super) fn peer_settings(
         &self,
         (gates, advertised): (&FeatureGates, &[Url]),
@@ -65,8 +61,7 @@ impl FlagValues {
     }
 }
 
-/// Returns the first host of these URLs that is an IP address, neither a loopback address nor an unspecified one,
-/// as in etcd.
+/// Returns the first host of these URLs that is an IP address, but neither loopback nor unspecified, as in etcd.
 fn local_address_of(advertised: &[Url]) -> Option<IpAddr> {
     let mut addresses = advertised.iter().filter_map(|url| match url.address() {
         Address::Tcp(host, _) => host.parse::<IpAddr>().ok(),

@@ -1,5 +1,5 @@
-//! Configuration of TLS on the client port and on the peer port: files, versions, client certificates. Contradictions
-//! are refused here, with etcd's texts if they exist.
+//! Configuration of TLS on the client port and the peer port: files, versions, client certificates. Contradictions are refused
+//! here, with etcd's texts where they exist.
 //!
 //! Not here: the files themselves, which `transport::tls` reads.
 
@@ -43,18 +43,17 @@ const GO_CIPHER_SUITES: &[&str] = &[
 pub struct PortTls {
     /// Server certificate; `None` if no URL uses TLS.
     pub certificate: Option<ServerCertificate>,
-    /// `--trusted-ca-file`: clients must present a certificate issued by it.
+    /// `--trusted-ca-file`: clients must present a certificate of this authority.
     pub client_ca: Option<PathBuf>,
     /// `--client-crl-file`: revoked certificates.
     pub crl: Option<PathBuf>,
-    /// `--client-cert-auth`: the common name of a client's certificate is taken as the name of a
-    /// user.
+    /// `--client-cert-auth`: the common name of a client's certificate is its user name.
     pub client_cert_auth: bool,
-    /// `--client-cert-allowed-hostname`: one of these must be in a client's certificate.
+    /// `--client-cert-allowed-hostname`: a client's certificate must have one of these.
     pub allowed_hostnames: Vec<String>,
     /// `--peer-cert-allowed-cn`: a client's certificate must have one of these common names.
     pub allowed_common_names: Vec<String>,
-    /// `--cipher-suites` in the order given, by Go's names; empty uses the default.
+    /// `--cipher-suites` in the given order, by Go's names; empty means the default.
     pub cipher_suites: Vec<String>,
     /// `--tls-min-version`.
     pub min_version: TlsVersion,
@@ -67,13 +66,13 @@ pub struct PortTls {
 pub struct PeerTlsConfig {
     /// The peer port, and the requirements on certificates of other members.
     pub port: PortTls,
-    /// `--peer-client-cert-file` and `--peer-client-key-file`: this member's client certificate; the port's by default.
+    /// `--peer-client-cert-file` and `--peer-client-key-file`: this member's client certificate; by default the port's.
     pub client: Option<(PathBuf, PathBuf)>,
     /// `--peer-skip-client-san-verification`.
     pub skip_san_check: bool,
 }
 
-/// Source of the certificate of a port.
+/// Source of a port's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerCertificate {
     /// `--cert-file` and `--key-file`.
@@ -100,7 +99,7 @@ pub enum TlsVersion {
 }
 
 impl TlsVersion {
-    /// Parses `TLS1.2` or `TLS1.3`; an empty text is `default`.
+    /// Parses `TLS1.2` or `TLS1.3`; an empty text means `default`.
     fn parse(text: &str, default: Self) -> Result<Self, ConfigError> {
         match text {
             "" => Ok(default),
@@ -112,8 +111,8 @@ impl TlsVersion {
 }
 
 impl FlagValues {
-    /// Reads the TLS of the client port. Checks the flags against each other and against the URLs in `config`; adds
-    /// warnings to `warnings`.
+    /// Reads the TLS of the client port. Checks the flags against each other and against the URLs in `config`, and adds
+    /// warnings.
     pub(super) fn tls(
         &self,
         config: &Config,
@@ -191,8 +190,8 @@ impl FlagValues {
         })
     }
 
-    /// Returns the source of the certificate of a port: the files that two flags name, or if `auto` this process for a
-    /// number of years; `None` without either. Files win, with a warning that names the port.
+    /// Returns the source of a port's certificate: the files in two flags, or if `auto` is set, a certificate that this process
+    /// issues for some years; else `None`. Files take precedence, with a warning that names the port.
     pub(super) fn certificate(
         &self,
         files: [&'static str; 2],
@@ -211,7 +210,7 @@ impl FlagValues {
         Ok(Some(ServerCertificate::Files { cert, key }))
     }
 
-    /// Returns the paths that the flags of a certificate and its key name; `None` without both, an error without one.
+    /// Returns the paths in the flags of a certificate and its key; `None` if both are missing, an error if one is.
     pub(super) fn files(
         &self,
         flags: [&'static str; 2],
@@ -226,8 +225,8 @@ impl FlagValues {
         }
     }
 
-    /// Returns the lowest and the highest TLS version. Refuses unknown versions and cipher suites, a lowest
-    /// above the highest, and cipher suites if the lowest is TLS 1.3.
+    /// Returns the lowest and the highest TLS version. Refuses unknown versions and cipher suites, a lowest version above the
+    /// highest, and cipher suites if the lowest version is TLS 1.3.
     fn checked_versions(&self) -> Result<(TlsVersion, TlsVersion), ConfigError> {
         let suites = self.list("cipher-suites");
         let unknown = |name: &&String| !GO_CIPHER_SUITES.contains(&name.as_str());

@@ -1,4 +1,4 @@
-//! Sources of values: the command line over the environment, or a file alone.
+//! Sources of values: the command line and the environment, or a file alone.
 
 use std::{collections::HashMap, ffi::OsString, path::Path};
 
@@ -11,7 +11,7 @@ use super::{
     values::{Environment, FlagValues},
 };
 
-/// Returns the variables of this process's environment.
+/// Returns this process's environment variables.
 pub fn environment() -> Environment {
     let text = |part: OsString| part.to_string_lossy().into_owned();
     std::env::vars_os()
@@ -21,8 +21,8 @@ pub fn environment() -> Environment {
 
 const CONFIG_FILE: &str = "config-file";
 
-/// Collects the values of all flags: from the file if one is named, else from the command line and
-/// the environment; one flag in both is an error.
+/// Collects the values of all flags: from the file if one is given, else from the command line and the environment. A flag in
+/// both is an error.
 pub(super) fn collect_values(
     line: HashMap<&'static str, String>,
     environment: &Environment,
@@ -48,11 +48,11 @@ pub(super) fn collect_values(
     Ok(values)
 }
 
-/// The arguments of the command line, parsed.
+/// The parsed command line.
 pub(super) enum CommandLine {
     Help,
     Version,
-    /// The values of flags, by their names.
+    /// The values of flags by name.
     Flags(HashMap<&'static str, String>),
 }
 
@@ -79,7 +79,7 @@ pub(super) fn command_line(
     Ok(CommandLine::Flags(given))
 }
 
-/// Makes clap's description of the command line, with all flags as optional texts.
+/// Builds clap's description of the command line, with all flags as optional texts.
 fn command() -> Command {
     let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     let mut command = Command::new("witan")
@@ -104,9 +104,9 @@ fn command() -> Command {
     command
 }
 
-/// Turns `-name` into `--name`, as Go's flag package takes both, and `-h` into `--help`; a value may begin with a
-/// dash, and stays as it is. `arguments` come without the program's name. An argument in the place of a flag that is
-/// none, also `--` alone, is an error; unknown flags are left to clap.
+/// Turns `-name` into `--name`, because Go's flag package accepts both, and `-h` into `--help`. Keeps values that begin with a
+/// dash. `arguments` lack the program's name. An argument that is not a flag, including a lone `--`, is an error; clap reports
+/// unknown flags.
 fn normalize_dashes(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<Vec<OsString>, ConfigError> {
@@ -128,7 +128,7 @@ fn normalize_dashes(
         });
         let follows = match flags::find(name) {
             Some(flag) => flag.kind != FlagKind::Bool,
-            // clap reports the error of the flag, so this warning is dropped
+            // clap will report the unknown flag
             None => arguments
                 .peek()
                 .is_some_and(|next| !next.as_encoded_bytes().starts_with(b"-")),

@@ -1,4 +1,4 @@
-//! Command line, environment and file together.
+//! Combinations of command line, environment and file.
 
 use std::{ffi::OsString, time::Duration};
 
@@ -417,7 +417,7 @@ fn tls_as_it_was_asked_for() {
     ] {
         assert!(warnings.contains(part), "{part} in {warnings}");
     }
-    // no URL uses TLS, so no file is read
+    // no URL uses TLS, so the files are not read
     let plain = load("--cert-file c --key-file k", &[]).unwrap();
     assert_eq!(plain.tls.certificate, None);
 }

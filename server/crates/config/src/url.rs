@@ -1,5 +1,5 @@
-//! URLs of members as etcd accepts them: `http://host:port` or `unix://socket`, without a path, and
-//! without a domain name in a listen URL.
+//! URLs of members as etcd accepts them: `http://host:port` or `unix://socket`, without a path, and without a domain name in a
+//! listen URL.
 
 use std::{fmt, str::FromStr};
 
@@ -11,7 +11,7 @@ pub struct Url {
     tls: bool,
 }
 
-/// Where a URL points to.
+/// The address in a URL.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
     /// Host (without brackets) and port.
@@ -41,17 +41,16 @@ pub enum UrlError {
 }
 
 impl Url {
-    /// Returns the address to connect to or to listen on.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Whether the scheme is one with TLS: `https` or `unixs`.
+    /// Returns whether the scheme uses TLS: `https` or `unixs`.
     pub fn is_tls(&self) -> bool {
         self.tls
     }
 
-    /// Parses a comma-separated list; keeps its order.
+    /// Parses a comma-separated list, keeping its order.
     pub fn list(text: &str) -> Result<Vec<Url>, UrlError> {
         let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
         let urls = urls
@@ -64,7 +63,7 @@ impl Url {
         }
     }
 
-    /// Refuses host names other than `localhost`, as a bind address must not depend on DNS.
+    /// Refuses host names other than `localhost`, because a bind address must not depend on DNS.
     pub fn bindable(&self) -> Result<(), UrlError> {
         match &self.address {
             Address::Unix(_) => Ok(()),
@@ -76,7 +75,7 @@ impl Url {
         }
     }
 
-    /// Returns what an HTTP request names as its host.
+    /// Returns the host that an HTTP request names.
     pub fn authority(&self) -> String {
         match &self.address {
             Address::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
@@ -85,7 +84,7 @@ impl Url {
         }
     }
 
-    /// Whether both have the same address; `localhost` equals `127.0.0.1`.
+    /// Returns whether both have the same address; `localhost` equals `127.0.0.1`.
     pub fn same_endpoint(&self, other: &Url) -> bool {
         fn host(address: &Address) -> (&str, u16) {
             match address {
@@ -135,7 +134,7 @@ impl FromStr for Url {
     }
 }
 
-/// Parses `HOST:PORT`, with an IPv6 address in brackets; `url` is the whole URL, for errors.
+/// Parses `HOST:PORT`, with an IPv6 address in brackets. `url` is the whole URL, for errors.
 fn tcp(url: &str, authority: &str) -> Result<Address, UrlError> {
     let bad = || UrlError::HostPort(url.to_owned());
     let (host, port) = authority.rsplit_once(':').ok_or_else(bad)?;

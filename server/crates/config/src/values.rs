@@ -1,5 +1,4 @@
-//! The given values as texts by flag name, and the checks that do not depend on their source. Not here: the meaning of
-//! a text (`build`).
+//! The given values as texts by flag name, and the checks that do not depend on their source. `build` interprets the texts.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,7 +13,7 @@ use super::{
 pub type Environment = BTreeMap<String, String>;
 
 const ENV_PREFIX: &str = "ETCD_";
-/// The flag that is refused if its old name is given, too.
+/// The flag that is refused if its old name is also given.
 const UNARY_WARNING: &str = "warning-unary-request-duration";
 /// Flags that select how a cluster is bootstrapped.
 const BOOTSTRAP: [&str; 4] = [
@@ -32,7 +31,7 @@ pub(super) struct FlagValues {
 }
 
 impl FlagValues {
-    /// Returns the given text of a flag; `None` if it was not given or is empty.
+    /// Returns the given text of a flag; `None` if it is missing or empty.
     pub(super) fn given(&self, name: &str) -> Option<&str> {
         self.given
             .get(name)
@@ -40,12 +39,12 @@ impl FlagValues {
             .filter(|text| !text.is_empty())
     }
 
-    /// Adds the values of all variables with etcd's prefix. Refuses a variable whose flag was
-    /// given, too, and warns of an unknown one.
+    /// Adds the values of all variables with etcd's prefix. Refuses a variable whose flag is also given, and warns of an
+    /// unknown one.
     pub(super) fn add_environment(&mut self, environment: &Environment) -> Result<(), ConfigError> {
         let mut variables: HashMap<String, &'static Flag> =
             flags::all().map(|flag| (flag.env(), flag)).collect();
-        // these are only valid on the command line
+        // `--version` is only valid on the command line
         variables.remove("ETCD_VERSION");
         for (variable, text) in environment
             .iter()
@@ -73,8 +72,8 @@ impl FlagValues {
         self.check_statuses()
     }
 
-    /// Moves the values of old names to the flags that replaced them, unless those are given, too. As in etcd, one flag
-    /// is refused under two names.
+    /// Moves the values of old names to the flags that replaced them, unless those are also given. As in etcd, one flag is
+    /// refused under both names.
     fn resolve_aliases(&mut self) -> Result<(), ConfigError> {
         for flag in flags::all() {
             let FlagStatus::Alias { of } = flag.status else {
@@ -92,8 +91,8 @@ impl FlagValues {
         Ok(())
     }
 
-    /// Refuses flags that this release does not support, and warns of those without effect; a flag
-    /// set to its default is always accepted.
+    /// Refuses flags that this release does not support, and warns of flags without effect. A flag set to its default is always
+    /// accepted.
     fn check_statuses(&mut self) -> Result<(), ConfigError> {
         for flag in flags::all() {
             let Some(text) = self.given.get(flag.name) else {
@@ -117,7 +116,7 @@ impl FlagValues {
     }
 }
 
-/// Whether a text means the flag's default.
+/// Returns whether a text means the flag's default.
 fn is_default(flag: &Flag, text: &str) -> bool {
     match flag.kind {
         FlagKind::Bool => parse_bool(text) == parse_bool(flag.default),

@@ -1,5 +1,5 @@
-//! The one table of flags: every flag that etcd 3.4 to 3.7 has and how this release handles it.
-//! Parsing, help text and `docs/reference/flags.md` come from it. A row per flag, a file per group.
+//! The table of flags: every flag that etcd 3.4 to 3.7 has and how this release handles it, with a row per flag and a file per
+//! group. Parsing, help text and `docs/reference/flags.md` come from it.
 
 mod cluster;
 mod logging;
@@ -17,14 +17,14 @@ pub enum FlagKind {
     Bool,
     /// A whole number.
     Integer,
-    /// A Go duration such as `1h30m` or `100ms`; in a file also whole nanoseconds.
+    /// A Go duration such as `1h30m` or `100ms`; in a file also nanoseconds as a whole number.
     Duration,
 }
 
 /// How a flag is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlagStatus {
-    /// It works as in etcd; the named end-to-end test proves it.
+    /// It works as in etcd, which the named end-to-end test proves.
     Supported {
         /// Test function in `tests/e2e/tests`.
         test: &'static str,
@@ -34,7 +34,7 @@ pub enum FlagStatus {
         /// Why the flag has no effect.
         why: &'static str,
     },
-    /// Every value but the default is an error.
+    /// Every value except the default is an error.
     Refused {
         /// The error text.
         reason: &'static str,
@@ -51,26 +51,25 @@ pub enum FlagStatus {
 pub struct Flag {
     /// Name without dashes.
     pub name: &'static str,
-    /// Kind of its value.
+    /// Kind of the value.
     pub kind: FlagKind,
-    /// The value when it is not given.
+    /// The value if the flag is not given.
     pub default: &'static str,
-    /// Description for the help text, one sentence.
+    /// One-sentence description for the help text.
     pub help: &'static str,
-    /// Key in the configuration file; a dot leads into a section.
+    /// Key in the configuration file; a dot separates the section.
     pub yaml: &'static str,
-    /// How it is handled.
+    /// How the flag is handled.
     pub status: FlagStatus,
 }
 
 impl Flag {
-    /// Returns the name of the environment variable: `ETCD_` and the flag's name in upper case with
-    /// underscores.
+    /// Returns the environment variable: `ETCD_` and the flag's name in upper case with underscores.
     pub fn env(&self) -> String {
         format!("ETCD_{}", self.name.to_ascii_uppercase().replace('-', "_"))
     }
 
-    /// Makes a row whose key in the configuration file is the name of the flag.
+    /// Creates a row whose key in the configuration file is the flag's name.
     const fn new(
         name: &'static str,
         kind: FlagKind,
@@ -99,7 +98,7 @@ const fn refused(reason: &'static str) -> FlagStatus {
     FlagStatus::Refused { reason }
 }
 
-/// The groups with their titles, in the order in which help shows them.
+/// The groups with their titles, in the order of the help text.
 pub const GROUPS: &[(&str, &[Flag])] = &[
     ("Member", member::FLAGS),
     ("Cluster", cluster::FLAGS),

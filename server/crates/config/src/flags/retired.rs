@@ -5,7 +5,7 @@ use FlagKind::{Bool, Duration, Integer, Text};
 
 const NO_PROXY: &str = "there is no v2 proxy";
 
-/// Makes the row for an older name of the flag `of`.
+/// Creates the row for an older name of the flag `of`.
 const fn old(name: &'static str, kind: FlagKind, default: &'static str, of: &'static str) -> Flag {
     Flag::new(name, kind, default, "Old name.", FlagStatus::Alias { of })
 }
@@ -14,7 +14,7 @@ const fn old(name: &'static str, kind: FlagKind, default: &'static str, of: &'st
 pub(super) const FLAGS: &[Flag] = &[
     Flag::new("proxy", Text, "off", "Whether etcd up to 3.5 is a v2 proxy.", refused(NO_PROXY)),
     Flag::new("proxy-failure-wait", Integer, "5000", "Milliseconds for which a v2 proxy avoids a failed endpoint.", accepted(NO_PROXY)),
-    Flag::new("proxy-refresh-interval", Integer, "30000", "Milliseconds between a v2 proxy's looks at its endpoints.", accepted(NO_PROXY)),
+    Flag::new("proxy-refresh-interval", Integer, "30000", "Milliseconds between a v2 proxy's refreshes of its endpoints.", accepted(NO_PROXY)),
     Flag::new("proxy-dial-timeout", Integer, "1000", "Milliseconds that a v2 proxy waits for a connection.", accepted(NO_PROXY)),
     Flag::new("proxy-write-timeout", Integer, "5000", "Milliseconds that a v2 proxy waits when it writes.", accepted(NO_PROXY)),
     Flag::new("proxy-read-timeout", Integer, "0", "Milliseconds that a v2 proxy waits when it reads.", accepted(NO_PROXY)),
