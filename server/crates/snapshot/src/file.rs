@@ -1,7 +1,7 @@
-//! A snapshot as a file for etcd's tools: all of etcd's buckets, and one of our own for state that
-//! etcd does not have. It is made from a frozen view while writes continue, page after page.
+//! A snapshot as a file for etcd's tools: all of etcd's buckets, and one of our own for state that etcd does not have. It is
+//! produced page by page from a frozen view, while writes continue.
 //!
-//! Not here: the digest that follows such a file, and sending it to clients.
+//! Not here: the digest after such a file, and sending it to clients.
 
 use std::io;
 
@@ -11,38 +11,38 @@ use witan_machine::{record::RecordChange, versions::release, view::View};
 
 use super::schema::{self, BucketSink};
 
-/// Witan's own bucket, which etcd ignores. Its records are numbered, and each value is a record of
-/// a checkpoint: the length of its key (four bytes, big-endian), its key, its value.
+/// Witan's own bucket, which etcd ignores. Its records are numbered. Each value is a record of a checkpoint: the length of its
+/// key (four bytes, big-endian), its key, its value.
 pub(super) const WITAN_BUCKET: &str = "witan";
 
-/// A snapshot file whose layout was computed, and which was not written yet.
+/// A snapshot file whose layout is computed.
 pub struct SnapshotFile<'a> {
     view: &'a View,
     layout: Layout,
 }
 
 impl<'a> SnapshotFile<'a> {
-    /// Computes the layout of the file, which reads the whole state once.
+    /// Computes the layout of the file by reading the whole state once.
     pub fn of(view: &'a View) -> io::Result<Self> {
         let layout = Layout::of(|writer| fill(view, writer))?;
         Ok(Self { view, layout })
     }
 
-    /// Returns the bytes of the file.
+    /// Returns the size of the file in bytes.
     pub fn bytes(&self) -> u64 {
         self.layout.bytes()
     }
 
-    /// Writes the file from the beginning to the end.
+    /// Writes the file from beginning to end.
     pub fn write(&self, out: &mut WriteBytes<'_>) -> io::Result<()> {
         self.layout.write(out, |writer| fill(self.view, writer))
     }
 }
 
-/// Writes etcd's buckets, and one with the records that do not exist in etcd.
+/// Writes etcd's buckets, and one with the records that etcd does not have.
 fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     let known = &view.machine.members.cluster_version;
-    // etcd does not start in a cluster of a later version than its own, and raises an earlier one
+    // etcd refuses a newer cluster version than its own and upgrades an older one
     let version = match release(known) > release(version::SNAPSHOT) {
         true => version::SNAPSHOT,
         false => known,
@@ -51,7 +51,7 @@ fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     writer.bucket(WITAN_BUCKET.as_bytes())?;
     let (mut number, mut value, mut outcome) = (0_u64, Vec::new(), Ok(()));
     view.machine.witan_records(&mut |change| {
-        // there is no earlier state, so there are no deletions
+        // without an earlier state there are no deletions
         let RecordChange::Put { key, value: record } = change else {
             return;
         };
@@ -68,8 +68,7 @@ fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     outcome
 }
 
-/// Splits a value of Witan's own bucket into the key and the value of a checkpoint's record; `None` if it is
-/// malformed.
+/// Splits a value of Witan's own bucket into the key and value of a checkpoint's record; `None` if it is malformed.
 pub(super) fn decode_witan_record(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = value.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_be_bytes(*length) as usize)

@@ -1,4 +1,4 @@
-//! etcd's hashes of its store: CRC-32 (Castagnoli) over names, keys and values.
+//! etcd's hashes of its store: CRC-32C over names, keys and values.
 
 use std::io;
 
@@ -13,13 +13,12 @@ use super::{
     schema::{self, BucketSink, CONSISTENT_INDEX, KEY, META, STORAGE_VERSION, TERM},
 };
 
-/// Computes the hash of `HashKV` for the key space at a revision, which [`Kv::hash_revision`] has
-/// accepted.
+/// Computes the hash of `HashKV` for the key space at a revision that [`Kv::hash_revision`] has accepted.
 pub fn of_keys(kv: &Kv, revision: i64) -> u32 {
     of_versions(kv.hashed_versions(revision))
 }
 
-/// Computes what [`of_keys`] computes, of the versions in [`Kv::hashed_versions`].
+/// Computes [`of_keys`] from the versions in [`Kv::hashed_versions`].
 pub fn of_versions<'a>(versions: impl Iterator<Item = KeyChange<'a>>) -> u32 {
     let mut crc = crc32c::crc32c(KEY.as_bytes());
     let mut record = KeyRecord::default();
@@ -34,13 +33,13 @@ pub fn of_versions<'a>(versions: impl Iterator<Item = KeyChange<'a>>) -> u32 {
 /// The two hashes of a whole state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateChecksums {
-    /// `HashKV` at its revision.
+    /// `HashKV` at the state's revision.
     pub keys: u32,
-    /// All records of a checkpoint except those of v3 keys.
+    /// All records of a checkpoint except v3 keys.
     pub others: u32,
 }
 
-/// Computes the hashes of a state. They are equal on all members that have applied the same entries.
+/// Computes the hashes of a state. All members that have applied the same entries have equal ones.
 pub fn of_state(view: &View) -> StateChecksums {
     let machine = &view.machine;
     let mut others = 0;
@@ -54,8 +53,8 @@ pub fn of_state(view: &View) -> StateChecksums {
     StateChecksums { keys: of_keys(&machine.kv, machine.kv.revision()), others }
 }
 
-/// Computes the answer to the call `Maintenance.Hash`: a CRC-32C over all of etcd's buckets, without the keys that differ
-/// between members.
+/// Computes the answer to `Maintenance.Hash`: a CRC-32C over all of etcd's buckets, without the keys that differ between
+/// members.
 pub fn of_store(view: &View) -> io::Result<u32> {
     let mut crc = StoreHasher::default();
     schema::walk(view, &view.machine.members.cluster_version, &mut crc)?;
@@ -76,7 +75,7 @@ impl BucketSink for StoreHasher {
     }
 
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
-        // these differ between members of one cluster
+        // these keys differ between members of a cluster
         let own = [CONSISTENT_INDEX, TERM, STORAGE_VERSION];
         if self.in_meta && own.iter().any(|name| name.as_bytes() == key) {
             return Ok(());

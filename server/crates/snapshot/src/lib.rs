@@ -1,11 +1,11 @@
 //! A member's state in the layout of etcd 3.6's store, for hashes and snapshots.
 //!
-//! Not here: the state itself (`witan_machine`), the files of the data directory
-//! (`witan_storage`) and the calls of clients (`witan_v3`).
+//! Not here: the state itself (`witan_machine`), the files of the data directory (`witan_storage`) and the calls of clients
+//! (`witan_v3`).
 //!
-//! Reading order: `record` (one version as etcd stores it) → `schema` (all buckets) → `hash` →
-//! `file` (a snapshot is written; pages are `witan_bolt`'s) → `read`, `status` (one is read) → `v2_store` (etcd's
-//! store of v2, which is not in its snapshots but in files of its data directory).
+//! Reading order: `record` (one version as etcd stores it) → `schema` (all buckets) → `hash` → `file` (writes a snapshot;
+//! `witan_bolt` writes its pages) → `read`, `status` (read one) → `v2_store` (etcd's v2 store, which is in files of its data
+//! directory instead of its snapshots).
 
 mod file;
 mod hash;

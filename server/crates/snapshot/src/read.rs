@@ -1,6 +1,5 @@
-//! Reads the state of a snapshot of etcd (any version) or of Witan.
-//!
-//! Membership is not read: a restore begins a new cluster.
+//! Reads the state from a snapshot of etcd (any version) or Witan. Membership is not read, because a restore begins a new
+//! cluster.
 
 use std::path::Path;
 
@@ -25,7 +24,7 @@ use super::{
     },
 };
 
-/// Result of reading a snapshot.
+/// The result of reading a snapshot.
 #[derive(Debug)]
 pub struct ImportedSnapshot {
     /// The state without members.
@@ -34,8 +33,8 @@ pub struct ImportedSnapshot {
     pub has_tree: bool,
 }
 
-/// Reads a snapshot from the first `length` bytes of a file. Leaves revisions after `up_to` out; fails if some up to it
-/// were compacted together with later ones. `progress` is called with the bytes of each record of the key space.
+/// Reads a snapshot from the first `length` bytes of a file. Omits revisions after `up_to`; fails if revisions up to it were
+/// compacted together with later ones. Calls `progress` with the bytes of each record of the key space.
 pub fn read(
     path: &Path,
     length: u64,
@@ -101,7 +100,7 @@ fn import_keys(
         let wrong =
             |what: &str| BoltError::Record(format!("record {}: {what}", key.escape_ascii()));
         let (main, sub, deletes) =
-            parse_revision(key).ok_or_else(|| wrong("its key is no revision"))?;
+            parse_revision(key).ok_or_else(|| wrong("its key is not a revision"))?;
         if (main, sub) <= last {
             return Err(wrong("its revision occurs twice or out of order"));
         }
@@ -110,7 +109,7 @@ fn import_keys(
             return Ok(());
         }
         let pair = mvccpb::KeyValue::decode(value)
-            .map_err(|error| wrong(&format!("its value is no key-value pair: {error}")))?;
+            .map_err(|error| wrong(&format!("its value is not a key-value pair: {error}")))?;
         let of_other = pair.mod_revision != main && !deletes && !pair.key.is_empty();
         if of_other {
             return Err(wrong("its key-value pair has another revision"));
@@ -131,8 +130,8 @@ fn import_keys(
     })
 }
 
-/// Increases the revision by `by` and marks everything up to it as compacted, as etcdutl does: by a version without a key
-/// at the new revision.
+/// Increases the revision by `by` and marks everything up to it as compacted. Like etcdutl, adds a version without a key at the
+/// new revision.
 pub fn bump_revision(kv: &mut Kv, by: u64) -> Result<(), BoltError> {
     let latest = kv.revision();
     let main = i64::try_from(by).ok().and_then(|by| latest.checked_add(by));
@@ -142,14 +141,14 @@ pub fn bump_revision(kv: &mut Kv, by: u64) -> Result<(), BoltError> {
     kv.finish_import(0, main).map_err(refused)
 }
 
-/// Returns the revisions of the last finished and of the last scheduled compaction; 0 if there is none.
+/// Returns the revisions of the last finished and the last scheduled compaction; 0 if there is none.
 fn compactions(file: &BoltFile, meta: &Bucket) -> Result<[i64; 2], BoltError> {
     let mut found = [0; 2];
     file.records(meta, &mut |key, value| {
         let names = [FINISHED_COMPACT, SCHEDULED_COMPACT];
         if let Some(at) = names.iter().position(|name| name.as_bytes() == key) {
             let (main, ..) = parse_revision(value).ok_or_else(|| {
-                BoltError::Record(format!("{}: its value is no revision", names[at]))
+                BoltError::Record(format!("{}: its value is not a revision", names[at]))
             })?;
             found[at] = main;
         }
@@ -173,7 +172,7 @@ fn import_leases(file: &BoltFile, leases: &Bucket, kv: &mut Kv) -> Result<(), Bo
     })
 }
 
-/// Calls `take` with all records of a bucket; does nothing if the bucket is missing.
+/// Calls `take` with all records of a bucket, if it exists.
 fn each(
     file: &BoltFile,
     bucket: Option<&Bucket>,
@@ -182,8 +181,7 @@ fn each(
     bucket.map_or(Ok(()), |bucket| file.records(bucket, take))
 }
 
-/// Imports users, roles and whether authentication is on from etcd's three buckets; a missing bucket counts
-/// as empty.
+/// Imports users, roles and whether authentication is on from etcd's three buckets. A missing bucket counts as empty.
 fn import_auth(
     file: &BoltFile,
     [auth, roles, users]: [Option<&Bucket>; 3],
@@ -234,7 +232,7 @@ fn import_auth(
     Ok(Auth::restored(enabled, revision, people, known))
 }
 
-/// Checks that `name`, of a user or a role, is equal to its key and not empty; returns it as text.
+/// Checks that the name of a user or a role equals its key and is not empty, and returns it as text.
 fn name(key: &[u8], name: &[u8]) -> Result<String, BoltError> {
     let text = std::str::from_utf8(name).ok().filter(|_| key == name);
     let text = text.filter(|text| !text.is_empty());
@@ -247,7 +245,7 @@ fn name(key: &[u8], name: &[u8]) -> Result<String, BoltError> {
     text.map(str::to_owned).ok_or_else(wrong)
 }
 
-/// Raises the alarms of the snapshot.
+/// Raises the alarms in the snapshot.
 fn import_alarms(
     file: &BoltFile,
     alarms: &Bucket,
@@ -270,8 +268,7 @@ fn import_alarms(
     })
 }
 
-/// Imports the v2 tree, users and roles from our own bucket, which has them completely. Other
-/// records, of a later release, are ignored.
+/// Imports the v2 tree, users and roles from our own bucket, which contains them completely. Ignores records of later releases.
 fn import_witan_records(
     file: &BoltFile,
     own: &Bucket,
@@ -285,7 +282,6 @@ fn import_witan_records(
         })?;
         match key.first() {
             Some(&(record::TREE | record::AUTH)) => machine.load(key, value).map_err(refused),
-            // of a later release
             Some(_) | None => Ok(()),
         }
     })

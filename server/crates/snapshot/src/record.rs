@@ -4,7 +4,7 @@ use prost::Message as _;
 use witan_api::v3::mvccpb;
 use witan_machine::kv::{KeyChange, KeyValue};
 
-/// Mark behind the revision of a deletion.
+/// Marker after the revision of a deletion.
 const TOMBSTONE: u8 = b't';
 
 /// Bytes of a revision.
@@ -18,8 +18,7 @@ pub(super) fn revision(main: i64, sub: u64) -> [u8; REVISION_BYTES] {
     key
 }
 
-/// Decodes a key into main and sub revision and whether it marks a deletion; `None` if it is
-/// malformed.
+/// Decodes a key into main and sub revision and whether it marks a deletion; `None` if it is malformed.
 pub(super) fn parse_revision(key: &[u8]) -> Option<(i64, u64, bool)> {
     let (revision, mark) = key.split_at_checked(REVISION_BYTES)?;
     let deletes = match mark {
@@ -34,7 +33,7 @@ pub(super) fn parse_revision(key: &[u8]) -> Option<(i64, u64, bool)> {
     (*separator == b'_' && main >= 0).then(|| (main, u64::from_be_bytes(sub), deletes))
 }
 
-/// Key and value of a record, in buffers that are reused.
+/// Key and value of a record, in reusable buffers.
 #[derive(Debug, Default)]
 pub(super) struct KeyRecord {
     pub(super) key: Vec<u8>,
@@ -42,7 +41,7 @@ pub(super) struct KeyRecord {
 }
 
 impl KeyRecord {
-    /// Replaces the record by that of a version.
+    /// Replaces the record with that of a version.
     pub(super) fn fill(&mut self, written: &KeyChange<'_>) {
         self.key.clear();
         self.key
@@ -54,7 +53,7 @@ impl KeyRecord {
         } else {
             written.pair()
         };
-        // only etcdutl's --bump-revision makes a version without a key; it has an empty value
+        // only etcdutl's --bump-revision creates a version without a key; its value is empty
         if pair.key.is_empty() {
             return;
         }

@@ -1,6 +1,6 @@
-//! The buckets of etcd 3.6's store, made from a frozen view.
+//! The buckets of etcd 3.6's store, built from a frozen view. Names and contents are those of etcd's `storage/schema`.
 //!
-//! Names and contents are those of etcd's `storage/schema`. Not here: state that etcd does not have (`file`).
+//! Not here: state that etcd does not have (`file`).
 
 use std::io;
 
@@ -54,12 +54,11 @@ pub(super) trait BucketSink {
     /// Begins the bucket `name`.
     fn bucket(&mut self, name: &str) -> io::Result<()>;
 
-    /// Adds a record to the bucket that was begun last.
+    /// Adds a record to the current bucket.
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()>;
 }
 
-/// Passes all of etcd's buckets and their records to `sink`, in the order of names and keys, with this version of the
-/// cluster.
+/// Passes all of etcd's buckets and their records to `sink`, ordered by name and key, with this cluster version.
 pub(super) fn walk(
     view: &View,
     cluster_version: &str,
@@ -74,7 +73,7 @@ pub(super) fn walk(
     meta(view, sink)
 }
 
-/// Passes the bucket of alarms to `sink`.
+/// Passes the alarms to `sink`.
 fn alarms(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket("alarm")?;
     let messages = view
@@ -87,7 +86,7 @@ fn alarms(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     keys.iter().try_for_each(|key| sink.record(key, &[]))
 }
 
-/// Passes the three buckets of authentication to `sink`: its switch and revision, roles and users.
+/// Passes the three buckets of authentication to `sink`: switch and revision, roles, users.
 fn auth(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let auth = &view.machine.auth;
     sink.bucket(AUTH)?;
@@ -121,7 +120,7 @@ fn auth(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes the bucket with the version of the cluster and a downgrade in progress to `sink`.
+/// Passes the cluster version and a downgrade in progress to `sink`.
 fn cluster(view: &View, version: &str, sink: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
     sink.bucket("cluster")?;
@@ -136,7 +135,7 @@ fn cluster(view: &View, version: &str, sink: &mut dyn BucketSink) -> io::Result<
     Ok(())
 }
 
-/// Passes the bucket of keys to `sink`: all versions that etcd would still hold.
+/// Passes the keys to `sink`: all versions that etcd would still hold.
 fn keys(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket(KEY)?;
     let mut record = KeyRecord::default();
@@ -147,13 +146,13 @@ fn keys(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes the bucket of leases to `sink`, without the remaining TTL of each: a restored lease has its full TTL, as in etcd by
-/// default. An etcd without the feature gate `LeaseCheckpoint` would renew a lease by the remaining TTL of this bucket, not by
-/// its TTL, so that clients with a longer interval of keep-alives would lose it.
+/// Passes the leases to `sink` without their remaining TTLs: a restored lease has its full TTL, as in etcd by default. An etcd
+/// without the feature gate `LeaseCheckpoint` would renew a lease with the stored remaining TTL instead of its TTL, so clients
+/// with a longer keep-alive interval would lose it.
 fn leases(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket(LEASE)?;
     let leases = view.machine.kv.leases();
-    // in the order of bytes, negative ids follow the others
+    // in byte order, negative ids come last
     let others = leases.iter().filter(|(id, _)| id.0 >= 0);
     for (id, lease) in others.chain(leases.iter().filter(|(id, _)| id.0 < 0)) {
         let stored = LeaseMessage { id: id.0, ttl_s: lease.ttl_s, remaining_ttl_s: 0 };
@@ -162,7 +161,7 @@ fn leases(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes the buckets of members and of removed members to `sink`.
+/// Passes the members and the removed members to `sink`.
 fn members(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
     sink.bucket("members")?;
@@ -188,7 +187,7 @@ fn members(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
         .try_for_each(|id| sink.record(id.as_bytes(), b"removed"))
 }
 
-/// Passes the bucket with the position in the log, voters and learners, and the last compaction to `sink`.
+/// Passes the position in the log, voters and learners, and the last compaction to `sink`.
 fn meta(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let position = &view.position;
     let configuration = ConfState {
@@ -216,7 +215,7 @@ fn sorted(ids: &[u64]) -> Vec<u64> {
     ids
 }
 
-/// etcd's message of a lease.
+/// etcd's message for a lease.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub(super) struct LeaseMessage {
     #[prost(int64, tag = "1")]
@@ -227,13 +226,13 @@ pub(super) struct LeaseMessage {
     pub(super) remaining_ttl_s: i64,
 }
 
-/// Shows a member as etcd's JSON does.
+/// Converts a member to the one in etcd's JSON.
 pub fn shown_member(member: Member) -> peer::Member {
     let Member { id, name, peer_urls, client_urls, learner, store_id: _ } = member;
     peer::Member { id, peer_urls, is_learner: learner, name, client_urls }
 }
 
-/// Returns the member that etcd's JSON shows.
+/// Converts a member from the one in etcd's JSON.
 pub fn known_member(shown: peer::Member) -> Member {
     let peer::Member { id, peer_urls, is_learner, name, client_urls } = shown;
     let learner = is_learner;

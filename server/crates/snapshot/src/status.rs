@@ -14,22 +14,21 @@ use super::{
 /// Statistics of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct SnapshotStatus {
-    /// CRC-32 (Castagnoli) of all buckets' names, keys and values.
+    /// CRC-32C of all buckets' names, keys and values.
     pub hash: u32,
     /// The last revision.
     pub revision: i64,
     /// Live keys.
     #[serde(rename = "totalKey")]
     pub keys: usize,
-    /// Bytes of the file, without a digest that follows it.
+    /// Bytes of the file, without a digest after it.
     #[serde(rename = "totalSize")]
     pub bytes: u64,
     /// Version of the layout; empty before etcd 3.6.
     pub version: String,
 }
 
-/// Computes the statistics of a snapshot from the first `length` bytes of a file, all of which are
-/// read.
+/// Computes the statistics of a snapshot by reading the first `length` bytes of a file.
 pub fn status(path: &Path, length: u64) -> Result<SnapshotStatus, BoltError> {
     let file = BoltFile::open(path, length)?;
     let (mut hash, mut revision, mut version) = (0, 0, String::new());

@@ -1,4 +1,4 @@
-//! Files that are written and read again, and files that are damaged.
+//! Writes files and reads them again, and reads damaged files.
 
 use std::{cell::Cell, fs, path::PathBuf};
 
@@ -14,7 +14,7 @@ use witan_machine::{
 
 use super::{BoltError, SnapshotFile, bump_revision, of_keys, read, status};
 
-/// A folder that is removed at the end of the test.
+/// A directory that is removed at the end of the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -67,8 +67,7 @@ fn set(view: &mut View, path: &str) {
     apply(view, witan_tree::TreeOperation::Set(set));
 }
 
-/// Makes a state with some of everything: small and large values, deletions, a compaction, a v2 tree, and
-/// users that v2 knows.
+/// Builds a state with some of everything: small and large values, deletions, a compaction, a v2 tree, and users that v2 knows.
 fn sample(keys: usize) -> View {
     let mut view = View::default();
     view.machine.members.cluster_version = "3.6.0".into();
@@ -130,7 +129,7 @@ fn what_was_written_is_read() {
         assert_eq!(ours.auth.patterns("guest"), theirs.auth.patterns("guest"));
         let revision = ours.kv.revision();
         assert_eq!(of_keys(&ours.kv, revision), of_keys(&theirs.kv, revision));
-        // byte for byte, the v2 tree and its history included
+        // byte for byte, including the v2 tree and its history
         let again = View {
             machine: witan_machine::StateMachine { members: ours.members.clone(), ..found.machine },
             ..View::default()
@@ -143,7 +142,7 @@ fn what_was_written_is_read() {
     }
 }
 
-/// etcd would renew the lease by what is left of it.
+/// etcd would renew the lease with its remaining TTL.
 #[test]
 fn a_lease_has_its_full_time_again() {
     let folder = Folder::new("lease");
@@ -223,7 +222,7 @@ fn later_revisions_are_left_out() {
     assert!(error.contains("is compacted up to"), "{error}");
 }
 
-/// Makes a file of one bucket whose keys have `key_bytes` and whose values have `value_bytes`.
+/// Builds a file with one bucket whose keys have `key_bytes` and whose values have `value_bytes`.
 fn tree_of(keys: usize, key_bytes: usize, value_bytes: usize) -> Vec<u8> {
     let fill = |writer: &mut Writer<'_>| {
         writer.bucket(b"key")?;
@@ -274,7 +273,7 @@ fn trees_of_any_depth_are_whole() {
     }
 }
 
-/// Returns a source of numbers below its argument, which look random and are the same in each run.
+/// Returns a generator of pseudo-random numbers below its argument, the same in each run.
 fn numbers() -> impl FnMut(usize) -> usize {
     let mut state = 9_u64;
     move |end| {
@@ -285,7 +284,7 @@ fn numbers() -> impl FnMut(usize) -> usize {
     }
 }
 
-/// Reading a file ends with the state or with an error that explains the damage, for any contents of the file.
+/// Reading a file with any contents ends with the state or with an error that explains the damage.
 #[test]
 fn damage_is_an_error_and_never_a_panic() {
     let folder = Folder::new("damage");
@@ -333,7 +332,7 @@ fn files_that_are_no_snapshots_are_refused() {
     let sound = bytes(&sample(60));
     assert!(told(&sound[..sound.len() - 4096]).starts_with("it ends at byte"));
     let mut loops = sound.clone();
-    // every page of the tree takes itself for a branch that leads to the root
+    // turn every page of the tree into a branch that leads to the root
     for page in loops.chunks_mut(4096).skip(3) {
         page[8] = 1;
     }

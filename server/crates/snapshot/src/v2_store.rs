@@ -1,13 +1,13 @@
-//! etcd's store of v2 with all of its namespaces: `/0` the members and the version of the cluster, `/1` the keys of
-//! users, `/2` users and roles of v2. It is read from a snapshot of etcd's data directory, executes the entries of
-//! etcd's log after it, and becomes our state.
+//! etcd's v2 store with all of its namespaces: `/0` the members and the cluster version, `/1` the users' keys, `/2` users and
+//! roles of v2. It is read from a snapshot in etcd's data directory, executes the later entries of etcd's log, and becomes our
+//! state.
 //!
-//! All namespaces stay one tree until the end because they share one index: each write that succeeds advances it, be
-//! it of a key, of a member's attributes or of a user, and one that fails does not.
+//! All namespaces stay one tree until the end, because they share one index. Each successful write advances it, whether it
+//! changes a key, a member's attributes or a user; a failed one does not.
 //!
 //! Not here: etcd's files and its log.
 //!
-//! Reading order: this file → `json` (the snapshot) → `request` (the log) → `members`, `auth` (what `/0` and `/2` say).
+//! Reading order: this file → `json` (the snapshot) → `request` (the log) → `members`, `auth` (the meaning of `/0` and `/2`).
 
 mod auth;
 mod json;
@@ -23,25 +23,25 @@ use witan_tree::{ImportedNode, Tree, TreeCommand, TreeOperation, WriteCounts};
 
 pub use request::{V2Change, change};
 
-/// Where users' keys are.
+/// The root of the users' keys.
 const KEYS: &str = "/1";
 
-/// Nodes that etcd never writes itself; below the namespaces it writes.
+/// Nodes that etcd never writes itself; it writes below them.
 const READ_ONLY: [&str; 3] = ["/", "/0", KEYS];
 
-/// The store, or a node of `/0` or `/2`, is not what etcd writes.
+/// The store, or a node of `/0` or `/2`, has contents that etcd does not write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("etcd's v2 store: {0}")]
 pub struct V2StoreError(String);
 
-/// etcd's store of v2.
+/// etcd's v2 store.
 #[derive(Clone, Debug)]
 pub struct V2Store {
     tree: Tree,
 }
 
 impl Default for V2Store {
-    /// The store before the first entry of the log, for a data directory without a snapshot.
+    /// Returns the store before the first log entry, for a data directory without a snapshot.
     fn default() -> Self {
         let mut tree = Tree::at_index(0).expect("0 is a small index");
         for path in ["/0", KEYS] {
@@ -60,8 +60,8 @@ impl V2Store {
         Ok(Self { tree: json::read(json)? })
     }
 
-    /// Executes a request of the log in its namespace. A request that does not remove expired nodes says no time, which only
-    /// the remaining seconds that events of nodes with a TTL show depend on.
+    /// Executes a request of the log in its namespace. Requests have no time, unless they remove expired nodes; only the
+    /// remaining TTLs in events depend on it.
     pub fn apply(&mut self, request: &RequestV2) {
         let path = path::clean(&request.path);
         let writes_path = request.method == "PUT" || request.method == "DELETE";
@@ -71,23 +71,23 @@ impl V2Store {
         }
         if let Some(operation) = request::operation(request, request.path.clone()) {
             let command = TreeCommand { operation: Some(operation) };
-            // as in etcd, what failed has changed nothing
+            // as in etcd, a failed operation changes nothing
             let _ = self.tree.apply(&command, request.time);
         }
     }
 
-    /// Returns the keys of users with their history, at the index of the whole store.
+    /// Returns the users' keys with their history, at the index of the whole store.
     pub fn keys(&self) -> Tree {
         self.tree.subtree(KEYS.as_bytes())
     }
 
-    /// Executes an operation on permanent nodes; returns whether it succeeded.
+    /// Executes an operation on permanent nodes. Returns whether it succeeded.
     fn write(&mut self, operation: TreeOperation) -> bool {
         let command = TreeCommand { operation: Some(operation) };
         self.tree.apply(&command, 0).is_ok()
     }
 
-    /// Returns all files below a directory with their paths in it.
+    /// Returns all files below a directory with their relative paths.
     fn files(&self, dir: &str) -> Result<Vec<(String, Bytes)>, V2StoreError> {
         let files = self.tree.files_below(dir.as_bytes()).into_iter();
         let named = files.map(|(path, value)| match String::from_utf8(path.to_vec()) {
@@ -97,13 +97,12 @@ impl V2Store {
         named.collect()
     }
 
-    /// Returns the value of a file; `None` if there is no such file.
     fn value(&self, path: &str) -> Option<Bytes> {
         self.tree.get(path.as_bytes(), false, 0).ok()?.node.value
     }
 }
 
-/// Reads the JSON that a file has as its value.
+/// Parses a file's value as JSON.
 fn decode<T: serde::de::DeserializeOwned>(path: &str, value: &[u8]) -> Result<T, V2StoreError> {
     serde_json::from_slice(value).map_err(|error| V2StoreError(format!("{path}: {error}")))
 }

@@ -32,8 +32,8 @@ struct StoredPatterns {
 }
 
 impl V2Store {
-    /// Adds users and roles of v2 to those of v3, and switches v2's authentication as it was. Users and the names of
-    /// roles are shared: returns those that v2 and v3 both had (see [`Auth::import_path_auth`]).
+    /// Adds v2's users and roles to v3's, and restores whether v2's authentication is on. v2 and v3 share users and role names;
+    /// returns those that both had (see [`Auth::import_path_auth`]).
     pub fn import_auth(&self, auth: &mut Auth) -> Result<Vec<String>, V2StoreError> {
         let Some(enabled) = self.value("/2/enabled") else {
             return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! The store as etcd's snapshots hold it.
+//! The store in the format of etcd's snapshots.
 
 use serde::Deserialize;
 use witan_api::v2::stats::StoreStats;
@@ -24,7 +24,7 @@ struct StoredHistory {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct StoredQueue {
-    /// A ring; unused places are null.
+    /// A ring; unused slots are null.
     events: Vec<Option<StoredEvent>>,
 }
 
@@ -38,7 +38,7 @@ struct StoredEvent {
     refresh: bool,
 }
 
-/// A node as an event shows it.
+/// A node as an event contains it.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct StoredNode {
@@ -71,7 +71,7 @@ pub(super) fn read(json: &[u8]) -> Result<Tree, V2StoreError> {
     let corrupt = |error: witan_tree::CorruptTree| V2StoreError(error.to_string());
     let mut tree = Tree::at_index(index).map_err(corrupt)?;
     let children = read_inode(Vec::new(), root)?.1.unwrap_or(b"{}");
-    // Not by recursion: a file may be nested as deep as it likes.
+    // not by recursion: directories can nest to any depth
     let mut dirs = vec![(Vec::new(), children)];
     while let Some((dir, children)) = dirs.pop() {
         each_field(children, &mut |name, raw| {
@@ -97,7 +97,7 @@ pub(super) fn read(json: &[u8]) -> Result<Tree, V2StoreError> {
     Ok(tree)
 }
 
-/// Reads one node of the tree; the JSON of its children too, if it is a directory.
+/// Reads one node of the tree and, if it is a directory, the JSON of its children.
 fn read_inode(path: Vec<u8>, raw: &[u8]) -> Result<(ImportedNode, Option<&[u8]>), V2StoreError> {
     let mut node = ImportedNode { path: path.into(), ..ImportedNode::default() };
     let mut children = None;
@@ -119,7 +119,7 @@ fn read_inode(path: Vec<u8>, raw: &[u8]) -> Result<(ImportedNode, Option<&[u8]>)
     Ok((node, children))
 }
 
-/// Calls `visit` with the names and the values of an object's fields.
+/// Calls `visit` with the names and values of an object's fields.
 fn each_field<'a>(
     raw: &'a [u8],
     visit: &mut dyn FnMut(String, &'a [u8]) -> Result<(), V2StoreError>,
@@ -127,7 +127,7 @@ fn each_field<'a>(
     let mut scanner = Scanner::new(raw);
     let mut end = match scanner.token().map_err(V2StoreError)? {
         b'{' => scanner.peek().filter(|byte| *byte == b'}'),
-        _ => return Err(V2StoreError("it has no object where one belongs".into())),
+        _ => return Err(V2StoreError("expected an object".into())),
     };
     while end != Some(b'}') {
         scanner.peek();
@@ -141,7 +141,7 @@ fn each_field<'a>(
         visit(name, scanner.since(start))?;
         end = Some(scanner.token().map_err(V2StoreError)?);
         if !matches!(end, Some(b',' | b'}')) {
-            return Err(V2StoreError("an object does not go on".into()));
+            return Err(V2StoreError("unterminated object".into()));
         }
     }
     Ok(())
@@ -151,14 +151,13 @@ fn value<'a, T: Deserialize<'a>>(raw: &'a [u8]) -> Result<T, V2StoreError> {
     serde_json::from_slice(raw).map_err(|error| V2StoreError(error.to_string()))
 }
 
-/// Reads a time: Unix nanoseconds, `None` for Go's zero time.
+/// Parses a time to Unix nanoseconds; `None` for Go's zero time.
 fn time(text: &str) -> Result<Option<i64>, V2StoreError> {
     if text.starts_with("0001-") {
         return Ok(None);
     }
     let read = text::parse_time(text);
-    let read =
-        read.ok_or_else(|| V2StoreError(format!("\"{text}\" is no time of an expiration")))?;
+    let read = read.ok_or_else(|| V2StoreError(format!("\"{text}\" is not an expiration time")))?;
     Ok(Some(read))
 }
 
@@ -191,7 +190,7 @@ impl StoredNode {
     }
 }
 
-/// The counts of writes among those that the store holds.
+/// Returns the counts of writes.
 fn writes(stored: StoreStats) -> WriteCounts {
     WriteCounts {
         sets_success: stored.sets_success,

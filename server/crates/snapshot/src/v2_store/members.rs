@@ -1,5 +1,5 @@
-//! The members and the version of the cluster (`/0`). etcd 3.4 and later also have them in their key-value store; the index
-//! of v2 advances with each change.
+//! The members and the cluster version (`/0`). etcd 3.4 and later also have them in their key-value store, but v2's index
+//! advances with each change.
 
 use serde::{Deserialize, Serialize};
 use witan_machine::{
@@ -16,7 +16,7 @@ pub(super) const VERSION: &str = "/0/version";
 const RAFT_ATTRIBUTES: &str = "raftAttributes";
 const REMOVED: &str = "/0/removed_members";
 
-/// etcd's `RaftAttributes`: the attributes of a member that changes of the membership set.
+/// etcd's `RaftAttributes`: a member's attributes that membership changes set.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 struct RaftAttributes {
@@ -26,7 +26,7 @@ struct RaftAttributes {
     is_learner: bool,
 }
 
-/// etcd's `Attributes`: those that a member publishes about itself.
+/// etcd's `Attributes`: a member's attributes that it publishes itself.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Attributes {
@@ -36,7 +36,7 @@ struct Attributes {
     client_urls: Option<Vec<String>>,
 }
 
-/// Reads the attributes of a member.
+/// Parses the attributes of a member.
 pub(super) fn publish(id: u64, json: &[u8]) -> Result<PublishAttributes, V2StoreError> {
     let read: Attributes = serde_json::from_slice(json)
         .map_err(|error| V2StoreError(format!("attributes of member {id:x}: {error}")))?;
@@ -53,7 +53,7 @@ fn path_of(id: u64) -> String {
     format!("{MEMBERS}/{id:x}")
 }
 
-/// The value of a member's raft attributes.
+/// Returns the value of a member's raft attributes.
 fn raft_attributes(peer_urls: &[String], is_learner: bool) -> Vec<u8> {
     let peer_urls = Some(peer_urls.to_vec());
     let value = serde_json::to_vec(&RaftAttributes { peer_urls, is_learner });
@@ -61,12 +61,12 @@ fn raft_attributes(peer_urls: &[String], is_learner: bool) -> Vec<u8> {
 }
 
 impl V2Store {
-    /// Returns the members, the ids of removed ones and the version of the cluster. The id of the cluster is not in
-    /// the store and left at 0.
+    /// Returns the members, the ids of removed ones and the cluster version. The store does not contain the cluster id, which
+    /// is left at 0.
     pub fn members(&self) -> Result<MemberRegistry, V2StoreError> {
         let id_of = |text: &str| {
             let id = u64::from_str_radix(text, 16);
-            id.map_err(|_| V2StoreError(format!("\"{text}\" is no id of a member")))
+            id.map_err(|_| V2StoreError(format!("\"{text}\" is not a member id")))
         };
         let mut registry = MemberRegistry::default();
         for (path, value) in self.files(MEMBERS)? {
@@ -93,8 +93,8 @@ impl V2Store {
         Ok(registry)
     }
 
-    /// Executes a change of the configuration (an entry of raft); one of a member that is missing, there already or
-    /// removed does nothing.
+    /// Executes a configuration change (a raft entry). Does nothing if the member to change is missing, or the one to add
+    /// exists or was removed.
     pub fn change_members(&mut self, asked: &ChangeMembers) {
         if let Some(member) = &asked.add {
             self.add_member(member);
@@ -127,7 +127,7 @@ impl V2Store {
         }
     }
 
-    /// Executes a change of a member's peer URLs (an entry of raft); nothing if there is no such member.
+    /// Executes a change of a member's peer URLs (a raft entry). Does nothing if the member is missing.
     pub fn set_peer_urls(&mut self, asked: &UpdatePeerUrls) {
         self.update_member(asked.id, |known| {
             known.peer_urls = Some(asked.peer_urls.clone());
@@ -147,8 +147,8 @@ impl V2Store {
         }));
     }
 
-    /// Executes a request of v3 about a member's attributes (`ClusterMemberAttrSet`, since etcd 3.5); nothing if there
-    /// is no such member.
+    /// Executes v3's request for a member's attributes (`ClusterMemberAttrSet`, since etcd 3.5). Does nothing if the member is
+    /// missing.
     pub fn publish(&mut self, asked: &PublishAttributes) {
         if self.has_member(asked.id) {
             let attributes = Attributes {
@@ -165,7 +165,7 @@ impl V2Store {
         }
     }
 
-    /// Executes a request of v3 about the cluster's version (`ClusterVersionSet`, since etcd 3.5).
+    /// Executes v3's request for the cluster version (`ClusterVersionSet`, since etcd 3.5).
     pub fn set_cluster_version(&mut self, asked: &ClusterVersion) {
         let (path, value) = (VERSION.into(), asked.version.clone().into());
         self.write(TreeOperation::Set(Set { path, value, ..Set::default() }));

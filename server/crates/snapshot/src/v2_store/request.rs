@@ -1,4 +1,4 @@
-//! The requests of v2 in etcd's log, and what each of them does.
+//! The v2 requests in etcd's log, and what each of them does.
 
 use bytes::Bytes;
 use witan_etcd::RequestV2;
@@ -10,27 +10,26 @@ use super::{
     members::{self, VERSION},
 };
 
-/// 2000-01-01: a new node with an earlier expiration is permanent in etcd.
+/// 2000-01-01. In etcd, a new node with an earlier expiration is permanent.
 const EXPIRATION_MIN_NS: i64 = 946_684_800_000_000_000;
 
 /// A request of etcd's log, translated to our log.
 #[derive(Clone, Debug, PartialEq)]
 pub enum V2Change {
-    /// An operation on keys of users. One that removes expired nodes needs [`RequestV2::time`] as its stamp.
+    /// An operation on the users' keys. Removing expired nodes needs [`RequestV2::time`] as the stamp.
     Tree(TreeOperation),
-    /// A member's attributes.
+    /// The attributes of a member.
     Publish(PublishAttributes),
-    /// The version of the cluster.
+    /// The cluster version.
     ClusterVersion(ClusterVersion),
-    /// A change of users and roles of v2: the whole new contents of a node, which no single operation of ours
-    /// expresses. Only [`V2Store::apply`] executes it.
+    /// A change of v2's users and roles, as the whole new contents of a node. No single operation of ours expresses it; only
+    /// [`V2Store::apply`] executes it.
     Auth,
     /// A read, or a method that etcd does not know.
     Nothing,
 }
 
-/// Returns the command of our log that does what the request does; fails if the attributes of a member cannot be
-/// read.
+/// Returns the command of our log with the effect of the request; an error if a member's attributes are invalid.
 pub fn change(request: &RequestV2) -> Result<V2Change, V2StoreError> {
     let path = &request.path[..];
     if is_set(request) && path == VERSION.as_bytes() {
@@ -55,7 +54,7 @@ pub fn change(request: &RequestV2) -> Result<V2Change, V2StoreError> {
     Ok(operation(request, path).map_or(V2Change::Nothing, V2Change::Tree))
 }
 
-/// Returns the operation on the node at `path`, chosen as etcd does; `None` if the request writes nothing.
+/// Returns the operation on the node at `path`, chosen as in etcd; `None` if the request writes nothing.
 pub(super) fn operation(request: &RequestV2, path: Bytes) -> Option<TreeOperation> {
     let method = match request.method.as_str() {
         "PUT" => WriteMethod::Put,
@@ -82,13 +81,13 @@ pub(super) fn operation(request: &RequestV2, path: Bytes) -> Option<TreeOperatio
     Some(operation)
 }
 
-/// Whether the request sets a node without conditions.
+/// Returns whether the request sets a node unconditionally.
 fn is_set(request: &RequestV2) -> bool {
     let conditional = request.prev_index != 0 || !request.prev_value.is_empty();
     request.method == "PUT" && request.prev_exist.is_none() && !conditional
 }
 
-/// The id of the member whose attributes the request sets.
+/// Returns the id of the member whose attributes the request sets.
 fn published_member(request: &RequestV2) -> Option<u64> {
     let path = std::str::from_utf8(&request.path).ok()?;
     let id = path.strip_prefix(members::MEMBERS)?.strip_prefix('/')?;
@@ -99,7 +98,7 @@ fn published_member(request: &RequestV2) -> Option<u64> {
 }
 
 impl V2Store {
-    /// Whether the request sets the attributes of a member that is not there: etcd ignores it.
+    /// Returns whether the request sets the attributes of a missing member, which etcd ignores.
     pub(super) fn is_of_removed_member(&self, request: &RequestV2) -> bool {
         let id = published_member(request);
         id.is_some_and(|id| !self.has_member(id))

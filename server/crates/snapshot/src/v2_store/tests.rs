@@ -1,6 +1,6 @@
-//! A store, the log that led to it and the answers of the member: etcd 3.4.23 with `--enable-v2 --snapshot-count 10`.
-//! The files in `testdata/v2_store` are the data of its newest snapshot, the requests of its log up to there, and what
-//! clients got at that index.
+//! A store, the log that produced it, and the answers of the member: etcd 3.4.23 with `--enable-v2 --snapshot-count 10`. The
+//! files in `testdata/v2_store` are the data of its newest snapshot, the requests of its log up to there, and what clients got
+//! at that index.
 
 mod namespaces;
 
@@ -69,7 +69,7 @@ fn node_json(node: &Node) -> Value {
     shown
 }
 
-/// The event as v2 answers with it.
+/// Returns the event as v2 answers with it.
 fn event_json(event: &Event) -> Value {
     let action = match event.action {
         Action::Get => "get",
@@ -90,7 +90,7 @@ fn event_json(event: &Event) -> Value {
 
 type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// The tree as a checkpoint.
+/// Returns the tree as a checkpoint.
 fn records(tree: &Tree) -> Records {
     let mut found = Records::new();
     tree.changes(None, &mut |key, value| {
@@ -99,20 +99,20 @@ fn records(tree: &Tree) -> Records {
     found
 }
 
-/// The records of nodes.
+/// Returns the records of nodes.
 fn nodes(tree: &Tree) -> Records {
     let mut found = records(tree);
     found.retain(|key, _| key.starts_with(b"n"));
     found
 }
 
-/// The history.
+/// Returns the history.
 fn history(tree: &Tree) -> Vec<Event> {
     let events = tree.events_since(tree.index().saturating_sub(1000));
     events.unwrap().cloned().collect()
 }
 
-/// An event without remaining seconds, which depend on when a member has executed it.
+/// Removes remaining seconds from an event, because they depend on when a member executed it.
 fn timeless(mut event: Option<serde_json::Value>) -> Option<serde_json::Value> {
     for node in ["node", "prevNode"] {
         let node = event.as_mut().and_then(|event| event.get_mut(node));
@@ -137,7 +137,7 @@ fn reads_and_watches_are_answered_as_etcd_does() {
             get.path
         );
     }
-    // recursive watchers see hidden nodes in etcd's history, and in ours as little as live
+    // recursive watchers see hidden nodes in etcd's history; in ours they do not, as in live events
     let is_seen = |wait: &&Answer| {
         let key = wait
             .answer
@@ -155,7 +155,7 @@ fn reads_and_watches_are_answered_as_etcd_does() {
     }
     let watched = |answer: &Answer| answer.answer.is_some();
     assert!(answers.gets.iter().all(watched) && answers.watches.iter().any(watched));
-    // what expires goes on to expire
+    // expiring nodes still expire
     let next = keys
         .get(b"/long", false, 0)
         .unwrap()
@@ -181,7 +181,7 @@ fn reads_and_watches_are_answered_as_etcd_does() {
     assert_eq!(keys.counts(), counts);
 }
 
-/// Reads a request as it is in the file.
+/// Parses a request from the file.
 fn request(entry: &Value) -> RequestV2 {
     let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
     let is = |name: &str| entry[name].as_bool().unwrap_or_default();
