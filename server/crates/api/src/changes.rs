@@ -1,10 +1,10 @@
-//! The changes of a cluster as backups keep them: segments, which a restore applies after a snapshot.
+//! The changes of a cluster as stored in backups: segments, which a restore applies after a snapshot.
 //!
-//! Segments are a log. A generation is a run of consecutive revisions of one history: where revisions were compacted before they
-//! could be kept, or the cluster went back to an earlier revision, a new generation begins. A segment is a file
-//! `GENERATION-FIRST-NUMBER.events`: magic bytes, one message, and the SHA-256 of both. Its name follows from the segment before it,
-//! which it names by its digest, so that one name is one place in the log. Not here: who writes segments (`operator/backup`) and
-//! who applies them (the server's `offline`).
+//! Segments are a log. A generation is a run of consecutive revisions of one history. A new generation begins if revisions were
+//! compacted before they could be stored, or if the cluster went back to an earlier revision. A segment is a file
+//! `GENERATION-FIRST-NUMBER.events`: magic bytes, one message, and the SHA-256 of both. Its name follows from the previous
+//! segment, whose digest it contains, so each name is one position in the log. Not here: writing segments (`operator/backup`)
+//! and applying them (the server's `offline`).
 
 use std::fmt;
 
@@ -18,50 +18,50 @@ use crate::v3::mvccpb::Event;
 /// The first bytes of a segment of any version.
 const MAGIC: &[u8; 7] = b"WITANCH";
 
-/// The version of the format, in the byte behind [`MAGIC`].
+/// The version of the format, in the byte after [`MAGIC`].
 const VERSION: u8 = b'1';
 
 /// Bytes of a SHA-256.
 const DIGEST_BYTES: usize = 32;
 
-/// The last revision that a name may have: far beyond any cluster, and far enough from the end of 64 bits for sums.
+/// The highest revision in a name: far beyond any cluster, and small enough for sums.
 pub const REVISION_MAX: i64 = i64::MAX / 4;
 
-/// The last generation that a name may have, in milliseconds since 1970: the year 9999, the last one that has a date.
+/// The highest generation in a name, in milliseconds since 1970: the year 9999, the last one with a date.
 pub const GENERATION_MAX: i64 = 253_000_000_000_000;
 
-/// The last number that a name may have: one for each minute of a thousand years.
+/// The highest number in a name: one for each minute of a thousand years.
 const NUMBER_MAX: u32 = 1 << 29;
 
-/// Name of the file that says up to which revision the segments beside it are applied.
+/// Name of the file with the revision up to which the segments next to it are applied.
 pub const TARGET: &str = "target.json";
 
-/// The revision to which a restore goes, in the file [`TARGET`].
+/// The target revision of a restore, in the file [`TARGET`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// The last revision that the restored cluster has.
+    /// The last revision of the restored cluster.
     pub revision: i64,
-    /// Whether it has later ones, too, if the snapshot does.
+    /// Whether it can be later if the snapshot is.
     #[serde(default)]
     pub at_least: bool,
 }
 
-/// Consecutive revisions of a cluster; none if nothing was changed for a while.
+/// Consecutive revisions of a cluster; none if nothing changed for a while.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Segment {
     /// Id of the cluster.
     #[prost(uint64, tag = "1")]
     pub cluster_id: u64,
-    /// The changes in order. A revision is in one group.
+    /// The changes in order. Each revision is in one group.
     #[prost(message, repeated, tag = "2")]
     pub groups: Vec<ChangeGroup>,
-    /// The leases that keys got, as far as members told of them.
+    /// The known leases of the keys.
     #[prost(message, repeated, tag = "3")]
     pub leases: Vec<GrantedLease>,
-    /// The digest of the segment before; empty in the first one of a generation.
+    /// The digest of the previous segment; empty in the first one of a generation.
     #[prost(bytes = "bytes", tag = "4")]
     pub previous: Bytes,
-    /// All changes that were made until then are in this segment or before it, in milliseconds since 1970; 0 if it is not known.
+    /// All changes made before this time, in milliseconds since 1970, are in this or an earlier segment; 0 if unknown.
     #[prost(int64, tag = "5")]
     pub covered_ms: i64,
 }
@@ -69,10 +69,10 @@ pub struct Segment {
 /// The time for which a lease was granted.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct GrantedLease {
-    /// Its id.
+    /// Id of the lease.
     #[prost(sfixed64, tag = "1")]
     pub id: i64,
-    /// Seconds.
+    /// TTL in seconds.
     #[prost(int64, tag = "2")]
     pub ttl_s: i64,
 }
@@ -80,16 +80,16 @@ pub struct GrantedLease {
 /// Changes that were received at the same time.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ChangeGroup {
-    /// When they were received, in milliseconds since 1970. It never decreases within a generation.
+    /// When they were received, in milliseconds since 1970. Never decreases within a generation.
     #[prost(int64, tag = "1")]
     pub time_ms: i64,
-    /// The changes in the order of revisions, and as they were made within one.
+    /// The changes in the order of revisions, and within one in the order in which they were made.
     #[prost(message, repeated, tag = "2")]
     pub events: Vec<Event>,
 }
 
 impl ChangeGroup {
-    /// Returns the last revision; 0 of an empty group.
+    /// Returns the last revision; 0 for an empty group.
     pub fn last(&self) -> i64 {
         self.events.last().map_or(0, revision)
     }
@@ -100,25 +100,25 @@ pub fn revision(event: &Event) -> i64 {
     event.kv.as_ref().map_or(0, |pair| pair.mod_revision)
 }
 
-/// The place of a segment in the log, as its name says.
+/// The position of a segment in the log, which its name contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SegmentId {
-    /// The generation: when it was begun, in milliseconds since 1970.
+    /// When the generation began, in milliseconds since 1970.
     pub generation: i64,
-    /// The first revision that the segment may have.
+    /// The first revision that the segment can contain.
     pub first: i64,
-    /// The number of segments without changes before it that begin with the same revision.
+    /// The number of previous segments without changes that begin with the same revision.
     pub number: u32,
 }
 
 impl SegmentId {
-    /// Returns the name of the file; names are in the order of the log.
+    /// Returns the file name. Names sort in the order of the log.
     pub fn file_name(self) -> String {
         let Self { generation, first, number } = self;
         format!("{generation:015}-{first:020}-{number:06}.events")
     }
 
-    /// Parses the name of a file; `None` if it is none of ours.
+    /// Parses a file name; `None` if it is not a segment's.
     pub fn parse(name: &str) -> Option<Self> {
         let mut numbers = name.strip_suffix(".events")?.split('-');
         let mut next = || numbers.next()?.parse::<i64>().ok();
@@ -131,7 +131,7 @@ impl SegmentId {
         is_sound.then_some(id)
     }
 
-    /// Returns the last revision of the segment in this place; the one before it if it has none.
+    /// Returns the last revision of the segment at this position, or the revision before it if it has none.
     pub fn last(self, segment: &Segment) -> i64 {
         segment
             .groups
@@ -139,7 +139,7 @@ impl SegmentId {
             .map_or(self.first - 1, ChangeGroup::last)
     }
 
-    /// Returns the place behind the segment in this place.
+    /// Returns the position after the segment at this position.
     #[must_use]
     pub fn next(self, segment: &Segment) -> Self {
         match segment.groups.is_empty() {
@@ -149,22 +149,22 @@ impl SegmentId {
     }
 }
 
-/// Returns the generation to which a snapshot belongs that was begun at a time: the last one that had begun, else the first one.
-/// Whether it does is shown by the changes of its revision alone.
+/// Returns the probable generation of a snapshot that began at a time: the last one that had begun, else the first one. Only
+/// the changes of its revision can confirm that.
 pub fn generation_at(ids: &[SegmentId], time_ms: i64) -> Option<i64> {
     let generations = || ids.iter().map(|id| id.generation);
     let begun = generations().filter(|generation| *generation <= time_ms);
     begun.max().or_else(|| generations().min())
 }
 
-/// Why a file is not read as a segment.
+/// Why a file cannot be read as a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unreadable {
-    /// Another version of this program has written it.
+    /// Another version of this program wrote it.
     Foreign(char),
-    /// It is not what was written.
+    /// It is damaged.
     Broken(String),
-    /// Segments before it are not there, which had these revisions.
+    /// Earlier segments with these revisions are missing.
     Missing {
         /// The first one.
         first: i64,
@@ -178,22 +178,22 @@ impl fmt::Display for Unreadable {
         match self {
             Self::Foreign(version) => write!(
                 f,
-                "it has version {version:?} of its format: read it with the version of this program that has written it"
+                "it has version {version:?} of its format: read it with the version of this program that wrote it"
             ),
             Self::Broken(why) => write!(f, "it is broken: {why}"),
             Self::Missing { first, last } => write!(
                 f,
-                "the changes of the revisions {first} to {last} are missing: a segment before it is lost: restore to an \
+                "the changes of the revisions {first} to {last} are missing: an earlier segment is lost; restore to an \
                  earlier revision or begin from a later snapshot"
             ),
         }
     }
 }
 
-/// Reads the segments of a generation in their order, each of which must follow the one before it.
+/// Reads the segments of a generation in order, and checks that each follows the previous one.
 #[derive(Clone, Debug, Default)]
 pub struct LogReader {
-    /// The place of the next segment, and the digest of the one before.
+    /// The position of the next segment, and the digest of the previous one.
     next: Option<(SegmentId, Bytes)>,
 }
 
@@ -213,7 +213,7 @@ impl LogReader {
         if let Some((_, digest)) = &self.next
             && *digest != segment.previous
         {
-            let why = "it does not follow the segment that is stored before it".to_owned();
+            let why = "it does not follow the previous stored segment".to_owned();
             return Err(Unreadable::Broken(why));
         }
         self.next = Some((id.next(&segment), digest(bytes)));
@@ -221,7 +221,7 @@ impl LogReader {
     }
 }
 
-/// Returns the digest of an encoded segment, by which the next one names it.
+/// Returns the digest of an encoded segment, which the next one contains.
 pub fn digest(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(&bytes[bytes.len().saturating_sub(DIGEST_BYTES)..])
 }
@@ -239,7 +239,7 @@ pub fn encode(segment: &Segment) -> Vec<u8> {
     bytes
 }
 
-/// Decodes a segment, whose revisions must begin with that of its name and follow one another.
+/// Decodes a segment. Its revisions must begin with the one in its name and be consecutive.
 ///
 /// # Errors
 /// The fault.
@@ -257,21 +257,21 @@ pub fn decode(id: SegmentId, bytes: &[u8]) -> Result<Segment, Unreadable> {
         .len()
         .checked_sub(DIGEST_BYTES)
         .map(|length| bytes.split_at(length));
-    let (body, digest) = body.ok_or_else(|| broken("it is too short for a segment"))?;
+    let (body, digest) = body.ok_or_else(|| broken("it is too short"))?;
     if Sha256::digest(body).as_slice() != digest {
-        return Err(broken("it does not fit the digest at its end"));
+        return Err(broken("its contents do not match the digest at its end"));
     }
     let message = body.strip_prefix(MAGIC).and_then(|rest| rest.get(1..));
-    let message = message.ok_or_else(|| broken("it is no segment"))?;
+    let message = message.ok_or_else(|| broken("it is not a segment"))?;
     let segment = Segment::decode(message)
         .map_err(|error| Unreadable::Broken(format!("it cannot be decoded: {error}")))?;
     match follow_one_another(id.first - 1, &segment.groups) {
         true => Ok(segment),
-        false => Err(broken("its revisions do not follow one another")),
+        false => Err(broken("its revisions are not consecutive")),
     }
 }
 
-/// Whether the revisions of groups follow `last` one by one, and each is in one group.
+/// Returns whether the groups' revisions are consecutive from `last` on, and each one is in one group.
 fn follow_one_another(mut last: i64, groups: &[ChangeGroup]) -> bool {
     groups.iter().all(|group| {
         let begins = group.events.first();

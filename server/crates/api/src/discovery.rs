@@ -1,17 +1,17 @@
-//! The registry of discovery: where the members of a new cluster find each other. Keys and names
-//! are those of etcd's public service and of etcd's clients; the service is the server's.
+//! The discovery registry, where the members of a new cluster find each other. Keys and names are those of etcd's public
+//! service and etcd's clients. The server provides the service.
 
 /// Directory of all tokens in v2's tree.
 pub const REGISTRY: &str = "/_etcd/registry";
-/// Below a token: how many members the cluster begins with. Hidden, as all names with `_` are.
+/// Key below a token with the initial number of members. Hidden, like all names with a leading `_`.
 pub const SIZE: &str = "_config/size";
-/// Where tokens are made.
+/// Path that creates tokens.
 pub const NEW: &str = "/new";
 /// Hexadecimal digits of a token: 128 random bits.
 pub const TOKEN_DIGITS: usize = 32;
 
-/// The token with which a decoded and cleaned path begins, and what follows it: empty, or beginning with `/`.
-/// `None` if the first component is not a token.
+/// Splits a decoded and cleaned path into the token at its start and the rest, which is empty or begins with `/`. `None` if the
+/// first component is not a token.
 pub fn split_token(path: &[u8]) -> Option<(&str, &[u8])> {
     let (token, rest) = path.strip_prefix(b"/")?.split_at_checked(TOKEN_DIGITS)?;
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');

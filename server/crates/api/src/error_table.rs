@@ -1,4 +1,4 @@
-//! Error tables of v1 and v2: each row is a name, a number, an HTTP status and a text.
+//! The error tables of v1 and v2. Each row is a name, a code, an HTTP status and a text.
 
 macro_rules! error_table {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $message:literal;)*) => {
@@ -9,20 +9,20 @@ macro_rules! error_table {
         }
 
         impl ErrorCode {
-            /// All errors, in ascending order of their numbers.
+            /// All errors, in ascending order of their codes.
             pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$name),*];
 
-            /// Number of the error in the body.
+            /// Returns the error's code in the body.
             pub const fn code(self) -> u16 {
                 match self { $(ErrorCode::$name => $code),* }
             }
 
-            /// HTTP status of the response.
+            /// Returns the HTTP status of the response.
             pub const fn status(self) -> u16 {
                 match self { $(ErrorCode::$name => $status),* }
             }
 
-            /// Fixed text of the error.
+            /// Returns the fixed text of the error.
             pub const fn message(self) -> &'static str {
                 match self { $(ErrorCode::$name => $message),* }
             }

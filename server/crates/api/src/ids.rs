@@ -1,10 +1,10 @@
-//! Member and cluster ids as etcd computes them from the same flags, so that a cluster keeps its
-//! identity when it migrates to this server; and their text form.
+//! Member and cluster ids and their text form. They are computed like etcd's from the same flags, so that a cluster keeps its
+//! identity when it migrates to this server.
 
 use sha1::{Digest as _, Sha1};
 
-/// Computes the id of a member from its peer URLs and the cluster's token. For a member added at
-/// run time the token is empty, and `added_at` is the time in Unix seconds.
+/// Computes a member's id from its peer URLs and the cluster token. For a member added at run time, the token is empty and
+/// `added_at` is the time in Unix seconds.
 pub fn member_id<S: AsRef<str>>(peer_urls: &[S], token: &str, added_at: Option<i64>) -> u64 {
     let mut urls: Vec<&str> = peer_urls.iter().map(AsRef::as_ref).collect();
     urls.sort_unstable();
@@ -19,7 +19,7 @@ pub fn member_id<S: AsRef<str>>(peer_urls: &[S], token: &str, added_at: Option<i
     first_eight(sum)
 }
 
-/// Computes the id of a cluster from the ids of its first members, in any order.
+/// Computes a cluster's id from the ids of its initial members, in any order.
 pub fn cluster_id(members: &[u64]) -> u64 {
     first_eight(sum_of(members))
 }
@@ -41,12 +41,12 @@ fn sum_of(members: &[u64]) -> Sha1 {
     sum
 }
 
-/// Formats an id as responses contain it: lower-case hexadecimal without leading zeros.
+/// Formats an id as in responses: lower-case hexadecimal without leading zeros.
 pub fn hex(id: u64) -> String {
     format!("{id:x}")
 }
 
-/// The first eight bytes of a digest as a big-endian number.
+/// Returns the first eight bytes of a digest as a big-endian number.
 fn first_eight(sum: Sha1) -> u64 {
     let sum: [u8; 20] = sum.finalize().into();
     u64::from_be_bytes([

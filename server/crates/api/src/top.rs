@@ -1,5 +1,5 @@
-//! The page `/debug/top`: which prefixes and clients the requests and watchers of one member belong to. The member
-//! counts its requests while it is asked; it shows no values. etcd has no such page.
+//! The page `/debug/top`: the prefixes and clients of one member's requests and watchers. The member counts its requests while
+//! the page is requested. It shows no values. etcd has no such page.
 
 use std::{
     iter::Sum,
@@ -10,24 +10,24 @@ use serde::{Deserialize, Serialize};
 
 /// The path of the page.
 pub const PATH: &str = "/debug/top";
-/// Seconds for which requests are counted: fewer would show chance, more would keep others from asking.
+/// Allowed seconds of counting: fewer would show chance, and more would block other requests for the page.
 pub const SECONDS: RangeInclusive<u64> = 1..=30;
-/// The seconds of a request that does not name them.
+/// Seconds of counting if the request names none.
 pub const SECONDS_DEFAULT: u64 = 5;
 
 /// The page.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TopPage {
-    /// Seconds for which requests were counted.
+    /// Seconds of counting.
     pub seconds: f64,
-    /// Prefixes by client, those with the largest counts first.
+    /// Prefixes by client, largest counts first.
     pub rows: Vec<TopRow>,
     /// Counts of further prefixes, by client.
     pub others: Vec<TopOthers>,
 }
 
-/// The requests and watchers of a client below a prefix.
+/// A client's requests and watchers below a prefix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TopRow {
@@ -37,30 +37,30 @@ pub struct TopRow {
     pub prefix: String,
     /// An IPv4 address, or the first half of an IPv6 address.
     pub client: String,
-    /// Their counts.
+    /// The counts.
     #[serde(flatten)]
     pub counts: TopCounts,
 }
 
-/// The requests and watchers of a client below prefixes that have no row.
+/// A client's requests and watchers below prefixes without a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TopOthers {
     /// As in [`TopRow`]; `None` for further clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
-    /// Their counts.
+    /// The counts.
     #[serde(flatten)]
     pub counts: TopCounts,
 }
 
-/// A key space. v1 has that of v2.
+/// A key space. v1 shares v2's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeySpace {
-    /// The tree of v2.
+    /// The v2 tree.
     V2,
-    /// The keys of v3.
+    /// The v3 keys.
     V3,
 }
 
@@ -71,12 +71,12 @@ pub struct TopCounts {
     pub reads: u64,
     /// Operations that put or delete keys.
     pub writes: u64,
-    /// Watchers that are open.
+    /// Open watchers.
     pub watchers: u64,
 }
 
 impl TopCounts {
-    /// The measure by which rows are ordered, and kept.
+    /// Returns the measure by which rows are ordered and kept.
     pub fn total(self) -> u64 {
         self.reads + self.writes + self.watchers
     }

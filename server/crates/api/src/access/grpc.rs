@@ -1,10 +1,10 @@
-//! The table of calls: every gRPC method with the access that it requires and the paths of the JSON
-//! gateway that call it. The server derives from it its gRPC services, the dispatch of the gateway,
-//! the metrics of calls, the authorization and the OpenAPI document; clients are derived from it, too.
+//! The table of calls: every gRPC method with the access that it requires and the gateway paths that call it. The server
+//! derives its gRPC services, the gateway's dispatch, the metrics of calls, the authorization and the OpenAPI document from it;
+//! clients are derived, too.
 
 use super::Access::{self, OwnUser, Public, Root, V3Keys, V3Root, V3User};
 
-/// Kind of a gRPC method.
+/// The kind of a gRPC method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallType {
     /// One request message, one response message.
@@ -15,7 +15,7 @@ pub enum CallType {
     BidiStream,
 }
 
-/// A gRPC method and who may call it.
+/// A gRPC method and the access that it requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrpcRoute {
     /// `/package.Service/Method`.
@@ -24,16 +24,16 @@ pub struct GrpcRoute {
     pub call_type: CallType,
     /// Required access.
     pub access: Access,
-    /// Paths of the JSON gateway that call it, without the prefix `/v3`, `/v3beta` or `/v3alpha`.
+    /// Gateway paths that call it, without the prefix `/v3`, `/v3beta` or `/v3alpha`.
     pub paths: &'static [&'static str],
 }
 
 /// Passes the rows of the table to the macro `$apply`, by service, each with its package and its client:
 /// `"/METHOD" MODULE::VERB(REQUEST) -> RESPONSE, ACCESS, [PATHS OF THE GATEWAY];`
 ///
-/// `hot` are the most frequent unary calls; `large` are unary calls that may read much, and then
-/// hold a permit until the response is encoded. `waiting` are unary calls that may take long, which
-/// the gateway cancels when the client disconnects. `unary` are all others.
+/// `hot` are the most frequent unary calls. `large` are unary calls that can read much; they then hold a permit until the
+/// response is encoded. `waiting` are unary calls that can take long, which the gateway cancels when the client disconnects.
+/// `unary` are all others.
 #[macro_export]
 #[rustfmt::skip]
 macro_rules! calls {
@@ -84,7 +84,7 @@ macro_rules! calls {
             }
             etcdserverpb maintenance_client::MaintenanceClient {
                 unary {
-                    // listing alarms requires less than raising one; the call checks that itself
+                    // listing alarms needs less access than raising one; the call checks that itself
                     "/etcdserverpb.Maintenance/Alarm" maintenance::alarm(AlarmRequest) -> AlarmResponse, V3User, ["maintenance/alarm"];
                     "/etcdserverpb.Maintenance/Status" maintenance::status(StatusRequest) -> StatusResponse, V3User, ["maintenance/status"];
                     "/etcdserverpb.Maintenance/Defragment" maintenance::defragment(DefragmentRequest) -> DefragmentResponse, Root, ["maintenance/defragment"];
@@ -174,30 +174,30 @@ macro_rules! routes {
 
 calls!(routes);
 
-/// A row for a method that a library implements, open to everybody and without a gateway path.
+/// Returns the row of a method that a library implements, open to everybody and without a gateway path.
 const fn of_library(method: &'static str, call_type: CallType) -> GrpcRoute {
     GrpcRoute { method, call_type, access: Public, paths: &[] }
 }
 
 impl GrpcRoute {
-    /// The row of a method, named as in `/package.Service/Method`.
+    /// Returns the row of a method, named like `/package.Service/Method`.
     pub fn of(method: &str) -> Option<&'static Self> {
         GRPC.iter().find(|route| route.method == method)
     }
 
-    /// The row that a path of the gateway calls; the path has no version prefix.
+    /// Returns the row that a gateway path without version prefix calls.
     pub fn of_path(path: &str) -> Option<&'static Self> {
         GRPC.iter().find(|route| route.paths.contains(&path))
     }
 
-    /// Full name of the service, and name of the method.
+    /// Returns the full name of the service, and the name of the method.
     pub fn names(&self) -> (&'static str, &'static str) {
         let full = self.method.trim_start_matches('/');
         full.split_once('/').unwrap_or((full, ""))
     }
 }
 
-/// All paths of the gateway with the rows they call.
+/// Returns all gateway paths with the rows that they call.
 pub fn gateway_paths() -> impl Iterator<Item = (&'static str, &'static GrpcRoute)> {
     let of = |route: &'static GrpcRoute| route.paths.iter().map(move |path| (*path, route));
     GRPC.iter().flat_map(of)

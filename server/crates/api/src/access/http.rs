@@ -1,4 +1,4 @@
-//! All HTTP/1 paths except those of the gateway, with their methods.
+//! All HTTP/1 paths except the gateway's, with their methods.
 
 use super::Access::{self, Public, Root, V2Keys, V3User};
 use crate::{discovery, top};
@@ -8,23 +8,23 @@ use crate::{discovery, top};
 pub enum Resource {
     /// Keys, watches, members and counters of v1.
     V1,
-    /// One of v2.
+    /// A resource of v2.
     V2(V2Resource),
-    /// Versions, metrics, health checks, variables, who uses which keys.
+    /// Versions, metrics, health checks, variables, and `/debug/top`.
     Operations,
     /// The log level, which can be changed.
     LogLevel,
     /// The recordings of the flight recorder.
     FlightRecorder,
-    /// How far another cluster was followed, and the cut-over.
+    /// The progress of following another cluster, and the cut-over.
     Follow,
-    /// OpenAPI document of the gateway.
+    /// The gateway's OpenAPI document.
     OpenApi,
     /// Files of the console.
     Console,
-    /// Makes tokens of discovery.
+    /// Creates discovery tokens.
     NewToken,
-    /// A token of discovery with the members that have registered.
+    /// A discovery token with the members that have registered.
     Token,
 }
 
@@ -33,7 +33,7 @@ pub enum Resource {
 pub enum V2Resource {
     /// Keys of v2.
     Keys,
-    /// Members in v2's form.
+    /// Members in v2's format.
     Members,
     /// v2's users and roles, and whether its authentication is on.
     Auth,
@@ -41,31 +41,31 @@ pub enum V2Resource {
     Machines,
     /// Counters of the member.
     StatsSelf,
-    /// Statistics that the leader has of its followers.
+    /// The leader's statistics of its followers.
     StatsLeader,
     /// Counters of operations on v2's keys.
     StatsStore,
 }
 
-/// The paths that belong to a route.
+/// Which paths a route includes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathScope {
-    /// The path alone.
+    /// Only the path.
     One,
-    /// The path and all below it.
+    /// The path and everything below it.
     Tree,
-    /// Every token of discovery and all below it.
+    /// Every discovery token and everything below it.
     Token,
 }
 
-/// A path, and who may use it with which method.
+/// A path, and the access that each of its methods requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpRoute {
     /// Decoded and clean; `/<token>` for [`PathScope::Token`].
     pub path: &'static str,
-    /// The paths that belong to the route.
+    /// Which paths the route includes.
     pub scope: PathScope,
-    /// The resource of the route.
+    /// The resource that the paths select.
     pub resource: Resource,
     /// Methods with the access that each requires.
     pub methods: &'static [(&'static str, Access)],
@@ -76,7 +76,7 @@ const SHOWN_TO_USERS: &[(&str, Access)] = &[("GET", V3User)];
 const SHOWN: &[(&str, Access)] = &[("GET", Public)];
 const MANAGED: &[(&str, Access)] = &[("GET", Root), ("PUT", Root), ("DELETE", Root)];
 
-/// All routes; the first one that matches a path counts.
+/// All routes. The first one that matches a path wins.
 #[rustfmt::skip]
 pub const HTTP: &[HttpRoute] = &[
     tree("/v2/keys", Resource::V2(V2Resource::Keys), &[("GET", V2Keys), ("HEAD", V2Keys), ("PUT", V2Keys), ("POST", V2Keys), ("DELETE", V2Keys)]),
@@ -103,28 +103,28 @@ pub const HTTP: &[HttpRoute] = &[
     one("/health", Resource::Operations, SHOWN),
     tree("/livez", Resource::Operations, SHOWN),
     tree("/readyz", Resource::Operations, SHOWN),
-    // any method counts as GET, as in etcd
+    // as in etcd, any method counts as GET
     one("/metrics", Resource::Operations, &[("GET", Public), ("HEAD", Public), ("POST", Public), ("PUT", Public), ("DELETE", Public)]),
     // shows the command line and raft's state
     one("/debug/vars", Resource::Operations, &[("GET", Root)]),
-    // shows keys, names of users and addresses of members
+    // shows keys, user names and member addresses
     one("/debug/flight-recorder", Resource::FlightRecorder, &[("GET", Root)]),
-    // shows names of keys, and addresses of clients
+    // shows key names and client addresses
     one(top::PATH, Resource::Operations, &[("GET", Root)]),
     one("/config/local/log", Resource::LogLevel, &[("PUT", Root)]),
     one("/follow", Resource::Follow, &[("GET", Root)]),
     one("/follow/cut-over", Resource::Follow, &[("POST", Root)]),
     one("/follow/source-gone", Resource::Follow, &[("POST", Root)]),
     one("/openapi.json", Resource::OpenApi, &[("GET", Public), ("HEAD", Public)]),
-    // the same files for everybody: what the page shows it asks for as its user
+    // everybody gets the same files; the page requests its data as its user
     tree("/console", Resource::Console, &[("GET", Public), ("HEAD", Public)]),
-    // every method makes a token, as on the public service
+    // every method creates a token, as in the public service
     one(discovery::NEW, Resource::NewToken, &[("GET", Root), ("HEAD", Root), ("POST", Root), ("PUT", Root), ("DELETE", Root)]),
-    // the token itself is the proof: members that do not have a cluster yet have no user either
+    // knowing the token is enough: members without a cluster have no user
     HttpRoute { path: "/<token>", scope: PathScope::Token, resource: Resource::Token, methods: &[("GET", Public), ("HEAD", Public), ("PUT", Public), ("DELETE", Public)] },
 ];
 
-/// A route of this path alone.
+/// Returns a route for this path only.
 const fn one(
     path: &'static str,
     resource: Resource,
@@ -133,7 +133,7 @@ const fn one(
     HttpRoute { path, scope: PathScope::One, resource, methods }
 }
 
-/// A route of this path and all below it.
+/// Returns a route for this path and everything below it.
 const fn tree(
     path: &'static str,
     resource: Resource,
@@ -143,19 +143,19 @@ const fn tree(
 }
 
 impl HttpRoute {
-    /// The route of a decoded and cleaned path.
+    /// Returns the route of a decoded and cleaned path.
     pub fn of(path: &[u8]) -> Option<&'static Self> {
         HTTP.iter().find(|route| route.holds(path))
     }
 
-    /// Access that a method requires. A method that is not listed requires [`Access::Root`], so
-    /// that it is never open to everybody; the handler of the path refuses it.
+    /// Returns the access that a method requires. A method that is not listed requires [`Access::Root`], so that it is never
+    /// open to everybody; the path's handler refuses it.
     pub fn access(&self, method: &str) -> Access {
         let listed = self.methods.iter().find(|(known, _)| *known == method);
         listed.map_or(Root, |(_, access)| *access)
     }
 
-    /// Whether the path belongs to this route.
+    /// Returns whether the path belongs to this route.
     fn holds(&self, path: &[u8]) -> bool {
         let below = path.strip_prefix(self.path.as_bytes());
         match self.scope {

@@ -1,10 +1,10 @@
-//! The list of routes of all dialects, each with the access that it requires. The server routes and
-//! authorizes by it, `docs/reference/access.md` is printed from it, and an end-to-end test calls
-//! every route of a running member as every kind of caller. Not here: the handlers.
+//! The routes of all dialects, each with the access that it requires. The server routes and authorizes by this list,
+//! `docs/reference/access.md` is generated from it, and an end-to-end test calls every route of a running member as every kind
+//! of caller. Not here: the handlers.
 //!
-//! The rule: a resource is protected equally in all dialects. Keys require the authentication of
-//! their own key space. Administration requires the role root as soon as the authentication of
-//! either key space is on, because users, members, snapshots and alarms belong to both.
+//! The rule: a resource has the same protection in all dialects. Keys require the authentication of their own key space.
+//! Administration requires the root role if the authentication of either key space is on, because users, members, snapshots and
+//! alarms belong to both.
 //!
 //! Reading order: this file (the rule) → `http` → `grpc` → `page`.
 
@@ -17,24 +17,22 @@ pub use grpc::{CallType, GRPC, GrpcRoute, gateway_paths};
 pub use http::{HTTP, HttpRoute, PathScope, Resource, V2Resource};
 pub use page::markdown;
 
-/// Access that a route requires of its caller.
+/// The access that a route requires of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// Open to everybody: health, versions, schemas, authentication itself.
     Public,
-    /// A permission on the keys of v3, while v3's authentication is on.
+    /// A permission on v3 keys, while v3's authentication is on.
     V3Keys,
     /// Any user, while v3's authentication is on.
     V3User,
-    /// The role root, while v3's authentication is on: the call changes only the key space of v3.
+    /// The root role, while v3's authentication is on, for calls that change only v3's key space.
     V3Root,
-    /// A role with a pattern that covers the key, while v2's authentication is on. v1 has the same
-    /// keys.
+    /// A role with a pattern that covers the key, while v2's authentication is on. v1 has the same keys.
     V2Keys,
-    /// The user whom the request concerns, or the role root, while v2's or v3's authentication is
-    /// on.
+    /// The user that the request concerns, or the root role, while v2's or v3's authentication is on.
     OwnUser,
-    /// The role root, while v2's or v3's authentication is on.
+    /// The root role, while v2's or v3's authentication is on.
     Root,
 }
 
@@ -56,7 +54,7 @@ pub enum CallerKind {
     Invalid,
     /// A user without permissions.
     User,
-    /// A user with the role root.
+    /// A user with the root role.
     Root,
 }
 
@@ -72,7 +70,7 @@ impl Access {
         Self::Root,
     ];
 
-    /// Whether callers must authenticate while these authentications are on.
+    /// Returns whether callers must authenticate.
     pub fn is_asked(self, on: AuthSwitches) -> bool {
         match self {
             Self::Public => false,
@@ -82,7 +80,7 @@ impl Access {
         }
     }
 
-    /// Whether a caller of this kind is admitted, to a resource that does not belong to it.
+    /// Returns whether a caller of this kind is admitted to a resource of somebody else.
     pub fn admits(self, who: CallerKind, on: AuthSwitches) -> bool {
         if !self.is_asked(on) {
             return true;
@@ -94,7 +92,7 @@ impl Access {
         }
     }
 
-    /// Short name, for tests and tables.
+    /// Returns a short name for tests and tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Public => "everybody",
@@ -107,11 +105,10 @@ impl Access {
         }
     }
 
-    /// Who is admitted, and while which authentication is on: a phrase for the table in
-    /// `docs/reference/access.md`.
+    /// Describes who is admitted, and while which authentication is on, for the table in `docs/reference/access.md`.
     pub fn description(self) -> &'static str {
         match self {
-            Self::Public => "never asks who calls",
+            Self::Public => "everybody, without authentication",
             Self::V3Keys => "a user with a permission on the keys, while v3's authentication is on",
             Self::V3User => "any user, while v3's authentication is on",
             Self::V3Root => {
@@ -121,7 +118,7 @@ impl Access {
                 "a user, or the guest, with a pattern that covers the key, while v2's authentication is on"
             }
             Self::OwnUser => {
-                "the user that is asked about, or one with the role root, while the authentication \
+                "the user that the request concerns, or one with the role root, while the authentication \
                  of v2 or of v3 is on"
             }
             Self::Root => {

@@ -1,4 +1,4 @@
-//! `docs/reference/access.md`, printed from the list.
+//! `docs/reference/access.md`, generated from the list.
 
 use std::fmt::Write as _;
 
@@ -18,34 +18,33 @@ gateway and WebSockets take the token; every other path of HTTP/1 takes Basic au
 but keys of v2 and v1 takes the token, too. `Authenticate` gives tokens as soon as either authentication is
 on.
 
-`/debug/flight-recorder` has keys and names of users in clear, and values as hashes.
-`/debug/top` says which prefixes of keys are read, written and watched by which clients, never values; certificates
-prove no user there, as on any path of HTTP/1. `/follow` reports how far a cluster has followed another one.
-`/follow/cut-over` makes it take the place of the other cluster, and `/follow/source-gone` ends the checks of the other
-cluster.
+`/debug/flight-recorder` contains keys and user names in clear text, and values as hashes. `/debug/top` shows which
+clients read, write and watch which key prefixes, but never values; as on every HTTP/1 path, certificates do not
+authenticate users there. `/follow` reports how far a cluster has followed another one, `/follow/cut-over` replaces the
+other cluster, and `/follow/source-gone` ends the checks of the other cluster.
 
 `/<token>` is a token of discovery, 32 hexadecimal digits. It is a secret of 128 bits: anyone who knows it may
-register a member, because a member without a cluster has no user yet. To make a token requires root as soon
+register a member, because a member without a cluster has no user yet. Creating a token requires root as soon
 as either authentication is on.
 
 With `--enable-v2=false` every path below `/v2`, `/v1` and `/leader`, `/machines`, `/new` and `/<token>`
 is 404, with `--enable-v1=false` those of v1. Both are on by default: v1 shows the keys of v2 and requires the
 same access. `--enable-grpc-gateway=false` turns the gateway off. `/console` is 404 without `--enable-console`.
 
-This page is printed from `server/crates/api/src/access`, which the server routes and authorizes by.
+This page is generated from `server/crates/api/src/access`, by which the server routes and authorizes.
 `tests/e2e/tests/access` calls every row of a running member without credentials, with wrong ones, as a
 user without rights and as root, while no authentication, v2's, v3's and both are on.
 
 ";
 
-/// The text of `docs/reference/access.md`.
+/// Returns the text of `docs/reference/access.md`.
 pub fn markdown() -> String {
     let mut out = HEAD.to_owned();
-    out.push_str("| asks for | which is |\n|---|---|\n");
+    out.push_str("| access | meaning |\n|---|---|\n");
     for access in Access::ALL {
         row(&mut out, &[access.name(), access.description()]);
     }
-    out.push_str("\n## HTTP/1\n\n| path | method | asks for |\n|---|---|---|\n");
+    out.push_str("\n## HTTP/1\n\n| path | method | access |\n|---|---|---|\n");
     for route in HTTP {
         let path = match route.scope {
             PathScope::One => format!("`{}`", route.path),
@@ -66,8 +65,8 @@ pub fn markdown() -> String {
     out.push_str(
         "\n## gRPC, the gateway and its WebSockets\n\n\
          Paths of the gateway are below `/v3`, `/v3beta` and `/v3alpha`. `Alarm` lists for any user \
-         and asks for root to raise or lower one.\n\n\
-         | method | path | asks for |\n|---|---|---|\n",
+         and requires root to raise or lower one.\n\n\
+         | method | path | access |\n|---|---|---|\n",
     );
     for route in GRPC {
         let paths: Vec<String> = route.paths.iter().map(|path| format!("`{path}`")).collect();
@@ -85,7 +84,7 @@ fn row(out: &mut String, cells: &[&str]) {
 mod tests {
     use super::*;
 
-    /// After a change of the list: `UPDATE=1 cargo test -p witan-api access_page`.
+    /// Run `UPDATE=1 cargo test -p witan-api access_page` after changing the list.
     #[test]
     fn the_access_page_is_fresh() {
         let path = concat!(
@@ -98,7 +97,7 @@ mod tests {
         let page = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
             page == markdown(),
-            "docs/reference/access.md is not what the list says"
+            "docs/reference/access.md differs from the list"
         );
     }
 }

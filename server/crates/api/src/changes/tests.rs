@@ -1,4 +1,4 @@
-//! Segments are whole or refused, and follow one another without a hole.
+//! Segments are intact or refused, and follow each other without gaps.
 
 use super::*;
 use crate::v3::mvccpb::KeyValue;
@@ -45,7 +45,7 @@ fn names_are_in_the_order_of_the_log() {
         "1-2-3.events",
         "1000-9-0.events",
         &id(0, 2).file_name(),
-        // sums with it would wrap
+        // sums with it would overflow
         &id(i64::MAX, 0).file_name(),
         &id(3, u32::MAX).file_name(),
         &SegmentId { generation: i64::MAX, ..id(3, 0) }.file_name(),
@@ -87,7 +87,7 @@ fn a_segment_is_whole_or_refused() {
     }
 }
 
-/// A program that does not know a format must not take its files for damaged ones.
+/// A program that does not know a format must not report its files as damaged.
 #[test]
 fn another_version_is_not_broken() {
     let mut bytes = encode(&segment(&[&[4]]));
@@ -98,7 +98,7 @@ fn another_version_is_not_broken() {
     assert_eq!(decode(id(4, 0), &bytes), Err(Unreadable::Foreign('2')));
 }
 
-/// Encodes segments of a log, each of which names the one before it.
+/// Encodes the segments of a log, each with the digest of the previous one.
 fn log(segments: &[Segment]) -> Vec<(SegmentId, Vec<u8>)> {
     let (mut at, mut previous, mut log) = (id(4, 0), Bytes::new(), Vec::new());
     for segment in segments {
@@ -137,7 +137,7 @@ fn segments_follow_one_another() {
     }
 }
 
-/// Two processes, or two histories of a cluster, have had the same revisions.
+/// Two processes, or two histories of a cluster, can have the same revisions.
 #[test]
 fn a_segment_of_another_log_is_refused() {
     let mut mixed = log(&[segment(&[&[4, 5]]), segment(&[&[6]])]);

@@ -1,5 +1,5 @@
-//! The error table of v1: number, message and HTTP status, all frozen. The numbers are not v2's:
-//! 400 and 500 mean something else here.
+//! The error table of v1: code, message and HTTP status, all frozen. The codes differ from v2's: 400 and 500 have another
+//! meaning here.
 
 use crate::error_table::error_table;
 
@@ -16,7 +16,7 @@ error_table! {
     TtlNotNumber = 202, 400, "The given TTL in POST form is not a number";
     /// Cause: the request.
     IndexNotNumber = 203, 400, "The given index in POST form is not a number";
-    /// The cluster did not answer in time; a write may or may not have been made.
+    /// The cluster did not answer in time. A write may or may not have been executed.
     RaftInternal = 300, 500, "Raft Internal Error";
     /// There is no leader.
     LeaderElection = 301, 500, "During Leader Election";

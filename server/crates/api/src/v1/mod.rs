@@ -1,5 +1,4 @@
-//! The v1 dialect: JSON over HTTP as etcd 0.1 spoke it. Shapes, names and the error table live
-//! here; parsing and rendering do not (they are the server's).
+//! The v1 dialect: JSON over HTTP as in etcd 0.1. Here: shapes, names and the error table. The server parses and renders.
 //!
 //! Field order and omission rules are part of the contract: clients compare bytes.
 
@@ -10,7 +9,7 @@ pub mod stats;
 pub const KEYS: &str = "/v1/keys";
 /// Prefix of long polls.
 pub const WATCH: &str = "/v1/watch";
-/// Read-only directory of the key space with a file for each member, by name.
+/// Read-only directory of the key space with a file per member, by name.
 pub const MACHINE_RECORDS: &str = "/_etcd/machines";
-/// First components of keys that cannot be written.
+/// First components of keys that are read-only.
 pub const KEYWORDS: [&str; 2] = ["_etcd", "ephemeralNodes"];

@@ -20,10 +20,10 @@ pub struct V1SelfStats {
     pub send_append_request_cnt: u64,
 }
 
-/// The leader as one member sees it.
+/// The leader as a member sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct V1LeaderInfo {
-    /// Its name; empty when unknown.
+    /// Its name; empty if unknown.
     pub leader: String,
     /// How long it has been the leader, as a Go duration.
     pub uptime: String,
@@ -34,7 +34,7 @@ pub struct V1LeaderInfo {
 pub struct V1LeaderStats {
     /// Name of the answering member, which is the leader.
     pub leader: String,
-    /// Followers by name. Nothing is measured for them in this dialect.
+    /// Followers by name. This dialect measures nothing for them.
     pub followers: BTreeMap<String, ()>,
 }
 
@@ -42,12 +42,12 @@ pub struct V1LeaderStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct V1StoreStats {
-    /// Reads of this member since its process began, v2's included.
+    /// Reads of this member since its process began, including v2's.
     pub gets: u64,
-    /// Writes without a condition, v2's included.
+    /// Writes without a condition, including v2's.
     pub sets: u64,
-    /// Deletes, v2's included.
+    /// Deletes, including v2's.
     pub deletes: u64,
-    /// Writes with a condition, v2's included.
+    /// Writes with a condition, including v2's.
     pub test_and_sets: u64,
 }

@@ -1,4 +1,4 @@
-//! JSON of `/v2/auth`. The order of the fields is the order on the wire.
+//! JSON of `/v2/auth`. The fields have the order on the wire.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub const ROLES: &str = "/v2/auth/roles";
 
 /// The caller is not authenticated or lacks a permission (401).
 pub const INSUFFICIENT: &str = "Insufficient credentials";
-/// A name with a slash in it (400).
+/// The name contains a slash (400).
 pub const INVALID_PATH: &str = "Invalid path";
 /// The body is not valid JSON of a known form (400).
 pub const INVALID_JSON: &str = "Invalid JSON in request body.";
@@ -33,18 +33,18 @@ pub struct Enabled {
     pub enabled: bool,
 }
 
-/// Patterns of paths; `null` if none were ever given.
+/// Patterns of paths; `null` if none were ever set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Patterns {
-    /// Patterns of paths that may be read.
+    /// Patterns of readable paths.
     pub read: Option<Vec<String>>,
-    /// Patterns of paths that may be written.
+    /// Patterns of writable paths.
     pub write: Option<Vec<String>>,
 }
 
 impl Patterns {
-    /// Whether there is no pattern in either list.
+    /// Returns whether both lists are empty.
     pub fn is_empty(&self) -> bool {
         let empty = |list: &Option<Vec<String>>| list.as_ref().is_none_or(Vec::is_empty);
         empty(&self.read) && empty(&self.write)
@@ -69,7 +69,7 @@ pub struct Role {
     pub permissions: Permissions,
 }
 
-/// A role in a request: one to create, or a change.
+/// A role in a request, to create or change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RoleChange {
@@ -96,11 +96,11 @@ pub struct RoleList {
 pub struct User {
     /// Name.
     pub user: String,
-    /// Names of roles; `null` for a new user that was given none.
+    /// Names of roles; `null` for a new user without roles.
     pub roles: Option<Vec<String>>,
 }
 
-/// A user in a request: one to create, or a change.
+/// A user in a request, to create or change.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UserChange {
@@ -129,7 +129,7 @@ impl fmt::Debug for UserChange {
 pub struct UserShown {
     /// Name.
     pub user: String,
-    /// Roles of the user; left out if there are none.
+    /// Roles of the user; omitted if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<Role>,
 }

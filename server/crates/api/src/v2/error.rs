@@ -1,5 +1,5 @@
-//! The error table of `/v2/keys`: number, message and HTTP status. Clients switch on the number
-//! and print the message, so all three are frozen.
+//! The error table of `/v2/keys`: code, message and HTTP status. Clients switch on the code and print the message, so all three
+//! are frozen.
 
 use crate::error_table::error_table;
 
@@ -18,7 +18,7 @@ error_table! {
     RootReadOnly = 107, 400, "Root is read only";
     /// Cause: the path.
     DirNotEmpty = 108, 403, "Directory not empty";
-    /// Credentials are missing, wrong or not enough.
+    /// Credentials are missing, wrong or insufficient.
     Unauthorized = 110, 401, "The request requires user authentication";
     /// `prevValue` is given and empty.
     PrevValueRequired = 201, 400, "PrevValue is Required in POST form";
@@ -34,10 +34,10 @@ error_table! {
     RefreshValue = 211, 400, "Value provided on refresh";
     /// A refresh must carry a time to live.
     RefreshTtlRequired = 212, 400, "A TTL must be provided on refresh";
-    /// The cluster did not answer in time; a write may or may not have been made.
+    /// The cluster did not answer in time. A write may or may not have been executed.
     RaftInternal = 300, 500, "Raft Internal Error";
-    /// The quota is used up, or the disk is full; etcd has no such bound for v2. With a status of
-    /// 500, etcd's client would report that there is no leader.
+    /// The quota is used up or the disk is full; etcd has no such limit for v2. With status 500, etcd's client would report
+    /// that there is no leader.
     NoSpace = 302, 507, "Insufficient storage";
     /// The watch begins before the oldest event in the history.
     HistoryCleared = 401, 400, "The event in requested index is outdated and cleared";

@@ -1,4 +1,4 @@
-//! JSON of `/v2/members`. The order of the fields is the order on the wire.
+//! JSON of `/v2/members`. The fields have the order on the wire.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,14 +24,14 @@ pub struct Member {
     pub client_urls: Vec<String>,
 }
 
-/// Error body of everything that is not `/v2/keys`; no newline follows it.
+/// Error body of everything except `/v2/keys`, without a final newline.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorMessage {
     /// Text of the error.
     pub message: String,
 }
 
-/// Media type that a body must have.
+/// Required media type of a body.
 pub const MEDIA_TYPE: &str = "application/json";
 /// No leader is known (503).
 pub const NO_LEADER_TEXT: &str = "During election";

@@ -1,5 +1,5 @@
-//! The v2 dialect: JSON over HTTP as etcd spoke it from 2.2 to 3.5. Shapes, names and the error
-//! table live here; parsing, validation and rendering do not (they are the server's).
+//! The v2 dialect: JSON over HTTP as in etcd 2.2 to 3.5. Here: shapes, names and the error table. The server parses, validates
+//! and renders.
 //!
 //! Field order and omission rules are part of the contract: clients compare bytes.
 
@@ -13,8 +13,7 @@ pub const KEYS: &str = "/v2/keys";
 /// Prefix of the member list.
 pub const MEMBERS: &str = "/v2/members";
 
-/// Header: id of the cluster, lower hex without leading zeros. On every answer below
-/// [`KEYS`] and [`MEMBERS`].
+/// Header: cluster id in lower-case hexadecimal without leading zeros. On every answer below [`KEYS`] and [`MEMBERS`].
 pub const CLUSTER_ID_HEADER: &str = "x-etcd-cluster-id";
 /// Header: the store's index on reads and watches, the event's on writes, the error's on errors.
 pub const INDEX_HEADER: &str = "x-etcd-index";

@@ -1,4 +1,4 @@
-//! JSON of `/v2/stats/*`. The order of the fields is the order on the wire.
+//! JSON of `/v2/stats/*`. The fields have the order on the wire.
 
 use std::collections::BTreeMap;
 
@@ -20,27 +20,27 @@ pub struct SelfStats {
     pub leader_info: LeaderInfo,
     /// Append messages received.
     pub recv_append_request_cnt: u64,
-    /// Append messages received per second, over the recent past; left out when 0.
+    /// Recent append messages received per second; omitted if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub recv_pkg_rate: f64,
-    /// Bytes received per second, over the recent past; left out when 0.
+    /// Recent bytes received per second; omitted if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub recv_bandwidth_rate: f64,
     /// Append messages sent.
     pub send_append_request_cnt: u64,
-    /// Append messages sent per second, over the recent past; left out when 0.
+    /// Recent append messages sent per second; omitted if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub send_pkg_rate: f64,
-    /// Bytes sent per second, over the recent past; left out when 0.
+    /// Recent bytes sent per second; omitted if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub send_bandwidth_rate: f64,
 }
 
-/// The leader as one member sees it.
+/// The leader as a member sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LeaderInfo {
-    /// Member id, hex; empty when unknown.
+    /// Member id in hexadecimal; empty if unknown.
     pub leader: String,
     /// How long it has been the leader, as a Go duration.
     pub uptime: String,
@@ -48,7 +48,7 @@ pub struct LeaderInfo {
     pub start_time: String,
 }
 
-/// `/v2/stats/leader`, answered by the leader alone.
+/// `/v2/stats/leader`, which only the leader answers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LeaderStats {
     /// Id of the answering member, which is the leader, in hexadecimal.
@@ -57,7 +57,7 @@ pub struct LeaderStats {
     pub followers: BTreeMap<String, FollowerStats>,
 }
 
-/// One follower as the leader sees it.
+/// A follower as the leader sees it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FollowerStats {
     /// Round-trip times, in milliseconds.
@@ -66,7 +66,7 @@ pub struct FollowerStats {
     pub counts: CountsStats,
 }
 
-/// Round trips of append messages, milliseconds.
+/// Round trips of append messages in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LatencyStats {
@@ -91,7 +91,7 @@ pub struct CountsStats {
     pub success: u64,
 }
 
-/// `/v2/stats/store`, and the counts of a store in a snapshot, some of which an early one lacks.
+/// `/v2/stats/store`, and the counts of a store in a snapshot. Early snapshots lack some of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the names of etcd's JSON")]
@@ -115,7 +115,7 @@ pub struct StoreStats {
     pub watchers: u64,
 }
 
-/// Refusal of `/v2/stats/leader` by a member that does not lead (403).
+/// `/v2/stats/leader` of a member that is not the leader (403).
 pub const NOT_LEADER: &str = "not current leader";
 
 #[expect(

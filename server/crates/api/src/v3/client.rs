@@ -1,4 +1,5 @@
-//! Clients of the services, made from the table of calls: a method for each call. They work over any HTTP/2 that tonic takes.
+//! Clients of the services, generated from the table of calls with a method per call. They work over any HTTP/2 that tonic
+//! supports.
 
 use tonic::{
     IntoRequest, IntoStreamingRequest, Response, Status, Streaming,
@@ -13,7 +14,7 @@ use tonic_prost::ProstCodec;
 
 use super::generated::{etcdserverpb, v3electionpb, v3lockpb};
 
-/// Waits until the connection takes a call.
+/// Waits until the connection is ready for a call.
 async fn ready<T: GrpcService<Body>>(grpc: &mut Grpc<T>) -> Result<(), Status> {
     grpc.ready().await.map_err(|error| {
         let error: StdError = error.into();
@@ -21,10 +22,10 @@ async fn ready<T: GrpcService<Body>>(grpc: &mut Grpc<T>) -> Result<(), Status> {
     })
 }
 
-/// Makes the method of a row.
+/// Defines the method of a row.
 macro_rules! method {
     (bidi_stream $path:literal $verb:ident $request:path, $response:path) => {
-        /// Sends a stream of requests; the answers are a stream.
+        /// Sends a stream of requests and returns a stream of answers.
         pub async fn $verb(
             &mut self,
             requests: impl IntoStreamingRequest<Message = $request>,
@@ -38,7 +39,7 @@ macro_rules! method {
         }
     };
     (server_stream $path:literal $verb:ident $request:path, $response:path) => {
-        /// Sends a request; the answers are a stream.
+        /// Sends a request and returns a stream of answers.
         pub async fn $verb(
             &mut self,
             request: impl IntoRequest<$request>,
@@ -73,7 +74,7 @@ macro_rules! clients {
         pub mod $clients {
             use super::*;
 
-            /// The client of a service; clones share the connection.
+            /// The client of a service. Clones share the connection.
             #[derive(Clone, Debug)]
             pub struct $client<T>(Grpc<T>);
 
@@ -83,17 +84,17 @@ macro_rules! clients {
                 T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
                 <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
             {
-                /// Makes a client of a connection that knows its server.
+                /// Creates a client from a connection that knows its server.
                 pub fn new(connection: T) -> Self {
                     Self(Grpc::new(connection))
                 }
 
-                /// Makes a client of a connection to a server with this scheme and authority.
+                /// Creates a client from a connection to a server with this scheme and authority.
                 pub fn with_origin(connection: T, origin: Uri) -> Self {
                     Self(Grpc::with_origin(connection, origin))
                 }
 
-                /// Sets the largest message that is received, which is 4 MiB by default.
+                /// Sets the size limit of received messages, by default 4 MiB.
                 #[must_use]
                 pub fn max_decoding_message_size(self, bytes: usize) -> Self {
                     Self(self.0.max_decoding_message_size(bytes))

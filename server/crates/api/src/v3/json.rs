@@ -1,7 +1,7 @@
-//! The JSON mapping of protobuf on its way out, as the functions that the generated serde attributes name: original field
-//! names, zero fields left out, 64-bit integers as strings, bytes as padded standard base64, enums by name.
+//! Serializes protobuf messages as JSON, with the functions that the generated serde attributes name: original field names,
+//! zero fields omitted, 64-bit integers as strings, bytes as padded standard base64, enums by name.
 //!
-//! What does *not* live here: the way in. The gateway reads bodies as etcd does, by `shape`.
+//! Not here: deserialization. The gateway reads bodies like etcd, with `shape`.
 
 use std::{fmt, marker::PhantomData};
 
@@ -11,12 +11,12 @@ use serde::{Serialize, Serializer};
 
 use super::{authpb, etcdserverpb, mvccpb};
 
-/// Whether a field has its default value, so that it is left out.
+/// Returns whether a field has its default value, so that it is omitted.
 pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Serializes an integer of 64 bits as a string.
+/// Serializes a 64-bit integer as a string.
 pub fn integer<T: fmt::Display, S: Serializer>(
     value: &T,
     serializer: S,
@@ -29,14 +29,14 @@ pub fn bytes<S: Serializer>(value: &Bytes, serializer: S) -> Result<S::Ok, S::Er
     serializer.serialize_str(&STANDARD.encode(value))
 }
 
-/// Serializes a list of bytes, each as [`bytes()`] does.
+/// Serializes a list of bytes, each like [`bytes()`].
 pub fn bytes_list<S: Serializer>(value: &[Bytes], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(value.iter().map(|bytes| STANDARD.encode(bytes)))
 }
 
 /// An enum whose values have names in JSON.
 pub trait NamedEnum: Sized + TryFrom<i32> {
-    /// The value's name in the proto file.
+    /// Returns the value's name in the proto file.
     fn name(&self) -> &'static str;
 }
 
@@ -63,7 +63,7 @@ named! {
     etcdserverpb::watch_create_request::FilterType,
 }
 
-/// An enum value, written by name, or as its number if that has no name.
+/// An enum value, serialized by name, or by number if it has none.
 struct EnumValue<T>(i32, PhantomData<T>);
 
 impl<T: NamedEnum> Serialize for EnumValue<T> {
@@ -75,12 +75,12 @@ impl<T: NamedEnum> Serialize for EnumValue<T> {
     }
 }
 
-/// Serializes the value of an enum by name, or as its number if that has no name.
+/// Serializes an enum value by name, or by number if it has none.
 pub fn named<T: NamedEnum, S: Serializer>(value: &i32, serializer: S) -> Result<S::Ok, S::Error> {
     EnumValue::<T>(*value, PhantomData).serialize(serializer)
 }
 
-/// Serializes a list of enum values, each as [`named()`] does.
+/// Serializes a list of enum values, each like [`named()`].
 pub fn named_list<T: NamedEnum, S: Serializer>(
     values: &[i32],
     serializer: S,

@@ -1,11 +1,11 @@
-//! The v3 contract: messages (generated from `server/crates/api/proto`), clients of the services, and the JSON mapping of
-//! the gateway.
+//! The v3 contract: messages (generated from `server/crates/api/proto`), clients of the services, and the gateway's JSON
+//! mapping.
 
 mod client;
 pub mod json;
 pub mod shape;
 
-// The generator formats this code; its documentation is in the protos.
+// The generator formats this code, and the protos document it.
 #[rustfmt::skip]
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::too_many_lines, reason = "generated code")]
 #[path = "generated"]
@@ -20,7 +20,7 @@ mod generated {
 
 pub use generated::{authpb, mvccpb};
 
-/// The messages and clients of the services of keys, leases, watches, members, maintenance and users.
+/// Messages and clients of the services for keys, leases, watches, members, maintenance and users.
 pub mod etcdserverpb {
     pub use super::{
         client::{
@@ -30,17 +30,17 @@ pub mod etcdserverpb {
     };
 }
 
-/// The messages and the client of elections.
+/// Messages and client of elections.
 pub mod v3electionpb {
     pub use super::{client::election_client, generated::v3electionpb::*};
 }
 
-/// The messages and the client of locks.
+/// Messages and client of locks.
 pub mod v3lockpb {
     pub use super::{client::lock_client, generated::v3lockpb::*};
 }
 
-/// Bytes of a message that our clients receive: etcd's flags allow its members to send as large an event as they want.
+/// Size limit of messages that our clients receive. With etcd's flags, its members can send events of any size.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
 /// All services with their messages as an encoded `FileDescriptorSet`, for server reflection.

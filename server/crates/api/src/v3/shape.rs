@@ -1,5 +1,5 @@
-//! Tables for reading JSON into messages: names, numbers and kinds of fields, and their oneofs.
-//! They are generated from the protos; the gateway reads request bodies with them.
+//! Tables for parsing JSON into messages: names, numbers and kinds of fields, and their oneofs. They are generated from the
+//! protos; the gateway parses request bodies with them.
 
 /// A message's fields, in the order of the proto.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct MessageShape {
 pub struct FieldShape {
     /// Name in the proto.
     pub name: &'static str,
-    /// Name in lowerCamel.
+    /// Name in lowerCamelCase.
     pub json_name: &'static str,
     /// Number on the wire.
     pub number: u32,
