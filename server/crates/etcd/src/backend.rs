@@ -1,4 +1,4 @@
-//! Reads the metadata of the cluster from the backend, a bbolt file. Buckets and keys are those of etcd's `storage/schema`.
+//! Reads the cluster's metadata from the backend, a bbolt file. Buckets and keys are those of etcd's `storage/schema`.
 
 use std::{fs, path::PathBuf};
 
@@ -8,14 +8,14 @@ use witan_bolt::{BoltError, BoltFile};
 
 use super::{ConfState, EtcdError};
 
-/// The metadata of the cluster in the backend.
+/// The cluster's metadata in the backend.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BackendMeta {
-    /// The file: `db`, or the one that was received with the snapshot.
+    /// The file: `db`, or the one received with the snapshot.
     pub path: PathBuf,
-    /// Its length.
+    /// Its length in bytes.
     pub length: u64,
-    /// The last entry that it holds; 0 if there is none.
+    /// The last entry whose effect it contains; 0 if there is none.
     pub consistent_index: u64,
     /// The term of that entry; 0 in 3.4.
     pub term: u64,
@@ -25,7 +25,7 @@ pub struct BackendMeta {
     pub removed: Vec<u64>,
     /// The cluster version.
     pub cluster_version: Option<String>,
-    /// A downgrade that was asked for; since 3.5.
+    /// A requested downgrade; since 3.5.
     pub downgrade: Option<Downgrade>,
     /// The version of the layout; since 3.6.
     pub storage_version: Option<String>,
@@ -33,11 +33,11 @@ pub struct BackendMeta {
     pub conf_state: Option<ConfState>,
 }
 
-/// The context of a change of one member.
+/// The context of a single-member change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct MemberContext {
-    /// The member as it becomes.
+    /// The member after the change.
     #[serde(flatten)]
     pub member: Member,
     /// Whether a learner becomes a voter.
@@ -45,7 +45,7 @@ pub struct MemberContext {
 }
 
 impl MemberContext {
-    /// Reads the context of a [`crate::ConfChange`]; `None` if it is not the JSON of a member.
+    /// Parses the context of a [`crate::ConfChange`]; `None` if it is not a member's JSON.
     pub fn parse(context: &[u8]) -> Option<Self> {
         serde_json::from_slice(context).ok()
     }
@@ -55,15 +55,15 @@ impl MemberContext {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Downgrade {
-    /// Where it leads.
+    /// The target version.
     #[serde(rename = "target-version")]
     pub target_version: String,
-    /// Whether it is on its way.
+    /// Whether it is in progress.
     pub enabled: bool,
 }
 
 impl BackendMeta {
-    /// Reads the file.
+    /// Reads the metadata from a backend.
     pub(crate) fn read(path: PathBuf) -> Result<Self, EtcdError> {
         let length = fs::metadata(&path)
             .map_err(|error| EtcdError::io(&path, error))?
@@ -75,8 +75,8 @@ impl BackendMeta {
         }
     }
 
-    /// Reads the members, the raft position and the versions from the file at `path` into the empty fields; `path`
-    /// and `length` are set before. An error if the file, or a record that is read, is damaged.
+    /// Reads members, raft position and versions from the file at `path` into the empty fields. An error if the file, or a
+    /// record that is read, is damaged.
     fn fill(&mut self) -> Result<(), BoltError> {
         let file = BoltFile::open(&self.path, self.length)?;
         for (name, bucket) in file.buckets()? {
@@ -93,7 +93,7 @@ impl BackendMeta {
         Ok(())
     }
 
-    /// Takes a record of a bucket; keys of a later release are passed over.
+    /// Processes a record of a bucket. Ignores keys of later releases.
     fn take(&mut self, bucket: &[u8], key: &[u8], value: &[u8]) -> Result<(), String> {
         match (bucket, key) {
             (b"meta", b"consistent_index") => self.consistent_index = number(value)?,
@@ -120,7 +120,7 @@ fn number(value: &[u8]) -> Result<u64, String> {
     let bytes = value.try_into();
     bytes
         .map(u64::from_be_bytes)
-        .map_err(|_| "it is no number of 8 bytes".into())
+        .map_err(|_| "it is not an 8-byte number".into())
 }
 
 fn text(value: &[u8]) -> Result<String, String> {
@@ -131,7 +131,7 @@ fn json<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
     serde_json::from_slice(value).map_err(|error| error.to_string())
 }
 
-/// A member's id, which keys hold as hexadecimal text.
+/// Parses a member id from a key in hexadecimal text.
 fn member_id(key: &[u8]) -> Result<u64, String> {
-    u64::from_str_radix(&text(key)?, 16).map_err(|_| "it is no member's id".into())
+    u64::from_str_radix(&text(key)?, 16).map_err(|_| "it is not a member id".into())
 }

@@ -1,7 +1,7 @@
-//! Creates the data directory of the only member of a cluster, from which etcd 3.6 and later start: a backend, raft's
-//! snapshot at its entry, and a log that begins there.
+//! Creates the data directory of a single-member cluster, from which etcd 3.6 and later start: a backend, raft's snapshot at
+//! its entry, and a log that begins there.
 //!
-//! The directory is made beside its final path and renamed when it is complete and durable: a failure or a crash leaves
+//! The directory is created next to its final path and renamed when it is complete and durable, so a failure or crash leaves
 //! nothing at that path.
 
 use std::{
@@ -21,28 +21,29 @@ use super::{
     raft_messages::{SnapFile, SnapMessage, SnapMetadata, WalMetadata, WalSnapshot},
 };
 
-/// etcd warns of a data directory that others may read.
+/// etcd warns of a data directory that others can read.
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// The events that etcd's store of v2 keeps; its file has a place for each.
+/// The number of events that etcd's v2 store keeps; its file has a slot for each.
 const V2_EVENTS: usize = 1000;
 
-/// Contents of a new data directory beside its backend.
+/// The contents of a new data directory besides its backend.
 #[derive(Clone, Debug)]
 pub struct NewDirectory {
-    /// Its member, the only one of its cluster.
+    /// The only member of the cluster.
     pub member: Member,
-    /// The cluster.
+    /// Id of the cluster.
     pub cluster_id: u64,
-    /// The last entry whose effect is in the backend; the backend's consistent index.
+    /// The last entry whose effect is in the backend, the backend's consistent index.
     pub index: u64,
     /// The term of that entry.
     pub term: u64,
 }
 
-/// Creates etcd's data directory `dir`, durable on return; the caller has checked that nothing has this path. It is
-/// made beside `dir` and renamed at the end: an error before that removes it, if it can. `backend` writes `member/snap/db`.
+/// Creates etcd's data directory `dir`, durable on return. The caller has checked that the path does not exist. The directory
+/// is built next to `dir` and renamed at the end; an error before that removes it if possible. `backend` writes
+/// `member/snap/db`.
 pub fn create(
     dir: &Path,
     new: &NewDirectory,
@@ -50,11 +51,11 @@ pub fn create(
 ) -> io::Result<()> {
     let name = dir
         .file_name()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no last part"))?;
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no file name"))?;
     let mut staged = name.to_owned();
     staged.push(format!(".exporting-{}", process::id()));
     let staged = dir.with_file_name(staged);
-    // fails if it is somebody's
+    // fails if the directory exists
     let begun = DirBuilder::new().mode(DIR_MODE).create(&staged);
     begun
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", staged.display())))?;
@@ -63,13 +64,13 @@ pub fn create(
         sync(parent(dir))
     });
     if made.is_err() {
-        // the error says more than a leftover whose name tells its origin
+        // ignore failures: the original error matters more, and the leftover's name tells its origin
         let _ = fs::remove_dir_all(&staged);
     }
     made
 }
 
-/// The folder that contains `dir`.
+/// Returns the directory that contains `dir`.
 pub fn parent(dir: &Path) -> &Path {
     dir.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -100,7 +101,7 @@ fn fill(
         .try_for_each(sync)
 }
 
-/// Creates a durable file with what `write` writes.
+/// Creates a durable file with the contents that `write` writes.
 fn file(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -111,7 +112,7 @@ fn file(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Res
     file.sync_all()
 }
 
-/// Makes the names in a folder durable.
+/// Makes the directory entries of a directory durable.
 fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
@@ -120,7 +121,7 @@ fn configuration(new: &NewDirectory) -> ConfState {
     ConfState { voters: vec![new.member.id], ..ConfState::default() }
 }
 
-/// The only segment of the log: it refers to the snapshot, and has no entry.
+/// Encodes the only segment of the log, which refers to the snapshot and has no entry.
 fn log(new: &NewDirectory) -> Vec<u8> {
     let (member_id, index, term) = (new.member.id, new.index, new.term);
     let metadata = WalMetadata { member_id, cluster_id: new.cluster_id };
@@ -132,7 +133,7 @@ fn log(new: &NewDirectory) -> Vec<u8> {
     segment.bytes().to_vec()
 }
 
-/// The file of raft's snapshot.
+/// Encodes the file of raft's snapshot.
 fn snapshot(new: &NewDirectory) -> Vec<u8> {
     let metadata = SnapMetadata {
         conf_state: Some(configuration(new)),
@@ -147,8 +148,8 @@ fn snapshot(new: &NewDirectory) -> Vec<u8> {
     SnapFile { crc: crc32c::crc32c(&data), data: data.into() }.encode_to_vec()
 }
 
-/// etcd's JSON of a store of v2 without keys. It has the member: etcd 3.6 starts from the members in the backend, and ends
-/// when it changes one that it does not find here, too.
+/// Builds the JSON of a v2 store without keys. It contains the member: etcd 3.6 starts with the members in the backend, but
+/// exits when it changes a member that is missing here.
 fn v2_store(member: &Member) -> Value {
     let folder = |path: &str, children: Value| node(path, String::new(), children);
     let file = |path: &str, value: Value| node(path, value.to_string(), Value::Null);
@@ -180,7 +181,7 @@ fn v2_store(member: &Member) -> Value {
     })
 }
 
-/// A node of the store; its value is a text.
+/// Builds a node of the store. Its value is a text.
 fn node(path: &str, value: String, children: Value) -> Value {
     json!({
         "Path": path,

@@ -26,19 +26,19 @@ pub struct LogEntry {
 /// The decoded data of an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EntryPayload {
-    /// Nothing: the first entry of a leader.
+    /// No data: the first entry of a leader.
     Empty,
-    /// A request of v3, about the cluster version or about a member.
+    /// A v3 request, or one about the cluster version or a member.
     Request(Box<InternalRaftRequest>),
-    /// A request of v2.
+    /// A v2 request.
     RequestV2(Box<RequestV2>),
-    /// A change of one member.
+    /// A single-member change.
     ConfChange(ConfChange),
     /// A change of several members.
     ConfChangeV2,
 }
 
-/// Decodes an entry; its values are slices of the segment.
+/// Decodes an entry. Its values are slices of the segment.
 pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
     let RaftEntry { kind, term, index, data } = entry;
     let refused = |what: String| EtcdError::Entry { index, what };
@@ -61,8 +61,8 @@ pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
     Ok(LogEntry { index, term, payload })
 }
 
-/// Decodes the data of a normal entry: an `InternalRaftRequest`, or a `Request` of v2. A `Request` never decodes as an
-/// `InternalRaftRequest`: it always has field 5 as a boolean, which is a message in an `InternalRaftRequest`.
+/// Decodes the data of a normal entry: an `InternalRaftRequest`, or a v2 `Request`. A `Request` never decodes as an
+/// `InternalRaftRequest`, because its mandatory boolean field 5 is a message there.
 fn decode_request(data: Bytes) -> Result<EntryPayload, String> {
     let Ok(mut request) = InternalRaftRequest::decode(data.clone()) else {
         let request = RequestV2::decode(data)
@@ -75,17 +75,17 @@ fn decode_request(data: Bytes) -> Result<EntryPayload, String> {
     let tags = tags(data).map_err(|error| error.to_string())?;
     if let Some(tag) = tags.iter().find(|tag| !raft_internal::is_known(**tag)) {
         return Err(format!(
-            "it holds a request of a kind that this release does not know (field {tag})"
+            "it contains a request of a kind that this release does not know (field {tag})"
         ));
     }
     let envelope = [raft_internal::ID_TAG, raft_internal::HEADER_TAG];
     if tags.iter().all(|tag| envelope.contains(tag)) {
-        return Err("it holds no request".into());
+        return Err("it contains no request".into());
     }
     Ok(EntryPayload::Request(Box::new(request)))
 }
 
-/// Returns the tags of the fields of a message.
+/// Returns the field tags of a message.
 fn tags(mut data: Bytes) -> Result<Vec<u32>, DecodeError> {
     let mut tags = Vec::new();
     while data.has_remaining() {

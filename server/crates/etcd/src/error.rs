@@ -1,4 +1,4 @@
-//! Why a data directory cannot be read.
+//! Errors of reading a data directory.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use witan_bolt::BoltError;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum EtcdError {
-    /// The folder is not a data directory, or is one of etcd 2.
+    /// The directory is not a data directory, or is one of etcd 2.
     #[error(
         "{}: there is no such file, so this is not the data directory of a member of etcd 3.4 to 3.7; it is the folder \
          that etcd gets as --data-dir, which contains the folder \"member\"",
@@ -45,7 +45,7 @@ pub enum EtcdError {
         path.display()
     )]
     Log {
-        /// Its folder.
+        /// The log's directory.
         path: PathBuf,
         what: String,
     },
@@ -63,7 +63,7 @@ pub enum EtcdError {
         path: PathBuf,
         index: u64,
         snapshot: u64,
-        /// The backend that would belong to it.
+        /// The backend that would belong to the snapshot.
         received: PathBuf,
     },
     #[error("{}: {error}", path.display())]
@@ -75,7 +75,7 @@ pub enum EtcdError {
 }
 
 impl EtcdError {
-    /// The error of a file that cannot be read.
+    /// Creates the error for a file that cannot be read.
     pub(crate) fn io(path: &Path, error: io::Error) -> Self {
         Self::Io { path: path.into(), error }
     }

@@ -1,8 +1,8 @@
-//! Reads the data directory of a member of etcd 3.4 to 3.7, which it never changes: the write-ahead log, the newest
-//! snapshot of raft, and what the backend says about the cluster. Creates one for etcd 3.6 and later.
+//! Reads the data directory of a member of etcd 3.4 to 3.7 without changing it: the write-ahead log, raft's newest snapshot,
+//! and the cluster's metadata in the backend. Also creates a directory for etcd 3.6 and later.
 //!
-//! Reading order: `raft_messages` (what is stored) → `wal` → `snap` → `entry` → `backend`; `create`. Not here: the keys,
-//! leases and users in the backend (`server/crates/snapshot`), and what entries do to a state.
+//! Reading order: `raft_messages` (the stored messages) → `wal` → `snap` → `entry` → `backend`; `create`. Not here: the
+//! backend's keys, leases and users (`server/crates/snapshot`), and the effect of entries on a state.
 
 mod backend;
 mod create;
@@ -28,44 +28,44 @@ pub use raft_internal::{InternalRaftRequest, RequestV2};
 pub use raft_messages::{ConfChange, ConfChangeKind, ConfState, HardState};
 pub use wal::encode::SegmentEncoder;
 
-/// The contents of the data directory of a stopped member.
+/// The contents of a stopped member's data directory.
 #[derive(Debug)]
 pub struct EtcdDirectory {
-    /// The member.
+    /// Id of the member.
     pub member_id: u64,
-    /// Its cluster.
+    /// Id of its cluster.
     pub cluster_id: u64,
-    /// Raft's durable state. Entries after its commit index may still be replaced.
+    /// Raft's durable state. Entries after its commit index can still be replaced.
     pub hard_state: HardState,
     /// The newest snapshot that the log refers to and whose file is intact.
     pub snapshot: Option<RaftSnapshot>,
-    /// All entries after the snapshot, without gaps, and without those that were replaced.
+    /// All entries after the snapshot, without gaps and without replaced ones.
     pub entries: Vec<LogEntry>,
-    /// Bytes at the end of the log that were not written completely, and are left out.
+    /// Bytes of an incomplete write at the end of the log, which are ignored.
     pub torn_bytes: u64,
     /// The metadata in the backend.
     pub backend: BackendMeta,
-    /// The folder of the log.
+    /// The log's directory.
     pub wal_dir: PathBuf,
-    /// Until it is dropped, an etcd that is started on the directory waits.
+    /// Blocks the start of an etcd on the directory until it is dropped.
     _lock: File,
 }
 
 /// Raft's snapshot: the v2 store at an entry of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RaftSnapshot {
-    /// The last entry that is in it.
+    /// The last entry that it contains.
     pub index: u64,
     /// The term of that entry.
     pub term: u64,
     /// The voters and learners at that entry.
     pub conf_state: ConfState,
-    /// The v2 store as JSON; may be empty or hold members alone.
+    /// The v2 store as JSON; can be empty or contain only members.
     pub data: Bytes,
 }
 
-/// Reads the data directory `dir`; `wal_dir` is what etcd was given as `--wal-dir`, if anything. No etcd may run on it,
-/// now or while [`BackendMeta::path`] is read: the result holds etcd's lock.
+/// Reads the data directory `dir`; `wal_dir` is etcd's `--wal-dir`, if it was given. No etcd can run on it, now or while
+/// [`BackendMeta::path`] is read: the result holds etcd's lock.
 pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdError> {
     let member = dir.join("member");
     let snap_dir = member.join("snap");
@@ -104,7 +104,7 @@ pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdErr
     })
 }
 
-/// Locks the backend, as a running etcd does from its start to its end; one that is started now waits.
+/// Locks the backend like a running etcd. An etcd that is started now waits.
 fn lock(db: &Path) -> Result<File, EtcdError> {
     let file = File::open(db).map_err(|error| EtcdError::io(db, error))?;
     match file.try_lock_shared() {
@@ -114,8 +114,8 @@ fn lock(db: &Path) -> Result<File, EtcdError> {
     }
 }
 
-/// The backend that belongs to a snapshot of raft. A member that was stopped while it took over its leader's state has
-/// the new backend still in a file of its own.
+/// Returns the backend that belongs to a raft snapshot. If a member was stopped while it installed its leader's state, the new
+/// backend is still in a separate file.
 fn backend_path(snap_dir: &Path, db: PathBuf, snapshot: u64) -> Result<PathBuf, EtcdError> {
     let index = BackendMeta::read(db.clone())?.consistent_index;
     if snapshot <= index {

@@ -25,7 +25,8 @@ pub struct RequestHeader {
     pub auth_revision: u64,
 }
 
-/// A request of v3. One of the fields after `id` is set, or a question has come through the log, of which most are not read.
+/// A v3 request. One of the fields after `id` is set, or the entry is a query that went through the log, most of which are not
+/// decoded.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct InternalRaftRequest {
     #[prost(message, optional, tag = "100")]
@@ -85,11 +86,11 @@ pub struct InternalRaftRequest {
     pub downgrade_info_set: Option<DowngradeInfoSetRequest>,
 }
 
-/// The tags of the fields of an `InternalRaftRequest` that are not requests: `id` and the header.
+/// Tags of the fields of an `InternalRaftRequest` that are not requests: `id` and the header.
 pub(crate) const ID_TAG: u32 = 1;
 pub(crate) const HEADER_TAG: u32 = 100;
 
-/// Whether etcd's `InternalRaftRequest` has a field of this tag.
+/// Returns whether etcd's `InternalRaftRequest` has a field with this tag.
 pub(crate) fn is_known(tag: u32) -> bool {
     let ranges = [1..=11, 100..=100, 1000..=1000, 1011..=1013, 1100..=1107];
     let newer = [1200..=1204, 1300..=1302, 9900..=9900];
@@ -104,10 +105,10 @@ pub(crate) fn is_known(tag: u32) -> bool {
 pub struct InternalAuthenticateRequest {
     #[prost(string, tag = "1")]
     pub name: String,
-    /// The password, emptied before it is proposed.
+    /// The password, cleared before it is proposed.
     #[prost(string, tag = "2")]
     pub password: String,
-    /// The token that the member made.
+    /// The token that the member created.
     #[prost(string, tag = "3")]
     pub simple_token: String,
 }
@@ -142,16 +143,15 @@ pub struct MemberAttributes {
 /// Begins or ends a downgrade; since 3.5.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct DowngradeInfoSetRequest {
-    /// Whether one is on its way.
+    /// Whether a downgrade is in progress.
     #[prost(bool, tag = "1")]
     pub enabled: bool,
-    /// The version that it leads to.
+    /// The target version.
     #[prost(string, tag = "2")]
     pub version: String,
 }
 
-/// A request of v2, and in 3.4 also of a member about itself and the cluster version. etcd does not check that texts
-/// are UTF-8.
+/// A v2 request, in 3.4 also one about a member's attributes and the cluster version. etcd does not check that texts are UTF-8.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RequestV2 {
     /// Identifies the request at the member that proposed it.
@@ -160,21 +160,21 @@ pub struct RequestV2 {
     /// GET, PUT, POST, DELETE, QGET or SYNC.
     #[prost(string, tag = "2")]
     pub method: String,
-    /// Path in the v2 store, with its namespace: `/1/...` for keys, `/0/...` for members and the version.
+    /// Path in the v2 store with its namespace: `/1/...` for keys, `/0/...` for members and the version.
     #[prost(bytes = "bytes", tag = "3")]
     pub path: Bytes,
     #[prost(bytes = "bytes", tag = "4")]
     pub val: Bytes,
-    /// Whether it is about a directory.
+    /// Whether the node is a directory.
     #[prost(bool, tag = "5")]
     pub dir: bool,
-    /// The value that must be there.
+    /// The required previous value.
     #[prost(bytes = "bytes", tag = "6")]
     pub prev_value: Bytes,
-    /// The index that the node must have, or 0.
+    /// The required index of the node, or 0.
     #[prost(uint64, tag = "7")]
     pub prev_index: u64,
-    /// Whether the node must be there.
+    /// Whether the node must exist.
     #[prost(bool, optional, tag = "8")]
     pub prev_exist: Option<bool>,
     /// Nanoseconds since 1970, or 0.
@@ -184,14 +184,14 @@ pub struct RequestV2 {
     pub wait: bool,
     #[prost(uint64, tag = "11")]
     pub since: u64,
-    /// Whether it reaches everything below.
+    /// Whether it includes everything below.
     #[prost(bool, tag = "12")]
     pub recursive: bool,
     #[prost(bool, tag = "13")]
     pub sorted: bool,
     #[prost(bool, tag = "14")]
     pub quorum: bool,
-    /// Of a SYNC: nanoseconds since 1970, up to which nodes expire.
+    /// For a SYNC: the time, in nanoseconds since 1970, up to which nodes expire.
     #[prost(int64, tag = "15")]
     pub time: i64,
     #[prost(bool, tag = "16")]

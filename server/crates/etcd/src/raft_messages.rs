@@ -1,18 +1,18 @@
-//! The messages of etcd's log and `.snap` files: those of raft's `raft.proto`, etcd's `record.proto`, `snap.proto`, and the
-//! metadata record.
+//! The messages of etcd's log and `.snap` files: raft's `raft.proto`, etcd's `record.proto` and `snap.proto`, and the metadata
+//! record.
 
 #![expect(missing_docs, reason = "where raft's names say all")]
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// Frame of the write-ahead log.
+/// A record of the write-ahead log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct WalRecord {
     /// See [`RecordKind`].
     #[prost(int64, tag = "1")]
     pub kind: i64,
-    /// The checksum of the data of all records up to this one.
+    /// Checksum of the data of all records up to this one.
     #[prost(uint32, tag = "2")]
     pub crc: u32,
     /// The message.
@@ -36,7 +36,7 @@ pub enum RecordKind {
     Snapshot = 5,
 }
 
-/// Whose log it is.
+/// The owner of the log.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct WalMetadata {
     #[prost(uint64, tag = "1")]
@@ -48,7 +48,7 @@ pub struct WalMetadata {
 /// Refers to a `.snap` file.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct WalSnapshot {
-    /// Its last entry.
+    /// The snapshot's last entry.
     #[prost(uint64, tag = "1")]
     pub index: u64,
     /// The term of that entry.
@@ -64,10 +64,10 @@ pub struct WalSnapshot {
 pub struct HardState {
     #[prost(uint64, tag = "1")]
     pub term: u64,
-    /// The member that got the vote in that term, or 0.
+    /// The member that got this member's vote in that term, or 0.
     #[prost(uint64, tag = "2")]
     pub vote: u64,
-    /// The last entry that is known to be committed.
+    /// The last entry known to be committed.
     #[prost(uint64, tag = "3")]
     pub commit: u64,
 }
@@ -82,7 +82,7 @@ pub struct RaftEntry {
     pub term: u64,
     #[prost(uint64, tag = "3")]
     pub index: u64,
-    /// The request or the change of the configuration.
+    /// The request or configuration change.
     #[prost(bytes = "bytes", tag = "4")]
     pub data: Bytes,
 }
@@ -99,7 +99,7 @@ pub enum RaftEntryKind {
     ConfChangeV2 = 2,
 }
 
-/// Which members vote. The backend holds it as JSON under the same names.
+/// The voting members. The backend stores it as JSON with the same names.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, prost::Message)]
 #[serde(default)]
 pub struct ConfState {
@@ -109,7 +109,7 @@ pub struct ConfState {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[prost(uint64, repeated, packed = "false", tag = "2")]
     pub learners: Vec<u64>,
-    /// The voters of the configuration that a joint one leaves.
+    /// Outgoing voters of a joint configuration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[prost(uint64, repeated, packed = "false", tag = "3")]
     pub voters_outgoing: Vec<u64>,
@@ -117,7 +117,7 @@ pub struct ConfState {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[prost(uint64, repeated, packed = "false", tag = "4")]
     pub learners_next: Vec<u64>,
-    /// Whether raft leaves the joint configuration on its own.
+    /// Whether raft leaves the joint configuration by itself.
     #[prost(bool, tag = "5")]
     pub auto_leave: bool,
 }
@@ -139,17 +139,17 @@ pub struct SnapMessage {
     /// The v2 store as JSON.
     #[prost(bytes = "bytes", tag = "1")]
     pub data: Bytes,
-    /// Where in the log it was taken.
+    /// The position in the log.
     #[prost(message, optional, tag = "2")]
     pub metadata: Option<SnapMetadata>,
 }
 
-/// Where in the log a snapshot was taken.
+/// The position of a snapshot in the log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SnapMetadata {
     #[prost(message, optional, tag = "1")]
     pub conf_state: Option<ConfState>,
-    /// Its last entry.
+    /// The snapshot's last entry.
     #[prost(uint64, tag = "2")]
     pub index: u64,
     /// The term of that entry.
@@ -157,21 +157,21 @@ pub struct SnapMetadata {
     pub term: u64,
 }
 
-/// The kinds of changes of one member.
+/// The kinds of single-member changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum ConfChangeKind {
-    /// It is added as a voter, or a learner becomes one.
+    /// Adds a voter, or promotes a learner.
     AddNode = 0,
-    /// It is removed.
+    /// Removes the member.
     RemoveNode = 1,
-    /// Its addresses change.
+    /// Changes the member's addresses.
     UpdateNode = 2,
-    /// It is added as a learner.
+    /// Adds a learner.
     AddLearnerNode = 3,
 }
 
-/// A change of one member.
+/// A single-member change.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ConfChange {
     /// The request that proposed it.
@@ -182,7 +182,7 @@ pub struct ConfChange {
     pub kind: i32,
     #[prost(uint64, tag = "3")]
     pub node_id: u64,
-    /// JSON of [`crate::MemberContext`] where a member is added, promoted or updated; empty where it is removed.
+    /// JSON of [`crate::MemberContext`] if a member is added, promoted or updated; empty if it is removed.
     #[prost(bytes = "bytes", tag = "4")]
     pub context: Bytes,
 }

@@ -10,8 +10,8 @@ use super::{
     raft_messages::{SnapFile, SnapMessage, WalSnapshot},
 };
 
-/// The newest intact snapshot of those that the log knows. A damaged file is passed over: etcd does so, and the log
-/// of an older snapshot is complete.
+/// Returns the newest intact snapshot that the log refers to. Skips damaged files like etcd does; the log after an older
+/// snapshot is complete.
 pub(crate) fn newest(dir: &Path, known: &[WalSnapshot]) -> Result<Option<RaftSnapshot>, EtcdError> {
     let mut newest_first: Vec<_> = known.iter().filter(|known| known.index > 0).collect();
     newest_first.sort_by_key(|known| std::cmp::Reverse((known.term, known.index)));

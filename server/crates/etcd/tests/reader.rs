@@ -1,4 +1,4 @@
-//! Reads data directories that the builder writes.
+//! Reads data directories that the builder has written.
 
 #[path = "reader/builder.rs"]
 mod builder;

@@ -1,4 +1,4 @@
-//! Writes a segment of the log in memory.
+//! Encodes a segment of the log in memory.
 
 use prost::Message;
 
@@ -18,7 +18,7 @@ pub struct SegmentEncoder {
 }
 
 impl SegmentEncoder {
-    /// Begins a segment. `crc` is that of the segment before it; 0 for the first one.
+    /// Begins a segment. `crc` is the checksum of the previous segment; 0 for the first one.
     pub fn new(crc: u32, metadata: WalMetadata) -> Self {
         let mut segment = Self { bytes: Vec::new(), crc };
         segment.record(RecordKind::Crc, Vec::new());
@@ -26,17 +26,17 @@ impl SegmentEncoder {
         segment
     }
 
-    /// The name of the file. `index` is that of the entry after the last one of the segment before.
+    /// Returns the file name. `index` is that of the entry after the previous segment's last one.
     pub fn name(sequence: u64, index: u64) -> String {
         format!("{sequence:016x}-{index:016x}.wal")
     }
 
-    /// The bytes so far.
+    /// Returns the bytes so far.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The checksum of all records so far.
+    /// Returns the checksum of all records so far.
     pub fn crc(&self) -> u32 {
         self.crc
     }
@@ -51,7 +51,7 @@ impl SegmentEncoder {
         self.record(RecordKind::State, state.encode_to_vec());
     }
 
-    /// Adds a reference to a snapshot; each log begins with an empty one.
+    /// Adds a reference to a snapshot. Each log begins with an empty one.
     pub fn snapshot(&mut self, snapshot: &WalSnapshot) {
         self.record(RecordKind::Snapshot, snapshot.encode_to_vec());
     }

@@ -1,17 +1,17 @@
-//! One frame of the log: a length of 8 bytes, the record, and zeros up to a multiple of 8 bytes.
+//! A frame of the log: an 8-byte length, the record, and zeros up to a multiple of 8 bytes.
 
 use bytes::Bytes;
 use prost::Message as _;
 
 use super::super::raft_messages::{RecordKind, WalRecord};
 
-/// Bytes of the length of a frame. The size of a frame is a multiple of it.
+/// Bytes of a frame's length. The size of a frame is a multiple of it.
 pub(super) const LENGTH_BYTES: usize = 8;
 
-/// Bytes that a disk writes completely or not at all.
+/// Bytes that a disk writes atomically.
 const SECTOR_BYTES: usize = 512;
 
-/// A frame that lies within its segment.
+/// A frame within its segment.
 pub(super) struct Frame {
     /// The record's bytes.
     pub(super) record: Bytes,
@@ -23,14 +23,14 @@ pub(super) struct Frame {
 pub(super) enum NextFrame {
     /// A frame.
     Frame(Frame),
-    /// A length that reaches beyond the segment's end.
+    /// A length beyond the segment's end.
     Beyond,
-    /// Nothing: the end, or the zeros that a segment is filled with in advance.
+    /// The end, or the preallocated zeros of a segment.
     Nothing,
 }
 
-/// Reads the frame at an offset. It begins with a word of 64 bits: the lower 56 bits are the length of the record. If the
-/// highest bit is set, bits 56 to 58 are the number of bytes of padding after the record.
+/// Reads the frame at an offset. It begins with a 64-bit word: the lower 56 bits are the length of the record. If the highest
+/// bit is set, bits 56 to 58 are the number of padding bytes after the record.
 pub(super) fn at(segment: &Bytes, at: usize) -> NextFrame {
     let Some(word) = segment.get(at..at + LENGTH_BYTES) else {
         return NextFrame::Nothing;
@@ -50,7 +50,7 @@ pub(super) fn at(segment: &Bytes, at: usize) -> NextFrame {
 }
 
 impl Frame {
-    /// Decodes the record, without its checksum; the values are slices of the segment.
+    /// Decodes the record without checking its checksum. The values are slices of the segment.
     pub(super) fn decode(&self) -> Option<(RecordKind, WalRecord)> {
         if !self.end.is_multiple_of(LENGTH_BYTES) {
             return None;
@@ -60,8 +60,8 @@ impl Frame {
         Some((kind.ok()?, record))
     }
 
-    /// Whether the frame can be one that was not written to its end: a sector of it, or its last byte, is still zero.
-    /// `at` is its offset.
+    /// Returns whether the frame at offset `at` can be an incomplete write, because one of its sectors or its last byte is
+    /// still zero.
     pub(super) fn is_torn(&self, at: usize) -> bool {
         let begin = at + LENGTH_BYTES;
         let first = (SECTOR_BYTES - begin % SECTOR_BYTES).min(self.record.len());
@@ -71,7 +71,7 @@ impl Frame {
     }
 }
 
-/// Finds the offset of an intact record at `from` or later.
+/// Finds the offset of an intact record at or after `from`.
 pub(super) fn find(segment: &Bytes, from: usize) -> Option<usize> {
     (from..segment.len())
         .step_by(LENGTH_BYTES)

@@ -1,7 +1,7 @@
-//! Reads the write-ahead log: which segments there are, what they say as a whole, and their entries.
+//! Reads the write-ahead log: its segments, its summary and its entries.
 //!
-//! The log is read twice, because only its end says which snapshot counts, and so how much of it is to be held. A frame
-//! is `frame`'s, the order of frames `scan`'s.
+//! The log is read twice, because only its end tells which snapshot is used, and therefore which entries must be kept in
+//! memory. `frame` reads a frame, `scan` the sequence of frames.
 
 pub(crate) mod encode;
 mod frame;
@@ -25,24 +25,24 @@ use scan::{Place, scan};
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
     path: PathBuf,
-    /// Its number; the first one is 0.
+    /// Its number, starting at 0.
     sequence: u64,
-    /// The index of the first entry that may be in the segment.
+    /// The index of the first entry that can be in the segment.
     index: u64,
 }
 
-/// The contents of the log beside its entries.
+/// The contents of the log besides its entries.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
     pub(crate) metadata: WalMetadata,
     pub(crate) hard_state: HardState,
-    /// The snapshots that are committed.
+    /// The committed snapshots.
     pub(crate) snapshots: Vec<WalSnapshot>,
     pub(crate) torn_bytes: u64,
 }
 
-/// Finds the segments of the log in a folder and checks that none is missing between them. Files of other names are
-/// passed over: etcd leaves unfinished and damaged ones there.
+/// Finds the segments of the log in a directory, and checks that none is missing between them. Ignores other files: etcd leaves
+/// unfinished and damaged ones there.
 pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     let failed = |error| EtcdError::io(dir, error);
     let incomplete = |what| EtcdError::Log { path: dir.into(), what };
@@ -70,15 +70,15 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     Ok(found)
 }
 
-/// Reads sequence and index from a name like `0000000000000001-000000000000002a.wal`.
+/// Parses sequence and index from a name like `0000000000000001-000000000000002a.wal`.
 fn parse_name(name: &str) -> Option<(u64, u64)> {
     let (sequence, index) = name.strip_suffix(".wal")?.split_once('-')?;
     let number = |text| u64::from_str_radix(text, 16).ok();
     Some((number(sequence)?, number(index)?))
 }
 
-/// Reads the whole log without its entries: whose it is, the last hard state, the snapshots up to its commit index, and
-/// the bytes of a torn end, which is no error. Fails if a record is damaged, segments are of different members, or the
+/// Reads the whole log except its entries: its owner, the last hard state, the snapshots up to its commit index, and the bytes
+/// of a torn end, which is not an error. Fails if a record is damaged, the segments belong to different members, or the
 /// metadata is missing.
 pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
     let mut metadata = None;
@@ -89,7 +89,7 @@ pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
             RecordKind::Metadata => {
                 let read: WalMetadata = message(place, data)?;
                 if metadata.is_some_and(|known| known != read) {
-                    return Err(place.damaged("the segment is of another member"));
+                    return Err(place.damaged("the segment belongs to another member"));
                 }
                 metadata = Some(read);
             }
@@ -100,13 +100,13 @@ pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
         Ok(())
     })?;
     snapshots.retain(|snapshot| snapshot.index <= hard_state.commit);
-    let metadata = metadata.ok_or_else(|| incomplete(segments, "it does not say whose it is"))?;
+    let metadata = metadata.ok_or_else(|| incomplete(segments, "it has no metadata record"))?;
     Ok(Summary { metadata, hard_state, snapshots, torn_bytes })
 }
 
-/// Reads the entries after the index `after`, that of a snapshot, or 0 if there is none; entries beyond the committed
-/// index are included, overwritten ones are not. `segments` are sorted and not empty, as [`segments`] returns them.
-/// An error if they begin later, or if an entry is missing or damaged.
+/// Reads the entries after the index `after`, that of a snapshot, or 0. Includes entries beyond the commit index, but not
+/// overwritten ones. `segments` are sorted and not empty, as [`segments`] returns them. An error if they begin later, or an
+/// entry is missing or damaged.
 pub(crate) fn entries(segments: &[Segment], after: u64) -> Result<Vec<LogEntry>, EtcdError> {
     let next = after.saturating_add(1);
     let first = segments.iter().rposition(|segment| segment.index <= next);
@@ -143,7 +143,7 @@ fn message<M: Message + Default>(place: &Place<'_>, data: Bytes) -> Result<M, Et
     M::decode(data).map_err(|error| place.damaged(&error.to_string()))
 }
 
-/// The error of a log that lacks something.
+/// Returns the error for an incomplete log.
 fn incomplete(segments: &[Segment], what: &str) -> EtcdError {
     let dir = segments.first().and_then(|segment| segment.path.parent());
     EtcdError::Log {

@@ -1,5 +1,5 @@
-//! Reads segments record by record, checks the chain of checksums, and tells a write that was cut off at the end of the
-//! log from damage.
+//! Reads segments record by record, checks the chain of checksums, and distinguishes an interrupted write at the end of the log
+//! from damage.
 
 use std::{fs, path::Path};
 
@@ -11,14 +11,14 @@ use super::{
     frame::{self, LENGTH_BYTES, NextFrame},
 };
 
-/// Where a record is.
+/// The position of a record.
 pub(super) struct Place<'a> {
     path: &'a Path,
     offset: usize,
 }
 
 impl Place<'_> {
-    /// The error of what is there.
+    /// Creates the error for damage at this position.
     pub(super) fn damaged(&self, what: &str) -> EtcdError {
         EtcdError::Damaged {
             path: self.path.into(),
@@ -32,19 +32,19 @@ impl Place<'_> {
 pub(super) type VisitRecord<'a> =
     dyn FnMut(&Place<'_>, RecordKind, Bytes) -> Result<(), EtcdError> + 'a;
 
-/// Why records end where they do.
+/// Why the records end.
 enum Stop {
     /// Nothing follows.
     End,
-    /// The frame can be the beginning of one that was not written to its end.
+    /// The frame can be the beginning of an interrupted write.
     Torn,
     /// The frame is damaged.
     Damaged(&'static str),
 }
 
-/// Calls `visit` with each record of the segments. Returns the bytes at the end that were not written completely.
+/// Calls `visit` with each record of the segments. Returns the bytes of an incomplete write at the end.
 pub(super) fn scan(segments: &[Segment], visit: &mut VisitRecord<'_>) -> Result<u64, EtcdError> {
-    // The checksum of the segment before the first one is not known: its first record says it.
+    // The first record contains the unknown checksum before the first segment.
     let mut crc = None;
     let mut torn = 0;
     for (position, Segment { path, .. }) in segments.iter().enumerate() {
@@ -74,7 +74,7 @@ pub(super) fn scan(segments: &[Segment], visit: &mut VisitRecord<'_>) -> Result<
     Ok(torn)
 }
 
-/// Visits the records of one segment; returns where and why they end. `crc` is the checksum of all data before.
+/// Visits the records of one segment. Returns where and why they end. `crc` is the checksum of all previous data.
 fn scan_segment(
     path: &Path,
     bytes: &Bytes,
@@ -93,7 +93,7 @@ fn scan_segment(
             false => Ok((offset, Stop::Damaged(what))),
         };
         let Some((kind, record)) = frame.decode() else {
-            return invalid("it is no record of a log");
+            return invalid("it is not a log record");
         };
         let sum = match (kind, *crc) {
             (RecordKind::Crc, None) => record.crc,

@@ -1,4 +1,4 @@
-//! Writes data directories as etcd does, in the temporary directory.
+//! Writes data directories like etcd, in the temporary directory.
 
 #![expect(clippy::unwrap_used, reason = "the lint knows tests in src alone")]
 
@@ -17,10 +17,10 @@ use witan_etcd::{
     },
 };
 
-/// Whose directory it is.
+/// The owner of the directory.
 pub(crate) const OWNER: WalMetadata = WalMetadata { member_id: 0xa1, cluster_id: 0xc1 };
 
-/// Bytes that a segment has in advance.
+/// Bytes of a segment that are preallocated.
 pub(crate) const SPARE: usize = 2048;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -28,7 +28,7 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 /// Keys and values of a bucket.
 type Records<'a> = &'a [(&'a str, &'a [u8])];
 
-/// A data directory, deleted at the end.
+/// A data directory, deleted on drop.
 pub(crate) struct Directory {
     pub(crate) root: PathBuf,
 }
@@ -40,7 +40,7 @@ impl Drop for Directory {
 }
 
 impl Directory {
-    /// One with a backend of which `consistent_index` entries are applied, and without a log.
+    /// Creates one with a backend that has applied `consistent_index` entries, and without a log.
     pub(crate) fn new(consistent_index: u64) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("witan-etcd-{}-{number}", std::process::id());
@@ -60,7 +60,7 @@ impl Directory {
         self.root.join("member/snap")
     }
 
-    /// Writes a backend; buckets and keys ascend.
+    /// Writes a backend. Buckets and keys must ascend.
     pub(crate) fn backend(&self, name: &str, buckets: &[(&str, Records<'_>)]) {
         let fill = |writer: &mut Writer<'_>| {
             for (name, records) in buckets {
@@ -80,7 +80,7 @@ impl Directory {
         fs::write(self.snap().join(name), bytes).unwrap();
     }
 
-    /// Writes a segment and the zeros that etcd fills it with in advance; returns its path.
+    /// Writes a segment and the zeros that etcd preallocates. Returns its path.
     pub(crate) fn segment(&self, sequence: u64, index: u64, bytes: &[u8]) -> PathBuf {
         let path = self.wal().join(SegmentEncoder::name(sequence, index));
         fs::write(&path, [bytes, &[0; SPARE]].concat()).unwrap();
@@ -103,7 +103,7 @@ impl Directory {
         witan_etcd::open(&self.root, None)
     }
 
-    /// The error of opening it.
+    /// Returns the error of opening it.
     pub(crate) fn refused(&self) -> String {
         self.open().unwrap_err().to_string()
     }
@@ -114,7 +114,7 @@ impl Directory {
     }
 }
 
-/// Index and term of all entries.
+/// Returns index and term of all entries.
 pub(crate) fn positions(read: &EtcdDirectory) -> Vec<(u64, u64)> {
     read.entries
         .iter()
@@ -122,14 +122,14 @@ pub(crate) fn positions(read: &EtcdDirectory) -> Vec<(u64, u64)> {
         .collect()
 }
 
-/// The first segment of a log, with the empty snapshot that etcd writes first.
+/// Builds the first segment of a log, with the empty snapshot that etcd writes first.
 pub(crate) fn first_segment() -> SegmentEncoder {
     let mut segment = SegmentEncoder::new(0, OWNER);
     segment.snapshot(&WalSnapshot::default());
     segment
 }
 
-/// A put of a value of `bytes` bytes.
+/// Builds a put with a value of `bytes` bytes.
 pub(crate) fn put(index: u64, term: u64, bytes: usize) -> RaftEntry {
     use witan_api::v3::etcdserverpb::PutRequest;
     let put = PutRequest {
@@ -144,7 +144,7 @@ pub(crate) fn put(index: u64, term: u64, bytes: usize) -> RaftEntry {
     )
 }
 
-/// A normal entry.
+/// Builds a normal entry.
 pub(crate) fn normal(index: u64, term: u64, data: Vec<u8>) -> RaftEntry {
     let kind = RaftEntryKind::Normal as i32;
     RaftEntry { kind, term, index, data: data.into() }
@@ -158,7 +158,7 @@ pub(crate) fn wal_snapshot(index: u64, term: u64) -> WalSnapshot {
     WalSnapshot { index, term, conf_state: None }
 }
 
-/// The offset that an error names, if it is damage of `path`.
+/// Returns the offset in an error about damage of `path`.
 pub(crate) fn damaged_at(error: &EtcdError, path: &Path) -> Option<u64> {
     let EtcdError::Damaged { path: named, offset, .. } = error else {
         return None;

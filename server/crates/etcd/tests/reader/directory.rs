@@ -1,4 +1,4 @@
-//! Data directories as etcd leaves them when nothing is damaged.
+//! Intact data directories as etcd leaves them.
 
 use std::fs::{self, File};
 
@@ -72,7 +72,7 @@ fn the_newest_intact_snapshot_that_is_committed_counts() {
         read.snapshot
     };
     read(None);
-    // not committed, and unknown to the log
+    // a snapshot that is not committed, and one that the log does not know
     directory.snapshot(5, 1);
     directory.snapshot(3, 1);
     read(None);
@@ -175,7 +175,7 @@ fn what_the_backend_says() {
     directory.refuses("bucket members, key a2: its value is that of another member");
 }
 
-/// A member that was stopped while it took over its leader's state.
+/// A member that was stopped while it installed its leader's state.
 #[test]
 fn the_backend_that_was_received_counts() {
     let mut segment = first_segment();
@@ -198,7 +198,7 @@ fn the_backend_that_was_received_counts() {
     assert!(read.backend.path.ends_with("0000000000000009.snap.db"));
 }
 
-/// Reads a log of one entry.
+/// Reads a log with one entry.
 fn payload(entry: &RaftEntry) -> Result<EntryPayload, String> {
     let mut segment = first_segment();
     segment.entry(entry);
@@ -238,7 +238,7 @@ fn entries_are_decoded_as_etcd_does() {
     );
 }
 
-/// 3.4 writes all fields of a request of v2, also those with their default.
+/// 3.4 encodes all fields of a v2 request, even default values.
 #[test]
 fn requests_of_v2_are_told_apart() {
     let golden = b"\x08\x07\x12\x04POST\x1a\x04/1/x\x22\x01v\x28\x00\x32\x00\x38\x00\x48\x00\x50\x00\x58\x00\x60\x00\x68\x00\x70\x00\x78\x00\x80\x01\x00\x88\x01\x01";
@@ -255,7 +255,7 @@ fn requests_of_v2_are_told_apart() {
         read,
         Ok(EntryPayload::RequestV2(Box::new(expected.clone())))
     );
-    // inside of a request of v3
+    // inside a v3 request
     let inside = [&[0x12, golden.len() as u8], &golden[..]].concat();
     assert_eq!(
         payload(&normal(1, 1, inside)),
@@ -270,7 +270,7 @@ fn requests_of_a_later_release_are_refused() {
             &b"\x08\x01\xca\x5d\x00"[..],
             "of a kind that this release does not know (field 1497)",
         ),
-        (b"\x08\x01", "it holds no request"),
+        (b"\x08\x01", "it contains no request"),
         (b"\xff", "neither a request of v3 nor of v2"),
     ] {
         let error = payload(&normal(1, 1, data.to_vec())).unwrap_err();
