@@ -1,4 +1,4 @@
-//! Tests: files made to be larger in memory than they are on the disk.
+//! Tests of crafted files that try to use more memory than their size.
 
 use std::{fs, path::PathBuf};
 
@@ -18,8 +18,8 @@ struct Crafted {
 }
 
 impl Crafted {
-    /// Builds the file in memory: a meta page whose root is page 2, then empty pages. [`Self::open`]
-    /// writes it to the temporary directory.
+    /// Builds the file in memory: a meta page whose root is page 2, then empty pages. [`Self::open`] writes it to the temporary
+    /// directory.
     fn new(name: &str) -> Self {
         let id = std::process::id();
         let mut bytes = vec![0; PAGES as usize * PAGE_BYTES];
@@ -37,7 +37,7 @@ impl Crafted {
         }
     }
 
-    /// Writes a page: its header, its elements and the bytes after them.
+    /// Writes a page: its header, its elements, and the bytes after them.
     fn page(&mut self, header: PageHeader, elements: &[[u32; 4]], rest: &[u8]) {
         let mut page = header.encode().to_vec();
         for number in elements.iter().flatten() {
@@ -61,7 +61,7 @@ impl Drop for Crafted {
     }
 }
 
-/// Each branch has the whole rest of the file as its overflow, and leads to the next one.
+/// Each branch has the rest of the file as its overflow, and leads to the next one.
 #[test]
 fn a_page_counts_with_its_overflow() {
     let mut crafted = Crafted::new("overflow");
@@ -82,12 +82,12 @@ fn a_page_counts_with_its_overflow() {
         "{refused}"
     );
     assert!(
-        refused.to_string().ends_with("again and again"),
+        refused.to_string().ends_with("visited more than once"),
         "{refused}"
     );
 }
 
-/// Each branch leads to the next one, and the last one to a leaf: as deep as there are pages.
+/// Each branch leads to the next one, and the last one to a leaf, so the tree is as deep as the number of pages.
 #[test]
 fn a_tree_is_as_deep_as_it_is() {
     let mut crafted = Crafted::new("deep");
@@ -106,17 +106,17 @@ fn a_tree_is_as_deep_as_it_is() {
     assert_eq!(read, [(b"a".to_vec(), b"b".to_vec())]);
 }
 
-/// No more numbers of pages wait than there are pages.
+/// The queue of page numbers is never longer than the number of pages.
 #[test]
 fn a_branch_has_no_more_pages_below_it_than_there_are() {
     let mut crafted = Crafted::new("wide");
     let header = PageHeader { id: 2, kind: BRANCH, count: PAGES as u16, overflow: 0 };
     crafted.page(header, &[[0, 0, 3, 0]; PAGES as usize], &[]);
     let refused = crafted.open().buckets().unwrap_err().to_string();
-    assert!(refused.ends_with("than there are"), "{refused}");
+    assert!(refused.ends_with("too many child pages"), "{refused}");
 }
 
-/// Two records of one leaf have the same bytes as their values.
+/// Two records of a leaf share the bytes of their values.
 #[test]
 fn records_do_not_overlap() {
     let mut crafted = Crafted::new("overlap");
@@ -154,7 +154,7 @@ fn a_bucket_inside_a_page_fits_into_one() {
     assert_eq!(HEADER_BYTES + ELEMENT_BYTES, 32);
 }
 
-/// The meta page of another transaction, root and page size.
+/// Builds a meta page with this transaction, root and page size.
 fn meta(transaction: u64, root: u64, page_bytes: u64) -> [u8; PAGE_BYTES] {
     MetaPage { root, free: u64::MAX, end: PAGES, transaction, page_bytes }.page()
 }
@@ -171,7 +171,7 @@ fn the_newer_valid_meta_page_counts() {
         let rest = [&name[..], &3_u64.to_le_bytes(), &[0; 8]].concat();
         crafted.page(header, &[[IS_BUCKET, ELEMENT_BYTES as u32, 1, 16]], &rest);
     }
-    // a value at page 4 that looks like a newer one of a file of larger pages
+    // a value at page 4 that looks like a newer meta page of a file with larger pages
     crafted.bytes[4 * PAGE_BYTES..][..PAGE_BYTES].copy_from_slice(&meta(
         99,
         7,
@@ -183,7 +183,7 @@ fn the_newer_valid_meta_page_counts() {
     assert_eq!(root(&crafted), Some(b'a'));
     crafted.bytes[PAGE_BYTES..2 * PAGE_BYTES].copy_from_slice(&meta(7, 3, page_bytes));
     assert_eq!(root(&crafted), Some(b'b'));
-    // it was being written when the process ended
+    // damaged, as if the process ended while it was written
     crafted.bytes[PAGE_BYTES + 60] ^= 1;
     assert_eq!(root(&crafted), Some(b'a'));
     crafted.bytes[PAGE_BYTES + 60] ^= 1;

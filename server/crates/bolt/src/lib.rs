@@ -1,7 +1,7 @@
-//! The file format of bbolt: pages of 4 KiB, each bucket a tree of them.
+//! The file format of bbolt: 4 KiB pages, with a tree of pages per bucket.
 //!
-//! A file is written in one pass, page after page, and read by walking from its root. Nothing is changed in place, so
-//! there are no free pages and no cache. The contents of buckets are opaque.
+//! A file is written in one pass, page by page, and read by walking from its root. Nothing is changed in place, so there are no
+//! free pages and no cache. The contents of buckets are opaque.
 //!
 //! Reading order: `page` (the layout) → `writer` → `reader`.
 

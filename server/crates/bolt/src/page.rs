@@ -1,12 +1,12 @@
-//! The layout of pages. Numbers are little-endian: bbolt takes the order of the machine.
+//! The layout of pages. Numbers are little-endian; bbolt uses the machine's byte order.
 
 /// Page size of files that this crate writes.
 pub const PAGE_BYTES: usize = 4096;
 
-/// Bytes before a page's elements: id, kind, count, further pages that belong to it.
+/// Bytes before a page's elements: id, kind, count, number of overflow pages.
 pub const HEADER_BYTES: usize = 16;
 
-/// Bytes of an element, of either kind.
+/// Bytes of a branch or leaf element.
 pub const ELEMENT_BYTES: usize = 16;
 
 /// A branch page: elements refer to pages.
@@ -21,11 +21,10 @@ pub const FREE: u16 = 16;
 /// An element of a leaf whose value is a bucket.
 pub const IS_BUCKET: u32 = 1;
 
-/// Bytes of a bucket's value: root page and a counter. If the value is longer, the rest is an
-/// inline page.
+/// Bytes of a bucket's value: root page and a counter. A longer value continues with an inline page.
 pub const BUCKET_BYTES: usize = 16;
 
-/// Number of meta pages; the valid one with the higher transaction is used.
+/// Number of meta pages. The valid one with the higher transaction is used.
 pub const METAS: u64 = 2;
 
 /// Magic number of a bbolt file.
@@ -34,7 +33,7 @@ pub const MAGIC: u32 = 0xED0C_DAED;
 /// The only version of the layout.
 pub const VERSION: u32 = 2;
 
-/// Bytes of a meta page's contents, checksum included.
+/// Bytes of a meta page's contents, including the checksum.
 pub const META_BYTES: usize = 64;
 
 /// Offset of the checksum, which covers everything before it.
@@ -54,7 +53,7 @@ pub struct PageHeader {
 }
 
 impl PageHeader {
-    /// Number of pages that it occupies, including the overflow.
+    /// Returns the number of occupied pages, including the overflow.
     pub fn pages(self) -> u64 {
         u64::from(self.overflow) + 1
     }
@@ -69,7 +68,7 @@ impl PageHeader {
         bytes
     }
 
-    /// Decodes the header at the beginning of a page; `None` if there are too few bytes.
+    /// Decodes the header at the start of a page; `None` if there are too few bytes.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         Some(Self {
             id: u64_at(bytes, 0)?,
@@ -87,11 +86,11 @@ pub struct MetaPage {
     pub root: u64,
     /// Page of the freelist.
     pub free: u64,
-    /// Number of pages of the file: one more than the last page's number.
+    /// Number of pages of the file, one more than the last page's number.
     pub end: u64,
-    /// Transaction that wrote the meta page; the page with the higher one is used.
+    /// Transaction that wrote the meta page.
     pub transaction: u64,
-    /// Page size of the file: that of the machine on which it was created.
+    /// Page size of the file, that of the machine on which it was created.
     pub page_bytes: u64,
 }
 
@@ -107,7 +106,7 @@ pub const PAGE_SIZES: [u64; 7] = [
 ];
 
 impl MetaPage {
-    /// Encodes the meta page; the lowest bit of the transaction is its page number.
+    /// Encodes the meta page. The lowest bit of the transaction is its page number.
     pub fn page(self) -> [u8; PAGE_BYTES] {
         let header = PageHeader {
             id: self.transaction % METAS,
@@ -131,8 +130,8 @@ impl MetaPage {
         page
     }
 
-    /// Decodes a meta page after checking magic number, version, checksum and page size, but not the header of the
-    /// page. The error says what is wrong with it.
+    /// Decodes a meta page after checking magic number, version, checksum and page size, but not the page header. The error
+    /// describes the defect.
     pub fn parse(page: &[u8]) -> Result<Self, &'static str> {
         let body = page
             .get(HEADER_BYTES..HEADER_BYTES + META_BYTES)
@@ -159,7 +158,7 @@ impl MetaPage {
     }
 }
 
-/// FNV-1a of 64 bits.
+/// Computes the 64-bit FNV-1a hash.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
@@ -190,10 +189,10 @@ mod tests {
 
     #[test]
     fn a_meta_page_is_bbolts() {
-        // of a real file
+        // from a real file
         let meta = MetaPage {
             root: 3,
-            // which holds no list of free pages
+            // no freelist
             free: u64::MAX,
             end: 5,
             transaction: 4,

@@ -1,9 +1,8 @@
 //! Reads a bbolt file by walking its pages from the root.
 //!
-//! A file is untrusted: every number in it is checked before it is used. A walk is bounded by the number of pages,
-//! where a page counts with its overflow: so many are read, and their numbers wait to be read. Keys must ascend and
-//! records must not overlap, so a file yields no more bytes and buckets than it has. One page at a time is in
-//! memory. Every defect is a [`BoltError`] that says where it is.
+//! A file is untrusted: every number is checked before it is used. The number of pages bounds a walk, in pages read (including
+//! their overflow) and in queued page numbers. Keys must ascend and records must not overlap, so a file yields no more bytes
+//! and buckets than it contains. Only one page is in memory at a time. Every defect is a [`BoltError`] with its position.
 
 use std::{fs, io, os::unix::fs::FileExt as _, path::Path};
 
@@ -29,7 +28,7 @@ pub enum BoltError {
         /// The defect.
         what: &'static str,
     },
-    /// A record that the caller refuses.
+    /// The caller refuses a record.
     #[error("{0}")]
     Record(String),
 }
@@ -44,7 +43,7 @@ pub struct BoltFile {
     meta: MetaPage,
 }
 
-/// Where a bucket's records are.
+/// The location of a bucket's records.
 #[derive(Clone, Debug)]
 pub enum Bucket {
     /// Below this page.
@@ -71,12 +70,12 @@ impl BoltFile {
         Ok(Self { file, meta })
     }
 
-    /// Bytes of all pages of the file.
+    /// Returns the size of all pages of the file in bytes.
     pub fn bytes(&self) -> u64 {
         self.meta.end * self.meta.page_bytes
     }
 
-    /// Reads the names and roots of all buckets, in the order of their names.
+    /// Reads the names and roots of all buckets, ordered by name.
     pub fn buckets(&self) -> Result<Vec<(Vec<u8>, Bucket)>, BoltError> {
         let mut found = Vec::new();
         self.walk(&Bucket::Root(self.meta.root), true, &mut |name, value| {
@@ -95,12 +94,12 @@ impl BoltFile {
         Ok(found)
     }
 
-    /// Calls `each` with all records of a bucket, in the order of their keys.
+    /// Calls `each` with all records of a bucket, ordered by key.
     pub fn records(&self, bucket: &Bucket, each: &mut VisitRecord<'_>) -> Result<(), BoltError> {
         self.walk(bucket, false, each)
     }
 
-    /// Calls `each` with all records of a bucket. With `of_buckets` each record must be a bucket, else none may be one.
+    /// Calls `each` with all records of a bucket. With `of_buckets`, each record must be a bucket; without it, none can be one.
     fn walk(
         &self,
         bucket: &Bucket,
@@ -126,11 +125,10 @@ impl BoltFile {
         }
     }
 
-    /// Reads and checks the header of a page: the page is in the file, and its overflow ends in the
-    /// file.
+    /// Reads the header of a page, and checks that the page and its overflow are inside the file.
     fn header(&self, page: u64) -> Result<PageHeader, BoltError> {
         if !(METAS..self.meta.end).contains(&page) {
-            return Err(wrong(page, "its number is outside of the file's pages"));
+            return Err(wrong(page, "its page number is out of range"));
         }
         let at = page * self.meta.page_bytes;
         let mut head = [0; HEADER_BYTES];
@@ -155,9 +153,9 @@ impl BoltFile {
     }
 }
 
-/// Finds the valid meta page with the higher transaction. The second one is at the page size, which only they contain:
-/// if the first one is damaged, at the lowest offset that is its own page size, because a value behind it can look
-/// like one. The error says what is wrong with the first one.
+/// Finds the valid meta page with the higher transaction. The offset of the second one is the page size, which only meta pages
+/// contain. If the first one is damaged, takes the lowest offset that equals the page's own page size, because a later value
+/// can look like a meta page. The error describes the defect of the first one.
 fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
     let parse_at = |at: u64| -> Result<Result<MetaPage, &'static str>, BoltError> {
         let mut page = [0; META_PAGE_BYTES];
@@ -186,17 +184,17 @@ fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
 /// Bytes of a meta page that are read.
 const META_PAGE_BYTES: usize = HEADER_BYTES + super::page::META_BYTES;
 
-/// The error for a page; `what` describes the defect.
+/// Creates the error for a page; `what` describes the defect.
 fn wrong(page: u64, what: &'static str) -> BoltError {
     BoltError::Page { page, what }
 }
 
-/// The error for a page with fewer bytes than its header requires.
+/// Creates the error for a page with fewer bytes than its header requires.
 fn short(page: u64) -> BoltError {
     wrong(page, "it ends too early")
 }
 
-/// Numbers of the pages below a branch.
+/// Returns the numbers of the pages below a branch.
 fn children(page: u64, bytes: &[u8], count: u16) -> Result<Vec<u64>, BoltError> {
     (0..usize::from(count))
         .map(|at| u64_at(bytes, HEADER_BYTES + at * ELEMENT_BYTES + 8).ok_or(short(page)))
@@ -206,7 +204,7 @@ fn children(page: u64, bytes: &[u8], count: u16) -> Result<Vec<u64>, BoltError> 
 /// A walk through a tree.
 struct TreeWalk<'a, 'e> {
     file: &'a BoltFile,
-    /// Whether all records must be buckets; otherwise none may be one.
+    /// Whether all records must be buckets; otherwise none can be one.
     of_buckets: bool,
     pages_left: u64,
     last: Option<Vec<u8>>,
@@ -214,13 +212,13 @@ struct TreeWalk<'a, 'e> {
 }
 
 impl TreeWalk<'_, '_> {
-    /// Visits the records of a page and of all pages below it, however deep they lie. The numbers of pages that wait are
-    /// no more than the pages that are left.
+    /// Visits the records of a page and of all pages below it, at any depth. The queue of page numbers never exceeds the pages
+    /// that are left.
     fn tree(&mut self, root: u64) -> Result<(), BoltError> {
         let mut waiting = vec![root];
         while let Some(page) = waiting.pop() {
             let header = self.file.header(page)?;
-            let again = wrong(page, "it is met again and again");
+            let again = wrong(page, "it is visited more than once");
             let left = self.pages_left.checked_sub(header.pages());
             self.pages_left = left.ok_or(again)?;
             let bytes = self.file.read(page, &header)?;
@@ -229,9 +227,9 @@ impl TreeWalk<'_, '_> {
                 BRANCH => {
                     let children = children(page, &bytes, header.count)?;
                     if (waiting.len() + children.len()) as u64 > self.pages_left {
-                        return Err(wrong(page, "more pages are below it than there are"));
+                        return Err(wrong(page, "it has too many child pages"));
                     }
-                    // the first one is the next
+                    // the first child is next
                     waiting.extend(children.into_iter().rev());
                 }
                 _ => return Err(wrong(page, "it is neither branch nor leaf")),
@@ -240,8 +238,7 @@ impl TreeWalk<'_, '_> {
         Ok(())
     }
 
-    /// Visits the records of a leaf and checks their bounds and order. `count` is the number of
-    /// records in its header.
+    /// Visits the records of a leaf and checks their bounds and order. `count` is the number of records in its header.
     fn leaf(&mut self, page: u64, bytes: &[u8], count: u16) -> Result<(), BoltError> {
         let mut free_from = 0;
         for at in 0..usize::from(count) {

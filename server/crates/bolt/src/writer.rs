@@ -1,8 +1,7 @@
-//! Writes a bbolt file in one pass, page after page. Only one page for each level of the tree is in
-//! memory.
+//! Writes a bbolt file in one pass, page by page. Only one page per level of the tree is in memory.
 //!
-//! The first two pages contain the root and the length of the file, so the layout is computed
-//! first, by a pass without output ([`Layout::of`]); the second pass must add the same records.
+//! The first two pages contain the root and the length of the file, so a first pass without output computes the layout
+//! ([`Layout::of`]). The second pass must add the same records.
 
 use std::io;
 
@@ -22,14 +21,14 @@ pub struct Layout {
     end: u64,
 }
 
-/// Bytes to which a leaf is filled, with overflow pages. At the end of a leaf half a record's space
-/// stays empty on average; records of 2 KiB are common, so a leaf of one page would waste much.
+/// Bytes to which a leaf is filled, with overflow pages. On average, half a record's space stays empty at the end of a leaf.
+/// Records of 2 KiB are common, so a leaf of one page would waste much.
 const LEAF_BYTES: usize = 4 * PAGE_BYTES;
 
 /// Page of the freelist, which is empty.
 const FREE_PAGE: u64 = METAS;
 
-/// Transaction of the first meta page. The second meta page has the transaction before it.
+/// Transaction of the first meta page. The second one has the previous transaction.
 const TRANSACTION: u64 = 2;
 
 impl Layout {
@@ -41,13 +40,12 @@ impl Layout {
         writer.finish()
     }
 
-    /// Bytes of the whole file.
+    /// Returns the size of the whole file in bytes.
     pub fn bytes(self) -> u64 {
         self.end * PAGE_BYTES as u64
     }
 
-    /// Writes the file; `fill` must add the same buckets and records as for [`Layout::of`],
-    /// otherwise the result is an error.
+    /// Writes the file. `fill` must add the same buckets and records as for [`Layout::of`]; otherwise the result is an error.
     pub fn write(
         self,
         out: &mut WriteBytes<'_>,
@@ -73,19 +71,18 @@ impl Layout {
             Ok(())
         } else {
             Err(io::Error::other(
-                "the file came out otherwise than laid out",
+                "the written file differs from the computed layout",
             ))
         }
     }
 }
 
-/// Writes buckets one by one, in the order of their names, each with its records in the order of
-/// their keys.
+/// Writes buckets one by one, ordered by name, each with its records ordered by key.
 pub struct Writer<'a> {
     out: &'a mut WriteBytes<'a>,
     /// Number of the next page.
     next: u64,
-    /// Pages of the bucket that is being filled.
+    /// Open pages of the current bucket.
     tree: OpenPages,
     name: Option<Vec<u8>>,
     /// Names and encoded values of the finished buckets.
@@ -95,7 +92,7 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// A writer whose next page has the number `next`.
+    /// Creates a writer whose next page has the number `next`.
     fn at(next: u64, out: &'a mut WriteBytes<'a>) -> Self {
         Self {
             out,
@@ -107,19 +104,19 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Begins a bucket; names must ascend.
+    /// Begins a bucket. Names must ascend.
     pub fn bucket(&mut self, name: &[u8]) -> io::Result<()> {
         self.close()?;
         self.name = Some(name.to_vec());
         Ok(())
     }
 
-    /// Adds a record to the bucket; keys must ascend.
+    /// Adds a record to the bucket. Keys must ascend.
     pub fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         self.leaf_element(0, key, value)
     }
 
-    /// Adds an element to the leaf; a leaf into which it does not fit is written first.
+    /// Adds an element to the leaf, after writing a leaf that has no space for it.
     fn leaf_element(&mut self, flags: u32, key: &[u8], value: &[u8]) -> io::Result<()> {
         let leaf = &self.tree.leaf;
         if !leaf.fits(key.len() + value.len(), LEAF_BYTES) {
@@ -129,7 +126,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Writes the leaf and adds it to the level above, where a page may become full, too.
+    /// Writes the leaf and adds it to the level above, which can fill a page there, too.
     fn flush_leaf(&mut self) -> io::Result<()> {
         let mut id = put(
             &self.tree.leaf,
@@ -144,7 +141,7 @@ impl<'a> Writer<'a> {
                 self.tree.branches.push(OpenPage::default());
             }
             let branch = &mut self.tree.branches[level];
-            // a branch with a single child would make the tree endless
+            // branches with a single child would make the tree endless
             if branch.count() < 2 || branch.fits(first.len(), PAGE_BYTES) {
                 branch.push(id, &first, &[]);
                 return Ok(());
@@ -170,7 +167,7 @@ impl<'a> Writer<'a> {
             let last = level + 1 == self.tree.branches.len();
             let branch = &mut self.tree.branches[level];
             if last && branch.count() == 1 {
-                // its only child contains the whole tree and is the root
+                // the only child contains the whole tree and is the root
                 let root = branch.elements[0].0;
                 self.tree = OpenPages::default();
                 return Ok(root);
@@ -186,8 +183,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes the leaf of a bucket that has no other page, and returns its number, which is the
-    /// root.
+    /// Writes the leaf of a bucket that has no other page, and returns its number, which is the root.
     fn flush_only_leaf(&mut self) -> io::Result<u64> {
         let leaf = &mut self.tree.leaf;
         let id = put(leaf, LEAF, &mut self.next, &mut self.buffer, self.out)?;
@@ -195,7 +191,7 @@ impl<'a> Writer<'a> {
         Ok(id)
     }
 
-    /// Ends the bucket that is being filled, if one is.
+    /// Ends the current bucket, if there is one.
     fn close(&mut self) -> io::Result<()> {
         let Some(name) = self.name.take() else {
             return Ok(());
@@ -219,7 +215,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The pages of a bucket that are being filled: a leaf, and a branch of each level above.
+/// The open pages of a bucket: a leaf, and a branch per level above it.
 #[derive(Default)]
 struct OpenPages {
     leaf: OpenPage,
@@ -229,7 +225,7 @@ struct OpenPages {
 /// A page that is being filled.
 #[derive(Default)]
 struct OpenPage {
-    /// Flags (of a leaf) or page (of a branch), and the lengths of key and value, of each element.
+    /// For each element: flags (in a leaf) or page (in a branch), and the lengths of key and value.
     elements: Vec<(u64, u32, u32)>,
     /// Keys and values.
     data: Vec<u8>,
@@ -240,14 +236,14 @@ impl OpenPage {
         self.elements.len()
     }
 
-    /// Whether an element with `bytes` of key and value still fits into a page of `of` bytes. Any
-    /// element fits into an empty page, with overflow pages.
+    /// Returns whether an element with `bytes` of key and value fits into a page of `of` bytes. Any element fits into an empty
+    /// page, with overflow pages.
     fn fits(&self, bytes: usize, of: usize) -> bool {
         let elements = (self.count() + 1) * ELEMENT_BYTES;
         self.elements.is_empty() || HEADER_BYTES + elements + self.data.len() + bytes <= of
     }
 
-    /// Adds an element; `about` is a leaf element's flags or the page of a branch element.
+    /// Adds an element. `about` is a leaf element's flags or a branch element's page.
     fn push(&mut self, about: u64, key: &[u8], value: &[u8]) {
         self.elements
             .push((about, key.len() as u32, value.len() as u32));
@@ -255,7 +251,7 @@ impl OpenPage {
         self.data.extend_from_slice(value);
     }
 
-    /// Clears the page; returns the first key.
+    /// Clears the page and returns its first key.
     fn take_first(&mut self) -> Vec<u8> {
         let length = self.elements.first().map_or(0, |(_, key, _)| *key as usize);
         let first = self.data[..length].to_vec();
@@ -285,7 +281,7 @@ fn put(
     buffer.extend_from_slice(&header.encode());
     let mut at = HEADER_BYTES + page.count() * ELEMENT_BYTES;
     for (about, key, value) in &page.elements {
-        // counted from the element itself
+        // relative to the element itself
         let position = (at - buffer.len()) as u32;
         if kind == LEAF {
             buffer.extend_from_slice(&(*about as u32).to_le_bytes());

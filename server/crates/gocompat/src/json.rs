@@ -1,5 +1,4 @@
-//! Checks whether a text is JSON, with the error texts of Go's decoder; and a scanner for readers
-//! of JSON. `write` writes JSON.
+//! Checks whether a text is JSON, with the error texts of Go's decoder, and scans it for readers. `write` writes JSON.
 
 mod progress;
 mod write;
@@ -12,8 +11,7 @@ use crate::text;
 /// The text ends in the middle of a value.
 const ENDED: &str = "unexpected end of JSON input";
 
-/// Checks that `text` is one JSON value, possibly between white space. The error is the text of
-/// Go's decoder.
+/// Checks that `text` is one JSON value, with optional white space around it. The error is the text of Go's decoder.
 pub fn check(text: &[u8]) -> Result<(), String> {
     let mut progress = JsonProgress::default();
     if let Some(end) = progress.take(text)? {
@@ -22,14 +20,14 @@ pub fn check(text: &[u8]) -> Result<(), String> {
             Some(byte) => Err(unexpected(*byte, "after top-level value")),
         };
     }
-    // at the end Go tries a space and reports the error for that
+    // at the end, Go tries a space and reports the error for that
     match progress.take(b" ")? {
         Some(_) => Ok(()),
         None => Err(ended()),
     }
 }
 
-/// Whether there is nothing but white space.
+/// Returns whether a text is only white space.
 pub fn is_space(text: &[u8]) -> bool {
     text.iter().all(|byte| is_white(*byte))
 }
@@ -38,8 +36,7 @@ fn is_white(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Checks that `text` begins with a JSON value; bytes after it are ignored, as by a decoder that
-/// reads a stream of values.
+/// Checks that `text` begins with a JSON value. Bytes after it are ignored, like by a decoder of a stream of values.
 pub fn check_first(text: &[u8]) -> Result<(), String> {
     let mut progress = JsonProgress::default();
     match progress.take(text)? {
@@ -48,7 +45,7 @@ pub fn check_first(text: &[u8]) -> Result<(), String> {
     }
 }
 
-/// A position in a JSON text. Text before the position was checked, the rest was not.
+/// A position in a JSON text. Only the text before it is checked.
 #[derive(Debug)]
 pub struct Scanner<'a> {
     text: &'a [u8],
@@ -56,27 +53,27 @@ pub struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// A scanner at the beginning of a text.
+    /// Creates a scanner at the start of a text.
     pub fn new(text: &'a [u8]) -> Self {
         Self { text, at: 0 }
     }
 
-    /// Offset of the position in the text.
+    /// Returns the offset of the position.
     pub fn at(&self) -> usize {
         self.at
     }
 
-    /// Goes to an offset; the text before it must be checked.
+    /// Moves to an offset. The text before it must be checked.
     pub fn seek(&mut self, at: usize) {
         self.at = at;
     }
 
-    /// The text from an offset up to the position.
+    /// Returns the text from an offset up to the position.
     pub fn since(&self, start: usize) -> &'a [u8] {
         &self.text[start..self.at]
     }
 
-    /// Skips white space; returns the next byte without consuming it, `None` at the end.
+    /// Skips white space and returns the next byte without consuming it; `None` at the end.
     pub fn peek(&mut self) -> Option<u8> {
         while self.text.get(self.at).copied().is_some_and(is_white) {
             self.at += 1;
@@ -96,8 +93,7 @@ impl<'a> Scanner<'a> {
         self.take(JsonProgress::default())
     }
 
-    /// Consumes the rest of a value or of a member's name, of which `progress` has seen the
-    /// beginning.
+    /// Consumes the rest of a value or of a member's name, of which `progress` has seen the beginning.
     fn take(&mut self, mut progress: JsonProgress) -> Result<(), String> {
         let rest = &self.text[self.at..];
         match progress.take(rest)? {
@@ -124,21 +120,20 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Consumes the rest of a value that is not a container; `first` is its first byte, which was
-    /// consumed.
+    /// Consumes the rest of a scalar value after its first byte `first`.
     pub fn scalar(&mut self, first: u8) -> Result<(), String> {
         self.take(JsonProgress::in_scalar(first)?)
     }
 }
 
-/// Place in Go's error text where a member's name is expected.
+/// The end of Go's error text for an invalid start of a member's name.
 const NO_KEY: &str = "looking for beginning of object key string";
 
 fn ended() -> String {
     ENDED.into()
 }
 
-/// Go's error text for an invalid byte; `context` is the end of the text.
+/// Returns Go's error text for an invalid byte; `context` is the end of the text.
 fn unexpected(byte: u8, context: &str) -> String {
     let shown = match byte {
         b'\'' => r"\'".into(),

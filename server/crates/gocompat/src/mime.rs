@@ -1,39 +1,38 @@
-//! Parses content types as Go's `mime` does, with its error texts. Their meaning for a request is
-//! decided elsewhere.
+//! Parses content types like Go's `mime`, with its error texts.
 
 use std::collections::HashSet;
 
-/// A longer content type is not read. Go's own bound is that of all headers, 1 MiB.
+/// The longest content type that is parsed. Go's limit is that of all headers, 1 MiB.
 const BYTES_MAX: usize = 4 << 10;
 
 /// Why a content type is invalid, with Go's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MediaTypeError {
-    /// Nothing before the `;`.
+    /// There is no type before the `;`.
     #[error("mime: no media type")]
     NoType,
-    /// Something other than a slash after the first word.
+    /// Something other than a slash follows the first word.
     #[error("mime: expected slash after first token")]
     NoSlash,
-    /// Nothing after the slash.
+    /// Nothing follows the slash.
     #[error("mime: expected token after slash")]
     NoSubtype,
-    /// Something after the second word.
+    /// Something follows the second word.
     #[error("mime: unexpected content after media subtype")]
     Trailing,
-    /// A parameter that is not `name=value`.
+    /// A parameter is not `name=value`.
     #[error("mime: invalid media parameter")]
     Parameter,
-    /// A parameter that occurs twice.
+    /// A parameter occurs twice.
     #[error("mime: duplicate parameter name")]
     Duplicate,
-    /// Longer than the limit; Go has none.
+    /// Longer than the limit, which Go does not have.
     #[error("mime: content type is longer than 4096 bytes")]
     TooLong,
 }
 
-/// Parses a content type: returns the media type before the parameters, trimmed, in lower case.
-/// Parameters are checked and dropped.
+/// Parses a content type. Returns the media type before the parameters, trimmed and in lower case. Parameters are checked and
+/// dropped.
 pub fn parse(given: &str) -> Result<String, MediaTypeError> {
     if given.len() > BYTES_MAX {
         return Err(MediaTypeError::TooLong);
@@ -62,13 +61,12 @@ fn check(media: &str) -> Result<(), MediaTypeError> {
     }
 }
 
-/// Checks the parameters that follow a media type: each is `; name=value`, and no name occurs
-/// twice, in whatever case.
+/// Checks the parameters after a media type: each is `; name=value`, and no name occurs twice, ignoring case.
 fn parameters(mut rest: &str) -> Result<(), MediaTypeError> {
     let mut names = HashSet::new();
     loop {
         rest = rest.trim_start();
-        // a semicolon that nothing follows is allowed
+        // a trailing semicolon is allowed
         if rest.is_empty() || rest.trim() == ";" {
             return Ok(());
         }
@@ -80,8 +78,7 @@ fn parameters(mut rest: &str) -> Result<(), MediaTypeError> {
     }
 }
 
-/// Splits `; name=value REST` into the name and the rest; `None` if it does not begin with a
-/// parameter.
+/// Splits `; name=value REST` into the name and the rest; `None` if it does not begin with a parameter.
 fn parameter(text: &str) -> Option<(&str, &str)> {
     let rest = text.strip_prefix(';')?.trim_start();
     let (name, rest) = token(rest);
@@ -99,7 +96,7 @@ fn parameter(text: &str) -> Option<(&str, &str)> {
     Some((name, after))
 }
 
-/// The text behind the closing quote of a quoted string; `None` if it has none.
+/// Returns the text after the closing quote of a quoted string; `None` if there is none.
 fn after_quote(text: &str) -> Option<&str> {
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
@@ -115,13 +112,13 @@ fn after_quote(text: &str) -> Option<&str> {
     None
 }
 
-/// Splits a text into the token at its beginning, which may be empty, and the rest.
+/// Splits a text into the token at its start, which can be empty, and the rest.
 fn token(text: &str) -> (&str, &str) {
     let is_token = |c: char| c.is_ascii_graphic() && !is_special(c);
     text.split_at(text.find(|c| !is_token(c)).unwrap_or(text.len()))
 }
 
-/// Whether a character is one of the separators that no token contains (RFC 2045, `tspecials`).
+/// Returns whether a character is a separator that no token contains (RFC 2045, `tspecials`).
 fn is_special(c: char) -> bool {
     matches!(
         c,

@@ -1,5 +1,4 @@
-//! Request paths: percent-decoding and cleaning as Go does both, on bytes. Queries and forms are
-//! decoded by the same function. No routing here.
+//! Request paths: percent-decoding and cleaning like Go, on bytes. The decoding function also serves queries and forms.
 
 /// The meaning of `+` in a percent-encoded text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,8 +9,7 @@ pub enum Plus {
     IsPlus,
 }
 
-/// Decodes percent escapes. The error is the first invalid escape: `%` and up to two bytes after
-/// it.
+/// Decodes percent escapes. The error is the first invalid escape: `%` and up to two bytes after it.
 pub fn unescape(text: &[u8], plus: Plus) -> Result<Vec<u8>, &[u8]> {
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
@@ -35,15 +33,15 @@ pub fn unescape(text: &[u8], plus: Plus) -> Result<Vec<u8>, &[u8]> {
     Ok(out)
 }
 
-/// The value of a hexadecimal digit of either case; `None` for another byte.
+/// Returns the value of a hexadecimal digit; `None` for any other byte.
 pub fn hex(digit: u8) -> Option<u8> {
     char::from(digit)
         .to_digit(16)
         .and_then(|d| u8::try_from(d).ok())
 }
 
-/// Cleans a path: makes it absolute, resolves `.` and `..`, and removes empty components; a
-/// trailing slash stays. Go's `ServeMux` redirects to this path.
+/// Cleans a path: makes it absolute, resolves `.` and `..`, and removes empty components, but keeps a trailing slash. Go's
+/// `ServeMux` redirects to this path.
 pub fn clean(path: &[u8]) -> Vec<u8> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in path.split(|&b| b == b'/') {

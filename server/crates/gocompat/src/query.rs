@@ -1,15 +1,14 @@
-//! The parameters of a URL as Go reads them. The forms of v1 and v2 have readers of their own.
+//! The parameters of a URL as Go parses them. The forms of v1 and v2 have their own readers.
 
 use std::borrow::Cow;
 
 use super::path::{self, Plus};
 
-/// The parameters of a URL, decoded, in their order. Pairs that cannot be decoded are left out, as
-/// in Go.
+/// The decoded parameters of a URL in order. As in Go, pairs that cannot be decoded are omitted.
 pub struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
-    /// Reads the parameters from the part of a URL that follows the question mark.
+    /// Parses the parameters from the part of a URL after the question mark.
     pub fn of(text: &'a str) -> Self {
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
         let pairs = pairs.filter(|pair| !pair.contains(';'));
@@ -20,7 +19,7 @@ impl<'a> Query<'a> {
         Self(pairs.collect())
     }
 
-    /// All values of this name, in their order.
+    /// Returns all values of this name in order.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         let found = self.0.iter().filter(move |(known, _)| known == name);
         found.map(|(_, value)| value.as_ref())

@@ -1,4 +1,4 @@
-//! Times, durations, booleans and quoted strings as Go prints and reads them.
+//! Times, durations, booleans and quoted strings as Go prints and parses them.
 
 use std::{
     fmt::{self, Write as _},
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// A target that text is appended to: memory, or a count of its bytes.
+/// A target for appending text: memory, or a count of bytes.
 pub trait Sink {
     /// Appends bytes.
     fn extend_from_slice(&mut self, bytes: &[u8]);
@@ -26,7 +26,7 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Counts the bytes of a text that is not kept.
+/// Counts the bytes of a text without keeping it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Length(pub usize);
 
@@ -51,17 +51,16 @@ pub fn push_number(out: &mut dyn Sink, number: impl fmt::Display) {
     write!(Formatted(out), "{number}").expect("a sink takes everything");
 }
 
-/// Formats a Unix time in nanoseconds as RFC 3339 in UTC, with a fraction without trailing zeros.
+/// Formats Unix nanoseconds as RFC 3339 in UTC, with a fraction without trailing zeros.
 pub fn time(unix_ns: i64) -> String {
     let time = Timestamp::from_nanosecond(unix_ns.into());
     time.expect("64 bits of nanoseconds are some centuries")
         .to_string()
 }
 
-/// Reads a time as Go writes it in JSON (RFC 3339, of any zone): Unix nanoseconds. `None` if it is invalid or
-/// does not fit.
+/// Parses a time in Go's JSON format (RFC 3339, any zone) to Unix nanoseconds; `None` if it is invalid or out of range.
 pub fn parse_time(text: &str) -> Option<i64> {
-    // the colon before the seconds, which may be missing for the parser
+    // check the colon before the seconds, because the parser accepts times without seconds
     let has_seconds = text.as_bytes().get(16) == Some(&b':');
     let time: Timestamp = text.parse().ok().filter(|_| has_seconds)?;
     time.as_nanosecond().try_into().ok()
@@ -99,8 +98,8 @@ pub fn duration(nanos: i64) -> String {
     text
 }
 
-/// Appends a decimal point and `fraction`, which counts units of the last of `digits` decimal
-/// places, without trailing zeros. Appends nothing for 0.
+/// Appends a decimal point and `fraction`, which counts units of the last of `digits` decimal places, without trailing zeros.
+/// Appends nothing for 0.
 fn push_fraction(text: &mut String, fraction: u64, digits: usize) {
     if fraction != 0 {
         let padded = format!("{fraction:0digits$}");
@@ -109,7 +108,7 @@ fn push_fraction(text: &mut String, fraction: u64, digits: usize) {
     }
 }
 
-/// Quotes a string as Go's `%q` does; bytes that are not UTF-8 become `\xNN`.
+/// Quotes a string like Go's `%q`. Bytes that are not UTF-8 become `\xNN`.
 pub fn quote(bytes: &[u8]) -> String {
     let mut out = String::from("\"");
     for chunk in bytes.utf8_chunks() {
@@ -136,7 +135,7 @@ pub fn quote(bytes: &[u8]) -> String {
     out
 }
 
-/// Reads a boolean as `strconv.ParseBool` does; `None` if that gives an error.
+/// Parses a boolean like `strconv.ParseBool`; `None` for its errors.
 pub fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -145,16 +144,15 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// Reads decimal digits without sign or separator as `strconv.ParseUint` does; `None` for anything else or out of
-/// range.
+/// Parses decimal digits without sign or separator like `strconv.ParseUint`; `None` for anything else or out of range.
 pub fn parse_uint(text: &[u8]) -> Option<u64> {
     let digits = text.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(text).ok().filter(|_| digits)?;
     text.parse().ok()
 }
 
-/// Reads a duration as `time.ParseDuration` does, without a sign: numbers, possibly with fractions, each with
-/// a unit; `0` needs none. `None` if it is invalid or too large.
+/// Parses an unsigned duration like `time.ParseDuration`: numbers, with optional fractions, each with a unit; `0` needs none.
+/// `None` if it is invalid or too large.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
@@ -174,10 +172,9 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Some(total)
 }
 
-/// Splits the unit of a duration from a text: its nanoseconds, and the rest. `None` if it begins with no
-/// unit.
+/// Splits a text into its unit, in nanoseconds, and the rest; `None` if it does not begin with a unit.
 fn unit(text: &str) -> Option<(u64, &str)> {
-    // longer names first: "m" begins "ms" too
+    // longer names first, because "m" is a prefix of "ms"
     const UNITS: [(&str, u64); 8] = [
         ("ns", 1),
         ("us", 1_000),
@@ -193,8 +190,7 @@ fn unit(text: &str) -> Option<(u64, &str)> {
         .find_map(|(name, ns)| text.strip_prefix(name).map(|rest| (*ns, rest)))
 }
 
-/// A decimal number of units as a duration; digits below a nanosecond are dropped. `None` if it is
-/// invalid or too large.
+/// Converts a decimal number of units to a duration, dropping digits below a nanosecond; `None` if it is invalid or too large.
 fn part(number: &str, unit_ns: u64) -> Option<Duration> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() {

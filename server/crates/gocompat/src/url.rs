@@ -1,23 +1,23 @@
-//! Parses URLs as Go's `net/url` does, with its error texts.
+//! Parses URLs like Go's `net/url`, with its error texts.
 
 use crate::{
     path::{Plus, hex, unescape},
     text::quote,
 };
 
-/// A URL's parts; an opaque one has neither host nor path.
+/// The parts of a URL. An opaque URL has neither host nor path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GoUrl<'a> {
     /// In lower case; empty if there is none.
     pub scheme: String,
-    /// With its port, without user and password.
+    /// With the port, without user and password.
     pub host: &'a str,
-    /// Path, not percent-decoded.
+    /// The path, not percent-decoded.
     pub path: &'a str,
 }
 
-/// Splits a URL into scheme, host and path; drops user info, query and fragment unchecked. The error is the text that Go
-/// prints behind `parse "...": `.
+/// Splits a URL into scheme, host and path. Drops user info, query and fragment unchecked. The error is the text that Go prints
+/// after `parse "...": `.
 pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     let text = text.split_once('#').map_or(text, |(before, _)| before);
     if text.bytes().any(|b| b < 0x20 || b == 0x7f) {
@@ -30,7 +30,7 @@ pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
         if scheme.is_empty() && first.contains(':') {
             return Err("first path segment in URL cannot contain colon".into());
         }
-        // With a scheme this is an opaque URL: neither host nor path.
+        // With a scheme, this is an opaque URL.
         return Ok(GoUrl {
             scheme,
             host: "",
@@ -53,7 +53,7 @@ pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     Ok(GoUrl { scheme, host, path })
 }
 
-/// The lower-case scheme (empty if there is none) and what follows its colon.
+/// Splits off the lower-case scheme, which is empty if there is none.
 fn split_scheme(text: &str) -> Result<(String, &str), String> {
     for (at, byte) in text.bytes().enumerate() {
         match byte {
@@ -67,7 +67,7 @@ fn split_scheme(text: &str) -> Result<(String, &str), String> {
     Ok((String::new(), text))
 }
 
-/// Checks a host with an optional port, as Go does; the error is Go's text.
+/// Checks a host with an optional port like Go. The error is Go's text.
 fn check_host(host: &str) -> Result<(), String> {
     let port = if host.starts_with('[') {
         let end = host.rfind(']').ok_or("missing ']' in host")?;
@@ -86,8 +86,8 @@ fn check_host(host: &str) -> Result<(), String> {
     check_host_bytes(host.as_bytes())
 }
 
-/// Checks the characters and percent escapes of a host as Go's `net/url` does: only bytes above ASCII,
-/// and `%25` of an IPv6 zone, may be escaped.
+/// Checks the characters and percent escapes of a host like Go's `net/url`. Only bytes above ASCII, and `%25` of an IPv6 zone,
+/// can be escaped.
 fn check_host_bytes(host: &[u8]) -> Result<(), String> {
     let mut at = 0;
     while let Some(&byte) = host.get(at) {
@@ -96,7 +96,6 @@ fn check_host_bytes(host: &[u8]) -> Result<(), String> {
                 let bad = &host[at..host.len().min(at + 3)];
                 let high = bad.get(1).and_then(|&b| hex(b));
                 let low = bad.get(2).and_then(|&b| hex(b));
-                // Only bytes beyond ASCII may be escaped in a host, and a zone's percent sign.
                 let legal = matches!((high, low), (Some(8..), Some(_))) || bad == b"%25";
                 if !legal {
                     return Err(format!("invalid URL escape {}", quote(bad)));
@@ -115,7 +114,7 @@ fn check_host_bytes(host: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that every percent escape in a path is valid; the error is Go's text.
+/// Checks that every percent escape in a path is valid. The error is Go's text.
 fn check_escapes(path: &str) -> Result<(), String> {
     unescape(path.as_bytes(), Plus::IsPlus)
         .map(drop)

@@ -1,35 +1,34 @@
-//! Incremental check of one JSON value that arrives in pieces; each byte is examined once. Not
-//! here: the meaning of the value.
+//! Checks a JSON value that arrives in pieces, examining each byte once. Does not interpret the value.
 
 use super::{NO_KEY, is_white, unexpected};
 
-/// Deeper nesting is refused, as Go refuses it.
+/// As in Go, deeper nesting is refused.
 pub(super) const DEPTH_MAX: usize = 10_000;
 
-/// State of the check of a value that may be incomplete.
+/// State of the check of a possibly incomplete value.
 #[derive(Debug, Default)]
 pub struct JsonProgress {
-    /// The bytes that close the open containers. They are kept in a list, not on the stack.
+    /// The bytes that close the open containers. A list, so that nesting does not use the stack.
     open: Vec<u8>,
     step: Step,
 }
 
-/// State of the check: what the next byte may be.
+/// What the next byte can be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Step {
     #[default]
     Value,
-    /// In an array that has just begun.
+    /// At the start of an array.
     ValueOrEnd,
     Key,
-    /// In an object that has just begun.
+    /// At the start of an object.
     KeyOrEnd,
     Colon,
     /// After a value in a container.
     After,
     String(StringRole),
     Escape(StringRole),
-    /// This many hexadecimal digits of an escape are missing.
+    /// The number of missing hexadecimal digits of an escape.
     Hex(StringRole, u8),
     /// In a literal such as `true`: its whole text and the number of bytes seen.
     Literal(&'static str, usize),
@@ -43,7 +42,7 @@ enum StringRole {
     Value,
 }
 
-/// State within a number: the part that was just read.
+/// The part of a number that was just read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Number {
     AfterMinus,
@@ -62,7 +61,7 @@ enum ByteResult {
     Inside,
     /// It is the last one of the value.
     Last,
-    /// It follows the value.
+    /// It comes after the value.
     Beyond,
 }
 
@@ -72,15 +71,14 @@ impl JsonProgress {
         Self { open: Vec::new(), step: Step::String(StringRole::Value) }
     }
 
-    /// Begins the check of a value that is not a container, after its first byte. An error if no such value
-    /// begins with this byte.
+    /// Begins the check of a scalar value, after its first byte. An error if no scalar begins with this byte.
     pub(super) fn in_scalar(first: u8) -> Result<Self, String> {
         let step = scalar(first)?;
         Ok(Self { open: Vec::new(), step })
     }
 
-    /// Checks the next bytes of the text. Returns how many of them belong to the value once it is
-    /// complete, `None` while it is not; the error is Go's text for the first invalid byte.
+    /// Checks the next bytes of the text. Returns how many of them belong to the value once it is complete, else `None`. The
+    /// error is Go's text for the first invalid byte.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, String> {
         let mut at = 0;
         loop {
@@ -98,13 +96,13 @@ impl JsonProgress {
         }
     }
 
-    /// Whether only white space was seen yet.
+    /// Returns whether only white space was seen so far.
     pub fn is_new(&self) -> bool {
         self.open.is_empty() && self.step == Step::Value
     }
 
-    /// Whether the value is complete if the text ends here. Only a number outside of a container
-    /// can be: it has no closing character.
+    /// Returns whether the value is complete if the text ends here. That is only possible for a number outside of a container,
+    /// because it has no closing character.
     pub fn may_end(&self) -> bool {
         let Step::Number(number) = self.step else {
             return false;
@@ -160,14 +158,14 @@ impl JsonProgress {
         Ok(ByteResult::Inside)
     }
 
-    /// Begins a value with its first byte; a container is opened.
+    /// Begins a value with its first byte; opens a container.
     fn begin(&mut self, byte: u8) -> Result<(), String> {
         self.step = match byte {
             b'{' | b'[' => {
                 if self.open.len() == DEPTH_MAX {
                     return Err(unexpected(byte, "exceeded max depth"));
                 }
-                // the code of the closing character is that of the opening one plus two
+                // in ASCII, the closing bracket is two after the opening one
                 self.open.push(byte + 2);
                 if byte == b'{' {
                     Step::KeyOrEnd
@@ -180,8 +178,8 @@ impl JsonProgress {
         Ok(())
     }
 
-    /// Checks the byte, not white space, that follows a value in the innermost container: a comma, or its closing
-    /// character, which is `Last` if it ends the whole value. Any other is an error with Go's text.
+    /// Checks the byte, not white space, after a value in the innermost container: a comma, or the container's closing
+    /// character, which is `Last` if it ends the whole value. Any other byte is an error with Go's text.
     fn after_value(&mut self, byte: u8) -> Result<ByteResult, String> {
         let in_object = self.open.last() == Some(&b'}');
         match byte {
@@ -209,14 +207,13 @@ impl JsonProgress {
         Ok(ByteResult::Inside)
     }
 
-    /// Closes the innermost container, whose closing character this byte is.
+    /// Closes the innermost container at its closing character.
     fn close(&mut self) -> ByteResult {
         self.open.pop();
         self.end()
     }
 
-    /// Ends a value whose last byte this is. It is the last byte of the whole value if no container
-    /// is open.
+    /// Ends a value at its last byte, which is the last byte of the whole value if no container is open.
     fn end(&mut self) -> ByteResult {
         self.step = Step::After;
         if self.open.is_empty() {
@@ -226,8 +223,7 @@ impl JsonProgress {
         }
     }
 
-    /// Checks the byte after a number: it does not belong to the value, or is the comma or closing character of the
-    /// open container.
+    /// Checks the byte after a number: it is beyond the value, or it is a comma or closing character in the open container.
     fn after_number(&mut self, byte: u8) -> Result<ByteResult, String> {
         self.step = Step::After;
         if self.open.is_empty() {
@@ -239,7 +235,7 @@ impl JsonProgress {
 }
 
 impl Number {
-    /// Whether a number may end after the part that was just read.
+    /// Returns whether a number can end after the part that was just read.
     fn may_end(self) -> bool {
         match self {
             Self::AfterZero | Self::Integer | Self::Fraction | Self::Exponent => true,
@@ -274,7 +270,7 @@ impl Number {
     }
 }
 
-/// Returns the state after the first byte of a value that is not a container.
+/// Returns the state after the first byte of a scalar value.
 fn scalar(first: u8) -> Result<Step, String> {
     Ok(match first {
         b'"' => Step::String(StringRole::Value),
@@ -288,8 +284,7 @@ fn scalar(first: u8) -> Result<Step, String> {
     })
 }
 
-/// Length of the leading part of a string that has neither an escape nor a quote nor a control
-/// character.
+/// Returns the length of the leading part of a string without escapes, quotes and control characters.
 fn plain(bytes: &[u8]) -> usize {
     let special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
     bytes.iter().position(special).unwrap_or(bytes.len())

@@ -1,4 +1,4 @@
-//! JSON as Go's encoder writes it, which clients compare by byte.
+//! JSON as Go's encoder writes it. Clients compare the bytes.
 
 use std::io;
 
@@ -9,14 +9,13 @@ use crate::text::Sink;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Appends a JSON string as Go's encoder writes it: `<`, `>`, `&`, U+2028 and U+2029 are escaped,
-/// and each byte that is not part of valid UTF-8 becomes the escape of U+FFFD.
+/// Appends a JSON string like Go's encoder: escapes `<`, `>`, `&`, U+2028 and U+2029, and replaces each byte that is not part
+/// of valid UTF-8 by the escape of U+FFFD.
 pub fn push_string(out: &mut dyn Sink, bytes: &[u8]) {
     push_string_of(out, [bytes]);
 }
 
-/// Appends the pieces of a string as one JSON string. Each is escaped by itself: no piece may end within a
-/// character that the next one completes.
+/// Appends pieces as one JSON string. Each piece is escaped separately, so a character must not span pieces.
 pub fn push_string_of<'a>(out: &mut dyn Sink, pieces: impl IntoIterator<Item = &'a [u8]>) {
     out.push(b'"');
     for piece in pieces {
@@ -35,14 +34,14 @@ fn push_escaped(out: &mut dyn Sink, bytes: &[u8]) {
     }
 }
 
-/// Appends the contents of a JSON string that is UTF-8, escaped as Go's encoder does.
+/// Appends the contents of a valid UTF-8 string, escaped like Go's encoder.
 fn push_escaped_text(out: &mut dyn Sink, text: &str) {
     let bytes = text.as_bytes();
     let mut plain_from = 0;
     for (at, &byte) in bytes.iter().enumerate() {
         let plain = match byte {
             b'"' | b'\\' | b'<' | b'>' | b'&' | ..0x20 => false,
-            // The line separators E2 80 A8 and E2 80 A9 are the only multi-byte escapes.
+            // The line separators E2 80 A8 and E2 80 A9 are the only multi-byte characters to escape.
             0xe2 => !matches!(bytes.get(at + 1..at + 3), Some([0x80, 0xa8 | 0xa9])),
             _ => true,
         };
@@ -75,7 +74,7 @@ fn push_unicode_escape(out: &mut dyn Sink, byte: u8) {
     out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
 }
 
-/// Encodes a value as JSON as Go's encoder does, without a newline at the end.
+/// Encodes a value as JSON like Go's encoder, without a final newline.
 pub fn encode(value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     value
@@ -124,7 +123,7 @@ impl Formatter for GoJson {
     }
 }
 
-/// A float as Go's JSON encoder writes it: shortest digits, plain between 1e-6 and 1e21.
+/// Formats a float like Go's JSON encoder: shortest digits, plain between 1e-6 and 1e21.
 pub fn float(value: f64) -> String {
     let size = value.abs();
     if size == 0.0 || (1e-6..1e21).contains(&size) {
