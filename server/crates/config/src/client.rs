@@ -43,12 +43,7 @@ impl FlagValues {
         &self,
         [cert, key]: [&'static str; 2],
     ) -> Result<Option<(PathBuf, PathBuf)>, ConfigError> {
-        let incomplete = |_| {
-            self.bad(
-                cert,
-                &format!("--{cert} and --{key} must be given together"),
-            )
-        };
+        let incomplete = |_| self.bad(cert, &format!("--{cert} and --{key} belong together"));
         self.files([cert, key]).map_err(incomplete)
     }
 

@@ -91,10 +91,7 @@ impl FlagValues {
         }
         let proxy = match self.given("discovery-proxy") {
             Some(text) if text.starts_with("https://") => {
-                return Err(self.bad(
-                    "discovery-proxy",
-                    "proxies are only supported over plain HTTP",
-                ));
+                return Err(self.bad("discovery-proxy", "only plain HTTP is supported"));
             }
             Some(text) => {
                 let authority = text.strip_prefix("http://").unwrap_or(text);
