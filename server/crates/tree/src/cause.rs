@@ -1,18 +1,18 @@
-//! The field `cause` of an error: what broke a rule of the tree.
+//! The field `cause` of an error: what violated a rule of the tree.
 
 use bytes::Bytes;
 
-/// A cause; two that show the same are equal.
+/// A cause. Causes with the same text are equal.
 #[derive(Clone, Debug)]
 pub enum Cause {
-    /// A path, or a text.
+    /// A path or a text.
     Text(Bytes),
-    /// The conditions of a comparison that do not hold.
+    /// The failed conditions of a comparison.
     Compared(Comparison),
 }
 
-/// The conditions that do not hold: each as it was wanted, and as it is. The values share the memory of the request
-/// and of the tree: with a copy, each refused comparison with a large value would take as much as the value.
+/// The failed conditions, each with the wanted and the actual value. The values share the memory of the request and the tree,
+/// so that a refused comparison with a large value takes no additional memory.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// The wanted and the actual value.
@@ -22,8 +22,8 @@ pub struct Comparison {
 }
 
 impl Cause {
-    /// Returns what v2 shows: `[wanted != actual]` for each condition of a comparison, the value first. In
-    /// pieces, so that values are not copied; whole characters are between them.
+    /// Returns v2's text: `[wanted != actual]` for each failed condition, the value first. It is in pieces, so that values are
+    /// not copied; no character spans two pieces.
     pub fn pieces(&self) -> Vec<Bytes> {
         let Comparison { value, index } = match self {
             Self::Text(text) => return vec![text.clone()],

@@ -1,5 +1,5 @@
-//! The difference between two versions of the tree, as checkpoint records. Shared subtrees are
-//! skipped, so the cost is proportional to the changes.
+//! The difference between two versions of the tree, as checkpoint records. Shared subtrees are skipped, so the cost is
+//! proportional to the changes.
 
 use imbl::ordmap::DiffItem;
 
@@ -10,7 +10,7 @@ use super::{
 };
 
 impl Tree {
-    /// Emits what changed since `since` (everything, if `None`).
+    /// Emits the changes since `since`, or everything for `None`.
     pub fn changes(&self, since: Option<&Tree>, emit: &mut EmitRecord<'_>) {
         let nothing = Tree::default();
         let old = since.unwrap_or(&nothing);
@@ -27,7 +27,7 @@ impl Tree {
     }
 }
 
-/// Emits the changes below one directory; `None` for a side that is not a directory.
+/// Emits the changes below one directory. A side that is not a directory is `None`.
 fn below(
     path: &mut Vec<u8>,
     old: Option<&Children>,
@@ -63,7 +63,7 @@ fn put_all(path: &mut Vec<u8>, link: &NodeRef, emit: &mut EmitRecord<'_>) {
     visit(path, link, &mut |path, inode| put_node(path, inode, emit));
 }
 
-/// Whether both nodes are directories with equal records: a directory is copied for every change below it.
+/// Returns whether both nodes are directories with equal records, because a directory is copied for every change below it.
 /// `false` for files.
 fn same_record(old: &Inode, new: &Inode) -> bool {
     old.is_dir()

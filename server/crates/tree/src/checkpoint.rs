@@ -1,8 +1,8 @@
 //! The tree as checkpoint records.
 //!
-//! Keys: `h` and an index, big-endian, for an event of the history; `m` for what belongs to no
-//! node; `n` and the path for a node. A path is a prefix of the paths below it, so ascending key
-//! order puts parents before children. Every value ends with the CRC-32 of key and contents.
+//! Keys: `h` and a big-endian index for an event of the history; `m` for the metadata; `n` and the path for a node. A path is a
+//! prefix of the paths below it, so ascending key order puts parents before children. Every value ends with the CRC-32 of key
+//! and contents.
 
 use bytes::Bytes;
 use prost::Message;
@@ -18,10 +18,10 @@ const META: u8 = b'm';
 const NODE: u8 = b'n';
 const CRC_BYTES: usize = 4;
 
-/// Upper bound of all counters: a larger one in a record is corruption. Counting up from below it never overflows.
+/// Upper bound of all counters; a larger one in a record is corruption. Counters below it never overflow.
 pub const COUNT_MAX: u64 = 1 << 62;
 
-/// Upper limit of a counter in an imported state, so that the state can still count.
+/// Upper limit of a counter in an imported state, so that it can still increase.
 pub const COUNT_IMPORT_MAX: u64 = COUNT_MAX / 2;
 
 #[derive(Clone, PartialEq, Message)]
@@ -56,7 +56,7 @@ struct StoredEvent {
     prev: Option<StoredEventNode>,
 }
 
-/// A node as an event shows it: never with children.
+/// A node as an event contains it, without children.
 #[derive(Clone, PartialEq, Message)]
 struct StoredEventNode {
     #[prost(bytes = "bytes", tag = "1")]
@@ -69,7 +69,7 @@ struct StoredEventNode {
     ttl: i64,
 }
 
-/// Emits the record of a message with the checksum of key and contents at its end.
+/// Emits the record of a message, with the checksum of key and contents at its end.
 fn put(key: Vec<u8>, message: &impl Message, emit: &mut EmitRecord<'_>) {
     let mut value = Vec::with_capacity(message.encoded_len() + CRC_BYTES);
     message.encode(&mut value).expect("a vector has room");
@@ -150,8 +150,7 @@ impl StoredEventNode {
 }
 
 impl StoredEvent {
-    /// Converts the stored event back, with the index of its key; `None` if the action is unknown or a node
-    /// is not whole.
+    /// Converts the stored event back, with the index from its key; `None` if the action is unknown or a node is incomplete.
     fn into_event(self, index: u64) -> Option<Event> {
         let (action, _) = *Action::NAMES.get(self.action as usize)?;
         let node = self.node?.into_node()?;
@@ -164,7 +163,7 @@ impl StoredEvent {
 }
 
 impl Tree {
-    /// Loads one record; records come in ascending key order.
+    /// Loads one record. Records must come in ascending key order.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptTree> {
         let Some((contents, check)) = value.split_last_chunk::<CRC_BYTES>() else {
             return Err(corrupt(key, "is too short"));
@@ -176,21 +175,21 @@ impl Tree {
             Some((&HISTORY, index)) => self.load_event(key, index, contents),
             Some((&META, [])) => self.load_meta(key, contents),
             Some((&NODE, path)) => self.load_node(key, path, contents),
-            Some(_) | None => Err(corrupt(key, "is of no known kind")),
+            Some(_) | None => Err(corrupt(key, "has an unknown kind")),
         }
     }
 
-    /// Adds an event to the history; `index` are the bytes of the record's key that hold its index.
+    /// Adds an event to the history; `index` are the bytes of the record's key with its index.
     fn load_event(&mut self, key: &[u8], index: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredEvent = decode(key, contents)?;
         let index = index.try_into().map_err(|_| corrupt(key, "has no index"))?;
         let event = stored.into_event(u64::from_be_bytes(index));
-        let event = event.ok_or_else(|| corrupt(key, "is not a whole event"))?;
+        let event = event.ok_or_else(|| corrupt(key, "is not a complete event"))?;
         self.history.push(event, None);
         Ok(())
     }
 
-    /// Loads the index and the write counters; fails if one is missing or above `COUNT_MAX`.
+    /// Loads the index and the write counters. Fails if one is missing or above `COUNT_MAX`.
     fn load_meta(&mut self, key: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredTreeMeta = decode(key, contents)?;
         let counts = stored
@@ -208,7 +207,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Inserts a node at `path` and its expiration time; fails if the parent directory was not loaded before.
+    /// Inserts a node at `path` with its expiration time. Fails if the parent directory is not loaded.
     fn load_node(&mut self, key: &[u8], path: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredNode = decode(key, contents)?;
         let body = stored
@@ -220,10 +219,10 @@ impl Tree {
             .map_err(|what| corrupt(key, what))
     }
 
-    /// Inserts a node at `path` and its expiration time; the error says why that cannot be.
+    /// Inserts a node at `path` with its expiration time. The error says why that is impossible.
     pub(super) fn insert_loaded(&mut self, path: &[u8], inode: Inode) -> Result<(), &'static str> {
         let (dir, name) = split(path);
-        // an expiration is found by the path that it was recorded with
+        // an expiration is looked up by the path with which it was recorded
         if name.is_empty() || clean(path) != path {
             return Err("is not a path");
         }
@@ -239,8 +238,8 @@ impl Tree {
         }
     }
 
-    /// Fails if the record of the index is missing or an event lies outside of the history that is kept, and computes
-    /// the size. Nodes are checked as each is loaded; their indices are not.
+    /// Fails if the record of the index is missing or an event is outside of the retained history, and computes the size. Nodes
+    /// are checked when they are loaded, except their indexes.
     pub fn finish_load(&mut self) -> Result<(), CorruptTree> {
         let holds_nodes = self
             .root
@@ -262,13 +261,13 @@ impl Tree {
     }
 }
 
-/// Decodes the contents of a record; the error names the record by its key.
+/// Decodes the contents of a record. The error names the record by its key.
 fn decode<M: Message + Default>(key: &[u8], contents: &[u8]) -> Result<M, CorruptTree> {
     // Copied once, so that values do not keep the whole record alive.
     M::decode(contents).map_err(|error| corrupt(key, &error.to_string()))
 }
 
-/// Builds an error that names the record with this key and says what is wrong with it.
+/// Builds the error for the record with this key; `what` describes the defect.
 fn corrupt(key: &[u8], what: &str) -> CorruptTree {
     let name = match key.split_first() {
         Some((&NODE, path)) => format!("node {}", path.escape_ascii()),
@@ -283,8 +282,8 @@ fn corrupt(key: &[u8], what: &str) -> CorruptTree {
     CorruptTree(format!("{name} {what}"))
 }
 
-/// Emits a record for each event that was added to the history or replaced, and a deletion for each evicted
-/// one; events are compared by identity.
+/// Emits a record for each event that was added or replaced, and a deletion for each evicted one. Events are compared by
+/// identity.
 pub(super) fn changed_events(old: &Tree, new: &Tree, emit: &mut EmitRecord<'_>) {
     use imbl::ordmap::DiffItem;
     for item in old.history.events.diff(&new.history.events) {

@@ -8,7 +8,7 @@ use super::{
 };
 
 impl Tree {
-    /// Sets value and expiration of a file for which the conditions hold; a refresh keeps the value.
+    /// Sets value and expiration of a file whose conditions hold. A refresh keeps the value.
     pub(super) fn compare_and_swap(
         &mut self,
         swap: &CompareAndSwap,
@@ -23,8 +23,8 @@ impl Tree {
         Ok(self.record_event(Action::CompareAndSwap, node, Some(prev), swap.refresh))
     }
 
-    /// Returns the file at `path` if it has the wanted value and modified index. An empty value and index 0
-    /// are no conditions. Fails for a directory, or with the conditions that do not hold as the cause.
+    /// Returns the file at `path` if it has the wanted value and modified index. An empty value and index 0 are no conditions.
+    /// Fails for a directory, or with the failed conditions as the cause.
     pub(super) fn compare(
         &self,
         path: &Bytes,
@@ -33,7 +33,7 @@ impl Tree {
     ) -> Result<NodeRef, TreeError> {
         let link = find(&self.root, path).map_err(|miss| self.lookup_failed(miss))?;
         let NodeBody::File(actual) = &link.body else {
-            // The root has no name to show.
+            // the root has no name
             let cause = if path == "/" {
                 Bytes::new()
             } else {

@@ -1,4 +1,4 @@
-//! `delete` and `compareAndDelete`; and taking a subtree out, which `expire` does too.
+//! `delete` and `compareAndDelete`, and the removal of a subtree, which `expire` also uses.
 
 use bytes::Bytes;
 
@@ -11,8 +11,8 @@ use super::{
 };
 
 impl Tree {
-    /// Removes a node. A directory needs `dir` or `recursive`, one that is not empty needs `recursive`; the
-    /// root cannot be removed.
+    /// Removes a node. A directory needs `dir` or `recursive`, a directory that is not empty needs `recursive`. The root cannot
+    /// be removed.
     pub(super) fn delete(&mut self, delete: &Delete, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&delete.path);
         self.refuse_root(&path)?;
@@ -28,7 +28,7 @@ impl Tree {
         Ok(self.remove_subtree(Action::Delete, &path, now_ns))
     }
 
-    /// Removes a file for which the conditions hold; fails for a directory.
+    /// Removes a file whose conditions hold. Fails for a directory.
     pub(super) fn compare_and_delete(
         &mut self,
         delete: &CompareAndDelete,
@@ -39,7 +39,7 @@ impl Tree {
         Ok(self.remove_subtree(Action::CompareAndDelete, &path, now_ns))
     }
 
-    /// Removes the existing node at `path` with everything below it, as one event.
+    /// Removes the existing node at `path` and everything below it, as one event.
     pub(super) fn remove_subtree(&mut self, action: Action, path: &Bytes, now_ns: i64) -> Event {
         let index = self.take_index();
         let link = self.unlink(path);
@@ -60,7 +60,7 @@ impl Tree {
         event
     }
 
-    /// Takes an existing node out of its parent directory and returns it; panics if there is none.
+    /// Removes an existing node from its parent directory and returns it. Panics if there is none.
     fn unlink(&mut self, path: &[u8]) -> NodeRef {
         let (dir, name) = split(path);
         let parent = find_mut(&mut self.root, dir).expect("the node was found before");

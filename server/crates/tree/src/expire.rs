@@ -3,8 +3,8 @@
 use super::{Action, Tree};
 
 impl Tree {
-    /// Removes all nodes whose expiration is at or before `now_ns`, with one event and one index for each; a
-    /// directory takes its whole subtree along. Returns the number of events.
+    /// Removes all nodes whose expiration is at or before `now_ns`, with one event and one index each. A directory is removed
+    /// with its whole subtree. Returns the number of events.
     pub(super) fn expire(&mut self, now_ns: i64) -> usize {
         let mut expired = 0;
         while let Some((expires_ns, path)) = self.deadlines.first()

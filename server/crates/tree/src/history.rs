@@ -1,7 +1,7 @@
 //! The last events of the store, and which of them a watcher sees.
 //!
-//! Events are stored by index. Changes of cluster data and refreshes take an index and so evict an
-//! older event, but no watcher sees them, so they are not stored.
+//! Events are stored by index. Changes of cluster data and refreshes take an index and therefore evict an older event, but they
+//! are not stored, because no watcher sees them.
 
 use imbl::OrdMap;
 
@@ -13,12 +13,12 @@ use super::{
     size::of_event,
 };
 
-/// An event with the data that matching watchers needs.
+/// An event with the data for matching watchers.
 #[derive(Debug)]
 pub(crate) struct HistoryEntry {
     pub(crate) event: Event,
-    /// The directory that the event removed, while the event is recent. Not part of a checkpoint:
-    /// watchers do not survive the process.
+    /// The directory that the event removed, while the event is recent. Not part of a checkpoint, because watchers do not
+    /// survive the process.
     pub(crate) removed: Option<NodeRef>,
 }
 
@@ -29,13 +29,13 @@ pub(crate) struct EventHistory {
     pub(crate) bytes: u64,
 }
 
-/// The oldest index in the history of a store at `index`.
+/// Returns the oldest index in the history of a store at `index`.
 pub(crate) fn oldest(index: u64) -> u64 {
     index.saturating_sub(TREE_HISTORY_EVENTS as u64) + 1
 }
 
 impl EventHistory {
-    /// Adds an event; `removed` is the directory that it removed, if that is to be kept for watchers.
+    /// Adds an event. `removed` is the directory that it removed, if it is to be kept for watchers.
     pub(crate) fn push(&mut self, event: Event, removed: Option<NodeRef>) {
         self.bytes += of_event(&event);
         self.events.insert(
@@ -44,8 +44,8 @@ impl EventHistory {
         );
     }
 
-    /// Evicts the event that the one at `index` displaces, and drops the removed directory of the event that
-    /// is `TREE_REMOVED_EVENTS` older.
+    /// Evicts the event that an event at `index` displaces, and drops the removed directory of the event that is
+    /// `TREE_REMOVED_EVENTS` older.
     pub(crate) fn advance(&mut self, index: u64) {
         let outdated = oldest(index) - 1;
         if self.events.contains_key(&outdated)
@@ -66,8 +66,8 @@ impl EventHistory {
 }
 
 impl Tree {
-    /// The first event at or after index `from` that `watch` matches (refreshes are skipped).
-    /// `HistoryCleared` if `from` lies before the oldest event kept.
+    /// Returns the first event at or after index `from` that `watch` matches; refreshes are skipped. `HistoryCleared` if `from`
+    /// is before the oldest retained event.
     pub fn next_event(&self, watch: &Watch, from: u64) -> Result<Option<Event>, TreeError> {
         let oldest = oldest(self.index);
         if from < oldest {
@@ -79,8 +79,8 @@ impl Tree {
         Ok(first.map(|(_, kept)| kept.event.clone()))
     }
 
-    /// The events after index `after` that watchers can see, to determine which to wake. `None` if
-    /// the history no longer holds all of them: then all watchers must be woken.
+    /// Returns the events after index `after` that watchers can see, to determine which watchers to wake. `None` if the history
+    /// no longer contains all of them; then all watchers must be woken.
     pub fn events_since(&self, after: u64) -> Option<impl Iterator<Item = &Event>> {
         if after + 1 < oldest(self.index) {
             return None;
@@ -95,8 +95,8 @@ impl Tree {
 }
 
 impl HistoryEntry {
-    /// Whether a watcher sees the event: one of its path; if recursive, one below it without a hidden
-    /// component; or the removal of a directory above it.
+    /// Returns whether a watcher sees the event: one at its path; if it is recursive, one below it without a hidden component;
+    /// or the removal of a directory above it.
     fn matches(&self, watch: &Watch) -> bool {
         let path = &self.event.node.path;
         if *path == watch.path {
@@ -108,7 +108,7 @@ impl HistoryEntry {
         self.removes_dir() && self.shows_removal_to(watch)
     }
 
-    /// Whether the event deletes or expires a directory.
+    /// Returns whether the event deletes or expires a directory.
     fn removes_dir(&self) -> bool {
         let removes = match self.event.action {
             Action::Delete | Action::Expire => true,
@@ -122,9 +122,9 @@ impl HistoryEntry {
         removes && self.event.node.dir
     }
 
-    /// Whether a watcher of a path below the removed directory sees the removal. One that was registered after the event,
-    /// and reads it from the history, sees it always. One that was registered before sees it if its path existed in the
-    /// directory, or if the directory is not kept any more.
+    /// Returns whether a watcher of a path below the removed directory sees the removal. A watcher that was registered after
+    /// the event, and reads it from the history, always does. One that was registered before does if its path existed in the
+    /// directory, or if the directory is no longer kept.
     fn shows_removal_to(&self, watch: &Watch) -> bool {
         let Some(rest) = below(&self.event.node.path, &watch.path) else {
             return false;

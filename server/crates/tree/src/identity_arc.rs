@@ -1,9 +1,8 @@
-//! A reference-counted pointer that compares by identity, so that comparing two versions of the
-//! tree skips shared parts.
+//! A reference-counted pointer that compares by identity, so that comparing two versions of the tree skips shared parts.
 
 use std::{ops::Deref, sync::Arc};
 
-/// Copy on write: [`IdentityArc::make_mut`] copies only if there is another reference.
+/// Copy-on-write: [`IdentityArc::make_mut`] copies only if there is another reference.
 #[derive(Debug, Default)]
 pub(crate) struct IdentityArc<T>(Arc<T>);
 

@@ -1,4 +1,4 @@
-//! A tree made of another store's nodes and events, and a tree made of one directory of another tree.
+//! Builds a tree from another store's nodes and events, or from a directory of another tree.
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ use super::{
 /// A node of another store, without its children.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImportedNode {
-    /// Cleaned, absolute; never the root.
+    /// Cleaned and absolute; never the root.
     pub path: Bytes,
     /// `None` for a directory.
     pub value: Option<Bytes>,
@@ -22,26 +22,26 @@ pub struct ImportedNode {
     pub created: u64,
     /// Index of the last change.
     pub modified: u64,
-    /// Absolute expiration, Unix nanoseconds.
+    /// Absolute expiration in Unix nanoseconds.
     pub expires_ns: Option<i64>,
 }
 
 impl Tree {
-    /// Returns a tree at `index` without nodes, events and counted requests.
+    /// Returns a tree at `index` without nodes, events and counts.
     pub fn at_index(index: u64) -> Result<Self, CorruptTree> {
         if index > COUNT_IMPORT_MAX {
-            return Err(CorruptTree(format!("index {index} counts too far")));
+            return Err(CorruptTree(format!("index {index} is too large")));
         }
         Ok(Self { index, has_meta: true, ..Self::default() })
     }
 
-    /// Adds a node; its directory must have been added before.
+    /// Adds a node whose directory was added before.
     pub fn import_node(&mut self, node: ImportedNode) -> Result<(), CorruptTree> {
         let ImportedNode { path, value, created, modified, expires_ns } = node;
         let body = value.map_or(NodeBody::Dir(Children::new()), NodeBody::File);
         let inode = Inode { created, modified, expires_ns, body };
         let added = if components(&path).count() > TREE_DEPTH_MAX {
-            Err("has more components than a key may have")
+            Err("has too many components")
         } else {
             self.insert_loaded(&path, inode)
         };
@@ -56,14 +56,14 @@ impl Tree {
     /// Completes an import: sets the counters, checks the history and computes the size.
     pub fn finish_import(&mut self, counts: WriteCounts) -> Result<(), CorruptTree> {
         if counts.max() > COUNT_IMPORT_MAX {
-            return Err(CorruptTree("its counters count too far".to_owned()));
+            return Err(CorruptTree("its counters are too large".to_owned()));
         }
         self.counts = counts;
         self.finish_load()
     }
 
-    /// Returns all files below the directory at `path`, hidden ones too, with their paths in it (`a/b`) and values; none
-    /// if there is no such directory.
+    /// Returns all files below the directory at `path`, including hidden ones, with relative paths (`a/b`) and values; none if
+    /// there is no such directory.
     pub fn files_below(&self, path: &[u8]) -> Vec<(Bytes, Bytes)> {
         let mut files = Vec::new();
         if let Ok(dir) = find(&self.root, path) {
@@ -76,10 +76,9 @@ impl Tree {
         files
     }
 
-    /// Returns the directory at `path` as a tree of its own, at the same index and with the same counters; of the
-    /// history it has the events below that directory, in which each node that expires has a TTL of 1 second: the real one
-    /// depends on the clock of the member that has executed the event, and members must not differ. Empty if there is no
-    /// such directory.
+    /// Returns the directory at `path` as a tree with the same index and counters; empty if there is no such directory. Its
+    /// history has the events below the directory, in which each expiring node has a TTL of 1 second. The real TTL depends on
+    /// the clock of the member that executed the event, and members must not differ.
     pub fn subtree(&self, path: &[u8]) -> Self {
         let root = find(&self.root, path).ok().filter(|root| root.is_dir());
         let root: NodeRef = root.cloned().unwrap_or_default();
@@ -101,8 +100,7 @@ impl Tree {
     }
 }
 
-/// Returns the event with paths relative to a directory; `None` if it is of a node outside of it. Of the TTL it only keeps
-/// whether there is one: 1 or 0.
+/// Returns the event with paths relative to a directory; `None` if its node is outside of it. Reduces a TTL to 1 or 0.
 fn event_below(dir: &[u8], event: &Event) -> Option<Event> {
     let node_below = |node: &Node| {
         let path = [b"/", below(dir, &node.path)?].concat();

@@ -1,6 +1,5 @@
-//! The nodes: files and directories, and how a path leads to them.
-//!
-//! What does not live here: the index counter, the queue of expirations, the history.
+//! The nodes, files and directories, and the lookup of paths. Not here: the index counter, the queue of expirations, the
+//! history.
 
 use bytes::Bytes;
 use imbl::OrdMap;
@@ -11,9 +10,9 @@ use super::{TreeErrorKind, identity_arc::IdentityArc};
 #[derive(Clone, Debug)]
 pub(crate) struct Inode {
     pub(crate) created: u64,
-    /// Of a directory: never changes after its creation.
+    /// Never changes after the creation of a directory.
     pub(crate) modified: u64,
-    /// Absolute expiration, Unix nanoseconds.
+    /// Absolute expiration in Unix nanoseconds.
     pub(crate) expires_ns: Option<i64>,
     pub(crate) body: NodeBody,
 }
@@ -26,7 +25,7 @@ pub(crate) enum NodeBody {
 }
 
 pub(crate) type NodeRef = IdentityArc<Inode>;
-/// Children by component name, in the byte order in which listings show them.
+/// Children by component name, in the byte order of listings.
 pub(crate) type Children = OrdMap<Bytes, NodeRef>;
 
 /// A path that does not lead to a node.
@@ -47,7 +46,7 @@ impl Inode {
         matches!(self.body, NodeBody::Dir(_))
     }
 
-    /// The children of a directory.
+    /// Returns the children of a directory; `None` for a file.
     pub(crate) fn children(&self) -> Option<&Children> {
         match &self.body {
             NodeBody::File(_) => None,
@@ -56,14 +55,14 @@ impl Inode {
     }
 }
 
-/// The root: always there, never recorded.
+/// The root, which always exists and is never recorded.
 impl Default for Inode {
     fn default() -> Self {
         Self::dir(0)
     }
 }
 
-/// The components of an absolute path that are not empty, each with the offset at which it ends.
+/// Returns the non-empty components of an absolute path, each with the offset of its end.
 pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     path.split(|byte| *byte == b'/')
         .skip(1)
@@ -74,7 +73,7 @@ pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
         .filter(|(_, name)| !name.is_empty())
 }
 
-/// A cleaned copy of a path: no empty component, no final slash.
+/// Returns a cleaned copy of a path, without empty components and trailing slash.
 pub(crate) fn clean(path: &[u8]) -> Bytes {
     let mut clean = Vec::with_capacity(path.len());
     for (_, name) in components(path) {
@@ -87,26 +86,25 @@ pub(crate) fn clean(path: &[u8]) -> Bytes {
     clean.into()
 }
 
-/// The parent's path and the last component.
+/// Splits a path into the parent's path and the last component.
 pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let at = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
     (&path[..at], path.get(at + 1..).unwrap_or_default())
 }
 
-/// The path relative to a directory, without a leading slash; `None` if it is the directory itself or
-/// outside of it.
+/// Returns the path relative to a directory, without a leading slash; `None` if it is the directory itself or outside of it.
 pub(crate) fn below<'a>(dir: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
     let dir = if dir == b"/" { &dir[..0] } else { dir };
     let rest = path.strip_prefix(dir)?.strip_prefix(b"/")?;
     (!rest.is_empty()).then_some(rest)
 }
 
-/// Whether a component makes its node hidden.
+/// Returns whether a component makes its node hidden.
 pub(crate) fn is_hidden(name: &[u8]) -> bool {
     name.first() == Some(&b'_')
 }
 
-/// The node at `path`; the error names the first missing path or the file in the way.
+/// Returns the node at `path`. The error names the first missing path or the file in the way.
 pub(crate) fn find<'a>(root: &'a NodeRef, path: &[u8]) -> Result<&'a NodeRef, LookupError> {
     let mut current = root;
     let mut parent_end = 0;
@@ -125,8 +123,7 @@ pub(crate) fn find<'a>(root: &'a NodeRef, path: &[u8]) -> Result<&'a NodeRef, Lo
     Ok(current)
 }
 
-/// Returns the node at `path` for writing, and copies nodes on the way that are shared; `None` if there is
-/// none.
+/// Returns the node at `path` for writing, after copying shared nodes on the way; `None` if there is none.
 pub(crate) fn find_mut<'a>(root: &'a mut NodeRef, path: &[u8]) -> Option<&'a mut Inode> {
     let mut current = root.make_mut();
     for (_, name) in components(path) {
@@ -138,8 +135,8 @@ pub(crate) fn find_mut<'a>(root: &'a mut NodeRef, path: &[u8]) -> Option<&'a mut
     Some(current)
 }
 
-/// The children of directory `path`, for writing; missing directories are created with `index`.
-/// `None` if a file is in the way (directories created before stay, so call [`find`] first).
+/// Returns the children of directory `path` for writing, after creating missing directories with `index`. `None` if a file is
+/// in the way; directories created before it stay, so call [`find`] first.
 pub(crate) fn make_dirs<'a>(
     root: &'a mut NodeRef,
     path: &[u8],

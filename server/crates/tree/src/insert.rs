@@ -1,4 +1,4 @@
-//! Inserting a new node at a path, shared by `set` and `create`.
+//! Inserts a new node at a path, for `set` and `create`.
 
 use bytes::Bytes;
 
@@ -12,7 +12,7 @@ use super::{
 
 impl Tree {
     /// Inserts a node, whose path is cleaned and whose bytes are copied, with a new index, and creates missing directories.
-    /// With `replace` it may take the place of a file. Returns the node as answers show it.
+    /// With `replace` it can replace a file. Returns the node as answers contain it.
     pub(super) fn insert_node(
         &mut self,
         new: Create,
@@ -56,7 +56,7 @@ impl Tree {
         Ok(node)
     }
 
-    /// Fails for a path of more than `TREE_DEPTH_MAX` components: walking and dropping the tree uses stack.
+    /// Fails for a path of more than `TREE_DEPTH_MAX` components, because walking and dropping the tree use the stack.
     fn refuse_depth(&self, path: &Bytes) -> Result<(), TreeError> {
         let Some((end, _)) = components(path).nth(TREE_DEPTH_MAX - 1) else {
             return Ok(());

@@ -1,11 +1,10 @@
-//! The v2 store: a tree of directories and files with one index counter and a history of
-//! events. v1 is a view on it. Rules: etcd 2.2 to 3.5, as collected in the project's v2 notes.
+//! The v2 store: a tree of directories and files with one index counter and a history of events. v1 is a view of it. The rules
+//! are those of etcd 2.2 to 3.5.
 //!
-//! Each operation has its own file: `set`, `create`, `update`, `compare_and_swap`, `delete`,
-//! `expire`.
+//! Each operation has its own file: `set`, `create`, `update`, `compare_and_swap`, `delete`, `expire`. All data structures are
+//! persistent, so a clone is O(1). Time comes with each command (I1, I9).
 //!
-//! What does *not* live here: the log, the state machine around it (`witan_machine`), JSON, HTTP. Time comes
-//! with each command (I1, I9). All of it is made of persistent data structures, so a clone is O(1).
+//! Not here: the log, the state machine around it (`witan_machine`), JSON, HTTP.
 
 mod cause;
 mod changes;
@@ -42,7 +41,7 @@ pub use size::NODE_BYTES;
 
 use bytes::Bytes;
 
-/// The action names of the wire.
+/// The actions with their names on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names of etcd's JSON")]
 pub enum Action {
@@ -75,20 +74,20 @@ impl Action {
     }
 }
 
-/// One node as answers show it.
+/// One node as answers contain it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Node {
-    /// Full path beginning with `/`; empty for the root. Raw bytes, without `/` inside components.
+    /// Full path with a leading `/`; empty for the root. Raw bytes, without `/` inside components.
     pub path: Bytes,
-    /// Value of a file. `None` where the answer shows none (directories, deleted nodes).
+    /// Value of a file; `None` for directories and deleted nodes.
     pub value: Option<Bytes>,
     /// Whether it is a directory.
     pub dir: bool,
-    /// Absolute expiration, Unix nanoseconds.
+    /// Absolute expiration in Unix nanoseconds.
     pub expires_ns: Option<i64>,
-    /// Remaining seconds, rounded up, at the time of the action; 0 is not shown.
+    /// Remaining seconds, rounded up, at the time of the action; omitted if 0.
     pub ttl: i64,
-    /// Children (a listed directory that has visible ones), sorted by path.
+    /// Children sorted by path, for a listed directory with visible ones.
     pub nodes: Option<Vec<Node>>,
     /// Index of the last change.
     pub modified: u64,
@@ -96,44 +95,44 @@ pub struct Node {
     pub created: u64,
 }
 
-/// A change of one node, as a write answers and as watchers see it.
+/// A change of one node, as writers and watchers see it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Event {
-    /// The action that changed it.
+    /// The action that changed the node.
     pub action: Action,
-    /// The node after it.
+    /// The node after the change.
     pub node: Node,
-    /// The node before it, where there was one.
+    /// The node before the change, if there was one.
     pub prev: Option<Node>,
     /// The event's index (`X-Etcd-Index` of the answer).
     pub index: u64,
-    /// A refresh: watchers do not see it.
+    /// Whether it is a refresh, which watchers do not see.
     pub refresh: bool,
 }
 
-/// Answer of one successful v2 command.
+/// The answer to a successful v2 command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TreeReply {
     /// The event of a write.
     Event(Box<Event>),
-    /// How many nodes an `ExpireNodes` removed.
+    /// The number of nodes that an `ExpireNodes` removed.
     Expired(usize),
 }
 
-/// Why a v2 request could not be done; nothing was changed. Every error carries the index at
-/// which it was found (`index` of the JSON and `X-Etcd-Index`).
+/// Why a v2 request failed without a change. Every error carries the index at which it was found (`index` in the JSON, and
+/// `X-Etcd-Index`).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind:?} at index {index}: {cause:?}")]
 pub struct TreeError {
-    /// Which rule was broken.
+    /// The violated rule.
     pub kind: TreeErrorKind,
-    /// The path or comparison concerned; empty for none.
+    /// The path or comparison; can be empty.
     pub cause: Cause,
     /// The store's index.
     pub index: u64,
 }
 
-/// The rules that the tree itself can find broken, with their v2 error codes.
+/// The rules that the tree itself checks, with their v2 error codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TreeErrorKind {
     /// 100; cause: the first missing path.
@@ -156,19 +155,19 @@ pub enum TreeErrorKind {
     CountersUsedUp,
 }
 
-/// The events that a watcher wants to see.
+/// The events that a watcher requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
     /// Cleaned path, `/` for the root.
     pub path: Bytes,
-    /// Descendants too.
+    /// Whether descendants are included.
     pub recursive: bool,
-    /// The index at which the watcher was registered: events up to it are matched by the rules of
-    /// history, later ones by the rules of live watching.
+    /// The index at which the watcher was registered. Events up to it are matched by the rules of history, later ones by the
+    /// rules of live watching.
     pub registered: u64,
 }
 
-/// Receives changed records of a checkpoint: a key, and its value unless the record is deleted.
+/// Receives changed checkpoint records: a key, and its value unless the record is deleted.
 pub type EmitRecord<'a> = dyn FnMut(Vec<u8>, Option<Vec<u8>>) + 'a;
 
 /// A record of a checkpoint with invalid contents.
@@ -185,16 +184,16 @@ pub struct Tree {
     deadlines: ttl::TtlQueue,
     history: history::EventHistory,
     counts: WriteCounts,
-    /// See `size`.
+    /// Bytes of all nodes; see `size`.
     nodes_bytes: u64,
-    /// Bytes of nodes that were removed or replaced; not replicated state.
+    /// Bytes of removed and replaced nodes; not replicated state.
     dropped_bytes: u64,
     /// Whether the record with `index` and `counts` was loaded.
     has_meta: bool,
 }
 
 impl Tree {
-    /// Executes one committed command at the proposer's time `now_ns` (I2, I9).
+    /// Executes a committed command at the proposer's time `now_ns` (I2, I9).
     pub fn apply(&mut self, command: &TreeCommand, now_ns: i64) -> Result<TreeReply, TreeError> {
         let Some(verb) = &command.operation else {
             return Ok(TreeReply::Expired(0));
@@ -212,49 +211,48 @@ impl Tree {
         done.map(|event| TreeReply::Event(Box::new(event)))
     }
 
-    /// Advances the index for a change of cluster data (members, version), which as in etcd takes
-    /// an index and a slot of the history.
+    /// Advances the index for a change of cluster data (members, version). As in etcd, that takes an index and a slot of the
+    /// history.
     pub fn advance_index(&mut self) {
         self.take_index();
     }
 
-    /// The store's index (`X-Etcd-Index`).
+    /// Returns the store's index (`X-Etcd-Index`).
     pub fn index(&self) -> u64 {
         self.index
     }
 
-    /// The earliest expiration of any node, Unix nanoseconds.
+    /// Returns the earliest expiration of any node in Unix nanoseconds.
     pub fn next_expiration_ns(&self) -> Option<i64> {
         self.deadlines.first().map(|(expires_ns, _)| *expires_ns)
     }
 
-    /// Write counters.
+    /// Returns the write counters.
     pub fn counts(&self) -> WriteCounts {
         self.counts
     }
 
-    /// Returns the tree as it is, with all counts of writes at 0.
+    /// Returns the same tree with all write counters at 0.
     #[must_use]
     pub fn without_counts(&self) -> Self {
         Self { counts: WriteCounts::default(), ..self.clone() }
     }
 
-    /// Returns the refusal of a command that would count beyond [`COUNT_MAX`].
+    /// Returns the error for a command that would exceed [`COUNT_MAX`].
     pub fn counters_used_up(&self) -> TreeError {
         let cause = Bytes::from_static(b"the counters of this cluster are used up");
         self.error(TreeErrorKind::CountersUsedUp, cause)
     }
 
-    /// Advances the index up to [`COUNT_MAX`], evicts the event that the new index displaces from the history, and
-    /// returns the index.
+    /// Advances the index up to [`COUNT_MAX`], evicts the event that it displaces from the history, and returns the index.
     fn take_index(&mut self) -> u64 {
         self.index = (self.index + 1).min(COUNT_MAX);
         self.history.advance(self.index);
         self.index
     }
 
-    /// Builds the event of a change at the current index and adds it to the history. A refresh is not
-    /// added: watchers do not see it.
+    /// Builds the event of a change at the current index and adds it to the history, unless it is a refresh, which watchers do
+    /// not see.
     fn record_event(
         &mut self,
         action: Action,
@@ -269,7 +267,7 @@ impl Tree {
         event
     }
 
-    /// Builds an error at the present index.
+    /// Builds an error at the current index.
     fn error(&self, kind: TreeErrorKind, cause: impl Into<Cause>) -> TreeError {
         TreeError { kind, cause: cause.into(), index: self.index }
     }
@@ -278,7 +276,7 @@ impl Tree {
         self.error(miss.kind, miss.cause)
     }
 
-    /// Fails if a cleaned path is that of the root, which cannot be written.
+    /// Fails if a cleaned path is the root, which is read-only.
     fn refuse_root(&self, path: &Bytes) -> Result<(), TreeError> {
         if path == "/" {
             return Err(self.error(TreeErrorKind::RootReadOnly, path.clone()));
@@ -287,7 +285,7 @@ impl Tree {
     }
 }
 
-/// Copies bytes: a slice of a request would keep its whole buffer in memory.
+/// Copies bytes, because a slice would keep the request's whole buffer in memory.
 fn copy_bytes(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }

@@ -1,7 +1,7 @@
-//! The operations on the v2 tree. They are stored in the log, so field numbers never change.
+//! The operations on the v2 tree. They are stored in the log, so field numbers must never change.
 //!
-//! Paths are cleaned and absolute (`/`, `/a/b`), bytes rather than text. `expires_ns` is absolute
-//! Unix time in nanoseconds, taken by the member that received the request; `None` is permanent.
+//! Paths are cleaned and absolute (`/`, `/a/b`), as bytes. `expires_ns` is absolute Unix time in nanoseconds, computed by the
+//! member that received the request; `None` never expires.
 
 #![expect(missing_docs, reason = "each payload says it")]
 
@@ -18,8 +18,8 @@ pub struct TreeCommand {
 }
 
 impl TreeCommand {
-    /// Returns the bytes that the command is expected to add to the tree, without missing directories; 0 for
-    /// deletions, expirations and refreshes.
+    /// Returns the bytes that the command probably adds to the tree, without missing directories; 0 for deletions, expirations
+    /// and refreshes.
     pub fn growth(&self) -> u64 {
         let of = |path: &Bytes, value: &Bytes| NODE_BYTES + (path.len() + value.len()) as u64;
         match &self.operation {
@@ -44,7 +44,7 @@ impl TreeCommand {
     }
 }
 
-/// The verbs that write.
+/// The write operations.
 #[derive(Clone, PartialEq, prost::Oneof)]
 #[expect(missing_docs, reason = "each payload says it")]
 pub enum TreeOperation {
@@ -64,7 +64,7 @@ pub enum TreeOperation {
     Expire(ExpireNodes),
 }
 
-/// The methods of v2 that write.
+/// The write methods of v2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteMethod {
     /// Set, update or compare and swap.
@@ -76,8 +76,8 @@ pub enum WriteMethod {
 }
 
 impl TreeOperation {
-    /// Chooses the operation of a request as etcd does. `asked` has all that the request names, whether or not the
-    /// operation has a use for it.
+    /// Chooses the operation of a request like etcd. `asked` has everything that the request names, even if the operation does
+    /// not use it.
     pub fn choose(
         method: WriteMethod,
         prev_exist: Option<bool>,
@@ -111,7 +111,7 @@ impl TreeOperation {
     }
 }
 
-/// Replace or make a node.
+/// Replaces or creates a node.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Set {
     #[prost(bytes = "bytes", tag = "1")]
@@ -122,12 +122,12 @@ pub struct Set {
     pub dir: bool,
     #[prost(sint64, optional, tag = "4")]
     pub expires_ns: Option<i64>,
-    /// Keep the value and notify no watcher; the node must exist.
+    /// Keep the value, and do not notify watchers; the node must exist.
     #[prost(bool, tag = "5")]
     pub refresh: bool,
 }
 
-/// Make a node that must not exist; with `in_order`, a child of `path` named by the new index.
+/// Creates a node that must not exist; with `in_order`, a child of `path` named by the new index.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Create {
     #[prost(bytes = "bytes", tag = "1")]
@@ -142,7 +142,7 @@ pub struct Create {
     pub in_order: bool,
 }
 
-/// Change a node that must exist.
+/// Changes an existing node.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Update {
     #[prost(bytes = "bytes", tag = "1")]
@@ -155,7 +155,7 @@ pub struct Update {
     pub refresh: bool,
 }
 
-/// Compare-and-swap. An absent condition holds; at least one is given.
+/// Compares and swaps. An absent condition holds; at least one is given.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct CompareAndSwap {
     #[prost(bytes = "bytes", tag = "1")]
@@ -166,15 +166,15 @@ pub struct CompareAndSwap {
     pub expires_ns: Option<i64>,
     #[prost(bool, tag = "5")]
     pub refresh: bool,
-    /// Never empty when given.
+    /// Never empty if given.
     #[prost(bytes = "bytes", optional, tag = "6")]
     pub prev_value: Option<Bytes>,
-    /// Never 0 when given.
+    /// Never 0 if given.
     #[prost(uint64, optional, tag = "7")]
     pub prev_index: Option<u64>,
 }
 
-/// Compare-and-delete; conditions as in [`CompareAndSwap`].
+/// Compares and deletes, with conditions as in [`CompareAndSwap`].
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct CompareAndDelete {
     #[prost(bytes = "bytes", tag = "1")]
@@ -185,7 +185,7 @@ pub struct CompareAndDelete {
     pub prev_index: Option<u64>,
 }
 
-/// Delete a file, an empty directory (`dir`) or a whole subtree (`recursive`, which implies `dir`).
+/// Deletes a file, an empty directory (`dir`) or a whole subtree (`recursive`, which implies `dir`).
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Delete {
     #[prost(bytes = "bytes", tag = "1")]
@@ -196,6 +196,6 @@ pub struct Delete {
     pub recursive: bool,
 }
 
-/// Remove everything whose expiration is at or before the entry's stamp; proposed by the leader.
+/// Removes everything whose expiration is at or before the entry's stamp; proposed by the leader.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct ExpireNodes {}

@@ -1,5 +1,5 @@
-//! `set`: replaces a file or creates a node. A refresh keeps the value but also replaces the node:
-//! its created index changes.
+//! `set`: replaces a file or creates a node. A refresh keeps the value but also replaces the node, so its created index
+//! changes.
 
 use super::{
     Action, Create, Event, Set, Tree, TreeError, copy_bytes,
@@ -8,8 +8,7 @@ use super::{
 };
 
 impl Tree {
-    /// Replaces a file or creates a node. A refresh keeps the value and needs an existing file. Fails if
-    /// there is a directory.
+    /// Replaces a file or creates a node. A refresh keeps the value and needs an existing file. Fails for a directory.
     pub(super) fn set(&mut self, set: &Set, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&set.path);
         let mut value = None;
@@ -22,7 +21,7 @@ impl Tree {
                 prev = Some(show(old, path.clone(), ListingDepth::Nothing, now_ns));
             }
             Err(miss) if set.refresh => return Err(self.lookup_failed(miss)),
-            // `insert_node` tells what is in the way.
+            // `insert_node` reports what is in the way
             Err(_) => {}
         }
         let value = value.unwrap_or_else(|| copy_bytes(&set.value));

@@ -1,4 +1,4 @@
-//! How nodes look in answers: hidden children left out, children sorted, ttl rounded up.
+//! Nodes as answers contain them: without hidden children, sorted, TTLs rounded up.
 
 use bytes::Bytes;
 
@@ -18,7 +18,7 @@ pub(crate) enum ListingDepth {
 }
 
 impl ListingDepth {
-    /// The depth for the children of a node; `None` if they are not listed.
+    /// Returns the depth for the children of a node; `None` if they are not listed.
     fn below(self) -> Option<Self> {
         match self {
             Self::Nothing => None,
@@ -29,14 +29,14 @@ impl ListingDepth {
 }
 
 impl Tree {
-    /// Reads one node; a directory with one level of children, or all levels if `recursive`, sorted and without
-    /// hidden ones. Expired nodes are shown until an applied command removes them: `now_ns` sets only the ttl. The
-    /// error says that the node is missing, or that a file is in the way.
+    /// Reads one node; for a directory, with one level of children, or all levels if `recursive`, sorted and without hidden
+    /// ones. Expired nodes are included until an applied command removes them; `now_ns` only affects TTLs. Fails if the node is
+    /// missing or a file is in the way.
     pub fn get(&self, path: &[u8], recursive: bool, now_ns: i64) -> Result<Event, TreeError> {
         let link = find(&self.root, path).map_err(|miss| self.lookup_failed(miss))?;
         let depth = listing_depth(recursive);
         let path = clean(path);
-        // The root shows no key.
+        // the root has no key
         let path = if path == "/" { Bytes::new() } else { path };
         let node = show(link, path, depth, now_ns);
         Ok(Event {
@@ -48,14 +48,14 @@ impl Tree {
         })
     }
 
-    /// Whether there are more than `nodes` nodes in a directory, or with `recursive` anywhere below it,
-    /// hidden ones included; `false` if there is no such directory.
+    /// Returns whether a directory, or with `recursive` everything below it, has more than `nodes` nodes, including hidden
+    /// ones; `false` if there is no such directory.
     pub fn lists_more_than(&self, path: &[u8], recursive: bool, nodes: usize) -> bool {
         self.shows_more_than(path, recursive, nodes, usize::MAX)
     }
 
-    /// Whether a read shows more than `nodes` nodes below the one at `path`, or all that it shows has more than
-    /// `bytes` bytes of paths and values. Hidden nodes count; `false` if there is no such node.
+    /// Returns whether a read of `path` shows more than `nodes` nodes below it, or more than `bytes` bytes of paths and values
+    /// in total. Hidden nodes count. `false` if there is no such node.
     pub fn shows_more_than(
         &self,
         path: &[u8],
@@ -69,16 +69,15 @@ impl Tree {
     }
 }
 
-/// The nodes and bytes that a listing may still show.
+/// The nodes and bytes that a listing can still contain.
 struct ListingLimit {
     nodes: usize,
     bytes: usize,
 }
 
 impl ListingLimit {
-    /// Subtracts from the limit the bytes (path and value) of a node and of all nodes listed below it, and the number
-    /// of the latter. `false` once either would go below zero: then the listing is too large, and what is left means
-    /// nothing.
+    /// Subtracts the bytes (path and value) of a node and of all nodes listed below it, and the number of the latter. Returns
+    /// `false` if the listing exceeds the limit, which is then meaningless.
     fn take(&mut self, inode: &Inode, path_bytes: usize, depth: ListingDepth) -> bool {
         let subtract = |left: &mut usize, taken| {
             let rest = left.checked_sub(taken);
@@ -101,7 +100,7 @@ impl ListingLimit {
     }
 }
 
-/// How deep a read shows what is below a directory.
+/// Returns the depth of a read.
 fn listing_depth(recursive: bool) -> ListingDepth {
     if recursive {
         ListingDepth::Everything
@@ -110,7 +109,7 @@ fn listing_depth(recursive: bool) -> ListingDepth {
     }
 }
 
-/// The node as an answer shows it at `now_ns`.
+/// Returns the node as an answer contains it at `now_ns`.
 pub(crate) fn show(inode: &Inode, path: Bytes, depth: ListingDepth, now_ns: i64) -> Node {
     let (value, nodes) = match &inode.body {
         NodeBody::File(value) => (Some(value.clone()), None),
@@ -130,8 +129,8 @@ pub(crate) fn show(inode: &Inode, path: Bytes, depth: ListingDepth, now_ns: i64)
     }
 }
 
-/// The visible children as an answer shows them: without hidden ones, and with expired ones until an
-/// applied command removes them. `None` if `depth` asks for none or none is visible.
+/// Returns the visible children as an answer contains them, including expired ones until an applied command removes them.
+/// `None` if `depth` excludes children or none is visible.
 fn list(children: &Children, path: &[u8], depth: ListingDepth, now_ns: i64) -> Option<Vec<Node>> {
     let deeper = depth.below()?;
     let visible = children.iter().filter(|(name, _)| !is_hidden(name));
@@ -141,7 +140,7 @@ fn list(children: &Children, path: &[u8], depth: ListingDepth, now_ns: i64) -> O
     (!nodes.is_empty()).then_some(nodes)
 }
 
-/// Remaining seconds, rounded up; negative once expiry is more than a second late.
+/// Returns the remaining seconds, rounded up; negative if the expiration is more than a second late.
 pub(crate) fn remaining_s(expires_ns: i64, now_ns: i64) -> i64 {
     let left_ns = expires_ns.saturating_sub(now_ns);
     left_ns / NS_PER_S + i64::from(left_ns % NS_PER_S > 0)

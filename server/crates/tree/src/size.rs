@@ -1,45 +1,44 @@
-//! Size of the tree and its history in memory, for the quota; hidden nodes count.
-//!
-//! It is derived: a checkpoint does not hold it.
+//! Memory size of the tree and its history, for the quota. Hidden nodes count. The size is derived and not part of a
+//! checkpoint.
 
 use super::{
     Event, Node, Tree,
     inode::{Inode, NodeBody, NodeRef, components, visit},
 };
 
-/// Bytes of a node beside its path and value: its places in the tree and in the checkpoint.
+/// Bytes of a node in addition to its path and value, in the tree and in the checkpoint.
 pub const NODE_BYTES: u64 = 256;
 
-/// Bytes of an event beside its paths and values.
+/// Bytes of an event in addition to its paths and values.
 const EVENT_BYTES: u64 = 512;
 
 impl Tree {
-    /// Bytes of all nodes and of the history.
+    /// Returns the bytes of all nodes and of the history.
     pub fn size_bytes(&self) -> u64 {
         self.nodes_bytes + self.history.bytes
     }
 
-    /// Bytes of nodes that this state and its predecessors have dropped since the process loaded a state. A reader of
-    /// an older state may still keep them.
+    /// Returns the bytes of nodes that were dropped since the process loaded a state. A reader of an older state can still hold
+    /// them.
     pub fn dropped_bytes(&self) -> u64 {
         self.dropped_bytes
     }
 
-    /// Counts bytes of nodes that are removed or replaced.
+    /// Counts bytes of removed or replaced nodes.
     pub(super) fn drop_nodes(&mut self, bytes: u64) {
         self.nodes_bytes -= bytes;
         self.dropped_bytes += bytes;
     }
 
-    /// Recomputes the size after a checkpoint was loaded.
+    /// Recomputes the size after loading a checkpoint.
     pub(super) fn measure(&mut self) {
-        // The root is always there and takes nothing.
+        // the root always exists and counts nothing
         self.nodes_bytes = of_subtree(&[], &self.root) - NODE_BYTES;
         let events = self.history.events.values();
         self.history.bytes = events.map(|kept| of_event(&kept.event)).sum();
     }
 
-    /// Bytes of the directories that a node at `path` would need and that do not exist.
+    /// Returns the bytes of the missing directories that a node at `path` needs.
     pub(super) fn missing_dirs_bytes(&self, path: &[u8]) -> u64 {
         let mut at = Some(&self.root);
         let mut bytes = 0;
@@ -53,7 +52,7 @@ impl Tree {
     }
 }
 
-/// Bytes of one node.
+/// Returns the bytes of one node.
 pub(super) fn of_node(path: &[u8], inode: &Inode) -> u64 {
     let value = match &inode.body {
         NodeBody::File(value) => value.len(),
@@ -62,7 +61,7 @@ pub(super) fn of_node(path: &[u8], inode: &Inode) -> u64 {
     NODE_BYTES + (path.len() + value) as u64
 }
 
-/// Bytes of a node and of everything below it.
+/// Returns the bytes of a node and everything below it.
 pub(super) fn of_subtree(path: &[u8], link: &NodeRef) -> u64 {
     let mut bytes = 0;
     visit(&mut path.to_vec(), link, &mut |path, inode| {
@@ -71,8 +70,8 @@ pub(super) fn of_subtree(path: &[u8], link: &NodeRef) -> u64 {
     bytes
 }
 
-/// Bytes of an event in the history. The previous value is shared with an older event, so the
-/// larger of both values counts instead of their sum.
+/// Returns the bytes of an event in the history. The previous value is shared with an older event, so only the larger of both
+/// values counts.
 pub(super) fn of_event(event: &Event) -> u64 {
     let of = |node: &Node| (node.path.len() + node.value.as_ref().map_or(0, |v| v.len())) as u64;
     EVENT_BYTES + of(&event.node).max(event.prev.as_ref().map_or(0, of))

@@ -5,8 +5,8 @@ use imbl::OrdSet;
 
 use super::inode::{Inode, NodeRef, visit};
 
-/// Every node with an expiration, by time and then by path: of a directory and a child with the
-/// same deadline the directory comes first and takes the child with it.
+/// Every node with an expiration, by time, then by path. If a directory and its child expire at the same time, the directory
+/// comes first and removes the child.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct TtlQueue(OrdSet<(i64, Bytes)>);
 
@@ -42,7 +42,7 @@ impl TtlQueue {
         self.0.iter().take_while(move |(at_ns, _)| *at_ns <= now_ns)
     }
 
-    /// The next expiration time and the path of its node.
+    /// Returns the next expiration time and the path of its node.
     pub(crate) fn first(&self) -> Option<&(i64, Bytes)> {
         self.0.get_min()
     }

@@ -1,4 +1,4 @@
-//! How many nodes a command of the tree works on, without doing the work.
+//! Estimates how many nodes a tree command affects, without executing it.
 
 use super::{
     Tree, TreeCommand, TreeOperation,
@@ -6,8 +6,7 @@ use super::{
 };
 
 impl Tree {
-    /// Counts the nodes that a recursive deletion or an expiration removes, `max` at most; 0 for other
-    /// commands.
+    /// Counts the nodes that a recursive deletion or an expiration removes, at most `max`; 0 for other commands.
     pub fn work(&self, command: &TreeCommand, now_ns: i64, max: u64) -> u64 {
         let mut left = max;
         match &command.operation {
@@ -35,8 +34,7 @@ impl Tree {
         max - left
     }
 
-    /// Subtracts the node at `path` and all below it from `left`, down to 0; nothing if there is no such
-    /// node.
+    /// Subtracts the node at `path` and everything below it from `left`, down to 0; nothing if there is no such node.
     fn count_below(&self, path: &[u8], left: &mut u64) {
         if let Ok(link) = find(&self.root, path) {
             count(link, left);
@@ -44,7 +42,7 @@ impl Tree {
     }
 }
 
-/// Subtracts a node and all below it from `left`, down to 0.
+/// Subtracts a node and everything below it from `left`, down to 0.
 fn count(link: &NodeRef, left: &mut u64) {
     *left = left.saturating_sub(1);
     let mut children = link.children().into_iter().flatten();
