@@ -1,8 +1,8 @@
-//! The console: a page for browsers below `/console/`. This crate serves its files, which are part of the program; the
-//! page itself is in `assets`, and `assets/console.js` is where to begin to read it.
+//! Serves the console, a web page below `/console/`, whose files are part of the program. The page itself is in `assets`; start
+//! reading at `assets/console.js`.
 //!
-//! Not here: data. The page calls the APIs of the member as any other client, with the rights of its user, so these
-//! files are the same for everybody and tell nothing of the cluster.
+//! Not here: data. The page calls the member's APIs like any other client, with the rights of its user, so these files are the
+//! same for everybody and reveal nothing about the cluster.
 
 use std::hash::{DefaultHasher, Hasher as _};
 
@@ -15,10 +15,10 @@ use actix_web::{
 };
 use witan_dialect::reply;
 
-/// Path of the page; the files that it refers to are below.
+/// Path of the page. Its files are below.
 const BASE: &[u8] = b"/console/";
 
-/// The content security policy of the page: it may load its own files, call the member that serves it, and not be framed.
+/// The page's content security policy: it can load its own files and call the member that serves it, and cannot be framed.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -72,13 +72,13 @@ const ASSETS: &[Asset] = assets! {
     "watch.js" SCRIPT;
 };
 
-/// Answers a request for a cleaned path that is `/console` or below it.
+/// Answers a request for a cleaned path at or below `/console`.
 pub fn handle(request: &HttpRequest, path: &[u8]) -> HttpResponse {
     if !reply::allows(request, "GET,HEAD") {
         return reply::method_not_allowed(Some("GET, HEAD"));
     }
     let Some(name) = path.strip_prefix(BASE) else {
-        // the files are referred to relative to the page
+        // the page refers to its files by relative paths
         return HttpResponse::TemporaryRedirect()
             .insert_header((LOCATION, "/console/"))
             .finish();
@@ -91,15 +91,15 @@ pub fn handle(request: &HttpRequest, path: &[u8]) -> HttpResponse {
 }
 
 impl Asset {
-    /// The entity tag is a hash of the text, so that a browser reads the file again once a release has changed it.
+    /// Returns the entity tag, a hash of the text, so that browsers reload the file when a release has changed it.
     fn tag(&self) -> String {
-        // it has no key, so that all members of a release answer alike
+        // an unkeyed hasher, so that all members of a release answer alike
         let mut hasher = DefaultHasher::new();
         hasher.write(self.text.as_bytes());
         format!("\"{:016x}\"", hasher.finish())
     }
 
-    /// Answers with the file, or with 304 to a browser that has it.
+    /// Answers with the file, or with 304 if the browser has it.
     fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let tag = self.tag();
         let known = request.headers().get_all(IF_NONE_MATCH);
@@ -115,7 +115,7 @@ impl Asset {
     }
 }
 
-/// Whether an `If-None-Match` lists a tag, which a proxy may have marked as weak.
+/// Returns whether an `If-None-Match` lists a tag, which a proxy may have marked as weak.
 fn names(known: &HeaderValue, tag: &[u8]) -> bool {
     known.as_bytes().split(|byte| *byte == b',').any(|one| {
         let one = one.trim_ascii();
@@ -123,8 +123,8 @@ fn names(known: &HeaderValue, tag: &[u8]) -> bool {
     })
 }
 
-/// Adds the headers that all files have. A browser may keep them, and asks each time whether they are current, so that
-/// the page and its scripts are of one release.
+/// Adds the headers that all files have. A browser can cache them but must revalidate each time, so that the page and its
+/// scripts are of one release.
 fn guarded(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
     response
         .insert_header((CONTENT_SECURITY_POLICY, POLICY))

@@ -1,5 +1,5 @@
-//! The page of a token for browsers: which members have registered, how many are missing, what to do next. Plain HTML
-//! without scripts; everything that members wrote is escaped.
+//! The page of a token for browsers: which members have registered, how many are missing, what to do next. Plain HTML without
+//! scripts. Everything that members wrote is escaped.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -20,19 +20,19 @@ const STYLE: &str = "body{font-family:sans-serif;margin:2em;max-width:60em}\
 
 /// Contents of the page.
 pub(super) struct Shown {
-    /// Value for `--discovery`; empty if the request does not tell the host.
+    /// Value for `--discovery`; empty if the host is unknown.
     pub(super) url: String,
-    /// Members that the cluster begins with.
+    /// Initial number of members.
     pub(super) size: Option<u64>,
     /// The token's directory with its registrations.
     pub(super) directory: Node,
 }
 
-/// Builds the HTML response to a browser. No cache may keep it, because the token is a secret.
+/// Builds the HTML response to a browser.
 pub(super) fn answer(request: &HttpRequest, shown: &Shown) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
-        // the token is a secret: no cache keeps the page, no other site learns its URL
+        // the token is a secret: no cache can keep the page, and no other site learns its URL
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header((REFERRER_POLICY, "no-referrer"))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
@@ -44,11 +44,11 @@ pub(super) fn answer(request: &HttpRequest, shown: &Shown) -> HttpResponse {
         .body(reply::framed(request, html(shown).into_bytes()))
 }
 
-/// Renders the page: a summary, a row for each registration in the order of creation, a row for each
-/// missing member, and when the token expires.
+/// Renders the page: a summary, a row for each registration in order of creation, a row for each missing member, and when the
+/// token expires.
 fn html(shown: &Shown) -> String {
     let mut members: Vec<&Node> = shown.directory.nodes.iter().flatten().collect();
-    // whoever registered first is a member
+    // the first ones that registered are members
     members.sort_by_key(|node| node.created);
     let size = shown.size.unwrap_or(0);
     let registered = (members.len() as u64).min(size);
@@ -94,8 +94,8 @@ fn html(shown: &Shown) -> String {
     out
 }
 
-/// Returns the names and the URLs of a registration, joined by commas and escaped for HTML. Its value
-/// is `NAME=URL`, once for each URL; bytes after `REGISTRATION_BYTES_MAX` are ignored.
+/// Returns the names and URLs of a registration, joined by commas and escaped for HTML. Its value is `NAME=URL`, once per URL.
+/// Ignores bytes after `REGISTRATION_BYTES_MAX`.
 fn registration(node: &Node) -> (String, String) {
     let value = node.value.clone().unwrap_or_default();
     let value = String::from_utf8_lossy(&value[..value.len().min(REGISTRATION_BYTES_MAX)]);

@@ -1,7 +1,6 @@
-//! Tokens in v2's tree: how one is made, and the requests below it.
+//! Tokens in v2's tree: their creation, and the requests below them.
 //!
-//! Every request sees all earlier commits of any member: a token that one member has made can be used on another at
-//! once.
+//! Every request sees all earlier commits of any member, so a token that one member has created can be used on another at once.
 
 use std::time::Duration;
 
@@ -29,17 +28,16 @@ use witan_v2::{
 
 use super::{NewTokenError, REGISTRATION_BYTES_MAX, SIZE_MAX, base_url, page};
 
-/// Tokens that exist at once. With the bounds below, all of them hold 64 MiB of names and values at most.
+/// Limit of existing tokens. With the limits below, all of them together hold at most 64 MiB of names and values.
 pub(super) const TOKENS_MAX: usize = 1024;
-/// A token ends after this time: as long as the public service kept one. A cluster needs its token only to
-/// begin.
+/// Lifetime of a token, as on the public service. A cluster needs its token only to begin.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Registrations for each member of the size. Members that begin at the same time may register beyond the size; they
-/// find that the cluster is full.
+/// Registrations per member of the size. Members that begin at the same time can register beyond the size; they find that the
+/// cluster is full.
 const REGISTRATIONS_PER_MEMBER: u64 = 2;
 
-/// Creates the directory of a token with the cluster's size; it expires after `TOKEN_LIFETIME`.
-/// `RegistryFull` if there are `TOKENS_MAX` tokens.
+/// Creates a token's directory with the cluster's size, which expires after `TOKEN_LIFETIME`. `RegistryFull` if there are
+/// `TOKENS_MAX` tokens.
 pub(super) async fn create(node: &Node, token: &str, size: u64) -> Result<(), NewTokenError> {
     let full = {
         let view = node.read().await?;
@@ -85,7 +83,7 @@ enum RegistryPath {
 }
 
 impl RegistryPath {
-    /// Returns what the path below a token names; `below` has no slashes at its ends.
+    /// Returns what the path below a token names; `below` has no leading or trailing slash.
     fn of(below: &[u8]) -> Self {
         match below {
             b"" => Self::Token,
@@ -94,7 +92,7 @@ impl RegistryPath {
         }
     }
 
-    /// Returns the methods that are served there, as `Allow` lists them.
+    /// Returns the served methods in the format of `Allow`.
     fn methods(self) -> &'static str {
         match self {
             Self::Token => "GET,HEAD,DELETE",
@@ -132,13 +130,12 @@ struct Asked<'a> {
     ctx: &'a Context,
     request: &'a HttpRequest,
     token: &'a str,
-    /// The path after the token, without slashes at its ends.
+    /// The path after the token, without leading and trailing slash.
     below: &'a [u8],
 }
 
 impl Asked<'_> {
-    /// Answers a request whose method is allowed: watches, reads, registers, deletes, or shows the
-    /// token's page to a browser.
+    /// Answers a request whose method is allowed: watches, reads, registers, deletes, or shows the token's page to a browser.
     async fn serve(&self, payload: &mut web::Payload) -> Result<HttpResponse, V2Error> {
         let (ctx, request) = (self.ctx, self.request);
         let Some((intent, params)) = keys::intent(ctx, request, payload).await? else {
@@ -166,8 +163,8 @@ impl Asked<'_> {
         key.into()
     }
 
-    /// Returns the token's directory with its registrations. `NoSpace` if another path gave it more
-    /// than `INLINE_ITEMS` nodes, which would hold up the worker; `NotDir` if it is a file.
+    /// Returns the token's directory with its registrations. `NoSpace` if it has more than `INLINE_ITEMS` nodes, created
+    /// through another path, which would block the worker; `NotDir` if it is a file.
     fn directory(&self, tree: &Tree) -> Result<witan_tree::Node, V2Error> {
         let path = directory(self.token);
         if tree.lists_more_than(path.as_bytes(), false, INLINE_ITEMS) {
@@ -178,13 +175,12 @@ impl Asked<'_> {
         if found.node.dir {
             return Ok(found.node);
         }
-        // a file that was not written through the service
+        // a file that was not created by the service
         let error = V2Error::before_store(ErrorCode::NotDir, path);
         Err(error)
     }
 
-    /// Reads a node (linearizable) and answers as v2 does, but without the expiration of the token's
-    /// own directory.
+    /// Reads a node (linearizable) and answers like v2, but without the expiration of the token's own directory.
     async fn get(&self, params: &Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let view = node.read().await?;
@@ -193,7 +189,7 @@ impl Asked<'_> {
             if !is_token {
                 return render::event(out, event);
             }
-            // the public service shows no expiration; the page and v2's own path do
+            // the public service shows no expiration here; the page and v2's own path do
             let mut shown = event.clone();
             (shown.node.expires_ns, shown.node.ttl) = (None, 0);
             render::event(out, &shown);
@@ -204,7 +200,7 @@ impl Asked<'_> {
         Ok(headers::success(node, StatusCode::OK, index).body(body))
     }
 
-    /// Answers with the HTML page of the token, from a linearizable read.
+    /// Answers with the token's HTML page, from a linearizable read.
     async fn page(&self) -> Result<HttpResponse, V2Error> {
         let view = self.ctx.node.read().await?;
         let tree = &view.machine.tree;
@@ -217,8 +213,7 @@ impl Asked<'_> {
         Ok(page::answer(self.request, &shown))
     }
 
-    /// Returns the size that the token was made with; `None` if the token was made by hand and has
-    /// none.
+    /// Returns the size with which the token was created; `None` if it was created by hand without one.
     fn size(&self, tree: &Tree) -> Option<u64> {
         let path = format!("{}/{SIZE}", directory(self.token));
         let found = tree.get(path.as_bytes(), false, 0).ok()?;
@@ -226,8 +221,8 @@ impl Asked<'_> {
         std::str::from_utf8(&value).ok()?.parse().ok()
     }
 
-    /// Writes a registration within the bounds. If the token has expired since the check, deletes the directory that
-    /// the write created and returns `KeyNotFound`.
+    /// Writes a registration within the limits. If the token has expired since the check, deletes the directory that the write
+    /// created, and returns `KeyNotFound`.
     async fn register(&self, params: Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let before = {
@@ -241,7 +236,7 @@ impl Asked<'_> {
         let now = self.directory(&node.view().await?.machine.tree);
         match now {
             Ok(now) if now.created == before.created => Ok(response),
-            // the token ended in between and the write made a directory that would never end
+            // the token expired meanwhile, and the write created a directory that would never expire
             Ok(_) => {
                 let delete = Delete {
                     path: directory(self.token).into(),
@@ -256,8 +251,8 @@ impl Asked<'_> {
         }
     }
 
-    /// Refuses a registration that is a directory, is too long with its name, or is a new one beyond
-    /// `REGISTRATIONS_PER_MEMBER` for each member of `size`.
+    /// Refuses a registration that is a directory, that is too long including its name, or that is new and exceeds
+    /// `REGISTRATIONS_PER_MEMBER` times `size`.
     fn check_bounds(
         &self,
         directory: &witan_tree::Node,
@@ -285,7 +280,7 @@ impl Asked<'_> {
     }
 }
 
-/// Whether the `Accept` header of a request names `text/html`, as those of browsers do.
+/// Returns whether a request's `Accept` header names `text/html`, as browsers do.
 fn wants_page(request: &HttpRequest) -> bool {
     let accepted = request.headers().get_all(ACCEPT);
     accepted

@@ -1,7 +1,7 @@
-//! Logs: JSON lines with the keys of etcd's (zap's) logger, or lines for people on a terminal.
+//! Logs: JSON lines with the keys of etcd's logger (zap), or readable lines on a terminal.
 //!
-//! Every module logs through `tracing`; this one decides where the lines go. Values, tokens and passwords of clients
-//! must not be logged.
+//! Every module logs through `tracing`; this crate decides where the lines go. Values, tokens and passwords of clients must not
+//! be logged.
 
 mod limit;
 mod line;
@@ -20,10 +20,10 @@ pub use limit::LogLimit;
 use line::LogFormatter;
 use output::Outputs;
 
-/// Target of Witan's own lines. Libraries log at `warn` only.
+/// Target of Witan's own lines. Libraries only log at `warn` and above.
 const OWN_TARGET: &str = "witan";
-/// Target of a library that logs an error when a client does not speak HTTP. It is silenced,
-/// because clients could fill the disk with it.
+/// Target of a library that logs an error when a client does not speak HTTP. It is silenced, because clients could fill the
+/// disk with it.
 const CLIENTS_TARGET: &str = "actix_http::h1";
 
 /// Changes the log level at run time.
@@ -38,7 +38,7 @@ impl LogLevelHandle {
     }
 }
 
-/// Sets up logging of this process. Call it once.
+/// Sets up logging for this process. Call it once.
 pub fn init(log: &LogConfig) -> io::Result<LogLevelHandle> {
     let outputs = Outputs::open(&log.outputs, log.rotation)?;
     let format = log.format.unwrap_or_else(|| default_format(&log.outputs));
@@ -74,8 +74,8 @@ fn subscriber(
     )
 }
 
-/// Makes the filter of log lines: this program's at `level`, those of libraries at `WARN` or above, and those of
-/// [`CLIENTS_TARGET`] only at `DEBUG`.
+/// Builds the filter of log lines: this program's at `level`, libraries' at `WARN` or above, and those of [`CLIENTS_TARGET`]
+/// only at `DEBUG`.
 fn targets(level: LevelFilter) -> Targets {
     let of_clients = if level == LevelFilter::DEBUG {
         LevelFilter::DEBUG
@@ -88,11 +88,11 @@ fn targets(level: LevelFilter) -> Targets {
         .with_target(OWN_TARGET, level)
 }
 
-/// A stall of the disk makes all waiting requests slow at once.
+/// Limited, because a disk stall makes all waiting requests slow at once.
 static SLOW_REQUESTS: LogLimit = LogLimit::new();
 
-/// Warns about a request that took longer than expected, and returns whether it did. `what` is the
-/// kind of request, never its content.
+/// Warns about a request that took longer than expected, and returns whether it did. `what` is the kind of request, never its
+/// content.
 pub fn warn_if_slow(what: &'static str, took: Duration, expected: Duration) -> bool {
     let slow = took > expected;
     if slow && let Some(left_out) = SLOW_REQUESTS.admit() {
@@ -224,7 +224,7 @@ mod tests {
             .map(|f| f.unwrap().path())
             .collect();
         files.sort();
-        // 3 lines fit: 5 files were rotated, 2 of them kept; the newest holds one line
+        // 3 lines fit: 5 files were rotated, 2 of them kept; the newest contains one line
         assert_eq!(files.len(), 3, "{files:?}");
         let sizes: Vec<u64> = files
             .iter()

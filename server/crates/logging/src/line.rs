@@ -74,14 +74,14 @@ fn json_level(level: Level) -> &'static str {
     }
 }
 
-/// Folder and file of a source line, as zap shortens them.
+/// Directory and file of a source line, shortened like zap does.
 struct SourceLocation<'a>(Option<&'a str>, Option<u32>);
 
 impl fmt::Display for SourceLocation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = self.0.unwrap_or("unknown").rsplit('/');
         let file = parts.next().unwrap_or_default();
-        // the folder of a crate says more than its `src`
+        // the crate's directory is more informative than its `src`
         if let Some(folder) = parts.find(|part| *part != "src") {
             write!(f, "{folder}/")?;
         }
@@ -89,7 +89,7 @@ impl fmt::Display for SourceLocation<'_> {
     }
 }
 
-/// A text as JSON has it.
+/// A text formatted as a JSON string.
 struct JsonString<'a>(&'a str);
 
 impl fmt::Display for JsonString<'_> {
@@ -98,7 +98,7 @@ impl fmt::Display for JsonString<'_> {
     }
 }
 
-/// Collects an event's message and the rest of its fields, already written out.
+/// Collects an event's message and its other fields, already formatted.
 struct EventFields {
     format: LogFormat,
     message: String,
@@ -106,8 +106,7 @@ struct EventFields {
 }
 
 impl EventFields {
-    /// Adds a text: the message to the message, another field with quotes if the format or the text needs
-    /// them.
+    /// Adds a text: to the message if it is the message, else as a field, quoted if the format or the text requires it.
     fn text(&mut self, field: &Field, text: &str) {
         match (field.name(), self.format) {
             ("message", _) => self.message.push_str(text),
@@ -119,7 +118,7 @@ impl EventFields {
         }
     }
 
-    /// Adds a field whose value is formatted already.
+    /// Adds a field with a formatted value.
     fn plain(&mut self, field: &Field, value: &dyn fmt::Display) {
         let name = field.name();
         match self.format {

@@ -1,4 +1,4 @@
-//! Where log lines go: the two standard streams and files, which may rotate.
+//! The outputs of log lines: the two standard streams and files, which can rotate.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,7 +12,7 @@ use witan_config::{LogOutput, Rotation};
 
 use super::timestamp::timestamp;
 
-/// All outputs. One line at a time is written to them, by whichever thread logs.
+/// All outputs. Whichever thread logs writes one line at a time to them.
 pub(super) struct Outputs(Mutex<Vec<Output>>);
 
 enum Output {
@@ -35,9 +35,9 @@ impl Outputs {
         )))
     }
 
-    /// Writes a line to all outputs. A failure is ignored: a full disk must not stop the member.
+    /// Writes a line to all outputs. Ignores failures, because a full disk must not stop the member.
     pub(super) fn write(&self, line: &str) {
-        // a panic between two lines leaves nothing half done
+        // a panic between two lines leaves nothing half written
         let mut outputs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for output in &mut *outputs {
             let _lost = match output {
@@ -63,7 +63,7 @@ impl LogFile {
         Ok(Self { path: path.to_owned(), file, size, rotation })
     }
 
-    /// Appends a line; rotates the file first if the line would make it larger than its limit.
+    /// Appends a line, after rotating the file if the line would exceed its size limit.
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         let length = line.len() as u64;
         if let Some(rotation) = self.rotation
@@ -77,8 +77,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// Renames the file with a timestamp (`witan-2026-…Z.log`), begins a new one, and deletes files
-    /// beyond the limits on age and number.
+    /// Renames the file with a timestamp (`witan-2026-…Z.log`), begins a new one, and deletes files beyond the limits on age
+    /// and number.
     fn rotate(&mut self, rotation: Rotation) -> io::Result<()> {
         let (stem, extension) = self.name();
         let time = timestamp(SystemTime::now()).replace(':', "-");
@@ -123,7 +123,7 @@ impl LogFile {
         (stem, extension)
     }
 
-    /// Returns the rotated files, oldest first (their names sort by time).
+    /// Returns the rotated files, oldest first, because their names sort by time.
     fn rotated_files(&self) -> io::Result<Vec<PathBuf>> {
         let (stem, extension) = self.name();
         let folder = match self.path.parent() {
