@@ -41,6 +41,7 @@ pub enum UrlError {
 }
 
 impl Url {
+    /// Returns the address to connect to or to listen on.
     pub fn address(&self) -> &Address {
         &self.address
     }
