@@ -201,7 +201,6 @@ fn children(page: u64, bytes: &[u8], count: u16) -> Result<Vec<u64>, BoltError> 
         .collect()
 }
 
-/// A walk through a tree.
 struct TreeWalk<'a, 'e> {
     file: &'a BoltFile,
     /// Whether all records must be buckets; otherwise none can be one.

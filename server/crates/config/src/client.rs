@@ -33,7 +33,6 @@ impl ClientSettings {
 }
 
 impl FlagValues {
-    /// Returns the path in a flag.
     pub(super) fn path(&self, flag: &'static str) -> Option<PathBuf> {
         self.given(flag).map(PathBuf::from)
     }

@@ -5,7 +5,6 @@ use witan_gocompat::text::parse_bool;
 
 use super::{ConfigError, values::FlagValues};
 
-/// The flag.
 const FLAG: &str = "feature-gates";
 
 /// etcd's name for [`super::CorruptionChecks::initial`].
@@ -21,7 +20,6 @@ pub(super) const SET_MEMBER_LOCAL_ADDR: &str = "SetMemberLocalAddr";
 const ALL_ALPHA: &str = "AllAlpha";
 const ALL_BETA: &str = "AllBeta";
 
-/// The effect of a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
     /// It switches the feature.

@@ -48,7 +48,6 @@ pub(super) fn collect_values(
     Ok(values)
 }
 
-/// The parsed command line.
 pub(super) enum CommandLine {
     Help,
     Version,

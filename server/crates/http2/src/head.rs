@@ -26,7 +26,6 @@ pub struct Head<M> {
     pub(crate) encoding: Encoding,
     /// Why every call with this head is refused.
     pub(crate) refusal: Option<Refusal>,
-    /// Value of `content-length`.
     pub(crate) content_length: Option<u64>,
     /// Size of the header list as HTTP/2 counts it, in bytes.
     pub(crate) bytes: usize,

@@ -28,11 +28,9 @@ pub(crate) struct FrameWriter {
     /// Whether headers or data were sent since the client's last ping.
     pub(crate) answered: bool,
     pub(crate) encoder: Encoder,
-    /// Send window of the connection.
     pub(crate) send_window: i64,
     /// Initial send window of a stream.
     pub(crate) initial_window: i64,
-    /// Receive window of the connection.
     pub(crate) receive_window: i64,
     /// Bytes of queued responses that were written to `output`.
     pub(crate) sent: u64,
@@ -128,7 +126,6 @@ impl FrameWriter {
         frame::number(&mut self.output, frame::RST_STREAM, id, reason as u32);
     }
 
-    /// Returns the send window of a stream.
     pub(crate) fn window<S: Service>(&self, stream: &Stream<S>) -> i64 {
         self.initial_window + stream.send_credit
     }

@@ -28,7 +28,6 @@ pub(crate) struct Stream<S: Service> {
     pub(crate) sender: Option<RequestSender>,
     /// Bytes of the body that are missing according to `content-length`.
     pub(crate) content_left: Option<u64>,
-    /// Receive window of the stream.
     pub(crate) receive_window: i64,
     /// Received bytes that no WINDOW_UPDATE of the stream has acknowledged.
     pub(crate) unacknowledged: usize,
@@ -166,7 +165,6 @@ impl<S: Service> Stream<S> {
     }
 }
 
-/// All streams of a connection.
 pub(crate) struct Streams<S: Service> {
     slots: Vec<StreamSlot<S>>,
     free: Vec<usize>,

@@ -66,7 +66,6 @@ impl FrameKind {
     }
 }
 
-/// A frame that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
     pub(super) kind: FrameKind,
@@ -105,7 +104,6 @@ fn header(kind: FrameKind, contents: &[u8]) -> [u8; HEADER_BYTES] {
     header
 }
 
-/// Encodes a frame with its header.
 pub(super) fn encode(kind: FrameKind, contents: &[u8]) -> Vec<u8> {
     [&header(kind, contents), contents].concat()
 }

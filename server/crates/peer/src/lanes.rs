@@ -3,7 +3,6 @@
 
 use witan_replica::host::Lane;
 
-/// State of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum LaneState {
     /// It was never open, or this member closed it.

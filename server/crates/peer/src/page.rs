@@ -3,7 +3,6 @@
 use http::{Response, StatusCode, header};
 use serde::Serialize;
 
-/// An answer.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) status: StatusCode,

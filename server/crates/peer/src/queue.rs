@@ -31,7 +31,6 @@ pub(super) enum Pushed {
     Dropped,
 }
 
-/// The queue of a lane.
 #[derive(Debug, Default)]
 pub(super) struct LaneQueue {
     queued: Mutex<Queued>,

@@ -31,7 +31,6 @@ const CLUSTER: u64 = 7;
 /// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running member.
 struct Running {
     node: Node,
     peers: Peers,
@@ -188,7 +187,7 @@ fn a_message_ends_a_wait() {
     let mut two = started(2, bound.remove(1), &members);
     let mut one = started(1, bound.remove(0), &members);
     one.wait_open(2);
-    // the first message announces the stream: a new stream does not wake a waiting thread
+    // wait for the first message: a stream that is new during a wait may not wake the thread
     one.send(2, Lane::Bulk, Bytes::from_static(b"first"));
     until("the first message", || {
         (!two.messages().is_empty()).then_some(())

@@ -7,7 +7,6 @@ use witan_machine::kv::{KeyChange, KeyValue};
 /// Marker after the revision of a deletion.
 const TOMBSTONE: u8 = b't';
 
-/// Bytes of a revision.
 const REVISION_BYTES: usize = 17;
 
 /// Encodes a revision as a key: main and sub, big-endian, separated by an underscore.

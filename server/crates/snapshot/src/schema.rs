@@ -51,7 +51,6 @@ pub(super) const FINISHED_COMPACT: &str = "finishedCompactRev";
 
 /// Receives the buckets one by one, each with its records in key order.
 pub(super) trait BucketSink {
-    /// Begins the bucket `name`.
     fn bucket(&mut self, name: &str) -> io::Result<()>;
 
     /// Adds a record to the current bucket.
@@ -73,7 +72,6 @@ pub(super) fn walk(
     meta(view, sink)
 }
 
-/// Passes the alarms to `sink`.
 fn alarms(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket("alarm")?;
     let messages = view

@@ -25,7 +25,6 @@ pub(crate) struct HistoryEntry {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EventHistory {
     pub(crate) events: OrdMap<u64, IdentityArc<HistoryEntry>>,
-    /// Bytes of the events.
     pub(crate) bytes: u64,
 }
 

@@ -17,7 +17,6 @@ pub(crate) struct Inode {
     pub(crate) body: NodeBody,
 }
 
-/// The contents of a node.
 #[derive(Clone, Debug)]
 pub(crate) enum NodeBody {
     File(Bytes),

@@ -100,7 +100,6 @@ impl ListingLimit {
     }
 }
 
-/// Returns the depth of a read.
 fn listing_depth(recursive: bool) -> ListingDepth {
     if recursive {
         ListingDepth::Everything

@@ -52,7 +52,6 @@ impl Tree {
     }
 }
 
-/// Returns the bytes of one node.
 pub(super) fn of_node(path: &[u8], inode: &Inode) -> u64 {
     let value = match &inode.body {
         NodeBody::File(value) => value.len(),

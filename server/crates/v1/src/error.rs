@@ -13,14 +13,12 @@ use witan_node::NodeError;
 /// An error with its cause, ready to be rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct V1Error {
-    /// The error's code.
     pub(crate) code: ErrorCode,
     /// The cause in pieces, which share the memory of values. Bytes, because keys are bytes.
     pub(crate) cause: Vec<Bytes>,
 }
 
 impl V1Error {
-    /// Creates an error.
     pub(crate) fn new(code: ErrorCode, cause: impl Into<Bytes>) -> Self {
         Self { code, cause: vec![cause.into()] }
     }

@@ -98,7 +98,6 @@ fn oldest(tree: &Tree) -> u64 {
     (tree.index() + 1).saturating_sub(TREE_HISTORY_EVENTS as u64)
 }
 
-/// An open watch.
 #[derive(Debug)]
 struct WatchBody {
     node: Node,

@@ -51,7 +51,6 @@ impl RpcService {
         Ok(Cow::Owned(ctx))
     }
 
-    /// Returns the context of a call with its credentials.
     fn with_credentials(&self, head: &Head) -> Context {
         let shown = head.parts().extensions.get::<PeerCertificate>();
         let certificate = shown.filter(|_| self.ctx.settings.client_cert_auth);

@@ -96,7 +96,6 @@ fn done(bytes: u64, took: Duration, metric: &prometheus::Histogram) {
     tracing::info!(bytes, ?took, "sent a snapshot");
 }
 
-/// The response stream of a snapshot.
 struct SnapshotStream {
     chunks: mpsc::Receiver<Chunk>,
     node: Node,

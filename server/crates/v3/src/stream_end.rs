@@ -9,7 +9,6 @@ use witan_node::Node;
 
 use crate::error::RpcError;
 
-/// Interval of checks for a leader.
 const LEADER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Consecutive checks without a leader that end the stream, as in etcd.

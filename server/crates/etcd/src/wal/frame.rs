@@ -13,7 +13,6 @@ const SECTOR_BYTES: usize = 512;
 
 /// A frame within its segment.
 pub(super) struct Frame {
-    /// The record's bytes.
     pub(super) record: Bytes,
     /// The offset of the next frame.
     pub(super) end: usize,

@@ -36,7 +36,6 @@ pub(crate) struct Segment {
 pub(crate) struct Summary {
     pub(crate) metadata: WalMetadata,
     pub(crate) hard_state: HardState,
-    /// The committed snapshots.
     pub(crate) snapshots: Vec<WalSnapshot>,
     pub(crate) torn_bytes: u64,
 }
@@ -143,7 +142,6 @@ fn message<M: Message + Default>(place: &Place<'_>, data: Bytes) -> Result<M, Et
     M::decode(data).map_err(|error| place.damaged(&error.to_string()))
 }
 
-/// Returns the error for an incomplete log.
 fn incomplete(segments: &[Segment], what: &str) -> EtcdError {
     let dir = segments.first().and_then(|segment| segment.path.parent());
     EtcdError::Log {

@@ -144,7 +144,6 @@ pub(crate) fn put(index: u64, term: u64, bytes: usize) -> RaftEntry {
     )
 }
 
-/// Builds a normal entry.
 pub(crate) fn normal(index: u64, term: u64, data: Vec<u8>) -> RaftEntry {
     let kind = RaftEntryKind::Normal as i32;
     RaftEntry { kind, term, index, data: data.into() }

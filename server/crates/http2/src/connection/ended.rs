@@ -15,7 +15,6 @@ pub(super) enum LateFrame {
     Unused,
 }
 
-/// Ids of streams that have ended.
 #[derive(Debug, Default)]
 pub(super) struct EndedStreams {
     /// Streams that ended before their requests were complete, oldest first.

@@ -79,12 +79,10 @@ pub struct Connection<S: Service> {
     timers: ConnectionTimers,
     /// Whether the shutdown was announced to the client.
     shutting_down: bool,
-    /// Whether new streams are refused.
     refuses_new_streams: bool,
     phase: Phase,
 }
 
-/// Phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,

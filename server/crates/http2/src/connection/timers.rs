@@ -14,7 +14,6 @@ use crate::{
     stream::Receiving,
 };
 
-/// All timers of a connection.
 #[derive(Debug)]
 pub(super) struct ConnectionTimers {
     /// Deadlines of streams, at most one per stream.

@@ -60,7 +60,6 @@ impl TransferSeries {
     }
 }
 
-/// A transfer in progress.
 #[derive(Debug)]
 pub(super) struct TransferTimer {
     inflights: IntGauge,

@@ -61,7 +61,6 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(super) struct Transfer {
     pub(super) cluster_id: u64,
-    /// The other member.
     pub(super) member: MemberId,
     pub(super) metrics: SnapshotMetrics,
 }

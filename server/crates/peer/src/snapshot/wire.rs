@@ -18,7 +18,6 @@ const LENGTHS_BYTES: usize = 8;
 /// The first part of a snapshot.
 #[derive(Clone, PartialEq, Message)]
 pub(in super::super) struct Begin {
-    /// [`FORMAT`].
     #[prost(uint32, tag = "1")]
     pub(super) format: u32,
     #[prost(fixed64, tag = "2")]

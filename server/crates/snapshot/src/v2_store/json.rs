@@ -190,7 +190,6 @@ impl StoredNode {
     }
 }
 
-/// Returns the counts of writes.
 fn writes(stored: StoreStats) -> WriteCounts {
     WriteCounts {
         sets_success: stored.sets_success,

@@ -90,7 +90,6 @@ fn event_json(event: &Event) -> Value {
 
 type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Returns the tree as a checkpoint.
 fn records(tree: &Tree) -> Records {
     let mut found = Records::new();
     tree.changes(None, &mut |key, value| {
@@ -99,14 +98,12 @@ fn records(tree: &Tree) -> Records {
     found
 }
 
-/// Returns the records of nodes.
 fn nodes(tree: &Tree) -> Records {
     let mut found = records(tree);
     found.retain(|key, _| key.starts_with(b"n"));
     found
 }
 
-/// Returns the history.
 fn history(tree: &Tree) -> Vec<Event> {
     let events = tree.events_since(tree.index().saturating_sub(1000));
     events.unwrap().cloned().collect()

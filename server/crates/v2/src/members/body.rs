@@ -40,7 +40,6 @@ pub(super) async fn peer_urls(
     Ok(urls)
 }
 
-/// Returns the error 400 with this message.
 fn bad(message: String) -> MembersHttpError {
     MembersHttpError(StatusCode::BAD_REQUEST, message)
 }

@@ -197,7 +197,6 @@ where
     })
 }
 
-/// One observer of an election.
 struct Observer {
     ctx: Context,
     name: Bytes,

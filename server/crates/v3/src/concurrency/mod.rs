@@ -35,7 +35,6 @@ use crate::error::RpcError;
 /// TTL in seconds of the lease that the server grants to a caller without one, as in etcd's session.
 const SESSION_TTL_S: i64 = 60;
 
-/// The responses of a watch.
 type WatchResponses = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
 /// Returns the caller's lease, or grants one of `SESSION_TTL_S` seconds if it is `LeaseId::NONE`.

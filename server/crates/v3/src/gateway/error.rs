@@ -54,7 +54,6 @@ impl GatewayError {
         Self::Status { code: Code::InvalidArgument, text }
     }
 
-    /// Returns the error `Unknown` with this text.
     pub(super) fn unknown(text: String) -> Self {
         Self::Status { code: Code::Unknown, text }
     }

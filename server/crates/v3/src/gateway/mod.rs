@@ -241,7 +241,6 @@ fn body_bytes_max(ctx: &Context) -> usize {
     ctx.settings.max_message_bytes().saturating_mul(2)
 }
 
-/// A unary call in progress.
 struct UnaryCall<'a> {
     ctx: &'a Context,
     json_format: JsonFormat,

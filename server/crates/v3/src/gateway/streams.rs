@@ -194,7 +194,6 @@ pub(super) fn refused(status: &Status, gateway_version: GatewayVersion) -> HttpR
         .body(failed(status, gateway_version))
 }
 
-/// The requests in a body.
 struct JsonRequests {
     blocking: BlockingPool,
     /// Requests taken from the buffer since the task last yielded.

@@ -52,7 +52,6 @@ async fn execute(ctx: &Context, request: RangeRequest) -> RpcResult<WithPermit<R
     Ok(WithPermit::new(answer, permit))
 }
 
-/// Returns the size class of a range.
 pub(crate) fn size(kv: &Kv, range: &kv::Range) -> ReadSize {
     ReadSize::by(
         |keys| kv.reads_more_than(range, keys),

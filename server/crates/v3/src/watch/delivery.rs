@@ -28,7 +28,6 @@ pub(super) enum ReadyResponse {
     /// Events for the synced watchers of a group.
     Synced {
         group_id: WatcherGroupId,
-        /// The next recipient.
         next: i64,
         events: Vec<WatchEvent>,
     },
