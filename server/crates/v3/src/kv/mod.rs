@@ -58,8 +58,8 @@ pub(super) enum ReadSize {
 }
 
 impl ReadSize {
-    /// Returns the class of a read. `more_than` tells whether it can read more than a number of keys, `longer_than` whether it can
-    /// take longer than reading that many at the newest revision.
+    /// Returns the class of a read. `more_than` tells whether it can read more than a number of keys, `longer_than` whether it
+    /// can take longer than reading that many at the newest revision.
     pub(super) fn by(more_than: impl Fn(u64) -> bool, longer_than: impl Fn(u64) -> bool) -> Self {
         if longer_than(LONG_READ_KEYS) {
             Self::Long
