@@ -1,9 +1,8 @@
-//! Reads the repository as text, for the tests in `tests/` that hold it to its own rules.
+//! Reads the repository as text, for the tests in `tests/` that check its rules. A rule exists only if no compiler,
+//! lint or other test finds the same fault.
 //!
-//! What does *not* live here: the rules. What clippy, rustfmt or cargo-deny can check is theirs.
+//! What does *not* live here: the rules.
 
-pub mod code;
-pub mod paths;
 pub mod proto;
 pub mod shapes;
 
@@ -25,14 +24,9 @@ pub struct Source {
 }
 
 impl Source {
-    /// Whether a program wrote it: such files are exempt from the rules of form.
+    /// Returns whether a program wrote it.
     pub fn is_generated(&self) -> bool {
         self.path.contains("/generated/")
-    }
-
-    /// The text with comments and the insides of literals blanked, line by line as before.
-    pub fn code(&self) -> String {
-        code::code_only(&self.text)
     }
 }
 
@@ -71,31 +65,7 @@ pub fn file(path: &str) -> Source {
     Source { path: path.into(), text }
 }
 
-/// The rows of a table in a document, by its heading: of each cell what stands in backticks.
-///
-/// # Panics
-/// If there is no such table.
-pub fn table(document: &str, heading: &str) -> Vec<Vec<Vec<String>>> {
-    let text = file(document).text;
-    let (_, below) = text
-        .split_once(&format!("\n{heading}\n"))
-        .unwrap_or_else(|| panic!("{document} has a table with the heading {heading}"));
-    let rows = below
-        .lines()
-        .take_while(|line| line.starts_with('|'))
-        .skip(1);
-    let names = |cell: &str| {
-        cell.split('`')
-            .skip(1)
-            .step_by(2)
-            .map(str::to_owned)
-            .collect()
-    };
-    let rows = rows.map(|row| row.trim_matches('|').split('|').map(names).collect());
-    rows.collect()
-}
-
-/// Fails with all findings at once, so that one run shows everything there is to mend.
+/// Fails with all findings at once, so that one run shows everything that needs a fix.
 ///
 /// # Panics
 /// If there are findings.

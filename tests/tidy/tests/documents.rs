@@ -1,7 +1,7 @@
 //! Documents name files, flags, metrics and messages that exist. What does *not* live here: their
 //! commands, which `tests/e2e/tests/documents` runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use witan_tidy::{Source, file, files, none, root};
 
@@ -78,6 +78,11 @@ fn spans(prose: &str) -> impl Iterator<Item = &str> {
     prose.split('`').skip(1).step_by(2)
 }
 
+/// Returns label and target if a line defines a link: `[label]: target`.
+fn definition(line: &str) -> Option<(&str, &str)> {
+    line.strip_prefix('[')?.split_once("]: ")
+}
+
 /// Names in the first column of a page's tables.
 fn rows(page: &str) -> BTreeSet<String> {
     let text = file(page).text;
@@ -121,14 +126,26 @@ fn links_lead_to_files() {
     for document in documents() {
         let folder = root().join(&document.path);
         let folder = folder.parent().expect("a document is in a folder");
-        for link in prose(&document).split("](").skip(1) {
-            let target = link.split([')', '#']).next().unwrap_or_default();
+        let prose = prose(&document);
+        let inline = prose.split("](").skip(1);
+        let inline = inline.filter_map(|link| link.split([')', '#']).next());
+        let defined: BTreeMap<&str, &str> = prose.lines().filter_map(definition).collect();
+        for target in inline.chain(defined.values().copied()) {
             if target.is_empty() || target.contains("://") {
                 continue;
             }
             found += 1;
             if !folder.join(target).exists() {
                 dead.push(format!("{}: {target}", document.path));
+            }
+        }
+        let labels = prose
+            .split('[')
+            .skip(1)
+            .filter_map(|link| link.split_once(']'));
+        for (label, after) in labels.filter(|_| !defined.is_empty()) {
+            if !after.starts_with('(') && !defined.contains_key(label) {
+                dead.push(format!("{}: [{label}] has no target", document.path));
             }
         }
     }
