@@ -2,7 +2,8 @@
 
 use crate::reason::BackupError;
 
-/// A name is part of a file name, of which most file systems allow 255 bytes.
+/// Bytes of a backup's name; a longer one is refused. It is part of a file name, for which most file systems
+/// allow 255 bytes.
 const NAME_BYTES_MAX: usize = 200;
 
 pub(crate) const DATA: &str = ".db";

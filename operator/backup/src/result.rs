@@ -8,7 +8,8 @@ use witan_members::KeysHash;
 
 use crate::{changes::history::RevisionDigest, reason::BackupError};
 
-/// Kubernetes keeps this many bytes of a termination message.
+/// Bytes of a result; beyond them its texts and lists are cut. Kubernetes keeps this many bytes of a
+/// termination message.
 const RESULT_BYTES_MAX: usize = 4096;
 
 /// The record of a backup. It is stored beside the snapshot as `NAME.json`, and is the result of `save`.

@@ -15,7 +15,7 @@ use crate::{
     reason::{BackupError, Reason},
 };
 
-/// More than fit into the time.
+/// Retries of a request; then it fails. `--s3-retry-timeout` ends it earlier.
 const RETRIES_MAX: usize = 1000;
 /// Pauses between two tries: random, and at most three times as long as the one before.
 const PAUSES: BackoffConfig = BackoffConfig {

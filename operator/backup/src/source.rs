@@ -6,7 +6,7 @@ use witan_members::KeysHash;
 
 use crate::reason::{BackupError, Reason};
 
-/// A follower that lacks more entries than this is asked last: its snapshot would be old.
+/// Entries that a follower can lack; one that lacks more is the last choice, because its snapshot would be old.
 const ENTRIES_BEHIND_MAX: u64 = 1000;
 
 pub(crate) trait Source {

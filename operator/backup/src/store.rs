@@ -19,7 +19,7 @@ use crate::{
     upload::PartUpload,
 };
 
-/// Bound on the bytes of a record, which has some hundred: a larger object is not a record.
+/// Bytes of a backup's record; a larger object is not a record. A record has some hundred bytes.
 const RECORD_BYTES_MAX: u64 = 64 << 10;
 
 #[derive(Clone)]

@@ -17,7 +17,7 @@ use super::{
     target::Target,
 };
 
-/// Widest cell of an error in a table.
+/// Characters of an error in a table; longer ones are cut.
 const ERROR_MAX: usize = 100;
 
 /// Creates an operation if its cluster exists: one without would wait for it.

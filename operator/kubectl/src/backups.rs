@@ -19,7 +19,8 @@ use super::{
     target::Target,
 };
 
-/// How many characters of a cluster's name are in the name of its backup, which has 52 at most.
+/// Characters of a cluster's name in the default name of a backup; further ones are left out. Names of backups
+/// have at most 52.
 const NAME_PART_MAX: usize = 36;
 
 /// Reads EtcdBackups, the newest first.

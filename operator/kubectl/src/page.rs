@@ -5,7 +5,7 @@ use witan_members::page::PageError;
 
 use super::table::clipped;
 
-/// Characters of an answer that are shown.
+/// Characters of a failed answer that are shown; longer answers are cut.
 const ANSWER_MAX: usize = 200;
 
 /// Returns the text for people of why a page over HTTP of a member was not read. The text does not name the member,

@@ -24,7 +24,7 @@ use super::{
     table::{Table, counted, or_unknown},
 };
 
-/// How many differences are collected at most.
+/// Keys that differ; with more, the command fails and asks for a longer prefix.
 const DIFFERENCES_MAX: usize = 10_000;
 
 #[derive(Debug, Serialize)]

@@ -28,7 +28,7 @@ const WANTED: [(&str, &str); 9] = [
 
 /// The reason of `Progressing` in a cluster that is as its spec asks.
 const STABLE: &str = "Stable";
-/// Widest cell of a message in a table.
+/// Characters of a message in a table; longer ones are cut.
 const MESSAGE_MAX: usize = 160;
 /// Days before its end from which a certificate is pointed out: the operator renews at half of the validity.
 const DAYS_FEW: i64 = 14;

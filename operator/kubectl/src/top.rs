@@ -24,11 +24,11 @@ use super::{
     table::{Table, UNKNOWN, counted},
 };
 
-/// Prefixes that are counted by themselves at most. The keys of further ones are counted together.
+/// Prefixes with a row of their own; the keys of further ones share one row.
 const ROWS_MAX: usize = 10_000;
-/// Values that are read of one prefix at most.
+/// Values that are read of one prefix; their mean stands for the rest.
 const SAMPLES_OF_ROW_MAX: u64 = 16;
-/// Values that are read at most.
+/// Values that are read altogether; the sizes of the rest are estimated.
 const SAMPLES_MAX: u64 = 500;
 /// The row of keys whose prefix is not counted by itself.
 const OTHERS: &str = "(others)";

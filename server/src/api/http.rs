@@ -35,7 +35,7 @@ use witan_v3::{
 use super::{follow, log_level, ops, recorder};
 use crate::follow::FollowHandle;
 
-/// A request target above this is answered 414. etcd drops such connections at 4 KiB.
+/// Bytes of a request target; a longer one is answered with 414. etcd drops such connections at 4 KiB.
 const TARGET_BYTES_MAX: usize = 32 << 10;
 
 /// The front of all dialects. There is one for the process: the limits of the discovery service live in it.

@@ -13,7 +13,7 @@ use witan_transport::PeerStream;
 
 use super::tls::TlsClient;
 
-/// Largest head of a proxy's answer.
+/// Bytes of the head of a proxy's answer; a longer one fails the connection.
 const PROXY_HEAD_BYTES_MAX: usize = 8 << 10;
 
 /// A connection as hyper takes it.

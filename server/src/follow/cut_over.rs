@@ -11,7 +11,7 @@ use super::{
     fence::{self, FenceCalls as _},
 };
 
-/// The revisions that may be missing before the source takes no more writes.
+/// Revisions that are missing before the source stops writes; with more, the cut-over is refused.
 const LAG_MAX: i64 = 5000;
 
 /// How long the source may be fenced before this cluster takes writes; then the cut-over is given up.

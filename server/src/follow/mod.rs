@@ -51,7 +51,7 @@ use metrics::FollowMetrics;
 /// Delay before the next endpoint is tried; doubled with each session that ends soon.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// The longest of these delays.
+/// The longest delay before the next endpoint is tried; it does not double beyond this.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// Interval between two checks of leases and users, and of the fence after the cut-over.

@@ -25,8 +25,8 @@ use crate::api_client::{
     tls::{ClientTlsError, TlsClient},
 };
 
-/// The largest message of a watch, a snapshot or a list of leases. etcd splits watch messages at `--max-request-bytes`. A revision larger
-/// than an entry of the log is not copied.
+/// Bytes of a message of a watch, a snapshot or a list of leases; a longer one ends the session. etcd splits
+/// watch messages at `--max-request-bytes`. A revision larger than an entry of the log is not copied.
 const PART_BYTES_MAX: usize = 4 * COMMAND_BYTES_MAX;
 
 /// How long a stream may bring nothing although the source has more.

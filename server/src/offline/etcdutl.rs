@@ -10,7 +10,7 @@ use witan_storage as storage;
 
 use super::{OfflineError, SnapshotCommand, show, snapshot};
 
-/// The oldest version to which etcd's data can be migrated.
+/// The oldest version to which etcd's data can be migrated; older ones are refused.
 const MIGRATED_MIN: versions::Release = (3, 5);
 
 /// Works on the data of etcd and of Witan without a running member.

@@ -24,7 +24,7 @@ const QUIET_MS: i64 = 60_000;
 /// By how much a stored time may be ahead of this clock, in milliseconds: the clocks of two nodes differ by less.
 const AHEAD_MS: i64 = 10_000;
 
-/// Leases whose time is in a segment already. Beyond this number all are forgotten, and asked for again.
+/// Leases whose TTL a segment has already; beyond this number all are forgotten and requested again.
 const LEASES_KNOWN_MAX: usize = 100_000;
 
 /// The last revision of the cluster at a time.

@@ -25,7 +25,8 @@ use crate::{
 /// The key before all others: its range to itself is that of all keys.
 const FIRST_KEY: &[u8] = b"\0";
 
-/// A message holds one change at least, which is as large as the flags of the members allow: 1.5 MiB by default.
+/// Bytes of a watch message; a longer one ends the watch with an error. A message has at least one change,
+/// which is as large as the members' flags allow: 1.5 MiB by default.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
 /// How long a member may take to answer while changes wait to be stored.

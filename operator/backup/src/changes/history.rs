@@ -20,7 +20,8 @@ use crate::{
     reason::{BackupError, Reason},
 };
 
-/// Digests of the end of the log that are compared with a member: more than one, as two histories may have a change in common.
+/// Revisions at the end of the log that are compared with a member; older ones are not compared. One is not
+/// enough: two histories can have a change in common.
 const DIGESTS_MAX: usize = 100;
 
 /// A revision, and the digest of all its changes.

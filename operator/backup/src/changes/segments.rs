@@ -12,9 +12,11 @@ use crate::{
 
 /// The folder of all clusters.
 const FOLDER: &str = "changes";
-/// A segment has some MiB, and one revision of any size that members take; a larger file is none.
+/// Bytes of a segment; a larger file is refused as foreign. A segment has some MiB, or one revision of any size
+/// that members accept.
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
-/// Segments that one run of a retention deletes at most: those of half a day in which each 5 s have one. The next run goes on.
+/// Segments that one run of a retention deletes; the next run deletes the rest. They are those of half a day
+/// with a segment every 5 s.
 const PRUNED_MAX: usize = 10_000;
 /// Segments that are deleted at once.
 const DELETIONS_AT_ONCE: usize = 16;

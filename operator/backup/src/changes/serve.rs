@@ -19,7 +19,8 @@ use crate::reason::BackupError;
 
 /// How long a client may take.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
-/// Clients that are served at once: a few may be slow, and the operator is still answered. The next ones wait to be accepted.
+/// Clients that are served at once; further ones wait to be accepted. A few slow clients do not keep the
+/// operator waiting.
 const CONNECTIONS_MAX: usize = 64;
 /// Pause after a connection that could not be accepted: a process without free file descriptors does not spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);

@@ -11,7 +11,8 @@ use super::super::{page::explain, reach::Reach};
 const FLAG: &str = "flight-recorder-megabytes";
 const PAGE: &str = "/debug/flight-recorder";
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Bytes of a recording at most: it is held in memory, and a report is sent to somebody.
+/// Bytes of a recording; the report notes the failure to read a larger one. It is held in memory, and a report
+/// is sent to somebody.
 const BYTES_MAX: usize = 256 << 20;
 
 /// Whether the members of a cluster record.

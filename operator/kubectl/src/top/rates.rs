@@ -24,7 +24,7 @@ use crate::{
 
 /// How long a member may take beside the seconds in which it counts requests.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Characters of a name that are shown.
+/// Characters of a name that are shown; longer names are cut.
 const NAME_MAX: usize = 80;
 
 /// The answers of all members.

@@ -24,13 +24,16 @@ const VERSION: u8 = b'1';
 /// Bytes of a SHA-256.
 const DIGEST_BYTES: usize = 32;
 
-/// The highest revision in a name: far beyond any cluster, and small enough for sums.
+/// The highest revision in a segment's name; a file with a higher one is not a segment. It is far beyond any
+/// cluster, and sums with it do not overflow.
 pub const REVISION_MAX: i64 = i64::MAX / 4;
 
-/// The highest generation in a name, in milliseconds since 1970: the year 9999, the last one with a date.
+/// The latest generation in a segment's name, in milliseconds since 1970; a file with a later one is not a
+/// segment. The year 9999 is the last one that has a date.
 pub const GENERATION_MAX: i64 = 253_000_000_000_000;
 
-/// The highest number in a name: one for each minute of a thousand years.
+/// The highest number in a segment's name; a file with a higher one is not a segment. It allows one for each
+/// minute of a thousand years.
 const NUMBER_MAX: u32 = 1 << 29;
 
 /// Name of the file with the revision up to which the segments next to it are applied.

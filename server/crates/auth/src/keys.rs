@@ -11,7 +11,8 @@ use ring::{
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject as _};
 use simple_asn1::ASN1Block;
 
-/// A shorter RSA key can be broken, and the library checks no signature with one.
+/// Bits of an RSA key; a shorter key is refused at the start. It can be broken, and the library checks no
+/// signature with one.
 const RSA_BITS_MIN: u64 = 2048;
 
 /// The library's error for a smaller private RSA key.

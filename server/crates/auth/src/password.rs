@@ -10,7 +10,7 @@ use bcrypt::bcrypt;
 
 use super::HashError;
 
-/// Maximum bytes of a password; bcrypt reads no more.
+/// Bytes of a password; a longer one cannot be set and never matches. bcrypt reads no more.
 pub(super) const BYTES_MAX: usize = 72;
 const SALT_DIGITS: usize = 22;
 const HASH_BYTES: usize = 23;

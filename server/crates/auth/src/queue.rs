@@ -16,7 +16,7 @@ use witan_base::{client_network::ClientNetwork, sync::Mutex};
 
 use super::HashError;
 
-/// Waiting passwords of all addresses; above it, the address with the most loses its newest, or is refused.
+/// Passwords that wait for bcrypt; beyond it the address with the most loses its newest one, or is refused.
 const WAITING_MAX: usize = 4096;
 
 /// Groups of user names within an address: a flood of names delays others by one turn of each

@@ -19,19 +19,19 @@ pub use metrics::BudgetMetrics;
 
 use crate::client_network::{ClientNetwork, PerClient};
 
-/// Answers that clients have not taken yet.
+/// Bytes of answers that clients have not read yet; beyond them further requests are refused.
 pub const ANSWERS_BYTES_MAX: usize = 512 << 20;
 
-/// Request bodies that are being read.
+/// Bytes of requests that are being received or handled; beyond them further requests are refused.
 pub const REQUESTS_BYTES_MAX: usize = 256 << 20;
 
-/// Commands between a dialect and the state machine.
+/// Bytes of commands from acceptance until they are applied; beyond them further commands are refused.
 pub const PROPOSALS_BYTES_MAX: usize = 64 << 20;
 
-/// Watchers of v3 keys, with the keys that they watch.
+/// Bytes of v3 watchers, with the keys that they watch; beyond them further watchers are refused.
 pub const WATCHERS_BYTES_MAX: usize = 1 << 30;
 
-/// gRPC calls in progress, beyond the first few of each connection.
+/// gRPC calls in progress, beyond the first few of each connection; more are refused.
 pub const CALLS_MAX: usize = 65_536;
 
 /// Requests up to this size are not counted by bytes, so that they pass while large ones are

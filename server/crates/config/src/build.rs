@@ -17,7 +17,7 @@ use super::{
 };
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// etcd's upper bound of `--election-timeout`.
+/// Milliseconds of `--election-timeout`, as in etcd; a longer one fails the start.
 const ELECTION_MS_MAX: u64 = 50_000;
 /// Default of `--quota-backend-bytes`.
 const QUOTA_BYTES: u64 = 2 << 30;

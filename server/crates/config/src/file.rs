@@ -17,8 +17,8 @@ pub(super) fn read(path: &Path, values: &mut FlagValues) -> Result<(), ConfigErr
     parse(&text, values).map_err(|reason| ConfigError::Yaml { path: path.to_owned(), reason })
 }
 
-/// The deepest nesting of brackets in a configuration file; flags need two levels. The YAML library takes time quadratic in the
-/// depth before it applies its own limit.
+/// Nested brackets in a configuration file; deeper ones fail the start. Flags need two levels. The YAML library
+/// takes time quadratic in the depth before it applies its own limit.
 const BRACKETS_MAX: usize = 128;
 
 /// Adds the values of a YAML text, a mapping of keys to values. An empty text adds none.

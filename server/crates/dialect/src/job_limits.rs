@@ -7,11 +7,12 @@ use super::{
     fair_semaphore::{FairPermit, FairSemaphore},
 };
 
-/// Jobs over the whole store that run at once, of each kind: hash and defragment jobs, and large ranges and
-/// transactions. Others wait.
+/// Jobs over the whole store at once; others wait. Hashes and defragmentations share one such limit, large
+/// ranges and transactions another.
 const JOBS_MAX: usize = 4;
 
-/// Snapshots and recordings that are sent at once, at the pace of who receives them; more are refused.
+/// Snapshots and recordings that are sent at once; more are refused, because each lasts as long as its receiver
+/// likes.
 const SNAPSHOTS_MAX: usize = 2 * JOBS_MAX;
 
 /// Limits how many hash and defragment jobs, large reads and snapshots run at once. Clones share

@@ -38,9 +38,11 @@ use witan_v2::error::V2Error;
 
 /// Size of a cluster whose request names none, as on the public service.
 const SIZE_DEFAULT: u64 = 3;
-/// Largest size of a cluster: more members than raft is used with, and few enough for one list.
+/// Members of a new cluster; a token for more is refused. Raft is not used with so many, and one list holds
+/// them.
 const SIZE_MAX: u64 = 32;
-/// Bytes of a registration: its name, which is the member's id, and its value, `NAME=URL` for each of the member's URLs.
+/// Bytes of a registration; a longer one is refused. It has a name, which is the member's id, and `NAME=URL`
+/// for each of the member's URLs.
 const REGISTRATION_BYTES_MAX: usize = 1024;
 /// The limits count the tokens of this period.
 const RATE_PERIOD: Duration = Duration::from_secs(60);

@@ -28,7 +28,8 @@ use witan_v2::{
 
 use super::{NewTokenError, REGISTRATION_BYTES_MAX, SIZE_MAX, base_url, page};
 
-/// Limit of existing tokens. With the limits below, all of them together hold at most 64 MiB of names and values.
+/// Tokens that exist at once; more are refused with 507. With the bounds below, they hold at most 64 MiB of
+/// names and values.
 pub(super) const TOKENS_MAX: usize = 1024;
 /// Lifetime of a token, as on the public service. A cluster needs its token only to begin.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-/// The longest content type that is parsed. Go's limit is that of all headers, 1 MiB.
+/// Bytes of a content type; a longer one is refused. Go bounds only all headers together, at 1 MiB.
 const BYTES_MAX: usize = 4 << 10;
 
 /// Why a content type is invalid, with Go's text.

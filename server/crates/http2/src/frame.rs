@@ -3,7 +3,8 @@
 /// Length of a frame's head.
 pub const HEAD_BYTES: usize = 9;
 
-/// Largest payload in either direction: the minimum that every peer must accept, and the maximum that this side announces.
+/// Bytes of a frame's payload; a longer frame ends the connection. Every peer must accept this many, and this
+/// side announces no more.
 pub const PAYLOAD_MAX: usize = 16_384;
 
 /// Frame type `DATA`.

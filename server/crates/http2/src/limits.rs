@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Bytes of a header list as HTTP/2 counts them. Announced in the settings; a longer list is answered with 431.
+/// Bytes of a header list, as HTTP/2 counts them; a longer one is answered with 431. The settings announce it.
 pub const HEADER_LIST_BYTES_MAX: usize = 64 << 10;
 
 /// Header blocks that a connection caches, because a client repeats the few methods that it calls.
@@ -14,7 +14,7 @@ pub(crate) const CACHED_HEAD_BYTES: usize = 4 << 10;
 /// Largest head that is not charged to its request. Heads that requests share are never charged.
 pub(crate) const HEAD_FREE_BYTES: usize = 1 << 10;
 
-/// Open streams of one connection, an upper bound of the configured number.
+/// Open streams of one connection, however many are configured; more are refused.
 pub const STREAMS_MAX: usize = 32_768;
 
 /// Streams of one connection that do not count as calls of the whole server.
@@ -32,8 +32,8 @@ pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// Time in which a request message must be complete, in addition to the time that [`PROGRESS_BYTES_MIN`] allows for its bytes.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes per second above which a message can take as long as it needs. A client that reads fewer bytes than this in
-/// [`STALL_TIMEOUT`] while responses wait has stalled.
+/// Bytes a second of a message that takes longer than [`BODY_TIMEOUT`]; a slower one is refused. A client that
+/// reads fewer in [`STALL_TIMEOUT`] while responses wait has stalled.
 pub const PROGRESS_BYTES_MIN: u64 = 16 << 10;
 
 /// How long a client can read almost nothing of pending responses before the connection ends.
@@ -42,7 +42,8 @@ pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a failed connection can take to close.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes of unsent output above which no call runs. If acknowledgments and resets double that, nothing is read.
+/// Bytes of output that are not sent; beyond them no call runs. Beyond twice as many, acknowledgments and
+/// resets included, nothing is read.
 pub const OUTPUT_MAX: usize = 128 << 10;
 
 /// Bytes of each kind that a connection holds without a reservation.
@@ -58,8 +59,8 @@ pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 /// discards them.
 pub const LINGER_BYTES: usize = 4 << 20;
 
-/// Faults after which a connection is closed: streams that end in error (reset by the client or through its fault) in excess of
-/// successful ones, or DATA frames without content between two complete requests.
+/// Faults of a client; beyond them its connection ends. A fault is a stream that ends in error, in excess of
+/// those that succeed, or an empty DATA frame between two complete requests.
 pub const FAULTS_MAX: u32 = 4096;
 
 /// SETTINGS frames that a client can send at once.

@@ -10,7 +10,7 @@ pub(crate) const TOO_MANY: &[u8] = b"too_many_pings";
 pub(crate) const KEEP_ALIVE: [u8; 8] = *b"alive...";
 pub(crate) const SHUTTING_DOWN: [u8; 8] = *b"stopping";
 
-/// Early pings that are tolerated; the next one ends the connection.
+/// Pings that come too early; the next one ends the connection.
 const STRIKES_MAX: u32 = 2;
 
 /// Minimum interval between the pings of a client without a call.

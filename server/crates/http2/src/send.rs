@@ -13,7 +13,7 @@ use crate::{
     stream::{ResponseEnd, Stream, unsent},
 };
 
-/// The largest possible window.
+/// The largest flow-control window; a larger one is an error of the client.
 pub(crate) const WINDOW_MAX: i64 = (1 << 31) - 1;
 
 /// Initial size of every window, before settings change it.

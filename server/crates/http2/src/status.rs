@@ -8,7 +8,8 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// Maximum bytes of a status message. Clients accept only short headers, and a message can quote what a client has sent.
+/// Bytes of a status message; the rest is not sent. Clients accept only short headers, and a message can quote
+/// what a client has sent.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
 /// A status code of gRPC.

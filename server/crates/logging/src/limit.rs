@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Lines of one kind per [`WINDOW`].
+/// Lines of one kind in each [`WINDOW`]; further ones are counted in the next line.
 const LINES_MAX: u32 = 10;
 
 const WINDOW: Duration = Duration::from_secs(1);

@@ -20,8 +20,8 @@ use super::{
 };
 pub use witan_tree::{COUNT_IMPORT_MAX, COUNT_MAX};
 
-/// Counting commands are refused above this value. One command advances a counter by less than the difference to
-/// [`COUNT_MAX`], because each lease, node or user that it changes takes several bytes of an entry or of memory.
+/// The highest counter at which commands count; beyond it they are refused. One command advances a counter by less
+/// than the difference to [`COUNT_MAX`]: each lease, node or user that it changes takes several bytes.
 const COUNT_WRITE_MAX: u64 = COUNT_MAX - (1 << 32);
 
 /// A counter of an imported state is too close to the limit.

@@ -13,7 +13,8 @@ use witan_replica::long_command::LongCommand;
 
 use super::{Node, NodeMetrics};
 
-/// The work that waits for the thread: one command, and states to free.
+/// Jobs that wait for the thread; beyond them the replica's thread does the work itself. They are one command,
+/// and states to free.
 const QUEUE_MAX: usize = 4;
 
 enum Work {

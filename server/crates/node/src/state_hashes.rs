@@ -17,9 +17,9 @@ use super::{LoopRequest, Node, NodeError};
 /// Hashes that are kept; etcd keeps ten.
 const HASHES_KEPT: usize = 16;
 
-/// Frozen states that wait to be hashed. Beyond it the oldest one is not hashed: a start freezes states for the
-/// commands of the log that it executes again. Members that start together compare at once, so that one turn may
-/// freeze a state for each member of a cluster.
+/// Frozen states that wait to be hashed; beyond them the oldest one is not hashed. A start freezes states for
+/// the commands of the log that it executes again. Members that start together compare at once, so one turn can
+/// freeze a state for each member.
 const FROZEN_MAX: usize = 8;
 
 /// How long receiving and installing the leader's state may take.

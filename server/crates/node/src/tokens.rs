@@ -20,7 +20,7 @@ use std::{
 use witan_base::sync::Mutex;
 use witan_machine::auth::AuthReply;
 
-/// Tokens of one member.
+/// Simple tokens of one member; beyond them the user with the most loses the least recently used one.
 const TOKENS_MAX: usize = 262_144;
 
 /// Tokens that have ended and that one log-in sweeps away: more than it adds.

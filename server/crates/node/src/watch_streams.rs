@@ -24,9 +24,8 @@ use super::completions::{CompletionBatch, CompletionQueue};
 /// streams have read them long before, and they hold memory that the compaction should free.
 const OLDER_STATE_CHECKS: u32 = 2;
 
-/// Matches of changes and watcher groups that are noted in one turn. After that the other changes of the
-/// turn are left to the streams, which read them from the history: a deletion of many keys under many
-/// overlapping ranges would otherwise keep the replica's thread for minutes.
+/// Matches of changes and watcher groups in one turn; streams read further changes from the history. A deletion
+/// of many keys under many overlapping ranges would otherwise keep the replica's thread for minutes.
 const MATCHES_PER_TURN_MAX: usize = 1 << 19;
 
 /// Watcher groups that are unregistered before others may use the registry.

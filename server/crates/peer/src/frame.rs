@@ -13,7 +13,7 @@ use witan_replica::limits::{COMMAND_BYTES_MAX, MESSAGE_BYTES_MAX};
 /// Bytes before the contents.
 pub(super) const HEADER_BYTES: usize = 8;
 
-/// The longest contents of a frame, the maximum of a three-byte length.
+/// Bytes of a frame's contents; a longer frame ends the stream. Three bytes hold its length.
 pub(super) const FRAME_BYTES_MAX: usize = (1 << 24) - 1;
 
 /// Bytes of a raft message in addition to its entries.

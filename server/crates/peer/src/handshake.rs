@@ -16,8 +16,8 @@ pub(super) const MAGIC: [u8; 7] = *b"\x89WITANP";
 /// The version of the protocol, sent after [`MAGIC`].
 pub(super) const PROTOCOL: u8 = 1;
 
-/// Size limit of the parts that open or keep a stream: a handshake (which omits further URLs), its answer, a pong, and the body
-/// of a request.
+/// Bytes of a handshake, its answer, a pong or the body of a request; a longer one is refused. URLs that do not
+/// fit are left out of a handshake.
 pub(super) const HANDSHAKE_BYTES_MAX: usize = 2 << 10;
 
 /// The kind of messages on a stream.

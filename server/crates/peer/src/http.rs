@@ -20,7 +20,7 @@ use witan_transport::PeerStream;
 
 use super::{Shared, handshake::HANDSHAKE_BYTES_MAX, hash, page::Page};
 
-/// Size limit of a request's head.
+/// Bytes of the head of a request on the peer port; a longer one is refused.
 const HEAD_BYTES_MAX: usize = 8 << 10;
 
 /// Answers the request that begins with `first`. The caller limits the time.

@@ -31,7 +31,7 @@ const TURN_BYTES: usize = 16 << 20;
 /// Bytes that one call reads.
 const READ_BYTES: usize = 64 << 10;
 
-/// The minimum that a read counts, however few bytes it returns: the size of a TLS record.
+/// Bytes for which each read of a stream counts; a shorter read counts as this many. A TLS record has as many.
 const READ_BYTES_MIN: usize = 16 << 10;
 
 /// A stream of another member with messages for this member's replica.

@@ -38,8 +38,8 @@ use super::{
 /// How long a connection may take for its handshake, including reading the answer.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections before their handshake; above it, the oldest one ends of the network (an IPv4 address, the first half of
-/// an IPv6 address) that has most of them.
+/// Connections before their handshake; beyond them the oldest one of the network that has most of them ends. A
+/// network is an IPv4 address or the first half of an IPv6 address.
 const GREETINGS_MAX: usize = 256;
 
 /// Delay after the system refused to accept, for lack of descriptors.

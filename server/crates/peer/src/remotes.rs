@@ -16,7 +16,8 @@ use super::{
     link_to,
 };
 
-/// How many there can be at once, more than the members that are added while one is down.
+/// Unknown members with streams at once; more are refused. They are more than the members that are added while
+/// one of them is down.
 const REMOTES_MAX: usize = 16;
 
 /// How many URLs of each one are tried.

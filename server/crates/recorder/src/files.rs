@@ -20,8 +20,8 @@ use crate::{
 /// Full files of a ring.
 const SEGMENTS: u64 = 8;
 
-/// A file counts at least so much: starts one behind the other make as many small files as a folder should have, and not
-/// more.
+/// Bytes for which each file counts; a shorter file counts as this many. It bounds the number of small files
+/// after many starts.
 const COUNTED_BYTES_MIN: u64 = 64 << 10;
 
 /// The extension of the files, after their number.

@@ -12,7 +12,8 @@ use witan_replica::{
 /// How each file begins.
 pub const MAGIC: &[u8; 8] = b"WITANREC";
 
-/// The largest payload that is read or written: a start may hold the log of a member.
+/// Bytes of a frame's payload; a larger turn is not recorded, and a file with a larger frame counts as damaged.
+/// A start can hold the log of a member.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 
 /// The payload of a frame.

@@ -1,29 +1,28 @@
 //! Every bound of the replica, one sentence each (I10).
 
-/// A command above this is refused: v2's 10 MiB form, its path and framing.
+/// Bytes of a command; a longer one is refused. They hold v2's form of 10 MiB, its path and framing.
 pub const COMMAND_BYTES_MAX: usize = 11 << 20;
 
-/// Entries committed and not yet applied, beyond which proposals are refused, as etcd's apply gap.
+/// Entries that are committed and not yet applied; beyond them proposals are refused, as in etcd.
 pub const APPLY_GAP_MAX: u64 = 5000;
 
 /// Keys that commands with ranges may work on in one turn: milliseconds. A command beyond them is executed
 /// by the host, so that heartbeats go on.
 pub const LONG_COMMAND_KEYS: u64 = 4096;
 
-/// Requests of each kind that wait here: proposals until their entry is applied (the host bounds their bytes),
-/// linearizable reads until their barrier, requests about leases until the leader answers. More are refused.
+/// Waiting requests of each kind; more are refused. Proposals wait until their entry is applied (the host
+/// bounds their bytes), linearizable reads for their barrier, requests about leases for the leader.
 pub const WAITING_REQUESTS_MAX: usize = 65_536;
 
-/// Requests in the inbox of the host, which refuses more at once, and proposals that are held before they are handed in;
-/// beyond it, those of the connections with the most are refused.
+/// Requests in the inbox of the host, and proposals that are held before raft gets them; beyond them
+/// connections with the most are refused.
 pub const INBOX_MAX: usize = 32_768;
 
 /// Bytes for which a message with proposals that is held counts at least.
 pub const FORWARDED_COST_BYTES: usize = 4 << 10;
 
-/// Bytes of proposals, with what each counts for beside them, that are on their way at once: some tens of
-/// milliseconds of writing, for which those that come next wait. More wait where their senders share
-/// (`fair_share`), not in the log, whose order is final.
+/// Bytes of proposals in flight, with the overhead of each; further ones wait. Writing them takes some tens of
+/// milliseconds. Senders share the queue of those that wait (`fair_share`); the order of the log is final.
 pub const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of proposals in one message to the leader; a larger proposal has one of its own.
@@ -33,12 +32,12 @@ pub const FORWARD_BYTES: usize = 1 << 20;
 /// to new ones. As many of one other member are held; more are refused, and come again.
 pub const FORWARD_AGAIN_BYTES: usize = 32 << 20;
 
-/// Messages with proposals of one process that may be missing between others and are still taken when they come. The
-/// requests of earlier ones wait for their timeout.
+/// Messages with proposals of one process that are missing between others; the oldest beyond them are ignored
+/// if they arrive. Their requests time out.
 pub const LOST_MESSAGES_MAX: usize = 4096;
 
-/// Processes of one member whose messages with proposals a leader tells apart in its term, those of which one came
-/// last: a member runs in one at a time.
+/// Processes of one member whose messages with proposals a leader remembers in its term; beyond them it forgets
+/// the one that it heard least recently. A member runs in one process at a time.
 pub const TAKEN_PROCESSES_MAX: usize = 4;
 
 /// Ticks after which a ReadIndex round that brought no answer is issued again.
@@ -64,8 +63,8 @@ pub const LEAVING_TICKS: u64 = 600;
 /// transfer takes.
 pub const SNAPSHOT_REPORT_TICKS: u64 = 36_000;
 
-/// Terms by which messages raise a member's term in one election timeout: more than a member campaigns in a century
-/// alone. A message of a higher term still raises the term, so that members that are further apart meet.
+/// Terms by which messages raise a member's term in one election timeout; a higher term raises it by this many.
+/// A member alone campaigns less often in a century. Members whose terms differ by more still meet.
 pub const TERM_RISE_MAX: u64 = 1 << 32;
 
 /// Applied entries kept in memory for members that lag, as etcd's `--snapshot-catchup-entries`.
@@ -79,7 +78,7 @@ pub const CATCH_UP_BYTES: usize = 64 << 20;
 /// further behind then gets another snapshot.
 pub const RECEIVERS_BYTES: usize = 256 << 20;
 
-/// Bytes of entries in one append message to another member.
+/// Bytes of entries in one append message to another member; further entries go into the next message.
 pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 
 /// Bytes of proposals that are appended together: less than an append message holds, with what its encoding
@@ -95,11 +94,11 @@ pub const APPLY_ROUND_BYTES: u64 = 16 << 20;
 /// Ticks between two checks for expired v2 nodes (etcd: 500 ms at 100 ms a tick).
 pub const EXPIRE_TICKS: u64 = 5;
 
-/// Waiting v2 watchers of one member; more are refused (a long poll each, so more than its sockets).
+/// Waiting v2 watchers of one member; more are refused.
 pub const WATCHERS_MAX: usize = 131_072;
 
-/// Locations of changes noted for one stream that has not read them yet; above it, the stream reads
-/// the history itself.
+/// Locations of changes noted for one stream that has not read them yet; beyond them the stream reads the
+/// history itself.
 pub const NOTED_LOCATIONS_MAX: usize = 1024;
 
 /// Leases and attached keys that one expiration entry of the leader removes: half a millisecond of
@@ -117,9 +116,10 @@ pub const LEASE_CHECKS_PER_TICK: usize = 50_000;
 /// etcd.
 pub const LEASE_EXPIRY_RETRY_NS: u64 = 3_000_000_000;
 
-/// Minimum of seconds between two checkpoints of a lease's remaining time.
+/// The shortest time between two checkpoints of a lease's remaining time, in seconds; half of a short TTL counts as
+/// this many.
 pub const LEASE_CHECKPOINT_S_MIN: i64 = 5;
 
-/// Maximum of seconds between two checkpoints of a lease's remaining time, as etcd's checkpoint
-/// interval.
+/// The longest time between two checkpoints of a lease's remaining time, in seconds, as in etcd; half of a long TTL
+/// counts as this many.
 pub const LEASE_CHECKPOINT_S_MAX: i64 = 300;

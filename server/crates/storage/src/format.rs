@@ -18,7 +18,7 @@ use super::{OpenError, files::replace_with};
 /// increments it.
 pub const FORMAT: u32 = 4;
 
-/// The most originals that a copy names: more than the number of nested copies that can start without the cluster
+/// Originals that a copy names; older ones are left out. Fewer nested copies can start without the cluster
 /// noticing.
 pub const ANCESTORS_MAX: usize = 16;
 

@@ -36,9 +36,10 @@ const FLOOR_PART: u64 = 32;
 /// The log between two checkpoints, as a part of the file system.
 const CHECKPOINT_PART: u64 = 32;
 
-/// Maximum and minimum bytes of log between two checkpoints. A start replays up to that, and the
-/// disk keeps about three times as much log (I5).
+/// Bytes of log between two checkpoints; a checkpoint is due then. A start replays up to that, and the disk
+/// keeps about three times as much log (I5).
 const CHECKPOINT_LOG_BYTES_MAX: u64 = 32 << 20;
+/// Bytes of log between two checkpoints on a small file system; a checkpoint is never due earlier.
 const CHECKPOINT_LOG_BYTES_MIN: u64 = 1 << 20;
 
 /// Settings of the reserve and the ballast.

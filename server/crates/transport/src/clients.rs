@@ -10,9 +10,9 @@ use witan_base::{
     sync::Mutex,
 };
 
-/// Versions that have series of their own; the rest share one.
+/// Client versions that have series of their own; further ones share one.
 const VERSIONS_MAX: usize = 64;
-/// Bytes of a version that has series of its own.
+/// Bytes of a client version with series of its own; longer ones share one.
 const VERSION_BYTES_MAX: usize = 32;
 
 /// Name of a client without the header, as in etcd.

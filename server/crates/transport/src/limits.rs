@@ -17,7 +17,8 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a client whose TLS handshake failed to read why.
 pub(super) const REFUSED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Bytes that are read and dropped before closing.
+/// Bytes that are read and dropped before closing; a client that sends more can lose the last bytes of the
+/// answer.
 pub(super) const DRAIN_BYTES_MAX: u64 = 64 << 10;
 
 /// The head of an HTTP/1 request must be whole within this time (Go's ReadHeaderTimeout).
@@ -27,8 +28,8 @@ pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// reconnect.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// No body is read further than this: v2's forms are the largest, as in all etcds. Those of JSON calls follow
-/// `--max-request-bytes`.
+/// Bytes of a form, or of an answer of another service; a longer one is refused. v2's forms are the largest
+/// bodies, as in etcd. Bodies of JSON calls follow `--max-request-bytes`.
 pub const BODY_BYTES_MAX: usize = 10 << 20;
 
 /// Reservation step of a body of unknown length.
@@ -40,10 +41,10 @@ pub(super) const BODY_PIECE_BYTES: usize = 128 << 10;
 /// Bytes of an HTTP/2 frame's head, which an honest client sends at once.
 pub(super) const FRAME_HEAD_BYTES: usize = 9;
 
-/// Consecutive reads of fewer bytes before the connection is dropped.
+/// Consecutive reads of fewer bytes than a frame's head; the next one ends the connection.
 pub(super) const SHORT_READS_MAX: u32 = 16;
 
-/// Open connections; beyond it none is accepted until one closes.
+/// Open connections; beyond them none is accepted until one closes.
 pub(super) const CONNECTIONS_MAX: usize = 32_768;
 
 /// File descriptors that connections leave to files and peers (etcd reserves as many).

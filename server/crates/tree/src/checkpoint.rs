@@ -18,10 +18,12 @@ const META: u8 = b'm';
 const NODE: u8 = b'n';
 const CRC_BYTES: usize = 4;
 
-/// Upper bound of all counters; a larger one in a record is corruption. Counters below it never overflow.
+/// The highest value of every counter; a higher one in a record is corruption. Counting up from below it never
+/// overflows.
 pub const COUNT_MAX: u64 = 1 << 62;
 
-/// Upper limit of a counter in an imported state, so that it can still increase.
+/// The highest counter of an imported state; a state with a higher one is refused, so that the state can still
+/// count.
 pub const COUNT_IMPORT_MAX: u64 = COUNT_MAX / 2;
 
 #[derive(Clone, PartialEq, Message)]

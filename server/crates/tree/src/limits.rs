@@ -10,6 +10,6 @@ pub const TREE_REMOVED_EVENTS: u64 = 100;
 /// Size limit of such a directory in bytes. A larger one is not kept, and every watcher below it is woken.
 pub const TREE_REMOVED_BYTES: u64 = 1 << 20;
 
-/// Components of a v2 path. Deeper nodes are refused, because walking and dropping the tree use the stack (a 2 MiB thread
-/// overflowed at 1000; etcd accepts what fits into a 4 KiB request line).
+/// Components of a v2 path; deeper nodes are refused, because walking and dropping the tree takes stack. A
+/// thread of 2 MiB overflowed at 1000. etcd accepts what a request line of 4 KiB holds.
 pub const TREE_DEPTH_MAX: usize = 256;

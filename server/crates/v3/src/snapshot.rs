@@ -29,7 +29,8 @@ const CHUNK_BYTES: usize = 32 << 10;
 /// Chunks buffered for a slow client. The file is produced only as fast as the client reads.
 const CHUNKS_AHEAD: usize = 8;
 
-/// The minimum average rate at which a client must read a snapshot, because a snapshot pins a state until it ends.
+/// Bytes a second that a client must read of a snapshot on average; the snapshot of a slower one ends. A
+/// snapshot pins a state until it ends.
 const BYTES_PER_SECOND_MIN: u64 = 512 << 10;
 
 /// The time a client gets in addition to what the minimum rate allows.

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::reason::BackupError;
 
-/// The wait after the first failure.
+/// The wait after a backup fails for the first time; each further failure in a row doubles it.
 const WAIT_MIN: Duration = Duration::from_secs(30);
-/// The longest wait: a store that is full or slow for hours costs a member at most two snapshots in an hour.
+/// The longest wait; it does not double beyond this. A store that fails for hours costs a member at most two
+/// snapshots an hour.
 const WAIT_MAX: Duration = Duration::from_secs(1800);
 
 /// The last failure of a backup; each one in a row doubles the wait.

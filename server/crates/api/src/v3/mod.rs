@@ -40,7 +40,8 @@ pub mod v3lockpb {
     pub use super::{client::lock_client, generated::v3lockpb::*};
 }
 
-/// Size limit of messages that our clients receive. With etcd's flags, its members can send events of any size.
+/// Bytes of a message that our clients receive; a longer one fails the call. etcd's flags allow its members to
+/// send events of any size.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
 /// All services with their messages as an encoded `FileDescriptorSet`, for server reflection.

@@ -9,12 +9,12 @@ use std::{
 use witan_api::top::{KeySpace, TopCounts, TopOthers, TopRow};
 use witan_base::client_network::ClientNetwork;
 
-/// Rows of a tally, and clients whose other counts are kept apart: some hundred bytes each, while somebody asks, so that
-/// the answer has less than 4 MiB. The counts of further clients are one sum.
+/// Rows of a tally, and clients with other counts of their own; the counts of further ones are added up. A row
+/// has some hundred bytes, so that the answer has less than 4 MiB.
 const ROWS_MAX: usize = 2048;
 /// Segments of a path that are a prefix: what objects of Kubernetes have before their namespace.
 const SEGMENTS: usize = 2;
-/// Bytes of a prefix. A key may have 2 MiB.
+/// Bytes of a prefix; segments of the key that end later are left out. A key can have 2 MiB.
 const PREFIX_BYTES_MAX: usize = 256;
 
 /// See the module's description.

@@ -2,7 +2,7 @@
 
 use super::{NO_KEY, is_white, unexpected};
 
-/// As in Go, deeper nesting is refused.
+/// Levels of nested JSON; deeper nesting is refused, as in Go.
 pub(super) const DEPTH_MAX: usize = 10_000;
 
 /// State of the check of a possibly incomplete value.

@@ -13,7 +13,8 @@ pub(super) const LEAF_BYTES: usize = 3584;
 const GROWTH_BYTES: usize = 512;
 
 const SLOT_BITS: u32 = 16;
-/// Numbers of blocks are below this, so that a location fits into eight bytes.
+/// Numbers of blocks are below this, so that a location fits in eight bytes; a checkpoint with half of it or more
+/// does not load.
 pub(super) const BLOCKS_MAX: u64 = 1 << (63 - SLOT_BITS);
 const LOCATION_BYTES: usize = 8;
 

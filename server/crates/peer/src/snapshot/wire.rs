@@ -9,7 +9,8 @@ use witan_storage::RecordTotals;
 /// Version of the format of all parts, including records.
 pub(super) const FORMAT: u32 = 1;
 
-/// The longest record, far above the bounds of the state. Limits the memory that a malformed length can cost.
+/// Bytes of a snapshot's record; a longer one ends the transfer. It is far above the bounds of the state, and
+/// bounds the memory that a malformed length can take.
 const RECORD_BYTES_MAX: usize = 1 << 30;
 
 /// Bytes of a record before its key: two lengths.

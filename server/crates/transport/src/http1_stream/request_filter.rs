@@ -7,8 +7,9 @@ use witan_http2::target;
 
 use super::header::{self, HeaderMeaning};
 
-/// Bytes of a line that is judged as a whole: of a relevant header, of all lines about an upgrade together, and in a chunked
-/// body before a chunk with its extensions or of the trailer, as in Go.
+/// Bytes of a line that is judged as a whole; a request with a longer one is refused. Such lines are a relevant
+/// header, and all lines about an upgrade together. In a chunked body they are the line before a chunk and the trailer,
+/// as in Go.
 const LINE_BYTES_MAX: usize = 4096;
 
 /// The method whose requests may become a tunnel.

@@ -12,10 +12,11 @@ use super::peer;
 /// With so few intermediate certificates there are few paths.
 const FEW_INTERMEDIATES: usize = 3;
 
-/// Intermediate certificates of a chain at most.
+/// Intermediate certificates of a chain; with more, the handshake fails.
 const INTERMEDIATES_MAX: usize = 32;
 
-/// Total of certificates on all paths: enough for a chain of six with two alternatives at four of its levels.
+/// Certificates on all paths of a chain together; with more, the handshake fails. They suffice for a chain of
+/// six with two alternatives at four of its levels.
 const STEPS_MAX: usize = 64;
 
 /// Too many paths lead through the certificates.

@@ -25,12 +25,12 @@ use crate::error::RpcError;
 /// Transactions with more operations are checked on another thread.
 const LARGE_TXN_OPS: usize = 1024;
 
-/// Nesting depth of transactions below the outermost one. The log's codec reads messages up to 100 levels deep: two
-/// surround the outermost transaction, and each nested one takes two.
+/// Transactions nested below the outermost one; deeper ones are refused. The log's codec reads messages up to
+/// 100 levels deep: two surround the outermost transaction, and each nested one takes two.
 const TXNS_NESTED_MAX: usize = 48;
 
-/// Bound on a transaction's operations and comparisons, including nested ones, as a multiple of `--max-txn-ops`. etcd bounds
-/// only each list, so nesting multiplies without bound.
+/// Operations and comparisons of a transaction, nested ones included, in units of `--max-txn-ops`; with more,
+/// it is refused. etcd bounds each list alone, so nesting multiplies without a bound.
 const TXN_LISTS_MAX: usize = 64;
 
 /// Executes a transaction, and counts its operations while the sampler is on.

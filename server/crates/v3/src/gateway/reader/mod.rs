@@ -19,11 +19,11 @@ use witan_gocompat::json::Scanner;
 use self::text::MessageWriter;
 use super::encoding::{Encoding, NamedField};
 
-/// Nesting depth of messages, the limit of prost.
+/// Nested messages; deeper ones are refused. prost reads no more.
 const MESSAGE_DEPTH_MAX: usize = 100;
 
-/// Bound on scanned bytes per body in `jsonpb`. Each nesting level is scanned again, so deep and large bodies would block a
-/// worker. A request of usual size can nest 20 deep.
+/// Bytes that `jsonpb` scans for one body; beyond them the body is refused. It scans each level of nesting
+/// again, so deep and large bodies would block a worker. A request of usual size can nest 20 deep.
 const SCANNED_BYTES_MAX: usize = 64 << 20;
 
 /// The library whose parsing and error texts are imitated.
