@@ -1,22 +1,22 @@
-# Two doors: `just verify` only reads, `just fix` mends what a machine can mend.
-# The end-to-end tests, the simulator sweep and the tools they need: `tests/run`.
+# `just verify` only reads, and `just fix` fixes what a program can fix.
+# `tests/run` runs the end-to-end tests and the simulator, and fetches the tools that they need.
 
-# every gate, read-only
+# all checks, read-only
 verify: fmt clippy deny tidy test doc
 
 # formatting
 fmt:
     cargo fmt --all --check
 
-# lints, warnings are errors
+# lints; warnings are errors
 clippy:
     cargo clippy --workspace --all-targets --quiet -- -D warnings
 
-# duplicate crates, licences, sources
+# duplicate crates, licenses, sources
 deny:
     cargo deny --log-level error check bans licenses sources
 
-# rules about the repository itself
+# rules about the repository
 tidy:
     cargo test --quiet -p witan-tidy
 
@@ -24,11 +24,11 @@ tidy:
 test:
     cargo test --quiet --workspace --exclude witan-tidy --exclude witan-e2e --exclude witan-differ
 
-# documentation, warnings are errors
+# documentation; warnings are errors
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 
-# mends formatting and what clippy can mend by itself
+# fixes formatting and the lints that clippy can fix
 fix:
     cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged --quiet
     cargo fmt --all
