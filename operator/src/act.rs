@@ -1,9 +1,8 @@
-//! Does one step: applies an object, or asks members for one change. Which step is not decided here.
+//! Executes one step: applies an object, or requests one change from members. `plan` decides which step.
 //!
-//! An object that is missing is created, which fails if another owner's object has its name. An existing object of the
-//! cluster is changed by server-side apply under one field manager. Deletions and changes name the uid of their object,
-//! so that they never affect a pod that was created later under the same name. Steps are idempotent: one whose answer
-//! was lost is done again without harm.
+//! A missing object is created, which fails if another owner's object has its name. The cluster's existing objects are changed
+//! by server-side apply with one field manager. Deletions and changes include the uid, so they never affect a later object with
+//! the same name. Steps are idempotent: repeating one after a lost answer does no harm.
 
 mod certify;
 mod objects;
@@ -28,7 +27,7 @@ use crate::{
     resources::{self, Cluster, RETIRED, ROLE, ResourceError},
 };
 
-/// Why a step failed. The step may still have been done.
+/// Why a step failed. The step may have taken effect nevertheless.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ActError {
     #[error(transparent)]
@@ -41,25 +40,25 @@ pub(crate) enum ActError {
     Resource(#[from] ResourceError),
     #[error("cannot {what}: the name belongs to {}", holder.object)]
     NameTaken { what: &'static str, holder: Holder },
-    #[error("{0} does not exist any more; the next pass observes the cluster again")]
+    #[error("{0} no longer exists; the next pass observes the cluster again")]
     Gone(String),
 }
 
 impl ActError {
-    /// Whether members refuse the step only for now: a learner that has not caught up yet, or members that were not
-    /// connected to each other for long enough.
+    /// Returns whether the members refuse the step only temporarily: a learner has not caught up, or the members have not been
+    /// connected for long enough.
     pub(crate) fn is_premature(&self) -> bool {
         let said = |text| matches!(self, ActError::Member(refusal) if refusal.says(text));
         said("unhealthy cluster") || said("in sync with leader")
     }
 
-    /// Returns the reason of the API server or the member for refusing the step, or of the spec for making no object;
-    /// `None` if the step may have been done, or if the next pass may find that it was.
+    /// Returns why the API server or a member refused the step, or why no object can be made from the spec; `None` if the step
+    /// may have taken effect.
     pub(crate) fn refusal(&self) -> Option<String> {
         match self {
             ActError::Api(failure) => {
                 let refusal = failure.refusal()?;
-                // a webhook that cannot be called refuses an object as well as one that says no
+                // a failing webhook also refuses the object
                 let webhook = refusal.message.contains("failed calling webhook");
                 let refused = matches!(refusal.code, 400 | 403 | 404 | 422) || webhook;
                 refused.then(|| format!("cannot {}: {}", failure.what, refusal.message))
@@ -70,7 +69,7 @@ impl ActError {
         }
     }
 
-    /// Whether the namespace is being deleted: nothing can be created in it, and nothing needs to be.
+    /// Returns whether the namespace is being deleted. Then nothing can be created in it, and nothing needs to be.
     pub(crate) fn namespace_is_ending(&self) -> bool {
         let refusal = self.api_refusal();
         refusal.is_some_and(|refusal| {
@@ -78,7 +77,7 @@ impl ActError {
         })
     }
 
-    /// Returns the answer by which the API server refused the step; `None` if it did not.
+    /// Returns the API server's refusal of the step; `None` if it did not refuse.
     fn api_refusal(&self) -> Option<&Status> {
         match self {
             ActError::Api(failure) => failure.refusal(),
@@ -99,14 +98,13 @@ pub(crate) struct Actor<'a, M> {
 }
 
 impl<M: Members> Actor<'_, M> {
-    /// Executes a step of the plan. Facts that later passes need go into `status`, which the caller writes.
+    /// Executes a step of the plan. Writes facts for later passes into `status`, which the caller stores.
     pub(crate) async fn act(
         &self,
         step: &Step,
         status: &mut EtcdClusterStatus,
     ) -> Result<(), ActError> {
         match step.clone() {
-            // there is nothing to do
             Step::Done | Step::Wait { .. } => {}
             Step::ApplyServices => self.apply_services().await?,
             Step::ApplyBudget(min_available) => self.apply_budget(min_available).await?,
@@ -202,8 +200,8 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Deletes the pod of a member. Before, it notes that the pod of a silent member is recreated, and fails if the API
-    /// server refuses the template for which the pod is stopped.
+    /// Deletes the pod of a member. First records on the claim that the pod of a silent member is recreated, and fails if the
+    /// API server would refuse the new template.
     async fn stop(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
         if reason == Stop::Silent {
             self.note_remade(ordinal).await?;
@@ -218,20 +216,20 @@ impl<M: Members> Actor<'_, M> {
         root.ok_or_else(|| ActError::Gone("the secret with the password of root".to_owned()))
     }
 
-    /// Annotates the claim of a removed member with [`RETIRED`], so that it never starts another one.
+    /// Annotates the claim of a removed member with [`RETIRED`], so that no member starts from it.
     async fn retire(&self, ordinal: Ordinal, held: bool) -> Result<(), ActError> {
         let value = if held { HELD } else { "true" };
         let what = "annotate the claim of a removed member";
         self.annotate(ordinal, (RETIRED, Some(value)), what).await
     }
 
-    /// Takes the annotation [`RETIRED`] of a claim away, so that its member starts from it again.
+    /// Removes the annotation [`RETIRED`] of a claim, so that its member starts from it again.
     async fn revive(&self, ordinal: Ordinal) -> Result<(), ActError> {
-        let what = "take the annotation of a claim away that is used again";
+        let what = "remove the annotation of a retired claim";
         self.annotate(ordinal, (RETIRED, None), what).await
     }
 
-    /// Adds the cluster to the owners of a claim or takes it away, as the retention policy says. All other owners stay.
+    /// Sets or removes the cluster as the owner of a claim, as the retention policy asks. Keeps other owners.
     async fn own_claim(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let live = self.observation.objects.claim(ordinal);
         let owners = live.map(|claim| resources::owners_of_claim(self.cluster, claim));
@@ -251,8 +249,8 @@ impl<M: Members> Actor<'_, M> {
         self.mark(live, marks, what).await
     }
 
-    /// Fails if the pod of a member is stopped for another template that the API server refuses. The other template has the
-    /// peer TLS of the pod, or of the claim if the pod changes to it.
+    /// Fails if the pod of a member is stopped for a new template that the API server refuses. The template is that for the
+    /// pod's peer TLS, or for the claim's if the peer TLS changes.
     async fn check_next_template(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
         let seen = &self.observation.seen;
         let pod = seen.pod(ordinal).map(|pod| pod.peer_tls);
@@ -264,7 +262,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Fails if a member is replaced by one of another template that the API server refuses.
+    /// Fails if a member is replaced because of a new template that the API server refuses.
     async fn check_replacement(&self, id: MemberId) -> Result<(), ActError> {
         let seen = &self.observation.seen;
         let member = seen.membership.as_ref().and_then(|list| list.by_id(id));
@@ -274,14 +272,14 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Notes on the claim of a silent member that its pod is recreated now.
+    /// Records on the claim of a silent member that its pod is recreated now.
     async fn note_remade(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let now = self.observation.seen.now.to_string();
         let what = "annotate the claim of a member whose pod is recreated";
         self.annotate(ordinal, (REMADE_AT, Some(&now)), what).await
     }
 
-    /// Applies the services, except one whose name belongs to another object.
+    /// Applies the services, except those whose names are taken.
     async fn apply_services(&self) -> Result<(), ActError> {
         let services = [
             (Part::PeerService, resources::peer_service(self.cluster)),
@@ -299,8 +297,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Applies the disruption budget with this minimum; `None` deletes the budget that was observed, if there
-    /// is one.
+    /// Applies the disruption budget with this minimum, or deletes it if `None`.
     async fn apply_budget(&self, min_available: Option<u32>) -> Result<(), ActError> {
         let budget = self.observation.objects.budget.as_deref();
         match min_available {
@@ -316,16 +313,15 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Sets the label of the role on a member's pod by a merge patch: an apply of the label alone would
-    /// remove all other fields.
+    /// Sets the role label of a member's pod with a merge patch: applying only the label would remove all other fields.
     async fn label(&self, ordinal: Ordinal, role: Role) -> Result<(), ActError> {
         let marks = json!({"labels": {ROLE: role}});
         let live = self.observation.objects.pod(ordinal);
         self.mark(live, marks, "label the pod of a member").await
     }
 
-    /// Asks for a larger claim. If Kubernetes refuses (403 or 422), annotates the claim with the size, the time and
-    /// the answer, so that the plan does not ask for it again soon. A quota may allow it at any time.
+    /// Requests a larger claim. If Kubernetes refuses (403 or 422), annotates the claim with the size, the time and the
+    /// message, so that the plan waits before it retries. A full quota is not recorded, because it can change at any time.
     async fn grow(&self, ordinal: Ordinal, bytes: u64) -> Result<(), ActError> {
         let claim = self.observation.seen.claim(ordinal);
         let peer_tls = claim.map(|claim| claim.peer_tls).unwrap_or_default();
@@ -344,8 +340,7 @@ impl<M: Members> Actor<'_, M> {
         grown
     }
 
-    /// Applies the claim of a member; `bytes` is its new size. With `None` an existing claim keeps the size
-    /// that it requests.
+    /// Applies the claim of a member, with a new size if `bytes` is set. Otherwise an existing claim keeps its size.
     async fn apply_claim(
         &self,
         ordinal: Ordinal,
@@ -364,13 +359,13 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Asks the members other than `but` for a change.
+    /// Requests a change through the members other than `but`.
     async fn change(&self, but: Option<MemberId>, change: Change) -> Result<(), ActError> {
         Ok(self.members.change(&self.through(but), &change).await?)
     }
 
-    /// Returns the addresses for a change: healthy voters other than `but`, the leader first; if there are none, all
-    /// known addresses.
+    /// Returns the addresses through which to request a change: healthy voters other than `but`, the leader first, or all known
+    /// addresses if there are none.
     fn through(&self, but: Option<MemberId>) -> Vec<Address> {
         let Some(membership) = &self.observation.seen.membership else {
             return Vec::new();
@@ -384,7 +379,7 @@ impl<M: Members> Actor<'_, M> {
             .into_iter()
             .filter_map(|member| self.observation.address(member.id).cloned())
             .collect();
-        // the last member can only be asked about itself
+        // only the last member itself can answer
         if addresses.is_empty() {
             addresses.extend(self.observation.addresses.values().cloned());
         }
@@ -392,7 +387,7 @@ impl<M: Members> Actor<'_, M> {
     }
 }
 
-/// Records in the status with how many members the cluster begins, and the discovery URL they use, if any.
+/// Records the number of first members and their discovery URL in the status.
 fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<String>) {
     status.bootstrap_members = i32::try_from(members).ok();
     if let Some(url) = discovery_url {
@@ -402,7 +397,7 @@ fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<Str
     }
 }
 
-/// Records in the status that new members begin from the snapshot of the restore, as those of a new cluster do.
+/// Records in the status that new members start from the snapshot of the restore, like those of a new cluster.
 fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) {
     let Some(restore) = &mut status.restore else {
         return;
@@ -414,12 +409,12 @@ fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) 
     status.restored_revision = source.and_then(|source| source.to_revision);
     status.cluster_id = None;
     end_recovery(status);
-    // the first members know each other by a list, whatever they did at the first bootstrap
+    // these first members use a static list, whatever the original bootstrap used
     status.discovery = None;
     begin(status, members, None);
 }
 
-/// Records in the status that the members start from the disks that an earlier restore has kept.
+/// Records in the status that the members start from the disks that an earlier restore kept.
 fn return_to_disks(status: &mut EtcdClusterStatus) {
     if let Some(restore) = &mut status.restore {
         restore.phase = RestorePhase::Starting;
@@ -429,7 +424,7 @@ fn return_to_disks(status: &mut EtcdClusterStatus) {
     end_recovery(status);
 }
 
-/// Records that a recovery has no effect any more: its survivor is not a member of the cluster on other disks.
+/// Records that a recovery has ended: its survivor is not a member of the cluster on the other disks.
 fn end_recovery(status: &mut EtcdClusterStatus) {
     if let Some(recovery) = &mut status.recovery {
         recovery.phase = RecoveryPhase::Done;

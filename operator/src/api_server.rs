@@ -1,4 +1,4 @@
-//! Requests to the API server, as all loops over resources make them, and how these loops report failures.
+//! Requests to the API server that all reconcile loops share, and the handling of their failures.
 
 use std::{fmt::Display, time::Duration};
 
@@ -26,7 +26,7 @@ pub(crate) struct ApiFailure {
 }
 
 impl ApiFailure {
-    /// Returns the answer by which the API server refused the request; `None` if it did not answer.
+    /// Returns the API server's refusal; `None` if it did not answer.
     pub(crate) fn refusal(&self) -> Option<&Status> {
         if let kube::Error::Api(refusal) = &*self.source {
             return Some(refusal);
@@ -35,12 +35,12 @@ impl ApiFailure {
     }
 }
 
-/// For `map_err`: makes a failure to do `what`.
+/// Returns a function for `map_err` that makes a failure to do `what`.
 pub(crate) fn cannot(what: &'static str) -> impl Fn(kube::Error) -> ApiFailure {
     move |source| ApiFailure { what, source: Box::new(source) }
 }
 
-/// Reads an object by its name; `None` if it does not exist. `what` names the request in the error, here and below.
+/// Reads an object by name; `None` if it does not exist. Here and below, `what` names the request in errors.
 pub(crate) async fn get<K: Object>(
     client: &Client,
     namespace: &str,
@@ -51,7 +51,7 @@ pub(crate) async fn get<K: Object>(
     api.get_opt(name).await.map_err(cannot(what))
 }
 
-/// Lists the resources of one of our kinds, except those that this release cannot read.
+/// Lists the resources of one of our kinds, without those that this release cannot parse.
 pub(crate) async fn list_readable<K: Object>(
     client: &Client,
     namespace: &str,
@@ -63,7 +63,6 @@ pub(crate) async fn list_readable<K: Object>(
     Ok(found.items.into_iter().filter_map(readable).collect())
 }
 
-/// Lists the objects of a kind that have a label of this key and value.
 pub(crate) async fn list<K: Object>(
     client: &Client,
     namespace: &str,
@@ -76,7 +75,7 @@ pub(crate) async fn list<K: Object>(
     Ok(found.items)
 }
 
-/// Deletes exactly this object, by its uid. One that is already deleted or replaced counts as deleted.
+/// Deletes exactly this object, identified by its uid. An object that is already deleted or replaced counts as deleted.
 pub(crate) async fn delete<K: Object>(
     client: &Client,
     object: &K,
@@ -93,8 +92,8 @@ pub(crate) async fn delete<K: Object>(
     }
 }
 
-/// Applies the status to a resource exactly as it was read. Returns `false` if the resource has changed since, is gone, or
-/// another one has its name: what was observed may be outdated.
+/// Applies the status to a resource in exactly the version that was read. Returns `false` if the resource has changed, was
+/// deleted or was recreated: the observation may be outdated.
 pub(crate) async fn write_status<K: Object>(
     client: &Client,
     resource: &K,
@@ -122,19 +121,19 @@ pub(crate) async fn write_status<K: Object>(
     }
 }
 
-/// Returns the API of the kind and the namespace of an object.
+/// Returns the API for the kind and the namespace of an object.
 fn api_of<K: Object>(client: &Client, object: &K) -> Api<K> {
     Api::namespaced(client.clone(), &object.namespace().unwrap_or_default())
 }
 
-/// Logs that a pass over a resource failed, which is repeated after a time.
+/// Logs a failed pass over a resource, and requeues it.
 pub(crate) fn on_failed<K: Object>(of: &K, error: &impl Display, retry: Duration) -> Action {
     let (namespace, name) = (of.namespace().unwrap_or_default(), of.name_any());
-    tracing::warn!(namespace, name, kind = %K::kind(&()), %error, "pass failed; it is repeated");
+    tracing::warn!(namespace, name, kind = %K::kind(&()), %error, "pass failed; retrying");
     Action::requeue(retry)
 }
 
-/// Logs a watch that failed, for example without the right to list a kind; it is restarted after a pause.
+/// Logs a failed watch, for example without permission to list a kind. It is restarted after a pause.
 pub(crate) fn log_watch<T, E>(outcome: Result<T, controller::Error<E, watcher::Error>>)
 where
     E: std::error::Error + 'static,
@@ -142,7 +141,7 @@ where
     match outcome {
         Ok(_)
         | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
-        Err(error) => tracing::warn!(%error, "a watch failed; it is restarted"),
+        Err(error) => tracing::warn!(%error, "a watch failed; restarting it"),
     }
 }
 
@@ -153,7 +152,7 @@ mod tests {
     use super::*;
     use crate::testing::api::FakeApi;
 
-    /// The status of a cluster that was deleted while a pass ran is not written into the next one of its name.
+    /// The status of a cluster that was deleted during a pass must not be written to the next cluster with its name.
     #[tokio::test]
     async fn a_status_is_written_into_the_resource_that_was_read_and_into_no_other() {
         let fake = FakeApi::default();

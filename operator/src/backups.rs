@@ -1,8 +1,7 @@
-//! Backups: a job for each EtcdBackup, and an EtcdBackup at each time of an EtcdBackupSchedule.
+//! Backups: a job for each EtcdBackup, and an EtcdBackup at each scheduled time of an EtcdBackupSchedule.
 //!
-//! `progress` and `schedule` are pure: the status of a backup follows from its job, the next backup of a schedule from its
-//! times and its earlier backups. This file reads and writes. Names follow from what they are for, so that a step which is
-//! done twice changes nothing the second time.
+//! `progress` and `schedule` are pure: they derive the status of a backup from its job, and the next backup of a schedule from
+//! its times and earlier backups. This file reads and writes. Names are deterministic, so repeating a step changes nothing.
 
 mod changes;
 pub(crate) mod progress;
@@ -47,13 +46,13 @@ use crate::{
     warnings,
 };
 
-/// When to look again at a backup that cannot begin.
+/// When to retry a backup that cannot start.
 const RETRY: Duration = Duration::from_secs(15);
-/// When to look again at a running job: no watch reports why its pod waits.
+/// When to check a running job again: no watch reports why its pod waits.
 const LOOK: Duration = Duration::from_secs(10);
-/// How long a pass may take.
+/// The time limit of a pass.
 const PASS_LONGEST: Duration = Duration::from_secs(60);
-/// In errors: a resource that has changed since it was read is not written, and its watch brings it again.
+/// For errors. If the resource has changed since it was read, it is not written, and its watch starts another pass.
 const WRITE: &str = "write the status";
 
 pub(crate) struct Backups {
@@ -61,7 +60,7 @@ pub(crate) struct Backups {
     environment: Environment,
     recorder: Recorder,
     metrics: Arc<Metrics>,
-    /// Held while it is decided which backup of a cluster begins.
+    /// Held while deciding which backup of a cluster starts.
     turn: Mutex<()>,
 }
 
@@ -76,7 +75,7 @@ impl Backups {
         }
     }
 
-    /// Returns the stream that works on the backups and schedules of a namespace, `None` for all.
+    /// Returns the stream that reconciles the backups and schedules of a namespace, or of all.
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
         let (store, changes) = readable::watch(&self.client, namespace);
         let backups = Controller::for_stream(changes, store)
@@ -119,7 +118,7 @@ impl Backups {
         watches::api(&self.client, namespace)
     }
 
-    /// Makes the job of a backup, unless it exists, and writes the status that follows from it.
+    /// Creates the job of a backup if it does not exist, and writes the resulting status.
     async fn reconcile(&self, backup: &EtcdBackup) -> Result<Action, PassError> {
         let before = backup.status.clone().unwrap_or_default();
         if backup.is_finished() || backup.metadata.deletion_timestamp.is_some() {
@@ -154,7 +153,7 @@ impl Backups {
         })
     }
 
-    /// Creates the job of a backup; the reason as text if its cluster does not exist, or another backup of it runs.
+    /// Creates the job of a backup. The inner error says that its cluster does not exist, or that another backup is running.
     async fn begin(
         &self,
         backup: &EtcdBackup,
@@ -170,7 +169,7 @@ impl Backups {
             Ok(wanted) => wanted,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        // two that begin at once must not both find no other
+        // so that two concurrent passes cannot both find no other backup
         let _turn = self.turn.lock().await;
         let same = (BACKUP_OF, name.as_str());
         let same = list::<Job>(&self.client, namespace, same, "list the jobs").await?;
@@ -192,7 +191,7 @@ impl Backups {
         Ok(refused("job", created).map_err(cannot("create the job"))?)
     }
 
-    /// Reads a cluster; the reason as text if it does not exist.
+    /// Reads a cluster. The inner error says that it does not exist.
     async fn cluster(
         &self,
         namespace: &str,
@@ -212,12 +211,12 @@ impl Backups {
     ) -> Result<Vec<Pod>, PassError> {
         let (name, what) = (backup.name_any(), "list the pods of the job");
         let mut pods = list::<Pod>(&self.client, namespace, (BACKUP, &name), what).await?;
-        // a label says nothing about whose pod it is
+        // any pod can have the label
         pods.retain(|pod| is_owned(pod, job.uid().as_deref()));
         Ok(pods)
     }
 
-    /// Logs and publishes an event about a new status, and counts backups that have ended. A backup that waits is announced
+    /// Logs a new status, publishes an event about it, and counts finished backups. A pending or running backup is announced
     /// when its message changes.
     async fn announce(
         &self,
@@ -256,7 +255,7 @@ impl Backups {
         announce::publish(&self.recorder, backup, &notice).await;
     }
 
-    /// Creates the backup that a schedule is due for, deletes old ones, and writes the status.
+    /// Creates the backup that is due, deletes old ones, and writes the status.
     async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
         let namespace = schedule.namespace().unwrap_or_default();
         let name = schedule.name_any();
@@ -304,8 +303,7 @@ impl Backups {
         Ok(Action::requeue(due.requeue_after))
     }
 
-    /// Creates the EtcdBackup of a schedule for one of its times and returns its name; the API server's reason as text if
-    /// it is refused.
+    /// Creates the EtcdBackup of a schedule for a time and returns its name. The inner error is the API server's refusal.
     async fn create_scheduled(
         &self,
         schedule: &EtcdBackupSchedule,
@@ -326,7 +324,7 @@ impl Backups {
         }))
     }
 
-    /// Keeps the pod of a schedule that stores changes, and adds to its status how far they are.
+    /// Reconciles the pod that stores the changes of a schedule, and adds its progress to the status.
     async fn reconcile_changes(
         &self,
         schedule: &EtcdBackupSchedule,
@@ -342,7 +340,7 @@ impl Backups {
         };
         let (status, condition) = changes::status(schedule, &seen, every, now);
         let last = status.last_time.as_ref().map(|time| time.0.as_second());
-        // changes of the last seconds are not stored, or cannot be restored
+        // recent changes are not stored, or stored changes cannot be restored
         let late = condition.status == "False";
         self.metrics.changes.set(&namespace, &name, last, late);
         due.status.changes = Some(status);
@@ -352,12 +350,12 @@ impl Backups {
     }
 }
 
-/// Whether an object of the name existed before. A quota that is changed at the same time also answers 409.
+/// Returns whether an object with the name existed. A concurrent change of a quota also gives 409.
 fn already_exists<K>(created: &Result<K, kube::Error>) -> bool {
     matches!(created, Err(kube::Error::Api(refusal)) if refusal.reason == "AlreadyExists")
 }
 
-/// Makes the reason as text of the API server's refusal to create an object of this kind.
+/// Turns the API server's refusal to create an object of this kind into an inner error.
 pub(crate) fn refused<K>(
     kind: &str,
     created: Result<K, kube::Error>,
@@ -370,8 +368,8 @@ pub(crate) fn refused<K>(
     }
 }
 
-/// Returns why a schedule is not ready or its changes are late; `None` if neither is so, it is paused, or it was so for the
-/// same reason before.
+/// Returns why a schedule is not ready or its changes are late. `None` if neither is the case, if it is paused, or if the
+/// reason has not changed.
 fn worsened(before: &[Condition], after: &[Condition]) -> Option<String> {
     let known = |after: &Condition| {
         let mut before = before.iter().filter(|before| before.type_ == after.type_);
@@ -383,8 +381,8 @@ fn worsened(before: &[Condition], after: &[Condition]) -> Option<String> {
     Some(format!("{}: {}", after.reason, after.message))
 }
 
-/// Makes the EtcdBackup of a schedule for one of its times. The number in its name is the minute since 1970, as in the names
-/// of a CronJob's jobs.
+/// Returns the EtcdBackup of a schedule for a time. The number in its name is the minute since 1970, like in the names of a
+/// CronJob's jobs.
 fn scheduled(schedule: &EtcdBackupSchedule, time: Timestamp) -> EtcdBackup {
     let name = schedule.name_any();
     let spec = EtcdBackupSpec {

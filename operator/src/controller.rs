@@ -1,9 +1,9 @@
-//! The loop: watches say which cluster to look at; a pass over it observes, plans, acts and reports.
+//! The reconcile loop: watches trigger passes, and a pass over a cluster observes, plans, acts and reports.
 //!
-//! Watches of pods, claims, services and budgets lead to their cluster by its label, so that a lost member is seen at
-//! once. A pass reads what the watches keep, and asks the members. Only when something is to be done or said it reads
-//! everything from the API server and plans again, so that no step is based on outdated state. A cluster in its desired
-//! state causes no request to the API server.
+//! Watches of pods, claims, services and budgets lead to their cluster by its label, so a lost member is noticed at once. A
+//! pass reads the stores of the watches and queries the members. Only if there is a step to take or a status to write, it
+//! rereads everything from the API server and plans again, so no step is based on outdated state. A cluster that matches its
+//! spec causes no requests to the API server.
 
 pub(crate) mod announce;
 pub(crate) mod readable;
@@ -59,14 +59,13 @@ use watches::parts;
 
 /// The longest time between two passes over a cluster: no watch reports the leader or the size of the data.
 const POLL: Duration = Duration::from_secs(10);
-/// When to repeat a pass that lost a race, or whose step the members refuse for now.
+/// When to repeat a pass that lost a race, or whose step the members temporarily refuse.
 const RETRY: Duration = Duration::from_millis(500);
 /// How long running passes may take to finish: less than a pod's grace period.
 const LAST_PASSES: Duration = Duration::from_secs(5);
-/// How long a pass may take, so that an API server that does not answer does not delay passes over other clusters.
+/// The time limit of a pass, so that an unresponsive API server does not delay passes over other clusters.
 const PASS_LONGEST: Duration = Duration::from_secs(60);
 
-/// Why a pass failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PassError {
     #[error(transparent)]
@@ -77,7 +76,7 @@ pub(crate) enum PassError {
         #[source]
         source: Box<ActError>,
     },
-    #[error("the pass has not ended within {} s", .0.as_secs())]
+    #[error("the pass did not finish within {} s", .0.as_secs())]
     TooLong(Duration),
     #[error(transparent)]
     Api(#[from] ApiFailure),
@@ -100,13 +99,13 @@ pub(crate) struct Operator<M> {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Concurrent passes.
+    /// Maximum number of concurrent passes.
     pub(crate) passes: u16,
-    /// Clusters that are updated at the same time.
+    /// Maximum number of clusters that are updated concurrently.
     pub(crate) rollouts: u16,
 }
 
-/// Ends a pass after `longest`: a request that the API server never answers must not hold what other passes wait for.
+/// Aborts a pass after `longest`: a request that is never answered must not hold resources that other passes need.
 pub(crate) async fn bounded(
     longest: Duration,
     pass: impl Future<Output = Result<Action, PassError>>,
@@ -121,7 +120,7 @@ struct Scope<M> {
 }
 
 impl<M: Members> Operator<M> {
-    /// Makes an operator that acts from now on.
+    /// Creates an operator that acts from now on.
     pub(crate) fn new(
         client: Client,
         members: M,
@@ -150,9 +149,9 @@ impl<M: Members> Operator<M> {
         }
     }
 
-    /// Works on all clusters of the namespaces, `None` for all, until `end` resolves. If that gives `true` the running
-    /// passes finish, so that the next leader acts alone; else they are aborted. Returns the value of `end`, `false` if
-    /// the watches ended before.
+    /// Reconciles all clusters of the namespaces (`None` for all) until `end` resolves. If its value is `true`, running passes
+    /// may finish, so that the next leader acts alone; otherwise they are aborted. Returns that value, or `false` if the
+    /// watches ended first.
     pub(crate) async fn run(
         self: Arc<Self>,
         scopes: Vec<Option<String>>,
@@ -187,13 +186,13 @@ impl<M: Members> Operator<M> {
         let asked = tokio::select! {
             asked = &mut end => asked,
             _ = &mut both => {
-                tracing::error!("the watches have ended; the operator stops");
+                tracing::error!("the watches have ended; stopping the operator");
                 false
             }
         };
         self.ends.store(true, Ordering::Relaxed);
         if asked {
-            // a pass holds a permit: all of them are free when the last has ended
+            // each pass holds a permit, so all permits are free once the last pass has finished
             let last = async {
                 tokio::select! {
                     _ = self.passes.acquire_many(self.limit) => {}
@@ -202,7 +201,7 @@ impl<M: Members> Operator<M> {
             };
             if tokio::time::timeout(LAST_PASSES, last).await.is_err() {
                 tracing::warn!(
-                    "a pass has not ended within {} s of the stop signal and is aborted",
+                    "aborting a pass that did not finish within {} s of the stop signal",
                     LAST_PASSES.as_secs()
                 );
             }
@@ -210,8 +209,8 @@ impl<M: Members> Operator<M> {
         asked
     }
 
-    /// Makes the watches of one namespace, `None` for all; returns their stores, and the stream that runs a
-    /// pass for each of their events.
+    /// Creates the watches of one namespace (`None` for all). Returns their stores, and the stream that runs a pass for each
+    /// event.
     fn scope(
         self: Arc<Self>,
         namespace: Option<&str>,
@@ -254,7 +253,7 @@ impl<M: Members> Operator<M> {
     }
 
     /// Observes a cluster: its objects, its secrets and the reports of its members. Sets `trust` and `active_request` of
-    /// `cluster`. `fresh` reads the secrets now instead of using cached ones.
+    /// `cluster`. With `fresh`, rereads cached secrets.
     pub(crate) async fn observe(
         &self,
         cluster: &mut Cluster<'_>,
@@ -270,22 +269,21 @@ impl<M: Members> Operator<M> {
         Ok(observation)
     }
 
-    /// Counts a failed pass of a cluster and returns when to try again.
+    /// Counts a failed pass over a cluster. Returns when to retry.
     fn on_failed(&self, cluster: &EtcdCluster, error: &PassError) -> Action {
         let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
         let delay = self.tried.of(&namespace, &name, Tried::on_pass_failed);
-        tracing::warn!(namespace, cluster = name, %error, delay_ms = delay.as_millis(), "pass failed; it is repeated after delay_ms");
+        tracing::warn!(namespace, cluster = name, %error, delay_ms = delay.as_millis(), "pass failed; retrying after delay_ms");
         Action::requeue(delay)
     }
 }
 
 impl<M: Members> Scope<M> {
-    /// Waits for a permit of `passes` and runs one pass on a cluster, which it counts. Does nothing once the
-    /// operator ends.
+    /// Waits for a permit, runs one pass over a cluster and records its metrics. Does nothing once the operator is stopping.
     async fn pass(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
         let operator = &self.operator;
         let permit = operator.passes.acquire().await;
-        // when the operator ends no further pass begins
+        // no pass starts while the operator is stopping
         if permit.is_err() || operator.ends.load(Ordering::Relaxed) {
             return Ok(Action::await_change());
         }
@@ -305,8 +303,8 @@ impl<M: Members> Scope<M> {
         outcome
     }
 
-    /// Plans from the state that the watches have stored. If there is a step to do or a status to write, calls
-    /// [`Scope::act`], which plans again from the state of the API server.
+    /// Plans from the stores of the watches. If there is a step to take or a status to write, calls [`Scope::act`], which plans
+    /// again from the state of the API server.
     async fn plan_from_watches(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
         let mut named = Cluster::new(cluster, &self.operator.environment)?;
         let objects = Objects::from_watches(&self.stores, &named);
@@ -324,8 +322,8 @@ impl<M: Members> Scope<M> {
         Ok(next_pass(&step))
     }
 
-    /// Reads the cluster and its objects from the API server, plans the step, does it and writes the status. Waits for
-    /// a change if the cluster was deleted or has another uid.
+    /// Reads the cluster and its objects from the API server, plans a step, executes it and writes the status. Does nothing if
+    /// the cluster was deleted or recreated.
     async fn act(&self, known: &EtcdCluster) -> Result<Action, PassError> {
         let operator = &self.operator;
         let (namespace, name) = (known.namespace().unwrap_or_default(), known.name_any());
@@ -342,7 +340,7 @@ impl<M: Members> Scope<M> {
         let mut step = plan(&cluster.spec, &before, &observation.seen);
         let this = ObjectRef::from_obj(&cluster);
         if !operator.rollouts.note(this, &step) {
-            // another pass took the last permit in between
+            // another pass has taken the last permit meanwhile
             step = Step::Wait { why: Why::RolloutQueued, after: POLL };
         }
         let actor = Actor {
@@ -351,7 +349,7 @@ impl<M: Members> Scope<M> {
             cluster: &named,
             observation: &observation,
         };
-        // the record of a step is written before anything depends on it; other steps are announced before they are done
+        // recording steps write the status after they run; other steps are announced before they run
         let records = matches!(
             step,
             Step::BeginBootstrap { .. }
@@ -378,7 +376,7 @@ impl<M: Members> Scope<M> {
             .await
     }
 
-    /// Counts and logs the step that was tried, publishes its events, and returns when the next pass runs.
+    /// Counts and logs the attempted step, publishes its events, and returns when to run the next pass.
     async fn conclude(
         &self,
         cluster: &EtcdCluster,
@@ -393,11 +391,11 @@ impl<M: Members> Scope<M> {
                 return Ok(Action::await_change());
             }
             if error.is_premature() {
-                tracing::info!(step = step.kind(), %error, "the members refuse the step for now; it is repeated");
+                tracing::info!(step = step.kind(), %error, "the members temporarily refuse the step; retrying");
                 return Ok(Action::requeue(RETRY));
             }
             if let Some(said) = error.refusal() {
-                // no member was stopped, and only a person can change the refusal: others need not wait for that
+                // no member was stopped, and only a person can resolve the refusal, so the permit is released
                 if step.updates() {
                     self.operator.rollouts.forget(&ObjectRef::from_obj(cluster));
                 }
@@ -416,7 +414,7 @@ impl<M: Members> Scope<M> {
             if self.operator.tried.of(&namespace, &name, done) {
                 tracing::warn!(
                     step = step.kind(),
-                    "the step has no effect; it is held back"
+                    "the step has no effect; holding it back"
                 );
             }
             self.operator.metrics.step(&namespace, &name, &step.kind());
@@ -446,8 +444,8 @@ impl<M: Members> Scope<M> {
         Ok(next_pass(step))
     }
 
-    /// Observes a cluster as [`Operator::observe`] does, and the backup that it begins from, the refused steps and whether it
-    /// may be updated. Sets also `restore` of `cluster`.
+    /// Observes a cluster like [`Operator::observe`], and adds the backup for its first members, the refused steps and the
+    /// update permit. Also sets `restore` of `cluster`.
     async fn observe(
         &self,
         cluster: &mut Cluster<'_>,
@@ -470,7 +468,7 @@ impl<M: Members> Scope<M> {
         Ok(observation)
     }
 
-    /// Computes the status of a cluster, and sets its gauges accordingly.
+    /// Computes the status of a cluster, and updates its gauges.
     fn report(
         &self,
         cluster: &Cluster<'_>,
@@ -492,7 +490,7 @@ impl<M: Members> Scope<M> {
     }
 }
 
-/// Whether status or reason of the condition `kind` differ between two statuses.
+/// Returns whether the status or the reason of the condition `kind` changed.
 fn changed(before: &EtcdClusterStatus, after: &EtcdClusterStatus, kind: &str) -> bool {
     let reason = |status: &EtcdClusterStatus| {
         let mut conditions = status.conditions.iter();
@@ -502,8 +500,8 @@ fn changed(before: &EtcdClusterStatus, after: &EtcdClusterStatus, kind: &str) ->
     reason(before) != reason(after)
 }
 
-/// Returns when the next pass over the cluster runs: at once after a step that acted, after the time that a step waits, but
-/// [`POLL`] at most, and only after a change of the EtcdCluster while it is being deleted.
+/// Returns when to run the next pass: immediately after a step that acted, otherwise after the wait, but at most after
+/// [`POLL`]. A cluster that is being deleted waits for a change.
 fn next_pass(step: &Step) -> Action {
     if let Step::Wait { why, after } = step {
         return if *why == Why::Deleting {

@@ -1,5 +1,5 @@
-//! Asks a discovery service for a token: one GET over HTTP/1, without TLS. The service is a running cluster of Witan,
-//! whose pods the operator reaches by their addresses, or the URL of `--discovery-service-url`.
+//! Requests a token from a discovery service with one GET over HTTP/1, without TLS. The service is a running Witan cluster,
+//! whose pods the operator addresses directly, or the URL of `--discovery-service-url`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use witan_members::page;
 
 use crate::{observe::client_address, resources::Cluster};
 
-/// How long the service has to answer.
+/// How long the service may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub(crate) enum DiscoveryError {
     NoToken { url: String, why: String },
 }
 
-/// Makes a token for `members` members at the discovery service, and returns the token's URL.
+/// Creates a token for `members` members at the discovery service. Returns the token's URL.
 pub(crate) async fn create_token(
     client: &Client,
     cluster: &Cluster<'_>,
@@ -43,7 +43,7 @@ pub(crate) async fn create_token(
     let answer = page::get(&url, None, TIMEOUT, page::PAGE_BYTES_MAX).await;
     let answer = answer.map_err(|error| no_token(error.to_string()))?;
     let token = String::from_utf8_lossy(&answer);
-    // the token's URL has the host of the request, but members reach the service by another name
+    // the token's URL has the host of the request, but members use another name for the service
     let token = token
         .trim()
         .rsplit('/')
@@ -56,7 +56,7 @@ pub(crate) async fn create_token(
     Ok(format!("{}/{token}", shown.trim_end_matches('/')))
 }
 
-/// Returns two URLs of the discovery service: one for the operator's request, and one for members.
+/// Returns two URLs of the discovery service: for the operator's request, and for the members.
 async fn service(
     client: &Client,
     cluster: &Cluster<'_>,

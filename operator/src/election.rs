@@ -1,11 +1,11 @@
-//! Leader election among replicas of the operator, by a Lease of `coordination.k8s.io/v1`.
+//! Leader election among operator replicas with a Lease of `coordination.k8s.io/v1`.
 //!
-//! The holder renews it; another replica takes it after it has seen no change for the lease's duration. Each process
-//! measures time since its own last observation, so that clocks need not agree. The identity is the pod's name: a
-//! container that restarts in its pod is still the holder and does not wait.
+//! The holder renews the lease; another replica takes it after observing no change for the lease's duration. Each process
+//! measures time from its own observations, so clocks need not agree. The identity is the pod's name, so a container that
+//! restarts in its pod still holds the lease.
 //!
-//! A replica that cannot renew its lease in time must stop acting before another may begin: [`Election::lost`] resolves,
-//! and the process ends.
+//! A replica that cannot renew its lease in time must stop before another may act: [`Election::lost`] resolves, and the process
+//! ends.
 
 use std::time::{Duration, Instant};
 
@@ -19,11 +19,9 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 
-/// How long a lease is valid after its last renewal.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// A holder that has not renewed for this long stops acting; less than the lease, so that two never act at once.
+/// How long a holder may fail to renew before it stops acting. Shorter than the lease, so two replicas never act at once.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-/// Time between two attempts to take or to renew the lease.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
 /// The lease, and the identity of this process.
@@ -34,7 +32,7 @@ pub(crate) struct Election {
     identity: String,
 }
 
-/// The last observed lease, and the time of that observation.
+/// The last observed lease, and when it was first observed.
 #[derive(Debug, Clone, PartialEq)]
 struct Seen {
     lease: Lease,
@@ -42,7 +40,7 @@ struct Seen {
 }
 
 impl Election {
-    /// Makes an election by the lease `name` in a namespace, in which this process is `identity`.
+    /// Creates an election with the lease `name` in a namespace. `identity` identifies this process.
     pub(crate) fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),
@@ -51,7 +49,7 @@ impl Election {
         }
     }
 
-    /// Waits until this process holds the lease; returns when the attempt began that took it.
+    /// Waits until this process holds the lease. Returns when the successful attempt started.
     pub(crate) async fn won(&self) -> Instant {
         let mut seen: Option<Seen> = None;
         let mut reported = String::new();
@@ -63,7 +61,7 @@ impl Election {
             let Ok(attempt) = attempt.await else {
                 tracing::warn!(
                     lease = self.name,
-                    "the API server does not answer in time to take the lease; trying again"
+                    "the API server did not answer in time to take the lease; retrying"
                 );
                 continue;
             };
@@ -92,14 +90,15 @@ impl Election {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(lease = self.name, %error, "cannot take the lease; trying again")
+                    tracing::warn!(lease = self.name, %error, "cannot take the lease; retrying")
                 }
             }
         }
     }
 
-    /// Renews the lease, which was taken at `renewed`; completes when renewing has failed for `RENEW_DEADLINE`, or when
-    /// another process holds the lease. Others count from the write of the lease, not from its answer.
+    /// Renews the lease, which was taken at `renewed`. Completes when renewing has failed for `RENEW_DEADLINE`, or when another
+    /// process holds the lease. Time counts from the start of an attempt, because others count from the write and not from its
+    /// answer.
     pub(crate) async fn lost(&self, mut renewed: Instant) {
         let mut seen = None;
         let mut attempts = tokio::time::interval(RETRY_PERIOD);
@@ -111,17 +110,17 @@ impl Election {
                 Ok(Ok(true)) => renewed = started,
                 Ok(Ok(false)) => return,
                 Ok(Err(error)) => {
-                    tracing::warn!(lease = self.name, %error, "cannot renew the lease; trying again")
+                    tracing::warn!(lease = self.name, %error, "cannot renew the lease; retrying")
                 }
                 Err(_) => tracing::warn!(
                     lease = self.name,
-                    "the API server does not answer in time to renew the lease"
+                    "the API server did not answer in time to renew the lease"
                 ),
             }
         }
     }
 
-    /// Releases the lease, so that another replica does not wait for it to expire.
+    /// Releases the lease, so that another replica need not wait until it expires.
     pub(crate) async fn release(&self) {
         let released = async {
             let mut lease = self.leases.get(&self.name).await?;
@@ -147,8 +146,8 @@ impl Election {
         }
     }
 
-    /// Tries once to take or to renew the lease; returns whether this process holds it then. A write that
-    /// loses a race is refused by the object's version.
+    /// Tries once to take or renew the lease. Returns whether this process then holds it. The resource version refuses a write
+    /// that lost a race.
     async fn attempt(&self, seen: &mut Option<Seen>) -> Result<bool, kube::Error> {
         let Some(lease) = self.leases.get_opt(&self.name).await? else {
             let lease = Lease {
@@ -175,7 +174,7 @@ impl Election {
         raced(self.leases.replace(&self.name, &params, &lease).await)
     }
 
-    /// Returns the lease spec that this process writes to take or to renew the lease.
+    /// Returns the lease spec with which this process takes or renews the lease.
     fn held(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
         let now = Some(MicroTime(Timestamp::now()));
         let before = before.cloned().unwrap_or_default();
@@ -199,7 +198,8 @@ fn holder(lease: &Lease) -> Option<&String> {
     lease.spec.as_ref()?.holder_identity.as_ref()
 }
 
-/// Whether this process may write the lease: it holds it, nobody does, or it has seen no change for the lease's duration.
+/// Returns whether this process may write the lease: it is the holder, there is no holder, or the lease has not changed for its
+/// duration.
 fn is_free(seen: &Seen, identity: &str, now: Instant) -> bool {
     let granted = seen
         .lease
@@ -211,7 +211,7 @@ fn is_free(seen: &Seen, identity: &str, now: Instant) -> bool {
     holder.is_empty() || holder == identity || now.duration_since(seen.changed) > granted
 }
 
-/// Turns a write that lost a race into `Ok(false)`: the next attempt sees the lease of the other process.
+/// Converts a lost race to `Ok(false)`: the next attempt observes the other process's lease.
 fn raced(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
     match written {
         Ok(_) => Ok(true),
@@ -248,7 +248,7 @@ mod tests {
         assert!(free("other", 16));
     }
 
-    /// The lease was written long before the API server answered: another process may take it now.
+    /// The lease was written long before the API server answered, so another process may already take it.
     #[tokio::test]
     async fn a_lease_that_was_taken_too_long_ago_is_lost() {
         let client = crate::testing::api::FakeApi::default().client();

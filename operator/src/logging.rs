@@ -1,12 +1,11 @@
-//! Writes log lines to standard error, as JSON or as text. The fields `namespace`, `cluster` and `member` identify the
-//! subject of a line.
+//! Logs to standard error, as JSON or as text. The fields `namespace`, `cluster` and `member` identify the subject.
 
 use tracing_subscriber::EnvFilter;
 
 use crate::options::LogFormat;
 
 pub(crate) fn start(level: &str, format: LogFormat) -> Result<(), String> {
-    // actix logs six lines at the start of the HTTP server
+    // actix logs six lines when the HTTP server starts
     let filter = EnvFilter::try_new(format!("actix_server=warn,{level}"));
     let filter = filter.map_err(|error| format!("--log-level {level}: {error}"))?;
     let lines = tracing_subscriber::fmt()

@@ -1,9 +1,9 @@
-//! The operator, the program `witan-operator`: it runs etcd clusters of Witan members on Kubernetes.
+//! The operator `witan-operator` runs etcd clusters of Witan members on Kubernetes.
 //!
-//! One pass over a cluster is observe, plan, act, report. `plan` is a pure function from the observed state to one
-//! step; it knows neither Kubernetes nor the network. `resources` makes objects of Kubernetes and applies none.
-//! `controller` is the loop around passes. `backups` runs jobs for EtcdBackups and creates EtcdBackups at the times of a
-//! schedule. `operations` does the EtcdOperations that people create. `api_server` has the requests that all of them make.
+//! A pass over a cluster observes, plans, acts and reports. `plan` is a pure function from the observed state to one step,
+//! without Kubernetes or the network. `resources` builds Kubernetes objects but does not apply them. `controller` runs the
+//! passes. `backups` runs jobs for EtcdBackups and creates EtcdBackups on schedule. `operations` carries out EtcdOperations.
+//! `api_server` has the requests that all of them use.
 
 mod act;
 mod api_server;
@@ -50,9 +50,9 @@ use self::{
     options::{Command, CommandLine, LogFormat, Options},
 };
 
-/// One hashes what the members send, the other one signs and encrypts what the store gets.
+/// One thread hashes what the members send; the other signs and encrypts what the store receives.
 const BACKUP_THREADS: usize = 2;
-/// How long the API server may be silent on a connection: a watch ends after 295 s, and kube itself has no bound.
+/// The read timeout of a connection to the API server, for which kube has no bound. A watch ends after 295 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
@@ -88,7 +88,7 @@ fn print_definition() -> Result<(), Box<dyn Error>> {
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-/// Runs a command about backups. It tells its own errors.
+/// Runs a backup command. The command prints its own errors.
 fn backup(
     command: &BackupCommand,
     log_level: &str,
@@ -104,7 +104,7 @@ fn backup(
 
 fn start(options: &Options) -> Result<(), Box<dyn Error>> {
     logging::start(&options.log_level, options.log_format)?;
-    // rustls wants one provider for the process: the dependencies bring only this one
+    // rustls needs one provider for the process, and the dependencies only include this one
     let installed = rustls::crypto::ring::default_provider().install_default();
     tracing::debug!(
         installed = installed.is_ok(),
@@ -116,8 +116,7 @@ fn start(options: &Options) -> Result<(), Box<dyn Error>> {
         .block_on(run(options))
 }
 
-/// Runs the operator, as the holder of the lease if there is an election, until SIGTERM or SIGINT. A lost
-/// lease is an error.
+/// Runs the operator until SIGTERM or SIGINT, with leader election only while it holds the lease. Losing the lease is an error.
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let metrics = Arc::new(Metrics::new()?);
     let readiness = Arc::new(AtomicBool::default());
@@ -144,7 +143,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut taken = Instant::now();
     if let Some(election) = &election {
-        // a standby replica is ready, too: a rolling update of the operator waits for that
+        // a standby replica is also ready: a rolling update of the operator waits for that
         readiness.store(true, Ordering::Relaxed);
         tokio::select! {
             at = election.won() => taken = at,
@@ -189,16 +188,16 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Makes an identity that no other process has: in two containers the process ids are the same.
+/// Returns a unique identity. Process ids are not unique across containers.
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").or_else(|_| std::fs::read_to_string("/etc/hostname"));
     let host = host.unwrap_or_else(|_| "witan-operator".to_owned());
-    // the standard library seeds its hashers at random
+    // the standard library seeds its hashers randomly
     let random = RandomState::new().build_hasher().finish();
     format!("{}-{random:x}", host.trim())
 }
 
-/// Starts to serve metrics and probes; an error if an address cannot be bound.
+/// Starts to serve metrics and probes. Fails if an address cannot be bound.
 fn serve(
     options: &Options,
     metrics: &Arc<Metrics>,
@@ -214,7 +213,7 @@ fn serve(
     Ok(())
 }
 
-/// Locks shared state. No code panics while it holds a lock.
+/// Locks shared state. No code panics while holding a lock.
 fn lock<T>(state: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     state
         .lock()

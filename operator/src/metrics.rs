@@ -1,6 +1,6 @@
-//! The operator's own series: the state of each cluster, passes and their errors, steps, who acts, the process.
+//! The operator's metrics: the state of each cluster, passes and their errors, steps, leadership, and the process.
 //!
-//! The series of a deleted cluster are removed. Members export their own series.
+//! The series of a deleted cluster are removed. Members export their own metrics.
 
 use std::{collections::HashMap, fs, time::Duration};
 
@@ -9,35 +9,34 @@ use prometheus::{
     Registry, TextEncoder, core::Collector as _,
 };
 
-/// The content type of [`Metrics::render`].
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Bucket bounds for durations of passes: a pass without changes takes milliseconds, one that waits for unreachable
-/// members takes seconds.
+/// Bucket bounds for durations of passes. A pass without changes takes milliseconds; one that waits for unreachable members
+/// takes seconds.
 const DURATION_BUCKETS_S: [f64; 11] = [
     0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
 const CLUSTER: [&str; 2] = ["namespace", "name"];
 
-/// A gauge of a cluster: name, help, value.
+/// A gauge of a cluster: its name, help and value.
 type State = (&'static str, &'static str, fn(&ClusterState) -> i64);
 
 #[rustfmt::skip]
 const STATES: [State; 10] = [
-    ("witan_operator_cluster_members_desired", "Members that the specification asks for.", |of| of.members_desired),
-    ("witan_operator_cluster_members", "Members of the membership.", |of| of.members),
+    ("witan_operator_cluster_members_desired", "Wanted members: spec.replicas.", |of| of.members_desired),
+    ("witan_operator_cluster_members", "Members in the member list.", |of| of.members),
     ("witan_operator_cluster_members_ready", "Members that are ready.", |of| of.members_ready),
     ("witan_operator_cluster_learners", "Members that do not vote.", |of| of.learners),
     ("witan_operator_cluster_has_quorum", "1 if more than half of the voters answer.", |of| of.has_quorum.into()),
     ("witan_operator_cluster_has_leader", "1 if the members follow a leader.", |of| of.has_leader.into()),
     ("witan_operator_cluster_available", "1 if the cluster serves reads and writes.", |of| of.available.into()),
-    ("witan_operator_cluster_paused", "1 if the specification pauses the operator.", |of| of.paused.into()),
+    ("witan_operator_cluster_paused", "1 if spec.paused is set.", |of| of.paused.into()),
     ("witan_operator_cluster_degraded", "1 if something needs attention: the condition Degraded.", |of| of.degraded.into()),
     ("witan_operator_cluster_up_to_date", "1 if all members have the present template: the condition UpToDate.", |of| of.up_to_date.into()),
 ];
 
-/// The state of one cluster, as [`STATES`] show it.
+/// The state of one cluster, exported by [`STATES`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ClusterState {
     pub(crate) members_desired: i64,
@@ -67,7 +66,7 @@ pub(crate) struct Metrics {
     process: ProcessSeries,
 }
 
-/// Whether the backups of a schedule, or the changes that it stores, are late.
+/// The gauges that show whether the backups or the stored changes of a schedule are late.
 #[derive(Debug)]
 pub(crate) struct Punctuality {
     last: IntGaugeVec,
@@ -75,7 +74,7 @@ pub(crate) struct Punctuality {
 }
 
 impl Metrics {
-    /// Registers all series on a registry of their own.
+    /// Registers all series in a separate registry.
     #[rustfmt::skip]
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
@@ -101,14 +100,14 @@ impl Metrics {
             states: STATES.iter().map(|(name, help, _)| gauge(name, help)).collect::<Result<_, _>>()?,
             errors: counters("witan_operator_reconcile_errors_total", "Passes over a cluster that failed.", &CLUSTER)?,
             steps: counters("witan_operator_steps_total", "Steps taken, by kind.", &["namespace", "name", "step"])?,
-            backups: counters("witan_operator_backups_total", "Backups of a cluster that have ended, by result.", &["namespace", "name", "result"])?,
-            operations: counters("witan_operator_operations_total", "Operations on a cluster that have ended, by verb and result.", &["namespace", "name", "verb", "result"])?,
+            backups: counters("witan_operator_backups_total", "Finished backups of a cluster, by result.", &["namespace", "name", "result"])?,
+            operations: counters("witan_operator_operations_total", "Finished operations on a cluster, by verb and result.", &["namespace", "name", "verb", "result"])?,
             schedule: Punctuality {
-                last: gauge("witan_operator_backup_schedule_last_success_timestamp_seconds", "When the last successful backup of a schedule was completed.")?,
+                last: gauge("witan_operator_backup_schedule_last_success_timestamp_seconds", "When the last successful backup of a schedule finished.")?,
                 late: gauge("witan_operator_backup_schedule_overdue", "1 if the last two backups of the schedule have not succeeded.")?,
             },
             changes: Punctuality {
-                last: gauge("witan_operator_backup_changes_last_timestamp_seconds", "All changes of a schedule's cluster that were made until this time are stored.")?,
+                last: gauge("witan_operator_backup_changes_last_timestamp_seconds", "Time up to which all changes of a schedule's cluster are stored.")?,
                 late: gauge("witan_operator_backup_changes_late", "1 if a schedule stores changes, and those of the last seconds are not stored.")?,
             },
             process: ProcessSeries::register(&registry)?,
@@ -125,7 +124,7 @@ impl Metrics {
         String::from_utf8(text).unwrap_or_default()
     }
 
-    /// Sets whether this replica of the operator acts: it holds the lease, or there is no election.
+    /// Sets whether this replica acts: it holds the lease, or there is no election.
     pub(crate) fn acts(&self, acts: bool) {
         self.leader.set(i64::from(acts));
     }
@@ -143,7 +142,7 @@ impl Metrics {
         self.backups.with_label_values(&labels).inc();
     }
 
-    /// Counts an operation that has ended, by namespace, cluster and verb.
+    /// Counts a finished operation by namespace, cluster and verb.
     pub(crate) fn operation(&self, [namespace, cluster, verb]: [&str; 3], succeeded: bool) {
         let labels = [namespace, cluster, verb, result(succeeded)];
         self.operations.with_label_values(&labels).inc();
@@ -154,10 +153,9 @@ impl Metrics {
         self.changes.forget(namespace, name);
     }
 
-    /// Removes the series of a deleted cluster.
     pub(crate) fn forget_cluster(&self, namespace: &str, name: &str) {
         let labels = [namespace, name];
-        // an error says that the cluster never had the series
+        // an error means that the cluster never had the series
         for series in &self.states {
             drop(series.remove_label_values(&labels));
         }
@@ -197,7 +195,7 @@ fn result(succeeded: bool) -> &'static str {
 }
 
 impl Punctuality {
-    /// Sets the gauges of a schedule. `last` is in seconds since 1970; without one there is no series of it.
+    /// Sets the gauges of a schedule. `last` is in seconds since 1970; without it, that series is not exported.
     pub(crate) fn set(&self, namespace: &str, name: &str, last: Option<i64>, late: bool) {
         let labels = [namespace, name];
         self.late.with_label_values(&labels).set(late.into());
@@ -206,7 +204,6 @@ impl Punctuality {
         }
     }
 
-    /// Removes the series that a schedule has.
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
         for series in [&self.last, &self.late] {
             drop(series.remove_label_values(&[namespace, name]));
@@ -214,10 +211,10 @@ impl Punctuality {
     }
 }
 
-/// Linux reports processor time in hundredths of a second.
+/// Linux reports CPU time in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Series of the process, read from `/proc` at each scrape; a value that cannot be read stays unchanged.
+/// Process metrics, read from `/proc` at each scrape.
 #[derive(Debug)]
 struct ProcessSeries {
     cpu: prometheus::Counter,
@@ -244,9 +241,9 @@ impl ProcessSeries {
         Ok(made)
     }
 
-    /// Reads the values from `/proc`. A value that cannot be read stays as it was.
+    /// Reads the values from `/proc`. A value that cannot be read stays unchanged.
     fn update(&self) {
-        // fields from the third on: the second is the program's name in parentheses and may hold spaces
+        // fields from the third on; the second, the program's name in parentheses, can contain spaces
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         let fields: Vec<f64> = stat
             .rsplit_once(')')

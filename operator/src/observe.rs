@@ -1,7 +1,7 @@
-//! Observes a cluster: objects of Kubernetes and the answers of members, as plain values for `plan`.
+//! Observes a cluster: converts Kubernetes objects and members' answers to plain values for `plan`.
 //!
-//! A pass reads objects from the stores that the watches keep. Before it acts, it reads them from the API server, so
-//! that no step is based on outdated state. Nothing is written here.
+//! A pass reads objects from the stores of the watches. Before it acts, it rereads them from the API server, so that no step is
+//! based on outdated state. Nothing is written here.
 
 mod membership;
 pub(crate) mod pods;
@@ -45,18 +45,17 @@ pub(crate) use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address};
 pub(crate) use restore::{FoundBackup, find_backup, restore_source};
 pub(crate) use secrets::{Secrets, SecretsSeen, is_issued};
 
-/// The objects of one cluster.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Objects {
     pub(crate) pods: BTreeMap<Ordinal, Arc<Pod>>,
     pub(crate) claims: BTreeMap<Ordinal, Arc<PersistentVolumeClaim>>,
     pub(crate) services: BTreeMap<String, Arc<Service>>,
     pub(crate) budget: Option<Arc<PodDisruptionBudget>>,
-    /// Names that other objects have.
+    /// Names that are taken by other objects.
     pub(crate) taken: BTreeMap<Part, Holder>,
 }
 
-/// The watches' stores of one namespace, or of all.
+/// The stores of the watches of one namespace, or of all.
 #[derive(Clone)]
 pub(crate) struct Stores {
     pub(crate) clusters: Store<EtcdCluster>,
@@ -70,15 +69,15 @@ pub(crate) struct Stores {
 #[derive(Debug)]
 pub(crate) struct Observation {
     pub(crate) seen: Observed,
-    /// The objects that it was made from.
+    /// The objects from which it was made.
     pub(crate) objects: Objects,
-    /// Where members answer, by ordinal.
+    /// Addresses of members, by ordinal.
     pub(crate) addresses: BTreeMap<Ordinal, Address>,
     pub(crate) secrets: Arc<SecretsSeen>,
 }
 
 impl Observation {
-    /// Returns where a member answers; `None` if it does not run in a pod of this cluster or its pod has no address.
+    /// Returns the address of a member; `None` if it is not a pod of this cluster, or if its pod has no address.
     pub(crate) fn address(&self, id: MemberId) -> Option<&Address> {
         let member = self.seen.membership.as_ref()?.by_id(id)?;
         self.addresses.get(&member.ordinal?)
@@ -97,8 +96,7 @@ impl Objects {
         )
     }
 
-    /// Reads the objects of a cluster from the API server instead of the stores of the watches, and looks up the names that
-    /// other objects have.
+    /// Reads the objects of a cluster from the API server, and looks up names that are taken by other objects.
     pub(crate) async fn from_api_server(
         client: &Client,
         cluster: &Cluster<'_>,
@@ -132,8 +130,8 @@ impl Objects {
         Ok(all)
     }
 
-    /// Sorts the objects of a cluster by ordinal or name. Leaves out pods and claims whose name has no ordinal; an
-    /// object that does not belong to the cluster counts as the holder of a name.
+    /// Sorts objects by ordinal or name. Leaves out pods and claims without an ordinal in the name. An object that does not
+    /// belong to the cluster counts as the holder of its name.
     fn new(
         cluster: &Cluster<'_>,
         pods: Vec<Arc<Pod>>,
@@ -159,7 +157,7 @@ impl Objects {
             let Some(ordinal) = cluster.ordinal_of_claim(&claim.name_any()) else {
                 continue;
             };
-            // a claim that is deleted with an earlier cluster is reported as such
+            // a claim that is deleted with an earlier cluster is reported as a claim that is being deleted
             let is_foreign = resources::ownership(cluster, &*claim) == Ownership::Foreign;
             if is_foreign && !mounted.contains(&claim.name_any()) {
                 all.taken
@@ -204,7 +202,7 @@ impl Objects {
         self.claims.get(&ordinal).map(AsRef::as_ref)
     }
 
-    /// Whether a pod mounts a claim that is not among the objects, because the claim has lost its labels.
+    /// Returns whether a pod mounts a claim that was not found because it has lost its labels.
     pub(crate) fn lacks_mounted_claim(&self, cluster: &Cluster<'_>) -> bool {
         let mut pods = self.pods.iter();
         pods.any(|(ordinal, pod)| {
@@ -221,7 +219,7 @@ impl Objects {
     }
 }
 
-/// Observes a cluster: asks its members and combines their answers with the objects.
+/// Observes a cluster: queries its members and combines their answers with the objects.
 pub(crate) async fn observe<M: Members>(
     cluster: &Cluster<'_>,
     objects: Objects,
@@ -289,7 +287,7 @@ pub(crate) async fn observe<M: Members>(
     Observation { seen, objects, addresses, secrets }
 }
 
-/// Returns the name of the claim that a pod of the cluster mounts as the disk of its member.
+/// Returns the name of the claim that a pod of the cluster mounts as its member's disk.
 fn mounted_claim(cluster: &Cluster<'_>, pod: &Pod) -> Option<String> {
     let ordinal = cluster.resource.ordinal(&pod.name_any())?;
     let wanted = cluster.claim(ordinal);
@@ -315,7 +313,7 @@ fn ordinals(
     all.into_iter().map(seen).collect()
 }
 
-/// Returns the minimum of a budget, `None` if it is no number, and whether all other fields of the budget are current.
+/// Returns the minimum of a budget (`None` if it is not a number), and the state of its other fields.
 fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSeen {
     let number = budget
         .spec
@@ -328,14 +326,14 @@ fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSee
     BudgetSeen { min_available: number, state: state(Some(budget), &wanted) }
 }
 
-/// Returns the tag of the image that the members get if the operator composes it, and if the tag is a version.
+/// Returns the image tag of the members, if the operator composes the image and the tag is a version.
 fn wanted_version(cluster: &Cluster<'_>) -> Option<String> {
     let (_, tag) = cluster.image.rsplit_once(':')?;
     let composed = cluster.spec().image.is_none() && version_numbers(tag).is_some();
     composed.then(|| tag.to_owned())
 }
 
-/// Returns the ordinals that the annotation [`FENCED_MEMBERS`] names; other names in it are ignored.
+/// Returns the ordinals in the annotation [`FENCED_MEMBERS`]. Other names in it are ignored.
 fn fenced(cluster: &Cluster<'_>) -> BTreeSet<Ordinal> {
     let named = annotation(cluster.resource, FENCED_MEMBERS).unwrap_or_default();
     named
@@ -348,7 +346,7 @@ fn annotation<'a>(cluster: &'a EtcdCluster, key: &str) -> Option<&'a str> {
     cluster.annotations().get(key).map(String::as_str)
 }
 
-/// Compares a live object with the wanted one, by [`resources::is_current`].
+/// Compares a live object with the wanted one, using [`resources::is_current`].
 pub(crate) fn state<K: Resource>(live: Option<&K>, wanted: &K) -> ObjectState {
     match live {
         None => ObjectState::Missing,
@@ -357,13 +355,13 @@ pub(crate) fn state<K: Resource>(live: Option<&K>, wanted: &K) -> ObjectState {
     }
 }
 
-/// Whether an object is in the namespace of the cluster and has its label.
+/// Returns whether an object is in the cluster's namespace and has its label.
 fn is_part<K: Resource>(object: &K, cluster: &Cluster<'_>) -> bool {
     object.meta().namespace.as_ref() == Some(&cluster.namespace)
         && object.labels().get(CLUSTER) == Some(&cluster.name)
 }
 
-/// Lists the objects of a kind that have the label of the cluster, from the API server; `what` names that in the error.
+/// Lists the objects of a kind with the cluster's label from the API server. `what` names the request in errors.
 async fn labelled<K: Object>(
     client: &Client,
     cluster: &Cluster<'_>,

@@ -1,8 +1,8 @@
-//! EtcdOperations: what a person asks of a cluster once. The loop over them: which one may begin, its record, its end.
+//! EtcdOperations, one-time operations on a cluster. This file has their loop: which one starts, its record and its end.
 //!
-//! An operation asks for what a request in the status of the EtcdCluster or a call to members does; nothing here
-//! stops or starts a member. Its status is written before it touches anything, so that it goes on after a restart of the operator, and a
-//! finished one is never taken up again.
+//! An operation is carried out by a request in the status of the EtcdCluster or by a call to members; nothing here stops or
+//! starts a member. Its status is written before it changes anything, so it continues after the operator restarts, and a
+//! finished one never runs again.
 
 mod compare;
 mod deadline;
@@ -39,23 +39,22 @@ use compare::{Compared, compare, verdict};
 use decide::{Next, Start, advance, begin};
 use record::{conditions, described, first, member_to_replace, now, phase, was_replaced};
 
-/// When to look again at an operation that runs: its cluster is polled at most this often.
+/// When to check a running operation again; also the shortest interval for polling its cluster.
 const LOOK: Duration = Duration::from_secs(2);
-/// When to look again at an operation that waits. No event says when it can begin, and frequent looks of many operations would
-/// load the members.
+/// When to check a pending operation again. No event says when it can start, and frequent checks of many operations would load
+/// the members.
 const HOLD: Duration = Duration::from_secs(10);
 /// When to repeat a pass that failed.
 const RETRY: Duration = Duration::from_secs(5);
-/// How long a pass may take: the comparison of members waits up to 60 s for their hashes.
+/// The time limit of a pass. Comparing members waits up to 60 s for their hashes.
 const PASS_LONGEST: Duration = Duration::from_secs(120);
-/// Seconds that an operation is kept by default after its end, unless it is destructive.
+/// Seconds that an operation is kept after its end by default, unless it is destructive.
 const TTL_DEFAULT_S: i64 = 24 * 3600;
-/// The reason of the condition of most operations that have failed.
 const FAILED: &str = "Failed";
 
 pub(crate) struct Operations<M> {
     operator: Arc<Operator<M>>,
-    /// Held while it is decided which operation of a cluster begins.
+    /// Held while deciding which operation of a cluster starts.
     turn: Mutex<()>,
 }
 
@@ -64,7 +63,7 @@ impl<M: Members> Operations<M> {
         Self { operator, turn: Mutex::default() }
     }
 
-    /// Returns the stream that works on the operations of a namespace, `None` for all.
+    /// Returns the stream that reconciles the operations of a namespace, or of all.
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
         let (store, changes) = readable::watch(&self.operator.client, namespace);
         let passes = Controller::for_stream(changes, store).run(
@@ -77,7 +76,7 @@ impl<M: Members> Operations<M> {
         passes.map(log_watch).boxed()
     }
 
-    /// Takes an operation one step further, and removes it when its time is over.
+    /// Advances an operation by one step, and deletes it when it expires.
     async fn reconcile(&self, operation: &EtcdOperation) -> Result<Action, PassError> {
         let status = operation.status.clone().unwrap_or_default();
         if operation.metadata.deletion_timestamp.is_some() {
@@ -107,7 +106,7 @@ impl<M: Members> Operations<M> {
         if !runs && let Some(refusal) = once::refused(operation, &cluster, Timestamp::now()) {
             return self.refuse(operation, Some(&cluster), refusal).await;
         }
-        // a blocked operation does not contact members
+        // a blocked operation does not query the members
         if !runs && let Some(why) = self.ahead(operation).await? {
             return self.refuse_or_hold(operation, &cluster, why).await;
         }
@@ -119,7 +118,7 @@ impl<M: Members> Operations<M> {
             let next = advance(verb, operation, &named, &observation.seen);
             return self.advance(&at, next).await;
         }
-        // others must not be listed before a beginning is recorded
+        // serialize the decision with the record of the start
         let turn = self.turn.lock().await;
         let start = match self.ahead(operation).await? {
             Some(why) => Start::Hold(why),
@@ -130,7 +129,7 @@ impl<M: Members> Operations<M> {
         done
     }
 
-    /// Returns the text about the operation of the same cluster that comes before this one.
+    /// Returns a message about an operation that comes first on the same cluster.
     async fn ahead(&self, of: &EtcdOperation) -> Result<Option<String>, PassError> {
         let namespace = of.namespace().unwrap_or_default();
         let (client, what) = (&self.operator.client, "list the EtcdOperations");
@@ -143,7 +142,7 @@ impl<M: Members> Operations<M> {
         }))
     }
 
-    /// Ends an operation whose cluster is gone, or waits for the cluster.
+    /// Fails a running operation whose cluster is gone, or waits for the cluster.
     async fn without_cluster(
         &self,
         operation: &EtcdOperation,
@@ -151,7 +150,7 @@ impl<M: Members> Operations<M> {
     ) -> Result<Action, PassError> {
         let name = &operation.spec.cluster_name;
         if runs {
-            let text = format!("EtcdCluster {name} was deleted before the operation had ended");
+            let text = format!("EtcdCluster {name} was deleted before the operation ended");
             return self.end(operation, None, Err(text)).await;
         }
         if let Some(refusal) = once::is_late(operation, Timestamp::now()) {
@@ -162,7 +161,7 @@ impl<M: Members> Operations<M> {
         self.hold(operation, None, text).await
     }
 
-    /// Records that an operation begins, waits, or has ended already.
+    /// Records that an operation starts, waits, or ends immediately.
     async fn begin(&self, at: &At<'_>, start: Start) -> Result<Action, PassError> {
         let member = match start {
             Start::Hold(why) => {
@@ -190,7 +189,7 @@ impl<M: Members> Operations<M> {
         if let Some(text) = was_replaced(&status, member.as_ref()) {
             return self.end(at.operation, Some(cluster), Err(text)).await;
         }
-        // in this order: what has begun is recorded on the cluster
+        // first record the operation on the cluster, then its start
         let what = "record the operation in the EtcdCluster";
         let before = cluster.status.clone().unwrap_or_default();
         if let Some(after) = once::recorded(at.operation, &before)
@@ -213,7 +212,7 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(Duration::ZERO))
     }
 
-    /// Does what follows for a running operation, and writes its progress into the status.
+    /// Carries out the next action of a running operation, and writes its progress.
     async fn advance(&self, at: &At<'_>, next: Next) -> Result<Action, PassError> {
         let cluster = at.cluster.resource;
         let progress = match next {
@@ -241,8 +240,8 @@ impl<M: Members> Operations<M> {
         self.watch(at.operation, progress).await
     }
 
-    /// Compares the keys of all members, and ends the operation with the result. Members of a restored cluster that cannot be
-    /// asked are asked again.
+    /// Compares the keys of all members, and ends the operation with the result. After a restore, members that do not answer
+    /// are retried.
     async fn compare(&self, at: &At<'_>) -> Result<Action, PassError> {
         let restored = restore::recorded(at.operation, at.cluster);
         match self.hashes(at).await {
@@ -266,7 +265,7 @@ impl<M: Members> Operations<M> {
         }
     }
 
-    /// Asks all members for the hashes of their keys, if all of them have an address.
+    /// Reads the hashes of all members' keys, if all members have an address.
     async fn hashes(&self, at: &At<'_>) -> Compared {
         let seen = &at.observation.seen;
         let mut members = seen.members();
@@ -275,12 +274,14 @@ impl<M: Members> Operations<M> {
         if addresses.is_empty() || unknown.is_some() {
             let name = unknown.map(|member| seen.name_of(&at.cluster.name, member.id));
             let name = name.unwrap_or_else(|| "any member".to_owned());
-            return Compared::Silent(format!("cannot ask {name}: no pod of it has an address"));
+            return Compared::Silent(format!(
+                "cannot reach {name}: it has no pod with an address"
+            ));
         }
         compare(&self.operator.members, &addresses).await
     }
 
-    /// Records that an operation waits; ends a recovery, which would stop members when nobody expects it any more.
+    /// Records that an operation waits. Fails a recovery instead: it must not stop members later, when nobody expects it.
     async fn refuse_or_hold(
         &self,
         operation: &EtcdOperation,
@@ -290,13 +291,12 @@ impl<M: Members> Operations<M> {
         if operation.spec.recover_quorum.is_none() {
             return self.hold(operation, Some(cluster), why).await;
         }
-        let text = format!(
-            "{why}; a recovery does not wait: create it again under another name after that"
-        );
+        let text =
+            format!("{why}; a recovery does not wait: create it again later under another name");
         self.end(operation, Some(cluster), Err(text)).await
     }
 
-    /// Ends an operation that must not begin.
+    /// Fails an operation that must not start.
     async fn refuse(
         &self,
         operation: &EtcdOperation,
@@ -308,7 +308,7 @@ impl<M: Members> Operations<M> {
             .await
     }
 
-    /// Records that an operation waits, and which member it is to replace: another one may have its name later.
+    /// Records that an operation waits, and the id of the member to replace, because another member may get its name.
     async fn hold(
         &self,
         operation: &EtcdOperation,
@@ -335,8 +335,8 @@ impl<M: Members> Operations<M> {
             .await
     }
 
-    /// Withdraws the request, records the end of the operation, and tells of it. In this order:
-    /// an operation that has ended is not taken up again. `reason` is that of the condition after a failure.
+    /// Withdraws the request, records the end of the operation and announces it, in this order, so that a finished operation
+    /// does not run again. `reason` is for the condition of a failure.
     async fn end_as(
         &self,
         operation: &EtcdOperation,
@@ -382,8 +382,8 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(Duration::ZERO))
     }
 
-    /// Sets the conditions for `reason` and writes the status, if the operation has not changed since it was read. Returns
-    /// `false` if it has changed; its watch then starts another pass.
+    /// Sets the conditions and writes the status. Returns `false` if the operation has changed since it was read; its watch
+    /// then starts another pass.
     async fn write(
         &self,
         operation: &EtcdOperation,
@@ -420,7 +420,7 @@ impl<M: Members> Operations<M> {
         announce::publish(&self.operator.recorder, cluster, &notice).await;
     }
 
-    /// Deletes an operation that ended long enough ago.
+    /// Deletes an operation whose retention time after its end is over.
     async fn expire(
         &self,
         operation: &EtcdOperation,
@@ -445,7 +445,7 @@ impl<M: Members> Operations<M> {
     }
 }
 
-/// An operation and the observed cluster that it is about.
+/// An operation and its observed cluster.
 struct At<'a> {
     operation: &'a EtcdOperation,
     cluster: &'a Cluster<'a>,

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ffi::OsString, net::SocketAddr};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use witan_backup::BackupCommand;
 
-/// Runs clusters of Witan in Kubernetes.
+/// Runs Witan clusters in Kubernetes.
 #[derive(Debug, Parser)]
 #[command(
     name = "witan-operator",
@@ -29,18 +29,18 @@ impl CommandLine {
 /// Commands of the program.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Command {
-    /// Watches EtcdClusters and realizes them (default).
+    /// Watches EtcdClusters and reconciles them (default).
     Run(Options),
     /// Prints the CustomResourceDefinition as YAML.
     Crd,
-    /// Is the plugin `kubectl witan`, as under the name kubectl-witan: shows and mends clusters.
+    /// Runs the plugin `kubectl witan`, also installed as kubectl-witan: inspects and repairs clusters.
     #[command(disable_help_flag = true)]
     Kubectl {
-        /// Its arguments.
+        /// Arguments of the plugin.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Saves, lists and fetches snapshots of members in a store.
+    /// Saves, lists and fetches snapshots in a store.
     Backup {
         #[command(subcommand)]
         command: BackupCommand,
@@ -53,7 +53,7 @@ pub(crate) enum Command {
             help_heading = "Log"
         )]
         log_level: String,
-        /// Format of the log, which has a line of progress every 5 s; text on a terminal and json elsewhere by default.
+        /// Log format. By default text on a terminal, and json elsewhere. Progress is logged every 5 s.
         #[arg(
             long,
             env = "LOG_FORMAT",
@@ -68,7 +68,7 @@ pub(crate) enum Command {
 /// Flags of `run`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// Namespaces to watch, separated by commas; all if empty.
+    /// Namespaces to watch, separated by commas; all namespaces if empty.
     #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',')]
     pub(crate) watch_namespaces: Vec<String>,
     #[command(flatten)]
@@ -79,24 +79,23 @@ pub(crate) struct Options {
     /// Address that serves /healthz and /readyz.
     #[arg(long, env = "HEALTH_ADDR", default_value = "[::]:8081")]
     pub(crate) health_addr: SocketAddr,
-    /// Whether replicas of the operator elect the one that acts by a Lease.
+    /// Whether replicas of the operator elect a leader through a Lease.
     #[arg(long, env = "LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub(crate) leader_elect: bool,
-    /// Namespace of the Lease; by default the one of the service account, or of the kubeconfig.
+    /// Namespace of the Lease; by default that of the service account, or of the kubeconfig.
     #[arg(long, env = "POD_NAMESPACE")]
     pub(crate) lease_namespace: Option<String>,
     /// Name of the Lease.
     #[arg(long, env = "LEASE_NAME", default_value = "witan-operator")]
     pub(crate) lease_name: String,
-    /// Identity of this replica in the Lease: the pod's name, so that a restarted container does not wait for the
-    /// lease.
+    /// Identity of this replica in the Lease. Use the pod's name, so that a restarted container does not wait for the lease.
     #[arg(long, env = "POD_NAME")]
     pub(crate) identity: Option<String>,
     /// How many clusters are reconciled at once.
     #[arg(long, env = "MAX_CONCURRENT_RECONCILES", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_concurrent_reconciles: u16,
-    /// How many clusters are updated at once to a changed template or version, such as that of a new member image. A
-    /// cluster whose update does not finish counts until it does.
+    /// How many clusters are updated at once to a changed template or version, such as that of a new member image. A stuck
+    /// update keeps counting.
     #[arg(long, env = "MAX_CONCURRENT_ROLLOUTS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_concurrent_rollouts: u16,
     /// Log level: error, warn, info, debug, trace, or a filter such as info,kube=debug.
@@ -107,14 +106,14 @@ pub(crate) struct Options {
     pub(crate) log_format: LogFormat,
 }
 
-/// Flags of `run` about passes.
+/// Flags of `run` that passes need.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Environment {
-    /// Image of members, as repository:tag. spec.version of a cluster replaces the tag, spec.image the whole.
+    /// Image of members, as repository:tag. A cluster's spec.version replaces the tag, and spec.image the whole image.
     #[arg(long, env = "MEMBER_IMAGE", default_value = concat!("ghcr.io/witan/witan:", env!("CARGO_PKG_VERSION")))]
     pub(crate) member_image: String,
-    /// Names of the secrets with which members of clusters without spec.imagePullSecrets pull their image, separated by
-    /// commas. The secrets must exist in each namespace.
+    /// Names of the secrets for pulling the member image, separated by commas, for clusters without spec.imagePullSecrets. The
+    /// secrets must exist in each namespace.
     #[arg(long, env = "MEMBER_IMAGE_PULL_SECRETS", value_delimiter = ',')]
     pub(crate) member_image_pull_secrets: Vec<String>,
     /// Image of this program for the pods that take and restore backups.
@@ -126,7 +125,7 @@ pub(crate) struct Environment {
 }
 
 impl Options {
-    /// Returns the namespaces to watch, each once; a single `None` stands for all of them.
+    /// Returns the distinct namespaces to watch; a single `None` means all.
     pub(crate) fn scopes(&self) -> Vec<Option<String>> {
         let named: BTreeSet<_> = names(&self.watch_namespaces).into_iter().collect();
         if named.is_empty() {
@@ -138,23 +137,23 @@ impl Options {
 }
 
 impl Environment {
-    /// Returns the secrets with which members of clusters that name none pull their image.
+    /// Returns the pull secrets for members of clusters that name none.
     pub(crate) fn pull_secrets(&self) -> Vec<String> {
         names(&self.member_image_pull_secrets)
     }
 }
 
-/// The names in a list; an empty text, as an environment variable without a value gives it, is none.
+/// Splits off empty names: an environment variable without a value yields one.
 fn names(list: &[String]) -> Vec<String> {
     let trimmed = list.iter().map(|name| name.trim());
     let named = trimmed.filter(|name| !name.is_empty());
     named.map(str::to_owned).collect()
 }
 
-/// Format of a log line.
+/// Log format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// A JSON object per line.
+    /// One JSON object per line.
     Json,
     /// Human-readable text.
     Text,
@@ -171,7 +170,6 @@ mod tests {
         <CommandLine as CommandFactory>::command().debug_assert();
     }
 
-    /// Parses arguments of `run`.
     fn parse(arguments: &[&str]) -> Options {
         let parsed = CommandLine::parse_from([&["witan-operator"], arguments].concat());
         let Command::Run(options) = parsed.command() else {
@@ -185,7 +183,7 @@ mod tests {
         for arguments in [&["--lease-name=a"][..], &["run", "--lease-name=a"]] {
             assert_eq!(parse(arguments).lease_name, "a");
         }
-        // a flag that would have no effect
+        // the flag would have no effect
         assert!(CommandLine::try_parse_from(["witan-operator", "--lease-name=a", "crd"]).is_err());
     }
 

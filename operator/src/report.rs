@@ -1,7 +1,7 @@
-//! The operator's report about a cluster: its status, its conditions, its series. All of it follows from the observed
-//! state and the next step; the few facts of earlier passes are copied.
+//! The operator's report about a cluster: its status, conditions and gauges. It is derived from the observed state and the next
+//! step; a few facts of earlier passes are copied.
 //!
-//! A pass over a cluster in its desired state gives the present status again, and nothing is written.
+//! A pass over an unchanged cluster in its desired state reproduces the present status, so nothing is written.
 
 mod conditions;
 mod events;
@@ -22,14 +22,14 @@ use crate::{metrics::ClusterState, resources::Cluster};
 pub(crate) use conditions::condition;
 pub(crate) use events::events;
 
-/// Units of sizes, each 1,024 of the one before.
+/// Units of sizes; each is 1,024 times the previous one.
 const UNITS: [&str; 5] = ["", "Ki", "Mi", "Gi", "Ti"];
 
-/// The cluster, and its present status.
+/// A cluster and its present status.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subject<'a> {
     pub(crate) cluster: &'a Cluster<'a>,
-    /// The previous status, with the facts of this one.
+    /// The previous status, updated with the facts of this pass.
     pub(crate) before: &'a EtcdClusterStatus,
 }
 
@@ -40,8 +40,8 @@ pub(crate) fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
         .any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// Returns the observed generation of the spec. It advances after the retention policy applies to all claims, because users
-/// wait for it before they delete a cluster.
+/// Returns the observed generation. It advances only after the retention policy is applied to every claim, because users wait
+/// for it before they delete a cluster.
 fn observed_generation(of: Subject<'_>, seen: &Observed) -> Option<i64> {
     let applied = !seen.claims().any(|claim| claim.other_owner);
     if applied {
@@ -106,7 +106,6 @@ pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClust
     status
 }
 
-/// Returns the values of the gauges of a cluster.
 pub(crate) fn state(
     spec: &EtcdClusterSpec,
     seen: &Observed,
@@ -128,7 +127,7 @@ pub(crate) fn state(
     }
 }
 
-/// Counts the pods with the present template and a claim that stays.
+/// Counts the pods with the present template whose claim need not be migrated.
 fn updated(seen: &Observed) -> usize {
     let migrates = |at| seen.claim(at).is_some_and(|claim| claim.must_migrate);
     let updated = seen
@@ -137,8 +136,8 @@ fn updated(seen: &Observed) -> usize {
     updated.count()
 }
 
-/// Returns the record of a recovery. One in progress is done once a quorum serves and each usable disk belongs to a member. One
-/// that an operation asks for is recorded as done at once if a quorum serves.
+/// Returns the record of a recovery. A running one is done once a quorum serves and every usable disk belongs to a member. If a
+/// quorum serves already, a requested recovery is recorded as done at once.
 fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     let list = seen.membership.as_ref();
     let serves = list.is_some_and(|list| list.linearizable && list.leader.is_some());
@@ -160,7 +159,7 @@ fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     known.or_else(|| serves.then(ended))
 }
 
-/// Returns the record of a restore, done once the cluster serves with the restored data.
+/// Returns the record of a restore, which is done once the cluster serves the restored data.
 fn restore(before: &EtcdClusterStatus, seen: &Observed) -> Option<RestoreStatus> {
     let known = before.restore.clone()?;
     let id = seen.membership.as_ref().and_then(cluster_id);
@@ -171,7 +170,7 @@ fn restore(before: &EtcdClusterStatus, seen: &Observed) -> Option<RestoreStatus>
     })
 }
 
-/// Whether there is a disk of no member from which one could be started.
+/// Returns whether a usable disk belongs to no member.
 fn has_loose_disks(seen: &Observed) -> bool {
     seen.ordinals.iter().any(|(ordinal, at)| {
         let claim = at.claim.as_ref();
@@ -180,7 +179,7 @@ fn has_loose_disks(seen: &Observed) -> bool {
     })
 }
 
-/// Returns the present spec in JSON if there is a pod of its template; else that of the present status.
+/// Returns the present spec as JSON if a pod of its template exists; otherwise the spec recorded in the present status.
 fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
     let mut pods = seen.pods();
     let present = seen.rejected.is_none() && pods.any(|(_, pod)| !pod.outdated);
@@ -189,8 +188,7 @@ fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
     present.flatten().or_else(before)
 }
 
-/// Returns the text of `status.phase`: that of the notice, with a capital letter. No notice is a healthy
-/// cluster.
+/// Returns `status.phase`: the message of the notice with a capital letter, or that the cluster is healthy if there is none.
 fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     match notice {
         None => "Cluster in healthy state".to_owned(),
@@ -209,8 +207,7 @@ fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     }
 }
 
-/// Returns the operation in progress; `None` if `next` is no progress. The start time stays while kind and
-/// member do.
+/// Returns the operation in progress; `None` if `next` makes no progress. The start time stays while kind and member do.
 fn operation(
     before: &EtcdClusterStatus,
     notice: Option<&Notice>,
@@ -230,8 +227,8 @@ fn operation(
     })
 }
 
-/// Returns the status of discovery, if the cluster uses it. Until the cluster has an id, counts the members
-/// that are in it or whose pod is ready, and names the others.
+/// Returns the status of discovery, if the cluster uses it. Until the cluster has an id, the members that are in the member
+/// list or have a ready pod are counted, and the missing ones named.
 fn discovery(of: Subject<'_>, seen: &Observed) -> Option<witan_crd::DiscoveryStatus> {
     let mut discovery = of.before.discovery.clone()?;
     if discovery.url.is_some() && of.before.cluster_id.is_none() {
@@ -257,7 +254,7 @@ fn certificates(cluster: &Cluster<'_>, seen: &Observed) -> Vec<CertificateStatus
     seen.certificates.iter().map(each).collect()
 }
 
-/// Returns the raised alarms as texts such as `NOSPACE:name-0`.
+/// Returns the raised alarms as `NOSPACE:name-0`.
 fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
     let of = |member: &MemberSeen| {
         let kinds = [(member.no_space, "NOSPACE"), (member.corrupt, "CORRUPT")];
@@ -273,7 +270,7 @@ fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
 const NO_SPACE: &str = "the quota is used up and v3 refuses writes: compact or delete keys, of which kubectl witan top shows the \
     largest prefixes, or raise spec.options.quotaBackendBytes; then run etcdctl alarm disarm";
 
-/// Returns the raised alarms, with what the operator has done and what is left to do, as text.
+/// Returns a text with the raised alarms, what the operator has done about them and what is left to do.
 fn alarm_words(status: &EtcdClusterStatus) -> String {
     let raised = status.alarms.join(", ");
     let full = status
@@ -286,27 +283,25 @@ fn alarm_words(status: &EtcdClusterStatus) -> String {
         Some(last) => {
             let (revision, at) = (last.revision, last.compacted_at.0);
             let then = match last.disarmed {
-                true => "has lowered the alarm, which was raised again",
-                false => "that has not freed enough so far",
+                true => "disarmed the alarm, which was raised again",
+                false => "that has not freed enough space so far",
             };
             format!(
-                "{raised}: {NO_SPACE}. The operator has compacted up to revision {revision} at {at}, and {then}; where \
-                 spec.selfHealing.compactOnNoSpace asks for it, it compacts again {} minutes after that",
+                "{raised}: {NO_SPACE}. The operator has compacted up to revision {revision} at {at}, and {then}; if \
+                 spec.selfHealing.compactOnNoSpace is set, it compacts again {} minutes after that",
                 AGAIN_SECONDS / 60
             )
         }
     }
 }
 
-/// Returns the id of the cluster in hexadecimal; `None` unless a quorum confirmed the members and all of them
-/// report one id.
+/// Returns the cluster id in hexadecimal; `None` unless a quorum confirmed the members and all report the same id.
 fn cluster_id(membership: &Membership) -> Option<String> {
     let one = membership.of_other_clusters().next().is_none();
     (one && membership.linearizable).then(|| format!("{:x}", membership.cluster_id))
 }
 
-/// Returns the lowest version among the tags of the pods' images; if no tag is a version, the lowest that
-/// members report.
+/// Returns the lowest version among the image tags of the pods; without any, the lowest that members report.
 fn lowest_version(seen: &Observed) -> Option<String> {
     let images = seen.pods().filter_map(|(_, pod)| pod.version.as_ref());
     let said = seen.members().filter_map(|member| member.version.as_ref());
@@ -316,8 +311,8 @@ fn lowest_version(seen: &Observed) -> Option<String> {
         .cloned()
 }
 
-/// Returns what versions are compared by: their numbers, whether they are releases, and the numbers of a pre-release,
-/// which is below its release. A `v` in front and what follows `+` are ignored, a part that is no number counts as 0.
+/// Returns the sort key of a version: its numbers, whether it is a release, and the numbers of the pre-release, which sorts
+/// below its release. A leading `v` and anything after `+` are ignored; a part that is not a number counts as 0.
 fn rank(version: &str) -> (Vec<u64>, bool, Vec<u64>) {
     let version = version.trim_start_matches('v').split('+').next();
     let (release, pre_release) = match version.unwrap_or_default().split_once('-') {
@@ -337,8 +332,8 @@ fn ready(seen: &Observed) -> usize {
     ready.count()
 }
 
-/// Keeps the previous raft indexes if nothing else has changed: they change with every write, and a status
-/// is not written for them alone.
+/// Keeps the previous raft indexes if nothing else has changed: every write changes them, and they alone are not worth an
+/// update.
 fn keep_measures(before: &EtcdClusterStatus, status: &mut EtcdClusterStatus) {
     let mut same = status.clone();
     for (member, old) in same.members.iter_mut().zip(&before.members) {
@@ -349,8 +344,7 @@ fn keep_measures(before: &EtcdClusterStatus, status: &mut EtcdClusterStatus) {
     }
 }
 
-/// Rounds bytes to two significant digits, so that a growing database does not change the status with every
-/// pass.
+/// Rounds bytes to two significant digits, so that a growing database does not change the status on every pass.
 pub(crate) fn rounded(bytes: u64) -> String {
     let (mut value, mut unit) = (bytes as f64, 0);
     while value >= 1024.0 && unit + 1 < UNITS.len() {
@@ -383,7 +377,7 @@ mod tests {
         let words = alarm_words(&status);
         assert!(words.starts_with("NOSPACE:a-0, CORRUPT:a-1: "), "{words}");
         assert!(words.contains("quotaBackendBytes"), "{words}");
-        for (disarmed, says) in [(false, "not freed enough"), (true, "raised again")] {
+        for (disarmed, says) in [(false, "not freed enough space"), (true, "raised again")] {
             status.compaction =
                 Some(CompactionStatus { compacted_at: time(0), revision: 7, disarmed });
             let words = alarm_words(&status);

@@ -1,4 +1,4 @@
-//! The request of an EtcdOperation to the plan ends with the EtcdOperation.
+//! An EtcdOperation's request to the plan ends with the EtcdOperation.
 
 use kube::ResourceExt as _;
 use witan_crd::{EtcdOperation, OperationRequest};
@@ -8,7 +8,7 @@ use crate::{
     resources::Cluster,
 };
 
-/// Returns the request of an EtcdOperation; `None` if the EtcdOperation has ended or was deleted.
+/// Returns the active request; `None` if its EtcdOperation has finished or was deleted.
 pub(crate) async fn active_request(
     client: &kube::Client,
     cluster: &Cluster<'_>,

@@ -1,4 +1,4 @@
-//! Builders of the objects of a cluster. They are pure: the objects are applied elsewhere.
+//! Builds the objects of a cluster. Pure functions: the objects are applied elsewhere.
 
 pub(crate) mod backup;
 mod budget;
@@ -37,10 +37,8 @@ use witan_plan::model::{Holder, PeerTls};
 /// Why an object cannot be built from the spec.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ResourceError {
-    /// A part of the spec that is passed on unchanged does not fit its type.
-    #[error(
-        "spec.{field} does not fit into a pod or claim: {reason}. Correct it in the EtcdCluster"
-    )]
+    /// A part of the spec that is passed through unchanged does not have the expected type.
+    #[error("spec.{field} is not valid in a pod or claim: {reason}. Correct it in the EtcdCluster")]
     Field { field: &'static str, reason: String },
     #[error("spec.{field}: {reason}. Remove it from the EtcdCluster")]
     Refused { field: &'static str, reason: String },
@@ -48,36 +46,36 @@ pub(crate) enum ResourceError {
     Incomplete(&'static str),
     #[error("the operator's --member-image {0:?} has no repository")]
     Image(String),
-    #[error("cannot make or read a certificate: {0}")]
+    #[error("cannot create or read a certificate: {0}")]
     Certificate(String),
 }
 
-/// Returns the owner reference by which Kubernetes deletes an object together with a resource.
+/// Returns an owner reference, through which Kubernetes deletes an object together with `resource`.
 fn owner<K: Resource<DynamicType = ()>>(resource: &K) -> OwnerReference {
     let controller = resource.controller_owner_ref(&()).unwrap_or_default();
     OwnerReference { block_owner_deletion: Some(true), ..controller }
 }
 
-/// Whether an object has an owner of this uid.
+/// Returns whether an object has an owner with this uid.
 pub(crate) fn is_owned<K: Resource>(object: &K, owner: Option<&str>) -> bool {
     let mut owners = object.owner_references().iter();
     owners.any(|one| Some(one.uid.as_str()) == owner)
 }
 
-/// The owner of an object that has the name of a cluster's object.
+/// Whose an object is that has the name of one of the cluster's objects.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Ownership {
-    /// The cluster: it has the label and the owner, or the label and no owner.
+    /// It belongs to this cluster.
     Ours,
-    /// An earlier EtcdCluster of the same name, with which Kubernetes deletes it.
+    /// It belongs to an earlier EtcdCluster of the same name, and Kubernetes deletes it with that.
     Ending,
-    /// Another owner's.
+    /// It belongs to someone else.
     Foreign,
 }
 
-/// Returns the owner of an object: `Ours` if this cluster owns it; else `Foreign` without the cluster's label; `Ending`
-/// if its owner is an earlier EtcdCluster of this name. With the label and no controller it is `Ours`: so are kept
-/// claims, and objects after `kubectl delete --cascade=orphan`.
+/// Returns the owner of an object: `Ours` if this cluster owns it; otherwise `Foreign` if it lacks the cluster's label, and
+/// `Ending` if an EtcdCluster of this name owns it. An object with the label but without a controller is `Ours`, such as a kept
+/// claim or an object after `kubectl delete --cascade=orphan`.
 pub(crate) fn ownership<K: Resource>(cluster: &Cluster<'_>, object: &K) -> Ownership {
     let kind = EtcdCluster::kind(&());
     let owners = object.owner_references();
@@ -97,7 +95,7 @@ pub(crate) fn ownership<K: Resource>(cluster: &Cluster<'_>, object: &K) -> Owner
     Ownership::Ours
 }
 
-/// Describes an object that has the name of a cluster's, as text.
+/// Describes an object that already has the name of one of the cluster's objects.
 pub(crate) fn holder<K: Resource<DynamicType = ()>>(cluster: &Cluster<'_>, object: &K) -> Holder {
     let (kind, owners) = (K::kind(&()), object.owner_references());
     let controls = |owner: &&OwnerReference| owner.controller == Some(true);
@@ -112,13 +110,13 @@ pub(crate) fn holder<K: Resource<DynamicType = ()>>(cluster: &Cluster<'_>, objec
     }
 }
 
-/// Returns the text of a value that has no fields, as it stands in a spec, a label or an annotation.
+/// Returns how a unit variant is written in a spec, a label or an annotation.
 fn word(value: impl Serialize) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// Returns the fingerprint of an object, which is stored in its annotation [`SPEC`].
+/// Returns the fingerprint of an object, for its annotation [`SPEC`].
 fn fingerprint(object: &impl Serialize) -> String {
     let text = serde_json::to_vec(object).unwrap_or_default();
     format!("{:.16x}", Sha256::digest(&text))
@@ -132,8 +130,8 @@ fn with_fingerprint<K: Object>(mut object: K) -> K {
     object
 }
 
-/// Whether an object in Kubernetes has the fingerprint, the EtcdClusters among the owners and the labels of the wanted one.
-/// Owners and labels that others have added do not count as a difference: an apply would leave them there.
+/// Returns whether a live object has the fingerprint, the labels and the EtcdCluster owners of the wanted one. Owners and
+/// labels that others added are ignored: an apply would not remove them.
 pub(crate) fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
     let print = |object: &K| object.annotations().get(SPEC).cloned();
     let labels = wanted.labels().iter();
@@ -150,7 +148,7 @@ pub(crate) fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
             .all(|(key, value)| seen.labels().get(key) == Some(value))
 }
 
-/// Returns why the spec makes no pods or no claims; `None` if it makes both.
+/// Returns why the spec yields no pods or no claims; `None` if it yields both.
 pub(crate) fn rejected(cluster: &Cluster<'_>) -> Option<ResourceError> {
     let pods = template(cluster, PeerTls::On).err();
     pods.or_else(|| claim(cluster, 0, PeerTls::On).err())

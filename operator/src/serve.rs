@@ -13,14 +13,14 @@ use actix_web::{App, HttpResponse, HttpServer, dev::Server, http::header, web};
 
 use crate::metrics::{CONTENT_TYPE, Metrics};
 
-/// Scrapes and probes are few: one thread each answers them.
+/// Scrapes and probes are rare: one thread per server is enough.
 const WORKERS: usize = 1;
 
-/// Listens on an address. `[::]` takes IPv4 as well, and is 0.0.0.0 where the kernel has no IPv6.
+/// Listens on an address. `[::]` also accepts IPv4, and falls back to 0.0.0.0 if the kernel has no IPv6.
 fn listener(on: SocketAddr) -> io::Result<TcpListener> {
     let bound = TcpListener::bind(on);
     if bound.is_err() && on.is_ipv6() && on.ip().is_unspecified() {
-        // a port that is in use is so in both families
+        // if the port is in use, this fails as well
         return TcpListener::bind((Ipv4Addr::UNSPECIFIED, on.port()));
     }
     bound
@@ -39,8 +39,8 @@ pub(crate) fn metrics(on: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Serve
     })
 }
 
-/// Starts the server of the probes `/healthz` and `/readyz`; fails if the address cannot be bound. A replica is ready once it
-/// has reached the API server, and has the state of all clusters or is a standby.
+/// Starts the server of the probes `/healthz` and `/readyz`; fails if the address cannot be bound. A replica is ready once the
+/// API server has answered and it has loaded all clusters or is a standby.
 pub(crate) fn health(on: SocketAddr, readiness: Arc<AtomicBool>) -> io::Result<Server> {
     let readiness = web::Data::from(readiness);
     serve(on, move |config| {

@@ -1,4 +1,4 @@
-//! Helpers of tests of the parts around `plan`.
+//! Helpers for tests of everything around `plan`.
 
 pub(crate) mod api;
 
@@ -15,7 +15,7 @@ use crate::{
     options::Environment,
 };
 
-/// Members none of which answers.
+/// Members that never answer.
 pub(crate) struct NoMembers;
 
 impl Members for NoMembers {
@@ -32,7 +32,7 @@ impl Members for NoMembers {
     }
 }
 
-/// Makes the defaults of an operator, which live as long as the tests.
+/// Returns the defaults of an operator; they are leaked.
 pub(crate) fn environment(member_image: &str) -> &'static Environment {
     Box::leak(Box::new(Environment {
         member_image: member_image.to_owned(),
@@ -42,7 +42,7 @@ pub(crate) fn environment(member_image: &str) -> &'static Environment {
     }))
 }
 
-/// Makes an operator as it is after a start, whose members do not answer.
+/// Returns an operator right after its start, whose members do not answer.
 pub(crate) fn operator(fake: &FakeApi, member_image: &str) -> Operator<NoMembers> {
     let metrics = Arc::new(Metrics::new().expect("series"));
     let limits = Limits { passes: 1, rollouts: 1 };
@@ -57,13 +57,13 @@ pub(crate) fn operator(fake: &FakeApi, member_image: &str) -> Operator<NoMembers
     )
 }
 
-/// Returns an object with more or other fields, at every level; null removes a field.
+/// Merges `more` into an object at every level; null removes a field.
 pub(crate) fn with(mut object: Value, more: &Value) -> Value {
     merge(&mut object, more);
     object
 }
 
-/// Makes the EtcdCluster `shop/orders` of the uid `u`, with more or other fields.
+/// Returns the EtcdCluster `shop/orders` with the uid `u`, merged with `more`.
 pub(crate) fn cluster(more: &Value) -> Value {
     let made = json!({
         "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",

@@ -1,7 +1,7 @@
-//! The operator's memory of the steps that it has tried for a cluster: refused ones, and one that was repeated without
-//! effect. `plan` skips them until they are due. Beside them it counts the passes that have failed in a row.
+//! The operator's memory of the steps it has tried for a cluster: refused ones, and one that was repeated without effect.
+//! `plan` skips them until they are due. It also counts consecutive failed passes.
 //!
-//! Nothing else is remembered from one pass to the next, and all of it may be forgotten.
+//! Nothing else is remembered between passes, and all of it may be lost.
 
 use std::{
     collections::HashMap,
@@ -13,24 +13,22 @@ use witan_plan::model::{Observed, Refusal, Step};
 
 use crate::lock;
 
-/// The first time for which a refused step or a failed pass is not tried again; each further failure doubles it.
+/// The first backoff after a refused step or a failed pass; each further failure doubles it.
 const HELD_FIRST: Duration = Duration::from_millis(500);
 
-/// The longest such time.
 const HELD_LONGEST: Duration = Duration::from_secs(30);
 
-/// How long after that a step which the plan does not return to is forgotten.
+/// How long after its backoff a step is forgotten, if the plan does not return to it.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
-/// Steps of one cluster that are remembered as refused. A cluster has fewer that may be due.
+/// How many refused steps of one cluster are remembered. Fewer can be due at once.
 const REFUSED_REMEMBERED: usize = 32;
 
-/// How often a step is done on the same observation before it counts as one without effect: members may lag a moment
-/// behind their own changes.
+/// How often a step is done on the same observation before it counts as ineffective: what members report can briefly lag behind
+/// a change.
 const REPEATS: u32 = 3;
 
-/// The message about a step without effect.
-const IDLE: &str = "it was done several times and has changed nothing";
+const IDLE: &str = "it was done several times without effect";
 
 /// The tried steps of all clusters, by namespace and name.
 #[derive(Debug, Default)]
@@ -52,14 +50,13 @@ impl AllTried {
     }
 }
 
-/// The tried steps of one cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Tried {
     generation: i64,
     refused: Vec<Entry>,
     last: Option<(Step, Observed)>,
     repeats: u32,
-    /// Passes that have failed in a row.
+    /// Consecutive failed passes.
     failures: u32,
 }
 
@@ -71,7 +68,7 @@ struct Entry {
 }
 
 impl Tried {
-    /// Returns the steps that failed for the observed generation of the spec.
+    /// Returns the refused steps for the observed generation of the spec.
     pub(crate) fn refused(&mut self, seen: &Observed, now: Instant) -> Vec<Refusal> {
         let generation = seen.generation;
         if self.generation != generation {
@@ -87,13 +84,13 @@ impl Tried {
         refusals.collect()
     }
 
-    /// Remembers that a step was refused with these words; returns whether they are new.
+    /// Remembers that a step was refused; returns whether the message is new.
     pub(crate) fn on_failed(&mut self, step: &Step, said: &str, now: Instant) -> bool {
         self.hold(step, false, said, now)
     }
 
-    /// Holds a step back, twice as long each time; returns whether `said` differs from the words of its last refusal. `idle` says
-    /// that the step was done and had no effect.
+    /// Holds a step back with exponential backoff; returns whether `said` differs from its last message. `idle` means that the
+    /// step succeeded without effect.
     fn hold(&mut self, step: &Step, idle: bool, said: &str, now: Instant) -> bool {
         let at = self
             .refused
@@ -111,7 +108,7 @@ impl Tried {
         before.is_none_or(|entry| entry.refusal.said != said)
     }
 
-    /// Counts a pass that failed; returns when the next one runs.
+    /// Counts a failed pass; returns the delay of the next one.
     pub(crate) fn on_pass_failed(&mut self) -> Duration {
         self.failures += 1;
         delay(self.failures - 1)
@@ -121,9 +118,8 @@ impl Tried {
         self.failures = 0;
     }
 
-    /// Remembers that a step was done on this observation, and holds it back as refused, for longer each time, once
-    /// it was done [`REPEATS`] times on the same one; before that a former refusal of it is forgotten. Returns
-    /// whether this is news: `false` also if the step was held back for this reason before.
+    /// Remembers that a step was done on this observation. If it was done [`REPEATS`] times on the same one, it is held back;
+    /// until then an earlier refusal of it is forgotten. Returns whether it is held back for a new reason.
     pub(crate) fn on_done(&mut self, step: &Step, seen: &Observed, now: Instant) -> bool {
         let this = (step.clone(), without_measures(seen));
         self.repeats = if self.last.as_ref() == Some(&this) {
@@ -140,14 +136,14 @@ impl Tried {
     }
 }
 
-/// Returns how long to wait after a failure that came after `times` others.
+/// Returns the backoff after a failure that follows `times` others.
 fn delay(times: u32) -> Duration {
     HELD_FIRST
         .saturating_mul(1 << times.min(10))
         .min(HELD_LONGEST)
 }
 
-/// Returns an observation without the measures that change without a step.
+/// Returns an observation without the values that change on their own.
 fn without_measures(seen: &Observed) -> Observed {
     let mut seen = Observed { now: 0, refused: Vec::new(), ..seen.clone() };
     for member in seen
@@ -215,7 +211,7 @@ mod tests {
         assert!(tried.refused(&changed, now).is_empty());
     }
 
-    /// A certificate whose names differ in notation from the issued ones never fits.
+    /// The names in a certificate can differ in notation from the wanted ones, so that it never fits.
     #[test]
     fn a_step_that_changes_nothing_is_held() {
         let (mut tried, now) = (Tried::default(), Instant::now());
@@ -238,7 +234,7 @@ mod tests {
         assert!(tried.refused(&mended, now).is_empty());
     }
 
-    /// A pod that is killed again and again comes back each time.
+    /// A pod that is killed repeatedly must be recreated each time.
     #[test]
     fn a_step_that_changed_something_may_come_again() {
         let (mut tried, now) = (Tried::default(), Instant::now());

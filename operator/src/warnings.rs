@@ -1,5 +1,5 @@
-//! Failures that Kubernetes reports in events alone: the job controller when a pod is refused, the kubelet when a volume
-//! cannot be mounted.
+//! Failures that Kubernetes reports only in events: the job controller if a pod is refused, the kubelet if a volume cannot be
+//! mounted.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::{Api, Client, Resource, ResourceExt as _, api::ListParams};
@@ -14,10 +14,10 @@ const FAILED_CREATE: &str = "FailedCreate";
 /// A volume of a pod, such as a secret, does not exist or cannot be mounted.
 const FAILED_MOUNT: &str = "FailedMount";
 
-/// How long a pod may mount its volumes before events are read.
+/// How long mounting the volumes of a pod may take before events are read.
 const MOUNT_SECONDS: i64 = 15;
 
-/// Returns why the pods of a job are not created; `None` if the job has pods or nothing is reported.
+/// Returns why the pods of a job are not created; `None` if the job has pods or no event explains it.
 pub(crate) async fn refused_pods<K>(client: &Client, job: &K, pods: usize) -> Option<Trouble>
 where
     K: Resource,
@@ -47,7 +47,7 @@ pub(crate) async fn explain_mounts(client: &Client, seen: &mut Observed, objects
     }
 }
 
-/// Whether a pod has a node and no container of it has started for some time.
+/// Returns whether a pod has had a node for some time and none of its containers has started.
 fn waits_for_volumes(pod: &Pod, now: UnixSeconds) -> bool {
     let created = pod.creation_timestamp();
     let old = created.is_some_and(|at| now.saturating_sub(at.0.as_second()) >= MOUNT_SECONDS);
@@ -63,8 +63,7 @@ fn waits_for_volumes(pod: &Pod, now: UnixSeconds) -> bool {
     pod_phase(pod) == Some("Pending") && old && has_node && containers(pod).all(is_new)
 }
 
-/// Returns the message of the latest event with this reason about an object. An operator that may not list events knows
-/// none.
+/// Returns the message of the latest event with this reason about an object; `None` if the operator cannot list events.
 async fn latest<K: Resource>(client: &Client, of: &K, reason: &str) -> Option<String> {
     let (namespace, uid) = (of.meta().namespace.as_deref()?, of.meta().uid.as_deref()?);
     let about = format!("involvedObject.uid={uid},reason={reason}");
@@ -145,7 +144,7 @@ mod tests {
         assert_eq!(refused_pods(&fake.client(), &job, 1).await, None);
     }
 
-    /// Returns what is said about a pod that was created at 0 with this status.
+    /// Returns what is reported about a pod that was created at time 0 with this status.
     async fn said(now: UnixSeconds, status: &Value) -> Option<String> {
         let fake = FakeApi::default();
         let missing = ("2026-01-02T03:04:05Z", "secret \"peer\" not found");

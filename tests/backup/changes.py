@@ -189,7 +189,7 @@ class Changes:
         older, newer = generations(place)
         assert min(first for generation, first, *_ in segments(place) if generation == newer) == lost
         *_, done = self.fetched(place, "--to-revision", str(before + 1))
-        assert "compacted before they could be kept" in done.refused("ChangesMissing").result["message"]
+        assert "compacted before they were stored" in done.refused("ChangesMissing").result["message"]
         member = self.begun(place)
         assert member.revision() == source.revision()
         member.compact(last)

@@ -146,7 +146,7 @@ class Plugin:
             follower = next(pod for pod in sorted(self.pods("moved")) if pod != self.leader("moved"))
             assert self.witan("move-leader", "moved", follower, "--wait").endswith(f"succeeded: {follower} leads\n")
             eventually("the operator sees the leader", lambda: self.leader("moved") == follower)
-            assert "is no voter" in self.witan("move-leader", "moved", "moved-9", "--wait", fails=True)
+            assert "is not a voter" in self.witan("move-leader", "moved", "moved-9", "--wait", fails=True)
             members = ",".join(f"{pod['status']['podIP']}:2379" for pod in self.pods("moved").values())
             assert "0 keys, about 0 B" in self.witan("top", "moved", "--endpoints", members), "without the API server"
             assert "0 keys, about 0 B" in self.witan("top", "--endpoints", members), "without a cluster"

@@ -33,7 +33,7 @@ class Recovery:
             self.lose_quorum(name, survivor)
             self.degraded(name, "too few voters serve", f"recoverQuorum and the survivor {survivor}")
             self.recover(name, survivor.replace("-", "_"), "mistyped")
-            assert "is no member" in self.until_phase("mistyped", "Failed")["message"]
+            assert "is not a member" in self.until_phase("mistyped", "Failed")["message"]
             self.stays(name, 5, lambda: self.api.get(f"{CORE}/pods/{survivor}")["metadata"]["uid"])
             self.recover(name, survivor, "first-loss")
             self.until_phase("first-loss", "Succeeded", patience_s=180)

@@ -1,8 +1,8 @@
-//! `backup changes`: stores the changes since the last snapshot, again and again, so that a restore can go to any revision.
+//! `backup changes`: continuously stores the changes since the last snapshot, so that any revision can be restored.
 //!
-//! `feed` receives the changes, `pending` holds them until they are stored, `segments` stores them as a log, and `tail` is its
-//! end. `archive` joins them for one cluster. `archiver` follows the cluster from member to member: `history` shows whether a
-//! member goes on from the log. `serve` reports the progress.
+//! `feed` receives the changes, `pending` holds them until they are stored, `segments` stores them as a log, and `tail` is the
+//! end of that log. `archive` combines these for one cluster. `archiver` reads from one member after another; `history` checks
+//! that a member's history matches the log. `serve` reports the progress.
 
 mod archive;
 mod archiver;
@@ -31,11 +31,11 @@ use crate::{
 };
 use archiver::Archiver;
 
-/// How long the work that goes on and the last segment may take each: together less than the 30 s that Kubernetes gives a pod
-/// after SIGTERM.
+/// How long the current work and the last segment may each take after a signal. The sum is below the 30 s that Kubernetes
+/// grants after SIGTERM.
 const LAST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Stores changes as the flags say, until a signal. Only an error that does not pass by itself ends it before.
+/// Stores changes until a signal. Only an error that retrying cannot fix ends it earlier.
 pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupError> {
     let members = Members::new(&flags.members.endpoints, &flags.members.client)?;
     let store = Store::create(&flags.to, &flags.s3)?;
@@ -44,7 +44,7 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
         serve::serve(on, status).await?;
     }
     let mut archiver = Archiver::new(members, &store, stop, tell);
-    // half of the time to wait, the other half for the store
+    // half the time is for waiting, half for the store
     let mut ticks = interval(flags.every / 2);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -55,10 +55,10 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
                 let last = in_time(archiver.store_all()).await;
                 drop(in_time(archiver.end()).await);
                 return last.inspect_err(|error| {
-                    tracing::warn!(%error, "the last changes are not stored; the next process goes on with them");
+                    tracing::warn!(%error, "failed to store the last changes; the next process will store them");
                 });
             }
-            // before messages, of which there may always be one
+            // before messages, because a message may always be ready
             _ = ticks.tick() => None,
             event = archiver.next() => Some(event),
         };
@@ -78,13 +78,13 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
             if is_final(error.reason) {
                 return Err(error);
             }
-            tracing::warn!(%error, "changes are not stored; trying again");
+            tracing::warn!(%error, "failed to store changes; retrying");
             archiver.failed(error.message);
         }
     }
 }
 
-/// Waits for the last work of a process that is to end, for [`LAST_TIMEOUT`] at most.
+/// Waits for the last work before the process ends, for at most [`LAST_TIMEOUT`].
 async fn in_time(work: impl Future<Output = Result<(), BackupError>>) -> Result<(), BackupError> {
     let late = |_| {
         BackupError::new(
@@ -95,7 +95,7 @@ async fn in_time(work: impl Future<Output = Result<(), BackupError>>) -> Result<
     timeout(LAST_TIMEOUT, work).await.map_err(late)?
 }
 
-/// Whether an error stays until somebody changes something outside of this process.
+/// Returns whether an error persists until someone changes something outside this process.
 fn is_final(reason: Reason) -> bool {
     match reason {
         Reason::WrongCredentials

@@ -15,18 +15,18 @@ use crate::{fetch::Until, location::Location};
 /// Commands about backups.
 #[derive(Debug, Clone, Subcommand)]
 pub enum BackupCommand {
-    /// Streams a snapshot of a member into a store.
+    /// Streams a snapshot of a member to a store.
     Save(SaveFlags),
-    /// Stores the changes since the last snapshot, again and again, until it is stopped.
+    /// Stores the changes since the last snapshot continuously, until stopped.
     Changes(ChangesFlags),
-    /// Lists the backups of a location, the newest first.
+    /// Lists the backups in a location, newest first.
     List(ListFlags),
-    /// Reads a backup into a file and checks its digest.
+    /// Downloads a backup to a file and verifies its digest.
     Fetch(FetchFlags),
 }
 
 impl BackupCommand {
-    /// Returns the name of the command, and the file for its result.
+    /// Returns the name of the command and the file for its result.
     pub(crate) fn name_and_result(&self) -> (&'static str, Option<&Path>) {
         match self {
             Self::Save(flags) => ("save", flags.result.as_deref()),
@@ -40,7 +40,7 @@ impl BackupCommand {
 /// Flags of the commands that read from members.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct MembersFlags {
-    /// URLs of members, separated by commas. A follower is preferred to the leader.
+    /// Comma-separated URLs of members. Followers are preferred to the leader.
     #[arg(long, value_delimiter = ',', required = true, value_name = "URLS")]
     pub(crate) endpoints: Vec<String>,
     #[command(flatten)]
@@ -52,34 +52,33 @@ pub(crate) struct MembersFlags {
 pub struct SaveFlags {
     #[command(flatten)]
     pub(crate) members: MembersFlags,
-    /// Where the backup is stored: s3://BUCKET[/PREFIX] or file:///FOLDER.
+    /// Where to store the backup: s3://BUCKET[/PREFIX] or file:///FOLDER.
     #[arg(long, value_name = "LOCATION")]
     pub(crate) to: Location,
-    /// Name of the backup, which is stored as NAME.db and NAME.json. If it exists already, nothing is saved and the result
-    /// is that of the existing one.
+    /// Name of the backup, stored as NAME.db and NAME.json. If it already exists, nothing is saved and its record is the
+    /// result.
     #[arg(long)]
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) retention: Retention,
-    /// Whether the record of the backup has the hash of the keys as the member computes it, with which `witan snapshot restore
-    /// --compare` compares what it has restored.
+    /// Records the hash of the keys as computed by the member, for `witan snapshot restore --compare`.
     #[arg(long)]
     pub(crate) hash_keys: bool,
-    /// File to which the result is written as JSON of at most 4096 bytes, such as /dev/termination-log.
+    /// File for the result, JSON of at most 4096 bytes, such as /dev/termination-log.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) s3: S3Flags,
 }
 
-/// The backups that stay; all of them without a limit. A backup stays while either limit keeps it.
+/// The backups to keep; all of them without a limit. A backup is kept if either limit keeps it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 pub(crate) struct Retention {
-    /// After a success, removes the complete backups in exactly this location that neither --keep-last nor --keep-within
-    /// keeps; the newest one always stays. Without both flags all backups stay.
+    /// Number of newest backups to keep. After a successful save, removes the complete backups in exactly this location that
+    /// neither --keep-last nor --keep-within keeps; the newest always stays. Without both flags, all are kept.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep_last: Option<u32>,
-    /// The time within which backups are kept, such as 30d, 12h or 1h30m.
+    /// How long to keep backups, such as 30d, 12h or 1h30m.
     #[arg(long, value_name = "TIME", value_parser = time_span)]
     pub(crate) keep_within: Option<Duration>,
 }
@@ -89,18 +88,18 @@ pub(crate) struct Retention {
 pub struct ChangesFlags {
     #[command(flatten)]
     pub(crate) members: MembersFlags,
-    /// Where the snapshots are, to which the changes belong: s3://BUCKET[/PREFIX] or file:///FOLDER. The changes are stored
+    /// Location of the snapshots that the changes belong to: s3://BUCKET[/PREFIX] or file:///FOLDER. The changes are stored
     /// below it.
     #[arg(long, value_name = "LOCATION")]
     pub(crate) to: Location,
-    /// The longest time whose changes are lost if the cluster is. They are stored twice in this time, and at once when there
-    /// are 8 MiB of them.
+    /// The most recent changes that can be lost with the cluster, as a duration. Changes are stored twice in this time, and
+    /// immediately when they reach 8 MiB.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time_at_least_a_second)]
     pub(crate) every: Duration,
-    /// Address, such as 0.0.0.0:8080, at which JSON tells over HTTP how far the changes are stored.
+    /// Address, such as 0.0.0.0:8080, for reporting the progress as JSON over HTTP.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
-    /// File to which the result is written as JSON of at most 4096 bytes, such as /dev/termination-log.
+    /// File for the result, JSON of at most 4096 bytes, such as /dev/termination-log.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
     #[command(flatten)]
@@ -110,55 +109,55 @@ pub struct ChangesFlags {
 /// Flags of `backup list`.
 #[derive(Debug, Clone, Args)]
 pub struct ListFlags {
-    /// Where the backups are: s3://BUCKET[/PREFIX] or file:///FOLDER.
+    /// Location of the backups: s3://BUCKET[/PREFIX] or file:///FOLDER.
     #[arg(long, value_name = "LOCATION")]
     pub(crate) from: Location,
-    /// Format of the list.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
     pub(crate) output: ListFormat,
     #[command(flatten)]
     pub(crate) s3: S3Flags,
 }
 
-/// Format of a list.
+/// Output format of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ListFormat {
     /// A table.
     Table,
-    /// An array of JSON.
+    /// A JSON array.
     Json,
 }
 
 /// Flags of `backup fetch`.
 #[derive(Debug, Clone, Args)]
 pub struct FetchFlags {
-    /// Where the backup is: s3://BUCKET[/PREFIX] or file:///FOLDER.
+    /// Location of the backup: s3://BUCKET[/PREFIX] or file:///FOLDER.
     #[arg(long, value_name = "LOCATION")]
     pub(crate) from: Location,
-    /// Name of the backup, or of a file, such as some.db, that may have no record; the newest complete backup by default.
+    /// Name of the backup, or of a file such as some.db, which needs no record; by default the newest complete backup.
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// The file to write. It gets its name only when it is complete, and replaces an existing one.
+    /// Path of the file to write. It is renamed into place once complete, and replaces an existing file.
     #[arg(long, value_name = "PATH")]
     pub(crate) file: PathBuf,
-    /// Folder into which the changes after the backup go, for `witan snapshot restore --changes`. Without --to-revision and
-    /// --to-time all that are stored.
+    /// Folder for the changes after the backup, for `witan snapshot restore --changes`. Without --to-revision and --to-time,
+    /// all stored changes are fetched.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) changes: Option<PathBuf>,
-    /// The last revision that the restored cluster is to have. Without --name, the newest backup is taken that is not later.
+    /// Last revision of the restored cluster. Without --name, uses the newest backup that is not later.
     #[arg(long, value_name = "REVISION", requires = "changes", conflicts_with = "to_time", value_parser = clap::value_parser!(i64).range(1..))]
     pub(crate) to_revision: Option<i64>,
-    /// The time, such as 2026-01-31T12:00:00Z, to which the cluster is restored: it has what was received until then. Without
-    /// --name, the newest backup is taken that is not later.
+    /// Time to restore to, such as 2026-01-31T12:00:00Z: the restored cluster has the changes made until then. Without --name,
+    /// uses the newest backup that is not later.
     #[arg(long, value_name = "TIME", requires = "changes")]
     pub(crate) to_time: Option<Timestamp>,
-    /// File to which the record of the backup is written, for `witan snapshot restore --compare`.
+    /// File for the record of the backup, for `witan snapshot restore --compare`.
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
     /// Does nothing if this folder exists and is not empty.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) unless_exists: Option<PathBuf>,
-    /// File to which the result is written as JSON of at most 4096 bytes, such as /dev/termination-log.
+    /// File for the result, JSON of at most 4096 bytes, such as /dev/termination-log.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
     #[command(flatten)]
@@ -175,11 +174,11 @@ impl FetchFlags {
     }
 }
 
-/// How members are reached.
+/// How to connect to members.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Access to the members")]
 pub(crate) struct ClientFlags {
-    /// Authorities of the members' certificates, PEM; those of the system by default.
+    /// CA certificates that sign the members' certificates, PEM; by default those of the system.
     #[arg(long, value_name = "FILE")]
     pub(crate) cacert: Option<PathBuf>,
     /// Client certificate, PEM.
@@ -196,31 +195,31 @@ pub(crate) struct ClientFlags {
     pub(crate) password_file: Option<PathBuf>,
 }
 
-/// How a store of objects is reached.
+/// How to connect to an object store.
 #[derive(Debug, Clone, Default, Args)]
 #[command(
     next_help_heading = "Access to the store (credentials are environment variables of AWS: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, …)"
 )]
 pub(crate) struct S3Flags {
-    /// URL of the store; that of AWS by default.
+    /// URL of the store; AWS by default.
     #[arg(long, value_name = "URL")]
     pub(crate) s3_endpoint: Option<String>,
     /// Region of the bucket; AWS_REGION or us-east-1 by default.
     #[arg(long, value_name = "REGION")]
     pub(crate) s3_region: Option<String>,
-    /// Whether the bucket is in the path of a URL instead of its host name. Needed by most stores that are not AWS.
+    /// Whether the bucket is in the path of the URL instead of the host name. Most stores other than AWS need this.
     #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub(crate) s3_path_style: bool,
-    /// Authorities of the store's certificate, PEM, besides those of the system.
+    /// Additional CA certificates of the store, PEM.
     #[arg(long, value_name = "FILE")]
     pub(crate) s3_cacert: Option<PathBuf>,
-    /// How the store encrypts what is saved; as the bucket says by default.
+    /// How the store encrypts objects; by default as configured for the bucket.
     #[arg(long, value_enum, value_name = "HOW")]
     pub(crate) s3_server_side_encryption: Option<Encryption>,
     /// Key for aws:kms; the default key of the account if not set.
     #[arg(long, value_name = "ID")]
     pub(crate) s3_kms_key_id: Option<String>,
-    /// How long one request is tried again. A store that is down for longer ends the command.
+    /// How long to retry a request. If the store is down for longer, the command fails.
     #[arg(long, value_name = "TIME", default_value = "3m", value_parser = time_span)]
     pub(crate) s3_retry_timeout: Duration,
 }
@@ -236,7 +235,7 @@ pub(crate) enum Encryption {
     Kms,
 }
 
-/// Parses a span of time of at least a second.
+/// Parses a duration of at least a second.
 fn time_at_least_a_second(text: &str) -> Result<Duration, String> {
     let span = time_span(text)?;
     if span < Duration::from_secs(1) {
@@ -245,9 +244,9 @@ fn time_at_least_a_second(text: &str) -> Result<Duration, String> {
     Ok(span)
 }
 
-/// Parses a span of time: numbers with a unit each.
+/// Parses a duration: numbers, each with a unit.
 fn time_span(text: &str) -> Result<Duration, String> {
-    let wrong = |error| format!("{text:?} is no time such as 30d, 12h or 1h30m: {error}");
+    let wrong = |error| format!("{text:?} is not a duration such as 30d, 12h or 1h30m: {error}");
     humantime::parse_duration(text).map_err(wrong)
 }
 

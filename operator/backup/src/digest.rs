@@ -1,21 +1,20 @@
-//! The digest at the end of a snapshot, checked while the bytes pass.
+//! Verifies the digest at the end of a snapshot while streaming.
 
 use sha2::{Digest as _, Sha256};
 
-/// Bytes of a SHA-256.
 pub(crate) const DIGEST_BYTES: usize = 32;
 
 /// Hashes a snapshot, whose last 32 bytes are the SHA-256 of all bytes before them.
 #[derive(Debug, Default)]
 pub(crate) struct SnapshotDigest {
-    /// Hashes all bytes but the last 32.
+    /// The hash of all bytes except the last 32.
     hash: Sha256,
     /// The last 32 bytes, or all of them if there are fewer.
     tail: Vec<u8>,
     bytes: u64,
 }
 
-/// Length and digest of a snapshot, and whether it fits the digest at its end.
+/// Length and digest of a snapshot, and whether it matches the digest at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Digested {
     /// Whether the last 32 bytes are the SHA-256 of all bytes before them.
@@ -37,7 +36,7 @@ impl SnapshotDigest {
         self.tail.extend_from_slice(tail);
     }
 
-    /// Returns length, SHA-256 and whether the trailing digest matches, after the last byte.
+    /// Returns the length, the SHA-256, and whether the digest at the end matches. Call it after the last byte.
     pub(crate) fn finish(mut self) -> Digested {
         let found = self.hash.clone().finalize();
         let sound = self.bytes > DIGEST_BYTES as u64 && found.as_slice() == self.tail;
@@ -52,7 +51,7 @@ mod tests {
     use super::*;
     use crate::testing::{hex, snapshot};
 
-    /// Digests a file that arrives in pieces of this many bytes.
+    /// Digests a file in pieces of this many bytes.
     fn digested(file: &[u8], piece: usize) -> Digested {
         let mut digest = SnapshotDigest::default();
         file.chunks(piece).for_each(|part| digest.update(part));
@@ -85,7 +84,7 @@ mod tests {
         assert!(!digested(&sound[..1000], 100).sound);
         assert!(
             !digested(&snapshot(0), 100).sound,
-            "a digest of nothing is no snapshot"
+            "a digest of an empty file is not a snapshot"
         );
         assert!(!digested(&[], 100).sound);
     }

@@ -1,4 +1,4 @@
-//! `backup fetch`: reads a backup into a file and checks its digest.
+//! `backup fetch`: downloads a backup to a file and verifies its digest.
 
 mod changes;
 
@@ -24,7 +24,7 @@ use crate::{
     store::Store,
 };
 
-/// Fetches a backup as the flags say; `None` if a folder exists already, so that nothing is fetched.
+/// Fetches a backup; `None` if the folder of `--unless-exists` is not empty, so that nothing is fetched.
 pub(crate) async fn run(
     flags: &FetchFlags,
     stop: &Stop,
@@ -51,7 +51,7 @@ pub(crate) async fn run(
     Ok(Some(fetched))
 }
 
-/// Whether a folder exists and is not empty.
+/// Returns whether a folder exists and is not empty.
 fn has_entries(folder: &Path) -> Result<bool, BackupError> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_some()),
@@ -60,8 +60,8 @@ fn has_entries(folder: &Path) -> Result<bool, BackupError> {
     }
 }
 
-/// Fetches the newest backup or a named one into a file, and its changes into a folder. A file without a record only has to fit
-/// the digest at its end.
+/// Fetches a backup (the newest one by default) into a file, and its changes into a folder. A file without a record must only
+/// match the digest at its end.
 async fn fetch(
     store: &Store,
     name: Option<&str>,
@@ -91,7 +91,7 @@ async fn fetch(
         to_revision = Some(changes::fetch(store, record, until, folder).await?);
     }
     partial.keep().await?;
-    tracing::info!(path = %to.display(), bytes = digested.bytes, "fetched the backup, its digest fits");
+    tracing::info!(path = %to.display(), bytes = digested.bytes, "fetched the backup, and its digest matches");
     Ok(match record {
         Some(record) => CommandResult::Fetched(FetchedBackup { record, to_revision }),
         None => {
@@ -101,7 +101,7 @@ async fn fetch(
     })
 }
 
-/// Returns the file to fetch, and its record if there is one. Only the name of a file may do without, and only without changes.
+/// Returns the file to fetch and its record. The record can be missing only for a file name, and only without changes.
 async fn choose(
     store: &Store,
     name: Option<&str>,
@@ -128,7 +128,7 @@ async fn choose(
     let (file, url) = (format!("{}{DATA}", stem.unwrap_or(name)), store.url(name));
     match (store.record(stem.unwrap_or(name)).await?, until) {
         (Some(record), Some(until)) if !until.admits(&record) => missing(format!(
-            "{url} was begun at {} with revision {}, later than {until}: name an earlier backup",
+            "{url} was started at {} with revision {}, later than {until}: name an earlier backup",
             record.started_at, record.revision
         )),
         (Some(record), _) => Ok((file, Some(record))),
@@ -142,7 +142,7 @@ async fn choose(
     }
 }
 
-/// Returns what differs between a fetched snapshot and its record or its own digest; `None` if it is whole.
+/// Returns how a fetched snapshot differs from its record or its own digest; `None` if it is intact.
 fn mismatch(found: &Digested, record: Option<&BackupRecord>) -> Option<String> {
     if let Some(record) = record {
         if found.bytes != record.bytes {
@@ -158,14 +158,14 @@ fn mismatch(found: &Digested, record: Option<&BackupRecord>) -> Option<String> {
             ));
         }
     }
-    (!found.sound).then(|| "it does not fit the digest at its end".to_owned())
+    (!found.sound).then(|| "it does not match the digest at its end".to_owned())
 }
 
 fn of_disk(path: &Path, error: &io::Error) -> BackupError {
     BackupError::new(Reason::LocalDisk, format!("{}: {error}", path.display()))
 }
 
-/// A file that has another name until it is complete; deleted when it is dropped before.
+/// A file with a temporary name until it is complete. Dropping it earlier deletes it.
 #[derive(Debug)]
 struct PartialFile {
     file: File,
@@ -174,10 +174,10 @@ struct PartialFile {
 }
 
 impl PartialFile {
-    /// Creates the file; only its owner reads it, as a snapshot holds all secrets.
+    /// Creates the file, readable only for its owner because a snapshot contains all secrets.
     async fn create(to: &Path) -> Result<Self, BackupError> {
         let partial = PathBuf::from(format!("{}.part", to.display()));
-        // of a process that was killed
+        // left over from a killed process
         drop(fs::remove_file(&partial));
         let mut options = File::options();
         let opened = options
@@ -195,7 +195,7 @@ impl PartialFile {
         written.map_err(|error| of_disk(&self.to, &error))
     }
 
-    /// Gives the file its name, after its bytes are on the disk.
+    /// Renames the file to its final name, after its bytes are on the disk.
     async fn keep(mut self) -> Result<(), BackupError> {
         let kept = async {
             self.file.flush().await?;

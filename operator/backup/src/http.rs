@@ -1,4 +1,4 @@
-//! HTTP of the object store's client: hyper over TLS with ring. A proxy is not supported.
+//! The HTTP client of the object store: hyper over TLS with ring. Proxies are not supported.
 
 use std::{error::Error, io, sync::Arc, time::Duration};
 
@@ -26,12 +26,12 @@ use rustls::{
 
 use crate::store_error::innermost;
 
-/// How long a connection and its TLS may take.
+/// How long connecting may take, including TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a store may be silent while it owes bytes, or take none of ours.
+/// How long a store may send nothing while it owes bytes, or accept nothing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Errors of a connection that was there.
+/// Errors of an established connection.
 const INTERRUPTED: [io::ErrorKind; 4] = [
     io::ErrorKind::ConnectionAborted,
     io::ErrorKind::ConnectionReset,
@@ -47,7 +47,7 @@ pub(crate) struct HyperConnector {
 }
 
 impl HyperConnector {
-    /// Trusts the authorities of the system and those of a PEM text.
+    /// Trusts the authorities of the system, and those in a PEM text.
     pub(crate) fn new(authorities: &[u8]) -> Self {
         Self { tls: tls(authorities).map(Arc::new) }
     }
@@ -94,7 +94,7 @@ impl HttpConnector for HyperConnector {
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_read_timeout(Some(IDLE_TIMEOUT));
         connector.set_write_timeout(Some(IDLE_TIMEOUT));
-        // an answer is awaited while a part is sent
+        // the read timeout must not expire while a part is being sent
         connector.set_reset_reader_on_write(true);
         let client = Client::builder(TokioExecutor::new()).build(connector);
         Ok(HttpClient::new(HyperService { client }))
@@ -107,9 +107,9 @@ struct HyperService {
 }
 
 impl HttpService for HyperService {
-    /// Sends a request; the body of the answer arrives as a stream. The kind of a failure decides whether object_store
-    /// tries again: connections that fail by TLS are not retried, others are. Turns 507 (the store is full) into 413,
-    /// because object_store retries all answers of the 500s.
+    /// Sends a request; the body of the response is a stream. The kind of a failure decides whether object_store retries:
+    /// failed connections are retried, except TLS failures. Turns 507 (the store is full) into 413, because object_store
+    /// retries all 5xx statuses.
     fn call<'a, 'b>(
         &'a self,
         request: HttpRequest,
@@ -133,7 +133,6 @@ impl HttpService for HyperService {
             })?;
             let body = |error: hyper::Error| failed(kind(&error), &error);
             let mut answer = answer;
-            // The client would try again after any answer of the 500s. A store that is full stays full.
             if answer.status() == StatusCode::INSUFFICIENT_STORAGE {
                 *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
             }
@@ -142,7 +141,7 @@ impl HttpService for HyperService {
     }
 }
 
-/// A request that was not answered: the cause, which the layers between would hide in the lines about retries.
+/// The cause of a request without a response. Other layers would hide it in the log lines about retries.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Unanswered(String);
@@ -151,7 +150,7 @@ fn failed(kind: HttpErrorKind, error: &(dyn Error + 'static)) -> HttpError {
     HttpError::new(kind, Unanswered(innermost(error)))
 }
 
-/// Whether a connection failed by its TLS, which does not become better by another try.
+/// Returns whether a connection failed because of TLS, so that retrying is useless.
 fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
     let cause = innermost(error);
     ["invalid peer certificate", "corrupt message"]
@@ -159,8 +158,8 @@ fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
         .any(|words| cause.contains(words))
 }
 
-/// Classifies the failure of a request whose connection was made, by the first known cause in its chain: `Timeout`,
-/// `Interrupted` or `Request`, else `Unknown`. The client decides by this whether it retries.
+/// Classifies the failure of a request after connecting, by the first known cause: `Timeout`, `Interrupted`, `Request`, or else
+/// `Unknown`. object_store decides by this whether to retry.
 fn kind(error: &(dyn Error + 'static)) -> HttpErrorKind {
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -1,4 +1,4 @@
-//! The backups of a location.
+//! The backups in a location.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,21 @@ use crate::{
     store::Store,
 };
 
-/// Records that are read at once.
 const READS_AT_ONCE: usize = 8;
 
-/// A backup as it lies in a location.
+/// A backup in a location, complete or not.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) record: Option<BackupRecord>,
     /// Bytes of the snapshot, if there is one.
     pub(crate) bytes: Option<u64>,
-    /// When the newer one of both files was written.
+    /// When the later of both files was written.
     pub(crate) written_at: Timestamp,
 }
 
 impl Entry {
-    /// Whether the backup counts: it has a record and a snapshot of the size that the record names.
+    /// Returns whether the backup counts: its snapshot has the size in its record.
     pub(crate) fn is_complete(&self) -> bool {
         self.record
             .as_ref()
@@ -48,14 +47,14 @@ struct Files {
     written_at: Timestamp,
 }
 
-/// Returns all backups of a location, complete or not, the newest first.
+/// Returns all backups in a location, complete or not, newest first.
 pub(crate) async fn entries(store: &Store) -> Result<Vec<Entry>, BackupError> {
     let mut named: BTreeMap<String, Files> = BTreeMap::new();
     for file in store.files().await? {
         let (name, is_data) = match (file.name.strip_suffix(DATA), file.name.strip_suffix(RECORD)) {
             (Some(name), _) => (name, true),
             (None, Some(name)) => (name, false),
-            // no file of a backup
+            // not a file of a backup
             (None, None) => continue,
         };
         let files = named.entry(name.to_owned()).or_default();
@@ -87,7 +86,7 @@ pub(crate) async fn entries(store: &Store) -> Result<Vec<Entry>, BackupError> {
     Ok(entries)
 }
 
-/// Returns the records of the complete backups, the newest first.
+/// Returns the records of the complete backups, newest first.
 pub(crate) async fn complete(store: &Store) -> Result<Vec<BackupRecord>, BackupError> {
     let complete = entries(store).await?.into_iter().filter(Entry::is_complete);
     Ok(complete.filter_map(|entry| entry.record).collect())

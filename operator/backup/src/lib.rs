@@ -1,22 +1,22 @@
-//! The command `witan-operator backup`: snapshots and changes of members in object stores.
+//! The command `witan-operator backup`: stores snapshots and changes of members in object stores.
 //!
-//! A backup is two objects of a folder (its location): `NAME.db`, a snapshot as `etcdctl snapshot save` writes it, and
-//! `NAME.json`, a [`BackupRecord`], which is written last. Without the record a backup does not count. The bytes go from
-//! the member to the store through memory of a fixed size; no local disk holds them. The changes of a cluster after its
-//! snapshots are segments in the folder `changes/CLUSTER`, whose format is `witan_api::changes`.
+//! A backup consists of two objects in a folder (its location): `NAME.db`, a snapshot in the format of `etcdctl snapshot save`,
+//! and `NAME.json`, a [`BackupRecord`], which is written last. A backup without a record does not count. The bytes are streamed
+//! from the member to the store through bounded memory, without a local disk. The changes after a cluster's snapshots are
+//! segments in the folder `changes/CLUSTER`, in the format of `witan_api::changes`.
 //!
-//! Nothing here knows Kubernetes: jobs of the operator run this command in pods, and people can run it by hand.
+//! This crate does not use Kubernetes: the operator's jobs run this command in pods, and users can run it by hand.
 //!
-//! The reading order: `command` (flags), `save`, `changes`, `list`, `fetch`, then what they are made of.
+//! Reading order: `command` (flags), `save`, `changes`, `list`, `fetch`, then the parts that they use.
 
 mod command;
 mod run;
-// the verbs
+// the commands
 mod changes;
 mod fetch;
 mod list;
 mod save;
-// what they are made of
+// the parts that they use
 mod digest;
 mod http;
 mod inventory;

@@ -1,4 +1,4 @@
-//! `backup list`: the backups of a location, the newest first.
+//! `backup list`: the backups in a location, newest first.
 
 use serde_json::{Value, json};
 

@@ -7,13 +7,13 @@ use object_store::path::Path;
 /// A folder of backups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Location {
-    /// Keys of a bucket that begin with a prefix and a slash, or all keys if the prefix is empty.
+    /// The keys of a bucket with this prefix and a slash, or all keys if the prefix is empty.
     Bucket {
         bucket: String,
-        /// The prefix, without slashes at its ends.
+        /// The prefix, without a leading or trailing slash.
         prefix: Path,
     },
-    /// A folder of a file system.
+    /// A folder in a file system.
     Folder(PathBuf),
 }
 
@@ -35,7 +35,7 @@ impl FromStr for Location {
 }
 
 impl Location {
-    /// Returns the location as a URL without a slash at its end.
+    /// Returns the location as a URL without a trailing slash.
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Bucket { bucket, prefix } if prefix.as_ref().is_empty() => {
@@ -51,7 +51,7 @@ fn bucket(rest: &str) -> Result<Location, String> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
     if bucket.is_empty() || !bucket.chars().all(allowed) {
-        return Err(format!("{bucket:?} is no name of a bucket"));
+        return Err(format!("{bucket:?} is not the name of a bucket"));
     }
     let prefix =
         Path::parse(prefix).map_err(|error| format!("the prefix cannot be used: {error}"))?;
@@ -66,7 +66,7 @@ fn folder(rest: &str) -> Result<Location, String> {
     }
     let folder = rest.trim_end_matches('/');
     if folder.is_empty() {
-        return Err("file:///: the root of the file system is no folder of backups".to_owned());
+        return Err("file:///: the root of the file system cannot hold backups".to_owned());
     }
     Ok(Location::Folder(PathBuf::from(folder)))
 }

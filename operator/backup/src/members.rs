@@ -1,4 +1,4 @@
-//! `Source` over gRPC: etcd's services Maintenance and Auth.
+//! `Source` over gRPC, with etcd's services Maintenance and Auth.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -27,25 +27,23 @@ use crate::{
     store_error::innermost,
 };
 
-/// How long a member may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a member may take to answer a call.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a member may take to read all its keys for a hash.
+/// How long a member may take to hash all its keys.
 const HASH_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a member may take to send the first piece of a snapshot, which it prepares.
+/// How long a member may take to prepare a snapshot and send the first piece.
 const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
 /// How long a member may take to send the next piece.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How often an idle connection is probed, and how long the answer may take; etcd refuses more than one in 5 s.
+/// How often an idle connection is pinged, and how long the answer may take. etcd refuses pings more often than every 5 s.
 const PROBE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(20));
-/// Bytes of one stream that a member may send before they are read. A piece has 32 KiB.
+/// The flow-control window of a stream. A piece has 32 KiB.
 pub(crate) const WINDOW_BYTES: u32 = 1 << 20;
-/// Bytes of a connection that a member may send before they are read: the most that HTTP/2 allows, so that a watch which is not
-/// read holds up no answer on its connection. Each of its few streams still has [`WINDOW_BYTES`] at most.
+/// The flow-control window of a connection: the largest of HTTP/2, so that an unread watch does not block other answers. Each
+/// of the few streams is still limited to [`WINDOW_BYTES`].
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
-/// Members by their URLs.
+/// Members by URL.
 #[derive(Debug)]
 pub(crate) struct Members {
     members: Vec<(String, Channel)>,
@@ -54,13 +52,13 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    /// Reads the files of the flags. Connections are made by the first call.
+    /// Reads the files of the flags. The first call connects.
     pub(crate) fn new(endpoints: &[String], flags: &ClientFlags) -> Result<Self, BackupError> {
         Self::of(endpoints.iter(), flags)
     }
 
-    /// Returns the same members with new connections: the address of one may be that of a service, which chooses another member
-    /// for a new connection alone. The files are read again: certificates and the password change while the process runs.
+    /// Returns the same members with new connections. An address can be that of a service, which only chooses another member
+    /// for a new connection. Rereads the files, because certificates and the password can change while the process runs.
     pub(crate) fn reconnected(&self) -> Result<Self, BackupError> {
         Self::of(self.members.iter().map(|(url, _)| url), &self.flags)
     }
@@ -88,7 +86,7 @@ impl Members {
         known.ok_or_else(|| BackupError::internal(format!("{endpoint} is not in --endpoints")))
     }
 
-    /// Returns the token of the user at a member; `None` without a user, or if the member checks none.
+    /// Returns the user's token at a member; `None` without a user, or if authentication is off.
     pub(crate) async fn token(
         &self,
         endpoint: &str,
@@ -106,14 +104,14 @@ impl Members {
                 tracing::warn!(
                     endpoint,
                     error = refusal.message(),
-                    "continuing with the certificate alone"
+                    "continuing with only the certificate"
                 );
                 Ok(None)
             }
         }
     }
 
-    /// Returns what calls of the service Maintenance need: its client at a member, and the token.
+    /// Returns the client of the service Maintenance at a member, and the token for its calls.
     async fn maintenance(
         &self,
         endpoint: &str,
@@ -175,7 +173,7 @@ impl Source for Members {
             .await
             .map_err(refused)?;
         let first = first.unwrap_or_default();
-        // what remains counts the file without the digest
+        // `remaining_bytes` does not include the digest
         let total = first.blob.len() as u64 + first.remaining_bytes + DIGEST_BYTES as u64;
         let endpoint = endpoint.to_owned();
         let rest = stream::try_unfold(stream, move |stream| next(endpoint.clone(), stream));
@@ -209,7 +207,7 @@ async fn next(
     }
 }
 
-/// Reads the file that a flag names.
+/// Reads the file of a flag.
 pub(crate) fn read(flag: &str, file: &Path) -> Result<Vec<u8>, BackupError> {
     let failed = |error| BackupError::internal(format!("{flag} {}: {error}", file.display()));
     fs::read(file).map_err(failed)
@@ -243,8 +241,7 @@ fn channels<'a>(
     channels.collect()
 }
 
-/// Makes a channel that connects at its first call: with TLS for an `https` URL, in clear text for `http` or an
-/// address without a scheme.
+/// Returns a channel that connects at its first call: with TLS for an `https` URL, else in clear text.
 fn channel(url: &str, tls: &ClientTlsConfig) -> Result<Channel, tonic::transport::Error> {
     let url = if url.contains("://") {
         url.to_owned()
@@ -266,7 +263,7 @@ fn channel(url: &str, tls: &ClientTlsConfig) -> Result<Channel, tonic::transport
     Ok(endpoint.connect_lazy())
 }
 
-/// Explains a failed call: the member refuses it, or it does not answer.
+/// Converts a failed call to an error: the member refused, or did not answer.
 pub(crate) fn failed(endpoint: &str, verb: &str, status: &Status) -> BackupError {
     let reason = match status.code() {
         Code::Unauthenticated
@@ -293,7 +290,7 @@ pub(crate) fn failed(endpoint: &str, verb: &str, status: &Status) -> BackupError
     )
 }
 
-/// Returns what a status says: the cause if the call was not answered, the words of the member if it was.
+/// Returns the cause of a call without an answer, or the message of the member's refusal.
 fn reason_text(status: &Status) -> String {
     if std::error::Error::source(status).is_some() {
         innermost(status)

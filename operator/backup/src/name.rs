@@ -1,4 +1,4 @@
-//! Names of backups: a name is one part of a key and of a path, never a path.
+//! Names of backups. A name is one segment of a key or a path, never a whole path.
 
 use crate::reason::BackupError;
 
@@ -25,8 +25,8 @@ pub(crate) fn check(name: &str) -> Result<(), BackupError> {
     Err(BackupError::internal(format!("--name {name:?}: {wrong}")))
 }
 
-/// Checks the name of a new backup: besides [`check`], refuses one that already ends in `.db` or `.json`, because
-/// these suffixes are added to it.
+/// Checks the name of a new backup. In addition to [`check`], refuses the suffixes `.db` and `.json`, because they are added to
+/// the name.
 pub(crate) fn check_new(name: &str) -> Result<(), BackupError> {
     check(name)?;
     for suffix in [DATA, RECORD] {

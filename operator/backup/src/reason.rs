@@ -1,46 +1,45 @@
-//! Why a command about backups fails.
+//! Why a backup command failed.
 
 use serde::{Deserialize, Serialize};
 
-/// The closed list of reasons, which programs compare.
+/// A closed list of reasons for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Reason {
-    /// No endpoint answers.
+    /// No endpoint answered.
     SourceUnreachable,
-    /// The members answer with a refusal: a wrong user or password, no permission, too many snapshots at once.
+    /// The members refused: a wrong user or password, a missing permission, or too many concurrent snapshots.
     SourceRefused,
-    /// The stream of the snapshot ended early, or the digest at its end does not fit.
+    /// The stream of the snapshot ended early, or its digest does not match.
     SnapshotBroken,
-    /// The store does not answer, or it answers with an error that is none of the others.
+    /// The store did not answer, or answered with another error than those below.
     StoreUnreachable,
-    /// The store does not accept the credentials, there are none, or they lack a permission.
+    /// The store refused the credentials, they lack a permission, or there are none.
     WrongCredentials,
     /// The bucket does not exist.
     NoSuchBucket,
-    /// The store has no space, or a quota is used up.
+    /// The store or a quota is full.
     StoreFull,
-    /// The backup does not exist, or it is incomplete.
+    /// The backup does not exist or is incomplete.
     NotFound,
-    /// The name is taken by an object that is not a backup.
+    /// An object that is not a backup has the name.
     AlreadyExists,
-    /// The stored file does not fit its digest.
+    /// The stored file does not match its digest.
     BackupBroken,
-    /// Another version of this program has written the stored file.
+    /// Another version of this program wrote the stored file.
     ForeignFormat,
-    /// Changes after a snapshot are not stored, or not yet.
+    /// Changes after a snapshot are missing, or are not stored yet.
     ChangesMissing,
-    /// The file on the local disk cannot be written.
+    /// A file on the local disk cannot be written.
     LocalDisk,
-    /// Anything else: a flag that cannot be used, a signal, a fault of this program.
+    /// Anything else: an invalid flag, a signal, or a bug.
     Internal,
 }
 
-/// A failure: why, for programs, and what was wrong, where, and what to do, as text.
+/// A failure: the reason for programs, and a message that says what went wrong and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub(crate) struct BackupError {
     pub(crate) reason: Reason,
-    /// The fault and what to do about it, as text.
     pub(crate) message: String,
 }
 
@@ -49,12 +48,12 @@ impl BackupError {
         Self { reason, message: message.into() }
     }
 
-    /// Makes a failure of which no other reason tells.
+    /// Returns a failure without a more specific reason.
     pub(crate) fn internal(message: impl ToString) -> Self {
         Self::new(Reason::Internal, message.to_string())
     }
 
-    /// Whether another member may have what this one did not give.
+    /// Returns whether another member might succeed.
     pub(crate) fn is_of_source(&self) -> bool {
         [
             Reason::SourceUnreachable,

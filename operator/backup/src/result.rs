@@ -1,4 +1,4 @@
-//! The results of commands, for programs: the record of a backup, or the reason why there is none.
+//! The results of commands for programs: the record of a backup, or the reason of a failure.
 
 use std::{fs, io, path::Path};
 
@@ -12,7 +12,7 @@ use crate::{changes::history::RevisionDigest, reason::BackupError};
 /// termination message.
 const RESULT_BYTES_MAX: usize = 4096;
 
-/// The record of a backup. It is stored beside the snapshot as `NAME.json`, and is the result of `save`.
+/// The record of a backup, stored with the snapshot as `NAME.json`; also the result of `save`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupRecord {
@@ -20,40 +20,40 @@ pub struct BackupRecord {
     pub name: String,
     /// URL of the snapshot.
     pub location: String,
-    /// The snapshot has at least all changes up to this revision: the member had applied it before it began to send.
-    /// The stream itself names no revision.
+    /// The snapshot contains at least this revision: the member had applied it before the stream began. The stream itself
+    /// contains no revision.
     pub revision: i64,
-    /// Size of the snapshot, with the digest at its end.
+    /// Size of the snapshot, including its digest.
     pub bytes: u64,
-    /// SHA-256 of the whole file in hex, with the digest at its end.
+    /// SHA-256 of the whole file in hex, including its digest.
     pub sha256: String,
     /// Id of the cluster in hex.
     pub cluster_id: String,
     /// Version of the member.
     pub version: String,
-    /// The hash of the keys at the revision; `None` if it was not requested, or keys were compacted during the snapshot.
+    /// The hash of the keys at the revision; `None` if it was not requested, or if keys were compacted meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_hash: Option<KeysHash>,
-    /// When the member was asked.
+    /// When the member was queried.
     pub started_at: Timestamp,
     /// When the snapshot was stored.
     pub completed_at: Timestamp,
-    /// SHA-256 of all changes of the revision in hex, by which changes are known to be of the same history; none if the revision
-    /// was compacted or nothing was changed.
+    /// SHA-256 of all changes at the revision in hex, for matching stored changes; none if the revision was compacted or is the
+    /// first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_digest: Option<String>,
-    /// Whether it was taken because a new generation of changes needed a backup to start from. `keep_last` does not count it.
+    /// Whether the backup was taken for a new generation of changes. `keep_last` does not count it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub begins_changes: bool,
-    /// Names of the backups that were removed after this one had succeeded, as many as fit.
+    /// Names of the backups that were removed afterwards, as many as fit.
     #[serde(default)]
     pub removed: Vec<String>,
-    /// A failure after this backup had succeeded, such as the removal of another one, or that there is no hash of the keys.
+    /// A failure after the backup succeeded, such as a failed removal or a missing hash of the keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
 
-/// For serde: what is not set is left out.
+/// Tells serde to omit the field.
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde passes a reference"
@@ -63,12 +63,12 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl BackupRecord {
-    /// Whether it can be known that changes are of its history.
+    /// Returns whether changes can be matched with its history.
     pub(crate) fn shows_history(&self) -> bool {
         self.revision_digest.is_some() || self.revision <= 1
     }
 
-    /// Whether changes at its revision belong to the history of this backup. At revision 1 there is nothing to compare.
+    /// Returns whether changes at its revision belong to its history. Revision 1 has no changes to compare.
     pub(crate) fn has_digest(&self, found: &RevisionDigest) -> bool {
         self.revision <= 1 || self.revision_digest.as_ref() == Some(&found.digest)
     }
@@ -81,17 +81,17 @@ pub struct FetchedBackup {
     /// Its record.
     #[serde(flatten)]
     pub record: BackupRecord,
-    /// The revision to which the changes go that were fetched with it.
+    /// The last revision of the changes that were fetched with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_revision: Option<i64>,
 }
 
-/// A file of etcd without a record, that was fetched.
+/// A fetched file without a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct PlainFile {
     pub(crate) name: String,
     pub(crate) location: String,
-    /// Size of the file, with the digest at its end.
+    /// Size of the file, including its digest.
     pub(crate) bytes: u64,
     /// SHA-256 of the whole file in hex.
     pub(crate) sha256: String,
@@ -108,12 +108,12 @@ pub(crate) enum CommandResult {
 }
 
 impl CommandResult {
-    /// Writes the result as JSON of at most [`RESULT_BYTES_MAX`] bytes into an existing or new file.
+    /// Writes the result to a file, as JSON of at most [`RESULT_BYTES_MAX`] bytes.
     pub(crate) fn write(self, path: &Path) -> io::Result<()> {
         fs::write(path, self.json()?)
     }
 
-    /// Returns the JSON; texts and lists are cut so that it fits.
+    /// Returns the JSON, with texts and lists cut to fit.
     fn json(mut self) -> io::Result<String> {
         loop {
             let json = serde_json::to_string(&self)?;
@@ -124,7 +124,7 @@ impl CommandResult {
         }
     }
 
-    /// Takes about this many bytes away, at least one; returns whether there was something to take.
+    /// Removes about this many bytes, at least one. Returns whether anything was left to remove.
     fn shorten(&mut self, bytes: usize) -> bool {
         match self {
             Self::Backup(record) | Self::Fetched(FetchedBackup { record, .. }) => {
@@ -142,7 +142,7 @@ impl CommandResult {
     }
 }
 
-/// Takes about this many bytes from the end of a text; returns whether there were any.
+/// Removes about this many bytes from the end of a text. Returns whether the text became shorter.
 fn cut(text: &mut String, bytes: usize) -> bool {
     let left = text.floor_char_boundary(text.len().saturating_sub(bytes));
     let shorter = left < text.len();

@@ -1,4 +1,4 @@
-//! Retention: the backups of a location that stay.
+//! Retention: which backups of a location are kept.
 
 use std::time::Duration;
 
@@ -14,17 +14,16 @@ use crate::{
     store::Store,
 };
 
-/// A listing of many pages may have the record of a backup that is just saved, and not its snapshot; it is complete before
-/// this time.
+/// A long listing can contain the record of a backup that was just saved without its snapshot. After this time it is complete.
 const LISTED_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 impl Retention {
-    /// Returns the names of the complete backups that neither limit keeps, the oldest first; none without a limit. The newest
-    /// one and `saved` stay always, and so do those of other clusters than that of `saved`: a new cluster under the name of a
-    /// lost one must not remove what is left of it.
+    /// Returns the names of the complete backups that neither limit keeps, oldest first; none without a limit. The newest
+    /// backup and `saved` are always kept, and so are those of other clusters: a new cluster with the name of a lost one must
+    /// not remove the backups of the lost one.
     ///
-    /// Backups that begin a new generation of changes (`begins_changes`) do not count toward `keep_last`. Each of them goes
-    /// once it is older than all other backups that are kept and that show their history.
+    /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Each is removed once it
+    /// is older than all other kept backups that show their history.
     fn excess(self, complete: &[BackupRecord], saved: &str, now: Timestamp) -> Vec<String> {
         if self == Self::default() {
             return Vec::new();
@@ -67,8 +66,7 @@ impl Retention {
     }
 }
 
-/// Removes the backups of a location that do not stay, after `saved` has succeeded. Returns their names, and what kept it
-/// from removing others.
+/// Removes the backups that the retention does not keep, after `saved` has succeeded. Returns their names, and the first error.
 pub(crate) async fn apply(
     store: &Store,
     retention: Retention,
@@ -101,13 +99,13 @@ pub(crate) async fn apply(
     (removed, pruned.err())
 }
 
-/// Deletes the snapshot of a backup and then its record: a record without a snapshot shows that a removal was interrupted.
+/// Deletes the snapshot of a backup and then its record. A record without a snapshot marks an interrupted removal.
 async fn remove(store: &Store, name: &str) -> Result<(), BackupError> {
     store.delete(&format!("{name}{DATA}")).await?;
     store.delete(&format!("{name}{RECORD}")).await
 }
 
-/// Returns the names of backups whose removal was interrupted: a record is written after its snapshot, and deleted after it.
+/// Returns the names of backups whose removal was interrupted. The record is written after the snapshot, and deleted after it.
 fn half_removed(entries: &[Entry], now: Timestamp) -> impl Iterator<Item = &str> {
     let is_half = move |entry: &&Entry| {
         let is_alone = entry.record.is_some() && entry.bytes.is_none();
@@ -117,7 +115,7 @@ fn half_removed(entries: &[Entry], now: Timestamp) -> impl Iterator<Item = &str>
     half.map(|entry| entry.name.as_str())
 }
 
-/// Removes the changes of the cluster of `saved` that are older than its oldest backup that stays.
+/// Removes the changes of the cluster of `saved` that are older than its oldest kept backup.
 async fn prune_changes(
     store: &Store,
     complete: &[BackupRecord],
@@ -145,10 +143,11 @@ mod tests {
     use super::*;
     use crate::testing::record;
 
-    /// Keeps some of the backups `a` to `e`, which were begun at the seconds 10, 20, 30, 40 and 50, at second 60.
+    /// Applies limits to the backups `a` to `e`, started at the seconds 10, 20, 30, 40 and 50, at second 60. Returns the
+    /// removed ones.
     fn excess(keep_last: Option<u32>, keep_within: Option<u64>, saved: &str) -> String {
         let kept = Retention { keep_last, keep_within: keep_within.map(Duration::from_secs) };
-        // a listing has no order
+        // a listing is unordered
         let names = [("d", 40), ("a", 10), ("e", 50), ("c", 30), ("b", 20)];
         let all = names.map(|(name, at)| record(name, at));
         kept.excess(&all, saved, Timestamp::from_second(60).unwrap())
@@ -164,12 +163,12 @@ mod tests {
             (Some(9), None, "e", ""),
             (None, Some(30), "e", "ab"),
             (None, Some(100), "e", ""),
-            // the newest one stays
+            // the newest one is kept
             (None, Some(1), "e", "abcd"),
-            // either limit keeps
+            // either limit keeps a backup
             (Some(1), Some(30), "e", "ab"),
             (Some(4), Some(1), "e", "a"),
-            // what was just saved stays, even if the clock went back
+            // the saved one is kept, even if the clock went back
             (Some(1), None, "b", "acd"),
             (None, Some(1), "b", "acd"),
         ];
@@ -182,7 +181,7 @@ mod tests {
         }
     }
 
-    /// Somebody makes a cluster again that was lost, and its schedule goes on.
+    /// Someone recreates a lost cluster, and its schedule continues.
     #[test]
     fn a_new_cluster_removes_nothing_of_a_lost_one() {
         let kept = Retention { keep_last: Some(1), keep_within: None };
@@ -200,7 +199,7 @@ mod tests {
         assert_eq!(excess, ["c"]);
     }
 
-    /// A cluster whose changes are compacted too fast would remove all backups by those that bridge.
+    /// Otherwise, a cluster whose changes are compacted too fast would replace all backups with those that begin changes.
     #[test]
     fn a_backup_that_begins_changes_takes_no_place() {
         let kept = Retention { keep_last: Some(1), keep_within: None };
@@ -219,7 +218,7 @@ mod tests {
                 .concat()
         };
         assert_eq!(excess(&all, "c"), "ab");
-        // no changes go on from the backup that stays
+        // no changes follow the kept backup
         let mut all = all;
         all[2].revision_digest = None;
         assert_eq!(excess(&all, "c"), "a");
@@ -233,7 +232,7 @@ mod tests {
         assert_eq!(excess, [] as [&str; 0]);
     }
 
-    /// The record alone says what is left to delete, so that it goes last.
+    /// Only the record shows that something is left to delete, so it is deleted last.
     #[tokio::test]
     async fn a_snapshot_is_deleted_before_its_record() {
         let (store, requests) = crate::testing::s3::start(None).await;
@@ -258,7 +257,7 @@ mod tests {
             entry("whole", of("whole"), Some(1032), old),
             entry("half", of("half"), None, old),
             entry("new", of("new"), None, now),
-            // a file of a person
+            // a user's file
             entry("own", None, Some(1032), old),
         ];
         let half: Vec<_> = half_removed(&all, now).collect();

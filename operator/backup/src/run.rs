@@ -1,4 +1,4 @@
-//! Runs a command, and tells its result.
+//! Runs a command and reports its result.
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -9,11 +9,11 @@ use crate::{
     stop::Stop,
 };
 
-/// Runs a command to its end, or until SIGTERM or SIGINT. What is listed goes to stdout, an error to stderr.
+/// Runs a command until it ends, or until SIGTERM or SIGINT. Lists go to stdout and errors to stderr.
 pub async fn run(command: &BackupCommand) -> ExitCode {
-    // rustls wants one provider for the process; if there is one already, it is this one
+    // rustls needs one provider for the process; an existing one is the same
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // backups on a volume hold all secrets: nobody but the owner and the group reads them
+    // backups on a volume contain all secrets, so only the owner and the group may read them
     rustix::process::umask(Mode::RWXO | Mode::WGRP);
     let (name, path) = command.name_and_result();
     let result = match execute(command).await {

@@ -1,4 +1,4 @@
-//! Makes the client of an S3-compatible store from flags and the environment.
+//! Creates the client of an S3-compatible store from flags and the environment.
 
 use std::{env, net::IpAddr, time::Duration};
 
@@ -17,15 +17,15 @@ use crate::{
 
 /// Retries of a request; then it fails. `--s3-retry-timeout` ends it earlier.
 const RETRIES_MAX: usize = 1000;
-/// Pauses between two tries: random, and at most three times as long as the one before.
+/// Random pauses between retries, each at most three times as long as the one before.
 const PAUSES: BackoffConfig = BackoffConfig {
     init_backoff: Duration::from_millis(500),
     max_backoff: Duration::from_secs(10),
     base: 3.0,
 };
 
-/// The variables of AWS that are used; others, which could change what a request means, are ignored. An empty one counts as
-/// unset.
+/// The AWS variables that are used. Others, which could change the meaning of a request, are ignored. An empty variable counts
+/// as unset.
 const VARIABLES: [&str; 11] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -40,14 +40,14 @@ const VARIABLES: [&str; 11] = [
     "AWS_METADATA_ENDPOINT",
 ];
 
-/// Makes the client of a bucket. It does not connect yet.
+/// Creates the client of a bucket. Does not connect yet.
 pub(crate) fn open(bucket: &str, flags: &S3Flags) -> Result<AmazonS3, BackupError> {
     open_with(bucket, flags, &|name| {
         env::var(name).ok().filter(|value| !value.is_empty())
     })
 }
 
-/// Does what [`open`] does, with the environment variables that `variable` returns. An endpoint needs credentials.
+/// Like [`open`], with the environment variables from `variable`. An endpoint requires credentials.
 pub(crate) fn open_with(
     bucket: &str,
     flags: &S3Flags,
@@ -91,7 +91,7 @@ pub(crate) fn open_with(
         .with_virtual_hosted_style_request(!address.path_style)
         .with_allow_http(address.is_http)
         .with_client_options(ClientOptions::new().with_allow_http(address.is_http))
-        // not all stores know the request that deletes several objects
+        // not all stores support the bulk delete request
         .with_disable_bulk_delete(true)
         .with_retry(retry)
         .with_http_connector(HyperConnector::new(&authorities(flags)?))
@@ -106,7 +106,7 @@ fn authorities(flags: &S3Flags) -> Result<Vec<u8>, BackupError> {
     path.map_or(Ok(Vec::new()), |path| read("--s3-cacert", path))
 }
 
-/// Returns the settings of encryption, by the names of AWS.
+/// Returns the encryption settings, with their AWS names.
 fn encryption(flags: &S3Flags) -> Vec<(&'static str, String)> {
     let how = match flags.s3_server_side_encryption {
         None => return Vec::new(),
@@ -123,10 +123,9 @@ fn encryption(flags: &S3Flags) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// The address of a bucket.
 #[derive(Debug, PartialEq, Eq)]
 struct Address {
-    /// The endpoint, with the bucket in its host name unless it is in the path; that of AWS if it is none.
+    /// The endpoint, with the bucket in its host name unless it is in the path; `None` for AWS.
     url: Option<String>,
     path_style: bool,
     is_http: bool,
@@ -135,7 +134,7 @@ struct Address {
 impl Address {
     fn of(bucket: &str, endpoint: Option<&str>, path_style: bool) -> Result<Self, String> {
         let Some(endpoint) = endpoint else {
-            // no certificate of AWS has a bucket with a dot in its name
+            // AWS has no certificates for bucket names with a dot
             return Ok(Self {
                 url: None,
                 path_style: path_style || bucket.contains('.'),

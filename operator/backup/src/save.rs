@@ -1,4 +1,4 @@
-//! `backup save`: streams a snapshot of a member into a store.
+//! `backup save`: streams a snapshot of a member to a store.
 
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
@@ -22,13 +22,13 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewBackup<'a> {
     pub(crate) name: &'a str,
-    /// Whether changes are to go on from it.
+    /// Whether a generation of changes starts from it.
     pub(crate) begins_changes: bool,
-    /// Whether its record has the hash of the keys.
+    /// Whether its record contains the hash of the keys.
     pub(crate) hash_keys: bool,
 }
 
-/// Saves a backup as the flags say, notes its record as the result, and then applies the retention.
+/// Saves a backup, writes its record as the result, and then applies the retention.
 pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, BackupError> {
     name::check_new(&flags.name)?;
     let members = Members::new(&flags.members.endpoints, &flags.members.client)?;
@@ -40,7 +40,7 @@ pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, 
     };
     let record = save(&store, &members, new, stop).await?;
     if let Some(path) = &flags.result {
-        // a retention that is ended by a deadline takes nothing from the success
+        // write the result first: if the retention is killed by a deadline, the backup still succeeded
         let noted = CommandResult::Backup(record.clone()).write(path);
         let failed = |error| BackupError::internal(format!("--result {}: {error}", path.display()));
         noted.map_err(failed)?;
@@ -48,7 +48,7 @@ pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, 
     Ok(retain(&store, record, flags.retention, stop).await)
 }
 
-/// Saves a backup, or returns the record of the one that has its name.
+/// Saves a backup, or returns the record of an existing one with its name.
 pub(crate) async fn save(
     store: &Store,
     source: &impl Source,
@@ -61,7 +61,7 @@ pub(crate) async fn save(
     }
 }
 
-/// Applies the retention after a backup has succeeded, and notes in its record what was removed.
+/// Applies the retention after a backup has succeeded, and adds the removed backups to its record.
 async fn retain(
     store: &Store,
     mut record: BackupRecord,
@@ -70,7 +70,7 @@ async fn retain(
 ) -> BackupRecord {
     let name = &record.name;
     let removal = async { Ok(retention::apply(store, kept, name).await) };
-    // the backup has succeeded, whatever happens to the others
+    // a failed removal does not fail the backup
     let (removed, problem) = stop
         .or(removal)
         .await
@@ -85,14 +85,14 @@ async fn retain(
     record
 }
 
-/// Returns the record of a complete backup of this name; `None` if there is none. A record whose snapshot is gone or has
-/// another size is deleted.
+/// Returns the record of a complete backup with this name; `None` if there is none. Deletes a record whose snapshot is missing
+/// or has another size.
 async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, BackupError> {
     let (file, data) = (format!("{name}{RECORD}"), format!("{name}{DATA}"));
     let Some(record) = store.record(name).await? else {
         if store.small_file(&file).await?.is_some() {
             let message = format!(
-                "{} exists and is no record of a backup: use another name",
+                "{} exists and is not a record of a backup: use another name",
                 store.url(&file)
             );
             return Err(BackupError::new(Reason::AlreadyExists, message));
@@ -105,13 +105,13 @@ async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, Bac
     }
     tracing::warn!(
         name,
-        "the backup has a record, but not its snapshot: it is saved again"
+        "the backup has a record but no matching snapshot: saving it again"
     );
     store.delete(&file).await?;
     Ok(None)
 }
 
-/// Takes the snapshot of one member; of the next one if a member fails.
+/// Saves the snapshot of one member, or of the next one if a member fails.
 async fn save_from_any(
     store: &Store,
     source: &impl Source,
@@ -139,7 +139,7 @@ async fn save_from_any(
     Err(BackupError::new(reason, messages.join("; ")))
 }
 
-/// Streams the snapshot of a member into the store; its record is written last.
+/// Streams the snapshot of a member to the store. Writes the record last.
 async fn attempt(
     store: &Store,
     source: &impl Source,
@@ -172,7 +172,7 @@ async fn attempt(
     });
     let digested = match stored.await {
         Ok(Ok(digested)) => digested,
-        // another process has saved the backup in the meantime
+        // another process has saved the backup meanwhile
         Ok(Err(earlier)) => {
             upload.abort().await;
             return Ok(earlier);
@@ -217,17 +217,17 @@ async fn attempt(
     Ok(record)
 }
 
-/// The hash of the keys of a member, or why there is none, as text.
+/// The hash of the keys of a member, or why there is none.
 type Hashed = Result<KeysHash, String>;
 
-/// Asks a member for the hash of its keys at the revision that its snapshot has at least.
+/// Reads the hash of a member's keys at the revision that its snapshot has at least.
 async fn hash(source: &impl Source, member: &Report) -> Result<Hashed, BackupError> {
     let answer = source.keys_hash(&member.endpoint, member.revision).await;
     Ok(answer.map_err(|error| not_compared(&error.message)))
 }
 
-/// Returns the hash of the keys if the answers before and after the snapshot agree. If they differ, keys were compacted in
-/// between, which may be in the snapshot or not.
+/// Returns the hash if the answers before and after the snapshot agree. If they differ, keys were compacted meanwhile, and the
+/// snapshot may or may not contain them.
 fn same_hash(before: Hashed, after: Hashed) -> Hashed {
     let (before, after) = (before?, after?);
     match before == after {
@@ -242,9 +242,9 @@ fn not_compared(why: &str) -> String {
     format!("the keys of the backup cannot be compared with those of the cluster: {why}")
 }
 
-/// Reads the digest of the newest revision of a member, by which changes are matched with the backup; `None` if there
-/// is none, and then no changes can be applied to the backup. For a backup that begins changes a failed call is an
-/// error, and so is `None` if there are keys; for any other a failed call is only logged and gives `None`.
+/// Reads the digest of a member's newest revision, for matching changes with the backup. Without it (`None`), no changes can be
+/// applied to the backup. For a backup that begins changes, a failed call is an error, and so is `None` if there are keys. For
+/// any other backup, a failed call is logged and gives `None`.
 async fn revision_digest(
     source: &impl Source,
     member: &Report,
@@ -254,21 +254,21 @@ async fn revision_digest(
     match source.revision_digest(member).await {
         Ok(None) if new.begins_changes && revision > 1 => {
             let message = format!(
-                "{}: revision {revision} was compacted, so that the backup cannot be matched with stored changes; another backup is of a later revision",
+                "{}: revision {revision} was compacted, so the backup cannot be matched with stored changes; the next attempt uses a later revision",
                 member.endpoint
             );
             Err(BackupError::new(Reason::SourceRefused, message))
         }
         Err(error) if !new.begins_changes => {
-            tracing::warn!(%error, "no changes can be restored after this backup");
+            tracing::warn!(%error, "changes cannot be restored after this backup");
             Ok(None)
         }
         read => read,
     }
 }
 
-/// Uploads a snapshot while it arrives; returns its length and digest. Fails with `SnapshotBroken` if bytes are missing or
-/// the SHA-256 at its end is wrong.
+/// Uploads a snapshot while it arrives. Returns its length and digest. Fails with `SnapshotBroken` if the length or the digest
+/// is wrong.
 async fn upload_snapshot(
     mut snapshot: Snapshot,
     member: &Report,
@@ -287,9 +287,9 @@ async fn upload_snapshot(
     }
     let digested = digest.finish();
     let broken = if digested.bytes != snapshot.total {
-        format!("{} of {} bytes came", digested.bytes, snapshot.total)
+        format!("{} of {} bytes arrived", digested.bytes, snapshot.total)
     } else if !digested.sound {
-        "the digest at its end does not fit".to_owned()
+        "the digest at its end does not match".to_owned()
     } else {
         return Ok(digested);
     };
@@ -297,7 +297,7 @@ async fn upload_snapshot(
     Err(BackupError::new(Reason::SnapshotBroken, message))
 }
 
-/// Returns the time in whole milliseconds, by which backups are ordered.
+/// Returns the time in whole milliseconds: backups are ordered by it.
 fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)

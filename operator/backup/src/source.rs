@@ -1,4 +1,4 @@
-//! The source of a snapshot, and the order in which its members are asked. The calls to members are in `members`.
+//! The source of a snapshot, and the order in which its members are tried. `members` has the calls.
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -10,16 +10,16 @@ use crate::reason::{BackupError, Reason};
 const ENTRIES_BEHIND_MAX: u64 = 1000;
 
 pub(crate) trait Source {
-    /// Asks all members for their status; the answers are in the order in which they came.
+    /// Asks all members for their status. The answers are in order of arrival.
     async fn survey(&self) -> Vec<Result<Report, BackupError>>;
 
-    /// Returns the digest of a member at its revision; `None` if the revision was compacted, or nothing was changed.
+    /// Returns the digest of a member's revision; `None` if the revision was compacted or is the first one.
     async fn revision_digest(&self, member: &Report) -> Result<Option<String>, BackupError>;
 
-    /// Asks a member for a snapshot, and waits for the first piece.
+    /// Requests a snapshot from a member, and waits for the first piece.
     async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError>;
 
-    /// Asks a member for the hash of its keys at a revision.
+    /// Reads the hash of a member's keys at a revision.
     async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError>;
 }
 
@@ -27,29 +27,29 @@ pub(crate) trait Source {
 pub(crate) struct Report {
     pub(crate) endpoint: String,
     pub(crate) is_leader: bool,
-    /// Whether it is a learner, of which no snapshot can be had.
+    /// Whether it is a learner, which cannot send a snapshot.
     pub(crate) is_learner: bool,
     pub(crate) cluster_id: u64,
-    /// Its revision. A snapshot that is asked for afterward has it or a later one.
+    /// Its revision. A later snapshot has at least this revision.
     pub(crate) revision: i64,
     /// Index of the last entry that it has applied.
     pub(crate) applied: u64,
     pub(crate) version: String,
 }
 
-/// A snapshot that begins to arrive.
+/// A snapshot whose stream has begun.
 pub(crate) struct Snapshot {
-    /// Bytes of the file, with the digest at its end.
+    /// Bytes of the file, including its digest.
     pub(crate) total: u64,
-    /// The bytes. An error is a stream that broke.
+    /// The pieces. An error means that the stream broke.
     pub(crate) pieces: BoxStream<'static, Result<Bytes, BackupError>>,
 }
 
-/// Returns the voters that answered, at least one, in the order in which they are asked for a snapshot: followers first,
-/// then the leader, which has more to do, then followers that are far behind.
+/// Returns the voters that answered, in the order in which to try them: followers, then the leader, which is busier, then
+/// followers that are far behind.
 ///
 /// # Errors
-/// No voter answers, or two of them are members of different clusters.
+/// No voter answered, or two of them belong to different clusters.
 pub(crate) fn in_order(
     answers: Vec<Result<Report, BackupError>>,
 ) -> Result<Vec<Report>, BackupError> {
@@ -59,7 +59,7 @@ pub(crate) fn in_order(
             Ok(member) if member.is_learner => errors.push(BackupError::new(
                 Reason::SourceRefused,
                 format!(
-                    "{}: it is a learner, which gives no snapshot",
+                    "{}: it is a learner, which cannot send a snapshot",
                     member.endpoint
                 ),
             )),
@@ -91,14 +91,14 @@ pub(crate) fn in_order(
         return Err(BackupError::new(reason, messages.join("; ")));
     }
     for error in errors {
-        tracing::warn!(%error, "a member is left out");
+        tracing::warn!(%error, "skipping a member");
     }
     let newest = reports
         .iter()
         .map(|member| member.applied)
         .max()
         .unwrap_or(0);
-    // a stable sort keeps the order of the answers
+    // the sort is stable, so the order of arrival is kept
     reports.sort_by_key(|member| {
         let is_far_behind = newest - member.applied > ENTRIES_BEHIND_MAX;
         (is_far_behind, member.is_leader)

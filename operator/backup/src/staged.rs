@@ -1,6 +1,6 @@
-//! Folders on a disk: how they are made, and what killed processes leave in them.
+//! Creates folders on a disk, and cleans up after killed processes.
 //!
-//! A file is written as `NAME.db#N` and renamed after its bytes are on the disk. A listing hides such files.
+//! A file is written as `NAME.db#N` and renamed once its bytes are on the disk. Listings hide such files.
 
 use std::{
     fs::{self, File},
@@ -9,11 +9,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// A process that uploads writes every few seconds: files of others that were not written for this time are of killed
-/// processes.
+/// The age after which a partial file counts as abandoned. An active upload writes every few seconds.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// Makes a folder and those above it, so that they are on the disk.
+/// Creates a folder and its parents, and syncs them to the disk.
 pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
     let missing: Vec<_> = folder
         .ancestors()
@@ -28,8 +27,8 @@ pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Deletes partial files of killed uploads: those of `file` at once, those of others once they are abandoned. A failure only
-/// leaves space in use.
+/// Deletes partial files of killed uploads: those of `file` immediately, others once they are abandoned. A failure only wastes
+/// space.
 pub(crate) fn sweep(folder: &Path, file: &str) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
@@ -46,7 +45,7 @@ pub(crate) fn sweep(folder: &Path, file: &str) {
         let age = written.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
         if of == file || age.is_ok_and(|age| age > ABANDONED) {
             let deleted = fs::remove_file(entry.path());
-            tracing::info!(path = %entry.path().display(), deleted = deleted.is_ok(), "an upload was interrupted here");
+            tracing::info!(path = %entry.path().display(), deleted = deleted.is_ok(), "found a partial file of an interrupted upload");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: work ends in order, an upload is aborted.
+//! SIGTERM and SIGINT: stops work cleanly, for example by aborting an upload.
 
 use std::future::{self, Future};
 
@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::reason::BackupError;
 
-/// Tells whether the process is to end. It can be asked any number of times.
+/// Tells whether the process should stop. It can be awaited any number of times.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop(watch::Receiver<Option<&'static str>>);
 
@@ -28,7 +28,7 @@ impl Stop {
         Ok(Self(stop))
     }
 
-    /// Does the work; drops it when the process is to end.
+    /// Runs the work, or drops it when the process should stop.
     pub(crate) async fn or<T>(
         &self,
         work: impl Future<Output = Result<T, BackupError>>,
@@ -36,12 +36,12 @@ impl Stop {
         tokio::select! {
             done = work => done,
             signal = self.asked() => {
-                Err(BackupError::internal(format!("{signal} ended the work before it was done")))
+                Err(BackupError::internal(format!("{signal} stopped the command before it finished")))
             }
         }
     }
 
-    /// Completes when the process is to end, with the name of the signal.
+    /// Completes when the process should stop, with the name of the signal.
     pub(crate) async fn asked(&self) -> &'static str {
         let mut asked = self.0.clone();
         let named = asked
@@ -51,12 +51,12 @@ impl Stop {
             .and_then(|name| *name);
         match named {
             Some(name) => name,
-            // nobody can ask any more
+            // the sender is gone, so no stop can be requested
             None => future::pending().await,
         }
     }
 
-    /// Makes one that a test ends.
+    /// Returns a `Stop` that a test triggers.
     #[cfg(test)]
     pub(crate) fn by_test() -> (watch::Sender<Option<&'static str>>, Self) {
         let (asked, stop) = watch::channel(None);

@@ -1,4 +1,4 @@
-//! The store of a location, with the files of exactly this folder.
+//! The store of a location. It only accesses files directly in its folder.
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -45,7 +45,7 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens a location in which backups are saved: makes a folder if it does not exist.
+    /// Opens a location for saving backups. Creates a missing folder.
     pub(crate) fn create(at: &Location, s3: &S3Flags) -> Result<Self, BackupError> {
         if let Location::Folder(folder) = at {
             let doing = format!("create {}", at.url());
@@ -54,7 +54,7 @@ impl Store {
         Self::open(at, s3)
     }
 
-    /// Opens a location. A folder must exist; whether a bucket exists is not checked.
+    /// Opens a location. A folder must exist; a bucket is not checked.
     pub(crate) fn open(at: &Location, s3: &S3Flags) -> Result<Self, BackupError> {
         let url = at.url();
         match at {
@@ -65,7 +65,7 @@ impl Store {
             Location::Folder(folder) => {
                 let files = LocalFileSystem::new_with_prefix(folder)
                     .map_err(|error| store_error::explain(&format!("open {url}"), &error))?;
-                // a file has its name only after its bytes are on the disk, and the record is written after the snapshot
+                // a file gets its name once its bytes are on the disk, and the record is written after the snapshot
                 let objects = Arc::new(files.with_fsync(true));
                 Ok(Self {
                     objects,
@@ -96,7 +96,7 @@ impl Store {
         }
     }
 
-    /// Deletes what killed processes have left of a file, and of others if nobody writes them any more.
+    /// Deletes partial files of `file` that killed processes left, and abandoned partial files of others.
     pub(crate) fn sweep(&self, file: &str) {
         if let Some(folder) = &self.folder {
             staged::sweep(folder, file);
@@ -124,7 +124,7 @@ impl Store {
         store_error::explain(&format!("{verb} {}", self.url(file)), error)
     }
 
-    /// Lists the files of exactly this folder, not of those below it.
+    /// Lists the files directly in this folder.
     pub(crate) async fn files(&self) -> Result<Vec<StoredFile>, BackupError> {
         let listed = self.objects.list_with_delimiter(Some(&self.prefix)).await;
         let listed =
@@ -137,7 +137,7 @@ impl Store {
         Ok(listed.objects.into_iter().filter_map(file).collect())
     }
 
-    /// Reads the record of a backup; `None` if there is none that can be read.
+    /// Reads the record of a backup; `None` if it does not exist or cannot be parsed.
     pub(crate) async fn record(&self, name: &str) -> Result<Option<BackupRecord>, BackupError> {
         let file = format!("{name}{RECORD}");
         let Some(json) = self.small_file(&file).await? else {
@@ -145,12 +145,12 @@ impl Store {
         };
         let record = serde_json::from_slice(&json);
         if let Err(error) = &record {
-            tracing::warn!(url = self.url(&file), %error, "this is no record of a backup");
+            tracing::warn!(url = self.url(&file), %error, "ignoring a file that is not a record of a backup");
         }
         Ok(record.ok())
     }
 
-    /// Reads a file; `None` if there is none. A file that is too large for a record is empty.
+    /// Reads a file; `None` if it does not exist. A file that is too large for a record counts as empty.
     pub(crate) async fn small_file(&self, file: &str) -> Result<Option<Vec<u8>>, BackupError> {
         let failed = |error| self.failed("read", file, &error);
         let found = match self.objects.get(&self.path(file)).await {
@@ -164,7 +164,7 @@ impl Store {
         Ok(Some(found.bytes().await.map_err(failed)?.to_vec()))
     }
 
-    /// Writes the record of a backup, with which it begins to count.
+    /// Writes the record of a backup. From then on the backup counts.
     pub(crate) async fn put_record(&self, record: &BackupRecord) -> Result<(), BackupError> {
         let file = format!("{}{RECORD}", record.name);
         let mut json = serde_json::to_vec_pretty(record).map_err(BackupError::internal)?;
@@ -178,7 +178,7 @@ impl Store {
             .map_err(|error| self.failed("write", file, &error))
     }
 
-    /// Writes a file that does not exist yet; returns whether it has. One that exists stays as it is.
+    /// Writes a file only if it does not exist. Returns whether it was written.
     pub(crate) async fn put_new(&self, file: &str, bytes: Bytes) -> Result<bool, BackupError> {
         let (path, options) = (self.path(file), PutOptions::from(PutMode::Create));
         match self.objects.put_opts(&path, bytes.into(), options).await {
@@ -195,7 +195,7 @@ impl Store {
         begun.map_err(|error| self.failed("write", &file, &error))
     }
 
-    /// Returns the size of a file; `None` if there is none.
+    /// Returns the size of a file; `None` if it does not exist.
     pub(crate) async fn size(&self, file: &str) -> Result<Option<u64>, BackupError> {
         match self.objects.head(&self.path(file)).await {
             Ok(found) => Ok(Some(found.size)),
@@ -204,7 +204,7 @@ impl Store {
         }
     }
 
-    /// Begins to read a file; returns its size and its bytes.
+    /// Starts to read a file. Returns its size and its stream.
     pub(crate) async fn read(&self, file: &str) -> Result<(u64, FileBytes), BackupError> {
         match self.objects.get(&self.path(file)).await {
             Ok(found) => Ok((found.meta.size, found.into_stream())),
@@ -212,7 +212,7 @@ impl Store {
         }
     }
 
-    /// Deletes a file; one that does not exist is deleted.
+    /// Deletes a file. A missing file is not an error.
     pub(crate) async fn delete(&self, file: &str) -> Result<(), BackupError> {
         match self.objects.delete(&self.path(file)).await {
             Ok(()) => Ok(()),
@@ -222,5 +222,4 @@ impl Store {
     }
 }
 
-/// The bytes of a file as they come.
 pub(crate) type FileBytes = BoxStream<'static, object_store::Result<Bytes>>;

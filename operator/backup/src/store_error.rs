@@ -1,4 +1,4 @@
-//! Explains errors of stores to people, and classifies them.
+//! Classifies errors of stores, and explains them to users.
 
 use std::{error::Error, io, iter::successors};
 
@@ -6,23 +6,23 @@ use object_store::client::{HttpError, HttpErrorKind};
 
 use crate::reason::{BackupError, Reason};
 
-/// Whether an object does not exist, in a bucket or folder that may exist.
+/// Returns whether an object does not exist. The bucket or folder may exist.
 pub(crate) fn is_missing_object(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::NotFound { .. })
         && code(&error.to_string()).is_none_or(|code| code != "NoSuchBucket")
 }
 
-/// Converts an error of a store to one that says what to check. `doing` is what failed, as in "read s3://…".
+/// Converts a store error to one that says what to check. `doing` is the failed action, such as "read s3://…".
 pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
     let text = error.to_string();
     if let Some(code) = code(&text) {
         let message = element(&text, "Message").unwrap_or_default();
         return of_s3(doing, code, message, is_refused(error, &text));
     }
-    // a provider of credentials asks the metadata service of the node
+    // without credentials, object_store queries the metadata service of the node
     if text.contains("169.254.169.254") {
         let hint = "there are no credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a workload identity), and the \
-                    metadata service of the node gives none";
+                    metadata service of the node provides none";
         return failed(doing, Reason::WrongCredentials, hint);
     }
     if let Some(error) = cause::<HttpError>(error) {
@@ -38,7 +38,7 @@ pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
         let hint = "the store refuses it: check the credentials and their permissions";
         return failed(doing, Reason::WrongCredentials, hint);
     }
-    // what the connector makes of 507
+    // the connector turns 507 into 413
     if text.contains("413 Payload Too Large") {
         return failed(doing, Reason::StoreFull, "the store has no space left");
     }
@@ -49,9 +49,9 @@ pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
     failed(doing, Reason::StoreUnreachable, &innermost(error))
 }
 
-/// Whether the store does not take the credentials, or they lack a permission.
+/// Returns whether the store refuses the credentials, or they lack a permission.
 fn is_refused(error: &object_store::Error, text: &str) -> bool {
-    // a listing keeps the status as text alone
+    // an error of a listing contains the status only as text
     let refusals = ["status code: 401 ", "status code: 403 "];
     matches!(
         error,
@@ -59,7 +59,7 @@ fn is_refused(error: &object_store::Error, text: &str) -> bool {
     ) || refusals.iter().any(|status| text.contains(status))
 }
 
-/// Explains an error of a disk that is a store.
+/// Explains an error of a file system that is used as a store.
 pub(crate) fn of_disk(doing: &str, error: &io::Error) -> BackupError {
     if FULL.contains(&error.kind()) {
         let why = format!("{error}: remove backups or enlarge the volume");
@@ -76,7 +76,7 @@ pub(crate) fn of_disk(doing: &str, error: &io::Error) -> BackupError {
     failed(doing, Reason::StoreUnreachable, &error.to_string())
 }
 
-/// Errors of a disk without space.
+/// Errors of a full disk.
 const FULL: [io::ErrorKind; 3] = [
     io::ErrorKind::StorageFull,
     io::ErrorKind::QuotaExceeded,
@@ -132,7 +132,7 @@ fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupErro
         ),
         _ => (
             Reason::StoreUnreachable,
-            "the store refused the request for a reason that is not known here: see its documentation and log",
+            "the store refused the request for an unknown reason: see its documentation and log",
         ),
     };
     let message = message.trim().trim_end_matches('.');
@@ -144,7 +144,7 @@ fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupErro
     failed(doing, reason, &format!("{hint} ({stated})"))
 }
 
-/// Whether a store says in words that it is full.
+/// Returns whether the message of a store says that it is full.
 fn is_full(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     [
@@ -157,7 +157,7 @@ fn is_full(message: &str) -> bool {
     .any(|words| message.contains(words))
 }
 
-/// Converts an error of the connection to a store.
+/// Explains a failed connection to a store.
 fn of_http(doing: &str, error: &HttpError) -> BackupError {
     let cause = innermost(error);
     let why = if cause.contains("invalid peer certificate") {
@@ -176,7 +176,7 @@ fn of_http(doing: &str, error: &HttpError) -> BackupError {
     failed(doing, Reason::StoreUnreachable, &why)
 }
 
-/// Returns the error code in an XML answer of S3.
+/// Returns the error code of an S3 response in XML.
 fn code(text: &str) -> Option<&str> {
     element(text, "Code")
 }
@@ -188,12 +188,11 @@ fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     Some(value)
 }
 
-/// Returns the first cause of a type.
+/// Returns the first error of this type in the chain.
 fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     successors(Some(error), |error| (*error).source()).find_map(|error| error.downcast_ref())
 }
 
-/// Returns the text of the last cause, which names no layer of this program.
 pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
     let last = successors(Some(error), |error| (*error).source()).last();
     last.unwrap_or(error).to_string()

@@ -1,4 +1,4 @@
-//! Helpers that the tests of this crate share.
+//! Test helpers of this crate.
 
 pub(crate) mod changes;
 pub(crate) mod s3;
@@ -29,7 +29,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-/// Returns a file of this many bytes, with its digest at the end.
+/// Returns a snapshot with this many bytes before its digest.
 pub(crate) fn snapshot(bytes: usize) -> Vec<u8> {
     let mut file: Vec<u8> = (0..bytes)
         .map(|at| u8::try_from(at % 251).unwrap())
@@ -39,7 +39,7 @@ pub(crate) fn snapshot(bytes: usize) -> Vec<u8> {
     file
 }
 
-/// Returns a record of a backup that was begun at a second of 1970.
+/// Returns the record of a backup that was started at `second`.
 pub(crate) fn record(name: &str, second: i64) -> BackupRecord {
     BackupRecord {
         name: name.to_owned(),
@@ -71,17 +71,17 @@ pub(crate) fn report(endpoint: &str) -> Report {
     }
 }
 
-/// What a member of a test sends: the size that it promises, and the pieces.
+/// What a test member sends: the size that it announces, and the pieces.
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
     pub(crate) total: u64,
     pub(crate) pieces: Vec<Result<Bytes, BackupError>>,
-    /// Whether the stream does not end after the pieces.
+    /// Whether the stream stays open after the pieces.
     pub(crate) stays_open: bool,
 }
 
 impl Sent {
-    /// A file in pieces of 32 KiB, as etcd cuts it.
+    /// Splits a file into pieces of 32 KiB, like etcd.
     pub(crate) fn file(file: &[u8]) -> Self {
         let pieces = file
             .chunks(32 << 10)
@@ -94,13 +94,13 @@ impl Sent {
     }
 }
 
-/// Members that send one after the other what a test wants.
+/// Members that each send what a test specifies, in turn.
 #[derive(Debug)]
 pub(crate) struct TestSource {
     sent: Mutex<VecDeque<Sent>>,
     /// The digest of their revision.
     pub(crate) revision_digest: Option<String>,
-    /// Their hashes of keys, one after the other; they answer with no further one.
+    /// Their hashes of keys, in turn; further calls fail.
     pub(crate) hashes: Mutex<VecDeque<KeysHash>>,
 }
 
@@ -148,7 +148,7 @@ impl Source for TestSource {
     }
 }
 
-/// A folder of a test, deleted at its end.
+/// A test's folder, deleted when dropped.
 #[derive(Debug)]
 pub(crate) struct TestFolder(PathBuf);
 

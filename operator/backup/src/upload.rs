@@ -1,4 +1,4 @@
-//! Uploads an object in parts, so that its size does not matter to memory.
+//! Uploads an object in parts, so that memory does not depend on its size.
 
 use std::{mem, time::Duration};
 
@@ -6,17 +6,17 @@ use bytes::Bytes;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _, path::Path};
 use tokio::task::JoinSet;
 
-/// Bytes of a part. S3 wants at least 5 MiB, and takes 10000 parts: an object has at most 78 GiB. Without optimization
-/// a test would take seconds to hash them.
+/// Size of a part. S3 requires at least 5 MiB and accepts 10000 parts, so an object has at most 78 GiB. Tests use small parts,
+/// because hashing is slow without optimization.
 pub(crate) const PART_BYTES: usize = if cfg!(test) { 64 << 10 } else { 8 << 20 };
 
-/// Parts that are sent at once. With the one that is filled they are the memory of an upload.
+/// The most parts in flight. Together with the one being filled, they bound the memory of an upload.
 const PARTS_IN_FLIGHT: usize = 2;
 
-/// How long an abort may take: less than the 30 s that Kubernetes gives a pod after SIGTERM.
+/// How long an abort may take: less than the 30 s that Kubernetes grants after SIGTERM.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// An object that is uploaded. It exists only after `complete`. A caller that does not complete it must abort it.
+/// An object that is being uploaded. It exists only after `complete`; otherwise the caller must `abort` it.
 #[derive(Debug)]
 pub(crate) struct PartUpload {
     upload: Box<dyn MultipartUpload>,
@@ -34,7 +34,7 @@ impl PartUpload {
         })
     }
 
-    /// Adds bytes; waits while enough parts are in flight.
+    /// Adds bytes. Waits while too many parts are in flight.
     pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> object_store::Result<()> {
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(bytes.len().min(PART_BYTES - self.part.len()));
@@ -49,7 +49,7 @@ impl PartUpload {
         Ok(())
     }
 
-    /// Sends the rest and makes the object exist.
+    /// Sends the rest and completes the object.
     pub(crate) async fn complete(&mut self) -> object_store::Result<()> {
         if !self.part.is_empty() {
             self.wait_below(PARTS_IN_FLIGHT).await?;
@@ -60,7 +60,7 @@ impl PartUpload {
         self.upload.complete().await.map(drop)
     }
 
-    /// Deletes the parts that were sent. Those in flight are awaited: a store keeps a part that arrives after the abort.
+    /// Deletes the sent parts. Waits for those in flight first, because a store keeps a part that arrives after the abort.
     pub(crate) async fn abort(mut self) {
         let aborted = async {
             while self.in_flight.join_next().await.is_some() {}

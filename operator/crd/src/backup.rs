@@ -1,4 +1,4 @@
-//! `EtcdBackup`: one snapshot of a cluster in a store outside of it.
+//! `EtcdBackup` and `EtcdBackupSchedule`: snapshots of a cluster in an external store.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
@@ -41,38 +41,38 @@ use super::{
 pub struct EtcdBackupSpec {
     /// The EtcdCluster, in the same namespace.
     pub cluster_ref: SecretRef,
-    /// Folder of the store below that of the cluster. The backups of a schedule have one of its name.
+    /// Folder of the store, below the folder of the cluster. The backups of a schedule use a folder with its name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(
         length(max = 63),
         regex(pattern = "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$")
     )]
     pub folder: String,
-    /// Which earlier backups in the same folder stay in the store after this one has succeeded; all of them by default.
+    /// Which earlier backups in the same folder stay in the store after this one succeeds; all by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<BackupRetention>,
-    /// The settings that schedules share.
+    /// The settings that backups and schedules share.
     #[serde(flatten)]
     pub settings: BackupSettings,
 }
 
-/// Where a snapshot is stored, how it is verified, and how long earlier ones are kept.
+/// Where and how a snapshot is taken, stored and verified.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupSettings {
     /// Where the snapshot is stored.
     pub store: BackupStore,
-    /// Whether the stored snapshot is read back and restored into a scratch directory before the backup counts.
+    /// Whether the stored snapshot is read back and restored into a scratch directory before the backup succeeds.
     #[serde(default)]
     pub verify: Verify,
-    /// How long all attempts together may take.
+    /// Time limit for all attempts together.
     #[serde(default = "timeout")]
     pub timeout: Span,
-    /// Service account of the pod, for stores that trust one (workload identity). Its token is not mounted otherwise.
+    /// Service account of the pod, for stores that authenticate it by workload identity. Otherwise its token is not mounted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub service_account_name: Option<String>,
-    /// Merged into the pod that takes the backup: objects by their keys, containers and volumes by their names.
+    /// Merged into the pod that takes the backup: objects by key, containers and volumes by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<OpenObject>,
 }
@@ -102,14 +102,14 @@ pub struct S3Store {
     /// Name of the bucket, which must exist.
     #[schemars(length(min = 3, max = 63), regex(pattern = "^[a-z0-9][a-z0-9.-]*$"))]
     pub bucket: String,
-    /// Prefix of the keys, without slashes at its ends.
+    /// Prefix of the keys, without a leading or trailing slash.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(
         length(max = 512),
         regex(pattern = "^([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?$")
     )]
     pub prefix: String,
-    /// URL of the store; that of AWS by default.
+    /// URL of the store; AWS by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = "^https?://"))]
     pub endpoint: Option<String>,
@@ -117,17 +117,17 @@ pub struct S3Store {
     #[serde(default = "region")]
     #[schemars(length(max = 64))]
     pub region: String,
-    /// Whether the bucket is in the path of a URL instead of its host name. Needed by most stores that are not AWS.
+    /// Whether the bucket is in the path of the URL instead of the host name. Most stores other than AWS need this.
     #[serde(default)]
     pub path_style: bool,
-    /// A secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, if needed, AWS_SESSION_TOKEN. Without it the service
-    /// account or the node identifies the pod.
+    /// A secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, if needed, AWS_SESSION_TOKEN. Without it, the pod uses the
+    /// identity of its service account or node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
-    /// A secret with `ca.crt`: the authorities of the store's certificate, besides the public ones.
+    /// A secret with `ca.crt`: authorities of the store's certificate, in addition to the public ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretRef>,
-    /// How the store encrypts the objects at rest; as the bucket says by default.
+    /// How the store encrypts the objects at rest; the default of the bucket if not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_side_encryption: Option<Encryption>,
     /// The key for `aws:kms`; the account's default key if not set.
@@ -151,14 +151,14 @@ pub enum Encryption {
     Kms,
 }
 
-/// A claim for a volume that the backup's pod mounts.
+/// A PersistentVolumeClaim that the backup's pod mounts.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeStore {
     /// Name of the claim, in the same namespace.
     #[schemars(length(min = 1, max = 253))]
     pub claim_name: String,
-    /// Folder in the volume, without slashes at its ends.
+    /// Folder in the volume, without a leading or trailing slash.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(
         length(max = 512),
@@ -170,23 +170,23 @@ pub struct VolumeStore {
 /// How a backup is verified.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {
-    /// Its checksum is verified while it is taken.
+    /// The checksum is verified while the snapshot is taken.
     #[default]
     None,
-    /// The stored snapshot is also read back and restored into a scratch directory.
+    /// In addition, the stored snapshot is read back and restored into a scratch directory.
     Restore,
 }
 
-/// Which earlier backups stay. A backup stays while one of the two keeps it; the newest always stays.
+/// Which earlier backups stay. A backup stays if either field keeps it; the newest always stays.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.keepLast) || has(self.keepWithin)").message("retention needs keepLast or keepWithin"))]
 pub struct BackupRetention {
-    /// How many of the newest stay.
+    /// How many of the newest backups stay.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub keep_last: Option<u32>,
-    /// How long one stays.
+    /// How long a backup stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_within: Option<Span>,
 }
@@ -207,10 +207,10 @@ pub struct EtcdBackupStatus {
     /// Where it is stored, as a URL: `s3://bucket/prefix`, or `file:///folder` in a volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
-    /// Its name there, without the endings of its files, `.db` and `.json`.
+    /// Its name there, without the extensions `.db` and `.json` of its files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The revision that it has at least.
+    /// The revision that the snapshot contains at least.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
     /// Size of the snapshot in bytes.
@@ -225,25 +225,25 @@ pub struct EtcdBackupStatus {
     /// Id of the cluster in hexadecimal.
     #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
-    /// Version of the member that made the snapshot.
+    /// Version of the member that the snapshot was taken from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Attempts that have failed.
+    /// Number of failed attempts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_attempts: Option<i32>,
-    /// Why it has not succeeded, as text.
+    /// Why it has not succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// `Succeeded`: True, False after the last attempt, Unknown before.
+    /// `Succeeded`: True or False after the last attempt, Unknown before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
-/// The stage of a backup.
+/// The phase of a backup.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackupPhase {
-    /// It cannot begin yet.
+    /// It cannot start yet.
     Pending,
     /// Its job runs.
     Running,
@@ -254,12 +254,12 @@ pub enum BackupPhase {
 }
 
 impl EtcdBackup {
-    /// Returns the stage; `None` until the operator has seen the backup.
+    /// Returns the phase; `None` until the operator has seen the backup.
     pub fn phase(&self) -> Option<BackupPhase> {
         self.status.as_ref()?.phase
     }
 
-    /// Whether it has succeeded or failed for good.
+    /// Returns whether it has succeeded or finally failed.
     pub fn is_finished(&self) -> bool {
         matches!(
             self.phase(),
@@ -267,13 +267,13 @@ impl EtcdBackup {
         )
     }
 
-    /// Returns when it has succeeded or failed; `None` before.
+    /// Returns when it succeeded or failed; `None` before.
     pub fn completed_at(&self) -> Option<&Time> {
         self.status.as_ref()?.completed_at.as_ref()
     }
 }
 
-/// Takes backups of a cluster at set times.
+/// Takes backups of a cluster on a schedule.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "witan.dev",
@@ -300,18 +300,18 @@ impl EtcdBackup {
 pub struct EtcdBackupScheduleSpec {
     /// The EtcdCluster, in the same namespace.
     pub cluster_ref: SecretRef,
-    /// When a backup is taken: minute, hour, day of the month, month, day of the week, in UTC; or @hourly, @daily, @weekly,
+    /// When backups are taken, in UTC: minute, hour, day of the month, month, day of the week; or @hourly, @daily, @weekly,
     /// @monthly, @yearly.
     #[schemars(length(min = 1, max = 128))]
     pub schedule: String,
-    /// Takes no backups.
+    /// Whether the schedule is suspended.
     #[serde(default)]
     pub paused: bool,
-    /// Stores the changes between the backups, too, so that a cluster can be restored to any revision and time since the
-    /// oldest one.
+    /// Also stores the changes between backups, so that a cluster can be restored to any revision or time since the oldest
+    /// backup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changes: Option<BackupChanges>,
-    /// Which backups of this schedule stay in the store, with the changes since the oldest one; all of them by default.
+    /// Which backups of this schedule stay in the store, with the changes since the oldest of them; all by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<BackupRetention>,
     /// The settings of the backups.
@@ -323,10 +323,10 @@ pub struct EtcdBackupScheduleSpec {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EtcdBackupScheduleStatus {
-    /// The time of the schedule for which the last backup was created.
+    /// The scheduled time of the last backup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_schedule_time: Option<Time>,
-    /// The next time of the schedule.
+    /// The next scheduled time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_schedule_time: Option<Time>,
     /// When the last successful backup was completed.
@@ -335,14 +335,14 @@ pub struct EtcdBackupScheduleStatus {
     /// The last successful EtcdBackup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_backup: Option<String>,
-    /// The EtcdBackup that is being taken.
+    /// The EtcdBackup that is running.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<String>,
     /// How far the changes are stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changes: Option<BackupChangesStatus>,
-    /// `Ready`: False if the schedule cannot be read, is paused, or its backups fail or are late. `ChangesStored`, with
-    /// `spec.changes`: False if the stored changes are not those of the last seconds.
+    /// `Ready`: False if the schedule is invalid or paused, or if its backups fail or are late. `ChangesStored`, with
+    /// `spec.changes`: False if recent changes are not stored yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

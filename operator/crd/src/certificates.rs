@@ -1,21 +1,21 @@
-//! The certificates of a cluster: where each comes from, and in which secret it is.
+//! The certificates of a cluster: their sources and their secrets.
 
 use kube::ResourceExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::{CertificateSource, EtcdCluster, EtcdClusterSpec};
 
-/// A certificate that the operator issues, or the authority of all of them.
+/// A certificate that the operator issues, or the authority that signs them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CertificateRole {
     /// The cluster's own authority: secret `<cluster>-ca`.
     Authority,
-    /// Certificate of members towards each other: secret `<cluster>-peer-tls`.
+    /// Certificate of members for other members: secret `<cluster>-peer-tls`.
     Peer,
-    /// Certificate of members towards clients: secret `<cluster>-client-tls`.
+    /// Certificate of members for clients: secret `<cluster>-client-tls`.
     Server,
-    /// Certificate of the operator towards members: secret `<cluster>-operator-tls`.
+    /// Client certificate of the operator: secret `<cluster>-operator-tls`.
     Operator,
 }
 
@@ -33,7 +33,7 @@ impl EtcdClusterSpec {
 }
 
 impl EtcdCluster {
-    /// Returns the name of the secret that the operator, or cert-manager, writes for a role.
+    /// Returns the name of the secret that the operator or cert-manager writes for a role.
     pub fn secret_name(&self, role: CertificateRole) -> String {
         let suffix = match role {
             CertificateRole::Authority => "ca",
@@ -44,7 +44,7 @@ impl EtcdCluster {
         format!("{}-{suffix}", self.name_any())
     }
 
-    /// Returns the name of the secret that is used for a role: the one that the spec names, else `secret_name`.
+    /// Returns the name of the secret for a role: the one in the spec, else `secret_name`.
     pub fn secret_of(&self, role: CertificateRole) -> String {
         let client = self.spec.client_tls();
         let own = client.filter(|_| role == CertificateRole::Operator);

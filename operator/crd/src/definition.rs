@@ -1,5 +1,4 @@
-//! The CustomResourceDefinition as it is installed: the output of kube's derive without `nullable` (a field is present
-//! or absent).
+//! The CustomResourceDefinitions as installed: the output of kube's derive, without `nullable`.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -7,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{EtcdBackup, EtcdBackupSchedule, EtcdCluster, EtcdOperation};
 
-/// Returns the definitions that `witan-operator crd` prints.
+/// Returns the CustomResourceDefinitions that `witan-operator crd` prints.
 pub fn definitions() -> [CustomResourceDefinition; 4] {
     [
         definition(),
@@ -17,7 +16,7 @@ pub fn definitions() -> [CustomResourceDefinition; 4] {
     ]
 }
 
-/// Returns a derived definition as it is installed.
+/// Converts a derived definition to the installed form.
 fn stripped(derived: CustomResourceDefinition) -> CustomResourceDefinition {
     let mut definition = serde_json::to_value(derived).expect("a definition is JSON");
     definition["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
@@ -30,7 +29,7 @@ pub fn definition() -> CustomResourceDefinition {
     stripped(EtcdCluster::crd())
 }
 
-/// Removes `nullable: true`, and the `anyOf` beside `x-kubernetes-int-or-string`: the API server needs neither.
+/// Removes `nullable: true`, and `anyOf` next to `x-kubernetes-int-or-string`: the API server needs neither.
 fn strip(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {

@@ -1,8 +1,7 @@
-//! `EtcdCluster`: the spec that a user writes, the status that the operator reports, and the rules that the API server
-//! checks.
+//! The custom resources: their specs, their statuses, and the rules that the API server validates.
 //!
-//! Beside them are the names that follow from an EtcdCluster and that more than one program part uses. The meaning of a
-//! spec lives in the operator, in `plan` and in `resources`.
+//! Also the names derived from an EtcdCluster that several crates use. The meaning of a spec is implemented in the operator, by
+//! `plan` and `resources`.
 
 #![expect(unreachable_pub, reason = "kube's derive nests a copy")]
 
@@ -66,10 +65,10 @@ pub use status::{
 pub use storage::{AccessMode, ClaimRetention, Medium, Retention, Storage};
 pub use text::{ByteQuantity, OpenObject, Span};
 
-/// Returns all definitions as documents of YAML.
+/// Returns all CustomResourceDefinitions as YAML documents.
 ///
 /// # Errors
-/// A definition is not YAML.
+/// A definition cannot be serialized.
 pub fn as_yaml() -> Result<String, serde_yaml::Error> {
     let definitions = definitions();
     let documents = definitions.iter().map(serde_yaml::to_string);
@@ -134,40 +133,40 @@ pub struct EtcdClusterSpec {
     #[serde(default = "replicas_default")]
     #[schemars(range(min = 0, max = 9))]
     pub replicas: i32,
-    /// Version of the members: it replaces the tag of the operator's member image.
+    /// Version of the members. It replaces the tag of the operator's member image.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 64),
         regex(pattern = r"^v?[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.-]+)?$")
     )]
     pub version: Option<String>,
-    /// Whole image of the members, instead of the operator's member image and `version`.
+    /// Full image of the members, instead of the operator's member image and `version`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub image: Option<String>,
     /// When the image is pulled.
     #[serde(default)]
     pub image_pull_policy: PullPolicy,
-    /// Secrets to pull the image with.
+    /// Secrets for pulling the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub image_pull_secrets: Vec<SecretRef>,
-    /// Leaves the cluster as it is: the operator changes nothing and only reports.
+    /// Whether the operator changes nothing and only reports.
     #[serde(default)]
     pub paused: bool,
     /// How the first members find each other; a static list by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bootstrap: Option<BootstrapSource>,
-    /// Disks of the members; a claim of 8Gi for each by default.
+    /// Disks of the members; a PersistentVolumeClaim of 8Gi for each by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
     /// Whether the claims of removed members are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim_retention_policy: Option<ClaimRetention>,
-    /// TLS between members and towards clients; clear text by default.
+    /// TLS between members and for clients; plaintext by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// Users and roles.
+    /// Authentication.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
     /// Options of the server.
@@ -179,14 +178,14 @@ pub struct EtcdClusterSpec {
     /// Affinity of the pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affinity: Option<OpenObject>,
-    /// Whether members are kept on different nodes, if `affinity` does not say.
+    /// Whether members run on different nodes, unless `affinity` is set.
     #[serde(default)]
     pub pod_anti_affinity_preset: AntiAffinity,
-    /// Spread of the pods; over zones where possible by default.
+    /// Spread of the pods; by default over zones where possible.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub topology_spread_constraints: Vec<OpenObject>,
-    /// Labels that a node of a member has.
+    /// Labels that the nodes of members must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     pub node_selector: BTreeMap<String, String>,
@@ -202,19 +201,19 @@ pub struct EtcdClusterSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub service_account_name: Option<String>,
-    /// Merged into the pods that the operator makes: objects by their keys, containers and volumes by their names.
+    /// Merged into the member pods: objects by key, containers and volumes by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<OpenObject>,
-    /// Labels and annotations of all objects of the cluster.
+    /// Additional labels and annotations of all objects of the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub additional_metadata: Option<AdditionalMetadata>,
-    /// How many members an eviction may take.
+    /// How many members evictions may stop at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_disruption_budget: Option<BudgetOptions>,
-    /// How a changed template reaches the members.
+    /// How a changed template is rolled out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update_strategy: Option<UpdateStrategy>,
-    /// How members that do not come back are replaced.
+    /// How failed members are replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub self_healing: Option<SelfHealing>,
     /// Services of the cluster.
@@ -222,7 +221,7 @@ pub struct EtcdClusterSpec {
     pub services: Option<Services>,
 }
 
-/// How the first members find each other.
+/// How the first members find each other, or which data they start with.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -230,10 +229,10 @@ pub struct EtcdClusterSpec {
     validation = Rule::new("self == oldSelf").message("spec.bootstrap is immutable").reason(Reason::FieldValueForbidden)
 )]
 pub struct BootstrapSource {
-    /// By a discovery service, only at the first start.
+    /// Through a discovery service, at the first start only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
-    /// From a backup: each of the first members restores it.
+    /// From a backup, which each of the first members restores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restore: Option<Restore>,
 }
@@ -249,16 +248,16 @@ pub struct Discovery {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048), regex(pattern = r"^https?://"))]
     pub url: Option<String>,
-    /// Has the operator create the token.
+    /// Makes the operator create the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local: Option<LocalDiscovery>,
 }
 
-/// The cluster that serves discovery.
+/// The service on which the operator creates a discovery token.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalDiscovery {
-    /// An EtcdCluster in the same namespace; by default the service of the operator's flag `--discovery-service-url`.
+    /// An EtcdCluster in the same namespace; by default the operator's flag `--discovery-service-url`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_ref: Option<SecretRef>,
 }
@@ -268,7 +267,7 @@ fn replicas_default() -> i32 {
 }
 
 impl EtcdClusterSpec {
-    /// Returns the spec in which every field has its default, as `spec: {}` gives it.
+    /// Returns the spec with all defaults, like `spec: {}`.
     pub fn minimal() -> Self {
         Self { replicas: REPLICAS_DEFAULT, ..Self::default() }
     }
@@ -278,38 +277,37 @@ impl EtcdClusterSpec {
         u32::try_from(self.replicas).unwrap_or_default()
     }
 
-    /// Whether members keep their data when their pod ends.
+    /// Returns whether members keep their data when their pod is deleted.
     pub fn is_durable(&self) -> bool {
         self.storage.as_ref().is_none_or(Storage::is_durable)
     }
 
-    /// Returns the source of the certificates between members; `None` if they do not speak TLS to each other.
+    /// Returns the source of the certificates between members; `None` without TLS between them.
     pub fn peer_tls(&self) -> Option<&CertificateSource> {
         Some(&self.tls.as_ref()?.peer.as_ref()?.source)
     }
 
-    /// Returns the TLS settings for clients; `None` if members speak clear text to them.
+    /// Returns the TLS settings for clients; `None` without TLS for clients.
     pub fn client_tls(&self) -> Option<&ServerTlsSource> {
         self.tls.as_ref()?.client.as_ref()
     }
 
-    /// Returns the secret with the password of root.
+    /// Returns the secret with the password of the user root.
     pub fn root_secret(&self) -> Option<&SecretRef> {
         self.auth.as_ref()?.root_credentials_secret_ref.as_ref()
     }
 
-    /// Returns how a changed template reaches the members; the default if the spec does not say.
+    /// Returns how a changed template is rolled out, or the default.
     pub fn update_strategy(&self) -> UpdateStrategy {
         self.update_strategy.clone().unwrap_or_default()
     }
 
-    /// Returns what the operator does about members that do not come back; the default if the spec does not
-    /// say.
+    /// Returns how failed members are replaced, or the default.
     pub fn self_healing(&self) -> SelfHealing {
         self.self_healing.clone().unwrap_or_default()
     }
 
-    /// Returns whether the claims of removed members are kept; the default if the spec does not say.
+    /// Returns whether the claims of removed members are kept, or the default.
     pub fn claim_retention(&self) -> ClaimRetention {
         self.persistent_volume_claim_retention_policy
             .clone()

@@ -1,16 +1,15 @@
-//! Names that people, the operator and the plugin have in common: annotations by which people ask for something, and how the
-//! members of a cluster are found.
+//! Names that users, the operator and the kubectl plugin share: labels, annotations, ports, and the addresses of members.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
 use super::{EtcdCluster, Requests};
 
-/// Label: the cluster.
+/// Label: the name of the cluster.
 pub const CLUSTER: &str = "witan.dev/cluster";
-/// Annotation of a pod: whether it speaks TLS to clients.
+/// Annotation of a pod: whether its member uses TLS for clients.
 pub const CLIENT_TLS: &str = "witan.dev/client-tls";
-/// Annotation of an EtcdCluster: how long clients have after each step of a rotation.
+/// Annotation of an EtcdCluster: how long clients have after each step of a CA rotation.
 pub const AUTHORITY_OVERLAP: &str = "witan.dev/authority-overlap";
 /// Annotation of an EtcdCluster: members to stop.
 pub const FENCED_MEMBERS: &str = "witan.dev/fenced-members";
@@ -30,12 +29,12 @@ pub mod ports {
     pub const METRICS: i32 = 2381;
 }
 
-/// Returns how many votes a decision of `voters` members needs.
+/// Returns the number of votes that form a quorum of `voters` members.
 pub fn quorum(voters: usize) -> usize {
     voters / 2 + 1
 }
 
-/// Returns the ordinal at the end of the name of a member, pod or claim; `None` for a name of another form, such as `a-01`.
+/// Returns the ordinal at the end of a name of a member, pod or claim; `None` for any other name, such as `a-01`.
 pub fn ordinal(name: &str) -> Option<u32> {
     let (_, text) = name.rsplit_once('-')?;
     let ordinal: u32 = text.parse().ok()?;
@@ -49,23 +48,23 @@ impl EtcdCluster {
         status.map_or_else(Requests::default, |status| status.requests.clone())
     }
 
-    /// Returns the name of the member with an ordinal, which its pod and its label have, too.
+    /// Returns the name of the member with this ordinal, which is also the name of its pod.
     pub fn member(&self, ordinal: u32) -> String {
         format!("{}-{ordinal}", self.name_any())
     }
 
-    /// Returns the ordinal in the name of a member or pod; `None` for a name of another form, such as `a-01`.
+    /// Returns the ordinal of a member or pod of this cluster, by its name; `None` for any other name, such as `a-01`.
     pub fn ordinal(&self, member: &str) -> Option<u32> {
         ordinal(member).filter(|ordinal| self.member(*ordinal) == member)
     }
 
-    /// Returns the name that the spec gives to the service of members.
+    /// Returns the name of the peer service in the spec.
     pub fn given_peer_service(&self) -> Option<&str> {
         let services = self.spec.services.as_ref()?;
         services.peer.as_ref()?.name.as_deref()
     }
 
-    /// Returns the name of the service of members.
+    /// Returns the name of the headless service for members.
     pub fn peer_service(&self) -> String {
         let given = self.given_peer_service();
         given.map_or_else(|| format!("{}-peer", self.name_any()), str::to_owned)
@@ -79,15 +78,15 @@ impl EtcdCluster {
         given.unwrap_or_else(|| format!("{}-client", self.name_any()))
     }
 
-    /// Returns the DNS name by which other pods find a member.
+    /// Returns the DNS name of a member inside Kubernetes.
     pub fn host(&self, ordinal: u32) -> String {
         let (service, namespace) = (self.peer_service(), self.namespace().unwrap_or_default());
         format!("{}.{service}.{namespace}.svc", self.member(ordinal))
     }
 }
 
-/// Whether a member speaks TLS to clients, by the annotation of its pod: the spec may have changed since the
-/// pod was made.
+/// Returns whether a member uses TLS for clients, according to the annotation of its pod: the spec may have changed since the
+/// pod was created.
 pub fn speaks_tls(pod: &Pod) -> bool {
     pod.annotations()
         .get(CLIENT_TLS)

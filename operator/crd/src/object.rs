@@ -1,4 +1,4 @@
-//! The bound of functions over kinds of objects.
+//! The trait bound of functions over namespaced objects.
 
 use std::fmt::Debug;
 
@@ -6,7 +6,7 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::Resource;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// An object in a namespace.
+/// A namespaced Kubernetes object.
 pub trait Object:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone

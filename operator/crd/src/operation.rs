@@ -1,4 +1,4 @@
-//! `EtcdOperation`: a one-time operation on a cluster, and its result.
+//! `EtcdOperation`: a one-time operation on a cluster and its result.
 
 #![expect(
     clippy::duplicated_attributes,
@@ -24,7 +24,7 @@ use super::restore::{RestoreInPlace, RestorePoint};
     namespaced,
     status = "EtcdOperationStatus",
     derive = "PartialEq",
-    doc = "An operation on an EtcdCluster that the operator does once. Deleting the resource does not undo it.",
+    doc = "An operation on an EtcdCluster that the operator runs once. Deleting the resource does not undo it.",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterName"),
     printcolumn(name = "Verb", type_ = "string", json_path = ".status.verb"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
@@ -61,21 +61,21 @@ pub struct EtcdOperationSpec {
     /// Name of the EtcdCluster, in the same namespace.
     #[schemars(length(min = 1, max = 45))]
     pub cluster_name: String,
-    /// UID of the EtcdCluster. If it is set, the operation fails on another EtcdCluster of the same name.
+    /// UID of the EtcdCluster. If set, the operation fails on another EtcdCluster with the same name.
     #[serde(rename = "clusterUID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub cluster_uid: Option<String>,
-    /// Hands leadership over to another voter.
+    /// Transfers leadership to another voter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub move_leader: Option<MoveLeader>,
-    /// Replaces a member and its disk by a new member.
+    /// Replaces a member and its disk with a new member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replace_member: Option<ReplaceMember>,
-    /// Restarts all members one after the other, the leader last.
+    /// Restarts all members one at a time, the leader last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<NoSettings>,
-    /// Replaces all members one after the other by members with new claims, the leader last. A change of `spec.storage` of the
-    /// EtcdCluster that no claim can follow does this by itself.
+    /// Replaces all members with members that have new claims, one at a time and the leader last. A change of `spec.storage`
+    /// that existing claims cannot follow starts this by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub migrate_storage: Option<NoSettings>,
     /// Renews the certificates that the operator issues and their authority.
@@ -84,29 +84,29 @@ pub struct EtcdOperationSpec {
     /// Compares the hashes of the keys of all members at one revision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consistency_check: Option<NoSettings>,
-    /// Forces a new cluster from one member after the disks of most others are lost.
+    /// Forces a new cluster from one member after most of the others lost their disks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recover_quorum: Option<RecoverQuorum>,
     /// Stops all members, keeps their disks, and starts as many new members from a backup, in the same EtcdCluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreInPlace>,
-    /// Stops all members and goes back to the disks that the last restore has kept.
+    /// Stops all members and returns to the disks that the last restore kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo_restore: Option<UndoRestore>,
-    /// Seconds from the beginning of the operation within which it must end; it fails after that with the reason DeadlineExceeded.
-    /// `restore`, `undoRestore` and `recoverQuorum` must begin to stop members within that time, 3600 by default, and then take
-    /// as long as they need. The others have no limit by default.
+    /// Deadline in seconds, counted from the start of the operation. When it expires, the operation fails with the reason
+    /// DeadlineExceeded. For `restore`, `undoRestore` and `recoverQuorum` (default 3600) it limits the time until they begin to
+    /// stop members; after that they take as long as they need. The other operations have no deadline by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub active_deadline_seconds: Option<i64>,
-    /// Seconds from the creation of the resource within which the operation may begin; it fails after that with the reason
-    /// StartDeadlineExceeded. The default is 600 for `restore`, `undoRestore`, `recoverQuorum`, `replaceMember` and
-    /// `migrateStorage`; the others wait without a limit.
+    /// Deadline in seconds for the start of the operation, counted from the creation of the resource. When it expires, the
+    /// operation fails with the reason StartDeadlineExceeded. The default is 600 for `restore`, `undoRestore`, `recoverQuorum`,
+    /// `replaceMember` and `migrateStorage`; other operations wait indefinitely.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub start_deadline_seconds: Option<i64>,
     /// Seconds after the end of the operation until the resource is deleted. By default, `restore`, `undoRestore`,
-    /// `recoverQuorum`, `replaceMember` and `migrateStorage` are kept, and the others are deleted after a day.
+    /// `recoverQuorum`, `replaceMember` and `migrateStorage` are kept, and others are deleted after a day.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 31_536_000))]
     pub ttl_seconds_after_finished: Option<i64>,
@@ -116,10 +116,10 @@ pub struct EtcdOperationSpec {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NoSettings {}
 
-/// Hands leadership over.
+/// Transfers leadership.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct MoveLeader {
-    /// Name of the next leader; by default the healthy voter that has the most of the log.
+    /// Name of the next leader; by default the healthy voter whose log is furthest ahead.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub to: Option<String>,
@@ -133,10 +133,10 @@ pub struct ReplaceMember {
     pub name: String,
 }
 
-/// Goes back to kept disks.
+/// Returns to kept disks.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct UndoRestore {
-    /// Name of the EtcdOperation whose restore is undone; by default the last one that stopped members.
+    /// Name of the EtcdOperation whose restore is undone; by default the last restore that stopped members.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub operation: Option<String>,
@@ -145,12 +145,12 @@ pub struct UndoRestore {
 /// Forces a new cluster from one member.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoverQuorum {
-    /// Name of the member, which has its disk.
+    /// Name of the member. It must have its disk.
     #[schemars(length(min = 1, max = 63))]
     pub survivor: String,
 }
 
-/// The action that an operation asks for.
+/// The action of an operation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the fields of the spec")]
 pub enum Verb<'a> {
@@ -166,7 +166,8 @@ pub enum Verb<'a> {
 }
 
 impl Verb<'_> {
-    /// Whether the operation replaces data or disks. Such an operation runs once, soon after it was asked for.
+    /// Returns whether the operation replaces data or disks. Such an operation runs only once, and only soon after its
+    /// creation.
     pub fn is_destructive(self) -> bool {
         match self {
             Verb::ReplaceMember(_)
@@ -181,7 +182,7 @@ impl Verb<'_> {
         }
     }
 
-    /// Returns the name, which is shown, and is a label of a metric.
+    /// Returns the name for the status and for metrics.
     pub fn name(self) -> &'static str {
         match self {
             Verb::MoveLeader(_) => "MoveLeader",
@@ -198,7 +199,7 @@ impl Verb<'_> {
 }
 
 impl EtcdOperationSpec {
-    /// Returns what is asked for; `None` if no field of a verb is set, which the API server refuses.
+    /// Returns the action; `None` if no verb is set, which the API server refuses.
     pub fn verb(&self) -> Option<Verb<'_>> {
         let of = |given: Option<NoSettings>, verb| given.map(|_| verb);
         let moves = self.move_leader.as_ref().map(Verb::MoveLeader);
@@ -218,38 +219,38 @@ impl EtcdOperationSpec {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EtcdOperationStatus {
-    /// The name of the verb, such as `MoveLeader`.
+    /// Name of the verb, such as `MoveLeader`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verb: Option<String>,
-    /// The stage of the operation.
+    /// Phase of the operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<OperationPhase>,
-    /// When it began. It is recorded before anything is changed.
+    /// When it began. Recorded before anything changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
     /// When it succeeded or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
-    /// The result, or why it has not begun, as text.
+    /// The result, or why it has not begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The present progress, as last observed.
+    /// The last observed progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
-    /// The field manager of the write that created the resource, such as `kubectl-create`: the program, because the API server
-    /// records no user in an object. Its audit log does.
+    /// Field manager of the write that created the resource, such as `kubectl-create`. It names the program, because the API
+    /// server records the user only in its audit log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<String>,
-    /// The uid of the EtcdCluster that it began on: it does nothing to a later one of the same name.
+    /// UID of the EtcdCluster that it began on. It does nothing to a later EtcdCluster with the same name.
     #[serde(rename = "clusterUID", skip_serializing_if = "Option::is_none")]
     pub cluster_uid: Option<String>,
     /// Name of the member concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
-    /// Its id in hexadecimal.
+    /// Id of that member in hexadecimal.
     #[serde(rename = "memberID", skip_serializing_if = "Option::is_none")]
     pub member_id: Option<String>,
-    /// The snapshot that a restore begins from, as it was found when the operation began.
+    /// The snapshot that a restore uses, as found when the operation began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<RestorePoint>,
     /// The revision at which keys were compared.
@@ -259,7 +260,7 @@ pub struct EtcdOperationStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["member"]))]
     pub hashes: Vec<MemberHash>,
-    /// `Succeeded`: True, False if it failed, Unknown before.
+    /// `Succeeded`: True if it succeeded, False if it failed, Unknown before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -274,15 +275,15 @@ pub struct MemberHash {
     pub hash: String,
 }
 
-/// The stage of an operation.
+/// The phase of an operation.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperationPhase {
     /// It has not begun.
     Pending,
     /// It has begun.
     Running,
-    /// It is done.
+    /// It is complete.
     Succeeded,
-    /// It was not done, or found a fault.
+    /// It was not carried out, or it found an inconsistency.
     Failed,
 }

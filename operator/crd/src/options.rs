@@ -1,4 +1,4 @@
-//! Typed options of the server.
+//! Server options with typed fields.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::ByteQuantity;
 
-/// Flags that the operator sets, so that `extraArgs` may not hold them.
+/// Flags that the operator sets, and that `extraArgs` must not contain.
 pub const OPERATOR_FLAGS: [&str; 26] = [
     "name",
     "data-dir",
@@ -37,7 +37,7 @@ pub const OPERATOR_FLAGS: [&str; 26] = [
     "peer-auto-tls",
 ];
 
-/// Options of the server. Further flags go into `extraArgs`.
+/// Options of the server. Use `extraArgs` for other flags.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [{"rule": "self.autoCompactionMode != 'revision' || self.autoCompactionRetention.matches('^[0-9]+$')", "message": "autoCompactionRetention must be a plain number with autoCompactionMode: revision"}, {"rule": "self.electionTimeoutMs >= 5 * self.heartbeatIntervalMs", "message": "electionTimeoutMs must be at least 5 x heartbeatIntervalMs"}, {"rule": format!("!has(self.extraArgs) || self.extraArgs.all(k, !(k in ['{}']))", OPERATOR_FLAGS.join("','")), "message": "options.extraArgs holds a flag that the operator manages"}]))]
@@ -45,26 +45,26 @@ pub struct Options {
     /// Maximum size of the key space.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota_backend_bytes: Option<ByteQuantity>,
-    /// Whether old revisions are kept for a time or by number.
+    /// Whether old revisions are kept by age or by number.
     pub auto_compaction_mode: CompactionMode,
     /// How long (periodic) or how many (revision) old revisions are kept.
     #[schemars(length(max = 32), regex(pattern = "^[0-9]+([.][0-9]+)?[a-z0-9]*$"))]
     pub auto_compaction_retention: String,
-    /// Milliseconds between heartbeats of a leader.
+    /// Heartbeat interval of the leader in milliseconds.
     #[schemars(range(min = 10))]
     pub heartbeat_interval_ms: i32,
-    /// Milliseconds without a heartbeat after which a member campaigns.
+    /// Election timeout in milliseconds.
     #[schemars(range(min = 50, max = 50000))]
     pub election_timeout_ms: i32,
-    /// Maximum bytes of a request.
+    /// Maximum size of a request in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1024))]
     pub max_request_bytes: Option<i64>,
-    /// Maximum operations of a transaction.
+    /// Maximum number of operations in a transaction.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_txn_ops: Option<i32>,
-    /// Lowest level that is logged.
+    /// Lowest log level.
     pub log_level: LogLevel,
     /// How detailed the metrics are.
     pub metrics: MetricsDetail,
@@ -75,7 +75,7 @@ pub struct Options {
     /// Whether v3 is also served as JSON over HTTP.
     #[serde(rename = "enableGRPCGateway")]
     pub enable_grpc_gateway: bool,
-    /// Further flags of the server, without their dashes.
+    /// Additional flags of the server, without the leading dashes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub extra_args: BTreeMap<String, ArgumentText>,
@@ -107,17 +107,17 @@ impl Default for Options {
     }
 }
 
-/// How old revisions are kept.
+/// Which old revisions are kept.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum CompactionMode {
-    /// For a time.
+    /// By age.
     Periodic,
     /// By number.
     Revision,
 }
 
-/// Levels of the log.
+/// Log levels.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "values of the server")]
@@ -134,6 +134,6 @@ pub enum LogLevel {
 pub enum MetricsDetail {
     /// Without histograms of gRPC calls.
     Basic,
-    /// With them.
+    /// With histograms of gRPC calls.
     Extensive,
 }

@@ -6,13 +6,13 @@ use serde::Deserialize;
 /// Why a pod does not run.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Trouble {
-    /// One word, such as `ImagePullBackOff`.
+    /// A word in CamelCase, such as `ImagePullBackOff`.
     pub reason: String,
-    /// The words of the scheduler, the kubelet or the program.
+    /// The message of the scheduler, the kubelet or the program.
     pub message: String,
 }
 
-/// Returns the condition of a pod of this kind.
+/// Returns the condition of this type.
 pub fn pod_condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     conditions.iter().find(|condition| condition.type_ == kind)
@@ -23,7 +23,7 @@ pub fn pod_phase(pod: &Pod) -> Option<&str> {
     pod.status.as_ref()?.phase.as_deref()
 }
 
-/// Whether the condition `Ready` of a pod is true.
+/// Returns whether the condition `Ready` of a pod is true.
 pub fn is_ready(pod: &Pod) -> bool {
     pod_condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
 }
@@ -46,7 +46,7 @@ pub fn trouble(pod: &Pod) -> Option<Trouble> {
     found.or_else(|| of_pod(pod))
 }
 
-/// Returns why a container has ended with an error. `witan-operator backup` writes that into its termination message.
+/// Returns why a container terminated with an error. Reads the termination message that `witan-operator backup` writes.
 pub fn failure(container: &str, state: &ContainerState) -> Option<Trouble> {
     let ended = state.terminated.as_ref();
     let ended = ended.filter(|ended| ended.exit_code != 0)?;
@@ -66,7 +66,7 @@ pub fn failure(container: &str, state: &ContainerState) -> Option<Trouble> {
     Some(serde_json::from_str(said).unwrap_or_else(by_code))
 }
 
-/// Returns why a container cannot start; `None` while it is about to.
+/// Returns why a waiting container cannot start; `None` while it is being created.
 fn waits(state: &ContainerState) -> Option<Trouble> {
     let waiting = state.waiting.as_ref()?;
     let reason = waiting.reason.clone()?;
@@ -75,7 +75,7 @@ fn waits(state: &ContainerState) -> Option<Trouble> {
     (!normal.contains(&reason.as_str())).then_some(Trouble { reason, message })
 }
 
-/// Returns why a pod as a whole has failed, such as an eviction, or cannot be scheduled.
+/// Returns why a pod as a whole has failed, for example by eviction, or cannot be scheduled.
 fn of_pod(pod: &Pod) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
     if pod_phase(pod) == Some("Failed") {

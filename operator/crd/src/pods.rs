@@ -1,4 +1,4 @@
-//! Options of a spec for pods, services and rollouts.
+//! The options for pods, services and rollouts.
 
 use std::collections::BTreeMap;
 
@@ -18,20 +18,20 @@ pub enum PullPolicy {
     Never,
 }
 
-/// Whether members are kept on different nodes.
+/// Whether members run on different nodes.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum AntiAffinity {
-    /// Two members may be on one node.
+    /// Members can share a node.
     None,
-    /// They are on different nodes where possible.
+    /// Members run on different nodes if possible.
     #[default]
     Soft,
-    /// They are on different nodes, or wait.
+    /// Members run on different nodes, or stay pending.
     Hard,
 }
 
-/// Labels and annotations of all objects of a cluster.
+/// Additional labels and annotations of all objects of a cluster.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AdditionalMetadata {
@@ -45,22 +45,22 @@ pub struct AdditionalMetadata {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// How many members an eviction may take.
+/// How many members evictions may stop at once.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [{"rule": "!(has(self.minAvailable) && has(self.maxUnavailable))", "message": "set at most one of minAvailable, maxUnavailable"}]))]
 pub struct BudgetOptions {
-    /// Whether there is a budget. It follows the number of voters.
+    /// Whether a PodDisruptionBudget exists. It follows the number of voters.
     pub enabled: bool,
-    /// Voters that an eviction leaves, instead of a quorum.
+    /// Voters that must stay, instead of a quorum.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "share_schema")]
     pub min_available: Option<IntOrString>,
-    /// Voters that an eviction may take, instead of all but a quorum.
+    /// Voters that evictions may stop, instead of all but a quorum.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "share_schema")]
     pub max_unavailable: Option<IntOrString>,
-    /// Whether pods that are not ready may be evicted whatever the budget says.
+    /// Whether unready pods may be evicted regardless of the budget.
     pub unhealthy_pod_eviction_policy: EvictionPolicy,
 }
 
@@ -75,7 +75,7 @@ impl Default for BudgetOptions {
     }
 }
 
-/// Whether pods that are not ready may be evicted.
+/// Whether unready pods may be evicted.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvictionPolicy {
     /// Only within the budget.
@@ -84,16 +84,17 @@ pub enum EvictionPolicy {
     AlwaysAllow,
 }
 
-/// How a changed template reaches the members.
+/// How a changed template is rolled out.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct UpdateStrategy {
-    /// Whether the operator restarts members, or waits until a person deletes their pods.
+    /// Whether the operator restarts members, or a person does by deleting their pods.
     #[serde(rename = "type")]
     pub kind: UpdateKind,
-    /// Waits before restarting the leader until the annotation `witan.dev/allow-leader-restart` has the generation.
+    /// Whether the restart of the leader waits until the annotation `witan.dev/allow-leader-restart` has the current
+    /// generation.
     pub supervised: bool,
-    /// Seconds that a member is ready before the next one is restarted.
+    /// Seconds that a member must be ready before the next one is restarted.
     #[schemars(range(min = 0, max = 3600))]
     pub min_ready_seconds: i32,
 }
@@ -108,41 +109,41 @@ impl Default for UpdateStrategy {
     }
 }
 
-/// Who restarts members whose template changed.
+/// Who restarts members after a change of the template.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdateKind {
-    /// The operator, one at a time and the leader last.
+    /// The operator, one member at a time and the leader last.
     RollingUpdate,
-    /// A person, by deleting pods.
+    /// A person, by deleting the pods.
     OnDelete,
 }
 
-/// How members that do not come back are replaced.
+/// How failed members are replaced.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SelfHealing {
-    /// Whether members are replaced. Missing pods are recreated either way.
+    /// Whether members are replaced. Missing pods are always recreated.
     pub enabled: bool,
-    /// How long a member may be silent before its pod is recreated, or, without a disk, it is replaced.
+    /// How long a member may be silent before its pod is recreated or, without a disk, the member is replaced.
     pub unhealthy_after: Span,
-    /// How long a silent member's node may not report, or its pod may not end, before the member is replaced although its
-    /// disk may come back. Counts from the start of the operator at the earliest. It waits for the node or for a person by
-    /// default.
+    /// How long a silent member's node may not report, or its pod may stay terminating, before the member is replaced although
+    /// its disk may return. Time before the operator started does not count. By default, the operator waits for the node or for
+    /// a person.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_lost_after: Option<Span>,
-    /// Whether a member whose data differs from that of the others is replaced, or reported alone.
+    /// Whether a member whose data differs from the others' is replaced, or only reported.
     pub on_corruption: OnCorruption,
-    /// Compacts keys when the alarm NOSPACE is raised, and lowers it if that has freed enough, at most every ten minutes. Nobody
-    /// but a person does by default: watchers and reads of the revisions that are compacted fail.
+    /// Compacts old revisions when the alarm NOSPACE is raised, at most every ten minutes, and lowers the alarm if that has
+    /// freed enough. Watches and reads of compacted revisions fail. By default, compaction is left to a person.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compact_on_no_space: Option<CompactOnNoSpace>,
 }
 
-/// How much history is given up when the store is full.
+/// How much history is kept when the store is full.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CompactOnNoSpace {
-    /// How many of the last revisions are kept.
+    /// How many of the latest revisions are kept.
     #[schemars(range(min = 0))]
     pub keep_revisions: i64,
 }
@@ -165,12 +166,12 @@ impl Default for SelfHealing {
     }
 }
 
-/// How a member is treated whose data differs from that of the others.
+/// How a member whose data differs from the others' is treated.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnCorruption {
     /// It is replaced.
     Replace,
-    /// It is reported.
+    /// It is only reported.
     AlarmOnly,
 }
 
@@ -178,10 +179,10 @@ pub enum OnCorruption {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Services {
-    /// The one for clients.
+    /// The service for clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientService>,
-    /// The headless one, which gives each member its DNS name.
+    /// The headless service, which gives each member its DNS name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<PeerService>,
 }
@@ -190,20 +191,20 @@ pub struct Services {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClientService {
-    /// Its name, `<name>-client` by default. It cannot change.
+    /// Name of the service, `<cluster>-client` by default. It is immutable.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: Option<String>,
-    /// Its type.
+    /// Type of the service.
     #[serde(rename = "type")]
     pub kind: ServiceType,
-    /// Further labels.
+    /// Additional labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Further annotations.
+    /// Additional annotations.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Its `trafficDistribution`, such as PreferClose.
+    /// The `trafficDistribution` of the service, such as PreferClose.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub traffic_distribution: Option<String>,
@@ -213,7 +214,7 @@ pub struct ClientService {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PeerService {
-    /// Its name, `<name>-peer` by default. It cannot change.
+    /// Name of the service, `<cluster>-peer` by default. It is immutable.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: Option<String>,

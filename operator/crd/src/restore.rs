@@ -1,4 +1,4 @@
-//! The backup that a cluster begins from, and the record of a restore in place.
+//! The backup that a cluster starts from, and the record of a restore in place.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{backup::BackupStore, security::SecretRef};
 
-/// A backup, and how its revisions are continued.
+/// A backup, and the revision at which the restored cluster continues.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -16,63 +16,63 @@ use super::{backup::BackupStore, security::SecretRef};
     validation = Rule::new("!(has(self.toRevision) && has(self.toTime))").message("restore takes one of toRevision and toTime")
 )]
 pub struct Restore {
-    /// An EtcdBackup in the same namespace that has succeeded.
+    /// A successful EtcdBackup in the same namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_ref: Option<SecretRef>,
-    /// Where the snapshot is: here `prefix` is the whole folder of the snapshot.
+    /// Where the snapshot is stored. Here `prefix` is the full folder of the snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<BackupStore>,
-    /// Name of the backup in the store, or of a file that etcdctl has saved, such as `old.db`.
+    /// Name of the backup in the store, or of a file that etcdctl saved, such as `old.db`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 200),
         regex(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]*$")
     )]
     pub name: Option<String>,
-    /// Also restores the changes after the snapshot, up to this revision. A schedule with `changes` has stored them beside the
-    /// snapshot.
+    /// Also restores the changes after the snapshot, up to this revision. A schedule with `changes` must have stored them with
+    /// the snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub to_revision: Option<i64>,
-    /// Also restores the changes after the snapshot that were received until this time, once it is certain that all of them
-    /// are stored.
+    /// Also restores the changes after the snapshot that were made until this time. The restore waits until all of them are
+    /// stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_time: Option<Time>,
-    /// Adds this number to all revisions and marks the earlier ones as compacted, so that watches of clients which have
-    /// seen later revisions than the backup has begin anew instead of missing changes. 0 for none.
+    /// Number to add to all revisions. The skipped revisions count as compacted, so watches from clients that saw later
+    /// revisions than the backup contains restart instead of missing changes. 0 adds nothing.
     #[serde(default)]
     #[schemars(range(min = 0, max = 4_000_000_000_000_000_i64))]
     pub bump_revision: i64,
 }
 
-/// A backup that takes the place of the data of an EtcdCluster.
+/// A backup that replaces the data of an EtcdCluster.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RestoreInPlace {
     /// The backup.
     #[serde(flatten)]
     pub from: Restore,
-    /// Name of the EtcdCluster that the EtcdBackup is of, if it is another one.
+    /// Name of the EtcdCluster that the EtcdBackup was taken from, if it is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 45))]
     pub from_cluster: Option<String>,
-    /// Whether the restore may begin while the PVCs that an earlier restore has kept exist: `undoRestore` does not return to
-    /// those PVCs after it.
+    /// Whether the restore may begin although PVCs of an earlier restore are still kept. After it, `undoRestore` cannot return
+    /// to those PVCs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forget_kept_disks: bool,
 }
 
-/// One snapshot of a store, and the end of the changes after it.
+/// A snapshot in a store, and the end of the changes to restore after it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RestorePoint {
     /// The store.
     pub store: BackupStore,
-    /// URL of the folder of the snapshot.
+    /// URL of the folder with the snapshot.
     pub location: String,
     /// Name of the backup, or of the file.
     pub name: String,
-    /// The revision up to which changes are restored; with `toTime` the last one of that time, once it is known.
+    /// The revision up to which changes are restored; with `toTime`, the last revision of that time, once it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_revision: Option<i64>,
     /// The time up to which changes are restored.
@@ -84,7 +84,7 @@ pub struct RestorePoint {
 }
 
 impl RestorePoint {
-    /// Returns the URL of the snapshot and the requested end of the changes, as the status records them.
+    /// Returns the URL of the snapshot and the end of the changes, as recorded in the status.
     pub fn url(&self) -> String {
         let url = format!("{}/{}", self.location, self.name);
         match (self.to_revision, &self.to_time) {
@@ -95,48 +95,48 @@ impl RestorePoint {
     }
 }
 
-/// A restore in place, which is recorded before a member is stopped.
+/// A restore in place. It is recorded before any member is stopped.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RestoreStatus {
-    /// Name of the EtcdOperation that asked for it.
+    /// Name of the EtcdOperation that requested it.
     pub operation: String,
-    /// Its uid.
+    /// UID of that EtcdOperation.
     #[serde(rename = "operationUID")]
     pub operation_uid: String,
-    /// The number of restores of this cluster from a backup. The token of the cluster contains it, so that each restored
-    /// cluster has an id of its own.
+    /// How many times this cluster was restored from a backup. The cluster token contains the number, so that each restored
+    /// cluster has its own id.
     pub number: i32,
-    /// Its stage.
+    /// Phase of the restore.
     pub phase: RestorePhase,
     /// When it was recorded.
     pub started_at: Time,
-    /// The snapshot that all members begin from; none if the cluster goes back to disks that an earlier restore has kept.
+    /// The snapshot that all members start from; not set if the cluster returns to disks that an earlier restore kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<RestorePoint>,
-    /// The lowest ordinal of the members that begin from the snapshot, once they may start.
+    /// Lowest ordinal of the new members, once they may start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_ordinal: Option<i32>,
-    /// Claims that the cluster goes back to.
+    /// Claims that the cluster returns to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<String>,
     /// Id of the cluster on these disks, in hexadecimal.
     #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
-    /// Claims of the members that were stopped. They are kept, and no member starts from them.
+    /// Claims of the stopped members. They are kept, and no member starts from them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept_disks: Vec<String>,
-    /// Id of the cluster on the kept disks, in hexadecimal; none if it never served.
+    /// Id of the cluster on the kept disks, in hexadecimal; not set if it never served.
     #[serde(rename = "keptClusterID", skip_serializing_if = "Option::is_none")]
     pub kept_cluster_id: Option<String>,
 }
 
-/// The stage of a restore in place.
+/// The phase of a restore in place.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestorePhase {
-    /// The members are stopped, and their disks are set aside.
+    /// Members are stopped, and their disks are set aside.
     Stopping,
-    /// The members start from the snapshot, or from the disks that the cluster goes back to.
+    /// Members start from the snapshot, or from the disks that the cluster returns to.
     Starting,
     /// A quorum has served.
     Done,

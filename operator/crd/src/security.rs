@@ -1,4 +1,4 @@
-//! TLS and users.
+//! TLS and authentication.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::KubeSchema;
@@ -15,19 +15,19 @@ pub struct SecretRef {
     pub name: String,
 }
 
-/// Returns a file of a secret; `None` if it is missing.
+/// Returns a file of a secret; `None` if the secret has no such file.
 pub fn secret_file<'a>(secret: &'a Secret, name: &str) -> Option<&'a [u8]> {
     Some(&secret.data.as_ref()?.get(name)?.0)
 }
 
-/// TLS of the two ports.
+/// TLS of the client port and the peer port.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
     /// Between members, which verify each other's certificates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<PeerTlsSource>,
-    /// Towards clients.
+    /// For clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<ServerTlsSource>,
 }
@@ -39,13 +39,13 @@ pub struct CertificateSource {
     /// The operator issues it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub managed: Option<ManagedCertificate>,
-    /// cert-manager issues it: the operator makes a Certificate.
+    /// cert-manager issues it, for a Certificate that the operator creates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_manager: Option<CertManagerCertificate>,
     /// A secret with tls.crt, tls.key and ca.crt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
-    /// Further DNS names of an issued certificate.
+    /// Additional DNS names of an issued certificate.
     #[serde(
         default,
         rename = "additionalDNSNames",
@@ -53,7 +53,7 @@ pub struct CertificateSource {
     )]
     #[schemars(length(max = 32), inner(length(max = 253)))]
     pub additional_dns_names: Vec<String>,
-    /// Further addresses of an issued certificate.
+    /// Additional IP addresses of an issued certificate.
     #[serde(
         default,
         rename = "additionalIPAddresses",
@@ -63,7 +63,7 @@ pub struct CertificateSource {
     pub additional_ip_addresses: Vec<String>,
 }
 
-/// The source of the certificate between members.
+/// The source of the certificate that members use among themselves.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.managed), has(self.certManager), has(self.secretRef)].exists_one(given, given)").message("tls.peer needs exactly one of managed, certManager, secretRef"), validation = Rule::new("!has(self.managed) || !has(self.managed.duration) || duration(self.managed.duration) >= duration('1m')").message("tls.peer.managed.duration must be at least 1m: a certificate is renewed at half of it"), validation = Rule::new("has(self.managed) == has(oldSelf.managed) && has(self.certManager) == has(oldSelf.certManager)").message("tls.peer cannot change between managed, certManager and secretRef: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
@@ -73,7 +73,7 @@ pub struct PeerTlsSource {
     pub source: CertificateSource,
 }
 
-/// The source of the certificate towards clients.
+/// The source of the certificate that members use for clients.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.managed), has(self.certManager), has(self.secretRef)].exists_one(given, given)").message("tls.client needs exactly one of managed, certManager, secretRef"), validation = Rule::new("!has(self.managed) || !has(self.managed.duration) || duration(self.managed.duration) >= duration('1m')").message("tls.client.managed.duration must be at least 1m: a certificate is renewed at half of it"), validation = Rule::new("has(self.managed) == has(oldSelf.managed) && has(self.certManager) == has(oldSelf.certManager)").message("tls.client cannot change between managed, certManager and secretRef: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
@@ -81,7 +81,7 @@ pub struct ServerTlsSource {
     /// The source.
     #[serde(flatten)]
     pub source: CertificateSource,
-    /// A secret with the operator's client certificate, where `secretRef` is given: tls.crt, tls.key and ca.crt.
+    /// A secret with the operator's client certificate, for use with `secretRef`: tls.crt, tls.key and ca.crt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator_secret_ref: Option<SecretRef>,
     /// Whether clients must present a certificate.
@@ -93,13 +93,13 @@ fn yes() -> bool {
     true
 }
 
-/// How long an issued certificate is valid, and how long before its end the next one is issued.
+/// How long an issued certificate is valid, and when it is renewed.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ManagedCertificate {
-    /// Its validity.
+    /// How long it is valid.
     pub duration: Span,
-    /// The time before its end at which the next one is issued.
+    /// How long before its end it is renewed.
     pub renew_before: Span,
 }
 
@@ -118,15 +118,15 @@ impl Default for ManagedCertificate {
 pub struct CertManagerCertificate {
     /// The issuer.
     pub issuer_ref: IssuerRef,
-    /// Its validity; cert-manager's default if not set.
+    /// How long it is valid; cert-manager's default if not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<Span>,
-    /// The time before its end at which the next one is issued; cert-manager's default if not set.
+    /// How long before its end it is renewed; cert-manager's default if not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renew_before: Option<Span>,
 }
 
-/// An issuer of cert-manager.
+/// A cert-manager issuer.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self == oldSelf").message("issuerRef cannot change: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
@@ -134,11 +134,11 @@ pub struct IssuerRef {
     /// Its name.
     #[schemars(length(max = 253))]
     pub name: String,
-    /// Its kind: Issuer, ClusterIssuer, or that of another group.
+    /// Its kind: Issuer, ClusterIssuer, or a kind of another group.
     #[serde(default = "issuer_kind")]
     #[schemars(length(max = 63))]
     pub kind: String,
-    /// The group of its kind.
+    /// API group of its kind.
     #[serde(default = "issuer_group")]
     #[schemars(length(max = 253))]
     pub group: String,
@@ -152,14 +152,14 @@ fn issuer_group() -> String {
     "cert-manager.io".to_owned()
 }
 
-/// Users and roles.
+/// Authentication.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!self.enabled || has(self.rootCredentialsSecretRef)").message("auth.enabled needs auth.rootCredentialsSecretRef (kubernetes.io/basic-auth)"))]
 pub struct Auth {
-    /// Whether users are checked.
+    /// Whether authentication is on.
     pub enabled: bool,
-    /// A secret with the password of the user root, of type kubernetes.io/basic-auth.
+    /// A secret of type kubernetes.io/basic-auth with the password of the user root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root_credentials_secret_ref: Option<SecretRef>,
 }

@@ -1,6 +1,6 @@
-//! The status that the operator reports. It follows from observation alone, except for the few facts that a later pass
-//! needs (`clusterID`, `admittedSpec`, `bootstrapMembers`, `discovery.url`, `restoredFrom`,
-//! `requests`, `recovery`, `restore`, `pastOperations`, `compaction`).
+//! The status that the operator reports. It is derived from observation, except for a few facts that later passes need:
+//! `clusterID`, `admittedSpec`, `bootstrapMembers`, `discovery.url`, `restoredFrom`, `requests`, `recovery`, `restore`,
+//! `pastOperations`, `compaction`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
@@ -18,88 +18,87 @@ pub struct EtcdClusterStatus {
     /// Human-readable summary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// Members of the cluster.
+    /// Number of members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
-    /// Members that are ready.
+    /// Number of ready members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_replicas: Option<i32>,
-    /// Members whose pod has the present template.
+    /// Number of members whose pod has the current template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub updated_replicas: Option<i32>,
-    /// Members without a vote.
+    /// Number of members without a vote.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learners: Option<i32>,
     /// Label selector of the pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// The lowest version that a member has.
+    /// Lowest version among the members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_version: Option<String>,
-    /// The version that the spec asks for.
+    /// The version in the spec.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_version: Option<String>,
-    /// Id of the cluster in hexadecimal, from the first time that a quorum serves. A cluster with an id is never
-    /// bootstrapped again.
+    /// Id of the cluster in hexadecimal, set when a quorum first serves. A cluster with an id is never bootstrapped again.
     #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
-    /// The last spec in JSON whose pods were admitted: lost pods are recreated from it while the present spec is
+    /// The last spec, as JSON, whose pods the API server admitted. Lost pods are recreated from it while the current spec is
     /// refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admitted_spec: Option<String>,
-    /// Number of members at bootstrap, recorded before the first pod.
+    /// Number of members at bootstrap. Recorded before the first pod is created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bootstrap_members: Option<i32>,
     /// Name of the leader.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
-    /// Its id in hexadecimal.
+    /// Id of the leader in hexadecimal.
     #[serde(rename = "leaderID", skip_serializing_if = "Option::is_none")]
     pub leader_id: Option<String>,
     /// Size of the key space.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub db_size: Option<String>,
-    /// Alarms that are raised.
+    /// The raised alarms.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,
-    /// Endpoint for clients inside of the Kubernetes cluster.
+    /// Endpoint for clients inside Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_endpoint: Option<String>,
-    /// Each member.
+    /// The members.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub members: Vec<MemberStatus>,
     /// The operator's current action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationStatus>,
-    /// The discovery token and the registered members.
+    /// The discovery token and the members registered with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discovery: Option<DiscoveryStatus>,
-    /// URL of the snapshot that the first members begin from, recorded before the first pod.
+    /// URL of the snapshot that the first members start from. Recorded before the first pod is created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored_from: Option<String>,
-    /// The revision up to which the changes after that snapshot were restored. For a time, the first member determines it, and the
-    /// other members restore to the same revision.
+    /// The revision up to which changes after that snapshot were restored. For a restore to a time, the first member determines
+    /// it for the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored_revision: Option<i64>,
-    /// The requests of EtcdOperations. Only the operator writes them.
+    /// The requests of EtcdOperations. Only the operator writes this field.
     #[serde(skip_serializing_if = "Requests::is_empty")]
     pub requests: Requests,
-    /// The recovery of the quorum that an EtcdOperation has requested. It is recorded before anything is changed.
+    /// The recovery from a lost quorum that an EtcdOperation requested. Recorded before anything changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoveryStatus>,
-    /// The last restore in place; it is recorded before a member is stopped.
+    /// The last restore in place. Recorded before any member is stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreStatus>,
-    /// The last operations that replaced data or disks, each recorded before it begins. An EtcdOperation of the same name does not
-    /// run again.
+    /// The last operations that replaced data or disks, each recorded before it begins. An EtcdOperation with the same name
+    /// does not run again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub past_operations: Vec<PastOperation>,
-    /// The last compaction that the operator has asked for, because the alarm NOSPACE was raised.
+    /// The last compaction for the alarm NOSPACE.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compaction: Option<CompactionStatus>,
-    /// Certificates that the operator issued.
+    /// The certificates that the operator issued.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub certificates: Vec<CertificateStatus>,
@@ -113,36 +112,36 @@ pub struct EtcdClusterStatus {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberStatus {
-    /// Name of member and pod.
+    /// Name of the member and its pod.
     pub name: String,
-    /// Its id in hexadecimal.
+    /// Id of the member in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The ordinal of its pod; absent for a member that runs outside of the pods of this cluster.
+    /// Ordinal of its pod; not set for a member outside this cluster's pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ordinal: Option<i32>,
-    /// The stage of its life.
+    /// Phase of the member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<MemberPhase>,
     /// Its version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// It serves and has no alarm of corruption.
+    /// Whether it serves and has no alarm CORRUPT.
     #[serde(default)]
     pub is_healthy: bool,
-    /// It leads.
+    /// Whether it is the leader.
     #[serde(default)]
     pub is_leader: bool,
-    /// It has no vote.
+    /// Whether it is a learner, without a vote.
     #[serde(default)]
     pub is_learner: bool,
-    /// Since when it does not answer, while others do.
+    /// Since when it has not answered while others did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub silent_since: Option<Time>,
-    /// Since when the alarm CORRUPT is raised for it.
+    /// Since when the alarm CORRUPT has been raised for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corrupt_since: Option<Time>,
-    /// The last index of its log that it has applied.
+    /// The last applied index of its log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raft_index: Option<i64>,
     /// Size of its key space.
@@ -153,22 +152,22 @@ pub struct MemberStatus {
     pub reason: Option<String>,
 }
 
-/// The stage of a member's life.
+/// The phase of a member.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberPhase {
     /// It has no pod.
     Pending,
-    /// Its pod starts.
+    /// Its pod is starting.
     Provisioning,
-    /// It follows the log and has no vote.
+    /// It follows the log without a vote.
     Learner,
     /// It votes and serves.
     Ready,
-    /// It votes and does not serve.
+    /// It votes but does not serve.
     Unhealthy,
-    /// It has been removed from the cluster; its pod or claim still exists.
+    /// It was removed from the cluster, but its pod or claim still exists.
     Removing,
-    /// It is stopped by the annotation.
+    /// It is stopped by the annotation `witan.dev/fenced-members`.
     Fenced,
 }
 
@@ -185,11 +184,11 @@ pub struct OperationStatus {
     /// Human-readable message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Since when.
+    /// When it began.
     pub started_at: Time,
 }
 
-/// An operation that has begun.
+/// An operation that has begun, and possibly ended.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PastOperation {
@@ -206,17 +205,18 @@ pub struct PastOperation {
     pub result: Option<OperationPhase>,
 }
 
-/// The requests of EtcdOperations to the plan of a cluster.
+/// The requests of EtcdOperations that the plan of a cluster carries out.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Requests {
-    /// The operation that replaces a member, recovers the quorum or migrates the storage. Its request ends with it.
+    /// The request of the operation that replaces a member, recovers the quorum or migrates the storage. It is removed when the
+    /// operation ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationRequest>,
-    /// UID of the last EtcdOperation that restarts all members.
+    /// UID of the last EtcdOperation that restarts the members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<String>,
-    /// UID of the last EtcdOperation that renews the certificates and their authority.
+    /// UID of the last EtcdOperation that renews the certificates and the CA.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotate_certificates: Option<String>,
 }
@@ -235,35 +235,35 @@ pub struct OperationRequest {
     pub name: String,
     /// UID of the EtcdOperation.
     pub uid: String,
-    /// The id of the member to replace, in hexadecimal.
+    /// Id of the member to replace, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replace_member: Option<String>,
     /// Name of the member from which a new cluster is forced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recover_quorum: Option<String>,
-    /// Whether members whose claims were not created for this operation are replaced.
+    /// Whether to replace members whose claims were not created for this operation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub migrate_storage: bool,
 }
 
-/// A recovery from the loss of a quorum.
+/// A recovery from a lost quorum.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RecoveryStatus {
     /// The member from which a new cluster is forced.
     pub member: String,
-    /// Its stage.
+    /// Phase of the recovery.
     pub phase: RecoveryPhase,
-    /// When it began, or was found not to be needed.
+    /// When it began, or turned out to be unnecessary.
     pub started_at: Time,
 }
 
-/// The stage of a recovery.
+/// The phase of a recovery.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecoveryPhase {
-    /// The others are stopped, and the member starts alone.
+    /// The other members are stopped, and this member starts alone.
     Running,
-    /// A quorum serves. The record is removed when the EtcdOperation has ended.
+    /// A quorum serves. The record is removed once the EtcdOperation has ended.
     Done,
 }
 
@@ -271,28 +271,28 @@ pub enum RecoveryPhase {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CompactionStatus {
-    /// When it was done.
+    /// When the keys were compacted.
     pub compacted_at: Time,
     /// The revision up to which keys were compacted.
     pub revision: i64,
-    /// Whether the alarm was lowered after it.
+    /// Whether the alarm was lowered afterwards.
     pub disarmed: bool,
 }
 
-/// The discovery token and the registered members.
+/// The discovery token and the members registered with it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DiscoveryStatus {
     /// URL of the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Members that have registered.
+    /// Number of registered members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registered: Option<i32>,
-    /// Members that the token is for.
+    /// Number of members that the token was created for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<i32>,
-    /// Names of members of this cluster that have not registered.
+    /// Names of members of this cluster that are not registered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
 }
@@ -303,7 +303,7 @@ pub struct DiscoveryStatus {
 pub struct CertificateStatus {
     /// Name of its secret.
     pub name: String,
-    /// The end of its validity.
+    /// When it expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
 }

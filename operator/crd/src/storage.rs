@@ -1,4 +1,4 @@
-//! Disks of members, and whether they are kept.
+//! The disks of members, and whether they are kept.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -18,26 +18,28 @@ const SIZE_DEFAULT: &str = "8Gi";
     validation = Rule::new("has(self.medium) == has(oldSelf.medium) && (!has(self.medium) || self.medium == oldSelf.medium)").message("storage.medium is immutable").reason(Reason::FieldValueForbidden)
 )]
 pub struct Storage {
-    /// Size of each disk. Claims grow where the storage class allows it. If the size is reduced, members are replaced by members
-    /// with new claims, one after the other.
+    /// Size of each disk. Claims grow if the storage class allows it. If the size is reduced, members are replaced, one at a
+    /// time, with members that have new claims.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<ByteQuantity>,
-    /// Storage class of the claims; the default class if not set. If it changes, members are replaced by members with new claims,
-    /// one after the other.
+    /// Storage class of the claims; the default class if not set. If it changes, members are replaced, one at a time, with
+    /// members that have new claims.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub storage_class_name: Option<String>,
-    /// Access modes of the claims; ReadWriteOnce if not set. If they change, members are replaced by members with new claims.
+    /// Access modes of the claims; ReadWriteOnce if not set. If they change, members are replaced with members that have new
+    /// claims.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub access_modes: Vec<AccessMode>,
-    /// `Memory` keeps the data in memory, `size` bytes at most: a member loses it with its pod.
+    /// `Memory` keeps the data in memory, up to `size` bytes. A member loses its data with its pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub medium: Option<Medium>,
-    /// Whole claim (metadata and spec) instead of `size`. If its spec changes, members are replaced by members with new claims.
+    /// Full claim (metadata and spec) instead of `size`. If its spec changes, members are replaced with members that have new
+    /// claims.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume_claim_template: Option<OpenObject>,
-    /// A directory of the node instead of a claim: a member loses its data with its pod.
+    /// A directory on the node instead of a claim. A member loses its data with its pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub empty_dir: Option<OpenObject>,
 }
@@ -51,7 +53,7 @@ pub enum AccessMode {
     ReadWriteMany,
 }
 
-/// The medium of a disk without a claim.
+/// The medium of a member's data.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Medium {
     /// A claim.
@@ -67,7 +69,7 @@ pub enum Medium {
 pub struct ClaimRetention {
     /// When the EtcdCluster is deleted.
     pub when_deleted: Retention,
-    /// When a member is removed, once another one votes in its place. A claim that is kept never starts another member.
+    /// When a member is removed, after another one votes in its place. No member starts from a kept claim.
     pub when_scaled: Retention,
 }
 
@@ -90,17 +92,17 @@ pub enum Retention {
 }
 
 impl Storage {
-    /// Whether the data outlives a pod.
+    /// Returns whether the data survives the pod.
     pub fn is_durable(&self) -> bool {
         self.empty_dir.is_none() && self.medium != Some(Medium::Memory)
     }
 
-    /// Returns the size that a claim requests; the default if the spec names none.
+    /// Returns the requested size of a claim: the one in the spec, or the default.
     pub fn requested(storage: Option<&Self>) -> ByteQuantity {
         Self::named_size(storage).unwrap_or_else(|| ByteQuantity(SIZE_DEFAULT.to_owned()))
     }
 
-    /// Returns the size that the spec names.
+    /// Returns the size in the spec.
     pub fn named_size(storage: Option<&Self>) -> Option<ByteQuantity> {
         let template = storage.and_then(|storage| storage.volume_claim_template.as_ref());
         let from_template = template.and_then(|template| {

@@ -1,4 +1,4 @@
-//! The definition: its files are fresh, and its rules accept and refuse the examples as expected. Another test sends
+//! The copies of the definition are up to date, and its rules accept and refuse the examples as expected. Another test sends
 //! the same examples to a real API server.
 
 mod page;
@@ -13,7 +13,7 @@ use super::{
 
 const EXAMPLES: &str = include_str!("../tests/etcdcluster-examples.json");
 
-/// Copies of what `witan-operator crd` prints.
+/// Files with the output of `witan-operator crd`.
 const COPIES: [&str; 2] = [
     "../../deploy/crd.yaml",
     "../../charts/witan-operator/files/crd.yaml",
@@ -38,7 +38,7 @@ fn the_files_of_the_definition_are_fresh() {
     }
 }
 
-/// Far below the limit of the annotation of a client-side apply.
+/// The bound is far below the size limit of the annotation that client-side apply writes.
 #[test]
 fn each_definition_is_small() {
     for definition in definitions() {
@@ -89,7 +89,7 @@ fn schema(kind: &str) -> Value {
     definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
 }
 
-/// Returns the errors of a case: the schema checks fields and bounds, the rules everything else.
+/// Returns the errors of a case. The schema checks fields and bounds; the rules check the rest.
 fn judge(case: &Value) -> Vec<String> {
     let (kind, spec) = (kind(case), &case["spec"]);
     let schema = &schema(kind);
@@ -111,7 +111,7 @@ fn judge(case: &Value) -> Vec<String> {
     }
 }
 
-/// The resource with its defaults, as the API server completes it.
+/// Returns the resource with its defaults, as the API server would complete it.
 fn object(kind: &str, name: &str, spec: &Value) -> Value {
     let given = spec.clone();
     let full = match kind {

@@ -1,5 +1,5 @@
-//! Values that a user writes in more than one way: amounts of bytes, durations, numbers or percentages, and objects
-//! that the operator passes on unchanged.
+//! Values with several notations: quantities of bytes, durations, numbers or percentages, and objects that are passed on
+//! unchanged.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-/// An amount of bytes as Kubernetes writes it: `8Gi`, `500M`, `1024`.
+/// A quantity of bytes in the notation of Kubernetes: `8Gi`, `500M`, `1024`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ByteQuantity(pub String);
 
@@ -71,7 +71,7 @@ impl JsonSchema for ByteQuantity {
     }
 }
 
-/// Returns the schema of a number or a percentage of pods.
+/// Returns the schema of a number or a percentage.
 pub(super) fn share_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "x-kubernetes-int-or-string": true,
@@ -83,15 +83,15 @@ pub(super) fn share_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A span of time: `90s`, `5m`, `2160h`, `1h30m`.
+/// A duration: `90s`, `5m`, `2160h`, `1h30m`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Span(pub String);
 
 impl Span {
-    /// Parses a text that no schema has checked: one or more whole numbers, each followed by `h`, `m` or `s`. `None`
-    /// if it is not such a span of time; days, fractions and signs are none. The size is not checked:
-    /// [`Self::duration`] of a span that is too long is zero.
+    /// Parses a text that no schema has checked: whole numbers, each followed by `h`, `m` or `s`. Returns `None` for anything
+    /// else, such as days, fractions or signs. Does not check the size: the [`Self::duration`] of a span that overflows is
+    /// zero.
     pub fn parse(text: &str) -> Option<Self> {
         let mut digits = 0;
         for c in text.chars() {
@@ -104,7 +104,7 @@ impl Span {
         (digits == 0 && !text.is_empty()).then(|| Self(text.to_owned()))
     }
 
-    /// Returns the length of the span; zero if the text is none, which the schema refuses.
+    /// Returns the length of the span; zero for an invalid text, which the schema refuses.
     pub fn duration(&self) -> Duration {
         humantime::parse_duration(&self.0).unwrap_or_default()
     }
@@ -127,7 +127,7 @@ impl JsonSchema for Span {
     }
 }
 
-/// An object of Kubernetes that is passed on unchanged. The API server checks it when the pod is created.
+/// A Kubernetes object that is passed on unchanged. The API server validates it when the pod is created.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OpenObject(pub Map<String, Value>);

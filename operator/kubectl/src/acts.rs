@@ -1,4 +1,4 @@
-//! `move-leader`, `replace`, `recover` and `restart`: EtcdOperations, and those that `restore` creates.
+//! `move-leader`, `replace`, `recover` and `restart`, and what all EtcdOperations of the plugin share.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -20,7 +20,7 @@ use super::{
 /// Characters of an error in a table; longer ones are cut.
 const ERROR_MAX: usize = 100;
 
-/// Creates an operation if its cluster exists: one without would wait for it.
+/// Creates an operation after checking that its cluster exists. Without the cluster, the operation would wait for it.
 pub(super) async fn ask_of_known(
     target: &Target,
     (cluster, verb): (&str, &str),
@@ -32,7 +32,7 @@ pub(super) async fn ask_of_known(
     ask(target, &made, wait).await
 }
 
-/// Makes an operation on exactly this cluster, whose name has the verb and the time.
+/// Makes an operation on exactly this cluster. Its name contains the verb and the time.
 pub(super) fn operation(
     (cluster, verb): (&EtcdCluster, &str),
     asked: EtcdOperationSpec,
@@ -44,7 +44,7 @@ pub(super) fn operation(
     EtcdOperation::new(&name, spec)
 }
 
-/// Creates the operation and prints its name; with `wait`, follows it until it ends.
+/// Creates the operation and prints its name. With `wait`, follows it until it ends.
 pub(super) async fn ask(
     target: &Target,
     made: &EtcdOperation,
@@ -73,9 +73,8 @@ fn stage(operation: EtcdOperation) -> Stage {
     }
 }
 
-/// Asks for a new cluster that is forced from one member, after the user has seen who answers and confirmed it, unless
-/// `yes`. Refuses while a quorum serves; goes on if no member can be asked, since the survivor's disk still counts.
-/// With `wait`, returns after the operation has ended.
+/// Requests a forced new cluster from one member, after the user has seen which members answer and confirmed it (or `yes`).
+/// Refuses while a quorum serves. If no member can be reached, continues, because the survivor may still have its disk.
 pub(super) async fn recover(
     target: &Target,
     (cluster, survivor): (&str, String),
@@ -84,7 +83,6 @@ pub(super) async fn recover(
 ) -> Result<(), PluginError> {
     let resource = target.cluster(cluster).await?;
     check_member(&resource, &survivor)?;
-    // without any running pod nobody can be asked, and the disk of the survivor still counts
     let answers = match Reach::open(target, &resource, flags).await {
         Ok(reach) => {
             let answers = reach.survey().await;
@@ -95,7 +93,7 @@ pub(super) async fn recover(
             answers
         }
         Err(error) => {
-            print(&format!("no member can be asked: {error}\n"))?;
+            print(&format!("cannot reach any member: {error}\n"))?;
             Vec::new()
         }
     };
@@ -126,7 +124,7 @@ fn check_member(resource: &EtcdCluster, member: &str) -> Result<(), PluginError>
     ))
 }
 
-/// Returns the table of members that is shown before a recovery: what each answered, or why it did not.
+/// Returns the table of members shown before a recovery: their answers, or why there is none.
 fn survey(answers: &[Answer], why: impl Fn(&Answer) -> String) -> String {
     let heading = [
         "MEMBER",
@@ -151,7 +149,7 @@ fn survey(answers: &[Answer], why: impl Fn(&Answer) -> String) -> String {
     table.to_string()
 }
 
-/// Whether a quorum has confirmed a read of a member.
+/// Returns whether a quorum has confirmed a read.
 fn serves(answers: &[Answer]) -> bool {
     let mut reports = answers
         .iter()
@@ -159,8 +157,7 @@ fn serves(answers: &[Answer]) -> bool {
     reports.any(|report| report.linearizable)
 }
 
-/// Returns the warning before a recovery from `member`: no quorum serves, which the caller has checked; and the member
-/// that answers and would lose less, if its raft index is higher.
+/// Returns the warning before a recovery from `member`. Also names a member with a higher raft index, which would lose less.
 fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
     let status = resource.status.clone().unwrap_or_default();
     let voters = status
@@ -170,7 +167,7 @@ fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
     let voters = voters.count();
     let mut text = format!(
         "\nNo quorum of {} of the {voters} voters serves. A new cluster would be forced from {member}: writes that only the others have are \
-         lost, and their disks are not started again.\n",
+         lost, and their disks are not used again.\n",
         quorum(voters.max(1)),
     );
     let index = |answer: &Answer| answer.report.as_ref().ok().map(|report| report.raft_index);

@@ -1,4 +1,4 @@
-//! `backup` and `backups`: EtcdBackups.
+//! `backup` and `backups`: create and list EtcdBackups.
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +23,6 @@ use super::{
 /// have at most 52.
 const NAME_PART_MAX: usize = 36;
 
-/// Reads EtcdBackups, the newest first.
 pub(super) async fn list(
     target: &Target,
     cluster: Option<&str>,
@@ -66,9 +65,9 @@ pub(super) fn table(all: &[EtcdBackup], now: Timestamp) -> String {
     table.text().unwrap_or_else(none)
 }
 
-/// Creates an EtcdBackup as the flags say, or with the settings of a schedule; with `--wait` it shows the progress.
+/// Creates an EtcdBackup from the flags or with the settings of a schedule. With `--wait`, shows its progress.
 pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), PluginError> {
-    // a name with a typing error would make a backup that waits forever
+    // a mistyped name would make a backup that waits forever
     target.cluster(&flags.cluster).await?;
     let settings = match (&flags.like, &flags.to) {
         (Some(schedule), _) => {
@@ -105,10 +104,10 @@ fn backup(flags: &BackupFlags, settings: BackupSettings, now: Timestamp) -> Etcd
     EtcdBackup::new(&name, spec)
 }
 
-/// Makes settings of a location: `s3://BUCKET[/PREFIX]` or `pvc://CLAIM[/FOLDER]`.
+/// Parses a location, `s3://BUCKET[/PREFIX]` or `pvc://CLAIM[/FOLDER]`, into settings.
 fn settings(location: &str, flags: &BackupFlags) -> Result<BackupSettings, PluginError> {
     let wrong = || {
-        let text = "is no location: s3://BUCKET[/PREFIX] or pvc://CLAIM[/FOLDER]";
+        let text = "is not a location: use s3://BUCKET[/PREFIX] or pvc://CLAIM[/FOLDER]";
         words!("{location:?} {text}")
     };
     let (scheme, rest) = location.split_once("://").ok_or_else(wrong)?;

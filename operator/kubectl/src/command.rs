@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use flags::{BackupFlags, LogFlags, ReportFlags, RestoreFlags, TopFlags};
 
-/// Shows and mends clusters of Witan in Kubernetes.
+/// Inspects and repairs Witan clusters in Kubernetes.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-witan", bin_name = "kubectl witan", version, about)]
 pub(super) struct PluginLine {
@@ -20,17 +20,17 @@ pub(super) struct PluginLine {
     pub(super) command: PluginCommand,
 }
 
-/// Which API server, and which namespace.
+/// The API server and the namespace.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Kubernetes")]
 pub(super) struct TargetFlags {
-    /// The kubeconfig; by default that of KUBECONFIG or of ~/.kube/config.
+    /// Path of the kubeconfig; by default $KUBECONFIG or ~/.kube/config.
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) kubeconfig: Option<PathBuf>,
-    /// The context of the kubeconfig; its current one by default.
+    /// Context of the kubeconfig; by default the current context.
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) context: Option<String>,
-    /// The namespace; by default that of the context.
+    /// Namespace; by default the namespace of the context.
     #[arg(short, long, global = true, value_name = "NAME")]
     pub(super) namespace: Option<String>,
 }
@@ -38,11 +38,11 @@ pub(super) struct TargetFlags {
 /// Commands of the plugin.
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
-    /// Shows how a cluster is and what the operator does, or all clusters as a table. Asks the API server alone.
+    /// Shows the state of a cluster and what the operator is doing, or all clusters as a table. Only queries the API server.
     Status {
-        /// The EtcdCluster; all of the namespace by default.
+        /// The EtcdCluster; by default all in the namespace.
         cluster: Option<String>,
-        /// All namespaces.
+        /// Lists all namespaces.
         #[arg(short = 'A', long, conflicts_with = "cluster")]
         all_namespaces: bool,
         #[command(flatten)]
@@ -50,49 +50,49 @@ pub(super) enum PluginCommand {
     },
     /// Takes a backup of a cluster now, as an EtcdBackup.
     Backup(BackupFlags),
-    /// Lists EtcdBackups, the newest first.
+    /// Lists EtcdBackups, newest first.
     Backups {
-        /// The EtcdCluster; those of all clusters by default.
+        /// The EtcdCluster; by default all clusters.
         cluster: Option<String>,
-        /// All namespaces.
+        /// Lists all namespaces.
         #[arg(short = 'A', long, conflicts_with = "cluster")]
         all_namespaces: bool,
         #[command(flatten)]
         format: FormatFlag,
     },
-    /// Creates an EtcdCluster that begins from a backup, with the spec of the cluster that was backed up. With --in-place the data
-    /// of an EtcdCluster is replaced, and with --undo it goes back to its old disks.
+    /// Creates an EtcdCluster from a backup, with the spec of the cluster that was backed up. With --in-place, replaces the
+    /// data of an existing EtcdCluster; with --undo, returns it to its previous disks.
     Restore(RestoreFlags),
     /// Transfers leadership to another voter.
     MoveLeader {
         /// The EtcdCluster.
         cluster: String,
-        /// The voter that is to lead.
+        /// The voter that becomes the leader.
         member: String,
-        /// Waits until it has succeeded or failed.
+        /// Waits until the operation succeeds or fails.
         #[arg(long)]
         wait: bool,
     },
-    /// Replaces a member and its disk by a new one, once a quorum of the others serves.
+    /// Replaces a member and its disk with a new member, once a quorum of the others serves.
     Replace {
         /// The EtcdCluster.
         cluster: String,
         /// The member.
         member: String,
-        /// Waits until it has succeeded or failed.
+        /// Waits until the operation succeeds or fails.
         #[arg(long)]
         wait: bool,
     },
-    /// Forces a new cluster from one surviving member, after the disks of most others are lost. What only they had is lost.
+    /// Forces a new cluster from one survivor after most other disks are lost. Data that only they had is lost.
     Recover {
         /// The EtcdCluster.
         cluster: String,
         /// The surviving member.
         member: String,
-        /// Does not ask.
+        /// Skips the confirmation.
         #[arg(long)]
         yes: bool,
-        /// Waits until it has succeeded or failed.
+        /// Waits until the operation succeeds or fails.
         #[arg(long)]
         wait: bool,
         #[command(flatten)]
@@ -102,30 +102,30 @@ pub(super) enum PluginCommand {
     Restart {
         /// The EtcdCluster.
         cluster: String,
-        /// Waits until it has succeeded or failed.
+        /// Waits until the operation succeeds or fails.
         #[arg(long)]
         wait: bool,
     },
     /// Prints the logs of members.
     Logs(LogFlags),
-    /// Counts keys and estimates their bytes by prefix, or shows who reads, writes and watches them.
+    /// Counts keys and estimates their size by prefix, or shows which clients read, write and watch them.
     Top(TopFlags),
-    /// Lists the versions of a key, the newest first, until its creation or the last compaction.
+    /// Lists the versions of a key, newest first, back to its creation or the last compaction.
     #[command(allow_missing_positional = true)]
     History {
-        /// The EtcdCluster; with --endpoints it may be left out.
+        /// The EtcdCluster; optional with --endpoints.
         #[arg(required_unless_present = "endpoints")]
         cluster: Option<String>,
         /// The key.
         #[arg(value_name = "KEY")]
         of: String,
-        /// The revision to begin from; the newest by default.
+        /// Revision to start from; by default the newest.
         #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
         rev: Option<i64>,
-        /// How many versions at most.
+        /// Maximum number of versions.
         #[arg(long, default_value_t = 20)]
         limit: usize,
-        /// How values are shown; as text by default.
+        /// How values are decoded; by default as text.
         #[arg(long, value_enum)]
         decode: Option<Decode>,
         #[command(flatten)]
@@ -136,7 +136,7 @@ pub(super) enum PluginCommand {
     /// Lists the keys below a prefix that differ from those at an earlier revision.
     #[command(allow_missing_positional = true)]
     Diff {
-        /// The EtcdCluster; with --endpoints it may be left out.
+        /// The EtcdCluster; optional with --endpoints.
         #[arg(required_unless_present = "endpoints")]
         cluster: Option<String>,
         /// PREFIX@REVISION.
@@ -146,34 +146,34 @@ pub(super) enum PluginCommand {
         #[command(flatten)]
         members: MemberFlags,
     },
-    /// Brings the keys below a prefix back to an earlier revision, in one transaction that fails if one of them has
-    /// changed since it was read. Only shows what it would do without --yes.
+    /// Reverts the keys below a prefix to an earlier revision, in one transaction that fails if any of them has changed since
+    /// it was read. Without --yes, only shows the changes.
     #[command(allow_missing_positional = true)]
     Revert {
-        /// The EtcdCluster; with --endpoints it may be left out.
+        /// The EtcdCluster; optional with --endpoints.
         #[arg(required_unless_present = "endpoints")]
         cluster: Option<String>,
         /// PREFIX@REVISION.
         at: PrefixAt,
-        /// Does it.
+        /// Makes the changes.
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
         members: MemberFlags,
     },
-    /// Collects what support needs into a file: resources, events, logs, metrics; no values, no secrets.
+    /// Collects data for support in a file: resources, events, logs, metrics, but no values or secrets.
     Report(ReportFlags),
 }
 
-/// The format of what is listed.
+/// The output format.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct FormatFlag {
-    /// Format.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     pub(super) output: Format,
 }
 
-/// Formats of what is listed.
+/// Output formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// A table.
@@ -184,30 +184,30 @@ pub(super) enum Format {
     Yaml,
 }
 
-/// How values are decoded.
+/// How to decode values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Decode {
-    /// As objects that the API server of Kubernetes stores.
+    /// As objects stored by the Kubernetes API server.
     K8s,
 }
 
-/// Kinds of rows of `top --rates`.
+/// How `top --rates` groups requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum By {
-    /// The first two segments of the path of keys.
+    /// By the first two segments of the key.
     Prefix,
-    /// The address of a client.
+    /// By the address of the client.
     Client,
 }
 
-/// How members are reached.
+/// How to connect to members.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Access to the members")]
 pub(super) struct MemberFlags {
-    /// HOST:PORT of members, separated by commas; by default their pods through the API server.
+    /// Comma-separated HOST:PORT of members; by default their pods, through the API server.
     #[arg(long, value_delimiter = ',', value_name = "ADDRESSES")]
     pub(super) endpoints: Vec<String>,
-    /// Authorities of the members' certificates, PEM; by default those of the operator's secret, as its certificate and key.
+    /// CA certificates that sign the members' certificates, PEM; by default, this, --cert and --key are those of the operator.
     #[arg(long, value_name = "FILE", requires_all = ["cert", "key"])]
     pub(super) cacert: Option<PathBuf>,
     /// Client certificate, PEM.
@@ -216,7 +216,7 @@ pub(super) struct MemberFlags {
     /// Key of the client certificate, PEM.
     #[arg(long, value_name = "FILE", requires = "cacert")]
     pub(super) key: Option<PathBuf>,
-    /// User, if authentication is on; by default root, with the password of its secret.
+    /// User, if authentication is on; by default root, with the password from its secret.
     #[arg(long, value_name = "NAME", requires = "password_file")]
     pub(super) user: Option<String>,
     /// File with the password of the user.
@@ -238,11 +238,11 @@ impl std::str::FromStr for PrefixAt {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong =
-            || format!("{text:?} is no PREFIX@REVISION, such as /registry/deployments/@1200");
+            || format!("{text:?} is not PREFIX@REVISION, such as /registry/deployments/@1200");
         let (prefix, revision) = text.rsplit_once('@').ok_or_else(wrong)?;
         let revision = revision.parse().ok().filter(|revision| *revision > 0);
         if prefix.is_empty() {
-            return Err("the prefix is empty: this would take all keys".to_owned());
+            return Err("the prefix is empty: this would select all keys".to_owned());
         }
         Ok(Self {
             prefix: prefix.to_owned(),

@@ -1,9 +1,9 @@
-//! Completion of `kubectl witan`. kubectl runs the program `kubectl_complete-witan` with the words of the line, and
-//! reads one candidate per line.
+//! Completion of `kubectl witan`. kubectl runs `kubectl_complete-witan` with the words of the line and reads one candidate per
+//! line.
 
 use clap::{Arg, Command};
 
-/// The last line of an answer: kubectl does not add names of files.
+/// The directive at the end of the answer: do not complete file names.
 const NO_FILES: &str = ":4\n";
 
 pub(super) fn answer(mut line: Command, words: &[String]) -> String {
@@ -19,10 +19,10 @@ pub(super) fn answer(mut line: Command, words: &[String]) -> String {
     answer + NO_FILES
 }
 
-/// Returns the commands, flags or values of a flag that begin with `last`, each with what it does.
+/// Returns the commands, flags or flag values that begin with `last`, each with its description.
 fn candidates(line: &Command, before: &[String], last: &str) -> Vec<(String, String)> {
     let mut command = line;
-    // the flag whose value comes next
+    // the flag whose value is the next word
     let mut open: Option<&Arg> = None;
     for word in before {
         if open.take().is_some() {
@@ -64,7 +64,7 @@ fn candidates(line: &Command, before: &[String], last: &str) -> Vec<(String, Str
     all
 }
 
-/// Returns the flag of a word if its value is the next word.
+/// Returns the flag that a word names, if its value is the next word.
 fn flag<'a>(command: &'a Command, word: &str) -> Option<&'a Arg> {
     let mut flags = command.get_arguments();
     let found = flags.find(|flag| {
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(
             names("-n status sta"),
             ["status"],
-            "the value of a flag is no command"
+            "the value of a flag is not a command"
         );
         assert_eq!(names("status --all"), ["--all-namespaces"]);
         assert_eq!(names("status orders --names"), ["--namespace"]);

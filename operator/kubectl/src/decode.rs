@@ -1,7 +1,7 @@
-//! Kinds of values: an object that the API server of Kubernetes stores, or a text.
+//! Decodes values: Kubernetes objects, or text.
 //!
-//! The API server stores built-in objects in protobuf behind the four bytes `k8s\0`, others in JSON, and encrypted ones behind
-//! `k8s:enc:`. Of protobuf only kind, namespace and name are read.
+//! The API server stores built-in objects as protobuf after the prefix `k8s\0`, others as JSON, and encrypted ones after
+//! `k8s:enc:`. Of a protobuf object, only the kind, namespace and name are read.
 
 use prost::Message as _;
 use serde_json::Value;
@@ -21,7 +21,7 @@ pub(super) struct Stored {
     pub(super) name: String,
 }
 
-/// `Unknown` of Kubernetes' apimachinery: an object with its kind.
+/// The message `Unknown` of Kubernetes' apimachinery: an object with its kind.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Unknown {
     #[prost(message, tag = "1")]
@@ -38,7 +38,7 @@ struct TypeMeta {
     kind: String,
 }
 
-/// The field that objects of all kinds have in common.
+/// The field that all kinds have.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Object {
     #[prost(message, tag = "1")]
@@ -53,7 +53,7 @@ struct ObjectMeta {
     namespace: String,
 }
 
-/// Returns a value for a table: kind and name of an object if `decode` asks for it, or the beginning of the text.
+/// Returns the text of a value in a table: kind and name of an object if `decode` asks for it, else the beginning of the value.
 pub(super) fn shown(value: &[u8], decode: Option<Decode>) -> String {
     if let Some(Decode::K8s) = decode
         && let Some(stored) = stored(value)
@@ -68,7 +68,7 @@ pub(super) fn shown(value: &[u8], decode: Option<Decode>) -> String {
     }
 }
 
-/// Returns kind and name of the Kubernetes object in a value; `None` if it holds none.
+/// Returns the kind and name of the Kubernetes object in a value; `None` if it is not an object.
 pub(super) fn stored(value: &[u8]) -> Option<Stored> {
     if let Some(rest) = value.strip_prefix(MAGIC) {
         return of_protobuf(rest);
@@ -88,7 +88,7 @@ pub(super) fn stored(value: &[u8]) -> Option<Stored> {
     })
 }
 
-/// Reads the message of the API server for any object.
+/// Decodes an object in protobuf.
 fn of_protobuf(message: &[u8]) -> Option<Stored> {
     let Unknown { kind, object } = Unknown::decode(message).ok()?;
     let (kind, object) = (kind?, Object::decode(&object[..]).ok()?);
@@ -107,7 +107,7 @@ fn full(namespace: &str, name: &str) -> String {
     }
 }
 
-/// Returns bytes in the largest unit of which there is one: `17 B`, `1.5 KiB`.
+/// Formats a number of bytes: `17 B`, `1.5 KiB`.
 pub(super) fn bytes(of: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let (mut value, mut unit) = (of as f64, 0);
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn protobuf_of_the_api_server_is_read() {
         let kind = [message(1, b"apps/v1"), message(2, b"Deployment")].concat();
-        // the 2 is an empty generateName
+        // field 2 is an empty generateName
         let metadata = [message(1, b"web"), message(2, b""), message(3, b"prod")].concat();
         let unknown = [message(1, &kind), message(2, &message(1, &metadata))].concat();
         let value = [MAGIC, &unknown].concat();

@@ -12,19 +12,19 @@ use witan_crd::{
 
 use super::{PluginError, target::Target};
 
-/// A cluster and what belongs to it. This is also what `status -o json` prints.
+/// A cluster and its objects; also the output of `status -o json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Facts {
     pub(super) cluster: EtcdCluster,
-    /// Its pods, by name.
+    /// Its pods, sorted by name.
     #[serde(default)]
     pub(super) pods: Vec<PodFact>,
-    /// Its backups, the newest first.
+    /// Its backups, newest first.
     #[serde(default)]
     pub(super) backups: Vec<EtcdBackup>,
     #[serde(default)]
     pub(super) schedules: Vec<EtcdBackupSchedule>,
-    /// Why lists of these objects could not be read.
+    /// Why some of these objects could not be listed.
     #[serde(default)]
     pub(super) unread: Vec<String>,
 }
@@ -37,12 +37,12 @@ pub(super) struct PodFact {
     pub(super) ready: bool,
     #[serde(default)]
     pub(super) restarts: i32,
-    /// Why the pod does not run, as the scheduler or the kubelet says.
+    /// Why the pod does not run, according to the scheduler or the kubelet.
     pub(super) waits: Option<String>,
 }
 
 impl Facts {
-    /// Returns the status of the cluster; an empty one until the operator has reported.
+    /// Returns the status of the cluster; the default one if the operator has not reported.
     pub(super) fn status(&self) -> EtcdClusterStatus {
         self.cluster.status.clone().unwrap_or_default()
     }
@@ -64,14 +64,14 @@ impl PodFact {
     }
 }
 
-/// Reads a cluster by its name, with its objects.
+/// Reads a cluster and its objects.
 pub(super) async fn one(target: &Target, name: &str) -> Result<Facts, PluginError> {
     let cluster = target.cluster(name).await?;
     let mut facts = add_objects(target, vec![cluster]).await;
     facts.pop().ok_or_else(|| words!("no cluster was read"))
 }
 
-/// Reads all clusters of the target, with their objects.
+/// Reads all clusters of the target and their objects.
 pub(super) async fn all(target: &Target) -> Result<Vec<Facts>, PluginError> {
     let clusters = target
         .list::<EtcdCluster>(&ListParams::default(), "EtcdClusters")
@@ -79,8 +79,7 @@ pub(super) async fn all(target: &Target) -> Result<Vec<Facts>, PluginError> {
     Ok(add_objects(target, clusters).await)
 }
 
-/// Reads the pods, backups and schedules of clusters. A list that cannot be read is empty, and the reason is in
-/// [`Facts::unread`].
+/// Reads the pods, backups and schedules of clusters. If a list cannot be read, it is empty and [`Facts::unread`] says why.
 async fn add_objects(target: &Target, clusters: Vec<EtcdCluster>) -> Vec<Facts> {
     let mut unread = Vec::new();
     let everything = ListParams::default();
@@ -121,7 +120,7 @@ async fn add_objects(target: &Target, clusters: Vec<EtcdCluster>) -> Vec<Facts> 
     clusters.into_iter().map(facts).collect()
 }
 
-/// Returns a list, an empty one instead of an error, whose text goes into `unread`.
+/// Returns the list, or an empty one after adding the error to `unread`.
 fn or_unread<K>(read: Result<Vec<K>, PluginError>, unread: &mut Vec<String>) -> Vec<K> {
     read.unwrap_or_else(|error| {
         unread.push(error.to_string());

@@ -1,4 +1,4 @@
-//! How an object goes on until it has ended: each change of its progress is a line on stderr.
+//! Follows an object until it ends, and prints each change of its progress to stderr.
 
 use std::pin::pin;
 
@@ -15,7 +15,7 @@ use super::{
     target::Target,
 };
 
-/// How far an object is, as text.
+/// The progress of an object.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Runs(String),
@@ -33,7 +33,7 @@ pub(super) async fn follow<K: Object>(
     follow_events(pin!(changes), (&K::kind(&()), name), stage).await
 }
 
-/// Does what `follow` does with the events of a watch, which begins again by itself after an error.
+/// Implements `follow` over the events of a watch, which restarts after an error.
 async fn follow_events<K>(
     mut changes: impl Stream<Item = Result<Event<K>, watcher::Error>> + Unpin,
     (kind, name): (&str, &str),
@@ -50,7 +50,7 @@ async fn follow_events<K>(
             }
             Ok(Event::InitDone) if is_listed => continue,
             Ok(Event::InitDone | Event::Delete(_)) => {
-                return Err(words!("{kind} {name} was deleted before it had ended"));
+                return Err(words!("{kind} {name} was deleted before it ended"));
             }
             Err(error) => {
                 let why = super::chain(&error);
@@ -78,7 +78,7 @@ async fn follow_events<K>(
     Err(words!("the watch of {kind} {name} ended"))
 }
 
-/// Whether the API server refuses the watch: another try gets the same answer.
+/// Returns whether the API server refuses the watch, so that retrying is useless.
 fn is_refused(error: &watcher::Error) -> bool {
     matches!(
         error,

@@ -1,4 +1,4 @@
-//! Ports of this machine that lead to members through the API server, as `kubectl port-forward` makes them.
+//! Local ports that forward to members through the API server, like `kubectl port-forward`.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -17,20 +17,20 @@ use witan_crd::ports;
 
 use super::of_kube;
 
-/// Pause after a connection that could not be accepted: a process without free file descriptors does not spin.
+/// Pause after a failed accept, so that a process without free file descriptors does not spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 
-/// A port that leads to a pod until this is dropped.
+/// A local port that forwards to a pod until dropped.
 #[derive(Debug)]
 pub(super) struct Forward {
     pub(super) address: SocketAddr,
-    /// Why the last connection was not made.
+    /// The error of the last connection.
     failure: Arc<Mutex<Option<String>>>,
     task: JoinHandle<()>,
 }
 
 impl Forward {
-    /// Opens a port that leads to the client port of a pod.
+    /// Opens a local port that forwards to the client port of a pod.
     pub(super) async fn open(pods: Api<Pod>, pod: String) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -55,8 +55,8 @@ fn lock(failure: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
     failure.expect("no code panics while it holds this lock")
 }
 
-/// Accepts connections and carries each to the pod, until it is aborted; a failed accept is repeated. `failure` is the
-/// error of the last connection that ended, `None` if that one had no error.
+/// Accepts connections and forwards each to the pod until aborted. `failure` is the error of the last connection that ended, or
+/// `None`.
 async fn accept(
     listener: TcpListener,
     pods: Api<Pod>,
@@ -80,7 +80,7 @@ async fn accept(
     }
 }
 
-/// Carries bytes between a connection and a pod until one of them ends it.
+/// Copies bytes between a connection and a pod until either side closes.
 async fn carry(mut socket: TcpStream, pods: &Api<Pod>, pod: &str) -> Result<(), String> {
     let port = u16::try_from(ports::CLIENT).map_err(|error| error.to_string())?;
     let opened = pods.portforward(pod, &[port]).await;
@@ -90,7 +90,7 @@ async fn carry(mut socket: TcpStream, pods: &Api<Pod>, pod: &str) -> Result<(), 
     let Some(mut stream) = forwarder.take_stream(port) else {
         return Err(format!("port-forward to {pod}: no stream"));
     };
-    // an end without an error is a connection that was closed
+    // an error of the copy only means that a side closed
     drop(copy_bidirectional(&mut socket, &mut stream).await);
     drop(stream);
     forwarder.abort();

@@ -1,4 +1,4 @@
-//! `history`: the versions of a key, from the newest back to its creation. No time is known of them: etcd stores none.
+//! `history`: the versions of a key, newest first, back to its creation. etcd does not store their times.
 
 use serde::Serialize;
 use witan_api::v3::mvccpb::KeyValue;
@@ -11,7 +11,7 @@ use super::{
     table::{Table, or_unknown},
 };
 
-/// A part of the server's error for a revision that was compacted.
+/// Part of the server's error about a compacted revision.
 const COMPACTED: &str = "compacted";
 
 #[derive(Debug, Serialize)]
@@ -25,9 +25,9 @@ pub(super) struct History {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Version {
-    /// The revision of its put.
+    /// The revision of the put.
     revision: i64,
-    /// How many puts there have been since the key was created.
+    /// The number of puts since the key was created.
     version: i64,
     bytes: u64,
     /// Its lease in hexadecimal.
@@ -38,11 +38,11 @@ struct Version {
 /// Why the list of versions ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 enum End {
-    /// The oldest version created the key. The key may have existed before, and been deleted.
+    /// The oldest version created the key. An earlier incarnation of the key is not listed.
     Created,
     /// Older versions were compacted.
     Compacted,
-    /// There are more versions than were asked for.
+    /// The limit was reached.
     Limit,
 }
 
@@ -103,7 +103,7 @@ pub(super) fn text(history: &History) -> String {
     }
     let end = match history.end {
         End::Created => {
-            "the oldest one created the key; versions from before a deletion are not followed"
+            "the oldest version created the key; versions before a deletion are not listed"
         }
         End::Compacted => "older versions were compacted",
         End::Limit => "older versions are not shown; see --limit",

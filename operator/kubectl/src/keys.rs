@@ -1,4 +1,4 @@
-//! Keys of a cluster, read through one of its members, page by page.
+//! Reads keys of a cluster through one of its members, page by page.
 
 use witan_api::v3::{
     etcdserverpb::{RangeRequest, TxnRequest, TxnResponse},
@@ -12,20 +12,19 @@ use super::{
     reach::Reach,
 };
 
-/// Keys of a page.
 const PAGE_KEYS: i64 = 1_000;
-/// Operations of a transaction, unless the cluster's options say otherwise.
+/// Maximum operations in a transaction, unless the cluster's options set another number.
 const TXN_OPS_DEFAULT: i32 = 128;
 
 pub(super) struct Keys {
     reach: Reach,
     address: Address,
-    /// How many operations a transaction may have.
+    /// Maximum operations in a transaction.
     pub(super) txn_ops_max: usize,
 }
 
 impl Keys {
-    /// Finds a member that answers, rather one that does not lead.
+    /// Chooses a member that answers, preferably a follower.
     pub(super) async fn open(
         target: &TargetFlags,
         cluster: Option<&str>,
@@ -43,7 +42,7 @@ impl Keys {
         })
     }
 
-    /// Reads one key at a revision, 0 for the newest; returns it with the newest revision.
+    /// Reads one key at a revision (0 for the newest). Also returns the newest revision.
     pub(super) async fn get(
         &self,
         key: &[u8],
@@ -59,8 +58,8 @@ impl Keys {
         Ok((found.kvs.pop(), newest))
     }
 
-    /// Returns all keys with a prefix without their values: at a revision, or at no fixed one for `None`, which asks no
-    /// other member.
+    /// Iterates over the keys with a prefix, without values. With a revision, all pages are of that revision; without one, each
+    /// page is a local read of the member.
     pub(super) fn pages(&self, prefix: &[u8], revision: Option<i64>) -> Pages<'_> {
         let first = if prefix.is_empty() { b"\0" } else { prefix };
         Pages {
@@ -84,7 +83,7 @@ pub(super) struct Pages<'a> {
 }
 
 impl Pages<'_> {
-    /// Reads the next page; an empty one after the last.
+    /// Reads the next page. Returns an empty page after the last one.
     pub(super) async fn next(&mut self) -> Result<Vec<KeyValue>, CallError> {
         let Some(key) = self.next.take() else {
             return Ok(Vec::new());
@@ -115,7 +114,7 @@ impl Pages<'_> {
     }
 }
 
-/// Returns the end of the range of all keys with a prefix.
+/// Returns the end of the range of keys with a prefix.
 fn end(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
@@ -124,7 +123,7 @@ fn end(prefix: &[u8]) -> Vec<u8> {
             return end;
         }
     }
-    // all keys from the first one on
+    // the range of all keys
     vec![0]
 }
 

@@ -1,14 +1,13 @@
-//! The plugin `kubectl witan`: what a person asks of clusters, in words and tables. The program is this plugin when it is
-//! called as `kubectl-witan`, and after `witan-operator kubectl`; called as `kubectl_complete-witan` it completes command lines.
+//! The plugin `kubectl witan` for inspecting and operating clusters. The program runs it when called as `kubectl-witan` or
+//! `witan-operator kubectl`; called as `kubectl_complete-witan`, it completes command lines.
 //!
-//! It reads the same resources, the same secrets and the same members as the operator, and neither uses the other: the program
-//! calls both.
+//! The plugin reads the same resources, secrets and members as the operator. Neither depends on the other; the program calls
+//! both.
 //!
-//! Texts follow from what was read: `status`, `backups` and the others are pure, and each has a golden file in
-//! `testdata`. `target` is the API server, `reach` the members. The plugin acts as the user of the kubeconfig, by
-//! resources that a person could write by hand.
+//! Functions that format text are pure and have golden files in `testdata`. `target` accesses the API server, `reach` the
+//! members. The plugin acts with the credentials of the kubeconfig, and only creates resources that a user could write by hand.
 
-/// Makes a [`PluginError`] of a text, which is written as for `format!`.
+/// Makes a [`PluginError`] from a text, with the syntax of `format!`.
 macro_rules! words {
     ($($text:tt)*) => {
         $crate::PluginError::Words(format!($($text)*))
@@ -59,20 +58,20 @@ use self::{
     target::Target,
 };
 
-/// The name by which kubectl finds the plugin.
+/// The name under which kubectl finds the plugin.
 const PROGRAM: &str = "kubectl-witan";
-/// The name by which kubectl finds what completes its command line.
+/// The name under which kubectl finds the completion of the plugin.
 const COMPLETION: &str = "kubectl_complete-witan";
 
 #[derive(Debug, thiserror::Error)]
 enum PluginError {
-    /// The API server refused, or does not answer.
+    /// The API server refused or did not answer.
     #[error("cannot {what}: {}", of_kube(source))]
     Api {
         what: String,
         source: Box<kube::Error>,
     },
-    /// A member refused, or does not answer.
+    /// A member refused or did not answer.
     #[error(transparent)]
     Member(#[from] CallError),
     #[error("{0}")]
@@ -85,7 +84,7 @@ impl PluginError {
     }
 }
 
-/// Runs the plugin if the program was called by one of its names; `None` for the operator.
+/// Runs the plugin if the program was called by one of its names; otherwise returns `None`.
 pub fn run_by_name(all: &[OsString]) -> Option<ExitCode> {
     if let Some(words) = arguments(all, COMPLETION) {
         let words: Vec<String> = words
@@ -98,17 +97,17 @@ pub fn run_by_name(all: &[OsString]) -> Option<ExitCode> {
     arguments(all, PROGRAM).map(run)
 }
 
-/// Returns the arguments after the program's name if it is this one.
+/// Returns the arguments if the program has this name.
 fn arguments<'a>(all: &'a [OsString], wanted: &str) -> Option<&'a [OsString]> {
     let (program, rest) = all.split_first()?;
     (Path::new(program).file_name() == Some(OsStr::new(wanted))).then_some(rest)
 }
 
-/// Runs the plugin, and tells its error.
+/// Runs the plugin, and prints its error.
 pub fn run(arguments: &[OsString]) -> ExitCode {
     let program = OsString::from(PROGRAM);
     let line = PluginLine::parse_from([&program].into_iter().chain(arguments));
-    // rustls wants one provider for the process
+    // rustls needs one provider for the process
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -174,7 +173,7 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
         }
         PluginCommand::Logs(flags) => logs::run(&target, &flags).await,
         PluginCommand::Report(flags) => report::run(&target, &flags).await,
-        // `without_cluster` has run these
+        // `without_cluster` handles these
         PluginCommand::Top(_)
         | PluginCommand::History { .. }
         | PluginCommand::Diff { .. }
@@ -182,7 +181,7 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
     }
 }
 
-/// Runs a command that may need no API server, and returns any other one.
+/// Runs a command that may not need the API server. Returns any other command.
 async fn without_cluster(
     target: &TargetFlags,
     command: PluginCommand,
@@ -217,7 +216,7 @@ async fn without_cluster(
     Ok(None)
 }
 
-/// Returns the message of the API server, or the reasons why it was not reached, the outermost first.
+/// Returns the message of the API server, or the chain of errors if it was not reached.
 fn of_kube(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error
         && !status.message.is_empty()

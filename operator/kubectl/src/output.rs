@@ -1,4 +1,4 @@
-//! Output to stdout and stderr, and the question before what cannot be taken back.
+//! Output to stdout and stderr, and the confirmation before changes that cannot be undone.
 
 use std::io::{BufRead as _, ErrorKind, Write as _};
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{PluginError, command::Format};
 
-/// Prints a text to stdout. A reader that closes the pipe early, such as `head`, is not an error.
+/// Prints a text to stdout. Ignores a broken pipe, such as from `head`.
 pub(super) fn print(text: &str) -> Result<(), PluginError> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -24,7 +24,7 @@ pub(super) fn tell(text: &str) {
 pub(super) fn confirmed(cluster: &str) -> Result<bool, PluginError> {
     let failed = |error| words!("cannot ask: {error}; see --yes");
     let mut out = std::io::stderr();
-    write!(out, "Type the name of the cluster to go on: ").map_err(failed)?;
+    write!(out, "Type the name of the cluster to continue: ").map_err(failed)?;
     out.flush().map_err(failed)?;
     let mut line = String::new();
     std::io::stdin()

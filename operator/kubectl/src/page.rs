@@ -1,4 +1,4 @@
-//! Why a member has no page, and what to do.
+//! Explains why a page of a member could not be read, and what to do.
 
 use http::StatusCode;
 use witan_members::page::PageError;
@@ -8,13 +8,11 @@ use super::table::clipped;
 /// Characters of a failed answer that are shown; longer answers are cut.
 const ANSWER_MAX: usize = 200;
 
-/// Returns the text for people of why a page over HTTP of a member was not read. The text does not name the member,
-/// and may call it `it`: the caller names it before.
+/// Returns why a page of a member could not be read. The text calls the member `it`: the caller names it before.
 pub(super) fn explain(error: PageError) -> String {
     match error {
         PageError::Status(StatusCode::UNAUTHORIZED, _) => {
-            "it asks for the password of a user with the role root; see --user and --password-file"
-                .to_owned()
+            "it requires a user with the role root; see --user and --password-file".to_owned()
         }
         PageError::Status(status, text) => format!("{status}: {}", clipped(&text, ANSWER_MAX)),
         PageError::Failed(why) => why,

@@ -1,5 +1,5 @@
-//! Ways to the members of a cluster: through the API server, or at addresses that the user gives. Certificates and the
-//! password of root are those of the operator's secrets if the user may read them, else those of flags.
+//! Connections to the members of a cluster, through the API server or to addresses from flags. Credentials are those of the
+//! flags, or else those in the operator's secrets if the user may read them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,16 +15,16 @@ use super::{
     target::Target,
 };
 
-/// The members of a cluster, at addresses that this machine reaches.
+/// The members of a cluster, at addresses that this machine can reach.
 pub(super) struct Reach {
     pub(super) members: GrpcMembers,
     pub(super) addresses: Vec<Address>,
-    /// Ports that lead to them, by the name of the member.
+    /// The forwarded ports, by the name of the member.
     forwards: BTreeMap<String, Forward>,
 }
 
 impl Reach {
-    /// Finds a way to each member that has a pod, or to the endpoints of the flags.
+    /// Connects to the endpoints of the flags, or else to each member with a running pod.
     pub(super) async fn open(
         target: &Target,
         cluster: &EtcdCluster,
@@ -62,7 +62,7 @@ impl Reach {
         Ok(reach)
     }
 
-    /// Uses the endpoints, certificate and user from the flags as given. Does not contact the API server.
+    /// Uses the endpoints, certificate and user from the flags. Does not contact the API server.
     pub(super) fn at_endpoints(flags: &MemberFlags) -> Result<Self, PluginError> {
         let (tls, login) = (given_certificate(flags)?.map(Arc::new), given_login(flags)?);
         let mut addresses = Vec::new();
@@ -86,7 +86,7 @@ impl Reach {
         })
     }
 
-    /// Finds a way to the members of a named cluster, or takes the endpoints of the flags.
+    /// Connects to the members of the named cluster; without a name, to the endpoints of the flags.
     pub(super) async fn of(
         target: &TargetFlags,
         cluster: Option<&str>,
@@ -137,7 +137,7 @@ impl Reach {
             .find(|address| address.member == answer.member)
     }
 
-    /// Returns why a member did not answer: if no connection through the API server was made, why not.
+    /// Returns why a member did not answer: the error of its forwarded port, if it has one, else `error`.
     pub(super) fn why(&self, member: &str, error: &CallError) -> String {
         self.forward_failure(member)
             .unwrap_or_else(|| error.to_string())
@@ -147,7 +147,7 @@ impl Reach {
         self.forwards.get(member).and_then(Forward::failure)
     }
 
-    /// Returns the address of a member that answers, rather of one that does not lead.
+    /// Returns the address of a member that answers, preferably a follower.
     pub(super) fn any(&self, answers: &[Answer]) -> Result<Address, PluginError> {
         let answering = answers.iter().filter_map(|answer| {
             let report = answer.report.as_ref().ok()?;
@@ -170,7 +170,7 @@ fn runs(pod: &Pod) -> bool {
     pod_phase(pod) == Some("Running") && pod.metadata.deletion_timestamp.is_none()
 }
 
-/// Returns host and port of an endpoint, which may be a URL.
+/// Returns host and port of an endpoint, which can be a URL.
 fn authority(endpoint: &str) -> String {
     let rest = endpoint
         .split_once("://")
@@ -178,7 +178,6 @@ fn authority(endpoint: &str) -> String {
     rest.trim_end_matches('/').to_owned()
 }
 
-/// Returns the host part of `host:port`.
 fn host(authority: &str) -> &str {
     let host = authority
         .rsplit_once(':')
@@ -186,8 +185,8 @@ fn host(authority: &str) -> &str {
     host.trim_matches(['[', ']'])
 }
 
-/// Returns the name of the member at an endpoint, and the name in its certificate: those of the pod with that address if
-/// there is one, else the endpoint and its host.
+/// Returns the name of the member at an endpoint and the name in its certificate: those of the pod with that address, else the
+/// endpoint and its host.
 fn member_names(cluster: &EtcdCluster, pods: &[Pod], endpoint: &str) -> (String, String) {
     let authority = authority(endpoint);
     let host = host(&authority).to_owned();
@@ -205,7 +204,7 @@ fn member_names(cluster: &EtcdCluster, pods: &[Pod], endpoint: &str) -> (String,
     }
 }
 
-/// Returns the client certificate of the flags, if there is one.
+/// Returns the client certificate from the flags.
 fn given_certificate(flags: &MemberFlags) -> Result<Option<ClientTls>, PluginError> {
     let (Some(authorities), Some(certificate), Some(key)) =
         (&flags.cacert, &flags.cert, &flags.key)
@@ -219,7 +218,7 @@ fn given_certificate(flags: &MemberFlags) -> Result<Option<ClientTls>, PluginErr
     }))
 }
 
-/// Returns the user of the flags, if there is one.
+/// Returns the user from the flags.
 fn given_login(flags: &MemberFlags) -> Result<Option<Login>, PluginError> {
     let (Some(user), Some(password)) = (&flags.user, &flags.password_file) else {
         return Ok(None);
@@ -229,7 +228,7 @@ fn given_login(flags: &MemberFlags) -> Result<Option<Login>, PluginError> {
     Ok(Some(Login { user: user.clone(), password }))
 }
 
-/// Returns the client certificate: that of the flags, else that of the operator.
+/// Returns the client certificate from the flags, or else that of the operator.
 async fn certificate(
     target: &Target,
     cluster: &EtcdCluster,
@@ -246,7 +245,7 @@ async fn certificate(
     found.ok_or_else(|| words!("Secret {name} has no ca.crt, tls.crt and tls.key"))
 }
 
-/// Returns the user: that of the flags, else root if the cluster has users.
+/// Returns the user from the flags, or else root if the cluster has its secret.
 async fn login(
     target: &Target,
     cluster: &EtcdCluster,

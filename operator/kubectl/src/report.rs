@@ -1,5 +1,5 @@
-//! `report`: what support needs, in one file. Nothing in it is a value of a key or the content of a secret; values of
-//! environment variables are removed.
+//! `report`: data for support in one file, without values of keys or contents of secrets. Values of environment variables are
+//! removed.
 
 mod events;
 mod recordings;
@@ -30,16 +30,14 @@ use super::{
     target::Target,
 };
 
-/// Lines and bytes of a log at most.
+/// The most lines and bytes of a log.
 const LOG_LINES: i64 = 5_000;
 const LOG_BYTES: i64 = 5 << 20;
-/// The port of the operator's metrics.
 const OPERATOR_METRICS_PORT: i32 = 8080;
-/// Mode of the files in the archive.
 const FILE_MODE: u32 = 0o644;
-/// Name of the operator's container, as chart and manifest have it.
+/// The name of the operator's container in the chart and the manifests.
 const OPERATOR_CONTAINER: &str = "operator";
-/// Fields that hold the spec once more, or that nobody needs.
+/// Fields without use for support, or with a copy of the spec.
 const LEFT_OUT: [&str; 3] = [
     "managedFields",
     "admittedSpec",
@@ -47,10 +45,10 @@ const LEFT_OUT: [&str; 3] = [
 ];
 const REMOVED: &str = "(removed)";
 
-/// The file, and what could not be put into it.
+/// The archive, and what could not be added to it.
 struct Bundle {
     archive: Builder<GzEncoder<Vec<u8>>>,
-    /// Seconds since 1970, which all files have.
+    /// Seconds since 1970, the time of all files.
     time: u64,
     missing: Vec<String>,
 }
@@ -138,7 +136,7 @@ impl Bundle {
         }
     }
 
-    /// Adds the logs of a pod, those from before a restart, and its metrics.
+    /// Adds the log of a pod, the log before its restart, and its metrics.
     async fn pod(
         &mut self,
         target: &Target,
@@ -178,7 +176,7 @@ impl Bundle {
         }
     }
 
-    /// Adds what members have recorded, one after the other: each takes memory.
+    /// Adds the recordings of members. Reads one at a time, because each is held in memory.
     async fn recordings(
         &mut self,
         target: &Target,
@@ -207,7 +205,7 @@ impl Bundle {
         Ok(())
     }
 
-    /// Adds versions and what is missing; returns the bytes of the file.
+    /// Adds the versions and the list of missing parts; returns the bytes of the file.
     async fn finish(mut self, target: &Target) -> Result<Vec<u8>, PluginError> {
         let kubernetes = match target.client.apiserver_version().await {
             Ok(version) => version.git_version,
@@ -239,14 +237,14 @@ async fn page(target: &Target, pod: &str, port: i32) -> Result<String, String> {
         .map_err(|error| of_kube(&error))
 }
 
-/// Returns the container whose log is read: a pod may have injected ones before it.
+/// Returns the container whose log is read. Injected containers may come first in the pod.
 fn container(pod: &Pod, preferred: &str) -> Option<String> {
     let all = &pod.spec.as_ref()?.containers;
     let found = all.iter().find(|each| each.name == preferred);
     found.or(all.first()).map(|each| each.name.clone())
 }
 
-/// Removes what is left out, and the values of environment variables.
+/// Removes the fields in [`LEFT_OUT`] and the values of environment variables.
 fn scrub(json: &mut Value) {
     match json {
         Value::Object(fields) => {

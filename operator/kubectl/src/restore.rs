@@ -1,5 +1,4 @@
-//! `restore`: an EtcdCluster that begins from a backup, a restore in place, and the way back from it. The latter two are
-//! EtcdOperations.
+//! `restore`: creates an EtcdCluster from a backup. Restores in place, and undoing them, are EtcdOperations.
 
 #[cfg(test)]
 mod tests;
@@ -20,7 +19,7 @@ use super::{
     target::Target,
 };
 
-/// Makes a new EtcdCluster from the backup, unless the flags ask for a restore in place or for the way back from one.
+/// Creates an EtcdCluster from the backup, or an EtcdOperation with `--in-place` or `--undo`.
 pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), PluginError> {
     let backup = match &flags.from {
         Some(from) => Some(complete(target, from).await?),
@@ -32,7 +31,7 @@ pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), Plu
     }
 }
 
-/// Reads a backup, which has to be complete.
+/// Reads a backup, which must have succeeded.
 async fn complete(target: &Target, name: &str) -> Result<EtcdBackup, PluginError> {
     let backup: EtcdBackup = target.get(name).await?;
     if backup.phase() != Some(BackupPhase::Succeeded) {
@@ -63,8 +62,8 @@ async fn new_cluster(
     ))
 }
 
-/// Returns the spec of a cluster that begins from a backup of one with the spec `old`. Its Services have default names,
-/// because those of the old one may still exist.
+/// Returns the spec of a cluster restored from a backup of one with the spec `old`. Its Services get default names, because
+/// those of the old cluster may still exist.
 fn restored(old: &EtcdClusterSpec, flags: &RestoreFlags) -> EtcdClusterSpec {
     let mut spec = old.clone();
     spec.bootstrap = Some(BootstrapSource { discovery: None, restore: wanted(flags) });
@@ -81,7 +80,7 @@ fn restored(old: &EtcdClusterSpec, flags: &RestoreFlags) -> EtcdClusterSpec {
     spec
 }
 
-/// Returns the backup to restore, and how far; `None` if the flags name none.
+/// Returns the backup to restore and its end; `None` without `--from`.
 fn wanted(flags: &RestoreFlags) -> Option<Restore> {
     let name = flags.from.clone()?;
     Some(Restore {
@@ -93,8 +92,8 @@ fn wanted(flags: &RestoreFlags) -> Option<Restore> {
     })
 }
 
-/// Creates the EtcdOperation that replaces the data of a cluster by that of a backup, or goes back to its kept disks, once the
-/// user has agreed; waits for its end if asked to.
+/// Creates the EtcdOperation for a restore in place or for its undo after the user has confirmed it. With `--wait`, waits for
+/// its end.
 async fn in_place(
     target: &Target,
     flags: &RestoreFlags,
@@ -175,13 +174,13 @@ fn replaces(
     format!(
         "The data of {name} is replaced by that of EtcdBackup {from}: revision {revision}, {taken}{}.\n{other}\
          All members are stopped once it has been restored in a scratch directory, and clients are cut off until the new members \
-         serve.\nLater writes are on the old disks alone, which are kept: kubectl witan restore {name} --undo goes back to them.\n\
+         serve.\nLater writes are only on the old disks, which are kept: kubectl witan restore {name} --undo returns to them.\n\
          {watches}",
         changes.unwrap_or_default(),
     )
 }
 
-/// Returns what the user has to know before a cluster goes back to the disks that were kept; an error if there are none.
+/// Returns the warning before a cluster returns to its kept disks; an error if there are none.
 fn returns(cluster: &EtcdCluster) -> Result<String, String> {
     let name = cluster.name_any();
     let last = cluster
@@ -190,24 +189,24 @@ fn returns(cluster: &EtcdCluster) -> Result<String, String> {
         .and_then(|status| status.restore.as_ref());
     let Some(last) = last.filter(|last| last.kept_cluster_id.is_some()) else {
         let text = format!(
-            "there is nothing to go back to: no restore of {name} has kept disks that have served"
+            "there is nothing to go back to: no restore of {name} has kept disks of a cluster that served"
         );
         return Err(text);
     };
     let (claims, operation) = (last.kept_disks.join(", "), &last.operation);
     if last.source.is_none() && last.phase == RestorePhase::Done {
         return Err(format!(
-            "{name} went back to its previous PVCs by EtcdOperation {operation}, and keeps those of the restore: {claims}"
+            "EtcdOperation {operation} already returned {name} to its previous PVCs; those of the restore are kept: {claims}"
         ));
     }
     Ok(format!(
-        "{name} goes back to the PVCs that EtcdOperation {operation} has kept: {claims}.\n\
+        "{name} returns to the PVCs that EtcdOperation {operation} kept: {claims}.\n\
          All members are stopped, and clients are cut off until those of these PVCs serve.\nWhat was written since the restore \
-         is on the present PVCs alone, which are kept.\n"
+         is only on the present PVCs, which are kept.\n"
     ))
 }
 
-/// Fails if the EtcdOperation of the last restore has not ended: the one that goes back would wait for it.
+/// Fails if the EtcdOperation of the last restore has not ended: an undo would wait for it.
 async fn has_ended(target: &Target, cluster: &EtcdCluster) -> Result<(), PluginError> {
     let last = cluster
         .status
@@ -225,7 +224,7 @@ async fn has_ended(target: &Target, cluster: &EtcdCluster) -> Result<(), PluginE
         return Ok(());
     }
     Err(words!(
-        "EtcdOperation {name} has not ended, and the way back would wait for it: delete it, which alone changes nothing (kubectl \
+        "EtcdOperation {name} has not ended, and an undo would wait for it: delete it, which changes nothing by itself (kubectl \
          delete etcdop {name}), and try again"
     ))
 }

@@ -1,4 +1,4 @@
-//! `diff` and `revert`: keys below a prefix that differ from those at an earlier revision.
+//! `diff` and `revert`: compare the keys below a prefix with an earlier revision, and revert them.
 
 #[cfg(test)]
 mod tests;
@@ -39,9 +39,9 @@ pub(super) struct Differences {
 struct Difference {
     key: String,
     change: Change,
-    /// The revision of its put that counts now.
+    /// The revision of the present put.
     now: Option<i64>,
-    /// The one that counted then.
+    /// The revision of the earlier put.
     then: Option<i64>,
     #[serde(skip)]
     bytes: Vec<u8>,
@@ -89,7 +89,7 @@ pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Difference
     Ok(Differences { newest, keys: found })
 }
 
-/// Keys of one revision that are not compared yet.
+/// The keys of one revision that are not compared yet.
 struct Side<'a> {
     pages: Pages<'a>,
     page: VecDeque<KeyValue>,
@@ -100,7 +100,7 @@ impl<'a> Side<'a> {
         Self { pages, page: VecDeque::new() }
     }
 
-    /// Reads the next page if the last one is used up.
+    /// Reads the next page if the last one is consumed.
     async fn fill(&mut self) -> Result<(), CallError> {
         if self.page.is_empty() {
             self.page = self.pages.next().await?.into();
@@ -119,8 +119,8 @@ fn explained(error: CallError, at: &PrefixAt) -> PluginError {
     error.into()
 }
 
-/// Returns how a key differs; `None` if both have the same put of it, or neither has one. A key that was put again with
-/// the same value has changed.
+/// Returns how a key differs; `None` if the put is the same, or if the key exists at neither revision. A key that was put again
+/// with the same value counts as changed.
 fn difference(now: Option<&KeyValue>, then: Option<&KeyValue>) -> Option<Difference> {
     let change = match (now, then) {
         (Some(now), Some(then)) if now.mod_revision == then.mod_revision => return None,
@@ -158,8 +158,8 @@ pub(super) fn table(found: &Differences, at: &PrefixAt) -> String {
     format!("{table}{count} between revisions {revision} and {newest}\n")
 }
 
-/// Prints the differences and, with `yes`, brings the keys back in one transaction, which fails if one of them changes
-/// before it. Refuses more keys than a transaction holds, and keys that had a lease.
+/// Prints the differences. With `yes`, also reverts the keys in one transaction, which fails if any of them has changed
+/// meanwhile.
 pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), PluginError> {
     let found = differences(keys, at).await?;
     print(&table(&found, at))?;
@@ -192,12 +192,12 @@ pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), Plu
     let revision = answer.header.map_or(0, |header| header.revision);
     let (count, then) = (counted(found.keys.len() as u64, "key"), at.revision);
     print(&format!(
-        "{count} brought back to revision {then}, at revision {revision} now
+        "{count} reverted to revision {then}, at revision {revision} now
 "
     ))
 }
 
-/// Refuses what one transaction cannot bring back: too many keys, and keys that had a lease.
+/// Refuses what one transaction cannot revert: too many keys, or keys that had a lease.
 fn refuse_unrevertible(found: &Differences, ops_max: usize) -> Result<(), PluginError> {
     let count = found.keys.len();
     if count > ops_max {
@@ -208,13 +208,13 @@ fn refuse_unrevertible(found: &Differences, ops_max: usize) -> Result<(), Plugin
     let leased = found.keys.iter().find(|each| each.lease_then != 0);
     leased.map_or(Ok(()), |each| {
         Err(words!(
-            "{} had a lease, which cannot be brought back: choose a prefix without it",
+            "{} had a lease, which cannot be restored: choose a prefix without it",
             each.key
         ))
     })
 }
 
-/// Makes the condition that a key is still as it was found: of a key that does not exist the revision is 0.
+/// Returns the condition that a key has not changed. The revision of a missing key is 0.
 fn unchanged(each: &Difference) -> Compare {
     Compare {
         result: CompareResult::Equal.into(),
@@ -225,7 +225,7 @@ fn unchanged(each: &Difference) -> Compare {
     }
 }
 
-/// Makes the operation that gives a key its earlier value, or deletes it if it has none.
+/// Returns the operation that restores the earlier value of a key, or deletes the key if it had none.
 fn back(each: &Difference, value: Option<Vec<u8>>) -> RequestOp {
     let key = each.bytes.clone().into();
     let request = match value {

@@ -1,5 +1,5 @@
-//! `status`: how a cluster is, as text. It follows from resources of the API server alone, so that it works when members
-//! do not answer. What reads the resources is in `facts`.
+//! `status`: the state of a cluster as text. It only uses resources from the API server (`facts`), so it works when members do
+//! not answer.
 
 mod backups;
 mod members;
@@ -13,7 +13,7 @@ use super::{
     table::{Table, age, clipped, days_until, or_unknown},
 };
 
-/// The value that each condition has in a cluster that is as its spec asks.
+/// The value of each condition while a cluster matches its spec.
 const WANTED: [(&str, &str); 9] = [
     ("Available", "True"),
     ("Ready", "True"),
@@ -26,11 +26,11 @@ const WANTED: [(&str, &str); 9] = [
     ("Hibernated", "False"),
 ];
 
-/// The reason of `Progressing` in a cluster that is as its spec asks.
+/// The reason of `Progressing` while a cluster matches its spec.
 const STABLE: &str = "Stable";
 /// Characters of a message in a table; longer ones are cut.
 const MESSAGE_MAX: usize = 160;
-/// Days before its end from which a certificate is pointed out: the operator renews at half of the validity.
+/// Days left at which a certificate is highlighted.
 const DAYS_FEW: i64 = 14;
 
 pub(super) fn table(all: &[Facts], now: Timestamp) -> String {
@@ -135,7 +135,7 @@ fn phase(facts: &Facts) -> String {
     phase.unwrap_or_else(|| "the operator has not reported yet".to_owned())
 }
 
-/// Returns what the operator does, and whether it has seen the present spec.
+/// Returns what the operator does, and whether it has seen the current spec.
 fn operator(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
     let asked = facts.cluster.metadata.generation;
     let seen = status.observed_generation;
@@ -165,7 +165,7 @@ fn operator(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String
     does + &stale.unwrap_or_default()
 }
 
-/// Returns why the operator takes no step: the condition says what it waits for.
+/// Returns why the operator takes no step, according to the conditions.
 fn waits(status: &EtcdClusterStatus) -> String {
     let mut conditions = status.conditions.iter();
     let waits = conditions.find(|each| each.type_ == "Progressing" && each.reason != STABLE);
@@ -175,7 +175,7 @@ fn waits(status: &EtcdClusterStatus) -> String {
     )
 }
 
-/// Returns the snapshot that the first members began from, and the revision to which the changes after it go.
+/// Returns the snapshot that the first members started from, and the revision up to which changes were restored.
 fn restored(status: &EtcdClusterStatus) -> Option<String> {
     let from = status.restored_from.as_ref()?;
     let revision = status.restored_revision;
@@ -197,8 +197,8 @@ fn recovery(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     })
 }
 
-/// Returns how many members are registered at the discovery service, and which ones are missing; `None` if none is
-/// missing or the cluster has no discovery URL.
+/// Returns how many members are registered with the discovery service and which are missing; `None` if none is missing, or
+/// without discovery.
 fn missing_registrations(status: &EtcdClusterStatus) -> Option<String> {
     let discovery = status
         .discovery
@@ -212,7 +212,7 @@ fn missing_registrations(status: &EtcdClusterStatus) -> Option<String> {
     ))
 }
 
-/// Returns the conditions that are not as in a cluster that is as its spec asks; `None` if all are.
+/// Returns the conditions that differ from those of a cluster that matches its spec; `None` if none does.
 fn conditions(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     let differs = |condition: &&Condition| {
         let wanted = WANTED.iter().find(|(kind, _)| *kind == condition.type_);

@@ -1,4 +1,4 @@
-//! Tables, ages and sizes as text. Nothing here knows what a row is about.
+//! Tables, ages and sizes as text.
 
 use std::fmt::Write as _;
 
@@ -9,10 +9,10 @@ const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// Shown where nothing is known.
+/// Stands for an unknown value.
 pub(super) const UNKNOWN: &str = "-";
 
-/// Rows below a heading, in columns that are as wide as their widest cell.
+/// Rows below a heading, in columns as wide as their widest cell.
 #[derive(Debug)]
 pub(super) struct Table<const N: usize> {
     rows: Vec<[String; N]>,
@@ -23,8 +23,7 @@ impl<const N: usize> Table<N> {
         Self { rows: vec![heading.map(str::to_owned)] }
     }
 
-    /// Adds a row. Keys and values are what their writers made of them: a cell that moved the cursor could hide the rows
-    /// of others.
+    /// Adds a row. Escapes control characters in cells: a key or value that moves the cursor could hide other rows.
     pub(super) fn row(&mut self, cells: [String; N]) {
         self.rows
             .push(cells.map(|cell| cell.chars().map(printable).collect()));
@@ -64,7 +63,7 @@ pub(super) fn yes(holds: bool) -> String {
     if holds { "yes" } else { "no" }.to_owned()
 }
 
-/// Returns a span of time in its largest unit of which there are two or more: `90s`, `5m`, `30h`, `12d`.
+/// Formats a duration in the largest unit with a value of at least two: `90s`, `5m`, `30h`, `12d`.
 pub(super) fn span(seconds: i64) -> String {
     let (unit, name) = match seconds {
         _ if seconds < 2 * MINUTE => (1, 's'),
@@ -79,12 +78,12 @@ pub(super) fn age(of: Timestamp, now: Timestamp) -> String {
     span(now.as_second() - of.as_second())
 }
 
-/// Returns the whole days until a time; negative after it.
+/// Returns the whole days until a time; negative if it has passed.
 pub(super) fn days_until(time: Timestamp, now: Timestamp) -> i64 {
     (time.as_second() - now.as_second()).div_euclid(DAY)
 }
 
-/// Returns a number of things: `1 key`, `2 keys`, `2 prefixes`.
+/// Returns a number with its noun: `1 key`, `2 keys`, `2 prefixes`.
 pub(super) fn counted(number: u64, thing: &str) -> String {
     let end = match number {
         1 => "",
@@ -94,7 +93,7 @@ pub(super) fn counted(number: u64, thing: &str) -> String {
     format!("{number} {thing}{end}")
 }
 
-/// Returns the text as one line of at most so many characters; what is left out is an ellipsis, what cannot be printed is
+/// Returns the text as one line of at most `max` characters. An ellipsis replaces the rest, and unprintable characters are
 /// escaped.
 pub(super) fn clipped(text: &str, max: usize) -> String {
     let mut line = String::new();
@@ -111,7 +110,7 @@ pub(super) fn clipped(text: &str, max: usize) -> String {
     line
 }
 
-/// Returns text of several lines of which each character can be printed: an error may quote what a stranger has written.
+/// Returns the text with unprintable characters escaped in each line: an error can quote untrusted input.
 pub(super) fn printed(text: &str) -> String {
     let lines: Vec<String> = text
         .lines()
@@ -120,7 +119,7 @@ pub(super) fn printed(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Returns the character; its escape if a terminal would not print it, or would print others in another order.
+/// Returns the character, or its escape if a terminal would not print it or would reorder others.
 fn printable(c: char) -> String {
     match c {
         '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {

@@ -1,4 +1,4 @@
-//! The API server and the namespace that a command is about.
+//! The API server and the namespace of a command.
 
 use kube::{
     Api, Client, Config, ResourceExt as _,
@@ -9,20 +9,20 @@ use witan_crd::{EtcdCluster, Object};
 
 use super::{PluginError, command::TargetFlags};
 
-/// How many objects a request for a list asks for.
+/// Number of objects per page of a list.
 const PAGE: u32 = 500;
 
 #[derive(Clone)]
 pub(super) struct Target {
     pub(super) client: Client,
-    /// The namespace of objects that are named.
+    /// The namespace of named objects.
     pub(super) namespace: String,
-    /// Lists are of all namespaces.
+    /// Whether lists include all namespaces.
     pub(super) everywhere: bool,
 }
 
 impl Target {
-    /// Reads the kubeconfig. Nothing is asked of the API server yet.
+    /// Reads the kubeconfig. Does not contact the API server yet.
     pub(super) async fn new(flags: &TargetFlags) -> Result<Self, PluginError> {
         let options = KubeConfigOptions { context: flags.context.clone(), ..Default::default() };
         let config = match &flags.kubeconfig {
@@ -43,7 +43,7 @@ impl Target {
         Ok(Self { client, namespace, everywhere: false })
     }
 
-    /// Returns the same, with lists of all namespaces if `everywhere`.
+    /// Sets whether lists include all namespaces.
     pub(super) fn listing(self, everywhere: bool) -> Self {
         Self { everywhere, ..self }
     }

@@ -1,11 +1,11 @@
-//! Resources and texts of tests, in `testdata`.
+//! Fixtures and golden files of tests, in `testdata`.
 
 use k8s_openapi::jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::facts::Facts;
 
-/// The time at which the fixtures are looked at.
+/// The time at which fixtures are displayed.
 pub(super) fn now() -> Timestamp {
     "2026-11-25T12:00:00Z".parse().expect("a time")
 }
@@ -26,7 +26,7 @@ pub(super) fn facts(name: &str) -> Facts {
     fixture(name)
 }
 
-/// Compares a text with a file, which `UPDATE=1` writes.
+/// Compares a text with a golden file, which `UPDATE=1` writes.
 pub(super) fn golden(name: &str, text: &str) {
     let path = path(name);
     if std::env::var_os("UPDATE").is_some() {

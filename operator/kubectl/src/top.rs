@@ -1,6 +1,5 @@
-//! `top`: how many keys there are below each prefix, and about how many bytes. Keys are read in pages without their values;
-//! of each prefix some values are read, and the others are taken for as long. Requests are paced, and rows are bounded. Who
-//! reads, writes and watches keys is in `rates`.
+//! `top`: counts keys by prefix and estimates their bytes. Keys are read in pages without values; some values of each prefix
+//! are sampled to estimate the others. Requests are paced and rows are bounded. `rates` shows requests by client.
 
 mod rates;
 #[cfg(test)]
@@ -30,12 +29,11 @@ const ROWS_MAX: usize = 10_000;
 const SAMPLES_OF_ROW_MAX: u64 = 16;
 /// Values that are read altogether; the sizes of the rest are estimated.
 const SAMPLES_MAX: u64 = 500;
-/// The row of keys whose prefix is not counted by itself.
+/// The row of keys whose prefix is not counted separately.
 const OTHERS: &str = "(others)";
-/// Between two lines about progress.
 const TELL: Duration = Duration::from_secs(5);
 
-/// The keys of a cluster, counted by prefix, with the values that were sampled to estimate bytes.
+/// The number of keys by prefix, and the sampled values.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct KeyCounts {
@@ -54,16 +52,16 @@ struct Row {
     keys: u64,
     /// Bytes of the keys themselves.
     key_bytes: u64,
-    /// The newest revision of a put.
+    /// The revision of the newest put.
     newest_revision: i64,
-    /// Values that were read, and their bytes.
+    /// Number of sampled values, and their bytes.
     sampled: u64,
     sampled_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<String>,
 }
 
-/// Counts the keys of a cluster, or has its members count their requests.
+/// Counts the keys of a cluster, or with `--rates` the requests of its clients.
 pub(super) async fn run(target: &TargetFlags, flags: &TopFlags) -> Result<(), PluginError> {
     if flags.rates.rates {
         return rates::run(target, flags).await;
@@ -81,7 +79,7 @@ pub(super) async fn run(target: &TargetFlags, flags: &TopFlags) -> Result<(), Pl
         }
         for key in count.add(&page, flags) {
             pace.tick().await;
-            // a key that was deleted since is left out
+            // skip a key that was deleted meanwhile
             if let (Some(found), _) = keys.get(&key, 0).await? {
                 count.sample(&found, flags);
             }
@@ -96,7 +94,7 @@ pub(super) async fn run(target: &TargetFlags, flags: &TopFlags) -> Result<(), Pl
     })
 }
 
-/// Returns what ticks so many times a second, without catching up.
+/// Returns an interval that ticks at this rate per second, without catching up.
 fn pace(rate: u16) -> Interval {
     let mut pace = interval(Duration::from_secs(1) / u32::from(rate.max(1)));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -104,8 +102,7 @@ fn pace(rate: u16) -> Interval {
 }
 
 impl KeyCounts {
-    /// Adds a page of keys, which are in order; returns the keys whose values are to be read: of each prefix in the page the
-    /// one in its middle.
+    /// Adds a page of sorted keys. Returns the keys to sample: the middle one of each prefix in the page.
     fn add(&mut self, page: &[KeyValue], flags: &TopFlags) -> Vec<Vec<u8>> {
         let mut wanted = Vec::new();
         let same = |a: &KeyValue, b: &KeyValue| below(&a.key, flags) == below(&b.key, flags);
@@ -149,7 +146,7 @@ impl KeyCounts {
         self.rows.entry(name).or_default()
     }
 
-    /// Returns about how many bytes keys and values of a row have.
+    /// Returns the estimated bytes of the keys and values of a row.
     fn estimated(&self, row: &Row) -> u64 {
         let (sampled, sampled_bytes) = if row.sampled > 0 {
             (row.sampled, row.sampled_bytes)
@@ -161,7 +158,7 @@ impl KeyCounts {
             .saturating_add(u64::try_from(values).unwrap_or(u64::MAX))
     }
 
-    /// Returns the table of prefixes with the most bytes, at most `rows` of them, and a line with the totals.
+    /// Returns the table of the `rows` prefixes with the most bytes, and a line with the totals.
     fn table_text(&self, rows: usize) -> String {
         let mut all: Vec<_> = self.rows.iter().collect();
         all.sort_by_key(|(_, row)| std::cmp::Reverse(self.estimated(row)));
@@ -197,8 +194,8 @@ impl KeyCounts {
     }
 }
 
-/// Returns the prefix to which a key is counted: what the user asked for and so many segments more; a last segment without a
-/// slash is none.
+/// Returns the prefix under which a key is counted: the prefix of the flags and up to `depth` more segments. The last segment
+/// counts only if a slash follows it.
 fn below(key: &[u8], flags: &TopFlags) -> String {
     let start = flags.prefix.len().min(key.len());
     let rest = &key[start..];

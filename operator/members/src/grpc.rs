@@ -1,6 +1,6 @@
-//! `Members` over gRPC: etcd's services Cluster, Maintenance and Auth, each member on a connection of its own.
+//! `Members` over gRPC, with the services Cluster, Maintenance, Auth and KV of etcd. Each member has its own connection.
 
-/// Calls a method of a client of gRPC by [`GrpcMembers::call`], for at most [`CHANGE_TIMEOUT`] unless another time is given.
+/// Calls a gRPC method by [`GrpcMembers::call`], with the timeout [`CHANGE_TIMEOUT`] unless another one is given.
 macro_rules! call {
     ($members:ident, $of:ident, $name:literal: $client:ident.$method:ident($body:ident)) => {
         call!($members, $of, $name: $client.$method($body), CHANGE_TIMEOUT)
@@ -37,16 +37,14 @@ use super::{
     session::{LoggedIn, log_in, request, within},
 };
 
-/// How long a member has to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a member may take to answer one call. A leader answers in milliseconds; a member without a quorum would
-/// delay its answer for seconds.
+/// How long a member may take to answer one call. A leader answers in milliseconds; a member without a quorum would block for
+/// seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a change of the membership or of the leader may take.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the hash of all keys may take.
 const HASH_TIMEOUT: Duration = Duration::from_secs(60);
-/// Connections to addresses without a request for this time are closed; members' addresses change with their pods.
+/// How long an unused connection is kept: members' addresses change with their pods.
 const IDLE_CONNECTION: Duration = Duration::from_secs(120);
 
 /// Connections to members, kept between passes.
@@ -62,7 +60,7 @@ struct Connection {
     token: Option<AsciiMetadataValue>,
     /// Whether the member has authentication on.
     users: Option<bool>,
-    /// The member refused the password, so that the certificate alone identifies the operator.
+    /// Whether the member refused the password, so that only the certificate identifies the operator.
     refused: bool,
     used: std::time::Instant,
 }
@@ -73,8 +71,8 @@ impl GrpcMembers {
         known.expect("no code panics while it holds this lock")
     }
 
-    /// Returns the kept connection to an address, or makes and keeps a new one, which connects at its first
-    /// call. Drops connections that were not used for [`IDLE_CONNECTION`].
+    /// Returns the connection to an address. A new one connects at its first call. Drops connections that were not used for
+    /// [`IDLE_CONNECTION`].
     fn connection(&self, to: &Address) -> Result<Connection, CallError> {
         let now = std::time::Instant::now();
         let mut connections = self.known();
@@ -99,8 +97,7 @@ impl GrpcMembers {
         Ok(made)
     }
 
-    /// Stores the token of a known connection, whether the member checks users and whether it refused the last login,
-    /// for later calls; does nothing if its address has changed.
+    /// Saves the authentication state of a connection for later calls, unless the address has changed.
     fn update_known(&self, connection: &Connection) {
         let mut connections = self.known();
         if let Some(known) = connections.get_mut(&connection.address.authority)
@@ -112,8 +109,7 @@ impl GrpcMembers {
         }
     }
 
-    /// Calls a member, with the token of the user if there is one; calls it once more with a new token if the
-    /// old one has expired.
+    /// Calls a member, with the user's token if there is one. If the token has expired, retries once with a new one.
     async fn call<A, R, F>(
         &self,
         to: &Address,
@@ -145,8 +141,7 @@ impl GrpcMembers {
         Ok(answer.map_err(refused)?.into_inner())
     }
 
-    /// Logs in at a member, if its address has a login and the connection has no token. Succeeds at a member
-    /// that does not check users.
+    /// Logs in at a member, if its address has a login and the connection has no token. Succeeds if authentication is off.
     async fn authenticate(&self, connection: &mut Connection, call: Call) -> Result<(), CallError> {
         let Some(login) = connection
             .address
@@ -173,7 +168,7 @@ impl GrpcMembers {
                 tracing::warn!(
                     member = address.member,
                     error = refusal.message(),
-                    "the member refuses the password of root; continuing with the client certificate alone"
+                    "the member refuses the password of root; continuing with only the client certificate"
                 );
                 connection.users = Some(true);
                 connection.refused = true;
@@ -183,8 +178,8 @@ impl GrpcMembers {
         Ok(())
     }
 
-    /// Asks a member for its status, the list of members and, if its status has errors, the alarms.
-    /// `linearizable` says whether a quorum confirmed the list.
+    /// Asks a member for its status, the list of members (from a quorum, if possible) and, if its status has errors, the
+    /// alarms.
     async fn report(&self, of: &Address) -> Result<Report, CallError> {
         let asked = pb::StatusRequest {};
         let status =
@@ -196,7 +191,7 @@ impl GrpcMembers {
             Ok(members) => (true, members),
             Err(_) => (false, self.members(of, false).await?),
         };
-        // a member lists its alarms among its errors as text; without errors the call is not needed
+        // the status lists alarms among its errors, so without errors there are none
         let alarms = if status.errors.is_empty() {
             Vec::new()
         } else {
@@ -223,8 +218,7 @@ impl GrpcMembers {
         })
     }
 
-    /// Asks a member for the list of members; with `linearizable`, it fails unless a quorum confirms the
-    /// list.
+    /// Asks a member for the list of members. With `linearizable`, it fails unless a quorum confirms the list.
     async fn members(
         &self,
         of: &Address,
@@ -247,7 +241,7 @@ impl GrpcMembers {
         call!(self, of, "Alarm": MaintenanceClient.alarm(body), CALL_TIMEOUT)
     }
 
-    /// Makes a change by calls to one member.
+    /// Makes a change through one member.
     async fn ask(&self, of: &Address, change: &Change) -> Result<(), CallError> {
         match change {
             Change::AddLearner(peer_urls) => {
@@ -279,8 +273,8 @@ impl GrpcMembers {
             Change::DisableAuth => {
                 let body = pb::AuthDisableRequest {};
                 call!(self, of, "AuthDisable": AuthClient.auth_disable(body))?;
-                // A member without authentication refuses no token: only a connection without one finds out that
-                // authentication is off.
+                // A member without authentication accepts any token: only a new connection finds out that authentication is
+                // off.
                 self.known().clear();
                 Ok(())
             }
@@ -292,8 +286,7 @@ impl GrpcMembers {
         lowered.await.map(drop)
     }
 
-    /// Adds the user and the role root, grants the role and turns authentication on. An existing user or role is no
-    /// error.
+    /// Adds the user and the role root, grants the role and turns authentication on. An existing user or role is not an error.
     async fn enable_auth(&self, on: &Address, root: &Login) -> Result<(), CallError> {
         let user = pb::AuthUserAddRequest {
             name: root.user.clone(),
@@ -340,7 +333,7 @@ impl Members for GrpcMembers {
     }
 }
 
-/// Takes a refusal that contains `already` for a success.
+/// Treats a refusal that contains `already` as success.
 fn unless<T>(done: Result<T, CallError>, already: &str) -> Result<(), CallError> {
     match done {
         Err(error) if !error.says(already) => Err(error),
@@ -348,14 +341,14 @@ fn unless<T>(done: Result<T, CallError>, already: &str) -> Result<(), CallError>
     }
 }
 
-/// The name of a call, for errors, and how long it may take.
+/// The name of a call, for errors, and its timeout.
 #[derive(Debug, Clone, Copy)]
 struct Call {
     name: &'static str,
     timeout: Duration,
 }
 
-/// Makes a channel that connects at its first call, and again after a failure.
+/// Returns a channel that connects at its first call and reconnects after a failure.
 fn connect(to: &Address) -> Result<Channel, tonic::transport::Error> {
     let mut endpoint = Endpoint::from_shared(to.url(""))?.connect_timeout(CONNECT_TIMEOUT);
     if let Some(tls) = &to.tls {

@@ -1,7 +1,6 @@
-//! The operator's calls to members: one trait. Its implementation over gRPC is `GrpcMembers`.
+//! The operator's calls to members: the trait `Members`, which `GrpcMembers` implements.
 //!
-//! Each member that has an address is queried directly, so that disagreements are seen. A member that does
-//! not answer costs a pass no more than a timeout.
+//! Each member is queried directly, so that disagreements are visible. A silent member delays a pass by one timeout at most.
 //!
 //! `plan` decides what follows from the answers.
 
@@ -17,10 +16,10 @@ use witan_api::v3::etcdserverpb as pb;
 
 pub use grpc::GrpcMembers;
 
-/// The role with all permissions, and the user that has it.
+/// The name of the role with all permissions, and of its user.
 const ROOT: &str = "root";
 
-/// The operator's client certificate, and the authority that it trusts.
+/// The operator's client certificate, and the authorities that it trusts.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientTls {
     /// The authorities that sign members' certificates, PEM.
@@ -32,7 +31,7 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// Takes the files of a secret, by their names; `None` if one is missing.
+    /// Reads the files of a secret by name; `None` if one is missing.
     pub fn read<'a>(file: impl Fn(&str) -> Option<&'a [u8]>) -> Option<Self> {
         Some(Self {
             authorities: file("ca.crt")?.to_vec(),
@@ -48,7 +47,7 @@ impl std::fmt::Debug for ClientTls {
     }
 }
 
-/// The user whose name the operator acts in while users are on.
+/// The user that the operator logs in as while authentication is on.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     /// Name of the user, `root`.
@@ -76,15 +75,15 @@ impl std::fmt::Debug for Login {
 /// The client address of a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    /// Name of the member, which is its pod's.
+    /// Name of the member, which is also its pod's name.
     pub member: String,
     /// Host and port, such as `10.1.2.3:2379`.
     pub authority: String,
-    /// The name that its certificate carries.
+    /// The name in its certificate.
     pub server_name: String,
-    /// Set if the member speaks TLS to its clients.
+    /// Set if the member uses TLS for clients.
     pub tls: Option<Arc<ClientTls>>,
-    /// Set if the cluster has users.
+    /// Set if the cluster has authentication.
     pub login: Option<Login>,
 }
 
@@ -109,7 +108,7 @@ pub struct Report {
     pub version: String,
     /// Size of its store in bytes.
     pub db_size: u64,
-    /// Bytes that its state may take; `None` without a quota.
+    /// Bytes that its state can take; `None` without a quota.
     pub quota: Option<u64>,
     /// The revision of its key space; 1 while it is empty.
     pub revision: i64,
@@ -117,17 +116,17 @@ pub struct Report {
     pub raft_index: u64,
     /// Index of the last applied entry.
     pub raft_applied_index: u64,
-    /// Whether it answered a read that a quorum had to confirm.
+    /// Whether a quorum confirmed the list of members.
     pub linearizable: bool,
-    /// The members it knows; confirmed by a quorum if `linearizable`.
+    /// The members that it lists.
     pub members: Vec<pb::Member>,
-    /// Alarms that are raised.
+    /// The raised alarms.
     pub alarms: Vec<pb::AlarmMember>,
-    /// Whether authentication is on; `None` when the operator has no password to find that out.
+    /// Whether authentication is on; `None` if the operator has no password, without which it cannot tell.
     pub users: Option<bool>,
 }
 
-/// The result of asking one member.
+/// The answer of one member.
 #[derive(Debug)]
 pub struct Answer {
     /// Its name.
@@ -143,7 +142,7 @@ pub enum CallError {
     /// No member has an address.
     #[error("no member of the cluster has an address to ask")]
     NoMember,
-    /// The certificates that the operator holds cannot be used.
+    /// The operator's certificates cannot be used.
     #[error("cannot prepare a connection to member {member}: {source}")]
     Connection {
         member: String,
@@ -160,7 +159,7 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Whether the member itself refused the call; after any other error the call may have been done.
+    /// Returns whether the member itself refused the call. After any other error the call may have taken effect.
     pub fn is_refusal(&self) -> bool {
         match self {
             CallError::NoMember | CallError::Connection { .. } => false,
@@ -171,13 +170,13 @@ impl CallError {
         }
     }
 
-    /// Whether the member refused with a message that contains this text.
+    /// Returns whether the member refused with a message that contains this text.
     pub fn says(&self, text: &str) -> bool {
         matches!(self, CallError::Refused { status, .. } if status.message().contains(text))
     }
 }
 
-/// A change of a cluster. It is not an error if the change was made before.
+/// A change of a cluster. A change that was already made is not an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Adds a learner with these peer URLs.
@@ -188,7 +187,7 @@ pub enum Change {
     Remove(u64),
     /// Replaces the peer URLs of a member.
     PeerUrls(u64, Vec<String>),
-    /// Hands leadership over to a voter. Only the leader can do that.
+    /// Transfers leadership to a voter. Only the leader accepts this call.
     MoveLeader(u64),
     /// Lowers the alarm CORRUPT of a member.
     DisarmCorrupt(u64),
@@ -202,23 +201,23 @@ pub enum Change {
     DisableAuth,
 }
 
-/// The hash of a member's keys, also as the record of a backup has it.
+/// The hash of a member's keys, which backups also record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeysHash {
     /// The hash, which etcd calls HashKV.
     pub hash: u32,
-    /// The revision up to which keys were compacted, not positive if they never were: only hashes with the same one can be
-    /// compared.
+    /// The revision up to which keys were compacted, not positive if they never were. Only hashes with the same compacted
+    /// revision are comparable.
     pub compact_revision: i64,
 }
 
 /// Calls to members.
 pub trait Members: Send + Sync + 'static {
-    /// Asks all addresses for a report at once; returns one answer for each.
+    /// Asks all addresses for a report concurrently; returns one answer for each.
     fn survey(&self, of: &[Address]) -> impl Future<Output = Vec<Answer>> + Send;
 
-    /// Asks for a change through the first member of `through` that answers.
+    /// Makes a change through the first member of `through` that answers.
     fn change(
         &self,
         through: &[Address],

@@ -1,4 +1,4 @@
-//! Pages over HTTP/1: those of a member on its client port, which gRPC does not have, and those of other services.
+//! HTTP/1 requests for pages of a member's client port that gRPC does not offer, and for pages of other services.
 
 #[cfg(test)]
 mod tests;
@@ -20,10 +20,10 @@ use rustls::{
 /// Bytes of a page, or of another small file whose length no setting bounds; reading a longer one fails.
 pub const PAGE_BYTES_MAX: usize = 4 << 20;
 
-/// Why a page was not read.
+/// Why a page could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
-    /// The answer has another status, and this text.
+    /// The response has another status, with this body.
     #[error("{0}: {1}")]
     Status(StatusCode, String),
     /// There was no answer in time.
@@ -31,8 +31,8 @@ pub enum PageError {
     Failed(String),
 }
 
-/// Reads a page of at most `bytes_max` bytes. A `member` is asked with the TLS and, by Basic authentication, the user and
-/// password of its address; any other service in clear text.
+/// Reads a page of at most `bytes_max` bytes. Uses the TLS and, for Basic authentication, the login of `member`; any other
+/// service is read in clear text.
 ///
 /// # Errors
 /// There is no answer within `patience`, or its status is not a success.
@@ -53,8 +53,8 @@ pub async fn get(
     Err(PageError::Status(status, text))
 }
 
-/// Gets a page with the TLS and the login of `member`, or without them; returns any status with its body. An error if the
-/// body has more than `bytes_max` bytes. It has no time limit: its caller sets one.
+/// Gets a page and returns its status, whatever it is, and its body. A body of more than `bytes_max` bytes is an error. There
+/// is no timeout.
 async fn fetch(
     url: &str,
     member: Option<&Address>,
@@ -87,7 +87,7 @@ async fn fetch(
     Ok((status, body.to_bytes().to_vec()))
 }
 
-/// Returns an error and its causes, each once.
+/// Returns an error followed by its causes, without repetitions.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -102,7 +102,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Returns the settings of TLS; without certificates those of a connection that has none.
+/// Returns the TLS settings; without certificates, settings that trust nobody, for clear text.
 fn settings(tls: Option<&ClientTls>) -> Result<ClientConfig, String> {
     let settings = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

@@ -1,4 +1,4 @@
-//! A call to a member: the login before it, the token in it, and how long it may take.
+//! A call to a member: its login, its token and its timeout.
 
 use std::{future::Future, time::Duration};
 
@@ -10,12 +10,12 @@ use super::Login;
 /// How a member answers a login.
 #[derive(Debug)]
 pub enum LoggedIn {
-    /// It checks users, and gives this token; `None` if the token cannot be the value of a header.
+    /// Authentication is on, and this is the token; `None` if it cannot be the value of a header.
     User(Option<AsciiMetadataValue>),
-    /// It does not check users: authentication is off.
+    /// Authentication is off.
     Nobody,
-    /// It refuses the password with this status, and the client's certificate names a user, too. The password may have
-    /// been changed only in the secret or only in the cluster.
+    /// It refuses the password with this status, but the client's certificate also names a user. The password may have been
+    /// changed only in the secret, or only in the cluster.
     Certificate(Status),
 }
 
@@ -33,19 +33,18 @@ pub async fn log_in(
     let mut client = AuthClient::new(channel.clone());
     match within(timeout, client.authenticate(body)).await {
         Ok(answer) => Ok(LoggedIn::User(answer.into_inner().token.parse().ok())),
-        // authentication is off
         Err(status) if status.code() == Code::FailedPrecondition => Ok(LoggedIn::Nobody),
         Err(status) if falls_back(has_certificate, &status) => Ok(LoggedIn::Certificate(status)),
         Err(status) => Err(status),
     }
 }
 
-/// Whether to continue without a password that a member refuses: a certificate names a user, too.
+/// Returns whether to continue without a password after a refusal, because a certificate also names a user.
 fn falls_back(has_certificate: bool, refusal: &Status) -> bool {
     has_certificate && [Code::InvalidArgument, Code::Unauthenticated].contains(&refusal.code())
 }
 
-/// Makes a request of a message, with the token if there is one.
+/// Makes a request from a message, with the token if there is one.
 pub fn request<A>(body: A, token: Option<AsciiMetadataValue>) -> Request<A> {
     let mut request = Request::new(body);
     if let Some(token) = token {
@@ -54,7 +53,7 @@ pub fn request<A>(body: A, token: Option<AsciiMetadataValue>) -> Request<A> {
     request
 }
 
-/// Waits for an answer until a timeout, which gives `DeadlineExceeded`.
+/// Waits for an answer; after `timeout` the error is `DeadlineExceeded`.
 ///
 /// # Errors
 /// The timeout, or the error of the answer.

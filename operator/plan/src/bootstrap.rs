@@ -1,11 +1,10 @@
 //! The first start of a cluster, and the start of its pods while no quorum serves.
 //!
-//! All first members start at once, from one static list (or one discovery token). Each of them computes the same
-//! cluster id from it, a majority is enough to serve, and no membership changes: three members are ready when the
-//! slowest of two is. A seed that grows by learners would need a start, a snapshot and two changes of membership for
-//! every further member, one after the other. The risk of a static list is a second cluster under the same name. The
-//! status excludes it: it records the number of members before the first pod, and the cluster id from the first answer
-//! on. A cluster with an id is never bootstrapped again.
+//! All first members start at once from one static list or one discovery token, and compute the same cluster id from it. A
+//! majority is enough to serve, and the membership does not change. Growing from one seed would cost a start, a snapshot and
+//! two membership changes for every further member. The risk of a static list is a second cluster under the same name. The
+//! status excludes it: it records the number of members before the first pod starts, and the cluster id from the first answer.
+//! A cluster with an id is never bootstrapped again.
 
 use witan_crd::Discovery;
 
@@ -14,8 +13,8 @@ use crate::model::{
     Bootstrap, ClaimSeen, Ordinal, Part, PodPhase, PodPlan, PodSeen, Step, Stop, Why,
 };
 
-/// Returns the next step of the first start; `None` once a quorum has served, or if there are disks of a cluster that
-/// has served and has lost its status.
+/// Returns the next step of the first start; `None` once a quorum has served. If disks of a cluster that served exist but its
+/// status is lost, `None` as well, unless the spec asks for a restore.
 pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     if pass.was_born() {
         return None;
@@ -24,7 +23,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     let discovery = discovery.and_then(|source| source.discovery.as_ref());
     let Some(members) = pass.status.bootstrap_members else {
         let mut claims = pass.seen.claims();
-        // Claims of a failed first start are used again: a member with data ignores the bootstrap flags.
+        // Claims of a failed first start are reused: a member with data ignores the bootstrap flags.
         if claims.any(|claim| claim.served && !claim.deleting) {
             let restores = pass
                 .spec
@@ -68,7 +67,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
         .or_else(|| Some(soon(Why::Bootstrapping)))
 }
 
-/// Waits for the first pod that has been prevented from starting for a while, and says why.
+/// Waits for the first pod that is stuck, and says why.
 fn hindered(pass: &Pass<'_>) -> Option<Step> {
     let stuck = pass.pods().filter(|(_, pod)| pass.is_stuck(pod));
     let mut reasons = stuck.filter_map(|(ordinal, pod)| {
@@ -80,8 +79,8 @@ fn hindered(pass: &Pass<'_>) -> Option<Step> {
     reasons.next().map(soon)
 }
 
-/// Whether a member is in another cluster than others, or in one that this EtcdCluster has not bootstrapped: its list
-/// is of another length, which only a discovery token explains.
+/// Returns whether the first members are in different clusters, or in one that this EtcdCluster did not bootstrap: a member
+/// lists another number of members, although no discovery token was used.
 fn is_apart(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
     let Some(list) = &pass.seen.membership else {
         return false;
@@ -93,8 +92,7 @@ fn is_apart(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
     other || list.of_other_clusters().next().is_some()
 }
 
-/// Records with how many members and by which discovery URL the cluster begins; waits while secrets that its
-/// pods mount are missing.
+/// Records the number of members and the discovery URL of the cluster. Waits while secrets that the pods mount are missing.
 fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
     if let Some(wait) = secrets_missing(pass).or_else(|| backup_missing(pass)) {
         return Some(wait);
@@ -107,21 +105,20 @@ fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
     })
 }
 
-/// Waits while the backup that the first members begin from cannot be used: a member that began without it would be a
-/// member of an empty cluster.
+/// Waits while the backup for the first members cannot be used. A member that started without it would found an empty cluster.
 fn backup_missing(pass: &Pass<'_>) -> Option<Step> {
     let missing = pass.seen.no_backup.is_some();
     missing.then(|| soon(Why::BackupMissing))
 }
 
-/// Starts one of the first `members` members, by the discovery URL of the status if it has one. Waits while
-/// its claim is being deleted.
+/// Starts one of the first `members` members, with the discovery URL of the status if there is one. Waits while its claim is
+/// being deleted.
 fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     let claim = pass.claim(ordinal);
     if claim.is_some_and(|claim: &ClaimSeen| claim.deleting) {
         return soon(Why::ClaimEnding(ordinal));
     }
-    // All of them get the same list of URLs, even if the spec changes during the first start.
+    // All first members use the same URLs, even if the spec changes in between.
     let pods = pass.pods().map(|(_, pod)| pod.peer_tls);
     let claims = pass.seen.claims().filter(|claim| !claim.retired);
     let first = pods.chain(claims.map(|claim| claim.peer_tls)).next();
@@ -135,8 +132,8 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     Step::StartMember(PodPlan::voter(ordinal, bootstrap, peer_tls))
 }
 
-/// Deletes a pod that has ended, that other members cannot reach, or that is stuck with an outdated template; `None` for
-/// any other pod, and while the pod is already being deleted.
+/// Deletes a pod that has ended, that other members cannot reach, or that is stuck with an outdated template. Returns `None`
+/// for any other pod, and while the pod is being deleted.
 fn delete_broken_pod(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     let reason = match pod.phase {
         PodPhase::Ended => Stop::Ended,
@@ -150,16 +147,15 @@ fn delete_broken_pod(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option
     (!pod.deleting).then_some(note.unwrap_or(Step::DeletePod { ordinal, reason }))
 }
 
-/// Deletes a pod of a cluster without a quorum if it cannot serve; for an outdated template only if its container does
-/// not run, because it may be reading its disk, and if updates are allowed.
+/// Deletes a pod that cannot serve, in a cluster without a quorum. With an outdated template, only if updates are allowed and
+/// its container does not run: a running one may be reading its disk.
 fn stop_if_it_cannot_serve(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     let step = delete_broken_pod(pass, ordinal, pod)?;
     let outdated = matches!(step, Step::DeletePod { reason: Stop::Outdated, .. });
     (!outdated || (!pod.running && pass.may_update())).then_some(step)
 }
 
-/// Returns the next step of a cluster without a quorum: starts members that have their disks, and changes
-/// nothing else.
+/// Returns the next step of a cluster without a quorum: starts members that have their disks, and changes nothing else.
 pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
     let (mut ending, mut taken, mut refused) = (None, None, None);
     for ordinal in pass.seen.ordinals.keys().copied() {

@@ -1,4 +1,4 @@
-//! Claims of members: owner and labels as the spec has them, and as large as it asks for.
+//! Keeps the owner, the labels and the size of members' claims as the spec asks.
 
 use witan_crd::Storage;
 
@@ -8,8 +8,8 @@ use super::{
 };
 use crate::model::{ObjectState, Ordinal, Step, Why};
 
-/// Makes the cluster the owner of the first claim for which the retention policy asks that, or takes the owner away. No
-/// other state of the cluster may delay this: whether a disk outlives the cluster depends on it.
+/// Sets or removes the cluster as owner of the first claim for which the retention policy asks that. No other state may delay
+/// this step: it decides whether the disk outlives the cluster.
 pub(super) fn own(pass: &Pass<'_>) -> Option<Step> {
     let ordinals = pass.seen.ordinals.iter();
     let mut steps = ordinals.filter_map(|(ordinal, seen)| {
@@ -19,8 +19,7 @@ pub(super) fn own(pass: &Pass<'_>) -> Option<Step> {
     steps.find(|step| !pass.is_refused(step))
 }
 
-/// Applies the first claim that differs from the spec, or grows the first one that is too small; `None` if all are as
-/// wanted.
+/// Applies the first claim that differs from the spec, or grows the first one that is too small; `None` if all match.
 pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
     if !joined.pass.spec.is_durable() {
         return None;
@@ -38,8 +37,8 @@ pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Whether a new claim is at least as large as the present one, or twice the size of the data: the server writes a checkpoint
-/// before it deletes the former one.
+/// Returns whether a new claim is at least as large as the present one, or twice the size of the data: the server writes a new
+/// checkpoint before it deletes the old one.
 pub(super) fn new_claim_fits(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
     let bytes = Storage::requested(joined.pass.spec.storage.as_ref()).bytes();
     let present = joined
@@ -49,14 +48,14 @@ pub(super) fn new_claim_fits(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
     bytes.is_none_or(|bytes| bytes / 2 >= joined.leader.db_size || Some(bytes) >= present)
 }
 
-/// Waits for a person if members do not migrate because a new claim has no room for the data.
+/// Waits for a person if members cannot migrate because a new claim is too small for the data.
 pub(super) fn too_small(joined: &Joined<'_>) -> Option<Step> {
     let mut own = joined.own().map(|(ordinal, _)| ordinal);
     own.any(|ordinal| joined.pass.must_migrate(ordinal) && !new_claim_fits(joined, ordinal))
         .then(|| idle(Why::StorageTooSmall))
 }
 
-/// Waits for a person if a claim is to grow and the API server refuses that.
+/// Waits for a person if the API server refuses to grow a claim.
 pub(super) fn refused(joined: &Joined<'_>) -> Option<Step> {
     let wanted = Storage::requested(joined.pass.spec.storage.as_ref()).bytes()?;
     joined.own().find_map(|(ordinal, _)| {

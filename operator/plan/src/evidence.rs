@@ -1,28 +1,27 @@
 //! Decides whether a member is lost with its disk or only seems to be.
 //!
-//! A member that answers is alive, whatever the state of its pod. A member that does not answer is lost when its
-//! process reports that its disk cannot be used; elapsed time alone is not evidence, unless the spec says for how long a
-//! node may not report.
+//! A member that answers is alive, whatever the state of its pod. A silent member is lost when its process reports that its
+//! disk cannot be used. Elapsed time alone is not evidence, unless the spec says how long a node may not report.
 
 use super::{objects::secrets_missing, pass::Joined};
 use crate::model::{MemberSeen, Obstacle, Ordinal, Part, PodPhase, PodSeen, Step, Why};
 
-/// The exit codes by which the server reports that it cannot start from its disk. A new disk would not help for any
-/// other code: `docs/operating/monitoring.md` lists them.
+/// The exit codes with which the server reports an unusable disk (`docs/operating/monitoring.md`). A new disk would not help
+/// with any other code.
 const BAD_DISK: [i32; 5] = [23, 27, 28, 30, 35];
 
-/// How long the pod of a silent member is not recreated again: an hour.
+/// How long the pod of a silent member is not recreated a second time: an hour.
 const REMADE_SECONDS: i64 = 3600;
 
 /// The evidence about a member that does not answer.
 pub(super) enum Evidence {
     /// Its process reports that its disk cannot be used.
     BadDisk,
-    /// It has been silent for as long as the spec permits, and its node does not report or does not end its pod.
+    /// It has been silent for as long as the spec permits, and its node does not report or does not terminate its pod.
     NodeLost,
     /// It has been silent for longer than allowed, for an unknown reason.
     Silent,
-    /// It has time left, or another disk would not solve its problem.
+    /// It has time left, or a new disk would not help.
     Wait(Why),
 }
 
@@ -47,16 +46,16 @@ pub(super) fn of(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> Eviden
     }
 }
 
-/// Whether a member has not answered for `selfHealing.nodeLostAfter`, and its node does not report or does not end its
-/// pod.
+/// Returns whether a member has been silent for `selfHealing.nodeLostAfter`, and its node does not report or does not terminate
+/// its pod.
 fn is_node_lost(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> bool {
     let patience = joined.pass.spec.self_healing().node_lost_after;
     let away = pod.obstacle == Some(Obstacle::NodeNotReady) || (pod.deleting && pod.overdue);
     away && patience.is_some_and(|span| joined.silent_for(ordinal, &span))
 }
 
-/// Whether a voter's process reports that its disk cannot be used, and a serving member has the same template, so that
-/// neither image nor flags are the cause.
+/// Returns whether a voter's process reports an unusable disk and a serving member has the same template, which rules out image
+/// and flags as the cause.
 pub(super) fn condemns(joined: &Joined<'_>, pod: &PodSeen) -> bool {
     let bad = pod.exit.is_some_and(|code| BAD_DISK.contains(&code));
     let mut serving = joined.own().filter(|(_, member)| joined.serves(member));
@@ -66,15 +65,16 @@ pub(super) fn condemns(joined: &Joined<'_>, pod: &PodSeen) -> bool {
     })
 }
 
-/// Whether the pod of a silent member was recreated within the last hour, by the annotation `witan.dev/remade-at` of its claim.
+/// Returns whether the pod of a silent member was recreated within the last hour (annotation `witan.dev/remade-at` of its
+/// claim).
 pub(super) fn recreated_within_hour(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
     let remade = joined.pass.claim(ordinal).and_then(|claim| claim.remade);
     remade.is_some_and(|at| joined.now().saturating_sub(at) < REMADE_SECONDS)
 }
 
-/// Whether the data of a member is lost: its claim is lost or missing and no process uses it, or the claim of a started
-/// member is being deleted; or, without claims, its pod is missing or being deleted. A claim whose name another object
-/// has is not missing.
+/// Returns whether the data of a member is lost. With claims: the claim is lost or missing and the member is silent, or the
+/// claim of a started member is being deleted. Without claims: the pod is missing or being deleted. A claim whose name another
+/// object has is not missing.
 pub(super) fn lost_disk(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> bool {
     let pod = joined.pass.pod(ordinal);
     if joined.pass.spec.is_durable() {

@@ -1,4 +1,4 @@
-//! A learner: it is promoted once it has caught up, or removed if it never will.
+//! Promotes a learner once it has caught up, or removes it if it never will.
 
 use super::{
     evidence::{self, Evidence, lost_disk},
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::model::{MemberSeen, Ordinal, PodPhase, Removal, StartKind, Step, Why};
 
-/// Tenths of the leader's log that a learner must have before promotion, as the server requires.
+/// Tenths of the leader's log that the server requires of a learner before promotion.
 const READY_TENTHS: u64 = 9;
 
 /// Promotes the first learner, waits for it to catch up, or removes it; `None` if there is no learner.
@@ -29,7 +29,7 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     if member.corrupt {
         return remove(Removal::Corrupt);
     }
-    // one that was added before a restore may find a claim of the restored cluster in its place
+    // a learner that was added before a restore can have a retired claim of the restored cluster
     let claim = joined.pass.claim(ordinal);
     let on_retired_claim = claim.is_some_and(|claim| claim.retired) && !member.answers;
     if on_retired_claim || lost_disk(joined, ordinal, member) {
@@ -39,15 +39,15 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     if joined.can_migrate(ordinal) && joined.pass.may_update() && !member.answers {
         return remove(Removal::LearnerOnOldClaim);
     }
-    // A learner's pod is not ready: etcd's readiness is that of a voter.
+    // The readiness of a learner's pod does not count: etcd defines readiness for voters.
     if member.healthy && has_caught_up(joined, member) {
         return Some(Step::Promote(id));
     }
     catch_up(joined, ordinal, member)
 }
 
-/// Whether a learner does not start for a reason that may last: an obstacle of its pod, a refusal of its pod or claim, or more
-/// time than `selfHealing.unhealthyAfter`.
+/// Returns whether a silent learner is stuck: its pod has an obstacle, its pod or claim is refused, or it is unready for
+/// `selfHealing.unhealthyAfter`.
 pub(super) fn cannot_start(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     let pod = member.ordinal.and_then(|ordinal| joined.pass.pod(ordinal));
     let is_stuck = match pod {
@@ -57,22 +57,21 @@ pub(super) fn cannot_start(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     !member.answers && is_stuck
 }
 
-/// Waits while a pod has `--force-new-cluster`: at its next start it would remove a member that was added.
+/// Waits while a pod has `--force-new-cluster`: if it restarted, it would remove a member that was added.
 fn forced(joined: &Joined<'_>) -> Option<Step> {
     let mut pods = joined.pass.pods();
     let (ordinal, _) = pods.find(|(_, pod)| pod.start == StartKind::Forced)?;
     Some(soon(Why::Recovering(ordinal)))
 }
 
-/// Whether a learner has started and has applied nine tenths ([`READY_TENTHS`]) of what the leader has
-/// applied.
+/// Returns whether a learner has started and has applied nine tenths ([`READY_TENTHS`]) of the leader's log.
 fn has_caught_up(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     let needed = joined.leader.raft_index / 10 * READY_TENTHS;
     member.started && member.raft_index >= needed
 }
 
-/// Waits for a learner that has not caught up, or removes it when it runs and stays silent longer than allowed, or
-/// reports that its disk cannot be used: its disk holds no data that others lack.
+/// Waits for a learner to catch up. Removes it if it reports an unusable disk or runs silently for longer than allowed: its
+/// disk holds no data that the others lack.
 fn catch_up(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Option<Step> {
     let behind = Why::LearnerBehind(member.id);
     let Some(pod) = joined.pass.pod(ordinal) else {

@@ -1,7 +1,7 @@
 //! Computes the next step from the observed state of a cluster. Does no I/O and reads no clock.
 //!
-//! The checks run in the order of their urgency. Their shared facts are in `pass.rs`; each file beside it holds
-//! the checks of one concern. `model` is what was seen, and the step.
+//! The checks run in order of urgency. `pass.rs` holds their shared facts; each other file holds the checks of one concern.
+//! `model` defines the observation and the step.
 
 mod bootstrap;
 mod disks;
@@ -29,10 +29,10 @@ pub use pass::version_numbers;
 use pass::{Joined, Pass};
 pub use space::AGAIN_SECONDS;
 
-/// When to look again at a state that only a person or a change of an object can end.
+/// How long to wait for a person, or for a change of an object.
 pub const IDLE: Duration = Duration::from_secs(60);
 
-/// When to look again at a state that changes without a step.
+/// How long to wait for a state that changes without a step.
 pub const SOON: Duration = Duration::from_secs(2);
 
 /// Returns the next step. The same arguments always give the same step.
@@ -58,7 +58,7 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
     step
 }
 
-/// Returns the next step of a cluster without a quorum. Members can return while a recovery cannot begin.
+/// Returns the next step of a cluster without a quorum. While a recovery cannot begin, members are restarted.
 fn without_quorum(pass: &Pass<'_>) -> Step {
     let Some(step) = recover::step(pass) else {
         return bootstrap::bring_back(pass);
@@ -70,8 +70,8 @@ fn without_quorum(pass: &Pass<'_>) -> Step {
     if back.acts() { back } else { step }
 }
 
-/// Returns the next step of a cluster with a quorum: repairs first, and planned changes once all repairs are done. A
-/// refused step does not block the others.
+/// Returns the next step of a cluster with a quorum: repairs first, then planned changes. A refused step does not block the
+/// others.
 fn serve(joined: &Joined<'_>) -> Step {
     let (mut wait, mut refused) = (None, None);
     for verb in [

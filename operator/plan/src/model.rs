@@ -1,6 +1,5 @@
-//! Plain values between the parts of the operator: the observed state of a cluster, and the step that follows from it.
-//!
-//! They use no type of Kubernetes or of the network, so that `plan` can be tested without either.
+//! Plain values that the parts of the operator exchange: the observed state of a cluster, and the next step. They use no types
+//! of Kubernetes or the network, so `plan` can be tested without either.
 
 mod certificates;
 mod membership;
@@ -30,7 +29,7 @@ pub use why::{FORKED, Why};
 /// The number at the end of a member's name: `<cluster>-<ordinal>`.
 pub type Ordinal = u32;
 
-/// The id that a cluster gives a member. A member that was recreated after losing its disk has another one.
+/// The id of a member in its cluster. A member that was recreated without its disk has another one.
 pub type MemberId = u64;
 
 /// Seconds since 1970.
@@ -41,40 +40,40 @@ pub type UnixSeconds = i64;
 pub struct Observed {
     /// Time of the observation.
     pub now: UnixSeconds,
-    /// Since when this operator acts: its start, or the time at which it became the leader among its replicas.
+    /// When this operator began to act: its start, or when it became the leader among its replicas.
     pub acting_since: UnixSeconds,
-    /// The EtcdCluster has a deletion timestamp, or its namespace has.
+    /// Whether the EtcdCluster or its namespace has a deletion timestamp.
     pub deleting: bool,
     /// `metadata.generation` of the EtcdCluster.
     pub generation: i64,
     /// Pod and claim of every ordinal that has either.
     pub ordinals: BTreeMap<Ordinal, OrdinalSeen>,
-    /// The members' reports; `None` when no member answered.
+    /// The members' reports; `None` if no member answered.
     pub membership: Option<Membership>,
-    /// Why a member did not answer, if one did not.
+    /// Why a member did not answer.
     pub call_error: Option<String>,
     /// The service for clients.
     pub client_service: ObjectState,
     /// The service of members.
     pub peer_service: ObjectState,
-    /// The pod disruption budget; `None` when there is none.
+    /// The pod disruption budget; `None` if there is none.
     pub budget: Option<BudgetSeen>,
-    /// Certificates that the operator issues, by role; without those that do not exist.
+    /// The existing certificates that the operator issues, by role.
     pub certificates: BTreeMap<CertificateRole, CertificateSeen>,
     /// The authority of these certificates.
     pub authority: AuthoritySeen,
-    /// Requests to cert-manager, one for each role whose certificate the spec takes from cert-manager.
+    /// The state of cert-manager's Certificates, one for each role that the spec takes from cert-manager.
     pub requests: BTreeMap<CertificateRole, RequestSeen>,
-    /// Names of missing secrets that the spec refers to or that cert-manager will write.
+    /// Names of missing secrets that the spec names or that cert-manager is to write.
     pub missing_secrets: BTreeSet<String>,
-    /// Parts whose name another object has. They are not applied.
+    /// Parts whose name is taken by another object. They are not applied.
     pub taken: BTreeMap<Part, Holder>,
-    /// The version that `spec.version` or the operator's member image asks for; `None` with an image of the user's own, or
-    /// when its tag is not a version.
+    /// The version in `spec.version` or of the operator's member image; `None` if the user sets an image, or if the tag is not
+    /// a version.
     pub wanted_version: Option<String>,
-    /// The limit on concurrent updates is reached, and this cluster has no permit.
+    /// Whether the cluster waits for a permit because the limit on concurrent updates is reached.
     pub rollout_queued: bool,
-    /// Ordinals that the annotation `witan.dev/fenced-members` names.
+    /// Ordinals in the annotation `witan.dev/fenced-members`.
     pub fenced: BTreeSet<Ordinal>,
     /// The member that a running EtcdOperation replaces.
     pub replace: Option<MemberId>,
@@ -86,13 +85,13 @@ pub struct Observed {
     pub auth_enabled: Option<bool>,
     /// Steps that failed a short time ago.
     pub refused: Vec<Refusal>,
-    /// Why the backup that the first members begin from cannot be used; `None` if it can, or there is none.
+    /// Why the backup for the first members cannot be used; `None` if it can be, or if there is none.
     pub no_backup: Option<String>,
-    /// Why the spec makes no pods or claims. Until it is corrected, the last valid spec applies, if it is known.
+    /// Why no pods or claims can be made from the spec. Until it is corrected, the last valid spec applies, if it is known.
     pub rejected: Option<String>,
 }
 
-/// State of an object compared with the one that `resources` builds.
+/// The state of an object compared with the one that `resources` builds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ObjectState {
     /// It does not exist.
@@ -107,13 +106,13 @@ pub enum ObjectState {
 /// A pod disruption budget.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BudgetSeen {
-    /// `spec.minAvailable`, when it is a number.
+    /// `spec.minAvailable`, if it is a number.
     pub min_available: Option<u32>,
-    /// Whether labels, selector and the user's fields are as wanted.
+    /// The state of labels, selector and the fields that the user sets.
     pub state: ObjectState,
 }
 
-/// The objects of one ordinal in Kubernetes.
+/// The pod and the claim of one ordinal.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OrdinalSeen {
     /// The pod.
@@ -127,25 +126,25 @@ pub struct OrdinalSeen {
 pub struct PodSeen {
     /// It has a deletion timestamp.
     pub deleting: bool,
-    /// It is being deleted and has exceeded its grace period: its node does not end it.
+    /// It is being deleted and has exceeded its grace period: its node does not terminate it.
     pub overdue: bool,
     /// Its phase.
     pub phase: PodPhase,
     /// Its condition `Ready`.
     pub ready: bool,
-    /// When that condition last changed; the pod's creation when it never did.
+    /// When that condition last changed; the creation of the pod if it never did.
     pub ready_changed: UnixSeconds,
-    /// A reason beyond the member that a new disk would not fix.
+    /// A cause outside the member that a new disk would not fix.
     pub obstacle: Option<Obstacle>,
     /// The message of the kubelet or the scheduler about that obstacle.
     pub said: Option<String>,
-    /// The exit code of its container, if that has ended and is not running.
+    /// The exit code of its container, if the container has terminated and is not running.
     pub exit: Option<i32>,
-    /// The fingerprint of the template that it was made from; equal ones are the same image, flags and so on.
+    /// The fingerprint of its template (image, flags and so on). Equal templates have equal fingerprints.
     pub template: String,
-    /// The template (image, flags, resources and so on) differs from the spec's for the same peer TLS.
+    /// Whether its template differs from the spec's for the same peer TLS.
     pub outdated: bool,
-    /// The API server's refusal of the spec's template, if the pod was therefore made from an earlier one.
+    /// The API server's refusal of the spec's template, if the pod was made from an earlier one for that reason.
     pub refused: Option<String>,
     /// Its peer TLS (annotation `witan.dev/peer-tls`).
     pub peer_tls: PeerTls,
@@ -153,10 +152,10 @@ pub struct PodSeen {
     pub start: StartKind,
     /// Its label `witan.dev/role`.
     pub role: Role,
-    /// Its container runs. One that does not waits to be started, or for its image.
+    /// Its container runs. Otherwise the container waits for its image or for its start.
     pub running: bool,
-    /// The version in the tag of its image, if the tag is one. It is a version of `spec.version`; members report the
-    /// version of etcd that they implement.
+    /// The version in the tag of its image, comparable with `spec.version`. Members themselves report the version of etcd that
+    /// they implement.
     pub version: Option<String>,
 }
 
@@ -183,14 +182,14 @@ pub enum Role {
     Learner,
 }
 
-/// Peer TLS of a member's pod. A running cluster changes between `Off` and `On` by way of `Ready`.
+/// Peer TLS of a member's pod. A running cluster changes between `Off` and `On` through `Ready`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PeerTls {
-    /// In clear text, and it has no certificate.
+    /// It listens in clear text and has no certificate.
     #[default]
     Off,
-    /// It listens in clear text, and its certificate lets it call members that listen with TLS.
+    /// It listens in clear text and has a certificate, so it can connect to members that listen with TLS.
     Ready,
     /// It listens with TLS.
     On,
@@ -199,17 +198,17 @@ pub enum PeerTls {
 /// The claim of a member's disk.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClaimSeen {
-    /// It has a deletion timestamp, or it is about to be deleted with an earlier EtcdCluster of the same name.
+    /// It has a deletion timestamp, or will be deleted with an earlier EtcdCluster of the same name.
     pub deleting: bool,
-    /// It was the disk of a cluster that a quorum has served (annotation `witan.dev/cluster-id`).
+    /// It was a disk of a cluster that a quorum served (annotation `witan.dev/cluster-id`).
     pub served: bool,
     /// It is being deleted and has exceeded its grace period.
     pub overdue: bool,
     /// Its volume is lost (phase `Lost`).
     pub lost: bool,
-    /// Its member was removed (annotation `witan.dev/retired`): it is kept and never started from.
+    /// Its member was removed (annotation `witan.dev/retired`): it is kept, and no member starts from it.
     pub retired: bool,
-    /// It is kept until another member votes in place of its own, then deleted.
+    /// It is deleted once another member votes in place of its own.
     pub held: bool,
     /// When the pod of its silent member was last recreated (annotation `witan.dev/remade-at`).
     pub remade: Option<UnixSeconds>,
@@ -217,16 +216,16 @@ pub struct ClaimSeen {
     pub peer_tls: PeerTls,
     /// The requested bytes.
     pub requested_bytes: u64,
-    /// The bytes that the API server refused to grant.
+    /// The requested bytes that the API server refused.
     pub refused_bytes: Option<u64>,
-    /// The answer of the API server.
+    /// The message of that refusal.
     pub refusal: String,
-    /// Whether owner, labels and annotations are as wanted.
+    /// The state of owner, labels and annotations.
     pub state: ObjectState,
-    /// The cluster owns it and must not, or must own it and does not.
+    /// The cluster owns it and must not, or does not own it and must.
     pub other_owner: bool,
-    /// Its member is replaced by one with a new claim: the spec asks for another claim or a smaller size, which no claim can follow, or
-    /// an EtcdOperation `migrateStorage` runs that began later.
+    /// Its member must be replaced by one with a new claim: the spec asks for a different or a smaller claim, or an
+    /// EtcdOperation `migrateStorage` that began later is running.
     pub must_migrate: bool,
 }
 
@@ -253,7 +252,7 @@ impl Observed {
         ordinals.filter_map(|seen| seen.claim.as_ref())
     }
 
-    /// Returns the member of an ordinal from the list of members, whether a quorum confirmed the list or not.
+    /// Returns the listed member of an ordinal, whether or not a quorum confirmed the list.
     pub fn member(&self, ordinal: Ordinal) -> Option<&MemberSeen> {
         self.membership.as_ref()?.of(ordinal)
     }

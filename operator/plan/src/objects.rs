@@ -1,4 +1,4 @@
-//! Objects that exist once per cluster: services, certificates, the disruption budget; and authentication.
+//! The objects that exist once per cluster (services, certificates, the disruption budget), and authentication.
 
 use witan_crd::{CertificateRole, ManagedCertificate, quorum};
 
@@ -9,8 +9,8 @@ use super::{
 };
 use crate::model::{ObjectState, Part, Step, UnixSeconds, Why};
 
-/// Returns the step for the first object that pods need before they start and that is not current: the services, then
-/// the certificates. Skips names that are taken and steps that were refused.
+/// Applies the first object that pods need before they start and that is not current: services, then certificates. Skips taken
+/// names and refused steps.
 pub(super) fn next_object_step(pass: &Pass<'_>) -> Option<Step> {
     let services = [
         (Part::ClientService, pass.seen.client_service),
@@ -26,7 +26,7 @@ pub(super) fn next_object_step(pass: &Pass<'_>) -> Option<Step> {
         .or_else(|| next(request(pass)))
 }
 
-/// Applies the first of cert-manager's Certificates that is not current, or makes it the owner of its secret.
+/// Applies the first cert-manager Certificate that is not current, or makes it the owner of its secret.
 fn request(pass: &Pass<'_>) -> Option<Step> {
     let mut requests = pass.seen.requests.iter();
     requests.find_map(|(role, seen)| {
@@ -42,8 +42,8 @@ fn request(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// Waits while a secret that pods mount is missing: shortly while cert-manager issues it, else until a person
-/// creates it. `None` if all are there.
+/// Waits while a secret that pods mount is missing: briefly while cert-manager issues it, otherwise for a person. `None` if all
+/// exist.
 pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
     let taken = pass.wait_for_names(|part| matches!(part, Part::Secret(_) | Part::Request(_)));
     if taken.is_some() {
@@ -65,21 +65,20 @@ fn secret_taken(pass: &Pass<'_>, role: CertificateRole) -> Option<Step> {
     pass.wait_for_names(|part| part == Part::Secret(role) || part == Part::Request(role))
 }
 
-/// Waits for a person if another object has a name that the cluster needs; all steps that do not need the name come
-/// first.
+/// Waits for a person if a needed name is taken. Checked last, so it blocks nothing else.
 pub(super) fn wait_for_names(joined: &Joined<'_>) -> Option<Step> {
     joined.pass.wait_for_names(|_| true)
 }
 
-/// Waits for a person if certificates come from cert-manager and it is not installed: they would not be renewed.
+/// Waits for a person if cert-manager should issue certificates and is not installed: they would not be renewed.
 pub(super) fn unrequested(joined: &Joined<'_>) -> Option<Step> {
     let mut requests = joined.pass.seen.requests.values();
     let unknown = requests.any(|seen| seen.request.is_none());
     unknown.then(|| idle(Why::CertManagerMissing))
 }
 
-/// Issues the first certificate that is missing, does not fit or ends soon; the authority is the first,
-/// because it signs the others.
+/// Issues the first certificate that is missing, does not fit or expires soon. The authority comes first, because it signs the
+/// others.
 fn certificate(pass: &Pass<'_>) -> Option<Step> {
     let peer = pass.spec.peer_tls().and_then(|tls| tls.managed.as_ref());
     let client = pass
@@ -106,7 +105,7 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
         };
         !seen.fits || pass.seen.now >= seen.not_after.saturating_sub(before)
     };
-    // the objects of others that it would sign with, or overwrite
+    // a secret of another owner must be neither overwritten nor used for signing
     let blocked = |role| {
         secret_taken(pass, role).is_some()
             || secret_taken(pass, CertificateRole::Authority).is_some()
@@ -117,9 +116,8 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// Returns the step that applies the PodDisruptionBudget, or deletes it if the spec turns it off; `None` if it is so
-/// already or another object has its name. Its `minAvailable` is the quorum of the voters in the member list, 0 for a
-/// single voter; a number that the spec sets takes precedence.
+/// Applies the PodDisruptionBudget, or deletes it if the spec turns it off; `None` if it is current or its name is taken. Its
+/// `minAvailable` is the quorum of the listed voters, or 0 for a single voter, unless the spec sets a number.
 pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     let options = joined.pass.spec.pod_disruption_budget.as_ref();
     let enabled = options.is_none_or(|options| options.enabled);
@@ -141,7 +139,7 @@ pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     (!fits && !taken).then_some(Step::ApplyBudget(min_available))
 }
 
-/// Turns authentication on or off as the spec asks; `None` if that is done, or if the present state is unknown.
+/// Turns authentication on or off as the spec asks; `None` if it is so already, or if the present state is unknown.
 pub(super) fn auth(joined: &Joined<'_>) -> Option<Step> {
     let wanted = joined.pass.spec.auth.as_ref();
     let wanted = wanted.is_some_and(|auth| auth.enabled);

@@ -8,10 +8,9 @@ use crate::model::{
     UnixSeconds, Why,
 };
 
-/// A pod that is not ready for this long is not only waiting for an election.
+/// A pod that is unready for longer than this is not merely waiting for an election.
 const STUCK_SECONDS: i64 = 15;
 
-/// The arguments of a plan.
 #[derive(Clone, Copy)]
 pub(super) struct Pass<'a> {
     pub(super) spec: &'a EtcdClusterSpec,
@@ -39,7 +38,7 @@ impl<'a> Pass<'a> {
         self.seen.pods()
     }
 
-    /// Waits while another object has the name of one of these parts; `None` otherwise.
+    /// Waits while another object has the name of a part for which `of` holds; `None` otherwise.
     pub(super) fn wait_for_names(&self, of: impl Fn(Part) -> bool) -> Option<Step> {
         let mut taken = self.seen.taken.iter().filter(|(part, _)| of(**part));
         let (part, holder) = taken.next()?;
@@ -52,7 +51,7 @@ impl<'a> Pass<'a> {
         self.wait_for_names(|part| part == Part::Pod(ordinal) || part == Part::Claim(ordinal))
     }
 
-    /// Whether a step was refused a short time ago, so that the plan skips it.
+    /// Returns whether a step was refused a short time ago, so that the plan skips it.
     pub(super) fn is_refused(&self, step: &Step) -> bool {
         let mut refused = self.seen.refused.iter();
         refused.any(|refusal| refusal.held && refusal.step == *step)
@@ -62,14 +61,13 @@ impl<'a> Pass<'a> {
         self.seen.fenced.contains(&ordinal)
     }
 
-    /// Whether a quorum has ever served; such a cluster is never bootstrapped again. A single first member that answers
+    /// Returns whether a quorum has ever served. Such a cluster is never bootstrapped again. A single first member that answers
     /// does not count.
     pub(super) fn was_born(&self) -> bool {
         self.status.cluster_id.is_some() || self.joined().is_some()
     }
 
-    /// Whether the claim of an ordinal can start its member: it exists and is neither being deleted, lost nor
-    /// retired.
+    /// Returns whether the claim of an ordinal can start its member: it exists and is not being deleted, lost or retired.
     pub(super) fn has_disk(&self, ordinal: Ordinal) -> bool {
         self.spec.is_durable()
             && self
@@ -77,19 +75,19 @@ impl<'a> Pass<'a> {
                 .is_some_and(|claim| !claim.deleting && !claim.lost && !claim.retired)
     }
 
-    /// Whether the member of an ordinal must be replaced by one with a new claim.
+    /// Returns whether the member of an ordinal must be replaced by one with a new claim.
     pub(super) fn must_migrate(&self, ordinal: Ordinal) -> bool {
         let claim = self.claim(ordinal).filter(|_| self.spec.is_durable());
         claim.is_some_and(|claim| claim.must_migrate && !claim.deleting)
     }
 
-    /// Whether a pod has not been ready for [`STUCK_SECONDS`], which is longer than an election takes.
+    /// Returns whether a pod has been unready for [`STUCK_SECONDS`], longer than an election takes.
     pub(super) fn is_stuck(&self, pod: &PodSeen) -> bool {
         !pod.ready && self.seen.now.saturating_sub(pod.ready_changed) >= STUCK_SECONDS
     }
 
-    /// Returns the peer TLS of a member's pod: by the member's peer URL in the list, or, without a member, by the
-    /// claim's annotation.
+    /// Returns the peer TLS of a member's pod, by the member's peer URL; for an ordinal without a member, by the claim's
+    /// annotation.
     pub(super) fn peer_tls_of(&self, ordinal: Ordinal) -> PeerTls {
         let member = self.seen.member(ordinal);
         let Some(member) = member.filter(|member| !member.foreign_address) else {
@@ -107,8 +105,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Records the peer TLS of its pod on a member's claim; `None` if the record agrees with the peer URL. The record
-    /// is used when no member answers.
+    /// Records a member's peer TLS on its claim, for use when no member answers; `None` if the record agrees with the peer URL.
     pub(super) fn note(&self, ordinal: Ordinal) -> Option<Step> {
         let (claim, member) = (self.claim(ordinal)?, self.seen.member(ordinal)?);
         let differs =
@@ -116,24 +113,24 @@ impl<'a> Pass<'a> {
         differs.then(|| Step::ApplyClaim { ordinal, peer_tls: self.peer_tls_of(ordinal) })
     }
 
-    /// Whether others cannot reach a member: its pod listens with TLS and its peer URL says clear text, or
-    /// the reverse.
+    /// Returns whether other members cannot reach a member: its pod listens with TLS and its peer URL is `http`, or the
+    /// reverse.
     pub(super) fn is_cut_off(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
         let member = self.seen.member(ordinal);
-        // a proxy between may terminate TLS
+        // a proxy in front of a foreign address can terminate TLS
         let own = member.filter(|member| !member.foreign_address);
         own.is_some_and(|member| uses_tls(member) != (pod.peer_tls == PeerTls::On))
     }
 
-    /// Whether the operator may stop pods for a new template: the spec asks for rolling updates, and the step of
-    /// versions is permitted.
+    /// Returns whether the operator may stop pods to update them: the spec asks for rolling updates, and the change of version
+    /// is allowed.
     pub(super) fn may_update(&self) -> bool {
         let rolling = self.spec.update_strategy().kind == UpdateKind::RollingUpdate;
         rolling && self.refused_version().is_none()
     }
 
-    /// Returns the lowest version that runs and the wanted one, if etcd's storage does not permit that step:
-    /// more than one minor version.
+    /// Returns the lowest running version and the wanted one, if they are more than one minor version apart. etcd's storage
+    /// does not support such a step.
     pub(super) fn refused_version(&self) -> Option<(String, String)> {
         let wanted = self.seen.wanted_version.as_ref()?;
         let (major, minor) = version_numbers(wanted)?;
@@ -155,7 +152,7 @@ impl<'a> Pass<'a> {
             .then_some(Joined { pass: *self, list, leader })
     }
 
-    /// Returns the peer TLS of a new member's pod: with TLS if the spec asks for it and all pods can connect by TLS.
+    /// Returns the peer TLS of a new member's pod: `On` if the spec asks for TLS and all pods can connect with it.
     pub(super) fn peer_tls_of_new(&self) -> PeerTls {
         let wanted = self.spec.peer_tls().is_some();
         let mut pods = self.pods().map(|(_, pod)| pod.peer_tls);
@@ -176,7 +173,7 @@ impl<'a> Joined<'a> {
         members.filter_map(|member| Some((member.ordinal?, member)))
     }
 
-    /// Returns the first of some steps that can be done now; else the first of them, refused or a wait.
+    /// Returns the first step that can be taken now; otherwise the first step, which is refused or a wait.
     pub(super) fn first(&self, steps: impl Iterator<Item = Step>) -> Option<Step> {
         let mut other = None;
         for step in steps {
@@ -188,8 +185,7 @@ impl<'a> Joined<'a> {
         other
     }
 
-    /// Whether a member serves: it reports itself as healthy, and its pod, if it is one of this cluster's, is
-    /// ready and not ending.
+    /// Returns whether a member serves: it is healthy, and its pod, if this cluster has one, is ready and not being deleted.
     pub(super) fn serves(&self, member: &MemberSeen) -> bool {
         let pod = |ordinal| self.pass.pod(ordinal);
         let ready = match member.ordinal {
@@ -207,23 +203,23 @@ impl<'a> Joined<'a> {
             .count()
     }
 
-    /// Whether enough other voters serve for a quorum while `id` is stopped and stays a member.
+    /// Returns whether enough other voters serve for a quorum while `id` is stopped and stays a member.
     pub(super) fn may_stop(&self, id: MemberId) -> bool {
         self.others(id) >= quorum(self.list.voters().count())
     }
 
-    /// Whether enough other voters serve for a quorum once `id` is removed.
+    /// Returns whether enough other voters serve for a quorum once `id` is removed.
     pub(super) fn may_remove(&self, id: MemberId) -> bool {
         let left = self.list.voters().filter(|voter| voter.id != id).count();
         left > 0 && self.others(id) >= quorum(left)
     }
 
-    /// Whether another member with a new claim takes the place of this one.
+    /// Returns whether a member with a new claim can replace this one.
     pub(super) fn can_migrate(&self, ordinal: Ordinal) -> bool {
         self.pass.must_migrate(ordinal) && disks::new_claim_fits(self, ordinal)
     }
 
-    /// Whether there are more members than wanted.
+    /// Returns whether there are more members than wanted.
     pub(super) fn surplus(&self) -> bool {
         self.list.members.len() > surge::wanted(self)
     }
@@ -233,24 +229,24 @@ impl<'a> Joined<'a> {
         self.own().max_by_key(|(ordinal, _)| *ordinal)
     }
 
-    /// Whether this member is removed next because the spec asks for fewer.
+    /// Returns whether this member is removed next because the spec asks for fewer.
     pub(super) fn is_removed_next(&self, ordinal: Ordinal) -> bool {
         self.surplus() && self.last().is_some_and(|(last, _)| last == ordinal)
     }
 
-    /// Whether this member is removed next and the others have a quorum without it, so that it need not start again.
+    /// Returns whether this member is removed next and the others have a quorum without it. It need not be started again.
     pub(super) fn leaves(&self, ordinal: Ordinal, id: MemberId) -> bool {
         self.is_removed_next(ordinal) && self.may_remove(id)
     }
 
-    /// Whether a pod has not been ready for `selfHealing.unhealthyAfter`.
+    /// Returns whether a pod has not been ready for `selfHealing.unhealthyAfter`.
     pub(super) fn unready_too_long(&self, pod: &PodSeen) -> bool {
         let patience = self.pass.spec.self_healing().unhealthy_after.seconds();
         !pod.ready && self.now().saturating_sub(pod.ready_changed) >= patience
     }
 
-    /// Whether a member has not answered for this long, as the status records it. Time in which no operator looked does
-    /// not count: it may have answered then.
+    /// Returns whether a member has been silent for this long, according to the status. Time during which no operator was
+    /// acting does not count, because the member may have answered then.
     pub(super) fn silent_for(&self, ordinal: Ordinal, span: &Span) -> bool {
         let known = self.known(ordinal);
         let since = known.and_then(|known| known.silent_since.as_ref());
@@ -260,7 +256,7 @@ impl<'a> Joined<'a> {
         })
     }
 
-    /// Whether the alarm CORRUPT has been raised for a member for this long, as the status records it.
+    /// Returns whether the alarm CORRUPT has been raised for a member for this long, according to the status.
     pub(super) fn corrupt_for(&self, ordinal: Ordinal, seconds: i64) -> bool {
         let known = self.known(ordinal);
         let since = known.and_then(|known| known.corrupt_since.as_ref());
@@ -277,7 +273,7 @@ impl<'a> Joined<'a> {
         })
     }
 
-    /// Transfers leadership before its holder is stopped or removed; `None` if `id` does not lead, or if no voter can
+    /// Transfers leadership away from `id`, before it is stopped or removed; `None` if it does not lead, or if no voter can
     /// take over.
     pub(super) fn hand_over(&self, id: MemberId) -> Option<Step> {
         if self.leader.id != id {
@@ -300,14 +296,14 @@ impl<'a> Joined<'a> {
     }
 }
 
-/// Parses major and minor number of a version, such as `1.2.3` or `v1.2.3-rc.1`, whatever follows them. `None` of another text,
-/// such as `latest` or a digest, and of numbers above 32 bits, which are dates.
+/// Parses the major and minor number of a version such as `1.2.3` or `v1.2.3-rc.1`. Returns `None` for other tags, such as
+/// `latest`, a digest, or a date that exceeds 32 bits.
 pub fn version_numbers(version: &str) -> Option<(u32, u32)> {
     let mut parts = version.trim_start_matches('v').split('.');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Whether other members reach this one by TLS: the scheme of its peer URLs.
+/// Returns whether other members reach this one over TLS, according to its peer URLs.
 pub(super) fn uses_tls(member: &MemberSeen) -> bool {
     member
         .peer_urls

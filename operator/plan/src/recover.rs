@@ -1,18 +1,17 @@
 //! Forces a new cluster from one member after the disks of most others are lost, if an EtcdOperation asks for it.
 //!
-//! The others could still form a quorum without the survivor, and acknowledge other writes than it does. Therefore none of
-//! their pods may be left before it starts alone, and none is started until their disks are kept aside, which `repair` does
-//! once the survivor serves. The status records the recovery before anything is changed. From then on another survivor can be
-//! named, and nothing else ends the recovery: the survivor may have removed the others from its log. The status records the end,
-//! too, so that the operation begins no second recovery if the quorum is lost again before its end is recorded.
+//! Without the survivor the others could still form a quorum and acknowledge different writes. Therefore all their pods must be
+//! gone before the survivor starts alone, and none is started until `repair` has retired their claims once the survivor serves.
+//! The status records the recovery before anything changes. After that another survivor can be named, but the recovery cannot
+//! be cancelled, because the survivor may have removed the others from its log. The status also records the end, so that the
+//! same operation does not start a second recovery.
 
 use witan_crd::{RecoveryPhase, ordinal, quorum};
 
 use super::{idle, pass::Pass, soon};
 use crate::model::{Bootstrap, Ordinal, PodPhase, PodPlan, StartKind, Step, Stop, Why};
 
-/// Returns the next step of the recovery of a cluster whose quorum does not serve; `None` if nobody asks for one, or if it is
-/// done.
+/// Returns the next step of a recovery while the quorum does not serve; `None` if none was requested, or if it is done.
 pub(super) fn step(pass: &Pass<'_>) -> Option<Step> {
     let recorded = recorded(pass);
     let asked = pass.seen.recover;
@@ -30,26 +29,25 @@ pub(super) fn step(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
-/// Whether a recovery has begun and has not ended.
+/// Returns whether a recovery has begun and has not ended.
 pub(super) fn is_running(pass: &Pass<'_>) -> bool {
     recorded(pass).is_some_and(|(_, phase)| phase == RecoveryPhase::Running)
 }
 
-/// Returns the recorded survivor and stage.
+/// Returns the survivor and the phase that the status records.
 fn recorded(pass: &Pass<'_>) -> Option<(Ordinal, RecoveryPhase)> {
     let recorded = pass.status.recovery.as_ref()?;
     Some((ordinal(&recorded.member)?, recorded.phase))
 }
 
-/// Whether too few pods are ready for a quorum, as their kubelets say: where only the operator does not reach the members,
-/// their pods are ready.
+/// Returns whether too few pods are ready for a quorum. Uses kubelet readiness, so a partitioned operator does not see lost
+/// quorum.
 fn is_lost(pass: &Pass<'_>) -> bool {
     let ready = pass.pods().filter(|(_, pod)| pod.ready).count();
     ready < quorum(voters(pass).len().max(1))
 }
 
-/// Returns the ordinals of the voters, as members last reported them; `None` for one that runs outside of the pods of
-/// this cluster.
+/// Returns the ordinals of the voters as members last reported them; `None` for a voter outside this cluster's pods.
 fn voters(pass: &Pass<'_>) -> Vec<Option<Ordinal>> {
     if let Some(list) = &pass.seen.membership {
         return list.voters().map(|voter| voter.ordinal).collect();
@@ -61,7 +59,7 @@ fn voters(pass: &Pass<'_>) -> Vec<Option<Ordinal>> {
         .collect()
 }
 
-/// Records the survivor, if it can go on: it votes and has a disk, and all other voters are pods, which can be stopped.
+/// Records the survivor, if it votes and has a disk, and all other voters are pods, which can be stopped.
 fn begin(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     let voters = voters(pass);
     if voters.contains(&None) {

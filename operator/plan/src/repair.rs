@@ -1,5 +1,5 @@
-//! Repairs a cluster: recreates missing pods, replaces members that do not come back, and removes leftovers of removed
-//! members. Members are compared by identity; counts decide nothing here.
+//! Repairs a cluster: recreates missing pods, replaces members that do not recover, and cleans up after removed members.
+//! Compares members by identity, not by count.
 
 use witan_crd::{OnCorruption, Retention};
 
@@ -18,9 +18,9 @@ use crate::model::{
 /// How long a corrupt member may take to rebuild itself. Until then v3 writes are refused.
 const REBUILD_SECONDS: i64 = 60;
 
-/// By ordinal, for each without a member: deletes its pod, after its claim if it was a learner's; without a pod, deletes
-/// or retires its claim. Waits if another member lists it: the list that counts may be that of a forced member, while the
-/// others elect a leader.
+/// Cleans up the first ordinal without a member: deletes a learner's claim and then its pod, or a voter's pod; without a pod,
+/// deletes or retires the claim. Waits if another member still lists it: the confirmed list may be that of a forced member
+/// while the others elect a leader.
 pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     let ordinals = joined.pass.seen.ordinals.iter();
     let gone = ordinals.filter(|(ordinal, _)| joined.list.of(**ordinal).is_none());
@@ -35,7 +35,7 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
         };
         let reason = Stop::NotAMember;
         match claim {
-            // a learner has no vote, and all data on its disk came from the others
+            // a learner has no vote, and the others have all data of its disk
             Some(_) if pod.role == Role::Learner => Some(Step::DeleteClaim(ordinal)),
             Some(_) | None => (!pod.deleting).then_some(Step::DeletePod { ordinal, reason }),
         }
@@ -43,13 +43,13 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     joined.first(steps)
 }
 
-/// Deletes or retires the claim of a removed member. Until the wanted number of members vote, its disk may be the last
-/// one with some data: it is kept, and no member starts from it.
+/// Deletes or retires the claim of a removed member. Until the wanted number of members vote, its disk may hold the last copy
+/// of some data, so it is retired.
 fn give_up(joined: &Joined<'_>, ordinal: Ordinal, claim: &ClaimSeen) -> Option<Step> {
     let full = joined.list.voters().count() >= joined.pass.spec.members() as usize;
     let of_use = !full && !claim.lost;
     let scaled = joined.pass.spec.claim_retention().when_scaled;
-    // the disks of the members that a survivor has removed stay until a person deletes them
+    // the disks of members that a survivor removed stay until a person deletes them
     let deletes = scaled == Retention::Delete && !recover::is_running(&joined.pass);
     match claim.retired && !claim.held {
         true => None,
@@ -58,8 +58,7 @@ fn give_up(joined: &Joined<'_>, ordinal: Ordinal, claim: &ClaimSeen) -> Option<S
     }
 }
 
-/// Labels the first pod whose role, voter or learner, has changed; services and the disruption budget select
-/// by that label.
+/// Updates the role label of the first pod whose member was promoted. Services and the disruption budget select by that label.
 pub(super) fn labels(joined: &Joined<'_>) -> Option<Step> {
     joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
@@ -76,7 +75,7 @@ fn role(member: &MemberSeen) -> Role {
     }
 }
 
-/// Starts the first member that has no pod, voters before a learner: with its disk, or for the first time.
+/// Starts the first member without a pod, voters before learners: from its disk, or for the first time.
 pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
     let voters = joined.own().filter(|(_, member)| !member.learner);
     let learners = joined.own().filter(|(_, member)| member.learner);
@@ -108,7 +107,7 @@ pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Returns the list of all members that a joining member is started with.
+/// Returns the list of all members, for the flags of a joining member.
 fn join(joined: &Joined<'_>) -> Bootstrap {
     let members = joined.list.members.iter().map(|member| JoinMember {
         id: member.id,
@@ -119,8 +118,8 @@ fn join(joined: &Joined<'_>) -> Bootstrap {
     Bootstrap::Join { members: members.collect() }
 }
 
-/// Deletes the first pod that must be recreated and whose disk stays, or whose member has never started. Before that, a
-/// leader hands over if its template is outdated, and the claim records a change of the peer TLS.
+/// Deletes the first pod that must be recreated and can be: its disk stays, or its member never started. A leader with an
+/// outdated template hands over first, and a change of peer TLS is recorded on the claim first.
 pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
     joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
@@ -140,8 +139,8 @@ pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Returns why the pod of a member must be deleted and recreated; `None` if it stays. A pod that does not become ready
-/// is replaced by one of a newer template, if updates are permitted.
+/// Returns why the pod of a member must be recreated; `None` if it stays. A stuck pod with an outdated template is recreated if
+/// updates are allowed.
 fn restart_reason(
     joined: &Joined<'_>,
     ordinal: Ordinal,
@@ -152,7 +151,7 @@ fn restart_reason(
         return Some(Stop::Ended);
     }
     let never_joins = !member.started && pod.start == StartKind::Restart && !pod.ready;
-    // at its next start it would remove all others again
+    // a forced member would remove all others again at its next start
     if never_joins || pod.start == StartKind::Forced {
         return Some(Stop::WrongStart);
     }
@@ -160,7 +159,7 @@ fn restart_reason(
         return Some(Stop::PeerTls);
     }
     let mends = pod.outdated && !joined.serves(member) && joined.pass.is_stuck(pod);
-    // A member that answers votes, even if its pod is not ready; and a node that does not report ends no pod.
+    // A member that answers votes even if its pod is not ready, and a node that does not report terminates no pod.
     let sole = joined.list.voters().count() == 1;
     let free = !member.answers || sole || joined.may_stop(member.id);
     let ends = pod.obstacle != Some(Obstacle::NodeNotReady);
@@ -168,8 +167,8 @@ fn restart_reason(
     (mends && may).then_some(Stop::Outdated)
 }
 
-/// Removes the first voter that must be replaced, or recreates the pod of a silent one; returns a wait if none may be
-/// touched yet.
+/// Removes the first voter that must be replaced, or recreates the pod of a silent one. Returns a wait if nothing may be
+/// changed yet.
 pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     let mut wait = None;
     let heals = joined.pass.spec.self_healing().enabled;
@@ -214,21 +213,19 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     wait
 }
 
-/// The decision about a voter.
 enum VoterDecision {
     /// It stays.
     Well,
     Wait(Step),
-    /// Its pod is made again, on its disk.
+    /// Its pod is recreated, on its disk.
     Remake,
     /// It answers, and is removed once its replacement votes.
     Surge(Removal),
     Remove(Removal),
 }
 
-/// Decides whether a voter stays, is waited for or is removed. The first of these that holds counts: it is fenced, it is
-/// silent and its replacement was asked for, it is corrupt, it does not serve and the spec asks for fewer members, it
-/// answers and must go, its disk is lost, it does not serve.
+/// Decides whether a voter stays, is waited for or is removed. The first match counts: fenced; silent and to be replaced;
+/// corrupt; not serving while the spec asks for fewer members; answering and to be replaced; disk lost; not serving.
 fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDecision {
     if joined.pass.is_fenced(ordinal) {
         return VoterDecision::Well;
@@ -239,7 +236,7 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDec
     }
     if member.corrupt {
         return match joined.pass.spec.self_healing().on_corruption {
-            // A member rebuilds itself from the leader without a change of membership.
+            // A corrupt member first rebuilds itself from the leader, without a membership change.
             OnCorruption::Replace if !joined.corrupt_for(ordinal, REBUILD_SECONDS) => {
                 VoterDecision::Wait(soon(Why::Corrupt(ordinal)))
             }
@@ -250,7 +247,7 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDec
     let serves = joined.serves(member);
     if joined.is_removed_next(ordinal) && !serves {
         let ending = joined.pass.pod(ordinal).filter(|pod| pod.deleting);
-        // It may still answer its clients while its node is reachable.
+        // It can still answer clients while its node is reachable.
         return match ending.is_some_and(|pod| !joined.pass.is_stuck(pod)) {
             true => VoterDecision::Wait(soon(Why::PodEnding(ordinal))),
             false => VoterDecision::Remove(Removal::ScaleIn),
@@ -268,12 +265,11 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDec
     }
 }
 
-/// Decides about a voter whose disk is lost: it is replaced, once a new member could start.
+/// Decides about a voter whose disk is lost: it is replaced once a new member could start.
 fn without_disk(joined: &Joined<'_>, serves: bool) -> VoterDecision {
     let heals = joined.pass.spec.self_healing().enabled;
     match joined.surplus() {
-        // A claim that is being deleted exists until its pod is deleted: the highest ordinal is removed first, as
-        // always.
+        // A claim that is being deleted exists until its pod is gone, so the highest ordinal is removed first, as usual.
         true if serves && !heals => VoterDecision::Well,
         true => VoterDecision::Remove(Removal::ScaleIn),
         false => match secrets_missing(&joined.pass) {
@@ -283,7 +279,7 @@ fn without_disk(joined: &Joined<'_>, serves: bool) -> VoterDecision {
     }
 }
 
-/// Decides about a voter with a pod that does not serve. It stays as long as it answers.
+/// Decides about a voter whose pod does not serve. It stays while it answers.
 fn without_service(
     joined: &Joined<'_>,
     ordinal: Ordinal,
@@ -295,7 +291,7 @@ fn without_service(
         return VoterDecision::Wait(soon(why.unwrap_or(Why::Unhealthy(ordinal))));
     }
     if joined.surplus() && joined.unready_too_long(pod) {
-        // no other member takes its place, so that an obstacle does not matter
+        // no other member takes its place, so an obstacle does not matter
         return VoterDecision::Remove(Removal::ScaleIn);
     }
     let durable = joined.pass.spec.is_durable();
@@ -311,13 +307,13 @@ fn without_service(
     }
 }
 
-/// Lowers the alarm CORRUPT of a removed member, which stays raised otherwise.
+/// Lowers the alarm CORRUPT of a removed member, which would stay raised.
 pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
     let id = *joined.list.stale_corrupt.first()?;
     Some(Step::DisarmCorrupt(id))
 }
 
-/// Waits while a member does not serve, is fenced, must go, or does not vote yet: no planned change may begin now.
+/// Waits while a member is not serving, fenced, due for replacement, or still a learner: no planned change may begin now.
 pub(super) fn unsettled(joined: &Joined<'_>) -> Option<Step> {
     joined.list.members.iter().find_map(|member| {
         let Some(ordinal) = member.ordinal else {

@@ -1,16 +1,16 @@
-//! Restores in place: all members are stopped, their disks are set aside, and as many new members begin from a backup.
+//! Restores in place: stops all members, sets their disks aside, and starts as many new members from a backup.
 //!
-//! The status records the restore before a member is stopped, and names the disks. No member starts until all pods have ended
-//! and all earlier disks are retired: two of the old members could serve as a quorum beside the new ones. The new members get
-//! ordinals of their own, so that the old claims are never theirs. To go back, the same is done with the disks exchanged.
+//! The status records the restore and the disks before a member stops. No member starts until all pods are gone and all earlier
+//! claims are retired: two old members could serve as a quorum next to the new ones. New members get new ordinals, so they
+//! never get old claims. Going back does the same with the disks exchanged.
 
 use witan_crd::{RestorePhase, RestoreStatus, ordinal};
 
 use super::{idle, pass::Pass, soon};
 use crate::model::{Ordinal, Part, Step, Stop, Why};
 
-/// Returns the next step of a restore in its phase `Stopping`: stop pods, set disks aside, then begin the new members
-/// or go back to earlier disks. `None` if no restore is in this phase.
+/// Returns the next step of a restore in phase `Stopping`: stops pods, sets disks aside, then starts the new members or goes
+/// back to earlier disks. `None` if no restore is in this phase.
 pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
     let restore = pass.status.restore.as_ref();
     let restore = restore.filter(|one| one.phase == RestorePhase::Stopping)?;
@@ -24,20 +24,20 @@ pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
     if let Some(step) = set_aside(pass, restore) {
         return Some(step);
     }
-    // a claim that has lost its labels is a disk that must be kept, too
+    // a claim that has lost its labels is also a disk to keep
     if let Some(wait) = pass.wait_for_names(|part| matches!(part, Part::Claim(_))) {
         return Some(wait);
     }
     let members = pass.spec.members();
     Some(match restore.source {
-        // the number of members is recorded with the beginning
+        // `BeginRestored` records the number of members
         Some(_) if members == 0 => idle(Why::Hibernated),
         Some(_) => Step::BeginRestored { first: above(pass), members },
         None => Step::ReturnToDisks,
     })
 }
 
-/// Retires the first claim that no member may start from, or revives the first one that the cluster goes back to.
+/// Retires the first claim that no member may start from, or revives the first one that the cluster returns to.
 fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
     let wanted: Vec<_> = restore
         .disks
@@ -57,7 +57,7 @@ fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
     })
 }
 
-/// Returns the lowest ordinal above all that have a pod or a claim.
+/// Returns the lowest ordinal above all pods and claims.
 fn above(pass: &Pass<'_>) -> Ordinal {
     let last = pass.seen.ordinals.keys().next_back();
     last.map_or(0, |last| last + 1)

@@ -1,7 +1,7 @@
-//! Rolls a changed template, version, kind of peer TLS or storage out to one member at a time, the leader last.
+//! Rolls out a changed template, version, peer TLS or storage, one member at a time and the leader last.
 //!
-//! A member that keeps its disk is restarted. A member without a disk, or whose claim must migrate, is replaced: its replacement
-//! votes before it is removed.
+//! A member that keeps its disk is restarted. A member without a disk, or whose claim must migrate, is replaced: its
+//! replacement votes before it is removed.
 
 use witan_crd::UpdateKind;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why};
 
-/// Returns the next step of a rolling change; `None` if all members are up to date, or if updates are not permitted. The caller
+/// Returns the next step of a rolling update; `None` if all members are up to date, or if updates are not allowed. The caller
 /// has checked that all members serve.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let spec = joined.pass.spec;
@@ -21,7 +21,7 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
         return None;
     }
     let mut differing: Vec<_> = joined.own().filter_map(|at| differs(joined, at)).collect();
-    // followers first; among them the highest ordinal, as with StatefulSets
+    // followers first, and the highest ordinal among them, like a StatefulSet
     differing.sort_by_key(|due| (due.leads, std::cmp::Reverse(due.ordinal)));
     let due = differing.into_iter().next()?;
     if !spec.is_durable() && joined.list.members.len() == 1 {
@@ -57,7 +57,7 @@ struct Due<'a> {
     replaced: Option<Removal>,
 }
 
-/// Whether a member is replaced by one of another template, peer TLS or storage.
+/// Returns whether a rolling update replaces a member instead of restarting it.
 pub(super) fn replaces(joined: &Joined<'_>) -> bool {
     let spec = joined.pass.spec;
     let rolling = spec.update_strategy().kind == UpdateKind::RollingUpdate;
@@ -66,7 +66,7 @@ pub(super) fn replaces(joined: &Joined<'_>) -> bool {
     rolling && has_copies && due.any(|due| due.replaced.is_some())
 }
 
-/// Returns the pending changes of a member; `None` if its pod and its claim are up to date, or its pod is missing.
+/// Returns the pending changes of a member; `None` if its pod and its claim are up to date, or if it has no pod.
 fn differs<'a>(
     joined: &Joined<'a>,
     (ordinal, member): (Ordinal, &'a MemberSeen),
@@ -86,8 +86,8 @@ fn differs<'a>(
     })
 }
 
-/// Returns the next peer TLS of a pod towards the spec's: all members can connect by TLS before the first listens with
-/// it, and none listens with it before the first can no longer connect by it.
+/// Returns the next peer TLS of a pod on the way to the spec's. All members can connect with TLS before the first one listens
+/// with it, and no member listens with it before the first one can no longer connect with it.
 fn next_peer_tls(joined: &Joined<'_>, pod: &PodSeen) -> Option<PeerTls> {
     let mut others = joined.pass.pods().map(|(_, pod)| pod.peer_tls);
     match (joined.pass.spec.peer_tls().is_some(), pod.peer_tls) {
@@ -98,8 +98,7 @@ fn next_peer_tls(joined: &Joined<'_>, pod: &PodSeen) -> Option<PeerTls> {
     }
 }
 
-/// Waits for the first member whose pod changed its readiness less than `minReadySeconds` ago; `None` if
-/// there is none.
+/// Waits for the first member whose readiness changed less than `minReadySeconds` ago; `None` if there is none.
 fn settling(joined: &Joined<'_>) -> Option<Step> {
     let seconds = i64::from(joined.pass.spec.update_strategy().min_ready_seconds);
     joined.own().find_map(|(ordinal, _)| {
@@ -109,9 +108,8 @@ fn settling(joined: &Joined<'_>) -> Option<Step> {
     })
 }
 
-/// Returns the next step that brings a member up to date. A member that is replaced is removed once there is a voter more
-/// than the spec asks for. Leadership goes to another voter before the member stops. Then its peer URL and its claim
-/// follow, and its pod is deleted last.
+/// Brings a member up to date. A replaced member is removed once there is a spare voter. Otherwise leadership moves first, then
+/// the peer URL and the claim change, and the pod is deleted last.
 fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Option<Step> {
     let id = due.member.id;
     if due.replaced.is_some() && !surge::has_spare_voter(joined) {
@@ -129,7 +127,7 @@ fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Option<Step> {
             Step::UpdatePeerUrl { id, ordinal, peer_tls }
         }
         Some(peer_tls) => match joined.pass.claim(ordinal) {
-            // Without an answer of any member the record on the claim decides how the pod starts.
+            // If no member answers, the record on the claim decides how the pod starts.
             Some(claim) if claim.peer_tls != peer_tls => Step::ApplyClaim { ordinal, peer_tls },
             Some(_) | None => Step::DeletePod { ordinal, reason: Stop::PeerTls },
         },
@@ -137,8 +135,7 @@ fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Option<Step> {
     })
 }
 
-/// Waits for a person if the only member has no disk and its template has changed, because a restart would
-/// lose the data.
+/// Waits for a person if the template of an only member without a disk has changed: a restart would lose the data.
 pub(super) fn only_copy(joined: &Joined<'_>) -> Option<Step> {
     if joined.pass.spec.is_durable() {
         return None;

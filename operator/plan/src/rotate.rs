@@ -1,22 +1,22 @@
 //! Rotates the authority of a cluster without interrupting members or clients.
 //!
-//! 1. The next authority is trusted beside the present one: in the secrets first, then by every member.
-//! 2. It signs: certificates are issued anew (`objects`), and every member starts with its own.
-//! 3. The former authority is removed from the trusted ones.
+//! 1. The next authority is trusted in addition to the present one: first in the secrets, then by every member.
+//! 2. The next authority signs: certificates are reissued (`objects`), and every member restarts with its own.
+//! 3. The former authority is no longer trusted.
 //!
-//! The contents of the secrets are part of the pods' template, so that the rollout brings them to the members and shows
-//! when all have them. Between the steps clients have time to fetch the secrets.
+//! The secrets are part of the pod template, so a rollout brings them to the members and shows when all have them. Clients get
+//! time to fetch the secrets between the steps.
 
 use witan_crd::CertificateRole;
 
 use super::pass::Joined;
 use crate::model::{Rotation, Step};
 
-/// How long before its end an authority is replaced by the next one: a year.
+/// How long before an authority expires it is replaced: a year.
 const BEFORE_END_SECONDS: i64 = 365 * 24 * 3600;
 
-/// Begins a rotation of the authority when it ends soon or the user asks, or takes it one step further;
-/// `None` while there is nothing to do.
+/// Starts a rotation if the authority expires soon or the user asks for it, or advances a running one; `None` if there is
+/// nothing to do.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let seen = joined.pass.seen;
     let certificate = seen.certificates.get(&CertificateRole::Authority)?;
@@ -33,7 +33,7 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     (known && all_have_it(joined)).then_some(Step::RotateAuthority(to))
 }
 
-/// Whether every member has a pod with the present template, and with it the present certificates.
+/// Returns whether every member's pod has the present template, and thus the present certificates.
 fn all_have_it(joined: &Joined<'_>) -> bool {
     let mut pods = joined.own().map(|(ordinal, _)| joined.pass.pod(ordinal));
     pods.all(|pod| pod.is_some_and(|pod| !pod.outdated))

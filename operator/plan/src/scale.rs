@@ -1,12 +1,10 @@
-//! Adjusts the number of members to the spec, one member at a time: adds a learner at the lowest ordinal without
-//! leftovers of an earlier member, removes the highest ordinal. A member that did not come back in time is removed
-//! before it (`repair`).
+//! Scales to `spec.replicas`, one member at a time: adds a learner at the lowest free ordinal, or removes the highest one.
+//! `repair` removes a member that did not recover before that.
 
 use super::{pass::Joined, soon, surge};
 use crate::model::{Ordinal, Removal, Step, Stop, Why};
 
-/// Returns the next step towards the number of members that the spec asks for. The caller has checked that
-/// all members serve and vote.
+/// Returns the next step towards the wanted number of members. The caller has checked that all members serve and vote.
 pub(super) fn step(joined: &Joined<'_>) -> Option<Step> {
     let members = joined.list.members.len();
     match members.cmp(&surge::wanted(joined)) {
@@ -16,8 +14,8 @@ pub(super) fn step(joined: &Joined<'_>) -> Option<Step> {
     }
 }
 
-/// Adds a learner at the lowest ordinal that has neither pod nor claim. Waits for objects that are being deleted; one
-/// whose deletion hangs, and a disk that is kept, block nothing.
+/// Adds a learner at the lowest ordinal without a pod or a claim. Waits for objects that are being deleted, but skips ordinals
+/// whose deletion hangs or whose disk is kept.
 pub(super) fn grow(joined: &Joined<'_>) -> Option<Step> {
     let pass = &joined.pass;
     let free = (0..=Ordinal::MAX).filter(|ordinal| joined.list.of(*ordinal).is_none());
@@ -39,8 +37,8 @@ pub(super) fn grow(joined: &Joined<'_>) -> Option<Step> {
     None
 }
 
-/// Stops or removes the member of the highest ordinal. It stops before its removal, so that its clients go to
-/// others, unless its vote is needed until then.
+/// Stops or removes the member with the highest ordinal. It stops before it is removed, so that its clients reconnect, unless
+/// its vote is needed until then.
 fn shrink(joined: &Joined<'_>) -> Option<Step> {
     let (ordinal, member) = joined.last()?;
     let id = member.id;

@@ -1,17 +1,16 @@
-//! The alarm NOSPACE: where the spec asks for it, the revisions that only watchers of the past need are compacted, and the
-//! alarm is lowered once that has freed enough.
+//! Handles the alarm NOSPACE if the spec asks for it: compacts old revisions, and lowers the alarm once that has freed enough.
 //!
-//! A compaction takes history from clients, and one that has not helped does not help a minute later, either. So one is
-//! followed by another no earlier than after [`AGAIN_SECONDS`], and the status records it.
+//! A compaction takes history from clients, and repeating it a minute later would not help. The status records it, and the next
+//! one follows after [`AGAIN_SECONDS`] at the earliest.
 
 use super::pass::Joined;
 use crate::model::{MemberSeen, Step};
 
-/// How long after a compaction none follows: ten minutes. A cluster that is filled again faster than this needs a larger quota.
+/// The least time between two compactions: ten minutes. A cluster that fills up faster needs a larger quota.
 pub const AGAIN_SECONDS: i64 = 600;
 
-/// Compacts keys because of the alarm NOSPACE, or disarms the alarm. `None` if the spec does not ask for that, or if nothing
-/// has to be done now.
+/// Compacts keys because of the alarm NOSPACE, or lowers the alarm. `None` if the spec does not ask for it, or if nothing is
+/// due.
 pub(super) fn free_space(joined: &Joined<'_>) -> Option<Step> {
     let healing = joined.pass.spec.self_healing();
     let keep = healing.compact_on_no_space?.keep_revisions;
@@ -35,15 +34,15 @@ pub(super) fn free_space(joined: &Joined<'_>) -> Option<Step> {
     }
 }
 
-/// Whether keys take at least half of a member's quota: if something else fills it, or the alarm is about the disk, a compaction
-/// does not help.
+/// Returns whether keys take at least half of a member's quota. Otherwise a compaction does not help: something else fills the
+/// quota, or the alarm is about the disk.
 fn is_filled_by_keys(member: &MemberSeen) -> bool {
     member
         .quota
         .is_some_and(|quota| member.db_size >= quota / 2)
 }
 
-/// Whether keys take less than a member's quota.
+/// Returns whether keys take less than a member's quota.
 fn fits(member: &MemberSeen) -> bool {
     member.quota.is_none_or(|quota| member.db_size < quota)
 }

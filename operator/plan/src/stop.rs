@@ -1,4 +1,4 @@
-//! States in which nothing may be done, pods that a person wants stopped, and leftovers of a first attempt.
+//! States in which nothing may change, pods that a person wants stopped, and leftovers of a failed bootstrap.
 
 use witan_crd::RestorePhase;
 
@@ -20,8 +20,8 @@ pub(super) fn paused(pass: &Pass<'_>) -> Option<Step> {
     pass.spec.paused.then(|| idle(Why::Paused))
 }
 
-/// Waits for a person if members report different cluster ids, or another one than the status records, unless only
-/// disks of a first attempt are in another cluster.
+/// Waits for a person if members report different cluster ids, or another id than the status. Leftovers of a failed bootstrap
+/// do not count.
 pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
     let recorded = pass.status.cluster_id.as_ref();
@@ -29,15 +29,15 @@ pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     let mut others = list.of_other_clusters();
     let differ = match pass.was_born() {
         true => others.any(|(ordinal, report)| !is_left_over(pass, ordinal, report)),
-        // where no member has data the others start: that touches no disk
+        // if no member has data, the others are started: that touches no disk
         false => others.next().is_some() && list.reports.values().any(|report| !report.blank),
     };
     (other || differ).then(|| idle(Why::ClusterIdMismatch))
 }
 
-/// Waits for a person if two quorums serve under one id. Each is a majority of its own list, so no count tells which one has
-/// the data that the person wants. One side may be silent: the list that is left then lacks most of the voters that the
-/// status records. Once reported, a fork lasts until no pod or claim is left that the list lacks.
+/// Waits for a person if two quorums serve under one cluster id. Each is a majority of its own list, so the operator cannot
+/// tell which one has the data to keep. One side may be silent: then the other's list lacks most of the voters in the status. A
+/// reported fork lasts until every pod and claim is in the list.
 pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
     let forked = list.forked().next().is_some();
@@ -56,8 +56,8 @@ pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
     (forked || remains || lacks_most_recorded_voters(pass, list)).then(|| idle(Why::Forked))
 }
 
-/// Whether a confirmed list lacks most of the voters that the status records, though nothing was recovered or restored. The
-/// operator removes one member in a pass.
+/// Returns whether a confirmed list lacks most of the voters in the status, without a recovery or a restore. The operator
+/// removes only one member per pass.
 fn lacks_most_recorded_voters(pass: &Pass<'_>, list: &Membership) -> bool {
     let before = pass
         .status
@@ -72,8 +72,8 @@ fn lacks_most_recorded_voters(pass: &Pass<'_>, list: &Membership) -> bool {
     list.linearizable && !recovers && !restores && 2 * left.count() < ids.count()
 }
 
-/// Whether a member is left from an earlier EtcdCluster of this name and has no data: it is in another cluster than the
-/// serving quorum, is blank, and its claim is not marked as served.
+/// Returns whether a member is a leftover of an earlier EtcdCluster of this name without data: it is in another cluster than
+/// the serving quorum, is blank, and its claim is not marked as served.
 fn is_left_over(pass: &Pass<'_>, ordinal: Ordinal, report: &ClusterReport) -> bool {
     let joined = pass.joined();
     let elsewhere = joined.is_some_and(|joined| joined.list.cluster_id != report.cluster_id);
@@ -81,7 +81,7 @@ fn is_left_over(pass: &Pass<'_>, ordinal: Ordinal, report: &ClusterReport) -> bo
     elsewhere && report.blank && unserved
 }
 
-/// Deletes the claim and then the pod of a leftover of a first attempt, unless a person has fenced it.
+/// Deletes the claim and then the pod of a leftover, unless it is fenced.
 pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
     let pass = &joined.pass;
     let others = joined.list.of_other_clusters();
@@ -97,8 +97,8 @@ pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Stops the pod of the highest ordinal if the spec asks for no members, and waits when all are stopped; the
-/// disks stay. Waits for a person if the claim of a voter is being deleted: it would be gone with its pod.
+/// Stops the pods, highest ordinal first, if `spec.replicas` is 0; the disks stay. Waits for a person if the claim of a voter
+/// is being deleted, because it would go with its pod.
 pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     if pass.spec.replicas != 0 {
         return None;
@@ -131,7 +131,7 @@ pub(super) fn fence(joined: &Joined<'_>) -> Option<Step> {
         let Some(member) = joined.list.of(*ordinal).filter(|_| running) else {
             continue;
         };
-        // Even a corrupt member has a vote that a quorum may need.
+        // Even a corrupt member has a vote that a quorum can need.
         let ready = joined.pass.pod(*ordinal).is_some_and(|pod| pod.ready);
         let votes = !member.learner && (ready || member.answers);
         if votes && !joined.may_stop(member.id) {

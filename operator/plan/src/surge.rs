@@ -1,11 +1,10 @@
-//! Replaces a voter that answers: its replacement votes before it is removed, so that the number of voters never falls
-//! below the spec. A voter that does not answer is removed first (`repair`), because it may never come back.
+//! Replaces a voter that answers: its replacement votes before it is removed, so the number of voters never falls below the
+//! spec. `repair` removes a voter that does not answer first, because it may never recover.
 
 use super::{idle, objects::secrets_missing, pass::Joined, roll, scale};
 use crate::model::{MemberId, MemberSeen, Ordinal, Removal, Step, Why};
 
-/// Returns the number of members to have now: as many as the spec asks for, and one more while a voter that answers is
-/// replaced.
+/// Returns the number of members to have now: `spec.replicas`, and one more while a voter that answers is replaced.
 pub(super) fn wanted(joined: &Joined<'_>) -> usize {
     let mut voters = joined
         .own()
@@ -14,12 +13,12 @@ pub(super) fn wanted(joined: &Joined<'_>) -> usize {
     joined.pass.spec.members() as usize + usize::from(replaces || roll::replaces(joined))
 }
 
-/// Whether there are more voters than the spec asks for.
+/// Returns whether there are more voters than the spec asks for.
 pub(super) fn has_spare_voter(joined: &Joined<'_>) -> bool {
     joined.list.voters().count() > joined.pass.spec.members() as usize
 }
 
-/// Returns the reason to replace a voter that may still answer: a person asks for it, or deletes its claim.
+/// Returns why a voter that may still answer must be replaced: a person asked for it, or deleted its claim.
 pub(super) fn must_go(
     joined: &Joined<'_>,
     ordinal: Ordinal,
@@ -37,8 +36,8 @@ pub(super) fn must_go(
     lost.then_some(Removal::DiskLost)
 }
 
-/// Adds a member, or removes this voter if there is a spare one. Leadership goes to another voter first. A voter that others
-/// cannot reach in the middle of a change of its peer TLS gets the peer URL of its pod back, because a restart would lose its disk.
+/// Replaces a voter: adds a member, or removes the voter once there is a spare one. Leadership moves first. If a change of peer
+/// TLS has cut the voter off, its peer URL is set back to that of its pod, because a restart would lose its disk.
 pub(super) fn step(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId, reason: Removal) -> Step {
     let waits = idle(Why::CannotReplace(ordinal));
     if let Some(pod) = joined.pass.pod(ordinal)

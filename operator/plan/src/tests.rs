@@ -1,4 +1,4 @@
-//! The plan against a fake cluster: named cases, and properties over random clusters and faults.
+//! Tests the plan against a fake cluster: named cases, and properties over random clusters and faults.
 
 mod authority;
 mod cases;
@@ -22,7 +22,7 @@ mod world;
 
 use crate::model::{Step, Why};
 
-/// Returns what a step waits for, if it is a wait.
+/// Returns why a step waits; `None` if it acts.
 fn why(step: &Step) -> Option<&Why> {
     if let Step::Wait { why, .. } = step {
         Some(why)

@@ -1,4 +1,4 @@
-//! Steps about certificates: the operator issues them, or requests them from cert-manager.
+//! Steps for certificates: issues them, or requests them from cert-manager.
 
 use std::time::SystemTime;
 
@@ -18,8 +18,7 @@ use crate::{
 };
 
 impl<M: Members> Actor<'_, M> {
-    /// Issues a new certificate for a role into the role's secret, after deleting a Certificate of
-    /// cert-manager for it.
+    /// Issues a new certificate for a role into its secret. First deletes a Certificate of cert-manager for the role.
     pub(super) async fn issue(&self, role: CertificateRole) -> Result<(), ActError> {
         self.withdraw(role).await?;
         let now = SystemTime::now();
@@ -35,7 +34,7 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Makes an authority: the first one, or the successor of one that was lost while its certificates are in use.
+    /// Returns a new authority: the first one, or the successor of a lost one whose certificates are still in use.
     fn next_authority(&self, now: SystemTime) -> Result<Secret, ResourceError> {
         let issued = self.observation.secrets.issued.iter();
         let mut signed = issued.filter(|(role, _)| **role != CertificateRole::Authority);
@@ -46,7 +45,7 @@ impl<M: Members> Actor<'_, M> {
         next.map_or_else(|| tls::authority(self.cluster, now), Ok)
     }
 
-    /// Takes the rotation of the authority to the step `to`, in the secret of the authority.
+    /// Advances the rotation of the authority to `to`, in the authority's secret.
     pub(super) async fn rotate(&self, to: Rotation) -> Result<(), ActError> {
         let live = self.authority()?;
         let secret = tls::rotated(self.cluster, live, to, SystemTime::now())?;
@@ -54,7 +53,7 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Applies cert-manager's Certificate of a role; does nothing if the spec has none from cert-manager.
+    /// Applies the cert-manager Certificate of a role; does nothing if the spec does not ask for one.
     pub(super) async fn request(&self, role: CertificateRole) -> Result<(), ActError> {
         match cert_manager::request(self.cluster, role) {
             Some(request) => {
@@ -66,7 +65,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Makes cert-manager's Certificate the owner of its secret, which cert-manager itself does only with
+    /// Makes a cert-manager Certificate the owner of its secret. cert-manager does that only with
     /// `--enable-certificate-owner-ref`.
     pub(super) async fn own(&self, role: CertificateRole) -> Result<(), ActError> {
         let Some(request) = self.observation.secrets.requests.get(&role) else {
@@ -74,14 +73,13 @@ impl<M: Members> Actor<'_, M> {
         };
         self.force(
             &cert_manager::owned(request),
-            "give a secret to its Certificate",
+            "make a Certificate the owner of its secret",
         )
         .await
     }
 
-    /// Deletes the cluster's own Certificate of a role if cert-manager has written the observed secret of the role: it
-    /// would overwrite the one that the operator writes. Does nothing if the Certificate is missing or belongs to
-    /// another owner.
+    /// Deletes the cluster's cert-manager Certificate of a role if cert-manager has written the role's secret, because it would
+    /// overwrite the operator's certificate. Does nothing if the Certificate is missing or belongs to another owner.
     async fn withdraw(&self, role: CertificateRole) -> Result<(), ActError> {
         let secret = self.observation.secrets.issued.get(&role);
         if !secret.is_some_and(cert_manager::has_written) {
@@ -94,7 +92,7 @@ impl<M: Members> Actor<'_, M> {
         self.delete(ours.as_ref(), what).await
     }
 
-    /// Returns the secret of the cluster's authority as it was observed; [`ActError::Gone`] if it is missing.
+    /// Returns the observed secret of the authority; [`ActError::Gone`] if it is missing.
     fn authority(&self) -> Result<&Secret, ActError> {
         let issued = &self.observation.secrets.issued;
         issued

@@ -1,4 +1,4 @@
-//! Creates, applies, annotates and deletes one object. Which object and when is decided elsewhere.
+//! Creates, applies, annotates and deletes one object.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
@@ -15,13 +15,12 @@ use crate::{
     resources::{self, MANAGER, Ownership},
 };
 
-/// The field manager of objects that a POST creates. The first apply takes its fields over, so that fields which are no
-/// longer applied are removed.
+/// The field manager for created objects. The first apply takes over its fields, so that fields which are no longer applied are
+/// removed.
 const CREATOR: &str = "witan-operator-create";
 
 impl<M: Members> Actor<'_, M> {
-    /// Creates an object, or applies it to `live`, the observed object of the cluster; `what` names the action in
-    /// errors.
+    /// Creates an object, or applies it to `live`, the observed object. `what` names the action in errors.
     pub(super) async fn apply<K: Object>(
         &self,
         object: &K,
@@ -32,7 +31,7 @@ impl<M: Members> Actor<'_, M> {
             return self.create(object, what).await;
         };
         let mut object = object.clone();
-        // the uid excludes another object of the same name
+        // the uid excludes another object with the same name
         object.meta_mut().uid = live.uid();
         if let Some(version) = self.take_over(live, what).await?
             && object.resource_version().is_some()
@@ -42,8 +41,8 @@ impl<M: Members> Actor<'_, M> {
         self.force(&object, what).await
     }
 
-    /// Creates an object as [`CREATOR`]. An object that has its name stays unchanged: one of this cluster counts as
-    /// created (by a try whose answer was lost), any other is [`ActError::NameTaken`]. `what` names the action in
+    /// Creates an object as [`CREATOR`]. If an object with the name exists, it stays unchanged: one of this cluster counts as
+    /// created (by an attempt whose answer was lost), and any other is [`ActError::NameTaken`]. `what` names the action in
     /// errors.
     pub(super) async fn create<K: Object>(
         &self,
@@ -77,9 +76,9 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Makes the fields of [`CREATOR`] fields of [`MANAGER`], whose next apply removes those that it does not name; if
-    /// [`MANAGER`] has applied the object before, they lose their owner. Returns the new resource version for that
-    /// apply, `None` if nothing had to change. An error if the object has changed since `live`.
+    /// Transfers the fields of [`CREATOR`] to [`MANAGER`], whose next apply removes those that it does not contain. If
+    /// [`MANAGER`] has applied the object before, the fields only lose their owner. Returns the new resource version for that
+    /// apply, or `None` if nothing changed. Fails if the object has changed since `live`.
     pub(super) async fn take_over<K: Object>(
         &self,
         live: &K,
@@ -114,7 +113,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(changed.resource_version())
     }
 
-    /// Applies an object by a forced server-side apply as [`MANAGER`].
+    /// Applies an object with a forced server-side apply as [`MANAGER`].
     pub(super) async fn force<K: Object>(
         &self,
         object: &K,
@@ -129,8 +128,8 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Changes labels or annotations of exactly this object, by its uid, with a JSON merge patch; `what` names the act in the
-    /// error.
+    /// Changes labels or annotations of exactly this object, identified by its uid, with a JSON merge patch. `what` names the
+    /// action in errors.
     pub(super) async fn mark<K: Object>(
         &self,
         live: Option<&K>,
@@ -154,7 +153,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Deletes exactly this object, by its uid. `None` counts as deleted, as an object does that is deleted already.
+    /// Deletes exactly this object, identified by its uid. A missing object counts as deleted.
     pub(super) async fn delete<K: Object>(
         &self,
         object: Option<&K>,

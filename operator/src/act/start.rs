@@ -1,5 +1,5 @@
-//! Makes the pod of a member from the present template or from the last admitted one, and tries a template before a
-//! member is stopped for it. Which member and when is decided elsewhere.
+//! Creates the pod of a member from the present template or the last admitted one, and tries a template before a member is
+//! stopped for it.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
@@ -14,10 +14,9 @@ use crate::{
 };
 
 impl<M: Members> Actor<'_, M> {
-    /// Applies the claim of a member, unless its spec keeps no disks, and then creates its pod; a pod of the cluster
-    /// that exists stays unchanged. While the pod is refused, a member that restarts gets the template that was last
-    /// admitted, which is a success: a spec that makes no pods must not cost the quorum. The error is that of the
-    /// present template.
+    /// Applies the claim of a member, if the spec has claims, and then creates its pod. An existing pod of the cluster stays
+    /// unchanged. If the API server refuses the pod, a restarting member gets the last admitted template, and the step
+    /// succeeds: an invalid spec must not cost the quorum. The error is that of the present template.
     pub(super) async fn start(&self, plan: &PodPlan) -> Result<(), ActError> {
         if self.cluster.spec().is_durable() {
             self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;
@@ -40,9 +39,9 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Makes the pod of a member from the last spec whose pods were admitted, annotated with the refused template;
-    /// `None` if there is no such spec, if it makes the same pod as the present one, or if the member is new: it may
-    /// have a claim of an earlier attempt, and no data.
+    /// Returns the pod of a member from the last admitted spec, annotated with the refused template. `None` if there is no such
+    /// spec, if its template is the present one, or if the member is new: its claim can be left over from an earlier attempt,
+    /// without data.
     fn former_pod(&self, plan: &PodPlan, said: &str) -> Option<Pod> {
         if plan.bootstrap != Bootstrap::Restart {
             return None;
@@ -68,10 +67,9 @@ impl<M: Members> Actor<'_, M> {
         Some(pod)
     }
 
-    /// Has the API server admit a pod of the present template and drop it again (a dry run), so that no member is
-    /// stopped for a template that cannot take its place. A full quota also counts the pod that will be deleted, and a
-    /// webhook without support for dry runs gives no answer: both count as refusals only if a pod of the template was
-    /// refused before.
+    /// Creates a pod from the present template as a dry run, so that no member is stopped for a template that the API server
+    /// refuses. A full quota still counts the pod that will be deleted, and a webhook may not support dry runs: these count as
+    /// refusals only if a pod with the template was refused before.
     pub(super) async fn dry_run_pod(
         &self,
         ordinal: Ordinal,
@@ -83,7 +81,7 @@ impl<M: Members> Actor<'_, M> {
         let mut pods = self.observation.seen.pods();
         let known = pods.any(|(_, pod)| pod.refused.is_some());
         let params = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
-        let what = "start a pod of the present template (tried before a member is stopped for it)";
+        let what = "create a pod from the present template (a dry run before a member is stopped)";
         match self.api::<Pod>().create(&params, &pod).await {
             Err(kube::Error::Api(refusal)) if !known && says_nothing(&refusal.message) => Ok(()),
             tried => {
@@ -94,7 +92,7 @@ impl<M: Members> Actor<'_, M> {
     }
 }
 
-/// Whether the refusal of a dry run does not say that the pod itself would be refused.
+/// Returns whether the refusal of a dry run does not mean that the pod itself would be refused.
 fn says_nothing(refusal: &str) -> bool {
     ["exceeded quota", "does not support dry run"]
         .iter()

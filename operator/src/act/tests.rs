@@ -1,4 +1,4 @@
-//! Whole passes against a fake API server: what a step does to the cluster's objects and to other owners' objects.
+//! Whole passes against a fake API server: the effects of steps on the cluster's objects and on other owners' objects.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use crate::{
 
 const CLAIM: &str = "PersistentVolumeClaim";
 
-/// An object in the same namespace, with more or other metadata.
+/// Returns an object in the same namespace, with additional metadata.
 fn object(version: &str, kind: &str, name: &str, meta: &Value) -> Value {
     let object = json!({
         "apiVersion": version, "kind": kind,
@@ -27,8 +27,8 @@ fn object(version: &str, kind: &str, name: &str, meta: &Value) -> Value {
     with(object, &json!({"metadata": meta}))
 }
 
-/// Observes the cluster, does the step that `choose` names, and stores its facts in the status; returns the step, its
-/// message for users, and its result.
+/// Observes the cluster, executes the step that `choose` returns, and stores the status. Returns the step, its message and its
+/// result.
 async fn act(
     fake: &FakeApi,
     choose: impl FnOnce(&EtcdCluster, &Observed) -> Step,
@@ -63,7 +63,7 @@ async fn act(
     )
 }
 
-/// Runs one pass; returns its step, its message for users, and its result.
+/// Runs one pass. Returns its step, its message and its result.
 async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
     let planned = |cluster: &EtcdCluster, seen: &Observed| {
         let status = cluster.status.clone().unwrap_or_default();
@@ -72,7 +72,7 @@ async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
     act(fake, planned).await
 }
 
-/// Does one step on the present objects; `between` runs after the observation and before the step.
+/// Executes one step on the present objects. `between` runs after the observation and before the step.
 async fn try_step(fake: &FakeApi, step: &Step, between: impl Fn()) -> Result<(), ActError> {
     let chosen = |_: &EtcdCluster, _: &Observed| {
         between();
@@ -81,7 +81,7 @@ async fn try_step(fake: &FakeApi, step: &Step, between: impl Fn()) -> Result<(),
     act(fake, chosen).await.2
 }
 
-/// Runs passes until one waits or fails; returns its message.
+/// Runs passes until one waits or fails. Returns its message.
 async fn settle(fake: &FakeApi) -> String {
     for _ in 0..20 {
         match pass(fake).await {
@@ -93,8 +93,8 @@ async fn settle(fake: &FakeApi) -> String {
     panic!("passes come to no end");
 }
 
-/// Other operators and StatefulSets use the same names for their objects. Deleting the EtcdCluster must not take such
-/// an object along, and no client of it must be sent elsewhere.
+/// Other operators and StatefulSets use the same names. Deleting the EtcdCluster must not delete such an object, and its
+/// clients must not be redirected.
 #[tokio::test]
 async fn objects_of_others_stay_as_they_are() {
     let druid = json!({"ownerReferences": [{"apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "Etcd", "name": "orders", "uid": "d", "controller": true}]});
@@ -116,7 +116,7 @@ async fn objects_of_others_stay_as_they_are() {
         let said = settle(&fake).await;
         assert_eq!(fake.get(&end), before, "{kind} {name} is as it was; {said}");
         if kind == "PodDisruptionBudget" {
-            // the cluster begins without it
+            // the cluster starts without it
             continue;
         }
         assert!(said.contains("NameTaken") && said.contains(name), "{said}");
@@ -129,7 +129,7 @@ async fn objects_of_others_stay_as_they_are() {
     }
 }
 
-/// An application's chart may have a Service under the name that the spec gives.
+/// An application's chart can have a Service with the name in the spec.
 #[tokio::test]
 async fn a_service_of_others_under_a_given_name_stays_as_it_is() {
     let names = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
@@ -150,7 +150,7 @@ async fn a_service_of_others_under_a_given_name_stays_as_it_is() {
     }
 }
 
-/// Another writer may take the name between the observation and the write.
+/// Another writer can take the name between the observation and the write.
 #[tokio::test]
 async fn a_name_that_is_taken_in_the_last_moment_is_refused() {
     let fake = FakeApi::default();
@@ -164,7 +164,7 @@ async fn a_name_that_is_taken_in_the_last_moment_is_refused() {
     );
 }
 
-/// Later passes apply to objects that were created: fields of the creation must not survive the next apply.
+/// Later passes apply the created objects: fields of the creation must not survive the next apply.
 #[tokio::test]
 async fn the_fields_of_a_creation_become_those_of_the_apply() {
     let fake = FakeApi::default();
@@ -197,8 +197,7 @@ async fn the_fields_of_a_creation_become_those_of_the_apply() {
     );
 }
 
-/// The most frequent first attempt: a wrong image, then everything once more. The claims of the first attempt are
-/// empty.
+/// The most common first attempt: a wrong image, then everything is recreated. The claims of the first attempt are empty.
 #[tokio::test]
 async fn a_cluster_that_is_made_again_begins_on_claims_that_never_served() {
     let fake = FakeApi::default();
@@ -218,7 +217,7 @@ async fn a_cluster_that_is_made_again_begins_on_claims_that_never_served() {
     );
 }
 
-/// The disks of a cluster that has served are its data, with or without a status.
+/// The disks of a cluster that has served hold its data, even without a status.
 #[tokio::test]
 async fn a_cluster_that_is_made_again_takes_up_the_claims_that_served() {
     let fake = FakeApi::default();
@@ -235,7 +234,7 @@ async fn a_cluster_that_is_made_again_takes_up_the_claims_that_served() {
     );
 }
 
-/// With `whenDeleted: Delete` the garbage collector deletes the earlier cluster's objects some time later.
+/// With `whenDeleted: Delete`, the garbage collector deletes the earlier cluster's objects after some time.
 #[tokio::test]
 async fn what_ends_with_an_earlier_cluster_is_waited_for() {
     let earlier = json!({
@@ -266,7 +265,7 @@ async fn what_ends_with_an_earlier_cluster_is_waited_for() {
     }
 }
 
-/// A storage class that does not expand its volumes, or a quota that is used up.
+/// The storage class cannot expand volumes, or the quota is used up.
 #[tokio::test]
 async fn growth_that_is_refused_is_no_growth() {
     let class = "only dynamically provisioned pvc can be resized";
@@ -290,8 +289,7 @@ async fn growth_that_is_refused_is_no_growth() {
     }
 }
 
-/// Kubernetes allows no other change: a claim with another access mode would be refused, and with it the start of its
-/// member.
+/// Kubernetes allows no other change: it would refuse the claim, and with it the start of its member.
 #[tokio::test]
 async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {
     let fake = FakeApi::default();
@@ -337,7 +335,7 @@ async fn the_secret_of_an_authority_that_is_deleted_leaves_certificates_as_they_
     );
 }
 
-/// A running pod of the cluster `orders`, made from another template than the present one.
+/// Adds a running pod of the cluster `orders` with an outdated template.
 fn outdated_pod(fake: &FakeApi, name: &str) {
     let mut pod = object("v1", "Pod", name, &json!({"labels": {CLUSTER: "orders"}}));
     pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "u", "controller": true}]);
@@ -345,7 +343,7 @@ fn outdated_pod(fake: &FakeApi, name: &str) {
     fake.put(pod);
 }
 
-/// A cluster that has served with one image, whose member 0 has its disk and no pod.
+/// Adds a cluster that has served with another image; member 0 has its disk but no pod.
 fn with_a_lost_pod(fake: &FakeApi, spec: &Value) {
     let admitted = json!({"image": "witan:former"}).to_string();
     let status = json!({"clusterID": "c1", "admittedSpec": admitted});
@@ -379,7 +377,7 @@ async fn a_lost_pod_is_made_from_the_last_admitted_template_while_the_present_on
     }
 }
 
-/// Without a dry run that reports refusals, the pod would be deleted and created in an endless loop.
+/// Without a dry run that reports refusals, the pod would be deleted and recreated in a loop.
 #[tokio::test]
 async fn a_template_that_was_refused_needs_a_dry_run_that_admits_it() {
     let fake = FakeApi::default();
@@ -405,7 +403,7 @@ async fn a_pod_that_the_former_template_does_not_help_stays_refused() {
     let all = [
         (start(0), "witan:former", "/pods/orders-0", "witan"),
         (start(0), "witan:present", "/data-orders-0", ""),
-        // the second attempt sees the claim that the first one has applied
+        // the second attempt sees the claim that the first one applied
         (new, "witan:present", "/pods/orders-1", "witan:present"),
     ];
     for (step, image, end, part) in all {
@@ -420,7 +418,7 @@ async fn a_pod_that_the_former_template_does_not_help_stays_refused() {
     }
 }
 
-/// The API server admits the new template before a member is stopped for it. A full quota is no refusal: it still counts
+/// The API server must admit the new template before a member is stopped for it. A full quota is not a refusal: it still counts
 /// the pod that is about to be deleted.
 #[tokio::test]
 async fn a_member_is_stopped_for_a_template_that_a_dry_run_admits() {
@@ -453,7 +451,7 @@ async fn a_member_is_stopped_for_a_template_that_a_dry_run_admits() {
     }
 }
 
-/// A step that is refused is held back for a time, so that it does not delay repairs.
+/// A refused step is held back for a while, so that it does not delay repairs.
 #[tokio::test]
 async fn an_object_that_no_webhook_can_check_is_refused() {
     let webhook = "Internal error occurred: failed calling webhook \"webhook.cert-manager.io\"";

@@ -1,4 +1,4 @@
-//! The pod of a schedule that stores changes: one runs while the schedule asks for it, and tells how far it is.
+//! The pod that stores the changes of a schedule: creates it while the schedule asks for it, and reads its progress.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -20,18 +20,18 @@ use crate::{
     resources::{CHANGES, Cluster, STATUS_PORT, changes_pod, is_current, is_owned},
 };
 
-/// The time between two passes over a schedule with changes: the status is at most as old as this.
+/// The time between two passes over a schedule with changes; also the maximum age of its status.
 const LOOK: Duration = Duration::from_secs(15);
 /// The time until the next pass while the pod has not answered.
 const SOON: Duration = Duration::from_secs(3);
 /// How long the pod may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
-/// By how much the time of the pod may be ahead of this clock: the clocks of two nodes differ by less.
+/// How far the pod's time may be ahead of this clock. The clocks of two nodes should differ by less.
 const AHEAD: SignedDuration = SignedDuration::from_secs(10);
-/// The delay that is granted in addition to twice the schedule's time: the pod may have just begun.
+/// The allowed delay in addition to twice the schedule's interval, because the pod may have just started.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
 
-/// How far the changes of a schedule are stored, as its pod answers.
+/// How far the changes of a schedule are stored, according to its pod.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Seen {
     /// The pod's answer; `None` if it did not answer.
@@ -41,14 +41,14 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Returns when the next pass over the schedule runs.
+    /// Returns the time until the next pass over the schedule.
     pub(super) fn requeue_after(&self) -> Duration {
         if self.answer.is_some() { LOOK } else { SOON }
     }
 }
 
 impl Backups {
-    /// Creates and deletes the pod of a schedule, and asks it how far it is; `None` if the schedule stores no changes.
+    /// Creates or deletes the pod of a schedule and reads its progress; `None` if the schedule stores no changes.
     pub(super) async fn look_at_changes(
         &self,
         schedule: &EtcdBackupSchedule,
@@ -73,13 +73,13 @@ impl Backups {
             Ok(wanted) => wanted,
             Err(trouble) => return Ok(trouble.map(|why| Seen { answer: None, trouble: Some(why) })),
         };
-        // also one that ends: two at once would store changes twice
+        // wait for a terminating pod, because two pods would store changes twice
         if pods.is_empty() {
             let api = self.api::<Pod>(Some(&namespace));
             let created = api.create(&PostParams::default(), &wanted).await;
             let trouble = match already_exists(&created) {
                 true => Some(format!(
-                    "another pod has the name {}: it is replaced once it is gone; if its node is gone for good, delete it by force",
+                    "another pod has the name {}: it is replaced once it is gone; if its node is gone for good, force-delete it",
                     wanted.name_any()
                 )),
                 false => refused("pod", created)
@@ -91,7 +91,7 @@ impl Backups {
         Ok(Some(ask_pod(&pods).await))
     }
 
-    /// Makes the pod that a schedule asks for; the reason as text if it cannot be made.
+    /// Returns the pod that a schedule asks for. The inner error says why it cannot be made.
     async fn wanted(
         &self,
         schedule: &EtcdBackupSchedule,
@@ -116,8 +116,8 @@ pub(super) fn asked(schedule: &EtcdBackupSchedule) -> Option<BackupChanges> {
     schedule.spec.changes.filter(|_| !schedule.spec.paused)
 }
 
-/// Asks the pod of changes that does not end how far it is. Without an answer, the result has the reason: a pod that has not
-/// ended, a crash, or the error of the call.
+/// Asks the pod of changes for its progress. Without an answer, the result has the reason: an old pod is still terminating, the
+/// pod crashed, or the call failed.
 async fn ask_pod(pods: &[Pod]) -> Seen {
     let runs = pods
         .iter()
@@ -127,7 +127,7 @@ async fn ask_pod(pods: &[Pod]) -> Seen {
             let (name, node) = (pod.name_any(), pod.spec.as_ref());
             let node = node.and_then(|spec| spec.node_name.as_deref());
             let node = node.unwrap_or_default();
-            format!("pod {name} has not ended yet; if node {node} is gone for good, delete the pod by force")
+            format!("pod {name} is still terminating; if node {node} is gone for good, force-delete the pod")
         });
         return Seen { answer: None, trouble: ends };
     };
@@ -151,7 +151,7 @@ async fn ask_pod(pods: &[Pod]) -> Seen {
     }
 }
 
-/// Returns the status that follows from what was seen, and the condition `ChangesStored`.
+/// Returns the status and the condition `ChangesStored` for an observation.
 pub(super) fn status(
     schedule: &EtcdBackupSchedule,
     seen: &Seen,
@@ -168,7 +168,7 @@ pub(super) fn status(
         last_time: answer.time.map(Time),
         cluster_id: Some(answer.cluster_id.clone()),
     });
-    // each write of the status brings the next pass: it must not write again
+    // each write of the status triggers another pass, which must not write again
     let later = match (&known.last_time, &status.last_time) {
         (Some(known), Some(last)) => last.0.duration_since(known.0).unsigned_abs() >= LOOK,
         (None, Some(_)) => true,

@@ -1,4 +1,4 @@
-//! The status of an EtcdBackup, as its job and the pods of the job show it.
+//! The status of an EtcdBackup, derived from its job and the job's pods.
 
 use k8s_openapi::{
     api::{
@@ -21,10 +21,10 @@ use crate::{
     },
 };
 
-const NOTHING_SAID: &str = "the job has completed, and none of its pods tells what was stored: look into the store, and \
+const NOTHING_SAID: &str = "the job has completed, but none of its pods reports what was stored: look into the store, and \
     create another EtcdBackup";
 
-/// Returns the status of a backup that waits for something outside of its job.
+/// Returns the status of a backup that waits for something other than its job.
 pub(super) fn pending(backup: &EtcdBackup, why: String, now: Timestamp) -> EtcdBackupStatus {
     let status = EtcdBackupStatus {
         phase: Some(BackupPhase::Pending),
@@ -34,7 +34,7 @@ pub(super) fn pending(backup: &EtcdBackup, why: String, now: Timestamp) -> EtcdB
     with_condition(status, backup, "Pending", now)
 }
 
-/// Returns the status of a backup whose job exists. `refused` says why the job has no pods.
+/// Returns the status of a backup with a job. `refused` says why the job has no pods.
 pub(super) fn status(
     backup: &EtcdBackup,
     job: &Job,
@@ -109,17 +109,17 @@ pub(crate) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition
         .find(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// Returns what a pod has stored; `None` unless it has stored something.
+/// Returns what a pod has stored; `None` if it has not stored anything.
 fn saved(pod: &Pod) -> Option<BackupRecord> {
     result(pod, SAVE)
 }
 
-/// Returns the revision to which the changes go that a pod has fetched with its backup; `None` if it has fetched none.
+/// Returns the last revision of the changes that a pod has fetched with its backup; `None` if it has not fetched any.
 pub(crate) fn fetched_revision(pod: &Pod) -> Option<i64> {
     result::<FetchedBackup>(pod, FETCH)?.to_revision
 }
 
-/// Returns the termination message of a container that has succeeded.
+/// Parses the termination message of a container that has succeeded.
 fn result<T: DeserializeOwned>(pod: &Pod, name: &str) -> Option<T> {
     let container = containers(pod).find(|container| container.name == name)?;
     let ended = container.state.as_ref()?.terminated.as_ref()?;
@@ -127,7 +127,7 @@ fn result<T: DeserializeOwned>(pod: &Pod, name: &str) -> Option<T> {
     succeeded.then(|| serde_json::from_str(ended.message.as_deref()?).ok())?
 }
 
-/// Returns why a pod that is restarted again and again does not run, or cannot start; `None` while it runs.
+/// Returns why a pod that restarts repeatedly crashed or cannot start; `None` while it runs.
 pub(super) fn crash(pod: &Pod) -> Option<String> {
     let last = containers(pod).find_map(|container| {
         container.state.as_ref()?.waiting.as_ref()?;
@@ -142,13 +142,13 @@ pub(crate) fn pod_trouble(pod: &Pod) -> Option<Trouble> {
     trouble(pod).map(|found| with_pod_name(pod, found))
 }
 
-/// Begins the message of a trouble with the name of the pod.
+/// Prefixes the message with the name of the pod.
 fn with_pod_name(pod: &Pod, trouble: Trouble) -> Trouble {
     let message = format!("pod {}: {}", pod.name_any(), trouble.message);
     Trouble { message, ..trouble }
 }
 
-/// Adds the condition `Succeeded` to a status, with its message.
+/// Adds the condition `Succeeded` to a status.
 fn with_condition(
     mut status: EtcdBackupStatus,
     backup: &EtcdBackup,

@@ -1,4 +1,4 @@
-//! Decides what to do for an EtcdBackupSchedule: which EtcdBackups to create and to delete, and its status. Times are in UTC.
+//! Decides which EtcdBackups of an EtcdBackupSchedule to create and delete, and computes its status. Times are in UTC.
 
 use std::time::Duration;
 
@@ -17,10 +17,9 @@ use witan_crd::{
 
 use crate::report;
 
-/// How many failed EtcdBackups of a schedule are kept.
 const FAILED_KEPT: usize = 3;
 
-/// How many successful EtcdBackups of a schedule are kept, whatever its retention: the files in the store are another matter.
+/// How many successful EtcdBackups of a schedule are kept, whatever its retention. The files in the store are not affected.
 const SUCCEEDED_KEPT: usize = 100;
 
 /// The longest time between two passes over a schedule.
@@ -28,21 +27,20 @@ const LOOK: Duration = Duration::from_secs(300);
 
 #[derive(Debug, PartialEq)]
 pub(super) struct Due {
-    /// The time of the schedule whose backup is to be created.
+    /// The scheduled time for which to create a backup.
     pub(super) create: Option<Timestamp>,
     pub(super) delete: Vec<String>,
     pub(super) status: EtcdBackupScheduleStatus,
-    /// Whether the last success is older than two times of the schedule.
+    /// Whether the last two scheduled times passed without a success.
     pub(super) overdue: bool,
-    /// When the next pass runs.
+    /// The time until the next pass.
     pub(super) requeue_after: Duration,
 }
 
-/// The times of a schedule.
 struct Times(Cron);
 
 impl Times {
-    /// Parses five fields or a nickname such as `@daily`; an error as text otherwise.
+    /// Parses five fields or a nickname such as `@daily`. The error is text for the user.
     fn parse(text: &str) -> Result<Self, String> {
         let parser = CronParser::builder()
             .seconds(Seconds::Disallowed)
@@ -50,7 +48,7 @@ impl Times {
             .build();
         let parsed = parser.parse(text);
         parsed.map(Self).map_err(|error| {
-            format!("spec.schedule {text:?} is no schedule: {error}. It has five fields: minute, hour, day of the month, month, day of the week")
+            format!("spec.schedule {text:?} is not a schedule: {error}. It needs five fields: minute, hour, day of the month, month, day of the week")
         })
     }
 
@@ -59,7 +57,7 @@ impl Times {
         Some(self.0.find_next_occurrence(&time, false).ok()?.timestamp())
     }
 
-    /// Returns the last time until `time`, or at it.
+    /// Returns the last scheduled time at or before `time`.
     fn until(&self, time: Timestamp) -> Option<Timestamp> {
         let time = time.to_zoned(TimeZone::UTC);
         Some(
@@ -71,7 +69,7 @@ impl Times {
     }
 }
 
-/// Returns the decision for a schedule that creates no backups, because it is invalid or paused.
+/// Returns the decision for a schedule without backups to create, because it is invalid or paused.
 fn without_backup(delete: Vec<String>, status: EtcdBackupScheduleStatus) -> Due {
     Due {
         create: None,
@@ -82,7 +80,7 @@ fn without_backup(delete: Vec<String>, status: EtcdBackupScheduleStatus) -> Due 
     }
 }
 
-/// Decides what a schedule needs now. `backups` are the EtcdBackups that it has created.
+/// Decides what a schedule needs now. `backups` are the EtcdBackups that it created.
 pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Timestamp) -> Due {
     let before = schedule.status.clone().unwrap_or_default();
     let mut newest: Vec<_> = backups.iter().collect();
@@ -118,7 +116,7 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
         return without_backup(delete, status);
     }
     let created = schedule.creation_timestamp().map_or(now, |time| time.0);
-    // a clock that was ahead once must not stop the schedule
+    // times in the future, from a clock that was ahead, must not stop the schedule
     let past = |time: &Option<Time>| time.as_ref().map(|time| time.0).filter(|time| *time <= now);
     let known = past(&status.last_schedule_time).unwrap_or(created);
     let create = times
@@ -141,7 +139,7 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
     }
 }
 
-/// Returns reason and message of the condition of a schedule that is neither paused nor invalid.
+/// Returns the reason and the message of the condition of a schedule that is neither paused nor invalid.
 fn standing(
     overdue: bool,
     newest: &[&EtcdBackup],
@@ -168,8 +166,8 @@ fn standing(
     })
 }
 
-/// Returns the names of the EtcdBackups that retention removes, and of the failed ones beyond [`FAILED_KEPT`]. `newest` has
-/// the newest first. The jobs remove the files by the same rule.
+/// Returns the names of the EtcdBackups that the retention removes, and of failed ones beyond [`FAILED_KEPT`]. `newest` is
+/// sorted newest first. The jobs remove the files by the same rule.
 fn expired(
     newest: &[&EtcdBackup],
     retention: Option<&BackupRetention>,
@@ -185,7 +183,7 @@ fn expired(
     let id = |backup: &EtcdBackup| backup.status.as_ref()?.cluster_id.clone();
     let present = succeeded.first().and_then(|newest| id(newest));
     let surplus = succeeded.iter().skip(SUCCEEDED_KEPT);
-    // those of a lost cluster of the same name stay, as their files do
+    // backups of a lost cluster with the same name are kept, like their files
     let own = succeeded.iter().take(SUCCEEDED_KEPT);
     let own = own.filter(|backup| id(backup) == present).enumerate();
     let old = own.filter(|(at, backup)| {
@@ -203,7 +201,7 @@ fn expired(
     failed.chain(old).map(|backup| backup.name_any()).collect()
 }
 
-/// Returns the condition `Ready`, which is true with the reason `Scheduled` alone.
+/// Returns the condition `Ready`. It is true only with the reason `Scheduled`.
 pub(super) fn ready(
     schedule: &EtcdBackupSchedule,
     reason: &str,

@@ -1,4 +1,4 @@
-//! The status of backups and schedules, their jobs, and what the loop creates.
+//! The status of backups and schedules, their jobs, and the objects that the loop creates.
 
 mod changes;
 
@@ -102,7 +102,7 @@ fn a_job_saves_the_snapshot_of_a_cluster_with_tls_and_users() {
         .map(|volume| volume["secret"]["secretName"].clone())
         .collect();
     assert_eq!(secrets, ["ca", "orders-operator-tls", "root"]);
-    // the label of members would make the pod one of them, for services and budgets
+    // the members' label would make services and budgets select the pod
     assert_eq!(
         job["spec"]["template"]["metadata"]["labels"].get("witan.dev/cluster"),
         None
@@ -204,7 +204,7 @@ fn a_status_tells_what_was_stored() {
     assert_eq!(running.conditions[0].reason, "StoreUnreachable");
 
     let done = json!({"conditions": [{"type": "Complete", "status": "True"}], "completionTime": "2026-01-02T03:06:00Z"});
-    // its pods may be gone before they were read
+    // its pods can be gone before they were read
     let lost = progress::status(&backup, &of_job(done.clone()), &[], None, now);
     assert_eq!(lost.phase, Some(BackupPhase::Failed));
     assert_eq!(lost.conditions[0].reason, "ResultMissing");
@@ -225,7 +225,7 @@ fn a_status_tells_what_was_stored() {
     );
 }
 
-/// A snapshot that was stored and cannot be restored is no backup.
+/// A stored snapshot that cannot be restored is not a backup.
 #[test]
 fn a_failed_verification_fails_the_backup() {
     let saved = json!({
@@ -476,7 +476,7 @@ async fn one_backup_of_a_cluster_is_taken_at_a_time() {
     assert_eq!(status.phase, Some(BackupPhase::Running));
 }
 
-/// The Job of a user, or of an earlier EtcdBackup of the same name, is not taken for the one of this backup.
+/// A user's Job, or one of an earlier EtcdBackup with the same name, does not count as this backup's.
 #[tokio::test]
 async fn the_job_of_another_owner_is_left_alone() {
     let fake = FakeApi::default();
@@ -498,8 +498,7 @@ fn read(fake: &FakeApi) -> EtcdBackup {
     serde_json::from_value(found).expect("a backup")
 }
 
-/// A schedule whose backups cannot be created must not stay ready, and a pod that cannot be created must not freeze its
-/// status.
+/// A schedule whose backups cannot be created must not stay ready, and a pod that cannot be created must not block its status.
 #[tokio::test]
 async fn a_schedule_says_what_keeps_its_objects_from_being_created() {
     let fake = FakeApi::default();

@@ -1,4 +1,4 @@
-//! Events about resources, as `kubectl describe` shows them.
+//! Publishes events about resources, as shown by `kubectl describe`.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -7,17 +7,17 @@ use kube::{
 };
 use witan_plan::model::Notice;
 
-/// The longest note of an event that Kubernetes takes.
+/// The maximum length of an event's note in Kubernetes.
 const EVENT_NOTE_BYTES: usize = 1024;
 
-/// Publishes a notice as an event about a resource, with the member's pod as the second object. A failure is logged.
+/// Publishes a notice as an event about a resource, with the member's pod as the secondary object. Logs a failure.
 pub(crate) async fn publish<K: Resource<DynamicType = ()>>(
     recorder: &Recorder,
     resource: &K,
     notice: &Notice,
 ) {
-    // Kubernetes counts events of one reason together, under the first note. A note about a changed resource is
-    // another event, as in Kubernetes' own recorder.
+    // Kubernetes aggregates events with the same reason under the first note. Including the resource version makes a note about
+    // a changed resource a separate event, like in Kubernetes' own recorder.
     let about = ObjectReference {
         resource_version: resource.resource_version(),
         ..resource.object_ref(&())
@@ -32,7 +32,7 @@ pub(crate) async fn publish<K: Resource<DynamicType = ()>>(
         reason: notice.reason.to_owned(),
         note: Some(notice.message[..end].to_owned()),
         action: notice.reason.to_owned(),
-        // events of different members are not counted together
+        // events of different members are not aggregated
         secondary: notice.member.as_ref().map(|member| ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Pod".to_owned()),

@@ -1,6 +1,6 @@
-//! The watches of our own kinds. They skip resources that this release cannot parse: after a rollback a resource may have
-//! a value that only the later release knows, and the API server admits times that no calendar has. Skipped resources are
-//! reported and left alone.
+//! Watches of our own kinds that skip resources which this release cannot parse. After a rollback, a resource can have a value
+//! that only the later release knows, and the API server admits invalid times. Skipped resources are reported and left
+//! unchanged.
 
 use futures_util::{Stream, TryStreamExt as _, future};
 use kube::{
@@ -16,7 +16,7 @@ use witan_crd::Object;
 
 use super::watches::{api, stored};
 
-/// Watches the resources of a kind in a namespace, `None` for all; returns the store of the parsed ones, and the stream
+/// Watches the resources of a kind in a namespace (`None` for all). Returns the store of the parsed resources, and the stream
 /// of their changes.
 pub(crate) fn watch<K: Object>(
     client: &Client,
@@ -30,17 +30,17 @@ pub(crate) fn watch<K: Object>(
     stored(events.try_filter_map(|event| future::ok(readable_event(event))))
 }
 
-/// Returns the resource if it can be read.
+/// Returns the resource if it can be parsed, or logs an error.
 pub(crate) fn readable<K: Object>(guard: DeserializeGuard<K>) -> Option<K> {
     let (name, namespace) = (guard.name_any(), guard.namespace());
     let read = guard.0;
     let read = read.inspect_err(|error| {
-        tracing::error!(namespace, name, kind = %K::kind(&()), %error, "this release cannot read the resource and leaves it alone");
+        tracing::error!(namespace, name, kind = %K::kind(&()), %error, "this release cannot parse the resource and ignores it");
     });
     read.ok()
 }
 
-/// Returns the event if its object can be read.
+/// Returns the event if its object can be parsed.
 fn readable_event<K: Object>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
     Some(match event {
         Event::Init => Event::Init,
@@ -74,7 +74,7 @@ mod tests {
         assert!(matches!(sound, Some(Event::InitApply(_))));
     }
 
-    /// The schema of the API server bounds the hours of a time zone by two digits only.
+    /// The API server's schema bounds the hours of a time zone only to two digits.
     #[test]
     fn an_operation_with_a_time_of_no_calendar_is_skipped() {
         let restore = |time: &str| {

@@ -1,5 +1,5 @@
-//! Limits how many clusters are updated at once: a new release of the operator, or a member image that does not start,
-//! must not reach all clusters at once.
+//! Limits how many clusters are updated concurrently, so that a new operator release or a broken member image does not reach
+//! all clusters at once.
 
 use std::{collections::HashSet, sync::Mutex};
 
@@ -9,7 +9,6 @@ use witan_plan::model::Step;
 
 use crate::lock;
 
-/// The clusters that are being updated, at most as many as the limit.
 #[derive(Debug)]
 pub(super) struct Rollouts {
     limit: usize,
@@ -21,15 +20,15 @@ impl Rollouts {
         Self { limit: limit.into(), under_way: Mutex::default() }
     }
 
-    /// Whether this cluster is being updated, or may be.
+    /// Returns whether this cluster is being updated or could get a permit.
     pub(super) fn admits(&self, cluster: &ObjectRef<EtcdCluster>) -> bool {
         let under_way = lock(&self.under_way);
         under_way.len() < self.limit || under_way.contains(cluster)
     }
 
-    /// Notes whether the next step of a cluster is part of an update. The first such step takes a permit, which the
-    /// cluster keeps until its update is complete or waits for a person. Returns `false` if there is no free permit:
-    /// the step must not be done.
+    /// Records whether the next step of a cluster is part of an update. The first such step takes a permit, which the cluster
+    /// keeps until its update is complete or waits for a person. Returns `false` if no permit is free, so the step must not be
+    /// taken.
     pub(super) fn note(&self, cluster: ObjectRef<EtcdCluster>, step: &Step) -> bool {
         let mut under_way = lock(&self.under_way);
         if step.rests() {
@@ -68,13 +67,13 @@ mod tests {
         let waits = Step::Wait { why: Why::Unhealthy(0), after: super::super::POLL };
         assert!(
             rollouts.note(cluster("a"), &waits),
-            "its member does not come back"
+            "its member does not recover"
         );
         assert!(rollouts.admits(&cluster("a")) && !rollouts.admits(&cluster("c")));
         let repair = Step::DeletePod { ordinal: 1, reason: Stop::Ended };
         assert!(
             rollouts.note(cluster("c"), &repair),
-            "repairs wait for nobody"
+            "repairs need no permit"
         );
         assert!(rollouts.note(cluster("a"), &Step::Done));
         assert!(rollouts.note(cluster("c"), &update));
@@ -82,7 +81,7 @@ mod tests {
         assert!(rollouts.admits(&cluster("d")));
     }
 
-    /// A rejected spec stops its own update for as long as its author likes, and no other cluster's.
+    /// A rejected spec can block its own update for any time, but must not block other clusters.
     #[test]
     fn a_cluster_that_waits_for_a_person_keeps_no_permit() {
         for why in [

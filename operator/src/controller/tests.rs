@@ -1,4 +1,4 @@
-//! Passes of the controller against a fake API server: what users see of them.
+//! Passes of the controller against a fake API server, from the user's view.
 
 use std::sync::Arc;
 
@@ -38,19 +38,19 @@ async fn read(scope: &Scope<NoMembers>) -> EtcdCluster {
     api.get("orders").await.expect("the cluster")
 }
 
-/// Runs one pass that acts; returns whether it finished.
+/// Runs one pass with [`Scope::act`]. Returns whether it succeeded.
 async fn pass(scope: &Scope<NoMembers>) -> bool {
     scope.act(&read(scope).await).await.is_ok()
 }
 
-/// Type, reason and note of all events.
+/// Returns the type, reason and note of all events.
 fn events(fake: &FakeApi) -> Vec<[String; 3]> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let seen = |event: &Value| ["type", "reason", "note"].map(|field| text(&event[field]));
     fake.all("/events/").iter().map(seen).collect()
 }
 
-/// `plan` counts no time before that as silence of a member.
+/// `plan` does not count earlier time as silence of a member.
 #[tokio::test]
 async fn a_pass_knows_since_when_the_operator_acts() {
     let fake = FakeApi::default();
@@ -64,7 +64,7 @@ async fn a_pass_knows_since_when_the_operator_acts() {
     assert_eq!(observation.expect("a pass").seen.acting_since, 5);
 }
 
-/// Others begin later, and the store may have more by then.
+/// Other members start later, when the store may have more changes.
 #[tokio::test]
 async fn the_revision_that_a_first_member_has_fetched_is_recorded() {
     let fake = FakeApi::default();
@@ -96,7 +96,7 @@ async fn the_revision_that_a_first_member_has_fetched_is_recorded() {
     }
 }
 
-/// A policy that refuses the new template of some clusters must not stop the updates of all others.
+/// A policy that refuses the new template of some clusters must not block the updates of all others.
 #[tokio::test]
 async fn a_cluster_whose_update_is_refused_keeps_no_permit() {
     let fake = FakeApi::default();
@@ -126,7 +126,7 @@ async fn a_cluster_whose_update_is_refused_keeps_no_permit() {
     assert!(scope.operator.rollouts.admits(&other));
 }
 
-/// Kubernetes counts events of one reason together and shows only the first note.
+/// Kubernetes aggregates events with the same reason and shows only the first note.
 #[tokio::test]
 async fn each_refusal_is_a_warning_of_its_own() {
     let fake = FakeApi::default();
@@ -152,7 +152,7 @@ async fn each_refusal_is_a_warning_of_its_own() {
     }
 }
 
-/// Returns a claim of the cluster `orders` for the ordinal 1, as the API server shows it.
+/// Returns the claim of ordinal 1 of the cluster `orders`, as the API server would.
 fn claim_of_orders(labels: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": {},
@@ -167,7 +167,7 @@ fn claim_of_orders(labels: &Value) -> Value {
     })
 }
 
-/// Whoever sees the generation observed may delete the cluster and expects its disks to stay.
+/// After the generation is observed, a user may delete the cluster and expects its disks to be kept.
 #[tokio::test]
 async fn a_generation_is_observed_once_its_retention_policy_is_applied() {
     let fake = FakeApi::default();
@@ -192,7 +192,7 @@ async fn a_generation_is_observed_once_its_retention_policy_is_applied() {
     assert_eq!(cluster["status"]["observedGeneration"], 7);
 }
 
-/// Labels are an index. A claim without them is found by its owner, or by the pod that mounts it.
+/// Labels are only an index. A claim without them is found by its owner, or by the pod that mounts it.
 #[tokio::test]
 async fn a_claim_without_labels_belongs_to_the_pod_that_mounts_it() {
     let fake = FakeApi::default();

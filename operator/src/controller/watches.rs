@@ -1,4 +1,4 @@
-//! The watches that lead to a cluster.
+//! The watches that trigger passes.
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use k8s_openapi::NamespaceResourceScope;
@@ -15,15 +15,15 @@ use witan_crd::{CLUSTER, EtcdCluster, Object};
 
 use crate::resources::MANAGER;
 
-/// Returns the cluster of an object by its label; `None` without the label. A claim that was kept has no
-/// owner reference.
+/// Returns the cluster of an object by its label; `None` without the label. Owner references would not do, because a kept claim
+/// has none.
 fn owner<K: Resource>(object: K) -> Option<ReconcileRequest<EtcdCluster>> {
     let name = object.labels().get(CLUSTER)?;
     let namespace = object.meta().namespace.as_deref()?;
     Some(ObjectRef::new(name).within(namespace).into())
 }
 
-/// Returns the API of a namespace, `None` for all.
+/// Returns the API of a namespace, or of all namespaces.
 pub(crate) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -34,13 +34,13 @@ where
     }
 }
 
-/// Selects the objects that the operator has made.
+/// Selects the objects that the operator created.
 pub(crate) fn ours() -> watcher::Config {
     watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"))
 }
 
-/// Watches the operator's objects of a kind in a namespace, `None` for all. Returns the store that holds them, and the
-/// stream that names the cluster of each that changes.
+/// Watches the operator's objects of a kind in a namespace (`None` for all). Returns their store, and the stream of the
+/// clusters whose objects change.
 pub(super) fn parts<K: Object>(
     client: &Client,
     namespace: Option<&str>,
@@ -52,7 +52,7 @@ pub(super) fn parts<K: Object>(
     (store, trigger_with(changes, owner::<K>).boxed())
 }
 
-/// Keeps the objects of a watch in a store; returns the store and the stream of their changes.
+/// Stores the objects of a watch. Returns the store and the stream of their changes.
 pub(super) fn stored<K: Object>(
     events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send,
 ) -> (

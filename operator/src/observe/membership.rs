@@ -1,4 +1,4 @@
-//! Derives the membership from the answers of members: whose list counts, which members are healthy, which disagree.
+//! Derives the membership from the members' answers: which list to trust, and which members are healthy or disagree.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,17 +9,17 @@ use witan_plan::model::{ClusterReport, MemberId, MemberSeen, Membership, Ordinal
 
 use crate::resources::Cluster;
 
-/// The index of the log at which a new cluster begins.
+/// The first log index of a new cluster.
 const FIRST_INDEX: u64 = 1;
 
-/// The revision of an empty key space. A member that is restored from a backup begins at [`FIRST_INDEX`], too, with the
-/// revision of the backup.
+/// The revision of an empty key space. A member restored from a backup also starts at [`FIRST_INDEX`], but with the revision of
+/// the backup.
 const FIRST_REVISION: i64 = 1;
 
-/// Returns the list of members and what they report; `None` when none answered.
+/// Returns the list of members and their reports; `None` if no member answered.
 ///
-/// A list that a quorum confirmed counts, else that of a member that leads, else that of the member with the highest
-/// applied index. `known` are the ordinals that have a pod or a claim.
+/// Prefers a list that a quorum confirmed, then the list of a leader, then that of the member with the highest applied index.
+/// `known` are the ordinals with a pod or a claim.
 pub(super) fn judge(
     cluster: &Cluster<'_>,
     answers: &[Answer],
@@ -74,8 +74,8 @@ fn lists(report: &Report, id: MemberId) -> bool {
     report.members.iter().any(|member| member.id == id)
 }
 
-/// Returns the ordinals without a member in the list that counts which other reports list. A removed member that does not
-/// know yet that it was removed says nothing.
+/// Returns the ordinals that the chosen list lacks and other reports list. Ignores a removed member that does not know of its
+/// removal yet.
 fn listed_by_others(
     cluster: &Cluster<'_>,
     best: &Report,
@@ -93,7 +93,7 @@ fn listed_by_others(
     ordinals.collect()
 }
 
-/// Whether the list of `later` may follow from that of `earlier`: the removals since then left a quorum of its voters.
+/// Returns whether the list of `later` can follow from that of `earlier`: the removals in between left a quorum of its voters.
 fn may_precede(earlier: &Report, later: &Report) -> bool {
     let voters = earlier.members.iter().filter(|member| !member.is_learner);
     let (left, all) = (
@@ -103,8 +103,8 @@ fn may_precede(earlier: &Report, later: &Report) -> bool {
     left.count() >= quorum(all.count())
 }
 
-/// Whether two members of one cluster id serve with different quorums. A change of membership between two answers can look
-/// like that once, if it removes or adds the leader.
+/// Returns whether two members with the same cluster id serve with different quorums. A concurrent removal or addition of the
+/// leader can look like this for one pass.
 fn contradicts(one: &Report, other: &Report) -> bool {
     let led = |report: &Report| report.linearizable && report.leader_id != 0;
     let agree = lists(one, other.leader_id) && lists(other, one.leader_id);
@@ -122,9 +122,9 @@ fn cluster_report(report: &Report) -> ClusterReport {
     }
 }
 
-/// Returns the ordinals of the members that are pods of this cluster, by their ids. A person may give a member any peer
-/// URL, so these are tried in order: the member that answers at the address of a pod, the one that answered there when
-/// the status was written, the name of a member whose pod or claim exists, and the peer URL.
+/// Returns the ordinals of the members that are pods of this cluster, by member id. Users can set any peer URL, so these
+/// sources are tried in order: the member that answers at a pod's address, the ordinal in the status, the name of a member
+/// whose pod or claim exists, and the peer URL.
 fn ordinals(
     cluster: &Cluster<'_>,
     members: &[Member],
@@ -162,7 +162,7 @@ fn ordinals(
     found
 }
 
-/// Whether users are checked, by the first answer that tells; `None` if none does.
+/// Returns whether authentication is on, according to the first answer that shows it; `None` if none does.
 pub(super) fn users(answers: &[Answer]) -> Option<bool> {
     answers.iter().find_map(|answer| match &answer.report {
         Ok(report) => report.users,
@@ -175,9 +175,8 @@ pub(super) fn users(answers: &[Answer]) -> Option<bool> {
     })
 }
 
-/// Combines the entry of a member in the list of members with its own report, and with the alarms that any member
-/// reports about it; its pod follows from all of them. It is healthy if it knows a leader of this list and
-/// has no alarm CORRUPT.
+/// Combines a member's entry in the list with its own report and with the alarms that any member reports about it. It is
+/// healthy if it knows a leader in this list and has no alarm CORRUPT.
 fn member(entry: &Member, best: &Report, reports: &[(&str, &Report)]) -> MemberSeen {
     let own = reports
         .iter()
@@ -208,7 +207,7 @@ fn member(entry: &Member, best: &Report, reports: &[(&str, &Report)]) -> MemberS
     }
 }
 
-/// Returns the ids that have the alarm CORRUPT and are not in the list of members.
+/// Returns the ids with the alarm CORRUPT that are not in the list of members.
 fn stale_corrupt(members: &[MemberSeen], reports: &[(&str, &Report)]) -> Vec<u64> {
     let alarms = reports
         .iter()
@@ -283,7 +282,7 @@ mod tests {
         );
     }
 
-    /// `a-2` was started with --force-new-cluster by a variable of its pod; the two others serve as a quorum.
+    /// A variable in its pod started `a-2` with --force-new-cluster; the two others serve as a quorum.
     #[test]
     fn two_quorums_of_one_cluster_are_a_fork() {
         let resource = resource();
@@ -311,19 +310,19 @@ mod tests {
             answer(3, 0, false, all()),
         ];
         assert_eq!(judged(&electing), (1, vec![], BTreeSet::from([1, 3])));
-        // one of them has lost its pod
+        // one of the others has lost its pod
         let alone = [fork(), answer(3, 0, false, all())];
         assert_eq!(judged(&alone), (1, vec![], BTreeSet::from([1, 3])));
         // a member that does not know of its removal
         let left = vec![entry(1, false), entry(2, false)];
         let removed = [answer(1, 1, true, left.clone()), answer(3, 0, false, all())];
         assert_eq!(judged(&removed), (2, vec![], none));
-        // another one is behind
+        // another member is behind
         let behind = [answer(1, 1, true, left), answer(2, 1, false, all())];
         assert_eq!(judged(&behind), (2, vec![], BTreeSet::from([3])));
     }
 
-    /// A person gives members other peer URLs, or claims come from a backup of a cluster of another name.
+    /// A user gives members other peer URLs, or claims are restored from a cluster with another name.
     #[test]
     fn a_member_is_known_by_its_answer_and_then_by_its_name() {
         let mut resource = resource();
@@ -338,7 +337,7 @@ mod tests {
             moved(2, "a-2"),
             moved(3, "x-3"),
         ];
-        // of a-2 there is neither a pod nor a claim: it is a member elsewhere
+        // a-2 has neither a pod nor a claim: it runs elsewhere
         let known = BTreeSet::from([0, 1, 3]);
         let ordinals = |resource: &EtcdCluster, answers: &[Answer]| -> Vec<Option<u32>> {
             let cluster = Cluster::new(resource, environment("image:1")).unwrap();
@@ -369,7 +368,7 @@ mod tests {
             Report { raft_applied_index: 2, ..fresh.clone() },
             // restored from a backup
             Report { revision: 7, ..fresh.clone() },
-            // its quorum serves since its status was read
+            // its quorum has begun to serve since its status was read
             Report { linearizable: true, ..fresh },
         ] {
             assert!(!cluster_report(&report).blank, "{report:?}");

@@ -1,4 +1,4 @@
-//! Converts a pod and a claim of Kubernetes to values for `plan`, and to the address of the member.
+//! Converts pods and claims to values for `plan`, and to the addresses of members.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
@@ -23,26 +23,25 @@ use crate::resources::{
     START, TEMPLATE, VERSION,
 };
 
-/// Annotation of a claim: the refused bytes, `@` and the time in seconds since 1970, a colon, and the API server's message.
+/// Annotation of a claim: the refused bytes, `@`, the time in seconds since 1970, a colon, and the API server's message.
 pub(crate) const REFUSED_BYTES: &str = "witan.dev/refused-bytes";
 
 /// Annotation of a claim: when the pod of its silent member was last recreated, in seconds since 1970.
 pub(crate) const REMADE_AT: &str = "witan.dev/remade-at";
 
-/// Value of the annotation `witan.dev/retired` of a claim that is deleted as soon as another member votes in place of
-/// its own.
+/// Value of the annotation `witan.dev/retired` for a claim that is deleted once another member votes in place of its own.
 pub(crate) const HELD: &str = "replaced";
 
-/// How long after its grace period an object that is being deleted counts as stuck.
+/// How long after its grace period a deletion counts as stuck.
 const LATE_SECONDS: i64 = 60;
 
-/// The time after which the operator asks for a refused growth again: the storage class may allow expansion by then.
+/// How long until a refused growth is retried. The storage class may allow expansion by then.
 const REFUSAL_SECONDS: i64 = 3600;
 
-/// The longest text of the kubelet or the scheduler that is passed on.
+/// The maximum length of a message from the kubelet or the scheduler.
 const SHOWN_BYTES: usize = 512;
 
-/// Reasons of a waiting container that need a person: a missing image or configuration.
+/// Reasons of a waiting container that need a person: the image or the configuration is missing.
 const CANNOT_START: [&str; 8] = [
     "ErrImagePull",
     "ImagePullBackOff",
@@ -54,8 +53,8 @@ const CANNOT_START: [&str; 8] = [
     "ErrImageInspect",
 ];
 
-/// Whether a pod of a cluster that has served still restores a backup before it starts: without the store it could not start
-/// again, although its member has data.
+/// Returns whether a pod of a cluster that has served would still restore a backup before it starts. Without the store it could
+/// not restart, although its member has data.
 fn restores_in_vain(cluster: &Cluster<'_>, pod: &Pod) -> bool {
     let init = pod
         .spec
@@ -65,8 +64,7 @@ fn restores_in_vain(cluster: &Cluster<'_>, pod: &Pod) -> bool {
     restores && cluster.id().is_some() && cluster.spec().is_durable()
 }
 
-/// Reads what the plan needs of a pod from its status, labels and annotations. While the spec makes no template no pod
-/// counts as outdated.
+/// Reads the values for `plan` from a pod. While no template can be made from the spec, no pod counts as outdated.
 pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSeen {
     let ready = pod_condition(pod, "Ready");
     let peer_tls = marked(pod.annotations(), PEER_TLS).unwrap_or(PeerTls::Off);
@@ -107,7 +105,7 @@ pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
     }
 }
 
-/// Reads what the plan needs of the claim of an ordinal. While the spec makes no claim it counts as current.
+/// Reads the values for `plan` from the claim of an ordinal. While no claim can be made from the spec, it counts as current.
 pub(super) fn claim_seen(
     cluster: &Cluster<'_>,
     ordinal: Ordinal,
@@ -152,7 +150,7 @@ pub(super) fn claim_seen(
     }
 }
 
-/// Parses [`REFUSED_BYTES`]: the bytes and the message; `None` once the refusal is old.
+/// Parses [`REFUSED_BYTES`] into the bytes and the message; `None` if the refusal is old.
 fn refused_growth(text: &str, now: UnixSeconds) -> Option<(u64, &str)> {
     let (mark, words) = text.split_once(':')?;
     let (bytes, at) = mark.split_once('@')?;
@@ -160,7 +158,7 @@ fn refused_growth(text: &str, now: UnixSeconds) -> Option<(u64, &str)> {
     (age < REFUSAL_SECONDS).then_some((bytes.parse().ok()?, words.trim()))
 }
 
-/// Returns the address of each member whose pod has an IP address and has not ended.
+/// Returns the addresses of the members whose pods have an IP address and have not ended.
 pub(super) fn addresses(
     cluster: &Cluster<'_>,
     pods: &BTreeMap<Ordinal, Arc<Pod>>,
@@ -183,13 +181,13 @@ pub(super) fn addresses(
         .collect()
 }
 
-/// Returns the address of the client port of a pod; `None` if the pod has none yet.
+/// Returns the address of a pod's client port; `None` if the pod has no address yet.
 pub(crate) fn client_address(pod: &Pod) -> Option<SocketAddr> {
     let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
     Some(SocketAddr::new(ip, u16::try_from(ports::CLIENT).ok()?))
 }
 
-/// Returns the phase of a pod; a pod without a phase is `Pending`, `Succeeded` and `Failed` are `Ended`.
+/// Returns the phase of a pod. A pod without a phase is `Pending`; `Succeeded` and `Failed` are `Ended`.
 fn phase(pod: &Pod) -> PodPhase {
     match pod_phase(pod) {
         Some("Running") => PodPhase::Running,
@@ -199,7 +197,7 @@ fn phase(pod: &Pod) -> PodPhase {
     }
 }
 
-/// Whether a container of a pod runs, ready or not.
+/// Returns whether a container of a pod is running, ready or not.
 fn runs(pod: &Pod) -> bool {
     let status = pod.status.as_ref();
     let containers = status.and_then(|status| status.container_statuses.as_ref());
@@ -209,19 +207,19 @@ fn runs(pod: &Pod) -> bool {
     })
 }
 
-/// Whether the deletion of an object is overdue by [`LATE_SECONDS`]: its deletion timestamp is the end of its grace
+/// Returns whether the deletion of an object is overdue by [`LATE_SECONDS`]. The deletion timestamp is the end of the grace
 /// period.
 fn is_overdue<K: Resource>(object: &K, now: UnixSeconds) -> bool {
     let ends = object.meta().deletion_timestamp.as_ref();
     ends.is_some_and(|ends| now.saturating_sub(ends.0.as_second()) >= LATE_SECONDS)
 }
 
-/// Returns why a pod is not ready, for a reason that a new disk would not repair (its node, the scheduler or a
-/// container), with the message about it; `None` if there is no such reason.
+/// Returns why a pod is not ready if a new disk would not help (the node, the scheduler or a container), with the message;
+/// `None` otherwise.
 fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
     let is = |kind, value: &str| pod_condition(pod, kind).filter(|found| found.status == value);
     if let (Some(ready), Some(_)) = (is("Ready", "False"), is("ContainersReady", "True")) {
-        // when a node does not report, the control plane sets `Ready` to false and changes nothing else
+        // if a node does not report, the control plane only sets `Ready` to false
         let gate = ready.reason.as_deref() == Some("ReadinessGatesNotReady");
         let obstacle = if gate {
             Obstacle::ReadinessGate
@@ -243,14 +241,14 @@ fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
         .find_map(container_obstacle)
 }
 
-/// Returns the first [`SHOWN_BYTES`] bytes of a text; `None` for an empty one.
+/// Returns at most [`SHOWN_BYTES`] of a text; `None` if it is empty.
 fn shortened(text: Option<&String>) -> Option<String> {
     let text = text.filter(|text| !text.is_empty())?;
     Some(text[..text.floor_char_boundary(SHOWN_BYTES)].to_owned())
 }
 
-/// Returns `CannotStart` if a container waits for one of the reasons in [`CANNOT_START`], `OutOfMemory` if
-/// its present or last end was that, else `None`.
+/// Returns `CannotStart` if a container waits for a reason in [`CANNOT_START`], `OutOfMemory` if it was last killed for that,
+/// else `None`.
 fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<String>)> {
     let state = container.state.as_ref();
     if let Some(waiting) = state.and_then(|state| state.waiting.as_ref())
@@ -270,7 +268,7 @@ fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<S
         .then_some((Obstacle::OutOfMemory, None))
 }
 
-/// Returns the exit code of a member's container that has ended and does not run now: it may wait for its next start.
+/// Returns the exit code of a member's container that has terminated and is not running. It may be about to restart.
 fn exit(pod: &Pod) -> Option<i32> {
     let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
     let member = containers.iter().find(|each| each.name == CONTAINER)?;
@@ -282,7 +280,7 @@ fn exit(pod: &Pod) -> Option<i32> {
     ended.map(|ended| ended.exit_code)
 }
 
-/// Parses a value of the model from a label or an annotation; `None` if it is missing or unknown.
+/// Parses a label or an annotation; `None` if it is missing or unknown.
 fn marked<V: DeserializeOwned>(marks: &BTreeMap<String, String>, key: &str) -> Option<V> {
     serde_json::from_value(marks.get(key)?.as_str().into()).ok()
 }
@@ -336,7 +334,7 @@ mod tests {
         assert_eq!(obstacle(&pod(killed)), Some((Obstacle::OutOfMemory, None)));
     }
 
-    /// No release of Kubernetes that is in use says `Unknown` or `NodeLost`.
+    /// No supported release of Kubernetes reports `Unknown` or `NodeLost`.
     #[test]
     fn a_pod_whose_containers_alone_are_ready_waits_for_its_node_or_its_gates() {
         let conditions = |containers: &str, reason: Option<&str>| {

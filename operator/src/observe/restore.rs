@@ -1,4 +1,4 @@
-//! The backup that a cluster begins from. It is looked up until the cluster has served.
+//! Looks up the backup for the first members of a cluster, until the cluster has served.
 
 use kube::Client;
 use witan_crd::{BackupPhase, EtcdBackup, Restore, RestorePoint};
@@ -8,11 +8,11 @@ use crate::{
     resources::{Cluster, location},
 };
 
-const ANOTHER: &str = "spec.bootstrap.restore names another backup, or another end of its changes, than that from which the first \
-    members have begun";
+const ANOTHER: &str = "spec.bootstrap.restore names another backup, or another end of its changes, than the one with which the first \
+    members have started";
 
-/// Looks up the backup that a cluster begins from; why it cannot be used, as text, and `None` if the cluster begins without
-/// one or has served.
+/// Looks up the backup for the first members; `None` if there is none or the cluster has served. The inner error says why it
+/// cannot be used.
 pub(crate) async fn restore_source(
     client: &Client,
     cluster: &Cluster<'_>,
@@ -21,7 +21,7 @@ pub(crate) async fn restore_source(
         return Ok(Ok(None));
     }
     let status = cluster.resource.status.as_ref();
-    // members of a cluster that is restored in place begin from what that restore has recorded
+    // a restore in place has recorded its own source
     if let Some(restore) = status.and_then(|status| status.restore.as_ref()) {
         return Ok(Ok(restore.source.clone()));
     }
@@ -33,7 +33,7 @@ pub(crate) async fn restore_source(
         Ok(found) => found.point,
         Err(missing) => return Ok(Err(missing)),
     };
-    // all first members must begin from the same snapshot
+    // all first members must start from the same snapshot
     let recorded = status.and_then(|status| status.restored_from.as_ref());
     if recorded.is_some_and(|recorded| *recorded != point.url()) {
         return Ok(Err(ANOTHER.to_owned()));
@@ -47,11 +47,11 @@ pub(crate) async fn restore_source(
 /// A backup that can be restored.
 pub(crate) struct FoundBackup {
     pub(crate) point: RestorePoint,
-    /// Name of the EtcdCluster that it is of; `None` if only its place is known.
+    /// Name of the EtcdCluster that was backed up; `None` if only the location is known.
     pub(crate) of: Option<String>,
 }
 
-/// Looks up a backup; why it cannot be used, as text, if it is not there or not complete.
+/// Looks up a backup. The inner error says why it cannot be used.
 pub(crate) async fn find_backup(
     client: &Client,
     namespace: &str,
@@ -108,7 +108,7 @@ mod tests {
         found_to(fake, &json!({}), status).await
     }
 
-    /// Looks the backup up with more fields of `restore`.
+    /// Looks up the backup with additional fields in `restore`.
     async fn found_to(
         fake: &FakeApi,
         more: &serde_json::Value,
@@ -131,7 +131,7 @@ mod tests {
         }));
     }
 
-    /// Members that begin from different snapshots would have different data at the same place of the log.
+    /// Members that start from different snapshots would have different data at the same log index.
     #[tokio::test]
     async fn all_first_members_begin_from_one_complete_snapshot() {
         let fake = FakeApi::default();

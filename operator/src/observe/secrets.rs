@@ -1,7 +1,7 @@
-//! Secrets of a cluster: the certificates that the operator or cert-manager issues, the operator's client certificate,
-//! the password of root, and which secrets of the spec do not exist.
+//! The secrets of a cluster: certificates from the operator or cert-manager, the operator's client certificate, the password of
+//! root, and which secrets in the spec are missing.
 //!
-//! They are read one by one by their names, so that the operator needs no right to list secrets, and cached.
+//! Secrets are read individually by name, so the operator needs no permission to list secrets, and they are cached.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,10 +25,10 @@ use crate::{
     },
 };
 
-/// How long cached secrets are used by passes that change nothing. A pass that acts reads them again.
+/// How long passes without changes use cached secrets. A pass that acts rereads them.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// How long cached secrets are used by such passes while cert-manager issues certificates.
+/// How long they use cached secrets while cert-manager is issuing certificates.
 const KEPT_PENDING: Duration = Duration::from_secs(1);
 
 const CERTIFICATES: &str = "read certificates of cert-manager of the cluster";
@@ -44,25 +44,25 @@ const ROLES: [CertificateRole; 4] = [
 /// The contents of the secrets.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SecretsSeen {
-    /// For `plan`: certificates that exist.
+    /// The existing certificates, for `plan`.
     pub(crate) certificates: BTreeMap<CertificateRole, CertificateSeen>,
-    /// For `plan`: the requests to cert-manager.
+    /// The state of cert-manager's Certificates, for `plan`.
     pub(crate) requested: BTreeMap<CertificateRole, RequestSeen>,
-    /// cert-manager's Certificates that exist.
+    /// The existing cert-manager Certificates.
     pub(crate) requests: BTreeMap<CertificateRole, Certificate>,
-    /// For `plan`: names of missing secrets that the spec refers to or that cert-manager will write.
+    /// Names of missing secrets that the spec names or that cert-manager will write, for `plan`.
     pub(crate) missing: BTreeSet<String>,
-    /// For `plan`: names that belong to other secrets or Certificates.
+    /// Names that belong to other secrets or Certificates, for `plan`.
     pub(crate) taken: BTreeMap<Part, Holder>,
-    /// The fingerprint of the authorities that members trust, if the authority was ever rotated.
+    /// The fingerprint of the trusted authorities, if the authority was ever rotated.
     pub(crate) trust: Option<String>,
     pub(crate) issued: BTreeMap<CertificateRole, Secret>,
     pub(crate) client_tls: Option<Arc<ClientTls>>,
-    /// The operator's user for members with authentication.
+    /// The operator's login for members with authentication.
     pub(crate) login: Option<Login>,
 }
 
-/// Secrets that were read, by the cluster's uid.
+/// Cached secrets, by the uid of the cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Secrets(Mutex<HashMap<String, Kept>>);
 
@@ -74,7 +74,7 @@ struct Kept {
 }
 
 impl Secrets {
-    /// Returns the secrets of a cluster; with `fresh` they are read now, else they may be cached.
+    /// Returns the secrets of a cluster. With `fresh`, rereads cached ones.
     pub(crate) async fn of(
         &self,
         client: &Client,
@@ -91,8 +91,7 @@ impl Secrets {
         Ok(seen)
     }
 
-    /// Returns the kept secrets of a cluster if they are of this generation of its spec, after dropping all
-    /// that were kept for too long.
+    /// Returns the cached secrets of a cluster if they are for this generation of the spec. Drops expired ones of all clusters.
     fn kept(&self, uid: &str, generation: Option<i64>) -> Option<Arc<SecretsSeen>> {
         let mut all = lock(&self.0);
         all.retain(|_, kept| kept.read.elapsed() < kept.seen.good_for());
@@ -103,14 +102,14 @@ impl Secrets {
 }
 
 impl SecretsSeen {
-    /// Returns how long these secrets may be used without reading them again: [`KEPT_PENDING`] while
-    /// cert-manager has not issued one of them, else [`KEPT`].
+    /// Returns how long these secrets can be cached: [`KEPT_PENDING`] while cert-manager has not issued one of them, else
+    /// [`KEPT`].
     fn good_for(&self) -> Duration {
         let pending = self.requested.values().any(|request| !request.issued);
         if pending { KEPT_PENDING } else { KEPT }
     }
 
-    /// Adds the state of cert-manager's Certificate of a role, and of the secret that cert-manager writes.
+    /// Adds the state of a role's cert-manager Certificate and of the secret that cert-manager writes.
     async fn requested(
         &mut self,
         client: &Client,
@@ -122,7 +121,7 @@ impl SecretsSeen {
         let api = Api::<Certificate>::namespaced(client.clone(), &cluster.namespace);
         let live = match api.get(&name).await {
             Ok(live) => Some(Some(live)),
-            // a 404 for an object names the object; a 404 for an unknown kind names nothing
+            // a 404 for a missing object names the object; a 404 for an unknown kind does not
             Err(kube::Error::Api(refusal)) if refusal.code == 404 => {
                 let details = refusal.details.as_ref();
                 details
@@ -175,8 +174,8 @@ impl SecretsSeen {
     }
 }
 
-/// Reads the secrets of a cluster from the API server: those that the operator issues, the spec names or cert-manager
-/// writes.
+/// Reads the secrets of a cluster from the API server: those that the operator issues, that the spec names, and that
+/// cert-manager writes.
 async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, ApiFailure> {
     let space = &cluster.namespace;
     let secret =
@@ -217,7 +216,7 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Api
         named.extend(found.map(|found| (name, found)));
     }
     let operator = cluster.resource.secret_of(CertificateRole::Operator);
-    // members that were started with TLS use it until they are restarted, even if the spec has changed since
+    // members that were started with TLS use it until they restart, even if the spec has changed
     let operator = match (
         named.get(&operator),
         seen.issued.get(&CertificateRole::Operator),
@@ -234,8 +233,7 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Api
     Ok(seen)
 }
 
-/// Whether cert-manager has written a secret for a Certificate of this cluster, which got its certificates from there
-/// before.
+/// Returns whether cert-manager wrote a secret for a Certificate of this cluster, which previously used cert-manager.
 async fn is_requested(
     client: &Client,
     cluster: &Cluster<'_>,
@@ -252,7 +250,7 @@ async fn is_requested(
     }))
 }
 
-/// Whether the operator issues a certificate of this role.
+/// Returns whether the operator issues the certificate of this role.
 pub(crate) fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
     let managed = |role| {
         let source = cluster.spec().certificate_source(role);
@@ -268,7 +266,7 @@ pub(crate) fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
     }
 }
 
-/// Returns the names of the secrets that the user's spec names.
+/// Returns the names of the secrets in the spec.
 fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
     let (spec, client) = (cluster.spec(), cluster.spec().client_tls());
     let bootstrap = spec.bootstrap.as_ref().filter(|_| cluster.id().is_none());

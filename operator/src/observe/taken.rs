@@ -1,5 +1,5 @@
-//! Finds names of a cluster's objects that belong to other objects. Those have no label to list them by, so the missing
-//! parts are looked up one by one.
+//! Finds names of a cluster's objects that are taken by other objects. Those lack the cluster's label, so missing parts are
+//! looked up by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,11 +18,10 @@ use crate::{
     resources::{Cluster, Ownership, holder, ownership},
 };
 
-/// Ordinals above the wanted ones that are looked up while one of those is free: a new member may get one of them.
+/// How many ordinals above the wanted ones are looked up while a wanted one is free, because a new member may get one of them.
 const SPARE_ORDINALS: Ordinal = 2;
 
-/// Looks up the names of the objects that the cluster lacks. Returns the parts whose names belong to other objects, with
-/// those objects and their owners.
+/// Looks up the names of the cluster's missing objects. Returns the parts whose names are taken, with their holders.
 pub(super) async fn find_taken_names(
     client: &Client,
     cluster: &Cluster<'_>,
@@ -47,7 +46,7 @@ pub(super) async fn find_taken_names(
                 Part::Claim(ordinal) => {
                     get::<PersistentVolumeClaim>(client, cluster, cluster.claim(ordinal)).await
                 }
-                // these are read by their names anyway
+                // these are always read by name
                 Part::Secret(_) | Part::Request(_) => Ok(None),
             }?
             .map(|holder| (part, holder)),
@@ -56,7 +55,7 @@ pub(super) async fn find_taken_names(
     Ok(try_join_all(found).await?.into_iter().flatten().collect())
 }
 
-/// Returns the parts that the cluster may need and that were not found by its label.
+/// Returns the parts that the cluster may need and that its label did not find.
 fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     let services = [
         (Part::ClientService, cluster.resource.client_service()),
@@ -77,7 +76,7 @@ fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     } else {
         0
     };
-    // members that were replaced have higher ordinals
+    // replaced members have higher ordinals
     let known = cluster
         .resource
         .status
@@ -95,7 +94,7 @@ fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
         .collect()
 }
 
-/// Returns the end of the ordinals of the first members; 0 before they are recorded.
+/// Returns the end of the range of the first members' ordinals; 0 before they are recorded.
 fn first_members(cluster: &Cluster<'_>) -> Ordinal {
     let status = cluster.resource.status.as_ref();
     let members = status.and_then(|status| status.bootstrap_members);
@@ -105,7 +104,7 @@ fn first_members(cluster: &Cluster<'_>) -> Ordinal {
     ordinal(members).unwrap_or(0) + ordinal(first).unwrap_or(0)
 }
 
-/// Returns the object of this name and its owner; `None` if there is none, or if it belongs to the cluster.
+/// Returns the object with this name and its owner; `None` if it does not exist or belongs to the cluster.
 async fn get<K: Object>(
     client: &Client,
     cluster: &Cluster<'_>,

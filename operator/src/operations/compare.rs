@@ -8,17 +8,16 @@ use witan_members::{Address, KeysHash, Members};
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Compared {
-    /// It has to be repeated: keys were compacted in between.
+    /// The comparison must be repeated, because keys were compacted meanwhile.
     Again(String),
-    /// A member did not answer: its error.
+    /// A member did not answer, with this error.
     Silent(String),
-    /// The revision, and the hash of each member there.
+    /// The revision, and each member's hash at it.
     Hashes(i64, Vec<MemberHash>),
 }
 
-/// Asks all members for the hash of their keys at the lowest of their revisions. `Hashes` has that revision and all
-/// hashes, equal or not; `Again` says that keys were compacted in between, or at different revisions; `Silent` has the
-/// error of the first member that did not answer.
+/// Reads the hashes of all members' keys at the lowest of their revisions. Returns `Hashes` with all hashes, equal or not;
+/// `Again` if keys were compacted meanwhile or at different revisions; `Silent` with the first error of a member.
 pub(super) async fn compare<M: Members>(members: &M, of: &[Address]) -> Compared {
     let answers = members.survey(of).await;
     let mut revision = i64::MAX;
@@ -42,13 +41,12 @@ pub(super) async fn compare<M: Members>(members: &M, of: &[Address]) -> Compared
     judge(revision, found)
 }
 
-/// Returns the hashes, if keys were compacted at the same revision on all members.
+/// Returns the hashes, if all members were compacted at the same revision.
 fn judge(revision: i64, found: Vec<(String, KeysHash)>) -> Compared {
     let compacted = found.first().map(|(_, hash)| hash.compact_revision);
     let mut others = found.iter();
     if others.any(|(_, hash)| Some(hash.compact_revision) != compacted) {
-        let text =
-            "members have compacted their keys at different revisions; they are compared again";
+        let text = "members have compacted their keys at different revisions; comparing them again";
         return Compared::Again(text.to_owned());
     }
     let text = |(member, hash): (String, KeysHash)| MemberHash {
@@ -58,7 +56,6 @@ fn judge(revision: i64, found: Vec<(String, KeysHash)>) -> Compared {
     Compared::Hashes(revision, found.into_iter().map(text).collect())
 }
 
-/// Returns the text of the result: which members differ from most others.
 pub(super) fn verdict(revision: i64, hashes: &[MemberHash]) -> Result<String, String> {
     let mut groups = BTreeMap::<&str, Vec<&str>>::new();
     for of in hashes {

@@ -5,11 +5,11 @@ use witan_crd::{EtcdCluster, EtcdOperation, Verb};
 
 use super::record::now;
 
-/// Default deadline, in seconds, for an operation to begin to stop all members.
+/// Default deadline, in seconds, until an operation that stops all members begins to stop them.
 const ACTIVE_DEADLINE_S: i64 = 3600;
 
-/// Returns the text about an operation whose `activeDeadlineSeconds` are over; `None` before, without a limit, and once members
-/// are stopped for a restore or a recovery, which cannot be left half done.
+/// Returns a message about an operation whose `activeDeadlineSeconds` have expired. `None` before that, without a limit, and
+/// once members were stopped for a restore or a recovery, which cannot be left half done.
 pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Option<String> {
     let stops = |verb| {
         matches!(
@@ -37,7 +37,7 @@ pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Opti
     let progress = operation.status.as_ref()?.progress.clone();
     let progress = progress.map(|last| format!("; last progress: {last}"));
     Some(format!(
-        "it has not {} within {limit} s (spec.activeDeadlineSeconds); {rest}{}",
+        "it had not {} within {limit} s (spec.activeDeadlineSeconds); {rest}{}",
         if stops_all {
             "stopped members"
         } else {
@@ -47,7 +47,7 @@ pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Opti
     ))
 }
 
-/// Whether the status of the cluster records that members are stopped for this operation.
+/// Returns whether the status of the cluster records that members are stopped for this operation.
 fn has_stopped_members(operation: &EtcdOperation, cluster: &EtcdCluster) -> bool {
     let Some(status) = &cluster.status else {
         return false;

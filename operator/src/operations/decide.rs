@@ -1,6 +1,6 @@
-//! The next action of an operation: a pure function from its record and the observed cluster.
+//! Decides the next action of an operation: a pure function of its record and the observed cluster.
 //!
-//! Verbs that the plan carries out are recorded in `status.requests` of the EtcdCluster, and wait for the plan.
+//! Verbs that the plan carries out are recorded in `status.requests` of the EtcdCluster, and then wait.
 
 use kube::ResourceExt as _;
 use witan_crd::{
@@ -14,9 +14,9 @@ use crate::{observe::is_issued, resources::Cluster};
 
 const NO_QUORUM: &str = "waits for a quorum of the members to serve";
 
-const NO_CERTIFICATES: &str = "the operator issues no certificate of this cluster: where spec.tls names an issuerRef, renew the \
-    Certificate with cert-manager; where it names a secretRef, write another certificate into that secret; without spec.tls \
-    there is none";
+const NO_CERTIFICATES: &str = "the operator issues no certificate of this cluster: if spec.tls names an issuerRef, renew the \
+    Certificate with cert-manager; if it names a secretRef, write another certificate into that secret; without spec.tls \
+    there are no certificates";
 
 const NO_CLAIMS: &str =
     "the members have no claims: spec.storage keeps their data in emptyDir or memory";
@@ -24,37 +24,36 @@ const NO_CLAIMS: &str =
 const ON_DELETE: &str =
     "spec.updateStrategy is OnDelete: the operator restarts no member by itself";
 
-/// Whether an operation begins.
 #[derive(Debug, PartialEq)]
 pub(super) enum Start {
-    /// It cannot begin yet, for this reason.
+    /// It cannot start yet, for this reason.
     Hold(String),
-    /// It begins, with the name and id of the member that it names.
+    /// It starts, with the name and the id of the member that it names.
     Begin(Option<(String, MemberId)>),
-    /// It has succeeded or failed already, with this text.
+    /// It ends immediately, with this text.
     End(Result<String, String>),
 }
 
-/// The next act on an operation that has begun.
+/// The next action of a running operation.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
-    /// The status of the EtcdCluster records these requests for the plan.
+    /// Record these requests in the status of the EtcdCluster.
     Request(Box<Requests>),
-    /// The leader hands leadership over.
+    /// Ask the leader to transfer leadership.
     MoveLeader { from: MemberId, to: MemberId },
-    /// The members' hashes are compared.
+    /// Compare the members' hashes.
     Compare,
-    /// The backup of a restore is looked up.
+    /// Look up the backup of a restore.
     CheckBackup,
-    /// The status of the EtcdCluster records a restore.
+    /// Record a restore in the status of the EtcdCluster.
     Record(Box<RestoreStatus>),
-    /// The operation waits for the cluster, with this progress.
+    /// Wait for the cluster, with this progress.
     Watch(String),
-    /// The operation has succeeded or failed, with this text.
+    /// End the operation, with this text.
     End(Result<String, String>),
 }
 
-/// Returns whether and with what an operation begins.
+/// Decides whether an operation starts.
 pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> Start {
     let begun = match verb {
         Verb::ConsistencyCheck => Ok(Start::Begin(None)),
@@ -81,7 +80,7 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> S
     begun.unwrap_or_else(|held| held)
 }
 
-/// Fails while the operator does not act on the cluster.
+/// Fails if the operator does not act on the cluster.
 pub(super) fn managed(cluster: &Cluster<'_>) -> Result<(), Start> {
     let spec = cluster.spec();
     let why = if spec.paused {
@@ -94,7 +93,7 @@ pub(super) fn managed(cluster: &Cluster<'_>) -> Result<(), Start> {
     Err(Start::Hold(why.to_owned()))
 }
 
-/// Fails while the operator does not act on the cluster, or restores it.
+/// Fails if the operator does not act on the cluster or is restoring it.
 fn free(cluster: &Cluster<'_>) -> Result<(), Start> {
     managed(cluster)?;
     restore::under_way(cluster).map_or(Ok(()), |by| {
@@ -103,7 +102,7 @@ fn free(cluster: &Cluster<'_>) -> Result<(), Start> {
     })
 }
 
-/// Returns the list of members, if a quorum serves and nothing else is done to the cluster.
+/// Returns the list of members, if a quorum serves and the cluster is not being restored.
 fn serving<'a>(cluster: &Cluster<'_>, seen: &'a Observed) -> Result<&'a Membership, Start> {
     free(cluster)?;
     confirmed(seen).ok_or_else(|| Start::Hold(NO_QUORUM.to_owned()))
@@ -113,7 +112,7 @@ fn on_delete(cluster: &Cluster<'_>) -> bool {
     cluster.spec().update_strategy().kind == UpdateKind::OnDelete
 }
 
-/// Begins an operation that restarts all members, if no data is lost by that.
+/// Starts an operation that restarts all members, unless that would lose data.
 fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Start, Start> {
     free(cluster)?;
     let spec = cluster.spec();
@@ -127,7 +126,7 @@ fn may_restart(cluster: &Cluster<'_>, seen: &Observed) -> Result<Start, Start> {
     Ok(Start::End(Err(why.to_owned())))
 }
 
-/// Returns the request of an operation that lasts as long as the operation.
+/// Returns the request for the status of the EtcdCluster while the operation runs.
 fn request_of(operation: &EtcdOperation) -> Option<OperationRequest> {
     let replaced = operation.status.as_ref()?.member_id.clone();
     let recovered = operation.spec.recover_quorum.as_ref();
@@ -140,7 +139,7 @@ fn request_of(operation: &EtcdOperation) -> Option<OperationRequest> {
     })
 }
 
-/// Returns what follows for an operation that has begun.
+/// Returns the next action of a running operation.
 pub(super) fn advance(
     verb: Verb<'_>,
     operation: &EtcdOperation,
@@ -207,7 +206,7 @@ pub(super) fn advance(
     }
 }
 
-/// Records a request, if the status of the cluster does not have it.
+/// Records a request, if the status of the cluster does not have it yet.
 fn request(cluster: &Cluster<'_>, change: impl FnOnce(&mut Requests)) -> Option<Next> {
     let before = cluster.resource.requests();
     let mut after = before.clone();
@@ -220,7 +219,7 @@ fn recovered(cluster: &Cluster<'_>, survivor: &str) -> Option<Next> {
     let recorded = cluster.resource.status.as_ref()?.recovery.as_ref()?;
     let done = recorded.member == survivor && recorded.phase == RecoveryPhase::Done;
     let text = format!(
-        "a quorum serves: a new cluster was forced from {survivor}, or the others came back before"
+        "a quorum serves: a new cluster was forced from {survivor}, or the others recovered first"
     );
     ended(done, text)
 }
@@ -236,14 +235,14 @@ fn confirmed(seen: &Observed) -> Option<&Membership> {
     list.filter(|list| list.linearizable && list.leader.is_some())
 }
 
-/// Begins a recovery, if no quorum serves and no other operation recovers it.
+/// Starts a recovery, if no quorum serves and no other recovery is recorded.
 fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Start {
     let status = cluster.resource.status.as_ref();
     let members = status.map(|status| &status.members[..]).unwrap_or_default();
     let is_listed = members.is_empty() || members.iter().any(|member| member.name == survivor);
     if cluster.resource.ordinal(survivor).is_none() || !is_listed {
         let name = &cluster.name;
-        return Start::End(Err(format!("{survivor} is no member of {name}")));
+        return Start::End(Err(format!("{survivor} is not a member of {name}")));
     }
     if confirmed(seen).is_some() {
         let text = "a quorum serves: there is nothing to recover, and a lost member is replaced by replaceMember";
@@ -251,7 +250,7 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
     }
     let recorded = status.and_then(|status| status.recovery.as_ref());
     let is_done = recorded.is_some_and(|one| one.phase == RecoveryPhase::Done);
-    // a recovery whose survivor cannot start continues with another one
+    // a recovery whose survivor cannot start is continued with another survivor
     if is_done || seen.recover.is_some() {
         let text = "status.recovery of the EtcdCluster records another recovery";
         return Start::Hold(text.to_owned());
@@ -259,9 +258,9 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
     Start::Begin(None)
 }
 
-/// Begins a transfer of leadership to the voter named `to`, healthy or not; without a name, to the healthy voter other
-/// than the leader that has the most of the log, the lowest id first. Ends at once with success if the named voter
-/// leads already, and with an error if it is no voter or no other voter is healthy. The leader may be unknown.
+/// Starts a transfer of leadership to the voter `to`, healthy or not. Without a name, chooses the healthy voter whose log is
+/// furthest ahead, then the lowest id. Ends with success if the voter already leads, and with an error if there is no such
+/// voter. The leader may be unknown.
 fn begin_leader_transfer(
     cluster: &Cluster<'_>,
     seen: &Observed,
@@ -285,7 +284,7 @@ fn begin_leader_transfer(
             let voters: Vec<_> = list.voters().map(name).collect();
             let voters = voters.join(", ");
             let text = match to {
-                Some(to) => format!("{to} is no voter; the voters: {voters}"),
+                Some(to) => format!("{to} is not a voter; the voters: {voters}"),
                 None => format!("no other voter is healthy; the voters: {voters}"),
             };
             Start::End(Err(text))
@@ -293,7 +292,7 @@ fn begin_leader_transfer(
     }
 }
 
-/// Begins the replacement of the member `named`, if it is a voter and has a pod.
+/// Starts the replacement of the member `named`, if it is a voter and has a pod.
 fn begin_replacement(
     cluster: &Cluster<'_>,
     seen: &Observed,
@@ -304,10 +303,10 @@ fn begin_replacement(
     let Some(member) = list.members.iter().find(|member| name(member) == named) else {
         let all: Vec<_> = list.members.iter().map(name).collect();
         let all = all.join(", ");
-        return Start::End(Err(format!("{named} is no member; the members: {all}")));
+        return Start::End(Err(format!("{named} is not a member; the members: {all}")));
     };
     let why = if member.ordinal.is_none() {
-        "is no pod of this cluster"
+        "is not a pod of this cluster"
     } else if member.learner {
         "is a learner, which the operator replaces by itself"
     } else {
@@ -316,7 +315,7 @@ fn begin_replacement(
     Start::End(Err(format!("{named} {why}")))
 }
 
-/// Returns what follows for a transfer of leadership: to ask the leader for it, or the end.
+/// Returns the next action of a transfer of leadership.
 fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Next {
     let Some(list) = confirmed(seen) else {
         return Next::Watch(NO_QUORUM.to_owned());
@@ -326,18 +325,18 @@ fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Nex
     match list.leader {
         Some(leader) if leader == to => Next::End(Ok(format!("{name} leads"))),
         Some(from) if list.voters().any(|voter| voter.id == to) => Next::MoveLeader { from, to },
-        Some(_) | None => Next::End(Err(format!("{name} is no voter any more"))),
+        Some(_) | None => Next::End(Err(format!("{name} is no longer a voter"))),
     }
 }
 
-/// Returns the id of the member that the operation has recorded; 0, which no member has, if it has recorded none.
+/// Returns the id of the recorded member; 0, which no member has, if there is none.
 fn recorded_member(status: &EtcdOperationStatus) -> MemberId {
     let id = status.member_id.as_deref().unwrap_or_default();
     u64::from_str_radix(id, 16).unwrap_or_default()
 }
 
-/// Whether the cluster has as many members as the spec asks for, all of them vote and serve, no pod is being deleted, and each
-/// ordinal of a member is `current`.
+/// Returns whether the cluster has the wanted number of members, all of them vote and serve, no pod is being deleted, and
+/// `current` holds for each of their ordinals.
 pub(super) fn settled(
     cluster: &Cluster<'_>,
     seen: &Observed,
@@ -354,17 +353,17 @@ pub(super) fn settled(
     })
 }
 
-/// Whether the pod of an ordinal has the present template.
+/// Returns whether the pod of an ordinal has the present template, or does not exist.
 pub(super) fn is_updated(own: &OrdinalSeen) -> bool {
     own.pod.as_ref().is_none_or(|pod| !pod.outdated)
 }
 
-/// Whether the claim of an ordinal stays.
+/// Returns whether the claim of an ordinal need not migrate.
 fn has_migrated(own: &OrdinalSeen) -> bool {
     own.claim.as_ref().is_none_or(|claim| !claim.must_migrate)
 }
 
-/// Returns what the operator does to the cluster now, as its status says.
+/// Returns what the operator is doing to the cluster, according to its status.
 pub(super) fn progress(cluster: &Cluster<'_>) -> String {
     let status = cluster.resource.status.clone().unwrap_or_default();
     let now = status.operation.and_then(|now| now.message);
@@ -372,5 +371,5 @@ pub(super) fn progress(cluster: &Cluster<'_>) -> String {
     let degraded = conditions.find(|each| each.type_ == "Degraded" && each.status == "True");
     now.or_else(|| degraded.map(|degraded| degraded.message))
         .or(status.phase)
-        .unwrap_or_else(|| "the operator looks at the cluster".to_owned())
+        .unwrap_or_else(|| "the operator is observing the cluster".to_owned())
 }

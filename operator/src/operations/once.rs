@@ -1,7 +1,7 @@
-//! Operations that replace data or disks run once, soon after they were asked for, and only on the cluster that was meant. A
-//! manifest in Git, a restored object or a repeated job creates the same operation again, with another UID.
+//! Ensures that operations that replace data or disks run once, soon after their creation, and only on the intended cluster. A
+//! manifest in Git, a restored object or a repeated job creates the same operation again with another UID.
 //!
-//! The status of the EtcdCluster records such an operation before it begins, and keeps the record when the EtcdOperation is
+//! The status of the EtcdCluster records such an operation before it starts, and keeps the record after the EtcdOperation is
 //! deleted.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -12,21 +12,20 @@ use witan_crd::{
 
 use super::record::now;
 
-/// Seconds from its creation within which a destructive operation begins by default.
+/// Default deadline, in seconds, for the start of a destructive operation.
 const START_DEADLINE_S: i64 = 600;
 
-/// Number of past operations that the status of an EtcdCluster records.
+/// How many past operations the status of an EtcdCluster records.
 const RECORDED: usize = 50;
 
 /// The verb whose records are dropped first.
 const REPLACE: &str = "ReplaceMember";
 
-/// Why an operation must not begin.
 #[derive(Debug, PartialEq)]
 pub(super) struct Refusal {
     /// The reason of the condition.
     pub(super) reason: &'static str,
-    /// What is wrong, and what to do.
+    /// What is wrong, and what to do about it.
     pub(super) text: String,
 }
 
@@ -38,13 +37,13 @@ fn is_destructive(operation: &EtcdOperation) -> bool {
     operation.spec.verb().is_some_and(Verb::is_destructive)
 }
 
-/// Returns the UID of the EtcdCluster that the operation names, if this cluster has another one.
+/// Returns the UID of the EtcdCluster that the operation names, if it is not this cluster's.
 fn other_cluster<'a>(operation: &'a EtcdOperation, cluster: &EtcdCluster) -> Option<&'a String> {
     let named = operation.spec.cluster_uid.as_ref();
     named.filter(|uid| Some(*uid) != cluster.metadata.uid.as_ref())
 }
 
-/// Returns why an operation that waits must not begin on this cluster.
+/// Returns why a pending operation must not start on this cluster.
 pub(super) fn refused(
     operation: &EtcdOperation,
     cluster: &EtcdCluster,
@@ -82,7 +81,7 @@ pub(super) fn refused(
     is_late(operation, at)
 }
 
-/// Returns why an operation that waits must not begin any more.
+/// Returns why a pending operation is too late to start.
 pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Refusal> {
     let by_default = is_destructive(operation).then_some(START_DEADLINE_S);
     let limit = operation.spec.start_deadline_seconds.or(by_default)?;
@@ -100,8 +99,8 @@ pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Refusa
     refusal("StartDeadlineExceeded", text)
 }
 
-/// Returns the UID of another operation with the name of this one, and when it began. Releases before `pastOperations`
-/// recorded the last restore alone.
+/// Returns the UID and the start of another operation with the same name. Releases before `pastOperations` recorded only the
+/// last restore.
 fn same_name<'a>(
     operation: &EtcdOperation,
     cluster: &'a EtcdCluster,
@@ -117,8 +116,8 @@ fn same_name<'a>(
     same.next().map(|(_, uid, began)| (uid.as_str(), began))
 }
 
-/// Returns the status of the cluster with a record of this operation, before it begins; `None` if no record is needed, or it
-/// is there.
+/// Returns the status of the cluster with a record of this operation, to be written before it starts; `None` if no record is
+/// needed or it exists.
 pub(super) fn recorded(
     operation: &EtcdOperation,
     status: &EtcdClusterStatus,
@@ -138,7 +137,7 @@ pub(super) fn recorded(
         result: None,
     });
     if past.len() > RECORDED {
-        // many members may be replaced; a restore must not be forgotten for that
+        // replacements can be many, and must not displace the record of a restore
         let mut earlier = past[..RECORDED].iter();
         let replaced = earlier.position(|past| past.verb == REPLACE);
         past.remove(replaced.unwrap_or(0));
@@ -146,8 +145,8 @@ pub(super) fn recorded(
     Some(status)
 }
 
-/// Returns the status of the cluster with the result of this operation and without its request; `None` if nothing changes. One that
-/// failed before it began is recorded, too: created again, it could begin when nobody expects it.
+/// Returns the status of the cluster with the result of this operation and without its request; `None` if nothing changes. An
+/// operation that failed before it started is also recorded: if recreated, it could start when nobody expects it.
 pub(super) fn with_result(
     operation: &EtcdOperation,
     cluster: &EtcdCluster,

@@ -1,4 +1,4 @@
-//! The status of an operation, and the order of operations on one cluster.
+//! The status of operations, and their order on a cluster.
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -11,7 +11,7 @@ use witan_plan::model::MemberId;
 use crate::report;
 
 /// Returns the operation that comes before `of` on the same cluster: the running one, else the most urgent and then the oldest
-/// that waits.
+/// pending one.
 pub(super) fn first<'a>(of: &EtcdOperation, all: &'a [EtcdOperation]) -> Option<&'a EtcdOperation> {
     let rank = |each: &EtcdOperation| {
         let waits = phase(each) != OperationPhase::Running;
@@ -36,7 +36,7 @@ pub(super) fn first<'a>(of: &EtcdOperation, all: &'a [EtcdOperation]) -> Option<
     (rank(best) < rank(of)).then_some(best)
 }
 
-/// Returns the phase of an operation; that of a new one is Pending.
+/// Returns the phase of an operation; `Pending` for a new one.
 pub(super) fn phase(operation: &EtcdOperation) -> OperationPhase {
     let status = operation.status.as_ref();
     status
@@ -44,7 +44,7 @@ pub(super) fn phase(operation: &EtcdOperation) -> OperationPhase {
         .unwrap_or(OperationPhase::Pending)
 }
 
-/// Operations that repair a cluster go before those that wait until it serves. The lowest number goes first.
+/// Returns the priority of a verb, lowest first. Repairs go before operations that need a serving cluster.
 fn urgency(verb: Verb<'_>) -> u8 {
     match verb {
         Verb::RecoverQuorum(_) => 0,
@@ -59,7 +59,7 @@ fn urgency(verb: Verb<'_>) -> u8 {
     }
 }
 
-/// Returns the status of an operation with the facts about its request.
+/// Returns the status of an operation with its verb and its creator.
 pub(super) fn described(operation: &EtcdOperation) -> EtcdOperationStatus {
     let mut status = operation.status.clone().unwrap_or_default();
     let verb = operation.spec.verb();
@@ -68,7 +68,7 @@ pub(super) fn described(operation: &EtcdOperation) -> EtcdOperationStatus {
     status
 }
 
-/// Returns the id of the member that an operation names for its replacement, as the status of the cluster has it.
+/// Returns the id of the member to replace, according to the status of the cluster.
 pub(super) fn member_to_replace(
     operation: &EtcdOperation,
     cluster: &EtcdCluster,
@@ -78,7 +78,7 @@ pub(super) fn member_to_replace(
     members.find(|member| member.name == *named)?.id.clone()
 }
 
-/// Returns the text about an operation whose `member` is not the one that had the name when the operation began to wait.
+/// Returns a message if `member` is not the one that had the name when the operation was first seen.
 pub(super) fn was_replaced(
     status: &EtcdOperationStatus,
     member: Option<&(String, MemberId)>,
@@ -94,7 +94,7 @@ pub(super) fn was_replaced(
     })
 }
 
-/// Returns the manager of the write that created an object: the oldest one that did not write a subresource.
+/// Returns the field manager of the write that created an operation: the oldest one that did not write a subresource.
 fn requested_by(operation: &EtcdOperation) -> Option<String> {
     let writes = operation.managed_fields().iter();
     let own = writes.filter(|write| write.subresource.is_none());
@@ -102,7 +102,7 @@ fn requested_by(operation: &EtcdOperation) -> Option<String> {
     oldest.manager.clone()
 }
 
-/// Returns the condition `Succeeded`: unknown until the operation has ended.
+/// Returns the condition `Succeeded`, which is unknown until the operation ends.
 pub(super) fn conditions(
     operation: &EtcdOperation,
     status: &EtcdOperationStatus,

@@ -1,7 +1,7 @@
 //! Restores in place: whether one may begin, and its record in the status of the EtcdCluster.
 //!
-//! The backup is restored in a scratch directory first (`check`). Then the record is written; `plan` stops and starts members as
-//! it says, whatever becomes of the EtcdOperation.
+//! A job first restores the backup in a scratch directory (`check`). Then the record is written, and `plan` stops and starts
+//! the members according to it, even if the EtcdOperation is deleted.
 
 mod check;
 
@@ -17,19 +17,20 @@ use super::{
 };
 use crate::{observe::FoundBackup, resources::Cluster};
 
-const NO_DISKS: &str = "the members have no disks that could be kept: delete the EtcdCluster, and create one that begins from the \
+const NO_DISKS: &str = "the members have no disks that could be kept: delete the EtcdCluster, and create one that starts from the \
     backup (spec.bootstrap.restore)";
 
-const FOREIGN: &str = "is no pod of this EtcdCluster, so that the operator cannot stop it: remove it with etcdctl member remove first";
+const FOREIGN: &str = "is not a pod of this EtcdCluster, so the operator cannot stop it: remove it with etcdctl member remove first";
 
-const NOTHING_KEPT: &str = "there is nothing to go back to: no restore of this EtcdCluster has kept disks that have served";
+const NOTHING_KEPT: &str = "there is nothing to go back to: no restore of this EtcdCluster has kept the disks of a \
+    cluster that served";
 
 const GO_BACK: &str = "to go back to the previous disks, delete this EtcdOperation and create one with undoRestore: {}";
 
-/// The way out of a restore whose EtcdOperation was deleted.
+/// Advice if the EtcdOperation of an unfinished restore was deleted.
 pub(super) const UNFINISHED: &str = "wait, or create an EtcdOperation with undoRestore: {}";
 
-/// Returns the name of the operation whose restore has stopped members and has not ended.
+/// Returns the name of the operation whose restore has stopped members and has not finished.
 pub(super) fn under_way<'a>(cluster: &Cluster<'a>) -> Option<&'a str> {
     let restore = last(cluster).filter(|last| last.phase != RestorePhase::Done)?;
     Some(&restore.operation)
@@ -39,7 +40,7 @@ fn last<'a>(cluster: &Cluster<'a>) -> Option<&'a RestoreStatus> {
     cluster.resource.status.as_ref()?.restore.as_ref()
 }
 
-/// Returns the record that an operation has made in the status of its cluster.
+/// Returns the record of an operation in the status of its cluster.
 pub(super) fn recorded<'a>(
     operation: &EtcdOperation,
     cluster: &Cluster<'a>,
@@ -48,8 +49,8 @@ pub(super) fn recorded<'a>(
     last(cluster).filter(|last| Some(&last.operation_uid) == uid.as_ref())
 }
 
-/// Whether a cluster may be restored from a backup: all of its members can be stopped and have disks to keep, and no earlier
-/// restore has kept disks to which `undoRestore` returns.
+/// Decides whether a cluster can be restored from a backup: all of its members must have disks to keep and pods that the
+/// operator can stop, and no earlier restore may still have kept disks.
 pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &RestoreInPlace) -> Start {
     if let Some(said) = &seen.rejected {
         return Start::Hold(format!("the members could not start again: {said}"));
@@ -67,7 +68,7 @@ pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &Restor
     Start::End(Err(why))
 }
 
-/// Returns the text about the disks that the last restore has kept, if it has ended and one of them is there.
+/// Returns the refusal for the disks that the last restore has kept, if it has finished and at least one is usable.
 fn kept_by_last(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let last = last(cluster)?;
     let returns = last.phase == RestorePhase::Done && last.source.is_some();
@@ -75,7 +76,7 @@ fn kept_by_last(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let kept: Vec<_> = kept.filter(|name| is_usable(cluster, seen, name)).collect();
     (returns && last.kept_cluster_id.is_some() && !kept.is_empty()).then(|| {
         format!(
-            "the restore of EtcdOperation {} has kept the PVCs {}, and undoRestore would not return to them any more: delete \
+            "the restore of EtcdOperation {} has kept the PVCs {}, and undoRestore could no longer return to them: delete \
              them, or set restore.forgetKeptDisks",
             last.operation,
             kept.join(", ")
@@ -83,31 +84,31 @@ fn kept_by_last(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     })
 }
 
-/// Returns the text about a backup of another cluster than the one named `own`, unless the operation names that cluster.
+/// Returns the refusal of a backup of a cluster other than `own`, unless the operation names that cluster.
 pub(super) fn of_another(found: &FoundBackup, asked: &RestoreInPlace, own: &str) -> Option<String> {
     let meant = asked.from_cluster.as_deref().unwrap_or(own);
     let of = found.of.as_deref().filter(|of| *of != meant)?;
     Some(format!(
-        "the EtcdBackup is of EtcdCluster {of}, not of {meant}: if its data is meant, set restore.fromCluster to {of}"
+        "the EtcdBackup is of EtcdCluster {of}, not of {meant}: to restore its data, set restore.fromCluster to {of}"
     ))
 }
 
-/// Whether a cluster may go back to the disks that its last restore has kept. A cluster that went back does not return to the
-/// restored data: the same request twice has the effect of one.
+/// Decides whether a cluster can return to the disks that its last restore has kept. If it has already returned, the operation
+/// succeeds and does nothing: a repeated request must not toggle between the two.
 pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed, asked: &UndoRestore) -> Start {
     let meant = asked.operation.as_ref();
     if let Some(last) = last(cluster)
         && let Some(meant) = meant.filter(|meant| **meant != last.operation)
     {
         return Start::End(Err(format!(
-            "EtcdOperation {meant} has not stopped members, or {} has since then: nothing of it can be undone",
+            "EtcdOperation {meant} has not stopped members, or {} has since then: there is nothing to undo",
             last.operation
         )));
     }
     if let Some(last) = last(cluster).filter(|last| last.source.is_none()) {
         return match last.phase {
             RestorePhase::Done => Start::End(Ok(format!(
-                "nothing to do: the cluster went back to {} by EtcdOperation {}",
+                "nothing to do: EtcdOperation {1} returned the cluster to {0}",
                 last.disks.join(", "),
                 last.operation
             ))),
@@ -120,14 +121,14 @@ pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed, asked: &UndoRes
     }
 }
 
-/// Whether a member can start from the claim of this name.
+/// Returns whether a member can start from the claim of this name.
 fn is_usable(cluster: &Cluster<'_>, seen: &Observed, name: &str) -> bool {
     let ordinal = cluster.ordinal_of_claim(name);
     let claim = ordinal.and_then(|ordinal| seen.claim(ordinal));
     claim.is_some_and(|claim| !claim.deleting && !claim.lost)
 }
 
-/// Returns why a cluster cannot go back; `None` if a majority of the disks that its last restore has kept is there.
+/// Returns why a cluster cannot return to its kept disks; `None` if a majority of them is usable.
 fn cannot_return(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     if let Some(name) = elsewhere(cluster, seen) {
         return Some(format!("{name} {FOREIGN}"));
@@ -140,14 +141,14 @@ fn cannot_return(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let found = usable.count();
     (found < quorum(kept.len())).then(|| {
         format!(
-            "{found} of the {} PVCs that were kept can be used, which is no majority: {}",
+            "{found} of the {} kept PVCs can be used, which is not a majority: {}",
             kept.len(),
             kept.join(", ")
         )
     })
 }
 
-/// Returns the name of a member that runs outside of the pods of the cluster, if there is one.
+/// Returns the name of a member that runs outside the pods of the cluster, if any.
 fn elsewhere(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let now = seen.members().find(|member| member.ordinal.is_none());
     let status = cluster.resource.status.as_ref();
@@ -157,7 +158,7 @@ fn elsewhere(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
         .or_else(|| known.map(|member| member.name.clone()))
 }
 
-/// Returns what follows for a restore, or the return from one, that has begun.
+/// Returns the next step of a restore, or of the return from one, that has begun.
 pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) -> Next {
     let Some(record) = recorded(operation, cluster) else {
         if let Err(Start::Hold(why)) = managed(cluster) {
@@ -183,7 +184,7 @@ pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Obse
     }
 }
 
-/// Returns the text of the result of a restore: which keys were compared, and what becomes of the disks.
+/// Returns the text of the result of a restore: the comparison of the keys, and which disks are kept.
 pub(super) fn result(
     restore: &RestoreStatus,
     namespace: &str,
@@ -212,8 +213,8 @@ pub(super) fn result(
     compared.map(text).map_err(text)
 }
 
-/// Returns the record of a restore from `source`. It keeps the disks in use; if an earlier restore has not finished, it keeps
-/// what that one has kept.
+/// Returns the record of a restore from `source`. It keeps the disks in use, or, if an earlier restore has not finished, the
+/// disks which that one has kept.
 fn restoring(
     operation: &EtcdOperation,
     cluster: &Cluster<'_>,
@@ -222,7 +223,7 @@ fn restoring(
 ) -> RestoreStatus {
     let last = last(cluster);
     let (kept_disks, kept_cluster_id) = match last.filter(|last| last.phase != RestorePhase::Done) {
-        // what the present members have is worth less than what was kept for them
+        // the members of the unfinished restore hold less than the disks kept before it
         Some(last) if last.source.is_some() => {
             (last.kept_disks.clone(), last.kept_cluster_id.clone())
         }
@@ -244,7 +245,7 @@ fn returning(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) 
         return new_record(operation);
     };
     if last.source.is_none() {
-        // the operation of this return was deleted before its end
+        // the operation of this return was deleted before it finished: only the name changes
         let RestoreStatus { operation, operation_uid, .. } = new_record(operation);
         return RestoreStatus { operation, operation_uid, ..last.clone() };
     }
@@ -264,7 +265,7 @@ fn returning(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) 
     }
 }
 
-/// Returns the record of a restore or return that has not yet chosen its disks.
+/// Returns the record of a restore or return whose disks are not chosen yet.
 fn new_record(operation: &EtcdOperation) -> RestoreStatus {
     RestoreStatus {
         operation: operation.name_any(),
@@ -281,7 +282,7 @@ fn new_record(operation: &EtcdOperation) -> RestoreStatus {
     }
 }
 
-/// Returns the claims from which a member may start, but for some, and the id of their cluster.
+/// Returns the claims from which a member can start, except for `but`, and the id of their cluster.
 fn in_use(cluster: &Cluster<'_>, seen: &Observed, but: &[String]) -> (Vec<String>, Option<String>) {
     let claims = seen.ordinals.iter().filter(|(_, at)| {
         let claim = at.claim.as_ref();

@@ -10,7 +10,7 @@ use crate::testing::{NoMembers, api::FakeApi, operator};
 
 const CLUSTER: &str = "/etcdclusters/orders";
 
-/// Operations as they are after a start of the operator.
+/// Returns operations without any memory, as after a restart of the operator.
 fn started(fake: &FakeApi) -> Operations<NoMembers> {
     Operations::new(Arc::new(operator(fake, "witan:1.0.0")))
 }
@@ -33,7 +33,7 @@ fn ask(fake: &FakeApi, name: &str, created: &str, spec: &Value) {
     }));
 }
 
-/// Runs one pass over an operation, and returns its status after that.
+/// Runs one pass over an operation and returns its status afterwards.
 async fn pass(fake: &FakeApi, by: &Operations<NoMembers>, name: &str) -> EtcdOperationStatus {
     let path = format!("/etcdoperations/{name}");
     let read = fake.get(&path).expect("the operation");
@@ -64,7 +64,7 @@ fn seconds_ago(seconds: i64) -> String {
     at.expect("a time of this century").to_string()
 }
 
-/// A time before [`late`], within the default deadline for the start of an operation.
+/// A time before [`late`], within the default start deadline.
 fn early() -> String {
     seconds_ago(100)
 }
@@ -73,7 +73,7 @@ fn late() -> String {
     seconds_ago(90)
 }
 
-/// Each pass is that of another operator: nothing but the record says where the last one has ended.
+/// A new operator runs each pass, so only the record can tell where the last one stopped.
 #[tokio::test]
 async fn an_operation_goes_on_after_a_restart_and_runs_once() {
     let fake = FakeApi::default();
@@ -100,7 +100,7 @@ async fn an_operation_goes_on_after_a_restart_and_runs_once() {
     assert_eq!(
         requested(&fake),
         Value::Null,
-        "it would keep the next from beginning"
+        "it would block the next operation"
     );
     let counted = operations.operator.metrics.render();
     let series = r#"witan_operator_operations_total{name="orders",namespace="shop",result="succeeded",verb="RecoverQuorum"} 1"#;
@@ -127,11 +127,11 @@ async fn one_operation_of_a_cluster_runs_at_a_time() {
     let begun = pass(&fake, &operations, "first").await;
     assert_eq!(begun.phase, Some(OperationPhase::Running));
     ask(&fake, "older", "2026-01-01T00:00:00Z", &spec);
-    // one that runs comes first
+    // a running operation takes precedence over an older one
     says(pass(&fake, &operations, "older").await.message, "first");
 }
 
-/// Each observation reads all objects of the cluster and asks all members; many operations may wait.
+/// An observation reads all objects of the cluster and asks every member, and many operations can wait.
 #[tokio::test]
 async fn an_operation_that_waits_for_another_does_not_observe_the_cluster() {
     let fake = FakeApi::default();
@@ -139,7 +139,7 @@ async fn an_operation_that_waits_for_another_does_not_observe_the_cluster() {
     let spec = json!({"consistencyCheck": {}});
     ask(&fake, "first", &early(), &spec);
     ask(&fake, "second", &late(), &spec);
-    // an image without a repository: this operator cannot observe a cluster
+    // an operator whose image has no repository cannot observe a cluster
     let operations = Operations::new(Arc::new(operator(&fake, "")));
     let read = |name: &str| {
         let found = fake.get(&format!("/etcdoperations/{name}"));
@@ -150,7 +150,7 @@ async fn an_operation_that_waits_for_another_does_not_observe_the_cluster() {
     assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
 }
 
-/// A restore waits for its backup, and a restart for a quorum: the way out must not wait for them.
+/// A restore waits for its backup, a restart for a quorum. A recovery must not wait for them.
 #[tokio::test]
 async fn what_repairs_a_cluster_goes_before_what_waits() {
     let fake = FakeApi::default();
@@ -170,7 +170,7 @@ async fn what_repairs_a_cluster_goes_before_what_waits() {
     assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
 }
 
-/// A recovery that begins when nobody expects it any more would stop members that serve.
+/// A recovery that begins later, unexpectedly, would stop members that serve.
 #[tokio::test]
 async fn a_recovery_begins_at_once_or_fails() {
     let fake = FakeApi::default();
@@ -195,7 +195,7 @@ async fn a_recovery_begins_at_once_or_fails() {
     assert_eq!(requested(&fake), Value::Null);
 }
 
-/// The clocks of two operators may differ, and the second restart must not count as done.
+/// The clocks of two operators can differ; the second restart must not count as done.
 #[tokio::test]
 async fn each_restart_is_another_request() {
     let fake = FakeApi::default();
@@ -238,7 +238,7 @@ async fn what_cannot_be_done_is_said_at_once_and_the_record_goes_after_its_time(
     let done = pass(&fake, &operations, "a").await;
     assert_eq!(done.phase, Some(OperationPhase::Failed), "{done:?}");
     pass(&fake, &operations, "a").await;
-    assert_eq!(fake.get("/etcdoperations/a"), None, "its time is over");
+    assert_eq!(fake.get("/etcdoperations/a"), None, "it outlived its TTL");
     for (spec, words) in [
         (json!({"rotateCertificates": {}}), "issues no certificate"),
         (
@@ -264,7 +264,7 @@ async fn what_cannot_be_done_is_said_at_once_and_the_record_goes_after_its_time(
     }
 }
 
-/// The name of a member that was replaced may belong to the next one by the time the operation begins.
+/// By the time the operation begins, the name of a replaced member can belong to its successor.
 #[tokio::test]
 async fn a_replacement_that_waits_knows_its_member_by_id() {
     let fake = FakeApi::default();
@@ -285,7 +285,7 @@ async fn a_replacement_that_waits_knows_its_member_by_id() {
     says(next(0xa2), "its id was a1");
 }
 
-/// The survivor of the first operation cannot start, and the others are stopped.
+/// The survivor of the first operation cannot start, and the other members are stopped.
 #[tokio::test]
 async fn a_recovery_continues_with_another_survivor() {
     let fake = FakeApi::default();
@@ -330,5 +330,5 @@ async fn a_recovery_from_nobody_fails_at_once() {
     ask(&fake, "lost", &early(), &recovery());
     let failed = pass(&fake, &started(&fake), "lost").await;
     assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
-    says(failed.message, "orders-1 is no member");
+    says(failed.message, "orders-1 is not a member");
 }

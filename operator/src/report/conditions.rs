@@ -1,4 +1,4 @@
-//! Conditions of a cluster, as tools wait for them.
+//! Conditions of a cluster, for tools that wait for them.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use witan_crd::EtcdClusterStatus;
@@ -6,14 +6,12 @@ use witan_plan::model::{Notice, Observed, Step, Why};
 
 use super::{Subject, alarm_words, count, events::TEMPLATE_REFUSED, time};
 
-/// Value, reason and message of a condition.
 struct ConditionState {
     status: &'static str,
     reason: &'static str,
     message: String,
 }
 
-/// Returns all conditions of a cluster.
 pub(super) fn all(
     of: Subject<'_>,
     seen: &Observed,
@@ -81,13 +79,13 @@ fn state(holds: bool, reason: &'static str, message: impl Into<String>) -> Condi
     }
 }
 
-/// Makes a state whose reason follows from its value.
+/// Returns a state whose reason follows from its value.
 fn flag(holds: bool, [yes, no]: [&'static str; 2], message: impl Into<String>) -> ConditionState {
     state(holds, if holds { yes } else { no }, message)
 }
 
-/// Judges the condition `Available`: `True` if a quorum confirms reads and a leader is known; `Unknown` if
-/// pods are ready and no member answers.
+/// Returns the condition `Available`: `True` if a quorum confirms reads and a leader is known; `Unknown` if pods are ready and
+/// no member answers.
 fn available(seen: &Observed, next: &Step) -> ConditionState {
     if let Some(membership) = &seen.membership {
         return match membership.leader {
@@ -120,8 +118,8 @@ fn available(seen: &Observed, next: &Step) -> ConditionState {
     state(false, reason, message)
 }
 
-/// Judges the condition `Ready`: `True` if as many members as the spec asks for are healthy voters with ready
-/// pods of the present template, and no step is under way.
+/// Returns the condition `Ready`: `True` if the number of healthy voters with ready, updated pods equals `spec.replicas`, and
+/// no step is in progress.
 fn ready(
     of: Subject<'_>,
     seen: &Observed,
@@ -160,16 +158,17 @@ fn ready(
     }
 }
 
-/// Judges the condition `Progressing`: `True` if a step is done or under way.
+/// Returns the condition `Progressing`: `True` while a step is in progress.
 fn progressing(next: &Step, notice: Option<&Notice>) -> ConditionState {
     match notice {
         Some(notice) if next.progresses() => state(true, notice.reason, notice.message.clone()),
         Some(notice) => state(false, notice.reason, notice.message.clone()),
-        None => state(false, "Stable", "the cluster is as its spec asks"),
+        None => state(false, "Stable", "the cluster matches its spec"),
     }
 }
 
-/// Judges the condition `Degraded`: `True` if a step was refused or the spec is, if the notice is a warning, an alarm is raised, or a voter is not healthy.
+/// Returns the condition `Degraded`: `True` if a step or the spec was refused, the notice is a warning, an alarm is raised, or
+/// a voter is not healthy.
 fn degraded(
     seen: &Observed,
     status: &EtcdClusterStatus,
@@ -204,8 +203,7 @@ fn degraded(
     }
 }
 
-/// Judges the condition `MembersReady`: `True` if there are as many pods as the spec asks for, and all are
-/// ready.
+/// Returns the condition `MembersReady`: `True` if `spec.replicas` pods exist and all are ready.
 fn members_ready(of: Subject<'_>, status: &EtcdClusterStatus) -> ConditionState {
     let ready = status.ready_replicas.unwrap_or(0);
     let all = ready == of.cluster.spec().replicas && status.replicas == status.ready_replicas;
@@ -216,7 +214,7 @@ fn members_ready(of: Subject<'_>, status: &EtcdClusterStatus) -> ConditionState 
     )
 }
 
-/// Judges the condition `UpToDate`: `True` if all pods have the present template and storage.
+/// Returns the condition `UpToDate`: `True` if every pod has the present template and storage.
 fn up_to_date(status: &EtcdClusterStatus) -> ConditionState {
     let all = status.replicas.unwrap_or(0);
     let updated = status.updated_replicas.unwrap_or(0);
@@ -258,7 +256,7 @@ mod tests {
 
     #[test]
     fn degraded_says_why_a_spec_makes_no_pods() {
-        let rejected = Some("spec.tolerations does not fit into a pod".to_owned());
+        let rejected = Some("spec.tolerations is not valid in a pod or claim".to_owned());
         let seen = Observed { rejected, ..Observed::default() };
         let found = degraded(&seen, &EtcdClusterStatus::default(), None);
         assert_eq!((found.status, found.reason), ("True", "SpecRejected"));

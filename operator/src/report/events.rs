@@ -1,19 +1,18 @@
-//! Events about what changed between two statuses.
+//! Events for the differences between two statuses.
 
 use witan_crd::EtcdClusterStatus;
 use witan_plan::model::Notice;
 
 use super::{alarm_words, is_true};
 
-/// The reason of a member whose peer URLs are not its pod's.
+/// The reason of a member whose peer URL is not that of its pod.
 pub(super) const FOREIGN_ADDRESS: &str = "ForeignAddress";
 
 /// The reason of `Degraded` while a pod has an earlier template because the present one was refused.
 pub(super) const TEMPLATE_REFUSED: &str = "TemplateRefused";
 
-/// Returns events for what changed between two statuses: quorum lost or restored (not before the cluster has an id), a
-/// member newly reached at a foreign peer URL, a refused template that is new, and the first
-/// alarm raised or the last one cleared. Other conditions give none.
+/// Returns events for the differences between two statuses: quorum lost or restored (once the cluster has an id), a member with
+/// a foreign peer URL, a newly refused template, the first alarm raised and the last one cleared.
 pub(crate) fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> Vec<Notice> {
     let mut notices = Vec::new();
     let notice = |reason, message: &str, warning| Notice {
@@ -40,7 +39,7 @@ pub(crate) fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> V
         .filter(|name| !known.contains(name))
     {
         let message = format!(
-            "the peer URL of member {name} is not that of its pod: other members reach it elsewhere, or not at all"
+            "the peer URL of member {name} is not that of its pod: other members reach another address, or none"
         );
         notices.push(Notice {
             reason: FOREIGN_ADDRESS,
@@ -59,7 +58,7 @@ pub(crate) fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> V
     }
     match (before.alarms.is_empty(), after.alarms.is_empty()) {
         (true, false) => notices.push(notice("AlarmRaised", &alarm_words(after), true)),
-        (false, true) => notices.push(notice("AlarmCleared", "no alarm is raised any more", false)),
+        (false, true) => notices.push(notice("AlarmCleared", "no alarm is raised", false)),
         (true, true) | (false, false) => {}
     }
     notices

@@ -8,9 +8,9 @@ use witan_plan::model::{MemberSeen, Membership, Observed, Ordinal, UnixSeconds};
 
 use super::{Subject, events, rounded, time};
 
-/// Returns the status of each ordinal that has a pod or a member, then that of members that run outside of the
-/// pods of this cluster, each under a name of its own. While no member answers, ids, learners and members elsewhere are
-/// those last reported: a recovery counts the voters by them.
+/// Returns the status of each ordinal that has a pod or a member, then of the members outside the pods of this cluster, each
+/// under a unique name. While no member answers, ids, learners and members elsewhere stay as last reported: a recovery counts
+/// the voters by them.
 pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let membership = seen.membership.as_ref();
     let of_pods = seen.pods().map(|(ordinal, _)| ordinal);
@@ -58,7 +58,7 @@ pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     all
 }
 
-/// Returns the name, the id and the role of a member in the present status.
+/// Returns the name, the id and the role that the present status reports for a member.
 fn last_reported(known: &MemberStatus) -> MemberStatus {
     MemberStatus {
         name: known.name.clone(),
@@ -68,7 +68,7 @@ fn last_reported(known: &MemberStatus) -> MemberStatus {
     }
 }
 
-/// Returns the part of a member's status that the members report; empty without a member.
+/// Returns the fields that the members report; empty if there is no member.
 fn of_member(membership: &Membership, member: Option<&MemberSeen>) -> MemberStatus {
     let Some(member) = member else {
         return MemberStatus::default();
@@ -87,7 +87,7 @@ fn of_member(membership: &Membership, member: Option<&MemberSeen>) -> MemberStat
     }
 }
 
-/// Returns since when a member does not answer: the time in the present status, or now.
+/// Returns since when a member has not answered: the time in the present status, or now.
 fn silent_since(
     before: &EtcdClusterStatus,
     member: Option<&MemberSeen>,
@@ -98,7 +98,7 @@ fn silent_since(
     known.or_else(|| Some(time(now)))
 }
 
-/// Returns since when the alarm CORRUPT is raised for a member: the time in the present status, or now.
+/// Returns since when CORRUPT has been raised for a member: the time in the present status, or now.
 fn corrupt_since(
     before: &EtcdClusterStatus,
     member: Option<&MemberSeen>,
@@ -109,15 +109,13 @@ fn corrupt_since(
     known.or_else(|| Some(time(now)))
 }
 
-/// Returns a member in the present status.
 fn known<'a>(before: &'a EtcdClusterStatus, member: &MemberSeen) -> Option<&'a MemberStatus> {
     let id = Some(format!("{:x}", member.id));
     before.members.iter().find(|known| known.id == id)
 }
 
-/// Returns the phase of an ordinal for `status.members`: `Fenced`, `Pending` (no pod), `Provisioning`, `Learner`,
-/// `Ready`, `Unhealthy` or `Removing`. `member` is its entry in the member list; with `None` it is being removed, or
-/// provisioned if no list is known yet.
+/// Returns the phase of an ordinal for `status.members`. `member` is its entry in the member list. Without an entry, the member
+/// is being removed, or provisioned if no list is known yet.
 fn member_phase(seen: &Observed, ordinal: Ordinal, member: Option<&MemberSeen>) -> MemberPhase {
     let pod = seen.pod(ordinal);
     match (member, pod) {
@@ -134,8 +132,7 @@ fn member_phase(seen: &Observed, ordinal: Ordinal, member: Option<&MemberSeen>) 
     }
 }
 
-/// Returns why the pod of an ordinal is not ready: `PodEnding`, or the name of its obstacle; else that its peer URL is
-/// not its pod's. `None` if there is no pod or no reason.
+/// Returns why the pod of an ordinal is not ready: `PodEnding`, the name of its obstacle, or a foreign peer URL.
 fn reason(seen: &Observed, ordinal: Ordinal) -> Option<String> {
     let pod = seen.pod(ordinal)?;
     if pod.deleting {
@@ -168,7 +165,7 @@ mod tests {
         serde_json::from_value(resource).unwrap()
     }
 
-    /// The API server refuses a list with two entries of one name, and with it the whole status.
+    /// The API server rejects the whole status if two entries of a list have the same name.
     #[test]
     fn every_member_has_a_name_of_its_own() {
         let resource = resource();
@@ -187,7 +184,7 @@ mod tests {
         assert_eq!(names.collect::<Vec<_>>(), ["a-0", "b", "c"]);
     }
 
-    /// A recovery must know of voters elsewhere and of learners when nobody answers.
+    /// A recovery must know the voters elsewhere and the learners when no member answers.
     #[test]
     fn members_keep_their_id_and_role_while_none_answers() {
         let resource = resource();

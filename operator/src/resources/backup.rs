@@ -1,8 +1,8 @@
 //! The job that takes a backup.
 //!
-//! Its pod runs `witan-operator backup save`, which streams the snapshot of a member into the store and writes what it has
-//! stored into its termination message. To verify the backup, `save` and `fetch` are init containers, and the main container
-//! restores what `fetch` has read back.
+//! The pod runs `witan-operator backup save`, which streams a member's snapshot into the store and writes the result into its
+//! termination message. With verification, `save` and `fetch` are init containers, and the main container restores what `fetch`
+//! has downloaded.
 
 use std::collections::BTreeMap;
 
@@ -22,25 +22,22 @@ use super::{
     owner, pod, store,
 };
 
-/// Name of the container that stores the snapshot; its termination message is the result.
+/// Name of the container that stores the snapshot. Its termination message is the result of the backup.
 pub(crate) const SAVE: &str = "save";
 
-/// How often a failed pod is followed by another one.
+/// How often a failed pod is retried.
 const RETRIES: i32 = 4;
 
-/// How long a finished job and its pods with their logs are kept: a day.
+/// How long a finished job, its pods and their logs are kept: a day.
 const KEPT_SECONDS: i32 = 24 * 3600;
 
-/// Where the operator's client certificate is mounted.
 const OPERATOR_SECRET: &str = "/etc/witan/operator";
-/// Where the password of root is mounted.
 const ROOT_SECRET: &str = "/etc/witan/login";
-/// The folder of a verification.
 const SCRATCH: &str = "/var/lib/scratch";
-/// The file of a container's termination message.
+/// Writes the result to the container's termination message.
 pub(super) const RESULT: &str = "--result=/dev/termination-log";
 
-/// Returns the URL of the folder in which a backup is stored: a folder for each cluster below the prefix of the store.
+/// Returns the URL of the folder for a backup: each cluster has a folder below the prefix of the store.
 pub(crate) fn location(backup: &EtcdBackup) -> String {
     let namespace = backup.namespace().unwrap_or_default();
     let spec = &backup.spec;
@@ -48,15 +45,14 @@ pub(crate) fn location(backup: &EtcdBackup) -> String {
     store::location(&spec.settings.store, &folder)
 }
 
-/// Returns the name of a backup in its store. It has the time at which the EtcdBackup was created, so that another
-/// EtcdBackup of the same name is another backup.
+/// Returns the name of a backup in its store. It contains the creation time of the EtcdBackup, because an EtcdBackup can be
+/// deleted and created again with the same name.
 pub(crate) fn stored_name(backup: &EtcdBackup) -> String {
     let created = backup.creation_timestamp();
     let created = created.map(|time| time.0.strftime("%Y%m%dT%H%M%SZ").to_string());
     format!("{}-{}", backup.name_any(), created.unwrap_or_default())
 }
 
-/// Makes the job of a backup.
 pub(crate) fn job(backup: &EtcdBackup, cluster: &Cluster<'_>) -> Result<Job, ResourceError> {
     let mut labels = labels(cluster);
     labels.insert(BACKUP.to_owned(), backup.name_any());
@@ -84,7 +80,7 @@ pub(crate) fn job(backup: &EtcdBackup, cluster: &Cluster<'_>) -> Result<Job, Res
     })
 }
 
-/// Returns the labels of all that takes backups of a cluster.
+/// Returns the labels of every object that takes backups of a cluster.
 pub(super) fn labels(cluster: &Cluster<'_>) -> BTreeMap<String, String> {
     [
         ("app.kubernetes.io/name", "etcd-backup"),
@@ -115,7 +111,7 @@ pub(super) fn merged(
     Ok(pod)
 }
 
-/// Builds the spec of the pod that saves a backup.
+/// Returns the spec of the pod that saves a backup.
 fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>) -> PodSpec {
     let settings = &backup.spec.settings;
     let access = store::access(&settings.store, false);
@@ -165,22 +161,22 @@ fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>) -> PodSpec {
     }
 }
 
-/// Makes a container without arguments, in which nothing but mounted volumes can be written.
+/// Returns a container without arguments, in which only mounted volumes are writable.
 pub(super) fn container(name: &str, image: &str) -> Container {
     Container {
         name: name.to_owned(),
         image: Some(image.to_owned()),
         env: Some(Vec::<EnvVar>::new()),
-        // without a result the end of the log says why it failed
+        // if there is no result, the end of the log is the reason of the failure
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         security_context: Some(pod::container_security()),
         ..Container::default()
     }
 }
 
-/// Returns the arguments of `backup save`, and the secrets of the cluster that they name.
+/// Returns the arguments of `backup save`, and the volumes of the cluster's secrets that they refer to.
 fn save(backup: &EtcdBackup, cluster: &Cluster<'_>) -> (Vec<String>, Vec<(Volume, VolumeMount)>) {
-    // the numbers of members may have gaps
+    // ordinals can have gaps
     let status = cluster.resource.status.as_ref();
     let members = status.into_iter().flat_map(|status| &status.members);
     let known = members.filter_map(|member| u32::try_from(member.ordinal?).ok());
@@ -199,7 +195,7 @@ fn save(backup: &EtcdBackup, cluster: &Cluster<'_>) -> (Vec<String>, Vec<(Volume
     (args, secrets)
 }
 
-/// Returns the arguments by which a container reaches members, and the secrets of the cluster that they name.
+/// Returns the arguments for reaching members, and the volumes of the cluster's secrets that they refer to.
 pub(super) fn source(
     cluster: &Cluster<'_>,
     endpoints: &[String],
@@ -233,7 +229,7 @@ fn retention(kept: Option<&BackupRetention>) -> Vec<String> {
     last.into_iter().chain(within).collect()
 }
 
-/// Returns the arguments of `backup fetch`, which reads the backup back for its verification.
+/// Returns the arguments of `backup fetch`, which downloads the backup for verification.
 fn fetch(backup: &EtcdBackup) -> Vec<String> {
     vec![
         format!("--from={}", location(backup)),
@@ -244,7 +240,7 @@ fn fetch(backup: &EtcdBackup) -> Vec<String> {
     ]
 }
 
-/// Returns the arguments of the server's program with which a verification restores the backup.
+/// Returns the arguments of the server binary for restoring the backup as a verification.
 fn restore() -> Vec<String> {
     let url = "http://localhost:2380";
     [

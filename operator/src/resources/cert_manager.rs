@@ -1,4 +1,4 @@
-//! Certificates of cert-manager: the requests of the operator, and the secrets that cert-manager writes.
+//! cert-manager's Certificates: the operator's requests, and the secrets that cert-manager writes for them.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use witan_crd::{CertificateRole, IssuerRef, Span, secret_file};
 
 use super::{Cluster, tls, with_fingerprint};
 
-/// cert-manager's annotation of the secrets that it writes.
+/// cert-manager's annotation on the secrets that it writes.
 const WRITTEN_FOR: &str = "cert-manager.io/certificate-name";
 
 /// The fields of a Certificate that the operator sets.
@@ -34,7 +34,7 @@ pub(crate) struct CertificateSpec {
     pub(crate) ip_addresses: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) duration: Option<Span>,
-    /// The time before its end at which the next one is issued.
+    /// How long before its end a certificate is renewed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) renew_before: Option<Span>,
     #[serde(default)]
@@ -44,7 +44,7 @@ pub(crate) struct CertificateSpec {
     pub(crate) issuer_ref: IssuerRef,
 }
 
-/// Makes cert-manager's Certificates of all roles whose certificates come from there.
+/// Returns the Certificates for all roles whose source is cert-manager.
 pub(crate) fn requests(
     cluster: &Cluster<'_>,
 ) -> impl Iterator<Item = (CertificateRole, Certificate)> {
@@ -57,7 +57,7 @@ pub(crate) fn requests(
     roles.into_iter().filter_map(asked)
 }
 
-/// Makes cert-manager's Certificate of a role; `None` if the spec has another source.
+/// Returns the Certificate for a role; `None` if its source is not cert-manager.
 pub(crate) fn request(cluster: &Cluster<'_>, role: CertificateRole) -> Option<Certificate> {
     let asked = cluster
         .spec()
@@ -88,24 +88,23 @@ pub(crate) fn request(cluster: &Cluster<'_>, role: CertificateRole) -> Option<Ce
     Some(with_fingerprint(request))
 }
 
-/// Whether a secret has all files that a member needs.
+/// Returns whether a secret has all files that a member needs.
 pub(crate) fn is_complete(secret: &Secret) -> bool {
     let has = |file| secret_file(secret, file).is_some_and(|data| !data.is_empty());
     tls::FILES.into_iter().all(has)
 }
 
-/// Whether cert-manager has ever written a secret, by marks that stay when another program changes it.
+/// Returns whether cert-manager has ever written a secret. The annotation survives changes by other programs.
 pub(crate) fn has_written(secret: &Secret) -> bool {
     secret.annotations().contains_key(WRITTEN_FOR)
 }
 
-/// Returns the part of a Certificate's secret that the operator applies: its owner, which is not its
-/// controller.
+/// Returns the part of a Certificate's secret that the operator applies: a non-controller owner.
 pub(crate) fn owned(request: &Certificate) -> Secret {
     let mut secret = Secret::default();
     secret.metadata.name = Some(request.name_any());
     secret.metadata.owner_references = request.owner_ref(&()).map(|owner| vec![owner]);
-    // a secret that was deleted since is not created: this type requires data
+    // applying never creates a secret that was deleted meanwhile, because this type requires data
     secret.type_ = Some("kubernetes.io/tls".to_owned());
     secret
 }

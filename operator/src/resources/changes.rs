@@ -1,4 +1,4 @@
-//! The pod that stores the changes between the snapshots of a schedule: it runs `witan-operator backup changes` until it is
+//! The pod that stores the changes between the snapshots of a schedule. It runs `witan-operator backup changes` until it is
 //! deleted.
 
 use k8s_openapi::{
@@ -15,13 +15,13 @@ use super::{
     owner, pod, store, with_fingerprint,
 };
 
-/// Label of the pod, with the name of its schedule.
+/// Label of the pod: the name of its schedule.
 pub(crate) const CHANGES: &str = "witan.dev/backup-changes";
 
-/// Where the pod tells how far it is.
+/// The port on which the pod reports its progress.
 pub(crate) const STATUS_PORT: u16 = 8080;
 
-/// Makes the pod. `of` is a backup of the schedule, whose store and folder it has.
+/// Returns the pod. `of` is a backup of the schedule, with the same store and folder.
 pub(crate) fn changes_pod(
     schedule: &EtcdBackupSchedule,
     of: &EtcdBackup,
@@ -39,7 +39,7 @@ pub(crate) fn changes_pod(
         format!("--listen=[::]:{STATUS_PORT}"),
         backup::RESULT.to_owned(),
     ];
-    // members come and go, and the service stays; the container has the name by which a `podTemplate` knows it
+    // the service outlives any member; the name of the container is the one that a `podTemplate` refers to
     let main = Container {
         args: Some([own, source, access.flags].concat()),
         env: Some(access.env),
@@ -59,14 +59,14 @@ pub(crate) fn changes_pod(
     };
     let mut template = backup::merged(template, of)?;
     if let Some(spec) = &mut template.spec {
-        // what the template says of the containers of a verification
+        // drop containers that only the template mentions, such as those of a verification
         spec.containers
             .retain(|container| container.image.is_some());
         let init = spec.init_containers.iter_mut();
         init.for_each(|init| init.retain(|container| container.image.is_some()));
     }
     let metadata = ObjectMeta {
-        // the API server makes no second pod of this name, which would store the changes twice
+        // the fixed name prevents a second pod, which would store the changes twice
         name: Some(format!("{}-changes", schedule.name_any())),
         namespace: Some(cluster.namespace.clone()),
         owner_references: Some(vec![owner(schedule)]),

@@ -18,8 +18,7 @@ use super::{
     owner, with_fingerprint, word,
 };
 
-/// Makes the claim of a member. The EtcdCluster owns it if the policy says that claims are deleted with the
-/// cluster.
+/// Returns the claim of a member. The EtcdCluster owns it if the policy is to delete claims with the cluster.
 pub(crate) fn claim(
     cluster: &Cluster<'_>,
     ordinal: Ordinal,
@@ -41,7 +40,7 @@ pub(crate) fn claim(
     if cluster.spec().claim_retention().when_deleted == Retention::Retain {
         claim.metadata.owner_references = None;
     }
-    // Fields that may differ from claim to claim are not part of the fingerprint.
+    // fields that can differ between claims are not part of the fingerprint
     let mut spec = spec(storage)?;
     let resources = spec.resources.take();
     claim.spec = Some(spec);
@@ -53,11 +52,11 @@ pub(crate) fn claim(
     Ok(claim)
 }
 
-/// The request for a claim, which the annotation [`REQUESTED`] of the claim records. The spec is compared with it and not with the
-/// live claim, because a webhook or an autoscaler may have changed that.
+/// The request for a claim, recorded in its annotation [`REQUESTED`]. The spec is compared with this record, because a webhook
+/// or an autoscaler can change the live claim.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct ClaimRequest {
-    /// The spec without the size.
+    /// The claim's spec without the size.
     spec: PersistentVolumeClaimSpec,
     bytes: u64,
     /// UID of the EtcdOperation that migrates the storage.
@@ -66,7 +65,7 @@ struct ClaimRequest {
 }
 
 impl ClaimRequest {
-    /// Returns the request of the present spec; `None` if the spec makes no claim.
+    /// Returns the request of the present spec; `None` if the spec yields no claim.
     fn of(cluster: &Cluster<'_>) -> Option<Self> {
         let storage = cluster.spec().storage.as_ref();
         let mut spec = spec(storage).ok()?;
@@ -85,7 +84,6 @@ impl ClaimRequest {
     }
 }
 
-/// Records a request in the annotation of a claim.
 fn record(claim: &mut PersistentVolumeClaim, request: Option<ClaimRequest>) {
     if let Some(text) = request.and_then(|request| serde_json::to_string(&request).ok()) {
         let annotations = claim.metadata.annotations.get_or_insert_default();
@@ -93,8 +91,8 @@ fn record(claim: &mut PersistentVolumeClaim, request: Option<ClaimRequest>) {
     }
 }
 
-/// Returns the claim for an apply to `live`: with its spec, which Kubernetes does not let change, and with the record of its
-/// request. A claim without a record gets one of the present spec.
+/// Prepares a claim for an apply to `live`: keeps the immutable spec and the recorded request. A claim without a record gets
+/// one of the present spec.
 pub(crate) fn applied_to(
     live: &PersistentVolumeClaim,
     mut claim: PersistentVolumeClaim,
@@ -106,8 +104,8 @@ pub(crate) fn applied_to(
     claim
 }
 
-/// Whether a member must move to a new claim: an EtcdOperation migrates the storage, or the operator has requested another claim
-/// or more bytes than the spec does now. A spec without a storage class accepts every class, and a spec without a size every size.
+/// Returns whether a member must move to a new claim: an EtcdOperation migrates the storage, or the recorded request differs
+/// from the spec or is larger. A spec without a storage class accepts any class, and one without a size any size.
 pub(crate) fn must_migrate(cluster: &Cluster<'_>, live: &PersistentVolumeClaim) -> bool {
     let (Some(recorded), Some(mut wanted)) =
         (ClaimRequest::recorded(live), ClaimRequest::of(cluster))
@@ -124,8 +122,8 @@ pub(crate) fn must_migrate(cluster: &Cluster<'_>, live: &PersistentVolumeClaim) 
     migrates || is_larger || wanted.spec != recorded.spec
 }
 
-/// Returns the owners that a claim must have: the cluster, if the policy says that claims are deleted with the cluster,
-/// and all owners that are not this cluster.
+/// Returns the owners that a claim must have: all present ones other than the cluster, and the cluster if the policy is to
+/// delete claims with it.
 pub(crate) fn owners_of_claim(
     cluster: &Cluster<'_>,
     claim: &PersistentVolumeClaim,
@@ -149,8 +147,7 @@ pub(crate) fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentV
     claim
 }
 
-/// Returns the spec of a claim: the template, access modes (`ReadWriteOnce` if nothing names one), storage class and requested
-/// size.
+/// Returns the spec of a claim: the template with access modes (by default `ReadWriteOnce`), storage class and size.
 fn spec(storage: Option<&Storage>) -> Result<PersistentVolumeClaimSpec, ResourceError> {
     let mut spec = template(storage)?.spec.unwrap_or_default();
     let modes = storage
@@ -172,7 +169,6 @@ fn spec(storage: Option<&Storage>) -> Result<PersistentVolumeClaimSpec, Resource
     Ok(spec)
 }
 
-/// Returns the template of the user.
 fn template(storage: Option<&Storage>) -> Result<PersistentVolumeClaim, ResourceError> {
     match storage.and_then(|storage| storage.volume_claim_template.as_ref()) {
         Some(template) => typed("storage.volumeClaimTemplate", template),

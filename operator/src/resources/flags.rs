@@ -1,4 +1,4 @@
-//! The command line of a member. Only what differs from the server's own defaults is on it.
+//! The command line of a member. It contains only what differs from the server's defaults.
 
 use std::fmt::Display;
 
@@ -10,15 +10,12 @@ use super::{
     word,
 };
 
-/// Mount path of a member's volume; the data is in a folder below it, because file systems put files of their own at
-/// the top.
+/// Mount path of a member's volume. The data is in a subdirectory, because file systems create files such as `lost+found` at
+/// the root.
 pub(super) const VOLUME: &str = "/var/lib/etcd";
-/// Where the secret of the peer port is.
 pub(super) const PEER_SECRET: &str = "/etc/witan/peer";
-/// Where the secret of the client port is.
 pub(super) const CLIENT_SECRET: &str = "/etc/witan/client";
 
-/// Returns all flags of a member's server.
 pub(super) fn flags(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let mut flags = identity(cluster, plan);
     flags.extend(bootstrap(cluster, plan));
@@ -30,7 +27,7 @@ pub(super) fn flags(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     flags
 }
 
-/// Returns the flags by which `snapshot restore` makes the data directory of a first member.
+/// Returns the flags with which `snapshot restore` creates the data directory of a first member.
 pub(super) fn restore(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let shared = [
         "--name=",
@@ -51,7 +48,7 @@ fn flag(name: &str, value: impl Display) -> String {
 
 /// Returns the flags for name, data directory, URLs and cluster token of a member.
 fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
-    // [::] takes IPv4 as well; at 0.0.0.0 nothing would answer where pods have IPv6 addresses alone
+    // [::] also accepts IPv4; 0.0.0.0 would be unreachable if pods have only IPv6 addresses
     let peer = scheme(plan.peer_tls == PeerTls::On);
     let client = cluster.client_scheme();
     let client_url = cluster.client_url(plan.ordinal);
@@ -68,8 +65,7 @@ fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     ]
 }
 
-/// Returns the flags by which a member finds its cluster: a discovery URL, or the list of members and whether
-/// the cluster is new.
+/// Returns the flags with which a member finds its cluster: a discovery URL, or the member list and the state of the cluster.
 fn bootstrap(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let own = |ordinal| {
         let url = cluster.peer_url(ordinal, plan.peer_tls);
@@ -98,7 +94,7 @@ fn bootstrap(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     flags
 }
 
-/// Returns the name of a member for `--initial-cluster`: that of its ordinal, else its own name, else its id.
+/// Returns the name of a member for `--initial-cluster`: that of its ordinal, its own name, or its id.
 fn name(cluster: &Cluster<'_>, member: &JoinMember) -> String {
     match member.ordinal {
         Some(ordinal) => cluster.resource.member(ordinal),
@@ -107,8 +103,7 @@ fn name(cluster: &Cluster<'_>, member: &JoinMember) -> String {
     }
 }
 
-/// Returns the flags of TLS. A member that listens in clear text may have a certificate, to call those that listen with
-/// TLS.
+/// Returns the TLS flags. A member that listens in clear text can still have a certificate, for dialing members that use TLS.
 fn tls(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let mut flags = Vec::new();
     if plan.peer_tls >= PeerTls::Ready {
@@ -117,7 +112,7 @@ fn tls(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
             format!("--peer-key-file={PEER_SECRET}/tls.key"),
             format!("--peer-trusted-ca-file={PEER_SECRET}/ca.crt"),
             flag("peer-client-cert-auth", "true"),
-            // Addresses of pods are in no certificate.
+            // pod addresses are not in the certificate
             flag("peer-skip-client-san-verification", "true"),
         ]);
     }
@@ -134,7 +129,7 @@ fn tls(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     flags
 }
 
-/// Returns the flags that the options of the server become; an option without a value gets no flag.
+/// Returns the flags for the options of the server; an option without a value needs no flag.
 fn server(options: &Options) -> Vec<String> {
     let retention = &options.auto_compaction_retention;
     let mut flags = vec![

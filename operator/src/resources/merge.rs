@@ -1,4 +1,4 @@
-//! Merges the user's additions into objects that the operator makes.
+//! Merges the user's additions into objects of the operator.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use witan_crd::OpenObject;
 
 use super::ResourceError;
 
-/// Converts an untyped object of the spec into the type `T`; the error names its field.
+/// Converts an untyped object of the spec into the type `T`; errors name the field.
 pub(super) fn typed<T: DeserializeOwned>(
     field: &'static str,
     object: &OpenObject,
@@ -14,7 +14,7 @@ pub(super) fn typed<T: DeserializeOwned>(
     serde_json::from_value(Value::Object(object.0.clone())).map_err(failed(field))
 }
 
-/// Merges the user's `podTemplate` into an object that the operator makes.
+/// Merges the user's `podTemplate` into an object of the operator.
 pub(super) fn merged<T: Serialize + DeserializeOwned>(
     own: &T,
     template: &OpenObject,
@@ -29,8 +29,8 @@ fn failed(field: &'static str) -> impl Fn(serde_json::Error) -> ResourceError {
     move |error| ResourceError::Field { field, reason: error.to_string() }
 }
 
-/// Merges `more` into `base`: objects by their keys; lists by the `name` of elements if all of `more`'s have one, so
-/// that an empty list changes nothing; anything else, null too, replaces what `base` has.
+/// Merges `more` into `base`: objects by key, and lists by `name` if every element of `more` has one, so an empty list changes
+/// nothing. Anything else, including null, replaces the old value.
 fn merge(base: &mut Value, more: &Value) {
     match (base, more) {
         (Value::Object(base), Value::Object(more)) => {

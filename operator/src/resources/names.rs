@@ -1,4 +1,4 @@
-//! Names of the objects of a cluster, and their labels and annotations.
+//! Names, labels and annotations of the objects of a cluster.
 
 use std::collections::BTreeMap;
 
@@ -12,72 +12,72 @@ use crate::options::Environment;
 
 /// The field manager of server-side apply, and the value of `app.kubernetes.io/managed-by`.
 pub(crate) const MANAGER: &str = "witan-operator";
-/// Label: the member, by the name of its pod.
+/// Label: the name of the member's pod.
 pub(crate) const MEMBER: &str = "witan.dev/member";
 /// Label: `voter` or `learner`.
 pub(crate) const ROLE: &str = "witan.dev/role";
 /// Label of a job and its pods: the EtcdBackup.
 pub(crate) const BACKUP: &str = "witan.dev/backup";
-/// Label of a job and its pods: the EtcdCluster whose backup they take. It is not [`CLUSTER`], which selects members.
+/// Label of a job and its pods: the EtcdCluster that they back up. Not [`CLUSTER`], which selects members.
 pub(crate) const BACKUP_OF: &str = "witan.dev/backup-of";
-/// Label of a job and its pods: the uid of the EtcdOperation that they are for.
+/// Label of a job and its pods: the uid of their EtcdOperation.
 pub(crate) const OPERATION: &str = "witan.dev/operation";
-/// Label of an EtcdBackup: the EtcdBackupSchedule that has created it.
+/// Label of an EtcdBackup: the EtcdBackupSchedule that created it.
 pub(crate) const SCHEDULE: &str = "witan.dev/backup-schedule";
 /// Label of services: `client` or `peer`.
 pub(crate) const SERVICE: &str = "witan.dev/service";
-/// Label: the tag of the members' image.
+/// Label: the tag of the member image.
 pub(crate) const VERSION: &str = "app.kubernetes.io/version";
 /// Annotation of a pod: the fingerprint of its template.
 pub(crate) const TEMPLATE: &str = "witan.dev/template";
-/// Annotation of a pod that was made from the last admitted template: the fingerprint of the refused one, a colon, and
-/// the message of the refusal.
+/// Annotation of a pod with the last admitted template: the fingerprint of the refused template, a colon, and the message of
+/// the refusal.
 pub(crate) const REFUSED: &str = "witan.dev/refused-template";
-/// Annotation of pods and claims: how the member speaks to others.
+/// Annotation of pods and claims: the member's peer TLS.
 pub(crate) const PEER_TLS: &str = "witan.dev/peer-tls";
-/// Annotation of a pod: how it was started.
+/// Annotation of a pod: how the member was started.
 pub(crate) const START: &str = "witan.dev/start";
-/// Annotation of a claim whose member was removed. The claim is kept, or kept until another member votes.
+/// Annotation of a claim whose member was removed. The claim is kept, forever or until another member votes.
 pub(crate) const RETIRED: &str = "witan.dev/retired";
-/// Annotation of a claim: the id of the cluster whose data it holds. A claim without it never held that of a cluster that
-/// a quorum has served.
+/// Annotation of a claim: the id of the cluster whose data it holds. Without it, the claim never held the data of a cluster
+/// that has served.
 pub(crate) const CLUSTER_ID: &str = "witan.dev/cluster-id";
-/// Annotation of a pod: the last EtcdOperation that restarts all members.
+/// Annotation of a pod: the last EtcdOperation that restarted all members.
 pub(crate) const RESTART: &str = "witan.dev/restart";
-/// Annotation of the authority's secret: the last request for another authority that was fulfilled.
+/// Annotation of the authority's secret: the last fulfilled request for a rotation.
 pub(crate) const ROTATION: &str = "witan.dev/rotation";
-/// Annotation of a claim: what the operator has requested when it created or enlarged the claim.
+/// Annotation of a claim: what the operator requested when it created or enlarged the claim.
 pub(crate) const REQUESTED: &str = "witan.dev/requested";
 /// Annotation of an object: the fingerprint of the applied fields.
 pub(crate) const SPEC: &str = "witan.dev/applied";
-/// Annotation of the authority's secret: when it last changed in a rotation.
+/// Annotation of the authority's secret: when a rotation last changed it.
 pub(crate) const ROTATED_AT: &str = "witan.dev/rotated-at";
-/// Annotation of a pod: the fingerprint of the authorities that the cluster trusted when it started.
+/// Annotation of a pod: the fingerprint of the authorities that the cluster trusted when the pod was created.
 pub(crate) const TRUST: &str = "witan.dev/trust";
 
-/// An EtcdCluster with the names that follow from it.
+/// An EtcdCluster and the names derived from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster<'a> {
     pub(crate) resource: &'a EtcdCluster,
-    /// The operator's defaults for its members, and the image of their backups.
+    /// The operator's defaults for members and backups.
     pub(crate) environment: &'a Environment,
     pub(crate) name: String,
     pub(crate) namespace: String,
-    /// The id that tells it from one of the same name before it.
+    /// Distinguishes it from an earlier cluster of the same name.
     pub(crate) uid: String,
     pub(crate) image: String,
-    /// The fingerprint of the authorities that its members trust, if its authority was ever rotated.
+    /// The fingerprint of the trusted authorities, if the authority was ever rotated.
     pub(crate) trust: Option<String>,
-    /// The backup that its first members begin from.
+    /// The backup that its first members start from.
     pub(crate) restore: Option<RestorePoint>,
-    /// The request of an EtcdOperation that runs.
+    /// The request of a running EtcdOperation.
     pub(crate) active_request: Option<OperationRequest>,
-    /// Whether pods of this spec were admitted before: a rule that came later must not keep a member from its disk.
+    /// Whether pods of this spec were admitted before: a later rule must not lock a member out of its disk.
     pub(crate) is_admitted: bool,
 }
 
 impl<'a> Cluster<'a> {
-    /// Makes the names of a cluster. An error if it has no namespace or no uid, or its members have no image.
+    /// Derives the names of a cluster. Fails if it has no namespace or no uid, or its members have no image.
     pub(crate) fn new(
         resource: &'a EtcdCluster,
         environment: &'a Environment,
@@ -105,18 +105,17 @@ impl<'a> Cluster<'a> {
         format!("data-{}", self.resource.member(ordinal))
     }
 
-    /// Returns the ordinal in the name of a claim; `None` for a name of another form.
+    /// Returns the ordinal in the name of a claim; `None` if the name has another form.
     pub(crate) fn ordinal_of_claim(&self, claim: &str) -> Option<Ordinal> {
         self.resource.ordinal(claim.strip_prefix("data-")?)
     }
 
-    /// Returns the id that the status of the cluster records; `None` until a quorum has served.
+    /// Returns the cluster id in the status; `None` until a quorum has served.
     pub(crate) fn id(&self) -> Option<&'a str> {
         self.resource.status.as_ref()?.cluster_id.as_deref()
     }
 
-    /// Returns the token of the cluster, from which the ids of cluster and members follow: a cluster that is restored in place
-    /// has others.
+    /// Returns the cluster token, from which the ids of cluster and members are derived. A restore in place changes it.
     pub(super) fn token(&self) -> String {
         let status = self.resource.status.as_ref();
         let restore = status.and_then(|status| status.restore.as_ref());
@@ -126,7 +125,6 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Returns the URL by which other members reach a member.
     pub(crate) fn peer_url(&self, ordinal: Ordinal, peer_tls: PeerTls) -> String {
         let scheme = scheme(peer_tls == PeerTls::On);
         format!("{scheme}://{}:{}", self.resource.host(ordinal), ports::PEER)
@@ -136,7 +134,7 @@ impl<'a> Cluster<'a> {
         scheme(self.spec().client_tls().is_some())
     }
 
-    /// Returns the URL by which clients reach a member, as the spec has it: its pod may be older.
+    /// Returns the client URL of a member according to the spec; its pod can be older.
     pub(crate) fn client_url(&self, ordinal: Ordinal) -> String {
         let (scheme, host) = (self.client_scheme(), self.resource.host(ordinal));
         format!("{scheme}://{host}:{}", ports::CLIENT)
@@ -162,12 +160,12 @@ impl<'a> Cluster<'a> {
         })
     }
 
-    /// Returns the labels that select the pods of this cluster, which never change.
+    /// Returns the labels that select the pods of this cluster; they never change.
     pub(crate) fn selector(&self) -> BTreeMap<String, String> {
         BTreeMap::from([(CLUSTER.to_owned(), self.name.clone())])
     }
 
-    /// Returns the labels of every object: the user's, and the operator's, which take precedence.
+    /// Returns the labels of every object. The operator's take precedence over the user's.
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
         let additional = self.spec().additional_metadata.as_ref();
         let mut labels = additional
@@ -189,7 +187,6 @@ impl<'a> Cluster<'a> {
         labels
     }
 
-    /// Makes the metadata of an object that the cluster owns.
     pub(super) fn meta(&self, name: String) -> ObjectMeta {
         let additional = self.spec().additional_metadata.as_ref();
         ObjectMeta {
@@ -202,7 +199,6 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Makes the metadata of an object that belongs to one member.
     pub(super) fn member_meta(&self, name: String, ordinal: Ordinal) -> ObjectMeta {
         let mut meta = self.meta(name);
         let labels = meta.labels.get_or_insert_default();
@@ -215,7 +211,7 @@ pub(super) fn scheme(tls: bool) -> &'static str {
     if tls { "https" } else { "http" }
 }
 
-/// Makes the value of a label from a text: at most 63 characters, in which `_` replaces invalid ones.
+/// Returns a valid label value: at most 63 characters, with `_` in place of invalid ones.
 fn label_value(text: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let text: String = text
@@ -227,7 +223,7 @@ fn label_value(text: &str) -> String {
     text.to_owned()
 }
 
-/// Returns the image of members: `spec.image`, or the operator's member image with `spec.version` as its tag.
+/// Returns the image of members: `spec.image`, or the operator's member image tagged with `spec.version`.
 fn image(spec: &EtcdClusterSpec, member_image: &str) -> Result<String, ResourceError> {
     if let Some(image) = &spec.image {
         return Ok(image.clone());

@@ -22,22 +22,22 @@ use super::{
     pod_template, restore, store, word,
 };
 
-/// The user and group of a member; the image has none that it needs.
+/// The user and group of a member. The image has no user of its own.
 const USER: i64 = 65532;
 
-/// How long a member may take to transfer leadership and to end its calls.
+/// How long a member may take to transfer leadership and finish its calls.
 const GRACE_SECONDS: i64 = 30;
 
 /// How long a member may take to read its disk: an hour.
 const START_SECONDS: i32 = 3600;
 
-/// Returns the fingerprint of the template that all pods with this kind of peer TLS share.
+/// Returns the fingerprint of the template that all pods with the same peer TLS share.
 pub(crate) fn template(cluster: &Cluster<'_>, peer_tls: PeerTls) -> Result<String, ResourceError> {
     let common = PodPlan::voter(0, Bootstrap::Restart, peer_tls);
     Ok(fingerprint(&unmarked(cluster, &common)?))
 }
 
-/// Makes the pod of a member, with annotations from which `observe` reads how it was started.
+/// Returns the pod of a member. Its annotations record how it was started; `observe` reads them.
 pub(crate) fn pod(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let mut pod = unmarked(cluster, plan)?;
     let tls = cluster.spec().client_tls().is_some();
@@ -52,8 +52,7 @@ pub(crate) fn pod(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, Resource
     Ok(pod)
 }
 
-/// Makes the pod with the user's `podTemplate` merged in and the operator's names on top, without the
-/// annotations of [`pod`].
+/// Returns the pod with the user's `podTemplate` merged in and the operator's names on top, without the annotations of [`pod`].
 fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let own = own(cluster, plan)?;
     let Some(template) = &cluster.spec().pod_template else {
@@ -74,7 +73,7 @@ fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError>
     Ok(pod)
 }
 
-/// Makes the pod from the fields of the spec, before the user's `podTemplate` is merged in.
+/// Returns the pod before the user's `podTemplate` is merged in.
 fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let spec = cluster.spec();
     let name = cluster.resource.member(plan.ordinal);
@@ -119,7 +118,7 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     Ok(Pod { metadata, spec: Some(spec), status: None })
 }
 
-/// Makes the spec of a pod without containers: service account, pull secrets and security context.
+/// Returns the spec of a pod without containers: service account, pull secrets and security context.
 pub(super) fn without_containers(
     service_account: Option<&String>,
     cluster: &Cluster<'_>,
@@ -141,7 +140,7 @@ pub(super) fn list<T: DeserializeOwned>(
     items.iter().map(|item| typed(field, item)).collect()
 }
 
-/// Returns the secrets to pull the image with: those of the spec, else the operator's.
+/// Returns the pull secrets of the spec, or the operator's if it has none.
 fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
     let own = cluster.spec().image_pull_secrets.iter();
     let mut names: Vec<_> = own.map(|secret| secret.name.clone()).collect();
@@ -152,7 +151,6 @@ fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
     names.map(|name| LocalObjectReference { name }).collect()
 }
 
-/// Returns the security context of a member's pod.
 fn security() -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),
@@ -168,7 +166,6 @@ fn security() -> PodSecurityContext {
     }
 }
 
-/// Builds the container of a member: its flags, ports, probes and resources.
 fn container(
     cluster: &Cluster<'_>,
     plan: &PodPlan,
@@ -201,7 +198,7 @@ fn container(
     })
 }
 
-/// Returns the security context of a container that writes to its volumes alone.
+/// Returns the security context of a container that writes only to its volumes.
 pub(super) fn container_security() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
@@ -211,8 +208,7 @@ pub(super) fn container_security() -> SecurityContext {
     }
 }
 
-/// Makes a probe of a path on the metrics port, with a timeout of 5 s, that fails after `failures` failures
-/// in a row.
+/// Returns a probe of a path on the metrics port, with a timeout of 5 s, that fails after `failures` consecutive failures.
 fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
@@ -227,8 +223,8 @@ fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
     }
 }
 
-/// Returns the resources that the spec gives, else default requests: a member without requests would be
-/// evicted first when its node runs out of memory.
+/// Returns the resources of the spec, or default requests: without requests, a member would be among the first pods evicted
+/// from a node that runs out of memory.
 pub(super) fn resources(cluster: &Cluster<'_>) -> Result<ResourceRequirements, ResourceError> {
     if let Some(given) = &cluster.spec().resources {
         return typed("resources", given);
@@ -241,8 +237,7 @@ pub(super) fn resources(cluster: &Cluster<'_>) -> Result<ResourceRequirements, R
     })
 }
 
-/// Returns the volume for data, a claim or an `emptyDir`, and those of the TLS secrets, with their mounts in the
-/// container.
+/// Returns the volumes for data (a claim or an `emptyDir`) and TLS secrets, with their mounts.
 fn volumes(
     cluster: &Cluster<'_>,
     plan: &PodPlan,
@@ -269,8 +264,7 @@ fn volumes(
     Ok(volumes)
 }
 
-/// Returns the `emptyDir` of a member without a disk: the one in the spec, else one in memory with the
-/// requested size.
+/// Returns the `emptyDir` of a member without a disk: the spec's, or one in memory with the requested size.
 fn empty_dir(storage: Option<&Storage>) -> Result<EmptyDirVolumeSource, ResourceError> {
     match storage.and_then(|storage| storage.empty_dir.as_ref()) {
         Some(given) => typed("storage.emptyDir", given),
@@ -288,8 +282,8 @@ fn selector(cluster: &Cluster<'_>) -> LabelSelector {
     }
 }
 
-/// Returns the user's affinity; if it has no anti-affinity of pods, `podAntiAffinityPreset` adds one between the members'
-/// nodes: preferred (soft), required (hard) or none.
+/// Returns the user's affinity. Unless it has a pod anti-affinity, `podAntiAffinityPreset` adds one: preferred (soft), required
+/// (hard) or none.
 fn affinity(cluster: &Cluster<'_>) -> Result<Affinity, ResourceError> {
     let spec = cluster.spec();
     let mut affinity: Affinity = match &spec.affinity {
@@ -322,7 +316,7 @@ fn affinity(cluster: &Cluster<'_>) -> Result<Affinity, ResourceError> {
     Ok(affinity)
 }
 
-/// Returns the given constraints, or, if there are none, one that prefers to spread members over zones.
+/// Returns the given constraints; by default, one that prefers spreading members over zones.
 fn spread_or_default(
     cluster: &Cluster<'_>,
     given: Vec<TopologySpreadConstraint>,

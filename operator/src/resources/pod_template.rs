@@ -1,5 +1,5 @@
-//! What `podTemplate` must not set. The command line and the variables of the container of the server decide which cluster a
-//! member belongs to: `--force-new-cluster` in each pod makes a cluster of each member.
+//! What `podTemplate` must not set. Arguments and variables of the server's container decide which cluster a member belongs to:
+//! `--force-new-cluster` in every pod would split the cluster into single-member clusters.
 
 use serde_json::Value;
 use witan_crd::{CONTAINER, OPERATOR_FLAGS, OpenObject};
@@ -9,14 +9,13 @@ use super::{
     restore::{FETCH, RESTORE},
 };
 
-/// Fields of the container that the operator alone sets. The keys of `envFrom` are not in the template.
+/// Fields of the container that only the operator sets. `envFrom`, because its keys are not in the template.
 const OPERATOR_FIELDS: [&str; 3] = ["command", "args", "envFrom"];
 
-/// Init containers of the operator, by which a first member begins from a backup.
+/// The operator's init containers for restoring a backup.
 const RESERVED_INIT_CONTAINERS: [&str; 2] = [FETCH, RESTORE];
 
-/// Fails if the template sets a field or a variable of the container that the operator manages, or changes its init
-/// containers.
+/// Fails if the template sets a field or a variable of the container that the operator manages, or changes its init containers.
 pub(super) fn check(template: &OpenObject) -> Result<(), ResourceError> {
     let containers = |field| {
         let found = template.0.get("spec").and_then(|spec| spec.get(field));
@@ -56,7 +55,7 @@ fn refused(reason: String) -> Result<(), ResourceError> {
     Err(ResourceError::Refused { field: "podTemplate", reason })
 }
 
-/// Whether a variable stands for a flag that the operator manages.
+/// Returns whether a variable sets a flag that the operator manages.
 fn is_managed(variable: &str) -> bool {
     let flag = variable.strip_prefix("ETCD_");
     let flag = flag.map(|flag| flag.to_lowercase().replace('_', "-"));

@@ -1,5 +1,5 @@
-//! The init containers by which a first member begins from a backup: one reads the snapshot from its store, the other makes
-//! the data directory of it. Both do nothing if the member has data.
+//! The init containers with which a first member starts from a backup: one downloads the snapshot, the other creates the data
+//! directory. Both do nothing if the member has data.
 
 use std::collections::BTreeMap;
 
@@ -21,16 +21,16 @@ use super::{
     owner, pod, store,
 };
 
-/// Name of the container that reads the snapshot from its store.
+/// Name of the container that downloads the snapshot.
 pub(crate) const FETCH: &str = "fetch";
 
-/// Name of the container that makes the data directory.
+/// Name of the container that creates the data directory.
 pub(crate) const RESTORE: &str = "restore";
 
-/// How often a failed pod of a check is followed by another one.
+/// How often a failed pod of a check is retried.
 const RETRIES: i32 = 2;
 
-/// Makes the init containers of a first member, and the volumes that they need besides the member's own.
+/// Returns the init containers of a first member, and the volumes that they need in addition to the member's own.
 pub(super) fn containers(
     cluster: &Cluster<'_>,
     plan: &PodPlan,
@@ -38,7 +38,7 @@ pub(super) fn containers(
 ) -> Result<(Vec<Container>, Vec<Volume>), ResourceError> {
     let data = store::mount("data", VOLUME);
     let access = store::access(&point.store, true);
-    // a quota refuses pods with a container without resources
+    // a quota rejects pods with a container without resources
     let resources = Some(pod::resources(cluster)?);
     let file = format!("{VOLUME}/restore.db");
     let mut fetch = vec![
@@ -92,8 +92,8 @@ pub(super) fn containers(
     Ok((containers, access.volumes))
 }
 
-/// Makes the job that proves that a backup can be restored, before members are stopped for it: its pod does what a first member
-/// does, in a scratch directory.
+/// Returns the job that checks that a backup can be restored, before members are stopped for it. Its pod does what a first
+/// member does, in a scratch directory.
 pub(crate) fn check(
     cluster: &Cluster<'_>,
     operation: &EtcdOperation,
@@ -134,7 +134,7 @@ pub(crate) fn check(
     })
 }
 
-/// Returns the name of the job of an operation. It has the uid, because the name of an operation may be too long for a job.
+/// Returns the name of the job of an operation. It uses the uid, because the name of an operation can be too long for a job.
 pub(crate) fn check_name(operation: &EtcdOperation) -> String {
     format!("restore-check-{}", operation.uid().unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! The two services: one for clients, one that gives members their names.
+//! The two services: one for clients, and the headless one for the members' DNS names.
 
 use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},
@@ -12,7 +12,7 @@ use super::{
     with_fingerprint, word,
 };
 
-/// Makes the service for clients, which selects voters that are ready.
+/// Returns the service for clients, which selects ready voters.
 pub(crate) fn client_service(cluster: &Cluster<'_>) -> Service {
     let options = cluster.spec().services.as_ref();
     let options = options.and_then(|services| services.client.clone());
@@ -41,7 +41,7 @@ pub(crate) fn client_service(cluster: &Cluster<'_>) -> Service {
     })
 }
 
-/// Makes the service that gives members their DNS names, also before they are ready.
+/// Returns the headless service that gives members their DNS names, even before they are ready.
 pub(crate) fn peer_service(cluster: &Cluster<'_>) -> Service {
     let mut meta = cluster.meta(cluster.resource.peer_service());
     let labels = meta.labels.get_or_insert_default();

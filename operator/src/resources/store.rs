@@ -1,4 +1,4 @@
-//! Builds the access of a container to a store of backups: flags of `witan-operator backup`, environment, volumes.
+//! Gives a container access to a backup store: flags of `witan-operator backup`, environment and volumes.
 
 use k8s_openapi::api::core::v1::{
     EmptyDirVolumeSource, EnvVar, EnvVarSource, PersistentVolumeClaimVolumeSource,
@@ -8,34 +8,32 @@ use witan_crd::{BackupStore, S3Store};
 
 use super::word;
 
-/// Where the volume of a store is mounted.
 const VOLUME: &str = "/var/lib/backups";
-/// Where the authorities of a store's certificate are mounted.
+/// Where the CA certificate of a store is mounted.
 const AUTHORITIES: &str = "/etc/witan/store";
 
-/// The keys of the credentials' secret, which are the names of the variables, too; the last one is optional.
+/// The keys of the credentials' secret, which are also the names of the variables. The last one is optional.
 const CREDENTIALS: [&str; 3] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
 ];
 
-/// The access of a container to a store.
 #[derive(Debug, Default)]
 pub(super) struct StoreAccess {
-    /// Flags of `witan-operator backup`, without the location.
+    /// Flags of `witan-operator backup`, except for the location.
     pub(super) flags: Vec<String>,
     pub(super) env: Vec<EnvVar>,
     pub(super) volumes: Vec<Volume>,
     pub(super) mounts: Vec<VolumeMount>,
 }
 
-/// Returns the URL of a folder below the prefix of a store; of the prefix itself without a folder.
+/// Returns the URL of a folder below the prefix of a store, or of the prefix itself if `folder` is empty.
 pub(crate) fn location(store: &BackupStore, folder: &[&str]) -> String {
     let (root, prefix) = match (&store.s3, &store.persistent_volume_claim) {
         (Some(s3), _) => (format!("s3://{}", s3.bucket), s3.prefix.as_str()),
         (None, Some(volume)) => (format!("file://{VOLUME}"), volume.prefix.as_str()),
-        // the definition refuses a store without either
+        // the CRD rejects a store without either
         (None, None) => (String::new(), ""),
     };
     let parts = [prefix].into_iter().chain(folder.iter().copied());
@@ -43,7 +41,7 @@ pub(crate) fn location(store: &BackupStore, folder: &[&str]) -> String {
     parts.fold(root, |url, part| format!("{url}/{part}"))
 }
 
-/// Returns what a container needs to reach a store; `read_only` if it only reads.
+/// Returns what a container needs for accessing a store; `read_only` mounts its volume read-only.
 pub(super) fn access(store: &BackupStore, read_only: bool) -> StoreAccess {
     let mut access = StoreAccess::default();
     if let Some(claim) = &store.persistent_volume_claim {
@@ -66,7 +64,7 @@ pub(super) fn access(store: &BackupStore, read_only: bool) -> StoreAccess {
     access
 }
 
-/// Adds the access to a bucket: flags, credentials from a secret, and the CA certificate.
+/// Adds access to a bucket: flags, credentials from a secret, and the CA certificate.
 fn object_store(s3: &S3Store, access: &mut StoreAccess) {
     let mut flag = |name: &str, value: &str| access.flags.push(format!("--s3-{name}={value}"));
     flag("region", &s3.region);
@@ -105,7 +103,7 @@ fn object_store(s3: &S3Store, access: &mut StoreAccess) {
     }
 }
 
-/// Makes the volume of a secret, which the group of the pod may read, and its mount.
+/// Returns the volume of a secret that the pod's group can read, and its mount.
 pub(super) fn secret(volume: &str, secret: &str, path: &str) -> (Volume, VolumeMount) {
     let mount = VolumeMount { read_only: Some(true), ..mount(volume, path) };
     let volume = Volume {
@@ -120,7 +118,7 @@ pub(super) fn secret(volume: &str, secret: &str, path: &str) -> (Volume, VolumeM
     (volume, mount)
 }
 
-/// Makes the mount of a volume that can be written.
+/// Returns a writable mount of a volume.
 pub(super) fn mount(volume: &str, path: &str) -> VolumeMount {
     VolumeMount {
         name: volume.to_owned(),
@@ -129,7 +127,7 @@ pub(super) fn mount(volume: &str, path: &str) -> VolumeMount {
     }
 }
 
-/// Makes a volume that is gone with its pod.
+/// Returns a volume that is deleted with its pod.
 pub(super) fn scratch(name: &str) -> Volume {
     Volume {
         name: name.to_owned(),

@@ -54,7 +54,7 @@ fn first(ordinal: u32, peer_tls: PeerTls) -> PodPlan {
     }
 }
 
-/// `UPDATE=1` rewrites it.
+/// `UPDATE=1` rewrites the snapshot.
 #[test]
 fn all_objects_are_as_the_snapshot_says() {
     let mut text = String::new();
@@ -91,11 +91,11 @@ fn claims_are_owned_only_when_they_go_with_the_cluster() {
     assert!(kept.metadata.owner_references.is_none());
     assert!(
         is_current(&kept, &grown(kept.clone(), 1 << 40)),
-        "its size is no difference"
+        "the size is not compared"
     );
 }
 
-/// A text that is not the address's own would never be found in the certificate, and each pass would issue another one.
+/// An address in another notation would never match the certificate, and each pass would issue a new one.
 #[test]
 fn an_address_fits_however_it_is_written() {
     let more = json!({"managed": {}, "additionalIPAddresses": ["2001:0DB8::01", "2001:db8::1", "127.0.0.1"], "additionalDNSNames": ["localhost"]});
@@ -107,7 +107,7 @@ fn an_address_fits_however_it_is_written() {
     assert!(tls::seen(&cluster, role, &leaf, Some(&authority)).fits);
 }
 
-/// Else the operator would apply it in an endless loop.
+/// Otherwise the operator would apply it forever.
 #[test]
 fn an_owner_that_others_add_is_no_difference() {
     let cluster = cluster(resource(json!({})));
@@ -150,7 +150,7 @@ fn names_are_compared_by_number() {
     assert_eq!(cluster.ordinal_of_claim("data-orders-2"), Some(2));
 }
 
-/// Everything that names a service follows it: the pods, the members' URLs, the flags and the endpoint of the status.
+/// The pods, the members' URLs, the flags and the endpoint in the status.
 #[test]
 fn everything_follows_the_names_of_the_services() {
     let named = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
@@ -250,12 +250,11 @@ fn every_pod_fits_the_restricted_standard() {
         );
         assert!(
             container["resources"] != json!({}),
-            "no pod is of the first to be ended"
+            "no pod is evicted first"
         );
     }
 }
 
-/// The flags of every way to start are flags of the server.
 #[test]
 fn flags_are_those_of_the_server() {
     let table = include_str!("../../../docs/reference/flags.md");
@@ -279,7 +278,7 @@ fn flags_are_those_of_the_server() {
             let row = table
                 .lines()
                 .find(|line| line.starts_with(&format!("| `{name}`")));
-            let row = row.unwrap_or_else(|| panic!("{name} is no flag"));
+            let row = row.unwrap_or_else(|| panic!("{name} is not a flag of the server"));
             assert!(row.contains("supported"), "{row}");
         }
     }
@@ -312,7 +311,7 @@ fn a_restart_names_itself_alone_and_a_join_names_all() {
     assert!(joined.contains(&"--initial-cluster-state=existing".to_owned()));
 }
 
-/// Differences between members, and the way they were started, are no reason to restart one.
+/// Neither differences between members nor how they were started is a reason to restart one.
 #[test]
 fn a_template_changes_with_the_spec_alone() {
     let cluster = cluster(resource(json!({})));
@@ -347,7 +346,7 @@ fn a_template_changes_with_the_spec_alone() {
     assert_eq!(template(&scaled, PeerTls::Off).expect("a template"), print);
 }
 
-/// An object of the spec that does not fit is reported with its field's name, and ends nothing else.
+/// An invalid object of the spec is reported with the name of its field.
 #[test]
 fn open_parts_that_do_not_fit_are_refused_with_their_name() {
     for (field, spec) in [

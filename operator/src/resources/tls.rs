@@ -1,5 +1,5 @@
-//! Certificates that the operator issues: the authority of each cluster, and the certificates that it signs. Secrets
-//! are also checked here. Rotation of the authority is in `tls/rotation.rs`.
+//! Certificates that the operator issues: each cluster's authority and the certificates it signs. Secrets are also checked
+//! here. `tls/rotation.rs` rotates the authority.
 
 mod rotation;
 
@@ -32,22 +32,21 @@ use super::{
     names::{Cluster, ROTATION},
 };
 
-/// The files of a secret: a certificate, its key, and the trusted authorities, of which the first one signs.
+/// The files of a secret: a certificate, its key, and the trusted authorities. The first authority signs.
 pub(super) const FILES: [&str; 3] = ["tls.crt", "tls.key", "ca.crt"];
 
-/// Certificate and key of the next authority.
 const NEXT: [&str; 2] = ["next.crt", "next.key"];
 
 /// How long an authority is valid: ten years.
 const AUTHORITY_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// Clocks may differ by this much: a certificate is valid from a little before it was made.
+/// Tolerated clock skew: a certificate is valid from this long before it was issued.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
-/// The user of etcd's auth that the operator is, by the common name of its certificate.
+/// The etcd user of the operator: the common name of its certificate.
 const OPERATOR_USER: &str = "root";
 
-/// Makes the secret of a new authority. A rotation that was requested before is fulfilled.
+/// Returns the secret of a new authority. It fulfills any pending request for a rotation.
 pub(crate) fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, ResourceError> {
     let [certificate, key] = new_authority(cluster, now)?;
     let files = [certificate.clone(), key, certificate];
@@ -55,7 +54,7 @@ pub(crate) fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret
     Ok(of_authority(cluster, files, None, request))
 }
 
-/// Makes a new authority; returns its certificate and its key in PEM.
+/// Creates a new authority; returns its certificate and its key in PEM.
 fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<[String; 2], ResourceError> {
     let key = KeyPair::generate().map_err(failed)?;
     let params = authority_params(cluster, now)?;
@@ -64,8 +63,8 @@ fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<[String; 2], 
     Ok([certificate, pem_text("PRIVATE KEY", key.serialized_der())?])
 }
 
-/// Makes the secret of an authority: with the files of [`FILES`], certificate and key of the next authority while that is
-/// trusted and does not sign yet, and the request that it fulfills.
+/// Returns the secret of an authority: the files of [`FILES`], certificate and key of the next authority until it signs, and
+/// the request that it fulfills.
 fn of_authority(
     cluster: &Cluster<'_>,
     files: [String; 3],
@@ -82,7 +81,7 @@ fn of_authority(
     secret
 }
 
-/// Makes a certificate of `role`, signed by the authority of the secret `authority`, in its secret.
+/// Issues a certificate for `role`, signed by `authority`; returns its secret.
 pub(crate) fn leaf(
     cluster: &Cluster<'_>,
     role: CertificateRole,
@@ -118,7 +117,7 @@ pub(crate) fn leaf(
     Ok(secret(cluster, role, files))
 }
 
-/// Reads the facts of a certificate's secret for the plan; one that cannot be parsed does not fit.
+/// Reads what the plan needs to know about a certificate's secret. An unreadable certificate does not fit.
 pub(crate) fn seen(
     cluster: &Cluster<'_>,
     role: CertificateRole,
@@ -137,29 +136,28 @@ pub(crate) fn seen(
     CertificateSeen { not_after, fits }
 }
 
-/// Returns the end of the validity of a certificate in PEM; `None` if it cannot be read.
+/// Returns when a PEM certificate expires; `None` if it cannot be read.
 fn end(certificate: &[u8]) -> Option<UnixSeconds> {
     let certificate = Certificate::from_pem(certificate).ok()?;
     let end = certificate.tbs_certificate.validity.not_after;
     UnixSeconds::try_from(end.to_unix_duration().as_secs()).ok()
 }
 
-/// Whether the certificate of a secret has the names that its role needs.
+/// Returns whether the certificate of a secret has the names that its role needs.
 fn is_for(cluster: &Cluster<'_>, role: CertificateRole, secret: &Secret) -> bool {
     let certificate = value(secret, "tls.crt").ok();
     let certificate = certificate.and_then(|text| Certificate::from_pem(text).ok());
     certificate.is_some_and(|certificate| has_names(cluster, role, &certificate))
 }
 
-/// Whether a certificate was issued by the present authority: its secret trusts the same certificates as that
-/// of the authority.
+/// Returns whether the present authority issued a certificate: both secrets have the same trusted authorities.
 fn signed_by(secret: &Secret, authority: Option<&Secret>) -> bool {
     let trusted = value(secret, "ca.crt").ok();
     let present = authority.and_then(|authority| value(authority, "ca.crt").ok());
     trusted.is_some() && trusted == present
 }
 
-/// Whether the alternative names of a certificate are those that its role needs, in any order.
+/// Returns whether the alternative names of a certificate are those that its role needs, in any order.
 fn has_names(cluster: &Cluster<'_>, role: CertificateRole, certificate: &Certificate) -> bool {
     let extension = certificate.tbs_certificate.get::<SubjectAltName>();
     let found: Vec<String> = match extension {
@@ -188,9 +186,9 @@ fn name_text(name: &GeneralName) -> Option<String> {
     }
 }
 
-/// Returns the alternative names of a certificate, each once: a wildcard below the peer service, so that scaling issues
-/// no new one, for servers the services and the local host, and the additional names and addresses of the spec. Empty
-/// for the authority and the operator.
+/// Returns the distinct alternative names of a certificate. A wildcard below the peer service covers all members, so that
+/// scaling needs no new certificate. Servers also have the services and the local host. Empty for the authority and the
+/// operator.
 pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String> {
     let (peer, space) = (cluster.resource.peer_service(), &cluster.namespace);
     let mut names = vec![
@@ -203,7 +201,7 @@ pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String>
         CertificateRole::Server => {
             names.extend(service_names(cluster, &cluster.resource.client_service()));
             names.extend(["localhost", "127.0.0.1"].map(str::to_owned));
-            // a name is given because clients use it; the default one is the members' own
+            // clients may use a service name that the user chose; only members use the default
             let given = cluster.resource.given_peer_service();
             names.extend(given.iter().flat_map(|peer| service_names(cluster, peer)));
         }
@@ -212,7 +210,7 @@ pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String>
         names.extend(more.additional_dns_names.clone());
         names.extend(more.additional_ip_addresses.clone());
     }
-    // an address has many texts, and a certificate has each name once
+    // an address has several notations; a certificate must list each address once
     let canonical = |name: String| match name.parse::<IpAddr>() {
         Ok(address) => address.to_string(),
         Err(_) => name,
@@ -222,7 +220,7 @@ pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String>
     names.filter(|name| seen.insert(name.clone())).collect()
 }
 
-/// Returns the names by which pods reach a service.
+/// Returns the DNS names of a service inside Kubernetes.
 fn service_names(cluster: &Cluster<'_>, service: &str) -> [String; 4] {
     let space = &cluster.namespace;
     [
@@ -233,7 +231,7 @@ fn service_names(cluster: &Cluster<'_>, service: &str) -> [String; 4] {
     ]
 }
 
-/// Makes an alternative name for a certificate: an IP address if the text is one, else a DNS name.
+/// Returns an alternative name for a certificate: an IP address if the text is one, otherwise a DNS name.
 fn san(name: String) -> Result<SanType, ResourceError> {
     match name.parse::<IpAddr>() {
         Ok(address) => Ok(SanType::IpAddress(address)),
@@ -245,7 +243,7 @@ pub(super) fn common_name(cluster: &Cluster<'_>, role: CertificateRole) -> Strin
     match role {
         CertificateRole::Authority => {
             let (name, space) = (&cluster.name, &cluster.namespace);
-            // A common name has at most 64 characters.
+            // a common name has at most 64 characters
             format!("{name}.{space}").chars().take(64).collect()
         }
         CertificateRole::Peer => format!("{}-peer", cluster.name),
@@ -265,8 +263,7 @@ fn validity(cluster: &Cluster<'_>, role: CertificateRole) -> Duration {
     managed.unwrap_or_default().duration.duration()
 }
 
-/// Returns the parameters of an authority that signs no other authorities, valid from [`CLOCK_SKEW`] before
-/// `now` for [`AUTHORITY_VALIDITY`].
+/// Returns the parameters of an authority that cannot sign other authorities.
 fn authority_params(
     cluster: &Cluster<'_>,
     now: SystemTime,
@@ -282,7 +279,7 @@ fn authority_params(
     Ok(params)
 }
 
-/// Makes the secret of a role, which the cluster owns, with the contents of [`FILES`]. Its type is kubernetes.io/tls.
+/// Returns the secret of a role, owned by the cluster, with the contents of [`FILES`].
 fn secret(cluster: &Cluster<'_>, role: CertificateRole, files: [String; 3]) -> Secret {
     Secret {
         metadata: cluster.meta(cluster.resource.secret_name(role)),
@@ -301,7 +298,7 @@ fn value<'a>(secret: &'a Secret, file: &str) -> Result<&'a [u8], ResourceError> 
     secret_file(secret, file).ok_or_else(missing)
 }
 
-/// Returns a file of a secret as text; an error if the secret has none of this name.
+/// Returns a file of a secret as text; fails if it is missing.
 fn text(secret: &Secret, file: &str) -> Result<String, ResourceError> {
     value(secret, file).map(|text| String::from_utf8_lossy(text).into_owned())
 }

@@ -1,5 +1,5 @@
-//! An API server for tests: objects by their paths, with as much of creating, applying and deleting as the operator relies on.
-//! It checks no schema and no rights.
+//! A fake API server that creates, applies and deletes objects as far as the operator needs it. It checks neither schemas nor
+//! permissions.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 
 use crate::lock;
 
-/// Objects by their paths.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FakeApi(Arc<Mutex<State>>);
 
@@ -26,7 +25,7 @@ struct State {
     refused: Option<Refused>,
 }
 
-/// The requests that are refused, and the answer to them.
+/// Which requests are refused, and the answer to them.
 #[derive(Debug)]
 struct Refused {
     end: String,
@@ -47,7 +46,7 @@ impl FakeApi {
         Client::new(self.clone(), "default")
     }
 
-    /// Puts an object there as another client would, in place of one of the same name.
+    /// Creates or replaces an object, as another client would.
     pub(crate) fn put(&self, object: Value) {
         let mut state = lock(&self.0);
         let (kind, name) = (text(&object["kind"]), text(&object["metadata"]["name"]));
@@ -59,18 +58,17 @@ impl FakeApi {
         state.store(&path, object);
     }
 
-    /// Puts the EtcdCluster `shop/orders` there, with more or other fields.
     pub(crate) fn put_cluster(&self, more: &Value) {
         self.put(super::cluster(more));
     }
 
-    /// Changes fields of the object whose path ends so, as another client would; null removes one.
+    /// Changes fields of the object with this end of the path, as another client would; null removes a field.
     pub(crate) fn change(&self, end: &str, more: &Value) {
         let object = self.get(end).expect("the object");
         self.put(super::with(object, more));
     }
 
-    /// Returns the object whose path ends so.
+    /// Returns the object with this end of the path.
     pub(crate) fn get(&self, end: &str) -> Option<Value> {
         let state = lock(&self.0);
         let mut objects = state.objects.iter();
@@ -79,7 +77,6 @@ impl FakeApi {
             .map(|(_, object)| object.clone())
     }
 
-    /// Returns all objects whose path has this part.
     pub(crate) fn all(&self, part: &str) -> Vec<Value> {
         let state = lock(&self.0);
         let of = state.objects.iter();
@@ -87,7 +84,7 @@ impl FakeApi {
         of.map(|(_, object)| object.clone()).collect()
     }
 
-    /// From now on refuses to create or to apply what has a path that ends so, and this part in its text.
+    /// Refuses from now on to create or apply objects with this end of the path and this part in their JSON.
     pub(crate) fn refuse(&self, end: &str, part: &str, (code, words): (StatusCode, &str)) {
         let (end, part, words) = (end.to_owned(), part.to_owned(), words.to_owned());
         let mut state = lock(&self.0);
@@ -133,7 +130,7 @@ impl State {
         if asked.method == Method::POST {
             return self.create(&path, asked);
         }
-        // a name follows the namespace and the kind
+        // an object's name follows the namespace and the kind
         let named = path.split("/namespaces/").nth(1).unwrap_or_default();
         if named.split('/').count() < 3 {
             return (StatusCode::OK, self.list(&path, &asked.query));
@@ -168,14 +165,14 @@ impl State {
         }
         let mut changed = live;
         merge(&mut changed, &asked.body);
-        // fields of the only manager of a status that it does not name any more are removed
+        // server-side apply removes fields that the sole manager of the status no longer sets
         if asked.path.ends_with("/status") && asked.query.contains("force=true") {
             changed["status"] = asked.body["status"].clone();
         }
         (StatusCode::OK, self.store(&path, changed))
     }
 
-    /// Creates an object, or says in a dry run whether it would.
+    /// Creates an object; a dry run only checks it.
     fn create(&mut self, path: &str, asked: &Asked) -> (StatusCode, Value) {
         let mut object = asked.body.clone();
         let prefix = text(&object["metadata"]["generateName"]);

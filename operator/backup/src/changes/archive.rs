@@ -1,4 +1,4 @@
-//! The archive of one cluster: its changes on their way from a member to the segments.
+//! The archive of one cluster: moves its changes from a member to the segments.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,10 +18,10 @@ use crate::{
     store::Store,
 };
 
-/// How often it is stored that a quiet cluster has no changes, in milliseconds.
+/// How often a quiet cluster is recorded as having no changes, in milliseconds.
 const QUIET_MS: i64 = 60_000;
 
-/// By how much a stored time may be ahead of this clock, in milliseconds: the clocks of two nodes differ by less.
+/// How far a stored time may be ahead of this clock, in milliseconds. The clocks of two nodes should differ by less.
 const AHEAD_MS: i64 = 10_000;
 
 /// Leases whose TTL a segment has already; beyond this number all are forgotten and requested again.
@@ -35,36 +35,36 @@ pub(super) struct Asked {
     pub(super) time_ms: i64,
 }
 
-/// The changes of one cluster that are received, and how far they are stored.
+/// The received changes of one cluster, and how far they are stored.
 pub(super) struct ClusterArchive {
     pub(super) cluster_id: u64,
     pub(super) segments: SegmentStore,
     pub(super) feed: Option<Feed>,
     pub(super) pending: Pending,
-    /// The end of the log; `None` before it is known where the first segment of a generation begins.
+    /// The end of the log; `None` until it is decided where the first segment of a generation begins.
     pub(super) tail: Option<Tail>,
     /// The newest generation in the store.
     pub(super) newest: Option<i64>,
-    /// Whether no backup belongs to the generation yet, which does not go on from one before.
+    /// Whether the generation does not follow the one before it and has no backup yet.
     pub(super) needs_backup: bool,
-    /// Leases that the next segment tells of, with their times in seconds.
+    /// Leases for the next segment, with their TTLs in seconds.
     leases: BTreeMap<i64, i64>,
-    /// Leases that a segment tells of.
+    /// Leases that a segment already contains.
     known_leases: BTreeSet<i64>,
-    /// Whether the store is known to refuse a second segment in one place.
+    /// Whether the store is known to refuse overwriting a segment.
     is_checked: bool,
-    /// A segment that the store has not taken yet.
+    /// A segment that is not stored yet.
     unsent: Option<(Segment, Bytes)>,
     /// The last revision of the cluster at a time, until it is stored.
     pub(super) asked: Option<Asked>,
-    /// Until when changes are stored, in milliseconds since 1970.
+    /// The time up to which all changes are stored, in milliseconds since 1970.
     pub(super) covered_ms: Option<i64>,
     /// The time in the last stored segment, in milliseconds since 1970.
     noted_ms: i64,
 }
 
 impl ClusterArchive {
-    /// Finds the end of the log.
+    /// Opens the archive at the end of its log.
     pub(super) async fn of(location: &Store, cluster_id: u64) -> Result<Self, BackupError> {
         let segments = SegmentStore::of(location, &format!("{cluster_id:x}"))?;
         segments.sweep();
@@ -92,13 +92,13 @@ impl ClusterArchive {
         Ok(archive)
     }
 
-    /// Goes on behind the end of a log.
+    /// Continues after the end of a log.
     pub(super) fn go_on(&mut self, tail: Tail) {
         tracing::info!(
             to = self.segments.folder_url(),
             generation = tail.at.generation,
             stored = tail.stored(),
-            "storing the changes behind this revision"
+            "storing the changes after this revision"
         );
         self.pending = Pending::after(tail.stored(), tail.time_ms);
         self.noted_ms = tail.time_ms;
@@ -109,18 +109,21 @@ impl ClusterArchive {
         self.tail.as_ref().map_or(0, Tail::stored)
     }
 
-    /// Whether the last stored time is later than this clock, so that a change has no time that fits behind it.
+    /// Returns whether the last stored time is ahead of this clock by more than [`AHEAD_MS`], so that new changes cannot get a
+    /// later one.
     pub(super) fn is_ahead(&self, now_ms: i64) -> bool {
         self.pending.time_ms() > now_ms + AHEAD_MS
     }
 
-    /// Adds the changes of a message of the watch to those that are to be stored. Refuses the message of another cluster, and
-    /// one whose revisions do not follow the last ones.
+    /// Adds the changes of a watch message to the pending ones. Fails if the message is from another cluster, or if its
+    /// revisions do not follow the last ones.
     pub(super) fn add(&mut self, message: WatchResponse) -> Result<(), BackupError> {
         let refused = |why: String| Err(BackupError::new(Reason::SourceRefused, why));
         let answered = message.header.map_or(0, |header| header.cluster_id);
         if answered != self.cluster_id {
-            return refused(format!("a member of cluster {answered:x} answers"));
+            return refused(format!(
+                "the answering member belongs to cluster {answered:x}"
+            ));
         }
         let now_ms = Timestamp::now().as_millisecond();
         match self.pending.add(message.events, message.fragment, now_ms) {
@@ -135,7 +138,7 @@ impl ClusterArchive {
         self.pending.drop_part();
     }
 
-    /// Stores all whole revisions that were received, and now and then that there were none.
+    /// Stores all complete revisions that were received. From time to time, also records that there were none.
     pub(super) async fn store_all(&mut self) -> Result<(), BackupError> {
         loop {
             if self.unsent.is_none() {
@@ -163,7 +166,7 @@ impl ClusterArchive {
         Ok(())
     }
 
-    /// Asks for the TTLs of the leases that pending changes attach to keys.
+    /// Reads the TTLs of the leases of pending changes.
     async fn learn_leases(&mut self) {
         if self.known_leases.len() > LEASES_KNOWN_MAX {
             self.known_leases.clear();
@@ -178,8 +181,8 @@ impl ClusterArchive {
         }
     }
 
-    /// Returns the leases whose TTLs the next segment needs, those that no segment has yet first. A lease that is known and
-    /// gets a new key may be another one of the same id: the end of a lease deletes its keys.
+    /// Returns the leases whose TTLs the next segment needs, new leases first. When a known lease gets a new key, its TTL is
+    /// read again: keys are deleted with their lease, so it can be a new lease with the same id.
     fn leases_to_ask(&self) -> Vec<i64> {
         let is_new = |id: &i64| !self.known_leases.contains(id);
         let leases = self.pending.leases();
@@ -190,8 +193,8 @@ impl ClusterArchive {
         new
     }
 
-    /// Takes all complete revisions out of the pending changes as one segment, with the time up to which the segment is known
-    /// to be complete. `None` if there is nothing to store.
+    /// Takes all complete pending revisions as one segment, with the time up to which the segment is complete. `None` if there
+    /// is nothing to store.
     fn take_segment(&mut self) -> Option<(Segment, Bytes)> {
         let tail = self.tail.as_ref()?;
         let groups = self.pending.take_whole();
@@ -202,7 +205,7 @@ impl ClusterArchive {
             self.covered_ms = Some(covered_ms)
                 .filter(|_| groups.is_empty())
                 .or(self.covered_ms);
-            // a change that comes later is not of a time that is covered
+            // later changes must not get a time that is already covered
             self.pending.not_before(covered_ms + 1);
         }
         if groups.is_empty() && covered_ms < self.noted_ms + QUIET_MS {
@@ -232,7 +235,7 @@ mod tests {
     use super::*;
     use crate::testing::changes::segment;
 
-    /// Makes an archive whose log ends with revision 5, which was received at a time.
+    /// Returns an archive whose log ends with revision 5, received at `time_ms`.
     async fn archive(time_ms: i64) -> ClusterArchive {
         let store = Store::of_test(Arc::new(InMemory::new()));
         let mut archive = ClusterArchive::of(&store, 7).await.unwrap();
@@ -253,7 +256,7 @@ mod tests {
         let mut archive = archive(2_000).await;
         assert_eq!(ends(&archive).await, (1, 5, None));
         let asked = |revision, time_ms| Some(Asked { revision, time_ms });
-        // revision 6 is not there yet
+        // revision 6 has not arrived yet
         archive.asked = asked(6, 70_000);
         archive.store_all().await.unwrap();
         assert_eq!(ends(&archive).await, (1, 5, None));
@@ -261,18 +264,18 @@ mod tests {
         archive.pending.add(events, false, 70_001).unwrap();
         archive.store_all().await.unwrap();
         assert_eq!(ends(&archive).await, (2, 6, Some(70_000)));
-        // quiet times are stored once in a minute
+        // quiet times are stored once a minute
         archive.asked = asked(6, 130_000);
         archive.store_all().await.unwrap();
         assert_eq!(ends(&archive).await, (2, 6, Some(130_000)));
         archive.asked = asked(6, 130_001);
         archive.store_all().await.unwrap();
         assert_eq!(ends(&archive).await, (3, 6, Some(130_001)));
-        // no later change has a time that is covered
+        // later changes get a later time than the covered one
         assert_eq!(archive.pending.time_ms(), 130_002);
     }
 
-    /// Its keys were deleted with the first lease of that id, which may have had another time.
+    /// The keys of the first lease with this id were deleted with it, and it may have had another TTL.
     #[tokio::test]
     async fn a_known_lease_is_asked_for_again_when_it_gets_a_new_key() {
         let mut archive = archive(2_000).await;

@@ -1,4 +1,4 @@
-//! Brings the changes of a cluster from its members to its segments. Where it goes on is decided in `beginning`.
+//! Copies the changes of a cluster from its members to its segments. `beginning` decides where to continue.
 
 mod beginning;
 mod retry;
@@ -30,16 +30,16 @@ use crate::{
 };
 use retry::Retry;
 
-/// Archives the changes of the cluster that the endpoints belong to.
+/// Archives the changes of the cluster at the endpoints.
 pub(super) struct Archiver<'a> {
     members: Members,
     location: &'a Store,
     stop: &'a Stop,
     tell: watch::Sender<ChangesStatus>,
-    /// Number of failures: each turns to the next member.
+    /// Number of failures. Each failure moves on to the next member.
     turn: usize,
     archive: Option<ClusterArchive>,
-    /// A backup that is saved while changes are received.
+    /// A backup that is being saved while changes are received.
     saving: Option<LocalBoxFuture<'a, Result<BackupRecord, BackupError>>>,
     retry: Retry,
 }
@@ -68,7 +68,7 @@ impl<'a> Archiver<'a> {
         }
     }
 
-    /// Waits for the next event; forever if there can be none now. Loses nothing if it is dropped.
+    /// Waits for the next event; forever if none can occur. Cancel-safe.
     pub(super) async fn next(&mut self) -> Event {
         let message = async {
             match &mut self.archive {
@@ -94,8 +94,7 @@ impl<'a> Archiver<'a> {
         event
     }
 
-    /// Handles an event of the watch or of the backup that is being saved. Stores the pending changes when they are as large as
-    /// a segment may be.
+    /// Handles an event of the watch or of the backup that is being saved. Stores the pending changes once they fill a segment.
     pub(super) async fn handle(&mut self, event: Event) -> Result<(), BackupError> {
         let Some(archive) = &mut self.archive else {
             return Ok(());
@@ -113,12 +112,12 @@ impl<'a> Archiver<'a> {
                 };
                 self.retry = Retry::default();
                 let begun_ms = record.started_at.as_millisecond();
-                // another generation may have begun since
+                // a new generation may have begun meanwhile
                 archive.needs_backup &= begun.is_none_or(|begun| begun_ms < begun);
                 return Ok(());
             }
             Event::Message(Ok(message)) => archive.add(message).err(),
-            // what the next watch goes on from is decided when it is opened
+            // the next watch decides where to continue when it is opened
             Event::Message(Err(FeedEnd::Compacted(_))) => {
                 archive.close();
                 return Ok(());
@@ -132,8 +131,8 @@ impl<'a> Archiver<'a> {
         }
     }
 
-    /// Ends the watch, so that the next one is opened at the next member, by a new connection: one address may stand for all
-    /// members. Returns the error.
+    /// Closes the watch and returns the error. The next watch uses the next member and a new connection, because one address
+    /// can stand for all members.
     fn close_watch(&mut self, error: BackupError) -> BackupError {
         if let Some(archive) = &mut self.archive {
             archive.close();
@@ -141,26 +140,26 @@ impl<'a> Archiver<'a> {
         self.turn += 1;
         match self.members.reconnected() {
             Ok(members) => self.members = members,
-            Err(error) => tracing::warn!(%error, "the connections to the members stay as they are"),
+            Err(error) => tracing::warn!(%error, "failed to reconnect; keeping old connections"),
         }
         error
     }
 
-    /// Stores what was received, asks the members, and stores what is complete by their answer. An error of the members
-    /// closes the watch.
+    /// Stores what was received, queries the members, and stores what their answers complete. An error of the members closes
+    /// the watch.
     pub(super) async fn look(&mut self) -> Result<(), BackupError> {
-        // changes that are here are stored, whatever the members do
+        // received changes are stored even if the members fail
         self.store_all().await?;
         if let Err(error) = self.look_at_members().await {
             return Err(self.close_watch(error));
         }
-        // what is stored already may be all there is
+        // changes that are already stored may cover the new time
         self.store_all().await?;
         self.note_success();
         Ok(())
     }
 
-    /// Notes that changes are stored. A failed backup without which they cannot be restored stays in the status.
+    /// Reports success. If a required backup is missing, its failure stays in the status.
     fn note_success(&self) {
         let needs_backup = self.is_backup_missing();
         let failed = self.retry.message().filter(|_| needs_backup);
@@ -176,14 +175,14 @@ impl<'a> Archiver<'a> {
             .is_some_and(|archive| archive.needs_backup)
     }
 
-    /// Opens the watch if there is none, begins the backup that is due, and learns the cluster's last revision. Changes
-    /// whose times are ahead of the clock go on in a new generation.
+    /// Opens the watch if there is none, saves a backup if one is due, and reads the cluster's last revision. If stored times
+    /// are ahead of the clock, starts a new generation.
     async fn look_at_members(&mut self) -> Result<(), BackupError> {
         let now_ms = Timestamp::now().as_millisecond();
         if let Some(archive) = &mut self.archive
             && archive.is_ahead(now_ms)
         {
-            tracing::warn!("the clock was ahead: the changes go on in a new generation");
+            tracing::warn!("the clock was ahead: starting a new generation of changes");
             archive.close();
             archive.tail = None;
         }
@@ -195,12 +194,12 @@ impl<'a> Archiver<'a> {
         self.ask().await
     }
 
-    /// Begins to save the backup that the generation needs, unless a failure was too short ago.
+    /// Starts to save the backup that the generation needs, unless it failed recently.
     async fn save_if_due(&mut self, now: Instant) -> Result<(), BackupError> {
         if self.saving.is_some() || !self.is_backup_missing() || !self.retry.is_due(now) {
             return Ok(());
         }
-        // a schedule or a person may have saved one since
+        // a schedule or a person may have saved one meanwhile
         if self.retry.message().is_some()
             && let Some(archive) = &self.archive
         {
@@ -216,7 +215,7 @@ impl<'a> Archiver<'a> {
         self.save()
     }
 
-    /// Learns the cluster's last revision, and whether the watch is still one on its history.
+    /// Reads the cluster's last revision, and checks that the watch still follows the same history.
     async fn ask(&mut self) -> Result<(), BackupError> {
         let Some(ClusterArchive { feed: Some(feed), cluster_id, tail, asked, .. }) =
             &mut self.archive
@@ -232,17 +231,20 @@ impl<'a> Archiver<'a> {
         };
         if head.cluster_id != *cluster_id {
             let answered = head.cluster_id;
-            let refusal = refused(format!("it is a member of cluster {answered:x} now"));
+            let refusal = refused(format!("it is now a member of cluster {answered:x}"));
             self.archive = None;
             return refusal;
         }
-        // the next watch shows whether the history is the same
+        // opening the next watch checks the history
         if head.revision < tail.as_ref().map_or(0, Tail::stored) {
-            return refused(format!("the cluster is back at revision {}", head.revision));
+            return refused(format!(
+                "the cluster went back to revision {}",
+                head.revision
+            ));
         }
-        // a member may have started with other data
+        // a member may have restarted with other data
         if head.term != before.term {
-            tracing::info!("another leader was elected: the watch begins again");
+            tracing::info!("another leader was elected: restarting the watch");
             if let Some(archive) = &mut self.archive {
                 archive.close();
             }
@@ -252,8 +254,8 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Opens a watch at a member: behind the stored changes of its cluster if it has their history, else a new
-    /// generation begins, which may need a backup. After an error no watch is open.
+    /// Opens a watch at a member. It continues after the stored changes if the member has their history; otherwise a new
+    /// generation begins, which can need a backup. After an error no watch is open.
     async fn open(&mut self) -> Result<(), BackupError> {
         let members = source::in_order(self.members.survey().await)?;
         let member = &members[self.turn % members.len()];
@@ -269,12 +271,12 @@ impl<'a> Archiver<'a> {
         opened
     }
 
-    /// Begins to save a backup, by connections of its own: the watch does not wait for the snapshot.
+    /// Starts to save a backup over separate connections, so that the watch does not wait for the snapshot.
     fn save(&mut self) -> Result<(), BackupError> {
         let name = Timestamp::now()
             .strftime("after-gap-%Y%m%dT%H%M%SZ")
             .to_string();
-        tracing::info!(name, "saving a backup from which the changes go on");
+        tracing::info!(name, "saving a backup for the changes to start from");
         let (location, stop, members) = (self.location, self.stop, self.members.reconnected()?);
         self.saving = Some(Box::pin(async move {
             let new = NewBackup { name: &name, begins_changes: true, hash_keys: false };
@@ -283,7 +285,7 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Stores all pending changes, and notes in the status up to where they are stored.
+    /// Stores all pending changes, and updates the status.
     pub(super) async fn store_all(&mut self) -> Result<(), BackupError> {
         let Some(archive) = &mut self.archive else {
             return Ok(());
@@ -299,7 +301,7 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Waits for a backup that is saved, which ends soon after the process was asked to end.
+    /// Waits for a backup that is being saved. It ends soon after a stop was requested.
     pub(super) async fn end(&mut self) -> Result<(), BackupError> {
         if let Some(saving) = self.saving.take() {
             saving.await?;

@@ -1,4 +1,4 @@
-//! The changes of a cluster, received from one member: a watch on all keys, and reads that tell whether it is behind.
+//! Receives the changes of a cluster from one member: a watch on all keys, and reads that show whether the watch is behind.
 
 #[cfg(test)]
 mod tests;
@@ -22,7 +22,7 @@ use crate::{
     reason::{BackupError, Reason},
 };
 
-/// The key before all others: its range to itself is that of all keys.
+/// The smallest key. As both ends of a range, it selects all keys.
 const FIRST_KEY: &[u8] = b"\0";
 
 /// Bytes of a watch message; a longer one ends the watch with an error. A message has at least one change,
@@ -32,26 +32,26 @@ const MESSAGE_BYTES_MAX: usize = 256 << 20;
 /// How long a member may take to answer while changes wait to be stored.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The granted time that is stored for a lease which ended before its time was read.
+/// The TTL stored for a lease that ended before its TTL was read.
 const ENDED_LEASE_S: i64 = 60;
 
-/// An end of a feed.
+/// Why a feed ended.
 #[derive(Debug)]
 pub(super) enum FeedEnd {
-    /// Revisions that come next were compacted; the first one that was not.
+    /// The next revisions were compacted. Contains the first revision that was not.
     Compacted(i64),
     /// The member failed.
     Failed(BackupError),
 }
 
-/// A cluster as a member sees it.
+/// The state of a cluster, according to a member.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Head {
     /// Id of the cluster.
     pub(super) cluster_id: u64,
     /// Its last revision.
     pub(super) revision: i64,
-    /// Its term, which is another one when members have started with other data.
+    /// Its term, which changes if members restart with other data.
     pub(super) term: u64,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Watches all keys from a revision on.
+    /// Watches all keys from a revision.
     pub(super) async fn open(
         members: &Members,
         endpoint: &str,
@@ -81,12 +81,12 @@ impl Feed {
                 key: FIRST_KEY.into(),
                 range_end: FIRST_KEY.into(),
                 start_revision: from,
-                // else one message may hold a thousand revisions, however large
+                // without it, a message can contain a thousand revisions of any size
                 fragment: true,
                 ..WatchCreateRequest::default()
             })),
         };
-        // the watch lasts as long as the stream of requests is open
+        // the watch ends when the request stream ends
         let requests = stream::once(future::ready(create)).chain(stream::pending());
         let mut client =
             WatchClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -103,7 +103,7 @@ impl Feed {
         })
     }
 
-    /// Waits for the next message. Loses nothing if it is dropped.
+    /// Waits for the next message. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<WatchResponse, FeedEnd> {
         let failed = |status: &Status| failed(&self.endpoint, "watch all keys at", status);
         match self.watch.message().await {
@@ -112,7 +112,7 @@ impl Feed {
             }
             Ok(Some(answer)) if answer.canceled => {
                 let (endpoint, why) = (&self.endpoint, &answer.cancel_reason);
-                let message = format!("{endpoint} ends the watch on all keys: {why}");
+                let message = format!("{endpoint} ended the watch on all keys: {why}");
                 Err(FeedEnd::Failed(BackupError::new(
                     Reason::SourceRefused,
                     message,
@@ -127,8 +127,8 @@ impl Feed {
         }
     }
 
-    /// Asks the member of this feed, once and for at most [`ANSWER_TIMEOUT`], for the cluster's id, last revision and
-    /// term; [`Feed::head`] keeps them. The read is linearizable: a member that is cut off cannot answer.
+    /// Reads the cluster's id, last revision and term from the member of this feed, within [`ANSWER_TIMEOUT`]. [`Feed::head`]
+    /// returns the result later. The read is linearizable, so a partitioned member cannot answer.
     pub(super) async fn ask(&mut self) -> Result<Head, BackupError> {
         let range = RangeRequest {
             key: FIRST_KEY.into(),
@@ -148,7 +148,7 @@ impl Feed {
         self.head
     }
 
-    /// Asks for which times leases were granted; as many as answer in time.
+    /// Reads the granted TTLs of leases; returns those that were answered in time.
     pub(super) async fn granted(&mut self, leases: &[i64]) -> Vec<GrantedLease> {
         let mut granted = Vec::new();
         let asked = async {
@@ -158,7 +158,7 @@ impl Feed {
                     .leases
                     .lease_time_to_live(request(asked, self.token.clone()));
                 let ttl_s = asked.await?.into_inner().granted_ttl;
-                // the end of its keys follows
+                // the deletion of its keys follows
                 let ttl_s = if ttl_s > 0 { ttl_s } else { ENDED_LEASE_S };
                 granted.push(GrantedLease { id, ttl_s });
             }
@@ -169,7 +169,7 @@ impl Feed {
             tracing::warn!(
                 endpoint,
                 error = error.message(),
-                "leases of some keys are not known"
+                "failed to read some leases"
             );
         }
         granted

@@ -1,7 +1,7 @@
-//! Digests of revisions, which show that a member, a snapshot and segments are of one history.
+//! Digests of revisions. They show whether a member, a snapshot and segments have the same history.
 //!
-//! A cluster can go back to an earlier revision and keep its id: a lost quorum that is recovered from a member that was behind,
-//! a restore under the same name. Its later revisions are others than those that were stored under the same numbers.
+//! A cluster can return to an earlier revision and keep its id, by a recovery from a member that was behind or by a restore
+//! under the same name. Its later revisions then differ from the stored ones with the same numbers.
 
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -24,7 +24,6 @@ use crate::{
 /// enough: two histories can have a change in common.
 const DIGESTS_MAX: usize = 100;
 
-/// A revision, and the digest of all its changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RevisionDigest {
     /// The revision.
@@ -33,7 +32,7 @@ pub(crate) struct RevisionDigest {
     pub(crate) digest: String,
 }
 
-/// Returns the digests of the last revisions up to `last`.
+/// Returns the digests of the last [`DIGESTS_MAX`] revisions up to `last`.
 pub(super) fn digests(groups: &[ChangeGroup], last: i64) -> Vec<RevisionDigest> {
     let events = groups.iter().flat_map(|group| &group.events);
     let events: Vec<&Event> = events.filter(|event| revision(event) <= last).collect();
@@ -58,7 +57,7 @@ fn digest(events: &[&Event]) -> RevisionDigest {
     RevisionDigest { revision, digest: format!("{:x}", digest.finalize()) }
 }
 
-/// Whether the digests that were read from a member equal the known ones at every common revision, and include the last known
+/// Returns whether the digests read from a member equal the known ones at every common revision, and include the last known
 /// revision.
 pub(super) fn is_same(known: &[RevisionDigest], read: &[RevisionDigest]) -> bool {
     let last = known.last().map_or(0, |one| one.revision);
@@ -69,8 +68,8 @@ pub(super) fn is_same(known: &[RevisionDigest], read: &[RevisionDigest]) -> bool
         && read.iter().any(|one| one.revision == last)
 }
 
-/// Reads the digests of the revisions `first` to `last` of a member, or of the later ones of them if the others were compacted;
-/// `None` if all were.
+/// Reads the digests of the revisions `first` to `last` from a member, or only of the later ones if the earlier ones were
+/// compacted; `None` if all were.
 pub(crate) async fn read(
     members: &Members,
     endpoint: &str,
@@ -78,13 +77,13 @@ pub(crate) async fn read(
 ) -> Result<Option<Vec<RevisionDigest>>, BackupError> {
     let received = receive(members, endpoint, first, last);
     let late = |_| {
-        let message = format!("{endpoint}: the changes of revision {last} are not sent in time");
+        let message = format!("{endpoint}: timed out waiting for the changes of revision {last}");
         BackupError::new(Reason::SourceUnreachable, message)
     };
     timeout(CALL_TIMEOUT, received).await.map_err(late)?
 }
 
-/// Watches the revisions `first` to `last`, and later ones of them after a compaction, and computes their digests.
+/// Watches the revisions `first` to `last`, or those that are not compacted, and computes their digests.
 async fn receive(
     members: &Members,
     endpoint: &str,
@@ -104,7 +103,7 @@ async fn receive(
                 Err(FeedEnd::Compacted(_)) => return Ok(None),
                 Err(FeedEnd::Failed(error)) => return Err(error),
             };
-            // the changes of a compacted revision may be gone, too
+            // the changes of a compacted revision can be missing
             if pending.add(message.events, message.fragment, 0).is_err() {
                 return Ok(None);
             }
@@ -134,9 +133,9 @@ mod tests {
         let known = digests_of(&[5, 6, 7], "old");
         for (read, same) in [
             (digests_of(&[5, 6, 7], "old"), true),
-            // the first ones are compacted
+            // the earlier revisions were compacted
             (digests_of(&[7], "old"), true),
-            // it has grown since
+            // the cluster has grown
             (digests_of(&[6, 7, 8], "old"), true),
             (digests_of(&[5, 6, 7], "new"), false),
             (
@@ -148,7 +147,7 @@ mod tests {
                 [digests_of(&[6], "new"), digests_of(&[7], "old")].concat(),
                 false,
             ),
-            // what would show it is not there
+            // the last known revision is missing
             (digests_of(&[8, 9], "old"), false),
             (digests_of(&[5, 6], "old"), false),
             (Vec::new(), false),
@@ -166,7 +165,7 @@ mod tests {
         assert_eq!(digest_of(&two, 7), None);
         assert_eq!(digests(&two, 6).last(), digest_of(&two, 6).as_ref());
         assert_eq!(digests(&two, 5), digests(&one, 5));
-        // a member sends more than it was asked for
+        // a member sends more than was requested
         let revisions: Vec<_> = (1..=900).collect();
         let read = digests(&segment(7, &[(5, &revisions)]).groups, 250);
         assert_eq!((read.len(), read[0].revision), (DIGESTS_MAX, 151));

@@ -1,4 +1,4 @@
-//! Changes that were received and are not stored yet: only whole revisions leave.
+//! Received changes that are not stored yet. Only complete revisions can be taken.
 
 use std::mem;
 
@@ -8,11 +8,11 @@ use witan_api::{
     v3::mvccpb::Event,
 };
 
-/// Bytes with which a segment is written without a delay, and above which nothing more is received until it is stored. One
-/// revision may have more.
+/// When pending changes reach this size, a segment is written at once and receiving pauses until it is stored. A single
+/// revision can be larger.
 pub(super) const SEGMENT_BYTES: usize = 8 << 20;
 
-/// A revision that did not follow the one before it.
+/// A revision that does not follow the previous one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("revision {found} was received after revision {last}")]
 pub(super) struct OutOfOrder {
@@ -20,27 +20,27 @@ pub(super) struct OutOfOrder {
     found: i64,
 }
 
-/// Changes in order, as they are received.
+/// Received changes, in order.
 #[derive(Debug)]
 pub(super) struct Pending {
     groups: Vec<ChangeGroup>,
     bytes: usize,
-    /// The last received revision, or the last one before them.
+    /// The last received revision, or the one before the first.
     last: i64,
-    /// Whether the last revision cannot go on in the next message.
+    /// Whether the last revision cannot continue in the next message.
     is_whole: bool,
     /// The time of the last group.
     time_ms: i64,
 }
 
 impl Pending {
-    /// Begins after revision `last`, which was received at `time_ms`.
+    /// Starts after revision `last`, received at `time_ms`.
     pub(super) fn after(last: i64, time_ms: i64) -> Self {
         Self { groups: Vec::new(), bytes: 0, last, is_whole: true, time_ms }
     }
 
-    /// Adds the changes of a message. `goes_on` says that its last revision may go on in the next one. A clock that goes back
-    /// does not make later changes earlier.
+    /// Adds the changes of a message. `goes_on` says that its last revision can continue in the next message. If the clock goes
+    /// back, changes keep the last time.
     pub(super) fn add(
         &mut self,
         events: Vec<Event>,
@@ -68,14 +68,14 @@ impl Pending {
         Ok(())
     }
 
-    /// Returns the changes of all whole revisions; they are gone from here.
+    /// Takes the changes of all complete revisions.
     pub(super) fn take_whole(&mut self) -> Vec<ChangeGroup> {
         let part = self.take_part();
         self.bytes = part.iter().map(bytes_of).sum();
         mem::replace(&mut self.groups, part)
     }
 
-    /// Forgets a revision of which not all changes have come.
+    /// Drops a revision that is not complete.
     pub(super) fn drop_part(&mut self) {
         if !self.take_part().is_empty() {
             self.last -= 1;
@@ -83,7 +83,7 @@ impl Pending {
         self.is_whole = true;
     }
 
-    /// Takes the changes of a revision that may go on.
+    /// Takes the changes of a revision that can continue.
     fn take_part(&mut self) -> Vec<ChangeGroup> {
         let Some(group) = self.groups.last_mut().filter(|_| !self.is_whole) else {
             return Vec::new();
@@ -103,7 +103,7 @@ impl Pending {
         vec![part]
     }
 
-    /// Returns the leases that keys have got, some of them more than once, and whether the key was created by that.
+    /// Returns the leases attached to keys, possibly repeated, and whether the change created the key.
     pub(super) fn leases(&self) -> impl Iterator<Item = (i64, bool)> {
         let events = self.groups.iter().flat_map(|group| &group.events);
         let pairs = events.filter_map(|event| event.kv.as_ref());
@@ -111,7 +111,8 @@ impl Pending {
         leased.map(|pair| (pair.lease, pair.create_revision == pair.mod_revision))
     }
 
-    /// Whether the changes fill a segment, and nothing more is to be received. A larger revision is received to its end.
+    /// Returns whether the changes fill a segment, so that receiving must pause. A revision larger than that is received
+    /// completely.
     pub(super) fn is_full(&self) -> bool {
         let first = self.groups.first().and_then(|group| group.events.first());
         let has_whole = self.is_whole || first.is_some_and(|first| revision(first) < self.last);
@@ -122,18 +123,18 @@ impl Pending {
         self.last
     }
 
-    /// Returns the time before which no change is.
+    /// Returns the time that later changes have at least.
     pub(super) fn time_ms(&self) -> i64 {
         self.time_ms
     }
 
-    /// Later changes are not of an earlier time than this.
+    /// Sets the time that later changes have at least.
     pub(super) fn not_before(&mut self, time_ms: i64) {
         self.time_ms = self.time_ms.max(time_ms);
     }
 }
 
-/// Returns the bytes that the changes of a group have in a segment.
+/// Returns the encoded size of the changes of a group.
 fn bytes_of(group: &ChangeGroup) -> usize {
     group.events.iter().map(Event::encoded_len).sum()
 }
@@ -152,7 +153,7 @@ mod tests {
         revisions.iter().map(event).collect()
     }
 
-    /// Shows groups as time and revisions.
+    /// Shows groups as times and revisions.
     fn shown(groups: &[ChangeGroup]) -> Vec<(i64, Vec<i64>)> {
         let shown = |group: &ChangeGroup| {
             let revisions = group.events.iter().map(revision);
@@ -167,7 +168,7 @@ mod tests {
         pending.add(events(&[5, 5, 6]), true, 110).unwrap();
         assert_eq!(shown(&pending.take_whole()), [(110, vec![5, 5])]);
         assert!(pending.take_whole().is_empty());
-        // the rest of the revision has the time of its beginning
+        // the rest of the revision gets the time of its first part
         pending.add(events(&[6, 7]), false, 120).unwrap();
         assert_eq!(
             shown(&pending.take_whole()),
@@ -186,7 +187,7 @@ mod tests {
         pending.drop_part();
         let whole = [(1, vec![5]), (2, vec![6, 6, 6])];
         assert_eq!(shown(&pending.take_whole()), whole);
-        // a message without changes, such as a notification of progress
+        // a message without changes, such as a progress notification
         pending.add(Vec::new(), true, 3).unwrap();
         pending.drop_part();
         assert_eq!(pending.last(), 6);

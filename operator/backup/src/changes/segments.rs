@@ -1,4 +1,4 @@
-//! The segments of a cluster in a location: `changes/CLUSTER/GENERATION-FIRST-NUMBER.events`. None is ever written again.
+//! The segments of a cluster in a location: `changes/CLUSTER/GENERATION-FIRST-NUMBER.events`. A segment is never overwritten.
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -10,7 +10,7 @@ use crate::{
     store::Store,
 };
 
-/// The folder of all clusters.
+/// The folder for the segments of all clusters.
 const FOLDER: &str = "changes";
 /// Bytes of a segment; a larger file is refused as foreign. A segment has some MiB, or one revision of any size
 /// that members accept.
@@ -18,10 +18,8 @@ const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// Segments that one run of a retention deletes; the next run deletes the rest. They are those of half a day
 /// with a segment every 5 s.
 const PRUNED_MAX: usize = 10_000;
-/// Segments that are deleted at once.
 const DELETIONS_AT_ONCE: usize = 16;
 
-/// The segments of a cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct SegmentStore {
     store: Store,
@@ -29,14 +27,14 @@ pub(crate) struct SegmentStore {
 }
 
 impl SegmentStore {
-    /// Returns the segments of a cluster, whose id is in hex.
+    /// Returns the segments of a cluster, by its id in hex.
     pub(crate) fn of(location: &Store, cluster_id: &str) -> Result<Self, BackupError> {
         name::check(cluster_id)?;
         let store = location.below(FOLDER).below(cluster_id);
         Ok(Self { store, cluster_id: cluster_id.to_owned() })
     }
 
-    /// Deletes what killed processes have left.
+    /// Deletes partial files of killed processes.
     pub(crate) fn sweep(&self) {
         self.store.sweep("");
     }
@@ -45,7 +43,7 @@ impl SegmentStore {
         self.store.folder_url()
     }
 
-    /// Lists what is there, in the order of the log.
+    /// Lists the segments in the order of the log.
     pub(crate) async fn ids(&self) -> Result<Vec<SegmentId>, BackupError> {
         let files = self.store.files().await?;
         let mut ids: Vec<_> = files
@@ -56,21 +54,21 @@ impl SegmentStore {
         Ok(ids)
     }
 
-    /// Stores a segment in its place of the log, unless another process has stored one there. This process may have stored it in
-    /// a try whose answer was lost.
+    /// Stores a segment, unless another process has stored one in its place. An identical segment is a success: the answer to
+    /// an earlier attempt may have been lost.
     pub(crate) async fn append(&self, id: SegmentId, bytes: Bytes) -> Result<(), BackupError> {
         let file = id.file_name();
         if self.store.put_new(&file, bytes.clone()).await? || self.bytes(id).await? == bytes {
             return Ok(());
         }
         let message = format!(
-            "{} was written by another process, which stores the changes of this cluster, too: end one of them",
+            "{} was written by another process that also stores the changes of this cluster: stop one of them",
             self.store.url(&file)
         );
         Err(BackupError::new(Reason::AlreadyExists, message))
     }
 
-    /// Checks by a stored segment that the store refuses to write a file that exists: some ignore that they are asked to.
+    /// Checks with a stored segment that the store refuses to overwrite files: some stores ignore the condition.
     pub(crate) async fn check_refusal(
         &self,
         id: SegmentId,
@@ -80,7 +78,7 @@ impl SegmentStore {
             return Ok(());
         }
         let message = format!(
-            "{}: the store writes files that exist, though it is asked not to (If-None-Match): changes need a store that knows \
+            "{}: the store overwrites existing files despite If-None-Match: storing changes needs a store with \
              conditional writes",
             self.folder_url()
         );
@@ -103,7 +101,7 @@ impl SegmentStore {
         Ok(bytes)
     }
 
-    /// Reads a segment with a reader or by itself, and checks it; returns its bytes, too.
+    /// Reads and validates a segment with `read`. Also returns its bytes.
     pub(crate) async fn read(
         &self,
         id: SegmentId,
@@ -121,7 +119,7 @@ impl SegmentStore {
         })?;
         if format!("{:x}", segment.cluster_id) != self.cluster_id {
             let message = format!(
-                "{}: it is broken: it is of cluster {:x}",
+                "{}: it is broken: it belongs to cluster {:x}",
                 url(),
                 segment.cluster_id
             );
@@ -130,7 +128,7 @@ impl SegmentStore {
         Ok((segment, bytes))
     }
 
-    /// Deletes the first segments that no snapshot needs; `kept` has time and revision of each.
+    /// Deletes the segments that no snapshot needs. `kept` has the time and the revision of each snapshot.
     pub(crate) async fn prune(&self, kept: &[(i64, i64)]) -> Result<(), BackupError> {
         let ids = self.ids().await?;
         let unneeded = unneeded(&ids, kept);
@@ -142,8 +140,8 @@ impl SegmentStore {
     }
 }
 
-/// Returns the segments that no snapshot needs, of which `kept` has time and revision. A snapshot needs the one with its own
-/// revision, too: it shows that both are of one history. The newest generation stays.
+/// Returns the segments that no snapshot in `kept` (times and revisions) needs. A snapshot also needs the segment with its own
+/// revision, which shows that both have the same history. The newest generation always stays.
 fn unneeded(ids: &[SegmentId], kept: &[(i64, i64)]) -> Vec<SegmentId> {
     let newest = ids.last().map(|id| id.generation);
     let oldest_of = |generation| {

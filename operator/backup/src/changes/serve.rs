@@ -1,4 +1,4 @@
-//! Tells over HTTP how far the changes are stored, as JSON at any path.
+//! Serves the progress over HTTP, as JSON at any path.
 
 use std::{
     convert::Infallible,
@@ -17,34 +17,33 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::reason::BackupError;
 
-/// How long a client may take.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// Clients that are served at once; further ones wait to be accepted. A few slow clients do not keep the
 /// operator waiting.
 const CONNECTIONS_MAX: usize = 64;
-/// Pause after a connection that could not be accepted: a process without free file descriptors does not spin.
+/// Pause after a failed accept, so that a process without free file descriptors does not spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 
 /// How far the changes of a cluster are stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangesStatus {
-    /// Id of the cluster in hex; empty before a member has answered.
+    /// Id of the cluster in hex; empty until a member has answered.
     pub cluster_id: String,
     /// The last stored revision.
     pub revision: i64,
     /// All changes that were made until this time are stored.
     pub time: Option<Timestamp>,
-    /// How often revisions were compacted before they could be stored, since this process began.
+    /// How often revisions were compacted before they were stored, since this process started.
     pub gaps: u64,
-    /// Whether the stored changes cannot be restored, because no backup is there that they start from.
+    /// Whether the stored changes cannot be restored, because the backup that they start from is missing.
     #[serde(default)]
     pub needs_backup: bool,
-    /// Why changes are not stored at the moment, or why they cannot be restored, as text.
+    /// Why changes cannot currently be stored or restored.
     pub error: Option<String>,
 }
 
-/// Listens on an address and serves the status for as long as the process runs. Returns the address.
+/// Listens on an address and serves the status until the process ends. Returns the bound address.
 pub(super) async fn serve(
     on: SocketAddr,
     status: watch::Receiver<ChangesStatus>,
@@ -78,7 +77,7 @@ pub(super) async fn serve(
                 let served = http1::Builder::new()
                     .keep_alive(false)
                     .serve_connection(TokioIo::new(stream), answer);
-                // a client that is slow or gone is its own trouble
+                // errors and timeouts of a client are ignored
                 drop(tokio::time::timeout(CONNECTION_TIMEOUT, served).await);
             });
         }
@@ -103,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    /// Any pod can connect, and the operator waits for 2 s.
+    /// Any pod can connect, and the operator waits for only 2 s.
     #[tokio::test]
     async fn clients_that_say_nothing_hold_nobody_up() {
         let status = ChangesStatus { revision: 7, ..ChangesStatus::default() };
@@ -121,7 +120,7 @@ mod tests {
         let mut text = String::new();
         client.read_to_string(&mut text).await.unwrap();
         assert!(text.contains("\"revision\":7"), "{text}");
-        // none of them had to be ended first
+        // no silent connection had to be closed first
         let read = silent[0].try_read(&mut [0]).map_err(|error| error.kind());
         assert_eq!(read, Err(std::io::ErrorKind::WouldBlock));
     }

@@ -1,4 +1,4 @@
-//! The end of the log of a cluster: where the next segment goes, and what shows that a member goes on from it.
+//! The end of a cluster's log: where the next segment goes, and what a member's history is checked against.
 
 use bytes::Bytes;
 use witan_api::changes::{self, ChangeGroup, Segment, SegmentId};
@@ -20,7 +20,7 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// Begins a generation behind a revision.
+    /// Begins a generation after a revision.
     pub(super) fn begin(generation: i64, stored: i64) -> Self {
         let at = SegmentId { generation, first: stored + 1, number: 0 };
         Self { at, previous: Bytes::new(), digests: Vec::new(), time_ms: 0 }
@@ -37,7 +37,7 @@ impl Tail {
         let mut tail = Self::begin(last.generation, last.first - 1);
         let before = ids.iter().rev();
         let before = before.filter(|id| id.generation == last.generation);
-        // many without changes may have followed the last one with changes
+        // many segments without changes may follow the last one with changes
         let before = before.copied().find(|id| id.first < last.first);
         for id in [before, Some(last)].into_iter().flatten() {
             match segments.read(id, changes::decode).await {
@@ -52,7 +52,7 @@ impl Tail {
         Ok(Some(tail))
     }
 
-    /// Goes on behind a stored segment.
+    /// Advances past a stored segment.
     pub(super) fn push(&mut self, id: SegmentId, segment: &Segment, bytes: &[u8]) {
         self.at = id.next(segment);
         self.previous = changes::digest(bytes);
@@ -116,7 +116,7 @@ mod tests {
         assert!(Tail::read(&segments, &[]).await.unwrap().is_none());
     }
 
-    /// The members may have what a damaged segment had, and nothing of the store may be lost for it.
+    /// The members may still have the changes of a damaged segment, so nothing in the store is deleted.
     #[tokio::test]
     async fn nothing_is_deleted_that_cannot_be_read() {
         let mut broken = changes::encode(&segment(7, &[(100, &[5])]));

@@ -13,19 +13,19 @@ use crate::{
     store::Store,
 };
 
-/// How far changes are fetched.
+/// How far to fetch changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Until {
     /// As far as they are stored.
     Newest,
-    /// To this revision.
+    /// Up to this revision.
     Revision(i64),
-    /// To the last revision that was received at this time or before.
+    /// Up to the last revision received at or before this time.
     Time(Timestamp),
 }
 
 impl Until {
-    /// Whether changes go on from a snapshot: it is not later than this.
+    /// Returns whether a snapshot is early enough for changes to be applied up to this point.
     pub(super) fn admits(self, record: &BackupRecord) -> bool {
         match self {
             Self::Newest => true,
@@ -45,20 +45,20 @@ impl std::fmt::Display for Until {
     }
 }
 
-/// By how much times may differ that two clocks have taken, in milliseconds.
+/// The allowed difference between two clocks, in milliseconds.
 const CLOCKS_MS: i64 = 10_000;
 
-/// The end of the changes that are fetched so far.
+/// The end of the changes fetched so far.
 struct Reached {
-    /// The last wanted revision so far.
+    /// The last wanted revision.
     revision: i64,
-    /// The last time so far, in milliseconds since 1970.
+    /// The last time, in milliseconds since 1970.
     time_ms: i64,
-    /// Whether it is certain that the wanted changes are all there.
+    /// Whether it is certain that all wanted changes were fetched.
     is_whole: bool,
 }
 
-/// Fetches the changes after a snapshot into a folder. Returns the revision to which they go.
+/// Fetches the changes after a snapshot into a folder. Returns the last revision to restore.
 pub(super) async fn fetch(
     store: &Store,
     record: &BackupRecord,
@@ -102,20 +102,20 @@ pub(super) async fn fetch(
     Ok(revision)
 }
 
-/// Returns the segments of a generation from the one on that has the revision of a snapshot.
+/// Returns the segments of a generation, starting with the one that has the revision of a snapshot.
 fn after<'a>(
     segments: &SegmentStore,
     own: &'a [SegmentId],
     record: &BackupRecord,
 ) -> Result<&'a [SegmentId], BackupError> {
-    // before revision 2 nothing was changed
+    // revision 1 has no changes
     let revision = record.revision.max(2);
     match (own.iter().rposition(|id| id.first <= revision), own.first()) {
         (Some(at), _) => Ok(&own[at..]),
         (None, None) => Ok(own),
         (None, Some(first)) => {
             let message = format!(
-                "{}: the changes begin with revision {}, and the backup {} has revision {}: begin from a later backup",
+                "{}: the changes begin with revision {}, and the backup {} has revision {}: start from a later backup",
                 segments.folder_url(),
                 first.first,
                 record.name,
@@ -126,7 +126,7 @@ fn after<'a>(
     }
 }
 
-/// Fetches segments until they have what is wanted, or to their end.
+/// Fetches segments until they contain what is wanted, or until there are no more.
 async fn collect(
     segments: &SegmentStore,
     ids: &[SegmentId],
@@ -141,7 +141,7 @@ async fn collect(
             check_history(segments, record, &segment)?;
         }
         reached.advance(&segment, until)?;
-        // the restore skips what the snapshot has
+        // the restore skips revisions that the snapshot has
         let path = to.join(id.file_name());
         fs::write(&path, bytes).map_err(|error| of_disk(&path, &error))?;
         if reached.is_whole {
@@ -151,7 +151,7 @@ async fn collect(
     Ok(())
 }
 
-/// Checks that a segment with the revision of a snapshot has the changes that the snapshot has.
+/// Checks that a segment with the revision of a snapshot has the same changes at that revision.
 fn check_history(
     segments: &SegmentStore,
     record: &BackupRecord,
@@ -163,13 +163,13 @@ fn check_history(
     }
     let (folder, name, revision) = (segments.folder_url(), &record.name, record.revision);
     let message = format!(
-        "{folder}: it cannot be shown that the backup {name} and these changes are of one history, as they do not have the same \
+        "{folder}: the backup {name} and these changes may not be of one history, because they do not have the same \
          changes at revision {revision}: take another backup"
     );
     Err(BackupError::new(Reason::ChangesMissing, message))
 }
 
-/// Refuses a time that was taken by a clock that was ahead: a change may have a later time than its real one.
+/// Refuses a target time if the clock that stamped the changes was ahead: a change can have a later time than its real one.
 fn is_credible(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(), BackupError> {
     let now_ms = Timestamp::now().as_millisecond();
     let end_ms = later.map_or(now_ms, |later| later.min(now_ms));
@@ -178,14 +178,14 @@ fn is_credible(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(
     }
     let found = Timestamp::from_millisecond(found_ms).unwrap_or_default();
     let message = format!(
-        "the clock that stamped the changes around {wanted} was ahead (up to {found}), so that the state at {wanted} is not \
+        "the clock that stamped the changes around {wanted} was ahead (up to {found}), so the state at {wanted} is not \
          certain: restore to a revision (toRevision, --to-revision)"
     );
     Err(BackupError::new(Reason::ChangesMissing, message))
 }
 
 impl Reached {
-    /// Goes on over the changes of the next segment that are wanted.
+    /// Advances over the wanted changes of the next segment.
     fn advance(&mut self, segment: &Segment, until: Until) -> Result<(), BackupError> {
         for group in &segment.groups {
             self.pass(group.time_ms)?;
@@ -206,7 +206,7 @@ impl Reached {
         Ok(())
     }
 
-    /// Goes on to a time, which is not before the last one.
+    /// Advances to a time, which must not be earlier than the last one.
     fn pass(&mut self, time_ms: i64) -> Result<(), BackupError> {
         if time_ms < self.time_ms {
             let message = format!(
@@ -220,7 +220,7 @@ impl Reached {
     }
 }
 
-/// Makes a folder that has nothing of an earlier fetch, which only its owner reads.
+/// Creates a folder that only its owner can read, or removes the files of an earlier fetch from it.
 fn empty(folder: &Path) -> Result<(), BackupError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let failed = |error| of_disk(folder, &error);
@@ -236,7 +236,7 @@ fn empty(folder: &Path) -> Result<(), BackupError> {
         let name = name.to_str().unwrap_or_default();
         if SegmentId::parse(name).is_none() && !name.starts_with(TARGET) {
             let message = format!(
-                "--changes {}: it holds {name:?}, which is no file of changes: name another folder",
+                "--changes {}: it holds {name:?}, which is not a file of changes: use another folder",
                 folder.display()
             );
             return Err(BackupError::new(Reason::LocalDisk, message));
@@ -246,7 +246,7 @@ fn empty(folder: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Makes the error for a point up to which the changes are not stored; it names the last point that can be restored.
+/// Returns the error for a target whose changes are not all stored. It names the last point that can be restored.
 fn not_stored(
     segments: &SegmentStore,
     until: Until,
@@ -260,12 +260,12 @@ fn not_stored(
     let later = later.and_then(|later| Timestamp::from_millisecond(later).ok());
     let later = later.map(|later| {
         format!(
-            "; the cluster did not go on from it, or its changes were compacted before they could be kept: later points are \
-             restored from a backup that was begun at {later} or later"
+            "; the cluster did not continue from it, or its changes were compacted before they were stored: later points are \
+             restored from a backup that was started at {later} or later"
         )
     });
     let message = format!(
-        "{folder}: the changes up to {until} are not stored: the last revision is {last}{time}; --to-revision {last} restores all \
+        "{folder}: the changes up to {until} are not stored: the last revision is {last}{time}; --to-revision {last} restores everything \
          that is there{}",
         later.unwrap_or_default()
     );

@@ -1,4 +1,4 @@
-//! `fetch` takes the newest or the named file; a broken one leaves nothing.
+//! `fetch` takes the newest or the named file; a broken one leaves no file behind.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::*;
 use crate::testing::{TestFolder, hex, record, snapshot};
 
-/// A store with two backups, `old` and `new`, and a file of etcd, `plain.db`.
+/// Returns a store with two backups, `old` and `new`, and a plain snapshot, `plain.db`.
 async fn store() -> (Arc<InMemory>, Store) {
     let objects = Arc::new(InMemory::new());
     let store = Store::of_test(objects.clone());
@@ -30,7 +30,7 @@ async fn put(objects: &InMemory, name: &str, file: Vec<u8>) {
         .unwrap();
 }
 
-/// Fetches into a folder; returns the bytes of the file.
+/// Fetches into a folder. Returns the bytes of the file.
 async fn fetched(store: &Store, name: Option<&str>) -> Result<Vec<u8>, BackupError> {
     let folder = TestFolder::new("fetch");
     let to = folder.path().join("snapshot.db");
@@ -87,7 +87,7 @@ async fn a_broken_file_leaves_nothing() {
             assert_eq!(error.reason, Reason::BackupBroken, "{error}");
         }
     }
-    // it fits its own digest, but it is another file, as large as the one of the record
+    // it matches its own digest, but differs from the record, with the same size
     let mut other = vec![7; 2000];
     other.extend_from_slice(&Sha256::digest(&other));
     put(&objects, "new.db", other).await;
@@ -95,7 +95,7 @@ async fn a_broken_file_leaves_nothing() {
         fetched(&store, Some("new")).await.unwrap_err().reason,
         Reason::BackupBroken
     );
-    // it has another size, so that it does not count as the newest one
+    // it has another size, so it does not count as the newest backup
     put(&objects, "new.db", snapshot(2001)).await;
     assert!(fetched(&store, None).await.unwrap() == snapshot(1000));
 }
@@ -127,7 +127,7 @@ fn only_an_empty_or_missing_folder_is_filled() {
     assert!(has_entries(folder.path()).unwrap());
 }
 
-/// A restore to a time names no revision; later members need the one that it has led to.
+/// A restore to a time has no target revision; later members need the revision that it led to.
 #[tokio::test]
 async fn the_result_has_the_revision_of_the_changes() {
     let (_, store) = store().await;

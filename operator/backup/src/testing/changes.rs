@@ -1,11 +1,11 @@
-//! Segments of tests.
+//! Segments for tests.
 
 use witan_api::{
     changes::{ChangeGroup, Segment},
     v3::mvccpb::{Event, KeyValue},
 };
 
-/// Makes a segment of groups, each with its time and its revisions.
+/// Returns a segment of groups, each with a time and revisions.
 pub(crate) fn segment(cluster_id: u64, groups: &[(i64, &[i64])]) -> Segment {
     let event = |mod_revision: &i64| Event {
         kv: Some(KeyValue {

@@ -1,4 +1,4 @@
-//! A store that speaks as much of S3 as an upload needs, and refuses what a test wants.
+//! An S3 server for tests with just enough for uploads, which can refuse a request.
 
 use std::{
     convert::Infallible,
@@ -14,19 +14,18 @@ use tokio::net::TcpListener;
 
 use crate::{command::S3Flags, s3, store::Store};
 
-/// The refusal of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Refusal {
-    /// As in "PUT partNumber=2": the method, and what the URL contains.
+    /// The method and a part of the URL, such as "PUT partNumber=2".
     pub(crate) request: (&'static str, &'static str),
     pub(crate) status: u16,
     pub(crate) code: &'static str,
 }
 
-/// The requests that a store got, as in "PUT /bucket/of/test/a.json", without the numbers of uploads.
+/// The requests that a store received, such as "PUT /bucket/of/test/a.json".
 pub(crate) type Requests = Arc<Mutex<Vec<String>>>;
 
-/// Starts a store, which ends with the test.
+/// Starts a store that ends with the test.
 pub(crate) async fn start(refusal: Option<Refusal>) -> (Store, Requests) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -38,7 +37,7 @@ pub(crate) async fn start(refusal: Option<Refusal>) -> (Store, Requests) {
             let seen = seen.clone();
             tokio::spawn(async move {
                 let service = service_fn(|request| answer(request, refusal, &seen));
-                // the client closes it
+                // the client closes the connection
                 drop(
                     http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -50,7 +49,6 @@ pub(crate) async fn start(refusal: Option<Refusal>) -> (Store, Requests) {
     (Store::of_test(Arc::new(client(&endpoint))), requests)
 }
 
-/// Makes the client of a store at an address.
 pub(crate) fn client(endpoint: &str) -> object_store::aws::AmazonS3 {
     let flags = S3Flags { s3_endpoint: Some(endpoint.to_owned()), ..S3Flags::default() };
     let keys = |name: &str| name.ends_with("KEY").then(|| "x".to_owned());
@@ -64,7 +62,7 @@ async fn answer(
     seen: &Mutex<Vec<String>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (method, url) = (request.method().clone(), request.uri().to_string());
-    // a real store reads what it is sent, too
+    // like a real store, read the whole request
     drop(request.into_body().collect().await);
     seen.lock().unwrap().push(format!("{method} {url}"));
     let xml = |status: u16, body: String| {

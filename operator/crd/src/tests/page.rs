@@ -1,4 +1,4 @@
-//! The page that maps the fields of other operators to ours names only fields that exist, and its resource is accepted.
+//! The page that maps fields of other operators to ours names only existing fields, and its example is accepted.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use super::{judge, schema};
 
 const PAGE: &str = include_str!("../../../../docs/start/other-operators.md");
 
-/// Least number of fields that the tables name: fewer mean that the test does not read them.
+/// The fewest fields that the tables may name. Fewer mean that this test does not parse them.
 const NAMED_MIN: usize = 100;
 
 #[test]
@@ -21,7 +21,7 @@ fn tables_name_fields_that_exist() {
         };
         let Some(schema) = &of else {
             let kind = cell.trim();
-            // other tables have no kind of ours above their second column
+            // other tables do not have one of our kinds above their second column
             let ours = ["EtcdCluster", "EtcdBackup", "EtcdBackupSchedule"].contains(&kind);
             of = Some(if ours { schema(kind) } else { Value::Null });
             continue;

@@ -1,4 +1,4 @@
-//! Command lines that are read and refused.
+//! Accepted and refused command lines.
 
 use clap::CommandFactory as _;
 

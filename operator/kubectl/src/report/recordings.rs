@@ -1,4 +1,4 @@
-//! The recordings of the members' flight recorders, for a report: keys and names, no values.
+//! The recordings of the members' flight recorders. They contain keys and names, but no values.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use witan_members::{Address, page};
 
 use super::super::{page::explain, reach::Reach};
 
-/// The flag of members that record.
+/// The flag that turns on recording.
 const FLAG: &str = "flight-recorder-megabytes";
 const PAGE: &str = "/debug/flight-recorder";
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// is sent to somebody.
 const BYTES_MAX: usize = 256 << 20;
 
-/// Whether the members of a cluster record.
+/// Returns whether the members of a cluster record.
 pub(super) fn records(cluster: &EtcdCluster) -> bool {
     let options = cluster.spec.options.as_ref();
     options.is_some_and(|options| options.extra_args.contains_key(FLAG))

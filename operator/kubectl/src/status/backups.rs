@@ -1,4 +1,4 @@
-//! Backups of a cluster in its status: the newest success, what failed since, and schedules.
+//! Backups in the status of a cluster: the newest success, later failures, and schedules.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -12,7 +12,7 @@ use super::{
     MESSAGE_MAX,
 };
 
-/// Returns the newest backup that succeeded, and when it did.
+/// Returns the newest successful backup and its time of completion.
 pub(super) fn newest_success(facts: &Facts) -> Option<(&EtcdBackup, Timestamp)> {
     let backups = facts.backups.iter();
     let succeeded = backups.filter(|backup| backup.phase() == Some(BackupPhase::Succeeded));
@@ -20,7 +20,7 @@ pub(super) fn newest_success(facts: &Facts) -> Option<(&EtcdBackup, Timestamp)> 
     timed.max_by_key(|(_, time)| *time)
 }
 
-/// Returns the newest backup in one line, and what failed or runs since.
+/// Returns the newest success in one line, followed by backups that failed or are running since.
 pub(super) fn summary(facts: &Facts, now: Timestamp) -> String {
     let newest = newest_success(facts);
     let mut text = match newest {
@@ -87,7 +87,7 @@ pub(super) fn schedules(facts: &Facts, now: Timestamp) -> Option<String> {
     table.text()
 }
 
-/// Returns `ready`, or why a schedule is not.
+/// Returns `ready`, or why a schedule is not ready.
 fn state(schedule: &EtcdBackupSchedule) -> String {
     let status = schedule.status.as_ref();
     let ready = status.and_then(|status| {

@@ -1,4 +1,4 @@
-//! Members of a cluster, as its status and its pods tell.
+//! The members of a cluster, according to its status and pods.
 
 use witan_crd::{MemberPhase, MemberStatus};
 
@@ -29,7 +29,7 @@ pub(super) fn summary(facts: &Facts) -> String {
     )
 }
 
-/// Returns the table of members; `None` if there is none. A pod that is no member yet has a row, too.
+/// Returns the table of members; `None` if it has no rows. Pods that are not members yet also have a row.
 pub(super) fn table(facts: &Facts) -> Option<String> {
     let status = facts.status();
     let leader = status.members.iter().find(|member| member.is_leader);
@@ -114,8 +114,8 @@ fn is_ready(member: &MemberStatus) -> bool {
     }
 }
 
-/// Returns the operator's reason for the state of a member, or its phase if there is none, and the words of its pod,
-/// joined by `: ` and once if they are equal. For a ready member only its reason; empty without one.
+/// Returns why a member is in its state: the operator's reason (or the phase), and the trouble of its pod. For a ready member,
+/// only the reason.
 fn why(member: &MemberStatus, pod: Option<&PodFact>) -> String {
     if is_ready(member) {
         return member.reason.clone().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! `top --rates`: who reads, writes and watches which keys. All members count their requests for the same seconds, because each
-//! knows only its own clients. The table follows from their pages, and is pure.
+//! `top --rates`: which clients read, write and watch which keys. All members count their requests during the same seconds,
+//! because each knows only its own clients.
 
 #[cfg(test)]
 mod tests;
@@ -22,12 +22,11 @@ use crate::{
     table::{Table, UNKNOWN, clipped, counted},
 };
 
-/// How long a member may take beside the seconds in which it counts requests.
+/// How long a member may take in addition to the seconds of counting.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Characters of a name that are shown; longer names are cut.
 const NAME_MAX: usize = 80;
 
-/// The answers of all members.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Rates {
     members: Vec<MemberRates>,
@@ -66,14 +65,14 @@ pub(super) async fn run(target: &TargetFlags, flags: &TopFlags) -> Result<(), Pl
     let rates = Rates { members: join_all(asked).await };
     if rates.members.iter().all(|member| member.page.is_none()) {
         let missing = rates.missing();
-        return Err(words!("no member has answered\n{}", missing.trim_end()));
+        return Err(words!("no member answered\n{}", missing.trim_end()));
     }
     print_as(flags.format.output, &rates, |rates| {
         rates.text(flags.rates.by, flags.rows)
     })
 }
 
-/// Returns the text of an error for people.
+/// Returns an error as text for the user.
 fn explain(error: PageError) -> String {
     match error {
         PageError::Status(StatusCode::NOT_FOUND, _) => {
@@ -83,7 +82,7 @@ fn explain(error: PageError) -> String {
     }
 }
 
-/// Requests a second, and watchers.
+/// Requests per second, and watchers.
 #[derive(Debug, Clone, Copy, Default)]
 struct Load {
     reads: f64,
@@ -122,7 +121,7 @@ struct Group {
 }
 
 impl Rates {
-    /// Adds up what belongs to a prefix or to a client, those with most requests first.
+    /// Groups the rows by prefix or by client, busiest first.
     fn groups(&self, by: By) -> Vec<(String, Group)> {
         let mut groups: BTreeMap<String, Group> = BTreeMap::new();
         let mut add = |prefix: String, client: String, load: Load| {
@@ -212,7 +211,7 @@ impl Rates {
     }
 }
 
-/// Returns the name of a row's prefix. v2 has keys of its own.
+/// Returns the name of a row's prefix. The v2 keys are separate.
 fn prefix(row: &TopRow) -> String {
     let prefix = if row.prefix.is_empty() {
         "\"\""
@@ -225,7 +224,7 @@ fn prefix(row: &TopRow) -> String {
     }
 }
 
-/// Returns a rate with about two digits that count.
+/// Formats a rate with about two significant digits.
 fn rate(rate: f64) -> String {
     match rate {
         0.0 => "0".to_owned(),

@@ -1,4 +1,4 @@
-//! Keys, which the operator itself never reads: people do, by the plugin for kubectl. It compacts them.
+//! Calls to etcd's service KV. The operator only compacts; the kubectl plugin reads and writes keys.
 
 use std::time::Duration;
 

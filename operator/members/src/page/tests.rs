@@ -1,4 +1,4 @@
-//! A page of a member, over TCP and over TLS.
+//! Reading a page of a member, over TCP and over TLS.
 
 use std::{
     io::{BufRead as _, BufReader, Read, Write},
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const BYTES: usize = 5;
 const NAME: &str = "orders-0.orders.prod.svc";
 
-/// Answers one request with a status and a text, and returns its lines.
+/// Answers one request with a status, and returns the lines of the request.
 fn answer(mut stream: impl Read + Write, status: &str) -> Vec<String> {
     let mut reader = BufReader::new(&mut stream);
     let mut lines = Vec::new();
@@ -38,7 +38,7 @@ fn answer(mut stream: impl Read + Write, status: &str) -> Vec<String> {
     lines
 }
 
-/// Serves one request, over TLS with these settings.
+/// Serves one request, over TLS if settings are given.
 fn serve(status: &'static str, tls: Option<ServerConfig>) -> (SocketAddr, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -66,7 +66,7 @@ fn address(of: SocketAddr, tls: Option<ClientTls>, password: Option<&str>) -> Ad
     }
 }
 
-/// Reads the first page of a member.
+/// Reads the page `/` of a member.
 async fn read(member: Address, bytes_max: usize) -> Result<Vec<u8>, PageError> {
     get(&member.url("/"), Some(&member), PATIENCE, bytes_max).await
 }
@@ -109,7 +109,7 @@ fn pem(kind: &str, der: &[u8]) -> Vec<u8> {
     format!("-----BEGIN {kind}-----\n{lines}\n-----END {kind}-----\n").into_bytes()
 }
 
-/// Certificates of an authority, for the member of this name and for the plugin.
+/// Makes an authority, and certificates for a member of this name and for the plugin.
 fn certificates(name: &str) -> (ServerConfig, ClientTls) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -7,14 +7,14 @@ use super::{ObjectState, UnixSeconds};
 pub struct CertificateSeen {
     /// The end of its validity.
     pub not_after: UnixSeconds,
-    /// It has the names that the spec asks for, and the present authority signed it.
+    /// It has the names that the spec asks for, and is signed by the present authority.
     pub fits: bool,
 }
 
 /// cert-manager's Certificate of a role, and its secret.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RequestSeen {
-    /// The Certificate; `None` if Kubernetes knows no such kind.
+    /// The Certificate; `None` if cert-manager is not installed.
     pub request: Option<ObjectState>,
     /// Its secret has all files that a member needs.
     pub issued: bool,
@@ -22,24 +22,24 @@ pub struct RequestSeen {
     pub owned: bool,
 }
 
-/// Stage of a rotation from one authority to the next.
+/// The stage of a rotation from one authority to the next.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Rotation {
     /// One authority is trusted, and it signs.
     #[default]
     Rest,
-    /// The next one is trusted, too, and does not sign yet.
+    /// The next one is also trusted, but does not sign yet.
     Introduced,
-    /// It signs, and the former is still trusted.
+    /// The next one signs, and the former one is still trusted.
     Switched,
 }
 
 impl Rotation {
     pub(super) fn text(self) -> &'static str {
         match self {
-            Rotation::Introduced => "trusting the next authority beside the present one",
+            Rotation::Introduced => "trusting the next authority in addition to the present one",
             Rotation::Switched => "signing with the next authority",
-            Rotation::Rest => "removing the former authority from the trusted ones",
+            Rotation::Rest => "no longer trusting the former authority",
         }
     }
 }
@@ -51,8 +51,8 @@ pub struct AuthoritySeen {
     pub rotation: Rotation,
     /// When the rotation reached this stage.
     pub since: UnixSeconds,
-    /// The user asks for another authority.
+    /// Whether the user asks for a new authority.
     pub asked: bool,
-    /// Seconds that clients have after each step of a rotation.
+    /// Seconds that clients have after each stage.
     pub overlap: i64,
 }

@@ -7,15 +7,15 @@ use super::{MemberId, Ordinal};
 /// The members' reports about their cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Membership {
-    /// The id of the cluster that has this list.
+    /// The id of the cluster with this list.
     pub cluster_id: u64,
-    /// The cluster of each pod as it reports it; a pod can be in another cluster.
+    /// The report of each pod about its cluster, which can be another one.
     pub reports: BTreeMap<Ordinal, ClusterReport>,
-    /// The list of members was confirmed by a quorum. Without that the cluster must not be changed.
+    /// Whether a quorum confirmed the list. If not, the cluster must not be changed.
     pub linearizable: bool,
     /// The leader according to the confirmed answer.
     pub leader: Option<MemberId>,
-    /// Ordinals without a member in this list that another pod lists as members.
+    /// Ordinals that this list lacks and another pod lists as members.
     pub listed_by_others: BTreeSet<Ordinal>,
     /// Ids of former members for which the alarm CORRUPT is raised.
     pub stale_corrupt: Vec<MemberId>,
@@ -32,7 +32,7 @@ pub struct MemberSeen {
     pub name: String,
     /// The ordinal of its pod; `None` for a member that runs outside of the pods of this cluster.
     pub ordinal: Option<Ordinal>,
-    /// It is a pod of this cluster, and its peer URLs are not those of the pod.
+    /// It is a pod of this cluster with peer URLs other than the pod's own.
     pub foreign_address: bool,
     /// URLs for other members.
     pub peer_urls: Vec<String>,
@@ -42,7 +42,7 @@ pub struct MemberSeen {
     pub learner: bool,
     /// It answered the operator: its process runs on its disk.
     pub answers: bool,
-    /// It answered, knows a leader and has no alarm of corruption.
+    /// It answered, knows a leader and has no alarm CORRUPT.
     pub healthy: bool,
     /// The version that it reported.
     pub version: Option<String>,
@@ -50,7 +50,7 @@ pub struct MemberSeen {
     pub raft_index: u64,
     /// Bytes of its key space.
     pub db_size: u64,
-    /// Bytes that its state may take; `None` without a quota.
+    /// Bytes that its state can take; `None` without a quota.
     pub quota: Option<u64>,
     /// The revision of its key space.
     pub revision: i64,
@@ -63,19 +63,19 @@ pub struct MemberSeen {
 /// A member's report about its cluster.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ClusterReport {
-    /// Its id. Different ids among the pods of one cluster mean that their disks hold different data.
+    /// The id of its cluster. If pods report different ids, their disks hold different data.
     pub cluster_id: u64,
     /// Members in its list.
     pub members: usize,
-    /// It and the report that counts were both confirmed by a quorum, and one of them lacks the leader of the other: the
-    /// cluster has two histories under one id.
+    /// Its list and the confirmed one were both confirmed by a quorum, and one of them lacks the other's leader: the cluster
+    /// has two histories under one id.
     pub forked: bool,
-    /// Its log and its key space were those of a new member, and no quorum confirmed a read at it, when it was asked.
+    /// Its log and its key space were those of a new member, and no quorum confirmed its read.
     pub blank: bool,
 }
 
 impl Membership {
-    /// Iterates over the pods whose member is in another cluster than that of this list.
+    /// Iterates over the pods in another cluster than this one.
     pub fn of_other_clusters(&self) -> impl Iterator<Item = (Ordinal, &ClusterReport)> {
         let reports = self
             .reports
@@ -84,7 +84,7 @@ impl Membership {
         reports.filter(|(_, report)| report.cluster_id != self.cluster_id)
     }
 
-    /// Iterates over the pods that serve with another quorum than that of this list.
+    /// Iterates over the pods that serve with another quorum.
     pub fn forked(&self) -> impl Iterator<Item = Ordinal> {
         let forked = self.reports.iter().filter(|(_, report)| report.forked);
         forked.map(|(ordinal, _)| *ordinal)

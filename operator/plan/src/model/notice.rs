@@ -1,4 +1,4 @@
-//! Steps and reasons to wait in words: for events, for `status.operation` and `status.phase`, for logs.
+//! Steps and reasons to wait as text for events, `status.operation`, `status.phase` and logs.
 
 use super::{MemberId, Observed, Ordinal};
 
@@ -11,7 +11,7 @@ pub struct Notice {
     pub member: Option<String>,
     /// A sentence.
     pub message: String,
-    /// Whether a person has to look.
+    /// Whether a person should look at it.
     pub warning: bool,
 }
 

@@ -7,9 +7,9 @@ use super::Notice;
 pub enum Removal {
     /// The spec asks for fewer members.
     ScaleIn,
-    /// It did not come back in time, and has no disk of value.
+    /// It did not recover in time, and has no disk.
     Silent,
-    /// Its process ended with an exit code which says that its disk cannot be used.
+    /// Its process ended with an exit code that reports an unusable disk.
     BadDisk,
     /// An EtcdOperation replaces it.
     Asked,
@@ -21,7 +21,7 @@ pub enum Removal {
     Corrupt,
     /// It has no disk of its own, so that a new template means a new member.
     Ephemeral,
-    /// Its claim cannot become as the spec asks, or an EtcdOperation migrates all members to new claims.
+    /// Its claim cannot match the spec, or an EtcdOperation migrates all members to new claims.
     Migrated,
     /// It is a learner that does not answer, and its claim must be replaced.
     LearnerOnOldClaim,
@@ -30,7 +30,7 @@ pub enum Removal {
 }
 
 impl Removal {
-    /// Returns the notice of this removal: reason, sentence, and whether a person has to look. `member` is a name.
+    /// Returns the notice of the removal of `member`, a name.
     pub(super) fn notice(self, member: String) -> Notice {
         let (reason, because, warning) = match self {
             Removal::ScaleIn => (
@@ -38,10 +38,10 @@ impl Removal {
                 "spec.replicas asks for fewer members",
                 false,
             ),
-            Removal::Silent => ("ReplacingDeadMember", "it did not come back in time", true),
+            Removal::Silent => ("ReplacingDeadMember", "it did not recover in time", true),
             Removal::BadDisk => (
                 "ReplacingDeadMember",
-                "its process says that its disk cannot be used; the disk is kept until another member votes",
+                "its process reports that its disk cannot be used; the disk is kept until another member votes",
                 true,
             ),
             Removal::Asked => ("ReplacingMember", "an EtcdOperation replaces it", false),
@@ -97,15 +97,15 @@ pub enum Stop {
     Ended,
     /// Its flags do not fit the present state of the cluster.
     WrongStart,
-    /// Its member is silent for longer than allowed: it may come back on another node.
+    /// It has been silent for longer than allowed, and may recover on another node.
     Silent,
     /// The annotation names it.
     Fenced,
     /// `spec.replicas` is 0.
     Hibernated,
-    /// A new cluster is forced from another member.
+    /// An EtcdOperation forces a new cluster from another member.
     Recovery,
-    /// The cluster begins again from a backup, or goes back to earlier disks.
+    /// The cluster restarts from a backup, or goes back to earlier disks.
     Restore,
 }
 
@@ -118,7 +118,7 @@ impl Stop {
             Stop::PeerTls => ("MemberUpdated", "it changes between clear text and TLS"),
             Stop::Ended => (
                 "MemberRestarted",
-                "its container has ended and is not restarted",
+                "its container has terminated and is not restarted",
             ),
             Stop::WrongStart => (
                 "MemberRestarted",
@@ -126,7 +126,7 @@ impl Stop {
             ),
             Stop::Silent => (
                 "MemberRestarted",
-                "it does not answer, and nothing says that its disk is bad",
+                "it does not answer, and there is no evidence that its disk is bad",
             ),
             Stop::Fenced => (
                 "MemberFenced",
@@ -147,7 +147,7 @@ impl Stop {
     }
 }
 
-/// Why a pod is not ready although its member may be healthy. It is reported, and the member is not replaced for it.
+/// Why a pod is not ready although its member may be healthy. An obstacle is reported, but is no reason to replace the member.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Obstacle {
     /// No node has the capacity for it, or its volume cannot be attached.
@@ -158,12 +158,12 @@ pub enum Obstacle {
     OutOfMemory,
     /// Its node does not report: its containers are ready, and the pod is not.
     NodeNotReady,
-    /// Its containers are ready, but a readiness gate of the pod is not.
+    /// Its containers are ready, but one of its readiness gates is not.
     ReadinessGate,
 }
 
 impl Obstacle {
-    /// Returns the reason of the condition, and what is said about the pod.
+    /// Returns the reason of the condition, and the text after the name of the member.
     pub(super) fn words(self) -> (&'static str, &'static str) {
         match self {
             Obstacle::Unschedulable => (

@@ -1,15 +1,15 @@
-//! Steps that failed: the only memory of earlier passes.
+//! Steps that failed. Nothing else is remembered between passes.
 
 use super::{Notice, Step};
 
-/// A step that the API server or a member has refused, or that had no effect.
+/// A step that the API server or a member refused, or that had no effect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
     /// The step.
     pub step: Step,
-    /// It is not retried yet: the plan skips it.
+    /// The plan skips it for now.
     pub held: bool,
-    /// It was done several times without effect; it was not refused.
+    /// It was taken several times without effect, and was not refused.
     pub idle: bool,
     /// The message of the refusal.
     pub said: String,

@@ -1,19 +1,19 @@
-//! How a member is started for the first time, or again.
+//! How a member is started.
 
 use serde::{Deserialize, Serialize};
 
 use super::{MemberId, Ordinal, PeerTls, Role};
 
-/// The properties by which one pod of a cluster differs from another.
+/// The properties that differ between the pods of a cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodPlan {
     /// The member's ordinal.
     pub ordinal: Ordinal,
-    /// The flags about its cluster.
+    /// The flags that say how it starts or joins its cluster.
     pub bootstrap: Bootstrap,
     /// Its peer TLS.
     pub peer_tls: PeerTls,
-    /// Its label.
+    /// The value of its label `witan.dev/role`.
     pub role: Role,
 }
 
@@ -24,10 +24,10 @@ impl PodPlan {
     }
 }
 
-/// A starting member's flags about its cluster. A member with data on its disk ignores them.
+/// How a member starts. A member with data on its disk ignores these flags.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bootstrap {
-    /// `--initial-cluster-state=new` with `members` ordinals from `first` on.
+    /// `--initial-cluster-state=new` with `members` ordinals, from `first` on.
     New {
         /// The lowest ordinal.
         first: Ordinal,
@@ -39,25 +39,25 @@ pub enum Bootstrap {
         /// The token's URL.
         url: String,
     },
-    /// `--initial-cluster-state=existing` with all members, this one among them.
+    /// `--initial-cluster-state=existing` with all members, including this one.
     Join {
-        /// Each of them.
+        /// All members.
         members: Vec<JoinMember>,
     },
-    /// As `Restart`, with `--force-new-cluster`: the member removes all others from its cluster, keeps its data and goes on
-    /// alone.
+    /// Like `Restart`, with `--force-new-cluster`: the member removes all others from its cluster and continues alone with its
+    /// data.
     Forced,
-    /// `--initial-cluster-state=existing` with this member alone: it starts from its disk, and refuses to start
-    /// from an empty one.
+    /// `--initial-cluster-state=existing` with this member alone: it starts from its disk, and refuses to start from an empty
+    /// disk.
     Restart,
 }
 
-/// A member as the flags of a joining member list it.
+/// A member in the flags of a joining member.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JoinMember {
     /// Its id.
     pub id: MemberId,
-    /// The ordinal of its pod, which gives it its name.
+    /// The ordinal of its pod, which determines its name.
     pub ordinal: Option<Ordinal>,
     /// The name that it has reported; empty until it has started.
     pub name: String,
@@ -65,7 +65,7 @@ pub struct JoinMember {
     pub peer_urls: Vec<String>,
 }
 
-/// The kind of a `Bootstrap`, as the pod's annotation `witan.dev/start` keeps it.
+/// The kind of a `Bootstrap`, as the pod's annotation `witan.dev/start` records it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the variants of `Bootstrap`")]
@@ -78,7 +78,7 @@ pub enum StartKind {
 }
 
 impl Bootstrap {
-    /// Returns the kind of this start, without what belongs to it.
+    /// Returns the kind of this start.
     pub fn kind(&self) -> StartKind {
         match self {
             Self::New { .. } => StartKind::New,

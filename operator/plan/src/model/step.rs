@@ -1,4 +1,4 @@
-//! The steps, and how each of them is shown.
+//! The steps, and their texts.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{
     notice::Notices,
 };
 
-/// The next action for the observed state. Every step may be repeated, and may be the last before the operator ends.
+/// The next action. Every step can be repeated, and the operator can end after any of them.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "names and types of some fields say all")]
 pub enum Step {
@@ -23,41 +23,41 @@ pub enum Step {
     },
     /// Applies both services.
     ApplyServices,
-    /// Applies the pod disruption budget, which leaves this many voters, or deletes it.
+    /// Applies the pod disruption budget with this `minAvailable`, or deletes it.
     ApplyBudget(Option<u32>),
-    /// Issues a certificate (with its authority first, when that is the role) into its secret.
+    /// Issues a certificate into its secret.
     IssueCertificate(CertificateRole),
     /// Applies cert-manager's Certificate of a role.
     RequestCertificate(CertificateRole),
-    /// Makes the Certificate the owner of the secret that cert-manager has written for it.
+    /// Makes a cert-manager Certificate the owner of the secret that was written for it.
     OwnCertificate(CertificateRole),
-    /// Takes the rotation of the authority to this stage, in the authority's secret alone.
+    /// Advances the rotation of the authority to this stage. Only the authority's secret changes.
     RotateAuthority(Rotation),
     /// Records the number of members at bootstrap in the status, before the first pod.
     BeginBootstrap {
         members: u32,
-        /// The token's URL, if the members find each other by discovery.
+        /// The token's URL, if the members use discovery.
         discovery_url: Option<String>,
     },
-    /// Records in the status, before anything else, that a new cluster is forced from this member.
+    /// Records in the status, before anything changes, that a new cluster is forced from this member.
     BeginRecovery(Ordinal),
-    /// Makes a discovery token for this many members and records both in the status, as `BeginBootstrap` does.
+    /// Creates a discovery token for this many members and records both in the status, like `BeginBootstrap`.
     CreateDiscoveryToken(u32),
     /// Applies the claim and then the pod of a member.
     StartMember(PodPlan),
-    /// Adds the member of this ordinal as a learner, with the peer URL that `peer_tls` gives it.
+    /// Adds the member of this ordinal as a learner.
     AddLearner {
         ordinal: Ordinal,
-        /// `On` gives an `https` URL.
+        /// Determines its peer URL: `https` if `On`, else `http`.
         peer_tls: PeerTls,
-        /// Whether it takes the place of a member in a rolling update.
+        /// Whether it replaces a member in a rolling update.
         rolling: bool,
     },
     /// Gives a learner its vote.
     Promote(MemberId),
     /// Sets the label `witan.dev/role` of a pod.
     LabelPod { ordinal: Ordinal, role: Role },
-    /// Hands leadership over.
+    /// Transfers leadership.
     MoveLeader {
         /// The present leader.
         from: MemberId,
@@ -66,24 +66,24 @@ pub enum Step {
     },
     /// Removes a member from the cluster.
     RemoveMember { id: MemberId, reason: Removal },
-    /// Gives a member another peer URL, before its pod begins to listen there.
+    /// Changes the peer URL of a member, before its pod listens there.
     UpdatePeerUrl {
         id: MemberId,
         ordinal: Ordinal,
-        /// `On` gives an `https` URL, the others an `http` one.
+        /// Determines the URL: `https` if `On`, else `http`.
         peer_tls: PeerTls,
     },
-    /// Stops a pod. Starting it again is another step.
+    /// Stops a pod. Another step starts it again.
     DeletePod { ordinal: Ordinal, reason: Stop },
     /// Deletes the claim of a removed member, with its data.
     DeleteClaim(Ordinal),
-    /// Marks the claim of a removed member: it is kept, and no member starts from it.
+    /// Marks the claim of a removed member as retired: it is kept, and no member starts from it.
     RetireClaim {
         ordinal: Ordinal,
-        /// Whether it is deleted as soon as another member votes in place of its own.
+        /// Whether the claim is deleted once another member votes in place of its own.
         held: bool,
     },
-    /// Makes the cluster the owner of a claim, or takes it away as the owner, as the retention policy says.
+    /// Sets or removes the cluster as the owner of a claim, as the retention policy asks.
     OwnClaim(Ordinal),
     /// Applies owner, labels and annotations of a claim.
     ApplyClaim {
@@ -93,19 +93,19 @@ pub enum Step {
     },
     /// Raises the requested size of a claim.
     GrowClaim { ordinal: Ordinal, bytes: u64 },
-    /// Takes the mark of a retired claim away: its member starts from it again.
+    /// Removes the mark of a retired claim: its member starts from it again.
     ReviveClaim(Ordinal),
-    /// Records that a restored cluster begins with new members, whose disks are new; all earlier disks are retired.
+    /// Records that a restored cluster starts with new members on new disks. All earlier disks are retired.
     BeginRestored {
         /// The lowest ordinal of the members.
         first: Ordinal,
         members: u32,
     },
-    /// Records that the cluster goes on with the disks that a restore has kept.
+    /// Records that the cluster continues with the disks that a restore kept.
     ReturnToDisks,
     /// Lowers the alarm CORRUPT of a removed member.
     DisarmCorrupt(MemberId),
-    /// Compacts keys up to a revision, because the alarm NOSPACE is raised, and records that.
+    /// Compacts keys up to a revision because of the alarm NOSPACE, and records that.
     Compact(i64),
     /// Lowers the alarm NOSPACE after a compaction, and records that.
     DisarmNoSpace,
@@ -127,26 +127,26 @@ const QUOTA_USED_UP: &str =
 const SPACE_FREED: &str = "lowering the alarm NOSPACE: the compaction has freed space";
 
 const RECOVERY_BEGUN: &str = "an EtcdOperation forces a new cluster from member {member}: \
-    the others are stopped, their disks are kept and not started again";
+    the others are stopped for good, and their disks are kept";
 
 const POLICY_APPLIED: &str = "applying the retention policy to the claim of {member}";
 
-const RETURNED: &str = "going back to the disks that the last restore has kept";
+const RETURNED: &str = "returning to the disks that the last restore kept";
 
 impl Step {
-    /// Returns the kind of the step, a label of a metric: the name of its variant.
+    /// Returns the name of the variant, a label of a metric.
     pub fn kind(&self) -> String {
         let mut name = format!("{self:?}");
         name.truncate(name.find([' ', '(']).unwrap_or(name.len()));
         name
     }
 
-    /// Whether the step changes something.
+    /// Returns whether the step changes something.
     pub fn acts(&self) -> bool {
         !matches!(self, Step::Done | Step::Wait { .. })
     }
 
-    /// Returns the step as a part of a rolling update.
+    /// Marks the step as part of a rolling update.
     pub(crate) fn of_rollout(mut self) -> Self {
         if let Step::AddLearner { rolling, .. } = &mut self {
             *rolling = true;
@@ -154,7 +154,7 @@ impl Step {
         self
     }
 
-    /// Whether the step stops or replaces a member in a rolling update.
+    /// Returns whether the step stops or replaces a member in a rolling update.
     pub fn updates(&self) -> bool {
         matches!(
             self,
@@ -164,7 +164,7 @@ impl Step {
         )
     }
 
-    /// Whether the cluster is changing: the step is done now, or the effect of one is awaited.
+    /// Returns whether the cluster is changing: a step is taken now, or the effect of an earlier one is pending.
     pub fn progresses(&self) -> bool {
         let Step::Wait { why, .. } = self else {
             return *self != Step::Done;
@@ -172,7 +172,7 @@ impl Step {
         why.ends_by_itself()
     }
 
-    /// Whether no update is in progress: nothing is left to do, or only a person can continue.
+    /// Returns whether no update is in progress: nothing is left to do, or only a person can continue.
     pub fn rests(&self) -> bool {
         let Step::Wait { why, .. } = self else {
             return *self == Step::Done;
@@ -213,7 +213,7 @@ impl Step {
             }
             Step::BeginRecovery(ordinal) => tell.pod(*ordinal, "RecoveryBegun", RECOVERY_BEGUN),
             Step::CreateDiscoveryToken(members) => {
-                let text = format!("making a discovery token for {members} members");
+                let text = format!("creating a discovery token for {members} members");
                 tell.all("DiscoveryTokenCreated", text)
             }
             Step::StartMember(plan) => {
@@ -255,7 +255,7 @@ impl Step {
                 tell.pod(*ordinal, "ClaimRevived", text)
             }
             Step::BeginRestored { members, .. } => {
-                let text = format!("beginning a cluster of {members} members from the backup");
+                let text = format!("starting a cluster of {members} members from the backup");
                 tell.all("RestoreBegun", text)
             }
             Step::ReturnToDisks => tell.all("RestoreUndone", RETURNED),

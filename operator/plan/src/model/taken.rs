@@ -1,10 +1,10 @@
-//! Names that a cluster needs and that belong to other objects.
+//! Names that a cluster needs and that other objects have.
 
 use witan_crd::CertificateRole;
 
 use super::Ordinal;
 
-/// An object of a cluster, by its role in the cluster.
+/// An object of a cluster, by its role.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Part {
     /// The service for clients.
@@ -23,11 +23,11 @@ pub enum Part {
     Request(CertificateRole),
 }
 
-/// An object of another owner that has the name of a part of the cluster.
+/// An object that is not part of the cluster and has the name of one of its parts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Holder {
-    /// Its kind, its name and its owner.
+    /// Its kind, name and owner.
     pub object: String,
-    /// It belongs to an earlier EtcdCluster of the same name, with which Kubernetes deletes it.
+    /// It belongs to an earlier EtcdCluster of the same name, and Kubernetes deletes it with that one.
     pub ending: bool,
 }

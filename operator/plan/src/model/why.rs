@@ -1,13 +1,13 @@
-//! The reasons to wait, and how each of them is shown.
+//! The reasons to wait, and their texts.
 
 use super::{MemberId, Membership, Notice, Observed, Obstacle, Ordinal, Part, notice::Notices};
 
-/// Why a pass waits, or which action of a person it needs.
+/// Why a pass waits, or what a person has to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Why {
-    /// The EtcdCluster is being deleted; Kubernetes collects what it owns.
+    /// The EtcdCluster is being deleted; Kubernetes deletes what it owns.
     Deleting,
-    /// `spec.paused`.
+    /// `spec.paused` is set.
     Paused,
     /// `spec.replicas` is 0 and no pod runs.
     Hibernated,
@@ -19,18 +19,17 @@ pub enum Why {
     ClusterIdMismatch,
     /// Two quorums of one cluster id serve: a person has to decide.
     Forked,
-    /// Too few voters serve. Pods that can come back are started; nothing else is touched.
+    /// Too few voters serve. Members with a disk are started; nothing else changes.
     QuorumLost,
     /// Too few voters serve, and the member from which an EtcdOperation forces a new cluster cannot start alone.
     CannotRecover(Ordinal),
-    /// Too few voters serve, and some voters run outside of the pods of this cluster: nothing says that
-    /// they have ended.
+    /// Too few voters serve, and some run outside this cluster's pods, so the operator cannot tell whether they have ended.
     ForeignVoters(Ordinal),
-    /// The member from which a new cluster is forced has not served yet.
+    /// The member from which a new cluster is forced does not serve yet.
     Recovering(Ordinal),
-    /// Pods are ready and no member answers the operator: nothing is touched.
+    /// Pods are ready, but no member answers the operator: nothing changes.
     Unreachable,
-    /// All disks are lost, and the data with them: a person has to decide.
+    /// The disks of all members are lost: a person has to decide.
     DataLost,
     /// The first members are starting.
     Bootstrapping,
@@ -38,15 +37,15 @@ pub enum Why {
     NameTaken(Part),
     /// Secrets that the spec names do not exist.
     SecretsMissing,
-    /// The backup that the first members begin from cannot be used.
+    /// The backup for the first members cannot be used.
     BackupMissing,
-    /// The first members should begin from a backup, and there are disks of an earlier cluster.
+    /// The first members should start from a backup, but disks of an earlier cluster exist.
     OldDisks,
-    /// cert-manager has not issued yet.
+    /// cert-manager has not issued all certificates yet.
     CertificatesPending,
-    /// The spec asks for certificates of cert-manager, which is not installed.
+    /// The spec asks for cert-manager's certificates, but cert-manager is not installed.
     CertManagerMissing,
-    /// A claim should grow, and the API server refuses that.
+    /// The API server refuses to grow a claim.
     GrowthRefused(Ordinal),
     /// The spec asks for claims that are too small for the data.
     StorageTooSmall,
@@ -59,35 +58,35 @@ pub enum Why {
         /// The version of `spec.version` or of the operator's member image.
         to: String,
     },
-    /// A step was refused, and there is nothing else to do.
+    /// A step was refused, and there is no other.
     Refused,
-    /// The spec makes no pods or claims.
+    /// No pods or claims can be made from the spec.
     SpecRejected,
-    /// The leader's list has no member for a pod or a claim, and another member lists it.
+    /// The leader's list lacks the member of a pod or a claim, but another member lists it.
     StillListed(Ordinal),
-    /// A pod is being deleted, and the next step waits for its end.
+    /// A pod is being deleted, and the next step needs it gone.
     PodEnding(Ordinal),
-    /// A claim is being deleted, and the next step waits for its end.
+    /// A claim is being deleted, and the next step needs it gone.
     ClaimEnding(Ordinal),
     /// A learner catches up.
     LearnerBehind(MemberId),
-    /// A member is not healthy, and may still recover.
+    /// A member is not healthy, but may still recover.
     Unhealthy(Ordinal),
-    /// A member is not healthy for a reason that replacing it would not fix.
+    /// A member is not healthy for a reason that a replacement would not fix.
     Obstacle(Ordinal, Obstacle),
-    /// A member does not answer, and there is no evidence against its disk.
+    /// A member does not answer, but there is no evidence that its disk is bad.
     Silent(Ordinal),
     /// A member's process ends with this exit code, which a new disk would not fix.
     Exited(Ordinal, i32),
-    /// A member's process finds its disk bad, but none that serves has the same template.
+    /// A member's process reports a bad disk, but no serving member has the same template.
     UnprovenTemplate(Ordinal),
-    /// A member must be replaced, and the others alone would have no quorum, or the spec forbids it.
+    /// A member must be replaced, but the others alone would have no quorum, or the spec forbids it.
     CannotReplace(Ordinal),
-    /// A member is corrupt, and the spec asks to raise the alarm only.
+    /// A member is corrupt, and the spec asks for the alarm only.
     Corrupt(Ordinal),
-    /// A member that runs outside of the pods of this cluster is not healthy.
+    /// A member outside this cluster's pods is not healthy.
     ForeignUnhealthy(MemberId),
-    /// The annotation fences a member, and the others alone would have no quorum.
+    /// The annotation fences a member, but the others alone would have no quorum.
     CannotFence(Ordinal),
     /// A member is fenced: no planned change starts until the fence is removed.
     Fenced(Ordinal),
@@ -108,11 +107,11 @@ const CANNOT_STOP: &str = "spec.replicas is 0, and the claim of {member} is bein
     the disk would be lost. Set spec.replicas to another number until another member has taken the place of {member}";
 const STORAGE_TOO_SMALL: &str = "the members do not move to smaller claims, because spec.storage requests less than twice the size of the data: request a \
     larger size";
-const QUORUM_LOST: &str = "too few voters serve; pods that can come back are started, \
+const QUORUM_LOST: &str = "too few voters serve; members with a disk are started, \
     nothing else is changed";
 const CANNOT_RECOVER: &str = "too few voters serve, and the survivor {member} of the EtcdOperation has no \
     vote, no disk, or a fence: delete the EtcdOperation, and create one under another name whose survivor votes and has its disk";
-const FOREIGN_VOTERS: &str = "too few voters serve, and some voters are no pods of this cluster, so that nothing says whether they \
+const FOREIGN_VOTERS: &str = "too few voters serve, and some voters are not pods of this cluster, so the operator cannot tell whether they \
     have ended: no new cluster is forced from {member}";
 const STILL_LISTED: &str = "the leader has removed {member}, and another member lists it: its pod and disk are kept until all \
     members agree";
@@ -121,25 +120,25 @@ const DATA_LOST: &str = "the disks of all members are lost: restore a backup int
 const OLD_DISKS: &str = "disks of an earlier cluster of this name exist, and spec.bootstrap.restore asks for a backup: delete \
     their claims to restore it, or create the EtcdCluster without spec.bootstrap.restore to keep their data";
 const CERT_MANAGER_MISSING: &str =
-    "cert-manager is not installed: the API server knows no Certificates";
+    "cert-manager is not installed: the API server has no kind Certificate";
 const ROLLOUT_QUEUED: &str = "the members are updated after other clusters: \
     the operator's --max-concurrent-rollouts is reached";
 const UNHEALTHY: &str = "member {member} is not healthy; \
     it is replaced or restarted if it does not recover in time";
-const SILENT: &str = "member {member} does not answer, and nothing says that its disk is \
+const SILENT: &str = "member {member} does not answer, and there is no evidence that its disk is \
     bad; its pod was recreated within the last hour. To replace the \
     member, create an EtcdOperation with replaceMember";
-const UNPROVEN_TEMPLATE: &str = "the process of member {member} says that its disk cannot be used, but \
+const UNPROVEN_TEMPLATE: &str = "the process of member {member} reports that its disk cannot be used, but \
     no member serves with the same image and flags: see the log of pod \
     {member}";
-const CANNOT_REPLACE: &str = "member {member} has to be replaced, and the others alone have no \
+const CANNOT_REPLACE: &str = "member {member} must be replaced, but the others alone have no \
     quorum or spec.selfHealing forbids it";
 const CORRUPT: &str = "the data of member {member} differs from that of the others; \
     spec.selfHealing leaves it to a person";
-const FOREIGN_UNHEALTHY: &str = "member {member} is no pod of this cluster and is not healthy";
+const FOREIGN_UNHEALTHY: &str = "member {member} is not a pod of this cluster, and is not healthy";
 const CANNOT_FENCE: &str = "member {member} cannot be fenced: the others alone have no quorum";
 const FENCED: &str = "member {member} is fenced; planned changes wait until the annotation \
-    witan.dev/fenced-members does not name it any more";
+    witan.dev/fenced-members no longer names it";
 const APPROVAL: &str = "the leader {member} is the last to restart and waits for the \
     annotation witan.dev/allow-leader-restart";
 const SETTLING: &str = "member {member} has just become ready";
@@ -147,7 +146,7 @@ const ONLY_COPY: &str = "member {member} has the only copy of the data and no di
     scale out to change its template";
 
 impl Why {
-    /// Whether the effect of an earlier step is awaited.
+    /// Returns whether the wait ends with the effect of an earlier step.
     pub(super) fn ends_by_itself(&self) -> bool {
         matches!(
             self,
@@ -163,9 +162,8 @@ impl Why {
         )
     }
 
-    /// Whether a person has to act or to allow, so that the wait may take any time: the spec, an annotation or another
-    /// object must change. A member that an update has stopped and that does not come back does not count: the
-    /// update of other clusters, which may have the same image, has to wait.
+    /// Returns whether a person has to act, so the wait can last for any time. A member that an update stopped and that does
+    /// not recover is not such a wait: other clusters, which may get the same image, must not be updated meanwhile.
     pub(super) fn needs_a_person(&self) -> bool {
         matches!(
             self,
@@ -237,7 +235,7 @@ impl Why {
             Why::GrowthRefused(at) => {
                 let said = seen.claim(*at).map_or("", |claim| claim.refusal.as_str());
                 let text = "the claim of {member} cannot grow to the size in spec.storage";
-                let help = "an EtcdOperation with migrateStorage replaces the members by members with larger claims";
+                let help = "an EtcdOperation with migrateStorage replaces the members with members that have larger claims";
                 warn.pod(*at, "StorageNotResized", format!("{text}: {said}; {help}"))
             }
             Why::StorageTooSmall => warn.all("SpecRejected", STORAGE_TOO_SMALL),
@@ -288,8 +286,8 @@ impl Why {
     }
 }
 
-/// Says what is done without a quorum, and which member a person may go on with: the one that has the most entries of the log,
-/// among those that answer.
+/// Says what the operator does without a quorum, and names the answering voter with the longest log, from which a person can
+/// force a new cluster.
 fn quorum_lost(cluster: &str, seen: &Observed) -> String {
     let answering = seen
         .members()
@@ -311,7 +309,7 @@ fn unreachable(seen: &Observed) -> String {
     format!("pods are ready and no member answers the operator: {error}")
 }
 
-/// Says which pods serve which history of a cluster with two.
+/// Lists the pods on each side of a cluster with two histories.
 fn forked(cluster: &str, seen: &Observed) -> String {
     let list = seen.membership.as_ref();
     let apart: Vec<_> = list.into_iter().flat_map(Membership::forked).collect();
@@ -334,8 +332,8 @@ fn forked(cluster: &str, seen: &Observed) -> String {
     )
 }
 
-/// Says which members are in which cluster, and how a person can resolve it: either some members are in another cluster
-/// than the rest, or all are in one that is not the cluster of this EtcdCluster.
+/// Says which members are in which cluster and how a person can resolve it: either some members differ from the rest, or all
+/// are in a cluster that this EtcdCluster did not bootstrap.
 fn clusters_differ(cluster: &str, seen: &Observed) -> String {
     let list = seen.membership.as_ref();
     let id = list.map_or(0, |list| list.cluster_id);
@@ -354,7 +352,7 @@ fn clusters_differ(cluster: &str, seen: &Observed) -> String {
     let all = list.into_iter().flat_map(|list| list.reports.keys());
     let all: Vec<_> = all.map(|ordinal| format!("{cluster}-{ordinal}")).collect();
     format!(
-        "in cluster {id:x}, which is not that of this EtcdCluster, are {}: nothing is changed \
+        "these members are in cluster {id:x}, which is not the cluster of this EtcdCluster: {}. Nothing is changed \
          until a person decides. To use the cluster's own data, restore its claims; to use the data \
          of these members, recreate the EtcdCluster without its status and with their number of \
          replicas; to discard their data, delete their claims, and then their pods. The claims may need the annotation \

@@ -1,4 +1,4 @@
-//! The fake cluster's authority and its certificates, and how one authority follows another.
+//! The fake cluster's authority and its certificates, and rotations of the authority.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::model::{
 
 const DAY: i64 = 24 * 3600;
 
-/// Authorities are numbers. The first of a list signs, all of it is trusted.
+/// Authorities are numbers. The first of a list signs, and all of the list is trusted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Authority {
     trusted: Vec<u32>,
@@ -48,12 +48,13 @@ impl Authority {
         (self.rotation, self.since) = (to, now);
     }
 
-    /// Whether no step of a rotation is left to do, and the user asks for none.
+    /// Returns whether no rotation is running or requested.
     pub(super) fn rests(&self) -> bool {
         self.rotation == Rotation::Rest && !self.asked
     }
 
-    /// Whether the authority was ever rotated, so that pods have the fingerprint of the trusted authorities.
+    /// Returns whether the authority was ever rotated. From then on the template has the fingerprint of the trusted
+    /// authorities.
     pub(super) fn was_rotated(&self) -> bool {
         self.since > 0
     }
@@ -81,7 +82,7 @@ impl Authority {
 }
 
 impl World {
-    /// Brings the present secrets to some of the pods at random, as nodes do sooner or later.
+    /// Delivers the present secrets to random pods, like kubelets that refresh at different times.
     pub(super) fn carry_secrets(&mut self) {
         let secret = self.authority.of_members();
         for pod in self.pods.values_mut() {
@@ -100,7 +101,7 @@ impl World {
         }
     }
 
-    /// Asserts that every member has started with what the previous step of the rotation has brought.
+    /// Asserts that every member has started with the secrets of the previous stage.
     pub(super) fn judge_rotation(&self, step: &Step) {
         self.all_serve(step);
         let current = self.pods.iter().all(|(ordinal, pod)| {
@@ -177,7 +178,6 @@ fn an_authority_is_followed_a_year_before_its_end() {
     }
 }
 
-/// The cluster has no authority, so there is none to rotate.
 #[test]
 fn an_authority_that_is_not_there_is_not_rotated() {
     let mut world = cluster(3);

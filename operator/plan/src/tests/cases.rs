@@ -1,4 +1,4 @@
-//! Named cases: starts and repairs, among them what other operators do wrong. Planned changes are in `planned`.
+//! Named cases: starts and repairs, including mistakes of other operators. `planned` has the planned changes.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ pub(super) fn stopped(world: &World) -> Vec<u32> {
     stopped.collect()
 }
 
-/// A pod without its container, for as long as a test wants.
+/// Stops the container of a pod until a test repairs it.
 pub(super) fn break_pod(world: &mut World, ordinal: u32, obstacle: Option<Obstacle>) {
     let pod = world.pods.get_mut(&ordinal).expect("the pod is there");
     pod.obstacle = obstacle;
@@ -110,7 +110,7 @@ fn discovery_is_for_the_first_start_alone() {
     }
 }
 
-/// The number at creation counts, even if the spec changes before the first answer.
+/// The number of members at creation counts, even if the spec changes before the first answer.
 #[test]
 fn a_size_that_changes_during_the_first_start_changes_it_afterwards() {
     let mut world = World::new(EtcdClusterSpec::minimal(), 3);
@@ -131,7 +131,7 @@ fn a_size_that_changes_during_the_first_start_changes_it_afterwards() {
     assert_eq!(world.members.len(), 5);
 }
 
-/// coreos #1323 and its many twins: all pods of a cluster restart at once, and it is lost.
+/// coreos #1323 and many like it: all pods of a cluster restart at once, and the cluster is lost.
 #[test]
 fn a_cluster_whose_pods_are_all_gone_comes_back_with_its_disks() {
     let mut world = cluster(3);
@@ -142,7 +142,7 @@ fn a_cluster_whose_pods_are_all_gone_comes_back_with_its_disks() {
     assert!(removals(&world).is_empty());
 }
 
-/// coreos: disks are thrown away with a member that was only restarted.
+/// coreos: the disk of a member that only restarted is thrown away.
 #[test]
 fn a_drained_pod_comes_back_with_its_disk() {
     let mut world = cluster(3);
@@ -153,7 +153,7 @@ fn a_drained_pod_comes_back_with_its_disk() {
     assert!(removals(&world).is_empty());
 }
 
-/// etcd-io: member 0 is removed by hand, and the operator deletes the pod with the highest number.
+/// etcd-io: after member 0 is removed by hand, the operator deletes the pod with the highest number.
 #[test]
 fn a_member_that_a_person_removes_is_replaced_by_identity() {
     let mut world = cluster(3);
@@ -167,7 +167,7 @@ fn a_member_that_a_person_removes_is_replaced_by_identity() {
     assert!(deletes, "the disk of the removed member is not used again");
 }
 
-/// cozystack counts restarts; a member that is out of memory or has no node would be as badly off elsewhere.
+/// cozystack counts restarts, but a member that is out of memory or unschedulable would be no better elsewhere.
 #[test]
 fn obstacles_are_reported_and_never_replaced() {
     for obstacle in [
@@ -189,7 +189,7 @@ fn obstacles_are_reported_and_never_replaced() {
     }
 }
 
-/// coreos: with two of three members down, all members are thrown away.
+/// coreos: with two of three members down, the operator throws all members away.
 #[test]
 fn without_a_quorum_nothing_is_removed() {
     let mut world = cluster(3);
@@ -213,7 +213,7 @@ fn a_lost_disk_makes_a_new_member_at_once() {
     assert!(world.member(1).expect("a member").id > 5000);
 }
 
-/// A pod would use the volume of a claim that is being deleted, and none comes up on a lost one.
+/// A new pod would use the volume of a claim that is being deleted, and cannot start on a lost one.
 #[test]
 fn a_member_whose_claim_is_ending_or_lost_gets_no_pod() {
     let world = cluster(3);
@@ -239,7 +239,7 @@ fn a_member_whose_claim_is_ending_or_lost_gets_no_pod() {
     }
 }
 
-/// A sole member's disk is the data: only a person can decide what follows.
+/// A sole member's disk has the only copy of the data, so a person must decide.
 #[test]
 fn a_sole_member_is_never_replaced() {
     let mut world = cluster(1);
@@ -273,7 +273,7 @@ fn a_corrupt_member_is_replaced_and_its_alarm_lowered() {
     assert!(world.taken.contains(&Step::DisarmCorrupt(id)));
 }
 
-/// The alarm of another member takes no time from it.
+/// Another member's alarm does not shorten its time.
 #[test]
 fn each_corrupt_member_has_its_own_time_to_rebuild() {
     let mut world = cluster(5);
@@ -299,7 +299,7 @@ fn a_corrupt_member_that_rebuilds_itself_stays() {
     assert!(removals(&world).is_empty());
 }
 
-/// A learner that never starts blocks every other change; it gives way.
+/// A learner that never starts would block every other change.
 #[test]
 fn a_stuck_learner_gives_way() {
     let mut world = cluster(3);
@@ -312,7 +312,7 @@ fn a_stuck_learner_gives_way() {
     assert_eq!(world.serving(), 4);
 }
 
-/// aenix: several cluster ids are an error; nothing may be touched.
+/// aenix: different cluster ids are an error, and nothing may change.
 #[test]
 fn different_cluster_ids_stop_everything() {
     let mut world = cluster(3);
@@ -322,7 +322,7 @@ fn different_cluster_ids_stop_everything() {
     assert_eq!(why(&step), Some(&Why::ClusterIdMismatch), "{step:?}");
 }
 
-/// One member of a failed first start wrote data; the EtcdCluster was recreated with its claims.
+/// A member of a failed bootstrap wrote data, and the EtcdCluster was recreated with its claims.
 #[test]
 fn a_disk_that_is_left_of_a_first_try_gives_way() {
     let world = cluster(3);
@@ -364,7 +364,7 @@ fn a_disk_that_is_left_of_a_first_try_gives_way() {
     }
 }
 
-/// Neither keeps the others from their repairs.
+/// In both cases the other repairs continue.
 #[test]
 fn a_disk_of_a_first_try_that_is_fenced_or_may_not_be_deleted_stays() {
     let world = cluster(3);
@@ -405,8 +405,8 @@ fn a_disk_of_a_first_try_that_is_fenced_or_may_not_be_deleted_stays() {
     );
 }
 
-/// Before a quorum serves it is unknown whose disk counts: the first members start beside those of an earlier attempt,
-/// which may have been larger, and if they do not begin to serve, the operator waits for a person.
+/// Until a quorum serves, it is unknown whose disk counts. The first members start although disks of an earlier, possibly
+/// larger attempt exist. If they do not begin to serve, the operator waits for a person.
 #[test]
 fn a_first_start_goes_on_beside_the_disks_of_another_one() {
     let said = |cluster_id, members| ClusterReport {
@@ -447,7 +447,7 @@ fn a_first_start_goes_on_beside_the_disks_of_another_one() {
     }
 }
 
-/// Pods are ready and no member answers the operator: that is the operator's trouble.
+/// Pods are ready and no member answers the operator: the operator is cut off, not the members.
 #[test]
 fn members_that_only_the_operator_does_not_reach_are_left_alone() {
     let world = cluster(3);
@@ -457,7 +457,7 @@ fn members_that_only_the_operator_does_not_reach_are_left_alone() {
     assert_eq!(why(&step), Some(&Why::Unreachable), "{step:?}");
 }
 
-/// A namespace that is being deleted takes no new object.
+/// A namespace that is being deleted accepts no new objects.
 #[test]
 fn deletion_makes_nothing() {
     let world = cluster(3);
@@ -468,7 +468,7 @@ fn deletion_makes_nothing() {
     assert_eq!(why(&step), Some(&Why::Deleting), "{step:?}");
 }
 
-/// The status is lost (a backup of manifests restores none), and the disks are there.
+/// The status is lost (backups of manifests do not restore it), but the disks exist.
 #[test]
 fn a_lost_status_does_not_begin_a_new_cluster() {
     let mut world = cluster(3);
@@ -485,7 +485,7 @@ fn a_lost_status_does_not_begin_a_new_cluster() {
     assert!(!new);
 }
 
-/// Conditions and events are made of this.
+/// Conditions and events contain this text.
 #[test]
 fn a_wait_is_told_with_its_reason_its_member_and_its_weight() {
     let seen = cluster(3).observe();
@@ -510,7 +510,7 @@ fn a_wait_is_told_with_its_reason_its_member_and_its_weight() {
     }
 }
 
-/// A person deletes the cluster as soon as the change is observed.
+/// A person can delete the cluster right after the change of the policy.
 #[test]
 fn the_retention_policy_is_applied_in_every_state() {
     let states: [fn(&mut World); 5] = [

@@ -6,7 +6,7 @@ use super::world::{FakeClaim, FakeMember, FakePod, World};
 use crate::model::{Bootstrap, MemberId, Ordinal, PeerTls, PodPlan, Role, Step, Stop};
 
 impl World {
-    /// Does what a step says, as the API server and the members would.
+    /// Applies a step, like the API server and the members would.
     pub(super) fn act(&mut self, step: &Step) {
         match step {
             Step::Done
@@ -97,7 +97,7 @@ impl World {
 
     fn start(&mut self, ordinal: Ordinal, bootstrap: &Bootstrap, peer_tls: PeerTls, role: Role) {
         if self.spec.is_durable() {
-            // Without a quorum the pod of a learner is made as that of a voter.
+            // Without a quorum, a learner's pod is created like a voter's.
             let learns = self.member(ordinal).is_some_and(|member| member.learner);
             let bytes = Storage::requested(self.spec.storage.as_ref()).bytes();
             let (owned, class) = (self.owns_claims(), self.class);
@@ -176,7 +176,7 @@ impl World {
             .get_mut(&ordinal)
             .filter(|pod| pod.gone_at.is_none())
         {
-            // A node that is cut off does not hear of it.
+            // A node that is cut off does not see the deletion.
             pod.gone_at = Some(if pod.cut { i64::MAX } else { at });
             pod.deleted_at = self.now;
         }

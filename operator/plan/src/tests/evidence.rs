@@ -1,4 +1,4 @@
-//! Named cases: whether a member is lost or only seems to be.
+//! Named cases: whether a member is lost or only appears to be.
 
 use witan_crd::{EtcdClusterSpec, OpenObject, SelfHealing, Span, Storage};
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::{Obstacle, Ordinal, Removal, Step, Stop, Why};
 
-/// A node whose kubelet is away: its pod is not ready, is evicted and does not end, and its member serves.
+/// The node's kubelet does not report: its pod is unready, evicted and never terminates, but its member serves.
 #[test]
 fn a_member_that_answers_is_never_removed() {
     let away = || Why::Obstacle(1, Obstacle::NodeNotReady);
@@ -37,7 +37,7 @@ fn keeps_who_answers(ordinal: Ordinal, reason: &Why, node_lost_after: Option<Spa
     assert_eq!(world.member(ordinal).map(|member| member.id), Some(id));
 }
 
-/// It answers, and its pod is never ready: a readiness gate that stays false, a probe that is cut off.
+/// The member answers, but its pod is never ready: a readiness gate stays false, or the probe is blocked.
 #[test]
 fn a_member_that_answers_goes_for_no_surplus_below_the_highest() {
     let mut world = cluster(5);
@@ -67,7 +67,7 @@ fn a_silent_member_gets_another_pod_and_keeps_its_disk() {
     assert!(removals(&world).is_empty());
 }
 
-/// A pod that is no better when it was made again is not made again at once.
+/// A pod that did not improve when it was recreated is not recreated again at once.
 #[test]
 fn a_pod_is_made_again_once_an_hour() {
     let mut world = cluster(3);
@@ -84,7 +84,7 @@ fn a_pod_is_made_again_once_an_hour() {
     assert!(removals(&world).is_empty());
 }
 
-/// `docs/operating/monitoring.md` says what the codes mean.
+/// See `docs/operating/monitoring.md` for the exit codes.
 #[test]
 fn exit_codes_tell_a_bad_disk_from_all_else() {
     for code in [23, 27, 28, 30, 35] {
@@ -123,7 +123,7 @@ fn a_bad_disk_is_kept_until_another_member_votes() {
     assert_eq!(ordinals, [0, 2, 3]);
 }
 
-/// A secret that is deleted keeps every pod that is made from starting, and a new member's as well.
+/// While a secret is missing, neither recreated pods nor new members can start.
 #[test]
 fn nobody_is_replaced_while_a_secret_is_missing() {
     let mut world = cluster(3);
@@ -138,7 +138,7 @@ fn nobody_is_replaced_while_a_secret_is_missing() {
     assert_eq!(removals(&world), [Removal::BadDisk]);
 }
 
-/// An image whose processes end with a code for bad disks takes no disk with it.
+/// An image whose processes exit with codes for bad disks must not cost a disk.
 #[test]
 fn a_template_with_which_no_member_serves_proves_nothing() {
     for code in [1, 27] {
@@ -161,7 +161,7 @@ fn a_template_with_which_no_member_serves_proves_nothing() {
     }
 }
 
-/// A change of the spec that comes before the replacement does not hide what the old process has said.
+/// A change of the spec before the replacement does not hide what the old process reported.
 #[test]
 fn a_bad_disk_is_replaced_though_the_template_changes() {
     let mut world = cluster(3);
@@ -172,7 +172,7 @@ fn a_bad_disk_is_replaced_though_the_template_changes() {
     assert_eq!(removals(&world), [Removal::BadDisk]);
 }
 
-/// The node is lost, so its pod cannot be deleted: a person gives up its disk.
+/// The pod on the lost node cannot be deleted, so a person has given up its disk.
 #[test]
 fn a_pod_that_does_not_end_blocks_no_growth() {
     let mut world = cluster(3);
@@ -194,7 +194,7 @@ fn a_pod_that_does_not_end_blocks_no_growth() {
     assert!(world.member(3).is_some());
 }
 
-/// The node of member 1 is gone, whose pod does not end; the spec gives it 20 minutes.
+/// The node of member 1 is lost and its pod never terminates; the spec allows 20 minutes.
 fn with_lost_node() -> World {
     let mut world = cluster(3);
     let node_lost_after = Some(Span("20m".to_owned()));
@@ -205,7 +205,7 @@ fn with_lost_node() -> World {
     world
 }
 
-/// A node goes, and its pod does not end: the spec says for how long its disk is waited for.
+/// The spec says how long to wait for the disk of a lost node.
 #[test]
 fn a_member_on_a_lost_node_is_replaced_after_the_time_in_the_spec() {
     let mut world = with_lost_node();
@@ -222,7 +222,7 @@ fn a_member_on_a_lost_node_is_replaced_after_the_time_in_the_spec() {
     assert!(world.member(3).is_some());
 }
 
-/// The status says since when a member is silent, and nobody has looked for most of that time.
+/// The status records a long silence, but no operator was running for most of it.
 #[test]
 fn time_without_an_operator_is_no_silence() {
     let mut world = with_lost_node();
@@ -266,7 +266,7 @@ fn members_whose_claims_are_deleted_are_replaced_before_they_are_removed() {
     }
 }
 
-/// A member without a disk loses nothing by being replaced, and cannot come back otherwise.
+/// A member without a disk loses nothing when it is replaced, and cannot recover otherwise.
 #[test]
 fn a_member_without_a_disk_is_replaced_after_its_time() {
     let mut world = World::new(EtcdClusterSpec::minimal(), 7);

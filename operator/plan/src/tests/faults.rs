@@ -1,5 +1,6 @@
-//! Faults of a cluster: pods and disks are lost, people change the spec and the membership, and delete claims of members
-//! that serve, and a part of the cluster serves with another quorum. Disks are lost only while a quorum of whole members is left, because no step can restore more.
+//! Faults of a cluster: pods and disks are lost, people change the spec and the membership and delete claims of serving
+//! members, and members form a second quorum. A disk is lost only if a quorum of intact members remains, because no step could
+//! repair more.
 
 use witan_crd::{
     BootstrapSource, ByteQuantity, CertificateSource, ClaimRetention, Discovery, LocalDiscovery,
@@ -29,7 +30,7 @@ impl World {
             6 if self.all_stay() || self.may_lose(ordinal) => self.delete_claim(ordinal),
             7 | 8 => self.spec.replicas = 1 + i32::try_from(self.random.below(7)).unwrap_or(0),
             9 if self.all_keep_their_disks() => self.spec.replicas = 0,
-            // A first member without a disk that restarts has forgotten whom it has voted for.
+            // A first member without a disk forgets its vote when it restarts.
             10 if self.spec.is_durable() || self.status.cluster_id.is_some() => self.template += 1,
             11 => self.toggle_tls(),
             12 => self.grow(),
@@ -76,7 +77,7 @@ impl World {
         }
     }
 
-    /// Ends all faults, so that the cluster can become what its spec says.
+    /// Ends all faults, so that the cluster can converge to its spec.
     pub(super) fn calm(&mut self) {
         self.spec.paused = false;
         self.spec.replicas = self.spec.replicas.max(1);
@@ -103,7 +104,7 @@ impl World {
         }
     }
 
-    /// Has the API server or the members refuse some steps from now on, or none.
+    /// Makes the API server or the members refuse some steps from now on, or none.
     fn refuse(&mut self) {
         let kinds: [fn(&Step) -> bool; 4] = [
             |step| matches!(step, Step::StartMember(PodPlan { ordinal: 0 | 3, .. })),
@@ -117,7 +118,7 @@ impl World {
         };
     }
 
-    /// Cuts the node of a pod off from the control plane, or ends that.
+    /// Cuts the node of a pod off from the control plane, or reconnects it.
     pub(super) fn cut(&mut self, ordinal: Ordinal) {
         match self.pods.get_mut(&ordinal) {
             Some(pod) if !pod.cut && pod.gone_at.is_none() => pod.cut = true,
@@ -125,7 +126,7 @@ impl World {
         }
     }
 
-    /// Reconnects the node of a pod to the control plane: pods that were deleted before now end.
+    /// Reconnects the node of a pod to the control plane; a pod that was deleted before then terminates.
     pub(super) fn join(&mut self, ordinal: Ordinal) {
         let now = self.now;
         if let Some(pod) = self.pods.get_mut(&ordinal).filter(|pod| pod.cut) {
@@ -140,7 +141,7 @@ impl World {
         }
     }
 
-    /// Whether a member comes back from the end of its pod.
+    /// Returns whether a member survives the deletion of its pod.
     pub(super) fn keeps_its_disk(&self, ordinal: Ordinal) -> bool {
         let claim = self.claims.get(&ordinal);
         self.spec.is_durable() && claim.is_some_and(|claim| !claim.lost && !claim.deleting)
@@ -151,13 +152,13 @@ impl World {
         ordinals.all(|ordinal| self.keeps_its_disk(*ordinal))
     }
 
-    /// Whether all voters serve and no pod ends: a claim whose pod runs can be deleted without a loss of data.
+    /// Returns whether all voters serve and no pod is terminating, so that deleting a claim in use loses no data.
     fn all_stay(&self) -> bool {
         let serve = self.voters() > 0 && self.serving() == self.voters();
         serve && self.pods.values().all(|pod| pod.gone_at.is_none())
     }
 
-    /// Whether a quorum of members with whole disks is left without this one.
+    /// Returns whether a quorum of members with intact disks remains without this one.
     fn may_lose(&self, ordinal: Ordinal) -> bool {
         let voters = self.members.iter().filter(|member| !member.learner);
         let whole = voters.filter(|member| {
@@ -220,7 +221,7 @@ impl World {
         }
     }
 
-    /// Makes the cluster begin by the token `url`, or by one that the operator makes if it is `None`.
+    /// Makes the cluster bootstrap with the token `url`, or with one that the operator creates.
     pub(super) fn discover(&mut self, url: Option<&str>) {
         let local = url.is_none().then(LocalDiscovery::default);
         let url = url.map(str::to_owned);
@@ -260,7 +261,7 @@ impl World {
     }
 }
 
-/// Returns the storage of a member with a disk of 8 GiB.
+/// Returns storage with a disk of 8 GiB.
 pub(super) fn disk() -> Option<Storage> {
     Some(Storage {
         size: Some(ByteQuantity("8Gi".to_owned())),

@@ -1,4 +1,4 @@
-//! Invariants that every step must keep in every observed state.
+//! Invariants of every step in every observed state.
 
 use witan_crd::{RecoveryPhase, quorum};
 
@@ -52,7 +52,7 @@ impl World {
                 }
             }
             Step::RotateAuthority(_) => self.judge_rotation(step),
-            // these change neither members nor their data
+            // These steps change neither members nor their data.
             Step::Done
             | Step::Wait { .. }
             | Step::ApplyServices
@@ -75,7 +75,7 @@ impl World {
         }
     }
 
-    /// Asserts that the ownership of claims comes first, and that a fork stops all else.
+    /// Asserts that ownership of claims comes first, and that a fork stops everything else.
     fn judge_order(&self, step: &Step, seen: &Observed) {
         let mut claims = seen.claims();
         assert!(
@@ -90,7 +90,7 @@ impl World {
         );
     }
 
-    /// Asserts that the claim of a removed member alone is given up.
+    /// Asserts that only claims of removed members are given up.
     fn judge_give_up(&self, step: &Step, ordinal: Ordinal) {
         assert!(self.has_quorum(), "only a confirmed list counts: {step:?}");
         assert!(
@@ -119,7 +119,7 @@ impl World {
         }
     }
 
-    /// Whether a person has asked for the replacement of a member, or deletes its claim.
+    /// Returns whether a person asked for the replacement of a member or deleted its claim.
     fn must_go(&self, member: &FakeMember) -> bool {
         let claim = member.ordinal.and_then(|at| self.claims.get(&at));
         self.replace == Some(member.id) || claim.is_some_and(|claim| claim.deleting)
@@ -150,13 +150,13 @@ impl World {
         assert!(!(first && born), "a cluster begins once: {step:?}");
     }
 
-    /// Whether a recovery is recorded that has not ended.
+    /// Returns whether a recovery is recorded as running.
     fn recovers(&self) -> bool {
         let recovery = self.status.recovery.as_ref();
         recovery.is_some_and(|recovery| recovery.phase == RecoveryPhase::Running)
     }
 
-    /// Asserts that a recovery with this survivor is recorded, and that no other pod is left: two of them could serve as a
+    /// Asserts that a recovery with this survivor is recorded and no other pod is left, because two pods could serve as a
     /// quorum of the old members.
     fn judge_alone(&self, step: &Step, survivor: Ordinal) {
         let recorded = self.status.recovery.as_ref().map(|one| one.member.clone());
@@ -174,12 +174,12 @@ impl World {
         );
     }
 
-    /// Asserts that a member that listens with TLS alone never runs beside one that cannot call by TLS.
+    /// Asserts that a member that listens only with TLS never runs together with one that cannot connect with TLS.
     fn judge_tls(&self, starting: PeerTls) {
         let pods = self.pods.values().filter(|pod| pod.gone_at.is_none());
         let clear =
             starting == PeerTls::Off || pods.map(|pod| pod.peer_tls).any(|tls| tls == PeerTls::Off);
-        // Without an answer of any member the notes on the claims decide, which may be one step behind.
+        // If no member answers, the records on the claims decide, which can lag one step behind.
         let known = self.members.iter().any(|member| self.serves(member));
         let https = self.members.iter().any(|member| member.https);
         assert!(
@@ -215,8 +215,8 @@ impl World {
         }
     }
 
-    /// Asserts that a voter is removed on evidence alone: it does not answer, and its disk is lost or bad, or it is the
-    /// one to remove. One without a disk gets its time to come back.
+    /// Asserts that a voter is removed only on evidence: it is silent and its disk is lost or bad, or it was due for removal. A
+    /// voter without a disk gets its time to recover.
     fn judge_evidence(&self, step: &Step, id: MemberId, reason: Removal, seen: &Observed) {
         let member = self.members.iter().find(|member| member.id == id);
         let Some(member) = member.filter(|member| !member.learner) else {
@@ -304,7 +304,7 @@ impl World {
         );
     }
 
-    /// Asserts that a stop leaves a quorum, unless there are only one or two voters.
+    /// Asserts that a stop leaves a quorum, unless there are fewer than three voters.
     fn judge_stop(&self, step: &Step, id: MemberId, reason: Stop) {
         if reason == Stop::Restore {
             assert!(self.stops_all(), "a person has asked for it: {step:?}");

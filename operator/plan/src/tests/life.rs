@@ -1,4 +1,4 @@
-//! Events of the fake cluster that no step causes: pods come and go, members start and elect.
+//! Events of the fake cluster that no step causes: pods start and terminate, members start and elect a leader.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::world::{FakeMember, FakePod, World};
 use crate::model::{Bootstrap, MemberId, Ordinal, PeerTls};
 
 impl World {
-    /// Lets seconds pass: pods come and go, members start and elect.
+    /// Advances the time: pods start and terminate, members start and elect a leader.
     pub(super) fn elapse(&mut self, seconds: i64) {
         for _ in 0..seconds {
             self.now += 1;
@@ -92,13 +92,13 @@ impl World {
         }
     }
 
-    /// Whether as many members run as the discovery token is for.
+    /// Returns whether the number of running members matches the discovery token.
     fn all_have_come(&self) -> bool {
         let come = self.pods.keys().filter(|ordinal| self.runs(**ordinal));
         i32::try_from(come.count()).ok() == self.status.bootstrap_members
     }
 
-    /// Makes the first members of the cluster known to each other, once the first of them runs.
+    /// Forms the cluster from its first members, once the first of them runs.
     fn form(&mut self, first: Ordinal, members: u32, https: bool) {
         assert!(self.status.cluster_id.is_none(), "a cluster begins once");
         self.members = (first..first + members)
@@ -131,7 +131,7 @@ impl World {
         }
     }
 
-    /// Sets the readiness of pods as the kubelet would: of voters that serve and have a leader.
+    /// Sets the readiness of pods like the kubelet: voters that serve and have a leader are ready.
     pub(super) fn probe(&mut self) {
         let quorate = self.leader.is_some();
         let ordinals: Vec<_> = self.pods.keys().copied().collect();

@@ -1,4 +1,4 @@
-//! Named cases: planned changes, among them what other operators do wrong, and the order of steps that users see.
+//! Named cases: planned changes, including mistakes of other operators, and the order of steps that users see.
 
 use witan_crd::{
     ByteQuantity, ClaimRetention, EtcdClusterSpec, OpenObject, Retention, SelfHealing, Storage,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::model::{Obstacle, Removal, Step, Stop, Why};
 
-/// coreos: the victim of a scale-in is random; etcd-io: the last of a list sorted by text.
+/// coreos scales in a random member; etcd-io the last one in alphabetical order.
 #[test]
 fn scaling_in_takes_the_highest_ordinal_by_number() {
     let mut world = cluster(9);
@@ -27,7 +27,7 @@ fn scaling_in_takes_the_highest_ordinal_by_number() {
     assert!(world.member(9).is_some() && world.member(10).is_some());
 }
 
-/// No operator hands leadership over before it removes or stops a leader.
+/// Other operators do not transfer leadership before they remove or stop a leader.
 #[test]
 fn a_leader_hands_over_before_it_goes() {
     let mut world = cluster(5);
@@ -42,7 +42,7 @@ fn a_leader_hands_over_before_it_goes() {
     );
 }
 
-/// A removed member cannot serve its clients' writes: it stops first, if the others have a quorum without it.
+/// A removed member cannot serve writes: it stops first, if the others have a quorum without it.
 #[test]
 fn a_member_that_goes_stops_before_it_is_removed() {
     let mut world = cluster(5);
@@ -76,7 +76,7 @@ fn a_member_that_stopped_to_go_comes_back_if_it_is_wanted_again() {
     assert!(removals(&world).is_empty());
 }
 
-/// A claim that is being deleted exists until its pod is deleted: its member serves, and needs no repair.
+/// A claim that is being deleted exists until its pod is gone: its member serves, and needs no repair.
 #[test]
 fn with_self_healing_off_a_member_whose_claim_is_ending_does_not_go_first() {
     for heals in [false, true] {
@@ -92,7 +92,7 @@ fn with_self_healing_off_a_member_whose_claim_is_ending_does_not_go_first() {
     }
 }
 
-/// bitnami #9511, #10009, #14393: members that scale at once see different sizes; 0 and back loses the cluster.
+/// bitnami #9511, #10009, #14393: members that scale at once see different sizes, and scaling to 0 and back loses the cluster.
 #[test]
 fn scaling_is_one_learner_at_a_time_and_there_is_a_way_back_from_zero() {
     let mut world = cluster(1);
@@ -131,7 +131,7 @@ fn a_changed_template_reaches_every_member_the_leader_last() {
     assert_eq!(moves.count(), 1);
 }
 
-/// `minReadySeconds` is 10, and so long must each pod have been ready.
+/// `minReadySeconds` is 10, so each pod must have been ready for 10 seconds.
 #[test]
 fn a_rollout_waits_until_readiness_has_lasted() {
     let mut world = cluster(3);
@@ -147,7 +147,7 @@ fn a_rollout_waits_until_readiness_has_lasted() {
     }
 }
 
-/// A member outside of this cluster of Kubernetes counts as well as the others.
+/// A member outside Kubernetes counts like the others.
 #[test]
 fn a_rollout_waits_for_a_foreign_member() {
     let mut world = cluster(3);
@@ -178,7 +178,7 @@ fn a_changed_template_stays_away_from_the_only_copy() {
     world.waits_for(&Why::OnlyCopy(0));
 }
 
-/// An image that does not start stops the rollout at its first member, and a corrected one continues it.
+/// An image that does not start stops the rollout at its first member, and a corrected image continues it.
 #[test]
 fn a_bad_template_takes_one_member_alone() {
     let mut world = cluster(3);
@@ -201,7 +201,7 @@ fn a_bad_template_takes_one_member_alone() {
     assert!(world.pods.values().all(|pod| pod.template == 2));
 }
 
-/// The server refuses to promote one that has less.
+/// The server refuses to promote a learner that has less.
 #[test]
 fn a_learner_with_nine_tenths_of_the_log_is_promoted() {
     let mut world = cluster(3);
@@ -232,7 +232,7 @@ fn a_learner_that_is_not_wanted_any_more_goes() {
     assert_eq!(removals(&world), [Removal::ScaleIn]);
 }
 
-/// Scaling in below a failed member removes the failed one after its time, and disturbs no other.
+/// Scaling in removes a failed member with a lower ordinal after its time, and disturbs no other member.
 #[test]
 fn scaling_in_prefers_a_member_that_does_not_serve() {
     let mut world = cluster(5);
@@ -248,8 +248,7 @@ fn scaling_in_prefers_a_member_that_does_not_serve() {
     assert_eq!(left, [0, 2, 3, 4]);
 }
 
-/// Members before and after, those that are down, which of them are removed at once and which after their time, and
-/// which are left.
+/// Members before and after, members that are down, those removed at once, those removed after their time, and those left.
 #[test]
 fn with_a_surplus_the_highest_ordinal_goes_and_others_have_their_time() {
     type Case<'a> = (i32, i32, &'a [u32], &'a [u32], &'a [u32], &'a [u32]);
@@ -258,7 +257,7 @@ fn with_a_surplus_the_highest_ordinal_goes_and_others_have_their_time() {
         (5, 3, &[4], &[4], &[], &[0, 1, 2]),
         (5, 4, &[1, 4], &[4], &[], &[0, 1, 2, 3]),
         (3, 1, &[2], &[2], &[], &[0]),
-        // two of four are no quorum: nothing may be removed
+        // two of four are not a quorum, so nothing may be removed
         (4, 3, &[1, 3], &[], &[], &[0, 1, 2, 3]),
     ];
     for (from, to, down, at_once, later, left) in cases {
@@ -330,7 +329,7 @@ fn a_claim_that_the_policy_keeps_never_starts_another_member() {
     assert_eq!(world.serving(), 3);
 }
 
-/// kind's default storage class expands nothing.
+/// The default storage class of kind cannot expand volumes.
 #[test]
 fn growth_that_is_refused_stays_in_sight_and_stops_nothing() {
     let mut world = cluster(3);
@@ -346,7 +345,7 @@ fn growth_that_is_refused_stays_in_sight_and_stops_nothing() {
     assert!(matches!(step, Step::AddLearner { .. }), "{step:?}");
 }
 
-/// A changed spec, or a new operator, during an outage: a member that reads its disk continues.
+/// The spec or the operator changes during an outage: a member that is reading its disk is not stopped.
 #[test]
 fn without_a_quorum_only_what_cannot_start_gets_the_new_template() {
     let mut world = cluster(3);
@@ -393,7 +392,7 @@ fn a_fenced_member_stays_down_and_the_others_keep_their_quorum() {
     assert!(removals(&world).is_empty());
 }
 
-/// It would cost the quorum, as long as the other one is away.
+/// Fencing it would cost the quorum while the other member is away.
 #[test]
 fn a_member_that_cannot_be_fenced_yet_keeps_no_other_away() {
     let mut world = cluster(3);
@@ -462,7 +461,7 @@ fn peer_tls_comes_and_goes_on_a_running_cluster() {
             .taken
             .iter()
             .filter(|step| matches!(step, Step::DeletePod { reason: Stop::PeerTls, .. }));
-        // The last member that listened with TLS alone needs no certificate any more.
+        // The last member that listened only with TLS no longer needs a certificate.
         let each_twice = if on { 6 } else { 5 };
         assert_eq!(stops.count(), each_twice);
     }

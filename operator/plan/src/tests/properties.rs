@@ -1,4 +1,4 @@
-//! Properties over random clusters, changes and faults. A failing seed is printed; `SEED` runs it alone.
+//! Properties over random clusters, changes and faults. A failing seed is printed; set `SEED` to run it alone.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -9,14 +9,13 @@ use witan_crd::{
 use super::{faults::disk, why, world::World};
 use crate::model::{PeerTls, Step, Why};
 
-/// Cases of a run.
 const CASES: u64 = 1000;
 
-/// Passes with faults between them.
+/// Passes with faults in between.
 const DISTURBED: u64 = 60;
 
-/// Passes in which a cluster that is left alone becomes what its spec says: each member may be replaced after its
-/// patience, rolled twice, and moved.
+/// The most passes until an undisturbed cluster matches its spec: each member can be replaced after its time, rolled twice, and
+/// moved.
 const CALM: usize = 1500;
 
 pub(super) fn world(seed: u64) -> World {
@@ -70,7 +69,7 @@ pub(super) fn disturb(world: &mut World) {
         if world.random.below(4) == 0 {
             world.disturb();
         }
-        // A pass that sees, and an operator that ends before it acts.
+        // The operator can end after it observes and before it acts.
         if world.random.below(10) > 0 {
             progresses(world);
         }
@@ -79,7 +78,7 @@ pub(super) fn disturb(world: &mut World) {
     }
 }
 
-/// Ends all faults and asserts that the cluster becomes what its spec says.
+/// Ends all faults and asserts that the cluster converges to its spec.
 pub(super) fn converge(world: &mut World) {
     world.calm();
     let mut quiet = 0;
@@ -87,7 +86,7 @@ pub(super) fn converge(world: &mut World) {
         let step = progresses(world);
         let lone = matches!(why(&step), Some(Why::OnlyCopy(_)));
         if let Some(Why::UnprovenTemplate(ordinal) | Why::Exited(ordinal, _)) = why(&step) {
-            // A fact that a person finds out.
+            // A person discovers this fact.
             let claim = world.claims.get(ordinal);
             let bad = claim.is_some_and(|claim| claim.damaged || claim.data.is_none());
             let member = world.member(*ordinal).filter(|_| bad);
@@ -110,7 +109,7 @@ pub(super) fn converge(world: &mut World) {
     );
 }
 
-/// Runs one pass, and asserts that a step that is no wait changes what the next pass sees.
+/// Runs one pass, and asserts that a step that acts changes what the next pass observes.
 fn progresses(world: &mut World) -> Step {
     let before = (world.observe(), world.status.clone());
     let step = world.pass();

@@ -1,6 +1,6 @@
-//! Numbers for random histories.
+//! A random number generator.
 
-/// Numbers that follow from a seed (splitmix64).
+/// Numbers derived from a seed (splitmix64).
 #[derive(Default)]
 pub(super) struct Random(pub(super) u64);
 

@@ -1,4 +1,4 @@
-//! A cluster that has lost most of its disks becomes a new cluster of one member, when a person asks for it.
+//! A cluster that lost most of its disks becomes a new cluster of one member, if a person asks for it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use witan_crd::{RecoveryPhase, RecoveryStatus};
@@ -10,11 +10,10 @@ use super::{
 };
 use crate::model::{Bootstrap, Ordinal, PodPlan, Step, Why};
 
-/// Histories of the property.
 const CASES: u64 = 300;
 
 impl World {
-    /// Reports the recovery as `report` does.
+    /// Updates the recovery in the status, like `report`.
     pub(super) fn report_recovery(&mut self) {
         let serves = self.leader.is_some();
         let of_member = |at: &Ordinal| self.members.iter().any(|one| one.ordinal == Some(*at));
@@ -79,7 +78,7 @@ fn the_survivor_goes_on_alone_and_gets_new_members() {
     let mut world = cluster(3);
     let survivor = world.member(1).expect("a member").id;
     lose(&mut world, [0, 2]);
-    // nobody has asked
+    // nobody has asked for a recovery
     world.never(50, is_forced);
     world.recover = Some(1);
     world.settle();
@@ -94,7 +93,7 @@ fn the_survivor_goes_on_alone_and_gets_new_members() {
     );
 }
 
-/// Their disks stay, and no member starts from them: with them they could be a quorum that knows nothing of the survivor.
+/// Their disks are kept, but no member starts from them: they could form a quorum without the survivor.
 #[test]
 fn disks_of_others_are_kept_and_not_started() {
     let mut world = cluster(3);
@@ -111,7 +110,7 @@ fn disks_of_others_are_kept_and_not_started() {
     assert_eq!(world.voters(), 3);
 }
 
-/// A pod on a node that is cut off may still run.
+/// A pod on a node that is cut off may still be running.
 #[test]
 fn the_survivor_waits_until_no_other_pod_is_left() {
     let mut world = cluster(3);
@@ -133,9 +132,9 @@ fn a_cluster_with_a_quorum_is_left_alone_then_and_later() {
     world.settle();
     assert_eq!(phase(&world), Some(RecoveryPhase::Done));
     lose(&mut world, [0, 2]);
-    // the annotation is from before
+    // the request predates the loss
     world.never(50, is_forced);
-    // it is taken away and set again
+    // the request is removed and repeated
     world.recover = None;
     world.pass();
     world.recover = Some(1);
@@ -165,7 +164,7 @@ fn a_fenced_member_stays_down() {
     assert!(world.took(is_forced));
 }
 
-/// The survivor's process does not start. Another one can be named, whose disk was kept.
+/// The survivor's process does not start. Another member with a kept disk can be named.
 #[test]
 fn another_survivor_can_be_named() {
     let mut world = cluster(3);
@@ -183,7 +182,7 @@ fn another_survivor_can_be_named() {
     let stuck = world.pass();
     assert!(!stuck.acts(), "{stuck:?}");
     world.recover = None;
-    // it cannot be undone
+    // it cannot be cancelled
     world.never(20, Step::acts);
     world.recover = Some(2);
     world.settle();
@@ -192,7 +191,7 @@ fn another_survivor_can_be_named() {
     assert_eq!(world.voters(), 3);
 }
 
-/// A member outside of this cluster of Kubernetes may run, whatever is seen of the pods.
+/// A member outside Kubernetes may be running, whatever the state of the pods.
 #[test]
 fn voters_elsewhere_prevent_a_recovery() {
     let mut world = cluster(3);
@@ -207,7 +206,7 @@ fn voters_elsewhere_prevent_a_recovery() {
     assert_eq!(why(&step), Some(&Why::ForeignVoters(1)), "{step:?}");
 }
 
-/// A wrong name keeps nobody from coming back.
+/// A wrong name does not stop members from being restarted.
 #[test]
 fn a_recovery_that_cannot_begin_stops_no_pod_from_starting() {
     let mut world = cluster(3);
@@ -221,7 +220,7 @@ fn a_recovery_that_cannot_begin_stops_no_pod_from_starting() {
     assert!(!world.took(is_forced));
 }
 
-/// Members serve, and only the operator does not reach them.
+/// The members serve, but the operator cannot reach them.
 #[test]
 fn an_operator_that_is_cut_off_forces_nothing() {
     let mut world = cluster(3);
@@ -233,7 +232,8 @@ fn an_operator_that_is_cut_off_forces_nothing() {
     assert_eq!(why(&step), Some(&Why::Unreachable), "{step:?}");
 }
 
-/// Clusters of any size with any history, of which most disks are lost: a new cluster is forced from a member that has a disk. `judge` looks at each step.
+/// Clusters of any size and history lose most of their disks, and a new cluster is forced from a member with a disk. `judge`
+/// checks each step.
 #[test]
 fn any_member_with_a_disk_goes_on() {
     let mut recovered = 0;

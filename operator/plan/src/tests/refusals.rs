@@ -1,4 +1,4 @@
-//! Named cases: a step that is refused keeps no other from being done.
+//! Named cases: a refused step does not block the others.
 
 use witan_crd::{ByteQuantity, EtcdClusterSpec};
 
@@ -12,7 +12,7 @@ fn refuses(world: &mut World, refused: fn(&Step) -> bool) {
     world.refuses = Some(refused);
 }
 
-/// A storage quota that a new claim exceeds, and a voter whose pod is lost at the same time.
+/// A new claim exceeds a storage quota, and a voter's pod is lost at the same time.
 #[test]
 fn a_learner_that_cannot_start_keeps_no_voter_away() {
     let mut world = cluster(3);
@@ -29,7 +29,7 @@ fn a_learner_that_cannot_start_keeps_no_voter_away() {
     assert_eq!(world.serving(), 4);
 }
 
-/// A pod that is never admitted, first in the order of ids or not.
+/// A pod that is never admitted, whatever its position in the order of ids.
 #[test]
 fn one_refused_member_keeps_no_other_away() {
     for refused in [
@@ -62,7 +62,7 @@ fn a_first_start_goes_past_a_refused_pod() {
     assert!(!started(&world).is_empty());
 }
 
-/// Services over their quota, a budget that a webhook refuses, a label that cannot be set.
+/// Services exceed their quota, a webhook refuses the budget, or a label cannot be set.
 #[test]
 fn refused_objects_keep_no_lost_pod_away() {
     for refused in [
@@ -103,7 +103,7 @@ fn a_name_that_another_object_has_keeps_no_lost_pod_away() {
     }
 }
 
-/// The API server's words are the first thing to be reported, and the step is tried again.
+/// The API server's message is reported first, and the step is retried.
 #[test]
 fn a_refused_step_is_waited_for_and_tried_again() {
     let mut world = cluster(3);
@@ -125,7 +125,7 @@ fn a_refused_step_is_waited_for_and_tried_again() {
     assert_eq!(world.plan(&seen), step);
 }
 
-/// A quota that no larger disk fits into, and a new template.
+/// The quota allows no larger disk, and the template changes.
 #[test]
 fn refused_growth_keeps_no_rollout_away() {
     let mut world = cluster(3);
@@ -139,7 +139,7 @@ fn refused_growth_keeps_no_rollout_away() {
     assert!(world.run(20, |_, step| why(step) == Some(&Why::Refused)));
 }
 
-/// The spec cannot be realized: lost pods are recreated, and the cluster does not count as wanted.
+/// No pods can be made from the spec: lost pods are recreated, but the cluster is not reported as up to date.
 #[test]
 fn a_spec_that_makes_no_pod_is_reported() {
     let world = cluster(3);

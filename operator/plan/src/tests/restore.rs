@@ -1,4 +1,4 @@
-//! A cluster is restored in place, or goes back to the disks that a restore has kept.
+//! A cluster is restored in place, or returns to the disks that a restore kept.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use witan_crd::{RestorePhase, RestorePoint, RestoreStatus};
@@ -10,11 +10,10 @@ use super::{
 };
 use crate::model::{Bootstrap, Ordinal, PodPlan, Step, Why};
 
-/// Histories of the property.
 const CASES: u64 = 300;
 
 impl World {
-    /// Reports the restore as `report` does.
+    /// Updates the restore in the status, like `report`.
     pub(super) fn report_restore(&mut self) {
         if let Some(restore) = &mut self.status.restore
             && restore.phase == RestorePhase::Starting
@@ -24,7 +23,7 @@ impl World {
         }
     }
 
-    /// Whether the members are stopped for a restore.
+    /// Returns whether the members are being stopped for a restore.
     pub(super) fn stops_all(&self) -> bool {
         self.phase() == Some(RestorePhase::Stopping)
     }
@@ -77,7 +76,7 @@ impl World {
         }
     }
 
-    /// Records a restore as an EtcdOperation does once its backup was found to be whole.
+    /// Records a restore, as an EtcdOperation does after it has verified the backup.
     fn restore(&mut self) {
         let claims = self.claims.iter();
         let used = claims.filter(|(_, claim)| !claim.retired && !claim.deleting);
@@ -97,7 +96,7 @@ impl World {
         });
     }
 
-    /// Records a return as an EtcdOperation does.
+    /// Records a return to earlier disks, as an EtcdOperation does.
     fn undo(&mut self) {
         let last = self.status.restore.clone().expect("a restore");
         let claims = self.claims.iter();
@@ -120,7 +119,7 @@ impl World {
         });
     }
 
-    /// Whether the members of the cluster on the kept disks have their data there.
+    /// Returns whether the members on the kept disks have their data there.
     fn can_go_back(&self) -> bool {
         let stopping = self.stops_all();
         let members = match stopping {
@@ -145,7 +144,7 @@ impl World {
         served && named && !voters.is_empty() && whole.count() == voters.len()
     }
 
-    /// The data of all disks from which a member may start.
+    /// Returns the data of all disks from which a member may start.
     fn data(&self) -> Vec<Option<u64>> {
         let used = self.claims.values().filter(|claim| !claim.retired);
         used.map(|claim| claim.data).collect()
@@ -206,7 +205,7 @@ fn a_dead_cluster_is_restored() {
     assert_eq!(world.voters(), 3);
 }
 
-/// A pod on a node that is cut off may still run, and two of them are a quorum of the old cluster.
+/// A pod on a node that is cut off may still be running, and two of them are a quorum of the old cluster.
 #[test]
 fn no_member_begins_while_an_old_one_may_run() {
     let mut world = cluster(3);
@@ -236,7 +235,7 @@ fn the_cluster_goes_back_to_the_disks_that_were_kept() {
     }
 }
 
-/// The new members do not start, and nothing has served: the previous disks are used again.
+/// The new members do not start and have never served, so the previous disks are used again.
 #[test]
 fn a_restore_that_cannot_end_is_undone() {
     let mut world = cluster(3);
@@ -279,7 +278,7 @@ fn nothing_begins_while_the_cluster_is_to_have_no_members() {
     assert_eq!(world.phase(), Some(RestorePhase::Done));
 }
 
-/// Clusters of any size with any history are restored while they suffer faults, and go back. `judge` looks at each step.
+/// Clusters of any size and history are restored and returned to earlier disks under faults. `judge` checks each step.
 #[test]
 fn restores_end_whatever_happens() {
     let (mut restored, mut undone) = (0, 0);

@@ -110,7 +110,7 @@ impl World {
     }
 
     fn pod_seen(&self, ordinal: Ordinal, pod: &FakePod) -> PodSeen {
-        // Of some only the missing readiness of the pod is known.
+        // Some nodes show only that the pod is unready.
         let away = pod.cut && self.runs(ordinal) && ordinal % 2 == 1;
         let away = away.then_some(Obstacle::NodeNotReady);
         PodSeen {
@@ -198,7 +198,7 @@ impl World {
             .collect()
     }
 
-    /// Notes since when each member does not answer, while others do, and since when each is corrupt.
+    /// Records since when each member has been silent while others answer, and since when it has been corrupt.
     pub(super) fn report_members(&mut self) {
         let before = std::mem::take(&mut self.status.members);
         if !self.members.iter().any(|member| self.serves(member)) {

@@ -1,4 +1,4 @@
-//! A store that is full, where the spec asks for compactions.
+//! A full store, with a spec that asks for compactions.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use witan_crd::{CompactOnNoSpace, CompactionStatus, SelfHealing};
@@ -11,7 +11,7 @@ use crate::{
 
 const QUOTA: u64 = 1000;
 
-/// A cluster of three at revision 500, of which 100 are kept.
+/// Returns a cluster of three at revision 500 that keeps 100 revisions.
 fn full() -> (World, Observed) {
     let mut world = cluster(3);
     let compact_on_no_space = Some(CompactOnNoSpace { keep_revisions: 100 });
@@ -55,7 +55,7 @@ fn the_alarm_is_lowered_once_there_is_room() {
     assert_eq!(world.plan(&seen), Step::Done, "it was lowered once");
 }
 
-/// A store that is filled again and again loses its history at most every ten minutes.
+/// A store that fills up again and again loses history at most every ten minutes.
 #[test]
 fn no_compaction_follows_another_at_once() {
     let (mut world, seen) = full();
@@ -67,7 +67,7 @@ fn no_compaction_follows_another_at_once() {
     }
 }
 
-/// The disk, or the tree of v2: history is not what fills it.
+/// The disk or the v2 tree is full: history is not what fills it.
 #[test]
 fn no_history_is_given_up_where_keys_do_not_fill_the_store() {
     for (quota, db_size) in [(Some(QUOTA), QUOTA / 2 - 1), (None, QUOTA)] {

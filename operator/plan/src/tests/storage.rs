@@ -38,7 +38,7 @@ fn changed_storage_replaces_every_member_the_leader_last() {
     assert_eq!(moves.count(), 1, "to a member that stays");
 }
 
-/// The class of the first attempt does not exist: no pod can mount a claim of it.
+/// The first storage class does not exist, so no pod can mount a claim of it.
 #[test]
 fn a_learner_with_a_claim_of_an_earlier_class_is_removed() {
     let mut world = cluster(3);
@@ -59,7 +59,7 @@ fn a_learner_with_a_claim_of_an_earlier_class_is_removed() {
     assert!(world.claims.values().all(|claim| claim.class == 2));
 }
 
-/// Without `RollingUpdate` nothing is replaced, and no member is added.
+/// With `OnDelete` nothing is replaced, and no member is added.
 #[test]
 fn on_delete_replaces_no_member() {
     for durable in [true, false] {
@@ -81,7 +81,7 @@ fn on_delete_replaces_no_member() {
     }
 }
 
-/// Two of three vote while a lost member is replaced: the replacement must not be thrown away.
+/// Two of three vote while a lost member is replaced, so the replacement must not be discarded.
 #[test]
 fn a_learner_that_answers_is_promoted_before_it_migrates() {
     let mut world = cluster(3);
@@ -98,7 +98,7 @@ fn a_learner_that_answers_is_promoted_before_it_migrates() {
     assert!(promoted && !world.took(|step| matches!(step, Step::RemoveMember { .. })));
 }
 
-/// The nodes have room for three members alone, and one of them is lost.
+/// The nodes have capacity for only three members, and one of them is lost.
 #[test]
 fn a_learner_that_cannot_start_keeps_no_voter_from_being_replaced() {
     let mut world = cluster(3);
@@ -147,7 +147,7 @@ fn claims_without_room_for_the_data_delay_nothing_else() {
     );
 }
 
-/// The disk of a voter would be gone with its pod, and that of a learner is worth nothing.
+/// A voter's disk would be deleted with its pod; a learner's disk has no value.
 #[test]
 fn a_condemned_disk_of_a_voter_delays_hibernation() {
     let mut world = cluster(3);

@@ -1,5 +1,5 @@
-//! A fake cluster: pods, claims and members with just enough of raft to know the effect of a step. What happens to it is
-//! in `life`, the effects of steps are in `effects`, and their invariants in `judge`.
+//! A fake cluster: pods, claims and members with just enough of raft to show the effect of a step. `life` has its events,
+//! `effects` the effects of steps, and `judge` their invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ pub(super) struct FakePod {
     pub(super) deleted_at: i64,
     /// Its node is cut off from the control plane: its process continues, whatever happens to the pod.
     pub(super) cut: bool,
-    /// It was made while a secret was missing, and waits for it.
+    /// It was created while a secret was missing, and waits for the secret.
     pub(super) waits: bool,
     /// The exit code of its process.
     pub(super) exit: Option<i32>,
@@ -34,9 +34,9 @@ pub(super) struct FakePod {
     pub(super) obstacle: Option<Obstacle>,
     pub(super) ready: bool,
     pub(super) ready_changed: i64,
-    /// The member whose data it holds, when there is no claim.
+    /// The member whose data it holds, if there is no claim.
     pub(super) data: Option<MemberId>,
-    /// The authority of its member's certificate, and the further ones that it trusts.
+    /// The authority of its member's certificate, and the other ones that it trusts.
     pub(super) certificate: Vec<u32>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct FakeClaim {
     pub(super) deleting: bool,
     pub(super) lost: bool,
     pub(super) retired: bool,
-    /// It is marked as the disk of a cluster that has served.
+    /// It is marked as a disk of a cluster that has served.
     pub(super) served: bool,
     pub(super) held: bool,
     /// The cluster owns it, so that it is deleted with the cluster.
@@ -58,9 +58,9 @@ pub(super) struct FakeClaim {
     pub(super) damaged: bool,
     pub(super) peer_tls: PeerTls,
     pub(super) bytes: u64,
-    /// It has lost its labels: only a pod that mounts it shows that it is a disk of the cluster.
+    /// It has lost its labels: only a pod that mounts it shows that it belongs to the cluster.
     pub(super) unlabelled: bool,
-    /// The storage class at the time of its creation.
+    /// The storage class when it was created.
     pub(super) class: u32,
 }
 
@@ -79,20 +79,20 @@ pub(super) struct FakeMember {
 pub(super) struct World {
     pub(super) random: Random,
     pub(super) now: i64,
-    /// When the operator has started last.
+    /// When the operator last started.
     pub(super) acting_since: i64,
     pub(super) spec: EtcdClusterSpec,
     pub(super) status: EtcdClusterStatus,
     pub(super) template: u32,
-    /// The storage class that the spec asks for.
+    /// The storage class in the spec.
     pub(super) class: u32,
     /// A pod whose member serves with another quorum.
     pub(super) forked: Option<Ordinal>,
-    /// A template with which processes end, and their exit code.
+    /// A template with which processes exit, and their exit code.
     pub(super) bad_template: Option<(u32, i32)>,
     pub(super) missing_secret: bool,
     pub(super) replace: Option<MemberId>,
-    /// The member from which the annotation forces a new cluster.
+    /// The member from which a new cluster is to be forced.
     pub(super) recover: Option<Ordinal>,
     /// Steps that the API server refuses.
     pub(super) refuses: Option<fn(&Step) -> bool>,
@@ -102,7 +102,7 @@ pub(super) struct World {
     pub(super) claims: BTreeMap<Ordinal, FakeClaim>,
     /// Empty until a majority of the first members has run.
     pub(super) members: Vec<FakeMember>,
-    /// The members of the cluster on the disks that a restore has kept.
+    /// The members of the cluster on the disks that a restore kept.
     pub(super) kept_members: Vec<FakeMember>,
     pub(super) leader: Option<MemberId>,
     pub(super) fenced: BTreeSet<Ordinal>,
@@ -133,7 +133,7 @@ impl World {
         self.taken.iter().any(is)
     }
 
-    /// Runs one pass: plans a step, judges it and does it; returns the step.
+    /// Runs one pass: plans a step, judges it, applies it and returns it.
     pub(super) fn pass(&mut self) -> Step {
         let seen = self.observe();
         let step = self.plan(&seen);
@@ -149,8 +149,7 @@ impl World {
         step
     }
 
-    /// Runs passes, some seconds apart, until `end` holds after one; returns `false` if that takes more than
-    /// `passes`.
+    /// Runs passes, some seconds apart, until `end` holds; returns `false` if it does not within `passes`.
     pub(super) fn run(&mut self, passes: usize, end: impl Fn(&Self, &Step) -> bool) -> bool {
         for _ in 0..passes {
             let step = self.pass();
@@ -219,7 +218,7 @@ impl World {
         let bad = self.bad_template.filter(|(bad, _)| *bad == pod.template);
         let damaged = self.claims.get(&ordinal).is_some_and(|one| one.damaged);
         let damaged = (self.spec.is_durable() && damaged).then_some(27);
-        // It does not start again from a disk that is empty.
+        // It does not restart from an empty disk.
         let started = self.member(ordinal).is_some_and(|member| member.started);
         let emptied =
             started && pod.bootstrap == Bootstrap::Restart && self.disk(ordinal).is_none();
@@ -230,14 +229,14 @@ impl World {
             .or(emptied)
     }
 
-    /// Whether a member's process runs on its own data.
+    /// Returns whether a member's process runs on its own data.
     pub(super) fn answers(&self, member: &FakeMember) -> bool {
         member
             .ordinal
             .is_none_or(|ordinal| self.runs(ordinal) && self.disk(ordinal) == Some(member.id))
     }
 
-    /// Whether a member's process runs on its own data and others can reach it, if there is another voter.
+    /// Returns whether a member's process runs on its own data and, if there is another voter, the others can reach it.
     pub(super) fn serves(&self, member: &FakeMember) -> bool {
         let Some(ordinal) = member.ordinal else {
             return true;
@@ -247,7 +246,7 @@ impl World {
         self.answers(member) && (tls || (!member.learner && self.voters() == 1))
     }
 
-    /// Whether the spec has claims deleted with the cluster.
+    /// Returns whether claims are deleted with the cluster according to the spec.
     pub(super) fn owns_claims(&self) -> bool {
         self.spec.claim_retention().when_deleted == Retention::Delete
     }
@@ -265,7 +264,7 @@ impl World {
         !self.members.is_empty() && self.serving() >= quorum(self.voters())
     }
 
-    /// Writes the part of a pass's report that the next pass reads.
+    /// Writes the parts of the report that the next pass reads.
     fn report(&mut self) {
         if self.leader.is_some() {
             self.status.cluster_id = Some(format!("{CLUSTER_ID:x}"));

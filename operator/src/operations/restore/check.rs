@@ -1,4 +1,4 @@
-//! The check of a backup before members are stopped for it, and the write of the record.
+//! Checks a backup before members are stopped for it, and writes the record of the restore.
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{Api, ResourceExt as _, api::PostParams, runtime::controller::Action};
@@ -17,11 +17,11 @@ use crate::{
     warnings,
 };
 
-const CHECKS: &str = "the backup is restored in a scratch directory, before a member is stopped";
+const CHECKS: &str = "the backup is restored in a scratch directory before any member is stopped";
 
 impl<M: Members> Operations<M> {
-    /// Has a job restore the backup in a scratch directory; once it has, records the restore. If the backup cannot be restored the
-    /// operation ends, and no member was stopped.
+    /// Has a job restore the backup in a scratch directory, and records the restore once the job has succeeded. If the job
+    /// fails, the operation fails and no member is stopped.
     pub(in crate::operations) async fn check_backup(
         &self,
         at: &At<'_>,
@@ -40,7 +40,7 @@ impl<M: Members> Operations<M> {
             let wanted = check(cluster, operation, &source)?;
             let api = Api::<Job>::namespaced(client.clone(), &cluster.namespace);
             let created = match api.create(&PostParams::default(), &wanted).await {
-                // an earlier pass has created it
+                // an earlier pass created it
                 Err(kube::Error::Api(refusal)) if refusal.code == 409 => Ok(()),
                 created => refused("job of the check", created)
                     .map_err(cannot("create the job of the check"))?
@@ -76,7 +76,7 @@ impl<M: Members> Operations<M> {
         self.end(operation, Some(cluster.resource), Err(text)).await
     }
 
-    /// Lists the pods of the check, the newest last.
+    /// Lists the pods of the check, newest last.
     async fn pods(&self, at: &At<'_>) -> Result<Vec<Pod>, PassError> {
         let (client, namespace) = (&self.operator.client, &at.cluster.namespace);
         let uid = at.operation.uid().unwrap_or_default();
@@ -86,8 +86,8 @@ impl<M: Members> Operations<M> {
         Ok(pods)
     }
 
-    /// Writes the record of a restore into the status of its cluster, exactly as that was read; if it has changed since, the next
-    /// pass does.
+    /// Writes the record of a restore into the status of its cluster. If the cluster has changed since it was read, the next
+    /// pass writes it.
     pub(in crate::operations) async fn record(
         &self,
         at: &At<'_>,
@@ -99,7 +99,7 @@ impl<M: Members> Operations<M> {
         let what = "record the restore in the EtcdCluster";
         let text = match write_status(client, cluster, &after, what).await? {
             true => "the members are stopped, and their disks are kept",
-            false => "the EtcdCluster has changed: it is read again",
+            false => "the EtcdCluster has changed: reading it again",
         };
         self.watch(at.operation, text.to_owned()).await
     }

@@ -1,4 +1,4 @@
-//! An operation that replaces data or disks takes effect once, soon after it was asked for, on the cluster that was meant.
+//! An operation that replaces data or disks takes effect once, soon after its creation, and only on the intended cluster.
 
 use serde_json::{Value, json};
 use witan_crd::{EtcdClusterStatus, EtcdOperation, EtcdOperationStatus, OperationPhase};
@@ -22,7 +22,7 @@ fn past(fake: &FakeApi) -> Value {
     fake.get(CLUSTER).expect("the cluster")["status"]["pastOperations"].clone()
 }
 
-/// A controller of a Git repository creates an object that is gone again.
+/// A GitOps controller recreates a deleted object.
 #[tokio::test]
 async fn an_operation_that_is_created_again_does_not_run_again() {
     let fake = FakeApi::default();
@@ -32,7 +32,7 @@ async fn an_operation_that_is_created_again_does_not_run_again() {
     recorded(&fake, "monday").await;
     assert_eq!(past(&fake)[0]["uid"], "monday");
     assert_eq!(past(&fake)[0]["result"], Value::Null);
-    // the operator starts again: its own record does not stop it
+    // the operator's own record does not stop the operation after a restart
     let runs = next(&fake, "monday").await;
     assert_eq!(runs.phase, Some(OperationPhase::Running), "{runs:?}");
     at_stage(&fake, "Done");
@@ -58,7 +58,7 @@ async fn a_record_of_an_operation_precedes_its_effect_and_gets_its_result() {
     let done = next(&fake, "lost").await;
     assert_eq!(done.phase, Some(OperationPhase::Succeeded), "{done:?}");
     assert_eq!(past(&fake)[0]["result"], "Succeeded");
-    // it is kept, so that nobody creates it again
+    // the object is kept, so that nothing recreates it
     next(&fake, "lost").await;
     assert!(fake.get("/etcdoperations/lost").is_some());
 }
@@ -84,7 +84,7 @@ async fn an_operation_does_not_wait_for_a_cluster_of_tomorrow() {
         let failed = next(&fake, "long").await;
         is_refused(&failed, "StartDeadlineExceeded", "nothing was changed");
     }
-    // what replaces nothing waits for as long as it takes
+    // an operation that replaces nothing has no start deadline
     ask(
         &fake,
         "check",
@@ -148,7 +148,7 @@ async fn a_restore_forgets_the_kept_disks_of_the_last_one_only_if_it_says_so() {
     assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
 }
 
-/// Two people ask for the same, or one asks twice.
+/// Two people request the same, or one does so twice.
 #[tokio::test]
 async fn the_same_way_back_twice_does_nothing() {
     let fake = FakeApi::default();
@@ -159,7 +159,7 @@ async fn the_same_way_back_twice_does_nothing() {
     next(&fake, "back").await;
     let made = record(&fake);
     assert_eq!(made["disks"], kept("")["keptDisks"]);
-    // its operation is deleted before the end: the next one continues it
+    // the operation is deleted before it finishes: the next one continues the return
     fake.remove("/etcdoperations/back");
     ask(&fake, "again", &early(), &undo);
     next(&fake, "again").await;
@@ -176,7 +176,7 @@ async fn the_same_way_back_twice_does_nothing() {
     says(done.message, "nothing to do");
 }
 
-/// A person asks to undo a restore that has not stopped a member in the end: the one before it stays done.
+/// The user asks to undo a restore that stopped no member: the one before it must not be undone.
 #[tokio::test]
 async fn the_way_back_from_one_restore_is_not_that_from_another() {
     let fake = FakeApi::default();
@@ -191,12 +191,12 @@ async fn the_way_back_from_one_restore_is_not_that_from_another() {
         let status = next(&fake, name).await;
         match meant {
             "gone" => assert_eq!(status.phase, Some(OperationPhase::Running), "{status:?}"),
-            _ => is_refused(&status, "Failed", "nothing of it can be undone"),
+            _ => is_refused(&status, "Failed", "nothing to undo"),
         }
     }
 }
 
-/// A controller of a Git repository tries a recovery at each of its syncs, and one of them falls into a short outage.
+/// A GitOps controller creates a recovery at each sync, and one of them falls into a short outage.
 #[tokio::test]
 async fn an_operation_that_failed_before_it_began_does_not_begin_later() {
     let fake = FakeApi::default();
@@ -213,7 +213,7 @@ async fn an_operation_that_failed_before_it_began_does_not_begin_later() {
     assert_eq!(requested(&fake), Value::Null);
 }
 
-/// The pod of the check waits for days, or nobody reaches the members.
+/// The pod of the check can be pending for days.
 #[tokio::test]
 async fn an_operation_that_stops_members_does_not_stop_them_much_later() {
     let fake = FakeApi::default();

@@ -1,4 +1,4 @@
-//! Restores in place, and the time limit of operations. Each pass is that of another operator.
+//! Restores in place, and the deadline of operations. A new operator runs each pass.
 
 use serde_json::{Value, json};
 use witan_crd::{EtcdOperationStatus, OperationPhase};
@@ -6,7 +6,7 @@ use witan_crd::{EtcdOperationStatus, OperationPhase};
 use super::{CLUSTER, ask, early, late, pass, recovery, requested, says, started};
 use crate::testing::{api::FakeApi, with};
 
-/// A cluster that has served, with a disk for each of three members.
+/// Puts a cluster that has served, with a disk for each of three members.
 pub(super) fn put_served(fake: &FakeApi, status: &Value) {
     let full = json!({
         "clusterID": "c1", "bootstrapMembers": 3,
@@ -46,7 +46,7 @@ fn end_check(fake: &FakeApi, operation: &str, condition: &str) {
     fake.change(&job, &json!({"status": {"conditions": [ended]}}));
 }
 
-/// Puts the pod of the check of an operation, whose container `fetch` has ended so.
+/// Puts the pod of an operation's check, whose container `fetch` has terminated.
 fn end_fetch(fake: &FakeApi, operation: &str, exit_code: i32, said: &Value) {
     let ended = json!({"terminated": {"exitCode": exit_code, "message": said.to_string()}});
     fake.put(json!({
@@ -64,7 +64,6 @@ pub(super) async fn recorded(fake: &FakeApi, operation: &str) -> Value {
     record(fake)
 }
 
-/// Has a running operation have begun long ago.
 fn begun_early(fake: &FakeApi, operation: &str) {
     let operation = format!("/etcdoperations/{operation}");
     fake.change(&operation, &json!({"status": {"startedAt": early()}}));
@@ -74,7 +73,7 @@ pub(super) fn record(fake: &FakeApi) -> Value {
     fake.get(CLUSTER).expect("the cluster")["status"]["restore"].clone()
 }
 
-/// Puts the record of the restore at another stage, as passes over the cluster do.
+/// Moves the record of the restore to another phase, as the passes over the cluster do.
 pub(super) fn at_stage(fake: &FakeApi, phase: &str) {
     fake.change(CLUSTER, &json!({"status": {"restore": {"phase": phase}}}));
 }
@@ -94,7 +93,7 @@ async fn a_backup_is_restored_in_a_scratch_directory_before_the_restore_is_recor
         begun.source.map(|source| source.name).as_deref(),
         Some("monday-1")
     );
-    // another backup of that name is another one
+    // a later backup under that name does not matter any more
     put_backup(&fake, "Failed");
     for _ in 0..2 {
         says(next(&fake, "again").await.progress, "scratch directory");
@@ -151,7 +150,7 @@ async fn a_backup_that_cannot_be_restored_stops_no_member() {
     assert_eq!(record(&fake), Value::Null);
 }
 
-/// The check has found it: all members begin from that revision, whatever the store has later.
+/// The check determines the revision; every member starts from it, even if the store has later changes.
 #[tokio::test]
 async fn the_revision_of_a_time_is_recorded_before_members_are_stopped() {
     let at = late();
@@ -181,7 +180,7 @@ async fn a_restore_begins_only_where_it_can_be_undone() {
     put_backup(&fake, "Succeeded");
     let memory = json!({"spec": {"storage": {"medium": "Memory"}}});
     let elsewhere = json!({"status": {"members": [{"name": "far"}]}});
-    for (cluster, words) in [(memory, "no disks"), (elsewhere, "far is no pod")] {
+    for (cluster, words) in [(memory, "no disks"), (elsewhere, "far is not a pod")] {
         fake.put_cluster(&cluster);
         ask(&fake, "again", &early(), &restore());
         let failed = next(&fake, "again").await;
@@ -190,7 +189,7 @@ async fn a_restore_begins_only_where_it_can_be_undone() {
     }
 }
 
-/// Returns a record of a restore that has kept the disks 0 to 2.
+/// Returns the record of a restore that has kept disks 0 to 2.
 pub(super) fn kept(phase: &str) -> Value {
     json!({
         "operation": "gone", "operationUID": "gone", "number": 1, "phase": phase, "startedAt": early(),
@@ -222,7 +221,7 @@ async fn the_disks_that_were_kept_are_gone_back_to() {
         &json!({"clusterID": null, "restore": kept("Starting")}),
     );
     fake.remove("/data-orders-1");
-    // others wait for the end of the restore, though its operation is gone
+    // other operations wait for the restore, even if its operation is deleted
     ask(&fake, "other", &early(), &recovery());
     let held = next(&fake, "other").await;
     says(held.message, "EtcdOperation gone");
@@ -242,7 +241,7 @@ async fn the_disks_that_were_kept_are_gone_back_to() {
     );
 }
 
-/// The disks that were kept first stay kept: members that have never served have nothing that is worth more.
+/// The first kept disks stay kept: members that have never served hold nothing of more value.
 #[tokio::test]
 async fn another_restore_after_one_that_never_served_keeps_the_first_disks() {
     let fake = FakeApi::default();
@@ -285,7 +284,7 @@ async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
         Some(OperationPhase::Running)
     );
     begun_early(&fake, "lost");
-    // members were stopped: it cannot be left half done
+    // members were stopped: the recovery cannot be left half done
     let runs = json!({"member": "orders-1", "phase": "Running", "startedAt": late()});
     fake.change(CLUSTER, &json!({"status": {"recovery": runs}}));
     assert_eq!(
@@ -298,7 +297,7 @@ async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
     assert_eq!(failed.phase, Some(OperationPhase::Failed));
     assert_eq!(failed.conditions[0].reason, "DeadlineExceeded");
     says(failed.message, "60 s (spec.activeDeadlineSeconds)");
-    assert_eq!(requested(&fake), Value::Null, "nothing begins later");
+    assert_eq!(requested(&fake), Value::Null, "it must not start later");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The certificates: which authority signs and which are trusted, also during a rotation.
+//! Certificates: which authority signs and which are trusted, including during a rotation.
 
 use std::{
     io::{Read, Write},
@@ -38,7 +38,7 @@ fn issued_certificates_are_trusted_by_both_sides_and_no_others() {
     assert!(shake(&server, &foreign, "orders-client.shop.svc").is_err());
 }
 
-/// Clients check the name by which they connect: that of a service, or of a member below the headless one.
+/// Clients verify the name they connect to: a service, or a member below the headless service.
 #[test]
 fn certificates_are_valid_for_the_names_of_the_services() {
     let named = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
@@ -63,7 +63,7 @@ fn certificates_are_valid_for_the_names_of_the_services() {
     shake(&peer, &operator, member).unwrap_or_else(|error| panic!("{member}: {error}"));
 }
 
-/// A secret without its owner would outlive the cluster, and with it the key that signs.
+/// A secret without an owner would outlive the cluster, and so would the signing key.
 #[test]
 fn secrets_of_certificates_have_labels_and_owner_of_the_cluster() {
     let cluster = cluster(full());
@@ -77,7 +77,7 @@ fn secrets_of_certificates_have_labels_and_owner_of_the_cluster() {
     }
 }
 
-/// Its secret was deleted: the key is lost, and certificates that it signed are in use by members and clients.
+/// The authority's secret was deleted: its key is lost, but members and clients still use certificates that it signed.
 #[test]
 fn an_authority_that_is_lost_is_followed_without_a_gap() {
     let cluster = cluster(full());
@@ -115,10 +115,11 @@ fn an_authority_that_is_lost_is_followed_without_a_gap() {
     ] {
         shake(&left[0], &right[1], host).expect("each trusts the other");
     }
-    shake(&renew(server, None), &kept[1], host).expect("one that is new is of the next authority");
+    shake(&renew(server, None), &kept[1], host)
+        .expect("the next authority signs a new certificate");
     let late = now + Duration::from_secs(11 * 365 * 24 * 3600);
     let ended = tls::succeeding(&cluster, &before[0], late).expect("no error");
-    assert!(ended.is_none(), "what has ended is not followed");
+    assert!(ended.is_none(), "an expired authority has no successor");
 }
 
 #[test]
@@ -155,7 +156,7 @@ fn a_certificate_fits_until_its_names_or_its_authority_change() {
     assert!(!tls::seen(&cluster, role, &Secret::default(), Some(&authority)).fits);
 }
 
-/// Members and clients meet with certificates of neighboring steps of a rotation, and never of its begin and its end.
+/// During a rotation, certificates of adjacent steps must trust each other; those of the first and last step must not.
 #[test]
 fn certificates_of_a_rotation_are_trusted_a_step_before_and_a_step_after() {
     let mut resource = full();
@@ -196,11 +197,11 @@ fn certificates_of_a_rotation_are_trusted_a_step_before_and_a_step_after() {
             assert!(met.is_ok() || !neighbors, "{one} and {other}: {met:?}");
             assert!(
                 met.is_err() || !both_ends,
-                "{one} and {other} are strangers"
+                "{one} and {other} trust each other"
             );
             let role = CertificateRole::Server;
             let fits = tls::seen(&cluster, role, old, Some(&authorities[one])).fits;
-            assert_eq!(fits, one == other, "it is issued anew at each step");
+            assert_eq!(fits, one == other, "each step reissues it");
         }
     }
 }
@@ -210,8 +211,7 @@ fn file(secret: &Secret, name: &str) -> Vec<u8> {
     data[name].0.clone()
 }
 
-/// Shakes hands in memory, where both sides show their certificate and check the other's; the error is that
-/// of either side.
+/// Performs a TLS handshake in memory with certificates on both sides; returns the error of either side.
 fn shake(server: &Secret, client: &Secret, host: &str) -> Result<(), Box<dyn std::error::Error>> {
     let certificate = |secret| CertificateDer::from_pem_slice(&file(secret, "tls.crt"));
     let key = |secret| PrivateKeyDer::from_pem_slice(&file(secret, "tls.key"));

@@ -7,7 +7,7 @@ use super::{
     *,
 };
 
-/// A cluster with this storage while the EtcdOperation `migration` runs.
+/// Calls `with` on a cluster with this storage, while the EtcdOperation `migration` runs.
 fn stored<T>(storage: &Value, migration: Option<&str>, with: impl FnOnce(&Cluster<'_>) -> T) -> T {
     let mut resource = resource(json!({"storage": storage}));
     let running = migration.map(|uid| json!({"name": "move", "uid": uid, "migrateStorage": true}));
@@ -34,7 +34,7 @@ fn a_claim_that_cannot_follow_the_spec_must_migrate() {
         ((&slow, None), (&fast, None), true),
         ((&slow, None), (&template("slow"), None), false),
         ((&slow, None), (&template("fast"), None), true),
-        // any class will do, and any size
+        // the spec accepts any class and any size
         ((&slow, None), (&json!({"size": "8Gi"}), None), false),
         (
             (&larger, None),
@@ -47,7 +47,7 @@ fn a_claim_that_cannot_follow_the_spec_must_migrate() {
         ((&slow, None), (&slow, Some("first")), true),
         ((&slow, Some("first")), (&slow, Some("first")), false),
         ((&slow, Some("first")), (&slow, Some("second")), true),
-        // the operation has ended
+        // the operation has finished
         ((&slow, Some("first")), (&slow, None), false),
     ] {
         let live = stored(before.0, before.1, claim_of);
@@ -57,7 +57,7 @@ fn a_claim_that_cannot_follow_the_spec_must_migrate() {
                 expected,
                 "{before:?} {after:?}"
             );
-            // an apply changes neither what the claim is nor what was requested
+            // an apply changes neither the claim's spec nor the recorded request
             let applied = applied_to(&live, claim_of(cluster));
             assert_eq!(applied.spec, live.spec);
             assert_eq!(must_migrate(cluster, &applied), expected, "applied");
@@ -65,7 +65,7 @@ fn a_claim_that_cannot_follow_the_spec_must_migrate() {
     }
 }
 
-/// Velero maps storage classes, a webhook changes them, and an autoscaler enlarges claims.
+/// Velero maps storage classes, webhooks change them, and autoscalers enlarge claims.
 #[test]
 fn a_claim_that_somebody_else_has_changed_stays() {
     let storage = json!({"size": "8Gi", "storageClassName": "slow"});

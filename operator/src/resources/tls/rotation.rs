@@ -1,8 +1,7 @@
 //! The authority's secret during a rotation. Its contents determine the stage.
 //!
-//! `ca.crt` holds the trusted authorities, the signing one first; a copy beside each certificate shows whether the
-//! certificate is up to date. In addition to the signing pair there are `next.crt` and `next.key` while the next
-//! authority is trusted and does not sign yet.
+//! `ca.crt` holds the trusted authorities, the signing one first. Each certificate's secret has a copy, which shows whether the
+//! certificate is up to date. `next.crt` and `next.key` exist while the next authority is trusted but does not sign yet.
 
 use std::time::SystemTime;
 
@@ -14,13 +13,13 @@ use witan_plan::model::{AuthoritySeen, Rotation};
 use super::{NEXT, is_for, leaf, new_authority, of_authority, secret, signed_by, text, value};
 use crate::resources::{Cluster, ROTATED_AT, ROTATION, ResourceError, fingerprint};
 
-/// How long both authorities are trusted before each of the two changes that follow, unless the annotation says
-/// otherwise: clients outside of the cluster fetch their authorities and certificates within a day.
+/// How long both authorities are trusted before each of the next two steps, unless the annotation overrides it: clients outside
+/// the cluster must fetch new authorities and certificates within this time.
 const OVERLAP: &str = "24h";
 
 const PEM_END: &str = "-----END CERTIFICATE-----\n";
 
-/// Returns the secret of the authority with its rotation one step further.
+/// Returns the authority's secret after the next step of its rotation.
 pub(crate) fn rotated(
     cluster: &Cluster<'_>,
     present: &Secret,
@@ -49,21 +48,21 @@ pub(crate) fn rotated(
     let annotations = secret.metadata.annotations.get_or_insert_default();
     let at = Timestamp::try_from(now).map_err(super::failed)?;
     annotations.insert(ROTATED_AT.to_owned(), at.to_string());
-    // another operator may have been quicker, with another authority
+    // fails if another operator has changed the authority meanwhile
     secret.metadata.resource_version = present.metadata.resource_version.clone();
     Ok(secret)
 }
 
-/// Makes the secret of an authority that follows one whose key is lost, by the certificates that this one has signed:
-/// `of` is the secret of one of them. The next authority is introduced; until it signs there is no key, and existing
-/// certificates stay. `None` if the former has expired.
+/// Returns the secret of the successor of an authority whose key is lost. `of` is the secret of a certificate that the lost
+/// authority signed. The next authority is introduced; until it signs there is no signing key, and existing certificates stay.
+/// `None` if the former authority has expired.
 pub(crate) fn succeeding(
     cluster: &Cluster<'_>,
     of: &Secret,
     now: SystemTime,
 ) -> Result<Option<Secret>, ResourceError> {
     let trusted = text(of, "ca.crt")?;
-    // the first one signs
+    // the first authority signs
     let former = trusted.split_inclusive(PEM_END).next().unwrap_or_default();
     let ends = super::end(former.as_bytes()).unwrap_or(0);
     let at = Timestamp::try_from(now).map_err(super::failed)?;
@@ -84,8 +83,8 @@ pub(crate) fn succeeding(
     Ok(Some(made))
 }
 
-/// Reissues the certificate of a role. While the key of the authority is lost, a certificate with the right names is
-/// kept and trusts the next authority as well; any other is signed by the next authority.
+/// Reissues the certificate of a role. While the authority's key is lost, a certificate with the right names is kept and also
+/// trusts the next authority; any other is signed by the next authority.
 pub(crate) fn renewed(
     cluster: &Cluster<'_>,
     role: CertificateRole,
@@ -110,13 +109,13 @@ pub(crate) fn renewed(
     Ok(secret(cluster, role, files))
 }
 
-/// Reads the step of the rotation from the authority's secret, and whether the user asks for a new authority.
+/// Reads the step of the rotation from the authority's secret, and whether a new authority was requested.
 pub(crate) fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> AuthoritySeen {
     let is = |file| value(secret, file).is_ok();
     let same = value(secret, "tls.crt").ok() == value(secret, "ca.crt").ok();
     let wanted = cluster.resource.requests().rotate_certificates;
     let overlap = cluster.resource.annotations().get(AUTHORITY_OVERLAP);
-    // no schema checks an annotation: an invalid duration must not mean that there is no overlap
+    // no schema validates the annotation; an invalid duration must not mean no overlap
     let overlap = overlap.and_then(|text| Span::parse(text));
     let overlap = overlap.unwrap_or_else(|| Span(OVERLAP.to_owned()));
     let since = secret.annotations().get(ROTATED_AT);
@@ -133,8 +132,8 @@ pub(crate) fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> Authorit
     }
 }
 
-/// Returns the fingerprint of the trusted authorities once they have changed; `None` before. As an annotation
-/// of the pods it restarts them at each change, which alone ensures that members trust them.
+/// Returns the fingerprint of the trusted authorities; `None` before the first rotation. It is an annotation of the pods, so
+/// each change restarts them, which makes members load the authorities.
 pub(crate) fn trust(authority: &Secret) -> Option<String> {
     authority.annotations().get(ROTATED_AT)?;
     Some(fingerprint(&value(authority, "ca.crt").ok()?))

@@ -1,4 +1,4 @@
-//! Where changes go on: behind the stored ones if a member has their history, else in a new generation.
+//! Decides where changes continue: after the stored ones if a member has their history, else in a new generation.
 
 use jiff::Timestamp;
 use witan_api::changes::{SegmentId, generation_at};
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Archiver<'_> {
-    /// Opens the watch where the log ends, else where a new generation begins.
+    /// Opens the watch at the end of the log, or in a new generation.
     pub(super) async fn go_on(
         &self,
         archive: &mut ClusterArchive,
@@ -30,7 +30,7 @@ impl Archiver<'_> {
                 Ok(feed) => self.has_history(feed, &tail).await,
                 Err(error) => Err(error.clone()),
             };
-            // a failure says nothing about the history
+            // a failure is no evidence about the history
             let is_known = known.inspect_err(|_| archive.tail = Some(tail.clone()))?;
             if is_known {
                 archive.needs_backup = self.needs_backup(archive).await?;
@@ -39,20 +39,20 @@ impl Archiver<'_> {
             }
             tracing::warn!(
                 stored = tail.stored(),
-                "the history of the member differs from the stored changes, or was compacted: a new generation begins"
+                "the history of the member differs from the stored changes, or was compacted: starting a new generation of changes"
             );
         }
         self.begin(archive, member).await
     }
 
-    /// Whether a member has the history whose end is stored.
+    /// Returns whether a member has the history at the end of the log.
     async fn has_history(&self, feed: &mut Feed, tail: &Tail) -> Result<bool, BackupError> {
         let Head { revision, .. } = feed.ask().await?;
         if revision < tail.stored() {
             return Ok(false);
         }
         let (Some(first), Some(last)) = (tail.digests.first(), tail.digests.last()) else {
-            // there were no changes before
+            // there are no earlier changes
             return Ok(tail.stored() <= 1);
         };
         let range = (first.revision, last.revision);
@@ -60,7 +60,7 @@ impl Archiver<'_> {
         Ok(read.is_some_and(|read| history::is_same(&tail.digests, &read)))
     }
 
-    /// Begins a generation. The first one goes on from the newest backup if it can, others need one of their own.
+    /// Begins a generation. The first one continues from the newest backup if possible; later ones need their own backup.
     async fn begin(
         &self,
         archive: &mut ClusterArchive,
@@ -81,28 +81,28 @@ impl Archiver<'_> {
             Some(record) => self.connected(record, member).await?,
             None => None,
         };
-        // nothing was changed before revision 2
+        // revision 1 has no changes
         let first = connected.unwrap_or(member.revision).max(2);
         let mut feed = Feed::open(&self.members, &member.endpoint, first).await?;
         feed.ask().await?;
         if archive.newest.is_some() {
             self.tell.send_modify(|status| status.gaps += 1);
         }
-        // without any backup, somebody is to take the first one
+        // a user must take the first backup
         archive.needs_backup = connected.is_none() && !records.is_empty();
         archive.go_on(Tail::begin(now_ms, first - 1));
         archive.feed = Some(feed);
         Ok(())
     }
 
-    /// Returns the records of the complete backups of a cluster, the newest first.
+    /// Returns the records of the complete backups of a cluster, newest first.
     async fn records(&self, cluster_id: u64) -> Result<Vec<BackupRecord>, BackupError> {
         let mut records = inventory::complete(self.location).await?;
         records.retain(|record| record.cluster_id == format!("{cluster_id:x}"));
         Ok(records)
     }
 
-    /// Returns the first revision of changes that go on from a backup; `None` if the member has compacted it or has another
+    /// Returns the first revision of the changes that follow a backup; `None` if the member has compacted it or has another
     /// history.
     async fn connected(
         &self,
@@ -120,7 +120,7 @@ impl Archiver<'_> {
         Ok(is_same.then_some(first))
     }
 
-    /// Whether the newest generation starts from no backup although backups exist.
+    /// Returns whether backups exist, but the newest generation follows none of them.
     pub(super) async fn needs_backup(&self, archive: &ClusterArchive) -> Result<bool, BackupError> {
         let ids = archive.segments.ids().await?;
         let records = self.records(archive.cluster_id).await?;
@@ -128,7 +128,7 @@ impl Archiver<'_> {
     }
 }
 
-/// Whether the changes of the newest generation go on from a backup.
+/// Returns whether the newest generation follows a backup.
 fn fits(record: &BackupRecord, ids: &[SegmentId]) -> bool {
     let newest = ids.last().map(|id| id.generation);
     let first = ids.iter().find(|id| Some(id.generation) == newest);
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use crate::testing::record;
 
-    /// The test's backups have revision 12.
+    /// The backups of this test have revision 12.
     #[test]
     fn a_backup_is_needed_until_changes_go_on_from_one() {
         let at = |generation, first| SegmentId { generation, first, number: 0 };
@@ -155,7 +155,7 @@ mod tests {
         assert!(fits(&backup(15), &[first]));
         assert!(
             fits(&backup(5), &[first]),
-            "the first generation goes on from it"
+            "the first generation continues from it"
         );
         assert!(!fits(&backup(15), &[at(10_000, 13)]), "it is earlier");
         assert!(

@@ -1,4 +1,4 @@
-//! When a backup that has failed is tried again: each try reads a whole snapshot of a member.
+//! When to retry a failed backup. Each attempt reads a whole snapshot from a member.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ const WAIT_MIN: Duration = Duration::from_secs(30);
 /// snapshots an hour.
 const WAIT_MAX: Duration = Duration::from_secs(1800);
 
-/// The last failure of a backup; each one in a row doubles the wait.
+/// The last failure of a backup. Each consecutive failure doubles the delay.
 #[derive(Debug, Default)]
 pub(super) struct Retry {
     failed: Option<Failed>,
@@ -28,19 +28,18 @@ impl Retry {
         let wait = self.failed.as_ref().map_or(WAIT_MIN, |last| last.wait * 2);
         let wait = wait.min(WAIT_MAX);
         let message = format!(
-            "the stored changes cannot be restored: the backup that they start from failed, and is tried again after {} s: {}",
+            "the stored changes cannot be restored: the backup that they start from failed, and is retried after {} s: {}",
             wait.as_secs(),
             error.message
         );
         self.failed = Some(Failed { message, wait, until: now + wait });
     }
 
-    /// Whether the backup may be tried.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.failed.as_ref().is_none_or(|last| now >= last.until)
     }
 
-    /// Returns the last failure, for status and log.
+    /// Returns the last failure, for the status and the log.
     pub(super) fn message(&self) -> Option<&str> {
         self.failed.as_ref().map(|last| last.message.as_str())
     }

@@ -1,4 +1,4 @@
-//! A segment is written once, read as it was written, and stays while a snapshot needs it.
+//! A segment is written once, read unchanged, and kept while a snapshot needs it.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ async fn each_cluster_has_its_segments() {
             store.files().await.unwrap().is_empty(),
             "no files of backups"
         );
-        // again, because the answer was lost; and another process
+        // a retry after a lost answer succeeds, another process fails
         segments.append(id(3), bytes(7, &[3])).await.unwrap();
         let error = segments.append(id(3), bytes(7, &[3, 4])).await.unwrap_err();
         assert_eq!(error.reason, Reason::AlreadyExists, "{error}");
@@ -101,10 +101,10 @@ fn segments_stay_while_a_snapshot_needs_them() {
             .collect::<Vec<_>>()
     };
     assert_eq!(removed(&[(11, 1), (22, 1)]), []);
-    // the one with the revision of the snapshot stays
+    // the segment with the revision of the snapshot stays
     assert_eq!(removed(&[(11, 8), (22, 1)]), [(10, 2), (10, 5)]);
     assert_eq!(removed(&[(11, 7), (12, 9), (22, 5)]), [(10, 2), (20, 2)]);
-    // a generation that no snapshot has any more goes, but not the newest
+    // a generation without snapshots is deleted, unless it is the newest
     assert_eq!(removed(&[(22, 1)]), [(10, 2), (10, 5), (10, 8)]);
     assert_eq!(removed(&[(11, 1)]), []);
 }

@@ -1,9 +1,9 @@
-//! `save` reports and undoes its work when a store of objects refuses a request, or a signal comes.
+//! `save` reports a failure and cleans up when a store refuses a request, or on a signal.
 
 use super::*;
 use crate::testing::s3::{self, Refusal, Requests};
 
-/// Saves a snapshot of three parts into a store that refuses a request.
+/// Saves a snapshot of three parts to a store that refuses a request.
 async fn save_refused(refusal: Refusal) -> (Result<BackupRecord, BackupError>, Requests) {
     let (store, requests) = s3::start(Some(refusal)).await;
     let source = TestSource::new([Sent::file(&snapshot(LARGE))]);
@@ -50,7 +50,7 @@ async fn a_store_that_fails_at_a_part_gets_an_abort_and_no_record() {
                 .any(|request| request.starts_with("PUT /bucket/of/test/a.json"))
         );
     }
-    // the same store takes it if nothing is refused: the record is written last
+    // without a refusal the same store accepts it, and the record is written last
     let (store, requests) = s3::start(None).await;
     save_as(
         &store,

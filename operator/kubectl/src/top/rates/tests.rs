@@ -1,4 +1,4 @@
-//! Tables of what members have counted.
+//! Tables of the members' counts.
 
 use super::*;
 use crate::testing::{fixture, golden};
@@ -10,7 +10,7 @@ fn tables_by_prefix_and_by_client() {
     golden("rates-client.txt", &rates.text(By::Client, 20));
 }
 
-/// Programs read what each member has said.
+/// Programs parse this output.
 #[test]
 fn json_has_the_pages_of_all_members() {
     let rates: Rates = fixture("rates.yaml");
