@@ -14,9 +14,7 @@ use super::{
 };
 
 /// The id of a lease, as clients and servers choose it.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct LeaseId(pub i64);
 
 impl LeaseId {

@@ -1,12 +1,13 @@
 //! The log: its files as they lie on disk, and its entries.
 
 use bytes::Bytes;
-use witan_machine::{member::Member, view::View};
+use witan_machine::{
+    member::{Member, MemberId},
+    view::View,
+};
 use witan_replica::{
-    host::{
-        Applied, Envelope, Host, LeaseAnswer, LogBatch, LogRecord, Recovered, Ticket, Unanswered,
-    },
-    replica::{Config, Replica, Tuning, genesis},
+    host::{Answer, Applied, Envelope, Host, LogBatch, LogRecord, Recovered, Ticket},
+    replica::{Config, MessageFault, Replica, Tuning, genesis},
     wire,
 };
 use witan_storage::fuzz::{entry_frame, entry_unframe, log_kept, log_whole_until};
@@ -185,6 +186,7 @@ impl Host for Disk {
     fn send(&mut self, _: Vec<Envelope>) {}
     fn applied(&mut self, _: Vec<Applied>, _: &View) {}
     fn readable(&mut self, _: &[Ticket], _: &View) {}
-    fn unanswered(&mut self, _: &[(Ticket, Unanswered)]) {}
-    fn lease_answered(&mut self, _: Ticket, _: LeaseAnswer) {}
+    fn answered(&mut self, _: Vec<(Ticket, Answer)>) {}
+    fn cut_log(&mut self, _: u64) {}
+    fn message_dropped(&mut self, _: MemberId, _: MessageFault) {}
 }

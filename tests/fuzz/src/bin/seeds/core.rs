@@ -15,6 +15,7 @@ use witan_machine::{
 };
 use witan_replica::{
     host::{Connection, Ticket},
+    input::Input,
     replica::{Replica, genesis},
 };
 
@@ -192,13 +193,12 @@ fn log_of(commands: &[Command]) -> Vec<u8> {
     replica.turn(&mut disk).expect("it goes on");
     for (at, command) in commands.iter().enumerate() {
         let stamp = stamped(command.clone(), at).stamp.unwrap_or_default();
-        let taken = replica.propose(
-            Ticket(at as u64),
-            Connection::default(),
-            stamp.now_ns,
-            Entry::unstamped(command.clone(), None),
-        );
-        taken.expect("a sole member leads");
+        replica.take(Input::Propose {
+            ticket: Ticket(at as u64),
+            connection: Connection::default(),
+            now_ns: stamp.now_ns,
+            entry: Entry::unstamped(command.clone(), None),
+        });
         replica.turn(&mut disk).expect("it goes on");
     }
     let mut out = Vec::new();
