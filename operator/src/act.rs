@@ -204,7 +204,7 @@ impl<M: Members> Actor<'_, M> {
     /// API server would refuse the new template.
     async fn stop(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
         if reason == Stop::Silent {
-            self.note_remade(ordinal).await?;
+            self.record_recreation(ordinal).await?;
         }
         self.check_next_template(ordinal, reason).await?;
         let pod = self.observation.objects.pod(ordinal);
@@ -273,7 +273,7 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Records on the claim of a silent member that its pod is recreated now.
-    async fn note_remade(&self, ordinal: Ordinal) -> Result<(), ActError> {
+    async fn record_recreation(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let now = self.observation.seen.now.to_string();
         let what = "annotate the claim of a member whose pod is recreated";
         self.annotate(ordinal, (REMADE_AT, Some(&now)), what).await

@@ -154,7 +154,7 @@ impl Election {
                 metadata: ObjectMeta { name: Some(self.name.clone()), ..Default::default() },
                 spec: Some(self.held(None)),
             };
-            return raced(self.leases.create(&PostParams::default(), &lease).await);
+            return won_race(self.leases.create(&PostParams::default(), &lease).await);
         };
         let now = Instant::now();
         let seen = match seen {
@@ -171,7 +171,7 @@ impl Election {
         let spec = Some(self.held(seen.lease.spec.as_ref()));
         let lease = Lease { spec, ..seen.lease.clone() };
         let params = PostParams::default();
-        raced(self.leases.replace(&self.name, &params, &lease).await)
+        won_race(self.leases.replace(&self.name, &params, &lease).await)
     }
 
     /// Returns the lease spec with which this process takes or renews the lease.
@@ -212,7 +212,7 @@ fn is_free(seen: &Seen, identity: &str, now: Instant) -> bool {
 }
 
 /// Converts a lost race to `Ok(false)`: the next attempt observes the other process's lease.
-fn raced(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+fn won_race(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
     match written {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(refusal)) if refusal.code == 409 => Ok(false),

@@ -180,7 +180,7 @@ impl<M: Members> Operations<M> {
         if let Some(asked) = &at.operation.spec.restore {
             match find_backup(client, &at.cluster.namespace, &asked.from).await? {
                 Err(why) => return self.hold(at.operation, Some(cluster), why).await,
-                Ok(found) => match restore::of_another(&found, asked, &at.cluster.name) {
+                Ok(found) => match restore::wrong_cluster(&found, asked, &at.cluster.name) {
                     Some(text) => return self.end(at.operation, Some(cluster), Err(text)).await,
                     None => status.source = Some(found.point),
                 },

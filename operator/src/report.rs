@@ -146,7 +146,7 @@ fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
         .clone()
         .filter(|one| one.phase == RecoveryPhase::Running)
     {
-        let phase = match serves && !has_loose_disks(seen) {
+        let phase = match serves && !has_disks_without_member(seen) {
             true => RecoveryPhase::Done,
             false => RecoveryPhase::Running,
         };
@@ -171,7 +171,7 @@ fn restore(before: &EtcdClusterStatus, seen: &Observed) -> Option<RestoreStatus>
 }
 
 /// Returns whether a usable disk belongs to no member.
-fn has_loose_disks(seen: &Observed) -> bool {
+fn has_disks_without_member(seen: &Observed) -> bool {
     seen.ordinals.iter().any(|(ordinal, at)| {
         let claim = at.claim.as_ref();
         let usable = claim.is_some_and(|claim| !claim.retired && !claim.deleting && !claim.lost);
@@ -271,7 +271,7 @@ const NO_SPACE: &str = "the quota is used up and v3 refuses writes: compact or d
     largest prefixes, or raise spec.options.quotaBackendBytes; then run etcdctl alarm disarm";
 
 /// Returns a text with the raised alarms, what the operator has done about them and what is left to do.
-fn alarm_words(status: &EtcdClusterStatus) -> String {
+fn alarm_message(status: &EtcdClusterStatus) -> String {
     let raised = status.alarms.join(", ");
     let full = status
         .alarms
@@ -374,20 +374,20 @@ mod tests {
     fn a_full_store_says_what_to_do() {
         let alarms = ["NOSPACE:a-0", "CORRUPT:a-1"].map(str::to_owned).to_vec();
         let mut status = EtcdClusterStatus { alarms, ..EtcdClusterStatus::default() };
-        let words = alarm_words(&status);
+        let words = alarm_message(&status);
         assert!(words.starts_with("NOSPACE:a-0, CORRUPT:a-1: "), "{words}");
         assert!(words.contains("quotaBackendBytes"), "{words}");
         for (disarmed, says) in [(false, "not freed enough space"), (true, "raised again")] {
             status.compaction =
                 Some(CompactionStatus { compacted_at: time(0), revision: 7, disarmed });
-            let words = alarm_words(&status);
+            let words = alarm_message(&status);
             assert!(
                 words.contains("up to revision 7") && words.contains(says),
                 "{words}"
             );
         }
         status.alarms.remove(0);
-        assert_eq!(alarm_words(&status), "CORRUPT:a-1");
+        assert_eq!(alarm_message(&status), "CORRUPT:a-1");
     }
 
     #[test]

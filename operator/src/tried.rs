@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_has_a_bound() {
+    fn remembered_refusals_are_bounded() {
         let (mut tried, now) = (Tried::default(), Instant::now());
         for ordinal in 0..100 {
             tried.on_failed(&Step::DeleteClaim(ordinal), "no", now);

@@ -201,7 +201,7 @@ mod tests {
 
     /// Otherwise, a cluster whose changes are compacted too fast would replace all backups with those that begin changes.
     #[test]
-    fn a_backup_that_begins_changes_takes_no_place() {
+    fn a_backup_that_starts_changes_does_not_count_for_retention() {
         let kept = Retention { keep_last: Some(1), keep_within: None };
         let ordinary =
             |name, at| BackupRecord { revision_digest: Some("ab".to_owned()), ..record(name, at) };

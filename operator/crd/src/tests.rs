@@ -56,7 +56,7 @@ fn accepted_examples_are_accepted() {
 }
 
 #[test]
-fn refused_examples_are_refused_in_words_that_help() {
+fn invalid_examples_are_rejected_with_helpful_messages() {
     for case in examples("refused") {
         let wrong = judge(&case);
         let says = case["says"].as_str().expect("what it says");

@@ -21,7 +21,7 @@ use super::{
 const ERROR_MAX: usize = 100;
 
 /// Creates an operation after checking that its cluster exists. Without the cluster, the operation would wait for it.
-pub(super) async fn ask_of_known(
+pub(super) async fn create_for_cluster(
     target: &Target,
     (cluster, verb): (&str, &str),
     asked: EtcdOperationSpec,
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn who_recovers_sees_who_answers() {
+    fn recover_lists_answering_members() {
         let lost = facts("lost.yaml").cluster;
         let answers = [
             answer("orders-0", Ok(report(90, false))),

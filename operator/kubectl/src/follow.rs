@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_that_breaks_goes_on() {
+    fn a_broken_watch_is_resumed() {
         let mut events = listed("runs");
         events.push(Err(watcher::Error::NoResourceVersion));
         events.extend(listed("runs"));

@@ -156,12 +156,12 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
         PluginCommand::MoveLeader { cluster, member, wait } => {
             let move_leader = Some(MoveLeader { to: Some(member) });
             let asked = EtcdOperationSpec { move_leader, ..EtcdOperationSpec::default() };
-            acts::ask_of_known(&target, (&cluster, "move-leader"), asked, wait).await
+            acts::create_for_cluster(&target, (&cluster, "move-leader"), asked, wait).await
         }
         PluginCommand::Replace { cluster, member, wait } => {
             let replace_member = Some(ReplaceMember { name: member });
             let asked = EtcdOperationSpec { replace_member, ..EtcdOperationSpec::default() };
-            acts::ask_of_known(&target, (&cluster, "replace"), asked, wait).await
+            acts::create_for_cluster(&target, (&cluster, "replace"), asked, wait).await
         }
         PluginCommand::Recover { cluster, member, yes, wait, members } => {
             acts::recover(&target, (&cluster, member), (yes, wait), &members).await
@@ -169,7 +169,7 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
         PluginCommand::Restart { cluster, wait } => {
             let restart = Some(NoSettings {});
             let asked = EtcdOperationSpec { restart, ..EtcdOperationSpec::default() };
-            acts::ask_of_known(&target, (&cluster, "restart"), asked, wait).await
+            acts::create_for_cluster(&target, (&cluster, "restart"), asked, wait).await
         }
         PluginCommand::Logs(flags) => logs::run(&target, &flags).await,
         PluginCommand::Report(flags) => report::run(&target, &flags).await,

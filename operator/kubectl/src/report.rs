@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_is_that_of_the_member_beside_injected_containers() {
+    fn injected_containers_do_not_hide_the_log_of_the_member() {
         let pod = |names: &[&str]| -> Pod {
             let containers: Vec<_> = names.iter().map(|name| json!({"name": name})).collect();
             serde_json::from_value(json!({"metadata": {}, "spec": {"containers": containers}}))

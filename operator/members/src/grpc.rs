@@ -98,7 +98,7 @@ impl GrpcMembers {
     }
 
     /// Saves the authentication state of a connection for later calls, unless the address has changed.
-    fn update_known(&self, connection: &Connection) {
+    fn save_authentication(&self, connection: &Connection) {
         let mut connections = self.known();
         if let Some(known) = connections.get_mut(&connection.address.authority)
             && known.address == connection.address
@@ -174,7 +174,7 @@ impl GrpcMembers {
                 connection.refused = true;
             }
         }
-        self.update_known(connection);
+        self.save_authentication(connection);
         Ok(())
     }
 

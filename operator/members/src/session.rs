@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_that_does_not_fit_is_done_without_where_there_is_a_certificate() {
+    fn a_refused_password_falls_back_to_the_certificate() {
         let wrong = Status::invalid_argument("authentication failed, invalid user ID or password");
         assert!(!falls_back(false, &wrong));
         assert!(falls_back(true, &wrong));

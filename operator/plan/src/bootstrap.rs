@@ -16,7 +16,7 @@ use crate::model::{
 /// Returns the next step of the first start; `None` once a quorum has served. If disks of a cluster that served exist but its
 /// status is lost, `None` as well, unless the spec asks for a restore.
 pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
-    if pass.was_born() {
+    if pass.has_served() {
         return None;
     }
     let discovery = pass.spec.bootstrap.as_ref();
@@ -63,17 +63,17 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
         .or(refused)
         .or_else(|| secrets_missing(pass))
         .or_else(|| backup_missing(pass))
-        .or_else(|| hindered(pass))
+        .or_else(|| wait_for_stuck_pod(pass))
         .or_else(|| Some(soon(Why::Bootstrapping)))
 }
 
 /// Waits for the first pod that is stuck, and says why.
-fn hindered(pass: &Pass<'_>) -> Option<Step> {
+fn wait_for_stuck_pod(pass: &Pass<'_>) -> Option<Step> {
     let stuck = pass.pods().filter(|(_, pod)| pass.is_stuck(pod));
     let mut reasons = stuck.filter_map(|(ordinal, pod)| {
         let exits = pod.exit.map(|code| Why::Exited(ordinal, code));
         let obstacle = pod.obstacle.map(|found| Why::Obstacle(ordinal, found));
-        let apart = is_apart(pass, ordinal).then_some(Why::ClusterIdMismatch);
+        let apart = is_in_wrong_cluster(pass, ordinal).then_some(Why::ClusterIdMismatch);
         obstacle.or(exits).or(apart)
     });
     reasons.next().map(soon)
@@ -81,7 +81,7 @@ fn hindered(pass: &Pass<'_>) -> Option<Step> {
 
 /// Returns whether the first members are in different clusters, or in one that this EtcdCluster did not bootstrap: a member
 /// lists another number of members, although no discovery token was used.
-fn is_apart(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
+fn is_in_wrong_cluster(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
     let Some(list) = &pass.seen.membership else {
         return false;
     };
@@ -156,7 +156,7 @@ fn stop_if_it_cannot_serve(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> 
 }
 
 /// Returns the next step of a cluster without a quorum: starts members that have their disks, and changes nothing else.
-pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
+pub(super) fn restart_members(pass: &Pass<'_>) -> Step {
     let (mut ending, mut taken, mut refused) = (None, None, None);
     for ordinal in pass.seen.ordinals.keys().copied() {
         if pass.is_fenced(ordinal) || !pass.has_disk(ordinal) {

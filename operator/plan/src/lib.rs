@@ -61,12 +61,12 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
 /// Returns the next step of a cluster without a quorum. While a recovery cannot begin, members are restarted.
 fn without_quorum(pass: &Pass<'_>) -> Step {
     let Some(step) = recover::step(pass) else {
-        return bootstrap::bring_back(pass);
+        return bootstrap::restart_members(pass);
     };
     if step.acts() || recover::is_running(pass) {
         return step;
     }
-    let back = bootstrap::bring_back(pass);
+    let back = bootstrap::restart_members(pass);
     if back.acts() { back } else { step }
 }
 

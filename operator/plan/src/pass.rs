@@ -63,7 +63,7 @@ impl<'a> Pass<'a> {
 
     /// Returns whether a quorum has ever served. Such a cluster is never bootstrapped again. A single first member that answers
     /// does not count.
-    pub(super) fn was_born(&self) -> bool {
+    pub(super) fn has_served(&self) -> bool {
         self.status.cluster_id.is_some() || self.joined().is_some()
     }
 

@@ -31,7 +31,7 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
         }
         let claim = seen.claim.as_ref().filter(|claim| !claim.deleting);
         let Some(pod) = &seen.pod else {
-            return give_up(joined, ordinal, claim?);
+            return delete_or_retire_claim(joined, ordinal, claim?);
         };
         let reason = Stop::NotAMember;
         match claim {
@@ -45,7 +45,11 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
 
 /// Deletes or retires the claim of a removed member. Until the wanted number of members vote, its disk may hold the last copy
 /// of some data, so it is retired.
-fn give_up(joined: &Joined<'_>, ordinal: Ordinal, claim: &ClaimSeen) -> Option<Step> {
+fn delete_or_retire_claim(
+    joined: &Joined<'_>,
+    ordinal: Ordinal,
+    claim: &ClaimSeen,
+) -> Option<Step> {
     let full = joined.list.voters().count() >= joined.pass.spec.members() as usize;
     let of_use = !full && !claim.lost;
     let scaled = joined.pass.spec.claim_retention().when_scaled;
@@ -176,11 +180,13 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
         match judge(joined, ordinal, member) {
             VoterDecision::Well => {}
             VoterDecision::Wait(step) => wait = wait.or(Some(step)),
-            VoterDecision::Remake if heals && !evidence::recreated_within_hour(joined, ordinal) => {
+            VoterDecision::Recreate
+                if heals && !evidence::recreated_within_hour(joined, ordinal) =>
+            {
                 let reason = Stop::Silent;
                 return Some(Step::DeletePod { ordinal, reason });
             }
-            VoterDecision::Remake => wait = wait.or(Some(soon(Why::Silent(ordinal)))),
+            VoterDecision::Recreate => wait = wait.or(Some(soon(Why::Silent(ordinal)))),
             VoterDecision::Surge(reason) => {
                 let step = surge::step(joined, ordinal, member.id, reason);
                 if step.acts() {
@@ -218,7 +224,7 @@ enum VoterDecision {
     Well,
     Wait(Step),
     /// Its pod is recreated, on its disk.
-    Remake,
+    Recreate,
     /// It answers, and is removed once its replacement votes.
     Surge(Removal),
     Remove(Removal),
@@ -301,7 +307,7 @@ fn without_service(
         }
         Evidence::BadDisk => VoterDecision::Wait(soon(Why::UnprovenTemplate(ordinal))),
         Evidence::NodeLost => VoterDecision::Remove(Removal::NodeLost),
-        Evidence::Silent if durable => VoterDecision::Remake,
+        Evidence::Silent if durable => VoterDecision::Recreate,
         Evidence::Silent => VoterDecision::Remove(Removal::Silent),
         Evidence::Wait(why) => VoterDecision::Wait(soon(why)),
     }

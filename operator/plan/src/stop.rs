@@ -27,7 +27,7 @@ pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     let recorded = pass.status.cluster_id.as_ref();
     let other = recorded.is_some_and(|id| *id != format!("{:x}", list.cluster_id));
     let mut others = list.of_other_clusters();
-    let differ = match pass.was_born() {
+    let differ = match pass.has_served() {
         true => others.any(|(ordinal, report)| !is_left_over(pass, ordinal, report)),
         // if no member has data, the others are started: that touches no disk
         false => others.next().is_some() && list.reports.values().any(|report| !report.blank),
@@ -103,7 +103,7 @@ pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     if pass.spec.replicas != 0 {
         return None;
     }
-    if !pass.spec.is_durable() && pass.was_born() {
+    if !pass.spec.is_durable() && pass.has_served() {
         return Some(idle(Why::CannotHibernate));
     }
     let condemned = |at: &Ordinal| pass.claim(*at).is_some_and(|claim| claim.deleting);

@@ -83,7 +83,7 @@ impl<M: Members> Actor<'_, M> {
         let params = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
         let what = "create a pod from the present template (a dry run before a member is stopped)";
         match self.api::<Pod>().create(&params, &pod).await {
-            Err(kube::Error::Api(refusal)) if !known && says_nothing(&refusal.message) => Ok(()),
+            Err(kube::Error::Api(refusal)) if !known && is_inconclusive(&refusal.message) => Ok(()),
             tried => {
                 tried.map_err(cannot(what))?;
                 Ok(())
@@ -93,7 +93,7 @@ impl<M: Members> Actor<'_, M> {
 }
 
 /// Returns whether the refusal of a dry run does not mean that the pod itself would be refused.
-fn says_nothing(refusal: &str) -> bool {
+fn is_inconclusive(refusal: &str) -> bool {
     ["exceeded quota", "does not support dry run"]
         .iter()
         .any(|text| refusal.contains(text))

@@ -152,7 +152,7 @@ async fn a_service_of_others_under_a_given_name_stays_as_it_is() {
 
 /// Another writer can take the name between the observation and the write.
 #[tokio::test]
-async fn a_name_that_is_taken_in_the_last_moment_is_refused() {
+async fn a_name_taken_meanwhile_is_refused() {
     let fake = FakeApi::default();
     fake.put_cluster(&json!({}));
     let taken = object("v1", "Service", "orders-peer", &json!({}));
@@ -236,7 +236,7 @@ async fn a_cluster_that_is_made_again_takes_up_the_claims_that_served() {
 
 /// With `whenDeleted: Delete`, the garbage collector deletes the earlier cluster's objects after some time.
 #[tokio::test]
-async fn what_ends_with_an_earlier_cluster_is_waited_for() {
+async fn objects_of_a_deleted_cluster_are_awaited() {
     let earlier = json!({
         "labels": {CLUSTER: "orders"},
         "annotations": {"witan.dev/cluster-id": "c1"},
@@ -267,7 +267,7 @@ async fn what_ends_with_an_earlier_cluster_is_waited_for() {
 
 /// The storage class cannot expand volumes, or the quota is used up.
 #[tokio::test]
-async fn growth_that_is_refused_is_no_growth() {
+async fn refused_growth_is_not_recorded_as_growth() {
     let class = "only dynamically provisioned pvc can be resized";
     let quota = "exceeded quota: storage";
     for (words, kept) in [(class, true), (quota, false)] {

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-const NOTHING_SAID: &str = "the job has completed, but none of its pods reports what was stored: look into the store, and \
+const RESULT_MISSING: &str = "the job has completed, but none of its pods reports what was stored: look into the store, and \
     create another EtcdBackup";
 
 /// Returns the status of a backup that waits for something other than its job.
@@ -71,7 +71,7 @@ pub(super) fn status(
         status.completed_at = completed.or_else(|| done.last_transition_time.clone());
         if status.revision.is_none() {
             status.phase = Some(BackupPhase::Failed);
-            status.message = Some(NOTHING_SAID.to_owned());
+            status.message = Some(RESULT_MISSING.to_owned());
             return with_condition(status, backup, "ResultMissing", now);
         }
         status.phase = Some(BackupPhase::Succeeded);

@@ -126,7 +126,7 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
     let success = past(&status.last_success_time).unwrap_or(created);
     let second = times.after(success).and_then(|first| times.after(first));
     let overdue = second.is_some_and(|second| now > second);
-    let (reason, message) = standing(overdue, &newest, active);
+    let (reason, message) = ready_state(overdue, &newest, active);
     status.conditions = ready(schedule, reason, &message, now);
     let wait = next.duration_since(now);
     let wait = Duration::try_from(wait).unwrap_or_default();
@@ -140,7 +140,7 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
 }
 
 /// Returns the reason and the message of the condition of a schedule that is neither paused nor invalid.
-fn standing(
+fn ready_state(
     overdue: bool,
     newest: &[&EtcdBackup],
     active: Option<&&EtcdBackup>,

@@ -335,7 +335,7 @@ fn the_last_missed_time_of_a_schedule_is_due_once() {
 }
 
 #[test]
-fn a_backup_that_runs_delays_the_next_one() {
+fn a_running_backup_delays_the_next_one() {
     let now = time("2026-01-01T13:20:00Z");
     let due = due(&plain(), &[ended(12, "Running")], now);
     assert_eq!(

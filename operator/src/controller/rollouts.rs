@@ -12,38 +12,38 @@ use crate::lock;
 #[derive(Debug)]
 pub(super) struct Rollouts {
     limit: usize,
-    under_way: Mutex<HashSet<ObjectRef<EtcdCluster>>>,
+    in_progress: Mutex<HashSet<ObjectRef<EtcdCluster>>>,
 }
 
 impl Rollouts {
     pub(super) fn new(limit: u16) -> Self {
-        Self { limit: limit.into(), under_way: Mutex::default() }
+        Self { limit: limit.into(), in_progress: Mutex::default() }
     }
 
     /// Returns whether this cluster is being updated or could get a permit.
     pub(super) fn admits(&self, cluster: &ObjectRef<EtcdCluster>) -> bool {
-        let under_way = lock(&self.under_way);
-        under_way.len() < self.limit || under_way.contains(cluster)
+        let in_progress = lock(&self.in_progress);
+        in_progress.len() < self.limit || in_progress.contains(cluster)
     }
 
     /// Records whether the next step of a cluster is part of an update. The first such step takes a permit, which the cluster
     /// keeps until its update is complete or waits for a person. Returns `false` if no permit is free, so the step must not be
     /// taken.
     pub(super) fn note(&self, cluster: ObjectRef<EtcdCluster>, step: &Step) -> bool {
-        let mut under_way = lock(&self.under_way);
+        let mut in_progress = lock(&self.in_progress);
         if step.rests() {
-            under_way.remove(&cluster);
-        } else if step.updates() && !under_way.contains(&cluster) {
-            if under_way.len() >= self.limit {
+            in_progress.remove(&cluster);
+        } else if step.updates() && !in_progress.contains(&cluster) {
+            if in_progress.len() >= self.limit {
                 return false;
             }
-            under_way.insert(cluster);
+            in_progress.insert(cluster);
         }
         true
     }
 
     pub(super) fn forget(&self, cluster: &ObjectRef<EtcdCluster>) {
-        lock(&self.under_way).remove(cluster);
+        lock(&self.in_progress).remove(cluster);
     }
 }
 

@@ -55,7 +55,7 @@ const CANNOT_START: [&str; 8] = [
 
 /// Returns whether a pod of a cluster that has served would still restore a backup before it starts. Without the store it could
 /// not restart, although its member has data.
-fn restores_in_vain(cluster: &Cluster<'_>, pod: &Pod) -> bool {
+fn restores_without_effect(cluster: &Cluster<'_>, pod: &Pod) -> bool {
     let init = pod
         .spec
         .as_ref()
@@ -89,7 +89,7 @@ pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
         exit: exit(pod),
         template: template.cloned().unwrap_or_default(),
         outdated: wanted.is_some()
-            && (template != wanted.as_ref() || restores_in_vain(cluster, pod)),
+            && (template != wanted.as_ref() || restores_without_effect(cluster, pod)),
         refused: refused
             .filter(|(template, _)| Some(*template) == wanted.as_deref())
             .map(|(_, said)| said.to_owned()),

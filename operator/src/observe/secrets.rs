@@ -94,7 +94,7 @@ impl Secrets {
     /// Returns the cached secrets of a cluster if they are for this generation of the spec. Drops expired ones of all clusters.
     fn kept(&self, uid: &str, generation: Option<i64>) -> Option<Arc<SecretsSeen>> {
         let mut all = lock(&self.0);
-        all.retain(|_, kept| kept.read.elapsed() < kept.seen.good_for());
+        all.retain(|_, kept| kept.read.elapsed() < kept.seen.cache_ttl());
         all.get(uid)
             .filter(|kept| kept.generation == generation)
             .map(|kept| kept.seen.clone())
@@ -104,7 +104,7 @@ impl Secrets {
 impl SecretsSeen {
     /// Returns how long these secrets can be cached: [`KEPT_PENDING`] while cert-manager has not issued one of them, else
     /// [`KEPT`].
-    fn good_for(&self) -> Duration {
+    fn cache_ttl(&self) -> Duration {
         let pending = self.requested.values().any(|request| !request.issued);
         if pending { KEPT_PENDING } else { KEPT }
     }

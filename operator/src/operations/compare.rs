@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes_after_different_compactions_say_nothing() {
+    fn hashes_after_different_compactions_are_inconclusive() {
         let at = |compact_revision| KeysHash { hash: 1, compact_revision };
         let of = |second| vec![("a-0".to_owned(), at(3)), ("a-1".to_owned(), at(second))];
         assert!(matches!(judge(9, of(4)), Compared::Again(_)));

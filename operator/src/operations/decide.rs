@@ -96,7 +96,7 @@ pub(super) fn managed(cluster: &Cluster<'_>) -> Result<(), Start> {
 /// Fails if the operator does not act on the cluster or is restoring it.
 fn free(cluster: &Cluster<'_>) -> Result<(), Start> {
     managed(cluster)?;
-    restore::under_way(cluster).map_or(Ok(()), |by| {
+    restore::in_progress(cluster).map_or(Ok(()), |by| {
         let text = format!("the restore of EtcdOperation {by} has not ended: {UNFINISHED}");
         Err(Start::Hold(text))
     })

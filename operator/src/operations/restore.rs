@@ -31,7 +31,7 @@ const GO_BACK: &str = "to go back to the previous disks, delete this EtcdOperati
 pub(super) const UNFINISHED: &str = "wait, or create an EtcdOperation with undoRestore: {}";
 
 /// Returns the name of the operation whose restore has stopped members and has not finished.
-pub(super) fn under_way<'a>(cluster: &Cluster<'a>) -> Option<&'a str> {
+pub(super) fn in_progress<'a>(cluster: &Cluster<'a>) -> Option<&'a str> {
     let restore = last(cluster).filter(|last| last.phase != RestorePhase::Done)?;
     Some(&restore.operation)
 }
@@ -85,7 +85,11 @@ fn kept_by_last(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
 }
 
 /// Returns the refusal of a backup of a cluster other than `own`, unless the operation names that cluster.
-pub(super) fn of_another(found: &FoundBackup, asked: &RestoreInPlace, own: &str) -> Option<String> {
+pub(super) fn wrong_cluster(
+    found: &FoundBackup,
+    asked: &RestoreInPlace,
+    own: &str,
+) -> Option<String> {
     let meant = asked.from_cluster.as_deref().unwrap_or(own);
     let of = found.of.as_deref().filter(|of| *of != meant)?;
     Some(format!(

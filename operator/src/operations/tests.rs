@@ -75,7 +75,7 @@ fn late() -> String {
 
 /// A new operator runs each pass, so only the record can tell where the last one stopped.
 #[tokio::test]
-async fn an_operation_goes_on_after_a_restart_and_runs_once() {
+async fn an_operation_continues_after_a_restart_and_runs_once() {
     let fake = FakeApi::default();
     fake.put_cluster(&json!({}));
     ask(&fake, "lost", &early(), &recovery());
@@ -152,7 +152,7 @@ async fn an_operation_that_waits_for_another_does_not_observe_the_cluster() {
 
 /// A restore waits for its backup, a restart for a quorum. A recovery must not wait for them.
 #[tokio::test]
-async fn what_repairs_a_cluster_goes_before_what_waits() {
+async fn a_repair_precedes_waiting_operations() {
     let fake = FakeApi::default();
     fake.put_cluster(&json!({}));
     let operations = started(&fake);
@@ -225,7 +225,7 @@ async fn an_operation_does_nothing_to_a_later_cluster_of_the_same_name() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_said_at_once_and_the_record_goes_after_its_time() {
+async fn impossible_operations_fail_at_once_and_expire() {
     let fake = FakeApi::default();
     fake.put_cluster(&json!({}));
     ask(
@@ -323,7 +323,7 @@ async fn a_migration_is_requested_until_its_operation_ends() {
 }
 
 #[tokio::test]
-async fn a_recovery_from_nobody_fails_at_once() {
+async fn a_recovery_from_an_unknown_member_fails_at_once() {
     let fake = FakeApi::default();
     let members = json!([{"name": "orders-0", "id": "a0"}]);
     fake.put_cluster(&json!({"status": {"members": members}}));

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use witan_crd::EtcdClusterStatus;
 use witan_plan::model::{Notice, Observed, Step, Why};
 
-use super::{Subject, alarm_words, count, events::TEMPLATE_REFUSED, time};
+use super::{Subject, alarm_message, count, events::TEMPLATE_REFUSED, time};
 
 struct ConditionState {
     status: &'static str,
@@ -193,7 +193,7 @@ fn degraded(
         .collect();
     match notice.filter(|notice| notice.warning) {
         Some(notice) => state(true, notice.reason, notice.message.clone()),
-        None if !status.alarms.is_empty() => state(true, "AlarmActive", alarm_words(status)),
+        None if !status.alarms.is_empty() => state(true, "AlarmActive", alarm_message(status)),
         None if !unhealthy.is_empty() => state(
             true,
             "MemberUnhealthy",
@@ -229,7 +229,7 @@ fn up_to_date(status: &EtcdClusterStatus) -> ConditionState {
 
 fn alarm(status: &EtcdClusterStatus) -> ConditionState {
     let raised = !status.alarms.is_empty();
-    flag(raised, ["AlarmRaised", "NoAlarm"], alarm_words(status))
+    flag(raised, ["AlarmRaised", "NoAlarm"], alarm_message(status))
 }
 
 #[cfg(test)]

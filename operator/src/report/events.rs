@@ -3,7 +3,7 @@
 use witan_crd::EtcdClusterStatus;
 use witan_plan::model::Notice;
 
-use super::{alarm_words, is_true};
+use super::{alarm_message, is_true};
 
 /// The reason of a member whose peer URL is not that of its pod.
 pub(super) const FOREIGN_ADDRESS: &str = "ForeignAddress";
@@ -57,7 +57,7 @@ pub(crate) fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> V
         notices.push(notice(TEMPLATE_REFUSED, &message, true));
     }
     match (before.alarms.is_empty(), after.alarms.is_empty()) {
-        (true, false) => notices.push(notice("AlarmRaised", &alarm_words(after), true)),
+        (true, false) => notices.push(notice("AlarmRaised", &alarm_message(after), true)),
         (false, true) => notices.push(notice("AlarmCleared", "no alarm is raised", false)),
         (true, true) | (false, false) => {}
     }

@@ -56,7 +56,7 @@ fn first(ordinal: u32, peer_tls: PeerTls) -> PodPlan {
 
 /// `UPDATE=1` rewrites the snapshot.
 #[test]
-fn all_objects_are_as_the_snapshot_says() {
+fn all_objects_match_the_snapshot() {
     let mut text = String::new();
     for (resource, peer_tls) in [(resource(json!({})), PeerTls::Off), (full(), PeerTls::On)] {
         let cluster = cluster(resource);
@@ -109,7 +109,7 @@ fn an_address_fits_however_it_is_written() {
 
 /// Otherwise the operator would apply it forever.
 #[test]
-fn an_owner_that_others_add_is_no_difference() {
+fn owners_added_by_others_are_ignored() {
     let cluster = cluster(resource(json!({})));
     let wanted = client_service(&cluster);
     let mut live = wanted.clone();

@@ -29,7 +29,7 @@ const LEASES_KNOWN_MAX: usize = 100_000;
 
 /// The last revision of the cluster at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct LastRevision {
     pub(super) revision: i64,
     /// In milliseconds since 1970.
     pub(super) time_ms: i64,
@@ -56,7 +56,7 @@ pub(super) struct ClusterArchive {
     /// A segment that is not stored yet.
     unsent: Option<(Segment, Bytes)>,
     /// The last revision of the cluster at a time, until it is stored.
-    pub(super) asked: Option<Asked>,
+    pub(super) asked: Option<LastRevision>,
     /// The time up to which all changes are stored, in milliseconds since 1970.
     pub(super) covered_ms: Option<i64>,
     /// The time in the last stored segment, in milliseconds since 1970.
@@ -255,7 +255,7 @@ mod tests {
     async fn a_time_is_covered_when_its_changes_are_stored() {
         let mut archive = archive(2_000).await;
         assert_eq!(ends(&archive).await, (1, 5, None));
-        let asked = |revision, time_ms| Some(Asked { revision, time_ms });
+        let asked = |revision, time_ms| Some(LastRevision { revision, time_ms });
         // revision 6 has not arrived yet
         archive.asked = asked(6, 70_000);
         archive.store_all().await.unwrap();

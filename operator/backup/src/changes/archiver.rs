@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use witan_api::v3::etcdserverpb::WatchResponse;
 
 use super::{
-    archive::{Asked, ClusterArchive},
+    archive::{ClusterArchive, LastRevision},
     feed::{Feed, FeedEnd},
     is_final,
     serve::ChangesStatus,
@@ -250,7 +250,7 @@ impl<'a> Archiver<'a> {
             }
             return Ok(());
         }
-        asked.get_or_insert(Asked { revision: head.revision, time_ms });
+        asked.get_or_insert(LastRevision { revision: head.revision, time_ms });
         Ok(())
     }
 

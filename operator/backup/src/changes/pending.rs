@@ -39,12 +39,12 @@ impl Pending {
         Self { groups: Vec::new(), bytes: 0, last, is_whole: true, time_ms }
     }
 
-    /// Adds the changes of a message. `goes_on` says that its last revision can continue in the next message. If the clock goes
+    /// Adds the changes of a message. `may_continue` says that its last revision can continue in the next message. If the clock goes
     /// back, changes keep the last time.
     pub(super) fn add(
         &mut self,
         events: Vec<Event>,
-        goes_on: bool,
+        may_continue: bool,
         now_ms: i64,
     ) -> Result<(), OutOfOrder> {
         for event in events {
@@ -64,7 +64,7 @@ impl Pending {
             }
             (self.last, self.is_whole) = (found, false);
         }
-        self.is_whole |= !goes_on;
+        self.is_whole |= !may_continue;
         Ok(())
     }
 
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_makes_nothing_earlier() {
+    fn times_stay_monotonic_if_the_clock_goes_back() {
         let mut pending = Pending::after(4, 100);
         pending.add(events(&[5]), false, 50).unwrap();
         pending.not_before(200);

@@ -104,7 +104,7 @@ mod tests {
 
     /// Any pod can connect, and the operator waits for only 2 s.
     #[tokio::test]
-    async fn clients_that_say_nothing_hold_nobody_up() {
+    async fn silent_clients_do_not_block_others() {
         let status = ChangesStatus { revision: 7, ..ChangesStatus::default() };
         let (_tell, status) = watch::channel(status);
         let on = serve((Ipv4Addr::LOCALHOST, 0).into(), status)

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_log_goes_on_where_it_ended() {
+    async fn the_log_resumes_where_it_ended() {
         let quiet = |covered_ms| Segment { covered_ms, ..segment(7, &[]) };
         let log = [
             segment(7, &[(100, &[5, 6])]),

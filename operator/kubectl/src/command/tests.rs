@@ -86,7 +86,7 @@ fn commands_are_read() {
 }
 
 #[test]
-fn a_key_of_endpoints_is_no_cluster() {
+fn an_endpoints_key_is_not_a_cluster() {
     for (line, of) in [
         ("history orders /a", Some("orders")),
         ("history orders /a --endpoints h:1", Some("orders")),

@@ -74,7 +74,7 @@ fn restores_in_place_are_operations() {
 }
 
 #[test]
-fn who_restores_in_place_knows_what_follows() {
+fn restore_in_place_explains_its_effects() {
     let facts = facts("healthy.yaml");
     let backup = &facts.backups[1];
     let plain = RestoreFlags { bump_revision: 0, ..flags("orders") };
@@ -89,7 +89,7 @@ fn who_restores_in_place_knows_what_follows() {
 }
 
 #[test]
-fn only_disks_that_have_served_are_gone_back_to() {
+fn undo_returns_only_to_disks_that_served() {
     for cluster in [facts("healthy.yaml").cluster, restored_in_place(None)] {
         let why = returns(&cluster).unwrap_err();
         assert!(why.starts_with("there is nothing to go back to"), "{why}");

@@ -142,7 +142,7 @@ fn certificates(name: &str) -> (ServerConfig, ClientTls) {
 }
 
 #[tokio::test]
-async fn both_sides_show_certificates() {
+async fn client_and_server_present_certificates() {
     let (server, client) = certificates(NAME);
     let (at, served) = serve("200 OK", Some(server));
     let page = read(address(at, Some(client), None), BYTES).await;

@@ -179,7 +179,7 @@ fn an_authority_is_followed_a_year_before_its_end() {
 }
 
 #[test]
-fn an_authority_that_is_not_there_is_not_rotated() {
+fn a_missing_authority_is_not_rotated() {
     let mut world = cluster(3);
     world.authority.asked = true;
     world.run(20, |_, _| false);

@@ -133,7 +133,7 @@ fn a_size_that_changes_during_the_first_start_changes_it_afterwards() {
 
 /// coreos #1323 and many like it: all pods of a cluster restart at once, and the cluster is lost.
 #[test]
-fn a_cluster_whose_pods_are_all_gone_comes_back_with_its_disks() {
+fn all_deleted_pods_restart_on_their_disks() {
     let mut world = cluster(3);
     world.pods.clear();
     world.elapse(1);
@@ -144,7 +144,7 @@ fn a_cluster_whose_pods_are_all_gone_comes_back_with_its_disks() {
 
 /// coreos: the disk of a member that only restarted is thrown away.
 #[test]
-fn a_drained_pod_comes_back_with_its_disk() {
+fn a_drained_pod_restarts_on_its_disk() {
     let mut world = cluster(3);
     let id = world.member(1).expect("a member").id;
     world.pods.remove(&1);
@@ -301,7 +301,7 @@ fn a_corrupt_member_that_rebuilds_itself_stays() {
 
 /// A learner that never starts would block every other change.
 #[test]
-fn a_stuck_learner_gives_way() {
+fn a_stuck_learner_is_removed() {
     let mut world = cluster(3);
     world.spec.replicas = 4;
     let learner = world.run(50, |world, _| world.pods.contains_key(&3));
@@ -324,7 +324,7 @@ fn different_cluster_ids_stop_everything() {
 
 /// A member of a failed bootstrap wrote data, and the EtcdCluster was recreated with its claims.
 #[test]
-fn a_disk_that_is_left_of_a_first_try_gives_way() {
+fn a_leftover_disk_of_a_failed_bootstrap_is_deleted() {
     let world = cluster(3);
     let other = ClusterReport {
         cluster_id: 0xbeef,
@@ -366,7 +366,7 @@ fn a_disk_that_is_left_of_a_first_try_gives_way() {
 
 /// In both cases the other repairs continue.
 #[test]
-fn a_disk_of_a_first_try_that_is_fenced_or_may_not_be_deleted_stays() {
+fn a_fenced_or_protected_leftover_disk_is_kept() {
     let world = cluster(3);
     let mut seen = world.observe();
     let at = seen.ordinals.get_mut(&2).expect("a member");
@@ -408,7 +408,7 @@ fn a_disk_of_a_first_try_that_is_fenced_or_may_not_be_deleted_stays() {
 /// Until a quorum serves, it is unknown whose disk counts. The first members start although disks of an earlier, possibly
 /// larger attempt exist. If they do not begin to serve, the operator waits for a person.
 #[test]
-fn a_first_start_goes_on_beside_the_disks_of_another_one() {
+fn a_bootstrap_continues_despite_leftover_disks() {
     let said = |cluster_id, members| ClusterReport {
         cluster_id,
         members,
@@ -487,7 +487,7 @@ fn a_lost_status_does_not_begin_a_new_cluster() {
 
 /// Conditions and events contain this text.
 #[test]
-fn a_wait_is_told_with_its_reason_its_member_and_its_weight() {
+fn a_wait_notice_has_reason_member_and_severity() {
     let seen = cluster(3).observe();
     let oom = Why::Obstacle(1, Obstacle::OutOfMemory);
     for (why, reason, member, warning, progresses) in [

@@ -15,12 +15,12 @@ fn a_member_that_answers_is_never_removed() {
     let away = || Why::Obstacle(1, Obstacle::NodeNotReady);
     for node_lost_after in [None, Some(Span("10m".to_owned()))] {
         for (ordinal, reason) in [(1, away()), (2, Why::Unhealthy(2))] {
-            keeps_who_answers(ordinal, &reason, node_lost_after.clone());
+            answering_member_stays(ordinal, &reason, node_lost_after.clone());
         }
     }
 }
 
-fn keeps_who_answers(ordinal: Ordinal, reason: &Why, node_lost_after: Option<Span>) {
+fn answering_member_stays(ordinal: Ordinal, reason: &Why, node_lost_after: Option<Span>) {
     let mut world = cluster(3);
     world.spec.self_healing = Some(SelfHealing { node_lost_after, ..SelfHealing::default() });
     let id = world.member(ordinal).expect("a member").id;
@@ -39,7 +39,7 @@ fn keeps_who_answers(ordinal: Ordinal, reason: &Why, node_lost_after: Option<Spa
 
 /// The member answers, but its pod is never ready: a readiness gate stays false, or the probe is blocked.
 #[test]
-fn a_member_that_answers_goes_for_no_surplus_below_the_highest() {
+fn scale_in_keeps_an_answering_member_below_the_highest_ordinal() {
     let mut world = cluster(5);
     world.cut(1);
     world.elapse(400);
@@ -69,7 +69,7 @@ fn a_silent_member_gets_another_pod_and_keeps_its_disk() {
 
 /// A pod that did not improve when it was recreated is not recreated again at once.
 #[test]
-fn a_pod_is_made_again_once_an_hour() {
+fn a_pod_is_recreated_once_an_hour() {
     let mut world = cluster(3);
     let began = world.now;
     while world.now - began < 3500 {
@@ -125,7 +125,7 @@ fn a_bad_disk_is_kept_until_another_member_votes() {
 
 /// While a secret is missing, neither recreated pods nor new members can start.
 #[test]
-fn nobody_is_replaced_while_a_secret_is_missing() {
+fn no_member_is_replaced_while_a_secret_is_missing() {
     let mut world = cluster(3);
     world.missing_secret = true;
     world.pods.remove(&1);
@@ -224,7 +224,7 @@ fn a_member_on_a_lost_node_is_replaced_after_the_time_in_the_spec() {
 
 /// The status records a long silence, but no operator was running for most of it.
 #[test]
-fn time_without_an_operator_is_no_silence() {
+fn time_without_an_operator_does_not_count_as_silence() {
     let mut world = with_lost_node();
     world.run(20, |_, _| false);
     world.elapse(3600);

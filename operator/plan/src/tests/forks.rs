@@ -8,7 +8,7 @@ use crate::model::{BudgetSeen, ClusterReport, FORKED, ObjectState, Observed, Ste
 /// A variable in the pod template has started member 1 with --force-new-cluster. It keeps the cluster id, and its list is
 /// confirmed.
 #[test]
-fn a_forced_member_gives_up_no_member_of_the_others() {
+fn a_forced_member_removes_none_of_the_others() {
     let mut world = cluster(3);
     let planned = |world: &World, change: &dyn Fn(&mut Observed)| {
         let mut seen = world.observe();

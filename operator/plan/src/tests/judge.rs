@@ -33,7 +33,7 @@ impl World {
             Step::ReviveClaim(_) => panic!("only a restore uses a disk again: {step:?}"),
             Step::BeginRestored { .. } | Step::ReturnToDisks => self.judge_exchange(step),
             Step::DeleteClaim(ordinal) | Step::RetireClaim { ordinal, .. } => {
-                self.judge_give_up(step, *ordinal);
+                self.judge_claim_removal(step, *ordinal);
             }
             Step::StartMember(PodPlan { ordinal, bootstrap, peer_tls, .. }) => {
                 self.judge_start(step, *ordinal, bootstrap);
@@ -91,7 +91,7 @@ impl World {
     }
 
     /// Asserts that only claims of removed members are given up.
-    fn judge_give_up(&self, step: &Step, ordinal: Ordinal) {
+    fn judge_claim_removal(&self, step: &Step, ordinal: Ordinal) {
         assert!(self.has_quorum(), "only a confirmed list counts: {step:?}");
         assert!(
             self.member(ordinal).is_none(),

@@ -44,7 +44,7 @@ fn a_leader_hands_over_before_it_goes() {
 
 /// A removed member cannot serve writes: it stops first, if the others have a quorum without it.
 #[test]
-fn a_member_that_goes_stops_before_it_is_removed() {
+fn a_member_stops_before_it_is_removed() {
     let mut world = cluster(5);
     world.spec.replicas = 1;
     world.settle();
@@ -64,7 +64,7 @@ fn a_member_that_goes_stops_before_it_is_removed() {
 }
 
 #[test]
-fn a_member_that_stopped_to_go_comes_back_if_it_is_wanted_again() {
+fn a_stopped_member_restarts_if_it_is_wanted_again() {
     let mut world = cluster(3);
     world.spec.replicas = 2;
     let id = world.member(2).expect("a member").id;
@@ -167,7 +167,7 @@ fn a_rollout_waits_for_a_foreign_member() {
 
 /// A restart would lose the data.
 #[test]
-fn a_changed_template_stays_away_from_the_only_copy() {
+fn the_only_copy_is_not_restarted_for_a_template() {
     let mut world = World::new(EtcdClusterSpec::minimal(), 3);
     let empty_dir = Some(OpenObject::default());
     world.spec.storage = Some(Storage { empty_dir, ..Storage::default() });
@@ -180,7 +180,7 @@ fn a_changed_template_stays_away_from_the_only_copy() {
 
 /// An image that does not start stops the rollout at its first member, and a corrected image continues it.
 #[test]
-fn a_bad_template_takes_one_member_alone() {
+fn a_bad_template_stops_only_one_member() {
     let mut world = cluster(3);
     world.template += 1;
     for _ in 0..200 {
@@ -223,7 +223,7 @@ fn a_learner_with_nine_tenths_of_the_log_is_promoted() {
 }
 
 #[test]
-fn a_learner_that_is_not_wanted_any_more_goes() {
+fn an_unwanted_learner_is_removed() {
     let mut world = cluster(3);
     world.spec.replicas = 4;
     assert!(world.run(50, |_, step| matches!(step, Step::AddLearner { .. })));
@@ -331,7 +331,7 @@ fn a_claim_that_the_policy_keeps_never_starts_another_member() {
 
 /// The default storage class of kind cannot expand volumes.
 #[test]
-fn growth_that_is_refused_stays_in_sight_and_stops_nothing() {
+fn refused_growth_is_reported_and_blocks_nothing() {
     let mut world = cluster(3);
     world.spec.storage.as_mut().expect("a disk").size = Some(ByteQuantity("9Gi".to_owned()));
     let mut seen = world.observe();
@@ -394,7 +394,7 @@ fn a_fenced_member_stays_down_and_the_others_keep_their_quorum() {
 
 /// Fencing it would cost the quorum while the other member is away.
 #[test]
-fn a_member_that_cannot_be_fenced_yet_keeps_no_other_away() {
+fn an_unfenceable_member_does_not_block_others() {
     let mut world = cluster(3);
     world.fenced.insert(0);
     world.pods.remove(&1);

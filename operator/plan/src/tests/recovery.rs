@@ -74,7 +74,7 @@ fn phase(world: &World) -> Option<RecoveryPhase> {
 }
 
 #[test]
-fn the_survivor_goes_on_alone_and_gets_new_members() {
+fn the_survivor_continues_alone_and_gets_new_members() {
     let mut world = cluster(3);
     let survivor = world.member(1).expect("a member").id;
     lose(&mut world, [0, 2]);
@@ -143,7 +143,7 @@ fn a_cluster_with_a_quorum_is_left_alone_then_and_later() {
 }
 
 #[test]
-fn a_member_without_a_disk_cannot_go_on() {
+fn a_member_without_a_disk_cannot_restart() {
     let mut world = cluster(3);
     lose(&mut world, [0, 2]);
     world.recover = Some(2);
@@ -235,7 +235,7 @@ fn an_operator_that_is_cut_off_forces_nothing() {
 /// Clusters of any size and history lose most of their disks, and a new cluster is forced from a member with a disk. `judge`
 /// checks each step.
 #[test]
-fn any_member_with_a_disk_goes_on() {
+fn any_member_with_a_disk_restarts() {
     let mut recovered = 0;
     for seed in 0..CASES {
         let mut world = properties::world(seed);

@@ -14,7 +14,7 @@ fn refuses(world: &mut World, refused: fn(&Step) -> bool) {
 
 /// A new claim exceeds a storage quota, and a voter's pod is lost at the same time.
 #[test]
-fn a_learner_that_cannot_start_keeps_no_voter_away() {
+fn a_stuck_learner_does_not_block_voters() {
     let mut world = cluster(3);
     world.spec.replicas = 4;
     refuses(&mut world, |step| {
@@ -31,7 +31,7 @@ fn a_learner_that_cannot_start_keeps_no_voter_away() {
 
 /// A pod that is never admitted, whatever its position in the order of ids.
 #[test]
-fn one_refused_member_keeps_no_other_away() {
+fn a_refused_member_does_not_block_others() {
     for refused in [
         (|step: &Step| matches!(step, Step::StartMember(PodPlan { ordinal: 0, .. })))
             as fn(&Step) -> bool,
@@ -53,7 +53,7 @@ fn one_refused_member_keeps_no_other_away() {
 }
 
 #[test]
-fn a_first_start_goes_past_a_refused_pod() {
+fn a_bootstrap_continues_despite_a_refused_pod() {
     let mut world = World::new(EtcdClusterSpec::minimal(), 3);
     refuses(&mut world, |step| {
         matches!(step, Step::StartMember(PodPlan { ordinal: 0, .. }))
@@ -64,7 +64,7 @@ fn a_first_start_goes_past_a_refused_pod() {
 
 /// Services exceed their quota, a webhook refuses the budget, or a label cannot be set.
 #[test]
-fn refused_objects_keep_no_lost_pod_away() {
+fn refused_objects_do_not_block_lost_pods() {
     for refused in [
         (|step: &Step| matches!(step, Step::ApplyServices)) as fn(&Step) -> bool,
         |step| matches!(step, Step::ApplyBudget(_)),
@@ -85,7 +85,7 @@ fn refused_objects_keep_no_lost_pod_away() {
 }
 
 #[test]
-fn a_name_that_another_object_has_keeps_no_lost_pod_away() {
+fn taken_names_do_not_block_lost_pods() {
     let world = cluster(3);
     for (ending, after) in [(true, SOON), (false, IDLE)] {
         let mut seen = world.observe();
@@ -127,7 +127,7 @@ fn a_refused_step_is_waited_for_and_tried_again() {
 
 /// The quota allows no larger disk, and the template changes.
 #[test]
-fn refused_growth_keeps_no_rollout_away() {
+fn refused_growth_does_not_block_a_rollout() {
     let mut world = cluster(3);
     world.elapse(20);
     let size = Some(ByteQuantity("9Gi".to_owned()));

@@ -219,7 +219,7 @@ fn no_member_begins_while_an_old_one_may_run() {
 }
 
 #[test]
-fn the_cluster_goes_back_to_the_disks_that_were_kept() {
+fn the_cluster_returns_to_the_kept_disks() {
     let mut world = cluster(3);
     let before = world.data();
     world.restore();

@@ -45,7 +45,7 @@ fn keys_are_compacted_only_where_the_spec_asks_for_it() {
 }
 
 #[test]
-fn the_alarm_is_lowered_once_there_is_room() {
+fn the_alarm_is_disarmed_once_space_is_free() {
     let (mut world, mut seen) = full();
     compacted(&mut world, 1, false);
     assert_eq!(world.plan(&seen), Step::Done, "it is as full as before");
@@ -69,7 +69,7 @@ fn no_compaction_follows_another_at_once() {
 
 /// The disk or the v2 tree is full: history is not what fills it.
 #[test]
-fn no_history_is_given_up_where_keys_do_not_fill_the_store() {
+fn nothing_is_compacted_if_keys_do_not_fill_the_quota() {
     for (quota, db_size) in [(Some(QUOTA), QUOTA / 2 - 1), (None, QUOTA)] {
         let (world, mut seen) = full();
         of_members(&mut seen, |member| {

@@ -100,7 +100,7 @@ fn a_learner_that_answers_is_promoted_before_it_migrates() {
 
 /// The nodes have capacity for only three members, and one of them is lost.
 #[test]
-fn a_learner_that_cannot_start_keeps_no_voter_from_being_replaced() {
+fn a_stuck_learner_does_not_block_replacement() {
     let mut world = cluster(3);
     world.class += 1;
     world.elapse(20);
@@ -123,7 +123,7 @@ fn a_learner_that_cannot_start_keeps_no_voter_from_being_replaced() {
 }
 
 #[test]
-fn claims_without_room_for_the_data_delay_nothing_else() {
+fn claims_too_small_for_the_data_delay_nothing_else() {
     let mut world = cluster(3);
     world.class += 1;
     world.elapse(20);

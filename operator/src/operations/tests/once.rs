@@ -64,7 +64,7 @@ async fn a_record_of_an_operation_precedes_its_effect_and_gets_its_result() {
 }
 
 #[tokio::test]
-async fn an_operation_does_not_wait_for_a_cluster_of_tomorrow() {
+async fn an_operation_does_not_wait_for_a_later_cluster() {
     let fake = FakeApi::default();
     put_backup(&fake, "Succeeded");
     ask(&fake, "soon", &early(), &restore());
@@ -150,7 +150,7 @@ async fn a_restore_forgets_the_kept_disks_of_the_last_one_only_if_it_says_so() {
 
 /// Two people request the same, or one does so twice.
 #[tokio::test]
-async fn the_same_way_back_twice_does_nothing() {
+async fn undoing_a_restore_twice_does_nothing() {
     let fake = FakeApi::default();
     put_served(&fake, &json!({"restore": kept("Done")}));
     let undo = json!({"undoRestore": {}});
@@ -178,7 +178,7 @@ async fn the_same_way_back_twice_does_nothing() {
 
 /// The user asks to undo a restore that stopped no member: the one before it must not be undone.
 #[tokio::test]
-async fn the_way_back_from_one_restore_is_not_that_from_another() {
+async fn an_undo_of_one_restore_does_not_undo_another() {
     let fake = FakeApi::default();
     put_served(&fake, &json!({"restore": kept("Done")}));
     for (name, meant) in [("a", "later"), ("b", "gone")] {

@@ -199,7 +199,7 @@ pub(super) fn kept(phase: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_disks_that_were_kept_are_gone_back_to() {
+async fn a_cluster_returns_to_its_kept_disks() {
     let fake = FakeApi::default();
     put_served(&fake, &json!({}));
     let undo = json!({"undoRestore": {}});

@@ -79,7 +79,7 @@ fn secrets_of_certificates_have_labels_and_owner_of_the_cluster() {
 
 /// The authority's secret was deleted: its key is lost, but members and clients still use certificates that it signed.
 #[test]
-fn an_authority_that_is_lost_is_followed_without_a_gap() {
+fn a_lost_authority_is_succeeded_without_a_gap() {
     let cluster = cluster(full());
     let now = SystemTime::now();
     let lost = tls::authority(&cluster, now).expect("an authority");

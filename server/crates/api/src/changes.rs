@@ -268,14 +268,14 @@ pub fn decode(id: SegmentId, bytes: &[u8]) -> Result<Segment, Unreadable> {
     let message = message.ok_or_else(|| broken("it is not a segment"))?;
     let segment = Segment::decode(message)
         .map_err(|error| Unreadable::Broken(format!("it cannot be decoded: {error}")))?;
-    match follow_one_another(id.first - 1, &segment.groups) {
+    match are_consecutive(id.first - 1, &segment.groups) {
         true => Ok(segment),
         false => Err(broken("its revisions are not consecutive")),
     }
 }
 
 /// Returns whether the groups' revisions are consecutive from `last` on, and each one is in one group.
-fn follow_one_another(mut last: i64, groups: &[ChangeGroup]) -> bool {
+fn are_consecutive(mut last: i64, groups: &[ChangeGroup]) -> bool {
     groups.iter().all(|group| {
         let begins = group.events.first();
         let begins_anew = begins.is_some_and(|event| revision(event) == last + 1);

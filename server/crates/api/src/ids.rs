@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn one_member_as_etcd_has_it() {
+    fn ids_of_one_member_match_etcd() {
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
         assert_eq!(
             alone(&["http://localhost:2380"]),

@@ -167,9 +167,9 @@ fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
     };
     let first = parse_at(0)?;
     for at in PAGE_SIZES {
-        let is_its_own = first.is_err() || first.is_ok_and(|first| first.page_bytes == at);
+        let is_page_size = first.is_err() || first.is_ok_and(|first| first.page_bytes == at);
         match parse_at(at)? {
-            Ok(second) if is_its_own && second.page_bytes == at => {
+            Ok(second) if is_page_size && second.page_bytes == at => {
                 let newer = first
                     .ok()
                     .filter(|first| first.transaction > second.transaction);

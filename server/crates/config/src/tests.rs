@@ -71,7 +71,7 @@ fn all_ways_to_write_a_flag() {
 }
 
 #[test]
-fn the_environment_speaks_where_the_line_is_silent() {
+fn the_environment_fills_in_missing_flags() {
     let env = [
         ("ETCD_NAME", "m"),
         ("ETCD_HEARTBEAT_INTERVAL", ""),
@@ -95,7 +95,7 @@ fn the_environment_speaks_where_the_line_is_silent() {
 }
 
 #[test]
-fn a_file_speaks_alone() {
+fn a_config_file_replaces_flags_and_environment() {
     let path = std::env::temp_dir().join(format!("witan-config-{}.yaml", std::process::id()));
     std::fs::write(
         &path,
@@ -394,7 +394,7 @@ fn settings_of_tls_that_contradict_are_refused_in_etcds_words() {
 }
 
 #[test]
-fn tls_as_it_was_asked_for() {
+fn tls_flags_are_applied() {
     let line = format!(
         "{HTTPS} --cert-file c --key-file k --trusted-ca-file a --client-cert-auth \
          --client-crl-file r --auto-tls --tls-max-version TLS1.2"

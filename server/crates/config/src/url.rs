@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn localhost_is_its_number() {
+    fn localhost_equals_its_address() {
         let [a, b, c] = [
             "http://localhost:1",
             "http://127.0.0.1:1",

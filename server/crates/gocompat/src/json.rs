@@ -9,7 +9,7 @@ pub use write::{encode, float, push_string, push_string_of};
 use crate::text;
 
 /// The text ends in the middle of a value.
-const ENDED: &str = "unexpected end of JSON input";
+const UNEXPECTED_END: &str = "unexpected end of JSON input";
 
 /// Checks that `text` is one JSON value, with optional white space around it. The error is the text of Go's decoder.
 pub fn check(text: &[u8]) -> Result<(), String> {
@@ -130,7 +130,7 @@ impl<'a> Scanner<'a> {
 const NO_KEY: &str = "looking for beginning of object key string";
 
 fn ended() -> String {
-    ENDED.into()
+    UNEXPECTED_END.into()
 }
 
 /// Returns Go's error text for an invalid byte; `context` is the end of the text.

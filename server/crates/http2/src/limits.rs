@@ -27,7 +27,7 @@ pub(crate) const ENDED_EARLY_REMEMBERED: usize = 1024;
 pub const WINDOW_BYTES: u32 = 1 << 20;
 
 /// Interval of the checks for slow messages and stalled clients.
-pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Time in which a request message must be complete, in addition to the time that [`PROGRESS_BYTES_MIN`] allows for its bytes.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);

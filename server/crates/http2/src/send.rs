@@ -154,7 +154,7 @@ impl FrameWriter {
     }
 
     /// Writes the headers of a successful response whose message follows later.
-    pub(crate) fn good_headers(&mut self, id: u32) {
+    pub(crate) fn ok_headers(&mut self, id: u32) {
         let mut block = Vec::new();
         self.encoder.plain_headers(&mut block);
         self.block(id, &block, false);

@@ -77,14 +77,14 @@ fn subscriber(
 /// Builds the filter of log lines: this program's at `level`, libraries' at `WARN` or above, and those of [`CLIENTS_TARGET`]
 /// only at `DEBUG`.
 fn targets(level: LevelFilter) -> Targets {
-    let of_clients = if level == LevelFilter::DEBUG {
+    let client_level = if level == LevelFilter::DEBUG {
         LevelFilter::DEBUG
     } else {
         LevelFilter::OFF
     };
     Targets::new()
         .with_default(level.min(LevelFilter::WARN))
-        .with_target(CLIENTS_TARGET, of_clients)
+        .with_target(CLIENTS_TARGET, client_level)
         .with_target(OWN_TARGET, level)
 }
 
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_for_people_say_the_same() {
+    fn console_lines_have_the_same_fields() {
         let lines = logged(LevelFilter::DEBUG, LogFormat::Console, |_| {
             tracing::debug!(url = "http://a:1", "serving");
         });
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_level_can_be_turned() {
+    fn the_level_can_be_changed() {
         let lines = logged(LevelFilter::ERROR, LogFormat::Json, |log_level| {
             for level in [LevelFilter::ERROR, LevelFilter::INFO, LevelFilter::DEBUG] {
                 log_level.set(level);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn files_rotate_and_old_ones_go() {
+    fn files_rotate_and_old_ones_are_deleted() {
         let folder = folder("rotation");
         let path = folder.join("witan.log");
         let rotation = Rotation { max_size_mib: 1, max_backups: 2, ..Rotation::default() };

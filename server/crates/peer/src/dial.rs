@@ -133,8 +133,9 @@ impl PeerDialer {
         let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, what);
         let local = self.local_address;
         let found = lookup_host((host, port)).await?;
-        let suits = |address: &SocketAddr| local.is_none_or(|it| it.is_ipv4() == address.is_ipv4());
-        for address in found.filter(suits) {
+        let same_family =
+            |address: &SocketAddr| local.is_none_or(|it| it.is_ipv4() == address.is_ipv4());
+        for address in found.filter(same_family) {
             let socket = match address.is_ipv4() {
                 true => TcpSocket::new_v4()?,
                 false => TcpSocket::new_v6()?,

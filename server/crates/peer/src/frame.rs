@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn each_changed_bit_is_noticed() {
+    fn every_bit_flip_is_detected() {
         let whole = encode(FrameKind::Ping, b"contents");
         for bit in 0..whole.len() * 8 {
             let mut changed = BytesMut::from(&whole[..]);

@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_too_long_is_no_handshake() {
+    fn truncated_and_oversized_handshakes_are_invalid() {
         let whole = hello(2).encode();
         for length in 0..FIXED_BYTES {
             assert_eq!(Handshake::decode(&whole[..length]), None, "{length} bytes");

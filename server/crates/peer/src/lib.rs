@@ -56,7 +56,7 @@ use inbound::{Arrivals, Inbound};
 use link::{Link, Peer};
 use listener::Listener;
 use monitor::Monitor;
-use queue::Pushed;
+use queue::PushOutcome;
 use remotes::Remotes;
 
 pub use dial::PeerDialer;
@@ -106,9 +106,9 @@ impl Shared {
     fn send(&self, peer: &Peer, envelope: Envelope) {
         let lane = envelope.lane;
         match peer.queue(lane).push(envelope.message) {
-            Pushed::Queued => {}
-            Pushed::Written(bytes) => self.on_written(peer, lane, 1, bytes),
-            Pushed::Dropped => {
+            PushOutcome::Queued => {}
+            PushOutcome::Written(bytes) => self.on_written(peer, lane, 1, bytes),
+            PushOutcome::Dropped => {
                 peer.series.sent_failures.inc();
                 if lane == Lane::Bulk {
                     self.node.entries_lost(envelope.to);

@@ -43,7 +43,7 @@ const RETRY_FIRST: Duration = Duration::from_millis(1);
 const RETRY_LONGEST: Duration = Duration::from_secs(1);
 
 /// A stream that was open for this long counts as stable, so that the next attempt follows at once.
-const SETTLED: Duration = Duration::from_secs(1);
+const STABLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Another member, with the state that its two streams share.
 #[derive(Debug)]
@@ -422,7 +422,7 @@ impl Delays {
     /// Returns the delay after a stream that has lasted for `lasted` (zero if none opened), which counts as part of the delay.
     /// It doubles up to [`RETRY_LONGEST`] and is then shortened by a random part of up to half.
     fn next(&mut self, lasted: Duration) -> Duration {
-        if lasted >= SETTLED {
+        if lasted >= STABLE_AFTER {
             self.start_over();
         }
         let delay = self.next;
@@ -452,7 +452,7 @@ mod tests {
             );
             bound = (2 * bound).min(RETRY_LONGEST);
         }
-        assert_eq!(delays.next(SETTLED), Duration::ZERO);
+        assert_eq!(delays.next(STABLE_AFTER), Duration::ZERO);
         let flaps = RETRY_FIRST / 4;
         assert!(!delays.next(flaps).is_zero(), "a stream that flaps");
         let open = 2 * RETRY_FIRST;

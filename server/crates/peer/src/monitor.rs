@@ -43,7 +43,7 @@ pub(super) struct Monitor {
     shared: Arc<Shared>,
     begun: Instant,
     /// When a leader last checked whether a downgrade is complete.
-    looked_at: Instant,
+    last_downgrade_check: Instant,
     /// Whether a member's clock differs too much.
     apart: BTreeMap<MemberId, bool>,
     /// The members at the last decision and its time, because it may not be applied yet.
@@ -55,7 +55,7 @@ impl Monitor {
         Self {
             shared,
             begun: Instant::now(),
-            looked_at: Instant::now(),
+            last_downgrade_check: Instant::now(),
             apart: BTreeMap::new(),
             decided: None,
         }
@@ -88,7 +88,7 @@ impl Monitor {
         let mut running = vec![release(version::API)];
         for ((id, _), answer) in asked.iter().zip(answers) {
             running.push(answer.map(|(release, _)| release));
-            self.show_clock(*id, answer.and_then(|(_, ahead_s)| ahead_s));
+            self.record_clock(*id, answer.and_then(|(_, ahead_s)| ahead_s));
         }
         self.apart.retain(|id, _| members.by_id.contains_key(id));
         let leads = self.shared.node.status().leader == own_id;
@@ -102,7 +102,7 @@ impl Monitor {
         };
         // only leaders check whether a downgrade has ended
         let check = self.shared.settings.downgrade_check.filter(|_| leads);
-        let check = check.map(|every| every.saturating_sub(self.looked_at.elapsed()));
+        let check = check.map(|every| every.saturating_sub(self.last_downgrade_check.elapsed()));
         wait.min(check.unwrap_or(wait)).max(UNDECIDED_INTERVAL)
     }
 
@@ -126,7 +126,7 @@ impl Monitor {
     }
 
     /// Records by how many seconds a member's clock is ahead, and logs when the difference crosses [`CLOCK_DIFFERENCE_MAX_S`].
-    fn show_clock(&mut self, member: MemberId, ahead_s: Option<f64>) {
+    fn record_clock(&mut self, member: MemberId, ahead_s: Option<f64>) {
         let Some(ahead_s) = ahead_s else { return };
         self.shared.metrics.clock(member, ahead_s);
         let apart = ahead_s.abs() > CLOCK_DIFFERENCE_MAX_S;
@@ -149,10 +149,10 @@ impl Monitor {
         let waits = self.begun.elapsed() < UNDECIDED_TIMEOUT;
         let node = &self.shared.node;
         let every = self.shared.settings.downgrade_check;
-        let ends = every.is_some_and(|every| self.looked_at.elapsed() >= every);
-        let looked_at = self.looked_at;
+        let ends = every.is_some_and(|every| self.last_downgrade_check.elapsed() >= every);
+        let last_downgrade_check = self.last_downgrade_check;
         if ends {
-            self.looked_at = Instant::now();
+            self.last_downgrade_check = Instant::now();
         }
         let (command, version, what) = match versions::decide(&members, running, waits, ends) {
             Decision::Keep => return,
@@ -181,7 +181,7 @@ impl Monitor {
                 self.decided = Some((members, Instant::now()));
             }
             Ok(false) => {
-                self.looked_at = looked_at;
+                self.last_downgrade_check = last_downgrade_check;
                 tracing::debug!("members or version are changing; deciding the version again");
             }
             Err(error) => tracing::warn!(%error, "failed to record the cluster version; retrying"),

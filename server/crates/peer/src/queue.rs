@@ -18,11 +18,11 @@ const BYTES_MAX: usize = 64 << 20;
 const BATCH_BYTES: usize = 1 << 20;
 
 /// The longest message that the replica's thread writes itself.
-const WRITTEN_AT_ONCE_BYTES: usize = 16 << 10;
+const DIRECT_WRITE_BYTES_MAX: usize = 16 << 10;
 
 /// The result of pushing a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pushed {
+pub(super) enum PushOutcome {
     /// It waits for the link.
     Queued,
     /// It was written, in this many bytes including its header.
@@ -72,18 +72,18 @@ impl LaneQueue {
     }
 
     /// Writes or queues a message.
-    pub(super) fn push(&self, message: Bytes) -> Pushed {
+    pub(super) fn push(&self, message: Bytes) -> PushOutcome {
         let mut queued = self.queued.lock();
         if let Some(bytes) = queued.write(&message) {
             if queued.unflushed {
                 self.filled.notify_one();
             }
-            return Pushed::Written(bytes);
+            return PushOutcome::Written(bytes);
         }
         let counted = counted(&message);
         let fits = queued.bytes == 0 || queued.bytes + counted <= BYTES_MAX;
         if queued.closed || !fits {
-            return Pushed::Dropped;
+            return PushOutcome::Dropped;
         }
         queued.bytes += counted;
         queued.messages.push_back(message);
@@ -91,7 +91,7 @@ impl LaneQueue {
         if queued.messages.len() == 1 {
             self.filled.notify_one();
         }
-        Pushed::Queued
+        PushOutcome::Queued
     }
 
     /// Queues new messages, because the link writes something else, until it asks for the next batch.
@@ -139,7 +139,7 @@ impl Queued {
     /// Writes a short message if the link is idle, and returns its bytes including the header; `None` if it must be queued. The
     /// link writes what the socket does not accept.
     fn write(&mut self, message: &[u8]) -> Option<u64> {
-        let short = message.len() <= WRITTEN_AT_ONCE_BYTES;
+        let short = message.len() <= DIRECT_WRITE_BYTES_MAX;
         let writer = self.writer.as_ref().filter(|_| self.written && short)?;
         let frame = frame::encode(FrameKind::Message, message);
         // the link encounters the same error and reports it
@@ -187,12 +187,16 @@ mod tests {
     fn a_lane_is_bounded_by_bytes_of_which_each_message_counts_some() {
         let queue = LaneQueue::default();
         let large = Bytes::from(vec![0; BYTES_MAX + 1]);
-        assert_eq!(queue.push(large), Pushed::Queued, "one message always fits");
-        assert_eq!(queue.push(Bytes::from_static(b"x")), Pushed::Dropped);
+        assert_eq!(
+            queue.push(large),
+            PushOutcome::Queued,
+            "one message always fits"
+        );
+        assert_eq!(queue.push(Bytes::from_static(b"x")), PushOutcome::Dropped);
         let batch = queue.next_batch().now_or_never();
         assert_eq!(batch.map(|batch| batch.len()), Some(1));
         let taken = (0..BYTES_MAX / 1024)
-            .filter(|_| queue.push(Bytes::new()) == Pushed::Queued)
+            .filter(|_| queue.push(Bytes::new()) == PushOutcome::Queued)
             .count();
         assert_eq!(taken, BYTES_MAX / SMALL_BYTES);
         while queue.next_batch().now_or_never().is_some() {}
@@ -203,7 +207,10 @@ mod tests {
     fn a_batch_ends_at_its_size_and_loses_nothing() {
         let queue = LaneQueue::default();
         for at in 0..10_u8 {
-            assert_eq!(queue.push(vec![at; BATCH_BYTES / 4].into()), Pushed::Queued);
+            assert_eq!(
+                queue.push(vec![at; BATCH_BYTES / 4].into()),
+                PushOutcome::Queued
+            );
         }
         let mut seen = Vec::new();
         while let Some(batch) = queue.next_batch().now_or_never() {
@@ -216,12 +223,12 @@ mod tests {
     #[test]
     fn a_closed_lane_takes_nothing_until_it_is_opened() {
         let queue = LaneQueue::default();
-        assert_eq!(queue.push(Bytes::new()), Pushed::Queued);
+        assert_eq!(queue.push(Bytes::new()), PushOutcome::Queued);
         queue.close();
-        assert_eq!(queue.push(Bytes::new()), Pushed::Dropped);
+        assert_eq!(queue.push(Bytes::new()), PushOutcome::Dropped);
         queue.open();
         assert!(queue.next_batch().now_or_never().is_none());
-        assert_eq!(queue.push(Bytes::new()), Pushed::Queued);
+        assert_eq!(queue.push(Bytes::new()), PushOutcome::Queued);
     }
 
     #[tokio::test]
@@ -233,11 +240,14 @@ mod tests {
         let (mut far, _) = listener.accept().await.unwrap();
         let queue = LaneQueue::default();
         let attached = queue.attach(Some(near.direct_writer()));
-        assert_eq!(queue.push(Bytes::from_static(b"first")), Pushed::Queued);
+        assert_eq!(
+            queue.push(Bytes::from_static(b"first")),
+            PushOutcome::Queued
+        );
         assert_eq!(queue.next_batch().await.len(), 1);
         assert_eq!(
             queue.push(Bytes::new()),
-            Pushed::Queued,
+            PushOutcome::Queued,
             "a batch is being written"
         );
         queue.next_batch().await;
@@ -245,19 +255,22 @@ mod tests {
             queue.next_batch().now_or_never().is_none(),
             "the link is idle"
         );
-        let long = vec![0; WRITTEN_AT_ONCE_BYTES + 1];
-        assert_eq!(queue.push(long.into()), Pushed::Queued);
+        let long = vec![0; DIRECT_WRITE_BYTES_MAX + 1];
+        assert_eq!(queue.push(long.into()), PushOutcome::Queued);
         queue.next_batch().await;
         assert!(queue.next_batch().now_or_never().is_none());
         let contents = |at: u32| Bytes::from(at.to_be_bytes().repeat(1000));
         let mut sent = 0;
         while !queue.queued.lock().unflushed {
-            assert!(matches!(queue.push(contents(sent)), Pushed::Written(_)));
+            assert!(matches!(
+                queue.push(contents(sent)),
+                PushOutcome::Written(_)
+            ));
             sent += 1;
         }
         assert_eq!(
             queue.push(contents(sent)),
-            Pushed::Queued,
+            PushOutcome::Queued,
             "behind the rest"
         );
         assert_eq!(queue.next_batch().await, [contents(sent)]);
@@ -273,7 +286,7 @@ mod tests {
         assert!(read == frames.collect::<Vec<_>>().concat());
         assert_eq!(
             queue.push(Bytes::new()),
-            Pushed::Queued,
+            PushOutcome::Queued,
             "the stream has ended"
         );
     }

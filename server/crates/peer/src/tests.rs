@@ -376,7 +376,7 @@ fn greeting(cluster_id: u64, from: u64, to: u64) -> Vec<u8> {
 }
 
 #[test]
-fn strangers_are_refused_with_a_reason_and_nothing_of_them_reaches_the_node() {
+fn unknown_openers_are_refused_with_a_reason() {
     let (mut bound, mut members, addresses) = sockets(2);
     members.removed_ids.insert(MemberId(3));
     let mut two = started(2, bound.remove(1), &members);
@@ -430,7 +430,7 @@ fn the_stream_of_a_removed_member_ends_although_it_never_pings() {
 const SILENT: usize = 350;
 
 #[test]
-fn silent_connections_keep_no_member_out() {
+fn silent_connections_do_not_block_members() {
     let (mut bound, members, addresses) = sockets(2);
     let two = started(2, bound.remove(1), &members);
     let silent: Vec<TcpStream> = (0..SILENT)
@@ -458,7 +458,7 @@ fn silent_connections_keep_no_member_out() {
 const RENEWED: usize = 300;
 
 #[test]
-fn silent_connections_that_are_renewed_keep_no_member_out() {
+fn renewed_silent_connections_do_not_block_members() {
     let (mut bound, members, addresses) = sockets(2);
     let two = started(2, bound.remove(1), &members);
     let (stop_stranger, address) = (Arc::<AtomicBool>::default(), addresses[1]);

@@ -215,13 +215,13 @@ fn import_auth(
         });
         Ok(())
     })?;
-    let mut people = Vec::new();
+    let mut imported_users = Vec::new();
     each(file, users, &mut |key, value| {
         let stored = authpb::User::decode(value)
             .map_err(|error| BoltError::Record(format!("a user cannot be decoded: {error}")))?;
         let mut roles = stored.roles;
         roles.sort_unstable();
-        people.push(User {
+        imported_users.push(User {
             name: name(key, &stored.name)?,
             password: stored.password,
             roles,
@@ -229,7 +229,7 @@ fn import_auth(
         });
         Ok(())
     })?;
-    Ok(Auth::restored(enabled, revision, people, known))
+    Ok(Auth::restored(enabled, revision, imported_users, known))
 }
 
 /// Checks that the name of a user or a role equals its key and is not empty, and returns it as text.

@@ -115,7 +115,7 @@ fn read_all(path: &PathBuf) -> Result<View, BoltError> {
 }
 
 #[test]
-fn what_was_written_is_read() {
+fn a_snapshot_round_trips() {
     let folder = Folder::new("round");
     for keys in [0, 1, 50, 5000] {
         let view = sample(keys);
@@ -144,7 +144,7 @@ fn what_was_written_is_read() {
 
 /// etcd would renew the lease with its remaining TTL.
 #[test]
-fn a_lease_has_its_full_time_again() {
+fn a_lease_is_exported_with_its_full_ttl() {
     let folder = Folder::new("lease");
     let mut view = sample(1);
     let (id, full) = (7, Lease { ttl_s: 60, remaining_ttl_s: 0 });

@@ -66,7 +66,7 @@ impl V2Store {
         let path = path::clean(&request.path);
         let writes_path = request.method == "PUT" || request.method == "DELETE";
         let is_read_only = READ_ONLY.iter().any(|known| known.as_bytes() == path);
-        if (writes_path && is_read_only) || self.is_of_removed_member(request) {
+        if (writes_path && is_read_only) || self.sets_missing_member(request) {
             return;
         }
         if let Some(operation) = request::operation(request, request.path.clone()) {

@@ -104,7 +104,7 @@ impl HistoryEntry {
         if let Some(rest) = below(&watch.path, path) {
             return watch.recursive && !rest.split(|byte| *byte == b'/').any(is_hidden);
         }
-        self.removes_dir() && self.shows_removal_to(watch)
+        self.removes_dir() && self.is_removal_visible_to(watch)
     }
 
     /// Returns whether the event deletes or expires a directory.
@@ -124,7 +124,7 @@ impl HistoryEntry {
     /// Returns whether a watcher of a path below the removed directory sees the removal. A watcher that was registered after
     /// the event, and reads it from the history, always does. One that was registered before does if its path existed in the
     /// directory, or if the directory is no longer kept.
-    fn shows_removal_to(&self, watch: &Watch) -> bool {
+    fn is_removal_visible_to(&self, watch: &Watch) -> bool {
         let Some(rest) = below(&self.event.node.path, &watch.path) else {
             return false;
         };

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stand_at_their_fields_place() {
+    fn names_have_the_order_of_the_fields() {
         for (at, (_, field)) in NAMES.iter().enumerate() {
             assert_eq!(*field as usize, at);
         }

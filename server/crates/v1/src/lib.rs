@@ -156,8 +156,8 @@ async fn form(
     request: &HttpRequest,
     payload: &mut web::Payload,
 ) -> Result<Option<Vec<u8>>, V1Error> {
-    let may_have = reply::allows(request, "PUT,POST");
-    if !may_have || reply::media_type(request) != reply::FORM {
+    let can_have_form = reply::allows(request, "PUT,POST");
+    if !can_have_form || reply::media_type(request) != reply::FORM {
         return Ok(None);
     }
     // v1 has no error for an unreadable form, so report a missing value

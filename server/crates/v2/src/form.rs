@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stand_at_their_fields_place() {
+    fn names_have_the_order_of_the_fields() {
         for (at, (name, field)) in NAMES.iter().enumerate() {
             assert_eq!(*field as usize, at);
             assert_eq!(field.name(), *name);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_forms_are_named_as_go_names_them() {
+    fn form_errors_have_gos_texts() {
         let table = [
             ("value=%zz", Some(r#"invalid URL escape "%zz""#)),
             ("value=%", Some(r#"invalid URL escape "%""#)),

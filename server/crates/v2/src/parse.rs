@@ -58,10 +58,10 @@ pub fn params(
     form: Option<&[u8]>,
 ) -> Result<Params, V2Error> {
     let mut fields = V2Fields::default();
-    let of_form = form.map_or(Ok(()), |form| fields.read(form));
-    let of_query = fields.read(query);
-    of_form
-        .and(of_query)
+    let form_result = form.map_or(Ok(()), |form| fields.read(form));
+    let query_result = fields.read(query);
+    form_result
+        .and(query_result)
         .map_err(|text| V2Error::before_store(ErrorCode::InvalidForm, text))?;
     validate(waiting, &fields)
 }
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_beats_the_query_even_when_empty() {
+    fn form_values_take_precedence_over_the_query() {
         let read = params(
             WaitParameter::Refused,
             b"value=q&ttl=5",

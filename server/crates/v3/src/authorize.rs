@@ -20,7 +20,7 @@ use super::RpcResult;
 use crate::error::RpcError;
 
 /// Methods of these packages return errors without codes of their own, as in etcd.
-const WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
+const PACKAGES_WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
 
 /// Calls that a learner serves from its own state; `Range` and `MemberList` only if they are not linearizable. etcd's learners
 /// serve the first three.
@@ -65,7 +65,11 @@ pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
         Access::Public | Access::V2Keys => Ok(()),
         // the stream begins, and each of its requests is checked and answered, as in etcd
         Access::V3Keys if streams => Ok(()),
-        Access::V3Keys if WITHOUT_CODES.iter().any(|of| method.starts_with(of)) => {
+        Access::V3Keys
+            if PACKAGES_WITHOUT_CODES
+                .iter()
+                .any(|of| method.starts_with(of)) =>
+        {
             require_credentials(ctx).map_err(RpcError::plain)
         }
         Access::V3Keys | Access::V3User => require_credentials(ctx),

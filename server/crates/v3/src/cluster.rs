@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_judged_as_etcd_does() {
+    fn urls_are_validated_like_etcd() {
         let judge = |url: &str| peer_urls(&[url.to_owned()]).is_ok();
         assert!(judge("http://10.0.0.1:2380") && judge(" https://[::1]:2380 "));
         let long = format!("http://{}:1", "a".repeat(LONG_TEXT_BYTES_MAX));

@@ -201,7 +201,7 @@ mod tests {
             RpcError::ALL.iter().map(RpcError::to_string).collect();
         assert_eq!(texts.len(), RpcError::ALL.len());
         // texts of etcd's libraries and clients
-        let of_others = [
+        let library_texts = [
             RpcError::Removed.to_string(),
             RpcError::NoPasswordUser.to_string(),
             RpcError::VerifyOnly.to_string(),
@@ -210,7 +210,7 @@ mod tests {
         assert!(
             texts
                 .iter()
-                .all(|text| text.starts_with("etcdserver: ") != of_others.contains(text))
+                .all(|text| text.starts_with("etcdserver: ") != library_texts.contains(text))
         );
     }
 

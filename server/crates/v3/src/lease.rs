@@ -36,13 +36,13 @@ use super::{
 use crate::error::RpcError;
 
 /// Interval of checks whether an expiring lease has been removed.
-const EXPIRING_LOOK: Duration = Duration::from_millis(50);
+const EXPIRING_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Checks before the keep-alive fails.
-const EXPIRING_LOOKS: u32 = 200;
+const EXPIRING_CHECKS_MAX: u32 = 200;
 
 /// Concurrent keep-alives of one stream.
-const KEEP_ALIVES_AT_ONCE: usize = 64;
+const KEEP_ALIVES_CONCURRENT_MAX: usize = 64;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -179,16 +179,16 @@ async fn keep_alive(
 }
 
 /// Renews a lease and returns its TTL in seconds, or `None` if there is no such lease. `Timeout` if an expiring lease still
-/// exists after `EXPIRING_LOOKS` checks.
+/// exists after `EXPIRING_CHECKS_MAX` checks.
 async fn renew(ctx: &Context, id: LeaseId) -> RpcResult<Option<i64>> {
-    for _ in 0..EXPIRING_LOOKS {
+    for _ in 0..EXPIRING_CHECKS_MAX {
         match ctx.node.renew(id).await? {
             Renewal::Renewed { ttl_s } => {
                 ctx.v3_metrics.leases_renewed.inc();
                 return Ok(Some(ttl_s));
             }
             Renewal::Unknown => return Ok(None),
-            Renewal::Expiring => tokio::time::sleep(EXPIRING_LOOK).await,
+            Renewal::Expiring => tokio::time::sleep(EXPIRING_CHECK_INTERVAL).await,
             Renewal::NeedsCheckpoint => {
                 let left = vec![RemainingTtl { id: id.0, seconds: 0 }];
                 authorize::propose(ctx, lease::LeaseCheckpoint { remaining: left }).await?;
@@ -198,7 +198,7 @@ async fn renew(ctx: &Context, id: LeaseId) -> RpcResult<Option<i64>> {
     Err(RpcError::Timeout)
 }
 
-/// Answers keep-alives in order, `KEEP_ALIVES_AT_ONCE` concurrently, until the client ends its requests or the stream must end.
+/// Answers keep-alives in order, `KEEP_ALIVES_CONCURRENT_MAX` concurrently, until the client ends its requests or the stream must end.
 /// An error ends the stream.
 pub(super) fn lease_keep_alive<R>(
     ctx: &Context,
@@ -214,7 +214,7 @@ where
         async move { keep_alive(&ctx, request?).await.map_err(Status::from) }
     });
     // each renewal goes through the replica's thread, so send those that have arrived together
-    let answers = Box::pin(answers.buffered(KEEP_ALIVES_AT_ONCE));
+    let answers = Box::pin(answers.buffered(KEEP_ALIVES_CONCURRENT_MAX));
     stream::try_unfold((answers, ending), |(mut answers, mut ending)| async {
         let answer = tokio::select! {
             answer = answers.next() => answer.transpose()?,

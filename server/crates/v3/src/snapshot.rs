@@ -55,7 +55,7 @@ pub(crate) async fn snapshot(
     authorize::admin_on(ctx, &job.machine)?;
     let (send, chunks) = mpsc::channel(CHUNKS_AHEAD);
     let (took, metrics) = (ctx.v3_metrics.snapshot.clone(), ctx.panics.clone());
-    let (end, told_to_end, runtime) = (job.end(), job.end(), Handle::current());
+    let (end, end_signal, runtime) = (job.end(), job.end(), Handle::current());
     let sender = ChunkSender { send: send.clone(), end: job.end(), runtime };
     let file = move |view: &View| {
         let begun = Instant::now();
@@ -67,7 +67,7 @@ pub(crate) async fn snapshot(
         let told = match written {
             Ok(bytes) => return done(bytes, begun.elapsed(), &took),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                match told_to_end.is_told() {
+                match end_signal.is_told() {
                     true => tracing::warn!("ended a snapshot: too much has changed since it began"),
                     false => tracing::warn!(
                         "a client disconnected during its snapshot, or read it too slowly"

@@ -145,7 +145,7 @@ mod tests {
 
     /// The backups of this test have revision 12.
     #[test]
-    fn a_backup_is_needed_until_changes_go_on_from_one() {
+    fn a_backup_is_needed_until_changes_continue_from_one() {
         let at = |generation, first| SegmentId { generation, first, number: 0 };
         let backup = |second| BackupRecord {
             revision_digest: Some("ab".to_owned()),

@@ -22,7 +22,7 @@ type Answer = Response<BoxBody<Bytes, Infallible>>;
 
 /// The watch is not read while the archiver waits for an answer, so its changes fill the stream's window.
 #[tokio::test]
-async fn an_unread_watch_holds_up_no_answer() {
+async fn an_unread_watch_blocks_no_answer() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let is_full = Arc::new(Notify::new());

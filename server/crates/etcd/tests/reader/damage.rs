@@ -153,7 +153,7 @@ fn an_earlier_segment_is_complete() {
 }
 
 #[test]
-fn no_segment_is_missing() {
+fn missing_segments_are_refused() {
     let mut segments = vec![first_segment()];
     for index in 1..=4 {
         let last = segments.last_mut().unwrap();
@@ -199,7 +199,7 @@ fn no_segment_is_missing() {
 }
 
 #[test]
-fn what_is_committed_is_there() {
+fn committed_entries_must_exist() {
     let mut segment = first_segment();
     segment.entry(&put(1, 1, 20));
     segment.state(&commit(1, 2));

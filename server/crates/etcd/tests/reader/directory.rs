@@ -116,7 +116,7 @@ fn a_running_etcd_is_noticed() {
 }
 
 #[test]
-fn what_the_backend_says() {
+fn backend_metadata_is_read() {
     let directory = Directory::new(0);
     directory.segment(0, 0, first_segment().bytes());
     let member = br#"{"id":161,"peerURLs":["http://a:1"],"name":"a","clientURLs":null}"#;

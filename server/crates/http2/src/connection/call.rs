@@ -315,7 +315,7 @@ impl<S: Service> Connection<S> {
         // building a large answer took time
         self.work += message.len();
         self.count_sent(stream, length);
-        self.writer.good_headers(stream.id);
+        self.writer.ok_headers(stream.id);
         stream.pending = message.into();
         stream.end = Some(ResponseEnd::Ok);
         StreamProgress::Waits
@@ -484,7 +484,7 @@ impl<S: Service> Connection<S> {
     /// Remembers an ended stream to classify late frames. `whole` means that its request was complete.
     pub(super) fn note_end(&mut self, id: u32, whole: bool) {
         if whole {
-            self.ended.push_whole(id);
+            self.ended.push_complete(id);
         } else {
             self.ended.push_early(id);
         }

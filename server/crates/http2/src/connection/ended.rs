@@ -37,7 +37,7 @@ impl EndedStreams {
     }
 
     /// Adds a stream for which the client must not send frames.
-    pub(super) fn push_whole(&mut self, id: u32) {
+    pub(super) fn push_complete(&mut self, id: u32) {
         if self.ended_complete.len() == ENDED_REMEMBERED {
             self.ended_complete.pop_front();
         }
@@ -50,7 +50,7 @@ impl EndedStreams {
         if let Some(at) = self.ended_early.iter().position(|early| *early == id) {
             if last {
                 self.ended_early.remove(at);
-                self.push_whole(id);
+                self.push_complete(id);
             }
             return LateFrame::Ignored;
         }

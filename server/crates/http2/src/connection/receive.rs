@@ -311,7 +311,7 @@ impl<S: Service> Connection<S> {
             return Ok(());
         };
         if let Some(stream) = self.streams.take(slot) {
-            self.ended.push_whole(stream.id);
+            self.ended.push_complete(stream.id);
             self.release(slot, &stream);
         }
         self.fault()

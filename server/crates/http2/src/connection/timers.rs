@@ -9,7 +9,7 @@ use super::{Connection, Phase};
 use crate::{
     KeepAlive, Refusal, Service,
     frame::{self, Reason},
-    limits::{BODY_TIMEOUT, LOOK_INTERVAL, PROGRESS_BYTES_MIN, STALL_TIMEOUT},
+    limits::{BODY_TIMEOUT, CHECK_INTERVAL, PROGRESS_BYTES_MIN, STALL_TIMEOUT},
     ping,
     stream::Receiving,
 };
@@ -74,7 +74,7 @@ impl ConnectionTimers {
 
     /// Schedules a check for slow messages and stalled clients, unless one is scheduled.
     pub(super) fn watch_streams(&mut self, now: Instant) {
-        self.next_check.get_or_insert(now + LOOK_INTERVAL);
+        self.next_check.get_or_insert(now + CHECK_INTERVAL);
     }
 
     /// Returns when to ping a silent client or, after a ping, to close the connection; `None` without keepalive.
@@ -107,7 +107,7 @@ impl<S: Service> Connection<S> {
             if self.streams.is_empty() {
                 (self.timers.next_check, self.timers.mark) = (None, None);
             } else {
-                self.timers.next_check = Some(self.now + LOOK_INTERVAL);
+                self.timers.next_check = Some(self.now + CHECK_INTERVAL);
                 self.refuse_slow_messages();
                 self.check_stall()?;
             }

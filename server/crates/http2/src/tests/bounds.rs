@@ -286,7 +286,7 @@ fn a_message_larger_than_the_window_comes_through() {
     assert_eq!(*client.ledger.received.borrow(), [3 << 20]);
     client.number(frame::WINDOW_UPDATE, 0, 8 << 20);
     client.number(frame::WINDOW_UPDATE, 1, 8 << 20);
-    assert!(client.all().last().is_some_and(Got::is_end));
+    assert!(client.all().last().is_some_and(ReceivedFrame::is_end));
     assert_eq!(*client.ledger.ended.borrow(), [0]);
 }
 
@@ -395,7 +395,7 @@ fn a_large_list_of_headers_is_taken_and_a_larger_one_answered() {
     };
     let mut client = Client::plain();
     send(&mut client, 1, &[block("/echo"), field(20_000)].concat());
-    assert!(client.all().iter().any(Got::is_end));
+    assert!(client.all().iter().any(ReceivedFrame::is_end));
     // a field that is added to the table, in a list that is too large
     let entering = b"\x40\x01a\x01b".to_vec();
     send(
@@ -409,7 +409,7 @@ fn a_large_list_of_headers_is_taken_and_a_larger_one_answered() {
     client.all();
     // the next block can refer to it
     send(&mut client, 5, &[block("/echo"), vec![0xbe]].concat());
-    assert!(client.all().iter().any(Got::is_end));
+    assert!(client.all().iter().any(ReceivedFrame::is_end));
 }
 
 #[test]

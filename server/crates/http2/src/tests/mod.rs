@@ -43,7 +43,7 @@ struct Client {
     now: Instant,
     /// Sent bytes that the server has not processed yet.
     unsent: Vec<u8>,
-    input: VecDeque<Got>,
+    input: VecDeque<ReceivedFrame>,
     unparsed: Vec<u8>,
     /// Whether the client reads what the server sends.
     reads: bool,
@@ -52,14 +52,14 @@ struct Client {
 
 /// A received frame.
 #[derive(Debug, PartialEq, Eq)]
-struct Got {
+struct ReceivedFrame {
     kind: u8,
     flags: u8,
     stream: u32,
     payload: Vec<u8>,
 }
 
-impl Got {
+impl ReceivedFrame {
     fn number(&self) -> u32 {
         u32::from_be_bytes(*self.payload.last_chunk().unwrap())
     }
@@ -154,7 +154,7 @@ impl Client {
         self.unparsed.extend_from_slice(output);
         let mut used = 0;
         while let Some((frame, length)) = Frame::first(&self.unparsed[used..]).unwrap() {
-            self.input.push_back(Got {
+            self.input.push_back(ReceivedFrame {
                 kind: frame.kind,
                 flags: frame.flags,
                 stream: frame.stream,
@@ -183,17 +183,17 @@ impl Client {
     }
 
     /// Returns the next frame; `None` if there is none.
-    fn try_next(&mut self) -> Option<Got> {
+    fn try_next(&mut self) -> Option<ReceivedFrame> {
         self.turns();
         self.input.pop_front()
     }
 
-    fn next(&mut self) -> Got {
+    fn next(&mut self) -> ReceivedFrame {
         self.try_next().expect("a frame")
     }
 
     /// Returns the next frame other than a WINDOW_UPDATE.
-    fn answer(&mut self) -> Got {
+    fn answer(&mut self) -> ReceivedFrame {
         loop {
             let got = self.next();
             if got.kind != frame::WINDOW_UPDATE {
@@ -203,7 +203,7 @@ impl Client {
     }
 
     /// Returns all frames that were received.
-    fn all(&mut self) -> Vec<Got> {
+    fn all(&mut self) -> Vec<ReceivedFrame> {
         self.turns();
         self.input.drain(..).collect()
     }

@@ -269,7 +269,7 @@ fn begin() -> Begin {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_refused_and_leaves_no_file() {
+async fn invalid_parts_are_refused_and_leave_no_file() {
     use wire::Part;
     let member = Member::new();
     let other_format = Part::Begin(Begin { format: 9, ..begin() });

@@ -99,7 +99,7 @@ fn published_member(request: &RequestV2) -> Option<u64> {
 
 impl V2Store {
     /// Returns whether the request sets the attributes of a missing member, which etcd ignores.
-    pub(super) fn is_of_removed_member(&self, request: &RequestV2) -> bool {
+    pub(super) fn sets_missing_member(&self, request: &RequestV2) -> bool {
         let id = published_member(request);
         id.is_some_and(|id| !self.has_member(id))
     }

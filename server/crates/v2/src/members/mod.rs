@@ -65,7 +65,7 @@ pub(super) async fn handle(
         ("POST", _) => add(ctx, request, payload).await,
         ("PUT", id) if !id.is_empty() => update(ctx, request, payload, id).await,
         ("DELETE", id) if !id.is_empty() => remove(ctx, id).await,
-        _ => return without_id(ctx),
+        _ => return missing_id(ctx),
     };
     served.unwrap_or_else(|MembersHttpError(status, message)| {
         reply::error_message(headers::build(&ctx.node, status), message)
@@ -85,7 +85,7 @@ pub(super) async fn machines(ctx: &Context, request: &HttpRequest) -> HttpRespon
 }
 
 /// Answers a PUT or DELETE that names no member: 405 with the cluster id as a header.
-fn without_id(ctx: &Context) -> HttpResponse {
+fn missing_id(ctx: &Context) -> HttpResponse {
     let mut response = reply::method_not_allowed(None);
     let built = headers::build(&ctx.node, StatusCode::METHOD_NOT_ALLOWED).finish();
     for (name, value) in built.headers() {
@@ -159,7 +159,7 @@ async fn update(
     let change = UpdatePeerUrls { id: number.0, peer_urls: urls };
     match ctx.node.propose(change).await {
         Ok(_) => Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish()),
-        Err(error) => Err(impossible(error, number)),
+        Err(error) => Err(change_refused(error, number)),
     }
 }
 
@@ -186,12 +186,12 @@ async fn replicate(ctx: &Context, change: ChangeMembers) -> Result<(), MembersHt
                 format!("{REMOVED}{removed}"),
             ))
         }
-        Err(error) => Err(impossible(error, removed)),
+        Err(error) => Err(change_refused(error, removed)),
     }
 }
 
 /// Maps the error of a proposed change of the member `id` to status and text, in etcd's words.
-fn impossible(error: ProposeError<member::MembershipError>, id: MemberId) -> MembersHttpError {
+fn change_refused(error: ProposeError<member::MembershipError>, id: MemberId) -> MembersHttpError {
     let error = match error {
         ProposeError::Fault(fault) => return fault.into(),
         ProposeError::Refused(error) => error,

@@ -173,7 +173,7 @@ mod tests {
         }
     }
 
-    fn comes_back<M>(message: &M) -> Result<(), TestCaseError>
+    fn assert_round_trip<M>(message: &M) -> Result<(), TestCaseError>
     where
         M: Shaped + Serialize + Default + prost::Message + PartialEq + Debug,
     {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parameter_chooses() {
+    fn the_query_parameter_selects_the_encoding() {
         for query in ["", "a=b", "encoding=base64", "encoding=base64&encoding=x"] {
             assert_eq!(Encoding::from_query(query), Ok(Encoding::Base64), "{query}");
         }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_stand_for_bytes() {
+    fn strings_represent_bytes() {
         let body = r#"{"key":"ä\n\"/😀","range_end":"\u0000","limit":"7"}"#;
         let range: RangeRequest = read(body).unwrap();
         assert_eq!(range.key, "ä\n\"/😀");
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_plain_as_a_whole_or_not_at_all() {
+    fn a_list_is_plain_only_if_all_elements_are_utf8() {
         let mut lease = LeaseTimeToLiveResponse {
             keys: vec!["a".into(), "ä".into()],
             ..LeaseTimeToLiveResponse::default()
@@ -335,13 +335,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nested_transactions_come_back(txn in txn(operation().boxed())) {
-            comes_back(&txn)?;
+        fn nested_transactions_round_trip(txn in txn(operation().boxed())) {
+            assert_round_trip(&txn)?;
         }
 
         #[test]
-        fn lists_come_back(keys in prop::collection::vec(some_bytes(), 0..5)) {
-            comes_back(&LeaseTimeToLiveResponse { keys, ..LeaseTimeToLiveResponse::default() })?;
+        fn lists_round_trip(keys in prop::collection::vec(some_bytes(), 0..5)) {
+            assert_round_trip(&LeaseTimeToLiveResponse { keys, ..LeaseTimeToLiveResponse::default() })?;
         }
     }
 }

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn each_manner_has_its_shape() {
+    fn each_version_has_its_error_body() {
         let compacted = GatewayError::from(RpcError::Compacted);
         let text = "etcdserver: mvcc: required revision has been compacted";
         assert_eq!(

@@ -340,7 +340,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prefixes_choose_the_manner() {
+    fn prefixes_select_the_version() {
         assert_eq!(split(b"/v3/kv/put"), Some((GatewayVersion::V3_6, "kv/put")));
         assert_eq!(
             split(b"/v3beta/kv/put"),

@@ -26,7 +26,7 @@ use super::{GatewayVersion, JsonFormat, encoding::Encoding, error::GatewayError}
 use crate::{error::RpcError, snapshot};
 
 /// Requests of one body that are processed before the task yields.
-const REQUESTS_IN_A_ROW: usize = 64;
+const REQUESTS_PER_YIELD: usize = 64;
 
 /// The error text after a panic.
 const PANICKED: &str = "internal error: the stream was not completed";
@@ -50,7 +50,7 @@ where
 {
     let mut requests = JsonRequests {
         blocking: ctx.blocking.clone(),
-        in_a_row: 0,
+        requests_since_yield: 0,
         payload,
         buffer: BytesMut::new(),
         scanned: 0,
@@ -197,7 +197,7 @@ pub(super) fn refused(status: &Status, gateway_version: GatewayVersion) -> HttpR
 struct JsonRequests {
     blocking: BlockingPool,
     /// Requests taken from the buffer since the task last yielded.
-    in_a_row: usize,
+    requests_since_yield: usize,
     payload: web::Payload,
     buffer: BytesMut,
     /// Bytes of the buffer that `progress` has seen.
@@ -214,11 +214,11 @@ impl JsonRequests {
     where
         Q: Shaped + Default + Message + 'static,
     {
-        if self.in_a_row == REQUESTS_IN_A_ROW {
-            self.in_a_row = 0;
+        if self.requests_since_yield == REQUESTS_PER_YIELD {
+            self.requests_since_yield = 0;
             tokio::task::yield_now().await;
         }
-        self.in_a_row += 1;
+        self.requests_since_yield += 1;
         loop {
             match self.value()? {
                 Some(value) => {

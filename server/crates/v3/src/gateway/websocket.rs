@@ -239,11 +239,11 @@ impl WebSocketSession {
                 Err(_) => self.close(CloseCode::Protocol),
             }
         }
-        self.reserve_held();
+        self.reserve_partial();
     }
 
     /// Reserves memory while an incomplete message is large. Closes the session if the budget is used up.
-    fn reserve_held(&mut self) {
+    fn reserve_partial(&mut self) {
         let held = self.received.len() + self.partial_message.len();
         if held <= SMALL_BYTES {
             self.reservation = None;

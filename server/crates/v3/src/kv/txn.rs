@@ -95,7 +95,7 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     let txn = operation(request);
     authorize::before_proposal(ctx, |caller| caller.txn(&txn)).await?;
     let (txn, permit) = if txn.compares_values() {
-        Box::pin(within_compared(ctx, txn)).await?
+        Box::pin(check_compared_bytes(ctx, txn)).await?
     } else {
         let many = |state: &kv::Kv| state.txn_reads_more_than(&txn, LARGE_READ_KEYS);
         let permit = permit_if(ctx, txn.reads_spans(), many).await?;
@@ -107,7 +107,10 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
 
 /// Waits for a large-read permit, and refuses (`AnswerTooLarge`) a transaction that compares or sorts too many bytes of values
 /// in the current state. While it runs, no other entry is applied.
-async fn within_compared(ctx: &Context, txn: kv::Txn) -> RpcResult<(kv::Txn, Option<FairPermit>)> {
+async fn check_compared_bytes(
+    ctx: &Context,
+    txn: kv::Txn,
+) -> RpcResult<(kv::Txn, Option<FairPermit>)> {
     let job = ctx.large_read().await?;
     let work = move |view: &View| (view.machine.kv.txn_compares_too_much(&txn), txn);
     let ((too_much, txn), permit) = job.run(work).await?;

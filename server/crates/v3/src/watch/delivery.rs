@@ -316,7 +316,7 @@ mod tests {
 
     /// All recipients of a queued answer, up to a million, can filter its events out.
     #[test]
-    fn the_worker_is_yielded_between_answers_that_nobody_gets() {
+    fn filtered_answers_yield_the_worker() {
         let template =
             ResponseTemplate { cluster_id: 1, member_id: MemberId(1), fragment_bytes: 1 };
         let budget = MemoryBudget::of_watchers(&BudgetMetrics::register(&Register::default()));

@@ -49,7 +49,7 @@ pub(super) struct EventBatch {
     revisions: usize,
     bytes: usize,
     /// Changes scanned for this batch, including changes that are not events.
-    looked_at: usize,
+    scanned_changes: usize,
 }
 
 /// The requested changes were compacted; holds the compacted revision.
@@ -168,7 +168,7 @@ impl HistoryStates {
             // a revision that was begun continues after the event that was found
             RangeEnd::One if !batch.has_begun(at.revision) => {
                 let locations = kv.changes_of_key(&range.span.key, at.revision, LINKED_CHANGES);
-                batch.looked_at += locations.as_ref().map_or(LINKED_CHANGES, Vec::len);
+                batch.scanned_changes += locations.as_ref().map_or(LINKED_CHANGES, Vec::len);
                 locations
             }
             RangeEnd::One | RangeEnd::At(_) | RangeEnd::Never => None,
@@ -233,9 +233,9 @@ impl RangeToRead<'_> {
         let mut batch = EventBatch::default();
         let mut encoded = 0;
         loop {
-            let before = batch.looked_at;
+            let before = batch.scanned_changes;
             let read = states().await?.read_some(self, from, &mut batch);
-            turn.count(batch.looked_at - before);
+            turn.count(batch.scanned_changes - before);
             if let Err(lost) = read {
                 return Ok(Err(lost));
             }
@@ -268,7 +268,7 @@ fn read<'a>(
         }
         if (revision, sub) < (first.revision, first.sub) {
             // earlier changes of the block, or changes of the revision that were scanned in another layout
-            batch.looked_at += 1;
+            batch.scanned_changes += 1;
             continue;
         }
         let scan_max = if batch.events.len() == had {
@@ -281,7 +281,7 @@ fn read<'a>(
             return Some(ResumePoint { revision, sub, location: Some(location) });
         }
         seen += 1;
-        batch.looked_at += 1;
+        batch.scanned_changes += 1;
         if wanted {
             batch.push(kv, &written, range.prev_kv);
         }
@@ -399,7 +399,7 @@ mod tests {
             .find(|(_, it)| it.revision() == until);
         let location = first.map(|(location, _)| location);
         let mut from = Some(ResumePoint::at_revision(until, location));
-        let (mut looked_at, states) = (Vec::new(), states(&kv));
+        let (mut scanned_changes, states) = (Vec::new(), states(&kv));
         while from.is_some() {
             let read = next_batch(&states, range, &mut from);
             let batch = read.batch.expect("not lost");
@@ -407,10 +407,10 @@ mod tests {
                 batch.events.is_empty() && read.yields == 0,
                 "the stream yields after it"
             );
-            looked_at.push(batch.looked_at);
+            scanned_changes.push(batch.scanned_changes);
         }
         let part = UNWANTED_SCAN_CHANGES;
-        assert_eq!(looked_at, [part, part, part, 1]);
+        assert_eq!(scanned_changes, [part, part, part, 1]);
     }
 
     /// Yields between the parts of a revision serve other watchers and requests. A revision with an event is nevertheless sent

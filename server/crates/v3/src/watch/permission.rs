@@ -16,7 +16,7 @@ use crate::error::RpcError;
 use crate::{RpcResult, authorize};
 
 /// Ranges that are checked before the task yields, when users or roles change.
-const CHECKED_AT_ONCE: usize = 1024;
+const RANGES_PER_YIELD: usize = 1024;
 
 /// The auth state that a stream has last checked.
 #[derive(Debug, Default)]
@@ -77,7 +77,7 @@ impl PermissionState {
         while groups.peek().is_some() {
             {
                 let view = ctx.node.view().await.map_err(RpcError::from)?;
-                let some = groups.by_ref().take(CHECKED_AT_ONCE);
+                let some = groups.by_ref().take(RANGES_PER_YIELD);
                 self.check(ctx, &view.machine, some, &mut denied);
             }
             tokio::task::yield_now().await;

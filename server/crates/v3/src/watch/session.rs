@@ -27,10 +27,10 @@ use super::{
 use crate::{error::RpcError, stream_end::StreamEnd};
 
 /// Watchers that are ended at once: before the task yields if permissions changed, or on the stream's worker at its end.
-const ENDED_AT_ONCE: usize = 256;
+const WATCHERS_ENDED_MAX: usize = 256;
 
 /// Steps without a response before the task yields, because many requests can arrive at once.
-const STEPS_IN_A_ROW: usize = 64;
+const STEPS_PER_YIELD: usize = 64;
 
 /// One watch stream with all its watchers.
 pub(crate) struct Session<R> {
@@ -177,7 +177,7 @@ impl<R> Session<R> {
             .await?;
         for (refusal, ids) in denied {
             for (at, id) in ids.iter().enumerate() {
-                if (at + 1) % ENDED_AT_ONCE == 0 {
+                if (at + 1) % WATCHERS_ENDED_MAX == 0 {
                     tokio::task::yield_now().await;
                 }
                 self.end(*id);
@@ -428,7 +428,7 @@ where
         let mut steps = 0;
         loop {
             steps += 1;
-            if steps % STEPS_IN_A_ROW == 0 {
+            if steps % STEPS_PER_YIELD == 0 {
                 tokio::task::yield_now().await;
             }
             self.recheck_permissions().await?;
@@ -535,7 +535,7 @@ impl<R> Drop for Session<R> {
         let none = StreamWatchers::new(self.ctx.watchers.reserve_later());
         let watchers = std::mem::replace(&mut self.watchers, none);
         let reader = self.reader.clone();
-        if watchers.len() > ENDED_AT_ONCE && Handle::try_current().is_ok() {
+        if watchers.len() > WATCHERS_ENDED_MAX && Handle::try_current().is_ok() {
             // unregistering here would block the worker's other clients; `spawn` reports a panic
             drop(panics::spawn(move || watchers.unregister(&reader)));
         } else {

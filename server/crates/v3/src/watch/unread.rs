@@ -93,17 +93,17 @@ mod tests {
     #[test]
     fn the_worker_is_yielded_between_groups_whose_changes_no_watcher_wants() {
         let (groups, out) = (4 * UNWANTED_SCAN_CHANGES, ResponseQueue::default());
-        for (looked_at, turns) in [(0, 4), (1, 4), (UNWANTED_SCAN_CHANGES, groups)] {
+        for (scanned_changes, turns) in [(0, 4), (1, 4), (UNWANTED_SCAN_CHANGES, groups)] {
             let (mut unread, mut turn) = (unread(groups), WorkerTurn::default());
             let mut yields = 0;
             while !unread.is_empty() {
                 while unread.take_next(&out, &turn).is_some() {
-                    turn.count(looked_at);
+                    turn.count(scanned_changes);
                 }
                 yields += 1;
                 turn = WorkerTurn::default();
             }
-            assert_eq!(yields, turns, "{looked_at} changes of each group");
+            assert_eq!(yields, turns, "{scanned_changes} changes of each group");
         }
     }
 

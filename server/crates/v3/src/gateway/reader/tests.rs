@@ -28,7 +28,7 @@ fn scanning_deep_and_large_bodies_is_bounded() {
 }
 
 #[test]
-fn nesting_has_an_end() {
+fn nesting_depth_is_bounded() {
     let nested = |depth: usize| {
         let open = r#"{"success":[{"request_txn":"#.repeat(depth);
         format!("{open}{{}}{}", "}]}".repeat(depth))
