@@ -108,7 +108,7 @@ pub(super) enum PluginCommand {
     },
     /// Prints the logs of members.
     Logs(LogFlags),
-    /// Counts keys and estimates their size by prefix, or shows which clients read, write and watch them.
+    /// Counts keys and estimates their bytes by prefix, or shows which are read, written and watched.
     Top(TopFlags),
     /// Lists the versions of a key, newest first, back to its creation or the last compaction.
     #[command(allow_missing_positional = true)]
@@ -191,16 +191,7 @@ pub(super) enum Decode {
     K8s,
 }
 
-/// How `top --rates` groups requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum By {
-    /// By the first two segments of the key.
-    Prefix,
-    /// By the address of the client.
-    Client,
-}
-
-/// How to connect to members.
+/// How members are reached.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Access to the members")]
 pub(super) struct MemberFlags {

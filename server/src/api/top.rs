@@ -1,4 +1,4 @@
-//! `/debug/top`: which prefixes and clients the requests and watchers of this member belong to. Requests are counted while
+//! `/debug/top`: which prefixes the requests and watchers of this member belong to. Requests are counted while
 //! one caller waits; watchers are counted at the end of that time, on a thread of its own.
 
 use std::time::{Duration, Instant};
@@ -71,10 +71,8 @@ fn page(node: &Node, requests: impl IntoIterator<Item = Tally>, seconds: f64) ->
     let mut all = Tally::default();
     requests.into_iter().for_each(|tally| all.merge(tally));
     let watchers = |watchers| TopCounts { watchers, ..TopCounts::default() };
-    node.visit_watchers(|key, client, count| {
-        all.add(client, KeySpace::V3, key, watchers(u64::from(count)));
-    });
-    node.visit_tree_watchers(|path, client| all.add(client, KeySpace::V2, path, watchers(1)));
+    node.visit_watchers(|key, count| all.add(KeySpace::V3, key, watchers(u64::from(count))));
+    node.visit_tree_watchers(|path| all.add(KeySpace::V2, path, watchers(1)));
     let (rows, others) = all.into_rows();
     let page = TopPage { seconds, rows, others };
     serde_json::to_vec(&page).expect("it has texts for keys")

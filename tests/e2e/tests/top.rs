@@ -1,7 +1,7 @@
-//! `/debug/top`: who reads, writes and watches which keys of a member. What it costs others, and how large its answer can
+//! `/debug/top`: which keys of a member are read, written and watched. What it costs others, and how large its answer can
 //! become, is tested in `hostile`; who may ask for it in `access`.
 
-use std::{net::IpAddr, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use tonic::transport::Channel;
 use witan_api::{
@@ -19,9 +19,6 @@ use witan_e2e::{
     watching::{Watching, cancel, create, from},
 };
 
-const ONE: [u8; 4] = [127, 0, 0, 1];
-const TWO: [u8; 4] = [127, 0, 0, 2];
-
 /// Rounds that may be counted in part, at the beginning and at the end of a sample.
 const PARTS: u64 = 2;
 
@@ -38,22 +35,10 @@ fn target(seconds: u64) -> String {
     format!("{PATH}?seconds={seconds}")
 }
 
-fn counts(page: &TopPage, key_space: KeySpace, prefix: &str, client: [u8; 4]) -> TopCounts {
-    let client = IpAddr::from(client).to_string();
-    let rows = page
-        .rows
-        .iter()
-        .filter(|row| (row.key_space, &*row.prefix, &*row.client) == (key_space, prefix, &*client));
-    rows.map(|row| row.counts).sum()
-}
-
-/// Channels from both addresses.
-async fn channels(server: &Server) -> [Channel; 2] {
-    let address = server.address();
-    [
-        grpc::connect_from(&address, ONE).await,
-        grpc::connect_from(&address, TWO).await,
-    ]
+fn counts(page: &TopPage, key_space: KeySpace, prefix: &str) -> TopCounts {
+    let mut rows = page.rows.iter();
+    let row = rows.find(|row| (row.key_space, &*row.prefix) == (key_space, prefix));
+    row.map(|row| row.counts).unwrap_or_default()
 }
 
 fn put(key: &'static str) -> PutRequest {
@@ -64,12 +49,12 @@ fn range(key: &'static str) -> RangeRequest {
     requests::range(key, "")
 }
 
-/// Each dialect and each kind of operation, from two addresses.
-async fn round(server: &Server, one: &mut KvClient<Channel>, two: &mut KvClient<Channel>) {
-    one.put(put("/top/a/1")).await.expect("a put");
-    one.range(range("/top/a/1")).await.expect("a range");
+/// Each dialect and each kind of operation.
+async fn round(server: &Server, client: &mut KvClient<Channel>) {
+    client.put(put("/top/a/1")).await.expect("a put");
+    client.range(range("/top/a/1")).await.expect("a range");
     let below = requests::range("/top/a/", "/top/a0");
-    one.range(below).await.expect("a range");
+    client.range(below).await.expect("a range");
     let done = [
         Request::RequestPut(put("/top/b/1")),
         Request::RequestRange(range("/top/b/2")),
@@ -78,7 +63,7 @@ async fn round(server: &Server, one: &mut KvClient<Channel>, two: &mut KvClient<
         failure: vec![op(Request::RequestPut(put("/top/never/1")))],
         ..requests::txn(done)
     };
-    two.txn(both).await.expect("a transaction");
+    client.txn(both).await.expect("a transaction");
     let exists_not = Compare {
         key: "/top/b/1".into(),
         target: compare::CompareTarget::Version.into(),
@@ -90,8 +75,9 @@ async fn round(server: &Server, one: &mut KvClient<Channel>, two: &mut KvClient<
         success: vec![op(Request::RequestPut(put("/top/never/1")))],
         failure: vec![op(Request::RequestRange(range("/top/d/1")))],
     };
-    two.txn(failing).await.expect("a transaction");
-    two.delete_range(requests::delete("/top/b/3", ""))
+    client.txn(failing).await.expect("a transaction");
+    client
+        .delete_range(requests::delete("/top/b/3", ""))
         .await
         .expect("a deletion");
     for (method, path, body) in [
@@ -110,36 +96,38 @@ async fn round(server: &Server, one: &mut KvClient<Channel>, two: &mut KvClient<
 }
 
 #[test]
-fn requests_are_counted_by_prefix_and_client_while_somebody_asks() {
+fn requests_are_counted_by_prefix_while_somebody_asks() {
     let server = Launch::witan().start();
     let runtime = grpc::runtime();
-    let [mut one, mut two] = runtime.block_on(channels(&server)).map(KvClient::new);
+    let channel = runtime.block_on(grpc::connect(&server.address()));
+    let mut client = KvClient::new(channel);
     runtime
-        .block_on(one.put(put("/top/before/1")))
+        .block_on(client.put(put("/top/before/1")))
         .expect("a put");
     let (page, rounds) = thread::scope(|scope| {
         let asks = scope.spawn(|| ask(&server, 2));
         let mut rounds = 0;
         while !asks.is_finished() {
-            runtime.block_on(round(&server, &mut one, &mut two));
+            runtime.block_on(round(&server, &mut client));
             rounds += 1;
         }
         (asks.join().expect("a page"), rounds)
     });
     runtime
-        .block_on(one.put(put("/top/after/1")))
+        .block_on(client.put(put("/top/after/1")))
         .expect("a put");
-    assert!(page.seconds >= 2.0 && page.others.is_empty(), "{page:?}");
-    let counted = counts(&page, KeySpace::V3, "/top/a/", ONE).writes;
+    assert!(page.seconds >= 2.0, "{page:?}");
+    assert_eq!(page.others, TopCounts::default());
+    let counted = counts(&page, KeySpace::V3, "/top/a/").writes;
     assert!((1..=rounds).contains(&counted), "{counted} of {rounds}");
-    for (key_space, prefix, client, reads, writes) in [
-        (KeySpace::V3, "/top/a/", ONE, 2, 1),
-        (KeySpace::V3, "/top/b/", TWO, 1, 2),
-        (KeySpace::V3, "/top/d/", TWO, 1, 0),
-        (KeySpace::V3, "/top/e/", ONE, 1, 0),
-        (KeySpace::V2, "/top/c/", ONE, 2, 1),
+    for (key_space, prefix, reads, writes) in [
+        (KeySpace::V3, "/top/a/", 2, 1),
+        (KeySpace::V3, "/top/b/", 1, 2),
+        (KeySpace::V3, "/top/d/", 1, 0),
+        (KeySpace::V3, "/top/e/", 1, 0),
+        (KeySpace::V2, "/top/c/", 2, 1),
     ] {
-        let found = counts(&page, key_space, prefix, client);
+        let found = counts(&page, key_space, prefix);
         for (found, each) in [(found.reads, reads), (found.writes, writes)] {
             let wrong = found.abs_diff(each * counted);
             assert!(wrong <= each * PARTS, "{prefix}: {found}, {counted} rounds");
@@ -177,10 +165,10 @@ fn watchers_are_counted_in_all_dialects() {
     let runtime = grpc::runtime();
     let below = ("/watch/a/", "/watch/a0");
     let (mut one, two) = runtime.block_on(async {
-        let [one, two] = channels(&server).await;
+        let channel = grpc::connect(&server.address()).await;
         let key = ("/watch/b/1", "");
-        let one = watch(&one, &[below, below, key, below]).await;
-        (one, watch(&two, &[below]).await)
+        let one = watch(&channel, &[below, below, key, below]).await;
+        (one, watch(&channel, &[below]).await)
     });
     let waits: Vec<Connection> = ["/v2/keys/watch/c/1?wait=true", "/v1/watch/watch/c/1"]
         .map(|target| {
@@ -191,28 +179,27 @@ fn watchers_are_counted_in_all_dialects() {
             connection
         })
         .into();
-    let watchers = |expect: &[(KeySpace, &str, [u8; 4], u64)]| {
+    let watchers = |expect: &[(KeySpace, &str, u64)]| {
         wait::until_true("watchers are as they should be", || {
             let page = ask(&server, 1);
             let all: TopCounts = page.rows.iter().map(|row| row.counts).sum();
-            let as_expected = expect.iter().all(|(key_space, prefix, client, watchers)| {
-                counts(&page, *key_space, prefix, *client).watchers == *watchers
+            let as_expected = expect.iter().all(|(key_space, prefix, watchers)| {
+                counts(&page, *key_space, prefix).watchers == *watchers
             });
             as_expected && all.watchers == expect.iter().map(|(.., watchers)| watchers).sum::<u64>()
         });
     };
-    let (a, b, c) = ("/watch/a/", "/watch/b/", "/watch/c/");
-    let both = [(KeySpace::V3, a, TWO, 1), (KeySpace::V3, b, ONE, 1)];
-    let waiting = (KeySpace::V2, c, ONE, 2);
-    watchers(&[(KeySpace::V3, a, ONE, 3), both[0], both[1], waiting]);
+    let below = |watchers| (KeySpace::V3, "/watch/a/", watchers);
+    let key = (KeySpace::V3, "/watch/b/", 1);
+    watchers(&[below(4), key, (KeySpace::V2, "/watch/c/", 2)]);
     runtime.block_on(end(&mut one, 1));
     drop(waits);
-    watchers(&[(KeySpace::V3, a, ONE, 2), both[0], both[1]]);
+    watchers(&[below(3), key]);
     runtime.block_on(end(&mut one, 0));
     drop(two);
-    watchers(&[(KeySpace::V3, a, ONE, 1), both[1]]);
+    watchers(&[below(1), key]);
     runtime.block_on(end(&mut one, 3));
-    watchers(&[both[1]]);
+    watchers(&[key]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use clap::Args;
 use k8s_openapi::jiff::Timestamp;
 use witan_api::top::{SECONDS, SECONDS_DEFAULT};
 
-use super::{By, Decode, FormatFlag, MemberFlags};
+use super::{Decode, FormatFlag, MemberFlags};
 
 /// Flags of `backup`.
 #[derive(Debug, Clone, Args)]
@@ -134,14 +134,11 @@ pub(crate) struct ReportFlags {
 /// Flags of `top --rates`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RatesFlags {
-    /// Shows which clients read, write and watch: all members count their requests for some seconds. Requires the user root if
+    /// Shows which keys are read, written and watched: all members count their requests for some seconds. Asks for the user root if
     /// authentication is on.
     #[arg(long, conflicts_with_all = ["prefix", "depth", "rate", "decode"])]
     pub(crate) rates: bool,
     /// How many seconds to count requests.
     #[arg(long, requires = "rates", default_value_t = SECONDS_DEFAULT, value_parser = clap::value_parser!(u64).range(*SECONDS.start()..=*SECONDS.end()))]
     pub(crate) seconds: u64,
-    /// How to group requests.
-    #[arg(long, requires = "rates", value_enum, default_value_t = By::Prefix)]
-    pub(crate) by: By,
 }

@@ -1,5 +1,5 @@
-//! `top --rates`: which clients read, write and watch which keys. All members count their requests during the same seconds,
-//! because each knows only its own clients.
+//! `top --rates`: which keys are read, written and watched. All members count their requests for the same seconds, because
+//! each knows only its own clients. The table follows from their pages, and is pure.
 
 #[cfg(test)]
 mod tests;
@@ -15,11 +15,11 @@ use witan_members::page::{PAGE_BYTES_MAX, PageError, get};
 use super::OTHERS;
 use crate::{
     PluginError,
-    command::{By, TargetFlags, TopFlags},
+    command::{TargetFlags, TopFlags},
     output::{print_as, tell},
     page,
     reach::Reach,
-    table::{Table, UNKNOWN, clipped, counted},
+    table::{Table, clipped, counted},
 };
 
 /// How long a member may take in addition to the seconds of counting.
@@ -67,9 +67,7 @@ pub(super) async fn run(target: &TargetFlags, flags: &TopFlags) -> Result<(), Pl
         let missing = rates.missing();
         return Err(words!("no member answered\n{}", missing.trim_end()));
     }
-    print_as(flags.format.output, &rates, |rates| {
-        rates.text(flags.rates.by, flags.rows)
-    })
+    print_as(flags.format.output, &rates, |rates| rates.text(flags.rows))
 }
 
 /// Returns an error as text for the user.
@@ -114,43 +112,21 @@ impl Load {
     }
 }
 
-#[derive(Debug, Default)]
-struct Group {
-    all: Load,
-    parts: BTreeMap<String, Load>,
-}
-
 impl Rates {
-    /// Groups the rows by prefix or by client, busiest first.
-    fn groups(&self, by: By) -> Vec<(String, Group)> {
-        let mut groups: BTreeMap<String, Group> = BTreeMap::new();
-        let mut add = |prefix: String, client: String, load: Load| {
-            let (name, part) = match by {
-                By::Prefix => (prefix, client),
-                By::Client => (client, prefix),
-            };
-            let group = groups.entry(name).or_default();
-            group.all.add(load);
-            group.parts.entry(part).or_default().add(load);
-        };
+    /// Adds up what belongs to a prefix, those with most requests first.
+    fn prefixes(&self) -> Vec<(String, Load)> {
+        let mut loads: BTreeMap<String, Load> = BTreeMap::new();
         for page in self.pages() {
-            for row in &page.rows {
-                let load = Load::of(row.counts, page.seconds);
-                add(prefix(row), row.client.clone(), load);
-            }
-            for other in &page.others {
-                let client = other.client.clone();
-                let client = client.unwrap_or_else(|| OTHERS.to_owned());
-                add(
-                    OTHERS.to_owned(),
-                    client,
-                    Load::of(other.counts, page.seconds),
-                );
+            let others = (page.others.total() > 0).then(|| (OTHERS.to_owned(), page.others));
+            let rows = page.rows.iter().map(|row| (prefix(row), row.counts));
+            for (name, counts) in rows.chain(others) {
+                let load = Load::of(counts, page.seconds);
+                loads.entry(name).or_default().add(load);
             }
         }
-        let mut groups: Vec<_> = groups.into_iter().collect();
-        groups.sort_by(|(_, a), (_, b)| b.all.order(&a.all));
-        groups
+        let mut loads: Vec<_> = loads.into_iter().collect();
+        loads.sort_by(|(_, a), (_, b)| b.order(a));
+        loads
     }
 
     fn pages(&self) -> impl Iterator<Item = &TopPage> {
@@ -159,38 +135,29 @@ impl Rates {
             .filter_map(|member| member.page.as_ref())
     }
 
-    fn text(&self, by: By, rows: usize) -> String {
-        let groups = self.groups(by);
-        let (name, part) = match by {
-            By::Prefix => ("PREFIX", "BUSIEST CLIENT"),
-            By::Client => ("CLIENT", "BUSIEST PREFIX"),
-        };
-        let mut table = Table::new([name, "READS/S", "WRITES/S", "WATCHERS", part]);
-        for (name, group) in groups.iter().take(rows) {
-            let busiest = group.parts.iter().max_by(|(_, a), (_, b)| a.order(b));
+    fn text(&self, rows: usize) -> String {
+        let loads = self.prefixes();
+        let mut table = Table::new(["PREFIX", "READS/S", "WRITES/S", "WATCHERS"]);
+        for (name, load) in loads.iter().take(rows) {
             table.row([
                 clipped(name, NAME_MAX),
-                rate(group.all.reads),
-                rate(group.all.writes),
-                group.all.watchers.to_string(),
-                busiest.map_or_else(|| UNKNOWN.to_owned(), |(part, _)| clipped(part, NAME_MAX)),
+                rate(load.reads),
+                rate(load.writes),
+                load.watchers.to_string(),
             ]);
         }
         let mut text = table.to_string();
-        if let Some(left) = groups.len().checked_sub(rows).filter(|left| *left > 0) {
-            let thing = match by {
-                By::Prefix => "further prefix",
-                By::Client => "further client",
-            };
-            text.push_str(&format!("{}; see --rows\n", counted(left as u64, thing)));
+        if let Some(left) = loads.len().checked_sub(rows).filter(|left| *left > 0) {
+            let left = counted(left as u64, "further prefix");
+            text.push_str(&format!("{left}; see --rows\n"));
         }
-        text.push_str(&self.sums(&groups));
+        text.push_str(&self.sums(&loads));
         text + &self.missing()
     }
 
-    fn sums(&self, groups: &[(String, Group)]) -> String {
+    fn sums(&self, loads: &[(String, Load)]) -> String {
         let mut all = Load::default();
-        groups.iter().for_each(|(_, group)| all.add(group.all));
+        loads.iter().for_each(|(_, load)| all.add(*load));
         let longest = self.pages().map(|page| page.seconds);
         format!(
             "{} reads/s, {} writes/s, {}; {} counted for {:.0} s\n",

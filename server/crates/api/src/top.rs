@@ -1,5 +1,5 @@
-//! The page `/debug/top`: the prefixes and clients of one member's requests and watchers. The member counts its requests while
-//! the page is requested. It shows no values. etcd has no such page.
+//! The page `/debug/top`: which prefixes the requests and watchers of one member belong to. The member
+//! counts its requests while it is asked; it shows no values. etcd has no such page.
 
 use std::{
     iter::Sum,
@@ -21,13 +21,13 @@ pub const SECONDS_DEFAULT: u64 = 5;
 pub struct TopPage {
     /// Seconds of counting.
     pub seconds: f64,
-    /// Prefixes by client, largest counts first.
+    /// Prefixes, those with the largest counts first.
     pub rows: Vec<TopRow>,
-    /// Counts of further prefixes, by client.
-    pub others: Vec<TopOthers>,
+    /// Counts of further prefixes.
+    pub others: TopCounts,
 }
 
-/// A client's requests and watchers below a prefix.
+/// The requests and watchers below a prefix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TopRow {
@@ -35,21 +35,7 @@ pub struct TopRow {
     pub key_space: KeySpace,
     /// The first segments of the keys' paths, as text.
     pub prefix: String,
-    /// An IPv4 address, or the first half of an IPv6 address.
-    pub client: String,
-    /// The counts.
-    #[serde(flatten)]
-    pub counts: TopCounts,
-}
-
-/// A client's requests and watchers below prefixes without a row.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TopOthers {
-    /// As in [`TopRow`]; `None` for further clients.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client: Option<String>,
-    /// The counts.
+    /// Their counts.
     #[serde(flatten)]
     pub counts: TopCounts,
 }
@@ -108,18 +94,13 @@ mod tests {
         let counts = TopCounts { reads: 1, writes: 2, watchers: 3 };
         let page = TopPage {
             seconds: 5.0,
-            rows: vec![TopRow {
-                key_space: KeySpace::V3,
-                prefix: "/a/b/".into(),
-                client: "10.0.0.1".into(),
-                counts,
-            }],
-            others: vec![TopOthers { client: None, counts }],
+            rows: vec![TopRow { key_space: KeySpace::V3, prefix: "/a/b/".into(), counts }],
+            others: counts,
         };
         let json = serde_json::to_string(&page).unwrap();
         assert_eq!(
             json,
-            r#"{"seconds":5.0,"rows":[{"keySpace":"v3","prefix":"/a/b/","client":"10.0.0.1","reads":1,"writes":2,"watchers":3}],"others":[{"reads":1,"writes":2,"watchers":3}]}"#
+            r#"{"seconds":5.0,"rows":[{"keySpace":"v3","prefix":"/a/b/","reads":1,"writes":2,"watchers":3}],"others":{"reads":1,"writes":2,"watchers":3}}"#
         );
         assert_eq!(serde_json::from_str::<TopPage>(&json).unwrap(), page);
         assert_eq!(

@@ -3,7 +3,7 @@
 //!
 //! Reading order: this file → `access`, `basic_auth` (who may) → `reply`, `rendering` (answers of HTTP/1) → `blocking`,
 //! `fair_semaphore`, `job_limits` (work that takes long) → `client` (whether it is still there) → `read_counters`, and the
-//! series of each dialect → `sampling` (who reads and writes which keys, while somebody asks).
+//! series of each dialect → `sampling` (which keys are read and written, while somebody asks).
 
 pub mod access;
 pub mod basic_auth;
@@ -121,8 +121,7 @@ impl Context {
     #[inline]
     pub fn count_key(&self, operation: KeyOperation, key: &[u8]) {
         if self.sampler.is_on() {
-            self.sampler
-                .count(self.node.client(), KeySpace::V3, operation, key);
+            self.sampler.count(KeySpace::V3, operation, key);
         }
     }
 
@@ -130,8 +129,7 @@ impl Context {
     #[inline]
     pub fn count_tree_key(&self, operation: KeyOperation, key: &[u8]) {
         if self.sampler.is_on() {
-            self.sampler
-                .count(self.node.client(), KeySpace::V2, operation, key);
+            self.sampler.count(KeySpace::V2, operation, key);
         }
     }
 

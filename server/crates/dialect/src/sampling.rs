@@ -1,4 +1,4 @@
-//! Counts which prefixes and clients operations on keys belong to, while somebody asks (`/debug/top`). At all other times it
+//! Counts which prefixes operations on keys belong to, while somebody asks (`/debug/top`). At all other times it
 //! costs an operation one relaxed load. `tally` holds the counts, and is pure.
 
 mod tally;
@@ -10,7 +10,6 @@ use std::{
 
 use witan_api::top::{KeySpace, TopCounts};
 use witan_base::{
-    client_network::ClientNetwork,
     metrics::{STRIPES, stripe},
     sync::Mutex,
 };
@@ -50,17 +49,11 @@ impl Sampler {
         self.on.load(Ordering::Relaxed)
     }
 
-    /// Counts an operation of a client.
+    /// Counts an operation.
     #[cold]
-    pub fn count(
-        &self,
-        client: ClientNetwork,
-        key_space: KeySpace,
-        operation: KeyOperation,
-        key: &[u8],
-    ) {
+    pub fn count(&self, key_space: KeySpace, operation: KeyOperation, key: &[u8]) {
         let mut tally = self.tallies[stripe()].lock();
-        tally.add(client, key_space, key, operation.counts());
+        tally.add(key_space, key, operation.counts());
     }
 
     /// Begins a sample; `None` while another one is taken.
@@ -107,10 +100,7 @@ mod tests {
     #[test]
     fn a_sample_has_what_all_threads_count_and_is_taken_alone() {
         let sampler = Sampler::default();
-        let count = |key: &[u8]| {
-            let client = ClientNetwork::default();
-            sampler.count(client, KeySpace::V3, KeyOperation::Write, key);
-        };
+        let count = |key: &[u8]| sampler.count(KeySpace::V3, KeyOperation::Write, key);
         count(b"before");
         assert!(!sampler.is_on());
         let mut sample = sampler.begin().unwrap();
@@ -130,7 +120,7 @@ mod tests {
             .collect();
         assert_eq!(
             (counted, others),
-            (vec![("/a/b/", 2 * STRIPES as u64)], vec![])
+            (vec![("/a/b/", 2 * STRIPES as u64)], TopCounts::default())
         );
         drop(sample);
         assert!(sampler.begin().is_some());

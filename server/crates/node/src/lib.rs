@@ -368,22 +368,22 @@ impl Node {
     /// may match. Take a view after registering, so that no event is missed.
     pub fn watch(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
         self.shared.metrics.tree_watch_requests.inc();
-        self.shared.watchers.register(watch, self.client)
+        self.shared.watchers.register(watch)
     }
 
     /// Registers a stream of v3 watchers.
     pub fn watch_stream(&self) -> WatchStream {
-        self.shared.watch_streams.add_stream(self.client)
+        self.shared.watch_streams.add_stream()
     }
 
-    /// Calls `visit` with the first key of each range of v3 that a stream watches, the stream's client, and its watchers of
-    /// that range. There may be millions: call it on a thread that may take its time.
-    pub fn visit_watchers(&self, visit: impl FnMut(&[u8], ClientNetwork, u32)) {
+    /// Calls `visit` with the first key of each range of v3 that a stream watches, and its watchers of that range. There
+    /// can be millions: call it on a thread that can take its time.
+    pub fn visit_watchers(&self, visit: impl FnMut(&[u8], u32)) {
         self.shared.watch_streams.visit(visit);
     }
 
-    /// Calls `visit` with the path of each watcher of v2, and its client. Call it as [`Node::visit_watchers`].
-    pub fn visit_tree_watchers(&self, visit: impl FnMut(&[u8], ClientNetwork)) {
+    /// Calls `visit` with the path of each watcher of v2. Call it like [`Node::visit_watchers`].
+    pub fn visit_tree_watchers(&self, visit: impl FnMut(&[u8])) {
         self.shared.watchers.visit(visit);
     }
 

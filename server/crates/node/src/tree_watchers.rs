@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use witan_base::{client_network::ClientNetwork, sync::Mutex};
+use witan_base::sync::Mutex;
 use witan_replica::watch::{WatchHub, WatcherId};
 use witan_tree::{Tree, Watch};
 
@@ -19,33 +19,22 @@ pub(super) struct TreeWatchers(Arc<Mutex<TreeWatchState>>);
 #[derive(Debug, Default)]
 struct TreeWatchState {
     hub: WatchHub,
-    wakers: HashMap<WatcherId, TreeWaker>,
-}
-
-#[derive(Debug)]
-struct TreeWaker {
-    notify: Arc<Notify>,
-    client: ClientNetwork,
+    wakers: HashMap<WatcherId, Arc<Notify>>,
 }
 
 /// Watchers that are looked at before others may use the registry.
 const VISITED_AT_ONCE: usize = 1024;
 
 impl TreeWatchers {
-    /// Registers a watcher of a client.
-    pub(super) fn register(
-        &self,
-        watch: Watch,
-        client: ClientNetwork,
-    ) -> Result<TreeWatcher, NodeError> {
+    /// Registers a watcher.
+    pub(super) fn register(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
         let notify = Arc::new(Notify::new());
         let mut watch_state = self.0.lock();
         let id = watch_state
             .hub
             .register(&watch)
             .map_err(|_| NodeError::TooMany)?;
-        let waker = TreeWaker { notify: notify.clone(), client };
-        watch_state.wakers.insert(id, waker);
+        watch_state.wakers.insert(id, notify.clone());
         Ok(TreeWatcher { id, notify, watchers: self.clone() })
     }
 
@@ -64,7 +53,7 @@ impl TreeWatchers {
                 .wakers
                 .get(&id)
                 .into_iter()
-                .for_each(|waker| waker.notify.notify_one())
+                .for_each(|waker| waker.notify_one())
         };
         match tree.events_since(since) {
             Some(events) => {
@@ -74,29 +63,24 @@ impl TreeWatchers {
         }
     }
 
-    /// Calls `visit` with the path and the client of each watcher. The registry is free while `visit` runs, because the
+    /// Calls `visit` with the path of each watcher. The registry is free while `visit` runs, because the
     /// replica's thread needs it, too.
-    pub(super) fn visit(&self, mut visit: impl FnMut(&[u8], ClientNetwork)) {
+    pub(super) fn visit(&self, mut visit: impl FnMut(&[u8])) {
         let mut last = None;
         loop {
             let watch_state = self.0.lock();
-            let some: Vec<(WatcherId, Bytes, ClientNetwork)> = watch_state
+            let some: Vec<(WatcherId, Bytes)> = watch_state
                 .hub
                 .after(last)
                 .take(VISITED_AT_ONCE)
-                .filter_map(|(id, path)| {
-                    let waker = watch_state.wakers.get(&id)?;
-                    Some((id, path.clone(), waker.client))
-                })
+                .map(|(id, path)| (id, path.clone()))
                 .collect();
             drop(watch_state);
-            let Some((id, ..)) = some.last() else {
+            let Some((id, _)) = some.last() else {
                 return;
             };
             last = Some(*id);
-            for (_, path, client) in &some {
-                visit(path, *client);
-            }
+            some.iter().for_each(|(_, path)| visit(path));
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::Notify;
-use witan_base::{client_network::ClientNetwork, sync::Mutex};
+use witan_base::sync::Mutex;
 use witan_machine::{
     kv::{HistoryLocation, Kv},
     limits::STATES_BEFORE_COMPACTION_MAX,
@@ -60,7 +60,6 @@ struct WatchState {
 struct StreamWaker {
     completion_queue: Arc<CompletionQueue>,
     notify: Arc<Notify>,
-    client: ClientNetwork,
 }
 
 impl WatchStreams {
@@ -71,15 +70,14 @@ impl WatchStreams {
         watch_state.end = Some(kv.end());
     }
 
-    /// Registers a stream of a client without watchers, which is woken on the calling worker.
-    pub(super) fn add_stream(&self, client: ClientNetwork) -> WatchStream {
+    /// Registers a stream without watchers, which is woken on the calling worker.
+    pub(super) fn add_stream(&self) -> WatchStream {
         let notify = Arc::new(Notify::new());
         let mut watch_state = self.0.lock();
         let id = watch_state.groups.add_stream();
         let waker = StreamWaker {
             completion_queue: CompletionQueue::current(),
             notify: notify.clone(),
-            client,
         };
         watch_state.wakers.insert(id, waker);
         WatchStream { id, notify, streams: self.clone() }
@@ -140,26 +138,22 @@ impl WatchStreams {
         }
     }
 
-    /// Calls `visit` with the first key of each watched range, the client that watches it, and its watchers of it in one
-    /// stream. The registry is free while `visit` runs, because the replica's thread needs it, too.
-    pub(super) fn visit(&self, mut visit: impl FnMut(&[u8], ClientNetwork, u32)) {
+    /// Calls `visit` with the first key of each watched range and its watchers in one stream. The registry is free while
+    /// `visit` runs, because the replica's thread needs it, too.
+    pub(super) fn visit(&self, mut visit: impl FnMut(&[u8], u32)) {
         let mut from = 0;
         loop {
             let watch_state = self.0.lock();
-            let some: Vec<(Arc<[u8]>, ClientNetwork, u32)> = watch_state
+            let some: Vec<(Arc<[u8]>, u32)> = watch_state
                 .groups
                 .in_slots(from..from + VISITED_AT_ONCE)
-                .filter_map(|(key, stream, watchers)| {
-                    let waker = watch_state.wakers.get(&stream)?;
-                    Some((key.clone(), waker.client, watchers))
-                })
+                .map(|(key, _, watchers)| (key.clone(), watchers))
                 .collect();
             from += VISITED_AT_ONCE;
             let is_last = from >= watch_state.groups.slots();
             drop(watch_state);
-            for (key, client, watchers) in &some {
-                visit(key, *client, *watchers);
-            }
+            some.iter()
+                .for_each(|(key, watchers)| visit(key, *watchers));
             if is_last {
                 return;
             }
@@ -333,7 +327,7 @@ mod tests {
             let mut kv = Kv::default();
             let streams = WatchStreams::default();
             streams.begin(&kv);
-            let stream = streams.add_stream(ClientNetwork::default());
+            let stream = streams.add_stream();
             let span = WatchRange::new(b"key", b"");
             let (group, _) = stream.register(&span);
             let mut completions = CompletionBatch::default();
@@ -355,12 +349,11 @@ mod tests {
 
     /// More than are looked at together, some of which have ended.
     #[test]
-    fn all_watchers_are_visited_with_their_clients() {
+    fn all_watchers_are_visited() {
         const MANY: usize = 2 * VISITED_AT_ONCE + 1;
-        let client = |last: u8| ClientNetwork::of(Some([10, 0, 0, last].into()));
         actix_rt::System::new().block_on(async {
             let streams = WatchStreams::default();
-            let (one, two) = (streams.add_stream(client(1)), streams.add_stream(client(2)));
+            let (one, two) = (streams.add_stream(), streams.add_stream());
             let span = |at: usize| WatchRange::new(format!("{at:04}").as_bytes(), b"");
             let register = |at| one.register(&span(at)).0;
             let groups: Vec<_> = (0..MANY).map(register).collect();
@@ -372,14 +365,13 @@ mod tests {
             two.join(other);
             two.leave(other);
             let mut found = Vec::new();
-            streams.visit(|key, client, watchers| {
-                let key = String::from_utf8_lossy(key).into_owned();
-                found.push((key, client.to_string(), watchers));
+            streams.visit(|key, watchers| {
+                found.push((String::from_utf8_lossy(key).into_owned(), watchers));
             });
             found.sort();
-            let expect = |at: usize| (format!("{at:04}"), "10.0.0.1".to_owned(), 1);
+            let expect = |at: usize| (format!("{at:04}"), 1);
             let mut expect: Vec<_> = (1..MANY).step_by(2).map(expect).collect();
-            expect.push((format!("{MANY:04}"), "10.0.0.2".to_owned(), 2));
+            expect.push((format!("{MANY:04}"), 2));
             assert_eq!(found, expect);
         });
     }

@@ -4,10 +4,9 @@ use super::*;
 use crate::testing::{fixture, golden};
 
 #[test]
-fn tables_by_prefix_and_by_client() {
+fn a_table_by_prefix() {
     let rates: Rates = fixture("rates.yaml");
-    golden("rates-prefix.txt", &rates.text(By::Prefix, 4));
-    golden("rates-client.txt", &rates.text(By::Client, 20));
+    golden("rates-prefix.txt", &rates.text(4));
 }
 
 /// Programs parse this output.

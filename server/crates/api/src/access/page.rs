@@ -18,8 +18,8 @@ gateway and WebSockets take the token; every other path of HTTP/1 takes Basic au
 but keys of v2 and v1 takes the token, too. `Authenticate` gives tokens as soon as either authentication is
 on.
 
-`/debug/flight-recorder` contains keys and user names in clear text, and values as hashes. `/debug/top` shows which
-clients read, write and watch which key prefixes, but never values; as on every HTTP/1 path, certificates do not
+`/debug/flight-recorder` contains keys and user names in clear text, and zeros in place of values. `/debug/top` shows which
+key prefixes are read, written and watched, but never values; as on every HTTP/1 path, certificates do not
 authenticate users there. `/follow` reports how far a cluster has followed another one, `/follow/cut-over` replaces the
 other cluster, and `/follow/source-gone` ends the checks of the other cluster.
 
