@@ -1,10 +1,9 @@
 //! The peer port: accepts streams of other members, and answers HTTP requests.
 //!
-//! Until its handshake a connection costs a few hundred bytes and a bounded time, and their number is bounded: whose
-//! network has most of them gives way.
+//! Until its handshake a connection costs a few hundred bytes and a bounded time, and their number is bounded: the oldest
+//! one ends.
 
 use std::{
-    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     io,
     net::SocketAddr,
@@ -18,7 +17,7 @@ use tokio::{
     task::{AbortHandle, yield_now},
     time::{sleep, timeout},
 };
-use witan_base::{client_network::ClientNetwork, sync::Mutex};
+use witan_base::sync::Mutex;
 use witan_config::Url;
 use witan_logging::LogLimit;
 use witan_machine::member::MemberId;
@@ -38,8 +37,7 @@ use super::{
 /// How long a connection may take for its handshake, including reading the answer.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections before their handshake; beyond them the oldest one of the network that has most of them ends. A
-/// network is an IPv4 address or the first half of an IPv6 address.
+/// Connections before their handshake; above it, the oldest one ends, because a member completes its own in milliseconds.
 const GREETINGS_MAX: usize = 256;
 
 /// Delay after the system refused to accept, for lack of descriptors.
@@ -85,33 +83,20 @@ type Greeted = (
 /// Connections before their handshake, oldest first.
 #[derive(Debug, Default)]
 struct Greetings {
-    open: BTreeMap<u64, (ClientNetwork, AbortHandle)>,
+    open: BTreeMap<u64, AbortHandle>,
     last: u64,
 }
 
 impl Greetings {
-    /// Adds a connection before its handshake. If there are too many, aborts the oldest one of the network that has
-    /// most of them, or as many as any other; returns whether it did.
-    fn add(&mut self, id: u64, network: ClientNetwork, task: AbortHandle) -> bool {
+    /// Adds a connection before its handshake. If there are too many, aborts the oldest one; returns whether it did.
+    fn add(&mut self, id: u64, task: AbortHandle) -> bool {
         let full = self.open.len() >= GREETINGS_MAX;
-        let ended = full.then(|| self.oldest_of_largest()).flatten();
-        let ended = ended.and_then(|id| self.open.remove(&id));
-        if let Some((_, task)) = &ended {
+        let oldest = full.then(|| self.open.pop_first()).flatten();
+        if let Some((_, task)) = &oldest {
             task.abort();
         }
-        self.open.insert(id, (network, task));
-        ended.is_some()
-    }
-
-    /// Returns the oldest connection of the network that has most of them.
-    fn oldest_of_largest(&self) -> Option<u64> {
-        let mut networks: HashMap<ClientNetwork, (usize, Reverse<u64>)> = HashMap::new();
-        for (id, (network, _)) in &self.open {
-            let (count, _) = networks.entry(*network).or_insert((0, Reverse(*id)));
-            *count += 1;
-        }
-        let largest = networks.into_values().max();
-        largest.map(|(_, Reverse(oldest))| oldest)
+        self.open.insert(id, task);
+        oldest.is_some()
     }
 }
 
@@ -165,7 +150,6 @@ impl Listener {
                     continue;
                 }
             };
-            let network = ClientNetwork::of(remote.map(|remote| remote.ip()));
             let greeting = Greeting::new(&self.greetings);
             let (id, listener, tls) = (greeting.id, self.clone(), tls.clone());
             let task = tokio::spawn(async move {
@@ -183,7 +167,7 @@ impl Listener {
                     Err(_) => listener.shared.metrics.refused("timeout"),
                 }
             });
-            if self.greetings.lock().add(id, network, task.abort_handle()) {
+            if self.greetings.lock().add(id, task.abort_handle()) {
                 self.shared.metrics.refused("too_many");
             }
             // each connection may speak before the next one is accepted
@@ -398,29 +382,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_network_with_the_most_greetings_gives_way() {
-        let network = |last: u8| ClientNetwork::of(Some([10, 0, 0, last].into()));
+    async fn the_oldest_greeting_gives_way() {
         let mut greetings = Greetings::default();
-        let mut next = 0;
-        let mut add = |greetings: &mut Greetings, of: u8| {
-            next += 1;
+        let add = |greetings: &mut Greetings, id| {
             let task = tokio::spawn(std::future::pending::<()>());
-            (next, greetings.add(next, network(of), task.abort_handle()))
+            greetings.add(id, task.abort_handle())
         };
-        let (honest, _) = add(&mut greetings, 1);
-        let first: Vec<u64> = (1..GREETINGS_MAX)
-            .map(|_| add(&mut greetings, 2).0)
-            .collect();
-        assert_eq!(greetings.open.len(), GREETINGS_MAX);
-        // a flood ends its own connections, oldest first, however many networks it has
-        assert!(add(&mut greetings, 2).1);
-        assert!(!greetings.open.contains_key(&first[0]));
-        for of in (3..=9).cycle().take(2 * GREETINGS_MAX) {
-            assert!(add(&mut greetings, of).1);
+        let most = GREETINGS_MAX as u64;
+        for id in 0..most {
+            assert!(!add(&mut greetings, id));
         }
+        assert!(add(&mut greetings, most));
         assert_eq!(greetings.open.len(), GREETINGS_MAX);
-        assert!(greetings.open.contains_key(&honest));
-        let (newcomer, ended) = add(&mut greetings, 10);
-        assert!(ended && greetings.open.contains_key(&newcomer));
+        assert!(!greetings.open.contains_key(&0) && greetings.open.contains_key(&most));
     }
 }
