@@ -38,7 +38,7 @@ use crate::follow::FollowHandle;
 /// Bytes of a request target; a longer one is answered with 414. etcd drops such connections at 4 KiB.
 const TARGET_BYTES_MAX: usize = 32 << 10;
 
-/// The front of all dialects. There is one for the process: the limits of the discovery service live in it.
+/// The front of all dialects. There is one for the process: the limit of the discovery service lives in it.
 #[derive(Debug)]
 pub struct HttpFrontend {
     ctx: Context,
@@ -66,7 +66,7 @@ impl HttpFrontend {
         recordings: Option<PathBuf>,
     ) -> Self {
         Self {
-            discovery: discovery::DiscoveryService::new(ctx.clone()),
+            discovery: discovery::DiscoveryService::default(),
             follow,
             recordings,
             ctx,
@@ -213,8 +213,8 @@ async fn serve_resource(
             reply::drain(&mut payload).await;
             console::handle(request, path)
         }
-        Resource::NewToken => front.discovery.new_token(request, payload).await,
-        Resource::Token => front.discovery.registry(request, payload, path).await,
+        Resource::NewToken => front.discovery.new_token(ctx, request, payload).await,
+        Resource::Token => front.discovery.registry(ctx, request, payload, path).await,
         Resource::V2(resource) => v2::handle(ctx, resource, request, payload, path).await,
     }
 }

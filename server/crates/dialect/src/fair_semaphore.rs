@@ -1,7 +1,7 @@
 //! A semaphore that limits each client to a share of the permits. A client waits for its own permits first, so that it
 //! cannot delay others by sending many requests. Clients are identified by network or by connection.
 
-use std::{hash::Hash, sync::Arc, time::Duration};
+use std::{hash::Hash, sync::Arc};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witan_base::{
@@ -28,14 +28,6 @@ pub struct FairPermit {
 }
 
 impl FairPermit {
-    /// Holds the permit for a time, whoever disconnects: as many are taken in any such time as there are permits.
-    pub fn hold_for(self, time: Duration) {
-        actix_web::rt::spawn(async move {
-            actix_web::rt::time::sleep(time).await;
-            drop(self);
-        });
-    }
-
     /// Runs `work` to its end on this worker, even if the caller disconnects, and returns its result and the permit,
     /// which is held until then.
     pub async fn run_to_end<T: 'static>(
@@ -150,24 +142,6 @@ mod tests {
 
     fn client(last: u8) -> ClientNetwork {
         ClientNetwork::of(Some([127, 0, 0, last].into()))
-    }
-
-    #[actix_web::test]
-    async fn permits_that_are_held_for_a_time_limit_a_rate() {
-        let period = Duration::from_millis(50);
-        let permits = FairSemaphore::with_share(3, 2);
-        let taken = |of: u8| {
-            let taken = std::iter::from_fn(|| permits.try_take(client(of)));
-            taken.map(|permit| permit.hold_for(period)).count()
-        };
-        assert_eq!([taken(1), taken(2), taken(3)], [2, 1, 0]);
-        // each wait ends with a permit that comes back after the period
-        drop(permits.take(client(1)).await.unwrap());
-        drop(permits.take(client(2)).await.unwrap());
-        while permits.all.available_permits() < 3 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!([taken(1), taken(2)], [2, 1]);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 mod page;
 mod registry;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -23,13 +23,12 @@ use actix_web::{
 };
 use http::uri::Authority;
 use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::sync::Semaphore;
 use witan_api::discovery::TOKEN_DIGITS;
-use witan_base::client_network::ClientNetwork;
 use witan_dialect::{
     Context,
     blocking::INLINE_BYTES,
     client,
-    fair_semaphore::FairSemaphore,
     reply::{self, BodyError},
 };
 use witan_gocompat::query::Query;
@@ -44,19 +43,16 @@ const SIZE_MAX: u64 = 32;
 /// Bytes of a registration; a longer one is refused. It has a name, which is the member's id, and `NAME=URL`
 /// for each of the member's URLs.
 const REGISTRATION_BYTES_MAX: usize = 1024;
-/// The limits count the tokens of this period.
+/// The limit counts the tokens of this period.
 const RATE_PERIOD: Duration = Duration::from_secs(60);
-/// Tokens of one network in a period: enough for a person who tries things out, or a script that builds clusters.
-const TOKENS_PER_NETWORK: usize = 30;
-/// Tokens of all networks in a period.
+/// Tokens in a period.
 const TOKENS_PER_PERIOD: usize = 300;
 
-/// The service with its limits. There is one for the process.
+/// The service with its limit. There is one for the process.
 #[derive(Debug)]
 pub struct DiscoveryService {
-    ctx: Context,
     /// A permit for each token that was made in the last period.
-    rate: FairSemaphore,
+    rate: Arc<Semaphore>,
     random: SystemRandom,
 }
 
@@ -123,23 +119,24 @@ impl From<NodeError> for NewTokenError {
     }
 }
 
-impl DiscoveryService {
-    /// Creates the service of the running member.
-    pub fn new(ctx: Context) -> Self {
+impl Default for DiscoveryService {
+    fn default() -> Self {
         Self {
-            ctx,
-            rate: FairSemaphore::with_share(TOKENS_PER_PERIOD, TOKENS_PER_NETWORK),
+            rate: Arc::new(Semaphore::new(TOKENS_PER_PERIOD)),
             random: SystemRandom::new(),
         }
     }
+}
 
+impl DiscoveryService {
     /// Creates a token and answers with its URL, for any method of the request.
     pub async fn new_token(
         &self,
+        ctx: &Context,
         request: &HttpRequest,
         mut payload: web::Payload,
     ) -> HttpResponse {
-        let made = self.make_token(request, &mut payload).await;
+        let made = self.make_token(ctx, request, &mut payload).await;
         reply::drain(&mut payload).await;
         match made {
             Ok(url) => HttpResponse::Ok()
@@ -150,23 +147,27 @@ impl DiscoveryService {
     }
 
     /// Draws a random token, creates its directory with the size that form or query ask for in this cluster's v2 tree,
-    /// where it expires after `TOKEN_LIFETIME`, and returns its URL. Counts against the rate limit of the client's
-    /// network, unless size or host are invalid. `RegistryFull` if there are too many tokens.
+    /// where it expires after `TOKEN_LIFETIME`, and returns its URL. Counts against the rate limit, unless
+    /// size or host are invalid. `RegistryFull` if there are too many tokens.
     async fn make_token(
         &self,
+        ctx: &Context,
         request: &HttpRequest,
         payload: &mut web::Payload,
     ) -> Result<String, NewTokenError> {
         let size = size(request, payload).await?;
-        let base = base_url(&self.ctx, request).ok_or(NewTokenError::Host)?;
-        let client = ClientNetwork::of_peer(request.peer_addr());
-        let permit = self.rate.try_take(client);
-        permit.ok_or(NewTokenError::TooOften)?.hold_for(RATE_PERIOD);
+        let base = base_url(ctx, request).ok_or(NewTokenError::Host)?;
+        let permit = self.rate.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| NewTokenError::TooOften)?;
+        actix_web::rt::spawn(async move {
+            actix_web::rt::time::sleep(RATE_PERIOD).await;
+            drop(permit);
+        });
         let mut bits = [0; TOKEN_DIGITS / 2];
         let drawn = self.random.fill(&mut bits);
         drawn.map_err(|_| NewTokenError::Random)?;
         let token: String = bits.iter().map(|byte| format!("{byte:02x}")).collect();
-        registry::create(&self.ctx.node.of_client(client), &token, size).await?;
+        registry::create(&ctx.node, &token, size).await?;
         tracing::info!(size, "made a discovery token");
         Ok(format!("{base}/{token}"))
     }
@@ -174,12 +175,11 @@ impl DiscoveryService {
     /// Answers a request for a token or something below it.
     pub async fn registry(
         &self,
+        ctx: &Context,
         request: &HttpRequest,
         mut payload: web::Payload,
         path: &[u8],
     ) -> HttpResponse {
-        let client = ClientNetwork::of_peer(request.peer_addr());
-        let ctx = &self.ctx.of_client(client);
         let response = registry::handle(ctx, request, &mut payload, path).await;
         reply::drain(&mut payload).await;
         response
