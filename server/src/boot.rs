@@ -13,7 +13,7 @@ use std::{
 use tokio::{sync::watch, time::timeout};
 use witan_auth::Authenticator;
 use witan_base::{
-    budget::{BudgetMetrics, ClientBudgets, MemoryBudget},
+    account::Totals,
     metrics::{MetricsPage, Register},
     panics::{self, PanicMetrics},
 };
@@ -91,8 +91,8 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let (own_security, own_peer_tls) = open_tls(&config, &metrics, true)?;
     let (security, peer_tls) = (security.or(own_security), peer_tls.or(own_peer_tls));
     warn_of_quota(config.settings.quota_bytes);
-    let budgets = BudgetMetrics::register(&on);
-    let fed = (NodeMetrics::register(&on), &budgets);
+    let totals = Totals::register(&on);
+    let fed = (NodeMetrics::register(&on), &totals);
     let peer_metrics = (PeerMetrics::register(&on), SnapshotMetrics::register(&on));
     let dialer = PeerDialer { tls: peer_tls, local_address: config.peers.local_address };
     let links = (bound_peers, dialer.clone(), peer_metrics);
@@ -123,7 +123,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
                 &config,
                 (bound, security),
                 (&member.node, authenticator),
-                (on, metrics, &budgets),
+                (on, metrics, totals),
                 (log_level, follow),
             )?;
             let ready = report_ready(member.node.clone(), config.clone(), publishing);
@@ -360,7 +360,7 @@ type PeerParts = (Vec<BoundPeer>, PeerDialer, (PeerMetrics, SnapshotMetrics));
 fn start_node(
     config: &Config,
     (disk, (bound_peers, dialer, (peer_metrics, snapshot_metrics))): (OpenedDisk, PeerParts),
-    (metrics, budgets): (NodeMetrics, &BudgetMetrics),
+    (metrics, totals): (NodeMetrics, &Totals),
     stopping: watch::Receiver<bool>,
 ) -> Result<RunningMember, BootError> {
     let OpenedDisk {
@@ -376,7 +376,7 @@ fn start_node(
     let settings = replica_config(config, identity.member_id, copied);
     let replica = recorder::start_recorded(config, (settings, recovered), &mut space)?;
     let (frozen, to_hash) = FrozenStates::new(config.corruption.compactions.is_some());
-    let shared = shared_parts(config, (&identity, &storage), (metrics, budgets), stopping);
+    let shared = shared_parts(config, (&identity, &storage), (metrics, totals), stopping);
     let parts = NodeParts {
         replica,
         log: storage.log,
@@ -426,7 +426,7 @@ fn start_node(
 fn shared_parts(
     config: &Config,
     (identity, storage): (&DataIdentity, &storage::Storage),
-    (metrics, budgets): (NodeMetrics, &BudgetMetrics),
+    (metrics, totals): (NodeMetrics, &Totals),
     stopping: watch::Receiver<bool>,
 ) -> SharedParts {
     SharedParts {
@@ -442,7 +442,7 @@ fn shared_parts(
         token_ttl: config.settings.auth.token_ttl,
         stopping,
         metrics,
-        proposals: MemoryBudget::of_proposals(budgets),
+        account: totals.open(),
         quota_bytes: config.settings.quota_bytes,
     }
 }
@@ -552,7 +552,7 @@ fn serve(
     config: &Config,
     (bound, security): (Vec<Bound>, Option<ServerTls>),
     (node, authenticator): (&Node, Arc<Authenticator>),
-    (on, metrics, budgets): (Register, Arc<TransportMetrics>, &BudgetMetrics),
+    (on, metrics, totals): (Register, Arc<TransportMetrics>, Totals),
     (log_level, follow): (LogLevelHandle, Option<FollowHandle>),
 ) -> Result<RunningServer, BootError> {
     let panics = PanicMetrics::register(&on);
@@ -565,9 +565,6 @@ fn serve(
         metrics_page: MetricsPage::new(on),
         settings: config.settings.clone(),
         log_level,
-        job_limits: witan_dialect::JobLimits::default(),
-        watchers: MemoryBudget::of_watchers(budgets),
-        messages: witan_dialect::blocking::BlockingPool::of_processors(),
         authenticator,
         sampler: witan_dialect::sampling::Sampler::default(),
     };
@@ -582,7 +579,7 @@ fn serve(
         calls,
         metrics,
         panics,
-        traffic: ClientBudgets::new(budgets),
+        totals,
         connections: config.connections,
         security,
     };

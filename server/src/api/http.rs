@@ -18,7 +18,6 @@ use actix_web::{
 };
 
 use witan_api::access::{HttpRoute, Resource};
-use witan_base::client_network::ClientNetwork;
 use witan_config::Settings;
 use witan_console as console;
 use witan_dialect::{Context, access, client, reply};
@@ -89,8 +88,9 @@ impl HttpFrontend {
         let browsers = surface != Surface::Metrics;
         match check_request(self, &request, browsers) {
             Ok(path) => {
-                let client = ClientNetwork::of_peer(request.peer_addr());
-                let ctx = &self.ctx.of_client(client);
+                let of_connection = |account| self.ctx.of_connection(account);
+                let own = reply::account(&request).map(of_connection);
+                let ctx = own.as_ref().unwrap_or(&self.ctx);
                 let mut response = serve(self, ctx, surface, &request, payload, &path).await;
                 if browsers {
                     add_origin(&request, &self.ctx.settings, &mut response);

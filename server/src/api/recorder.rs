@@ -11,8 +11,8 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
-use witan_base::client_network::ClientNetwork;
-use witan_dialect::{Context, fair_semaphore::FairPermit, reply};
+use witan_base::account::{JobKind, Permit};
+use witan_dialect::{Context, blocking, reply};
 use witan_recorder::HandedFiles;
 
 /// The answer if no file can be handed out.
@@ -34,12 +34,11 @@ pub(super) async fn handle(
         let text = "this member records nothing; see --flight-recorder-megabytes";
         return reply::text(StatusCode::NOT_FOUND, text);
     };
-    let client = ClientNetwork::of_peer(request.peer_addr());
-    let Some(permit) = ctx.job_limits.snapshots.try_take(client) else {
+    let Some(permit) = ctx.account().try_permit(JobKind::Snapshot) else {
         let text = "other callers read snapshots or the recording of this member; try again";
         return reply::text(StatusCode::TOO_MANY_REQUESTS, text);
     };
-    let opened = ctx.blocking.run(move || {
+    let opened = blocking::run(ctx.account(), move || {
         let mut files = HandedFiles::open(&folder)?;
         Ok::<_, std::io::Error>((files.next_chunk()?, files))
     });
@@ -65,10 +64,10 @@ fn body(
     ctx: Context,
     first: Bytes,
     files: HandedFiles,
-    permit: FairPermit,
+    permit: Permit,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
     let rest = stream::try_unfold((ctx, files, permit), async |(ctx, mut files, permit)| {
-        let read = ctx.blocking.run(move || (files.next_chunk(), files)).await;
+        let read = blocking::run(ctx.account(), move || (files.next_chunk(), files)).await;
         // the process ends
         let Ok((chunk, files)) = read else {
             return Ok(None);

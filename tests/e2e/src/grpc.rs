@@ -24,15 +24,6 @@ pub fn lazy(address: &str) -> Channel {
     endpoint(address).connect_lazy()
 }
 
-/// The same from another address of this machine, at once.
-///
-/// # Panics
-/// If nobody accepts it.
-pub async fn connect_from(address: &str, from: [u8; 4]) -> Channel {
-    let endpoint = endpoint(address).local_address(Some(from.into()));
-    endpoint.connect().await.expect("the server accepts")
-}
-
 fn endpoint(address: &str) -> Endpoint {
     Endpoint::from_shared(format!("http://{address}"))
         .expect("host:port makes a URL")

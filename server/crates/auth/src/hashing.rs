@@ -1,13 +1,20 @@
-//! bcrypt on its own threads, a few at a time, so that other requests are not blocked, in an order
-//! that prevents one client from starving another (`queue`).
+//! bcrypt on its own threads, a few at a time, so that other requests are not blocked. Passwords wait as jobs of their
+//! connection's account, so that one connection cannot starve another.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use witan_base::{client_network::ClientNetwork, panics};
+use tokio::time::timeout;
+use witan_base::{
+    account::{Account, JobKind, Resource},
+    panics,
+};
 
-use super::{password, queue::PasswordQueue, verified::VerifiedPasswords};
+use super::{password, verified::VerifiedPasswords};
+
+/// Maximum wait; clients have timed out by then.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Default cost, also used instead of an invalid one, as in etcd.
 const COST: u32 = 10;
@@ -26,20 +33,10 @@ pub enum HashError {
     Failed,
 }
 
-/// Who has sent a password; the queue is fair among them.
-#[derive(Clone, Copy, Debug)]
-pub struct PasswordSource<'a> {
-    /// Network of the client.
-    pub client: ClientNetwork,
-    /// Name of the user as sent; the user may not exist.
-    pub user: &'a str,
-}
-
 /// Hashes and compares passwords, and caches verified ones.
 #[derive(Debug)]
 pub struct PasswordHasher {
     cost: u32,
-    queue: Arc<PasswordQueue>,
     verified: VerifiedPasswords,
     /// Hash that the password of an unknown user is compared with, so that the response time does
     /// not reveal that the user is unknown.
@@ -48,8 +45,7 @@ pub struct PasswordHasher {
 }
 
 impl PasswordHasher {
-    /// Makes a hasher with this cost and as many concurrent hashes as there are processors. An invalid cost
-    /// is replaced by the default.
+    /// Makes a hasher with this cost. An invalid cost is replaced by the default.
     pub(super) fn new(cost: u32) -> Result<Self, HashError> {
         let known = password::COSTS.contains(&cost);
         if !known {
@@ -60,11 +56,9 @@ impl PasswordHasher {
             );
         }
         let cost = if known { cost } else { COST };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let random = SystemRandom::new();
         Ok(Self {
             cost,
-            queue: Arc::new(PasswordQueue::new(threads)),
             verified: VerifiedPasswords::new(&random).map_err(|_| HashError::Failed)?,
             dummy_hash: password::dummy_hash(cost).into(),
             random,
@@ -72,11 +66,7 @@ impl PasswordHasher {
     }
 
     /// Hashes a password with a random salt, on a hashing thread.
-    pub async fn hash(
-        &self,
-        sender: PasswordSource<'_>,
-        password: String,
-    ) -> Result<Bytes, HashError> {
+    pub async fn hash(&self, account: &Account, password: String) -> Result<Bytes, HashError> {
         if password.len() > password::BYTES_MAX {
             return Err(HashError::TooLong);
         }
@@ -85,7 +75,7 @@ impl PasswordHasher {
         drawn.map_err(|_| HashError::Failed)?;
         let cost = self.cost;
         let hashed = self
-            .on_hashing_thread(sender, move || password::hash(&password, cost, salt))
+            .on_hashing_thread(account, move || password::hash(&password, cost, salt))
             .await?;
         hashed.map(Bytes::from)
     }
@@ -94,7 +84,7 @@ impl PasswordHasher {
     /// same time. A password that was verified before needs no hashing.
     pub async fn matches(
         &self,
-        sender: PasswordSource<'_>,
+        account: &Account,
         password: &str,
         hashed: Option<&Bytes>,
     ) -> Result<bool, HashError> {
@@ -110,7 +100,7 @@ impl PasswordHasher {
             hashed.unwrap_or(&self.dummy_hash).clone(),
         );
         let matches = self
-            .on_hashing_thread(sender, move || password::matches(&given, &stored))
+            .on_hashing_thread(account, move || password::matches(&given, &stored))
             .await?;
         if let Some(hashed) = hashed.filter(|_| matches) {
             self.verified.insert(password, hashed);
@@ -118,17 +108,20 @@ impl PasswordHasher {
         Ok(matches && hashed.is_some())
     }
 
-    /// Waits for a permit of the queue and runs `work` on a blocking thread. The permit is held
-    /// until the work ends, even if the caller is dropped.
+    /// Waits for a permit and runs `work` on a blocking thread. Fails at once if too many passwords wait, and after
+    /// [`WAIT_TIMEOUT`]. The permit is held until the work ends, even if the caller is dropped.
     async fn on_hashing_thread<T: Send + 'static>(
         &self,
-        PasswordSource { client, user }: PasswordSource<'_>,
+        account: &Account,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, HashError> {
-        let held = self.queue.enter(client, user).await?;
-        // the caller may be dropped; the permit is held until the work is done
+        let waiting = account.hold(Resource::Passwords, 1);
+        let waiting = waiting.ok_or(HashError::TooMany)?;
+        let permit = timeout(WAIT_TIMEOUT, account.permit(JobKind::Password)).await;
+        let permit = permit.map_err(|_| HashError::TooMany)?;
+        drop(waiting);
         let done = panics::run_blocking(move || {
-            let _held = held;
+            let _permit = permit;
             work()
         });
         done.await.map_err(|_| HashError::Failed)
@@ -137,15 +130,18 @@ impl PasswordHasher {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
+
+    use futures_util::future::join_all;
+    use witan_base::{account::Totals, metrics::Register};
 
     use super::*;
 
     /// Slow enough for ratios, fast enough for a test.
     const TEST_COST: u32 = 8;
 
-    fn sender(user: &str) -> PasswordSource<'_> {
-        PasswordSource { client: ClientNetwork::default(), user }
+    fn totals() -> Totals {
+        Totals::register(&Register::default())
     }
 
     async fn took(answer: impl Future<Output = Result<bool, HashError>>) -> (bool, Duration) {
@@ -156,14 +152,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
-        let hashing = PasswordHasher::new(TEST_COST).unwrap();
-        let hashed = hashing.hash(sender("a"), "right".into()).await.unwrap();
+        let (hashing, account) = (PasswordHasher::new(TEST_COST).unwrap(), totals().open());
+        let hashed = hashing.hash(&account, "right".into()).await.unwrap();
         let (mut known, mut unknown) = (Duration::ZERO, Duration::ZERO);
         for _ in 0..5 {
-            let (no, time) = took(hashing.matches(sender("a"), "wrong", Some(&hashed))).await;
+            let (no, time) = took(hashing.matches(&account, "wrong", Some(&hashed))).await;
             assert!(!no);
             known += time;
-            let (no, time) = took(hashing.matches(sender("b"), "wrong", None)).await;
+            let (no, time) = took(hashing.matches(&account, "wrong", None)).await;
             assert!(!no);
             unknown += time;
         }
@@ -171,28 +167,55 @@ mod tests {
             unknown * 3 > known && known * 3 > unknown,
             "{known:?} {unknown:?}"
         );
-        let (no, time) = took(hashing.matches(sender("b"), "", None)).await;
+        let (no, time) = took(hashing.matches(&account, "", None)).await;
         assert!(!no && time * 15 > known, "no password of nobody's");
     }
 
     #[tokio::test]
     async fn a_verified_password_is_not_hashed_again_until_it_changes() {
-        let hashing = PasswordHasher::new(TEST_COST).unwrap();
-        let hashed = hashing.hash(sender("a"), "right".into()).await.unwrap();
-        let (yes, first) = took(hashing.matches(sender("a"), "right", Some(&hashed))).await;
-        let (again, second) = took(hashing.matches(sender("a"), "right", Some(&hashed))).await;
+        let (hashing, account) = (PasswordHasher::new(TEST_COST).unwrap(), totals().open());
+        let hashed = hashing.hash(&account, "right".into()).await.unwrap();
+        let (yes, first) = took(hashing.matches(&account, "right", Some(&hashed))).await;
+        let (again, second) = took(hashing.matches(&account, "right", Some(&hashed))).await;
         assert!(yes && again && second * 4 < first, "{first:?} {second:?}");
-        let changed = hashing.hash(sender("a"), "other".into()).await.unwrap();
-        let (no, _) = took(hashing.matches(sender("a"), "right", Some(&changed))).await;
+        let changed = hashing.hash(&account, "other".into()).await.unwrap();
+        let (no, _) = took(hashing.matches(&account, "right", Some(&changed))).await;
         assert!(!no);
     }
 
     #[tokio::test]
     async fn too_long_passwords_are_refused_without_hashing() {
-        let hashing = PasswordHasher::new(TEST_COST).unwrap();
+        let (hashing, account) = (PasswordHasher::new(TEST_COST).unwrap(), totals().open());
         let long = "x".repeat(73);
-        let refused = hashing.hash(sender("a"), long.clone()).await;
+        let refused = hashing.hash(&account, long.clone()).await;
         assert_eq!(refused, Err(HashError::TooLong));
-        assert_eq!(hashing.matches(sender("a"), &long, None).await, Ok(false));
+        assert_eq!(hashing.matches(&account, &long, None).await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_one_connection_delays_another_by_a_few_hashes() {
+        let (hashing, totals) = (PasswordHasher::new(TEST_COST).unwrap(), totals());
+        let (flood, bystander) = (totals.open(), totals.open());
+        let mut crowd = Box::pin(join_all((0..200).map(|at| {
+            let (hashing, flood) = (&hashing, &flood);
+            async move { hashing.matches(flood, &format!("wrong{at}"), None).await }
+        })));
+        let own = hashing.matches(&bystander, "own", None);
+        tokio::select! {
+            biased;
+            _ = &mut crowd => panic!("the crowd was served first"),
+            own = own => assert_eq!(own, Ok(false)),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_passwords_that_wait_are_bounded() {
+        let (hashing, totals) = (PasswordHasher::new(TEST_COST).unwrap(), totals());
+        let (flood, bystander) = (totals.open(), totals.open());
+        let _waiting = flood.hold(Resource::Passwords, Resource::Passwords.limit() / 2);
+        let refused = hashing.matches(&flood, "one more", None).await;
+        assert_eq!(refused, Err(HashError::TooMany));
+        let served = hashing.matches(&bystander, "own", None).await;
+        assert_eq!(served, Ok(false));
     }
 }

@@ -4,15 +4,13 @@
 //! (`server/crates/machine/src/auth`). Secrets are neither logged nor printed by `Debug`.
 //!
 //! Reading order: `credentials` (token or certificate of a request) → this file (the caller) → `password` (bcrypt's
-//! format) → `hashing` (bcrypt on its own threads) with `queue` (the order of passwords) and `verified` (cache of
-//! verified passwords) → `jwt` (signed tokens) with `keys` (their keys).
+//! format) → `hashing` (bcrypt on its own threads) with `verified` (cache of verified passwords) → `jwt` (signed tokens) with `keys` (their keys).
 
 mod credentials;
 mod hashing;
 mod jwt;
 mod keys;
 pub mod password;
-mod queue;
 mod verified;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -21,7 +19,7 @@ use witan_machine::auth::Caller;
 use witan_node::Node;
 
 pub use credentials::Credentials;
-pub use hashing::{HashError, PasswordHasher, PasswordSource};
+pub use hashing::{HashError, PasswordHasher};
 
 /// Letters before the dot of a simple token.
 const TOKEN_LETTERS: usize = 16;

@@ -12,8 +12,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use witan_api::access::{Access, AuthSwitches};
-use witan_auth::{Credentials, PasswordSource};
-use witan_base::client_network::ClientNetwork;
+use witan_auth::Credentials;
 use witan_machine::{
     StateMachine,
     auth::{
@@ -155,14 +154,13 @@ async fn basic_credentials(
         return Ok(BasicCredentials::Invalid);
     };
     let user = ctx.node.view().await?.machine.auth.user(&name).cloned();
-    let sender = password_source(request, &name);
     // takes as long for a user without password as for an unknown one
     let hashed = user.as_ref().filter(|user| !user.no_password);
     let hashed = hashed.map(|user| &user.password);
     match ctx
         .authenticator
         .hashing
-        .matches(sender, &password, hashed)
+        .matches(ctx.account(), &password, hashed)
         .await
     {
         Ok(true) => Ok(user.map_or(BasicCredentials::Invalid, BasicCredentials::User)),
@@ -175,12 +173,6 @@ async fn basic_credentials(
             Err(NodeError::TooMany)
         }
     }
-}
-
-/// Identifies the sender of a password for the queue of hashes.
-pub fn password_source<'a>(request: &HttpRequest, user: &'a str) -> PasswordSource<'a> {
-    let client = ClientNetwork::of_peer(request.peer_addr());
-    PasswordSource { client, user }
 }
 
 /// Parses a Basic `Authorization` header into name and password, split at the first colon. `None` for

@@ -2,16 +2,15 @@
 //! It knows no dialect.
 //!
 //! Reading order: this file → `access`, `basic_auth` (who may) → `reply`, `rendering` (answers of HTTP/1) → `blocking`,
-//! `fair_semaphore`, `job_limits` (work that takes long) → `client` (whether it is still there) → `read_counters`, and the
+//! `jobs` (work that takes long) → `client` (whether it is still there) → `read_counters`, and the
 //! series of each dialect → `sampling` (which keys are read and written, while somebody asks).
 
 pub mod access;
 pub mod basic_auth;
 pub mod blocking;
 pub mod client;
-pub mod fair_semaphore;
 mod health_metrics;
-mod job_limits;
+pub mod jobs;
 pub mod read_counters;
 pub mod rendering;
 pub mod reply;
@@ -22,20 +21,16 @@ mod v3_metrics;
 use std::{ops::Deref, sync::Arc};
 
 use witan_api::top::KeySpace;
-use witan_auth::{Authenticator, Credentials, PasswordSource};
-use witan_base::{
-    budget::MemoryBudget, client_network::ClientNetwork, metrics::MetricsPage, panics::PanicMetrics,
-};
+use witan_auth::{Authenticator, Credentials};
+use witan_base::{account::Account, metrics::MetricsPage, panics::PanicMetrics};
 use witan_config::Settings;
 use witan_logging::LogLevelHandle;
 use witan_node::Node;
 
 pub use health_metrics::HealthMetrics;
-pub use job_limits::JobLimits;
 pub use v2_metrics::V2Metrics;
 pub use v3_metrics::V3Metrics;
 
-use blocking::BlockingPool;
 use read_counters::ReadCounters;
 use sampling::{KeyOperation, Sampler};
 
@@ -58,12 +53,6 @@ pub struct SharedContext {
     pub settings: Settings,
     /// Changes the log level.
     pub log_level: LogLevelHandle,
-    /// Limits how many jobs over the whole store run at once.
-    pub job_limits: JobLimits,
-    /// Memory of v3's watchers.
-    pub watchers: MemoryBudget,
-    /// The pool that the handles of all contexts share.
-    pub messages: BlockingPool,
     /// Authenticates callers.
     pub authenticator: Arc<Authenticator>,
     /// Counts operations on keys while somebody asks.
@@ -73,12 +62,10 @@ pub struct SharedContext {
 /// The context of a request: cheap to clone, since each request has its own.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// The running member.
+    /// The running member, with the account of the request's connection.
     pub node: Node,
     /// Credentials of the request.
     pub caller: Credentials,
-    /// Runs work on large messages, in turn with other connections.
-    pub blocking: BlockingPool,
     shared: Arc<SharedContext>,
 }
 
@@ -91,30 +78,28 @@ impl Deref for Context {
 }
 
 impl Context {
-    /// Creates a context without credentials and client network, from which the context of each request
-    /// is made.
+    /// Creates a context without credentials, from which the context of each request is made.
     pub fn new(node: Node, shared: SharedContext) -> Self {
-        Self {
-            node,
-            caller: Credentials::default(),
-            blocking: shared.messages.clone(),
-            shared: Arc::new(shared),
-        }
+        let caller = Credentials::default();
+        Self { node, caller, shared: Arc::new(shared) }
     }
 
-    /// Returns the context of a request with these credentials from this network.
-    pub fn of(&self, caller: Credentials, client: ClientNetwork) -> Self {
-        Self {
-            node: self.node.of_client(client),
-            caller,
-            blocking: self.messages.of_client(client),
-            shared: self.shared.clone(),
-        }
+    /// Returns this context for a request with these credentials.
+    pub fn of(&self, caller: Credentials) -> Self {
+        let (node, shared) = (self.node.clone(), self.shared.clone());
+        Self { node, caller, shared }
     }
 
-    /// Returns this context, credentials included, for a request from this network.
-    pub fn of_client(&self, client: ClientNetwork) -> Self {
-        self.of(self.caller.clone(), client)
+    /// Returns this context for the requests of a connection.
+    pub fn of_connection(&self, account: &Account) -> Self {
+        let node = self.node.of_connection(account);
+        let (caller, shared) = (self.caller.clone(), self.shared.clone());
+        Self { node, caller, shared }
+    }
+
+    /// Returns the account of the request's connection.
+    pub fn account(&self) -> &Account {
+        self.node.account()
     }
 
     /// Counts an operation on a key of v3, or on a range from it on, while a sample is taken.
@@ -131,10 +116,5 @@ impl Context {
         if self.sampler.is_on() {
             self.sampler.count(KeySpace::V2, operation, key);
         }
-    }
-
-    /// Identifies the sender of a password for the queue of hashes.
-    pub fn password_source<'a>(&self, user: &'a str) -> PasswordSource<'a> {
-        PasswordSource { client: self.node.client(), user }
     }
 }

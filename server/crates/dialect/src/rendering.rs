@@ -1,10 +1,10 @@
 //! Texts of v1 and v2, which can be six times as long as the paths and values in them. Above [`INLINE_BYTES`] bytes
-//! of paths and values a text is rendered on another thread, and only when memory for its whole length is reserved.
+//! of paths and values a text is rendered on another thread, and only when its whole length is charged.
 
 use actix_web::HttpRequest;
 use bytes::Bytes;
 use futures_util::future::{Either, ready};
-use witan_base::budget::MemoryBudget;
+use witan_base::account::{Account, Charge};
 use witan_gocompat::{
     json,
     text::{self, Length, Sink},
@@ -15,9 +15,9 @@ use witan_tree::{Event, Node, TreeError};
 
 use super::{
     Context, basic_auth,
-    blocking::{BlockingPool, INLINE_BYTES, INLINE_ITEMS},
+    blocking::{self, INLINE_BYTES, INLINE_ITEMS},
     client::Disconnect,
-    reply::{self, FramedBody, RenderedText, ResponseReservation},
+    reply::{self, AnswerRefused, ChargedText, FramedBody},
 };
 
 /// Bytes of a small text in addition to its paths and values.
@@ -26,62 +26,64 @@ const FRAME_BYTES: usize = 256;
 /// Renders texts on any thread.
 #[derive(Debug)]
 struct Renderer {
-    answers: Option<MemoryBudget>,
+    account: Account,
     large: bool,
 }
 
 impl Renderer {
     /// Creates a renderer for one connection. `large` texts are measured before they are rendered.
-    fn new(answers: Option<&MemoryBudget>, large: bool) -> Self {
-        Self { answers: answers.cloned(), large }
+    fn new(account: &Account, large: bool) -> Self {
+        Self { account: account.clone(), large }
     }
 
     /// Renders the output of `write`, which is the same each time, and at least `least_bytes` bytes. A large text is
     /// refused before rendering, a small one afterwards.
-    fn render(&self, least_bytes: usize, write: impl Fn(&mut dyn Sink)) -> RenderedText {
+    fn render(
+        &self,
+        least_bytes: usize,
+        write: impl Fn(&mut dyn Sink),
+    ) -> Result<ChargedText, AnswerRefused> {
         if self.large {
             return self.render_large(least_bytes, write);
         }
         let mut bytes = Vec::with_capacity(least_bytes + FRAME_BYTES);
         write(&mut bytes);
-        let reservation = self.reserve(bytes.len());
-        RenderedText { bytes, reservation }
+        let charge = self.charge(bytes.len())?;
+        Ok(ChargedText { bytes, charge })
     }
 
-    fn render_large(&self, least_bytes: usize, write: impl Fn(&mut dyn Sink)) -> RenderedText {
+    fn render_large(
+        &self,
+        least_bytes: usize,
+        write: impl Fn(&mut dyn Sink),
+    ) -> Result<ChargedText, AnswerRefused> {
         // to measure takes nearly as long as to render
-        if matches!(self.reserve(least_bytes), ResponseReservation::Unavailable) {
-            return RenderedText::refused();
-        }
+        drop(self.charge(least_bytes)?);
         let mut length = Length::default();
         write(&mut length);
-        let reservation = self.reserve(length.0);
-        if matches!(reservation, ResponseReservation::Unavailable) {
-            return RenderedText::refused();
-        }
+        let charge = self.charge(length.0)?;
         let mut bytes = Vec::with_capacity(length.0);
         write(&mut bytes);
-        RenderedText { bytes, reservation }
+        Ok(ChargedText { bytes, charge })
     }
 
-    fn reserve(&self, bytes: usize) -> ResponseReservation {
-        ResponseReservation::take(self.answers.as_ref(), bytes)
+    fn charge(&self, bytes: usize) -> Result<Option<Charge>, AnswerRefused> {
+        reply::charge(Some(&self.account), bytes)
     }
 }
 
 /// Renders a text of at least `least_bytes` bytes, on another thread if it is large. Refused also when the
 /// process stops.
 pub async fn render(
-    blocking: &BlockingPool,
-    answers: Option<&MemoryBudget>,
+    account: &Account,
     least_bytes: usize,
     write: impl Fn(&mut dyn Sink) + Send + 'static,
-) -> RenderedText {
-    let renderer = Renderer::new(answers, least_bytes > INLINE_BYTES);
+) -> Result<ChargedText, AnswerRefused> {
+    let renderer = Renderer::new(account, least_bytes > INLINE_BYTES);
     let large = renderer.large;
     let work = move || renderer.render(least_bytes, write);
-    let done = blocking.run_if(large, work).await;
-    done.unwrap_or_else(|_| RenderedText::refused())
+    let done = blocking::run_if(account, large, work).await;
+    done.unwrap_or(Err(AnswerRefused))
 }
 
 /// Renders the body of the answer to a request, as [`render`] does.
@@ -91,8 +93,7 @@ pub async fn body(
     least_bytes: usize,
     write: impl Fn(&mut dyn Sink) + Send + 'static,
 ) -> FramedBody {
-    let answers = reply::answers_budget(request);
-    let text = render(&ctx.blocking, answers, least_bytes, write).await;
+    let text = render(ctx.account(), least_bytes, write).await;
     reply::framed_text(request, text)
 }
 
@@ -133,7 +134,7 @@ pub fn read<'a>(
     let now_ns = witan_node::now_ns();
     let tree = &view.machine.tree;
     let large = tree.shows_more_than(&key, recursive, INLINE_ITEMS, INLINE_BYTES);
-    let renderer = Renderer::new(reply::answers_budget(request), large);
+    let renderer = Renderer::new(ctx.account(), large);
     let look = move |view: &View| {
         let tree = &view.machine.tree;
         let event = tree.get(&key, recursive, now_ns)?;
@@ -203,51 +204,44 @@ mod tests {
 
     use super::*;
     use witan_base::{
-        budget::{ANSWERS_BYTES_MAX, BudgetMetrics, ClientBudgets},
-        client_network::ClientNetwork,
+        account::{Resource, Totals},
         metrics::Register,
     };
 
     #[test]
-    fn a_large_text_is_reserved_before_it_is_rendered() {
-        let budgets = ClientBudgets::new(&BudgetMetrics::register(&Register::default()));
-        let [other, answers] = [1, 2].map(|last| {
-            let network = ClientNetwork::of(Some([10, 0, 0, last].into()));
-            budgets.of_connection(network).answers
-        });
-        let large = Renderer::new(Some(&answers), true);
+    fn a_large_text_is_charged_before_it_is_rendered() {
+        let totals = Totals::register(&Register::default());
+        let [other, account] = [(); 2].map(|()| totals.open());
+        let large = Renderer::new(&account, true);
         let (value, times) = (vec![b'<'; 1 << 20], Cell::new(0));
         let write = |out: &mut dyn Sink| {
             times.set(times.get() + 1);
             json::push_string(out, &value);
         };
-        let left = |bytes: usize| other.try_reserve(ANSWERS_BYTES_MAX - bytes);
+        let left = |bytes: usize| {
+            let what = Resource::Answers;
+            other.hold(what, what.limit() - bytes)
+        };
 
         let taken = left(value.len() / 2);
         let refused = large.render(value.len(), write);
-        assert!(matches!(
-            refused.reservation,
-            ResponseReservation::Unavailable
-        ));
+        assert!(refused.is_err());
         assert_eq!(times.take(), 0, "the value alone does not fit");
         drop(taken);
 
         let taken = left(value.len() * 3);
         let refused = large.render(value.len(), write);
-        assert!(matches!(
-            refused.reservation,
-            ResponseReservation::Unavailable
-        ));
+        assert!(refused.is_err());
         assert_eq!(times.take(), 1, "it is only measured");
         drop(taken);
 
         let text = large.render(value.len(), write);
-        assert!(matches!(
-            text.reservation,
-            ResponseReservation::Reserved { .. }
-        ));
+        let text = text.unwrap();
+        assert!(text.charge.is_some());
         assert_eq!(text.bytes.capacity(), 2 + value.len() * 6);
-        let small = Renderer::new(None, false).render(value.len(), write);
+        let small = Renderer::new(&other, false)
+            .render(value.len(), write)
+            .unwrap();
         assert_eq!((small.bytes == text.bytes, times.take()), (true, 3));
     }
 }

@@ -18,7 +18,7 @@ use actix_web::{
 };
 use futures_util::StreamExt as _;
 use witan_api::v2::members::ErrorMessage;
-use witan_base::budget::{ClientBudgets, MemoryBudget, Reservation, SMALL_BYTES};
+use witan_base::account::{Account, Charge, Resource, SMALL_BYTES};
 use witan_gocompat::json;
 use witan_transport::{BODY_BYTES_MAX, LINGER_BYTES, connection_data};
 
@@ -75,29 +75,30 @@ pub fn allows(request: &HttpRequest, allow: &str) -> bool {
 /// Makes a body in the framing that etcd would choose: in chunks above `UNCHUNKED_BYTES` bytes,
 /// else with its length.
 pub fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
-    let reservation = ResponseReservation::take(answers_budget(request), bytes.len());
-    framed_text(request, RenderedText { bytes, reservation })
+    let charge = charge(account(request), bytes.len());
+    framed_text(request, charge.map(|charge| ChargedText { bytes, charge }))
 }
 
-/// Makes a body of a text whose memory is reserved, in the framing of [`framed`].
-pub fn framed_text(request: &HttpRequest, text: RenderedText) -> FramedBody {
-    let RenderedText { bytes, reservation } = text;
-    let refused = matches!(reservation, ResponseReservation::Unavailable);
-    let size = if refused || bytes.len() > UNCHUNKED_BYTES {
-        // a refused body must not count as an empty one
-        unbuffered_size(request, bytes.len().max(1))
-    } else {
-        BodySize::Sized(bytes.len() as u64)
+/// Makes a body of a text whose memory is charged, in the framing of [`framed`].
+pub fn framed_text(request: &HttpRequest, text: Result<ChargedText, AnswerRefused>) -> FramedBody {
+    let size = match &text {
+        Ok(text) if text.bytes.len() <= UNCHUNKED_BYTES => BodySize::Sized(text.bytes.len() as u64),
+        Ok(text) => unbuffered_size(request, text.bytes.len()),
+        // it must not count as an empty one
+        Err(AnswerRefused) => unbuffered_size(request, 1),
     };
-    FramedBody { size, reservation, bytes: Some(bytes.into()) }
+    FramedBody {
+        size,
+        text: text.map(|text| (text.bytes.into(), text.charge)),
+    }
 }
 
 /// Makes a body in chunks, whatever its length, as Go's server sends one whose length it does not know.
 pub fn streamed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
+    let charge = charge(account(request), bytes.len());
     FramedBody {
         size: unbuffered_size(request, bytes.len()),
-        reservation: ResponseReservation::take(answers_budget(request), bytes.len()),
-        bytes: Some(bytes.into()),
+        text: charge.map(|charge| (bytes.into(), charge)),
     }
 }
 
@@ -127,71 +128,43 @@ pub fn end_with_connection(request: &HttpRequest, response: &mut HttpResponse) {
 #[derive(Debug)]
 pub struct FramedBody {
     size: BodySize,
-    bytes: Option<Bytes>,
-    reservation: ResponseReservation,
+    /// The rest of the text, with the charge for the whole.
+    text: Result<(Bytes, Option<Charge>), AnswerRefused>,
 }
 
-/// Reservation of memory for an answer that its client has not read yet. Held until the answer was
-/// sent.
-#[derive(Debug)]
-pub enum ResponseReservation {
-    /// The answer is too small to be counted.
-    NotNeeded,
-    /// Memory is reserved.
-    Reserved {
-        /// Releases the memory when dropped.
-        _permit: Reservation,
-    },
-    /// The budget is used up; the connection is closed instead.
-    Unavailable,
-}
-
-impl ResponseReservation {
-    /// Reserves memory for an answer of more than `SMALL_BYTES` bytes; `Unavailable` if the budget is
-    /// used up. Smaller answers, and all without a budget (`None`), need no reservation.
-    pub fn take(answers: Option<&MemoryBudget>, bytes: usize) -> Self {
-        match answers {
-            Some(answers) if bytes > SMALL_BYTES => answers
-                .try_reserve(bytes)
-                .map_or(Self::Unavailable, |permit| Self::Reserved {
-                    _permit: permit,
-                }),
-            Some(_) | None => Self::NotNeeded,
+/// Charges an answer until its client has read it; `None` for one of at most `SMALL_BYTES` bytes, and without an account.
+/// If the charge is refused, the connection is closed instead.
+pub fn charge(account: Option<&Account>, bytes: usize) -> Result<Option<Charge>, AnswerRefused> {
+    match account {
+        Some(account) if bytes > SMALL_BYTES => {
+            let charge = account.hold(Resource::Answers, bytes);
+            charge.map(Some).ok_or(AnswerRefused)
         }
+        Some(_) | None => Ok(None),
     }
 }
 
-/// Returns the budget for answers of a request's connection; `None` in tests, which have none.
-pub fn answers_budget(request: &HttpRequest) -> Option<&MemoryBudget> {
-    connection_data(request).map(|traffic: &ClientBudgets| &traffic.answers)
+/// Returns the account of a request's connection; `None` in tests, which have none.
+pub fn account(request: &HttpRequest) -> Option<&Account> {
+    connection_data(request)
 }
 
-/// A text with the memory that is reserved for it. Empty if the budget refused it.
+/// A text with the charge for it.
 #[derive(Debug)]
-pub struct RenderedText {
+pub struct ChargedText {
     /// The text.
     pub bytes: Vec<u8>,
-    /// Its memory in the budget of answers.
-    pub reservation: ResponseReservation,
-}
-
-impl RenderedText {
-    /// Makes the text of an answer that the budget refuses.
-    pub(crate) fn refused() -> Self {
-        Self {
-            bytes: Vec::new(),
-            reservation: ResponseReservation::Unavailable,
-        }
-    }
+    /// See [`charge`].
+    pub charge: Option<Charge>,
 }
 
 /// Too much memory is held by answers that clients have not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("etcdserver: too many requests")]
-pub struct ResponseBudgetExceeded;
+pub struct AnswerRefused;
 
 impl MessageBody for FramedBody {
-    type Error = ResponseBudgetExceeded;
+    type Error = AnswerRefused;
 
     fn size(&self) -> BodySize {
         self.size
@@ -200,16 +173,12 @@ impl MessageBody for FramedBody {
     fn poll_next(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, ResponseBudgetExceeded>>> {
-        if matches!(self.reservation, ResponseReservation::Unavailable) {
-            return Poll::Ready(Some(Err(ResponseBudgetExceeded)));
-        }
-        let Some(mut bytes) = self.bytes.take().filter(|bytes| !bytes.is_empty()) else {
-            return Poll::Ready(None);
-        };
-        let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
-        self.bytes = Some(bytes);
-        Poll::Ready(Some(Ok(piece)))
+    ) -> Poll<Option<Result<Bytes, AnswerRefused>>> {
+        Poll::Ready(match &mut self.text {
+            Ok((rest, _)) if rest.is_empty() => None,
+            Ok((rest, _)) => Some(Ok(rest.split_to(rest.len().min(PIECE_BYTES)))),
+            Err(refused) => Some(Err(*refused)),
+        })
     }
 }
 

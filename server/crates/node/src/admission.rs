@@ -8,7 +8,7 @@
 
 use std::sync::{atomic::Ordering::Relaxed, mpsc::TrySendError};
 
-use witan_base::budget::{Reservation, SMALL_BYTES};
+use witan_base::account::{Charge, Resource, SMALL_BYTES};
 use witan_machine::{
     alarm::{AlarmAction, AlarmCommand, AlarmType},
     auth::Caller,
@@ -35,7 +35,7 @@ pub(super) struct Admission {
     /// Whether it may raise what counts against the quota.
     pub(super) grows: bool,
     /// Its share of the memory for proposals until it is applied; `None` if it is too small to be counted.
-    pub(super) memory: Option<Reservation>,
+    pub(super) memory: Option<Charge>,
 }
 
 impl Admission {
@@ -67,15 +67,15 @@ impl Admission {
     }
 
     /// Reserves memory for a command of which nothing else is asked. More than [`SMALL_BYTES`], with the bytes of
-    /// values that it keeps, count against the client's budget of proposals: `TooMany` if that is used up.
+    /// values that it keeps, are charged to the connection's account: `TooMany` if that is refused.
     fn holding(node: &Node, command: &Command, grows: bool, kept: u64) -> Result<Self, NodeError> {
         let bytes = command.encoded_len();
         let stored = bytes.saturating_add(usize::try_from(kept).unwrap_or(usize::MAX));
         if stored <= SMALL_BYTES {
             return Ok(Self { bytes, grows, memory: None });
         }
-        let proposals = node.shared.proposals.of_address(node.client);
-        let memory = proposals.try_reserve(stored).ok_or(NodeError::TooMany)?;
+        let memory = node.account.hold(Resource::Proposals, stored);
+        let memory = memory.ok_or(NodeError::TooMany)?;
         Ok(Self { bytes, grows, memory: Some(memory) })
     }
 }
@@ -178,7 +178,7 @@ impl Node {
         to.permit = memory;
         self.send(LoopRequest::Propose(Proposal {
             entry: Entry::unstamped(command, caller),
-            connection: Connection(self.client.connection_number()),
+            connection: Connection(self.account.id().into()),
             now_ns,
             bytes,
             grows,

@@ -22,7 +22,7 @@ use tokio::{
     sync::Notify,
     time::{MissedTickBehavior, interval},
 };
-use witan_base::{budget::Reservation, sync::Mutex};
+use witan_base::{account::Charge, sync::Mutex};
 use witan_machine::view::View;
 use witan_replica::{host::LeaseAnswer, lessor::LeaseDeadlines};
 
@@ -198,7 +198,7 @@ pub(super) struct CompletionSender<T> {
     value: PhantomData<fn(T)>,
     completion_queue: Option<Arc<CompletionQueue>>,
     /// Memory of the request, released when it is completed.
-    pub(super) permit: Option<Reservation>,
+    pub(super) permit: Option<Charge>,
 }
 
 impl<T> CompletionSender<T> {

@@ -52,7 +52,7 @@ use std::{
 
 use futures_util::FutureExt as _;
 use tokio::sync::{oneshot, watch};
-use witan_base::{budget::MemoryBudget, client_network::ClientNetwork};
+use witan_base::account::Account;
 use witan_machine::{
     Outcome, Reply,
     auth::Caller,
@@ -95,8 +95,8 @@ const KEPT_VALUE_ATTEMPTS: usize = 4;
 #[derive(Clone, Debug)]
 pub struct Node {
     shared: Arc<Shared>,
-    /// Whose share of the memory for commands is used.
-    client: ClientNetwork,
+    /// The account of the connection whose requests this handle serves.
+    account: Account,
 }
 
 #[derive(Debug)]
@@ -118,8 +118,6 @@ struct Shared {
     stopping: watch::Receiver<bool>,
     metrics: NodeMetrics,
     monotonic: clock::MonotonicClock,
-    /// Commands in flight, by bytes.
-    proposals: MemoryBudget,
     /// `--quota-backend-bytes`, of both key spaces.
     quota_bytes: Option<u64>,
     /// The last measured state of the disk.
@@ -145,8 +143,8 @@ pub struct SharedParts {
     pub stopping: watch::Receiver<bool>,
     /// Series to feed.
     pub metrics: NodeMetrics,
-    /// Memory for commands.
-    pub proposals: MemoryBudget,
+    /// The account of this member's own requests.
+    pub account: Account,
     /// `--quota-backend-bytes`.
     pub quota_bytes: Option<u64>,
 }
@@ -174,7 +172,6 @@ impl Shared {
             identity: parts.identity,
             request_timeout: parts.request_timeout,
             stopping: parts.stopping,
-            proposals: parts.proposals,
             metrics: parts.metrics,
             monotonic: clock::MonotonicClock::new(),
             quota_bytes: parts.quota_bytes,
@@ -224,14 +221,14 @@ pub type Proposed<O> =
     Result<Applied<<O as Operation>::Output>, ProposeError<<O as Operation>::Error>>;
 
 impl Node {
-    /// Returns a handle for the requests of clients in this network.
-    pub fn of_client(&self, client: ClientNetwork) -> Self {
-        Self { shared: self.shared.clone(), client }
+    /// Returns a handle for the requests of a connection.
+    pub fn of_connection(&self, account: &Account) -> Self {
+        Self { shared: self.shared.clone(), account: account.clone() }
     }
 
-    /// Returns the network of the client whose requests this handle serves.
-    pub fn client(&self) -> ClientNetwork {
-        self.client
+    /// Returns the account of the connection whose requests this handle serves.
+    pub fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Replicates an operation and waits until it is applied here. Times out after the request timeout.

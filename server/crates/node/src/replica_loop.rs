@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use witan_base::{client_network::ClientNetwork, panics::planted};
+use witan_base::panics::planted;
 use witan_machine::{member::MemberId, view::View};
 use witan_recorder::RecordedReplica;
 use witan_replica::{
@@ -94,6 +94,7 @@ pub fn start(
 ) -> std::io::Result<(Node, JoinHandle<()>)> {
     let (inbox, requests) = sync_channel(INBOX_MAX);
     let (disk, last_index) = (parts.space.seen(), parts.replica.last_index());
+    let account = parts.shared.account.clone();
     let shared = Shared::new((inbox, Waker::new()?), parts.shared, disk, last_index);
     let shared = Arc::new(shared);
     let state = parts.replica.view().machine;
@@ -101,7 +102,7 @@ pub fn start(
     shared.status.store_state(&state, shared.identity.member_id);
     shared.watch_streams.begin(&state.kv);
     drop(state);
-    let node = Node { shared: shared.clone(), client: ClientNetwork::default() };
+    let node = Node { shared: shared.clone(), account };
     let checkpointer = checkpointer(node.clone())?;
     let post = post(node.clone(), checkpointer.receiver())?;
     if parts.replica.is_copied() {

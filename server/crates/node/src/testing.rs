@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use witan_base::{budget::BudgetMetrics, metrics::Register};
+use witan_base::{account::Totals, metrics::Register};
 use witan_replica::limits::INBOX_MAX;
 
 use super::{completions::CompletionBatch, *};
@@ -84,6 +84,7 @@ fn stalled_until(
 ) -> (Node, Receiver<LoopRequest>) {
     let (inbox, requests) = sync_channel(INBOX_MAX);
     let on = Register::default();
+    let account = Totals::register(&on).open();
     let parts = SharedParts {
         identity,
         election_timeout: Duration::from_secs(1),
@@ -91,13 +92,13 @@ fn stalled_until(
         token_ttl: Duration::from_secs(300),
         stopping,
         metrics: NodeMetrics::register(&on),
-        proposals: MemoryBudget::of_proposals(&BudgetMetrics::register(&on)),
+        account: account.clone(),
         quota_bytes: None,
     };
     let waker = Waker::new().expect("a descriptor is free");
     let node = Node {
         shared: Arc::new(Shared::new((inbox, waker), parts, Arc::default(), 0)),
-        client: ClientNetwork::default(),
+        account,
     };
     (node, requests)
 }

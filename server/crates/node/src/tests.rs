@@ -4,7 +4,10 @@
 use std::{pin::Pin, sync::mpsc::Receiver, time::Instant};
 
 use futures_util::FutureExt as _;
-use witan_base::budget::PROPOSALS_BYTES_MAX;
+use witan_base::{
+    account::{Resource, Totals},
+    metrics::Register,
+};
 use witan_machine::{
     Reply,
     kv::{self, Kv, OpReply},
@@ -70,8 +73,8 @@ fn a_stalled_replica_is_not_given_more_than_fits() {
         let (node, requests) = stalled();
         let size = 1 << 20;
         let done = Reply::Kv(Ok(kv::KvReply::Op(OpReply::Put(kv::PutReply::default()))));
-        // an address leaves a sixteenth to others
-        let share = PROPOSALS_BYTES_MAX / 16 * 15;
+        // a connection leaves half to others
+        let share = Resource::Proposals.limit() / 2;
         for (value_bytes, fit) in [
             (size, share / (size + 64)..share / size + 1),
             (0, INBOX_MAX..INBOX_MAX + 1),
@@ -110,14 +113,15 @@ fn the_reply_of_another_operation_is_an_error_and_no_panic() {
 }
 
 #[test]
-fn an_address_leaves_room_for_the_commands_of_another() {
+fn a_connection_leaves_room_for_the_commands_of_another() {
     actix_rt::System::new().block_on(async {
         let (node, _requests) = stalled();
-        let client = |last: u8| node.of_client(ClientNetwork::of(Some([10, 0, 0, last].into())));
-        let first = offer(&client(1), 1 << 20).await;
-        assert!(first.len() > 50, "{} wait", first.len());
-        let second = offer(&client(2), 1 << 20).await;
-        assert!(!second.is_empty(), "there is room for another address");
+        let totals = Totals::register(&Register::default());
+        let connection = || node.of_connection(&totals.open());
+        let first = offer(&connection(), 1 << 20).await;
+        assert!(first.len() > 25, "{} wait", first.len());
+        let second = offer(&connection(), 1 << 20).await;
+        assert!(!second.is_empty(), "there is room for another connection");
     });
 }
 

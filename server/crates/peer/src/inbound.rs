@@ -11,7 +11,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::oneshot;
-use witan_base::{budget::SMALL_BYTES, sync::Mutex};
+use witan_base::{account::SMALL_BYTES, sync::Mutex};
 use witan_machine::member::MemberId;
 use witan_node::Waker;
 use witan_replica::host::{Envelope, Lane};

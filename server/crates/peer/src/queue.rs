@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use witan_base::{budget::SMALL_BYTES, sync::Mutex};
+use witan_base::{account::SMALL_BYTES, sync::Mutex};
 use witan_transport::DirectWriter;
 
 use super::frame::{self, FrameKind};

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use witan_base::{
-    budget::SMALL_BYTES,
+    account::SMALL_BYTES,
     metrics::{MetricsPage, Register},
 };
 use witan_config::Config;

@@ -1,4 +1,4 @@
-//! The gRPC server: counting, memory budgets and error texts (etcd's, grpc-go) around every call.
+//! The gRPC server: counting, charges and error texts (etcd's, grpc-go) around every call.
 //!
 //! Not here: the protocol, which is `witan_http2`, the calls themselves, and requests that are not gRPC
 //! (`http2_requests`).
@@ -7,7 +7,6 @@ use std::{
     borrow::Cow,
     cell::RefCell,
     io,
-    net::SocketAddr,
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -25,8 +24,7 @@ use tokio::{
 };
 use tonic::{Code, body::Body};
 use witan_base::{
-    budget::{ClientBudgets, MemoryBudget},
-    client_network::ClientNetwork,
+    account::{self, Account, Totals},
     panics::PanicMetrics,
 };
 use witan_config::ConnectionSettings;
@@ -60,15 +58,13 @@ pub(super) struct Server<C> {
     requests: Option<Http2Requests>,
     rules: Rc<CallRules>,
     config: Config,
-    traffic: ClientBudgets,
+    totals: Totals,
     stopped: watch::Receiver<bool>,
 }
 
 /// Properties of a connection's client.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionInfo {
-    pub(super) network: ClientNetwork,
-    pub(super) address: Option<SocketAddr>,
     pub(super) over_tls: bool,
     /// The client's certificate.
     pub(super) certificate: Option<PeerCertificate>,
@@ -98,7 +94,7 @@ impl<C: CallHandler> Server<C> {
                 expected: served.connections.unary_expected,
             }),
             config: config(&served.connections),
-            traffic: served.traffic.clone(),
+            totals: served.totals.clone(),
             stopped,
         }
     }
@@ -108,13 +104,13 @@ impl<C: CallHandler> Server<C> {
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let traffic = self.traffic.of_connection(ends.network);
+        let account = self.totals.open();
         let requests = self.requests.as_ref();
         let client = ConnectionService {
-            calls: self.calls.of_client(ends.network),
-            requests: requests.map(|requests| requests.of_connection(&ends, traffic.clone())),
+            calls: self.calls.of_connection(&account),
+            requests: requests.map(|requests| requests.of_connection(&ends, account.clone())),
             rules: self.rules,
-            traffic,
+            account,
             ends,
             counted: RefCell::default(),
         };
@@ -143,7 +139,7 @@ struct ConnectionService<C> {
     requests: Option<ConnectionRequests>,
     rules: Rc<CallRules>,
     ends: ConnectionInfo,
-    traffic: ClientBudgets,
+    account: Account,
     /// The client's API version, and the counters of its requests.
     counted: RefCell<Option<(Option<HeaderValue>, Rc<ClientRequests>)>>,
 }
@@ -157,13 +153,12 @@ pub struct MethodInfo {
     client: Option<Rc<ClientRequests>>,
 }
 
-impl<C> ConnectionService<C> {
-    fn budget(&self, what: Resource) -> &MemoryBudget {
-        match what {
-            Resource::Requests => &self.traffic.requests,
-            Resource::Answers => &self.traffic.answers,
-            Resource::Calls => &self.traffic.calls,
-        }
+/// Returns what an account calls a resource of the protocol.
+fn charged(what: Resource) -> account::Resource {
+    match what {
+        Resource::Requests => account::Resource::Requests,
+        Resource::Answers => account::Resource::Answers,
+        Resource::Calls => account::Resource::Calls,
     }
 }
 
@@ -257,11 +252,11 @@ impl<C: CallHandler> Service for ConnectionService<C> {
     }
 
     fn reserve(&self, what: Resource, amount: usize) -> bool {
-        self.budget(what).reserve(amount)
+        self.account.charge(charged(what), amount)
     }
 
     fn release(&self, what: Resource, amount: usize) {
-        self.budget(what).release(amount);
+        self.account.release(charged(what), amount);
     }
 
     fn refuse(&self, head: &Head, refusal: Refusal) -> Status {

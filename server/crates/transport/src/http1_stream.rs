@@ -32,7 +32,7 @@ use tokio::{
     io::{AsyncRead, ReadBuf},
     sync::watch,
 };
-use witan_base::{budget::ClientBudgets, client_network::ClientNetwork};
+use witan_base::account::Account;
 
 use self::request_filter::RequestFilter;
 use super::{sniffed::pass_writes, tls::PeerCertificate};
@@ -76,21 +76,15 @@ pub(super) struct Http1Stream<S> {
     held: Bytes,
     ended: watch::Sender<bool>,
     tunnel: TunnelRefusal,
-    network: ClientNetwork,
     over_tls: bool,
     certificate: Option<PeerCertificate>,
 }
 
 impl<S> Http1Stream<S> {
     /// Makes a stream of a client: whether it is inside TLS, and the client's certificate.
-    pub(super) fn new(
-        stream: S,
-        network: ClientNetwork,
-        (over_tls, certificate): (bool, Option<PeerCertificate>),
-    ) -> Self {
+    pub(super) fn new(stream: S, (over_tls, certificate): (bool, Option<PeerCertificate>)) -> Self {
         Self {
             stream,
-            network,
             over_tls,
             certificate,
             lines: RequestFilter::default(),
@@ -101,12 +95,12 @@ impl<S> Http1Stream<S> {
     }
 
     /// Adds what the requests of the connection know of it: the signal that the client has closed its side, the handle
-    /// that ends the stream when a tunnel is refused, the client's share of `traffic`, whether all is inside TLS, and the
+    /// that ends the stream when a tunnel is refused, its `account`, whether all is inside TLS, and the
     /// client's certificate.
-    pub(super) fn describe(&self, traffic: &ClientBudgets, data: &mut Extensions) {
+    pub(super) fn describe(&self, account: Account, data: &mut Extensions) {
         data.insert(ClientClosed(self.ended.subscribe()));
         data.insert(self.tunnel.clone());
-        data.insert(traffic.of_connection(self.network));
+        data.insert(account);
         if self.over_tls {
             data.insert(OverTls);
         }
@@ -169,7 +163,7 @@ mod tests {
     async fn escapes_reach_a_reader_with_little_room() {
         let (mut client, server) = tokio::io::duplex(1024);
         client.write_all(GET).await.unwrap();
-        let mut requests = Http1Stream::new(server, ClientNetwork::default(), (false, None));
+        let mut requests = Http1Stream::new(server, (false, None));
         let ended = ClientClosed(requests.ended.subscribe());
         let mut read = Vec::new();
         let mut piece = [0; 5];
@@ -190,7 +184,7 @@ mod tests {
         let request = b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: upgrade\r\nHost: x\r\n\r\n";
         let writing = async move { client.write_all(request).await };
         let mut read = Vec::new();
-        let mut requests = Http1Stream::new(server, ClientNetwork::default(), (false, None));
+        let mut requests = Http1Stream::new(server, (false, None));
         let (written, length) = tokio::join!(writing, requests.read_to_end(&mut read));
         assert!(written.is_ok() && length.is_ok());
         assert_eq!(read, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -5,7 +5,6 @@
 
 use std::{
     cell::OnceCell,
-    net::SocketAddr,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -25,7 +24,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body as _, Frame};
-use witan_base::budget::ClientBudgets;
+use witan_base::account::Account;
 use witan_http2::{RequestStream, Status};
 
 use super::{Head, grpc::ConnectionInfo, http1_stream::OverTls, limits::BODY_PIECE_BYTES};
@@ -65,17 +64,16 @@ impl Http2Requests {
         Ok(Self(Rc::new(boxed::service(service.await?))))
     }
 
-    /// Makes the service of one connection. The connection charges memory to its client.
+    /// Makes the service of one connection, which charges memory to its account.
     pub(super) fn of_connection(
         &self,
         client: &ConnectionInfo,
-        traffic: ClientBudgets,
+        account: Account,
     ) -> ConnectionRequests {
         ConnectionRequests {
             service: self.0.clone(),
-            address: client.address,
             over_tls: client.over_tls,
-            traffic,
+            account,
             data: OnceCell::new(),
         }
     }
@@ -84,9 +82,8 @@ impl Http2Requests {
 /// Serves the requests of one connection.
 pub(super) struct ConnectionRequests {
     service: Rc<HttpService>,
-    address: Option<SocketAddr>,
     over_tls: bool,
-    traffic: ClientBudgets,
+    account: Account,
     /// The data that [`super::connection_data`] returns. Most connections carry only gRPC calls and need none.
     data: OnceCell<Rc<Extensions>>,
 }
@@ -97,11 +94,10 @@ pub(super) type RunningRequest = Pin<Box<dyn Future<Output = Response<HttpBody>>
 impl ConnectionRequests {
     /// Answers a request, with its content if it has any.
     pub(super) fn answer(&self, head: &Head, content: Option<RequestStream>) -> RunningRequest {
-        let Some(mut request) = request(head, content) else {
+        let Some(request) = request(head, content) else {
             let refusal = HttpResponse::BadRequest().body("400 Bad Request");
             return Box::pin(std::future::ready(response(refusal, false)));
         };
-        request.head_mut().peer_addr = self.address;
         request.extensions_mut().insert(self.data().clone());
         let head_only = *request.method() == http1::Method::HEAD;
         let answer = self.service.call(request);
@@ -115,7 +111,7 @@ impl ConnectionRequests {
     fn data(&self) -> &Rc<Extensions> {
         self.data.get_or_init(|| {
             let mut data = Extensions::new();
-            data.insert(self.traffic.clone());
+            data.insert(self.account.clone());
             if self.over_tls {
                 data.insert(OverTls);
             }

@@ -31,7 +31,10 @@ use actix_server::{Server, ServerHandle};
 use actix_web::{HttpRequest, HttpResponse, web::Payload};
 use tokio::{sync::watch, time::timeout};
 use tonic::{body::Body, service::Routes};
-use witan_base::{budget::ClientBudgets, client_network::ClientNetwork, panics::PanicMetrics};
+use witan_base::{
+    account::{Account, Totals},
+    panics::PanicMetrics,
+};
 use witan_config::{ConnectionSettings, Url};
 
 pub use grpc::MethodInfo;
@@ -72,8 +75,8 @@ pub trait CallHandler: Clone + Send + 'static {
         self.clone()
     }
 
-    /// Makes a copy for the connection of a known client.
-    fn of_client(&self, _: ClientNetwork) -> Self {
+    /// Makes a copy for one connection.
+    fn of_connection(&self, _: &Account) -> Self {
         self.clone()
     }
 
@@ -107,8 +110,8 @@ pub struct Handlers<H, C> {
     pub metrics: Arc<TransportMetrics>,
     /// Counts requests that panic.
     pub panics: PanicMetrics,
-    /// Memory that clients may use.
-    pub traffic: ClientBudgets,
+    /// Opens an account for each connection.
+    pub totals: Totals,
     /// Settings of connections.
     pub connections: ConnectionSettings,
     /// TLS of the URLs that require it.

@@ -32,7 +32,7 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 /// bodies, as in etcd. Bodies of JSON calls follow `--max-request-bytes`.
 pub const BODY_BYTES_MAX: usize = 10 << 20;
 
-/// Reservation step of a body of unknown length.
+/// Bytes by which the charge of a body of unknown length grows.
 pub(super) const BODY_STEP_BYTES: usize = 256 << 10;
 
 /// Bytes of a response that an HTTP/2 stream takes at once.

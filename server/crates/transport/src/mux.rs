@@ -31,10 +31,7 @@ use tokio::{
     sync::{Notify, watch},
     time::timeout,
 };
-use witan_base::{
-    client_network::ClientNetwork,
-    panics::{self, PanicSource, planted::PlantedPanic},
-};
+use witan_base::panics::{self, PanicSource, planted::PlantedPanic};
 use witan_http2::{PREFACE, limits::OUTPUT_MAX};
 
 use super::{
@@ -192,20 +189,13 @@ where
                         };
                         match surface {
                             Surface::All | Surface::Grpc if http2 => {
-                                let client = ConnectionInfo {
-                                    network: ClientNetwork::of_peer(peer),
-                                    address: peer,
-                                    over_tls,
-                                    certificate,
-                                };
-                                grpc.serve(stream, client).await
+                                grpc.serve(stream, ConnectionInfo { over_tls, certificate })
+                                    .await
                             }
                             Surface::Grpc => Ok(()),
                             Surface::All | Surface::Http | Surface::Metrics => {
-                                let network = ClientNetwork::of_peer(peer);
-                                let client = (over_tls, certificate);
-                                let requests = Http1Stream::new(stream, network, client);
-                                let call = http.call((requests, Protocol::Http1, peer));
+                                let requests = Http1Stream::new(stream, (over_tls, certificate));
+                                let call = http.call((requests, Protocol::Http1, None));
                                 call.await.map_err(|e| io::Error::other(e.to_string()))
                             }
                         }
@@ -262,7 +252,7 @@ where
         Error = actix_http::error::DispatchError,
         InitError = (),
     > {
-        let traffic = self.served.traffic.clone();
+        let totals = self.served.totals.clone();
         let stopped = self.stopped.clone();
         let app = App::new().default_service(web::to(self.handler()));
         HttpService::<Http1Connection<S>, _, _>::build()
@@ -272,7 +262,7 @@ where
             // a client may close its side and still read its answer; a waiting answer is notified, and ends
             .h1_allow_half_closed(true)
             .on_connect_ext(move |requests: &Http1Connection<S>, data| {
-                requests.describe(&traffic, data);
+                requests.describe(totals.open(), data);
             })
             .graceful_shutdown_signal(move || {
                 let mut stopped = stopped.clone();
@@ -291,7 +281,7 @@ fn asked_tunnel(request: &HttpRequest) -> Option<TunnelRefusal> {
     request.conn_data().filter(|_| asked).cloned()
 }
 
-/// Makes the answer for a body that the memory budget refuses: status 503, after which the connection closes,
+/// Makes the answer for a body whose charge is refused: status 503, after which the connection closes,
 /// because the body is not read.
 fn too_many() -> HttpResponse {
     HttpResponse::ServiceUnavailable()

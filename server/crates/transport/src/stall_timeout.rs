@@ -19,7 +19,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep_until},
 };
-use witan_base::budget::{ClientBudgets, MemoryBudget, Reservation, SMALL_BYTES};
+use witan_base::account::{Account, Charge, Resource, SMALL_BYTES};
 
 use super::{connection_data, limits};
 
@@ -138,12 +138,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
 }
 
 /// Wraps the body of a request so that reading it fails when it arrives too slowly. A body above
-/// [`SMALL_BYTES`] reserves its announced length in the connection's budget of requests; one
-/// without a length reserves while it arrives. `None` if the budget refuses, or the connection has
-/// none. A request without a body is returned as it is.
+/// [`SMALL_BYTES`] charges its announced length to the connection's account; one without a length is
+/// charged while it arrives. `None` if the charge is refused, or the connection has no account. A
+/// request without a body is returned as it is.
 pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<Payload> {
     let headers = request.headers();
-    let traffic = connection_data::<ClientBudgets>(request)?;
+    let account = connection_data::<Account>(request)?;
     let length = match headers.get(actix_web::http::header::CONTENT_LENGTH) {
         // bodies are never read further than this
         Some(length) => length
@@ -152,22 +152,21 @@ pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<P
             .and_then(|text| text.parse::<usize>().ok())
             .unwrap_or_default()
             .min(limits::BODY_BYTES_MAX),
-        // reserved as it arrives
+        // charged as it arrives
         None if headers.contains_key(actix_web::http::header::TRANSFER_ENCODING) => 1,
         None => return Some(payload),
     };
-    let mut permits = Vec::new();
-    if length > SMALL_BYTES {
-        permits.push(traffic.requests.try_reserve(length)?);
-    }
+    let charge = match length > SMALL_BYTES {
+        true => account.hold(Resource::Requests, length)?,
+        false => account.hold_later(Resource::Requests),
+    };
     let body = BoundedBody {
         payload,
         began: Instant::now(),
         received: 0,
-        reserved: length.max(SMALL_BYTES),
+        allowed: length.max(SMALL_BYTES),
         late: None,
-        requests: traffic.requests.clone(),
-        permits,
+        charge,
     };
     let body: Pin<Box<dyn Stream<Item = _>>> = Box::pin(body);
     let mut inner = dev::Payload::Stream { payload: body };
@@ -180,22 +179,20 @@ struct BoundedBody {
     payload: Payload,
     began: Instant,
     received: usize,
-    /// Bytes that are reserved or need no reservation.
-    reserved: usize,
+    /// Bytes that are charged, or too few to be.
+    allowed: usize,
     late: Option<Pin<Box<Sleep>>>,
-    requests: MemoryBudget,
-    permits: Vec<Reservation>,
+    charge: Charge,
 }
 
 impl BoundedBody {
-    /// Reserves memory for bytes beyond the announced length. `false` if the budget is used up.
-    fn reserve_received(&mut self) -> bool {
-        while self.received > self.reserved {
-            let Some(permit) = self.requests.try_reserve(limits::BODY_STEP_BYTES) else {
+    /// Charges bytes beyond the announced length. Returns whether they were granted.
+    fn charge_received(&mut self) -> bool {
+        while self.received > self.allowed {
+            if !self.charge.grow(limits::BODY_STEP_BYTES) {
                 return false;
-            };
-            self.permits.push(permit);
-            self.reserved += limits::BODY_STEP_BYTES;
+            }
+            self.allowed += limits::BODY_STEP_BYTES;
         }
         true
     }
@@ -215,7 +212,7 @@ impl Stream for BoundedBody {
         if let Poll::Ready(part) = Pin::new(&mut this.payload).poll_next(cx) {
             if let Some(Ok(part)) = &part {
                 this.received += part.len();
-                if !this.reserve_received() {
+                if !this.charge_received() {
                     return Poll::Ready(Some(Err(PayloadError::Overflow)));
                 }
             }

@@ -24,7 +24,7 @@ use witan_api::v1::error::ErrorCode;
 use witan_dialect::{
     Context,
     basic_auth::{self, INSUFFICIENT},
-    blocking::INLINE_BYTES,
+    blocking::{self, INLINE_BYTES},
     client::Disconnect,
     rendering,
     reply::{self, FramedBody},
@@ -71,7 +71,7 @@ async fn answer(
     let (method, path) = (request.method().clone(), path.to_vec());
     let query = request.uri().query().unwrap_or_default().to_owned();
     let read = move || parse(method.as_str(), &path, query.as_bytes(), form.as_deref());
-    let asked = match ctx.blocking.run_if(large, read).await? {
+    let asked = match blocking::run_if(ctx.account(), large, read).await? {
         Ok(asked) => asked,
         Err(V1RequestError::Path) => return Ok(reply::not_found()),
         Err(V1RequestError::Method) => return Ok(HttpResponse::MethodNotAllowed().finish()),

@@ -12,7 +12,7 @@ use witan_api::v2::error::ErrorCode;
 use witan_dialect::v2_metrics::HttpMethod;
 use witan_dialect::{
     Context, basic_auth,
-    blocking::INLINE_BYTES,
+    blocking::{self, INLINE_BYTES},
     rendering::{self, ReadRefused},
     reply,
     sampling::KeyOperation,
@@ -172,7 +172,10 @@ pub async fn intent(
     let large = form.as_ref().is_some_and(|form| form.len() > INLINE_BYTES);
     let (waiting, query) = (intent.wait_parameter(), query.to_owned());
     let read = move || parse::params(waiting, query.as_bytes(), form.as_deref());
-    Ok(Some((intent, ctx.blocking.run_if(large, read).await??)))
+    Ok(Some((
+        intent,
+        blocking::run_if(ctx.account(), large, read).await??,
+    )))
 }
 
 /// Executes an authorized request: a quorum read, a watch, a read of this member's state, or a write. With `quorum`, a GET

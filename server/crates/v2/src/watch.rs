@@ -7,13 +7,12 @@
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use bytes::Bytes;
 use futures_util::stream;
-use witan_base::budget::MemoryBudget;
+use witan_base::account::Charge;
 use witan_dialect::{
     Context,
-    blocking::BlockingPool,
     client::Disconnect,
     rendering,
-    reply::{self, ResponseBudgetExceeded, ResponseReservation},
+    reply::{self, AnswerRefused},
 };
 use witan_gocompat::text::Sink;
 use witan_node::{Node, TreeWatcher};
@@ -46,15 +45,13 @@ pub async fn open(
     let stream = params.stream;
     let cursor = WatchBody {
         node: node.clone(),
-        blocking: ctx.blocking.clone(),
         waiter,
         cursor,
         ready: first,
         client: Disconnect::of(request),
         stream,
         ended: false,
-        answers: reply::answers_budget(request).cloned(),
-        reservation: ResponseReservation::NotNeeded,
+        charge: None,
     };
     let lines = stream::unfold(cursor, |mut cursor| async move {
         let line = cursor.next_line().await?;
@@ -101,23 +98,21 @@ fn oldest(tree: &Tree) -> u64 {
 #[derive(Debug)]
 struct WatchBody {
     node: Node,
-    blocking: BlockingPool,
     waiter: TreeWatcher,
     cursor: WatchCursor,
     ready: Option<Event>,
     client: Disconnect,
     stream: bool,
     ended: bool,
-    answers: Option<MemoryBudget>,
-    /// Reservation of the previous line. The next line is requested when the previous one was sent.
-    reservation: ResponseReservation,
+    /// Charge of the previous line, which was sent when the next one is requested.
+    charge: Option<Charge>,
 }
 
 impl WatchBody {
-    /// Waits for the next event and renders its line; `None` at the end of the answer. An error if the client's budget for
-    /// answers is used up.
-    async fn next_line(&mut self) -> Option<Result<Bytes, ResponseBudgetExceeded>> {
-        self.reservation = ResponseReservation::NotNeeded;
+    /// Waits for the next event and renders its line; `None` ends the answer. An error if the
+    /// memory for it is refused.
+    async fn next_line(&mut self) -> Option<Result<Bytes, AnswerRefused>> {
+        self.charge = None;
         if self.ended {
             return None;
         }
@@ -128,14 +123,12 @@ impl WatchBody {
         self.ended = !self.stream;
         let least_bytes = rendering::least_bytes(&event);
         let write = move |out: &mut dyn Sink| render::event(out, &event);
-        let line =
-            rendering::render(&self.blocking, self.answers.as_ref(), least_bytes, write).await;
-        self.reservation = line.reservation;
-        if matches!(self.reservation, ResponseReservation::Unavailable) {
-            self.ended = true;
-            return Some(Err(ResponseBudgetExceeded));
-        }
-        Some(Ok(line.bytes.into()))
+        let line = rendering::render(self.node.account(), least_bytes, write).await;
+        self.ended |= line.is_err();
+        Some(line.map(|line| {
+            self.charge = line.charge;
+            line.bytes.into()
+        }))
     }
 
     /// Waits for the next matching event. `None` if the process stops, the client disconnects, or the history no longer holds

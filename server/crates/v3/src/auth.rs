@@ -68,7 +68,7 @@ pub(super) async fn user_add(
     let password = if no_password {
         Bytes::new()
     } else {
-        hash(ctx, &request.name, request.password).await?
+        hash(ctx, request.password).await?
     };
     let user = UserAdd { name: request.name, password, no_password };
     let revision = authorize::propose_auth(ctx, user).await?;
@@ -85,7 +85,7 @@ pub(super) async fn user_change_password(
         let hashed = STANDARD.decode(request.hashed_password);
         hashed.map_err(|_| RpcError::NoPasswordUser)?.into()
     } else {
-        hash(ctx, &request.name, request.password).await?
+        hash(ctx, request.password).await?
     };
     let name = request.name;
     let revision = authorize::propose_auth(ctx, UserPassword { name, password }).await?;
@@ -93,14 +93,10 @@ pub(super) async fn user_change_password(
     Ok(AuthUserChangePasswordResponse { header })
 }
 
-/// Returns the bcrypt hash of a password. Hashing is slow, so callers check permissions first.
-async fn hash(ctx: &Context, user: &str, password: String) -> RpcResult<Bytes> {
-    let hashed = ctx
-        .authenticator
-        .hashing
-        .hash(ctx.password_source(user), password)
-        .await;
-    Ok(hashed?)
+/// Returns the bcrypt hash of a password. It is slow, so callers check permissions first.
+async fn hash(ctx: &Context, password: String) -> RpcResult<Bytes> {
+    let hashing = &ctx.authenticator.hashing;
+    Ok(hashing.hash(ctx.account(), password).await?)
 }
 
 /// Checks a password and issues a token. Starts over if users change meanwhile. An unknown user takes as long as a wrong
@@ -122,11 +118,8 @@ pub(super) async fn authenticate(
             }
             (known.revision(), user.map(|user| user.password.clone()))
         };
-        let (sender, hashing) = (
-            ctx.password_source(&request.name),
-            &ctx.authenticator.hashing,
-        );
-        let matches = hashing.matches(sender, &request.password, hashed.as_ref());
+        let hashing = &ctx.authenticator.hashing;
+        let matches = hashing.matches(ctx.account(), &request.password, hashed.as_ref());
         if !matches.await? {
             tracing::warn!(user = request.name, "invalid authentication was requested");
             return Err(RpcError::AuthFailed);

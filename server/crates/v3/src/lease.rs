@@ -16,8 +16,7 @@ use witan_api::v3::etcdserverpb::{
     LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus,
     LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
-use witan_dialect::fair_semaphore::WithPermit;
-use witan_dialect::{Context, blocking::INLINE_ITEMS};
+use witan_dialect::{Context, blocking::INLINE_ITEMS, jobs::WithPermit};
 use witan_machine::{
     StateMachine,
     auth::{AccessCheck, AuthError, Caller},

@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use tonic::service::Routes;
 use witan_api::v3::DESCRIPTORS;
-use witan_base::client_network::ClientNetwork;
+use witan_base::account::Account;
 use witan_dialect::Context;
 use witan_transport::{CallHandler, Incoming, Outgoing};
 
@@ -71,8 +71,8 @@ impl CallHandler for Services {
         Self(Arc::new(RpcService::clone(&self.0)))
     }
 
-    fn of_client(&self, client: ClientNetwork) -> Self {
-        let (ctx, routes) = (self.0.ctx.of_client(client), self.0.routes.clone());
+    fn of_connection(&self, account: &Account) -> Self {
+        let (ctx, routes) = (self.0.ctx.of_connection(account), self.0.routes.clone());
         Self(Arc::new(RpcService { ctx, routes }))
     }
 

@@ -8,7 +8,7 @@ use witan_api::v3::etcdserverpb::{
     HashResponse, MoveLeaderRequest, MoveLeaderResponse, StatusRequest, StatusResponse,
     alarm_request::AlarmAction, downgrade_request::DowngradeAction,
 };
-use witan_base::version;
+use witan_base::{account::JobKind, version};
 use witan_dialect::Context;
 use witan_machine::{
     alarm::{self, Alarm},
@@ -156,7 +156,7 @@ pub(super) async fn defragment(
     _request: DefragmentRequest,
 ) -> RpcResult<DefragmentResponse> {
     let begun = Instant::now();
-    let _permit = ctx.job_limits.scans.take(ctx.node.client()).await?;
+    let _permit = ctx.account().permit(JobKind::Scan).await;
     tracing::info!("starting defragment");
     let inflight = ctx.v3_metrics.one_defrag();
     ctx.node.rewrite().await?;

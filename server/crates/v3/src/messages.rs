@@ -24,8 +24,7 @@ use witan_api::v3::{
     },
     mvccpb::KeyValue,
 };
-use witan_dialect::Context;
-use witan_dialect::fair_semaphore::WithPermit;
+use witan_dialect::{Context, blocking, jobs::WithPermit};
 use witan_transport::{Outgoing, RequestBody, RequestMessages};
 
 use super::{RpcResult, long_range};
@@ -127,7 +126,7 @@ where
 {
     let answered = verb(ctx, read(ctx, body).await?).await?;
     if is_large(&answered.answer) {
-        let encoded = ctx.blocking.run(move || answered.answer.encode_large());
+        let encoded = blocking::run(ctx.account(), move || answered.answer.encode_large());
         Ok(Box::pin(encoded).await.map_err(RpcError::from)?)
     } else {
         Ok(Outgoing::Message(framed(&answered.answer)))
@@ -138,7 +137,7 @@ where
 async fn read<Q: Message + Default + 'static>(ctx: &Context, body: &Bytes) -> Result<Q, Status> {
     let message = message(body)?;
     let decoded = if message.len() > INLINE_REQUEST_BYTES {
-        let decoded = Box::pin(ctx.blocking.run(move || Q::decode(message))).await;
+        let decoded = Box::pin(blocking::run(ctx.account(), move || Q::decode(message))).await;
         decoded.map_err(RpcError::from)?
     } else {
         Q::decode(message)

@@ -10,7 +10,7 @@ use tonic::{Status, Streaming, service::Routes};
 use witan_api::v3::{etcdserverpb, v3electionpb, v3lockpb};
 use witan_auth::Credentials;
 use witan_dialect::Context;
-use witan_dialect::fair_semaphore::WithPermit;
+use witan_dialect::jobs::WithPermit;
 use witan_machine::member::MemberId;
 use witan_transport::{Head, Incoming, Outgoing, PeerCertificate, RequestBody};
 
@@ -56,7 +56,7 @@ impl RpcService {
         let certificate = shown.filter(|_| self.ctx.settings.client_cert_auth);
         let name = certificate.map(|shown| shown.common_name().to_owned());
         let credentials = Credentials::of_call(head.headers(), name);
-        self.ctx.of(credentials, self.ctx.node.client())
+        self.ctx.of(credentials)
     }
 
     /// Answers a call with one message each way.

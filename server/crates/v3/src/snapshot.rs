@@ -12,6 +12,7 @@ use tokio::{runtime::Handle, sync::mpsc};
 use tonic::Status;
 use witan_api::v3::etcdserverpb::{SnapshotRequest, SnapshotResponse};
 use witan_base::{
+    account::JobKind,
     panics::{self, PanicSource},
     version,
 };
@@ -45,12 +46,9 @@ pub(crate) async fn snapshot(
     _request: SnapshotRequest,
     _needs_leader: bool,
 ) -> RpcResult<impl Stream<Item = Chunk> + Send + use<>> {
-    // refuse instead of waiting, which would hold a connection for nothing
-    let permit = ctx
-        .job_limits
-        .snapshots
-        .try_take(ctx.node.client())
-        .ok_or(RpcError::TooManyRequests)?;
+    // refuse instead of waiting: a waiting client would hold a connection for nothing
+    let permit = ctx.account().try_permit(JobKind::Snapshot);
+    let permit = permit.ok_or(RpcError::TooManyRequests)?;
     let job = ctx.node.job(permit).await?;
     authorize::admin_on(ctx, &job.machine)?;
     let (send, chunks) = mpsc::channel(CHUNKS_AHEAD);

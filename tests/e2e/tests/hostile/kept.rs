@@ -18,7 +18,7 @@ const KEPT: u32 = 2_560;
 /// `--quota-backend-bytes`.
 const QUOTA_BYTES: u64 = 64 << 20;
 
-/// Commands in flight may hold so much when the quota is used up (`budget::PROPOSALS_BYTES_MAX`).
+/// Commands in flight may hold so much when the quota is used up (`Resource::Proposals`).
 const IN_FLIGHT_BYTES: u64 = 64 << 20;
 
 /// The request and the value, read, decoded and stored.

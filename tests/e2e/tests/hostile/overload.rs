@@ -10,7 +10,7 @@ use witan_e2e::{grpc, requests};
 
 use crate::stage::{SLACK_BYTES, load};
 
-/// The server's own bounds (`budget`): requests that are read, and commands on their way.
+/// The server's own bounds (`account`): requests that are read, and commands on their way.
 const REQUESTS_BYTES: u64 = 256 << 20;
 const PROPOSALS_BYTES: u64 = 64 << 20;
 

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read as _, Write as _},
-    net::{IpAddr, TcpStream},
+    net::TcpStream,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::net::TcpSocket;
 use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
 use witan_e2e::{Launch, Server, grpc, http, process, requests, wait};
 
@@ -278,19 +277,6 @@ fn live(address: &str, stop: &AtomicBool) -> usize {
 /// A raw connection whose writes have a timeout.
 pub(crate) fn connect(server: &Server) -> TcpStream {
     patient(TcpStream::connect(server.address()).expect("the server accepts"))
-}
-
-/// The same from another address of this machine.
-pub(crate) fn connect_from(server: &Server, address: IpAddr) -> TcpStream {
-    let stream = grpc::runtime().block_on(async {
-        let socket = TcpSocket::new_v4()?;
-        socket.bind((address, 0).into())?;
-        let to = server.address().parse().expect("an address");
-        socket.connect(to).await?.into_std()
-    });
-    let stream = stream.expect("the server accepts");
-    stream.set_nonblocking(false).expect("a TCP socket");
-    patient(stream)
 }
 
 fn patient(stream: TcpStream) -> TcpStream {

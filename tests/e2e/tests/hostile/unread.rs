@@ -9,7 +9,7 @@ use crate::{
     stage::{SLACK_BYTES, at_once, case, connect, descriptors, patiently},
 };
 
-/// The server's own bound on answers that wait for their clients (`budget::ANSWERS_BYTES_MAX`).
+/// The server's own bound on answers that wait for their clients (`Resource::Answers`).
 const ANSWERS_BYTES: u64 = 512 << 20;
 
 /// Of what a client of HTTP/1 asks for one thing after the other, one answer exists, and twice for

@@ -19,9 +19,7 @@ use witan_e2e::{Launch, Server, grpc, requests, wait};
 use crate::{
     h2,
     shares::ask,
-    stage::{
-        LONG, NOISE, SLACK_BYTES, at_once, case_on, connect, connect_from, grown, patiently, rest,
-    },
+    stage::{LONG, NOISE, SLACK_BYTES, at_once, case_on, connect, grown, patiently, rest},
     work::fill,
 };
 
@@ -127,8 +125,8 @@ fn counts_that_wait_keep_no_state() {
 }
 
 /// Starts a snapshot and reads nothing but its head.
-fn snapshot(server: &Server, from: [u8; 4]) -> TcpStream {
-    let mut stream = connect_from(server, from.into());
+fn snapshot(server: &Server) -> TcpStream {
+    let mut stream = connect(server);
     let head = "POST /v3/maintenance/snapshot HTTP/1.1\r\nHost: x\r\nConnection: close";
     let request = format!("{head}\r\nContent-Length: 2\r\n\r\n{{}}");
     stream.write_all(request.as_bytes()).expect("it is sent");
@@ -149,8 +147,7 @@ fn snapshots_that_nobody_reads_keep_what_the_quota_leaves() {
         let mut readers = Vec::new();
         let ((), grown) = grown(server, || {
             for generation in 1..=GENERATIONS {
-                let from = [127, 0, 0, 1 + (generation % 2) as u8];
-                readers.push(snapshot(server, from));
+                readers.push(snapshot(server));
                 writer.overwrite(generation);
             }
         });
@@ -170,7 +167,7 @@ pub(crate) fn a_snapshot_that_is_read_slowly() {
     case_on(launch(), "a slow snapshot", 4 * SLACK_BYTES, |server| {
         Writer::new(server).overwrite(0);
         let begun = Instant::now();
-        let mut stream = snapshot(server, [127, 0, 0, 1]);
+        let mut stream = snapshot(server);
         let (mut piece, mut last) = ([0; 16 << 10], Vec::new());
         while let Ok(length @ 1..) = stream.read(&mut piece) {
             assert!(begun.elapsed() < LONG, "it was not ended");

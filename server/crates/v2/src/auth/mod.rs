@@ -17,7 +17,11 @@ use witan_api::v2::{
     auth::{ENABLE, Enabled, INVALID_JSON, INVALID_PATH, ROLES, USERS},
     members::INTERNAL,
 };
-use witan_dialect::{Context, blocking::INLINE_BYTES, reply};
+use witan_dialect::{
+    Context,
+    blocking::{self, INLINE_BYTES},
+    reply,
+};
 use witan_machine::{
     auth::{self, path_permissions},
     operation::{ByPath, Operation},
@@ -212,7 +216,7 @@ async fn body<T: DeserializeOwned + Default + Send + 'static>(
     let body = reply::read(payload, ctx.settings.max_message_bytes()).await;
     let body = body.map_err(|_| AuthHttpError::bad(INVALID_JSON))?;
     let large = body.len() > INLINE_BYTES;
-    let parsed = ctx.blocking.run_if(large, move || parse(&body)).await?;
+    let parsed = blocking::run_if(ctx.account(), large, move || parse(&body)).await?;
     parsed.ok_or_else(|| AuthHttpError::bad(INVALID_JSON))
 }
 

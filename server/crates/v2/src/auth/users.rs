@@ -6,8 +6,8 @@ use witan_api::v2::{
     auth::{OTHER_USER, ROLES_AND_GRANT, User, UserChange, UserList, UserShown},
     members::INTERNAL,
 };
-use witan_auth::{HashError, PasswordSource};
-use witan_dialect::{Context, basic_auth};
+use witan_auth::HashError;
+use witan_dialect::Context;
 use witan_machine::{
     auth::{
         Auth, ROOT,
@@ -91,7 +91,7 @@ pub(super) async fn put(
             true => StatusCode::CREATED,
             false => StatusCode::OK,
         };
-        let user = create(ctx, request, asked).await?;
+        let user = create(ctx, asked).await?;
         return Ok(json_response(ctx, request, status, &user));
     }
     if !known {
@@ -100,9 +100,7 @@ pub(super) async fn put(
     let update = UserUpdate {
         name: name.to_owned(),
         password: match asked.password.filter(|password| !password.is_empty()) {
-            Some(password) => {
-                hash(ctx, basic_auth::password_source(request, name), password).await?
-            }
+            Some(password) => hash(ctx, password).await?,
             None => Bytes::new(),
         },
         grant,
@@ -113,12 +111,9 @@ pub(super) async fn put(
     Ok(json_response(ctx, request, StatusCode::OK, &user))
 }
 
-/// Creates a user with a hashed password. The user root always gets the role root. An empty password is an error (400).
-async fn create(
-    ctx: &Context,
-    request: &HttpRequest,
-    asked: UserChange,
-) -> Result<User, AuthHttpError> {
+/// Creates a user with a hashed password; the user root always gets the role root. An empty password is
+/// an error (400).
+async fn create(ctx: &Context, asked: UserChange) -> Result<User, AuthHttpError> {
     let name = asked.user;
     let Some(password) = asked.password.filter(|password| !password.is_empty()) else {
         return Err(AuthHttpError::bad(&format!(
@@ -132,20 +127,17 @@ async fn create(
     }
     let user = UserCreate {
         name: name.clone(),
-        password: hash(ctx, basic_auth::password_source(request, &name), password).await?,
+        password: hash(ctx, password).await?,
         roles: roles.clone().unwrap_or_default(),
     };
     ctx.node.propose(ByPath(user)).await?;
     Ok(User { user: name, roles })
 }
 
-/// Returns the bcrypt hash of a password; 400 if it is too long, 503 if too many requests wait for a hash.
-async fn hash(
-    ctx: &Context,
-    sender: PasswordSource<'_>,
-    password: String,
-) -> Result<Bytes, AuthHttpError> {
-    let hashed = ctx.authenticator.hashing.hash(sender, password).await;
+/// Returns the bcrypt hash of a password; 400 for one that is too long, 503 while too many wait.
+async fn hash(ctx: &Context, password: String) -> Result<Bytes, AuthHttpError> {
+    let hashing = &ctx.authenticator.hashing;
+    let hashed = hashing.hash(ctx.account(), password).await;
     hashed.map_err(|error| {
         tracing::warn!(%error, "failed to hash a password");
         match error {

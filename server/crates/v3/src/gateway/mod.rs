@@ -23,8 +23,13 @@ use serde::Serialize;
 use witan_api::{access::GrpcRoute, v3::shape::Shaped};
 use witan_auth::Credentials;
 use witan_base::panics::{self, PanicSource};
-use witan_dialect::fair_semaphore::WithPermit;
-use witan_dialect::{Context, blocking::INLINE_BYTES, client::Disconnect, reply};
+use witan_dialect::{
+    Context,
+    blocking::{self, INLINE_BYTES},
+    client::Disconnect,
+    jobs::WithPermit,
+    reply,
+};
 use witan_gocompat::json;
 use witan_machine::member::MemberId;
 
@@ -98,7 +103,7 @@ async fn answer(
     let authenticated;
     let ctx = match ctx.node.any_auth_enabled() {
         true => {
-            authenticated = ctx.of(credentials(request), ctx.node.client());
+            authenticated = ctx.of(credentials(request));
             &authenticated
         }
         false => ctx,
@@ -278,9 +283,7 @@ impl UnaryCall<'_> {
         let (ctx, json_format, body) = (self.ctx, self.json_format, self.body);
         let large = body.len() > INLINE_BYTES;
         let read = move || decode(&body, json_format);
-        let request: Q = ctx
-            .blocking
-            .run_if(large, read)
+        let request: Q = blocking::run_if(ctx.account(), large, read)
             .await
             .map_err(RpcError::from)??;
         let length = request.encoded_len();
@@ -294,9 +297,7 @@ impl UnaryCall<'_> {
             let written = json_format.encoding.write(&answered.answer, &mut json);
             written.map(|()| json)
         };
-        let written = ctx
-            .blocking
-            .run_if(large, write)
+        let written = blocking::run_if(ctx.account(), large, write)
             .await
             .map_err(RpcError::from)?;
         written.map_err(|error| GatewayError::unknown(error.to_string()))

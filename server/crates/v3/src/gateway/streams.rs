@@ -11,14 +11,14 @@ use serde::Serialize;
 use tonic::Status;
 use witan_api::v3::{etcdserverpb::SnapshotRequest, shape::Shaped};
 use witan_base::{
-    budget::MemoryBudget,
+    account::Account,
     panics::{self, PanicSource},
 };
 use witan_dialect::{
     Context,
-    blocking::{BlockingPool, INLINE_BYTES},
+    blocking::{self, INLINE_BYTES},
     client::Disconnect,
-    reply::{self, ResponseBudgetExceeded, ResponseReservation},
+    reply::{self, AnswerRefused},
 };
 use witan_gocompat::json::JsonProgress;
 
@@ -49,7 +49,7 @@ where
     S: Stream<Item = Result<A, Status>> + 'static,
 {
     let mut requests = JsonRequests {
-        blocking: ctx.blocking.clone(),
+        account: ctx.account().clone(),
         requests_since_yield: 0,
         payload,
         buffer: BytesMut::new(),
@@ -158,7 +158,7 @@ async fn in_lines<A: Shaped + Serialize>(
         Ok(answer) => line(&answer, json_format.encoding),
         Err(status) => failed(&status, json_format.gateway_version),
     });
-    let lines = reserved(reply::answers_budget(request).cloned(), lines);
+    let lines = charged(reply::account(request).cloned(), lines);
     let mut response = HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, reply::JSON))
         .insert_header(("Grpc-Metadata-Content-Type", "application/grpc"))
@@ -167,23 +167,20 @@ async fn in_lines<A: Shaped + Serialize>(
     response
 }
 
-/// Reserves the memory of each line until the connection has sent it and polls for the next one. Fails if the client's budget
-/// is used up, which closes the connection.
-fn reserved(
-    budget: Option<MemoryBudget>,
+/// Charges each line until the connection polls for the next one, which it does after it has sent the line.
+/// Fails if that is refused; the connection is closed then.
+fn charged(
+    account: Option<Account>,
     lines: impl Stream<Item = Bytes> + Unpin,
-) -> impl Stream<Item = Result<Bytes, ResponseBudgetExceeded>> {
-    let state = (lines, budget, ResponseReservation::NotNeeded);
-    stream::try_unfold(state, |(mut lines, budget, sent)| async move {
+) -> impl Stream<Item = Result<Bytes, AnswerRefused>> {
+    let state = (lines, account, None);
+    stream::try_unfold(state, |(mut lines, account, sent)| async move {
         drop(sent);
         let Some(line) = lines.next().await else {
             return Ok(None);
         };
-        let reservation = ResponseReservation::take(budget.as_ref(), line.len());
-        if matches!(reservation, ResponseReservation::Unavailable) {
-            return Err(ResponseBudgetExceeded);
-        }
-        Ok(Some((line, (lines, budget, reservation))))
+        let charge = reply::charge(account.as_ref(), line.len())?;
+        Ok(Some((line, (lines, account, charge))))
     })
 }
 
@@ -195,7 +192,7 @@ pub(super) fn refused(status: &Status, gateway_version: GatewayVersion) -> HttpR
 }
 
 struct JsonRequests {
-    blocking: BlockingPool,
+    account: Account,
     /// Requests taken from the buffer since the task last yielded.
     requests_since_yield: usize,
     payload: web::Payload,
@@ -224,7 +221,7 @@ impl JsonRequests {
                 Some(value) => {
                     let (json_format, large) = (self.json_format, value.len() > INLINE_BYTES);
                     let read = move || super::message(&value, json_format);
-                    let request = self.blocking.run_if(large, read).await;
+                    let request = blocking::run_if(&self.account, large, read).await;
                     return request.map_err(|fault| fault.to_string())?.map(Some);
                 }
                 None if self.ended => return Ok(None),

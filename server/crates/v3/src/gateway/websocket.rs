@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, Interval, interval_at},
 };
 use witan_api::access::GrpcRoute;
-use witan_base::budget::{ClientBudgets, Reservation, SMALL_BYTES};
+use witan_base::account::{Account, Charge, Resource, SMALL_BYTES};
 use witan_dialect::Context;
 
 /// Interval between pings. A client that is silent for three intervals is disconnected.
@@ -74,9 +74,9 @@ pub fn begin(
         received: BytesMut::new(),
         partial_message: BytesMut::new(),
         bytes_max: super::body_bytes_max(ctx),
-        traffic: request.conn_data().cloned(),
-        reservation: None,
-        // end the call early for an unknown path
+        account: request.conn_data().cloned(),
+        charge: None,
+        // fail early for an unknown path
         requests: route.map(|_| requests),
         unsent_request: BytesMut::new(),
         streams: route.is_some_and(super::streams),
@@ -139,10 +139,10 @@ struct WebSocketSession {
     partial_message: BytesMut,
     /// The size limit of a message.
     bytes_max: usize,
-    traffic: Option<ClientBudgets>,
-    /// Reservation for a large incomplete message.
-    reservation: Option<Reservation>,
-    /// `None` when the call takes no more requests.
+    account: Option<Account>,
+    /// Charge of a large incomplete message.
+    charge: Option<Charge>,
+    /// `None` after the last allowed request.
     requests: Option<mpsc::Sender<Bytes>>,
     /// Requests that the call has not taken yet.
     unsent_request: BytesMut,
@@ -239,19 +239,19 @@ impl WebSocketSession {
                 Err(_) => self.close(CloseCode::Protocol),
             }
         }
-        self.reserve_partial();
+        self.charge_held();
     }
 
-    /// Reserves memory while an incomplete message is large. Closes the session if the budget is used up.
-    fn reserve_partial(&mut self) {
+    /// Charges an incomplete message while it is large; closes the session if that is refused.
+    fn charge_held(&mut self) {
         let held = self.received.len() + self.partial_message.len();
         if held <= SMALL_BYTES {
-            self.reservation = None;
-        } else if self.reservation.is_none()
-            && let Some(traffic) = &self.traffic
+            self.charge = None;
+        } else if self.charge.is_none()
+            && let Some(account) = &self.account
         {
-            self.reservation = traffic.requests.try_reserve(self.bytes_max);
-            if self.reservation.is_none() {
+            self.charge = account.hold(Resource::Requests, self.bytes_max);
+            if self.charge.is_none() {
                 self.close(CloseCode::Again);
             }
         }

@@ -16,8 +16,11 @@ use futures_util::future::{Either, ready};
 use prost::Message;
 use tokio::task::yield_now;
 use witan_api::v3::{etcdserverpb::ResponseHeader, mvccpb};
-use witan_dialect::Context;
-use witan_dialect::fair_semaphore::{FairPermit, WithPermit};
+use witan_base::account::{JobKind, Permit};
+use witan_dialect::{
+    Context,
+    jobs::{WithPermit, run_to_end},
+};
 use witan_machine::{
     auth::{AccessCheck, AuthError},
     kv::{KeyValue, Kv},
@@ -80,8 +83,8 @@ pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
     size: impl Fn(&Kv, &Q) -> ReadSize,
     may: impl FnOnce(AccessCheck<'_>, &Q) -> Result<(), AuthError>,
     work: impl FnOnce(&View, Q) -> T + Send + 'static,
-) -> impl Future<Output = RpcResult<(T, Option<FairPermit>)>> {
-    // outside the future, which must not capture the view
+) -> impl Future<Output = RpcResult<(T, Option<Permit>)>> {
+    // outside the future, so that the future does not keep the view
     if matches!(size(&view.machine.kv, &asked), ReadSize::Small) {
         return Either::Left(ready(Ok((work(&view, asked), None))));
     }
@@ -100,10 +103,10 @@ pub(super) fn read<Q: Send + 'static, T: Send + 'static>(
 /// Runs a read that holds its permit: a `Long` read on another thread, others on this worker. The latter hold the permit past
 /// the current poll of the connection, so that one poll never runs more of them than there are permits.
 pub(super) async fn run_large<T: Send + 'static>(
-    job: Job<FairPermit>,
+    job: Job<Permit>,
     size: ReadSize,
     work: impl FnOnce(&View) -> T + Send + 'static,
-) -> RpcResult<(T, FairPermit)> {
+) -> RpcResult<(T, Permit)> {
     match size {
         ReadSize::Small | ReadSize::Large => {
             let done = job.run_here(work)?;
@@ -114,18 +117,15 @@ pub(super) async fn run_large<T: Send + 'static>(
     }
 }
 
-async fn large_read_permit(ctx: &Context) -> RpcResult<FairPermit> {
-    Ok(ctx.job_limits.reads.take(ctx.node.client()).await?)
-}
-
-/// Waits for a large-read permit if a command `spans` ranges and reads `many` keys of the current state; else returns `None`.
+/// Waits for a permit for large reads if a command `spans` ranges and may read `many` keys of the
+/// present state; else returns `None` at once.
 async fn permit_if(
     ctx: &Context,
     spans: bool,
     many: impl FnOnce(&Kv) -> bool,
-) -> RpcResult<Option<FairPermit>> {
+) -> RpcResult<Option<Permit>> {
     if spans && many(&ctx.node.view().await?.machine.kv) {
-        Ok(Some(Box::pin(large_read_permit(ctx)).await?))
+        Ok(Some(Box::pin(ctx.account().permit(JobKind::Read)).await))
     } else {
         Ok(None)
     }
@@ -136,14 +136,14 @@ async fn permit_if(
 async fn propose_in<O: Operation<Error: Into<RpcError>> + 'static>(
     ctx: &Context,
     operation: O,
-    permit: Option<FairPermit>,
-) -> RpcResult<(Applied<O::Output>, Option<FairPermit>)> {
+    permit: Option<Permit>,
+) -> RpcResult<(Applied<O::Output>, Option<Permit>)> {
     let Some(permit) = permit else {
         return Ok((authorize::propose(ctx, operation).await?, None));
     };
     let ctx = ctx.clone();
     let work = async move { authorize::propose(&ctx, operation).await };
-    let (done, permit) = Box::pin(permit.run_to_end(work)).await?;
+    let (done, permit) = Box::pin(run_to_end(permit, work)).await?;
     Ok((done?, Some(permit)))
 }
 

@@ -8,6 +8,7 @@ use witan_api::v3::etcdserverpb::{
     Compare, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse, compare::TargetUnion,
     request_op::Request, response_op::Response,
 };
+use witan_dialect::blocking;
 use witan_machine::{
     auth::AccessCheck,
     kv::{self, Kv, KvError, OpReply, TxnReply},
@@ -16,7 +17,7 @@ use witan_machine::{
 use witan_node::RequestType;
 
 use super::{
-    Context, FairPermit, Header, LARGE_READ_KEYS, ReadSize, RpcResult, WithPermit, authorize,
+    Context, Header, LARGE_READ_KEYS, Permit, ReadSize, RpcResult, WithPermit, authorize,
     delete_range, executed, fits, header, overlap::BranchWrites, permit_if, propose_in, put, range,
     read,
 };
@@ -83,11 +84,11 @@ async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
         return Ok(request);
     }
     let check = move || overlaps(&request).map(|()| request);
-    Box::pin(ctx.blocking.run(check)).await?
+    Box::pin(blocking::run(ctx.account(), check)).await?
 }
 
-/// A transaction's reply, the revision after it, and its permit.
-type TxnDone = ((kv::TxnReply, i64), Option<FairPermit>);
+/// Reply of a transaction, the revision after it, and its permit.
+type TxnDone = ((kv::TxnReply, i64), Option<Permit>);
 
 /// Authorizes and proposes a transaction; returns its permit if it can read more than `LARGE_READ_KEYS` keys. One that compares
 /// or sorts values is evaluated first, and refused (`AnswerTooLarge`) if it compares too much.
@@ -105,12 +106,9 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     Ok(((done.output, done.revision), permit))
 }
 
-/// Waits for a large-read permit, and refuses (`AnswerTooLarge`) a transaction that compares or sorts too many bytes of values
-/// in the current state. While it runs, no other entry is applied.
-async fn check_compared_bytes(
-    ctx: &Context,
-    txn: kv::Txn,
-) -> RpcResult<(kv::Txn, Option<FairPermit>)> {
+/// Waits for a permit for large reads, and refuses (`AnswerTooLarge`) a transaction that compares or sorts too many
+/// bytes of values in the present state: while it runs, no other entry is applied.
+async fn check_compared_bytes(ctx: &Context, txn: kv::Txn) -> RpcResult<(kv::Txn, Option<Permit>)> {
     let job = ctx.large_read().await?;
     let work = move |view: &View| (view.machine.kv.txn_compares_too_much(&txn), txn);
     let ((too_much, txn), permit) = job.run(work).await?;

@@ -265,7 +265,7 @@ fn fragments(answer: WatchAnswer, bytes: usize) -> Vec<WatchAnswer> {
 mod tests {
     use witan_api::v3::mvccpb;
     use witan_base::{
-        budget::{BudgetMetrics, MemoryBudget},
+        account::{Resource, Totals},
         metrics::Register,
     };
     use witan_machine::kv::{Kv, KvCommand, KvOperation, Put};
@@ -319,8 +319,8 @@ mod tests {
     fn filtered_answers_yield_the_worker() {
         let template =
             ResponseTemplate { cluster_id: 1, member_id: MemberId(1), fragment_bytes: 1 };
-        let budget = MemoryBudget::of_watchers(&BudgetMetrics::register(&Register::default()));
-        let mut watchers = StreamWatchers::new(budget.reserve_later());
+        let account = Totals::register(&Register::default()).open();
+        let mut watchers = StreamWatchers::new(account.hold_later(Resource::Watchers));
         let mut out = ResponseQueue::default();
         (0..3 * UNWANTED_SCAN_CHANGES).for_each(|_| out.push_unsynced(7, batch(), 2));
         out.push_response(WatchResponse::default());

@@ -8,7 +8,7 @@ use tonic::Status;
 use witan_api::v3::etcdserverpb::{
     WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion,
 };
-use witan_base::panics;
+use witan_base::{account::Resource, panics};
 use witan_dialect::Context;
 use witan_node::{Node, StreamChanges, WatchStream};
 use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
@@ -67,11 +67,11 @@ impl<R> Session<R> {
     pub(crate) fn new(ctx: &Context, requests: R, needs_leader: bool) -> Self {
         ctx.v3_metrics.watch_streams.inc();
         let identity = ctx.node.identity();
-        let memory = ctx.watchers.of_address(ctx.node.client());
+        let memory = ctx.account().hold_later(Resource::Watchers);
         Self {
             requests: Some(requests),
             reader: ctx.node.watch_stream().into(),
-            watchers: StreamWatchers::new(memory.reserve_later()),
+            watchers: StreamWatchers::new(memory),
             out: ResponseQueue::default(),
             permission_state: PermissionState::new(ctx),
             unread: UnreadGroups::default(),
@@ -532,7 +532,7 @@ impl<R> Drop for Session<R> {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         metrics.watchers.sub(count(self.watchers.len()));
         metrics.slow_watchers.sub(count(self.unsynced.len()));
-        let none = StreamWatchers::new(self.ctx.watchers.reserve_later());
+        let none = StreamWatchers::new(self.ctx.account().hold_later(Resource::Watchers));
         let watchers = std::mem::replace(&mut self.watchers, none);
         let reader = self.reader.clone();
         if watchers.len() > WATCHERS_ENDED_MAX && Handle::try_current().is_ok() {

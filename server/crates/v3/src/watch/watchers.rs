@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use witan_api::v3::etcdserverpb::{WatchCreateRequest, watch_create_request::FilterType};
-use witan_base::budget::Reservation;
+use witan_base::account::Charge;
 use witan_node::WatchStream;
 use witan_replica::watch::{keys::WatcherGroupId, range::WatchRange};
 
@@ -81,7 +81,7 @@ pub(super) struct CreatedWatcher {
 #[derive(Debug)]
 pub(super) struct StreamWatchers {
     /// Memory of the watchers and of their ranges.
-    memory: Reservation,
+    memory: Charge,
     by_id: HashMap<i64, Watcher>,
     groups: HashMap<WatcherGroupId, WatcherGroup>,
     by_span: HashMap<WatchRange, WatcherGroupId>,
@@ -95,7 +95,7 @@ pub(super) struct StreamWatchers {
 
 impl StreamWatchers {
     /// Makes the watchers of a stream that has none yet.
-    pub(super) fn new(memory: Reservation) -> Self {
+    pub(super) fn new(memory: Charge) -> Self {
         Self {
             memory,
             by_id: HashMap::new(),
@@ -314,8 +314,7 @@ fn range_bytes(span: &WatchRange) -> usize {
 #[cfg(test)]
 mod tests {
     use witan_base::{
-        budget::{BudgetMetrics, MemoryBudget, WATCHERS_BYTES_MAX},
-        client_network::ClientNetwork,
+        account::{Resource, Totals},
         metrics::Register,
     };
     use witan_machine::member::MemberId;
@@ -330,13 +329,14 @@ mod tests {
             key: key.to_vec().into(),
             ..WatchCreateRequest::default()
         };
-        let budget = MemoryBudget::of_watchers(&BudgetMetrics::register(&Register::default()));
-        let share = |last| budget.of_address(ClientNetwork::of(Some([10, 0, 0, last].into())));
+        let what = Resource::Watchers;
+        let totals = Totals::register(&Register::default());
+        let [other, account] = [(); 2].map(|()| totals.open());
         let left = 20 * WATCHER_BYTES;
-        let _held = share(1).try_reserve(WATCHERS_BYTES_MAX - left);
+        let _held = other.hold(what, what.limit() - left);
         actix_rt::System::new().block_on(async {
             let reader = without_replica(MemberId(1), 1).watch_stream();
-            let mut watchers = StreamWatchers::new(share(2).reserve_later());
+            let mut watchers = StreamWatchers::new(account.hold_later(what));
             let long = watchers.create(&reader, &create(&vec![b'l'; left]));
             assert_eq!(long, Err(RpcError::TooManyRequests));
             let same = || watchers.create(&reader, &create(b"s")).ok();
@@ -348,7 +348,7 @@ mod tests {
             let created = watchers.create(&reader, &create(b"s"));
             assert!(created.is_ok(), "the others were canceled");
             watchers.unregister(&reader);
-            let all = share(2).try_reserve(left / 2);
+            let all = account.hold(what, left / 2);
             assert!(all.is_some(), "all was given back");
         });
     }

@@ -14,14 +14,13 @@ use witan_api::v3::{
 };
 use witan_auth::Authenticator;
 use witan_base::{
-    budget::{BudgetMetrics, MemoryBudget},
     metrics::{MetricsPage, Register},
     panics::PanicMetrics,
 };
 use witan_config::{Config, Environment, Invocation};
 use witan_dialect::{
-    Context, HealthMetrics, JobLimits, SharedContext, V2Metrics, V3Metrics, blocking::BlockingPool,
-    read_counters::ReadCounters, sampling::Sampler,
+    Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics, read_counters::ReadCounters,
+    sampling::Sampler,
 };
 use witan_logging::LogLevelHandle;
 use witan_machine::kv::{Compact, DeleteRange, Kv, KvCommand, KvOperation, Put};
@@ -302,9 +301,6 @@ fn context(node: Node, log_level: &LogLevelHandle) -> Context {
         reads: ReadCounters::default(),
         settings: config.settings,
         log_level: log_level.clone(),
-        job_limits: JobLimits::default(),
-        watchers: MemoryBudget::of_watchers(&BudgetMetrics::register(&on)),
-        messages: BlockingPool::of_processors(),
         authenticator: Arc::new(authenticator),
         sampler: Sampler::default(),
         metrics_page: MetricsPage::new(on),

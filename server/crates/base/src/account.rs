@@ -1,0 +1,279 @@
+//! What a connection uses of the limits of the process: bytes, calls and jobs.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+};
+
+use prometheus::IntCounter;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::metrics::Register;
+
+/// Requests, answers and commands up to this size are not charged, so that they pass while large ones are refused.
+/// Limits on their number bound them.
+pub const SMALL_BYTES: usize = 4 << 10;
+
+/// Something that accounts are charged for. The process has a limit for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Bytes of requests that are read or handled.
+    Requests,
+    /// Bytes of answers that clients have not read.
+    Answers,
+    /// Bytes of commands between a dialect and the state machine.
+    Proposals,
+    /// Bytes of v3 watchers and of the keys that they watch.
+    Watchers,
+    /// gRPC calls in progress beyond the first few of each connection.
+    Calls,
+    /// Passwords that wait to be hashed.
+    Passwords,
+}
+
+impl Resource {
+    /// All resources, each at the place of its number.
+    const ALL: [(Self, &str); 6] = [
+        (Self::Requests, "requests"),
+        (Self::Answers, "answers"),
+        (Self::Proposals, "proposals"),
+        (Self::Watchers, "watchers"),
+        (Self::Calls, "calls"),
+        (Self::Passwords, "passwords"),
+    ];
+
+    /// Returns the limit of the process.
+    pub const fn limit(self) -> usize {
+        match self {
+            Self::Requests => 256 << 20,
+            Self::Answers => 512 << 20,
+            Self::Proposals => 64 << 20,
+            Self::Watchers => 1 << 30,
+            Self::Calls => 65_536,
+            Self::Passwords => 4096,
+        }
+    }
+}
+
+/// A kind of job that needs a [`Permit`]. The process runs a limited number of each kind at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobKind {
+    /// Scans the whole store, or rewrites it.
+    Scan,
+    /// Reads many keys.
+    Read,
+    /// Sends a snapshot or a recording at the pace of the client.
+    Snapshot,
+    /// Decodes or encodes a large message on another thread.
+    Message,
+    /// Hashes a password.
+    Password,
+}
+
+impl JobKind {
+    /// All kinds, each at the place of its number.
+    const ALL: [Self; 5] = [
+        Self::Scan,
+        Self::Read,
+        Self::Snapshot,
+        Self::Message,
+        Self::Password,
+    ];
+
+    /// Returns how many jobs of this kind run at once, and how many of them for one connection. A message takes
+    /// milliseconds, so one connection can use all processors for its messages.
+    fn limits(self, processors: usize) -> (usize, usize) {
+        match self {
+            Self::Scan | Self::Read => (4, 2),
+            Self::Snapshot => (8, 4),
+            Self::Message => (processors, processors),
+            Self::Password => (processors, processors.div_ceil(2)),
+        }
+    }
+}
+
+/// The sums of all accounts of the process, which opens accounts. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Totals(Arc<TotalsState>);
+
+#[derive(Debug)]
+struct TotalsState {
+    charged: [Total; Resource::ALL.len()],
+    jobs: [Semaphore; JobKind::ALL.len()],
+    processors: usize,
+    last_id: AtomicU64,
+}
+
+/// The charges of all accounts for a resource. It has a cache line of its own, because all threads change it.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Total {
+    charged: AtomicUsize,
+    refused: IntCounter,
+}
+
+impl Totals {
+    /// Makes totals without charges and registers the counters of refused charges.
+    #[rustfmt::skip]
+    pub fn register(on: &Register) -> Self {
+        let refused = on.counters("witan_refused_total", "Requests refused early because too much is in flight already, by what.", &["what"]);
+        let charged = Resource::ALL.map(|(_, what)| Total {
+            charged: AtomicUsize::default(),
+            refused: refused.with_label_values(&[what]),
+        });
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = JobKind::ALL.map(|kind| Semaphore::new(kind.limits(processors).0));
+        Self(Arc::new(TotalsState { charged, jobs, processors, last_id: AtomicU64::default() }))
+    }
+
+    /// Opens the account of a new connection.
+    pub fn open(&self) -> Account {
+        let processors = self.0.processors;
+        Account(Arc::new(AccountState {
+            id: self.0.last_id.fetch_add(1, Relaxed) + 1,
+            totals: self.clone(),
+            charged: Default::default(),
+            jobs: JobKind::ALL.map(|kind| Semaphore::new(kind.limits(processors).1)),
+        }))
+    }
+}
+
+/// What one connection has taken of the limits of the process. Clones share it.
+///
+/// Every connection has one account, and the member has one for its own requests. Each account counts its charges for
+/// each [`Resource`], and [`Totals`] counts those of all accounts. A charge is granted if the account then holds no more
+/// than was free before. So one connection alone gets half of a limit, two get a third each, and a connection that holds
+/// little is still served when the one that holds the most is refused. A charge is also granted while nobody else holds
+/// anything, because other limits bound the size of one request. A job waits for a [`Permit`]: first within its own
+/// connection, then among all connections in the order in which they came. A connection holds or awaits at most its share
+/// of the permits, so many jobs of one connection delay another connection by one round. An account does not know
+/// addresses: a client with many connections has many accounts, and limits per address belong to the network.
+#[derive(Clone, Debug)]
+pub struct Account(Arc<AccountState>);
+
+#[derive(Debug)]
+struct AccountState {
+    id: u64,
+    totals: Totals,
+    charged: [AtomicUsize; Resource::ALL.len()],
+    jobs: [Semaphore; JobKind::ALL.len()],
+}
+
+impl Account {
+    /// Returns the number of the account, which no other account of the process has.
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// Charges an amount that the caller gives back with [`Account::release`]. Returns whether it was granted.
+    pub fn charge(&self, what: Resource, amount: usize) -> bool {
+        let total = &self.0.totals.0.charged[what as usize];
+        let before = total.charged.fetch_add(amount, Relaxed);
+        let own = self.0.charged[what as usize].fetch_add(amount, Relaxed);
+        let free = what.limit().saturating_sub(before);
+        let granted = before == 0 || own.saturating_add(amount) <= free;
+        if !granted {
+            self.release(what, amount);
+            total.refused.inc();
+        }
+        granted
+    }
+
+    /// Gives back an amount that [`Account::charge`] has granted.
+    pub fn release(&self, what: Resource, amount: usize) {
+        self.0.totals.0.charged[what as usize]
+            .charged
+            .fetch_sub(amount, Relaxed);
+        self.0.charged[what as usize].fetch_sub(amount, Relaxed);
+    }
+
+    /// Charges an amount until the returned value is dropped; `None` if it is refused.
+    pub fn hold(&self, what: Resource, amount: usize) -> Option<Charge> {
+        self.charge(what, amount)
+            .then(|| Charge { account: self.clone(), what, amount })
+    }
+
+    /// Begins a charge of nothing, which may grow.
+    pub fn hold_later(&self, what: Resource) -> Charge {
+        Charge { account: self.clone(), what, amount: 0 }
+    }
+
+    /// Waits until the connection has less than its share of the permits and one is free, and takes it.
+    pub async fn permit(&self, kind: JobKind) -> Permit {
+        let own = acquire(&self.0.jobs[kind as usize]).await;
+        let of_all = acquire(&self.0.totals.0.jobs[kind as usize]).await;
+        self.taken(kind, own, of_all)
+    }
+
+    /// Takes a permit; `None` if the connection has its share or none is free.
+    pub fn try_permit(&self, kind: JobKind) -> Option<Permit> {
+        let own = self.0.jobs[kind as usize].try_acquire().ok()?;
+        let of_all = self.0.totals.0.jobs[kind as usize].try_acquire().ok()?;
+        Some(self.taken(kind, own, of_all))
+    }
+
+    fn taken(
+        &self,
+        kind: JobKind,
+        own: SemaphorePermit<'_>,
+        of_all: SemaphorePermit<'_>,
+    ) -> Permit {
+        own.forget();
+        of_all.forget();
+        Permit { account: self.clone(), kind }
+    }
+}
+
+async fn acquire(from: &Semaphore) -> SemaphorePermit<'_> {
+    from.acquire().await.expect("it is never closed")
+}
+
+/// A charge that is released when it is dropped.
+#[derive(Debug)]
+pub struct Charge {
+    account: Account,
+    what: Resource,
+    amount: usize,
+}
+
+impl Charge {
+    /// Charges more. Returns whether it was granted.
+    pub fn grow(&mut self, amount: usize) -> bool {
+        let granted = self.account.charge(self.what, amount);
+        if granted {
+            self.amount += amount;
+        }
+        granted
+    }
+
+    /// Releases a part.
+    pub fn shrink(&mut self, amount: usize) {
+        self.amount -= amount;
+        self.account.release(self.what, amount);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.release(self.what, self.amount);
+    }
+}
+
+/// A permit to run a job. It is given back when it is dropped.
+#[derive(Debug)]
+pub struct Permit {
+    account: Account,
+    kind: JobKind,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Account(account) = &self.account;
+        // another connection that waits is woken before a further job of this one queues behind it
+        account.totals.0.jobs[self.kind as usize].add_permits(1);
+        account.jobs[self.kind as usize].add_permits(1);
+    }
+}
+
+#[cfg(test)]
+mod tests;
