@@ -233,7 +233,7 @@ impl World {
                             true => users::caller(&mut self.callers, &replica.view()),
                             false => None,
                         };
-                        let connection = Connection(u128::from(id % CLIENTS));
+                        let connection = Connection(id % CLIENTS);
                         let entry = Entry::unstamped(command, caller);
                         Input::Propose { ticket, connection, now_ns, entry }
                     }

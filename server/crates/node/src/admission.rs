@@ -178,7 +178,7 @@ impl Node {
         to.permit = memory;
         self.send(LoopRequest::Propose(Proposal {
             entry: Entry::unstamped(command, caller),
-            connection: Connection(self.account.id().into()),
+            connection: Connection(self.account.id()),
             now_ns,
             bytes,
             grows,

@@ -47,7 +47,7 @@ pub(crate) fn note(input: &Input, redaction: Redaction) -> InputKind {
         }),
         Input::Propose { ticket, connection, now_ns, entry } => InputKind::Propose(Proposal {
             ticket: ticket.0,
-            connection: connection.0 as u64,
+            connection: connection.0,
             now_ns: *now_ns,
             entry: redaction.encode(entry),
         }),
@@ -107,7 +107,7 @@ pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
         },
         InputKind::Propose(proposal) => Input::Propose {
             ticket: Ticket(proposal.ticket),
-            connection: Connection(proposal.connection.into()),
+            connection: Connection(proposal.connection),
             now_ns: proposal.now_ns,
             entry: restore_entry(&proposal.entry)?,
         },

@@ -18,9 +18,9 @@ use witan_machine::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// The connection of a client, among which those share the log that wait for it.
+/// The connection of a client. Connections share the log fairly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Connection(pub u128);
+pub struct Connection(pub u64);
 
 /// One raft entry in the form in which it reaches the disk and comes back from it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use super::*;
 const HELD: usize = 100;
 const SYNC: u64 = 500_000;
 
-fn client(connection: u128) -> Source {
+fn client(connection: u64) -> Source {
     Source::Client(Connection(connection))
 }
 
