@@ -1,5 +1,5 @@
-//! The composition root: opens the disk, decides how to start, starts the replica's thread and the
-//! listeners, waits for a signal, drains and stops.
+//! The composition root: opens the disk, decides how to start, starts the replica's thread and the listeners, waits for a
+//! signal, drains and stops.
 
 mod disk;
 mod error;
@@ -48,26 +48,26 @@ use crate::{
     systemd,
 };
 
-/// A request gives up after this and two election timeouts, as etcd's.
+/// A request times out after this plus two election timeouts, as in etcd.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A larger `--quota-backend-bytes` is warned about, as in etcd.
+/// A larger `--quota-backend-bytes` logs a warning, as in etcd.
 const QUOTA_BYTES_ADVISED: u64 = 8 << 30;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// Interval of checks of the number of revisions, as in etcd.
+/// How often the number of revisions is checked, as in etcd.
 const REVISIONS_LOOK: Duration = Duration::from_secs(5 * 60);
 
 /// Delay before a failed publication is retried.
 const PUBLISH_RETRY: Duration = Duration::from_millis(100);
 
-/// Delay before a new member looks again whether the cluster has a version.
+/// Interval at which a new member checks whether the cluster has a version.
 const VERSION_POLL: Duration = Duration::from_millis(20);
 
-/// Runs a member until a signal ends it. Must be called inside an actix system.
+/// Runs a member until a signal stops it. Must be called inside an actix system.
 pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootError> {
-    // a member that waits for the others can be stopped, too
+    // A member can also be stopped while it waits for the others.
     let signal = transport::first_signal().map_err(BootError::io("install the signal handlers"))?;
     let mut signal = std::pin::pin!(signal);
     // Bind before touching the disk: a port in use is the most common mistake.
@@ -75,7 +75,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let bound_peers = transport::bind_peers(&config)?;
     let on = Register::default();
     let metrics = Arc::new(TransportMetrics::register(&on, config.extensive_metrics));
-    // invalid TLS files come next; self-signed certificates are created in the data directory
+    // TLS files are checked next; self-signed certificates are created later, in the data directory.
     let (security, peer_tls) = open_tls(&config, &metrics, false)?;
     let authenticator = authenticator(&config)?;
     let (stop, stopping) = watch::channel(false);
@@ -106,7 +106,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let follow = source.map(|source| follow::start(&config, source, &member.node, &on));
     let (published, publishing) = watch::channel(false);
     actix_rt::spawn(publish(member.node.clone(), config.clone(), published));
-    // versions and clocks of the other members
+    // Monitors the versions and clocks of the other members.
     actix_rt::spawn(member.peers.monitor());
     let early = tokio::select! {
         first = &mut signal => Some(End::Signal(first)),
@@ -146,7 +146,7 @@ enum End {
     Inconsistent(InconsistentState),
 }
 
-/// The running parts of a member except its client port.
+/// The running parts of a member without its client port.
 struct RunningMember {
     node: Node,
     replica: JoinHandle<()>,
@@ -177,15 +177,15 @@ impl RunningMember {
         outcome
     }
 
-    /// If this member leads, hands leadership over to another one before the stop, so that clients need not wait
-    /// for an election. A fault is logged; nothing is logged if no other voter is active.
+    /// If this member leads, transfers leadership before the stop, so that clients need not wait for an election. A failure is
+    /// logged unless no other voter is active.
     async fn hand_over(&self) {
         match self.node.transfer_leadership(None).await {
             Ok(leader) => {
                 let leader = leader.to_string();
                 tracing::info!(leader, "transferred leadership");
             }
-            // no leader, or alone
+            // There is no leader or no other voter.
             Err(TransferError::Refused(_)) => {}
             Err(error @ TransferError::Fault(_)) => {
                 tracing::warn!(%error, "failed to transfer leadership");
@@ -193,7 +193,7 @@ impl RunningMember {
         }
     }
 
-    /// Lets answers in flight complete, then stops the replica's thread and the streams of other members.
+    /// Drains in-flight requests, then stops the replica's thread and the peer streams.
     async fn stop(self, port: Option<RunningServer>, stop: &watch::Sender<bool>) {
         stop.send_replace(true);
         if let Some(port) = port {
@@ -207,8 +207,8 @@ impl RunningMember {
     }
 }
 
-/// Opens the TLS of the client ports and of the members: those with self-signed certificates if `made_here`,
-/// else the others.
+/// Opens the TLS of the client ports and of peers, for self-signed certificates if `made_here`, else for certificates from
+/// files.
 fn open_tls(
     config: &Config,
     metrics: &TransportMetrics,
@@ -229,7 +229,7 @@ fn open_tls(
     Ok((server, peer))
 }
 
-/// Reads the keys of tokens, before touching the disk.
+/// Reads the token keys, before the disk is touched.
 fn authenticator(config: &Config) -> Result<Arc<Authenticator>, BootError> {
     let flag = "auth-token";
     let made = Authenticator::new(&config.settings.auth);
@@ -241,7 +241,7 @@ fn authenticator(config: &Config) -> Result<Arc<Authenticator>, BootError> {
     Ok(Arc::new(authenticator))
 }
 
-/// Warns about a very large quota: the key space is in memory.
+/// Warns about a very large quota, because all keys are in memory.
 fn warn_of_quota(quota_bytes: Option<u64>) {
     if let Some(quota_bytes) = quota_bytes.filter(|bytes| *bytes > QUOTA_BYTES_ADVISED) {
         let advised_bytes = QUOTA_BYTES_ADVISED;
@@ -253,19 +253,18 @@ fn warn_of_quota(quota_bytes: Option<u64>) {
     }
 }
 
-/// The results of the steps of a start that come before the disk is opened.
+/// The results of the startup steps before the disk is opened.
 struct Prepared {
-    /// With the first members of the cluster.
+    /// Includes the first members of the cluster.
     config: Config,
     /// The running cluster that this member joins.
     joined: Option<JoinedCluster>,
-    /// The cluster that this one follows, with the state to begin with if the data directory has none.
+    /// The cluster that this one follows, with its state if the data directory has none.
     followed: Option<(Source, Option<StateMachine>)>,
 }
 
-/// Finds the first members of the cluster and asks them whether this one joins them; returns no cluster to
-/// join if the directory has a state. `tls` is that of files; a self-signed certificate is made before the
-/// members are asked.
+/// Finds the first members of the cluster and asks them whether this member joins them. Returns no cluster to join if the
+/// directory has a state. `tls` is from files; a self-signed certificate is created before the members are asked.
 async fn prepare(
     config: Config,
     tls: Option<&PeerTls>,
@@ -291,7 +290,7 @@ async fn prepare(
     if let Some(source) = source {
         tracing::info!(
             source = source.endpoints().join(","),
-            "beginning with a snapshot of the source"
+            "starting from a snapshot of the source"
         );
         let state = follow::seed(&source, &SnapshotFolder::of(&config)).await?;
         let followed = Some((source, Some(state)));
@@ -309,7 +308,7 @@ async fn prepare(
     Ok(Prepared { config, joined, followed: None })
 }
 
-/// Takes over the data of etcd in the data directory.
+/// Adopts the etcd data in the data directory.
 async fn adopt_etcd(config: &Config) -> Result<DataIdentity, BootError> {
     let (dir, wal_dir) = (config.data_dir.clone(), config.wal_dir.clone());
     tracing::info!(data_dir = %dir.display(), "adopting the data of etcd");
@@ -337,7 +336,7 @@ async fn adopt_etcd(config: &Config) -> Result<DataIdentity, BootError> {
     if !shared_names.is_empty() {
         tracing::warn!(
             ?shared_names,
-            "users or roles of v2 and v3 had the same names and are one now"
+            "merged v2 and v3 users and roles of the same name"
         );
     }
     tracing::info!(
@@ -352,11 +351,10 @@ async fn adopt_etcd(config: &Config) -> Result<DataIdentity, BootError> {
     Ok(identity)
 }
 
-/// Parts of the streams between members: sockets, dialer, series.
+/// Parts of the peer streams: sockets, dialer, metrics.
 type PeerParts = (Vec<BoundPeer>, PeerDialer, (PeerMetrics, SnapshotMetrics));
 
-/// Starts the replica's thread, the checkpointer and the streams of other members on the opened data
-/// directory.
+/// Starts the replica's thread, the checkpointer and the peer streams on the opened data directory.
 fn start_node(
     config: &Config,
     (disk, (bound_peers, dialer, (peer_metrics, snapshot_metrics))): (OpenedDisk, PeerParts),
@@ -422,7 +420,7 @@ fn start_node(
     })
 }
 
-/// Collects the settings and the identity that all handles of the node share.
+/// Collects the settings and the identity that all node handles share.
 fn shared_parts(
     config: &Config,
     (identity, storage): (&DataIdentity, &storage::Storage),
@@ -451,7 +449,7 @@ fn request_timeout(config: &Config) -> Duration {
     REQUEST_TIMEOUT + 2 * config.election_timeout
 }
 
-/// Makes the settings of the replica, with times in ticks of one heartbeat interval.
+/// Builds the replica's settings. Times are in ticks of one heartbeat interval.
 fn replica_config(config: &Config, id: MemberId, copied: bool) -> replica::Config {
     let in_ticks = |time: Duration| time.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
     replica::Config {
@@ -470,7 +468,7 @@ fn replica_config(config: &Config, id: MemberId, copied: bool) -> replica::Confi
     }
 }
 
-/// Converts the times of automatic compaction into ticks of one heartbeat interval, at least one.
+/// Converts the times of automatic compaction into ticks, at least one.
 fn compaction_in_ticks(wanted: AutoCompaction, config: &Config) -> replica::AutoCompaction {
     let ticks = |time: Duration| {
         let ticks = time.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
@@ -486,8 +484,8 @@ fn compaction_in_ticks(wanted: AutoCompaction, config: &Config) -> replica::Auto
     }
 }
 
-/// Waits until this member is published, for at most `limit`, and compares its state with the others' at the start.
-/// Then starts the regular comparison.
+/// Waits up to `limit` for this member's publication, then compares its state with the other members'. Starts the regular
+/// comparison afterward.
 async fn cluster_ready(
     mut published: watch::Receiver<bool>,
     limit: Duration,
@@ -502,7 +500,7 @@ async fn cluster_ready(
     Ok(())
 }
 
-/// Logs that the member is ready and tells systemd, once the member is published.
+/// Once the member is published, logs that it is ready and tells systemd.
 async fn report_ready(node: Node, config: Config, mut published: watch::Receiver<bool>) {
     if published.wait_for(|published| *published).await.is_err() {
         return;
@@ -519,8 +517,8 @@ async fn report_ready(node: Node, config: Config, mut published: watch::Receiver
     systemd::notify(config.notify_socket.as_deref(), systemd::READY);
 }
 
-/// Publishes this member's name and URLs. The member is ready once that is committed and the cluster
-/// has a version, which its leader decides.
+/// Publishes this member's name and URLs. The member is ready once that is committed and the leader has decided the cluster
+/// version.
 async fn publish(node: Node, config: Config, published: watch::Sender<bool>) {
     let client_urls = config
         .advertise_client_urls
@@ -547,7 +545,7 @@ async fn has_cluster_version(node: &Node) -> bool {
     view.is_ok_and(|view| !view.machine.members.cluster_version.is_empty())
 }
 
-/// Starts to serve all dialects on the bound client URLs.
+/// Starts serving all dialects on the bound client URLs.
 fn serve(
     config: &Config,
     (bound, security): (Vec<Bound>, Option<ServerTls>),

@@ -1,12 +1,13 @@
-//! The node: a replica with a disk, a network and four dialects.
+//! The server: a replica with a disk, a network and four dialects.
 //!
-//! Reading order: `boot` (how everything is put together) → `bootstrap` (how a member starts) → `api` (the front of
-//! HTTP/1.1) → `corruption` (compares the states of members) → `adopt` (goes on with
-//! the data of etcd) → `follow` (copies a running etcd and takes its place; `api_client` reaches it) → `offline` (what needs no member) → `program` (the
-//! binary). Below them, each in a crate of `server/crates`: `node` (the one handle that all dialects see), `v1`, `v2`, `v3`,
-//! `discovery` (the dialects), `dialect` (what they have in common), `transport`
-//! (one port, two stacks), `peer` (other members), `auth` (who sends a request), `storage` (log and checkpoint),
-//! `snapshot` (the state as etcd stores it), `config`, `logging`, and `base` (memory in flight, panics, metrics).
+//! Reading order: `boot` (composition root) → `bootstrap` (how a member starts) → `api` (HTTP/1.1 frontend) → `corruption`
+//! (compares the members' states) → `adopt` (takes over etcd's data) → `follow` (copies a running etcd and replaces it;
+//! `api_client` connects to it) → `offline` (commands without a member) → `program` (the binary).
+//!
+//! Lower layers are crates in `server/crates`: `node` (the handle that all dialects use), `v1`, `v2`, `v3`, `discovery` (the
+//! dialects), `dialect` (their common parts), `transport` (listeners and protocols), `peer` (other members), `auth`
+//! (authentication), `storage` (log and checkpoint), `snapshot` (the state in etcd's format), `config`, `logging`, and `base`
+//! (memory in flight, panics, metrics).
 
 pub mod adopt;
 pub mod api;

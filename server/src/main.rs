@@ -1,8 +1,8 @@
-//! The server binary. Its code lives in `witan::program`.
+//! The server binary; the code is in `witan::program`.
 
 use std::process::ExitCode;
 
-/// glibc's allocator keeps what it frees; this one gives it back and is faster under many threads.
+/// glibc's allocator keeps freed memory. mimalloc returns it and is faster with many threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

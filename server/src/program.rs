@@ -17,8 +17,8 @@ use crate::{
     offline,
 };
 
-/// Runs what the program's name selects, etcdutl or a member, and what the arguments select: `snapshot` and its
-/// subcommands, `adopt`, `export`, `info`, `replay`, `follow`, the version, the help text, or a member. Returns when the member has stopped.
+/// Selects etcdutl by the program's name, else by the arguments: `snapshot`, `adopt`, `export`, `info`, `replay`, `follow`, the
+/// version, the help text, or a member. Returns when the member has stopped.
 pub fn main() -> ExitCode {
     panics::install_hook();
     let mut arguments = std::env::args_os();
@@ -41,7 +41,7 @@ pub fn main() -> ExitCode {
     member(arguments, |_| Ok(()))
 }
 
-/// Runs what the arguments of a member select. `check` may refuse the start.
+/// Handles the arguments of a member. `check` can refuse the start.
 fn member(
     arguments: impl Iterator<Item = OsString>,
     check: impl FnOnce(&Config) -> Result<(), SeedError>,
@@ -57,7 +57,7 @@ fn member(
     }
 }
 
-/// Runs `witan follow`: a verb asks a running member, flags start one.
+/// Runs `witan follow`: a subcommand calls a running member, flags start one.
 fn follow(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.peekable();
     let asks = |word: &OsString| command::VERBS.iter().any(|verb| word == verb);
@@ -79,7 +79,7 @@ fn start(config: Config) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    // every connection is a descriptor; the soft limit is for programs that use select()
+    // Every connection uses a file descriptor. The soft limit only protects programs that use select().
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "failed to raise the limit of open files");
     }
@@ -92,7 +92,7 @@ fn start(config: Config) -> ExitCode {
     }
 }
 
-/// Prints the result of an offline command; returns etcdutl's exit code for it.
+/// Prints the result of an offline command; returns its exit code.
 fn without_member(outcome: offline::CommandResult) -> ExitCode {
     match outcome {
         offline::CommandResult::Done(text) => show(&text),
@@ -105,7 +105,7 @@ fn without_member(outcome: offline::CommandResult) -> ExitCode {
             }
         }
         offline::CommandResult::Failed(error) => {
-            // there is nowhere else to report it
+            // stderr is the last resort
             let _ = writeln!(io::stderr(), "Error: {error}");
             ExitCode::from(error.exit_code())
         }

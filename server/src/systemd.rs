@@ -1,5 +1,4 @@
-//! Notifies systemd of the member's state (`Type=notify`): one datagram to the socket that it
-//! names.
+//! Notifies systemd of the member's state (`Type=notify`) with one datagram to its socket.
 
 use std::{
     io,
@@ -9,12 +8,12 @@ use std::{
     },
 };
 
-/// The member serves its clients.
+/// The member serves clients.
 pub const READY: &str = "READY=1";
 /// The member has begun to stop.
 pub const STOPPING: &str = "STOPPING=1";
 
-/// Sends a state to systemd, if a socket is given: a path, or an abstract name after `@`. A failure is logged.
+/// Sends a state to the systemd socket, if one is given: a path, or an abstract name after `@`. Failures are logged.
 pub fn notify(socket: Option<&str>, state: &'static str) {
     let Some(socket) = socket else { return };
     if let Err(error) = send(socket, state) {

@@ -1,7 +1,6 @@
-//! One entry of etcd's log as one entry of ours.
+//! Converts one entry of etcd's log to an entry of Witan's log.
 //!
-//! The result depends on the entry alone, so that all members of a cluster, each of which is adopted by itself, get the
-//! same log.
+//! The result depends on the entry alone: each member of a cluster is adopted separately, and all must get the same log.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -47,11 +46,11 @@ const BCRYPT_COST: u32 = 10;
 /// An entry of etcd's log, translated to our log.
 #[derive(Debug, PartialEq)]
 pub(super) enum Change {
-    /// The entry changes nothing: a read, a login, or the first entry of a leader.
+    /// The entry changes nothing, for example a read, a login or the first entry of a leader.
     None,
     /// The entry changes users of v2, which our log cannot express.
     PathAuth,
-    /// The entry of our log that does the same.
+    /// The equivalent entry of Witan's log.
     Entry(Box<Entry>),
 }
 
@@ -78,7 +77,7 @@ pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> 
     }
 }
 
-/// Converts a request of v2.
+/// Converts a v2 request.
 fn of_v2(request: &RequestV2, index: u64) -> Result<Change, AdoptError> {
     let change = v2_store::change(request);
     Ok(
@@ -96,8 +95,8 @@ fn of_v2(request: &RequestV2, index: u64) -> Result<Change, AdoptError> {
     )
 }
 
-/// When a request was executed, for a log that does not say: so that its event shows a TTL of 1 second, as those in the
-/// history do.
+/// Returns the execution time of a v2 request, which etcd's log does not store. It is chosen so that the event shows a TTL of 1
+/// second, like the events in etcd's own history.
 fn v2_time_ns(request: &RequestV2) -> i64 {
     match request.method.as_str() {
         "SYNC" => request.time,
@@ -139,7 +138,7 @@ pub(super) fn members(change: &ConfChange, index: u64) -> Result<Command, AdoptE
     })
 }
 
-/// Converts a request of v3. The caller is the one whom etcd has noted.
+/// Converts a v3 request. The caller is the user that etcd logged.
 fn of_v3(request: &InternalRaftRequest, index: u64, cluster_id: u64) -> Result<Change, AdoptError> {
     let command = keys(request)
         .or_else(|| leases(request))
@@ -164,7 +163,7 @@ fn of_v3(request: &InternalRaftRequest, index: u64, cluster_id: u64) -> Result<C
     })))
 }
 
-/// A request on keys. etcd has no bound on what a transaction reads, and has executed it.
+/// Converts a request on keys without our read limits: etcd has no such limits and has already executed the request.
 fn keys(request: &InternalRaftRequest) -> Option<Command> {
     let operation = if let Some(put) = &request.put {
         KvOperation::Put(operation::put(put.clone()))
@@ -183,8 +182,7 @@ fn keys(request: &InternalRaftRequest) -> Option<Command> {
     Some(operation.into())
 }
 
-/// Exempts a transaction, with all deletions and transactions in it, from our limits on what a command reads: etcd has
-/// none, and has executed it.
+/// Lifts our read limits from a transaction and from all deletions and transactions in it.
 fn lift_read_limits(txn: &mut witan_machine::kv::Txn) {
     txn.bounded = false;
     for TxnOp { kind } in txn.success.iter_mut().chain(&mut txn.failure) {
@@ -238,7 +236,7 @@ fn cluster(request: &InternalRaftRequest) -> Option<Command> {
     }))
 }
 
-/// etcd logs the question for alarms, too.
+/// Converts an alarm request. etcd also logs requests that only list alarms.
 fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
     use witan_api::v3::etcdserverpb::alarm_request::AlarmAction as Asked;
     let action = match request.action() {
@@ -253,7 +251,7 @@ fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
     })
 }
 
-/// A change of users or roles of v3. Questions and logins change nothing.
+/// Converts a change of v3 users or roles. Reads and logins change nothing.
 fn auth(
     request: &InternalRaftRequest,
     index: u64,
@@ -316,9 +314,9 @@ fn user_password(
     Ok(UserPassword { name: asked.name.clone(), password })
 }
 
-/// Returns the bcrypt hash of the password in the entry at `index`: `hashed`, which is base64, or the hash of the password
-/// itself, `clear`. etcd 3.4 logs `clear` alone and lets each member hash it. The salt is made of the cluster's id and the
-/// index, so that all members get the same hash.
+/// Returns the bcrypt hash of the password in the entry at `index`. `hashed` is that hash in base64. etcd 3.4 logs the password
+/// itself (`clear`) and lets each member hash it. In that case the salt is derived from the cluster id and the index, so all
+/// members get the same hash.
 fn password_hash(
     hashed: &str,
     clear: &str,

@@ -1,14 +1,13 @@
-//! Takes over the data directory of a member of etcd 3.4 to 3.7: its keys, leases, users, members and alarms at the last
-//! entry that is known to be committed, and the entries after it as the log. etcd's files stay as they are.
+//! Takes over the data directory of a member of etcd 3.4 to 3.7. The keys, leases, users, members and alarms are those at the
+//! last entry that is known to be committed; the entries after it become the log. etcd's files stay unchanged.
 //!
-//! The committed part becomes the checkpoint. Entries after it may have been acknowledged by a quorum that this member has
-//! not heard of, so they are kept at their index and term, and the members decide about them by an election as etcd's
-//! would have done.
+//! The committed part becomes the checkpoint. A quorum may have acknowledged later entries without this member's knowledge.
+//! They keep their index and term, and an election decides about them, as it would in etcd.
 //!
-//! Members of one cluster may have different states. Each state therefore has a lineage, by which a follower decides
-//! whether to take the leader's state.
+//! Members of one cluster may be adopted with different states. Each state therefore has a lineage, and a follower compares
+//! lineages to decide whether it must take the leader's state.
 //!
-//! Reading order: `state` (backend and committed entries) → `entry` (one entry of etcd's log as one of ours) → `lineage`.
+//! Reading order: `state` (backend and committed entries) → `entry` (converts one log entry) → `lineage`.
 
 mod entry;
 mod lineage;
@@ -27,7 +26,7 @@ use witan_replica::{host::LogBatch, wire};
 use witan_snapshot::{BoltError, v2_store::V2StoreError};
 use witan_storage::{self as storage, DataIdentity, OpenError};
 
-/// Why a data directory is not adopted. Nothing of etcd's was changed, and nothing of ours counts.
+/// Why a data directory was not adopted. etcd's files are unchanged, and Witan ignores files it has already written.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum AdoptError {
@@ -44,7 +43,7 @@ pub enum AdoptError {
     #[error("entry {index} of etcd's log: {what}")]
     Entry {
         index: u64,
-        /// The effect of the entry, and the advice to the person who adopts.
+        /// The effect of the entry, and advice for the operator.
         what: String,
     },
     #[error(
@@ -56,19 +55,18 @@ pub enum AdoptError {
          this directory and stop it, or take another member's directory"
     )]
     Members {
-        /// Voters and learners in the data.
+        /// Voters and learners in the member list.
         registered: [Vec<u64>; 2],
         /// Voters and learners in raft's configuration.
         in_raft: [Vec<u64>; 2],
     },
     #[error(
-        "there are {free} bytes free, and the data need up to {needed}: make room, nothing was changed"
+        "{free} bytes are free, and the data needs up to {needed}: free some space; nothing was changed"
     )]
     NoSpace { free: u64, needed: u64 },
 }
 
 impl AdoptError {
-    /// Makes an [`Self::Entry`].
     fn entry(index: u64, what: impl Into<String>) -> Self {
         Self::Entry { index, what: what.into() }
     }
@@ -77,11 +75,11 @@ impl AdoptError {
 /// A summary of the adopted data, for the output of `witan adopt`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adopted {
-    /// Whose data they are.
+    /// Identity of the adopted member.
     pub identity: DataIdentity,
-    /// The last entry in the checkpoint.
+    /// Index of the last entry in the checkpoint.
     pub index: u64,
-    /// Entries after it, which the cluster decides about.
+    /// Number of later entries, whose fate the cluster decides.
     pub undecided: usize,
     /// v3 revision.
     pub revision: i64,
@@ -89,15 +87,15 @@ pub struct Adopted {
     pub keys: usize,
     /// Number of members.
     pub members: usize,
-    /// Bytes at the end of etcd's log that were not written completely.
+    /// Bytes of an incomplete record at the end of etcd's log.
     pub torn_bytes: u64,
-    /// Users and roles that v2 and v3 both had, which are one here.
+    /// Names of users and roles that existed in both v2 and v3 and were merged.
     pub shared_names: Vec<String>,
 }
 
-/// Reads the data directory `dir` of etcd and writes Witan's files beside etcd's, which stay unchanged. `wal_dir` is the
-/// `--wal-dir` of that etcd, if it had one. `progress` gets the name of each step and, in the longest step, the bytes of
-/// each record. Fails if etcd's data cannot be taken over, or if the disk lacks space.
+/// Reads etcd's data directory `dir` and writes Witan's files next to etcd's, which stay unchanged. `wal_dir` is etcd's
+/// `--wal-dir`, if it was set. `progress` gets the name of each step and, in the longest step, the size of each record. Fails
+/// if etcd's data cannot be taken over or the disk lacks space.
 pub fn adopt(
     dir: &Path,
     wal_dir: Option<&Path>,
@@ -105,7 +103,7 @@ pub fn adopt(
 ) -> Result<Adopted, AdoptError> {
     progress(Progress::Step("log", 0));
     let etcd = witan_etcd::open(dir, wal_dir)?;
-    // runs are not larger than the pages of etcd's backend
+    // Runs take no more space than the pages of etcd's backend.
     let needed = etcd.backend.length;
     let free = storage::free_bytes(dir);
     if free < needed {
@@ -132,16 +130,16 @@ pub fn adopt(
     })
 }
 
-/// How far [`adopt`] is.
+/// Progress of [`adopt`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// A step begins, with its number of bytes, 0 if it is unknown.
+    /// A step starts. The number is its size in bytes, 0 if unknown.
     Step(&'static str, u64),
-    /// Bytes are done.
+    /// This many more bytes are processed.
     Bytes(usize),
 }
 
-/// The entries after the checkpoint and the hard state, for our log.
+/// Converts the entries after the checkpoint, and the hard state.
 fn undecided(etcd: &EtcdDirectory, view: &View) -> Result<LogBatch, AdoptError> {
     let applied = view.position.index;
     let mut records = Vec::new();
@@ -162,7 +160,7 @@ fn undecided(etcd: &EtcdDirectory, view: &View) -> Result<LogBatch, AdoptError> 
     let last = etcd.entries.last().map_or(applied, |log| log.index);
     check_import("term of raft", term)?;
     check_import("index of raft's log", last.max(applied))?;
-    // A vote is one of its term.
+    // A vote is only valid in its own term.
     let vote = if term == state.term { state.vote } else { 0 };
     let hard_state = wire::hard_state(term, vote, state.commit.max(applied));
     Ok(LogBatch { records, hard_state: Some(hard_state), must_sync: true })

@@ -1,4 +1,4 @@
-//! The state of a member of etcd at the last entry that is known to be committed: its backend, and the entries after it.
+//! Builds the state of an etcd member at the last entry that is known to be committed, from its backend and log.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,8 @@ use witan_snapshot::{self as snapshot, v2_store::V2Store};
 
 use super::{AdoptError, entry};
 
-/// Reads the state, with the names of users and roles that v2 and v3 both had. `progress` is called with the bytes of
-/// each record of the backend.
+/// Reads the state, and returns it with the names of users and roles that existed in both v2 and v3. `progress` is called with
+/// the size of each record of the backend.
 pub(super) fn committed(
     etcd: &EtcdDirectory,
     progress: &mut dyn FnMut(usize),
@@ -24,7 +24,7 @@ pub(super) fn committed(
     let mut machine = snapshot::read(&backend.path, backend.length, None, progress)?.machine;
     let mut v2 = v2_at_snapshot(etcd)?;
     machine.members = registry(backend);
-    // a leader may have executed an entry that its own log did not have yet
+    // A leader may apply an entry before its own log has it.
     let last = etcd.hard_state.commit.max(backend.consistent_index);
     for log in etcd.entries.iter().filter(|log| log.index <= last) {
         let change = entry::of(log, etcd.cluster_id)?;
@@ -35,8 +35,8 @@ pub(super) fn committed(
             machine.apply_with(&entry, ReadResults::Discard);
         }
     }
-    // Up to 3.5 etcd starts from the members in the store of v2, and `etcdctl snapshot restore` leaves those of another
-    // cluster in the backend.
+    // etcd up to 3.5 starts with the members in the v2 store. `etcdctl snapshot restore` leaves another cluster's members in
+    // the backend.
     if backend.storage_version.is_none() {
         let downgrade_target = std::mem::take(&mut machine.members.downgrade_target);
         machine.members = MemberRegistry { downgrade_target, ..v2.members()? };
@@ -48,7 +48,7 @@ pub(super) fn committed(
     Ok((View { machine, position }, shared_names))
 }
 
-/// Returns the v2 store as of raft's snapshot, an empty one without a snapshot.
+/// Returns the v2 store as of raft's snapshot; empty if there is no snapshot.
 fn v2_at_snapshot(etcd: &EtcdDirectory) -> Result<V2Store, AdoptError> {
     match &etcd.snapshot {
         Some(snapshot) if !snapshot.data.is_empty() => Ok(V2Store::read(&snapshot.data)?),
@@ -56,7 +56,7 @@ fn v2_at_snapshot(etcd: &EtcdDirectory) -> Result<V2Store, AdoptError> {
     }
 }
 
-/// Makes the member registry of what the backend says: members, removed ids, cluster version and downgrade target.
+/// Builds the member registry from the backend: members, removed ids, cluster version and downgrade target.
 fn registry(backend: &BackendMeta) -> MemberRegistry {
     let members = backend.members.iter().cloned();
     let members = members.map(|shown| (MemberId(shown.id), snapshot::known_member(shown)));
@@ -73,7 +73,7 @@ fn registry(backend: &BackendMeta) -> MemberRegistry {
     }
 }
 
-/// Executes an entry on the store of v2, where it has an effect there.
+/// Applies an entry to the v2 store if it has an effect there.
 fn apply_v2(v2: &mut V2Store, log: &LogEntry, change: &entry::Change) {
     if let EntryPayload::RequestV2(request) = &log.payload {
         v2.apply(request);
@@ -100,7 +100,8 @@ fn apply_v2(v2: &mut V2Store, log: &LogEntry, change: &entry::Change) {
     }
 }
 
-/// The place of the state in the log, with raft's configuration, which must be that of the members.
+/// Returns the position of the state in the log, with raft's configuration. An error if that configuration differs from the
+/// member list.
 fn position(
     etcd: &EtcdDirectory,
     index: u64,
@@ -129,7 +130,7 @@ fn position(
     })
 }
 
-/// The voters and the learners in raft's configuration at entry `index`, each in ascending order.
+/// Returns the voters and the learners of raft's configuration at entry `index`, each in ascending order.
 fn configuration(etcd: &EtcdDirectory, index: u64) -> [Vec<u64>; 2] {
     let [mut voters, mut learners] = [BTreeSet::new(), BTreeSet::new()];
     if let Some(snapshot) = &etcd.snapshot {
@@ -159,7 +160,7 @@ fn configuration(etcd: &EtcdDirectory, index: u64) -> [Vec<u64>; 2] {
     [voters, learners].map(|ids| ids.into_iter().collect())
 }
 
-/// The term of the entry at `index`.
+/// Returns the term of the entry at `index`.
 fn term(etcd: &EtcdDirectory, index: u64) -> Result<u64, AdoptError> {
     let of_entry = etcd.entries.iter().find(|log| log.index == index);
     let of_snapshot = etcd

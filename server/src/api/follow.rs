@@ -1,5 +1,5 @@
-//! `/follow` reports how far this member has followed another cluster. `/follow/cut-over` makes this cluster take the
-//! place of the followed one. `/follow/source-gone` ends the checks of the followed one.
+//! `/follow` reports how far this member has followed another cluster. `/follow/cut-over` makes this cluster replace the
+//! followed one. `/follow/source-gone` stops the checks of the followed cluster.
 
 use actix_web::{
     HttpMessage as _, HttpRequest, HttpResponse,
@@ -13,10 +13,10 @@ use witan_node::ProposeError;
 
 use crate::follow::{CutOverRefused, FollowHandle};
 
-/// Answers an authorized request. `GET /follow` returns the status. `POST /follow/cut-over` does the cut-over and waits
-/// for its result. `POST /follow/source-gone` records that the source is no longer checked. Other methods get 405; no
-/// other path is routed here. A POST must have the content type JSON, for which a browser sends a preflight request on
-/// behalf of a page of another origin. A member that follows nothing answers 404, and says whether its cluster follows.
+/// Answers an authorized request. `GET /follow` returns the status. `POST /follow/cut-over` runs the cut-over and waits for its
+/// result. `POST /follow/source-gone` stops the checks of the source. Other methods get 405; no other path is routed here. A
+/// POST must have the content type JSON, which makes browsers send a preflight request for pages of another origin. A member
+/// that does not follow answers 404 and says whether its cluster follows.
 pub(crate) async fn handle(
     ctx: &Context,
     handle: Option<&FollowHandle>,
@@ -58,7 +58,7 @@ pub(crate) async fn handle(
     }
 }
 
-/// Records that the source is gone; any member of the cluster can do so.
+/// Records that the source is gone. Any member of the cluster can do this.
 async fn source_gone(ctx: &Context) -> HttpResponse {
     let gone = FollowOperation::SourceGone(SourceGone {});
     let (status, body) = match ctx.node.propose(gone).await {
@@ -85,10 +85,10 @@ async fn not_here(ctx: &Context) -> HttpResponse {
         (true, _) => {
             "another member of this cluster follows: ask the one that was started with --from"
         }
-        (false, 0) => "this cluster follows no other one",
+        (false, 0) => "this cluster follows no source",
         (false, _) => {
-            "this cluster has taken the place of another one, whose fence a member with --from looks at until an operator says \
-             that it is gone"
+            "this cluster has replaced another one; a member with --from checks the fence of that one until an operator declares \
+             it gone"
         }
     };
     answer(

@@ -1,5 +1,5 @@
-//! Health checks for orchestrators: /health, /livez and /readyz with a path for each of their
-//! checks, with the texts of etcd 3.7. Every answer is counted.
+//! Health checks for orchestrators: /health, /livez and /readyz with one path for each check. The texts are those of etcd 3.7.
+//! Every answer is counted.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -19,12 +19,12 @@ use witan_node::NodeError;
 
 const NO_LEADER: &str = "RAFT NO LEADER";
 
-/// Whether [`handle`] answers this path.
+/// Returns whether [`handle`] answers this path.
 pub(super) fn serves(path: &str) -> bool {
     path == "/health" || Probe::of(path).is_some()
 }
 
-/// Answers a GET for one of the paths that `serves` names.
+/// Answers a GET for a path that `serves` accepts.
 pub(super) async fn handle(ctx: &Context, request: &HttpRequest, path: &str) -> HttpResponse {
     let query = Query::of(request.query_string());
     match Probe::of(path) {
@@ -70,8 +70,7 @@ fn health_body(healthy: bool, reason: &str) -> String {
     json!({ "health": healthy.to_string(), "reason": reason }).to_string()
 }
 
-/// Returns the name of the first raised alarm that `?exclude=` does not name; `None` without one or
-/// without a view.
+/// Returns the name of the first raised alarm that `?exclude=` does not name; `None` if there is none or there is no view.
 async fn alarm(ctx: &Context, query: &Query<'_>) -> Option<&'static str> {
     let view = ctx.node.view().await.ok()?;
     let excluded = |alarm: &Alarm| query.all("exclude").any(|name| name == alarm_name(*alarm));
@@ -90,7 +89,7 @@ fn alarm_name(alarm: Alarm) -> &'static str {
     }
 }
 
-/// One of the two probes, or one of their checks.
+/// One of the two probes, or one of its checks.
 #[derive(Debug)]
 struct Probe {
     name: &'static str,
@@ -100,7 +99,6 @@ struct Probe {
     aggregate: bool,
 }
 
-/// A check of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
     DataCorruption,
@@ -130,7 +128,7 @@ impl Check {
         }
     }
 
-    /// Performs the check; the error is the reason that the report shows.
+    /// Runs the check; the error is the reason in the report.
     async fn run(self, ctx: &Context) -> Result<(), String> {
         match self {
             DataCorruption => {
@@ -190,8 +188,8 @@ impl Probe {
         Some(Self { name, checks, aggregate: whole })
     }
 
-    /// Runs the checks and answers 200, or 503 with the report if one fails. On the probe's own path
-    /// `?exclude=CHECK` skips a check; `?verbose` shows the report of a success, too.
+    /// Runs the checks and answers 200, or 503 with the report if a check fails. On the probe's own path `?exclude=CHECK` skips
+    /// a check. `?verbose` also shows the report if all checks pass.
     async fn answer(self, ctx: &Context, query: &Query<'_>) -> HttpResponse {
         let (mut report, mut failed) = (String::new(), false);
         for check in self.checks {

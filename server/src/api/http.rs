@@ -1,7 +1,7 @@
-//! The HTTP front: every request of the client port that is not gRPC passes [`HttpFrontend::answer`], which decodes and
-//! cleans the path, applies host and origin rules and hands over to a dialect by one table.
+//! The HTTP frontend. Every request of the client port that is not gRPC passes [`HttpFrontend::answer`], which decodes and
+//! cleans the path, applies host and origin rules, and dispatches to a dialect by one table.
 //!
-//! actix routes nothing: its matching would decode paths in its own way and lose `%2F` and `//`.
+//! actix routes nothing: its router would decode paths differently and lose `%2F` and `//`.
 
 use std::path::PathBuf;
 
@@ -43,22 +43,22 @@ pub struct HttpFrontend {
     ctx: Context,
     discovery: discovery::DiscoveryService,
     follow: Option<FollowHandle>,
-    /// The folder of the flight recorder, if this member records.
+    /// The flight recorder's folder, if this member records.
     recordings: Option<PathBuf>,
 }
 
-/// Who serves a path.
+/// The handler of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
     /// v3 as JSON.
     V3,
-    /// A row of the list of routes.
+    /// A row of the route table.
     Resource(&'static HttpRoute),
     NotFound,
 }
 
 impl HttpFrontend {
-    /// Creates the front of the running member.
+    /// Creates the frontend of the running member.
     pub(crate) fn new(
         ctx: Context,
         follow: Option<FollowHandle>,
@@ -72,7 +72,7 @@ impl HttpFrontend {
         }
     }
 
-    /// Answers one request that came in on a listener of the kind `surface`.
+    /// Answers one request from a listener of the kind `surface`.
     pub async fn answer(
         &self,
         surface: Surface,
@@ -84,7 +84,7 @@ impl HttpFrontend {
         } else {
             reply::bounded(&request, payload).await
         };
-        // as in etcd, CORS is not checked on the URLs for metrics
+        // as in etcd, CORS is not checked on the metrics URLs
         let browsers = surface != Surface::Metrics;
         match check_request(self, &request, browsers) {
             Ok(path) => {
@@ -107,8 +107,8 @@ impl HttpFrontend {
     }
 }
 
-/// Checks the length and the escapes of the target and, for `browsers` without TLS, the host name.
-/// Returns the decoded and cleaned path, or the response that refuses the request.
+/// Checks the length and the escapes of the target and, for `browsers` without TLS, the host name. Returns the decoded and
+/// cleaned path, or the response that refuses the request.
 fn check_request(
     front: &HttpFrontend,
     request: &HttpRequest,
@@ -133,8 +133,8 @@ fn check_request(
     Ok(path::clean(&path))
 }
 
-/// Routes a request whose target and host were checked: v3 goes to the gateway, any other route to its
-/// dialect once its sender is authorized. `OPTIONS` and unknown paths are answered at once.
+/// Routes a request whose target and host were checked: v3 goes to the gateway, any other route to its dialect after its sender
+/// is authorized. `OPTIONS` and unknown paths are answered here.
 async fn serve(
     front: &HttpFrontend,
     ctx: &Context,
@@ -219,8 +219,8 @@ async fn serve_resource(
     }
 }
 
-/// Returns the handler of a cleaned path: the gateway below the three prefixes of v3, else the row of the list of
-/// routes if its dialect is enabled.
+/// Returns the handler of a cleaned path: the gateway for the three v3 prefixes, else the matching row of the route table if
+/// its dialect is enabled.
 fn route(settings: &Settings, path: &[u8]) -> Route {
     const V3: [&[u8]; 3] = [b"/v3/", b"/v3beta/", b"/v3alpha/"];
     if V3.iter().any(|prefix| path.starts_with(prefix)) {
@@ -229,8 +229,8 @@ fn route(settings: &Settings, path: &[u8]) -> Route {
     access::route(settings, path).map_or(Route::NotFound, Route::Resource)
 }
 
-/// Restricts a route to the surface of its listener: metrics and health on a listener for metrics, nothing on one for
-/// gRPC alone, everything on the others.
+/// Restricts a route to the surface of its listener: metrics and health on a metrics listener, nothing on a gRPC-only listener,
+/// everything on the others.
 fn limit_to_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
     match surface {
         Surface::All | Surface::Http => route,
@@ -239,8 +239,8 @@ fn limit_to_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
     }
 }
 
-/// Refuses (421) a host name that `--host-whitelist` does not name, unless the list is empty. Protects
-/// browsers against DNS rebinding (CVE-2018-5702), which reaches this server under a foreign name.
+/// Refuses (421) a host name that is not in `--host-whitelist`, unless the list is empty. This protects browsers against DNS
+/// rebinding (CVE-2018-5702), which reaches this server under a foreign host name.
 fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<HttpResponse>> {
     let accepted = &settings.host_whitelist;
     let given = request
@@ -260,7 +260,7 @@ fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<Http
     Err(reply::text(StatusCode::MISDIRECTED_REQUEST, &message).into())
 }
 
-/// Whether a request has a side effect on this route although its method is safe: it takes one of the token places, or
+/// Returns whether a request on this route has a side effect although its method is safe: it takes one of the token places, or
 /// counts all requests for a while.
 fn acts_when_read(route: Route) -> bool {
     match route {
@@ -269,9 +269,9 @@ fn acts_when_read(route: Route) -> bool {
     }
 }
 
-/// Refuses WebSockets and requests with side effects from pages of other origins unless `--cors` names the origin.
-/// Browsers send POST requests with forms and texts, and open WebSockets, without a preflight request. `--cors` never
-/// permits an origin to act on another cluster in this cluster's name. Clients other than browsers send no origin.
+/// Refuses WebSockets and requests with side effects from pages of other origins unless `--cors` names the origin. Browsers
+/// send POST requests with form or text bodies, and open WebSockets, without a preflight request. `--cors` never lets an origin
+/// act on another cluster in this cluster's name. Clients that are not browsers send no origin.
 fn check_origin(
     request: &HttpRequest,
     settings: &Settings,
@@ -296,8 +296,8 @@ fn check_origin(
     Err(reply::text(StatusCode::FORBIDDEN, &message).into())
 }
 
-/// The origin of the page that sent a request. `null` if the browser reveals only that the origin is foreign, as it
-/// does when it loads an image.
+/// Returns the origin of the page that sent a request. It is `null` if the browser only reveals that the origin is foreign, for
+/// example when it loads an image.
 fn origin(request: &HttpRequest) -> Option<HeaderValue> {
     let headers = request.headers();
     let is_foreign = || {
@@ -308,13 +308,13 @@ fn origin(request: &HttpRequest) -> Option<HeaderValue> {
     headers.get(ORIGIN).cloned().or_else(is_foreign)
 }
 
-/// Whether `--cors` names this origin, or all.
+/// Returns whether `--cors` allows this origin.
 fn allows_origin(settings: &Settings, origin: &HeaderValue) -> bool {
     let mut allowed = settings.cors.iter();
     allowed.any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes())
 }
 
-/// Whether an origin is that of pages which `host` itself serves.
+/// Returns whether `host` itself serves the pages of an origin.
 fn is_origin_of(origin: &[u8], host: &[u8]) -> bool {
     let after_scheme = [&b"http://"[..], b"https://"]
         .iter()
@@ -322,7 +322,7 @@ fn is_origin_of(origin: &[u8], host: &[u8]) -> bool {
     after_scheme.is_some_and(|name| name.eq_ignore_ascii_case(host))
 }
 
-/// Returns the name in a `Host` header without its port. The brackets of an address go with the port.
+/// Returns the name in a `Host` header without its port, and without the brackets of an IPv6 address that has a port.
 fn host_name(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, _)) if name.starts_with('[') && name.ends_with(']') => &name[1..name.len() - 1],
@@ -331,8 +331,7 @@ fn host_name(host: &str) -> &str {
     }
 }
 
-/// Adds the CORS headers to a response if `--cors` allows all origins or names the origin of the
-/// request.
+/// Adds the CORS headers to a response if `--cors` allows the request's origin.
 fn add_origin(request: &HttpRequest, settings: &Settings, response: &mut HttpResponse) {
     let origin = if settings.cors.iter().any(|origin| origin == "*") {
         HeaderValue::from_static("*")

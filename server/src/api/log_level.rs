@@ -1,5 +1,4 @@
-//! `/config/local/log`: sets the log level at run time, as etcd 2.2 to 3.4, with their names of
-//! levels.
+//! `/config/local/log`: sets the log level at run time, with the level names of etcd 2.2 to 3.4.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
@@ -7,13 +6,13 @@ use tracing::level_filters::LevelFilter;
 use witan_dialect::{Context, blocking::INLINE_BYTES, reply};
 
 const FIELD: &str = "Level";
-/// The body is no JSON object with a text for a level (400).
+/// The body is not a JSON object with a string for the level (400).
 const NO_JSON: &str = "Invalid json body";
-/// Prefix of the body of 400; the invalid level follows.
+/// Prefix of the error for an invalid level (400); the level follows.
 const NO_LEVEL: &str = "Invalid log level ";
 
-/// Sets the log level that the body of a PUT names and answers 204; 400 for an unreadable body or an
-/// unknown level, 405 for another method.
+/// Sets the log level in the body of a PUT and answers 204. Answers 400 to an unreadable body or an unknown level, 405 to
+/// another method.
 pub(crate) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -34,8 +33,8 @@ pub(crate) async fn handle(
     }
 }
 
-/// Returns the level that a body names, in any case of letters; the error is the text of the answer. Bytes after the
-/// first JSON value are ignored.
+/// Returns the level that a body names, ignoring case; the error is the response text. Bytes after the first JSON value are
+/// ignored.
 fn requested_level(body: &[u8]) -> Result<LevelFilter, String> {
     let text = String::from_utf8_lossy(body);
     let mut values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();

@@ -1,4 +1,4 @@
-//! The HTTP/1.1 front of the client port: hands requests to the dialects, and answers those for operators itself.
+//! The HTTP/1.1 frontend of the client port: dispatches requests to the dialects and answers operator requests itself.
 //! `witan_api::access` lists all paths with the access they require.
 
 mod follow;

@@ -1,4 +1,4 @@
-//! Operator endpoints: /version, /metrics, /debug/vars. Health and /debug/top have files of their own.
+//! Operator endpoints: /version, /metrics and /debug/vars. Health and /debug/top have their own files.
 
 use std::fmt::Write as _;
 
@@ -10,19 +10,19 @@ use witan_dialect::{Context, reply};
 
 use super::{health, top};
 
-/// Whether a cleaned path is one of those that [`handle`] answers.
+/// Returns whether [`handle`] answers a cleaned path.
 pub(crate) fn serves(path: &[u8]) -> bool {
     matches!(path, b"/version" | b"/debug/vars")
         || path == TOP.as_bytes()
         || serves_on_metrics(path)
 }
 
-/// Whether a cleaned path is also served on the URLs for metrics.
+/// Returns whether a cleaned path is also served on the metrics URLs.
 pub(crate) fn serves_on_metrics(path: &[u8]) -> bool {
     path == b"/metrics" || std::str::from_utf8(path).is_ok_and(health::serves)
 }
 
-/// Answers a request for one of the paths that `serves` names; `None` for any other path.
+/// Answers a request for a path that `serves` accepts; `None` for any other path.
 pub(crate) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -34,7 +34,7 @@ pub(crate) async fn handle(
     }
     let path = std::str::from_utf8(path).ok()?;
     reply::drain(&mut payload).await;
-    // Prometheus' own handler, which etcd uses, does not look at the method
+    // Prometheus' own handler, which etcd uses, accepts any method.
     if path != "/metrics" && !reply::allows(request, "GET") {
         return Some(reply::method_not_allowed(Some("GET")));
     }
@@ -47,8 +47,7 @@ pub(crate) async fn handle(
     })
 }
 
-/// Answers `/version`. The version of the cluster is `NOT_DECIDED` until there is one, and while there
-/// is no view.
+/// Answers `/version`. The cluster version is `NOT_DECIDED` until the cluster has one, and if there is no view.
 async fn version(ctx: &Context) -> HttpResponse {
     let view = ctx.node.view().await.ok();
     let decided = view.map(|view| view.machine.members.cluster_version.clone());
@@ -58,7 +57,7 @@ async fn version(ctx: &Context) -> HttpResponse {
         .body(version::page(decided.as_deref().unwrap_or(NOT_DECIDED)))
 }
 
-/// Brings the series that follow the state up to date and renders the page of all series.
+/// Updates the series that depend on the state and renders all series.
 async fn metrics(ctx: &Context) -> HttpResponse {
     ctx.node.show_metrics().await;
     HttpResponse::Ok()
@@ -66,7 +65,7 @@ async fn metrics(ctx: &Context) -> HttpResponse {
         .body(ctx.metrics_page.render())
 }
 
-/// Answers `/debug/vars` as Go's expvar: one variable a line, in alphabetic order.
+/// Answers `/debug/vars` like Go's expvar: one variable per line, in alphabetical order.
 fn vars(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let command: Vec<String> = std::env::args().collect();
     let (_, descriptors) = metrics::file_descriptors();

@@ -1,4 +1,4 @@
-//! `/debug/flight-recorder`: what the flight recorder of this member has recorded, as one stream that `witan replay` reads.
+//! `/debug/flight-recorder`: this member's flight recording, as one stream that `witan replay` reads.
 
 use std::path::PathBuf;
 
@@ -15,13 +15,13 @@ use witan_base::account::{JobKind, Permit};
 use witan_dialect::{Context, blocking, reply};
 use witan_recorder::HandedFiles;
 
-/// The answer if no file can be handed out.
-const NOTHING: &str = "there is no recording to hand out: nothing is recorded yet, the recorder has ended with an error (see the \
-    log of this member), or its files have values in clear (--flight-recorder-values), which are not handed out (copy \
+/// The response if no file can be handed out.
+const NOTHING: &str = "there is no recording to serve: nothing is recorded yet, the recorder has failed (see the \
+    log of this member), or its files have plaintext values (--flight-recorder-values), which are not served (copy \
     DATA_DIR/recorder)";
 
-/// Answers a request for all files in the folder: 404 if this member does not record, 429 while as many callers as may at once
-/// are sent snapshots or recordings.
+/// Answers a request for all recorded files: 404 if this member does not record, 429 while too many snapshots or recordings are
+/// being sent.
 pub(super) async fn handle(
     ctx: &Context,
     folder: Option<PathBuf>,
@@ -59,7 +59,7 @@ pub(super) async fn handle(
     response
 }
 
-/// The bytes of all files, read as the client takes them. An error cuts the body.
+/// Streams the bytes of all files at the client's pace. An error truncates the body.
 fn body(
     ctx: Context,
     first: Bytes,

@@ -12,16 +12,15 @@ use witan_dialect::{Context, client::Disconnect, reply, sampling::Tally};
 use witan_gocompat::query::Query;
 use witan_node::Node;
 
-const TAKEN: &str =
-    "this member counts its requests for another caller, for 30 seconds at most: try again then";
+const TAKEN: &str = "this member is already counting requests for another caller, which takes up to 30 seconds: try again later";
 const STOPPING: &str = "this member is stopping";
 
-/// Answers a GET: 200 with the page after so many seconds; 400 if they are invalid, 429 while another caller is answered,
-/// 503 if the member stops.
+/// Answers a GET: 200 with the page after the given number of seconds, 400 if that number is invalid, 429 while another caller
+/// is being served, 503 if the member stops.
 pub(super) async fn handle(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let Some(seconds) = seconds(request.query_string()) else {
         let (least, most) = (SECONDS.start(), SECONDS.end());
-        let message = format!("seconds is a whole number from {least} to {most}");
+        let message = format!("seconds must be an integer from {least} to {most}");
         return refuse(StatusCode::BAD_REQUEST, &message);
     };
     let Some(mut sample) = ctx.sampler.begin() else {
@@ -56,7 +55,7 @@ fn refuse(status: StatusCode, message: &str) -> HttpResponse {
     reply::error_message(HttpResponseBuilder::new(status), message.to_owned())
 }
 
-/// Returns the seconds that a query asks for; `None` if it asks for others than there may be.
+/// Returns the seconds that a query asks for; `None` if they are invalid or out of range.
 fn seconds(query: &str) -> Option<u64> {
     let query = Query::of(query);
     let Some(asked) = query.all("seconds").next() else {

@@ -1,4 +1,4 @@
-//! Connections to servers: plain or with TLS, directly or through an HTTP proxy.
+//! Connections to servers: plain or TLS, direct or through an HTTP proxy.
 
 use std::{io, time::Duration};
 
@@ -16,29 +16,29 @@ use super::tls::TlsClient;
 /// Bytes of the head of a proxy's answer; a longer one fails the connection.
 const PROXY_HEAD_BYTES_MAX: usize = 8 << 10;
 
-/// A connection as hyper takes it.
+/// A connection as hyper expects it.
 pub(crate) type Connection = TokioIo<Box<dyn PeerStream>>;
 
 /// How to reach a server.
 pub(crate) struct Route<'a> {
-    /// Its URL.
+    /// The server's URL.
     pub(crate) uri: &'a Uri,
-    /// `host:port` of a proxy.
+    /// `host:port` of the proxy, if there is one.
     pub(crate) proxy: Option<&'a str>,
-    /// For https.
+    /// Used for https.
     pub(crate) tls: &'a TlsClient,
-    /// For all of it.
+    /// Timeout for connecting, including TLS and the proxy.
     pub(crate) patience: Duration,
 }
 
 impl Route<'_> {
-    /// Whether the URL asks for TLS.
+    /// Returns whether the URL uses https.
     pub(crate) fn is_tls(&self) -> bool {
         self.uri.scheme_str() == Some("https")
     }
 
-    /// Connects within `patience` by TCP, with TLS for https, through the proxy if there is one: by a tunnel for https,
-    /// to the proxy itself for http. No HTTP request is sent yet. The error contains the authority it connects to.
+    /// Connects within `patience`, with TLS for https. A proxy, if any, gets a `CONNECT` for https and the plain request for
+    /// http. No HTTP request is sent yet. The error contains the authority it connects to.
     pub(crate) async fn open(&self) -> Result<Connection, String> {
         let authority = self.proxy.map_or_else(|| self.authority(), str::to_owned);
         match timeout(self.patience, self.dial(&authority)).await {
@@ -51,8 +51,8 @@ impl Route<'_> {
         }
     }
 
-    /// Connects to `authority`, the server or its proxy, and speaks TLS with the server if the URL asks for it,
-    /// through a tunnel of the proxy.
+    /// Connects to `authority`, which is the server or its proxy. For https, performs the TLS handshake with the server,
+    /// through a tunnel if there is a proxy.
     async fn dial(&self, authority: &str) -> io::Result<Box<dyn PeerStream>> {
         let mut stream = TcpStream::connect(authority).await?;
         stream.set_nodelay(true)?;
@@ -77,12 +77,12 @@ impl Route<'_> {
     }
 }
 
-/// Asks a proxy by `CONNECT` for a connection to `authority`.
+/// Asks a proxy to tunnel to `authority` (`CONNECT`).
 async fn tunnel(stream: &mut TcpStream, authority: &str) -> io::Result<()> {
     let head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
     let mut answer = Vec::new();
-    // byte by byte: bytes after the head belong to TLS
+    // Read byte by byte: bytes after the head belong to TLS.
     while !answer.ends_with(b"\r\n\r\n") {
         if answer.len() == PROXY_HEAD_BYTES_MAX {
             return Err(io::Error::other("the proxy's answer is too long"));

@@ -1,6 +1,6 @@
-//! A client of servers of etcd's API: HTTP/2 over plain TCP or TLS, with a user's token. Discovery and following use it.
+//! A client for etcd's API: HTTP/2 over plain TCP or TLS, with a user's token. Used by discovery and following.
 //!
-//! Not here: what is asked, and which endpoint is next after a failure.
+//! Not here: the requests themselves, and the choice of the next endpoint after a failure.
 //!
 //! Reading order: this file (a session with one endpoint) → `connect`, `tls`.
 
@@ -32,19 +32,19 @@ use witan_config::ClientSettings;
 use connect::{Connection, Route};
 use tls::TlsClient;
 
-/// How long a failed request waits for the reason for which its connection has ended.
+/// How long a failed request waits for the reason why its connection ended.
 const REASON_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// A connection as tonic's clients take it.
+/// A connection as tonic's clients expect it.
 #[derive(Clone)]
 pub(crate) struct Http2 {
     sender: SendRequest<Body>,
-    /// Why the connection has ended, if it was not closed in order: a request alone knows that it was canceled.
+    /// Why the connection ended, unless it was closed cleanly. The request itself only learns that it was canceled.
     ended: watch::Receiver<Option<String>>,
 }
 
 impl Http2 {
-    /// Shakes hands over a stream and drives the connection.
+    /// Performs the HTTP/2 handshake over a stream and drives the connection.
     async fn open(stream: Connection, settings: &ClientSettings) -> hyper::Result<Self> {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new());
@@ -55,7 +55,7 @@ impl Http2 {
         }
         let (sender, connection) = builder.handshake(stream).await?;
         let (end, ended) = watch::channel(None);
-        // it ends with the last clone of the session
+        // The task ends when the last clone of the session is dropped.
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 end.send_replace(Some(reason(&error)));
@@ -65,7 +65,7 @@ impl Http2 {
     }
 }
 
-/// The innermost reason for an error.
+/// Returns the innermost source of an error.
 fn reason(error: &dyn Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -85,8 +85,8 @@ impl Service<Request<Body>> for Http2 {
         self.sender.poll_ready(context).map_err(Self::Error::from)
     }
 
-    /// Sends a request. If it fails, waits for at most [`REASON_TIMEOUT`] for the reason why the connection has ended,
-    /// which is a better error than that of the request.
+    /// Sends a request. If it fails, waits up to [`REASON_TIMEOUT`] for the reason why the connection ended, which is more
+    /// helpful than the request's own error.
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let answered = self.sender.send_request(request);
         let mut ended = self.ended.clone();
@@ -113,8 +113,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Connects to an endpoint by HTTP/2, and logs in if there is a user. An endpoint that is not reached, or does not
-    /// speak HTTP/2, is `Unavailable`; one that is no URL `InvalidArgument`.
+    /// Connects to an endpoint over HTTP/2, and logs in if there is a user. Fails with `Unavailable` if the endpoint is
+    /// unreachable or does not speak HTTP/2, and with `InvalidArgument` if it is not a URL.
     pub(crate) async fn open(
         endpoint: &str,
         settings: &ClientSettings,
@@ -142,7 +142,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Makes a client of a service, of its constructor `with_origin`.
+    /// Creates a service client with its constructor `with_origin`.
     pub(crate) fn client<C>(&self, with_origin: impl FnOnce(Http2, Uri) -> C) -> C {
         with_origin(self.service.clone(), self.origin.clone())
     }
@@ -157,13 +157,13 @@ impl Session {
     }
 }
 
-/// The requests of a stream with one watch, which stays open for as long as the watch.
+/// Returns the requests of a watch stream with one watch. The stream stays open until it is dropped.
 pub(crate) fn one_watch(create: WatchCreateRequest) -> impl Stream<Item = WatchRequest> {
     let request_union = Some(RequestUnion::CreateRequest(create));
     stream::iter([WatchRequest { request_union }]).chain(stream::pending())
 }
 
-/// Waits for the answer to a call until the request timeout, after which it is `DeadlineExceeded`.
+/// Waits for the answer to a call; fails with `DeadlineExceeded` after the request timeout.
 pub(crate) async fn in_time<T>(
     settings: &ClientSettings,
     call: impl Future<Output = Result<T, Status>>,

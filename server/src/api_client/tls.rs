@@ -1,4 +1,4 @@
-//! TLS of connections to servers: the trusted authorities, and this member's certificate.
+//! TLS for connections to servers: trusted CAs and this member's certificate.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -13,7 +13,7 @@ use witan_transport::{any_server, system_roots};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// A file of TLS cannot be used.
+/// A TLS file is unusable.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {reason}")]
 pub struct ClientTlsError {
@@ -21,30 +21,30 @@ pub struct ClientTlsError {
     reason: String,
 }
 
-/// Encrypts connections.
+/// The TLS settings of outgoing connections.
 pub(crate) struct TlsClient(TlsConnector);
 
 impl TlsClient {
-    /// Makes TLS that trusts the system's authorities and presents no certificate.
+    /// Trusts the system's CAs and presents no certificate.
     pub(crate) fn of_system() -> Result<Self, ClientTlsError> {
         let builder = builder()?.with_root_certificates(system_roots());
         let config = Arc::new(builder.with_no_client_auth());
         Ok(Self(TlsConnector::from(config)))
     }
 
-    /// Makes TLS for HTTP/2 from the flags that name its files.
+    /// Creates TLS for HTTP/2 from the flags that name its files.
     pub(crate) fn of_flags(asked: &ClientSettings) -> Result<Self, ClientTlsError> {
         let mut config = config_of_flags(asked)?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Self(TlsConnector::from(Arc::new(config))))
     }
 
-    /// Makes TLS for HTTP/1.1 from the flags that name its files.
+    /// Creates TLS for HTTP/1.1 from the flags that name its files.
     pub(crate) fn for_http1(asked: &ClientSettings) -> Result<Self, ClientTlsError> {
         Ok(Self(TlsConnector::from(Arc::new(config_of_flags(asked)?))))
     }
 
-    /// Shakes hands with `host` over a connection.
+    /// Performs the TLS handshake with `host` over a connection.
     pub(crate) async fn secure(
         &self,
         host: &str,
@@ -55,7 +55,7 @@ impl TlsClient {
     }
 }
 
-/// Makes the TLS settings: authorities or none, key pair.
+/// Builds the TLS configuration from the flags.
 fn config_of_flags(asked: &ClientSettings) -> Result<ClientConfig, ClientTlsError> {
     let builder = builder()?;
     let builder = if asked.skip_verify {
@@ -95,12 +95,12 @@ fn roots_of(path: &Path) -> Result<RootCertStore, ClientTlsError> {
     Ok(roots)
 }
 
-/// Reads all certificates of a PEM file; a file without one is an error.
+/// Reads all certificates of a PEM file. A file without a certificate is an error.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ClientTlsError> {
     let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let found: Vec<_> = found.map_err(|error| unreadable(path, &error))?;
     match found.is_empty() {
-        true => Err(unreadable(path, &"it holds no certificate")),
+        true => Err(unreadable(path, &"it contains no certificate")),
         false => Ok(found),
     }
 }

@@ -1,4 +1,4 @@
-//! The server binary with a door for tests, see `witan::panics::planted`. It does not ship.
+//! The server binary with fault injection for tests, see `witan::panics::planted`. It is not shipped.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! Opens the data directory of a starting member: decides what it starts from, and makes it the only member if it was
-//! asked to.
+//! Opens the data directory of a starting member: decides which state it starts from, and removes all other members if
+//! `--force-new-cluster` is set.
 
 use std::path::Path;
 
@@ -19,19 +19,18 @@ use witan_storage::{self as storage, SpaceMonitor, Storage, StorageMetrics};
 use super::BootError;
 use crate::bootstrap::{self, join::JoinedCluster};
 
-/// The opened data directory and the recovered state.
 pub(super) struct OpenedDisk {
     pub(super) storage: Storage,
     pub(super) space: SpaceMonitor,
     pub(super) recovered: Recovered,
     pub(super) checkpoint: View,
     pub(super) identity: storage::DataIdentity,
-    /// Who this member connects to at first.
+    /// The members to connect to at first.
     pub(super) members: MemberRegistry,
     pub(super) metrics: StorageMetrics,
 }
 
-/// The first state of a cluster that follows another one: its own members and id, and the data of the other cluster.
+/// Builds the first state of a cluster that follows another one: its own members and id with the other cluster's data.
 fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<View> {
     let members = MemberRegistry {
         cluster_id,
@@ -43,9 +42,9 @@ fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<Vie
     Box::new(View { machine, position: first.position })
 }
 
-/// Opens the data directory, or sets it up with the first state: that of a new cluster, of `joined`, or with the data
-/// `seeded` of a followed one. A directory that has a state wins over the flags, `joined` and `seeded`. With
-/// `force_new_cluster` in the configuration, removes all other members from the state and writes that to the log.
+/// Opens the data directory, or initializes it with the first state: that of a new cluster, of `joined`, or with the data
+/// `seeded` from a followed cluster. A directory that has a state wins over the flags, `joined` and `seeded`. With
+/// `force_new_cluster`, removes all other members from the state and logs the removal.
 pub(super) fn open(
     config: &Config,
     joined: Option<JoinedCluster>,
@@ -72,7 +71,7 @@ pub(super) fn open(
     let checkpoint = match recovered.checkpoint.take() {
         Some(checkpoint) => checkpoint,
         None => {
-            // new, or interrupted before the first checkpoint was written
+            // The directory is new, or the first checkpoint was never finished.
             if differs {
                 let what = "it has an identity but no state, and the flags give another identity";
                 return Err(BootError::corrupt(dir, CorruptRecord::new(what)));
@@ -91,8 +90,8 @@ pub(super) fn open(
             *first_state
         }
     };
-    // the flags do not determine the id of a member that joined or of a cluster that has followed another one;
-    // discovery is skipped
+    // The flags do not determine the id of a member that joined or of a cluster that has followed another one. With discovery
+    // they are incomplete, because it is skipped here.
     let flags_name_ids = config.initial_cluster_state == ClusterState::New
         && config.discovery.is_none()
         && checkpoint.machine.members.source_cluster_id == 0;
@@ -126,8 +125,8 @@ pub(super) fn open(
     })
 }
 
-/// Removes all other members from the recovered state, and writes that to the log. Returns the new registry; `None`
-/// without other members.
+/// Removes all other members from the recovered state and logs the removal. Returns the new registry; `None` if there are no
+/// other members.
 fn force_new_cluster(
     dir: &Path,
     storage: &mut Storage,

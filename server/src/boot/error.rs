@@ -1,4 +1,4 @@
-//! Why a member ends, and its exit code.
+//! Why a member stops, and its exit code.
 
 use std::path::Path;
 
@@ -15,13 +15,13 @@ use crate::{
     follow::SeedError,
 };
 
-/// Exit code of [`BootError::Corrupt`]; the disk's own refusals have theirs in `storage`.
+/// Exit code of [`BootError::Corrupt`]. `storage` defines the exit codes of its own errors.
 const CORRUPT_EXIT_CODE: i32 = 30;
 
 /// Exit code of [`BootError::Inconsistent`].
 const INCONSISTENT_EXIT_CODE: i32 = 36;
 
-/// Why a member could not start or continue. Each has an exit code of its own.
+/// Why a member could not start or had to stop. Each reason has its own exit code.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum BootError {
@@ -64,7 +64,7 @@ pub enum BootError {
 }
 
 impl BootError {
-    /// For `map_err`: makes [`Self::Io`] of an error; `what` names what was tried.
+    /// For `map_err`: creates [`Self::Io`]; `what` names the failed action.
     pub(super) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
@@ -74,7 +74,7 @@ impl BootError {
         Self::Corrupt { dir: dir.display().to_string(), source }
     }
 
-    /// Returns the exit code of the process that this error ends.
+    /// Returns the exit code for this error.
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Storage(error) => error.exit_code(),

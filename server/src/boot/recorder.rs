@@ -1,4 +1,4 @@
-//! The flight recorder of a member, as its flags ask for it.
+//! Sets up a member's flight recorder.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -10,7 +10,7 @@ use witan_storage::{SpaceMonitor, SpaceStatus};
 
 use super::BootError;
 
-/// Starts the replica, recorded if that is asked for and the disk has room for it.
+/// Starts the replica, recorded if the flags enable it and the disk has space.
 pub(super) fn start_recorded(
     config: &Config,
     (settings, recovered): (replica::Config, Recovered),
@@ -22,13 +22,13 @@ pub(super) fn start_recorded(
         .map_err(|source| BootError::corrupt(&config.data_dir, source))
 }
 
-/// The folder of the flight recorder's files, if it is on.
+/// Returns the folder of the flight recorder's files if it is enabled.
 pub(super) fn folder(config: &Config) -> Option<PathBuf> {
     let records = config.settings.flight_recorder.bytes > 0;
     records.then(|| config.data_dir.join("recorder"))
 }
 
-/// Opens the flight recorder, if it is on. A member starts without it rather than not at all.
+/// Opens the flight recorder if it is enabled. A failure does not stop the member from starting.
 fn open(config: &Config, member: u64, space: Arc<SpaceStatus>) -> Option<Box<dyn Sink>> {
     let FlightRecorder { bytes, values } = config.settings.flight_recorder;
     let settings = RingSettings {
@@ -43,7 +43,7 @@ fn open(config: &Config, member: u64, space: Arc<SpaceStatus>) -> Option<Box<dyn
         Ok(ring) => Some(Box::new(ring)),
         Err(error) => {
             let folder = folder.display();
-            tracing::error!(%folder, %error, "nothing is recorded until the next start: the flight recorder's files cannot be written");
+            tracing::error!(%folder, %error, "cannot write the flight recorder's files; nothing is recorded until the next start");
             None
         }
     }

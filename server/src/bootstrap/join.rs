@@ -1,5 +1,5 @@
-//! Joining a running cluster (`--initial-cluster-state=existing`), and the check that a new member is not an
-//! old one whose data was lost. Both ask the members that `--initial-cluster` names.
+//! Joins a running cluster (`--initial-cluster-state=existing`), and checks that a new member is not an old one that lost its
+//! data. Both ask the members in `--initial-cluster`.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ use witan_transport::error_text;
 
 use super::etcd::{self, EtcdMember};
 
-/// How long a joining member asks again while no other member answers: they may be short of processor time, or
-/// be restarted. etcd waits this long for the answer to one question, and ends at once when it is refused.
+/// How long a joining member keeps asking while no other member answers: they may be overloaded or restarting. etcd waits this
+/// long for one answer and gives up at once on a refusal.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Delay before they are asked again.
+/// Delay between two rounds of questions.
 const JOIN_RETRY: Duration = Duration::from_millis(250);
 
-/// Why a member did not join. The beginnings are etcd's.
+/// Why a member did not join. The texts begin like etcd's.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum JoinError {
@@ -55,12 +55,12 @@ pub enum JoinError {
     Etcd(#[from] EtcdMember),
 }
 
-/// A running cluster that knows this member.
+/// A running cluster that this member was added to.
 #[derive(Clone, Debug)]
 pub struct JoinedCluster {
-    /// This member's identity in it.
+    /// This member's identity in the cluster.
     pub identity: DataIdentity,
-    /// Its members now, by whom the state will be sent.
+    /// Current members of the cluster, which send this member the state.
     members: MemberRegistry,
 }
 
@@ -73,8 +73,7 @@ impl JoinedCluster {
     }
 }
 
-/// Asks the other members of `--initial-cluster`. Returns the cluster that this member joins, or `None` if it
-/// begins a new one.
+/// Asks the other members of `--initial-cluster`. Returns the cluster that this member joins, or `None` if it starts a new one.
 pub async fn ask(config: &Config, dialer: &PeerDialer) -> Result<Option<JoinedCluster>, JoinError> {
     let others = config.initial_cluster.iter();
     let others = others.filter(|(name, _)| *name != config.name);
@@ -95,8 +94,8 @@ pub async fn ask(config: &Config, dialer: &PeerDialer) -> Result<Option<JoinedCl
     }
 }
 
-/// Asks the members at these URLs again and again for [`JOIN_PATIENCE`], until one answers. Returns the answers
-/// of all that did then; the error says why each did not.
+/// Asks the members at these URLs repeatedly for [`JOIN_PATIENCE`], until at least one answers. Returns all answers of that
+/// round. The error gives each member's failure.
 async fn ask_until_answered(
     urls: &[&Url],
     dialer: &PeerDialer,
@@ -119,7 +118,7 @@ async fn ask_until_answered(
     }
 }
 
-/// Asks each of the members at these URLs for its cluster. Returns what they answer, and why the others do not.
+/// Asks each of the members at these URLs for its cluster. Returns the answers and the failures.
 async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec<String>) {
     let answers = join_all(urls.iter().map(|url| query::cluster(url, dialer))).await;
     let mut failures = Vec::new();
@@ -133,8 +132,8 @@ async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec
     (clusters, failures)
 }
 
-/// Refuses to start without data if another member knows client URLs of this one, which it publishes when it has
-/// data: it could vote twice in one term, or for a member that lacks what it has acknowledged.
+/// Refuses to start without data if another member knows client URLs of this one, because a member publishes them only once it
+/// has data. Without its data it could vote twice in one term, or for a candidate that lacks entries it has acknowledged.
 fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), JoinError> {
     let mut members = clusters.iter().flat_map(|cluster| &cluster.members);
     match members.any(|member| MemberId(member.id) == own && !member.client_urls.is_empty()) {
@@ -143,8 +142,8 @@ fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), Jo
     }
 }
 
-/// Joins the cluster of the first of the answers that fits: a member that executes its log may not know the latest
-/// members yet. The error is that of the first answer.
+/// Joins the cluster of the first answer that matches: a member that is still applying its log may not know the latest members.
+/// The error is that of the first answer.
 fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<JoinedCluster, JoinError> {
     let fits = |cluster| own_id_in(config, cluster).map(|id| (cluster, id));
     let later = |error| {
@@ -163,7 +162,7 @@ fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<JoinedCluster, 
     Ok(JoinedCluster { identity: DataIdentity::new(cluster.id, own_id), members })
 }
 
-/// Finds each member of `--initial-cluster` in an answer, by its peer URLs; returns the id of this one.
+/// Matches each member of `--initial-cluster` with an answer by its peer URLs. Returns this member's id.
 fn own_id_in(config: &Config, cluster: &RemoteCluster) -> Result<MemberId, JoinError> {
     let known = || {
         let members = cluster.members.iter();
@@ -191,7 +190,7 @@ fn own_id_in(config: &Config, cluster: &RemoteCluster) -> Result<MemberId, JoinE
     Ok(own_id)
 }
 
-/// Whether both lists contain the same addresses.
+/// Returns whether both lists contain the same addresses.
 fn has_urls(known: &[String], given: &[Url]) -> bool {
     let parsed: Vec<Url> = known.iter().filter_map(|url| url.parse().ok()).collect();
     let all_in = |of: &[Url], others: &[Url]| {
@@ -201,7 +200,6 @@ fn has_urls(known: &[String], given: &[Url]) -> bool {
     parsed.len() == known.len() && all_in(&parsed, given) && all_in(given, &parsed)
 }
 
-/// Returns the URLs as one text, separated by commas.
 fn text(urls: &[Url]) -> String {
     let urls = urls.iter().map(ToString::to_string);
     urls.collect::<Vec<_>>().join(",")
@@ -230,7 +228,7 @@ mod tests {
         }
     }
 
-    /// Of members that were started, except the last one.
+    /// A cluster whose members were all started except the last one.
     fn cluster(urls: &[(u64, &str)]) -> RemoteCluster {
         let last = urls.last().map(|(id, _)| *id);
         let client_urls = |id| match Some(id) == last {

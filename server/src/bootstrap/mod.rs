@@ -1,5 +1,5 @@
-//! How a member without data begins: with a new cluster, or with a running one (`join`). Pure; `boot` calls it after
-//! `discover` has found the members of a new cluster. `etcd` recognizes members of etcd among them.
+//! Decides how a member without data starts: with a new cluster or in a running one (`join`). `boot` calls it after `discover`
+//! has found the members of a new cluster. `etcd` detects etcd members among them.
 
 pub mod discover;
 pub mod etcd;
@@ -19,7 +19,7 @@ use witan_storage::DataIdentity;
 
 use join::JoinedCluster;
 
-/// Returns the identity and the first state of a member without data: of a new cluster, or of the running one that it joins.
+/// Returns the identity and the first state of a member without data, for a new cluster or for the running one that it joins.
 pub fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdentity, Box<View>) {
     if let Some(joined) = joined {
         return (joined.identity, joined.state());
@@ -31,9 +31,8 @@ pub fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdenti
     (identity, Box::new(genesis(cluster_id, members)))
 }
 
-/// Returns the id of a cluster that follows another one. The id is random, so that members refuse a first member that
-/// has lost its data and starts again. A directory with an identity but no state keeps its id, because it has not been
-/// in a cluster yet.
+/// Returns the id of a cluster that follows another one. It is random, so that members refuse a first member that lost its data
+/// and starts again. A directory with an identity but no state keeps its id, because it has not been in a cluster yet.
 pub fn followed_cluster_id(begun: DataIdentity, found: Option<DataIdentity>) -> u64 {
     if let Some(found) = found.filter(|found| found.member_id == begun.member_id) {
         return found.cluster_id;
@@ -50,14 +49,13 @@ fn own_id(config: &Config) -> MemberId {
     own.map_or(MemberId::NONE, |(member, _)| member.member_id())
 }
 
-/// Returns the members of `--initial-cluster` with their computed ids. They have no names until they publish
-/// themselves.
+/// Returns the members of `--initial-cluster` with their computed ids and without names.
 fn first_members(config: &Config) -> Vec<Member> {
     let member = |(_, urls): &(String, Vec<witan_config::Url>)| {
         let mut peer_urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
         peer_urls.sort_unstable();
         let id = ids::member_id(&peer_urls, &config.initial_cluster_token, None);
-        // the name is set by the member's first publication
+        // A member's first publication sets its name.
         Member { id, peer_urls, ..Member::default() }
     };
     config.initial_cluster.iter().map(member).collect()
@@ -67,7 +65,7 @@ fn first_members(config: &Config) -> Vec<Member> {
 mod tests {
     use super::*;
 
-    /// A process may end after it has written the identity of its directory and before it has written the first state.
+    /// A process can crash after it has written the directory's identity and before it has written the first state.
     #[test]
     fn a_cluster_that_follows_draws_its_id_once() {
         let begun = DataIdentity::new(1, MemberId(7));

@@ -1,4 +1,4 @@
-//! Evaluates the hashes of all members at one point of the log. Pure.
+//! Evaluates the state hashes of all members at one log index. Pure.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use witan_machine::member::MemberId;
 pub(super) struct MemberHash {
     pub(super) member: MemberId,
     pub(super) votes: bool,
-    /// `None` if it does not answer, or did not hash its state there.
+    /// `None` if the member does not answer or did not hash its state at this index.
     pub(super) found: Option<StateHash>,
 }
 
@@ -22,20 +22,20 @@ pub(super) enum StateAgreement {
         /// Whether all members were compared.
         complete: bool,
     },
-    /// Most of the voters agree, and some members differ from them.
+    /// Most voters agree, and some members differ from them.
     Outvoted {
         /// Members that agree with each other.
         majority: Vec<MemberId>,
-        /// Members whose state is another one.
+        /// Members that differ from the majority.
         corrupt: Vec<MemberId>,
     },
-    /// Members differ, and it cannot be decided whose state is right.
+    /// Members differ, and no majority shows whose state is right.
     Undecided,
 }
 
-/// Compares the states of all members, at one point of the log.
+/// Compares the states of all members at one log index.
 ///
-/// Releases may lay out records other than keys differently, so these are compared only if all members run one release.
+/// Releases may encode records other than keys differently, so those are compared only if all members run the same release.
 pub(super) fn decide(members: &[MemberHash]) -> StateAgreement {
     let found = || members.iter().filter_map(|member| member.found.as_ref());
     let mut releases = found().map(|found| &found.release);
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(change(|found| found.others += 1), differs);
         let agreed = StateAgreement::Agreed { complete: true };
         assert_eq!(change(|found| found.release.push('2')), agreed);
-        // the keys are laid out as etcd does
+        // Every release hashes keys in etcd's format.
         assert_eq!(change(|found| found.keys += 1), differs);
     }
 }

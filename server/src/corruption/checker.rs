@@ -1,5 +1,5 @@
-//! Decides when states are compared, and reacts to a difference: the leader raises alarms, and each corrupt member
-//! replaces its own state.
+//! Decides when states are compared, and reacts to a difference: the leader raises alarms, and each corrupt member replaces its
+//! own state.
 
 use std::time::Duration;
 
@@ -21,16 +21,16 @@ use super::{
 /// How often a member checks whether it has the alarm.
 const ALARM_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often a member replaces its state before it waits for [`REBUILD_PAUSE`].
+/// How often a member tries to replace its state before it pauses for [`REBUILD_PAUSE`].
 const REBUILD_ATTEMPTS: u32 = 3;
 
-/// Pause after attempts to replace the state that have failed.
+/// Pause after failed attempts to replace the state.
 const REBUILD_PAUSE: Duration = Duration::from_secs(10);
 
-/// Member of an alarm that concerns the whole cluster, as in etcd: it cannot be decided whose state is right.
+/// Member id of an alarm for the whole cluster, as in etcd: no majority shows whose state is right.
 const WHOLE_CLUSTER: MemberId = MemberId::NONE;
 
-/// A member that starts has another state than others, and none of them can be trusted more.
+/// A starting member's state differs from others', and no majority shows whose state is right.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the state of this member differs from that of others, and no majority with the leader agrees on one (after \
@@ -53,35 +53,35 @@ enum RebuildError {
     Leads,
 }
 
-/// How this member's state compares.
+/// How this member's state compares with the others'.
 enum Standing {
-    /// It equals that of most voters, or all states are equal.
+    /// It equals the state of most voters, or all states are equal.
     Sound {
-        /// Whether it was replaced before.
+        /// Whether it had to be replaced first.
         rebuilt: bool,
     },
-    /// Most voters have another one, and it could not be replaced.
+    /// Most voters have a different state, and replacing this one failed.
     Corrupt,
-    /// Members differ, and none can be trusted more.
+    /// Members differ, and no majority shows whose state is right.
     Unknown(Comparison),
 }
 
 /// Compares this member's state with the others'.
 #[derive(Clone, Debug)]
 pub struct CorruptionChecker {
-    /// The running member.
+    /// This member's node.
     pub node: Node,
     /// Connects to the other members.
     pub dialer: PeerDialer,
     /// When to compare.
     pub checks: CorruptionChecks,
-    /// Series to feed.
+    /// Metrics of the comparisons.
     pub metrics: CorruptionMetrics,
 }
 
 impl CorruptionChecker {
-    /// Compares the states before clients are served, if the settings say so. Replaces a state that most
-    /// others do not have; an error if that fails. Without answers of others the start goes on, as in etcd.
+    /// Compares the states before clients are served, if the settings say so. Replaces a state that differs from the
+    /// majority's; an error if that fails. If other members do not answer, the member starts anyway, as in etcd.
     pub async fn check_at_start(&self) -> Result<(), InconsistentState> {
         if !self.checks.initial || self.is_alone().await {
             return Ok(());
@@ -106,7 +106,7 @@ impl CorruptionChecker {
     }
 
     /// Compares the states every `--corrupt-check-time`, and those after compactions every `--compact-hash-check-time`.
-    /// Replaces this member's state when it gets the alarm CORRUPT. Returns when the process stops.
+    /// Replaces this member's state when it gets the CORRUPT alarm. Returns when the process stops.
     pub async fn run(self) {
         tokio::select! {
             () = self.node.stopping() => {}
@@ -116,8 +116,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// Compares the states every `--corrupt-check-time` while this member leads others, after having all members hash
-    /// theirs, and raises the alarms that follow. Never returns.
+    /// While this member leads other members, has all members hash their state every `--corrupt-check-time`, compares the
+    /// hashes and raises alarms. Never returns.
     async fn compare_regularly(&self) {
         let Some(every) = self.checks.every else {
             return std::future::pending().await;
@@ -134,8 +134,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// Compares, every `--compact-hash-check-time` while this member leads, the states after the last
-    /// compaction that all members can be asked about.
+    /// While this member leads, compares every `--compact-hash-check-time` the states after the last compaction that all
+    /// members have hashed. Never returns.
     async fn compare_compactions(&self) {
         let Some(every) = self.checks.compactions else {
             return std::future::pending().await;
@@ -161,9 +161,9 @@ impl CorruptionChecker {
         }
     }
 
-    /// Whenever this member has the alarm CORRUPT, compares its state with the others', replaces it if most have
-    /// another one, and then lowers the alarm. An alarm on a sound state is left to its client; failures are tried
-    /// again after a pause. Never returns.
+    /// Whenever this member has the CORRUPT alarm, compares its state with the others'. If most members differ, replaces it and
+    /// lowers the alarm. If the state is sound, a client raised the alarm, and it stays. Failures are retried after a pause.
+    /// Never returns.
     async fn follow_alarm(&self) {
         let mut looks = interval(ALARM_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -179,26 +179,28 @@ impl CorruptionChecker {
                 continue;
             }
             match self.make_sound().await {
-                // a client has raised it, and may lower it
+                // A client has raised the alarm and must lower it.
                 Ok(Standing::Sound { rebuilt: false }) => handled = true,
                 Ok(Standing::Sound { rebuilt: true }) => {
-                    tracing::warn!("this member has the others' state again; lowering its alarm");
+                    tracing::warn!(
+                        "this member's state equals the others' again; lowering its alarm"
+                    );
                     self.change_alarm(own, AlarmAction::Deactivate).await;
                 }
                 Ok(Standing::Corrupt | Standing::Unknown(_)) => {
-                    tracing::error!("the state of this member stays corrupt; trying again later");
+                    tracing::error!("this member's state is still corrupt; retrying later");
                     sleep(REBUILD_PAUSE).await;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "failed to compare this member's state; trying again later");
+                    tracing::warn!(%error, "failed to compare this member's state; retrying later");
                     sleep(REBUILD_PAUSE).await;
                 }
             }
         }
     }
 
-    /// Replaces this member's state until most others have the same, [`REBUILD_ATTEMPTS`] times at most; returns
-    /// how the state compares then.
+    /// Replaces this member's state until it equals the majority's, at most [`REBUILD_ATTEMPTS`] times. Returns how the state
+    /// compares in the end.
     async fn make_sound(&self) -> Result<Standing, CompareError> {
         let own = self.node.identity().member_id;
         let mut rebuilt = false;
@@ -218,7 +220,7 @@ impl CorruptionChecker {
             tracing::error!(
                 index,
                 hashes,
-                "most members have another state than this one"
+                "this member's state differs from the majority's"
             );
             if !self.leads() && !majority.contains(&self.node.status().leader) {
                 return Ok(Standing::Unknown(comparison));
@@ -235,8 +237,8 @@ impl CorruptionChecker {
         Ok(Standing::Corrupt)
     }
 
-    /// Replaces this member's state by the leader's, after handing leadership over to a voter of `majority`
-    /// if this member leads.
+    /// Replaces this member's state with the leader's. If this member leads, first transfers leadership to a voter of
+    /// `majority`.
     async fn rebuild(&self, majority: &[MemberId]) -> Result<(), RebuildError> {
         if self.leads() {
             let next = {
@@ -253,15 +255,14 @@ impl CorruptionChecker {
         }
     }
 
-    /// Waits until this member leads.
     async fn until_leading(&self) {
         while !self.leads() {
             sleep(ALARM_INTERVAL).await;
         }
     }
 
-    /// Raises the alarm CORRUPT for the members that most others contradict; for the whole cluster if no
-    /// majority agrees.
+    /// Raises the CORRUPT alarm for the members that the majority contradicts, or for the whole cluster if there is no
+    /// majority.
     async fn raise_alarms(&self, comparison: &Comparison) {
         self.metrics.compared(&comparison.agreement);
         let (index, hashes) = (comparison.index, comparison.hashes());
@@ -291,13 +292,13 @@ impl CorruptionChecker {
                 member,
                 index,
                 hashes,
-                "members differ; raising the alarm CORRUPT"
+                "members differ; raising the CORRUPT alarm"
             );
             self.change_alarm(alarm, AlarmAction::Activate).await;
         }
     }
 
-    /// Raises or lowers an alarm through the log. A failure is only logged: the next comparison tries again.
+    /// Raises or lowers an alarm through the log. A failure is only logged; the next comparison tries again.
     async fn change_alarm(&self, alarm: Alarm, action: AlarmAction) {
         let command = AlarmCommand {
             action: action as i32,
@@ -305,7 +306,7 @@ impl CorruptionChecker {
             kind: alarm.kind,
         };
         if let Err(error) = self.node.report_alarm(command).await {
-            tracing::warn!(%error, "failed to change the alarm CORRUPT; trying again later");
+            tracing::warn!(%error, "failed to change the CORRUPT alarm; retrying later");
         }
     }
 
@@ -313,14 +314,14 @@ impl CorruptionChecker {
         self.node.status().leader == self.node.identity().member_id
     }
 
-    /// Whether the cluster has this member alone; `false` if the state cannot be read.
+    /// Returns whether this member is the cluster's only one; `false` if the state cannot be read.
     async fn is_alone(&self) -> bool {
         let view = self.node.view().await;
         view.is_ok_and(|view| view.machine.members.by_id.len() <= 1)
     }
 }
 
-/// Whether most voters have the same state as this member.
+/// Returns whether most voters have this member's state.
 fn is_confirmed(members: &[MemberHash], own: MemberId) -> bool {
     let found = members.iter().filter(|member| member.found.is_some());
     let agreed = match decide(members) {

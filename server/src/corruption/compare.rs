@@ -1,4 +1,4 @@
-//! Asks the other members for the hashes of their states at one point of the log.
+//! Asks the other members for their state hashes at one log index.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use witan_peer::{PeerDialer, query};
 
 use super::agreement::{MemberHash, StateAgreement, decide};
 
-/// How long this member may take to hash its state.
+/// Timeout for hashing this member's own state.
 const HASH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long others may take after this member has hashed its state, in addition to twice the time that it took. A
-/// member that was restarted may never have a hash at this point of the log.
+/// How long to wait for other members after this one has hashed its state, in addition to twice its own hashing time. A
+/// restarted member may never have a hash at this index.
 const OTHERS_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Pause before members that have no hash yet are asked again.
+/// Pause before members without a hash are asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why nothing was compared.
+/// Why a comparison failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum CompareError {
     #[error(transparent)]
@@ -31,7 +31,7 @@ pub(super) enum CompareError {
     NotHashed,
 }
 
-/// A comparison of all members at one point of the log.
+/// A comparison of all members at one log index.
 #[derive(Clone, Debug)]
 pub(super) struct Comparison {
     pub(super) index: u64,
@@ -40,7 +40,7 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// Describes the hashes of all members, for logs and errors.
+    /// Formats the hashes of all members, for logs and errors.
     pub(super) fn hashes(&self) -> String {
         let of = |member: &MemberHash| {
             let id = member.member;
@@ -60,14 +60,14 @@ impl Comparison {
 /// The answer of one member.
 enum Answer {
     Hash(StateHash),
-    /// It has not hashed its state there, or not yet.
+    /// The member has no hash at this index, or not yet.
     NotYet,
-    /// It cannot be asked.
+    /// The member cannot be reached.
     Unreachable,
 }
 
-/// Has all members hash their state at a new point of the log, and compares them. A member that has no hash yet
-/// is asked again, until it has one, `enough` is known or the time is over.
+/// Has all members hash their state at a new log index, and compares them. Members that have no hash yet are asked again until
+/// they have one, `enough` returns true, or time runs out.
 pub(super) async fn now(
     node: &Node,
     dialer: &PeerDialer,
@@ -77,8 +77,8 @@ pub(super) async fn now(
     at(node, dialer, index, enough).await
 }
 
-/// Compares the states of all members after entry `index`, which they have hashed; an error if this member
-/// has not.
+/// Compares the states of all members after entry `index`, for which they were asked to hash. An error if this member has not
+/// hashed it.
 pub(super) async fn at(
     node: &Node,
     dialer: &PeerDialer,
@@ -119,8 +119,7 @@ pub(super) async fn at(
     }
 }
 
-/// Asks members for the hash of their state after entry `index`, all at once. Ids that do not belong
-/// to members are left out.
+/// Asks members concurrently for their state hash after entry `index`. Skips ids of unknown members.
 async fn ask(
     registry: &MemberRegistry,
     dialer: &PeerDialer,
@@ -135,7 +134,7 @@ async fn ask(
     join_all(asking).await
 }
 
-/// Asks a member for its hash at one peer URL after the other, until one answers.
+/// Asks a member for its hash at one peer URL after another until one answers.
 async fn ask_one(cluster_id: u64, member: &Member, dialer: &PeerDialer, index: u64) -> Answer {
     let urls = member.peer_urls.iter().filter_map(|url| url.parse().ok());
     for url in urls.collect::<Vec<Url>>() {

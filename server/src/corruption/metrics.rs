@@ -1,11 +1,11 @@
-//! The series of comparisons.
+//! Metrics of the comparisons.
 
 use prometheus::{IntCounter, IntCounterVec};
 use witan_base::metrics::Register;
 
 use super::agreement::StateAgreement;
 
-/// Series of the checker.
+/// Metrics of the checker.
 #[derive(Clone, Debug)]
 pub struct CorruptionMetrics {
     checks: IntCounterVec,
@@ -13,12 +13,12 @@ pub struct CorruptionMetrics {
 }
 
 impl CorruptionMetrics {
-    /// Registers the counters of comparisons.
+    /// Registers the metrics.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         Self {
             checks: on.counters("witan_corruption_checks_total", "Comparisons of the members' states that this member has made, by outcome.", &["outcome"]),
-            rebuilds: on.counter("witan_corruption_rebuilds_total", "How often this member's state was replaced by the leader's, because most members have another one."),
+            rebuilds: on.counter("witan_corruption_rebuilds_total", "Times that this member's state was replaced by the leader's because it differed from the majority's."),
         }
     }
 

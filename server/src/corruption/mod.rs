@@ -1,11 +1,11 @@
-//! Finds members whose state differs from that of most others, and replaces it by the leader's.
+//! Finds members whose state differs from the majority's, and replaces it with the leader's.
 //!
-//! At a point of the log every member hashes its whole state. The points are compactions, and entries that are proposed
-//! for it. Members that differ from most voters get the alarm CORRUPT, which stops writes as in etcd, and ask the
-//! leader for its state. Once their state equals that of the others, the alarm is lowered.
+//! Every member hashes its whole state at certain log indexes: at compactions, and at entries proposed for that purpose.
+//! Members that differ from most voters get the CORRUPT alarm, which stops writes as in etcd, and fetch the leader's state.
+//! Once their state equals the majority's, the alarm is lowered.
 //!
-//! Not here: how a state is hashed (`snapshot`), where the hashes are kept (`node`), how other members are asked
-//! (`peer::query`), what an alarm stops (`witan_machine::alarm`).
+//! Not here: computing hashes (`snapshot`), storing them (`node`), asking other members (`peer::query`), the effect of an alarm
+//! (`witan_machine::alarm`).
 //!
 //! Reading order: `agreement` (evaluates the hashes; pure) → `compare` (asks the others) → `checker` (schedule and
 //! reaction) → `metrics`.
@@ -25,15 +25,14 @@ use witan_storage::run_at_low_priority;
 pub use checker::{CorruptionChecker, InconsistentState};
 pub use metrics::CorruptionMetrics;
 
-/// Hashes each state that the replica's thread has frozen, one after the other, and keeps the hashes. Ends
-/// with that thread.
+/// Hashes each state that the replica's thread has frozen, one at a time, and stores the hashes. Returns when that thread ends.
 pub async fn hash_states(node: Node, mut frozen: StatesToHash) {
     while let Some(view) = frozen.next().await {
         let hashing = panics::run_blocking(move || run_at_low_priority(|| Ok(hash(&view))));
         match hashing.await {
             Ok(Ok(hash)) => node.state_hashes().add(hash),
             Ok(Err(error)) => tracing::warn!(%error, "failed to hash the state for a comparison"),
-            // the process stops
+            // the process is stopping
             Err(_) => return,
         }
     }

@@ -1,5 +1,4 @@
-//! The calls of following. Calls to this cluster are repeated until it answers; each call to the source goes to one
-//! member.
+//! The calls of following. Calls to this cluster are retried until it answers; each call to the source goes to one member.
 
 use tokio::time::sleep;
 use witan_api::v3::etcdserverpb::{AlarmMember, alarm_request::AlarmAction};
@@ -19,12 +18,12 @@ pub(super) struct Calls<'a> {
     pub(super) node: &'a Node,
     pub(super) handle: &'a FollowHandle,
     pub(super) session: SourceSession<'a>,
-    /// The id of the followed cluster; 0 if it is unknown.
+    /// Id of the followed cluster; 0 if unknown.
     source_cluster_id: u64,
 }
 
 impl<'a> Calls<'a> {
-    /// Opens a session with the next member of the source.
+    /// Opens a session with the source's next member.
     pub(super) async fn open(
         node: &'a Node,
         source: &'a Source,
@@ -37,7 +36,7 @@ impl<'a> Calls<'a> {
         Ok(Self { node, handle, session, source_cluster_id })
     }
 
-    /// Refuses a response of another cluster: the endpoints may have been given to a different one.
+    /// Refuses a response from another cluster, whose members may now use these endpoints.
     pub(super) fn check_cluster(&self, found: u64) -> Result<(), CopyError> {
         let expected = self.source_cluster_id;
         if expected == 0 || found == expected {
@@ -47,9 +46,9 @@ impl<'a> Calls<'a> {
         Err(CopyError::OtherCluster { endpoint, found, expected })
     }
 
-    /// Proposes an operation until this cluster has applied it; a repeated operation has no effect. Fails if the
-    /// operation is refused or too large, or if this node was stopped or removed. Any other fault is shown in the
-    /// status, and the proposal is retried.
+    /// Proposes an operation until this cluster has applied it; repeating an operation has no effect. Fails if the operation is
+    /// refused or too large, or if this node was stopped or removed. Any other error is shown in the status, and the proposal
+    /// is retried.
     pub(super) async fn propose(&self, operation: FollowOperation) -> Result<(), CopyError> {
         let mut warned = false;
         loop {

@@ -1,4 +1,4 @@
-//! `witan follow status`, `cut-over` and `source-gone`: what a running member answers at `/follow`, for people.
+//! `witan follow status`, `cut-over` and `source-gone`: a command line for the `/follow` endpoints of a running member.
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -20,13 +20,13 @@ use crate::{
 /// The word after the program's name.
 pub(crate) const FOLLOW: &str = "follow";
 
-/// The words after [`FOLLOW`] that ask a running member; flags start one.
+/// The subcommands of [`FOLLOW`] that call a running member. Flags start one instead.
 pub(crate) const VERBS: [&str; 5] = ["status", "cut-over", "source-gone", "help", "--help"];
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Follows a cluster of etcd and takes its place. "witan follow --from URLS" with the flags of a member starts a new
-/// cluster that copies it; add its other members before the cut-over (etcdctl member add).
+/// Follows an etcd cluster and replaces it. "witan follow --from URLS" with the flags of a member starts a new cluster that
+/// copies it. Add the other members before the cut-over (etcdctl member add).
 #[derive(Debug, Parser)]
 #[command(name = "witan follow", bin_name = "witan follow")]
 struct FollowArguments {
@@ -38,13 +38,13 @@ struct FollowArguments {
 enum FollowVerb {
     /// Shows how far the member has followed.
     Status(MemberArguments),
-    /// Has the source refuse all writes, copies the last of them, and has the new cluster take writes.
+    /// Makes the source refuse all writes, copies the last ones, and makes the new cluster accept writes.
     CutOver(MemberArguments),
-    /// Says that the source is gone for good after the cut-over: nobody looks whether it takes writes any more.
+    /// Declares the source gone for good after the cut-over: it is no longer checked for writes.
     SourceGone(MemberArguments),
 }
 
-/// How the member that follows is reached.
+/// How to reach the member that follows.
 #[derive(Debug, Args)]
 struct MemberArguments {
     /// Its client URL.
@@ -67,7 +67,7 @@ struct MemberArguments {
     write_out: String,
 }
 
-/// Why a member gave no answer.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum FollowCommandError {
@@ -103,11 +103,11 @@ async fn ask(verb: &FollowVerb) -> Result<String, FollowCommandError> {
             "cut over at revision {}: for {} ms neither cluster took writes\n",
             answer["revision"], answer["pauseMs"]
         ),
-        FollowVerb::SourceGone(_) => "nobody looks at the source any more\n".to_owned(),
+        FollowVerb::SourceGone(_) => "the source is no longer checked\n".to_owned(),
     })
 }
 
-/// Returns the fields of the status that `ROWS` names, a title and a value on each line; `-` for a missing field. Other
+/// Formats the fields of the status that `ROWS` names, one line each with a title and a value; `-` for a missing field. Other
 /// fields are left out.
 fn status_lines(status: &Value) -> String {
     let text = |name: &str| match &status[name] {
@@ -141,7 +141,7 @@ fn status_lines(status: &Value) -> String {
 }
 
 impl MemberArguments {
-    /// Sends a request without a body; returns the answer, or the message of a refusal.
+    /// Sends a request without a body; returns the response, or the message of a refusal.
     async fn request(&self, method: Method, path: &str) -> Result<Value, FollowCommandError> {
         let unreached = |reason: String| FollowCommandError::Unreached {
             endpoint: self.endpoint.clone(),

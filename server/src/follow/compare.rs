@@ -1,4 +1,4 @@
-//! Compares the keys with the source's, by the hash that etcd's members compare with each other.
+//! Compares the keys with the source's by HashKV, the hash that etcd's members compare with each other.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,14 @@ use super::{
     source::SourceHash,
 };
 
-/// Least time between two comparisons.
+/// Minimum time between two comparisons.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The part of the time that a member of the source may work on hashes is one of these: it reads all keys.
+/// A member of the source spends at most one part in this many of its time on hashes, because hashing reads all keys.
 const COMPARE_SHARE: u32 = 20;
 
 impl Copier<'_> {
-    /// Compares, unless the last comparison was a short time ago.
+    /// Compares unless the last comparison was recent.
     pub(super) async fn compare_if_due(&mut self) -> Result<(), CopyError> {
         if Instant::now() < self.compare_at {
             return Ok(());
@@ -29,8 +29,8 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Compacts as far as the source is, and compares the hashes at its revision. `None` if the source was compacted
-    /// further meanwhile.
+    /// Compacts to the source's compacted revision and compares the hashes at its revision. Returns `None` if the source was
+    /// compacted further in the meantime.
     pub(super) async fn compare(&mut self) -> Result<Option<bool>, CopyError> {
         let there = self.hash_there().await?;
         self.copy_to(there.revision).await?;
@@ -38,7 +38,7 @@ impl Copier<'_> {
         self.compare_with(there).await
     }
 
-    /// Asks the source for its hash, and copies on until it answers.
+    /// Asks the source for its hash, and keeps copying until it answers.
     async fn hash_there(&mut self) -> Result<SourceHash, CopyError> {
         let session = self.calls.session.clone();
         let mut asked = std::pin::pin!(session.hash());
@@ -51,7 +51,7 @@ impl Copier<'_> {
         }
     }
 
-    /// Compares after the cut-over: the source does not change any more. A failure is logged.
+    /// Compares after the cut-over, when the source no longer changes. Failures are logged.
     pub(super) async fn compare_after(&self) {
         let compared = match self.calls.session.hash().await {
             Ok(there) => self.compare_with(there).await,
@@ -66,7 +66,7 @@ impl Copier<'_> {
         }
     }
 
-    /// Compacts as far as the source is.
+    /// Compacts to the source's compacted revision.
     async fn compact(&self, compacted: i64) -> Result<(), CopyError> {
         if compacted <= 0 {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Copies what the source writes: events of its watch become revisions, which are proposed in order.
+//! Copies the source's writes: the events of its watch become revisions, which are proposed in order.
 
 use std::time::{Duration, Instant};
 
@@ -17,21 +17,21 @@ use super::{
     status::FollowHandle,
 };
 
-/// Delay before a proposal is repeated that this cluster did not take.
+/// Delay before a failed proposal is repeated.
 pub(super) const PROPOSE_RETRY: Duration = Duration::from_millis(100);
 
-/// Why following stops for now.
+/// Why following has stopped for now.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CopyError {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(
-        "the source has compacted the revisions behind {revision}, which this cluster has not copied: stop its members, \
-         remove their data directories and begin again"
+        "the source has compacted the revisions after {revision}, which this cluster has not copied: stop its members, \
+         remove their data directories and start over"
     )]
     Compacted { revision: i64 },
     #[error(
-        "{endpoint} is a member of cluster {found:x}, and cluster {expected:x} is followed: name its members with --from"
+        "{endpoint} is a member of cluster {found:x}, but this cluster follows {expected:x}: name its members with --from"
     )]
     OtherCluster {
         endpoint: String,
@@ -41,8 +41,8 @@ pub(crate) enum CopyError {
     #[error(transparent)]
     Refused(#[from] FollowError),
     #[error(
-        "revision {revision} of the source has {writes} writes, too many for one entry of the log: stop this cluster's members, remove \
-         their data directories and begin again behind it"
+        "revision {revision} of the source has {writes} writes, too many for one log entry: stop this cluster's members, remove \
+         their data directories and start over after that revision"
     )]
     TooLarge { revision: i64, writes: usize },
     #[error(transparent)]
@@ -57,7 +57,7 @@ pub(crate) enum CopyError {
     Node(NodeError),
 }
 
-/// Copies through one session.
+/// Copies through one session with the source.
 pub(super) struct Copier<'a> {
     pub(super) calls: Calls<'a>,
     watch: Streaming<WatchResponse>,
@@ -69,14 +69,14 @@ pub(super) struct Copier<'a> {
     pub(super) fenced_by: Option<FenceError>,
     /// The revision of users and roles that was copied through this session.
     pub(super) auth_revision: Option<u64>,
-    /// When hashes are compared next.
+    /// When the next comparison of hashes is due.
     pub(super) compare_at: Instant,
-    /// When users and roles may be copied again.
+    /// Earliest time of the next copy of users and roles.
     pub(super) users_at: Instant,
 }
 
 impl<'a> Copier<'a> {
-    /// Opens a session and watches from the revision behind that of this cluster.
+    /// Opens a session and watches from the revision after this cluster's own.
     pub(super) async fn begin(
         node: &'a Node,
         source: &'a Source,
@@ -107,13 +107,13 @@ impl<'a> Copier<'a> {
         })
     }
 
-    /// Waits for the next revisions, and adds those that are there already, up to an entry. Loses nothing if it is dropped.
+    /// Waits for the next revisions, and adds those that have already arrived, up to the size of one entry. Cancel-safe.
     pub(super) async fn next_revisions(&mut self) -> Result<Vec<FollowedRevision>, CopyError> {
         let answer = self.watch.message().await;
         self.revisions_from(answer).await
     }
 
-    /// Takes a message of the watch, and what follows it at once or completes its last revision.
+    /// Takes a message of the watch and all messages that are already available or complete its last revision.
     async fn revisions_from(
         &mut self,
         first: Result<Option<WatchResponse>, Status>,
@@ -152,9 +152,9 @@ impl<'a> Copier<'a> {
         self.received.add(answer.events, answer.fragment)
     }
 
-    /// Proposes revisions and waits until they are applied, in entries of up to [`ENTRY_BYTES`] and [`ENTRY_WRITES`], a
-    /// larger revision alone. Adds leases that are missing, and retries without a limit; an error if this node has
-    /// ended, a revision is refused or too large for the log, or the source does not tell the TTL of a lease.
+    /// Proposes revisions and waits until they are applied. Each entry holds up to [`ENTRY_BYTES`] and [`ENTRY_WRITES`], or one
+    /// larger revision. Adds missing leases, and retries without a limit. An error if this node has ended, a revision is
+    /// refused or too large for the log, or the source does not report a lease's TTL.
     pub(super) async fn write(
         &mut self,
         revisions: Vec<FollowedRevision>,
@@ -179,7 +179,7 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Proposes one entry of revisions, and the leases that it misses before it.
+    /// Proposes one entry of revisions, preceded by the leases that it lacks.
     async fn propose_revisions(
         &mut self,
         revisions: Vec<FollowedRevision>,
@@ -204,7 +204,7 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Copies until the cluster has a revision of the source. Fails if the watch does not bring it.
+    /// Copies until this cluster reaches a revision of the source. Fails if the watch does not deliver it.
     pub(super) async fn copy_to(&mut self, revision: i64) -> Result<(), CopyError> {
         let session = self.calls.session.clone();
         while self.revision < revision {

@@ -1,4 +1,4 @@
-//! The cut-over: the source takes no more writes, what it has written last is copied, and this cluster takes writes.
+//! The cut-over: the source refuses writes, its last writes are copied, and this cluster takes writes.
 
 use std::time::{Duration, Instant};
 
@@ -14,31 +14,31 @@ use super::{
 /// Revisions that are missing before the source stops writes; with more, the cut-over is refused.
 const LAG_MAX: i64 = 5000;
 
-/// How long the source may be fenced before this cluster takes writes; then the cut-over is given up.
+/// How long the source may be fenced before this cluster takes writes. After this time the cut-over is given up.
 const CUT_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the caller waits for a failed cut-over to be given up.
+/// How long the caller waits while a failed cut-over is given up.
 const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A request for the cut-over, by the channel that takes its result.
+/// A request for the cut-over: the channel for its result.
 pub(super) type CutOverRequest = oneshot::Sender<Result<CutOverReport, CutOverRefused>>;
 
 /// The result of a cut-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CutOverReport {
-    /// The last revision of the source; this cluster goes on with the one after it.
+    /// The last revision of the source. This cluster continues with the next one.
     pub(crate) revision: i64,
-    /// Milliseconds in which neither of them took writes.
+    /// Milliseconds during which neither cluster took writes.
     pub(crate) pause_ms: u64,
 }
 
-/// Why the cut-over was not done. This cluster follows the source, which takes writes unless the status says that it is
+/// Why the cut-over was not done. This cluster still follows the source, which takes writes unless the status says that it is
 /// fenced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CutOverRefused {
     #[error(
-        "the keys differ from the source's at revision {0}: stop the members, remove their data directories and begin again"
+        "the keys differ from the source's at revision {0}: stop the members, remove their data directories and start over"
     )]
     Differs(i64),
     #[error("the source was compacted while the keys were compared: try again")]
@@ -49,15 +49,15 @@ pub(crate) enum CutOverRefused {
         "the keys take {used} bytes, and --quota-backend-bytes allows {quota}: start the members with a larger one first"
     )]
     Quota { used: u64, quota: u64 },
-    /// This member does not follow, or the source is not reached.
+    /// This member does not follow, or the source is unreachable.
     #[error("{0}")]
     Failed(String),
 }
 
 impl Copier<'_> {
-    /// Does the cut-over and sends its result to the requester, also before it returns an error. Returns whether it is
-    /// done; `false` if it was refused or nobody waits for it. After success it compares the keys once more. After an
-    /// error the source may still refuse writes, until the next session gives the cut-over up.
+    /// Runs the cut-over and sends its result to the requester, even before it returns an error. Returns whether it is done;
+    /// `false` if it was refused or the requester is gone. After success, compares the keys once more. After an error the
+    /// source may still refuse writes until the next session gives the cut-over up.
     pub(super) async fn answer_cut_over(&mut self, to: CutOverRequest) -> Result<bool, CopyError> {
         if to.is_closed() {
             return Ok(false);
@@ -74,7 +74,7 @@ impl Copier<'_> {
                 (Err(CutOverRefused::Failed(reason)), Err(error))
             }
         };
-        // who asked may have gone
+        // The requester may be gone.
         let _ = to.send(answer);
         if let Ok(true) = done {
             self.compare_after().await;
@@ -108,18 +108,18 @@ impl Copier<'_> {
         }
         let recorded = fence::begin(&self.calls).await?;
         if asked.is_closed() {
-            // without a quorum the proposal waits: nobody expects a cut-over any more
+            // Without a quorum the proposal can wait so long that the requester is gone.
             return Ok(Err(CutOverRefused::Failed(
-                "nobody waits for it".to_owned(),
+                "the requester is gone".to_owned(),
             )));
         }
         let begun = Instant::now();
         let taking = timeout(CUT_OVER_TIMEOUT, self.take_over(&recorded)).await;
         if let Err(error) = taking.unwrap_or(Err(CopyError::Late(CUT_OVER_TIMEOUT))) {
-            // it may be done though its answer is lost
+            // The cut-over may be done although its answer was lost.
             match timeout(GIVE_UP_TIMEOUT, self.give_up()).await {
                 Ok(Err(CopyError::Refused(FollowError::NotFollowing))) => {}
-                // if it was not given up, the next session does it
+                // If giving up failed, the next session does it.
                 Ok(_) | Err(_) => return Err(error),
             }
         }
@@ -128,13 +128,13 @@ impl Copier<'_> {
         tracing::info!(
             revision,
             pause_ms,
-            "this cluster has taken over; the source takes no more writes"
+            "this cluster has taken over; the source refuses writes"
         );
         self.calls.handle.taken_over(revision);
         Ok(Ok(CutOverReport { revision, pause_ms }))
     }
 
-    /// Has the source refuse writes, copies what it has written last, and has this cluster take writes.
+    /// Makes the source refuse writes, copies its last writes, and makes this cluster take writes.
     async fn take_over(&mut self, recorded: &MemberRegistry) -> Result<(), CopyError> {
         self.calls.handle.update(|status| status.fenced = true);
         let calls = self.calls.clone();

@@ -1,10 +1,10 @@
-//! The fence: alarms that keep the source from taking writes. This module orders the steps in which a cut-over raises
-//! the alarms, gives them up, and checks them afterward.
+//! The fence: alarms that stop the source from taking writes. This module orders the steps in which a cut-over raises the
+//! alarms, gives them up, and checks them afterward.
 //!
-//! An alarm has no owner and no version, and a request may take effect long after its caller has given up. Each attempt
-//! therefore uses alarms with an id of its own, which the replicated state records first. A cluster lowers only the ids
-//! of attempts that it has given up, and never raises these again. A cut-over raises its own fence first and then looks
-//! for others. Of two clusters, at most one finds no other fence.
+//! An alarm has no owner and no version, and a request can take effect long after its caller has given up. Each attempt
+//! therefore raises alarms under a new id, which the replicated state records first. A cluster only lowers the ids of attempts
+//! that it has given up, and never raises these again. A cut-over raises its own fence first and then looks for others. Of two
+//! clusters, at most one finds no other fence.
 //!
 //! Not here: the calls themselves (`calls`). The tests run these steps against a source with delayed requests
 //! (`world`).
@@ -19,17 +19,17 @@ use witan_machine::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FenceError {
     #[error(
-        "the source is fenced by the cut-over of another cluster: it has alarms of {}, which are no members of it. If that \
+        "the source is fenced by the cut-over of another cluster: it has alarms of {}, which are not its members. If that \
          cluster is gone for good, lower them (etcdctl alarm disarm) and try again", list(.0)
     )]
     Foreign(Vec<u64>),
     #[error(
-        "the source takes writes in spite of the alarms of the fence: lower all its alarms (etcdctl alarm disarm) and try again"
+        "the source takes writes in spite of the fence: lower all its alarms (etcdctl alarm disarm) and try again"
     )]
     TakesWrites,
 }
 
-/// Ids as etcdctl shows them.
+/// Formats ids like etcdctl.
 fn list(ids: &[u64]) -> String {
     let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
     ids.join(", ")
@@ -40,24 +40,24 @@ pub(super) trait FenceCalls {
     /// Why a call failed. The call may still take effect, now or later.
     type Error: From<FenceError>;
 
-    /// The members of this cluster and its last attempt, by a linearizable read.
+    /// Returns this cluster's members and its last attempt, by a linearizable read.
     async fn recorded(&self) -> Result<MemberRegistry, Self::Error>;
     /// Records an operation in the log of this cluster.
     async fn record(&self, operation: FollowOperation) -> Result<(), Self::Error>;
     /// Raises or lowers an alarm at the source.
     async fn alarm(&self, action: AlarmAction, alarm: AlarmMember) -> Result<(), Self::Error>;
-    /// The alarms at the source that belong to fences.
+    /// Returns the source's alarms that belong to fences.
     async fn fences(&self, recorded: &MemberRegistry) -> Result<Fences, Self::Error>;
-    /// Whether the source would accept a deletion, tested by a request without effect.
+    /// Returns whether the source would accept a deletion, tested by a request without effect.
     async fn takes_writes(&self) -> Result<bool, Self::Error>;
-    /// The last revision of the source, by a linearizable read.
+    /// Returns the source's last revision, by a linearizable read.
     async fn revision(&self) -> Result<i64, Self::Error>;
 }
 
-/// The alarms at a source that do not belong to its members.
+/// The alarms at a source whose ids are not its members'.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Fences {
-    /// Ids that this cluster has begun.
+    /// Alarms with ids of this cluster's attempts.
     pub(super) own: Vec<AlarmMember>,
     /// All other ids.
     pub(super) foreign: Vec<u64>,
@@ -80,7 +80,7 @@ impl Fences {
         fences
     }
 
-    /// Whether all alarms of this id are raised.
+    /// Returns whether all alarms of this id are raised.
     fn has(&self, id: u64) -> bool {
         let mut alarms = ALARMS.iter();
         alarms.all(|alarm| self.own.contains(&of(id, *alarm)))
@@ -167,7 +167,7 @@ pub(super) async fn take_over<C: FenceCalls>(
 pub(super) async fn give_up<C: FenceCalls>(calls: &C) -> Result<(), C::Error> {
     let recorded = begin(calls).await?;
     let mut fences = calls.fences(&recorded).await?;
-    // another process may have begun the same attempt, and continues it
+    // Another process may have begun the same attempt and be continuing it.
     let present = recorded.fence_id(recorded.cut_over_attempt);
     fences.own.retain(|alarm| alarm.member_id != present);
     for kind in ALARMS.into_iter().rev() {
@@ -176,14 +176,14 @@ pub(super) async fn give_up<C: FenceCalls>(calls: &C) -> Result<(), C::Error> {
     Ok(())
 }
 
-/// The result of a check of the source after the cut-over.
+/// The result of checking the source after the cut-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Guarded {
     /// The source is fenced.
     Holds,
     /// The source was not fenced, and a new fence was raised.
     RaisedAgain,
-    /// The fence is not needed yet, or not any more.
+    /// The fence is not needed yet, or no longer.
     Ended,
 }
 
@@ -200,7 +200,7 @@ pub(super) async fn guard<C: FenceCalls>(
     let fences = calls.fences(&recorded).await?;
     let revision = calls.revision().await?;
     let whole = fences.has(recorded.fence_id(recorded.cut_over_attempt));
-    // the source logs each refused write, so none is sent while nothing changes
+    // The source logs each refused write, so no test write is sent while nothing changes.
     if whole && seen == Some(revision) {
         return Ok((Guarded::Holds, revision));
     }
@@ -213,7 +213,8 @@ pub(super) async fn guard<C: FenceCalls>(
     let again = FollowOperation::FenceAgain(FenceAgain { attempt });
     calls.record(again).await?;
     if open {
-        // before 3.6, CORRUPT may be raised without an effect, and so may the next one while it is
+        // Before etcd 3.6, a CORRUPT alarm can be raised without effect, and while it is raised the next one may have none
+        // either.
         lower(calls, &fences.own, AlarmType::Corrupt).await?;
     }
     raise(calls, &recorded).await?;

@@ -1,11 +1,11 @@
-//! The series of following.
+//! Metrics of following.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use witan_base::metrics::Register;
 
 use super::status::FollowStatus;
 
-/// Series of a member that follows another cluster.
+/// Metrics of a member that follows another cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct FollowMetrics {
     following: IntGauge,
@@ -18,7 +18,7 @@ pub(crate) struct FollowMetrics {
 }
 
 impl FollowMetrics {
-    /// Registers the series.
+    /// Registers the metrics.
     #[rustfmt::skip]
     pub(crate) fn register(on: &Register) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl FollowMetrics {
         }
     }
 
-    /// Shows a status.
+    /// Sets the gauges from a status.
     pub(super) fn show(&self, status: &FollowStatus) {
         self.following.set(i64::from(status.following));
         self.connected.set(i64::from(status.endpoint.is_some()));

@@ -1,13 +1,13 @@
-//! Follows a cluster of etcd: a new cluster begins with its snapshot, copies every revision that it writes, and takes its
-//! place at the cut-over. Until then the cluster serves reads and refuses writes of clients (`witan_machine::follow`).
+//! Follows an etcd cluster: a new cluster starts from a snapshot of it, copies every revision, and replaces it at the cut-over.
+//! Until then the new cluster serves reads and refuses client writes (`witan_machine::follow`).
 //!
-//! Only the member that was started with `--from` follows the source; its proposals reach the other members through the
-//! log. After a restart or an unreachable source, it continues from the cluster's revision. After the cut-over, it
-//! checks the source's fence until an operator declares the source gone.
+//! Only the member that was started with `--from` follows the source; its proposals reach the other members through the log.
+//! After a restart or an outage of the source, it continues from the cluster's revision. After the cut-over, it checks the
+//! source's fence until an operator declares the source gone.
 //!
-//! Reading order: `seed` (the first state) → `source` (requests to etcd) → `received`, `copier` (revisions become
-//! entries) → `sync` (leases, users) → `compare` (compactions, hashes) → `fence` (keeps the source from taking writes),
-//! `calls` → `cut_over` → `status` (its status) → `command` (`witan follow status` and related commands).
+//! Reading order: `seed` (the first state) → `source` (requests to etcd) → `received`, `copier` (revisions become entries) →
+//! `sync` (leases, users) → `compare` (compactions, hashes) → `fence` (stops writes at the source), `calls` → `cut_over` →
+//! `status` → `command` (`witan follow status` and related commands).
 
 mod calls;
 pub(crate) mod command;
@@ -48,16 +48,16 @@ use cut_over::CutOverRequest;
 use fence::Guarded;
 use metrics::FollowMetrics;
 
-/// Delay before the next endpoint is tried; doubled with each session that ends soon.
+/// Delay before the next endpoint is tried; doubles with each short session.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// The longest delay before the next endpoint is tried; it does not double beyond this.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// Interval between two checks of leases and users, and of the fence after the cut-over.
+/// Interval of copying leases and users, and of checking the fence after the cut-over.
 const SYNC_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Starts to copy the source once this member serves.
+/// Starts copying the source.
 pub(crate) fn start(config: &Config, source: Source, node: &Node, on: &Register) -> FollowHandle {
     let metrics = FollowMetrics::register(on);
     let folder = SnapshotFolder::of(config);
@@ -66,8 +66,8 @@ pub(crate) fn start(config: &Config, source: Source, node: &Node, on: &Register)
     handle
 }
 
-/// Copies the source until the cut-over, then watches its fence, until the process ends or the source is gone. Logs and
-/// retries failures.
+/// Copies the source until the cut-over, then checks its fence until the process stops or the source is gone. Failures are
+/// logged and retried.
 async fn run(
     node: Node,
     source: Source,
@@ -83,7 +83,7 @@ async fn run(
         let outcome = match (members.follows, members.fenced_at) {
             (true, _) => follow(&node, &source, &handle, &mut requests).await,
             (false, 0) => {
-                tracing::info!("this cluster follows no other one: --from has no effect any more");
+                tracing::info!("this cluster no longer follows another one; --from has no effect");
                 handle.update(|status| {
                     status.following = false;
                     status.guarding = false;
@@ -94,7 +94,7 @@ async fn run(
         };
         if let Err(error) = outcome {
             handle.failed(&error);
-            // nobody waits for a cut-over at a later time
+            // The requesters should not wait until the next session.
             while let Ok(request) = requests.try_recv() {
                 let _ = request.send(Err(CutOverRefused::Failed(error.to_string())));
             }
@@ -107,7 +107,7 @@ async fn run(
     }
 }
 
-/// The members of this cluster, with the state of the cut-over.
+/// Returns this cluster's members, with the state of the cut-over.
 async fn members(node: &Node) -> Result<MemberRegistry, NodeError> {
     let view = node.view().await?;
     Ok(view.machine.members.clone())
@@ -120,13 +120,13 @@ pub(crate) async fn warn_if_unguarded(node: &Node) {
         .is_ok_and(|members| members.fenced_at != 0)
     {
         tracing::warn!(
-            "this cluster has taken the place of another one: a member that is started with --from must look whether that one \
-             takes writes, until an operator says that it is gone (witan follow source-gone)"
+            "this cluster has replaced another one: a member started with --from must check that the other one takes no writes \
+             until an operator declares it gone (witan follow source-gone)"
         );
     }
 }
 
-/// Follows through one connection, until it fails or the cut-over is done.
+/// Follows over one connection until it fails or the cut-over is done.
 async fn follow(
     node: &Node,
     source: &Source,
@@ -189,7 +189,7 @@ async fn guard(
     }
 }
 
-/// The next action of the copier. It is executed outside of the `select!` that chooses it, which could drop it half done.
+/// The copier's next action. It runs outside of the `select!` that chooses it, because `select!` could drop it halfway.
 enum Next {
     Revisions(Vec<FollowedRevision>),
     Sync,

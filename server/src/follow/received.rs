@@ -1,5 +1,5 @@
-//! Revisions of the source as they arrive. A large revision arrives in parts. A revision that exceeds one entry of the
-//! log is refused before all of it is in memory.
+//! Revisions of the source as they arrive. A large revision arrives in parts. A revision that does not fit in one log entry is
+//! refused before all of it is in memory.
 
 use witan_api::v3::mvccpb::{Event, KeyValue, event::EventType};
 use witan_machine::follow::{FollowedRevision, FollowedWrite};
@@ -10,10 +10,10 @@ use super::copier::CopyError;
 /// Bytes of keys and values in one entry, unless a single revision is larger.
 pub(super) const ENTRY_BYTES: usize = 1 << 20;
 
-/// Writes in one entry, unless a single revision has more; a member executes an entry without a pause.
+/// Writes in one entry, unless a single revision has more. A member applies an entry without yielding.
 pub(super) const ENTRY_WRITES: usize = 1024;
 
-/// Minimum size of a write in the log, in addition to its key and value.
+/// Minimum encoded size of a write in addition to its key and value.
 const WRITE_BYTES: usize = 8;
 
 /// Revisions in ascending order. The last one may be incomplete.
@@ -22,15 +22,15 @@ pub(super) struct ReceivedRevisions {
     revisions: Vec<FollowedRevision>,
     /// Whether the next message continues the last revision.
     continues: bool,
-    /// Bytes and writes of all revisions but the last.
+    /// Bytes and writes of all revisions except the last.
     before: (usize, usize),
-    /// Bytes of the last revision in the log.
+    /// Encoded size of the last revision in bytes.
     last_bytes: usize,
 }
 
 impl ReceivedRevisions {
-    /// Adds the events of a message. Fails if a revision does not fit in an entry of the log. `continues` means that
-    /// the next message may have more events of the last revision.
+    /// Adds the events of a message. Fails if a revision does not fit in a log entry. `continues` means that the next message
+    /// may have more events of the last revision.
     pub(super) fn add(&mut self, events: Vec<Event>, continues: bool) -> Result<(), CopyError> {
         for event in events {
             let revisions = self.revisions.len();
@@ -55,12 +55,12 @@ impl ReceivedRevisions {
         Ok(())
     }
 
-    /// Whether the last revision is complete.
+    /// Returns whether the last revision is complete.
     pub(super) fn is_whole(&self) -> bool {
         !self.continues
     }
 
-    /// Whether the complete revisions fill an entry.
+    /// Returns whether the complete revisions fill an entry.
     pub(super) fn is_full(&self) -> bool {
         let (mut bytes, mut writes) = self.before;
         if let (false, Some(last)) = (self.continues, self.revisions.last()) {
@@ -80,12 +80,12 @@ impl ReceivedRevisions {
     }
 }
 
-/// Bytes of keys and values, and the number of writes.
+/// Returns the bytes of keys and values, and the number of writes.
 fn weight(revision: &FollowedRevision) -> (usize, usize) {
     (size(revision), revision.writes.len())
 }
 
-/// Bytes of keys and values.
+/// Returns the bytes of keys and values.
 pub(super) fn size(revision: &FollowedRevision) -> usize {
     let writes = revision.writes.iter();
     writes
@@ -93,7 +93,7 @@ pub(super) fn size(revision: &FollowedRevision) -> usize {
         .sum()
 }
 
-/// Adds an event to its revision. The events of a revision come in order.
+/// Adds an event to its revision. Events arrive in order of revision.
 pub(crate) fn add(revisions: &mut Vec<FollowedRevision>, event: Event) {
     let deletes = event.r#type() == EventType::Delete;
     let Some(KeyValue { key, value, version, lease, mod_revision, .. }) = event.kv else {

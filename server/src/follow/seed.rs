@@ -1,4 +1,4 @@
-//! The first state of a cluster that follows: a snapshot of the source.
+//! The first state of a following cluster: a snapshot of the source.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -22,14 +22,14 @@ use crate::{
     offline::{OfflineError, digest},
 };
 
-/// Why a cluster does not begin to follow.
+/// Why a cluster cannot start following.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum SeedError {
     #[error("--from: {0}")]
     Tls(#[from] ClientTlsError),
     #[error(
-        "witan follow --from URLS starts a cluster that follows; \"witan follow --help\" says what else there is"
+        "witan follow --from URLS starts a cluster that follows; see \"witan follow --help\" for its other commands"
     )]
     NoSource,
     #[error(
@@ -67,14 +67,13 @@ pub(crate) struct SnapshotFolder {
 }
 
 impl SnapshotFolder {
-    /// The folder of a member with these settings.
     pub(crate) fn of(config: &Config) -> Self {
         Self { dir: config.data_dir.clone(), disk: config.disk }
     }
 }
 
-/// Reads the state of the source from a snapshot, which is kept in a file of the data directory until it is read. Tries each
-/// endpoint once. The state has no members, but the id of the source.
+/// Reads the source's state from a snapshot, which is stored in the data directory in the meantime. Tries each endpoint once.
+/// The state has no members, but it has the source's cluster id.
 pub(crate) async fn seed(
     source: &Source,
     folder: &SnapshotFolder,
@@ -96,8 +95,8 @@ pub(crate) async fn seed(
     Err(last.expect("there is an endpoint"))
 }
 
-/// Reads the state of a source. Refuses a source that a cut-over has fenced: another cluster has taken its place, or is
-/// about to. Alarms of the source's own members do not matter.
+/// Reads the state of a source. Refuses a source that is fenced, because another cluster has replaced it or is about to. Alarms
+/// of the source's own members do not matter.
 async fn first_state(
     session: &SourceSession<'_>,
     folder: &SnapshotFolder,
@@ -106,7 +105,7 @@ async fn first_state(
     state(session, folder).await
 }
 
-/// Reads the state of the source from a snapshot of this member.
+/// Reads the source's state from a snapshot of this member.
 pub(super) async fn state(
     session: &SourceSession<'_>,
     folder: &SnapshotFolder,
@@ -120,18 +119,18 @@ pub(super) async fn state(
         source: error.into(),
     };
     let mut machine = read.map_err(failed)??;
-    // the alarms are those of other members
+    // The alarms belong to the source's members.
     machine.alarms = Alarms::default();
     machine.members.source_cluster_id = source.cluster_id;
     Ok(machine)
 }
 
-/// The received snapshot, which is deleted when it is dropped.
+/// The received snapshot file, which is deleted on drop.
 struct SnapshotFile(PathBuf);
 
 impl SnapshotFile {
-    /// Writes a received snapshot to a file, up to the size that its first part announces, if that leaves the disk
-    /// reserve free. Only the owner may read the file, because it holds password hashes.
+    /// Writes a received snapshot to the file, up to the size that its first part announces, if that leaves the disk reserve
+    /// free. Only the owner can read the file, because it holds password hashes.
     async fn receive(
         &self,
         session: &SourceSession<'_>,
@@ -147,7 +146,7 @@ impl SnapshotFile {
                 .create(dir)
                 .map_err(failed)?;
         }
-        // of a process that was killed
+        // left behind by a killed process
         drop(fs::remove_file(&self.0));
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
@@ -178,7 +177,7 @@ impl SnapshotFile {
         Ok(())
     }
 
-    /// Checks the digest at the end of the file and reads the state before it.
+    /// Checks the digest at the end of the file and reads the state.
     fn read(&self) -> Result<StateMachine, SeedError> {
         let (length, has_digest) = digest::length("stat", &self.0)?;
         if !has_digest {

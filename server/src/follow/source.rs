@@ -1,4 +1,4 @@
-//! The calls to the followed cluster, over one session with one of its members.
+//! The calls to the followed cluster, through one session with one of its members.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
@@ -29,13 +29,13 @@ use crate::api_client::{
 /// watch messages at `--max-request-bytes`. A revision larger than an entry of the log is not copied.
 const PART_BYTES_MAX: usize = 4 * COMMAND_BYTES_MAX;
 
-/// How long a stream may bring nothing although the source has more.
+/// How long a stream may deliver nothing although the source has more.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// As key and range end of a request: all keys.
+/// As key and range end of a request, selects all keys.
 const ALL_KEYS: &[u8] = b"\0";
 
-/// Why a member of the source gave no answer, or which one it gave that is of no use.
+/// Why a call to a member of the source failed, or why its answer is unusable.
 #[derive(Debug, thiserror::Error)]
 #[error("{endpoint}: {}", .status.message())]
 pub struct SourceError {
@@ -43,22 +43,22 @@ pub struct SourceError {
     pub(super) status: Status,
 }
 
-/// The cluster of etcd that this one follows.
+/// The etcd cluster that this one follows.
 pub(crate) struct Source {
     asked: FollowSource,
     tls: TlsClient,
-    /// The endpoint that is tried next.
+    /// Index of the next endpoint to try.
     next: AtomicUsize,
 }
 
 impl Source {
-    /// Reads the TLS files; nothing is connected yet.
+    /// Reads the TLS files without connecting.
     pub(crate) fn new(asked: &FollowSource) -> Result<Self, ClientTlsError> {
         let tls = TlsClient::of_flags(&asked.client)?;
         Ok(Self { asked: asked.clone(), tls, next: AtomicUsize::new(0) })
     }
 
-    /// The client URLs of its members.
+    /// Returns the client URLs of the source's members.
     pub(crate) fn endpoints(&self) -> &[String] {
         &self.asked.endpoints
     }
@@ -74,7 +74,7 @@ impl Source {
     }
 }
 
-/// A session with a member.
+/// A session with one member.
 #[derive(Clone)]
 pub(super) struct SourceSession<'a> {
     pub(super) source: &'a Source,
@@ -83,7 +83,7 @@ pub(super) struct SourceSession<'a> {
 }
 
 impl SourceSession<'_> {
-    /// Makes the error of an answer of this member.
+    /// Creates the error for a failed call to this member.
     pub(super) fn error(&self, status: Status) -> SourceError {
         SourceError { endpoint: self.endpoint.to_owned(), status }
     }
@@ -97,12 +97,12 @@ impl SourceSession<'_> {
         Ok(answer.into_inner())
     }
 
-    /// Waits for more of a stream. Fails if it brings nothing for [`STALL_TIMEOUT`]: the member answers pings, but the
-    /// stream has stopped.
+    /// Waits for the next message of a stream. Fails if none arrives within [`STALL_TIMEOUT`]: the member may answer pings
+    /// while the stream is stuck.
     pub(super) async fn more<T>(&self, next: impl Future<Output = T>) -> Result<T, SourceError> {
         let stalled = |_| {
             let text = format!(
-                "a stream brings nothing for {STALL_TIMEOUT:?} although the member has more: restart the member, or name others \
+                "a stream has delivered nothing for {STALL_TIMEOUT:?} although the member has more: restart the member, or name others \
                  with --from"
             );
             self.error(Status::deadline_exceeded(text))
@@ -110,7 +110,7 @@ impl SourceSession<'_> {
         timeout(STALL_TIMEOUT, next).await.map_err(stalled)
     }
 
-    /// The header of a linearizable read, with the last revision of the cluster and its id.
+    /// Returns the header of a linearizable read, with the cluster's id and last revision.
     pub(super) async fn read(&self) -> Result<ResponseHeader, SourceError> {
         let range = RangeRequest {
             key: ALL_KEYS.into(),
@@ -124,14 +124,14 @@ impl SourceSession<'_> {
         answered.header.ok_or_else(|| self.no_header())
     }
 
-    /// Watches all keys from a revision on.
+    /// Watches all keys, starting at revision `from`.
     pub(super) async fn watch(&self, from: i64) -> Result<Streaming<WatchResponse>, SourceError> {
         let requests = one_watch(WatchCreateRequest {
             key: ALL_KEYS.into(),
             range_end: ALL_KEYS.into(),
             start_revision: from,
             progress_notify: true,
-            // else one message may hold a thousand revisions, however large
+            // Without it, one message can hold a thousand revisions of any size.
             fragment: true,
             ..WatchCreateRequest::default()
         });
@@ -141,15 +141,15 @@ impl SourceSession<'_> {
             .await
     }
 
-    /// The hash of all keys at the member's revision, with that revision and the compacted one.
+    /// Returns the hash of all keys at the member's revision, with that revision and the compacted one.
     pub(super) async fn hash(&self) -> Result<SourceHash, SourceError> {
         let mut client = self.session.client(MaintenanceClient::with_origin);
-        // the member reads all keys: there is no timeout
+        // No timeout: the member reads all keys.
         let asked = client.hash_kv(self.session.request(HashKvRequest { revision: 0 }));
         let answered = asked.await.map_err(|status| self.error(status))?;
         let HashKvResponse { header, hash, compact_revision, hash_revision } =
             answered.into_inner();
-        // before 3.6 the header says what was hashed
+        // Before etcd 3.6 only the header has the revision.
         let revision = match hash_revision {
             0 => header.ok_or_else(|| self.no_header())?.revision,
             named => named,
@@ -157,9 +157,9 @@ impl SourceSession<'_> {
         Ok(SourceHash { revision, compacted: compact_revision, hash })
     }
 
-    /// All leases, in ascending order.
+    /// Returns all leases, in ascending order.
     pub(super) async fn leases(&self) -> Result<Vec<LeaseId>, SourceError> {
-        // a lease takes 12 bytes, and gRPC's default of 4 MiB would end at 350,000 leases
+        // A lease takes 12 bytes, so gRPC's default limit of 4 MiB would fail at 350,000 leases.
         let client = self.session.client(LeaseClient::with_origin);
         let mut client = client.max_decoding_message_size(PART_BYTES_MAX);
         let asked = client.lease_leases(self.session.request(LeaseLeasesRequest {}));
@@ -169,8 +169,8 @@ impl SourceSession<'_> {
         Ok(leases)
     }
 
-    /// The seconds for which a lease was granted; `None` if it has ended. One that is late is not over: a new leader gives
-    /// it time again.
+    /// Returns the TTL in seconds with which a lease was granted; `None` if it has ended. An overdue lease has not ended: a new
+    /// leader renews it.
     pub(super) async fn granted_s(&self, lease: LeaseId) -> Result<Option<i64>, SourceError> {
         let mut client = self.session.client(LeaseClient::with_origin);
         let asked = LeaseTimeToLiveRequest { id: lease.0, keys: false };
@@ -179,7 +179,7 @@ impl SourceSession<'_> {
         Ok((answered.granted_ttl > 0).then_some(answered.granted_ttl))
     }
 
-    /// The revision of users and roles, which etcd 3.4 does not tell.
+    /// Returns the revision of users and roles, which etcd 3.4 does not report.
     pub(super) async fn auth_revision(&self) -> Result<Option<u64>, SourceError> {
         let mut client = self.session.client(AuthClient::with_origin);
         let asked = client.auth_status(self.session.request(AuthStatusRequest {}));
@@ -190,7 +190,7 @@ impl SourceSession<'_> {
         }
     }
 
-    /// A snapshot of the member, part by part.
+    /// Streams a snapshot of the member.
     pub(super) async fn snapshot(&self) -> Result<Streaming<SnapshotResponse>, SourceError> {
         let client = self.session.client(MaintenanceClient::with_origin);
         let mut client = client.max_decoding_message_size(PART_BYTES_MAX);
@@ -198,7 +198,7 @@ impl SourceSession<'_> {
             .await
     }
 
-    /// Raises or lowers an alarm, or lists all alarms. Returns when the called member has applied the request.
+    /// Raises or lowers an alarm, or lists all alarms. Returns when the member has applied the request.
     pub(super) async fn alarm(
         &self,
         action: AlarmAction,
@@ -211,7 +211,7 @@ impl SourceSession<'_> {
         Ok(self.in_time(asked).await?.alarms)
     }
 
-    /// The ids of the cluster's members.
+    /// Returns the ids of the cluster's members.
     pub(super) async fn members(&self) -> Result<Vec<u64>, SourceError> {
         let mut client = self.session.client(ClusterClient::with_origin);
         let asked = MemberListRequest { linearizable: true };
@@ -220,15 +220,15 @@ impl SourceSession<'_> {
         Ok(members.iter().map(|member| member.id).collect())
     }
 
-    /// The alarms of ids that are not members, grouped by id.
+    /// Returns the alarms whose ids are not members, grouped by owner.
     pub(super) async fn fences(&self, recorded: &MemberRegistry) -> Result<Fences, SourceError> {
         let members = self.members().await?;
         let alarms = self.alarm(AlarmAction::Get, AlarmMember::default()).await?;
         Ok(Fences::of(alarms, &members, recorded))
     }
 
-    /// Whether the member accepts writes of any kind. Sends a compaction to a revision that does not exist: the member
-    /// refuses it for that reason only if no CORRUPT alarm refuses it first.
+    /// Returns whether the member accepts writes of any kind. Requests a compaction to a revision that does not exist: unless
+    /// the CORRUPT alarm refuses it first, the member refuses it for that reason.
     pub(super) async fn takes_writes(&self) -> Result<bool, SourceError> {
         let mut client = self.session.client(KvClient::with_origin);
         let asked = CompactionRequest { revision: i64::MAX, physical: false };
@@ -251,9 +251,9 @@ impl SourceSession<'_> {
 /// The hash of a source's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SourceHash {
-    /// At this revision.
+    /// The revision of the hash.
     pub(super) revision: i64,
-    /// The compacted revision, -1 for none.
+    /// The compacted revision; -1 if there is none.
     pub(super) compacted: i64,
     pub(super) hash: u32,
 }

@@ -1,4 +1,4 @@
-//! The status of following that is shown to people and programs, and the channel on which they request the cut-over.
+//! The status of following that people and programs read, and the channel on which they request the cut-over.
 
 use std::sync::Arc;
 
@@ -14,30 +14,30 @@ use super::{
     seed::SnapshotFolder,
 };
 
-/// How far this member has followed its source, for people and programs.
+/// How far this member has followed its source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FollowStatus {
-    /// Whether the cluster follows: `false` after the cut-over.
+    /// Whether the cluster follows; `false` after the cut-over.
     pub(crate) following: bool,
     /// The client URLs of the source's members.
     pub(crate) source: Vec<String>,
-    /// The member that is read; none while it is not reached.
+    /// The member that is being read; `None` while the source is unreachable.
     pub(crate) endpoint: Option<String>,
     /// The last copied revision.
     pub(crate) revision: i64,
-    /// The source's last revision, as far as it is known.
+    /// The source's last known revision.
     pub(crate) source_revision: i64,
     /// Revisions that are not copied yet. After the cut-over: revisions that only the source has.
     pub(crate) lag: i64,
-    /// Comparisons of all keys in which the hashes were equal, since this member has started.
+    /// Comparisons of all keys with equal hashes, since this member started.
     pub(crate) equal: u64,
-    /// Comparisons in which the hashes differed.
+    /// Comparisons with different hashes.
     pub(crate) different: u64,
-    /// The revision of the last comparison in which the hashes were equal.
+    /// Revision of the last comparison with equal hashes.
     pub(crate) last_equal_revision: i64,
-    /// Whether the source refuses writes because of a cut-over of this or another cluster: one in progress, done, or
-    /// not given up yet.
+    /// Whether the source refuses writes because of a cut-over by this or another cluster, whether in progress, done, or not
+    /// given up yet.
     pub(crate) fenced: bool,
     /// Whether this member checks the fence: from the cut-over until an operator declares the source gone.
     pub(crate) guarding: bool,
@@ -48,20 +48,20 @@ pub(crate) struct FollowStatus {
 }
 
 impl FollowStatus {
-    /// Notes that a member of the source is read.
+    /// Records the member of the source that is being read.
     pub(super) fn connected(&mut self, endpoint: &str, revision: i64) {
         self.endpoint = Some(endpoint.to_owned());
         self.revision = revision;
     }
 
-    /// Notes that everything up to a revision is copied.
+    /// Records that everything up to a revision is copied.
     pub(super) fn copied(&mut self, revision: i64) {
         self.revision = revision;
         self.source_revision = self.source_revision.max(revision);
     }
 }
 
-/// Shared by the task that follows and those who ask about it.
+/// The status, shared by the following task and its readers.
 #[derive(Clone, Debug)]
 pub(crate) struct FollowHandle(Arc<Inner>);
 
@@ -74,7 +74,7 @@ struct Inner {
 }
 
 impl FollowHandle {
-    /// Makes the handle of a member that follows `source`, and what takes the requests that come through it.
+    /// Creates the handle of a member that follows `source`, and the receiver of its cut-over requests.
     pub(crate) fn new(
         source: &[String],
         folder: SnapshotFolder,
@@ -91,7 +91,7 @@ impl FollowHandle {
         (Self(Arc::new(inner)), taken)
     }
 
-    /// A copy of the status.
+    /// Returns a copy of the status.
     pub(crate) fn status(&self) -> FollowStatus {
         self.0.status.lock().clone()
     }
@@ -100,7 +100,7 @@ impl FollowHandle {
         &self.0.folder
     }
 
-    /// Changes the status and shows it.
+    /// Changes the status and updates the metrics.
     pub(super) fn update(&self, change: impl FnOnce(&mut FollowStatus)) {
         let mut status = self.0.status.lock();
         change(&mut status);
@@ -108,7 +108,7 @@ impl FollowHandle {
         self.0.metrics.show(&status);
     }
 
-    /// Notes a comparison of all keys.
+    /// Records a comparison of all keys.
     pub(super) fn compared(&self, revision: i64, equal: bool) {
         if equal {
             tracing::debug!(revision, "the keys are equal to the source's");
@@ -126,7 +126,7 @@ impl FollowHandle {
         self.0.metrics.compared(equal);
     }
 
-    /// Notes that following has stopped for now.
+    /// Records that following has stopped for now.
     pub(super) fn failed(&self, error: &CopyError) {
         let text = error.to_string();
         let before = self.status();
@@ -139,9 +139,9 @@ impl FollowHandle {
         });
     }
 
-    /// Asks for the cut-over and waits for its end.
+    /// Requests the cut-over and waits for its result.
     pub(crate) async fn cut_over(&self) -> Result<CutOverReport, CutOverRefused> {
-        let gone = || CutOverRefused::Failed("this cluster follows no other one".to_owned());
+        let gone = || CutOverRefused::Failed("this cluster follows no source".to_owned());
         let status = self.status();
         if !status.following {
             return Err(gone());
@@ -153,14 +153,14 @@ impl FollowHandle {
         match self.0.requests.try_send(to) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
-                return Err(CutOverRefused::Failed("a cut-over is going on".to_owned()));
+                return Err(CutOverRefused::Failed("a cut-over is running".to_owned()));
             }
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(gone()),
         }
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Notes that this cluster has taken over.
+    /// Records that this cluster has taken over.
     pub(super) fn taken_over(&self, revision: i64) {
         self.update(|status| {
             status.following = false;
@@ -169,7 +169,7 @@ impl FollowHandle {
         });
     }
 
-    /// Records what a check of the source found after the cut-over, and the source's revision.
+    /// Records the result of a check of the source after the cut-over, and the source's revision.
     pub(super) fn guarded(&self, cut_over: i64, (found, revision): (Guarded, i64)) {
         let before = self.status();
         if found == Guarded::RaisedAgain {

@@ -1,4 +1,4 @@
-//! Copies what no watch tells: leases, users and roles.
+//! Copies what the watch does not deliver: leases, users and roles.
 
 use std::time::Instant;
 
@@ -16,17 +16,17 @@ use super::{
 /// Leases in one entry.
 const LEASES_PER_ENTRY: usize = 1000;
 
-/// The part of the time in which a member of the source may send snapshots for users and roles is one of these.
+/// A member of the source spends at most one part in this many of its time on snapshots for users and roles.
 const SNAPSHOT_SHARE: u32 = 20;
 
-/// The time to live of a lease that ended at the source while its keys were copied: its end follows.
+/// The TTL for a lease that ended at the source while its keys were being copied. It ends here soon after.
 const ENDED_LEASE_S: i64 = 60;
 
 impl Copier<'_> {
-    /// Gives up attempts whose fences are at the source, then copies leases, and users and roles if their revision has
-    /// changed. A later call may copy users and roles, to limit the number of snapshots. They are not copied here from
-    /// a source that does not report their revision. Fails, for example, if a cut-over was done; the source then stays
-    /// fenced. Records the fence of another cluster.
+    /// Gives up attempts whose fences are at the source, then copies leases, and users and roles if their revision has changed.
+    /// To limit the number of snapshots, users and roles may be left to a later call. They are not copied here if the source
+    /// does not report their revision. Fails, for example, if a cut-over was done; the source then stays fenced. Records the
+    /// fence of another cluster.
     pub(super) async fn sync(&mut self) -> Result<(), CopyError> {
         let revision = self.calls.revision().await?;
         let recorded = self.calls.recorded().await?;
@@ -51,7 +51,7 @@ impl Copier<'_> {
         self.sync_users(false).await
     }
 
-    /// Adds the leases that the source has granted, and removes those that it has ended and that have no keys left here.
+    /// Adds leases that the source has granted, and removes leases that ended there and have no keys left here.
     pub(super) async fn sync_leases(&self) -> Result<(), CopyError> {
         let there = self.calls.session.leases().await?;
         let (ended, new) = {
@@ -76,7 +76,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Adds a lease that a copied key has.
+    /// Adds a lease that a copied key refers to.
     pub(super) async fn add_lease(&self, lease: LeaseId) -> Result<(), CopyError> {
         let granted_s = self.calls.session.granted_s(lease).await?;
         let ttl_s = granted_s.unwrap_or(ENDED_LEASE_S);
@@ -94,8 +94,8 @@ impl Copier<'_> {
         self.calls.propose(FollowOperation::Leases(leases)).await
     }
 
-    /// Copies users and roles from a snapshot, which alone has the passwords' hashes, if their revision has changed. A
-    /// cut-over does so too if the source does not tell it, and does not wait until another snapshot may be asked for.
+    /// Copies users and roles if their revision has changed. Only a snapshot has the password hashes. During a cut-over, also
+    /// copies them if the source does not report their revision, and ignores the limit on snapshots.
     pub(super) async fn sync_users(&mut self, in_cut_over: bool) -> Result<(), CopyError> {
         let (told, changed) = self.users_changed().await?;
         let may_ask = in_cut_over || Instant::now() >= self.users_at;
@@ -115,8 +115,8 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Asks for the revision of the source's users and roles, and whether it is another one than that which was copied;
-    /// `None` if the source does not tell it.
+    /// Returns the revision of the source's users and roles, and whether it differs from the copied one; `None` if the source
+    /// does not report it.
     pub(super) async fn users_changed(&self) -> Result<(Option<u64>, Option<bool>), CopyError> {
         let told = self.calls.session.auth_revision().await?;
         let view = self.calls.node.read().await.map_err(CopyError::Node)?;

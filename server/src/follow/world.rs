@@ -1,8 +1,7 @@
-//! A simulation of cut-overs. The source applies requests late, in any order or never. Several clusters follow it;
-//! processes end in the middle of a step, and first members lose their disks. The real state machine applies what a
-//! cluster records.
+//! A simulation of cut-overs. The source applies requests late, in any order or never. Several clusters follow it. Processes
+//! stop in the middle of a step, and first members lose their disks. The real state machine applies the recorded operations.
 //!
-//! Invariant: the source takes no write once a cluster has taken its place, and no second cluster takes its place.
+//! Invariant: the source takes no write once a cluster has replaced it, and no second cluster replaces it.
 
 use std::{
     cell::RefCell,
@@ -26,7 +25,7 @@ use super::fence::{self, FenceCalls, FenceError, Fences, Guarded};
 const SEEDS: u64 = 3000;
 const STEPS: usize = 600;
 
-/// The one member of the source.
+/// The only member of the source.
 const MEMBER: u64 = 7;
 
 /// The requests that the source accepts.
@@ -38,10 +37,10 @@ enum Accepts {
     Nothing,
 }
 
-/// A cluster of etcd.
+/// An etcd cluster.
 #[derive(Debug, Default)]
 struct Source {
-    /// Whether alarms behave as before 3.6, where the alarm that was first raised or last lowered decides.
+    /// Whether alarms behave as before etcd 3.6, where the alarm that was first raised or last lowered decides.
     old: bool,
     alarms: BTreeSet<(u64, i32)>,
     accepts: Accepts,
@@ -53,7 +52,7 @@ impl Source {
         self.alarms.iter().any(|alarm| alarm.1 == kind as i32)
     }
 
-    /// The effect of the alarms for a member that starts.
+    /// Recomputes the effect of the alarms when the member starts.
     fn restart(&mut self) {
         self.accepts = match (self.has(AlarmType::Corrupt), self.has(AlarmType::Nospace)) {
             (true, _) => Accepts::Nothing,
@@ -138,7 +137,7 @@ struct World {
     /// The replicated state of each cluster.
     clusters: Vec<StateMachine>,
     requests: Vec<(Request, Slot)>,
-    /// Whether somebody has lowered alarms of another cluster.
+    /// Whether another cluster's alarms were lowered.
     disarmed: bool,
     seen: Seen,
 }
@@ -188,7 +187,7 @@ impl World {
         cluster
     }
 
-    /// A client writes to the source.
+    /// Writes to the source as a client.
     fn write(&mut self, deletes: bool) {
         let taken = match self.source.accepts {
             Accepts::All => true,
@@ -219,7 +218,7 @@ impl World {
     }
 }
 
-/// The calls that one process makes.
+/// The calls of one process.
 #[derive(Clone)]
 struct Calls {
     world: Rc<RefCell<World>>,
@@ -292,7 +291,7 @@ impl FenceCalls for Calls {
     }
 }
 
-/// One round of a process, as `run` and `sync` make it: an attempt before the cut-over, a check afterward.
+/// Runs one round of a process, like `run` and `sync`: an attempt before the cut-over, a check afterward.
 async fn round(calls: &Calls, seen: Option<i64>) -> Result<Option<i64>, Failure> {
     let recorded = calls.recorded().await?;
     if !recorded.follows {
@@ -317,7 +316,7 @@ async fn round(calls: &Calls, seen: Option<i64>) -> Result<Option<i64>, Failure>
     Ok(None)
 }
 
-/// A process of a cluster. It starts from a snapshot of the source if it has no state.
+/// Runs a process of a cluster. It starts from a snapshot of the source if it has no state.
 async fn process(world: Rc<RefCell<World>>, cluster: Option<usize>) {
     let cluster = match cluster {
         Some(cluster) => cluster,
@@ -353,7 +352,7 @@ async fn process(world: Rc<RefCell<World>>, cluster: Option<usize>) {
                 None
             }
         };
-        // a round without a request would not end
+        // A round without a request would never yield.
         let _ = calls.ask(Request::Revision).await;
     }
 }
@@ -385,7 +384,7 @@ impl Run {
         self.processes.push((cluster, Box::pin(process)));
     }
 
-    /// Answers a waiting request, or makes its caller give up before the request takes effect, if it ever does.
+    /// Answers a waiting request, or makes its caller give up before the request takes effect, if ever.
     fn request(&mut self, fails: bool) {
         let mut world = self.world.borrow_mut();
         if world.requests.is_empty() {
@@ -404,7 +403,7 @@ impl Run {
         *slot.borrow_mut() = Some(answer);
     }
 
-    /// Ends a process. Then it starts again, or its disk is lost and another cluster starts in its place.
+    /// Ends a process. It starts again, or it loses its disk and another cluster starts in its place.
     fn end(&mut self) {
         if self.processes.is_empty() {
             return;
@@ -422,7 +421,7 @@ impl Run {
         }
     }
 
-    /// An operator lowers all raised alarms.
+    /// Lowers all raised alarms, like an operator.
     fn disarm(&self) {
         let mut world = self.world.borrow_mut();
         world.disarmed = true;
@@ -501,7 +500,7 @@ fn one_cluster_at_most_takes_writes_after_a_cut_over() {
     assert!(total.iter().all(|seen| *seen > 100), "{total:?}");
 }
 
-/// Without further disturbances, the successor's members fence a source again after an operator has opened it.
+/// Without further disturbances, the successor fences a source again after an operator has lowered its alarms.
 #[test]
 fn a_source_that_was_opened_is_fenced_again() {
     let mut total = 0;
@@ -524,7 +523,7 @@ fn a_source_that_was_opened_is_fenced_again() {
             if run.world.borrow().source.accepts == Accepts::Nothing {
                 break;
             }
-            // before 3.6 an alarm of another cluster may have no effect and keep ours from having one: `TakesWrites`
+            // Before etcd 3.6, another cluster's alarm may have no effect and disable ours (`TakesWrites`).
             run.disarm();
         }
         let world = run.world.borrow();

@@ -1,4 +1,4 @@
-//! `witan adopt`: takes over a data directory of etcd.
+//! `witan adopt`: takes over an etcd data directory.
 
 use witan_api::ids;
 
@@ -20,7 +20,7 @@ pub(super) fn adopt(arguments: &AdoptArguments) -> Result<String, OfflineError> 
     let shared = match adopted.shared_names.join(", ") {
         names if names.is_empty() => names,
         names => {
-            format!("users or roles of v2 and v3 had the same names and are one now: {names}\n")
+            format!("merged v2 and v3 users and roles of the same name: {names}\n")
         }
     };
     let torn = match adopted.torn_bytes {

@@ -1,6 +1,6 @@
-//! For tests: `witan-planted alter DIR FROM TO` replaces a text by another one of the same length in all values of the
-//! state in a stopped member's data directory, with valid checksums, as a fault of the program would. It exists
-//! only in the program `witan-planted`, which the feature `planted-panics` builds.
+//! For tests: `witan-planted alter DIR FROM TO` replaces a text with another one of the same length in all values of a stopped
+//! member's state, and keeps checksums valid, like a bug in the program would. Only the program `witan-planted` has it, which
+//! needs the feature `planted-panics`.
 
 use std::{ffi::OsString, io, path::Path, sync::Arc};
 
@@ -15,8 +15,8 @@ use super::{CommandResult, OfflineError};
 
 const CRC_BYTES: usize = 4;
 
-/// Runs the test command `alter DIR FROM TO`: in each value of the checkpoint of the stopped member in DIR,
-/// replaces the first FROM by TO (of the same length in bytes, else nothing) and corrects the checksum.
+/// Runs the test command `alter DIR FROM TO`: in each value of the checkpoint in DIR, replaces the first FROM with TO and
+/// corrects the checksum. Does nothing if FROM and TO differ in length.
 pub(super) fn alter(arguments: impl Iterator<Item = OsString>) -> CommandResult {
     let arguments: Vec<OsString> = arguments.collect();
     let [dir, from, to] = arguments.as_slice() else {
@@ -30,7 +30,7 @@ fn failed(dir: &Path, source: io::Error) -> CommandResult {
     CommandResult::Failed(OfflineError::open("alter", dir)(source))
 }
 
-/// Replaces `from` by `to` in all values of the checkpoint in a data directory; returns the text to print.
+/// Replaces `from` with `to` in all values of the checkpoint in a data directory. Returns the text to print.
 fn alter_dir(dir: &Path, from: &[u8], to: &[u8]) -> Result<String, OfflineError> {
     let refusal = |error: String| OfflineError::open("alter", dir)(io::Error::other(error));
     let identity = storage::identity(dir)?.ok_or_else(|| refusal("there is no member".into()))?;
@@ -45,8 +45,8 @@ fn alter_dir(dir: &Path, from: &[u8], to: &[u8]) -> Result<String, OfflineError>
     Ok(format!("altered {altered} records\n"))
 }
 
-/// Replaces the first `from` by `to`, if both have the same length, in the value of each record, and corrects the
-/// checksum at its end. Returns the new state and how many records differ.
+/// Replaces the first `from` with `to`, if both have the same length, in each record's value, and corrects the checksum at its
+/// end. Returns the new state and the number of changed records.
 fn altered(view: &View, from: &[u8], to: &[u8]) -> Result<(View, usize), CorruptRecord> {
     let mut records = Vec::new();
     view.changes(None, &mut |change| {
@@ -63,7 +63,7 @@ fn altered(view: &View, from: &[u8], to: &[u8]) -> Result<(View, usize), Corrupt
         };
         count += 1;
         let end = value.len().saturating_sub(CRC_BYTES);
-        // of the value alone, of the key without its byte of kind and the value, or none
+        // A checksum covers the value alone, or the key without its kind byte and the value; some records have none.
         let checked = [&[], &key[1..]]
             .into_iter()
             .find(|key| crc(key, &value[..end]) == value[end..]);

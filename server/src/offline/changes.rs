@@ -1,5 +1,4 @@
-//! The changes that a restore applies after its snapshot, from the folder into which `witan-operator backup fetch` has written
-//! them.
+//! The changes that a restore applies after its snapshot, from the folder that `witan-operator backup fetch` has written.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -16,7 +15,7 @@ use witan_machine::{
 
 use crate::follow::received;
 
-/// Why changes are not applied.
+/// Why changes were not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangesError {
     #[error("{path}: {source}")]
@@ -53,7 +52,7 @@ pub(super) struct ChangesFolder<'a> {
 }
 
 impl<'a> ChangesFolder<'a> {
-    /// Reads up to which revision the changes of a folder go.
+    /// Reads the target revision of a folder.
     pub(super) fn open(folder: &'a Path) -> Result<Self, ChangesError> {
         let path = folder.join(TARGET);
         let json = fs::read(&path).map_err(unread(&path))?;
@@ -62,12 +61,12 @@ impl<'a> ChangesFolder<'a> {
         Ok(Self { folder, target })
     }
 
-    /// The revision behind which nothing of the snapshot is wanted; `None` if all of it is.
+    /// The revision up to which the snapshot is used; `None` for all of it.
     pub(super) fn up_to(&self) -> Option<i64> {
         (!self.target.at_least).then_some(self.target.revision)
     }
 
-    /// Applies the changes behind the state's revision, up to the revision that is wanted.
+    /// Applies the changes after the state's revision, up to the target revision.
     pub(super) fn apply(&self, machine: &mut StateMachine) -> Result<(), ChangesError> {
         let target = self.target.revision;
         let entries = fs::read_dir(self.folder).map_err(unread(self.folder))?;
@@ -87,7 +86,7 @@ impl<'a> ChangesFolder<'a> {
         {
             return Err(ChangesError::Later { folder: folder(), first, last });
         }
-        // they are the revisions of another cluster, whose state this is
+        // The changes are revisions of the cluster that this state comes from.
         machine.members.follows = true;
         let mut log = LogReader::default();
         for id in ids {
@@ -130,13 +129,13 @@ impl<'a> ChangesFolder<'a> {
     }
 }
 
-/// For `map_err`: makes [`ChangesError::Read`] of a failure to read `path`.
+/// For `map_err`: creates [`ChangesError::Read`] for `path`.
 fn unread(path: &Path) -> impl FnOnce(io::Error) -> ChangesError {
     let path = path.display().to_string();
     move |source| ChangesError::Read { path, source }
 }
 
-/// Returns the revisions of the groups of a segment.
+/// Returns the revisions in the groups of a segment.
 fn revisions(groups: Vec<ChangeGroup>) -> Vec<FollowedRevision> {
     let mut revisions = Vec::new();
     for event in groups.into_iter().flat_map(|group| group.events) {
@@ -145,14 +144,14 @@ fn revisions(groups: Vec<ChangeGroup>) -> Vec<FollowedRevision> {
     revisions
 }
 
-/// Applies a revision. Before it ends the leases that are known of keys that it creates, then grants each lease that is
-/// missing, with its TTL in seconds from `leases`; a lease that is not in there gets the longest TTL.
+/// Applies a revision. First ends the known leases of keys that it creates. Then grants each missing lease with its TTL in
+/// seconds from `leases`, or the longest TTL if it is not there.
 fn write(
     machine: &mut StateMachine,
     revision: FollowedRevision,
     leases: &BTreeMap<i64, i64>,
 ) -> Result<(), FollowError> {
-    // one that has ended and was granted again may have another TTL; one that has keys stays
+    // A lease that ended and was granted again may have a different TTL. A lease that has keys stays.
     let created = revision.writes.iter().filter(|write| write.version == 1);
     let leased = created.map(|write| write.lease);
     let ended: Vec<i64> = leased.filter(|id| leases.contains_key(id)).collect();
@@ -223,11 +222,11 @@ mod tests {
         kv.range(&range).unwrap().kvs.remove(0)
     }
 
-    /// A folder of a test, deleted at its end.
+    /// A test folder, deleted on drop.
     struct Folder(PathBuf);
 
     impl Folder {
-        /// With the revisions 2 to 5 in two segments, and the revision to go to.
+        /// Creates a folder with the revisions 2 to 5 in two segments, and this target revision.
         fn new(name: &str, target: i64) -> Self {
             let path = format!("witan-changes-{name}-{}", std::process::id());
             let folder = Self(std::env::temp_dir().join(path));
@@ -250,7 +249,7 @@ mod tests {
             self.put_with(first, events, 60);
         }
 
-        /// A segment in which the lease has this TTL.
+        /// Writes a segment in which the lease has this TTL.
         fn put_with(&self, first: i64, events: Vec<Event>, ttl_s: i64) {
             let before = fs::read(self.segment(2)).ok().filter(|_| first > 2);
             let segment = Segment {

@@ -1,4 +1,4 @@
-//! Compares the keys of a snapshot with those that a member had, by their hash in the record of the backup.
+//! Compares the keys of a snapshot with the member's keys at the time of the backup, by the hash in the backup's record.
 
 use std::{fs, path::Path};
 
@@ -8,13 +8,13 @@ use witan_snapshot as snapshot;
 
 use super::OfflineError;
 
-/// The fields of a record that are read; `witan-operator backup save` has written it.
+/// The fields of a record that are read. `witan-operator backup save` writes it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {
     /// The snapshot has at least this revision.
     revision: i64,
-    /// Its keys at that revision.
+    /// Hash of the keys at that revision.
     keys_hash: Option<KeysHash>,
 }
 
@@ -22,12 +22,11 @@ struct Record {
 #[serde(rename_all = "camelCase")]
 struct KeysHash {
     hash: u32,
-    /// Not positive if keys were never compacted.
+    /// Not positive if the keys were never compacted.
     compact_revision: i64,
 }
 
-/// Compares the keys with the hash in a record; returns what to add to the report. A record without a hash is compared with
-/// nothing.
+/// Compares the keys with the hash in a record; returns the text for the report. A record without a hash skips the comparison.
 pub(super) fn keys(record: &Path, kv: &Kv) -> Result<String, OfflineError> {
     let unreadable =
         |reason: String| OfflineError::Record { path: record.display().to_string(), reason };

@@ -1,4 +1,4 @@
-//! The digest (SHA-256) at the end of a snapshot file.
+//! The SHA-256 digest at the end of a snapshot file.
 
 use std::{fs::File, io::Read as _, path::Path};
 
@@ -11,11 +11,9 @@ pub(crate) const DIGEST_BYTES: u64 = 32;
 /// A snapshot's length is a multiple of this, so the length shows whether a digest follows.
 const SECTOR_BYTES: u64 = 512;
 
-/// Bytes that are read at a time.
 const PART_BYTES: usize = 1 << 20;
 
-/// Returns the length of the snapshot without a digest, and whether a digest follows it. `verb` is for the
-/// text of an error.
+/// Returns the length of the snapshot without its digest, and whether it has one. `verb` is used in the error.
 pub(crate) fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), OfflineError> {
     let length = std::fs::metadata(path)
         .map_err(OfflineError::open(verb, path))?
@@ -31,8 +29,8 @@ pub(crate) fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), Off
     ))
 }
 
-/// Computes the digest of the first `length` bytes and compares it with the one that follows them;
-/// a mismatch is an error. `progress` is called with the numbers of bytes read.
+/// Compares the digest of the first `length` bytes with the one that follows them; a mismatch is an error. `progress` gets the
+/// number of bytes of each read.
 pub(crate) fn check(
     path: &Path,
     length: u64,

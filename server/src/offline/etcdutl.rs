@@ -1,4 +1,4 @@
-//! etcdutl's command line, for a program that is called by that name.
+//! etcdutl's command line, for a program called by that name.
 
 use std::path::{Path, PathBuf};
 
@@ -66,7 +66,6 @@ enum EtcdutlCommand {
     },
 }
 
-/// Runs a command; returns the text to print.
 pub(super) fn run(line: &EtcdutlArguments) -> Result<String, OfflineError> {
     match &line.command {
         EtcdutlCommand::Snapshot { verb } => snapshot(verb, &line.write_out),
@@ -98,7 +97,7 @@ pub(super) fn run(line: &EtcdutlArguments) -> Result<String, OfflineError> {
     }
 }
 
-/// Says why there is nothing to do in a data directory of Witan; an error for any other directory.
+/// Explains why a Witan data directory needs no work; an error for any other directory.
 fn unneeded(dir: &Path, why: &str) -> Result<String, OfflineError> {
     let shown = dir.display();
     match storage::identity(dir)? {

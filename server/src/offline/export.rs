@@ -1,4 +1,4 @@
-//! `witan export`: the way back to etcd, from the data directory of a stopped member.
+//! `witan export`: converts the data directory of a stopped member to etcd's format.
 
 use std::{
     fs::{self, File},
@@ -17,10 +17,9 @@ use super::{
     stopped::{StoppedMember, read},
 };
 
-/// Bytes that are written to the file at once.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// Writes the member's state as a data directory of etcd; returns the text to print.
+/// Writes the member's state as an etcd data directory; returns the text to print.
 pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError> {
     let (from, to) = (&arguments.data_dir, &arguments.etcd);
     check_target(from, to).map_err(OfflineError::export(to))?;
@@ -53,17 +52,17 @@ pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError
     ))
 }
 
-/// Refuses a target that exists, or that lies in the directory of the member.
+/// Refuses a target that exists or is inside the member's directory.
 fn check_target(from: &Path, to: &Path) -> io::Result<()> {
     let refusal = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     if fs::symlink_metadata(to).is_ok() {
         return refusal("it exists already; name a path that does not");
     }
     let folder = fs::canonicalize(witan_etcd::parent(to))?;
-    // one that does not exist is refused when it is read
+    // A missing source is reported when it is read.
     match fs::canonicalize(from) {
         Ok(from) if folder.starts_with(&from) => {
-            refusal("it lies in the data directory of the member; name a path outside of it")
+            refusal("it is inside the member's data directory; name a path outside of it")
         }
         Ok(_) | Err(_) => Ok(()),
     }
@@ -84,11 +83,11 @@ fn new_directory(identity: &DataIdentity, view: &View) -> NewDirectory {
     }
 }
 
-/// Looks whether so many bytes are free where the directory is made.
+/// Checks that enough space is free where the directory is created.
 fn check_space(to: &Path, bytes: u64) -> io::Result<()> {
     let free = storage::free_bytes(witan_etcd::parent(to));
     if free < bytes {
-        let text = format!("there are {free} bytes free, and the data need {bytes}");
+        let text = format!("{free} bytes are free, and the data needs {bytes}");
         return Err(io::Error::new(io::ErrorKind::StorageFull, text));
     }
     Ok(())

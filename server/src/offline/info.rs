@@ -1,4 +1,4 @@
-//! `witan info`: what the data directory of a stopped member holds, to compare it with those of others.
+//! `witan info`: summarizes the data directory of a stopped member, to compare it with other members.
 
 use std::path::Path;
 
@@ -14,18 +14,18 @@ struct Info {
     name: String,
     member_id: String,
     cluster_id: String,
-    /// The term of the last entry of the log; `index` is its index. Of several members of a cluster, the one with the highest
-    /// term, and of those the one with the highest index, has everything that any of them has of what a quorum acknowledged.
+    /// Term of the last log entry; `index` is its index. Among the members of a cluster, the one with the highest term, and
+    /// then the highest index, has all acknowledged writes that any of them has.
     term: u64,
     index: u64,
     revision: i64,
     keys: usize,
-    /// The hash of all keys at the revision, as HashKV computes it.
+    /// The hash of all keys at the revision, as computed by HashKV.
     hash: u32,
     v2_index: u64,
 }
 
-/// Reads a data directory; returns the text to print, in a format: `simple` or `json`.
+/// Reads a data directory; returns the text to print. The format is `simple` or `json`.
 pub(super) fn info(dir: &Path, format: &str) -> Result<String, OfflineError> {
     let show: fn(&Info) -> Result<String, OfflineError> = match format {
         "simple" => |info| Ok(info.lines()),

@@ -1,11 +1,11 @@
-//! Offline commands: `witan snapshot status` and `restore`, as in etcdutl, texts and exit codes
-//! included, `witan adopt`, `witan export`, `witan info` and `witan replay`.
+//! Offline commands: `witan snapshot status` and `restore` with etcdutl's texts and exit codes, `witan adopt`, `witan export`,
+//! `witan info` and `witan replay`.
 //!
-//! Not here: the format of snapshots (`snapshot`), the data directories (`storage`, `witan_etcd`), how etcd's data become
-//! ours (`crate::adopt`).
+//! Not here: the snapshot format (`snapshot`), the data directories (`storage`, `witan_etcd`), the conversion of etcd's data
+//! (`crate::adopt`).
 //!
-//! Reading order: this file (the command line) → `digest` → `changes` → `restore` → `show` → `adopt`, `stopped`, `export`, `info`, `replay`, `progress` → `etcdutl`
-//! (the whole of its commands, under that name); `alter` is for tests alone.
+//! Reading order: this file (the command line) → `digest` → `changes` → `restore` → `show` → `adopt`, `stopped`, `export`,
+//! `info`, `replay`, `progress` → `etcdutl` (etcdutl's own commands). `alter` is for tests only.
 
 mod adopt;
 #[cfg(feature = "planted-panics")]
@@ -38,17 +38,17 @@ use changes::ChangesError;
 
 use crate::{adopt::AdoptError, follow::FollowCommandError};
 
-/// The name by which the program is called to be etcdutl.
+/// The program name that selects etcdutl's command line.
 pub const ETCDUTL: &str = "etcdutl";
 
-/// etcdutl's code for anything that went wrong.
+/// etcdutl's exit code for general failures.
 const EXIT_ERROR: u8 = 1;
-/// etcdutl's code for an unknown output format.
+/// etcdutl's exit code for an unknown output format.
 const EXIT_BAD_FEATURE: u8 = 4;
-/// etcdutl's code for invalid arguments.
+/// etcdutl's exit code for invalid arguments.
 const EXIT_BAD_ARGUMENTS: u8 = 128;
 
-/// Why a command failed. Displayed after `Error: `.
+/// Why a command failed. Printed after `Error: `.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum OfflineError {
@@ -60,7 +60,7 @@ pub enum OfflineError {
     NotInFormat(&'static str),
     #[error("{verb} {path}: {}", go_error_text(source))]
     Open {
-        /// Operation that failed: `open`, `read`, `stat` or `remove`.
+        /// The failed operation: `open`, `read`, `stat` or `remove`.
         verb: &'static str,
         path: String,
         source: io::Error,
@@ -81,7 +81,7 @@ pub enum OfflineError {
     Record { path: String, reason: String },
     #[error("{0}")]
     OtherKeys(String),
-    #[error("{0}: there is no member's data")]
+    #[error("{0}: it has no member data")]
     NoData(String),
     #[error("--target-version {0}: not one of 3.5, 3.6 and 3.7")]
     TargetVersion(String),
@@ -114,26 +114,25 @@ pub enum OfflineError {
 }
 
 impl OfflineError {
-    /// For `map_err`: makes [`Self::Open`] of a failure to open or read the snapshot at `path`.
-    /// `verb` names the system call in the text.
+    /// For `map_err`: creates [`Self::Open`] for the snapshot at `path`. `verb` names the system call.
     fn open(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.display().to_string();
         move |source| Self::Open { verb, path, source }
     }
 
-    /// For `map_err`: makes [`Self::Broken`] of a defect of the snapshot at `path`.
+    /// For `map_err`: creates [`Self::Broken`] for the snapshot at `path`.
     fn broken(path: &Path) -> impl FnOnce(BoltError) -> Self {
         let path = path.display().to_string();
         move |source| Self::Broken { path, source }
     }
 
-    /// For `map_err`: makes [`Self::Export`] of a failure to write the data directory at `path`.
+    /// For `map_err`: creates [`Self::Export`] for the data directory at `path`.
     fn export(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.display().to_string();
         move |source| Self::Export { path, source }
     }
 
-    /// Returns the exit code of the process: that of etcdutl for this error.
+    /// Returns the exit code that etcdutl uses for this error.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Bump => EXIT_BAD_ARGUMENTS,
@@ -165,13 +164,13 @@ impl OfflineError {
     }
 }
 
-/// Formats bytes as Go prints a slice: decimal numbers between brackets.
+/// Formats bytes like Go prints a slice: decimal numbers in brackets.
 fn go_hex(bytes: &[u8]) -> String {
     let digits: Vec<String> = bytes.iter().map(u8::to_string).collect();
     format!("[{}]", digits.join(" "))
 }
 
-/// Returns the text that Go has for a common error of the system; the system's own text for others.
+/// Returns Go's text for a common system error, and the system's text for others.
 fn go_error_text(error: &io::Error) -> String {
     let kind = error.kind();
     if kind == io::ErrorKind::NotFound {
@@ -210,7 +209,7 @@ enum SnapshotCommand {
 struct RestoreArguments {
     /// The snapshot.
     file: PathBuf,
-    /// Where the data directory is made; NAME.etcd unless given.
+    /// Path of the new data directory; NAME.etcd by default.
     #[arg(long)]
     data_dir: Option<PathBuf>,
     /// No effect here: a start with --wal-dir moves the log, which is in the data directory until then.
@@ -228,16 +227,16 @@ struct RestoreArguments {
     /// This member's peer URLs.
     #[arg(long, default_value = "http://localhost:2380")]
     initial_advertise_peer_urls: String,
-    /// Do not ask for the digest at the file's end (a file from a data directory has none).
+    /// Do not check the digest at the end of the file (a file from a data directory has none).
     #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true)]
     skip_hash_check: bool,
     /// No effect: the store is not mapped into memory.
     #[arg(long)]
     initial_memory_map_size: Option<u64>,
-    /// By how much the last revision is raised.
+    /// Amount by which the last revision is raised.
     #[arg(long, default_value_t = 0)]
     bump_revision: u64,
-    /// Everything up to the last revision counts as compacted (comes with --bump-revision).
+    /// Mark everything up to the last revision as compacted (required with --bump-revision).
     #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true)]
     mark_compacted: bool,
     /// Do nothing if the data directory has content: an init container may run again.
@@ -250,13 +249,13 @@ struct RestoreArguments {
     /// the snapshot must have the same.
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
-    /// Remove FILE and the folder of changes once the data directory is there.
+    /// Remove FILE and the folder of changes once the data directory is complete.
     #[arg(long)]
     remove_snapshot: bool,
 }
 
-/// Goes on with the data of etcd: makes a member's data directory of Witan in that of a stopped member of etcd 3.4 to 3.7.
-/// etcd's files stay as they are. Afterwards start witan on the directory with etcd's flags.
+/// Continues with etcd's data: creates Witan's data directory inside that of a stopped member of etcd 3.4 to 3.7. etcd's files
+/// stay unchanged. Afterwards start witan on the directory with etcd's flags.
 #[derive(Debug, Parser)]
 #[command(name = "witan adopt", bin_name = "witan adopt")]
 struct AdoptArguments {
@@ -268,22 +267,22 @@ struct AdoptArguments {
     wal_dir: Option<PathBuf>,
 }
 
-/// Goes back to etcd: writes the state of a stopped member of Witan as a data directory of etcd 3.6 or later, with the same
-/// revisions, leases, users, member and cluster id. The member is the only one of its cluster there; others join it anew.
-/// Nothing is written in Witan's directory; the folder for temporary files takes a copy of its log.
+/// Returns to etcd: writes the state of a stopped Witan member as a data directory of etcd 3.6 or later, with the same
+/// revisions, leases, users, member and cluster id. It is the only member of its cluster there; add the others again. Witan's
+/// directory is not changed; the folder for temporary files gets a copy of its log.
 #[derive(Debug, Parser)]
 #[command(name = "witan export", bin_name = "witan export")]
 struct ExportArguments {
     /// Witan's data directory (the folder that contains "member").
     #[arg(long)]
     data_dir: PathBuf,
-    /// Where etcd's data directory is made. It must not exist; the folder that contains it must.
+    /// Path of etcd's new data directory. It must not exist, but its parent folder must.
     #[arg(long)]
     etcd: PathBuf,
 }
 
-/// Shows what the data directory of a stopped member holds: its last log entry, by which members that are left of a lost
-/// cluster are compared, and its keys. Nothing is written there; the folder for temporary files takes a copy of its log.
+/// Shows a summary of a stopped member's data directory: its last log entry, to compare the remaining members of a lost
+/// cluster, and its keys. The directory is not changed; the folder for temporary files gets a copy of its log.
 #[derive(Debug, Parser)]
 #[command(name = "witan info", bin_name = "witan info")]
 struct InfoArguments {
@@ -294,8 +293,8 @@ struct InfoArguments {
     write_out: String,
 }
 
-/// Executes what a flight recorder has recorded with the core of this program, and shows each turn: its inputs (>), and what it
-/// brought about (<). Says at the end whether this program's core did the same.
+/// Executes a flight recording with this program's core and shows each turn: its inputs (>) and its effects (<). Reports at the
+/// end whether the core did the same as in the recording.
 #[derive(Debug, Parser)]
 #[command(name = "witan replay", bin_name = "witan replay")]
 struct ReplayArguments {
@@ -315,15 +314,15 @@ struct ReplayArguments {
 /// Result of a command line.
 #[derive(Debug)]
 pub enum CommandResult {
-    /// It succeeded; with the text to print.
+    /// Success, with the text to print.
     Done(String),
-    /// Invalid arguments or a request for help; clap prints it.
+    /// Invalid arguments or a request for help, which clap prints.
     Usage(Box<clap::Error>),
-    /// It failed.
+    /// The command failed.
     Failed(OfflineError),
 }
 
-/// Runs the command of this name with these arguments, which are not touched if there is no such command: `None`.
+/// Runs the command of this name; `None` if there is no such command.
 pub fn run(command: &str, arguments: impl Iterator<Item = OsString>) -> Option<CommandResult> {
     Some(match command {
         "snapshot" => parse(command, arguments, |line: SnapshotArguments| {

@@ -1,8 +1,8 @@
-//! How far a long offline command is, for people.
+//! Progress of long offline commands.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-/// A progress bar on standard error, if that is a terminal.
+/// A progress bar on standard error.
 pub(super) struct ProgressBar {
     shown: bool,
     total: u64,
@@ -12,7 +12,7 @@ pub(super) struct ProgressBar {
 }
 
 impl ProgressBar {
-    /// Makes a bar, which is shown only if stderr is a terminal.
+    /// Creates a bar, which is shown only if stderr is a terminal.
     pub(super) fn new() -> Self {
         Self {
             shown: io::stderr().is_terminal(),
@@ -29,7 +29,7 @@ impl ProgressBar {
         self.draw();
     }
 
-    /// Counts more bytes as done, and draws the bar if its percentage has changed.
+    /// Counts more bytes as done, and redraws the bar if the percentage has changed.
     pub(super) fn advance(&mut self, bytes: usize) {
         self.done += bytes as u64;
         let percent = (self.done * 100 / self.total).min(100);

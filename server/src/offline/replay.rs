@@ -1,4 +1,4 @@
-//! `witan replay`: executes a recording with the core of this program, and shows it turn by turn.
+//! `witan replay`: executes a recording with this program's core and shows each turn.
 
 use std::{fmt::Write as _, io};
 
@@ -9,11 +9,11 @@ use witan_recorder::{Replayed, ShownTurn, Verdict, replay as execute};
 
 use super::{OfflineError, ReplayArguments};
 
-/// How a turn is written.
+/// Formats a turn.
 type Form = fn(&ShownTurn<'_>) -> String;
 
-/// Executes the recordings of a file or folder, and writes their turns to `out`. Returns what came of them; an error if not
-/// all are reproduced.
+/// Executes the recordings of a file or folder, and writes their turns to `out`. Returns the results; an error if a recording
+/// is not reproduced.
 pub(super) fn replay(
     arguments: &ReplayArguments,
     out: &mut dyn io::Write,
@@ -24,7 +24,7 @@ pub(super) fn replay(
         _ => return Err(OfflineError::Format),
     };
     let mut written = Ok(());
-    // a panic of the core is a result, not the end of the process
+    // A panic of the core is reported as a result.
     let _scope = UnwindScope::begin();
     let replayed = execute(&arguments.recording, &mut |turn| {
         if written.is_ok() && (arguments.from..=arguments.to).contains(&turn.number) {
@@ -41,12 +41,12 @@ pub(super) fn replay(
     }
 }
 
-/// Milliseconds from the start of a recording to a turn.
+/// Returns the milliseconds from the start of a recording to a turn.
 fn since_ms(turn: &ShownTurn<'_>) -> i64 {
     turn.at_ns.saturating_sub(turn.head.began_ns) / 1_000_000
 }
 
-/// Formats a turn for `--write-out simple`: a line with its number, its time and whether the replay differs, then a line
+/// Formats a turn for `--write-out simple`: one line with its number, its time and whether the replay differs, then one line
 /// for each input (`>`) and each effect (`<`).
 fn simple(turn: &ShownTurn<'_>) -> String {
     let at = since_ms(turn);
@@ -90,7 +90,7 @@ fn json_line(turn: &ShownTurn<'_>) -> String {
     format!("{line}\n")
 }
 
-/// Formats the result of a replay: a line, and the effects that differ.
+/// Formats the result of a replay in one line, followed by the effects that differ.
 fn result(replayed: &Replayed) -> String {
     let Replayed { head, read, equal, first, .. } = replayed;
     let (member, began) = (MemberId(head.member), head.began_ns / 1_000_000_000);
@@ -137,8 +137,7 @@ fn result(replayed: &Replayed) -> String {
     text
 }
 
-/// A text of a recording, which a stranger may have made, without what moves a terminal's cursor, begins a line or changes the
-/// order of characters.
+/// Escapes control characters and characters that reorder text. The recording may come from an untrusted source.
 fn printable(text: &str) -> String {
     let reorders = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().fold(String::new(), |mut shown, c| {

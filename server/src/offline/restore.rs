@@ -1,4 +1,4 @@
-//! `witan snapshot restore`: a data directory from a snapshot, for the first member of a new cluster.
+//! `witan snapshot restore`: creates the data directory of a new cluster's first member from a snapshot.
 
 use std::{
     ffi::OsString,
@@ -28,7 +28,7 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
             return Err(OfflineError::DirectoryNotEmpty(dir));
         }
         remove_snapshot(arguments)?;
-        return Ok(format!("{dir} has content: nothing is restored\n"));
+        return Ok(format!("{dir} has content: nothing was restored\n"));
     }
     let changes = arguments.changes.as_deref().map(ChangesFolder::open);
     let changes = changes.transpose()?;
@@ -79,7 +79,7 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
     Ok(text)
 }
 
-/// Removes the snapshot and its changes if that is asked for. Files that do not exist are not an error.
+/// Removes the snapshot and its changes if `--remove-snapshot` is set. Missing files are not an error.
 fn remove_snapshot(arguments: &RestoreArguments) -> Result<(), OfflineError> {
     if !arguments.remove_snapshot {
         return Ok(());
@@ -99,15 +99,14 @@ fn removed(path: &Path, outcome: io::Result<()>) -> Result<(), OfflineError> {
     }
 }
 
-/// Returns the identity of the member, the initial state of its cluster and the data directory that
-/// a start with these flags would choose. An error if they do not describe a member that can begin
-/// a cluster.
+/// Returns the identity of the member, the initial state of its cluster and the data directory that a start with these flags
+/// would choose. An error if the flags do not describe a member that can start a cluster.
 fn member(
     arguments: &RestoreArguments,
 ) -> Result<(DataIdentity, Box<View>, PathBuf), OfflineError> {
     let flag = |name: &str, value: &str| OsString::from(format!("--{name}={value}"));
     let mut flags = vec![
-        // A restore listens nowhere. Without this flag URLs with TLS would need the certificate of a start.
+        // A restore does not listen. Without this flag, TLS URLs would need a certificate.
         flag("peer-auto-tls", "true"),
         flag("name", &arguments.name),
         flag("initial-cluster", &arguments.initial_cluster),
@@ -130,7 +129,7 @@ fn member(
     Ok((identity, state, config.data_dir))
 }
 
-/// Whether the directory does not exist or is empty.
+/// Returns whether the directory does not exist or is empty.
 fn is_free(dir: &Path) -> bool {
     match fs::read_dir(dir) {
         Ok(mut entries) => entries.next().is_none(),

@@ -1,4 +1,4 @@
-//! A snapshot's numbers in etcdutl's formats: `snapshot status` and `hashkv`.
+//! Prints a snapshot's statistics in etcdutl's formats: `snapshot status` and `hashkv`.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use witan_snapshot::{self as snapshot, SnapshotStatus};
 
 use super::{OfflineError, digest};
 
-/// etcd's revision of the last compaction where there was none.
+/// etcd's value for the compacted revision if there was no compaction.
 const NEVER_COMPACTED: i64 = -1;
 
 const TITLES: [&str; 5] = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "VERSION"];
@@ -25,7 +25,7 @@ pub(super) fn status(path: &Path, format: &str) -> Result<String, OfflineError> 
     show(&status)
 }
 
-/// The error for a format that is none of a command's.
+/// Returns the error for an unsupported format.
 fn refused(format: &str) -> OfflineError {
     match format {
         "protobuf" => OfflineError::NotInFormat("protobuf"),
@@ -33,7 +33,7 @@ fn refused(format: &str) -> OfflineError {
     }
 }
 
-/// The hash of a key space, as `hashkv` shows it.
+/// The hash of a key space, as `hashkv` prints it.
 #[derive(Debug, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 struct KeysHash {
@@ -42,7 +42,7 @@ struct KeysHash {
     compact_revision: i64,
 }
 
-/// Computes the hash of the keys in a snapshot or in etcd's backend at `revision`, 0 for the last one.
+/// Computes the hash of the keys in a snapshot or in etcd's backend at `revision`; 0 means the last one.
 pub(super) fn hash_kv(path: &Path, revision: i64, format: &str) -> Result<String, OfflineError> {
     let show: fn(&KeysHash) -> Result<String, OfflineError> = match format {
         "simple" => |found| Ok(format!("{}\n", found.cells().join(", "))),
@@ -88,7 +88,7 @@ impl KeysHash {
     }
 }
 
-/// Returns the cells of the table that etcdutl prints.
+/// Returns the cells of etcdutl's table.
 fn cells(status: &SnapshotStatus) -> [String; 5] {
     [
         format!("{:x}", status.hash),
@@ -106,7 +106,7 @@ pub(super) fn json<T: serde::Serialize>(found: &T) -> Result<String, OfflineErro
     }
 }
 
-/// Formats the statistics as etcdutl's output `fields`.
+/// Formats the statistics like etcdutl's output format `fields`.
 fn fields(status: &SnapshotStatus) -> String {
     format!(
         "\"Hash\" : {}\n\"Revision\" : {}\n\"Keys\" : {}\n\"Size\" : {}\n\"Version\" : {}\n",
@@ -114,7 +114,7 @@ fn fields(status: &SnapshotStatus) -> String {
     )
 }
 
-/// Formats a table with one row: titles are centered, cells aligned to the right.
+/// Formats a table with one row. Titles are centered, cells are right-aligned.
 fn table<const N: usize>(titles: &[&str; N], cells: &[String; N]) -> String {
     let widths: Vec<usize> = titles
         .iter()
@@ -143,7 +143,7 @@ fn table<const N: usize>(titles: &[&str; N], cells: &[String; N]) -> String {
     format!("{top}{titles}│\n{middle}{row}│\n{bottom}")
 }
 
-/// Formats a size with a decimal unit (1 kB is 1000 bytes), with one decimal place below 10.
+/// Formats a size in decimal units (1 kB is 1000 bytes), with one decimal place below 10.
 fn human(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     let (mut value, mut unit) = (bytes as f64, 0);

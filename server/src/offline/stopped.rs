@@ -1,4 +1,4 @@
-//! The state of a stopped member, from its data directory.
+//! Reads the state of a stopped member from its data directory.
 
 use std::path::Path;
 
@@ -12,9 +12,9 @@ use super::OfflineError;
 /// The state of a stopped member.
 pub(super) struct StoppedMember {
     pub(super) identity: DataIdentity,
-    /// After all entries of its log, and the removal of all other members.
+    /// The state after all log entries and the removal of all other members.
     pub(super) view: View,
-    /// Index and term of the last entry of its log, by which the logs of several members are compared.
+    /// Index and term of the last log entry, for comparing members.
     pub(super) last: (u64, u64),
 }
 
@@ -37,7 +37,7 @@ pub(super) fn read(dir: &Path) -> Result<StoppedMember, OfflineError> {
     let view = Replica::state_alone(&recovered, own).map_err(corrupt)?;
     let view = view.ok_or_else(|| OfflineError::NotAMember(shown()))?;
     let last = recovered.records.iter().rev().nth(added);
-    // nothing follows a state that was received or restored
+    // A received or restored state may have no entries after it.
     let last = last.map_or(received, |record| (record.index, record.term));
     Ok(StoppedMember { identity, view, last })
 }

@@ -182,7 +182,7 @@ pub struct SourceGone {}
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FollowError {
     /// The cluster does not follow another one.
-    #[error("this cluster follows no other one")]
+    #[error("this cluster follows no source")]
     NotFollowing,
     /// The cluster still follows another one.
     #[error("this cluster still follows another one: cut over first")]

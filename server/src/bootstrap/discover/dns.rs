@@ -1,5 +1,4 @@
-//! Asks name servers for SRV records: over UDP, and over TCP when an answer does not fit. Encodings are the
-//! library's.
+//! Queries name servers for SRV records: over UDP, and over TCP if an answer is truncated. `simple_dns` encodes the messages.
 
 use std::{
     fs, io,
@@ -20,14 +19,14 @@ use tokio::{
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const DNS_PORT: u16 = 53;
-/// How long a name server may take to answer.
+/// Timeout for one name server's answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Rounds through all name servers.
+/// Number of rounds through all name servers.
 const ROUNDS: usize = 3;
-/// Largest answer over UDP that is read.
+/// Largest UDP answer that is read.
 const DATAGRAM_BYTES: usize = 4096;
 
-/// Why there are no records.
+/// Why a lookup found no records.
 #[derive(Debug, thiserror::Error)]
 pub enum DnsError {
     #[error("{0} is not a domain name")]
@@ -36,14 +35,14 @@ pub enum DnsError {
     ResolvConf(String),
     #[error("no name server answers for {name}: {reason}")]
     NoAnswer { name: String, reason: String },
-    #[error("{0} has no SRV records: neither _etcd-server-ssl._tcp nor _etcd-server._tcp is there")]
+    #[error("{0} has no SRV records: neither _etcd-server-ssl._tcp nor _etcd-server._tcp exists")]
     NoRecords(String),
 }
 
 /// One SRV record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SrvRecord {
-    /// Without a final dot.
+    /// The target, without a trailing dot.
     pub(super) target: String,
     pub(super) port: u16,
 }
@@ -72,7 +71,6 @@ pub(super) async fn lookup_srv(
     Err(DnsError::NoAnswer { name, reason })
 }
 
-/// Returns the addresses of the name servers in [`RESOLV_CONF`].
 fn name_servers() -> Result<Vec<SocketAddr>, DnsError> {
     let text = fs::read(RESOLV_CONF).map_err(|error| DnsError::ResolvConf(error.to_string()))?;
     let read = Config::parse(text).map_err(|error| DnsError::ResolvConf(error.to_string()))?;
@@ -84,8 +82,7 @@ fn name_servers() -> Result<Vec<SocketAddr>, DnsError> {
     Ok(servers.map(|address| (address, DNS_PORT).into()).collect())
 }
 
-/// Asks a name server for the SRV records of a name by UDP, and by TCP if the answer is truncated. Has no
-/// timeout.
+/// Queries a name server for the SRV records of a name by UDP, and by TCP if the answer is truncated. Has no timeout.
 async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> {
     let mut id = [0; 2];
     let drawn = SystemRandom::new().fill(&mut id);
@@ -107,7 +104,7 @@ async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> 
     let mut answer = vec![0; DATAGRAM_BYTES];
     loop {
         let length = socket.recv(&mut answer).await?;
-        // any host may send packets that do not belong to the question
+        // Any host can send packets, so packets that do not match the question are ignored.
         match read(&answer[..length], id, name) {
             Ok(Answer::Records(records)) => return Ok(records),
             Ok(Answer::Truncated) => break,
@@ -124,7 +121,7 @@ async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> 
     }
 }
 
-/// Sends a DNS query over TCP, with its length in front, and returns the answer without its length.
+/// Sends a DNS query over TCP, prefixed with its length, and returns the answer without the length.
 async fn ask_over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(server).await?;
     let length = u16::try_from(query.len()).map_err(io::Error::other)?;
@@ -141,14 +138,14 @@ async fn ask_over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Records(Vec<SrvRecord>),
-    /// The rest is there over TCP.
+    /// Truncated; the full answer needs TCP.
     Truncated,
-    /// It answers something else.
+    /// The message answers another question.
     Foreign,
 }
 
-/// Parses a DNS message: `Foreign` if it does not answer this id and name, no records
-/// if the name does not exist. Another code of the server is an error.
+/// Parses a DNS message. Returns `Foreign` if it does not match this id and name, and no records if the name does not exist.
+/// Other response codes are errors.
 fn read(message: &[u8], id: u16, name: &Name<'_>) -> io::Result<Answer> {
     let Ok(answer) = Packet::parse(message) else {
         return Ok(Answer::Foreign);

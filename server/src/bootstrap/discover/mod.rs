@@ -1,8 +1,8 @@
 //! Finds the first members of a new cluster before storage opens: `--discovery`, `--discovery-endpoints`,
 //! `--discovery-srv`. The result is used as `--initial-cluster`. A member with data skips it.
 //!
-//! Reading order: this file → `registry` (register and wait, for all registries) → `v2`, `v3` (the registries) → `srv`,
-//! `dns`. Connections are `crate::api_client`'s.
+//! Reading order: this file → `registry` (register and wait, for all registries) → `v2`, `v3` (the registries) → `srv`, `dns`.
+//! Connections come from `crate::api_client`.
 
 mod dns;
 mod registry;
@@ -19,25 +19,25 @@ use witan_storage::DataIdentity;
 
 use crate::api_client::tls::ClientTlsError;
 
-/// Why the first members were not found. The beginnings are etcd's.
+/// Why the first members were not found. The texts begin like etcd's.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum DiscoverError {
     #[error(
         "discovery: size key not found: {0} does not exist. The token is mistyped, expired or was never \
-         made: make one for this cluster"
+         created: create one for this cluster"
     )]
     SizeNotFound(String),
     #[error("discovery: size key is bad: {0:?} is not the number of members of a cluster")]
     BadSize(String),
     #[error(
-        "discovery: cluster is full: {size} members have registered before this one. Make a token for a \
+        "discovery: cluster is full: {size} members have registered before this one. Create a token for a \
          larger cluster, or add this member to the running one and start it with \
          --initial-cluster-state=existing"
     )]
     Full { size: u64 },
     #[error(
-        "discovery: found duplicate id: {:016x} has registered already. A member that had begun needs its \
+        "discovery: found duplicate id: {:016x} has registered already. A restarted member needs its \
          data directory; otherwise delete this registration, or use a new token", .0.0
     )]
     Duplicate(MemberId),
@@ -67,8 +67,8 @@ pub enum DiscoverError {
     },
 }
 
-/// Returns the configuration with the first members of the cluster: unchanged if the directory has an
-/// identity or no discovery is asked for, else as discovered.
+/// Returns the configuration with the first members of the cluster. It is unchanged if the directory has an identity or
+/// discovery is not configured.
 pub async fn complete(
     config: Config,
     found: Option<DataIdentity>,
@@ -105,16 +105,16 @@ pub async fn complete(
     })
 }
 
-/// How this member registers.
+/// A member's registration.
 #[derive(Clone, Debug)]
 struct Registration {
-    /// The id that it will have in the cluster of this token.
+    /// The member's id in the cluster of this token.
     id: MemberId,
-    /// `NAME=URL` for each of its URLs.
+    /// `NAME=URL` for each peer URL.
     value: String,
 }
 
-/// Returns what this member registers: its id, from its peer URLs and the token, and its name with its URLs.
+/// Builds this member's registration: its id, computed from its peer URLs and the token, and its name with its URLs.
 fn own(config: &Config, token: &str) -> Registration {
     let urls = &config.initial_advertise_peer_urls;
     let mut sorted: Vec<String> = urls.iter().map(ToString::to_string).collect();
@@ -125,7 +125,7 @@ fn own(config: &Config, token: &str) -> Registration {
     }
 }
 
-/// Returns members in the form of `--initial-cluster`.
+/// Formats members like `--initial-cluster`.
 fn text(cluster: &[(String, Vec<Url>)]) -> String {
     let parts = cluster
         .iter()
@@ -133,7 +133,7 @@ fn text(cluster: &[(String, Vec<Url>)]) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// Parses the values that members have registered, each `NAME=URL` or several of them.
+/// Parses registered values; each holds one or more `NAME=URL`.
 fn registered(values: Vec<String>) -> Result<Vec<(String, Vec<Url>)>, DiscoverError> {
     let mut cluster = Vec::new();
     for value in values {

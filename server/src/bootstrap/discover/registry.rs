@@ -1,36 +1,35 @@
-//! How a member registers and waits for the others, in the order of etcd: look whether the cluster is full, register,
-//! wait until as many as it needs have registered. The first to register become the members.
+//! Registers a member and waits for the others, in etcd's order: check whether the cluster is full, register, wait until enough
+//! members have registered. The first ones to register become the members.
 //!
-//! A registry that cannot be reached is retried without end, with a log line each time: members may start before the
-//! registry.
+//! An unreachable registry is retried forever, with a log line each time, because members may start before the registry.
 
 use std::time::Duration;
 
 use super::{DiscoverError, Registration};
 
-/// Pause before the first repetition; it doubles with each one.
+/// The first pause before a retry; it doubles with each retry.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
-/// The longest pause between two tries.
+/// The longest pause between two attempts.
 const RETRY_LONGEST: Duration = Duration::from_secs(32);
 
-/// Where members register.
+/// A place where members register.
 pub(super) trait Registry {
-    /// Returns the size of the cluster and who has registered.
+    /// Returns the cluster size and all registrations.
     async fn look(&mut self) -> Result<Look, Failure>;
-    /// Registers a member whose id has not registered.
+    /// Registers a member whose id is not registered.
     async fn register(&mut self, own: &Registration) -> Result<(), Failure>;
-    /// Returns when the registrations may have changed since a look, or after a bounded time.
+    /// Returns when the registrations may have changed since `since`, or after a bounded time.
     async fn wait(&mut self, since: &Look) -> Result<(), Failure>;
 }
 
 /// The registrations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Look {
-    /// How many members the cluster begins with; above 0.
+    /// Number of members of the new cluster; above 0.
     pub(super) size: u64,
     /// All registrations.
     pub(super) entries: Vec<Entry>,
-    /// The index or revision at which it was so.
+    /// The index or revision of this state.
     pub(super) index: u64,
 }
 
@@ -39,18 +38,18 @@ pub(super) struct Look {
 pub(super) struct Entry {
     /// The member's id, hexadecimal.
     pub(super) id: String,
-    /// `NAME=URL` for each of its URLs.
+    /// `NAME=URL` for each peer URL.
     pub(super) value: String,
-    /// Orders registrations by their time.
+    /// Creation index, which orders the registrations.
     pub(super) created: u64,
 }
 
 /// Why a step failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The registry did not answer, or not sensibly for now.
+    /// The registry did not answer, or failed temporarily.
     Retry(String),
-    /// It will not be different the next time.
+    /// A retry would not help.
     Final(DiscoverError),
 }
 
@@ -60,7 +59,7 @@ impl From<DiscoverError> for Failure {
     }
 }
 
-/// Registers a member and waits for the others; returns the values of the first members.
+/// Registers a member and waits for the others. Returns the values of the first members.
 pub(super) async fn join(
     registry: &mut impl Registry,
     own: &Registration,
@@ -107,8 +106,8 @@ pub(super) async fn join(
     }
 }
 
-/// Registers this member, and tries again after each failure that may pass. A duplicate after a failed try is
-/// taken for that try.
+/// Registers this member, and retries after each temporary failure. A duplicate after a failed attempt means that the attempt
+/// succeeded.
 async fn register(
     registry: &mut impl Registry,
     own: &Registration,
@@ -118,7 +117,7 @@ async fn register(
     loop {
         match registry.register(own).await {
             Ok(()) => break,
-            // an earlier try has arrived although its answer has not
+            // An earlier attempt succeeded although its answer was lost.
             Err(Failure::Final(DiscoverError::Duplicate(_))) if tried => break,
             Err(failure) => {
                 pause.wait_after(failure).await?;
@@ -131,8 +130,7 @@ async fn register(
     Ok(())
 }
 
-/// Returns the first `size` registrations by their time; an error if they are complete and this member is not
-/// among them.
+/// Returns the first `size` registrations in creation order. An error if the cluster is full without this member.
 fn first_members<'a>(look: &'a Look, own: &Registration) -> Result<Vec<&'a Entry>, DiscoverError> {
     let mut entries: Vec<&Entry> = look.entries.iter().collect();
     entries.sort_by_key(|entry| entry.created);
@@ -145,7 +143,6 @@ fn first_members<'a>(look: &'a Look, own: &Registration) -> Result<Vec<&'a Entry
     Ok(entries)
 }
 
-/// Pauses between tries.
 struct Pause(Duration);
 
 impl Default for Pause {
@@ -155,8 +152,7 @@ impl Default for Pause {
 }
 
 impl Pause {
-    /// Waits after a failure that may pass, twice as long each time, [`RETRY_LONGEST`] at most; returns the error
-    /// of any other failure.
+    /// Waits after a temporary failure, twice as long each time up to [`RETRY_LONGEST`]. Returns the error of a final failure.
     async fn wait_after(&mut self, failure: Failure) -> Result<(), DiscoverError> {
         let reason = match failure {
             Failure::Final(error) => return Err(error),
@@ -166,7 +162,7 @@ impl Pause {
         tracing::warn!(
             reason,
             seconds,
-            "discovery is not available; retrying after a pause"
+            "discovery is unavailable; retrying after a pause"
         );
         tokio::time::sleep(self.0).await;
         self.0 = (self.0 * 2).min(RETRY_LONGEST);
@@ -191,17 +187,17 @@ mod tests {
         Registration { id: MemberId(id), value: entry(id, 0).value }
     }
 
-    /// A registry that answers as a script says.
+    /// A registry that returns scripted answers.
     #[derive(Default)]
     struct Script {
         look: Look,
-        /// Registrations that come with each wait.
+        /// Registrations that each wait adds.
         others: Vec<Entry>,
         /// Results of the attempts to register, the last one first.
         tries: Vec<Failure>,
-        /// Whether a failed try has arrived.
+        /// Whether a failed attempt still registers the member.
         arrives: bool,
-        /// Looks that fail first.
+        /// Number of calls to `look` that fail first.
         silent: usize,
     }
 

@@ -1,6 +1,6 @@
-//! Members by SRV records: `_etcd-server-ssl._tcp.DOMAIN` for https, `_etcd-server._tcp.DOMAIN` for http. A
-//! member's URL, and so its id, comes from the target's name. The record whose address is one of this member's
-//! own gets its name; the others are numbered, for names come with each member's publication.
+//! Finds members by SRV records: `_etcd-server-ssl._tcp.DOMAIN` for https, `_etcd-server._tcp.DOMAIN` for http. A member's URL,
+//! and therefore its id, comes from the target's name. The record with an address of this member gets its name. The others get
+//! numbers until they publish their names.
 
 use std::{collections::HashSet, net::SocketAddr};
 
@@ -8,10 +8,10 @@ use witan_config::{Address, Config, SrvDiscovery, Url};
 
 use super::{DiscoverError, dns};
 
-/// The services that are looked up, with the scheme of their URLs.
+/// The SRV services to look up, with the scheme of their URLs.
 const SERVICES: [(&str, &str); 2] = [("_etcd-server-ssl", "https"), ("_etcd-server", "http")];
 
-/// Finds all members by SRV records; an error if this one is not among them.
+/// Finds all members by SRV records. An error if this member is not among them.
 pub(super) async fn members(
     asked: &SrvDiscovery,
     config: &Config,
@@ -37,8 +37,8 @@ pub(super) async fn members(
     name_members(urls, config).await
 }
 
-/// Gives each URL of the SRV records a member's name: this member's own if both resolve to one address and
-/// port, else a number. An error if no URL is this member's.
+/// Gives each URL from the SRV records a member name: this member's own if both resolve to the same address and port, else a
+/// number. An error if no URL is this member's.
 async fn name_members(
     urls: Vec<Url>,
     config: &Config,
@@ -61,7 +61,7 @@ async fn name_members(
             own_urls.push(url);
             continue;
         }
-        // a number may be this member's name
+        // this member's name may itself be a number
         let mut names = next.by_ref().map(|number: u32| number.to_string());
         let name = names.find(|name| *name != config.name);
         cluster.push((name.unwrap_or_default(), vec![url]));
@@ -81,7 +81,7 @@ async fn name_members(
     Ok(cluster)
 }
 
-/// Resolves the host of a URL to all its addresses; none if it does not resolve.
+/// Resolves a URL's host to all its addresses; none if it does not resolve.
 async fn addresses(url: &Url) -> Vec<SocketAddr> {
     let Address::Tcp(host, port) = url.address() else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! The registry of a discovery service, or of v2 keys: a directory of v2 JSON at the path of a URL.
+//! The registry of a discovery service, or of v2 keys: a v2 directory at the path of a URL.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ use super::{
 };
 use crate::api_client::{connect::Route, tls::TlsClient};
 
-/// How long a request may take, as in etcd.
+/// Timeout of a request, as in etcd.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// A wait without an event is repeated after this time, so that a service that vanished is noticed.
+/// A wait without an event is repeated after this time, to notice a service that has vanished.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Letters of an answer that an error shows.
+/// Number of characters of a response that an error shows.
 const SHOWN_CHARS: usize = 200;
 
 /// Characters that are escaped in a URL-encoded form.
@@ -31,16 +31,16 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
-/// A token's URL and how it is reached.
+/// A token's URL and how to reach it.
 pub(super) struct Registry {
     uri: Uri,
-    /// The token's path, without a final slash.
+    /// The token's path, without a trailing slash.
     path: String,
     proxy: Option<String>,
     tls: TlsClient,
 }
 
-/// An answer of the v2 dialect.
+/// A v2 response.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Answer {
@@ -59,7 +59,7 @@ struct Node {
     created_index: u64,
 }
 
-/// An answer with what its head says.
+/// A response with its status and `X-Etcd-Index`.
 struct Answered {
     status: StatusCode,
     index: u64,
@@ -67,8 +67,7 @@ struct Answered {
 }
 
 impl Answered {
-    /// Parses the answer of a registry and the index in its head. Server errors may be retried; an invalid answer is a
-    /// final error.
+    /// Parses a registry's response. Server errors can be retried; an invalid response is a final error.
     fn read(self, target: &str) -> Result<(Answer, u64), Failure> {
         if self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS {
             return Err(Failure::Retry(format!("{target}: {}", self.shown())));
@@ -93,7 +92,7 @@ impl Answered {
 }
 
 impl Registry {
-    /// Prepares requests to the URL of v2 discovery without connecting; an error if the URL does not parse.
+    /// Prepares requests to the URL of v2 discovery without connecting. An error if the URL does not parse.
     pub(super) fn new(asked: &V2Discovery) -> Result<Self, DiscoverError> {
         let uri: Uri = asked
             .url
@@ -108,7 +107,7 @@ impl Registry {
         })
     }
 
-    /// Sends one request on a new connection, and returns the answer.
+    /// Sends one request on a new connection and returns the response.
     async fn ask(&self, method: Method, target: &str, body: String) -> Result<Answered, String> {
         let route = Route {
             uri: &self.uri,
@@ -118,7 +117,7 @@ impl Registry {
         };
         let io = route.open().await?;
         let authority = route.authority();
-        // a proxy is told the whole URL
+        // A proxy expects the absolute URL.
         let asked = match &self.proxy {
             Some(_) if !route.is_tls() => format!("http://{authority}{target}"),
             Some(_) | None => target.to_owned(),
@@ -144,8 +143,7 @@ impl Registry {
         Ok(Answered { status: head.status, index: index.unwrap_or(0), body })
     }
 
-    /// Sends a request and reads its answer within [`REQUEST_TIMEOUT`]; returns it with the index in its
-    /// head.
+    /// Sends a request and reads its response within [`REQUEST_TIMEOUT`]. Returns it with its index.
     async fn request(
         &self,
         method: Method,
@@ -199,11 +197,11 @@ impl registry::Registry for Registry {
             self.path,
             since.index + 1
         );
-        // on any result, the next look decides
+        // The next look decides, whatever the result.
         match timeout(WAIT_TIMEOUT, self.ask(Method::GET, &target, String::new())).await {
             Ok(Ok(answered)) if answered.status.is_success() => Ok(()),
             Ok(Ok(answered)) => answered.read(&target).and_then(|(answer, _)| {
-                // the history has moved on: the next look begins where it is now
+                // The history no longer has this index; the next look starts from the current one.
                 match answer.error_code == Some(ErrorCode::HistoryCleared.code()) {
                     true => Ok(()),
                     false => answer.check(&target),
@@ -216,14 +214,13 @@ impl registry::Registry for Registry {
 }
 
 impl Answer {
-    /// Turns an error in an answer into a failure: errors of raft and of the disk may be retried, others are final.
+    /// Converts an error in a response to a failure: raft and disk errors can be retried, others are final.
     fn check(&self, target: &str) -> Result<(), Failure> {
         match self.error_code {
             None => Ok(()),
             Some(code) if code == ErrorCode::KeyNotFound.code() => {
                 Err(DiscoverError::SizeNotFound(self.cause.clone()).into())
             }
-            // raft's and the disk's
             Some(code @ 300..400) => Err(Failure::Retry(format!(
                 "{target}: {code}: {} ({})",
                 self.message, self.cause

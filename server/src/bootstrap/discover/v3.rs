@@ -1,4 +1,4 @@
-//! The registry of v3 discovery: keys below `/_etcd/registry/TOKEN`, asked over gRPC at one of several endpoints.
+//! The registry of v3 discovery: keys below `/_etcd/registry/TOKEN`, read over gRPC from one of several endpoints.
 
 use std::time::Duration;
 
@@ -19,20 +19,20 @@ use super::{
 };
 use crate::api_client::{self, Session, tls::TlsClient};
 
-/// A watch without an event is repeated after this time, so that a registry that vanished is noticed.
+/// A watch without an event is repeated after this time, to notice a registry that has vanished.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A token's keys and how they are reached.
+/// A token's keys and how to reach them.
 pub(super) struct Registry {
     asked: V3Discovery,
     tls: TlsClient,
-    /// The endpoint that is asked; the next one after a failure.
+    /// Index of the current endpoint; incremented after a failure.
     at: usize,
     session: Option<Session>,
 }
 
 impl Registry {
-    /// Reads the TLS files that the flags name; the first request connects.
+    /// Reads the TLS files that the flags name. The first request connects.
     pub(super) fn new(asked: &V3Discovery) -> Result<Self, DiscoverError> {
         Ok(Self {
             tls: TlsClient::of_flags(&asked.client)?,
@@ -46,7 +46,7 @@ impl Registry {
         format!("{REGISTRY}/{}/{below}", self.asked.token)
     }
 
-    /// Returns the open session, or opens one to the next endpoint.
+    /// Returns the open session, or opens one to the current endpoint.
     async fn session(&mut self) -> Result<Session, Failure> {
         if let Some(session) = &self.session {
             return Ok(session.clone());
@@ -57,7 +57,7 @@ impl Registry {
         Ok(self.session.insert(session).clone())
     }
 
-    /// Waits for the answer to a call until the request timeout; a timeout may be retried.
+    /// Waits for the answer to a call until the request timeout. A timeout can be retried.
     async fn in_time<T>(
         &mut self,
         call: impl Future<Output = Result<T, Status>>,
@@ -66,8 +66,8 @@ impl Registry {
         answered.map_err(|status| self.failed(&status))
     }
 
-    /// Drops the session, so that the next request uses the next endpoint, and converts a gRPC status into a failure:
-    /// a refusal of the request itself is final, anything else may be retried.
+    /// Drops the session, so that the next request uses the next endpoint, and converts a gRPC status to a failure. A refusal
+    /// of the request itself is final; anything else can be retried.
     fn failed(&mut self, status: &Status) -> Failure {
         (self.session, self.at) = (None, self.at + 1);
         let said = format!("{:?}: {}", status.code(), status.message());
@@ -84,7 +84,7 @@ impl Registry {
         }
     }
 
-    /// Returns the range of keys of all registrations.
+    /// Returns the key range of all registrations.
     fn members(&self) -> (String, String) {
         // `0` is the character after `/`
         (self.key("members/"), self.key("members0"))
@@ -92,8 +92,8 @@ impl Registry {
 }
 
 impl registry::Registry for Registry {
-    /// Reads the size of the cluster, then its registrations: unchecked, ordered by key and not by creation, with the
-    /// revision at which they were read. A missing or invalid size, or 0, is a final error.
+    /// Reads the cluster size and then the registrations, unchecked and in key order, with their revision. A missing, invalid
+    /// or zero size is a final error.
     async fn look(&mut self) -> Result<Look, Failure> {
         let session = self.session().await?;
         let mut kv = session.client(KvClient::with_origin);
@@ -128,8 +128,8 @@ impl registry::Registry for Registry {
         })
     }
 
-    /// Writes the registration of this member, in place of an earlier one with its id: as in etcd 3.6 also after a
-    /// restart, when key and value are the same.
+    /// Writes this member's registration over any earlier one with its id. After a restart key and value are the same, and etcd
+    /// 3.6 overwrites them too.
     async fn register(&mut self, own: &Registration) -> Result<(), Failure> {
         let session = self.session().await?;
         let put = PutRequest {
@@ -142,8 +142,8 @@ impl registry::Registry for Registry {
         Ok(())
     }
 
-    /// Watches the registrations from behind a look. Returns at the first change, when the watch is canceled,
-    /// or after [`WAIT_TIMEOUT`].
+    /// Watches the registrations after `since`. Returns at the first change, when the watch is canceled, or after
+    /// [`WAIT_TIMEOUT`].
     async fn wait(&mut self, since: &Look) -> Result<(), Failure> {
         let session = self.session().await?;
         let (key, range_end) = self.members();
@@ -157,7 +157,7 @@ impl registry::Registry for Registry {
         let events = async {
             let mut answers = client.watch(session.request(requests)).await?.into_inner();
             while let Some(answer) = answers.message().await? {
-                // a watch that is canceled, for instance by a compaction, is repeated after a look
+                // A watch can be canceled, for instance by a compaction; the next look decides.
                 if !answer.events.is_empty() || answer.canceled {
                     return Ok(());
                 }

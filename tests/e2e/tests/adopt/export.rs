@@ -230,12 +230,12 @@ fn what_cannot_be_exported_is_refused_and_nothing_is_written() {
     server.terminate();
     refused(&server, server.dir(), "it exists already");
     let inside = data(&server).join("exported");
-    refused(&server, &inside, "in the data directory of the member");
+    refused(&server, &inside, "inside the member's data directory");
     let missing = server.dir().join("no").join("folder");
     refused(&server, &missing, "No such file");
     assert!([&to, &inside, &missing].iter().all(|path| !path.exists()));
     let said = export(&server, &to);
     assert!(said.contains("the keys of v2 are left out"), "{said}");
     fs::remove_dir_all(data(&server)).expect("a folder");
-    refused(&server, &server.dir().join("other"), "no member's data");
+    refused(&server, &server.dir().join("other"), "no member data");
 }

@@ -83,7 +83,7 @@ fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     });
     assert_eq!(two(member), "good-two");
     let leader = cluster.member(cluster.leader());
-    leader.wait_log(0, "members differ; raising the alarm CORRUPT");
+    leader.wait_log(0, "members differ; raising the CORRUPT alarm");
     wait::until_true("the alarm is lowered again", || {
         cluster.members().iter().all(|member| alarms(member) == 0)
     });

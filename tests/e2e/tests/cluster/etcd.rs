@@ -115,7 +115,7 @@ fn a_member_among_members_of_etcd_ends_with_the_way_out() {
             joining.start_unready_again();
             assert_eq!(joining.wait_exit().code(), Some(ETCD_MEMBERS), "{state}");
             let etcd_url = cluster.member(0).peer_url();
-            let reason = cluster.member(at).wait_log(0, "is a member of etcd");
+            let reason = cluster.member(at).wait_log(0, "is an etcd member");
             for part in [&etcd_url, "member remove", "make-mirror"] {
                 assert!(reason.contains(part), "{reason}");
             }

@@ -171,7 +171,7 @@ fn values_are_recorded_when_asked_for() {
     // nobody gets them who cannot read the disk
     let refused = server.http("GET", PAGE, "");
     assert!(
-        refused.status == 404 && refused.text().contains("values in clear"),
+        refused.status == 404 && refused.text().contains("plaintext values"),
         "{}",
         refused.text()
     );

@@ -135,13 +135,13 @@ fn a_fence_that_somebody_lowers_is_raised_again_until_the_source_is_gone() {
         });
         member.wait_log(0, "the source has taken writes after the cut-over");
 
-        assert_eq!(gone().stdout, "nobody looks at the source any more\n");
-        wait::until_true("nobody looks", || status(&member)["guarding"] == false);
+        assert_eq!(gone().stdout, "the source is no longer checked\n");
+        wait::until_true("not guarding", || status(&member)["guarding"] == false);
         run(&source, &["alarm", "disarm"]);
         run(&source, &["put", "a", "2"]);
         member.kill9();
         member.start_again();
-        wait::until_true("nobody looks", || status(&member)["guarding"] == false);
+        wait::until_true("not guarding", || status(&member)["guarding"] == false);
         run(&source, &["put", "a", "3"]);
     }
 }

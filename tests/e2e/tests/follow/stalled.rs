@@ -87,7 +87,7 @@ fn a_watch_that_brings_nothing_is_noticed() {
     wait::until_true("it is noticed", || {
         status(&member)["error"]
             .to_string()
-            .contains("brings nothing")
+            .contains("has delivered nothing")
     });
     proxy.stalls.store(false, Ordering::SeqCst);
     wait_copied(&member, &source);
@@ -102,5 +102,5 @@ fn a_snapshot_that_stops_is_given_up() {
     member.add_args(["--from", &proxy.url]);
     member.start_unready_again();
     assert_eq!(member.wait_exit().code(), Some(1));
-    member.wait_log(0, "brings nothing");
+    member.wait_log(0, "has delivered nothing");
 }
