@@ -243,7 +243,7 @@ fn the_raft_log_in_a_directory_of_its_own() {
     let mut second = second.start_unready();
     assert_eq!(second.wait_exit().code(), Some(39), "{}", second.tail());
     assert!(
-        second.tail().contains("Give the flag as before"),
+        second.tail().contains("Set the flag to its previous value"),
         "{}",
         second.tail()
     );

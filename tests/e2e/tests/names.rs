@@ -109,7 +109,7 @@ fn as_etcdutl_it_says_what_it_need_not_do() {
         migrate(&data(&etcd), "3.5"),
     ] {
         assert!(
-            code == Some(1) && said.contains("data directory of etcd"),
+            code == Some(1) && said.contains("an etcd data directory"),
             "{said}"
         );
     }

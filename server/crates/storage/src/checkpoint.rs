@@ -1,14 +1,14 @@
-//! The checkpoint on disk: a chain of a base and differences, each of which consists of runs (`run`). Not here: the
-//! meaning of records, and when a checkpoint is written (`checkpointer`).
+//! The checkpoint on disk: a chain of a base and differences, each of which consists of runs (`run`). Not here: the meaning of
+//! records, and the schedule of checkpoints (`checkpointer`).
 //!
-//! - **Published runs are never written again.** Every write creates new files, which are not read
-//!   until the file `current` names them. Replacing that file is the atomic step (I4): after a crash
-//!   before it the old chain is unchanged, after it the new one is complete and durable.
-//! - **The previous chain stays** until the next one is durable, and the log reaches back to it (I5).
-//!   So if the newest link is damaged, the start uses the previous chain and the log.
+//! - **Published runs are immutable.** Every write creates new files, which are not read until the file `current` names them.
+//!   Replacing that file is the atomic step (I4): a crash before it leaves the old chain unchanged, and after it the new chain
+//!   is complete and durable.
+//! - **The previous chain stays** until the next one is durable, and the log reaches back to it (I5). If the newest link is
+//!   damaged, the start uses the previous chain and the log.
 //! - **Outdated chains stay for a while** (`retention`), with the copies of the manifests that name them.
-//! - **A new base** is written when most of the chain is outdated, or the chain is long. It takes over the runs of the
-//!   chain that contain little else than present records (`reuse`).
+//! - **A new base** is written when most of the chain is outdated or the chain is long. It reuses runs of the chain that
+//!   contain few outdated records (`reuse`).
 
 use std::{
     cell::RefCell,
@@ -41,56 +41,56 @@ use super::{
     space::checkpoint_log_bytes,
 };
 
-/// A longer chain is rewritten as a base. Each link costs a start some milliseconds.
+/// A longer chain is rewritten as a base. Each link costs a start a few milliseconds.
 const LINKS_BEFORE_REWRITE: usize = 48;
 
-/// Emits each changed record to write but those that are left out.
+/// Emits the changed records, except those left out.
 pub(super) type EmitChanges<'a> = dyn Fn(&LeaveOut<'_>, &mut Emit<'_>) + 'a;
 
 /// The checkpoint of one member.
 #[derive(Debug)]
 pub struct Checkpoint {
     folder: Arc<CheckpointFolder>,
-    /// The published runs.
+    /// The published chains.
     manifest: Manifest,
-    /// Number of the copy of `manifest`; `None` if there is none.
+    /// Number of the copy of `manifest`, if there is one.
     copy: Option<u64>,
-    /// Chains that were published before.
+    /// Chains that were published earlier.
     outdated: Outdated<OutdatedChain>,
-    /// Received snapshots that this process had published when `manifest` was.
+    /// The number of snapshots that this process had installed when it published `manifest`.
     installs: u64,
-    /// The next write must be a new base.
+    /// Whether the next write must be a new base.
     base_required: bool,
-    /// Whether the start found the newest chain, or its manifest, damaged.
+    /// Whether the start found the newest chain or its manifest damaged.
     fell_back: bool,
-    /// Outdated bytes that a chain may always hold: as many as the log between two checkpoints.
+    /// Outdated bytes that any chain may hold: as many as the log has between two checkpoints.
     outdated_bytes: u64,
-    /// Bytes of the chain from which on the outdated bytes are computed.
+    /// Size of the chain at which the outdated bytes are computed.
     compact_threshold: u64,
     /// Runs of the chain that the next base can take over.
     reuse: RunReuse,
     run_bytes: u64,
 }
 
-/// A chain that is published no longer.
+/// A chain that is no longer published.
 #[derive(Debug)]
 struct OutdatedChain {
-    /// Number of the copy of the manifest that names it.
+    /// Number of its manifest's copy.
     copy: Option<u64>,
     runs: Vec<Run>,
 }
 
-/// Sizes of a new base.
+/// Size of a new base.
 #[derive(Default)]
 struct Weight {
     /// Bytes of all records.
     all: u64,
-    /// Bytes of the records that no reusable run contains.
+    /// Bytes of the records that are in no reusable run.
     new: u64,
 }
 
 impl Weight {
-    /// Computes the sizes of a base of the whole state, with the reusable runs of `before`.
+    /// Computes the size of a base of the whole state, given the reusable runs of `before`.
     fn of(before: &RunReuse, whole: &EmitChanges<'_>) -> Self {
         let mut weight = Self::default();
         whole(&|_| false, &mut |change| {
@@ -105,8 +105,8 @@ impl Weight {
 }
 
 impl Checkpoint {
-    /// Opens the folder and reads its checkpoint, if it has one. In a copied directory `current` may name runs that were made
-    /// after the list of its files: there an earlier checkpoint counts, too.
+    /// Opens the folder and reads its checkpoint, if there is one. A directory copied live may lack runs that `current` names;
+    /// the newest complete checkpoint is used.
     pub(super) fn open(
         dir: &Path,
         origin: Origin,
@@ -137,7 +137,7 @@ impl Checkpoint {
                     checkpoint.fell_back |= refusal.is_some();
                     checkpoint.base_required = checkpoint.fell_back;
                     if refusal.is_some() {
-                        // the next start must find it, too, when the directory is not a copy any more
+                        // The next start must find it too, even if the directory no longer counts as a copy.
                         let published = checkpoint.folder.publish(&checkpoint.manifest, 0);
                         checkpoint.copy = Some(published.map_err(|e| OpenError::io(dir, e))?);
                     }
@@ -149,8 +149,8 @@ impl Checkpoint {
         refusal.map_or(Ok((checkpoint, None)), Err)
     }
 
-    /// Reads the file `current`, or the newest copy if that is damaged; in a copied directory all copies, the newest first.
-    /// Empty if there was never a checkpoint.
+    /// Reads the file `current`, or the newest copy if that is damaged. In a copied directory, reads `current` and all copies,
+    /// newest first. Empty if there was never a checkpoint.
     fn read_manifests(
         &mut self,
         copies: &[u64],
@@ -189,7 +189,7 @@ impl Checkpoint {
         Ok(manifests)
     }
 
-    /// Reads the state from the chain of a manifest, or from the one before if that is damaged.
+    /// Reads the state from the chain of a manifest, or from the previous chain if that one is damaged.
     fn load_newest(&mut self, manifest: Manifest) -> Result<View, OpenError> {
         self.manifest = manifest;
         let error = match self.load() {
@@ -205,16 +205,15 @@ impl Checkpoint {
         self.load().map_err(|_| error)
     }
 
-    /// Reads the state from the published chain, and sets the size from which the chain is replaced.
+    /// Reads the state from the published chain, and computes the size at which the chain is replaced.
     fn load(&mut self) -> Result<View, CheckpointReadError> {
         let (view, bytes) = read_chain(&self.folder.dir, &self.manifest.chain)?;
         self.compact_threshold = self.compact_threshold(bytes);
         Ok(view)
     }
 
-    /// Converts an error of reading to that of opening the directory, with the file that it names, or else the
-    /// checkpoint's folder: an I/O error stays one; a bad record or a missing file is a damaged checkpoint
-    /// ([`OpenError::Checkpoint`]).
+    /// Converts a read error to an [`OpenError`] with the file that it names, or else the checkpoint's folder. I/O errors stay
+    /// I/O errors; a bad record or a missing file is a damaged checkpoint ([`OpenError::Checkpoint`]).
     fn refusal(&self, error: CheckpointReadError) -> OpenError {
         let (path, error) = match error {
             CheckpointReadError::At(path, error) => (path, *error),
@@ -231,32 +230,31 @@ impl Checkpoint {
         OpenError::checkpoint(&path, what)
     }
 
-    /// For tests: sets the bytes of a run, so that a small state has many runs.
+    /// For tests: sets the size of a run, so that a small state has many runs.
     #[cfg(test)]
     pub(super) fn cut_runs_at(&mut self, bytes: u64) {
         self.run_bytes = bytes;
     }
 
-    /// For tests.
+    /// For tests: sets how long outdated chains are kept.
     #[cfg(test)]
     pub(super) fn keep_outdated_for(&mut self, kept_for: Duration) {
         self.outdated.keep_for(kept_for);
     }
 
-    /// Whether the start could not read the newest checkpoint, and no base was written since.
+    /// Returns whether the start could not read the newest checkpoint and no base was written since.
     pub(super) fn fell_back(&self) -> bool {
         self.fell_back
     }
 
-    /// Writes a checkpoint of `view`, durable on return. `since` is the state of the checkpoint on
-    /// disk, so that only the difference is written; `None` writes the whole state. On an error the
-    /// previous checkpoint stays.
+    /// Writes a checkpoint of `view`, durable on return. `since` is the state of the checkpoint on disk: only the difference to
+    /// it is written. `None` writes the whole state. On an error the previous checkpoint stays.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         let whole: &EmitChanges<'_> = &|leave_out, emit| view.changes_but(None, leave_out, emit);
         let size = |view: &View| view.machine.kv.size_bytes();
         if since.is_some_and(|since| size(since).saturating_sub(size(view)) >= self.outdated_bytes)
         {
-            // compacted records are outdated, even if the chain is small
+            // Compaction makes records outdated even in a small chain.
             self.compact_threshold = 0;
         }
         match since {
@@ -269,15 +267,14 @@ impl Checkpoint {
         }
     }
 
-    /// Writes a checkpoint of `view` as a new base, so that the chain has no outdated records.
-    /// `since` is as for [`Checkpoint::write`].
+    /// Writes a checkpoint of `view` as a new base without outdated records. `since` is as for [`Checkpoint::write`].
     pub fn rewrite(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         self.base_required = true;
         self.write(since, view)
     }
 
-    /// Appends the difference to the chain, or begins a new chain with the whole state if there is no difference or the
-    /// chain must be replaced.
+    /// Appends the difference to the chain. Starts a new chain with the whole state if there is no difference or the chain must
+    /// be replaced.
     pub(super) fn store(
         &mut self,
         difference: Option<&EmitChanges<'_>>,
@@ -290,7 +287,7 @@ impl Checkpoint {
         stored.unwrap_or_else(|| Err(io::Error::other("writing the checkpoint ended in a panic")))
     }
 
-    /// Writes the difference as a further link of the chain, and publishes the chain.
+    /// Writes the difference as a new link of the chain, and publishes the chain.
     fn store_difference(&mut self, difference: &EmitChanges<'_>) -> io::Result<()> {
         // taken out, so that nothing is reused after a panic
         let mut reuse = std::mem::take(&mut self.reuse);
@@ -314,8 +311,7 @@ impl Checkpoint {
         published.map(drop)
     }
 
-    /// Writes the whole state as a new chain of one link and publishes it. Runs of the chain before are taken over as far
-    /// as they are known (`reuse`).
+    /// Writes the whole state as a new chain of one link and publishes it. Reuses known runs of the previous chain (`reuse`).
     fn store_base(
         &mut self,
         difference: Option<&EmitChanges<'_>>,
@@ -324,7 +320,7 @@ impl Checkpoint {
         let mut reuse = std::mem::take(&mut self.reuse);
         match difference {
             Some(difference) => difference(&|_| false, &mut |change| reuse.mark_changed(&change)),
-            // the state was replaced
+            // The whole state was replaced.
             None => reuse = RunReuse::default(),
         }
         if self.base_required {
@@ -346,13 +342,12 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Bytes of the smallest run that a base takes over.
+    /// Returns the size of the smallest run that a base reuses.
     fn reusable_bytes(&self) -> u64 {
         self.run_bytes / 2
     }
 
-    /// Whether to write a new base: the chain is too long or holds too many outdated bytes, and a base fits on the
-    /// disk.
+    /// Returns whether to write a new base: the chain is too long or has too many outdated bytes, and a base fits on the disk.
     fn wants_base(&mut self, whole: &EmitChanges<'_>) -> bool {
         let chain = &self.manifest.chain;
         if self.base_required || chain.links.is_empty() {
@@ -369,11 +364,11 @@ impl Checkpoint {
         let weight = Weight::of(&self.reuse, whole);
         self.compact_threshold = self.compact_threshold(weight.all);
         let outdated = chain.bytes() >= self.compact_threshold;
-        // a chain that is longer than it should be is better than no checkpoint
+        // An overlong chain is better than no checkpoint.
         (long || outdated) && (fits || self.has_room(weight.new))
     }
 
-    /// Refuses a base that does not fit on the disk: an unfinished one would take the space that the log needs.
+    /// Refuses a base that does not fit on the disk. An unfinished one would take the space that the log needs.
     fn check_room(&self, reuse: &RunReuse, whole: &EmitChanges<'_>) -> io::Result<()> {
         let surely = 2 * (self.manifest.chain.bytes() + self.outdated_bytes);
         let fits = self.has_room(surely) || self.has_room(Weight::of(reuse, whole).new);
@@ -384,9 +379,9 @@ impl Checkpoint {
         }
     }
 
-    /// Writes the runs of a new link, not yet published. `before: None` writes a difference: all records that
-    /// `changes` emits. `Some` writes a base: unchanged records in runs of `before` are left out, and their runs are
-    /// taken over. On an error the new runs are removed.
+    /// Writes the runs of a new link without publishing them. `before: None` writes a difference: all records that `changes`
+    /// emits. `Some` writes a base: it leaves out unchanged records in runs of `before` and reuses these runs. On an error the
+    /// new runs are removed.
     fn write_link(
         &self,
         before: Option<&RunReuse>,
@@ -424,7 +419,7 @@ impl Checkpoint {
             Ok(()) => Ok(link),
             Err(error) => {
                 for written in link.written {
-                    // a file that remains is removed by the next checkpoint
+                    // the next checkpoint removes a file that is left
                     let _ = fs::remove_file(run_path(&self.folder.dir, written.run.number));
                 }
                 Err(error)
@@ -432,7 +427,7 @@ impl Checkpoint {
         }
     }
 
-    /// Writes the collected records of a run, durable except for the name of its file.
+    /// Writes the collected records of a run. It is durable except for its file name.
     fn write_run(&self, pending: PendingRun, written: &mut Vec<WrittenRun>) -> io::Result<()> {
         let PendingRun { mut items, stretches, .. } = pending;
         let largest = items.iter().map(item_bytes).max().unwrap_or_default() as u64;
@@ -455,8 +450,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Removes the runs that are neither published nor kept as outdated. A failure is logged: such a run costs
-    /// only space.
+    /// Removes runs that are neither published nor kept as outdated. A failure is logged; the run then only wastes space.
     pub(super) fn remove_others(&mut self) {
         let has_room = retention::has_room(&self.folder.dir);
         let max = self.manifest.chain.bytes() + retention::OUTDATED_TIMES * self.outdated_bytes;
@@ -476,13 +470,12 @@ impl Checkpoint {
         }
     }
 
-    /// Iterates over the numbers of the published runs.
     fn published(&self) -> impl Iterator<Item = u64> {
         let Manifest { chain, before, .. } = &self.manifest;
         chain.numbers().chain(before.numbers())
     }
 
-    /// Returns the bytes that outdated chains alone take.
+    /// Returns the size of the runs that only outdated chains use.
     fn outdated_chains_bytes(&self) -> u64 {
         let published: BTreeSet<u64> = self.published().collect();
         let outdated = self.outdated.iter().flat_map(|chain| &chain.runs);
@@ -491,30 +484,30 @@ impl Checkpoint {
         bytes.values().sum()
     }
 
-    /// Returns the time until an outdated chain is to be removed by [`Self::remove_others`]; `None` without one.
+    /// Returns the time until [`Self::remove_others`] must remove an outdated chain; `None` if there is none.
     pub(super) fn outdated_due_in(&self) -> Option<Duration> {
         self.outdated.due_in()
     }
 
-    /// Returns the folder of the runs, which snapshots are received into.
+    /// Returns the folder of the runs, where snapshots are received.
     pub(super) fn folder(&self) -> &Arc<CheckpointFolder> {
         &self.folder
     }
 
-    /// Returns the snapshot whose installation the start has found unfinished; `None` without one.
+    /// Returns the unfinished installation that the start found, if any.
     pub(super) fn install(&self) -> Option<Install> {
         self.manifest.install
     }
 
-    /// Publishes that the log follows the installed snapshot.
+    /// Publishes that the log now continues the installed snapshot.
     pub(super) fn finish_install(&mut self) -> io::Result<()> {
         self.manifest.install = None;
         self.copy = Some(self.folder.publish(&self.manifest, self.installs)?);
         Ok(())
     }
 
-    /// Continues from the published chain of an installed snapshot, the `installs`th of this process, and
-    /// removes the runs that it has replaced.
+    /// Continues from the published chain of an installed snapshot, the `installs`th of this process, and removes the replaced
+    /// runs.
     pub(super) fn adopt(&mut self, chain: Chain, installs: u64) -> io::Result<()> {
         self.compact_threshold = self.compact_threshold(chain.bytes());
         self.manifest = Manifest { chain, ..Manifest::default() };
@@ -531,13 +524,13 @@ impl Checkpoint {
         self.folder.ledger.has_room(&self.folder.dir, bytes)
     }
 
-    /// Returns the size of the chain at which to look for outdated bytes, for a state of `bytes`.
+    /// Returns the chain size at which outdated bytes are computed, for a state of `bytes`.
     fn compact_threshold(&self, bytes: u64) -> u64 {
         2 * bytes + self.outdated_bytes
     }
 }
 
-/// Returns the bytes of a changed record in a run.
+/// Returns the size of a changed record in a run.
 fn size(change: &RecordChange) -> u64 {
     let value = match change {
         RecordChange::Put { value, .. } => value.len(),
@@ -546,7 +539,7 @@ fn size(change: &RecordChange) -> u64 {
     (HEADER_BYTES + change.key().len() + value) as u64
 }
 
-/// Returns a number above those of all runs.
+/// Returns a number greater than those of all runs.
 fn next_number(dir: &Path) -> io::Result<u64> {
     let mut next = 1;
     for entry in fs::read_dir(dir)? {

@@ -1,5 +1,5 @@
-//! The thread that writes checkpoints. Clients do not wait for it: it works on a frozen view while
-//! the replica continues, and the log has everything since the last checkpoint.
+//! The thread that writes checkpoints. Clients do not wait for it: it works on a frozen view while the replica continues. The
+//! log has everything since the last checkpoint.
 
 use std::{
     io,
@@ -21,12 +21,12 @@ use super::{
     received::{ReceivedFiles, SnapshotReceiver},
 };
 
-/// Wait after a failed write; doubled with every further failure.
+/// Pause after a failed write; doubled after each further failure.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
-/// The longest wait after a failed write.
+/// Maximum pause after a failed write.
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
 
-/// The handle of the thread.
+/// Handle of the thread.
 pub struct Checkpointer {
     folder: Arc<CheckpointFolder>,
     shared: Arc<CheckpointerState>,
@@ -40,24 +40,23 @@ struct CheckpointerState {
     failing: AtomicBool,
 }
 
-/// The next work of the thread. At most one view waits; a newer one replaces it.
+/// The thread's next work. At most one view waits; a newer one replaces it.
 #[derive(Default)]
 struct CheckpointRequest {
     view: Option<View>,
-    /// Whether to write the whole state, because the view does not descend from the checkpoint on
-    /// disk.
+    /// Whether to write the whole state, because the view does not descend from the checkpoint on disk.
     whole: bool,
     /// Whether to write a new base, so that no outdated record stays on disk.
     whole_and_clean: bool,
     stop: bool,
-    /// Callbacks of requested rewrites; bounded by the number of concurrent requests.
+    /// Callbacks of requested rewrites, bounded by the number of concurrent requests.
     rewrites: Vec<OnDurable>,
-    /// A received snapshot was published: the next chain begins with it.
+    /// A published snapshot from which the next chain starts.
     installed: Option<InstalledSnapshot>,
-    /// A receiver has discarded runs, which must be removed.
+    /// Whether a receiver has discarded runs, which must be removed.
     clean: bool,
-    /// States to drop on this thread, because dropping them would block the replica's: one for each installed snapshot
-    /// since the thread last looked.
+    /// States to drop on this thread, because dropping them would block the replica's thread: one for each snapshot installed
+    /// since the last turn.
     replaced: Vec<View>,
 }
 
@@ -66,13 +65,13 @@ struct CheckpointRequest {
 pub(super) struct InstalledSnapshot {
     pub(super) view: View,
     pub(super) files: ReceivedFiles,
-    /// How many installations this process had made.
+    /// Number of snapshots that this process has installed.
     pub(super) installs: u64,
 }
 
 impl Checkpointer {
-    /// Starts the thread. `base` is the state of the checkpoint on disk; `durable` is called from
-    /// the thread with the index of each checkpoint that has become durable.
+    /// Starts the thread. `base` is the state of the checkpoint on disk. The thread calls `durable` with the index of each
+    /// checkpoint that becomes durable.
     pub fn start(
         checkpoint: Checkpoint,
         base: Option<View>,
@@ -87,7 +86,7 @@ impl Checkpointer {
             cleaned.changed.notify_all();
         });
         if checkpoint.fell_back() {
-            // the start fell back to the last readable checkpoint: write a second one at once
+            // The start fell back to the last readable checkpoint, so a second one is written at once.
             let mut slot = shared.slot.lock();
             (slot.view, slot.whole) = (base.clone(), base.is_some());
             shared.failing.store(true, Ordering::Relaxed);
@@ -115,8 +114,7 @@ impl Checkpointer {
         &self.folder
     }
 
-    /// Makes the thread continue from a snapshot that was published in place of `replaced` and of offered views. Does
-    /// not wait.
+    /// Makes the thread continue from a published snapshot, which replaces `replaced` and offered views. Does not block.
     pub(super) fn continue_from(&self, installed: InstalledSnapshot, replaced: View) {
         let mut slot = self.shared.slot.lock();
         slot.replaced.push(replaced);
@@ -126,11 +124,11 @@ impl Checkpointer {
         let superseded = slot.installed.replace(installed);
         drop(slot);
         self.shared.changed.notify_all();
-        // outside of the lock: it wakes the thread
+        // Dropped after the unlock, because the drop wakes the thread.
         drop(superseded);
     }
 
-    /// Queues a frozen view for the next checkpoint. It replaces one that is not being written yet.
+    /// Queues a frozen view for the next checkpoint. Replaces a view that is not being written yet.
     pub fn offer(&self, view: View) {
         let mut slot = self.shared.slot.lock();
         let replaced = slot.view.replace(view);
@@ -140,8 +138,8 @@ impl Checkpointer {
         drop(replaced);
     }
 
-    /// Queues a frozen view to be written as a new base, so that the disk has no outdated records.
-    /// `done` is called when it, or a newer view, is durable.
+    /// Queues a frozen view to be written as a new base, so that the disk has no outdated records. `done` is called when it or
+    /// a newer view is durable.
     pub fn rewrite(&self, view: View, done: OnDurable) {
         let mut slot = self.shared.slot.lock();
         let replaced = slot.view.replace(view);
@@ -152,13 +150,12 @@ impl Checkpointer {
         drop(replaced);
     }
 
-    /// Whether the last write succeeded. Before the first write: whether the start could read the
-    /// newest checkpoint.
+    /// Returns whether the last write succeeded. Before the first write: whether the start could read the newest checkpoint.
     pub fn healthy(&self) -> bool {
         !self.shared.failing.load(Ordering::Relaxed)
     }
 
-    /// Ends the thread after the write in progress.
+    /// Stops the thread after the write in progress.
     pub fn stop(&mut self) {
         self.shared.slot.lock().stop = true;
         self.shared.changed.notify_all();
@@ -177,7 +174,7 @@ impl Drop for Checkpointer {
 }
 
 impl CheckpointerState {
-    /// Waits for a request, for at most `time` if there is one.
+    /// Waits for a request, for at most `time` if it is set.
     fn wait<'a>(
         &self,
         slot: MutexGuard<'a, CheckpointRequest>,
@@ -202,7 +199,7 @@ struct CheckpointWriter {
 }
 
 impl CheckpointWriter {
-    /// Waits for a request and executes it. Returns `false` when the thread must end.
+    /// Waits for a request and executes it. Returns `false` when the thread must stop.
     fn turn(&mut self) -> bool {
         let mut slot = self.shared.slot.lock();
         let view = loop {
@@ -243,25 +240,25 @@ impl CheckpointWriter {
         self.write_until_durable(request)
     }
 
-    /// Continues from a snapshot that was installed.
+    /// Continues from an installed snapshot.
     fn adopt(&mut self, installed: InstalledSnapshot) {
         let InstalledSnapshot { view, files, installs } = installed;
         let index = view.position.index;
         self.base = Some(view.diff_base());
         drop(view);
         let adopted = self.checkpoint.adopt(files.chain(), installs);
-        // the manifest names them now
+        // The manifest names the files now.
         drop(files);
         self.shared.failing.store(false, Ordering::Relaxed);
         if let Err(error) = adopted
             && !is_superseded(&error)
         {
-            // the next checkpoint does it again
-            tracing::warn!(index, %error, "failed to tidy up after an installed snapshot");
+            // the next checkpoint retries
+            tracing::warn!(index, %error, "failed to clean up after an installed snapshot");
         }
     }
 
-    /// Writes a view, or a newer one, until that is durable. Returns `false` when the thread must end.
+    /// Writes a view, or a newer one, until it is durable. Returns `false` when the thread must stop.
     fn write_until_durable(&mut self, mut request: WriteRequest) -> bool {
         let mut pause = RETRY_FIRST;
         let known = self.base.as_ref().map(|base| base.position.index);
@@ -277,7 +274,7 @@ impl CheckpointWriter {
                 self.metrics.checkpoint_failures.inc();
                 let index = request.view.position.index;
                 tracing::error!(index, %error, "failed to write a checkpoint; retrying");
-                // outdated runs may take the space
+                // Removing outdated runs may free space.
                 self.checkpoint.remove_others();
             }
             let mut slot = self.shared.slot.lock();
@@ -292,7 +289,7 @@ impl CheckpointWriter {
                 return false;
             }
             if superseded || slot.installed.is_some() {
-                // the snapshot is the checkpoint that these requests wait for
+                // The snapshot is the checkpoint that these requests wait for.
                 slot.rewrites.append(&mut request.rewrites);
                 return true;
             }
@@ -317,12 +314,12 @@ impl CheckpointWriter {
         true
     }
 
-    /// Writes the view of a request: as the difference to the base, as the whole state, or, at low priority,
-    /// as a new base without outdated records.
+    /// Writes the requested view as a difference to the base, as the whole state, or, at low priority, as a new base without
+    /// outdated records.
     fn write(&mut self, request: &WriteRequest) -> io::Result<()> {
         let since = self.base.as_ref().filter(|_| !request.whole);
         if request.whole_and_clean {
-            // run at low priority: only the requester waits for it
+            // At low priority, because only the requester waits for it.
             let (checkpoint, view) = (&mut self.checkpoint, &request.view);
             run_at_low_priority(|| checkpoint.rewrite(since, view))
         } else {
@@ -331,12 +328,12 @@ impl CheckpointWriter {
     }
 }
 
-/// A view that is to become the checkpoint.
+/// A view to write as the checkpoint.
 struct WriteRequest {
     view: View,
-    /// Writes the whole state, not the difference to the last checkpoint.
+    /// Whether to write the whole state instead of the difference to the last checkpoint.
     whole: bool,
-    /// Rewrites the base without outdated records, at low priority.
+    /// Whether to rewrite the base without outdated records, at low priority.
     whole_and_clean: bool,
     rewrites: Vec<OnDurable>,
 }

@@ -1,7 +1,7 @@
-//! Creates a data directory from a complete state: for a restore, and in a data directory of etcd.
+//! Creates a data directory from a complete state: for a restore, or inside an etcd data directory.
 //!
-//! It is created beside its final path and renamed when it is complete and durable, so that a
-//! failure or a crash leaves nothing at that path.
+//! The data is staged next to its final path and renamed when it is complete and durable. A failure or a crash leaves nothing
+//! at that path.
 
 use std::{
     fs, io,
@@ -20,10 +20,10 @@ use super::{
     format, lock, make_dir, member_dir, open, owner,
 };
 
-/// The folder in a data directory of etcd in which ours is made.
+/// The folder inside etcd's data directory in which Witan's data is staged.
 const ADOPTING: &str = "witan-adopting";
 
-/// Our folders beside etcd's; the identity is moved after them.
+/// Witan's folders next to etcd's. The identity is moved after them.
 const FOLDERS: [&str; 2] = ["log", "checkpoint"];
 
 /// Creates the data directory of a member that starts from `view`. `dir` must be missing or empty.
@@ -39,15 +39,15 @@ pub fn create(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), Op
             .map_err(|error| OpenError::io(dir, error))
     });
     if made.is_err() {
-        // a leftover is harmless, and its name tells its origin
+        // A leftover is harmless, and its name shows its origin.
         let _ = fs::remove_dir_all(&staged);
     }
     made
 }
 
-/// Creates our files beside those of etcd in the data directory `dir`: `view` as the checkpoint, and `log`, which follows
-/// it. etcd's files, and its log in `wal`, stay. The identity is moved last, so that what was interrupted begins again.
-/// Ours get the owner of etcd's folder `snap`. Fails if the directory has our files already.
+/// Creates Witan's files next to etcd's in the data directory `dir`, with `view` as the checkpoint and `log` as the entries
+/// after it. etcd's files, and its log in `wal`, stay. The identity is moved last, so that an interrupted adoption is repeated.
+/// The files get the owner of etcd's folder `snap`. Fails if the directory already has Witan's files.
 pub fn adopt(
     dir: &Path,
     wal: &Path,
@@ -78,13 +78,13 @@ pub fn adopt(
     sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
     moved(format::FILE)?;
     sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
-    // holds nothing that is needed
+    // nothing in it is needed any more
     let _ = fs::remove_dir_all(&staged);
     Ok(())
 }
 
-/// Removes what an interrupted [`adopt`] has left, or an adoption whose identity somebody has removed. Anything else of
-/// those names is refused.
+/// Removes what an interrupted [`adopt`] left, or an adoption whose identity file was deleted. Refuses anything else with these
+/// names.
 fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
     let member = member_dir(dir);
     let staged = dir.join(ADOPTING);
@@ -96,7 +96,7 @@ fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
             Ok(true) if begun => {
                 fs::remove_dir_all(&path).map_err(|error| OpenError::io(&path, error))?;
             }
-            // the log of that adoption, where --wal-dir has placed it
+            // the log of that adoption, placed by --wal-dir
             Ok(_) if begun && path.is_symlink() => {
                 owner::check_link(&path)?;
                 let removed = fs::canonicalize(&path).and_then(fs::remove_dir_all);
@@ -112,7 +112,7 @@ fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Returns the path, beside `dir`, of the directory that is filled before it is renamed to `dir`.
+/// Returns the path of the directory next to `dir` that is filled and then renamed to `dir`.
 fn staging(dir: &Path) -> Result<PathBuf, OpenError> {
     let mut name = dir
         .file_name()
@@ -122,7 +122,7 @@ fn staging(dir: &Path) -> Result<PathBuf, OpenError> {
     Ok(dir.with_file_name(name))
 }
 
-/// Sets up the empty directory `dir` with the identity, a log and `view` as its checkpoint.
+/// Fills the empty directory `dir` with the identity, a log, and `view` as its checkpoint.
 fn fill(
     dir: &Path,
     identity: &DataIdentity,

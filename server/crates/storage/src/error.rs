@@ -1,5 +1,4 @@
-//! Why a data directory cannot be opened. Each error has a text for people (the path, the cause,
-//! the remedy) and an exit code for scripts.
+//! Why a data directory cannot be opened. Each error has a text for people (path, cause, remedy) and an exit code for scripts.
 
 use std::{
     io,
@@ -10,7 +9,7 @@ use witan_machine::record::CorruptRecord;
 
 use super::format::{DataIdentity, FORMAT};
 
-/// Exit code of a process that could not write its log while running.
+/// Exit code of a process that failed to write its log while running.
 pub const EXIT_WRITE_FAILED: i32 = 29;
 
 /// Why a data directory cannot be opened.
@@ -25,13 +24,13 @@ pub enum OpenError {
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// The holder, if it could be read.
+        /// Process id of the holder, if it could be read.
         pid: Option<u32>,
     },
     /// Another release wrote the data.
     #[error(
-        "{} says format {found}, and this release reads format {FORMAT}. Start the release that \
-         wrote it; this one continues from its snapshot, restored into an empty directory", path.display()
+        "{} has format {found}, but this release reads format {FORMAT}. Start the release that wrote it, or \
+         restore its snapshot into an empty directory", path.display()
     )]
     OtherFormat {
         /// The identity file.
@@ -56,17 +55,17 @@ pub enum OpenError {
     },
     /// etcd wrote the data.
     #[error(
-        "this is a data directory of etcd: {} is etcd's. Nothing was changed. To go on with its data: witan adopt \
-         --data-dir DIR, or start with --adopt-etcd; etcd's files stay as they are", path.display()
+        "this is an etcd data directory: {} belongs to etcd. Nothing was changed. To continue with its data, run \
+         witan adopt --data-dir DIR, or start with --adopt-etcd; etcd's files stay unchanged", path.display()
     )]
     Etcd {
         /// etcd's folder.
         path: PathBuf,
     },
-    /// The data of etcd were adopted before.
+    /// etcd's data in this directory was already adopted.
     #[error(
-        "{} says that this directory has data of Witan already, of member {} of cluster {:x}. Start witan on it; or, to \
-         adopt etcd's data again, remove this file first: what was written since the first adoption is lost then",
+        "{} shows that this directory already has Witan's data, of member {} of cluster {:x}. Start witan on it. \
+         To adopt etcd's data again, remove this file first; this loses all writes since the first adoption",
         path.display(), found.member_id, found.cluster_id
     )]
     Adopted {
@@ -75,31 +74,31 @@ pub enum OpenError {
         /// The identity in it.
         found: DataIdentity,
     },
-    /// Something has the name of our files.
+    /// A file that Witan did not create has the name of one of its files.
     #[error(
-        "{} is in the way: it is not of an adoption that was interrupted. Move it away", path.display()
+        "{} is in the way: it was not left by an interrupted adoption. Move it away", path.display()
     )]
     InTheWay {
         /// The file or folder.
         path: PathBuf,
     },
-    /// `--wal-dir` contradicts where the log is.
+    /// The log is not where `--wal-dir` puts it.
     #[error(
-        "the raft log belongs in {} by --wal-dir, but {what}. Nothing was changed. Give the flag as before; or move the \
-         folder of the log there by hand and make member/log in the data directory a link to it; or remove what is there, \
-         if it is of an earlier data directory or of a move that was interrupted", path.display()
+        "--wal-dir puts the raft log in {}, but {what}. Nothing was changed. Set the flag to its previous value; \
+         or move the log's folder there by hand and make member/log in the data directory a link to it; or remove \
+         the files there if an earlier data directory or an interrupted move left them", path.display()
     )]
     WalDir {
-        /// The folder of the log by the flag.
+        /// The log's folder according to the flag.
         path: PathBuf,
-        /// Says which other log or link was found.
+        /// Describes the log or link that was found.
         what: String,
     },
     /// The link to the raft log points to the log of another data directory.
     #[error(
-        "{} leads to a raft log that does not name it: {what}. Nothing was changed. If this directory is a copy, copy the \
-         folder of the log, too, and have the link lead to that copy. If the original is gone, start once with --wal-dir: \
-         then the log is this directory's", path.display()
+        "{} points to a raft log that does not name it as its owner: {what}. Nothing was changed. If this \
+         directory is a copy, copy the log's folder too, and point the link to that copy. If the original is \
+         gone, start once with --wal-dir to make this directory the log's owner", path.display()
     )]
     OtherLog {
         /// The link.
@@ -107,11 +106,11 @@ pub enum OpenError {
         /// Names the owner of the log.
         what: String,
     },
-    /// etcd ran on the directory after its data were adopted.
+    /// etcd ran on the directory after its data was adopted.
     #[error(
-        "{} has changed since the data of etcd in this directory were adopted: etcd has run on it again. If what was \
-         written through etcd does not count, move etcd's folder snap and its files *.wal away. If it counts, remove {} \
-         and adopt the directory again: what was written through witan is lost then", etcd.display(), identity.display()
+        "{} has changed since etcd's data in this directory was adopted: etcd has run on it again. To discard \
+         etcd's later writes, move etcd's folder snap and its *.wal files away. To keep them, remove {} and adopt \
+         the directory again; this loses all writes through witan", etcd.display(), identity.display()
     )]
     EtcdRanSince {
         /// The folder of etcd's log.
@@ -121,8 +120,8 @@ pub enum OpenError {
     },
     /// The identity file is missing although data exists, is damaged, or belongs to another directory.
     #[error(
-        "{} {what}. Put back the file of this data directory. Without it, remove this member from its cluster and add \
-         it again with an empty directory, or restore a backup into one", path.display()
+        "{} {what}. Put back this data directory's own file. Without it, remove this member from its cluster and \
+         add it again with an empty directory, or restore a backup into one", path.display()
     )]
     Unreadable {
         /// The identity file.
@@ -130,7 +129,7 @@ pub enum OpenError {
         /// Describes what is wrong with the file.
         what: String,
     },
-    /// No permission, or mounted read-only.
+    /// No permission, or a read-only mount.
     #[error(
         "{} cannot be written: {source}. Make it writable for the user that runs this process, \
          or choose another directory with --data-dir", path.display()
@@ -169,7 +168,7 @@ pub enum OpenError {
     Log {
         /// The file, or the log's folder.
         path: PathBuf,
-        /// Where in the file.
+        /// Byte offset in the file.
         offset: u64,
         /// Description of the damage.
         what: String,
@@ -188,7 +187,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Returns the exit code of the process that this error ends, one for each variant.
+    /// Returns the process's exit code for this error, one for each variant.
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Locked { .. } => 20,
@@ -209,7 +208,7 @@ impl OpenError {
         }
     }
 
-    /// Makes the error for a failure of the file system: full, not writable, or any other.
+    /// Creates the error for a file system failure: full, not writable, or any other.
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         if is_full(&source) {
@@ -224,7 +223,7 @@ impl OpenError {
         Self::Io { path, source }
     }
 
-    /// Makes the error for a path that is not UTF-8.
+    /// Creates the error for a path that is not UTF-8.
     pub(super) fn name(path: &Path) -> Self {
         Self::io(
             path,
@@ -249,7 +248,7 @@ impl OpenError {
     }
 }
 
-/// Whether an error means that there is no space, quota or allowed file size left.
+/// Returns whether an error means that space, quota or the file size limit is exhausted.
 fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -264,7 +263,7 @@ pub(super) enum CheckpointReadError {
     Io(#[from] io::Error),
     #[error("{0}")]
     Record(#[from] CorruptRecord),
-    /// Another error, and the file of the run in which it occurred.
+    /// Another error, with the file of the run in which it occurred.
     #[error("{1}")]
     At(PathBuf, #[source] Box<CheckpointReadError>),
 }

@@ -1,5 +1,4 @@
-//! Recognizes a data directory of etcd: both programs name the member's folder `member` and have the same default
-//! directory.
+//! Detects etcd's data directories: etcd uses the same default directory and also names the member's folder `member`.
 
 use std::{
     fs, io,
@@ -8,8 +7,8 @@ use std::{
 
 use super::{OpenError, files, format};
 
-/// Returns the first of etcd's folders in the member's folder, `snap` and `wal` from 2.0 on; `None` if there is none. A
-/// folder `wal` without a segment is that of `--wal-dir`, which may name it.
+/// Returns etcd's first folder in the member's folder (`snap` or `wal`, etcd 2.0 or later); `None` if there is none. A folder
+/// `wal` without segments does not count, because `--wal-dir` may name it.
 pub(super) fn find(member: &Path) -> io::Result<Option<PathBuf>> {
     let (snap, wal) = (member.join("snap"), member.join("wal"));
     if snap.try_exists()? {
@@ -27,8 +26,8 @@ fn segments(wal: &Path) -> io::Result<Vec<PathBuf>> {
         .collect()
 }
 
-/// The file in the member's folder that says up to where etcd's log was adopted: the folder of the log, empty for
-/// `wal` beside it, and its last segment without the zeros at the end: name, bytes and checksum.
+/// The file in the member's folder that records where the adopted log of etcd ends. It has the log's folder, empty for `wal` in
+/// the member's folder, and the name, length and checksum of the last segment without trailing zeros.
 pub(super) const ADOPTED: &str = "adopted";
 
 /// Describes the end of etcd's log in the folder `wal`; `None` if there is no log.
@@ -44,8 +43,8 @@ fn end_of_log(wal: &Path) -> io::Result<Option<String>> {
     Ok(Some(format!("{name} {length} {crc:08x}")))
 }
 
-/// Notes in the folder `filled`, which becomes the member's, up to where the log of etcd in `wal` was adopted; `is_beside`
-/// says that it is in the member's folder.
+/// Records in the folder `filled`, which becomes the member's, where etcd's adopted log in `wal` ends. `is_beside` says that
+/// `wal` is in the member's folder.
 pub(super) fn note_adopted(filled: &Path, wal: &Path, is_beside: bool) -> io::Result<()> {
     let end = end_of_log(wal)?.unwrap_or_default();
     let place = match is_beside {
@@ -55,12 +54,12 @@ pub(super) fn note_adopted(filled: &Path, wal: &Path, is_beside: bool) -> io::Re
     files::replace(filled, ADOPTED, format!("{place}\n{end}\n").as_bytes())
 }
 
-/// Whether the data of etcd in the member's folder were adopted.
+/// Returns whether etcd's data in the member's folder was adopted.
 pub(super) fn was_adopted(member: &Path) -> bool {
     member.join(ADOPTED).exists()
 }
 
-/// Refuses a directory on which etcd has run after its data were adopted: what it has written would be lost.
+/// Refuses a directory on which etcd ran after its data was adopted, because etcd's later writes would be lost.
 pub(super) fn refuse_newer(member: &Path) -> Result<(), OpenError> {
     let note = member.join(ADOPTED);
     let text = match fs::read_to_string(&note) {

@@ -1,5 +1,5 @@
-//! Makes files and names durable, and accessible to the owner alone. Tests observe every durable step through
-//! [`watched`], and have each call fail that begins with [`may_fail`].
+//! Makes files and names durable, and accessible only to the owner. Tests observe every durable step through [`watched`], and
+//! make each call fail that starts with [`may_fail`].
 
 use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions},
@@ -12,18 +12,17 @@ use std::{
 
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with, statfs};
 
-/// Modes of files and folders of the data directory, as etcd's: they contain password hashes and all values.
+/// Modes of files and folders in the data directory, as in etcd. They contain password hashes and all values.
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
 /// Mode bits of group and others.
 const OTHERS: u32 = 0o077;
 
-/// File systems that write each change of a block elsewhere, so that zeros that are written ahead spare them nothing: btrfs,
-/// ZFS, bcachefs, F2FS.
+/// Copy-on-write file systems, where writing zeros ahead saves nothing: btrfs, ZFS, bcachefs, F2FS.
 const COPYING: [i64; 4] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e, 0xf2f5_2010];
 
-/// Returns options for files that the owner alone may read. Symbolic links are not followed.
+/// Returns options for files that only the owner can read. Symbolic links are not followed.
 pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     let no_link = OFlags::NOFOLLOW.bits().cast_signed();
@@ -31,20 +30,20 @@ pub(super) fn private() -> OpenOptions {
     options
 }
 
-/// Creates a file that the owner alone may read, or empties it.
+/// Creates or truncates a file that only the owner can read.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     may_fail()?;
     private().create(true).truncate(true).open(path)
 }
 
-/// Creates a directory, and its missing parents, that the owner alone may enter.
+/// Creates a directory that only the owner can enter, with its missing parents.
 pub(super) fn create_dirs(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(DIR_MODE).create(path)
 }
 
-/// Removes the access of group and others, for one file or a directory with its contents: libraries create files with
-/// the umask's mode. Links are left alone.
+/// Removes the access of group and others from a file, or from a directory with its contents: libraries create files with the
+/// umask's mode. Ignores links.
 pub(super) fn make_private(path: &Path) -> io::Result<()> {
     let data = fs::symlink_metadata(path)?;
     if data.is_symlink() {
@@ -62,8 +61,8 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a file, or a folder with everything in it, to the owner of `model`: a privileged user may have made it for the
-/// user that runs the member. Without the right to do so nothing changes.
+/// Gives a file, or a folder with its contents, to the owner of `model`: a privileged user may have created it for the user
+/// that runs the member. Does nothing without the permission to do so.
 pub(super) fn give_to_owner_of(model: &Path, path: &Path) -> io::Result<()> {
     let (owner, found) = (fs::metadata(model)?, fs::symlink_metadata(path)?);
     if (owner.uid(), owner.gid()) != (found.uid(), found.gid()) {
@@ -80,19 +79,18 @@ pub(super) fn give_to_owner_of(model: &Path, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the mode of a directory if group or others may read or enter it.
+/// Returns the mode of a directory if group or others can access it.
 pub(super) fn open_to_others(dir: &Path) -> io::Result<Option<u32>> {
     let mode = fs::metadata(dir)?.permissions().mode() & 0o777;
     Ok((mode & OTHERS != 0).then_some(mode))
 }
 
-/// Replaces the content of a small file atomically and durably: after a crash it has either the old
-/// or the new content.
+/// Replaces the content of a small file atomically and durably. After a crash it has the old or the new content.
 pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     replace_with(dir, name, |_| content.to_vec())
 }
 
-/// Replaces a small file as [`replace`] does, by a content that may name the new file's inode.
+/// Like [`replace`], with a content that may contain the new file's inode.
 pub(super) fn replace_with(
     dir: &Path,
     name: &str,
@@ -109,23 +107,23 @@ pub(super) fn replace_with(
         fs::rename(&staged, dir.join(name))
     };
     write().inspect_err(|_| {
-        // it takes space that others need
+        // frees its space
         let _ = fs::remove_file(&staged);
     })?;
     sync_dir(dir)
 }
 
-/// Whether the file system of `dir` writes changed blocks in place.
+/// Returns whether the file system of `dir` overwrites blocks in place.
 pub(super) fn overwrites(dir: &Path) -> bool {
     statfs(dir).is_ok_and(|system| !COPYING.contains(&system.f_type))
 }
 
-/// Exchanges two names in one step. Not all file systems can.
+/// Exchanges two names atomically. Not all file systems support this.
 pub(super) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).map_err(io::Error::from)
 }
 
-/// Makes the content of a file durable, also if another process or library has written it.
+/// Makes the content of a file durable, even if another process or library has written it.
 pub(super) fn sync_file(path: &Path) -> io::Result<()> {
     may_fail()?;
     File::open(path)?.sync_all()?;
@@ -133,7 +131,7 @@ pub(super) fn sync_file(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the entries of a folder durable: files that were created, renamed or removed in it.
+/// Makes the entries of a folder durable: created, renamed and removed files.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     may_fail()?;
     File::open(dir)?.sync_all()?;
@@ -141,7 +139,7 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the name of a file or folder durable, in the folder that contains it.
+/// Makes the name of a file or folder durable in its parent folder.
 pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new(".")),
@@ -150,7 +148,6 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a file.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     may_fail()?;
     fs::remove_file(path)
@@ -162,7 +159,7 @@ fn watched(_path: &Path) {}
 #[cfg(test)]
 use super::tests::disk::watched;
 
-/// For tests: runs before each call on the files of a checkpoint. If it fails, so does the call.
+/// For tests: called before each operation on checkpoint files, which fails if this does.
 #[cfg(not(test))]
 pub(super) fn may_fail() -> io::Result<()> {
     Ok(())

@@ -1,8 +1,8 @@
-//! State shared by the writers of the checkpoint's folder: the thread of the checkpoint, the receivers of snapshots,
-//! and the replica's thread, which publishes received snapshots.
+//! State shared by the writers of the checkpoint's folder: the checkpoint thread, the snapshot receivers, and the replica's
+//! thread, which publishes received snapshots.
 //!
-//! No lock here is held while anything waits for a thread or for the inbox. A publication holds one while it replaces
-//! the file `current`.
+//! No lock here is held while waiting for a thread or for the inbox. A publication holds one while it replaces the file
+//! `current`.
 
 use std::{
     collections::BTreeSet,
@@ -22,27 +22,27 @@ use super::{
     run::{self, RunItem, run_number, run_path},
 };
 
-/// Called once the awaited checkpoint is durable; dropped if that fails.
+/// Called once the awaited checkpoint is durable; dropped if it fails.
 pub type OnDurable = Box<dyn FnOnce() + Send>;
 
-/// Identity of a snapshot: the last entry that its state contains.
+/// Identity of a snapshot: the last entry in its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotId {
-    /// Index of that entry.
+    /// Index of the last entry.
     pub index: u64,
-    /// Its term.
+    /// Term of the last entry.
     pub term: u64,
 }
 
-/// State of the receiver of snapshots.
+/// State of the snapshot receiver.
 #[derive(Debug, Default)]
 pub(super) enum ReceiverState {
     /// No snapshot is being received.
     #[default]
     Idle,
-    /// A receiver, or the replica, which has not published it yet.
+    /// A receiver is at work, or the replica has not published its snapshot yet.
     Busy,
-    /// The stream of this snapshot broke; another one may continue from here.
+    /// The stream of this snapshot broke; another one can continue from here.
     Parked(SnapshotId, Box<DurableRecords>),
 }
 
@@ -54,13 +54,13 @@ pub(super) struct DurableRecords {
     pub(super) last_key: Vec<u8>,
 }
 
-/// See the module's description.
+/// See the module documentation.
 pub(super) struct CheckpointFolder {
     pub(super) dir: PathBuf,
     /// Decides whether a run fits on the disk.
     pub(super) ledger: Arc<Ledger>,
     state: Mutex<FolderState>,
-    /// Discarded runs that the checkpoint's thread must remove.
+    /// Callback that makes the checkpoint thread remove discarded runs.
     garbage: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -74,24 +74,23 @@ impl std::fmt::Debug for CheckpointFolder {
 
 #[derive(Debug)]
 pub(super) struct FolderState {
-    /// Number of the next run; never one that was used before.
+    /// Number of the next run, never used before.
     next: u64,
-    /// Number of the last copy of a manifest.
+    /// Number of the last manifest copy.
     last_copy: u64,
-    /// Runs of snapshots that the checkpoint's thread does not know and must not remove.
+    /// Runs of snapshots that the checkpoint thread does not know and must not remove.
     received: BTreeSet<u64>,
-    /// Snapshots that were published by this process.
+    /// Number of snapshots that this process has published.
     installs: u64,
-    /// The receiver of snapshots.
     pub(super) receiver: ReceiverState,
 }
 
-/// A chain was not published because a snapshot has replaced the state that it belongs to.
+/// A chain was not published because a snapshot has replaced its state.
 #[derive(Debug, thiserror::Error)]
 #[error("a received snapshot has replaced this state")]
 pub(super) struct Superseded;
 
-/// Whether an error is [`Superseded`].
+/// Returns whether an error is [`Superseded`].
 pub(super) fn is_superseded(error: &io::Error) -> bool {
     error
         .get_ref()
@@ -99,8 +98,8 @@ pub(super) fn is_superseded(error: &io::Error) -> bool {
 }
 
 impl CheckpointFolder {
-    /// Makes the folder of runs; `next` must be above the number of every run in it, `last_copy` the highest one of the copies
-    /// of manifests.
+    /// Creates the shared state. `next` must be above the number of every run in the folder, and `last_copy` is the highest
+    /// number of a manifest copy.
     pub(super) fn new(dir: PathBuf, ledger: Arc<Ledger>, next: u64, last_copy: u64) -> Arc<Self> {
         let state = FolderState {
             next,
@@ -117,29 +116,27 @@ impl CheckpointFolder {
         })
     }
 
-    /// Sets the function that is called when runs were discarded; it must not wait.
+    /// Sets the function to call when runs were discarded. It must not block.
     pub(super) fn on_garbage(&self, garbage: impl Fn() + Send + Sync + 'static) {
-        // only one thread writes checkpoints, so it is not set yet
+        // Only one thread writes checkpoints, so it is not set yet.
         let _ = self.garbage.set(Box::new(garbage));
     }
 
-    /// Calls the function of [`Self::on_garbage`], because runs were discarded.
+    /// Calls the function set by [`Self::on_garbage`].
     pub(super) fn report_garbage(&self) {
         if let Some(garbage) = self.garbage.get() {
             garbage();
         }
     }
 
-    /// Locks the state.
     pub(super) fn state(&self) -> MutexGuard<'_, FolderState> {
         self.state.lock()
     }
 
-    /// Writes a run and empties `items`, of which there is at least one. On return the run is durable, except for the
-    /// name of its file; a failed one is removed. A `received` run is part of a snapshot: clean-up keeps it until
-    /// the snapshot is published or discarded.
+    /// Writes a run and empties `items`, which must not be empty. On return the run is durable except for its file name; a
+    /// failed one is removed. A `received` run is part of a snapshot and is kept until the snapshot is published or discarded.
     pub(super) fn write_run(&self, items: &mut Vec<RunItem>, received: bool) -> io::Result<Run> {
-        // Stable, so that of two changes of one key the later one counts.
+        // The sort is stable, so the later of two changes of one key wins.
         items.sort_by(|a, b| b.0.cmp(&a.0));
         items.reverse();
         items.dedup_by(|a, b| a.0 == b.0);
@@ -151,7 +148,7 @@ impl CheckpointFolder {
             .begin_run(&self.dir, bytes as u64)
             .and_then(|_claim| {
                 run::write(&path, items).inspect_err(|_| {
-                    // before the claim ends: the log counts on it
+                    // before the claim ends, because the log relies on the space
                     let _ = fs::remove_file(&path);
                 })
             });
@@ -168,13 +165,13 @@ impl CheckpointFolder {
         sync_dir(&self.dir)
     }
 
-    /// Returns how many snapshots were published so far.
+    /// Returns the number of published snapshots.
     pub(super) fn installs(&self) -> u64 {
         self.state().installs
     }
 
-    /// Publishes a manifest atomically (I4), unless a snapshot was published after `installs` of them:
-    /// that is [`Superseded`]. Returns the number of its copy.
+    /// Publishes a manifest atomically (I4). Fails with [`Superseded`] if more than `installs` snapshots were published.
+    /// Returns the number of its copy.
     pub(super) fn publish(&self, manifest: &Manifest, installs: u64) -> io::Result<u64> {
         let bytes = manifest_file::encode(&manifest.encode(), &self.dir)?;
         let mut state = self.state();
@@ -185,7 +182,7 @@ impl CheckpointFolder {
         Ok(self.copy(&mut state, &bytes))
     }
 
-    /// Copies the manifest, and returns the number of the copy. A failure is logged, because the copy is only needed if the
+    /// Copies the manifest and returns the number of the copy. A failure is only logged, because the copy is needed only if the
     /// manifest is damaged.
     fn copy(&self, state: &mut FolderState, bytes: &[u8]) -> u64 {
         state.last_copy += 1;
@@ -196,7 +193,7 @@ impl CheckpointFolder {
         number
     }
 
-    /// Removes the copies but those that `kept` selects.
+    /// Removes the copies except those that `kept` selects.
     fn remove_copies(&self, kept: impl Fn(u64) -> bool) -> io::Result<()> {
         for number in copies(&self.dir)?
             .into_iter()
@@ -207,9 +204,9 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Publishes a received snapshot atomically (I4); after a failure deletes the ballast and tries once
-    /// more. Chains that others have begun are [`Superseded`] from here on. Copies of earlier manifests are removed first: a
-    /// member that has acknowledged the snapshot must not go back below it.
+    /// Publishes a received snapshot atomically (I4). After a failure, deletes the ballast and retries once. From here on,
+    /// chains that others have started are [`Superseded`]. Removes copies of earlier manifests first: a member that has
+    /// acknowledged the snapshot must not fall back behind it.
     pub(super) fn install(&self, manifest: &Manifest) -> io::Result<()> {
         let bytes = manifest_file::encode(&manifest.encode(), &self.dir)?;
         let mut state = self.state();
@@ -224,15 +221,15 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Removes all runs but those that `named` has or a receiver holds, and the copies of manifests but those of `copies`.
-    /// Removes no copy after a snapshot was published behind `installs` of them: the caller does not know its copy.
+    /// Removes all runs except those in `named` or held by a receiver, and all manifest copies except those in `copies`.
+    /// Removes no copies if more than `installs` snapshots were published, because the caller does not know the latest copy.
     pub(super) fn remove_others(
         &self,
         named: impl Iterator<Item = u64>,
         copies: &BTreeSet<u64>,
         installs: u64,
     ) -> io::Result<()> {
-        // listed first: runs that begin later are not in the list, and earlier ones are known
+        // Listed first: the list does not contain later runs, and all earlier ones are known.
         may_fail()?;
         let listed: Vec<PathBuf> = fs::read_dir(&self.dir)?
             .map(|entry| entry.map(|entry| entry.path()))
@@ -246,7 +243,7 @@ impl CheckpointFolder {
         for path in listed {
             if run_number(&path).is_some_and(|number| !kept.contains(&number)) {
                 match remove(&path) {
-                    // another thread has discarded it
+                    // another thread has removed it
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     removed => removed?,
                 }
@@ -255,7 +252,7 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Takes runs off the list of received ones, so that the checkpoint's thread decides about them.
+    /// Removes runs from the list of received ones, so that the checkpoint thread decides about them.
     pub(super) fn forget<'a>(&self, runs: impl IntoIterator<Item = &'a Run>) {
         let mut state = self.state();
         for run in runs {
@@ -263,17 +260,17 @@ impl CheckpointFolder {
         }
     }
 
-    /// Removes received runs that are not going to be published.
+    /// Removes received runs that will not be published.
     pub(super) fn discard(&self, runs: &[Run]) {
         for run in runs {
-            // a file that remains is removed by the next checkpoint or the next start
+            // the next checkpoint or start removes a file that is left
             let _ = fs::remove_file(run_path(&self.dir, run.number));
         }
         self.forget(runs);
     }
 }
 
-/// Lists the numbers of the copies of manifests in a folder, the newest first.
+/// Lists the numbers of manifest copies in a folder, newest first.
 pub(super) fn copies(dir: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -284,7 +281,7 @@ pub(super) fn copies(dir: &Path) -> io::Result<Vec<u64>> {
 }
 
 impl FolderState {
-    /// Takes the next number for a run. A `received` one is not removed before it is published or discarded.
+    /// Takes the next number for a run. A `received` run is kept until it is published or discarded.
     fn take_number(&mut self, received: bool) -> u64 {
         let number = self.next;
         self.next += 1;

@@ -1,4 +1,4 @@
-//! The file `identity` of a data directory: the owner of the data, and their format.
+//! The file `identity` of a data directory: the owner of the data, and its format.
 
 use std::{
     collections::hash_map::RandomState,
@@ -14,8 +14,7 @@ use witan_machine::member::{MemberId, MemberRegistry, StoreLineage};
 
 use super::{OpenError, files::replace_with};
 
-/// Version of the format of everything in the member's folder. Every change that another release could not read
-/// increments it.
+/// Version of the format of all files in the member's folder. Incremented by every change that another release could not read.
 pub const FORMAT: u32 = 4;
 
 /// Originals that a copy names; older ones are left out. Fewer nested copies can start without the cluster
@@ -28,25 +27,25 @@ const OUTDATED: &str = "outdated";
 /// Name of the file inside the member's folder.
 pub(super) const FILE: &str = "identity";
 
-/// The member and cluster whose data a directory holds, and its format.
+/// The member and cluster that own a directory's data, and its format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DataIdentity {
     /// Cluster id.
     pub cluster_id: u64,
     /// Member id.
     pub member_id: MemberId,
-    /// Version of the format on disk, [`FORMAT`] for what this release writes.
+    /// Version of the format on disk; this release writes [`FORMAT`].
     pub format: u32,
 }
 
 impl DataIdentity {
-    /// Makes the identity of a member's data in the format of this release.
+    /// Creates the identity of a member's data in this release's format.
     pub fn new(cluster_id: u64, member_id: MemberId) -> Self {
         Self { cluster_id, member_id, format: FORMAT }
     }
 }
 
-/// The file in the member's folder.
+/// Returns the path of the file in the member's folder.
 pub(super) fn path(member: &Path) -> PathBuf {
     member.join(FILE)
 }
@@ -58,11 +57,11 @@ pub(super) struct StoredIdentity {
     pub(super) store: StoreLineage,
     /// Whether the directory is a copy that no leader has brought up to date yet.
     pub(super) outdated: bool,
-    /// The file's own inode at the time of writing.
+    /// The file's own inode when it was written.
     pub(super) inode: String,
 }
 
-/// Reads the identity of a directory; `None` if its set-up was never finished.
+/// Reads the identity of a directory; `None` if its setup was never completed.
 pub(super) fn read(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     Ok(stored(dir)?.map(|stored| stored.identity))
 }
@@ -81,16 +80,16 @@ pub(super) fn stored(dir: &Path) -> Result<Option<StoredIdentity>, OpenError> {
     parse(path, &text).map(Some)
 }
 
-/// Describes a file whose content is not what was written.
+/// Error text for a damaged file.
 const DAMAGED: &str = "is damaged: it was changed or truncated";
 
-/// Parses the text of the file; `path` is for errors.
+/// Parses the text of the file. `path` is used in errors.
 pub(super) fn parse(path: PathBuf, text: &str) -> Result<StoredIdentity, OpenError> {
     let found = unseal(text).and_then(StoredIdentity::parse);
     if let Some(found) = found.filter(|stored| stored.identity.format == FORMAT) {
         return Ok(found);
     }
-    // The format comes first, so that each release may change all lines after it.
+    // The format comes first, so that a release can change all later lines.
     let first = text.lines().next();
     let format = first.and_then(|line| line.strip_prefix("format ")?.parse().ok());
     match format {
@@ -100,13 +99,13 @@ pub(super) fn parse(path: PathBuf, text: &str) -> Result<StoredIdentity, OpenErr
 }
 
 impl StoredIdentity {
-    /// Makes the content for a new directory.
+    /// Creates the content for a new directory.
     pub(super) fn new(identity: DataIdentity) -> Self {
         let store = StoreLineage { id: drawn(), ancestors: Vec::new() };
         Self { identity, store, outdated: false, inode: String::new() }
     }
 
-    /// Makes the content for a directory that was copied from the directory with this content.
+    /// Creates the content for a copy of the directory with this content.
     pub(super) fn of_copy(&self) -> Self {
         let ancestors = std::iter::once(&self.store.id).chain(&self.store.ancestors);
         let ancestors = ancestors.take(ANCESTORS_MAX).copied().collect();
@@ -114,7 +113,7 @@ impl StoredIdentity {
         Self { store, outdated: true, ..self.clone() }
     }
 
-    /// Parses the lines before the checksum; `None` unless [`Self::lines`] would write the same text.
+    /// Parses the lines before the checksum; `None` unless [`Self::lines`] would produce the same text.
     fn parse(text: &str) -> Option<Self> {
         let outdated = text.lines().any(|line| line == OUTDATED);
         let mut fields = text
@@ -158,7 +157,7 @@ impl StoredIdentity {
         )
     }
 
-    /// Whether the file was written in its directory or copied there.
+    /// Returns whether the file was written in its directory or copied there.
     pub(super) fn origin(&self, dir: &Path) -> Result<Origin, OpenError> {
         let path = path(dir);
         let data = fs::metadata(&path).map_err(|error| OpenError::io(&path, error))?;
@@ -169,13 +168,13 @@ impl StoredIdentity {
     }
 }
 
-/// Draws a store id.
+/// Draws a random store id.
 fn drawn() -> u64 {
     // `RandomState` has random keys
     RandomState::new().hash_one(SystemTime::now()).max(1)
 }
 
-/// Bytes of the line with a checksum.
+/// Length of the checksum line.
 const SEAL_BYTES: usize = "crc 00000000\n".len();
 
 /// Appends a line with the checksum of all preceding lines.
@@ -189,7 +188,7 @@ pub(super) fn unseal(text: &str) -> Option<&str> {
     (seal(lines) == text).then_some(lines)
 }
 
-/// Writes the file with its own inode, by which [`StoredIdentity::origin`] recognizes a copy. Durable on return.
+/// Writes the file with its own inode, so that [`StoredIdentity::origin`] can detect a copy. Durable on return.
 pub(super) fn write(stored: &StoredIdentity, dir: &Path) -> io::Result<()> {
     replace_with(dir, FILE, |data| {
         let stored = StoredIdentity { inode: inode(data), ..stored.clone() };
@@ -197,17 +196,17 @@ pub(super) fn write(stored: &StoredIdentity, dir: &Path) -> io::Result<()> {
     })
 }
 
-/// Where the file in a directory comes from.
+/// Origin of the file in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// A member has written it here.
+    /// The member wrote it here.
     Written,
     /// It was copied from another directory, which its member may have used during the copy and afterward.
     Copied,
 }
 
-/// Returns the number of an inode and when it was created, in ns since 1970, 0 where the file system does not know: another
-/// file system may have the same number.
+/// Returns an inode's number and creation time in ns since 1970, 0 if the file system does not know it. The time distinguishes
+/// equal numbers on different file systems.
 pub(super) fn inode(data: &Metadata) -> String {
     let created = data.created().ok();
     let created = created.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
@@ -215,7 +214,7 @@ pub(super) fn inode(data: &Metadata) -> String {
     format!("{} {created_ns}", data.ino())
 }
 
-/// Checks that a directory belongs to this member and cluster; an error otherwise.
+/// Fails unless a directory belongs to this member and cluster.
 pub(super) fn check(own: &DataIdentity, found: &DataIdentity, dir: &Path) -> Result<(), OpenError> {
     if (found.cluster_id, found.member_id) == (own.cluster_id, own.member_id) {
         return Ok(());

@@ -1,5 +1,4 @@
-//! Entry points to the parsers of files on disk, for `tests/fuzz`; built only with the feature
-//! `fuzz`.
+//! Entry points to the parsers of on-disk files, for `tests/fuzz`. Built only with the feature `fuzz`.
 
 use std::path::PathBuf;
 
@@ -12,18 +11,16 @@ use super::{
     tail::{self, LogFileKind, LogFileRepair},
 };
 
-/// Returns the end of the last complete record of a log file with sequence number `seq`; `None` if the file's
-/// header is not complete.
+/// Returns the end of the last complete record of a log file with sequence number `seq`; `None` if its header is incomplete.
 pub fn log_whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     tail::whole_until(bytes, seq)
 }
 
-/// Returns how many bytes of a log file a repair keeps unchanged; `Err` if it has damage that no crash
-/// explains.
+/// Returns how many bytes of a log file a repair keeps unchanged; `Err` for damage that no crash explains.
 pub fn log_kept(bytes: &[u8], seq: u64, last: bool) -> Result<usize, String> {
     match tail::judge(bytes, seq, LogFileKind::Append, last) {
         Ok(LogFileRepair::Whole) => Ok(bytes.len()),
-        // The record behind it becomes valid only by changing a byte.
+        // The record after it becomes valid only by changing a byte.
         Ok(LogFileRepair::Repair { .. }) => Ok(tail::whole_until(bytes, seq).unwrap_or(0)),
         Ok(LogFileRepair::Cut { good, .. }) => Ok(good),
         Ok(LogFileRepair::Remove) => Ok(0),
@@ -31,7 +28,7 @@ pub fn log_kept(bytes: &[u8], seq: u64, last: bool) -> Result<usize, String> {
     }
 }
 
-/// Encodes a log entry as stored.
+/// Encodes a log entry as stored on disk.
 pub fn entry_frame(record: &LogRecord) -> Vec<u8> {
     log::frame(record).value
 }
@@ -41,8 +38,8 @@ pub fn entry_unframe(value: Vec<u8>) -> Option<LogRecord> {
     log::unframe(value)
 }
 
-/// Parses the lines of an `identity` file before the checksum, and writes them again. Adds the checksum itself, because
-/// random input never has a valid one. `None` if the lines are invalid.
+/// Parses the lines of an `identity` file before the checksum, and writes them again. Adds the checksum itself, because random
+/// input never has a valid one. `None` if the lines are invalid.
 pub fn identity(lines: &str) -> Option<String> {
     let stored = format::parse(PathBuf::from("identity"), &format::seal(lines)).ok();
     stored.map(|stored| stored.lines())
@@ -58,7 +55,7 @@ pub fn current(text: &str) -> Option<String> {
     Manifest::decode(text).map(|manifest| manifest.encode())
 }
 
-/// Decodes the log's record of its start and encodes it again; `None` if it is invalid.
+/// Decodes the record of the log's first indexes and encodes it again; `None` if it is invalid.
 pub fn line(bytes: &[u8]) -> Option<Vec<u8>> {
     log::LogStart::decode(bytes).map(log::LogStart::encode)
 }

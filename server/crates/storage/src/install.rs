@@ -1,9 +1,8 @@
-//! How a received snapshot replaces the state on disk: one step, the replacement of the file `current`, makes its runs
-//! the checkpoint (I4) and marks the earlier log as void. Then the log restarts behind it. A crash between the two is
-//! finished by the next start.
+//! Replaces the state on disk with a received snapshot. The replacement of the file `current` is atomic: it makes the
+//! snapshot's runs the checkpoint (I4) and marks the log as void. Then the log restarts after the snapshot. If a crash
+//! interrupts this, the next start finishes it.
 //!
-//! The checkpoint and the log before it do not stay: a member that has acknowledged a snapshot must
-//! not go back below it.
+//! The previous checkpoint and log are not kept: a member that has acknowledged a snapshot must not fall back behind it.
 
 use std::path::Path;
 
@@ -17,8 +16,8 @@ use super::{
     received::{NotifyInstalled, ReceivedSnapshot},
 };
 
-/// Makes `received` the checkpoint in place of `replaced`; durable when it returns. Called on the
-/// replica's thread: it waits for writes of small files only, of which one is first made in memory. A disk error ends the process.
+/// Makes `received` the checkpoint in place of `replaced`; durable on return. Called on the replica's thread: it only waits for
+/// writes of small files, one of which is built in memory first. A disk error ends the process.
 pub fn install(
     log: &mut RaftLog,
     checkpointer: &Checkpointer,
@@ -32,8 +31,8 @@ pub fn install(
     }
 }
 
-/// Publishes a received snapshot and restarts the log behind it. Returns what the checkpoint thread adopts, and
-/// the callback to call after it.
+/// Publishes a received snapshot and restarts the log after it. Returns the snapshot for the checkpoint thread, and the
+/// callback to call afterward.
 pub(super) fn publish(
     log: &mut RaftLog,
     folder: &CheckpointFolder,
@@ -48,7 +47,7 @@ pub(super) fn publish(
     };
     if let Err(error) = folder.install(&manifest) {
         let dir = folder.dir.display();
-        tracing::error!(%dir, %error, "a received snapshot cannot be published: the process ends");
+        tracing::error!(%dir, %error, "cannot publish a received snapshot; the process ends");
         std::process::exit(EXIT_WRITE_FAILED);
     }
     log.restart(index);
@@ -57,8 +56,8 @@ pub(super) fn publish(
     (snapshot, installed)
 }
 
-/// Finishes an installation that a crash has interrupted, by dropping the log's entries; an error if the log
-/// ends elsewhere than at the installation.
+/// Finishes an interrupted installation by dropping the log's entries. An error if the log does not end where it ended at the
+/// installation.
 pub(super) fn finish(
     member: &Path,
     log: &mut RaftLog,

@@ -1,8 +1,8 @@
-//! Allocation of the free bytes of the disk. The log and the checkpoint are written by two threads:
-//! each announces its bytes here before it writes, so that both do not rely on the same bytes. The
-//! ballast is the log's last resort: a file that is deleted when a write of the log finds no space.
+//! Allocates the disk's free bytes. Two threads write the log and the checkpoint. Each announces its bytes here first, so that
+//! they do not rely on the same bytes. The ballast is the log's last resort: a file that is deleted when a log write finds no
+//! space.
 //!
-//! Not here: how much must stay free, and what is refused otherwise (`space`).
+//! Not here: how much must stay free, and which commands are refused (`space`).
 
 use std::{
     fs, io,
@@ -18,40 +18,39 @@ use witan_base::sync::Mutex;
 
 use super::files;
 
-/// Name of the ballast.
+/// File name of the ballast.
 pub(super) const BALLAST: &str = "ballast";
 
-/// Bytes that a run takes in addition to its records: the manifest that names it, and its copy.
+/// Bytes that a run takes in addition to its records, for the manifest and its copy.
 const RUN_EXTRA_BYTES: u64 = 1 << 20;
 
-/// Announced bytes of the log and of the run that is being written, and the ballast.
+/// Announced bytes of the log and of the run in progress, and the ballast.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Path of the ballast.
     path: PathBuf,
     /// Whether the ballast exists.
     held: AtomicBool,
-    /// Bytes that a checkpoint leaves free, so that the log can be written.
+    /// Bytes that a checkpoint leaves free for the log.
     floor_bytes: u64,
     claims: Mutex<Claims>,
-    /// Locked while a run is written, and while a write of the log is repeated: so the repeated
-    /// write starts after the bytes of a failed run are free again.
+    /// Locked while a run is written, and while a log write is retried, so that the retry starts after the space of a failed
+    /// run is free again.
     turn: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Claims {
-    /// Bytes of accepted commands that the log has not written yet.
+    /// Bytes of accepted commands that are not in the log yet.
     promised: u64,
-    /// Free bytes that the run in progress leaves to the log; `None` without a run.
+    /// Free bytes that the run in progress leaves for the log; `None` if no run is in progress.
     left_by_run: Option<u64>,
     /// Whether the last measurement is outdated, see [`Ledger::take_stale`].
     stale: bool,
 }
 
 impl Claims {
-    /// Returns how many of `free` bytes the log may still take: those that are neither announced nor needed by the
-    /// run in progress.
+    /// Returns how many of `free` bytes the log can still take: those neither announced nor needed by the run in progress.
     fn left(&self, free: u64) -> u64 {
         let free = free.saturating_sub(self.promised);
         self.left_by_run.map_or(free, |left| left.min(free))
@@ -74,8 +73,7 @@ impl Drop for Claim<'_> {
 }
 
 impl Ledger {
-    /// Makes a ledger without announced bytes. A file at `path`, the ballast's, with a size other than `ballast_bytes` is
-    /// not the ballast.
+    /// Creates a ledger without announced bytes. A file at `path` whose size is not `ballast_bytes` is not the ballast.
     pub(super) fn new(path: PathBuf, ballast_bytes: u64, floor_bytes: u64) -> Self {
         let held = fs::metadata(&path).is_ok_and(|there| there.len() == ballast_bytes);
         Self { path, held: held.into(), floor_bytes, ..Self::default() }
@@ -86,12 +84,12 @@ impl Ledger {
         self.held.load(Relaxed)
     }
 
-    /// Whether any file exists at the ballast's path.
+    /// Returns whether a file exists at the ballast's path, including a file that is not our ballast.
     pub(super) fn is_in_the_way(&self) -> bool {
         self.path.exists()
     }
 
-    /// Returns the bytes that commands and checkpoints leave free, so that the log can be written.
+    /// Returns the bytes that commands and checkpoints leave free for the log.
     pub(super) fn floor_bytes(&self) -> u64 {
         self.floor_bytes
     }
@@ -113,8 +111,7 @@ impl Ledger {
         }
     }
 
-    /// Creates the ballast with its space allocated. Returns `false` if the file system cannot
-    /// allocate it.
+    /// Creates the ballast with its space allocated. Returns `false` if the file system cannot allocate it.
     pub(super) fn make_ballast(&self, bytes: u64) -> bool {
         let made = files::create(&self.path).and_then(|file| {
             let flags = FallocateFlags::empty();
@@ -129,7 +126,7 @@ impl Ledger {
         made.is_ok()
     }
 
-    /// Announces bytes of a command. Returns `false` if that takes more than is left of `free` bytes.
+    /// Announces the bytes of a command. Returns `false` if they exceed what is left of `free` bytes.
     pub(super) fn promise(&self, bytes: u64, free: u64) -> bool {
         let mut claims = self.claims.lock();
         let fits = bytes <= claims.left(free);
@@ -140,13 +137,13 @@ impl Ledger {
         fits
     }
 
-    /// Returns how many of `free` bytes the log may still take.
+    /// Returns how many of `free` bytes the log can still take.
     pub(super) fn left(&self, free: u64) -> u64 {
         self.claims.lock().left(free)
     }
 
-    /// Notes that the log has written this many bytes: all announced ones but `held`, and on a follower those of the
-    /// leader.
+    /// Records that the log has written `bytes`. These include all announced bytes except `held`; on a follower they also
+    /// include the leader's.
     pub(super) fn written(&self, bytes: u64, held: u64) {
         let mut claims = self.claims.lock();
         let held = held.min(claims.promised);
@@ -156,14 +153,14 @@ impl Ledger {
         claims.left_by_run = left.map(|left| left.saturating_sub(unannounced));
     }
 
-    /// Whether the last measurement of free space is outdated: since the last call a run has begun
-    /// or ended, or a write of the log found no space.
+    /// Returns whether the last measurement of free space is outdated: since the last call a run has started or ended, or a log
+    /// write found no space.
     pub(super) fn take_stale(&self) -> bool {
         std::mem::take(&mut self.claims.lock().stale)
     }
 
-    /// Announces a run of this many bytes below `dir`. An error (`StorageFull`) if it does not fit on the disk beside
-    /// the log. Waits while a write of the log is repeated.
+    /// Announces a run of `bytes` below `dir`. Fails with `StorageFull` if it does not fit on the disk next to the log. Blocks
+    /// while a log write is retried.
     pub(super) fn begin_run(&self, dir: &Path, bytes: u64) -> io::Result<Claim<'_>> {
         let turn = self.turn.lock();
         let mut claims = self.claims.lock();
@@ -173,14 +170,14 @@ impl Ledger {
         Ok(Claim { ledger: self, _turn: turn })
     }
 
-    /// Whether runs of this many bytes below `dir` and the log now fit on the disk.
+    /// Returns whether runs of `bytes` below `dir` and the log fit on the disk now.
     pub(super) fn has_room(&self, dir: &Path, bytes: u64) -> bool {
         let kept_bytes = self.floor_bytes + self.claims.lock().promised;
         left_beside_run(dir, bytes, kept_bytes).is_ok()
     }
 
-    /// Deletes the ballast for a write of the log that found no space, after waiting for the run in
-    /// progress. The caller repeats the write before it drops the result: until then no run begins.
+    /// Waits for the run in progress and deletes the ballast, for a log write that found no space. The caller retries the write
+    /// before it drops the guard; no run starts before that.
     pub(super) fn make_room(&self) -> impl Drop + '_ {
         let turn = self.turn.lock();
         self.release();
@@ -189,21 +186,21 @@ impl Ledger {
     }
 }
 
-/// Returns the free bytes in excess of `kept_bytes` that a run of this many bytes would leave below `dir`; an error
-/// (`StorageFull`) if it does not fit.
+/// Returns the free bytes in excess of `kept_bytes` that a run of `bytes` would leave below `dir`. Fails with `StorageFull` if
+/// it does not fit.
 fn left_beside_run(dir: &Path, bytes: u64, kept_bytes: u64) -> io::Result<u64> {
     let taken = bytes.saturating_add(RUN_EXTRA_BYTES + kept_bytes);
     let left = measure(dir).free.checked_sub(taken);
     left.ok_or(io::ErrorKind::StorageFull.into())
 }
 
-/// Size of a file system; unlimited if the system cannot tell.
+/// Size of a file system; unlimited if unknown.
 pub(super) struct Measured {
     pub(super) total: u64,
     pub(super) free: u64,
 }
 
-/// Measures the file system of `dir`, or of its nearest existing ancestor.
+/// Measures the file system of `dir` or of its nearest existing ancestor.
 pub(super) fn measure(dir: &Path) -> Measured {
     let ancestors = dir.ancestors().map(|dir| match dir.as_os_str().is_empty() {
         true => Path::new("."),

@@ -1,5 +1,5 @@
-//! The data directory of a member: its raft log and its checkpoint. Not here: the meaning of entries and records. No
-//! other module names a file of the directory.
+//! The data directory of a member: its raft log and its checkpoint. Not here: the meaning of entries and records. No other
+//! module names a file of the directory.
 //!
 //! ```text
 //! DIR/member/LOCK         held while a process uses the directory
@@ -10,15 +10,14 @@
 //! DIR/member/checkpoint/  runs: the state as of some index; `current`, a database of sled, names the valid ones
 //! ```
 //!
-//! Reading order: `format`, `lock` → `log` (and `tail`, which checks it after a crash) → `checkpoint`,
-//! made of `run`s that `manifest` lists (`manifest_file` stores it) and `merge` reads as one (`pending_link` is what is
-//! being written, `reuse` lists the runs that need not be written again, `read_ahead` lets a start use two cores) →
-//! `checkpointer` (the thread that writes it) → `received` (snapshots of other members) and `install` (how one becomes
-//! the checkpoint). `folder` is their shared state. `space` watches the free space, `ledger` allocates it to the
-//! threads, `log_writer` repeats a write of the log that found none, and writes zeros ahead of it. `files` makes things
-//! durable. `create` makes a directory at once. `wal_dir` places the log elsewhere, `owner` says whose
-//! log a folder holds. `offline` reads a directory and writes nothing there. `etcd` recognizes etcd's. `retention`
-//! keeps outdated entries and runs for copies of the directory.
+//! Reading order: `format`, `lock` → `log` (`tail` checks it after a crash) → `checkpoint`, made of `run`s that `manifest`
+//! lists (`manifest_file` stores it) and `merge` reads as one. `pending_link` is the link being written, `reuse` tracks
+//! reusable runs, `read_ahead` lets a start use two cores. → `checkpointer` (the thread that writes it) → `received` (snapshots
+//! from other members) and `install` (makes one the checkpoint). `folder` is their shared state. `space` monitors the free
+//! space, `ledger` allocates it to the threads, `log_writer` retries a log write that found no space, and writes zeros ahead of
+//! it. `files` makes files durable. `create` creates a complete directory. `wal_dir` places the log elsewhere; `owner` records
+//! the owner of a log. `offline` reads a directory without writing to it. `etcd` detects etcd's directories. `retention` keeps
+//! outdated entries and runs, so that live copies of the directory are complete.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
@@ -89,25 +88,25 @@ pub use record_stream::{RecordCounter, RecordTotals, encode_record};
 pub use space::{SpaceConfig, SpaceLevel, SpaceMonitor, SpaceStatus};
 pub use wal_dir::place_log;
 
-/// An opened data directory. Its parts go to different threads: the log to the replica's, the
-/// checkpoint into a [`Checkpointer`].
+/// An opened data directory. Its parts go to different threads: the log to the replica's thread, the checkpoint to a
+/// [`Checkpointer`].
 #[derive(Debug)]
 pub struct Storage {
     /// The raft log.
     pub log: RaftLog,
     /// The checkpoint.
     pub checkpoint: Checkpoint,
-    /// Bytes of log between two checkpoints that suit the file system.
+    /// Bytes of log between two checkpoints, chosen for the file system.
     pub checkpoint_log_bytes: u64,
-    /// Lock of the directory, to be kept until the process ends.
+    /// Lock of the directory, held until the process ends.
     pub lock: DirectoryLock,
-    /// The store id and originals, by which the cluster identifies the directory.
+    /// The store id and the ids of its originals, by which the cluster identifies the directory.
     pub store: StoreLineage,
     /// Set if the directory is a copy that no leader has brought up to date yet.
     pub copy: Option<DirectoryCopy>,
 }
 
-/// A copied data directory. The member may have used the original after the copy was taken.
+/// A copied data directory. The member may have used the original after the copy.
 #[derive(Debug)]
 pub struct DirectoryCopy {
     member: PathBuf,
@@ -115,20 +114,20 @@ pub struct DirectoryCopy {
 }
 
 impl DirectoryCopy {
-    /// Records that the member is up to date, so that its next start does not find a copy. Durable on return.
+    /// Records that the member is up to date, so that its next start does not see a copy. Durable on return.
     pub fn mark_up_to_date(self) -> io::Result<()> {
         let stored = StoredIdentity { outdated: false, ..self.stored };
         format::write(&stored, &self.member)
     }
 }
 
-/// Returns the free bytes of the file system of `dir`; `u64::MAX` if the system cannot tell.
+/// Returns the free bytes of the file system of `dir`; `u64::MAX` if unknown.
 pub fn free_bytes(dir: &Path) -> u64 {
     ledger::measure(dir).free
 }
 
-/// Reads the identity of a data directory; `None` if its set-up was never finished. A restart uses
-/// it instead of computing the ids again. A directory of etcd is refused.
+/// Reads the identity of a data directory; `None` if its setup was never completed. A restart uses it instead of computing the
+/// ids again. An etcd data directory is refused.
 pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     let member = member_dir(dir);
     let known = format::read(&member)?;
@@ -139,15 +138,15 @@ pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     }
 }
 
-/// Whether the directory has a state: its set-up was finished, and its first checkpoint was written.
+/// Returns whether the directory has a state: its setup is complete and its first checkpoint was written.
 pub fn has_state(dir: &Path) -> bool {
     let checkpoints = member_dir(dir).join("checkpoint");
     checkpoints.join(manifest::CURRENT).exists()
         || folder::copies(&checkpoints).is_ok_and(|copies| !copies.is_empty())
 }
 
-/// Opens the data directory of a member, or creates it; returns it with the recovered state. Later
-/// writes announce their bytes in `ledger`.
+/// Opens or creates the data directory of a member, and returns it with the recovered state. Later writes announce their bytes
+/// in `ledger`.
 pub fn open(
     dir: &Path,
     identity: &DataIdentity,
@@ -183,13 +182,13 @@ pub fn open(
         if !fresh {
             stored = stored.of_copy();
         }
-        // Written last, so that the set-up is repeated if a crash interrupts it.
+        // Written last, so that an interrupted setup is repeated.
         match format::write(&stored, &member).and_then(|()| files::sync_dir(dir)) {
             Ok(()) => store = stored.store.clone(),
             Err(error) if fresh => return Err(OpenError::io(&member, error)),
-            // A member must start on a full disk, too. It runs with the store id of its original until the next start.
+            // A member must also start on a full disk. It uses its original's store id until the next start.
             Err(error) => {
-                tracing::warn!(%error, "failed to give the copied data directory a store id of its own");
+                tracing::warn!(%error, "failed to give the copied data directory its own store id");
             }
         }
     }
@@ -198,7 +197,7 @@ pub fn open(
         tracing::warn!(%error, "failed to restrict the data directory to its owner");
     }
     if view.is_some() && !checkpoint.fell_back() {
-        // remove what a crash left of a checkpoint or a received snapshot
+        // remove leftovers of an interrupted checkpoint or snapshot
         checkpoint.remove_others();
     }
     let copy = stored.outdated.then_some(DirectoryCopy { member, stored });
@@ -209,14 +208,14 @@ pub fn open(
     ))
 }
 
-/// The parts of a directory, cleaned up after a crash, and the recovered state.
+/// The opened log and checkpoint, cleaned up after a crash, and the recovered state.
 struct Opened {
     log: RaftLog,
     checkpoint: Checkpoint,
     recovered: Recovered,
 }
 
-/// Opens the log and the checkpoint in the member's folder. The first indexes of the log may not be on disk yet.
+/// Opens the log and the checkpoint in the member's folder. The log's first indexes may not be on disk yet.
 fn open_parts(
     member: &Path,
     (fresh, origin): (bool, Origin),
@@ -241,7 +240,7 @@ fn open_parts(
         begin_behind(applied, &mut log);
     }
     check(member, &log, view.as_ref())?;
-    // others may need what is older than the checkpoint
+    // Other members may need entries older than the checkpoint.
     let alone = view
         .as_ref()
         .is_none_or(|view| view.position.members() == 1);
@@ -250,7 +249,7 @@ fn open_parts(
     Ok(Opened { log, checkpoint, recovered })
 }
 
-/// Checks that the log exists and belongs to this directory; returns the owner that it names.
+/// Checks that the log exists and belongs to this directory; returns its owner.
 fn check_log(
     member: &Path,
     identity: &DataIdentity,
@@ -275,11 +274,11 @@ struct Claim {
     /// Whether its setup was never completed.
     fresh: bool,
     origin: Origin,
-    /// The content of its file `identity`, or what the setup will write there.
+    /// The content of its file `identity`, or the content that the setup will write.
     stored: StoredIdentity,
 }
 
-/// Checks that a directory belongs to this member or to nobody yet.
+/// Checks that a directory is new or belongs to this member.
 fn claim(member: &Path, identity: &DataIdentity) -> Result<Claim, OpenError> {
     let Some(stored) = format::stored(member)? else {
         let stored = StoredIdentity::new(*identity);
@@ -288,13 +287,13 @@ fn claim(member: &Path, identity: &DataIdentity) -> Result<Claim, OpenError> {
     format::check(identity, &stored.identity, member)?;
     if let Ok(Some(path)) = etcd::find(member) {
         let path = path.display();
-        tracing::info!(%path, "there are files of etcd in the data directory; they are not used");
+        tracing::info!(%path, "the data directory contains etcd's files, which are not used");
     }
     let origin = stored.origin(member)?;
     Ok(Claim { fresh: false, origin, stored })
 }
 
-/// Has the log of a copied directory begin behind the checkpoint, if it was copied before that was written.
+/// If a copied directory's log is older than its checkpoint, restarts the log after the checkpoint.
 fn begin_behind(applied: u64, log: &mut RaftLog) {
     let last = log.last_index();
     if log.is_empty() || last >= applied {
@@ -303,7 +302,7 @@ fn begin_behind(applied: u64, log: &mut RaftLog) {
     tracing::warn!(
         last,
         applied,
-        "the directory is a copy, whose log was copied before its checkpoint was written; starting from the checkpoint"
+        "the directory is a copy, whose log is older than its checkpoint; starting from the checkpoint"
     );
     log.restart(applied);
 }
@@ -312,7 +311,7 @@ fn member_dir(dir: &Path) -> PathBuf {
     dir.join("member")
 }
 
-/// Creates a directory durably, unless it is there.
+/// Creates a directory durably if it does not exist.
 fn make_dir(dir: &Path) -> Result<(), OpenError> {
     if dir.is_dir() {
         return Ok(());
@@ -322,7 +321,7 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
         .map_err(|e| OpenError::io(dir, e))
 }
 
-/// Refuses a log that does not continue the checkpoint: entries between them are missing.
+/// Refuses a log that does not continue the checkpoint, because entries between them are missing.
 fn check(member: &Path, log: &RaftLog, view: Option<&View>) -> Result<(), OpenError> {
     let line = log.log_start();
     let begin = line.begin;
@@ -339,7 +338,7 @@ fn check(member: &Path, log: &RaftLog, view: Option<&View>) -> Result<(), OpenEr
         return Err(OpenError::checkpoint(&member.join("checkpoint"), what));
     }
     let last = log.last_index();
-    // a member of a new cluster may have voted before its first entry
+    // A member of a new cluster may have voted before its first entry.
     if last < applied && !log.is_empty() {
         let what = format!("the log ends at entry {last}, before the checkpoint's entry {applied}");
         return Err(OpenError::log(&member.join("log"), 0, what));

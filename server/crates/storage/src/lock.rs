@@ -1,5 +1,5 @@
-//! The lock of a data directory: only one process at a time uses it, and a second one learns the holder's process id.
-//! Also waits for the locks that libraries take inside the directory.
+//! The lock of a data directory: only one process at a time uses it, and a second one learns the holder's process id. Also
+//! waits for the locks that libraries take inside the directory.
 
 use std::{
     fs::{File, TryLockError},
@@ -14,13 +14,13 @@ use super::{OpenError, files};
 /// Name of the lock file inside the member's folder.
 pub(super) const FILE: &str = "LOCK";
 
-/// How often a locked file is checked, and the pause between two checks.
+/// Number of checks of a locked file, and the pause between them.
 const LOOKS: u32 = 200;
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
-/// Waits until the lock of a file inside a directory that this process has locked is free. After closing, only a
-/// library's task that is ending can still hold it, or a child process that shares the open files until it runs its
-/// program. `Err` if it stays locked for a second.
+/// Waits until the lock of a file inside a directory that this process has locked is free. After closing, it can only be held
+/// by a library task that is ending, or by a child process that has not run its program yet. `Err` if it stays locked for a
+/// second.
 pub(super) fn wait_until_unlocked(path: &Path) -> io::Result<()> {
     let file = File::open(path)?;
     for _ in 0..LOOKS {
@@ -34,15 +34,15 @@ pub(super) fn wait_until_unlocked(path: &Path) -> io::Result<()> {
     Err(io::Error::other(format!("{path} stays locked")))
 }
 
-/// Exclusive use of a directory by a locked file, until it is dropped. The kernel releases the lock when the
-/// process ends, even by a crash, so a lock is never stale.
+/// Exclusive use of a directory through a locked file, until dropped. The kernel releases the lock when the process ends, even
+/// by a crash, so a lock is never stale.
 #[derive(Debug)]
 pub struct DirectoryLock {
     file: File,
 }
 
 impl DirectoryLock {
-    /// Takes the lock. If another process has it, the error names that process.
+    /// Takes the lock. If another process holds it, the error names that process.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(FILE);
         let opened = files::private().read(true).create(true).open(&path);
@@ -51,8 +51,7 @@ impl DirectoryLock {
             false => OpenError::io(&path, error),
         })?;
         lock(&mut file, &path)?;
-        // Overwrites the previous pid, which needs no new block on a full disk. The lock works
-        // without a pid.
+        // Overwriting the previous pid needs no new block on a full disk. The lock works without a pid.
         let pid = format!("{}\n", std::process::id());
         let written = file
             .seek(SeekFrom::Start(0))
@@ -64,8 +63,8 @@ impl DirectoryLock {
         Ok(Self { file })
     }
 
-    /// Takes the lock without writing. Returns `None` if the lock file is missing: no process of this release has used
-    /// the directory.
+    /// Takes the lock without writing. Returns `None` if the lock file is missing: no process of this release has used the
+    /// directory.
     pub(crate) fn take_existing(dir: &Path) -> Result<Option<Self>, OpenError> {
         let path = dir.join(FILE);
         let mut file = match File::open(&path) {
@@ -95,8 +94,8 @@ fn lock(file: &mut File, path: &Path) -> Result<(), OpenError> {
 
 impl Drop for DirectoryLock {
     fn drop(&mut self) {
-        // Closing would do, except while a child process is being started: until it runs its program it shares the open
-        // file, and with it the lock.
+        // Closing is not enough while a child process is being started: until it runs its program, it shares the open file and
+        // therefore the lock.
         let _ = self.file.unlock();
     }
 }

@@ -1,12 +1,11 @@
-//! The raft log on disk, on `raft-engine`; the only file that names the crate. Not here: the meaning of entries, and
-//! where the log may be cut (`Replica::durable`).
+//! The raft log on disk, on `raft-engine`. No other file names that crate. Not here: the meaning of entries, and where the log
+//! can be cut (`Replica::durable`).
 //!
-//! Every write is synced before it returns. A batch that raft does not ask to be synced (a moved commit index) is kept
-//! in memory and written with the next one. So at most one record on disk is unsynced at any time, on which
-//! [`super::tail`] relies.
+//! Every write is synced before it returns. A batch that raft does not need synced (a moved commit index) stays in memory and
+//! is written with the next one. At most one record on disk is therefore unsynced at any time; [`super::tail`] relies on this.
 //!
-//! A write that finds no space is repeated once with the space of the ballast (`log_writer`). Any other failed write or sync
-//! ends the process: the contents of the disk are unknown then, so nothing may be acknowledged.
+//! A write that finds no space is retried once with the ballast's space (`log_writer`). Any other failed write or sync ends the
+//! process: the contents of the disk are unknown, so nothing may be acknowledged.
 
 use std::{
     path::{Path, PathBuf},
@@ -41,24 +40,24 @@ use super::{
     tail,
 };
 
-/// Size of a log file: the log between two checkpoints divided by this.
+/// Divides the log between two checkpoints to give the size of a log file.
 const FILE_PART: u64 = 2;
-/// Size of the log at which files are purged, as a multiple of the log between two checkpoints. If
-/// it were less than I5 keeps, the engine would rewrite large entries to drop their files.
+/// Size of the log at which files are purged, as a multiple of the log between two checkpoints. With less than I5 keeps, the
+/// engine would rewrite large entries to drop their files.
 const PURGE_TIMES: u64 = 3;
-/// Memory for which an entry counts beside its bytes: the engine keeps its place.
+/// Memory that each entry takes in addition to its bytes, because the engine tracks its position.
 const ENTRY_COST: u64 = 256;
-/// The file that the engine locks, and does not wait for.
+/// The file that the engine locks without waiting.
 const ENGINE_LOCK: &str = "LOCK";
-/// The engine can hold many logs; a member has one.
+/// The engine supports many logs; a member has one.
 const REGION: u64 = 1;
 /// Key of raft's term, vote and commit.
 const HARD_STATE: &[u8] = b"hard";
 /// Key of [`LogStart`].
 const LOG_START: &[u8] = b"line";
-/// First byte of every stored entry; raised when the rest changes.
+/// First byte of every stored entry; incremented when the format changes.
 const FRAME_VERSION: u8 = 1;
-/// Version, index, term, checksum.
+/// Version, index, term and checksum.
 const FRAME_HEADER_BYTES: usize = 1 + 8 + 8 + 4;
 
 /// The log of one member.
@@ -68,28 +67,27 @@ pub struct RaftLog {
     log_start: LogStart,
     last: u64,
     hard_state: Option<Bytes>,
-    /// Whether `hard_state` is newer than the one on disk.
+    /// Whether `hard_state` is newer than on disk.
     unsaved: bool,
-    /// Whether `log_start` is.
+    /// Whether `log_start` is newer than on disk.
     start_unsaved: bool,
-    /// Entries that no start needs, and the member keeps for a while.
+    /// Entries that no start needs and that are kept for a while.
     outdated: Outdated<OutdatedEntries>,
-    /// Cost of outdated entries that may stay.
+    /// Maximum cost of outdated entries.
     outdated_max: u64,
     /// Cost of all entries that this process has appended.
     appended: u64,
     /// False only with `--unsafe-no-fsync`.
     fsync: bool,
-    /// Bytes of the entries that the start replays.
+    /// Size of the entries that the start replays.
     replayed: u64,
     metrics: StorageMetrics,
 }
 
-/// First indexes of the log. Written with every cut, so that missing entries at the front are
-/// detected.
+/// First indexes of the log. Written with every cut, so that missing entries at the front are detected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LogStart {
-    /// Index of the very first entry this log ever got; 0 before it, and after a received snapshot.
+    /// Index of the first entry this log ever had; 0 before it, and after a received snapshot.
     pub(super) origin: u64,
     /// Index of the first entry that must still exist; 0 before the first entry.
     pub(super) begin: u64,
@@ -101,7 +99,7 @@ pub(super) struct LogStart {
 #[derive(Debug)]
 struct OutdatedEntries {
     below: u64,
-    /// [`RaftLog::appended`] when they became outdated.
+    /// [`RaftLog::appended`] when the entries became outdated.
     appended: u64,
 }
 
@@ -112,13 +110,13 @@ impl LogStart {
             .concat()
     }
 
-    /// Reads the record of the log's first indexes; `None` if it is too short.
+    /// Decodes the record; `None` if it is too short.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (origin, begin) = (u64_at(bytes, 0)?, u64_at(bytes, 8)?);
         Some(Self { origin, begin, needed: u64_at(bytes, 16)? })
     }
 
-    /// Whether entries were ever cut, so that a checkpoint is required.
+    /// Returns whether entries were ever cut, so that a checkpoint is required.
     pub(super) fn was_cut(self) -> bool {
         self.begin != self.origin
     }
@@ -145,9 +143,9 @@ impl std::fmt::Debug for RaftLog {
 }
 
 impl RaftLog {
-    /// Opens the log and repairs a torn last write; returns raft's stored hard state, too. `fresh`
-    /// says that the directory is being set up; otherwise missing files are an error, because the
-    /// log was lost. In a copied directory files may be missing at the front: they were purged while it was copied.
+    /// Opens the log and repairs a torn last write. Also returns raft's stored hard state. `fresh` says that the directory is
+    /// being set up; otherwise missing files are an error, because the log was lost. A copied directory may lack files at the
+    /// front that were purged during the copy.
     pub(super) fn open(
         dir: &Path,
         (fresh, origin): (bool, Origin),
@@ -161,7 +159,7 @@ impl RaftLog {
         }
         tail::repair(dir, origin)?;
         let worth = checkpoint_log_bytes(dir);
-        // the engine purges no files of a log below its threshold, which is higher by that
+        // The engine purges no files of a log below its threshold, which is therefore raised by this much.
         let outdated_max = match retention::is_large(dir) {
             true => worth * retention::OUTDATED_TIMES,
             false => 0,
@@ -225,24 +223,24 @@ impl RaftLog {
         Ok((log, hard_state))
     }
 
-    /// Makes the first indexes durable, if they are not those on disk.
+    /// Makes the log's first indexes durable if they are not.
     pub(super) fn save_start(&mut self) {
         if self.start_unsaved {
             self.append(&LogBatch { must_sync: true, ..LogBatch::default() });
         }
     }
 
-    /// Begins the log of a copied directory at the first entry that was copied. Whether that is early enough is seen when it
-    /// is compared with the checkpoint.
+    /// Starts the log of a copied directory at the first copied entry. The comparison with the checkpoint shows later whether
+    /// that is early enough.
     fn begin_at(&mut self, first: u64) {
         let needed = self.log_start.needed.max(first);
         self.log_start = LogStart { origin: 0, begin: first, needed };
         self.start_unsaved = true;
     }
 
-    /// Reads the entries from index `from` on, for a start from a checkpoint at `applied`; begins later if those were
-    /// cut or are outdated, and is empty if the log ends before. An error if one in between is missing or damaged.
-    /// Notes how many bytes of payload above `applied` are replayed.
+    /// Reads the entries from index `from`, for a start from a checkpoint at `applied`. Starts later if those entries were cut
+    /// or are outdated, and returns nothing if the log ends earlier. An error if an entry in between is missing or damaged.
+    /// Records the payload bytes above `applied` as replayed.
     pub(super) fn read(&mut self, from: u64, applied: u64) -> Result<Vec<LogRecord>, OpenError> {
         let needed = self.log_start.needed.min(applied + 1);
         let from = from.max(needed).max(self.log_start.begin);
@@ -263,28 +261,27 @@ impl RaftLog {
         Ok(records)
     }
 
-    /// Returns the bytes of the entries above the checkpoint that the start has replayed.
+    /// Returns the bytes of the entries after the checkpoint that the start has replayed.
     pub fn replayed_bytes(&self) -> u64 {
         self.replayed
     }
 
-    /// Whether nothing was ever appended.
+    /// Returns whether nothing was ever appended.
     pub(super) fn is_empty(&self) -> bool {
         self.log_start == LogStart::default()
     }
 
-    /// Returns the first indexes of the log.
     pub(super) fn log_start(&self) -> LogStart {
         self.log_start
     }
 
-    /// Returns the index of the last entry; without entries, the index before the first one.
+    /// Returns the index of the last entry, or the index before the first one if there are none.
     pub fn last_index(&self) -> u64 {
         self.last
     }
 
-    /// Appends a batch and returns the bytes of its entries. With `must_sync` it is durable on return;
-    /// batches become durable in their order. A disk error ends the process.
+    /// Appends a batch and returns the bytes of its entries. With `must_sync` it is durable on return. Batches become durable
+    /// in order. A disk error ends the process.
     pub fn append(&mut self, batch: &LogBatch) -> usize {
         if let Some(hard_state) = &batch.hard_state {
             self.hard_state = Some(hard_state.clone());
@@ -329,12 +326,12 @@ impl RaftLog {
         bytes
     }
 
-    /// Disables fsync: a power failure loses writes and may leave a log that is refused.
+    /// Disables fsync. A power failure then loses writes and can leave an unusable log.
     pub fn disable_fsync(&mut self) {
         self.fsync = false;
     }
 
-    /// Notes that no start needs the entries with an index below `below`. [`Self::drop_outdated`] drops them later.
+    /// Marks the entries below `below` as outdated. [`Self::drop_outdated`] drops them later.
     pub fn cut(&mut self, below: u64) {
         let below = below.min(self.last + 1);
         if below <= self.log_start.needed || self.log_start.begin == 0 {
@@ -347,13 +344,13 @@ impl RaftLog {
         self.drop_outdated();
     }
 
-    /// For tests.
+    /// For tests: sets how long outdated entries are kept.
     #[cfg(test)]
     pub(super) fn keep_outdated_for(&mut self, kept_for: std::time::Duration) {
         self.outdated.keep_for(kept_for);
     }
 
-    /// Drops outdated entries that need not be kept any longer, and the files that contain only such entries.
+    /// Drops outdated entries that need not be kept longer, and the files that contain only such entries.
     pub fn drop_outdated(&mut self) {
         let goes = |old: &OutdatedEntries| {
             self.appended - old.appended >= self.outdated_max || !retention::has_room(&self.dir)
@@ -366,14 +363,14 @@ impl RaftLog {
         self.log_start.begin = below;
         let mut out = EngineBatch::default();
         out.add_command(REGION, Command::Compact { index: below });
-        // rewrite the keys too, so that they do not pin an old file
+        // rewrites the keys too, so that they do not pin an old file
         self.write(&mut out, |log, out| log.add_keys(out));
         self.sync(out);
         self.purge();
     }
 
-    /// Drops all entries: a received snapshot up to `index` is the checkpoint now, and the next entry
-    /// follows it. Durable when it returns.
+    /// Drops all entries: a received snapshot up to `index` is the checkpoint now, and the next entry follows it. Durable on
+    /// return.
     pub(super) fn restart(&mut self, index: u64) {
         let mut out = EngineBatch::default();
         if self.log_start.begin != 0 {
@@ -388,7 +385,7 @@ impl RaftLog {
         self.purge();
     }
 
-    /// Writes and syncs a hard state that was not written yet. Called at a graceful stop.
+    /// Writes and syncs an unsaved hard state. Called at a graceful stop.
     pub fn close(mut self) {
         if self.unsaved || self.start_unsaved {
             self.append(&LogBatch { must_sync: true, ..LogBatch::default() });
@@ -404,11 +401,11 @@ impl RaftLog {
         }
     }
 
-    /// Deletes files that have only dropped entries. An error is logged.
+    /// Deletes files that only have dropped entries. An error is logged.
     fn purge(&self) {
         let _guard = AbortOnFailure::new(&self.dir);
         if let Err(error) = self.engine.purge_expired_files() {
-            // failing only costs space, and the next cut retries
+            // a failure only wastes space, and the next cut retries
             tracing::error!(dir = %self.dir.display(), %error, "failed to delete old log files");
         }
     }
@@ -421,13 +418,13 @@ impl RaftLog {
         (self.unsaved, self.start_unsaved) = (false, false);
     }
 
-    /// Runs a step that writes to the log; if it fails, or the engine panics, the process ends.
+    /// Runs a step that writes to the log. A failure or a panic of the engine ends the process.
     fn write(
         &self,
         out: &mut EngineBatch,
         step: impl FnOnce(&Self, &mut EngineBatch) -> raft_engine::Result<()>,
     ) {
-        // the engine panics when a sync fails; the guard aborts the process then, too
+        // The engine panics when a sync fails; the guard then also ends the process.
         let guard = AbortOnFailure::new(&self.dir);
         planted::in_thread("log");
         if let Err(error) = step(self, out) {
@@ -436,7 +433,7 @@ impl RaftLog {
     }
 }
 
-/// Makes the engine's configuration for a log of `worth` bytes between two checkpoints.
+/// Builds the engine's configuration for a log of `worth` bytes between two checkpoints.
 fn config(dir: &Path, worth: u64, outdated_max: u64) -> Result<Config, OpenError> {
     Ok(Config {
         dir: dir.to_str().ok_or_else(|| OpenError::name(dir))?.to_owned(),
@@ -449,7 +446,7 @@ fn config(dir: &Path, worth: u64, outdated_max: u64) -> Result<Config, OpenError
     })
 }
 
-/// Guard around a write of the log: ends the process if the write fails or panics.
+/// Guard around a log write: ends the process if the write fails or panics.
 struct AbortOnFailure<'a> {
     dir: &'a Path,
     _guard: UnwindScope,
@@ -463,7 +460,7 @@ impl<'a> AbortOnFailure<'a> {
     /// Logs that the log cannot be written, and ends the process with [`super::EXIT_WRITE_FAILED`].
     fn end(&self, error: &str) -> ! {
         let dir = self.dir.display();
-        tracing::error!(%dir, error, "the raft log cannot be written: the process ends");
+        tracing::error!(%dir, error, "cannot write the raft log; the process ends");
         std::process::exit(super::EXIT_WRITE_FAILED)
     }
 }
@@ -487,7 +484,7 @@ pub(super) fn frame(record: &LogRecord) -> BytesValue {
     BytesValue { value, ..BytesValue::default() }
 }
 
-/// Decodes an entry; `None` if its version is unknown or its checksum wrong.
+/// Decodes an entry; `None` for an unknown version or a wrong checksum.
 pub(super) fn unframe(value: Vec<u8>) -> Option<LogRecord> {
     let value = Bytes::from(value);
     let (index, term) = (u64_at(&value, 1)?, u64_at(&value, 9)?);
@@ -509,7 +506,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-/// Converts an error of opening the log into that of opening the directory.
+/// Converts an engine error while opening the log.
 fn refusal(dir: &Path, error: raft_engine::Error) -> OpenError {
     if let raft_engine::Error::Io(e) = error {
         OpenError::io(dir, e)

@@ -1,9 +1,9 @@
-//! How the engine writes the log's files.
+//! Writes the log's files for the engine.
 //!
-//! - A write that finds no space deletes the ballast and is repeated once. If it fails again, the engine reports the error.
-//! - The bytes behind a write are written as zeros before they are used. The engine only reserves them, and a file system
-//!   records with each sync which reserved blocks have content by now: appending 1.3 KB takes 39 us of CPU that way and 30 us
-//!   in blocks with content, 8 KB 56 and 38 us.
+//! - A write that finds no space deletes the ballast and is retried once. If it fails again, the engine reports the error.
+//! - The bytes after a write are filled with zeros before they are used. The engine only reserves them, and with each sync a
+//!   file system records which reserved blocks now have content. Appending 1.3 KB takes 39 us of CPU in reserved blocks and 30
+//!   us in blocks with content; 8 KB takes 56 and 38 us.
 
 use std::{
     io::{self, Seek, SeekFrom, Write},
@@ -15,12 +15,13 @@ use raft_engine::env::{FileSystem, Permission, WriteExt};
 
 use super::{files::make_private, ledger::Ledger};
 
-/// Bytes behind a write that are written as zeros at once. Few writes wait for them, and those not long.
+/// Number of bytes filled with zeros at once. Few writes wait for this, and only briefly.
 const ZEROS_BYTES: u64 = 256 << 10;
-/// Bytes of a write of zeros. The page cache keeps the bytes of a larger one together, and each sync would write them all.
+/// Size of one write of zeros. The page cache keeps the pages of a larger write together, and each sync would write all of
+/// them.
 const PAGE_BYTES: u64 = 4096;
 
-/// The engine's file system, with writes that are repeated after the ballast is deleted, into blocks with content.
+/// The engine's file system. Its writes go to zeroed blocks and are retried after the ballast is deleted.
 pub(super) struct LogFiles<F> {
     pub(super) files: F,
     pub(super) ledger: Arc<Ledger>,
@@ -28,21 +29,21 @@ pub(super) struct LogFiles<F> {
     pub(super) zeros: bool,
 }
 
-/// Writer of one file, whose writes are repeated, into blocks with content.
+/// Writer of one file. Its writes go to zeroed blocks and are retried.
 pub(super) struct Writer<W> {
     inner: W,
     ledger: Arc<Ledger>,
     zeros: bool,
-    /// Where the next write goes.
+    /// Offset of the next write.
     at: u64,
-    /// Where the bytes end that were written, also as zeros.
+    /// End of the bytes that were written, including zeros.
     zeroed: u64,
-    /// Where the reserved bytes end.
+    /// End of the reserved bytes.
     allocated: u64,
 }
 
 impl<W: Write + Seek> Writer<W> {
-    /// Writes zeros into the reserved bytes behind the last write, unless it has ended in front of earlier zeros.
+    /// Writes zeros to the reserved bytes after the last write, unless there are zeros already.
     fn write_zeros(&mut self) -> io::Result<()> {
         if !self.zeros || self.at <= self.zeroed {
             return Ok(());
@@ -52,7 +53,7 @@ impl<W: Write + Seek> Writer<W> {
         while self.zeroed < end {
             let to = end.min((self.zeroed / PAGE_BYTES + 1) * PAGE_BYTES);
             let zeros = &[0; PAGE_BYTES as usize][..(to - self.zeroed) as usize];
-            // without the zeros, the next writes only take longer
+            // Without the zeros, the next writes only take longer.
             if self.inner.write_all(zeros).is_err() {
                 break;
             }
@@ -62,7 +63,7 @@ impl<W: Write + Seek> Writer<W> {
     }
 }
 
-/// Runs `step`; if it finds no space, deletes the ballast and runs it once more.
+/// Runs `step`. If it finds no space, deletes the ballast and runs it once more.
 fn retried<T>(ledger: &Ledger, mut step: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     match step() {
         Err(error)
@@ -85,7 +86,7 @@ impl<F: FileSystem> FileSystem for LogFiles<F> {
 
     fn create<P: AsRef<Path>>(&self, path: P) -> io::Result<F::Handle> {
         let made = retried(&self.ledger, || self.files.create(&path))?;
-        // a file system without modes was warned of at the start
+        // a file system without modes was reported at the start
         let _ = make_private(path.as_ref());
         Ok(made)
     }
@@ -144,7 +145,7 @@ impl<W: WriteExt> WriteExt for Writer<W> {
         self.inner.truncate(offset)
     }
 
-    /// Reserves space in the file, without a second try: the engine continues if that fails.
+    /// Reserves space in the file without a retry: the engine continues if this fails.
     fn allocate(&mut self, offset: usize, size: usize) -> io::Result<()> {
         self.inner.allocate(offset, size)?;
         self.allocated = (offset + size) as u64;
@@ -156,7 +157,7 @@ impl<W: WriteExt> WriteExt for Writer<W> {
 mod tests {
     use super::*;
 
-    /// A file in memory whose writes of zeros behind `space` fail.
+    /// A file in memory in which writes of zeros beyond `space` fail.
     #[derive(Default)]
     struct Memory {
         bytes: io::Cursor<Vec<u8>>,
@@ -255,7 +256,7 @@ mod tests {
         file.seek(SeekFrom::Start(1000)).unwrap();
         file.allocate(1000, 2000).unwrap();
         file.write_all(&[8; 500]).unwrap();
-        // as the engine does after a write that has failed half-way
+        // like the engine after a write that failed halfway
         file.inner.write_all(&[9; 300]).unwrap();
         file.seek(SeekFrom::Start(1500)).unwrap();
         file.write_all(&[10; 100]).unwrap();

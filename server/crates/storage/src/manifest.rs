@@ -1,28 +1,28 @@
 //! The file `current`: lists the runs of the checkpoint and of the previous one.
 //!
-//! Lines of text, which `manifest_file` stores: `chain` or `before`; under it `link` for each difference (the first is the base), and under that
-//! `run` with its number, its contents (see [`RecordTotals`]) and the beginning of its first key. `install` is present
-//! while a received snapshot is being installed (see [`Install`]).
+//! The file has lines of text, which `manifest_file` stores. `chain` and `before` start a chain; each `link` in it is a
+//! difference, except that the first is the base. Each `run` in a link has its number, its contents (see [`RecordTotals`]) and
+//! the beginning of its first key. `install` is present while a received snapshot is being installed (see [`Install`]).
 
 use std::{fs, io, path::Path};
 
 use super::{manifest_file, record_stream::RecordTotals};
 
-/// Name of the file, which is the published checkpoint.
+/// Name of the file that lists the published checkpoint.
 pub(super) const CURRENT: &str = "current";
 /// First line of the file.
 const TITLE: &str = "witan checkpoint 3";
-/// Begin of the name of a copy. Each file has one, written after it, which stays as long as its runs: it is read if the file
-/// is damaged, or if runs that it names are missing in a copy of the directory, because they are newer than the list of
-/// files that was copied.
+/// File-name prefix of backup copies of `current`. Each manifest has a copy, written after it and kept as long as its runs. It
+/// is read if `current` is damaged. It is also read if a copied directory lacks runs that `current` names, because they are
+/// newer than the copied file list.
 const COPY: &str = "current.";
-/// Bytes of a run's first key that are stored; it only determines when the run must be opened.
+/// Number of stored bytes of a run's first key, which only determines when the run must be opened.
 const FIRST_KEY_BYTES: usize = 32;
 
 /// One run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Run {
-    /// Number of the run, from which its file is named.
+    /// Number of the run; the name of its file.
     pub(super) number: u64,
     /// Lower bound of its keys: the beginning of the first key.
     pub(super) first: Vec<u8>,
@@ -30,7 +30,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Makes the entry of a run, with the first [`FIRST_KEY_BYTES`] bytes of its first key.
+    /// Creates the entry of a run, with the first [`FIRST_KEY_BYTES`] bytes of its first key.
     pub(super) fn new(number: u64, first: &[u8], content: RecordTotals) -> Self {
         let first = first[..first.len().min(FIRST_KEY_BYTES)].to_vec();
         Self { number, first, content }
@@ -53,7 +53,6 @@ impl Chain {
         self.links.iter().flatten()
     }
 
-    /// Iterates over the numbers of all runs.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.runs().map(|run| run.number)
     }
@@ -69,26 +68,26 @@ pub(super) struct Manifest {
     pub(super) chain: Chain,
     /// The previous checkpoint, whose runs are kept until the next one is published.
     pub(super) before: Chain,
-    /// The log below may not have been restarted yet.
+    /// Set while the log may not have been restarted yet.
     pub(super) install: Option<Install>,
 }
 
-/// A received snapshot that has become the checkpoint. The log belongs to the earlier state and is void: a start
-/// restarts it behind the snapshot, and does not take it for one that has lost its end.
+/// A received snapshot that has become the checkpoint. The log belongs to the earlier state and is void. A start restarts it
+/// after the snapshot instead of treating it as a log that lost its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Install {
     /// Index of the snapshot.
     pub(super) index: u64,
-    /// Index of the last entry of the log at that time.
+    /// Index of the last log entry at that time.
     pub(super) log_last: u64,
 }
 
-/// Returns the name of the copy with this number.
+/// Returns the file name of the copy with this number.
 pub(super) fn copy_name(number: u64) -> String {
     format!("{COPY}{number:08}")
 }
 
-/// Returns the number of a copy from the name of its file; `None` for other files.
+/// Parses the number of a copy from its file name; `None` for other files.
 pub(super) fn copy_number(name: &str) -> Option<u64> {
     name.strip_prefix(COPY)?.parse().ok()
 }
@@ -98,7 +97,7 @@ impl Manifest {
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         let dir = path.parent().unwrap_or(Path::new("."));
         let lines = manifest_file::decode(&fs::read(path)?, dir);
-        // the file is there: it must not pass for a missing one
+        // The file exists, so the error must not look like a missing file.
         let lines = lines.map_err(|error| match error.kind() == io::ErrorKind::NotFound {
             true => io::Error::other(error),
             false => error,
@@ -106,7 +105,6 @@ impl Manifest {
         Ok(lines.and_then(|lines| Self::decode(&lines)))
     }
 
-    /// Returns the lines of the file `current`.
     pub(super) fn encode(&self) -> String {
         let mut text = format!("{TITLE}\n");
         for (title, chain) in [("chain", &self.chain), ("before", &self.before)] {
@@ -126,7 +124,7 @@ impl Manifest {
         text
     }
 
-    /// Parses the lines of the file `current`; `None` if the title or a line is invalid, or if it has no chain.
+    /// Parses the lines of the file `current`; `None` if the title or a line is invalid, or if there is no chain.
     pub(super) fn decode(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         if lines.next()? != TITLE {
@@ -155,7 +153,7 @@ impl Manifest {
     }
 }
 
-/// Parses what follows `run` in a line of the file.
+/// Parses the rest of a line after `run`.
 fn run(text: &str) -> Option<Run> {
     let mut words = text.split(' ');
     let number = words.next()?.parse().ok()?;
@@ -175,7 +173,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Decodes pairs of hexadecimal digits; `None` if one is incomplete or there is another character.
+/// Decodes pairs of hexadecimal digits; `None` if the text is invalid.
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
     if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {

@@ -1,10 +1,10 @@
-//! The form of a manifest on disk: a database of sled with a record for each line, in one file with a checksum. The only
-//! file that names `sled`. Not here: what the lines say.
+//! The on-disk format of a manifest: a sled database with one record per line, in one file with a checksum. No other file names
+//! `sled`. Not here: the meaning of the lines.
 //!
-//! sled's `flush` orders nothing to the platter, and sled repairs damage that looks like a torn write. So a database is
-//! written in a scratch folder, closed, and read back. Its bytes and their checksum become the file in one step, which the
-//! caller makes durable; they are checked before sled opens a copy of them. The folder is in memory, so that a start
-//! needs no free space.
+//! sled's `flush` does not order writes to the disk, and sled repairs damage that looks like a torn write. Therefore a database
+//! is written in a scratch folder, closed, and read back. Its bytes and their checksum become the file in one step, which the
+//! caller makes durable. They are checked before sled opens a copy of them. The folder is in memory, so that a start needs no
+//! free space.
 
 use std::{
     fs::{self, DirBuilder},
@@ -19,24 +19,24 @@ use witan_base::panics::catch_in_library;
 
 use super::{files::may_fail, lock::wait_until_unlocked};
 
-/// sled's unit of writing, which is a part of the format: sled reads a database only with the one that has written it. A
-/// line fits into a quarter of it: sled writes larger values into files of their own.
+/// sled's segment size, which is part of the format: sled can only read a database with the segment size that wrote it. A line
+/// must fit into a quarter of it, because sled writes larger values to separate files.
 const SEGMENT_BYTES: usize = 16 << 10;
 /// Size of sled's cache; small, because everything is read once.
 const CACHE_BYTES: u64 = 1 << 20;
-/// The file of a closed database from which sled derives its other ones.
+/// The file of a closed database from which sled restores the others.
 const DATABASE: &str = "db";
 /// Bytes of the checksum at the end of the file.
 const SUM_BYTES: usize = 4;
-/// Where folders are in memory.
+/// Parent of the in-memory folders.
 const MEMORY: &str = "/dev/shm";
-/// Begin of the name of a scratch folder; the process and the time in ns follow.
+/// Prefix of a scratch folder's name; the process id and the time in ns follow.
 const SCRATCH: &str = "witan-manifest-";
-/// A scratch folder that is older belongs to a killed process: it is used for milliseconds.
+/// Older scratch folders belong to killed processes, because one is only used for milliseconds.
 const LEFT_AFTER: Duration = Duration::from_secs(60);
 
-/// Returns the bytes of a file with these lines, each of which ends with a line feed. If no folder can be made in memory,
-/// the database is written in one inside `dir`.
+/// Encodes lines, each terminated by a line feed, as a file. If no in-memory folder can be created, the database is written in
+/// a folder inside `dir`.
 pub(super) fn encode(lines: &str, dir: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = in_scratch(dir, |scratch| {
         let write = || -> io::Result<()> {
@@ -63,8 +63,8 @@ pub(super) fn encode(lines: &str, dir: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Returns the lines of a file; `None` if it is damaged. If no folder can be made in memory, the database is read in one
-/// inside `dir`.
+/// Decodes the lines of a file; `None` if it is damaged. If no in-memory folder can be created, the database is read in a
+/// folder inside `dir`.
 pub(super) fn decode(bytes: &[u8], dir: &Path) -> io::Result<Option<String>> {
     let Some((bytes, sum)) = bytes.split_last_chunk::<SUM_BYTES>() else {
         return Ok(None);
@@ -85,14 +85,14 @@ pub(super) fn decode(bytes: &[u8], dir: &Path) -> io::Result<Option<String>> {
             Ok(lines)
         };
         let lines = catch_in_library(read).unwrap_or_else(panicked)?;
-        // sled writes into the folder until then
+        // sled writes to the folder until then
         wait_until_unlocked(&path)?;
         Ok(lines)
     })?;
     Ok(String::from_utf8(lines).ok())
 }
 
-/// Removes the scratch folders of killed processes. What cannot be removed costs only space.
+/// Removes the scratch folders of killed processes. Failures only waste space.
 pub(super) fn remove_leftovers(dir: &Path) {
     for parent in [Path::new(MEMORY), dir] {
         for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
@@ -103,7 +103,7 @@ pub(super) fn remove_leftovers(dir: &Path) {
     }
 }
 
-/// Whether a scratch folder of this name was made so long ago that nobody uses it.
+/// Returns whether a scratch folder of this name is too old to be in use.
 fn is_leftover(name: &str) -> bool {
     let made_ns = name
         .strip_prefix(SCRATCH)
@@ -111,7 +111,6 @@ fn is_leftover(name: &str) -> bool {
     made_ns.is_some_and(|made_ns| now_ns().saturating_sub(made_ns) > LEFT_AFTER.as_nanos())
 }
 
-/// Returns the time since 1970 in ns.
 fn now_ns() -> u128 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| now.as_nanos())
@@ -121,7 +120,7 @@ fn panicked<T>() -> io::Result<T> {
     Err(io::Error::other("sled panicked"))
 }
 
-/// Runs `step` in an empty folder in memory; if that fails, in one inside `dir`.
+/// Runs `step` in an empty in-memory folder. If that fails, runs it in a folder inside `dir`.
 fn in_scratch<T>(dir: &Path, step: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
     let run = |parent: &Path| {
         let scratch = Scratch::new(parent)?;
@@ -130,7 +129,7 @@ fn in_scratch<T>(dir: &Path, step: impl Fn(&Path) -> io::Result<T>) -> io::Resul
     run(Path::new(MEMORY)).or_else(|_| run(dir))
 }
 
-/// Opens the database of a folder, or creates it if it is missing, without flushes in the background.
+/// Opens or creates the database of a folder, without background flushes.
 fn open(folder: &Path) -> sled::Result<sled::Db> {
     sled::Config::new()
         .path(folder)
@@ -141,13 +140,13 @@ fn open(folder: &Path) -> sled::Result<sled::Db> {
         .open()
 }
 
-/// An empty folder for the owner alone, removed when it is dropped.
+/// An empty folder with access only for the owner, removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(parent: &Path) -> io::Result<Self> {
         let path = parent.join(format!("{SCRATCH}{}-{}", process::id(), now_ns()));
-        // fails if another process has made it, whose number is the same in another container
+        // fails if a process with the same id in another container has created it
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
@@ -155,7 +154,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // what remains is removed by a later start
+        // a later start removes what is left
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -211,7 +210,7 @@ mod tests {
     fn folders_of_killed_processes_go_and_those_in_use_stay() {
         let dir = TempDir::new();
         let killed = Path::new(MEMORY).join(format!("{SCRATCH}1-2"));
-        // one step: a start in another test may remove it before the next one
+        // One step, because a start in another test may remove it in between.
         fs::create_dir_all(&killed).unwrap();
         fs::create_dir_all(dir.0.join(format!("{SCRATCH}1-2/blobs"))).unwrap();
         let used = Scratch::new(&dir.0).unwrap();

@@ -1,5 +1,4 @@
-//! Merges runs: yields records in the order of keys, the newest one of each key, without deleted
-//! keys.
+//! Merges runs: yields records in key order, the newest one of each key, without deleted keys.
 
 use std::{
     cmp::Reverse,
@@ -21,12 +20,12 @@ pub(super) type Record = (Vec<u8>, Vec<u8>);
 /// The records of a chain in key order.
 pub(super) type Records<'a> = dyn Iterator<Item = Result<Record, CheckpointReadError>> + 'a;
 
-/// Iterator over the records of a chain. A run is opened when its first key is reached and closed behind its last, so
-/// only overlapping runs are open at once.
+/// Iterator over the records of a chain. A run is opened when its first key is reached and closed after its last, so only
+/// overlapping runs are open at once.
 pub(super) struct MergedRecords {
     sources: Vec<RunSource>,
     heads: BinaryHeap<RunHead>,
-    /// Bytes of the records that were yielded.
+    /// Size of the yielded records in bytes.
     pub(super) bytes: u64,
 }
 
@@ -36,20 +35,20 @@ struct RunSource {
     reader: Option<RunReader>,
 }
 
-/// The next record of a run. The heap gives its greatest first: the smallest key; of equal ones that of an unopened run,
-/// then that of the newest. No two are equal up to there.
+/// The next record of a run. The heap pops the greatest head: the smallest key first; of equal keys, unopened runs first and
+/// then the newest run. No two heads are equal in all of these.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct RunHead {
     key: Reverse<Vec<u8>>,
-    /// Whether the run is not opened yet: then `key` is only a lower bound.
+    /// Whether the run is not opened yet, so that `key` is only a lower bound.
     unopened: bool,
-    /// Position of the run in the chain; of equal keys the one of the later run is used.
+    /// Position of the run in the chain; of equal keys, the later run's record wins.
     source: usize,
     value: Option<Vec<u8>>,
 }
 
 impl MergedRecords {
-    /// Prepares to merge the runs of a chain; each is opened when the merge comes to its first key.
+    /// Prepares to merge the runs of a chain; each is opened when the merge reaches its first key.
     pub(super) fn new(dir: &Path, chain: &Chain) -> Self {
         let sources: Vec<RunSource> = chain
             .runs()
@@ -68,7 +67,7 @@ impl MergedRecords {
         Self { heads: heads.collect(), sources, bytes: 0 }
     }
 
-    /// Reads the next record; `None` at the end of all runs.
+    /// Returns the next record; `None` at the end of all runs.
     fn next_record(&mut self) -> Result<Option<Record>, CheckpointReadError> {
         while let Some(RunHead { key: Reverse(key), unopened, source, value }) = self.heads.pop() {
             self.advance(source, &key, !unopened)?;
@@ -90,8 +89,8 @@ impl MergedRecords {
         Ok(None)
     }
 
-    /// Reads the next record of a run. `last` is the key before it if `read` is set, otherwise a
-    /// lower bound of the first key. Keys out of order are an error.
+    /// Reads the next record of a run. `last` is the previous key if `read` is set, otherwise a lower bound of the first key.
+    /// Keys out of order are an error.
     fn advance(
         &mut self,
         source: usize,
@@ -114,7 +113,7 @@ impl MergedRecords {
 }
 
 impl RunSource {
-    /// Reads the next item; `None` at the end. `last` and `read` are those of [`MergedRecords::advance`].
+    /// Reads the next item; `None` at the end. `last` and `read` are as in [`MergedRecords::advance`].
     fn next(&mut self, last: &[u8], read: bool) -> Result<Option<RunItem>, CheckpointReadError> {
         let reader = match &mut self.reader {
             Some(reader) => reader,

@@ -1,9 +1,9 @@
-//! The series of the log and of checkpoints.
+//! Metrics of the log and of checkpoints.
 
 use prometheus::{Histogram, IntCounter, IntGauge};
 use witan_base::metrics::Register;
 
-/// Metrics of the threads that write the log and checkpoints. Clones share them.
+/// Metrics of the threads that write the log and checkpoints. Clones share the metrics.
 #[derive(Clone, Debug)]
 pub struct StorageMetrics {
     pub(super) wal_fsync: Histogram,
@@ -14,7 +14,6 @@ pub struct StorageMetrics {
 }
 
 impl StorageMetrics {
-    /// Registers the metrics.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         Self {

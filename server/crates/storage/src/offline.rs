@@ -1,6 +1,6 @@
-//! Reads the data directory of a stopped member without writing to it. A start would repair a torn last write or an
-//! interrupted installation. This module repairs a copy instead: it copies the log and the names of the runs to the
-//! folder for temporary files.
+//! Reads the data directory of a stopped member without writing to it. A start would repair a torn last write or finish an
+//! interrupted installation. This module repairs a copy instead, in the folder for temporary files: it copies the log and links
+//! the runs.
 
 use std::{
     fs::{self, DirBuilder},
@@ -19,7 +19,6 @@ use super::{
     make_dir, member_dir, open_parts, owner, run, wal_dir,
 };
 
-/// The folder of the checkpoint.
 const CHECKPOINT: &str = "checkpoint";
 
 /// Reads the identity and the state of a stopped member; `None` if its setup was never completed.
@@ -44,8 +43,8 @@ pub fn read(
     Ok(Some((identity, opened.recovered)))
 }
 
-/// A temporary folder with copies of the files that a start changes, and links to those that it only reads. Dropping it
-/// removes the folder.
+/// A temporary folder with copies of the files that a start changes, and links to those that it only reads. It is removed on
+/// drop.
 struct Copy(PathBuf);
 
 impl Copy {
@@ -63,7 +62,7 @@ impl Copy {
         Ok(copy)
     }
 
-    /// Copies the `wanted` files of a folder. Links runs instead, because they never change.
+    /// Copies the `wanted` files of a folder. Runs are only linked, because they never change.
     fn fill(
         &self,
         member: &Path,
@@ -91,7 +90,7 @@ impl Copy {
             Ok(())
         };
         match copied() {
-            // the open reports what is missing
+            // the open reports missing files
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             copied => copied.map_err(|error| OpenError::io(&from, error)),
         }

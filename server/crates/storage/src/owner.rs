@@ -1,6 +1,6 @@
-//! The file `owner` in the folder of the raft log names the owner of the log. It names the member, so that an
-//! `identity` file from another directory is detected. With `--wal-dir`, it also names the link in the data directory.
-//! A copy of the data directory has a link of its own to the same folder, and must not write there.
+//! The file `owner` in the folder of the raft log names the log's owner. It names the member, so that an `identity` file from
+//! another directory is detected. With `--wal-dir`, it also names the link in the data directory: a copy of the data directory
+//! has its own link to the same folder and must not write there.
 
 use std::{
     fs, io,
@@ -19,25 +19,25 @@ pub(super) const FILE: &str = "owner";
 pub(super) struct LogOwner {
     cluster_id: u64,
     member_id: MemberId,
-    /// The link to the folder, if the folder is outside the data directory.
+    /// The link to the folder, if the folder is outside of the data directory.
     link: Option<LogLink>,
 }
 
 /// The link `member/log` of a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LogLink {
-    /// Its inode number and creation time; a copy of the link has others.
+    /// The link's inode number and creation time, which differ in a copy.
     inode: String,
-    /// Its path when the log was placed. Used in messages, and to find the original of a copy.
+    /// The link's path when the log was placed. Used in messages, and to find the original of a copy.
     path: String,
 }
 
 impl LogLink {
-    /// Reads the inode of the link at `at`, which is or becomes the one at `path`; `None` if it is no link.
+    /// Reads the inode of the link at `at`, which is or becomes the one at `path`; `None` if it is not a link.
     pub(super) fn read(at: &Path, path: &Path) -> Result<Option<Self>, OpenError> {
         match fs::symlink_metadata(at) {
             Ok(data) if data.is_symlink() => {
-                // A line feed would end the line; such a path is never found again.
+                // A line feed would end the line; a path with one is never found again.
                 let path = path.display().to_string().replace('\n', "?");
                 Ok(Some(Self { inode: format::inode(&data), path }))
             }
@@ -47,7 +47,7 @@ impl LogLink {
         }
     }
 
-    /// Whether the link still exists at that path and points to `folder`.
+    /// Returns whether the link still exists at its path and points to `folder`.
     pub(super) fn is_there(&self, folder: &Path) -> bool {
         let at = Path::new(&self.path);
         let leads = || Some(fs::canonicalize(at).ok()? == fs::canonicalize(folder).ok()?);
@@ -93,7 +93,7 @@ impl LogOwner {
         }
     }
 
-    /// Parses the lines before the checksum; `None` unless [`Self::lines`] would write the same text.
+    /// Parses the lines before the checksum; `None` unless [`Self::lines`] would produce the same text.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut fields = text.lines().filter_map(|line| line.split_once(' '));
         let mut field = |name: &str| fields.next().filter(|(found, _)| *found == name);
@@ -106,7 +106,7 @@ impl LogOwner {
         (owner.lines() == text).then_some(owner)
     }
 
-    /// The link that points to the folder.
+    /// Returns the link that points to the folder.
     pub(super) fn link(&self) -> Option<&LogLink> {
         self.link.as_ref()
     }
@@ -131,7 +131,7 @@ impl LogOwner {
     }
 }
 
-/// Refuses a link to a log that names another link or none. A folder in the data directory needs no link. Returns the
+/// Refuses a link to a log whose owner names another link or none. A folder in the data directory needs no link. Returns the
 /// owner that the folder names.
 pub(super) fn check_link(log: &Path) -> Result<Option<LogOwner>, OpenError> {
     let owner = LogOwner::read(log)?;

@@ -1,5 +1,5 @@
-//! A link of a chain that is being written: the runs that it takes over, and those that it writes. Not here: which runs may be
-//! taken over (`reuse`), and files.
+//! A link of a chain that is being written: the runs that it reuses and those that it writes. Not here: which runs can be
+//! reused (`reuse`), and files.
 
 use std::collections::BTreeMap;
 
@@ -11,48 +11,47 @@ use super::{
     run::{RunItem, item_bytes},
 };
 
-/// A run that is written next.
+/// The next run to write.
 #[derive(Default)]
 pub(super) struct PendingRun {
     pub(super) items: Vec<RunItem>,
-    /// Bytes of the items in the file.
+    /// Size of the items in the file.
     pub(super) bytes: u64,
-    /// Keys of the items, as far as it is known that the run contains every record between them.
+    /// Keys of the items, where the run is known to contain every record between them.
     pub(super) stretches: Vec<KeyStretch>,
 }
 
-/// Where a record of a base is.
+/// Location of a record of a base.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// In a run that is taken over, by its index in `RunReuse`.
+    /// In a reused run, by its index in `RunReuse`.
     Kept(usize),
     Blocks,
     Others,
 }
 
-/// The link of a chain that is being written. Blocks of the key space, which are most of the data, have runs of their own:
-/// each of these has a stretch of keys for itself, so that however many of them bases take over, a start has few runs open
-/// at once.
+/// The link of a chain that is being written. Blocks of the key space, which are most of the data, have their own runs. Each of
+/// these has its own stretch of keys, so a start has few runs open at once, however many of them bases reuse.
 #[derive(Default)]
 pub(super) struct PendingLink {
-    /// The runs of the chain before that a base takes over, by their indexes in `RunReuse`, with the keys that count there.
+    /// The runs of the previous chain that a base reuses, by their indexes in `RunReuse`, with the keys that are current there.
     pub(super) kept: BTreeMap<usize, Vec<KeyStretch>>,
     /// The written runs.
     pub(super) written: Vec<WrittenRun>,
     pub(super) blocks: PendingRun,
     pub(super) others: PendingRun,
-    /// Where the last record of a base is.
+    /// Location of the last record of a base.
     last: Option<Place>,
 }
 
 impl PendingLink {
-    /// Takes over a run of the chain before, which contains the next record.
+    /// Reuses a run of the previous chain, which contains the next record.
     pub(super) fn keep(&mut self, run: usize, key: &[u8]) {
         let gap = self.last.replace(Place::Kept(run)) != Some(Place::Kept(run));
         KeyStretch::extend(self.kept.entry(run).or_default(), key, gap);
     }
 
-    /// Adds a record to one of the next runs, and returns that. `is_base` says whether all records of the state are emitted.
+    /// Adds a record to one of the next runs, and returns that run. `is_base` says that all records of the state are emitted.
     pub(super) fn add(&mut self, change: RecordChange, is_base: bool) -> &mut PendingRun {
         let (key, value) = match change {
             RecordChange::Put { key, value } => (key, Some(value)),
@@ -68,7 +67,7 @@ impl PendingLink {
             (false, Some((last, Some(_)))) => !record::are_neighbors(last, &key),
             (false, Some((_, None)) | None) => true,
         };
-        // between other records of a difference there may be any
+        // Between other records of a difference, unchanged records may exist.
         if value.is_some() && (is_base || place == Place::Blocks) {
             KeyStretch::extend(&mut run.stretches, &key, gap);
         }
@@ -78,7 +77,7 @@ impl PendingLink {
         run
     }
 
-    /// Its runs, in the order in which they were written: of a key that several contain, the last one counts.
+    /// Returns the link's runs in the order in which they were written. If several contain a key, the last one wins.
     pub(super) fn runs(&self, before: &RunReuse) -> Vec<Run> {
         let kept = self.kept.keys().map(|run| before.run(*run).clone());
         let written = self.written.iter().map(|written| written.run.clone());

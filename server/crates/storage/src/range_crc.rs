@@ -1,4 +1,4 @@
-//! The CRC-32 of any byte range of a file, in time independent of the length. A client controls the bytes of a torn
+//! Computes the CRC-32 of any byte range of a file in time independent of its length. A client controls the bytes of a torn
 //! write, which may look like the headers of many long records.
 
 #[cfg(test)]
@@ -13,18 +13,18 @@ const BLOCK_BYTES: usize = 256;
 /// The number 1 as a polynomial, lowest bit first.
 const ONE: u32 = 1 << 31;
 
-/// The eighth power of x: each additional byte multiplies a sum by it.
+/// The eighth power of x: each further byte multiplies a sum by it.
 const BYTE: u32 = ONE >> 8;
 
 pub(super) struct RangeCrc<'a> {
     pub(super) bytes: &'a [u8],
     /// The CRC-32 of the bytes before each block.
     before: Vec<u32>,
-    /// The factor of each number of bytes below that of a block.
+    /// The factor for each number of bytes below a block.
     byte_factors: Vec<u32>,
-    /// The factor of each number of blocks.
+    /// The factor for each number of blocks.
     block_factors: Vec<u32>,
-    /// Bytes that were hashed.
+    /// Number of hashed bytes.
     #[cfg(test)]
     pub(super) hashed: Cell<usize>,
 }
@@ -49,7 +49,7 @@ impl<'a> RangeCrc<'a> {
         }
     }
 
-    /// Returns the CRC-32 of a range, which must lie within the bytes.
+    /// Returns the CRC-32 of a range, which must be within the bytes.
     pub(super) fn of(&self, range: Range<usize>) -> u32 {
         let length = range.len();
         let bytes = self.byte_factors[length % BLOCK_BYTES];

@@ -1,9 +1,9 @@
-//! Receives snapshots of other members. A receiver writes the records as runs of the checkpoint, which are not read
-//! until the replica's thread publishes them ([`super::install()`]), and builds the state from them as they arrive.
+//! Receives snapshots from other members. A receiver writes the records as runs of the checkpoint and builds the state from
+//! them as they arrive. The runs are not read until the replica's thread publishes them ([`super::install()`]).
 //!
-//! At most one snapshot is received at a time. Its runs stay when its stream breaks, so that the next stream of the
-//! same snapshot continues from there; its state is then built from the disk, as at a start. Memory holds at most two
-//! runs, of which one is being written, and the new state beside the present one.
+//! At most one snapshot is received at a time. Its runs stay when its stream breaks, and the next stream of the same snapshot
+//! continues from there; the state is then read from the disk, as at a start. Memory holds at most two runs, one of which is
+//! being written, and the new state in addition to the current one.
 
 use std::{
     io, mem,
@@ -27,21 +27,21 @@ use super::{
     run::{RUN_BYTES, RunItem, item_bytes},
 };
 
-/// Why a snapshot is not received.
+/// Why a snapshot was not received.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// Another one is being received, or waits for the replica.
+    /// Another snapshot is being received or waits for the replica.
     #[error("this member is receiving another snapshot")]
     Busy,
-    /// The disk is full or failed.
+    /// The disk is full or broken.
     #[error("the snapshot cannot be written: {0}")]
     Io(#[from] io::Error),
-    /// The records form no state, or are not the announced ones.
+    /// The records do not form a state, or do not match the announced totals.
     #[error("the snapshot is damaged: {0}")]
     Corrupt(String),
 }
 
-/// Receives the snapshots of one member. Clones share.
+/// Receives the snapshots for one member. Clones share its state.
 #[derive(Clone, Debug)]
 pub struct SnapshotReceiver {
     folder: Arc<CheckpointFolder>,
@@ -52,12 +52,12 @@ impl SnapshotReceiver {
         Self { folder }
     }
 
-    /// Makes a receiver without a folder, for tests that receive no snapshot.
+    /// Creates a receiver without a folder, for tests that receive no snapshot.
     pub fn without_folder() -> Self {
         Self::new(CheckpointFolder::new(PathBuf::new(), Arc::default(), 1, 0))
     }
 
-    /// Begins to receive a snapshot of about `bytes`, or continues with one of the same id that was parked.
+    /// Begins to receive a snapshot of about `bytes`, or continues a parked one with the same id.
     pub fn begin(&self, id: SnapshotId, bytes: u64) -> Result<IncomingSnapshot, SnapshotError> {
         let mut state = self.folder.state();
         let before = match mem::replace(&mut state.receiver, ReceiverState::Busy) {
@@ -95,7 +95,7 @@ impl SnapshotReceiver {
     }
 }
 
-/// While it lives, no other snapshot is received.
+/// No other snapshot is received while this is held.
 #[derive(Debug)]
 struct ReceiverTurn {
     folder: Arc<CheckpointFolder>,
@@ -110,7 +110,7 @@ impl Drop for ReceiverTurn {
     }
 }
 
-/// A snapshot whose records come in. Dropping it removes what was written.
+/// A snapshot that is being received. Dropping it removes its files.
 #[derive(Debug)]
 pub struct IncomingSnapshot {
     id: SnapshotId,
@@ -122,13 +122,13 @@ pub struct IncomingSnapshot {
     item_bytes: usize,
     /// The previous run, while another thread writes it.
     writing: Option<RunInWriting>,
-    /// The state of all received records; `None` if others were on disk before.
+    /// The state of all received records; `None` if some were on disk before.
     builder: Option<ViewBuilder>,
     folder: Arc<CheckpointFolder>,
     turn: Option<ReceiverTurn>,
 }
 
-/// A run that another thread writes, and the part of the snapshot that is durable with it.
+/// A run that another thread is writing, and the part of the snapshot that becomes durable with it.
 #[derive(Debug)]
 struct RunInWriting {
     /// Result of the write; `None` if it panicked.
@@ -138,8 +138,7 @@ struct RunInWriting {
 }
 
 impl IncomingSnapshot {
-    /// Returns the totals of the records that are durable already, behind which the stream continues, and
-    /// their last key.
+    /// Returns the totals of the records that are already durable, after which the stream continues, and their last key.
     pub fn durable(&self) -> (RecordTotals, &[u8]) {
         (self.durable.count.totals(), &self.durable.last_key)
     }
@@ -149,7 +148,7 @@ impl IncomingSnapshot {
         self.count.totals()
     }
 
-    /// Adds a record; begins to write a run when the records are enough for one.
+    /// Adds a record, and starts writing a run when there are enough records.
     pub fn add(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), SnapshotError> {
         self.count.add(&key, &value);
         if let Some(builder) = &mut self.builder {
@@ -164,8 +163,7 @@ impl IncomingSnapshot {
         Ok(())
     }
 
-    /// Has another thread write a run, after the one before is durable: the disk works while the next
-    /// records come in.
+    /// Makes another thread write a run once the previous one is durable, so that the disk works while more records arrive.
     fn write_run(&mut self) -> io::Result<()> {
         self.finish_run()?;
         let Some((last_key, _)) = self.items.last() else {
@@ -193,9 +191,9 @@ impl IncomingSnapshot {
         Ok(())
     }
 
-    /// Keeps what is durable for the next stream of the same snapshot, because this one broke.
+    /// Keeps the durable records for the next stream of the same snapshot, because this stream broke.
     pub fn park(mut self) {
-        // records that the disk refuses now are sent again by the next stream
+        // The next stream sends records again that could not be written.
         let _ = self.finish_run();
         if !self.durable.runs.is_empty() {
             let records = Box::new(mem::take(&mut self.durable));
@@ -203,8 +201,7 @@ impl IncomingSnapshot {
         }
     }
 
-    /// Makes all records durable and builds the state from them; an error unless they are as many as
-    /// `announced`.
+    /// Makes all records durable and builds the state from them. An error unless they match the `announced` totals.
     pub fn finish(mut self, announced: RecordTotals) -> Result<ReceivedSnapshot, SnapshotError> {
         let came = self.totals();
         if came != announced {
@@ -239,7 +236,6 @@ impl IncomingSnapshot {
         })
     }
 
-    /// Builds the state from the runs on disk.
     fn read_back(&self) -> Result<View, SnapshotError> {
         let chain = Chain { links: vec![self.durable.runs.clone()] };
         let (view, _) = read_chain(&self.folder.dir, &chain)?;
@@ -249,31 +245,30 @@ impl IncomingSnapshot {
 
 impl Drop for IncomingSnapshot {
     fn drop(&mut self) {
-        // a run that fails leaves nothing to discard
+        // a failed run leaves nothing to discard
         let _ = self.finish_run();
         self.folder.discard(&self.durable.runs);
     }
 }
 
-/// A snapshot that is on disk and in memory, and not published. Dropping it without [`super::install()`] discards the
-/// files.
+/// A snapshot on disk and in memory that is not published yet. Dropping it without [`super::install()`] discards the files.
 #[derive(Debug)]
 pub struct ReceivedSnapshot {
     /// The state.
     pub view: View,
     pub(super) files: ReceivedFiles,
-    /// Called when it is installed, dropped if it is not.
+    /// Called when the snapshot is installed; dropped if it never is.
     pub(super) installed: Option<NotifyInstalled>,
 }
 
 impl ReceivedSnapshot {
-    /// Sets the function that is called when the snapshot is installed, and dropped if it never is.
+    /// Sets the function to call when the snapshot is installed.
     pub fn on_installed(&mut self, installed: OnDurable) {
         self.installed = Some(NotifyInstalled(installed));
     }
 }
 
-/// A callback, which `Debug` does not print.
+/// A callback that `Debug` does not print.
 pub(super) struct NotifyInstalled(pub(super) OnDurable);
 
 impl std::fmt::Debug for NotifyInstalled {
@@ -282,12 +277,12 @@ impl std::fmt::Debug for NotifyInstalled {
     }
 }
 
-/// The runs of a received snapshot. Nothing else removes them while this lives.
+/// The runs of a received snapshot. Nothing else removes them while this exists.
 #[derive(Debug)]
 pub(super) struct ReceivedFiles {
     runs: Vec<Run>,
     folder: Arc<CheckpointFolder>,
-    /// Until it is published.
+    /// Held until the runs are published.
     turn: Option<ReceiverTurn>,
 }
 
@@ -297,7 +292,7 @@ impl ReceivedFiles {
         Chain { links: vec![self.runs.clone()] }
     }
 
-    /// Notes that the runs are published, so that another snapshot may be received.
+    /// Records that the runs are published, so that another snapshot can be received.
     pub(super) fn on_published(&mut self) {
         self.turn = None;
     }
@@ -305,7 +300,7 @@ impl ReceivedFiles {
 
 impl Drop for ReceivedFiles {
     fn drop(&mut self) {
-        // the checkpoint's thread removes unpublished files, because this may be the replica's thread
+        // The checkpoint thread removes unpublished files, because this may be the replica's thread.
         self.folder.forget(&self.runs);
         self.folder.report_garbage();
     }

@@ -1,15 +1,15 @@
-//! The records of a state as one stream of bytes, as a run and a snapshot between members hold them:
-//! length of the key, length of the value (4 bytes each, little-endian), key, value.
+//! The records of a state as a byte stream, used in runs and in snapshots between members. Each record has the length of the
+//! key, the length of the value (4 bytes each, little-endian), the key and the value.
 
 use super::run::{HEADER_BYTES, REMOVED};
 
-/// Totals of a stream of records, as the manifest has them of a run and as a snapshot between members ends.
+/// Totals of a stream of records: stored in the manifest for each run, and sent at the end of a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct RecordTotals {
-    /// Records; of a run with its deletions.
+    /// Number of records, including the deletions of a run.
     #[prost(uint64, tag = "1")]
     pub records: u64,
-    /// Bytes of the stream.
+    /// Length of the stream in bytes.
     #[prost(uint64, tag = "2")]
     pub bytes: u64,
     /// CRC-32 of the stream.
@@ -66,8 +66,8 @@ fn parts<'a>(lengths: &'a [u8; HEADER_BYTES], key: &'a [u8], value: &'a [u8]) ->
     [lengths, key, value]
 }
 
-/// Encodes the lengths of key and value. One of 4 GiB or more becomes [`REMOVED`], which the receiver
-/// refuses; the bounds of the state rule it out.
+/// Encodes the lengths of key and value. A length of 4 GiB or more becomes [`REMOVED`], which the receiver refuses; the bounds
+/// of the state rule it out.
 fn lengths(key: &[u8], value: &[u8]) -> [u8; HEADER_BYTES] {
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(REMOVED);
     let mut lengths = [0; HEADER_BYTES];

@@ -1,5 +1,5 @@
-//! How long outdated entries and runs stay on disk. A copy of the directory of a running member (`cp -a`, its files in any
-//! order) takes its time, and is complete only if nothing is removed in between to which a file that it copies refers.
+//! Decides how long outdated entries and runs stay on disk. Copying the directory of a running member (`cp -a`, in any order of
+//! files) takes time. The copy is complete only if no file that another copied file refers to is removed meanwhile.
 
 use std::{
     collections::VecDeque,
@@ -9,35 +9,35 @@ use std::{
 
 use super::ledger::measure;
 
-/// How long an outdated part stays on disk at most. A copy of the directory that takes no longer is complete, unless parts
-/// were removed earlier to free space.
+/// Maximum time that an outdated part stays on disk. A faster copy of the directory is complete, unless parts were removed
+/// earlier to free space.
 #[cfg(not(test))]
 const KEPT_FOR: Duration = Duration::from_secs(60);
 #[cfg(test)]
 const KEPT_FOR: Duration = Duration::ZERO;
 
-/// Outdated bytes that stay at most, as a multiple of the log between two checkpoints: in the log, and beside the checkpoint
-/// those of another one.
+/// Maximum outdated bytes, as a multiple of the log between two checkpoints: for the log, and for the checkpoint in addition to
+/// the size of one checkpoint.
 pub(super) const OUTDATED_TIMES: u64 = 2;
 
-/// On smaller file systems no outdated part stays.
+/// Smaller file systems keep no outdated parts.
 const LARGE_BYTES: u64 = 4 << 30;
-/// Free space without which outdated parts are removed at once: this part of the file system, and at most so many bytes.
+/// With less free space, outdated parts are removed at once: this fraction of the file system, at most this many bytes.
 const FREE_PART: u64 = 4;
 const FREE_BYTES: u64 = 4 << 30;
 
-/// Whether outdated parts may stay on the file system of `dir` at all.
+/// Returns whether the file system of `dir` is large enough to keep outdated parts.
 pub(super) fn is_large(dir: &Path) -> bool {
     measure(dir).total >= LARGE_BYTES
 }
 
-/// Whether that has so much free space that they may stay now.
+/// Returns whether the file system of `dir` also has enough free space to keep them now.
 pub(super) fn has_room(dir: &Path) -> bool {
     let size = measure(dir);
     size.total >= LARGE_BYTES && size.free >= FREE_BYTES.min(size.total / FREE_PART)
 }
 
-/// Outdated parts that are still on disk, the oldest first.
+/// Outdated parts that are still on disk, oldest first.
 #[derive(Debug)]
 pub(super) struct Outdated<T> {
     parts: VecDeque<(Instant, T)>,
@@ -56,14 +56,14 @@ impl<T> Outdated<T> {
         self.parts.push_back((Instant::now(), part));
     }
 
-    /// Takes the oldest part out if it has been kept for long enough, or if `goes` says so; its files may be removed now.
+    /// Removes and returns the oldest part if it is due or `goes` selects it. Its files can be removed now.
     pub(super) fn pop(&mut self, goes: impl FnOnce(&T) -> bool) -> Option<T> {
         let kept_for = self.kept_for;
         let due = |(since, part): &mut (Instant, T)| since.elapsed() >= kept_for || goes(part);
         self.parts.pop_front_if(due).map(|(_, part)| part)
     }
 
-    /// Returns the time until the oldest part is due; `None` without a part.
+    /// Returns the time until the oldest part is due; `None` if there is none.
     pub(super) fn due_in(&self) -> Option<Duration> {
         let (since, _) = self.parts.front()?;
         Some(self.kept_for.saturating_sub(since.elapsed()))

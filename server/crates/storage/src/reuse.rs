@@ -1,13 +1,14 @@
-//! Tracks which runs of the chain hold records of the present state, so that the next base takes these runs over instead of
-//! writing the same bytes again. The file of a run is never modified. Not here: writing runs.
+//! Tracks which runs of the chain hold current records, so that the next base reuses these runs instead of writing the same
+//! bytes again. The file of a run is never modified. Not here: writing runs.
 //!
-//! A base is the whole state, so a run of it contains every record between two of its keys that were written one after the
-//! other. A difference contains only what has changed: its runs are known to contain every record between two keys only if
-//! no other key fits between them, as between blocks of the key space that follow one another.
+//! A base is the whole state, so each of its runs contains every record between two keys that were written consecutively. A
+//! difference contains only changed records: its runs are known to contain every record between two keys only if no other key
+//! fits between them, as between adjacent blocks of the key space.
 //!
-//! A run of blocks with a few outdated ones is taken over as well. Their newer versions are in runs with higher numbers, which
-//! count; a deleted key has no newer version, so no run with an outdated record of it is taken over. Of other records, which may
-//! be secrets, no outdated one is. Nothing of this is on disk: after a start, a base takes over only what was written since.
+//! A run of blocks with a few outdated ones is also reused: their newer versions are in runs with higher numbers, which win. A
+//! deleted key has no newer version, so a run with an outdated record of it is not reused. Runs of other records, which may be
+//! secrets, are not reused if any record is outdated. This information is not on disk: after a start, a base only reuses runs
+//! written since.
 
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -15,24 +16,24 @@ use witan_machine::record::RecordChange;
 
 use super::manifest::Run;
 
-/// A run with more stretches of keys, or more outdated records, is not taken over.
+/// A run with more stretches of keys, or more outdated records, is not reused.
 const REUSABLE_PIECES: usize = 16;
-/// The part of a run's bytes, as a divisor, that outdated records may take.
+/// Divides a run's size to give the bytes that outdated records may take.
 const OUTDATED_PART: u64 = 4;
 
-/// A run that was written.
+/// A run that was just written.
 #[derive(Clone, Debug)]
 pub(super) struct WrittenRun {
     pub(super) run: Run,
-    /// Its keys.
+    /// Keys of the run.
     pub(super) stretches: Vec<KeyStretch>,
-    /// Bytes of its largest record.
+    /// Size of its largest record in bytes.
     pub(super) largest: u64,
     /// Whether its records are blocks of the key space.
     pub(super) of_blocks: bool,
 }
 
-/// Ascending keys of one record type (first byte) that are in one run: every record from `start` on and below `end`.
+/// Ascending keys of one record type (first byte) in one run: every record from `start` up to but excluding `end`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KeyStretch {
     start: Vec<u8>,
@@ -40,9 +41,9 @@ pub(super) struct KeyStretch {
 }
 
 impl KeyStretch {
-    /// Adds the next key of a run to its stretches: to the last one, if the key sorts after it, has the same record type
-    /// and no record of another run can stand between (`gap`). Record types are not written in the order of their first
-    /// bytes, so a stretch of several types could cover keys of other runs.
+    /// Adds the next key of a run to its stretches. It extends the last stretch if it sorts after it, has the same record type,
+    /// and no record of another run can be in between (`gap`). Record types are not written in the order of their first bytes,
+    /// so a stretch of several types could cover keys of other runs.
     pub(super) fn extend(stretches: &mut Vec<KeyStretch>, key: &[u8], gap: bool) {
         match stretches.last_mut() {
             Some(last)
@@ -64,19 +65,19 @@ fn successor(key: &[u8]) -> Vec<u8> {
     [key, &[0]].concat()
 }
 
-/// A run of which stretches are known.
+/// A run with known stretches.
 #[derive(Clone, Debug)]
 struct KnownRun {
     run: Run,
-    /// Number of its records that are outdated, and how many may be.
+    /// Number of outdated records, and its maximum.
     outdated: usize,
     outdated_max: usize,
-    /// Whether it must not be taken over.
+    /// Whether the run must not be reused.
     dropped: bool,
 }
 
 impl KnownRun {
-    /// A run that was just written; dropped if it has less than `bytes_min`.
+    /// Creates the entry of a run that was just written; dropped if it is smaller than `bytes_min`.
     fn new(written: &WrittenRun, bytes_min: u64) -> Self {
         let bytes = written.run.content.bytes;
         let outdated_max = match written.of_blocks {
@@ -92,20 +93,20 @@ impl KnownRun {
     }
 }
 
-/// See the module's description.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub(super) struct RunReuse {
     runs: Vec<KnownRun>,
-    /// The stretches by their starts, without overlaps: the end of each, and the index of its run in `runs`.
+    /// The stretches by start, without overlaps: the end of each, and the index of its run in `runs`.
     stretches: BTreeMap<Vec<u8>, (Vec<u8>, usize)>,
     /// Keys of outdated records, with the indexes of the runs that contain them.
     outdated: BTreeMap<Vec<u8>, Vec<usize>>,
 }
 
 impl RunReuse {
-    /// Makes what is known of a new base: its written runs with their stretches, and the runs of `before` that it has
-    /// taken over, by their indexes, with the stretches of the records that count there. The next base takes over no run of
-    /// less than `bytes_min`: it is written again with its neighbors, so that there are not too many runs.
+    /// Builds the reuse state of a new base from its written runs and from the runs of `before` that it reuses, by index, with
+    /// the stretches of their current records. The next base does not reuse runs smaller than `bytes_min`: it merges them with
+    /// their neighbors, to limit the number of runs.
     pub(super) fn of_base(
         before: &RunReuse,
         kept: &BTreeMap<usize, Vec<KeyStretch>>,
@@ -139,8 +140,8 @@ impl RunReuse {
         reuse
     }
 
-    /// Sets the stretches of all runs. Runs whose stretches overlap, or have too many of them, are dropped: where two runs
-    /// overlap, neither holds every record.
+    /// Sets the stretches of all runs. Drops runs with too many stretches, and runs that overlap, because neither of them
+    /// contains every record there.
     fn set_stretches(&mut self, mut all: Vec<(KeyStretch, usize)>) {
         let mut counts = vec![0; self.runs.len()];
         all.iter().for_each(|(_, run)| counts[*run] += 1);
@@ -164,8 +165,8 @@ impl RunReuse {
         self.stretches = valid.map(|(it, run)| (it.start, (it.end, run))).collect();
     }
 
-    /// Adds a run of a difference that was published. Each of its records was passed to [`Self::mark_changed`] before.
-    /// `bytes_min` is that of [`Self::of_base`].
+    /// Adds a run of a published difference. Each of its records was passed to [`Self::mark_changed`] before. `bytes_min` is as
+    /// in [`Self::of_base`].
     pub(super) fn add_difference(&mut self, written: &WrittenRun, bytes_min: u64) {
         let known = KnownRun::new(written, bytes_min);
         let count = written.stretches.len();
@@ -183,7 +184,7 @@ impl RunReuse {
         }
     }
 
-    /// Notes that a record was changed, added or removed: the run that contains it has an outdated record.
+    /// Records that a record was changed, added or removed: the run that contains it has an outdated record.
     pub(super) fn mark_changed(&mut self, change: &RecordChange) {
         self.mark_outdated(change.key());
         if let RecordChange::Delete { key } = change {
@@ -193,7 +194,7 @@ impl RunReuse {
         }
     }
 
-    /// Takes a key out of the stretch that contains it. Stretches of dropped runs are forgotten.
+    /// Removes a key from the stretch that contains it. Stretches of dropped runs are forgotten.
     fn mark_outdated(&mut self, key: &[u8]) {
         let Some((start, run)) = self.containing(key) else {
             return;
@@ -215,15 +216,14 @@ impl RunReuse {
         self.outdated.entry(key.to_vec()).or_default().push(run);
     }
 
-    /// Drops the runs with outdated records: the next base is to contain none.
+    /// Drops the runs with outdated records, because the next base must not contain any.
     pub(super) fn drop_outdated(&mut self) {
         for known in &mut self.runs {
             known.dropped |= known.outdated > 0;
         }
     }
 
-    /// Returns the index of the run that contains the present record with this key and is taken over; `None` if there is
-    /// none.
+    /// Returns the index of the reused run that contains the current record with this key; `None` if there is none.
     pub(super) fn unchanged(&self, key: &[u8]) -> Option<usize> {
         let (_, run) = self.containing(key)?;
         (!self.runs[run].dropped).then_some(run)
@@ -233,7 +233,7 @@ impl RunReuse {
         &self.runs[index].run
     }
 
-    /// Returns the start of a stretch that has keys from `start` on and below `end`; `None` if there is none.
+    /// Returns the start of a stretch that overlaps the keys from `start` to `end` (exclusive); `None` if there is none.
     fn overlapping(&self, start: &[u8], end: &[u8]) -> Option<Vec<u8>> {
         let below = (Bound::Unbounded, Bound::Excluded(end));
         let (other, (until, _)) = self.stretches.range::<[u8], _>(below).next_back()?;
@@ -268,13 +268,13 @@ mod tests {
         stretches
     }
 
-    /// A run of blocks that is large enough, of which any record is small.
+    /// Creates a sufficiently large run of blocks with small records.
     fn written(number: u64, keys: &[&str]) -> WrittenRun {
         let (run, stretches) = (run(number), stretches(keys));
         WrittenRun { run, stretches, largest: 1, of_blocks: true }
     }
 
-    /// A base of runs of blocks from number 1 on, with these keys.
+    /// Creates a base of runs of blocks, numbered from 1, with these keys.
     fn base(runs: &[&[&str]]) -> RunReuse {
         base_of((1..).zip(runs).map(|(number, keys)| written(number, keys)))
     }
@@ -355,7 +355,7 @@ mod tests {
         put(&mut reuse, "k5");
         reuse.add_difference(&written(3, &["k5"]), BYTES);
         assert_eq!((kept(&reuse, "k4"), kept(&reuse, "k5")), (Some(1), Some(3)));
-        // the next base takes over both runs, the older one with an outdated record
+        // The next base reuses both runs, the older one with an outdated record.
         let taken = BTreeMap::from([
             (
                 0,

@@ -1,8 +1,8 @@
-//! A run: records in ascending key order in a file of its own, written once. Not here: the meaning of records, and how
-//! runs make a checkpoint.
+//! A run: records in ascending key order in one file, written once. Not here: the meaning of records, and how runs form a
+//! checkpoint.
 //!
-//! Each record is the length of its key and of its value, four bytes each and little-endian, then both. The manifest has the
-//! number of records, the bytes and the checksum of the file, so that the file itself has nothing else.
+//! Each record is the length of its key and of its value, four bytes each and little-endian, followed by both. The file has
+//! nothing else: its record count, size and checksum are in the manifest.
 
 use std::{
     fs::File,
@@ -18,11 +18,10 @@ use super::{
     record_stream::RecordTotals,
 };
 
-/// End of the name of a run's file.
+/// File name suffix of a run.
 const SUFFIX: &str = ".run";
-/// Records are sorted in memory up to this many bytes; then the next run begins.
+/// Records are sorted in memory up to this many bytes; then the next run starts.
 pub(super) const RUN_BYTES: u64 = 8 << 20;
-/// Bytes that are read or written at once.
 const BUFFER_BYTES: usize = 128 << 10;
 /// Marks a record without a value: the key is deleted.
 pub(super) const REMOVED: u32 = u32::MAX;
@@ -32,12 +31,11 @@ pub(super) const HEADER_BYTES: usize = 8;
 /// A key and its value; `None` for a deleted key.
 pub(super) type RunItem = (Vec<u8>, Option<Vec<u8>>);
 
-/// Returns the path of the run with this number.
 pub(super) fn run_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:08}{SUFFIX}"))
 }
 
-/// Returns the number of a run from its path; `None` for other files.
+/// Parses the number of a run from its path; `None` for other files.
 pub(super) fn run_number(path: &Path) -> Option<u64> {
     path.file_name()?
         .to_str()?
@@ -46,13 +44,13 @@ pub(super) fn run_number(path: &Path) -> Option<u64> {
         .ok()
 }
 
-/// Returns the bytes of an item in the file.
+/// Returns the size of an item in the file.
 pub(super) fn item_bytes((key, value): &RunItem) -> usize {
     HEADER_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
 }
 
-/// Writes a run into a new file at `path`; returns its content for the manifest. The run is durable on return; the name
-/// of its file is not.
+/// Writes a run to a new file at `path`; returns its totals for the manifest. The run is durable on return, but its file name
+/// is not.
 pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RecordTotals> {
     let mut writer = BufWriter::with_capacity(BUFFER_BYTES, SummedFile::new(create(path)?));
     for (key, value) in items {
@@ -72,7 +70,7 @@ pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RecordTotals> 
     })
 }
 
-/// Returns the length of a key or a value as it is written; an error if it is too long.
+/// Returns the length of a key or a value; an error if it is too long.
 fn length(bytes: &[u8]) -> io::Result<u32> {
     let length = u32::try_from(bytes.len()).ok();
     length
@@ -80,7 +78,7 @@ fn length(bytes: &[u8]) -> io::Result<u32> {
         .ok_or_else(|| io::Error::other("a record of 4 GiB does not fit into a run"))
 }
 
-/// A file with the number and the checksum of the bytes that were read or written.
+/// A file with the count and the checksum of the bytes that were read or written.
 struct SummedFile {
     file: File,
     sum: crc32fast::Hasher,
@@ -118,15 +116,15 @@ impl Read for SummedFile {
     }
 }
 
-/// Reads a run, each record once.
+/// Reads a run sequentially.
 pub(super) struct RunReader {
     file: BufReader<SummedFile>,
-    /// Records and bytes that were not taken yet.
+    /// Records and bytes that are left to read.
     left: RecordTotals,
 }
 
 impl RunReader {
-    /// Opens a run. Whether it is damaged is known at its end.
+    /// Opens a run. Damage is only detected at its end.
     pub(super) fn open(path: &Path, content: RecordTotals) -> Result<Self, CheckpointReadError> {
         let file = SummedFile::new(File::open(path)?);
         Ok(Self {
@@ -135,8 +133,7 @@ impl RunReader {
         })
     }
 
-    /// Reads the next record; `None` at the end. An error if the run is incomplete or its checksum
-    /// is wrong.
+    /// Reads the next record; `None` at the end. An error if the run is incomplete or its checksum is wrong.
     pub(super) fn next(&mut self) -> Result<Option<RunItem>, CheckpointReadError> {
         if self.left.records == 0 {
             self.check_end()?;
@@ -154,7 +151,7 @@ impl RunReader {
         Ok(Some((key, value)))
     }
 
-    /// Checks at the end that the file was the one that the manifest names.
+    /// Checks at the end that the file matches the manifest.
     fn check_end(&mut self) -> Result<(), CheckpointReadError> {
         let more = !self.file.fill_buf()?.is_empty();
         let sum = self.file.get_ref().sum.clone().finalize();
@@ -164,7 +161,7 @@ impl RunReader {
         Ok(())
     }
 
-    /// Takes the next `length` bytes of the run; an error if it is shorter.
+    /// Reads the next `length` bytes of the run; an error if it is shorter.
     fn take(&mut self, length: u32) -> Result<Vec<u8>, CheckpointReadError> {
         if u64::from(length) > self.left.bytes {
             return Err(too_short().into());
@@ -174,7 +171,7 @@ impl RunReader {
         Ok(bytes)
     }
 
-    /// Takes as many bytes as `out` has; an error if the run is shorter.
+    /// Fills `out`; an error if the run is shorter.
     fn fill(&mut self, out: &mut [u8]) -> Result<(), CheckpointReadError> {
         let left = self.left.bytes.checked_sub(out.len() as u64);
         self.left.bytes = left.ok_or_else(too_short)?;

@@ -1,10 +1,10 @@
-//! Free space of the file system of the data directory, or of the raft log where `--wal-dir` has placed it on another one
-//! that has less; and the level below which commands are refused. The ballast is deleted when the disk of the log is full,
-//! so that a start, and commands that free space, still have some.
+//! Monitors free space of the data directory's file system, or of the raft log's if `--wal-dir` places it on another one that
+//! has less, and sets the level at which commands are refused. The ballast is deleted when the log's disk is full, so that a
+//! start and commands that free space still have some.
 //!
-//! Below the reserve, commands that add data are refused, until a quarter more than the reserve is free and the ballast
-//! is restored. Below the floor all commands are refused, because a log that cannot be written ends the process.
-//! `docs/internals/paths.md` names the fault that each bound prevents.
+//! Below the reserve, commands that add data are refused until a quarter more than the reserve is free and the ballast is
+//! restored. Below the floor all commands are refused, because a failed log write ends the process. `docs/internals/paths.md`
+//! names the fault that each bound prevents.
 //!
 //! Not here: which commands add data, and where they are refused.
 
@@ -22,18 +22,18 @@ use super::{
     wal_dir,
 };
 
-/// The default reserve: an eighth of the file system, and at most this much.
+/// Default reserve: an eighth of the file system, but at most this much.
 const DEFAULT_RESERVE_BYTES: u64 = 256 << 20;
 const RESERVE_PART: u64 = 8;
 
-/// The default ballast: a thirty-second of the file system, and at most this much.
+/// Default ballast: a thirty-second of the file system, but at most this much.
 const DEFAULT_BALLAST_BYTES: u64 = 16 << 20;
 const BALLAST_PART: u64 = 32;
 
-/// The floor, as a part of the reserve.
+/// Divides the reserve to give the floor.
 const FLOOR_PART: u64 = 32;
 
-/// The log between two checkpoints, as a part of the file system.
+/// Divides the file system's size to give the log between two checkpoints.
 const CHECKPOINT_PART: u64 = 32;
 
 /// Bytes of log between two checkpoints; a checkpoint is due then. A start replays up to that, and the disk
@@ -52,13 +52,13 @@ pub struct SpaceConfig {
 }
 
 impl SpaceConfig {
-    /// The bytes of a file system of this size that must stay free; 0 without monitoring.
+    /// Returns the bytes of a file system of this size that must stay free; 0 without monitoring.
     fn reserve_of(self, total: u64) -> u64 {
         let default = (total / RESERVE_PART).min(DEFAULT_RESERVE_BYTES);
         self.reserve_bytes.unwrap_or(default)
     }
 
-    /// Whether a file of this many bytes leaves the reserve free at `path`; always without monitoring.
+    /// Returns whether a file of this many bytes leaves the reserve free at `path`; always true without monitoring.
     pub fn has_room(self, path: &Path, bytes: u64) -> bool {
         let measured = measure(path);
         match self.reserve_of(measured.total) {
@@ -68,8 +68,8 @@ impl SpaceConfig {
     }
 }
 
-/// Returns the bytes of log between two checkpoints that suit the file system of `dir` or of its nearest existing
-/// ancestor: fewer on a small one.
+/// Returns the bytes of log between two checkpoints for the file system of `dir` or of its nearest existing ancestor: fewer on
+/// a small one.
 pub(super) fn checkpoint_log_bytes(dir: &Path) -> u64 {
     let suited = measure(dir).total / CHECKPOINT_PART;
     suited.clamp(CHECKPOINT_LOG_BYTES_MIN, CHECKPOINT_LOG_BYTES_MAX)
@@ -87,7 +87,7 @@ pub enum SpaceLevel {
     None,
 }
 
-/// The last measurement, readable by all threads.
+/// The last measurement, shared by all threads.
 #[derive(Debug, Default)]
 pub struct SpaceStatus {
     free_bytes: AtomicU64,
@@ -112,7 +112,7 @@ impl SpaceStatus {
         self.ballast_bytes.load(Relaxed)
     }
 
-    /// Whether commands that add data are refused.
+    /// Returns whether commands that add data are refused.
     pub fn is_low(&self) -> bool {
         self.level.load(Relaxed) != SpaceLevel::Enough as u8
     }
@@ -131,7 +131,7 @@ pub struct SpaceMonitor {
     level: SpaceLevel,
     /// Free bytes of the file system that has less.
     free: u64,
-    /// Free bytes of the one that has log and ballast.
+    /// Free bytes of the file system with the log and the ballast.
     free_for_log: u64,
     /// Bytes appended to the log since the last measurement.
     appended_since_check: u64,
@@ -139,8 +139,8 @@ pub struct SpaceMonitor {
 }
 
 impl SpaceMonitor {
-    /// Measures the file system and resolves the settings. Must be called before the data directory is opened: on a full
-    /// disk it deletes an existing ballast, so that the log can be opened.
+    /// Measures the file system and resolves the settings. Must be called before the data directory is opened: on a full disk
+    /// it deletes an existing ballast, so that the log can be opened.
     pub fn open(dir: &Path, wanted: SpaceConfig) -> Self {
         let member = super::member_dir(dir);
         let log = member.join(wal_dir::LOG);
@@ -174,24 +174,23 @@ impl SpaceMonitor {
         space
     }
 
-    /// Whether less than the size of the ballast (or of the reserve, if that is smaller) is free.
+    /// Returns whether less than the size of the ballast (or of the reserve, if that is smaller) is free.
     fn is_full(&self) -> bool {
         self.free_for_log < self.ballast_bytes.min(self.reserve_bytes)
     }
 
-    /// Deletes the ballast unless another process uses the directory. The lock is not kept: opening
-    /// the storage takes it again.
+    /// Deletes the ballast unless another process uses the directory. The lock is released: opening the storage takes it again.
     fn release_at_start(&self) {
         match DirectoryLock::take(&super::member_dir(&self.dir)) {
             Ok(_lock) => self.ledger.release(),
-            // opening the storage reports who holds the lock
+            // opening the storage reports the holder of the lock
             Err(error) => {
                 tracing::debug!(%error, "keeping the ballast: another process uses the directory")
             }
         }
     }
 
-    /// Returns the last measurement, which later ones update.
+    /// Returns the shared status, which later measurements update.
     pub fn seen(&self) -> Arc<SpaceStatus> {
         self.status.clone()
     }
@@ -206,16 +205,16 @@ impl SpaceMonitor {
         self.level
     }
 
-    /// Measures free space, deletes or restores the ballast, and returns and publishes the new level.
+    /// Measures free space, deletes or restores the ballast, and publishes and returns the new level.
     pub fn check(&mut self) -> SpaceLevel {
-        // runs that begin or end from here on are for the next check
+        // Runs that start or end from here on are left to the next check.
         self.ledger.take_stale();
         self.measure();
         if self.ledger.holds_ballast() && self.is_full() {
             self.ledger.release();
             self.measure();
         }
-        // or a write that found no space has deleted it
+        // a write that found no space may have deleted it
         let deleted = self.status.ballast_bytes() > 0 && !self.ledger.holds_ballast();
         let calm = self.reserve_bytes + self.reserve_bytes / 4;
         let wants_ballast = !self.ledger.holds_ballast() && self.ballast_bytes > 0;
@@ -240,8 +239,7 @@ impl SpaceMonitor {
         level
     }
 
-    /// Whether a command that takes this many bytes of log may be accepted; if so, announces them. `grows` says that it
-    /// adds data.
+    /// Announces a command that takes `bytes` of log and returns `true` if it can be accepted. `grows` says that it adds data.
     pub fn take(&mut self, bytes: u64, grows: bool) -> bool {
         if self.reserve_bytes == 0 {
             return true;
@@ -257,8 +255,8 @@ impl SpaceMonitor {
         self.ledger.promise(bytes, self.free_above(kept_bytes))
     }
 
-    /// Measures free space again if the level may have changed; must be called after `appended` bytes of log
-    /// were written, among them those of all accepted commands but the last `held` bytes.
+    /// Measures free space again if the level may have changed. Must be called after `appended` bytes were written to the log;
+    /// they include all accepted commands except the last `held` bytes.
     pub fn written(&mut self, appended: u64, held: u64) {
         self.ledger.written(appended, held);
         self.appended_since_check += appended;
@@ -272,8 +270,8 @@ impl SpaceMonitor {
         }
     }
 
-    /// Returns the bytes by which the log may grow regardless of the commands in it: those above the floor. Without
-    /// monitoring there is no bound.
+    /// Returns how many bytes the log can grow by, whatever the commands: the free bytes above the floor. Unlimited without
+    /// monitoring.
     pub fn log_room(&self) -> u64 {
         match self.reserve_bytes {
             0 => u64::MAX,
@@ -281,7 +279,7 @@ impl SpaceMonitor {
         }
     }
 
-    /// Returns the free bytes in excess of `kept_bytes`, less what was written since they were measured.
+    /// Returns the free bytes in excess of `kept_bytes`, minus the bytes written since the measurement.
     fn free_above(&self, kept_bytes: u64) -> u64 {
         self.free
             .saturating_sub(self.appended_since_check + kept_bytes)
@@ -297,7 +295,7 @@ impl SpaceMonitor {
         self.appended_since_check = 0;
     }
 
-    /// Stores a level, free bytes, reserve and ballast for other threads; logs a change of the level.
+    /// Publishes level, free bytes, reserve and ballast to other threads, and logs a change of the level.
     fn publish(&mut self, level: SpaceLevel) {
         let (free_bytes, reserve_bytes) = (self.free, self.reserve_bytes);
         if level != self.level {

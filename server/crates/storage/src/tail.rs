@@ -1,11 +1,11 @@
-//! Checks the log's files before the engine opens them: complete records are kept, the torn write of a crash is cut,
-//! and corruption is refused. Not here: the content of entries.
+//! Checks the log's files before the engine opens them: complete records are kept, the torn write of a crash is cut, and
+//! corruption is refused. Not here: the content of entries.
 //!
-//! Why this can be decided: every write of ours is synced before the next one begins, and a file is synced and closed
-//! before the next is created. So a crash can tear only the last record of the last file, or a file just created.
-//! Damage anywhere else, and damage with complete records behind it up to the end, cannot come from a crash. (A
-//! complete record alone may be part of a client's value inside the torn one.) A last record that lacks no sector and
-//! is wrong in a single bit cannot come from a crash either: it was complete, perhaps acknowledged, and is repaired.
+//! Every write is synced before the next one starts, and a file is synced and closed before the next is created. A crash can
+//! therefore only tear the last record of the last file, or a newly created file. Damage elsewhere, or damage followed by
+//! complete records up to the end, cannot come from a crash. (A single complete record may be part of a client's value inside
+//! the torn one.) A last record with all its sectors and a single wrong bit cannot come from a crash either: it was complete,
+//! may have been acknowledged, and is repaired.
 
 use std::{
     collections::HashSet,
@@ -24,16 +24,16 @@ use super::{
 
 /// First bytes of every file of the engine.
 const MAGIC: &[u8] = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5";
-/// Format version and alignment follow the magic, eight bytes each.
+/// The format version and the alignment follow the magic, eight bytes each.
 const FILE_HEADER_BYTES: usize = MAGIC.len() + 16;
-/// The only version of the engine's format that this release writes.
+/// The engine's format version that this release writes.
 const FILE_VERSION: u64 = 2;
-/// Bytes of a record's header: length and offset of the footer, eight bytes each.
+/// A record's header: its length and the offset of its footer, eight bytes each.
 const RECORD_HEADER_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
-/// Bytes that a disk writes completely or not at all; a torn write leaves whole sectors of zeros.
+/// Bytes that a disk writes atomically; a torn write leaves whole sectors of zeros.
 const SECTOR_BYTES: usize = 512;
-/// Digits in a file's name before its suffix.
+/// Number of digits in a file name before the suffix.
 const SEQ_DIGITS: usize = 16;
 
 /// The engine's two kinds of file.
@@ -41,9 +41,9 @@ const SEQ_DIGITS: usize = 16;
 pub(super) enum LogFileKind {
     /// New records.
     Append,
-    /// Old entries that the engine moves so that it can drop a file. It writes several records
-    /// before a sync, and drops the originals only after it. So damage at the end is always cut; if
-    /// it is not due to a crash, [`super::log`] detects the loss by the first index.
+    /// Old entries that the engine moves in order to drop a file. It writes several records before a sync, and drops the
+    /// originals only afterward. Damage at the end is therefore always cut. If it is not due to a crash, [`super::log`] detects
+    /// the loss by the first index.
     Rewrite,
 }
 
@@ -56,8 +56,8 @@ impl LogFileKind {
     }
 }
 
-/// Repairs the log's files: cuts a torn write, and repairs a flipped bit of the last record. Other
-/// damage, and a missing file, is an error; in a copied directory the files before the last missing one are removed.
+/// Repairs the log's files: cuts a torn write and repairs a flipped bit in the last record. Other damage, and a missing file,
+/// is an error. In a copied directory, files before the last missing one are removed.
 pub(crate) fn repair(dir: &Path, origin: Origin) -> Result<(), OpenError> {
     for queue in [LogFileKind::Append, LogFileKind::Rewrite] {
         let mut files = list(dir, queue).map_err(|e| OpenError::io(dir, e))?;
@@ -70,7 +70,7 @@ pub(crate) fn repair(dir: &Path, origin: Origin) -> Result<(), OpenError> {
                 return Err(OpenError::log(&files[at].1, 0, what));
             }
             for (_, path) in files.drain(..=at) {
-                tracing::warn!(file = %path.display(), "removed a log file: later ones were purged while it was copied");
+                tracing::warn!(file = %path.display(), "removed a log file: later ones were purged during the copy");
                 fs::remove_file(&path).map_err(|e| OpenError::io(&path, e))?;
             }
         }
@@ -106,7 +106,7 @@ fn list(dir: &Path, queue: LogFileKind) -> io::Result<Vec<(u64, PathBuf)>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LogFileRepair {
     Whole,
-    /// Change one byte by this mask; then judge the file again.
+    /// Change one byte by this mask, then judge the file again.
     Repair {
         at: usize,
         mask: u8,
@@ -126,9 +126,8 @@ pub(super) struct Damage {
     what: String,
 }
 
-/// Decides how a file with these bytes is to be repaired. `seq` is its sequence number, and `last`
-/// says whether it is the newest of its kind. There, a flipped bit is repaired; other damage that no torn write explains
-/// is an error.
+/// Decides how to repair a file with these bytes. `seq` is its sequence number; `last` says that it is the newest of its kind.
+/// In the newest file a flipped bit is repaired. Other damage that no torn write explains is an error.
 pub(super) fn judge(
     bytes: &[u8],
     seq: u64,
@@ -173,13 +172,12 @@ fn cut_from(good: Option<usize>, zeros: bool) -> LogFileRepair {
     })
 }
 
-/// Finds the first offset from `search` on from which complete records follow one another up to the end, or up to zeros
-/// that reach the end.
+/// Finds the first offset at or after `search` from which complete records reach the end, or zeros that reach the end.
 fn records_to_the_end(sums: &RangeCrc<'_>, search: usize, seq: u64) -> Option<usize> {
     let bytes = sums.bytes;
     let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
     let end = bytes.len() - zeros;
-    // offsets from which no chain of records reaches the end, so that each is followed once
+    // offsets whose records do not reach the end, so that each chain is followed only once
     let mut visited = HashSet::new();
     (search..end).find(|start| {
         let mut at = *start;
@@ -196,8 +194,8 @@ fn records_to_the_end(sums: &RangeCrc<'_>, search: usize, seq: u64) -> Option<us
     })
 }
 
-/// Judges a file of the log and repairs it: flips a bit back, cuts a torn write, or removes an incomplete
-/// file. Damage that no crash explains is an error.
+/// Judges a log file and repairs it: flips a bit back, cuts a torn write, or removes an incomplete file. Damage that no crash
+/// explains is an error.
 fn repair_file(
     dir: &Path,
     path: &Path,
@@ -224,7 +222,7 @@ fn repair_file(
                 let bytes = bytes.len() - good;
                 tracing::warn!(file = %path.display(), offset = good, bytes, "cut a torn last write");
             }
-            // space that the engine preallocated reads as zeros; it exists after every kill
+            // Preallocated space reads as zeros and exists after every kill.
             OpenOptions::new().write(true).open(path).and_then(|file| {
                 file.set_len(good as u64)?;
                 file.sync_all()
@@ -238,7 +236,7 @@ fn repair_file(
     cut.map_err(|e| OpenError::io(path, e))
 }
 
-/// Returns the end of the last complete record; `None` if the file's header is not complete.
+/// Returns the end of the last complete record; `None` if the file's header is incomplete.
 pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     let header = bytes.get(..FILE_HEADER_BYTES)?;
     let (magic, rest) = header.split_at(MAGIC.len());
@@ -252,8 +250,8 @@ pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     Some(at)
 }
 
-/// Finds the single wrong bit of the record at `at`, if it is the last record and no sector of it
-/// is missing. Returns its byte and its mask; `None` if more is wrong.
+/// Finds the single wrong bit of the record at `at`, if it is the last record and has all its sectors. Returns the byte and the
+/// mask; `None` if more is wrong.
 fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> {
     let bytes = sums.bytes;
     let alone = |(byte, mask): (usize, u8)| {
@@ -303,12 +301,12 @@ fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> 
     .find_map(alone)
 }
 
-/// Reads the length of a record and the offset of its footer from its header; `None` if they are invalid. `left` is the
-/// number of bytes from the header to the end of the file.
+/// Parses the length of a record and the offset of its footer from its header; `None` if they are invalid. `left` is the number
+/// of bytes from the header to the end of the file.
 fn record_layout(header: &[u8], left: usize) -> Option<(usize, usize)> {
     let head = number(header, 0)?;
     let length = usize::try_from(head >> 8).ok()?;
-    // The low byte is the compression; the log's records are never compressed.
+    // The low byte is the compression type; the log's records are never compressed.
     if head & 0xff != 0 || length <= RECORD_HEADER_BYTES || length > left {
         return None;
     }
@@ -318,19 +316,19 @@ fn record_layout(header: &[u8], left: usize) -> Option<(usize, usize)> {
         .then_some((length, footer))
 }
 
-/// Returns the number that the engine combines with the checksum of a footer, from the file's sequence
-/// number: a record is valid only in the file for which it was written.
+/// Returns the number that the engine combines with a footer's checksum. It comes from the file's sequence number: a record is
+/// valid only in the file for which it was written.
 fn sign(seq: u64) -> u32 {
     u32::try_from(seq & u64::from(u32::MAX)).expect("masked to 32 bits")
 }
 
-/// Returns what [`record`] returns for the same bytes, in time independent of the record's length.
+/// Returns the same as [`record`], in time independent of the record's length.
 fn record_of(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<usize> {
     let layout = record_layout(&sums.bytes[at..], sums.bytes.len() - at)?;
     has_valid_sums(sums, at, layout, seq).then_some(layout.0)
 }
 
-/// Whether both blocks of the record at `at` end with valid checksums. A record may have no entries.
+/// Returns whether both blocks of the record at `at` have valid checksums. A record may have no entries.
 fn has_valid_sums(
     sums: &RangeCrc<'_>,
     at: usize,
@@ -360,7 +358,7 @@ fn record(bytes: &[u8], at: usize, seq: u64) -> Option<usize> {
     whole.then_some(len)
 }
 
-/// Whether a block ends with the CRC-32, combined with `sign`, of the bytes before it.
+/// Returns whether a block ends with the CRC-32 of its other bytes, combined with `sign`.
 fn has_valid_checksum(block: &[u8], sign: u32) -> bool {
     let Some((content, sum)) = block.split_last_chunk::<CRC_BYTES>() else {
         return false;
@@ -368,7 +366,7 @@ fn has_valid_checksum(block: &[u8], sign: u32) -> bool {
     !content.is_empty() && crc32fast::hash(content) ^ sign == u32::from_le_bytes(*sum)
 }
 
-/// Reads the big-endian number at `at`; `None` if the bytes end before.
+/// Reads a big-endian number at `at`; `None` if the bytes end earlier.
 fn number(bytes: &[u8], at: usize) -> Option<u64> {
     let bytes = bytes.get(at..at + 8)?.first_chunk::<8>()?;
     Some(u64::from_be_bytes(*bytes))
@@ -380,7 +378,7 @@ mod tests {
 
     const SEQ: u64 = 3;
 
-    /// A record with these entries, as the engine writes it.
+    /// Returns a record with these entries, as the engine writes it.
     fn record_with(entries: &[u8]) -> Vec<u8> {
         let footer = RECORD_HEADER_BYTES + entries.len() + CRC_BYTES;
         let length = footer + 1 + CRC_BYTES;
@@ -393,11 +391,11 @@ mod tests {
         bytes
     }
 
-    /// The end of a log whose last write is torn. The written value contains `headers` record headers, each of which
+    /// Returns the end of a log with a torn last write. The written value contains `headers` record headers, each of which
     /// would reach the valid footer at the end.
     fn crafted_tail(headers: usize) -> Vec<u8> {
         let mut bytes = record_with(b"torn")[..RECORD_HEADER_BYTES + 2].to_vec();
-        // no record is without entries
+        // every record has entries
         let footer = headers * RECORD_HEADER_BYTES + 8;
         let end = record_with(b"");
         let foot = &end[end.len() - 1 - CRC_BYTES..];

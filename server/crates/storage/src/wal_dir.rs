@@ -1,9 +1,9 @@
-//! The raft log outside of the data directory (`--wal-dir`): `member/log` is a symbolic link to the folder `log` there. So
-//! offline commands, and a start without the flag, find it.
+//! The raft log outside of the data directory (`--wal-dir`): `member/log` is a symbolic link to the folder `log` there. Offline
+//! commands, and a start without the flag, therefore find it.
 //!
-//! A log in the data directory is copied, then the folder is exchanged for the link in one step: a crash leaves one or
-//! the other. This process deletes nothing in `--wal-dir` but its own copy, because other files may belong to another
-//! member. The folder names the link that points to it (`owner`); only [`place_log`] changes that name.
+//! A log in the data directory is copied, then its folder is exchanged with the link atomically: a crash leaves one or the
+//! other. In `--wal-dir` this process deletes only its own copy, because other files may belong to another member. The folder
+//! names the link that points to it (`owner`); only [`place_log`] changes that name.
 
 use std::{
     fs, io,
@@ -20,15 +20,15 @@ use super::{
     owner::{self, LogLink, LogOwner},
 };
 
-/// The folder of the log, or the link to it, in the member's folder; and the folder in `--wal-dir`.
+/// Name of the log's folder, or of the link to it, in the member's folder, and of the folder in `--wal-dir`.
 pub(super) const LOG: &str = "log";
 
-/// The link before it is exchanged with the folder of the log, and that folder afterwards.
+/// Name of the link before it is exchanged with the log's folder, and of that folder afterward.
 const EXCHANGED: &str = "log.exchanged";
 
-/// Has the raft log of the data directory `dir` in the folder `wal_dir`; moves it there if it is in the data directory.
-/// Refuses a folder that holds another log, and a log in a third place. A linked log becomes this directory's, unless
-/// the directory that it names still exists.
+/// Places the raft log of the data directory `dir` in the folder `wal_dir`, and moves it from the data directory if necessary.
+/// Refuses a folder that holds another log, and a log in a third place. A linked log becomes this directory's, unless the
+/// directory that it names still exists.
 pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     let member = member_dir(dir);
     make_dir(dir)?;
@@ -52,12 +52,13 @@ pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<
     } else if target.exists() {
         claim_log(&log, &target, identity)?;
     }
-    // before anything is acknowledged through the link, also if an earlier process has made it
+    // Durable before anything is acknowledged through the link, even if an earlier process created it.
     sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
     remove_left(&member).map_err(|error| OpenError::io(&member, error))
 }
 
-/// Whether a link leads to the folder, which may be missing: then its disk is not mounted, which [`super::open`] reports.
+/// Returns whether a link points to the folder. The folder may be missing if its disk is not mounted, which [`super::open`]
+/// reports.
 fn leads_to(link: &Path, target: &Path) -> bool {
     match fs::canonicalize(link) {
         Ok(found) => found == target,
@@ -95,7 +96,7 @@ fn member_of(log: &Path) -> PathBuf {
     log.parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
-/// Makes the link to the folder of a new log, which must be missing or empty. Records the link in the folder first.
+/// Links to the folder of a new log, which must be missing or empty. Records the link in the folder first.
 fn begin_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     refuse_used(target)?;
     files::create_dirs(target)
@@ -117,13 +118,13 @@ fn new_link(log: &Path, target: &Path) -> Result<PathBuf, OpenError> {
     Ok(link)
 }
 
-/// Copies the log into the folder `target`, which must be missing or empty, and exchanges its folder and a link to the copy.
+/// Copies the log to the folder `target`, which must be missing or empty, and exchanges its folder with a link to the copy.
 fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     refuse_used(target)?;
     tracing::info!(from = %log.display(), to = %target.display(), "moving the raft log to --wal-dir");
     let staged = target.with_file_name(format!("{LOG}.moving-{}", process::id()));
     if staged.exists() {
-        // left by an earlier process with the same id; it may hold files that the log has no longer
+        // left by an earlier process with the same id; it may hold files that the log no longer has
         fs::remove_dir_all(&staged).map_err(|error| OpenError::io(&staged, error))?;
     }
     // an empty folder can be replaced
@@ -141,7 +142,7 @@ fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), Op
         })
     });
     done.inspect_err(|_| {
-        // the copy of this call, which nothing has used
+        // The copy of this call is unused.
         let _ = fs::remove_dir_all(target);
         let _ = fs::remove_file(log.with_file_name(EXCHANGED));
     })
@@ -176,9 +177,8 @@ fn refuse_used(target: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Removes what a move of the log to `--wal-dir` has left in the member's folder: the old folder ([`EXCHANGED`]) and
-/// the old ballast (the file that keeps space for a full disk), which is in the new folder from now on: see
-/// [`ballast_of`]. What is missing is no error; the removal is not made durable.
+/// Removes what a move to `--wal-dir` leaves in the member's folder: the old log folder ([`EXCHANGED`]) and the old ballast;
+/// see [`ballast_of`]. Missing files are not an error. The removal is not made durable.
 fn remove_left(member: &Path) -> io::Result<()> {
     let exchanged = member.join(EXCHANGED);
     if exchanged.is_dir() && !exchanged.is_symlink() {
@@ -190,7 +190,7 @@ fn remove_left(member: &Path) -> io::Result<()> {
     }
 }
 
-/// Returns the path of the ballast, which is on the disk of the log: beside the log's folder, or in it if that is elsewhere.
+/// Returns the path of the ballast, which is on the log's disk: next to the log's folder, or in it if that is elsewhere.
 pub(super) fn ballast_of(member: &Path) -> PathBuf {
     let log = member.join(LOG);
     match log.is_symlink() {

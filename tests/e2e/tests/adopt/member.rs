@@ -203,7 +203,7 @@ fn a_start_adopts_the_data_of_etcd() {
     etcd.terminate();
     let (is_done, said) = try_adopt(&etcd, &[]);
     assert!(
-        !is_done && said.contains("has data of Witan already"),
+        !is_done && said.contains("already has Witan's data"),
         "{said}"
     );
 }

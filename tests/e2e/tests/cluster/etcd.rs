@@ -51,7 +51,7 @@ fn check_refused(etcd: &Server) {
     witan.start_unready_again();
     assert_eq!(witan.wait_exit().code(), Some(ETCD_DIRECTORY));
     assert_eq!(contents(&data), before);
-    let reason = witan.wait_log(0, "data directory of etcd");
+    let reason = witan.wait_log(0, "an etcd data directory");
     for part in ["/data/member/", "witan adopt", "--adopt-etcd"] {
         assert!(reason.contains(part), "{reason}");
     }

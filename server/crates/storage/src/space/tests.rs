@@ -1,4 +1,4 @@
-//! Levels, the ballast, and who may count on which bytes.
+//! Tests of levels, the ballast, and the allocation of free bytes.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ fn open(dir: &Path) -> SpaceMonitor {
     SpaceMonitor::open(dir, wanted)
 }
 
-/// Opens an empty data directory and checks it once, which makes the ballast.
+/// Opens an empty data directory and checks it once, which creates the ballast.
 fn checked(dir: &TempDir) -> SpaceMonitor {
     fs::create_dir_all(member_dir(&dir.data())).unwrap();
     let mut space = open(&dir.data());
@@ -77,7 +77,7 @@ fn what_adds_data_leaves_half_of_the_reserve_to_what_removes_some() {
     assert!(!space.take(1, false), "the log itself needs the floor");
 }
 
-/// A follower's log grows by what the leader has accepted.
+/// A follower's log grows by entries that the leader has accepted.
 #[test]
 fn entries_of_others_and_a_checkpoint_never_count_on_the_same_bytes() {
     let dir = TempDir::new();

@@ -1,6 +1,6 @@
-//! The simulated clusters of `tests/sim` on this storage: each member's power goes at any sync of an append, a
-//! checkpoint or an installation, pages and names that were not synced are lost by chance, and bits flip in files at
-//! rest. The simulator's invariants check the recovered state.
+//! Runs the simulated clusters of `tests/sim` on this storage. A member loses power at any sync of an append, a checkpoint or
+//! an installation. Unsynced pages and names are lost at random, and bits flip in files at rest. The simulator's invariants
+//! check the recovered state.
 
 use std::{
     fs,
@@ -23,21 +23,20 @@ use super::{
 };
 use crate::{SnapshotReceiver, install};
 
-/// Variable for the first seed; without it, 0.
+/// Environment variable for the first seed, 0 by default.
 const START: &str = "WITAN_CLUSTER_START";
-/// Variable for the number of seeds.
+/// Environment variable for the number of seeds.
 const SEEDS: &str = "WITAN_CLUSTER_SEEDS";
-/// The number of seeds without it.
+/// Default number of seeds.
 const SEEDS_USUAL: u64 = 8;
 
-/// From this seed on, a member soon survives a flipped bit: few runs have one that does.
+/// The first seed with a run in which a member survives a flipped bit; few runs have one.
 const SEED_WITH_FLIP: u64 = 6;
 
-/// Syncs of an append, of a checkpoint and of an installation, at most: the power goes at one of them, or after
-/// the step.
+/// Maximum number of syncs of an append, a checkpoint and an installation. Power is cut at one of them, or after the step.
 const SYNCS: [usize; 3] = [1, 8, 12];
 
-/// Faults of the storage of a run, to show that they are found.
+/// Injected storage faults, to show that they are detected.
 #[derive(Clone, Copy, PartialEq)]
 enum Lie {
     None,
@@ -51,27 +50,27 @@ enum Lie {
 struct Run {
     dir: TempDir,
     lie: Lie,
-    /// Power cuts in the midst of an append, a checkpoint and an installation.
+    /// Number of power cuts during an append, a checkpoint and an installation.
     interrupted: [AtomicU64; 3],
 }
 
-/// A power cut that is to come.
+/// A planned power cut.
 struct PlannedCut {
-    /// Syncs until it comes.
+    /// Syncs until it happens.
     syncs: usize,
     to: PathBuf,
     chance: Box<dyn FnMut(u64) -> u64 + Send>,
 }
 
-/// The data directory of one member, on a disk that loses what was not synced.
+/// The data directory of one member, on a disk that loses unsynced data.
 struct MemberDirectory {
     id: u64,
     run: Arc<Run>,
-    /// Power cuts so far: each leaves a directory of its own.
+    /// Number of power cuts so far; each leaves its own directory.
     number: u32,
     disk: Arc<Disk>,
     planned: Arc<Mutex<Option<PlannedCut>>>,
-    /// `None` while no process has it open.
+    /// `None` while no process has the directory open.
     storage: Option<Storage>,
 }
 
@@ -137,7 +136,7 @@ impl MemberDirectory {
         }
     }
 
-    /// Loses the last entry, if this run's fault is to do so.
+    /// Loses the last entry, if that is this run's fault.
     fn lose(&self, lie: Lie, mut recovered: Recovered) -> Recovered {
         if self.run.lie == lie {
             recovered.records.pop();
@@ -150,7 +149,7 @@ fn data(run: &Run, id: u64, number: u32) -> PathBuf {
     run.dir.0.join(format!("{id}-{number}"))
 }
 
-/// The index of a step in arrays of steps.
+/// Returns the array index of a step.
 fn index(step: &InterruptedStep) -> usize {
     match step {
         InterruptedStep::Append(_) => 0,
@@ -159,7 +158,7 @@ fn index(step: &InterruptedStep) -> usize {
     }
 }
 
-/// Watches a directory: a planned power cut happens at one of its syncs.
+/// Watches a directory, so that a planned power cut happens at one of its syncs.
 fn watch(data: &Path, planned: &Arc<Mutex<Option<PlannedCut>>>) -> Arc<Disk> {
     let planned = planned.clone();
     Disk::watch(data, move |_, kept| {
@@ -238,7 +237,7 @@ impl DataDirectory for MemberDirectory {
         find(&self.data(), &mut files);
         files.sort();
         let (path, mut content) = chance.pick(&files).clone();
-        // the engine preallocates space behind its writes
+        // the engine preallocates space after its writes
         let length = content.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 1;
         content[chance.below(length)] ^= 1 << chance.below(8);
         fs::write(path, content).unwrap();
@@ -248,7 +247,7 @@ impl DataDirectory for MemberDirectory {
     }
 }
 
-/// The files with content of a folder and of those in it.
+/// Collects the files with content in a folder, recursively.
 fn find(dir: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -267,7 +266,7 @@ fn number(variable: &str, usual: u64) -> u64 {
     std::env::var(variable).map_or(usual, |number| number.parse().unwrap())
 }
 
-/// Runs a seed; returns how often a power cut interrupted each kind of step, too.
+/// Runs a seed. Also returns how often a power cut interrupted each kind of step.
 fn run(seed: u64, lie: Lie) -> (Verdict, [u64; 3]) {
     let run = Arc::new(Run { dir: TempDir::new(), lie, interrupted: Default::default() });
     let made = run.clone();
@@ -301,7 +300,7 @@ fn simulated_clusters_keep_their_promises_on_this_storage() {
     }
     let covered = format!("interrupted {interrupted:?}, {counts:?}");
     println!("{covered}");
-    // one seed need not have all
+    // a single seed need not cover everything
     let whole = interrupted.iter().all(|steps| *steps > 0) && counts.installs > 0;
     assert!(whole || seeds < SEEDS_USUAL, "{covered}");
 }

@@ -1,5 +1,4 @@
-//! A process killed while it writes: everything it acknowledged is there afterwards. And what the
-//! disk holds when nothing happens.
+//! Kills a process while it writes: everything it acknowledged must exist afterward. Also checks the size of the log at rest.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -10,12 +9,12 @@ use std::{
 use super::*;
 use crate::{Checkpointer, space::checkpoint_log_bytes};
 
-/// Variable that makes a test function play the child's part.
+/// Environment variable that turns a test function into the child process.
 const CHILD: &str = "WITAN_TEST_KILLED";
 /// Kills per run.
 const ROUNDS: u64 = 8;
 
-/// Writes, checkpoints and cuts as the server does, telling what is acknowledged.
+/// Writes, checkpoints and cuts like the server, and prints what is acknowledged.
 fn write_until_killed(data: &Path) {
     let (mut storage, recovered) = open(data, &ME).unwrap();
     let base = recovered.checkpoint;
@@ -59,7 +58,7 @@ fn a_killed_process_loses_nothing_it_acknowledged() {
         let mut command = child(test, CHILD, dir.data().as_os_str());
         let mut process = start(command.stdout(Stdio::piped())).unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        // Killed after a number of lines; lines that it writes until it has ended count, too.
+        // Killed after a number of lines. Lines that it writes before it ends count too.
         for (count, line) in (1..).zip(lines) {
             let line = line.unwrap();
             let number = |prefix| {

@@ -1,10 +1,8 @@
-//! A disk that drops unsynced data at random. It observes every sync below a folder (ours through
-//! `files`, the log engine's through its own file system) and can compute at any of them what a
-//! power cut at that moment would leave.
+//! A disk that drops unsynced data at random. It observes every sync below a folder (ours through `files`, the log engine's
+//! through its own file system), and can compute for any of them what a power cut at that moment would leave.
 //!
-//! For each file it knows the content of its last sync, for each folder the names of its last
-//! sync. After a cut each page is that content or the present one, each name the synced one or the
-//! present one, by chance each for itself.
+//! It knows the last synced content of each file and the last synced names of each folder. After a cut, each page and each name
+//! is independently either the synced or the current one, at random.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -39,14 +37,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on no file of the log can be synced, in this process.
+/// Set while no file of the log can be synced in this process.
 pub(super) static BROKEN: AtomicBool = AtomicBool::new(false);
 
-/// A file that takes the space of the log: while it exists, files of the log below this folder cannot grow, in this
-/// process.
+/// A file that takes the log's space: while it exists, log files below this folder cannot grow in this process.
 pub(super) static FULL: Mutex<Option<(PathBuf, PathBuf)>> = Mutex::new(None);
 
-/// Lets no file of the log below `root` grow until `by` is deleted.
+/// Stops the growth of log files below `root` until `by` is deleted.
 pub(super) fn fill(root: &Path, by: &Path) {
     *lock(&FULL) = Some((root.to_owned(), by.to_owned()));
 }
@@ -60,7 +57,7 @@ fn check_room(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A file, whatever its name is at the moment.
+/// Identifies a file independently of its name.
 type File = (u64, SystemTime);
 
 fn file(path: &Path) -> io::Result<File> {
@@ -71,15 +68,14 @@ fn identity(metadata: &fs::Metadata) -> io::Result<File> {
     Ok((metadata.ino(), metadata.created()?))
 }
 
-/// Returns the content of a file; `None` if the path names another file by now, which another thread has
-/// renamed over it.
+/// Returns the content of a file; `None` if another thread has renamed another file to its path.
 fn content(path: &Path, file: File) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     read(path, file, &mut content).then_some(content)
 }
 
-/// Replaces `content` by that of a file, as [`content`] does. The memory is used again: the pages of a new
-/// vector take longer than the content.
+/// Replaces `content` with that of a file, like [`content`]. Reuses the memory, because the pages of a new vector take longer
+/// than the content.
 fn read(path: &Path, file: File, content: &mut Vec<u8>) -> bool {
     let opened = fs::File::open(path).and_then(|opened| {
         let found = identity(&opened.metadata()?)?;
@@ -127,14 +123,14 @@ impl Disk {
         disk
     }
 
-    /// All that is there now survives a power cut.
+    /// Marks the current content as durable.
     pub(super) fn keep_all(&self) {
         let mut kept = lock(&self.kept);
         *kept = Kept { root: self.root.clone(), ..Kept::default() };
         kept.keep(&self.root);
     }
 
-    /// Writes down what a power cut now would leave, as [`Kept::cut`] does.
+    /// Writes what a power cut now would leave, like [`Kept::cut`].
     pub(super) fn cut(&self, to: &Path, chance: &mut dyn FnMut(u64) -> u64) {
         lock(&self.kept).cut(to, chance);
     }
@@ -154,7 +150,7 @@ impl Disk {
                 .extension()
                 .is_some_and(|of| of == "raftlog" || of == "rewrite")
         {
-            // The engine syncs the folder of a file that it makes itself.
+            // The engine syncs the folder of a file that it creates itself.
             kept.sync_dir(path.parent().expect("a file is in a folder"));
         }
     }
@@ -182,7 +178,7 @@ impl Kept {
         self.names.insert(dir.to_owned(), names);
     }
 
-    /// Writes down what a power cut now would leave. `chance` answers a number below its argument.
+    /// Writes what a power cut now would leave. `chance` returns a random number below its argument.
     pub(super) fn cut(&self, to: &Path, chance: &mut dyn FnMut(u64) -> u64) {
         let mut live = HashMap::new();
         find(&self.root, &mut live);
@@ -218,7 +214,7 @@ impl Kept {
     }
 }
 
-/// Returns a file of which any page is the old or the new one.
+/// Returns a file in which each page is the old or the new one.
 fn torn(old: &[u8], new: Option<Vec<u8>>, chance: &mut dyn FnMut(u64) -> u64) -> Vec<u8> {
     let Some(new) = new.filter(|new| new != old) else {
         return old.to_vec();
@@ -257,7 +253,7 @@ fn find(dir: &Path, live: &mut HashMap<File, PathBuf>) {
     }
 }
 
-/// The files of the log, watched.
+/// The watched files of the log.
 pub(in super::super) struct Watched;
 
 pub(in super::super) struct Opened {
@@ -326,7 +322,7 @@ impl FileSystem for Watched {
     }
 }
 
-/// Writes to a file of the log, if the disk is not full.
+/// Writes to a log file unless the disk is full.
 pub(in super::super) struct Writer {
     inner: <DefaultFileSystem as FileSystem>::Writer,
     path: PathBuf,

@@ -1,5 +1,5 @@
-//! Makes each call of a checkpoint fail once, as on a full disk and on a broken one. The checkpoint then exists, or it
-//! does not and the member continues. Acknowledged entries survive a crash at that moment, and the next checkpoint.
+//! Makes each call of a checkpoint fail once, as on a full or broken disk. Either the checkpoint exists afterward, or it does
+//! not and the member continues. Acknowledged entries survive a crash at that moment, and the next checkpoint.
 
 use std::{cell::Cell, io, path::Path};
 
@@ -12,11 +12,11 @@ use super::{
 };
 
 thread_local! {
-    /// The number of calls on this thread until one fails, and its error. `None` if no call is set to fail.
+    /// The number of calls on this thread until one fails, and its error; `None` if no failure is planned.
     static FAILS: Cell<Option<(usize, Errno)>> = const { Cell::new(None) };
 }
 
-/// Counts a call of this thread; returns the error if this call is set to fail.
+/// Counts a call of this thread; returns the error if this call is planned to fail.
 pub(in super::super) fn may_fail() -> io::Result<()> {
     match FAILS.get() {
         Some((0, error)) => {
@@ -31,14 +31,14 @@ pub(in super::super) fn may_fail() -> io::Result<()> {
     }
 }
 
-/// Runs `done` and makes the call after so many others fail. The second result says whether that call was made.
+/// Runs `done` and makes the call after `calls` others fail. Also returns whether that call was made.
 fn failing<T>(calls: usize, error: Errno, done: impl FnOnce() -> T) -> (T, bool) {
     FAILS.set(Some((calls, error)));
     let done = done();
     (done, FAILS.take().is_none())
 }
 
-/// A member with a small state, whose calls are all made on the thread of the test.
+/// A member with a small state, all of whose calls are made on the test's thread.
 struct Member {
     storage: Storage,
     view: View,
@@ -47,7 +47,7 @@ struct Member {
 }
 
 impl Member {
-    /// Starts a member with two checkpoints and entries behind them.
+    /// Starts a member with two checkpoints and later entries.
     fn start(dir: &TempDir) -> Self {
         let (storage, _) = reopen(dir);
         let mut member = Self { storage, view: first(), base: first() };
@@ -60,7 +60,7 @@ impl Member {
         member
     }
 
-    /// Writes entries up to this index; they are acknowledged.
+    /// Writes and acknowledges entries up to this index.
     fn write_to(&mut self, last: u64) {
         let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
         for index in self.view.position.index + 1..=last {
@@ -73,7 +73,7 @@ impl Member {
         self.storage.log.append(&batch);
     }
 
-    /// Writes a checkpoint of the present state, as the checkpointer does, and cleans up if that fails.
+    /// Writes a checkpoint of the current state like the checkpointer, and cleans up after a failure.
     fn checkpoint(&mut self, kind: Kind) -> io::Result<()> {
         let checkpoint = &mut self.storage.checkpoint;
         let written = match kind {
@@ -102,7 +102,7 @@ enum Kind {
     Rewrite,
 }
 
-/// Compares the state that a crash now would leave with what was acknowledged; returns the index of the checkpoint.
+/// Compares the state that a crash now would leave with what was acknowledged. Returns the index of the checkpoint.
 fn after_a_crash(data: &Path, acknowledged: u64, what: &str) -> u64 {
     let left = TempDir::new();
     copy(data, &left.data());
@@ -114,7 +114,7 @@ fn after_a_crash(data: &Path, acknowledged: u64, what: &str) -> u64 {
 
 const ERRORS: [Errno; 2] = [Errno::IO, Errno::NOSPC];
 
-/// Makes each call fail in turn until all have failed once; returns their number.
+/// Makes each call fail in turn; returns their number.
 fn each_call(error: Errno, mut fail: impl FnMut(usize) -> bool) -> usize {
     let calls = (0..500).find(|calls| !fail(*calls));
     calls.unwrap_or_else(|| panic!("calls without end, {error}"))

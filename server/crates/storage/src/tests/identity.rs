@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::MetadataExt as _};
 use super::*;
 use crate::{FORMAT, offline};
 
-/// A directory with three entries and a checkpoint.
+/// Creates a directory with three entries and a checkpoint.
 fn with_data(who: &DataIdentity) -> TempDir {
     let dir = TempDir::new();
     let (mut storage, _) = open(&dir.data(), who).unwrap();
@@ -19,7 +19,7 @@ fn identity_of(dir: &TempDir) -> PathBuf {
     dir.data().join("member/identity")
 }
 
-/// Opens the directory as the member that its identity names. Returns the errors of opening and of reading it.
+/// Opens and reads the directory as the member that its identity names. Returns the errors of both.
 fn errors(dir: &TempDir) -> [OpenError; 2] {
     let opened = while_unlocked(|| match super::super::identity(&dir.data())? {
         Some(identity) => super::super::open(&dir.data(), &identity, &Arc::default(), &metrics()),
@@ -36,7 +36,7 @@ fn read(dir: &TempDir) -> Result<Recovered, OpenError> {
     Ok(found.expect("a member's directory").1)
 }
 
-/// Names, contents and modification times of all files in a folder.
+/// Returns names, contents and change times of all files in a folder.
 fn everything(dir: &Path) -> Vec<(PathBuf, i64, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
@@ -144,7 +144,7 @@ fn the_identity_of_another_directory_is_refused() {
                 "{error}"
             );
         }
-        // the checkpoint contradicts the identity even with the other directory's log
+        // The checkpoint contradicts the identity even with the other directory's log.
         let log = dir.data().join("member/log");
         fs::remove_dir_all(&log).unwrap();
         copy(&of_other.data().join("member/log"), &log);

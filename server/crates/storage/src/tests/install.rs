@@ -1,5 +1,5 @@
-//! A received snapshot becomes the checkpoint: the state after a crash at each step, and that neither the replica's
-//! thread nor the checkpoint's waits for the other.
+//! Installs received snapshots as the checkpoint. Tests the state after a crash at each step, and that the replica's thread and
+//! the checkpoint thread do not wait for each other.
 
 use std::sync::{
     Mutex,
@@ -19,9 +19,9 @@ use crate::{
     manifest::{Install, Manifest, copy_name},
 };
 
-/// Attempts for cuts at one sync whose result is random.
+/// Number of random cuts at each sync.
 const CUTS_AT_ONE: usize = 2;
-/// Entries that the other member is ahead: its state takes several runs.
+/// Entries that the other member is ahead, so that its state takes several runs.
 const AHEAD: u64 = 40;
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -63,7 +63,7 @@ fn a_crash_at_any_step_leaves_the_old_state_or_the_new_one() {
     let received = driven.receive(&view).unwrap();
     driven.install(received);
     acknowledged.store(new, Ordering::SeqCst);
-    // a cut is no moment while another thread writes
+    // no cut is consistent while another thread writes
     wait_until_adopted(&dir);
     let end = driven.step();
     acknowledged.store(end, Ordering::SeqCst);
@@ -87,17 +87,17 @@ fn a_crash_at_any_step_leaves_the_old_state_or_the_new_one() {
         );
         assert!(!found.fell_back, "{}", what.display());
         seen[usize::from(found.last >= new)] += 1;
-        // and it starts again, with the entry that was written by the start before
+        // and it starts again, with the entry that the previous start wrote
         let (storage, _) = reopen(&dir);
         assert_eq!(storage.log.last_index(), found.last + 1);
     }
     assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
 }
 
-/// Waits until the checkpoint's thread continues from the snapshot.
+/// Waits until the checkpoint thread continues from the snapshot.
 fn wait_until_adopted(dir: &TempDir) {
     let folder = dir.data().join("member/checkpoint");
-    // read elsewhere: the directory is the member's
+    // Read a copy, because the member owns the directory.
     let aside = TempDir::new();
     let read = || {
         let newest = folder.join(copy_name(*copies(&folder).ok()?.first()?));
@@ -112,7 +112,7 @@ fn wait_until_adopted(dir: &TempDir) {
     }
 }
 
-/// A member that has a checkpoint and some entries.
+/// A member with a checkpoint and some entries.
 struct Member {
     log: RaftLog,
     checkpointer: Checkpointer,
@@ -141,13 +141,13 @@ impl Member {
 #[test]
 fn installing_waits_for_no_reader_of_the_inbox() {
     let dir = TempDir::new();
-    // not read, as during a turn of the replica's thread
+    // Nobody reads it, like during a turn of the replica's thread.
     let (inbox, unread) = mpsc::sync_channel(0);
     let mut member = Member::start(&dir, &Arc::default(), inbox);
     let later = view(100, 10);
     let received = member.receive(&later);
     member.checkpointer.offer(view(9, 10));
-    // the checkpoint is durable, and its thread waits to say so
+    // The checkpoint is durable, and its thread waits to report that.
     let current = dir.data().join("member/checkpoint/current");
     let numbers = || {
         Manifest::read(&current)
@@ -192,7 +192,7 @@ fn a_checkpoint_that_was_being_written_does_not_count() {
     let mut member = Member::start(&dir, &ledger, inbox);
     let later = view(100, 10);
     let received = member.receive(&later);
-    // its thread has started and waits for the permit to write
+    // The checkpoint thread has started and waits for its turn to write.
     let turn = ledger.begin_run(&dir.data(), 1).unwrap();
     let (done, rewritten) = mpsc::sync_channel(1);
     let done = Box::new(move || done.send(()).unwrap());
@@ -244,7 +244,7 @@ fn the_log_may_have_reached_further_than_the_snapshot() {
     let dir = TempDir::new();
     let (inbox, _durable) = mpsc::sync_channel(64);
     let mut member = Member::start(&dir, &Arc::default(), inbox);
-    // entries of a leader that has lost its office
+    // entries of a deposed leader
     member.log.append(&batch(10..200, 1));
     let received = member.receive(&view(100, 10));
     install(&mut member.log, &member.checkpointer, received, view(9, 10));
@@ -257,7 +257,7 @@ fn the_log_may_have_reached_further_than_the_snapshot() {
     assert_eq!(recovered.hard_state, batch(101..103, 2).hard_state);
 }
 
-/// Says that the snapshot at index 100 was just published, over a log that ended there.
+/// Leaves a published snapshot at index 100 without a restarted log, which ended at `log_last`.
 fn publish_without_the_log(dir: &TempDir, log_last: u64) {
     let (inbox, _durable) = mpsc::sync_channel(64);
     let member = Member::start(dir, &Arc::default(), inbox);

@@ -1,5 +1,5 @@
-//! Tests of the disk on real files. `crash` is about what a kill or a power cut leaves, `refusals`
-//! about what is not opened.
+//! Tests of the storage on real files. `crash` tests what a kill or a power cut leaves, `refusals` which directories are not
+//! opened.
 
 mod basic;
 mod cluster;
@@ -43,17 +43,17 @@ use super::{DataIdentity, Ledger, OpenError, Storage, StorageMetrics};
 /// A folder that is removed at the end of the test.
 pub(crate) struct TempDir(pub(crate) PathBuf);
 
-/// Where files are in memory.
+/// An in-memory file system.
 const IN_MEMORY: &str = "/dev/shm";
-/// How much must be free there, and in memory, for the tests of a run: a container often has less.
+/// Free space and memory that the tests need there; a container often has less.
 const IN_MEMORY_BYTES: u64 = 8 << 30;
 
 impl TempDir {
-    /// Makes one that no disk slows down, if the system has memory for it. The effect of a power cut is computed
-    /// (`disk`), so that the tests need no real one.
+    /// Creates an in-memory folder if the system has enough memory. Power cuts are computed (`disk`), so the tests do not need
+    /// a real disk.
     pub(crate) fn new() -> Self {
         let room = rustix::fs::statvfs(IN_MEMORY).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
-        // `disk` tells files apart by when they were made
+        // `disk` identifies files by their creation times
         let made = std::fs::metadata(IN_MEMORY).and_then(|metadata| metadata.created());
         match room.min(available_memory()) >= IN_MEMORY_BYTES && made.is_ok() {
             true => Self::below(Path::new(IN_MEMORY)),
@@ -61,7 +61,7 @@ impl TempDir {
         }
     }
 
-    /// Makes one where temporary files usually are.
+    /// Creates a folder in the usual place for temporary files.
     fn on_disk() -> Self {
         Self::below(&std::env::temp_dir())
     }
@@ -84,7 +84,7 @@ impl TempDir {
     }
 }
 
-/// Bytes of memory that the kernel can give.
+/// Returns the available memory in bytes.
 fn available_memory() -> u64 {
     let known = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = known.lines().find(|line| line.starts_with("MemAvailable:"));
@@ -114,12 +114,12 @@ const ME: DataIdentity = DataIdentity {
     format: super::FORMAT,
 };
 
-/// A process that is being started holds all locks of this one until its program begins; until then nothing is opened.
+/// A starting process holds all locks of this one until its program runs, so nothing is opened meanwhile.
 static STARTING: RwLock<()> = RwLock::new(());
-/// How long the kernel may keep its copies of locks after a process has ended.
+/// How long the kernel may keep copied locks after a process has ended.
 const LATE: Duration = Duration::from_secs(10);
 
-/// Makes metrics that are not exported.
+/// Creates metrics that are not exported.
 fn metrics() -> StorageMetrics {
     StorageMetrics::register(&Register::default())
 }
@@ -136,7 +136,7 @@ fn open_with(
     while_unlocked(|| super::open(dir, who, ledger, &metrics()))
 }
 
-/// Does it while no process is being started, again until no ended process holds a lock.
+/// Runs `done` while no process is being started. Retries while an ended process still holds a lock.
 fn while_unlocked<T>(done: impl Fn() -> Result<T, OpenError>) -> Result<T, OpenError> {
     let _none_starts = STARTING.read().unwrap_or_else(|e| e.into_inner());
     let begun = Instant::now();
@@ -155,7 +155,6 @@ fn start(command: &mut Command) -> std::io::Result<Child> {
     command.spawn()
 }
 
-/// Runs a command; returns whether it succeeded.
 fn run(command: &mut Command) -> bool {
     start(command.stderr(Stdio::null()))
         .and_then(|mut process| process.wait())
@@ -171,14 +170,14 @@ fn record(index: u64, term: u64, size: usize) -> LogRecord {
     LogRecord { index, term, payload: Bytes::from(payload) }
 }
 
-/// Makes a synced batch of entries of 100 bytes, with a hard state that names the last.
+/// Returns a synced batch of entries of 100 bytes, with a hard state that names the last one.
 fn batch(indexes: std::ops::Range<u64>, term: u64) -> LogBatch {
     let hard_state = Some(Bytes::from(format!("hard {term} {}", indexes.end - 1)));
     let records = indexes.map(|index| record(index, term, 100)).collect();
     LogBatch { records, hard_state, must_sync: true }
 }
 
-/// Makes a synced batch of one entry of so many bytes.
+/// Returns a synced batch of one entry with `size` bytes.
 fn large(index: u64, size: usize) -> LogBatch {
     let records = vec![record(index, 1, size)];
     LogBatch { records, hard_state: Some("h".into()), must_sync: true }
@@ -192,7 +191,7 @@ fn indexes(recovered: &Recovered) -> Vec<u64> {
         .collect()
 }
 
-/// Makes a view whose content depends on its index, with a record of the given size.
+/// Returns a view whose content depends on its index, with a record of the given size.
 fn view(index: u64, size: usize) -> View {
     let mut view = View::default();
     view.position.index = index;
@@ -212,7 +211,7 @@ fn same(found: Option<&View>, expected: &View) {
     assert_eq!(found.machine.members, expected.machine.members);
 }
 
-/// Copies what a crash would leave: everything but the locks.
+/// Copies what a crash would leave: everything except the locks.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -226,13 +225,13 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Returns the end of the last whole record of a log file.
+/// Returns the end of the last complete record of a log file.
 fn written(path: &Path) -> usize {
     let name = path.file_stem().unwrap().to_str().unwrap();
     super::tail::whole_until(&std::fs::read(path).unwrap(), name.parse().unwrap()).unwrap()
 }
 
-/// Makes a command that runs one test function of this test binary, with a variable set.
+/// Returns a command that runs one test function of this test binary, with an environment variable set.
 fn child(test: &str, variable: &str, value: &std::ffi::OsStr) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let module = module_path!().split_once("::").unwrap().1;

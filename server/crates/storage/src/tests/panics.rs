@@ -6,7 +6,7 @@ use witan_base::panics::{EXIT_PANICKED, PanicSource, catch, catch_in_library, in
 
 use super::*;
 
-/// Variable that makes the test function play the part of a process that panics.
+/// Environment variable that turns the test function into a process that panics.
 const CHILD: &str = "WITAN_TEST_PANIC";
 
 fn play(part: &str) {

@@ -1,8 +1,7 @@
-//! The effect of a power cut on a whole data directory, log and checkpoint together. It is tested
-//! twice: on a disk that drops unsynced pages (`disk`), and on a real file system of its own,
-//! copied from its device while the writing process is stopped, after some of its files were
-//! written to that device at random. The second test needs loop devices; without them it reports
-//! that, and only the first one counts.
+//! Tests the effect of a power cut on a whole data directory, log and checkpoint together. It runs on a disk that drops
+//! unsynced pages (`disk`), and on a real file system, which is copied from its device while the writer is stopped, after a
+//! random part of its files was written to the device. The second test needs loop devices; without them it reports that and
+//! passes.
 
 use std::{
     fs,
@@ -22,22 +21,22 @@ use super::{
     *,
 };
 
-/// Variable that makes the test function play the writer's part.
+/// Environment variable that turns the test function into the writer.
 const CHILD: &str = "WITAN_TEST_POWER";
-/// Variable for the number of power cuts, and their number without it.
+/// Environment variable for the number of power cuts, and its default.
 const CUTS: &str = "WITAN_POWER_CUTS";
 const CUTS_USUAL: u64 = 10;
-/// Power cuts of one data directory; the next ones begin with an empty one, which keeps it small.
+/// Power cuts per data directory. Starting with an empty one keeps it small.
 const CUTS_OF_ONE: u64 = 10;
 
 fn cuts() -> u64 {
     std::env::var(CUTS).map_or(CUTS_USUAL, |cuts| cuts.parse().unwrap())
 }
 
-/// Copies of a device that are tried: the file system writes on its own schedule every few seconds.
+/// Maximum number of copies of a device: the file system writes on its own schedule every few seconds.
 const COPIES: u32 = 50;
 
-/// Compares what a cut left with what was acknowledged before it.
+/// Compares what a cut left with what was acknowledged before.
 fn judge(what: &str, data: &Path, acknowledged: u64, expected: &mut Expected) {
     let found = expected.compare(data);
     let found = found.unwrap_or_else(|error| panic!("{what}: refused: {error}"));
@@ -47,7 +46,7 @@ fn judge(what: &str, data: &Path, acknowledged: u64, expected: &mut Expected) {
     );
 }
 
-/// State of the device after a power cut, and what was acknowledged before it.
+/// The directory after a power cut, and what was acknowledged before.
 struct Cut {
     what: String,
     dir: TempDir,
@@ -69,7 +68,7 @@ fn lying_disk(round: u64) {
     let mut chance = chances(round);
     let (mut number, mut wait) = (0, 5);
     let known = acknowledged.clone();
-    // alternately at a sync of the log and at one of the checkpoint, before it counts
+    // Alternates between syncs of the log and of the checkpoint, before they take effect.
     let disk = Disk::watch(&dir.0, move |path, kept| {
         let name = path.to_string_lossy();
         let (log, checkpoint) = (name.contains("/log"), name.contains("/checkpoint"));
@@ -112,7 +111,7 @@ fn lying_disk(round: u64) {
     disk.forget();
 }
 
-/// A file system in a file, unmounted with the test.
+/// A file system in a file, unmounted on drop.
 struct Volume(TempDir);
 
 impl Volume {
@@ -150,8 +149,8 @@ impl Volume {
         self.0.0.join("image")
     }
 
-    /// Another volume, with what the device holds at one moment: a copy counts only if nothing
-    /// reached the device while it was made.
+    /// Returns another volume with the content of the device at one moment. A copy counts only if nothing reached the device
+    /// meanwhile.
     fn copied(&self) -> Self {
         for _ in 0..COPIES {
             let before = self.writes();
@@ -163,7 +162,7 @@ impl Volume {
         panic!("the device does not come to rest");
     }
 
-    /// The kernel's counters of the device: writes, sectors written, requests in flight.
+    /// Returns the kernel's counters of the device: writes, sectors written, requests in flight.
     fn writes(&self) -> Vec<String> {
         let mut command = Command::new("losetup");
         command.args(["-n", "-O", "NAME", "-j"]).arg(self.image());
@@ -189,8 +188,7 @@ fn signal(signal: Signal, process: u32) {
     kill_process(process, signal).unwrap();
 }
 
-/// Stops a process; returns when all its threads are stopped. A thread inside the kernel continues
-/// for a while.
+/// Stops a process; returns when all its threads are stopped. A thread inside the kernel continues for a while.
 fn stop(process: u32) {
     signal(Signal::STOP, process);
     let tasks = PathBuf::from(format!("/proc/{process}/task"));
@@ -205,7 +203,7 @@ fn stop(process: u32) {
     }
 }
 
-/// Lets some of the files below a folder reach the device, in any order.
+/// Lets a random part of the files below a folder reach the device.
 fn reach_the_device(dir: &Path, chance: &mut dyn FnMut(u64) -> u64) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -270,7 +268,7 @@ fn real_disk(round: u64, volume: &Volume) {
             acknowledged,
             &mut expected,
         );
-        // only now, because the stopped writer cannot fill the disk
+        // Only now, because the stopped writer cannot fill the disk.
         signal(Signal::CONT, writer.id());
     }
     writer.kill().unwrap();

@@ -1,5 +1,5 @@
-//! Snapshots that are being received: which parts are kept, which are refused, and that discarded
-//! ones leave nothing.
+//! Tests which parts of a snapshot are kept while it is received, which snapshots are refused, and that discarded ones leave
+//! nothing.
 
 use std::{fs, io};
 
@@ -11,12 +11,12 @@ use super::{
 };
 use crate::{Ledger, RecordTotals, SnapshotError, SnapshotId};
 
-/// Returns the files of runs.
+/// Returns the files of all runs.
 fn runs(dir: &TempDir) -> Vec<PathBuf> {
     files(&dir.data().join("member/checkpoint"), ".run")
 }
 
-/// Starts a member with some entries, whose last checkpoint is durable.
+/// Starts a member with some entries and a durable checkpoint.
 fn member(dir: &TempDir) -> Driven {
     let mut driven = Driven::start(&dir.data());
     while driven.step() < 30 {}
@@ -25,7 +25,7 @@ fn member(dir: &TempDir) -> Driven {
     driven
 }
 
-/// Waits until the checkpoint's thread has removed the runs that are not published.
+/// Waits until the checkpoint thread has removed the unpublished runs.
 fn wait_for_runs(dir: &TempDir, expected: &[PathBuf]) {
     let begun = Instant::now();
     while runs(dir) != expected {
@@ -41,7 +41,7 @@ fn a_broken_stream_goes_on_behind_the_last_durable_record() {
     let view = driven.ahead(50);
     let all: Vec<_> = records(&view).into_iter().collect();
     let mut incoming = driven.begin(&view).unwrap();
-    // all but the last, so that the last run is not there
+    // all except the last, so that the last run is missing
     for (key, value) in &all[..all.len() - 1] {
         incoming.add(key.clone(), value.clone()).unwrap();
     }

@@ -1,5 +1,4 @@
-//! Bases that reuse runs of the previous base: unchanged runs are not written again, and reading
-//! always gives the state.
+//! Bases that reuse runs of the previous base: unchanged runs are not written again, and reading always returns the state.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +13,7 @@ use super::{
 };
 use crate::manifest::Manifest;
 
-/// Small, so that a small state has many.
+/// Small, so that a small state has many runs.
 const RUN_BYTES: u64 = 32 << 10;
 
 fn put(name: u64, size: u64) -> Verb {
@@ -31,14 +30,14 @@ fn run(view: &mut View, command: impl Into<Verb>) {
     apply(view, &Entry { stamp: None, command, caller: None });
 }
 
-/// The folders of the newest chain.
+/// Returns the numbers of the newest chain's runs.
 fn numbers(dir: &TempDir) -> BTreeSet<u64> {
     let path = dir.data().join("member/checkpoint/current");
     let manifest = Manifest::read(&path).unwrap().expect("it reads");
     manifest.chain.numbers().collect()
 }
 
-/// Reads a copy of the directory.
+/// Opens a copy of the directory and compares its state.
 fn compare(dir: &TempDir, expected: &View) {
     let scratch = TempDir::new();
     copy(&dir.0, &scratch.0);
@@ -60,7 +59,7 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
     storage.checkpoint.write(None, &view).unwrap();
     let all = numbers(&dir);
     assert!(all.len() > 10, "{} runs", all.len());
-    // the counters are in the first run, the open block and the position in the last
+    // The counters are in the first run; the open block and the position are in the last.
     for round in 0..3 {
         let since = view.clone();
         run(&mut view, put(1000 + round, 2000));
@@ -70,7 +69,7 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
         assert!(kept + 3 >= all.len(), "{kept} of {} runs kept", all.len());
         assert!(now.len() <= all.len() + 2, "{} runs", now.len());
     }
-    // a compaction changes blocks in the middle: none of them is reused
+    // A compaction changes blocks in the middle, so none of their runs is reused.
     for name in 100..180 {
         run(&mut view, put(name, 10));
     }
@@ -78,14 +77,14 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
     compact(&mut view);
     storage.checkpoint.rewrite(Some(&since), &view).unwrap();
     assert!(numbers(&dir).intersection(&all).count() + 3 < all.len());
-    // of a state unrelated to the disk's, nothing is reused
+    // A base for a state unrelated to the one on disk reuses nothing.
     let before = numbers(&dir);
     storage.checkpoint.write(None, &view).unwrap();
     assert!(numbers(&dir).is_disjoint(&before));
     compare(&dir, &view);
 }
 
-/// Compacts up to the last revision, and sweeps to the end.
+/// Compacts up to the last revision and sweeps to the end.
 fn compact(view: &mut View) {
     let revision = view.machine.kv.revision();
     run(view, kv::KvOperation::Compact(Compact { revision }));
@@ -94,14 +93,14 @@ fn compact(view: &mut View) {
     }
 }
 
-/// Links of the newest chain.
+/// Returns the number of links of the newest chain.
 fn links(dir: &TempDir) -> usize {
     let path = dir.data().join("member/checkpoint/current");
     let manifest = Manifest::read(&path).unwrap().expect("it reads");
     manifest.chain.links.len()
 }
 
-/// Writes differences, each after `change`, until the next one is a base. Returns the numbers of the runs before and after.
+/// Applies `change` and writes a difference until the next one is a base. Returns the run numbers before and after.
 fn until_base(
     dir: &TempDir,
     storage: &mut Storage,
@@ -123,7 +122,7 @@ fn until_base(
 fn a_base_takes_over_the_runs_of_differences() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
-    // several blocks, so that the open one, which is outdated with the next difference, is a small part
+    // Several blocks, so that the open one, which the next difference makes outdated, is a small part.
     storage.checkpoint.cut_runs_at(8 * RUN_BYTES);
     let mut view = first();
     storage.checkpoint.write(None, &view).unwrap();
@@ -139,7 +138,7 @@ fn a_base_takes_over_the_runs_of_differences() {
         assert!(written <= 4, "{written} of {} runs written", after.len());
         assert!(after.len() > 40, "{} runs", after.len());
     }
-    // a compaction deletes all blocks but the last ones: no run that contains them is taken over
+    // A compaction deletes all blocks except the last ones, so no run that contains them is reused.
     for _ in 0..100 {
         run(&mut view, put(0, 2000));
     }
@@ -166,12 +165,12 @@ fn whatever_changes_between_bases_the_state_is_what_is_read() {
         let mut chance = chances(seed);
         let dir = TempDir::new();
         let (mut storage, _) = reopen(&dir);
-        // with outdated records in runs that are taken over, and without
+        // with and without outdated records in reused runs
         let run_bytes = [RUN_BYTES, 8 * RUN_BYTES][seed as usize / 2 % 2];
         storage.checkpoint.cut_runs_at(run_bytes);
         let mut view = first();
         storage.checkpoint.write(None, &view).unwrap();
-        // with few rewrites, so that the chain becomes long enough for a base in between
+        // With few rewrites, the chain becomes long enough for a base in between.
         let rewrites = [3, 100][seed as usize % 2];
         for _ in 0..130 {
             let since = view.clone();
@@ -212,7 +211,7 @@ fn a_rewrite_leaves_no_outdated_record() {
     compare(&dir, &view);
 }
 
-/// A start opens a run when it comes to the first key, and closes it behind the last.
+/// A start opens a run at its first key and closes it after its last.
 #[test]
 fn runs_of_blocks_contain_nothing_else() {
     let dir = TempDir::new();
@@ -262,7 +261,7 @@ fn set(path: String, size: u64) -> Verb {
     witan_tree::TreeOperation::Set(set).into()
 }
 
-/// A write of any kind: most of them small, keys old and new.
+/// Returns a random write of any kind: most are small, with old and new keys.
 fn command(chance: &mut impl FnMut(u64) -> u64, revision: i64) -> Verb {
     let size = [10, 500, 4000, 40_000][chance(4) as usize];
     match chance(20) {

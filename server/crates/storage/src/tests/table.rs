@@ -1,5 +1,5 @@
-//! Damaged checkpoints as a table: which bytes are damaged, and how the next start reacts. No
-//! acknowledged write is lost, and no damage changes data silently. `damage` is about the log.
+//! A table of damaged checkpoints: which bytes are damaged, and how the next start reacts. No acknowledged write is lost, and
+//! no damage changes data silently. `damage` covers the log.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::{
     manifest::{Manifest, copy_name},
 };
 
-/// Entries of the directory that is damaged; enough for two log files and a chain of three.
+/// Entries of the directory that is damaged: enough for two log files and a chain of three links.
 const ENTRIES: u64 = 160;
 
 /// Result of a start with damaged data.
@@ -20,13 +20,13 @@ const ENTRIES: u64 = 160;
 enum Outcome {
     /// The damage has no effect, or is repaired.
     Whole,
-    /// The older checkpoint and the log, or a copy, make it good.
+    /// The older checkpoint and the log, or a copy, repair it.
     Rebuilt,
-    /// Refused with this exit code; with the original bytes everything is recovered.
+    /// The start is refused with this exit code; with the original bytes everything is recovered.
     Refused(i32),
 }
 
-/// A data directory and the acknowledged writes in it.
+/// A data directory and its acknowledged writes.
 struct Sample {
     dir: TempDir,
     last: u64,
@@ -80,7 +80,7 @@ fn flip(path: &Path, at: usize) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Returns the files that `current` names for the checkpoint, oldest first.
+/// Returns the runs that `current` names, oldest first.
 fn runs(dir: &TempDir) -> Vec<String> {
     let current = dir.data().join("member/checkpoint/current");
     let manifest = Manifest::read(&current).unwrap().unwrap();
@@ -142,6 +142,6 @@ fn a_damaged_checkpoint_is_rebuilt_or_refused() {
     let away = |data: &Path| {
         fs::remove_file(data.join("member/log").join(log[0].file_name().unwrap())).unwrap()
     };
-    // The entries of this file are below the cut; a later missing file is refused, see `damage`.
+    // The entries of this file are below the cut. A later missing file is refused, see `damage`.
     sample.row("oldest log file: missing", away, &Outcome::Whole);
 }

@@ -1,4 +1,4 @@
-//! The log outside of the data directory: where it is placed, moved, refused, and found.
+//! The log outside of the data directory: where it is placed, moved, refused and found.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ fn place_log(dir: &Path, wal: &Path) -> Result<(), OpenError> {
     while_unlocked(|| crate::place_log(dir, wal, &ME))
 }
 
-/// A data directory whose log, in it, ends at entry 4; and a folder beside it.
+/// Creates a data directory whose log ends at entry 4. Also returns a path next to it for `--wal-dir`.
 fn with_log() -> (TempDir, PathBuf) {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
@@ -44,15 +44,15 @@ fn a_new_log_is_where_it_was_asked_for() {
 fn a_log_in_the_data_directory_moves_after_attempts_that_were_interrupted() {
     let states: [fn(&TempDir, &Path); 4] = [
         |_, _| {},
-        // while an earlier log was copied, by a process with the same id
+        // interrupted while an earlier log was copied, by a process with the same id
         |_, wal| {
             let staged = wal.join(format!("log.moving-{}", std::process::id()));
             fs::create_dir(&staged).unwrap();
             fs::write(staged.join("0000000000000009.raftlog"), "earlier").unwrap();
         },
-        // with another --wal-dir
+        // interrupted with another --wal-dir
         |dir, _| symlink("/nowhere", log_of(dir).with_file_name("log.exchanged")).unwrap(),
-        // after the exchange
+        // interrupted after the exchange
         |dir, wal| {
             place_log(&dir.data(), wal).unwrap();
             fs::create_dir(log_of(dir).with_file_name("log.exchanged")).unwrap();
@@ -91,7 +91,7 @@ fn a_link_of_another_form_leads_to_the_same_place() {
     place_log(&dir.data(), &wal).expect("it moves");
     fs::remove_file(log_of(&dir)).unwrap();
     symlink("../../wal/log", log_of(&dir)).unwrap();
-    // it is not the link that the log names
+    // It is not the link that the log names.
     assert_eq!(open(&dir.data(), &ME).unwrap_err().exit_code(), 39);
     place_log(&dir.data(), &wal).expect("its place");
     assert_eq!(reopen(&dir).1.records, batch(2..5, 1).records);
@@ -119,7 +119,7 @@ fn a_log_whose_disk_is_missing_is_no_new_log() {
             error.to_string().contains("is its disk mounted?"),
             "{error}"
         );
-        // its folder without the log, as a mount point is
+        // The folder without the log, like an unmounted mount point.
         fs::create_dir_all(&wal).unwrap();
         place_log(&dir.data(), &wal).expect("its place");
     }
@@ -143,7 +143,7 @@ fn folders_in_the_data_directory_are_places_too() {
     }
 }
 
-/// Copies a data directory as `cp -a` does, with its link.
+/// Copies a data directory with its link, like `cp -a`.
 fn copy_with_link(from: &Path, to: &Path) {
     let status = std::process::Command::new("cp")
         .arg("-a")
@@ -153,7 +153,7 @@ fn copy_with_link(from: &Path, to: &Path) {
     assert!(status.unwrap().success());
 }
 
-/// The files of the log, each with its content.
+/// Returns the files of the log with their contents.
 fn contents(log: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut paths = files(log, "");
     paths.retain(|path| !path.ends_with("LOCK"));
@@ -218,7 +218,7 @@ fn a_moved_directory_takes_its_log_along() {
     let moved = dir.data().with_file_name("moved");
     fs::rename(dir.data(), &moved).unwrap();
     assert_eq!(open(&moved, &ME).unwrap().1.records, batch(2..5, 1).records);
-    // to another disk: copied, then deleted
+    // Moved to another disk: copied, then deleted.
     copy_with_link(&moved, &dir.data());
     fs::remove_dir_all(&moved).unwrap();
     assert_eq!(open(&dir.data(), &ME).unwrap_err().exit_code(), 39);

@@ -1,6 +1,5 @@
-//! A member without a network: a real state machine whose entries follow from their index alone,
-//! written, checkpointed and cut as the server does. So what must be there after anything follows
-//! from the last index.
+//! A member without a network: a real state machine whose entries follow from their indexes alone, written, checkpointed and
+//! cut like the server does. The expected state therefore follows from the last index.
 
 use std::{
     collections::BTreeMap,
@@ -21,9 +20,9 @@ use crate::{
     SnapshotId, SnapshotReceiver, install,
 };
 
-/// A checkpoint is taken after this much log: a dozen of small and one of large values.
+/// A checkpoint is taken after this much log: about a dozen small values and one large one.
 const CHECKPOINT_BYTES: usize = 4 << 20;
-/// Keys and paths.
+/// Number of keys and paths.
 const NAMES: u64 = 40;
 /// Largest request of a v2 client.
 const LARGEST_BYTES: usize = 10 << 20;
@@ -33,7 +32,7 @@ fn mix(x: u64) -> u64 {
     (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
 }
 
-/// Returns a source of numbers below its argument, which follow from a seed.
+/// Returns a generator of pseudo-random numbers below its argument.
 pub(super) fn chances(seed: u64) -> impl FnMut(u64) -> u64 + Send {
     let mut state = seed;
     move |below| {
@@ -136,7 +135,7 @@ impl Driven {
         }
     }
 
-    /// Waits until the checkpoint that was offered is durable.
+    /// Waits until the offered checkpoint is durable.
     pub(super) fn settle(&mut self) {
         while self.saved < self.offered {
             let index = self.durable.recv().expect("the checkpoint's thread lives");
@@ -149,13 +148,13 @@ impl Driven {
     }
 
     fn durable(&mut self, index: u64) {
-        // a checkpoint of before a snapshot may be reported after it
+        // An earlier checkpoint may be reported after a snapshot.
         if index > self.saved {
             self.log.cut(std::mem::replace(&mut self.saved, index));
         }
     }
 
-    /// Returns the state that is `by` entries later, as another member may have it.
+    /// Returns the state `by` entries later, as another member may have it.
     pub(super) fn ahead(&self, by: u64) -> View {
         let mut view = self.view.clone();
         for _ in 0..by {
@@ -177,7 +176,7 @@ impl Driven {
         receive(&self.receiver(), view)
     }
 
-    /// Installs a received snapshot, as the replica's turn does.
+    /// Installs a received snapshot, like a turn of the replica.
     pub(super) fn install(&mut self, received: ReceivedSnapshot) {
         let view = received.view.clone();
         let replaced = std::mem::replace(&mut self.view, view);
@@ -187,13 +186,13 @@ impl Driven {
         self.since = 0;
     }
 
-    /// Offers the present state as the checkpoint.
+    /// Offers the current state as the checkpoint.
     pub(super) fn offer(&mut self) {
         self.offered = self.view.position.index;
         self.checkpointer.offer(self.view.clone());
     }
 
-    /// Writes some entries; the last of them is acknowledged when this returns.
+    /// Writes some entries; the last one is acknowledged on return.
     pub(super) fn step(&mut self) -> u64 {
         let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
         for _ in 0..1 + self.view.position.index % 4 {
@@ -219,7 +218,7 @@ impl Driven {
     }
 }
 
-/// Writes entries and says which are acknowledged, until the process ends.
+/// Writes entries and prints which are acknowledged, until the process is killed.
 pub(super) fn step_until_killed(data: &Path) -> ! {
     let mut driven = Driven::start(data);
     loop {
@@ -227,7 +226,7 @@ pub(super) fn step_until_killed(data: &Path) -> ! {
     }
 }
 
-/// Receives a state as the snapshot of another member.
+/// Receives a state like another member's snapshot.
 pub(super) fn receive(
     receiver: &SnapshotReceiver,
     view: &View,
@@ -240,7 +239,6 @@ pub(super) fn receive(
     incoming.finish(totals)
 }
 
-/// Returns the id of a snapshot of a state.
 pub(super) fn id(view: &View) -> SnapshotId {
     SnapshotId { index: view.position.index, term: view.position.term }
 }
@@ -260,7 +258,7 @@ pub(super) struct Found {
 }
 
 impl Expected {
-    /// Opens a directory and compares everything in it with what follows from its last index.
+    /// Opens a directory and compares its contents with those that follow from its last index.
     pub(super) fn compare(&mut self, data: &Path) -> Result<Found, OpenError> {
         let (mut storage, recovered) = open(data, &ME)?;
         let mut view = recovered.checkpoint.unwrap_or_else(first);
