@@ -95,7 +95,7 @@ fn a_member_whose_directory_etcd_has_used_too_serves_its_own_data() {
     etcd.terminate();
     let mark = witan.log().len();
     witan.start_again();
-    witan.wait_log(mark, "files of etcd");
+    witan.wait_log(mark, "contains etcd's files");
     assert_eq!(witan.etcdctl(&["get", "a"]), "a\nwitan\n");
 }
 
