@@ -1,7 +1,7 @@
-//! Alarms: which member has raised which. They block the v3 commands that would make things worse.
+//! Alarms: which member raised which one. They block v3 commands that would make things worse.
 //!
-//! Whether a member's quota is used up is *not* decided here: the member measures and proposes the
-//! alarm. What an alarm blocks is part of the state machine, so it is the same on all members.
+//! The machine does *not* decide whether a member's quota is exhausted: the member measures it and proposes the alarm. The
+//! effect of an alarm is part of the state machine, so it is the same on all members.
 
 use imbl::OrdSet;
 
@@ -18,10 +18,10 @@ pub struct AlarmCommand {
     /// An [`AlarmAction`].
     #[prost(enumeration = "AlarmAction", tag = "1")]
     pub action: i32,
-    /// Member that the alarm is about. As in etcd it need not exist.
+    /// The member that the alarm concerns. As in etcd, it need not exist.
     #[prost(fixed64, tag = "2")]
     pub member: u64,
-    /// An [`AlarmType`]; one of a later version is stored and blocks nothing.
+    /// An [`AlarmType`]; a later version's type is stored and blocks nothing.
     #[prost(enumeration = "AlarmType", tag = "3")]
     pub kind: i32,
 }
@@ -33,14 +33,12 @@ pub struct AlarmCommand {
 pub enum AlarmAction {
     Activate = 0,
     Deactivate = 1,
-    /// Raises and lowers nothing: each member hashes its state after this entry, so that the hashes can be
-    /// compared.
+    /// Changes no alarm. Each member hashes its state after this entry, so that the hashes can be compared.
     HashState = 2,
 }
 
 impl AlarmCommand {
-    /// Builds the command upon which every member hashes its state, so that the hashes can be compared. It
-    /// raises no alarm.
+    /// Creates the command that makes every member hash its state, so that the hashes can be compared. It raises no alarm.
     pub fn hash_state() -> Self {
         Self {
             action: AlarmAction::HashState as i32,
@@ -49,40 +47,40 @@ impl AlarmCommand {
         }
     }
 
-    /// Whether every member hashes its state once it has applied the command.
+    /// Returns whether every member hashes its state after applying the command.
     pub fn hashes_state(&self) -> bool {
         self.action == AlarmAction::HashState as i32
     }
 }
 
-/// As etcd's `AlarmType`.
+/// etcd's `AlarmType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum AlarmType {
     /// No alarm.
     None = 0,
-    /// The quota is used up: commands that add data are refused.
+    /// The quota is exhausted: commands that add data are refused.
     NoSpace = 1,
     /// Members disagree about the data: all writes are refused.
     Corrupt = 2,
 }
 
-/// One raised alarm. Ordered as listings show them.
+/// A raised alarm. The order is that of listings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Alarm {
-    /// A [`AlarmType`], or the number of a later version's.
+    /// An [`AlarmType`], or the number of a later version's type.
     pub kind: i32,
-    /// The member that it is about.
+    /// The member that the alarm concerns.
     pub member: MemberId,
 }
 
 impl Alarm {
-    /// A member's alarm of a known type.
+    /// Creates a member's alarm of a known type.
     pub fn new(member: MemberId, kind: AlarmType) -> Self {
         Self { kind: kind as i32, member }
     }
 
-    /// Whether the alarm is of this type.
+    /// Returns whether the alarm has this type.
     pub fn is(&self, kind: AlarmType) -> bool {
         self.kind == kind as i32
     }
@@ -109,7 +107,7 @@ struct StoredAlarm {
 }
 
 impl Alarms {
-    /// Returns the raised alarms in the order of kind and member; with `kind`, those of that kind alone.
+    /// Returns the raised alarms, ordered by kind and member; with `kind`, only those of that kind.
     pub fn list(&self, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
         self.raised
             .iter()
@@ -117,18 +115,18 @@ impl Alarms {
             .filter(move |alarm| kind.is_none_or(|kind| alarm.kind == kind))
     }
 
-    /// Whether exactly this alarm is raised.
+    /// Returns whether this alarm is raised.
     pub fn contains(&self, alarm: Alarm) -> bool {
         self.raised.contains(&alarm)
     }
 
-    /// Whether any member has raised this kind.
+    /// Returns whether any member has raised an alarm of this kind.
     pub fn any(&self, kind: AlarmType) -> bool {
         self.list(Some(kind as i32)).next().is_some()
     }
 
-    /// Raises or lowers the command's alarm. Returns the alarm that is raised now or was lowered; `None` if
-    /// there was none to lower, there are `ALARMS_MAX`, or the command does neither.
+    /// Raises or lowers the command's alarm. Returns the alarm that is now raised or was lowered. Returns `None` if there was
+    /// none to lower, if `ALARMS_MAX` is reached, or if the command does neither.
     pub(crate) fn apply(
         &mut self,
         command: &AlarmCommand,
@@ -151,8 +149,7 @@ impl Alarms {
         }
     }
 
-    /// Refuses a v3 command that a raised alarm blocks: `Corrupt` blocks all, `NoSpace` those that contain a
-    /// put.
+    /// Refuses a v3 command that a raised alarm blocks: `Corrupt` blocks all commands, `NoSpace` blocks commands with a put.
     pub(crate) fn check(&self, command: &kv::KvCommand) -> Result<(), kv::KvError> {
         if self.raised.is_empty() {
             Ok(())
@@ -165,8 +162,8 @@ impl Alarms {
         }
     }
 
-    /// Refuses a lease command that a raised alarm blocks: `Corrupt` blocks grants, revocations and
-    /// expirations, `NoSpace` blocks grants. Lease checkpoints are never refused.
+    /// Refuses a lease command that a raised alarm blocks: `Corrupt` blocks grants, revocations and expirations, `NoSpace`
+    /// blocks grants. Lease checkpoints are never blocked.
     pub(crate) fn check_lease(
         &self,
         command: &lease::LeaseCommand,
@@ -189,8 +186,7 @@ impl Alarms {
         }
     }
 
-    /// Emits the record of all raised alarms if they differ from `since`, or, if that is `None`, if there are
-    /// any.
+    /// Emits the record of all raised alarms if they differ from `since`; `None` means no alarms.
     pub(crate) fn changes(&self, since: Option<&Alarms>, emit: &mut dyn FnMut(RecordChange)) {
         if since == Some(self) || (since.is_none() && self.raised.is_empty()) {
             return;
@@ -208,7 +204,7 @@ impl Alarms {
         });
     }
 
-    /// Replaces the raised alarms by those of a checkpoint record; fails if the record cannot be decoded.
+    /// Replaces the raised alarms with those of a checkpoint record; fails if the record cannot be decoded.
     pub(crate) fn load(&mut self, value: &[u8]) -> Result<(), CorruptRecord> {
         let stored: StoredAlarms = prost::Message::decode(value)
             .map_err(|e| CorruptRecord::new(format!("alarms: {e}")))?;
@@ -221,7 +217,7 @@ impl Alarms {
     }
 }
 
-/// Whether an alarm is of an existing member and of a known type, and so exempt from `ALARMS_MAX`.
+/// Returns whether an alarm has an existing member and a known type, and is therefore exempt from `ALARMS_MAX`.
 fn is_member_alarm(alarm: Alarm, members: &MemberRegistry) -> bool {
     members.by_id.contains_key(&alarm.member)
         && (alarm.is(AlarmType::NoSpace) || alarm.is(AlarmType::Corrupt))

@@ -1,13 +1,13 @@
-//! Why a command of users and roles was refused, or one of the key space for want of permission. Who may
-//! do what is `auth`'s.
+//! Why a command on users and roles was refused, or a command on the key space for lack of permission. The checks are in
+//! `auth`.
 
 /// Why a command was refused; nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// Enabling needs the user root.
+    /// Enabling needs the root user.
     #[error("root user does not exist")]
     RootUserMissing,
-    /// Enabling needs the user root to have the role root.
+    /// Enabling needs the root user to have the root role.
     #[error("root user does not have root role")]
     RootRoleMissing,
     /// The name is taken.
@@ -28,7 +28,7 @@ pub enum AuthError {
     /// A role without a name.
     #[error("role name is empty")]
     RoleEmpty,
-    /// There is no such user with such a password.
+    /// The user does not exist or the password is wrong.
     #[error("authentication failed")]
     AuthFailed,
     /// A grant without a permission.
@@ -52,7 +52,7 @@ pub enum AuthError {
     /// The change would lock everybody out, or the range is invalid.
     #[error("invalid auth management")]
     InvalidManagement,
-    /// A counter of the state has no number left.
+    /// A counter of the state is exhausted.
     #[error("the counters of this cluster are used up")]
     CountersUsedUp,
 }

@@ -1,5 +1,5 @@
-//! All commands of the log. The structs are the log payload: prost-derived, behind a version byte
-//! (`wire`), never messages of a public protocol. Field numbers never change.
+//! All commands of the log. The structs are the log payload: prost-derived, prefixed with a version byte (`wire`), and never
+//! messages of a public protocol. Field numbers never change.
 
 use super::{alarm, auth, follow, kv, lease};
 
@@ -22,12 +22,12 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The entry of a command, before its proposer stamps it.
+    /// Creates the entry of a command, before its proposer stamps it.
     pub fn unstamped(command: Command, caller: Option<auth::Caller>) -> Box<Self> {
         Box::new(Self { stamp: None, command: Some(command), caller })
     }
 
-    /// Whether applying the entry may change the member registry.
+    /// Returns whether applying the entry can change the member registry.
     pub fn changes_members(&self) -> bool {
         match &self.command {
             Some(
@@ -50,10 +50,10 @@ impl Entry {
     }
 }
 
-/// Values that the proposer takes from its own world (I9).
+/// Values that the proposer reads from its environment (I9).
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Stamp {
-    /// Unix time of the proposer, nanoseconds.
+    /// Unix time of the proposer in nanoseconds.
     #[prost(sint64, tag = "1")]
     pub now_ns: i64,
     /// The proposing member's id.
@@ -62,8 +62,7 @@ pub struct Stamp {
     /// Ticket of the proposal, unique within the proposing process (see `proposals`).
     #[prost(uint64, tag = "3")]
     pub ticket: u64,
-    /// Distinguishes the proposing process from earlier processes of the member, whose tickets may
-    /// have the same numbers.
+    /// Distinguishes the proposing process from earlier processes of the member, whose tickets may have the same numbers.
     #[prost(fixed32, tag = "4")]
     pub incarnation: u32,
 }
@@ -80,7 +79,7 @@ pub enum Command {
     /// A started member publishes its name and client URLs.
     #[prost(message, tag = "4")]
     Publish(PublishAttributes),
-    /// The leader records the version that all members can speak.
+    /// The leader records the version that all members support.
     #[prost(message, tag = "5")]
     ClusterVersion(ClusterVersion),
     /// An alarm is raised or lowered.
@@ -107,7 +106,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether a start waits for the command, so that it is taken while the disk is full: these are few and
+    /// Returns whether a start waits for the command. Such commands are accepted even on a full disk, because they are few and
     /// small.
     pub fn is_required_at_start(&self) -> bool {
         match self {

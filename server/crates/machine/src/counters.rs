@@ -1,7 +1,7 @@
-//! The counters of the state, which only count up, and their limits.
+//! The counters of the state, which only increase, and their limits.
 //!
-//! A checkpoint with a counter above [`COUNT_MAX`] does not load, so no command may create one. Once a counter reaches
-//! its limit, commands that would advance it are refused. An imported state must leave room for more commands than any
+//! A checkpoint with a counter above [`COUNT_MAX`] does not load, so no command may create one. Once a counter reaches its
+//! limit, commands that would advance it are refused. An imported state must leave enough headroom for more commands than any
 //! cluster executes. Not here: raft indexes and terms, which `witan_replica` limits by the same constants.
 
 use std::fmt;
@@ -49,7 +49,7 @@ pub fn check_import(name: impl fmt::Display, count: u64) -> Result<(), CountTooF
 }
 
 impl StateMachine {
-    /// All counters of the state, by name. The import checks the counters of each key version.
+    /// Returns all counters of the state with their names. The import checks the counters of each key version.
     fn counters(&self) -> [(&'static str, u64); 4] {
         [
             ("revision", self.kv.revision().cast_unsigned()),
@@ -66,7 +66,7 @@ impl StateMachine {
             .try_for_each(|(name, count)| check_import(name, count))
     }
 
-    /// Returns the refusal of a counting command if a counter has reached its limit, else `None`.
+    /// If a counter has reached its limit, returns the refusal of a command that would advance one.
     pub(super) fn refuse_used_up(&self, command: &Command) -> Option<Reply> {
         let used_up = |(_, count)| count > COUNT_WRITE_MAX;
         match self.counters().into_iter().any(used_up) {
@@ -75,8 +75,8 @@ impl StateMachine {
         }
     }
 
-    /// Returns the refusal of a command that counts. Membership, versions and alarms can always change: they count
-    /// nothing but the v2 index, which stops at [`COUNT_MAX`].
+    /// Returns the refusal of a command that advances a counter. Membership, versions and alarms can always change: they only
+    /// advance the v2 index, which stops at [`COUNT_MAX`].
     fn refuse_to_count(&self, command: &Command) -> Option<Reply> {
         match command {
             Command::Kv(command) => match command.operation {
@@ -151,7 +151,7 @@ mod tests {
         record::RecordChange,
     };
 
-    /// One command of each kind that counts, and the lease that one of them ends.
+    /// Returns one command of each kind that advances a counter, including the grant of the lease that one of them ends.
     fn commands(number: usize) -> Vec<Command> {
         let key = Bytes::from_static(b"k");
         let (name, id) = (format!("user-{number}"), number as i64 + 1);
@@ -198,7 +198,7 @@ mod tests {
         Ok(loaded)
     }
 
-    /// For each counter that a test can set: a state in which that counter is `count`.
+    /// Returns, for each counter that a test can set, a state in which that counter is `count`.
     fn at(count: u64) -> [StateMachine; 2] {
         let kv: Kv = at_revision(count.cast_signed());
         [

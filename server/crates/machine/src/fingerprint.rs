@@ -1,4 +1,4 @@
-//! Fingerprints of a state: equal ones have the same, on every machine and in every build. For tests.
+//! Fingerprints of states: equal states have the same one on every machine and in every build. For tests.
 
 use std::hash::{Hash, Hasher};
 
@@ -9,7 +9,7 @@ pub fn of(state: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// Multiply and mix, a word at a time. Not against an adversary.
+/// Multiplies and mixes one word at a time. Not safe against an adversary.
 struct FingerprintHasher(u64);
 
 /// 2^64 divided by the golden ratio, odd.
@@ -25,7 +25,7 @@ impl Hasher for FingerprintHasher {
         self.write_u64(number as u64);
     }
 
-    /// Mixes words of eight bytes, the last filled up with zeros: what is hashed says its length before.
+    /// Mixes words of eight bytes and pads the last one with zeros. Hashed values write their length first.
     fn write(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         for word in words {

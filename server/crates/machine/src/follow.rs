@@ -1,10 +1,10 @@
-//! Following: the cluster copies another one, revision by revision, and takes no writes of clients until the cut-over.
-//! The commands that do so are log payload: field numbers never change.
+//! Following: the cluster copies another one, revision by revision, and takes no client writes until the cut-over. The commands
+//! are log payload: field numbers never change.
 //!
-//! Not here: who reads the other cluster (the server's `follow`), who refuses the writes of clients (`witan_node`), and what a
-//! revision of the other cluster does to the keys (`kv/follow.rs`).
+//! Not here: reading the other cluster (the server's `follow`), refusing client writes (`witan_node`), and the effect of the
+//! other cluster's revisions on the keys (`kv/follow.rs`).
 //!
-//! While it follows, a cluster expires no leases and compacts nothing by itself: both come from the other one.
+//! While following, a cluster does not expire leases or compact on its own: both come from the other cluster.
 
 use bytes::Bytes;
 
@@ -29,7 +29,7 @@ pub struct FollowCommand {
 }
 
 impl FollowCommand {
-    /// Whether it is the cut-over.
+    /// Returns whether it is the cut-over.
     pub(super) fn ends_following(&self) -> bool {
         matches!(self.operation, Some(FollowOperation::CutOver(_)))
     }
@@ -44,7 +44,7 @@ pub enum FollowOperation {
     /// The other cluster has compacted its key space.
     #[prost(message, tag = "2")]
     Compact(Compact),
-    /// The other cluster has granted leases, or has ended them.
+    /// The other cluster has granted or ended leases.
     #[prost(message, tag = "3")]
     Leases(FollowLeases),
     /// The other cluster's users and roles.
@@ -64,7 +64,7 @@ pub enum FollowOperation {
     SourceGone(SourceGone),
 }
 
-/// Revisions in ascending order; those that the key space has are skipped.
+/// Revisions in ascending order. Revisions that the key space already has are skipped.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FollowRevisions {
     /// The revisions.
@@ -78,7 +78,7 @@ pub struct FollowedRevision {
     /// The revision.
     #[prost(int64, tag = "1")]
     pub revision: i64,
-    /// The writes, in their order, each of another key.
+    /// The writes in order, each of a different key.
     #[prost(message, repeated, tag = "2")]
     pub writes: Vec<FollowedWrite>,
 }
@@ -101,12 +101,12 @@ pub struct FollowedWrite {
 }
 
 impl FollowedWrite {
-    /// The attached lease.
+    /// Returns the attached lease.
     pub fn lease_id(&self) -> LeaseId {
         LeaseId(self.lease)
     }
 
-    /// Whether it deletes the key.
+    /// Returns whether the write deletes the key.
     pub fn deletes(&self) -> bool {
         self.version == 0
     }
@@ -115,10 +115,10 @@ impl FollowedWrite {
 /// Leases to add and to remove.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FollowLeases {
-    /// Leases to add; those that exist are skipped.
+    /// Leases to add; existing ones are skipped.
     #[prost(message, repeated, tag = "1")]
     pub granted: Vec<LeaseGrant>,
-    /// Leases to remove, unless they have keys: the deletion of these comes as a revision.
+    /// Leases to remove unless they have keys, whose deletion arrives as a revision.
     #[prost(sfixed64, repeated, tag = "2")]
     pub ended: Vec<i64>,
 }
@@ -131,42 +131,42 @@ pub struct FollowUsers {
     pub records: Vec<UserRecord>,
 }
 
-/// A checkpoint's record of a user, a role or the switch of authentication.
+/// A checkpoint record of a user, a role or the authentication switch.
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 pub struct UserRecord {
-    /// Its key.
+    /// The record's key.
     #[prost(bytes = "vec", tag = "1")]
     pub key: Vec<u8>,
-    /// Its value, which may hold a password's hash.
+    /// The record's value, which may contain a password hash.
     #[prost(bytes = "vec", tag = "2")]
     pub value: Vec<u8>,
 }
 
 debug_without_secrets!(UserRecord);
 
-/// The beginning of a cut-over, or the end of all attempts at one: an entry of an attempt that was begun before may be in
-/// the log, and would end following though the other cluster takes writes again.
+/// Starts an attempt at a cut-over, or ends all attempts. Without it, a logged entry of an earlier attempt could end following
+/// although the other cluster takes writes again.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct BeginCutOver {
-    /// The only attempt that may end following from now on: the number after that of the last one. It makes the id of
-    /// the fence ([`MemberRegistry::fence_id`]).
+    /// The only attempt that can end following from now on: the number of the last one plus one. It determines the id of the
+    /// fence ([`MemberRegistry::fence_id`]).
     #[prost(uint32, tag = "1")]
     pub attempt: u32,
 }
 
-/// The end of following.
+/// Ends following.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct CutOver {
-    /// The revision that the key space must have: the last of the other cluster.
+    /// The revision that the key space must have: the last one of the other cluster.
     #[prost(int64, tag = "1")]
     pub revision: i64,
-    /// The attempt that [`BeginCutOver`] began.
+    /// The attempt that [`BeginCutOver`] started.
     #[prost(uint32, tag = "2")]
     pub attempt: u32,
 }
 
-/// Another fence after the cut-over. It has an id of its own, because a delayed request may still lower an older one.
+/// A new fence after the cut-over. It has a new id, because a delayed request may still lower an older one.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct FenceAgain {
     /// The number of the last attempt plus one.
@@ -178,7 +178,7 @@ pub struct FenceAgain {
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct SourceGone {}
 
-/// Why a command of following changed nothing more.
+/// Why a follow command was refused. Parts before the error stay applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FollowError {
     /// The cluster does not follow another one.
@@ -187,16 +187,16 @@ pub enum FollowError {
     /// The cluster still follows another one.
     #[error("this cluster still follows another one: cut over first")]
     Following,
-    /// The cut-over is not the one that was begun last.
+    /// The cut-over is not the one that was started last.
     #[error("this cut-over was given up, or another one has begun")]
     GivenUp,
     /// The next revision is missing.
     #[error("the key space is at revision {revision}, and another one was expected")]
     Gap {
-        /// The present revision.
+        /// The current revision.
         revision: i64,
     },
-    /// The key space is not what the other one was before this revision.
+    /// The key space differs from what the other one was before this revision.
     #[error("revision {revision} does not fit the key space: a key has another version here")]
     Differs {
         /// The revision, of which nothing was written.
@@ -211,20 +211,20 @@ pub enum FollowError {
     /// The compaction was refused.
     #[error(transparent)]
     Compact(KvError),
-    /// The records of users cannot be read.
+    /// The user records cannot be decoded.
     #[error("the records of users and roles cannot be read")]
     Users,
-    /// A counter of the state has no number left.
+    /// A counter of the state is exhausted.
     #[error("the counters of this cluster are used up")]
     CountersUsedUp,
 }
 
 impl FollowUsers {
-    /// The records of these users and roles.
+    /// Encodes users and roles as records.
     pub fn of(auth: &Auth) -> Self {
         let mut records = Vec::new();
         auth.changes(None, &mut |change| {
-            // without a former state nothing is deleted
+            // without an earlier state nothing is deleted
             if let RecordChange::Put { key, value } = change {
                 records.push(UserRecord { key, value });
             }
@@ -244,7 +244,7 @@ impl FollowUsers {
 }
 
 impl Command {
-    /// Whether a cluster that follows another one refuses the command: it would change what is copied.
+    /// Returns whether a cluster that follows another one refuses the command, because it would change copied data.
     pub fn changes_followed(&self) -> bool {
         match self {
             Self::Kv(_) | Self::Lease(_) | Self::Tree(_) => true,
@@ -263,10 +263,10 @@ impl Command {
 }
 
 impl StateMachine {
-    /// Executes a command of following. What comes before an error in it holds.
+    /// Executes a follow command. If it fails, the parts before the error stay applied.
     pub(super) fn follow(&mut self, command: &FollowCommand) -> Result<(), FollowError> {
         let Some(operation) = &command.operation else {
-            // Never proposed; an older member may read an operation of a newer release here.
+            // Never proposed; an older member may see an operation of a newer release here.
             return Ok(());
         };
         let after_cut_over = matches!(
@@ -308,7 +308,7 @@ impl StateMachine {
         }
     }
 
-    /// Begins the attempt after the last one. Repeating the last attempt has no effect, because proposals are repeated.
+    /// Starts the attempt after the last one. Repeating the last attempt has no effect, because proposals are repeated.
     fn begin_attempt(&mut self, attempt: u32) -> Result<(), FollowError> {
         let last = self.members.cut_over_attempt;
         if attempt != last && attempt.checked_sub(1) != Some(last) {
@@ -333,13 +333,13 @@ impl StateMachine {
 }
 
 impl MemberRegistry {
-    /// The member id that the alarms of an attempt's fence name at the source. The upper half comes from this cluster's
+    /// Returns the member id that the alarms of an attempt's fence use at the source. The upper half comes from this cluster's
     /// id, which contains a nonce, so no other cluster raises or lowers these alarms.
     pub fn fence_id(&self, attempt: u32) -> u64 {
         (self.cluster_id & !u64::from(u32::MAX)) | u64::from(attempt)
     }
 
-    /// Whether this cluster has recorded an attempt whose fence has this id.
+    /// Returns whether this cluster has recorded an attempt whose fence has this id.
     pub fn has_begun_fence(&self, id: u64) -> bool {
         let attempt = id & u64::from(u32::MAX);
         let begun = 1..=u64::from(self.cut_over_attempt);
@@ -425,7 +425,7 @@ mod tests {
         assert_eq!(machine.members.cut_over_attempt, 2);
     }
 
-    /// Checks of the source survive a restart, and end when an operator declares the source gone.
+    /// The checks of the source survive a restart, and end when an operator declares the source gone.
     #[test]
     fn after_the_cut_over_the_source_is_fenced_again_until_it_is_gone() {
         let mut machine = StateMachine::default();

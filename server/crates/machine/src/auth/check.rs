@@ -1,4 +1,4 @@
-//! Permission checks of callers, in etcd's order.
+//! Permission checks, in etcd's order.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::{
     lease::{self, LeaseId, Leases},
 };
 
-/// Checks the permissions of one caller.
+/// Checks the permissions of a caller.
 #[derive(Clone, Copy)]
 pub struct AccessCheck<'a> {
     auth: &'a Auth,
@@ -32,8 +32,8 @@ enum AccessKind {
 }
 
 impl Auth {
-    /// Requires the role root while authentication of v2 or of v3 is on: both share their users.
-    /// The caller's revision is not checked.
+    /// Requires the root role while v2 or v3 authentication is on, because they share their users. The caller's revision is not
+    /// checked.
     pub fn check_admin(&self, caller: Option<&Caller>) -> Result<(), AuthError> {
         if !self.enabled && !self.paths.enabled {
             return Ok(());
@@ -48,8 +48,8 @@ impl Auth {
         }
     }
 
-    /// Returns the caller's user. Fails without an authenticated caller, if users or roles have changed since
-    /// the authentication, or if the user does not exist.
+    /// Returns the caller's user. Fails if the caller is not authenticated, if users or roles have changed since the
+    /// authentication, or if the user does not exist.
     fn authenticated_user(&self, caller: Option<&Caller>) -> Result<&User, AuthError> {
         let caller = caller.filter(|caller| caller.revision > 0);
         let caller = caller.ok_or(AuthError::UserEmpty)?;
@@ -66,8 +66,7 @@ impl<'a> AccessCheck<'a> {
         Self { auth, caller, leases }
     }
 
-    /// Fails unless the caller may read or write (`wish`) every key of the range. Passes while v3's
-    /// authentication is off.
+    /// Fails unless the caller has `wish` access to every key of the range. Passes while v3 authentication is off.
     fn check_range(
         &self,
         wish: &AccessKind,
@@ -80,8 +79,8 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
-    /// Returns the keys that the caller may read or write; `None` for all, while v3's authentication is off
-    /// or for the role root. Fails if the caller is not authenticated at the current auth revision.
+    /// Returns the keys to which the caller has access. `None` means all keys: v3 authentication is off or the caller has the
+    /// root role. Fails if the caller is not authenticated at the current auth revision.
     fn granted(&self, wish: &AccessKind) -> Result<Option<&'a RangeSet>, AuthError> {
         if !self.auth.enabled {
             return Ok(None);
@@ -98,8 +97,8 @@ impl<'a> AccessCheck<'a> {
         }))
     }
 
-    /// Fails unless the caller may read or write every key of a lease; looks at one key for each granted
-    /// range. As in etcd, a lease without keys passes, and so does an administrator of any auth revision.
+    /// Fails unless the caller has access to every key of a lease; looks up one key for each granted range. As in etcd, a lease
+    /// without keys passes, and so does an administrator at any auth revision.
     fn attached(&self, wish: &AccessKind, lease: LeaseId) -> Result<(), AuthError> {
         let first_from = |from: &Bytes| self.leases.key_from(lease, from);
         if self.is_admin() || first_from(&Bytes::new()).is_none() {
@@ -111,23 +110,22 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
-    /// Whether the caller has the role root, or the authentication of both v2 and v3 is off.
+    /// Returns whether the caller has the root role, or both v2 and v3 authentication are off.
     fn is_admin(&self) -> bool {
         self.auth.check_admin(self.caller).is_ok()
     }
 
-    /// Fails unless the caller may read every key of the range.
+    /// Fails unless the caller can read every key of the range.
     pub fn read(&self, key: &[u8], range_end: &[u8]) -> Result<(), AuthError> {
         self.check_range(&AccessKind::Read, key, range_end)
     }
 
-    /// Fails unless the caller may write every key of the range.
+    /// Fails unless the caller can write every key of the range.
     pub fn write(&self, key: &[u8], range_end: &[u8]) -> Result<(), AuthError> {
         self.check_range(&AccessKind::Write, key, range_end)
     }
 
-    /// Fails unless the caller may write every key of a lease, since the end of the lease deletes them.
-    /// `LeaseId::NONE` passes.
+    /// Fails unless the caller can write every key of a lease, because ending the lease deletes them. `LeaseId::NONE` passes.
     pub fn end_lease(&self, lease: LeaseId) -> Result<(), AuthError> {
         if lease == LeaseId::NONE {
             return Ok(());
@@ -135,12 +133,12 @@ impl<'a> AccessCheck<'a> {
         self.attached(&AccessKind::Write, lease)
     }
 
-    /// Fails unless the caller may read every key of a lease.
+    /// Fails unless the caller can read every key of a lease.
     pub fn list_lease(&self, lease: LeaseId) -> Result<(), AuthError> {
         self.attached(&AccessKind::Read, lease)
     }
 
-    /// Fails unless the caller is an administrator or may read every key of all leases.
+    /// Fails unless the caller is an administrator or can read the keys of all leases.
     pub fn list_leases(&self) -> Result<(), AuthError> {
         if self.is_admin() {
             return Ok(());
@@ -149,8 +147,8 @@ impl<'a> AccessCheck<'a> {
         leases.try_for_each(|lease| self.list_lease(lease))
     }
 
-    /// Fails if the caller may not execute a lease command. Only revocations are checked: as in etcd
-    /// everybody may grant, and expirations and lease checkpoints come from the leader alone.
+    /// Fails if the caller may not execute a lease command. Only revocations are checked: as in etcd, everybody may grant
+    /// leases. Only the leader proposes expirations and lease checkpoints.
     pub fn lease_command(&self, command: &lease::LeaseCommand) -> Result<(), AuthError> {
         match &command.operation {
             Some(lease::LeaseOperation::Revoke(revoke)) => self.end_lease(revoke.lease_id()),
@@ -163,7 +161,7 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
-    /// Fails if the caller may not execute a command of the key space. As in etcd everybody may compact.
+    /// Fails if the caller may not execute a command on the key space. As in etcd, everybody may compact.
     pub fn command(&self, command: &kv::KvCommand) -> Result<(), AuthError> {
         match &command.operation {
             _ if !self.auth.enabled => Ok(()),
@@ -174,13 +172,13 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
-    /// Fails unless the caller may write the key and every key of the lease to attach, and may read the key
-    /// if the pair before is asked for.
+    /// Fails unless the caller can write the key and every key of the lease to attach, and can read the key if the previous
+    /// pair is requested.
     pub fn put(&self, put: &kv::Put) -> Result<(), AuthError> {
         self.put_of(put, &mut BTreeSet::new())
     }
 
-    /// Fails unless the caller may write the range, and may read it if the deleted pairs are asked for.
+    /// Fails unless the caller can write the range, and can read it if the deleted pairs are requested.
     pub fn delete(&self, delete: &kv::DeleteRange) -> Result<(), AuthError> {
         self.write(&delete.key, &delete.range_end)?;
         if delete.prev_kv {
@@ -189,7 +187,7 @@ impl<'a> AccessCheck<'a> {
         Ok(())
     }
 
-    /// Fails unless the caller may read what is compared and execute every operation of all branches.
+    /// Fails unless the caller can read all compared keys and execute every operation of all branches.
     pub fn txn(&self, txn: &kv::Txn) -> Result<(), AuthError> {
         let mut leases = BTreeSet::new();
         for compare in txn.comparisons() {
@@ -206,8 +204,8 @@ impl<'a> AccessCheck<'a> {
         Ok(())
     }
 
-    /// Checks a put as [`Self::put`] does. `leases` holds the leases that were checked already: each may have
-    /// many keys, and a transaction may name it often.
+    /// Checks a put like [`Self::put`]. `leases` has the leases that were already checked: a lease may have many keys, and a
+    /// transaction may name it often.
     fn put_of(&self, put: &kv::Put, leases: &mut BTreeSet<LeaseId>) -> Result<(), AuthError> {
         self.write(&put.key, b"")?;
         if leases.insert(put.lease_id()) {

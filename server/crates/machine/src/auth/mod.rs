@@ -1,14 +1,12 @@
-//! Authentication and authorization: users, roles with permissions on ranges of keys, and whether
-//! they are enforced.
+//! Authentication and authorization: users, roles with permissions on key ranges, and whether they are enforced.
 //!
-//! Rules and their order are etcd 3.7's. A command carries its [`Caller`] and is checked when it is
-//! applied, so a change of permissions is effective for everything behind it in the log. What does
-//! *not* live here: passwords in clear, hashing, tokens (`server/crates/auth/src`). The hashes are part of
-//! the state and are shown by no `Debug`.
+//! Rules and their order are those of etcd 3.7. A command carries its [`Caller`] and is checked when it is applied, so a change
+//! of permissions affects everything after it in the log. Not here: plaintext passwords, hashing and tokens
+//! (`server/crates/auth/src`). The hashes are part of the state; no `Debug` implementation prints them.
 //!
-//! Reading order: `request`, `payload` (what can be asked) → `users`, `roles` (a verb each) → `range_set` (what
-//! permissions cover together) → `check` (may this caller do that) → `path_permissions` (the same for v2) →
-//! `size` (what counts against the quota) → `checkpoint`.
+//! Reading order: `request`, `payload` (the operations) → `users`, `roles` (their implementation) → `range_set` (union of
+//! permissions) → `check` (permission checks of a caller) → `path_permissions` (the same for v2) → `size` (quota accounting) →
+//! `checkpoint`.
 
 mod check;
 mod checkpoint;
@@ -37,7 +35,7 @@ pub use request::{AuthCommand, AuthOperation, Caller};
 use super::secrets::debug_without_secrets;
 use range_set::RangeSet;
 
-/// The user, and the role, with all permissions; neither can be deleted while auth is on.
+/// The user and the role with all permissions. Neither can be deleted while auth is on.
 pub const ROOT: &str = "root";
 
 /// A user.
@@ -45,7 +43,7 @@ pub const ROOT: &str = "root";
 pub struct User {
     /// Not empty.
     pub name: String,
-    /// bcrypt hash of the password. Empty: every password is wrong.
+    /// bcrypt hash of the password. If empty, every password is wrong.
     pub password: Bytes,
     /// Names of granted roles, in order.
     pub roles: Vec<String>,
@@ -54,7 +52,7 @@ pub struct User {
 }
 
 impl User {
-    /// Whether the role was granted.
+    /// Returns whether the user has this role.
     pub fn has(&self, role: &str) -> bool {
         self.roles.iter().any(|granted| granted == role)
     }
@@ -67,42 +65,41 @@ debug_without_secrets!(User: name, roles, no_password);
 pub struct Role {
     /// Not empty.
     pub name: String,
-    /// Ordered by first key; those of the same first key in the order of their grants.
+    /// Ordered by first key; permissions with the same first key are in the order of their grants.
     pub permissions: Vec<Permission>,
 }
 
-/// The permissions of all roles of a user, merged. Derived; recomputed when one of the roles
-/// changes.
+/// The merged permissions of all roles of a user. Derived; recomputed when one of the roles changes.
 #[derive(Clone, Debug, Default)]
 struct UnifiedPermissions {
     read: RangeSet,
     write: RangeSet,
 }
 
-/// The answer of a successful command.
+/// Result of a successful command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthReply {
     /// Done.
     Done,
-    /// The password was correct: the user gets a token.
+    /// The password was correct, and the user gets a token.
     Authenticated {
         /// Name of the user.
         user: String,
         /// Prefix of the token.
         prefix: Secret,
     },
-    /// The user was deleted or has another password: its tokens are revoked.
+    /// The user was deleted or its password changed; its tokens are revoked.
     TokensRevoked {
         /// Name of the user.
         user: String,
     },
-    /// Auth was disabled: all tokens are revoked.
+    /// Auth was disabled; all tokens are revoked.
     Disabled,
-    /// Answer of a command of v2.
+    /// Result of a v2 command.
     Paths(path_permissions::PathAuthOutcome),
 }
 
-/// A text that `Debug` does not print.
+/// A string that `Debug` does not print.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
@@ -140,8 +137,7 @@ impl Default for Auth {
 }
 
 impl Auth {
-    /// Builds the state from imported users and roles, for instance of a backup. A revision of 0 counts as that
-    /// before the first change.
+    /// Builds the state from imported users and roles, for example from a backup. Revision 0 is treated as 1.
     pub fn restored(
         enabled: bool,
         revision: u64,
@@ -155,53 +151,53 @@ impl Auth {
         auth
     }
 
-    /// Whether authentication of v3 is enabled.
+    /// Returns whether v3 authentication is enabled.
     pub fn enabled(&self) -> bool {
         self.enabled
     }
 
-    /// The auth revision: counts changes, 1 before the first.
+    /// Returns the auth revision, which counts changes and starts at 1.
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// Number of users.
+    /// Returns the number of users.
     pub(crate) fn len(&self) -> usize {
         self.users.len()
     }
 
-    /// All users, by name.
+    /// Returns all users, ordered by name.
     pub fn users(&self) -> impl Iterator<Item = &User> {
         self.users.values().map(Arc::as_ref)
     }
 
-    /// All roles, by name.
+    /// Returns all roles, ordered by name.
     pub fn roles(&self) -> impl Iterator<Item = &Role> {
         self.roles.values().map(Arc::as_ref)
     }
 
-    /// One user.
+    /// Returns a user.
     pub fn user(&self, name: &str) -> Option<&User> {
         self.users.get(name).map(Arc::as_ref)
     }
 
-    /// One role.
+    /// Returns a role.
     pub fn role(&self, name: &str) -> Option<&Role> {
         self.roles.get(name).map(Arc::as_ref)
     }
 
-    /// Executes one committed command on users and roles (I2). The caller must be an administrator, except
-    /// for authentications and commands of v2.
+    /// Executes a committed command on users and roles (I2). The caller must be an administrator, except for authentications
+    /// and v2 commands.
     pub(crate) fn apply(
         &mut self,
         command: &AuthCommand,
         caller: Option<&Caller>,
     ) -> Result<AuthReply, AuthError> {
-        // an older member may read an operation of a newer release here
+        // an older member may see an operation of a newer release here
         let Some(verb) = &command.operation else {
             return Ok(AuthReply::Done);
         };
-        // these two have rules of their own
+        // these two have their own rules
         if !matches!(
             verb,
             AuthOperation::Authenticate(_) | AuthOperation::Paths(_)
@@ -246,8 +242,8 @@ impl Auth {
         done.map(|()| AuthReply::Done)
     }
 
-    /// Checks the caller of a log entry of a release without `by_either`: only v3's authentication requires
-    /// an administrator, and while v2's alone is on, users and roles cannot be changed.
+    /// Checks the caller of a log entry from a release without `by_either`: only v3 authentication requires an administrator.
+    /// While only v2 authentication is on, users and roles cannot be changed.
     fn check_admin_v3_only(
         &self,
         verb: &AuthOperation,
@@ -261,21 +257,20 @@ impl Auth {
         }
     }
 
-    /// Enables v3's authentication, which needs the user root with the role root. Does nothing if it is
-    /// enabled already.
+    /// Enables v3 authentication, which needs the root user with the root role. Does nothing if it is already enabled.
     fn enable(&mut self) -> Result<(), AuthError> {
         if !self.enabled {
             let root = self.user(ROOT).ok_or(AuthError::RootUserMissing)?;
             if !root.has(ROOT) {
                 return Err(AuthError::RootRoleMissing);
             }
-            // as in etcd, this change alone does not advance the revision
+            // as in etcd, this is the only change that does not advance the revision
             self.enabled = true;
         }
         Ok(())
     }
 
-    /// Disables v3's authentication and advances the auth revision. Does nothing if it is disabled already.
+    /// Disables v3 authentication and advances the auth revision. Does nothing if it is already disabled.
     fn disable(&mut self) {
         if self.enabled {
             self.enabled = false;
@@ -283,8 +278,8 @@ impl Auth {
         }
     }
 
-    /// Fails unless the user may have a token: it exists, has a password (which the proposing member has
-    /// checked), and authentication of v3 or, for the tokens of administrators, of v2 is on.
+    /// Fails unless the user can get a token: it exists and has a password (which the proposing member has checked), and v3
+    /// authentication is on, or v2 authentication for administrators' tokens.
     fn authenticate(&self, asked: &Authenticate) -> Result<(), AuthError> {
         if !self.enabled && !self.paths.enabled {
             return Err(AuthError::NotEnabled);
@@ -307,7 +302,7 @@ impl Auth {
         }
     }
 
-    /// Recomputes the merged permissions of a user from its roles; ignores roles that do not exist.
+    /// Recomputes a user's merged permissions from its roles. Ignores roles that do not exist.
     fn refresh(&mut self, user: &User) {
         let permissions = |write: bool| {
             let roles = user.roles.iter().filter_map(|name| self.roles.get(name));

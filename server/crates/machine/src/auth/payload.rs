@@ -1,4 +1,4 @@
-//! The payload of each verb on users and roles. It enters the log, so field numbers never change.
+//! The payload of each operation on users and roles. It is stored in the log, so field numbers never change.
 
 use bytes::Bytes;
 
@@ -12,7 +12,7 @@ pub struct Enable {}
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Disable {}
 
-/// Gives a token to a user whose password was checked.
+/// Issues a token to a user whose password was checked.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 #[prost(skip_debug)]
 pub struct Authenticate {
@@ -33,7 +33,7 @@ pub struct UserAdd {
     /// The name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// bcrypt hash of its password.
+    /// bcrypt hash of the password.
     #[prost(bytes = "bytes", tag = "2")]
     pub password: Bytes,
     /// Whether the user has no password.
@@ -58,7 +58,7 @@ pub struct UserPassword {
     /// The name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// bcrypt hash of the new password. Empty: every password is wrong.
+    /// bcrypt hash of the new password. If empty, every password is wrong.
     #[prost(bytes = "bytes", tag = "2")]
     pub password: Bytes,
 }
@@ -103,7 +103,7 @@ pub struct RoleDelete {
     pub name: String,
 }
 
-/// Grants a permission to a role, or changes the type of one that it has.
+/// Grants a permission to a role, or changes the type of an existing one.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RoleGrant {
     /// Name of the role.
@@ -128,7 +128,7 @@ pub struct RoleRevoke {
     pub range_end: Bytes,
 }
 
-/// A permission on one range of keys. `range_end` means what it means in a range request.
+/// A permission on a range of keys. `range_end` has the same meaning as in a range request.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Permission {
     /// Type of the permission.
@@ -142,7 +142,7 @@ pub struct Permission {
     pub range_end: Bytes,
 }
 
-/// As etcd's `Permission.Type`.
+/// etcd's `Permission.Type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 #[expect(missing_docs, reason = "etcd's names")]

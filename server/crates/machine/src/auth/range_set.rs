@@ -1,15 +1,15 @@
-//! A set of keys given as ranges: what several permissions cover together.
+//! A set of keys given as ranges: the union of several permissions.
 
 use bytes::Bytes;
 
 use crate::kv::KeyRange;
 
-/// Sorted ranges that neither overlap nor touch. Ends are exclusive; `None` means no end.
+/// Sorted ranges that do not overlap or touch. Ends are exclusive; `None` means no end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RangeSet(Vec<(Bytes, Option<Bytes>)>);
 
 impl RangeSet {
-    /// Builds the set from ranges given as in a request, and merges those that overlap or touch.
+    /// Builds the set from ranges in request form, merging those that overlap or touch.
     pub(super) fn of<'a>(ranges: impl Iterator<Item = (&'a Bytes, &'a Bytes)>) -> Self {
         let mut ranges: Vec<(Bytes, Option<Bytes>)> = ranges
             .map(|(key, range_end)| (key.clone(), end(key, range_end)))
@@ -33,7 +33,7 @@ impl RangeSet {
         self.0.len()
     }
 
-    /// Whether the set contains every key of a range. An empty range counts as its first key.
+    /// Returns whether the set contains every key of a range. An empty range counts as its first key.
     pub(super) fn cover(&self, key: &[u8], range_end: &[u8]) -> bool {
         match self.end_of(key) {
             None => false,
@@ -46,8 +46,8 @@ impl RangeSet {
         }
     }
 
-    /// Whether the set contains all keys of another one. `first_from` returns the other set's first key at or
-    /// above a key; it is called at most once for each range of this set, and once more.
+    /// Returns whether the set contains all keys of another set. `first_from` returns the other set's first key at or above a
+    /// key. It is called at most once for each range of this set, and once more.
     pub(super) fn cover_all<'a>(
         &self,
         mut first_from: impl FnMut(&Bytes) -> Option<&'a Bytes>,
@@ -63,8 +63,7 @@ impl RangeSet {
         true
     }
 
-    /// The end of the range that contains a key: `None` if there is no such range, `Some(None)` if it
-    /// has no end.
+    /// Returns the end of the range that contains a key: `None` if there is no such range, `Some(None)` if it has no end.
     fn end_of(&self, key: &[u8]) -> Option<Option<&Bytes>> {
         let behind = self.0.partition_point(|(first, _)| *first <= key);
         let (_, end) = self.0.get(behind.checked_sub(1)?)?;
@@ -73,8 +72,8 @@ impl RangeSet {
     }
 }
 
-/// Returns the exclusive end of a range of a request; `None` if it has no end. That of a single key is the
-/// key with a zero byte behind it.
+/// Returns the exclusive end of a requested range; `None` if it has no end. For a single key, this is the key followed by a
+/// zero byte.
 fn end(key: &Bytes, range_end: &Bytes) -> Option<Bytes> {
     match KeyRange::new(key, range_end) {
         KeyRange::One(key) => Some([key, b"\0"].concat().into()),
@@ -83,7 +82,7 @@ fn end(key: &Bytes, range_end: &Bytes) -> Option<Bytes> {
     }
 }
 
-/// Whether the end `a` lies behind the end `b`; `None` means no end.
+/// Returns whether the end `a` is after the end `b`; `None` means no end.
 fn extends_beyond(a: Option<&Bytes>, b: Option<&Bytes>) -> bool {
     match (a, b) {
         (None, Some(_)) => true,

@@ -8,13 +8,13 @@ use super::{
     },
 };
 
-/// The authenticated sender of a request, as the proposing member determined it.
+/// The authenticated sender of a request, as determined by the proposing member.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Caller {
-    /// Name.
+    /// User name.
     #[prost(string, tag = "1")]
     pub user: String,
-    /// Auth revision at which it was authenticated.
+    /// Auth revision at which the user was authenticated.
     #[prost(uint64, tag = "2")]
     pub revision: u64,
 }
@@ -28,14 +28,13 @@ pub struct AuthCommand {
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
     )]
     pub operation: Option<AuthOperation>,
-    /// Whether an administrator is required as soon as the authentication of either key space is
-    /// on. An entry of an older release has `false`: then only v3's switch counts, as in that
-    /// release.
+    /// Whether an administrator is required as soon as v2 or v3 authentication is on. Entries of older releases have `false`:
+    /// only the v3 switch counts, as in those releases.
     #[prost(bool, tag = "14")]
     pub by_either: bool,
 }
 
-/// The verbs.
+/// The operations.
 #[derive(Clone, PartialEq, prost::Oneof)]
 #[expect(missing_docs, reason = "each payload says it")]
 pub enum AuthOperation {

@@ -9,17 +9,17 @@ use super::{
 use crate::kv::KeyRange;
 
 impl Permission {
-    /// The permission's type; one of a later version is `None` and allows nothing.
+    /// Returns the permission's type; `None` for a later version's type, which allows nothing.
     pub fn allows(&self) -> Option<PermissionType> {
         PermissionType::try_from(self.kind).ok()
     }
 
-    /// Whether the permission is on exactly this range.
+    /// Returns whether the permission is for exactly this range.
     fn is_of(&self, key: &[u8], range_end: &[u8]) -> bool {
         self.key == key && self.range_end == range_end
     }
 
-    /// Whether its range can contain a key.
+    /// Returns whether its range can contain a key.
     fn is_valid(&self) -> bool {
         let is_empty = match KeyRange::new(&self.key, &self.range_end) {
             KeyRange::One(_) | KeyRange::From(_) => false,
@@ -42,8 +42,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Deletes a role and revokes it from all users. Fails if there is none, or for the role root while v3's
-    /// authentication is on.
+    /// Deletes a role and revokes it from all users. Fails if it does not exist, or for the root role while v3 authentication
+    /// is on.
     pub(super) fn role_delete(&mut self, asked: &RoleDelete) -> Result<(), AuthError> {
         if self.enabled && asked.name == ROOT {
             return Err(AuthError::InvalidManagement);
@@ -65,8 +65,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Adds a permission to a role, or changes the type of its permission on the same range. As in etcd, only
-    /// the first of several permissions with the same first key is found for that.
+    /// Adds a permission to a role, or changes the type of its permission on the same range. As in etcd, only the first of
+    /// several permissions with the same first key is considered for the latter.
     pub(super) fn role_grant(&mut self, asked: &RoleGrant) -> Result<(), AuthError> {
         let permission = asked
             .permission
@@ -94,8 +94,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Removes the permission on exactly this range from a role; fails if the role does not exist or has
-    /// none.
+    /// Removes the permission on exactly this range from a role. Fails if the role or the permission does not exist.
     pub(super) fn role_revoke(&mut self, asked: &RoleRevoke) -> Result<(), AuthError> {
         let mut role = self
             .role(&asked.role)
@@ -111,8 +110,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Inserts or replaces a role, recomputes the merged permissions of its users and advances the auth
-    /// revision.
+    /// Inserts or replaces a role, recomputes the merged permissions of its users and advances the auth revision.
     pub(super) fn put_role(&mut self, role: Role) {
         let name = role.name.clone();
         self.insert_role(role);

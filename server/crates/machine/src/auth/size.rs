@@ -1,7 +1,7 @@
-//! The memory of users, roles and permissions, for the quota, and the longest texts that they may have.
-//! All changes of the maps go through here, so that the count is always theirs.
+//! Accounts for the memory of users, roles and permissions against the quota, and limits the length of their texts. All changes
+//! of the maps go through this module, so the count always matches them.
 //!
-//! The count is derived: a checkpoint does not hold it.
+//! The count is derived and not part of a checkpoint.
 
 use std::sync::Arc;
 
@@ -11,28 +11,26 @@ use super::{
 };
 use crate::limits::{AUTH_NAME_BYTES_MAX, LONG_TEXT_BYTES_MAX};
 
-/// Bytes of a user, a role or the patterns of a role beside its texts.
+/// Bytes of a user, a role or a role's patterns in addition to their texts.
 const RECORD_BYTES: u64 = 256;
 
-/// Bytes of a granted role, a permission, a pattern or a derived span beside its texts.
+/// Bytes of a granted role, a permission, a pattern or a derived range in addition to their texts.
 const ITEM_BYTES: u64 = 64;
 
 impl Auth {
-    /// Bytes of all users and roles, and of what is derived from them.
+    /// Returns the size of all users and roles, and of the data derived from them.
     pub fn size_bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Inserts or replaces a user and counts its bytes. Merged permissions and the auth revision stay as they
-    /// are.
+    /// Inserts or replaces a user and counts its bytes. Does not change merged permissions or the auth revision.
     pub(super) fn insert_user(&mut self, user: User) {
         self.bytes += of_user(&user);
         let before = self.users.insert(user.name.clone(), Arc::new(user));
         self.bytes -= before.map_or(0, |user| of_user(&user));
     }
 
-    /// Removes and returns a user, removes its merged permissions and subtracts the bytes of both; `None` if
-    /// there is no such user.
+    /// Removes and returns a user, removes its merged permissions and subtracts the bytes of both; `None` if it does not exist.
     pub(super) fn take_user(&mut self, name: &str) -> Option<Arc<User>> {
         let user = self.users.remove(name)?;
         self.bytes -= of_user(&user);
@@ -41,16 +39,14 @@ impl Auth {
         Some(user)
     }
 
-    /// Inserts or replaces a role and counts its bytes. Merged permissions and the auth revision stay as they
-    /// are.
+    /// Inserts or replaces a role and counts its bytes. Does not change merged permissions or the auth revision.
     pub(super) fn insert_role(&mut self, role: Role) {
         self.bytes += of_role(&role);
         let before = self.roles.insert(role.name.clone(), Arc::new(role));
         self.bytes -= before.map_or(0, |role| of_role(&role));
     }
 
-    /// Removes and returns a role, removes its patterns and subtracts the bytes of both; `None` if there is
-    /// no such role.
+    /// Removes and returns a role, removes its patterns and subtracts the bytes of both; `None` if it does not exist.
     pub(super) fn take_role(&mut self, name: &str) -> Option<Arc<Role>> {
         let role = self.roles.remove(name)?;
         self.bytes -= of_role(&role);
@@ -74,34 +70,33 @@ impl Auth {
     }
 }
 
-/// Returns the bytes that a user counts for: `RECORD_BYTES`, its name, its password's hash and its roles.
+/// Returns the size of a user: `RECORD_BYTES`, its name, its password hash and its roles.
 fn of_user(user: &User) -> u64 {
     RECORD_BYTES + bytes(&[user.name.len(), user.password.len()]) + of_texts(&user.roles)
 }
 
-/// Returns the bytes that a role counts for: `RECORD_BYTES`, its name and its permissions.
+/// Returns the size of a role: `RECORD_BYTES`, its name and its permissions.
 fn of_role(role: &Role) -> u64 {
     let permissions = role.permissions.iter().map(of_permission);
     RECORD_BYTES + bytes(&[role.name.len()]) + permissions.sum::<u64>()
 }
 
-/// Returns the bytes that a permission of a role counts for: `ITEM_BYTES` and the ends of its range.
+/// Returns the size of a role's permission: `ITEM_BYTES` and the ends of its range.
 fn of_permission(permission: &Permission) -> u64 {
     ITEM_BYTES + bytes(&[permission.key.len(), permission.range_end.len()])
 }
 
-/// Returns the bytes that the patterns of a role count for: `RECORD_BYTES`, the role's name and each pattern.
+/// Returns the size of a role's patterns: `RECORD_BYTES`, the role's name and each pattern.
 fn of_patterns(name: &str, patterns: &PathPatterns) -> u64 {
     RECORD_BYTES + bytes(&[name.len()]) + of_texts(&patterns.read) + of_texts(&patterns.write)
 }
 
-/// Returns the bytes that merged permissions count for: `ITEM_BYTES` for each range, whose keys are the
-/// roles'.
+/// Returns the size of merged permissions: `ITEM_BYTES` for each range. The keys are shared with the roles.
 fn of_grants(grants: &UnifiedPermissions) -> u64 {
     ITEM_BYTES * (grants.read.len() + grants.write.len()) as u64
 }
 
-/// Returns the bytes that a list of texts counts for: `ITEM_BYTES` and the length of each.
+/// Returns the size of a list of texts: `ITEM_BYTES` and the length of each.
 fn of_texts(texts: &[String]) -> u64 {
     texts
         .iter()
@@ -116,29 +111,29 @@ fn bytes(lengths: &[usize]) -> u64 {
 /// The sizes that an operation would add to users and roles.
 #[derive(Default)]
 struct Additions {
-    /// Bytes that it is expected to add to `Auth::size_bytes`, without derived data.
+    /// Bytes expected to be added to `Auth::size_bytes`, without derived data.
     growth: u64,
-    /// Bytes of the longest new name or hash of a password; both have the bound `AUTH_NAME_BYTES_MAX`.
+    /// Length of the longest new name or password hash; both are limited to `AUTH_NAME_BYTES_MAX`.
     text: usize,
-    /// Bytes of the longest new key or pattern.
+    /// Length of the longest new key or pattern.
     key: usize,
 }
 
 impl AuthCommand {
-    /// Returns the bytes that the command is expected to add to `Auth::size_bytes`, without derived data: 0
-    /// for a change of a password and for what takes something away.
+    /// Returns the bytes that the command is expected to add to `Auth::size_bytes`, without derived data. 0 for a password
+    /// change and for commands that only remove.
     pub fn growth(&self) -> u64 {
         self.additions().growth
     }
 
-    /// Whether a new name or the hash of a password is longer than `AUTH_NAME_BYTES_MAX`, or a new key or
-    /// pattern longer than `LONG_TEXT_BYTES_MAX`.
+    /// Returns whether a new name or password hash is longer than `AUTH_NAME_BYTES_MAX`, or a new key or pattern is longer than
+    /// `LONG_TEXT_BYTES_MAX`.
     pub fn is_too_long(&self) -> bool {
         let Additions { text, key, .. } = self.additions();
         text > AUTH_NAME_BYTES_MAX || key > LONG_TEXT_BYTES_MAX
     }
 
-    /// Measures what the command would add; all sizes are 0 for a command that only removes.
+    /// Measures the additions of the command; all sizes are 0 for a command that only removes.
     fn additions(&self) -> Additions {
         match &self.operation {
             Some(AuthOperation::UserAdd(asked)) => added_user(&asked.name, &asked.password, &[]),
@@ -176,7 +171,7 @@ impl AuthCommand {
     }
 }
 
-/// Measures what a command of v2 on users and roles would add.
+/// Measures the additions of a v2 command on users and roles.
 fn path_additions(command: &PathAuthCommand) -> Additions {
     match &command.operation {
         Some(PathAuthOperation::UserCreate(asked)) => {
@@ -207,7 +202,7 @@ fn path_additions(command: &PathAuthCommand) -> Additions {
     }
 }
 
-/// Measures what a new user with these roles would add.
+/// Measures the additions of a new user with these roles.
 fn added_user(name: &str, password: &[u8], roles: &[String]) -> Additions {
     Additions {
         growth: RECORD_BYTES + bytes(&[name.len(), password.len()]) + of_texts(roles),
@@ -237,7 +232,7 @@ mod tests {
         let growth = command.growth();
         auth.apply(&command, None).unwrap();
         let grown = auth.size_bytes().saturating_sub(before);
-        // what is derived comes on top
+        // derived data comes on top
         assert!(grown <= growth + ITEM_BYTES, "{grown} {growth}");
     }
 

@@ -22,7 +22,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Deletes a user. Fails if there is none, or for root while authentication of v2 or v3 is on.
+    /// Deletes a user. Fails if it does not exist, or for root while v2 or v3 authentication is on.
     pub(super) fn user_delete(&mut self, asked: &UserDelete) -> Result<(), AuthError> {
         if (self.enabled || self.paths.enabled) && asked.name == ROOT {
             return Err(AuthError::InvalidManagement);
@@ -32,8 +32,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Replaces the hash of a user's password. A user without a password keeps having none; the auth revision
-    /// advances all the same.
+    /// Replaces the hash of a user's password. A user without a password still has none afterward; the auth revision advances
+    /// anyway.
     pub(super) fn user_password(&mut self, asked: &UserPassword) -> Result<(), AuthError> {
         let mut user = self
             .user(&asked.name)
@@ -46,8 +46,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Grants a role to a user; fails if one of them does not exist, except for the role root. Granting a
-    /// role that the user has changes nothing, not even the auth revision.
+    /// Grants a role to a user. Fails if the user or the role does not exist, except for the root role. Granting a role that
+    /// the user already has changes nothing, not even the auth revision.
     pub(super) fn user_grant(&mut self, asked: &UserGrant) -> Result<(), AuthError> {
         let mut user = self
             .user(&asked.user)
@@ -63,8 +63,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Revokes a role from a user. Fails if the user does not have it, or for root's role root while v3's
-    /// authentication is on.
+    /// Revokes a role from a user. Fails if the user does not have it, or if it is root's root role while v3 authentication is
+    /// on.
     pub(super) fn user_revoke(&mut self, asked: &UserRevoke) -> Result<(), AuthError> {
         if self.enabled && asked.user == ROOT && asked.role == ROOT {
             return Err(AuthError::InvalidManagement);

@@ -1,10 +1,9 @@
 //! One block of history: versions in revision order, with a directory of slots.
 //!
-//! A version never changes its slot: compaction removes versions and keeps the numbering. A value that is
-//! that of the version before is kept apart, in a buffer that both refer to, so that a put which keeps a large
-//! value takes little memory. Only memory differs: sizes, and so the limits of blocks, and the record on disk
-//! are those of a block with all values. What does not live here: the set of blocks, and which values are
-//! shared (`history`), the record on disk (`checkpoint`).
+//! A version never changes its slot: compaction removes versions and keeps the numbering. A value equal to that of the previous
+//! version is stored apart, in a shared buffer, so that a put that keeps a large value takes little memory. This only affects
+//! memory: sizes, and therefore the limits of blocks, and the record on disk are those of a block with all values inline. Not
+//! here: the set of blocks and the choice of shared values (`history`), the record on disk (`checkpoint`).
 
 use std::{borrow::Cow, ops::Range};
 
@@ -15,15 +14,14 @@ use super::{
     version::{Location, Version},
 };
 
-/// A block takes no further version when it would grow beyond this. It is a size class of the
-/// allocator, so that closed blocks waste nothing, and less than a checkpoint's record may be. A
-/// larger version stands alone.
+/// A block takes no further version that would grow it beyond this. It is a size class of the allocator, so closed blocks waste
+/// nothing, and it is below the maximum size of a checkpoint record. A larger version gets its own block.
 pub(super) const BLOCK_BYTES: usize = 28 << 10;
 
-/// Bytes of a block beside versions and directory; counted against [`BLOCK_BYTES`].
+/// Bytes of a block in addition to versions and directory; counted against [`BLOCK_BYTES`].
 const HEADER_BYTES: usize = 64;
 
-/// Directory entry of a slot whose version was compacted away.
+/// Directory entry of a slot whose version was compacted.
 const COMPACTED_SLOT: u16 = u16::MAX;
 
 /// Offsets of the versions.
@@ -31,7 +29,7 @@ const COMPACTED_SLOT: u16 = u16::MAX;
 pub(super) enum SlotDirectory {
     /// One offset for each slot, [`COMPACTED_SLOT`] included.
     Full(Vec<u16>),
-    /// Slot and offset of each version that compaction left; cheaper once half of the slots are compacted away.
+    /// Slot and offset of each remaining version; smaller once half of the slots are compacted.
     Sparse(Vec<(u16, u16)>),
 }
 
@@ -39,24 +37,24 @@ pub(super) enum SlotDirectory {
 enum BlockBody {
     /// Versions can be appended.
     Growing(Vec<u8>),
-    /// Immutable; readers take slices of it without copying.
+    /// Immutable; readers slice it without copying.
     Closed(Bytes),
 }
 
-/// See the module's description.
+/// See the module documentation.
 #[derive(Debug)]
 pub(super) struct Block {
     number: u64,
-    /// Revision from which those of the versions count.
+    /// Base revision of the versions' relative revisions.
     base: i64,
     slots: SlotDirectory,
     body: BlockBody,
-    /// The values that are kept apart, by slot, in order.
+    /// The values stored apart, by slot, in ascending order.
     apart: Vec<(u16, Bytes)>,
 }
 
 impl Clone for Block {
-    /// The copy of an open block has room for what will be appended.
+    /// The copy of an open block has capacity for later versions.
     fn clone(&self) -> Self {
         let body = match &self.body {
             BlockBody::Growing(bytes) => {
@@ -77,7 +75,7 @@ impl Clone for Block {
 }
 
 impl Block {
-    /// An open block without versions.
+    /// Creates an open block without versions.
     pub(super) fn new(number: u64) -> Self {
         Self {
             number,
@@ -88,8 +86,8 @@ impl Block {
         }
     }
 
-    /// Builds a block from the parts of a checkpoint record; `None` if a slot, an offset, a version or one of
-    /// its links is not sound.
+    /// Builds a block from the parts of a checkpoint record; `None` if a slot, an offset, a version or one of its links is
+    /// invalid.
     pub(super) fn from_parts(
         number: u64,
         base: i64,
@@ -136,13 +134,13 @@ impl Block {
         &self.slots
     }
 
-    /// Bytes of the versions with all values, which the quota counts.
+    /// Returns the size of the versions with all values, which counts against the quota.
     pub(super) fn len(&self) -> usize {
         let apart: usize = self.apart.iter().map(|(_, value)| value.len()).sum();
         self.bytes().len() + apart
     }
 
-    /// The versions' bytes, without the values that are kept apart.
+    /// Returns the versions' bytes, without the values stored apart.
     pub(super) fn bytes(&self) -> &[u8] {
         match &self.body {
             BlockBody::Growing(bytes) => bytes,
@@ -150,7 +148,7 @@ impl Block {
         }
     }
 
-    /// Whether no slot was ever assigned.
+    /// Returns whether no slot was ever assigned.
     pub(super) fn has_no_slots(&self) -> bool {
         match &self.slots {
             SlotDirectory::Full(offsets) => offsets.is_empty(),
@@ -158,7 +156,7 @@ impl Block {
         }
     }
 
-    /// The version in a slot; `None` if it was compacted away.
+    /// Returns the version in a slot; `None` if it was compacted.
     pub(super) fn get(&self, slot: u16) -> Option<Version<'_>> {
         let offset = match &self.slots {
             SlotDirectory::Full(offsets) => *offsets.get(usize::from(slot))?,
@@ -169,14 +167,14 @@ impl Block {
         (offset != COMPACTED_SLOT).then(|| self.decode(slot, usize::from(offset)))
     }
 
-    /// All versions with their slots, in order.
+    /// Returns all versions with their slots, in order.
     pub(super) fn versions(&self) -> impl Iterator<Item = (u16, Version<'_>)> {
         self.entries()
             .into_iter()
             .map(|(slot, range)| (slot, self.decode(slot, range.start)))
     }
 
-    /// One beyond the last assigned slot.
+    /// Returns the slot after the last assigned one.
     pub(super) fn end(&self) -> u16 {
         match &self.slots {
             SlotDirectory::Full(offsets) => offsets.len() as u16,
@@ -184,7 +182,7 @@ impl Block {
         }
     }
 
-    /// The versions from a slot on, in order, without looking at those before.
+    /// Returns the versions starting at a slot, in order, without decoding earlier ones.
     pub(super) fn versions_from(&self, slot: u16) -> impl Iterator<Item = (u16, Version<'_>)> {
         let (begin, end) = match &self.slots {
             SlotDirectory::Full(offsets) => (usize::from(slot), offsets.len()),
@@ -202,7 +200,7 @@ impl Block {
         })
     }
 
-    /// A version as answers show it; slices of the block where it is closed.
+    /// Returns a version in response form, as slices of the block if it is closed.
     pub(super) fn key_value(&self, version: &Version<'_>) -> KeyValue {
         let bytes = |part: &[u8]| match &self.body {
             BlockBody::Growing(_) => Bytes::copy_from_slice(part),
@@ -220,8 +218,7 @@ impl Block {
         }
     }
 
-    /// Returns the value of a version in a buffer that later versions may refer to: one that holds little
-    /// else.
+    /// Returns the value of a version in a buffer that later versions can share: one that contains little else.
     pub(super) fn shareable_value(&self, version: &Version<'_>) -> Bytes {
         match (&self.body, version.apart) {
             (_, Some(apart)) => apart.clone(),
@@ -234,7 +231,7 @@ impl Block {
         }
     }
 
-    /// Appends a version and returns its slot and size. `None` if the block is full or closed.
+    /// Appends a version and returns its slot and size; `None` if the block is full or closed.
     pub(super) fn push(&mut self, version: &Version<'_>) -> Option<(u16, usize)> {
         let new = self.has_no_slots();
         let base = if new { version.main } else { self.base };
@@ -266,7 +263,7 @@ impl Block {
         Some((slot, size))
     }
 
-    /// Whether the versions take more than `BLOCK_BYTES`, which is one large version that stands alone.
+    /// Returns whether the versions exceed `BLOCK_BYTES`, which only a single large version does.
     pub(super) fn is_oversized(&self) -> bool {
         self.len() > BLOCK_BYTES
     }
@@ -280,8 +277,8 @@ impl Block {
         self.apart.shrink_to_fit();
     }
 
-    /// A copy of the block without the versions in these slots (ascending), or `None` if all of
-    /// them were removed before. An open block stays open.
+    /// Returns a copy of the block without the versions in these slots (ascending); `None` if all of them were already removed.
+    /// An open block stays open.
     pub(super) fn without(&self, dead: &[u16]) -> Option<Block> {
         let is_dead = |slot: u16| dead.binary_search(&slot).is_ok();
         let mut entries = self.entries();
@@ -291,14 +288,13 @@ impl Block {
         (entries.len() < count).then(|| self.rebuilt(entries, apart.cloned().collect()))
     }
 
-    /// A copy of the block with these values kept apart, which are those of the versions in these slots
-    /// (ascending), and no others.
+    /// Returns a copy of the block in which exactly these values, of the versions in these slots (ascending), are stored apart.
     pub(super) fn with_apart(&self, apart: Vec<(u16, Bytes)>) -> Block {
         self.rebuilt(self.entries(), apart)
     }
 
-    /// A copy of the block with these versions (slot and range of bytes, ascending). `apart` (ascending slots of
-    /// `entries`) becomes the list of the values that are kept apart; all other values are stored inline.
+    /// Returns a copy of the block with these versions (slot and byte range, ascending). The values in `apart` (ascending slots
+    /// of `entries`) are stored apart, all others inline.
     fn rebuilt(&self, entries: Vec<(u16, Range<usize>)>, apart: Vec<(u16, Bytes)>) -> Block {
         let mut kept = Vec::with_capacity(entries.len());
         let mut bytes = Vec::with_capacity(self.bytes().len());
@@ -328,12 +324,12 @@ impl Block {
         Block { number: self.number, base: self.base, slots, body, apart }
     }
 
-    /// Whether any value is kept apart.
+    /// Returns whether any value is stored apart.
     pub(super) fn has_values_apart(&self) -> bool {
         !self.apart.is_empty()
     }
 
-    /// Slots of the versions that exist, and where their bytes are, in order.
+    /// Returns the slots and byte ranges of the existing versions, in order.
     fn entries(&self) -> Vec<(u16, Range<usize>)> {
         let present = self.slots.present();
         let ends = present
@@ -347,7 +343,7 @@ impl Block {
             .collect()
     }
 
-    /// Decodes the version in a slot, which begins at an offset of the block's bytes; panics if none does.
+    /// Decodes the version in a slot, which starts at an offset of the block's bytes; panics if there is none.
     fn decode(&self, slot: u16, offset: usize) -> Version<'_> {
         let bytes = &self.bytes()[offset..];
         let apart = value_in(&self.apart, slot);
@@ -356,15 +352,15 @@ impl Block {
     }
 }
 
-/// Returns the value of a slot among those that are kept apart.
+/// Returns a slot's value among those stored apart.
 pub(super) fn value_in(apart: &[(u16, Bytes)], slot: u16) -> Option<&Bytes> {
     let at = apart.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
     Some(&apart[at].1)
 }
 
 impl SlotDirectory {
-    /// Makes the directory of a closed block from the slots and offsets of its versions (ascending). It depends on
-    /// nothing else, so that members with the same versions write the same records.
+    /// Builds the directory of a closed block from the slots and offsets of its versions (ascending). It depends on nothing
+    /// else, so members with the same versions write the same records.
     fn closed(versions: Vec<(u16, u16)>) -> Self {
         let slots = versions
             .last()
@@ -376,7 +372,7 @@ impl SlotDirectory {
         }
     }
 
-    /// Makes a directory with an entry for each of the first `slots` slots.
+    /// Builds a directory with an entry for each of the first `slots` slots.
     fn full(versions: &[(u16, u16)], slots: usize) -> Self {
         let mut offsets = vec![COMPACTED_SLOT; slots];
         for (slot, offset) in versions {
@@ -406,7 +402,7 @@ mod tests {
 
     const VALUE: &[u8] = b"value";
 
-    /// An open block with five versions.
+    /// Returns an open block with five versions.
     fn open() -> Block {
         let mut block = Block::new(1);
         for main in 1..=5 {

@@ -1,8 +1,7 @@
 //! The key space as checkpoint records: one for the counters, one for each block.
 //!
-//! A block's record is written when the block is new or was rewritten by a compaction; the open
-//! block's whenever it has grown. Every record ends with a CRC-32 of what is before it.
-//! The index is not written: loading the blocks in order builds it again.
+//! A block's record is written when the block is new or was rewritten by a compaction, and the open block's whenever it has
+//! grown. Every record ends with a CRC-32 of its content. The index is not written: loading the blocks in order rebuilds it.
 
 use std::sync::Arc;
 
@@ -19,15 +18,15 @@ use super::{
 };
 use crate::record::{COUNT_MAX, CorruptRecord, Emit, LeaveOut, RecordChange};
 
-/// Key of the counters; below every block's.
+/// Key of the counters, which sorts before the blocks.
 const META: u8 = b'a';
-/// First byte of a block's key, before its number in eight bytes, highest first.
+/// First byte of a block's key; the block's number follows as a big-endian u64.
 const BLOCK: u8 = b'b';
 
 const SLOTS_ALL: u8 = 0;
 const SLOTS_LEFT: u8 = 1;
 
-/// The counters, and the totals that the loaded blocks are checked against.
+/// The counters, and the totals that loaded blocks are checked against.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct KvMeta {
     #[prost(int64, tag = "1")]
@@ -51,7 +50,7 @@ pub(super) struct KvMeta {
 }
 
 impl KvMeta {
-    /// Whether the counters are consistent.
+    /// Returns whether the counters are consistent.
     fn is_sound(&self) -> bool {
         let last = COUNT_MAX.cast_signed();
         (1..last).contains(&self.revision)
@@ -62,7 +61,7 @@ impl KvMeta {
 }
 
 impl Kv {
-    /// Returns the counters and totals of this state as their checkpoint record holds them.
+    /// Returns this state's counters and totals in the form of their checkpoint record.
     fn meta(&self) -> KvMeta {
         KvMeta {
             revision: self.revision,
@@ -77,8 +76,8 @@ impl Kv {
         }
     }
 
-    /// A copy for a later [`Kv::changes`], without the index: it changes with every write and would
-    /// stay in memory twice.
+    /// Returns a copy for a later [`Kv::changes`], without the index, which changes with every write and would otherwise stay
+    /// in memory twice.
     pub fn diff_base(&self) -> Kv {
         Kv {
             index: Index::default(),
@@ -88,13 +87,12 @@ impl Kv {
         }
     }
 
-    /// Emits the records that changed since `since` (all of them, if `None`), without the leases,
-    /// which are emitted apart.
+    /// Emits the records that changed since `since` (all records if `None`), without leases, which are emitted separately.
     pub fn changes(&self, since: Option<&Kv>, emit: &mut Emit<'_>) {
         self.changes_but(since, &|_| false, emit);
     }
 
-    /// Emits what [`Self::changes`] emits without the blocks that `leave_out` names.
+    /// Like [`Self::changes`], without the blocks that `leave_out` selects.
     pub(crate) fn changes_but(
         &self,
         since: Option<&Kv>,
@@ -136,14 +134,14 @@ impl Kv {
                 removed.push(before.number());
             }
         }
-        // The open block of one side may be a closed one of the other.
+        // The open block of one state may be a closed one of the other.
         removed.retain(|number| !blocks.contains_key(number) && *number != tail.number());
         removed
             .into_iter()
             .for_each(|number| emit(RecordChange::Delete { key: key(number) }));
     }
 
-    /// Loads one record; records come in ascending key order.
+    /// Loads one record. Records must be in ascending key order.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let what = || format!("key space record {}", key.escape_ascii());
         let value = verify_checksum(value)
@@ -178,8 +176,8 @@ impl Kv {
         }
     }
 
-    /// Appends a loaded block: as the open one if its number is `tail`, otherwise as a closed one. Fails if
-    /// its number or its revisions are out of order, or a count is above `COUNT_MAX`.
+    /// Appends a loaded block, as the open one if its number is `tail`, otherwise as a closed one. Fails if its number or its
+    /// revisions are out of order, or a count is above `COUNT_MAX`.
     fn take(&mut self, block: Block, tail: u64) -> Result<(), CorruptRecord> {
         let number = block.number();
         if number > tail
@@ -261,13 +259,13 @@ fn key(number: u64) -> Vec<u8> {
     key
 }
 
-/// Whether these are the record keys of blocks with numbers that follow one another.
+/// Returns whether these are the record keys of blocks with consecutive numbers.
 pub(crate) fn are_neighbors(before: &[u8], key: &[u8]) -> bool {
     let after = block_number(before).and_then(|number| number.checked_add(1));
     after.is_some() && after == block_number(key)
 }
 
-/// Returns the number of the block with this record key; `None` if it is the key of another record.
+/// Parses a block's number from its record key; `None` for other records.
 pub(crate) fn block_number(key: &[u8]) -> Option<u64> {
     match key.split_first() {
         Some((&BLOCK, number)) => number.try_into().map(u64::from_be_bytes).ok(),
@@ -275,8 +273,8 @@ pub(crate) fn block_number(key: &[u8]) -> Option<u64> {
     }
 }
 
-/// Encodes a block as a record without its checksum: base revision, kind and length of the directory,
-/// directory, versions with all values; the lowest byte of each number first.
+/// Encodes a block as a record without its checksum: base revision, kind and length of the directory, the directory, and the
+/// versions with all values. Numbers are little-endian.
 fn encode(block: &Block) -> Vec<u8> {
     if block.has_values_apart() {
         return encode(&block.with_apart(Vec::new()));
@@ -308,7 +306,7 @@ fn encode(block: &Block) -> Vec<u8> {
     out
 }
 
-/// Decodes what [`encode`] has written, as an open or a closed block; `None` if it is not sound.
+/// Decodes the output of [`encode`] as an open or a closed block; `None` if it is invalid.
 fn decode(number: u64, value: &[u8], open: bool) -> Option<Block> {
     let mut input = ByteReader { rest: value };
     let base = i64::from_le_bytes(input.take(8)?.try_into().ok()?);
@@ -336,14 +334,14 @@ fn decode(number: u64, value: &[u8], open: bool) -> Option<Block> {
     )
 }
 
-/// Appends the CRC-32 of a record's contents to them, lowest byte first.
+/// Appends the CRC-32 of a record's content, little-endian.
 fn with_checksum(mut value: Vec<u8>) -> Vec<u8> {
     let crc = crc32fast::hash(&value);
     value.extend_from_slice(&crc.to_le_bytes());
     value
 }
 
-/// Returns the contents of a record without the CRC-32 at its end; `None` if they do not match it.
+/// Returns a record's content without its CRC-32; `None` if they do not match.
 fn verify_checksum(value: &[u8]) -> Option<&[u8]> {
     let (value, crc) = value.split_last_chunk::<4>()?;
     (crc32fast::hash(value) == u32::from_le_bytes(*crc)).then_some(value)
@@ -354,7 +352,7 @@ mod tests {
     use super::*;
     use crate::kv::{Compact, DeleteRange, KvCommand, KvOperation, Put};
 
-    /// The records are a format: every later release reads the records of an older one.
+    /// The records are a format: every later release must read the records of an older one.
     #[test]
     fn records_are_these_bytes() {
         let mut kv = Kv::default();
@@ -410,7 +408,7 @@ mod tests {
         assert!(!are_neighbors(&keys[0], &keys[1]) && !are_neighbors(&keys[1], &keys[3]));
         let mut rest = Vec::new();
         kv.changes_but(None, &odd, &mut |change| rest.push(change.key().to_vec()));
-        // the counters are in every checkpoint
+        // every checkpoint has the counters
         keys.retain(|key| key == &[META] || !odd(key));
         assert_eq!(rest, keys);
     }

@@ -1,12 +1,12 @@
-//! DeleteRange: delete all keys of a span.
+//! DeleteRange: deletes all keys of a range.
 
 use bytes::Bytes;
 
 use super::{DeleteRange, DeleteReply, KeyRange, Kv, KvError, WriteBatch, index::Walked};
 
 impl Kv {
-    /// Deletes the live keys of a range and returns their number, with their pairs if asked for. A range
-    /// without live keys changes nothing, not even the revision. Errors occur before the first write.
+    /// Deletes the live keys of a range. Returns their number, with their pairs if requested. A range without live keys changes
+    /// nothing, not even the revision. Errors occur before the first write.
     pub(super) fn delete(
         &mut self,
         batch: &mut WriteBatch,
@@ -16,8 +16,8 @@ impl Kv {
         let mut keys = Vec::new();
         let mut prev_kvs = Vec::new();
         let returns = delete.prev_kv && !batch.reads.discards_results();
-        // A single key is not charged: a transaction that deletes it after a write has no copy to go back
-        // to, see `reads_after_a_write`.
+        // A single key is not charged: a transaction that deletes it after a write has no copy to restore, see
+        // `reads_after_a_write`.
         let charged = !delete.range_end.is_empty();
         let reads = &mut batch.reads;
         let mut outcome = if charged { reads.read_key() } else { Ok(()) };

@@ -1,17 +1,16 @@
-//! The history as watchers read it: by location, forward from a location or a revision, or backward
-//! along one key. A watcher keeps its own cursor, which is not known here.
+//! The history as watchers read it: by location, forward from a location or a revision, or backward along one key. Watchers
+//! keep their own cursors.
 //!
-//! A received snapshot may hold the same history in other blocks. A location therefore belongs to one layout. No state
+//! A received snapshot may store the same history in other blocks. A location therefore belongs to one layout. No state
 //! resolves a location of another layout; readers continue from the revision instead.
 //!
-//! Synced watchers may not have read yet what a compaction removes: the changes and the compaction
-//! can be of the same round. So the state before it is kept until the watchers are notified
-//! ([`Kv::states_before_compaction`]).
+//! Synced watchers may not have read yet what a compaction removes, because the changes and the compaction can be in the same
+//! round. The state before it is therefore kept until the watchers are notified ([`Kv::states_before_compaction`]).
 
 use super::{KeyValue, Kv, block::Block, version::Location, version::Version};
 use crate::limits::STATES_BEFORE_COMPACTION_MAX;
 
-/// One change of one key.
+/// One change of a key.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyChange<'a> {
     pub(super) block: &'a Block,
@@ -19,12 +18,12 @@ pub struct KeyChange<'a> {
 }
 
 impl<'a> KeyChange<'a> {
-    /// Revision of the change.
+    /// Returns the revision of the change.
     pub fn revision(&self) -> i64 {
         self.version.main
     }
 
-    /// Number of the change among those of the same revision.
+    /// Returns the index of the change within its revision.
     pub fn sub(&self) -> u64 {
         self.version.sub
     }
@@ -34,17 +33,17 @@ impl<'a> KeyChange<'a> {
         self.version.key
     }
 
-    /// Whether the change deleted the key.
+    /// Returns whether the change deleted the key.
     pub fn deletes(&self) -> bool {
         self.version.tombstone
     }
 
-    /// Whether the change created the key.
+    /// Returns whether the change created the key.
     pub fn creates(&self) -> bool {
         !self.version.tombstone && self.version.create == self.version.main
     }
 
-    /// The pair after the change; for a deletion only key and revision.
+    /// Returns the pair after the change; for a deletion, only key and revision.
     pub fn pair(&self) -> KeyValue {
         let pair = self.block.key_value(&self.version);
         if !self.version.tombstone {
@@ -67,12 +66,12 @@ pub struct HistoryLocation {
 }
 
 impl Kv {
-    /// Gives this state, which replaces `replaced`, a new layout: no location in `replaced` is valid in this state.
+    /// Gives this state, which replaces `replaced`, a new layout: no location in `replaced` is valid here.
     pub fn begin_layout(&mut self, replaced: &Self) {
         self.layout = replaced.layout + 1;
     }
 
-    /// Whether a location belongs to this state's layout.
+    /// Returns whether a location belongs to this state's layout.
     pub fn has_layout_of(&self, location: HistoryLocation) -> bool {
         self.layout == location.layout
     }
@@ -81,31 +80,30 @@ impl Kv {
         HistoryLocation { block, layout: self.layout, slot }
     }
 
-    /// The location in this state's blocks; `None` for one of another layout.
+    /// Returns the location in this state's blocks; `None` for another layout's.
     fn within(&self, location: HistoryLocation) -> Option<Location> {
         let HistoryLocation { block, slot, .. } = location;
         self.has_layout_of(location)
             .then_some(Location { block, slot })
     }
 
-    /// The location behind the newest change.
+    /// Returns the location after the newest change.
     pub fn end(&self) -> HistoryLocation {
         self.of_layout(self.history.end())
     }
 
-    /// A location from which all changes of a revision and later are found; older ones may come
-    /// first.
+    /// Returns a location from which all changes at or after a revision are found; older ones may come first.
     pub fn seek(&self, revision: i64) -> HistoryLocation {
         self.of_layout(self.history.seek(revision))
     }
 
-    /// The change at a location of this layout, unless it was compacted.
+    /// Returns the change at a location of this layout, unless it was compacted.
     pub fn change_at(&self, location: HistoryLocation) -> Option<KeyChange<'_>> {
         let (block, version) = self.history.get(self.within(location)?)?;
         Some(KeyChange { block, version })
     }
 
-    /// The uncompacted changes of a revision and later. Starts at `location` if it belongs to this layout; otherwise
+    /// Returns the uncompacted changes at or after a revision. Starts at `location` if it belongs to this layout; otherwise
     /// older changes may come first.
     pub fn changes_from(
         &self,
@@ -121,8 +119,7 @@ impl Kv {
         })
     }
 
-    /// The locations of one key's changes from a revision on, in order; `None` if there are more
-    /// than `max`.
+    /// Returns the locations of one key's changes at or after a revision, in order; `None` if there are more than `max`.
     pub fn changes_of_key(
         &self,
         key: &[u8],
@@ -148,7 +145,7 @@ impl Kv {
         Some(locations)
     }
 
-    /// The pair before a change, if it exists and was not compacted.
+    /// Returns the pair before a change, if it exists and was not compacted.
     pub fn previous(&self, written: &KeyChange<'_>) -> Option<KeyValue> {
         let revision = written.version.main - 1;
         if revision < self.compacted {
@@ -158,21 +155,20 @@ impl Kv {
         (!version.tombstone).then(|| block.key_value(&version))
     }
 
-    /// Returns the states before the last `STATES_BEFORE_COMPACTION_MAX` compactions of this round, oldest
-    /// first. The compacted revision of the first one shows whether there were more.
+    /// Returns the states before the last `STATES_BEFORE_COMPACTION_MAX` compactions of this round, oldest first. The compacted
+    /// revision of the first one shows whether there were more.
     pub fn compacted_states(&self) -> &[Kv] {
         &self.states_before_compaction
     }
 
-    /// Drops the states before compactions, after the watchers were notified.
+    /// Drops the states before compactions, once watchers were notified.
     pub fn clear_states_before_compaction(&mut self) {
         if !self.states_before_compaction.is_empty() {
             self.states_before_compaction = Vec::new();
         }
     }
 
-    /// Takes over the pre-compaction states of an earlier state of the same round, about which watchers were not
-    /// notified yet.
+    /// Takes over the pre-compaction states of an earlier state of the same round, of which watchers were not notified yet.
     pub fn inherit_states_before_compaction(&mut self, earlier: &Kv) {
         if !earlier.states_before_compaction.is_empty() {
             let later = std::mem::take(&mut self.states_before_compaction);
@@ -236,7 +232,7 @@ mod tests {
                 } else {
                     put(&mut kv, &key, size);
                 }
-                // a deletion of a key that does not exist makes no revision
+                // Deleting a missing key creates no revision.
                 if all.last().map_or(1, |(revision, ..)| *revision) < kv.revision() {
                     all.push((kv.revision(), key, deletes));
                 }

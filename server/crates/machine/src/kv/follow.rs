@@ -1,4 +1,4 @@
-//! Applies revisions of a followed cluster to the keys, with the revisions' numbers as they are there.
+//! Applies revisions of a followed cluster to the keys, with the same revision numbers.
 
 use super::{Compact, Kv, KvError, ReadBudget, ReadResults};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
 };
 
 impl Kv {
-    /// Writes the next revision of the other key space, or nothing of it. One that this key space has is skipped.
+    /// Writes the next revision of the other key space, or nothing. A revision that already exists is skipped.
     pub(crate) fn follow(&mut self, revision: &FollowedRevision) -> Result<(), FollowError> {
         if revision.revision <= self.revision {
             return Ok(());
@@ -28,7 +28,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Fails unless the write makes the same version of the key here, and its lease exists.
+    /// Fails unless the write creates the same version of the key here and its lease exists.
     fn check_followed(&self, revision: i64, write: &FollowedWrite) -> Result<(), FollowError> {
         let before = self.previous_version(&write.key);
         let lived = before.filter(|before| !before.tombstone);
@@ -47,7 +47,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Compacts as the other key space is. Nothing is to be done if this one is compacted so far.
+    /// Compacts like the other key space. Does nothing if this one is already compacted that far.
     pub(crate) fn follow_compaction(&mut self, compact: &Compact) -> Result<(), KvError> {
         if compact.revision <= self.compacted {
             return Ok(());
@@ -55,7 +55,7 @@ impl Kv {
         self.compact(compact)
     }
 
-    /// Adds and removes leases; keeps those that exist, and does not remove those that have keys.
+    /// Adds and removes leases. Existing ones stay, and leases with keys are not removed.
     pub(crate) fn follow_leases(&mut self, leases: &FollowLeases) {
         for grant in &leases.granted {
             let id = grant.lease_id();
@@ -71,12 +71,12 @@ impl Kv {
         }
     }
 
-    /// Gives all leases their full time: their clients could not keep them alive here.
+    /// Gives all leases their full TTL, because their clients could not keep them alive here.
     pub(crate) fn give_full_time(&mut self) {
         self.leases.clear_checkpoints();
     }
 
-    /// The leases that exist here and not there, `there` being in ascending order, and that have no keys.
+    /// Returns the leases without keys that exist here but not in `there`, which must be sorted.
     pub fn ended_leases(&self, there: &[LeaseId]) -> Vec<LeaseId> {
         let ended = |id: &LeaseId| there.binary_search(id).is_err();
         let without_keys = |id: &LeaseId| self.leases.keys(*id).next().is_none();
@@ -107,7 +107,7 @@ mod tests {
         let mut kv = Kv::default();
         write(&mut kv, 2, vec![put("a", 1, 0), put("b", 1, 0)]).unwrap();
         write(&mut kv, 3, vec![delete("a"), put("b", 2, 0)]).unwrap();
-        // it comes again after a restart
+        // Revisions are repeated after a restart.
         write(&mut kv, 2, vec![put("a", 1, 0), put("b", 1, 0)]).unwrap();
         assert_eq!(
             write(&mut kv, 5, vec![delete("b")]),

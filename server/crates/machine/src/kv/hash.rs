@@ -1,11 +1,11 @@
-//! The hash of a key space: two key spaces that are the same to readers and watchers have the same hash, however their
-//! versions lie in blocks.
+//! The hash of a key space. Key spaces that readers and watchers cannot distinguish have the same hash, whatever their block
+//! layout.
 
 use std::hash::{Hash, Hasher};
 
 use super::Kv;
 
-/// The whole visible state and history.
+/// Hashes the visible state and history.
 impl Hash for Kv {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.revision, self.compacted, self.len()).hash(state);

@@ -1,6 +1,6 @@
 //! All versions by location: the closed blocks, and the open one at the end.
 //!
-//! What does not live here: which keys exist (`index`) and what a verb means (its own file).
+//! Not here: which keys exist (`index`), and the operations (one file each).
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use super::{
 };
 use crate::lease::LeaseId;
 
-/// A value that is that of the version before shares its memory from this length on. A shorter one is no
-/// longer than a command that keeps it takes in memory and log, times a few.
+/// A value equal to the previous version's shares its memory from this length on. A shorter one is at most a few times as long
+/// as a command that keeps it takes in memory and log.
 const SHARED_VALUE_BYTES: usize = 512;
 
-/// A closed block. Compared by identity, which tells a checkpoint whether it changed.
+/// A closed block. Compared by identity, which shows a checkpoint whether it changed.
 #[derive(Clone, Debug)]
 pub(super) struct ClosedBlock(pub(super) Arc<Block>);
 
@@ -30,16 +30,16 @@ impl PartialEq for ClosedBlock {
     }
 }
 
-/// See the module's description. Cloning is O(1).
+/// See the module documentation. Cloning is O(1).
 #[derive(Clone, Debug)]
 pub(super) struct History {
-    /// Closed blocks by number; numbers ascend with revisions and leave gaps.
+    /// Closed blocks by number. Numbers ascend with revisions and may have gaps.
     pub(super) blocks: OrdMap<u64, ClosedBlock>,
     /// The open block, with the highest number.
     pub(super) tail: Arc<Block>,
     /// Bytes of all versions.
     pub(super) bytes: u64,
-    /// Bytes of all blocks that were removed or replaced by smaller ones; not replicated state.
+    /// Size of all blocks that were removed or replaced by smaller ones; not replicated state.
     pub(super) dropped_bytes: u64,
 }
 
@@ -54,7 +54,7 @@ impl Default for History {
     }
 }
 
-/// Reads versions; the block of the last one is not looked up again.
+/// Reads versions and caches the block of the last one.
 #[derive(Debug)]
 pub(super) struct HistoryReader<'a> {
     history: &'a History,
@@ -62,8 +62,7 @@ pub(super) struct HistoryReader<'a> {
 }
 
 impl<'a> HistoryReader<'a> {
-    /// Returns the version at a location, or `None` if it was compacted away, and keeps its block for the next
-    /// call.
+    /// Returns the version at a location; `None` if it was compacted. Caches its block for the next call.
     pub(super) fn get(&mut self, location: Location) -> Option<BlockVersion<'a>> {
         let block = match self.last {
             Some((number, block)) if number == location.block => block,
@@ -81,8 +80,7 @@ impl<'a> HistoryReader<'a> {
 pub(super) type BlockVersion<'a> = (&'a Block, Version<'a>);
 
 impl History {
-    /// Returns the block with this number, the open one included; `None` if it was compacted away or never
-    /// existed.
+    /// Returns the block with this number, which may be the open one; `None` if it was compacted or never existed.
     fn block(&self, number: u64) -> Option<&Block> {
         if number == self.tail.number() {
             return Some(&self.tail);
@@ -95,14 +93,14 @@ impl History {
         HistoryReader { history: self, last: None }
     }
 
-    /// The version at a location; `None` if it was compacted away.
+    /// Returns the version at a location; `None` if it was compacted.
     pub(super) fn get(&self, location: Location) -> Option<BlockVersion<'_>> {
         let block = self.block(location.block)?;
         Some((block, block.get(location.slot)?))
     }
 
-    /// Returns the newest version at or below `revision`, found by the links from `location` backward; `None` if
-    /// there is none or it was compacted away.
+    /// Follows the links backward from `location` to the newest version at or below `revision`; `None` if it does not exist or
+    /// was compacted.
     pub(super) fn at(&self, location: Location, revision: i64) -> Option<BlockVersion<'_>> {
         let mut found = self.get(location)?;
         while found.1.main > revision {
@@ -111,22 +109,22 @@ impl History {
         Some(found)
     }
 
-    /// The furthest link backward that does not skip the newest version at or below `revision`.
+    /// Follows the longest backward link that does not skip the newest version at or below `revision`.
     fn step_back(&self, links: &Links, revision: i64) -> Option<BlockVersion<'_>> {
         match links.jump.and_then(|jump| self.get(jump)) {
             Some(far) if far.1.main > revision => Some(far),
-            // Too far back, or compacted and so older than every readable revision.
+            // Too far back, or compacted and therefore older than every readable revision.
             _ => self.get(links.prev?),
         }
     }
 
-    /// Returns the pair at a location as answers show it; `None` if it was compacted away.
+    /// Returns the pair at a location in response form; `None` if it was compacted.
     pub(super) fn key_value(&self, location: Location) -> Option<KeyValue> {
         self.get(location)
             .map(|(block, version)| block.key_value(&version))
     }
 
-    /// Returns the links of a version that follows the one at `location`, whose links are `before`.
+    /// Returns the links of the version after the one at `location`, whose links are `before`.
     pub(super) fn links_after(&self, location: Location, before: &Links) -> Links {
         let depth = before.depth + 1;
         let far = |links: &Links| links.jump.or(links.prev);
@@ -140,9 +138,8 @@ impl History {
         Links { prev: Some(location), jump, depth }
     }
 
-    /// Appends a version and returns its location and its size in bytes. Closes the open block before, if it is
-    /// full, and after, if it holds one large version. A value that is that of the version before is kept
-    /// once.
+    /// Appends a version and returns its location and size. Closes the open block first if it is full, and afterward if it
+    /// contains one large version. A value equal to the previous version's is stored once.
     pub(super) fn push(&mut self, version: &Version<'_>) -> (Location, usize) {
         let shared = self.value_before(version);
         let version = Version { apart: shared.as_ref(), ..*version };
@@ -162,8 +159,7 @@ impl History {
         (location, size)
     }
 
-    /// Returns the value of the version before, if it is the value of `version`, too, and long enough to be
-    /// shared.
+    /// Returns the value of the previous version if it equals the value of `version` and is long enough to be shared.
     fn value_before(&self, version: &Version<'_>) -> Option<Bytes> {
         let value = version.value;
         if value.len() < SHARED_VALUE_BYTES {
@@ -174,8 +170,8 @@ impl History {
         same.then(|| block.shareable_value(&before))
     }
 
-    /// Returns a block, which is the next one, with the values shared that [`Self::push`] would have shared:
-    /// a checkpoint holds all of them.
+    /// Returns the next block with the values shared that [`Self::push`] would have shared. A checkpoint stores all of them
+    /// inline.
     pub(super) fn with_shared_values(&self, block: Block) -> Block {
         let mut apart: Vec<(u16, Bytes)> = Vec::new();
         for (slot, version) in block.versions() {
@@ -203,7 +199,7 @@ impl History {
         }
     }
 
-    /// Closes the open block and opens the next one. A block without versions is dropped instead of closed.
+    /// Closes the open block and opens the next one. An empty block is dropped instead.
     fn close_tail(&mut self) {
         let next = Arc::new(Block::new(self.tail.number() + 1));
         let mut closed = std::mem::replace(&mut self.tail, next);
@@ -214,7 +210,7 @@ impl History {
         self.blocks.insert(closed.number(), ClosedBlock(closed));
     }
 
-    /// Blocks from a number on, in order, the open one last.
+    /// Returns the blocks starting at a number, in order, the open one last.
     pub(super) fn blocks_from(&self, number: u64) -> impl Iterator<Item = &Block> {
         let closed = self
             .blocks
@@ -223,13 +219,12 @@ impl History {
         closed.chain(std::iter::once(self.tail.as_ref()))
     }
 
-    /// The location of the next version, unless the open block is full.
+    /// Returns the location of the next version, unless the open block is full.
     pub(super) fn end(&self) -> Location {
         Location { block: self.tail.number(), slot: self.tail.end() }
     }
 
-    /// A location from which all versions of `revision` and above are found: the last block that
-    /// begins below it.
+    /// Returns a location from which all versions at or after `revision` are found: the last block that starts below it.
     pub(super) fn seek(&self, revision: i64) -> Location {
         let base = |number: u64| match self.blocks_from(number).next() {
             Some(block) if !block.has_no_slots() => block.base(),
@@ -248,7 +243,7 @@ impl History {
         Location { block: low, slot: 0 }
     }
 
-    /// The versions from a location on, in order.
+    /// Returns the versions starting at a location, in order.
     pub(super) fn from(
         &self,
         location: Location,
@@ -268,8 +263,8 @@ impl History {
         })
     }
 
-    /// Builds the index of keys by reading every version. Also returns the bytes of the newest versions
-    /// of live keys, and whether any version has a lease.
+    /// Builds the index of keys by reading every version. Also returns the size of the live keys' newest versions, and whether
+    /// any version has a lease.
     pub(super) fn index(&self) -> (Index, u64, bool) {
         let mut rows = Vec::new();
         let mut leased = false;
@@ -289,8 +284,8 @@ impl History {
         (index, live_bytes, leased)
     }
 
-    /// Removes the versions in some slots (ascending) of one block; ignores empty slots and a missing block.
-    /// A closed block without a version left is removed.
+    /// Removes the versions in some slots (ascending) of a block; ignores empty slots and a missing block. A closed block
+    /// without remaining versions is removed.
     pub(super) fn remove(&mut self, number: u64, slots: &[u16]) {
         let Some(block) = self.block(number) else {
             return;
@@ -300,7 +295,7 @@ impl History {
         };
         let before = block.len() as u64;
         self.bytes -= before - rest.len() as u64;
-        // another state may keep the whole block
+        // Another state may keep the whole block.
         self.dropped_bytes += before;
         if number == self.tail.number() {
             self.tail = Arc::new(rest);
@@ -353,9 +348,9 @@ mod tests {
             assert_eq!(history.at(location, revision).unwrap().1.main, revision);
             most = most.max(steps);
         }
-        // Down the digits and up again: at most thrice the logarithm.
+        // Down the digits and up again: at most three times the logarithm.
         assert!(most <= 3 * VERSIONS.ilog2(), "{most} steps");
-        // the bases of blocks are where a search may be wrong by one
+        // A search can be off by one at the blocks' base revisions.
         let bases: Vec<i64> = history.blocks_from(0).map(Block::base).collect();
         let around = bases.iter().flat_map(|base| [base - 1, *base, base + 1]);
         for revision in around {

@@ -1,6 +1,6 @@
-//! Imports the versions of another store from a snapshot of it.
+//! Imports the versions of another store from its snapshot.
 //!
-//! What does not live here: the format of the snapshot (the server).
+//! Not here: the snapshot format (the server).
 
 use super::{Compact, IndexEntry, KeyChange, Kv, Version};
 use crate::{
@@ -14,9 +14,9 @@ use crate::{
 pub struct ImportedVersion<'a> {
     /// Revision of the change.
     pub main: i64,
-    /// Its number among the changes of the same revision.
+    /// Its index within the revision.
     pub sub: u64,
-    /// Whether it deleted the key; then only the key is used.
+    /// Whether it deleted the key. If so, only the key is used.
     pub deletes: bool,
     /// The key.
     pub key: &'a [u8],
@@ -31,7 +31,7 @@ pub struct ImportedVersion<'a> {
 }
 
 impl Kv {
-    /// Imports the next version, in order of revisions, into an empty store.
+    /// Imports the next version, in revision order, into an empty store.
     pub fn import_version(&mut self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
         self.check_foreign(foreign)?;
         let past = self.previous_version(foreign.key);
@@ -67,7 +67,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Imports a version that another key space retains, as [`Self::import_version`] does.
+    /// Imports a version that another key space retains, like [`Self::import_version`].
     pub fn import_change(&mut self, change: &KeyChange<'_>) -> Result<(), CorruptRecord> {
         let pair = change.pair();
         self.import_version(&ImportedVersion {
@@ -82,8 +82,8 @@ impl Kv {
         })
     }
 
-    /// Completes an import after the last [`Kv::import_version`]: takes over the finished compaction of the
-    /// other store, executes its scheduled one (0 for none) and attaches keys to leases.
+    /// Completes an import after the last [`Kv::import_version`]: takes over the other store's finished compaction, executes
+    /// its scheduled one (0 for none) and attaches keys to leases.
     pub fn finish_import(&mut self, compacted: i64, asked: i64) -> Result<(), CorruptRecord> {
         check_import(
             "compacted revision",
@@ -103,7 +103,7 @@ impl Kv {
             self.continue_sweep();
         }
         if !self.attach_leased_keys() {
-            // the other store never removes such keys
+            // The other store never removes such keys.
             self.leases.create_missing();
         }
         Ok(())
@@ -118,8 +118,8 @@ impl Kv {
         Ok(())
     }
 
-    /// Fails unless a checkpoint may hold the version. Its revision must not be below earlier ones, its counts must
-    /// leave room, and the create revision of a put must lie between 0 and the revision.
+    /// Fails unless a checkpoint can contain the version: its revision must not be below earlier ones, its counts must leave
+    /// headroom, and a put's create revision must be between 0 and the revision.
     fn check_foreign(&self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
         let ImportedVersion { main, sub, create_revision, version, .. } = *foreign;
         let key = foreign.key.escape_ascii();
@@ -155,7 +155,7 @@ mod tests {
         lease::TTL_MAX_S,
     };
 
-    /// Returns a store after `commands` puts and deletions of a few keys, the same for each number.
+    /// Returns a store after `commands` puts and deletions of a few keys, deterministically.
     fn filled(commands: usize) -> Kv {
         let mut kv = Kv::default();
         for at in 0..commands {
@@ -206,7 +206,7 @@ mod tests {
         for revision in [150, 200, 301, kv.revision()] {
             assert_eq!(all(&taken, revision), all(&kv, revision), "{revision}");
         }
-        // and it goes on as the other does
+        // and it continues like the other
         for kv in [&mut kv, &mut taken] {
             apply(kv, KvOperation::Compact(Compact { revision: 300 }));
             while kv.sweeping {
@@ -220,7 +220,7 @@ mod tests {
             taken.retained_versions().count(),
             kv.retained_versions().count()
         );
-        // locations differ, and with them the bytes that say where a version before stands
+        // The locations differ, and therefore the encoded lengths of links.
         assert_eq!(taken.live_bytes, taken.history.index().1);
     }
 
@@ -257,7 +257,7 @@ mod tests {
         kv.finish_import(0, 0).unwrap();
         assert_eq!(kv.leases().get(LeaseId(7)), Some(&lease));
         assert_eq!(kv.leases().keys(LeaseId(7)).count(), 1);
-        // nobody knows this one, and its key stays
+        // The lease is unknown, and its key stays.
         let missing = kv.leases().get(LeaseId(9)).map(|lease| lease.ttl_s);
         assert_eq!(missing, Some(TTL_MAX_S));
         let unsound = Lease { ttl_s: i64::MAX, ..lease };

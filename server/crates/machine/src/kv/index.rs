@@ -1,7 +1,7 @@
-//! The keys and the location of each key's newest version. Values are not here.
+//! The keys and the location of each key's newest version, without values.
 //!
-//! Two levels: a persistent map from a lowest key to a page of keys. The first page's lowest key
-//! is the empty one, so every key has its page.
+//! Two levels: a persistent map from the lowest key of each page to the page. The first page's lowest key is empty, so every
+//! key has a page.
 
 use std::{hint::black_box, ops::Bound, sync::Arc};
 
@@ -15,16 +15,15 @@ use super::{
     version::Location,
 };
 
-/// Keys that are prefetched together while an index is built: in key order they are scattered over
-/// all blocks.
+/// Number of keys that are prefetched together while an index is built: in key order they are scattered over all blocks.
 const FETCHED: usize = 32;
 
-/// A version on its way into the index.
+/// A version to be added to the index.
 #[derive(Clone, Copy)]
 pub(super) struct IndexRow<'a> {
     key: &'a [u8],
     entry: PackedEntry,
-    /// Bytes of the version.
+    /// Size of the version.
     size: usize,
 }
 
@@ -41,25 +40,25 @@ impl AsRef<[u8]> for IndexRow<'_> {
     }
 }
 
-/// The result of a walk over the live keys of a span.
+/// One step of a walk over the live keys of a range.
 pub(super) enum Walked<'a> {
-    /// A key, and where its newest version stands.
+    /// A key and the location of its newest version.
     Live(&'a [u8], Location),
-    /// So many keys whose newest version is a deletion.
+    /// This many keys whose newest version is a deletion.
     Deleted(usize),
 }
 
-/// How many keys a span has.
+/// The number of keys in a range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
     /// Keys whose newest version is not a deletion.
     pub(super) live: usize,
-    /// All of them.
+    /// All keys.
     pub(super) all: usize,
 }
 
 impl Count {
-    /// More than any span has.
+    /// Exceeds the count of any range.
     pub(super) const MAX: Count = Count { live: usize::MAX, all: usize::MAX };
 
     /// Adds one key to the counts, as live unless its newest version is a deletion; `None` adds nothing.
@@ -71,13 +70,13 @@ impl Count {
     }
 }
 
-/// Whether all keys of a page that a walk enters at `from` are in the span.
+/// Returns whether all keys of a page that a walk enters at `from` are in the range.
 fn is_whole(leaf: &Leaf, from: usize, span: &KeyRange<'_>) -> bool {
     let last = leaf.len().checked_sub(1);
     from == 0 && last.is_none_or(|last| span.reaches(leaf.key(last)))
 }
 
-/// An index that is filled with ascending keys.
+/// An index that is being filled with ascending keys.
 #[derive(Default)]
 struct IndexBuilder {
     index: Index,
@@ -88,7 +87,7 @@ struct IndexBuilder {
 }
 
 impl IndexBuilder {
-    /// Adds a key that is greater than all before it; begins a new page if the present one has no room.
+    /// Adds a key greater than all previous ones. Starts a new page if the current one is full.
     fn add(&mut self, row: &IndexRow<'_>) {
         if !self.leaf.has_room(row.key) {
             self.close_page();
@@ -102,7 +101,7 @@ impl IndexBuilder {
         }
     }
 
-    /// Moves the page that is being filled into the index, without its spare memory, and begins an empty one.
+    /// Moves the current page to the index, without its spare memory, and starts an empty one.
     fn close_page(&mut self) {
         let page = Arc::new(self.leaf.slice(0, self.leaf.len()));
         self.index
@@ -112,7 +111,7 @@ impl IndexBuilder {
     }
 }
 
-/// See the module's description. Cloning is O(1).
+/// See the module documentation. Cloning is O(1).
 #[derive(Clone, Debug)]
 pub(super) struct Index {
     leaves: OrdMap<Bytes, Arc<Leaf>>,
@@ -126,9 +125,8 @@ impl Default for Index {
 }
 
 impl Index {
-    /// Builds the index of these versions, given in the order in which they were written. Sorts them by key and keeps
-    /// the last one of each key, also a deletion, in full pages. Also returns the bytes of those kept that are no
-    /// deletions.
+    /// Builds the index of these versions, given in write order. Sorts them by key and keeps the last one of each key,
+    /// including deletions, in full pages. Also returns the size of the kept versions that are not deletions.
     pub(super) fn build(rows: &[IndexRow<'_>]) -> (Self, u64) {
         let mut filling = IndexBuilder::default();
         let mut last: Option<&IndexRow<'_>> = None;
@@ -151,30 +149,29 @@ impl Index {
         (filling.index, filling.live_bytes)
     }
 
-    /// Number of pages.
     pub(super) fn pages(&self) -> usize {
         self.leaves.len()
     }
 
-    /// Number of keys whose newest version is not a deletion.
+    /// Returns the number of keys whose newest version is not a deletion.
     pub(super) fn live(&self) -> usize {
         self.live
     }
 
-    /// Returns the entry of a key, which may be that of a deletion; `None` if no version of the key is left.
+    /// Returns the entry of a key, which may be a deletion; `None` if the key has no version left.
     pub(super) fn get(&self, key: &[u8]) -> Option<IndexEntry> {
         let (_, leaf) = self.leaf(key);
         leaf.search(key).ok().map(|at| leaf.entry(at))
     }
 
-    /// Returns the page in which a key is or would be, with the lowest key of the page.
+    /// Returns the page that contains or would contain a key, with the page's lowest key.
     fn leaf(&self, key: &[u8]) -> (&Bytes, &Arc<Leaf>) {
         self.leaves
             .get_prev(key)
             .expect("the first page begins at the empty key")
     }
 
-    /// Sets the entry of a key, or adds the key, and splits its page if that is full.
+    /// Sets the entry of a key or adds the key. Splits its page if that is full.
     pub(super) fn put(&mut self, key: &[u8], entry: IndexEntry) {
         let (low, leaf) = self
             .leaves
@@ -195,8 +192,8 @@ impl Index {
         self.live += usize::from(!entry.tombstone);
     }
 
-    /// Splits a full page for a new key at `at`. At either end the new key begins a new page, so
-    /// that ascending and descending fills leave full pages; otherwise the page is halved.
+    /// Splits a full page for a new key at `at`. At either end the new key starts a new page, so that ascending and descending
+    /// fills leave full pages. Otherwise the page is halved.
     fn split_page(&mut self, low: Bytes, full: &Leaf, at: usize, new: (&[u8], IndexEntry)) {
         let (key, entry) = new;
         let mut alone = Leaf::default();
@@ -226,7 +223,7 @@ impl Index {
             self.leaves.insert(low.clone(), Arc::new(left));
             self.leaves.insert(first.clone(), Arc::new(right));
             if !fits {
-                // Long keys: the half is full too, and has fewer keys than the page had.
+                // With long keys, the half is full too, but has fewer keys than the page had.
                 let low = if key < &first[..] { low } else { first };
                 let full = self.leaves.get(&low).expect("just inserted").clone();
                 let at = full.search(key).expect_err("the key is new");
@@ -235,7 +232,7 @@ impl Index {
         }
     }
 
-    /// Removes a key, if it is there, and merges its page with the one before if it has become small.
+    /// Removes a key if it exists. Merges its page with the previous one if it has become small.
     pub(super) fn remove(&mut self, key: &[u8]) {
         let (low, leaf) = self
             .leaves
@@ -250,7 +247,7 @@ impl Index {
         }
     }
 
-    /// Merges a small page into the page before it, if that has room.
+    /// Merges a small page into the previous page if it fits.
     fn merge_into_previous(&mut self, low: &Bytes, leaf: &Leaf) {
         let below = (Bound::Unbounded, Bound::Excluded(&low[..]));
         let (before_low, before) = self
@@ -265,7 +262,7 @@ impl Index {
         }
     }
 
-    /// Calls `visit` with each key of the span in order, until it returns false.
+    /// Calls `visit` with each key of the range in order, until it returns false.
     pub(super) fn visit<'a>(
         &'a self,
         span: &KeyRange<'_>,
@@ -288,9 +285,8 @@ impl Index {
         }
     }
 
-    /// Calls `visit` with live keys and numbers of deleted ones, in the order of keys, until it returns
-    /// false. Pages without a live key are passed at once: the numbers depend on the pages, their sum before
-    /// a live key does not.
+    /// Calls `visit` with live keys and with numbers of deleted ones, in key order, until it returns false. Pages without a
+    /// live key are skipped at once. The numbers depend on the pages, but their sum before a live key does not.
     pub(super) fn visit_live<'a>(
         &'a self,
         span: &KeyRange<'_>,
@@ -322,8 +318,8 @@ impl Index {
         }
     }
 
-    /// Counts the live keys of the span and all of them, deleted ones included. Stops before the next page
-    /// once either number reaches that of `enough`; the result can exceed it.
+    /// Counts the live keys of the range and all of them, including deleted ones. Stops before the next page once either number
+    /// reaches that of `enough`; the result can exceed it.
     pub(super) fn count(&self, span: &KeyRange<'_>, enough: Count) -> Count {
         let mut count = Count::default();
         if let KeyRange::One(key) = span {
@@ -349,8 +345,7 @@ impl Index {
         count
     }
 
-    /// Returns the pages from the one that a span begins in to the last of the index, each with the position
-    /// to begin at.
+    /// Returns the pages from the one in which a range starts to the last one of the index, each with its start position.
     fn leaves_of<'a>(&'a self, span: &KeyRange<'_>) -> impl Iterator<Item = (&'a Leaf, usize)> {
         let key = span.first();
         let (low, leaf) = self.leaf(key);
@@ -363,7 +358,7 @@ impl Index {
         std::iter::once((leaf.as_ref(), from)).chain(rest)
     }
 
-    /// Checks what everything else relies on.
+    /// Checks the index's invariants.
     #[cfg(test)]
     pub(super) fn check(&self) {
         let mut before: Option<Vec<u8>> = None;
@@ -409,7 +404,7 @@ mod tests {
         }
     }
 
-    /// Generates short keys that crowd together, and long ones of which few or one fill a page.
+    /// Generates clustered short keys, and long ones of which one or a few fill a page.
     fn key() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             30 => (0..3000_u16).prop_map(|n| format!("key-{n:05}").into_bytes()),

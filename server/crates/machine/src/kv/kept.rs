@@ -1,15 +1,15 @@
-//! Values that puts keep (`ignore_value`). To keep a value is to store it again, so it counts as if the client
-//! had sent it: the proposer looks how long it is, and the put says how long it may be when it is applied.
-//! Without that, puts of a few bytes could follow one that makes the value large, before any member has seen
-//! it. A refused put has changed nothing, and is proposed again with what its value is then.
+//! Values that puts keep (`ignore_value`). Keeping a value stores it again, so it counts as if the client had sent it. The
+//! proposer looks up its length, and the put states its maximum length when it is applied. Without that limit, many small puts
+//! could follow one that makes the value large, before any member has seen it. A refused put has changed nothing, and is
+//! proposed again with the value's current length.
 
 use super::{Kv, KvCommand, KvError, KvOperation, Put, Txn, TxnOpKind};
 
-/// A value up to this length may be kept whatever it was: a command takes as much in the log.
+/// Any value up to this length can be kept: a command takes as much in the log.
 const KEPT_BYTES_FREE: u64 = 512;
 
 impl KvCommand {
-    /// Whether the command has a put that keeps a value.
+    /// Returns whether the command has a put that keeps a value.
     pub fn keeps_values(&self) -> bool {
         let mut operation = self.operation.iter();
         operation.any(|operation| operation.has_put(&|put| put.ignore_value))
@@ -17,16 +17,16 @@ impl KvCommand {
 }
 
 impl Put {
-    /// Whether the put says how long the value that it keeps may be.
+    /// Returns whether the put limits the length of the value that it keeps.
     pub(crate) fn is_bounded(&self) -> bool {
         self.kept_bytes_max.is_some()
     }
 }
 
 impl Kv {
-    /// Returns the bytes of the values that a command keeps, by the present state; of a transaction, those of
-    /// its larger branch. Notes in the command how long each of them may be when it is applied: up to the next
-    /// power of two, so that a change in between rarely matters.
+    /// Returns the size of the values that a command keeps, by the current state; for a transaction, that of its larger branch.
+    /// Stores in the command how long each value may be when it is applied: up to the next power of two, so that a change in
+    /// between rarely matters.
     pub(crate) fn bound_kept_values(&self, command: &mut KvCommand) -> u64 {
         match &mut command.operation {
             Some(KvOperation::Put(put)) => self.bound_kept_value(put),
@@ -36,7 +36,7 @@ impl Kv {
         }
     }
 
-    /// Does what [`Self::bound_kept_values`] does, for a transaction.
+    /// Like [`Self::bound_kept_values`], for a transaction.
     fn bound_kept_values_of_txn(&self, txn: &mut Txn) -> u64 {
         let branches = [&mut txn.success, &mut txn.failure];
         let bytes = branches.map(|branch| {
@@ -50,7 +50,7 @@ impl Kv {
         bytes.into_iter().max().unwrap_or_default()
     }
 
-    /// Does what [`Self::bound_kept_values`] does, for a put.
+    /// Like [`Self::bound_kept_values`], for a put.
     fn bound_kept_value(&self, put: &mut Put) -> u64 {
         if !put.ignore_value {
             return 0;
@@ -60,7 +60,7 @@ impl Kv {
         bytes
     }
 
-    /// Fails if the value that a put keeps is longer than the put says.
+    /// Fails if the value that a put keeps is longer than the put allows.
     pub(super) fn check_kept_value(&self, put: &Put) -> Result<(), KvError> {
         match put.kept_bytes_max.filter(|_| put.ignore_value) {
             Some(max) if self.value_bytes(&put.key) > max => Err(KvError::KeptValueGrew),
@@ -68,7 +68,7 @@ impl Kv {
         }
     }
 
-    /// Returns the length of a key's value, 0 if the key does not exist.
+    /// Returns the length of a key's value; 0 if the key does not exist.
     fn value_bytes(&self, key: &[u8]) -> u64 {
         let entry = self.index.get(key).filter(|entry| !entry.tombstone);
         let found = entry.and_then(|entry| self.history.get(entry.location));

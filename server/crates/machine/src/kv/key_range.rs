@@ -1,6 +1,6 @@
-//! The range of keys that a request means: how `key` and `range_end` are read, for all operations.
+//! The key range of a request: the interpretation of `key` and `range_end` for all operations.
 
-/// The end of a range that means "all keys from the first on".
+/// The `range_end` that means "all keys from the first one on".
 const UNBOUNDED: &[u8] = b"\0";
 
 /// A range of keys.
@@ -8,15 +8,14 @@ const UNBOUNDED: &[u8] = b"\0";
 pub(crate) enum KeyRange<'a> {
     /// One key.
     One(&'a [u8]),
-    /// All keys from this on.
+    /// All keys from this one on.
     From(&'a [u8]),
-    /// From the first, up to and without the second. Empty if the second is not above the first.
+    /// From the first (inclusive) to the second (exclusive). Empty if the second is not above the first.
     Between(&'a [u8], &'a [u8]),
 }
 
 impl<'a> KeyRange<'a> {
-    /// Reads the ends of a range as a request means them: without `range_end` one key, with `\0` all keys
-    /// from `key` on.
+    /// Interprets the ends of a requested range: one key without `range_end`, and all keys from `key` on with `\0`.
     pub(crate) fn new(key: &'a [u8], range_end: &'a [u8]) -> Self {
         if range_end.is_empty() {
             KeyRange::One(key)
@@ -27,14 +26,14 @@ impl<'a> KeyRange<'a> {
         }
     }
 
-    /// The first key that can be in it.
+    /// Returns the first key that can be in the range.
     pub(crate) fn first(&self) -> &'a [u8] {
         match self {
             KeyRange::One(key) | KeyRange::From(key) | KeyRange::Between(key, _) => key,
         }
     }
 
-    /// Whether a key at or above the first one lies before the end.
+    /// Returns whether a key at or above the first one is before the end.
     pub(crate) fn reaches(&self, key: &[u8]) -> bool {
         match self {
             KeyRange::One(one) => key == *one,

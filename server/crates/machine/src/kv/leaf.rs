@@ -1,15 +1,14 @@
 //! One page of the index: sorted keys with the locations of their newest versions.
 //!
-//! A page is two buffers, so a key costs its bytes and eleven more. It is changed in place while
-//! nobody shares it.
+//! A page is two buffers, so a key costs its length plus eleven bytes. It is changed in place while it is not shared.
 
 use super::version::{ByteReader, Location, write};
 
-/// A page takes no further key when it would grow beyond this: about 140 keys of 16 bytes, a size
-/// class of the allocator, and little to copy when a frozen view shares the page.
+/// A page takes no further key that would grow it beyond this: about 140 keys of 16 bytes. It is a size class of the allocator,
+/// and little to copy when a frozen view shares the page.
 pub(super) const LEAF_BYTES: usize = 3584;
 
-/// Steps in which a page that is being filled grows.
+/// Growth increment of a page that is being filled.
 const GROWTH_BYTES: usize = 512;
 
 const SLOT_BITS: u32 = 16;
@@ -32,8 +31,7 @@ pub(super) struct IndexEntry {
 pub(super) struct PackedEntry(u64);
 
 impl IndexEntry {
-    /// Packs the entry into eight bytes: the number of the block (below [`BLOCKS_MAX`]), the slot and the
-    /// tombstone.
+    /// Packs the entry into eight bytes: the block number (below [`BLOCKS_MAX`]), the slot and the tombstone.
     pub(super) fn pack(self) -> PackedEntry {
         PackedEntry(
             (self.location.block << (SLOT_BITS + 1))
@@ -42,23 +40,23 @@ impl IndexEntry {
         )
     }
 
-    /// Restores an entry from what [`Self::pack`] returned.
+    /// Inverts [`Self::pack`].
     pub(super) fn unpack(PackedEntry(packed): PackedEntry) -> Self {
         let location = Location { block: packed >> (SLOT_BITS + 1), slot: (packed >> 1) as u16 };
         Self { location, tombstone: packed & 1 == 1 }
     }
 }
 
-/// See the module's description.
+/// See the module documentation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leaf {
     /// Offsets of the entries in `data`, in key order.
     offsets: Vec<u16>,
     /// Unordered entries: location, length of the key, key.
     data: Vec<u8>,
-    /// Bytes of `data` that belong to no entry any more.
+    /// Bytes of `data` that belong to no entry.
     garbage: usize,
-    /// Keys whose newest version is not a deletion.
+    /// Number of keys whose newest version is not a deletion.
     live: u32,
 }
 
@@ -87,7 +85,7 @@ impl Leaf {
         IndexEntry::unpack(PackedEntry(u64::from_le_bytes(bytes)))
     }
 
-    /// Returns the position of the key, or as the error the position at which to insert it.
+    /// Returns the position of the key, or its insertion position as the error.
     pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
         let (mut low, mut high) = (0, self.offsets.len());
         while low < high {
@@ -108,17 +106,17 @@ impl Leaf {
         (self.garbage, self.live) = (0, 0);
     }
 
-    /// Whether a new key fits. An empty page takes any.
+    /// Returns whether a new key fits. An empty page takes any key.
     pub(super) fn has_room(&self, key: &[u8]) -> bool {
         self.offsets.is_empty() || self.data.len() + entry_bytes(key) <= LEAF_BYTES
     }
 
-    /// Bytes that its entries need.
+    /// Returns the bytes that its entries need.
     pub(super) fn used(&self) -> usize {
         self.data.len() - self.garbage
     }
 
-    /// Inserts a new key at the position that [`Self::search`] returned, whether or not there is room.
+    /// Inserts a new key at the position that [`Self::search`] returned, even if the page is full.
     pub(super) fn insert(&mut self, at: usize, key: &[u8], entry: IndexEntry) {
         let need = entry_bytes(key);
         if self.data.capacity() - self.data.len() < need {
@@ -139,7 +137,7 @@ impl Leaf {
         self.data[offset..offset + LOCATION_BYTES].copy_from_slice(&entry.pack().0.to_le_bytes());
     }
 
-    /// Removes the key at a position; repacks the page when more than half of its bytes are garbage.
+    /// Removes the key at a position. Repacks the page when more than half of its bytes are garbage.
     pub(super) fn remove(&mut self, at: usize) {
         self.live -= u32::from(!self.entry(at).tombstone);
         self.garbage += entry_bytes(self.key(at));
@@ -149,7 +147,7 @@ impl Leaf {
         }
     }
 
-    /// A page of the entries from `from` up to and without `to`, of exactly the size it needs.
+    /// Returns a page with the entries from `from` (inclusive) to `to` (exclusive), without spare memory.
     pub(super) fn slice(&self, from: usize, to: usize) -> Leaf {
         let bytes = (from..to).map(|at| entry_bytes(self.key(at))).sum();
         let mut part = Leaf {
@@ -163,7 +161,7 @@ impl Leaf {
         part
     }
 
-    /// Returns a page of all entries of this one and of another, whose keys are all greater.
+    /// Returns a page with all entries of this one and of another, whose keys must all be greater.
     pub(super) fn concat(&self, greater: &Leaf) -> Leaf {
         let mut joined = self.slice(0, self.len());
         joined.data.reserve_exact(greater.used());
@@ -174,8 +172,8 @@ impl Leaf {
     }
 }
 
-/// Returns the bytes that a key takes in a page: location, length of the key, key.
+/// Returns the size of a key's entry: location, length of the key, key.
 fn entry_bytes(key: &[u8]) -> usize {
-    // The length is a variable-length integer, seven bits a byte.
+    // The length is a variable-length integer with seven bits per byte.
     LOCATION_BYTES + (key.len().max(1).ilog2() / 7 + 1) as usize + key.len()
 }

@@ -1,7 +1,6 @@
 //! The lease operations on the key space: grant, revoke, expire, checkpoint.
 //!
-//! What does not live here: the table of leases (`machine/lease.rs`), attaching and detaching (each
-//! write does it, see [`Kv::write`]).
+//! Not here: the table of leases (`machine/lease.rs`), and attaching and detaching, which each write does (see [`Kv::write`]).
 
 use bytes::Bytes;
 
@@ -12,7 +11,7 @@ use crate::lease::{
 };
 
 impl Kv {
-    /// Executes one committed lease command (I2).
+    /// Executes a committed lease command (I2).
     pub fn apply_lease(&mut self, command: &LeaseCommand) -> Result<LeaseReply, LeaseError> {
         self.continue_sweep();
         match &command.operation {
@@ -34,17 +33,17 @@ impl Kv {
                 }
                 Ok(LeaseReply::Checkpointed)
             }
-            // Never proposed; an older member may read an operation of a newer release here.
+            // Never proposed; an older member may see an operation of a newer release here.
             None => Ok(LeaseReply::Checkpointed),
         }
     }
 
-    /// The leases of this key space.
+    /// Returns the leases of this key space.
     pub fn leases(&self) -> &Leases {
         &self.leases
     }
 
-    /// Adds a lease. Fails if the id is [`LeaseId::NONE`] or taken, or if the TTL is above [`TTL_MAX_S`].
+    /// Adds a lease. Fails if the id is [`LeaseId::NONE`] or taken, or if the TTL exceeds [`TTL_MAX_S`].
     fn grant(&mut self, grant: LeaseGrant) -> Result<Granted, LeaseError> {
         let (id, ttl_s) = (grant.lease_id(), grant.ttl_s);
         if id == LeaseId::NONE {
@@ -60,8 +59,7 @@ impl Kv {
         Ok(Granted { ttl_s })
     }
 
-    /// Removes a lease and deletes its keys, in order, in one revision. Returns whether there was
-    /// such a lease.
+    /// Removes a lease and deletes its keys, in order, in one revision. Returns whether the lease existed.
     fn end_lease(&mut self, id: LeaseId) -> bool {
         if !self.leases.remove(id) {
             return false;
@@ -75,8 +73,8 @@ impl Kv {
         true
     }
 
-    /// Attaches all live keys to their leases after a checkpoint was loaded or versions were imported.
-    /// `false` if a lease does not exist; its keys are attached all the same.
+    /// Attaches all live keys to their leases after a checkpoint was loaded or versions were imported. Returns `false` if a
+    /// lease does not exist; its keys are attached anyway.
     pub(super) fn attach_leased_keys(&mut self) -> bool {
         let mut found = Vec::new();
         self.index.visit(&KeyRange::From(b""), &mut |key, entry| {

@@ -2,11 +2,10 @@
 //!
 //! Each operation has its own file: `put`, `delete`, `range`, `txn`, `compact`.
 //!
-//! Reading order: `request` (what can be asked) → `read_budget` (how much of it) → `version` and `block`
-//! (what is kept) → `history` (all of it) → `leaf` and `index` (which key stands where; `sort` helps to
-//! build it) → the verbs → `kept` (values that puts keep) → `lease` → `events` (what
-//! watchers read) → `retained` (what etcd's store would hold) → `import` (what was such a store), `follow` (what another one
-//! writes) → `hash`, `checkpoint`.
+//! Reading order: `request` (the operations) → `read_budget` (their limits) → `version` and `block` (storage) → `history` (all
+//! versions) → `leaf` and `index` (the newest version of each key; `sort` helps to build it) → the operations → `kept` (values
+//! that puts keep) → `lease` → `events` (what watchers read) → `retained` (what etcd's store would contain) → `import` (from an
+//! etcd store), `follow` (from another cluster) → `hash`, `checkpoint`.
 
 mod block;
 pub(crate) mod checkpoint;
@@ -58,12 +57,12 @@ use super::{
 };
 use version::{Links, Version};
 
-/// A key with its value and metadata, as etcd's `mvccpb.KeyValue`.
+/// A key with its value and metadata; etcd's `mvccpb.KeyValue`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyValue {
     /// The key.
     pub key: Bytes,
-    /// The value; empty in an answer with keys only.
+    /// The value; empty if only keys were requested.
     pub value: Bytes,
     /// Revision of the put that created the key.
     pub create_revision: i64,
@@ -75,43 +74,43 @@ pub struct KeyValue {
     pub lease: LeaseId,
 }
 
-/// Answer of a range.
+/// Result of a range.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RangeReply {
-    /// The pairs, sorted as asked.
+    /// The pairs in the requested order.
     pub kvs: Vec<KeyValue>,
     /// Whether the limit left out pairs.
     pub more: bool,
-    /// Number of keys in the range irrespective of limit and revision filters.
+    /// Number of keys in the range, regardless of limit and revision filters.
     pub count: i64,
 }
 
-/// Answer of a put.
+/// Result of a put.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PutReply {
-    /// The pair before, if asked for and existing.
+    /// The previous pair, if requested and existing.
     pub prev_kv: Option<KeyValue>,
 }
 
-/// Answer of a delete.
+/// Result of a delete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeleteReply {
     /// Number of keys deleted.
     pub deleted: i64,
-    /// The pairs before, if asked for.
+    /// The previous pairs, if requested.
     pub prev_kvs: Vec<KeyValue>,
 }
 
-/// Answer of a transaction.
+/// Result of a transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TxnReply {
     /// Whether the success branch ran.
     pub succeeded: bool,
-    /// One reply per executed operation, with the revision that the operation's own header carries.
+    /// One reply per executed operation, with the revision in the operation's own header.
     pub replies: Vec<(OpReply, i64)>,
 }
 
-/// Answer of an operation that a transaction can hold.
+/// Result of an operation in a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of the operations")]
 pub enum OpReply {
@@ -121,28 +120,28 @@ pub enum OpReply {
     Txn(TxnReply),
 }
 
-/// Answer of one successful v3 command.
+/// Result of a successful v3 command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KvReply {
-    /// Of a command that a transaction can hold, too.
+    /// Reply to an operation that a transaction can also contain.
     Op(OpReply),
-    /// Of a compaction and of a sweep.
+    /// Reply to a compaction or a sweep.
     Compact,
 }
 
 /// Why a v3 request failed; nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KvError {
-    /// The revision asked for is below the compacted one.
+    /// The requested revision is below the compacted one.
     #[error("required revision has been compacted")]
     Compacted {
         /// The compacted revision.
         compacted: i64,
     },
-    /// The revision asked for is above the present one.
+    /// The requested revision is above the current one.
     #[error("required revision is a future revision")]
     FutureRevision {
-        /// The present revision.
+        /// The current revision.
         current: i64,
     },
     /// `ignore_value` or `ignore_lease` on a key that does not exist.
@@ -151,22 +150,22 @@ pub enum KvError {
     /// The lease to attach does not exist.
     #[error("requested lease not found")]
     LeaseNotFound,
-    /// A member's quota is used up, and the command would grow the key space.
+    /// A member's quota is exhausted, and the command would grow the key space.
     #[error("database space exceeded")]
     NoSpace,
-    /// A put keeps a value that has become much longer since the put was proposed.
+    /// A put keeps a value that has grown considerably since the put was proposed.
     #[error("the value to keep has grown meanwhile")]
     KeptValueGrew,
     /// Members disagree about the data.
     #[error("corrupt cluster")]
     Corrupt,
-    /// The command would read more than `limits` allow.
+    /// The command would read more than `limits` allows.
     #[error("the answer would be too large")]
     AnswerTooLarge,
-    /// A counter of the state has no number left.
+    /// A counter of the state is exhausted.
     #[error("the counters of this cluster are used up")]
     CountersUsedUp,
-    /// The caller may not do that.
+    /// The caller lacks permission.
     #[error(transparent)]
     Denied(#[from] auth_error::AuthError),
 }
@@ -185,17 +184,17 @@ pub struct Kv {
     index: Index,
     history: History,
     leases: Leases,
-    /// Bytes of the newest versions of all live keys.
+    /// Size of the newest versions of all live keys.
     live_bytes: u64,
-    /// Block in which the sweep of a compaction goes on, or the next one begins.
+    /// Block in which the sweep continues, or in which the next one starts.
     next_sweep_block: u64,
     /// Whether the sweep of the last compaction is unfinished.
     sweeping: bool,
     /// Counters of the checkpoint that is being loaded.
     loading: Option<Box<checkpoint::KvMeta>>,
-    /// States before compactions that watchers were not notified of yet; not replicated state.
+    /// States before compactions of which watchers were not notified yet; not replicated.
     states_before_compaction: Vec<Kv>,
-    /// Numbers the states that replaced one another in this process. Their blocks differ. Not replicated.
+    /// Numbers the states that replaced one another in this process, because their blocks differ. Not replicated.
     layout: u32,
 }
 
@@ -228,7 +227,7 @@ impl std::fmt::Debug for Kv {
     }
 }
 
-/// The writes of one command. They share a revision, which exists after the first write.
+/// The writes of a command. They share a revision, which exists after the first write.
 #[derive(Debug)]
 struct WriteBatch {
     main: i64,
@@ -236,7 +235,7 @@ struct WriteBatch {
     reads: ReadBudget,
 }
 
-/// The version that a write follows.
+/// The version before a write.
 struct PreviousVersion {
     size: u64,
     create: i64,
@@ -247,14 +246,13 @@ struct PreviousVersion {
 }
 
 impl Kv {
-    /// Executes one committed command (I2).
+    /// Executes a committed command (I2).
     pub fn apply(&mut self, command: &KvCommand) -> Result<KvReply, KvError> {
         self.apply_with(command, ReadResults::Return)
     }
 
-    /// Executes one committed command (I2), after a step of the sweep of compacted versions, if one is going on.
-    /// `answers` says whether the reply holds the results of reads; the
-    /// state after the command does not depend on it.
+    /// Executes a committed command (I2). First continues an unfinished sweep. `answers` says whether the reply contains the
+    /// results of reads; the resulting state does not depend on it.
     pub fn apply_with(
         &mut self,
         command: &KvCommand,
@@ -279,14 +277,14 @@ impl Kv {
                 self.sweep_on_request();
                 KvReply::Compact
             }
-            // Never proposed; an older member may read an operation of a newer release here.
+            // Never proposed; an older member may see an operation of a newer release here.
             None => KvReply::Op(OpReply::Txn(TxnReply::default())),
         };
         self.revision = self.revision_within(&batch);
         Ok(reply)
     }
 
-    /// Prepares the writes of a command, which will make the next revision, with the budget of its reads.
+    /// Prepares the writes of a command, which create the next revision, with its read budget.
     fn begin_write(&self, reads: ReadBudget) -> WriteBatch {
         WriteBatch { main: self.revision + 1, written: 0, reads }
     }
@@ -300,8 +298,8 @@ impl Kv {
         }
     }
 
-    /// Returns the newest version of a key, which may be a deletion, as the next version refers to it; `None`
-    /// if no version is left.
+    /// Returns the newest version of a key, which may be a deletion, in the form that the next version needs; `None` if no
+    /// version is left.
     fn previous_version(&self, key: &[u8]) -> Option<PreviousVersion> {
         let entry = self.index.get(key)?;
         let (_, before) = self.history.get(entry.location)?;
@@ -315,8 +313,8 @@ impl Kv {
         })
     }
 
-    /// Writes one version: a value with its lease, or a deletion if `written` is `None`. Detaches the key
-    /// from its previous lease.
+    /// Writes one version: a value with its lease, or a deletion if `written` is `None`. Detaches the key from its previous
+    /// lease.
     fn write(&mut self, batch: &mut WriteBatch, key: &[u8], written: Option<(&[u8], LeaseId)>) {
         let past = self.previous_version(key);
         let life = past.as_ref().filter(|past| !past.tombstone);
@@ -356,45 +354,45 @@ impl Kv {
         self.history.key_value(entry.location)
     }
 
-    /// Reads a range at the present or an older revision.
+    /// Reads a range at the current or an older revision.
     pub fn range(&self, range: &Range) -> Result<RangeReply, KvError> {
         self.check_range(range, self.revision)?;
         self.read(range, self.revision, &mut ReadBudget::of_range())
     }
 
-    /// The revision of the last change; 1 when nothing was ever written.
+    /// Returns the revision of the last change; 1 if nothing was ever written.
     pub fn revision(&self) -> i64 {
         self.revision
     }
 
-    /// The compacted revision, -1 when never compacted.
+    /// Returns the compacted revision; -1 if never compacted.
     pub fn compacted(&self) -> i64 {
         self.compacted
     }
 
-    /// Number of live keys.
+    /// Returns the number of live keys.
     pub fn len(&self) -> usize {
         self.index.live()
     }
 
-    /// Whether no key is alive.
+    /// Returns whether there are no live keys.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes of all records in 4 KiB pages: etcd's dbSize and dbSizeInUse, because a compaction leaves no free pages.
-    /// The same on every member after the same log.
+    /// Returns the size of all records in 4 KiB pages: etcd's dbSize and dbSizeInUse, because a compaction leaves no free
+    /// pages. It is the same on all members after the same log.
     pub fn size_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.history.bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
 
-    /// Bytes of the newest versions of live keys and of leases, in 4 KiB pages.
+    /// Returns the size of leases and the live keys' newest versions, in 4 KiB pages.
     pub fn live_size_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.live_bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
 
-    /// Bytes that this state and its predecessors have dropped since the process loaded a state. A reader of an older
-    /// state may still keep them.
+    /// Returns how many bytes this state and its predecessors have dropped since the process loaded a state. Readers of an
+    /// older state may still keep them.
     pub fn dropped_bytes(&self) -> u64 {
         self.history.dropped_bytes
     }

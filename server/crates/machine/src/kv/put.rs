@@ -1,10 +1,10 @@
-//! Put: give a key a value.
+//! Put: sets the value of a key.
 
 use super::{Kv, KvError, Put, PutReply, WriteBatch};
 use crate::lease::LeaseId;
 
 impl Kv {
-    /// Checks a put, without changing anything; in a transaction in the same order, as etcd does since 3.7.
+    /// Checks a put without changing anything. The order, also in a transaction, is that of etcd 3.7.
     pub(super) fn check_put(&self, put: &Put) -> Result<(), KvError> {
         self.check_lease(put)?;
         self.check_present(put)?;
@@ -35,8 +35,8 @@ impl Kv {
         }
     }
 
-    /// Executes a checked put. If the same transaction deleted the key before, there is no value or
-    /// lease to keep; the API refuses such transactions.
+    /// Executes a checked put. If the same transaction deleted the key before, there is no value or lease to keep; the API
+    /// refuses such transactions.
     pub(super) fn put(&mut self, batch: &mut WriteBatch, put: &Put) -> Result<PutReply, KvError> {
         let looks = put.prev_kv || put.ignore_value || put.ignore_lease;
         let before = if looks { self.newest(&put.key) } else { None };
@@ -73,8 +73,7 @@ mod tests {
         record::RecordChange,
     };
 
-    /// Returns the operation that gives the key a value of `size` times this byte, or keeps the value without
-    /// one.
+    /// Returns a put of `size` times this byte; `None` keeps the value.
     fn operation(byte: Option<u8>, size: usize) -> KvOperation {
         KvOperation::Put(Put {
             key: Bytes::from_static(b"key"),
@@ -84,10 +83,10 @@ mod tests {
         })
     }
 
-    /// Returns how many different buffers the values of all versions are in.
+    /// Returns the number of different buffers that contain the values of all versions.
     fn buffers(kv: &Kv) -> usize {
         let changes = kv.changes_from(0, None);
-        // all at once: one copy must not take the place of another
+        // all at once, because a freed copy's address could be reused
         let values: Vec<Bytes> = changes.map(|(_, change)| change.pair().value).collect();
         let places: BTreeSet<*const u8> = values.iter().map(|value| value.as_ptr()).collect();
         places.len()
@@ -111,7 +110,7 @@ mod tests {
                 apply(&mut kept, operation((put == 0).then_some(b'v'), size));
                 apply(&mut written, operation(Some(put), size));
             }
-            // the one of the first put, and the one that the others share
+            // one for the first put, and one that the others share
             assert!(buffers(&kept) <= 2, "{} buffers", buffers(&kept));
             assert_eq!(buffers(&written), 200);
             let sizes = |kv: &Kv| (kv.size_bytes(), kv.live_size_bytes(), kv.end());

@@ -1,4 +1,4 @@
-//! Range: read the keys of a span at a revision, at once or in parts.
+//! Range: reads the keys of a range at a revision, at once or in parts.
 
 use std::cmp::Ordering;
 
@@ -11,46 +11,46 @@ use super::{
     version::Version,
 };
 
-/// Keys of 16 bytes that a page of the index holds.
+/// Number of 16-byte keys in a page of the index.
 const KEYS_PER_PAGE: usize = 140;
 
-/// Versions that are looked at to find that of an older revision, if a key has about a hundred.
+/// Number of versions examined to find the one at an older revision, if a key has about a hundred.
 const VERSIONS_PER_KEY: u64 = 16;
 
 /// Bounds of one part of a range.
 #[derive(Clone, Copy, Debug)]
 pub struct RangePartBounds {
-    /// Pairs.
+    /// Maximum number of pairs.
     pub pairs: usize,
-    /// Bytes of keys and values; the pair that reaches it is still part of it.
+    /// Bytes of keys and values; the pair that reaches the bound is included.
     pub bytes: usize,
-    /// Keys to look at, whether or not they are alive.
+    /// Maximum number of keys to examine, live or not.
     pub keys: usize,
 }
 
-/// A part of a range, in the order of keys.
+/// A part of a range, in key order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RangePart {
     /// The pairs.
     pub kvs: Vec<KeyValue>,
-    /// The part that follows.
+    /// What follows this part.
     pub next: NextPart,
 }
 
-/// The part that follows a part of a range.
+/// What follows a part of a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NextPart {
     /// Nothing.
     End,
-    /// More pairs, beginning with this key.
+    /// More pairs, starting with this key.
     Pair(Bytes),
-    /// The bound on keys was reached: the rest begins at this key or above.
+    /// The bound on keys was reached; the rest starts at or after this key.
     Unread(Bytes),
 }
 
 impl Kv {
-    /// Reads the first pairs of a range in key order; sort options, filters and limit are ignored.
-    /// To continue, call it on the same state with `key` set to what follows.
+    /// Reads the first pairs of a range in key order; sort options, filters and limit are ignored. To continue, call it on the
+    /// same state with `key` set to the next key.
     pub fn range_part(
         &self,
         range: &Range,
@@ -92,7 +92,7 @@ impl Kv {
         Ok(part)
     }
 
-    /// Checks that the requested revision can be read; `current` is the newest one.
+    /// Checks that the requested revision is readable; `current` is the newest one.
     pub(super) fn check_range(&self, range: &Range, current: i64) -> Result<(), KvError> {
         if range.revision > current {
             Err(KvError::FutureRevision { current })
@@ -103,8 +103,8 @@ impl Kv {
         }
     }
 
-    /// Checks the revision of a range inside a transaction, where etcd also refuses a negative one below the
-    /// compacted revision.
+    /// Checks the revision of a range inside a transaction, where etcd also refuses a negative one below the compacted
+    /// revision.
     pub(super) fn check_range_in_txn(&self, range: &Range) -> Result<(), KvError> {
         if range.revision < 0 && range.revision < self.compacted {
             return Err(KvError::Compacted { compacted: self.compacted });
@@ -112,7 +112,7 @@ impl Kv {
         self.check_range(range, self.revision)
     }
 
-    /// Executes a checked range; a revision of 0 or less means `current`.
+    /// Executes a checked range. A revision of 0 or less means `current`.
     pub(super) fn read(
         &self,
         range: &Range,
@@ -144,7 +144,7 @@ impl Kv {
             }
             kvs.truncate(limit);
         }
-        // what is charged depends on which pairs are answered, not on their order
+        // The charge depends on the returned pairs, not on their order.
         if sorts(range) && reads.returns_results() {
             kvs.sort_unstable_by(by_order);
         }
@@ -155,9 +155,8 @@ impl Kv {
         Ok(reads.answer(RangeReply { kvs, more, count }))
     }
 
-    /// Reads keys in their order, up to `fetch_limit`, at a revision or the newest. Returns the pairs
-    /// that pass the filters, and the number of keys of the range if the read did not stop at the
-    /// limit.
+    /// Reads keys in order, up to `fetch_limit`, at a revision or the newest one. Returns the pairs that pass the filters, and
+    /// the number of keys in the range if the read did not stop at the limit.
     fn collect_pairs(
         &self,
         range: &Range,
@@ -184,7 +183,7 @@ impl Kv {
         Ok((kvs, (count < limit).then_some(count as i64)))
     }
 
-    /// Charges the values that a range sorts, and the keys that it reads for that; nothing if it sorts no values.
+    /// Charges the values that a range sorts and the keys that this reads; nothing if it does not sort by value.
     pub(super) fn charge_sorted_values(
         &self,
         range: &Range,
@@ -205,8 +204,8 @@ impl Kv {
         })
     }
 
-    /// Calls `visit` with the version of each key of a span that is alive at an older revision or now, in
-    /// the order of keys, until it returns false. Whatever is looked at is charged.
+    /// Calls `visit` with each key's live version in a range, at an older revision or the newest one, in key order until it
+    /// returns false. Everything examined is charged.
     pub(super) fn walk<'a>(
         &'a self,
         span: &KeyRange<'_>,
@@ -215,7 +214,7 @@ impl Kv {
         mut visit: impl FnMut(BlockVersion<'a>, &mut ReadBudget) -> Result<bool, KvError>,
     ) -> Result<(), KvError> {
         let mut outcome = Ok(());
-        // only an error is kept: this runs for each key
+        // Only an error is kept, because this runs for each key.
         let mut goes_on = |step: Result<bool, KvError>| {
             step.unwrap_or_else(|error| {
                 outcome = Err(error);
@@ -244,8 +243,8 @@ impl Kv {
         outcome
     }
 
-    /// Counts the live keys of a span, at an older revision or now (`None`), and charges for it; fails if the
-    /// budget does not suffice.
+    /// Counts the live keys of a range, at an older revision or the newest one (`None`), and charges for it. Fails if the
+    /// budget is exhausted.
     fn count(
         &self,
         span: &KeyRange<'_>,
@@ -266,26 +265,26 @@ impl Kv {
         Ok(count)
     }
 
-    /// Whether a range may be more work than to read `keys` keys; the estimate costs a part of that work.
+    /// Returns whether a range may be more work than reading `keys` keys. The estimate costs a fraction of that work.
     pub fn reads_more_than(&self, range: &Range, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate(range, &mut reads).is_err()
     }
 
-    /// Whether a range may take longer than to read so many keys at the newest revision.
+    /// Returns whether a range may take longer than reading `keys` keys at the newest revision.
     pub fn reads_longer_than(&self, range: &Range, keys: u64) -> bool {
         let history = range.reads_history(self.revision);
         range.compares_values() || self.reads_more_than(range, keys_in_time(keys, history))
     }
 
-    /// Charges what the work of a range will be, or somewhat more; fails if the budget does not suffice.
+    /// Charges at least the work of a range; fails if the budget is exhausted.
     pub(super) fn estimate(&self, range: &Range, reads: &mut ReadBudget) -> Result<(), KvError> {
         if range.range_end.is_empty() {
             return reads.read_key();
         }
         let span = KeyRange::new(&range.key, &range.range_end);
         if range.revision > 0 && range.revision < self.revision {
-            // a limit does not help: all keys are counted
+            // A limit does not help, because all keys are counted.
             return self.estimate_walk(&span, None, reads);
         }
         if range.count_only {
@@ -299,8 +298,8 @@ impl Kv {
         self.estimate_count(&span, reads)
     }
 
-    /// Charges what a walk over a span will be: until `limit` live keys were seen, or (`None`) over all keys
-    /// at an older revision. Fails if the budget does not suffice.
+    /// Charges a walk over a range: until `limit` live keys were seen, or, for `None`, over all keys at an older revision.
+    /// Fails if the budget is exhausted.
     pub(super) fn estimate_walk(
         &self,
         span: &KeyRange<'_>,
@@ -317,10 +316,9 @@ impl Kv {
         reads.passed(count.all - count.live)
     }
 
-    /// Charges what a count of a span will be. If the budget suffices for the whole index, charges that
-    /// without counting.
+    /// Charges a count of a range. If the budget suffices for the whole index, charges that without counting.
     fn estimate_count(&self, span: &KeyRange<'_>, reads: &mut ReadBudget) -> Result<(), KvError> {
-        // in a store of ordinary size not even pages need to be counted
+        // In a store of ordinary size not even pages need to be counted.
         if reads.count_keys(self.index.pages() * KEYS_PER_PAGE).is_ok() {
             return Ok(());
         }
@@ -329,7 +327,7 @@ impl Kv {
     }
 }
 
-/// How many keys can be read in the time of so many at the newest revision.
+/// Returns how many keys can be read in the time that `keys` take at the newest revision.
 pub(super) fn keys_in_time(keys: u64, history: bool) -> u64 {
     if history {
         keys / VERSIONS_PER_KEY
@@ -338,8 +336,8 @@ pub(super) fn keys_in_time(keys: u64, history: bool) -> u64 {
     }
 }
 
-/// Returns how many pairs to read: `limit` and one more, or all if there is a filter, an order or no limit.
-/// As in etcd, a sort target without an order sorts only the pairs read.
+/// Returns how many pairs to read: `limit` plus one, or all if there is a filter, a sort order or no limit. As in etcd, a sort
+/// target without an order sorts only the pairs that were read.
 fn fetch_limit(range: &Range) -> usize {
     let filters = [
         range.min_mod_revision,
@@ -354,7 +352,7 @@ fn fetch_limit(range: &Range) -> usize {
     }
 }
 
-/// Whether a version passes the range's filters by mod and create revision, of which 0 is none.
+/// Returns whether a version passes the range's filters by mod and create revision; 0 means no filter.
 fn passes(range: &Range, version: &Version<'_>) -> bool {
     let least = |filter: i64, revision: i64| filter == 0 || revision >= filter;
     let most = |filter: i64, revision: i64| filter == 0 || revision <= filter;
@@ -364,13 +362,12 @@ fn passes(range: &Range, version: &Version<'_>) -> bool {
         && most(range.max_create_revision, version.create)
 }
 
-/// Whether a range asks for another order than that of ascending keys, in which pairs are read.
+/// Returns whether a range requests another order than ascending keys, in which pairs are read.
 fn sorts(range: &Range) -> bool {
     range.sort_target() != SortTarget::Key || range.sort_order() == SortOrder::Descend
 }
 
-/// Returns the order of two pairs that the range asks for; equal ones are in ascending order of keys in either
-/// direction.
+/// Compares two pairs in the requested order. Equal ones are in ascending key order in either direction.
 fn order(range: &Range, a: &KeyValue, b: &KeyValue) -> Ordering {
     let ascending = match range.sort_target() {
         SortTarget::Key => a.key.cmp(&b.key),

@@ -1,48 +1,46 @@
-//! Budget of what one command may read while it is applied, and whether results are returned.
+//! Limits how much one command may read while it is applied, and says whether results are returned.
 //!
-//! The limits are part of the state machine: a command beyond them is refused on every member, at the
-//! same operation, with no change. So what is charged must be the same on all members: it depends on
-//! which keys a span has and which of them are deleted, both of which follow from the log alone
-//! (deletions leave the index in sweeps, see `compact`). How keys are spread over the pages of the
-//! index differs between members, because a start fills pages anew: pages are walked, and never
-//! charged. What a verb reads does not live here.
+//! The limits are part of the state machine: a command beyond them is refused on every member, at the same operation, without
+//! any change. Charges must therefore be the same on all members. They depend only on which keys a range has and which of them
+//! are deleted, and both follow from the log (deletions leave the index in sweeps, see `compact`). The layout of index pages
+//! differs between members, because a start fills pages anew: walking pages is never charged. Not here: what each operation
+//! reads.
 
 use super::{KeyValue, KvError, index::Count};
 use crate::limits::{
     RANGE_ANSWER_BYTES_MAX, READ_TXN_KEYS_MAX, TXN_READ_BYTES_MAX, TXN_READ_KEYS_MAX,
 };
 
-/// Memory of a pair beside the bytes of its key and value. The message around it is smaller.
+/// Memory of a pair in addition to its key and value. The surrounding message is smaller.
 const PAIR_BYTES: u64 = 96;
 const _: () = assert!(size_of::<KeyValue>() as u64 <= PAIR_BYTES);
 
-/// Keys, live or deleted, that are counted in the time in which one is read: whole pages are counted at
-/// once, 140 keys in 16 ns.
+/// Number of keys, live or deleted, that are counted in the time of reading one: whole pages are counted at once, 140 keys in
+/// 16 ns.
 const COUNTED_PER_READ: u64 = 2048;
 
-/// Deleted keys that are passed over in the time in which one is read: 20 ns each, unless all of a page
-/// are deleted.
+/// Number of deleted keys that are skipped in the time of reading one: 20 ns each, unless a whole page is deleted.
 const PASSED_PER_READ: u64 = 16;
 
-/// The work to read a key. The unit is the work to count a key.
+/// The cost of reading a key. The unit is the cost of counting a key.
 const READ: u64 = COUNTED_PER_READ;
 
-/// The work to pass over a deleted key, in the same unit.
+/// The cost of skipping a deleted key, in the same unit.
 const PASSED: u64 = COUNTED_PER_READ / PASSED_PER_READ;
 
-/// Whether results of reads are returned. At start, replayed entries need no results.
+/// Whether results of reads are returned. Replayed entries need no results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadResults {
-    /// Build them.
+    /// Return the results.
     Return,
-    /// Leave pairs out of the reply. The state after the command is the same.
+    /// Leave pairs out of the reply. The resulting state is the same.
     Discard,
 }
 
 /// The remaining budget.
 #[derive(Clone, Debug)]
 pub(super) struct ReadBudget {
-    /// In units of the work to count a key.
+    /// In units of the cost of counting a key.
     work: u64,
     bytes: u64,
     bounded: bool,
@@ -50,8 +48,8 @@ pub(super) struct ReadBudget {
 }
 
 impl ReadBudget {
-    /// Budget of a command. One that is not `bounded` was logged by a release without limits and is
-    /// executed without limits.
+    /// Returns the budget of a command. If it is not `bounded`, it was logged by a release without limits and is executed
+    /// without limits.
     pub(super) fn of_command(bounded: bool, answers: ReadResults) -> Self {
         let limit = |max: u64| if bounded { max } else { u64::MAX };
         Self {
@@ -62,7 +60,7 @@ impl ReadBudget {
         }
     }
 
-    /// Budget of a range outside of a transaction.
+    /// Returns the budget of a range outside of a transaction.
     pub(super) fn of_range() -> Self {
         Self {
             work: u64::MAX,
@@ -72,8 +70,8 @@ impl ReadBudget {
         }
     }
 
-    /// Budget of a transaction that only reads, in a store of `keys` live keys of `bytes` bytes: enough to
-    /// read each once, or `READ_TXN_KEYS_MAX` keys, and to answer `RANGE_ANSWER_BYTES_MAX` at most.
+    /// Returns the budget of a read-only transaction in a store of `keys` live keys of `bytes` bytes. It suffices to read each
+    /// key once, or `READ_TXN_KEYS_MAX` keys, and to return up to `RANGE_ANSWER_BYTES_MAX`.
     pub(super) fn of_read_txn(keys: u64, bytes: u64) -> Self {
         let whole = bytes.saturating_add(keys.saturating_mul(PAIR_BYTES));
         Self {
@@ -83,7 +81,7 @@ impl ReadBudget {
         }
     }
 
-    /// Budget to find out whether a request reads `keys` keys at most; nothing is answered.
+    /// Returns a budget to find out whether a request reads at most `keys` keys; nothing is returned.
     pub(super) fn of_estimate(keys: u64) -> Self {
         Self { work: keys.saturating_mul(READ), ..Self::of_range() }
     }
@@ -92,64 +90,62 @@ impl ReadBudget {
         self.bounded
     }
 
-    /// Whether reading can be skipped: results are discarded and no limit applies.
+    /// Returns whether reading can be skipped: results are discarded and no limit applies.
     pub(super) fn discards_results(&self) -> bool {
         !self.bounded && self.answers == ReadResults::Discard
     }
 
-    /// Whether somebody takes what was read.
+    /// Returns whether results are returned.
     pub(super) fn returns_results(&self) -> bool {
         self.answers == ReadResults::Return
     }
 
-    /// How many keys can still be read.
+    /// Returns how many more keys can be read.
     pub(super) fn keys_left(&self) -> usize {
         whole(self.work / READ)
     }
 
-    /// How many deleted keys can still be passed over.
+    /// Returns how many more deleted keys can be skipped.
     pub(super) fn passed_left(&self) -> usize {
         whole(self.work / PASSED)
     }
 
-    /// Returns the number of keys at which counting may stop, because [`Self::count_keys`] refuses it and any
-    /// higher one.
+    /// Returns the count at which counting can stop, because [`Self::count_keys`] refuses it and any higher one.
     pub(super) fn enough_counted(&self) -> Count {
         Count { all: whole(self.work), ..Count::MAX }
     }
 
-    /// Charges one key that is read; fails, as all charges do, if the budget does not suffice.
+    /// Charges one read key. Like all charges, fails if the budget is exhausted.
     pub(super) fn read_key(&mut self) -> Result<(), KvError> {
         self.keys(1)
     }
 
-    /// Charges keys that are read.
+    /// Charges read keys.
     pub(super) fn keys(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, keys as u64 * READ)
     }
 
-    /// Charges deleted keys that are passed over, `PASSED_PER_READ` of them as one key that is read.
+    /// Charges skipped deleted keys; `PASSED_PER_READ` of them cost as much as reading one key.
     pub(super) fn passed(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, keys as u64 * PASSED)
     }
 
-    /// Charges a count of keys, deleted ones included: one key that is read, and one more for
-    /// `COUNTED_PER_READ` keys.
+    /// Charges a count of keys, including deleted ones: one read key, plus one for every `COUNTED_PER_READ` keys.
     pub(super) fn count_keys(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, READ + keys as u64)
     }
 
-    /// Charges the `PAIR_BYTES` of a pair held in memory, whether or not it will be part of the answer.
+    /// Charges the `PAIR_BYTES` of a pair in memory, even if it will not be returned.
     pub(super) fn hold(&mut self) -> Result<(), KvError> {
         take(&mut self.bytes, PAIR_BYTES)
     }
 
-    /// Charges the key and the value of a held pair that becomes part of the answer.
+    /// Charges the key and the value of a pair that is returned.
     pub(super) fn return_pair(&mut self, kv: &KeyValue) -> Result<(), KvError> {
         take(&mut self.bytes, (kv.key.len() + kv.value.len()) as u64)
     }
 
-    /// Charges bytes of a value that are compared with another.
+    /// Charges the compared bytes of a value.
     pub(super) fn compare_bytes(&mut self, bytes: usize) -> Result<(), KvError> {
         take(&mut self.bytes, bytes as u64)
     }
@@ -163,12 +159,12 @@ impl ReadBudget {
     }
 }
 
-/// Converts to `usize`; a number that is too large becomes the greatest.
+/// Converts to `usize`, saturating.
 fn whole(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// Subtracts `wanted` from `left`; fails with `AnswerTooLarge` and changes nothing if less is left.
+/// Subtracts `wanted` from `left`; fails with `AnswerTooLarge` and no change if less is left.
 fn take(left: &mut u64, wanted: u64) -> Result<(), KvError> {
     *left = left.checked_sub(wanted).ok_or(KvError::AnswerTooLarge)?;
     Ok(())

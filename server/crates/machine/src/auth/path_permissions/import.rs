@@ -1,12 +1,12 @@
-//! Users and roles of etcd's v2, added to those of v3.
+//! Merges etcd's v2 users and roles with those of v3.
 
 use super::PathPatterns;
 use crate::auth::{Auth, Role, User};
 
 impl Auth {
-    /// Adds users and roles of v2, and switches v2's authentication; the auth revision stays. Users and the names of
-    /// roles are shared with v3: of a user that is there already the password stays and the roles are united.
-    /// Returns the names that were there already, for their owners then have what both had.
+    /// Adds v2 users and roles, and sets the v2 authentication switch. The auth revision does not change. v2 and v3 share users
+    /// and role names. An existing user keeps its password, and its roles are merged. Returns the names that already existed,
+    /// because their owners now have the permissions of both.
     pub fn import_path_auth(
         &mut self,
         enabled: bool,

@@ -1,11 +1,10 @@
-//! Users and roles of v2: roles with path patterns, the role guest for anonymous requests, and a
-//! switch of its own. Users and the names of roles are shared with v3.
+//! v2 users and roles: roles with path patterns, the guest role for anonymous requests, and a separate switch. Users and role
+//! names are shared with v3.
 //!
-//! Rules and their order are etcd 3.4's. The proposing member checks who may change users, as in
-//! etcd. What does *not* live here: JSON, status codes, passwords in clear
-//! (`server/crates/v2/src/auth`).
+//! Rules and their order are those of etcd 3.4. The proposing member checks who may change users, as in etcd. Not here: JSON,
+//! status codes, plaintext passwords (`server/crates/v2/src/auth`).
 //!
-//! Reading order: `request` (what can be asked) → this file (state, who may what) → `change`.
+//! Reading order: `request` (the operations) → this file (the state and access checks) → `change`.
 
 mod change;
 mod import;
@@ -25,35 +24,34 @@ use super::{Auth, ROOT, Role, User};
 /// The role of anonymous requests.
 pub const GUEST: &str = "guest";
 
-/// Matches every path.
+/// Matches all paths.
 const ALL: &str = "/*";
 
-/// Nodes that etcd creates in its v2 store: the directories of users and roles, their parent, and
-/// the switch.
+/// Number of nodes that etcd creates in its v2 store: the directories of users and roles, their parent, and the switch.
 const ETCD_AUTH_NODES: u64 = 4;
 
-/// State of v2's authentication beside the users and roles of v3.
+/// State of v2 authentication in addition to the users and roles of v3.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct PathAuth {
     pub(super) enabled: bool,
-    /// Whether anything was ever written; etcd creates four nodes in its v2 store then.
+    /// Whether anything was ever written; etcd then creates four nodes in its v2 store.
     pub(super) written: bool,
-    /// Patterns by role; a role without an entry has none.
+    /// Patterns by role; a role without an entry has no patterns.
     pub(super) patterns: OrdMap<String, Arc<PathPatterns>>,
 }
 
 /// Result of applying a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathAuthOutcome {
-    /// By how much the index of the tree advances.
+    /// Number by which the tree's index advances.
     pub index_steps: u64,
     /// The user whose tokens are revoked.
     pub tokens_revoked_of: Option<String>,
-    /// The answer.
+    /// The result of the command.
     pub answer: Result<PathAuthReply, PathAuthError>,
 }
 
-/// The answer of a successful command.
+/// Result of a successful command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathAuthReply {
     /// Done.
@@ -67,25 +65,25 @@ pub enum PathAuthReply {
 /// Why a command was refused; nothing was changed. The texts are etcd's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathAuthError {
-    /// Enabling needs the user root.
+    /// Enabling needs the root user.
     #[error("auth: No root user available, please create one")]
     NoRoot,
-    /// It is on.
+    /// Authentication is already on.
     #[error("auth: already enabled")]
     Enabled,
-    /// It is off.
+    /// Authentication is already off.
     #[error("auth: already disabled")]
     Disabled,
     /// The name is taken.
     #[error("auth: User {0} already exists.")]
     UserExists(String),
-    /// No such user to show or to change.
+    /// The user to show or change does not exist.
     #[error("auth: User {0} does not exist.")]
     UserMissing(String),
-    /// No such user to delete.
+    /// The user to delete does not exist.
     #[error("auth: User {0} does not exist")]
     UserToDeleteMissing(String),
-    /// The user root cannot be deleted while auth is on.
+    /// The root user cannot be deleted while auth is on.
     #[error("auth: Cannot delete root user while auth is enabled.")]
     RootProtected,
     /// The request changes nothing.
@@ -107,16 +105,16 @@ pub enum PathAuthError {
         /// Name of the user.
         user: String,
     },
-    /// The role root cannot be changed or deleted.
+    /// The root role cannot be changed or deleted.
     #[error("auth: Cannot modify role {0}: is root role.")]
     RootRole(String),
     /// The name is taken.
     #[error("auth: Role {0} already exists.")]
     RoleExists(String),
-    /// No such role to show or to change.
+    /// The role to show or change does not exist.
     #[error("auth: Role {0} does not exist.")]
     RoleMissing(String),
-    /// No such role to delete.
+    /// The role to delete does not exist.
     #[error("auth: Role {0} doesn't exist.")]
     RoleToDeleteMissing(String),
     /// The request changes nothing.
@@ -128,7 +126,7 @@ pub enum PathAuthError {
     /// The role has this write pattern already.
     #[error("auth: Granting duplicate write permission {0}")]
     WriteAlreadyGranted(String),
-    /// A counter of the state has no number left.
+    /// A counter of the state is exhausted.
     #[error("auth: the counters of this cluster are used up")]
     CountersUsedUp,
 }
@@ -138,7 +136,7 @@ pub enum PathAuthError {
 pub struct PathAccess {
     /// Write access; otherwise read access.
     pub write: bool,
-    /// Including everything below the path.
+    /// Whether the access includes everything below the path.
     pub recursive: bool,
 }
 
@@ -148,8 +146,7 @@ impl PathPatterns {
         Self { read: vec![ALL.into()], write: vec![ALL.into()] }
     }
 
-    /// Whether a pattern for this kind of access matches the path. Recursive access needs one that ends in
-    /// `*`.
+    /// Returns whether a pattern for this kind of access matches the path. Recursive access needs a pattern that ends in `*`.
     fn allows(&self, path: &[u8], wish: PathAccess) -> bool {
         let patterns = if wish.write { &self.write } else { &self.read };
         patterns
@@ -162,12 +159,12 @@ impl PathPatterns {
 }
 
 impl Auth {
-    /// Whether authentication of v2 is enabled.
+    /// Returns whether v2 authentication is enabled.
     pub fn path_auth_enabled(&self) -> bool {
         self.paths.enabled
     }
 
-    /// The roles of a user in v2: the user root always has the role root.
+    /// Returns the v2 roles of a user. The root user always has the root role.
     pub fn path_roles(user: &User) -> Vec<String> {
         let mut roles: BTreeSet<&str> = user.roles.iter().map(String::as_str).collect();
         if user.name == ROOT {
@@ -176,7 +173,7 @@ impl Auth {
         roles.into_iter().map(str::to_owned).collect()
     }
 
-    /// The patterns of a role; `None` if there is no such role. The role root always exists.
+    /// Returns the patterns of a role; `None` if it does not exist. The root role always exists.
     pub fn patterns(&self, role: &str) -> Option<PathPatterns> {
         if role == ROOT {
             return Some(PathPatterns::unrestricted());
@@ -190,15 +187,15 @@ impl Auth {
         )
     }
 
-    /// The names of all roles as v2 lists them, in order.
+    /// Returns the names of all roles as v2 lists them, sorted.
     pub fn path_role_names(&self) -> Vec<String> {
         let mut names: BTreeSet<&str> = self.roles.keys().map(String::as_str).collect();
         names.insert(ROOT);
         names.into_iter().map(str::to_owned).collect()
     }
 
-    /// Whether the roles of a user (or of an anonymous request, `None`) grant this access to a path, whether
-    /// or not v2's authentication is on.
+    /// Returns whether the roles of a user (`None` for an anonymous request) grant this access to a path, regardless of whether
+    /// v2 authentication is on.
     pub fn allows_path(&self, user: Option<&User>, path: &[u8], wish: PathAccess) -> bool {
         let may = |role: &str| {
             let patterns = self.paths.patterns.get(role);
@@ -212,14 +209,13 @@ impl Auth {
     }
 }
 
-/// Whether the user has the role root in v2.
+/// Returns whether the user has the root role in v2.
 pub fn is_path_root(user: &User) -> bool {
     user.name == ROOT || user.has(ROOT)
 }
 
 impl Auth {
-    /// Executes one committed command of v2 on users and roles (I2); the proposing member has checked the
-    /// caller.
+    /// Executes a committed v2 command on users and roles (I2). The proposing member has checked the caller.
     pub(super) fn apply_path_auth(&mut self, command: &PathAuthCommand) -> PathAuthOutcome {
         let begun = self.paths.written;
         let mut done = PathAuthOutcome {
@@ -227,7 +223,7 @@ impl Auth {
             tokens_revoked_of: None,
             answer: Ok(PathAuthReply::Done),
         };
-        // an older member may read an operation of a newer release here
+        // an older member may see an operation of a newer release here
         let Some(verb) = &command.operation else {
             return done;
         };
@@ -270,8 +266,7 @@ impl Auth {
         done
     }
 
-    /// Sets the patterns of a role. A role that does not exist is added, which alone advances the auth
-    /// revision.
+    /// Sets the patterns of a role. Creates a missing role, which is the only case that advances the auth revision.
     fn put_path_role(&mut self, name: &str, patterns: PathPatterns) {
         self.insert_patterns(name.to_owned(), patterns);
         if !self.roles.contains_key(name) {

@@ -1,5 +1,4 @@
-//! The operations of v2 on users and roles. They are stored in the log, so field numbers never
-//! change.
+//! The v2 operations on users and roles. They are stored in the log, so field numbers never change.
 
 use bytes::Bytes;
 
@@ -16,7 +15,7 @@ pub struct PathAuthCommand {
     pub operation: Option<PathAuthOperation>,
 }
 
-/// The verbs.
+/// The operations.
 #[derive(Clone, PartialEq, prost::Oneof)]
 #[expect(missing_docs, reason = "each payload says it")]
 pub enum PathAuthOperation {
@@ -45,7 +44,7 @@ pub struct UserCreate {
     /// The name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// bcrypt hash of its password.
+    /// bcrypt hash of the password.
     #[prost(bytes = "bytes", tag = "2")]
     pub password: Bytes,
     /// Names of roles, which need not exist.
@@ -55,7 +54,7 @@ pub struct UserCreate {
 
 debug_without_secrets!(UserCreate: name, roles);
 
-/// Changes a user's password and roles, completely or not at all.
+/// Changes a user's password and roles atomically.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 #[prost(skip_debug)]
 pub struct UserUpdate {
@@ -75,14 +74,14 @@ pub struct UserUpdate {
 
 debug_without_secrets!(UserUpdate: name, grant, revoke);
 
-/// Patterns of paths that may be read and written. A pattern that ends in `*` matches every path
-/// with that prefix; any other matches itself.
+/// Path patterns for read and write access. A pattern that ends in `*` matches every path with that prefix; any other pattern
+/// matches only itself.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct PathPatterns {
-    /// Of reads, in order.
+    /// Read patterns, sorted.
     #[prost(string, repeated, tag = "1")]
     pub read: Vec<String>,
-    /// Of writes, in order.
+    /// Write patterns, sorted.
     #[prost(string, repeated, tag = "2")]
     pub write: Vec<String>,
 }
@@ -98,7 +97,7 @@ pub struct RoleCreate {
     pub patterns: PathPatterns,
 }
 
-/// Adds and removes patterns of a role, completely or not at all.
+/// Adds and removes patterns of a role atomically.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RoleUpdate {
     /// The name.
@@ -107,7 +106,7 @@ pub struct RoleUpdate {
     /// Patterns to add.
     #[prost(message, required, tag = "2")]
     pub grant: PathPatterns,
-    /// Patterns to remove; those that it does not have are ignored.
+    /// Patterns to remove; patterns that the role does not have are ignored.
     #[prost(message, required, tag = "3")]
     pub revoke: PathPatterns,
 }
